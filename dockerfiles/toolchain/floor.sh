@@ -1,0 +1,15 @@
+#!/bin/bash
+# Adds to LIB_DIR what links programs against glibc FLOOR instead of the newer one beside the compiler.
+# usage: floor.sh DEB_DIR FLOOR LIB_DIR
+set -euo pipefail
+deb_dir=$1 floor=$2 lib_dir=$3
+here=$(dirname "$(readlink -f "$0")")
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+
+dpkg-deb --fsys-tarfile "$deb_dir"/glibc-source_*.deb | tar -xO ./usr/src/glibc/glibc-2.31.tar.xz \
+    | tar -xJ -C "$work" --strip-components=7 --wildcards 'glibc-2.31/sysdeps/unix/sysv/linux/arm/le/*.abilist'
+read -ra cc <<< "$TRIPLE-gcc-10 $ARCH_FLAGS"
+python3 "$here/floor_stubs.py" "$work" "$floor" "$lib_dir" "${cc[@]}"
+"${cc[@]}" -c "$here/fcntl64.S" -o "$work/fcntl64.o"
+"$TRIPLE-ar" rsD "$lib_dir/libc_nonshared.a" "$work/fcntl64.o"

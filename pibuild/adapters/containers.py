@@ -1,0 +1,308 @@
+"""The Docker engine: images and one-shot containers, by the SDK.
+
+Knows the engine's API and its ways of failing. What goes into an image or a container is its callers' knowledge.
+Nothing is mounted from the machine: files are copied in and out, so an engine on another machine serves as well.
+"""
+
+import io
+import json
+import tarfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import docker
+import requests
+from docker.errors import APIError, DockerException, ImageNotFound, NotFound
+
+from pibuild.errors import EngineError, ImageError, PibuildError
+
+SESSION_LABEL = "pibuild.session"
+_API_TIMEOUT_S = 600
+_PIDS = 4096
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """One command in one container without a network, as it will be, before it is."""
+
+    image: str
+    command: tuple[str, ...]
+    env: tuple[tuple[str, str], ...]
+    inputs: tuple[tuple[str, Path], ...]
+    """(folder in the container, tar on the machine), unpacked there in this order."""
+    uid: int
+    gid: int
+    memory_bytes: int
+    cpus: int
+    deadline_s: float
+    labels: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """How a container ended."""
+
+    exit_code: int
+    out_of_memory: bool
+    timed_out: bool
+    wall_s: float
+
+
+class Engine:
+    """A Docker engine that answers; every method raises EngineError when it stops to."""
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        """Connect to the engine that DOCKER_HOST names, or to the local one; proves that it answers."""
+        self.host = environ.get("DOCKER_HOST", "")
+        with self._translated("connecting to the Docker engine"):
+            self._client = docker.from_env(environment=dict(environ), timeout=_API_TIMEOUT_S)
+            self._info: dict[str, Any] = self._client.info()
+
+    @property
+    def cpus(self) -> int:
+        """How many processors the engine has."""
+        return int(self._info["NCPU"])
+
+    @property
+    def memory_bytes(self) -> int:
+        """How much memory the engine has."""
+        return int(self._info["MemTotal"])
+
+    @property
+    def version(self) -> str:
+        """Which engine answers, in its own words."""
+        return f"{self._info['ServerVersion']} ({self._info['Driver']}, {self._info['OperatingSystem']})"
+
+    def image_id(self, reference: str) -> str | None:
+        """Give the image's digest, or None where the engine lacks it."""
+        with self._translated(f"looking for the image {reference}"):
+            try:
+                return str(self._client.images.get(reference).id)
+            except ImageNotFound:
+                return None
+
+    def image_labels(self, reference: str) -> dict[str, str]:
+        """Give the labels of an image that the engine has."""
+        with self._translated(f"reading the image {reference}"):
+            return dict(self._client.images.get(reference).labels)
+
+    def pull(self, repository: str, digest: str, reference: str) -> None:
+        """Bring an image by its digest from its registry and give it a name here; ImageError where none is reached."""
+        with self._translated(f"pulling {repository}"):
+            try:
+                self._client.images.pull(f"{repository}@{digest}").tag(reference)
+            except (APIError, ImageNotFound) as error:
+                raise ImageError(f"{repository}@{digest} can't be pulled", found=str(error)) from error
+
+    def import_root(self, tar_path: Path, reference: str, labels: Mapping[str, str]) -> None:
+        """Make an image of a root file system's tar."""
+        repository, _, image_tag = reference.rpartition(":")
+        changes = [f"LABEL {key}={json.dumps(value)}" for key, value in labels.items()] + ['CMD ["bash"]']
+        with self._translated(f"importing the image {reference}"), tar_path.open("rb") as tar:
+            answer = self._client.api.import_image_from_stream(tar, repository=repository, tag=image_tag, changes=changes)
+        if '"error"' in str(answer):
+            raise ImageError(f"The root file system for {reference} can't be imported", found=str(answer))
+
+    def build_image(
+        self,
+        reference: str,
+        context: bytes,
+        args: Mapping[str, str],
+        labels: Mapping[str, str],
+        on_line: Callable[[str], None],
+    ) -> None:
+        """Build an image from a context's tar by the engine's classic builder; its output goes to `on_line`.
+
+        The one place that BuildKit would replace. ImageError carries the engine's closing words.
+        """
+        with self._translated(f"building the image {reference}"):
+            answers = self._client.api.build(
+                fileobj=io.BytesIO(context),
+                custom_context=True,
+                tag=reference,
+                buildargs=dict(args),
+                labels=dict(labels),
+                rm=True,
+                forcerm=True,
+                decode=True,
+            )
+            for answer in answers:
+                for line in answer.get("stream", "").splitlines():
+                    on_line(line)
+                if "error" in answer:
+                    on_line(answer["error"])
+                    raise ImageError(f"The image {reference} could not be made", found=answer["error"].strip())
+
+    @contextmanager
+    def container(self, run: Run) -> Iterator["Container"]:
+        """Give a container with its inputs in place, not started; it goes whatever happens."""
+        with self._translated(f"making a container of {run.image}"):
+            handle = self._client.containers.create(
+                run.image,
+                list(run.command),
+                environment=dict(run.env),
+                user=f"{run.uid}:{run.gid}",
+                working_dir="/work",
+                network_mode="none",
+                cap_drop=["ALL"],
+                security_opt=["no-new-privileges"],
+                mem_limit=run.memory_bytes,
+                memswap_limit=run.memory_bytes,
+                nano_cpus=run.cpus * 1_000_000_000,
+                pids_limit=_PIDS,
+                labels=dict(run.labels),
+            )
+        try:
+            with self._translated("copying files into the container"):
+                handle.put_archive("/", _folders(["work"], run))
+                for folder, tar_path in run.inputs:
+                    handle.put_archive("/", _folders([folder.strip("/")], run))
+                    handle.put_archive(folder, _owned(tar_path, run.uid, run.gid))
+            yield Container(self, handle, run)
+        finally:
+            with suppress(PibuildError), self._translated("removing the container"), suppress(NotFound):
+                handle.remove(force=True, v=True)
+
+    def remove_containers(self, is_dead: Callable[[str], bool]) -> int:
+        """Remove the containers whose session is dead; give how many there were."""
+        with self._translated("looking for left containers"):
+            found = self._client.containers.list(all=True, filters={"label": SESSION_LABEL}, ignore_removed=True)
+            dead = [one for one in found if is_dead(one.labels[SESSION_LABEL])]
+            for one in dead:
+                with suppress(NotFound):
+                    one.remove(force=True, v=True)
+        return len(dead)
+
+    def images(self, prefix: str) -> list[str]:
+        """Give the names of the images whose repository begins so."""
+        with self._translated("listing images"):
+            return sorted(
+                name for image in self._client.images.list() for name in image.tags if name.startswith(prefix)
+            )
+
+    def remove_image(self, reference: str) -> None:
+        """Remove an image's name, and the image where no other name holds it."""
+        with self._translated(f"removing the image {reference}"), suppress(ImageNotFound):
+            self._client.images.remove(reference, force=True)
+
+    @contextmanager
+    def _translated(self, doing: str) -> Iterator[None]:
+        """Turn the SDK's errors into EngineError; those of this project pass."""
+        try:
+            yield
+        except (DockerException, requests.RequestException) as error:
+            raise _engine_error(doing, self.host, error) from error
+
+
+class Container:
+    """A container that was made and not started."""
+
+    def __init__(self, engine: Engine, handle: Any, run: Run) -> None:  # noqa: ANN401  the SDK has no types
+        """Engine.container makes these."""
+        self._engine, self._handle, self._run = engine, handle, run
+
+    def wait(self, on_line: Callable[[str], None]) -> Outcome:
+        """Start it, give its output line by line as it comes, and wait for its end or the deadline."""
+        started_s = time.monotonic()
+        late = threading.Event()
+
+        def stop_late() -> None:
+            late.set()
+            with suppress(DockerException, requests.RequestException):
+                self._handle.kill()
+
+        alarm = threading.Timer(self._run.deadline_s, stop_late)
+        alarm.daemon = True
+        with self._engine._translated("running the container"):  # noqa: SLF001  one idea, one module
+            try:
+                self._handle.start()
+                alarm.start()
+                for line in _lines(self._handle.logs(stream=True, follow=True)):
+                    on_line(line)
+                status = self._handle.wait()
+                self._handle.reload()
+            finally:
+                alarm.cancel()
+        return Outcome(
+            exit_code=int(status["StatusCode"]),
+            out_of_memory=bool(self._handle.attrs["State"]["OOMKilled"]),
+            timed_out=late.is_set(),
+            wall_s=time.monotonic() - started_s,
+        )
+
+    def copy_out(self, path: str, tar_path: Path) -> None:
+        """Write a folder or file of the container as a tar; its first part is the path's last name."""
+        with self._engine._translated(f"copying {path} out of the container"), tar_path.open("wb") as tar:  # noqa: SLF001
+            chunks, _ = self._handle.get_archive(path)
+            for chunk in chunks:
+                tar.write(chunk)
+
+    def keep_as(self, reference: str) -> None:
+        """Keep its file system as an image, for a person to look into."""
+        repository, _, image_tag = reference.rpartition(":")
+        with self._engine._translated("keeping the container"):  # noqa: SLF001
+            self._handle.commit(repository=repository, tag=image_tag)
+
+
+def _lines(chunks: Iterator[bytes]) -> Iterator[str]:
+    rest = b""
+    for chunk in chunks:
+        *whole, rest = (rest + chunk).split(b"\n")
+        yield from (line.decode(errors="replace").rstrip("\r") for line in whole)
+    if rest:
+        yield rest.decode(errors="replace")
+
+
+def _folders(paths: Sequence[str], run: Run) -> bytes:
+    """Give a tar with these folders and those above them, the caller's own from /work downwards."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as tar:
+        for path in paths:
+            parts = path.split("/")
+            for depth in range(1, len(parts) + 1):
+                info = tarfile.TarInfo("/".join(parts[:depth]))
+                info.type, info.mode, info.uid, info.gid = tarfile.DIRTYPE, 0o755, run.uid, run.gid
+                tar.addfile(info)
+    return buffer.getvalue()
+
+
+def _owned(tar_path: Path, uid: int, gid: int) -> Iterator[bytes]:
+    """Give a tar's bytes with every member owned by the caller; only headers are touched, data passes in large parts.
+
+    Source: POSIX.1-2017 pax, "ustar Interchange Format": uid at 108, gid at 116, size at 124, checksum at 148.
+    """
+    block, large = 512, 1 << 20
+    owner = b"%07o\0%07o\0" % (uid, gid)
+    with tar_path.open("rb") as tar:
+        while header := tar.read(block):
+            if header.count(0) == len(header):
+                yield header
+                continue
+            left = -(-int(header[124:136].rstrip(b"\0 ") or b"0", 8) // block) * block
+            blank = header[:108] + owner + header[124:148] + b" " * 8 + header[156:]
+            yield blank[:148] + b"%06o\0 " % sum(blank) + blank[156:]
+            while left:
+                data = tar.read(min(left, large))
+                if not data:
+                    raise EngineError(f"{tar_path} ends in the middle of a file", hint="pibuild clean --store")
+                left -= len(data)
+                yield data
+
+
+def _engine_error(doing: str, host: str, error: Exception) -> EngineError:
+    words = str(error)
+    where = host or "the local engine"
+    if "Permission denied" in words:
+        hint = "join the group of the engine's socket (usermod -aG docker NAME, then log in again), or run as root"
+        return EngineError(f"{doing}: no permission on the socket of {where}", found=words, hint=hint)
+    if isinstance(error, APIError) and "no space left on device" in words.lower():
+        return EngineError(f"{doing}: the engine's disk is full", found=words, hint="docker system prune, or pibuild clean")
+    hint = "start it (systemctl start docker, or ci/pibuild, which does), or set DOCKER_HOST; pibuild doctor tells more"
+    if isinstance(error, APIError):
+        return EngineError(f"{doing}: the engine refused", found=words, hint="pibuild doctor tells more")
+    return EngineError(f"{doing}: no Docker engine answers at {where}", found=words, hint=hint)

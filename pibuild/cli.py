@@ -1,0 +1,219 @@
+"""The command line: argv to a request, adapters made in one place, errors to exit codes.
+
+Imports what a command needs when it runs, so that `--help` answers at once.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+from pibuild import __version__
+from pibuild.errors import PibuildError, UsageError, nearest
+from pibuild.report import Report, size
+
+if TYPE_CHECKING:
+    from pibuild.adapters.containers import Engine
+    from pibuild.config import Settings
+    from pibuild.model import Artifact, Image, Plan, Recipe, Target
+    from pibuild.pipeline import Ports
+    from pibuild.store import Store
+
+_COMMANDS = {
+    "build": "build and prove a wheel; what pibuild does without a command",
+    "plan": "say what would be fetched, built and reused, and why; starts nothing",
+    "fetch": "bring everything from the network, for a machine that will be offline",
+    "list": "targets, toolchains, recipes and Pythons",
+    "doctor": "look at the engine, disk, memory, emulation and network, with a remedy for each fault",
+    "shell": "a shell in the container of the build that failed",
+    "clean": "remove what killed builds left, logs and failed containers; --store and --images remove the rest",
+}
+_EXIT_CODES = """\
+exit codes:
+  0 done    1 a bug in pibuild    2 something asked for does not exist    4 Docker engine
+  5 source    6 image    7 build    8 memory, disk or time    9 proof    10 store    130 Ctrl-C
+
+Every option is also a variable (PIBUILD_TARGET) and a key of pibuild.yaml (target:); a flag is the strongest.
+"""
+_EXIT_INTERRUPTED = 130
+
+
+class _Parser(argparse.ArgumentParser):
+    """An argument parser whose errors are ours."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise instead of leaving."""
+        raise UsageError(message[0].upper() + message[1:], hint=f"{self.prog} --help")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; give its exit code. Everything a person can act on is caught here, once."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    try:
+        return _run(words, dict(os.environ))
+    except PibuildError as error:
+        print(f"pibuild: {error}", file=sys.stderr)  # noqa: T201  no report exists before the settings are known
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("pibuild: interrupted; the same command goes on from here", file=sys.stderr)  # noqa: T201
+        return _EXIT_INTERRUPTED
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _parser() -> _Parser:
+    parser = _Parser(
+        prog="pibuild",
+        description="Builds TensorFlow wheels for the Raspberry Pi and proves them on an emulated one.",
+        epilog="commands:\n"
+        + "".join(f"  {name:8}{text}\n" for name, text in _COMMANDS.items())
+        + "\n"
+        + _EXIT_CODES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("command", nargs="?", default="build", metavar="COMMAND", help="see below")
+    parser.add_argument("--target", metavar="T", help="the Pi: pi-one (Zero, One), pi-two (2 and later); pibuild list")
+    parser.add_argument("--python", metavar="V", help="the Python on the Pi, such as 3.11")
+    parser.add_argument("--recipe", metavar="R", help="what to build; the newest TensorFlow for that Python where not given")
+    parser.add_argument(
+        "--version", nargs="?", const="", metavar="X", help="the release to build; without X: pibuild's own version"
+    )
+    parser.add_argument("--output", metavar="DIR", help="where the wheel and its record go (default: wheelhouse)")
+    parser.add_argument("--store", metavar="DIR", help="sources, artifacts and logs (default: the user's cache folder)")
+    parser.add_argument("--mirrors", action="append", metavar="P", help="a folder or server of bare clones, {owner} and {name} in it")
+    parser.add_argument("--offline", action="store_true", default=None, help="fail at once, listing what is missing")
+    parser.add_argument("--jobs", type=int, metavar="N", help="compilers at a time")
+    parser.add_argument("--memory", type=float, metavar="GB", help="memory for one container")
+    parser.add_argument("--deadline", type=float, metavar="MIN", help="minutes that one container may take")
+    parser.add_argument("--json", action="store_true", default=None, help="results as JSON on stdout")
+    parser.add_argument("-v", "--verbose", action="store_true", default=None, help="show the output of what is run")
+    clean = parser.add_argument_group("of clean")
+    clean.add_argument("--artifacts", action="store_true", help="remove artifacts and wheels as well")
+    clean.add_argument("--all", action="store_true", help="remove sources and images as well: everything")
+    return parser
+
+
+def _run(words: list[str], environ: dict[str, str]) -> int:
+    parser = _parser()
+    given, unknown = parser.parse_known_args(words)
+    if unknown:
+        options = [option for action in parser._actions for option in action.option_strings]  # noqa: SLF001
+        raise UsageError(f"There is no option {unknown[0]!r}", hint=nearest(unknown[0].split("=")[0], options))
+    if given.version == "":
+        print(f"pibuild {__version__}")  # noqa: T201
+        return 0
+    if given.command not in _COMMANDS:
+        raise UsageError(f"There is no command {given.command!r}", hint=nearest(given.command, list(_COMMANDS)))
+
+    from pibuild.config import load_settings  # noqa: PLC0415  pydantic costs a tenth of a second
+
+    settings = load_settings(vars(given), environ, Path.cwd())
+    report = Report(verbose=settings.verbose, as_json=settings.json, fold=environ.get("GITHUB_ACTIONS") == "true")
+    match given.command:
+        case "list":
+            return _list(report)
+        case "doctor":
+            from pibuild.doctor import examine  # noqa: PLC0415
+
+            return examine(settings, environ, report)
+        case "clean":
+            return _clean(settings, environ, report, artifacts=given.artifacts or given.all, everything=given.all)
+        case "plan":
+            return _show_plan(_plan(settings), settings, environ, report)
+        case "shell":
+            return _shell(_plan(settings), environ)
+        case command:
+            return _work(command, _plan(settings), settings, environ, report)
+
+
+def _work(command: str, plan: "Plan", settings: "Settings", environ: dict[str, str], report: Report) -> int:
+    """Build, or fetch, one plan."""
+    from pibuild.store import deliver  # noqa: PLC0415
+
+    again = f"pibuild --target {plan.target.name} --python {plan.python} --recipe {plan.wheel.recipe.name}"
+    store = _store(settings, environ, report)
+    try:
+        report.note(f"{plan.reason}; key {plan.key[:12]}")
+        if command == "build" and (entry := store.wheel(plan.key)):
+            report.note("nothing to do: this wheel was built and proven before")
+        else:
+            from pibuild import pipeline  # noqa: PLC0415  the engine's client costs a third of a second
+
+            store.sweep()
+            ports = _ports(plan, settings, environ, store, report)
+            if command == "fetch":
+                done = pipeline.prepare(plan, ports)
+                report.result(
+                    f"{len(done.sources)} sources and {len(done.images)} images are here",
+                    {"sources": [one.name for one in done.sources], "images": [one.reference for one in done.images]},
+                )
+                return 0
+            entry = pipeline.make(plan, ports, again)
+        wheel_path = deliver(entry, Path(settings.output))
+        report.result(str(wheel_path), entry.facts | {"path": str(wheel_path)})
+    finally:
+        store.close()
+    return 0
+
+
+def _plan(settings: "Settings") -> "Plan":
+    from pibuild.config import folder_digest, load_images, load_recipes, load_targets, project_folder  # noqa: PLC0415
+    from pibuild.model import Request  # noqa: PLC0415
+    from pibuild.plan import find_target, make_plan  # noqa: PLC0415
+
+    targets = load_targets(project_folder("toolchains"))
+    recipes = load_recipes(Path(__file__).parent / "recipes")
+    for name, example in (("target", " or ".join(targets)), ("python", "3.11")):
+        if getattr(settings, name) is None:
+            raise UsageError(f"Which {name}?", hint=f"--{name} {example}; pibuild list shows what there is")
+    request = Request(
+        target=settings.target or "", python=settings.python or "", recipe=settings.recipe, version=settings.version
+    )
+    target = find_target(request.target, targets)
+    package = Path(__file__).parent
+    judges = [package / "formats", package / "device", project_folder("tests/models")]
+    judges += [package / "steps" / f"{name}.py" for name in ("retag", "verify", "prove")]
+    return make_plan(
+        request,
+        recipes=recipes,
+        targets=targets,
+        images={target.name: load_images(project_folder("dockerfiles"), target)},
+        proof_digest=folder_digest(*judges),
+    )
+
+
+def _store(settings: "Settings", environ: dict[str, str], report: Report) -> "Store":
+    from platformdirs import user_cache_path  # noqa: PLC0415
+
+    from pibuild.store import Store  # noqa: PLC0415
+
+    root = Path(settings.store).expanduser().absolute() if settings.store else user_cache_path("pibuild", appauthor=False)
+    return Store(root, report)
+
+
+def _ports(plan: "Plan", settings: "Settings", environ: dict[str, str], store: "Store", report: Report) -> "Ports":
+    """Make the adapters; the one place that does."""
+    from pibuild.adapters.bootstrap import Mmdebstrap  # noqa: PLC0415
+    from pibuild.adapters.containers import Engine  # noqa: PLC0415
+    from pibuild.config import load_base, project_folder  # noqa: PLC0415
+    from pibuild.pipeline import Ports  # noqa: PLC0415
+
+    return Ports(
+        connect=lambda: Engine(environ),
+        bootstrap=Mmdebstrap(environ),
+        fetcher=_fetcher(settings, environ, store, report),
+        store=store,
+        report=report,
+        settings=settings,
+        base=load_base(project_folder("dockerfiles")),
+        check_dir=Path(__file__).parent / "device",
+        models_dir=project_folder("tests/models"),
+        uid=os.getuid(),
+        gid=os.getgid(),
+        now=lambda: datetime.now(UTC),
+    )

@@ -1,0 +1,317 @@
+"""YAML files and variables to typed values: recipes, targets, images and settings; strict and kind.
+
+All findings of a file are collected before it is refused, each with its path in the file and, for a name that does
+not exist, the nearest one that does.
+"""
+
+import hashlib
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields, is_dataclass, replace
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+import yaml
+from pydantic import Discriminator, Tag, TypeAdapter, ValidationError
+
+from pibuild.errors import UsageError, nearest
+from pibuild.model import (
+    ArchivePlace,
+    Base,
+    DebianPlace,
+    GitPlace,
+    Image,
+    NpmPlace,
+    PypiPlace,
+    Recipe,
+    Release,
+    Source,
+    Target,
+)
+from pibuild.plan import digest
+
+T = TypeVar("T")
+_STRICT = {"extra": "forbid"}
+_KINDS = ("archive", "debian", "pypi", "npm", "git")
+
+
+def _kind(place: Any) -> str:  # noqa: ANN401  whatever the YAML holds
+    return next((kind for kind in _KINDS if isinstance(place, dict) and kind in place), "git")
+
+
+_AnyPlace = Annotated[
+    Annotated[ArchivePlace, Tag("archive")]
+    | Annotated[DebianPlace, Tag("debian")]
+    | Annotated[PypiPlace, Tag("pypi")]
+    | Annotated[NpmPlace, Tag("npm")]
+    | Annotated[GitPlace, Tag("git")],
+    Discriminator(_kind),
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _SourceFile:
+    """A source as recipe.yaml writes it, under its name."""
+
+    __pydantic_config__ = _STRICT
+    tree: Annotated[str, "sha256"]
+    places: tuple[_AnyPlace, ...]
+    into: str = ""
+    keep: tuple[str, ...] = ()
+    drop: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _ReleaseFile:
+    """A release as recipe.yaml writes it: its sources are names."""
+
+    __pydantic_config__ = _STRICT
+    version: str
+    sources: tuple[str, ...]
+    pythons: tuple[str, ...] = ()
+    needs: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _RecipeFile:
+    """recipe.yaml."""
+
+    __pydantic_config__ = _STRICT
+    name: str
+    summary: str
+    per: tuple[Literal["target", "python"], ...]
+    image: Literal["builder", "toolchain"]
+    releases: tuple[_ReleaseFile, ...]
+    sources: dict[str, _SourceFile]
+    device: str = ""
+    proof: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What a person may set by flag, PIBUILD_* variable or pibuild.yaml, in this order of strength."""
+
+    __pydantic_config__ = _STRICT
+    target: str | None = None
+    python: str | None = None
+    recipe: str | None = None
+    version: str | None = None
+    output: str = "wheelhouse"
+    """Folder for wheels and records."""
+    store: str | None = None
+    """Folder for sources, artifacts and logs; the user's cache folder where unset."""
+    mirrors: tuple[str, ...] = ()
+    """Folders or servers of bare clones, such as `/srv/git/{owner}+{name}/repo`."""
+    offline: bool = False
+    jobs: int | None = None
+    memory: float | None = None
+    """Memory for one container in GB; most of the engine's where unset."""
+    deadline: float = 180.0
+    """Minutes that one container may take."""
+    json: bool = False
+    verbose: bool = False
+
+
+def load_settings(flags: Mapping[str, Any], environ: Mapping[str, str], cwd: Path) -> Settings:
+    """Merge flags (None where not given), PIBUILD_* variables and pibuild.yaml.
+
+    The file is `$PIBUILD_CONFIG`, else `pibuild.yaml` in the current folder. UsageError names what does not exist.
+    """
+    names = [field.name for field in fields(Settings)]
+    merged: dict[str, Any] = {}
+    path = Path(environ.get("PIBUILD_CONFIG", cwd / "pibuild.yaml"))
+    if path.exists():
+        written = _read(path) or {}
+        _checked(Settings, written, str(path))
+        merged |= written
+    elif "PIBUILD_CONFIG" in environ:
+        raise UsageError(f"PIBUILD_CONFIG names a file that does not exist: {path}")
+    variables = {key.removeprefix("PIBUILD_").lower(): key for key in environ if key.startswith("PIBUILD_")}
+    for name, key in variables.items():
+        if name == "config":
+            continue
+        if name not in names:
+            hint = nearest(key, [f"PIBUILD_{name.upper()}" for name in (*names, "config")])
+            raise UsageError(f"There is no variable {key}", hint=hint)
+        merged[name] = tuple(environ[key].split()) if name == "mirrors" else environ[key]
+    merged |= {name: value for name, value in flags.items() if name in names and value is not None}
+    return _checked(Settings, merged, "settings")
+
+
+def project_folder(name: str) -> Path:
+    """Find a folder that belongs to the project: beside the package in a checkout, inside it when installed."""
+    package = Path(__file__).parent
+    for folder in (package.parent / name, package / name, package / Path(name).name):
+        if folder.is_dir():
+            return folder
+    raise UsageError(f"pibuild is not whole: its folder {name} is missing", hint="install it again, or use a checkout")
+
+
+@cache
+def load_recipes(folder: Path) -> dict[str, Recipe]:
+    """Read every recipe by name."""
+    recipes = {path.parent.name: _recipe(path) for path in sorted(folder.glob("*/recipe.yaml"))}
+    for recipe in recipes.values():
+        for need in (need for release in recipe.releases for need in release.needs):
+            if need not in recipes:
+                raise UsageError(f"{recipe.name} needs {need!r}, which does not exist", hint=nearest(need, list(recipes)))
+    return recipes
+
+
+@cache
+def load_targets(folder: Path) -> dict[str, Target]:
+    """Read every target by name."""
+    adapter_fields = {"name": ""}
+    targets = {}
+    for path in sorted(folder.glob("*.yaml")):
+        target = _checked(Target, adapter_fields | (_read(path) or {}), str(path))
+        targets[path.stem] = replace(target, name=path.stem)
+    return targets
+
+
+def load_base(folder: Path) -> Base:
+    """Read where the base image comes from."""
+    path = folder / "base" / "base.yaml"
+    return _checked(Base, _read(path), str(path))
+
+
+def load_images(folder: Path, target: Target) -> dict[str, Image]:
+    """Plan a target's images, one for each folder of dockerfiles/.
+
+    A Dockerfile's ARG that is the name of another folder stands for that image's reference, JOBS is for the engine
+    to say, and every other one is the target's key of the same name.
+    """
+    images: dict[str, Image] = {"base": _base_image(folder / "base")}
+    waiting = {path.parent.name: path.read_text() for path in sorted(folder.glob("*/Dockerfile"))}
+    names = {name.upper(): name for name in (*images, *waiting)}
+    while waiting:
+        ready = {name: text for name, text in waiting.items() if all(names[arg] in images for arg in _args(text) & names.keys())}
+        if not ready:
+            raise UsageError(f"The images {', '.join(waiting)} under {folder} stand on each other in a circle")
+        for name, text in ready.items():
+            args = _args(text)
+            parents = tuple(images[names[arg]] for arg in sorted(args & names.keys()))
+            own = tuple((arg, _argument(target, arg, folder / name)) for arg in sorted(args - names.keys() - {"JOBS"}))
+            inputs = {"files": folder_digest(folder / name), "args": own, "parents": [one.reference for one in parents]}
+            suffix = f"-{target.name}" if own else ""
+            images[name] = Image(
+                name=name,
+                reference=f"pibuild/{name}{suffix}:{digest(inputs)[:16]}",
+                folder=folder / name,
+                args=own,
+                parents=parents,
+            )
+            del waiting[name]
+    return images
+
+
+def folder_digest(*folders: Path) -> str:
+    """Give the sha256 over the names, modes and contents of everything in these folders or files."""
+    found = []
+    for folder in folders:
+        files = [folder] if folder.is_file() else sorted(path for path in folder.rglob("*") if path.is_file())
+        for path in files:
+            if path.suffix == ".pyc":
+                continue
+            content = hashlib.sha256(path.read_bytes()).hexdigest()
+            found.append([path.relative_to(folder.parent).as_posix(), bool(path.stat().st_mode & 0o100), content])
+    return digest(found)
+
+
+def _base_image(folder: Path) -> Image:
+    return Image(name="base", reference=f"pibuild/base:{folder_digest(folder)[:16]}", folder=folder, args=(), parents=())
+
+
+def _args(dockerfile: str) -> set[str]:
+    return set(re.findall(r"^ARG\s+(\w+)\s*$", dockerfile, re.MULTILINE))
+
+
+def _argument(target: Target, arg: str, folder: Path) -> str:
+    try:
+        value = getattr(target, arg.lower())
+    except AttributeError:
+        known = [field.name.upper() for field in fields(Target)]
+        raise UsageError(f"{folder}/Dockerfile wants ARG {arg}, which no target has", hint=nearest(arg, known)) from None
+    return " ".join(value) if isinstance(value, tuple) else str(int(value) if isinstance(value, bool) else value)
+
+
+def _recipe(path: Path) -> Recipe:
+    written = _checked(_RecipeFile, _read(path), str(path))
+    folder = path.parent
+    if written.name != folder.name:
+        raise UsageError(f"{path}: the recipe's name is {written.name!r}, its folder's {folder.name!r}")
+    releases = tuple(
+        Release(
+            version=release.version,
+            pythons=release.pythons,
+            needs=release.needs,
+            sources=tuple(_source(name, written.sources, path) for name in release.sources),
+        )
+        for release in written.releases
+    )
+    made_of = [part for part in (folder / "build.sh", folder / "patches") if part.exists()]
+    return Recipe(
+        name=written.name,
+        summary=written.summary,
+        per=written.per,
+        image=written.image,
+        device=written.device,
+        proof=written.proof,
+        releases=releases,
+        folder=folder,
+        digest=folder_digest(*made_of),
+    )
+
+
+def _source(name: str, known: Mapping[str, _SourceFile], path: Path) -> Source:
+    if name not in known:
+        raise UsageError(f"{path}: there is no source {name!r}", hint=nearest(name, list(known)))
+    source = known[name]
+    into = source.into or re.sub(r"-\d.*$", "", name)
+    return Source(name=name, tree=source.tree, into=into, places=source.places, keep=source.keep, drop=source.drop)
+
+
+def _read(path: Path) -> Any:  # noqa: ANN401  what YAML can hold
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    try:
+        return yaml.load(path.read_bytes(), Loader=loader)  # noqa: S506  a safe loader, in C where there is one
+    except (yaml.YAMLError, OSError) as error:
+        raise UsageError(f"{path} can't be read", found=" ".join(str(error).split())) from error
+
+
+def _checked(kind: type[T], value: Any, where: str) -> T:  # noqa: ANN401
+    try:
+        return _adapter(kind).validate_python(value)
+    except ValidationError as error:
+        known = sorted(_names(kind))
+        details = [_finding(one, known) for one in error.errors()]
+        raise UsageError(f"{where} is not as it should be", details=details) from error
+
+
+@cache
+def _adapter(kind: type[T]) -> TypeAdapter[T]:
+    return TypeAdapter(kind)
+
+
+def _finding(error: Any, known: list[str]) -> str:  # noqa: ANN401  pydantic's ErrorDetails
+    parts = [str(part) for part in error["loc"] if part not in _KINDS or error["type"] == "extra_forbidden"]
+    place = ".".join(parts)
+    match error["type"]:
+        case "extra_forbidden" | "unexpected_keyword_argument":
+            return f"{place}: there is no such key; {nearest(parts[-1], known)}"
+        case "missing" | "missing_keyword_only_argument":
+            return f"{place}: missing"
+        case "string_type" if isinstance(error["input"], int | float):
+            return f"{place}: {error['input']!r} is a number; write it in quotes"
+        case _:
+            return f"{place}: {error['msg']}, found {error['input']!r}"
+
+
+def _names(kind: Any) -> Iterable[str]:  # noqa: ANN401  a dataclass, or a type made of some
+    if is_dataclass(kind):
+        for field in fields(kind):
+            yield field.name
+            yield from _names(field.type)
+    for part in getattr(kind, "__args__", ()):
+        yield from _names(part)

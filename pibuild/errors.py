@@ -1,0 +1,101 @@
+"""One tree of errors, one exit code per class.
+
+Knows what a person must read when something fails: what, on which input, expected against found, what to try.
+Everything else that is raised is a bug and ends with a traceback and exit code 1.
+"""
+
+from collections.abc import Sequence
+from difflib import get_close_matches
+from pathlib import Path
+
+
+class PibuildError(Exception):
+    """Something failed in a way that a person can act on.
+
+    `what` is one sentence; `expected`, `found`, `hint` and `log` follow on lines of their own where given.
+    """
+
+    exit_code = 1
+
+    def __init__(
+        self,
+        what: str,
+        *,
+        expected: str = "",
+        found: str = "",
+        details: Sequence[str] = (),
+        hint: str = "",
+        log: Path | None = None,
+    ) -> None:
+        """Keep the parts; `str()` of the error is all of them."""
+        super().__init__(what)
+        self.what = what
+        self.expected = expected
+        self.found = found
+        self.details = tuple(details)
+        self.hint = hint
+        self.log = log
+
+    def __str__(self) -> str:
+        """Give the message as a person reads it, a part on each line."""
+        lines = [self.what]
+        lines += [f"  expected: {self.expected}"] if self.expected else []
+        lines += [f"  found:    {self.found}"] if self.found else []
+        lines += [f"  {detail}" for detail in self.details]
+        lines += [f"  try: {self.hint}"] if self.hint else []
+        lines += [f"  log: {self.log}"] if self.log else []
+        return "\n".join(lines)
+
+
+class UsageError(PibuildError):
+    """The command line, a variable, or a YAML file asks for something that does not exist."""
+
+    exit_code = 2
+
+
+class EngineError(PibuildError):
+    """No Docker engine answers, or it may not be used, or it went away."""
+
+    exit_code = 4
+
+
+class SourceError(PibuildError):
+    """A source can't be had as pinned from any of its places."""
+
+    exit_code = 5
+
+
+class ImageError(PibuildError):
+    """An image could not be made."""
+
+    exit_code = 6
+
+
+class BuildError(PibuildError):
+    """A recipe's script failed."""
+
+    exit_code = 7
+
+
+class ResourceError(PibuildError):
+    """Memory, disk space or time ran out."""
+
+    exit_code = 8
+
+
+class ProofError(PibuildError):
+    """A wheel does not keep what its tag claims; it is not published."""
+
+    exit_code = 9
+
+
+class StoreError(PibuildError):
+    """The store can't be read or written."""
+
+    exit_code = 10
+
+
+def nearest(name: str, known: Sequence[str]) -> str:
+    """Say which known name was probably meant, else which names there are."""
+    close = get_close_matches(name, known, n=1, cutoff=0.5)
+    return f"did you mean {close[0]!r}?" if close else f"one of: {', '.join(sorted(known))}"

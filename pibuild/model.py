@@ -1,0 +1,205 @@
+"""The nouns: what is asked (request), what is decided (plan) and what recipes and targets declare.
+
+Values only: frozen, with tuples inside, made whole at once. How they are read from YAML is config's knowledge,
+how a plan comes from a request is plan's.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GitPlace:
+    """A commit of a repository, from any clone that holds it."""
+
+    git: str
+    """`owner/name` on the forge; mirrors are folders or servers of bare clones."""
+    commit: str
+    """40 lowercase hex digits."""
+    subdir: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArchivePlace:
+    """A tar or zip that an upstream project serves."""
+
+    archive: str
+    """The URL; never that of a package registry."""
+    sha256: str
+    subdir: str = ""
+    git: str = ""
+    """`owner/name`: where given, the archive can be made again from a clone of it …"""
+    commit: str = ""
+    """… at this commit, byte for byte."""
+    prefix: str = ""
+    """The folder that the archive holds, with its closing slash."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DebianPlace:
+    """One file of a Debian source package, found through apt's signed index."""
+
+    debian: str
+    """Name of the source package."""
+    suite: str
+    file: str
+    sha256: str
+    subdir: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PypiPlace:
+    """One file of a Python package, through pip."""
+
+    pypi: str
+    version: str
+    file: str
+    sha256: str
+    subdir: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NpmPlace:
+    """The tarball of an npm package, through npm."""
+
+    npm: str
+    version: str
+    sha256: str
+    subdir: str = ""
+
+
+Place = GitPlace | ArchivePlace | DebianPlace | PypiPlace | NpmPlace
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """Something fetched: one content, named by its tree hash, that several places hold."""
+
+    name: str
+    tree: str
+    """sha256 of the tree (see formats.tree); every place must give exactly this."""
+    into: str
+    """Folder under the build's `src/`."""
+    places: tuple[Place, ...]
+    keep: tuple[str, ...] = ()
+    """Patterns of the paths that stay; all where empty. Applied to every place before hashing."""
+    drop: tuple[str, ...] = ()
+    """Patterns of the paths that go."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Release:
+    """One version of what a recipe makes."""
+
+    version: str
+    pythons: tuple[str, ...]
+    """The Pythons that it supports; empty where it does not depend on Python."""
+    sources: tuple[Source, ...]
+    needs: tuple[str, ...] = ()
+    """Recipes whose artifacts (for the same target and Python) go in."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
+    """How one thing is made from pinned sources: data and a shell script."""
+
+    name: str
+    summary: str
+    per: tuple[Literal["target", "python"], ...]
+    image: Literal["builder", "toolchain"]
+    device: str
+    """Folder on the device where the artifact stands when a wheel is proven, `{python}` filled in; else empty."""
+    proof: str
+    """Script of pibuild/device that proves the artifact's wheel; empty where it holds none."""
+    releases: tuple[Release, ...]
+    folder: Path
+    digest: str
+    """sha256 over build.sh and patches/."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What a person asked for; anything left open is None."""
+
+    target: str
+    python: str
+    recipe: str | None
+    version: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Base:
+    """Where the image that all others stand on comes from: dockerfiles/base/base.yaml."""
+
+    suite: str
+    variant: str
+    components: tuple[str, ...]
+    repository: str
+    digest: str
+    """Of the same suite in a registry of images, `sha256:…`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Image:
+    """An image as it will be: named by the hash of everything that goes into it."""
+
+    name: str
+    reference: str
+    folder: Path
+    args: tuple[tuple[str, str], ...]
+    parents: tuple["Image", ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Artifact:
+    """What a recipe makes for one target and Python."""
+
+    key: str
+    recipe: Recipe
+    release: Release
+    target: Target | None
+    python: str | None
+    image: Image
+    env: tuple[tuple[str, str], ...]
+    needs: tuple["Artifact", ...]
+
+    @property
+    def title(self) -> str:
+        """Name it as a person would: `numpy 2.0.2 for pi-one, Python 3.11`."""
+        scope = [self.target.name] if self.target else []
+        scope += [f"Python {self.python}"] if self.python else []
+        return f"{self.recipe.name} {self.release.version}" + (f" for {', '.join(scope)}" if scope else "")
+
+    @property
+    def slug(self) -> str:
+        """Name it as a file or image tag would: `numpy-pi-one-3.11`."""
+        return "-".join(part for part in (self.recipe.name, self.target and self.target.name, self.python) if part)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What was decided for a request; nothing in it is open."""
+
+    target: Target
+    python: str
+    wheel: Artifact
+    artifacts: tuple[Artifact, ...]
+    """Everything that the wheel and its proof need, leaves first; the wheel's is the last."""
+    device: Image
+    key: str
+    """The hash of the artifact and of all that judges it: equal key, equal proven wheel."""
+    reason: str
+    """Why this recipe and release."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What one container may use, and who it runs as."""
+
+    jobs: int
+    cpus: int
+    memory_bytes: int
+    deadline_s: float
+    uid: int
+    gid: int

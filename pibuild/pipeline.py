@@ -1,0 +1,230 @@
+"""A plan, step by step, to a proven wheel and its record.
+
+Knows the order of the steps and what the store spares; what each does is in steps/. Its ports are made by the
+command line and passed in.
+"""
+
+import hashlib
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from pibuild import __version__
+from pibuild.adapters.containers import Engine
+from pibuild.config import Settings
+from pibuild.errors import ProofError
+from pibuild.formats.tree import unpack
+from pibuild.model import Artifact, Base, Image, Limits, Plan, Source
+from pibuild.report import Report
+from pibuild.steps import build, images, prove, retag, sources, verify
+from pibuild.store import Entry, Store
+
+_GB = 1_000_000_000
+_SPARED_BYTES = _GB // 2
+"""Memory that the engine and the system keep."""
+
+
+@dataclass(kw_only=True)
+class Ports:
+    """The outside things, made once; the engine is asked for only when a step needs it."""
+
+    connect: Callable[[], Engine]
+    bootstrap: images.Bootstrap
+    fetcher: sources.Fetcher
+    store: Store
+    report: Report
+    settings: Settings
+    base: Base
+    check_dir: Path
+    models_dir: Path
+    uid: int
+    gid: int
+    now: Callable[[], datetime]
+
+    @cached_property
+    def engine(self) -> Engine:
+        """The engine, with what dead sessions left there removed."""
+        engine = self.connect()
+        if removed := engine.remove_containers(self.store.is_dead):
+            self.report.note(f"removed {removed} container(s) that a killed pibuild left")
+        return engine
+
+    @cached_property
+    def limits(self) -> Limits:
+        """What a container may use: the engine's processors and memory where nothing else is set."""
+        engine, settings = self.engine, self.settings
+        memory_bytes = int(settings.memory * _GB) if settings.memory else engine.memory_bytes - _SPARED_BYTES
+        return Limits(
+            jobs=settings.jobs or max(1, min(engine.cpus, memory_bytes // _GB)),
+            cpus=engine.cpus,
+            memory_bytes=memory_bytes,
+            deadline_s=settings.deadline * 60,
+            uid=self.uid,
+            gid=self.gid,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """What of a plan is still to be done."""
+
+    artifacts: tuple[Artifact, ...]
+    images: tuple[Image, ...]
+    sources: tuple[Source, ...]
+
+
+def wanted(plan: Plan, store: Store) -> Wanted:
+    """Say what a plan still needs: nothing where its wheel is there, else what is missing and what that needs."""
+    if store.wheel(plan.key):
+        return Wanted(artifacts=(), images=(), sources=())
+    missing: dict[str, Artifact] = {}
+
+    def need(artifact: Artifact) -> None:
+        if artifact.key in missing or store.has_artifact(artifact.key):
+            return
+        for one in artifact.needs:
+            need(one)
+        missing[artifact.key] = artifact
+
+    for artifact in (plan.wheel, *_on_device(plan)):
+        need(artifact)
+    found = {image.reference: image for image in [*(one.image for one in missing.values()), plan.device]}
+    wanted_sources = {source.tree: source for one in missing.values() for source in one.release.sources}
+    return Wanted(artifacts=tuple(missing.values()), images=tuple(found.values()), sources=tuple(wanted_sources.values()))
+
+
+def make(plan: Plan, ports: Ports, again: str) -> Entry:
+    """Give the proven wheel of a plan, from the store or made now; `again` is the command that asks for it."""
+    store = ports.store
+    if entry := store.wheel(plan.key):
+        return entry
+    with store.lock(plan.key, f"making {plan.wheel.title}"):
+        if entry := store.wheel(plan.key):
+            return entry
+        ports.fetcher.fetch_all(wanted(plan, store).sources)
+        made: dict[str, Entry] = {}
+        for artifact in (*_on_device(plan), plan.wheel):
+            _make_artifact(artifact, made, ports, again)
+        device = _ensure(plan.device, ports)
+        with store.staging() as staging:
+            wheel_path, checks = _proven(plan, made, ports, staging, again)
+            record = _record(plan, made, device, checks, wheel_path, ports)
+            return store.put_wheel(plan.key, wheel_path, record)
+
+
+def prepare(plan: Plan, ports: Ports) -> Wanted:
+    """Bring everything that a plan still needs from the network: sources into the store, images into the engine."""
+    missing = wanted(plan, ports.store)
+    ports.fetcher.fetch_all(missing.sources)
+    for image in missing.images:
+        _ensure(image, ports)
+    return missing
+
+
+def _make_artifact(artifact: Artifact, made: dict[str, Entry], ports: Ports, again: str) -> Entry:
+    """Give an artifact from the store or build it, after what it needs."""
+    if artifact.recipe.name in made:
+        return made[artifact.recipe.name]
+    store = ports.store
+    entry = store.artifact(artifact.key)
+    if entry is None:
+        with store.lock(artifact.key, f"building {artifact.title}"):
+            entry = store.artifact(artifact.key) or _build(artifact, made, ports, again)
+    made[artifact.recipe.name] = entry
+    return entry
+
+
+def _build(artifact: Artifact, made: dict[str, Entry], ports: Ports, again: str) -> Entry:
+    needs = [(f"/work/in/{one.recipe.name}", _make_artifact(one, made, ports, again).path) for one in artifact.needs]
+    image = _ensure(artifact.image, ports)
+    fetched = ports.fetcher.fetch_all(artifact.release.sources)
+    with ports.store.staging() as staging:
+        recipe_tar, empty_tar = staging / "recipe.tar", staging / "empty.tar"
+        prove.pack(recipe_tar, {path.relative_to(artifact.recipe.folder).as_posix(): path for path in _script(artifact)})
+        prove.pack(empty_tar, {})
+        inputs = [
+            ("/work/recipe", recipe_tar),
+            ("/work/build", empty_tar),
+            ("/work/out", empty_tar),
+            *((f"/work/src/{source.into}", one.path) for source, one in zip(artifact.release.sources, fetched, strict=True)),
+            *needs,
+        ]
+        facts = {
+            "image": {"reference": image.reference, "id": image.id, "base": image.origin},
+            "sources": [one.facts() for one in fetched],
+        }
+        return build.build(
+            artifact, inputs, facts=facts, engine=ports.engine, store=ports.store, limits=ports.limits,
+            report=ports.report, again=again,
+        )
+
+
+def _script(artifact: Artifact) -> Iterable[Path]:
+    folder = artifact.recipe.folder
+    return [folder / "build.sh", *(path for path in sorted((folder / "patches").rglob("*")) if path.is_file())]
+
+
+def _ensure(image: Image, ports: Ports) -> images.Ensured:
+    return images.ensure(
+        image, base=ports.base, engine=ports.engine, bootstrap=ports.bootstrap, store=ports.store,
+        jobs=ports.limits.cpus, offline=ports.settings.offline, report=ports.report,
+    )
+
+
+def _on_device(plan: Plan) -> tuple[Artifact, ...]:
+    return tuple(artifact for artifact in plan.artifacts if artifact.recipe.device)
+
+
+def _proven(
+    plan: Plan, made: dict[str, Entry], ports: Ports, staging: Path, again: str
+) -> tuple[Path, dict[str, Any]]:
+    """Retag the raw wheel, then measure the file and run it on the device; give it and what was found."""
+    unpack(made[plan.wheel.recipe.name].path, staging / "raw")
+    raw = sorted((staging / "raw" / "wheel").glob("*.whl"))
+    if len(raw) != 1:
+        raise ProofError(f"{plan.wheel.title} left {len(raw)} wheels", expected="one, in wheel/")
+    with ports.report.step(f"retagging and verifying {raw[0].name}"):
+        wheel_path = retag.retag(raw[0], python=plan.python, platform_tag=plan.target.platform_tag, out_dir=staging)
+        checks = verify.verify(
+            wheel_path, limits=plan.target.elf, python=plan.python, platform_tag=plan.target.platform_tag,
+            symbols_dir=staging / "raw" / "symbols",
+        )
+    installed = tuple(
+        (one.recipe.device.format(python=plan.python), made[one.recipe.name]) for one in _on_device(plan)
+    )
+    ran, spent = prove.prove(
+        wheel_path, plan, installed, check_dir=ports.check_dir, models_dir=ports.models_dir, engine=ports.engine,
+        store=ports.store, limits=ports.limits, report=ports.report, again=again,
+    )
+    return wheel_path, {"file": [asdict(check) for check in checks], "device": ran, "spent": asdict(spent)}
+
+
+def _record(
+    plan: Plan, made: dict[str, Entry], device: images.Ensured, checks: dict[str, Any], wheel_path: Path, ports: Ports
+) -> dict[str, Any]:
+    """Write down what happened; its schema is tested."""
+    content = wheel_path.read_bytes()
+    return {
+        "pibuild": __version__,
+        "made": ports.now().isoformat(timespec="seconds"),
+        "wheel": {
+            "file": wheel_path.name,
+            "sha256": hashlib.sha256(content).hexdigest(),
+            "size_bytes": len(content),
+        },
+        "plan": {
+            "key": plan.key,
+            "target": plan.target.name,
+            "python": plan.python,
+            "recipe": plan.wheel.recipe.name,
+            "version": plan.wheel.release.version,
+            "reason": plan.reason,
+        },
+        "device": {"reference": device.reference, "id": device.id, "base": device.origin, "cpu": plan.target.device_cpu},
+        "artifacts": [made[one.recipe.name].facts | {"key": one.key} for one in plan.artifacts if one.recipe.name in made],
+        "checks": {"file": checks["file"], "device": checks["device"]},
+        "proof": checks["spent"],
+    }

@@ -1,0 +1,154 @@
+"""From a request to a plan: which recipe and release, which artifacts and images, and their keys.
+
+Pure: reads no clock, no network and no engine; what recipes and targets say is passed in.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from packaging.version import Version
+
+from pibuild.errors import UsageError, nearest
+from pibuild.model import Artifact, Image, Plan, Recipe, Release, Request, Target
+
+_FORMAT = 1
+"""Counts up when the layout of containers or artifacts changes, so that old artifacts are left alone."""
+
+_ENV = (
+    ("HOME", "/work/build"),
+    ("LC_ALL", "C.UTF-8"),
+    ("TZ", "UTC"),
+    ("SOURCE_DATE_EPOCH", "1577836800"),
+    ("PIBUILD", "1"),
+    ("PIBUILD_BUILD_TRIPLE", "x86_64-linux-gnu"),
+)
+
+
+def make_plan(
+    request: Request,
+    *,
+    recipes: Mapping[str, Recipe],
+    targets: Mapping[str, Target],
+    images: Mapping[str, Mapping[str, Image]],
+    proof_digest: str,
+) -> Plan:
+    """Decide a request; `images` gives each target's images by name, `proof_digest` stands for all that judges a wheel.
+
+    UsageError where the target, Python, recipe or version does not exist, or they don't go together.
+    """
+    target = find_target(request.target, targets)
+    recipe, release, reason = _choice(request, target, recipes)
+    made: dict[str, Artifact] = {}
+    wheel = _artifact(recipe, release, target, request.python, recipes, images[target.name], made)
+    device = images[target.name]["device"]
+    return Plan(
+        target=target,
+        python=request.python,
+        wheel=wheel,
+        artifacts=tuple(made.values()),
+        device=device,
+        key=digest({"artifact": wheel.key, "device": device.reference, "proof": proof_digest, "tag": target.platform_tag}),
+        reason=reason,
+    )
+
+
+def find_target(name: str, targets: Mapping[str, Target]) -> Target:
+    """Find a target by its name or one of the names that people try."""
+    wanted = name.strip().lower().replace("_", "-").replace(" ", "-")
+    for target in targets.values():
+        if wanted in (target.name, *target.aliases):
+            return target
+    known = [name for target in targets.values() for name in (target.name, *target.aliases)]
+    raise UsageError(f"There is no target {name!r}", hint=nearest(wanted, known), details=[f"targets: {', '.join(targets)}"])
+
+
+def wheel_recipes(recipes: Mapping[str, Recipe]) -> list[Recipe]:
+    """Give the recipes that end with a wheel for people."""
+    return [recipe for recipe in recipes.values() if recipe.proof]
+
+
+def digest(value: Any) -> str:  # noqa: ANN401  what JSON can hold
+    """Give the sha256 of a value's canonical JSON."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def _choice(request: Request, target: Target, recipes: Mapping[str, Recipe]) -> tuple[Recipe, Release, str]:
+    offered = wheel_recipes(recipes)
+    if request.recipe is not None:
+        names = [recipe.name for recipe in offered]
+        if request.recipe not in names:
+            raise UsageError(f"There is no recipe {request.recipe!r} that makes a wheel", hint=nearest(request.recipe, names))
+        offered = [recipes[request.recipe]]
+    pairs = [(recipe, release) for recipe in offered for release in recipe.releases]
+    fitting = [pair for pair in pairs if request.python in pair[1].pythons]
+    if not fitting:
+        pythons = _in_order({python for _, release in pairs for python in release.pythons})
+        raise UsageError(
+            f"No recipe supports Python {request.python!r} on {target.name}",
+            details=[f"Pythons: {', '.join(pythons)}"], hint=nearest(request.python, pythons),
+        )
+    if request.version is not None:
+        versions = _in_order({release.version for _, release in fitting})
+        fitting = [pair for pair in fitting if pair[1].version == request.version]
+        if not fitting:
+            raise UsageError(
+                f"There is no release {request.version!r} for Python {request.python}", hint=nearest(request.version, versions)
+            )
+    recipe, release = max(fitting, key=lambda pair: Version(pair[1].version))
+    why = "as asked" if request.recipe and request.version else f"the newest that supports Python {request.python} on {target.name}"
+    return recipe, release, f"{recipe.name} {release.version}: {why}"
+
+
+def _artifact(
+    recipe: Recipe,
+    release: Release,
+    target: Target,
+    python: str,
+    recipes: Mapping[str, Recipe],
+    images: Mapping[str, Image],
+    made: dict[str, Artifact],
+) -> Artifact:
+    """Plan one artifact and, before it, what it needs; each once."""
+    if recipe.name in made:
+        return made[recipe.name]
+    needs = tuple(
+        _artifact(needed, _release_for(needed, python), target, python, recipes, images, made)
+        for needed in (recipes[name] for name in release.needs)
+    )
+    own_target = target if "target" in recipe.per else None
+    own_python = python if "python" in recipe.per else None
+    image = images[recipe.image]
+    env = (
+        *_ENV,
+        ("PIBUILD_VERSION", release.version),
+        ("PIBUILD_TARGET", own_target.name if own_target else "machine"),
+        *((("PIBUILD_PYTHON", own_python),) if own_python else ()),
+        *(own_target.env if own_target else ()),
+    )
+    key = digest(
+        {
+            "format": _FORMAT,
+            "recipe": recipe.digest,
+            "image": image.reference,
+            "env": env,
+            "sources": sorted((source.into, source.tree) for source in release.sources),
+            "needs": sorted((need.recipe.name, need.key) for need in needs),
+        }
+    )
+    made[recipe.name] = Artifact(
+        key=key, recipe=recipe, release=release, target=own_target, python=own_python, image=image, env=env, needs=needs
+    )
+    return made[recipe.name]
+
+
+def _release_for(recipe: Recipe, python: str) -> Release:
+    fitting = [release for release in recipe.releases if not release.pythons or python in release.pythons]
+    if not fitting:
+        raise UsageError(f"{recipe.name} has no release for Python {python}", hint="add one to its recipe.yaml")
+    return max(fitting, key=lambda release: Version(release.version))
+
+
+def _in_order(versions: Iterable[str]) -> list[str]:
+    return sorted(versions, key=Version)

@@ -1,0 +1,94 @@
+"""Proving on the device: the wheel installed by its own Python's pip, imported, and run on an emulated Pi.
+
+Knows what the device's container is given and what it leaves. What the machine can see in the file alone is verify's.
+"""
+
+import json
+import tarfile
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any, Protocol
+
+from pibuild.adapters.containers import SESSION_LABEL, Container, Run
+from pibuild.errors import BuildError, ProofError
+from pibuild.model import Limits, Plan
+from pibuild.report import Report, seconds
+from pibuild.steps.build import Spent, follow
+from pibuild.store import Entry, Store
+
+_SCRIPT = "bash /work/check/prove.sh; code=$?; times | tail -n 1 > /work/cpu; exit $code"
+
+
+class Engine(Protocol):
+    """What this step uses of the engine."""
+
+    def container(self, run: Run) -> AbstractContextManager[Container]: ...  # noqa: D102
+
+
+def prove(
+    wheel_path: Path,
+    plan: Plan,
+    installed: tuple[tuple[str, Entry], ...],
+    *,
+    check_dir: Path,
+    models_dir: Path,
+    engine: Engine,
+    store: Store,
+    limits: Limits,
+    report: Report,
+    again: str,
+) -> tuple[dict[str, Any], Spent]:
+    """Run the recipe's check on the device; give what it measured, and what that cost.
+
+    `installed` are (folder on the device, artifact). ProofError with the check's last lines where it says no.
+    """
+    with report.step(f"proving {wheel_path.name} on an emulated {plan.target.device_cpu}") as step, store.staging() as staging:
+        pack(staging / "wheels.tar", {wheel_path.name: wheel_path})
+        check = {path.name: path for path in check_dir.iterdir() if path.suffix in (".py", ".sh")}
+        models = {f"models/{path.name}": path for path in models_dir.iterdir() if path.is_file()}
+        pack(staging / "check.tar", check | models)
+        run = Run(
+            image=plan.device.reference,
+            command=("bash", "-c", _SCRIPT),
+            env=(
+                *plan.wheel.env,
+                ("PIBUILD_DEVICE_CPU", plan.target.device_cpu),
+                ("PIBUILD_CHECK", plan.wheel.recipe.proof),
+                ("PIBUILD_PACKAGE", plan.wheel.recipe.name),
+            ),
+            inputs=(
+                *((folder, entry.path) for folder, entry in installed),
+                ("/work/wheels", staging / "wheels.tar"),
+                ("/work/check", staging / "check.tar"),
+                ("/work/out", pack(staging / "empty.tar", {})),
+                ("/work/build", staging / "empty.tar"),
+            ),
+            uid=limits.uid,
+            gid=limits.gid,
+            memory_bytes=limits.memory_bytes,
+            cpus=limits.cpus,
+            deadline_s=limits.deadline_s,
+            labels=((SESSION_LABEL, store.session),),
+        )
+        slug = f"proof-{plan.wheel.slug}"
+        with engine.container(run) as container:
+            try:
+                spent = follow(
+                    container, log_path=store.log_path(slug), step=step, limits=limits, report=report, staging=staging,
+                    failed=f"{wheel_path.name} does not run on the device", again=again, slug=plan.wheel.slug,
+                )
+            except BuildError as error:
+                raise ProofError(error.what, details=error.details, hint=error.hint, log=error.log) from error
+            container.copy_out("/work/out/result.json", staging / "result.tar")
+        with tarfile.open(staging / "result.tar") as tar:
+            content = tar.extractfile("result.json")
+            result: dict[str, Any] = json.loads(content.read() if content else b"{}")
+        step.detail = f"{seconds(spent.cpu_s)} of CPU"
+    return result, spent
+
+
+def pack(tar_path: Path, files: dict[str, Path]) -> Path:
+    with tarfile.open(tar_path, "w") as tar:
+        for name, path in files.items():
+            tar.add(path, arcname=name, recursive=False)
+    return tar_path
