@@ -29,7 +29,7 @@ _COMMANDS = {
     "list": "targets, toolchains, recipes and Pythons",
     "doctor": "look at the engine, disk, memory, emulation and network, with a remedy for each fault",
     "shell": "a shell in the container of the build that failed",
-    "clean": "remove what killed builds left, logs and failed containers; --store and --images remove the rest",
+    "clean": "remove what killed builds left, logs and failed containers; --artifacts or --all remove more",
 }
 _EXIT_CODES = """\
 exit codes:
@@ -69,23 +69,24 @@ def _parser() -> _Parser:
     parser = _Parser(
         prog="pibuild",
         description="Builds TensorFlow wheels for the Raspberry Pi and proves them on an emulated one.",
-        epilog="commands:\n"
-        + "".join(f"  {name:8}{text}\n" for name, text in _COMMANDS.items())
-        + "\n"
-        + _EXIT_CODES,
+        epilog="commands:\n" + "".join(f"  {name:8}{text}\n" for name, text in _COMMANDS.items()) + "\n" + _EXIT_CODES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
     parser.add_argument("command", nargs="?", default="build", metavar="COMMAND", help="see below")
     parser.add_argument("--target", metavar="T", help="the Pi: pi-one (Zero, One), pi-two (2 and later); pibuild list")
     parser.add_argument("--python", metavar="V", help="the Python on the Pi, such as 3.11")
-    parser.add_argument("--recipe", metavar="R", help="what to build; the newest TensorFlow for that Python where not given")
+    parser.add_argument(
+        "--recipe", metavar="R", help="what to build; the newest TensorFlow for that Python where not given"
+    )
     parser.add_argument(
         "--version", nargs="?", const="", metavar="X", help="the release to build; without X: pibuild's own version"
     )
     parser.add_argument("--output", metavar="DIR", help="where the wheel and its record go (default: wheelhouse)")
     parser.add_argument("--store", metavar="DIR", help="sources, artifacts and logs (default: the user's cache folder)")
-    parser.add_argument("--mirrors", action="append", metavar="P", help="a folder or server of bare clones, {owner} and {name} in it")
+    parser.add_argument(
+        "--mirrors", action="append", metavar="P", help="a folder or server of bare clones, {owner} and {name} in it"
+    )
     parser.add_argument("--offline", action="store_true", default=None, help="fail at once, listing what is missing")
     parser.add_argument("--jobs", type=int, metavar="N", help="compilers at a time")
     parser.add_argument("--memory", type=float, metavar="GB", help="memory for one container")
@@ -136,7 +137,7 @@ def _work(command: str, plan: "Plan", settings: "Settings", environ: dict[str, s
     from pibuild.store import deliver  # noqa: PLC0415
 
     again = f"pibuild --target {plan.target.name} --python {plan.python} --recipe {plan.wheel.recipe.name}"
-    store = _store(settings, environ, report)
+    store = _store(settings, report)
     try:
         report.note(f"{plan.reason}; key {plan.key[:12]}")
         if command == "build" and (entry := store.wheel(plan.key)):
@@ -145,7 +146,7 @@ def _work(command: str, plan: "Plan", settings: "Settings", environ: dict[str, s
             from pibuild import pipeline  # noqa: PLC0415  the engine's client costs a third of a second
 
             store.sweep()
-            ports = _ports(plan, settings, environ, store, report)
+            ports = _ports(settings, environ, store, report)
             if command == "fetch":
                 done = pipeline.prepare(plan, ports)
                 report.result(
@@ -187,16 +188,18 @@ def _plan(settings: "Settings") -> "Plan":
     )
 
 
-def _store(settings: "Settings", environ: dict[str, str], report: Report) -> "Store":
+def _store(settings: "Settings", report: Report) -> "Store":
     from platformdirs import user_cache_path  # noqa: PLC0415
 
     from pibuild.store import Store  # noqa: PLC0415
 
-    root = Path(settings.store).expanduser().absolute() if settings.store else user_cache_path("pibuild", appauthor=False)
+    root = (
+        Path(settings.store).expanduser().absolute() if settings.store else user_cache_path("pibuild", appauthor=False)
+    )
     return Store(root, report)
 
 
-def _ports(plan: "Plan", settings: "Settings", environ: dict[str, str], store: "Store", report: Report) -> "Ports":
+def _ports(settings: "Settings", environ: dict[str, str], store: "Store", report: Report) -> "Ports":
     """Make the adapters; the one place that does."""
     from pibuild.adapters.bootstrap import Mmdebstrap  # noqa: PLC0415
     from pibuild.adapters.containers import Engine  # noqa: PLC0415
@@ -217,3 +220,173 @@ def _ports(plan: "Plan", settings: "Settings", environ: dict[str, str], store: "
         gid=os.getgid(),
         now=lambda: datetime.now(UTC),
     )
+
+
+def _fetcher(settings: "Settings", environ: dict[str, str], store: "Store", report: Report) -> "Fetcher":
+    raise NotImplementedError
+
+
+def _show_plan(plan: "Plan", settings: "Settings", environ: dict[str, str], report: Report) -> int:
+    """Say what a build would do; asks the engine only which images it has."""
+    from pibuild.adapters.containers import Engine  # noqa: PLC0415
+    from pibuild.pipeline import wanted  # noqa: PLC0415
+    from pibuild.steps.sources import is_stored  # noqa: PLC0415
+
+    store = _store(settings, report)
+    try:
+        missing = wanted(plan, store)
+        try:
+            engine: Engine | None = Engine(environ)
+        except PibuildError as error:
+            report.warn(error.what)
+            engine = None
+        rows = [_artifact_row(one, missing.artifacts, store) for one in plan.artifacts]
+        images = [_image_row(one, engine) for one in _images(plan)]
+        sources = [
+            {"name": source.name, "do": "reuse" if is_stored(store, source) else "fetch", "tree": source.tree}
+            for source in missing.sources
+        ]
+    finally:
+        store.close()
+    done = not missing.artifacts and not missing.images
+    lines = [f"{plan.reason}; key {plan.key[:12]}", ""]
+    lines += ["nothing to do: this wheel was built and proven before"] if done else []
+    for title, found in (("artifacts", rows), ("images", images), ("sources", sources)):
+        lines += [
+            f"{title}:",
+            *(f"  {row['do']:7}{row['name']}" + (f"  ({row['why']})" if row.get("why") else "") for row in found),
+            "",
+        ]
+    value = {"key": plan.key, "reason": plan.reason, "artifacts": rows, "images": images, "sources": sources}
+    report.result("\n".join(lines).rstrip(), value)
+    return 0
+
+
+def _artifact_row(artifact: "Artifact", missing: "Sequence[Artifact]", store: "Store") -> dict[str, str]:
+    if store.has_artifact(artifact.key):
+        return {"name": artifact.title, "do": "reuse", "why": "in the store", "key": artifact.key}
+    if artifact not in missing:
+        return {"name": artifact.title, "do": "skip", "why": "only needed by what is reused", "key": artifact.key}
+    return {"name": artifact.title, "do": "build", "why": "the store has none with this key", "key": artifact.key}
+
+
+def _image_row(image: "Image", engine: "Engine | None") -> dict[str, str]:
+    if engine is None:
+        return {"name": image.reference, "do": "?", "why": "no engine answers"}
+    present = engine.image_id(image.reference) is not None
+    return {
+        "name": image.reference,
+        "do": "reuse" if present else "make",
+        "why": "" if present else "the engine lacks it",
+    }
+
+
+def _images(plan: "Plan") -> "list[Image]":
+    """Give a plan's images, each after those that it stands on."""
+    found: dict[str, Image] = {}
+
+    def visit(image: "Image") -> None:
+        for parent in image.parents:
+            visit(parent)
+        found.setdefault(image.reference, image)
+
+    for image in [*(one.image for one in plan.artifacts), plan.device]:
+        visit(image)
+    return list(found.values())
+
+
+def _list(report: Report) -> int:
+    """Show what can be asked for."""
+    from pibuild.config import load_recipes, load_targets, project_folder  # noqa: PLC0415
+
+    targets = load_targets(project_folder("toolchains"))
+    recipes = load_recipes(Path(__file__).parent / "recipes")
+    lines = ["targets:"]
+    for target in targets.values():
+        lines += [
+            f"  {target.name}: {target.models}",
+            f"    also: {', '.join(target.aliases)}",
+            f"    {target.compiler}, {target.arch_flags}; glibc {target.glibc_floor} or newer; tag {target.platform_tag}",
+        ]
+    lines += ["", "recipes:"]
+    for recipe in recipes.values():
+        for release in recipe.releases:
+            pythons = f"Python {', '.join(release.pythons)}" if release.pythons else "every Python"
+            lines.append(f"  {recipe.name} {release.version}: {recipe.summary} ({pythons})")
+    report.result(
+        "\n".join(lines), {"targets": [_target_row(one) for one in targets.values()], "recipes": _recipe_rows(recipes)}
+    )
+    return 0
+
+
+def _target_row(target: "Target") -> dict[str, object]:
+    return {
+        "name": target.name,
+        "aliases": target.aliases,
+        "models": target.models,
+        "compiler": target.compiler,
+        "glibc_floor": target.glibc_floor,
+        "platform_tag": target.platform_tag,
+    }
+
+
+def _recipe_rows(recipes: "dict[str, Recipe]") -> list[dict[str, object]]:
+    return [
+        {"name": recipe.name, "version": release.version, "pythons": release.pythons, "wheel": bool(recipe.proof)}
+        for recipe in recipes.values()
+        for release in recipe.releases
+    ]
+
+
+def _shell(plan: "Plan", environ: dict[str, str]) -> int:
+    """Become a shell in the container of the plan's build that failed."""
+    from pibuild.adapters.containers import Engine  # noqa: PLC0415
+    from pibuild.steps.build import failed_image  # noqa: PLC0415
+
+    engine = Engine(environ)
+    failed = [one for one in plan.artifacts if engine.image_id(failed_image(one.slug))]
+    if not failed:
+        raise UsageError(
+            f"No build or proof of {plan.wheel.title} has failed here", hint="pibuild plan shows what would be done"
+        )
+    artifact = failed[-1]
+    command = ["docker", "run", "--rm", "--interactive", "--network=none", "--cap-drop=ALL", "--workdir=/work"]
+    command += ["--tty"] if sys.stdin.isatty() else []
+    command += [f"--user={os.getuid()}:{os.getgid()}", *(f"--env={key}={value}" for key, value in artifact.env)]
+    command += [failed_image(artifact.slug), "bash"]
+    print(f"{artifact.title}: its folder is /work; `bash recipe/build.sh` runs it again", file=sys.stderr)  # noqa: T201
+    try:
+        os.execvpe(command[0], command, environ)  # noqa: S606  a person's shell takes this process's place
+    except FileNotFoundError:
+        raise UsageError(
+            "pibuild shell needs the docker command line client", hint="apt-get install docker.io"
+        ) from None
+
+
+def _clean(settings: "Settings", environ: dict[str, str], report: Report, *, artifacts: bool, everything: bool) -> int:
+    """Remove what killed builds left; with `artifacts` what can be built again, with `everything` all."""
+    from pibuild.adapters.containers import Engine  # noqa: PLC0415
+    from pibuild.steps.build import FAILED_IMAGES  # noqa: PLC0415
+
+    store = _store(settings, report)
+    try:
+        store.sweep()
+        folders = (
+            "logs",
+            "downloads",
+            *(("artifacts", "wheels") if artifacts else ()),
+            *(("sources",) if everything else ()),
+        )
+        freed_bytes = store.empty(folders)
+        try:
+            engine = Engine(environ)
+        except PibuildError as error:
+            report.warn(f"{error.what}: containers and images stay")
+        else:
+            engine.remove_containers(store.is_dead)
+            for reference in engine.images("pibuild/" if everything else FAILED_IMAGES):
+                engine.remove_image(reference)
+    finally:
+        store.close()
+    report.result(f"{size(freed_bytes)} freed under {store.root}", {"freed_bytes": freed_bytes})
+    return 0

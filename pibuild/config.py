@@ -155,7 +155,9 @@ def load_recipes(folder: Path) -> dict[str, Recipe]:
     for recipe in recipes.values():
         for need in (need for release in recipe.releases for need in release.needs):
             if need not in recipes:
-                raise UsageError(f"{recipe.name} needs {need!r}, which does not exist", hint=nearest(need, list(recipes)))
+                raise UsageError(
+                    f"{recipe.name} needs {need!r}, which does not exist", hint=nearest(need, list(recipes))
+                )
     return recipes
 
 
@@ -186,7 +188,11 @@ def load_images(folder: Path, target: Target) -> dict[str, Image]:
     waiting = {path.parent.name: path.read_text() for path in sorted(folder.glob("*/Dockerfile"))}
     names = {name.upper(): name for name in (*images, *waiting)}
     while waiting:
-        ready = {name: text for name, text in waiting.items() if all(names[arg] in images for arg in _args(text) & names.keys())}
+        ready = {
+            name: text
+            for name, text in waiting.items()
+            if all(names[arg] in images for arg in _args(text) & names.keys())
+        }
         if not ready:
             raise UsageError(f"The images {', '.join(waiting)} under {folder} stand on each other in a circle")
         for name, text in ready.items():
@@ -220,7 +226,9 @@ def folder_digest(*folders: Path) -> str:
 
 
 def _base_image(folder: Path) -> Image:
-    return Image(name="base", reference=f"pibuild/base:{folder_digest(folder)[:16]}", folder=folder, args=(), parents=())
+    return Image(
+        name="base", reference=f"pibuild/base:{folder_digest(folder)[:16]}", folder=folder, args=(), parents=()
+    )
 
 
 def _args(dockerfile: str) -> set[str]:
@@ -232,7 +240,9 @@ def _argument(target: Target, arg: str, folder: Path) -> str:
         value = getattr(target, arg.lower())
     except AttributeError:
         known = [field.name.upper() for field in fields(Target)]
-        raise UsageError(f"{folder}/Dockerfile wants ARG {arg}, which no target has", hint=nearest(arg, known)) from None
+        raise UsageError(
+            f"{folder}/Dockerfile wants ARG {arg}, which no target has", hint=nearest(arg, known)
+        ) from None
     return " ".join(value) if isinstance(value, tuple) else str(int(value) if isinstance(value, bool) else value)
 
 

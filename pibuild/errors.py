@@ -65,6 +65,12 @@ class SourceError(PibuildError):
     exit_code = 5
 
 
+class UnreachableError(SourceError):
+    """A server does not answer at all: asking it for the next source would only cost time."""
+
+    exit_code = SourceError.exit_code
+
+
 class ImageError(PibuildError):
     """An image could not be made."""
 

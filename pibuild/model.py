@@ -101,6 +101,53 @@ class Release:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ElfLimits:
+    """tbd"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """A kind of Pi: toolchains/NAME.yaml, the single home of what differs between targets."""
+
+    name: str
+    models: str
+    """The Pis that it serves, in words."""
+    aliases: tuple[str, ...]
+    """Other names that people try."""
+    compiler: str
+    triple: str
+    arch_flags: str
+    """What the compiler's wrappers pass, so that no build can forget it."""
+    cflags: str
+    """Tuning that recipes pass."""
+    runtime: str
+    """`built` where the distribution's runtime objects hold instructions that the target lacks, else `debian`."""
+    glibc_floor: str
+    machine: str
+    """What `uname -m` says there."""
+    platform_tag: str
+    cmake_processor: str
+    neon: bool
+    elf: ElfLimits
+    device_cpu: str
+    """CPU model of the emulator."""
+    cpuinfo: str
+    """/proc/cpuinfo of such a Pi."""
+    cpus: int
+
+    @property
+    def env(self) -> tuple[tuple[str, str], ...]:
+        """Give the variables that a recipe's script sees of it."""
+        return (
+            ("PIBUILD_TRIPLE", self.triple),
+            ("PIBUILD_MACHINE", self.machine),
+            ("PIBUILD_CMAKE_PROCESSOR", self.cmake_processor),
+            ("PIBUILD_NEON", str(int(self.neon))),
+            ("PIBUILD_CFLAGS", self.cflags),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
     """How one thing is made from pinned sources: data and a shell script."""
 

@@ -5,6 +5,7 @@ command line and passed in.
 """
 
 import hashlib
+import tarfile
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from datetime import datetime
@@ -16,7 +17,6 @@ from pibuild import __version__
 from pibuild.adapters.containers import Engine
 from pibuild.config import Settings
 from pibuild.errors import ProofError
-from pibuild.formats.tree import unpack
 from pibuild.model import Artifact, Base, Image, Limits, Plan, Source
 from pibuild.report import Report
 from pibuild.steps import build, images, prove, retag, sources, verify
@@ -93,7 +93,9 @@ def wanted(plan: Plan, store: Store) -> Wanted:
         need(artifact)
     found = {image.reference: image for image in [*(one.image for one in missing.values()), plan.device]}
     wanted_sources = {source.tree: source for one in missing.values() for source in one.release.sources}
-    return Wanted(artifacts=tuple(missing.values()), images=tuple(found.values()), sources=tuple(wanted_sources.values()))
+    return Wanted(
+        artifacts=tuple(missing.values()), images=tuple(found.values()), sources=tuple(wanted_sources.values())
+    )
 
 
 def make(plan: Plan, ports: Ports, again: str) -> Entry:
@@ -142,14 +144,16 @@ def _build(artifact: Artifact, made: dict[str, Entry], ports: Ports, again: str)
     image = _ensure(artifact.image, ports)
     fetched = ports.fetcher.fetch_all(artifact.release.sources)
     with ports.store.staging() as staging:
-        recipe_tar, empty_tar = staging / "recipe.tar", staging / "empty.tar"
-        prove.pack(recipe_tar, {path.relative_to(artifact.recipe.folder).as_posix(): path for path in _script(artifact)})
-        prove.pack(empty_tar, {})
+        recipe_tar = staging / "recipe.tar"
+        prove.pack(
+            recipe_tar, {path.relative_to(artifact.recipe.folder).as_posix(): path for path in _script(artifact)}
+        )
         inputs = [
             ("/work/recipe", recipe_tar),
-            ("/work/build", empty_tar),
-            ("/work/out", empty_tar),
-            *((f"/work/src/{source.into}", one.path) for source, one in zip(artifact.release.sources, fetched, strict=True)),
+            *(
+                (f"/work/src/{source.into}", one.path)
+                for source, one in zip(artifact.release.sources, fetched, strict=True)
+            ),
             *needs,
         ]
         facts = {
@@ -157,8 +161,14 @@ def _build(artifact: Artifact, made: dict[str, Entry], ports: Ports, again: str)
             "sources": [one.facts() for one in fetched],
         }
         return build.build(
-            artifact, inputs, facts=facts, engine=ports.engine, store=ports.store, limits=ports.limits,
-            report=ports.report, again=again,
+            artifact,
+            inputs,
+            facts=facts,
+            engine=ports.engine,
+            store=ports.store,
+            limits=ports.limits,
+            report=ports.report,
+            again=again,
         )
 
 
@@ -169,8 +179,14 @@ def _script(artifact: Artifact) -> Iterable[Path]:
 
 def _ensure(image: Image, ports: Ports) -> images.Ensured:
     return images.ensure(
-        image, base=ports.base, engine=ports.engine, bootstrap=ports.bootstrap, store=ports.store,
-        jobs=ports.limits.cpus, offline=ports.settings.offline, report=ports.report,
+        image,
+        base=ports.base,
+        engine=ports.engine,
+        bootstrap=ports.bootstrap,
+        store=ports.store,
+        jobs=ports.limits.cpus,
+        offline=ports.settings.offline,
+        report=ports.report,
     )
 
 
@@ -178,26 +194,34 @@ def _on_device(plan: Plan) -> tuple[Artifact, ...]:
     return tuple(artifact for artifact in plan.artifacts if artifact.recipe.device)
 
 
-def _proven(
-    plan: Plan, made: dict[str, Entry], ports: Ports, staging: Path, again: str
-) -> tuple[Path, dict[str, Any]]:
+def _proven(plan: Plan, made: dict[str, Entry], ports: Ports, staging: Path, again: str) -> tuple[Path, dict[str, Any]]:
     """Retag the raw wheel, then measure the file and run it on the device; give it and what was found."""
-    unpack(made[plan.wheel.recipe.name].path, staging / "raw")
+    with tarfile.open(made[plan.wheel.recipe.name].path) as tar:
+        tar.extractall(staging / "raw", filter="data")
     raw = sorted((staging / "raw" / "wheel").glob("*.whl"))
     if len(raw) != 1:
         raise ProofError(f"{plan.wheel.title} left {len(raw)} wheels", expected="one, in wheel/")
     with ports.report.step(f"retagging and verifying {raw[0].name}"):
         wheel_path = retag.retag(raw[0], python=plan.python, platform_tag=plan.target.platform_tag, out_dir=staging)
         checks = verify.verify(
-            wheel_path, limits=plan.target.elf, python=plan.python, platform_tag=plan.target.platform_tag,
+            wheel_path,
+            limits=plan.target.elf,
+            python=plan.python,
+            platform_tag=plan.target.platform_tag,
             symbols_dir=staging / "raw" / "symbols",
         )
-    installed = tuple(
-        (one.recipe.device.format(python=plan.python), made[one.recipe.name]) for one in _on_device(plan)
-    )
+    installed = tuple((one.recipe.device.format(python=plan.python), made[one.recipe.name]) for one in _on_device(plan))
     ran, spent = prove.prove(
-        wheel_path, plan, installed, check_dir=ports.check_dir, models_dir=ports.models_dir, engine=ports.engine,
-        store=ports.store, limits=ports.limits, report=ports.report, again=again,
+        wheel_path,
+        plan,
+        installed,
+        check_dir=ports.check_dir,
+        models_dir=ports.models_dir,
+        engine=ports.engine,
+        store=ports.store,
+        limits=ports.limits,
+        report=ports.report,
+        again=again,
     )
     return wheel_path, {"file": [asdict(check) for check in checks], "device": ran, "spent": asdict(spent)}
 
@@ -223,8 +247,15 @@ def _record(
             "version": plan.wheel.release.version,
             "reason": plan.reason,
         },
-        "device": {"reference": device.reference, "id": device.id, "base": device.origin, "cpu": plan.target.device_cpu},
-        "artifacts": [made[one.recipe.name].facts | {"key": one.key} for one in plan.artifacts if one.recipe.name in made],
+        "device": {
+            "reference": device.reference,
+            "id": device.id,
+            "base": device.origin,
+            "cpu": plan.target.device_cpu,
+        },
+        "artifacts": [
+            made[one.recipe.name].facts | {"key": one.key} for one in plan.artifacts if one.recipe.name in made
+        ],
         "checks": {"file": checks["file"], "device": checks["device"]},
         "proof": checks["spent"],
     }

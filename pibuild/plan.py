@@ -49,7 +49,9 @@ def make_plan(
         wheel=wheel,
         artifacts=tuple(made.values()),
         device=device,
-        key=digest({"artifact": wheel.key, "device": device.reference, "proof": proof_digest, "tag": target.platform_tag}),
+        key=digest(
+            {"artifact": wheel.key, "device": device.reference, "proof": proof_digest, "tag": target.platform_tag}
+        ),
         reason=reason,
     )
 
@@ -61,7 +63,9 @@ def find_target(name: str, targets: Mapping[str, Target]) -> Target:
         if wanted in (target.name, *target.aliases):
             return target
     known = [name for target in targets.values() for name in (target.name, *target.aliases)]
-    raise UsageError(f"There is no target {name!r}", hint=nearest(wanted, known), details=[f"targets: {', '.join(targets)}"])
+    raise UsageError(
+        f"There is no target {name!r}", hint=nearest(wanted, known), details=[f"targets: {', '.join(targets)}"]
+    )
 
 
 def wheel_recipes(recipes: Mapping[str, Recipe]) -> list[Recipe]:
@@ -79,7 +83,9 @@ def _choice(request: Request, target: Target, recipes: Mapping[str, Recipe]) -> 
     if request.recipe is not None:
         names = [recipe.name for recipe in offered]
         if request.recipe not in names:
-            raise UsageError(f"There is no recipe {request.recipe!r} that makes a wheel", hint=nearest(request.recipe, names))
+            raise UsageError(
+                f"There is no recipe {request.recipe!r} that makes a wheel", hint=nearest(request.recipe, names)
+            )
         offered = [recipes[request.recipe]]
     pairs = [(recipe, release) for recipe in offered for release in recipe.releases]
     fitting = [pair for pair in pairs if request.python in pair[1].pythons]
@@ -87,17 +93,23 @@ def _choice(request: Request, target: Target, recipes: Mapping[str, Recipe]) -> 
         pythons = _in_order({python for _, release in pairs for python in release.pythons})
         raise UsageError(
             f"No recipe supports Python {request.python!r} on {target.name}",
-            details=[f"Pythons: {', '.join(pythons)}"], hint=nearest(request.python, pythons),
+            details=[f"Pythons: {', '.join(pythons)}"],
+            hint=nearest(request.python, pythons),
         )
     if request.version is not None:
         versions = _in_order({release.version for _, release in fitting})
         fitting = [pair for pair in fitting if pair[1].version == request.version]
         if not fitting:
             raise UsageError(
-                f"There is no release {request.version!r} for Python {request.python}", hint=nearest(request.version, versions)
+                f"There is no release {request.version!r} for Python {request.python}",
+                hint=nearest(request.version, versions),
             )
     recipe, release = max(fitting, key=lambda pair: Version(pair[1].version))
-    why = "as asked" if request.recipe and request.version else f"the newest that supports Python {request.python} on {target.name}"
+    why = (
+        "as asked"
+        if request.recipe and request.version
+        else f"the newest that supports Python {request.python} on {target.name}"
+    )
     return recipe, release, f"{recipe.name} {release.version}: {why}"
 
 

@@ -119,7 +119,7 @@ class Store:
         tar_path, facts_path = self._artifact_paths(key)
         whole = facts | {"sha256": _digest(staged), "size_bytes": staged.stat().st_size}
         with space_named(self.root):
-            os.replace(staged, tar_path)
+            staged.replace(tar_path)
             write_atomically(facts_path, json.dumps(whole, indent=2, sort_keys=True) + "\n")
         return Entry(key=key, path=tar_path, facts=whole)
 
@@ -145,7 +145,7 @@ class Store:
             shutil.copy2(wheel_path, staged / wheel_path.name)
             (staged / "record.json").write_text(json.dumps(record, indent=2, sort_keys=True) + "\n")
             shutil.rmtree(folder, ignore_errors=True)
-            os.replace(staged, folder)
+            staged.replace(folder)
         return Entry(key=key, path=folder / wheel_path.name, facts=record)
 
     @contextmanager
@@ -158,7 +158,7 @@ class Store:
         """Give the path of a log; the last one of that name is kept as `.1`."""
         path = self.root / "logs" / f"{name}.log"
         if path.exists():
-            os.replace(path, path.with_suffix(".log.1"))
+            path.replace(path.with_suffix(".log.1"))
         return path
 
     def empty(self, folders: tuple[str, ...]) -> int:
@@ -204,7 +204,7 @@ def write_atomically(path: Path, content: str | bytes) -> None:
             staged.flush()
             os.fsync(staged.fileno())
             os.fchmod(staged.fileno(), 0o644)
-            os.replace(staged.name, path)
+            Path(staged.name).replace(path)
         except BaseException:
             Path(staged.name).unlink(missing_ok=True)
             raise

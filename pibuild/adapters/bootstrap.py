@@ -25,7 +25,13 @@ class Mmdebstrap:
                 "No registry of images is reached, and mmdebstrap, which makes the base image without one, is missing",
                 hint="ci/pibuild installs it; by hand: apt-get install mmdebstrap",
             )
-        command = ["mmdebstrap", f"--variant={base.variant}", f"--components={','.join(base.components)}", base.suite, str(tar_path)]
+        command = [
+            "mmdebstrap",
+            f"--variant={base.variant}",
+            f"--components={','.join(base.components)}",
+            base.suite,
+            str(tar_path),
+        ]
         try:
             ended = subprocess.run(
                 command, env=self._environ, capture_output=True, text=True, timeout=_DEADLINE_S, check=False

@@ -9,7 +9,7 @@ import json
 import tarfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -104,7 +104,9 @@ class Engine:
         repository, _, image_tag = reference.rpartition(":")
         changes = [f"LABEL {key}={json.dumps(value)}" for key, value in labels.items()] + ['CMD ["bash"]']
         with self._translated(f"importing the image {reference}"), tar_path.open("rb") as tar:
-            answer = self._client.api.import_image_from_stream(tar, repository=repository, tag=image_tag, changes=changes)
+            answer = self._client.api.import_image_from_stream(
+                tar, repository=repository, tag=image_tag, changes=changes
+            )
         if '"error"' in str(answer):
             raise ImageError(f"The root file system for {reference} can't be imported", found=str(answer))
 
@@ -159,10 +161,11 @@ class Engine:
             )
         try:
             with self._translated("copying files into the container"):
-                handle.put_archive("/", _folders(["work"], run))
+                for folder in ("work", "work/src", "work/in", "work/build", "work/out"):
+                    handle.put_archive("/", _folders(folder, run))
                 for folder, tar_path in run.inputs:
-                    handle.put_archive("/", _folders([folder.strip("/")], run))
-                    handle.put_archive(folder, _owned(tar_path, run.uid, run.gid))
+                    handle.put_archive("/", _folders(folder.strip("/"), run))
+                    handle.put_archive(folder, _handed_over(tar_path, run))
             yield Container(self, handle, run)
         finally:
             with suppress(PibuildError), self._translated("removing the container"), suppress(NotFound):
@@ -258,40 +261,58 @@ def _lines(chunks: Iterator[bytes]) -> Iterator[str]:
         yield rest.decode(errors="replace")
 
 
-def _folders(paths: Sequence[str], run: Run) -> bytes:
-    """Give a tar with these folders and those above them, the caller's own from /work downwards."""
+def _folders(path: str, run: Run) -> bytes:
+    """Give a tar with a folder and those above it, the caller's own."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as tar:
-        for path in paths:
-            parts = path.split("/")
-            for depth in range(1, len(parts) + 1):
-                info = tarfile.TarInfo("/".join(parts[:depth]))
-                info.type, info.mode, info.uid, info.gid = tarfile.DIRTYPE, 0o755, run.uid, run.gid
-                tar.addfile(info)
+        for folder in _with_parents(path):
+            tar.addfile(_owned(tarfile.TarInfo(folder), run, tarfile.DIRTYPE))
     return buffer.getvalue()
 
 
-def _owned(tar_path: Path, uid: int, gid: int) -> Iterator[bytes]:
-    """Give a tar's bytes with every member owned by the caller; only headers are touched, data passes in large parts.
+def _handed_over(tar_path: Path, run: Run) -> Iterator[bytes]:
+    """Give a tar's bytes with every member owned by the caller, and with the folders that it leaves out.
 
-    Source: POSIX.1-2017 pax, "ustar Interchange Format": uid at 108, gid at 116, size at 124, checksum at 148.
+    The engine would make those folders itself, root's own, and the caller could not write in them.
     """
-    block, large = 512, 1 << 20
-    owner = b"%07o\0%07o\0" % (uid, gid)
-    with tar_path.open("rb") as tar:
-        while header := tar.read(block):
-            if header.count(0) == len(header):
-                yield header
-                continue
-            left = -(-int(header[124:136].rstrip(b"\0 ") or b"0", 8) // block) * block
-            blank = header[:108] + owner + header[124:148] + b" " * 8 + header[156:]
-            yield blank[:148] + b"%06o\0 " % sum(blank) + blank[156:]
-            while left:
-                data = tar.read(min(left, large))
-                if not data:
-                    raise EngineError(f"{tar_path} ends in the middle of a file", hint="pibuild clean --store")
-                left -= len(data)
-                yield data
+    sink, made = _Sink(), {"."}
+    with tarfile.open(tar_path, "r:") as source, tarfile.open(fileobj=sink, mode="w|") as tar:
+        for info in source:
+            for folder in _with_parents(info.name)[:-1]:
+                if folder not in made:
+                    made.add(folder)
+                    tar.addfile(_owned(tarfile.TarInfo(folder), run, tarfile.DIRTYPE))
+            tar.addfile(_owned(info, run, info.type), source.extractfile(info) if info.isfile() else None)
+            yield sink.taken()
+    yield sink.taken()
+
+
+class _Sink(io.RawIOBase):
+    """A file whose bytes are taken out as they come."""
+
+    def __init__(self) -> None:
+        self._parts: list[bytes] = []
+
+    def write(self, part: Any) -> int:  # noqa: ANN401  any buffer
+        self._parts.append(bytes(part))
+        return len(part)
+
+    def taken(self) -> bytes:
+        taken = b"".join(self._parts)
+        self._parts.clear()
+        return taken
+
+
+def _with_parents(path: str) -> list[str]:
+    parts = path.split("/")
+    return ["/".join(parts[:depth]) for depth in range(1, len(parts) + 1)]
+
+
+def _owned(info: tarfile.TarInfo, run: Run, kind: bytes) -> tarfile.TarInfo:
+    info.type, info.uid, info.gid, info.uname, info.gname = kind, run.uid, run.gid, "", ""
+    if kind == tarfile.DIRTYPE:
+        info.mode = 0o755
+    return info
 
 
 def _engine_error(doing: str, host: str, error: Exception) -> EngineError:
@@ -301,7 +322,9 @@ def _engine_error(doing: str, host: str, error: Exception) -> EngineError:
         hint = "join the group of the engine's socket (usermod -aG docker NAME, then log in again), or run as root"
         return EngineError(f"{doing}: no permission on the socket of {where}", found=words, hint=hint)
     if isinstance(error, APIError) and "no space left on device" in words.lower():
-        return EngineError(f"{doing}: the engine's disk is full", found=words, hint="docker system prune, or pibuild clean")
+        return EngineError(
+            f"{doing}: the engine's disk is full", found=words, hint="docker system prune, or pibuild clean"
+        )
     hint = "start it (systemctl start docker, or ci/pibuild, which does), or set DOCKER_HOST; pibuild doctor tells more"
     if isinstance(error, APIError):
         return EngineError(f"{doing}: the engine refused", found=words, hint="pibuild doctor tells more")

@@ -5,6 +5,7 @@ by plan and fetched by sources.
 """
 
 import re
+import tarfile
 from collections import deque
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -14,11 +15,12 @@ from typing import Any, Protocol
 
 from pibuild.adapters.containers import SESSION_LABEL, Container, Outcome, Run
 from pibuild.errors import BuildError, PibuildError, ResourceError
-from pibuild.formats.tree import normalise
+from pibuild.formats.tree import Selection, write_tree
 from pibuild.model import Artifact, Limits
 from pibuild.report import Report, Step, seconds, size
 from pibuild.store import Entry, Store
 
+FAILED_IMAGES = "pibuild/failed"
 _TAIL_LINES = 15
 _SCRIPT = "bash /work/recipe/build.sh; code=$?; times | tail -n 1 > /work/cpu; exit $code"
 _NINJA = re.compile(r"^\[(\d+)/(\d+)\]")
@@ -113,11 +115,19 @@ def build(
         log_path = store.log_path(artifact.slug)
         with engine.container(run) as container:
             spent = follow(
-                container, log_path=log_path, step=step, limits=limits, report=report, staging=staging,
-                failed=f"{artifact.title} could not be built", again=again, slug=artifact.slug,
+                container,
+                log_path=log_path,
+                step=step,
+                limits=limits,
+                report=report,
+                staging=staging,
+                failed=f"{artifact.title} could not be built",
+                again=again,
+                slug=artifact.slug,
             )
             container.copy_out("/work/out", staging / "out.tar")
-        tree = normalise(staging / "out.tar", staging / "artifact.tar")
+        with (staging / "out.tar").open("rb") as out:
+            tree = write_tree(out, Selection(), to=staging / "artifact.tar").tree
         entry = store.put_artifact(artifact.key, staging / "artifact.tar", dict(facts) | _facts(artifact, spent, tree))
         step.detail = f"{seconds(spent.cpu_s)} of CPU, {size(entry.facts['size_bytes'])}"
     return entry
@@ -150,7 +160,7 @@ def follow(
 
 def failed_image(slug: str) -> str:
     """Name the image that keeps a failed container's file system."""
-    return f"pibuild/failed:{slug}"
+    return f"{FAILED_IMAGES}:{slug}"
 
 
 def cpu_seconds(times: str) -> float:
@@ -160,8 +170,6 @@ def cpu_seconds(times: str) -> float:
 
 
 def _single_file(tar_path: Path) -> str:
-    import tarfile  # noqa: PLC0415
-
     with tarfile.open(tar_path) as tar:
         content = tar.extractfile(tar.next() or "")
         return content.read().decode() if content else ""
@@ -172,21 +180,29 @@ def _failure(failed: str, outcome: Outcome, transcript: Transcript, limits: Limi
     if outcome.timed_out:
         return ResourceError(
             f"{failed}: not done within the deadline of {seconds(limits.deadline_s)}",
-            details=tail, hint=f"a longer --deadline, then {again}", log=transcript.path,
+            details=tail,
+            hint=f"a longer --deadline, then {again}",
+            log=transcript.path,
         )
     if outcome.out_of_memory or transcript.killed:
         return ResourceError(
             f"{failed}: out of memory at {size(limits.memory_bytes)} with {limits.jobs} jobs",
-            details=tail, hint=f"fewer --jobs or more --memory, then {again}", log=transcript.path,
+            details=tail,
+            hint=f"fewer --jobs or more --memory, then {again}",
+            log=transcript.path,
         )
     if transcript.full:
         return ResourceError(
             f"{failed}: no space left on the engine's disk",
-            details=tail, hint=f"make room (docker system prune, pibuild clean), then {again}", log=transcript.path,
+            details=tail,
+            hint=f"make room (docker system prune, pibuild clean), then {again}",
+            log=transcript.path,
         )
     cause = transcript.cause or f"its script ended with code {outcome.exit_code}"
     return BuildError(
-        f"{failed}: {cause}", details=tail, log=transcript.path,
+        f"{failed}: {cause}",
+        details=tail,
+        log=transcript.path,
         hint=f"{again.replace('pibuild', 'pibuild shell', 1)} to look into it; {again} to try again",
     )
 
@@ -202,5 +218,3 @@ def _facts(artifact: Artifact, spent: Spent, tree: str) -> dict[str, Any]:
         "wall_s": spent.wall_s,
         "cpu_s": spent.cpu_s,
     }
-
-

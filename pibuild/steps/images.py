@@ -83,7 +83,16 @@ def ensure(
                     hint="pibuild fetch with a network, then again with --offline",
                 )
             for parent in image.parents:
-                ensure(parent, base=base, engine=engine, bootstrap=bootstrap, store=store, jobs=jobs, offline=offline, report=report)
+                ensure(
+                    parent,
+                    base=base,
+                    engine=engine,
+                    bootstrap=bootstrap,
+                    store=store,
+                    jobs=jobs,
+                    offline=offline,
+                    report=report,
+                )
             with report.step(f"making the image {image.reference}") as step:
                 if image.parents:
                     _build(image, engine, store, jobs, step)
@@ -135,7 +144,10 @@ def _build(image: Image, engine: Engine, store: Store, jobs: int, step: Step) ->
             engine.build_image(image.reference, _tar(_context(image.folder)), args, {ORIGIN_LABEL: origin}, on_line)
         except ImageError as error:
             raise ImageError(
-                error.what, found=error.found, details=[f"| {line}" for line in tail], log=log_path,
+                error.what,
+                found=error.found,
+                details=[f"| {line}" for line in tail],
+                log=log_path,
                 hint="pibuild doctor tells whether the network and the disk are as they should be",
             ) from error
 

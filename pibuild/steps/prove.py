@@ -42,7 +42,10 @@ def prove(
 
     `installed` are (folder on the device, artifact). ProofError with the check's last lines where it says no.
     """
-    with report.step(f"proving {wheel_path.name} on an emulated {plan.target.device_cpu}") as step, store.staging() as staging:
+    with (
+        report.step(f"proving {wheel_path.name} on an emulated {plan.target.device_cpu}") as step,
+        store.staging() as staging,
+    ):
         pack(staging / "wheels.tar", {wheel_path.name: wheel_path})
         check = {path.name: path for path in check_dir.iterdir() if path.suffix in (".py", ".sh")}
         models = {f"models/{path.name}": path for path in models_dir.iterdir() if path.is_file()}
@@ -60,8 +63,6 @@ def prove(
                 *((folder, entry.path) for folder, entry in installed),
                 ("/work/wheels", staging / "wheels.tar"),
                 ("/work/check", staging / "check.tar"),
-                ("/work/out", pack(staging / "empty.tar", {})),
-                ("/work/build", staging / "empty.tar"),
             ),
             uid=limits.uid,
             gid=limits.gid,
@@ -74,8 +75,15 @@ def prove(
         with engine.container(run) as container:
             try:
                 spent = follow(
-                    container, log_path=store.log_path(slug), step=step, limits=limits, report=report, staging=staging,
-                    failed=f"{wheel_path.name} does not run on the device", again=again, slug=plan.wheel.slug,
+                    container,
+                    log_path=store.log_path(slug),
+                    step=step,
+                    limits=limits,
+                    report=report,
+                    staging=staging,
+                    failed=f"{wheel_path.name} does not run on the device",
+                    again=again,
+                    slug=plan.wheel.slug,
                 )
             except BuildError as error:
                 raise ProofError(error.what, details=error.details, hint=error.hint, log=error.log) from error
@@ -88,6 +96,7 @@ def prove(
 
 
 def pack(tar_path: Path, files: dict[str, Path]) -> Path:
+    """Write a tar of files under these names; give its path."""
     with tarfile.open(tar_path, "w") as tar:
         for name, path in files.items():
             tar.add(path, arcname=name, recursive=False)

@@ -1,25 +1,26 @@
-"""Makes the models that prove a tflite-runtime wheel on the device, their inputs, and what x86 TensorFlow answers.
+"""Make the models that prove a tflite-runtime wheel on the device, and what x86 TensorFlow answers.
 
 Two graphs, chosen so that a fault of the compiler or of a SIMD kernel has somewhere to show:
 
-- `digits`, a small MobileNet (convolution, depthwise and pointwise convolutions, residual add, average pool, softmax)
-  trained on the 8x8 handwritten digits that scikit-learn carries; as float32 and as full-integer int8, quantised with
-  samples of the training set.
-- `operators`, an untrained graph with seeded weights: strided, dilated and transposed convolution, resizes, pads, LSTM,
-  batched matrix product, reductions, and what else people's graphs use; as float32, as hybrid (int8 weights, float
-  activations: TFLite's dynamic range quantisation) and as full-integer int8.
+- `digits`, a small MobileNet (convolution, depthwise and pointwise convolutions, residual add, average pool,
+  softmax) trained on the 8x8 handwritten digits that scikit-learn carries; as float32 and as full-integer
+  int8, quantised with samples of the training set.
+- `operators`, an untrained graph with seeded weights: strided, dilated and transposed convolution, resizes,
+  pads, LSTM, batched matrix product, reductions, and what else people's graphs use; as float32, as hybrid
+  (int8 weights, float activations: TFLite's dynamic range quantisation) and as full-integer int8.
 
-For each: NAME.tflite, NAME.npz (arrays `input_I` and `output_I`, first axis = sample, no pickle), and an entry in
-models.json with sha256, operators, tolerances and the reasons for them. The expected outputs come from TensorFlow's
-reference kernels (plain loops, no SIMD, no delegate), so they owe nothing to the code that is proven.
+For each: NAME.tflite, NAME.npz (arrays `input_I` and `output_I`, first axis = sample, no pickle), and an
+entry in models.json with sha256, operators, tolerances and the reasons for them. The expected outputs come
+from TensorFlow's reference kernels (plain loops, no SIMD, no delegate), so they owe nothing to the code that
+is proven.
 
 Run it in a virtual environment of its own, with Python 3.11 on x86-64 (two minutes on one core):
 
-    pip install tensorflow-cpu==2.14.1 keras==2.14.0 numpy==1.26.4 scikit-learn==1.9.1 scipy==1.17.1 flatbuffers==25.12.19
+    pip install tensorflow-cpu==2.14.1 keras==2.14.0 numpy==1.26.4 scikit-learn==1.9.1 scipy==1.17.1
     python tests/models/make_models.py
 
-Two runs on one machine give the same bytes. Another CPU may sum in another order while it trains and so find other
-weights: then commit all files of one run together.
+Two runs on one machine give the same bytes. Another CPU may sum in another order while it trains and so find
+other weights: then commit all files of one run together.
 """
 
 from __future__ import annotations
@@ -55,9 +56,9 @@ PROOF_SAMPLES = 16
 OPERATOR_SAMPLES = 4
 EPOCHS = 40
 MODEL_LIMIT_BYTES = 150_000
-PACKAGES = ("tensorflow-cpu", "keras", "numpy", "scikit-learn", "scipy", "flatbuffers")
+PACKAGES = ("tensorflow-cpu", "keras", "numpy", "scikit-learn", "scipy")
 
-# Batch of one, known to the converter: else the LSTM becomes a loop over lists of tensors, which TFLite lacks.
+# A batch of one that the converter knows: else the LSTM becomes a loop over lists of tensors.
 IMAGE_SHAPE = (1, 12, 12, 3)
 SEQUENCE_SHAPE = (1, 8, 6)
 
@@ -65,16 +66,17 @@ FLOAT_TOLERANCE = {
     "rtol": 1e-4,
     "atol": 1e-6,
     "reason": (
-        "SIMD kernels and XNNPACK sum in another order and fuse multiply with add: a few units of 2^-24 per layer, "
-        "which a dozen layers and an exponential raise to some 1e-5. NEON flushes denormals to zero: hence atol."
+        "SIMD kernels and XNNPACK sum in another order and fuse multiply with add: a few units of 2^-24 per "
+        "layer, which a dozen layers and an exponential raise to some 1e-5. NEON flushes denormals to zero: "
+        "hence atol."
     ),
 }
 HYBRID_TOLERANCE = {
     "rtol": 1e-3,
     "atol": 1e-4,
     "reason": (
-        "As float32; besides, activations are rounded to int8 on the way, so a difference in the last bit of a float "
-        "can move one of them by a step, which is 1/127 of the largest and one term among dozens."
+        "As float32; besides, activations are rounded to int8 on the way, so a difference in the last bit of "
+        "a float can move one of them by a step, which is 1/127 of the largest and one term among dozens."
     ),
 }
 
@@ -84,8 +86,8 @@ def integer_tolerance(max_lsb: int) -> dict[str, Any]:
     return {
         "max_lsb": max_lsb,
         "reason": (
-            "TFLite's own kernels agree to the bit with its reference kernels. XNNPACK rounds a sum half up or half "
-            "to even where gemmlowp rounds half away from zero: one step per layer, rarely."
+            "TFLite's own kernels agree to the bit with its reference kernels. XNNPACK rounds a sum half up "
+            "or half to even where gemmlowp rounds half away from zero: one step per layer, rarely."
         ),
     }
 
@@ -134,8 +136,8 @@ def digits_graph() -> Any:
 def operators_graph(*, integer: bool) -> Any:
     """Many operators, several outputs, each close to what it proves.
 
-    The integer graph leaves out what TFLite has no int8 kernel for, and SUM: in TensorFlow 2.14.1 its reference and
-    its optimised int8 kernel differ by dozens of steps on the same input.
+    The integer graph leaves out what TFLite has no int8 kernel for, and SUM: in TensorFlow 2.14.1 its
+    reference and its optimised int8 kernel differ by dozens of steps on the same input.
     """
     image = tf.keras.Input(IMAGE_SHAPE[1:], batch_size=1, name="image")
     sequence = tf.keras.Input(SEQUENCE_SHAPE[1:], batch_size=1, name="sequence")
@@ -192,7 +194,7 @@ def sequence_branch(sequence: Any, pooled: Any) -> tuple[Any, Any]:
 def arithmetic_branch(sequence: Any, seen: Any, context: Any) -> Any:
     """Elementwise arithmetic, selection, and what moves numbers about.
 
-    What jumps (floor, order, comparison) is asked of the input itself: a last bit that differs moves nothing across.
+    What jumps (floor, order, comparison) is asked of the input itself, where no last bit differs.
     """
     blocks = tf.reduce_sum(tf.nn.depth_to_space(seen, 2), [1, 2])
     rows = tf.gather(context, [5, 0, 3], axis=1)
@@ -241,10 +243,10 @@ def converted(variant: Variant) -> bytes:
 
 
 def reference_kernels(variant: Variant) -> Any:
-    """The kernels whose answers are the expected ones.
+    """Choose the kernels whose answers are the expected ones.
 
-    The reference set lacks DEQUANTIZE of per-channel weights, which hybrid models need: they get the built-in kernels
-    without XNNPACK, where the hybrid kernels do their sums in integers, exactly.
+    The reference set lacks DEQUANTIZE of per-channel weights, which hybrid models need: they get the built-in
+    kernels without XNNPACK, where the hybrid kernels do their sums in integers, exactly.
     """
     kinds = tf.lite.experimental.OpResolverType
     if variant.weights_int8 and variant.representative is None:
@@ -268,7 +270,9 @@ def input_name(detail: dict[str, Any]) -> str:
 
 def run(model: bytes, samples: list[dict[str, Array]], kernels: Any) -> tuple[Samples, Samples, list[str]]:
     """Inputs as the model takes them, its outputs, and the names of the operators that it ran."""
-    interpreter = tf.lite.Interpreter(model_content=model, experimental_op_resolver_type=kernels, num_threads=1)
+    interpreter = tf.lite.Interpreter(
+        model_content=model, experimental_op_resolver_type=kernels, num_threads=1
+    )
     interpreter.allocate_tensors()
     taken: Samples = []
     given: Samples = []
@@ -307,7 +311,7 @@ def write_variant(variant: Variant, folder: Path) -> dict[str, Any]:
     """Write NAME.tflite and NAME.npz; answer the entry in models.json."""
     model = converted(variant)
     if len(model) > MODEL_LIMIT_BYTES:
-        raise SystemExit(f"{variant.name}: {len(model)} bytes, more than the {MODEL_LIMIT_BYTES} that we commit")
+        raise SystemExit(f"{variant.name}: {len(model)} bytes, limit {MODEL_LIMIT_BYTES}")
     kernels = reference_kernels(variant)
     inputs, outputs, operators = run(model, variant.samples, kernels)
     _, shipped, _ = run(model, variant.samples, tf.lite.experimental.OpResolverType.AUTO)
@@ -403,7 +407,7 @@ def main(arguments: list[str]) -> int:
     tf.config.experimental.enable_op_determinism()
     tf.config.threading.set_intra_op_parallelism_threads(1)
     tf.config.threading.set_inter_op_parallelism_threads(1)
-    entries = [write_variant(v, folder) for variants in (digits_variants, operator_variants) for v in variants()]
+    entries = [write_variant(variant, folder) for variant in (*digits_variants(), *operator_variants())]
     manifest = {
         "made_by": Path(__file__).name,
         "made_with": {
@@ -412,7 +416,7 @@ def main(arguments: list[str]) -> int:
             "tensorflow_commit": str(tf.version.GIT_VERSION),
             **{name: importlib.metadata.version(name) for name in PACKAGES},
         },
-        "data": f"scikit-learn's digits: {HELD_OUT} held out, the rest taught; proof samples are held-out ones",
+        "data": f"scikit-learn's digits: {HELD_OUT} held out, the rest taught; samples are held-out ones",
         "models": entries,
     }
     (folder / "models.json").write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")

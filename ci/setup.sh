@@ -1,0 +1,115 @@
+# Sets up a machine for pibuild; sourced by ci/pibuild, ci/test and ci/bench.
+#   set_up EXTRA    EXTRA: '' or an extra of pyproject.toml, such as 'test'
+# What is there already is left alone; when everything is there this takes a tenth of a second.
+# shellcheck shell=bash
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+venv="$root/.venv"
+
+say() { echo "pibuild: $*" >&2; }
+
+set_up() {
+  local extra=$1
+  install_missing
+  start_engine
+  make_venv "$extra"
+}
+
+# The newest Python that is new enough; empty where there is none.
+find_python() {
+  local name
+  for name in python3 python3.14 python3.13 python3.12 python3.11; do
+    if "$name" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2> /dev/null; then
+      echo "$name"
+      return
+    fi
+  done
+}
+
+# A Docker client configuration, a DOCKER_HOST or the standard socket: whichever answers is the person's own.
+engine_answers() { docker version > /dev/null 2>&1; }
+
+missing_packages() {
+  local python
+  python=$(find_python)
+  [ -n "$python" ] || echo python3
+  [ -x "$venv/bin/python" ] || "${python:-python3}" -c 'import ensurepip' 2> /dev/null || echo python3-venv
+  command -v git > /dev/null || echo git
+  command -v xz > /dev/null || echo xz-utils
+  command -v mmdebstrap > /dev/null || echo mmdebstrap
+  if ! command -v docker > /dev/null || { ! engine_answers && [ -z "${DOCKER_HOST-}" ] && ! command -v dockerd > /dev/null; }; then
+    echo docker.io
+  fi
+}
+
+install_missing() {
+  local packages=() sudo=()
+  mapfile -t packages < <(missing_packages)
+  [ ${#packages[@]} -gt 0 ] || return 0
+  if ! command -v apt-get > /dev/null; then
+    say "this system has no apt-get; install these (or their like) by its own package manager: ${packages[*]}"
+    exit 2
+  fi
+  if [ "$(id -u)" != 0 ]; then
+    if ! sudo -n true 2> /dev/null; then
+      say "missing, and only root may install it; run: sudo apt-get install ${packages[*]}"
+      exit 2
+    fi
+    sudo=(sudo -n)
+  fi
+  say "installing ${packages[*]}"
+  local log
+  log=$(mktemp)
+  if ! { "${sudo[@]}" apt-get update && "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive \
+      apt-get install --yes --no-install-recommends "${packages[@]}"; } > "$log" 2>&1; then
+    tail -n 5 "$log" >&2
+    say "apt-get could not install ${packages[*]}; its output is in $log"
+    exit 2
+  fi
+  rm "$log"
+  if [ -z "$(find_python)" ]; then
+    say "Python 3.11 or newer is missing, and this system's packages have none; Debian 12 and later have"
+    exit 2
+  fi
+}
+
+# Starts the engine where none answers. One that answers is never touched, nor one that DOCKER_HOST names.
+start_engine() {
+  if engine_answers; then return; fi
+  if [ -n "${DOCKER_HOST-}" ]; then
+    say "no engine answers at DOCKER_HOST=$DOCKER_HOST; start it, or unset DOCKER_HOST to use one on this machine"
+    exit 4
+  fi
+  if [ "$(id -u)" != 0 ]; then
+    say "no Docker engine answers, or you may not use its socket: sudo systemctl start docker; sudo usermod -aG docker $(id -un), then log in again"
+    exit 4
+  fi
+  say "starting the Docker engine"
+  if [ -d /run/systemd/system ]; then
+    systemctl start docker
+  else
+    setsid --fork dockerd > /var/log/dockerd.log 2>&1 < /dev/null
+  fi
+  local tries
+  for ((tries = 0; tries < 150; tries++)); do
+    if engine_answers; then return; fi
+    sleep 0.2
+  done
+  say "the Docker engine did not start within 30 s; its log: /var/log/dockerd.log, or journalctl -u docker"
+  exit 4
+}
+
+# The stamp holds what the environment was made from, and is written last.
+make_venv() {
+  local extra=$1 stamp wanted
+  stamp="$venv/made-of${extra:+-$extra}"
+  wanted=$(cat "$root/pyproject.toml")
+  if [ -e "$stamp" ] && [ "$(cat "$stamp")" = "$wanted" ]; then return; fi
+  say "making $venv"
+  (
+    flock 9
+    [ -x "$venv/bin/python" ] || "$(find_python)" -m venv "$venv"
+    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --editable "$root${extra:+[$extra]}"
+    echo "$wanted" > "$stamp"
+  ) 9> "$root/.venv.lock"
+}

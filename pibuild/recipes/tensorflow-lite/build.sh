@@ -1,0 +1,47 @@
+#!/bin/bash
+# Compiles TensorFlow Lite and what it links, once per target, for every Python.
+# out/lib/libtensorflow-lite.a: all objects in one archive; out/include/: headers; out/flags: what a user must define.
+set -euo pipefail
+
+for patch in recipe/patches/*.patch; do
+  patch --directory=src --strip=1 --forward --batch < "$patch"
+done
+
+# The wrappers carry the target's architecture, so no flag given here can lose NEON.
+cat > build/toolchain.cmake << 'CMAKE'
+set(CMAKE_SYSTEM_NAME Linux)
+set(CMAKE_SYSTEM_PROCESSOR $ENV{PIBUILD_CMAKE_PROCESSOR})
+set(CMAKE_C_COMPILER $ENV{PIBUILD_TRIPLE}-gcc)
+set(CMAKE_CXX_COMPILER $ENV{PIBUILD_TRIPLE}-g++)
+set(CMAKE_FIND_ROOT_PATH_MODE_PROGRAM NEVER)
+set(CMAKE_FIND_ROOT_PATH_MODE_LIBRARY ONLY)
+set(CMAKE_FIND_ROOT_PATH_MODE_INCLUDE ONLY)
+set(CMAKE_FIND_ROOT_PATH_MODE_PACKAGE ONLY)
+CMAKE
+
+xnnpack=OFF
+[ "$PIBUILD_NEON" = 1 ] && xnnpack=ON
+flags="$PIBUILD_CFLAGS -ffile-prefix-map=$PWD/= -fvisibility=hidden -ffunction-sections -fdata-sections -Wno-psabi"
+src=$PWD/src
+args=(
+  -G Ninja -S src/tensorflow/tensorflow/lite -B build/lite
+  -D CMAKE_TOOLCHAIN_FILE="$PWD/build/toolchain.cmake"
+  -D CMAKE_BUILD_TYPE=Release
+  -D CMAKE_C_FLAGS="$flags" -D CMAKE_ASM_FLAGS="$PIBUILD_CFLAGS -ffile-prefix-map=$PWD/="
+  -D CMAKE_CXX_FLAGS="$flags -fvisibility-inlines-hidden -fno-exceptions"
+  -D CMAKE_C_FLAGS_RELEASE="-O3 -DNDEBUG" -D CMAKE_CXX_FLAGS_RELEASE="-O3 -DNDEBUG"
+  -D FETCHCONTENT_FULLY_DISCONNECTED=ON
+  -D PTHREADPOOL_SOURCE_DIR="$src/pthreadpool" -D FXDIV_SOURCE_DIR="$src/fxdiv" -D FP16_SOURCE_DIR="$src/fp16"
+  -D PSIMD_SOURCE_DIR="$src/psimd" -D CPUINFO_SOURCE_DIR="$src/cpuinfo"
+  -D TFLITE_ENABLE_XNNPACK="$xnnpack" -D TFLITE_ENABLE_GPU=OFF -D TFLITE_ENABLE_NNAPI=OFF
+  -D FLATBUFFERS_BUILD_FLATC=OFF -D FLATBUFFERS_BUILD_TESTS=OFF -D FLATBUFFERS_INSTALL=OFF
+  -D CPUINFO_LIBRARY_TYPE=static -D PTHREADPOOL_LIBRARY_TYPE=static -D XNNPACK_LIBRARY_TYPE=static
+  -D XNNPACK_BUILD_ALL_MICROKERNELS=OFF -D XNNPACK_ENABLE_KLEIDIAI=OFF
+  -D XNNPACK_ENABLE_ARM_FP16_SCALAR=OFF -D XNNPACK_ENABLE_ARM_FP16_VECTOR=OFF -D XNNPACK_ENABLE_ARM_BF16=OFF
+  -D XNNPACK_ENABLE_ARM_DOTPROD=OFF -D XNNPACK_ENABLE_ARM_I8MM=OFF
+)
+for name in abseil-cpp cpuinfo eigen farmhash fft2d flatbuffers gemmlowp ruy xnnpack; do
+  args+=(-D "FETCHCONTENT_SOURCE_DIR_${name^^}=$src/$name")
+done
+cmake "${args[@]}"
+cmake --build build/lite --target tensorflow-lite --parallel "$PIBUILD_JOBS"

@@ -1,0 +1,60 @@
+"""The real engine and a store of each test's own. Where no engine answers, tests skip, but never in CI."""
+
+import io
+import os
+import uuid
+
+import pytest
+
+from pibuild.adapters.containers import Engine
+from pibuild.errors import EngineError
+from pibuild.report import Report
+from pibuild.store import Store
+from tests.integration.one_build import ensure_base
+
+
+@pytest.fixture(scope="session")
+def engine():
+    try:
+        return Engine(dict(os.environ))
+    except EngineError as error:
+        if os.environ.get("CI"):
+            raise
+        pytest.skip(f"no Docker engine: {error.what}; ci/test starts one")
+
+
+@pytest.fixture(scope="session")
+def base(engine, tmp_path_factory):
+    store = Store(tmp_path_factory.mktemp("base-store"), Report())
+    ensure_base(engine, store, Report())
+    store.close()
+
+
+@pytest.fixture
+def words():
+    return io.StringIO()
+
+
+@pytest.fixture
+def report(words):
+    return Report(err=words)
+
+
+@pytest.fixture
+def store(tmp_path, report):
+    store = Store(tmp_path / "store", report)
+    yield store
+    store.close()
+
+
+@pytest.fixture
+def script(tmp_path):
+    """Write a recipe's script; each one is unique, so that nothing is found in a store."""
+
+    def write(text: str):
+        path = tmp_path / "recipe" / "build.sh"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(f"# {uuid.uuid4()}\nset -euo pipefail\n{text}\n")
+        return path
+
+    return write

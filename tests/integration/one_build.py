@@ -1,0 +1,84 @@
+"""Builds one small artifact in the base image: what a test starts, kills or starts twice.
+
+usage: python -m tests.integration.one_build STORE SCRIPT [LIMIT=VALUE …]
+"""
+
+import os
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+from pibuild.adapters.bootstrap import Mmdebstrap
+from pibuild.adapters.containers import Engine
+from pibuild.config import folder_digest, load_base, load_images, load_targets, project_folder
+from pibuild.model import Artifact, Image, Limits
+from pibuild.plan import digest
+from pibuild.report import Report
+from pibuild.steps import build, images
+from pibuild.steps.prove import pack
+from pibuild.store import Entry, Store
+from tests.makers import make_recipe, make_release
+
+
+def base_image() -> Image:
+    """The image that every other one stands on, as the product plans it."""
+    target = next(iter(load_targets(project_folder("toolchains")).values()))
+    return load_images(project_folder("dockerfiles"), target)["base"]
+
+
+def ensure_base(engine: Engine, store: Store, report: Report) -> None:
+    """Make the base image where the engine lacks it."""
+    images.ensure(
+        base_image(),
+        base=load_base(project_folder("dockerfiles")),
+        engine=engine,
+        bootstrap=Mmdebstrap(dict(os.environ)),
+        store=store,
+        jobs=1,
+        offline=False,
+        report=report,
+    )
+
+
+def one_build(store: Store, script: Path, report: Report, environ: dict[str, str] | None = None, **limits) -> Entry:
+    """What the pipeline does for one artifact, with a script of the test's own."""
+    recipe = make_recipe("small", folder=script.parent, digest=folder_digest(script))
+    artifact = Artifact(
+        key=digest(recipe.digest),
+        recipe=recipe,
+        release=make_release(sources=()),
+        target=None,
+        python=None,
+        image=base_image(),
+        env=(("PIBUILD", "1"),),
+        needs=(),
+    )
+    with store.lock(artifact.key, f"building {artifact.title}"):
+        if entry := store.artifact(artifact.key):
+            return entry
+        engine = Engine(environ or dict(os.environ))
+        engine.remove_containers(store.is_dead)
+        with store.staging() as staging:
+            inputs = [("/work/recipe", pack(staging / "recipe.tar", {"build.sh": script}))]
+            plain = Limits(jobs=1, cpus=1, memory_bytes=500_000_000, deadline_s=120, uid=1234, gid=1234)
+            return build.build(
+                artifact,
+                inputs,
+                facts={},
+                engine=engine,
+                store=store,
+                limits=replace(plain, **limits),
+                report=report,
+                again="pibuild --target pi-one --python 3.11",
+            )
+
+
+if __name__ == "__main__":
+    own = Store(Path(sys.argv[1]), Report())
+    own.sweep()
+    try:
+        print(one_build(own, Path(sys.argv[2]), Report()).path)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    finally:
+        own.close()

@@ -1,0 +1,283 @@
+"""What a bad day does to a build: a real engine, real containers, real kills."""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tarfile
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from pibuild.adapters.containers import SESSION_LABEL, Engine
+from pibuild.errors import BuildError, EngineError, ResourceError
+from pibuild.store import Store
+from tests.integration.one_build import one_build
+
+pytestmark = pytest.mark.usefixtures("base")
+ROOT = Path(__file__).parents[2]
+STARTED = "echo started; sleep 300"
+
+
+def start(store_dir: Path, script: Path) -> subprocess.Popen:
+    command = [sys.executable, "-m", "tests.integration.one_build", str(store_dir), str(script)]
+    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def wait_for(said, seconds=60):
+    end = time.monotonic() + seconds
+    while not said():
+        assert time.monotonic() < end, "it did not come"
+        time.sleep(0.1)
+
+
+def log_of(store_dir: Path) -> str:
+    path = store_dir / "logs" / "small.log"
+    return path.read_text() if path.exists() else ""
+
+
+def containers() -> list[str]:
+    found = subprocess.run(
+        ["docker", "ps", "--all", "--quiet", "--filter", f"label={SESSION_LABEL}"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return found.stdout.split()
+
+
+def test_what_a_script_leaves_in_out_is_the_artifact(store, script, report):
+    entry = one_build(store, script("mkdir out/lib; echo 42 > out/lib/answer; chmod 755 out/lib/answer"), report)
+
+    with tarfile.open(entry.path) as tar:
+        assert tar.extractfile("lib/answer").read() == b"42\n"
+        assert tar.getmember("lib/answer").mode == 0o755
+
+
+def test_a_build_has_no_network_no_capabilities_and_is_not_root(store, script, report):
+    text = """
+    id -u > out/uid
+    ls /sys/class/net > out/net
+    grep CapEff /proc/self/status > out/capabilities
+    grep NoNewPrivs /proc/self/status > out/privileges
+    """
+    entry = one_build(store, script(text), report)
+
+    with tarfile.open(entry.path) as tar:
+        found = {name: tar.extractfile(name).read().decode().split() for name in tar.getnames()}
+    assert found["uid"] == ["1234"]
+    assert set(found["net"]) <= {
+        "lo",
+        "tunl0",
+        "ip6tnl0",
+        "sit0",
+        "gre0",
+        "gretap0",
+        "erspan0",
+        "ip_vti0",
+        "ip6_vti0",
+        "ip6gre0",
+    }
+    assert found["capabilities"] == ["CapEff:", "0000000000000000"]
+    assert found["privileges"] == ["NoNewPrivs:", "1"]
+
+
+def test_the_record_counts_the_scripts_cpu_seconds(store, script, report):
+    entry = one_build(store, script("i=0; while [ $i -lt 200000 ]; do i=$((i+1)); done"), report)
+
+    assert 0.05 < entry.facts["cpu_s"] < 60
+
+
+def test_the_same_build_again_starts_no_container(store, script, report):
+    path = script("echo once > out/file")
+    first = one_build(store, path, report)
+
+    assert one_build(store, path, report, environ={"DOCKER_HOST": "tcp://127.0.0.1:1"}).facts == first.facts
+
+
+def test_a_damaged_artifact_is_built_again(store, script, report, words):
+    path = script("echo once > out/file")
+    one_build(store, path, report).path.write_bytes(b"damaged")
+
+    with tarfile.open(one_build(store, path, report).path) as tar:
+        assert tar.getnames() == ["file"]
+    assert "damaged; it is made again" in words.getvalue()
+
+
+def test_a_failing_script_leaves_no_container_and_an_image_to_look_into(store, script, report, engine):
+    before = containers()
+    with pytest.raises(BuildError, match="it went wrong"):
+        one_build(store, script("echo 'error: it went wrong'; exit 3"), report)
+
+    assert containers() == before
+    assert engine.image_id("pibuild/failed:small")
+    engine.remove_image("pibuild/failed:small")
+
+
+def test_too_little_memory_is_said_as_such(store, script, report):
+    text = "tail -c 400000000 /dev/zero | tail -c 400000000 > /dev/null"
+    with pytest.raises(
+        ResourceError, match=r"out of memory at 100.0 MB with 1 jobs(.|\n)*fewer --jobs or more --memory"
+    ):
+        one_build(store, script(text), report, memory_bytes=100_000_000)
+
+
+def test_a_passed_deadline_is_said_as_such_and_ends_the_container(store, script, report):
+    before = containers()
+    with pytest.raises(ResourceError, match="deadline of 2.0 s"):
+        one_build(store, script(STARTED), report, deadline_s=2)
+
+    assert containers() == before
+
+
+def test_a_full_disk_in_the_container_is_said_as_such(store, script, report):
+    with pytest.raises(ResourceError, match="no space left"):
+        one_build(store, script("cat /dev/zero > /dev/full"), report)
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="a small disk of its own needs root")
+def test_a_full_disk_under_the_store_is_said_as_such_and_nothing_half_is_left(tmp_path, script, report):
+    small = tmp_path / "small"
+    small.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(small)], check=True)
+    try:
+        store = Store(small / "store", report)
+        with pytest.raises(ResourceError, match=r"No space left(.|\n)*free(.|\n)*make room"):
+            one_build(store, script("head -c 5000000 /dev/urandom > out/large"), report)
+        assert list((store.root / "artifacts").iterdir()) == []
+        store.close()
+    finally:
+        subprocess.run(["umount", str(small)], check=True)
+
+
+def test_interrupting_leaves_no_container(store, script):
+    before = containers()
+    running = start(store.root, script(STARTED))
+    wait_for(lambda: "started" in log_of(store.root))
+    running.send_signal(signal.SIGINT)
+
+    assert running.wait(timeout=60) == 130
+    assert containers() == before
+
+
+def test_what_a_kill_left_goes_with_the_next_start_and_the_same_command_goes_on(store, script):
+    path = script("echo started; [ -e /work/never ] || sleep 3; echo done > out/file")
+    before = containers()
+    running = start(store.root, path)
+    wait_for(lambda: "started" in log_of(store.root))
+    running.kill()
+    running.wait()
+    assert len(containers()) == len(before) + 1
+    assert not list((store.root / "artifacts").iterdir())
+
+    again = start(store.root, path)
+    out, err = again.communicate(timeout=120)
+
+    assert again.returncode == 0, err
+    assert containers() == before
+    with tarfile.open(out.strip()) as tar:
+        assert tar.getnames() == ["file"]
+
+
+def test_of_two_at_once_one_builds_and_the_other_waits(store, script):
+    path = script("echo started; sleep 2; date +%s%N > out/file")
+    first = start(store.root, path)
+    wait_for(lambda: "started" in log_of(store.root))
+    second = start(store.root, path)
+    (first_out, _), (second_out, second_err) = first.communicate(timeout=120), second.communicate(timeout=120)
+
+    assert (first.returncode, second.returncode) == (0, 0)
+    assert first_out == second_out
+    assert "another pibuild is building small 1.0: waiting for it" in second_err
+    assert "building small 1.0: " not in second_err.replace("pibuild is building small 1.0: waiting", "")
+
+
+class Cable:
+    """A socket before the engine's that can be cut, as when an engine dies."""
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.ends, self.cut_off = path, [], False
+        self.listener = socket.socket(socket.AF_UNIX)
+        self.listener.bind(str(path))
+        self.listener.listen()
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                near, _ = self.listener.accept()
+            except OSError:
+                return
+            far = socket.socket(socket.AF_UNIX)
+            far.connect("/var/run/docker.sock")
+            self.ends += [near, far]
+            for source, sink in ((near, far), (far, near)):
+                threading.Thread(target=self._carry, args=(source, sink), daemon=True).start()
+
+    def _carry(self, source: socket.socket, sink: socket.socket) -> None:
+        try:
+            while part := source.recv(65536):
+                sink.sendall(part)
+        except OSError:
+            return
+
+    def cut(self) -> None:
+        self.listener.close()
+        for end in self.ends:
+            try:
+                end.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                continue
+        self.path.unlink()
+
+
+@pytest.mark.skipif(not Path("/var/run/docker.sock").is_socket(), reason="the engine is not behind a local socket")
+def test_an_engine_that_dies_in_the_middle_is_said_to_be_gone(store, script, report, tmp_path, engine):
+    cable = Cable(Path(shutil.os.path.relpath(tmp_path / "engine.sock")))
+
+    def cut_when_started() -> None:
+        wait_for(lambda: "started" in log_of(store.root))
+        cable.cut()
+
+    cutting = threading.Thread(target=cut_when_started)
+    cutting.start()
+    with pytest.raises(EngineError, match=r"no Docker engine answers(.|\n)*start it"):
+        one_build(store, script(STARTED), report, environ={"DOCKER_HOST": f"unix://{cable.path.absolute()}"})
+    cutting.join()
+
+    engine.remove_containers(lambda session: session == store.session)
+
+
+def test_no_engine_says_what_to_do():
+    with pytest.raises(
+        EngineError, match=r"no Docker engine answers at unix:///nowhere(.|\n)*systemctl start docker"
+    ) as caught:
+        Engine({"DOCKER_HOST": "unix:///nowhere"})
+
+    assert caught.value.exit_code == 4
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="to be someone without permission takes root")
+def test_no_permission_on_the_socket_says_what_to_do(tmp_path):
+    path = tmp_path / "engine.sock"
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(str(path))
+    path.chmod(0)
+    for folder in (tmp_path, *tmp_path.parents[:2]):
+        folder.chmod(0o755)
+    code = f"from pibuild.adapters.containers import Engine; Engine({{'DOCKER_HOST': 'unix://{path}'}})"
+    ended = subprocess.run(
+        [sys.executable, "-c", f"import os; os.setuid(65534)\n{code}"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    listener.close()
+
+    assert "no permission on the socket" in ended.stderr
+    assert "usermod -aG docker" in ended.stderr

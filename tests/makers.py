@@ -1,0 +1,96 @@
+"""Values for tests, made in code: only what a test says differs from the plainest one."""
+
+from pathlib import Path
+
+from pibuild.model import ArchivePlace, ElfLimits, Image, Recipe, Release, Source, Target
+
+ALIASES = {"pi-one": ("pi-zero", "armv6"), "pi-two": ("pi-three", "armv7")}
+
+
+def make_source(name="thing", tree="0" * 64, **changes) -> Source:
+    place = ArchivePlace(archive="https://example.org/thing.tar.gz", sha256="1" * 64)
+    return Source(**{"name": name, "tree": tree, "into": name, "places": (place,)} | changes)
+
+
+def make_release(version="1.0", **changes) -> Release:
+    return Release(**{"version": version, "pythons": (), "sources": (make_source(),)} | changes)
+
+
+def make_recipe(name="thing", **changes) -> Recipe:
+    plain = {
+        "name": name,
+        "summary": "a thing",
+        "per": (),
+        "image": "builder",
+        "device": "",
+        "proof": "",
+        "releases": (make_release(),),
+        "folder": Path("recipes") / name,
+        "digest": f"digest of {name}",
+    }
+    return Recipe(**plain | changes)
+
+
+def make_recipes() -> dict[str, Recipe]:
+    """The shape of the real ones: a wheel that needs C++ made once per target, and a Python."""
+    pythons = ("3.9", "3.11", "3.13")
+    recipes = (
+        make_recipe("cpython-machine", per=("python",), releases=(make_release(pythons=pythons),)),
+        make_recipe(
+            "cpython",
+            per=("target", "python"),
+            image="toolchain",
+            device="/opt/pibuild/python",
+            releases=(make_release(pythons=pythons, needs=("cpython-machine",)),),
+        ),
+        make_recipe("tensorflow-lite", per=("target",), image="toolchain"),
+        make_recipe(
+            "tflite-runtime",
+            per=("target", "python"),
+            image="toolchain",
+            proof="check.py",
+            releases=(
+                make_release("2.9.0", pythons=("3.9", "3.11"), needs=("cpython", "tensorflow-lite")),
+                make_release("2.14.1", pythons=("3.11", "3.13"), needs=("cpython", "tensorflow-lite")),
+            ),
+        ),
+    )
+    return {recipe.name: recipe for recipe in recipes}
+
+
+def make_target(name="pi-one", **changes) -> Target:
+    plain = {
+        "name": name,
+        "models": "some",
+        "aliases": ALIASES.get(name, ()),
+        "compiler": "GCC 10",
+        "triple": "arm-linux-gnueabihf",
+        "arch_flags": f"-mcpu={name}",
+        "cflags": "-O2",
+        "runtime": "built",
+        "glibc_floor": "2.24",
+        "machine": "armv6l",
+        "platform_tag": "linux_armv6l",
+        "cmake_processor": "armv6",
+        "neon": False,
+        "elf": ElfLimits(),
+        "device_cpu": "arm1176",
+        "cpuinfo": "processor: 0",
+        "cpus": 1,
+    }
+    return Target(**plain | changes)
+
+
+def make_images(target: str) -> dict[str, Image]:
+    def image(name: str, *parents: Image, own: bool = False) -> Image:
+        reference = f"pibuild/{name}{'-' + target if own else ''}:0"
+        return Image(name=name, reference=reference, folder=Path(name), args=(), parents=parents)
+
+    base = image("base")
+    builder = image("builder", base)
+    return {
+        "base": base,
+        "builder": builder,
+        "toolchain": image("toolchain", builder, own=True),
+        "device": image("device", base, own=True),
+    }

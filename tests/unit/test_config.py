@@ -1,0 +1,175 @@
+"""YAML and variables become values, or a message that names the place and the nearest name."""
+
+from pathlib import Path
+
+import pytest
+
+from pibuild.config import load_images, load_recipes, load_settings
+from pibuild.errors import UsageError
+from tests.makers import make_target
+
+RECIPE = """
+name: thing
+summary: a thing
+per: [target]
+image: toolchain
+releases:
+  - version: "1.0"
+    sources: [thing-1.0]
+sources:
+  thing-1.0:
+    tree: "{tree}"
+    places:
+      - archive: https://example.org/thing.tar.gz
+        sha256: "{tree}"
+      - git: owner/thing
+        commit: "{commit}"
+""".replace("{tree}", "0" * 64).replace("{commit}", "1" * 40)
+
+
+@pytest.fixture
+def recipes(tmp_path):
+    """Write thing's recipe.yaml, and read all recipes."""
+
+    def read(text: str):
+        (tmp_path / "thing").mkdir(exist_ok=True)
+        (tmp_path / "thing" / "recipe.yaml").write_text(text)
+        (tmp_path / "thing" / "build.sh").write_text("true\n")
+        load_recipes.cache_clear()
+        return load_recipes(tmp_path)
+
+    return read
+
+
+def settings(tmp_path: Path, flags=None, environ=None, file=None):
+    if file is not None:
+        (tmp_path / "pibuild.yaml").write_text(file)
+    return load_settings(flags or {}, environ or {}, tmp_path)
+
+
+def test_a_recipe_is_read_with_its_sources_in_place(recipes):
+    source = recipes(RECIPE)["thing"].releases[0].sources[0]
+
+    assert (source.name, source.into, len(source.places)) == ("thing-1.0", "thing", 2)
+
+
+def test_an_unknown_key_is_answered_with_its_place_and_the_nearest_key(recipes):
+    with pytest.raises(UsageError, match=r"releases.0.verzion: there is no such key; did you mean 'version'"):
+        recipes(RECIPE.replace("version:", "verzion:"))
+
+
+def test_an_unknown_key_of_a_place_is_answered_with_the_nearest_key(recipes):
+    with pytest.raises(UsageError, match=r"sources.thing-1.0.places.1.\S*comit: there is no such key; did you mean 'commit'"):
+        recipes(RECIPE.replace("commit:", "comit:"))
+
+
+def test_a_version_without_quotes_is_refused(recipes):
+    with pytest.raises(UsageError, match=r"releases.0.version: 1.1 is a number; write it in quotes"):
+        recipes(RECIPE.replace('"1.0"', "1.10"))
+
+
+def test_all_findings_come_at_once(recipes):
+    with pytest.raises(UsageError) as caught:
+        recipes(RECIPE.replace("version:", "verzion:").replace("summary:", "sumary:"))
+
+    assert "verzion" in str(caught.value)
+    assert "sumary" in str(caught.value)
+
+
+def test_a_source_that_is_not_there_is_answered_with_the_nearest(recipes):
+    with pytest.raises(UsageError, match="there is no source 'thing-1.1'(.|\n)*did you mean 'thing-1.0'"):
+        recipes(RECIPE.replace("[thing-1.0]", "[thing-1.1]"))
+
+
+def test_a_file_that_is_not_yaml_is_named(recipes):
+    with pytest.raises(UsageError, match="recipe.yaml can't be read"):
+        recipes("a: [")
+
+
+def test_a_changed_script_changes_the_recipes_digest(recipes, tmp_path):
+    before = recipes(RECIPE)["thing"].digest
+    (tmp_path / "thing" / "patches").mkdir()
+    (tmp_path / "thing" / "patches" / "one.patch").write_text("--- a\n")
+
+    assert recipes(RECIPE)["thing"].digest != before
+
+
+def test_a_flag_is_stronger_than_a_variable_and_that_than_the_file(tmp_path):
+    found = settings(
+        tmp_path,
+        flags={"target": "by-flag"},
+        environ={"PIBUILD_TARGET": "by-variable", "PIBUILD_PYTHON": "by-variable"},
+        file='target: by-file\npython: by-file\nrecipe: by-file\n',
+    )
+
+    assert (found.target, found.python, found.recipe) == ("by-flag", "by-variable", "by-file")
+
+
+def test_variables_carry_numbers_and_lists(tmp_path):
+    found = settings(tmp_path, environ={"PIBUILD_JOBS": "3", "PIBUILD_MIRRORS": "/a /b", "PIBUILD_OFFLINE": "1"})
+
+    assert (found.jobs, found.mirrors, found.offline) == (3, ("/a", "/b"), True)
+
+
+def test_an_unknown_variable_is_answered_with_the_nearest(tmp_path):
+    with pytest.raises(UsageError, match="PIBUILD_TARGETS(.|\n)*did you mean 'PIBUILD_TARGET'"):
+        settings(tmp_path, environ={"PIBUILD_TARGETS": "pi-one"})
+
+
+def test_an_unknown_setting_in_the_file_is_answered_with_the_nearest(tmp_path):
+    with pytest.raises(UsageError, match="outptu: there is no such key; did you mean 'output'"):
+        settings(tmp_path, file="outptu: there\n")
+
+
+def test_a_setting_of_the_wrong_kind_is_named(tmp_path):
+    with pytest.raises(UsageError, match="jobs: .*found 'many'"):
+        settings(tmp_path, flags={"jobs": "many"})
+
+
+def test_a_configuration_that_is_named_but_missing_is_said_so(tmp_path):
+    with pytest.raises(UsageError, match="does not exist: .*nowhere.yaml"):
+        settings(tmp_path, environ={"PIBUILD_CONFIG": str(tmp_path / "nowhere.yaml")})
+
+
+@pytest.fixture
+def dockerfiles(tmp_path):
+    texts = {
+        "builder": "ARG BASE\nFROM ${BASE}\nRUN tools\n",
+        "toolchain": "ARG BUILDER\nFROM ${BUILDER}\nARG ARCH_FLAGS\nARG JOBS\nRUN make\n",
+    }
+    for name, text in texts.items():
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "Dockerfile").write_text(text)
+    (tmp_path / "base").mkdir()
+    (tmp_path / "base" / "base.yaml").write_text("suite: bullseye\n")
+    return tmp_path
+
+
+def test_an_argument_named_as_an_image_makes_it_a_parent_and_others_are_the_targets_keys(dockerfiles):
+    images = load_images(dockerfiles, make_target(arch_flags="-marm"))
+
+    assert images["toolchain"].parents == (images["builder"],)
+    assert images["toolchain"].args == (("ARCH_FLAGS", "-marm"),)
+
+
+def test_an_image_that_no_target_key_goes_into_is_shared_by_all_targets(dockerfiles):
+    one, two = (load_images(dockerfiles, make_target(name)) for name in ("pi-one", "pi-two"))
+
+    assert one["builder"].reference == two["builder"].reference
+    assert one["toolchain"].reference != two["toolchain"].reference
+
+
+def test_a_changed_file_renames_the_image_and_those_that_stand_on_it(dockerfiles):
+    before = load_images(dockerfiles, make_target())
+    (dockerfiles / "builder" / "Dockerfile").write_text("ARG BASE\nFROM ${BASE}\nRUN more tools\n")
+    after = load_images(dockerfiles, make_target())
+
+    assert before["base"].reference == after["base"].reference
+    assert before["builder"].reference != after["builder"].reference
+    assert before["toolchain"].reference != after["toolchain"].reference
+
+
+def test_an_argument_that_no_target_has_is_answered_with_the_nearest_key(dockerfiles):
+    (dockerfiles / "toolchain" / "Dockerfile").write_text("ARG BUILDER\nARG ARCH_FLAG\nFROM ${BUILDER}\n")
+    with pytest.raises(UsageError, match="did you mean 'ARCH_FLAGS'"):
+        load_images(dockerfiles, make_target())

@@ -1,0 +1,167 @@
+"""What is in the store is whole, and what a killed session left is found."""
+
+import errno
+import io
+import json
+import threading
+
+import pytest
+
+from pibuild.errors import ResourceError, StoreError
+from pibuild.report import Report
+from pibuild.store import Store, deliver, space_named, write_atomically
+
+KEY = "a" * 64
+
+
+@pytest.fixture
+def words():
+    return io.StringIO()
+
+
+@pytest.fixture
+def store(tmp_path, words):
+    store = Store(tmp_path / "store", Report(err=words))
+    yield store
+    store.close()
+
+
+def put(store, content=b"an artifact"):
+    with store.staging() as staging:
+        (staging / "out.tar").write_bytes(content)
+        return store.put_artifact(KEY, staging / "out.tar", {"name": "thing 1.0"})
+
+
+def put_wheel(store, content=b"a wheel"):
+    import hashlib
+
+    record = {"wheel": {"file": "a-1-py3-none-any.whl", "sha256": hashlib.sha256(content).hexdigest()}}
+    with store.staging() as staging:
+        (staging / "a-1-py3-none-any.whl").write_bytes(content)
+        return store.put_wheel(KEY, staging / "a-1-py3-none-any.whl", record)
+
+
+def test_an_artifact_that_was_put_is_given(store):
+    put(store)
+
+    assert store.artifact(KEY).path.read_bytes() == b"an artifact"
+
+
+def test_an_unknown_key_gives_nothing(store):
+    assert store.artifact(KEY) is None
+
+
+def test_a_damaged_artifact_is_said_to_be_damaged_and_not_given(store, words):
+    put(store).path.write_bytes(b"an artifacT")
+
+    assert store.artifact(KEY) is None
+    assert "thing 1.0 is damaged; it is made again" in words.getvalue()
+
+
+def test_an_artifact_without_its_facts_is_not_there(store):
+    put(store)
+    (store.root / "artifacts" / f"{KEY}.json").unlink()
+
+    assert store.artifact(KEY) is None
+
+
+def test_half_written_facts_are_no_facts(store):
+    put(store)
+    (store.root / "artifacts" / f"{KEY}.json").write_text('{"name": "thi')
+
+    assert store.artifact(KEY) is None
+
+
+def test_a_proven_wheel_is_given_with_its_record(store):
+    put_wheel(store)
+
+    assert store.wheel(KEY).facts["wheel"]["file"] == "a-1-py3-none-any.whl"
+
+
+def test_a_damaged_wheel_is_not_given(store, words):
+    put_wheel(store).path.write_bytes(b"a whee")
+
+    assert store.wheel(KEY) is None
+    assert "damaged" in words.getvalue()
+
+
+def test_a_wheel_is_delivered_with_its_record_beside_it(store, tmp_path):
+    wheel_path = deliver(put_wheel(store), tmp_path / "wheelhouse")
+
+    assert wheel_path.read_bytes() == b"a wheel"
+    record = json.loads((tmp_path / "wheelhouse" / "a-1-py3-none-any.whl.record.json").read_text())
+    assert record["wheel"]["file"] == wheel_path.name
+
+
+def test_a_wheel_that_a_person_damaged_is_delivered_again(store, tmp_path):
+    entry = put_wheel(store)
+    deliver(entry, tmp_path).write_bytes(b"else")
+
+    assert deliver(entry, tmp_path).read_bytes() == b"a wheel"
+
+
+def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
+    path = tmp_path / "file"
+    path.write_text("old")
+    with pytest.raises(TypeError):
+        write_atomically(path, None)
+
+    assert [one.name for one in tmp_path.iterdir()] == ["file"]
+    assert path.read_text() == "old"
+
+
+def test_a_live_session_is_not_dead(store):
+    other = Store(store.root, Report(err=io.StringIO()))
+
+    assert not store.is_dead(other.session)
+    other.close()
+
+
+def test_a_session_whose_process_is_gone_is_dead_and_swept(store):
+    gone = store.root / "tmp" / "session-gone"
+    gone.mkdir()
+    store.sweep()
+
+    assert not gone.exists()
+
+
+def test_a_second_one_waits_and_says_so(tmp_path):
+    words = io.StringIO()
+    first, second = (Store(tmp_path, Report(err=words)) for _ in range(2))
+    order = []
+
+    def wait():
+        with second.lock(KEY, "building thing 1.0"):
+            order.append("second")
+
+    with first.lock(KEY, "building thing 1.0"):
+        waiting = threading.Thread(target=wait)
+        waiting.start()
+        while "waiting" not in words.getvalue():
+            pass
+        order.append("first")
+    waiting.join()
+    first.close()
+    second.close()
+
+    assert order == ["first", "second"]
+    assert "another pibuild is building thing 1.0: waiting for it" in words.getvalue()
+
+
+def test_a_full_disk_is_named_as_such(tmp_path):
+    with pytest.raises(ResourceError, match="No space left(.|\n)*make room"), space_named(tmp_path):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_a_folder_that_is_not_ours_to_write_is_named(tmp_path):
+    with pytest.raises(StoreError, match="can't be written"), space_named(tmp_path):
+        raise OSError(errno.EACCES, "Permission denied")
+
+
+def test_a_folder_without_the_mark_of_a_cache_is_never_emptied(store):
+    (store.root / "CACHEDIR.TAG").unlink()
+    put(store)
+
+    with pytest.raises(StoreError, match="not a store"):
+        store.empty(("artifacts",))
+    assert store.has_artifact(KEY)
