@@ -6,7 +6,7 @@ not exist, the nearest one that does.
 
 import hashlib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass, fields, is_dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -292,15 +292,16 @@ def _read(path: Path) -> Any:  # noqa: ANN401  what YAML can hold
 
 def _checked(kind: type[T], value: Any, where: str) -> T:  # noqa: ANN401
     try:
-        return _adapter(kind).validate_python(value)
+        checked: T = _adapter(kind).validate_python(value)
     except ValidationError as error:
         known = sorted(_names(kind))
         details = [_finding(one, known) for one in error.errors()]
         raise UsageError(f"{where} is not as it should be", details=details) from error
+    return checked
 
 
 @cache
-def _adapter(kind: type[T]) -> TypeAdapter[T]:
+def _adapter(kind: Hashable) -> TypeAdapter[Any]:
     return TypeAdapter(kind)
 
 

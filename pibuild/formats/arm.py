@@ -220,7 +220,7 @@ _UNCONDITIONAL: Lines = (
     ("001. 1.01 .... .... 1001 .1.0 ....", "half-precision SIMD", _N.ARMV8),
     ("001. 1.01 .... .... 111. .1.0 ....", "vqrdmlah/vqrdmlsh", _N.ARMV8),
     ("001. 1.10 .... .... 111. .1.0 ....", "vqrdmlah/vqrdmlsh", _N.ARMV8),
-    ("001. 1... .... .... 110. 0..1 ....", "half-precision SIMD", _N.ARMV8),
+    ("001. 1.11 .... .... 110. 0..1 ....", "half-precision SIMD", _N.ARMV8),
     ("0011 1.11 01.1 .... 01.. ...0 ....", "half-precision SIMD", _N.ARMV8),
     ("0011 1.11 ..00 .... 0011 ...0 ....", "aes", _N.ARMV8),
     ("0011 1.11 ..01 .... 0010 11.0 ....", "sha1h", _N.ARMV8),
@@ -230,6 +230,7 @@ _UNCONDITIONAL: Lines = (
     ("0011 1.11 ..10 .... 0110 1..0 ....", "vrintm", _N.ARMV8),
     ("0011 1.11 ..10 .... 0111 1..0 ....", "vrintp", _N.ARMV8),
     ("0011 1.11 ..10 .... 011. 00.0 ....", "vcvt (half)", _N.NEON_HALF),
+    ("0011 1.11 0110 .... 0110 01.0 ....", "vcvt.bf16", _N.ARMV8),
     ("0011 1.11 ..11 .... 00.. ...0 ....", "vcvta/vcvtn/vcvtp/vcvtm", _N.ARMV8),
     ("001. .... .... .... .... .... ....", "Advanced SIMD", _N.NEON),
     # A7.7 Advanced SIMD element and structure loads and stores

@@ -3,6 +3,7 @@
 # from gcc's build folder are those of Debian's compiler, from its plugin package.
 # usage: libgcc.sh SRC_DIR BUILD_DIR LIB_DIR
 set -euo pipefail
+. "$(dirname "$0")/cross.sh"
 src_dir=$1 build_dir=$2 lib_dir=$3
 plugin=$src_dir/debian/usr/lib/gcc-cross/$TRIPLE/10/plugin/include
 
@@ -19,8 +20,8 @@ MVARS
 
 cd "$build_dir/$TRIPLE/libgcc"
 # Fixed-point arithmetic (_Fract, _Accum) is a C dialect that nothing here speaks, and four fifths of libgcc.
-env "${TOOLS[@]}" CC="$TRIPLE-gcc-10 $ARCH_FLAGS" CFLAGS="-O2 -g0" libgcc_cv_fixed_point=no \
-    "$src_dir/gcc/libgcc/configure" "${GCC_CONFIGURE[@]}" --srcdir="$src_dir/gcc/libgcc" --enable-shared
+env "${tools[@]}" CC="$TRIPLE-gcc-10 $ARCH_FLAGS" CFLAGS="-O2 -g0" libgcc_cv_fixed_point=no \
+    "$src_dir/gcc/libgcc/configure" "${gcc_configure[@]}" --srcdir="$src_dir/gcc/libgcc" --enable-shared
 objects=(crtbegin.o crtbeginS.o crtbeginT.o crtend.o crtendS.o crtfastmath.o libgcc.a libgcc_eh.a)
-make -j"$JOBS" LIBGCC2_DEBUG_CFLAGS=-g0 "${objects[@]}"
+make LIBGCC2_DEBUG_CFLAGS=-g0 "${objects[@]}"
 cp "${objects[@]}" "$lib_dir"

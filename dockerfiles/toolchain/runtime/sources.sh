@@ -13,7 +13,7 @@ done
 # GCC: Debian's release is 10.2.0 and, as one patch, what the gcc-10 branch gained until its date.
 parts=(config include libatomic libgcc libiberty libstdc++-v3 gcc/BASE-VER gcc/DATESTAMP gcc/mkconfig.sh
        compile config-ml.in config.guess config.sub depcomp install-sh ltmain.sh missing mkinstalldirs move-if-change)
-tar -C "$src_dir" -xf "$debian/usr/src/gcc-10/gcc-10.2.0-dfsg.tar.xz" --exclude='*/testsuite/[!M]*' "${parts[@]/#/gcc-10.2.0/}"
+tar -C "$src_dir" -xf "$debian/usr/src/gcc-10/gcc-10.2.0-dfsg.tar.xz" --exclude='*/testsuite/*[!n]' "${parts[@]/#/gcc-10.2.0/}"
 mv "$src_dir/gcc-10.2.0" "$src_dir/gcc"
 wanted='^((config|include|libatomic|libgcc|libiberty|libstdc[+][+]-v3)/|gcc/(BASE-VER|DATESTAMP)$)'
 awk -v wanted="$wanted" '

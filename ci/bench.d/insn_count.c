@@ -1,0 +1,125 @@
+/* Counts the instructions that a guest program executes: a TCG plugin for qemu-user.
+ *
+ *   cc -O2 -shared -fPIC -o insn_count.so insn_count.c
+ *   qemu-arm -plugin ./insn_count.so,out=COUNT[,blocks=FILE] PROGRAM ARGS
+ *
+ * COUNT gets one decimal number. FILE gets one line per translated block: guest address (hex), instructions,
+ * executions; hot.py makes functions of it. The same program on the same input gives the same number every time,
+ * on any machine and under any load: that is why we judge code by it, and not by seconds under emulation.
+ *
+ * A block is entered at its first instruction and left after its last one, so instructions x executions is exact, but
+ * for a block that a signal leaves half-way. An ARM instruction whose condition fails counts as executed, as it does
+ * in a Pi's own counter. Executions are summed without a lock: use one thread, or accept that a few are lost.
+ *
+ * qemu needs `--enable-plugins`: Debian's has it from bookworm (7.2) on; bullseye's (5.2) and every -static one lack
+ * it. Debian packages no qemu-plugin.h before trixie, so what we use of the interface is declared here
+ * (docs/devel/tcg-plugins.rst of qemu). The functions are the same in every version of it; only the number differs:
+ * 1 for qemu 5 to 8, and for later ones -DPLUGIN_API=2 (9.0), 3 (9.1), 4 (9.2, 10.0), 5 (10.1).
+ */
+#include <inttypes.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#ifndef PLUGIN_API
+#define PLUGIN_API 1
+#endif
+
+#define EXPORT __attribute__((visibility("default")))
+
+struct qemu_plugin_tb;
+typedef uint64_t qemu_plugin_id_t;
+enum { QEMU_PLUGIN_CB_NO_REGS };
+
+size_t qemu_plugin_tb_n_insns(const struct qemu_plugin_tb *tb);
+uint64_t qemu_plugin_tb_vaddr(const struct qemu_plugin_tb *tb);
+void qemu_plugin_register_vcpu_tb_trans_cb(qemu_plugin_id_t id,
+                                           void (*callback)(qemu_plugin_id_t, struct qemu_plugin_tb *));
+void qemu_plugin_register_vcpu_tb_exec_cb(struct qemu_plugin_tb *tb, void (*callback)(unsigned, void *), int flags,
+                                          void *data);
+void qemu_plugin_register_atexit_cb(qemu_plugin_id_t id, void (*callback)(qemu_plugin_id_t, void *), void *data);
+
+EXPORT int qemu_plugin_version = PLUGIN_API;
+
+struct block {
+    struct block *next;
+    uint64_t address, instructions, executions;
+};
+
+static struct block *blocks;
+static const char *count_path, *blocks_path;
+
+static void when_executed(unsigned cpu, void *data)
+{
+    (void)cpu;
+    ((struct block *)data)->executions++;
+}
+
+/* qemu holds its own lock while it translates, so the list needs none. */
+static void when_translated(qemu_plugin_id_t id, struct qemu_plugin_tb *tb)
+{
+    struct block *block = calloc(1, sizeof *block);
+    (void)id;
+    if (!block) {
+        fputs("insn_count: out of memory\n", stderr);
+        exit(1);
+    }
+    block->address = qemu_plugin_tb_vaddr(tb);
+    block->instructions = qemu_plugin_tb_n_insns(tb);
+    block->next = blocks;
+    blocks = block;
+    qemu_plugin_register_vcpu_tb_exec_cb(tb, when_executed, QEMU_PLUGIN_CB_NO_REGS, block);
+}
+
+static FILE *opened(const char *path)
+{
+    FILE *file = fopen(path, "w");
+    if (!file) {
+        perror(path);
+        exit(1);
+    }
+    return file;
+}
+
+static void when_done(qemu_plugin_id_t id, void *data)
+{
+    uint64_t total = 0;
+    FILE *file;
+    (void)id;
+    (void)data;
+    for (const struct block *block = blocks; block; block = block->next)
+        total += block->instructions * block->executions;
+    file = opened(count_path);
+    fprintf(file, "%" PRIu64 "\n", total);
+    fclose(file);
+    if (!blocks_path)
+        return;
+    file = opened(blocks_path);
+    for (const struct block *block = blocks; block; block = block->next)
+        fprintf(file, "%" PRIx64 " %" PRIu64 " %" PRIu64 "\n", block->address, block->instructions,
+                block->executions);
+    fclose(file);
+}
+
+EXPORT int qemu_plugin_install(qemu_plugin_id_t id, const void *info, int argc, char **argv)
+{
+    (void)info;
+    for (int i = 0; i < argc; i++) {
+        if (!strncmp(argv[i], "out=", 4))
+            count_path = strdup(argv[i] + 4);
+        else if (!strncmp(argv[i], "blocks=", 7))
+            blocks_path = strdup(argv[i] + 7);
+        else {
+            fprintf(stderr, "insn_count: unknown option %s; it takes out= and blocks=\n", argv[i]);
+            return 1;
+        }
+    }
+    if (!count_path) {
+        fputs("insn_count: where to? Give out=FILE\n", stderr);
+        return 1;
+    }
+    qemu_plugin_register_vcpu_tb_trans_cb(id, when_translated);
+    qemu_plugin_register_atexit_cb(id, when_done, NULL);
+    return 0;
+}

@@ -1,0 +1,91 @@
+"""What a person types leads to an answer, or to a message that says what to type instead."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from pibuild import __version__
+from pibuild.cli import main
+
+
+@pytest.fixture(autouse=True)
+def alone(monkeypatch, tmp_path):
+    """No variable or file of the machine's own is seen."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("PIBUILD_TARGET", "PIBUILD_PYTHON", "PIBUILD_RECIPE", "PIBUILD_CONFIG"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("PIBUILD_STORE", str(tmp_path / "store"))
+    monkeypatch.setenv("DOCKER_HOST", "unix:///nowhere")
+
+
+@pytest.mark.parametrize(
+    ("words", "answer"),
+    [
+        (["--target", "pi-onne", "--python", "3.11"], "did you mean 'pi-one'"),
+        (["--target", "pi-one", "--python", "3.12"], "3.9, 3.11, 3.13"),
+        (["--target", "pi-one", "--python", "3.11", "--recipe", "tflite-runtme"], "did you mean 'tflite-runtime'"),
+        (["--target", "pi-one", "--python", "3.11", "--version", "2.14.2"], "did you mean '2.14.1'"),
+        (["--targte", "pi-one"], "did you mean '--target'"),
+        (["plna"], "did you mean 'plan'"),
+        (["--python", "3.11"], "Which target?"),
+        (["--target", "pi-one"], "Which python?"),
+        (["--target"], "expected one argument"),
+        (["--jobs", "many"], "invalid int value: 'many'"),
+    ],
+)
+def test_what_does_not_exist_is_answered_with_what_does_and_code_2(capsys, words, answer):
+    assert main(words) == 2
+    assert answer in capsys.readouterr().err
+
+
+def test_no_engine_is_code_4_and_says_what_to_do(capsys):
+    assert main(["shell", "--target", "pi-one", "--python", "3.11"]) == 4
+    assert "systemctl start docker" in capsys.readouterr().err
+
+
+def test_version_alone_is_pibuilds_own(capsys):
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"pibuild {__version__}\n"
+
+
+def test_plan_says_what_would_be_done_and_starts_nothing(capsys):
+    assert main(["plan", "--target", "armv6", "--python", "3.11"]) == 0
+    out = capsys.readouterr().out
+    assert "tflite-runtime 2.14.1: the newest that supports Python 3.11 on pi-one" in out
+    assert "build  tensorflow-lite 2.14.1 for pi-one" in out
+    assert "fetch  " in out
+
+
+def test_plan_as_json_can_be_read_by_a_program(capsys):
+    main(["plan", "--target", "pi-two", "--python", "3.13", "--json"])
+    plan = json.loads(capsys.readouterr().out)
+
+    assert {"key", "reason", "artifacts", "images", "sources"} == plan.keys()
+    assert plan["artifacts"][-1]["do"] == "build"
+
+
+def test_offline_with_an_empty_store_lists_everything_that_is_missing_at_once(capsys):
+    assert main(["--target", "pi-one", "--python", "3.11", "--offline"]) == 5
+    err = capsys.readouterr().err
+    assert "ruy" in err
+    assert "numpy" in err
+
+
+def test_list_names_targets_recipes_and_floors(capsys):
+    assert main(["list"]) == 0
+    out = capsys.readouterr().out
+    for word in ("pi-one", "pi-zero", "Zero", "2.24", "GCC", "tflite-runtime 2.14.1", "3.13"):
+        assert word in out
+
+
+def test_help_imports_nothing_that_is_slow():
+    code = "import sys; sys.argv = ['pibuild', '--help']\n"
+    code += "from pibuild.cli import main\n"
+    code += "try: main()\n"
+    code += "except SystemExit: pass\n"
+    code += "print([name for name in ('pydantic', 'docker', 'requests', 'rich', 'yaml') if name in sys.modules])"
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert ended.stdout.splitlines()[-1] == "[]"
