@@ -7,7 +7,7 @@ not exist, the nearest one that does.
 import hashlib
 import re
 from collections.abc import Hashable, Iterable, Mapping
-from dataclasses import dataclass, fields, is_dataclass, replace
+from dataclasses import asdict, dataclass, fields, is_dataclass
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
@@ -164,12 +164,9 @@ def load_recipes(folder: Path) -> dict[str, Recipe]:
 @cache
 def load_targets(folder: Path) -> dict[str, Target]:
     """Read every target by name."""
-    adapter_fields = {"name": ""}
-    targets = {}
-    for path in sorted(folder.glob("*.yaml")):
-        target = _checked(Target, adapter_fields | (_read(path) or {}), str(path))
-        targets[path.stem] = replace(target, name=path.stem)
-    return targets
+    return {
+        path.stem: _checked(Target, {**_read(path), "name": path.stem}, str(path)) for path in sorted(folder.glob("*.yaml"))
+    }
 
 
 def load_base(folder: Path) -> Base:
@@ -236,13 +233,12 @@ def _args(dockerfile: str) -> set[str]:
 
 
 def _argument(target: Target, arg: str, folder: Path) -> str:
-    try:
-        value = getattr(target, arg.lower())
-    except AttributeError:
-        known = [field.name.upper() for field in fields(Target)]
+    known = {name.upper(): value for name, value in asdict(target).items()}
+    if arg not in known:
         raise UsageError(
-            f"{folder}/Dockerfile wants ARG {arg}, which no target has", hint=nearest(arg, known)
-        ) from None
+            f"{folder}/Dockerfile wants ARG {arg}, which no target has", hint=nearest(arg, list(known))
+        )
+    value = known[arg]
     return " ".join(value) if isinstance(value, tuple) else str(int(value) if isinstance(value, bool) else value)
 
 

@@ -101,11 +101,6 @@ class Release:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ElfLimits:
-    """tbd"""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
     """A kind of Pi: toolchains/NAME.yaml, the single home of what differs between targets."""
 
@@ -120,20 +115,28 @@ class Target:
     """What the compiler's wrappers pass, so that no build can forget it."""
     cflags: str
     """Tuning that recipes pass."""
-    runtime: str
-    """`built` where the distribution's runtime objects hold instructions that the target lacks, else `debian`."""
+    runtime: Literal["built", "debian"]
+    """`built` where the distribution's runtime objects hold instructions that the target lacks."""
+    libstdcxx: Literal["static"]
     glibc_floor: str
     machine: str
     """What `uname -m` says there."""
     platform_tag: str
     cmake_processor: str
     neon: bool
-    elf: ElfLimits
+    elf_cpu_arch: str
+    """The highest Tag_CPU_arch, as readelf spells it: `v6KZ`."""
+    elf_fp_arch: str
+    """The highest Tag_FP_arch: `VFPv2`."""
+    elf_simd: Literal["none", "required"]
+    """Whether a SIMD instruction is a fault, or their absence is."""
+    elf_allowed_functions: tuple[str, ...]
+    """Functions that may hold instructions beyond these limits."""
     device_cpu: str
-    """CPU model of the emulator."""
+    """CPU model of the emulated Pi, as qemu-arm -cpu spells it."""
+    cpus: int
     cpuinfo: str
     """/proc/cpuinfo of such a Pi."""
-    cpus: int
 
     @property
     def env(self) -> tuple[tuple[str, str], ...]:
@@ -181,10 +184,16 @@ class Base:
 
     suite: str
     variant: str
+    """Of mmdebstrap."""
     components: tuple[str, ...]
     repository: str
     digest: str
     """Of the same suite in a registry of images, `sha256:…`."""
+
+    @property
+    def pinned(self) -> str:
+        """Give the image's name in its registry."""
+        return f"{self.repository}@{self.digest}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

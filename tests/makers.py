@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from pibuild.model import ArchivePlace, ElfLimits, Image, Recipe, Release, Source, Target
+from pibuild.model import ArchivePlace, Image, Recipe, Release, Source, Target
 
 ALIASES = {"pi-one": ("pi-zero", "armv6"), "pi-two": ("pi-three", "armv7")}
 
@@ -62,6 +62,7 @@ def make_target(name="pi-one", **changes) -> Target:
     plain = {
         "name": name,
         "models": "some",
+        "libstdcxx": "static",
         "aliases": ALIASES.get(name, ()),
         "compiler": "GCC 10",
         "triple": "arm-linux-gnueabihf",
@@ -73,10 +74,13 @@ def make_target(name="pi-one", **changes) -> Target:
         "platform_tag": "linux_armv6l",
         "cmake_processor": "armv6",
         "neon": False,
-        "elf": ElfLimits(),
+        "elf_cpu_arch": "v6KZ",
+        "elf_fp_arch": "VFPv2",
+        "elf_simd": "none",
+        "elf_allowed_functions": (),
         "device_cpu": "arm1176",
-        "cpuinfo": "processor: 0",
         "cpus": 1,
+        "cpuinfo": "processor: 0",
     }
     return Target(**plain | changes)
 

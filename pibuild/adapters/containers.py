@@ -91,21 +91,21 @@ class Engine:
         with self._translated(f"reading the image {reference}"):
             return dict(self._client.images.get(reference).labels)
 
-    def pull(self, repository: str, digest: str, reference: str) -> None:
+    def pull(self, pinned: str, reference: str) -> None:
         """Bring an image by its digest from its registry and give it a name here; ImageError where none is reached."""
-        with self._translated(f"pulling {repository}"):
+        with self._translated(f"pulling {pinned}"):
             try:
-                self._client.images.pull(f"{repository}@{digest}").tag(reference)
+                self._client.images.pull(pinned, platform="linux/amd64").tag(reference)
             except (APIError, ImageNotFound) as error:
-                raise ImageError(f"{repository}@{digest} can't be pulled", found=str(error)) from error
+                raise ImageError(f"{pinned} can't be pulled", found=str(error)) from error
 
     def import_root(self, tar_path: Path, reference: str, labels: Mapping[str, str]) -> None:
         """Make an image of a root file system's tar."""
         repository, _, image_tag = reference.rpartition(":")
         changes = [f"LABEL {key}={json.dumps(value)}" for key, value in labels.items()] + ['CMD ["bash"]']
-        with self._translated(f"importing the image {reference}"), tar_path.open("rb") as tar:
-            answer = self._client.api.import_image_from_stream(
-                tar, repository=repository, tag=image_tag, changes=changes
+        with self._translated(f"importing the image {reference}"):
+            answer = self._client.api.import_image_from_file(
+                str(tar_path), repository=repository, tag=image_tag, changes=changes
             )
         if '"error"' in str(answer):
             raise ImageError(f"The root file system for {reference} can't be imported", found=str(answer))
@@ -239,11 +239,21 @@ class Container:
         )
 
     def copy_out(self, path: str, tar_path: Path) -> None:
-        """Write a folder or file of the container as a tar; its first part is the path's last name."""
+        """Write a folder or file of the container as a tar; its first part is the path's last name.
+
+        Where the disk is full the rest is still read: the engine holds the container until all of it is.
+        """
+        failure: OSError | None = None
         with self._engine._translated(f"copying {path} out of the container"), tar_path.open("wb") as tar:  # noqa: SLF001
             chunks, _ = self._handle.get_archive(path)
             for chunk in chunks:
-                tar.write(chunk)
+                if failure is None:
+                    try:
+                        tar.write(chunk)
+                    except OSError as error:
+                        failure = error
+        if failure:
+            raise failure
 
     def keep_as(self, reference: str) -> None:
         """Keep its file system as an image, for a person to look into."""

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from pibuild.adapters.containers import SESSION_LABEL, Container, Outcome, Run
-from pibuild.errors import BuildError, PibuildError, ResourceError
+from pibuild.errors import BuildError, PibuildError, ResourceError, SourceError
+from pibuild.formats.archives import members
 from pibuild.formats.tree import Selection, write_tree
 from pibuild.model import Artifact, Limits
 from pibuild.report import Report, Step, seconds, size
@@ -22,7 +23,7 @@ from pibuild.store import Entry, Store
 
 FAILED_IMAGES = "pibuild/failed"
 _TAIL_LINES = 15
-_SCRIPT = "bash /work/recipe/build.sh; code=$?; times | tail -n 1 > /work/cpu; exit $code"
+_SCRIPT = "bash /work/recipe/build.sh; code=$?; times > /work/cpu; exit $code"
 _NINJA = re.compile(r"^\[(\d+)/(\d+)\]")
 _CAUSES = (
     re.compile(r"^(?P<cause>\S+?:\d+(?::\d+)?: (?:fatal )?error: .+)$"),
@@ -126,8 +127,10 @@ def build(
                 slug=artifact.slug,
             )
             container.copy_out("/work/out", staging / "out.tar")
-        with (staging / "out.tar").open("rb") as out:
-            tree = write_tree(out, Selection(), to=staging / "artifact.tar").tree
+        try:
+            tree = write_tree(members(staging / "out.tar"), Selection(), staging / "artifact.tar").tree
+        except SourceError as error:
+            raise BuildError(f"{artifact.title} left nothing that can be kept", found=error.what, log=log_path) from error
         entry = store.put_artifact(artifact.key, staging / "artifact.tar", dict(facts) | _facts(artifact, spent, tree))
         step.detail = f"{seconds(spent.cpu_s)} of CPU, {size(entry.facts['size_bytes'])}"
     return entry
@@ -164,8 +167,8 @@ def failed_image(slug: str) -> str:
 
 
 def cpu_seconds(times: str) -> float:
-    """Read bash's `times` of children, as in `3m9.481s 0m7.021s`: user and system together."""
-    found = re.findall(r"(\d+)m([\d.]+)s", times)
+    """Read what bash's `times` says of its children, user and system together: its second line, `3m9.481s 0m7.021s`."""
+    found = re.findall(r"(\d+)m([\d.]+)s", times.splitlines()[1])
     return round(sum(60 * int(minutes) + float(rest) for minutes, rest in found), 2)
 
 

@@ -27,7 +27,7 @@ class Engine(Protocol):
 
     def image_id(self, reference: str) -> str | None: ...  # noqa: D102
     def image_labels(self, reference: str) -> dict[str, str]: ...  # noqa: D102
-    def pull(self, repository: str, digest: str, reference: str) -> None: ...  # noqa: D102
+    def pull(self, pinned: str, reference: str) -> None: ...  # noqa: D102
     def import_root(self, tar_path: Path, reference: str, labels: Mapping[str, str]) -> None: ...  # noqa: D102
     def build_image(  # noqa: D102
         self,
@@ -110,15 +110,13 @@ def ensure(
 
 def _base(image: Image, base: Base, engine: Engine, bootstrap: Bootstrap, store: Store, report: Report) -> None:
     """Take the base from its registry by digest, else make it from the distribution's packages."""
-    registry = f"{base.repository}@{base.digest}"
     try:
-        with store.staging() as staging:
-            engine.pull(base.repository, base.digest, f"{image.reference}-pulled")
-            dockerfile = {"Dockerfile": f"FROM {image.reference}-pulled\n".encode()}
-            engine.build_image(image.reference, _tar(dockerfile), {}, {ORIGIN_LABEL: registry}, lambda _: None)
+        engine.pull(base.pinned, f"{image.reference}-pulled")
+        dockerfile = {"Dockerfile": f"FROM {image.reference}-pulled\n".encode()}
+        engine.build_image(image.reference, _tar(dockerfile), {}, {ORIGIN_LABEL: base.pinned}, lambda _: None)
     except (ImageError, EngineError) as error:
         report.debug(str(error))
-        report.note(f"  no registry gives {registry}: making it from {base.suite}'s packages with mmdebstrap")
+        report.note(f"  no registry gives {base.pinned}: making it from {base.suite}'s packages with mmdebstrap")
         with store.staging() as staging:
             bootstrap.root_tar(base, staging / "root.tar")
             engine.import_root(staging / "root.tar", image.reference, {ORIGIN_LABEL: f"mmdebstrap {base.suite}"})

@@ -87,7 +87,7 @@ def test_a_build_has_no_network_no_capabilities_and_is_not_root(store, script, r
 
 
 def test_the_record_counts_the_scripts_cpu_seconds(store, script, report):
-    entry = one_build(store, script("i=0; while [ $i -lt 200000 ]; do i=$((i+1)); done"), report)
+    entry = one_build(store, script("i=0; while [ $i -lt 200000 ]; do i=$((i+1)); done; echo $i > out/i"), report)
 
     assert 0.05 < entry.facts["cpu_s"] < 60
 
@@ -116,6 +116,11 @@ def test_a_failing_script_leaves_no_container_and_an_image_to_look_into(store, s
     assert containers() == before
     assert engine.image_id("pibuild/failed:small")
     engine.remove_image("pibuild/failed:small")
+
+
+def test_a_script_that_leaves_nothing_is_refused(store, script, report):
+    with pytest.raises(BuildError, match="small 1.0 left nothing"):
+        one_build(store, script("true"), report)
 
 
 def test_too_little_memory_is_said_as_such(store, script, report):
@@ -160,7 +165,9 @@ def test_interrupting_leaves_no_container(store, script):
     wait_for(lambda: "started" in log_of(store.root))
     running.send_signal(signal.SIGINT)
 
-    assert running.wait(timeout=60) == 130
+    running.communicate(timeout=60)
+
+    assert running.returncode == 130
     assert containers() == before
 
 
@@ -170,7 +177,7 @@ def test_what_a_kill_left_goes_with_the_next_start_and_the_same_command_goes_on(
     running = start(store.root, path)
     wait_for(lambda: "started" in log_of(store.root))
     running.kill()
-    running.wait()
+    running.communicate()
     assert len(containers()) == len(before) + 1
     assert not list((store.root / "artifacts").iterdir())
 
@@ -269,9 +276,9 @@ def test_no_permission_on_the_socket_says_what_to_do(tmp_path):
     path.chmod(0)
     for folder in (tmp_path, *tmp_path.parents[:2]):
         folder.chmod(0o755)
-    code = f"from pibuild.adapters.containers import Engine; Engine({{'DOCKER_HOST': 'unix://{path}'}})"
+    code = f"Engine({{'DOCKER_HOST': 'unix://{path}'}})"
     ended = subprocess.run(
-        [sys.executable, "-c", f"import os; os.setuid(65534)\n{code}"],
+        [sys.executable, "-c", f"import os; from pibuild.adapters.containers import Engine; os.setuid(65534); {code}"],
         cwd=ROOT,
         capture_output=True,
         text=True,

@@ -158,4 +158,4 @@ def test_a_container_runs_as_the_caller_and_carries_the_sessions_label(store):
 
 
 def test_cpu_seconds_are_user_and_system_of_all_children():
-    assert cpu_seconds("3m9.481s 0m7.021s\n") == 196.5
+    assert cpu_seconds("0m0.002s 0m0.001s\n3m9.481s 0m7.021s\n") == 196.5

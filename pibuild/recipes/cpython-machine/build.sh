@@ -1,18 +1,20 @@
 #!/usr/bin/env bash
 # CPython for the machine, of exactly the version that the target gets: it serves cross builds and never a person.
-# Cheap to make rather than fast to run: no optimisation, no extension modules but those that build tools import,
-# all of them inside the interpreter (so that nothing but the standard library depends on where it lies).
-# Leaves: the prefix tree, frozen/ (the frozen standard library as C, the same for every CPU) and bin/cross-python.
+# Cheap to make rather than fast to run: no optimisation, and of the extension modules only those that build tools
+# import, all of them inside the interpreter.
+# Leaves the prefix tree; bin/cross-python, which answers as the target's Python does; and frozen/, the part of the
+# standard library that CPython compiles in, as C files that are the same for every CPU.
 set -euo pipefail
 
 source_dir=/work/src/cpython
 build_dir=/work/build/cpython
 out_dir=/work/out
 library_dir=$out_dir/lib/python$PIBUILD_PYTHON
+include_dir=$out_dir/include/python$PIBUILD_PYTHON
 
 modules=(
-  _asyncio _bisect _blake2 _contextvars _csv _datetime _heapq _json _md5 _opcode _pickle _posixsubprocess _queue
-  _random _sha1 _sha2 _sha256 _sha3 _sha512 _socket _struct _typing _zoneinfo
+  _asyncio _bisect _blake2 _contextvars _csv _datetime _heapq _json _md5 _opcode _pickle _posixsubprocess
+  _queue _random _sha1 _sha2 _sha256 _sha3 _sha512 _socket _struct _typing _zoneinfo
   array binascii fcntl math select unicodedata
 )
 
@@ -25,26 +27,68 @@ build_zlib() {
   ar rcD libz.a ./*.o
 }
 
-# CPython's own table says how each module is made: Modules/Setup up to 3.10, Setup.stdlib.in from 3.11 on.
-# A name that this Python does not know (its hashes changed names, say) is left out.
+# How a module is made stands in CPython's own table, as lines that are commented out (up to 3.10) or switched by
+# configure. A module that this Python does not have (its hashes changed names, say) has no line there.
 setup_lines() {
-  local name
+  local table=$source_dir/Modules/Setup.stdlib.in
+  [[ -e $table ]] || table=$source_dir/Modules/Setup
   echo '*static*'
   echo 'zlib zlibmodule.c -I/work/src/zlib /work/build/zlib/libz.a'
   for name in "${modules[@]}"; do
-    sed -nE "s/^(#|@MODULE_[A-Z0-9_]+_TRUE@)($name( .*)?)$/\2/p" \
-      $source_dir/Modules/Setup $source_dir/Modules/Setup.stdlib.in 2>/dev/null || true
+    sed -nE "s/^(#|@MODULE_[A-Z0-9_]+_TRUE@)($name .*)/\2/p" "$table"
   done
 }
 
 build_python() {
   mkdir -p $build_dir/Modules
+  setup_lines > $build_dir/Modules/Setup.local
   cd $build_dir
-  setup_lines > Modules/Setup.local
   $source_dir/configure --prefix=/opt/pibuild/python-machine --without-doc-strings --without-ensurepip \
-    --cache-file=config.cache OPT='-O0 -w -DNDEBUG'
+    OPT='-O0 -w -DNDEBUG'
   make -j"$PIBUILD_JOBS" python pybuilddir.txt
+}
+
+# By hand: `make install` would first build and then test what is left out here, and compile each .py three times.
+install_python() {
+  cd $build_dir
+  install -D --strip python "$out_dir/bin/python$PIBUILD_PYTHON"
+  ln -s "python$PIBUILD_PYTHON" $out_dir/bin/python3
+
+  mkdir -p "$library_dir/lib-dynload" "$include_dir"
+  cp -r $source_dir/Include/. pyconfig.h "$include_dir"
+  cp -r $source_dir/Lib/. "$(cat pybuilddir.txt)"/_sysconfigdata_*.py "$library_dir"
+  echo 'Empty: every extension module is part of the interpreter.' > "$library_dir/lib-dynload/README"
+  for wheel in "$library_dir"/ensurepip/_bundled/*.whl; do
+    unzip -q "$wheel" -d "$library_dir/site-packages"
+  done
+  rm -r "$library_dir/ensurepip"
+}
+
+install_frozen() {
+  cd $build_dir/Python
+  mkdir $out_dir/frozen
+  for folder in frozen_modules deepfreeze; do  # none up to 3.10, only the first from 3.13 on
+    [[ ! -d $folder ]] || cp -r $folder $out_dir/frozen
+  done
+}
+
+# The machine's interpreter with the standard library, the headers and the build-time answers of the target's Python.
+# Possible because no extension module is loaded from a file.
+install_cross_python() {
+  cat > $out_dir/bin/cross-python <<'EOF'
+#!/bin/sh
+# The target's Python as far as a build can see it: the artifact cpython, run by the machine's interpreter.
+export PYTHONHOME="${PIBUILD_CROSS_PREFIX:-/work/in/cpython}"
+export _PYTHON_HOST_PLATFORM="linux-$PIBUILD_MACHINE"
+export _PYTHON_SYSCONFIGDATA_NAME="_sysconfigdata__linux_$PIBUILD_TRIPLE"
+exec "$(dirname "$0")/python3" "$@"
+EOF
+  chmod 755 $out_dir/bin/cross-python
 }
 
 build_zlib
 build_python
+install_python
+install_frozen
+install_cross_python
+$out_dir/bin/python3 -c 'import hashlib, json, pip, socket, sysconfig, zlib; print(sysconfig.get_platform())'

@@ -20,6 +20,7 @@ static char alternate[65536];
 static u32 questions[8192];
 static char answers[4096];
 
+extern volatile u32 start[];
 void run(u32 entry);
 void back(void);
 void restorer(void);
@@ -55,6 +56,8 @@ static char judged(u32 thumb, u32 word)
     page[i + 1] = (u32)back;
     alarms = 0;
     verdict = '.';
+    for (i = 0; i < 14; i++)
+        start[i] = 0;
     call(SYS_cacheflush, page_at, page_at + 64, 0, 0, 0, 0);
     run(page_at | thumb);
     return verdict;
@@ -63,7 +66,7 @@ static char judged(u32 thumb, u32 word)
 void _start(void)
 {
     static const char fatal[] = {SIGILL, SIGTRAP, SIGBUS, SIGFPE, SIGSEGV, SIGALRM};
-    u32 timer[4] = {0, 50000, 0, 50000}, stack[3] = {(u32)alternate, 0, sizeof alternate}, i;
+    u32 timer[4] = {0, 5000, 0, 5000}, stack[3] = {(u32)alternate, 0, sizeof alternate}, i;
     call(SYS_sigaltstack, (u32)stack, 0, 0, 0, 0, 0);
     for (i = 0; i < sizeof fatal; i++) {
         struct action action = {handler, SA_SIGINFO | SA_RESTORER | SA_ONSTACK | SA_NODEFER, restorer, {0, 0}};

@@ -1,0 +1,137 @@
+"""Debian: one file of a source package, from the mirror that this machine's apt uses.
+
+A mirror keeps files in pool/ by the package's name, so the pinned file is asked for there first, which needs no index
+and finds what the suite has left behind. apt's signed index of the suite is asked where that fails.
+"""
+
+import re
+import shlex
+from collections.abc import Callable, Mapping
+from functools import cached_property
+from pathlib import Path
+from urllib.parse import quote, urlsplit
+
+from pibuild.adapters.http import Http, Route, local_path
+from pibuild.adapters.process import Ended, run
+from pibuild.errors import SourceError, UnreachableError
+from pibuild.model import DebianPlace
+
+Progress = Callable[[int, int, str], None]
+
+_DEADLINE_S = 300.0
+_HINT = "another place for this source, or a Debian machine"
+_KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
+_RELEASE = re.compile(r"^'([^']+?)/dists/([^']+)/InRelease'", re.MULTILINE)
+_FILE = re.compile(r"^'([^']+)' (\S+) \d+ SHA256:([0-9a-f]{64})", re.MULTILINE)
+
+
+class Debian:
+    """The apt of this machine, its settings read and never changed; root is not needed."""
+
+    def __init__(self, http: Http, environ: Mapping[str, str], *, state_dir: Path, note: Callable[[str], None]) -> None:
+        """Ask nothing yet; `state_dir` is for indexes, which may be thrown away."""
+        self._http, self._environ, self._state_dir, self._note = http, environ, state_dir, note
+        self._updated: set[tuple[str, str]] = set()
+
+    def download(self, place: DebianPlace, to: Path, progress: Progress) -> str:
+        """Write the file; give its sha256.
+
+        SourceError where no mirror has it or apt is missing, UnreachableError where the mirrors are silent.
+        """
+        found: list[str] = []
+        silent: UnreachableError | None = None
+        for mirror in self._mirrors:
+            for address in (self._in_pool, self._in_index):
+                try:
+                    return self._http.download(address(mirror, place), to, progress, self._route)
+                except UnreachableError as error:
+                    silent = error
+                    break
+                except SourceError as error:
+                    found.append("; ".join(part for part in (error.what, error.found) if part))
+        if silent and not found:
+            raise silent
+        raise SourceError("no mirror of this machine's apt has it", found="; ".join(dict.fromkeys(found)))
+
+    def _in_pool(self, mirror: str, place: DebianPlace) -> str:
+        """Give the address that the file has as long as a mirror keeps it.
+
+        Source: Debian's archive layout, `pool/COMPONENT/LETTER/PACKAGE/`, the letter being four for libraries.
+        """
+        letter = place.debian[:4] if place.debian.startswith("lib") else place.debian[0]
+        return f"{mirror}/pool/main/{letter}/{place.debian}/{quote(place.file)}"
+
+    def _in_index(self, mirror: str, place: DebianPlace) -> str:
+        """Give the address that the suite's signed index has, or the one beside the package's other files."""
+        options = self._private(mirror, place.suite)
+        if (mirror, place.suite) not in self._updated:
+            self._note(f"  asking {urlsplit(mirror).hostname or mirror} for the index of {place.suite}")
+            updated = self._apt_get(*options, "update")
+            if updated.exit_code:
+                hint = "apt-get install debian-archive-keyring" if "NO_PUBKEY" in updated.err else ""
+                raise SourceError(f"apt gets no index of {place.suite}", found=updated.last_words, hint=hint)
+            self._updated.add((mirror, place.suite))
+        listed = self._apt_get(*options, "--print-uris", "--only-source", "source", place.debian)
+        files = {name: (address, sha256) for address, name, sha256 in _FILE.findall(listed.out)}
+        if not files:
+            raise SourceError(f"{place.suite} has no source package {place.debian}", found=listed.last_words)
+        if place.file not in files:
+            folder = next(iter(files.values()))[0].rpartition("/")[0]
+            self._note(f"  {place.suite} has moved on to {', '.join(name for name in files if '.orig.' in name)}")
+            return f"{folder}/{quote(place.file)}"
+        address, sha256 = files[place.file]
+        if sha256 != place.sha256:
+            raise SourceError(f"{place.suite} has another {place.file}", found=f"sha256 {sha256}")
+        return str(address)
+
+    def _private(self, mirror: str, suite: str) -> list[str]:
+        """Make a configuration that has nothing but this suite's sources; give the options that select it."""
+        folder = self._state_dir / re.sub(r"\W+", "-", f"{mirror}-{suite}")
+        (folder / "lists" / "partial").mkdir(parents=True, exist_ok=True)
+        signed = f" [signed-by={_KEYRING}]" if _KEYRING.exists() else ""
+        (folder / "sources.list").write_text(f"deb-src{signed} {mirror} {suite} main contrib non-free\n")
+        settings = {
+            "Dir::Etc::sourcelist": folder / "sources.list",
+            "Dir::Etc::sourceparts": "/dev/null",
+            "Dir::State::lists": folder / "lists",
+            "Dir::Cache": folder / "cache",
+            "Acquire::Check-Valid-Until": "false",
+            "Acquire::Languages": "none",
+            "APT::Sandbox::User": "root",
+        }
+        return [word for name, value in settings.items() for word in ("-o", f"{name}={value}")]
+
+    @cached_property
+    def _mirrors(self) -> tuple[str, ...]:
+        """Ask apt which Debian archives it uses, in whatever format its sources are written."""
+        lists_dir = self._state_dir / "no-lists"
+        (lists_dir / "partial").mkdir(parents=True, exist_ok=True)
+        ended = self._apt_get("-o", f"Dir::State::lists={lists_dir}", "--print-uris", "update")
+        archives = [archive for archive, suite in _RELEASE.findall(ended.out) if "security" not in suite]
+        named = [one for archive in archives for one in _listed_mirrors(archive)]
+        debian = [one for one in named if urlsplit(one).path.rstrip("/").endswith("debian")]
+        if not named:
+            raise SourceError("apt of this machine knows no Debian mirror", found=ended.last_words, hint=_HINT)
+        return tuple(dict.fromkeys(one.rstrip("/") for one in debian or named))
+
+    @cached_property
+    def _route(self) -> Route:
+        """Ask apt for its proxies."""
+        names = {"http": "Acquire::http::Proxy", "https": "Acquire::https::Proxy"}
+        words = [word for scheme, name in names.items() for word in (scheme, name)]
+        ended = run(["apt-config", "shell", *words], self._environ, hint=_HINT, deadline_s=_DEADLINE_S)
+        set_ones = dict(word.split("=", 1) for word in shlex.split(ended.out))
+        return Route(proxies={scheme: proxy for scheme, proxy in set_ones.items() if proxy and proxy != "DIRECT"})
+
+    def _apt_get(self, *words: str) -> Ended:
+        return run(["apt-get", "-q", *words], {**self._environ, "LC_ALL": "C"}, hint=_HINT, deadline_s=_DEADLINE_S)
+
+
+def _listed_mirrors(archive: str) -> list[str]:
+    """Give the mirrors of a list in a file, as Debian's cloud images have it; any other archive is one itself."""
+    if not archive.startswith("mirror+file:"):
+        return [archive]
+    path = local_path(archive.removeprefix("mirror+"))
+    if not path.exists():
+        return []
+    return [line.split()[0] for line in path.read_text().splitlines() if line.startswith(("http:", "https:"))]

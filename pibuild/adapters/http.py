@@ -1,0 +1,216 @@
+"""HTTP: files by URL, over lines that drop, from servers that misbehave.
+
+Proxies, certificates and netrc are the person's own: requests reads them from the environment. What the bytes ought to
+be is its callers' knowledge.
+"""
+
+import errno
+import hashlib
+import re
+import shutil
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+from urllib.parse import unquote, urlsplit
+
+import requests
+from urllib3.exceptions import HTTPError, ProtocolError
+
+from pibuild import __version__
+from pibuild.errors import ResourceError, SourceError, UnreachableError
+from pibuild.report import seconds, size
+
+T = TypeVar("T")
+Progress = Callable[[int, int, str], None]
+
+_MB = 1_000_000
+_CHUNK_BYTES = 1 << 20
+_TIMEOUTS_S = (10.0, 60.0)
+"""To connect, and between two packets."""
+_TRIES = 4
+"""In a row without a byte more."""
+_TRIES_OF_SILENT = 2
+_TRIES_IN_ALL = 20
+_LONGEST_WAIT_S = 60.0
+_PASSING = {408, 425, 429, 500, 502, 503, 504}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Route:
+    """How a server is reached, where that differs from what the environment says."""
+
+    proxies: Mapping[str, str] = field(default_factory=dict)
+    """URL of the proxy by scheme."""
+    certificates: str | None = None
+    """File or folder of the certificates that are trusted."""
+
+
+DIRECT = Route()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page:
+    """A short answer."""
+
+    url: str
+    """After redirections."""
+    kind: str
+    """The media type."""
+    content: bytes
+
+
+class _PassingError(Exception):
+    """An attempt failed in a way that the next one may not."""
+
+    def __init__(self, why: str, *, wait_s: float | None = None, is_silent: bool = False) -> None:
+        super().__init__(why)
+        self.why, self.wait_s, self.is_silent = why, wait_s, is_silent
+
+
+class Http:
+    """Downloads that go on where they ended, with announced and limited retries."""
+
+    def __init__(
+        self, environ: Mapping[str, str], *, note: Callable[[str], None], sleep: Callable[[float], None] = time.sleep
+    ) -> None:
+        """Open no connection yet; `note` is told of every retry."""
+        self._note, self._sleep = note, sleep
+        self._session = requests.Session()
+        self._session.headers["User-Agent"] = f"pibuild/{__version__}"
+        names = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR")
+        self._certificates: str | bool = next((environ[name] for name in names if environ.get(name)), True)
+
+    def download(self, url: str, to: Path, progress: Progress, route: Route = DIRECT) -> str:
+        """Write the file, going on where an earlier download ended; give the sha256 of the whole.
+
+        SourceError where the server refuses, UnreachableError where it is silent, ResourceError where the disk is full.
+        """
+        if urlsplit(url).scheme == "file":
+            try:
+                shutil.copyfile(local_path(url), to)
+            except FileNotFoundError as error:
+                raise SourceError(f"{local_path(url)} is not there") from error
+        else:
+            self._persist(url, lambda: self._transfer(url, to, progress, route), lambda: _size_bytes(to))
+        with to.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+
+    def page(self, url: str, accept: str, route: Route = DIRECT) -> Page:
+        """Give a short answer; errors as of download."""
+
+        def attempt() -> Page:
+            with self._answer(url, {"Accept": accept}, route) as answer:
+                kind = answer.headers.get("Content-Type", "").partition(";")[0].strip()
+                return Page(url=answer.url, kind=kind, content=answer.content)
+
+        return self._persist(url, attempt, lambda: 0)
+
+    def _persist(self, url: str, attempt: Callable[[], T], done_bytes: Callable[[], int]) -> T:
+        """Try until it works or is hopeless; a line over which something came is given all tries again."""
+        server = urlsplit(url).hostname or url
+        failed = failed_in_row = 0
+        while True:
+            before_bytes = done_bytes()
+            try:
+                return attempt()
+            except _PassingError as error:
+                failed, failed_in_row = failed + 1, 1 if done_bytes() > before_bytes else failed_in_row + 1
+                if error.is_silent and failed_in_row >= _TRIES_OF_SILENT:
+                    hint = "look at the network, and at http_proxy and https_proxy"
+                    raise UnreachableError(f"{server} is not reached", found=error.why, hint=hint) from error
+                if failed_in_row >= _TRIES or failed >= _TRIES_IN_ALL:
+                    raise SourceError(f"{server} failed {failed} times", found=error.why) from error
+                wait_s = min(2.0 ** (failed_in_row - 1) if error.wait_s is None else error.wait_s, _LONGEST_WAIT_S)
+                self._note(f"  {server}: {error.why}; again in {seconds(wait_s)}")
+                self._sleep(wait_s)
+
+    def _transfer(self, url: str, to: Path, progress: Progress, route: Route) -> None:
+        begin_bytes = _size_bytes(to)
+        wanted = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={begin_bytes}-"} if begin_bytes else {})
+        with self._answer(url, wanted, route) as answer:
+            given = re.fullmatch(r"bytes (?:(\d+)-\d+|\*)/(\d+|\*)", answer.headers.get("Content-Range", ""))
+            if answer.status_code == requests.codes.requested_range_not_satisfiable:
+                if begin_bytes and given and given[2] == str(begin_bytes):
+                    return  # it was whole already
+                to.unlink(missing_ok=True)
+                raise _PassingError("what is here is longer than the file", wait_s=0)
+            if answer.status_code == requests.codes.partial_content:
+                if not given or given[1] != str(begin_bytes):
+                    to.unlink(missing_ok=True)
+                    raise _PassingError("it gives another part than was asked for", wait_s=0)
+            else:
+                begin_bytes = 0
+            length = answer.headers.get("Content-Length", "")
+            total_bytes = begin_bytes + int(length) if length.isdecimal() else 0
+            _write(answer, to, begin_bytes, total_bytes, progress)
+
+    @contextmanager
+    def _answer(self, url: str, headers: Mapping[str, str], route: Route) -> Iterator[requests.Response]:
+        """Give an answer that is worth reading."""
+        server = urlsplit(url).hostname or url
+        verify = route.certificates or self._certificates
+        try:
+            answer = self._session.get(
+                url, headers=headers, stream=True, timeout=_TIMEOUTS_S, proxies=dict(route.proxies), verify=verify
+            )
+        except requests.exceptions.SSLError as error:
+            hint = "set SSL_CERT_FILE to your certificates if a proxy reads your traffic"
+            raise UnreachableError(f"{server} is not who it says", found=str(error), hint=hint) from error
+        except requests.ReadTimeout as error:
+            raise _PassingError(f"no answer within {_TIMEOUTS_S[1]:.0f} s") from error
+        except requests.ConnectionError as error:
+            dropped = any(isinstance(cause, ProtocolError) for cause in error.args)
+            raise _PassingError("the line dropped" if dropped else _cause(error), is_silent=not dropped) from error
+        except OSError as error:  # all that requests raises, and a path of certificates that does not exist
+            raise SourceError(f"{server} can't be asked", found=str(error)) from error
+        with answer:
+            if answer.status_code in _PASSING:
+                after, said = answer.headers.get("Retry-After", ""), f"it answers {answer.status_code} {answer.reason}"
+                raise _PassingError(said, wait_s=float(after) if after.isdecimal() else None)
+            if answer.status_code >= requests.codes.bad and answer.status_code != requests.codes.requested_range:
+                raise SourceError(f"{server} answers {answer.status_code} {answer.reason}")
+            yield answer
+
+
+def local_path(url: str) -> Path:
+    """Give the path that a file: URL stands for."""
+    return Path(unquote(urlsplit(url).path))
+
+
+def _write(answer: requests.Response, to: Path, begin_bytes: int, total_bytes: int, progress: Progress) -> None:
+    """Write what comes behind what is there, as it comes."""
+    done_bytes = begin_bytes
+    unit, per = ("MB", _MB) if total_bytes > 10 * _MB else ("kB", 1000)
+    try:
+        with to.open("ab" if begin_bytes else "wb") as file:
+            for chunk in answer.raw.stream(_CHUNK_BYTES, decode_content=False):
+                file.write(chunk)
+                done_bytes += len(chunk)
+                progress(done_bytes // per, total_bytes // per, unit)
+    except HTTPError as error:
+        raise _PassingError(f"the line dropped after {size(done_bytes)} of {size(total_bytes)}") from error
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise ResourceError(
+            f"No space left to download {answer.url} under {to.parent}",
+            expected=f"{size(max(total_bytes - done_bytes, 1))} more",
+            found=f"{size(shutil.disk_usage(to.parent).free)} free",
+            hint="make room (pibuild clean), or set `store:` to a larger disk",
+        ) from error
+    if done_bytes < total_bytes:
+        raise _PassingError(f"the line dropped after {size(done_bytes)} of {size(total_bytes)}")
+
+
+def _size_bytes(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
+
+
+def _cause(error: BaseException) -> str:
+    """Give the innermost reason of a failed connection, without the objects' addresses."""
+    inner = error.args[0] if error.args else error
+    reason = getattr(inner, "reason", inner)
+    return re.sub(r"^(?:<[^>]*>|\w+\([^)]*\)): |\(Caused by.*", "", str(reason)).strip() or type(reason).__name__

@@ -1,0 +1,38 @@
+"""npm, as this machine has it: the tarball of a package by name and version, as it was published."""
+
+import hashlib
+import re
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from pibuild.adapters.process import run
+from pibuild.errors import SourceError, UnreachableError
+from pibuild.model import NpmPlace
+
+Progress = Callable[[int, int, str], None]
+
+_DEADLINE_S = 900.0
+_HINT = "apt-get install npm, or nodejs from its makers"
+_SILENT = re.compile(r"ENOTFOUND|ECONNREFUSED|ECONNRESET|ETIMEDOUT|EAI_AGAIN|EHOSTUNREACH|ENETUNREACH")
+
+
+class Npm:
+    """The person's npm, with its registry, proxy and credentials."""
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        """Ask nothing yet."""
+        self._environ = environ
+
+    def download(self, place: NpmPlace, to: Path, progress: Progress) -> str:  # noqa: ARG002  npm tells none
+        """Write the tarball; give its sha256. No script of the package runs."""
+        with tempfile.TemporaryDirectory(dir=to.parent) as folder:
+            command = ["npm", "pack", "--ignore-scripts", "--loglevel=error", f"{place.npm}@{place.version}"]
+            ended = run(command, self._environ, hint=_HINT, deadline_s=_DEADLINE_S, cwd=Path(folder))
+            packed = list(Path(folder).glob("*.tgz"))
+            if ended.exit_code or len(packed) != 1:
+                kind = UnreachableError if _SILENT.search(ended.err) else SourceError
+                raise kind(f"npm can't give {place.npm} {place.version}", found=ended.last_words)
+            packed[0].replace(to)
+        with to.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()

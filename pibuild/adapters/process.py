@@ -1,0 +1,119 @@
+"""Programs of this machine: run to their end, alone or in a row, with what they said."""
+
+import errno
+import io
+import os
+import subprocess
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from pibuild.errors import SourceError
+
+_LAST_LINES = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ended:
+    """A program that ran to its end."""
+
+    exit_code: int
+    out: str
+    err: str
+
+    @property
+    def last_words(self) -> str:
+        """The end of what it said, on one line."""
+        return last_words(self.err or self.out) or f"exit code {self.exit_code}, and not a word"
+
+
+def run(
+    command: Sequence[str], environ: Mapping[str, str], *, hint: str, deadline_s: float, cwd: Path | None = None
+) -> Ended:
+    """Run a program without a terminal; SourceError where it is missing (with this hint) or not done in time.
+
+    A full disk is an OSError here as everywhere.
+    """
+    try:
+        ended = subprocess.run(
+            command,
+            env=environ,
+            cwd=cwd,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=deadline_s,
+            check=False,
+        )
+    except FileNotFoundError as error:
+        raise SourceError(f"{command[0]} is not on this machine", hint=hint) from error
+    except subprocess.TimeoutExpired as error:
+        raise SourceError(f"{command[0]} was not done within {deadline_s:.0f} s") from error
+    if ended.returncode:
+        check_space(ended.stderr)
+    return Ended(exit_code=ended.returncode, out=ended.stdout, err=ended.stderr)
+
+
+@contextmanager
+def running(
+    commands: Sequence[Sequence[str]], environ: Mapping[str, str], to: IO[bytes] | None = None
+) -> Iterator[IO[bytes]]:
+    """Run programs, each reading what the one before writes; the last one writes `to`, else what this gives.
+
+    SourceError where one is missing or fails, which is known only when this context is left.
+    """
+    with ExitStack() as stack:
+        started: list[tuple[str, subprocess.Popen[bytes], IO[bytes]]] = []
+        before: IO[bytes] | None = None
+        for command in commands:
+            words: IO[bytes] = stack.enter_context(tempfile.TemporaryFile())
+            is_last = command is commands[-1]
+            try:
+                program = subprocess.Popen(
+                    command,
+                    env=environ,
+                    stdin=before or subprocess.DEVNULL,
+                    stdout=to if is_last and to else subprocess.PIPE,
+                    stderr=words,
+                )
+            except FileNotFoundError as error:
+                hint = f"apt-get install {command[0]}"
+                raise SourceError(f"{command[0]} is not on this machine", hint=hint) from error
+            stack.callback(_end, program)
+            started.append((command[0], program, words))
+            if before:
+                before.close()  # so that the writer notices when the reader ends
+            before = program.stdout
+        yield before or io.BytesIO()
+        while before and before.read(1 << 16):
+            pass  # what is left behind the end that a reader sees; a program must not fail for want of a reader
+        for name, program, words in started:
+            if code := program.wait():
+                words.seek(0)
+                said = words.read().decode(errors="replace")
+                check_space(said)
+                raise SourceError(f"{name} failed", found=last_words(said) or f"exit code {code}")
+
+
+def last_words(said: str) -> str:
+    """Give the last lines of what a program said, on one line."""
+    lines = [line.strip() for line in said.replace("\r", "\n").splitlines() if line.strip()]
+    return "; ".join(lines[-_LAST_LINES:])
+
+
+def check_space(said: str) -> None:
+    """Raise what a full disk raises where a program says that it met one."""
+    if "No space left on device" in said or "ENOSPC" in said:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def _end(program: subprocess.Popen[bytes]) -> None:
+    if program.stdout:
+        program.stdout.close()
+    if program.poll() is None:
+        program.kill()
+    program.wait()

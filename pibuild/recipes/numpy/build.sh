@@ -1,0 +1,96 @@
+#!/usr/bin/env bash
+# numpy for the target's Python: what a wheel is compiled against, and what it computes with when it is proven on the
+# device. Not tuned for anybody's use: no BLAS, no SIMD, few optimisations; without numpy's own tests and the modules
+# that only they load. Leaves a site-packages tree.
+# Wheels compiled against the headers of numpy 2 run with older ones too, if NPY_TARGET_VERSION is not set: 2.0 asks for
+# numpy 1.19 or newer at run time, 2.2 for 1.21 or newer (NPY_FEATURE_VERSION in numpyconfig.h).
+set -euo pipefail
+
+source_dir=/work/src/numpy
+build_dir=/work/build/numpy
+install_dir=/work/build/install
+out_dir=/work/out
+export PATH=$PATH:/work/in/cpython-machine/bin  # for cross-python; python3 stays the builder's, which is faster
+
+# numpy needs its own meson (it has a module for CPU features); meson and Cython run on the builder's Python.
+meson() { /usr/bin/python3 $source_dir/vendored-meson/meson/meson.py "$@"; }
+
+# glibc has had all of C99's mathematics for longer than any floor: said here, meson does not compile 100 programs to
+# find out. It would also compile one to see how long double is stored, and has no way to run it.
+functions=(
+  {a,}{sin,cos,tan}{,h} {,c}{sin,cos,tan}{,h} {f,c}abs floor ceil sqrt log10 log exp fmod modf frexp ldexp expm1 log1p
+  rint trunc exp2 copysign nextafter cbrt log2 pow hypot atan2 creal cimag conj strtoll strtoull
+  c{abs,acos,acosh,arg,asin,asinh,atan,atanh,exp,log,pow,sqrt,sin,sinh,cos,cosh,tan,tanh}{,f,l}
+  isfinite isinf isnan signbit
+)
+
+write_cross_file() {
+  cat <<EOF
+[binaries]
+c = '$PIBUILD_TRIPLE-gcc'
+cpp = '$PIBUILD_TRIPLE-g++'
+ar = '$PIBUILD_TRIPLE-ar'
+strip = '$PIBUILD_TRIPLE-strip'
+python = 'cross-python'
+cython = ['/usr/bin/python3', '/work/src/cython/cython.py']
+
+[host_machine]
+system = 'linux'
+cpu_family = 'arm'
+cpu = '$PIBUILD_CMAKE_PROCESSOR'
+endian = 'little'
+
+[properties]
+longdouble_format = 'IEEE_DOUBLE_LE'
+EOF
+  printf 'has_function_%s = true\n' "${functions[@]}" | sort -u
+}
+
+configure() {
+  for patch in /work/recipe/patches/*.patch; do
+    patch --directory=$source_dir --strip=1 --batch < "$patch"
+  done
+  write_cross_file > /work/build/cross.ini
+  meson setup $build_dir $source_dir --cross-file /work/build/cross.ini --prefix /opt/pibuild/python \
+    --buildtype release -Doptimization=1 -Db_ndebug=true \
+    -Dblas=none -Dlapack=none -Dallow-noblas=true -Ddisable-optimization=true
+}
+
+# The extension modules, but for those that only tests load, and lapack_lite, which nothing loads but which holds a
+# second copy of LAPACK.
+extension_modules() {
+  ninja -C $build_dir -t targets all | sed -nE 's/^(numpy\/.*\.so): .*/\1/p' \
+    | grep -vE '/(_multiarray_tests|_umath_tests|_rational_tests|_struct_ufunc_tests|_operand_flag_tests|_simd|lapack_lite)\.'
+}
+
+build() {
+  extension_modules > /work/build/modules
+  # shellcheck disable=SC2046  # one word a line
+  ninja -C $build_dir -j"$PIBUILD_JOBS" $(cat /work/build/modules) \
+    numpy/_core/{__multiarray_api.h,__ufunc_api.h,libnpymath.a} numpy/random/{_bounded_integers.pxd,libnpyrandom.a}
+}
+
+install() {
+  DESTDIR=$install_dir meson install -C $build_dir --no-rebuild --quiet --tags python-runtime,devel
+  mv $install_dir/opt/pibuild/python/lib/python*/site-packages/* $out_dir
+  while read -r module; do
+    "$PIBUILD_TRIPLE-strip" -o "$out_dir/$module" "$build_dir/$module"
+  done < /work/build/modules
+  find $out_dir -depth -type d -name tests -exec rm -r {} +
+}
+
+# What pip wants to know of it. PKG-INFO of a source archive is the METADATA that a wheel would have.
+describe() {
+  local info=$out_dir/numpy-$PIBUILD_VERSION.dist-info tag=cp${PIBUILD_PYTHON/./}
+  mkdir "$info"
+  cp $source_dir/PKG-INFO "$info/METADATA"
+  cp $source_dir/LICENSE.txt "$info"
+  echo pibuild > "$info/INSTALLER"
+  printf '%s\n' 'Wheel-Version: 1.0' 'Generator: pibuild' 'Root-Is-Purelib: false' \
+    "Tag: $tag-$tag-linux_$PIBUILD_MACHINE" > "$info/WHEEL"
+}
+
+configure
+build
+install
+describe
