@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pibuild.config import Settings
     from pibuild.model import Artifact, Image, Plan, Recipe, Target
     from pibuild.pipeline import Ports
+    from pibuild.steps.sources import Fetcher
     from pibuild.store import Store
 
 _COMMANDS = {
@@ -223,7 +224,28 @@ def _ports(settings: "Settings", environ: dict[str, str], store: "Store", report
 
 
 def _fetcher(settings: "Settings", environ: dict[str, str], store: "Store", report: Report) -> "Fetcher":
-    raise NotImplementedError
+    from pibuild.adapters.debian import Debian  # noqa: PLC0415
+    from pibuild.adapters.git import Git  # noqa: PLC0415
+    from pibuild.adapters.http import Http  # noqa: PLC0415
+    from pibuild.adapters.npm import Npm  # noqa: PLC0415
+    from pibuild.adapters.pypi import Pypi  # noqa: PLC0415
+    from pibuild.steps.sources import Fetcher, Ports  # noqa: PLC0415
+
+    http = Http(environ, note=report.note)
+    return Fetcher(
+        Ports(
+            git=Git(environ),
+            web=http,
+            pypi=Pypi(http, environ),
+            npm=Npm(environ),
+            debian=Debian(http, environ, state_dir=store.root / "downloads" / "apt", note=report.note),
+        ),
+        store=store,
+        report=report,
+        mirrors=settings.mirrors,
+        offline=settings.offline,
+        now=lambda: datetime.now(UTC),
+    )
 
 
 def _show_plan(plan: "Plan", settings: "Settings", environ: dict[str, str], report: Report) -> int:

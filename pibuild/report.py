@@ -7,13 +7,17 @@ plain; in a CI system that folds, a step is a fold.
 import json
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TextIO
 
 if TYPE_CHECKING:
-    from rich.progress import Progress, TaskID
+    from rich.progress import Progress as Bar
+    from rich.progress import TaskID
+
+Progress = Callable[[int, int, str], None]
+"""Told how much is done, of how much (0 where nobody knows), and the unit; `Step.progress` is one."""
 
 _PLAIN_EVERY_S = 30.0
 
@@ -27,7 +31,7 @@ class Step:
     started_s: float
     detail: str = ""
     _said_s: float = 0.0
-    _bar: "tuple[Progress, TaskID] | None" = field(default=None)
+    _bar: "tuple[Bar, TaskID] | None" = field(default=None)
 
     def progress(self, done: int, total: int, unit: str = "") -> None:
         """Show how much is done: a bar with the time left on a terminal, else a line every 30 seconds."""

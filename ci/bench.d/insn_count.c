@@ -1,20 +1,24 @@
-/* Counts the instructions that a guest program executes: a TCG plugin for qemu-user.
+/* Counts the instructions that an ARM program executes: a TCG plugin for qemu-user.
  *
  *   cc -O2 -shared -fPIC -o insn_count.so insn_count.c
- *   qemu-arm -plugin ./insn_count.so,out=COUNT[,blocks=FILE] PROGRAM ARGS
+ *   qemu-arm -plugin ./insn_count.so,out=COUNTS[,blocks=FILE] PROGRAM ARGS
  *
- * COUNT gets one decimal number. FILE gets one line per translated block: guest address (hex), instructions,
- * executions; hot.py makes functions of it. The same program on the same input gives the same number every time,
- * on any machine and under any load: that is why we judge code by it, and not by seconds under emulation.
+ * COUNTS gets one decimal number per line: the instructions up to each mark, and at last those of the whole run. A mark
+ * is a call of getppid(2), which ordinary programs never make. FILE gets one line per translated block: guest address
+ * (hex), instructions, executions between the first mark and the last (of the whole run, if there was no mark);
+ * hot.py makes functions of it.
+ *
+ * The same program on the same input gives the same number between two marks, on any machine and under any load: that
+ * is why we judge code by it, and not by seconds under emulation.
  *
  * A block is entered at its first instruction and left after its last one, so instructions x executions is exact, but
  * for a block that a signal leaves half-way. An ARM instruction whose condition fails counts as executed, as it does
  * in a Pi's own counter. Executions are summed without a lock: use one thread, or accept that a few are lost.
  *
  * qemu needs `--enable-plugins`: Debian's has it from bookworm (7.2) on; bullseye's (5.2) and every -static one lack
- * it. Debian packages no qemu-plugin.h before trixie, so what we use of the interface is declared here
- * (docs/devel/tcg-plugins.rst of qemu). The functions are the same in every version of it; only the number differs:
- * 1 for qemu 5 to 8, and for later ones -DPLUGIN_API=2 (9.0), 3 (9.1), 4 (9.2, 10.0), 5 (10.1).
+ * it. Debian's packages before trixie hold no qemu-plugin.h, so what we use of the interface is declared here
+ * (docs/devel/tcg-plugins.rst of qemu). These functions are alike in every version of it; only the number differs:
+ * 1 for qemu 6 to 8, and for later ones -DPLUGIN_API=2 (9.0) and so on.
  */
 #include <inttypes.h>
 #include <stdint.h>
@@ -38,22 +42,50 @@ void qemu_plugin_register_vcpu_tb_trans_cb(qemu_plugin_id_t id,
                                            void (*callback)(qemu_plugin_id_t, struct qemu_plugin_tb *));
 void qemu_plugin_register_vcpu_tb_exec_cb(struct qemu_plugin_tb *tb, void (*callback)(unsigned, void *), int flags,
                                           void *data);
+void qemu_plugin_register_vcpu_syscall_cb(qemu_plugin_id_t id,
+                                          void (*callback)(qemu_plugin_id_t, unsigned, int64_t, uint64_t, uint64_t,
+                                                           uint64_t, uint64_t, uint64_t, uint64_t, uint64_t,
+                                                           uint64_t));
 void qemu_plugin_register_atexit_cb(qemu_plugin_id_t id, void (*callback)(qemu_plugin_id_t, void *), void *data);
 
 EXPORT int qemu_plugin_version = PLUGIN_API;
 
+#define ARM_GETPPID 64
+
 struct block {
     struct block *next;
-    uint64_t address, instructions, executions;
+    uint64_t address, instructions, executions, at_first_mark, at_last_mark;
 };
 
 static struct block *blocks;
-static const char *count_path, *blocks_path;
+static uint64_t total;
+static unsigned marks;
+static FILE *counts_file;
+static const char *blocks_path;
 
 static void when_executed(unsigned cpu, void *data)
 {
+    struct block *block = data;
     (void)cpu;
-    ((struct block *)data)->executions++;
+    block->executions++;
+    total += block->instructions;
+}
+
+static void when_called(qemu_plugin_id_t id, unsigned cpu, int64_t number, uint64_t a1, uint64_t a2, uint64_t a3,
+                        uint64_t a4, uint64_t a5, uint64_t a6, uint64_t a7, uint64_t a8)
+{
+    (void)id, (void)cpu, (void)a1, (void)a2, (void)a3, (void)a4, (void)a5, (void)a6, (void)a7, (void)a8;
+    if (number != ARM_GETPPID)
+        return;
+    fprintf(counts_file, "%" PRIu64 "\n", total);
+    if (blocks_path) {
+        for (struct block *block = blocks; block; block = block->next) {
+            block->at_last_mark = block->executions;
+            if (!marks)
+                block->at_first_mark = block->executions;
+        }
+    }
+    marks++;
 }
 
 /* qemu holds its own lock while it translates, so the list needs none. */
@@ -84,21 +116,18 @@ static FILE *opened(const char *path)
 
 static void when_done(qemu_plugin_id_t id, void *data)
 {
-    uint64_t total = 0;
     FILE *file;
-    (void)id;
-    (void)data;
-    for (const struct block *block = blocks; block; block = block->next)
-        total += block->instructions * block->executions;
-    file = opened(count_path);
-    fprintf(file, "%" PRIu64 "\n", total);
-    fclose(file);
+    (void)id, (void)data;
+    fprintf(counts_file, "%" PRIu64 "\n", total);
+    fclose(counts_file);
     if (!blocks_path)
         return;
     file = opened(blocks_path);
-    for (const struct block *block = blocks; block; block = block->next)
-        fprintf(file, "%" PRIx64 " %" PRIu64 " %" PRIu64 "\n", block->address, block->instructions,
-                block->executions);
+    for (const struct block *block = blocks; block; block = block->next) {
+        uint64_t executions = marks ? block->at_last_mark - block->at_first_mark : block->executions;
+        if (executions)
+            fprintf(file, "%" PRIx64 " %" PRIu64 " %" PRIu64 "\n", block->address, block->instructions, executions);
+    }
     fclose(file);
 }
 
@@ -106,20 +135,21 @@ EXPORT int qemu_plugin_install(qemu_plugin_id_t id, const void *info, int argc, 
 {
     (void)info;
     for (int i = 0; i < argc; i++) {
-        if (!strncmp(argv[i], "out=", 4))
-            count_path = strdup(argv[i] + 4);
-        else if (!strncmp(argv[i], "blocks=", 7))
+        if (!strncmp(argv[i], "out=", 4)) {
+            counts_file = opened(argv[i] + 4);
+        } else if (!strncmp(argv[i], "blocks=", 7)) {
             blocks_path = strdup(argv[i] + 7);
-        else {
+        } else {
             fprintf(stderr, "insn_count: unknown option %s; it takes out= and blocks=\n", argv[i]);
             return 1;
         }
     }
-    if (!count_path) {
+    if (!counts_file) {
         fputs("insn_count: where to? Give out=FILE\n", stderr);
         return 1;
     }
     qemu_plugin_register_vcpu_tb_trans_cb(id, when_translated);
+    qemu_plugin_register_vcpu_syscall_cb(id, when_called);
     qemu_plugin_register_atexit_cb(id, when_done, NULL);
     return 0;
 }

@@ -9,7 +9,19 @@ trap 'rm -rf "$work"' EXIT
 
 dpkg-deb --fsys-tarfile "$deb_dir"/glibc-source_*.deb | tar -xO ./usr/src/glibc/glibc-2.31.tar.xz \
     | tar -xJ -C "$work" --strip-components=7 --wildcards 'glibc-2.31/sysdeps/unix/sysv/linux/arm/le/*.abilist'
-read -ra cc <<< "$TRIPLE-gcc-10 $ARCH_FLAGS"
-python3 "$here/floor_stubs.py" "$work" "$floor" "$lib_dir" "${cc[@]}"
-"${cc[@]}" -c "$here/fcntl64.S" -o "$work/fcntl64.o"
-"$TRIPLE-ar" rsD "$lib_dir/libc_nonshared.a" "$work/fcntl64.o"
+read -ra compiler <<< "$TRIPLE-gcc-10 $ARCH_FLAGS"
+python3 "$here/floor_stubs.py" "$work" "$floor" "$lib_dir" "${compiler[@]}"
+
+# What the compiler's headers call and the floor lacks: a shim each, linked in where it is called.
+objects=()
+for shim in "$here"/shims/*.[cS]; do
+    symbol=$(basename "${shim%.*}")
+    if ! "$TRIPLE-nm" --dynamic --defined-only "$lib_dir"/*.so.? | grep -q " $symbol@"; then
+        "${compiler[@]}" -O2 -fPIC -Wall -c "$shim" -o "$work/$symbol.o"
+        objects+=("$work/$symbol.o")
+    fi
+done
+if [ ${#objects[@]} -gt 0 ]; then
+    echo "shims for glibc $floor: ${objects[*]##*/}"
+    "$TRIPLE-ar" rsD "$lib_dir/libc_nonshared.a" "${objects[@]}"
+fi

@@ -15,8 +15,7 @@ from pibuild.adapters.http import Http, Route, local_path
 from pibuild.adapters.process import Ended, run
 from pibuild.errors import SourceError, UnreachableError
 from pibuild.model import DebianPlace
-
-Progress = Callable[[int, int, str], None]
+from pibuild.report import Progress
 
 _DEADLINE_S = 300.0
 _HINT = "another place for this source, or a Debian machine"

@@ -9,7 +9,7 @@ import os
 import re
 import select
 import subprocess
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
@@ -18,8 +18,7 @@ from urllib.parse import unquote, urlsplit
 from pibuild.adapters.process import Ended, check_space, last_words, run, running
 from pibuild.errors import SourceError, UnreachableError
 from pibuild.model import ArchivePlace
-
-Progress = Callable[[int, int, str], None]
+from pibuild.report import Progress
 
 _DEADLINE_S = 600.0
 _HINT = "apt-get install git"

@@ -21,11 +21,9 @@ from urllib3.exceptions import HTTPError, ProtocolError
 
 from pibuild import __version__
 from pibuild.errors import ResourceError, SourceError, UnreachableError
-from pibuild.report import seconds, size
+from pibuild.report import Progress, seconds, size
 
 T = TypeVar("T")
-Progress = Callable[[int, int, str], None]
-
 _MB = 1_000_000
 _CHUNK_BYTES = 1 << 20
 _TIMEOUTS_S = (10.0, 60.0)
@@ -82,6 +80,10 @@ class Http:
         self._session.headers["User-Agent"] = f"pibuild/{__version__}"
         names = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR")
         self._certificates: str | bool = next((environ[name] for name in names if environ.get(name)), True)
+
+    def close(self) -> None:
+        """Close the connections that are kept open."""
+        self._session.close()
 
     def download(self, url: str, to: Path, progress: Progress, route: Route = DIRECT) -> str:
         """Write the file, going on where an earlier download ended; give the sha256 of the whole.

@@ -3,14 +3,13 @@
 import hashlib
 import re
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 from pibuild.adapters.process import run
 from pibuild.errors import SourceError, UnreachableError
 from pibuild.model import NpmPlace
-
-Progress = Callable[[int, int, str], None]
+from pibuild.report import Progress
 
 _DEADLINE_S = 900.0
 _HINT = "apt-get install npm, or nodejs from its makers"

@@ -88,15 +88,12 @@ def running(
             if before:
                 before.close()  # so that the writer notices when the reader ends
             before = program.stdout
-        yield before or io.BytesIO()
-        while before and before.read(1 << 16):
-            pass  # what is left behind the end that a reader sees; a program must not fail for want of a reader
-        for name, program, words in started:
-            if code := program.wait():
-                words.seek(0)
-                said = words.read().decode(errors="replace")
-                check_space(said)
-                raise SourceError(f"{name} failed", found=last_words(said) or f"exit code {code}")
+        try:
+            yield before or io.BytesIO()
+        except SourceError:
+            _check(started, before)  # a reader fails when its writer does, and knows less of why
+            raise
+        _check(started, before)
 
 
 def last_words(said: str) -> str:
@@ -109,6 +106,18 @@ def check_space(said: str) -> None:
     """Raise what a full disk raises where a program says that it met one."""
     if "No space left on device" in said or "ENOSPC" in said:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def _check(started: Sequence[tuple[str, subprocess.Popen[bytes], IO[bytes]]], last_out: IO[bytes] | None) -> None:
+    """Raise what the first program that failed said."""
+    while last_out and last_out.read(1 << 16):
+        pass  # what lies behind the end that a reader sees: no program may fail for want of a reader
+    for name, program, words in started:
+        if code := program.wait():
+            words.seek(0)
+            said = words.read().decode(errors="replace")
+            check_space(said)
+            raise SourceError(f"{name} failed", found=last_words(said) or f"exit code {code}")
 
 
 def _end(program: subprocess.Popen[bytes]) -> None:

@@ -8,7 +8,7 @@ import ast
 import json
 import re
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from html.parser import HTMLParser
@@ -22,8 +22,7 @@ from pibuild.adapters.process import run
 from pibuild.errors import SourceError, UnreachableError
 from pibuild.formats.urls import without_password
 from pibuild.model import PypiPlace
-
-Progress = Callable[[int, int, str], None]
+from pibuild.report import Progress
 
 _DEADLINE_S = 60.0
 _HINT = "python3 -m ensurepip"
@@ -90,36 +89,40 @@ class Pypi:
     @cached_property
     def _settings(self) -> Settings:
         """Ask pip how it is set up."""
-        command = [self._python, "-m", "pip"]
-        listed = run([*command, "config", "list"], self._environ, hint=_HINT, deadline_s=_DEADLINE_S)
-        helped = run(
-            [*command, "--isolated", "download", "--help"],
-            {**self._environ, "COLUMNS": "200"},
-            hint=_HINT,
-            deadline_s=_DEADLINE_S,
+        values = values_of(self._pip("config", "list"))
+        without_index = values.get("no-index", "").lower() in ("1", "true", "yes", "on")
+        first = values.get("index-url") or ("" if without_index else self._default_index())
+        proxy = values.get("proxy", "")
+        return Settings(
+            indexes=() if without_index else (first, *values.get("extra-index-url", "").split()),
+            links=tuple(values.get("find-links", "").split()),
+            route=Route(proxies={"http": proxy, "https": proxy} if proxy else {}, certificates=values.get("cert")),
         )
-        default = _DEFAULT_INDEX.search(helped.out)
-        if listed.exit_code or not default:
-            raise SourceError("pip does not say how it is set up", found=listed.last_words, hint=_HINT)
-        return settings_of(listed.out, default[1])
+
+    def _default_index(self) -> str:
+        """Ask pip for the index that it uses where nothing is set: its help says it."""
+        helped = self._pip("--isolated", "download", "--help")
+        if not (default := _DEFAULT_INDEX.search(helped)):
+            raise SourceError("pip does not say which index it uses", hint="set PIP_INDEX_URL")
+        return default[1]
+
+    def _pip(self, *words: str) -> str:
+        environ = {**self._environ, "COLUMNS": "200"}
+        ended = run([self._python, "-m", "pip", *words], environ, hint=_HINT, deadline_s=_DEADLINE_S)
+        if ended.exit_code:
+            raise SourceError("pip does not say how it is set up", found=ended.last_words, hint=_HINT)
+        return ended.out
 
 
-def settings_of(listed: str, default_index: str) -> Settings:
-    """Read what `pip config list` says; variables are the strongest, then what is set for one command."""
+def values_of(listed: str) -> dict[str, str]:
+    """Read what `pip config list` says; variables are the strongest, then what is set for `pip download` alone."""
     values: dict[str, str] = {}
     for section in ("global", "download", ":env:"):
         for line in listed.splitlines():
             key, _, value = line.partition("=")
             if key.startswith(f"{section}."):
                 values[key.removeprefix(f"{section}.")] = str(ast.literal_eval(value))
-    indexes = [values.get("index-url", default_index), *values.get("extra-index-url", "").split()]
-    without_index = values.get("no-index", "").lower() in ("1", "true", "yes", "on")
-    proxy = values.get("proxy", "")
-    return Settings(
-        indexes=() if without_index else tuple(indexes),
-        links=tuple(values.get("find-links", "").split()),
-        route=Route(proxies={"http": proxy, "https": proxy} if proxy else {}, certificates=values.get("cert")),
-    )
+    return values
 
 
 def links_of(page: Page) -> dict[str, tuple[str, str]]:

@@ -72,11 +72,6 @@ def write_tree(found: Iterable[Member], selection: Selection, to: Path) -> Tree:
     )
 
 
-def normalise(tar_path: Path, to: Path) -> str:
-    """Write the tree of an archive as our one tar; give its tree hash."""
-    return write_tree(members(tar_path), EVERYTHING, to).tree
-
-
 def unpack(tar_path: Path, folder: Path) -> None:
     """Write out a tar that write_tree made."""
     folder.mkdir(parents=True, exist_ok=True)

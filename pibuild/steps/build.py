@@ -16,7 +16,8 @@ from typing import Any, Protocol
 from pibuild.adapters.containers import SESSION_LABEL, Container, Outcome, Run
 from pibuild.errors import BuildError, PibuildError, ResourceError, SourceError
 from pibuild.formats.archives import members
-from pibuild.formats.tree import Selection, write_tree
+from pibuild.formats.selection import EVERYTHING
+from pibuild.formats.tree import write_tree
 from pibuild.model import Artifact, Limits
 from pibuild.report import Report, Step, seconds, size
 from pibuild.store import Entry, Store
@@ -128,7 +129,7 @@ def build(
             )
             container.copy_out("/work/out", staging / "out.tar")
         try:
-            tree = write_tree(members(staging / "out.tar"), Selection(), staging / "artifact.tar").tree
+            tree = write_tree(members(staging / "out.tar"), EVERYTHING, staging / "artifact.tar").tree
         except SourceError as error:
             raise BuildError(f"{artifact.title} left nothing that can be kept", found=error.what, log=log_path) from error
         entry = store.put_artifact(artifact.key, staging / "artifact.tar", dict(facts) | _facts(artifact, spent, tree))

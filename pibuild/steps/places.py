@@ -3,7 +3,7 @@
 Decides nothing about what arrives: steps.sources checks it.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,12 +12,10 @@ from urllib.parse import urlsplit
 
 from pibuild.formats.urls import without_password
 from pibuild.model import ArchivePlace, DebianPlace, GitPlace, NpmPlace, Place, PypiPlace, Source
+from pibuild.report import Progress
 
 UPSTREAM = "https://github.com/{owner}/{name}.git"
 """The forge that `owner/name` is about."""
-
-Progress = Callable[[int, int, str], None]
-"""Told how much is done, of how much (0 where nobody knows), and the unit."""
 
 
 class Git(Protocol):

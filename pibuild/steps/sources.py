@@ -21,8 +21,8 @@ from pibuild.formats.archives import members, members_of
 from pibuild.formats.selection import Selection
 from pibuild.formats.tree import Tree, write_tree
 from pibuild.model import ArchivePlace, DebianPlace, GitPlace, NpmPlace, PypiPlace, Source
-from pibuild.report import Report, Step, size
-from pibuild.steps.places import Attempt, Debian, Git, Npm, Progress, Pypi, Web, attempts
+from pibuild.report import Progress, Report, Step, size
+from pibuild.steps.places import Attempt, Debian, Git, Npm, Pypi, Web, attempts
 from pibuild.store import Store, write_atomically
 
 _MB = 1_000_000

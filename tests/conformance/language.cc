@@ -125,7 +125,7 @@ CHECK("an exception passes through a C library function") {
 CHECK("an exception that leaves noexcept terminates") {
     EXPECT(status_of([] {
                std::set_terminate([] { _exit(33); });
-               []() noexcept { throw 1; }();
+               []() noexcept { throw_after_using_vfp(1); }();
            }) == 33);
 }
 

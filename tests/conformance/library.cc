@@ -171,7 +171,7 @@ CHECK("text becomes numbers and back") {
     char text[32];
     auto end = std::to_chars(text, text + sizeof text, std::numeric_limits<long long>::min()).ptr;
     EXPECT(std::string(text, end) == "-9223372036854775808");
-    unsigned value;
+    unsigned value = 0;
     EXPECT(std::from_chars("ff", text, value, 16).ptr && value == 255);
     EXPECT(std::stod("0x1.8p1") == 3 && std::to_string(0.1f) == "0.100000" && std::stoull("18446744073709551615") == ~0ull);
     try {

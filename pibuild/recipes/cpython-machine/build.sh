@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # CPython for the machine, of exactly the version that the target gets: it serves cross builds and never a person.
 # Cheap to make rather than fast to run: no optimisation, and of the extension modules only those that build tools
-# import, all of them inside the interpreter.
-# Leaves the prefix tree; bin/cross-python, which answers as the target's Python does; and frozen/, the part of the
-# standard library that CPython compiles in, as C files that are the same for every CPU.
+# import and that have no stand-in in pure Python, all of them inside the interpreter.
+# Leaves the prefix tree; bin/cross-python, which answers as the target's Python does; and, for the target's build,
+# config.site and frozen/, the part of the standard library that CPython compiles in, as C files for any CPU.
 set -euo pipefail
 
 source_dir=/work/src/cpython
@@ -13,8 +13,7 @@ library_dir=$out_dir/lib/python$PIBUILD_PYTHON
 include_dir=$out_dir/include/python$PIBUILD_PYTHON
 
 modules=(
-  _asyncio _bisect _blake2 _contextvars _csv _datetime _heapq _json _md5 _opcode _pickle _posixsubprocess
-  _queue _random _sha1 _sha2 _sha256 _sha3 _sha512 _socket _struct _typing _zoneinfo
+  _blake2 _contextvars _csv _md5 _opcode _posixsubprocess _random _sha1 _sha2 _sha256 _sha3 _sha512 _socket _struct
   array binascii fcntl math select unicodedata
 )
 
@@ -43,7 +42,7 @@ build_python() {
   mkdir -p $build_dir/Modules
   setup_lines > $build_dir/Modules/Setup.local
   cd $build_dir
-  $source_dir/configure --prefix=/opt/pibuild/python-machine --without-doc-strings --without-ensurepip \
+  CONFIG_SITE=/work/recipe/config.site $source_dir/configure --prefix=/opt/pibuild/python-machine --without-doc-strings --without-ensurepip \
     OPT='-O0 -w -DNDEBUG'
   make -j"$PIBUILD_JOBS" python pybuilddir.txt
 }
@@ -64,7 +63,8 @@ install_python() {
   rm -r "$library_dir/ensurepip"
 }
 
-install_frozen() {
+install_for_target() {
+  cp /work/recipe/config.site $out_dir
   cd $build_dir/Python
   mkdir $out_dir/frozen
   for folder in frozen_modules deepfreeze; do  # none up to 3.10, only the first from 3.13 on
@@ -89,6 +89,6 @@ EOF
 build_zlib
 build_python
 install_python
-install_frozen
+install_for_target
 install_cross_python
 $out_dir/bin/python3 -c 'import hashlib, json, pip, socket, sysconfig, zlib; print(sysconfig.get_platform())'

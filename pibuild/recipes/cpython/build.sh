@@ -11,13 +11,12 @@ out_dir=/work/out
 library_dir=$out_dir/lib/python$PIBUILD_PYTHON
 include_dir=$out_dir/include/python$PIBUILD_PYTHON
 
-# Left out for their size, each with a stand-in in pure Python: _decimal, _uuid. Left out for want of a use here:
-# bzip2, lzma, sqlite, readline, curses, ssl, the codecs of East Asia.
+# Left out because pure Python stands in: _asyncio, _decimal, _elementtree, _lsprof, _statistics, _uuid, _zoneinfo.
+# Left out for want of a use here: bzip2, lzma, sqlite, readline, curses, ssl, the codecs of East Asia.
 modules=(
-  _asyncio _bisect _blake2 _contextvars _csv _datetime _elementtree _heapq _json _lsprof _md5 _multiprocessing
-  _opcode _pickle _posixshmem _posixsubprocess _queue _random _sha1 _sha2 _sha256 _sha3 _sha512 _socket
-  _statistics _struct _typing _zoneinfo
-  array binascii cmath fcntl grp math mmap pyexpat resource select syslog termios unicodedata
+  _bisect _blake2 _contextvars _csv _datetime _heapq _json _md5 _multiprocessing _opcode _pickle _posixshmem
+  _posixsubprocess _queue _random _sha1 _sha2 _sha256 _sha3 _sha512 _socket _struct _typing
+  array binascii cmath fcntl grp math mmap pyexpat resource select termios unicodedata
 )
 
 # compile ARCHIVE FLAGS... -- SOURCES...: a static library of ARM objects, without the library's own build system.
@@ -46,7 +45,7 @@ build_libffi() {
   cp /work/recipe/fficonfig.h .
   sed -e 's/@TARGET@/ARM/; s/@HAVE_LONG_DOUBLE@/0/; s/@FFI_EXEC_TRAMPOLINE_TABLE@/0/' $source/include/ffi.h.in > ffi.h
   compile libffi.a -I. -I$source/include -I$source/src/arm -fexceptions -DHAVE_CONFIG_H -- \
-    $source/src/{prep_cif,types,raw_api,java_raw_api,closures}.c $source/src/arm/{ffi.c,sysv.S}
+    $source/src/{prep_cif,types,raw_api,java_raw_api,closures,tramp}.c $source/src/arm/{ffi.c,sysv.S}
 }
 
 # How a module is made stands in CPython's own table, as lines that are commented out (up to 3.10) or switched by
@@ -86,7 +85,7 @@ build_python() {
   local options=(
     --prefix=/opt/pibuild/python --build="$PIBUILD_BUILD_TRIPLE" --host="$PIBUILD_TRIPLE"
     --without-doc-strings --without-ensurepip --with-computed-gotos --enable-ipv6
-    OPT='-O2 -DNDEBUG -fwrapv'
+    OPT='-O1 -DNDEBUG -fwrapv'
     # what configure can learn only by running a program, or by looking at the machine that it runs on
     ac_cv_file__dev_ptmx=yes ac_cv_file__dev_ptc=no ac_cv_broken_sem_getvalue=no ac_cv_working_tzset=yes
   )
@@ -94,8 +93,11 @@ build_python() {
   mkdir -p $build_dir/Modules
   setup_lines > $build_dir/Modules/Setup.local
   cd $build_dir
-  PATH=$machine_dir/bin:$PATH $source_dir/configure "${options[@]}"  # 3.9 looks for its like in PATH
-  PATH=$machine_dir/bin:$PATH make -j"$PIBUILD_JOBS" python pybuilddir.txt
+  export PATH=$machine_dir/bin:$PATH  # 3.9 looks for its like there
+  CONFIG_SITE=$machine_dir/config.site $source_dir/configure "${options[@]}"
+  # configure asks the headers for it, which are younger than the floor, and not the library
+  sed -i 's/^#define HAVE_MEMFD_CREATE 1$//' pyconfig.h
+  make -j"$PIBUILD_JOBS" python pybuilddir.txt
 }
 
 # By hand: `make install` would first build what is left out here, and compile each .py three times.

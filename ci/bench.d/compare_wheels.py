@@ -1,0 +1,148 @@
+"""Compare wheels by guest instructions per inference, each against the official tflite-runtime for ARMv7.
+
+    compare_wheels.py --builder IMAGE --cache FOLDER [--json FILE] NAME=WHEEL...
+
+Fetches what models.yaml pins (through the person's own pip; once), makes the image of this folder's Dockerfile on the
+builder image, runs every wheel on every model in it without a network, and prints a Markdown table. WHEEL must be for
+Python 3.11 on ARMv7. Exit status 1 when outputs differ or a wheel needs more instructions than the official one.
+"""
+
+import argparse
+import hashlib
+import json
+import lzma
+import subprocess
+import sys
+import tempfile
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+HERE = Path(__file__).resolve().parent
+CONTEXT = ("Dockerfile", "unpack_bookworm.sh", "insn_count.c", "count-run", "infer.py", "instructions.py")
+OFFICIAL = "official"
+# Floats: a share of the output's largest value. Integers: steps. The reasons are those of tests/models/models.json.
+FLOAT_TOLERANCE = 1e-4
+INTEGER_TOLERANCE = 1
+
+
+def checked(content: bytes, sha256: str, name: str) -> bytes:
+    """Answer the content, if it is what models.yaml pins."""
+    found = hashlib.sha256(content).hexdigest()
+    if found != sha256:
+        sys.exit(f"{name}: expected sha256 {sha256}, found {found}")
+    return content
+
+
+def fetched(pin: dict[str, Any], cache_dir: Path) -> Path:
+    """Answer the path of a wheel from PyPI; downloaded where the cache lacks it."""
+    path = cache_dir / pin["file"]
+    if not path.exists():
+        with tempfile.TemporaryDirectory(dir=cache_dir) as folder:
+            wanted_path = Path(folder) / "wanted.txt"
+            wanted_path.write_text(f"{pin['pypi']}=={pin['version']} --hash=sha256:{pin['sha256']}\n", encoding="utf-8")
+            command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
+            command += ["--only-binary=:all:", "--require-hashes", "--requirement", str(wanted_path)]
+            command += ["--python-version", pin["python"], "--platform", pin["platform"], "--dest", folder]
+            subprocess.run(command, check=True, stdout=sys.stderr)
+            (Path(folder) / pin["file"]).replace(path)
+    checked(path.read_bytes(), pin["sha256"], pin["file"])
+    return path
+
+
+def write_models(pins: dict[str, Any], cache_dir: Path, folder: Path) -> None:
+    """Write every model as NAME.tflite."""
+    with zipfile.ZipFile(fetched(pins["mediapipe"], cache_dir)) as wheel:
+        for member, sha256 in pins["mediapipe"]["members"].items():
+            (folder / Path(member).name).write_bytes(checked(wheel.read(member), sha256, member))
+    for packed, sha256 in pins["packed"].items():
+        content = lzma.decompress((HERE / packed).read_bytes())
+        (folder / Path(packed).stem).write_bytes(checked(content, sha256, packed))
+
+
+def built_image(builder: str, target: dict[str, Any]) -> str:
+    """Make the image of this folder; answer its id."""
+    with tempfile.TemporaryDirectory() as folder:
+        for name in CONTEXT:
+            (Path(folder) / name).write_bytes((HERE / name).read_bytes())
+            (Path(folder) / name).chmod(0o755)
+        command = ["docker", "build", "--quiet", "--build-arg", f"BUILDER={builder}"]
+        for key in ("device_cpu", "cpus", "cpuinfo"):
+            command += ["--build-arg", f"{key.upper()}={target[key]}"]
+        done = subprocess.run([*command, folder], check=True, stdout=subprocess.PIPE, text=True)
+    return done.stdout.split()[-1]
+
+
+def measured(image: str, material_dir: Path, names: list[str]) -> dict[str, Any]:
+    """Run instructions.py in a container that has the material; answer its table."""
+    command = ["python3", "/opt/pibuild/bench/instructions.py", "/material/wheels", "/material/models", "/material"]
+    create = ["docker", "create", "--network=none", "--cap-drop=ALL", "--label=pibuild.bench", image, *command, *names]
+    container = subprocess.run(create, check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
+    try:
+        subprocess.run(["docker", "cp", f"{material_dir}/.", f"{container}:/material"], check=True)
+        done = subprocess.run(["docker", "start", "--attach", container], check=True, stdout=subprocess.PIPE, text=True)
+    finally:
+        subprocess.run(["docker", "rm", "--force", container], check=True, stdout=subprocess.DEVNULL)
+    table: dict[str, Any] = json.loads(done.stdout)
+    return table
+
+
+def is_good(run: dict[str, Any], official: dict[str, Any]) -> bool:
+    """Say whether a wheel answers what the official one answers, for no more instructions."""
+    if "failed" in run or "failed" in official or run["difference"] is None:
+        return False
+    tolerance = FLOAT_TOLERANCE if run["outputs"][0].startswith("float") else INTEGER_TOLERANCE
+    return bool(run["difference"] <= tolerance and run["instructions"] <= official["instructions"])
+
+
+def row(model: str, runs: dict[str, Any]) -> str:
+    """Answer one line of the table."""
+    official = runs[OFFICIAL]
+    cells = [model]
+    for name, run in runs.items():
+        if "failed" in run:
+            cells += [f"failed: {run['failed']}"] if name == OFFICIAL else [f"failed: {run['failed']}", "", ""]
+            continue
+        cells.append(f"{run['instructions'] / 1e6:.2f}")
+        if name != OFFICIAL:
+            ratio = run["instructions"] / official["instructions"] if "failed" not in official else float("nan")
+            difference = "differ" if run["difference"] is None else f"{run['difference']:.1e}"
+            cells += [f"{ratio:.3f}", difference if run["difference"] else "0"]
+    return "| " + " | ".join(cells) + " |"
+
+
+def main() -> int:
+    """Measure and print; answer the exit status."""
+    parser = argparse.ArgumentParser(description="Compare wheels by guest instructions per inference.")
+    parser.add_argument("--builder", required=True, help="the builder image")
+    parser.add_argument("--cache", required=True, type=Path, help="a folder for what is fetched")
+    parser.add_argument("--json", type=Path, help="write the numbers to this file as well")
+    parser.add_argument("wheels", nargs="*", metavar="NAME=WHEEL")
+    asked = parser.parse_args()
+    asked.cache.mkdir(parents=True, exist_ok=True)
+    pins = yaml.safe_load((HERE / "models.yaml").read_text(encoding="utf-8"))
+    target = yaml.safe_load((HERE.parents[1] / "toolchains" / "pi-two.yaml").read_text(encoding="utf-8"))
+    wheels = {OFFICIAL: fetched(pins[OFFICIAL], asked.cache)}
+    wheels |= {name: Path(path) for name, _, path in (wheel.partition("=") for wheel in asked.wheels)}
+    with tempfile.TemporaryDirectory() as folder:
+        material_dir = Path(folder)
+        (material_dir / "models").mkdir()
+        write_models(pins, asked.cache, material_dir / "models")
+        for name, path in wheels.items():
+            with zipfile.ZipFile(path) as wheel:
+                wheel.extractall(material_dir / "wheels" / name)
+        table = measured(built_image(asked.builder, target), material_dir, list(wheels))
+    if asked.json:
+        asked.json.write_text(json.dumps(table, indent=2) + "\n", encoding="utf-8")
+    others = list(wheels)[1:]
+    heads = ["model", "official, M instructions", *(h for name in others for h in (name, "ratio", "largest difference"))]
+    print("| " + " | ".join(heads) + " |\n|" + " --- |" * len(heads))
+    for model, runs in table.items():
+        print(row(model, runs))
+    return 0 if all(is_good(runs[name], runs[OFFICIAL]) for runs in table.values() for name in others) else 1
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,93 @@
+"""Say which functions of a library the instructions went to.
+
+    count-run COUNTS,blocks=BLOCKS infer.py MODEL 2 --maps MAPS
+    hot.py BLOCKS MAPS LIBRARY [--inferences 2] [--top 30]
+
+LIBRARY is the .so as it was before strip (a build's symbols/); its name must be that of the .so which ran. For a
+stripped one, such as the official wheel's, the hottest blocks are listed by their offset instead, for objdump.
+"""
+
+import argparse
+import bisect
+import shutil
+import subprocess
+from collections import Counter
+from pathlib import Path
+
+from elftools.elf.elffile import ELFFile
+from elftools.elf.sections import SymbolTableSection
+
+
+def load_address(maps_path: Path, name: str) -> tuple[int, int]:
+    """Answer where the process had the library: first address, and the end of what can be executed."""
+    ranges = []
+    for line in maps_path.read_text(encoding="utf-8").splitlines():
+        words = line.split()
+        if len(words) > 5 and words[5].endswith("/" + name):
+            ranges.append([int(number, 16) for number in words[0].split("-")])
+    if not ranges:
+        raise SystemExit(f"{maps_path}: {name} is not in it")
+    return min(first for first, _ in ranges), max(end for _, end in ranges)
+
+
+def functions(library_path: Path) -> list[tuple[int, int, str]]:
+    """List (address, end, name) of the functions, sorted; none where the library is stripped."""
+    with library_path.open("rb") as file:
+        table = ELFFile(file).get_section_by_name(".symtab")
+        if not isinstance(table, SymbolTableSection):
+            return []
+        return sorted(
+            (one["st_value"] & ~1, (one["st_value"] & ~1) + one["st_size"], one.name)
+            for one in table.iter_symbols()
+            if one["st_info"]["type"] == "STT_FUNC" and one["st_size"]
+        )
+
+
+def function_at(offset: int, known: list[tuple[int, int, str]]) -> str:
+    """Answer the function that holds an offset, or the offset itself."""
+    place = bisect.bisect_right(known, (offset, 1 << 62, "")) - 1
+    if place >= 0 and known[place][0] <= offset < known[place][1]:
+        return known[place][2]
+    return f"{offset:#x}"
+
+
+def spent(blocks_path: Path, first: int, end: int, known: list[tuple[int, int, str]]) -> Counter[str]:
+    """Sum instructions by function; what lies outside the library is one entry."""
+    sums: Counter[str] = Counter()
+    for line in blocks_path.read_text(encoding="utf-8").splitlines():
+        address_hex, instructions, executions = line.split()
+        address = int(address_hex, 16) & ~1
+        name = function_at(address - first, known) if first <= address < end else "(elsewhere)"
+        sums[name] += int(instructions) * int(executions)
+    return sums
+
+
+def demangled(names: list[str]) -> list[str]:
+    """Make C++ names readable, where c++filt is at hand."""
+    if not shutil.which("c++filt"):
+        return names
+    done = subprocess.run(["c++filt"], input="\n".join(names), stdout=subprocess.PIPE, text=True, check=True)
+    return done.stdout.splitlines()
+
+
+def main() -> None:
+    """Print million instructions per inference, share and name; the most first."""
+    parser = argparse.ArgumentParser(description="Say which functions the instructions went to.")
+    parser.add_argument("blocks", type=Path)
+    parser.add_argument("maps", type=Path)
+    parser.add_argument("library", type=Path)
+    parser.add_argument("--inferences", type=int, default=2)
+    parser.add_argument("--top", type=int, default=30)
+    asked = parser.parse_args()
+    first, end = load_address(asked.maps, asked.library.name)
+    sums = spent(asked.blocks, first, end, functions(asked.library))
+    total = sum(sums.values())
+    most = sums.most_common(asked.top)
+    names = demangled([name for name, _ in most])
+    print(f"{total / asked.inferences / 1e6:10.3f} M instructions per inference")
+    for (_, count), name in zip(most, names, strict=True):
+        print(f"{count / asked.inferences / 1e6:10.3f} {count / total:6.1%}  {name[:160]}")
+
+
+if __name__ == "__main__":
+    main()

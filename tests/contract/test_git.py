@@ -1,0 +1,319 @@
+"""The real git, with clones made here: whole ones, ones with holes, hostile ones, and servers."""
+
+import contextlib
+import gzip
+import hashlib
+import io
+import os
+import shutil
+import socket
+import subprocess
+import tarfile
+import time
+import zipfile
+
+import pytest
+
+from pibuild.adapters.git import Git
+from pibuild.errors import SourceError, UnreachableError
+from pibuild.formats.archives import members_of
+from pibuild.formats.selection import EVERYTHING
+from pibuild.formats.tree import write_tree
+from pibuild.model import ArchivePlace
+from tests.archives import files_of
+
+ENVIRON = {"PATH": os.environ["PATH"], "HOME": "/nonexistent"}
+NOBODY = "c" * 40
+
+
+def ignore(_done, _total, _unit):
+    pass
+
+
+def git(*words, cwd=None):
+    """Run git as a person would; give what it says."""
+    environ = ENVIRON | {
+        "GIT_AUTHOR_NAME": "a",
+        "GIT_AUTHOR_EMAIL": "a@example.org",
+        "GIT_AUTHOR_DATE": "2020-01-02T03:04:05Z",
+        "GIT_COMMITTER_NAME": "a",
+        "GIT_COMMITTER_EMAIL": "a@example.org",
+        "GIT_COMMITTER_DATE": "2020-01-02T03:04:05Z",
+    }
+    ended = subprocess.run(["git", *words], cwd=cwd, env=environ, check=True, capture_output=True, text=True)
+    return ended.stdout.strip()
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory):
+    """A clone with two commits: a file, a program and a link, then a change; give it and the first commit."""
+    folder = tmp_path_factory.mktemp("git") / "project"
+    git("init", "--quiet", str(folder))
+    (folder / "a.txt").write_text("alpha\n")
+    (folder / "sub").mkdir()
+    (folder / "sub/run").write_text("#!/bin/sh\n")
+    (folder / "sub/run").chmod(0o755)
+    (folder / "link").symlink_to("a.txt")
+    git("add", ".", cwd=folder)
+    git("commit", "--quiet", "--message=one", cwd=folder)
+    commit = git("rev-parse", "HEAD", cwd=folder)
+    (folder / "a.txt").write_text("beta\n")
+    git("commit", "--quiet", "--all", "--message=two", cwd=folder)
+    return folder, commit
+
+
+@pytest.fixture
+def mirror(project, tmp_path):
+    """A bare clone that a test may spoil."""
+    git("clone", "--quiet", "--bare", "--no-hardlinks", str(project[0]), str(tmp_path / "mirror"))
+    return tmp_path / "mirror"
+
+
+@pytest.fixture
+def client():
+    return Git(ENVIRON, silence_s=5)
+
+
+@pytest.fixture
+def read(client, tmp_path):
+    """Read a commit's files from a clone."""
+
+    def read(location, commit, client=client):
+        with client.open_commit(str(location), commit, tmp_path / "scratch", ignore) as tar:
+            write_tree(members_of(tar), EVERYTHING, tmp_path / "tree.tar")
+        return files_of(tmp_path / "tree.tar")
+
+    return read
+
+
+FILES = {"a.txt": b"alpha\n", "sub/run": b"#!/bin/sh\n", "link": "a.txt"}
+
+
+def test_a_bare_clone_in_a_folder_gives_the_files_of_a_commit(read, mirror, project):
+    assert read(mirror, project[1]) == FILES
+
+
+def test_a_clone_with_a_work_tree_serves_as_well(read, project):
+    assert read(*project) == FILES
+
+
+def test_a_clone_by_file_url_serves_as_well(read, mirror, project):
+    assert read(mirror.as_uri(), project[1]) == FILES
+
+
+def test_a_clone_in_a_folder_with_an_odd_name_serves_as_well(read, mirror, project):
+    odd = mirror.rename(mirror.with_name('a "b":c\\d'))
+
+    assert read(odd, project[1]) == FILES
+
+
+def test_programs_stay_programs(read, mirror, project, tmp_path):
+    read(mirror, project[1])
+
+    with tarfile.open(tmp_path / "tree.tar") as tar:
+        assert tar.getmember("sub/run").mode == 0o755
+
+
+def test_nothing_is_written_into_a_clone(read, mirror, project):
+    before = sorted((path, path.stat().st_mtime_ns) for path in mirror.rglob("*"))
+    read(mirror, project[1])
+
+    assert sorted((path, path.stat().st_mtime_ns) for path in mirror.rglob("*")) == before
+
+
+def test_a_folder_that_is_not_there_is_told(read, tmp_path):
+    with pytest.raises(SourceError, match="there is no such folder"):
+        read(tmp_path / "none", NOBODY)
+
+
+def test_a_folder_that_is_no_clone_is_told(read, tmp_path):
+    (tmp_path / "empty").mkdir()
+
+    with pytest.raises(SourceError, match="there is no clone in this folder"):
+        read(tmp_path / "empty", NOBODY)
+
+
+def test_a_clone_without_the_commit_is_told(read, mirror):
+    with pytest.raises(SourceError, match=f"does not hold the commit {NOBODY}"):
+        read(mirror, NOBODY)
+
+
+def object_path(clone, oid):
+    return clone / "objects" / oid[:2] / oid[2:]
+
+
+def unpacked(mirror):
+    """Turn a clone's pack into loose objects."""
+    for pack in (mirror / "objects/pack").glob("*.pack"):
+        moved = pack.rename(mirror / pack.name)
+        with moved.open("rb") as file:
+            subprocess.run(["git", f"--git-dir={mirror}", "unpack-objects", "-q"], stdin=file, env=ENVIRON, check=True)
+    shutil.rmtree(mirror / "objects/pack")
+    (mirror / "objects/pack").mkdir()
+    return mirror
+
+
+def test_a_clone_with_holes_is_told(read, mirror, project):
+    unpacked(mirror)
+    blob = git("rev-parse", f"{project[1]}:sub/run", cwd=mirror)
+    object_path(mirror, blob).unlink()
+
+    with pytest.raises(SourceError, match="the clone has holes") as caught:
+        read(mirror, project[1])
+    assert caught.value.found == "1 objects are missing"
+
+
+def test_a_clone_with_a_missing_folder_is_told(read, mirror, project):
+    unpacked(mirror)
+    object_path(mirror, git("rev-parse", f"{project[1]}:sub", cwd=mirror)).unlink()
+
+    with pytest.raises(SourceError, match="the clone has holes"):
+        read(mirror, project[1])
+
+
+def test_holes_elsewhere_in_a_clone_do_not_matter(read, mirror, project):
+    unpacked(mirror)
+    object_path(mirror, git("rev-parse", "HEAD:a.txt", cwd=mirror)).unlink()
+
+    assert read(mirror, project[1]) == FILES
+
+
+def test_a_shallow_clone_serves_its_commit(read, project, tmp_path):
+    head = git("rev-parse", "HEAD", cwd=project[0])
+    git("clone", "--quiet", "--bare", "--depth=1", project[0].as_uri(), str(tmp_path / "shallow"))
+
+    assert read(tmp_path / "shallow", head)["a.txt"] == b"beta\n"
+
+
+def test_a_damaged_object_gives_an_error_and_not_a_file(read, mirror, project):
+    unpacked(mirror)
+    path = object_path(mirror, git("rev-parse", f"{project[1]}:a.txt", cwd=mirror))
+    path.chmod(0o644)
+    path.write_bytes(b"garbage")
+
+    with pytest.raises(SourceError, match="git failed"):
+        read(mirror, project[1])
+
+
+def test_what_a_clone_configures_is_not_listened_to(read, mirror, project, tmp_path):
+    (mirror / "config").write_text(
+        f"[core]\n\trepositoryformatversion = 99\n\tfsmonitor = touch {tmp_path}/hacked\n[tar]\n\tumask = 077\n"
+        "[alias]\n\tarchive = !false\n"
+    )
+    (mirror / "info").mkdir(exist_ok=True)
+    (mirror / "info/attributes").write_text("* export-ignore\n")
+    blob = git("hash-object", "-w", "--stdin", cwd=project[0])
+    (mirror / "refs/replace").mkdir()
+    (mirror / "refs/replace" / project[1]).write_text(blob)
+
+    assert read(mirror, project[1]) == FILES
+    assert not (tmp_path / "hacked").exists()
+
+
+def test_settings_of_the_person_change_no_file(read, mirror, project, tmp_path):
+    (tmp_path / ".gitconfig").write_text("[core]\n\tautocrlf = true\n\teol = crlf\n[tar]\n\tumask = 0777\n")
+    client = Git(ENVIRON | {"HOME": str(tmp_path), "GIT_DIR": "/nonexistent", "GIT_OBJECT_DIRECTORY": "/nonexistent"})
+
+    assert read(mirror, project[1], client) == FILES
+
+
+def test_a_machine_without_git_is_told_how_to_get_it(read, mirror, project, tmp_path):
+    with pytest.raises(SourceError, match="git is not on this machine") as caught:
+        read(mirror, project[1], Git({"PATH": str(tmp_path)}))
+    assert caught.value.hint == "apt-get install git"
+
+
+@pytest.fixture
+def serve():
+    """Serve a folder of clones by git's own server; give its URL."""
+    with contextlib.ExitStack() as stack:
+
+        def serve(folder):
+            with socket.create_server(("127.0.0.1", 0)) as free:
+                port = free.getsockname()[1]
+            command = ["git", "daemon", "--export-all", "--listen=127.0.0.1", f"--port={port}", f"--base-path={folder}"]
+            daemon = subprocess.Popen([*command, str(folder)], env=ENVIRON, stderr=subprocess.DEVNULL)
+            stack.callback(daemon.wait)
+            stack.callback(daemon.terminate)
+            for _ in range(100):
+                with contextlib.suppress(ConnectionError), socket.create_connection(("127.0.0.1", port)):
+                    return f"git://127.0.0.1:{port}"
+                time.sleep(0.05)
+            raise AssertionError("git daemon does not start")
+
+        yield serve
+
+
+def test_a_server_gives_one_commit_without_its_history(read, mirror, project, serve, tmp_path):
+    assert read(f"{serve(mirror.parent)}/mirror", project[1]) == FILES
+    with pytest.raises(subprocess.CalledProcessError):
+        git("cat-file", "-e", "HEAD", cwd=tmp_path / "scratch")
+
+
+def test_a_server_without_the_commit_is_told(read, mirror, serve):
+    with pytest.raises(SourceError, match=f"does not give the commit {NOBODY}"):
+        read(f"{serve(mirror.parent)}/mirror", NOBODY)
+
+
+def test_a_server_without_the_repository_is_told(read, mirror, serve):
+    with pytest.raises(SourceError, match="git fetch failed"):
+        read(f"{serve(mirror.parent)}/none", NOBODY)
+
+
+def test_a_server_that_is_not_there_is_unreachable(read):
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        port = listening.getsockname()[1]
+
+    with pytest.raises(UnreachableError, match="the server is not reached"):
+        read(f"http://127.0.0.1:{port}/o/n.git", NOBODY)
+
+
+def test_a_server_that_says_nothing_is_given_up(read):
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        url = f"http://127.0.0.1:{listening.getsockname()[1]}/o/n.git"
+
+        with pytest.raises(UnreachableError, match="said nothing for 1 s"):
+            read(url, NOBODY, Git(ENVIRON, silence_s=1))
+
+
+@pytest.mark.parametrize("transport", ["ext::", "ext://"])
+def test_a_transport_that_runs_programs_is_refused(read, tmp_path, transport):
+    with pytest.raises(SourceError):
+        read(f"{transport}touch {tmp_path}/hacked", NOBODY)
+    assert not (tmp_path / "hacked").exists()
+
+
+@pytest.fixture
+def make(client, mirror, project, tmp_path):
+    """Make an archive of the first commit again."""
+
+    def make(name):
+        place = ArchivePlace(
+            archive=f"https://example.org/{name}", sha256="0" * 64, git="o/n", commit=project[1], prefix="n-1.0/"
+        )
+        found = client.make_archive(str(mirror), place, tmp_path / "made", tmp_path / "scratch", ignore)
+        content = (tmp_path / "made").read_bytes()
+        assert found == hashlib.sha256(content).hexdigest()
+        return content
+
+    return make
+
+
+def test_a_tar_is_made_again_as_the_forge_makes_it(make, mirror, project):
+    command = f"git --git-dir={mirror} archive --format=tar --prefix=n-1.0/ {project[1]} | gzip -n"
+    expected = subprocess.run(["sh", "-c", command], env=ENVIRON, check=True, capture_output=True).stdout
+
+    assert make("n.tar.gz") == expected
+    with tarfile.open(fileobj=io.BytesIO(gzip.decompress(expected))) as tar:
+        assert tar.getnames()[0] == "n-1.0"
+
+
+def test_a_zip_is_made_again_in_the_time_zone_of_the_forge(make):
+    with zipfile.ZipFile(io.BytesIO(make("n.zip"))) as archive:
+        assert archive.getinfo("n-1.0/a.txt").date_time == (2020, 1, 1, 19, 4, 4)
+
+
+def test_another_format_is_not_made_again(make):
+    with pytest.raises(SourceError, match="can't be made again") as caught:
+        make("n.tar.xz")
+    assert caught.value.found == "n.tar.xz"

@@ -1,0 +1,321 @@
+"""The real client against a real server on this machine that misbehaves in every way that servers do."""
+
+import contextlib
+import gzip
+import hashlib
+import socket
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from pibuild.adapters.http import Http
+from pibuild.errors import ResourceError, SourceError, UnreachableError
+
+CONTENT = hashlib.shake_256(b"some file").digest(3_000_000)
+
+
+def sha256(content):
+    return hashlib.sha256(content).hexdigest()
+
+
+class Server(ThreadingHTTPServer):
+    """Answers each request with the next of `answers`, and the last one from then on."""
+
+    def __init__(self):
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.answers, self.asked = [], []
+
+    @property
+    def url(self):
+        return f"http://127.0.0.1:{self.server_port}/file.tar.gz"
+
+
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self):
+        self.server.asked.append(dict(self.headers))
+        answers = self.server.answers
+        (answers.pop(0) if len(answers) > 1 else answers[0])(self)
+
+    def log_message(self, *_):
+        pass
+
+    def give(self, status, content=b"", length=None, **headers):
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(content) if length is None else length))
+        for name, value in headers.items():
+            self.send_header(name.replace("_", "-"), value)
+        self.end_headers()
+        with contextlib.suppress(ConnectionError):
+            self.wfile.write(content)
+        self.close_connection = True
+
+
+def whole(request):
+    """Serve as a good server does, ranges as well."""
+    asked = request.headers.get("Range")
+    if asked is None:
+        request.give(200, CONTENT)
+        return
+    begin = int(asked.removeprefix("bytes=").removesuffix("-"))
+    if begin >= len(CONTENT):
+        request.give(416, Content_Range=f"bytes */{len(CONTENT)}")
+        return
+    request.give(206, CONTENT[begin:], Content_Range=f"bytes {begin}-{len(CONTENT) - 1}/{len(CONTENT)}")
+
+
+def without_ranges(request):
+    request.give(200, CONTENT)
+
+
+def dropped_after(size_bytes):
+    """Serve from where it is asked, and drop the line after so many bytes."""
+
+    def serve(request):
+        begin = int((request.headers.get("Range") or "bytes=0-").removeprefix("bytes=").removesuffix("-"))
+        rest = CONTENT[begin:]
+        headers = {"Content_Range": f"bytes {begin}-{len(CONTENT) - 1}/{len(CONTENT)}"} if begin else {}
+        request.give(206 if begin else 200, rest[:size_bytes], length=len(rest), **headers)
+
+    return serve
+
+
+def hung_up(request):
+    request.close_connection = True
+
+
+def status(code, **headers):
+    return lambda request: request.give(code, b"sorry", **headers)
+
+
+@pytest.fixture
+def server():
+    with Server() as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def said():
+    return []
+
+
+@pytest.fixture
+def waits():
+    return []
+
+
+@pytest.fixture
+def client(said, waits):
+    client = Http({}, note=said.append, sleep=waits.append)
+    yield client
+    client.close()
+
+
+@pytest.fixture
+def part(tmp_path):
+    return tmp_path / "file.part"
+
+
+def ignore(_done, _total, _unit):
+    pass
+
+
+def test_a_file_is_written_and_its_hash_given(server, client, part):
+    server.answers = [whole]
+
+    assert client.download(server.url, part, ignore) == sha256(CONTENT)
+    assert part.read_bytes() == CONTENT
+
+
+def test_progress_is_told_up_to_the_end(server, client, part):
+    server.answers, told = [whole], []
+    client.download(server.url, part, lambda *how_much: told.append(how_much))
+
+    assert told[-1] == (3000, 3000, "kB")
+
+
+def test_a_download_goes_on_where_an_earlier_one_ended(server, client, part):
+    server.answers = [whole]
+    part.write_bytes(CONTENT[:1_000_000])
+
+    assert client.download(server.url, part, ignore) == sha256(CONTENT)
+    assert [asked["Range"] for asked in server.asked] == ["bytes=1000000-"]
+
+
+def test_a_part_that_is_whole_already_is_left_as_it_is(server, client, part):
+    server.answers = [whole]
+    part.write_bytes(CONTENT)
+
+    assert client.download(server.url, part, ignore) == sha256(CONTENT)
+
+
+def test_a_part_that_is_longer_than_the_file_is_thrown_away(server, client, part):
+    server.answers = [whole]
+    part.write_bytes(CONTENT + b"more")
+
+    assert client.download(server.url, part, ignore) == sha256(CONTENT)
+
+
+def test_a_server_that_knows_no_ranges_gives_the_file_from_its_start(server, client, part):
+    server.answers = [without_ranges]
+    part.write_bytes(b"x" * 1000)
+
+    assert client.download(server.url, part, ignore) == sha256(CONTENT)
+
+
+def test_a_server_that_gives_another_part_than_asked_for_is_asked_from_the_start(server, client, part):
+    server.answers = [lambda request: request.give(206, b"x", Content_Range="bytes 5-5/9"), whole]
+    part.write_bytes(CONTENT[:1000])
+
+    assert client.download(server.url, part, ignore) == sha256(CONTENT)
+    assert "Range" not in server.asked[-1]
+
+
+def test_a_line_that_drops_is_gone_on_with_and_told(server, client, part, said):
+    server.answers = [dropped_after(1_000_000), dropped_after(1_000_000), whole]
+
+    assert client.download(server.url, part, ignore) == sha256(CONTENT)
+    assert [asked.get("Range") for asked in server.asked] == [None, "bytes=1000000-", "bytes=2000000-"]
+    assert said[0] == "  127.0.0.1: the line dropped after 1.0 MB of 3.0 MB; again in 1.0 s"
+
+
+def test_a_line_that_moves_may_drop_more_often_than_a_dead_one(server, client, part):
+    server.answers = [dropped_after(400_000)]
+
+    assert client.download(server.url, part, ignore) == sha256(CONTENT)
+    assert len(server.asked) == 8
+
+
+def test_a_file_that_stays_cut_short_is_an_error_and_the_part_is_kept(server, client, part):
+    server.answers = [dropped_after(1_000_000), dropped_after(0)]
+
+    with pytest.raises(SourceError, match="failed 4 times") as caught:
+        client.download(server.url, part, ignore)
+    assert "dropped after 1.0 MB of 3.0 MB" in caught.value.found
+    assert part.read_bytes() == CONTENT[:1_000_000]
+
+
+def test_a_server_that_hangs_up_without_a_word_is_asked_again(server, client, part, said):
+    server.answers = [hung_up, whole]
+
+    assert client.download(server.url, part, ignore) == sha256(CONTENT)
+    assert "the line dropped" in said[0]
+
+
+@pytest.mark.parametrize("code", [429, 500, 502, 503, 504])
+def test_a_server_that_is_busy_is_asked_again_and_told(server, client, part, said, code):
+    server.answers = [status(code), whole]
+
+    assert client.download(server.url, part, ignore) == sha256(CONTENT)
+    assert f"it answers {code}" in said[0]
+
+
+def test_the_waits_grow(server, client, part, waits):
+    server.answers = [status(503)]
+
+    with pytest.raises(SourceError, match="failed 4 times") as caught:
+        client.download(server.url, part, ignore)
+    assert waits == [1, 2, 4]
+    assert "it answers 503" in caught.value.found
+
+
+def test_a_server_that_names_a_time_is_given_it_but_no_hour(server, client, part, waits):
+    server.answers = [status(503, Retry_After="7"), status(503, Retry_After="3600"), whole]
+    client.download(server.url, part, ignore)
+
+    assert waits == [7, 60]
+
+
+@pytest.mark.parametrize("code", [401, 403, 404, 410])
+def test_a_refusal_is_told_and_not_asked_again(server, client, part, code):
+    server.answers = [status(code)]
+
+    with pytest.raises(SourceError, match=f"127.0.0.1 answers {code}"):
+        client.download(server.url, part, ignore)
+    assert len(server.asked) == 1
+    assert not part.exists()
+
+
+def test_redirections_are_followed(server, client, part):
+    server.answers = [lambda request: request.give(302, Location="/elsewhere"), whole]
+
+    assert client.download(server.url, part, ignore) == sha256(CONTENT)
+
+
+def test_an_encoding_that_a_server_names_is_not_undone(server, client, part):
+    packed = gzip.compress(b"a tar")
+    server.answers = [lambda request: request.give(200, packed, Content_Encoding="gzip")]
+
+    assert client.download(server.url, part, ignore) == sha256(packed)
+
+
+def test_a_server_that_is_not_there_is_unreachable_after_two_tries(client, part, said):
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        port = listening.getsockname()[1]
+
+    with pytest.raises(UnreachableError, match="127.0.0.1 is not reached") as caught:
+        client.download(f"http://127.0.0.1:{port}/", part, ignore)
+    assert "refused" in caught.value.found
+    assert "http_proxy" in caught.value.hint
+    assert len(said) == 1
+
+
+def test_a_name_that_does_not_resolve_is_unreachable(client, part):
+    with pytest.raises(UnreachableError, match="no-such-host.invalid is not reached"):
+        client.download("http://no-such-host.invalid/", part, ignore)
+
+
+def test_a_proxy_of_the_environment_is_used(server, part, said, monkeypatch):
+    server.answers = [whole]
+    monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{server.server_port}")
+    monkeypatch.delenv("no_proxy", raising=False)
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    client = Http({}, note=said.append)
+
+    assert client.download("http://upstream.invalid/file", part, ignore) == sha256(CONTENT)
+    assert server.asked[0]["Host"] == "upstream.invalid"
+    client.close()
+
+
+def test_certificates_that_do_not_exist_are_named(part, said):
+    client = Http({"SSL_CERT_FILE": "/no/such/file.pem"}, note=said.append)
+
+    with pytest.raises(SourceError, match="can't be asked") as caught:
+        client.download("https://127.0.0.1:1/", part, ignore)
+    assert "/no/such/file.pem" in caught.value.found
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+def test_a_full_disk_is_named_with_what_is_needed_and_free(server, client):
+    server.answers = [whole]
+
+    with pytest.raises(ResourceError, match="No space left to download") as caught:
+        client.download(server.url, Path("/dev/full"), ignore)
+    assert caught.value.expected.endswith("more")
+    assert caught.value.found.endswith("free")
+
+
+def test_a_file_url_is_copied(client, part, tmp_path):
+    (tmp_path / "a b").write_bytes(b"x")
+
+    assert client.download((tmp_path / "a b").as_uri(), part, ignore) == sha256(b"x")
+
+
+def test_a_file_url_of_nothing_is_told(client, part, tmp_path):
+    with pytest.raises(SourceError, match="is not there"):
+        client.download((tmp_path / "none").as_uri(), part, ignore)
+
+
+def test_a_page_is_given_with_its_kind_and_address(server, client):
+    server.answers = [lambda request: request.give(200, b"{}", Content_Type="application/json; charset=utf-8")]
+    page = client.page(server.url, "application/json")
+
+    assert (page.content, page.kind, page.url) == (b"{}", "application/json", server.url)
+    assert server.asked[0]["Accept"] == "application/json"

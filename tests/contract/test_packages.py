@@ -1,0 +1,412 @@
+"""The real pip, npm and apt: against files and a server of our own, and against this machine's registries.
+
+Where a registry is not reached, its test is skipped and says so; with CI=true it fails.
+"""
+
+import hashlib
+import os
+import shutil
+import socket
+import tarfile
+import threading
+import venv
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import unquote
+
+import pytest
+
+from pibuild.adapters.debian import Debian
+from pibuild.adapters.http import Http, Page
+from pibuild.adapters.npm import Npm
+from pibuild.adapters.pypi import Pypi, links_of
+from pibuild.errors import SourceError, UnreachableError
+from pibuild.model import DebianPlace, NpmPlace, PypiPlace
+from tests.archives import make_tar
+
+CONTENT = make_tar({"thing-1.0/setup.py": b"raise SystemExit('this must never run')"}, "gz")
+SHA256 = hashlib.sha256(CONTENT).hexdigest()
+PLACE = PypiPlace(pypi="Some.Thing", version="1.0", file="some_thing-1.0.tar.gz", sha256=SHA256)
+
+SIX = PypiPlace(
+    pypi="six",
+    version="1.16.0",
+    file="six-1.16.0.tar.gz",
+    sha256="1e61c37477a1626458e36f7b1d82aa5c9b094fa4802892072e49de9c60c4c926",
+)
+SIX_WHEEL = PypiPlace(
+    pypi="six",
+    version="1.16.0",
+    file="six-1.16.0-py2.py3-none-any.whl",
+    sha256="8abb2f1d86890a2dfb989f9a77cfcfd3e47c2a354b01111771326f8aa26e0254",
+)
+IS_NUMBER = NpmPlace(
+    npm="is-number", version="7.0.0", sha256="7b75c1057198cf97696909a9bee176c9c5e9bcb5b03bf3ecef2f484defadd51e"
+)
+FXDIV = DebianPlace(
+    debian="fxdiv",
+    suite="bookworm",
+    file="fxdiv_0.0~git20200417.b408327.orig.tar.xz",
+    sha256="7953482badaf4cb34026c3487c257b8e4ab2df061c019bd6fabbbc12ad52c44b",
+)
+
+
+def ignore(_done, _total, _unit):
+    pass
+
+
+@pytest.fixture
+def said():
+    return []
+
+
+@pytest.fixture
+def http(said):
+    http = Http({}, note=said.append, sleep=lambda _s: None)
+    yield http
+    http.close()
+
+
+@pytest.fixture
+def part(tmp_path):
+    return tmp_path / "file.part"
+
+
+@pytest.fixture
+def reached():
+    """Run what needs a registry; skip where it is not reached, but fail in CI."""
+
+    def reached(action, *words):
+        try:
+            return action(*words)
+        except UnreachableError as error:
+            if os.environ.get("CI") == "true":
+                raise
+            pytest.skip(f"not reached from here: {error}")
+
+    return reached
+
+
+@pytest.fixture
+def site(tmp_path):
+    """Serve a folder; give it and its URL."""
+    folder = tmp_path / "site"
+    folder.mkdir()
+
+    class Quiet(SimpleHTTPRequestHandler):
+        def log_message(self, *_):
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=folder)) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield folder, f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+# pip
+
+
+def pip_environ(tmp_path, **variables):
+    """Give an environment in which pip knows what these variables say and nothing else."""
+    return {
+        "PATH": os.environ["PATH"],
+        "HOME": str(tmp_path),
+        "PIP_CONFIG_FILE": os.devnull,
+        "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+    } | variables
+
+
+def make_index(folder, content=CONTENT, sha256=SHA256):
+    """Make a simple index with one package below a folder."""
+    (folder / "simple/some-thing").mkdir(parents=True)
+    (folder / "files").mkdir()
+    (folder / "files" / PLACE.file).write_bytes(content)
+    fragment = f"#sha256={sha256}" if sha256 else ""
+    (folder / "simple/some-thing/index.html").write_text(
+        f'<a href="../../files/{PLACE.file}{fragment}">{PLACE.file}</a>'
+    )
+
+
+def test_a_source_archive_comes_from_pips_index_and_is_never_run(http, part, site, tmp_path):
+    make_index(site[0])
+    pypi = Pypi(http, pip_environ(tmp_path, PIP_INDEX_URL=f"{site[1]}/simple"))
+
+    assert pypi.download(PLACE, part, ignore) == SHA256
+    assert part.read_bytes() == CONTENT
+
+
+def test_pips_configuration_file_is_read(http, part, site, tmp_path):
+    make_index(site[0])
+    (tmp_path / "pip.conf").write_text(f"[global]\nindex-url = {site[1]}/simple/\n")
+    pypi = Pypi(http, pip_environ(tmp_path, PIP_CONFIG_FILE=str(tmp_path / "pip.conf")))
+
+    assert pypi.download(PLACE, part, ignore) == SHA256
+
+
+def test_an_extra_index_is_asked_when_the_first_lacks_the_file(http, part, site, tmp_path):
+    make_index(site[0] / "extra")
+    environ = pip_environ(
+        tmp_path, PIP_INDEX_URL=f"{site[1]}/simple", PIP_EXTRA_INDEX_URL=f"{site[1]}/none {site[1]}/extra/simple"
+    )
+
+    assert Pypi(http, environ).download(PLACE, part, ignore) == SHA256
+
+
+def test_an_index_in_a_folder_serves(http, part, tmp_path):
+    make_index(tmp_path / "index")
+    pypi = Pypi(http, pip_environ(tmp_path, PIP_INDEX_URL=(tmp_path / "index/simple").as_uri()))
+
+    assert pypi.download(PLACE, part, ignore) == SHA256
+
+
+def test_a_folder_of_files_serves_without_any_index(http, part, tmp_path):
+    (tmp_path / "files").mkdir()
+    (tmp_path / "files" / PLACE.file).write_bytes(CONTENT)
+    pypi = Pypi(http, pip_environ(tmp_path, PIP_NO_INDEX="1", PIP_FIND_LINKS=str(tmp_path / "files")))
+
+    assert pypi.download(PLACE, part, ignore) == SHA256
+
+
+def test_another_hash_in_the_index_is_told_before_anything_is_downloaded(http, part, site, tmp_path):
+    make_index(site[0], sha256="0" * 64)
+
+    with pytest.raises(SourceError, match="has this file with this hash") as caught:
+        Pypi(http, pip_environ(tmp_path, PIP_INDEX_URL=f"{site[1]}/simple")).download(PLACE, part, ignore)
+    assert caught.value.expected == f"sha256 {SHA256}"
+    assert f"lists it with sha256 {'0' * 64}" in caught.value.found
+    assert not part.exists()
+
+
+def test_a_package_that_no_index_has_is_told(http, part, site, tmp_path):
+    with pytest.raises(SourceError, match="no index of pip") as caught:
+        Pypi(http, pip_environ(tmp_path, PIP_INDEX_URL=f"{site[1]}/simple")).download(PLACE, part, ignore)
+    assert "127.0.0.1 answers 404" in caught.value.found
+
+
+def test_an_index_that_is_not_there_is_unreachable(http, part, tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        index = f"http://127.0.0.1:{listening.getsockname()[1]}/simple"
+
+    with pytest.raises(UnreachableError, match="127.0.0.1 is not reached"):
+        Pypi(http, pip_environ(tmp_path, PIP_INDEX_URL=index)).download(PLACE, part, ignore)
+
+
+def test_a_python_without_pip_is_told_how_to_get_it(http, part, tmp_path):
+    venv.create(tmp_path / "bare", with_pip=False)
+
+    with pytest.raises(SourceError, match="pip does not say") as caught:
+        Pypi(http, pip_environ(tmp_path), python=str(tmp_path / "bare/bin/python")).download(PLACE, part, ignore)
+    assert "No module named pip" in caught.value.found
+    assert caught.value.hint == "python3 -m ensurepip"
+
+
+def test_pages_in_json_are_read_as_those_in_html():
+    json_page = b'{"files": [{"filename": "a-1.tar.gz", "url": "../f/a-1.tar.gz", "hashes": {"sha256": "12"}}]}'
+    html_page = b'<a href="../f/a-1.tar.gz#sha256=12" data-yanked="">a-1.tar.gz</a>'
+    url = "https://example.org/simple/a/"
+
+    assert links_of(Page(url=url, kind="application/vnd.pypi.simple.v1+json", content=json_page)) == links_of(
+        Page(url=url, kind="text/html", content=html_page)
+    )
+
+
+@pytest.mark.parametrize("place", [SIX, SIX_WHEEL], ids=lambda place: place.file)
+def test_the_person_s_own_index_gives_a_file_as_it_was_uploaded(http, part, reached, place):
+    assert reached(Pypi(http, dict(os.environ)).download, place, part, ignore) == place.sha256
+
+
+# npm
+
+
+@pytest.mark.skipif(not shutil.which("npm") and os.environ.get("CI") != "true", reason="npm is not on this machine")
+def test_the_person_s_own_npm_gives_a_tarball_as_it_was_published(part, reached):
+    assert reached(Npm(dict(os.environ)).download, IS_NUMBER, part, ignore) == IS_NUMBER.sha256
+    with tarfile.open(part) as tar:
+        assert "package/package.json" in tar.getnames()
+
+
+def npm_environ(tmp_path, registry):
+    settings = {"npm_config_registry": registry, "npm_config_fetch_retries": "0"}
+    return {"PATH": os.environ["PATH"], "HOME": str(tmp_path)} | settings
+
+
+@pytest.mark.skipif(not shutil.which("npm") and os.environ.get("CI") != "true", reason="npm is not on this machine")
+def test_a_package_that_npm_does_not_know_is_told(part, site, tmp_path):
+    with pytest.raises(SourceError, match=r"npm can't give is-number 7.0.0") as caught:
+        Npm(npm_environ(tmp_path, site[1])).download(IS_NUMBER, part, ignore)
+    assert "404" in caught.value.found
+
+
+@pytest.mark.skipif(not shutil.which("npm") and os.environ.get("CI") != "true", reason="npm is not on this machine")
+def test_a_registry_of_npm_that_is_not_there_is_unreachable(part, tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        registry = f"http://127.0.0.1:{listening.getsockname()[1]}"
+
+    with pytest.raises(UnreachableError):
+        Npm(npm_environ(tmp_path, registry)).download(IS_NUMBER, part, ignore)
+
+
+def test_a_machine_without_npm_is_told_how_to_get_it(part, tmp_path):
+    with pytest.raises(SourceError, match="npm is not on this machine") as caught:
+        Npm({"PATH": str(tmp_path)}).download(IS_NUMBER, part, ignore)
+    assert "apt-get install npm" in caught.value.hint
+
+
+# apt
+
+needs_apt = pytest.mark.skipif(
+    not shutil.which("apt-get") and os.environ.get("CI") != "true", reason="apt-get is not on this machine"
+)
+
+
+@pytest.fixture
+def make_debian(http, tmp_path, said):
+    def make(environ=None, http=http):
+        return Debian(http, environ or dict(os.environ), state_dir=tmp_path / "apt", note=said.append)
+
+    return make
+
+
+def apt_environ(tmp_path, sources, name="sources.list", settings=""):
+    """Give an environment in which apt has these sources and nothing else."""
+    (tmp_path / "etc/sources.list.d").mkdir(parents=True)
+    (tmp_path / "etc" / name).write_text(sources)
+    (tmp_path / "apt.conf").write_text(
+        f'Dir::Etc "{tmp_path}/etc";\nDir::Etc::parts "none";\nDir::Etc::main "none";\n{settings}\n'
+    )
+    return {"PATH": os.environ["PATH"], "APT_CONFIG": str(tmp_path / "apt.conf")}
+
+
+def make_pool(folder, path=f"pool/main/f/fxdiv/{FXDIV.file}", content=CONTENT):
+    (folder / path).parent.mkdir(parents=True)
+    (folder / path).write_bytes(content)
+
+
+@needs_apt
+def test_the_mirror_of_a_one_line_source_serves_from_its_pool(make_debian, site, part, tmp_path):
+    make_pool(site[0] / "debian")
+    environ = apt_environ(tmp_path, f"deb {site[1]}/debian bookworm main\n")
+
+    assert make_debian(environ).download(FXDIV, part, ignore) == SHA256
+
+
+@needs_apt
+def test_the_mirror_of_a_deb822_source_serves_from_its_pool(make_debian, site, part, tmp_path):
+    make_pool(site[0] / "debian")
+    written = f"Types: deb\nURIs: {site[1]}/debian/\nSuites: bookworm bookworm-updates\nComponents: main\n"
+    environ = apt_environ(tmp_path, written, name="sources.list.d/debian.sources")
+
+    assert make_debian(environ).download(FXDIV, part, ignore) == SHA256
+
+
+@needs_apt
+def test_a_list_of_mirrors_in_a_file_serves(make_debian, site, part, tmp_path):
+    make_pool(site[0] / "debian")
+    (tmp_path / "mirrors").write_text(f"# near\n{site[1]}/debian\n")
+    environ = apt_environ(tmp_path, f"deb mirror+file:{tmp_path}/mirrors bookworm main\n")
+
+    assert make_debian(environ).download(FXDIV, part, ignore) == SHA256
+
+
+@needs_apt
+def test_a_proxy_that_is_set_up_for_apt_is_used(make_debian, site, part, tmp_path):
+    make_pool(site[0] / "debian")
+    seen = []
+
+    class Recording:
+        def download(self, url, _to, _progress, route):
+            seen.append((url, route.proxies))
+            return SHA256
+
+    environ = apt_environ(
+        tmp_path,
+        "deb http://mirror.invalid/debian sid main\n",
+        settings='Acquire::http::Proxy "http://proxy.invalid:3142";',
+    )
+    make_debian(environ, http=Recording()).download(FXDIV, part, ignore)
+
+    address = "http://mirror.invalid/debian/pool/main/f/fxdiv/fxdiv_0.0~git20200417.b408327.orig.tar.xz"
+    assert seen == [(address, {"http": "http://proxy.invalid:3142"})]
+
+
+@needs_apt
+def test_archives_of_others_and_of_security_are_not_asked(make_debian, site, part, tmp_path):
+    make_pool(site[0] / "debian")
+    sources = (
+        "deb http://other.invalid/node nodistro main\n"
+        "deb http://security.invalid/debian-security bookworm-security main\n"
+        f"deb {site[1]}/debian bookworm main\n"
+    )
+
+    assert make_debian(apt_environ(tmp_path, sources)).download(FXDIV, part, ignore) == SHA256
+
+
+@needs_apt
+def test_a_mirror_that_is_not_there_is_unreachable(make_debian, part, tmp_path):
+    with pytest.raises(UnreachableError, match="mirror.invalid is not reached"):
+        make_debian(apt_environ(tmp_path, "deb http://mirror.invalid/debian sid main\n")).download(FXDIV, part, ignore)
+
+
+@needs_apt
+def test_an_apt_without_a_debian_mirror_is_told(make_debian, part, tmp_path):
+    with pytest.raises(SourceError, match="knows no Debian mirror") as caught:
+        make_debian(apt_environ(tmp_path, "")).download(FXDIV, part, ignore)
+    assert "another place" in caught.value.hint
+
+
+def test_a_machine_without_apt_is_told_what_to_do(make_debian, part, tmp_path):
+    with pytest.raises(SourceError, match="apt-get is not on this machine") as caught:
+        make_debian({"PATH": str(tmp_path)}).download(FXDIV, part, ignore)
+    assert caught.value.hint == "another place for this source, or a Debian machine"
+
+
+@needs_apt
+def test_a_mirror_that_lacks_the_file_and_whose_index_is_not_signed_is_told(make_debian, site, part, tmp_path, said):
+    (site[0] / "debian/dists/bookworm").mkdir(parents=True)
+    (site[0] / "debian/dists/bookworm/Release").write_text("Suite: bookworm\n")
+
+    with pytest.raises(SourceError, match="no mirror of this machine's apt has it") as caught:
+        make_debian(apt_environ(tmp_path, f"deb {site[1]}/debian bookworm main\n")).download(FXDIV, part, ignore)
+    assert "127.0.0.1 answers 404" in caught.value.found
+    assert "apt gets no index of bookworm" in caught.value.found
+    assert said == ["  asking 127.0.0.1 for the index of bookworm"]
+
+
+@needs_apt
+def test_the_person_s_own_mirror_gives_a_file_from_its_pool(make_debian, part, reached):
+    assert reached(make_debian().download, FXDIV, part, ignore) == FXDIV.sha256
+
+
+class PoolLess:
+    """A client for which no pool is as Debian lays it out: it gives the second address that it is asked for."""
+
+    def __init__(self):
+        self.asked = []
+
+    def download(self, url, _to, _progress, _route):
+        self.asked.append(url)
+        if len(self.asked) % 2:
+            raise SourceError("it answers 404")
+        return SHA256
+
+
+@needs_apt
+def test_the_signed_index_of_the_suite_gives_the_address_and_is_asked_once(make_debian, part, said):
+    client = PoolLess()
+    debian = make_debian(http=client)
+    moved_on = DebianPlace(debian="fxdiv", suite="bookworm", file="fxdiv_0.orig.tar.xz", sha256=SHA256)
+    try:
+        debian.download(FXDIV, part, ignore)
+    except SourceError as error:
+        if os.environ.get("CI") == "true":
+            raise
+        pytest.skip(f"not reached from here: {error}")
+    debian.download(moved_on, part, ignore)
+
+    folder = "/pool/main/f/fxdiv/"
+    assert unquote(client.asked[1]).endswith(folder + FXDIV.file)
+    assert client.asked[3].endswith(folder + "fxdiv_0.orig.tar.xz")
+    assert sum("for the index of bookworm" in line for line in said) == 1
+    assert any("bookworm has moved on to fxdiv_0.0~git20200417.b408327.orig.tar.xz" in line for line in said)

@@ -1,0 +1,499 @@
+"""A source comes once, from the first place that gives exactly what was pinned; nothing else is taken for it."""
+
+import errno
+import hashlib
+import io
+import json
+import threading
+from contextlib import contextmanager
+from datetime import UTC, datetime
+
+import pytest
+
+from pibuild.errors import ResourceError, SourceError, UnreachableError
+from pibuild.model import ArchivePlace, DebianPlace, GitPlace, NpmPlace, PypiPlace, Source
+from pibuild.report import Report
+from pibuild.steps.places import attempts
+from pibuild.steps.sources import Fetcher, Ports, is_stored
+from pibuild.store import Store
+from tests.archives import files_of, make_tar, tree_of
+
+FILES = {"top/a": b"alpha", "top/b": b"beta"}
+OTHER = {"top/a": b"something else"}
+COMMIT = "c" * 40
+SILENT = UnreachableError("the server is not reached")
+
+
+def sha256(content):
+    return hashlib.sha256(content).hexdigest()
+
+
+class FakeWeb:
+    """Answers with bytes or an error, by the address or the file's name; goes on behind a part as a server would."""
+
+    def __init__(self, answers):
+        self.answers, self.asked = dict(answers), []
+
+    def download(self, asked, to, progress):
+        name = asked if isinstance(asked, str) else getattr(asked, "file", None) or asked.npm
+        self.asked.append(name)
+        answer = self.answers.get(name, SourceError("it answers 404 Not Found"))
+        if isinstance(answer, Exception):
+            raise answer
+        begin = to.stat().st_size if to.exists() else 0
+        with to.open("ab") as file:
+            file.write(answer[begin:])
+        progress(len(answer), len(answer), "B")
+        return sha256(to.read_bytes())
+
+
+class FakeGit:
+    """Holds the tar of one commit by the clone's place; `breaks` fails when the tar has been read."""
+
+    def __init__(self, clones, *, breaks=False):
+        self.clones, self.asked, self.breaks = dict(clones), [], breaks
+
+    @contextmanager
+    def open_commit(self, location, commit, _scratch_dir, _progress):
+        self.asked.append((location, commit))
+        if location not in self.clones:
+            raise SourceError("there is no such folder")
+        yield io.BytesIO(self.clones[location])
+        if self.breaks:
+            raise SourceError("git failed")
+
+    def make_archive(self, location, place, to, _scratch_dir, _progress):
+        self.asked.append((location, place.commit))
+        if location not in self.clones:
+            raise SourceError("there is no such folder")
+        to.write_bytes(self.clones[location])
+        return sha256(self.clones[location])
+
+
+@pytest.fixture
+def words():
+    return io.StringIO()
+
+
+@pytest.fixture
+def store(tmp_path, words):
+    store = Store(tmp_path / "store", Report(err=words))
+    yield store
+    store.close()
+
+
+@pytest.fixture
+def make_fetcher(store, words):
+    def make(answers=(), *, git=None, mirrors=(), offline=False):
+        web = FakeWeb(answers)
+        ports = Ports(git=git or FakeGit({}), web=web, pypi=web, npm=web, debian=web)
+        fetcher = Fetcher(
+            ports,
+            store=store,
+            report=Report(err=words),
+            mirrors=mirrors,
+            offline=offline,
+            now=lambda: datetime(2026, 11, 23, tzinfo=UTC),
+        )
+        fetcher.web = web
+        return fetcher
+
+    return make
+
+
+@pytest.fixture
+def tree(tmp_path):
+    return lambda files, selection=None: tree_of(make_tar(files), tmp_path, *([selection] if selection else [])).tree
+
+
+def archive(name, content, **changes):
+    return ArchivePlace(**{"archive": f"https://example.org/{name}", "sha256": sha256(content)} | changes)
+
+
+def source(tree, *places, name="thing", **changes):
+    return Source(**{"name": name, "tree": tree, "into": name, "places": places} | changes)
+
+
+def test_a_source_is_fetched_as_the_normalised_tar_of_its_tree(make_fetcher, tree):
+    content = make_tar(FILES, "gz")
+    (fetched,) = make_fetcher({"https://example.org/a": content}).fetch_all(
+        [source(tree(FILES), archive("a", content))]
+    )
+
+    assert files_of(fetched.path) == {"a": b"alpha", "b": b"beta"}
+    assert (fetched.cached, fetched.place) == (False, "https://example.org/a")
+
+
+def test_a_source_that_is_stored_is_not_asked_for_again(make_fetcher, tree):
+    content = make_tar(FILES)
+    wanted = [source(tree(FILES), archive("a", content))]
+    make_fetcher({"https://example.org/a": content}).fetch_all(wanted)
+    later = make_fetcher()
+    (fetched,) = later.fetch_all(wanted)
+
+    assert fetched.cached
+    assert fetched.place == "https://example.org/a"
+    assert later.web.asked == []
+
+
+def test_the_record_is_told_name_tree_place_and_size(make_fetcher, tree):
+    content = make_tar(FILES)
+    wanted = source(tree(FILES), archive("a", content))
+    (fetched,) = make_fetcher({"https://example.org/a": content}).fetch_all([wanted])
+
+    assert fetched.facts() == {
+        "name": "thing",
+        "tree": wanted.tree,
+        "place": "https://example.org/a",
+        "size_bytes": fetched.path.stat().st_size,
+    }
+
+
+def test_every_source_is_given_in_the_order_asked_even_twice(make_fetcher, tree):
+    one, two = make_tar(FILES), make_tar(OTHER)
+    first = source(tree(FILES), archive("a", one), name="first")
+    second = source(tree(OTHER), archive("b", two), name="second")
+    fetcher = make_fetcher({"https://example.org/a": one, "https://example.org/b": two})
+
+    assert [one.name for one in fetcher.fetch_all([first, second, first])] == ["first", "second", "first"]
+    assert len(fetcher.web.asked) == 2
+
+
+def test_only_what_is_kept_of_the_folder_is_stored(make_fetcher, tree):
+    content = make_tar({"top/lite/a.cc": b"1", "top/lite/a_test.cc": b"2", "top/other": b"3"})
+    wanted = source(tree({"x/a.cc": b"1"}), archive("a", content, subdir="lite"), keep=("*.cc",), drop=("*_test.cc",))
+    (fetched,) = make_fetcher({"https://example.org/a": content}).fetch_all([wanted])
+
+    assert files_of(fetched.path) == {"a.cc": b"1"}
+
+
+def test_a_commit_is_read_from_a_clone_without_a_file_between(make_fetcher, tree, store):
+    git = FakeGit({"/srv/o+n": make_tar(FILES)})
+    wanted = source(tree(FILES), GitPlace(git="o/n", commit=COMMIT))
+    (fetched,) = make_fetcher(git=git, mirrors=["/srv/{owner}+{name}"]).fetch_all([wanted])
+
+    assert fetched.place == "git o/n cccccccccc from /srv/o+n"
+    assert not list((store.root / "downloads").iterdir())
+
+
+def test_a_clone_that_fails_after_the_tar_was_read_gives_nothing(make_fetcher, tree, store):
+    git = FakeGit({"/srv/n": make_tar(FILES)}, breaks=True)
+    wanted = source(tree(FILES), GitPlace(git="o/n", commit=COMMIT))
+
+    with pytest.raises(SourceError, match="can't be had"):
+        make_fetcher(git=git, mirrors=["/srv/{name}"]).fetch_all([wanted])
+    assert not is_stored(store, wanted)
+
+
+def test_mirrors_are_asked_before_all_other_places():
+    git = GitPlace(git="o/n", commit=COMMIT)
+    again = archive("n.tar.gz", b"", git="p/q", commit=COMMIT, prefix="q-1/")
+    debian = DebianPlace(debian="n", suite="sid", file="n.tar.xz", sha256="0" * 64)
+    found = attempts(
+        source("0" * 64, debian, git, again), ["/srv/{owner}/{name}", "https://git.example.org/{name}.git"]
+    )
+
+    assert [str(attempt) for attempt in found] == [
+        "git o/n cccccccccc from /srv/o/n",
+        "git o/n cccccccccc from https://git.example.org/n.git",
+        "https://example.org/n.tar.gz, made again from /srv/p/q",
+        "https://example.org/n.tar.gz, made again from https://git.example.org/q.git",
+        "Debian sid, n.tar.xz",
+        "git o/n cccccccccc from https://github.com/o/n.git",
+        "https://example.org/n.tar.gz",
+        "https://example.org/n.tar.gz, made again from https://github.com/p/q.git",
+    ]
+
+
+def test_an_archive_of_a_commit_is_made_again_from_a_mirror_and_checked(make_fetcher, tree):
+    content = make_tar(FILES)
+    place = archive("n.tar.gz", content, git="o/n", commit=COMMIT, prefix="top/")
+    fetcher = make_fetcher(git=FakeGit({"/srv/n": content}), mirrors=["/srv/{name}"])
+    (fetched,) = fetcher.fetch_all([source(tree(FILES), place)])
+
+    assert fetched.place == "https://example.org/n.tar.gz, made again from /srv/n"
+    assert fetcher.web.asked == []
+
+
+def test_an_archive_made_again_with_another_hash_is_not_used(make_fetcher, tree):
+    content = make_tar(FILES)
+    place = archive("n.tar.gz", content, git="o/n", commit=COMMIT, prefix="top/")
+    git = FakeGit({"/srv/n": make_tar(FILES, mtime=7)})
+    fetcher = make_fetcher({place.archive: content}, git=git, mirrors=["/srv/{name}"])
+    (fetched,) = fetcher.fetch_all([source(tree(FILES), place)])
+
+    assert fetched.place == place.archive
+
+
+def test_a_wrong_hash_is_told_with_expected_and_found_and_the_next_place_serves(make_fetcher, tree, words):
+    right, wrong = make_tar(FILES), make_tar(OTHER)
+    fetcher = make_fetcher({"https://example.org/a": wrong, "https://example.org/b": right})
+    (fetched,) = fetcher.fetch_all([source(tree(FILES), archive("a", right), archive("b", right))])
+
+    assert fetched.place == "https://example.org/b"
+    assert "https://example.org/a: its hash is wrong" in words.getvalue()
+    assert f"expected sha256 {sha256(right)}; found sha256 {sha256(wrong)}" in words.getvalue()
+
+
+def test_a_wrong_tree_is_told_with_expected_and_found_and_the_next_place_serves(make_fetcher, tree, words):
+    right, wrong = make_tar(FILES), make_tar(OTHER)
+    fetcher = make_fetcher({"https://example.org/a": wrong, "https://example.org/b": right})
+    (fetched,) = fetcher.fetch_all([source(tree(FILES), archive("a", wrong), archive("b", right))])
+
+    assert fetched.place == "https://example.org/b"
+    assert f"expected tree {tree(FILES)}; found tree {tree(OTHER)}" in words.getvalue()
+
+
+def test_a_damaged_archive_with_the_right_hash_is_told_and_not_used(make_fetcher, tree):
+    content = b"<html>"
+
+    with pytest.raises(SourceError, match="neither a tar nor a zip"):
+        make_fetcher({"https://example.org/a": content}).fetch_all([source(tree(FILES), archive("a", content))])
+
+
+def test_when_no_place_serves_every_place_is_listed_with_its_reason(make_fetcher, tree):
+    right = make_tar(FILES)
+    wanted = source(
+        tree(FILES),
+        GitPlace(git="o/n", commit=COMMIT),
+        archive("a", right),
+        PypiPlace(pypi="n", version="1", file="n-1.tar.gz", sha256=sha256(right)),
+        NpmPlace(npm="@n/n", version="1.0", sha256=sha256(right)),
+        DebianPlace(debian="n", suite="sid", file="n.tar.xz", sha256=sha256(right)),
+    )
+    fetcher = make_fetcher({"https://example.org/a": b"wrong", "@n/n": SourceError("npm is not on this machine")})
+
+    with pytest.raises(SourceError) as caught:
+        fetcher.fetch_all([wanted])
+    text = str(caught.value)
+    assert f"thing: tree {wanted.tree}" in text
+    assert "git o/n cccccccccc from https://github.com/o/n.git: there is no such folder" in text
+    assert f"https://example.org/a: its hash is wrong; expected sha256 {sha256(right)}" in text
+    assert "PyPI, n-1.tar.gz: it answers 404" in text
+    assert "npm, @n/n 1.0: npm is not on this machine" in text
+    assert "Debian sid, n.tar.xz: it answers 404" in text
+    assert "`mirrors:` can name clones" in text
+    assert caught.value.exit_code == 5
+
+
+def test_when_one_source_fails_the_others_are_kept_and_all_failures_are_told_at_once(make_fetcher, tree, store):
+    content = make_tar(FILES)
+    good = source(tree(FILES), archive("good", content), name="good")
+    bad = source("1" * 64, archive("bad", content), name="bad")
+    worse = source("2" * 64, archive("worse", content), name="worse")
+
+    with pytest.raises(SourceError, match=r"2 of 3 sources .*: bad, worse"):
+        make_fetcher({"https://example.org/good": content}).fetch_all([bad, good, worse])
+    assert is_stored(store, good)
+    assert not is_stored(store, bad)
+
+
+def test_an_archive_that_two_sources_share_is_downloaded_once_and_then_removed(make_fetcher, tree, store):
+    content = make_tar({"top/one/a": b"1", "top/two/b": b"2"})
+    one = source(tree({"x/a": b"1"}), archive("a", content, subdir="one"), name="one")
+    two = source(tree({"x/b": b"2"}), archive("a", content, subdir="two"), name="two")
+    fetcher = make_fetcher({"https://example.org/a": content})
+    fetcher.fetch_all([one, two])
+
+    assert fetcher.web.asked == ["https://example.org/a"]
+    assert not list((store.root / "downloads").iterdir())
+
+
+def test_a_download_that_a_kill_left_whole_is_used(make_fetcher, tree, store):
+    content = make_tar(FILES)
+    (store.root / "downloads" / sha256(content)).write_bytes(content)
+    fetcher = make_fetcher()
+    fetcher.fetch_all([source(tree(FILES), archive("a", content))])
+
+    assert fetcher.web.asked == []
+
+
+def test_a_download_that_is_damaged_on_disk_is_not_used(make_fetcher, tree, store):
+    content = make_tar(FILES)
+    (store.root / "downloads" / sha256(content)).write_bytes(content[:-1])
+    fetcher = make_fetcher({"https://example.org/a": content})
+    fetcher.fetch_all([source(tree(FILES), archive("a", content))])
+
+    assert fetcher.web.asked == ["https://example.org/a"]
+
+
+def test_a_part_of_a_download_is_gone_on_with(make_fetcher, tree, store):
+    content = make_tar(FILES)
+    (store.root / "downloads" / f"{sha256(content)}.part").write_bytes(content[:100])
+    fetcher = make_fetcher({"https://example.org/a": content})
+    fetcher.fetch_all([source(tree(FILES), archive("a", content))])
+
+    assert fetcher.web.asked == ["https://example.org/a"]
+
+
+def test_a_part_that_does_not_fit_is_thrown_away_and_told(make_fetcher, tree, store, words):
+    content = make_tar(FILES)
+    (store.root / "downloads" / f"{sha256(content)}.part").write_bytes(b"x" * 100)
+    make_fetcher({"https://example.org/a": content}).fetch_all([source(tree(FILES), archive("a", content))])
+
+    assert "does not fit; again from the start" in words.getvalue()
+
+
+def test_a_part_stays_where_the_line_drops_for_good(make_fetcher, tree, store):
+    content = make_tar(FILES)
+    part = store.root / "downloads" / f"{sha256(content)}.part"
+    part.write_bytes(content[:100])
+
+    with pytest.raises(SourceError):
+        make_fetcher({"https://example.org/a": SILENT}).fetch_all([source(tree(FILES), archive("a", content))])
+    assert part.read_bytes() == content[:100]
+
+
+def test_bytes_with_a_wrong_hash_are_removed(make_fetcher, tree, store):
+    with pytest.raises(SourceError):
+        make_fetcher({"https://example.org/a": b"wrong"}).fetch_all([source(tree(FILES), archive("a", b"right"))])
+
+    assert not list((store.root / "downloads").iterdir())
+
+
+def test_offline_lists_all_missing_sources_at_once_and_asks_nobody(make_fetcher, tree):
+    content = make_tar(FILES)
+    here = source(tree(FILES), archive("a", content), name="here")
+    make_fetcher({"https://example.org/a": content}).fetch_all([here])
+    missing = [source(str(digit) * 64, archive("a", content), name=f"missing-{digit}") for digit in (1, 2)]
+    fetcher = make_fetcher({"https://example.org/a": content}, offline=True)
+
+    with pytest.raises(SourceError, match="2 sources are not in the store, and --offline") as caught:
+        fetcher.fetch_all([missing[0], here, missing[1]])
+    assert f"missing-1: tree {'1' * 64}" in str(caught.value)
+    assert f"missing-2: tree {'2' * 64}" in str(caught.value)
+    assert "here" not in str(caught.value.details)
+    assert fetcher.web.asked == []
+
+
+def test_offline_gives_what_is_stored(make_fetcher, tree):
+    content = make_tar(FILES)
+    wanted = [source(tree(FILES), archive("a", content))]
+    make_fetcher({"https://example.org/a": content}).fetch_all(wanted)
+
+    assert make_fetcher(offline=True).fetch_all(wanted)[0].cached
+
+
+@pytest.mark.parametrize("damage", [lambda tar: tar[:-1], lambda tar: b"X" + tar[1:], lambda _tar: b""])
+def test_a_damaged_source_in_the_store_is_told_and_fetched_again(make_fetcher, tree, words, damage):
+    content = make_tar(FILES)
+    wanted = [source(tree(FILES), archive("a", content))]
+    fetcher = make_fetcher({"https://example.org/a": content})
+    (fetched,) = fetcher.fetch_all(wanted)
+    whole = fetched.path.read_bytes()
+    fetched.path.write_bytes(damage(whole))
+    (again,) = fetcher.fetch_all(wanted)
+
+    assert "the stored source thing is damaged; it is fetched again" in words.getvalue()
+    assert not again.cached
+    assert again.path.read_bytes() == whole
+
+
+@pytest.mark.parametrize("facts", ["", "{", "[]", '{"size_bytes": 1}'])
+def test_facts_that_are_damaged_make_a_source_damaged(make_fetcher, tree, words, facts):
+    content = make_tar(FILES)
+    wanted = [source(tree(FILES), archive("a", content))]
+    fetcher = make_fetcher({"https://example.org/a": content})
+    (fetched,) = fetcher.fetch_all(wanted)
+    fetched.path.with_suffix(".json").write_text(facts)
+
+    assert not fetcher.fetch_all(wanted)[0].cached
+    assert "is damaged" in words.getvalue()
+
+
+def test_a_tar_without_facts_as_a_kill_leaves_it_is_not_there(make_fetcher, tree, store):
+    wanted = source(tree(FILES), archive("a", make_tar(FILES)))
+    (store.root / "sources" / f"{wanted.tree}.tar").write_bytes(b"half")
+
+    assert not is_stored(store, wanted)
+    with pytest.raises(SourceError, match="offline"):
+        make_fetcher(offline=True).fetch_all([wanted])
+
+
+def test_a_silent_server_is_asked_once_for_all_sources(make_fetcher, words):
+    wanted = [source(str(digit) * 64, archive(f"{digit}", b""), name=f"source-{digit}") for digit in range(3)]
+    fetcher = make_fetcher({f"https://example.org/{digit}": SILENT for digit in range(3)})
+
+    with pytest.raises(SourceError, match="3 of 3 sources") as caught:
+        fetcher.fetch_all(wanted)
+    assert fetcher.web.asked == ["https://example.org/0"]
+    assert words.getvalue().count("example.org does not answer; it is not asked again") == 1
+    assert "https://example.org/2: example.org does not answer" in str(caught.value)
+
+
+def test_a_silent_server_keeps_no_other_place_from_serving(make_fetcher, tree):
+    content = make_tar(FILES)
+    debian = DebianPlace(debian="n", suite="sid", file="n.tar.xz", sha256=sha256(content))
+    fetcher = make_fetcher({"https://example.org/a": SILENT, "n.tar.xz": content})
+    (fetched,) = fetcher.fetch_all([source(tree(FILES), archive("a", content), debian)])
+
+    assert fetched.place == "Debian sid, n.tar.xz"
+
+
+def test_a_full_disk_ends_the_batch_as_such(make_fetcher, tree):
+    content = make_tar(FILES)
+    full = OSError(errno.ENOSPC, "No space left on device")
+    fetcher = make_fetcher({"https://example.org/a": full, "https://example.org/b": content})
+
+    with pytest.raises(ResourceError, match="No space left under") as caught:
+        fetcher.fetch_all([source(tree(FILES), archive("a", content), archive("b", content))])
+    assert " free" in caught.value.found
+    assert caught.value.exit_code == 8
+
+
+def test_a_second_pibuild_waits_says_so_and_does_not_fetch_again(make_fetcher, tree, store):
+    content = make_tar(FILES)
+    wanted = source(tree(FILES), archive("a", content))
+    first, second = make_fetcher({"https://example.org/a": content}), make_fetcher()
+    waiting = threading.Thread(target=second.fetch_all, args=([wanted],))
+
+    class Announced(io.StringIO):
+        """Lets the first one go on when the second has said that it waits."""
+
+        said = threading.Event()
+
+        def write(self, text):
+            if "waiting for it" in text:
+                self.said.set()
+            return super().write(text)
+
+    store._report.err = Announced()
+
+    def fetch_while_the_second_waits(asked, to, progress):
+        waiting.start()
+        assert Announced.said.wait(timeout=10)
+        return FakeWeb.download(first.web, asked, to, progress)
+
+    first.web.download = fetch_while_the_second_waits
+    first.fetch_all([wanted])
+    waiting.join(timeout=10)
+
+    assert "another pibuild is fetching thing: waiting for it" in store._report.err.getvalue()
+    assert second.web.asked == []
+
+
+def test_passwords_of_addresses_are_never_shown_nor_stored(make_fetcher, tree, words):
+    content = make_tar(FILES)
+    git = FakeGit({"https://me:secret@git.example.org/n.git": content})
+    wanted = source(tree(FILES), GitPlace(git="o/n", commit=COMMIT))
+    (fetched,) = make_fetcher(git=git, mirrors=["https://me:secret@git.example.org/{name}.git"]).fetch_all([wanted])
+
+    assert fetched.place == "git o/n cccccccccc from https://git.example.org/n.git"
+    assert "secret" not in words.getvalue() + fetched.path.with_suffix(".json").read_text()
+
+
+def test_the_facts_beside_a_source_say_where_and_when_it_came_from(make_fetcher, tree):
+    content = make_tar(FILES)
+    (fetched,) = make_fetcher({"https://example.org/a": content}).fetch_all(
+        [source(tree(FILES), archive("a", content))]
+    )
+
+    facts = json.loads(fetched.path.with_suffix(".json").read_text())
+    assert facts["place"] == "https://example.org/a"
+    assert facts["fetched"] == "2026-11-23T00:00:00+00:00"
+    assert facts["sha256"] == sha256(fetched.path.read_bytes())
+
+
+def test_a_source_without_a_place_is_told_as_such(make_fetcher):
+    with pytest.raises(SourceError, match="it has no place"):
+        make_fetcher().fetch_all([source("0" * 64)])
