@@ -6,6 +6,7 @@ Imports what a command needs when it runs, so that `--help` answers at once.
 import argparse
 import os
 import sys
+import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -164,7 +165,7 @@ def _work(command: str, plan: "Plan", settings: "Settings", environ: dict[str, s
 
 
 def _plan(settings: "Settings") -> "Plan":
-    from pibuild.config import folder_digest, load_images, load_recipes, load_targets, project_folder  # noqa: PLC0415
+    from pibuild.config import folder_digest, load_images, load_recipes, load_targets, model_files, project_folder  # noqa: PLC0415
     from pibuild.model import Request  # noqa: PLC0415
     from pibuild.plan import find_target, make_plan  # noqa: PLC0415
 
@@ -178,7 +179,7 @@ def _plan(settings: "Settings") -> "Plan":
     )
     target = find_target(request.target, targets)
     package = Path(__file__).parent
-    judges = [package / "formats", package / "device", project_folder("tests/models")]
+    judges = [package / "formats", package / "device", *model_files(project_folder("tests/models"))]
     judges += [package / "steps" / f"{name}.py" for name in ("retag", "verify", "prove")]
     return make_plan(
         request,
@@ -204,7 +205,7 @@ def _ports(settings: "Settings", environ: dict[str, str], store: "Store", report
     """Make the adapters; the one place that does."""
     from pibuild.adapters.bootstrap import Mmdebstrap  # noqa: PLC0415
     from pibuild.adapters.containers import Engine  # noqa: PLC0415
-    from pibuild.config import load_base, project_folder  # noqa: PLC0415
+    from pibuild.config import load_base, model_files, project_folder  # noqa: PLC0415
     from pibuild.pipeline import Ports  # noqa: PLC0415
 
     return Ports(
@@ -216,10 +217,11 @@ def _ports(settings: "Settings", environ: dict[str, str], store: "Store", report
         settings=settings,
         base=load_base(project_folder("dockerfiles")),
         check_dir=Path(__file__).parent / "device",
-        models_dir=project_folder("tests/models"),
+        models=model_files(project_folder("tests/models")),
         uid=os.getuid(),
         gid=os.getgid(),
         now=lambda: datetime.now(UTC),
+        clock=time.monotonic,
     )
 
 

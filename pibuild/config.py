@@ -6,9 +6,8 @@ not exist, the nearest one that does.
 
 import hashlib
 import re
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields, is_dataclass
-from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -148,7 +147,6 @@ def project_folder(name: str) -> Path:
     raise UsageError(f"pibuild is not whole: its folder {name} is missing", hint="install it again, or use a checkout")
 
 
-@cache
 def load_recipes(folder: Path) -> dict[str, Recipe]:
     """Read every recipe by name."""
     recipes = {path.parent.name: _recipe(path) for path in sorted(folder.glob("*/recipe.yaml"))}
@@ -161,11 +159,11 @@ def load_recipes(folder: Path) -> dict[str, Recipe]:
     return recipes
 
 
-@cache
 def load_targets(folder: Path) -> dict[str, Target]:
     """Read every target by name."""
     return {
-        path.stem: _checked(Target, {**_read(path), "name": path.stem}, str(path)) for path in sorted(folder.glob("*.yaml"))
+        path.stem: _checked(Target, {**_read(path), "name": path.stem}, str(path))
+        for path in sorted(folder.glob("*.yaml"))
     }
 
 
@@ -209,17 +207,31 @@ def load_images(folder: Path, target: Target) -> dict[str, Image]:
     return images
 
 
+def model_files(folder: Path) -> list[Path]:
+    """Give the files that a wheel is proven with: models, samples with reference outputs, and their manifest."""
+    return [path for path in sorted(folder.iterdir()) if path.suffix in (".json", ".npz", ".tflite")]
+
+
 def folder_digest(*folders: Path) -> str:
     """Give the sha256 over the names, modes and contents of everything in these folders or files."""
     found = []
     for folder in folders:
         files = [folder] if folder.is_file() else sorted(path for path in folder.rglob("*") if path.is_file())
-        for path in files:
-            if path.suffix == ".pyc":
-                continue
-            content = hashlib.sha256(path.read_bytes()).hexdigest()
-            found.append([path.relative_to(folder.parent).as_posix(), bool(path.stat().st_mode & 0o100), content])
+        found.append(_files_digest(folder.parent, [path for path in files if path.suffix != ".pyc"]))
     return digest(found)
+
+
+def _files_digest(folder: Path, files: Iterable[Path]) -> str:
+    return digest(
+        [
+            [
+                path.relative_to(folder).as_posix(),
+                bool(path.stat().st_mode & 0o100),
+                hashlib.sha256(path.read_bytes()).hexdigest(),
+            ]
+            for path in files
+        ]
+    )
 
 
 def _base_image(folder: Path) -> Image:
@@ -235,9 +247,7 @@ def _args(dockerfile: str) -> set[str]:
 def _argument(target: Target, arg: str, folder: Path) -> str:
     known = {name.upper(): value for name, value in asdict(target).items()}
     if arg not in known:
-        raise UsageError(
-            f"{folder}/Dockerfile wants ARG {arg}, which no target has", hint=nearest(arg, list(known))
-        )
+        raise UsageError(f"{folder}/Dockerfile wants ARG {arg}, which no target has", hint=nearest(arg, list(known)))
     value = known[arg]
     return " ".join(value) if isinstance(value, tuple) else str(int(value) if isinstance(value, bool) else value)
 
@@ -256,7 +266,7 @@ def _recipe(path: Path) -> Recipe:
         )
         for release in written.releases
     )
-    made_of = [part for part in (folder / "build.sh", folder / "patches") if part.exists()]
+    files = tuple(one for one in sorted(folder.rglob("*")) if one.is_file() and one != path)
     return Recipe(
         name=written.name,
         summary=written.summary,
@@ -266,7 +276,8 @@ def _recipe(path: Path) -> Recipe:
         proof=written.proof,
         releases=releases,
         folder=folder,
-        digest=folder_digest(*made_of),
+        files=files,
+        digest=_files_digest(folder, files),
     )
 
 
@@ -288,17 +299,12 @@ def _read(path: Path) -> Any:  # noqa: ANN401  what YAML can hold
 
 def _checked(kind: type[T], value: Any, where: str) -> T:  # noqa: ANN401
     try:
-        checked: T = _adapter(kind).validate_python(value)
+        checked: T = TypeAdapter(kind).validate_python(value)
     except ValidationError as error:
         known = sorted(_names(kind))
         details = [_finding(one, known) for one in error.errors()]
         raise UsageError(f"{where} is not as it should be", details=details) from error
     return checked
-
-
-@cache
-def _adapter(kind: Hashable) -> TypeAdapter[Any]:
-    return TypeAdapter(kind)
 
 
 def _finding(error: Any, known: list[str]) -> str:  # noqa: ANN401  pydantic's ErrorDetails

@@ -164,8 +164,10 @@ class Recipe:
     """Script of pibuild/device that proves the artifact's wheel; empty where it holds none."""
     releases: tuple[Release, ...]
     folder: Path
+    files: tuple[Path, ...]
+    """build.sh, patches and what else of the folder the build sees: all but recipe.yaml."""
     digest: str
-    """sha256 over build.sh and patches/."""
+    """sha256 over these files."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,8 +6,9 @@ command line and passed in.
 
 import hashlib
 import tarfile
-from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
@@ -39,10 +40,23 @@ class Ports:
     settings: Settings
     base: Base
     check_dir: Path
-    models_dir: Path
+    models: Sequence[Path]
     uid: int
     gid: int
     now: Callable[[], datetime]
+    clock: Callable[[], float]
+    """Seconds, of which only differences count."""
+    spent_s: dict[str, float] = field(default_factory=lambda: dict.fromkeys(("sources", "images", "containers"), 0.0))
+    """Wall time by what it went to; the rest of a build's is pibuild's own."""
+
+    @contextmanager
+    def timed(self, name: str) -> Iterator[None]:
+        """Count what is done meanwhile as spent on this."""
+        began_s = self.clock()
+        try:
+            yield
+        finally:
+            self.spent_s[name] += self.clock() - began_s
 
     @cached_property
     def engine(self) -> Engine:
@@ -100,13 +114,14 @@ def wanted(plan: Plan, store: Store) -> Wanted:
 
 def make(plan: Plan, ports: Ports, again: str) -> Entry:
     """Give the proven wheel of a plan, from the store or made now; `again` is the command that asks for it."""
-    store = ports.store
+    store, began_s = ports.store, ports.clock()
     if entry := store.wheel(plan.key):
         return entry
     with store.lock(plan.key, f"making {plan.wheel.title}"):
         if entry := store.wheel(plan.key):
             return entry
-        ports.fetcher.fetch_all(wanted(plan, store).sources)
+        with ports.timed("sources"):
+            ports.fetcher.fetch_all(wanted(plan, store).sources)
         made: dict[str, Entry] = {}
         for artifact in (*_on_device(plan), plan.wheel):
             _make_artifact(artifact, made, ports, again)
@@ -114,6 +129,8 @@ def make(plan: Plan, ports: Ports, again: str) -> Entry:
         with store.staging() as staging:
             wheel_path, checks = _proven(plan, made, ports, staging, again)
             record = _record(plan, made, device, checks, wheel_path, ports)
+            record["spent_s"] = {name: round(value, 2) for name, value in ports.spent_s.items()}
+            record["wall_s"] = round(ports.clock() - began_s, 2)
             return store.put_wheel(plan.key, wheel_path, record)
 
 
@@ -145,9 +162,8 @@ def _build(artifact: Artifact, made: dict[str, Entry], ports: Ports, again: str)
     fetched = ports.fetcher.fetch_all(artifact.release.sources)
     with ports.store.staging() as staging:
         recipe_tar = staging / "recipe.tar"
-        prove.pack(
-            recipe_tar, {path.relative_to(artifact.recipe.folder).as_posix(): path for path in _script(artifact)}
-        )
+        folder = artifact.recipe.folder
+        prove.pack(recipe_tar, {path.relative_to(folder).as_posix(): path for path in artifact.recipe.files})
         inputs = [
             ("/work/recipe", recipe_tar),
             *(
@@ -160,7 +176,7 @@ def _build(artifact: Artifact, made: dict[str, Entry], ports: Ports, again: str)
             "image": {"reference": image.reference, "id": image.id, "base": image.origin},
             "sources": [one.facts() for one in fetched],
         }
-        return build.build(
+        entry = build.build(
             artifact,
             inputs,
             facts=facts,
@@ -170,24 +186,23 @@ def _build(artifact: Artifact, made: dict[str, Entry], ports: Ports, again: str)
             report=ports.report,
             again=again,
         )
-
-
-def _script(artifact: Artifact) -> Iterable[Path]:
-    folder = artifact.recipe.folder
-    return [folder / "build.sh", *(path for path in sorted((folder / "patches").rglob("*")) if path.is_file())]
+    ports.spent_s["containers"] += entry.facts["wall_s"]
+    return entry
 
 
 def _ensure(image: Image, ports: Ports) -> images.Ensured:
-    return images.ensure(
-        image,
-        base=ports.base,
-        engine=ports.engine,
-        bootstrap=ports.bootstrap,
-        store=ports.store,
-        jobs=ports.limits.cpus,
-        offline=ports.settings.offline,
-        report=ports.report,
-    )
+    limits = ports.limits
+    with ports.timed("images"):
+        return images.ensure(
+            image,
+            base=ports.base,
+            engine=ports.engine,
+            bootstrap=ports.bootstrap,
+            store=ports.store,
+            jobs=limits.cpus,
+            offline=ports.settings.offline,
+            report=ports.report,
+        )
 
 
 def _on_device(plan: Plan) -> tuple[Artifact, ...]:
@@ -204,11 +219,7 @@ def _proven(plan: Plan, made: dict[str, Entry], ports: Ports, staging: Path, aga
     with ports.report.step(f"retagging and verifying {raw[0].name}"):
         wheel_path = retag.retag(raw[0], python=plan.python, platform_tag=plan.target.platform_tag, out_dir=staging)
         checks = verify.verify(
-            wheel_path,
-            limits=plan.target.elf,
-            python=plan.python,
-            platform_tag=plan.target.platform_tag,
-            symbols_dir=staging / "raw" / "symbols",
+            wheel_path, target=plan.target, python=plan.python, symbols_dir=staging / "raw" / "symbols"
         )
     installed = tuple((one.recipe.device.format(python=plan.python), made[one.recipe.name]) for one in _on_device(plan))
     ran, spent = prove.prove(
@@ -216,13 +227,14 @@ def _proven(plan: Plan, made: dict[str, Entry], ports: Ports, staging: Path, aga
         plan,
         installed,
         check_dir=ports.check_dir,
-        models_dir=ports.models_dir,
+        models=ports.models,
         engine=ports.engine,
         store=ports.store,
         limits=ports.limits,
         report=ports.report,
         again=again,
     )
+    ports.spent_s["containers"] += spent.wall_s
     return wheel_path, {"file": [asdict(check) for check in checks], "device": ran, "spent": asdict(spent)}
 
 

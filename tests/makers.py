@@ -26,6 +26,7 @@ def make_recipe(name="thing", **changes) -> Recipe:
         "proof": "",
         "releases": (make_release(),),
         "folder": Path("recipes") / name,
+        "files": (),
         "digest": f"digest of {name}",
     }
     return Recipe(**plain | changes)

@@ -38,7 +38,7 @@ def checked(content: bytes, sha256: str, name: str) -> bytes:
 
 def fetched(pin: dict[str, Any], cache_dir: Path) -> Path:
     """Answer the path of a wheel from PyPI; downloaded where the cache lacks it."""
-    path = cache_dir / pin["file"]
+    path = cache_dir / str(pin["file"])
     if not path.exists():
         with tempfile.TemporaryDirectory(dir=cache_dir) as folder:
             wanted_path = Path(folder) / "wanted.txt"
@@ -137,7 +137,11 @@ def main() -> int:
     if asked.json:
         asked.json.write_text(json.dumps(table, indent=2) + "\n", encoding="utf-8")
     others = list(wheels)[1:]
-    heads = ["model", "official, M instructions", *(h for name in others for h in (name, "ratio", "largest difference"))]
+    heads = [
+        "model",
+        "official, M instructions",
+        *(h for name in others for h in (name, "ratio", "largest difference")),
+    ]
     print("| " + " | ".join(heads) + " |\n|" + " --- |" * len(heads))
     for model, runs in table.items():
         print(row(model, runs))

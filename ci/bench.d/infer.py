@@ -10,15 +10,19 @@ where a library lies. One line of JSON on stdout says what ran.
 It runs on every Python that has a tflite_runtime, and needs numpy.
 """
 
+from __future__ import annotations
+
 import argparse
 import json
 import os
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from tflite_runtime.interpreter import Interpreter
 
 
-def seeded_input(detail, number):
+def seeded_input(detail: dict[str, Any], number: int) -> np.ndarray:
     """Answer an input for a tensor: floats in -1…1, or any value of an integer type."""
     random = np.random.RandomState(number)
     shape = tuple(detail["shape"])
@@ -28,17 +32,23 @@ def seeded_input(detail, number):
     return random.randint(limits.min, limits.max + 1, shape).astype(detail["dtype"])
 
 
-def largest_difference(outputs, path):
-    """Compare with kept outputs: the largest difference, for floats as a share of the output's largest value."""
+def largest_difference(outputs: list[np.ndarray], path: str) -> float | None:
+    """Compare with kept outputs: the largest difference, for floats as a share of the output's largest value.
+
+    None where they can't be compared: other shapes, or a value that is not a number.
+    """
+    differences = []
     with np.load(path) as kept:
-        pairs = [(output.astype(np.float64), kept[f"arr_{i}"].astype(np.float64)) for i, output in enumerate(outputs)]
-    if any(one.shape != other.shape or not np.isfinite(one).all() for one, other in pairs):
-        return None
-    scales = [np.abs(other).max() if output.dtype.kind == "f" else 1.0 for output, (_, other) in zip(outputs, pairs)]
-    return max(float(np.abs(one - other).max() / scale) for (one, other), scale in zip(pairs, scales))
+        for number, output in enumerate(outputs):
+            one, other = output.astype(np.float64), kept[f"arr_{number}"].astype(np.float64)
+            if one.shape != other.shape or not np.isfinite(one).all():
+                return None
+            scale = float(np.abs(other).max()) if output.dtype.kind == "f" else 1.0
+            differences.append(float(np.abs(one - other).max()) / (scale or 1.0))
+    return max(differences)
 
 
-def main():
+def main() -> None:
     """Run, and write what was asked for."""
     parser = argparse.ArgumentParser(description="Run a TFLite model 1 + COUNT times.")
     parser.add_argument("model")
@@ -60,9 +70,8 @@ def main():
     if asked.outputs:
         np.savez(asked.outputs, *outputs)
     if asked.maps:
-        with open("/proc/self/maps") as maps, open(asked.maps, "w") as kept:
-            kept.write(maps.read())
-    operators = sorted({detail["op_name"] for detail in interpreter._get_ops_details()})
+        Path(asked.maps).write_text(Path("/proc/self/maps").read_text(encoding="utf-8"), encoding="utf-8")
+    operators = sorted({detail["op_name"] for detail in interpreter._get_ops_details()})  # noqa: SLF001 - there is no other way
     difference = largest_difference(outputs, asked.against) if asked.against else None
     kinds = [f"{output.dtype}{list(output.shape)}" for output in outputs]
     print(json.dumps({"operators": operators, "outputs": kinds, "difference": difference}))

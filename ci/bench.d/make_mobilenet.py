@@ -13,6 +13,7 @@ writes models/mobilenet-{float32,int8}.tflite.xz beside this script; the same by
 import lzma
 import os
 from pathlib import Path
+from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
@@ -34,7 +35,7 @@ BLOCKS = (
 WIDTH = 0.25
 
 
-def mobilenet():
+def mobilenet() -> Any:  # noqa: ANN401 - TensorFlow is untyped
     """Build MobileNet v1 without batch normalisation and softmax."""
     image = tf.keras.Input((SIDE, SIDE, 3), batch_size=1, name="image")
     x = layers.ReLU(6.0)(layers.Conv2D(int(32 * WIDTH), 3, strides=2, padding="same")(image))
@@ -45,7 +46,7 @@ def mobilenet():
     return tf.keras.Model(image, layers.Reshape((CLASSES,))(layers.Conv2D(CLASSES, 1)(x)))
 
 
-def seed_weights(model):
+def seed_weights(model: Any) -> None:  # noqa: ANN401
     """Give each kernel four values, of a size that keeps activations between 0 and 6 alive; small biases."""
     random = np.random.default_rng(SEED)
     for layer in model.layers:
@@ -60,7 +61,7 @@ def seed_weights(model):
         layer.set_weights([random.choice(values, kernel), random.choice(np.float32([0.0, 0.125]), bias)])
 
 
-def converted(model, *, integer):
+def converted(model: Any, *, integer: bool) -> bytes:  # noqa: ANN401
     """Answer the .tflite file, float32 or int8."""
     converter = tf.lite.TFLiteConverter.from_keras_model(model)
     if integer:
@@ -71,10 +72,10 @@ def converted(model, *, integer):
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
         converter.inference_input_type = tf.int8
         converter.inference_output_type = tf.int8
-    return converter.convert()
+    return bytes(converter.convert())
 
 
-def main():
+def main() -> None:
     """Write both files."""
     folder = Path(__file__).resolve().parent / "models"
     folder.mkdir(exist_ok=True)

@@ -30,6 +30,8 @@ class Needs(StrEnum):
     NEON_FMA = "NEON-FMA"
     NEON_HALF = "NEON-half"
     ARMV8 = "ARMv8"
+    COPROCESSOR = "coprocessor"
+    """One that no Pi has: FPA, iWMMXt and so on."""
     PRIVILEGED = "privileged"
     UNALLOCATED = "unallocated"
 
@@ -181,6 +183,8 @@ _CONDITIONAL: Lines = (
     ("1110 .... .... .... 111. .... ....", "mcr/mrc", _N.PRIVILEGED),
     ("110. .... .... .... 111. .... ....", "mcrr/mrrc", _N.PRIVILEGED),
     ("11.. .... .... .... 1001 .... ....", "half-precision arithmetic", _N.ARMV8),
+    ("11.. .... .... .... 101. .... ....", "unallocated", _N.UNALLOCATED),
+    ("11.. .... .... .... .... .... ....", "cdp/mcr/mrc/ldc/stc", _N.COPROCESSOR),
 )
 
 _UNCONDITIONAL: Lines = (
@@ -240,6 +244,8 @@ _UNCONDITIONAL: Lines = (
     ("1110 .... .... .... 100. .... ....", "vcmla", _N.ARMV8),
     ("110. .... .... .... 100. .... ....", "vcmla/vcadd/vfmal", _N.ARMV8),
     ("11.. .... .... .... 1101 .... ....", "vsdot/vudot", _N.ARMV8),
+    ("1111 .... .... .... .... .... ....", "unallocated", _N.UNALLOCATED),
+    ("11.. .... .... .... .... .... ....", "cdp2/mcr2/mrc2/ldc2/stc2", _N.COPROCESSOR),
 )
 
 _UNKNOWN = Encoding(mask=0, value=0, name="unallocated", needs=Needs.UNALLOCATED)
@@ -274,7 +280,7 @@ def _candidates(unconditional: bool, key: int) -> tuple[Encoding, ...]:
 def arm_encoding(word: int) -> Encoding:
     """Say what an A32 word is; `needs` is None where an ARM1176 runs it.
 
-    UNALLOCATED is what no Pi runs; PRIVILEGED what only a kernel may.
+    UNALLOCATED and COPROCESSOR are what no Pi runs, PRIVILEGED is what only a kernel may.
     """
     key = word >> 16 & 0xFF0 | word >> 4 & 0xF
     for line in _candidates(word >= 0xF0000000, key):

@@ -68,6 +68,7 @@ class Picker:
         self._is_dropped = _matcher(selection.drop)
         self.size_bytes = 0
         """Of all contents chosen so far."""
+        self._in_folder = self._was_in_folder = False
         self._top = ""
         self._has_one_top = True
         self._below_top: dict[str, Entry] = {}
@@ -84,7 +85,9 @@ class Picker:
             self._has_one_top = False
             self._below_top.clear()
         self._top = top
-        if member.kind == "folder":
+        self._was_in_folder = self._in_folder
+        self._in_folder = path.startswith(self._folder) or rest.startswith(self._folder)
+        if member.kind == "folder" or not self._in_folder:
             return
         whole, below = self._selected(path), self._selected(rest) if self._has_one_top else ""
         if whole or below:
@@ -92,9 +95,17 @@ class Picker:
             self._whole |= {whole: entry} if whole else {}
             self._below_top |= {below: entry} if below else {}
 
+    def has_left_folder(self) -> bool:
+        """Tell whether the last member lies outside of the selected folder, and the one before it inside."""
+        return self._was_in_folder and not self._in_folder
+
+    def chosen(self) -> dict[str, Entry]:
+        """Give what is chosen so far, by path."""
+        return self._below_top if self._has_one_top else self._whole
+
     def entries(self) -> dict[str, Entry]:
-        """Give what was chosen, by path, when the archive is at its end."""
-        chosen = self._below_top if self._has_one_top else self._whole
+        """Give what was chosen, by path; SourceError where that can't be a tree."""
+        chosen = self.chosen()
         if not chosen:
             raise SourceError("it holds no file that is wanted", expected=_words(self._selection))
         for path, entry in chosen.items():

@@ -63,8 +63,14 @@ _WIDE: Lines = (
     ("1111 0.11 1100 .... 0... .... .... ....", "ubfx", _N.THUMB2),
     ("1111 0.11 .... .... 0... .... .... ....", "ssat/usat", _N.THUMB2),
     # A6.3.1, A6.3.11 data-processing with a modified immediate or a shifted register
-    *((f"1111 0.0{op[0]} {op[1:]}. .... 0... .... .... ....", f"{name}.w", _N.THUMB2) for op, name in _OPERATIONS.items()),
-    *((f"1110 101{op[0]} {op[1:]}. .... .... .... .... ....", f"{name}.w", _N.THUMB2) for op, name in _OPERATIONS.items()),
+    *(
+        (f"1111 0.0{op[0]} {op[1:]}. .... 0... .... .... ....", f"{name}.w", _N.THUMB2)
+        for op, name in _OPERATIONS.items()
+    ),
+    *(
+        (f"1110 101{op[0]} {op[1:]}. .... .... .... .... ....", f"{name}.w", _N.THUMB2)
+        for op, name in _OPERATIONS.items()
+    ),
     # A6.3.4 branches and miscellaneous control
     ("1111 0111 1110 .... 1000 .... .... ....", "hvc", _N.VIRTUALIZATION),
     ("1111 0011 1010 .... 10.0 .... .... ....", "nop.w/dbg", _N.THUMB2),

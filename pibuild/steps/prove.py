@@ -5,6 +5,7 @@ Knows what the device's container is given and what it leaves. What the machine 
 
 import json
 import tarfile
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Protocol
@@ -31,7 +32,7 @@ def prove(
     installed: tuple[tuple[str, Entry], ...],
     *,
     check_dir: Path,
-    models_dir: Path,
+    models: Sequence[Path],
     engine: Engine,
     store: Store,
     limits: Limits,
@@ -48,8 +49,8 @@ def prove(
     ):
         pack(staging / "wheels.tar", {wheel_path.name: wheel_path})
         check = {path.name: path for path in check_dir.iterdir() if path.suffix in (".py", ".sh")}
-        models = {f"models/{path.name}": path for path in models_dir.iterdir() if path.is_file()}
-        pack(staging / "check.tar", check | models)
+        files = {f"models/{path.name}": path for path in models}
+        pack(staging / "check.tar", check | files)
         run = Run(
             image=plan.device.reference,
             command=("bash", "-c", _SCRIPT),

@@ -142,7 +142,8 @@ class Fetcher:
                     tree = write_tree(members_of(tar), selection, staged)
                 return self._keep(source, attempt, tree, staged)
             with self._download(attempt, staging, step) as archive_path:
-                tree = write_tree(members(archive_path, _in_mb(step.progress)), selection, staged)
+                found = members(archive_path, _in_mb(step.progress))
+                tree = write_tree(found, selection, staged, expected=source.tree)
                 fetched = self._keep(source, attempt, tree, staged)
                 if _sha256(attempt) not in wanted_later:
                     archive_path.unlink()

@@ -15,6 +15,7 @@
 #include <limits>
 #include <memory>
 #include <new>
+#include <thread>
 #include <typeinfo>
 #include <variant>
 #include <vector>
@@ -138,7 +139,7 @@ CHECK("an exception that nobody catches terminates with its type at hand") {
                        _exit(34);
                    }
                });
-               throw std::domain_error("nobody");
+               std::thread([] { throw std::domain_error("nobody"); }).join();
            }) == 34);
 }
 
@@ -147,7 +148,7 @@ CHECK("abort ends a process with SIGABRT") {
 }
 
 CHECK("memory that is not there is bad_alloc") {
-    volatile std::size_t huge = std::numeric_limits<std::size_t>::max() / 2;
+    volatile std::size_t huge = std::numeric_limits<std::size_t>::max() - 64;
     int caught = 0;
     try {
         delete[] new char[huge];
@@ -206,14 +207,14 @@ CHECK("64-bit integers divide, shift and convert") {
     volatile std::int64_t a = -1234567890123456789, b = 987654321;
     volatile std::uint64_t c = 0xFEDCBA9876543210u;
     volatile int by = 13;
-    EXPECT(a / b == -1249999988 && a % b == -850308641);
-    EXPECT(c / 1000000007u == 18364758415 && c % 1000000007u == 689745711);
-    EXPECT(c >> by == 0x7F6E5D4C3B2A1u && a >> by == -150704088150814 && c << by == 0x97530ECA86420000u);
+    EXPECT(a / b == -1249999988 && a % b == -725308641);
+    EXPECT(c / 1000000007u == 18364758415 && c % 1000000007u == 939755815);
+    EXPECT(c >> by == 0x7F6E5D4C3B2A1u && a >> by == -150704088149837 && c << by == 0x97530ECA86420000u);
     volatile double big = 1.8e19;
     volatile float less = 9.0e18f;
     EXPECT(static_cast<std::uint64_t>(big) == 18000000000000000000u);
     EXPECT(static_cast<std::int64_t>(less) == 9000000202358128640);
-    EXPECT(static_cast<double>(c) == 18364758544493064720.0 && static_cast<float>(a) == -1234567939550609408.0f);
+    EXPECT(static_cast<double>(c) == 18364758544493064192.0 && static_cast<float>(a) == -1234567939550609408.0f);
     EXPECT(__builtin_popcountll(c) == 32 && __builtin_clzll(c >> by) == 13 && __builtin_ctzll(c) == 4);
 }
 

@@ -270,9 +270,7 @@ def input_name(detail: dict[str, Any]) -> str:
 
 def run(model: bytes, samples: list[dict[str, Array]], kernels: Any) -> tuple[Samples, Samples, list[str]]:
     """Inputs as the model takes them, its outputs, and the names of the operators that it ran."""
-    interpreter = tf.lite.Interpreter(
-        model_content=model, experimental_op_resolver_type=kernels, num_threads=1
-    )
+    interpreter = tf.lite.Interpreter(model_content=model, experimental_op_resolver_type=kernels, num_threads=1)
     interpreter.allocate_tensors()
     taken: Samples = []
     given: Samples = []

@@ -35,7 +35,6 @@ def recipes(tmp_path):
         (tmp_path / "thing").mkdir(exist_ok=True)
         (tmp_path / "thing" / "recipe.yaml").write_text(text)
         (tmp_path / "thing" / "build.sh").write_text("true\n")
-        load_recipes.cache_clear()
         return load_recipes(tmp_path)
 
     return read

@@ -12,7 +12,7 @@ import pytest
 from pibuild.errors import ResourceError, SourceError
 from pibuild.formats.archives import members_of
 from pibuild.formats.selection import Selection
-from pibuild.formats.tree import main, unpack
+from pibuild.formats.tree import main, unpack, write_tree
 from tests.archives import DEVICE, FOLDER, HardLink, Link, Program, files_of, make_tar, make_zip, tree_of
 
 FILES = {"top/a.c": b"int a;", "top/run.sh": Program(b"#!/bin/sh"), "top/sub/b": Link("../a.c")}
@@ -176,6 +176,29 @@ def test_what_is_selected_of_an_archive_without_a_top_folder_is_the_same(tmp_pat
     selection = Selection(keep=("lite/**",))
 
     assert tree_of(make_tar(bare), tmp_path, selection).tree == tree_of(make_tar(TREE), tmp_path, selection).tree
+
+
+def test_what_follows_the_selected_folder_is_not_read_once_the_tree_is_the_expected_one(tmp_path):
+    folder = Selection(subdir="lite", keep=("*.cc",))
+    expected = tree_of(make_tar(TREE), tmp_path, folder).tree
+
+    def found():
+        yield from members_of(io.BytesIO(make_tar(TREE)))
+        raise AssertionError("read to its end")
+
+    assert write_tree(found(), folder, tmp_path / "tree.tar", expected=expected).tree == expected
+    with pytest.raises(AssertionError):
+        write_tree(found(), folder, tmp_path / "tree.tar", expected="0" * 64)
+
+
+def test_a_folder_that_goes_on_later_in_the_archive_is_read_in_full(tmp_path):
+    scattered = make_tar([("top/lite/a", b"1"), ("top/core/c", b""), ("top/lite/b", b"2"), ("top/core/d", b"")])
+    folder = Selection(subdir="lite")
+    expected = tree_of(make_tar({"x/a": b"1", "x/b": b"2"}), tmp_path).tree
+
+    assert (
+        write_tree(members_of(io.BytesIO(scattered)), folder, tmp_path / "tree.tar", expected=expected).tree == expected
+    )
 
 
 def test_a_selection_that_leaves_nothing_is_refused_with_its_words(tmp_path):

@@ -4,7 +4,7 @@
 set -euo pipefail
 deb_dir=$1 lib_dir=$2
 here=$(dirname "$(readlink -f "$0")")
-work=$(mktemp -d)
+work=$here/work
 trap 'rm -rf "$work"' EXIT
 
 mkdir -p "$work/build" "$lib_dir"

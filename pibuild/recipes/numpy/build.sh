@@ -32,7 +32,6 @@ cpp = '$PIBUILD_TRIPLE-g++'
 ar = '$PIBUILD_TRIPLE-ar'
 strip = '$PIBUILD_TRIPLE-strip'
 python = 'cross-python'
-cython = ['/usr/bin/python3', '/work/src/cython/cython.py']
 
 [host_machine]
 system = 'linux'
@@ -51,8 +50,10 @@ configure() {
     patch --directory=$source_dir --strip=1 --batch < "$patch"
   done
   write_cross_file > /work/build/cross.ini
-  meson setup $build_dir $source_dir --cross-file /work/build/cross.ini --prefix /opt/pibuild/python \
-    --buildtype release -Doptimization=1 -Db_ndebug=true \
+  echo "[binaries]
+cython = ['/usr/bin/python3', '/work/src/cython/cython.py']" > /work/build/native.ini
+  meson setup $build_dir $source_dir --cross-file /work/build/cross.ini --native-file /work/build/native.ini \
+    --prefix /opt/pibuild/python -Doptimization=1 -Ddebug=false -Db_ndebug=true \
     -Dblas=none -Dlapack=none -Dallow-noblas=true -Ddisable-optimization=true
 }
 

@@ -45,3 +45,31 @@ for name in abseil-cpp cpuinfo eigen farmhash fft2d flatbuffers gemmlowp ruy xnn
 done
 cmake "${args[@]}"
 cmake --build build/lite --target tensorflow-lite --parallel "$PIBUILD_JOBS"
+
+# One archive of every object, so that its users need not know which library wants which.
+mkdir -p out/lib out/include out/python/metrics out/licenses
+find build/lite -name '*.o' | LC_ALL=C sort > build/objects
+"$PIBUILD_TRIPLE-ar" qcsD out/lib/libtensorflow-lite.a @build/objects
+
+if [ "$PIBUILD_NEON" = 1 ]; then
+  for part in CMakeFiles/tensorflow-lite.dir/kernels _deps/ruy-build _deps/xnnpack-build; do
+    count=$(find "build/lite/$part" -name '*.o' -exec "$PIBUILD_TRIPLE-objdump" --disassemble {} + |
+      grep -cP '\tv(mla|mlal|mull|ld1|st1)\.' || true)
+    echo "NEON: $count instructions in $part"
+    [ "$count" -gt 100 ] || { echo "$part was compiled without NEON" >&2; exit 1; }
+  done
+fi
+
+(cd src/tensorflow && find tensorflow -name '*.h' -exec cp --parents -t ../../out/include {} +)
+(cd src/abseil-cpp && find absl \( -name '*.h' -o -name '*.inc' \) -exec cp --parents -t ../../out/include {} +)
+cp -R src/flatbuffers/include/flatbuffers out/include/
+echo "-std=gnu++17 -DTFL_STATIC_LIBRARY_BUILD" > out/cxxflags
+
+lite=src/tensorflow/tensorflow/lite
+cp -R "$lite/python/interpreter_wrapper" "$lite/python/interpreter.py" out/python/
+cp "$lite"/python/metrics/*.py out/python/metrics/
+for source in src/*; do
+  mkdir "out/licenses/${source#src/}"
+  find "$source" -maxdepth 1 \( -name 'LICENSE*' -o -name 'COPYING*' -o -name 'readme2d.txt' \) \
+    -exec cp -t "out/licenses/${source#src/}" {} +
+done

@@ -1,0 +1,328 @@
+"""What an ELF file says about itself: machine, attributes, libraries and symbols it wants, code and where it lies.
+
+Reads only; what a target may contain is `ElfLimits`, whether a file keeps it is steps.verify's knowledge. pyelftools
+reads headers and attributes; symbol tables are unpacked here, because a library has tens of thousands of symbols.
+"""
+
+import io
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from elftools.common.exceptions import ELFError
+from elftools.construct import ConstructError
+from elftools.elf.dynamic import DynamicSection
+from elftools.elf.elffile import ELFFile
+from elftools.elf.gnuversions import GNUVerNeedSection
+from elftools.elf.sections import ARMAttributesSection, Section
+
+MAGIC = b"\x7fELF"
+
+CPU_ARCH = (
+    *("pre-v4", "v4", "v4T", "v5T", "v5TE", "v5TEJ", "v6", "v6KZ", "v6T2", "v6K", "v7", "v6-M", "v6S-M", "v7E-M"),
+    *("v8-A", "v8-R", "v8-M.baseline", "v8-M.mainline", "v8.1-A", "v8.2-A", "v8.3-A", "v8.1-M.mainline", "v9-A"),
+)
+"""Names of Tag_CPU_arch, by value (ABI for the Arm Architecture, Addenda32, section 3.3.5)."""
+FP_ARCH = (
+    *("none", "VFPv1", "VFPv2", "VFPv3", "VFPv3-D16", "VFPv4", "VFPv4-D16", "FP-ARMv8", "FP-ARMv8-D16"),
+)  # fmt: skip
+"""Names of Tag_FP_arch, by value."""
+SIMD_ARCH = ("none", "NEONv1", "NEONv1 with FMA", "NEON for ARMv8", "NEON for ARMv8.1")
+"""Names of Tag_Advanced_SIMD_arch, by value."""
+
+Kind = Literal["arm", "thumb", "data"]
+_KINDS: dict[str, Kind] = {"$a": "arm", "$t": "thumb", "$d": "data"}
+
+_MALFORMED = (
+    ELFError,
+    ConstructError,
+    struct.error,
+    AssertionError,
+    AttributeError,
+    LookupError,
+    TypeError,
+    ValueError,
+)
+"""What pyelftools lets through on a file that breaks off or points outside of itself."""
+
+
+class ElfFormatError(Exception):
+    """A file can't be read as an ELF file; the text says why."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Allowed:
+    """Functions that may ask for more, because they are known never to run on a CPU without it."""
+
+    symbol: str
+    """A pattern for the name as the linker sees it: `xnn_*__neonv8_*`."""
+    needs: tuple[str, ...]
+    """What they may ask for, in the words of formats.arm.Needs."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ElfLimits:
+    """What machine code for a target may contain, and must."""
+
+    cpu_arch: str
+    """Newest Tag_CPU_arch, a name of CPU_ARCH: `v6KZ`."""
+    fp_arch: str
+    """Newest Tag_FP_arch, a name of FP_ARCH: `VFPv2`."""
+    simd: Literal["none", "required"]
+    hard_float: bool
+    thumb: bool
+    """Whether Thumb-2 may be used."""
+    instructions: tuple[str, ...]
+    """What the CPU runs beyond ARMv6KZ and VFPv2, in the words of formats.arm.Needs."""
+    allowed: tuple[Allowed, ...]
+    min_neon_instructions: int
+    neon_functions: tuple[str, ...]
+    """Patterns of which each must match a function with NEON instructions, so that no part misses its flags."""
+    needed_allowed: tuple[str, ...]
+    """Libraries that every system of the target has."""
+    glibc_floor: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArmAttributes:
+    """The build attributes that tell levels, as numbers of the ABI; what is not given is 0."""
+
+    cpu_arch: int
+    fp_arch: int
+    simd_arch: int
+    thumb_isa: int
+    vfp_args: int
+    """1 where floating-point arguments travel in VFP registers."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CodeSection:
+    """A section that is executed."""
+
+    name: str
+    address: int
+    code: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Region:
+    """Addresses `start` up to `end` of a section, all of one kind."""
+
+    start: int
+    end: int
+    kind: Kind
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Function:
+    """A function symbol; `size` is 0 where nobody wrote it down."""
+
+    name: str
+    address: int
+    size: int
+    thumb: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Undefined:
+    """A symbol that some other file must bring; version and library are empty where none is asked for."""
+
+    name: str
+    version: str
+    library: str
+    weak: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Elf:
+    """One ELF file. For a file that is not 32-bit little-endian ARM only the header's facts are filled in."""
+
+    bits: int
+    little_endian: bool
+    machine: str
+    """`EM_ARM` and so on."""
+    kind: str
+    """`ET_DYN`, `ET_REL`, `ET_EXEC`."""
+    eabi: int
+    hard_float: bool
+    attributes: ArmAttributes | None
+    needed: tuple[str, ...]
+    versions: tuple[tuple[str, str], ...]
+    """(library, version) that the loader will insist on."""
+    undefined: tuple[Undefined, ...]
+    defined: frozenset[str]
+    """Names that other files can use."""
+    entries: tuple[Function, ...]
+    """Exported functions, start and end: what is certainly code, though the file be stripped."""
+    sections: tuple[CodeSection, ...]
+    functions: tuple[Function, ...]
+    """By address; empty if the file is stripped."""
+    regions: tuple[Region, ...]
+    """By address, from the mapping symbols; empty if the file is stripped."""
+
+    @property
+    def is_arm(self) -> bool:
+        """Whether this is code for a 32-bit little-endian ARM."""
+        return self.bits == 32 and self.little_endian and self.machine == "EM_ARM"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Symbol:
+    name: str
+    value: int
+    size: int
+    type: int
+    bind: int
+    section: int
+    index: int
+
+
+_FUNC, _GNU_IFUNC, _LOCAL, _WEAK = 2, 10, 0, 2
+
+
+def read_elf(content: bytes) -> Elf:
+    """Read an ELF file. Raises ElfFormatError if it is none, or damaged."""
+    try:
+        return _read(ELFFile(io.BytesIO(content)))
+    except _MALFORMED as err:
+        raise ElfFormatError(f"not a whole ELF file ({type(err).__name__}: {err})") from err
+
+
+def _read(file: ELFFile) -> Elf:
+    flags = file["e_flags"]
+    is_arm = file.elfclass == 32 and file.little_endian and file["e_machine"] == "EM_ARM"
+    sections = list(file.iter_sections()) if is_arm else []
+    tags = [tag for part in sections if isinstance(part, DynamicSection) for tag in part.iter_tags()]
+    needs = _version_needs(sections)
+    dynamic = tuple(_symbols(file, sections, "SHT_DYNSYM"))
+    static = tuple(_symbols(file, sections, "SHT_SYMTAB"))
+    code = {
+        index: CodeSection(name=part.name, address=part["sh_addr"], code=part.data())
+        for index, part in enumerate(sections)
+        if part["sh_flags"] & 0x4 and part["sh_type"] == "SHT_PROGBITS"
+    }
+    return Elf(
+        bits=file.elfclass,
+        little_endian=file.little_endian,
+        machine=str(file["e_machine"]),
+        kind=str(file["e_type"]),
+        eabi=flags >> 24 if is_arm else 0,
+        hard_float=is_arm and bool(flags & 0x400),
+        attributes=_attributes(sections),
+        needed=tuple(tag.needed for tag in tags if tag.entry.d_tag == "DT_NEEDED"),
+        versions=tuple(sorted(set(needs.values()))),
+        undefined=tuple(_undefined(dynamic, _version_indexes(sections), needs)),
+        defined=frozenset(symbol.name for symbol in dynamic if symbol.section and symbol.bind != _LOCAL),
+        entries=tuple(_entries(dynamic, tags)),
+        sections=tuple(code.values()),
+        functions=_functions(static, frozenset(code)),
+        regions=tuple(region for index, part in code.items() for region in _regions(static, index, part)),
+    )
+
+
+def _symbols(file: ELFFile, sections: list[Section], kind: str) -> Iterator[_Symbol]:
+    for table in sections:
+        if table["sh_type"] != kind:
+            continue
+        names = file.get_section(table["sh_link"]).data()
+        for index, (name, value, size, info, _, section) in enumerate(struct.iter_unpack("<IIIBBH", table.data())):
+            yield _Symbol(
+                name=names[name : names.index(b"\0", name)].decode(errors="replace"),
+                value=value,
+                size=size,
+                type=info & 0xF,
+                bind=info >> 4,
+                section=section,
+                index=index,
+            )
+
+
+def _version_needs(sections: list[Section]) -> dict[int, tuple[str, str]]:
+    """Give (library, version) for each index that the version table uses; a library's own versions have no library."""
+    found = {}
+    for part in sections:
+        if isinstance(part, GNUVerNeedSection):
+            for library, versions in part.iter_versions():
+                found |= {version.entry.vna_other & 0x7FFF: (library.name, version.name) for version in versions}
+    return found
+
+
+def _version_indexes(sections: list[Section]) -> tuple[int, ...]:
+    for part in sections:
+        if part["sh_type"] == "SHT_GNU_versym":
+            return tuple(index & 0x7FFF for (index,) in struct.iter_unpack("<H", part.data()))
+    return ()
+
+
+def _undefined(
+    symbols: tuple[_Symbol, ...], indexes: tuple[int, ...], needs: dict[int, tuple[str, str]]
+) -> Iterator[Undefined]:
+    for symbol in symbols:
+        if symbol.section or not symbol.name:
+            continue
+        index = indexes[symbol.index] if indexes else 1
+        library, version = needs.get(index, ("", ""))
+        yield Undefined(name=symbol.name, version=version, library=library, weak=symbol.bind == _WEAK)
+
+
+def _functions(symbols: tuple[_Symbol, ...], code: frozenset[int]) -> tuple[Function, ...]:
+    """Take the functions, and other names at code (hand-written assembly) that are no mapping symbols."""
+    found = [
+        _function(symbol)
+        for symbol in symbols
+        if symbol.section in code
+        and symbol.name
+        and (symbol.type in (_FUNC, _GNU_IFUNC) or (symbol.type == 0 and not symbol.name.startswith("$")))
+    ]
+    return tuple(sorted(found, key=lambda function: (function.address, -function.size, function.name)))
+
+
+def _function(symbol: _Symbol) -> Function:
+    return Function(name=symbol.name, address=symbol.value & ~1, size=symbol.size, thumb=bool(symbol.value & 1))
+
+
+def _entries(symbols: tuple[_Symbol, ...], tags: list[DynamicSection]) -> Iterator[Function]:
+    yield from (_function(symbol) for symbol in symbols if symbol.section and symbol.type in (_FUNC, _GNU_IFUNC))
+    for tag in tags:
+        if tag.entry.d_tag in ("DT_INIT", "DT_FINI"):
+            address = tag.entry.d_val
+            yield Function(name=tag.entry.d_tag[2:].lower(), address=address & ~1, size=0, thumb=bool(address & 1))
+
+
+def _regions(symbols: tuple[_Symbol, ...], index: int, part: CodeSection) -> Iterator[Region]:
+    """Cut a section at its mapping symbols; of two at one address code wins, for it is judged more strictly.
+
+    Source: ELF for the Arm Architecture (AAELF32), section 5.5.5 Mapping symbols.
+    """
+    end = part.address + len(part.code)
+    marks = sorted(
+        (symbol.value, kind != "data", kind)
+        for symbol in symbols
+        if symbol.section == index and (kind := _KINDS.get(symbol.name.split(".")[0]))
+    )
+    if not marks:
+        return
+    starts = [(part.address, True, "arm"), *marks] if marks[0][0] > part.address else marks
+    for (start, _, kind), (stop, _, _) in zip(starts, [*starts[1:], (end, True, "arm")], strict=True):
+        if start < stop:
+            yield Region(start=start, end=min(stop, end), kind=kind)
+
+
+def _attributes(sections: list[Section]) -> ArmAttributes | None:
+    for part in sections:
+        if isinstance(part, ARMAttributesSection):
+            values = {
+                attribute.tag: attribute.value
+                for vendor in part.iter_subsections()
+                for scope in vendor.iter_subsubsections("TAG_FILE")
+                for attribute in scope.iter_attributes()
+            }
+            return ArmAttributes(
+                cpu_arch=values.get("TAG_CPU_ARCH", 0),
+                fp_arch=values.get("TAG_FP_ARCH", 0),
+                simd_arch=values.get("TAG_ADVANCED_SIMD_ARCH", 0),
+                thumb_isa=values.get("TAG_THUMB_ISA_USE", 0),
+                vfp_args=values.get("TAG_ABI_VFP_ARGS", 0),
+            )
+    return None

@@ -1,0 +1,121 @@
+"""The main job on real input, end to end: the command a person types, to a wheel that is proven and can be asked about.
+
+On a bare machine these tests make toolchains, Pythons and TensorFlow Lite, and take most of an hour; what they made stays in
+the person's own store, so that the next run takes seconds.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from pibuild.config import load_targets, project_folder
+from pibuild.errors import ProofError
+from pibuild.steps.retag import retag
+from pibuild.steps.verify import verify
+
+ROOT = Path(__file__).parents[2]
+WHEELS = {
+    "pi-one": "tflite_runtime-2.14.1-cp311-cp311-linux_armv6l.whl",
+    "pi-two": "tflite_runtime-2.14.1-cp311-cp311-linux_armv7l.whl",
+}
+
+
+def pibuild(*words: str, **environ: str) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [sys.executable, "-m", "pibuild", *words],
+        cwd=ROOT,
+        env=os.environ | environ,
+        stdout=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.fixture(scope="session")
+def wheelhouse(tmp_path_factory):
+    return tmp_path_factory.mktemp("wheelhouse")
+
+
+@pytest.fixture(scope="session", params=list(WHEELS))
+def built(request, wheelhouse, base):
+    """Build a target's wheel as a person does; give target and path."""
+    ended = pibuild("--target", request.param, "--python", "3.11", "--output", str(wheelhouse))
+    assert ended.returncode == 0
+    return request.param, Path(ended.stdout.strip())
+
+
+def record_of(path: Path) -> dict:
+    return json.loads(path.with_name(f"{path.name}.record.json").read_text())
+
+
+def test_the_command_ends_with_a_wheel_of_that_name(built, wheelhouse):
+    target, path = built
+
+    assert path == wheelhouse / WHEELS[target]
+    assert zipfile.ZipFile(path).testzip() is None
+
+
+def test_the_record_says_what_went_in_and_what_was_checked(built):
+    target, path = built
+    record = record_of(path)
+    artifacts = {one["recipe"]: one for one in record["artifacts"]}
+
+    assert record["plan"]["target"] == target
+    assert {"cpython", "numpy", "tensorflow-lite", "tflite-runtime"} <= artifacts.keys()
+    assert all(one["place"] for one in artifacts["tensorflow-lite"]["sources"])
+    assert artifacts["tensorflow-lite"]["image"]["id"].startswith("sha256:")
+    assert artifacts["tensorflow-lite"]["cpu_s"] > 0
+    assert all(check["ok"] for check in record["checks"]["file"])
+
+
+def test_float_and_int8_models_gave_the_reference_outputs_on_the_device(built):
+    models = {one["name"]: one for one in record_of(built[1])["checks"]["device"]["models"]}
+
+    assert {"digits-float32", "digits-int8"} <= models.keys()
+
+
+def test_the_same_command_again_needs_no_engine(built, wheelhouse):
+    words = ("--target", built[0], "--python", "3.11", "--output", str(wheelhouse))
+    ended = pibuild(*words, DOCKER_HOST="unix:///nowhere")
+
+    assert (ended.returncode, ended.stdout.strip()) == (0, str(built[1]))
+
+
+def test_plan_says_that_nothing_is_to_be_done(built):
+    ended = pibuild("plan", "--target", built[0], "--python", "3.11")
+
+    assert "nothing to do" in ended.stdout
+
+
+@pytest.fixture(scope="session")
+def armv7_wheel(wheelhouse, base):
+    ended = pibuild("--target", "pi-two", "--python", "3.11", "--output", str(wheelhouse))
+    assert ended.returncode == 0
+    return Path(ended.stdout.strip())
+
+
+def test_an_armv7_wheel_with_the_pi_ones_tag_is_refused_with_file_and_instruction(armv7_wheel, tmp_path):
+    target = load_targets(project_folder("toolchains"))["pi-one"]
+    renamed = retag(armv7_wheel, python="3.11", platform_tag=target.platform_tag, out_dir=tmp_path)
+
+    with pytest.raises(ProofError) as caught:
+        verify(renamed, target=target, python="3.11", symbols_dir=None)
+    said = str(caught.value)
+    assert "_pywrap_tensorflow_interpreter_wrapper.cpython-311-arm-linux-gnueabihf.so" in said
+    assert "armv6l" in renamed.name
+    assert any(word in said for word in ("movw", "movt", "vmov", "vld1", "push.w", "Thumb"))
+
+
+@pytest.mark.parametrize("target", list(WHEELS))
+def test_the_toolchains_cpp_runs_on_the_device(target, base):
+    script = ROOT / "tests" / "conformance" / "run.sh"
+    ended = subprocess.run(["bash", str(script), target], capture_output=True, text=True, check=False)
+
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert shutil.which("docker")
