@@ -1,11 +1,11 @@
-"""Refuses a runtime that holds what the target can't execute: every object that a link may take, archives included.
+"""Refuse a runtime that holds what the target can't execute: objects, and archives of them.
 
-Reads two things and believes neither alone: the ELF attributes that the compiler wrote (readelf), and the machine code
-(objdump, told to decode everything, so that nothing new passes as something old). For ARMv6 what is not known to be
-there is a fault; for ARMv7 what is known to have come later. Objects are unstripped: mapping symbols keep constants
-between the code from being taken for code.
+Reads two things and believes neither alone: the ELF attributes that the compiler wrote (readelf), and the machine
+code (objdump, told to decode everything, so that nothing new passes as something old). For ARMv6, what is not known
+to be there is a fault; for ARMv7, what is known to have come later. Objects are unstripped: mapping symbols keep
+constants between the code from being taken for code.
 
-This is deliberately not the decoder that proves wheels: two that agree are worth more than one.
+This is not the decoder that proves wheels, on purpose: two that agree are worth more than one.
 
 usage: check_objects.py --cpu-arch v6KZ --fp-arch VFPv2 --simd none --triple T [--allow FUNCTION]... FILE...
 """
@@ -42,8 +42,8 @@ VFP_V2 = re.compile(
 )
 BEYOND_VFP_V2 = re.compile(r"\bq\d|\bd(?:1[6-9]|2\d|3[01])\b")  # NEON's registers, and VFPv3's upper half
 NEON = re.compile(
-    r"v(?:ld|st)[1-4][.]|v\w+[.].*\bq\d|v(?!cvt)\w+[.](?:[iusp](?:8|16|32|64)|8|16)\b|v(?:and|orr|orn|eor|bic|bsl|bit|bif|mvn|swp|ext|tbl|tbx|zip|uzp|trn|dup)\b"
-    r"|v\w+[.]f32 d\d+, d"
+    r"v(?:ld|st)[1-4][.]|v\w+[.].*\bq\d|v\w+[.]f32 d\d+, d|v(?!cvt)\w+[.](?:[iusp](?:8|16|32|64)|8|16)\b"
+    r"|v(?:and|orr|orn|eor|bic|bsl|bit|bif|mvn|swp|ext|tbl|tbx|zip|uzp|trn|dup)\b"
 )
 LATER_THAN_V7 = re.compile(
     "aes|sha|crc32|lda|stl|hlt|sevl|setpan|dcps|vrint|vmaxnm|vminnm|vsel|vjcvt|vcvt[anpm]|vsdot|vudot|vcmla|vcadd"
@@ -62,12 +62,10 @@ class Finding(NamedTuple):
 
 
 def instruction_fault(code: str, text: str, *, v6: bool, simd: bool) -> str | None:
-    """Why the target can't execute an instruction, or None; code is in hex, in halves where it is Thumb."""
+    """Say why the target can't execute an instruction; its code is in hex, in halves where it is Thumb."""
     mnemonic, _, operands = re.sub(r"\s*[;@].*", "", text).partition("\t")
-    if not mnemonic:
-        return "no known instruction"
-    if mnemonic.startswith("."):
-        return None
+    if not mnemonic or mnemonic.startswith("."):
+        return None if mnemonic else "no known instruction"
     line = f"{mnemonic} {operands}"
     if not simd and NEON.match(line):
         return "NEON"
@@ -75,22 +73,22 @@ def instruction_fault(code: str, text: str, *, v6: bool, simd: bool) -> str | No
         return "later than ARMv7" if LATER_THAN_V7.match(mnemonic) else None
     if len(code) != len("00000000"):
         return thumb_fault(code, mnemonic)
-    if mnemonic.startswith(("v", "fldm", "fstm")):
-        constant = "#" in operands and not re.match("v(?:ldr|str)|vcmp.*#0[.]0$", line)
-        known = VFP_V2.fullmatch(mnemonic) and not constant and not BEYOND_VFP_V2.search(line)
-        return None if known else "later than VFPv2"
-    return None if CORE_V6.fullmatch(mnemonic.removesuffix(".w")) else "later than ARMv6"
+    if not mnemonic.startswith(("v", "fldm", "fstm")):
+        return None if CORE_V6.fullmatch(mnemonic) else "later than ARMv6"
+    constant = "#" in operands and not re.match("v(?:ldr|str)|vcmp.*#0[.]0$", line)
+    later_vfp = constant or BEYOND_VFP_V2.search(line) or not VFP_V2.fullmatch(mnemonic)
+    return "later than VFPv2" if later_vfp else None
 
 
 def thumb_fault(code: str, mnemonic: str) -> str | None:
-    """The same for Thumb on ARMv6: instructions of 16 bits, and the calls that are two of them."""
+    """Say the same of Thumb on ARMv6: instructions of 16 bits, and the calls that are two of them."""
     if " " in code:
         return None if re.fullmatch("blx?", mnemonic) else "Thumb-2"
     return "Thumb-2" if re.fullmatch("cbn?z|i[te]{1,4}", mnemonic) else None
 
 
 def code_findings(path: Path, options: argparse.Namespace) -> Iterator[Finding]:
-    """What objdump shows in the code of a file."""
+    """Find what objdump shows in the code of a file."""
     v6 = CPU_ARCHS.index(options.cpu_arch) < CPU_ARCHS.index("v7")
     where, function, count = path.name, "", 0
     for line in output(f"{options.triple}-objdump", "--disassemble", "--architecture=armv8-a", path):
@@ -108,7 +106,7 @@ def code_findings(path: Path, options: argparse.Namespace) -> Iterator[Finding]:
 
 
 def attribute_findings(path: Path, options: argparse.Namespace) -> Iterator[Finding]:
-    """What readelf shows in the attributes of a file."""
+    """Find what readelf shows in the attributes of a file."""
     where = path.name
     for line in output(f"{options.triple}-readelf", "--arch-specific", path):
         name, _, value = line.strip().partition(": ")
@@ -125,13 +123,14 @@ def attribute_findings(path: Path, options: argparse.Namespace) -> Iterator[Find
 
 
 def later(value: str, limit: str, order: tuple[str, ...]) -> bool:
-    """Whether an attribute says more than the limit; a value that nobody knows does."""
+    """Tell whether an attribute says more than the limit; a value that nobody knows does."""
     return value not in order or order.index(value) > order.index(limit)
 
 
 def output(*command: str | Path) -> list[str]:
-    """What a program prints, by lines."""
-    done = subprocess.run(command, check=True, capture_output=True, text=True, env={"LC_ALL": "C", "PATH": "/usr/bin"})
+    """Give what a program prints, by lines."""
+    env = {"LC_ALL": "C", "PATH": "/usr/bin"}
+    done = subprocess.run(command, check=True, capture_output=True, text=True, env=env)
     return done.stdout.splitlines()
 
 

@@ -1,8 +1,8 @@
-"""Link-time stubs of glibc as it was at a floor: a program that links against them runs on that glibc and any later one.
+"""Link-time stubs of glibc at a floor: what links against them runs on that glibc and any later one.
 
-Knows glibc's .abilist files, which say for every library which symbol came with which version. The stubs hold no code:
-each function is one word, each object has its size, and each carries its newest version that the floor has. What the
-floor lacks does not link.
+Knows glibc's .abilist files, which say for every library which symbol came with which version. The stubs hold
+no code: each function is one word, each object has its size, and each carries its newest version that the floor
+has. What the floor lacks does not link.
 
 usage: floor_stubs.py ABILIST_DIR FLOOR OUT_DIR COMPILER [FLAG...]
 """
@@ -29,8 +29,8 @@ SONAMES = {
     "libutil": "libutil.so.1",
 }
 
-# Data under several names is one object: the first name is strong, the others are weak at the same address, as in the
-# real library. ld then moves them together when a program that is not position independent copies one of them.
+# Data under several names is one object: the first name is strong, the others are weak at the same address, as in
+# the real library. ld then moves them together when a program that is not position independent copies one of them.
 ALIASES = (
     ("__environ", "_environ", "environ"),
     ("__timezone", "timezone"),
@@ -62,12 +62,12 @@ class Symbol(NamedTuple):
 
 
 def parse_version(text: str) -> Version:
-    """`2.24` or `GLIBC_2.24` as a tuple that compares."""
+    """Turn `2.24` or `GLIBC_2.24` into a tuple that compares."""
     return tuple(int(part) for part in text.removeprefix("GLIBC_").split("."))
 
 
 def symbols_at(floor: Version, abilist: str) -> list[Symbol]:
-    """The symbols that a library has at the floor, each with its newest version there, sorted by name."""
+    """Give the symbols that a library has at the floor, each with its newest version there, sorted by name."""
     newest: dict[str, Symbol] = {}
     for line in abilist.splitlines():
         version, name, kind, *size = line.split()
@@ -80,7 +80,7 @@ def symbols_at(floor: Version, abilist: str) -> list[Symbol]:
 
 
 def assembly(symbols: list[Symbol]) -> str:
-    """GNU assembler text that defines the symbols."""
+    """Write GNU assembler text that defines the symbols."""
     lines = [".text"]
     for symbol in symbols:
         if symbol.kind == "F":
@@ -97,14 +97,15 @@ def assembly(symbols: list[Symbol]) -> str:
             for position, symbol in enumerate(group):
                 binding = "weak" if position else "globl"
                 name = symbol.name
-                lines += [f".{binding} {name}", f".type {name},%{elf_type}", f"{name}:", f".size {name},{size}"]
+                lines += [f".{binding} {name}", f".type {name},%{elf_type}"]
+                lines += [f"{name}:", f".size {name},{size}"]
             lines.append(f".space {max(4, size)}")
     lines.append('.section .note.GNU-stack,"",%progbits')
     return "\n".join(lines) + "\n"
 
 
 def object_groups(symbols: list[Symbol]) -> list[list[Symbol]]:
-    """Objects by address: aliases together, the strong name first."""
+    """Group objects by address: aliases together, the strong name first."""
     by_name = {symbol.name: symbol for symbol in symbols}
     groups = []
     while by_name:
@@ -115,7 +116,7 @@ def object_groups(symbols: list[Symbol]) -> list[list[Symbol]]:
 
 
 def version_script(symbols: list[Symbol]) -> str:
-    """GNU ld's version script: one node per glibc version, each after the one before."""
+    """Write GNU ld's version script: one node per glibc version, each after the one before."""
     names: dict[Version, list[str]] = {}
     for symbol in symbols:
         names.setdefault(symbol.version, []).append(symbol.name)
@@ -123,7 +124,8 @@ def version_script(symbols: list[Symbol]) -> str:
     for version in sorted(names):
         node = "GLIBC_" + ".".join(map(str, version))
         local = "" if previous else " local: *;"
-        nodes.append(f"{node} {{ global: {' '.join(name + ';' for name in names[version])}{local} }} {previous};")
+        members = " ".join(f"{name};" for name in names[version])
+        nodes.append(f"{node} {{ global: {members}{local} }} {previous};")
         previous = node
     return "\n".join(nodes) + "\n"
 

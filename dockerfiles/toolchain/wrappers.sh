@@ -5,6 +5,9 @@ set -euo pipefail
 bin=$PREFIX/bin
 mkdir -p "$bin" "$PREFIX/sysroot"
 
+# Debian's static C library, which -static would find next, is not for every target.
+echo 'ASSERT(0, "no static C library here: a program takes the one of its Pi")' > "$PREFIX/lib/libc.a"
+
 # An empty sysroot keeps the machine's /usr/include and /usr/lib out. -rpath-link names the stubs for what shared
 # libraries need in turn: without it ld takes the newer libraries beside Debian's compiler.
 wrapper() { # TOOL EXTRA_FLAGS

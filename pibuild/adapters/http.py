@@ -21,6 +21,7 @@ from urllib3.exceptions import HTTPError, ProtocolError
 
 from pibuild import __version__
 from pibuild.errors import ResourceError, SourceError, UnreachableError
+from pibuild.formats.urls import without_password
 from pibuild.report import Progress, seconds, size
 
 T = TypeVar("T")
@@ -198,7 +199,7 @@ def _write(answer: requests.Response, to: Path, begin_bytes: int, total_bytes: i
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
         raise ResourceError(
-            f"No space left to download {answer.url} under {to.parent}",
+            f"No space left to download {without_password(answer.url)} under {to.parent}",
             expected=f"{size(max(total_bytes - done_bytes, 1))} more",
             found=f"{size(shutil.disk_usage(to.parent).free)} free",
             hint="make room (pibuild clean), or set `store:` to a larger disk",

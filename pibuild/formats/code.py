@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from pibuild.formats.arm import Encoding, Needs, arm_encoding
-from pibuild.formats.elf import CodeSection, Function, Kind, Region
+from pibuild.formats.elf import CodeSection, Kind, Region
 from pibuild.formats.thumb import is_wide, thumb_encoding
 
 

@@ -1,7 +1,7 @@
 """What an ELF file says about itself: machine, attributes, libraries and symbols it wants, code and where it lies.
 
-Reads only; what a target may contain is `ElfLimits`, whether a file keeps it is steps.verify's knowledge. pyelftools
-reads headers and attributes; symbol tables are unpacked here, because a library has tens of thousands of symbols.
+Reads only; what a target may contain, and whether a file keeps to it, is steps.verify's knowledge. pyelftools reads
+headers and attributes; symbol tables are unpacked here, because a library has tens of thousands of symbols.
 """
 
 import io
@@ -49,39 +49,6 @@ _MALFORMED = (
 
 class ElfFormatError(Exception):
     """A file can't be read as an ELF file; the text says why."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Allowed:
-    """Functions that may ask for more, because they are known never to run on a CPU without it."""
-
-    symbol: str
-    """A pattern for the name as the linker sees it: `xnn_*__neonv8_*`."""
-    needs: tuple[str, ...]
-    """What they may ask for, in the words of formats.arm.Needs."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ElfLimits:
-    """What machine code for a target may contain, and must."""
-
-    cpu_arch: str
-    """Newest Tag_CPU_arch, a name of CPU_ARCH: `v6KZ`."""
-    fp_arch: str
-    """Newest Tag_FP_arch, a name of FP_ARCH: `VFPv2`."""
-    simd: Literal["none", "required"]
-    hard_float: bool
-    thumb: bool
-    """Whether Thumb-2 may be used."""
-    instructions: tuple[str, ...]
-    """What the CPU runs beyond ARMv6KZ and VFPv2, in the words of formats.arm.Needs."""
-    allowed: tuple[Allowed, ...]
-    min_neon_instructions: int
-    neon_functions: tuple[str, ...]
-    """Patterns of which each must match a function with NEON instructions, so that no part misses its flags."""
-    needed_allowed: tuple[str, ...]
-    """Libraries that every system of the target has."""
-    glibc_floor: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

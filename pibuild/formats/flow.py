@@ -81,8 +81,7 @@ def _arm(word: int, address: int) -> _Step:
         or (word >> 25 & 7 == 0b100 and word & 0x00108000 == 0x00108000)  # LDM with the PC
         or (word >> 26 & 3 in (0, 1) and word >> 12 & 0xF == 0xF)  # arithmetic or load into the PC
         or word & 0x0FF000F0 == 0x07F000F0  # UDF
-        or word >> 28 == 0xF
-        and word >> 25 & 7 == 0b100  # SRS, RFE
+        or (word >> 28 == 0xF and word >> 25 & 7 == 0b100)  # SRS, RFE
         or word >> 24 & 0xF == 0xF  # SVC: some calls never return
     )
     return _Step(size_bytes=4, goes_on=conditional or not leaves)

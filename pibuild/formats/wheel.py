@@ -123,14 +123,15 @@ def disagreements(wheel: Wheel) -> tuple[str, ...]:
 
 def _name_faults(wheel: Wheel, name: WheelName) -> Iterator[str]:
     metadata = Parser().parsestr(wheel.text("METADATA"), headersonly=True)
+    folder_name, _, folder_version = wheel.dist_info.removesuffix(".dist-info").partition("-")
     for field, said, wanted in (
         ("METADATA Name", canonicalize_name(metadata.get("Name", "")), name.name),
         ("METADATA Version", _version(metadata.get("Version", "")), str(name.version)),
-        (".dist-info name", canonicalize_name(wheel.dist_info.partition("-")[0]), name.name),
-        (".dist-info version", _version(wheel.dist_info.removesuffix(".dist-info").partition("-")[2]), str(name.version)),
+        (".dist-info name", canonicalize_name(folder_name), name.name),
+        (".dist-info version", _version(folder_version), str(name.version)),
     ):
         if said != wanted:
-            yield f"{field} is {said or 'missing'!s}, the file name says {wanted}"
+            yield f"{field} is {said or 'missing'}, the file name says {wanted}"
 
 
 def _version(text: str) -> str:

@@ -1,23 +1,11 @@
 #!/bin/bash
 # Compiles TensorFlow Lite and what it links, once per target, for every Python.
-# out/lib/libtensorflow-lite.a: all objects in one archive; out/include/: headers; out/flags: what a user must define.
+# out/lib/libtensorflow-lite.a: all objects in one archive; out/include/: headers; out/cxxflags: flags of their users.
 set -euo pipefail
 
 for patch in recipe/patches/*.patch; do
   patch --directory=src --strip=1 --forward --batch < "$patch"
 done
-
-# The wrappers carry the target's architecture, so no flag given here can lose NEON.
-cat > build/toolchain.cmake << 'CMAKE'
-set(CMAKE_SYSTEM_NAME Linux)
-set(CMAKE_SYSTEM_PROCESSOR $ENV{PIBUILD_CMAKE_PROCESSOR})
-set(CMAKE_C_COMPILER $ENV{PIBUILD_TRIPLE}-gcc)
-set(CMAKE_CXX_COMPILER $ENV{PIBUILD_TRIPLE}-g++)
-set(CMAKE_FIND_ROOT_PATH_MODE_PROGRAM NEVER)
-set(CMAKE_FIND_ROOT_PATH_MODE_LIBRARY ONLY)
-set(CMAKE_FIND_ROOT_PATH_MODE_INCLUDE ONLY)
-set(CMAKE_FIND_ROOT_PATH_MODE_PACKAGE ONLY)
-CMAKE
 
 xnnpack=OFF
 [ "$PIBUILD_NEON" = 1 ] && xnnpack=ON
@@ -25,7 +13,7 @@ flags="$PIBUILD_CFLAGS -ffile-prefix-map=$PWD/= -fvisibility=hidden -ffunction-s
 src=$PWD/src
 args=(
   -G Ninja -S src/tensorflow/tensorflow/lite -B build/lite
-  -D CMAKE_TOOLCHAIN_FILE="$PWD/build/toolchain.cmake"
+  -D CMAKE_TOOLCHAIN_FILE="$PWD/recipe/toolchain.cmake"
   -D CMAKE_BUILD_TYPE=Release
   -D CMAKE_C_FLAGS="$flags" -D CMAKE_ASM_FLAGS="$PIBUILD_CFLAGS -ffile-prefix-map=$PWD/="
   -D CMAKE_CXX_FLAGS="$flags -fvisibility-inlines-hidden -fno-exceptions"

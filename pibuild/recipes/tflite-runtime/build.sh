@@ -78,30 +78,4 @@ METADATA
 printf '%s\n' 'Wheel-Version: 1.0' 'Generator: pibuild' 'Root-Is-Purelib: false' "Tag: $tag" > "$info/WHEEL"
 echo tflite_runtime > "$info/top_level.txt"
 
-python3 - build/wheel "$info/RECORD" "out/wheel/tflite_runtime-$PIBUILD_VERSION-$tag.whl" << 'PYTHON'
-"""Pack a folder as a wheel: argv is the folder, its RECORD (which does not exist yet) and the wheel."""
-
-import hashlib
-import os
-import sys
-import time
-import zipfile
-from base64 import urlsafe_b64encode
-from pathlib import Path
-
-folder, record, wheel = map(Path, sys.argv[1:])
-files = sorted(path for path in folder.rglob("*") if path.is_file())
-lines = []
-for path in files:
-    content = path.read_bytes()
-    digest = urlsafe_b64encode(hashlib.sha256(content).digest()).decode().rstrip("=")
-    lines.append(f"{path.relative_to(folder)},sha256={digest},{len(content)}\n")
-record.write_text("".join([*lines, f"{record.relative_to(folder)},,\n"]))
-moment = time.gmtime(int(os.environ["SOURCE_DATE_EPOCH"]))[:6]
-with zipfile.ZipFile(wheel, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
-    for path in [*files, record]:
-        entry = zipfile.ZipInfo(str(path.relative_to(folder)), moment)
-        entry.compress_type = zipfile.ZIP_DEFLATED
-        entry.external_attr = (0o100755 if path.suffix == ".so" else 0o100644) << 16
-        archive.writestr(entry, path.read_bytes())
-PYTHON
+python3 recipe/pack_wheel.py build/wheel "$info" "out/wheel/tflite_runtime-$PIBUILD_VERSION-$tag.whl"

@@ -1,0 +1,27 @@
+"""Retagging: the raw wheel, as the build left it, becomes one whose file name, WHEEL and RECORD say the same.
+
+Writes the claim; whether it is true is verify's to measure. One contradiction is refused here already: a Python whose
+ABI is not the one that the extension modules are named for.
+"""
+
+from pathlib import Path
+
+from pibuild.errors import ProofError
+from pibuild.formats import pythons, wheel
+
+
+def retag(raw_wheel: Path, *, python: str, platform_tag: str, out_dir: Path) -> Path:
+    """Write the wheel for one Python and platform tag (`linux_armv6l`) into a folder; equal input, equal bytes."""
+    tag = f"{pythons.interpreter_tag(python)}-{pythons.abi_tag(python)}-{platform_tag}"
+    try:
+        raw = wheel.read_wheel(raw_wheel)
+        faults = [fault for file in raw.files if (fault := pythons.suffix_fault(file.path, python))]
+        if faults:
+            raise ProofError(
+                f"{raw_wheel.name} can't be tagged {tag}",
+                details=faults,
+                hint="build it with the Python that the tag names",
+            )
+        return wheel.write_wheel(wheel.retagged(raw, tag), out_dir)
+    except wheel.WheelFormatError as err:
+        raise ProofError(f"{raw_wheel.name} is not a wheel that can be tagged {tag}", found=str(err)) from err
