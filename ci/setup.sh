@@ -109,7 +109,7 @@ make_venv() {
   (
     flock 9
     [ -x "$venv/bin/python" ] || "$(find_python)" -m venv "$venv"
-    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --editable "$root${extra:+[$extra]}"
+    "$venv/bin/python" -m pip install --quiet --quiet --disable-pip-version-check --editable "$root${extra:+[$extra]}"
     echo "$wanted" > "$stamp"
   ) 9> "$root/.venv.lock"
 }

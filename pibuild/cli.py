@@ -240,7 +240,7 @@ def _fetcher(settings: "Settings", environ: dict[str, str], store: "Store", repo
             web=http,
             pypi=Pypi(http, environ),
             npm=Npm(environ),
-            debian=Debian(http, environ, state_dir=store.root / "downloads" / "apt", note=report.note),
+            debian=Debian(http, environ, state_dir=store.session_dir / "apt", note=report.note),
         ),
         store=store,
         report=report,

@@ -64,8 +64,8 @@ def _thumb(halfwords: Sequence[int], index: int, end: int, base: int, skip: froz
         if is_wide(word) and index + 1 < end:
             word, size = word << 16 | halfwords[index + 1], 4
         if word not in known:
-            line = thumb_encoding(word)
-            known[word] = line if line.needs and line.needs not in skip else None
+            judged = thumb_encoding(word)
+            known[word] = judged if judged.needs and judged.needs not in skip else None
         if line := known[word]:
             yield _instruction(base + 2 * index, word, size, "thumb", line)
         index += size // 2

@@ -12,7 +12,7 @@ from typing import Literal
 
 from elftools.common.exceptions import ELFError
 from elftools.construct import ConstructError
-from elftools.elf.dynamic import DynamicSection
+from elftools.elf.dynamic import DynamicSection, DynamicTag
 from elftools.elf.elffile import ELFFile
 from elftools.elf.gnuversions import GNUVerNeedSection
 from elftools.elf.sections import ARMAttributesSection, Section
@@ -177,7 +177,7 @@ def _read(file: ELFFile) -> Elf:
         eabi=flags >> 24 if is_arm else 0,
         hard_float=is_arm and bool(flags & 0x400),
         attributes=_attributes(sections),
-        needed=tuple(tag.needed for tag in tags if tag.entry.d_tag == "DT_NEEDED"),
+        needed=tuple(vars(tag)["needed"] for tag in tags if tag.entry.d_tag == "DT_NEEDED"),
         versions=tuple(sorted(set(needs.values()))),
         undefined=tuple(_undefined(dynamic, _version_indexes(sections), needs)),
         defined=frozenset(symbol.name for symbol in dynamic if symbol.section and symbol.bind != _LOCAL),
@@ -207,7 +207,7 @@ def _symbols(file: ELFFile, sections: list[Section], kind: str) -> Iterator[_Sym
 
 def _version_needs(sections: list[Section]) -> dict[int, tuple[str, str]]:
     """Give (library, version) for each index that the version table uses; a library's own versions have no library."""
-    found = {}
+    found: dict[int, tuple[str, str]] = {}
     for part in sections:
         if isinstance(part, GNUVerNeedSection):
             for library, versions in part.iter_versions():
@@ -249,7 +249,7 @@ def _function(symbol: _Symbol) -> Function:
     return Function(name=symbol.name, address=symbol.value & ~1, size=symbol.size, thumb=bool(symbol.value & 1))
 
 
-def _entries(symbols: tuple[_Symbol, ...], tags: list[DynamicSection]) -> Iterator[Function]:
+def _entries(symbols: tuple[_Symbol, ...], tags: list[DynamicTag]) -> Iterator[Function]:
     yield from (_function(symbol) for symbol in symbols if symbol.section and symbol.type in (_FUNC, _GNU_IFUNC))
     for tag in tags:
         if tag.entry.d_tag in ("DT_INIT", "DT_FINI"):

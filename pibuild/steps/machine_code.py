@@ -58,19 +58,25 @@ class _Site:
 
 
 def attribute_faults(elf: Elf, target: Target) -> tuple[str, ...]:
-    """Say which of a file's build attributes are beyond the target's."""
+    """Say which of a file's build attributes are beyond the target's.
+
+    Where the target lets functions for ARMv8 pass, the attributes may say ARMv8: then the instructions decide.
+    """
     said = elf.attributes
     if said is None:
         return ("no .ARM.attributes: nothing says which CPU it was compiled for",)
+    guarded = any(rule.split()[1:] == [Needs.ARMV8] for rule in target.elf_allowed_functions)
+    cpu_arch = "v8-A" if guarded else target.elf_cpu_arch  # the linker keeps the highest of all objects
+    fp_arch = "FP-ARMv8" if guarded else target.elf_fp_arch
+    simd_runs = {0} if target.elf_simd == "none" else {1, 2, 3} if guarded else {1, 2}
     faults = []
-    if said.cpu_arch not in _CPU_RUNS[target.elf_cpu_arch]:
-        faults.append(f"Tag_CPU_arch {_name(CPU_ARCH, said.cpu_arch)}, expected at most {target.elf_cpu_arch}")
-    if said.fp_arch not in _FP_RUNS[target.elf_fp_arch]:
-        faults.append(f"Tag_FP_arch {_name(FP_ARCH, said.fp_arch)}, expected at most {target.elf_fp_arch}")
-    if target.elf_simd == "none" and said.simd_arch:
-        faults.append(f"Tag_Advanced_SIMD_arch {_name(SIMD_ARCH, said.simd_arch)}, expected none")
-    if target.elf_simd == "required" and said.simd_arch not in (1, 2):
-        faults.append(f"Tag_Advanced_SIMD_arch {_name(SIMD_ARCH, said.simd_arch)}, expected NEONv1 with or without FMA")
+    if said.cpu_arch not in _CPU_RUNS[cpu_arch]:
+        faults.append(f"Tag_CPU_arch {_name(CPU_ARCH, said.cpu_arch)}, expected at most {cpu_arch}")
+    if said.fp_arch not in _FP_RUNS[fp_arch]:
+        faults.append(f"Tag_FP_arch {_name(FP_ARCH, said.fp_arch)}, expected at most {fp_arch}")
+    if said.simd_arch not in simd_runs:
+        wanted = " or ".join(SIMD_ARCH[value] for value in sorted(simd_runs))
+        faults.append(f"Tag_Advanced_SIMD_arch {_name(SIMD_ARCH, said.simd_arch)}, expected {wanted}")
     if not _has_thumb2(target) and said.thumb_isa == 2:
         faults.append("Tag_THUMB_ISA_use Thumb-2, expected none")
     if said.vfp_args != 1:
