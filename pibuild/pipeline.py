@@ -120,6 +120,8 @@ def make(plan: Plan, ports: Ports, again: str) -> Entry:
     with store.lock(plan.key, f"making {plan.wheel.title}"):
         if entry := store.wheel(plan.key):
             return entry
+        if not ports.settings.offline:
+            ports.engine.check()  # before anything is downloaded for an engine that is not there
         with ports.timed("sources"):
             ports.fetcher.fetch_all(wanted(plan, store).sources)
         made: dict[str, Entry] = {}

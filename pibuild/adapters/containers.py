@@ -78,6 +78,11 @@ class Engine:
         """Which engine answers, in its own words."""
         return f"{self._info['ServerVersion']} ({self._info['Driver']}, {self._info['OperatingSystem']})"
 
+    def check(self) -> None:
+        """Raise EngineError where the engine does not answer any more."""
+        with self._translated("asking the Docker engine"):
+            self._client.ping()
+
     def image_id(self, reference: str) -> str | None:
         """Give the image's digest, or None where the engine lacks it."""
         with self._translated(f"looking for the image {reference}"):

@@ -105,7 +105,6 @@ install_python() {
   cd $build_dir
   mkdir -p $out_dir/bin "$library_dir/lib-dynload" "$include_dir"
   "$PIBUILD_TRIPLE-strip" -o "$out_dir/bin/python$PIBUILD_PYTHON" python
-  ln -s "python$PIBUILD_PYTHON" $out_dir/bin/python3
   cp -r $source_dir/Include/. pyconfig.h "$include_dir"
   cp -r $source_dir/Lib/. "$(cat pybuilddir.txt)"/_sysconfigdata_*.py "$library_dir"
   echo 'Empty: every extension module is part of the interpreter.' > "$library_dir/lib-dynload/README"

@@ -1,0 +1,163 @@
+"""Measures pibuild against its goals and prints a Markdown table; ratios come from one run on one machine.
+
+    ci/bench                 what a warm store allows: answers, the second Python, pibuild's own share
+    ci/bench --cold          first builds pi-one from an empty store without any image of pibuild's (most of an hour)
+    ci/bench --instructions  guest instructions per inference against the official wheel for ARMv7
+    ci/bench --native        CPU time of the cross compiler against the same compiler emulated, on the same files
+"""
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parents[1]
+PIBUILD = str(Path(sys.executable).with_name("pibuild"))
+RUNS = 5
+
+
+def timed(*words: str, **environ: str) -> float:
+    """Give the median wall time of a command that has to work, in seconds."""
+    spent = []
+    for _ in range(RUNS):
+        began = time.monotonic()
+        subprocess.run(words, cwd=ROOT, env=os.environ | environ, check=True, capture_output=True)
+        spent.append(time.monotonic() - began)
+    return statistics.median(spent)
+
+
+def record(target: str, python: str, *more: str) -> dict[str, Any]:
+    """Build a wheel, or take it from the store; give its record."""
+    words = [PIBUILD, "--target", target, "--python", python, "--json", *more]
+    done = subprocess.run(words, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True)
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+def row(what: str, goal: str, found: str, *, met: bool) -> str:
+    """Give one line of the table."""
+    return f"| {what} | {goal} | {found} | {'met' if met else '**not met**'} |"
+
+
+def answers() -> list[str]:
+    """How soon pibuild answers where there is nothing to do."""
+    record("pi-one", "3.11")
+    help_s = timed(PIBUILD, "--help")
+    again_s = timed(PIBUILD, "--target", "pi-one", "--python", "3.11", DOCKER_HOST="unix:///nowhere")
+    added_s = timed("ci/pibuild", "--version") - timed(PIBUILD, "--version")
+    return [
+        row("`pibuild --help`", "under 0.2 s", f"{help_s:.2f} s", met=help_s < 0.2),
+        row("the same command again, without an engine", "under 1 s", f"{again_s:.2f} s", met=again_s < 1),
+        row("what `ci/pibuild` adds", "under 0.3 s", f"{added_s:.2f} s", met=added_s < 0.3),
+    ]
+
+
+def second_python() -> list[str]:
+    """What the second Python of a target costs, in CPU seconds."""
+    rows = []
+    for target in ("pi-one", "pi-two"):
+        first, second = record(target, "3.11"), record(target, "3.13")
+        keys = {one["key"] for one in first["artifacts"]}
+        all_s = sum(one["cpu_s"] for one in first["artifacts"]) + first["proof"]["cpu_s"]
+        more_s = sum(one["cpu_s"] for one in second["artifacts"] if one["key"] not in keys) + second["proof"]["cpu_s"]
+        cpp_s, wheel_s = (
+            sum(one["cpu_s"] for one in found["artifacts"] if one["recipe"] in recipes)
+            for found, recipes in ((first, ("tensorflow-lite", "tflite-runtime")), (second, ("tflite-runtime",)))
+        )
+        share, whole = wheel_s / cpp_s, more_s / all_s
+        rows += [
+            row(
+                f"second Python on {target}: TensorFlow's C++",
+                "at most 10 % of the first's CPU",
+                f"{wheel_s:.0f} of {cpp_s:.0f} CPU-s, {share:.1%}",
+                met=share <= 0.1,
+            ),
+            row(
+                f"second Python on {target}: with CPython, numpy and the proof",
+                "at most 10 %",
+                f"{more_s:.0f} of {all_s:.0f} CPU-s, {whole:.1%}",
+                met=whole <= 0.1,
+            ),
+        ]
+    return rows
+
+
+def own_share() -> list[str]:
+    """What of a build's wall time is pibuild's own: all but sources, images and containers."""
+    rows = []
+    for target in ("pi-one", "pi-two"):
+        found = record(target, "3.11")
+        own_s = found["wall_s"] - sum(found["spent_s"].values())
+        share = own_s / found["wall_s"]
+        rows.append(
+            row(
+                f"pibuild's own share of building {target} 3.11",
+                "at most 2 %",
+                f"{own_s:.1f} of {found['wall_s']:.0f} s, {share:.1%}",
+                met=share <= 0.02,
+            )
+        )
+    return rows
+
+
+def cold() -> list[str]:
+    """Build pi-one with an empty store and no image."""
+    references = subprocess.run(
+        ["docker", "images", "--format", "{{.Repository}}:{{.Tag}}", "pibuild/*"], check=True, stdout=subprocess.PIPE, text=True
+    ).stdout.split()
+    if references:
+        subprocess.run(["docker", "rmi", "--force", *references], check=True, stdout=subprocess.DEVNULL)
+    with tempfile.TemporaryDirectory(dir=Path.home()) as store:
+        began = time.monotonic()
+        found = record("pi-one", "3.11", "--store", store, "--output", f"{store}/wheelhouse")
+        chain_s = time.monotonic() - began
+    lite_s = sum(one["wall_s"] for one in found["artifacts"] if one["recipe"] in ("tensorflow-lite", "tflite-runtime"))
+    return [
+        row("pi-one 3.11 from an empty store, no images", "45 min", f"{chain_s / 60:.1f} min", met=chain_s <= 45 * 60),
+        row("of that, TensorFlow Lite and its wheel", "15 min", f"{lite_s / 60:.1f} min", met=lite_s <= 15 * 60),
+        row("of that, images", "toolchain 10 min", f"{found['spent_s']['images'] / 60:.1f} min for all", met=True),
+    ]
+
+
+def main() -> int:
+    """Measure what is asked for and print it."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--cold", action="store_true")
+    parser.add_argument("--instructions", action="store_true")
+    parser.add_argument("--native", action="store_true")
+    asked = parser.parse_args()
+    if asked.instructions:
+        return subprocess.run([sys.executable, HERE / "compare_wheels.py", *comparison()], check=False).returncode
+    if asked.native:
+        return subprocess.run([sys.executable, HERE / "native.py"], check=False).returncode
+    parts: list[Callable[[], list[str]]] = [*([cold] if asked.cold else []), answers, second_python, own_share]
+    model = next(line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name"))
+    print(f"{os.cpu_count()} processors ({model.partition(': ')[2]}), {platform.platform()}, load {os.getloadavg()[0]:.1f}\n")
+    print("| what | goal | measured | |\n| --- | --- | --- | --- |")
+    for part in parts:
+        for line in part():
+            print(line, flush=True)
+    return 0
+
+
+def comparison() -> list[str]:
+    """Give the arguments of compare_wheels.py: the image that it builds on, and pi-two's wheel."""
+    from pibuild.config import load_images, load_targets, project_folder  # noqa: PLC0415
+
+    target = load_targets(project_folder("toolchains"))["pi-two"]
+    wheel = record("pi-two", "3.11")["path"]
+    builder = load_images(project_folder("dockerfiles"), target)["builder"].reference
+    return ["--builder", builder, "--cache", str(Path.home() / ".cache" / "pibuild-bench"), f"pibuild={wheel}"]
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

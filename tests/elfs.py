@@ -1,0 +1,160 @@
+"""ELF files and wheels for tests, made in code: ELF32 for ARM by hand, only what a test says differs from the plainest."""
+
+import base64
+import hashlib
+import io
+import struct
+import zipfile
+from pathlib import Path
+
+SO = "thing/_core.cpython-311-arm-linux-gnueabihf.so"
+BX_LR, NOP = 0xE12FFF1E, 0xE1A00000
+PI_ONE = {"cpu_arch": 7, "fp_arch": 2, "simd_arch": 0, "thumb_isa": 1, "vfp_args": 1}
+PI_TWO = {"cpu_arch": 10, "fp_arch": 5, "simd_arch": 2, "thumb_isa": 2, "vfp_args": 1}
+_TAGS = {"cpu_arch": 6, "thumb_isa": 9, "fp_arch": 10, "simd_arch": 12, "vfp_args": 28}
+_BASE = 0x1000
+
+
+def arm(*words):
+    return b"".join(struct.pack("<I", word) for word in words)
+
+
+def thumb(*halfwords):
+    return b"".join(struct.pack("<H", halfword) for halfword in halfwords)
+
+
+def make_elf(
+    code=arm(NOP, BX_LR),
+    *,
+    attributes=PI_ONE,
+    needed=("libc.so.6",),
+    undefined=(("malloc", "libc.so.6", "GLIBC_2.4"), ("PyModule_Create2", "", "")),
+    weak=("__gmon_start__",),
+    exports=(("PyInit__core", 0),),
+    marks=(("$a", 0),),
+    functions=(("PyInit__core", 0),),
+    bits=32,
+    machine=40,
+    kind=3,
+    flags=0x05000400,
+    text=".text",
+) -> bytes:
+    """Build a shared object; offsets count from the start of .text, odd ones of functions and exports are Thumb.
+
+    `undefined` holds (name, library, version); `marks` and `functions` go to .symtab, which is left out without them.
+    """
+    if bits == 64:
+        return b"\x7fELF\x02\x01\x01".ljust(16, b"\0") + struct.pack("<HHIQQQIHHHHHH", kind, machine, 1, *[0] * 4, 64, *[0] * 5)
+    strings = _Strings()
+    libraries = sorted({library for _, library, _ in undefined if library})
+    versions = sorted({(library, version) for _, library, version in undefined if version})
+    dynamic_symbols, indexes = [(0, 0, 0, 0, 0, 0)], [0]
+    for name, library, version in undefined:
+        dynamic_symbols.append((strings.at(name), 0, 0, 0x12, 0, 0))
+        indexes.append(versions.index((library, version)) + 2 if version else 1)
+    for name in weak:
+        dynamic_symbols.append((strings.at(name), 0, 0, 0x20, 0, 0))
+        indexes.append(1)
+    for name, offset in exports:
+        dynamic_symbols.append((strings.at(name), _BASE + offset, 0, 0x12, 0, 1))
+        indexes.append(1)
+    dynamic = [(1, strings.at(name)) for name in needed] + [(0, 0)]
+    wants = b""
+    for number, library in enumerate(libraries):
+        mine = [version for owner, version in versions if owner == library]
+        last = number == len(libraries) - 1
+        wants += struct.pack("<HHIII", 1, len(mine), strings.at(library), 16, 0 if last else 16 + 16 * len(mine))
+        for place, version in enumerate(mine):
+            index = versions.index((library, version)) + 2
+            follows = 16 if place < len(mine) - 1 else 0
+            wants += struct.pack("<IHHII", 0, 0, index, strings.at(version), follows)
+    names = _Strings()
+    symbols = [(0, 0, 0, 0, 0, 0)]
+    symbols += [(names.at(name), _BASE + offset, 0, 0, 0, 1) for name, offset in marks]
+    symbols += [(names.at(name), _BASE + offset, 0, 0x12, 0, 1) for name, offset in functions]
+    sections = [
+        (text, 1, 6, _BASE, code, 0, 0, 0),
+        (".dynsym", 11, 2, 0, _symbols(dynamic_symbols), 3, 1, 16),
+        (".dynstr", 3, 2, 0, bytes(strings.content), 0, 0, 0),
+        (".gnu.version", 0x6FFFFFFF, 2, 0, b"".join(struct.pack("<H", index) for index in indexes), 2, 0, 2),
+        (".dynamic", 6, 3, 0, b"".join(struct.pack("<II", *tag) for tag in dynamic), 3, 0, 8),
+    ]
+    if versions:
+        sections.append((".gnu.version_r", 0x6FFFFFFE, 2, 0, wants, 3, len(libraries), 0))
+    if attributes is not None:
+        sections.append((".ARM.attributes", 0x70000003, 0, 0, _attributes(attributes), 0, 0, 0))
+    if marks or functions:
+        sections.append((".symtab", 2, 0, 0, _symbols(symbols), len(sections) + 2, 1, 16))
+        sections.append((".strtab", 3, 0, 0, bytes(names.content), 0, 0, 0))
+    return _file(sections, machine, kind, flags)
+
+
+def _file(sections, machine, kind, flags) -> bytes:
+    titles = _Strings()
+    title = titles.at(".shstrtab")
+    placed, body = [], b""
+    for name, section_type, section_flags, address, content, link, info, size in sections:
+        body += b"\0" * (-len(body) % 4)
+        placed.append((titles.at(name), section_type, section_flags, address, 52 + len(body), len(content), link, info, 4, size))
+        body += content
+    placed.append((title, 3, 0, 0, 52 + len(body), len(titles.content), 0, 0, 1, 0))
+    body += bytes(titles.content)
+    body += b"\0" * (-len(body) % 4)
+    table = struct.pack("<10I", *[0] * 10) + b"".join(struct.pack("<10I", *row) for row in placed)
+    ident = b"\x7fELF\x01\x01\x01".ljust(16, b"\0")
+    header = (kind, machine, 1, 0, 0, 52 + len(body), flags, 52, 32, 0, 40, len(placed) + 1, len(placed))
+    return ident + struct.pack("<HHIIIIIHHHHHH", *header) + body + table
+
+
+class _Strings:
+    def __init__(self):
+        self.content = bytearray(b"\0")
+
+    def at(self, text) -> int:
+        wanted = text.encode() + b"\0"
+        if wanted not in self.content:
+            self.content += wanted
+        return self.content.index(wanted)
+
+
+def _symbols(rows) -> bytes:
+    return b"".join(struct.pack("<IIIBBH", *row) for row in rows)
+
+
+def _attributes(values) -> bytes:
+    pairs = b"".join(bytes((_TAGS[name], value)) for name, value in values.items() if value)
+    scope = b"\x01" + struct.pack("<I", 5 + len(pairs)) + pairs
+    return b"A" + struct.pack("<I", 4 + 6 + len(scope)) + b"aeabi\0" + scope
+
+
+def make_wheel(
+    folder,
+    files=None,
+    *,
+    file_name="thing-1.0-cp311-cp311-linux_armv6l.whl",
+    tags=("cp311-cp311-linux_armv6l",),
+    purelib="false",
+    metadata="Metadata-Version: 2.1\nName: thing\nVersion: 1.0\n",
+    record=None,
+    dist_info="thing-1.0.dist-info",
+) -> Path:
+    """Write a wheel that agrees with itself, but for what a test says; `record` changes RECORD's text."""
+    claims = "".join(f"Tag: {tag}\n" for tag in tags)
+    wheel = f"Wheel-Version: 1.0\nGenerator: hand\nRoot-Is-Purelib: {purelib}\n{claims}"
+    held = {SO: make_elf(), "thing/__init__.py": b""} if files is None else dict(files)
+    held |= {f"{dist_info}/METADATA": metadata.encode(), f"{dist_info}/WHEEL": wheel.encode()}
+    rows = "".join(f"{name},{_digest(content)},{len(content)}\n" for name, content in held.items())
+    text = rows + f"{dist_info}/RECORD,,\n"
+    held[f"{dist_info}/RECORD"] = (record(text) if record else text).encode()
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w") as archive:
+        for name, content in held.items():
+            archive.writestr(name, content)
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / file_name
+    path.write_bytes(stream.getvalue())
+    return path
+
+
+def _digest(content) -> str:
+    return "sha256=" + base64.urlsafe_b64encode(hashlib.sha256(content).digest()).rstrip(b"=").decode()

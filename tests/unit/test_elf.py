@@ -1,0 +1,105 @@
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pibuild.formats.elf import ElfFormatError, Function, Region, read_elf
+from tests.elfs import BX_LR, NOP, arm, make_elf
+
+
+def test_the_header_tells_class_machine_and_float_abi():
+    elf = read_elf(make_elf())
+    assert (elf.bits, elf.machine, elf.kind, elf.eabi, elf.hard_float) == (32, "EM_ARM", "ET_DYN", 5, True)
+    assert elf.is_arm
+
+
+def test_a_soft_float_file_says_so():
+    assert not read_elf(make_elf(flags=0x05000200)).hard_float
+
+
+def test_of_a_file_for_another_machine_only_the_header_is_read():
+    elf = read_elf(make_elf(bits=64, machine=62))
+    assert (elf.bits, elf.machine, elf.is_arm, elf.sections) == (64, "EM_X86_64", False, ())
+
+
+def test_build_attributes_are_read():
+    said = read_elf(make_elf(attributes={"cpu_arch": 10, "fp_arch": 5, "simd_arch": 2, "vfp_args": 1})).attributes
+    assert said is not None
+    assert (said.cpu_arch, said.fp_arch, said.simd_arch, said.thumb_isa, said.vfp_args) == (10, 5, 2, 0, 1)
+
+
+def test_a_file_without_attributes_has_none():
+    assert read_elf(make_elf(attributes=None)).attributes is None
+
+
+def test_libraries_and_versions_are_listed():
+    undefined = (("sin", "libm.so.6", "GLIBC_2.4"), ("malloc", "libc.so.6", "GLIBC_2.4"), ("getrandom", "libc.so.6", "GLIBC_2.25"))
+    elf = read_elf(make_elf(needed=("libm.so.6", "libc.so.6"), undefined=undefined))
+    assert elf.needed == ("libm.so.6", "libc.so.6")
+    assert elf.versions == (("libc.so.6", "GLIBC_2.25"), ("libc.so.6", "GLIBC_2.4"), ("libm.so.6", "GLIBC_2.4"))
+
+
+def test_an_undefined_symbol_carries_its_version_library_and_weakness():
+    undefined = {symbol.name: symbol for symbol in read_elf(make_elf()).undefined}
+    assert (undefined["malloc"].version, undefined["malloc"].library) == ("GLIBC_2.4", "libc.so.6")
+    assert (undefined["PyModule_Create2"].version, undefined["PyModule_Create2"].weak) == ("", False)
+    assert undefined["__gmon_start__"].weak
+
+
+def test_exports_are_defined_and_entries():
+    elf = read_elf(make_elf(exports=(("PyInit__core", 0), ("helper", 5))))
+    assert elf.defined == {"PyInit__core", "helper"}
+    assert elf.entries[1] == Function(name="helper", address=0x1004, size=0, thumb=True)
+
+
+def test_code_comes_with_its_address():
+    (section,) = read_elf(make_elf()).sections
+    assert (section.name, section.address, section.code) == (".text", 0x1000, arm(NOP, BX_LR))
+
+
+def test_mapping_symbols_cut_a_section_into_regions():
+    elf = read_elf(make_elf(arm(NOP, 0, NOP, BX_LR), marks=(("$a", 0), ("$d", 4), ("$t.12", 8))))
+    assert elf.regions == (
+        Region(start=0x1000, end=0x1004, kind="arm"),
+        Region(start=0x1004, end=0x1008, kind="data"),
+        Region(start=0x1008, end=0x1010, kind="thumb"),
+    )
+
+
+def test_what_lies_before_the_first_mapping_symbol_is_taken_for_code():
+    elf = read_elf(make_elf(arm(NOP, 0), marks=(("$d", 4),)))
+    assert [region.kind for region in elf.regions] == ["arm", "data"]
+
+
+def test_code_wins_where_two_mapping_symbols_meet():
+    elf = read_elf(make_elf(marks=(("$a", 0), ("$d", 0))))
+    assert [region.kind for region in elf.regions] == ["arm"]
+
+
+def test_a_stripped_file_has_neither_regions_nor_functions():
+    elf = read_elf(make_elf(marks=(), functions=()))
+    assert (elf.regions, elf.functions) == ((), ())
+
+
+def test_functions_come_by_address_without_mapping_symbols():
+    elf = read_elf(make_elf(arm(NOP, NOP), functions=(("later", 4), ("first", 0))))
+    assert [function.name for function in elf.functions] == ["first", "later"]
+
+
+@pytest.mark.parametrize("content", [b"", b"\x7fELF", b"PK\x03\x04", make_elf()[:300]])
+def test_what_is_no_whole_elf_file_is_refused(content):
+    with pytest.raises(ElfFormatError, match="not a whole ELF file"):
+        read_elf(content)
+
+
+_GOOD = make_elf()
+
+
+@settings(max_examples=40, deadline=None, database=None)
+@given(place=st.integers(0, len(_GOOD) - 1), value=st.integers(0, 255))
+def test_a_damaged_byte_gives_an_elf_or_an_error_of_ours(place, value):
+    damaged = bytearray(_GOOD)
+    damaged[place] = value
+    try:
+        read_elf(bytes(damaged))
+    except ElfFormatError as err:
+        assert str(err)
