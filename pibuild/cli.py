@@ -19,7 +19,7 @@ from pibuild.report import Report, size
 if TYPE_CHECKING:
     from pibuild.adapters.containers import Engine
     from pibuild.config import Settings
-    from pibuild.model import Artifact, Image, Plan, Recipe, Target
+    from pibuild.model import Plan
     from pibuild.pipeline import Ports
     from pibuild.steps.sources import Fetcher
     from pibuild.store import Store
@@ -119,19 +119,18 @@ def _run(words: list[str], environ: dict[str, str]) -> int:
     report = Report(verbose=settings.verbose, as_json=settings.json, fold=environ.get("GITHUB_ACTIONS") == "true")
     match given.command:
         case "list":
-            return _list(report)
+            code = _list(report)
         case "doctor":
-            from pibuild.doctor import examine  # noqa: PLC0415
-
-            return examine(settings, environ, report)
+            code = _doctor(settings, environ, report)
         case "clean":
-            return _clean(settings, environ, report, artifacts=given.artifacts or given.all, everything=given.all)
+            code = _clean(settings, environ, report, artifacts=given.artifacts or given.all, everything=given.all)
         case "plan":
-            return _show_plan(_plan(settings), settings, environ, report)
+            code = _show_plan(_plan(settings), settings, environ, report)
         case "shell":
-            return _shell(_plan(settings), environ)
+            code = _shell(_plan(settings), environ)
         case command:
-            return _work(command, _plan(settings), settings, environ, report)
+            code = _work(command, _plan(settings), settings, environ, report)
+    return code
 
 
 def _work(command: str, plan: "Plan", settings: "Settings", environ: dict[str, str], report: Report) -> int:
@@ -253,113 +252,36 @@ def _fetcher(settings: "Settings", environ: dict[str, str], store: "Store", repo
 def _show_plan(plan: "Plan", settings: "Settings", environ: dict[str, str], report: Report) -> int:
     """Say what a build would do; asks the engine only which images it has."""
     from pibuild.adapters.containers import Engine  # noqa: PLC0415
-    from pibuild.pipeline import wanted  # noqa: PLC0415
-    from pibuild.steps.sources import is_stored  # noqa: PLC0415
+    from pibuild.overview import plan_overview  # noqa: PLC0415
 
+    engine: Engine | None = None
+    try:
+        engine = Engine(environ)
+    except PibuildError as error:
+        report.warn(error.what)
     store = _store(settings, report)
     try:
-        missing = wanted(plan, store)
-        try:
-            engine: Engine | None = Engine(environ)
-        except PibuildError as error:
-            report.warn(error.what)
-            engine = None
-        rows = [_artifact_row(one, missing.artifacts, store) for one in plan.artifacts]
-        images = [_image_row(one, engine) for one in _images(plan)]
-        sources = [
-            {"name": source.name, "do": "reuse" if is_stored(store, source) else "fetch", "tree": source.tree}
-            for source in missing.sources
-        ]
+        report.result(*plan_overview(plan, store, engine))
     finally:
         store.close()
-    done = not missing.artifacts and not missing.images
-    lines = [f"{plan.reason}; key {plan.key[:12]}", ""]
-    lines += ["nothing to do: this wheel was built and proven before"] if done else []
-    for title, found in (("artifacts", rows), ("images", images), ("sources", sources)):
-        lines += [
-            f"{title}:",
-            *(f"  {row['do']:7}{row['name']}" + (f"  ({row['why']})" if row.get("why") else "") for row in found),
-            "",
-        ]
-    value = {"key": plan.key, "reason": plan.reason, "artifacts": rows, "images": images, "sources": sources}
-    report.result("\n".join(lines).rstrip(), value)
     return 0
-
-
-def _artifact_row(artifact: "Artifact", missing: "Sequence[Artifact]", store: "Store") -> dict[str, str]:
-    if store.has_artifact(artifact.key):
-        return {"name": artifact.title, "do": "reuse", "why": "in the store", "key": artifact.key}
-    if artifact not in missing:
-        return {"name": artifact.title, "do": "skip", "why": "only needed by what is reused", "key": artifact.key}
-    return {"name": artifact.title, "do": "build", "why": "the store has none with this key", "key": artifact.key}
-
-
-def _image_row(image: "Image", engine: "Engine | None") -> dict[str, str]:
-    if engine is None:
-        return {"name": image.reference, "do": "?", "why": "no engine answers"}
-    present = engine.image_id(image.reference) is not None
-    return {
-        "name": image.reference,
-        "do": "reuse" if present else "make",
-        "why": "" if present else "the engine lacks it",
-    }
-
-
-def _images(plan: "Plan") -> "list[Image]":
-    """Give a plan's images, each after those that it stands on."""
-    found: dict[str, Image] = {}
-
-    def visit(image: "Image") -> None:
-        for parent in image.parents:
-            visit(parent)
-        found.setdefault(image.reference, image)
-
-    for image in [*(one.image for one in plan.artifacts), plan.device]:
-        visit(image)
-    return list(found.values())
 
 
 def _list(report: Report) -> int:
     """Show what can be asked for."""
     from pibuild.config import load_recipes, load_targets, project_folder  # noqa: PLC0415
+    from pibuild.overview import offer_overview  # noqa: PLC0415
 
     targets = load_targets(project_folder("toolchains"))
-    recipes = load_recipes(Path(__file__).parent / "recipes")
-    lines = ["targets:"]
-    for target in targets.values():
-        lines += [
-            f"  {target.name}: {target.models}",
-            f"    also: {', '.join(target.aliases)}",
-            f"    {target.compiler}, {target.arch_flags}; glibc {target.glibc_floor} or newer; tag {target.platform_tag}",
-        ]
-    lines += ["", "recipes:"]
-    for recipe in recipes.values():
-        for release in recipe.releases:
-            pythons = f"Python {', '.join(release.pythons)}" if release.pythons else "every Python"
-            lines.append(f"  {recipe.name} {release.version}: {recipe.summary} ({pythons})")
-    report.result(
-        "\n".join(lines), {"targets": [_target_row(one) for one in targets.values()], "recipes": _recipe_rows(recipes)}
-    )
+    report.result(*offer_overview(targets.values(), load_recipes(Path(__file__).parent / "recipes").values()))
     return 0
 
 
-def _target_row(target: "Target") -> dict[str, object]:
-    return {
-        "name": target.name,
-        "aliases": target.aliases,
-        "models": target.models,
-        "compiler": target.compiler,
-        "glibc_floor": target.glibc_floor,
-        "platform_tag": target.platform_tag,
-    }
+def _doctor(settings: "Settings", environ: dict[str, str], report: Report) -> int:
+    """Look at the machine."""
+    from pibuild.doctor import examine  # noqa: PLC0415
 
-
-def _recipe_rows(recipes: "dict[str, Recipe]") -> list[dict[str, object]]:
-    return [
-        {"name": recipe.name, "version": release.version, "pythons": release.pythons, "wheel": bool(recipe.proof)}
-        for recipe in recipes.values()
-        for release in recipe.releases
-    ]
+    return examine(settings, environ, report)
 
 
 def _shell(plan: "Plan", environ: dict[str, str]) -> int:

@@ -1,4 +1,4 @@
-"""ELF files and wheels for tests, made in code: ELF32 for ARM by hand, only what a test says differs from the plainest."""
+"""ELF files and wheels for tests, made in code: only what a test says differs from the plainest one."""
 
 import base64
 import hashlib
@@ -23,8 +23,11 @@ def thumb(*halfwords):
     return b"".join(struct.pack("<H", halfword) for halfword in halfwords)
 
 
+_PLAIN = arm(NOP, BX_LR)
+
+
 def make_elf(
-    code=arm(NOP, BX_LR),
+    code=_PLAIN,
     *,
     attributes=PI_ONE,
     needed=("libc.so.6",),
@@ -37,14 +40,15 @@ def make_elf(
     machine=40,
     kind=3,
     flags=0x05000400,
-    text=".text",
 ) -> bytes:
     """Build a shared object; offsets count from the start of .text, odd ones of functions and exports are Thumb.
 
     `undefined` holds (name, library, version); `marks` and `functions` go to .symtab, which is left out without them.
     """
     if bits == 64:
-        return b"\x7fELF\x02\x01\x01".ljust(16, b"\0") + struct.pack("<HHIQQQIHHHHHH", kind, machine, 1, *[0] * 4, 64, *[0] * 5)
+        return b"\x7fELF\x02\x01\x01".ljust(16, b"\0") + struct.pack(
+            "<HHIQQQIHHHHHH", kind, machine, 1, *[0] * 4, 64, *[0] * 5
+        )
     strings = _Strings()
     libraries = sorted({library for _, library, _ in undefined if library})
     versions = sorted({(library, version) for _, library, version in undefined if version})
@@ -73,7 +77,7 @@ def make_elf(
     symbols += [(names.at(name), _BASE + offset, 0, 0, 0, 1) for name, offset in marks]
     symbols += [(names.at(name), _BASE + offset, 0, 0x12, 0, 1) for name, offset in functions]
     sections = [
-        (text, 1, 6, _BASE, code, 0, 0, 0),
+        (".text", 1, 6, _BASE, code, 0, 0, 0),
         (".dynsym", 11, 2, 0, _symbols(dynamic_symbols), 3, 1, 16),
         (".dynstr", 3, 2, 0, bytes(strings.content), 0, 0, 0),
         (".gnu.version", 0x6FFFFFFF, 2, 0, b"".join(struct.pack("<H", index) for index in indexes), 2, 0, 2),
@@ -95,7 +99,9 @@ def _file(sections, machine, kind, flags) -> bytes:
     placed, body = [], b""
     for name, section_type, section_flags, address, content, link, info, size in sections:
         body += b"\0" * (-len(body) % 4)
-        placed.append((titles.at(name), section_type, section_flags, address, 52 + len(body), len(content), link, info, 4, size))
+        placed.append(
+            (titles.at(name), section_type, section_flags, address, 52 + len(body), len(content), link, info, 4, size)
+        )
         body += content
     placed.append((title, 3, 0, 0, 52 + len(body), len(titles.content), 0, 0, 1, 0))
     body += bytes(titles.content)

@@ -1,9 +1,9 @@
 """Measures pibuild against its goals and prints a Markdown table; ratios come from one run on one machine.
 
-    ci/bench                 what a warm store allows: answers, the second Python, pibuild's own share
-    ci/bench --cold          first builds pi-one from an empty store without any image of pibuild's (most of an hour)
-    ci/bench --instructions  guest instructions per inference against the official wheel for ARMv7
-    ci/bench --native        CPU time of the cross compiler against the same compiler emulated, on the same files
+ci/bench                 what a warm store allows: answers, the second Python, pibuild's own share
+ci/bench --cold          first builds pi-one from an empty store without any image of pibuild's (most of an hour)
+ci/bench --instructions  guest instructions per inference against the official wheel for ARMv7
+ci/bench --native        CPU time of the cross compiler against the same compiler emulated, on the same files
 """
 
 import argparse
@@ -112,7 +112,10 @@ def own_share() -> list[str]:
 def cold() -> list[str]:
     """Build pi-one with an empty store and no image."""
     references = subprocess.run(
-        ["docker", "images", "--format", "{{.Repository}}:{{.Tag}}", "pibuild/*"], check=True, stdout=subprocess.PIPE, text=True
+        ["docker", "images", "--format", "{{.Repository}}:{{.Tag}}", "pibuild/*"],
+        check=True,
+        stdout=subprocess.PIPE,
+        text=True,
     ).stdout.split()
     if references:
         subprocess.run(["docker", "rmi", "--force", *references], check=True, stdout=subprocess.DEVNULL)
@@ -141,7 +144,9 @@ def main() -> int:
         return subprocess.run([sys.executable, HERE / "native.py"], check=False).returncode
     parts: list[Callable[[], list[str]]] = [*([cold] if asked.cold else []), answers, second_python, own_share]
     model = next(line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name"))
-    print(f"{os.cpu_count()} processors ({model.partition(': ')[2]}), {platform.platform()}, load {os.getloadavg()[0]:.1f}\n")
+    print(
+        f"{os.cpu_count()} processors ({model.partition(': ')[2]}), {platform.platform()}, load {os.getloadavg()[0]:.1f}\n"
+    )
     print("| what | goal | measured | |\n| --- | --- | --- | --- |")
     for part in parts:
         for line in part():

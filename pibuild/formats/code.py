@@ -61,8 +61,8 @@ def _thumb(halfwords: Sequence[int], index: int, end: int, base: int, skip: froz
     known: dict[int, Encoding | None] = {}
     while index < end:
         word, size = halfwords[index], 2
-        if is_wide(word) and index + 1 < end:
-            word, size = word << 16 | halfwords[index + 1], 4
+        if is_wide(word):
+            word, size = word << 16 | (halfwords[index + 1] if index + 1 < end else 0), 4
         if word not in known:
             judged = thumb_encoding(word)
             known[word] = judged if judged.needs and judged.needs not in skip else None

@@ -260,17 +260,15 @@ def _entries(symbols: tuple[_Symbol, ...], tags: list[DynamicTag]) -> Iterator[F
 def _regions(symbols: tuple[_Symbol, ...], index: int, part: CodeSection) -> Iterator[Region]:
     """Cut a section at its mapping symbols; of two at one address code wins, for it is judged more strictly.
 
+    A section without any, in a file that has some elsewhere, is taken for code.
     Source: ELF for the Arm Architecture (AAELF32), section 5.5.5 Mapping symbols.
     """
     end = part.address + len(part.code)
-    marks = sorted(
-        (symbol.value, kind != "data", kind)
-        for symbol in symbols
-        if symbol.section == index and (kind := _KINDS.get(symbol.name.split(".")[0]))
-    )
-    if not marks:
+    every = [(symbol, kind) for symbol in symbols if (kind := _KINDS.get(symbol.name.split(".")[0]))]
+    marks = sorted((symbol.value, kind != "data", kind) for symbol, kind in every if symbol.section == index)
+    if not every:
         return
-    starts = [(part.address, True, "arm"), *marks] if marks[0][0] > part.address else marks
+    starts = marks if marks and marks[0][0] == part.address else [(part.address, True, "arm"), *marks]
     for (start, _, kind), (stop, _, _) in zip(starts, [*starts[1:], (end, True, "arm")], strict=True):
         if start < stop:
             yield Region(start=start, end=min(stop, end), kind=kind)

@@ -95,8 +95,10 @@ def build(
     report: Report,
     again: str,
 ) -> Entry:
-    """Make one artifact; `inputs` are (folder in the container, tar), `facts` what its record shall say of
-    them, `again` the command that reproduces it.
+    """Make one artifact.
+
+    `inputs` are (folder in the container, tar), `facts` what its record shall say of them, `again` the command that
+    reproduces it.
 
     BuildError where the script fails, ResourceError where memory, space or time run out; both name the cause, the
     last lines and the log, and leave the container's file system for `pibuild shell`.
@@ -168,7 +170,7 @@ def failed_image(slug: str) -> str:
 
 
 def cpu_seconds(times: str) -> float:
-    """Read what bash's `times` says of its children, user and system together: its second line, `3m9.481s 0m7.021s`."""
+    """Read bash's `times`: its second line, `3m9.481s 0m7.021s`, is the children's user and system time."""
     found = re.findall(r"(\d+)m([\d.]+)s", times.splitlines()[1])
     return round(sum(60 * int(minutes) + float(rest) for minutes, rest in found), 2)
 

@@ -86,8 +86,8 @@ def attribute_faults(elf: Elf, target: Target) -> tuple[str, ...]:
 
 def instruction_judgement(elf: Elf, twin: Elf | None, target: Target) -> Judgement:
     """Look at every instruction; `twin` is the same file before strip, if there is one."""
-    if not elf.sections:
-        return Judgement(faults=("no executable section",), measured="")
+    if not any(part.code for part in elf.sections):
+        return Judgement(faults=("no instruction in it",), measured="")
     if twin and (fault := _twin_fault(elf, twin)):
         return Judgement(faults=(fault,), measured="")
     mapped = next((one for one in (twin, elf) if one and one.regions), None)

@@ -12,7 +12,8 @@ FINE = {
     0xE0410392: "umaal r0, r1, r2, r3",
     0xE6BF0F31: "rev r0, r1",
     0xE6EF0071: "uxtb r0, r1",
-    0xE6820F11: "a parallel add",
+    0xE6110F12: "sadd16 r0, r1, r2",
+    0xE6820F11: "pkhbt r0, r2, r1, lsl #30",
     0xE7010312: "smlad r1, r2, r3, r0",
     0xE1910F9F: "ldrex r0, [r1]",
     0xE1B10F9F: "ldrexd r0, r1, [r1]",
@@ -27,7 +28,7 @@ FINE = {
     0xEE310B02: "vadd.f64 d0, d1, d2",
     0xEEB70AC0: "vcvt.f64.f32 d0, s0",
     0xEEF70BC0: "vcvt.f32.f64 s1, d0",
-    0xEEF80BE0: "vcvt to an odd single register, d16 by its bits alone",
+    0xEEF80AE0: "vcvt.f32.s32 s1, s1",
     0xEC510B10: "vmov r0, r1, d0",
     0xED2D8B10: "vpush {d8-d15}",
     0xECF10A01: "vldmia r1!, {s1}",
@@ -38,7 +39,7 @@ FINE = {
     0xF1010000: "setend le",
     0xFA000000: "blx",
     0xEF000000: "svc 0",
-}  # fmt: skip
+}
 BEYOND = {
     0xE3001234: ("movw", Needs.ARMV6T2),
     0x13412345: ("movt", Needs.ARMV6T2),

@@ -98,7 +98,7 @@ def test_a_flag_is_stronger_than_a_variable_and_that_than_the_file(tmp_path):
         tmp_path,
         flags={"target": "by-flag"},
         environ={"PIBUILD_TARGET": "by-variable", "PIBUILD_PYTHON": "by-variable"},
-        file='target: by-file\npython: by-file\nrecipe: by-file\n',
+        file="target: by-file\npython: by-file\nrecipe: by-file\n",
     )
 
     assert (found.target, found.python, found.recipe) == ("by-flag", "by-variable", "by-file")

@@ -1,3 +1,5 @@
+from contextlib import suppress
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -32,7 +34,11 @@ def test_a_file_without_attributes_has_none():
 
 
 def test_libraries_and_versions_are_listed():
-    undefined = (("sin", "libm.so.6", "GLIBC_2.4"), ("malloc", "libc.so.6", "GLIBC_2.4"), ("getrandom", "libc.so.6", "GLIBC_2.25"))
+    undefined = (
+        ("sin", "libm.so.6", "GLIBC_2.4"),
+        ("malloc", "libc.so.6", "GLIBC_2.4"),
+        ("getrandom", "libc.so.6", "GLIBC_2.25"),
+    )
     elf = read_elf(make_elf(needed=("libm.so.6", "libc.so.6"), undefined=undefined))
     assert elf.needed == ("libm.so.6", "libc.so.6")
     assert elf.versions == (("libc.so.6", "GLIBC_2.25"), ("libc.so.6", "GLIBC_2.4"), ("libm.so.6", "GLIBC_2.4"))
@@ -70,6 +76,11 @@ def test_what_lies_before_the_first_mapping_symbol_is_taken_for_code():
     assert [region.kind for region in elf.regions] == ["arm", "data"]
 
 
+def test_a_section_without_mapping_symbols_is_taken_for_code_where_others_have_some():
+    content = make_elf(marks=(("$d", 0x100000),))
+    assert [region.kind for region in read_elf(content).regions] == ["arm"]
+
+
 def test_code_wins_where_two_mapping_symbols_meet():
     elf = read_elf(make_elf(marks=(("$a", 0), ("$d", 0))))
     assert [region.kind for region in elf.regions] == ["arm"]
@@ -99,7 +110,5 @@ _GOOD = make_elf()
 def test_a_damaged_byte_gives_an_elf_or_an_error_of_ours(place, value):
     damaged = bytearray(_GOOD)
     damaged[place] = value
-    try:
+    with suppress(ElfFormatError):
         read_elf(bytes(damaged))
-    except ElfFormatError as err:
-        assert str(err)

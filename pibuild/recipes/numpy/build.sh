@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # numpy for the target's Python: what a wheel is compiled against, and what it computes with when it is proven on the
-# device. Not tuned for anybody's use: no BLAS, no SIMD, few optimisations; without numpy's own tests and the modules
+# device. Not tuned for anybody's use: no BLAS, no SIMD, no optimisation; without numpy's own tests and the modules
 # that only they load. Leaves a site-packages tree.
 # Wheels compiled against the headers of numpy 2 run with older ones too, if NPY_TARGET_VERSION is not set: 2.0 asks for
 # numpy 1.19 or newer at run time, 2.2 for 1.21 or newer (NPY_FEATURE_VERSION in numpyconfig.h).
@@ -10,6 +10,7 @@ source_dir=/work/src/numpy
 build_dir=/work/build/numpy
 install_dir=/work/build/install
 out_dir=/work/out
+export PYTHONPATH=/work/src/cython  # some templates are Cython's
 export PATH=$PATH:/work/in/cpython-machine/bin  # for cross-python; python3 stays the builder's, which is faster
 
 # numpy needs its own meson (it has a module for CPU features); meson and Cython run on the builder's Python.
@@ -53,7 +54,7 @@ configure() {
   echo "[binaries]
 cython = ['/usr/bin/python3', '/work/src/cython/cython.py']" > /work/build/native.ini
   meson setup $build_dir $source_dir --cross-file /work/build/cross.ini --native-file /work/build/native.ini \
-    --prefix /opt/pibuild/python -Doptimization=1 -Ddebug=false -Db_ndebug=true \
+    --prefix /opt/pibuild/python -Doptimization=0 -Ddebug=false -Db_ndebug=true \
     -Dblas=none -Dlapack=none -Dallow-noblas=true -Ddisable-optimization=true
 }
 

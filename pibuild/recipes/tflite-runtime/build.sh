@@ -21,8 +21,10 @@ flags = $PIBUILD_CFLAGS $(cat "$lite/cxxflags") -fPIC -fvisibility=hidden -fvisi
   -ffunction-sections -fdata-sections -ffile-prefix-map=$PWD/= -Wno-psabi -DNDEBUG -DNPY_TARGET_VERSION=NPY_1_19_API_VERSION $
   -I$lite/include -I$PWD/src/pybind11/pybind11/include -I$PWD/in/cpython/include/python$PIBUILD_PYTHON -I$PWD/${numpy[0]}
 rule compile
+  description = compiling \$in
   command = $PIBUILD_TRIPLE-g++ \$flags -c \$in -o \$out
 rule link
+  description = linking \$out
   command = $PIBUILD_TRIPLE-g++ $PIBUILD_CFLAGS -shared -o \$out \$in $lite/lib/libtensorflow-lite.a -Wl,--gc-sections $
     -Wl,--as-needed -Wl,--version-script=exports -Wl,-O1 -pthread -ldl
 $(for name in interpreter_wrapper interpreter_wrapper_pybind11 numpy python_error_reporter python_utils; do
@@ -51,6 +53,8 @@ printf '%s\n' "__version__ = '$PIBUILD_VERSION'" "__git_version__ = 'v$PIBUILD_V
 info=build/wheel/tflite_runtime-$PIBUILD_VERSION.dist-info
 mkdir -p "$info"
 cp -R "$lite/licenses" "$info/licenses"
+mkdir "$info/licenses/pybind11"
+cp src/pybind11/*.dist-info/LICENSE "$info/licenses/pybind11/"
 tag=cp${PIBUILD_PYTHON/./}-cp${PIBUILD_PYTHON/./}-linux_$PIBUILD_MACHINE
 cat > "$info/METADATA" << METADATA
 Metadata-Version: 2.1

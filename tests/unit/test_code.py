@@ -1,0 +1,98 @@
+"""Which instructions of a section are found, with mapping symbols and, in a stripped file, without."""
+
+import pytest
+
+from pibuild.formats.arm import Needs
+from pibuild.formats.code import instructions
+from pibuild.formats.elf import CodeSection, Function, Region
+from pibuild.formats.flow import certain_regions
+from tests.elfs import BX_LR, NOP, arm, thumb
+
+MOVW, DMB = 0xE3001234, 0xF57FF05B
+
+
+def make_section(code):
+    return CodeSection(name=".text", address=0x1000, code=code)
+
+
+def found(code, *regions, skip=frozenset()):
+    regions = regions or (Region(start=0x1000, end=0x1000 + len(code), kind="arm"),)
+    return [(one.address, str(one)) for one in instructions(make_section(code), regions, skip)]
+
+
+def reached(code, *entries):
+    entries = entries or (0,)
+    functions = [Function(name="f", address=0x1000 + (entry & ~1), size=0, thumb=bool(entry & 1)) for entry in entries]
+    return [
+        (one.start - 0x1000, one.end - 0x1000, one.kind) for one in certain_regions([make_section(code)], functions)
+    ]
+
+
+def test_an_instruction_is_found_with_address_and_encoding():
+    assert found(arm(NOP, MOVW, BX_LR)) == [(0x1004, "movw e3001234")]
+
+
+def test_a_literal_pool_is_not_code():
+    pool = Region(start=0x1004, end=0x1008, kind="data")
+    assert found(arm(BX_LR, MOVW), Region(start=0x1000, end=0x1004, kind="arm"), pool) == []
+
+
+def test_what_the_target_meets_is_skipped():
+    assert found(arm(MOVW, DMB), skip=frozenset({Needs.ARMV6T2})) == [(0x1004, "dmb f57ff05b")]
+
+
+def test_regions_of_other_sections_are_passed_over():
+    assert found(arm(MOVW), Region(start=0x2000, end=0x2004, kind="arm")) == []
+
+
+def test_thumb_is_walked_instruction_by_instruction():
+    code = thumb(0x4770, 0xF241, 0x2034, 0x4770)  # bx, movw, bx
+    assert found(code, Region(start=0x1000, end=0x1008, kind="thumb")) == [(0x1002, "movw f2412034")]
+
+
+def test_a_second_halfword_is_not_taken_for_a_first():
+    code = thumb(0xF000, 0xF800, 0x4770)  # bl, whose second half looks like the start of another
+    assert found(code, Region(start=0x1000, end=0x1006, kind="thumb")) == []
+
+
+def test_half_an_instruction_at_the_end_is_judged_by_what_is_there():
+    assert found(thumb(0x4770, 0xF241), Region(start=0x1000, end=0x1004, kind="thumb")) == [(0x1002, "movw f2410000")]
+
+
+@pytest.mark.parametrize(
+    "last",
+    [BX_LR, 0xEAFFFFFE, 0xE8BD8010, 0xE1A0F00E, 0xE59FF000, 0xEF000000, 0xE7F000F0, 0xE12FFF33, 0xEBFFFFFE],
+    ids=["bx", "b", "pop", "mov pc", "ldr pc", "svc", "udf", "blx", "bl"],
+)
+def test_what_follows_a_place_where_control_may_leave_is_not_certain(last):
+    assert reached(arm(NOP, last, MOVW)) == [(0, 8, "arm")]
+
+
+@pytest.mark.parametrize("last", [0x47702000 >> 16, 0xE7FE, 0xBD10, 0xDE00, 0xDF00, 0x46F7, 0x4798])
+def test_the_same_in_thumb(last):
+    assert reached(thumb(0x46C0, last, 0x4770), 1) == [(0, 4, "thumb")]
+
+
+def test_a_condition_goes_on_either_way():
+    beq_over_one = 0x0A000000
+    assert reached(arm(beq_over_one, BX_LR, BX_LR)) == [(0, 12, "arm")]
+    assert reached(thumb(0xD000, 0x4770, 0x4770), 1) == [(0, 6, "thumb")]
+    assert reached(thumb(0xB100, 0x4770, 0x4770), 1) == [(0, 6, "thumb")]
+    assert reached(thumb(0xF000, 0x8001, 0x4770, 0x4770), 1) == [(0, 8, "thumb")]
+
+
+def test_the_target_of_a_call_is_certain_and_so_is_its_instruction_set():
+    blx_to_12 = 0xFA000001
+    assert reached(arm(blx_to_12, 0, 0) + thumb(0x4770, 0)) == [(0, 4, "arm"), (12, 14, "thumb")]
+    bl_to_8 = thumb(0xF000, 0xF802, 0, 0, 0x4770)
+    assert reached(bl_to_8, 1) == [(0, 4, "thumb"), (8, 10, "thumb")]
+    blx_to_arm_at_8 = thumb(0xF000, 0xE802, 0, 0) + arm(BX_LR)
+    assert reached(blx_to_arm_at_8, 1) == [(0, 4, "thumb"), (8, 12, "arm")]
+
+
+def test_a_jump_back_does_not_run_for_ever():
+    assert reached(arm(NOP, 0xEAFFFFFD)) == [(0, 8, "arm")]
+
+
+def test_an_entry_outside_of_the_sections_is_passed_over():
+    assert reached(arm(NOP), 0x4000) == []

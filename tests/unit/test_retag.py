@@ -1,0 +1,48 @@
+import pytest
+
+from pibuild.errors import ProofError
+from pibuild.formats import pythons
+from pibuild.formats.wheel import disagreements, read_wheel
+from pibuild.steps.retag import retag
+from tests.elfs import make_elf, make_wheel
+
+
+def test_the_claim_names_python_abi_and_platform(tmp_path):
+    raw = make_wheel(tmp_path, file_name="thing-1.0-py3-none-any.whl", tags=("py3-none-any",))
+    made = retag(raw, python="3.11", platform_tag="linux_armv6l", out_dir=tmp_path / "out")
+    assert made == tmp_path / "out" / "thing-1.0-cp311-cp311-linux_armv6l.whl"
+    assert disagreements(read_wheel(made)) == ()
+
+
+@pytest.mark.parametrize(
+    ("python", "abi"), [("2.7", "cp27mu"), ("3.4", "cp34m"), ("3.7", "cp37m"), ("3.9", "cp39"), ("3.13", "cp313")]
+)
+def test_each_python_has_its_abi_tag(python, abi):
+    assert pythons.abi_tag(python) == abi
+
+
+@pytest.mark.parametrize(
+    ("file", "said"),
+    [
+        ("a.cpython-39-arm-linux-gnueabihf.so", "is named for cpython-39, expected cpython-311"),
+        ("a.cpython-311d-arm-linux-gnueabihf.so", "is named for cpython-311d, expected cpython-311"),
+        ("a.cpython-311-x86_64-linux-gnu.so", "is named for x86_64-linux-gnu, expected arm-linux-gnueabihf"),
+    ],
+)
+def test_a_module_of_another_python_is_refused(tmp_path, file, said):
+    raw = make_wheel(tmp_path, {file: make_elf()})
+    with pytest.raises(ProofError, match=said):
+        retag(raw, python="3.11", platform_tag="linux_armv6l", out_dir=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("file", ["a.so", "a.abi3.so", "a.cpython-311-arm-linux-gnueabihf.so", "a.cpython-311.so"])
+def test_a_suffix_that_fits_or_says_nothing_passes(file):
+    assert pythons.suffix_fault(file, "3.11") == ""
+
+
+def test_a_file_that_is_no_wheel_is_refused(tmp_path):
+    path = tmp_path / "thing-1.0-py3-none-any.whl"
+    path.write_bytes(b"")
+    with pytest.raises(ProofError, match="is not a wheel that can be tagged cp311-cp311-linux_armv6l"):
+        retag(path, python="3.11", platform_tag="linux_armv6l", out_dir=tmp_path)

@@ -1,0 +1,251 @@
+"""Every check says no where it should, and a sound wheel passes them all."""
+
+import pytest
+
+from pibuild.errors import ProofError
+from pibuild.steps.verify import verify
+from tests.elfs import BX_LR, NOP, PI_TWO, SO, arm, make_elf, make_wheel, thumb
+from tests.makers import make_target
+
+MOVW, VADD, VSTM_D16, VMAXNM, MRC_P1 = 0xE3001234, 0xF2000D40, 0xECC00B20, 0xF3000F10, 0xEE104110
+GOOD = {"malloc": ("malloc", "libc.so.6", "GLIBC_2.4")}
+NEON = arm(*[VADD] * 1000, BX_LR)
+
+
+def pi_two(**changes):
+    return make_target(
+        "pi-two",
+        **{
+            "platform_tag": "linux_armv7l",
+            "elf_cpu_arch": "v7",
+            "elf_fp_arch": "VFPv4",
+            "elf_simd": "required",
+        }
+        | changes,
+    )
+
+
+def proven(tmp_path, content, *, target=None, twin=None, path=SO, python="3.11", **wheel):
+    """Verify a wheel with one shared object; `twin` lies under symbols/."""
+    target = target or make_target()
+    tag = f"cp311-cp311-{target.platform_tag}"
+    made = make_wheel(tmp_path, {path: content}, **{"file_name": f"thing-1.0-{tag}.whl", "tags": (tag,)} | wheel)
+    symbols = None
+    if twin is not None:
+        symbols = tmp_path / "symbols"
+        (symbols / path).parent.mkdir(parents=True)
+        (symbols / path).write_bytes(twin)
+    return verify(made, target=target, python=python, symbols_dir=symbols)
+
+
+def refusal(tmp_path, content, **how):
+    with pytest.raises(ProofError) as caught:
+        proven(tmp_path, content, **how)
+    return str(caught.value)
+
+
+def test_a_sound_wheel_passes_every_check(tmp_path):
+    checks = proven(tmp_path, make_elf())
+    assert all(check.ok for check in checks)
+    assert {check.name for check in checks} == {
+        "file name, WHEEL and RECORD",
+        "machine code is readable",
+        "ELF header",
+        "build attributes",
+        "instructions",
+        "libraries",
+        "symbol versions",
+        "undefined symbols",
+        "Python ABI",
+    }
+
+
+def test_a_sound_stripped_wheel_is_judged_by_its_twin(tmp_path):
+    checks = proven(tmp_path, make_elf(marks=(), functions=()), twin=make_elf())
+    detail = next(check.detail for check in checks if check.name == "instructions")
+    assert "8 bytes by mapping symbols" in detail
+
+
+def test_a_sound_wheel_for_pi_two_shows_its_neon(tmp_path):
+    checks = proven(tmp_path, make_elf(NEON, attributes=PI_TWO), target=pi_two())
+    assert any("1000 NEON instructions" in check.detail for check in checks)
+
+
+def test_an_armv7_object_in_a_pi_one_wheel_is_caught_with_file_function_and_instruction(tmp_path):
+    said = refusal(tmp_path, make_elf(arm(NOP, MOVW, BX_LR), attributes=PI_TWO))
+    assert f"{SO}: Tag_CPU_arch v7, expected at most v6KZ" in said
+    assert f"{SO}: 1 instructions that pi-one lacks: 1 movw (ARMv6T2)" in said
+    assert f"{SO}: movw e3001234 at 0x1004 in PyInit__core+0x4" in said
+
+
+def test_attributes_that_lie_do_not_hide_an_instruction(tmp_path):
+    assert "movw e3001234" in refusal(tmp_path, make_elf(arm(MOVW, BX_LR)))
+
+
+def test_a_stripped_armv7_object_is_caught_with_an_instruction_too(tmp_path):
+    said = refusal(tmp_path, make_elf(arm(NOP, MOVW, BX_LR), attributes=PI_TWO, marks=(), functions=()))
+    assert "movw e3001234 at 0x1004 in PyInit__core+0x4" in said
+
+
+def test_in_a_stripped_file_what_may_be_a_literal_pool_is_let_be(tmp_path):
+    checks = proven(tmp_path, make_elf(arm(NOP, BX_LR, MOVW), marks=(), functions=()))
+    assert any("certainly code" in check.detail for check in checks)
+
+
+def test_a_literal_pool_is_no_instruction(tmp_path):
+    assert proven(tmp_path, make_elf(arm(NOP, BX_LR, MOVW), marks=(("$a", 0), ("$d", 8))))
+
+
+def test_thumb2_in_a_pi_one_wheel_is_caught(tmp_path):
+    said = refusal(tmp_path, make_elf(thumb(0xF241, 0x2034, 0x4770), marks=(("$t", 0),), functions=(("f", 1),)))
+    assert "movw f2412034 at 0x1000 in f+0x0" in said
+
+
+def test_every_kind_of_instruction_is_counted_and_shown_once(tmp_path):
+    said = refusal(tmp_path, make_elf(arm(MOVW, MOVW, VADD, VSTM_D16, BX_LR)))
+    assert "4 instructions that pi-one lacks: 2 movw (ARMv6T2), 1 Advanced SIMD (NEON), 1 vstm (VFP-D32)" in said
+    assert said.count("movw e3001234 at") == 1
+
+
+def test_allowed_functions_may_hold_anything_and_are_counted(tmp_path):
+    functions = (("__gnu_Unwind_Save_VFP_D_16_to_31", 0), ("f", 8))
+    target = make_target(elf_allowed_functions=("__gnu_Unwind_Save_VFP_*",))
+    checks = proven(tmp_path, make_elf(arm(VSTM_D16, BX_LR, NOP), functions=functions), target=target)
+    assert any("1 beyond the target in allowed functions" in check.detail for check in checks)
+    elsewhere = make_elf(arm(NOP, NOP, VSTM_D16), functions=functions)
+    assert "vstm ecc00b20" in refusal(tmp_path / "2", elsewhere, target=target)
+
+
+def test_a_function_may_be_allowed_one_kind_alone(tmp_path):
+    target = make_target(elf_allowed_functions=("f coprocessor",))
+    functions = (("f", 0),)
+    assert proven(tmp_path, make_elf(arm(MRC_P1, BX_LR), functions=functions), target=target)
+    said = refusal(tmp_path / "2", make_elf(arm(MRC_P1, MOVW), functions=functions), target=target)
+    assert "1 instructions that pi-one lacks: 1 movw" in said
+
+
+def test_a_twin_with_other_code_is_refused(tmp_path):
+    said = refusal(tmp_path, make_elf(marks=(), functions=()), twin=make_elf(arm(NOP, NOP)))
+    assert "its code differs from that before strip, in .text" in said
+
+
+def test_a_twin_without_mapping_symbols_is_refused(tmp_path):
+    bare = make_elf(marks=(), functions=())
+    assert "its twin before strip has no mapping symbols" in refusal(tmp_path, bare, twin=bare)
+
+
+def test_a_missing_twin_is_refused(tmp_path):
+    (tmp_path / "symbols").mkdir()
+    with pytest.raises(ProofError, match=f"{SO} has no twin before strip"):
+        verify(make_wheel(tmp_path), target=make_target(), python="3.11", symbols_dir=tmp_path / "symbols")
+
+
+def test_a_damaged_twin_is_refused(tmp_path):
+    assert f"symbols/{SO}: not a whole ELF file" in refusal(tmp_path, make_elf(), twin=b"\x7fELF")
+
+
+def test_missing_neon_is_refused_where_it_is_required(tmp_path):
+    few = make_elf(arm(VADD, BX_LR), attributes=PI_TWO)
+    assert "1 NEON instructions, expected 1000 at least" in refusal(tmp_path, few, target=pi_two())
+
+
+def test_armv8_in_a_pi_two_wheel_is_refused_but_where_it_is_dispatched(tmp_path):
+    content = make_elf(NEON + arm(VMAXNM), attributes=PI_TWO, functions=(("f", 0), ("xnn_max__neonv8_u4", len(NEON))))
+    assert "vmaxnm/vminnm f3000f10" in refusal(tmp_path, content, target=pi_two())
+    target = pi_two(elf_allowed_functions=("xnn_*neonv8* ARMv8",))
+    assert proven(tmp_path / "2", content, target=target)
+
+
+def test_attributes_of_armv8_pass_only_where_dispatched_kernels_do(tmp_path):
+    content = make_elf(NEON, attributes=PI_TWO | {"cpu_arch": 14, "fp_arch": 7, "simd_arch": 3})
+    said = refusal(tmp_path, content, target=pi_two())
+    assert "Tag_CPU_arch v8-A, expected at most v7" in said
+    assert "Tag_FP_arch FP-ARMv8, expected at most VFPv4" in said
+    assert "Tag_Advanced_SIMD_arch NEON for ARMv8" in said
+    assert proven(tmp_path / "2", content, target=pi_two(elf_allowed_functions=("xnn_*neonv8* ARMv8",)))
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"bits": 64, "machine": 183}, "64 bit, expected 32 bit"),
+        ({"machine": 3}, "machine EM_386, expected EM_ARM"),
+        ({"kind": 1}, "type ET_REL, expected ET_DYN"),
+        ({"flags": 0x05000200}, "soft-float ABI, expected hard-float"),
+        ({"flags": 0x04000400}, "EABI version 4, expected 5"),
+        ({"attributes": None}, "no .ARM.attributes"),
+        ({"attributes": {"cpu_arch": 8, "vfp_args": 1}}, "Tag_CPU_arch v6T2, expected at most v6KZ"),
+        ({"attributes": {"cpu_arch": 7, "vfp_args": 1, "fp_arch": 4}}, "Tag_FP_arch VFPv3-D16, expected at most VFPv2"),
+        ({"attributes": {"cpu_arch": 7, "vfp_args": 1, "simd_arch": 1}}, "SIMD_arch NEONv1, expected none"),
+        ({"attributes": {"cpu_arch": 7, "vfp_args": 1, "thumb_isa": 2}}, "Tag_THUMB_ISA_use Thumb-2, expected none"),
+        ({"attributes": {"cpu_arch": 7}}, "Tag_ABI_VFP_args does not say"),
+        ({"needed": ("libstdc++.so.6",)}, "needs libstdc++.so.6, which a Pi need not have"),
+        ({"needed": ("libgcc_s.so.1",)}, "needs libgcc_s.so.1, which a Pi need not have"),
+        (
+            {"undefined": (("getrandom", "libc.so.6", "GLIBC_2.25"),)},
+            "wants GLIBC_2.25 of libc.so.6 for getrandom, the floor is glibc 2.24",
+        ),
+        ({"undefined": (("x", "libc.so.6", "GLIBC_PRIVATE"),)}, "wants GLIBC_PRIVATE of libc.so.6"),
+        ({"undefined": (("x", "libstdc++.so.6", "GLIBCXX_3.4"),)}, "wants GLIBCXX_3.4 of libstdc++.so.6"),
+        ({"undefined": (("__atomic_load_8", "", ""),)}, "no library is named for __atomic_load_8"),
+        ({"undefined": (("Pythagoras", "", ""),)}, "no library is named for Pythagoras"),
+        ({"exports": ()}, "does not define PyInit__core, so import will refuse it"),
+        ({"exports": (("init_core", 0),)}, "does not define PyInit__core"),
+        ({"code": b""}, "no instruction in it"),
+    ],
+)
+def test_a_file_that_a_pi_one_can_not_use_is_refused(tmp_path, changes, said):
+    told = refusal(tmp_path, make_elf(**changes))
+    assert said in told
+    assert f"{SO}: " in told
+
+
+def test_a_shared_object_of_another_python_is_refused(tmp_path):
+    path = "thing/_core.cpython-39-arm-linux-gnueabihf.so"
+    assert "is named for cpython-39, expected cpython-311" in refusal(tmp_path, make_elf(), path=path)
+
+
+def test_a_file_name_that_claims_another_platform_is_refused(tmp_path):
+    said = refusal(
+        tmp_path,
+        make_elf(),
+        file_name="thing-1.0-cp311-cp311-linux_armv7l.whl",
+        tags=("cp311-cp311-linux_armv7l",),
+    )
+    assert "the file name does not end with cp311-cp311-linux_armv6l.whl" in said
+
+
+def test_a_wheel_that_contradicts_itself_is_refused(tmp_path):
+    assert "WHEEL claims py3-none-any" in refusal(tmp_path, make_elf(), tags=("py3-none-any",))
+
+
+def test_a_wheel_without_machine_code_bears_no_platform_tag(tmp_path):
+    assert "nothing bears its platform tag out" in refusal(tmp_path, b"text", path="thing/a.py")
+
+
+def test_a_shared_object_that_is_none_is_refused(tmp_path):
+    assert "thing/a.so is not an ELF file" in refusal(tmp_path, b"text", path="thing/a.so")
+
+
+def test_a_damaged_shared_object_is_refused(tmp_path):
+    assert f"{SO}: not a whole ELF file" in refusal(tmp_path, make_elf()[:200])
+
+
+def test_a_file_that_is_no_wheel_is_refused(tmp_path):
+    path = tmp_path / "thing-1.0-cp311-cp311-linux_armv6l.whl"
+    path.write_bytes(b"")
+    with pytest.raises(ProofError, match="is not a wheel"):
+        verify(path, target=make_target(), python="3.11", symbols_dir=None)
+
+
+def test_a_library_that_the_wheel_itself_carries_is_fine(tmp_path):
+    user = make_elf(needed=("libhelp.so", "libc.so.6"), undefined=(("help", "", ""), *GOOD.values()))
+    library = make_elf(exports=(("help", 0),), undefined=())
+    wheel = make_wheel(tmp_path, {SO: user, "thing/libhelp.so": library})
+    assert verify(wheel, target=make_target(), python="3.11", symbols_dir=None)
+
+
+def test_all_findings_come_at_once(tmp_path):
+    said = refusal(tmp_path, make_elf(arm(MOVW), flags=0x05000200, needed=("libstdc++.so.6",)), tags=("py3-none-any",))
+    for words in ("WHEEL claims", "soft-float", "movw", "libstdc++.so.6"):
+        assert words in said

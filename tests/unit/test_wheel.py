@@ -1,0 +1,144 @@
+import zipfile
+
+import pytest
+
+from pibuild.formats.wheel import WheelFormatError, disagreements, read_wheel, retagged, wheel_name, write_wheel
+from tests.elfs import SO, make_elf, make_wheel
+
+
+def faults(path):
+    return "\n".join(disagreements(read_wheel(path)))
+
+
+def test_a_file_name_is_taken_apart():
+    name = wheel_name("tflite_runtime-2.14.1-cp311-cp311-linux_armv6l.whl")
+    assert (name.name, str(name.version), sorted(map(str, name.tags))) == (
+        "tflite-runtime",
+        "2.14.1",
+        ["cp311-cp311-linux_armv6l"],
+    )
+
+
+@pytest.mark.parametrize("name", ["thing.whl", "thing-1.0.zip", "thing-1.0-cp311.whl", "thing-x.y-a-b-c.whl"])
+def test_a_name_that_is_none_is_refused(name):
+    with pytest.raises(WheelFormatError):
+        wheel_name(name)
+
+
+def test_a_sound_wheel_agrees_with_itself(tmp_path):
+    assert disagreements(read_wheel(make_wheel(tmp_path))) == ()
+
+
+def test_several_tags_agree_in_any_order(tmp_path):
+    path = make_wheel(
+        tmp_path,
+        file_name="thing-1.0-cp311-cp311-linux_armv6l.linux_armv7l.whl",
+        tags=("cp311-cp311-linux_armv7l", "cp311-cp311-linux_armv6l"),
+    )
+    assert disagreements(read_wheel(path)) == ()
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"file_name": "thing-1.0-cp311-cp311-linux_armv7l.whl"}, "WHEEL claims cp311-cp311-linux_armv6l, the"),
+        ({"file_name": "other-1.0-cp311-cp311-linux_armv6l.whl"}, "METADATA Name is thing, the file name says other"),
+        ({"file_name": "thing-2.0-cp311-cp311-linux_armv6l.whl"}, "METADATA Version is 1.0, the file name says 2.0"),
+        ({"dist_info": "thing-1.1.dist-info"}, ".dist-info version is 1.1"),
+        ({"metadata": "Name: thing\n"}, "METADATA Version is missing"),
+        ({"tags": ()}, "WHEEL claims no tag"),
+        ({"tags": ("linux_armv6l",)}, "'linux_armv6l' is not one tag"),
+        ({"purelib": "true"}, "Root-Is-Purelib true, false expected"),
+        ({"record": lambda text: text.replace("sha256=", "sha256=x", 1)}, f"for {SO}, its content is"),
+        ({"record": lambda text: "\n".join(text.splitlines()[1:])}, f"RECORD does not list {SO}"),
+        ({"record": lambda text: text + "gone.py,sha256=x,1\n"}, "RECORD lists gone.py, which is not in the wheel"),
+        ({"record": lambda text: text + text}, "RECORD lists a file twice"),
+        ({"files": {"../evil.py": b""}}, "../evil.py lies outside of the wheel"),
+        ({"files": {"/etc/evil": b""}}, "/etc/evil lies outside of the wheel"),
+        ({"file_name": "thing.whl"}, "file name: "),
+    ],
+)
+def test_a_contradiction_is_named(tmp_path, changes, said):
+    assert said in faults(make_wheel(tmp_path, **changes))
+
+
+def test_a_file_that_is_there_twice_is_named(tmp_path):
+    path = make_wheel(tmp_path)
+    with zipfile.ZipFile(path, "a") as archive, pytest.warns(UserWarning, match="Duplicate"):
+        archive.writestr(SO, b"another")
+    assert f"{SO} is in the wheel twice" in faults(path)
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04", b"not a zip"])
+def test_what_is_no_zip_is_refused(tmp_path, content):
+    path = tmp_path / "thing-1.0-py3-none-any.whl"
+    path.write_bytes(content)
+    with pytest.raises(WheelFormatError, match="not a whole zip"):
+        read_wheel(path)
+
+
+def test_a_damaged_entry_is_refused(tmp_path):
+    path = make_wheel(tmp_path)
+    content = path.read_bytes()
+    path.write_bytes(content.replace(make_elf()[:60], b"\0" * 60))
+    with pytest.raises(WheelFormatError, match="not a whole zip"):
+        read_wheel(path)
+
+
+def test_a_zip_without_dist_info_is_refused(tmp_path):
+    path = tmp_path / "thing-1.0-py3-none-any.whl"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("thing.py", "")
+    with pytest.raises(WheelFormatError, match="one .dist-info folder expected, found 0"):
+        read_wheel(path)
+
+
+def test_a_retagged_wheel_agrees_and_keeps_its_files(tmp_path):
+    raw = read_wheel(make_wheel(tmp_path))
+    again = read_wheel(write_wheel(retagged(raw, "cp311-cp311-linux_armv7l"), tmp_path / "out"))
+    assert again.file_name == "thing-1.0-cp311-cp311-linux_armv7l.whl"
+    assert disagreements(again) == ()
+    assert {file.path: file.content for file in again.files}[SO] == make_elf()
+    assert again.wheel_message["Generator"] == "hand"
+
+
+def test_retagging_mends_what_a_build_left_untrue(tmp_path):
+    raw = read_wheel(make_wheel(tmp_path, purelib="true", tags=("py3-none-any",), record=lambda _: ""))
+    again = read_wheel(write_wheel(retagged(raw, "cp311-cp311-linux_armv6l"), tmp_path / "out"))
+    assert disagreements(again) == ()
+
+
+def test_a_build_number_stays(tmp_path):
+    raw = read_wheel(make_wheel(tmp_path, file_name="thing-1.0-2rc-cp311-cp311-linux_armv6l.whl"))
+    assert retagged(raw, "cp311-cp311-linux_armv7l").file_name == "thing-1.0-2rc-cp311-cp311-linux_armv7l.whl"
+
+
+@pytest.mark.parametrize("tag", ["linux_armv6l", "cp311-cp311-a.b", "cp311--linux"])
+def test_what_is_not_one_tag_is_refused(tmp_path, tag):
+    with pytest.raises(WheelFormatError, match="is not one tag"):
+        retagged(read_wheel(make_wheel(tmp_path)), tag)
+
+
+def test_equal_content_gives_equal_bytes_whatever_the_order_and_time(tmp_path):
+    first, second = tmp_path / "1", tmp_path / "2"
+    files = {"thing/a.py": b"a", "thing/b.py": b"b", SO: make_elf()}
+    made = [
+        write_wheel(retagged(read_wheel(make_wheel(folder, given)), "cp311-cp311-linux_armv6l"), folder / "out")
+        for folder, given in ((first, files), (second, dict(reversed(files.items()))))
+    ]
+    assert made[0].read_bytes() == made[1].read_bytes()
+
+
+def test_times_are_the_given_ones_and_never_before_1980(tmp_path):
+    wheel = read_wheel(make_wheel(tmp_path))
+    for epoch_s, year in ((1700000000, 2023), (0, 1980)):
+        path = write_wheel(wheel, tmp_path / str(epoch_s), source_date_epoch_s=epoch_s)
+        with zipfile.ZipFile(path) as archive:
+            assert {info.date_time[0] for info in archive.infolist()} == {year}
+
+
+def test_record_comes_last_and_nothing_is_left_beside_the_wheel(tmp_path):
+    path = write_wheel(retagged(read_wheel(make_wheel(tmp_path)), "cp311-cp311-linux_armv6l"), tmp_path / "out")
+    with zipfile.ZipFile(path) as archive:
+        assert archive.namelist()[-1] == "thing-1.0.dist-info/RECORD"
+    assert list((tmp_path / "out").iterdir()) == [path]
