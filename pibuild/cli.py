@@ -17,7 +17,6 @@ from pibuild.errors import PibuildError, UsageError, nearest
 from pibuild.report import Report, size
 
 if TYPE_CHECKING:
-    from pibuild.adapters.containers import Engine
     from pibuild.config import Settings
     from pibuild.model import Plan
     from pibuild.pipeline import Ports
@@ -179,7 +178,7 @@ def _plan(settings: "Settings") -> "Plan":
     target = find_target(request.target, targets)
     package = Path(__file__).parent
     judges = [package / "formats", package / "device", *model_files(project_folder("tests/models"))]
-    judges += [package / "steps" / f"{name}.py" for name in ("retag", "verify", "prove")]
+    judges += [package / "steps" / f"{name}.py" for name in ("retag", "verify", "machine_code", "prove")]
     return make_plan(
         request,
         recipes=recipes,
@@ -287,7 +286,7 @@ def _doctor(settings: "Settings", environ: dict[str, str], report: Report) -> in
 def _shell(plan: "Plan", environ: dict[str, str]) -> int:
     """Become a shell in the container of the plan's build that failed."""
     from pibuild.adapters.containers import Engine  # noqa: PLC0415
-    from pibuild.steps.build import failed_image  # noqa: PLC0415
+    from pibuild.steps.run import failed_image  # noqa: PLC0415
 
     engine = Engine(environ)
     failed = [one for one in plan.artifacts if engine.image_id(failed_image(one.slug))]
@@ -312,7 +311,7 @@ def _shell(plan: "Plan", environ: dict[str, str]) -> int:
 def _clean(settings: "Settings", environ: dict[str, str], report: Report, *, artifacts: bool, everything: bool) -> int:
     """Remove what killed builds left; with `artifacts` what can be built again, with `everything` all."""
     from pibuild.adapters.containers import Engine  # noqa: PLC0415
-    from pibuild.steps.build import FAILED_IMAGES  # noqa: PLC0415
+    from pibuild.steps.run import FAILED_IMAGES  # noqa: PLC0415
 
     store = _store(settings, report)
     try:

@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+SESSION_LABEL = "pibuild.session"
+"""Label of every container: the session of the process that made it."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GitPlace:
@@ -261,3 +264,30 @@ class Limits:
     deadline_s: float
     uid: int
     gid: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """One command in one container without a network, as it will be, before it is."""
+
+    image: str
+    command: tuple[str, ...]
+    env: tuple[tuple[str, str], ...]
+    inputs: tuple[tuple[str, Path], ...]
+    """(folder in the container, tar on the machine), unpacked there in this order."""
+    uid: int
+    gid: int
+    memory_bytes: int
+    cpus: int
+    deadline_s: float
+    labels: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """How a container ended."""
+
+    exit_code: int
+    out_of_memory: bool
+    timed_out: bool
+    wall_s: float

@@ -49,7 +49,7 @@ def offer_overview(targets: Iterable[Target], recipes: Iterable[Recipe]) -> tupl
         shown = ("name", "aliases", "models", "compiler", "arch_flags", "glibc_floor", "platform_tag", "device_cpu")
         target_rows.append({name: getattr(target, name) for name in shown})
     lines += ["", "recipes:"]
-    for recipe, release in ((recipe, release) for recipe in recipes for release in recipe.releases):
+    for recipe, release in ((one, release) for one in recipes for release in one.releases):
         pythons = f"Python {', '.join(release.pythons)}" if release.pythons else "every Python"
         lines.append(f"  {recipe.name} {release.version}: {recipe.summary} ({pythons})")
         recipe_rows.append(

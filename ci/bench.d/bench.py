@@ -145,7 +145,8 @@ def main() -> int:
     parts: list[Callable[[], list[str]]] = [*([cold] if asked.cold else []), answers, second_python, own_share]
     model = next(line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name"))
     print(
-        f"{os.cpu_count()} processors ({model.partition(': ')[2]}), {platform.platform()}, load {os.getloadavg()[0]:.1f}\n"
+        f"{os.cpu_count()} processors ({model.partition(': ')[2]}), "
+        f"{platform.platform()}, load {os.getloadavg()[0]:.1f}\n"
     )
     print("| what | goal | measured | |\n| --- | --- | --- | --- |")
     for part in parts:

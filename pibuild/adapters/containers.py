@@ -11,7 +11,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,37 +19,10 @@ import requests
 from docker.errors import APIError, DockerException, ImageNotFound, NotFound
 
 from pibuild.errors import EngineError, ImageError, PibuildError
+from pibuild.model import SESSION_LABEL, Outcome, Run
 
-SESSION_LABEL = "pibuild.session"
 _API_TIMEOUT_S = 600
 _PIDS = 4096
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Run:
-    """One command in one container without a network, as it will be, before it is."""
-
-    image: str
-    command: tuple[str, ...]
-    env: tuple[tuple[str, str], ...]
-    inputs: tuple[tuple[str, Path], ...]
-    """(folder in the container, tar on the machine), unpacked there in this order."""
-    uid: int
-    gid: int
-    memory_bytes: int
-    cpus: int
-    deadline_s: float
-    labels: tuple[tuple[str, str], ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
-    """How a container ended."""
-
-    exit_code: int
-    out_of_memory: bool
-    timed_out: bool
-    wall_s: float
 
 
 class Engine:

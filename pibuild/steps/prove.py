@@ -6,24 +6,14 @@ Knows what the device's container is given and what it leaves. What the machine 
 import json
 import tarfile
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
-from pibuild.adapters.containers import SESSION_LABEL, Container, Run
 from pibuild.errors import BuildError, ProofError
-from pibuild.model import Limits, Plan
+from pibuild.model import SESSION_LABEL, Limits, Plan, Run
 from pibuild.report import Report, seconds
-from pibuild.steps.build import Spent, follow
+from pibuild.steps.run import Engine, Spent, counted, follow
 from pibuild.store import Entry, Store
-
-_SCRIPT = "bash /work/check/prove.sh; code=$?; times > /work/cpu; exit $code"
-
-
-class Engine(Protocol):
-    """What this step uses of the engine."""
-
-    def container(self, run: Run) -> AbstractContextManager[Container]: ...  # noqa: D102
 
 
 def prove(
@@ -53,7 +43,7 @@ def prove(
         pack(staging / "check.tar", check | files)
         run = Run(
             image=plan.device.reference,
-            command=("bash", "-c", _SCRIPT),
+            command=counted("/work/check/prove.sh"),
             env=(
                 *plan.wheel.env,
                 ("PIBUILD_DEVICE_CPU", plan.target.device_cpu),

@@ -13,8 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from pibuild.adapters.containers import SESSION_LABEL, Engine
+from pibuild.adapters.containers import Engine
 from pibuild.errors import BuildError, EngineError, ResourceError
+from pibuild.model import SESSION_LABEL
 from pibuild.store import Store
 from tests.integration.one_build import one_build
 

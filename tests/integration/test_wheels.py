@@ -1,7 +1,7 @@
 """The main job on real input, end to end: the command a person types, to a wheel that is proven and can be asked about.
 
-On a bare machine these tests make toolchains, Pythons and TensorFlow Lite, and take most of an hour; what they made stays in
-the person's own store, so that the next run takes seconds.
+On a bare machine these tests make toolchains, Pythons and TensorFlow Lite, and take most of an hour; what they made
+stays in the person's own store, so that the next run takes seconds.
 """
 
 import json
@@ -42,7 +42,8 @@ def wheelhouse(tmp_path_factory):
 
 
 @pytest.fixture(scope="session", params=list(WHEELS))
-def built(request, wheelhouse, base):
+def built(request, wheelhouse, engine):
+    assert engine
     """Build a target's wheel as a person does; give target and path."""
     ended = pibuild("--target", request.param, "--python", "3.11", "--output", str(wheelhouse))
     assert ended.returncode == 0
@@ -93,7 +94,8 @@ def test_plan_says_that_nothing_is_to_be_done(built):
 
 
 @pytest.fixture(scope="session")
-def armv7_wheel(wheelhouse, base):
+def armv7_wheel(wheelhouse, engine):
+    assert engine
     ended = pibuild("--target", "pi-two", "--python", "3.11", "--output", str(wheelhouse))
     assert ended.returncode == 0
     return Path(ended.stdout.strip())

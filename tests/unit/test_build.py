@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from pibuild.adapters.containers import Outcome, Run
 from pibuild.errors import BuildError, PibuildError, ResourceError
-from pibuild.model import Artifact, Limits
+from pibuild.model import Artifact, Limits, Outcome, Run
 from pibuild.report import Report
-from pibuild.steps.build import build, cpu_seconds
+from pibuild.steps.build import build
+from pibuild.steps.run import cpu_seconds
 from pibuild.store import Store
 from tests.makers import make_images, make_recipe, make_release
 

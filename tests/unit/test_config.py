@@ -58,7 +58,9 @@ def test_an_unknown_key_is_answered_with_its_place_and_the_nearest_key(recipes):
 
 
 def test_an_unknown_key_of_a_place_is_answered_with_the_nearest_key(recipes):
-    with pytest.raises(UsageError, match=r"sources.thing-1.0.places.1.\S*comit: there is no such key; did you mean 'commit'"):
+    with pytest.raises(
+        UsageError, match=r"sources.thing-1.0.places.1.\S*comit: there is no such key; did you mean 'commit'"
+    ):
         recipes(RECIPE.replace("commit:", "comit:"))
 
 

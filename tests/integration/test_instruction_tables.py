@@ -1,0 +1,133 @@
+"""The tables of formats.arm and formats.thumb against qemu's CPU models: arm1176, cortex-a7 (the Pi 2) and max (ARMv8).
+
+Random instructions are run on each model; what SIGILLs where tells which level it needs.
+"""
+
+import random
+import shutil
+import struct
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from pibuild.formats.arm import Needs, arm_encoding
+from pibuild.formats.thumb import thumb_encoding
+
+_SOURCE = Path(__file__).parent / "sweep" / "runwords.c"
+_A7 = set(Needs) - {Needs.ARMV8, Needs.PRIVILEGED, Needs.COPROCESSOR, Needs.UNALLOCATED}
+_CPUS = ("arm1176", "cortex-a7", "max")
+_TOOLS = ("arm-linux-gnueabihf-gcc", "qemu-arm")
+
+pytestmark = pytest.mark.skipif(
+    not all(map(shutil.which, _TOOLS)), reason=f"wants {' and '.join(_TOOLS)} (gcc-arm-linux-gnueabihf, qemu-user)"
+)
+
+
+@pytest.fixture(scope="module")
+def program(tmp_path_factory):
+    path = tmp_path_factory.mktemp("sweep") / "runwords"
+    flags = ("-nostdlib", "-static", "-O1", "-marm", "-march=armv6", "-mfloat-abi=soft")
+    subprocess.run(["arm-linux-gnueabihf-gcc", *flags, "-o", path, _SOURCE], check=True)
+    return path
+
+
+def refusals(program, cpu, thumb, words):
+    """Give for each instruction whether that CPU refuses it."""
+    questions = b"".join(struct.pack("<II", thumb, word) for word in words)
+    run = subprocess.run(
+        ["qemu-arm", "-cpu", cpu, program], input=questions, capture_output=True, timeout=120, check=True
+    )
+    assert len(run.stdout) == len(words)
+    return [answer == ord("I") for answer in run.stdout]
+
+
+def judged(program, thumb, words, encoding):
+    """Give (word, what the table says, whether arm1176, cortex-a7 and max refuse it)."""
+    answers = zip(*(refusals(program, cpu, thumb, words) for cpu in _CPUS), strict=True)
+    return [(word, encoding(word).needs, *answer) for word, answer in zip(words, answers, strict=True)]
+
+
+def bits(source, width):
+    """Give a random number, at times with few ones: many fields must be zero for an instruction to be one."""
+    number = source.getrandbits(width)
+    return number & source.getrandbits(width) & source.getrandbits(width) if source.random() < 0.4 else number
+
+
+def conditional_words(count):
+    """Give A32 instructions with a condition; none that the sweep can't survive: branches, writes to the PC, SVC."""
+    source = random.Random(1)
+    while count:
+        word = 0xE0000000 | bits(source, 28)
+        if source.random() < 0.5:  # VFP
+            word = word & 0xF3FFF0FF | 0x0C000A00 | source.getrandbits(1) << 8
+        kind, to_pc = word >> 25 & 7, word >> 12 & 0xF == 0xF
+        if word >> 24 & 0xF == 0xF or kind == 0b101 or (to_pc and (kind < 4 or word & 0x100010 == 0x100010)):
+            continue
+        if kind == 0b100 or word >> 16 & 0xF == 0xF or word & 0x0FF000F0 in (0x01200070, 0x01000070):
+            continue
+        count -= 1
+        yield word
+
+
+def unconditional_words(count):
+    source = random.Random(2)
+    while count:
+        word = 0xF0000000 | bits(source, 28)
+        if source.random() < 0.6:  # Advanced SIMD
+            word = word & 0xF1FFFFFF | 0x02000000
+        if word >> 25 & 7 == 0b101 or word & 0xFFF100F0 == 0xF1010000 or word >> 16 & 0xF == 0xF:
+            continue
+        count -= 1
+        yield word
+
+
+def wide_thumb(count):
+    """Give 32-bit Thumb instructions that neither branch nor use the PC."""
+    source = random.Random(3)
+    while count:
+        first, second = source.randrange(0xE800, 0x10000), bits(source, 16)
+        to_pc = second >> 12 == 0xF and first >> 9 == 0x7C
+        list_with_pc = first >> 9 == 0x74 and second >> 15
+        if first & 0xF == 0xF or to_pc or list_with_pc or (first >> 11 == 0x1E and second >> 15):
+            continue
+        if first >> 8 & 0xEF == 0xEA and second >> 8 & 0xF == 0xF:
+            continue
+        count -= 1
+        yield first << 16 | second
+
+
+def missed(rows):
+    """Give what some CPU runs and an ARM1176 does not, though the table says that it does."""
+    return [f"{word:08x}" for word, needs, zero, two, newest in rows if zero and not (two and newest) and needs is None]
+
+
+def misplaced(rows):
+    """Give what the table puts on the wrong side of the Cortex-A7."""
+    too_new = [word for word, needs, zero, two, _ in rows if zero and not two and needs and needs not in _A7]
+    too_old = [word for word, needs, _, two, newest in rows if two and not newest and needs in _A7]
+    return [f"{word:08x}" for word in too_new], [f"{word:08x}" for word in too_old]
+
+
+def test_no_conditional_instruction_beyond_an_arm1176_is_missed(program):
+    rows = judged(program, 0, list(conditional_words(20_000)), arm_encoding)
+    assert missed(rows) == []
+    assert misplaced(rows)[0] == []
+
+
+def test_no_vfp_instruction_of_an_arm1176_is_refused(program):
+    words = [word for word in conditional_words(20_000) if word & 0x0C000E00 == 0x0C000A00]
+    rows = judged(program, 0, words, arm_encoding)
+    assert [f"{word:08x}" for word, needs, zero, _, _ in rows if not zero and needs] == []
+
+
+def test_no_unconditional_instruction_beyond_an_arm1176_is_missed_and_armv8_is_told_from_neon(program):
+    rows = judged(program, 0, list(unconditional_words(40_000)), arm_encoding)
+    assert missed(rows) == []
+    assert misplaced(rows) == ([], [])
+
+
+def test_in_thumb_armv8_is_told_from_armv7(program):
+    rows = judged(program, 1, list(wide_thumb(20_000)), thumb_encoding)
+    assert missed(rows) == []
+    assert misplaced(rows)[0] == []
