@@ -33,14 +33,15 @@ class Instruction:
 def instructions(section: CodeSection, regions: Iterable[Region], skip: frozenset[Needs]) -> Iterator[Instruction]:
     """Give, in order, the instructions within the regions whose needs are neither none nor in `skip`.
 
-    Regions that lie outside of the section are passed over.
+    What of a region lies outside of the section is passed over.
     """
     words = struct.unpack_from(f"<{len(section.code) // 4}I", section.code)
     halfwords = struct.unpack_from(f"<{len(section.code) // 2}H", section.code)
     arm_hits: dict[int, Encoding] | None = None
     for region in regions:
-        first, end = region.start - section.address, region.end - section.address
-        if region.kind == "data" or first < 0 or end > len(section.code):
+        first = max(region.start - section.address, 0)
+        end = min(region.end - section.address, len(section.code))
+        if region.kind == "data" or first >= end:
             continue
         if region.kind == "thumb":
             yield from _thumb(halfwords, first // 2, end // 2, section.address, skip)

@@ -45,6 +45,10 @@ def test_regions_of_other_sections_are_passed_over():
     assert found(arm(MOVW), Region(start=0x2000, end=0x2004, kind="arm")) == []
 
 
+def test_of_a_region_across_two_sections_each_gets_its_part():
+    assert found(arm(NOP, MOVW), Region(start=0x800, end=0x2000, kind="arm")) == [(0x1004, "movw e3001234")]
+
+
 def test_thumb_is_walked_instruction_by_instruction():
     code = thumb(0x4770, 0xF241, 0x2034, 0x4770)  # bx, movw, bx
     assert found(code, Region(start=0x1000, end=0x1008, kind="thumb")) == [(0x1002, "movw f2412034")]

@@ -146,7 +146,12 @@ def test_a_damaged_twin_is_refused(tmp_path):
 
 def test_missing_neon_is_refused_where_it_is_required(tmp_path):
     few = make_elf(arm(VADD, BX_LR), attributes=PI_TWO)
-    assert "1 NEON instructions, expected 1000 at least" in refusal(tmp_path, few, target=pi_two())
+    assert "1 NEON instructions outside of XNNPACK, expected 1000" in refusal(tmp_path, few, target=pi_two())
+
+
+def test_kernels_with_flags_of_their_own_do_not_hide_that_the_rest_lost_them(tmp_path):
+    kernels = make_elf(NEON, attributes=PI_TWO, functions=(("xnn_f32_gemm", 0),))
+    assert "0 NEON instructions outside of XNNPACK" in refusal(tmp_path, kernels, target=pi_two())
 
 
 def test_armv8_in_a_pi_two_wheel_is_refused_but_where_it_is_dispatched(tmp_path):
