@@ -5,11 +5,13 @@ Imports what a command needs when it runs, so that `--help` answers at once.
 
 import argparse
 import os
+import signal
 import sys
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING, NoReturn
 
 from pibuild import __version__
@@ -53,6 +55,8 @@ class _Parser(argparse.ArgumentParser):
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; give its exit code. Everything a person can act on is caught here, once."""
     words = list(sys.argv[1:] if argv is None else argv)
+    if argv is None:
+        signal.signal(signal.SIGTERM, _interrupt)  # a CI system's end is cleaned up after as Ctrl-C's is
     try:
         return _run(words, dict(os.environ))
     except PibuildError as error:
@@ -64,6 +68,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
+    raise KeyboardInterrupt
 
 
 def _parser() -> _Parser:

@@ -38,13 +38,14 @@ def instructions(section: CodeSection, regions: Iterable[Region], skip: frozense
     words = struct.unpack_from(f"<{len(section.code) // 4}I", section.code)
     halfwords = struct.unpack_from(f"<{len(section.code) // 2}H", section.code)
     arm_hits: dict[int, Encoding] | None = None
+    thumb_known: dict[int, Encoding | None] = {}
     for region in regions:
         first = max(region.start - section.address, 0)
         end = min(region.end - section.address, len(section.code))
         if region.kind == "data" or first >= end:
             continue
         if region.kind == "thumb":
-            yield from _thumb(halfwords, first // 2, end // 2, section.address, skip)
+            yield from _thumb(halfwords, first // 2, end // 2, section.address, skip, thumb_known)
             continue
         if arm_hits is None:  # judged once for each different word: a tenth of the work
             arm_hits = _hits(set(words), skip)
@@ -58,8 +59,14 @@ def _hits(words: Iterable[int], skip: frozenset[Needs]) -> dict[int, Encoding]:
     return {word: line for word, line in found.items() if line.needs and line.needs not in skip}
 
 
-def _thumb(halfwords: Sequence[int], index: int, end: int, base: int, skip: frozenset[Needs]) -> Iterator[Instruction]:
-    known: dict[int, Encoding | None] = {}
+def _thumb(
+    halfwords: Sequence[int],
+    index: int,
+    end: int,
+    base: int,
+    skip: frozenset[Needs],
+    known: dict[int, Encoding | None],
+) -> Iterator[Instruction]:
     while index < end:
         word, size = halfwords[index], 2
         if is_wide(word):

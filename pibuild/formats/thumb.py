@@ -100,6 +100,12 @@ def _table(wide: bool) -> tuple[Encoding, ...]:
     return encodings(_WIDE if wide else _NARROW)
 
 
+@cache
+def _candidates(key: int) -> tuple[Encoding, ...]:
+    """Give the lines that a 32-bit instruction can fit whose bits 31:20 are `key`, in order."""
+    return tuple(line for line in _table(True) if (key << 20 ^ line.value) & line.mask & 0xFFF00000 == 0)
+
+
 def is_wide(halfword: int) -> bool:
     """Whether a halfword is the first of a 32-bit instruction (A6.1)."""
     return halfword >= 0xE800
@@ -110,7 +116,8 @@ def thumb_encoding(word: int) -> Encoding:
     if same := _word_in_arm(word):
         encoding = arm_encoding(same)
         return encoding if encoding.needs else Encoding(mask=0, value=0, name=encoding.name, needs=Needs.THUMB2)
-    return next(line for line in _table(word > 0xFFFF) if word & line.mask == line.value)
+    lines = _candidates(word >> 20) if word > 0xFFFF else _table(False)
+    return next(line for line in lines if word & line.mask == line.value)
 
 
 def _word_in_arm(word: int) -> int:

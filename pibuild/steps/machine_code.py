@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from functools import lru_cache
 
 from pibuild.formats.arm import NEON, Needs
 from pibuild.formats.code import Instruction, instructions
@@ -33,7 +34,7 @@ _FP_MEETS: dict[str, set[Needs]] = {
 }
 _ENOUGH_NEON = 1000
 """Outside of kernels with flags of their own; the official tflite-runtime 2.14.0 for armv7l has 30,000."""
-_OWN_FLAGS = "xnn_*"
+_OWN_FLAGS = "xnn_"
 """XNNPACK's kernels, which have NEON even where the flags of all else went missing."""
 _SHOWN = 5
 
@@ -70,7 +71,7 @@ def attribute_faults(elf: Elf, target: Target) -> tuple[str, ...]:
     guarded = any(rule.split()[1:] == [Needs.ARMV8] for rule in target.elf_allowed_functions)
     cpu_arch = "v8-A" if guarded else target.elf_cpu_arch  # the linker keeps the highest of all objects
     fp_arch = "FP-ARMv8" if guarded else target.elf_fp_arch
-    simd_runs = {0} if target.elf_simd == "none" else {1, 2, 3} if guarded else {1, 2}
+    simd_runs = {0} if target.elf_simd == "none" else {1, 2, 3, 4} if guarded else {1, 2}
     faults = []
     if said.cpu_arch not in _CPU_RUNS[cpu_arch]:
         faults.append(f"Tag_CPU_arch {_name(CPU_ARCH, said.cpu_arch)}, expected at most {cpu_arch}")
@@ -127,7 +128,7 @@ def _sorted_out(
     neon, excused, beyond = 0, 0, []
     for site in _sites(elf, regions, functions, meets):
         needs = site.instruction.needs
-        neon += needs in NEON and not (site.function and fnmatchcase(site.function.name, _OWN_FLAGS))
+        neon += needs in NEON and not (site.function and site.function.name.startswith(_OWN_FLAGS))
         if needs in NEON and target.elf_simd == "required":
             continue
         if site.function and _is_allowed(site.function.name, needs, target.elf_allowed_functions):
@@ -149,6 +150,7 @@ def _sites(
             yield _Site(instruction=instruction, function=near, section=section.name)
 
 
+@lru_cache(maxsize=1024)
 def _is_allowed(function: str, needs: Needs, allowed: tuple[str, ...]) -> bool:
     """Whether `NAME` or `NAME NEEDS` among the allowed ones fits; names are patterns."""
     rules = (rule.split() for rule in allowed)
