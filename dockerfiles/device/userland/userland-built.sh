@@ -19,7 +19,14 @@ run() { # STEP COMMAND...
         exit 1
     fi
 }
-run configure env BUILD_CC=gcc CXX='' CC="$TRIPLE-gcc" CFLAGS="-O2 -g0" \
+# libpthread starts by a crti.o of its own, which glibc names by -B. The wrapper's -B would come before that, and threads
+# would have no stack: so here the toolchain's start files come last.
+cat > "$work/cc" << CC
+#!/bin/sh
+exec /usr/bin/$TRIPLE-gcc-10 $ARCH_FLAGS "\$@" -B/opt/pibuild/toolchain/lib/
+CC
+chmod +x "$work/cc"
+run configure env BUILD_CC=gcc CXX='' CC="$work/cc" CFLAGS="-O2 -g0" \
     libc_cv_forced_unwind=yes libc_cv_c_cleanup=yes libc_cv_slibdir=/lib libc_cv_rtlddir=/lib \
     "$source/configure" --build=x86_64-linux-gnu --host="$TRIPLE" --prefix=/usr \
     --with-headers="/usr/$TRIPLE/include" --enable-kernel=3.2 --disable-werror --disable-profile --disable-nscd \
