@@ -17,6 +17,8 @@ from elftools.elf.elffile import ELFFile
 from elftools.elf.gnuversions import GNUVerNeedSection
 from elftools.elf.sections import ARMAttributesSection, Section
 
+from pibuild.formats.pointers import pointed_functions
+
 MAGIC = b"\x7fELF"
 
 CPU_ARCH = (
@@ -121,7 +123,7 @@ class Elf:
     defined: frozenset[str]
     """Names that other files can use."""
     entries: tuple[Function, ...]
-    """Exported functions, start and end: what is certainly code, though the file be stripped."""
+    """Exported functions and those that data points to: what is certainly code, though the file be stripped."""
     sections: tuple[CodeSection, ...]
     functions: tuple[Function, ...]
     """By address; empty if the file is stripped."""
@@ -181,7 +183,7 @@ def _read(file: ELFFile) -> Elf:
         versions=tuple(sorted(set(needs.values()))),
         undefined=tuple(_undefined(dynamic, _version_indexes(sections), needs)),
         defined=frozenset(symbol.name for symbol in dynamic if symbol.section and symbol.bind != _LOCAL),
-        entries=tuple(_entries(dynamic, tags)),
+        entries=tuple(_entries(dynamic, tags, sections)),
         sections=tuple(code.values()),
         functions=_functions(static, frozenset(code)),
         regions=tuple(region for index, part in code.items() for region in _regions(static, index, part)),
@@ -249,12 +251,14 @@ def _function(symbol: _Symbol) -> Function:
     return Function(name=symbol.name, address=symbol.value & ~1, size=symbol.size, thumb=bool(symbol.value & 1))
 
 
-def _entries(symbols: tuple[_Symbol, ...], tags: list[DynamicTag]) -> Iterator[Function]:
+def _entries(symbols: tuple[_Symbol, ...], tags: list[DynamicTag], sections: list[Section]) -> Iterator[Function]:
     yield from (_function(symbol) for symbol in symbols if symbol.section and symbol.type in (_FUNC, _GNU_IFUNC))
     for tag in tags:
         if tag.entry.d_tag in ("DT_INIT", "DT_FINI"):
-            address = tag.entry.d_val
-            yield Function(name=tag.entry.d_tag[2:].lower(), address=address & ~1, size=0, thumb=bool(address & 1))
+            address, name = tag.entry.d_val, tag.entry.d_tag[2:].lower()
+            yield Function(name=name, address=address & ~1, size=0, thumb=bool(address & 1))
+    for address, is_thumb in pointed_functions(sections):
+        yield Function(name=f"a function at {address:#x}", address=address, size=0, thumb=is_thumb)
 
 
 def _regions(symbols: tuple[_Symbol, ...], index: int, part: CodeSection) -> Iterator[Region]:

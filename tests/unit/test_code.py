@@ -6,6 +6,7 @@ from pibuild.formats.arm import Needs
 from pibuild.formats.code import instructions
 from pibuild.formats.elf import CodeSection, Function, Region
 from pibuild.formats.flow import certain_regions
+from pibuild.formats.pointers import pointed_functions
 from tests.elfs import BX_LR, NOP, arm, thumb
 
 MOVW, DMB = 0xE3001234, 0xF57FF05B
@@ -100,3 +101,34 @@ def test_a_jump_back_does_not_run_for_ever():
 
 def test_an_entry_outside_of_the_sections_is_passed_over():
     assert reached(arm(NOP), 0x4000) == []
+
+
+class FakeSection(dict):
+    """What pointed_functions reads of a section."""
+
+    def __init__(self, kind, address, content, flags=0):
+        super().__init__(sh_type=kind, sh_addr=address, sh_flags=flags)
+        self._content = content
+
+    def data(self):
+        return self._content
+
+
+def pointed(*pointers, starts=(0x1000, 0x1010)):
+    """Give what is found where data at 0x3000 holds these pointers and unwinding begins at these addresses."""
+    index = b"".join(arm(start - (0x2000 + 8 * at) & 0x7FFFFFFF, 1) for at, start in enumerate(starts))
+    relocations = b"".join(arm(0x3000 + 4 * at, 23) for at in range(len(pointers)))
+    sections = (
+        FakeSection("SHT_ARM_EXIDX", 0x2000, index),
+        FakeSection("SHT_PROGBITS", 0x3000, arm(*pointers), flags=3),
+        FakeSection("SHT_REL", 0, relocations + arm(0x9000, 23)),
+    )
+    return list(pointed_functions(sections))
+
+
+def test_a_function_is_named_by_a_pointer_and_by_unwinding_together():
+    assert pointed(0x1000, 0x1011) == [(0x1000, False), (0x1010, True)]
+
+
+def test_a_pointer_into_the_middle_of_a_function_names_none():
+    assert pointed(0x1008) == []
