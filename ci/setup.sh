@@ -10,7 +10,7 @@ say() { echo "pibuild: $*" >&2; }
 
 set_up() {
   local extra=$1
-  install_missing
+  install_missing "$extra"
   start_engine
   make_venv "$extra"
 }
@@ -30,7 +30,7 @@ find_python() {
 engine_answers() { docker version > /dev/null 2>&1; }
 
 missing_packages() {
-  local python
+  local extra=$1 python
   python=$(find_python)
   [ -n "$python" ] || echo python3
   [ -x "$venv/bin/python" ] || "${python:-python3}" -c 'import ensurepip' 2> /dev/null || echo python3-venv
@@ -40,11 +40,15 @@ missing_packages() {
   if ! command -v docker > /dev/null || { ! engine_answers && [ -z "${DOCKER_HOST-}" ] && ! command -v dockerd > /dev/null; }; then
     echo docker.io
   fi
+  if [ "$extra" = test ]; then # what the instruction tables are held against
+    command -v arm-linux-gnueabihf-gcc > /dev/null || echo gcc-arm-linux-gnueabihf
+    command -v qemu-arm > /dev/null || echo qemu-user
+  fi
 }
 
 install_missing() {
   local packages=() sudo=()
-  mapfile -t packages < <(missing_packages)
+  mapfile -t packages < <(missing_packages "$1")
   [ ${#packages[@]} -gt 0 ] || return 0
   if ! command -v apt-get > /dev/null; then
     say "this system has no apt-get; install these (or their like) by its own package manager: ${packages[*]}"

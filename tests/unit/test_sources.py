@@ -441,6 +441,7 @@ def test_a_full_disk_ends_the_batch_as_such(make_fetcher, tree):
     assert caught.value.exit_code == 8
 
 
+@pytest.mark.locks
 def test_a_second_pibuild_waits_says_so_and_does_not_fetch_again(make_fetcher, tree, store):
     content = make_tar(FILES)
     wanted = source(tree(FILES), archive("a", content))

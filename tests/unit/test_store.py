@@ -3,7 +3,6 @@
 import errno
 import io
 import json
-import threading
 
 import pytest
 
@@ -123,29 +122,6 @@ def test_a_session_whose_process_is_gone_is_dead_and_swept(store):
     store.sweep()
 
     assert not gone.exists()
-
-
-def test_a_second_one_waits_and_says_so(tmp_path):
-    words = io.StringIO()
-    first, second = (Store(tmp_path, Report(err=words)) for _ in range(2))
-    order = []
-
-    def wait():
-        with second.lock(KEY, "building thing 1.0"):
-            order.append("second")
-
-    with first.lock(KEY, "building thing 1.0"):
-        waiting = threading.Thread(target=wait)
-        waiting.start()
-        while "waiting" not in words.getvalue():
-            pass
-        order.append("first")
-    waiting.join()
-    first.close()
-    second.close()
-
-    assert order == ["first", "second"]
-    assert "another pibuild is building thing 1.0: waiting for it" in words.getvalue()
 
 
 def test_a_full_disk_is_named_as_such(tmp_path):

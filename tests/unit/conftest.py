@@ -1,0 +1,18 @@
+"""Unit tests touch nothing outside: no network, no process, no sleep."""
+
+import socket
+import subprocess
+import time
+
+import pytest
+
+
+@pytest.fixture(autouse=True)
+def nothing_outside(monkeypatch, request):
+    def refuse(*_words, **_more):
+        raise AssertionError("a unit test reached for the outside: it belongs in tests/contract or tests/integration")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    monkeypatch.setattr(subprocess.Popen, "__init__", refuse)
+    if "locks" not in request.keywords:  # a held lock is asked again and again
+        monkeypatch.setattr(time, "sleep", refuse)
