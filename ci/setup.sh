@@ -31,13 +31,17 @@ engine_answers() { docker version > /dev/null 2>&1; }
 
 missing_packages() {
   local extra=$1 python
-  python=$(find_python)
-  [ -n "$python" ] || echo python3
-  [ -x "$venv/bin/python" ] || "${python:-python3}" -c 'import ensurepip' 2> /dev/null || echo python3-venv
+  if [ ! -x "$venv/bin/python" ]; then
+    python=$(find_python)
+    [ -n "$python" ] || echo python3
+    "${python:-python3}" -c 'import ensurepip' 2> /dev/null || echo python3-venv
+  fi
   command -v git > /dev/null || echo git
   command -v xz > /dev/null || echo xz-utils
   command -v mmdebstrap > /dev/null || echo mmdebstrap
-  if ! command -v docker > /dev/null || { ! engine_answers && [ -z "${DOCKER_HOST-}" ] && ! command -v dockerd > /dev/null; }; then
+  if ! command -v docker > /dev/null; then
+    echo docker.io
+  elif [ -z "${DOCKER_HOST-}" ] && ! command -v dockerd > /dev/null && ! engine_answers; then
     echo docker.io
   fi
   if [ "$extra" = test ]; then # what the instruction tables are held against
@@ -71,7 +75,7 @@ install_missing() {
     exit 2
   fi
   rm "$log"
-  if [ -z "$(find_python)" ]; then
+  if [ ! -x "$venv/bin/python" ] && [ -z "$(find_python)" ]; then
     say "Python 3.11 or newer is missing, and this system's packages have none; Debian 12 and later have"
     exit 2
   fi

@@ -127,14 +127,14 @@ class Target:
     platform_tag: str
     cmake_processor: str
     neon: bool
-    elf_cpu_arch: str
+    elf_cpu_arch: Literal["v6KZ", "v7"]
     """The highest Tag_CPU_arch, as readelf spells it: `v6KZ`."""
-    elf_fp_arch: str
+    elf_fp_arch: Literal["VFPv2", "VFPv3", "VFPv4"]
     """The highest Tag_FP_arch: `VFPv2`."""
     elf_simd: Literal["none", "required"]
     """Whether a SIMD instruction is a fault, or their absence is."""
     elf_allowed_functions: tuple[str, ...]
-    """Functions that may hold instructions beyond these limits."""
+    """Patterns of functions that may hold instructions beyond these limits; with a second word, of that kind alone."""
     device_cpu: str
     """CPU model of the emulated Pi, as qemu-arm -cpu spells it."""
     cpus: int
