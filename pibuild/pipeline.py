@@ -130,7 +130,7 @@ def make(plan: Plan, ports: Ports, again: str) -> Entry:
         device = _ensure(plan.device, ports)
         with store.staging() as staging:
             wheel_path, checks = _proven(plan, made, ports, staging, again)
-            record = _record(plan, made, device, checks, wheel_path, ports)
+            record = _record(plan, device, checks, wheel_path, ports)
             record["spent_s"] = {name: round(value, 2) for name, value in ports.spent_s.items()}
             record["wall_s"] = round(ports.clock() - began_s, 2)
             return store.put_wheel(plan.key, wheel_path, record)
@@ -241,7 +241,7 @@ def _proven(plan: Plan, made: dict[str, Entry], ports: Ports, staging: Path, aga
 
 
 def _record(
-    plan: Plan, made: dict[str, Entry], device: images.Ensured, checks: dict[str, Any], wheel_path: Path, ports: Ports
+    plan: Plan, device: images.Ensured, checks: dict[str, Any], wheel_path: Path, ports: Ports
 ) -> dict[str, Any]:
     """Write down what happened; its schema is tested."""
     content = wheel_path.read_bytes()
@@ -268,7 +268,9 @@ def _record(
             "cpu": plan.target.device_cpu,
         },
         "artifacts": [
-            made[one.recipe.name].facts | {"key": one.key} for one in plan.artifacts if one.recipe.name in made
+            facts | {"key": one.key}
+            for one in plan.artifacts
+            if (facts := ports.store.artifact_facts(one.key))  # one that only reused ones needed may be gone
         ],
         "checks": {"file": checks["file"], "device": checks["device"]},
         "proof": checks["spent"],

@@ -114,6 +114,10 @@ class Store:
         """Tell whether an artifact is there, without reading it."""
         return all(path.exists() for path in self._artifact_paths(key))
 
+    def artifact_facts(self, key: str) -> dict[str, Any] | None:
+        """Give what was written of an artifact, without reading it."""
+        return _facts(self._artifact_paths(key)[1])
+
     def put_artifact(self, key: str, staged: Path, facts: dict[str, Any]) -> Entry:
         """Take a staged tar into the store; its facts come last, and with them it is present."""
         tar_path, facts_path = self._artifact_paths(key)
