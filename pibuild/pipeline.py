@@ -5,7 +5,6 @@ command line and passed in.
 """
 
 import hashlib
-import tarfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -18,6 +17,7 @@ from pibuild import __version__
 from pibuild.adapters.containers import Engine
 from pibuild.config import Settings
 from pibuild.errors import ProofError
+from pibuild.formats.tree import unpack
 from pibuild.model import Artifact, Base, Image, Limits, Plan, Source
 from pibuild.report import Report
 from pibuild.steps import build, images, prove, retag, sources, verify
@@ -213,8 +213,7 @@ def _on_device(plan: Plan) -> tuple[Artifact, ...]:
 
 def _proven(plan: Plan, made: dict[str, Entry], ports: Ports, staging: Path, again: str) -> tuple[Path, dict[str, Any]]:
     """Retag the raw wheel, then measure the file and run it on the device; give it and what was found."""
-    with tarfile.open(made[plan.wheel.recipe.name].path) as tar:
-        tar.extractall(staging / "raw", filter="data")
+    unpack(made[plan.wheel.recipe.name].path, staging / "raw")
     raw = sorted((staging / "raw" / "wheel").glob("*.whl"))
     if len(raw) != 1:
         raise ProofError(f"{plan.wheel.title} left {len(raw)} wheels", expected="one, in wheel/")
