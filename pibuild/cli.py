@@ -336,7 +336,7 @@ def _clean(settings: "Settings", environ: dict[str, str], report: Report, *, art
         except PibuildError as error:
             report.warn(f"{error.what}: containers and images stay")
         else:
-            engine.remove_containers(store.is_dead)
+            engine.remove_containers(store.id, store.is_dead)
             for reference in engine.images("pibuild/" if everything else FAILED_IMAGES):
                 engine.remove_image(reference)
     finally:

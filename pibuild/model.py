@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Literal
 
 SESSION_LABEL = "pibuild.session"
-"""Label of every container: the session of the process that made it."""
+"""Label of every container: the session of the process that made it …"""
+STORE_LABEL = "pibuild.store"
+"""… and its store, which alone can tell whether that session is dead."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -62,7 +62,7 @@ class Ports:
     def engine(self) -> Engine:
         """The engine, with what dead sessions left there removed."""
         engine = self.connect()
-        if removed := engine.remove_containers(self.store.is_dead):
+        if removed := engine.remove_containers(self.store.id, self.store.is_dead):
             self.report.note(f"removed {removed} container(s) that a killed pibuild left")
         return engine
 

@@ -25,6 +25,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from pibuild.errors import PibuildError, ResourceError, StoreError
+from pibuild.model import SESSION_LABEL, STORE_LABEL
 from pibuild.report import Report, size
 
 _CACHEDIR_TAG = "Signature: 8a477f597d28d172789f06886806bc55\n# A cache of pibuild: `pibuild clean` empties it.\n"
@@ -50,11 +51,17 @@ class Store:
             for folder in ("artifacts", "wheels", "sources", "downloads", "logs", "locks", "tmp"):
                 (root / folder).mkdir(parents=True, exist_ok=True)
             (root / "CACHEDIR.TAG").write_text(_CACHEDIR_TAG)
+            self.id = _store_id(root / "id")
             self.session = f"session-{uuid.uuid4().hex[:12]}"
             self._alive = FileLock(root / "locks" / f"{self.session}.lock")
             self._alive.acquire()  # before the folder is there: a folder without a lock is a dead session's
             self.session_dir = root / "tmp" / self.session
             self.session_dir.mkdir()
+
+    @property
+    def labels(self) -> tuple[tuple[str, str], ...]:
+        """Give what marks a container as this session's."""
+        return ((SESSION_LABEL, self.session), (STORE_LABEL, self.id))
 
     def close(self) -> None:
         """End the session."""
@@ -230,6 +237,13 @@ def space_named(folder: Path) -> Iterator[None]:
             hint = "give the folder to yourself, or name another one (--store, --output)"
             raise StoreError(f"{folder} can't be written", found=str(error), hint=hint) from error
         raise
+
+
+def _store_id(path: Path) -> str:
+    """Give the store's own name among all stores whose pibuilds share an engine."""
+    if not path.exists():
+        write_atomically(path, uuid.uuid4().hex)
+    return path.read_text()
 
 
 def _facts(path: Path) -> dict[str, Any] | None:

@@ -19,7 +19,7 @@ import requests
 from docker.errors import APIError, DockerException, ImageNotFound, NotFound
 
 from pibuild.errors import EngineError, ImageError, PibuildError
-from pibuild.model import SESSION_LABEL, Outcome, Run
+from pibuild.model import SESSION_LABEL, STORE_LABEL, Outcome, Run
 
 _API_TIMEOUT_S = 600
 _PIDS = 4096
@@ -148,10 +148,11 @@ class Engine:
             with suppress(PibuildError), self._translated("removing the container"), suppress(NotFound):
                 handle.remove(force=True, v=True)
 
-    def remove_containers(self, is_dead: Callable[[str], bool]) -> int:
-        """Remove the containers whose session is dead; give how many there were."""
+    def remove_containers(self, store_id: str, is_dead: Callable[[str], bool]) -> int:
+        """Remove a store's containers whose session is dead; give how many there were."""
+        mark = f"{STORE_LABEL}={store_id}"
         with self._translated("looking for left containers"):
-            found = self._client.containers.list(all=True, filters={"label": SESSION_LABEL}, ignore_removed=True)
+            found = self._client.containers.list(all=True, filters={"label": mark}, ignore_removed=True)
             dead = [one for one in found if is_dead(one.labels[SESSION_LABEL])]
             for one in dead:
                 with suppress(NotFound):

@@ -12,7 +12,7 @@ from pibuild.errors import BuildError, SourceError
 from pibuild.formats.archives import members
 from pibuild.formats.selection import EVERYTHING
 from pibuild.formats.tree import write_tree
-from pibuild.model import SESSION_LABEL, Artifact, Limits, Run
+from pibuild.model import Artifact, Limits, Run
 from pibuild.report import Report, seconds, size
 from pibuild.steps.run import Engine, Spent, counted, follow
 from pibuild.store import Entry, Store
@@ -47,7 +47,7 @@ def build(
         memory_bytes=limits.memory_bytes,
         cpus=limits.cpus,
         deadline_s=limits.deadline_s,
-        labels=((SESSION_LABEL, store.session),),
+        labels=store.labels,
     )
     with report.step(f"building {artifact.title}") as step, store.staging() as staging:
         log_path = store.log_path(artifact.slug)

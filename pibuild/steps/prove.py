@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from pibuild.errors import BuildError, ProofError
-from pibuild.model import SESSION_LABEL, Limits, Plan, Run
+from pibuild.model import Limits, Plan, Run
 from pibuild.report import Report, seconds
 from pibuild.steps.run import Engine, Spent, counted, follow
 from pibuild.store import Entry, Store
@@ -60,7 +60,7 @@ def prove(
             memory_bytes=limits.memory_bytes,
             cpus=limits.cpus,
             deadline_s=limits.deadline_s,
-            labels=((SESSION_LABEL, store.session),),
+            labels=store.labels,
         )
         slug = f"proof-{plan.wheel.slug}"
         with engine.container(run) as container:

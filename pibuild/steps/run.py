@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from pibuild.errors import BuildError, PibuildError, ResourceError
+from pibuild.errors import BuildError, EngineError, PibuildError, ResourceError
 from pibuild.model import Limits, Outcome, Run
 from pibuild.report import Report, Step, seconds, size
 
@@ -104,7 +104,10 @@ def follow(
     finally:
         transcript.close()
     if outcome.exit_code or outcome.timed_out:
-        container.keep_as(failed_image(slug))
+        try:
+            container.keep_as(failed_image(slug))
+        except EngineError as error:
+            report.warn(f"there is nothing for `pibuild shell` to look into: {error.found or error.what}")
         raise _failure(failed, outcome, transcript, limits, again)
     container.copy_out("/work/cpu", staging / "cpu.tar")
     return Spent(wall_s=round(outcome.wall_s, 2), cpu_s=cpu_seconds(_single_file(staging / "cpu.tar")))

@@ -57,7 +57,7 @@ def one_build(store: Store, script: Path, report: Report, environ: dict[str, str
         if entry := store.artifact(artifact.key):
             return entry
         engine = Engine(environ or dict(os.environ))
-        engine.remove_containers(store.is_dead)
+        engine.remove_containers(store.id, store.is_dead)
         with store.staging() as staging:
             inputs = [("/work/recipe", pack(staging / "recipe.tar", {"build.sh": script}))]
             plain = Limits(jobs=1, cpus=1, memory_bytes=500_000_000, deadline_s=120, uid=1234, gid=1234)

@@ -191,6 +191,17 @@ def test_what_a_kill_left_goes_with_the_next_start_and_the_same_command_goes_on(
         assert tar.getnames() == ["file"]
 
 
+def test_a_pibuild_with_another_store_leaves_a_running_build_alone(store, script, report, tmp_path):
+    running = start(store.root, script("echo started; sleep 4; echo done > out/file"))
+    wait_for(lambda: "started" in log_of(store.root))
+    other = Store(tmp_path / "other", report)
+    Engine(dict(os.environ)).remove_containers(other.id, other.is_dead)
+    other.close()
+    _, err = running.communicate(timeout=120)
+
+    assert running.returncode == 0, err
+
+
 def test_of_two_at_once_one_builds_and_the_other_waits(store, script):
     path = script("echo started; sleep 2; date +%s%N > out/file")
     first = start(store.root, path)
@@ -257,7 +268,7 @@ def test_an_engine_that_dies_in_the_middle_is_said_to_be_gone(store, script, rep
         one_build(store, script(STARTED), report, environ={"DOCKER_HOST": f"unix://{cable.path.absolute()}"})
     cutting.join()
 
-    engine.remove_containers(lambda session: session == store.session)
+    engine.remove_containers(store.id, lambda session: session == store.session)
 
 
 def test_no_engine_says_what_to_do():
