@@ -7,7 +7,7 @@ lite=$PWD/in/tensorflow-lite
 package=build/wheel/tflite_runtime
 module=_pywrap_tensorflow_interpreter_wrapper
 sysconfig=(in/cpython/lib/python"$PIBUILD_PYTHON"/_sysconfigdata*.py)
-suffix=$(sed -n "s/^ 'EXT_SUFFIX': '\(.*\)',\$/\1/p" "${sysconfig[0]}")
+suffix=$(sed -n "s/^ *'EXT_SUFFIX': '\(.*\)',\$/\1/p" "${sysconfig[0]}")
 case $suffix in
   .cpython-"${PIBUILD_PYTHON/./}"-"$PIBUILD_TRIPLE".so) ;;
   *) echo "in/cpython says EXT_SUFFIX is '$suffix': not Python $PIBUILD_PYTHON for $PIBUILD_TRIPLE" >&2; exit 1 ;;
