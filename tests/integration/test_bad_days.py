@@ -15,7 +15,7 @@ import pytest
 
 from pibuild.adapters.containers import Engine
 from pibuild.errors import BuildError, EngineError, ResourceError
-from pibuild.model import SESSION_LABEL
+from pibuild.model import STORE_LABEL
 from pibuild.store import Store
 from tests.integration.one_build import one_build
 
@@ -41,14 +41,11 @@ def log_of(store_dir: Path) -> str:
     return path.read_text() if path.exists() else ""
 
 
-def containers() -> list[str]:
-    found = subprocess.run(
-        ["docker", "ps", "--all", "--quiet", "--filter", f"label={SESSION_LABEL}"],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    return found.stdout.split()
+def containers(store: Store) -> list[str]:
+    """The containers of this store's pibuilds, whatever others do meanwhile."""
+    mark = f"label={STORE_LABEL}={store.id}"
+    command = ["docker", "ps", "--all", "--quiet", "--filter", mark]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
 
 
 def test_what_a_script_leaves_in_out_is_the_artifact(store, script, report):
@@ -110,11 +107,10 @@ def test_a_damaged_artifact_is_built_again(store, script, report, words):
 
 
 def test_a_failing_script_leaves_no_container_and_an_image_to_look_into(store, script, report, engine):
-    before = containers()
     with pytest.raises(BuildError, match="it went wrong"):
         one_build(store, script("echo 'error: it went wrong'; exit 3"), report)
 
-    assert containers() == before
+    assert containers(store) == []
     assert engine.image_id("pibuild/failed:small")
     engine.remove_image("pibuild/failed:small")
 
@@ -133,11 +129,10 @@ def test_too_little_memory_is_said_as_such(store, script, report):
 
 
 def test_a_passed_deadline_is_said_as_such_and_ends_the_container(store, script, report):
-    before = containers()
     with pytest.raises(ResourceError, match="deadline of 2.0 s"):
         one_build(store, script(STARTED), report, deadline_s=2)
 
-    assert containers() == before
+    assert containers(store) == []
 
 
 def test_a_full_disk_in_the_container_is_said_as_such(store, script, report):
@@ -161,7 +156,6 @@ def test_a_full_disk_under_the_store_is_said_as_such_and_nothing_half_is_left(tm
 
 
 def test_interrupting_leaves_no_container(store, script):
-    before = containers()
     running = start(store.root, script(STARTED))
     wait_for(lambda: "started" in log_of(store.root))
     running.send_signal(signal.SIGINT)
@@ -169,24 +163,23 @@ def test_interrupting_leaves_no_container(store, script):
     running.communicate(timeout=60)
 
     assert running.returncode == 130
-    assert containers() == before
+    assert containers(store) == []
 
 
 def test_what_a_kill_left_goes_with_the_next_start_and_the_same_command_goes_on(store, script):
     path = script("echo started; [ -e /work/never ] || sleep 3; echo done > out/file")
-    before = containers()
     running = start(store.root, path)
     wait_for(lambda: "started" in log_of(store.root))
     running.kill()
     running.communicate()
-    assert len(containers()) == len(before) + 1
+    assert len(containers(store)) == 1
     assert not list((store.root / "artifacts").iterdir())
 
     again = start(store.root, path)
     out, err = again.communicate(timeout=120)
 
     assert again.returncode == 0, err
-    assert containers() == before
+    assert containers(store) == []
     with tarfile.open(out.strip()) as tar:
         assert tar.getnames() == ["file"]
 
@@ -245,13 +238,14 @@ class Cable:
             return
 
     def cut(self) -> None:
+        self.path.unlink()
+        self.listener.shutdown(socket.SHUT_RDWR)  # closing it would leave the thread that accepts at work
         self.listener.close()
         for end in self.ends:
             try:
                 end.shutdown(socket.SHUT_RDWR)
             except OSError:
                 continue
-        self.path.unlink()
 
 
 @pytest.mark.skipif(not Path("/var/run/docker.sock").is_socket(), reason="the engine is not behind a local socket")
