@@ -4,6 +4,7 @@ usage: python -m tests.integration.one_build STORE SCRIPT [LIMIT=VALUE …]
 """
 
 import os
+import signal
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -74,6 +75,7 @@ def one_build(store: Store, script: Path, report: Report, environ: dict[str, str
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job's children ignore it
     own = Store(Path(sys.argv[1]), Report())
     own.sweep()
     try:

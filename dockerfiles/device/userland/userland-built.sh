@@ -42,7 +42,16 @@ for library in crypt/libcrypt.so.1 dlfcn/libdl.so.2 login/libutil.so.1 math/libm
     run "$folder" make -j"${JOBS:-$(nproc)}" -C "$source/$folder" objdir="$PWD" "${shared[@]}" "$PWD/${library%.*}"
     cp "${library%.*}" "$lib_dir/$name"
 done
-# libgcc_s is not for wheels: glibc itself opens it when a thread ends early, and wants its unwinder.
+# libgcc_s is not for wheels: glibc itself opens it when a thread ends early, and wants these functions of its unwinder.
+# In the static library they are hidden, so each gets a name of its own, and a way in that can be seen.
+exported=(_Unwind_Resume _Unwind_ForcedUnwind _Unwind_GetCFA _Unwind_Backtrace _Unwind_VRS_Get __gcc_personality_v0)
+for name in "${exported[@]}"; do
+    echo "$name own$name" >&3
+    printf '.globl %s\n.type %s,%%function\n%s: b own%s\n.size %s,.-%s\n' "$name" "$name" "$name" "$name" "$name" "$name"
+done 3> "$work/names" > "$work/ways-in.S"
+echo '.section .note.GNU-stack,"",%progbits' >> "$work/ways-in.S"
+"$TRIPLE-objcopy" --redefine-syms="$work/names" /opt/pibuild/toolchain/lib/libgcc_eh.a "$work/unwinder.a"
+"$TRIPLE-gcc" -c "$work/ways-in.S" -o "$work/ways-in.o"
 "$TRIPLE-gcc" -shared -nostdlib -Wl,-soname,libgcc_s.so.1 -Wl,-z,noexecstack -o "$lib_dir/libgcc_s.so.1" \
-    -Wl,--whole-archive -lgcc_eh -Wl,--no-whole-archive -lgcc "$lib_dir/libc.so.6"
+    "$work/ways-in.o" -Wl,--whole-archive "$work/unwinder.a" -Wl,--no-whole-archive -lgcc "$lib_dir/libc.so.6"
 "$TRIPLE-strip" --strip-unneeded "$lib_dir"/*
