@@ -146,6 +146,7 @@ def operators_graph(*, integer: bool) -> Any:
     outputs = {"seen": seen, "pooled": pooled, "context": context, "scores": scores}
     if not integer:
         outputs["numbers"] = arithmetic_branch(sequence, seen, context)
+        outputs["rearranged"] = rearranging_branch(seen)
     return tf.keras.Model([image, sequence], outputs)
 
 
@@ -167,7 +168,15 @@ def vision_branch(image: Any) -> tuple[Any, Any]:
     mirrored = tf.pad(padded, [[0, 0], [1, 1], [1, 1], [0, 0]], mode="REFLECT")
     small = layers.MaxPool2D(2)(mirrored)
     small = layers.DepthwiseConv2D(3, strides=2, depth_multiplier=2)(small)
-    return mirrored[:, ::3, ::3, :], small * tf.nn.relu6(small + 3.0) / 6.0
+    small = small * tf.nn.relu6(small + 3.0) / 6.0
+    return mirrored[:, ::3, ::3, :], small * excitation(small)
+
+
+def excitation(x: Any) -> Any:
+    """A weight for each channel, as in MobileNet v3: a mean that keeps its dimensions, then convolutions."""
+    squeezed = tf.reduce_mean(x, [1, 2], keepdims=True)
+    hidden = layers.Conv2D(12, 1, activation="relu")(squeezed)
+    return layers.Conv2D(x.shape[-1], 1, activation="sigmoid")(hidden)
 
 
 def sequence_branch(sequence: Any, pooled: Any) -> tuple[Any, Any]:
@@ -206,6 +215,19 @@ def arithmetic_branch(sequence: Any, seen: Any, context: Any) -> Any:
     chosen = tf.where(sequence[:, 2, :] > 0.0, steps, order)
     tiled = tf.tile(tf.stack([blocks, blocks - 1.0], axis=1), [1, 2, 1])
     return tf.concat([summed, steps, order, chosen, tf.reshape(tiled, (1, -1))], -1)
+
+
+def rearranging_branch(seen: Any) -> Any:
+    """What changes shapes, and the elementwise operators that are left: XNNPACK derives each shape for itself."""
+    columns = layers.Conv2D(6, 1)(tf.reduce_mean(seen, 2, keepdims=True))
+    rows = layers.Dense(6)(tf.reduce_mean(seen, 2))
+    apart = layers.Conv2D(6, 1)(tf.nn.space_to_depth(seen, 2))
+    averaged = layers.AveragePooling2D(3, strides=2, padding="same")(seen)[:, 1:, 1:, :6]
+    together = tf.concat(
+        [tf.squeeze(columns, 2), rows, tf.reshape(apart, (1, 9, 6)), tf.reshape(averaged, (1, 4, 6))], 1
+    )
+    quotient = tf.maximum(-together, tf.square(together)) / (tf.abs(together) + 1.0)
+    return tf.reshape(tf.expand_dims(quotient, 1), (1, -1))
 
 
 def digits() -> tuple[Array, Array]:
