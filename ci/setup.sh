@@ -81,6 +81,17 @@ install_missing() {
   fi
 }
 
+# An engine that was killed leaves its number behind, and the next one won't start while anything bears it: another
+# program by now, or a process that is dead and that nobody waited for.
+remove_stale() {
+  local file=$1 program=$2
+  [ -e "$file" ] || return 0
+  case $(readlink "/proc/$(cat "$file")/exe") in
+    */"$program") ;;
+    *) rm "$file" ;;
+  esac
+}
+
 # Starts the engine where none answers. One that answers is never touched, nor one that DOCKER_HOST names.
 start_engine() {
   if engine_answers; then return; fi
@@ -96,6 +107,8 @@ start_engine() {
   if [ -d /run/systemd/system ]; then
     systemctl start docker
   else
+    remove_stale /var/run/docker.pid dockerd
+    remove_stale /var/run/docker/containerd/containerd.pid containerd
     setsid --fork dockerd > /var/log/dockerd.log 2>&1 < /dev/null
   fi
   local tries
