@@ -135,13 +135,21 @@ class Target:
     """The highest Tag_FP_arch: `VFPv2`."""
     elf_simd: Literal["none", "required"]
     """Whether a SIMD instruction is a fault, or their absence is."""
+    runtime_allowed_functions: tuple[str, ...]
+    """Patterns of the runtime's functions that may hold instructions beyond these limits; with a second word, of that
+    kind alone. The toolchain image is checked with these."""
     elf_allowed_functions: tuple[str, ...]
-    """Patterns of functions that may hold instructions beyond these limits; with a second word, of that kind alone."""
+    """Further ones, of what recipes compile."""
     device_cpu: str
     """CPU model of the emulated Pi, as qemu-arm -cpu spells it."""
     cpus: int
     cpuinfo: str
     """/proc/cpuinfo of such a Pi."""
+
+    @property
+    def allowed_functions(self) -> tuple[str, ...]:
+        """Give the patterns that a wheel is checked with: it holds parts of the runtime."""
+        return self.runtime_allowed_functions + self.elf_allowed_functions
 
     @property
     def env(self) -> tuple[tuple[str, str], ...]:

@@ -78,6 +78,7 @@ def make_target(name="pi-one", **changes) -> Target:
         "elf_cpu_arch": "v6KZ",
         "elf_fp_arch": "VFPv2",
         "elf_simd": "none",
+        "runtime_allowed_functions": (),
         "elf_allowed_functions": (),
         "device_cpu": "arm1176",
         "cpus": 1,

@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from container import built_image, measured
 
 HERE = Path(__file__).resolve().parent
-CONTEXT = ("Dockerfile", "unpack_bookworm.sh", "insn_count.c", "count-run", "infer.py", "instructions.py")
 OFFICIAL = "official"
 # Floats: a share of the output's largest value. Integers: steps. The reasons are those of tests/models/models.json.
 FLOAT_TOLERANCE = 1e-4
@@ -62,33 +62,6 @@ def write_models(pins: dict[str, Any], cache_dir: Path, folder: Path) -> None:
         (folder / Path(packed).stem).write_bytes(checked(content, sha256, packed))
 
 
-def built_image(builder: str, target: dict[str, Any]) -> str:
-    """Make the image of this folder; answer its id."""
-    with tempfile.TemporaryDirectory() as folder:
-        for name in CONTEXT:
-            (Path(folder) / name).write_bytes((HERE / name).read_bytes())
-            (Path(folder) / name).chmod(0o755)
-        command = ["docker", "build", "--quiet", "--build-arg", f"BUILDER={builder}"]
-        for key in ("device_cpu", "cpus", "cpuinfo"):
-            command += ["--build-arg", f"{key.upper()}={target[key]}"]
-        done = subprocess.run([*command, folder], check=True, stdout=subprocess.PIPE, text=True)
-    return done.stdout.split()[-1]
-
-
-def measured(image: str, material_dir: Path, names: list[str]) -> dict[str, Any]:
-    """Run instructions.py in a container that has the material; answer its table."""
-    command = ["python3", "/opt/pibuild/bench/instructions.py", "/material/wheels", "/material/models", "/material"]
-    create = ["docker", "create", "--network=none", "--cap-drop=ALL", "--label=pibuild.bench", image, *command, *names]
-    container = subprocess.run(create, check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
-    try:
-        subprocess.run(["docker", "cp", f"{material_dir}/.", f"{container}:/material"], check=True)
-        done = subprocess.run(["docker", "start", "--attach", container], check=True, stdout=subprocess.PIPE, text=True)
-    finally:
-        subprocess.run(["docker", "rm", "--force", container], check=True, stdout=subprocess.DEVNULL)
-    table: dict[str, Any] = json.loads(done.stdout)
-    return table
-
-
 def is_good(run: dict[str, Any], official: dict[str, Any]) -> bool:
     """Say whether a wheel answers what the official one answers, for no more instructions."""
     if "failed" in run or "failed" in official or run["difference"] is None:
@@ -123,7 +96,6 @@ def main() -> int:
     asked = parser.parse_args()
     asked.cache.mkdir(parents=True, exist_ok=True)
     pins = yaml.safe_load((HERE / "models.yaml").read_text(encoding="utf-8"))
-    target = yaml.safe_load((HERE.parents[1] / "toolchains" / "pi-two.yaml").read_text(encoding="utf-8"))
     wheels = {OFFICIAL: fetched(pins[OFFICIAL], asked.cache)}
     wheels |= {name: Path(path) for name, _, path in (wheel.partition("=") for wheel in asked.wheels)}
     with tempfile.TemporaryDirectory() as folder:
@@ -133,7 +105,8 @@ def main() -> int:
         for name, path in wheels.items():
             with zipfile.ZipFile(path) as wheel:
                 wheel.extractall(material_dir / "wheels" / name)
-        table = measured(built_image(asked.builder, target), material_dir, list(wheels))
+        command = ["python3", "/opt/pibuild/bench/instructions.py", "/material/wheels", "/material/models", "/material"]
+        table = measured(built_image(asked.builder), material_dir, [*command, *wheels])
     if asked.json:
         asked.json.write_text(json.dumps(table, indent=2) + "\n", encoding="utf-8")
     others = list(wheels)[1:]

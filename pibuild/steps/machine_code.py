@@ -131,7 +131,7 @@ def _sorted_out(
         neon += needs in NEON and not (site.function and site.function.name.startswith(_OWN_FLAGS))
         if needs in NEON and target.elf_simd == "required":
             continue
-        if site.function and _is_allowed(site.function.name, needs, target.elf_allowed_functions):
+        if site.function and _is_allowed(site.function.name, needs, target.allowed_functions):
             excused += 1
         else:
             beyond.append(site)
