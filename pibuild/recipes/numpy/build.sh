@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # numpy for the target's Python: what a wheel is compiled against, and what it computes with when it is proven on the
-# device. Not tuned for anybody's use: no BLAS, no SIMD, no optimisation; without numpy's own tests and the modules
-# that only they load. Leaves a site-packages tree.
+# device. Not for anybody's use: no BLAS, no SIMD, no optimisation; without numpy's own tests and the modules that only
+# they load, and without numpy.random and numpy.fft, which `import numpy` leaves alone. Leaves a site-packages tree.
 # Wheels compiled against the headers of numpy 2 run with older ones too, if NPY_TARGET_VERSION is not set: 2.0 asks for
 # numpy 1.19 or newer at run time, 2.2 for 1.21 or newer (NPY_FEATURE_VERSION in numpyconfig.h).
 set -euo pipefail
@@ -10,10 +10,9 @@ source_dir=/work/src/numpy
 build_dir=/work/build/numpy
 install_dir=/work/build/install
 out_dir=/work/out
-export PYTHONPATH=/work/src/cython  # some templates are Cython's
 export PATH=$PATH:/work/in/cpython-machine/bin  # for cross-python; python3 stays the builder's, which is faster
 
-# numpy needs its own meson (it has a module for CPU features); meson and Cython run on the builder's Python.
+# numpy needs its own meson (it has a module for CPU features), which runs on the builder's Python.
 meson() { /usr/bin/python3 $source_dir/vendored-meson/meson/meson.py "$@"; }
 
 # glibc has had all of C99's mathematics for longer than any floor: said here, meson does not compile 100 programs to
@@ -34,6 +33,10 @@ ar = '$PIBUILD_TRIPLE-ar'
 strip = '$PIBUILD_TRIPLE-strip'
 python = 'cross-python'
 
+[built-in options]
+c_link_args = ['-ldl']
+cpp_link_args = ['-ldl']
+
 [host_machine]
 system = 'linux'
 cpu_family = 'arm'
@@ -46,14 +49,19 @@ EOF
   printf 'has_function_%s = true\n' "${functions[@]}" | sort -u
 }
 
+# Only numpy.random is written in Cython.
+leave_out_random_and_fft() {
+  sed -i -E "s/, 'cython',/,/; /^cy = /d; /^if not cy[.]/,/^endif/d" $source_dir/meson.build
+  sed -i -E "/'CYTHON': /d; /^subdir\('(fft|random)'\)/d" $source_dir/numpy/meson.build
+}
+
 configure() {
   for patch in /work/recipe/patches/*.patch; do
     patch --directory=$source_dir --strip=1 --batch < "$patch"
   done
+  leave_out_random_and_fft
   write_cross_file > /work/build/cross.ini
-  echo "[binaries]
-cython = ['/usr/bin/python3', '/work/src/cython/cython.py']" > /work/build/native.ini
-  meson setup $build_dir $source_dir --cross-file /work/build/cross.ini --native-file /work/build/native.ini \
+  meson setup $build_dir $source_dir --cross-file /work/build/cross.ini \
     --prefix /opt/pibuild/python -Doptimization=0 -Ddebug=false -Db_ndebug=true \
     -Dblas=none -Dlapack=none -Dallow-noblas=true -Ddisable-optimization=true
 }
@@ -69,7 +77,7 @@ build() {
   extension_modules > /work/build/modules
   # shellcheck disable=SC2046  # one word a line
   ninja -C $build_dir -j"$PIBUILD_JOBS" $(cat /work/build/modules) \
-    numpy/_core/{__multiarray_api.h,__ufunc_api.h,libnpymath.a} numpy/random/{_bounded_integers.pxd,libnpyrandom.a}
+    numpy/_core/{__multiarray_api.h,__ufunc_api.h,libnpymath.a}
 }
 
 install() {
