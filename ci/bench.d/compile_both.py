@@ -2,8 +2,8 @@
 
     python3 compile_both.py FILE... -- FLAG...
 
-A file is preprocessed once, by the cross compiler; then compiler proper and assembler of each kind turn it into an
-object. They are called directly, since an emulated driver can't start emulated programs. One JSON document on stdout:
+The compiler proper (which reads the headers as well) and the assembler of each kind turn a file into an object. They are
+called directly, since an emulated driver can't start emulated programs. One JSON document on stdout:
 {file: {cross_s, emulated_s, same}}, user and system seconds.
 """
 
@@ -37,7 +37,7 @@ EMULATED = {
 
 def driver_commands(source: str, flags: list[str], out: str) -> list[list[str]]:
     """Answer what the driver would run to make an object: compiler proper, then assembler."""
-    command = ["arm-linux-gnueabihf-g++-10", "-###", "-c", "-x", "c++-cpp-output", source, *flags, "-o", out]
+    command = ["arm-linux-gnueabihf-g++-10", "-###", "-c", source, *flags, "-o", out]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
     lines = [shlex.split(line) for line in done.stderr.splitlines() if line.startswith(" ")]
     return [words for words in lines if Path(words[0]).name in EMULATED]
@@ -66,8 +66,7 @@ def main(words: list[str]) -> None:
     table = {}
     for path in files:
         print(path, file=sys.stderr, flush=True)
-        subprocess.run(["arm-linux-gnueabihf-g++-10", "-E", path, *flags, "-o", "unit.ii"], check=True)
-        commands = driver_commands("unit.ii", flags, "unit.o")
+        commands = driver_commands(path, flags, "unit.o")
         spent_s, objects = [], []
         for kind in (commands, [emulated(command) for command in commands]):
             spent_s.append(cpu_s(kind))

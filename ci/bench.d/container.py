@@ -10,7 +10,7 @@ import yaml
 
 HERE = Path(__file__).resolve().parent
 TARGET: dict[str, Any] = yaml.safe_load((HERE.parents[1] / "toolchains" / "pi-two.yaml").read_text(encoding="utf-8"))
-CONTEXT = ("unpack_bookworm.sh", "insn_count.c", "count-run", "infer.py", "instructions.py", "compile_both.py")
+CONTEXT = ("unpack.sh", "insn_count.c", "count-run", "infer.py", "instructions.py", "compile_both.py")
 
 
 def built_image(builder: str) -> str:

@@ -3,7 +3,7 @@
     native.py --builder IMAGE --sources FOLDER RECORD
 
 RECORD is that of a tflite-runtime wheel for ARMv7, FOLDER of the store holds the trees that it names. Compiles the same
-preprocessed files both ways and prints a Markdown table. Exit status 1 when an object differs between the two, or the
+files both ways and prints a Markdown table. Exit status 1 when an object differs between the two, or the
 emulated compiler takes less than nine times the CPU time.
 """
 
@@ -38,6 +38,7 @@ INCLUDES = {
     "flatbuffers": "include",
     "fp16": "include",
     "gemmlowp": "",
+    "pthreadpool": "include",
     "ruy": "",
 }
 
