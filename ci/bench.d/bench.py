@@ -1,7 +1,7 @@
 """Measures pibuild against its goals and prints a Markdown table; ratios come from one run on one machine.
 
 ci/bench                 what a warm store allows: answers, the second Python, pibuild's own share
-ci/bench --cold          first builds pi-one from an empty store without any image of pibuild's (most of an hour)
+ci/bench --cold          first builds pi-one from an empty store without any image of pibuild's (a quarter of an hour)
 ci/bench --instructions  guest instructions per inference against the official wheel for ARMv7
 ci/bench --native        CPU time of the cross compiler against the same compiler emulated, on the same files
 """

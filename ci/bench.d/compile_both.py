@@ -2,8 +2,8 @@
 
     python3 compile_both.py FILE... -- FLAG...
 
-The compiler proper (which reads the headers as well) and the assembler of each kind turn a file into an object. They are
-called directly, since an emulated driver can't start emulated programs. One JSON document on stdout:
+The compiler proper (which reads the headers as well) and the assembler of each kind turn a file into an object. They
+are called directly, since an emulated driver can't start emulated programs. One JSON document on stdout:
 {file: {cross_s, emulated_s, same}}, user and system seconds.
 """
 

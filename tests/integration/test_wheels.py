@@ -1,6 +1,6 @@
 """The main job on real input, end to end: the command a person types, to a wheel that is proven and can be asked about.
 
-On a bare machine these tests make toolchains, Pythons and TensorFlow Lite, and take most of an hour; what they made
+On a bare machine these tests make toolchains, Pythons and TensorFlow Lite, and take half an hour; what they made
 stays in the person's own store, so that the next run takes seconds.
 """
 
