@@ -1,6 +1,5 @@
 """The real engine and a store of each test's own. Where no engine answers, tests skip, but never in CI."""
 
-import io
 import os
 import uuid
 
@@ -27,23 +26,6 @@ def engine():
 def base(engine, tmp_path_factory):
     store = Store(tmp_path_factory.mktemp("base-store"), Report())
     ensure_base(engine, store, Report())
-    store.close()
-
-
-@pytest.fixture
-def words():
-    return io.StringIO()
-
-
-@pytest.fixture
-def report(words):
-    return Report(err=words)
-
-
-@pytest.fixture
-def store(tmp_path, report):
-    store = Store(tmp_path / "store", report)
-    yield store
     store.close()
 
 

@@ -53,13 +53,6 @@ class FakeEngine:
         raise AssertionError(path, tar_path)
 
 
-@pytest.fixture
-def store(tmp_path):
-    store = Store(tmp_path / "store", Report(err=io.StringIO()))
-    yield store
-    store.close()
-
-
 def failure(store: Store, engine: FakeEngine) -> PibuildError:
     with pytest.raises(PibuildError) as caught:
         build(

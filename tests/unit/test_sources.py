@@ -15,7 +15,6 @@ from pibuild.model import ArchivePlace, DebianPlace, GitPlace, NpmPlace, PypiPla
 from pibuild.report import Report
 from pibuild.steps.places import attempts
 from pibuild.steps.sources import Fetcher, Ports, is_stored
-from pibuild.store import Store
 from tests.archives import files_of, make_tar, tree_of
 
 FILES = {"top/a": b"alpha", "top/b": b"beta"}
@@ -68,18 +67,6 @@ class FakeGit:
             raise SourceError("there is no such folder")
         to.write_bytes(self.clones[location])
         return sha256(self.clones[location])
-
-
-@pytest.fixture
-def words():
-    return io.StringIO()
-
-
-@pytest.fixture
-def store(tmp_path, words):
-    store = Store(tmp_path / "store", Report(err=words))
-    yield store
-    store.close()
 
 
 @pytest.fixture

@@ -13,18 +13,6 @@ from pibuild.store import Store, deliver, space_named, write_atomically
 KEY = "a" * 64
 
 
-@pytest.fixture
-def words():
-    return io.StringIO()
-
-
-@pytest.fixture
-def store(tmp_path, words):
-    store = Store(tmp_path / "store", Report(err=words))
-    yield store
-    store.close()
-
-
 def put(store, content=b"an artifact"):
     with store.staging() as staging:
         (staging / "out.tar").write_bytes(content)
