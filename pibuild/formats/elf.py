@@ -8,6 +8,7 @@ import io
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import Literal
 
 from elftools.common.exceptions import ELFError
@@ -148,6 +149,8 @@ class _Symbol:
 
 
 _FUNC, _GNU_IFUNC, _LOCAL, _WEAK = 2, 10, 0, 2
+_VERSION_BYTES = 16
+"""Of one entry of the version needs, be it a library or a version (LSB Core, 10.7.5)."""
 
 
 def read_elf(content: bytes) -> Elf:
@@ -210,10 +213,15 @@ def _symbols(file: ELFFile, sections: list[Section], kind: str) -> Iterator[_Sym
 def _version_needs(sections: list[Section]) -> dict[int, tuple[str, str]]:
     """Give (library, version) for each index that the version table uses; a library's own versions have no library."""
     found: dict[int, tuple[str, str]] = {}
-    for part in sections:
-        if isinstance(part, GNUVerNeedSection):
-            for library, versions in part.iter_versions():
-                found |= {version.entry.vna_other & 0x7FFF: (library.name, version.name) for version in versions}
+    for part in (one for one in sections if isinstance(one, GNUVerNeedSection)):
+        room = (
+            part["sh_size"] // _VERSION_BYTES
+        )  # for so many: a damaged count says billions, or a link leads back
+        each = ((library.name, one) for library, versions in part.iter_versions() for one in versions)
+        needs = list(islice(each, room + 1)) if part["sh_info"] <= room else None
+        if needs is None or len(needs) > room:
+            raise ElfFormatError("not a whole ELF file: it has no room for the versions that it says to need")
+        found |= {version.entry.vna_other & 0x7FFF: (library, version.name) for library, version in needs}
     return found
 
 

@@ -1,6 +1,9 @@
+import io
 from contextlib import suppress
 
 import pytest
+from elftools.elf.elffile import ELFFile
+from elftools.elf.gnuversions import GNUVerNeedSection
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -111,4 +114,16 @@ def test_a_damaged_byte_gives_an_elf_or_an_error_of_ours(place, value):
     damaged = bytearray(_GOOD)
     damaged[place] = value
     with suppress(ElfFormatError):
+        read_elf(bytes(damaged))
+
+
+@pytest.mark.parametrize("count", [1 << 24, 0xFFFF_FFFF])
+def test_a_count_of_versions_that_have_no_room_is_refused_at_once(count):
+    damaged = bytearray(_GOOD)
+    file = ELFFile(io.BytesIO(_GOOD))
+    number = next(index for index, part in enumerate(file.iter_sections()) if isinstance(part, GNUVerNeedSection))
+    sh_info_offset = file["e_shoff"] + number * file["e_shentsize"] + 28
+    damaged[sh_info_offset : sh_info_offset + 4] = count.to_bytes(4, "little")
+
+    with pytest.raises(ElfFormatError, match="no room for the versions"):
         read_elf(bytes(damaged))
