@@ -44,9 +44,11 @@ missing_packages() {
   elif [ -z "${DOCKER_HOST-}" ] && ! command -v dockerd > /dev/null && ! engine_answers; then
     echo docker.io
   fi
-  if [ "$extra" = test ]; then # what the instruction tables are held against
+  if [ "$extra" = test ]; then
+    # what the instruction tables are held against
     command -v arm-linux-gnueabihf-gcc > /dev/null || echo gcc-arm-linux-gnueabihf
     command -v qemu-arm > /dev/null || echo qemu-user
+    command -v npm > /dev/null || echo npm # Bazel comes through it
   fi
 }
 

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, NoReturn
@@ -91,6 +92,21 @@ def _parser() -> _Parser:
     parser.add_argument(
         "--version", nargs="?", const="", metavar="X", help="the release to build; without X: pibuild's own version"
     )
+    parser.add_argument(
+        "--source", metavar="DIR", help="build a TensorFlow tree of your own"
+    )
+    parser.add_argument(
+        "--with", action="append", metavar="EXTRA", help="what to make beside the wheel: see pibuild list"
+    )
+    parser.add_argument(
+        "--no-api-wheel",
+        action="store_true",
+        default=None,
+        help="do not take Python's API files from the official wheel: compile TensorFlow for the machine, too",
+    )
+    parser.add_argument(
+        "--legacy-name", action="store_true", default=None, help="also give the wheel the file names of 2017"
+    )
     parser.add_argument("--output", metavar="DIR", help="where the wheel and its record go (default: wheelhouse)")
     parser.add_argument("--store", metavar="DIR", help="sources, artifacts and logs (default: the user's cache folder)")
     parser.add_argument(
@@ -132,11 +148,11 @@ def _run(words: list[str], environ: dict[str, str]) -> int:
         case "clean":
             code = _clean(settings, environ, report, artifacts=given.artifacts or given.all, everything=given.all)
         case "plan":
-            code = _show_plan(_plan(settings), settings, environ, report)
+            code = _show_plan(_plan(settings, environ, report), settings, environ, report)
         case "shell":
-            code = _shell(_plan(settings), environ)
+            code = _shell(_plan(settings, environ, report), environ)
         case command:
-            code = _work(command, _plan(settings), settings, environ, report)
+            code = _work(command, _plan(settings, environ, report), settings, environ, report)
     return code
 
 
@@ -145,6 +161,7 @@ def _work(command: str, plan: "Plan", settings: "Settings", environ: dict[str, s
     from pibuild.store import deliver  # noqa: PLC0415
 
     again = f"pibuild --target {plan.target.name} --python {plan.python} --recipe {plan.wheel.recipe.name}"
+    again += f" --source {settings.source}" if settings.source else f" --version {plan.wheel.release.version}"
     store = _store(settings, report)
     try:
         report.note(f"{plan.reason}; key {plan.key[:12]}")
@@ -163,37 +180,61 @@ def _work(command: str, plan: "Plan", settings: "Settings", environ: dict[str, s
                 )
                 return 0
             entry = pipeline.make(plan, ports, again)
-        wheel_path = deliver(entry, Path(settings.output))
+        wheel_path = deliver(entry, Path(settings.output), with_legacy_names=settings.legacy_name)
         report.result(str(wheel_path), entry.facts | {"path": str(wheel_path)})
     finally:
         store.close()
     return 0
 
 
-def _plan(settings: "Settings") -> "Plan":
-    from pibuild.config import folder_digest, load_images, load_recipes, load_targets, model_files, project_folder  # noqa: PLC0415
+def _plan(settings: "Settings", environ: dict[str, str], report: Report) -> "Plan":
+    """Decide what was asked for; a tree of the person's own goes into the store for that."""
+    from pibuild.config import folder_digest, load_images, load_recipes, load_targets, project_folder, proof_files  # noqa: PLC0415
     from pibuild.model import Request  # noqa: PLC0415
     from pibuild.plan import find_target, make_plan  # noqa: PLC0415
+    from pibuild.steps.own_tree import identify, own_source  # noqa: PLC0415
 
     targets = load_targets(project_folder("toolchains"))
     recipes = load_recipes(Path(__file__).parent / "recipes")
     for name, example in (("target", " or ".join(targets)), ("python", "3.11")):
         if getattr(settings, name) is None:
             raise UsageError(f"Which {name}?", hint=f"--{name} {example}; pibuild list shows what there is")
+    recipe, version, folder = settings.recipe, settings.version, Path(settings.source or "").expanduser().absolute()
+    if settings.source:
+        recipe, version = identify(folder, recipes, recipe)
+        if settings.version not in (None, version):
+            raise UsageError(
+                f"{folder} is not {recipe} {settings.version}",
+                found=f"{recipe} {version}",
+                hint="leave --version out: the tree tells it",
+            )
     request = Request(
-        target=settings.target or "", python=settings.python or "", recipe=settings.recipe, version=settings.version
+        target=settings.target or "",
+        python=settings.python or "",
+        recipe=recipe,
+        version=version,
+        extras=settings.extras,
+        without=("api-wheel",) if settings.no_api_wheel else (),
     )
     target = find_target(request.target, targets)
     package = Path(__file__).parent
-    judges = [package / "formats", package / "device", *model_files(project_folder("tests/models"))]
+    judges = [package / "formats", package / "device", *proof_files()]
     judges += [package / "steps" / f"{name}.py" for name in ("retag", "verify", "machine_code", "prove")]
-    return make_plan(
+    decide = partial(
+        make_plan,
         request,
         recipes=recipes,
         targets=targets,
         images={target.name: load_images(project_folder("dockerfiles"), target)},
         proof_digest=folder_digest(*judges),
     )
+    if not settings.source:
+        return decide()
+    store = _store(settings, report)
+    try:
+        return decide(own=_fetcher(settings, environ, store, report).take(own_source(decide()), folder))
+    finally:
+        store.close()
 
 
 def _store(settings: "Settings", report: Report) -> "Store":
@@ -211,7 +252,7 @@ def _ports(settings: "Settings", environ: dict[str, str], store: "Store", report
     """Make the adapters; the one place that does."""
     from pibuild.adapters.bootstrap import Mmdebstrap  # noqa: PLC0415
     from pibuild.adapters.containers import Engine  # noqa: PLC0415
-    from pibuild.config import load_base, model_files, project_folder  # noqa: PLC0415
+    from pibuild.config import load_base, project_folder, proof_files  # noqa: PLC0415
     from pibuild.pipeline import Ports  # noqa: PLC0415
 
     return Ports(
@@ -223,7 +264,7 @@ def _ports(settings: "Settings", environ: dict[str, str], store: "Store", report
         settings=settings,
         base=load_base(project_folder("dockerfiles")),
         check_dir=Path(__file__).parent / "device",
-        models=model_files(project_folder("tests/models")),
+        models=proof_files(),
         uid=os.getuid(),
         gid=os.getgid(),
         now=lambda: datetime.now(UTC),
@@ -337,6 +378,8 @@ def _clean(settings: "Settings", environ: dict[str, str], report: Report, *, art
             report.warn(f"{error.what}: containers and images stay")
         else:
             engine.remove_containers(store.id, store.is_dead)
+            if artifacts:
+                engine.remove_volumes(store.cache_prefix)
             for reference in engine.images("pibuild/" if everything else FAILED_IMAGES):
                 engine.remove_image(reference)
     finally:

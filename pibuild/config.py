@@ -7,14 +7,15 @@ not exist, the nearest one that does.
 import hashlib
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, fields, is_dataclass
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
-from pydantic import Discriminator, Tag, TypeAdapter, ValidationError
+from pydantic import Discriminator, Field, Tag, TypeAdapter, ValidationError
 
 from pibuild.errors import UsageError, nearest
+from pibuild.formats.tree import file_tree_hash
 from pibuild.model import (
     ArchivePlace,
     Base,
@@ -22,6 +23,7 @@ from pibuild.model import (
     GitPlace,
     Image,
     NpmPlace,
+    OwnTree,
     PypiPlace,
     Recipe,
     Release,
@@ -54,9 +56,11 @@ class _SourceFile:
     """A source as recipe.yaml writes it, under its name."""
 
     __pydantic_config__ = _STRICT
-    tree: Annotated[str, "sha256"]
     places: tuple[_AnyPlace, ...]
+    tree: str = ""
+    """Left out where `file` is given: the places' sha256 tells it."""
     into: str = ""
+    file: str = ""
     keep: tuple[str, ...] = ()
     drop: tuple[str, ...] = ()
 
@@ -67,9 +71,12 @@ class _ReleaseFile:
 
     __pydantic_config__ = _STRICT
     version: str
-    sources: tuple[str, ...]
+    sources: tuple[str | tuple[str, ...], ...]
+    """A list within the list counts as its names, so that releases can share it by an anchor."""
     pythons: tuple[str, ...] = ()
     needs: tuple[str, ...] = ()
+    proven_with: tuple[str, ...] = ()
+    needs_without_neon: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,6 +90,11 @@ class _RecipeFile:
     image: Literal["builder", "toolchain"]
     releases: tuple[_ReleaseFile, ...]
     sources: dict[str, _SourceFile]
+    extras: dict[str, str] = field(default_factory=dict)
+    own_tree: OwnTree | None = None
+    memory_gb: float = 0.0
+    disk_gb: float = 0.0
+    cache: bool = False
     device: str = ""
     proof: str = ""
 
@@ -96,6 +108,14 @@ class Settings:
     python: str | None = None
     recipe: str | None = None
     version: str | None = None
+    source: str | None = None
+    """Folder of a source tree of one's own, to build in place of the release's."""
+    extras: Annotated[tuple[str, ...], Field(alias="with")] = ()
+    """What to make beside the wheel."""
+    no_api_wheel: bool = False
+    """Write Python's API files by running TensorFlow on the machine, which is compiled a second time for it."""
+    legacy_name: bool = False
+    """Give copies of the wheel the names that wheels for the Pi had in 2017."""
     output: str = "wheelhouse"
     """Folder for wheels and records."""
     store: str | None = None
@@ -106,7 +126,7 @@ class Settings:
     jobs: int | None = None
     memory: float | None = None
     """Memory for one container in GB; most of the engine's where unset."""
-    deadline: float = 180.0
+    deadline: float = 480.0
     """Minutes that one container may take."""
     json: bool = False
     verbose: bool = False
@@ -117,7 +137,7 @@ def load_settings(flags: Mapping[str, Any], environ: Mapping[str, str], cwd: Pat
 
     The file is `$PIBUILD_CONFIG`, else `pibuild.yaml` in the current folder. UsageError names what does not exist.
     """
-    names = [field.name for field in fields(Settings)]
+    names = ["with" if one.name == "extras" else one.name for one in fields(Settings)]
     merged: dict[str, Any] = {}
     path = Path(environ.get("PIBUILD_CONFIG", cwd / "pibuild.yaml"))
     if path.exists():
@@ -133,7 +153,7 @@ def load_settings(flags: Mapping[str, Any], environ: Mapping[str, str], cwd: Pat
         if name not in names:
             hint = nearest(key, [f"PIBUILD_{name.upper()}" for name in (*names, "config")])
             raise UsageError(f"There is no variable {key}", hint=hint)
-        merged[name] = tuple(environ[key].split()) if name == "mirrors" else environ[key]
+        merged[name] = tuple(environ[key].split()) if name in ("mirrors", "with") else environ[key]
     merged |= {name: value for name, value in flags.items() if name in names and value is not None}
     return _checked(Settings, merged, "settings")
 
@@ -150,11 +170,17 @@ def project_folder(name: str) -> Path:
 def load_recipes(folder: Path) -> dict[str, Recipe]:
     """Read every recipe by name."""
     recipes = {path.parent.name: _recipe(path) for path in sorted(folder.glob("*/recipe.yaml"))}
-    for recipe in recipes.values():
-        for need in (need for release in recipe.releases for need in release.needs):
-            if need not in recipes:
+    for recipe, release in ((one, release) for one in recipes.values() for release in one.releases):
+        for name in (*release.needs, *release.needs_without_neon, *release.proven_with):
+            if name not in recipes:
                 raise UsageError(
-                    f"{recipe.name} needs {need!r}, which does not exist", hint=nearest(need, list(recipes))
+                    f"{recipe.name} needs {name!r}, which does not exist", hint=nearest(name, list(recipes))
+                )
+        for name in release.proven_with:
+            if not recipes[name].device:
+                raise UsageError(
+                    f"{recipe.name} is proven with {name}, which has no place on the device",
+                    hint=f"say it under `device:` in {name}'s recipe.yaml, or name {name} under `needs:`",
                 )
     return recipes
 
@@ -207,9 +233,11 @@ def load_images(folder: Path, target: Target) -> dict[str, Image]:
     return images
 
 
-def model_files(folder: Path) -> list[Path]:
-    """Give the files that a wheel is proven with: models, samples with reference outputs, and their manifest."""
-    return [path for path in sorted(folder.iterdir()) if path.suffix in (".json", ".npz", ".tflite")]
+def proof_files() -> list[Path]:
+    """Give the files that wheels are proven with: models, their manifest, and what x86 TensorFlow gave."""
+    folders = (project_folder("tests/models"), project_folder("tests/references"))
+    files = (path for folder in folders for path in sorted(folder.iterdir()))
+    return [path for path in files if path.suffix in (".json", ".npz", ".tflite")]
 
 
 def folder_digest(*folders: Path) -> str:
@@ -262,7 +290,13 @@ def _recipe(path: Path) -> Recipe:
             version=release.version,
             pythons=release.pythons,
             needs=release.needs,
-            sources=tuple(_source(name, written.sources, path) for name in release.sources),
+            needs_without_neon=release.needs_without_neon,
+            proven_with=release.proven_with,
+            sources=tuple(
+                _source(name, written.sources, path)
+                for names in release.sources
+                for name in ((names,) if isinstance(names, str) else names)
+            ),
         )
         for release in written.releases
     )
@@ -272,6 +306,11 @@ def _recipe(path: Path) -> Recipe:
         summary=written.summary,
         per=written.per,
         image=written.image,
+        extras=tuple(written.extras.items()),
+        own_tree=written.own_tree,
+        memory_gb=written.memory_gb,
+        disk_gb=written.disk_gb,
+        has_cache=written.cache,
         device=written.device,
         proof=written.proof,
         releases=releases,
@@ -285,8 +324,26 @@ def _source(name: str, known: Mapping[str, _SourceFile], path: Path) -> Source:
     if name not in known:
         raise UsageError(f"{path}: there is no source {name!r}", hint=nearest(name, list(known)))
     source = known[name]
-    into = source.into or re.sub(r"-\d.*$", "", name)
-    return Source(name=name, tree=source.tree, into=into, places=source.places, keep=source.keep, drop=source.drop)
+    return Source(
+        name=name,
+        tree=_tree(name, source, path),
+        into=source.into or re.sub(r"-\d.*$", "", name),
+        places=source.places,
+        file=source.file,
+        keep=source.keep,
+        drop=source.drop,
+    )
+
+
+def _tree(name: str, source: _SourceFile, path: Path) -> str:
+    """Give the tree hash that a source is pinned by; a file's, from the sha256 of the places that serve it as it is."""
+    served = {getattr(place, "sha256", "") for place in source.places if not place.subdir} if source.file else set()
+    if bool(served) == bool(source.tree):
+        raise UsageError(f"{path}: {name} needs either `tree`, or `file` and a place that serves it")
+    if "" in served or len(served) > 1:
+        found = ", ".join(sorted(sha256 or "none" for sha256 in served))
+        raise UsageError(f"{path}: {name} is a file, so all places that serve it need one sha256", found=found)
+    return source.tree or file_tree_hash(source.file, served.pop())
 
 
 def _read(path: Path) -> Any:  # noqa: ANN401  what YAML can hold
@@ -323,8 +380,8 @@ def _finding(error: Any, known: list[str]) -> str:  # noqa: ANN401  pydantic's E
 
 def _names(kind: Any) -> Iterable[str]:  # noqa: ANN401  a dataclass, or a type made of some
     if is_dataclass(kind):
-        for field in fields(kind):
-            yield field.name
-            yield from _names(field.type)
+        for one in fields(kind):
+            yield one.name
+            yield from _names(one.type)
     for part in getattr(kind, "__args__", ()):
         yield from _names(part)

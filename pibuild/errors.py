@@ -89,6 +89,12 @@ class ResourceError(PibuildError):
     exit_code = 8
 
 
+class OutOfMemoryError(ResourceError):
+    """A container, or a compiler in it, was killed for memory: fewer compilers at a time may do."""
+
+    exit_code = ResourceError.exit_code
+
+
 class ProofError(PibuildError):
     """A wheel does not keep what its tag claims; it is not published."""
 

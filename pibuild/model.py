@@ -87,6 +87,8 @@ class Source:
     into: str
     """Folder under the build's `src/`."""
     places: tuple[Place, ...]
+    file: str = ""
+    """Where given, the tree is this one file: a download as it is, or what a place has of this name in its subdir."""
     keep: tuple[str, ...] = ()
     """Patterns of the paths that stay; all where empty. Applied to every place before hashing."""
     drop: tuple[str, ...] = ()
@@ -103,6 +105,10 @@ class Release:
     sources: tuple[Source, ...]
     needs: tuple[str, ...] = ()
     """Recipes whose artifacts (for the same target and Python) go in."""
+    proven_with: tuple[str, ...] = ()
+    """Recipes whose artifacts stand on the device, too, when the wheel is proven, and are no part of it."""
+    needs_without_neon: tuple[str, ...] = ()
+    """Further ones, for a target that has no NEON."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,6 +170,16 @@ class Target:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OwnTree:
+    """How a person's own tree is known: it stands for the source that has the recipe's name as folder."""
+
+    file: str
+    """Where the tree says which release it is …"""
+    version: str
+    """… and the pattern that finds it, in parentheses."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
     """How one thing is made from pinned sources: data and a shell script."""
 
@@ -171,6 +187,16 @@ class Recipe:
     summary: str
     per: tuple[Literal["target", "python"], ...]
     image: Literal["builder", "toolchain"]
+    extras: tuple[tuple[str, str], ...]
+    """What can be asked for beside the wheel: name and summary of each."""
+    own_tree: OwnTree | None
+    """What tells the version of a tree that a person works on; None where the recipe takes none."""
+    memory_gb: float
+    """What one container must have …"""
+    disk_gb: float
+    """… and what the engine's disk must have free when it starts."""
+    has_cache: bool
+    """Whether /work/cache outlives its containers, one for each image, so that a killed build goes on."""
     device: str
     """Folder on the device where the artifact stands when a wheel is proven, `{python}` filled in; else empty."""
     proof: str
@@ -191,6 +217,10 @@ class Request:
     python: str
     recipe: str | None
     version: str | None
+    extras: tuple[str, ...] = ()
+    """Names of what is wanted beside the wheel."""
+    without: tuple[str, ...] = ()
+    """Sources, by their folder, that the recipe's script shall do without."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -291,6 +321,8 @@ class Run:
     cpus: int
     deadline_s: float
     labels: tuple[tuple[str, str], ...]
+    cache: str = ""
+    """The engine's volume at /work/cache; none where empty."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -52,12 +52,14 @@ def offer_overview(targets: Iterable[Target], recipes: Iterable[Recipe]) -> tupl
     for recipe, release in ((one, release) for one in recipes for release in one.releases):
         pythons = f"Python {', '.join(release.pythons)}" if release.pythons else "every Python"
         lines.append(f"  {recipe.name} {release.version}: {recipe.summary} ({pythons})")
+        lines += [f"    --with {name}: {summary}" for name, summary in recipe.extras]
         recipe_rows.append(
             {
                 "name": recipe.name,
                 "version": release.version,
                 "pythons": release.pythons,
                 "gives_wheel": bool(recipe.proof),
+                "extras": dict(recipe.extras),
             }
         )
     return "\n".join(lines), {"targets": target_rows, "recipes": recipe_rows}

@@ -16,10 +16,10 @@ from typing import Any
 from pibuild import __version__
 from pibuild.adapters.containers import Engine
 from pibuild.config import Settings
-from pibuild.errors import ProofError
-from pibuild.formats.tree import unpack
+from pibuild.errors import ProofError, ResourceError
+from pibuild.formats.tree import pack_gzip, unpack
 from pibuild.model import Artifact, Base, Image, Limits, Plan, Source
-from pibuild.report import Report
+from pibuild.report import Report, size
 from pibuild.steps import build, images, prove, retag, sources, verify
 from pibuild.store import Entry, Store
 
@@ -122,18 +122,22 @@ def make(plan: Plan, ports: Ports, again: str) -> Entry:
             return entry
         if not ports.settings.offline:
             ports.engine.check()  # before anything is downloaded for an engine that is not there
+        missing = wanted(plan, store)
+        if any(one.recipe.memory_gb or one.recipe.disk_gb for one in missing.artifacts):
+            check_room(missing.artifacts, ports.limits.memory_bytes, ports.engine.free_bytes)
         with ports.timed("sources"):
-            ports.fetcher.fetch_all(wanted(plan, store).sources)
+            ports.fetcher.fetch_all(missing.sources)
         made: dict[str, Entry] = {}
         for artifact in (*_on_device(plan), plan.wheel):
             _make_artifact(artifact, made, ports, again)
         device = _ensure(plan.device, ports)
         with store.staging() as staging:
             wheel_path, checks = _proven(plan, made, ports, staging, again)
-            record = _record(plan, device, checks, wheel_path, ports)
+            extras = _packed_extras(plan, staging, ports)
+            record = _record(plan, device, checks, wheel_path, extras, ports)
             record["spent_s"] = {name: round(value, 2) for name, value in ports.spent_s.items()}
             record["wall_s"] = round(ports.clock() - began_s, 2)
-            return store.put_wheel(plan.key, wheel_path, record)
+            return store.put_wheel(plan.key, wheel_path, record, extras)
 
 
 def prepare(plan: Plan, ports: Ports) -> Wanted:
@@ -143,6 +147,28 @@ def prepare(plan: Plan, ports: Ports) -> Wanted:
     for image in missing.images:
         _ensure(image, ports)
     return missing
+
+
+def check_room(artifacts: Sequence[Artifact], memory_bytes: int, free_bytes: int | None) -> None:
+    """See before anything starts that what is to be built can have its memory and disk; ResourceError where not.
+
+    `memory_bytes` is what a container would have, `free_bytes` what the engine's disk has, None where nobody knows.
+    """
+    for recipe in {artifact.recipe.name: artifact.recipe for artifact in artifacts}.values():
+        if recipe.memory_gb * _GB > memory_bytes:
+            raise ResourceError(
+                f"{recipe.name} needs more memory than a container would have",
+                expected=f"{recipe.memory_gb:g} GB",
+                found=size(memory_bytes),
+                hint="more --memory, or an engine that has it",
+            )
+        if free_bytes is not None and recipe.disk_gb * _GB > free_bytes:
+            raise ResourceError(
+                f"{recipe.name} needs more room than the engine's disk has",
+                expected=f"{recipe.disk_gb:g} GB",
+                found=f"{size(free_bytes)} free",
+                hint="make room: docker system prune, pibuild clean",
+            )
 
 
 def _make_artifact(artifact: Artifact, made: dict[str, Entry], ports: Ports, again: str) -> Entry:
@@ -239,19 +265,31 @@ def _proven(plan: Plan, made: dict[str, Entry], ports: Ports, staging: Path, aga
     return wheel_path, {"file": [asdict(check) for check in checks], "device": ran, "spent": asdict(spent)}
 
 
+def _packed_extras(plan: Plan, staging: Path, ports: Ports) -> list[Path]:
+    """Measure what was made beside the wheel and pack each under a name that says what it is for."""
+    packed = []
+    for folder in sorted((staging / "raw" / "extras").glob("*")):
+        name = f"{plan.wheel.recipe.name}-{plan.wheel.release.version}-{folder.name}-{plan.target.platform_tag}.tar.gz"
+        with ports.report.step(f"verifying and packing {name}"):
+            verify.verify_extra(folder, target=plan.target, symbols_dir=staging / "raw" / "symbols" / folder.name)
+            packed.append(pack_gzip(folder, staging / name))
+    return packed
+
+
 def _record(
-    plan: Plan, device: images.Ensured, checks: dict[str, Any], wheel_path: Path, ports: Ports
+    plan: Plan,
+    device: images.Ensured,
+    checks: dict[str, Any],
+    wheel_path: Path,
+    extras: Sequence[Path],
+    ports: Ports,
 ) -> dict[str, Any]:
     """Write down what happened; its schema is tested."""
-    content = wheel_path.read_bytes()
     return {
         "pibuild": __version__,
         "made": ports.now().isoformat(timespec="seconds"),
-        "wheel": {
-            "file": wheel_path.name,
-            "sha256": hashlib.sha256(content).hexdigest(),
-            "size_bytes": len(content),
-        },
+        "wheel": _file_facts(wheel_path),
+        "extras": [_file_facts(path) for path in extras],
         "plan": {
             "key": plan.key,
             "target": plan.target.name,
@@ -274,3 +312,8 @@ def _record(
         "checks": {"file": checks["file"], "device": checks["device"]},
         "proof": checks["spent"],
     }
+
+
+def _file_facts(path: Path) -> dict[str, Any]:
+    content = path.read_bytes()
+    return {"file": path.name, "sha256": hashlib.sha256(content).hexdigest(), "size_bytes": len(content)}

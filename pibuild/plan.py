@@ -6,12 +6,13 @@ Pure: reads no clock, no network and no engine; what recipes and targets say is 
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from packaging.version import Version
 
 from pibuild.errors import UsageError, nearest
-from pibuild.model import Artifact, Image, Plan, Recipe, Release, Request, Target
+from pibuild.model import Artifact, Image, Plan, Recipe, Release, Request, Source, Target
 
 _FORMAT = 1
 """Counts up when the layout of containers or artifacts changes, so that old artifacts are left alone."""
@@ -33,15 +34,27 @@ def make_plan(
     targets: Mapping[str, Target],
     images: Mapping[str, Mapping[str, Image]],
     proof_digest: str,
+    own: Source | None = None,
 ) -> Plan:
     """Decide a request; `images` gives each target's images by name, `proof_digest` stands for all that judges a wheel.
+
+    `own` is a person's tree: it goes in where the release's source of the same folder would.
 
     UsageError where the target, Python, recipe or version does not exist, or they don't go together.
     """
     target = find_target(request.target, targets)
     recipe, release, reason = _choice(request, target, recipes)
+    release = _varied(request, recipe, release)
+    if own:
+        release = replace(release, sources=tuple(own if one.into == own.into else one for one in release.sources))
+        reason = f"{recipe.name} {release.version}: what the tree says"
     made: dict[str, Artifact] = {}
-    wheel = _artifact(recipe, release, target, request.python, recipes, images[target.name], made)
+    beside = tuple(
+        _artifact(one, _release_for(one, request.python), target, request.python, recipes, images[target.name], made)
+        for one in (recipes[name] for name in release.proven_with)
+    )
+    extras = " ".join(sorted(set(request.extras)))
+    wheel = _artifact(recipe, release, target, request.python, recipes, images[target.name], made, extras)
     device = images[target.name]["device"]
     return Plan(
         target=target,
@@ -50,10 +63,31 @@ def make_plan(
         artifacts=tuple(made.values()),
         device=device,
         key=digest(
-            {"artifact": wheel.key, "device": device.reference, "proof": proof_digest, "tag": target.platform_tag}
+            {
+                "artifact": wheel.key,
+                "proven_with": [one.key for one in beside],
+                "device": device.reference,
+                "proof": proof_digest,
+                "tag": target.platform_tag,
+            }
         ),
         reason=reason,
     )
+
+
+def _varied(request: Request, recipe: Recipe, release: Release) -> Release:
+    """Leave out the sources that are not wanted; UsageError where the recipe has none such, or not that extra."""
+    offered = [name for name, _ in recipe.extras]
+    if unknown := [name for name in request.extras if name not in offered]:
+        raise UsageError(
+            f"{recipe.name} makes no {unknown[0]!r} beside the wheel",
+            expected=", ".join(offered) or "nothing",
+            hint=nearest(unknown[0], offered),
+        )
+    for folder in request.without:
+        if folder not in {source.into for source in release.sources}:
+            raise UsageError(f"{recipe.name} {release.version} takes no {folder}", hint="leave that option out")
+    return replace(release, sources=tuple(one for one in release.sources if one.into not in request.without))
 
 
 def find_target(name: str, targets: Mapping[str, Target]) -> Target:
@@ -121,13 +155,15 @@ def _artifact(
     recipes: Mapping[str, Recipe],
     images: Mapping[str, Image],
     made: dict[str, Artifact],
+    extras: str = "",
 ) -> Artifact:
     """Plan one artifact and, before it, what it needs; each once."""
     if recipe.name in made:
         return made[recipe.name]
+    extra_needs = () if target.neon else release.needs_without_neon
     needs = tuple(
         _artifact(needed, _release_for(needed, python), target, python, recipes, images, made)
-        for needed in (recipes[name] for name in release.needs)
+        for needed in (recipes[name] for name in (*release.needs, *extra_needs))
     )
     own_target = target if "target" in recipe.per else None
     own_python = python if "python" in recipe.per else None
@@ -138,6 +174,7 @@ def _artifact(
         ("PIBUILD_TARGET", own_target.name if own_target else "machine"),
         *((("PIBUILD_PYTHON", own_python),) if own_python else ()),
         *(own_target.env if own_target else ()),
+        *((("PIBUILD_EXTRAS", extras),) if extras else ()),
     )
     key = digest(
         {

@@ -13,10 +13,11 @@ import errno
 import hashlib
 import json
 import os
+import re
 import shutil
 import tempfile
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from pibuild.errors import PibuildError, ResourceError, StoreError
+from pibuild.formats.wheel import legacy_names
 from pibuild.model import SESSION_LABEL, STORE_LABEL
 from pibuild.report import Report, size
 
@@ -62,6 +64,15 @@ class Store:
     def labels(self) -> tuple[tuple[str, str], ...]:
         """Give what marks a container as this session's."""
         return ((SESSION_LABEL, self.session), (STORE_LABEL, self.id))
+
+    @property
+    def cache_prefix(self) -> str:
+        """Give how the names of this store's volumes begin."""
+        return f"pibuild-cache-{self.id[:12]}-"
+
+    def cache_volume(self, image: str) -> str:
+        """Name the engine's volume that keeps what compilers of an image left; one for each store."""
+        return f"{self.cache_prefix}{re.sub(r'[^a-zA-Z0-9_.-]', '-', image.removeprefix('pibuild/'))}"
 
     def close(self) -> None:
         """End the session."""
@@ -147,13 +158,16 @@ class Store:
             return None
         return Entry(key=key, path=path, facts=record)
 
-    def put_wheel(self, key: str, wheel_path: Path, record: dict[str, Any]) -> Entry:
-        """Take a proven wheel and its record into the store, by one rename."""
+    def put_wheel(self, key: str, wheel_path: Path, record: dict[str, Any], extras: Sequence[Path] = ()) -> Entry:
+        """Take a proven wheel, its record and what was made beside it into the store, by one rename."""
         folder = self.root / "wheels" / key
         with space_named(self.root), tempfile.TemporaryDirectory(dir=self.session_dir) as staging:
             staged = Path(staging) / "wheel"
             staged.mkdir()
+            (staged / "extras").mkdir()
             shutil.copy2(wheel_path, staged / wheel_path.name)
+            for path in extras:
+                shutil.copy2(path, staged / "extras" / path.name)
             (staged / "record.json").write_text(json.dumps(record, indent=2, sort_keys=True) + "\n")
             shutil.rmtree(folder, ignore_errors=True)
             staged.replace(folder)
@@ -192,8 +206,11 @@ class Store:
         return folder / f"{key}.tar", folder / f"{key}.json"
 
 
-def deliver(entry: Entry, output_dir: Path) -> Path:
-    """Put a proven wheel and its record into a person's folder by rename, the wheel last; give its path."""
+def deliver(entry: Entry, output_dir: Path, *, with_legacy_names: bool = False) -> Path:
+    """Put a proven wheel, its record and extras into a person's folder by rename, the wheel last; give its path.
+
+    `with_legacy_names` puts copies beside it under the names that wheels for the Pi had in 2017.
+    """
     wheel_path = output_dir / entry.path.name
     record_path = wheel_path.with_name(f"{wheel_path.name}.record.json")
     record = json.dumps(entry.facts, indent=2, sort_keys=True) + "\n"
@@ -202,19 +219,27 @@ def deliver(entry: Entry, output_dir: Path) -> Path:
         output_dir.mkdir(parents=True, exist_ok=True)
         if not record_path.exists() or record_path.read_text() != record:
             write_atomically(record_path, record)
-        if not wheel_path.exists() or wheel_path.read_bytes() != wheel:
-            write_atomically(wheel_path, wheel)
+        for path in sorted((entry.path.parent / "extras").glob("*")):
+            _give(output_dir / path.name, path.read_bytes(), path.stat().st_mode)
+        for name in legacy_names(wheel_path.name) if with_legacy_names else ():
+            _give(output_dir / name, wheel)
+        _give(wheel_path, wheel)
     return wheel_path
 
 
-def write_atomically(path: Path, content: str | bytes) -> None:
+def _give(path: Path, content: bytes, mode: int = 0o644) -> None:
+    if not path.exists() or path.read_bytes() != content:
+        write_atomically(path, content, mode)
+
+
+def write_atomically(path: Path, content: str | bytes, mode: int = 0o644) -> None:
     """Write a file under another name and rename it: nobody ever sees half of it."""
     with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as staged:
         try:
             staged.write(content.encode() if isinstance(content, str) else content)
             staged.flush()
             os.fsync(staged.fileno())
-            os.fchmod(staged.fileno(), 0o644)
+            os.fchmod(staged.fileno(), mode)
             Path(staged.name).replace(path)
         except BaseException:
             Path(staged.name).unlink(missing_ok=True)

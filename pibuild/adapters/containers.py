@@ -6,6 +6,7 @@ Nothing is mounted from the machine: files are copied in and out, so an engine o
 
 import io
 import json
+import shutil
 import tarfile
 import threading
 import time
@@ -24,6 +25,7 @@ from pibuild.model import SESSION_LABEL, STORE_LABEL, Outcome, Run
 _API_TIMEOUT_S = 600
 _PIDS = 4096
 _FOLDERS = ("work/src", "work/in", "work/build", "work/out")
+_CACHE_FOLDER = "work/cache"
 _CHUNK_BYTES = 1 << 20
 
 
@@ -46,6 +48,12 @@ class Engine:
     def memory_bytes(self) -> int:
         """How much memory the engine has."""
         return int(self._info["MemTotal"])
+
+    @property
+    def free_bytes(self) -> int | None:
+        """How much room its disk has; None where the disk is another machine's."""
+        root = Path(self._info["DockerRootDir"])
+        return shutil.disk_usage(root).free if not self.host.startswith(("tcp:", "ssh:")) and root.exists() else None
 
     @property
     def version(self) -> str:
@@ -137,6 +145,7 @@ class Engine:
                 nano_cpus=run.cpus * 1_000_000_000,
                 pids_limit=_PIDS,
                 labels=dict(run.labels),
+                volumes={run.cache: {"bind": f"/{_CACHE_FOLDER}", "mode": "rw"}} if run.cache else {},
             )
         try:
             with self._translated("copying files into the container"):
@@ -156,6 +165,15 @@ class Engine:
                 with suppress(NotFound):
                     one.remove(force=True, v=True)
         return len(dead)
+
+    def remove_volumes(self, prefix: str) -> int:
+        """Remove the volumes whose name begins so; give how many there were."""
+        with self._translated("removing volumes"):
+            found = [one for one in self._client.volumes.list() if one.name.startswith(prefix)]
+            for one in found:
+                with suppress(NotFound):
+                    one.remove(force=True)
+        return len(found)
 
     def images(self, prefix: str) -> list[str]:
         """Give the names of the images whose repository begins so."""
@@ -262,7 +280,7 @@ def _handed_over(run: Run) -> Iterator[bytes]:
                     made.add(folder)
                     tar.addfile(_owned(tarfile.TarInfo(folder), run, tarfile.DIRTYPE))
 
-        for folder in _FOLDERS:
+        for folder in (*_FOLDERS, *((_CACHE_FOLDER,) if run.cache else ())):
             add_folders(_with_parents(folder))
         for folder, tar_path in run.inputs:
             top = folder.strip("/")

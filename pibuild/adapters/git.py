@@ -9,8 +9,9 @@ import os
 import re
 import select
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 from urllib.parse import unquote, urlsplit
@@ -44,6 +45,18 @@ _SILENT = re.compile(
 _LACKING = re.compile(r"not our ref|unadvertised object|remote ref|no such commit", re.IGNORECASE)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkTree:
+    """A work tree that a person has."""
+
+    files: tuple[str, ...]
+    """Paths of what is tracked, there or not, and of what is new and not ignored."""
+    commit: str
+    """The one that it stands on …"""
+    changes: int
+    """… and how many files differ from it."""
+
+
 class Git:
     """The git of this machine. Servers are asked with the person's own proxies and credentials, and can't ask back."""
 
@@ -53,14 +66,24 @@ class Git:
         self._silence_s = silence_s
 
     @contextmanager
-    def open_commit(self, location: str, commit: str, scratch_dir: Path, progress: Progress) -> Iterator[IO[bytes]]:
+    def open_commit(
+        self,
+        location: str,
+        commit: str,
+        scratch_dir: Path,
+        progress: Progress,
+        is_wanted: Callable[[str], object] = lambda _path: True,
+    ) -> Iterator[IO[bytes]]:
         """Give a commit's files as a tar below one folder, as `git archive` has them.
 
-        SourceError where the clone lacks the commit or some of its files, UnreachableError where its server is silent.
-        The tar is known to be whole only when this context is left.
+        A clone may lack what is not wanted, which is left out then. SourceError where it lacks the commit or others of
+        its files, UnreachableError where its server is silent. The tar is known to be whole only when this context is
+        left.
         """
         environ = self._environ_with(location, commit, scratch_dir, progress)
-        with running([_archive(scratch_dir, commit, "tar", "commit/")], environ) as tar:
+        left_out = [f":(exclude,literal){path}" for path in _missing_paths(scratch_dir, commit, environ, is_wanted)]
+        command = [*_archive(scratch_dir, commit, "tar", "commit/"), "--", ".", *left_out]
+        with running([command], environ) as tar:
             yield tar
 
     def make_archive(self, location: str, place: ArchivePlace, to: Path, scratch_dir: Path, progress: Progress) -> str:
@@ -70,6 +93,7 @@ class Git:
         in the forge's own time zone.
         """
         environ = self._environ_with(location, place.commit, scratch_dir, progress)
+        _missing_paths(scratch_dir, place.commit, environ, lambda _path: True)
         if place.archive.endswith((".tar.gz", ".tgz")):
             commands = [_archive(scratch_dir, place.commit, "tar", place.prefix), ["gzip", "-n"]]
         elif place.archive.endswith(".zip"):
@@ -82,6 +106,23 @@ class Git:
             pass
         with to.open("rb") as made:
             return hashlib.file_digest(made, "sha256").hexdigest()
+
+    def work_tree(self, folder: Path) -> WorkTree | None:
+        """Look at a person's work tree; None where the folder is not the top of one."""
+        if not (folder / ".git").exists():
+            return None
+        environ = self._environ | {"LC_ALL": "C", "GIT_OPTIONAL_LOCKS": "0"}
+
+        def ask(*words: str) -> str:
+            ended = run(["git", "-C", str(folder), *words], environ, hint=_HINT, deadline_s=_DEADLINE_S)
+            if ended.exit_code:
+                raise SourceError(f"git can't read the work tree {folder}", found=ended.last_words)
+            return ended.out
+
+        files = ask("ls-files", "-z", "--cached", "--others", "--exclude-standard").split("\0")
+        commit = ask("rev-parse", "HEAD").strip()
+        changes = ask("status", "--porcelain", "-z", "--no-renames").split("\0")
+        return WorkTree(files=tuple(dict.fromkeys(filter(None, files))), commit=commit, changes=len(changes) - 1)
 
     def _environ_with(self, location: str, commit: str, scratch_dir: Path, progress: Progress) -> dict[str, str]:
         """Make a repository that can read the commit; give the environment in which it does."""
@@ -102,7 +143,6 @@ class Git:
             self._fetch(location, commit, scratch_dir, progress)
         else:
             environ |= {"GIT_ALTERNATE_OBJECT_DIRECTORIES": _quoted(_objects_dir(location))}
-        _check_whole(scratch_dir, commit, environ)
         return environ
 
     def _fetch(self, url: str, commit: str, scratch_dir: Path, progress: Progress) -> None:
@@ -153,8 +193,13 @@ def _archive(git_dir: Path, commit: str, kind: str, prefix: str) -> list[str]:
     return ["git", f"--git-dir={git_dir}", "archive", f"--format={kind}", f"--prefix={prefix}", commit]
 
 
-def _check_whole(git_dir: Path, commit: str, environ: Mapping[str, str]) -> None:
-    """See that the commit and all that it holds is there: git archive may pass over what is missing."""
+def _missing_paths(
+    git_dir: Path, commit: str, environ: Mapping[str, str], is_wanted: Callable[[str], object]
+) -> list[str]:
+    """See that the commit and all that is wanted of it is there: git archive may pass over what is missing.
+
+    Give the paths of files that are missing and not wanted.
+    """
 
     def ask(*words: str) -> Ended:
         return run(["git", f"--git-dir={git_dir}", *words], environ, hint=_HINT, deadline_s=_DEADLINE_S)
@@ -162,10 +207,16 @@ def _check_whole(git_dir: Path, commit: str, environ: Mapping[str, str]) -> None
     if ask("cat-file", "-e", f"{commit}^{{commit}}").exit_code:
         raise SourceError(f"the clone does not hold the commit {commit}")
     listed = ask("rev-list", "--objects", "--no-walk", "--missing=print", commit)
-    holes = sum(line.startswith("?") for line in listed.out.splitlines())
-    if holes or listed.exit_code:
-        found = f"{holes} objects are missing" if holes else listed.last_words
+    holes = {line[1:] for line in listed.out.splitlines() if line.startswith("?")}
+    if not holes and not listed.exit_code:
+        return []
+    files = ask("ls-tree", "-r", "-z", "--full-tree", commit) if holes else listed
+    entries = [line.partition("\t") for line in files.out.split("\0") if line] if not files.exit_code else []
+    missing = {path: head.split()[2] for head, _, path in entries if head.split()[2] in holes}
+    if files.exit_code or set(missing.values()) != holes or any(is_wanted(path) for path in missing):
+        found = f"{len(holes)} objects are missing" if holes else listed.last_words
         raise SourceError("the clone has holes", expected=f"all files of {commit}", found=found)
+    return sorted(missing)
 
 
 def _fetch_error(said: str, commit: str) -> SourceError:

@@ -12,8 +12,15 @@ exec /opt/pibuild/bin/device-run -0 "\$0" $prefix/bin/python$PIBUILD_PYTHON "\$@
 WRAPPER
 chmod +x "$prefix/bin/python3"
 
-export PIP_ROOT_USER_ACTION=ignore
-"$prefix/bin/python3" -m pip install --quiet --no-index --disable-pip-version-check \
-  --find-links /work/wheels "$PIBUILD_PACKAGE"
+export PIP_ROOT_USER_ACTION=ignore PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_PYTHON_VERSION_WARNING=1
+pip() { "$prefix/bin/python3" -m pip "$@"; }
 cd /work/build
+if [[ -e $prefix/left-out.txt ]]; then
+  # Packages that the wheel asks for were left out, so pip can't resolve: it installs the wheel alone, then looks whether
+  # everything that is asked for is there and fits, and only what was left out may be missing.
+  pip install --quiet --no-index --no-deps --find-links /work/wheels "$PIBUILD_PACKAGE"
+  pip check > unmet || bash /work/check/judge_unmet.sh "$prefix/left-out.txt" unmet
+else
+  pip install --quiet --no-index --find-links /work/wheels "$PIBUILD_PACKAGE"
+fi
 "$prefix/bin/python3" "/work/check/$PIBUILD_CHECK" /work/check/models > /work/out/result.json

@@ -54,6 +54,11 @@ def members(archive_path: Path, progress: Progress = lambda _done, _total: None)
         yield from members_of(archive, progress, total_bytes=os.fstat(archive.fileno()).st_size)
 
 
+def only_member(path: Path, name: str) -> Iterator[Member]:
+    """Read a file that is not to be unpacked as if it lay alone in an archive, under a name."""
+    yield Member(path=name, kind="file", open=lambda: path.open("rb"), size_bytes=path.stat().st_size)
+
+
 def members_of(
     archive: IO[bytes], progress: Progress = lambda _done, _total: None, *, total_bytes: int = 0
 ) -> Iterator[Member]:

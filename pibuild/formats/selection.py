@@ -53,6 +53,20 @@ class Entry:
     """Why it can't be in a tree."""
 
 
+def chooser(selection: Selection) -> Callable[[str], str]:
+    """Give what answers a path's path in the tree; empty where it is not selected."""
+    folder, is_dropped = _folder(selection), _matcher(selection.drop)
+    is_kept = _matcher(selection.keep) if selection.keep else lambda _path: True
+
+    def selected(path: str) -> str:
+        if not path.startswith(folder):
+            return ""
+        path = path[len(folder) :]
+        return path if path and is_kept(path) and not is_dropped(path) else ""
+
+    return selected
+
+
 class Picker:
     """Chooses members while they go by.
 
@@ -63,9 +77,7 @@ class Picker:
     def __init__(self, selection: Selection, spool: IO[bytes]) -> None:
         """Begin; contents are written to the spool, one behind the other."""
         self._selection, self._spool = selection, spool
-        self._folder = selection.subdir.strip("/") + "/" if selection.subdir.strip("/") else ""
-        self._is_kept = _matcher(selection.keep) if selection.keep else lambda _path: True
-        self._is_dropped = _matcher(selection.drop)
+        self._folder, self._selected = _folder(selection), chooser(selection)
         self.size_bytes = 0
         """Of all contents chosen so far."""
         self._in_folder = self._was_in_folder = False
@@ -117,13 +129,6 @@ class Picker:
                 raise SourceError(f"{path!r} in it lies below {above!r}, which is not a folder")
         return chosen
 
-    def _selected(self, path: str) -> str:
-        """Give the path in the tree; empty where it is not selected."""
-        if not path.startswith(self._folder):
-            return ""
-        path = path[len(self._folder) :]
-        return path if path and self._is_kept(path) and not self._is_dropped(path) else ""
-
     def _entry(self, member: Member) -> Entry:
         match member.kind:
             case "file":
@@ -174,6 +179,10 @@ def folders_above(path: str) -> Iterator[str]:
 def path_bytes(path: str) -> bytes:
     """Give a path as the archive had it."""
     return path.encode("utf-8", "surrogateescape")
+
+
+def _folder(selection: Selection) -> str:
+    return selection.subdir.strip("/") + "/" if selection.subdir.strip("/") else ""
 
 
 def _matcher(patterns: Sequence[str]) -> Callable[[str], bool]:

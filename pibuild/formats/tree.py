@@ -6,6 +6,7 @@ knowledge, which members make the tree formats.selection's; which tree is wanted
 
 import argparse
 import errno
+import gzip
 import io
 import os
 import shutil
@@ -20,7 +21,17 @@ from typing import IO, cast
 
 from pibuild.errors import ResourceError, SourceError
 from pibuild.formats.archives import Member, members
-from pibuild.formats.selection import LINK, PROGRAM, Entry, Picker, Selection, folders_above, path_bytes
+from pibuild.formats.selection import (
+    EVERYTHING,
+    FILE,
+    LINK,
+    PROGRAM,
+    Entry,
+    Picker,
+    Selection,
+    folders_above,
+    path_bytes,
+)
 from pibuild.report import size
 
 MTIME_S = 946_684_800
@@ -46,6 +57,11 @@ def tree_hash(entries: Mapping[str, Entry]) -> str:
     for path in sorted(entries, key=path_bytes):
         digest.update(f"{entries[path].mode} {entries[path].sha256} ".encode() + path_bytes(path) + b"\n")
     return digest.hexdigest()
+
+
+def file_tree_hash(name: str, content_sha256: str) -> str:
+    """Give the hash of the tree that is one file, no program."""
+    return tree_hash({name: Entry(mode=FILE, sha256=content_sha256)})
 
 
 def write_tree(found: Iterable[Member], selection: Selection, to: Path, *, expected: str = "") -> Tree:
@@ -75,6 +91,39 @@ def write_tree(found: Iterable[Member], selection: Selection, to: Path, *, expec
     return Tree(
         tree=tree_hash(entries), sha256=hashing.digest.hexdigest(), size_bytes=to.stat().st_size, files=len(entries)
     )
+
+
+def pack_gzip(folder: Path, to: Path) -> Path:
+    """Write a folder as a .tar.gz that depends on nothing else; give its path."""
+    tar_path = to.with_suffix(".unpacked")
+    write_tree(folder_members(folder), EVERYTHING, tar_path)
+    with tar_path.open("rb") as tar, to.open("wb") as file, gzip.GzipFile("", "wb", 9, file, MTIME_S) as packed:
+        shutil.copyfileobj(tar, packed, _CHUNK_BYTES)
+    tar_path.unlink()
+    return to
+
+
+def folder_members(folder: Path, paths: Iterable[str] | None = None) -> Iterator[Member]:
+    """Read a folder as if it were an archive of it: all but what git keeps there, or these paths where they exist."""
+    for path in map(folder.joinpath, _paths_below(folder) if paths is None else paths):
+        name = f"folder/{path.relative_to(folder)}"
+        if path.is_symlink():
+            yield Member(path=name, kind="link", open=io.BytesIO, target=str(path.readlink()))
+        elif path.is_file():
+            stat = path.stat()
+            yield Member(
+                path=name,
+                kind="file",
+                open=lambda path=path: path.open("rb"),  # type: ignore[misc]
+                size_bytes=stat.st_size,
+                is_executable=bool(stat.st_mode & 0o100),
+            )
+
+
+def _paths_below(folder: Path) -> Iterator[str]:
+    for parent, folders, files in os.walk(folder):
+        folders[:] = [name for name in folders if name != ".git"]
+        yield from (str(Path(parent, name).relative_to(folder)) for name in [*folders, *files])
 
 
 def unpack(tar_path: Path, folder: Path) -> None:
@@ -139,25 +188,6 @@ def _space_error(tree_bytes: int, folder: Path) -> ResourceError:
     )
 
 
-def _folder_members(folder: Path) -> Iterator[Member]:
-    """Read a folder as if it were an archive of it, without what git keeps there."""
-    for parent, folders, files in os.walk(folder):
-        folders[:] = [name for name in folders if name != ".git"]
-        for path in (Path(parent) / name for name in [*folders, *files]):
-            name = f"folder/{path.relative_to(folder)}"
-            if path.is_symlink():
-                yield Member(path=name, kind="link", open=io.BytesIO, target=str(path.readlink()))
-            elif path.is_file():
-                stat = path.stat()
-                yield Member(
-                    path=name,
-                    kind="file",
-                    open=lambda path=path: path.open("rb"),  # type: ignore[misc]
-                    size_bytes=stat.st_size,
-                    is_executable=bool(stat.st_mode & 0o100),
-                )
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Print the tree hash of an archive or a folder: what a recipe pins."""
     parser = argparse.ArgumentParser(prog="python -m pibuild.formats.tree", description=main.__doc__)
@@ -170,7 +200,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     with tempfile.TemporaryDirectory() as folder:
         to = Path(folder) / "tree.tar"
         try:
-            found = _folder_members(given.path) if given.path.is_dir() else members(given.path)
+            found = folder_members(given.path) if given.path.is_dir() else members(given.path)
             tree = write_tree(found, selection, to)
         except (SourceError, OSError) as error:
             sys.stderr.write(f"{given.path}: {error}\n")

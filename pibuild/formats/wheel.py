@@ -91,6 +91,12 @@ def wheel_name(file_name: str) -> WheelName:
     return WheelName(name=name, version=version, build=build, tags=tags)
 
 
+def legacy_names(file_name: str) -> tuple[str, ...]:
+    """Give the names that wheels for the Pi had in 2017: the Python alone, and any platform or the Pi's."""
+    *begin, python, _abi, platform = file_name.split("-")
+    return tuple("-".join([*begin, python, "none", of]) for of in ("any.whl", platform))
+
+
 def read_wheel(path: Path) -> Wheel:
     """Read a wheel whole. Raises WheelFormatError if it is no zip file, damaged, or has not one dist-info folder."""
     try:

@@ -5,10 +5,12 @@ failed, is run's.
 """
 
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from pibuild.errors import BuildError, SourceError
+from pibuild.errors import BuildError, OutOfMemoryError, SourceError
 from pibuild.formats.archives import members
 from pibuild.formats.selection import EVERYTHING
 from pibuild.formats.tree import write_tree
@@ -34,9 +36,41 @@ def build(
     `inputs` are (folder in the container, tar), `facts` what its record shall say of them, `again` the command that
     reproduces it.
 
+    Where compilers are killed for memory, half as many are tried.
+
     BuildError where the script fails, ResourceError where memory, space or time run out; both name the cause, the
     last lines and the log, and leave the container's file system for `pibuild shell`.
     """
+    while True:
+        try:
+            return _build(
+                artifact,
+                inputs,
+                facts=facts,
+                engine=engine,
+                store=store,
+                limits=limits,
+                report=report,
+                again=again,
+            )
+        except OutOfMemoryError as error:
+            if limits.jobs == 1:
+                raise
+            limits = replace(limits, jobs=limits.jobs // 2)
+            report.warn(f"{error.what}; again with {limits.jobs}")
+
+
+def _build(
+    artifact: Artifact,
+    inputs: Sequence[tuple[str, Path]],
+    *,
+    facts: Mapping[str, Any],
+    engine: Engine,
+    store: Store,
+    limits: Limits,
+    report: Report,
+    again: str,
+) -> Entry:
     run = Run(
         image=artifact.image.reference,
         command=counted("/work/recipe/build.sh"),
@@ -48,8 +82,13 @@ def build(
         cpus=limits.cpus,
         deadline_s=limits.deadline_s,
         labels=store.labels,
+        cache=store.cache_volume(artifact.image.reference) if artifact.recipe.has_cache else "",
     )
-    with report.step(f"building {artifact.title}") as step, store.staging() as staging:
+    with ExitStack() as held:
+        if run.cache:
+            held.enter_context(store.lock(run.cache, "compiling into the same cache"))
+        step = held.enter_context(report.step(f"building {artifact.title}"))
+        staging = held.enter_context(store.staging())
         log_path = store.log_path(artifact.slug)
         with engine.container(run) as container:
             spent = follow(

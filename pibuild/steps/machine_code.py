@@ -8,7 +8,7 @@ certainly code, so that a refusal can still name a function and an instruction.
 import hashlib
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import lru_cache
@@ -33,7 +33,8 @@ _FP_MEETS: dict[str, set[Needs]] = {
     "VFPv4": {Needs.VFPV3, Needs.VFP_D32, Needs.VFP_HALF, Needs.VFPV4},
 }
 _ENOUGH_NEON = 1000
-"""Outside of kernels with flags of their own; the official tflite-runtime 2.14.0 for armv7l has 30,000."""
+"""In all files together, outside of kernels with flags of their own; the official tflite-runtime 2.14.0 for armv7l has
+30,000."""
 _OWN_FLAGS = "xnn_"
 """XNNPACK's kernels, which have NEON even where the flags of all else went missing."""
 _SHOWN = 5
@@ -45,6 +46,8 @@ class Judgement:
 
     faults: tuple[str, ...]
     measured: str
+    neon: int = 0
+    """NEON instructions outside of XNNPACK."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,13 +106,15 @@ def instruction_judgement(elf: Elf, twin: Elf | None, target: Target) -> Judgeme
     how = "by mapping symbols" if mapped else "of what is certainly code, for the file is stripped"
     counts = f"{neon} NEON instructions outside of XNNPACK, {excused} beyond the target in allowed functions"
     measured = f"{size} bytes {how}, {counts}"
-    faults = _beyond_faults(beyond, target)
-    if target.elf_simd == "required" and neon < _ENOUGH_NEON:
-        faults = (
-            *faults,
-            f"{neon} NEON instructions outside of XNNPACK, expected {_ENOUGH_NEON}: its flags went missing",
-        )
-    return Judgement(faults=faults, measured=measured)
+    return Judgement(faults=_beyond_faults(beyond, target), measured=measured, neon=neon)
+
+
+def neon_faults(judgements: Iterable[Judgement], target: Target) -> tuple[str, ...]:
+    """Say whether what belongs together lacks the NEON that its target requires; a small file may have none."""
+    neon = sum(judgement.neon for judgement in judgements)
+    if target.elf_simd != "required" or neon >= _ENOUGH_NEON:
+        return ()
+    return (f"{neon} NEON instructions outside of XNNPACK, expected {_ENOUGH_NEON}: its flags went missing",)
 
 
 def _twin_fault(elf: Elf, twin: Elf) -> str:

@@ -3,7 +3,7 @@
 Decides nothing about what arrives: steps.sources checks it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,16 +18,30 @@ UPSTREAM = "https://github.com/{owner}/{name}.git"
 """The forge that `owner/name` is about."""
 
 
+class WorkTree(Protocol):
+    """A work tree of git."""
+
+    @property
+    def files(self) -> tuple[str, ...]: ...  # noqa: D102
+    @property
+    def commit(self) -> str: ...  # noqa: D102
+    @property
+    def changes(self) -> int: ...  # noqa: D102
+
+
 class Git(Protocol):
     """What is used of git. SourceError where the clone can't give it, UnreachableError where its server is silent."""
 
     def open_commit(
-        self, location: str, commit: str, scratch_dir: Path, progress: Progress
+        self, location: str, commit: str, scratch_dir: Path, progress: Progress, is_wanted: Callable[[str], object]
     ) -> AbstractContextManager[IO[bytes]]:
-        """Give a commit's files as a tar below one folder."""
+        """Give a commit's files as a tar below one folder; what is not wanted may be left out."""
 
     def make_archive(self, location: str, place: ArchivePlace, to: Path, scratch_dir: Path, progress: Progress) -> str:
         """Make an archive of a commit as the forge would; give its sha256."""
+
+    def work_tree(self, folder: Path) -> WorkTree | None:
+        """Look at a person's work tree; None where the folder is not the top of one."""
 
 
 class Web(Protocol):

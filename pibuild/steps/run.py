@@ -12,17 +12,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from pibuild.errors import BuildError, EngineError, PibuildError, ResourceError
+from pibuild.errors import BuildError, EngineError, OutOfMemoryError, PibuildError, ResourceError
 from pibuild.model import Limits, Outcome, Run
 from pibuild.report import Report, Step, seconds, size
 
 FAILED_IMAGES = "pibuild/failed"
 _TAIL_LINES = 15
-_NINJA = re.compile(r"^\[(\d+)/(\d+)\]")
+_COUNTED = re.compile(r"^\[([\d,]+) ?/ ?([\d,]+)\]")
+"""How ninja (`[1/20]`) and Bazel (`[1,234 / 5,678]`) count."""
+_EXPECTED = re.compile(r"^about ([\d,]+) actions in all$")
+"""What a script says of a build whose total grows on the way, as Bazel's does."""
 _CAUSES = (
+    re.compile(r"^(?P<cause>(?:Current Bazel version is|Please (?:up|down)grade your bazel) .+)$"),
     re.compile(r"^(?P<cause>\S+?:\d+(?::\d+)?: (?:fatal )?error: .+)$"),
     re.compile(r"(?P<cause>\S*: undefined reference to .+)$"),
     re.compile(r"^(?P<cause>CMake Error.*)$"),
+    re.compile(r"(?P<cause>no such package '@.+?)(?: and referenced by .+)?$"),
     re.compile(r"^(?P<cause>(?:\S+: )*(?:cannot|can't|could not) .+)$", re.IGNORECASE),
     re.compile(r"^(?P<cause>(?:configure: )?error: .+)$", re.IGNORECASE),
     re.compile(r"^(?P<cause>\w*(?:Error|Exception): .+)$"),
@@ -63,6 +68,7 @@ class Transcript:
         self.cause = ""
         self._rank = len(_CAUSES)
         self.killed = self.full = False
+        self._expected = 0
 
     def __call__(self, line: str) -> None:
         """Take one line."""
@@ -71,14 +77,18 @@ class Transcript:
         self._report.debug(line)
         if line.strip():
             self.tail.append(line)
-        if counted := _NINJA.match(line):
-            self._step.progress(int(counted[1]), int(counted[2]), "files")
+        if counted := _COUNTED.match(line):
+            done, total = (_number(text) for text in counted.groups())
+            self._step.progress(done, max(total, self._expected), "files")
             return
+        if expected := _EXPECTED.match(line):
+            self._expected = _number(expected[1])
         self.killed |= "Killed signal terminated program" in line or "virtual memory exhausted" in line
         self.full |= "No space left on device" in line
         for rank, pattern in enumerate(_CAUSES[: self._rank]):
             if found := pattern.search(line):
                 self.cause, self._rank = found["cause"], rank
+                break
 
     def close(self) -> None:
         """End the log."""
@@ -124,6 +134,10 @@ def cpu_seconds(times: str) -> float:
     return round(sum(60 * int(minutes) + float(rest) for minutes, rest in found), 2)
 
 
+def _number(text: str) -> int:
+    return int(text.replace(",", ""))
+
+
 def _single_file(tar_path: Path) -> str:
     with tarfile.open(tar_path) as tar:
         content = tar.extractfile(tar.next() or "")
@@ -140,7 +154,7 @@ def _failure(failed: str, outcome: Outcome, transcript: Transcript, limits: Limi
             log=transcript.path,
         )
     if outcome.out_of_memory or transcript.killed:
-        return ResourceError(
+        return OutOfMemoryError(
             f"{failed}: out of memory at {size(limits.memory_bytes)} with {limits.jobs} jobs",
             details=tail,
             hint=f"fewer --jobs or more --memory, then {again}",

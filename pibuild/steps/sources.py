@@ -11,18 +11,18 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any, assert_never
 
 from pibuild.errors import SourceError, UnreachableError
-from pibuild.formats.archives import members, members_of
-from pibuild.formats.selection import Selection
-from pibuild.formats.tree import Tree, write_tree
+from pibuild.formats.archives import members, members_of, only_member
+from pibuild.formats.selection import Selection, chooser
+from pibuild.formats.tree import Tree, folder_members, write_tree
 from pibuild.model import ArchivePlace, DebianPlace, GitPlace, NpmPlace, PypiPlace, Source
 from pibuild.report import Progress, Report, Step, size
-from pibuild.steps.places import Attempt, Debian, Git, Npm, Pypi, Web, attempts
+from pibuild.steps.places import Attempt, Debian, Git, Npm, Pypi, Web, WorkTree, attempts
 from pibuild.store import Store, write_atomically
 
 _MB = 1_000_000
@@ -106,6 +106,23 @@ class Fetcher:
             raise _failure(failures, len(sources))
         return tuple(done[source.tree] for source in sources)
 
+    def take(self, source: Source, folder: Path) -> Source:
+        """Let a person's own tree stand for a source: its files as they are now, but for what git ignores.
+
+        The source that is given has the tree's hash and no places; the store holds it. SourceError where the tree
+        can't be read.
+        """
+        with self._report.step(f"reading {folder}") as step, self._store.staging() as staging:
+            state = self._ports.git.work_tree(folder)
+            found = folder_members(folder, state.files if state else None)
+            tree = write_tree(found, Selection(keep=source.keep, drop=source.drop), staging / "tree.tar")
+            taken = replace(source, tree=tree.tree, places=(), file="")
+            place = f"{folder}, {_state_words(state) if state else 'not under git'}"
+            if not is_stored(self._store, taken):
+                self._keep(taken, place, tree, staging / "tree.tar")
+            step.detail = f"{tree.files} files, {place.partition(', ')[2]}"
+        return taken
+
     def _fetch(self, source: Source, wanted_later: set[str]) -> Fetched:
         with self._store.lock(f"source-{source.tree}", f"fetching {source.name}"):
             if (found := self._stored(source)) is not None:  # by the pibuild that we waited for
@@ -133,18 +150,24 @@ class Fetcher:
         raise _NoPlaceError(tried)
 
     def _try_place(self, source: Source, attempt: Attempt, step: Step, wanted_later: set[str]) -> Fetched:
-        selection = Selection(subdir=attempt.place.subdir, keep=source.keep, drop=source.drop)
+        keep = (f"/{source.file}",) if source.file else source.keep
+        selection = Selection(subdir=attempt.place.subdir, keep=keep, drop=source.drop)
         with self._store.staging() as staging:
             staged = staging / "tree.tar"
             if isinstance(attempt.place, GitPlace):
                 commit, scratch_dir = attempt.place.commit, staging / "git"
-                with self._ports.git.open_commit(attempt.clone, commit, scratch_dir, step.progress) as tar:
+                is_wanted = chooser(selection)
+                with self._ports.git.open_commit(attempt.clone, commit, scratch_dir, step.progress, is_wanted) as tar:
                     tree = write_tree(members_of(tar), selection, staged)
-                return self._keep(source, attempt, tree, staged)
+                return self._keep(source, str(attempt), tree, staged)
             with self._download(attempt, staging, step) as archive_path:
-                found = members(archive_path, _in_mb(step.progress))
+                found = (
+                    only_member(archive_path, source.file)
+                    if source.file and not attempt.place.subdir
+                    else members(archive_path, _in_mb(step.progress))
+                )
                 tree = write_tree(found, selection, staged, expected=source.tree)
-                fetched = self._keep(source, attempt, tree, staged)
+                fetched = self._keep(source, str(attempt), tree, staged)
                 if _sha256(attempt) not in wanted_later:
                     archive_path.unlink()
                 return fetched
@@ -186,7 +209,7 @@ class Fetcher:
             case _:
                 assert_never(place)
 
-    def _keep(self, source: Source, attempt: Attempt, tree: Tree, staged: Path) -> Fetched:
+    def _keep(self, source: Source, place: str, tree: Tree, staged: Path) -> Fetched:
         """Take a staged tree into the store if it is the pinned one; with its facts it is present."""
         if tree.tree != source.tree:
             found = f"tree {tree.tree}, {tree.files} files"
@@ -194,7 +217,7 @@ class Fetcher:
         tar_path, facts_path = _stored_paths(self._store, source.tree)
         facts = {
             "name": source.name,
-            "place": str(attempt),
+            "place": place,
             "sha256": tree.sha256,
             "size_bytes": tree.size_bytes,
             "fetched": self._now().isoformat(timespec="seconds"),
@@ -238,6 +261,12 @@ def _stored_paths(store: Store, tree: str) -> tuple[Path, Path]:
 def _fetched(source: Source, path: Path, facts: dict[str, Any], *, cached: bool) -> Fetched:
     size_bytes, place = facts["size_bytes"], facts["place"]
     return Fetched(name=source.name, tree=source.tree, path=path, size_bytes=size_bytes, place=place, cached=cached)
+
+
+def _state_words(state: WorkTree) -> str:
+    """Say what of a work tree is not its commit's: `0123456789, 2 files differ`."""
+    differs = {0: "clean", 1: "1 file differs"}.get(state.changes, f"{state.changes} files differ")
+    return f"commit {state.commit[:10]}, {differs}"
 
 
 def _sha256(attempt: Attempt) -> str:

@@ -13,7 +13,7 @@ from pibuild.formats import pythons
 from pibuild.formats.elf import MAGIC, Elf, ElfFormatError, read_elf
 from pibuild.formats.wheel import Wheel, WheelFormatError, disagreements, read_wheel
 from pibuild.model import Target
-from pibuild.steps.machine_code import attribute_faults, instruction_judgement
+from pibuild.steps.machine_code import attribute_faults, instruction_judgement, neon_faults
 
 _LIBRARIES = frozenset(("libc.so.6", "libm.so.6", "libpthread.so.0", "libdl.so.2", "librt.so.1", "ld-linux-armhf.so.3"))
 """What every glibc brings; libstdc++ and libgcc are not among them, for a wheel carries its own."""
@@ -39,6 +39,18 @@ class _Code:
     twin: Elf | None
 
 
+def verify_extra(folder: Path, *, target: Target, symbols_dir: Path) -> tuple[Check, ...]:
+    """Measure what was made beside a wheel, libraries and programs alike, as `verify` does."""
+    faults: list[str] = []
+    codes = []
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        content, name = path.read_bytes(), path.relative_to(folder).as_posix()
+        if content.startswith(MAGIC):
+            codes.append(_Code(path=name, elf=read_elf(content), twin=_twin(name, symbols_dir, faults)))
+    readable = _check("machine code is readable", tuple(faults), f"{len(codes)} ELF files")
+    return _passed((readable, *_code_checks(codes, target)), folder.name, f"code for {target.name}")
+
+
 def verify(wheel: Path, *, target: Target, python: str, symbols_dir: Path | None) -> tuple[Check, ...]:
     """Measure a wheel; give every check, all of them passed. Raises ProofError with all that were not.
 
@@ -50,23 +62,34 @@ def verify(wheel: Path, *, target: Target, python: str, symbols_dir: Path | None
     except WheelFormatError as err:
         raise ProofError(f"{wheel.name} is not a wheel", found=str(err)) from err
     unreadable, codes = _codes(content, symbols_dir)
-    arm = [code for code in codes if code.elf.is_arm]
     checks = (
         _wheel_check(content, target, python),
         _check("machine code is readable", unreadable, f"{len(codes)} ELF files"),
-        _each("ELF header", codes, lambda code: _header_faults(code.elf)),
+        *_code_checks(codes, target),
+        _each("Python ABI", [code for code in codes if code.elf.is_arm], lambda code: _python_faults(code, python)),
+    )
+    return _passed(checks, wheel.name, f"a wheel for {target.name}, Python {python}")
+
+
+def _code_checks(codes: Sequence[_Code], target: Target) -> tuple[Check, ...]:
+    arm = [code for code in codes if code.elf.is_arm]
+    return (
+        _each("ELF header", codes, _header_faults),
         _each("build attributes", arm, lambda code: attribute_faults(code.elf, target)),
         _instruction_check(arm, target),
         _each("libraries", arm, lambda code: _library_faults(code.elf, _siblings(codes, code))),
         _each("symbol versions", arm, lambda code: _version_faults(code.elf, target.glibc_floor)),
         _each("undefined symbols", arm, lambda code: _undefined_faults(code.elf, _siblings(codes, code))),
-        _each("Python ABI", arm, lambda code: _python_faults(code, python)),
     )
+
+
+def _passed(checks: tuple[Check, ...], name: str, expected: str) -> tuple[Check, ...]:
+    """Give the checks back; ProofError with all that failed."""
     failed = [check for check in checks if not check.ok]
     if failed:
         raise ProofError(
-            f"{wheel.name} does not keep what its tag claims",
-            expected=f"a wheel for {target.name}, Python {python}",
+            f"{name} does not keep what its tag claims",
+            expected=expected,
             details=[f"{check.name}: {line}" for check in failed for line in check.detail.split("\n")],
             hint="compile it with the toolchain of the target that the tag names",
         )
@@ -120,7 +143,8 @@ def _wheel_check(wheel: Wheel, target: Target, python: str) -> Check:
     return _check("file name, WHEEL and RECORD", tuple(faults), f"{claim}, {len(wheel.files)} files")
 
 
-def _header_faults(elf: Elf) -> tuple[str, ...]:
+def _header_faults(code: _Code) -> tuple[str, ...]:
+    elf, is_library = code.elf, ".so" in code.path
     facts = (
         ("class", f"{elf.bits} bit", "32 bit"),
         ("byte order", "little" if elf.little_endian else "big", "little"),
@@ -128,7 +152,7 @@ def _header_faults(elf: Elf) -> tuple[str, ...]:
     )
     faults = [f"{name} {found}, expected {wanted}" for name, found, wanted in facts if found != wanted]
     if elf.is_arm:
-        faults += [f"type {elf.kind}, expected ET_DYN"] if elf.kind != "ET_DYN" else []
+        faults += [f"type {elf.kind}, expected ET_DYN"] if is_library and elf.kind != "ET_DYN" else []
         faults += [f"EABI version {elf.eabi}, expected 5"] if elf.eabi != 5 else []
         faults += [] if elf.hard_float else ["soft-float ABI, expected hard-float"]
     return tuple(faults)
@@ -136,8 +160,11 @@ def _header_faults(elf: Elf) -> tuple[str, ...]:
 
 def _instruction_check(codes: Sequence[_Code], target: Target) -> Check:
     judged = [(code.path, instruction_judgement(code.elf, code.twin, target)) for code in codes]
-    faults = tuple(f"{path}: {fault}" for path, judgement in judged for fault in judgement.faults)
-    return _check("instructions", faults, "; ".join(f"{path}: {judgement.measured}" for path, judgement in judged))
+    faults = [f"{path}: {fault}" for path, judgement in judged for fault in judgement.faults]
+    if not faults:
+        faults += neon_faults((judgement for _, judgement in judged), target)
+    measured = "; ".join(f"{path}: {judgement.measured}" for path, judgement in judged)
+    return _check("instructions", tuple(faults), measured)
 
 
 def _siblings(codes: Sequence[_Code], code: _Code) -> dict[str, Elf]:
@@ -168,8 +195,12 @@ def _parts(version: str) -> tuple[int, ...]:
 
 
 def _undefined_faults(elf: Elf, siblings: dict[str, Elf]) -> tuple[str, ...]:
-    """Find what no library that it names can bring: every symbol of glibc carries a version."""
-    given = frozenset[str]().union(*(siblings[name].defined for name in elf.needed if name in siblings))
+    """Find what nothing can bring: every symbol of glibc carries a version.
+
+    A sibling need not be named: TensorFlow 1.x loads its one large library for all to see, and those of further
+    operations take what they use from it.
+    """
+    given = frozenset[str]().union(*(sibling.defined for sibling in siblings.values()))
     lost = [
         symbol.name
         for symbol in elf.undefined

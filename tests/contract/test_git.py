@@ -17,7 +17,7 @@ import pytest
 from pibuild.adapters.git import Git
 from pibuild.errors import SourceError, UnreachableError
 from pibuild.formats.archives import members_of
-from pibuild.formats.selection import EVERYTHING
+from pibuild.formats.selection import EVERYTHING, Selection, chooser
 from pibuild.formats.tree import write_tree
 from pibuild.model import ArchivePlace
 from tests.archives import files_of
@@ -161,6 +161,16 @@ def test_a_clone_with_holes_is_told(read, mirror, project):
     with pytest.raises(SourceError, match="the clone has holes") as caught:
         read(mirror, project[1])
     assert caught.value.found == "1 objects are missing"
+
+
+def test_a_hole_where_nothing_is_wanted_is_left_out(client, mirror, project, tmp_path):
+    unpacked(mirror)
+    object_path(mirror, git("rev-parse", f"{project[1]}:sub/run", cwd=mirror)).unlink()
+    wanted = Selection(drop=("sub/run",))
+
+    with client.open_commit(str(mirror), project[1], tmp_path / "scratch", ignore, chooser(wanted)) as tar:
+        write_tree(members_of(tar), wanted, tmp_path / "tree.tar")
+    assert files_of(tmp_path / "tree.tar") == {"a.txt": b"alpha\n", "link": "a.txt"}
 
 
 def test_a_clone_with_a_missing_folder_is_told(read, mirror, project):
@@ -317,3 +327,29 @@ def test_another_format_is_not_made_again(make):
     with pytest.raises(SourceError, match="can't be made again") as caught:
         make("n.tar.xz")
     assert caught.value.found == "n.tar.xz"
+
+
+def test_a_work_tree_is_what_is_tracked_or_new_and_says_how_far_it_is_from_its_commit(client, project, tmp_path):
+    folder = tmp_path / "mine"
+    git("clone", "--quiet", str(project[0]), str(folder))
+    assert client.work_tree(folder).changes == 0
+
+    (folder / ".gitignore").write_text("*.o\n")
+    (folder / "new.o").write_text("ignored")
+    (folder / "a.txt").write_text("mine\n")
+    (folder / "sub/run").unlink()
+    found = client.work_tree(folder)
+
+    assert set(found.files) == {".gitignore", "a.txt", "link", "sub/run"}
+    assert (found.commit, found.changes) == (git("rev-parse", "HEAD", cwd=folder), 3)
+
+
+def test_a_folder_without_git_is_no_work_tree(client, tmp_path):
+    assert client.work_tree(tmp_path) is None
+
+
+def test_a_work_tree_that_git_can_not_read_is_told(client, tmp_path):
+    (tmp_path / ".git").write_text("gitdir: nowhere\n")
+
+    with pytest.raises(SourceError, match="git can't read the work tree"):
+        client.work_tree(tmp_path)

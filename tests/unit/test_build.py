@@ -3,6 +3,7 @@
 import io
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -10,7 +11,7 @@ from pibuild.errors import BuildError, PibuildError, ResourceError
 from pibuild.model import Artifact, Limits, Outcome, Run
 from pibuild.report import Report
 from pibuild.steps.build import build
-from pibuild.steps.run import cpu_seconds
+from pibuild.steps.run import Transcript, cpu_seconds
 from pibuild.store import Store
 from tests.makers import make_images, make_recipe, make_release
 
@@ -80,6 +81,15 @@ def failure(store: Store, engine: FakeEngine) -> PibuildError:
         (["CMake Error at CMakeLists.txt:3 (find_package):", "  Could not find X"], "CMake Error at CMakeLists.txt:3"),
         (["configure: error: C compiler cannot create executables"], "C compiler cannot create executables"),
         (["Traceback (most recent call last):", "ValueError: no such thing"], "ValueError: no such thing"),
+        (
+            ["ERROR: /a/WORKSPACE:6:1: Traceback (most recent call last):", "Current Bazel version is 0.1, expected …"],
+            "be built: Current Bazel version is 0.1, expected …",
+        ),
+        (["Please downgrade your bazel installation to …"], "be built: Please downgrade your bazel installation to …"),
+        (
+            ["ERROR: /a/BUILD:1:1: no such package '@x//': java.io.FileNotFoundException: /d/x and referenced by ':a'"],
+            "be built: no such package '@x//': java.io.FileNotFoundException: /d/x",
+        ),
         (["whatever"], "its script ended with code 1"),
     ],
 )
@@ -88,6 +98,7 @@ def test_the_cause_is_in_the_first_line(store, lines, cause):
 
     assert isinstance(error, BuildError)
     assert cause in str(error).splitlines()[0]
+    assert "referenced by" not in error.what
 
 
 def test_the_compilers_word_wins_over_what_follows_from_it(store):
@@ -104,11 +115,13 @@ def test_last_lines_log_and_commands_are_given(store):
     assert "pibuild shell --target pi-one --python 3.11" in error.hint
 
 
-def test_a_compiler_killed_for_memory_is_named(store):
-    error = failure(store, FakeEngine(["c++: fatal error: Killed signal terminated program cc1plus"]))
+def test_where_a_compiler_is_killed_for_memory_fewer_are_tried_before_it_is_said(store):
+    engine = FakeEngine(["c++: fatal error: Killed signal terminated program cc1plus"])
+    error = failure(store, engine)
 
     assert isinstance(error, ResourceError)
-    assert "out of memory at 4.0 GB with 2 jobs" in error.what
+    assert "out of memory at 4.0 GB with 1 jobs" in error.what
+    assert [dict(run.env)["PIBUILD_JOBS"] for run in engine.runs] == ["2", "1"]
 
 
 def test_a_container_killed_for_memory_is_named(store):
@@ -152,3 +165,28 @@ def test_a_container_runs_as_the_caller_and_carries_the_sessions_label(store):
 
 def test_cpu_seconds_are_user_and_system_of_all_children():
     assert cpu_seconds("0m0.002s 0m0.001s\n3m9.481s 0m7.021s\n") == 196.5
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [("[12/345] Building a.o", (12, 345)), ("[1,012 / 2,345] Compiling a.cc; 3s", (1012, 2345))],
+)
+def test_what_ninja_and_bazel_count_is_progress(tmp_path, line, expected):
+    told = []
+    step = SimpleNamespace(progress=lambda done, total, _unit: told.append((done, total)))
+    transcript = Transcript(tmp_path / "log", step, Report(err=io.StringIO()))
+    transcript(line)
+    transcript.close()
+
+    assert told == [expected]
+
+
+def test_a_total_that_grows_on_the_way_is_no_less_than_what_the_script_expects(tmp_path):
+    told = []
+    step = SimpleNamespace(progress=lambda done, total, _unit: told.append((done, total)))
+    transcript = Transcript(tmp_path / "log", step, Report(err=io.StringIO()))
+    for line in ("about 4,000 actions in all", "[10 / 20] Compiling a.cc", "[4,100 / 4,200] Linking a.so"):
+        transcript(line)
+    transcript.close()
+
+    assert told == [(10, 4000), (4100, 4200)]

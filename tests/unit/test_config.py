@@ -6,6 +6,7 @@ import pytest
 
 from pibuild.config import load_images, load_recipes, load_settings
 from pibuild.errors import UsageError
+from pibuild.formats.tree import file_tree_hash
 from tests.makers import make_target
 
 RECIPE = """
@@ -64,6 +65,12 @@ def test_an_unknown_key_of_a_place_is_answered_with_the_nearest_key(recipes):
         recipes(RECIPE.replace("commit:", "comit:"))
 
 
+@pytest.mark.parametrize("key", ["needs", "needs_without_neon"])
+def test_a_need_that_does_not_exist_is_answered_with_the_nearest_recipe(recipes, key):
+    with pytest.raises(UsageError, match=r"thing needs 'thingy', which does not exist(.|\n)*did you mean 'thing'"):
+        recipes(RECIPE.replace("sources: [", f"{key}: [thingy]\n    sources: ["))
+
+
 def test_a_version_without_quotes_is_refused(recipes):
     with pytest.raises(UsageError, match=r"releases.0.version: 1.1 is a number; write it in quotes"):
         recipes(RECIPE.replace('"1.0"', "1.10"))
@@ -80,6 +87,20 @@ def test_all_findings_come_at_once(recipes):
 def test_a_source_that_is_not_there_is_answered_with_the_nearest(recipes):
     with pytest.raises(UsageError, match="there is no source 'thing-1.1'(.|\n)*did you mean 'thing-1.0'"):
         recipes(RECIPE.replace("[thing-1.0]", "[thing-1.1]"))
+
+
+@pytest.mark.parametrize("key", ["needs", "proven_with"])
+def test_a_recipe_that_is_needed_but_not_there_is_answered_with_the_nearest(recipes, key):
+    with pytest.raises(UsageError, match="thing needs 'think'(.|\n)*did you mean 'thing'"):
+        recipes(RECIPE.replace("sources: [", f"{key}: [think]\n    sources: ["))
+
+
+def test_what_a_wheel_is_proven_with_has_a_place_on_the_device(recipes):
+    text = RECIPE.replace("sources: [", "proven_with: [thing]\n    sources: [")
+
+    with pytest.raises(UsageError, match="proven with thing, which has no place on the device"):
+        recipes(text)
+    assert recipes(f"{text}device: /opt/thing\n")["thing"].releases[0].proven_with == ("thing",)
 
 
 def test_a_file_that_is_not_yaml_is_named(recipes):
@@ -174,3 +195,45 @@ def test_an_argument_that_no_target_has_is_answered_with_the_nearest_key(dockerf
     (dockerfiles / "toolchain" / "Dockerfile").write_text("ARG BUILDER\nARG ARCH_FLAG\nFROM ${BUILDER}\n")
     with pytest.raises(UsageError, match="did you mean 'ARCH_FLAGS'"):
         load_images(dockerfiles, make_target())
+
+
+def test_a_source_that_stays_packed_is_pinned_by_the_hash_of_its_file(recipes):
+    packed = RECIPE.replace('tree: "' + "0" * 64 + '"', "file: thing.tar.gz").replace(
+        "      - git: owner/thing\n        commit: " + '"' + "1" * 40 + '"\n', ""
+    )
+    source = recipes(packed)["thing"].releases[0].sources[0]
+
+    assert source.file == "thing.tar.gz"
+    assert source.tree == file_tree_hash("thing.tar.gz", "0" * 64)
+
+
+def test_a_commit_is_no_place_for_a_file(recipes):
+    with pytest.raises(UsageError, match="need one sha256"):
+        recipes(RECIPE.replace('tree: "' + "0" * 64 + '"', "file: thing.tar.gz"))
+
+
+def test_a_source_has_a_tree_or_a_file(recipes):
+    with pytest.raises(UsageError, match="either `tree`, or `file`"):
+        recipes(RECIPE.replace("    places:", "    file: thing.tar.gz\n    places:"))
+
+
+def test_a_file_that_no_place_serves_as_it_is_needs_the_hash_of_its_tree(recipes):
+    places = RECIPE[: RECIPE.index("      - archive")] + RECIPE[RECIPE.index("      - git") :]
+    inside = places.replace("    places:", "    file: thing.txt\n    places:") + "        subdir: deps\n"
+    source = recipes(inside)["thing"].releases[0].sources[0]
+
+    assert (source.file, source.tree) == ("thing.txt", "0" * 64)
+
+
+def test_an_unknown_key_within_a_part_is_answered_with_the_nearest(recipes):
+    with pytest.raises(UsageError, match=r"own_tree\.fil: there is no such key.*'file'"):
+        recipes(RECIPE + "own_tree: {fil: setup.py, version: x}\n")
+
+
+def test_a_list_within_the_sources_of_a_release_counts_as_its_names(recipes):
+    nested = RECIPE.replace("[thing-1.0]", "[other-2.0, [thing-1.0]]") + RECIPE[RECIPE.index("  thing-1.0:") :].replace(
+        "thing-1.0", "other-2.0"
+    )
+    names = [source.name for source in recipes(nested)["thing"].releases[0].sources]
+
+    assert names == ["other-2.0", "thing-1.0"]

@@ -5,18 +5,18 @@ from dataclasses import replace
 import pytest
 
 from pibuild.errors import UsageError
-from pibuild.model import Plan, Request
+from pibuild.model import Plan, Recipe, Request
 from pibuild.plan import find_target, make_plan
-from tests.makers import make_images, make_recipes, make_source, make_target
+from tests.makers import make_images, make_recipe, make_recipes, make_release, make_source, make_target
 
 TARGETS = {name: make_target(name) for name in ("pi-one", "pi-two")}
 
 
 def plan_for(
-    python="3.11", target="pi-one", recipe=None, version=None, recipes=None, targets=TARGETS, proof="p"
+    python="3.11", target="pi-one", recipe=None, version=None, recipes=None, targets=TARGETS, proof="p", **varied
 ) -> Plan:
     return make_plan(
-        Request(target=target, python=python, recipe=recipe, version=version),
+        Request(target=target, python=python, recipe=recipe, version=version, **varied),
         recipes=recipes or make_recipes(),
         targets=targets,
         images={name: make_images(name) for name in targets},
@@ -64,6 +64,18 @@ def test_another_target_changes_what_is_made_for_it():
     assert keys(plan_for(target="pi-one"))["tensorflow-lite"] != keys(plan_for(target="pi-two"))["tensorflow-lite"]
 
 
+def test_what_stands_in_for_neon_is_built_for_a_target_without_it_alone():
+    recipes = make_recipes()
+    lite = recipes["tensorflow-lite"]
+    scalar = replace(lite, releases=(make_release(needs_without_neon=("openblas",)),))
+    recipes |= {"openblas": make_recipe("openblas", per=("target",)), "tensorflow-lite": scalar}
+    targets = {name: make_target(name, neon=neon) for name, neon in (("pi-one", False), ("pi-two", True))}
+    built = {name: plan_for(target=name, recipes=recipes, targets=targets) for name in targets}
+
+    assert [one.recipe.name for one in built["pi-one"].wheel.needs[1].needs] == ["openblas"]
+    assert "openblas" not in keys(built["pi-two"])
+
+
 def test_a_changed_script_changes_the_keys_of_all_that_needs_it():
     recipes = make_recipes()
     changed = recipes | {"cpython": replace(recipes["cpython"], digest="other")}
@@ -97,6 +109,30 @@ def test_a_stricter_proof_proves_again_what_is_built_already():
     assert plan_for(proof="old").wheel.key == plan_for(proof="new").wheel.key
 
 
+def with_packages(digest="d") -> dict[str, Recipe]:
+    """Recipes in which the wheel of 3.11 is proven beside packages that it does not need when it is built."""
+    recipes = make_recipes()
+    runtime = recipes["tflite-runtime"]
+    releases = tuple(replace(one, proven_with=("packages",)) for one in runtime.releases)
+    packages = make_recipe("packages", per=("python",), device="/opt/pibuild/python", digest=digest)
+    return recipes | {"packages": packages, "tflite-runtime": replace(runtime, releases=releases)}
+
+
+def test_what_a_wheel_is_proven_with_is_made_and_is_no_part_of_the_wheel():
+    plan, plain = plan_for(recipes=with_packages()), plan_for()
+
+    assert "packages" in keys(plan)
+    assert plan.artifacts[-1] == plan.wheel
+    assert plan.wheel.key == plain.wheel.key
+
+
+def test_other_packages_prove_again_what_is_built_already():
+    before, after = plan_for(recipes=with_packages("old")), plan_for(recipes=with_packages("new"))
+
+    assert before.key != after.key
+    assert before.wheel.key == after.wheel.key
+
+
 @pytest.mark.parametrize(
     ("name", "meant"), [("pi-zero", "pi-one"), ("armv6", "pi-one"), ("PI_ONE", "pi-one"), ("pi-two", "pi-two")]
 )
@@ -122,3 +158,48 @@ def test_an_unknown_recipe_is_answered_with_the_nearest_name():
 def test_an_unknown_version_is_answered_with_the_nearest_one():
     with pytest.raises(UsageError, match="did you mean '2.14.1'"):
         plan_for(version="2.14.2")
+
+
+def test_a_persons_own_tree_goes_in_for_the_source_of_its_folder():
+    recipes = make_recipes()
+    release = replace(recipes["tflite-runtime"].releases[1], sources=(make_source("tflite-runtime"), make_source("b")))
+    recipes["tflite-runtime"] = replace(recipes["tflite-runtime"], releases=(release,))
+    own = make_source("tflite-runtime", tree="2" * 64, places=())
+    plan = make_plan(
+        Request(target="pi-one", python="3.11", recipe=None, version=None),
+        recipes=recipes,
+        targets=TARGETS,
+        images={name: make_images(name) for name in TARGETS},
+        proof_digest="p",
+        own=own,
+    )
+
+    assert plan.wheel.release.sources == (own, make_source("b"))
+    assert plan.key != plan_for(recipes=recipes).key
+
+
+def test_what_is_wanted_beside_the_wheel_changes_the_wheels_key_alone():
+    recipes = make_recipes()
+    recipes["tflite-runtime"] = replace(recipes["tflite-runtime"], extras=(("c-library", "a library"),))
+    plain, extended = plan_for(recipes=recipes), plan_for(recipes=recipes, extras=("c-library",))
+
+    assert ("PIBUILD_EXTRAS", "c-library") in extended.wheel.env
+    assert [one for one in keys(plain) if keys(plain)[one] != keys(extended)[one]] == ["tflite-runtime"]
+
+
+def test_an_extra_that_the_recipe_does_not_make_is_answered_with_the_nearest():
+    recipes = make_recipes()
+    recipes["tflite-runtime"] = replace(recipes["tflite-runtime"], extras=(("c-library", "a library"),))
+
+    with pytest.raises(UsageError, match="makes no 'clibrary'"):
+        plan_for(recipes=recipes, extras=("clibrary",))
+
+
+def test_a_source_can_be_left_out_where_the_recipe_takes_it():
+    recipes = make_recipes()
+    release = replace(recipes["tflite-runtime"].releases[1], sources=(make_source("a"), make_source("api-wheel")))
+    recipes["tflite-runtime"] = replace(recipes["tflite-runtime"], releases=(release,))
+
+    assert plan_for(recipes=recipes, without=("api-wheel",)).wheel.release.sources == (make_source("a"),)
+    with pytest.raises(UsageError, match="takes no api-wheel"):
+        plan_for(without=("api-wheel",))

@@ -6,11 +6,14 @@ import io
 import json
 import threading
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
 
+from pibuild.adapters.git import WorkTree
 from pibuild.errors import ResourceError, SourceError, UnreachableError
+from pibuild.formats.tree import file_tree_hash
 from pibuild.model import ArchivePlace, DebianPlace, GitPlace, NpmPlace, PypiPlace, Source
 from pibuild.report import Report
 from pibuild.steps.places import attempts
@@ -49,11 +52,14 @@ class FakeWeb:
 class FakeGit:
     """Holds the tar of one commit by the clone's place; `breaks` fails when the tar has been read."""
 
-    def __init__(self, clones, *, breaks=False):
-        self.clones, self.asked, self.breaks = dict(clones), [], breaks
+    def __init__(self, clones, *, breaks=False, state=None):
+        self.clones, self.asked, self.breaks, self.state = dict(clones), [], breaks, state
+
+    def work_tree(self, _folder):
+        return self.state
 
     @contextmanager
-    def open_commit(self, location, commit, _scratch_dir, _progress):
+    def open_commit(self, location, commit, _scratch_dir, _progress, _is_wanted):
         self.asked.append((location, commit))
         if location not in self.clones:
             raise SourceError("there is no such folder")
@@ -109,6 +115,48 @@ def test_a_source_is_fetched_as_the_normalised_tar_of_its_tree(make_fetcher, tre
 
     assert files_of(fetched.path) == {"a": b"alpha", "b": b"beta"}
     assert (fetched.cached, fetched.place) == (False, "https://example.org/a")
+
+
+def test_a_file_is_kept_packed(make_fetcher):
+    content = make_tar(FILES, "gz")
+    wanted = source(file_tree_hash("a.tgz", sha256(content)), archive("a", content), file="a.tgz")
+    (fetched,) = make_fetcher({"https://example.org/a": content}).fetch_all([wanted])
+
+    assert files_of(fetched.path) == {"a.tgz": content}
+
+
+def test_a_file_may_lie_in_a_folder_of_what_a_place_serves(make_fetcher):
+    content = make_tar({"package/deps/a.tgz": b"packed", "package/deps/b": b"beta"}, "gz")
+    place = replace(archive("a", content), subdir="deps")
+    wanted = source(file_tree_hash("a.tgz", sha256(b"packed")), place, file="a.tgz")
+    (fetched,) = make_fetcher({"https://example.org/a": content}).fetch_all([wanted])
+
+    assert files_of(fetched.path) == {"a.tgz": b"packed"}
+
+
+def test_a_persons_own_tree_stands_for_a_source(make_fetcher, tree, tmp_path):
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    for name in ("a", "b", "test", "ignored"):
+        (folder / name).write_text(name)
+    state = WorkTree(files=("a", "b", "test", "gone"), commit=COMMIT, changes=2)
+    fetcher = make_fetcher(git=FakeGit({}, state=state))
+    taken = fetcher.take(source("0" * 64, archive("a", b""), drop=("test",)), folder)
+    (fetched,) = fetcher.fetch_all([taken])
+
+    assert taken.tree == tree({"top/a": b"a", "top/b": b"b"})
+    assert files_of(fetched.path) == {"a": b"a", "b": b"b"}
+    assert fetched.place == f"{folder}, commit cccccccccc, 2 files differ"
+
+
+def test_a_tree_that_is_not_under_git_is_taken_as_it_is(make_fetcher, tree, tmp_path):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine/a").write_bytes(b"alpha")
+    fetcher = make_fetcher()
+    taken = fetcher.take(source("0" * 64, archive("a", b"")), tmp_path / "mine")
+
+    assert taken.tree == tree({"top/a": b"alpha"})
+    assert fetcher.fetch_all([taken])[0].place.endswith("mine, not under git")
 
 
 def test_a_source_that_is_stored_is_not_asked_for_again(make_fetcher, tree):

@@ -1,6 +1,7 @@
 """What is in the store is whole, and what a killed session left is found."""
 
 import errno
+import hashlib
 import io
 import json
 
@@ -19,13 +20,11 @@ def put(store, content=b"an artifact"):
         return store.put_artifact(KEY, staging / "out.tar", {"name": "thing 1.0"})
 
 
-def put_wheel(store, content=b"a wheel"):
-    import hashlib
-
-    record = {"wheel": {"file": "a-1-py3-none-any.whl", "sha256": hashlib.sha256(content).hexdigest()}}
+def put_wheel(store, content=b"a wheel", name="a-1-py3-none-any.whl", extras=()):
+    record = {"wheel": {"file": name, "sha256": hashlib.sha256(content).hexdigest()}}
     with store.staging() as staging:
-        (staging / "a-1-py3-none-any.whl").write_bytes(content)
-        return store.put_wheel(KEY, staging / "a-1-py3-none-any.whl", record)
+        (staging / name).write_bytes(content)
+        return store.put_wheel(KEY, staging / name, record, extras)
 
 
 def test_an_artifact_that_was_put_is_given(store):
@@ -129,3 +128,19 @@ def test_a_folder_without_the_mark_of_a_cache_is_never_emptied(store):
     with pytest.raises(StoreError, match="not a store"):
         store.empty(("artifacts",))
     assert store.has_artifact(KEY)
+
+
+def test_what_was_made_beside_a_wheel_is_delivered_with_it(store, tmp_path):
+    extra = tmp_path / "a-1-c-library.tar.gz"
+    extra.write_bytes(b"a library")
+    entry = put_wheel(store, extras=[extra])
+    deliver(entry, tmp_path / "wheelhouse")
+
+    assert (tmp_path / "wheelhouse" / extra.name).read_bytes() == b"a library"
+
+
+def test_copies_have_the_names_of_2017_where_they_are_asked_for(store, tmp_path):
+    deliver(put_wheel(store, name="a-1-cp34-cp34m-linux_armv7l.whl"), tmp_path, with_legacy_names=True)
+
+    for name in ("a-1-cp34-none-any.whl", "a-1-cp34-none-linux_armv7l.whl", "a-1-cp34-cp34m-linux_armv7l.whl"):
+        assert (tmp_path / name).read_bytes() == b"a wheel"

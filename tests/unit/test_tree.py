@@ -12,7 +12,7 @@ import pytest
 from pibuild.errors import ResourceError, SourceError
 from pibuild.formats.archives import members_of
 from pibuild.formats.selection import Selection
-from pibuild.formats.tree import main, unpack, write_tree
+from pibuild.formats.tree import main, pack_gzip, unpack, write_tree
 from tests.archives import DEVICE, FOLDER, HardLink, Link, Program, files_of, make_tar, make_zip, tree_of
 
 FILES = {"top/a.c": b"int a;", "top/run.sh": Program(b"#!/bin/sh"), "top/sub/b": Link("../a.c")}
@@ -299,3 +299,15 @@ def test_the_command_says_what_is_wrong_with_an_archive(tmp_path, capsys):
 
     assert main([str(tmp_path / "page.tar.gz")]) == SourceError.exit_code
     assert "page.tar.gz: it is neither a tar nor a zip" in capsys.readouterr().err
+
+
+def test_a_folder_is_packed_the_same_every_time(tmp_path):
+    folder = tmp_path / "made"
+    (folder / "lib").mkdir(parents=True)
+    (folder / "lib/a").write_text("alpha")
+    first = pack_gzip(folder, tmp_path / "1.tar.gz").read_bytes()
+    os.utime(folder / "lib/a", (0, 0))
+
+    assert pack_gzip(folder, tmp_path / "2.tar.gz").read_bytes() == first
+    assert files_of(tmp_path / "1.tar.gz") == {"lib/a": b"alpha"}
+    assert {path.name for path in tmp_path.iterdir()} == {"made", "1.tar.gz", "2.tar.gz"}

@@ -3,7 +3,7 @@
 import pytest
 
 from pibuild.errors import ProofError
-from pibuild.steps.verify import verify
+from pibuild.steps.verify import verify, verify_extra
 from tests.elfs import BX_LR, NOP, PI_TWO, SO, arm, make_elf, make_wheel, thumb
 from tests.makers import make_target
 
@@ -149,6 +149,14 @@ def test_missing_neon_is_refused_where_it_is_required(tmp_path):
     assert "1 NEON instructions outside of XNNPACK, expected 1000" in refusal(tmp_path, few, target=pi_two())
 
 
+def test_a_small_library_needs_no_neon_beside_a_large_one(tmp_path):
+    small = make_elf(attributes=PI_TWO, exports=(("register", 0),), undefined=tuple(GOOD.values()))
+    files = {SO: make_elf(NEON, attributes=PI_TWO), "thing/ops.so": small}
+    tag = "cp311-cp311-linux_armv7l"
+    made = make_wheel(tmp_path, files, file_name=f"thing-1.0-{tag}.whl", tags=(tag,))
+    assert verify(made, target=pi_two(), python="3.11", symbols_dir=None)
+
+
 def test_kernels_with_flags_of_their_own_do_not_hide_that_the_rest_lost_them(tmp_path):
     kernels = make_elf(NEON, attributes=PI_TWO, functions=(("xnn_f32_gemm", 0),))
     assert "0 NEON instructions outside of XNNPACK" in refusal(tmp_path, kernels, target=pi_two())
@@ -250,7 +258,36 @@ def test_a_library_that_the_wheel_itself_carries_is_fine(tmp_path):
     assert verify(wheel, target=make_target(), python="3.11", symbols_dir=None)
 
 
+def test_what_another_library_of_the_wheel_defines_is_found_without_naming_it(tmp_path):
+    user = make_elf(exports=(("register", 0),), undefined=(("help", "", ""),))
+    library = make_elf(exports=(("help", 0), ("PyInit__core", 0)))
+    wheel = make_wheel(tmp_path, {"thing/ops.so": user, SO: library})
+    assert verify(wheel, target=make_target(), python="3.11", symbols_dir=None)
+
+
 def test_all_findings_come_at_once(tmp_path):
     said = refusal(tmp_path, make_elf(arm(MOVW), flags=0x05000200, needed=("libstdc++.so.6",)), tags=("py3-none-any",))
     for words in ("WHEEL claims", "soft-float", "movw", "libstdc++.so.6"):
         assert words in said
+
+
+def test_what_was_made_beside_a_wheel_is_measured_as_well(tmp_path):
+    folder, symbols = tmp_path / "c-library", tmp_path / "symbols"
+    for base in (folder, symbols):
+        (base / "lib").mkdir(parents=True)
+    (folder / "lib/libthing.so").write_bytes(make_elf())
+    (folder / "README").write_text("not code")
+    (symbols / "lib/libthing.so").write_bytes(make_elf())
+
+    assert all(check.ok for check in verify_extra(folder, target=make_target(), symbols_dir=symbols))
+    with pytest.raises(ProofError, match="c-library does not keep") as caught:
+        verify_extra(folder, target=pi_two(), symbols_dir=symbols)
+    assert "instructions" in str(caught.value)
+
+
+def test_an_extra_without_its_twin_is_refused(tmp_path):
+    (tmp_path / "c-library").mkdir()
+    (tmp_path / "c-library/libthing.so").write_bytes(make_elf())
+
+    with pytest.raises(ProofError, match="no twin before strip"):
+        verify_extra(tmp_path / "c-library", target=make_target(), symbols_dir=tmp_path / "symbols")

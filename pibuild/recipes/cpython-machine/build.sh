@@ -16,6 +16,17 @@ modules=(
   _blake2 _contextvars _csv _md5 _opcode _posixsubprocess _random _sha1 _sha2 _sha256 _sha3 _sha512 _socket _struct
   array binascii fcntl math select unicodedata
 )
+# What is part of the interpreter anyway from 3.5 on, or has a stand-in only there.
+case $PIBUILD_PYTHON in
+  2.7)
+    modules+=(
+      _collections _functools _io _locale _sha cPickle cStringIO datetime itertools operator pyexpat strop time
+    ) ;;
+  3.4) modules+=(pyexpat time) ;;
+  3.5) modules+=(pyexpat) ;;
+esac
+
+export PYTHONDONTWRITEBYTECODE=1
 
 build_zlib() {
   mkdir -p /work/build/zlib
@@ -28,22 +39,32 @@ build_zlib() {
 
 # How a module is made stands in CPython's own table, as lines that are commented out (up to 3.10) or switched by
 # configure. A module that this Python does not have (its hashes changed names, say) has no line there.
+# In the oldest tables time is made a second time for _socket, a "=" turns a line into a variable, and expat, whose
+# source of entropy Python itself sets, is not told so.
 setup_lines() {
-  local table=$source_dir/Modules/Setup.stdlib.in
-  [[ -e $table ]] || table=$source_dir/Modules/Setup
+  local table
+  for table in $source_dir/Modules/Setup{.stdlib.in,.dist,}; do
+    [[ ! -e $table ]] || break
+  done
   echo '*static*'
   echo 'zlib zlibmodule.c -I/work/src/zlib /work/build/zlib/libz.a'
   for name in "${modules[@]}"; do
     sed -nE "s/^(#|@MODULE_[A-Z0-9_]+_TRUE@)($name .*)/\2/p" "$table"
-  done
+  done | sed -E 's/^(_socket socketmodule.c) timemodule.c/\1/; /^pyexpat /s/ -DXML_POOR_ENTROPY(=1)?|$/ -DXML_POOR_ENTROPY/'
+  if [[ $PIBUILD_PYTHON == 2.7 ]]; then
+    echo '_multiprocessing' _multiprocessing/{multiprocessing,semaphore,socket_connection}.c
+  fi
 }
 
 build_python() {
   mkdir -p $build_dir/Modules
   setup_lines > $build_dir/Modules/Setup.local
   cd $build_dir
-  CONFIG_SITE=/work/recipe/config.site $source_dir/configure --prefix=/opt/pibuild/python-machine --without-doc-strings --without-ensurepip \
-    OPT='-O0 -w -DNDEBUG'
+  local options=(
+    --prefix=/opt/pibuild/python-machine --without-doc-strings --without-ensurepip CFLAGS= OPT='-O0 -w -DNDEBUG'
+  )
+  [[ $PIBUILD_PYTHON != 2.7 ]] || options+=(--enable-unicode=ucs4)  # as the target's
+  CONFIG_SITE=/work/recipe/config.site $source_dir/configure "${options[@]}"
   make -j"$PIBUILD_JOBS" python pybuilddir.txt
 }
 
@@ -51,12 +72,13 @@ build_python() {
 install_python() {
   cd $build_dir
   install -D --strip python "$out_dir/bin/python$PIBUILD_PYTHON"
-  ln -s "python$PIBUILD_PYTHON" $out_dir/bin/python3
+  ln -s "python$PIBUILD_PYTHON" "$out_dir/bin/python${PIBUILD_PYTHON%.*}"
 
   mkdir -p "$library_dir/lib-dynload" "$include_dir"
   cp -r $source_dir/Include/. pyconfig.h "$include_dir"
-  cp -r $source_dir/Lib/. "$(cat pybuilddir.txt)"/_sysconfigdata_*.py "$library_dir"
+  cp -r $source_dir/Lib/. "$(cat pybuilddir.txt)"/_sysconfigdata*.py "$library_dir"
   echo 'Empty: every extension module is part of the interpreter.' > "$library_dir/lib-dynload/README"
+  [[ -d $library_dir/ensurepip ]] || return 0  # what is in the oldest ones is of no use
   for wheel in "$library_dir"/ensurepip/_bundled/*.whl; do
     unzip -q "$wheel" -d "$library_dir/site-packages"
   done
@@ -75,13 +97,13 @@ install_for_target() {
 # The machine's interpreter with the standard library, the headers and the build-time answers of the target's Python.
 # Possible because no extension module is loaded from a file.
 install_cross_python() {
-  cat > $out_dir/bin/cross-python <<'EOF'
+  cat > $out_dir/bin/cross-python <<EOF
 #!/bin/sh
 # The target's Python as far as a build can see it: the artifact cpython, run by the machine's interpreter.
-export PYTHONHOME="${PIBUILD_CROSS_PREFIX:-/work/in/cpython}"
-export _PYTHON_HOST_PLATFORM="linux-$PIBUILD_MACHINE"
-export _PYTHON_SYSCONFIGDATA_NAME="_sysconfigdata__linux_$PIBUILD_TRIPLE"
-exec "$(dirname "$0")/python3" "$@"
+export PYTHONHOME="\${PIBUILD_CROSS_PREFIX:-/work/in/cpython}"
+export _PYTHON_HOST_PLATFORM="linux-\$PIBUILD_MACHINE"
+export _PYTHON_SYSCONFIGDATA_NAME="_sysconfigdata__linux_\$PIBUILD_TRIPLE"
+exec "\$(dirname "\$0")/python$PIBUILD_PYTHON" "\$@"
 EOF
   chmod 755 $out_dir/bin/cross-python
 }
@@ -91,4 +113,4 @@ build_python
 install_python
 install_for_target
 install_cross_python
-$out_dir/bin/python3 -c 'import hashlib, json, pip, socket, sysconfig, zlib; print(sysconfig.get_platform())'
+"$out_dir/bin/python$PIBUILD_PYTHON" -c 'import hashlib, json, socket, sysconfig, zlib; print(sysconfig.get_platform())'

@@ -10,6 +10,10 @@ source_dir=/work/src/numpy
 build_dir=/work/build/numpy
 install_dir=/work/build/install
 out_dir=/work/out
+# Up to 1.25 numpy is built by numpy.distutils, which has nothing in common with what follows.
+[[ -e $source_dir/meson.build ]] || exec bash /work/recipe/build-distutils.sh
+# shellcheck source=describe.sh
+source /work/recipe/describe.sh
 export PATH=$PATH:/work/in/cpython-machine/bin  # for cross-python; python3 stays the builder's, which is faster
 
 # numpy needs its own meson (it has a module for CPU features), which runs on the builder's Python.
@@ -89,18 +93,7 @@ install() {
   find $out_dir -depth -type d -name tests -exec rm -r {} +
 }
 
-# What pip wants to know of it. PKG-INFO of a source archive is the METADATA that a wheel would have.
-describe() {
-  local info=$out_dir/numpy-$PIBUILD_VERSION.dist-info tag=cp${PIBUILD_PYTHON/./}
-  mkdir "$info"
-  cp $source_dir/PKG-INFO "$info/METADATA"
-  cp $source_dir/LICENSE.txt "$info"
-  echo pibuild > "$info/INSTALLER"
-  printf '%s\n' 'Wheel-Version: 1.0' 'Generator: pibuild' 'Root-Is-Purelib: false' \
-    "Tag: $tag-$tag-linux_$PIBUILD_MACHINE" > "$info/WHEEL"
-}
-
 configure
 build
 install
-describe
+describe $source_dir $out_dir

@@ -1,0 +1,160 @@
+"""Runs TensorFlow's own test files on the device against a wheel that pibuild built; the report is Markdown.
+
+    ci/prove-tensorflow wheelhouse/tensorflow-….whl [--store DIR] [--report FILE] [NAME…]
+
+The record beside the wheel names the trees and artifacts that it was built from and proven with; they are taken from
+the store. Exit status 1 where a test failed that failures.yaml does not explain.
+"""
+
+import argparse
+import json
+import os
+import sys
+import tarfile
+import tempfile
+import time
+from datetime import UTC, datetime
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import Any
+
+import yaml
+from platformdirs import user_cache_path
+
+import pibuild
+from pibuild.adapters.containers import Engine
+from pibuild.config import load_recipes, load_targets, project_folder
+from pibuild.model import Run
+from pibuild.steps.prove import pack
+
+HERE = Path(__file__).resolve().parent
+DEADLINE_S = 6 * 3600.0
+FOLDERS = ("kernel_tests", "framework", "ops")
+"""Of tensorflow/python."""
+
+
+def main() -> int:
+    """Run the tests and write the report; give the exit status."""
+    parser = argparse.ArgumentParser(description="Run TensorFlow's own tests on the emulated Pi.")
+    parser.add_argument("wheel", type=Path)
+    parser.add_argument("names", nargs="*", metavar="NAME", help="test files, such as conv_ops_test; else tests.yaml's")
+    parser.add_argument("--store", type=Path, default=user_cache_path("pibuild", appauthor=False))
+    parser.add_argument("--report", type=Path, help="where the Markdown goes; stdout where not given")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
+    asked = parser.parse_args()
+    chosen = yaml.safe_load((HERE / "tests.yaml").read_text())
+    record = json.loads(asked.wheel.with_name(f"{asked.wheel.name}.record.json").read_text())
+    began_s = time.monotonic()
+    with tempfile.TemporaryDirectory() as folder:
+        tests = taken_tests(asked.store, record, asked.names or chosen["files"], Path(folder) / "tests")
+        found = run_on_device(asked, record, tests, Path(folder))
+    spent_s = time.monotonic() - began_s
+    text, unexplained = report(record, found, chosen["explained"], spent_s)
+    if asked.report:
+        asked.report.write_text(text)
+    else:
+        sys.stdout.write(text)
+    return 1 if unexplained else 0
+
+
+def taken_tests(store: Path, record: dict[str, Any], names: list[str], to: Path) -> list[Path]:
+    """Take test files out of the source tree that the wheel was built from; SystemExit where one is not there."""
+    sources = {source["name"]: source["tree"] for one in record["artifacts"] for source in one["sources"]}
+    tree = next(tree for name, tree in sources.items() if name.startswith("tensorflow-"))
+    to.mkdir()
+    wanted = {f"tensorflow/python/{folder}/{name}.py" for folder in FOLDERS for name in names}
+    with tarfile.open(store / "sources" / f"{tree}.tar") as tar:
+        for member in tar:
+            if member.name in wanted and (content := tar.extractfile(member)):
+                (to / Path(member.name).name).write_bytes(content.read())
+    if missing := set(names) - {path.stem for path in to.iterdir()}:
+        sys.exit(f"tensorflow/python/{{{','.join(FOLDERS)}}} has no {', '.join(sorted(missing))}")
+    return sorted(to.iterdir())
+
+
+def run_on_device(asked: argparse.Namespace, record: dict[str, Any], tests: list[Path], folder: Path) -> dict[str, Any]:
+    """Install the wheel on the device as its proof did and run the files; give run_upstream_tests.py's answer."""
+    package = Path(pibuild.__file__).parent
+    recipes, python = load_recipes(package / "recipes"), record["plan"]["python"]
+    target = load_targets(project_folder("toolchains"))[record["plan"]["target"]]
+    installed = [
+        (recipes[one["recipe"]].device.format(python=python), asked.store / "artifacts" / f"{one['key']}.tar")
+        for one in record["artifacts"]
+        if recipes[one["recipe"]].device
+    ]
+    files = {path.name: path for path in (package / "device" / "prove.sh", HERE / "run_upstream_tests.py")}
+    files |= {f"models/{path.name}": path for path in tests}
+    engine = Engine(os.environ)
+    run = Run(
+        image=record["device"]["reference"],
+        command=("bash", "/work/check/prove.sh"),
+        env=(
+            *target.env,
+            ("HOME", "/work/build"),
+            ("LC_ALL", "C.UTF-8"),
+            ("PIBUILD_PYTHON", python),
+            ("PIBUILD_JOBS", str(asked.jobs)),
+            ("PIBUILD_DEVICE_CPU", target.device_cpu),
+            ("PIBUILD_CHECK", "run_upstream_tests.py"),
+            ("PIBUILD_PACKAGE", record["plan"]["recipe"]),
+        ),
+        inputs=(
+            *installed,
+            ("/work/wheels", pack(folder / "wheels.tar", {asked.wheel.name: asked.wheel})),
+            ("/work/check", pack(folder / "check.tar", files)),
+        ),
+        uid=os.getuid(),
+        gid=os.getgid(),
+        memory_bytes=engine.memory_bytes,
+        cpus=engine.cpus,
+        deadline_s=DEADLINE_S,
+        labels=(),
+    )
+    with engine.container(run) as container:
+        outcome = container.wait(lambda line: sys.stderr.write(line + "\n") if line.startswith("[") else None)
+        if outcome.exit_code:
+            sys.exit(f"the device's container ended with code {outcome.exit_code}")
+        container.copy_out("/work/out/result.json", folder / "result.tar")
+    with tarfile.open(folder / "result.tar") as tar:
+        content = tar.extractfile("result.json")
+        answer: dict[str, Any] = json.loads(content.read() if content else b"{}")
+    return answer
+
+
+def report(
+    record: dict[str, Any], found: dict[str, Any], explained: dict[str, str], spent_s: float
+) -> tuple[str, list[str]]:
+    """Give the report, and the tests whose failure nothing explains; `explained` has a reason for patterns of ids."""
+    rows, reasons, unexplained = [], [], []
+    for name, one in sorted(found["files"].items()):
+        rows.append(f"| {name} | {one['run']} | {one['skipped']} | {len(one['faults'])} | {one['seconds']:.0f} |")
+        for test, words in sorted(one["faults"].items()):
+            reason = next((why for pattern, why in explained.items() if fnmatch(test, pattern)), "")
+            reasons.append(f"- `{test}`: {words}\n  {reason or '**Not explained.**'}")
+            unexplained += [] if reason else [test]
+    files = found["files"].values()
+    totals = [sum(one[key] for one in files) for key in ("run", "skipped")]
+    faults = sum(len(one["faults"]) for one in files)
+    day = datetime.now(UTC).date()
+    lines = [
+        f"# TensorFlow's own tests: {record['wheel']['file']}",
+        "",
+        f"{len(files)} files of `tensorflow/python/{{{','.join(FOLDERS)}}}` at v{found['tensorflow']} ran on",
+        f"an emulated {record['device']['cpu']} with Python {found['python']}, {day}, in {spent_s / 60:.0f} minutes on",
+        f"{os.cpu_count()} processors: {totals[0]} tests, {totals[1]} skipped, {faults} failed,",
+        f"of these {len(unexplained)} without an explanation.",
+        "",
+        f"Wheel sha256 `{record['wheel']['sha256']}`. Written by `ci/prove-tensorflow`.",
+        "",
+        "| file | tests | skipped | failed | seconds |",
+        "| --- | --- | --- | --- | --- |",
+        *rows,
+        "",
+    ]
+    if reasons:
+        lines += ["## Failures", "", *reasons, ""]
+    return "\n".join(lines), unexplained
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,125 @@
+"""Runs TensorFlow's own test files against the TensorFlow that is installed; one JSON document on stdout.
+
+    run_upstream_tests.py FOLDER [--jobs N] [--deadline S]
+
+TensorFlow is imported once, which takes a minute under emulation; each file then runs in a process that is forked from
+there, so that one that crashes takes no other with it. Runs on Python 2.7 and 3.4 and later, with nothing else.
+"""
+
+
+import argparse
+import imp
+import json
+import os
+import sys
+import tempfile
+import time
+import traceback
+import unittest
+
+import tensorflow as tf
+from absl import flags
+
+CRASH_LINES = 5
+
+
+class Result(unittest.TextTestResult):
+    """Also keeps the last line of each failure, which says what was wrong."""
+
+    def __init__(self, *args, **kwargs):
+        """As TextTestResult; nothing failed yet."""
+        super().__init__(*args, **kwargs)
+        self.faults = {}
+
+    def addError(self, test, err):
+        """Keep what was raised."""
+        super().addError(test, err)
+        self._keep(test, err)
+
+    def addFailure(self, test, err):
+        """Keep what was not as asserted."""
+        super().addFailure(test, err)
+        self._keep(test, err)
+
+    def _keep(self, test, err):
+        words = "".join(traceback.format_exception_only(*err[:2])).strip().splitlines()
+        self.faults[test.id()] = " ".join(words[:CRASH_LINES])[:300]
+
+
+def run_file(path, to):
+    """Run one file's tests in this process and write what came of them."""
+    module = imp.load_source(os.path.splitext(os.path.basename(path))[0], path)
+    suite = unittest.defaultTestLoader.loadTestsFromModule(module)
+    result = unittest.TextTestRunner(stream=sys.stderr, verbosity=2, resultclass=Result).run(suite)
+    with open(to, "w") as file:
+        json.dump({"run": result.testsRun, "skipped": len(result.skipped), "faults": result.faults}, file)
+
+
+def start(path, folder):
+    """Fork a process for one file; give its id."""
+    name = os.path.basename(path)
+    pid = os.fork()
+    if pid:
+        return pid
+    log = os.open(os.path.join(folder, name + ".log"), os.O_CREAT | os.O_WRONLY, 0o644)
+    os.dup2(log, 1)
+    os.dup2(log, 2)
+    code = 1
+    try:
+        run_file(path, os.path.join(folder, name + ".json"))
+        code = 0
+    except BaseException:  # what a file does at import is its own affair
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+
+
+def outcome(path, folder, status, spent_s):
+    """Give what a file came to: its counts, or how it ended and its last words."""
+    name = os.path.basename(path)
+    found = {"seconds": round(spent_s, 1)}
+    try:
+        with open(os.path.join(folder, name + ".json")) as file:
+            found.update(json.load(file))
+    except (OSError, ValueError):
+        with open(os.path.join(folder, name + ".log")) as file:
+            words = [line.strip() for line in file.read().splitlines() if line.strip()]
+        ended = f"signal {status & 0x7F}" if status & 0x7F else f"exit code {status >> 8}"
+        found.update(run=0, skipped=0, faults={name: " | ".join([ended] + words[-CRASH_LINES:])})
+    return found
+
+
+def main():
+    """Run every file of a folder; give the exit status: 0 where they ran, whatever they said."""
+    parser = argparse.ArgumentParser(description="Run TensorFlow's own tests.")
+    parser.add_argument("folder")
+    parser.add_argument("--jobs", type=int, default=int(os.environ.get("PIBUILD_JOBS", "1")))
+    parser.add_argument("--deadline", type=float, default=1200.0, help="seconds for one file")
+    asked = parser.parse_args()
+    flags.FLAGS(sys.argv[:1])
+    waiting = sorted(os.path.join(asked.folder, name) for name in os.listdir(asked.folder) if name.endswith("_test.py"))
+    total, files, running = len(waiting), {}, {}
+    folder = tempfile.mkdtemp()
+    while waiting or running:
+        while waiting and len(running) < asked.jobs:
+            path = waiting.pop(0)
+            running[start(path, folder)] = (path, time.time())
+        pid, status = os.waitpid(-1, os.WNOHANG)
+        if pid:
+            path, began_s = running.pop(pid)
+            name = os.path.basename(path)
+            files[name] = outcome(path, folder, status, time.time() - began_s)
+            said = "{run} run, {skipped} skipped, {bad} failed".format(bad=len(files[name]["faults"]), **files[name])
+            sys.stderr.write(f"[{len(files)}/{total}] {name}: {said}\n")
+            continue
+        for late in [one for one, (_, began_s) in running.items() if time.time() - began_s > asked.deadline]:
+            os.kill(late, 9)
+        time.sleep(0.2)
+    print(json.dumps({"tensorflow": tf.__version__, "python": sys.version.split()[0], "files": files}, sort_keys=True))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

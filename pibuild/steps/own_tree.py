@@ -1,0 +1,45 @@
+"""A tree that a person works on: of which recipe and release it is.
+
+Knows how such a tree is recognised. How its files come into the store is sources'.
+"""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+from pibuild.errors import UsageError
+from pibuild.model import OwnTree, Plan, Recipe, Source
+
+
+def identify(folder: Path, recipes: Mapping[str, Recipe], asked: str | None = None) -> tuple[str, str]:
+    """Give recipe and version of the tree in a folder; `asked` is the recipe that a person named, if any.
+
+    UsageError where the folder is not there, no recipe knows such a tree, or it does not say its version.
+    """
+    if not folder.is_dir():
+        raise UsageError(f"There is no source tree {folder}", hint="--source names the folder of one")
+    known = {
+        name: recipe.own_tree for name, recipe in recipes.items() if recipe.own_tree and asked in (None, recipe.name)
+    }
+    for name, own_tree in known.items():
+        if (folder / own_tree.file).is_file():
+            return name, _version(folder, own_tree)
+    raise UsageError(
+        f"{folder} is not a source tree that can be built",
+        expected=", or ".join(f"{one.file} of {name}" for name, one in known.items()) or f"a tree of {asked}",
+        found=", ".join(sorted(path.name for path in folder.iterdir())[:5]) or "an empty folder",
+        hint="--source names the top folder of a checkout",
+    )
+
+
+def own_source(plan: Plan) -> Source:
+    """Give the source that a person's tree stands for."""
+    recipe = plan.wheel.recipe
+    return next(source for source in plan.wheel.release.sources if source.into == recipe.name)
+
+
+def _version(folder: Path, own_tree: OwnTree) -> str:
+    text = (folder / own_tree.file).read_text(errors="replace")
+    if found := re.search(own_tree.version, text, re.MULTILINE):
+        return found[1]
+    raise UsageError(f"{folder / own_tree.file} does not say its version", expected=own_tree.version)

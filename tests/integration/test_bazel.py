@@ -1,0 +1,215 @@
+"""All that the recipe of TensorFlow 1.x does around Bazel, on a workspace that takes seconds instead of hours.
+
+tests/workspace has TensorFlow's shape; recipe, Bazel, toolchain, pipeline and proof are the product's own. What builds
+need (Pythons, numpy, OpenBLAS) stays in the person's own store; the rest, with Bazel's cache, is in one that goes.
+"""
+
+import re
+import shutil
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from pibuild import pipeline
+from pibuild.errors import BuildError
+from pibuild.report import Report
+from pibuild.steps.run import failed_image
+from tests.integration.workspace import PYTHONS, TREE, VERSION, Workshop, lend
+
+TAGS = {
+    ("pi-one", "2.7"): "cp27-cp27mu-linux_armv6l",
+    ("pi-one", "3.11"): "cp311-cp311-linux_armv6l",
+    ("pi-two", "2.7"): "cp27-cp27mu-linux_armv7l",
+    ("pi-two", "3.11"): "cp311-cp311-linux_armv7l",
+}
+OTHER_ARCHIVE = """\
+    tf_http_archive(
+        name = "seven_archive",
+        build_file = "//third_party:six.BUILD",
+        sha256 = "2222222222222222222222222222222222222222222222222222222222222222",
+        urls = ["https://example.org/seven-7.0.tar.gz"],
+    )
+"""
+
+
+@pytest.fixture(scope="module")
+def workshop(tmp_path_factory, engine):
+    """A store of its own, with what builds need made before in the person's."""
+    persons = Workshop(None, Report())
+    own = Workshop(tmp_path_factory.mktemp("store"), Report())
+    try:
+        for target, python in TAGS:
+            plan = persons.plan(target, python)
+            persons.make_needs(plan)
+            lend(plan, persons.store, own.store)
+    finally:
+        persons.close()
+    yield own
+    engine.remove_volumes(own.store.cache_prefix)
+    for target, python in TAGS:
+        if engine.image_id(reference := failed_image(own.plan(target, python).wheel.slug)):
+            engine.remove_image(reference)
+    own.close()
+
+
+@pytest.fixture(scope="module", params=["pi-one", "pi-two"])
+def built(request, workshop):
+    """Build and prove a target's wheels, one Python after the other; give target, and plan and wheel by Python."""
+    made = {}
+    for python in PYTHONS:
+        plan = workshop.plan(request.param, python)
+        made[python] = (plan, workshop.make(plan))
+    return request.param, made
+
+
+@pytest.fixture
+def changed(tmp_path):
+    """Give the tree with some files changed: path, old text, new text."""
+
+    def change(*changes):
+        tree = tmp_path / "tree"
+        shutil.copytree(TREE, tree)
+        for name, old, new in changes:
+            text = (tree / name).read_text()
+            assert old in text
+            (tree / name).write_text(text.replace(old, new))
+        return tree
+
+    return change
+
+
+def measured(entry, check):
+    return next(one["detail"] for one in entry.facts["checks"]["file"] if one["name"] == check)
+
+
+def neon_counts(entry):
+    return [int(count) for count in re.findall(r"(\d+) NEON instructions", measured(entry, "instructions"))]
+
+
+def compiled(actions):
+    return sorted(re.search(r"-c (\S+)", one.command)[1] for one in actions if one.mnemonic == "CppCompile")
+
+
+@pytest.mark.parametrize("python", PYTHONS)
+def test_name_wheel_and_record_say_what_the_wheel_is_for(built, python):
+    target, made = built
+    tag, path = TAGS[target, python], made[python][1].path
+
+    assert path.name == f"tensorflow-{VERSION}-{tag}.whl"
+    assert f"\nTag: {tag}\n" in zipfile.ZipFile(path).read(f"tensorflow-{VERSION}.dist-info/WHEEL").decode()
+    assert measured(made[python][1], "file name, WHEEL and RECORD").startswith(tag)
+
+
+@pytest.mark.parametrize("python", PYTHONS)
+def test_a_pi_two_has_neon_and_a_pi_one_has_none(built, python):
+    target, made = built
+    counts = neon_counts(made[python][1])
+
+    assert len(counts) == 2
+    assert sum(counts) > 1000 if target == "pi-two" else counts == [0, 0]
+
+
+@pytest.mark.parametrize("python", PYTHONS)
+def test_kernels_give_the_references_results_on_the_device(built, python):
+    device = built[1][python][1].facts["checks"]["device"]
+
+    assert {"average", "dot", "product", "sines"} <= set(device["results"])
+    assert device["python"].startswith(f"{python}.")
+    assert device["error"] == "there is no operation power"
+
+
+def test_the_wheel_wants_the_numpy_that_it_was_compiled_with(built):
+    wanted = {
+        python: re.search(
+            r"^Requires-Dist: numpy \(?>=\s?([\d.]+)",
+            zipfile.ZipFile(entry.path).read(f"tensorflow-{VERSION}.dist-info/METADATA").decode(),
+            re.MULTILINE,
+        )[1]
+        for python, (_, entry) in built[1].items()
+    }
+
+    assert wanted == {"2.7": "1.16", "3.11": "2.0"}
+
+
+def test_the_second_python_runs_a_tenth_of_the_first_ones_cpp_actions(workshop, built):
+    first, second = (
+        [one for one in workshop.actions(plan) if one.is_cpp and not one.from_cache] for plan, _ in built[1].values()
+    )
+
+    assert len(compiled(first)) > 15
+    assert len(second) <= len(first) / 10
+    assert [Path(name).name for name in compiled(second)] == ["pywrap_tensorflow_internal.cc"]
+
+
+def test_a_tree_that_did_not_change_comes_from_the_store(workshop, built):
+    target, made = built
+    plan = workshop.plan(target, PYTHONS[0])
+
+    assert pipeline.wanted(plan, workshop.store) == pipeline.Wanted(artifacts=(), images=(), sources=())
+    assert workshop.make(plan).path == made[PYTHONS[0]][1].path
+
+
+def test_a_changed_kernel_alone_is_compiled_and_linked_again(workshop, built, changed):
+    plan = workshop.plan(
+        built[0], PYTHONS[0], changed(("tensorflow/core/kernels/dot.cc", "float sum = 0;\n", "float sum = -0.0f;\n"))
+    )
+    workshop.make_raw(plan)
+    ran = [one for one in workshop.actions(plan) if not one.from_cache]
+
+    assert compiled(ran) == ["tensorflow/core/kernels/dot.cc"]
+    assert sorted(one.mnemonic for one in ran) == ["CppCompile", "CppLink", "CppLink"]  # object, archive, library
+
+
+def test_a_killed_build_goes_on_from_what_was_compiled(workshop, built, changed):
+    header = ("tensorflow/core/kernels/kernels.h", "// What Python can call.", "// What Python calls.")
+    waits = (
+        ("tensorflow/python/BUILD", '"tensorflow.i",', '"tensorflow.i", "//tensorflow/core/kernels",'),
+        ("tensorflow/python/BUILD", '("swig', '("sleep 600; swig'),
+    )
+
+    class Impatient(Report):
+        def debug(self, text):
+            if re.search(r"Executing genrule //tensorflow/python:pywrap", text):
+                raise KeyboardInterrupt
+
+    tree = changed(header, *waits)
+    workshop.ports.report = Impatient()
+    with pytest.raises(KeyboardInterrupt):
+        workshop.make_raw(workshop.plan(built[0], PYTHONS[0], tree))
+    workshop.ports.report = workshop.report
+    shutil.copy(TREE / "tensorflow/python/BUILD", tree / "tensorflow/python/BUILD")
+    plan = workshop.plan(built[0], PYTHONS[0], tree)
+    workshop.make_raw(plan)
+    ran = [one for one in workshop.actions(plan) if not one.from_cache]
+
+    # Each kernel reads that header. What a compiler had just left when the kill came need not be in the cache yet.
+    assert len([name for name in compiled(ran) if "core/kernels" in name]) <= 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "cause"),
+    [
+        (
+            [("tensorflow/workspace.bzl", "105f8d68", "005f8d68")],
+            "six-1.10.0.tar.gz has sha256 105f8d68.*, and workspace.bzl wants 005f8d68",
+        ),
+        (
+            [
+                ("tensorflow/workspace.bzl", "    # Its sha256", f"{OTHER_ARCHIVE}\n    # Its sha256"),
+                ("tensorflow/core/kernels/BUILD", "@six_archive", "@seven_archive"),
+            ],
+            "no such package '@seven_archive//': .*seven-7.0.tar.gz",
+        ),
+        ([("WORKSPACE", '"0.15.0"', '"0.19.0"')], "Current Bazel version is 0.18.0, expected at least 0.19.0"),
+        ([("configure.py", '"0.15.0"', '"0.19.0"')], "Please upgrade your bazel installation to version 0.19.0"),
+        (
+            [("tensorflow/python/tools/api/generator/api_init_files_v1.bzl", '"math/', '"maths/')],
+            "the official wheel and api_init_files_v1.bzl do not name the same files: maths/__init__.py",
+        ),
+    ],
+    ids=["hash", "archive", "bazel", "configure", "api"],
+)
+def test_what_does_not_fit_is_told_in_one_line(workshop, changed, changes, cause):
+    with pytest.raises(BuildError, match=f"^tensorflow {VERSION} for pi-one, Python 2.7 could not be built: .*{cause}"):
+        workshop.make_raw(workshop.plan("pi-one", "2.7", changed(*changes)))

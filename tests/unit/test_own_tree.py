@@ -1,0 +1,51 @@
+"""A person's tree is known for what it is, or the answer says what was looked for."""
+
+import pytest
+
+from pibuild.errors import UsageError
+from pibuild.model import OwnTree
+from pibuild.steps.own_tree import identify
+from tests.makers import make_recipe
+
+RECIPES = {
+    "thing": make_recipe("thing", own_tree=OwnTree(file="tools/setup.py", version="^_VERSION = '([^']+)'")),
+    "other": make_recipe("other"),
+}
+
+
+@pytest.fixture
+def tree(tmp_path):
+    def make(text):
+        (tmp_path / "tools").mkdir()
+        (tmp_path / "tools/setup.py").write_text(text)
+        return tmp_path
+
+    return make
+
+
+def test_a_tree_says_recipe_and_version(tree):
+    assert identify(tree("import os\n_VERSION = '1.12.3'\n"), RECIPES) == ("thing", "1.12.3")
+
+
+def test_a_folder_that_is_no_such_tree_is_told_with_what_was_looked_for(tmp_path):
+    (tmp_path / "README").touch()
+
+    with pytest.raises(UsageError, match="not a source tree") as caught:
+        identify(tmp_path, RECIPES)
+    assert (caught.value.expected, caught.value.found) == ("tools/setup.py of thing", "README")
+
+
+def test_a_folder_that_is_not_there_is_told(tmp_path):
+    with pytest.raises(UsageError, match="There is no source tree"):
+        identify(tmp_path / "nowhere", RECIPES)
+
+
+def test_a_tree_without_a_version_is_told(tree):
+    with pytest.raises(UsageError, match="does not say its version"):
+        identify(tree("_VERSION = version()\n"), RECIPES)
+
+
+def test_a_recipe_that_takes_no_tree_is_told(tree):
+    with pytest.raises(UsageError, match="not a source tree") as caught:
+        identify(tree("_VERSION = '1.12.3'\n"), RECIPES, "other")
+    assert caught.value.expected == "a tree of other"

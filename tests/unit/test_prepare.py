@@ -1,0 +1,108 @@
+"""TensorFlow's tree is made ready for Bazel: archives have the names and hashes that its files ask for."""
+
+import importlib.util
+from hashlib import sha256
+from pathlib import Path
+
+import pytest
+
+import pibuild
+
+PATH = Path(pibuild.__file__).parent / "recipes" / "tensorflow" / "prepare.py"
+WORKSPACE = """
+def tf_workspace():
+    tf_http_archive(
+        name = "thing",
+        sha256 = "{thing}",
+        strip_prefix = "thing-1.0",
+        urls = ["https://a.example.org/thing/v1.0.tar.gz", "https://b.example.org/v1.0.tar.gz"],
+    )
+    filegroup_external(
+        name = "licence",
+        sha256_urls = {{
+            "{licence}": [
+                "https://example.org/licence.txt",
+            ],
+        }},
+    )
+"""
+
+
+def pin(content: bytes) -> str:
+    return sha256(content).hexdigest()
+
+
+@pytest.fixture
+def prepare():
+    spec = importlib.util.spec_from_file_location("prepare", PATH)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def tree(tmp_path):
+    """A tree whose archives are b"thing" and b"licence"."""
+    (tmp_path / "tree" / "tensorflow").mkdir(parents=True)
+    (tmp_path / "tree" / "WORKSPACE").write_text(f'http_archive(sha256 = "{pin(b"rules")}", urls = [URL])\n')
+    text = WORKSPACE.format(thing=pin(b"thing"), licence=pin(b"licence"))
+    (tmp_path / "tree" / "tensorflow" / "workspace.bzl").write_text(text)
+    return tmp_path / "tree"
+
+
+@pytest.fixture
+def distdir(tmp_path):
+    def make(**files):
+        folder = tmp_path / "distdir"
+        folder.mkdir()
+        for name, content in files.items():
+            (folder / name).write_bytes(content)
+        return folder
+
+    return make
+
+
+def test_archives_with_their_names_and_hashes_stay_as_they_are(prepare, tree, distdir):
+    folder = distdir(**{"v1.0.tar.gz": b"thing", "licence.txt": b"licence", "rules.zip": b"rules"})
+    prepare.name_archives(tree, folder)
+
+    assert sorted(path.name for path in folder.iterdir()) == ["licence.txt", "rules.zip", "v1.0.tar.gz"]
+
+
+def test_a_file_of_another_name_gets_the_one_that_is_looked_for(prepare, tree, distdir):
+    folder = distdir(**{"licence.rst": b"licence"})
+    prepare.name_archives(tree, folder)
+
+    assert (folder / "licence.txt").read_bytes() == b"licence"
+
+
+def test_an_archive_of_another_hash_is_refused_with_both(prepare, tree, distdir):
+    with pytest.raises(SystemExit) as caught:
+        prepare.name_archives(tree, distdir(**{"v1.0.tar.gz": b"other"}))
+
+    said = f"v1.0.tar.gz has sha256 {pin(b'other')}, and workspace.bzl wants {pin(b'thing')}"
+    assert str(caught.value) == f"error: {said}"
+
+
+def test_an_archive_that_nothing_asks_for_is_refused(prepare, tree, distdir):
+    with pytest.raises(SystemExit, match="more.zip has sha256 .* wants no such file"):
+        prepare.name_archives(tree, distdir(**{"more.zip": b"more"}))
+
+
+def test_a_tree_is_packed_under_the_name_that_is_asked_for_and_pinned_again(prepare, tree, distdir, tmp_path):
+    (tmp_path / "externals" / "thing-1.0").mkdir(parents=True)
+    (tmp_path / "externals" / "thing-1.0" / "a.c").write_text("int a;")
+    folder = distdir()
+    prepare.pack_externals(tree, tmp_path / "externals", folder)
+    packed = (folder / "v1.0.tar.gz").read_bytes()
+
+    assert pin(packed) in (tree / "tensorflow" / "workspace.bzl").read_text()
+    assert pin(b"thing") not in (tree / "tensorflow" / "workspace.bzl").read_text()
+    prepare.name_archives(tree, folder)
+
+
+def test_a_tree_that_no_archive_holds_is_refused(prepare, tree, distdir, tmp_path):
+    (tmp_path / "externals" / "other-1.0").mkdir(parents=True)
+
+    with pytest.raises(SystemExit, match="workspace.bzl has 0 archives whose folder is other-1.0, expected one"):
+        prepare.pack_externals(tree, tmp_path / "externals", distdir())

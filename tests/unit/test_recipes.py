@@ -1,0 +1,65 @@
+"""The recipes that we ship agree with each other."""
+
+from pathlib import Path
+
+import pytest
+from packaging.utils import parse_wheel_filename
+
+import pibuild
+from pibuild.config import load_recipes
+from pibuild.model import PypiPlace
+
+
+@pytest.fixture(scope="module")
+def recipes():
+    return load_recipes(Path(pibuild.__file__).parent / "recipes")
+
+
+def pythons(recipe):
+    return sorted(python for release in recipe.releases for python in release.pythons)
+
+
+def places(release):
+    return [place for source in release.sources for place in source.places]
+
+
+def test_a_source_of_several_recipes_is_pinned_the_same_in_each(recipes):
+    pins = {}
+    for recipe in recipes.values():
+        for source in (source for release in recipe.releases for source in release.sources):
+            pins.setdefault(source.name, set()).add(source)
+
+    assert [name for name, found in pins.items() if len(found) > 1] == []
+
+
+@pytest.mark.parametrize("name", ["cpython", "cpython-machine", "numpy"])
+def test_each_python_has_one_release_of_what_wheels_are_made_and_proven_with(recipes, name):
+    assert pythons(recipes[name]) == sorted(["2.7", "3.4", "3.5", "3.9", "3.11", "3.13"])
+
+
+def test_a_cpython_is_built_with_the_help_of_exactly_its_own_version(recipes):
+    versions = [{release.version for release in recipes[name].releases} for name in ("cpython", "cpython-machine")]
+
+    assert versions[0] == versions[1]
+
+
+def test_a_python_of_tensorflow_1_gets_its_packages_once(recipes):
+    assert pythons(recipes["python-packages"]) == ["2.7", "3.4", "3.5"]
+
+
+def test_packages_come_whole_from_pypi_and_run_on_every_python_that_gets_them(recipes):
+    for release in recipes["python-packages"].releases:
+        for place in places(release):
+            assert isinstance(place, PypiPlace)
+            if place.file.endswith(".whl"):
+                majors = parse_wheel_filename(place.file)[3]
+                assert {f"py{python[0]}" for python in release.pythons} <= {one.interpreter for one in majors}
+                assert {(one.abi, one.platform) for one in majors} == {("none", "any")}
+
+
+def test_what_is_left_out_of_the_packages_is_not_among_them(recipes):
+    left_out = (recipes["python-packages"].folder / "left-out.txt").read_text().split()
+    names = {place.pypi for release in recipes["python-packages"].releases for place in places(release)}
+
+    assert left_out
+    assert not names & set(left_out)

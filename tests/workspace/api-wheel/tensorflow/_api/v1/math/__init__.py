@@ -1,0 +1,3 @@
+"""What computes."""
+
+from tensorflow.python.pywrap_tensorflow import dot, product, run, variance

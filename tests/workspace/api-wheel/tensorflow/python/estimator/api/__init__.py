@@ -1,0 +1,1 @@
+"""Nothing; it is listed, so it is there."""
