@@ -47,9 +47,8 @@ def workshop(tmp_path_factory, engine):
         persons.close()
     yield own
     engine.remove_volumes(own.store.cache_prefix)
-    for target, python in TAGS:
-        if engine.image_id(reference := failed_image(own.plan(target, python).wheel.slug)):
-            engine.remove_image(reference)
+    if engine.image_id(reference := failed_image(own.plan("pi-one", "2.7").wheel.slug)):  # of what does not fit
+        engine.remove_image(reference)
     own.close()
 
 
