@@ -1,18 +1,13 @@
-"""YAML files and variables to typed values: recipes, targets, images and settings; strict and kind.
-
-All findings of a file are collected before it is refused, each with its path in the file and, for a name that does
-not exist, the nearest one that does.
-"""
+"""Recipes, targets, images and settings, as YAML files, Dockerfiles and variables say them."""
 
 import hashlib
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
-import yaml
-from pydantic import Discriminator, Field, Tag, TypeAdapter, ValidationError
+from pydantic import Discriminator, Field, Tag
 
 from pibuild.errors import UsageError, nearest
 from pibuild.formats.tree import file_tree_hash
@@ -31,8 +26,8 @@ from pibuild.model import (
     Target,
 )
 from pibuild.plan import digest
+from pibuild.strict_yaml import read_yaml, typed
 
-T = TypeVar("T")
 _STRICT = {"extra": "forbid"}
 _KINDS = ("archive", "debian", "pypi", "npm", "git")
 
@@ -141,8 +136,8 @@ def load_settings(flags: Mapping[str, Any], environ: Mapping[str, str], cwd: Pat
     merged: dict[str, Any] = {}
     path = Path(environ.get("PIBUILD_CONFIG", cwd / "pibuild.yaml"))
     if path.exists():
-        written = _read(path) or {}
-        _checked(Settings, written, str(path))
+        written = read_yaml(path) or {}
+        typed(Settings, written, str(path))
         merged |= written
     elif "PIBUILD_CONFIG" in environ:
         raise UsageError(f"PIBUILD_CONFIG names a file that does not exist: {path}")
@@ -155,7 +150,7 @@ def load_settings(flags: Mapping[str, Any], environ: Mapping[str, str], cwd: Pat
             raise UsageError(f"There is no variable {key}", hint=hint)
         merged[name] = tuple(environ[key].split()) if name in ("mirrors", "with") else environ[key]
     merged |= {name: value for name, value in flags.items() if name in names and value is not None}
-    return _checked(Settings, merged, "settings")
+    return typed(Settings, merged, "settings")
 
 
 def project_folder(name: str) -> Path:
@@ -188,7 +183,7 @@ def load_recipes(folder: Path) -> dict[str, Recipe]:
 def load_targets(folder: Path) -> dict[str, Target]:
     """Read every target by name."""
     return {
-        path.stem: _checked(Target, {**_read(path), "name": path.stem}, str(path))
+        path.stem: typed(Target, {**read_yaml(path), "name": path.stem}, str(path))
         for path in sorted(folder.glob("*.yaml"))
     }
 
@@ -196,7 +191,7 @@ def load_targets(folder: Path) -> dict[str, Target]:
 def load_base(folder: Path) -> Base:
     """Read where the base image comes from."""
     path = folder / "base" / "base.yaml"
-    return _checked(Base, _read(path), str(path))
+    return typed(Base, read_yaml(path), str(path))
 
 
 def load_images(folder: Path, target: Target) -> dict[str, Image]:
@@ -281,7 +276,7 @@ def _argument(target: Target, arg: str, folder: Path) -> str:
 
 
 def _recipe(path: Path) -> Recipe:
-    written = _checked(_RecipeFile, _read(path), str(path))
+    written = typed(_RecipeFile, read_yaml(path), str(path), tags=_KINDS)
     folder = path.parent
     if written.name != folder.name:
         raise UsageError(f"{path}: the recipe's name is {written.name!r}, its folder's {folder.name!r}")
@@ -344,44 +339,3 @@ def _tree(name: str, source: _SourceFile, path: Path) -> str:
         found = ", ".join(sorted(sha256 or "none" for sha256 in served))
         raise UsageError(f"{path}: {name} is a file, so all places that serve it need one sha256", found=found)
     return source.tree or file_tree_hash(source.file, served.pop())
-
-
-def _read(path: Path) -> Any:  # noqa: ANN401  what YAML can hold
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    try:
-        return yaml.load(path.read_bytes(), Loader=loader)  # noqa: S506  a safe loader, in C where there is one
-    except (yaml.YAMLError, OSError) as error:
-        raise UsageError(f"{path} can't be read", found=" ".join(str(error).split())) from error
-
-
-def _checked(kind: type[T], value: Any, where: str) -> T:  # noqa: ANN401
-    try:
-        checked: T = TypeAdapter(kind).validate_python(value)
-    except ValidationError as error:
-        known = sorted(_names(kind))
-        details = [_finding(one, known) for one in error.errors()]
-        raise UsageError(f"{where} is not as it should be", details=details) from error
-    return checked
-
-
-def _finding(error: Any, known: list[str]) -> str:  # noqa: ANN401  pydantic's ErrorDetails
-    parts = [str(part) for part in error["loc"] if part not in _KINDS or error["type"] == "extra_forbidden"]
-    place = ".".join(parts)
-    match error["type"]:
-        case "extra_forbidden" | "unexpected_keyword_argument":
-            return f"{place}: there is no such key; {nearest(parts[-1], known)}"
-        case "missing" | "missing_keyword_only_argument":
-            return f"{place}: missing"
-        case "string_type" if isinstance(error["input"], int | float):
-            return f"{place}: {error['input']!r} is a number; write it in quotes"
-        case _:
-            return f"{place}: {error['msg']}, found {error['input']!r}"
-
-
-def _names(kind: Any) -> Iterable[str]:  # noqa: ANN401  a dataclass, or a type made of some
-    if is_dataclass(kind):
-        for one in fields(kind):
-            yield one.name
-            yield from _names(one.type)
-    for part in getattr(kind, "__args__", ()):
-        yield from _names(part)

@@ -43,16 +43,7 @@ def build(
     """
     while True:
         try:
-            return _build(
-                artifact,
-                inputs,
-                facts=facts,
-                engine=engine,
-                store=store,
-                limits=limits,
-                report=report,
-                again=again,
-            )
+            return _attempt(artifact, inputs, facts, engine, store, limits, report, again)
         except OutOfMemoryError as error:
             if limits.jobs == 1:
                 raise
@@ -60,10 +51,9 @@ def build(
             report.warn(f"{error.what}; again with {limits.jobs}")
 
 
-def _build(
+def _attempt(
     artifact: Artifact,
     inputs: Sequence[tuple[str, Path]],
-    *,
     facts: Mapping[str, Any],
     engine: Engine,
     store: Store,
