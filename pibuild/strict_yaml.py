@@ -27,7 +27,7 @@ def read_yaml(path: Path) -> Any:  # noqa: ANN401  what YAML can hold
 
 
 def typed(kind: type[T], value: Any, where: str, *, tags: Collection[str] = ()) -> T:  # noqa: ANN401
-    """Give a value as a type, or a UsageError with all findings; `tags` are in pydantic's places and nobody wrote them."""
+    """Give a value as a type; UsageError with all findings. `tags`: names in pydantic's places that nobody wrote."""
     try:
         checked: T = TypeAdapter(kind).validate_python(value)
     except ValidationError as error:

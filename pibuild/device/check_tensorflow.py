@@ -143,11 +143,27 @@ def pictures():
     }
 
 
+def contributed():
+    """Operations of tf.contrib: libraries of their own, which take what they use from the large one when loaded."""
+    contrib = tf.contrib
+    inputs = [tf.constant(numbers(25 + step, 3, 5)) for step in range(4)]
+    with tf.variable_scope("lstm", initializer=tf.constant_initializer(numbers(30, 11, 24))):
+        outputs, _ = tf.nn.static_rnn(contrib.rnn.LSTMBlockCell(6), inputs, dtype=tf.float32)
+    picture = tf.constant(numbers(31, 1, 9, 9, 2))
+    return {
+        "lstm": tf.stack(outputs),
+        "rotated": contrib.image.rotate(picture, 0.5, interpolation="BILINEAR"),
+        "resampled": contrib.resampler.resampler(picture, tf.constant(numbers(32, 1, 4, 2)) * 3.0 + 4.0),
+    }
+
+
 def evaluated(build):
     """Run what a function puts into a graph of its own; give arrays by name."""
     with tf.Graph().as_default(), tf.Session(config=tf.ConfigProto(inter_op_parallelism_threads=2)) as session:
         tf.set_random_seed(1)
-        return session.run(build())
+        wanted = build()
+        session.run(tf.global_variables_initializer())
+        return session.run(wanted)
 
 
 def training(folder):
@@ -233,7 +249,7 @@ def stored(value):
     return value.astype("S") if value.dtype == object else value
 
 
-GRAPHS = (arithmetic, networks, algebra, control, texts, pictures)
+GRAPHS = (arithmetic, networks, algebra, control, texts, pictures, contributed)
 
 
 def main():
