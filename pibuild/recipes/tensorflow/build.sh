@@ -87,6 +87,8 @@ fi
 
 bazel-bin/tensorflow/tools/pip_package/build_pip_package --src "$package"
 cd "$package"
+# Among the headers upstream packs libraries of protobuf's own build, which nothing loads from there.
+[ ! -d tensorflow/include ] || find tensorflow/include -type f -name '*.so' -delete
 find . -type f -name '*.so' | while read -r so; do
   install -D "$so" "/work/build/symbols/$so"
   chmod u+w "$so"
