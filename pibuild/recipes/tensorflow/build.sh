@@ -88,11 +88,12 @@ fi
 bazel-bin/tensorflow/tools/pip_package/build_pip_package --src "$package"
 cd "$package"
 # Among the headers upstream packs libraries of protobuf's own build, which nothing loads from there.
-[ ! -d tensorflow/include ] || find tensorflow/include -type f -name '*.so' -delete
-find . -type f -name '*.so' | while read -r so; do
+[ ! -d tensorflow/include ] || find tensorflow/include -name '*.so' -delete
+# Libraries are links into Bazel's folders, or files that nobody may write.
+find . -name '*.so' | while read -r so; do
   install -D "$so" "/work/build/symbols/$so"
-  chmod u+w "$so"
-  "$PIBUILD_TRIPLE-strip" --strip-unneeded "$so"
+  rm "$so"
+  "$PIBUILD_TRIPLE-strip" --strip-unneeded -o "$so" "/work/build/symbols/$so"
 done
 # What is compiled against a numpy refuses an older one when it is imported.
 numpy=$(sed -nE 's/^Version: ([0-9]+\.[0-9]+).*/\1/p' /work/in/numpy/numpy-*.dist-info/METADATA)
