@@ -26,7 +26,7 @@ JPEG_STEPS = 2
 
 
 def numbers(seed, *shape):
-    """Give floats in -1…1, the same everywhere."""
+    """Give floats in between -1 and 1, the same everywhere."""
     return np.random.RandomState(seed).uniform(-1.0, 1.0, shape).astype(np.float32)
 
 
