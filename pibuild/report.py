@@ -20,6 +20,8 @@ Progress = Callable[[int, int, str], None]
 """Told how much is done, of how much (0 where nobody knows), and the unit; `Step.progress` is one."""
 
 _PLAIN_EVERY_S = 30.0
+_TELLING_PART = 0.01
+"""How much must be done before the pace tells what is left."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -43,8 +45,10 @@ class Step:
         if now - max(self._said_s, self.started_s) < _PLAIN_EVERY_S or not total:
             return
         self._said_s = now
-        left_s = (now - self.started_s) / max(done, 1) * (total - done)
-        self.report.note(f"  {done}/{total} {unit}".rstrip() + f", about {seconds(left_s)} left")
+        text = f"  {done}/{total} {unit}".rstrip()
+        if done >= total * _TELLING_PART:
+            text += f", about {seconds((now - self.started_s) / done * (total - done))} left"
+        self.report.note(text)
 
 
 @dataclass(slots=True, kw_only=True)

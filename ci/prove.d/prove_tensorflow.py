@@ -3,7 +3,7 @@
     ci/prove-tensorflow wheelhouse/tensorflow-….whl [--store DIR] [--report FILE] [NAME…]
 
 The record beside the wheel names the trees and artifacts that it was built from and proven with; they are taken from
-the store. Exit status 1 where a test failed that failures.yaml does not explain.
+the store. Exit status 1 where a test failed that tests.yaml does not explain.
 """
 
 import argparse

@@ -21,12 +21,12 @@ import numpy as np
 import tensorflow as tf
 
 TOLERANCE = {"float16": 2e-3, "float32": 2e-5, "float64": 1e-10, "complex64": 2e-5}
-JPEG_STEPS = 2
-"""What JPEG decoders may differ by, in a byte: SIMD and plain code round the cosine transform differently."""
+JPEG_STEPS = 6
+"""What fast JPEG decoders may differ by, in a byte: each rounds that cosine transform as it likes."""
 
 
 def numbers(seed, *shape):
-    """Give floats in between -1 and 1, the same everywhere."""
+    """Give floats between -1 and 1, the same everywhere."""
     return np.random.RandomState(seed).uniform(-1.0, 1.0, shape).astype(np.float32)
 
 
@@ -116,7 +116,7 @@ def control():
 
 def texts():
     """Strings: joined, split, parsed, hashed, and records that hold them."""
-    words = tf.constant([b"raspberry", b"pi", b"", "z\u00e9ro".encode("utf-8")])
+    words = tf.constant([b"raspberry", b"pi", b"", b"z\xc3\xa9ro"])
     feature = tf.train.Feature(float_list=tf.train.FloatList(value=[1.5, -2.25]))
     example = tf.train.Example(features=tf.train.Features(feature={"x": feature})).SerializeToString()
     return {
@@ -133,12 +133,15 @@ def texts():
 def pictures():
     """Coders of pictures, which are libraries with SIMD of their own, and scaling."""
     picture = (np.abs(numbers(18, 24, 32, 3)) * 255).astype(np.uint8)
-    smooth = tf.cast(tf.image.resize_bilinear(tf.cast(picture[None], tf.float32), [48, 40])[0], tf.uint8)
+    rows, columns = np.mgrid[:48, :40]
+    smooth = np.stack([rows * 5, columns * 6, (rows * columns) // 8], -1).astype(np.uint8)
+    jpeg = tf.image.encode_jpeg(smooth, quality=95)
     return {
         "resized": tf.image.resize_bilinear(tf.cast(picture[None], tf.float32), [9, 11]),
         "cropped": tf.image.crop_and_resize(tf.cast(picture[None], tf.float32), [[0.1, 0.2, 0.8, 0.9]], [0], [7, 7]),
         "png": tf.image.decode_png(tf.image.encode_png(picture)),
-        "jpeg": tf.image.decode_jpeg(tf.image.encode_jpeg(smooth, quality=95)),
+        "jpeg": tf.image.decode_jpeg(jpeg, dct_method="INTEGER_ACCURATE"),
+        "jpeg_fast": tf.image.decode_jpeg(jpeg),
         "hsv": tf.image.rgb_to_hsv(tf.cast(picture, tf.float32) / 255.0),
     }
 
@@ -239,7 +242,7 @@ def difference(name, found, wanted):
     if found.dtype.name in TOLERANCE:
         scale = np.abs(wanted).max() * TOLERANCE[found.dtype.name]
         return float(np.abs(found.astype(np.complex128) - wanted.astype(np.complex128)).max() / max(scale, 1e-30))
-    if name.endswith(".jpeg"):
+    if name.endswith(".jpeg_fast"):
         return float(np.abs(found.astype(int) - wanted.astype(int)).max()) / JPEG_STEPS
     return 0.0 if np.array_equal(found, wanted) else float("inf")
 

@@ -36,7 +36,7 @@ export PATH=$tools:$PATH USER=pibuild
 # What ./configure would ask.
 cd "$tensorflow"
 export PYTHON_BIN_PATH=$tools/python PYTHON_LIB_PATH=/work/build/python-lib
-TARGET_PYTHON_INCLUDE=$(echo /work/in/cpython/include/python"$PIBUILD_PYTHON"*)
+TARGET_PYTHON_INCLUDE=/work/in/cpython/include/python$PIBUILD_PYTHON
 TARGET_NUMPY_INCLUDE=$(echo /work/in/numpy/numpy/*core/include)  # numpy 2 has it in _core
 export TARGET_PYTHON_INCLUDE TARGET_NUMPY_INCLUDE
 export TF_SYSTEM_LIBS=curl,nasm,pcre,swig CC_OPT_FLAGS=-O2
@@ -66,6 +66,7 @@ extras=" ${PIBUILD_EXTRAS-} "
 products=(//tensorflow/tools/pip_package:build_pip_package)
 [[ $extras != *" c-library "* ]] || products+=(//tensorflow:libtensorflow.so)
 [[ $extras != *" benchmark "* ]] || products+=(//tensorflow/tools/benchmark:benchmark_model)
+echo 'about 6,140 actions in all'  # Bazel learns of them as it goes
 bazel build "${options[@]}" "${products[@]}"
 bazel shutdown
 
