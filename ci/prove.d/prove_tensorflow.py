@@ -13,6 +13,7 @@ import sys
 import tarfile
 import tempfile
 import time
+from collections import deque
 from datetime import UTC, datetime
 from fnmatch import fnmatch
 from pathlib import Path
@@ -82,7 +83,7 @@ def run_on_device(asked: argparse.Namespace, record: dict[str, Any], tests: list
         for one in record["artifacts"]
         if recipes[one["recipe"]].device
     ]
-    files = {path.name: path for path in (package / "device" / "prove.sh", HERE / "run_upstream_tests.py")}
+    files = {path.name: path for path in (*(package / "device").glob("*.sh"), HERE / "run_upstream_tests.py")}
     files |= {f"models/{path.name}": path for path in tests}
     engine = Engine(os.environ)
     run = Run(
@@ -111,9 +112,16 @@ def run_on_device(asked: argparse.Namespace, record: dict[str, Any], tests: list
         labels=(),
     )
     with engine.container(run) as container:
-        outcome = container.wait(lambda line: sys.stderr.write(line + "\n") if line.startswith("[") else None)
+        said = deque[str](maxlen=20)
+
+        def hear(line: str) -> None:
+            said.append(line)
+            if line.startswith("["):
+                sys.stderr.write(line + "\n")
+
+        outcome = container.wait(hear)
         if outcome.exit_code:
-            sys.exit(f"the device's container ended with code {outcome.exit_code}")
+            sys.exit("\n".join([*said, f"the device's container ended with code {outcome.exit_code}"]))
         container.copy_out("/work/out/result.json", folder / "result.tar")
     with tarfile.open(folder / "result.tar") as tar:
         content = tar.extractfile("result.json")

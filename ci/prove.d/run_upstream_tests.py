@@ -6,19 +6,22 @@ TensorFlow is imported once, which takes a minute under emulation; each file the
 there, so that one that crashes takes no other with it. Runs on Python 2.7 and 3.4 and later, with nothing else.
 """
 
+from __future__ import absolute_import, division, print_function
 
 import argparse
-import imp
 import json
 import os
 import sys
 import tempfile
 import time
 import traceback
+import types
 import unittest
 
 import tensorflow as tf
 from absl import flags
+from tensorflow.python.platform import googletest
+from tensorflow.python.platform import test as platform_test
 
 CRASH_LINES = 5
 
@@ -26,29 +29,42 @@ CRASH_LINES = 5
 class Result(unittest.TextTestResult):
     """Also keeps the last line of each failure, which says what was wrong."""
 
+    stem = ""
+    """The file's name, for tests know themselves as of __main__."""
+
     def __init__(self, *args, **kwargs):
         """As TextTestResult; nothing failed yet."""
-        super().__init__(*args, **kwargs)
+        super(Result, self).__init__(*args, **kwargs)
         self.faults = {}
 
     def addError(self, test, err):
         """Keep what was raised."""
-        super().addError(test, err)
+        super(Result, self).addError(test, err)
         self._keep(test, err)
 
     def addFailure(self, test, err):
         """Keep what was not as asserted."""
-        super().addFailure(test, err)
+        super(Result, self).addFailure(test, err)
         self._keep(test, err)
 
     def _keep(self, test, err):
         words = "".join(traceback.format_exception_only(*err[:2])).strip().splitlines()
-        self.faults[test.id()] = " ".join(words[:CRASH_LINES])[:300]
+        name = test.id().replace("__main__", self.stem, 1)
+        self.faults[name] = " ".join(words[:CRASH_LINES])[:300]
 
 
 def run_file(path, to):
-    """Run one file's tests in this process and write what came of them."""
-    module = imp.load_source(os.path.splitext(os.path.basename(path))[0], path)
+    """Run one file's tests in this process and write what came of them.
+
+    Files make some of their tests only where they are the main program, just before they call test.main.
+    """
+    platform_test.main = googletest.main = lambda *_, **__: None
+    module = sys.modules["__main__"] = types.ModuleType("__main__")
+    module.__file__ = path
+    with open(path, "rb") as file:
+        code = compile(file.read(), path, "exec", dont_inherit=True)
+    exec(code, module.__dict__)
+    Result.stem = os.path.splitext(os.path.basename(path))[0]
     suite = unittest.defaultTestLoader.loadTestsFromModule(module)
     result = unittest.TextTestRunner(stream=sys.stderr, verbosity=2, resultclass=Result).run(suite)
     with open(to, "w") as file:
@@ -86,7 +102,7 @@ def outcome(path, folder, status, spent_s):
     except (OSError, ValueError):
         with open(os.path.join(folder, name + ".log")) as file:
             words = [line.strip() for line in file.read().splitlines() if line.strip()]
-        ended = f"signal {status & 0x7F}" if status & 0x7F else f"exit code {status >> 8}"
+        ended = "signal {}".format(status & 0x7F) if status & 0x7F else "exit code {}".format(status >> 8)
         found.update(run=0, skipped=0, faults={name: " | ".join([ended] + words[-CRASH_LINES:])})
     return found
 
@@ -112,7 +128,7 @@ def main():
             name = os.path.basename(path)
             files[name] = outcome(path, folder, status, time.time() - began_s)
             said = "{run} run, {skipped} skipped, {bad} failed".format(bad=len(files[name]["faults"]), **files[name])
-            sys.stderr.write(f"[{len(files)}/{total}] {name}: {said}\n")
+            sys.stderr.write("[{}/{}] {}: {}\n".format(len(files), total, name, said))
             continue
         for late in [one for one, (_, began_s) in running.items() if time.time() - began_s > asked.deadline]:
             os.kill(late, 9)
