@@ -96,7 +96,11 @@ def _parser() -> _Parser:
         "--source", metavar="DIR", help="build a TensorFlow tree of your own"
     )
     parser.add_argument(
-        "--with", action="append", metavar="EXTRA", help="what to make beside the wheel: see pibuild list"
+        "--with",
+        action="extend",
+        type=lambda text: text.split(","),
+        metavar="EXTRA",
+        help="what to make beside the wheel, such as c-library,benchmark: see pibuild list",
     )
     parser.add_argument(
         "--no-api-wheel",

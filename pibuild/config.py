@@ -127,6 +127,10 @@ class Settings:
     verbose: bool = False
 
 
+_LISTED = {"mirrors": r"\S+", "with": r"[^\s,]+"}
+"""What one item looks like in a variable that holds several."""
+
+
 def load_settings(flags: Mapping[str, Any], environ: Mapping[str, str], cwd: Path) -> Settings:
     """Merge flags (None where not given), PIBUILD_* variables and pibuild.yaml.
 
@@ -148,7 +152,7 @@ def load_settings(flags: Mapping[str, Any], environ: Mapping[str, str], cwd: Pat
         if name not in names:
             hint = nearest(key, [f"PIBUILD_{name.upper()}" for name in (*names, "config")])
             raise UsageError(f"There is no variable {key}", hint=hint)
-        merged[name] = tuple(environ[key].split()) if name in ("mirrors", "with") else environ[key]
+        merged[name] = tuple(re.findall(_LISTED[name], environ[key])) if name in _LISTED else environ[key]
     merged |= {name: value for name, value in flags.items() if name in names and value is not None}
     return typed(Settings, merged, "settings")
 
@@ -280,6 +284,8 @@ def _recipe(path: Path) -> Recipe:
     folder = path.parent
     if written.name != folder.name:
         raise UsageError(f"{path}: the recipe's name is {written.name!r}, its folder's {folder.name!r}")
+    versions = [release.version for release in written.releases]
+    seen = {version: _release_files(folder, version, versions) for version in versions}
     releases = tuple(
         Release(
             version=release.version,
@@ -292,10 +298,11 @@ def _recipe(path: Path) -> Recipe:
                 for names in release.sources
                 for name in ((names,) if isinstance(names, str) else names)
             ),
+            files=seen[release.version],
+            digest=_files_digest(folder, seen[release.version]),
         )
         for release in written.releases
     )
-    files = tuple(one for one in sorted(folder.rglob("*")) if one.is_file() and one != path)
     return Recipe(
         name=written.name,
         summary=written.summary,
@@ -310,9 +317,14 @@ def _recipe(path: Path) -> Recipe:
         proof=written.proof,
         releases=releases,
         folder=folder,
-        files=files,
-        digest=_files_digest(folder, files),
     )
+
+
+def _release_files(folder: Path, version: str, versions: Iterable[str]) -> tuple[Path, ...]:
+    """Give what of a recipe's folder one release sees: patches/VERSION is that release's alone."""
+    hidden = [folder / "recipe.yaml", *(folder / "patches" / other for other in versions if other != version)]
+    seen = (path for path in sorted(folder.rglob("*")) if path.is_file())
+    return tuple(path for path in seen if not any(path.is_relative_to(one) for one in hidden))
 
 
 def _source(name: str, known: Mapping[str, _SourceFile], path: Path) -> Source:

@@ -109,6 +109,10 @@ class Release:
     """Recipes whose artifacts stand on the device, too, when the wheel is proven, and are no part of it."""
     needs_without_neon: tuple[str, ...] = ()
     """Further ones, for a target that has no NEON."""
+    files: tuple[Path, ...] = ()
+    """What the build sees of the recipe's folder: all but recipe.yaml and other releases' patches."""
+    digest: str = ""
+    """sha256 over these files."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -203,10 +207,6 @@ class Recipe:
     """Script of pibuild/device that proves the artifact's wheel; empty where it holds none."""
     releases: tuple[Release, ...]
     folder: Path
-    files: tuple[Path, ...]
-    """build.sh, patches and what else of the folder the build sees: all but recipe.yaml."""
-    digest: str
-    """sha256 over these files."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

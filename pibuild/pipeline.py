@@ -191,7 +191,7 @@ def _build(artifact: Artifact, made: dict[str, Entry], ports: Ports, again: str)
     with ports.store.staging() as staging:
         recipe_tar = staging / "recipe.tar"
         folder = artifact.recipe.folder
-        prove.pack(recipe_tar, {path.relative_to(folder).as_posix(): path for path in artifact.recipe.files})
+        prove.pack(recipe_tar, {path.relative_to(folder).as_posix(): path for path in artifact.release.files})
         inputs = [
             ("/work/recipe", recipe_tar),
             *(

@@ -179,7 +179,7 @@ def _artifact(
     key = digest(
         {
             "format": _FORMAT,
-            "recipe": recipe.digest,
+            "recipe": release.digest,
             "image": image.reference,
             "env": env,
             "sources": sorted((source.into, source.tree) for source in release.sources),

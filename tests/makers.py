@@ -1,5 +1,6 @@
 """Values for tests, made in code: only what a test says differs from the plainest one."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from pibuild.model import ArchivePlace, Image, Recipe, Release, Source, Target
@@ -16,7 +17,7 @@ def make_release(version="1.0", **changes) -> Release:
     return Release(**{"version": version, "pythons": (), "sources": (make_source(),)} | changes)
 
 
-def make_recipe(name="thing", **changes) -> Recipe:
+def make_recipe(name="thing", digest=None, **changes) -> Recipe:
     plain = {
         "name": name,
         "summary": "a thing",
@@ -31,10 +32,13 @@ def make_recipe(name="thing", **changes) -> Recipe:
         "proof": "",
         "releases": (make_release(),),
         "folder": Path("recipes") / name,
-        "files": (),
-        "digest": f"digest of {name}",
     }
-    return Recipe(**plain | changes)
+    return with_digest(Recipe(**plain | changes), digest or f"digest of {name}")
+
+
+def with_digest(recipe: Recipe, digest: str) -> Recipe:
+    """The recipe with another script for all its releases."""
+    return replace(recipe, releases=tuple(replace(release, digest=digest) for release in recipe.releases))
 
 
 def make_recipes() -> dict[str, Recipe]:

@@ -89,3 +89,14 @@ def test_help_imports_nothing_that_is_slow():
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
     assert ended.stdout.splitlines()[-1] == "[]"
+
+
+def test_extras_are_told_apart_by_commas(capsys):
+    asked = ["plan", "--target", "pi-two", "--python", "2.7", "--recipe", "tensorflow", "--json"]
+
+    assert main([*asked, "--with", "c-library,benchmark"]) == 0
+    together = json.loads(capsys.readouterr().out)
+    assert main([*asked, "--with", "benchmark", "--with", "c-library"]) == 0
+
+    assert json.loads(capsys.readouterr().out)["key"] == together["key"]
+    assert main([*asked, "--with", "c-library,bench"]) == 2

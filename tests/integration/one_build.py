@@ -13,7 +13,6 @@ from pibuild.adapters.bootstrap import Mmdebstrap
 from pibuild.adapters.containers import Engine
 from pibuild.config import folder_digest, load_base, load_images, load_targets, project_folder
 from pibuild.model import Artifact, Image, Limits
-from pibuild.plan import digest
 from pibuild.report import Report
 from pibuild.steps import build, images
 from pibuild.steps.prove import pack
@@ -43,11 +42,11 @@ def ensure_base(engine: Engine, store: Store, report: Report) -> None:
 
 def one_build(store: Store, script: Path, report: Report, environ: dict[str, str] | None = None, **limits) -> Entry:
     """What the pipeline does for one artifact, with a script of the test's own."""
-    recipe = make_recipe("small", folder=script.parent, digest=folder_digest(script))
+    recipe = make_recipe("small", folder=script.parent)
     artifact = Artifact(
-        key=digest(recipe.digest),
+        key=folder_digest(script),
         recipe=recipe,
-        release=make_release(sources=()),
+        release=make_release(sources=(), files=(script,)),
         target=None,
         python=None,
         image=base_image(),

@@ -69,7 +69,7 @@ class Workshop:
             self._taken("moments-1.0", "externals/moments-1.0"),
             self._taken("api", "api-wheel"),
         ]
-        files = tuple(path for path in real.files if path.suffix != ".patch")
+        files = tuple(path for path in release.files if path.suffix != ".patch")
         return replace(
             real,
             proof="check_workspace.py",
@@ -80,10 +80,10 @@ class Workshop:
                     pythons=PYTHONS,
                     proven_with=(),
                     sources=(*(known[name] for name in _FETCHED), *taken),
+                    files=files,
+                    digest=folder_digest(*files),
                 ),
             ),
-            files=files,
-            digest=folder_digest(*files),
         )
 
     def _taken(self, name: str, folder: str) -> Source:

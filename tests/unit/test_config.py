@@ -109,11 +109,26 @@ def test_a_file_that_is_not_yaml_is_named(recipes):
 
 
 def test_a_changed_script_changes_the_recipes_digest(recipes, tmp_path):
-    before = recipes(RECIPE)["thing"].digest
+    before = recipes(RECIPE)["thing"].releases[0].digest
     (tmp_path / "thing" / "patches").mkdir()
     (tmp_path / "thing" / "patches" / "one.patch").write_text("--- a\n")
 
-    assert recipes(RECIPE)["thing"].digest != before
+    assert recipes(RECIPE)["thing"].releases[0].digest != before
+
+
+def test_a_releases_own_patches_are_no_other_releases_business(recipes, tmp_path):
+    two = RECIPE.replace("sources:\n", '  - version: "2.0"\n    sources: [thing-1.0]\nsources:\n')
+    own, shared = tmp_path / "thing" / "patches" / "1.0" / "a.patch", tmp_path / "thing" / "patches" / "b.patch"
+    own.parent.mkdir(parents=True)
+    before = [one.digest for one in recipes(two)["thing"].releases]
+    own.write_text("--- a\n")
+    first, second = recipes(two)["thing"].releases
+
+    assert (own in first.files, own in second.files) == (True, False)
+    assert (first.digest != before[0], second.digest != before[1]) == (True, False)
+
+    shared.write_text("--- b\n")
+    assert all(shared in one.files for one in recipes(two)["thing"].releases)
 
 
 def test_a_flag_is_stronger_than_a_variable_and_that_than_the_file(tmp_path):
@@ -128,9 +143,12 @@ def test_a_flag_is_stronger_than_a_variable_and_that_than_the_file(tmp_path):
 
 
 def test_variables_carry_numbers_and_lists(tmp_path):
-    found = settings(tmp_path, environ={"PIBUILD_JOBS": "3", "PIBUILD_MIRRORS": "/a /b", "PIBUILD_OFFLINE": "1"})
+    environ = {"PIBUILD_JOBS": "3", "PIBUILD_WITH": "one, two three"}
+    environ |= {"PIBUILD_MIRRORS": "/a /b", "PIBUILD_OFFLINE": "1"}
+    found = settings(tmp_path, environ=environ)
 
     assert (found.jobs, found.mirrors, found.offline) == (3, ("/a", "/b"), True)
+    assert found.extras == ("one", "two", "three")
 
 
 def test_an_unknown_variable_is_answered_with_the_nearest(tmp_path):

@@ -7,7 +7,7 @@ import pytest
 from pibuild.errors import UsageError
 from pibuild.model import Plan, Recipe, Request
 from pibuild.plan import find_target, make_plan
-from tests.makers import make_images, make_recipe, make_recipes, make_release, make_source, make_target
+from tests.makers import make_images, make_recipe, make_recipes, make_release, make_source, make_target, with_digest
 
 TARGETS = {name: make_target(name) for name in ("pi-one", "pi-two")}
 
@@ -78,7 +78,7 @@ def test_what_stands_in_for_neon_is_built_for_a_target_without_it_alone():
 
 def test_a_changed_script_changes_the_keys_of_all_that_needs_it():
     recipes = make_recipes()
-    changed = recipes | {"cpython": replace(recipes["cpython"], digest="other")}
+    changed = recipes | {"cpython": with_digest(recipes["cpython"], "other")}
     before, after = keys(plan_for()), keys(plan_for(recipes=changed))
 
     assert {name for name in before if before[name] != after[name]} == {"cpython", "tflite-runtime"}
