@@ -1,4 +1,4 @@
-"""The command line: argv to a request, adapters made in one place, errors to exit codes.
+"""The command line: argv to settings, commands, errors to exit codes.
 
 Imports what a command needs when it runs, so that `--help` answers at once.
 """
@@ -7,10 +7,7 @@ import argparse
 import os
 import signal
 import sys
-import time
 from collections.abc import Sequence
-from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, NoReturn
@@ -22,9 +19,6 @@ from pibuild.report import Report, size
 if TYPE_CHECKING:
     from pibuild.config import Settings
     from pibuild.model import Plan
-    from pibuild.pipeline import Ports
-    from pibuild.steps.sources import Fetcher
-    from pibuild.store import Store
 
 _COMMANDS = {
     "build": "build and prove a wheel; what pibuild does without a command",
@@ -144,6 +138,8 @@ def _run(words: list[str], environ: dict[str, str]) -> int:
 
     settings = load_settings(vars(given), environ, Path.cwd())
     report = Report(verbose=settings.verbose, as_json=settings.json, fold=environ.get("GITHUB_ACTIONS") == "true")
+    from pibuild.assembly import decide  # noqa: PLC0415
+
     match given.command:
         case "list":
             code = _list(report)
@@ -152,21 +148,22 @@ def _run(words: list[str], environ: dict[str, str]) -> int:
         case "clean":
             code = _clean(settings, environ, report, artifacts=given.artifacts or given.all, everything=given.all)
         case "plan":
-            code = _show_plan(_plan(settings, environ, report), settings, environ, report)
+            code = _show_plan(decide(settings, environ, report), settings, environ, report)
         case "shell":
-            code = _shell(_plan(settings, environ, report), environ)
+            code = _shell(decide(settings, environ, report), environ)
         case command:
-            code = _work(command, _plan(settings, environ, report), settings, environ, report)
+            code = _work(command, decide(settings, environ, report), settings, environ, report)
     return code
 
 
 def _work(command: str, plan: "Plan", settings: "Settings", environ: dict[str, str], report: Report) -> int:
     """Build, or fetch, one plan."""
+    from pibuild.assembly import make_ports, open_store  # noqa: PLC0415
     from pibuild.store import deliver  # noqa: PLC0415
 
     again = f"pibuild --target {plan.target.name} --python {plan.python} --recipe {plan.wheel.recipe.name}"
     again += f" --source {settings.source}" if settings.source else f" --version {plan.wheel.release.version}"
-    store = _store(settings, report)
+    store = open_store(settings, report)
     try:
         report.note(f"{plan.reason}; key {plan.key[:12]}")
         if command == "build" and (entry := store.wheel(plan.key)):
@@ -175,7 +172,7 @@ def _work(command: str, plan: "Plan", settings: "Settings", environ: dict[str, s
             from pibuild import pipeline  # noqa: PLC0415  the engine's client costs a third of a second
 
             store.sweep()
-            ports = _ports(settings, environ, store, report)
+            ports = make_ports(settings, environ, store, report)
             if command == "fetch":
                 done = pipeline.prepare(plan, ports)
                 report.result(
@@ -191,119 +188,10 @@ def _work(command: str, plan: "Plan", settings: "Settings", environ: dict[str, s
     return 0
 
 
-def _plan(settings: "Settings", environ: dict[str, str], report: Report) -> "Plan":
-    """Decide what was asked for; a tree of the person's own goes into the store for that."""
-    from pibuild.config import folder_digest, load_images, load_recipes, load_targets, project_folder, proof_files  # noqa: PLC0415
-    from pibuild.model import Request  # noqa: PLC0415
-    from pibuild.plan import find_target, make_plan  # noqa: PLC0415
-    from pibuild.steps.own_tree import identify, own_source  # noqa: PLC0415
-
-    targets = load_targets(project_folder("toolchains"))
-    recipes = load_recipes(Path(__file__).parent / "recipes")
-    for name, example in (("target", " or ".join(targets)), ("python", "3.11")):
-        if getattr(settings, name) is None:
-            raise UsageError(f"Which {name}?", hint=f"--{name} {example}; pibuild list shows what there is")
-    recipe, version, folder = settings.recipe, settings.version, Path(settings.source or "").expanduser().absolute()
-    if settings.source:
-        recipe, version = identify(folder, recipes, recipe)
-        if settings.version not in (None, version):
-            raise UsageError(
-                f"{folder} is not {recipe} {settings.version}",
-                found=f"{recipe} {version}",
-                hint="leave --version out: the tree tells it",
-            )
-    request = Request(
-        target=settings.target or "",
-        python=settings.python or "",
-        recipe=recipe,
-        version=version,
-        extras=settings.extras,
-        without=("api-wheel",) if settings.no_api_wheel else (),
-    )
-    target = find_target(request.target, targets)
-    package = Path(__file__).parent
-    judges = [package / "formats", package / "device", *proof_files()]
-    judges += [package / "steps" / f"{name}.py" for name in ("retag", "verify", "machine_code", "prove")]
-    decide = partial(
-        make_plan,
-        request,
-        recipes=recipes,
-        targets=targets,
-        images={target.name: load_images(project_folder("dockerfiles"), target)},
-        proof_digest=folder_digest(*judges),
-    )
-    if not settings.source:
-        return decide()
-    store = _store(settings, report)
-    try:
-        return decide(own=_fetcher(settings, environ, store, report).take(own_source(decide()), folder))
-    finally:
-        store.close()
-
-
-def _store(settings: "Settings", report: Report) -> "Store":
-    from platformdirs import user_cache_path  # noqa: PLC0415
-
-    from pibuild.store import Store  # noqa: PLC0415
-
-    root = (
-        Path(settings.store).expanduser().absolute() if settings.store else user_cache_path("pibuild", appauthor=False)
-    )
-    return Store(root, report)
-
-
-def _ports(settings: "Settings", environ: dict[str, str], store: "Store", report: Report) -> "Ports":
-    """Make the adapters; the one place that does."""
-    from pibuild.adapters.bootstrap import Mmdebstrap  # noqa: PLC0415
-    from pibuild.adapters.containers import Engine  # noqa: PLC0415
-    from pibuild.config import load_base, project_folder, proof_files  # noqa: PLC0415
-    from pibuild.pipeline import Ports  # noqa: PLC0415
-
-    return Ports(
-        connect=lambda: Engine(environ),
-        bootstrap=Mmdebstrap(environ),
-        fetcher=_fetcher(settings, environ, store, report),
-        store=store,
-        report=report,
-        settings=settings,
-        base=load_base(project_folder("dockerfiles")),
-        check_dir=Path(__file__).parent / "device",
-        models=proof_files(),
-        uid=os.getuid(),
-        gid=os.getgid(),
-        now=lambda: datetime.now(UTC),
-        clock=time.monotonic,
-    )
-
-
-def _fetcher(settings: "Settings", environ: dict[str, str], store: "Store", report: Report) -> "Fetcher":
-    from pibuild.adapters.debian import Debian  # noqa: PLC0415
-    from pibuild.adapters.git import Git  # noqa: PLC0415
-    from pibuild.adapters.http import Http  # noqa: PLC0415
-    from pibuild.adapters.npm import Npm  # noqa: PLC0415
-    from pibuild.adapters.pypi import Pypi  # noqa: PLC0415
-    from pibuild.steps.sources import Fetcher, Ports  # noqa: PLC0415
-
-    http = Http(environ, note=report.note)
-    return Fetcher(
-        Ports(
-            git=Git(environ),
-            web=http,
-            pypi=Pypi(http, environ),
-            npm=Npm(environ),
-            debian=Debian(http, environ, state_dir=store.session_dir / "apt", note=report.note),
-        ),
-        store=store,
-        report=report,
-        mirrors=settings.mirrors,
-        offline=settings.offline,
-        now=lambda: datetime.now(UTC),
-    )
-
-
 def _show_plan(plan: "Plan", settings: "Settings", environ: dict[str, str], report: Report) -> int:
     """Say what a build would do; asks the engine only which images it has."""
     from pibuild.adapters.containers import Engine  # noqa: PLC0415
+    from pibuild.assembly import open_store  # noqa: PLC0415
     from pibuild.overview import plan_overview  # noqa: PLC0415
 
     engine: Engine | None = None
@@ -311,7 +199,7 @@ def _show_plan(plan: "Plan", settings: "Settings", environ: dict[str, str], repo
         engine = Engine(environ)
     except PibuildError as error:
         report.warn(error.what)
-    store = _store(settings, report)
+    store = open_store(settings, report)
     try:
         report.result(*plan_overview(plan, store, engine))
     finally:
@@ -364,9 +252,10 @@ def _shell(plan: "Plan", environ: dict[str, str]) -> int:
 def _clean(settings: "Settings", environ: dict[str, str], report: Report, *, artifacts: bool, everything: bool) -> int:
     """Remove what killed builds left; with `artifacts` what can be built again, with `everything` all."""
     from pibuild.adapters.containers import Engine  # noqa: PLC0415
+    from pibuild.assembly import open_store  # noqa: PLC0415
     from pibuild.steps.run import FAILED_IMAGES  # noqa: PLC0415
 
-    store = _store(settings, report)
+    store = open_store(settings, report)
     try:
         store.sweep()
         folders = (

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from pibuild import cli, pipeline
+from pibuild import assembly, pipeline
 from pibuild.config import folder_digest, load_images, load_recipes, load_settings, load_targets, project_folder
 from pibuild.model import Plan, Recipe, Request, Source
 from pibuild.plan import make_plan
@@ -51,8 +51,8 @@ class Workshop:
     def __init__(self, root: Path | None, report: Report) -> None:
         environ = dict(os.environ)
         settings = load_settings({"store": str(root) if root else None}, environ, ROOT)
-        self.store, self.report = cli._store(settings, report), report
-        self.ports = cli._ports(settings, environ, self.store, report)
+        self.store, self.report = assembly.open_store(settings, report), report
+        self.ports = assembly.make_ports(settings, environ, self.store, report)
         self.check_dir = self.store.session_dir / "check"
         shutil.copytree(ROOT / "pibuild" / "device", self.check_dir)
         shutil.copy(WORKSPACE / "check_workspace.py", self.check_dir)
