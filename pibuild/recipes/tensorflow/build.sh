@@ -46,7 +46,7 @@ python configure.py < /dev/null
 
 options=(
   -c opt --config=monolithic --cpu=armeabi --crosstool_top=@local_config_arm_compiler//:toolchain
-  --verbose_failures --color=no --curses=no --show_progress_rate_limit=2
+  --verbose_failures --color=no --curses=yes --show_progress_rate_limit=10
   --jobs="$PIBUILD_JOBS" --local_resources="$((PIBUILD_JOBS * 2048)),$PIBUILD_JOBS,1.0"
   --disk_cache=/work/cache/disk --experimental_distdir=/work/src/distdir
   --host_copt=-O0 --host_copt=-w --copt=-w --copt=-Wno-psabi
@@ -67,7 +67,8 @@ products=(//tensorflow/tools/pip_package:build_pip_package)
 [[ $extras != *" c-library "* ]] || products+=(//tensorflow:libtensorflow.so)
 [[ $extras != *" benchmark "* ]] || products+=(//tensorflow/tools/benchmark:benchmark_model)
 echo 'about 6,140 actions in all'  # Bazel learns of them as it goes
-bazel build "${options[@]}" "${products[@]}"
+# Without a terminal Bazel tells less the longer it builds; as for a terminal it keeps telling, and moves the cursor.
+bazel build "${options[@]}" "${products[@]}" 2>&1 | sed -u 's/\r//g; s/\x1b\[[0-9;]*[A-Za-z]//g'
 bazel shutdown
 
 # keep EXTRA FILE NAME    puts a library or program beside the wheel, stripped, and its twin into symbols/
