@@ -1,6 +1,6 @@
 """Runs TensorFlow's own test files on the device against a wheel that pibuild built; the report is Markdown.
 
-    ci/prove-tensorflow wheelhouse/tensorflow-….whl [--store DIR] [--report FILE] [NAME…]
+    ci/prove-tensorflow wheelhouse/tensorflow-….whl [--thorough] [--store DIR] [--report FILE] [NAME…]
 
 The record beside the wheel names the trees and artifacts that it was built from and proven with; they are taken from
 the store. Exit status 1 where a test failed that tests.yaml does not explain.
@@ -39,15 +39,17 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Run TensorFlow's own tests on the emulated Pi.")
     parser.add_argument("wheel", type=Path)
     parser.add_argument("names", nargs="*", metavar="NAME", help="test files, such as conv_ops_test; else tests.yaml's")
+    parser.add_argument("--thorough", action="store_true", help="those that take long, too")
     parser.add_argument("--store", type=Path, default=user_cache_path("pibuild", appauthor=False))
     parser.add_argument("--report", type=Path, help="where the Markdown goes; stdout where not given")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     asked = parser.parse_args()
     chosen = yaml.safe_load((HERE / "tests.yaml").read_text())
     record = json.loads(asked.wheel.with_name(f"{asked.wheel.name}.record.json").read_text())
+    names = asked.names or chosen["files"] + (chosen["thorough"] if asked.thorough else [])
     began_s = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
-        tests = taken_tests(asked.store, record, asked.names or chosen["files"], Path(folder) / "tests")
+        tests = taken_tests(asked.store, record, names, Path(folder) / "tests")
         found = run_on_device(asked, record, tests, Path(folder))
     spent_s = time.monotonic() - began_s
     text, unexplained = report(record, found, chosen["explained"], spent_s)
