@@ -72,6 +72,7 @@ class _ReleaseFile:
     needs: tuple[str, ...] = ()
     proven_with: tuple[str, ...] = ()
     needs_without_neon: tuple[str, ...] = ()
+    unproven: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -293,6 +294,7 @@ def _recipe(path: Path) -> Recipe:
             needs=release.needs,
             needs_without_neon=release.needs_without_neon,
             proven_with=release.proven_with,
+            unproven=release.unproven,
             sources=tuple(
                 _source(name, written.sources, path)
                 for names in release.sources

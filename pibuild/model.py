@@ -109,6 +109,8 @@ class Release:
     """Recipes whose artifacts stand on the device, too, when the wheel is proven, and are no part of it."""
     needs_without_neon: tuple[str, ...] = ()
     """Further ones, for a target that has no NEON."""
+    unproven: bool = False
+    """Whether no wheel of it has been proven yet: it is built only where its version is asked for."""
     files: tuple[Path, ...] = ()
     """What the build sees of the recipe's folder: all but recipe.yaml and other releases' patches."""
     digest: str = ""

@@ -51,13 +51,15 @@ def offer_overview(targets: Iterable[Target], recipes: Iterable[Recipe]) -> tupl
     lines += ["", "recipes:"]
     for recipe, release in ((one, release) for one in recipes for release in one.releases):
         pythons = f"Python {', '.join(release.pythons)}" if release.pythons else "every Python"
-        lines.append(f"  {recipe.name} {release.version}: {recipe.summary} ({pythons})")
+        note = "; not proven yet, built with --version alone" if release.unproven else ""
+        lines.append(f"  {recipe.name} {release.version}: {recipe.summary} ({pythons}{note})")
         lines += [f"    --with {name}: {summary}" for name, summary in recipe.extras]
         recipe_rows.append(
             {
                 "name": recipe.name,
                 "version": release.version,
                 "pythons": release.pythons,
+                "unproven": release.unproven,
                 "gives_wheel": bool(recipe.proof),
                 "extras": dict(recipe.extras),
             }

@@ -121,7 +121,12 @@ def _choice(request: Request, target: Target, recipes: Mapping[str, Recipe]) -> 
                 f"There is no recipe {request.recipe!r} that makes a wheel", hint=nearest(request.recipe, names)
             )
         offered = [recipes[request.recipe]]
-    pairs = [(recipe, release) for recipe in offered for release in recipe.releases]
+    pairs = [
+        (recipe, release)
+        for recipe in offered
+        for release in recipe.releases
+        if request.version is not None or not release.unproven
+    ]
     fitting = [pair for pair in pairs if request.python in pair[1].pythons]
     if not fitting:
         pythons = _in_order({python for _, release in pairs for python in release.pythons})

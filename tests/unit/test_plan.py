@@ -44,6 +44,18 @@ def test_a_version_that_is_asked_for_is_built():
     assert plan_for("3.11", version="2.9.0").wheel.release.version == "2.9.0"
 
 
+def test_a_release_that_was_never_proven_is_built_where_its_version_is_asked_for_and_not_otherwise():
+    recipes = make_recipes()
+    runtime = recipes["tflite-runtime"]
+    old, new = runtime.releases
+    recipes["tflite-runtime"] = replace(runtime, releases=(old, replace(new, unproven=True)))
+
+    assert plan_for("3.11", recipes=recipes).wheel.release.version == "2.9.0"
+    assert plan_for("3.11", version="2.14.1", recipes=recipes).wheel.release.version == "2.14.1"
+    with pytest.raises(UsageError, match="No recipe supports Python '3.13'"):
+        plan_for("3.13", recipes=recipes)
+
+
 def test_equal_requests_have_equal_keys():
     assert plan_for().key == plan_for().key
 
