@@ -50,8 +50,9 @@ def make_plan(
         reason = f"{recipe.name} {release.version}: what the tree says"
     made: dict[str, Artifact] = {}
     beside = tuple(
-        _artifact(one, _release_for(one, request.python), target, request.python, recipes, images[target.name], made)
+        _artifact(one, packages, target, request.python, recipes, images[target.name], made)
         for one in (recipes[name] for name in release.proven_with)
+        for packages in (_release_for(one, request.python, release.version),)
     )
     extras = " ".join(sorted(set(request.extras)))
     wheel = _artifact(recipe, release, target, request.python, recipes, images[target.name], made, extras)
@@ -197,11 +198,12 @@ def _artifact(
     return made[recipe.name]
 
 
-def _release_for(recipe: Recipe, python: str) -> Release:
+def _release_for(recipe: Recipe, python: str, version: str = "") -> Release:
+    """Give the release of this version, where there is one, or the newest, for a Python."""
     fitting = [release for release in recipe.releases if not release.pythons or python in release.pythons]
     if not fitting:
         raise UsageError(f"{recipe.name} has no release for Python {python}", hint="add one to its recipe.yaml")
-    return max(fitting, key=lambda release: Version(release.version))
+    return max(fitting, key=lambda release: (release.version == version, Version(release.version)))
 
 
 def _in_order(versions: Iterable[str]) -> list[str]:

@@ -138,6 +138,19 @@ def test_what_a_wheel_is_proven_with_is_made_and_is_no_part_of_the_wheel():
     assert plan.wheel.key == plain.wheel.key
 
 
+def test_a_wheel_is_proven_beside_the_packages_of_its_own_version_or_else_the_newest():
+    recipes = with_packages()
+    releases = tuple(make_release(version) for version in ("2.9.0", "9.0"))
+    recipes["packages"] = replace(recipes["packages"], releases=releases)
+
+    def beside(version):
+        artifacts = plan_for(version=version, recipes=recipes).artifacts
+        return next(one.release.version for one in artifacts if one.recipe.name == "packages")
+
+    assert beside("2.9.0") == "2.9.0"
+    assert beside("2.14.1") == "9.0"
+
+
 def test_other_packages_prove_again_what_is_built_already():
     before, after = plan_for(recipes=with_packages("old")), plan_for(recipes=with_packages("new"))
 
