@@ -79,6 +79,22 @@ def networks():
     }
 
 
+def fused():
+    """Products whose bias and activation become one kernel with them; of variables, for constants would be folded."""
+    images, matrix = tf.Variable(numbers(33, 2, 9, 11, 8)), tf.Variable(numbers(34, 12, 20))
+    kernel, weights = tf.Variable(numbers(35, 3, 3, 8, 6)), tf.Variable(numbers(36, 20, 7))
+    strided = tf.nn.conv2d(images, kernel, [1, 2, 2, 1], "SAME")
+    dilated = tf.nn.conv2d(images, kernel, [1, 1, 1, 1], "VALID", dilations=[1, 2, 2, 1])
+    same = tf.nn.conv2d(images, kernel, [1, 1, 1, 1], "SAME")
+    return {
+        "conv2d_bias": tf.nn.bias_add(strided, numbers(37, 6)),
+        "conv2d_bias_relu": tf.nn.relu(tf.nn.bias_add(same, numbers(38, 6))),
+        "conv2d_bias_relu6_dilated": tf.nn.relu6(tf.nn.bias_add(dilated, numbers(39, 6))),
+        "matmul_bias_elu": tf.nn.elu(tf.nn.bias_add(tf.matmul(matrix, weights), numbers(40, 7))),
+        "matmul_bias_vector": tf.nn.bias_add(tf.matmul(matrix[:1], weights), numbers(41, 7)),
+    }
+
+
 def algebra():
     """Decompositions and transforms of Eigen's, and TensorFlow's own random numbers."""
     square = numbers(12, 12, 12)
@@ -253,6 +269,8 @@ def stored(value):
 
 
 GRAPHS = (arithmetic, networks, algebra, control, texts, pictures, contributed)
+if tf.__version__ != "1.12.3":  # which makes no such kernels
+    GRAPHS += (fused,)
 
 
 def main():
