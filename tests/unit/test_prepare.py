@@ -101,6 +101,46 @@ def test_a_tree_is_packed_under_the_name_that_is_asked_for_and_pinned_again(prep
     prepare.name_archives(tree, folder)
 
 
+def listing(**constants) -> str:
+    return "\n".join(f'{name} = [\n    "{names}",\n]\n' for name, names in constants.items())
+
+
+@pytest.fixture
+def generator(tmp_path):
+    def make(**files):
+        for name, text in files.items():
+            (tmp_path / f"{name}.bzl").write_text(text)
+        return tmp_path
+
+    return make
+
+
+def test_the_api_of_1_12_is_that_of_tensorflow_and_of_its_estimators(prepare, generator):
+    folder = generator(
+        api_init_files_v1=listing(TENSORFLOW_API_INIT_FILES_V1="app/__init__.py"),
+        api_gen=listing(ESTIMATOR_API_INIT_FILES="export/__init__.py"),
+    )
+
+    assert prepare.listed_api_files(folder) == {
+        "tensorflow/_api/v1": {"app/__init__.py"},
+        "tensorflow/python/estimator/api": {"export/__init__.py"},
+    }
+
+
+def test_a_later_api_is_there_in_both_versions_and_keras_has_its_own(prepare, generator):
+    first = listing(TENSORFLOW_API_INIT_FILES_V1="__init__.py", KERAS_API_INIT_FILES_V1="layers/__init__.py")
+    second = listing(TENSORFLOW_API_INIT_FILES="io/__init__.py", KERAS_API_INIT_FILES="losses/__init__.py")
+
+    assert prepare.listed_api_files(generator(api_init_files_v1=first, api_init_files=second)) == {
+        "tensorflow/_api/v1": {"v1.py", "compat/v1/__init__.py", "compat/v2/io/__init__.py"},
+        "tensorflow/python/keras/api": {
+            "layers/__init__.py",
+            "_v1/layers/__init__.py",
+            "_v2/losses/__init__.py",
+        },
+    }
+
+
 def test_a_tree_that_no_archive_holds_is_refused(prepare, tree, distdir, tmp_path):
     (tmp_path / "externals" / "other-1.0").mkdir(parents=True)
 

@@ -43,8 +43,13 @@ def test_a_cpython_is_built_with_the_help_of_exactly_its_own_version(recipes):
     assert versions[0] == versions[1]
 
 
-def test_a_python_of_tensorflow_1_gets_its_packages_once(recipes):
-    assert pythons(recipes["python-packages"]) == ["2.7", "3.4", "3.5"]
+def test_each_release_of_tensorflow_1_has_its_packages_for_each_of_its_pythons(recipes):
+    offered = [
+        sorted((release.version, python) for release in recipes[name].releases for python in release.pythons)
+        for name in ("tensorflow", "python-packages")
+    ]
+
+    assert offered[0] == offered[1]
 
 
 def test_packages_come_whole_from_pypi_and_run_on_every_python_that_gets_them(recipes):

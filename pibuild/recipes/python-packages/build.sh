@@ -9,8 +9,16 @@ out_dir=/work/out
 site_dir=$out_dir/lib/python$PIBUILD_PYTHON/site-packages
 
 # A source archive of distutils has no egg-info: its PKG-INFO is that file.
-mv $source_dir/termcolor/PKG-INFO $source_dir/termcolor/termcolor.egg-info
+for info in "$source_dir"/*/PKG-INFO; do
+  package=$(basename "$(dirname "$info")")
+  mv "$info" "$(dirname "$info")/$package.egg-info"
+done
 
 mkdir -p "$site_dir"
 cp -r $source_dir/*/. "$site_dir"
+# Some archives have their modules in a folder.
+if [[ -e $site_dir/src ]]; then
+  mv "$site_dir"/src/* "$site_dir"
+  rmdir "$site_dir/src"
+fi
 cp /work/recipe/left-out.txt $out_dir

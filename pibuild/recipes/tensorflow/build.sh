@@ -8,6 +8,8 @@ tensorflow=$PWD/src/tensorflow
 tools=$PWD/build/bin
 package=$PWD/build/package
 openblas=$PWD/in/openblas
+output=/work/cache/output
+[[ $PIBUILD_VERSION == 1.12.3 ]] || output+=-$PIBUILD_VERSION  # releases have Bazels that don't know each other's folders
 
 for patch in recipe/patches/"$PIBUILD_VERSION"/*.patch; do
   [[ -e $patch ]] || continue  # a release may need none
@@ -28,10 +30,13 @@ SWIG_LIB=$PWD/src/swig/swig/data/share/swig/3.0.8 exec $PWD/src/swig/swig/data/b
 TOOL
 cat > "$tools/bazel" << TOOL
 #!/bin/sh
-exec $(echo "$PWD"/src/bazel/bazel-*) --output_user_root=/work/cache/bazel --output_base=/work/cache/output --max_idle_secs=60 "\$@"
+exec $(echo "$PWD"/src/bazel/bazel-*) --output_user_root=/work/cache/bazel --output_base=$output --max_idle_secs=60 "\$@"
 TOOL
 chmod +x "$tools"/* src/swig/swig/data/bin/swig src/bazel/bazel-*
 export PATH=$tools:$PATH USER=pibuild
+
+# knows FILE PATTERN    says whether the release's file has such a line
+knows() { grep -Eqs "$2" "$tensorflow/$1"; }
 
 # What ./configure would ask.
 cd "$tensorflow"
@@ -40,6 +45,7 @@ TARGET_PYTHON_INCLUDE=/work/in/cpython/include/python$PIBUILD_PYTHON
 TARGET_NUMPY_INCLUDE=$(echo /work/in/numpy/numpy/*core/include)  # numpy 2 has it in _core
 export TARGET_PYTHON_INCLUDE TARGET_NUMPY_INCLUDE
 export TF_SYSTEM_LIBS=curl,nasm,pcre,swig CC_OPT_FLAGS=-O2
+! knows third_party/systemlibs/syslibs_configure.bzl '"hwloc"' || TF_SYSTEM_LIBS+=,hwloc
 for name in CUDA IGNITE MPI OPENCL_SYCL ROCM; do export TF_NEED_$name=0; done
 export TF_ENABLE_XLA=0 TF_DOWNLOAD_CLANG=0 TF_SET_ANDROID_WORKSPACE=0
 python configure.py < /dev/null
@@ -51,6 +57,12 @@ options=(
   --disk_cache=/work/cache/disk --experimental_distdir=/work/src/distdir
   --host_copt=-O0 --host_copt=-w --copt=-w --copt=-Wno-psabi
 )
+# From 1.14 on there are options for what is of no use on a Pi, and a matrix product that is for x86.
+for name in aws gcp hdfs ignite kafka nccl; do
+  ! knows .bazelrc "^build:no$name " || options+=(--config="no$name")
+done
+! knows .bazelrc '^build:mkl --define=tensorflow_mkldnn_contraction_kernel=0' ||
+  options+=(--define=tensorflow_mkldnn_contraction_kernel=0)
 for flag in $PIBUILD_CFLAGS -funsafe-math-optimizations -ftree-vectorize -fomit-frame-pointer; do
   options+=(--copt="$flag")
 done
@@ -66,7 +78,8 @@ extras=" ${PIBUILD_EXTRAS-} "
 products=(//tensorflow/tools/pip_package:build_pip_package)
 [[ $extras != *" c-library "* ]] || products+=(//tensorflow:libtensorflow.so)
 [[ $extras != *" benchmark "* ]] || products+=(//tensorflow/tools/benchmark:benchmark_model)
-echo 'about 6,140 actions in all'  # Bazel learns of them as it goes
+declare -A actions=([1.12.3]='6,140')
+[[ -z ${actions[$PIBUILD_VERSION]-} ]] || echo "about ${actions[$PIBUILD_VERSION]} actions in all"  # Bazel learns as it goes
 # Without a terminal Bazel tells less the longer it builds; as for a terminal it keeps telling, and moves the cursor.
 bazel build "${options[@]}" "${products[@]}" 2>&1 | sed -u 's/\r//g; s/\x1b\[[0-9;]*[A-Za-z]//g'
 bazel shutdown
@@ -79,7 +92,11 @@ keep() {
 }
 if [[ $extras == *" c-library "* ]]; then
   keep c-library bazel-bin/tensorflow/libtensorflow.so lib/libtensorflow.so
-  for header in tensorflow/c/c_api.h tensorflow/c/eager/c_api.h LICENSE; do
+  # From 1.13 on programs ask for libtensorflow.so.1.
+  soname=$("$PIBUILD_TRIPLE-readelf" -d bazel-bin/tensorflow/libtensorflow.so | sed -nE 's/.*\(SONAME\).*\[(.*)\]/\1/p')
+  [[ -e /work/out/extras/c-library/lib/$soname ]] || ln -s libtensorflow.so "/work/out/extras/c-library/lib/$soname"
+  for header in tensorflow/c/c_api.h tensorflow/c/tf_attrtype.h tensorflow/c/eager/c_api.h LICENSE; do
+    [[ -e $header ]] || continue  # 1.12.3 has no tf_attrtype.h
     install -D -m 644 "$header" "/work/out/extras/c-library/include/$header"
   done
 fi
@@ -99,7 +116,7 @@ find . -name '*.so' | while read -r so; do
 done
 # What is compiled against a numpy refuses an older one when it is imported.
 numpy=$(sed -nE 's/^Version: ([0-9]+\.[0-9]+).*/\1/p' /work/in/numpy/numpy-*.dist-info/METADATA)
-sed -i "s/'numpy >= [^']*'/'numpy >= $numpy'/" setup.py
+sed -i "s/'numpy >= [^',]*/'numpy >= $numpy/" setup.py
 # setuptools asks for ctypes on Windows alone and for pyexpat on a Mac, but imports both everywhere; the machine's Python has
 # no ctypes, and from 3.9 on no pyexpat either.
 mkdir -p /work/build/stub

@@ -21,11 +21,12 @@ FILE = re.compile(r'"(?P<sha256>[0-9a-f]{64})": \[(?P<urls>[^]]*)\]')
 HASH = re.compile(r'"([0-9a-f]{64})"')
 LAST = re.compile(r'"https?://[^"]+/([^/"]+)"')
 """The last part of a URL, which is the name that Bazel looks for."""
-API_FOLDERS = {
-    "tensorflow/_api/v1": ("api_init_files_v1.bzl", "TENSORFLOW_API_INIT_FILES_V1"),
-    "tensorflow/python/estimator/api": ("api_gen.bzl", "ESTIMATOR_API_INIT_FILES"),
-}
-"""Where API files go, and which constant of which file lists them."""
+API = "tensorflow/_api/v1"
+ESTIMATOR_API = "tensorflow/python/estimator/api"
+KERAS_API = "tensorflow/python/keras/api"
+"""Where API files go."""
+API_LISTS = ("api_init_files_v1.bzl", "api_init_files.bzl", "api_gen.bzl")
+"""The files that list their names."""
 
 
 def pack_externals(tensorflow: Path, trees: Path, distdir: Path) -> None:
@@ -106,22 +107,38 @@ def packed_zip(tree: Path) -> bytes:
     return packed.getvalue()
 
 
+def listed_api_files(generator: Path) -> dict[str, set[str]]:
+    """Give the API files of each folder, as the lists in the release's BUILD files have them."""
+    text = "".join((generator / name).read_text() for name in API_LISTS if (generator / name).exists())
+
+    def names(constant: str) -> set[str]:
+        block = re.search(rf"^{constant} = \[\n(.*?)^\]", text, re.DOTALL | re.MULTILINE)
+        return set(re.findall(r'^ *"([^"]+)",', block[1], re.MULTILINE)) if block else set()
+
+    api, keras = names("TENSORFLOW_API_INIT_FILES_V1"), names("KERAS_API_INIT_FILES_V1")
+    if not keras:  # up to 1.12
+        return {API: api, ESTIMATOR_API: names("ESTIMATOR_API_INIT_FILES")}
+    v2 = {f"compat/v2/{name}" for name in names("TENSORFLOW_API_INIT_FILES")}
+    keras_v2 = {f"_v2/{name}" for name in names("KERAS_API_INIT_FILES")}
+    return {
+        API: api - {"__init__.py"} | {"v1.py"} | {f"compat/v1/{name}" for name in api} | v2,
+        KERAS_API: keras | {f"_v1/{name}" for name in keras} | keras_v2,
+    }
+
+
 def take_api_files(tensorflow: Path, wheel: Path) -> int:
     """Copy Python's API files out of the official wheel; give how many.
 
     The release's own BUILD files list their names, and both must name the same files.
     """
     files = []
-    for folder, (bzl, constant) in API_FOLDERS.items():
-        text = (tensorflow / "tensorflow/python/tools/api/generator" / bzl).read_text()
-        block = re.search(rf"^{constant} = \[\n(.*?)^\]", text, re.DOTALL | re.MULTILINE)
-        listed = set(re.findall(r'^ *"([^"]+)",', block[1] if block else "", re.MULTILINE))
+    for folder, listed in listed_api_files(tensorflow / "tensorflow/python/tools/api/generator").items():
         found = {path.relative_to(wheel / folder).as_posix(): path for path in (wheel / folder).rglob("*.py")}
         # setuptools puts an empty file into a folder that has no module of its own
         extra = {name for name in found.keys() - listed if found[name].read_text().strip()}
         if missing := listed - found.keys() or extra:
             names = ", ".join(sorted(missing))
-            sys.exit(f"error: {folder}: the official wheel and {bzl} do not name the same files: {names}")
+            sys.exit(f"error: {folder}: the official wheel and the release's lists do not name the same files: {names}")
         files += [f"{folder}/{name}" for name in sorted(listed)]
     to = tensorflow / "third_party/api_files"
     for name in files:
