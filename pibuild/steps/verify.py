@@ -40,10 +40,10 @@ class _Code:
 
 
 def verify_extra(folder: Path, *, target: Target, symbols_dir: Path) -> tuple[Check, ...]:
-    """Measure what was made beside a wheel, libraries and programs alike, as `verify` does."""
+    """Measure what was made beside a wheel, libraries and programs alike but each once, as `verify` does."""
     faults: list[str] = []
     codes = []
-    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+    for path in sorted(path for path in folder.rglob("*") if path.is_file() and not path.is_symlink()):
         content, name = path.read_bytes(), path.relative_to(folder).as_posix()
         if content.startswith(MAGIC):
             codes.append(_Code(path=name, elf=read_elf(content), twin=_twin(name, symbols_dir, faults)))

@@ -291,3 +291,13 @@ def test_an_extra_without_its_twin_is_refused(tmp_path):
 
     with pytest.raises(ProofError, match="no twin before strip"):
         verify_extra(tmp_path / "c-library", target=make_target(), symbols_dir=tmp_path / "symbols")
+
+
+def test_another_name_of_a_library_needs_no_twin(tmp_path):
+    folder, symbols = tmp_path / "c-library", tmp_path / "symbols"
+    for library in (folder / "libthing.so", symbols / "libthing.so"):
+        library.parent.mkdir()
+        library.write_bytes(make_elf())
+    (folder / "libthing.so.1").symlink_to("libthing.so")
+
+    assert all(check.ok for check in verify_extra(folder, target=make_target(), symbols_dir=symbols))
