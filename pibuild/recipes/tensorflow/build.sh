@@ -52,7 +52,7 @@ python configure.py < /dev/null
 
 options=(
   -c opt --config=monolithic --cpu=armeabi --crosstool_top=@local_config_arm_compiler//:toolchain
-  --verbose_failures --color=no --curses=yes --show_progress_rate_limit=10
+  --verbose_failures --color=no --curses=yes --terminal_columns=200 --show_progress_rate_limit=10
   --jobs="$PIBUILD_JOBS" --local_resources="$((PIBUILD_JOBS * 2048)),$PIBUILD_JOBS,1.0"
   --disk_cache=/work/cache/disk --experimental_distdir=/work/src/distdir
   --host_copt=-O0 --host_copt=-w --copt=-w --copt=-Wno-psabi
