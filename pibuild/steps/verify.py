@@ -200,11 +200,11 @@ def _undefined_faults(elf: Elf, siblings: dict[str, Elf]) -> tuple[str, ...]:
     A sibling need not be named: TensorFlow 1.x loads its one large library for all to see, and those of further
     operations take what they use from it.
     """
-    given = frozenset[str]().union(*(sibling.defined for sibling in siblings.values()))
     lost = [
         symbol.name
         for symbol in elf.undefined
-        if not (symbol.version or symbol.weak or symbol.name in given or _C_API.fullmatch(symbol.name))
+        if not (symbol.version or symbol.weak or _C_API.fullmatch(symbol.name))
+        and not any(symbol.name in sibling.defined for sibling in siblings.values())
     ]
     return (f"no library is named for {_listed(lost)}",) if lost else ()
 
