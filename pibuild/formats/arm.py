@@ -11,6 +11,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache
 
+import numpy as np
+from numpy.typing import NDArray
+
+from pibuild.formats.bits import BitTable, Words
+
 
 class Needs(StrEnum):
     """What an instruction asks of a CPU beyond ARMv6KZ with VFPv2; the words of `toolchains/*.yaml`."""
@@ -42,10 +47,8 @@ NEON = frozenset({Needs.NEON, Needs.NEON_FMA, Needs.NEON_HALF})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Encoding:
-    """One line of a table: a word fits if its bits under `mask` are `value`."""
+    """What an instruction is called, and what it needs; None: ARMv6KZ and VFPv2."""
 
-    mask: int
-    value: int
     name: str
     needs: Needs | None
 
@@ -248,47 +251,37 @@ _UNCONDITIONAL: Lines = (
     ("11.. .... .... .... .... .... ....", "cdp2/mcr2/mrc2/ldc2/stc2", _N.COPROCESSOR),
 )
 
-_UNKNOWN = Encoding(mask=0, value=0, name="unallocated", needs=Needs.UNALLOCATED)
-_LONG_LIST = Encoding(mask=0, value=0, name="vldm/vstm", needs=Needs.VFP_D32)
+_ANY = " ".join(["...."] * 7)
+_LINES: Lines = (
+    # one bit for the condition: whether it is 1111
+    *((f"1 {bits}", name, needs) for bits, name, needs in (*_UNCONDITIONAL, (_ANY, "unallocated", _N.UNALLOCATED))),
+    *((f"0 {bits}", name, needs) for bits, name, needs in (*_CONDITIONAL, (_ANY, "unallocated", _N.UNALLOCATED))),
+)
 
 
 def encodings(lines: Lines) -> tuple[Encoding, ...]:
-    """Turn a table's lines into masks and values."""
-    return tuple(
-        Encoding(
-            mask=int("".join("0" if bit == "." else "1" for bit in bits), 2),
-            value=int(bits.replace(".", "0"), 2),
-            name=name,
-            needs=needs,
-        )
-        for bits, name, needs in ((line[0].replace(" ", ""), line[1], line[2]) for line in lines)
-    )
+    """Give what the lines of a table stand for."""
+    return tuple(Encoding(name=name, needs=needs) for _, name, needs in lines)
+
+
+ARM_ENCODINGS = (*encodings(_LINES), Encoding(name="vldm/vstm", needs=Needs.VFP_D32))
+"""What `arm_encodings` counts; the last one is a list that begins below d16 and runs past it."""
+_HAS_LIST = np.array([encoding.name == "vldm/vstm" for encoding in ARM_ENCODINGS])
 
 
 @cache
-def _table(unconditional: bool) -> tuple[Encoding, ...]:
-    return encodings(_UNCONDITIONAL if unconditional else _CONDITIONAL)
+def _table() -> BitTable:
+    return BitTable((bits for bits, _, _ in _LINES), (20, 9), (4, 8))
 
 
-@cache
-def _candidates(unconditional: bool, key: int) -> tuple[Encoding, ...]:
-    """Give the lines that a word can fit whose bits 27:20 and 7:4 are `key`, in order."""
-    fixed, bits = 0x0FF000F0, (key & 0xFF0) << 16 | (key & 0xF) << 4
-    return tuple(line for line in _table(unconditional) if (bits ^ line.value) & line.mask & fixed == 0)
-
-
-def arm_encoding(word: int) -> Encoding:
-    """Say what an A32 word is; `needs` is None where an ARM1176 runs it.
+def arm_encodings(words: Words) -> NDArray[np.uint16]:
+    """Say what each A32 word is, by its place in ARM_ENCODINGS.
 
     UNALLOCATED and COPROCESSOR are what no Pi runs, PRIVILEGED is what only a kernel may.
     """
-    key = word >> 16 & 0xFF0 | word >> 4 & 0xF
-    for line in _candidates(word >= 0xF0000000, key):
-        if word & line.mask == line.value:
-            return _LONG_LIST if line.name == "vldm/vstm" and _beyond_d15(word) else line
-    return _UNKNOWN
-
-
-def _beyond_d15(word: int) -> bool:
-    """Whether the list of a VLDM or VSTM (coprocessor 11, first register below d16) runs past d15."""
-    return bool(word & 0x100) and (word >> 12 & 0xF) + (word >> 1 & 0x7F) > 16
+    found = _table().first_fits(words & 0x0FFFFFFF | (words >= 0xF0000000).astype(np.uint32) << 28)
+    rows = np.flatnonzero(_HAS_LIST[found])
+    lists = words[rows]
+    is_beyond_d15 = (lists & 0x100 != 0) & ((lists >> 12 & 0xF) + (lists >> 1 & 0x7F) > 16)  # of coprocessor 11
+    found[rows[is_beyond_d15]] = len(_LINES)
+    return found

@@ -1,91 +1,102 @@
 """Machine code as a sequence of instructions: which of them ask more of a CPU than an ARM1176 gives.
 
-Knows where instructions lie and how to walk them quickly; what one instruction needs is formats.arm's and
+Knows where instructions lie and how to look at all of them at once; what each needs is formats.arm's and
 formats.thumb's knowledge, which needs a target meets is the caller's.
 """
 
-import struct
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Self
 
-from pibuild.formats.arm import Encoding, Needs, arm_encoding
-from pibuild.formats.elf import CodeSection, Kind, Region
-from pibuild.formats.thumb import is_wide, thumb_encoding
+import numpy as np
+from numpy.typing import NDArray
+
+from pibuild.formats.arm import ARM_ENCODINGS, Needs, arm_encodings
+from pibuild.formats.elf import CodeSection
+from pibuild.formats.symbols import Kind
+from pibuild.formats.thumb import THUMB_ENCODINGS, WIDE, thumb_encodings
+
+ENCODINGS = (*ARM_ENCODINGS, *THUMB_ENCODINGS)
+"""All that an instruction can be."""
+_FIRST_THUMB = len(ARM_ENCODINGS)
+_AT_A_TIME = 1 << 20
+"""Words or halfwords: memory stays small, and what is worked on stays in the caches."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Instruction:
-    """One instruction that needs more than ARMv6KZ and VFPv2."""
+class Instructions:
+    """Instructions, by address; a column for each fact."""
 
-    address: int
-    word: int
+    addresses: NDArray[np.int64]
+    words: NDArray[np.uint32]
     """As written in the manual: of 32-bit Thumb the first halfword is on top."""
-    size_bytes: int
-    name: str
-    needs: Needs
-    thumb: bool
+    encodings: NDArray[np.uint16]
+    """Places in ENCODINGS."""
 
-    def __str__(self) -> str:
-        """Name it with its encoding: `movw e3001234`."""
-        return f"{self.name} {self.word:0{self.size_bytes * 2}x}"
+    def at(self, rows: NDArray[np.bool_] | NDArray[np.intp]) -> Self:
+        """Give some of them, in the order of `rows`."""
+        return type(self)(addresses=self.addresses[rows], words=self.words[rows], encodings=self.encodings[rows])
+
+    def named(self, row: int) -> str:
+        """Name one with its encoding: `movw e3001234`."""
+        encoding, word = self.encodings[row], self.words[row]
+        digits = 8 if encoding < _FIRST_THUMB or word > 0xFFFF else 4
+        return f"{ENCODINGS[encoding].name} {word:0{digits}x}"
 
 
-def instructions(section: CodeSection, regions: Iterable[Region], skip: frozenset[Needs]) -> Iterator[Instruction]:
-    """Give, in order, the instructions within the regions whose needs are neither none nor in `skip`.
+def instructions(section: CodeSection, skip: frozenset[Needs]) -> Instructions:
+    """Give the instructions of a section's regions whose needs are neither none nor in `skip`.
 
     What of a region lies outside of the section is passed over.
     """
-    words = struct.unpack_from(f"<{len(section.code) // 4}I", section.code)
-    halfwords = struct.unpack_from(f"<{len(section.code) // 2}H", section.code)
-    arm_hits: dict[int, Encoding] | None = None
-    thumb_known: dict[int, Encoding | None] = {}
-    for region in regions:
-        first = max(region.start - section.address, 0)
-        end = min(region.end - section.address, len(section.code))
-        if region.kind == "data" or first >= end:
-            continue
-        if region.kind == "thumb":
-            yield from _thumb(halfwords, first // 2, end // 2, section.address, skip, thumb_known)
-            continue
-        if arm_hits is None:  # judged once for each different word: a tenth of the work
-            arm_hits = _hits(set(words), skip)
-        for index in range(-(-first // 4), end // 4):
-            if words[index] in arm_hits:
-                yield _instruction(section.address + 4 * index, words[index], 4, "arm", arm_hits[words[index]])
-
-
-def _hits(words: Iterable[int], skip: frozenset[Needs]) -> dict[int, Encoding]:
-    found = {word: arm_encoding(word) for word in words}
-    return {word: line for word, line in found.items() if line.needs and line.needs not in skip}
-
-
-def _thumb(
-    halfwords: Sequence[int],
-    index: int,
-    end: int,
-    base: int,
-    skip: frozenset[Needs],
-    known: dict[int, Encoding | None],
-) -> Iterator[Instruction]:
-    while index < end:
-        word, size = halfwords[index], 2
-        if is_wide(word):
-            word, size = word << 16 | (halfwords[index + 1] if index + 1 < end else 0), 4
-        if word not in known:
-            judged = thumb_encoding(word)
-            known[word] = judged if judged.needs and judged.needs not in skip else None
-        if line := known[word]:
-            yield _instruction(base + 2 * index, word, size, "thumb", line)
-        index += size // 2
-
-
-def _instruction(address: int, word: int, size_bytes: int, kind: Kind, line: Encoding) -> Instruction:
-    assert line.needs  # noqa: S101  callers pass only what needs something
-    return Instruction(
-        address=address,
-        word=word,
-        size_bytes=size_bytes,
-        name=line.name,
-        needs=line.needs,
-        thumb=kind == "thumb",
+    wanted = np.array([one.needs is not None and one.needs not in skip for one in ENCODINGS])
+    parts = [part.at(wanted[part.encodings]) for part in (*_arm(section), *_thumb(section))]
+    found = Instructions(
+        addresses=np.concatenate([part.addresses for part in parts]),
+        words=np.concatenate([part.words for part in parts]),
+        encodings=np.concatenate([part.encodings for part in parts]),
     )
+    return found.at(np.argsort(found.addresses, kind="stable"))
+
+
+def _arm(section: CodeSection) -> Iterator[Instructions]:
+    for index, _ in _places(section, "arm"):
+        words = np.frombuffer(section.code, "<u4", len(section.code) // 4)[index]
+        addresses, encodings = section.address + 4 * index, arm_encodings(words)
+        yield Instructions(addresses=addresses, words=words, encodings=encodings)
+
+
+def _thumb(section: CodeSection) -> Iterator[Instructions]:
+    """Tell the first halfwords of instructions from the second ones.
+
+    A halfword that can't be the first of two ends an instruction, whichever it is: the next one begins another. From
+    there on all those that can be the first of two are so by turns.
+    """
+    for index, begins in _places(section, "thumb"):
+        halfwords = np.frombuffer(section.code, "<u2", len(section.code) // 2)[index]
+        wide, order = halfwords >= WIDE, np.arange(len(index))
+        begins_one = np.ones(len(index), np.bool_)
+        begins_one[1:] = ~wide[:-1]
+        begins_one[begins] = True
+        turns = order - np.maximum.accumulate(np.where(begins_one, order, 0))
+        firsts = np.flatnonzero(turns % 2 == 0)
+        seconds = np.zeros(len(index), np.uint32)
+        seconds[:-1] = halfwords[1:]
+        seconds[begins[1:] - 1] = 0  # half an instruction at the end of a region
+        words = np.where(wide, halfwords.astype(np.uint32) << 16 | seconds, halfwords)[firsts]
+        addresses, encodings = section.address + 2 * index[firsts], _FIRST_THUMB + thumb_encodings(words)
+        yield Instructions(addresses=addresses, words=words, encodings=encodings)
+
+
+def _places(section: CodeSection, kind: Kind) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+    """Give the places of words or halfwords, of some regions at a time, and which of them are the first of a region."""
+    size = 4 if kind == "arm" else 2
+    spans = np.array([(region.start, region.end) for region in section.regions if region.kind == kind], np.int64)
+    starts, ends = (spans.reshape(-1, 2) - section.address).clip(0, len(section.code)).T
+    starts = (starts + (3 if kind == "arm" else 0)) // size  # a word that begins before its region is none
+    counts = ends // size - starts
+    starts, counts = starts[counts > 0], counts[counts > 0]
+    cuts = np.flatnonzero(np.diff(np.cumsum(counts) // _AT_A_TIME)) + 1
+    for firsts, lengths in zip(np.split(starts, cuts), np.split(counts, cuts), strict=True):
+        begins = np.cumsum(lengths) - lengths
+        yield np.repeat(firsts - begins, lengths) + np.arange(lengths.sum()), begins

@@ -9,16 +9,19 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
-from typing import Literal
+from typing import Any
 
+import numpy as np
 from elftools.common.exceptions import ELFError
 from elftools.construct import ConstructError
 from elftools.elf.dynamic import DynamicSection, DynamicTag
 from elftools.elf.elffile import ELFFile
 from elftools.elf.gnuversions import GNUVerNeedSection
 from elftools.elf.sections import ARMAttributesSection, Section
+from numpy.typing import NDArray
 
 from pibuild.formats.pointers import pointed_functions
+from pibuild.formats.symbols import Function, Region, SymbolTable, regions
 
 MAGIC = b"\x7fELF"
 
@@ -33,9 +36,6 @@ FP_ARCH = (
 """Names of Tag_FP_arch, by value."""
 SIMD_ARCH = ("none", "NEONv1", "NEONv1 with FMA", "NEON for ARMv8", "NEON for ARMv8.1")
 """Names of Tag_Advanced_SIMD_arch, by value."""
-
-Kind = Literal["arm", "thumb", "data"]
-_KINDS: dict[str, Kind] = {"$a": "arm", "$t": "thumb", "$d": "data"}
 
 _MALFORMED = (
     ELFError,
@@ -73,25 +73,8 @@ class CodeSection:
     name: str
     address: int
     code: bytes
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Region:
-    """Addresses `start` up to `end` of a section, all of one kind."""
-
-    start: int
-    end: int
-    kind: Kind
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Function:
-    """A function symbol; `size` is 0 where nobody wrote it down."""
-
-    name: str
-    address: int
-    size: int
-    thumb: bool
+    regions: tuple[Region, ...] = ()
+    """By address, from the mapping symbols; empty if the file is stripped."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,8 +111,11 @@ class Elf:
     sections: tuple[CodeSection, ...]
     functions: tuple[Function, ...]
     """By address; empty if the file is stripped."""
-    regions: tuple[Region, ...]
-    """By address, from the mapping symbols; empty if the file is stripped."""
+
+    @property
+    def is_mapped(self) -> bool:
+        """Whether mapping symbols tell code from data."""
+        return any(section.regions for section in self.sections)
 
     @property
     def is_arm(self) -> bool:
@@ -137,18 +123,6 @@ class Elf:
         return self.bits == 32 and self.little_endian and self.machine == "EM_ARM"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Symbol:
-    name: str
-    value: int
-    size: int
-    type: int
-    bind: int
-    section: int
-    index: int
-
-
-_FUNC, _GNU_IFUNC, _LOCAL, _WEAK = 2, 10, 0, 2
 _VERSION_BYTES = 16
 """Of one entry of the version needs, be it a library or a version (LSB Core, 10.7.5)."""
 
@@ -167,13 +141,14 @@ def _read(file: ELFFile) -> Elf:
     sections = list(file.iter_sections()) if is_arm else []
     tags = [tag for part in sections if isinstance(part, DynamicSection) for tag in part.iter_tags()]
     needs = _version_needs(sections)
-    dynamic = tuple(_symbols(file, sections, "SHT_DYNSYM"))
-    static = tuple(_symbols(file, sections, "SHT_SYMTAB"))
+    dynamic, static = (_tables(file, sections, kind) for kind in ("SHT_DYNSYM", "SHT_SYMTAB"))
+    marks = np.sort(np.concatenate([np.empty(0, np.uint64), *(table.marks() for table in static)]))
     code = {
-        index: CodeSection(name=part.name, address=part["sh_addr"], code=part.data())
+        index: _code_section(part, index, marks)
         for index, part in enumerate(sections)
         if part["sh_flags"] & 0x4 and part["sh_type"] == "SHT_PROGBITS"
     }
+    labels = [label for table in static for label in table.labels(list(code))]
     return Elf(
         bits=file.elfclass,
         little_endian=file.little_endian,
@@ -185,29 +160,22 @@ def _read(file: ELFFile) -> Elf:
         needed=tuple(vars(tag)["needed"] for tag in tags if tag.entry.d_tag == "DT_NEEDED"),
         versions=tuple(sorted(set(needs.values()))),
         undefined=tuple(_undefined(dynamic, _version_indexes(sections), needs)),
-        defined=frozenset(symbol.name for symbol in dynamic if symbol.section and symbol.bind != _LOCAL),
+        defined=frozenset(name for table in dynamic for name in table.names(table.exported())),
         entries=tuple(_entries(dynamic, tags, sections)),
         sections=tuple(code.values()),
-        functions=_functions(static, frozenset(code)),
-        regions=tuple(region for index, part in code.items() for region in _regions(static, index, part)),
+        functions=tuple(sorted(labels, key=lambda label: (label.address, -label.size, label.name))),
     )
 
 
-def _symbols(file: ELFFile, sections: list[Section], kind: str) -> Iterator[_Symbol]:
-    for table in sections:
-        if table["sh_type"] != kind:
-            continue
-        names = file.get_section(table["sh_link"]).data()
-        for index, (name, value, size, info, _, section) in enumerate(struct.iter_unpack("<IIIBBH", table.data())):
-            yield _Symbol(
-                name=names[name : names.index(b"\0", name)].decode(errors="replace"),
-                value=value,
-                size=size,
-                type=info & 0xF,
-                bind=info >> 4,
-                section=section,
-                index=index,
-            )
+def _tables(file: ELFFile, sections: list[Section], kind: str) -> list[SymbolTable]:
+    found = [part for part in sections if part["sh_type"] == kind]
+    return [SymbolTable(part.data(), file.get_section(part["sh_link"]).data()) for part in found]
+
+
+def _code_section(part: Section, index: int, marks: NDArray[np.uint64]) -> CodeSection:
+    code, address = part.data(), part["sh_addr"]
+    cut = regions(marks, index, address, address + len(code))
+    return CodeSection(name=part.name, address=address, code=code, regions=cut)
 
 
 def _version_needs(sections: list[Section]) -> dict[int, tuple[str, str]]:
@@ -225,65 +193,31 @@ def _version_needs(sections: list[Section]) -> dict[int, tuple[str, str]]:
     return found
 
 
-def _version_indexes(sections: list[Section]) -> tuple[int, ...]:
-    for part in sections:
-        if part["sh_type"] == "SHT_GNU_versym":
-            return tuple(index & 0x7FFF for (index,) in struct.iter_unpack("<H", part.data()))
-    return ()
+def _version_indexes(sections: list[Section]) -> NDArray[np.integer[Any]]:
+    tables = (part.data() for part in sections if part["sh_type"] == "SHT_GNU_versym")
+    return np.frombuffer(next(tables, b""), "<u2") & 0x7FFF
 
 
 def _undefined(
-    symbols: tuple[_Symbol, ...], indexes: tuple[int, ...], needs: dict[int, tuple[str, str]]
+    tables: list[SymbolTable], indexes: NDArray[np.integer[Any]], needs: dict[int, tuple[str, str]]
 ) -> Iterator[Undefined]:
-    for symbol in symbols:
-        if symbol.section or not symbol.name:
-            continue
-        index = indexes[symbol.index] if indexes else 1
-        library, version = needs.get(index, ("", ""))
-        yield Undefined(name=symbol.name, version=version, library=library, weak=symbol.bind == _WEAK)
+    for table in tables:
+        rows = table.undefined()
+        versions = indexes[rows].tolist() if len(indexes) else [1] * len(rows)
+        for row, name, index in zip(rows, table.names(rows), versions, strict=True):
+            library, version = needs.get(index, ("", ""))
+            yield Undefined(name=name, version=version, library=library, weak=table.is_weak(row))
 
 
-def _functions(symbols: tuple[_Symbol, ...], code: frozenset[int]) -> tuple[Function, ...]:
-    """Take the functions, and other names at code (hand-written assembly) that are no mapping symbols."""
-    found = [
-        _function(symbol)
-        for symbol in symbols
-        if symbol.section in code
-        and symbol.name
-        and (symbol.type in (_FUNC, _GNU_IFUNC) or (symbol.type == 0 and not symbol.name.startswith("$")))
-    ]
-    return tuple(sorted(found, key=lambda function: (function.address, -function.size, function.name)))
-
-
-def _function(symbol: _Symbol) -> Function:
-    return Function(name=symbol.name, address=symbol.value & ~1, size=symbol.size, thumb=bool(symbol.value & 1))
-
-
-def _entries(symbols: tuple[_Symbol, ...], tags: list[DynamicTag], sections: list[Section]) -> Iterator[Function]:
-    yield from (_function(symbol) for symbol in symbols if symbol.section and symbol.type in (_FUNC, _GNU_IFUNC))
+def _entries(tables: list[SymbolTable], tags: list[DynamicTag], sections: list[Section]) -> Iterator[Function]:
+    for table in tables:
+        yield from table.own_functions()
     for tag in tags:
         if tag.entry.d_tag in ("DT_INIT", "DT_FINI"):
             address, name = tag.entry.d_val, tag.entry.d_tag[2:].lower()
             yield Function(name=name, address=address & ~1, size=0, thumb=bool(address & 1))
     for address, is_thumb in pointed_functions(sections):
         yield Function(name=f"a function at {address:#x}", address=address, size=0, thumb=is_thumb)
-
-
-def _regions(symbols: tuple[_Symbol, ...], index: int, part: CodeSection) -> Iterator[Region]:
-    """Cut a section at its mapping symbols; of two at one address code wins, for it is judged more strictly.
-
-    A section without any, in a file that has some elsewhere, is taken for code.
-    Source: ELF for the Arm Architecture (AAELF32), section 5.5.5 Mapping symbols.
-    """
-    end = part.address + len(part.code)
-    every = [(symbol, kind) for symbol in symbols if (kind := _KINDS.get(symbol.name.split(".")[0]))]
-    marks = sorted((symbol.value, kind != "data", kind) for symbol, kind in every if symbol.section == index)
-    if not every:
-        return
-    starts = marks if marks and marks[0][0] == part.address else [(part.address, True, "arm"), *marks]
-    for (start, _, kind), (stop, _, _) in zip(starts, [*starts[1:], (end, True, "arm")], strict=True):
-        if start < stop:
-            yield Region(start=start, end=min(stop, end), kind=kind)
 
 
 def _attributes(sections: list[Section]) -> ArmAttributes | None:

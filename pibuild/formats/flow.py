@@ -8,75 +8,118 @@ here is data; much that is code is not named.
 Source: ARM DDI 0406C, A8.8.18 B, A8.8.25 BL and BLX, A8.8.29 CBZ; A2.3.1 for what writes the PC.
 """
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from functools import cache
 
-from pibuild.formats.elf import CodeSection, Function, Region
-from pibuild.formats.thumb import is_wide
+import numpy as np
+
+from pibuild.formats.elf import CodeSection
+from pibuild.formats.symbols import Function, Region
+from pibuild.formats.thumb import WIDE
+
+_Turn = tuple[bool, int | None]
+"""What an instruction does that does not merely go on: whether the next one is certain, and which other place is.
+
+A place is an address; its lowest bit is set where the code is Thumb, as in a pointer.
+"""
+_LEAVES: _Turn = False, None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Step:
-    """What one instruction does to the flow: where it may go, and whether the next one is code for certain."""
-
-    size_bytes: int
-    goes_on: bool
-    target: int | None = None
-    to_thumb: bool = False
-
-
-def certain_regions(sections: Iterable[CodeSection], entries: Iterable[Function]) -> tuple[Region, ...]:
-    """Give the regions that are certainly code, by address, none of them overlapping another of its kind."""
-    parts = tuple(sections)
-    todo = [(entry.address, entry.thumb) for entry in entries]
-    sizes: dict[tuple[int, bool], int] = {}
+def certain_code(sections: Iterable[CodeSection], entries: Iterable[Function]) -> tuple[CodeSection, ...]:
+    """Give the sections with those regions that are certainly code."""
+    walks = [_Walk(section) for section in sections]
+    by_address = sorted(walks, key=lambda walk: (walk.section.address, len(walk.section.code)))
+    starts = [walk.section.address for walk in by_address]
+    todo = [entry.address | entry.thumb for entry in entries]
     while todo:
-        address, thumb = todo.pop()
-        part = next((part for part in parts if part.address <= address < part.address + len(part.code)), None)
-        while part and (address, thumb) not in sizes:
-            step = _step(part, address, thumb)
-            if step is None:
-                break
-            sizes[address, thumb] = step.size_bytes
-            if step.target is not None:
-                todo.append((step.target, step.to_thumb))
-            if not step.goes_on:
-                break
-            address += step.size_bytes
-    return _joined(sizes)
+        place = todo.pop()
+        if near := bisect_right(starts, place):
+            by_address[near - 1].follow(place, todo)
+    return tuple(replace(walk.section, regions=walk.regions()) for walk in walks)
 
 
-def _joined(sizes: dict[tuple[int, bool], int]) -> tuple[Region, ...]:
-    regions: list[Region] = []
-    for (address, thumb), size in sorted(sizes.items()):
-        kind = "thumb" if thumb else "arm"
-        if regions and regions[-1].end == address and regions[-1].kind == kind:
-            regions[-1] = Region(start=regions[-1].start, end=address + size, kind=regions[-1].kind)
-        else:
-            regions.append(Region(start=address, end=address + size, kind="thumb" if thumb else "arm"))
-    return tuple(regions)
+class _Walk:
+    """What of a section was reached: a byte for each word or halfword, 1 where an instruction begins."""
+
+    def __init__(self, section: CodeSection) -> None:
+        code = section.code
+        self.section = section
+        self._words = np.frombuffer(code, "<u4", len(code) // 4).astype(np.uint32, copy=False).data
+        self._halfwords = np.frombuffer(code, "<u2", len(code) // 2).astype(np.uint16, copy=False).data
+        self._arm, self._thumb = bytearray(len(self._words)), bytearray(len(self._halfwords))
+
+    def follow(self, place: int, todo: list[int]) -> None:
+        """Walk on from a place to where control leaves, or to what was reached before; add where else it may go."""
+        is_thumb = place & 1
+        index, rest = divmod((place & ~1) - self.section.address, 2 if is_thumb else 4)
+        if not rest:
+            for goes_on, other in self._thumb_turns(index) if is_thumb else self._arm_turns(index):
+                if other is not None:
+                    todo.append(other)
+                if not goes_on:
+                    return
+
+    def _arm_turns(self, index: int) -> Iterator[_Turn]:
+        words, seen, base = self._words, self._arm, self.section.address
+        while index < len(seen) and not seen[index]:
+            seen[index] = 1
+            if turn := _arm(words[index], base + 4 * index):
+                yield turn
+            index += 1
+
+    def _thumb_turns(self, index: int) -> Iterator[_Turn]:
+        halfwords, seen, base, plain = self._halfwords, self._thumb, self.section.address, _plain()
+        count = len(seen)
+        while index < count and not seen[index]:
+            first, size, turn = halfwords[index], 1, None
+            if first >= WIDE:
+                if index + 1 == count:
+                    return
+                turn, size = _wide(first, halfwords[index + 1], base + 2 * index), 2
+            elif not plain[first]:
+                turn = _narrow(first, base + 2 * index)
+            seen[index] = 1
+            if turn:
+                yield turn
+            index += size
+
+    def regions(self) -> tuple[Region, ...]:
+        """Give what was reached as regions: instructions of one kind that follow one another."""
+        arm, thumb = (np.flatnonzero(np.frombuffer(seen, np.uint8)) for seen in (self._arm, self._thumb))
+        wide = np.asarray(self._halfwords)[thumb] >= WIDE
+        starts = np.concatenate((4 * arm, 2 * thumb)) + self.section.address
+        ends = starts + np.concatenate((np.full(len(arm), 4), np.where(wide, 4, 2)))
+        is_thumb = np.arange(len(starts)) >= len(arm)
+        order = np.argsort(starts, kind="stable")
+        starts, ends, is_thumb = starts[order], ends[order], is_thumb[order]
+        if not len(starts):
+            return ()
+        cuts = np.flatnonzero((starts[1:] != ends[:-1]) | (is_thumb[1:] != is_thumb[:-1]))
+        firsts, lasts = np.append(0, cuts + 1), np.append(cuts, len(starts) - 1)
+        return tuple(
+            Region(start=start, end=end, kind="thumb" if thumb else "arm")
+            for start, end, thumb in zip(
+                starts[firsts].tolist(), ends[lasts].tolist(), is_thumb[firsts].tolist(), strict=True
+            )
+        )
 
 
-def _step(part: CodeSection, address: int, thumb: bool) -> _Step | None:
-    offset = address - part.address
-    first = int.from_bytes(part.code[offset : offset + 2], "little")
-    size = 2 if thumb and not is_wide(first) else 4
-    if offset + size > len(part.code) or offset % (2 if thumb else 4):
-        return None
-    if size == 2:
-        return _narrow(first, address)
-    second = int.from_bytes(part.code[offset + 2 : offset + 4], "little")
-    return _wide(first, second, address) if thumb else _arm(second << 16 | first, address)
+@cache
+def _plain() -> bytes:
+    """Tell of each halfword whether it is an instruction of its own that only goes on."""
+    return bytes(halfword < WIDE and not _narrow(halfword, 0) for halfword in range(1 << 16))
 
 
-def _arm(word: int, address: int) -> _Step:
+def _arm(word: int, address: int) -> _Turn | None:
     conditional = word >> 28 < 0xE
     if word >> 25 & 7 == 0b101:
         target = address + 8 + _signed(word << 2, 26)
         if word >> 28 == 0xF:  # BLX
-            return _Step(size_bytes=4, goes_on=False, target=target + (word >> 23 & 2), to_thumb=True)
-        return _Step(size_bytes=4, goes_on=conditional, target=target)
-    leaves = (
+            return False, target + (word >> 23 & 2) | 1
+        return conditional, target
+    leaves = not conditional and (
         word & 0x0FFFFFC0 == 0x012FFF00  # BX, BXJ, BLX (register)
         or (word >> 25 & 7 == 0b100 and word & 0x00108000 == 0x00108000)  # LDM with the PC
         or (word >> 26 & 3 in (0, 1) and word >> 12 & 0xF == 0xF)  # arithmetic or load into the PC
@@ -84,60 +127,61 @@ def _arm(word: int, address: int) -> _Step:
         or (word >> 28 == 0xF and word >> 25 & 7 == 0b100)  # SRS, RFE
         or word >> 24 & 0xF == 0xF  # SVC: some calls never return
     )
-    return _Step(size_bytes=4, goes_on=conditional or not leaves)
+    return _LEAVES if leaves else None
 
 
-def _narrow(halfword: int, address: int) -> _Step:
+def _narrow(halfword: int, address: int) -> _Turn | None:
     if halfword >> 11 == 0b11100:  # B
-        return _Step(size_bytes=2, goes_on=False, target=address + 4 + _signed(halfword << 1, 12), to_thumb=True)
+        return False, address + 4 + _signed(halfword << 1, 12) | 1
     if halfword >> 12 == 0b1101:  # B<c>, UDF, SVC
-        target = address + 4 + _signed(halfword << 1, 9)
-        certain = halfword >> 9 & 7 != 0b111
-        return _Step(size_bytes=2, goes_on=certain, target=target if certain else None, to_thumb=True)
+        if halfword >> 9 & 7 == 0b111:
+            return _LEAVES
+        return True, address + 4 + _signed(halfword << 1, 9) | 1
     if halfword & 0xF500 == 0xB100:  # CBZ, CBNZ
-        target = address + 4 + (halfword >> 3 & 0x40 | halfword >> 2 & 0x3E)
-        return _Step(size_bytes=2, goes_on=True, target=target, to_thumb=True)
+        return True, address + 4 + (halfword >> 3 & 0x40 | halfword >> 2 & 0x3E) | 1
     leaves = (
         halfword >> 8 in (0x47, 0xBD, 0xBE)  # BX, BLX, POP with the PC, BKPT
         or (halfword >> 8 in (0x44, 0x46) and halfword & 0x87 == 0x87)  # ADD, MOV to the PC
     )
-    return _Step(size_bytes=2, goes_on=not leaves)
+    return _LEAVES if leaves else None
 
 
-def _wide(first: int, second: int, address: int) -> _Step:
+def _wide(first: int, second: int, address: int) -> _Turn | None:
     if first >> 11 == 0b11110 and second >> 15:
-        sign = first >> 10 & 1
-        kind = second >> 12 & 0b101
-        far = _signed(
-            sign << 24
-            | (second >> 13 & 1 ^ sign ^ 1) << 23
-            | (second >> 11 & 1 ^ sign ^ 1) << 22
-            | (first & 0x3FF) << 12
-            | (second & 0x7FF) << 1,
-            25,
-        )
-        if kind == 0b100:  # BLX
-            target = (address + 4 & ~3) + (far & ~3)
-            return _Step(size_bytes=4, goes_on=False, target=target)
-        if kind in (0b101, 0b001):  # BL, B
-            return _Step(size_bytes=4, goes_on=False, target=address + 4 + far, to_thumb=True)
-        if first >> 7 & 7 != 0b111:  # B<c>
-            near = _signed(
-                sign << 20
-                | (second >> 11 & 1) << 19
-                | (second >> 13 & 1) << 18
-                | (first & 0x3F) << 12
-                | (second & 0x7FF) << 1,
-                21,
-            )
-            return _Step(size_bytes=4, goes_on=True, target=address + 4 + near, to_thumb=True)
-        return _Step(size_bytes=4, goes_on=first & 0xFFF0 in (0xF3A0, 0xF3B0))  # hints and barriers go on
+        return _wide_branch(first, second, address)
     leaves = (
         (first & 0xFE50 == 0xE810 and second >> 15)  # LDM with the PC
         or (first & 0xFFF0 == 0xE8D0 and second & 0xE0 == 0)  # TBB, TBH
         or (first >> 9 == 0b1111100 and first & 0x10 and second >> 12 == 0xF)  # load into the PC
     )
-    return _Step(size_bytes=4, goes_on=not leaves)
+    return _LEAVES if leaves else None
+
+
+def _wide_branch(first: int, second: int, address: int) -> _Turn | None:
+    sign, kind = first >> 10 & 1, second >> 12 & 0b101
+    far = _signed(
+        sign << 24
+        | (second >> 13 & 1 ^ sign ^ 1) << 23
+        | (second >> 11 & 1 ^ sign ^ 1) << 22
+        | (first & 0x3FF) << 12
+        | (second & 0x7FF) << 1,
+        25,
+    )
+    if kind == 0b100:  # BLX
+        return False, (address + 4 & ~3) + (far & ~3)
+    if kind in (0b101, 0b001):  # BL, B
+        return False, address + 4 + far | 1
+    if first >> 7 & 7 != 0b111:  # B<c>
+        near = _signed(
+            sign << 20
+            | (second >> 11 & 1) << 19
+            | (second >> 13 & 1) << 18
+            | (first & 0x3F) << 12
+            | (second & 0x7FF) << 1,
+            21,
+        )
+        return True, address + 4 + near | 1
+    return None if first & 0xFFF0 in (0xF3A0, 0xF3B0) else _LEAVES  # hints and barriers go on
 
 
 def _signed(value: int, bits: int) -> int:

@@ -7,41 +7,45 @@ Source: Exception Handling ABI for the Arm Architecture (EHABI32), section 6 Ind
 Architecture (AAELF32), R_ARM_RELATIVE.
 """
 
-import struct
 from collections.abc import Iterable, Iterator
 
+import numpy as np
 from elftools.elf.sections import Section
+from numpy.typing import NDArray
 
 _RELATIVE = 23
 _HOLD_POINTERS = ("SHT_PROGBITS", "SHT_INIT_ARRAY", "SHT_FINI_ARRAY")
+_NONE = np.empty((0, 2), np.int64)
 
 
 def pointed_functions(sections: Iterable[Section]) -> Iterator[tuple[int, bool]]:
     """Give (address, whether it is Thumb) of functions that data points to and unwinding knows, by address."""
     parts = tuple(sections)
-    begins = set(_unwinding_starts(parts))
-    yield from sorted({(value & ~1, bool(value & 1)) for value in _pointers(parts) if value & ~1 in begins})
+    pointers = np.unique(np.concatenate([_NONE[:, 0], *_pointers(parts)]))
+    begins = np.concatenate([_NONE[:, 0], *_unwinding_starts(parts)])
+    for pointer in pointers[np.isin(pointers & ~1, begins)].tolist():
+        yield pointer & ~1, bool(pointer & 1)
 
 
-def _unwinding_starts(sections: Iterable[Section]) -> Iterator[int]:
+def _unwinding_starts(sections: Iterable[Section]) -> Iterator[NDArray[np.int64]]:
     for part in sections:
         if part["sh_type"] == "SHT_ARM_EXIDX":
-            for index, (offset, _) in enumerate(struct.iter_unpack("<II", part.data())):
-                signed = (offset & 0x7FFFFFFF) - (offset << 1 & 0x80000000)
-                yield part["sh_addr"] + 8 * index + signed & 0xFFFFFFFF
+            offsets = _pairs(part)[:, 0]
+            signed = (offsets & 0x7FFFFFFF) - (offsets << 1 & 0x80000000)
+            yield part["sh_addr"] + 8 * np.arange(len(offsets)) + signed & 0xFFFFFFFF
 
 
-def _pointers(sections: Iterable[Section]) -> Iterator[int]:
+def _pointers(sections: Iterable[Section]) -> Iterator[NDArray[np.int64]]:
     parts = tuple(sections)
-    filled = [
-        (part["sh_addr"], part.data()) for part in parts if part["sh_type"] in _HOLD_POINTERS and part["sh_flags"] & 1
-    ]
+    relocations = np.concatenate([_NONE, *(_pairs(part) for part in parts if part["sh_type"] == "SHT_REL")])
+    places = np.unique(relocations[relocations[:, 1] & 0xFF == _RELATIVE, 0])
     for part in parts:
-        if part["sh_type"] != "SHT_REL":
-            continue
-        for place, info in struct.iter_unpack("<II", part.data()):
-            if info & 0xFF != _RELATIVE:
-                continue
-            for start, content in filled:
-                if start <= place <= start + len(content) - 4:
-                    yield int.from_bytes(content[place - start : place - start + 4], "little")
+        if part["sh_type"] in _HOLD_POINTERS and part["sh_flags"] & 1:
+            start, content = part["sh_addr"], np.frombuffer(part.data(), np.uint8)
+            first, last = np.searchsorted(places, (start, start + len(content) - 3))
+            offsets = places[first:last] - start
+            yield content[offsets[:, np.newaxis] + np.arange(4)].view("<u4")[:, 0].astype(np.int64)
+
+
+def _pairs(part: Section) -> NDArray[np.int64]:
+    return np.frombuffer(part.data(), "<u4").reshape(-1, 2).astype(np.int64)

@@ -9,7 +9,11 @@ Source: ARM DDI 0406C, chapter A6, section A7.4 (where the bits of Advanced SIMD
 
 from functools import cache
 
-from pibuild.formats.arm import Encoding, Lines, Needs, arm_encoding, encodings
+import numpy as np
+from numpy.typing import NDArray
+
+from pibuild.formats.arm import ARM_ENCODINGS, Encoding, Lines, Needs, arm_encodings, encodings
+from pibuild.formats.bits import BitTable, Words
 
 _N = Needs
 
@@ -95,37 +99,46 @@ _WIDE: Lines = (
 )
 
 
-@cache
-def _table(wide: bool) -> tuple[Encoding, ...]:
-    return encodings(_WIDE if wide else _NARROW)
+THUMB_ENCODINGS = (
+    *(Encoding(name=one.name, needs=one.needs or Needs.THUMB2) for one in ARM_ENCODINGS),
+    *encodings(_WIDE),
+    *encodings(_NARROW),
+)
+"""What `thumb_encodings` counts."""
+WIDE = 0xE800
+"""From this halfword on each is the first of a 32-bit instruction (A6.1)."""
+_FIRST_WIDE = len(ARM_ENCODINGS)
+_FIRST_NARROW = _FIRST_WIDE + len(_WIDE)
 
 
 @cache
-def _candidates(key: int) -> tuple[Encoding, ...]:
-    """Give the lines that a 32-bit instruction can fit whose bits 31:20 are `key`, in order."""
-    return tuple(line for line in _table(True) if (key << 20 ^ line.value) & line.mask & 0xFFF00000 == 0)
+def _narrow_table() -> BitTable:
+    return BitTable((bits for bits, _, _ in _NARROW), (0, 16))
 
 
-def is_wide(halfword: int) -> bool:
-    """Whether a halfword is the first of a 32-bit instruction (A6.1)."""
-    return halfword >= 0xE800
+@cache
+def _wide_table() -> BitTable:
+    return BitTable((bits for bits, _, _ in _WIDE), (20, 9), (11, 5), (4, 4))
 
 
-def thumb_encoding(word: int) -> Encoding:
-    """Say what a Thumb instruction is: a halfword, or a 32-bit one with its first halfword on top."""
-    if same := _word_in_arm(word):
-        encoding = arm_encoding(same)
-        return encoding if encoding.needs else Encoding(mask=0, value=0, name=encoding.name, needs=Needs.THUMB2)
-    lines = _candidates(word >> 20) if word > 0xFFFF else _table(False)
-    return next(line for line in lines if word & line.mask == line.value)
+def thumb_encodings(words: Words) -> NDArray[np.uint16]:
+    """Say what each Thumb instruction is, by its place in THUMB_ENCODINGS.
+
+    An instruction is a halfword, or a 32-bit word with its first halfword on top.
+    """
+    same = _words_in_arm(words)
+    in_arm, narrow = same != 0, words <= 0xFFFF
+    wide = ~(in_arm | narrow)
+    found = np.empty(len(words), np.uint16)
+    found[in_arm] = arm_encodings(same[in_arm])
+    found[wide] = _wide_table().first_fits(words[wide]) + _FIRST_WIDE
+    found[narrow] = _narrow_table().first_fits(words[narrow]) + _FIRST_NARROW
+    return found
 
 
-def _word_in_arm(word: int) -> int:
-    """Give the A32 instruction of the same meaning for Advanced SIMD, VFP and coprocessors; 0 for all others."""
-    if word & 0xEF000000 == 0xEF000000:
-        return 0xF2000000 | word >> 4 & 0x01000000 | word & 0x00FFFFFF
-    if word & 0xEC000000 == 0xEC000000:
-        return word
-    if word & 0xFF100000 == 0xF9000000:
-        return 0xF4000000 | word & 0x00FFFFFF
-    return 0
+def _words_in_arm(words: Words) -> Words:
+    """Give the A32 instructions of the same meaning for Advanced SIMD, VFP and coprocessors; 0 for all others."""
+    low = words & 0x00FFFFFF
+    same = np.where(words & 0xFF100000 == 0xF9000000, 0xF4000000 | low, 0)
+    same = np.where(words & 0xEC000000 == 0xEC000000, words, same)
+    return np.where(words & 0xEF000000 == 0xEF000000, 0xF2000000 | words >> 4 & 0x01000000 | low, same)

@@ -5,18 +5,20 @@ strip, once their code was seen to be equal. Without either the attributes decid
 certainly code, so that a refusal can still name a function and an instruction.
 """
 
-import hashlib
-from bisect import bisect_right
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
-from functools import lru_cache
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
 
 from pibuild.formats.arm import NEON, Needs
-from pibuild.formats.code import Instruction, instructions
-from pibuild.formats.elf import CPU_ARCH, FP_ARCH, SIMD_ARCH, Elf, Function, Region
-from pibuild.formats.flow import certain_regions
+from pibuild.formats.code import ENCODINGS, Instructions, instructions
+from pibuild.formats.elf import CPU_ARCH, FP_ARCH, SIMD_ARCH, CodeSection, Elf
+from pibuild.formats.flow import certain_code
+from pibuild.formats.symbols import Function
 from pibuild.model import Target
 
 _CPU_RUNS = {"v6KZ": {*range(8), 9}, "v7": set(range(11)), "v8-A": {*range(11), 14}}
@@ -37,6 +39,7 @@ _ENOUGH_NEON = 1000
 30,000."""
 _OWN_FLAGS = "xnn_"
 """XNNPACK's kernels, which have NEON even where the flags of all else went missing."""
+_IS_NEON = np.array([one.needs in NEON for one in ENCODINGS])
 _SHOWN = 5
 
 
@@ -51,16 +54,22 @@ class Judgement:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Site:
-    instruction: Instruction
-    function: Function | None
-    section: str
+class _Sites:
+    """Instructions of one section, and in which function each lies: its place in a list; -1 for none."""
 
-    def __str__(self) -> str:
-        """Name it: `movw e3007501 at 0xaade8 in tflite::Eval+0x10`."""
-        address = self.instruction.address
-        place = f"{self.function.name}+{address - self.function.address:#x}" if self.function else self.section
-        return f"{self.instruction} at {address:#x} in {place}"
+    section: str
+    found: Instructions
+    owners: NDArray[np.intp]
+
+    def at(self, rows: NDArray[np.bool_]) -> Self:
+        return replace(self, found=self.found.at(rows), owners=self.owners[rows])
+
+    def described(self, row: int, functions: Sequence[Function]) -> str:
+        """Name one: `movw e3007501 at 0xaade8 in tflite::Eval+0x10`."""
+        address, owner = int(self.found.addresses[row]), int(self.owners[row])
+        function = functions[owner] if owner >= 0 else None
+        place = f"{function.name}+{address - function.address:#x}" if function else self.section
+        return f"{self.found.named(row)} at {address:#x} in {place}"
 
 
 def attribute_faults(elf: Elf, target: Target) -> tuple[str, ...]:
@@ -96,17 +105,17 @@ def instruction_judgement(elf: Elf, twin: Elf | None, target: Target) -> Judgeme
         return Judgement(faults=("no instruction in it",), measured="")
     if twin and (fault := _twin_fault(elf, twin)):
         return Judgement(faults=(fault,), measured="")
-    mapped = next((one for one in (twin, elf) if one and one.regions), None)
+    mapped = next((one for one in (twin, elf) if one and one.is_mapped), None)
     if twin and not mapped:
         return Judgement(faults=("its twin before strip has no mapping symbols",), measured="")
-    regions = mapped.regions if mapped else certain_regions(elf.sections, elf.entries)
+    sections = mapped.sections if mapped else certain_code(elf.sections, elf.entries)
     functions = mapped.functions if mapped else tuple(sorted(elf.entries, key=lambda one: one.address))
-    neon, beyond, excused = _sorted_out(elf, regions, functions, target)
-    size = sum(region.end - region.start for region in regions if region.kind != "data")
+    neon, beyond, excused = _sorted_out(sections, functions, target)
+    size = sum(one.end - one.start for section in sections for one in section.regions if one.kind != "data")
     how = "by mapping symbols" if mapped else "of what is certainly code, for the file is stripped"
     counts = f"{neon} NEON instructions outside of XNNPACK, {excused} beyond the target in allowed functions"
     measured = f"{size} bytes {how}, {counts}"
-    return Judgement(faults=_beyond_faults(beyond, target), measured=measured, neon=neon)
+    return Judgement(faults=_beyond_faults(beyond, functions, target), measured=measured, neon=neon)
 
 
 def neon_faults(judgements: Iterable[Judgement], target: Target) -> tuple[str, ...]:
@@ -118,62 +127,67 @@ def neon_faults(judgements: Iterable[Judgement], target: Target) -> tuple[str, .
 
 
 def _twin_fault(elf: Elf, twin: Elf) -> str:
-    def sums(one: Elf) -> dict[tuple[str, int], str]:
-        return {(part.name, part.address): hashlib.sha256(part.code).hexdigest() for part in one.sections}
-
-    ours, theirs = sums(elf), sums(twin)
-    different = sorted(name for name, _ in {key for key in ours | theirs if ours.get(key) != theirs.get(key)})
+    ours, theirs = ({(part.name, part.address, part.code) for part in one.sections} for one in (elf, twin))
+    different = sorted({name for name, _, _ in ours ^ theirs})
     return f"its code differs from that before strip, in {', '.join(different)}" if different else ""
 
 
 def _sorted_out(
-    elf: Elf, regions: tuple[Region, ...], functions: tuple[Function, ...], target: Target
-) -> tuple[int, list[_Site], int]:
+    sections: Sequence[CodeSection], functions: Sequence[Function], target: Target
+) -> tuple[int, list[_Sites], int]:
+    """Give the number of NEON instructions, what is beyond the target, and the number of those in allowed functions."""
     meets = frozenset(_CPU_MEETS[target.elf_cpu_arch] | _FP_MEETS[target.elf_fp_arch])
+    neon_runs = target.elf_simd == "required"
+    has_own_flags = np.array([function.name.startswith(_OWN_FLAGS) for function in functions] + [False])
     neon, excused, beyond = 0, 0, []
-    for site in _sites(elf, regions, functions, meets):
-        needs = site.instruction.needs
-        neon += needs in NEON and not (site.function and site.function.name.startswith(_OWN_FLAGS))
-        if needs in NEON and target.elf_simd == "required":
-            continue
-        if site.function and _is_allowed(site.function.name, needs, target.allowed_functions):
-            excused += 1
-        else:
-            beyond.append(site)
+    for sites in _sites(sections, functions, meets):
+        is_neon = _IS_NEON[sites.found.encodings]
+        neon += int(np.count_nonzero(is_neon & ~has_own_flags[sites.owners]))
+        too_much = sites.at(~is_neon) if neon_runs else sites
+        is_allowed = _allowed(too_much, functions, target.allowed_functions)
+        excused += int(np.count_nonzero(is_allowed))
+        beyond.append(too_much.at(~is_allowed))
     return neon, beyond, excused
 
 
-def _sites(
-    elf: Elf, regions: tuple[Region, ...], functions: tuple[Function, ...], skip: frozenset[Needs]
-) -> Iterator[_Site]:
-    starts = [function.address for function in functions]
-    for section in elf.sections:
-        end = section.address + len(section.code)
-        for instruction in instructions(section, regions, skip):
-            index = bisect_right(starts, instruction.address) - 1
-            near = functions[index] if index >= 0 and section.address <= starts[index] < end else None
-            yield _Site(instruction=instruction, function=near, section=section.name)
+def _sites(sections: Sequence[CodeSection], functions: Sequence[Function], skip: frozenset[Needs]) -> Iterator[_Sites]:
+    starts = np.array([function.address for function in functions], np.int64)
+    for section in sections:
+        found = instructions(section, skip)
+        owners = np.searchsorted(starts, found.addresses, "right") - 1
+        first, last = np.searchsorted(starts, (section.address, section.address + len(section.code)))
+        owners[(owners < first) | (owners >= last)] = -1
+        yield _Sites(section=section.name, found=found, owners=owners)
 
 
-@lru_cache(maxsize=1024)
-def _is_allowed(function: str, needs: Needs, allowed: tuple[str, ...]) -> bool:
-    """Whether `NAME` or `NAME NEEDS` among the allowed ones fits; names are patterns."""
-    rules = (rule.split() for rule in allowed)
-    return any(fnmatchcase(function, rule[0]) and rule[1:] in ([], [needs.value]) for rule in rules)
+def _allowed(sites: _Sites, functions: Sequence[Function], rules: Iterable[str]) -> NDArray[np.bool_]:
+    """Whether `NAME` or `NAME NEEDS` among the rules fits each; names are patterns."""
+    owners, which = np.unique(sites.owners, return_inverse=True)
+    allowed = np.zeros(len(which), np.bool_)
+    for rule in rules:
+        pattern, *needs = rule.split()
+        fits = np.array([owner >= 0 and fnmatchcase(functions[owner].name, pattern) for owner in owners], np.bool_)
+        is_meant = np.array([needs in ([], [one.needs]) for one in ENCODINGS])
+        allowed |= fits[which] & is_meant[sites.found.encodings]
+    return allowed
 
 
-def _beyond_faults(beyond: list[_Site], target: Target) -> tuple[str, ...]:
-    if not beyond:
+def _beyond_faults(beyond: list[_Sites], functions: Sequence[Function], target: Target) -> tuple[str, ...]:
+    kinds: Counter[str] = Counter()
+    firsts: dict[str, str] = {}
+    for sites in beyond:
+        encodings, rows, counts = np.unique(sites.found.encodings, return_index=True, return_counts=True)
+        for at in np.argsort(rows):
+            encoding = ENCODINGS[encodings[at]]
+            kinds[f"{encoding.name} ({encoding.needs})"] += int(counts[at])
+            firsts.setdefault(encoding.name, sites.described(rows[at], functions))
+    if not kinds:
         return ()
-    kinds = Counter(f"{site.instruction.name} ({site.instruction.needs})" for site in beyond)
-    counts = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common(_SHOWN))
+    counted = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common(_SHOWN))
     more = ", …" if len(kinds) > _SHOWN else ""
-    firsts: dict[str, _Site] = {}
-    for site in beyond:
-        firsts.setdefault(site.instruction.name, site)
     return (
-        f"{len(beyond)} instructions that {target.name} lacks: {counts}{more}",
-        *(str(firsts[name]) for name in list(firsts)[:_SHOWN]),
+        f"{kinds.total()} instructions that {target.name} lacks: {counted}{more}",
+        *list(firsts.values())[:_SHOWN],
     )
 
 

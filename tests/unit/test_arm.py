@@ -1,7 +1,12 @@
+import random
+import re
+from functools import cache
+
+import numpy as np
 import pytest
 
-from pibuild.formats.arm import NEON, Needs, arm_encoding
-from pibuild.formats.thumb import thumb_encoding
+from pibuild.formats.arm import _CONDITIONAL, _UNCONDITIONAL, ARM_ENCODINGS, NEON, Needs, arm_encodings
+from pibuild.formats.thumb import _NARROW, _WIDE, THUMB_ENCODINGS, WIDE, thumb_encodings
 
 # words as arm-linux-gnueabihf-as writes them
 FINE = {
@@ -126,6 +131,16 @@ THUMB = {
 }
 
 
+def arm_encoding(word):
+    (found,) = arm_encodings(np.array([word], np.uint32))
+    return ARM_ENCODINGS[found]
+
+
+def thumb_encoding(word):
+    (found,) = thumb_encodings(np.array([word], np.uint32))
+    return THUMB_ENCODINGS[found]
+
+
 @pytest.mark.parametrize("word", FINE, ids=lambda word: FINE[word])
 def test_what_an_arm1176_runs_needs_nothing(word):
     assert arm_encoding(word).needs is None
@@ -155,3 +170,61 @@ def test_a_list_that_runs_past_d15_needs_d16_though_it_starts_below():
 def test_neon_is_what_only_the_simd_unit_runs():
     assert {arm_encoding(word).needs in NEON for word in (0xF2000840, 0xF4200A8F, 0xEE800B10)} == {True}
     assert arm_encoding(0xEE710B02).needs not in NEON
+
+
+@cache
+def masks(lines):
+    digits = [(bits.replace(" ", ""), name, needs) for bits, name, needs in lines]
+    return [
+        (int(re.sub("[01]", "1", bits).replace(".", "0"), 2), int(bits.replace(".", "0"), 2), name, needs)
+        for bits, name, needs in digits
+    ]
+
+
+def first_line(lines, word):
+    """Read a table as the manual does: line by line."""
+    fits = ((name, needs) for mask, value, name, needs in masks(lines) if word & mask == value)
+    return next(fits, ("unallocated", Needs.UNALLOCATED))
+
+
+def arm_line(word):
+    name, needs = first_line(_UNCONDITIONAL if word >> 28 == 0xF else _CONDITIONAL, word)
+    runs_past_d15 = word & 0x100 and (word >> 12 & 0xF) + (word >> 1 & 0x7F) > 16
+    return (name, Needs.VFP_D32) if name == "vldm/vstm" and runs_past_d15 else (name, needs)
+
+
+def thumb_line(word):
+    if word <= 0xFFFF:
+        return first_line(_NARROW, word)
+    if word & 0xEF000000 == 0xEF000000:
+        name, needs = arm_line(0xF2000000 | word >> 4 & 0x01000000 | word & 0x00FFFFFF)
+    elif word & 0xEC000000 == 0xEC000000:
+        name, needs = arm_line(word)
+    elif word & 0xFF100000 == 0xF9000000:
+        name, needs = arm_line(0xF4000000 | word & 0x00FFFFFF)
+    else:
+        return first_line(_WIDE, word)
+    return name, needs or Needs.THUMB2
+
+
+def fitting(lines, each=12):
+    """Give words that fit each of the lines; what the line leaves open is any."""
+    source = random.Random(1)
+    for bits, _, _ in lines:
+        for _ in range(each):
+            yield int("".join(source.choice("01") if bit == "." else bit for bit in bits.replace(" ", "")), 2)
+
+
+def test_many_arm_words_are_told_as_one_is_by_reading_line_by_line():
+    words = [word | condition << 28 for word in fitting(_CONDITIONAL) for condition in (0, 0xE)]
+    words += [word | 0xF << 28 for word in fitting(_UNCONDITIONAL)] + list(fitting([("." * 32, "", None)], 2000))
+    told = [ARM_ENCODINGS[one] for one in arm_encodings(np.array(words, np.uint32))]
+    assert [(one.name, one.needs) for one in told] == [arm_line(word) for word in words]
+
+
+def test_many_thumb_words_are_told_as_one_is_by_reading_line_by_line():
+    anything = [("11" + "." * 30, "", None)]
+    words = [*range(0, WIDE, 17), *fitting(_NARROW), *fitting(_WIDE), *fitting(anything, 4000)]
+    words = [word for word in words if word < WIDE or word >= WIDE << 16]
+    told = [THUMB_ENCODINGS[one] for one in thumb_encodings(np.array(words, np.uint32))]
+    assert [(one.name, one.needs) for one in told] == [thumb_line(word) for word in words]

@@ -4,29 +4,30 @@ import pytest
 
 from pibuild.formats.arm import Needs
 from pibuild.formats.code import instructions
-from pibuild.formats.elf import CodeSection, Function, Region
-from pibuild.formats.flow import certain_regions
+from pibuild.formats.elf import CodeSection
+from pibuild.formats.flow import certain_code
 from pibuild.formats.pointers import pointed_functions
+from pibuild.formats.symbols import Function, Region
 from tests.elfs import BX_LR, NOP, arm, thumb
 
 MOVW, DMB = 0xE3001234, 0xF57FF05B
 
 
-def make_section(code):
-    return CodeSection(name=".text", address=0x1000, code=code)
+def make_section(code, *regions):
+    return CodeSection(name=".text", address=0x1000, code=code, regions=regions)
 
 
 def found(code, *regions, skip=frozenset()):
     regions = regions or (Region(start=0x1000, end=0x1000 + len(code), kind="arm"),)
-    return [(one.address, str(one)) for one in instructions(make_section(code), regions, skip)]
+    those = instructions(make_section(code, *regions), skip)
+    return [(address, those.named(row)) for row, address in enumerate(those.addresses)]
 
 
 def reached(code, *entries):
     entries = entries or (0,)
     functions = [Function(name="f", address=0x1000 + (entry & ~1), size=0, thumb=bool(entry & 1)) for entry in entries]
-    return [
-        (one.start - 0x1000, one.end - 0x1000, one.kind) for one in certain_regions([make_section(code)], functions)
-    ]
+    (section,) = certain_code([make_section(code)], functions)
+    return [(one.start - 0x1000, one.end - 0x1000, one.kind) for one in section.regions]
 
 
 def test_an_instruction_is_found_with_address_and_encoding():
@@ -42,11 +43,11 @@ def test_what_the_target_meets_is_skipped():
     assert found(arm(MOVW, DMB), skip=frozenset({Needs.ARMV6T2})) == [(0x1004, "dmb f57ff05b")]
 
 
-def test_regions_of_other_sections_are_passed_over():
+def test_a_region_outside_of_the_section_is_passed_over():
     assert found(arm(MOVW), Region(start=0x2000, end=0x2004, kind="arm")) == []
 
 
-def test_of_a_region_across_two_sections_each_gets_its_part():
+def test_of_a_region_that_reaches_beyond_the_section_the_part_inside_counts():
     assert found(arm(NOP, MOVW), Region(start=0x800, end=0x2000, kind="arm")) == [(0x1004, "movw e3001234")]
 
 
@@ -62,6 +63,12 @@ def test_a_second_halfword_is_not_taken_for_a_first():
 
 def test_half_an_instruction_at_the_end_is_judged_by_what_is_there():
     assert found(thumb(0x4770, 0xF241), Region(start=0x1000, end=0x1004, kind="thumb")) == [(0x1002, "movw f2410000")]
+
+
+def test_a_halfword_that_is_wide_ends_an_instruction_or_begins_one_by_turns():
+    code = thumb(0xF241, 0xF241, 0xF241, 0xF241, 0xF241, 0x2034, 0xF241, 0x2034)
+    region = Region(start=0x1000, end=0x1010, kind="thumb")
+    assert [address for address, _ in found(code, region)] == [0x1000, 0x1004, 0x1008, 0x100C]
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,8 @@ from elftools.elf.gnuversions import GNUVerNeedSection
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pibuild.formats.elf import ElfFormatError, Function, Region, read_elf
+from pibuild.formats.elf import ElfFormatError, read_elf
+from pibuild.formats.symbols import Function, Region
 from tests.elfs import BX_LR, NOP, arm, make_elf
 
 
@@ -67,7 +68,7 @@ def test_code_comes_with_its_address():
 
 def test_mapping_symbols_cut_a_section_into_regions():
     elf = read_elf(make_elf(arm(NOP, 0, NOP, BX_LR), marks=(("$a", 0), ("$d", 4), ("$t.12", 8))))
-    assert elf.regions == (
+    assert elf.sections[0].regions == (
         Region(start=0x1000, end=0x1004, kind="arm"),
         Region(start=0x1004, end=0x1008, kind="data"),
         Region(start=0x1008, end=0x1010, kind="thumb"),
@@ -76,22 +77,22 @@ def test_mapping_symbols_cut_a_section_into_regions():
 
 def test_what_lies_before_the_first_mapping_symbol_is_taken_for_code():
     elf = read_elf(make_elf(arm(NOP, 0), marks=(("$d", 4),)))
-    assert [region.kind for region in elf.regions] == ["arm", "data"]
+    assert [region.kind for region in elf.sections[0].regions] == ["arm", "data"]
 
 
 def test_a_section_without_mapping_symbols_is_taken_for_code_where_others_have_some():
     content = make_elf(marks=(("$d", 0x100000),))
-    assert [region.kind for region in read_elf(content).regions] == ["arm"]
+    assert [region.kind for region in read_elf(content).sections[0].regions] == ["arm"]
 
 
 def test_code_wins_where_two_mapping_symbols_meet():
     elf = read_elf(make_elf(marks=(("$a", 0), ("$d", 0))))
-    assert [region.kind for region in elf.regions] == ["arm"]
+    assert [region.kind for region in elf.sections[0].regions] == ["arm"]
 
 
 def test_a_stripped_file_has_neither_regions_nor_functions():
     elf = read_elf(make_elf(marks=(), functions=()))
-    assert (elf.regions, elf.functions) == ((), ())
+    assert (elf.sections[0].regions, elf.functions) == ((), ())
 
 
 def test_functions_come_by_address_without_mapping_symbols():

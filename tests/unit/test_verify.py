@@ -92,6 +92,11 @@ def test_in_a_stripped_file_what_may_be_a_literal_pool_is_let_be(tmp_path):
     assert any("certainly code" in check.detail for check in checks)
 
 
+def test_an_instruction_in_no_function_is_named_with_its_section(tmp_path):
+    assert "movw e3001234 at 0x1000 in .text" in refusal(tmp_path, make_elf(arm(MOVW, BX_LR), functions=()))
+    assert "in .text" in refusal(tmp_path / "2", make_elf(arm(MOVW, BX_LR), functions=(("later", 4),)))
+
+
 def test_a_literal_pool_is_no_instruction(tmp_path):
     assert proven(tmp_path, make_elf(arm(NOP, BX_LR, MOVW), marks=(("$a", 0), ("$d", 8))))
 

@@ -1,0 +1,120 @@
+"""An ELF file's symbols, many at once: a table's columns, the functions that it names, and where code and data lie.
+
+Which tables a file has, and what else it says about itself, is formats.elf's knowledge.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+Kind = Literal["arm", "thumb", "data"]
+_KINDS: tuple[Kind, ...] = ("data", "arm", "thumb")
+"""Of mapping symbols at one address the last one counts."""
+
+_ROW = np.dtype(
+    [("name", "<u4"), ("value", "<u4"), ("size", "<u4"), ("info", "u1"), ("other", "u1"), ("section", "<u2")]
+)
+_FUNC, _GNU_IFUNC, _LOCAL, _WEAK = 2, 10, 0, 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Function:
+    """A function symbol; `size` is 0 where nobody wrote it down."""
+
+    name: str
+    address: int
+    size: int
+    thumb: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Region:
+    """Addresses `start` up to `end` of a section, all of one kind."""
+
+    start: int
+    end: int
+    kind: Kind
+
+
+class SymbolTable:
+    """A symbol table; symbols are told by their rows."""
+
+    def __init__(self, content: bytes, texts: bytes) -> None:
+        """Take the content of the section and of the one with the names; ValueError where they do not fit together."""
+        self._rows, self._texts = np.frombuffer(content, _ROW), texts
+        if len(self._rows):
+            texts.index(b"\0", self._rows["name"].max())  # so every name has an end
+        self._is_function = np.isin(self._rows["info"] & 0xF, (_FUNC, _GNU_IFUNC))
+        self._bind = self._rows["info"] >> 4
+
+    def names(self, rows: NDArray[np.intp]) -> Iterator[str]:
+        """Give the names of some symbols."""
+        for start in self._rows["name"][rows].tolist():
+            yield self._texts[start : self._texts.index(b"\0", start)].decode(errors="replace")
+
+    def undefined(self) -> NDArray[np.intp]:
+        """Give the symbols that another file must bring."""
+        return np.flatnonzero((self._rows["section"] == 0) & (self._letters(0) != 0))
+
+    def is_weak(self, row: int) -> bool:
+        """Whether the loader does without a symbol that no file brings."""
+        return bool(self._bind[row] == _WEAK)
+
+    def exported(self) -> NDArray[np.intp]:
+        """Give the symbols that other files can use."""
+        return np.flatnonzero((self._rows["section"] != 0) & (self._bind != _LOCAL))
+
+    def own_functions(self) -> Iterator[Function]:
+        """Give the functions that lie in this file."""
+        return self._functions(self._is_function & (self._rows["section"] != 0))
+
+    def labels(self, sections: Sequence[int]) -> Iterator[Function]:
+        """Give the functions, and other names at code (hand-written assembly) that are no mapping symbols."""
+        first = self._letters(0)
+        is_name = self._is_function | (self._rows["info"] & 0xF == 0) & (first != ord("$"))
+        return self._functions(is_name & (first != 0) & np.isin(self._rows["section"], sections))
+
+    def marks(self) -> NDArray[np.uint64]:
+        """Give the mapping symbols as `regions` takes them.
+
+        Source: ELF for the Arm Architecture (AAELF32), section 5.5.5 Mapping symbols.
+        """
+        dollar, letter, end = (self._letters(place) for place in range(3))
+        is_mark = (dollar == ord("$")) & np.isin(letter, list(b"dat")) & np.isin(end, list(b"\0."))
+        kinds = np.where(letter == ord("t"), _KINDS.index("thumb"), letter == ord("a"))[is_mark].astype(np.uint64)
+        section, value = (self._rows[column][is_mark].astype(np.uint64) for column in ("section", "value"))
+        packed: NDArray[np.uint64] = section << 48 | value << 8 | kinds
+        return packed
+
+    def _functions(self, which: NDArray[np.bool_]) -> Iterator[Function]:
+        rows = self._rows[which]
+        columns = self.names(np.flatnonzero(which)), rows["value"].tolist(), rows["size"].tolist()
+        for name, value, size in zip(*columns, strict=True):
+            yield Function(name=name, address=value & ~1, size=size, thumb=bool(value & 1))
+
+    def _letters(self, place: int) -> NDArray[np.uint8]:
+        """Give a letter of each name; behind the end of a name it may be anything."""
+        texts = np.frombuffer(self._texts, np.uint8)
+        return texts[np.minimum(self._rows["name"].astype(np.int64) + place, len(texts) - 1)]
+
+
+def regions(marks: NDArray[np.uint64], section: int, address: int, end: int) -> tuple[Region, ...]:
+    """Cut a section at its mapping symbols; of two at one address code wins, for it is judged more strictly.
+
+    A section without any, in a file that has some elsewhere, is taken for code.
+    """
+    if not len(marks):
+        return ()
+    bounds = np.array((section, section + 1), np.uint64).clip(max=0xFFFF)  # symbols know no section beyond
+    first, last = np.searchsorted(marks, bounds << 48)
+    values, kinds = (marks[first:last] >> 8 & 0xFFFFFFFF).tolist(), (marks[first:last] & 0xFF).tolist()
+    if values[:1] != [address]:
+        values, kinds = [address, *values], [_KINDS.index("arm"), *kinds]
+    return tuple(
+        Region(start=start, end=min(stop, end), kind=_KINDS[kind])
+        for start, stop, kind in zip(values, [*values[1:], end], kinds, strict=True)
+        if start < stop
+    )
