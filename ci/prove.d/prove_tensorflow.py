@@ -52,7 +52,9 @@ def main() -> int:
         tests = taken_tests(asked.store, record, names, Path(folder) / "tests")
         found = run_on_device(asked, record, tests, Path(folder))
     spent_s = time.monotonic() - began_s
-    text, unexplained = report(record, found, chosen["explained"], spent_s)
+    has_neon = load_targets(project_folder("toolchains"))[record["plan"]["target"]].neon
+    explained = chosen["explained"] | (chosen["explained_with_neon"] if has_neon else {})
+    text, unexplained = report(record, found, explained, spent_s)
     if asked.report:
         asked.report.write_text(text)
     else:
