@@ -129,6 +129,7 @@ def main():
             files[name] = outcome(path, folder, status, time.time() - began_s)
             said = "{run} run, {skipped} skipped, {bad} failed".format(bad=len(files[name]["faults"]), **files[name])
             sys.stderr.write("[{}/{}] {}: {}\n".format(len(files), total, name, said))
+            sys.stderr.flush()  # before 3.9 it waits for more where it goes to a file
             continue
         for late in [one for one, (_, began_s) in running.items() if time.time() - began_s > asked.deadline]:
             os.kill(late, 9)
