@@ -204,7 +204,7 @@ def test_a_killed_build_goes_on_from_what_was_compiled(workshop, changed):
         ([("configure.py", '"0.15.0"', '"0.19.0"')], "Please upgrade your bazel installation to version 0.19.0"),
         (
             [("tensorflow/python/tools/api/generator/api_init_files_v1.bzl", '"math/', '"maths/')],
-            "the official wheel and api_init_files_v1.bzl do not name the same files: maths/__init__.py",
+            "the official wheel and the release's lists do not name the same files: maths/__init__.py",
         ),
     ],
     ids=["hash", "archive", "bazel", "configure", "api"],
