@@ -43,7 +43,7 @@ def main() -> int:
     parser.add_argument("--store", type=Path, default=user_cache_path("pibuild", appauthor=False))
     parser.add_argument("--report", type=Path, help="where the Markdown goes; stdout where not given")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
-    asked = parser.parse_args()
+    asked = parser.parse_intermixed_args()
     chosen = yaml.safe_load((HERE / "tests.yaml").read_text())
     record = json.loads(asked.wheel.with_name(f"{asked.wheel.name}.record.json").read_text())
     names = asked.names or chosen["files"] + (chosen["thorough"] if asked.thorough else [])
