@@ -1,6 +1,8 @@
 """What an ELF file says about itself: machine, attributes, libraries and symbols it wants, code and where it lies.
 
-Reads only; what a target may contain, and whether a file keeps to it, is steps.verify's knowledge. pyelftools reads
+A file may be anybody's: nothing in it makes this read more than the file holds.
+
+It reads only; what a target may contain, and whether a file keeps to it, is steps.verify's knowledge. pyelftools reads
 headers and attributes; symbol tables are unpacked here, because a library has tens of thousands of symbols.
 """
 
@@ -14,14 +16,14 @@ from typing import Any
 import numpy as np
 from elftools.common.exceptions import ELFError
 from elftools.construct import ConstructError
-from elftools.elf.dynamic import DynamicSection, DynamicTag
 from elftools.elf.elffile import ELFFile
 from elftools.elf.gnuversions import GNUVerNeedSection
-from elftools.elf.sections import ARMAttributesSection, Section
+from elftools.elf.sections import Section
 from numpy.typing import NDArray
 
+from pibuild.formats.attributes import ArmAttributes, read_attributes
 from pibuild.formats.pointers import pointed_functions
-from pibuild.formats.symbols import Function, Region, SymbolTable, regions
+from pibuild.formats.symbols import Function, Kind, Region, SymbolTable, regions
 
 MAGIC = b"\x7fELF"
 
@@ -55,18 +57,6 @@ class ElfFormatError(Exception):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ArmAttributes:
-    """The build attributes that tell levels, as numbers of the ABI; what is not given is 0."""
-
-    cpu_arch: int
-    fp_arch: int
-    simd_arch: int
-    thumb_isa: int
-    vfp_args: int
-    """1 where floating-point arguments travel in VFP registers."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class CodeSection:
     """A section that is executed."""
 
@@ -89,7 +79,7 @@ class Undefined:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Elf:
-    """One ELF file. For a file that is not 32-bit little-endian ARM only the header's facts are filled in."""
+    """One ELF file. For a file that is not little-endian only the header's facts are filled in."""
 
     bits: int
     little_endian: bool
@@ -100,12 +90,20 @@ class Elf:
     eabi: int
     hard_float: bool
     attributes: ArmAttributes | None
+    soname: str
     needed: tuple[str, ...]
+    run_paths: tuple[str, ...]
+    """Folders that the loader is told to search, RPATH and RUNPATH alike."""
+    executable_stack: bool
+    chooses: bool
+    """Whether the loader is to ask functions of this file which other ones to use (IFUNC)."""
     versions: tuple[tuple[str, str], ...]
     """(library, version) that the loader will insist on."""
     undefined: tuple[Undefined, ...]
     defined: frozenset[str]
     """Names that other files can use."""
+    starts: tuple[int, ...]
+    """Addresses that the loader calls as soon as the file is loaded; odd ones are Thumb."""
     entries: tuple[Function, ...]
     """Exported functions and those that data points to: what is certainly code, though the file be stripped."""
     sections: tuple[CodeSection, ...]
@@ -122,59 +120,143 @@ class Elf:
         """Whether this is code for a 32-bit little-endian ARM."""
         return self.bits == 32 and self.little_endian and self.machine == "EM_ARM"
 
+    @property
+    def is_aarch64(self) -> bool:
+        """Whether this is code for a 64-bit little-endian ARM."""
+        return self.bits == 64 and self.little_endian and self.machine == "EM_AARCH64"
+
 
 _VERSION_BYTES = 16
 """Of one entry of the version needs, be it a library or a version (LSB Core, 10.7.5)."""
+_MOST_SECTIONS = 100_000
+_NEEDED, _INIT, _FINI, _SONAME, _RPATH, _RUNPATH = 1, 12, 13, 14, 15, 29
+_COMPRESSED, _EXECUTABLE = 0x800, 0x4
+_CHOOSING_RELOCATIONS = {"EM_ARM": 160, "EM_AARCH64": 1032}
+"""R_ARM_IRELATIVE, R_AARCH64_IRELATIVE."""
 
 
 def read_elf(content: bytes) -> Elf:
     """Read an ELF file. Raises ElfFormatError if it is none, or damaged."""
     try:
-        return _read(ELFFile(io.BytesIO(content)))
+        file = ELFFile(io.BytesIO(content))
+        sections = _sections(file, len(content)) if file.little_endian else []
+        return _read(file, sections)
     except _MALFORMED as err:
         raise ElfFormatError(f"not a whole ELF file ({type(err).__name__}: {err})") from err
 
 
-def _read(file: ELFFile) -> Elf:
-    flags = file["e_flags"]
-    is_arm = file.elfclass == 32 and file.little_endian and file["e_machine"] == "EM_ARM"
-    sections = list(file.iter_sections()) if is_arm else []
-    tags = [tag for part in sections if isinstance(part, DynamicSection) for tag in part.iter_tags()]
+def _sections(file: ELFFile, size: int) -> list[Section]:
+    """Give the sections; those that hold machine code may not hold more than there is."""
+    for offset, count, each in (
+        (file["e_shoff"], file.num_sections(), file["e_shentsize"]),
+        (file["e_phoff"], file.num_segments(), file["e_phentsize"]),
+    ):
+        if count and (count > _MOST_SECTIONS or offset + count * each > size):
+            raise ElfFormatError(f"not a whole ELF file: a table of {count} entries lies outside of it")
+    sections = list(file.iter_sections())
+    if sum(part["sh_size"] for part in sections if part["sh_type"] != "SHT_NOBITS") > 2 * size:
+        raise ElfFormatError("not a whole ELF file: its sections say to hold more than twice as much as the file")
+    return sections
+
+
+def _read(file: ELFFile, sections: list[Section]) -> Elf:
+    flags, bits = file["e_flags"], file.elfclass
+    is_arm = bits == 32 and file.little_endian and file["e_machine"] == "EM_ARM"
+    tags = [tag for part in sections if part["sh_type"] == "SHT_DYNAMIC" for tag in _dynamic_tags(file, part)]
     needs = _version_needs(sections)
-    dynamic, static = (_tables(file, sections, kind) for kind in ("SHT_DYNSYM", "SHT_SYMTAB"))
+    dynamic, static = (_tables(file, sections, kind, is_arm) for kind in ("SHT_DYNSYM", "SHT_SYMTAB"))
     marks = np.sort(np.concatenate([np.empty(0, np.uint64), *(table.marks() for table in static)]))
     code = {
-        index: _code_section(part, index, marks)
+        index: _code_section(part, index, marks, "arm" if is_arm else "a64")
         for index, part in enumerate(sections)
-        if part["sh_flags"] & 0x4 and part["sh_type"] == "SHT_PROGBITS"
+        if part["sh_flags"] & _EXECUTABLE and part["sh_type"] == "SHT_PROGBITS"
     }
     labels = [label for table in static for label in table.labels(list(code))]
     return Elf(
-        bits=file.elfclass,
+        bits=bits,
         little_endian=file.little_endian,
         machine=str(file["e_machine"]),
         kind=str(file["e_type"]),
         eabi=flags >> 24 if is_arm else 0,
         hard_float=is_arm and bool(flags & 0x400),
-        attributes=_attributes(sections),
-        needed=tuple(vars(tag)["needed"] for tag in tags if tag.entry.d_tag == "DT_NEEDED"),
+        attributes=_attributes(sections) if is_arm else None,
+        soname=next((str(value) for tag, value in tags if tag == _SONAME), ""),
+        needed=tuple(str(value) for tag, value in tags if tag == _NEEDED),
+        run_paths=tuple(
+            path for tag, value in tags if tag in (_RPATH, _RUNPATH) for path in str(value).split(":") if path
+        ),
+        executable_stack=any(
+            part["p_type"] == "PT_GNU_STACK" and bool(part["p_flags"] & 1) for part in file.iter_segments()
+        ),
+        chooses=any(table.has_choosers() for table in dynamic) or _has_choosing_relocations(file, sections),
         versions=tuple(sorted(set(needs.values()))),
         undefined=tuple(_undefined(dynamic, _version_indexes(sections), needs)),
         defined=frozenset(name for table in dynamic for name in table.names(table.exported())),
-        entries=tuple(_entries(dynamic, tags, sections)),
+        starts=tuple(_starts(tags, sections, bits)),
+        entries=tuple(_entries(dynamic, tags, sections, is_arm=is_arm)),
         sections=tuple(code.values()),
         functions=tuple(sorted(labels, key=lambda label: (label.address, -label.size, label.name))),
     )
 
 
-def _tables(file: ELFFile, sections: list[Section], kind: str) -> list[SymbolTable]:
+def _content(part: Section) -> bytes:
+    if part["sh_flags"] & _COMPRESSED:
+        raise ElfFormatError(f"not a whole ELF file: {part.name} is compressed, which no loader reads")
+    content: bytes = part.data()
+    return content
+
+
+def _dynamic_tags(file: ELFFile, part: Section) -> Iterator[tuple[int, int | str]]:
+    """Give (tag, value) up to the table's end; texts for those tags that stand for one."""
+    content = _content(part)
+    width = file.elfclass // 8
+    table = np.frombuffer(content, f"<u{width}", len(content) // (2 * width) * 2).reshape(-1, 2)
+    ends = np.flatnonzero(table[:, 0] == 0)
+    texts = _content(file.get_section(part["sh_link"]))
+    for tag, value in table[: ends[0] if len(ends) else len(table)].tolist():
+        if tag in (_NEEDED, _SONAME, _RPATH, _RUNPATH):
+            yield tag, texts[value : texts.index(b"\0", value)].decode(errors="replace")
+        elif tag in (_INIT, _FINI):
+            yield tag, value
+
+
+def _starts(tags: list[tuple[int, int | str]], sections: list[Section], bits: int) -> Iterator[int]:
+    """Give what DT_INIT and the arrays of constructors name; an array's words may be filled in by the loader."""
+    yield from (int(value) for tag, value in tags if tag == _INIT)
+    for part in sections:
+        if part["sh_type"] == "SHT_INIT_ARRAY":
+            content, width = _content(part), bits // 8
+            yield from (word for word in np.frombuffer(content, f"<u{width}", len(content) // width).tolist() if word)
+
+
+def _has_choosing_relocations(file: ELFFile, sections: list[Section]) -> bool:
+    """Look for the relocations whose value a function of the file gives."""
+    wanted = _CHOOSING_RELOCATIONS.get(str(file["e_machine"]))
+    for part in sections:
+        if wanted and part["sh_type"] in ("SHT_REL", "SHT_RELA"):
+            width = file.elfclass // 8
+            columns = 2 if part["sh_type"] == "SHT_REL" else 3
+            content = _content(part)
+            rows = np.frombuffer(content, f"<u{width}", len(content) // (columns * width) * columns)
+            kinds = rows.reshape(-1, columns)[:, 1] & (0xFF if file.elfclass == 32 else 0xFFFFFFFF)
+            if np.any(kinds == wanted):
+                return True
+    return False
+
+
+def _tables(file: ELFFile, sections: list[Section], kind: str, is_arm: bool) -> list[SymbolTable]:
     found = [part for part in sections if part["sh_type"] == kind]
-    return [SymbolTable(part.data(), file.get_section(part["sh_link"]).data()) for part in found]
+    return [
+        SymbolTable(
+            _content(part), _content(file.get_section(part["sh_link"])), bits=file.elfclass, has_thumb=is_arm
+        )
+        for part in found
+    ]
 
 
-def _code_section(part: Section, index: int, marks: NDArray[np.uint64]) -> CodeSection:
-    code, address = part.data(), part["sh_addr"]
-    cut = regions(marks, index, address, address + len(code))
+def _code_section(part: Section, index: int, marks: NDArray[np.uint64], plain: Kind) -> CodeSection:
+    code, address = _content(part), part["sh_addr"]
+    cut = regions(marks, index, address, address + len(code), plain)
     return CodeSection(name=part.name, address=address, code=code, regions=cut)
 
 
@@ -194,7 +276,7 @@ def _version_needs(sections: list[Section]) -> dict[int, tuple[str, str]]:
 
 
 def _version_indexes(sections: list[Section]) -> NDArray[np.integer[Any]]:
-    tables = (part.data() for part in sections if part["sh_type"] == "SHT_GNU_versym")
+    tables = (_content(part) for part in sections if part["sh_type"] == "SHT_GNU_versym")
     return np.frombuffer(next(tables, b""), "<u2") & 0x7FFF
 
 
@@ -209,31 +291,21 @@ def _undefined(
             yield Undefined(name=name, version=version, library=library, weak=table.is_weak(row))
 
 
-def _entries(tables: list[SymbolTable], tags: list[DynamicTag], sections: list[Section]) -> Iterator[Function]:
+def _entries(
+    tables: list[SymbolTable], tags: list[tuple[int, int | str]], sections: list[Section], *, is_arm: bool
+) -> Iterator[Function]:
     for table in tables:
         yield from table.own_functions()
-    for tag in tags:
-        if tag.entry.d_tag in ("DT_INIT", "DT_FINI"):
-            address, name = tag.entry.d_val, tag.entry.d_tag[2:].lower()
-            yield Function(name=name, address=address & ~1, size=0, thumb=bool(address & 1))
-    for address, is_thumb in pointed_functions(sections):
+    for tag, value in tags:
+        if tag in (_INIT, _FINI):
+            address, name = int(value), "init" if tag == _INIT else "fini"
+            mode = address & 1 if is_arm else 0
+            yield Function(name=name, address=address - mode, size=0, thumb=bool(mode))
+    for address, is_thumb in pointed_functions(sections) if is_arm else ():
         yield Function(name=f"a function at {address:#x}", address=address, size=0, thumb=is_thumb)
 
 
 def _attributes(sections: list[Section]) -> ArmAttributes | None:
-    for part in sections:
-        if isinstance(part, ARMAttributesSection):
-            values = {
-                attribute.tag: attribute.value
-                for vendor in part.iter_subsections()
-                for scope in vendor.iter_subsubsections("TAG_FILE")
-                for attribute in scope.iter_attributes()
-            }
-            return ArmAttributes(
-                cpu_arch=values.get("TAG_CPU_ARCH", 0),
-                fp_arch=values.get("TAG_FP_ARCH", 0),
-                simd_arch=values.get("TAG_ADVANCED_SIMD_ARCH", 0),
-                thumb_isa=values.get("TAG_THUMB_ISA_USE", 0),
-                vfp_args=values.get("TAG_ABI_VFP_ARGS", 0),
-            )
-    return None
+    return next(
+        (read_attributes(_content(part)) for part in sections if part["sh_type"] == "SHT_ARM_ATTRIBUTES"), None
+    )
