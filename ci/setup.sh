@@ -48,6 +48,8 @@ missing_packages() {
     # what the instruction tables are held against
     command -v arm-linux-gnueabihf-gcc > /dev/null || echo gcc-arm-linux-gnueabihf
     command -v qemu-arm > /dev/null || echo qemu-user
+    command -v aarch64-linux-gnu-gcc > /dev/null || echo gcc-aarch64-linux-gnu
+    [ -e /usr/aarch64-linux-gnu/lib/libc.a ] || echo libc6-dev-arm64-cross
     command -v npm > /dev/null || echo npm # Bazel comes through it
   fi
 }

@@ -1,7 +1,7 @@
-"""Machine code as a sequence of instructions: which of them ask more of a CPU than an ARM1176 gives.
+"""Machine code as a sequence of instructions: which of them ask more of a CPU than an ARM1176 or an ARMv8 gives.
 
-Knows where instructions lie and how to look at all of them at once; what each needs is formats.arm's and
-formats.thumb's knowledge, which needs a target meets is the caller's.
+Knows where instructions lie and how to look at all of them at once; what each needs is formats.arm's, formats.thumb's
+and formats.a64's knowledge, which needs a target meets is the caller's.
 """
 
 from collections.abc import Iterator
@@ -11,14 +11,16 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
+from pibuild.formats.a64 import A64_ENCODINGS, a64_encodings
 from pibuild.formats.arm import ARM_ENCODINGS, Needs, arm_encodings
 from pibuild.formats.elf import CodeSection
 from pibuild.formats.symbols import Kind
 from pibuild.formats.thumb import THUMB_ENCODINGS, WIDE, thumb_encodings
 
-ENCODINGS = (*ARM_ENCODINGS, *THUMB_ENCODINGS)
+ENCODINGS = (*ARM_ENCODINGS, *THUMB_ENCODINGS, *A64_ENCODINGS)
 """All that an instruction can be."""
 _FIRST_THUMB = len(ARM_ENCODINGS)
+_FIRST_A64 = _FIRST_THUMB + len(THUMB_ENCODINGS)
 _AT_A_TIME = 1 << 20
 """Words or halfwords: memory stays small, and what is worked on stays in the caches."""
 
@@ -40,7 +42,8 @@ class Instructions:
     def named(self, row: int) -> str:
         """Name one with its encoding: `movw e3001234`."""
         encoding, word = self.encodings[row], self.words[row]
-        digits = 8 if encoding < _FIRST_THUMB or word > 0xFFFF else 4
+        is_thumb = _FIRST_THUMB <= encoding < _FIRST_A64
+        digits = 4 if is_thumb and word <= 0xFFFF else 8
         return f"{ENCODINGS[encoding].name} {word:0{digits}x}"
 
 
@@ -50,7 +53,7 @@ def instructions(section: CodeSection, skip: frozenset[Needs]) -> Instructions:
     What of a region lies outside of the section is passed over.
     """
     wanted = np.array([one.needs is not None and one.needs not in skip for one in ENCODINGS])
-    parts = [part.at(wanted[part.encodings]) for part in (*_arm(section), *_thumb(section))]
+    parts = [part.at(wanted[part.encodings]) for part in (*_arm(section), *_thumb(section), *_a64(section))]
     found = Instructions(
         addresses=np.concatenate([part.addresses for part in parts]),
         words=np.concatenate([part.words for part in parts]),
@@ -63,6 +66,13 @@ def _arm(section: CodeSection) -> Iterator[Instructions]:
     for index, _ in _places(section, "arm"):
         words = np.frombuffer(section.code, "<u4", len(section.code) // 4)[index]
         addresses, encodings = section.address + 4 * index, arm_encodings(words)
+        yield Instructions(addresses=addresses, words=words, encodings=encodings)
+
+
+def _a64(section: CodeSection) -> Iterator[Instructions]:
+    for index, _ in _places(section, "a64"):
+        words = np.frombuffer(section.code, "<u4", len(section.code) // 4)[index]
+        addresses, encodings = section.address + 4 * index, _FIRST_A64 + a64_encodings(words)
         yield Instructions(addresses=addresses, words=words, encodings=encodings)
 
 
@@ -90,10 +100,10 @@ def _thumb(section: CodeSection) -> Iterator[Instructions]:
 
 def _places(section: CodeSection, kind: Kind) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
     """Give the places of words or halfwords, of some regions at a time, and which of them are the first of a region."""
-    size = 4 if kind == "arm" else 2
+    size = 2 if kind == "thumb" else 4
     spans = np.array([(region.start, region.end) for region in section.regions if region.kind == kind], np.int64)
     starts, ends = (spans.reshape(-1, 2) - section.address).clip(0, len(section.code)).T
-    starts = (starts + (3 if kind == "arm" else 0)) // size  # a word that begins before its region is none
+    starts = (starts + (3 if size == 4 else 0)) // size  # a word that begins before its region is none
     counts = ends // size - starts
     starts, counts = starts[counts > 0], counts[counts > 0]
     cuts = np.flatnonzero(np.diff(np.cumsum(counts) // _AT_A_TIME)) + 1

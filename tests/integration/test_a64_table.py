@@ -1,0 +1,77 @@
+"""The table of formats.a64 against qemu's CPU models: cortex-a53 (ARMv8.0), cortex-a76 (ARMv8.2, the Pi 5) and max."""
+
+import random
+import shutil
+import struct
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pibuild.formats.a64 import A64_ENCODINGS, a64_encodings
+from pibuild.formats.arm import Needs
+
+_SOURCE = Path(__file__).parent / "sweep" / "runwords_a64.c"
+_TOOLS = ("aarch64-linux-gnu-gcc", "qemu-aarch64")
+_A53 = {None, Needs.CRC, Needs.CRYPTO}  # qemu's has the cryptographic extension, those of the Pis have not
+_A76 = _A53 | {Needs.LSE, Needs.RDM, Needs.RCPC, Needs.HALF, Needs.DOT_PRODUCT}
+
+pytestmark = pytest.mark.skipif(
+    not all(map(shutil.which, _TOOLS)), reason=f"wants {' and '.join(_TOOLS)} (gcc-aarch64-linux-gnu, qemu-user)"
+)
+
+
+@pytest.fixture(scope="module")
+def rows(tmp_path_factory):
+    """Give (word, what the table says, whether cortex-a53, cortex-a76 and max refuse it)."""
+    program = tmp_path_factory.mktemp("sweep") / "runwords_a64"
+    subprocess.run(["aarch64-linux-gnu-gcc", "-static", "-O1", "-o", program, _SOURCE], check=True)
+    those = list(words(200_000))
+    questions = b"".join(struct.pack("<I", word) for word in those)
+    answers = []
+    for cpu in ("cortex-a53", "cortex-a76", "max"):
+        command = ["qemu-aarch64", "-cpu", cpu, program]
+        run = subprocess.run(command, input=questions, capture_output=True, timeout=300, check=True)
+        assert len(run.stdout) == len(those)
+        answers.append([answer == ord("I") for answer in run.stdout])
+    needs = [A64_ENCODINGS[one].needs for one in a64_encodings(np.array(those, np.uint32))]
+    return list(zip(those, needs, *answers, strict=True))
+
+
+def words(count):
+    """Give A64 instructions that the sweep survives: no branches, nothing of the system's."""
+    source = random.Random(4)
+    while count:
+        word = source.getrandbits(32)
+        if source.random() < 0.6:  # floating point and Advanced SIMD
+            word = word & 0xF1FFFFFF | 0x0E000000
+        elif source.random() < 0.6:  # loads and stores, data processing with registers
+            word = word & 0xE3FFFFFF | (0x08000000, 0x0A000000, 0x18000000, 0x1A000000)[source.randrange(4)]
+        if source.random() < 0.5:  # many fields must be zero for an instruction to be one
+            word &= ~(source.getrandbits(32) & source.getrandbits(32) & 0x00FFFC00)
+        if word >> 26 & 7 == 0b101:  # branches, exceptions, system
+            continue
+        count -= 1
+        yield word
+
+
+def test_nothing_that_a_cortex_a53_lacks_is_missed(rows):
+    later = [(word, needs) for word, needs, a53, _, newest in rows if a53 and not newest]
+    assert len(later) > 300
+    assert [f"{word:08x}" for word, needs in later if needs in _A53] == []
+
+
+def test_nothing_that_a_cortex_a76_lacks_is_taken_for_what_it_has(rows):
+    later = [(word, needs) for word, needs, _, a76, newest in rows if a76 and not newest]
+    assert [f"{word:08x}" for word, needs in later if needs in _A76] == []
+
+
+def test_nothing_that_a_cortex_a53_runs_is_refused(rows):
+    runs = [(word, needs) for word, needs, a53, _, _ in rows if not a53]
+    assert [f"{word:08x} {needs}" for word, needs in runs if needs not in _A53] == []
+
+
+def test_nothing_that_a_cortex_a76_runs_is_refused(rows):
+    runs = [(word, needs) for word, needs, _, a76, _ in rows if not a76]
+    assert [f"{word:08x} {needs}" for word, needs in runs if needs not in _A76] == []
