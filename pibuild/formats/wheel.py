@@ -9,10 +9,13 @@ import base64
 import csv
 import hashlib
 import io
+import lzma
 import os
+import struct
 import tempfile
 import time
 import zipfile
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from email.message import Message
@@ -26,6 +29,28 @@ from packaging.version import InvalidVersion, Version
 _EPOCH_S = 315532800
 """1980-01-01, the oldest time that a zip file can tell."""
 _UNLISTED = ("RECORD.jws", "RECORD.p7s")
+_MOST_FILES = 100_000
+_MOST_BYTES = 2 << 30
+"""Of all files together; the largest wheel that anybody publishes for a Pi unpacks to 700 MB."""
+_MOST_RATIO = 200
+"""Of what a file unpacks to, where that is more than 16 MB; machine code and text stay under 20."""
+_SMALL_BYTES = 16 << 20
+_HASHES = ("sha256", "sha384", "sha512")
+"""That RECORD may use: sha256 or better (PEP 427)."""
+
+
+_DAMAGE = (
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    EOFError,
+    NotImplementedError,
+    RuntimeError,
+    ValueError,
+    LookupError,
+    struct.error,
+)
+"""What zipfile lets through on a file that is none, breaks off or contradicts itself."""
 
 
 class WheelFormatError(Exception):
@@ -50,11 +75,18 @@ class WheelFile:
     content: bytes
     executable: bool
 
+    is_link: bool = False
+    """A symbolic link, which no installer makes: it would be a file with the target's name in it."""
+
     @property
     def digest(self) -> str:
         """Give the hash as RECORD writes it: `sha256=` and base64 for URLs without padding."""
-        raw = hashlib.sha256(self.content).digest()
-        return "sha256=" + base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
+        return self.digest_by("sha256")
+
+    def digest_by(self, algorithm: str) -> str:
+        """Give the hash of another algorithm in the same way."""
+        raw = hashlib.new(algorithm, self.content).digest()
+        return f"{algorithm}=" + base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,6 +102,11 @@ class Wheel:
         """Give a file of the dist-info folder, empty if there is none."""
         path = f"{self.dist_info}/{name}"
         return next((file.content.decode("utf-8", "replace") for file in self.files if file.path == path), "")
+
+    @property
+    def has_machine_code(self) -> bool:
+        """Whether any file is an ELF file."""
+        return any(file.content.startswith(b"\x7fELF") for file in self.files)
 
     @property
     def wheel_message(self) -> Message:
@@ -98,24 +135,43 @@ def legacy_names(file_name: str) -> tuple[str, ...]:
 
 
 def read_wheel(path: Path) -> Wheel:
-    """Read a wheel whole. Raises WheelFormatError if it is no zip file, damaged, or has not one dist-info folder."""
+    """Read a wheel whole. Raises WheelFormatError if it is no zip file, damaged, or has not one dist-info folder.
+
+    A wheel may be anybody's: what it says to unpack to is looked at before, and held to while it is unpacked.
+    """
     try:
         with zipfile.ZipFile(path) as archive:
             infos = [info for info in archive.infolist() if not info.is_dir()]
-            files = tuple(
-                WheelFile(
-                    path=info.filename,
-                    content=archive.read(info),
-                    executable=bool(info.external_attr >> 16 & 0o111),
-                )
-                for info in infos
-            )
-    except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError, UnicodeDecodeError) as err:
-        raise WheelFormatError(f"not a whole zip file: {err}") from err
+            _refuse_bomb(infos)
+            files = tuple(_wheel_file(archive, info) for info in infos)
+    except (*_DAMAGE, OSError) as err:
+        raise WheelFormatError(f"not a whole zip file: {err or type(err).__name__}") from err
     folders = sorted({file.path.split("/")[0] for file in files if file.path.split("/")[0].endswith(".dist-info")})
     if len(folders) != 1:
-        raise WheelFormatError(f"one .dist-info folder expected, found {len(folders)}: {', '.join(folders)}")
+        raise WheelFormatError(f"one .dist-info folder expected, found {len(folders)}: {', '.join(folders[:5])}")
     return Wheel(file_name=path.name, files=files, dist_info=folders[0])
+
+
+def _refuse_bomb(infos: list[zipfile.ZipInfo]) -> None:
+    total = sum(info.file_size for info in infos)
+    if len(infos) > _MOST_FILES or total > _MOST_BYTES:
+        raise WheelFormatError(f"{len(infos)} files of {total} bytes in all; no wheel for a Pi has so much")
+    for info in infos:
+        if info.file_size > max(_SMALL_BYTES, _MOST_RATIO * info.compress_size):
+            raise WheelFormatError(
+                f"{info.filename!r} unpacks from {info.compress_size} to {info.file_size} bytes: a zip bomb"
+            )
+
+
+def _wheel_file(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> WheelFile:
+    with archive.open(info) as stream:  # never gives more than the size that it states
+        content = stream.read(info.file_size + 1)
+    if len(content) != info.file_size:
+        raise WheelFormatError(f"{info.filename!r} has {len(content)} bytes and states {info.file_size}")
+    mode = info.external_attr >> 16
+    return WheelFile(
+        path=info.filename, content=content, executable=bool(mode & 0o111), is_link=mode & 0o170000 == 0o120000
+    )
 
 
 def disagreements(wheel: Wheel) -> tuple[str, ...]:
@@ -159,7 +215,7 @@ def _tag_faults(wheel: Wheel, name: WheelName) -> Iterator[str]:
     if not fields.get("Wheel-Version", "").startswith("1."):
         yield f"WHEEL has Wheel-Version {fields.get('Wheel-Version', '(none)')}, 1.x expected"
     purelib = fields.get("Root-Is-Purelib", "(none)").lower()
-    if purelib != "false":
+    if purelib != "false" and wheel.has_machine_code:
         yield f"WHEEL has Root-Is-Purelib {purelib}, false expected for machine code"
 
 
@@ -169,7 +225,13 @@ def _listed(tags: frozenset[Tag]) -> str:
 
 def _record_faults(wheel: Wheel) -> Iterator[str]:
     record = f"{wheel.dist_info}/RECORD"
-    rows = [row for row in csv.reader(wheel.text("RECORD").splitlines()) if row]
+    if not any(file.path == record for file in wheel.files):
+        yield "there is no RECORD"
+    try:
+        rows = [row for row in csv.reader(wheel.text("RECORD").splitlines()) if row]
+    except csv.Error as err:
+        yield f"RECORD is not a table: {err}"
+        rows = []
     listed = {row[0]: row[1:] for row in rows}
     if len(listed) != len(rows):
         yield "RECORD lists a file twice"
@@ -179,17 +241,24 @@ def _record_faults(wheel: Wheel) -> Iterator[str]:
             yield f"{file.path} is in the wheel twice"
         if file.path.startswith("/") or ".." in PurePosixPath(file.path).parts or "\\" in file.path:
             yield f"{file.path} lies outside of the wheel"
+        if file.is_link:
+            yield f"{file.path} is a symbolic link, which no installer makes"
         present[file.path] = file
     for path in sorted(listed.keys() - present.keys()):
         yield f"RECORD lists {path}, which is not in the wheel"
     for path, file in sorted(present.items()):
-        if path == record or path.removeprefix(f"{wheel.dist_info}/") in _UNLISTED:
-            continue
-        said = listed.get(path)
-        if said is None:
-            yield f"RECORD does not list {path}"
-        elif said != [file.digest, str(len(file.content))]:
-            yield f"RECORD has {','.join(said)} for {path}, its content is {file.digest},{len(file.content)}"
+        if path != record and path.removeprefix(f"{wheel.dist_info}/") not in _UNLISTED:
+            yield from _row_faults(path, file, listed.get(path))
+
+
+def _row_faults(path: str, file: WheelFile, said: list[str] | None) -> Iterator[str]:
+    if said is None:
+        yield f"RECORD does not list {path}"
+        return
+    algorithm = said[0].partition("=")[0] if said else ""
+    expected = [file.digest_by(algorithm) if algorithm in _HASHES else file.digest, str(len(file.content))]
+    if said != expected:
+        yield f"RECORD has {','.join(said)} for {path}, its content is {','.join(expected)}"
 
 
 def _tag(text: str) -> Tag:
