@@ -46,7 +46,7 @@ class Needs(StrEnum):
     """Arithmetic in half precision (ARMv8.2)."""
     DOT_PRODUCT = "dot product"
     ARMV8_3 = "ARMv8.3 or later"
-    """Of 64-bit code: all that came after ARMv8.2 and what no Pi has of it, but SVE."""
+    """All that came after ARMv8.2, and what no Pi has of it, but SVE."""
     SVE = "SVE"
     COPROCESSOR = "coprocessor"
     """One that no Pi has: FPA, iWMMXt and so on."""
@@ -56,6 +56,13 @@ class Needs(StrEnum):
 
 NEON = frozenset({Needs.NEON, Needs.NEON_FMA, Needs.NEON_HALF})
 """What only an Advanced SIMD unit runs."""
+NEWER_THAN_ARMV7 = frozenset(
+    {
+        *(Needs.ARMV8, Needs.CRC, Needs.CRYPTO, Needs.LSE, Needs.RDM, Needs.RCPC, Needs.HALF, Needs.DOT_PRODUCT),
+        *(Needs.ARMV8_3, Needs.SVE),
+    }
+)
+"""What came with ARMv8 and after it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,7 +80,7 @@ _N = Needs
 
 _CONDITIONAL: Lines = (
     # A5.2.12 miscellaneous; CRC32 and HLT are ARMv8's
-    ("0001 0..0 .... .... .... 0100 ....", "crc32", _N.ARMV8),
+    ("0001 0..0 .... .... .... 0100 ....", "crc32", _N.CRC),
     ("0001 0..0 .... .... ..1. 0000 ....", "mrs/msr (banked)", _N.VIRTUALIZATION),
     ("0001 0..0 .... .... ..0. 0000 ....", "mrs/msr", None),
     ("0001 0010 .... .... .... 0001 ....", "bx", None),
@@ -150,7 +157,7 @@ _CONDITIONAL: Lines = (
     ("1110 1.11 001. .... 1011 .1.0 ....", "vcvtb/vcvtt (double)", _N.ARMV8),
     ("1110 1.11 0110 .... 101. .1.0 ....", "vrintr/vrintz", _N.ARMV8),
     ("1110 1.11 0111 .... 101. 01.0 ....", "vrintx", _N.ARMV8),
-    ("1110 1.11 1001 .... 101. .1.0 ....", "vjcvt", _N.ARMV8),
+    ("1110 1.11 1001 .... 101. .1.0 ....", "vjcvt", _N.ARMV8_3),
     ("1110 1.11 1.1. .... 101. .1.0 ....", "vcvt (fixed point)", _N.VFPV3),
     ("1110 01.. .... .... 1011 ...0 ....", "VFP arithmetic", _N.VFP_D32),
     ("1110 0... .... .... 1011 1..0 ....", "VFP arithmetic", _N.VFP_D32),
@@ -198,7 +205,7 @@ _CONDITIONAL: Lines = (
     ("1100 0101 .... .... 1111 .... 1110", "mrrc (generic timer)", _N.VIRTUALIZATION),
     ("1110 .... .... .... 111. .... ....", "mcr/mrc", _N.PRIVILEGED),
     ("110. .... .... .... 111. .... ....", "mcrr/mrrc", _N.PRIVILEGED),
-    ("11.. .... .... .... 1001 .... ....", "half-precision arithmetic", _N.ARMV8),
+    ("11.. .... .... .... 1001 .... ....", "half-precision arithmetic", _N.HALF),
     ("11.. .... .... .... 101. .... ....", "unallocated", _N.UNALLOCATED),
     ("11.. .... .... .... .... .... ....", "cdp/mcr/mrc/ldc/stc", _N.COPROCESSOR),
 )
@@ -212,7 +219,7 @@ _UNCONDITIONAL: Lines = (
     ("0101 0111 .... .... .... 0100 ....", "dsb", _N.ARMV7),
     ("0101 0111 .... .... .... 0101 ....", "dmb", _N.ARMV7),
     ("0101 0111 .... .... .... 0110 ....", "isb", _N.ARMV7),
-    ("0101 0111 .... .... .... 0111 ....", "sb", _N.ARMV8),
+    ("0101 0111 .... .... .... 0111 ....", "sb", _N.ARMV8_3),
     ("0101 .101 .... .... .... .... ....", "pld", None),
     ("0111 .101 .... .... .... ...0 ....", "pld", None),
     ("0100 .101 .... .... .... .... ....", "pli", _N.ARMV7),
@@ -226,40 +233,40 @@ _UNCONDITIONAL: Lines = (
     ("100. .0.1 .... .... .... .... ....", "rfe", None),
     ("101. .... .... .... .... .... ....", "blx", None),
     # A7.4 Advanced SIMD data-processing: three registers, what ARMv8 and VFPv4's SIMD added first
-    ("001. 0... .... .... 1100 ...0 ....", "sha1/sha256", _N.ARMV8),
+    ("001. 0... .... .... 1100 ...0 ....", "sha1/sha256", _N.CRYPTO),
     ("0010 0..0 .... .... 1100 ...1 ....", "vfma/vfms", _N.NEON_FMA),
-    ("0011 0... .... .... 1011 ...1 ....", "vqrdmlah", _N.ARMV8),
-    ("0011 0... .... .... 1100 ...1 ....", "vqrdmlsh", _N.ARMV8),
+    ("0011 0... .... .... 1011 ...1 ....", "vqrdmlah", _N.RDM),
+    ("0011 0... .... .... 1100 ...1 ....", "vqrdmlsh", _N.RDM),
     ("0011 0... .... .... 1111 ...1 ....", "vmaxnm/vminnm", _N.ARMV8),
-    ("0010 0..1 .... .... 11.. .... ....", "half-precision SIMD", _N.ARMV8),
-    ("0011 0..1 .... .... 1101 .... ....", "half-precision SIMD", _N.ARMV8),
-    ("0011 0..1 .... .... 111. .... ....", "half-precision SIMD", _N.ARMV8),
+    ("0010 0..1 .... .... 11.. .... ....", "half-precision SIMD", _N.HALF),
+    ("0011 0..1 .... .... 1101 .... ....", "half-precision SIMD", _N.HALF),
+    ("0011 0..1 .... .... 111. .... ....", "half-precision SIMD", _N.HALF),
     # … of different lengths, two and a scalar, shifts, two registers
-    ("0010 1.10 .... .... 1110 .0.0 ....", "vmull.p64", _N.ARMV8),
-    ("001. 1.01 .... .... 0.01 .1.0 ....", "half-precision SIMD", _N.ARMV8),
-    ("001. 1.01 .... .... 1001 .1.0 ....", "half-precision SIMD", _N.ARMV8),
-    ("001. 1.01 .... .... 111. .1.0 ....", "vqrdmlah/vqrdmlsh", _N.ARMV8),
-    ("001. 1.10 .... .... 111. .1.0 ....", "vqrdmlah/vqrdmlsh", _N.ARMV8),
-    ("001. 1.11 .... .... 110. 0..1 ....", "half-precision SIMD", _N.ARMV8),
-    ("0011 1.11 01.1 .... 01.. ...0 ....", "half-precision SIMD", _N.ARMV8),
-    ("0011 1.11 ..00 .... 0011 ...0 ....", "aes", _N.ARMV8),
-    ("0011 1.11 ..01 .... 0010 11.0 ....", "sha1h", _N.ARMV8),
-    ("0011 1.11 ..10 .... 0011 1..0 ....", "sha1su1/sha256su0", _N.ARMV8),
+    ("0010 1.10 .... .... 1110 .0.0 ....", "vmull.p64", _N.CRYPTO),
+    ("001. 1.01 .... .... 0.01 .1.0 ....", "half-precision SIMD", _N.HALF),
+    ("001. 1.01 .... .... 1001 .1.0 ....", "half-precision SIMD", _N.HALF),
+    ("001. 1.01 .... .... 111. .1.0 ....", "vqrdmlah/vqrdmlsh", _N.RDM),
+    ("001. 1.10 .... .... 111. .1.0 ....", "vqrdmlah/vqrdmlsh", _N.RDM),
+    ("001. 1.11 .... .... 110. 0..1 ....", "half-precision SIMD", _N.HALF),
+    ("0011 1.11 01.1 .... 01.. ...0 ....", "half-precision SIMD", _N.HALF),
+    ("0011 1.11 ..00 .... 0011 ...0 ....", "aes", _N.CRYPTO),
+    ("0011 1.11 ..01 .... 0010 11.0 ....", "sha1h", _N.CRYPTO),
+    ("0011 1.11 ..10 .... 0011 1..0 ....", "sha1su1/sha256su0", _N.CRYPTO),
     ("0011 1.11 ..10 .... 0100 ...0 ....", "vrintn/vrintx", _N.ARMV8),
     ("0011 1.11 ..10 .... 0101 ...0 ....", "vrinta/vrintz", _N.ARMV8),
     ("0011 1.11 ..10 .... 0110 1..0 ....", "vrintm", _N.ARMV8),
     ("0011 1.11 ..10 .... 0111 1..0 ....", "vrintp", _N.ARMV8),
     ("0011 1.11 ..10 .... 011. 00.0 ....", "vcvt (half)", _N.NEON_HALF),
-    ("0011 1.11 0110 .... 0110 01.0 ....", "vcvt.bf16", _N.ARMV8),
+    ("0011 1.11 0110 .... 0110 01.0 ....", "vcvt.bf16", _N.ARMV8_3),
     ("0011 1.11 ..11 .... 00.. ...0 ....", "vcvta/vcvtn/vcvtp/vcvtm", _N.ARMV8),
     ("001. .... .... .... .... .... ....", "Advanced SIMD", _N.NEON),
     # A7.7 Advanced SIMD element and structure loads and stores
     ("0100 ...0 .... .... .... .... ....", "vld/vst", _N.NEON),
     # the coprocessor space without a condition: ARMv8's alone in a program
     ("1110 .... .... .... 101. .... ....", "vsel/vmaxnm/vrint/vcvta", _N.ARMV8),
-    ("1110 .... .... .... 100. .... ....", "vcmla", _N.ARMV8),
-    ("110. .... .... .... 100. .... ....", "vcmla/vcadd/vfmal", _N.ARMV8),
-    ("11.. .... .... .... 1101 .... ....", "vsdot/vudot", _N.ARMV8),
+    ("1110 .... .... .... 100. .... ....", "vcmla", _N.ARMV8_3),
+    ("110. .... .... .... 100. .... ....", "vcmla/vcadd/vfmal", _N.ARMV8_3),
+    ("11.. .... .... .... 1101 .... ....", "vsdot/vudot", _N.DOT_PRODUCT),
     ("1111 .... .... .... .... .... ....", "unallocated", _N.UNALLOCATED),
     ("11.. .... .... .... .... .... ....", "cdp2/mcr2/mrc2/ldc2/stc2", _N.COPROCESSOR),
 )
