@@ -5,7 +5,8 @@ the first place where control may leave for good: an unconditional branch, a ret
 come back, and a pool may follow). Targets of direct branches and calls are certain again. So nothing that is named
 here is data; much that is code is not named.
 
-Source: ARM DDI 0406C, A8.8.18 B, A8.8.25 BL and BLX, A8.8.29 CBZ; A2.3.1 for what writes the PC.
+Source: ARM DDI 0406C, A8.8.18 B, A8.8.25 BL and BLX, A8.8.29 CBZ; A2.3.1 for what writes the PC. A64: ARM DDI 0487,
+C4.1.87.
 """
 
 from bisect import bisect_right
@@ -16,7 +17,7 @@ from functools import cache
 import numpy as np
 
 from pibuild.formats.elf import CodeSection
-from pibuild.formats.symbols import Function, Region
+from pibuild.formats.symbols import Function, Kind, Region
 from pibuild.formats.thumb import WIDE
 
 _Turn = tuple[bool, int | None]
@@ -40,32 +41,53 @@ def certain_code(sections: Iterable[CodeSection], entries: Iterable[Function]) -
     return tuple(replace(walk.section, regions=walk.regions()) for walk in walks)
 
 
+def first_steps(sections: Iterable[CodeSection], starts: Iterable[int], *, is_a64: bool) -> tuple[CodeSection, ...]:
+    """Give the sections with those regions that run whenever a start is called: from there up to the first decision.
+
+    A start is an address; its lowest bit is set where the code is Thumb.
+    """
+    walks = sorted((_Walk(section, is_a64=is_a64) for section in sections), key=lambda walk: walk.section.address)
+    begins = [walk.section.address for walk in walks]
+    for start in starts:
+        place: int | None = start
+        while place is not None and (near := bisect_right(begins, place)):
+            place = walks[near - 1].step(place)
+    return tuple(replace(walk.section, regions=walk.regions()) for walk in walks)
+
+
 class _Walk:
     """What of a section was reached: a byte for each word or halfword, 1 where an instruction begins."""
 
-    def __init__(self, section: CodeSection) -> None:
+    def __init__(self, section: CodeSection, *, is_a64: bool = False) -> None:
         code = section.code
-        self.section = section
+        self.section, self._is_a64 = section, is_a64
         self._words = np.frombuffer(code, "<u4", len(code) // 4).astype(np.uint32, copy=False).data
         self._halfwords = np.frombuffer(code, "<u2", len(code) // 2).astype(np.uint16, copy=False).data
         self._arm, self._thumb = bytearray(len(self._words)), bytearray(len(self._halfwords))
 
     def follow(self, place: int, todo: list[int]) -> None:
         """Walk on from a place to where control leaves, or to what was reached before; add where else it may go."""
+        for goes_on, other in self._turns(place):
+            if other is not None:
+                todo.append(other)
+            if not goes_on:
+                return
+
+    def step(self, place: int) -> int | None:
+        """Walk on from a place to where control leaves for certain; give where to, None where that is not certain."""
+        return next((None if goes_on else other for goes_on, other in self._turns(place)), None)
+
+    def _turns(self, place: int) -> Iterator[_Turn]:
         is_thumb = place & 1
         index, rest = divmod((place & ~1) - self.section.address, 2 if is_thumb else 4)
         if not rest:
-            for goes_on, other in self._thumb_turns(index) if is_thumb else self._arm_turns(index):
-                if other is not None:
-                    todo.append(other)
-                if not goes_on:
-                    return
+            yield from self._thumb_turns(index) if is_thumb else self._arm_turns(index)
 
     def _arm_turns(self, index: int) -> Iterator[_Turn]:
-        words, seen, base = self._words, self._arm, self.section.address
+        words, seen, base, turn_of = self._words, self._arm, self.section.address, _a64 if self._is_a64 else _arm
         while index < len(seen) and not seen[index]:
             seen[index] = 1
-            if turn := _arm(words[index], base + 4 * index):
+            if turn := turn_of(words[index], base + 4 * index):
                 yield turn
             index += 1
 
@@ -92,6 +114,7 @@ class _Walk:
         starts = np.concatenate((4 * arm, 2 * thumb)) + self.section.address
         ends = starts + np.concatenate((np.full(len(arm), 4), np.where(wide, 4, 2)))
         is_thumb = np.arange(len(starts)) >= len(arm)
+        plain: Kind = "a64" if self._is_a64 else "arm"
         order = np.argsort(starts, kind="stable")
         starts, ends, is_thumb = starts[order], ends[order], is_thumb[order]
         if not len(starts):
@@ -99,7 +122,7 @@ class _Walk:
         cuts = np.flatnonzero((starts[1:] != ends[:-1]) | (is_thumb[1:] != is_thumb[:-1]))
         firsts, lasts = np.append(0, cuts + 1), np.append(cuts, len(starts) - 1)
         return tuple(
-            Region(start=start, end=end, kind="thumb" if thumb else "arm")
+            Region(start=start, end=end, kind="thumb" if thumb else plain)
             for start, end, thumb in zip(
                 starts[firsts].tolist(), ends[lasts].tolist(), is_thumb[firsts].tolist(), strict=True
             )
@@ -128,6 +151,16 @@ def _arm(word: int, address: int) -> _Turn | None:
         or word >> 24 & 0xF == 0xF  # SVC: some calls never return
     )
     return _LEAVES if leaves else None
+
+
+def _a64(word: int, address: int) -> _Turn | None:
+    if word >> 26 & 0x1F == 0b00101:  # B, BL
+        return False, address + _signed(word << 2, 28)
+    if word & 0xFE000000 == 0x54000000 or word & 0x7C000000 == 0x34000000:  # B.<c>; CBZ, CBNZ, TBZ, TBNZ
+        return True, None
+    if word & 0xFE000000 == 0xD6000000 or word >> 24 == 0xD4:  # BR, BLR, RET; SVC, BRK
+        return _LEAVES
+    return None
 
 
 def _narrow(halfword: int, address: int) -> _Turn | None:

@@ -38,6 +38,12 @@ def entry_point(path: str, python: str) -> str:
     return ("init" if python.startswith("2.") else "PyInit_") + module_name(path)
 
 
+def suffix_parts(path: str) -> str:
+    """Give the Python that an extension module's suffix names: `311`, `34m`; empty where it names none."""
+    found = _SUFFIX.search(PurePosixPath(path).name)
+    return found["digits"] + found["flags"] if found and not found["stable"] else ""
+
+
 def suffix_fault(path: str, python: str) -> str:
     """Say what is wrong with an extension module's suffix for this Python on a Pi; empty if nothing is."""
     found = _SUFFIX.search(PurePosixPath(path).name)

@@ -22,7 +22,7 @@ from email.message import Message
 from email.parser import Parser
 from pathlib import Path, PurePosixPath
 
-from packaging.tags import Tag
+from packaging.tags import Tag, parse_tag
 from packaging.utils import BuildTag, InvalidWheelFilename, NormalizedName, canonicalize_name, parse_wheel_filename
 from packaging.version import InvalidVersion, Version
 
@@ -35,6 +35,8 @@ _MOST_BYTES = 2 << 30
 _MOST_RATIO = 200
 """Of what a file unpacks to, where that is more than 16 MB; machine code and text stay under 20."""
 _SMALL_BYTES = 16 << 20
+_MOST_DOTS = 20
+"""Of a line that claims a set of tags; each part's alternatives multiply."""
 _HASHES = ("sha256", "sha384", "sha512")
 """That RECORD may use: sha256 or better (PEP 427)."""
 
@@ -115,8 +117,9 @@ class Wheel:
 
     @property
     def tags(self) -> frozenset[Tag]:
-        """Give the tags that WHEEL claims."""
-        return frozenset(_tag(line) for line in self.wheel_message.get_all("Tag", []))
+        """Give the tags that WHEEL claims; some tools write sets of them in one line, as file names have them."""
+        lines = self.wheel_message.get_all("Tag", [])
+        return frozenset(tag for line in lines for tag in _tags(line))
 
 
 def wheel_name(file_name: str) -> WheelName:
@@ -259,6 +262,13 @@ def _row_faults(path: str, file: WheelFile, said: list[str] | None) -> Iterator[
     expected = [file.digest_by(algorithm) if algorithm in _HASHES else file.digest, str(len(file.content))]
     if said != expected:
         yield f"RECORD has {','.join(said)} for {path}, its content is {','.join(expected)}"
+
+
+def _tags(text: str) -> frozenset[Tag]:
+    parts = text.strip().split("-")
+    if len(parts) != 3 or not all(parts) or text.count(".") > _MOST_DOTS:
+        raise WheelFormatError(f"{text!r} is not interpreter-ABI-platform")
+    return parse_tag(text.strip())
 
 
 def _tag(text: str) -> Tag:

@@ -109,17 +109,22 @@ def numbers(version: str) -> tuple[int, ...]:
 @cache
 def accepted_tags(pi: Pi, system: System) -> dict[str, frozenset[Tag]]:
     """Give for each Python of a system the tags that its newest pip installs there."""
-    found = {}
-    for python, pip in system.pythons:
-        version = numbers(python)
-        platforms = list(_platforms(pi, system, numbers(pip)))
-        abis = [pythons.abi_tag(python)]
-        tags = {
-            *cpython_tags(version, abis, platforms),
-            *compatible_tags(version, pythons.interpreter_tag(python), platforms),
-        }
-        found[python] = frozenset(tags)
-    return found
+    return {
+        python: frozenset(_python_tags(python, list(_platforms(pi, system, numbers(pip)))))
+        for python, pip in system.pythons
+    }
+
+
+@cache
+def interpreter_tags(python: str) -> frozenset[tuple[str, str]]:
+    """Give (interpreter, ABI) of the tags that a Python takes, whatever the platform."""
+    return frozenset((tag.interpreter, tag.abi) for tag in _python_tags(python, ["any"]))
+
+
+def _python_tags(python: str, platforms: list[str]) -> Iterator[Tag]:
+    version = numbers(python)
+    yield from cpython_tags(version, [pythons.abi_tag(python)], platforms)
+    yield from compatible_tags(version, pythons.interpreter_tag(python), platforms)
 
 
 def _platforms(pi: Pi, system: System, pip: tuple[int, ...]) -> Iterator[str]:

@@ -14,7 +14,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from pibuild.formats.arm import NEON, Needs
+from pibuild.formats.arm import NEON, NEWER_THAN_ARMV7, Needs
 from pibuild.formats.code import ENCODINGS, Instructions, instructions
 from pibuild.formats.elf import CPU_ARCH, FP_ARCH, SIMD_ARCH, CodeSection, Elf
 from pibuild.formats.flow import certain_code
@@ -161,13 +161,14 @@ def _sites(sections: Sequence[CodeSection], functions: Sequence[Function], skip:
 
 
 def _allowed(sites: _Sites, functions: Sequence[Function], rules: Iterable[str]) -> NDArray[np.bool_]:
-    """Whether `NAME` or `NAME NEEDS` among the rules fits each; names are patterns."""
+    """Whether `NAME` or `NAME NEEDS` among the rules fits each; names are patterns, ARMv8 means what came later, too."""
     owners, which = np.unique(sites.owners, return_inverse=True)
     allowed = np.zeros(len(which), np.bool_)
     for rule in rules:
         pattern, *needs = rule.split()
         fits = np.array([owner >= 0 and fnmatchcase(functions[owner].name, pattern) for owner in owners], np.bool_)
-        is_meant = np.array([needs in ([], [one.needs]) for one in ENCODINGS])
+        meant = NEWER_THAN_ARMV7 if needs == [Needs.ARMV8] else set(needs)
+        is_meant = np.array([not needs or one.needs in meant for one in ENCODINGS])
         allowed |= fits[which] & is_meant[sites.found.encodings]
     return allowed
 

@@ -47,7 +47,7 @@ def test_several_tags_agree_in_any_order(tmp_path):
         ({"dist_info": "thing-1.1.dist-info"}, ".dist-info version is 1.1"),
         ({"metadata": "Name: thing\n"}, "METADATA Version is missing"),
         ({"tags": ()}, "WHEEL claims no tag"),
-        ({"tags": ("linux_armv6l",)}, "'linux_armv6l' is not one tag"),
+        ({"tags": ("linux_armv6l",)}, "'linux_armv6l' is not interpreter-ABI-platform"),
         ({"purelib": "true"}, "Root-Is-Purelib true, false expected"),
         ({"record": lambda text: text.replace("sha256=", "sha256=x", 1)}, f"for {SO}, its content is"),
         ({"record": lambda text: "\n".join(text.splitlines()[1:])}, f"RECORD does not list {SO}"),

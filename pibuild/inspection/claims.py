@@ -1,0 +1,138 @@
+"""What a wheel claims, held against what its files are: each contradiction is a sentence."""
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+
+from packaging.tags import Tag
+
+from pibuild.formats import pythons
+from pibuild.formats.wheel import Wheel, WheelFormatError, disagreements, wheel_name
+from pibuild.inspection.code import Code
+from pibuild.inspection.world import World, numbers
+
+MACHINES = {
+    "EM_ARM": ("armv6l", "armv7l", "armv8l"),
+    "EM_AARCH64": ("aarch64", "arm64"),
+    "EM_X86_64": ("x86_64",),
+    "EM_386": ("i386", "i486", "i586", "i686"),
+}
+"""Architectures of platform tags whose wheels hold code for each machine."""
+_CPU_OF_TAG = {"armv6l": "ARM1176", "armv7l": "Cortex-A7"}
+"""The oldest CPU of a Pi that a tag stands for."""
+_GLIBC_OF_TAG = re.compile(r"manylinux_(\d+)_(\d+)_(\w+)|manylinux(1|2010|2014)_(\w+)")
+_GLIBC_BEFORE_PERENNIAL = {"1": (2, 5), "2010": (2, 12), "2014": (2, 17)}
+_SPECIAL = {"GLIBC_ABI_DT_RELR": (2, 36)}
+"""Versions that are not numbers, and the glibc that gives them."""
+_VERSIONED = ("libc.", "libm.", "libpthread.", "libdl.", "librt.", "libutil.", "ld-linux")
+"""Libraries all of whose symbols carry a version."""
+_C_API = re.compile(r"_?Py[A-Z_]\w*|_Py_\w+")
+
+
+def architecture(platform: str) -> str:
+    """Give the architecture of a platform tag: `armv7l` of `manylinux2014_armv7l`; the tag itself where it has none."""
+    for names in MACHINES.values():
+        for name in names:
+            if platform.endswith(f"_{name}"):
+                return name
+    return platform
+
+
+def glibc_of(platform: str) -> tuple[int, ...] | None:
+    """Give the oldest glibc that a platform tag promises to run with; None where it promises none."""
+    found = _GLIBC_OF_TAG.fullmatch(platform)
+    if not found:
+        return None
+    return (int(found[1]), int(found[2])) if found[1] else _GLIBC_BEFORE_PERENNIAL[found[4]]
+
+
+def versions_wanted(codes: Iterable[Code]) -> dict[str, tuple[tuple[int, ...], str]]:
+    """Give for each family (GLIBC, GLIBCXX, CXXABI, GCC) the newest version wanted, and by which file and symbol."""
+    found: dict[str, tuple[tuple[int, ...], str]] = {}
+    for code in codes:
+        for library, version in code.elf.versions:
+            family, _, number = version.partition("_")
+            if version in _SPECIAL:
+                family, parts = "GLIBC", _SPECIAL[version]
+            elif re.fullmatch(r"\d+(\.\d+)*", number):
+                parts = numbers(number)
+            else:
+                continue
+            if family not in found or parts > found[family][0]:
+                users = [one.name for one in code.elf.undefined if (one.library, one.version) == (library, version)]
+                for_what = f" for {users[0]}" if users else ""
+                found[family] = parts, f"{code.path} wants {version}{for_what}"
+    return found
+
+
+def contradictions(wheel: Wheel, codes: Sequence[Code], world: World) -> Iterator[str]:
+    """Say where the wheel's name, WHEEL, RECORD and files contradict one another."""
+    yield from disagreements(wheel)
+    try:
+        tags = wheel_name(wheel.file_name).tags
+    except WheelFormatError:
+        return
+    yield from _machine_faults(tags, codes)
+    yield from _glibc_faults(tags, codes)
+    yield from _python_faults(tags, codes)
+    yield from _library_faults(codes, world)
+    for name in sorted({_CPU_OF_TAG.get(architecture(tag.platform), "") for tag in tags} - {""}):
+        cpu = next(pi.cpu for pi in world.pis if pi.cpu.name == name)
+        for code in codes:
+            if code.elf.is_arm and (judged := code.beyond(cpu, codes)).verdict == "crashes":
+                yield f"{code.path}: not for {name}, as the tag claims: {judged.why}"
+
+
+def _machine_faults(tags: Iterable[Tag], codes: Sequence[Code]) -> Iterator[str]:
+    claimed = {architecture(tag.platform) for tag in tags}
+    for code in codes:
+        fitting = MACHINES.get(code.elf.machine, ())
+        if "any" in claimed:
+            yield f"{code.path} is machine code ({code.elf.machine}), the tag claims any platform"
+        elif not claimed & set(fitting):
+            yield f"{code.path} is machine code of {code.elf.machine}, the tag claims {' '.join(sorted(claimed))}"
+        elif code.elf.is_arm and not code.elf.hard_float and code.elf.kind == "ET_DYN":
+            yield f"{code.path} passes floating-point numbers in core registers (soft-float), every Pi's system is hard-float"
+    if not codes and not claimed <= {"any"}:
+        yield f"there is no machine code, but the tag claims {' '.join(sorted(claimed))}"
+
+
+def _glibc_faults(tags: Iterable[Tag], codes: Sequence[Code]) -> Iterator[str]:
+    promised = [glibc for tag in tags if (glibc := glibc_of(tag.platform))]
+    wanted, by_whom = versions_wanted(codes).get("GLIBC", ((), ""))
+    if promised and wanted > min(promised):
+        yield f"{by_whom}, the tag promises glibc {'.'.join(map(str, min(promised)))}"
+
+
+def _python_faults(tags: Iterable[Tag], codes: Sequence[Code]) -> Iterator[str]:
+    """Find extension modules that no Python of the tags would import."""
+    claimed = {(tag.interpreter, tag.abi) for tag in tags if tag.interpreter.startswith("cp")}
+    for code in codes:
+        said = pythons.suffix_parts(code.path)
+        fitting = {abi for _, abi in claimed} | {f"{interpreter}{abi[len(interpreter):]}" for interpreter, abi in claimed}
+        if said and claimed and f"cp{said}" not in fitting and "abi3" not in fitting:
+            yield f"{code.path} is named for CPython {said}, the tag claims {' '.join(sorted(abi for _, abi in claimed))}"
+        if said and not claimed:
+            yield f"{code.path} is named for CPython {said}, the tag claims any"
+        stable = code.path.endswith(".abi3.so")
+        if stable and claimed and not any(abi == "abi3" or abi.startswith("cp3") for _, abi in claimed):
+            yield f"{code.path} is for Python 3's stable ABI, the tag claims {' '.join(sorted(abi for _, abi in claimed))}"
+
+
+def _library_faults(codes: Sequence[Code], world: World) -> Iterator[str]:
+    siblings = {name for code in codes for name in (code.path.rpartition("/")[2], code.elf.soname)}
+    brought = {name for code in codes for name in code.elf.defined}
+    for code in codes:
+        foreign = [path for path in code.elf.run_paths if not path.startswith(("$ORIGIN", "${ORIGIN}"))]
+        if foreign:
+            yield f"{code.path} makes the loader search {':'.join(foreign)}, a folder of the machine that built it"
+        strangers = [name for name in code.elf.needed if name not in world.libraries and name not in siblings]
+        borrows = any(not name.startswith(_VERSIONED) for name in code.elf.needed)
+        if strangers or borrows or code.elf.kind != "ET_DYN" or not (code.elf.is_arm or code.elf.is_aarch64):
+            continue  # what these bring nobody knows here
+        lost = [
+            one.name
+            for one in code.elf.undefined
+            if not (one.version or one.weak or one.name in brought or _C_API.fullmatch(one.name))
+        ]
+        if lost:
+            yield f"{code.path} uses {', '.join(sorted(lost)[:5])}, which no library that it names brings"
