@@ -25,6 +25,8 @@ _COMMANDS = {
     "plan": "say what would be fetched, built and reused, and why; starts nothing",
     "fetch": "bring everything from the network, for a machine that will be offline",
     "list": "targets, toolchains, recipes and Pythons",
+    "verify": "say what any WHEEL is and on which Pis and systems it runs; --run tries it on an emulated one",
+    "retag": "give a WHEEL another --python or --platform, as long as the contents bear it out",
     "doctor": "look at the engine, disk, memory, emulation and network, with a remedy for each fault",
     "shell": "a shell in the container of the build that failed",
     "clean": "remove what killed builds left, logs and failed containers; --artifacts or --all remove more",
@@ -116,6 +118,19 @@ def _parser() -> _Parser:
     parser.add_argument("--deadline", type=float, metavar="MIN", help="minutes that one container may take")
     parser.add_argument("--json", action="store_true", default=None, help="results as JSON on stdout")
     parser.add_argument("-v", "--verbose", action="store_true", default=None, help="show the output of what is run")
+    parser.add_argument("wheels", nargs="*", metavar="WHEEL", help="the files of verify and retag")
+    wheels = parser.add_argument_group("of verify and retag")
+    wheels.add_argument("--floor", metavar="F", help="verify: the oldest glibc that it must run with, such as 2.28")
+    wheels.add_argument(
+        "--run", action="store_true", help="verify: install and import it on the emulated Pi of --target and --python"
+    )
+    wheels.add_argument("--run-command", metavar="CODE", help="verify --run: Python code to run there after the import")
+    wheels.add_argument("--platform", metavar="P", help="retag: the platform tag, such as linux_armv6l")
+    wheels.add_argument(
+        "--accept-abi-risk",
+        action="store_true",
+        help="retag: claim a Python that it was not compiled for, and say so in it",
+    )
     clean = parser.add_argument_group("of clean")
     clean.add_argument("--artifacts", action="store_true", help="remove artifacts and wheels as well")
     clean.add_argument("--all", action="store_true", help="remove sources and images as well: everything")
@@ -131,13 +146,13 @@ def _run(words: list[str], environ: dict[str, str]) -> int:
     if given.version == "":
         print(f"pibuild {__version__}")  # noqa: T201
         return 0
-    if given.command not in _COMMANDS:
-        raise UsageError(f"There is no command {given.command!r}", hint=nearest(given.command, list(_COMMANDS)))
-
+    _check_command(given.command, given.wheels)
     from pibuild.config import load_settings  # noqa: PLC0415  pydantic costs a tenth of a second
 
     settings = load_settings(vars(given), environ, Path.cwd())
     report = Report(verbose=settings.verbose, as_json=settings.json, fold=environ.get("GITHUB_ACTIONS") == "true")
+    if given.wheels:
+        return _wheels(given, settings, environ, report)
     from pibuild.assembly import decide  # noqa: PLC0415
 
     match given.command:
@@ -154,6 +169,27 @@ def _run(words: list[str], environ: dict[str, str]) -> int:
         case command:
             code = _work(command, decide(settings, environ, report), settings, environ, report)
     return code
+
+
+def _check_command(command: str, wheels: list[str]) -> None:
+    if command not in _COMMANDS:
+        raise UsageError(f"There is no command {command!r}", hint=nearest(command, list(_COMMANDS)))
+    takes_wheels = command in ("verify", "retag")
+    if takes_wheels != bool(wheels):
+        wants = "wants the path of a wheel, or of several" if takes_wheels else f"takes no {wheels[0]!r}"
+        raise UsageError(f"pibuild {command} {wants}", hint="pibuild --help")
+
+
+def _wheels(given: argparse.Namespace, settings: "Settings", environ: dict[str, str], report: Report) -> int:
+    """Look at wheels from anywhere, or give them another claim."""
+    from pibuild import wheels  # noqa: PLC0415
+
+    paths = [Path(one) for one in given.wheels]
+    if given.command == "retag":
+        return wheels.retag_all(paths, settings, report, platform=given.platform, accept_abi_risk=given.accept_abi_risk)
+    return wheels.verify_all(
+        paths, settings, environ, report, floor=given.floor, run=given.run, run_command=given.run_command
+    )
 
 
 def _work(command: str, plan: "Plan", settings: "Settings", environ: dict[str, str], report: Report) -> int:

@@ -7,7 +7,7 @@ command line and passed in.
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
@@ -21,6 +21,7 @@ from pibuild.formats.tree import pack_gzip, unpack
 from pibuild.model import Artifact, Base, Image, Limits, Plan, Source
 from pibuild.report import Report, size
 from pibuild.steps import build, images, prove, retag, sources, verify
+from pibuild.steps.run import Spent
 from pibuild.store import Entry, Store
 
 _GB = 1_000_000_000
@@ -94,6 +95,10 @@ def wanted(plan: Plan, store: Store) -> Wanted:
     """Say what a plan still needs: nothing where its wheel is there, else what is missing and what that needs."""
     if store.wheel(plan.key):
         return Wanted(artifacts=(), images=(), sources=())
+    return _wanted((plan.wheel, *_on_device(plan)), plan.device, store)
+
+
+def _wanted(artifacts: Sequence[Artifact], device: Image, store: Store) -> Wanted:
     missing: dict[str, Artifact] = {}
 
     def need(artifact: Artifact) -> None:
@@ -103,9 +108,9 @@ def wanted(plan: Plan, store: Store) -> Wanted:
             need(one)
         missing[artifact.key] = artifact
 
-    for artifact in (plan.wheel, *_on_device(plan)):
+    for artifact in artifacts:
         need(artifact)
-    found = {image.reference: image for image in [*(one.image for one in missing.values()), plan.device]}
+    found = {image.reference: image for image in [*(one.image for one in missing.values()), device]}
     wanted_sources = {source.tree: source for one in missing.values() for source in one.release.sources}
     return Wanted(
         artifacts=tuple(missing.values()), images=tuple(found.values()), sources=tuple(wanted_sources.values())
@@ -138,6 +143,24 @@ def make(plan: Plan, ports: Ports, again: str) -> Entry:
             record["spent_s"] = {name: round(value, 2) for name, value in ports.spent_s.items()}
             record["wall_s"] = round(ports.clock() - began_s, 2)
             return store.put_wheel(plan.key, wheel_path, record, extras)
+
+
+def try_on_device(wheel_path: Path, plan: Plan, ports: Ports, *, imports: Sequence[str], code: str) -> None:
+    """Install a wheel from anywhere on a plan's device, alone but for what its recipe is proven beside; import it.
+
+    `code` is Python that runs there afterwards. ProofError with the last lines where any of it fails.
+    """
+    ports.engine.check()
+    ports.fetcher.fetch_all(_wanted(_on_device(plan), plan.device, ports.store).sources)
+    again = "pibuild verify --run"
+    made: dict[str, Entry] = {}
+    for artifact in _on_device(plan):
+        _make_artifact(artifact, made, ports, again)
+    _ensure(plan.device, ports)
+    env = (("PIBUILD_ALONE", "1"), ("PIBUILD_IMPORTS", ",".join(imports)), ("PIBUILD_CODE", code))
+    recipe = replace(plan.wheel.recipe, proof="check_import.py")
+    trial = replace(plan, wheel=replace(plan.wheel, recipe=recipe, env=(*plan.wheel.env, *env)))
+    _prove(wheel_path, trial, made, ports, again)
 
 
 def prepare(plan: Plan, ports: Ports) -> Wanted:
@@ -248,8 +271,16 @@ def _proven(plan: Plan, made: dict[str, Entry], ports: Ports, staging: Path, aga
         checks = verify.verify(
             wheel_path, target=plan.target, python=plan.python, symbols_dir=staging / "raw" / "symbols"
         )
+    ran, spent = _prove(wheel_path, plan, made, ports, again)
+    ports.spent_s["containers"] += spent.wall_s
+    return wheel_path, {"file": [asdict(check) for check in checks], "device": ran, "spent": asdict(spent)}
+
+
+def _prove(
+    wheel_path: Path, plan: Plan, made: dict[str, Entry], ports: Ports, again: str
+) -> tuple[dict[str, Any], Spent]:
     installed = tuple((one.recipe.device.format(python=plan.python), made[one.recipe.name]) for one in _on_device(plan))
-    ran, spent = prove.prove(
+    return prove.prove(
         wheel_path,
         plan,
         installed,
@@ -261,8 +292,6 @@ def _proven(plan: Plan, made: dict[str, Entry], ports: Ports, staging: Path, aga
         report=ports.report,
         again=again,
     )
-    ports.spent_s["containers"] += spent.wall_s
-    return wheel_path, {"file": [asdict(check) for check in checks], "device": ran, "spent": asdict(spent)}
 
 
 def _packed_extras(plan: Plan, staging: Path, ports: Ports) -> list[Path]:

@@ -15,7 +15,10 @@ chmod +x "$prefix/bin/python3"
 export PIP_ROOT_USER_ACTION=ignore PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_PYTHON_VERSION_WARNING=1
 pip() { "$prefix/bin/python3" -m pip "$@"; }
 cd /work/build
-if [[ -e $prefix/left-out.txt ]]; then
+if [[ -n ${PIBUILD_ALONE-} ]]; then
+  # A wheel from anywhere: what else it asks for is not here, and whether its import works without is seen below.
+  pip install --quiet --no-index --no-deps /work/wheels/*.whl
+elif [[ -e $prefix/left-out.txt ]]; then
   # Packages that the wheel asks for were left out, so pip can't resolve: it installs the wheel alone, then looks whether
   # everything that is asked for is there and fits, and only what was left out may be missing.
   pip install --quiet --no-index --no-deps --find-links /work/wheels "$PIBUILD_PACKAGE"

@@ -142,7 +142,7 @@ def _arm(word: int, address: int) -> _Turn | None:
         if word >> 28 == 0xF:  # BLX
             return False, target + (word >> 23 & 2) | 1
         return conditional, target
-    leaves = not conditional and (
+    leaves = (
         word & 0x0FFFFFC0 == 0x012FFF00  # BX, BXJ, BLX (register)
         or (word >> 25 & 7 == 0b100 and word & 0x00108000 == 0x00108000)  # LDM with the PC
         or (word >> 26 & 3 in (0, 1) and word >> 12 & 0xF == 0xF)  # arithmetic or load into the PC
@@ -150,7 +150,7 @@ def _arm(word: int, address: int) -> _Turn | None:
         or (word >> 28 == 0xF and word >> 25 & 7 == 0b100)  # SRS, RFE
         or word >> 24 & 0xF == 0xF  # SVC: some calls never return
     )
-    return _LEAVES if leaves else None
+    return ((True, None) if conditional else _LEAVES) if leaves else None
 
 
 def _a64(word: int, address: int) -> _Turn | None:

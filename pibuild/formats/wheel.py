@@ -16,7 +16,7 @@ import tempfile
 import time
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from email.message import Message
 from email.parser import Parser
@@ -238,20 +238,25 @@ def _record_faults(wheel: Wheel) -> Iterator[str]:
     listed = {row[0]: row[1:] for row in rows}
     if len(listed) != len(rows):
         yield "RECORD lists a file twice"
-    present: dict[str, WheelFile] = {}
-    for file in wheel.files:
-        if file.path in present:
-            yield f"{file.path} is in the wheel twice"
-        if file.path.startswith("/") or ".." in PurePosixPath(file.path).parts or "\\" in file.path:
-            yield f"{file.path} lies outside of the wheel"
-        if file.is_link:
-            yield f"{file.path} is a symbolic link, which no installer makes"
-        present[file.path] = file
+    yield from _path_faults(wheel)
+    present = {file.path: file for file in wheel.files}
     for path in sorted(listed.keys() - present.keys()):
         yield f"RECORD lists {path}, which is not in the wheel"
     for path, file in sorted(present.items()):
         if path != record and path.removeprefix(f"{wheel.dist_info}/") not in _UNLISTED:
             yield from _row_faults(path, file, listed.get(path))
+
+
+def _path_faults(wheel: Wheel) -> Iterator[str]:
+    seen: set[str] = set()
+    for file in wheel.files:
+        if file.path in seen:
+            yield f"{file.path} is in the wheel twice"
+        if file.path.startswith("/") or ".." in PurePosixPath(file.path).parts or "\\" in file.path:
+            yield f"{file.path} lies outside of the wheel"
+        if file.is_link:
+            yield f"{file.path} is a symbolic link, which no installer makes"
+        seen.add(file.path)
 
 
 def _row_faults(path: str, file: WheelFile, said: list[str] | None) -> Iterator[str]:
@@ -279,8 +284,11 @@ def _tag(text: str) -> Tag:
     return Tag(*parts)
 
 
-def retagged(wheel: Wheel, tag_text: str) -> Wheel:
-    """Give the same content with one tag: file name, WHEEL and RECORD say it alike. Raises WheelFormatError."""
+def retagged(wheel: Wheel, tag_text: str, *, fields: Iterable[tuple[str, str]] = ()) -> Wheel:
+    """Give the same content with one tag: file name, WHEEL and RECORD say it alike. Raises WheelFormatError.
+
+    `fields` are added to WHEEL.
+    """
     name = wheel_name(wheel.file_name)
     tag = _tag(tag_text)
     kept = [
@@ -289,9 +297,10 @@ def retagged(wheel: Wheel, tag_text: str) -> Wheel:
         if key not in ("Tag", "Root-Is-Purelib", "Wheel-Version", "Build")
     ]
     build = "".join(map(str, name.build))
-    fields = [("Wheel-Version", "1.0"), *kept, ("Root-Is-Purelib", "false"), ("Tag", str(tag))]
-    fields += [("Build", build)] if build else []
-    text = "".join(f"{key}: {value}\n" for key, value in fields)
+    is_pure = not wheel.has_machine_code and wheel.wheel_message.get("Root-Is-Purelib", "").lower() == "true"
+    stated_fields = [("Wheel-Version", "1.0"), *kept, ("Root-Is-Purelib", str(is_pure).lower()), ("Tag", str(tag))]
+    stated_fields += [("Build", build)] if build else []
+    text = "".join(f"{key}: {value}\n" for key, value in (*stated_fields, *fields))
     stem = "-".join(part for part in (name.name.replace("-", "_"), str(name.version), build, str(tag)) if part)
     unchanged = tuple(
         file

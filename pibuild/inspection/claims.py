@@ -21,7 +21,7 @@ _CPU_OF_TAG = {"armv6l": "ARM1176", "armv7l": "Cortex-A7"}
 """The oldest CPU of a Pi that a tag stands for."""
 _GLIBC_OF_TAG = re.compile(r"manylinux_(\d+)_(\d+)_(\w+)|manylinux(1|2010|2014)_(\w+)")
 _GLIBC_BEFORE_PERENNIAL = {"1": (2, 5), "2010": (2, 12), "2014": (2, 17)}
-_SPECIAL = {"GLIBC_ABI_DT_RELR": (2, 36)}
+_SPECIAL: dict[str, tuple[int, ...]] = {"GLIBC_ABI_DT_RELR": (2, 36)}
 """Versions that are not numbers, and the glibc that gives them."""
 _VERSIONED = ("libc.", "libm.", "libpthread.", "libdl.", "librt.", "libutil.", "ld-linux")
 """Libraries all of whose symbols carry a version."""
@@ -51,6 +51,7 @@ def versions_wanted(codes: Iterable[Code]) -> dict[str, tuple[tuple[int, ...], s
     for code in codes:
         for library, version in code.elf.versions:
             family, _, number = version.partition("_")
+            parts: tuple[int, ...]
             if version in _SPECIAL:
                 family, parts = "GLIBC", _SPECIAL[version]
             elif re.fullmatch(r"\d+(\.\d+)*", number):
@@ -91,7 +92,7 @@ def _machine_faults(tags: Iterable[Tag], codes: Sequence[Code]) -> Iterator[str]
         elif not claimed & set(fitting):
             yield f"{code.path} is machine code of {code.elf.machine}, the tag claims {' '.join(sorted(claimed))}"
         elif code.elf.is_arm and not code.elf.hard_float and code.elf.kind == "ET_DYN":
-            yield f"{code.path} passes floating-point numbers in core registers (soft-float), every Pi's system is hard-float"
+            yield f"{code.path} is soft-float code, the systems of all Pis are hard-float"
     if not codes and not claimed <= {"any"}:
         yield f"there is no machine code, but the tag claims {' '.join(sorted(claimed))}"
 
@@ -106,16 +107,14 @@ def _glibc_faults(tags: Iterable[Tag], codes: Sequence[Code]) -> Iterator[str]:
 def _python_faults(tags: Iterable[Tag], codes: Sequence[Code]) -> Iterator[str]:
     """Find extension modules that no Python of the tags would import."""
     claimed = {(tag.interpreter, tag.abi) for tag in tags if tag.interpreter.startswith("cp")}
+    listed = " ".join(sorted(abi for _, abi in claimed)) or "any Python"
+    has_stable = any(abi == "abi3" for _, abi in claimed)
     for code in codes:
         said = pythons.suffix_parts(code.path)
-        fitting = {abi for _, abi in claimed} | {f"{interpreter}{abi[len(interpreter):]}" for interpreter, abi in claimed}
-        if said and claimed and f"cp{said}" not in fitting and "abi3" not in fitting:
-            yield f"{code.path} is named for CPython {said}, the tag claims {' '.join(sorted(abi for _, abi in claimed))}"
-        if said and not claimed:
-            yield f"{code.path} is named for CPython {said}, the tag claims any"
-        stable = code.path.endswith(".abi3.so")
-        if stable and claimed and not any(abi == "abi3" or abi.startswith("cp3") for _, abi in claimed):
-            yield f"{code.path} is for Python 3's stable ABI, the tag claims {' '.join(sorted(abi for _, abi in claimed))}"
+        if said and not has_stable and f"cp{said}" not in {abi for _, abi in claimed}:
+            yield f"{code.path} is named for CPython {said}, the tag claims {listed}"
+        if code.path.endswith(".abi3.so") and claimed and not any(name.startswith("cp3") for name, _ in claimed):
+            yield f"{code.path} is for Python 3's stable ABI, the tag claims {listed}"
 
 
 def _library_faults(codes: Sequence[Code], world: World) -> Iterator[str]:

@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from packaging.tags import Tag
 
@@ -15,6 +14,7 @@ from pibuild.inspection.world import Pi, System, World, accepted_tags, interpret
 
 _NUMPY_1, _NUMPY_2 = b"numpy.core._multiarray_umath", b"numpy._core._multiarray_umath"
 """Names by which an extension module finds numpy's C API: of numpy 1, and of 2 (which serves 1 as well)."""
+_FROM_BEST: tuple[Verdict, ...] = ("runs", "asks", "unsure", "crashes")
 _STACK_REFUSED_SINCE = (2, 41)
 """The glibc whose dlopen refuses a library that wants an executable stack (its NEWS, 2.41)."""
 
@@ -53,6 +53,8 @@ class Inspection:
     file_name: str
     size_bytes: int
     tags: tuple[str, ...] = ()
+    modules: tuple[str, ...] = ()
+    """What can be imported once it is installed."""
     codes: tuple[Code, ...] = ()
     faults: tuple[str, ...] = ()
     """Where it is damaged or contradicts itself."""
@@ -84,6 +86,7 @@ def inspect(path: Path, world: World) -> Inspection:
         file_name=path.name,
         size_bytes=size_bytes,
         tags=tuple(sorted(map(str, tags))),
+        modules=_modules(wheel),
         codes=codes,
         faults=faults,
         notes=tuple(_notes(codes, world)),
@@ -91,6 +94,18 @@ def inspect(path: Path, world: World) -> Inspection:
         systems=systems,
         runs_on=() if unreadable else tuple(_places(pis, systems, tags, world)),
     )
+
+
+def _modules(wheel: Wheel) -> tuple[str, ...]:
+    """Give packages and modules of the top level."""
+    found = set()
+    for file in wheel.files:
+        top, *rest = file.path.split("/")
+        if top.endswith(".data") and rest[:1] in (["purelib"], ["platlib"]):
+            top, *rest = rest[1:]
+        if rest == ["__init__.py"] or (not rest and top.endswith((".py", ".so"))):
+            found.add(top.split(".")[0])
+    return tuple(sorted(name for name in found if name.isidentifier()))
 
 
 def _codes(wheel: Wheel, unreadable: list[str]) -> Iterator[Code]:
@@ -107,13 +122,10 @@ def _pi_verdict(pi: Pi, tags: frozenset[Tag], codes: Sequence[Code]) -> PiVerdic
     claimed = {architecture(tag.platform) for tag in tags}
     strangers = [code for code in codes if code.elf.machine != machine]
     if strangers:
-        why = f"{strangers[0].path} is code for {strangers[0].elf.machine.removeprefix('EM_')}"
-        return PiVerdict(pi=pi, verdict="crashes", why=(why,))
+        stranger = f"{strangers[0].path} is code for {strangers[0].elf.machine.removeprefix('EM_')}"
+        return PiVerdict(pi=pi, verdict="crashes", why=(stranger,))
     judged = [(code, code.beyond(pi.cpu, codes)) for code in codes if code.elf.kind != "ET_REL"]
-    worst: Verdict = "runs"
-    for verdict in ("asks", "unsure", "crashes"):
-        if any(one.verdict == verdict for _, one in judged):
-            worst = verdict
+    worst = max((one.verdict for _, one in judged), key=_FROM_BEST.index, default=_FROM_BEST[0])
     why = tuple(f"{code.path}: {one.why}" for code, one in judged if one.verdict == worst and one.why)
     if worst != "crashes" and not claimed & {"any", *pi.architectures}:
         refused = f"pip takes it for {' '.join(sorted(claimed))} only, this Pi is {' or '.join(pi.architectures)}"
@@ -129,7 +141,7 @@ def _system_faults(system: System, python: str, tags: frozenset[Tag], codes: Seq
     accepted = interpreter_tags(python)
     if not any((tag.interpreter, tag.abi) in accepted for tag in tags):
         claimed = " ".join(sorted({f"{tag.interpreter}-{tag.abi}" for tag in tags}))
-        yield f"Python {python} does not take {claimed}"
+        yield f"this Python does not take {claimed}"
     promised = [glibc_of(tag.platform) for tag in tags]
     lowest = min((glibc for glibc in promised if glibc), default=())
     if all(promised) and lowest > system.glibc:
@@ -178,4 +190,3 @@ def _notes(codes: Sequence[Code], world: World) -> Iterator[str]:
 
 def _dotted(version: tuple[int, ...]) -> str:
     return ".".join(map(str, version))
-

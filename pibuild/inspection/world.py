@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import yaml
 from packaging.tags import Tag, compatible_tags, cpython_tags
@@ -80,9 +81,7 @@ def load_world() -> World:
     names = [system.name for system in systems]
     pis, places = [], []
     for one in told["pis"]:
-        pi = Pi(
-            name=one["name"], cpu=cpus[one["cpu"]], bits=one["bits"], architectures=tuple(one["architectures"])
-        )
+        pi = Pi(name=one["name"], cpu=cpus[one["cpu"]], bits=one["bits"], architectures=tuple(one["architectures"]))
         pis.append(pi)
         first = names.index(told["first_systems"].get(one["cpu"], names[0]))
         places += [(pi, system) for system in systems[first:] if pi.bits in system.bits]
@@ -90,14 +89,14 @@ def load_world() -> World:
     return World(pis=tuple(pis), systems=systems, libraries=libraries, places=tuple(places))
 
 
-def _system(one: dict[str, str]) -> System:
+def _system(one: dict[str, Any]) -> System:
     families = {"GLIBC": one["glibc"], "GLIBCXX": one["glibcxx"], "CXXABI": one["cxxabi"], "GCC": one["gcc"]}
     return System(
         name=one["name"],
-        bits=tuple(int(bits) for bits in one["bits"]),
+        bits=tuple(one["bits"]),
         ceilings=tuple((family, numbers(version)) for family, version in families.items()),
         numpy=int(one["numpy"]),
-        pythons=tuple(dict(one["pythons"]).items()),
+        pythons=tuple(one["pythons"].items()),
     )
 
 

@@ -161,7 +161,7 @@ def _sites(sections: Sequence[CodeSection], functions: Sequence[Function], skip:
 
 
 def _allowed(sites: _Sites, functions: Sequence[Function], rules: Iterable[str]) -> NDArray[np.bool_]:
-    """Whether `NAME` or `NAME NEEDS` among the rules fits each; names are patterns, ARMv8 means what came later, too."""
+    """Whether `NAME` or `NAME NEEDS` among the rules fits each; names are patterns, ARMv8 is also what came later."""
     owners, which = np.unique(sites.owners, return_inverse=True)
     allowed = np.zeros(len(which), np.bool_)
     for rule in rules:

@@ -1,0 +1,131 @@
+"""An inspection as a person reads it, and as a program does (`schema.json`)."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from pibuild.formats.attributes import ArmAttributes
+from pibuild.formats.elf import CPU_ARCH, FP_ARCH, SIMD_ARCH
+from pibuild.inspection.claims import versions_wanted
+from pibuild.inspection.code import Code
+from pibuild.inspection.inspect import Inspection, PiVerdict, SystemVerdict
+from pibuild.report import size
+
+SCHEMA_VERSION = 1
+_SHOWN = 4
+_MARKS = {"runs": "✓", "asks": "✓", "unsure": "?", "crashes": "✗"}
+
+
+def as_text(found: Inspection) -> str:
+    """Give the report, a line for each fact."""
+    lines = [f"{found.file_name}  {size(found.size_bytes)}"]
+    lines += [f"  ✗ {fault}" for fault in found.faults]
+    if found.pis:
+        lines += _section("is", _facts(found.codes))
+        lines += _section("notes", found.notes)
+        lines += _section("Pis", _pi_lines(found.pis))
+        lines += _section("Pythons", _system_lines(found.systems))
+        lines += _section("runs on", _runs_on(found))
+    return "\n".join(lines)
+
+
+def _section(title: str, lines: Sequence[str] | Iterator[str]) -> Iterator[str]:
+    for number, line in enumerate(lines):
+        yield f"  {title if number == 0 else '':9}{line}"
+
+
+def _facts(codes: Sequence[Code]) -> Iterator[str]:
+    if not codes:
+        yield "no machine code"
+    for code in codes[:_SHOWN]:
+        kinds = ", ".join(f"{count} {need}" for need, count in code.needs.most_common(_SHOWN))
+        yield f"{code.path}: {_machine(code)}; beyond the oldest Pi's in {code.how}: {kinds or 'nothing'}"
+    if len(codes) > _SHOWN:
+        yield f"and {len(codes) - _SHOWN} more files of machine code"
+    wanted = versions_wanted(codes)
+    if wanted:
+        listed = (f"{family}_{'.'.join(map(str, version))}" for family, (version, _) in sorted(wanted.items()))
+        yield f"wants {', '.join(listed)}"
+
+
+def _machine(code: Code) -> str:
+    elf = code.elf
+    if not elf.is_arm:
+        return f"{elf.machine.removeprefix('EM_')}, {elf.bits} bit"
+    floats = "hard float" if elf.hard_float else "soft float"
+    return f"ARM, 32 bit, {floats}{_levels(elf.attributes)}"
+
+
+def _levels(said: ArmAttributes | None) -> str:
+    if said is None:
+        return ""
+    each = ((CPU_ARCH, said.cpu_arch), (FP_ARCH, said.fp_arch), (SIMD_ARCH, said.simd_arch))
+    names = [names[value] if value < len(names) else str(value) for names, value in each]
+    return f", compiled for {' '.join(name for name in names if name != 'none')}"
+
+
+def _pi_lines(pis: Sequence[PiVerdict]) -> Iterator[str]:
+    groups: dict[tuple[str, tuple[str, ...]], list[str]] = {}
+    for one in pis:
+        groups.setdefault((one.verdict, one.why), []).append(one.pi.name)
+    for (verdict, why), names in groups.items():
+        line = f"{_MARKS[verdict]} {'; '.join(names)}"
+        if why:
+            more = f" (and {len(why) - 1} more)" if len(why) > 1 else ""
+            line += f": {'behind a switch: ' if verdict == 'asks' else ''}{why[0]}{more}"
+        yield line
+
+
+def _system_lines(systems: Sequence[SystemVerdict]) -> Iterator[str]:
+    groups: dict[tuple[str, ...], list[str]] = {}
+    for one in systems:
+        groups.setdefault(one.why_not, []).append(f"{one.system.name} {one.python}")
+    for why_not, names in groups.items():
+        yield f"{'✗' if why_not else '✓'} {', '.join(names)}{': ' if why_not else ''}{'; '.join(why_not)}"
+
+
+def _runs_on(found: Inspection) -> Iterator[str]:
+    places: dict[str, list[str]] = {}
+    for place in found.runs_on:
+        places.setdefault(f"{place.system.name}, Python {place.python}", []).append(place.pi.name)
+    yield from (f"{system}: {'; '.join(pis)}" for system, pis in places.items())
+    if not places:
+        yield "no Pi with a Raspberry Pi OS and its own Python"
+
+
+def as_facts(found: Inspection) -> dict[str, Any]:
+    """Give what schema.json describes."""
+    return {
+        "schema": SCHEMA_VERSION,
+        "file": found.file_name,
+        "size_bytes": found.size_bytes,
+        "tags": list(found.tags),
+        "faults": list(found.faults),
+        "notes": list(found.notes),
+        "machine_code": [_code_facts(code) for code in found.codes],
+        "pis": [
+            {"pi": one.pi.name, "bits": one.pi.bits, "verdict": one.verdict, "why": list(one.why)} for one in found.pis
+        ],
+        "systems": [
+            {"system": one.system.name, "python": one.python, "fits": not one.why_not, "why_not": list(one.why_not)}
+            for one in found.systems
+        ],
+        "runs_on": [{"pi": one.pi.name, "system": one.system.name, "python": one.python} for one in found.runs_on],
+    }
+
+
+def _code_facts(code: Code) -> dict[str, Any]:
+    elf = code.elf
+    return {
+        "path": code.path,
+        "machine": elf.machine,
+        "bits": elf.bits,
+        "hard_float": elf.hard_float if elf.is_arm else None,
+        "needed": list(elf.needed),
+        "run_paths": list(elf.run_paths),
+        "executable_stack": elf.executable_stack,
+        "versions": [f"{library} {version}" for library, version in elf.versions],
+        "judged": code.how if elf.is_arm or elf.is_aarch64 else "nothing",
+        "judged_bytes": code.judged_bytes if elf.is_arm or elf.is_aarch64 else 0,
+        "needs": {str(need): count for need, count in code.needs.most_common()},
+        "asks_at_run_time": list(code.questions),
+    }

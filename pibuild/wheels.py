@@ -1,0 +1,108 @@
+"""The commands for wheels from anywhere: `verify` says what they are, `retag` gives them another claim."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from pibuild.config import Settings, load_targets, project_folder
+from pibuild.errors import PibuildError, ProofError, UsageError
+from pibuild.inspection.inspect import Inspection, inspect
+from pibuild.inspection.relabel import relabel
+from pibuild.inspection.render import as_facts, as_text
+from pibuild.inspection.requirement import misses
+from pibuild.inspection.world import load_world, numbers
+from pibuild.plan import find_target
+from pibuild.report import Report
+
+
+def verify_all(
+    paths: Sequence[Path],
+    settings: Settings,
+    environ: Mapping[str, str],
+    report: Report,
+    *,
+    floor: str | None,
+    run: bool,
+    run_command: str | None,
+) -> int:
+    """Inspect wheels; give 0 if each is what it claims and runs on the target, or without one on some Pi; 9 if not."""
+    if floor is not None and not re.fullmatch(r"\d+\.\d+", floor):
+        raise UsageError(f"{floor!r} is not a version of glibc", hint="--floor 2.28")
+    world = load_world()
+    target = find_target(settings.target, load_targets(project_folder("toolchains"))) if settings.target else None
+    tag, oldest = target.platform_tag if target else None, numbers(floor) if floor else None
+    seen = [inspect(path, world) for path in _files(paths)]
+    found = [replace(one, faults=(*one.faults, *misses(one, platform_tag=tag, floor=oldest))) for one in seen]
+    tried = zip(paths, found, strict=True) if run else ()
+    ran = [_ran(path, one, settings, environ, report, run_command) for path, one in tried]
+    texts = [as_text(one) for one in found]
+    facts = [as_facts(one) for one in found]
+    for number, result in enumerate(ran):
+        texts[number] += f"\n  on the emulated Pi: {result['said']}"
+        facts[number]["device"] = result
+    report.result("\n".join(texts), {"wheels": facts})
+    good = all(not one.faults and (one.runs_on or settings.target) for one in found) and all(one["ok"] for one in ran)
+    return 0 if good else ProofError.exit_code
+
+
+def _ran(
+    path: Path,
+    found: Inspection,
+    settings: Settings,
+    environ: Mapping[str, str],
+    report: Report,
+    run_command: str | None,
+) -> dict[str, Any]:
+    """Install and import a wheel on the device of the settings' target and Python."""
+    from pibuild import pipeline  # noqa: PLC0415  the engine's client costs a third of a second
+    from pibuild.assembly import decide, make_ports, open_store  # noqa: PLC0415
+
+    if found.faults and not found.pis:
+        return {"ok": False, "said": "not tried: it is no wheel"}
+    plan = decide(settings, environ, report)
+    store = open_store(settings, report)
+    try:
+        ports = make_ports(settings, environ, store, report)
+        pipeline.try_on_device(path, plan, ports, imports=found.modules, code=run_command or "")
+    except ProofError as error:
+        return {"ok": False, "said": f"{error.what}", "details": list(error.details)}
+    finally:
+        store.close()
+    return {"ok": True, "said": f"installed by pip of Python {plan.python} and imported on {plan.target.device_cpu}"}
+
+
+def retag_all(
+    paths: Sequence[Path], settings: Settings, report: Report, *, platform: str | None, accept_abi_risk: bool
+) -> int:
+    """Retag wheels into the output folder; all that can be are written, the first refusal is raised afterwards."""
+    refused: PibuildError | None = None
+    for path in _files(paths):
+        try:
+            made = relabel(
+                path,
+                python=settings.python,
+                platform=platform,
+                accept_abi_risk=accept_abi_risk,
+                out_dir=Path(settings.output),
+                world=load_world(),
+            )
+        except ProofError as error:
+            refused = refused or error
+        except OSError as error:
+            raise UsageError(
+                f"The folder {settings.output} can't be written", found=str(error), hint="another --output"
+            ) from error
+        else:
+            report.result(str(made), {"path": str(made)})
+    if refused:
+        raise refused
+    return 0
+
+
+def _files(paths: Sequence[Path]) -> Sequence[Path]:
+    for path in paths:
+        if not path.is_file():
+            raise UsageError(f"There is no file {path}", hint="the path of a wheel, which ends with .whl")
+    return paths
