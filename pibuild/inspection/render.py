@@ -126,6 +126,6 @@ def _code_facts(code: Code) -> dict[str, Any]:
         "versions": [f"{library} {version}" for library, version in elf.versions],
         "judged": code.how if elf.is_arm or elf.is_aarch64 else "nothing",
         "judged_bytes": code.judged_bytes if elf.is_arm or elf.is_aarch64 else 0,
-        "needs": {str(need): count for need, count in code.needs.most_common()},
+        "needs": {str(need): count for need, count in code.needs.most_common() if count},
         "asks_at_run_time": list(code.questions),
     }

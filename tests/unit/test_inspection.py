@@ -1,0 +1,266 @@
+import json
+from pathlib import Path
+
+import jsonschema
+import pytest
+
+import pibuild.inspection
+from pibuild.inspection.inspect import inspect
+from pibuild.inspection.render import as_facts, as_text
+from pibuild.inspection.requirement import misses
+from pibuild.inspection.world import accepted_tags, load_world
+from tests.elfs import BX_LR, NOP, PI_ONE, PI_TWO, SO, arm, make_elf, make_wheel
+
+_MOVW, _VADD, _VMAXNM, _B_NE, _BL = 0xE3001234, 0xF2000D00, 0xF3000F10, 0x1A000000, 0xEB000000
+_ARMV7 = "thing-1.0-cp311-cp311-linux_armv7l.whl"
+_ZERO, _TWO, _FOUR = "Pi 1, Zero, Zero W", "Pi 2", "Pi 4 (64 bit)"
+
+
+def wheel(folder, elf=None, *, file_name="thing-1.0-cp311-cp311-linux_armv6l.whl", path=SO, **changes):
+    tag = file_name.removesuffix(".whl").split("-", 2)[2]
+    files = {path: elf if elf is not None else make_elf(), "thing/__init__.py": b""}
+    return make_wheel(folder, files, file_name=file_name, tags=changes.pop("tags", (tag,)), **changes)
+
+
+def inspected(folder, elf=None, **changes):
+    return inspect(wheel(folder, elf, **changes), load_world())
+
+
+def verdict(found, pi):
+    return next(one for one in found.pis if one.pi.name == pi)
+
+
+def system(found, name, python):
+    return next(one for one in found.systems if (one.system.name, one.python) == (name, python))
+
+
+def places(found):
+    return {(place.pi.name, place.system.name, place.python) for place in found.runs_on}
+
+
+# where it runs
+
+
+def test_a_wheel_for_armv6_runs_on_a_zero_with_that_python(tmp_path):
+    found = inspected(tmp_path)
+    assert found.faults == ()
+    assert verdict(found, _ZERO).verdict == "runs"
+    assert places(found) == {(_ZERO, "bookworm", "3.11")}
+
+
+def test_no_pip_of_an_armv7_system_takes_a_wheel_for_armv6(tmp_path):
+    assert verdict(inspected(tmp_path), _TWO).why == ("pip takes it for armv6l only, this Pi is armv7l",)
+
+
+def test_code_for_armv7_crashes_on_a_zero_and_runs_on_a_pi_2(tmp_path):
+    found = inspected(tmp_path, make_elf(arm(_MOVW, BX_LR), attributes=PI_TWO), file_name=_ARMV7)
+    assert verdict(found, _ZERO).verdict == "crashes"
+    assert "movw e3001234 at 0x1000 in PyInit__core+0x0" in verdict(found, _ZERO).why[0]
+    assert verdict(found, _TWO).verdict == "runs"
+    assert {pi for pi, _, _ in places(found)} == {_TWO, *(f"Pi {one} (32 bit)" for one in ("3, Zero 2", "4", "5"))}
+
+
+def test_code_for_armv7_under_the_tag_of_the_zero_is_a_contradiction(tmp_path):
+    faults = inspected(tmp_path, make_elf(arm(_MOVW, BX_LR))).faults
+    assert [fault for fault in faults if "not for ARM1176, as the tag claims" in fault]
+
+
+def test_what_runs_on_import_crashes_though_the_file_asks(tmp_path):
+    asking = make_elf(arm(_VADD, BX_LR), undefined=(("getauxval", "libc.so.6", "GLIBC_2.16"),))
+    said = verdict(inspected(tmp_path, asking), _ZERO)
+    assert said.verdict == "crashes"
+    assert "runs as soon as it is loaded" in said.why[0]
+
+
+def guarded(**changes):
+    """Give code that decides, then has one NEON instruction among 8,192 plain ones."""
+    return make_elf(arm(_B_NE, BX_LR, *[NOP] * 8192, _VADD, BX_LR), **changes)
+
+
+def test_neon_behind_a_decision_runs_where_the_file_asks_for_the_cpu(tmp_path):
+    said = verdict(inspected(tmp_path, guarded(undefined=(("getauxval", "libc.so.6", "GLIBC_2.16"),))), _ZERO)
+    assert said.verdict == "asks"
+    assert "1 NEON instruction, such as" in said.why[0]
+    assert "asks at run time: getauxval" in said.why[0]
+
+
+def test_neon_behind_a_decision_crashes_where_nothing_asks_for_the_cpu(tmp_path):
+    said = verdict(inspected(tmp_path, guarded()), _ZERO)
+    assert said.verdict == "crashes"
+    assert "nothing in it asks which CPU it is on" in said.why[0]
+
+
+def test_another_file_of_the_wheel_may_ask(tmp_path):
+    asking = make_elf(undefined=(("getauxval", "libc.so.6", "GLIBC_2.16"),))
+    path = make_wheel(tmp_path, {SO: guarded(), "thing/libcpu.so": asking})
+    said = verdict(inspect(path, load_world()), _ZERO)
+    assert said.verdict == "asks"
+    assert "thing/libcpu.so asks at run time" in said.why[0]
+
+
+def test_everyday_instructions_everywhere_are_no_switch(tmp_path):
+    everywhere = arm(_B_NE, *[_MOVW] * 4096, BX_LR)
+    asking = make_elf(everywhere, undefined=(("getauxval", "libc.so.6", "GLIBC_2.16"),))
+    said = verdict(inspected(tmp_path, asking), _ZERO)
+    assert said.verdict == "crashes"
+    assert "compiled for a later CPU throughout" in said.why[0]
+
+
+def test_of_a_stripped_file_that_says_to_be_armv7_nobody_is_sure(tmp_path):
+    stripped = make_elf(attributes=PI_TWO, marks=(), functions=())
+    said = verdict(inspected(tmp_path, stripped), _ZERO)
+    assert said.verdict == "unsure"
+    assert "it says to be ARMv7 code" in said.why[0]
+
+
+def test_a_few_words_in_a_stripped_file_for_armv6_are_data(tmp_path):
+    stripped = make_elf(arm(_B_NE, _VADD, BX_LR), marks=(), functions=())
+    assert verdict(inspected(tmp_path, stripped), _ZERO).verdict == "runs"
+
+
+def test_armv8_in_32_bits_crashes_on_a_pi_2_alone(tmp_path):
+    found = inspected(tmp_path, make_elf(arm(_VMAXNM, BX_LR), attributes=PI_TWO), file_name=_ARMV7)
+    assert verdict(found, _TWO).verdict == "crashes"
+    assert verdict(found, "Pi 4 (32 bit)").verdict == "runs"
+
+
+def test_code_for_another_machine_runs_on_no_pi(tmp_path):
+    found = inspected(
+        tmp_path, make_elf(bits=64, machine=62), file_name="thing-1.0-cp311-cp311-linux_x86_64.whl", path="thing/a.so"
+    )
+    assert {one.verdict for one in found.pis} == {"crashes"}
+    assert verdict(found, _FOUR).why == ("thing/a.so is code for X86_64",)
+    assert found.runs_on == ()
+
+
+def test_a_pure_wheel_runs_everywhere(tmp_path):
+    path = make_wheel(
+        tmp_path,
+        {"thing/__init__.py": b""},
+        file_name="thing-1.0-py3-none-any.whl",
+        tags=("py3-none-any",),
+        purelib="true",
+    )
+    found = inspect(path, load_world())
+    assert found.faults == ()
+    assert {one.verdict for one in found.pis} == {"runs"}
+    assert (_FOUR, "trixie", "3.13") in places(found)
+
+
+# what its system must bring
+
+
+def test_each_system_is_held_against_the_glibc_that_is_wanted(tmp_path):
+    found = inspected(tmp_path, make_elf(undefined=(("fstat", "libc.so.6", "GLIBC_2.33"),)))
+    assert any("wants GLIBC_2.33 for fstat, here is GLIBC_2.31" in one for one in system(found, "bullseye", "3.9").why_not)
+    assert system(found, "bookworm", "3.11").why_not == ()
+
+
+def test_libstdcxx_is_held_against_the_compiler_of_the_system(tmp_path):
+    symbols = (("_ZSt4cout", "libstdc++.so.6", "GLIBCXX_3.4.31"),)
+    found = inspected(tmp_path, make_elf(undefined=symbols, needed=("libstdc++.so.6",)))
+    assert "GLIBCXX_3.4.31" in system(found, "bookworm", "3.11").why_not[0]
+
+
+def test_a_python_that_the_wheel_is_not_for_is_named(tmp_path):
+    assert "this Python does not take cp311-cp311" in system(inspected(tmp_path), "trixie", "3.13").why_not
+
+
+def test_the_stable_abi_serves_later_pythons(tmp_path):
+    found = inspected(tmp_path, file_name="thing-1.0-cp37-abi3-linux_armv6l.whl", path="thing/_core.abi3.so")
+    assert found.faults == ()
+    assert {python for _, _, python in places(found)} == {"3.7", "3.9", "3.11", "3.13"}
+
+
+@pytest.mark.parametrize(("pip", "taken"), [("trixie", True), ("jessie", False)])
+def test_old_pips_know_no_manylinux_for_arm(pip, taken):
+    world = load_world()
+    two = next(pi for pi in world.pis if pi.name == _TWO)
+    there = next(one for one in world.systems if one.name == pip)
+    platforms = {tag.platform for tag in accepted_tags(two, there)[there.pythons[-1][0]]}
+    assert ("manylinux2014_armv7l" in platforms) is taken
+
+
+def test_no_manylinux_tag_stands_for_a_zero():
+    world = load_world()
+    zero = world.pis[0]
+    assert not any("manylinux" in tag.platform for one in world.systems for tags in accepted_tags(zero, one).values() for tag in tags)
+
+
+# contradictions
+
+
+def faults(folder, elf=None, **changes):
+    return "\n".join(inspected(folder, elf, **changes).faults)
+
+
+def test_a_promise_of_an_older_glibc_is_a_contradiction(tmp_path):
+    elf = make_elf(undefined=(("fstat", "libc.so.6", "GLIBC_2.33"),))
+    said = faults(tmp_path, elf, file_name="thing-1.0-cp311-cp311-manylinux_2_17_armv7l.whl")
+    assert "wants GLIBC_2.33 for fstat, the tag promises glibc 2.17" in said
+
+
+def test_machine_code_under_any_platform_is_a_contradiction(tmp_path):
+    assert "the tag claims any platform" in faults(tmp_path, file_name="thing-1.0-cp311-cp311-any.whl")
+
+
+def test_a_platform_without_machine_code_is_a_contradiction(tmp_path):
+    path = make_wheel(tmp_path, {"thing/__init__.py": b""})
+    assert "there is no machine code" in "\n".join(inspect(path, load_world()).faults)
+
+
+def test_a_module_named_for_another_python_is_a_contradiction(tmp_path):
+    said = faults(tmp_path, path="thing/_core.cpython-39-arm-linux-gnueabihf.so")
+    assert "is named for CPython 39, the tag claims cp311" in said
+
+
+def test_soft_float_is_a_contradiction(tmp_path):
+    assert "is soft-float code" in faults(tmp_path, make_elf(flags=0x05000200))
+
+
+def test_a_symbol_that_nothing_brings_is_a_contradiction(tmp_path):
+    assert "uses cblas_sgemm, which no library" in faults(tmp_path, make_elf(undefined=(("cblas_sgemm", "", ""),)))
+
+
+def test_a_damaged_library_is_a_finding(tmp_path):
+    found = inspected(tmp_path, make_elf()[:200])
+    assert "not a whole ELF file" in found.faults[0]
+    assert found.runs_on == ()
+
+
+def test_what_is_no_wheel_is_a_finding(tmp_path):
+    path = tmp_path / "a.whl"
+    path.write_bytes(b"PK\3\4 and no more")
+    assert "not a whole zip file" in inspect(path, load_world()).faults[0]
+
+
+# what somebody asks of it
+
+
+def test_a_target_that_it_does_not_run_on_is_missed(tmp_path):
+    found = inspected(tmp_path, make_elf(arm(_MOVW, BX_LR), attributes=PI_TWO), file_name=_ARMV7)
+    assert "not for Pi 1, Zero, Zero W" in "".join(misses(found, platform_tag="linux_armv6l", floor=None))
+    assert list(misses(found, platform_tag="linux_armv7l", floor=None)) == []
+
+
+def test_a_floor_below_what_it_wants_is_missed(tmp_path):
+    found = inspected(tmp_path, make_elf(undefined=(("fstat", "libc.so.6", "GLIBC_2.33"),)))
+    assert "the floor is 2.28" in "".join(misses(found, platform_tag=None, floor=(2, 28)))
+    assert list(misses(found, platform_tag=None, floor=(2, 33))) == []
+
+
+# how it is told
+
+
+def test_the_json_is_what_the_schema_says(tmp_path):
+    schema = json.loads(Path(pibuild.inspection.__file__).with_name("schema.json").read_text())
+    facts = as_facts(inspected(tmp_path, make_elf(arm(_MOVW, BX_LR), attributes=PI_ONE)))
+    jsonschema.validate({"wheels": [facts]}, schema)
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate({"wheels": [facts | {"more": 1}]}, schema)
+
+
+def test_the_report_names_the_reason_for_each_group_of_pis(tmp_path):
+    text = as_text(inspected(tmp_path, make_elf(arm(_MOVW, BX_LR), attributes=PI_TWO), file_name=_ARMV7))
+    assert "✓ Pi 2; Pi 3, Zero 2 (32 bit); Pi 4 (32 bit); Pi 5 (32 bit)" in text
+    assert "runs on  bookworm, Python 3.11: Pi 2;" in text

@@ -1,0 +1,97 @@
+import pytest
+
+from pibuild.errors import ProofError
+from pibuild.formats.wheel import disagreements, read_wheel
+from pibuild.inspection.relabel import RISK_FIELD, relabel
+from pibuild.inspection.world import load_world
+from tests.elfs import BX_LR, PI_TWO, SO, arm, make_elf, make_wheel
+
+_MOVW = 0xE3001234
+_PLAIN_SO = "thing/_core.so"
+
+
+def relabelled(path, folder, *, python=None, platform=None, accept_abi_risk=False):
+    return relabel(
+        path,
+        python=python,
+        platform=platform,
+        accept_abi_risk=accept_abi_risk,
+        out_dir=folder / "out",
+        world=load_world(),
+    )
+
+
+def refused(path, folder, **claim):
+    with pytest.raises(ProofError) as error:
+        relabelled(path, folder, **claim)
+    assert not (folder / "out").exists()
+    return str(error.value)
+
+
+def armv7(folder, files=None, **changes):
+    name = "thing-1.0-cp311-cp311-linux_armv7l.whl"
+    return make_wheel(folder, files, file_name=name, tags=("cp311-cp311-linux_armv7l",), **changes)
+
+
+def test_name_wheel_and_record_agree_afterwards(tmp_path):
+    made = relabelled(armv7(tmp_path), tmp_path, platform="linux_armv6l")
+    assert made.name == "thing-1.0-cp311-cp311-linux_armv6l.whl"
+    assert disagreements(read_wheel(made)) == ()
+
+
+def test_equal_wheels_give_equal_bytes(tmp_path):
+    first = relabelled(armv7(tmp_path), tmp_path, platform="linux_armv6l").read_bytes()
+    assert relabelled(armv7(tmp_path), tmp_path / "2", platform="linux_armv6l").read_bytes() == first
+
+
+def test_armv7_code_is_not_given_the_tag_of_a_zero(tmp_path):
+    path = armv7(tmp_path, {SO: make_elf(arm(_MOVW, BX_LR), attributes=PI_TWO)})
+    assert "not for ARM1176, as the tag claims" in refused(path, tmp_path, platform="linux_armv6l")
+
+
+def test_a_glibc_that_is_too_old_is_refused(tmp_path):
+    path = armv7(tmp_path, {SO: make_elf(undefined=(("fstat", "libc.so.6", "GLIBC_2.33"),))})
+    assert "the tag promises glibc 2.31" in refused(path, tmp_path, platform="manylinux_2_31_armv7l")
+    assert relabelled(path, tmp_path, platform="manylinux_2_33_armv7l").name.endswith("manylinux_2_33_armv7l.whl")
+
+
+def test_another_machine_is_refused(tmp_path):
+    assert "machine code of EM_ARM" in refused(armv7(tmp_path), tmp_path, platform="linux_aarch64")
+    assert "claims any platform" in refused(armv7(tmp_path), tmp_path, platform="any")
+
+
+def test_a_module_of_one_python_is_not_another_ones(tmp_path):
+    path = armv7(tmp_path, {_PLAIN_SO: make_elf()})
+    assert "it was compiled for cp311" in refused(path, tmp_path, python="3.12")
+
+
+def test_who_takes_the_risk_has_it_written_into_the_wheel(tmp_path):
+    path = armv7(tmp_path, {_PLAIN_SO: make_elf()})
+    made = read_wheel(relabelled(path, tmp_path, python="3.12", accept_abi_risk=True))
+    assert made.file_name == "thing-1.0-cp312-cp312-linux_armv7l.whl"
+    assert "compiled for cp311" in made.wheel_message[RISK_FIELD]
+
+
+def test_the_risk_covers_the_python_alone(tmp_path):
+    path = armv7(tmp_path, {SO: make_elf()})
+    assert "is named for CPython 311" in refused(path, tmp_path, python="3.12", accept_abi_risk=True)
+    thumb2 = armv7(tmp_path, {_PLAIN_SO: make_elf(arm(_MOVW, BX_LR), attributes=PI_TWO)})
+    assert "not for ARM1176" in refused(thumb2, tmp_path, platform="linux_armv6l", accept_abi_risk=True)
+
+
+def test_the_stable_abi_is_raised_but_not_lowered(tmp_path):
+    name = "thing-1.0-cp37-abi3-linux_armv7l.whl"
+    files = {"thing/_core.abi3.so": make_elf()}
+    path = make_wheel(tmp_path, files, file_name=name, tags=("cp37-abi3-linux_armv7l",))
+    assert relabelled(path, tmp_path, python="3.11").name == "thing-1.0-cp311-abi3-linux_armv7l.whl"
+    assert "the stable ABI of Python 3.7" in refused(path, tmp_path / "2", python="3.5")
+
+
+def test_a_pure_wheel_stays_pure(tmp_path):
+    name = "thing-1.0-py2.py3-none-any.whl"
+    tags = ("py2-none-any", "py3-none-any")
+    path = make_wheel(tmp_path, {"thing/__init__.py": b""}, file_name=name, tags=tags, purelib="true")
+    made = read_wheel(relabelled(path, tmp_path, python="3.11"))
+    assert made.file_name == "thing-1.0-py311-none-any.whl"
+    assert made.wheel_message["Root-Is-Purelib"] == "true"
+    assert "there is no machine code" in refused(path, tmp_path / "2", platform="linux_armv6l")
