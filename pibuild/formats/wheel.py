@@ -23,7 +23,7 @@ from email.parser import Parser
 from pathlib import Path, PurePosixPath
 
 from packaging.tags import Tag, parse_tag
-from packaging.utils import BuildTag, InvalidWheelFilename, NormalizedName, canonicalize_name, parse_wheel_filename
+from packaging.utils import BuildTag, NormalizedName, canonicalize_name, parse_wheel_filename
 from packaging.version import InvalidVersion, Version
 
 _EPOCH_S = 315532800
@@ -126,7 +126,7 @@ def wheel_name(file_name: str) -> WheelName:
     """Take a file name apart. Raises WheelFormatError."""
     try:
         name, version, build, tags = parse_wheel_filename(file_name)
-    except (InvalidWheelFilename, InvalidVersion) as err:
+    except ValueError as err:  # packaging's own are of its kind: of the name, the version, a tag
         raise WheelFormatError(str(err)) from err
     return WheelName(name=name, version=version, build=build, tags=tags)
 
@@ -273,7 +273,10 @@ def _tags(text: str) -> frozenset[Tag]:
     parts = text.strip().split("-")
     if len(parts) != 3 or not all(parts) or text.count(".") > _MOST_DOTS:
         raise WheelFormatError(f"{text!r} is not interpreter-ABI-platform")
-    return parse_tag(text.strip())
+    try:
+        return parse_tag(text.strip())
+    except ValueError as err:
+        raise WheelFormatError(str(err)) from err
 
 
 def _tag(text: str) -> Tag:

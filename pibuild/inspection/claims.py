@@ -12,7 +12,7 @@ from pibuild.inspection.world import World, numbers
 
 MACHINES = {
     "EM_ARM": ("armv6l", "armv7l", "armv8l"),
-    "EM_AARCH64": ("aarch64", "arm64"),
+    "EM_AARCH64": ("aarch64",),
     "EM_X86_64": ("x86_64",),
     "EM_386": ("i386", "i486", "i586", "i686"),
 }
@@ -93,7 +93,8 @@ def _machine_faults(tags: Iterable[Tag], codes: Sequence[Code]) -> Iterator[str]
             yield f"{code.path} is machine code of {code.elf.machine}, the tag claims {' '.join(sorted(claimed))}"
         elif code.elf.is_arm and not code.elf.hard_float and code.elf.kind == "ET_DYN":
             yield f"{code.path} is soft-float code, the systems of all Pis are hard-float"
-    if not codes and not claimed <= {"any"}:
+    is_linux = all("linux" in tag.platform for tag in tags)
+    if not codes and is_linux:
         yield f"there is no machine code, but the tag claims {' '.join(sorted(claimed))}"
 
 

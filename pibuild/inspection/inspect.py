@@ -142,6 +142,8 @@ def _system_faults(system: System, python: str, tags: frozenset[Tag], codes: Seq
     if not any((tag.interpreter, tag.abi) in accepted for tag in tags):
         claimed = " ".join(sorted({f"{tag.interpreter}-{tag.abi}" for tag in tags}))
         yield f"this Python does not take {claimed}"
+    if all(tag.platform.startswith("musllinux") for tag in tags):
+        yield "it is for systems with musl, here is glibc"
     promised = [glibc_of(tag.platform) for tag in tags]
     lowest = min((glibc for glibc in promised if glibc), default=())
     if all(promised) and lowest > system.glibc:
