@@ -192,8 +192,8 @@ def _read(file: ELFFile, sections: list[Section]) -> Elf:
         versions=tuple(sorted(set(needs.values()))),
         undefined=tuple(_undefined(dynamic, _version_indexes(sections), needs)),
         defined=frozenset(name for table in dynamic for name in table.names(table.exported())),
-        starts=tuple(_starts(tags, sections, bits)),
-        entries=tuple(_entries(dynamic, tags, sections, is_arm=is_arm)),
+        starts=tuple(_starts(file, tags, sections)),
+        entries=tuple(_entries(file, dynamic, tags, sections, is_arm=is_arm)),
         sections=tuple(code.values()),
         functions=tuple(sorted(labels, key=lambda label: (label.address, -label.size, label.name))),
     )
@@ -220,12 +220,13 @@ def _dynamic_tags(file: ELFFile, part: Section) -> Iterator[tuple[int, int | str
             yield tag, value
 
 
-def _starts(tags: list[tuple[int, int | str]], sections: list[Section], bits: int) -> Iterator[int]:
-    """Give what DT_INIT and the arrays of constructors name; an array's words may be filled in by the loader."""
+def _starts(file: ELFFile, tags: list[tuple[int, int | str]], sections: list[Section]) -> Iterator[int]:
+    """Give what the header, DT_INIT and the arrays of constructors name; the loader may fill an array in."""
+    yield from (int(value) for value in (file["e_entry"],) if value)
     yield from (int(value) for tag, value in tags if tag == _INIT)
     for part in sections:
         if part["sh_type"] == "SHT_INIT_ARRAY":
-            content, width = _content(part), bits // 8
+            content, width = _content(part), file.elfclass // 8
             yield from (word for word in np.frombuffer(content, f"<u{width}", len(content) // width).tolist() if word)
 
 
@@ -247,9 +248,7 @@ def _has_choosing_relocations(file: ELFFile, sections: list[Section]) -> bool:
 def _tables(file: ELFFile, sections: list[Section], kind: str, is_arm: bool) -> list[SymbolTable]:
     found = [part for part in sections if part["sh_type"] == kind]
     return [
-        SymbolTable(
-            _content(part), _content(file.get_section(part["sh_link"])), bits=file.elfclass, has_thumb=is_arm
-        )
+        SymbolTable(_content(part), _content(file.get_section(part["sh_link"])), bits=file.elfclass, has_thumb=is_arm)
         for part in found
     ]
 
@@ -264,9 +263,7 @@ def _version_needs(sections: list[Section]) -> dict[int, tuple[str, str]]:
     """Give (library, version) for each index that the version table uses; a library's own versions have no library."""
     found: dict[int, tuple[str, str]] = {}
     for part in (one for one in sections if isinstance(one, GNUVerNeedSection)):
-        room = (
-            part["sh_size"] // _VERSION_BYTES
-        )  # for so many: a damaged count says billions, or a link leads back
+        room = part["sh_size"] // _VERSION_BYTES  # for so many: a damaged count says billions, or a link leads back
         each = ((library.name, one) for library, versions in part.iter_versions() for one in versions)
         needs = list(islice(each, room + 1)) if part["sh_info"] <= room else None
         if needs is None or len(needs) > room:
@@ -292,20 +289,24 @@ def _undefined(
 
 
 def _entries(
-    tables: list[SymbolTable], tags: list[tuple[int, int | str]], sections: list[Section], *, is_arm: bool
+    file: ELFFile,
+    tables: list[SymbolTable],
+    tags: list[tuple[int, int | str]],
+    sections: list[Section],
+    *,
+    is_arm: bool,
 ) -> Iterator[Function]:
     for table in tables:
         yield from table.own_functions()
-    for tag, value in tags:
-        if tag in (_INIT, _FINI):
-            address, name = int(value), "init" if tag == _INIT else "fini"
+    named = [("init" if tag == _INIT else "fini", int(value)) for tag, value in tags if tag in (_INIT, _FINI)]
+    for name, address in [*named, ("start", file["e_entry"])]:
+        if address:
             mode = address & 1 if is_arm else 0
             yield Function(name=name, address=address - mode, size=0, thumb=bool(mode))
-    for address, is_thumb in pointed_functions(sections) if is_arm else ():
+    is_fixed = file["e_type"] == "ET_EXEC"
+    for address, is_thumb in pointed_functions(sections, is_fixed=is_fixed) if is_arm else ():
         yield Function(name=f"a function at {address:#x}", address=address, size=0, thumb=is_thumb)
 
 
 def _attributes(sections: list[Section]) -> ArmAttributes | None:
-    return next(
-        (read_attributes(_content(part)) for part in sections if part["sh_type"] == "SHT_ARM_ATTRIBUTES"), None
-    )
+    return next((read_attributes(_content(part)) for part in sections if part["sh_type"] == "SHT_ARM_ATTRIBUTES"), None)

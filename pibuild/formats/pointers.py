@@ -15,13 +15,18 @@ from numpy.typing import NDArray
 
 _RELATIVE = 23
 _HOLD_POINTERS = ("SHT_PROGBITS", "SHT_INIT_ARRAY", "SHT_FINI_ARRAY")
+_PACKED = ("SHT_RELR", 19)
+_IS_LOADED, _IS_CODE = 2, 4
 _NONE = np.empty((0, 2), np.int64)
 
 
-def pointed_functions(sections: Iterable[Section]) -> Iterator[tuple[int, bool]]:
-    """Give (address, whether it is Thumb) of functions that data points to and unwinding knows, by address."""
+def pointed_functions(sections: Iterable[Section], *, is_fixed: bool = False) -> Iterator[tuple[int, bool]]:
+    """Give (address, whether it is Thumb) of functions that data points to and unwinding knows, by address.
+
+    A file that is loaded at a fixed address has no relocations for its pointers: each word of its data may be one.
+    """
     parts = tuple(sections)
-    pointers = np.unique(np.concatenate([_NONE[:, 0], *_pointers(parts)]))
+    pointers = np.unique(np.concatenate([_NONE[:, 0], *(_words(parts) if is_fixed else _pointers(parts))]))
     begins = np.concatenate([_NONE[:, 0], *_unwinding_starts(parts)])
     for pointer in pointers[np.isin(pointers & ~1, begins)].tolist():
         yield pointer & ~1, bool(pointer & 1)
@@ -38,13 +43,35 @@ def _unwinding_starts(sections: Iterable[Section]) -> Iterator[NDArray[np.int64]
 def _pointers(sections: Iterable[Section]) -> Iterator[NDArray[np.int64]]:
     parts = tuple(sections)
     relocations = np.concatenate([_NONE, *(_pairs(part) for part in parts if part["sh_type"] == "SHT_REL")])
-    places = np.unique(relocations[relocations[:, 1] & 0xFF == _RELATIVE, 0])
+    packed = [place for part in parts if part["sh_type"] in _PACKED for place in _unpacked(part)]
+    places = np.unique(
+        np.concatenate([relocations[relocations[:, 1] & 0xFF == _RELATIVE, 0], np.array(packed, np.int64)])
+    )
     for part in parts:
         if part["sh_type"] in _HOLD_POINTERS and part["sh_flags"] & 1:
             start, content = part["sh_addr"], np.frombuffer(part.data(), np.uint8)
             first, last = np.searchsorted(places, (start, start + len(content) - 3))
             offsets = places[first:last] - start
             yield content[offsets[:, np.newaxis] + np.arange(4)].view("<u4")[:, 0].astype(np.int64)
+
+
+def _words(parts: Iterable[Section]) -> Iterator[NDArray[np.int64]]:
+    for part in parts:
+        if part["sh_type"] in _HOLD_POINTERS and part["sh_flags"] & _IS_LOADED and not part["sh_flags"] & _IS_CODE:
+            content = part.data()
+            yield np.frombuffer(content, "<u4", len(content) // 4).astype(np.int64)
+
+
+def _unpacked(part: Section) -> Iterator[int]:
+    """Give the places that a table of packed relative relocations (RELR) means: an address, then bits for those behind."""
+    content, place = part.data(), 0
+    for word in np.frombuffer(content, "<u4", len(content) // 4).tolist():
+        if word & 1:
+            yield from (place + 4 * bit for bit in range(31) if word >> (bit + 1) & 1)
+            place += 31 * 4
+        else:
+            yield word
+            place = word + 4
 
 
 def _pairs(part: Section) -> NDArray[np.int64]:

@@ -25,7 +25,12 @@ _SPECIAL: dict[str, tuple[int, ...]] = {"GLIBC_ABI_DT_RELR": (2, 36)}
 """Versions that are not numbers, and the glibc that gives them."""
 _VERSIONED = ("libc.", "libm.", "libpthread.", "libdl.", "librt.", "libutil.", "ld-linux")
 """Libraries all of whose symbols carry a version."""
-_C_API = re.compile(r"_?Py[A-Z_]\w*|_Py_\w+")
+_BROUGHT_BY_PYTHON = re.compile(
+    r"_?Py[A-Z_]\w*|dl(open|close|sym|error|addr|info)|pthread_\w+|sem_\w+"
+    r"|(a?(sin|cos|tan)h?|atan2|exp(2|m1)?|log(2|10|1p|b)?|pow|sqrt|cbrt|hypot|erfc?|[tl]gamma(_r)?|fabs|fmod|f(ma|max|min|dim)"
+    r"|ceil|floor|l?l?r(ound|int)|nearbyint|trunc|[lf]r?exp|modf|remainder|remquo|scalbl?n|ilogb|copysign|nextafter|nan)[fl]?"
+)
+"""The C API, and what of glibc's libdl, libpthread and libm the interpreter has loaded for all."""
 
 
 def architecture(platform: str) -> str:
@@ -132,7 +137,7 @@ def _library_faults(codes: Sequence[Code], world: World) -> Iterator[str]:
         lost = [
             one.name
             for one in code.elf.undefined
-            if not (one.version or one.weak or one.name in brought or _C_API.fullmatch(one.name))
+            if not (one.version or one.weak or one.name in brought or _BROUGHT_BY_PYTHON.fullmatch(one.name))
         ]
         if lost:
             yield f"{code.path} uses {', '.join(sorted(lost)[:5])}, which no library that it names brings"

@@ -11,7 +11,9 @@ def section(*pairs, vendor=b"aeabi"):
 
 
 def test_levels_are_read_between_texts_and_numbers_of_several_bytes():
-    found = read_attributes(section(b"\x056KZ\0", b"\x06\x07", b"\x20\x01gnu\0", b"\x43" b"2.09\0", b"\x2c\x80\x01", b"\x1c\x01"))
+    found = read_attributes(
+        section(b"\x056KZ\0", b"\x06\x07", b"\x20\x01gnu\0", b"\x432.09\0", b"\x2c\x80\x01", b"\x1c\x01")
+    )
     assert found == ArmAttributes(cpu_arch=7, vfp_args=1)
 
 
@@ -30,5 +32,5 @@ def test_another_vendors_attributes_are_passed_over():
     ],
 )
 def test_what_breaks_off_is_refused(content):
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match="no end|no room|not found|unpack|range"):
         read_attributes(content)

@@ -152,7 +152,9 @@ def test_a_pure_wheel_runs_everywhere(tmp_path):
 
 def test_each_system_is_held_against_the_glibc_that_is_wanted(tmp_path):
     found = inspected(tmp_path, make_elf(undefined=(("fstat", "libc.so.6", "GLIBC_2.33"),)))
-    assert any("wants GLIBC_2.33 for fstat, here is GLIBC_2.31" in one for one in system(found, "bullseye", "3.9").why_not)
+    assert any(
+        "wants GLIBC_2.33 for fstat, here is GLIBC_2.31" in one for one in system(found, "bullseye", "3.9").why_not
+    )
     assert system(found, "bookworm", "3.11").why_not == ()
 
 
@@ -184,7 +186,12 @@ def test_old_pips_know_no_manylinux_for_arm(pip, taken):
 def test_no_manylinux_tag_stands_for_a_zero():
     world = load_world()
     zero = world.pis[0]
-    assert not any("manylinux" in tag.platform for one in world.systems for tags in accepted_tags(zero, one).values() for tag in tags)
+    assert not any(
+        "manylinux" in tag.platform
+        for one in world.systems
+        for tags in accepted_tags(zero, one).values()
+        for tag in tags
+    )
 
 
 # contradictions
