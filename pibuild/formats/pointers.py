@@ -63,7 +63,7 @@ def _words(parts: Iterable[Section]) -> Iterator[NDArray[np.int64]]:
 
 
 def _unpacked(part: Section) -> Iterator[int]:
-    """Give the places that a table of packed relative relocations (RELR) means: an address, then bits for those behind."""
+    """Give the places that a table of packed relocations (RELR) means: an address, then bits for those behind it."""
     content, place = part.data(), 0
     for word in np.frombuffer(content, "<u4", len(content) // 4).tolist():
         if word & 1:
