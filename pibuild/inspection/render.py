@@ -1,5 +1,6 @@
 """An inspection as a person reads it, and as a program does (`schema.json`)."""
 
+import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -12,6 +13,7 @@ from pibuild.report import size
 
 SCHEMA_VERSION = 1
 _SHOWN = 4
+_LIBRARY = re.compile(r"\S+/\S+\.so\S*")
 _MARKS = {"runs": "✓", "asks": "✓", "unsure": "?", "crashes": "✗"}
 
 
@@ -38,7 +40,8 @@ def _facts(codes: Sequence[Code]) -> Iterator[str]:
         yield "no machine code"
     for code in codes[:_SHOWN]:
         kinds = ", ".join(f"{count} {need}" for need, count in code.needs.most_common(_SHOWN))
-        yield f"{code.path}: {_machine(code)}; beyond the oldest Pi's in {code.how}: {kinds or 'nothing'}"
+        beyond = f"; beyond the oldest Pi's in {code.how}: {kinds or 'nothing'}" if code.judged else ""
+        yield f"{code.path}: {_machine(code)}{beyond}"
     if len(codes) > _SHOWN:
         yield f"and {len(codes) - _SHOWN} more files of machine code"
     wanted = versions_wanted(codes)
@@ -71,16 +74,26 @@ def _pi_lines(pis: Sequence[PiVerdict]) -> Iterator[str]:
         line = f"{_MARKS[verdict]} {'; '.join(names)}"
         if why:
             more = f" (and {len(why) - 1} more)" if len(why) > 1 else ""
-            line += f": {'behind a switch: ' if verdict == 'asks' else ''}{why[0]}{more}"
+            reason = _LIBRARY.sub(_name_alone, why[0])
+            line += f": {'behind a switch: ' if verdict == 'asks' else ''}{reason}{more}"
         yield line
 
 
 def _system_lines(systems: Sequence[SystemVerdict]) -> Iterator[str]:
-    groups: dict[tuple[str, ...], list[str]] = {}
+    """Give the Pythons that fit, then each reason with those that it keeps out."""
+    fitting = [f"{one.system.name} {one.python}" for one in systems if not one.why_not]
+    if fitting:
+        yield f"✓ {', '.join(fitting)}"
+    kept_out: dict[str, list[str]] = {}
     for one in systems:
-        groups.setdefault(one.why_not, []).append(f"{one.system.name} {one.python}")
-    for why_not, names in groups.items():
-        yield f"{'✗' if why_not else '✓'} {', '.join(names)}{': ' if why_not else ''}{'; '.join(why_not)}"
+        for reason in one.why_not:
+            kept_out.setdefault(reason.partition(", here is ")[0], []).append(f"{one.system.name} {one.python}")
+    for reason, names in kept_out.items():
+        yield f"✗ {_LIBRARY.sub(_name_alone, reason)}: {', '.join(names)}"
+
+
+def _name_alone(path: re.Match[str]) -> str:
+    return path[0].rpartition("/")[2]
 
 
 def _runs_on(found: Inspection) -> Iterator[str]:

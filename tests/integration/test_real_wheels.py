@@ -1,4 +1,4 @@
-"""`pibuild verify` on real wheels from PyPI, held against what was found out about them by hand: tests/data/wheels.yaml."""
+"""`pibuild verify` on real wheels from PyPI, held against what was found by hand: tests/data/wheels.yaml."""
 
 import os
 from pathlib import Path
