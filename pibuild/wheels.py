@@ -77,6 +77,8 @@ def retag_all(
     paths: Sequence[Path], settings: Settings, report: Report, *, platform: str | None, accept_abi_risk: bool
 ) -> int:
     """Retag wheels into the output folder; all that can be are written, the first refusal is raised afterwards."""
+    if settings.python is None and platform is None:
+        raise UsageError("What is the wheel to claim?", hint="--python 3.11 or --platform linux_armv6l, or both")
     refused: PibuildError | None = None
     for path in _files(paths):
         try:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from packaging.tags import Tag
 
-from pibuild.errors import ProofError, UsageError
+from pibuild.errors import ProofError
 from pibuild.formats import pythons
 from pibuild.formats.elf import MAGIC, ElfFormatError, read_elf
 from pibuild.formats.wheel import Wheel, WheelFormatError, read_wheel, retagged, wheel_name, write_wheel
@@ -32,8 +32,6 @@ def relabel(
         tags = wheel_name(path.name).tags
     except WheelFormatError as err:
         raise ProofError(f"{path.name} is not a wheel that can be retagged", found=str(err)) from err
-    if python is None and platform is None:
-        raise UsageError("What is the wheel to claim?", hint="--python 3.11 or --platform linux_armv6l, or both")
     tag = next(iter(sorted(tags, key=str)))
     risks: list[str] = []
     claimed = Tag(tag.interpreter, tag.abi, platform) if platform else tag

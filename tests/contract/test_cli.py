@@ -8,6 +8,7 @@ import pytest
 
 from pibuild import __version__
 from pibuild.cli import main
+from tests.elfs import BX_LR, PI_TWO, SO, arm, make_elf, make_wheel
 
 
 @pytest.fixture(autouse=True)
@@ -33,6 +34,11 @@ def alone(monkeypatch, tmp_path):
         (["--target", "pi-one"], "Which python?"),
         (["--target"], "expected one argument"),
         (["--jobs", "many"], "invalid int value: 'many'"),
+        (["verify"], "wants the path of a wheel"),
+        (["verify", "nowhere.whl"], "There is no file nowhere.whl"),
+        (["plan", "a.whl"], "takes no 'a.whl'"),
+        (["retag", __file__], "What is the wheel to claim?"),
+        (["verify", __file__, "--floor", "new"], "'new' is not a version of glibc"),
     ],
 )
 def test_what_does_not_exist_is_answered_with_what_does_and_code_2(capsys, words, answer):
@@ -48,6 +54,38 @@ def test_no_engine_is_code_4_and_says_what_to_do(capsys):
 def test_version_alone_is_pibuilds_own(capsys):
     assert main(["--version"]) == 0
     assert capsys.readouterr().out == f"pibuild {__version__}\n"
+
+
+def test_a_wheel_that_is_what_it_claims_is_code_0_and_told_as_json(capsys, tmp_path):
+    path = make_wheel(tmp_path / "in")
+    assert main(["verify", str(path), "--json", "--target", "pi-one", "--floor", "2.19"]) == 0
+    (told,) = json.loads(capsys.readouterr().out)["wheels"]
+    assert told["runs_on"] == [{"pi": "Pi 1, Zero, Zero W", "system": "bookworm", "python": "3.11"}]
+
+
+def test_a_wheel_that_does_not_run_on_the_target_is_code_9(capsys, tmp_path):
+    path = make_wheel(tmp_path / "in", {SO: make_elf(arm(0xE3001234, BX_LR), attributes=PI_TWO)})
+    assert main(["verify", str(path), "--target", "pi-one"]) == 9
+    assert "not for Pi 1, Zero, Zero W" in capsys.readouterr().out
+
+
+def test_a_retagged_wheel_is_named_on_stdout(capsys, tmp_path):
+    path = make_wheel(tmp_path / "in")
+    assert main(["retag", str(path), "--platform", "linux_armv7l", "--output", str(tmp_path / "out")]) == 0
+    assert capsys.readouterr().out == f"{tmp_path}/out/thing-1.0-cp311-cp311-linux_armv7l.whl\n"
+
+
+def test_a_claim_that_the_contents_contradict_is_code_9_and_writes_nothing(capsys, tmp_path):
+    path = make_wheel(tmp_path / "in")
+    assert main(["retag", str(path), "--platform", "any", "--output", str(tmp_path / "out")]) == 9
+    assert "the tag claims any platform" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_output_that_is_a_file_is_told(capsys, tmp_path):
+    path = make_wheel(tmp_path / "in")
+    assert main(["retag", str(path), "--platform", "linux_armv7l", "--output", str(path)]) == 2
+    assert "can't be written" in capsys.readouterr().err
 
 
 def test_plan_says_what_would_be_done_and_starts_nothing(capsys):

@@ -5,7 +5,7 @@ import pytest
 from pibuild.formats.arm import Needs
 from pibuild.formats.code import instructions
 from pibuild.formats.elf import CodeSection
-from pibuild.formats.flow import certain_code
+from pibuild.formats.flow import certain_code, first_steps
 from pibuild.formats.pointers import pointed_functions
 from pibuild.formats.symbols import Function, Region
 from tests.elfs import BX_LR, NOP, arm, thumb
@@ -28,6 +28,39 @@ def reached(code, *entries):
     functions = [Function(name="f", address=0x1000 + (entry & ~1), size=0, thumb=bool(entry & 1)) for entry in entries]
     (section,) = certain_code([make_section(code)], functions)
     return [(one.start - 0x1000, one.end - 0x1000, one.kind) for one in section.regions]
+
+
+def first(code, *starts, is_a64=False):
+    (section,) = first_steps([make_section(code)], [0x1000 + start for start in starts], is_a64=is_a64)
+    return [(one.start - 0x1000, one.end - 0x1000, one.kind) for one in section.regions]
+
+
+def test_the_first_steps_end_at_the_first_decision():
+    assert first(arm(NOP, 0x1A000000, NOP), 0) == [(0, 8, "arm")]  # bne
+    assert first(arm(NOP, 0x112FFF1E, NOP), 0) == [(0, 8, "arm")]  # bxne lr
+
+
+def test_the_first_steps_follow_a_call_but_do_not_come_back():
+    assert first(arm(0xEB000001, NOP, NOP, BX_LR), 0) == [(0, 4, "arm"), (12, 16, "arm")]
+
+
+def test_the_first_steps_change_mode():
+    assert first(arm(0xFA000000, NOP) + thumb(0x4770), 0) == [(0, 4, "arm"), (8, 10, "thumb")]
+
+
+@pytest.mark.parametrize("decision", [0x54000040, 0xB4000040, 0x36000040])  # b.eq, cbz, tbz
+def test_the_first_steps_of_64_bits_end_at_a_decision_too(decision):
+    assert first(arm(0x14000002, NOP, decision, NOP), 0, is_a64=True) == [(0, 4, "a64"), (8, 12, "a64")]
+
+
+def test_the_first_steps_of_64_bits_end_where_control_leaves():
+    assert first(arm(0xD503201F, 0xD65F03C0, NOP), 0, is_a64=True) == [(0, 8, "a64")]  # nop, ret
+
+
+def test_a64_instructions_are_found_by_their_extension():
+    code = arm(0xD503201F, 0xB8200020, 0x4E284800)  # nop, ldadd, aese
+    region = Region(start=0x1000, end=0x100C, kind="a64")
+    assert found(code, region) == [(0x1004, "ldadd/swp b8200020"), (0x1008, "aes 4e284800")]
 
 
 def test_an_instruction_is_found_with_address_and_encoding():
