@@ -79,6 +79,10 @@ def retag_all(
     """Retag wheels into the output folder; all that can be are written, the first refusal is raised afterwards."""
     if settings.python is None and platform is None:
         raise UsageError("What is the wheel to claim?", hint="--python 3.11 or --platform linux_armv6l, or both")
+    if settings.python is not None and not re.fullmatch(r"[23]\.\d{1,2}", settings.python):
+        raise UsageError(f"{settings.python!r} is not a version of Python", hint="--python 3.11")
+    if platform is not None and not re.fullmatch(r"\w+", platform):
+        raise UsageError(f"{platform!r} is not a platform tag", hint="--platform linux_armv6l")
     refused: PibuildError | None = None
     for path in _files(paths):
         try:

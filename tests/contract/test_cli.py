@@ -37,6 +37,8 @@ def alone(monkeypatch, tmp_path):
         (["verify"], "wants the path of a wheel"),
         (["verify", "nowhere.whl"], "There is no file nowhere.whl"),
         (["plan", "a.whl"], "takes no 'a.whl'"),
+        (["retag", __file__, "--python", "three"], "'three' is not a version of Python"),
+        (["retag", __file__, "--platform", "linux-armv6l"], "'linux-armv6l' is not a platform tag"),
         (["retag", __file__], "What is the wheel to claim?"),
         (["verify", __file__, "--floor", "new"], "'new' is not a version of glibc"),
     ],
