@@ -1,0 +1,76 @@
+"""The nouns of publishing: a wheel of the index, and a set of them.
+
+Values only; set.json is a set as `set_facts` writes it. How a set becomes files is site's knowledge.
+"""
+
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PublishedWheel:
+    """One file of the index. What lies beside it has its name with a suffix: `.metadata`, `.record.json`,
+    `.provenance.json`, all in the folder `files/SHA256[:2]/SHA256/` of the site."""
+
+    file: str
+    """`tflite_runtime-2.14.1-cp311-cp311-linux_armv6l.whl`."""
+    sha256: str
+    size_bytes: int
+    metadata_sha256: str
+    """Of the METADATA file, which lies beside the wheel with the suffix `.metadata`."""
+    requires_python: str
+    """As METADATA has it; empty where it has none."""
+    made: str
+    """When the wheel was proven, UTC, ISO 8601."""
+    key: str
+    """Of the plan that it was made by."""
+    cell: str
+    """Id of the cell that it belongs to; newer wheels of the same cell take its place."""
+    recipe: str
+    target: str
+    python: str
+    is_release: bool
+    """Whether it is a release as pinned, not what a moving ref was one night."""
+    yanked: str | None = None
+    """Why it is not to be picked any more (PEP 592); None where it may be."""
+    abi_risk: str = ""
+    """What the wheel says under Pibuild-Abi-Risk; empty where it claims no Python but its own."""
+    hidden: str = ""
+    """When retention took it out of the index, ISO 8601; its files stay until the grace is over. Empty: it is listed."""
+
+    @property
+    def folder(self) -> str:
+        """Give where the wheel lies under the site's top folder, with `/` at the end."""
+        return f"files/{self.sha256[:2]}/{self.sha256}/"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PublishedSet:
+    """What a reader of the index sees at one moment."""
+
+    id: str
+    """`20261125T031500Z-1f2e3d4c`: when it was made, and the begin of the sha256 of what it holds. Sorts by time."""
+    made: str
+    wheels: tuple[PublishedWheel, ...]
+    """In the order of file name, then sha256; hidden ones are among them."""
+    why: str
+    """What made it: `night 20261125T031500Z`, `yank of …`, `retention`."""
+
+    @property
+    def listed(self) -> tuple[PublishedWheel, ...]:
+        """Give the wheels that the index shows."""
+        return tuple(wheel for wheel in self.wheels if not wheel.hidden)
+
+
+def set_facts(published: PublishedSet) -> dict[str, Any]:
+    """Give a set as JSON writes it."""
+    return asdict(published)
+
+
+def set_from(facts: dict[str, Any]) -> PublishedSet:
+    """Read what set_facts gave; keys that this version does not know are passed over."""
+    names = {one.name for one in fields(PublishedWheel)}
+    wheels = tuple(
+        PublishedWheel(**{name: value for name, value in one.items() if name in names}) for one in facts["wheels"]
+    )
+    return PublishedSet(id=facts["id"], made=facts["made"], wheels=wheels, why=facts["why"])
