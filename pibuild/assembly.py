@@ -6,8 +6,8 @@ The one place that knows all adapters. Those that cost time to import are import
 import os
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,7 +24,7 @@ from pibuild.config import (
     proof_files,
 )
 from pibuild.errors import UsageError
-from pibuild.model import Plan, Request
+from pibuild.model import Image, Plan, Recipe, Request, Source, Target
 from pibuild.plan import find_target, make_plan
 from pibuild.report import Report
 from pibuild.steps.own_tree import identify, own_source
@@ -32,19 +32,58 @@ from pibuild.store import Store
 
 if TYPE_CHECKING:
     from pibuild.pipeline import Ports
+    from pibuild.steps.refs import Refs
     from pibuild.steps.sources import Fetcher
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Catalogue:
+    """What can be asked for, and what decides over it: read once for any number of requests."""
+
+    targets: Mapping[str, Target]
+    recipes: Mapping[str, Recipe]
+    proof_digest: str
+    """Stands for all that judges a wheel."""
+    images: dict[str, Mapping[str, Image]] = field(default_factory=dict)
+    """Of each target that was asked for."""
+
+    def plan(self, request: Request, own: Source | None = None, wheel_version: str = "") -> Plan:
+        """Decide a request, as plan.make_plan does."""
+        target = find_target(request.target, self.targets)
+        if target.name not in self.images:
+            self.images[target.name] = load_images(project_folder("dockerfiles"), target)
+        return make_plan(
+            request,
+            recipes=self.recipes,
+            targets=self.targets,
+            images=self.images,
+            proof_digest=self.proof_digest,
+            own=own,
+            wheel_version=wheel_version,
+        )
+
+
+def load_catalogue() -> Catalogue:
+    """Read targets, recipes, and the files that judge."""
+    package = Path(__file__).parent
+    judges = [package / "formats", package / "device", *proof_files()]
+    judges += [package / "steps" / f"{name}.py" for name in ("retag", "verify", "machine_code", "prove")]
+    return Catalogue(
+        targets=load_targets(project_folder("toolchains")),
+        recipes=load_recipes(package / "recipes"),
+        proof_digest=folder_digest(*judges),
+    )
 
 
 def decide(settings: Settings, environ: Mapping[str, str], report: Report) -> Plan:
     """Decide what was asked for; a tree of the person's own goes into the store for that."""
-    targets = load_targets(project_folder("toolchains"))
-    recipes = load_recipes(Path(__file__).parent / "recipes")
-    for name, example in (("target", " or ".join(targets)), ("python", "3.11")):
+    catalogue = load_catalogue()
+    for name, example in (("target", " or ".join(catalogue.targets)), ("python", "3.11")):
         if getattr(settings, name) is None:
             raise UsageError(f"Which {name}?", hint=f"--{name} {example}; pibuild list shows what there is")
     recipe, version, folder = settings.recipe, settings.version, Path(settings.source or "").expanduser().absolute()
     if settings.source:
-        recipe, version = identify(folder, recipes, recipe)
+        recipe, version = identify(folder, catalogue.recipes, recipe)
         if settings.version not in (None, version):
             raise UsageError(
                 f"{folder} is not {recipe} {settings.version}",
@@ -59,25 +98,15 @@ def decide(settings: Settings, environ: Mapping[str, str], report: Report) -> Pl
         extras=settings.extras,
         without=("api-wheel",) if settings.no_api_wheel else (),
     )
-    target = find_target(request.target, targets)
-    package = Path(__file__).parent
-    judges = [package / "formats", package / "device", *proof_files()]
-    judges += [package / "steps" / f"{name}.py" for name in ("retag", "verify", "machine_code", "prove")]
-    plan = partial(
-        make_plan,
-        request,
-        recipes=recipes,
-        targets=targets,
-        images={target.name: load_images(project_folder("dockerfiles"), target)},
-        proof_digest=folder_digest(*judges),
-    )
+    plan = catalogue.plan(request)
     if not settings.source:
-        return plan()
+        return plan
     store = open_store(settings, report)
     try:
-        return plan(own=_fetcher(settings, environ, store, report).take(own_source(plan()), folder))
+        own = make_fetcher(settings, environ, store, report).take(own_source(plan), folder)
     finally:
         store.close()
+    return catalogue.plan(request, own)
 
 
 def open_store(settings: Settings, report: Report) -> Store:
@@ -97,7 +126,7 @@ def make_ports(settings: Settings, environ: Mapping[str, str], store: Store, rep
     return Ports(
         connect=lambda: Engine(environ),
         bootstrap=Mmdebstrap(environ),
-        fetcher=_fetcher(settings, environ, store, report),
+        fetcher=make_fetcher(settings, environ, store, report),
         store=store,
         report=report,
         settings=settings,
@@ -111,7 +140,23 @@ def make_ports(settings: Settings, environ: Mapping[str, str], store: Store, rep
     )
 
 
-def _fetcher(settings: Settings, environ: Mapping[str, str], store: Store, report: Report) -> "Fetcher":
+def make_refs(settings: Settings, environ: Mapping[str, str], store: Store, report: Report) -> "Refs":
+    """Make what looks moving refs up."""
+    from pibuild.adapters.git import Git  # noqa: PLC0415
+    from pibuild.steps.refs import Refs  # noqa: PLC0415
+
+    return Refs(
+        Git(environ),
+        make_fetcher(settings, environ, store, report),
+        store=store,
+        report=report,
+        mirrors=settings.mirrors,
+        offline=settings.offline,
+    )
+
+
+def make_fetcher(settings: Settings, environ: Mapping[str, str], store: Store, report: Report) -> "Fetcher":
+    """Make what brings sources into the store."""
     from pibuild.adapters.debian import Debian  # noqa: PLC0415
     from pibuild.adapters.git import Git  # noqa: PLC0415
     from pibuild.adapters.http import Http  # noqa: PLC0415

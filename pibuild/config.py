@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Discriminator, Field, Tag
+from pydantic import Discriminator, Field, Tag, TypeAdapter
 
 from pibuild.errors import UsageError, nearest
 from pibuild.formats.tree import file_tree_hash
@@ -25,6 +25,7 @@ from pibuild.model import (
     Source,
     Target,
 )
+from pibuild.nightly.declared import Nightly, Publish
 from pibuild.plan import digest
 from pibuild.strict_yaml import read_yaml, typed
 
@@ -114,6 +115,8 @@ class Settings:
     """Give copies of the wheel the names that wheels for the Pi had in 2017."""
     output: str = "wheelhouse"
     """Folder for wheels and records."""
+    nightly: Nightly | None = None
+    publish: Publish = Publish()
     store: str | None = None
     """Folder for sources, artifacts and logs; the user's cache folder where unset."""
     mirrors: tuple[str, ...] = ()
@@ -132,12 +135,16 @@ _LISTED = {"mirrors": r"\S+", "with": r"[^\s,]+"}
 """What one item looks like in a variable that holds several."""
 
 
+_IN_FILE_ONLY = ("nightly", "publish")
+"""Keys that are whole parts of pibuild.yaml, and no flag or variable."""
+
+
 def load_settings(flags: Mapping[str, Any], environ: Mapping[str, str], cwd: Path) -> Settings:
     """Merge flags (None where not given), PIBUILD_* variables and pibuild.yaml.
 
     The file is `$PIBUILD_CONFIG`, else `pibuild.yaml` in the current folder. UsageError names what does not exist.
     """
-    names = ["with" if one.name == "extras" else one.name for one in fields(Settings)]
+    names = ["with" if one.name == "extras" else one.name for one in fields(Settings) if one.name not in _IN_FILE_ONLY]
     merged: dict[str, Any] = {}
     path = Path(environ.get("PIBUILD_CONFIG", cwd / "pibuild.yaml"))
     if path.exists():
@@ -156,6 +163,12 @@ def load_settings(flags: Mapping[str, Any], environ: Mapping[str, str], cwd: Pat
         merged[name] = tuple(re.findall(_LISTED[name], environ[key])) if name in _LISTED else environ[key]
     merged |= {name: value for name, value in flags.items() if name in names and value is not None}
     return typed(Settings, merged, "settings")
+
+
+def settings_schema() -> dict[str, Any]:
+    """Give the JSON schema of pibuild.yaml, for editors; settings.schema.json is this."""
+    schema: dict[str, Any] = TypeAdapter(Settings).json_schema()
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "pibuild.yaml"} | schema
 
 
 def project_folder(name: str) -> Path:
@@ -353,3 +366,10 @@ def _tree(name: str, source: _SourceFile, path: Path) -> str:
         found = ", ".join(sorted(sha256 or "none" for sha256 in served))
         raise UsageError(f"{path}: {name} is a file, so all places that serve it need one sha256", found=found)
     return source.tree or file_tree_hash(source.file, served.pop())
+
+
+if __name__ == "__main__":
+    import json
+    import sys
+
+    sys.stdout.write(json.dumps(settings_schema(), indent=1) + "\n")

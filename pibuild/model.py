@@ -294,6 +294,8 @@ class Plan:
     """The hash of the artifact and of all that judges it: equal key, equal proven wheel."""
     reason: str
     """Why this recipe and release."""
+    wheel_version: str = ""
+    """The version that the wheel is given, where that is not the release's: of a moving ref's."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,7 +16,7 @@ from typing import Any
 from pibuild import __version__
 from pibuild.adapters.containers import Engine
 from pibuild.config import Settings
-from pibuild.errors import ProofError, ResourceError
+from pibuild.errors import PibuildError, ProofError, ResourceError
 from pibuild.formats.tree import pack_gzip, unpack
 from pibuild.model import Artifact, Base, Image, Limits, Plan, Source
 from pibuild.report import Report, size
@@ -49,6 +49,11 @@ class Ports:
     """Seconds, of which only differences count."""
     spent_s: dict[str, float] = field(default_factory=lambda: dict.fromkeys(("sources", "images", "containers"), 0.0))
     """Wall time by what it went to; the rest of a build's is pibuild's own."""
+
+    built: dict[str, float] = field(default_factory=dict)
+    """CPU seconds of each artifact that was built, by key …"""
+    failed: dict[str, PibuildError] = field(default_factory=dict)
+    """… and why one could not be, which is not tried again; an image's by its reference."""
 
     @contextmanager
     def timed(self, name: str) -> Iterator[None]:
@@ -201,10 +206,23 @@ def _make_artifact(artifact: Artifact, made: dict[str, Entry], ports: Ports, aga
     store = ports.store
     entry = store.artifact(artifact.key)
     if entry is None:
-        with store.lock(artifact.key, f"building {artifact.title}"):
+        with store.lock(artifact.key, f"building {artifact.title}"), _once(artifact.key, ports):
             entry = store.artifact(artifact.key) or _build(artifact, made, ports, again)
     made[artifact.recipe.name] = entry
     return entry
+
+
+@contextmanager
+def _once(key: str, ports: Ports) -> Iterator[None]:
+    """Remember what fails, so that the next cell that shares it fails of the same cause at once."""
+    if error := ports.failed.get(key):
+        raise error
+    try:
+        yield
+    except PibuildError as error:
+        if error not in ports.failed.values():  # it failed for what it needs
+            ports.failed[key] = error
+        raise
 
 
 def _build(artifact: Artifact, made: dict[str, Entry], ports: Ports, again: str) -> Entry:
@@ -238,12 +256,13 @@ def _build(artifact: Artifact, made: dict[str, Entry], ports: Ports, again: str)
             again=again,
         )
     ports.spent_s["containers"] += entry.facts["wall_s"]
+    ports.built[artifact.key] = entry.facts["cpu_s"]
     return entry
 
 
 def _ensure(image: Image, ports: Ports) -> images.Ensured:
     limits = ports.limits
-    with ports.timed("images"):
+    with ports.timed("images"), _once(image.reference, ports):
         return images.ensure(
             image,
             base=ports.base,

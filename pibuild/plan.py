@@ -35,10 +35,12 @@ def make_plan(
     images: Mapping[str, Mapping[str, Image]],
     proof_digest: str,
     own: Source | None = None,
+    wheel_version: str = "",
 ) -> Plan:
     """Decide a request; `images` gives each target's images by name, `proof_digest` stands for all that judges a wheel.
 
-    `own` is a person's tree: it goes in where the release's source of the same folder would.
+    `own` is a person's tree, or what a ref is this time, and goes in where the release's source of the same folder
+    would; `wheel_version` is what the wheel is then called.
 
     UsageError where the target, Python, recipe or version does not exist, or they don't go together.
     """
@@ -47,7 +49,7 @@ def make_plan(
     release = _varied(request, recipe, release)
     if own:
         release = replace(release, sources=tuple(own if one.into == own.into else one for one in release.sources))
-        reason = f"{recipe.name} {release.version}: what the tree says"
+        reason = f"{recipe.name} {wheel_version or release.version}: what the tree says"
     made: dict[str, Artifact] = {}
     beside = tuple(
         _artifact(one, packages, target, request.python, recipes, images[target.name], made)
@@ -71,8 +73,10 @@ def make_plan(
                 "proof": proof_digest,
                 "tag": target.platform_tag,
             }
+            | ({"version": wheel_version} if wheel_version else {})
         ),
         reason=reason,
+        wheel_version=wheel_version,
     )
 
 

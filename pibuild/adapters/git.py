@@ -107,6 +107,34 @@ class Git:
         with to.open("rb") as made:
             return hashlib.file_digest(made, "sha256").hexdigest()
 
+    def resolve(self, location: str, ref: str) -> str:
+        """Give the commit that a branch or a tag of a clone stands at now.
+
+        SourceError where it has none of that name, UnreachableError where its server is silent.
+        """
+        names = [f"refs/heads/{ref}", f"refs/tags/{ref}^{{}}", f"refs/tags/{ref}"]  # ^{}: what a signed tag is about
+        if not _REMOTE.match(location):
+            location = str(_objects_dir(location).parent)
+        settings = ["core.askPass=", "http.lowSpeedLimit=1", f"http.lowSpeedTime={self._silence_s:.0f}"]
+        command = ["git", *(word for one in settings for word in ("-c", one)), "ls-remote", "--", location, *names]
+        ended = run(command, self._asking, hint=_HINT, deadline_s=2 * self._silence_s)
+        if ended.exit_code:
+            raise _fetch_error(ended.err, ref)
+        found = {name: commit for commit, _, name in (line.partition("\t") for line in ended.out.splitlines())}
+        for name in names:
+            if name in found:
+                return found[name]
+        raise SourceError(f"the clone has no branch or tag {ref!r}")
+
+    def committed(self, location: str, commit: str, scratch_dir: Path, progress: Progress) -> int:
+        """Give when a commit was made, in seconds since 1970; errors as of open_commit."""
+        environ = self._environ_with(location, commit, scratch_dir, progress)
+        command = ["git", f"--git-dir={scratch_dir}", "show", "--no-patch", "--format=%ct", commit]
+        ended = run(command, environ, hint=_HINT, deadline_s=_DEADLINE_S)
+        if ended.exit_code:
+            raise SourceError(f"the clone does not hold the commit {commit}", found=ended.last_words)
+        return int(ended.out.split()[0])
+
     def work_tree(self, folder: Path) -> WorkTree | None:
         """Look at a person's work tree; None where the folder is not the top of one."""
         if not (folder / ".git").exists():
@@ -123,6 +151,21 @@ class Git:
         commit = ask("rev-parse", "HEAD").strip()
         changes = ask("status", "--porcelain", "-z", "--no-renames").split("\0")
         return WorkTree(files=tuple(dict.fromkeys(filter(None, files))), commit=commit, changes=len(changes) - 1)
+
+    @property
+    def _asking(self) -> dict[str, str]:
+        """The environment in which servers are asked: the person's own, but nothing can ask back."""
+        return (
+            {"GIT_SSH_COMMAND": "ssh -o BatchMode=yes"}
+            | self._environ
+            | {
+                "GIT_ALLOW_PROTOCOL": "file:git:http:https:ssh",
+                "GIT_ASKPASS": "",
+                "GIT_TERMINAL_PROMPT": "0",
+                "LC_ALL": "C",
+                "SSH_ASKPASS": "",
+            }
+        )
 
     def _environ_with(self, location: str, commit: str, scratch_dir: Path, progress: Progress) -> dict[str, str]:
         """Make a repository that can read the commit; give the environment in which it does."""
@@ -151,19 +194,8 @@ class Git:
         settings += [f"http.lowSpeedTime={self._silence_s:.0f}", "fetch.recurseSubmodules=false"]
         command = ["git", f"--git-dir={scratch_dir}", *(word for one in settings for word in ("-c", one))]
         command += ["fetch", "--depth=1", "--no-tags", "--progress", "--", url, commit]
-        environ = (
-            {"GIT_SSH_COMMAND": "ssh -o BatchMode=yes"}
-            | self._environ
-            | {
-                "GIT_ALLOW_PROTOCOL": "file:git:http:https:ssh",
-                "GIT_ASKPASS": "",
-                "GIT_TERMINAL_PROMPT": "0",
-                "LC_ALL": "C",
-                "SSH_ASKPASS": "",
-            }
-        )
         with subprocess.Popen(
-            command, env=environ, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+            command, env=self._asking, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
         ) as program:
             try:
                 said = self._listen(program, progress)

@@ -9,8 +9,11 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PublishedWheel:
-    """One file of the index. What lies beside it has its name with a suffix: `.metadata`, `.record.json`,
-    `.provenance.json`, all in the folder `files/SHA256[:2]/SHA256/` of the site."""
+    """One file of the index.
+
+    What lies beside it has its name with a suffix: `.metadata`, `.record.json`, `.provenance.json`, all in the folder
+    `files/SHA256[:2]/SHA256/` of the site.
+    """
 
     file: str
     """`tflite_runtime-2.14.1-cp311-cp311-linux_armv6l.whl`."""
@@ -36,7 +39,7 @@ class PublishedWheel:
     abi_risk: str = ""
     """What the wheel says under Pibuild-Abi-Risk; empty where it claims no Python but its own."""
     hidden: str = ""
-    """When retention took it out of the index, ISO 8601; its files stay until the grace is over. Empty: it is listed."""
+    """When retention took it out of the index, ISO 8601, its files staying for a while; empty where it is listed."""
 
     @property
     def folder(self) -> str:

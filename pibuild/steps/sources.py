@@ -119,9 +119,26 @@ class Fetcher:
             taken = replace(source, tree=tree.tree, places=(), file="")
             place = f"{folder}, {_state_words(state) if state else 'not under git'}"
             if not is_stored(self._store, taken):
-                self._keep(taken, place, tree, staging / "tree.tar")
+                self.keep(taken, place, tree, staging / "tree.tar")
             step.detail = f"{tree.files} files, {place.partition(', ')[2]}"
         return taken
+
+    def keep(self, source: Source, place: str, tree: Tree, staged: Path) -> Fetched:
+        """Take a staged tree into the store if it is the pinned one; with its facts it is present."""
+        if tree.tree != source.tree:
+            found = f"tree {tree.tree}, {tree.files} files"
+            raise SourceError("it holds another tree", expected=f"tree {source.tree}", found=found)
+        tar_path, facts_path = _stored_paths(self._store, source.tree)
+        facts = {
+            "name": source.name,
+            "place": place,
+            "sha256": tree.sha256,
+            "size_bytes": tree.size_bytes,
+            "fetched": self._now().isoformat(timespec="seconds"),
+        }
+        staged.replace(tar_path)
+        write_atomically(facts_path, json.dumps(facts, indent=2, sort_keys=True) + "\n")
+        return _fetched(source, tar_path, facts, cached=False)
 
     def _fetch(self, source: Source, wanted_later: set[str]) -> Fetched:
         with self._store.lock(f"source-{source.tree}", f"fetching {source.name}"):
@@ -159,7 +176,7 @@ class Fetcher:
                 is_wanted = chooser(selection)
                 with self._ports.git.open_commit(attempt.clone, commit, scratch_dir, step.progress, is_wanted) as tar:
                     tree = write_tree(members_of(tar), selection, staged)
-                return self._keep(source, str(attempt), tree, staged)
+                return self.keep(source, str(attempt), tree, staged)
             with self._download(attempt, staging, step) as archive_path:
                 found = (
                     only_member(archive_path, source.file)
@@ -167,7 +184,7 @@ class Fetcher:
                     else members(archive_path, _in_mb(step.progress))
                 )
                 tree = write_tree(found, selection, staged, expected=source.tree)
-                fetched = self._keep(source, str(attempt), tree, staged)
+                fetched = self.keep(source, str(attempt), tree, staged)
                 if _sha256(attempt) not in wanted_later:
                     archive_path.unlink()
                 return fetched
@@ -208,23 +225,6 @@ class Fetcher:
                 raise AssertionError(place)  # a commit is not a file
             case _:
                 assert_never(place)
-
-    def _keep(self, source: Source, place: str, tree: Tree, staged: Path) -> Fetched:
-        """Take a staged tree into the store if it is the pinned one; with its facts it is present."""
-        if tree.tree != source.tree:
-            found = f"tree {tree.tree}, {tree.files} files"
-            raise SourceError("it holds another tree", expected=f"tree {source.tree}", found=found)
-        tar_path, facts_path = _stored_paths(self._store, source.tree)
-        facts = {
-            "name": source.name,
-            "place": place,
-            "sha256": tree.sha256,
-            "size_bytes": tree.size_bytes,
-            "fetched": self._now().isoformat(timespec="seconds"),
-        }
-        staged.replace(tar_path)
-        write_atomically(facts_path, json.dumps(facts, indent=2, sort_keys=True) + "\n")
-        return _fetched(source, tar_path, facts, cached=False)
 
     def _stored(self, source: Source) -> Fetched | None:
         """Give a source from the store; a damaged one is removed and said to be fetched again."""

@@ -1,0 +1,108 @@
+"""From what pibuild.yaml declares to cells, each of which can exist.
+
+Pure: what recipes and targets offer is passed in. All findings are collected before a matrix is refused.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
+
+from packaging.version import Version
+
+from pibuild.errors import PibuildError, UsageError, nearest
+from pibuild.model import Recipe, Release, Target
+from pibuild.nightly.declared import Cells, Exclusion, Nightly
+from pibuild.nightly.values import Cell
+from pibuild.plan import find_target, wheel_recipes
+
+
+def matrix(nightly: Nightly, recipes: Mapping[str, Recipe], targets: Mapping[str, Target]) -> tuple[Cell, ...]:
+    """Give the cells in the order in which they are built: a target's together, so that what they share comes once.
+
+    UsageError with everything that is wrong: a cell that can't exist, an exclusion that excludes nothing, no cell left.
+    """
+    faults: list[str] = []
+    found: dict[str, Cell] = {}
+    for number, cells in enumerate(nightly.cells):
+        place = f"nightly.cells.{number}"
+        for cell, fault in _expanded(cells, recipes, targets):
+            if any(_is_excluded(cell, one) for one in nightly.exclude):
+                continue
+            if fault:
+                faults.append(f"{place}: {fault}")
+            found.setdefault(cell.id, cell)
+    everything = [cell for cells in nightly.cells for cell, _ in _expanded(cells, recipes, targets)]
+    for number, exclusion in enumerate(nightly.exclude):
+        if not any(_is_excluded(cell, exclusion) for cell in everything):
+            named = ", ".join(f"{key} {value}" for key, value in asdict(exclusion).items() if value is not None)
+            faults.append(f"nightly.exclude.{number}: no cell has {named or 'nothing: it names nothing'}")
+    if not found and not faults:
+        faults = ["nightly.cells: no cell is left; name a recipe, such as tflite-runtime"]
+    if faults:
+        raise UsageError("The matrix is not as it should be", details=faults, hint="pibuild list shows what there is")
+    order = list(targets)
+    return tuple(sorted(found.values(), key=lambda cell: (cell.recipe, cell.version, order.index(cell.target))))
+
+
+def chosen(cells: Sequence[Cell], only: Iterable[str]) -> tuple[Cell, ...]:
+    """Give the cells of these names, all where none is named. UsageError for one that the matrix does not have."""
+    names = list(only)
+    known = [cell.id for cell in cells]
+    for name in names:
+        if name not in known:
+            raise UsageError(f"The matrix has no cell {name!r}", hint=nearest(name, known))
+    return tuple(cell for cell in cells if not names or cell.id in names)
+
+
+def _expanded(
+    cells: Cells, recipes: Mapping[str, Recipe], targets: Mapping[str, Target]
+) -> Iterable[tuple[Cell, str]]:
+    """Give each cell and, where it can't exist, why."""
+    offered = [recipe.name for recipe in wheel_recipes(recipes)]
+    unknown = cells.recipe not in offered
+    releases = () if unknown else recipes[cells.recipe].releases
+    supported = _pythons(releases)
+    for target in cells.targets or tuple(targets):
+        for python in cells.pythons or supported or ("?",):
+            for version in cells.versions or (_newest(releases, python),):
+                for ref in cells.refs or ("",):
+                    fault = f"recipe {cells.recipe!r}: {nearest(cells.recipe, offered)}" if unknown else ""
+                    fault = fault or _release_fault(releases, version, python)
+                    if ref and not unknown and not fault and not recipes[cells.recipe].own_tree:
+                        fault = f"{cells.recipe} takes no refs: its recipe does not say how a tree tells its version"
+                    if not cells.pythons and fault and not unknown and version in {one.version for one in releases}:
+                        continue  # nobody asked for this Python with this release
+                    name, no_target = _target_name(target, targets)
+                    cell = Cell(recipe=cells.recipe, version=version, target=name, python=python, ref=ref)
+                    yield cell, no_target or fault
+
+
+def _target_name(name: str, targets: Mapping[str, Target]) -> tuple[str, str]:
+    try:
+        return find_target(name, targets).name, ""
+    except PibuildError as error:
+        return next(iter(targets)), f"{error.what}: {error.hint}"
+
+
+def _newest(releases: Sequence[Release], python: str) -> str:
+    versions = [one.version for one in releases if python in one.pythons and not one.unproven]
+    return max(versions, key=Version, default="?")
+
+
+def _release_fault(releases: Sequence[Release], version: str, python: str) -> str:
+    pythons = _pythons([release for release in releases if release.version == version])
+    if version == "?":
+        return f"Python {python!r}: {nearest(python, _pythons(releases))}"
+    if not pythons:
+        return f"version {version!r}: {nearest(version, sorted({one.version for one in releases}))}"
+    if python not in pythons:
+        return f"version {version} for Python {python} can't exist: it supports {', '.join(pythons)}"
+    return ""
+
+
+def _pythons(releases: Sequence[Release]) -> list[str]:
+    return sorted({python for release in releases for python in release.pythons}, key=Version)
+
+
+def _is_excluded(cell: Cell, exclusion: Exclusion) -> bool:
+    named = {key: value for key, value in asdict(exclusion).items() if value is not None}
+    return bool(named) and all(getattr(cell, key) == value for key, value in named.items())
