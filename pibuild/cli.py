@@ -13,6 +13,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, NoReturn
 
 from pibuild import __version__
+from pibuild.arguments import COMMANDS, make_parser
 from pibuild.errors import PibuildError, UsageError, nearest
 from pibuild.report import Report, size
 
@@ -20,33 +21,9 @@ if TYPE_CHECKING:
     from pibuild.config import Settings
     from pibuild.model import Plan
 
-_COMMANDS = {
-    "build": "build and prove a wheel; what pibuild does without a command",
-    "plan": "say what would be fetched, built and reused, and why; starts nothing",
-    "fetch": "bring everything from the network, for a machine that will be offline",
-    "list": "targets, toolchains, recipes and Pythons",
-    "verify": "say what any WHEEL is and on which Pis and systems it runs; --run tries it on an emulated one",
-    "retag": "give a WHEEL another --python or --platform, as long as the contents bear it out",
-    "doctor": "look at the engine, disk, memory, emulation and network, with a remedy for each fault",
-    "shell": "a shell in the container of the build that failed",
-    "clean": "remove what killed builds left, logs and failed containers; --artifacts or --all remove more",
-}
-_EXIT_CODES = """\
-exit codes:
-  0 done    1 a bug in pibuild    2 something asked for does not exist    4 Docker engine
-  5 source    6 image    7 build    8 memory, disk or time    9 proof    10 store    130 Ctrl-C
-
-Every option is also a variable (PIBUILD_TARGET) and a key of pibuild.yaml (target:); a flag is the strongest.
-"""
 _EXIT_INTERRUPTED = 130
-
-
-class _Parser(argparse.ArgumentParser):
-    """An argument parser whose errors are ours."""
-
-    def error(self, message: str) -> NoReturn:
-        """Raise instead of leaving."""
-        raise UsageError(message[0].upper() + message[1:], hint=f"{self.prog} --help")
+_OF_WHEELS = ("verify", "retag")
+_OF_NIGHTS = ("nightly", "publish", "matrix", "status", "log")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -71,74 +48,8 @@ def _interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
     raise KeyboardInterrupt
 
 
-def _parser() -> _Parser:
-    parser = _Parser(
-        prog="pibuild",
-        description="Builds TensorFlow wheels for the Raspberry Pi and proves them on an emulated one.",
-        epilog="commands:\n" + "".join(f"  {name:8}{text}\n" for name, text in _COMMANDS.items()) + "\n" + _EXIT_CODES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
-    parser.add_argument("command", nargs="?", default="build", metavar="COMMAND", help="see below")
-    parser.add_argument("--target", metavar="T", help="the Pi: pi-one (Zero, One), pi-two (2 and later); pibuild list")
-    parser.add_argument("--python", metavar="V", help="the Python on the Pi, such as 3.11")
-    parser.add_argument(
-        "--recipe", metavar="R", help="what to build; the newest TensorFlow for that Python where not given"
-    )
-    parser.add_argument(
-        "--version", nargs="?", const="", metavar="X", help="the release to build; without X: pibuild's own version"
-    )
-    parser.add_argument(
-        "--source", metavar="DIR", help="build a TensorFlow tree of your own"
-    )
-    parser.add_argument(
-        "--with",
-        action="extend",
-        type=lambda text: text.split(","),
-        metavar="EXTRA",
-        help="what to make beside the wheel, such as c-library,benchmark: see pibuild list",
-    )
-    parser.add_argument(
-        "--no-api-wheel",
-        action="store_true",
-        default=None,
-        help="do not take Python's API files from the official wheel: compile TensorFlow for the machine, too",
-    )
-    parser.add_argument(
-        "--legacy-name", action="store_true", default=None, help="also give the wheel the file names of 2017"
-    )
-    parser.add_argument("--output", metavar="DIR", help="where the wheel and its record go (default: wheelhouse)")
-    parser.add_argument("--store", metavar="DIR", help="sources, artifacts and logs (default: the user's cache folder)")
-    parser.add_argument(
-        "--mirrors", action="append", metavar="P", help="a folder or server of bare clones, {owner} and {name} in it"
-    )
-    parser.add_argument("--offline", action="store_true", default=None, help="fail at once, listing what is missing")
-    parser.add_argument("--jobs", type=int, metavar="N", help="compilers at a time")
-    parser.add_argument("--memory", type=float, metavar="GB", help="memory for one container")
-    parser.add_argument("--deadline", type=float, metavar="MIN", help="minutes that one container may take")
-    parser.add_argument("--json", action="store_true", default=None, help="results as JSON on stdout")
-    parser.add_argument("-v", "--verbose", action="store_true", default=None, help="show the output of what is run")
-    parser.add_argument("wheels", nargs="*", metavar="WHEEL", help="the files of verify and retag")
-    wheels = parser.add_argument_group("of verify and retag")
-    wheels.add_argument("--floor", metavar="F", help="verify: the oldest glibc that it must run with, such as 2.28")
-    wheels.add_argument(
-        "--run", action="store_true", help="verify: install and import it on the emulated Pi of --target and --python"
-    )
-    wheels.add_argument("--run-command", metavar="CODE", help="verify --run: Python code to run there after the import")
-    wheels.add_argument("--platform", metavar="P", help="retag: the platform tag, such as linux_armv6l")
-    wheels.add_argument(
-        "--accept-abi-risk",
-        action="store_true",
-        help="retag: claim a Python that it was not compiled for, and say so in it",
-    )
-    clean = parser.add_argument_group("of clean")
-    clean.add_argument("--artifacts", action="store_true", help="remove artifacts and wheels as well")
-    clean.add_argument("--all", action="store_true", help="remove sources and images as well: everything")
-    return parser
-
-
 def _run(words: list[str], environ: dict[str, str]) -> int:
-    parser = _parser()
+    parser = make_parser()
     given, unknown = parser.parse_known_args(words)
     if unknown:
         options = [option for action in parser._actions for option in action.option_strings]  # noqa: SLF001
@@ -146,13 +57,15 @@ def _run(words: list[str], environ: dict[str, str]) -> int:
     if given.version == "":
         print(f"pibuild {__version__}")  # noqa: T201
         return 0
-    _check_command(given.command, given.wheels)
+    _check_command(given.command, given.words)
     from pibuild.config import load_settings  # noqa: PLC0415  pydantic costs a tenth of a second
 
     settings = load_settings(vars(given), environ, Path.cwd())
     report = Report(verbose=settings.verbose, as_json=settings.json, fold=environ.get("GITHUB_ACTIONS") == "true")
-    if given.wheels:
+    if given.command in _OF_WHEELS:
         return _wheels(given, settings, environ, report)
+    if given.command in _OF_NIGHTS:
+        return _nights(given, settings, environ, report)
     from pibuild.assembly import decide  # noqa: PLC0415
 
     match given.command:
@@ -171,25 +84,47 @@ def _run(words: list[str], environ: dict[str, str]) -> int:
     return code
 
 
-def _check_command(command: str, wheels: list[str]) -> None:
-    if command not in _COMMANDS:
-        raise UsageError(f"There is no command {command!r}", hint=nearest(command, list(_COMMANDS)))
-    takes_wheels = command in ("verify", "retag")
-    if takes_wheels != bool(wheels):
-        wants = "wants the path of a wheel, or of several" if takes_wheels else f"takes no {wheels[0]!r}"
-        raise UsageError(f"pibuild {command} {wants}", hint="pibuild --help")
+def _check_command(command: str, words: list[str]) -> None:
+    if command not in COMMANDS:
+        raise UsageError(f"There is no command {command!r}", hint=nearest(command, list(COMMANDS)))
+    wants = {"verify": "the path of a wheel, or of several", "log": "the name of one cell"}
+    wants["retag"] = wants["verify"]
+    if command in wants and (not words or (command == "log" and len(words) > 1)):
+        raise UsageError(f"pibuild {command} wants {wants[command]}", hint="pibuild --help")
+    if words and command not in wants:
+        raise UsageError(f"pibuild {command} takes no {words[0]!r}", hint="pibuild --help")
 
 
 def _wheels(given: argparse.Namespace, settings: "Settings", environ: dict[str, str], report: Report) -> int:
     """Look at wheels from anywhere, or give them another claim."""
     from pibuild import wheels  # noqa: PLC0415
 
-    paths = [Path(one) for one in given.wheels]
+    paths = [Path(one) for one in given.words]
     if given.command == "retag":
         return wheels.retag_all(paths, settings, report, platform=given.platform, accept_abi_risk=given.accept_abi_risk)
     return wheels.verify_all(
         paths, settings, environ, report, floor=given.floor, run=given.run, run_command=given.run_command
     )
+
+
+def _nights(given: argparse.Namespace, settings: "Settings", environ: dict[str, str], report: Report) -> int:
+    """Run a night, tell of nights, or see to what is published."""
+    from pibuild.nightly import commands  # noqa: PLC0415
+
+    match given.command:
+        case "nightly":
+            code = commands.nightly(settings, environ, report, only=given.only, is_published=not given.no_publish)
+        case "matrix":
+            code = commands.show_matrix(settings, report, kind=given.format)
+        case "status":
+            code = commands.status(settings, report)
+        case "log":
+            code = commands.show_log(settings, report, given.words[0])
+        case _:
+            from pibuild.publishing.commands import publish  # noqa: PLC0415
+
+            code = publish(given, settings, environ, report)
+    return code
 
 
 def _work(command: str, plan: "Plan", settings: "Settings", environ: dict[str, str], report: Report) -> int:

@@ -29,7 +29,7 @@ from pibuild.nightly.declared import Nightly, Publish
 from pibuild.plan import digest
 from pibuild.strict_yaml import read_yaml, typed
 
-_STRICT = {"extra": "forbid"}
+_STRICT = {"extra": "forbid", "use_attribute_docstrings": True}
 _KINDS = ("archive", "debian", "pypi", "npm", "git")
 
 
@@ -116,7 +116,7 @@ class Settings:
     output: str = "wheelhouse"
     """Folder for wheels and records."""
     nightly: Nightly | None = None
-    publish: Publish = Publish()
+    publish: Publish | None = None
     store: str | None = None
     """Folder for sources, artifacts and logs; the user's cache folder where unset."""
     mirrors: tuple[str, ...] = ()
@@ -168,7 +168,7 @@ def load_settings(flags: Mapping[str, Any], environ: Mapping[str, str], cwd: Pat
 def settings_schema() -> dict[str, Any]:
     """Give the JSON schema of pibuild.yaml, for editors; settings.schema.json is this."""
     schema: dict[str, Any] = TypeAdapter(Settings).json_schema()
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "pibuild.yaml"} | schema
+    return schema | {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "pibuild.yaml"}
 
 
 def project_folder(name: str) -> Path:

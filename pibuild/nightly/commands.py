@@ -150,7 +150,8 @@ def status(settings: Settings, report: Report) -> int:
             report.result("no night has run yet", {"nights": []})
             return 0
         night = nights[0]
-        lines = [f"night {night.id}: " + (outcomes.verdict(night) if night.ended else "it was cut off, or is still running")]
+        said = outcomes.verdict(night) if night.ended else "it was cut off, or is still running"
+        lines = [f"night {night.id}: {said}"]
         for cell_id in history.cells():
             past = history.outcomes(cell_id)
             colour = past[0][1].status == "failed"

@@ -5,7 +5,7 @@ How YAML becomes these is strict_yaml's knowledge, what a night makes of them ma
 
 from dataclasses import dataclass
 
-_STRICT = {"extra": "forbid"}
+_STRICT = {"extra": "forbid", "use_attribute_docstrings": True}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -69,7 +69,8 @@ def _expanded(
                     fault = fault or _release_fault(releases, version, python)
                     if ref and not unknown and not fault and not recipes[cells.recipe].own_tree:
                         fault = f"{cells.recipe} takes no refs: its recipe does not say how a tree tells its version"
-                    if not cells.pythons and fault and not unknown and version in {one.version for one in releases}:
+                    known = _pythons([one for one in releases if one.version == version])
+                    if known and not cells.pythons and python not in known:
                         continue  # nobody asked for this Python with this release
                     name, no_target = _target_name(target, targets)
                     cell = Cell(recipe=cells.recipe, version=version, target=name, python=python, ref=ref)

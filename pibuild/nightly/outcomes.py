@@ -33,8 +33,8 @@ def verdict(night: Night) -> str:
 def as_table(night: Night) -> str:
     """Give a line for each cell, in columns."""
     rows = [(one.cell.id, *_row(one)) for one in night.outcomes]
-    widths = [max((len(row[column]) for row in rows), default=0) for column in range(4)]
-    lines = ["  ".join(text.ljust(width) for text, width in zip(row, widths, strict=False)).rstrip() for row in rows]
+    widths = [max((len(row[column]) for row in rows), default=0) for column in range(5)]
+    lines = ["  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip() for row in rows]
     return "\n".join([*lines, verdict(night)])
 
 

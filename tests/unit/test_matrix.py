@@ -1,0 +1,135 @@
+"""From what pibuild.yaml declares to cells that can exist."""
+
+import json
+
+import pytest
+
+from pibuild.config import load_settings, project_folder, settings_schema
+from pibuild.errors import UsageError
+from pibuild.model import OwnTree
+from pibuild.nightly.declared import Cells, Exclusion, Nightly
+from pibuild.nightly.matrix import chosen, matrix
+from tests.makers import make_recipe, make_recipes, make_release, make_target
+
+LITE = Cells(recipe="tflite-runtime", versions=("2.14.1",), targets=("pi-one",), pythons=("3.11",))
+
+
+def cells(*declared, exclude=()):
+    recipes = make_recipes()
+    recipes["tensorflow"] = make_recipe(
+        "tensorflow",
+        per=("target", "python"),
+        proof="check.py",
+        own_tree=OwnTree(file="setup.py", version="(.*)"),
+        releases=(make_release("1.14.0", pythons=("3.5",)),),
+    )
+    return matrix(Nightly(cells=declared, exclude=exclude), recipes, {name: make_target(name) for name in ("pi-one", "pi-two")})
+
+
+def ids(*declared, exclude=()):
+    return [cell.id for cell in cells(*declared, exclude=exclude)]
+
+
+def test_a_cell_is_named_by_recipe_version_target_and_python():
+    assert ids(LITE) == ["tflite-runtime-2.14.1-pi-one-3.11"]
+
+
+def test_without_versions_each_python_gets_its_newest():
+    found = ids(Cells(recipe="tflite-runtime", targets=("pi-one",)))
+    assert found == [
+        "tflite-runtime-2.14.1-pi-one-3.11",
+        "tflite-runtime-2.14.1-pi-one-3.13",
+        "tflite-runtime-2.9.0-pi-one-3.9",
+    ]
+
+
+def test_without_targets_all_are_meant_and_one_targets_cells_stand_together():
+    found = cells(Cells(recipe="tflite-runtime", versions=("2.14.1",)))
+    assert [(cell.target, cell.python) for cell in found] == [
+        ("pi-one", "3.11"),
+        ("pi-one", "3.13"),
+        ("pi-two", "3.11"),
+        ("pi-two", "3.13"),
+    ]
+
+
+def test_a_target_may_have_any_name_that_people_try():
+    declared = Cells(recipe="tflite-runtime", versions=("2.14.1",), targets=("pi-zero",), pythons=("3.11",))
+    assert ids(declared) == ["tflite-runtime-2.14.1-pi-one-3.11"]
+
+
+def test_a_ref_stands_for_the_version_in_the_name():
+    declared = Cells(recipe="tensorflow", refs=("r1.14/next",), targets=("pi-one",))
+    (cell,) = cells(declared)
+    assert (cell.id, cell.version) == ("tensorflow-r1.14_next-pi-one-3.5", "1.14.0")
+
+
+def test_what_is_excluded_is_not_there_even_if_it_could_not_exist():
+    declared = Cells(recipe="tflite-runtime", versions=("2.14.1",), targets=("pi-one",), pythons=("3.9", "3.11"))
+    assert ids(declared, exclude=(Exclusion(python="3.9"),)) == ["tflite-runtime-2.14.1-pi-one-3.11"]
+
+
+@pytest.mark.parametrize(
+    ("declared", "words"),
+    [
+        (Cells(recipe="tflite-runtme"), "did you mean 'tflite-runtime'"),
+        (Cells(recipe="cpython"), "tflite-runtime"),
+        (Cells(recipe="tflite-runtime", targets=("pi-onne",)), "did you mean 'pi-one'"),
+        (Cells(recipe="tflite-runtime", versions=("2.14.2",)), "did you mean '2.14.1'"),
+        (
+            Cells(recipe="tflite-runtime", versions=("2.14.1",), pythons=("3.9",)),
+            "2.14.1 for Python 3.9 can't exist: it supports 3.11, 3.13",
+        ),
+        (Cells(recipe="tflite-runtime", pythons=("3.12",)), "Python '3.12'"),
+        (Cells(recipe="tflite-runtime", refs=("main",), versions=("2.14.1",)), "tflite-runtime takes no refs"),
+    ],
+)
+def test_a_cell_that_cant_exist_says_why(declared, words):
+    with pytest.raises(UsageError) as caught:
+        cells(declared)
+    assert words in str(caught.value)
+    assert "nightly.cells.0" in str(caught.value)
+
+
+def test_all_findings_come_at_once():
+    with pytest.raises(UsageError) as caught:
+        cells(Cells(recipe="tflite"), Cells(recipe="tflite-runtime", targets=("pi-six",)))
+    assert "nightly.cells.0" in str(caught.value)
+    assert "nightly.cells.1" in str(caught.value)
+
+
+def test_an_exclusion_that_excludes_nothing_is_a_slip_of_the_pen():
+    with pytest.raises(UsageError, match=r"nightly.exclude.0: no cell has target pi-onne"):
+        cells(LITE, exclude=(Exclusion(target="pi-onne"),))
+
+
+def test_an_empty_matrix_is_refused():
+    with pytest.raises(UsageError, match="no cell is left"):
+        cells()
+    with pytest.raises(UsageError, match="no cell is left"):
+        cells(LITE, exclude=(Exclusion(recipe="tflite-runtime"),))
+
+
+def test_one_cell_can_be_chosen_and_a_wrong_name_is_answered_with_the_nearest():
+    found = cells(Cells(recipe="tflite-runtime", versions=("2.14.1",)))
+    assert [cell.target for cell in chosen(found, ["tflite-runtime-2.14.1-pi-two-3.13"])] == ["pi-two"]
+    assert chosen(found, []) == found
+    with pytest.raises(UsageError, match=r"did you mean 'tflite-runtime-2.14.1-pi-two-3.1[13]'"):
+        chosen(found, ["tflite-runtime-2.14.1-pi-two-3.12"])
+
+
+def test_unknown_keys_of_the_file_are_answered_with_the_nearest(tmp_path):
+    (tmp_path / "pibuild.yaml").write_text("nightly:\n  cells:\n    - {recipe: tflite-runtime, pyhtons: ['3.11']}\n")
+    with pytest.raises(UsageError, match=r"nightly.cells.0.pyhtons: there is no such key; did you mean 'pythons'"):
+        load_settings({}, {}, tmp_path)
+
+
+def test_a_version_without_quotes_is_refused(tmp_path):
+    (tmp_path / "pibuild.yaml").write_text("nightly:\n  cells:\n    - {recipe: tflite-runtime, pythons: [3.10]}\n")
+    with pytest.raises(UsageError, match=r"pythons.0: 3.1 is a number; write it in quotes"):
+        load_settings({}, {}, tmp_path)
+
+
+def test_the_schema_for_editors_is_what_is_read():
+    kept = json.loads((project_folder("pibuild") / "settings.schema.json").read_text())
+    assert kept == settings_schema(), "python -m pibuild.config > pibuild/settings.schema.json"

@@ -1,0 +1,56 @@
+"""One alarm per failure, not many; one when it is over; none twice."""
+
+import io
+
+from pibuild.errors import PibuildError
+from pibuild.nightly.notices import notices, tell
+from pibuild.report import Report
+from tests.makers import make_night, make_outcome
+
+RED = make_outcome(status="failed", cause="thing.cc:1:2: error: no\nmore", failed_at="artifact-1")
+
+
+def told(tmp_path, *nights):
+    sent = []
+    for night in nights:
+        tell(night, tmp_path / "told.json", sent.append, Report(err=io.StringIO()))
+    return [(notice.turned, notice.cells) for notice in sent]
+
+
+def test_a_cell_that_turns_red_is_told_once(tmp_path):
+    red = ("red", (RED.cell.id,))
+    assert told(tmp_path, make_night("1", RED), make_night("2", RED), make_night("3", RED)) == [red]
+
+
+def test_a_cell_that_turns_green_is_told_once(tmp_path):
+    green = make_outcome()
+    found = told(tmp_path, make_night("1", green), make_night("2", RED), make_night("3", green), make_night("4", green))
+    assert found == [("red", (RED.cell.id,)), ("green", (RED.cell.id,))]
+
+
+def test_cells_that_failed_of_one_cause_are_one_alarm():
+    other = make_outcome(python="3.13", status="failed", cause="the same, said of 3.13", failed_at="artifact-1")
+    third = make_outcome(python="3.9", status="failed", cause="another", failed_at="")
+    assert [len(one.cells) for one in notices(make_night("1", RED, other, third), {})] == [2, 1]
+
+
+def test_a_notice_says_its_cause_in_one_line_and_whole():
+    (notice,) = notices(make_night("1", RED), {})
+    assert notice.text.endswith("turned red: thing.cc:1:2: error: no")
+    assert notice.cause.endswith("more")
+    assert '"turned": "red"' in notice.as_json()
+
+
+def test_what_could_not_be_sent_is_told_the_next_night(tmp_path):
+    said = io.StringIO()
+
+    def refuse(_notice):
+        raise PibuildError("the webhook is down")
+
+    tell(make_night("1", RED), tmp_path / "told.json", refuse, Report(err=said))
+    assert "the webhook is down" in said.getvalue()
+    assert told(tmp_path, make_night("2", RED)) == [("red", (RED.cell.id,))]
+
+
+def test_an_unchanged_night_tells_nothing():
+    assert notices(make_night("1", make_outcome(status="unchanged")), {}) == ()

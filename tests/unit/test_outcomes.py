@@ -1,0 +1,49 @@
+"""What a CI system is told of a night."""
+
+from xml.etree import ElementTree as ET
+
+import pytest
+
+from pibuild.nightly.outcomes import as_markdown, as_table, exit_code, verdict, write_junit
+from tests.makers import make_night, make_outcome
+
+BUILT, SAME = make_outcome(changed=("source eigen",)), make_outcome(python="3.13", status="unchanged")
+FAILED = make_outcome(python="3.9", status="failed", cause="no <b>|`\x00 room\nmore")
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "code"), [((BUILT, SAME), 0), ((SAME,), 3), ((BUILT, SAME, FAILED), 11), ((SAME, FAILED), 11)]
+)
+def test_the_exit_code_tells_good_nothing_to_do_and_failed_apart(outcomes, code):
+    assert exit_code(make_night("1", *outcomes)) == code
+
+
+def test_the_verdict_counts():
+    assert verdict(make_night("1", BUILT, SAME, FAILED)) == "1 built, 1 failed, 1 unchanged of 3 cells"
+    assert verdict(make_night("1", SAME)) == "nothing to do"
+
+
+def test_the_table_has_a_line_for_each_cell_with_what_changed_or_why_it_failed():
+    lines = as_table(make_night("1", BUILT, SAME, FAILED)).splitlines()
+    assert "✓ built" in lines[0]
+    assert "source eigen" in lines[0]
+    assert "· unchanged" in lines[1]
+    assert "✗ failed" in lines[2]
+    assert len(lines) == 4
+
+
+def test_markup_in_names_and_causes_is_escaped_in_markdown():
+    page = as_markdown(make_night("1", FAILED))
+    assert "<b>" not in page
+    assert "no &lt;b&gt;\\|\\`" in page
+
+
+def test_junit_has_a_case_for_each_cell_and_can_be_read(tmp_path):
+    write_junit(make_night("1", BUILT, SAME, FAILED), tmp_path / "junit.xml")
+    suite = ET.parse(tmp_path / "junit.xml").getroot().find("testsuite")
+    assert suite.attrib["tests"] == "3"
+    assert suite.attrib["errors"] == "1"
+    assert suite.attrib["skipped"] == "1"
+    error = suite.find("testcase/error")
+    assert error.attrib["message"] == "no <b>|` room"
+    assert "more" in error.text
