@@ -23,7 +23,8 @@ def cells(*declared, exclude=()):
         own_tree=OwnTree(file="setup.py", version="(.*)"),
         releases=(make_release("1.14.0", pythons=("3.5",)),),
     )
-    return matrix(Nightly(cells=declared, exclude=exclude), recipes, {name: make_target(name) for name in ("pi-one", "pi-two")})
+    targets = {name: make_target(name) for name in ("pi-one", "pi-two")}
+    return matrix(Nightly(cells=declared, exclude=exclude), recipes, targets)
 
 
 def ids(*declared, exclude=()):
