@@ -35,10 +35,12 @@ def make_plan(
     images: Mapping[str, Mapping[str, Image]],
     proof_digest: str,
     own: Source | None = None,
+    version: str | None = None,
 ) -> Plan:
     """Decide a request; `images` gives each target's images by name, `proof_digest` stands for all that judges a wheel.
 
-    `own` is a person's tree: it goes in where the release's source of the same folder would.
+    `own` is a person's tree: it goes in where the release's source of the same folder would. `version` is the wheel's,
+    where it is not the release's.
 
     UsageError where the target, Python, recipe or version does not exist, or they don't go together.
     """
@@ -61,6 +63,7 @@ def make_plan(
         target=target,
         python=request.python,
         wheel=wheel,
+        version=version or release.version,
         artifacts=tuple(made.values()),
         device=device,
         key=digest(
@@ -71,6 +74,7 @@ def make_plan(
                 "proof": proof_digest,
                 "tag": target.platform_tag,
             }
+            | ({"version": version} if version else {})
         ),
         reason=reason,
     )
