@@ -47,7 +47,7 @@ class Catalogue:
     images: dict[str, Mapping[str, Image]] = field(default_factory=dict)
     """Of each target that was asked for."""
 
-    def plan(self, request: Request, own: Source | None = None, wheel_version: str = "") -> Plan:
+    def plan(self, request: Request, own: Source | None = None, version: str | None = None) -> Plan:
         """Decide a request, as plan.make_plan does."""
         target = find_target(request.target, self.targets)
         if target.name not in self.images:
@@ -59,7 +59,7 @@ class Catalogue:
             images=self.images,
             proof_digest=self.proof_digest,
             own=own,
-            wheel_version=wheel_version,
+            version=version,
         )
 
 

@@ -94,6 +94,7 @@ class _RecipeFile:
     cache: bool = False
     device: str = ""
     proof: str = ""
+    tools: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -298,6 +299,8 @@ def _recipe(path: Path) -> Recipe:
     folder = path.parent
     if written.name != folder.name:
         raise UsageError(f"{path}: the recipe's name is {written.name!r}, its folder's {folder.name!r}")
+    for name in written.tools:
+        _source(name, written.sources, path)  # says no to a name that nothing has
     versions = [release.version for release in written.releases]
     seen = {version: _release_files(folder, version, versions) for version in versions}
     releases = tuple(
@@ -332,6 +335,7 @@ def _recipe(path: Path) -> Recipe:
         proof=written.proof,
         releases=releases,
         folder=folder,
+        tools=written.tools,
     )
 
 

@@ -209,6 +209,8 @@ class Recipe:
     """Script of pibuild/device that proves the artifact's wheel; empty where it holds none."""
     releases: tuple[Release, ...]
     folder: Path
+    tools: tuple[str, ...] = ()
+    """Names of the sources that only the build uses: nothing of them is in what is made."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -287,6 +289,8 @@ class Plan:
     target: Target
     python: str
     wheel: Artifact
+    version: str
+    """Of the wheel: the release's, or a nightly's."""
     artifacts: tuple[Artifact, ...]
     """Everything that the wheel and its proof need, leaves first; the wheel's is the last."""
     device: Image
@@ -294,8 +298,6 @@ class Plan:
     """The hash of the artifact and of all that judges it: equal key, equal proven wheel."""
     reason: str
     """Why this recipe and release."""
-    wheel_version: str = ""
-    """The version that the wheel is given, where that is not the release's: of a moving ref's."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -281,12 +281,21 @@ def _on_device(plan: Plan) -> tuple[Artifact, ...]:
 
 def _proven(plan: Plan, made: dict[str, Entry], ports: Ports, staging: Path, again: str) -> tuple[Path, dict[str, Any]]:
     """Retag the raw wheel, then measure the file and run it on the device; give it and what was found."""
+    from pibuild.formats.sbom import sbom  # noqa: PLC0415  its library costs time
+
     unpack(made[plan.wheel.recipe.name].path, staging / "raw")
     raw = sorted((staging / "raw" / "wheel").glob("*.whl"))
     if len(raw) != 1:
         raise ProofError(f"{plan.wheel.title} left {len(raw)} wheels", expected="one, in wheel/")
     with ports.report.step(f"retagging and verifying {raw[0].name}"):
-        wheel_path = retag.retag(raw[0], python=plan.python, platform_tag=plan.target.platform_tag, out_dir=staging)
+        wheel_path = retag.retag(
+            raw[0],
+            python=plan.python,
+            platform_tag=plan.target.platform_tag,
+            out_dir=staging,
+            version=plan.version if plan.version != plan.wheel.release.version else None,
+            sbom=sbom(plan),
+        )
         checks = verify.verify(
             wheel_path, target=plan.target, python=plan.python, symbols_dir=staging / "raw" / "symbols"
         )

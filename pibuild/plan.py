@@ -6,7 +6,7 @@ Pure: reads no clock, no network and no engine; what recipes and targets say is 
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 from packaging.version import Version
@@ -35,12 +35,12 @@ def make_plan(
     images: Mapping[str, Mapping[str, Image]],
     proof_digest: str,
     own: Source | None = None,
-    wheel_version: str = "",
+    version: str | None = None,
 ) -> Plan:
     """Decide a request; `images` gives each target's images by name, `proof_digest` stands for all that judges a wheel.
 
     `own` is a person's tree, or what a ref is this time, and goes in where the release's source of the same folder
-    would; `wheel_version` is what the wheel is then called.
+    would. `version` is the wheel's, where it is not the release's.
 
     UsageError where the target, Python, recipe or version does not exist, or they don't go together.
     """
@@ -49,7 +49,7 @@ def make_plan(
     release = _varied(request, recipe, release)
     if own:
         release = replace(release, sources=tuple(own if one.into == own.into else one for one in release.sources))
-        reason = f"{recipe.name} {wheel_version or release.version}: what the tree says"
+        reason = f"{recipe.name} {version or release.version}: what the tree says"
     made: dict[str, Artifact] = {}
     beside = tuple(
         _artifact(one, packages, target, request.python, recipes, images[target.name], made)
@@ -63,6 +63,7 @@ def make_plan(
         target=target,
         python=request.python,
         wheel=wheel,
+        version=version or release.version,
         artifacts=tuple(made.values()),
         device=device,
         key=digest(
@@ -72,11 +73,15 @@ def make_plan(
                 "device": device.reference,
                 "proof": proof_digest,
                 "tag": target.platform_tag,
+                "places": [
+                    [source.name, [asdict(place) for place in source.places]]
+                    for artifact in made.values()
+                    for source in artifact.release.sources
+                ],
             }
-            | ({"version": wheel_version} if wheel_version else {})
+            | ({"version": version} if version else {})
         ),
         reason=reason,
-        wheel_version=wheel_version,
     )
 
 

@@ -11,16 +11,18 @@ import hashlib
 import io
 import lzma
 import os
+import re
 import struct
 import tempfile
 import time
 import zipfile
 import zlib
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from email.message import Message
 from email.parser import Parser
 from pathlib import Path, PurePosixPath
+from types import MappingProxyType
 
 from packaging.tags import Tag, parse_tag
 from packaging.utils import BuildTag, NormalizedName, canonicalize_name, parse_wheel_filename
@@ -28,6 +30,8 @@ from packaging.version import InvalidVersion, Version
 
 _EPOCH_S = 315532800
 """1980-01-01, the oldest time that a zip file can tell."""
+SBOM_FILE = "sboms/pibuild.cdx.json"
+"""The bill of materials in the dist-info folder, where PEP 770 has it."""
 _UNLISTED = ("RECORD.jws", "RECORD.p7s")
 _MOST_FILES = 100_000
 _MOST_BYTES = 2 << 30
@@ -39,6 +43,8 @@ _MOST_DOTS = 20
 """Of a line that claims a set of tags; each part's alternatives multiply."""
 _HASHES = ("sha256", "sha384", "sha512")
 """That RECORD may use: sha256 or better (PEP 427)."""
+_HEADERS_END = re.compile(rb"\r?\n\r?\n")
+_VERSION_FIELD = re.compile(rb"^(Version:[ \t]*)[^\r\n]*", re.MULTILINE | re.IGNORECASE)
 
 
 _DAMAGE = (
@@ -287,11 +293,20 @@ def _tag(text: str) -> Tag:
     return Tag(*parts)
 
 
-def retagged(wheel: Wheel, tag_text: str, *, fields: Iterable[tuple[str, str]] = ()) -> Wheel:
+def retagged(
+    wheel: Wheel,
+    tag_text: str,
+    *,
+    fields: Iterable[tuple[str, str]] = (),
+    version: str | None = None,
+    more: Mapping[str, bytes] = MappingProxyType({}),
+) -> Wheel:
     """Give the same content with one tag: file name, WHEEL and RECORD say it alike. Raises WheelFormatError.
 
-    `fields` are added to WHEEL.
+    `fields` are added to WHEEL. `version` is another version, which METADATA and the names of folders then say, too.
+    `more` are files of the dist-info folder, by their path in it.
     """
+    wheel = _renamed(wheel, version) if version else wheel
     name = wheel_name(wheel.file_name)
     tag = _tag(tag_text)
     kept = [
@@ -305,14 +320,43 @@ def retagged(wheel: Wheel, tag_text: str, *, fields: Iterable[tuple[str, str]] =
     stated_fields += [("Build", build)] if build else []
     text = "".join(f"{key}: {value}\n" for key, value in (*stated_fields, *fields))
     stem = "-".join(part for part in (name.name.replace("-", "_"), str(name.version), build, str(tag)) if part)
-    unchanged = tuple(
-        file
-        for file in wheel.files
-        if file.path.removeprefix(f"{wheel.dist_info}/") not in ("WHEEL", "RECORD", *_UNLISTED)
-    )
-    stated = WheelFile(path=f"{wheel.dist_info}/WHEEL", content=text.encode(), executable=False)
-    files = sorted((*unchanged, stated), key=lambda file: (file.path.startswith(f"{wheel.dist_info}/"), file.path))
+    stated = {f"{wheel.dist_info}/{path}": content for path, content in {**more, "WHEEL": text.encode()}.items()}
+    left_out = {*stated, *(f"{wheel.dist_info}/{path}" for path in ("RECORD", *_UNLISTED))}
+    files = [file for file in wheel.files if file.path not in left_out]
+    files += [WheelFile(path=path, content=content, executable=False) for path, content in stated.items()]
+    files.sort(key=lambda file: (file.path.startswith(f"{wheel.dist_info}/"), file.path))
     return Wheel(file_name=f"{stem}.whl", files=(*files, _record(wheel.dist_info, files)), dist_info=wheel.dist_info)
+
+
+def _renamed(wheel: Wheel, version: str) -> Wheel:
+    """Give a wheel another version: in its file name, METADATA, and the names of its .dist-info and .data."""
+    try:
+        written = str(Version(version))
+    except InvalidVersion as err:
+        raise WheelFormatError(str(err)) from err
+    parts = wheel.file_name.split("-")
+    stem = wheel.dist_info.removesuffix(".dist-info")
+    renamed = f"{stem.partition('-')[0]}-{written}"
+    folders = {wheel.dist_info: f"{renamed}.dist-info", f"{stem}.data": f"{renamed}.data"}
+    files = []
+    for file in wheel.files:
+        folder, slash, rest = file.path.partition("/")
+        is_metadata = file.path == f"{wheel.dist_info}/METADATA"
+        content = _with_version(file.content, written) if is_metadata else file.content
+        files.append(replace(file, path=folders.get(folder, folder) + slash + rest, content=content))
+    return Wheel(
+        file_name="-".join([parts[0], written, *parts[2:]]), files=tuple(files), dist_info=folders[wheel.dist_info]
+    )
+
+
+def _with_version(metadata: bytes, version: str) -> bytes:
+    """Change the one field of METADATA, whose description may hold lines that look like it."""
+    end = _HEADERS_END.search(metadata)
+    headers = metadata[: end.start()] if end else metadata
+    changed, count = _VERSION_FIELD.subn(rb"\g<1>" + version.encode(), headers)
+    if count != 1:
+        raise WheelFormatError(f"METADATA has {count} fields Version, one expected")
+    return changed + metadata[len(headers) :]
 
 
 def _record(dist_info: str, files: list[WheelFile]) -> WheelFile:

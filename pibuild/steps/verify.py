@@ -124,7 +124,7 @@ def _codes(wheel: Wheel, symbols_dir: Path | None) -> tuple[tuple[str, ...], tup
 def _twin(path: str, symbols_dir: Path | None, faults: list[str]) -> Elf | None:
     if symbols_dir is None:
         return None
-    twin_path = symbols_dir / path
+    twin_path = _twin_path(path, symbols_dir)
     if not twin_path.is_file():
         faults.append(f"{path} has no twin before strip in symbols/")
         return None
@@ -133,6 +133,13 @@ def _twin(path: str, symbols_dir: Path | None, faults: list[str]) -> Elf | None:
     except ElfFormatError as err:
         faults.append(f"symbols/{path}: {err}")
         return None
+
+
+def _twin_path(path: str, symbols_dir: Path) -> Path:
+    """Say where a file's twin is: a nightly's .data folder has another version in its name than the build gave it."""
+    folder, _, rest = path.partition("/")
+    built = [one for one in symbols_dir.glob("*.data") if folder.endswith(".data")]
+    return built[0] / rest if len(built) == 1 else symbols_dir / path
 
 
 def _wheel_check(wheel: Wheel, target: Target, python: str) -> Check:

@@ -71,6 +71,15 @@ def test_a_need_that_does_not_exist_is_answered_with_the_nearest_recipe(recipes,
         recipes(RECIPE.replace("sources: [", f"{key}: [thingy]\n    sources: ["))
 
 
+def test_a_tool_that_is_none_of_the_sources_is_answered_with_the_nearest(recipes):
+    with pytest.raises(UsageError, match=r"there is no source 'thing-1.1'(.|\n)*did you mean 'thing-1.0'"):
+        recipes(RECIPE.replace("\nsources:", "\ntools: [thing-1.1]\nsources:"))
+
+
+def test_tools_are_read_by_the_names_of_their_sources(recipes):
+    assert recipes(RECIPE.replace("\nsources:", "\ntools: [thing-1.0]\nsources:"))["thing"].tools == ("thing-1.0",)
+
+
 def test_a_version_without_quotes_is_refused(recipes):
     with pytest.raises(UsageError, match=r"releases.0.version: 1.1 is a number; write it in quotes"):
         recipes(RECIPE.replace('"1.0"', "1.10"))

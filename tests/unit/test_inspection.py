@@ -9,6 +9,7 @@ from pibuild.inspection.inspect import inspect
 from pibuild.inspection.render import as_facts, as_text
 from pibuild.inspection.requirement import misses
 from pibuild.inspection.world import accepted_tags, load_world
+from pibuild.steps.retag import retag
 from tests.elfs import BX_LR, NOP, PI_ONE, PI_TWO, SO, arm, make_elf, make_wheel
 
 _MOVW, _VADD, _VMAXNM, _B_NE, _BL = 0xE3001234, 0xF2000D00, 0xF3000F10, 0x1A000000, 0xEB000000
@@ -271,3 +272,11 @@ def test_the_report_names_the_reason_for_each_group_of_pis(tmp_path):
     text = as_text(inspected(tmp_path, make_elf(arm(_MOVW, BX_LR), attributes=PI_TWO), file_name=_ARMV7))
     assert "✓ Pi 2; Pi 3, Zero 2 (32 bit); Pi 4 (32 bit); Pi 5 (32 bit)" in text
     assert "runs on  bookworm, Python 3.11: Pi 2;" in text
+
+
+def test_a_wheel_with_a_bill_of_materials_is_as_good_as_one_without(tmp_path):
+    plain = wheel(tmp_path)
+    made = retag(plain, python="3.11", platform_tag="linux_armv6l", out_dir=tmp_path / "out", sbom=b"{}")
+    with_sbom = inspect(made, load_world())
+    assert (with_sbom.faults, with_sbom.modules) == ((), inspect(plain, load_world()).modules)
+    assert places(with_sbom) == places(inspect(plain, load_world()))

@@ -1,11 +1,20 @@
-"""What a build needs is looked at before it starts."""
+"""What a build needs is looked at before it starts, and what it leaves becomes the wheel that is proven."""
+
+import json
+import tarfile
+from contextlib import nullcontext
+from types import SimpleNamespace
 
 import pytest
 
+from pibuild import pipeline
 from pibuild.errors import ResourceError
-from pibuild.model import Artifact
+from pibuild.formats.wheel import read_wheel
+from pibuild.model import Artifact, Request
 from pibuild.pipeline import check_room
-from tests.makers import make_images, make_recipe, make_release
+from pibuild.plan import make_plan
+from tests.elfs import SO, make_elf, make_wheel
+from tests.makers import make_images, make_recipe, make_recipes, make_release, make_target
 
 GB = 1_000_000_000
 
@@ -38,3 +47,40 @@ def test_too_little_disk_is_told_with_what_is_wanted():
 
 def test_the_disk_of_another_machine_is_not_judged():
     check_room(large(), memory_bytes=4 * GB, free_bytes=None)
+
+
+def proven(tmp_path, monkeypatch, version=None):
+    """Let a raw wheel through all but the device."""
+    made = make_wheel(tmp_path / "raw" / "wheel")
+    twin = tmp_path / "raw" / "symbols" / SO
+    twin.parent.mkdir(parents=True)
+    twin.write_bytes(make_elf())
+    with tarfile.open(tmp_path / "raw.tar", "w") as tar:
+        tar.add(made.parents[1], ".")
+    plan = make_plan(
+        Request(target="pi-one", python="3.11", recipe=None, version=None),
+        recipes=make_recipes(),
+        targets={"pi-one": make_target(compiler="gcc 10")},
+        images={"pi-one": make_images("pi-one")},
+        proof_digest="p",
+        version=version,
+    )
+    spent = pipeline.Spent(wall_s=0.0, cpu_s=0.0)
+    monkeypatch.setattr(pipeline, "_prove", lambda *_: ({}, spent))
+    ports = SimpleNamespace(report=SimpleNamespace(step=lambda _: nullcontext()), spent_s={"containers": 0.0})
+    artifacts = {"tflite-runtime": SimpleNamespace(path=tmp_path / "raw.tar")}
+    return pipeline._proven(plan, artifacts, ports, tmp_path / "staging", "pibuild")[0], plan
+
+
+def test_the_wheel_that_is_proven_holds_the_plans_bill_of_materials(tmp_path, monkeypatch):
+    path, plan = proven(tmp_path, monkeypatch)
+    facts = json.loads(read_wheel(path).text("sboms/pibuild.cdx.json"))
+    assert path.name == "thing-1.0-cp311-cp311-linux_armv6l.whl"
+    assert {"name": "pibuild:plan", "value": plan.key} in facts["metadata"]["component"]["properties"]
+
+
+def test_a_nightlys_wheel_has_the_plans_version_and_so_has_its_bill_of_materials(tmp_path, monkeypatch):
+    path, _ = proven(tmp_path, monkeypatch, version="1.0.1.dev20190618+gabc")
+    facts = json.loads(read_wheel(path).text("sboms/pibuild.cdx.json"))
+    assert path.name == "thing-1.0.1.dev20190618+gabc-cp311-cp311-linux_armv6l.whl"
+    assert facts["metadata"]["component"]["version"] == "1.0.1.dev20190618+gabc"

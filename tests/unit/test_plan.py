@@ -13,7 +13,15 @@ TARGETS = {name: make_target(name) for name in ("pi-one", "pi-two")}
 
 
 def plan_for(
-    python="3.11", target="pi-one", recipe=None, version=None, recipes=None, targets=TARGETS, proof="p", **varied
+    python="3.11",
+    target="pi-one",
+    recipe=None,
+    version=None,
+    recipes=None,
+    targets=TARGETS,
+    proof="p",
+    wheel_version=None,
+    **varied,
 ) -> Plan:
     return make_plan(
         Request(target=target, python=python, recipe=recipe, version=version, **varied),
@@ -21,6 +29,7 @@ def plan_for(
         targets=targets,
         images={name: make_images(name) for name in targets},
         proof_digest=proof,
+        version=wheel_version,
     )
 
 
@@ -228,3 +237,12 @@ def test_a_source_can_be_left_out_where_the_recipe_takes_it():
     assert plan_for(recipes=recipes, without=("api-wheel",)).wheel.release.sources == (make_source("a"),)
     with pytest.raises(UsageError, match="takes no api-wheel"):
         plan_for(without=("api-wheel",))
+
+
+def test_a_nightlys_version_is_the_wheels_and_part_of_its_key_but_of_no_artifacts():
+    nightly = plan_for(wheel_version="2.14.2.dev20240101")
+
+    assert (plan_for().version, nightly.version) == ("2.14.1", "2.14.2.dev20240101")
+    assert nightly.wheel.release.version == "2.14.1"
+    assert keys(nightly) == keys(plan_for())
+    assert nightly.key != plan_for().key

@@ -46,3 +46,25 @@ def test_a_file_that_is_no_wheel_is_refused(tmp_path):
     path.write_bytes(b"")
     with pytest.raises(ProofError, match="is not a wheel that can be tagged cp311-cp311-linux_armv6l"):
         retag(path, python="3.11", platform_tag="linux_armv6l", out_dir=tmp_path)
+
+
+def test_a_bill_of_materials_goes_in_and_record_lists_it(tmp_path):
+    raw = make_wheel(tmp_path)
+    made = read_wheel(retag(raw, python="3.11", platform_tag="linux_armv6l", out_dir=tmp_path / "out", sbom=b"{}"))
+    assert made.text("sboms/pibuild.cdx.json") == "{}"
+    assert "thing-1.0.dist-info/sboms/pibuild.cdx.json,sha256=" in made.text("RECORD")
+    assert disagreements(made) == ()
+
+
+def test_a_nightly_is_tagged_with_its_version(tmp_path):
+    version = "1.0.1.dev20190618+g87989f69597"
+    made = retag(
+        make_wheel(tmp_path), python="3.11", platform_tag="linux_armv6l", out_dir=tmp_path / "out", version=version
+    )
+    assert made.name == f"thing-{version}-cp311-cp311-linux_armv6l.whl"
+    assert disagreements(read_wheel(made)) == ()
+
+
+def test_what_is_no_version_is_refused(tmp_path):
+    with pytest.raises(ProofError, match="is not a wheel that can be tagged"):
+        retag(make_wheel(tmp_path), python="3.11", platform_tag="linux_armv6l", out_dir=tmp_path, version="r1.14")

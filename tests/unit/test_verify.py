@@ -3,6 +3,7 @@
 import pytest
 
 from pibuild.errors import ProofError
+from pibuild.steps.retag import retag
 from pibuild.steps.verify import verify, verify_extra
 from tests.elfs import BX_LR, NOP, PI_TWO, SO, arm, make_elf, make_wheel, thumb
 from tests.makers import make_target
@@ -306,3 +307,23 @@ def test_another_name_of_a_library_needs_no_twin(tmp_path):
     (folder / "libthing.so.1").symlink_to("libthing.so")
 
     assert all(check.ok for check in verify_extra(folder, target=make_target(), symbols_dir=symbols))
+
+
+def test_the_twin_of_a_nightlys_library_is_found_under_the_version_that_the_build_gave_it(tmp_path):
+    path = "thing-1.0.data/purelib/thing/_core.cpython-311-arm-linux-gnueabihf.so"
+    raw = make_wheel(tmp_path, {path: make_elf(marks=(), functions=())})
+    twin = tmp_path / "symbols" / path
+    twin.parent.mkdir(parents=True)
+    twin.write_bytes(make_elf())
+    made = retag(
+        raw,
+        python="3.11",
+        platform_tag="linux_armv6l",
+        out_dir=tmp_path / "out",
+        version="1.0.1.dev20190618+gabc",
+        sbom=b"{}",
+    )
+    assert verify(made, target=make_target(), python="3.11", symbols_dir=tmp_path / "symbols")
+    twin.rename(twin.with_suffix(".gone"))
+    with pytest.raises(ProofError, match="has no twin before strip"):
+        verify(made, target=make_target(), python="3.11", symbols_dir=tmp_path / "symbols")

@@ -142,3 +142,48 @@ def test_record_comes_last_and_nothing_is_left_beside_the_wheel(tmp_path):
     with zipfile.ZipFile(path) as archive:
         assert archive.namelist()[-1] == "thing-1.0.dist-info/RECORD"
     assert list((tmp_path / "out").iterdir()) == [path]
+
+
+def test_another_version_is_said_by_every_part_and_by_no_line_of_the_description(tmp_path):
+    metadata = "Metadata-Version: 2.1\nName: thing\nVersion: 1.0\nSummary: s\n\nVersion: 1.0 is said here\n"
+    files = {"thing/__init__.py": b"", "thing-1.0.data/purelib/thing/_core.so": make_elf(), "thing-1.0.txt": b"1.0"}
+    raw = read_wheel(make_wheel(tmp_path, files, metadata=metadata))
+    made = read_wheel(write_wheel(retagged(raw, "cp311-cp311-linux_armv6l", version="1.1.dev3"), tmp_path / "out"))
+    assert made.file_name == "thing-1.1.dev3-cp311-cp311-linux_armv6l.whl"
+    assert {file.path.split("/")[0] for file in made.files} == {
+        "thing",
+        "thing-1.1.dev3.data",
+        "thing-1.1.dev3.dist-info",
+        "thing-1.0.txt",
+    }
+    assert made.text("METADATA") == metadata.replace("Version: 1.0\nS", "Version: 1.1.dev3\nS")
+    assert disagreements(made) == ()
+
+
+@pytest.mark.parametrize(
+    ("metadata", "said"), [("Name: thing\n", "has 0 fields Version"), ("Version: 1\nVersion: 1\n", "has 2 fields")]
+)
+def test_metadata_that_does_not_say_one_version_gets_no_other(tmp_path, metadata, said):
+    raw = read_wheel(make_wheel(tmp_path, metadata=metadata))
+    with pytest.raises(WheelFormatError, match=said):
+        retagged(raw, "cp311-cp311-linux_armv6l", version="1.1")
+
+
+def test_lines_of_metadata_keep_their_ends(tmp_path):
+    raw = read_wheel(make_wheel(tmp_path, metadata="Name: thing\r\nVersion: 1.0\r\n\r\nText\r\n"))
+    made = retagged(raw, "cp311-cp311-linux_armv6l", version="1.1")
+    content = next(file.content for file in made.files if file.path.endswith("/METADATA"))
+    assert content == b"Name: thing\r\nVersion: 1.1\r\n\r\nText\r\n"
+
+
+def test_what_goes_into_dist_info_takes_the_place_of_what_was_there(tmp_path):
+    files = {"thing/__init__.py": b"", "thing-1.0.dist-info/sboms/a.json": b"old"}
+    raw = read_wheel(make_wheel(tmp_path, files))
+    made = retagged(raw, "cp311-cp311-linux_armv6l", version="1.1", more={"sboms/a.json": b"new", "sboms/b.json": b""})
+    assert disagreements(made) == ()
+    assert made.text("sboms/a.json") == "new"
+
+
+def test_a_bill_of_materials_stays_through_a_second_retagging(tmp_path):
+    raw = read_wheel(make_wheel(tmp_path, {"thing-1.0.dist-info/sboms/a.json": b"{}"}))
+    assert retagged(raw, "cp311-cp311-linux_armv7l").text("sboms/a.json") == "{}"

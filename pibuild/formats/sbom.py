@@ -1,0 +1,208 @@
+"""The bill of materials that a wheel carries: CycloneDX 1.6 in `.dist-info/sboms/`, where PEP 770 has it.
+
+Made of the plan alone, so that equal plans give equal bytes: no time, no random serial number, and no versions of what
+wrote it, for the plan's key does not know them. Imported where it is used: the library takes time.
+
+Every source that the build sees is listed, in one of two roles. A *part* is in the wheel: a source of the wheel's own
+artifact, or of a library that was linked into it. What serves the *build* alone has the scope `excluded`: a fault in it
+is none of the wheel's. That is
+
+- what stands on the device beside the wheel (CPython, numpy): the compiler saw headers, the code that runs is the Pi's;
+- what is made for no target: it runs on the machine that builds;
+- what a recipe names under `tools`;
+- all that only these need.
+
+A source counts as a whole, even where a target's switches leave some of it out.
+"""
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal, assert_never
+from uuid import NAMESPACE_URL, uuid5
+
+from cyclonedx.model import ExternalReference, ExternalReferenceType, HashAlgorithm, HashType, Property, XsUri
+from cyclonedx.model.bom import Bom
+from cyclonedx.model.component import Component, ComponentScope, ComponentType
+from cyclonedx.model.tool import ToolRepository
+from cyclonedx.output.json import JsonV1Dot6
+from packageurl import PackageURL
+
+from pibuild.model import ArchivePlace, Artifact, DebianPlace, GitPlace, NpmPlace, Place, Plan, PypiPlace, Source
+
+Role = Literal["part", "build"]
+
+_NAME = re.compile(r"(?P<name>.+?)-(?P<version>\d.*|[0-9a-f]{10})")
+"""Of a source: `abseil-cpp-48cd2c3f35`, `re2-2018-07-01`."""
+_FORGE = "https://github.com/"
+_FORGE_ARCHIVE = re.compile(
+    re.escape(_FORGE)
+    + r"(?P<repository>[^/]+/[^/]+)/"
+    + r"(archive/(refs/tags/)?(?P<ref>[^/]+)\.(tar\.gz|zip)|releases/download/(?P<tag>[^/]+)/.*)"
+)
+_PREFERRED = ("pypi", "github", "npm", "deb", "generic")
+"""Types of purls, those first under which people look a fault up."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Used:
+    """A source, what it is to the wheel, and the recipe that takes it."""
+
+    source: Source
+    role: Role
+    recipe: str
+
+
+def sbom(plan: Plan) -> bytes:
+    """Give the bill of materials of a plan's wheel, as JSON."""
+    bom = Bom(serial_number=uuid5(NAMESPACE_URL, f"pibuild:{plan.key}"))
+    wheel = _wheel(plan)
+    components = [_runtime(plan), *map(_component, _by_source(plan.wheel))]
+    bom.metadata.tools = ToolRepository(components=[Component(name="pibuild", type=ComponentType.APPLICATION)])
+    bom.metadata.component = wheel
+    bom.components = components
+    bom.register_dependency(wheel, [one for one in components if one.scope == ComponentScope.REQUIRED])
+    facts = json.loads(JsonV1Dot6(bom).output_as_string())
+    del facts["metadata"]["timestamp"]  # the library's own, of now
+    return (json.dumps(facts, indent=1, sort_keys=True) + "\n").encode()
+
+
+def purl(place: Place, name: str, version: str) -> PackageURL:
+    """Tell what a place holds by a package URL; `name` and `version` are for one that no registry knows.
+
+    Of a Debian source package the version is upstream's part, for revisions share the file.
+    Source: https://github.com/package-url/purl-spec, and its types.
+    """
+    subpath = place.subdir or None
+    match place:
+        case GitPlace():
+            return _github(place.git, place.commit, subpath)
+        case ArchivePlace():
+            return _archive(place, name, version)
+        case DebianPlace():
+            upstream = place.file.partition("_")[2].partition(".orig")[0]
+            qualifiers = {"arch": "source", "distro": place.suite}
+            return PackageURL("deb", "debian", place.debian, upstream or version, qualifiers, subpath)
+        case PypiPlace():
+            return PackageURL("pypi", None, place.pypi, place.version, None, subpath)
+        case NpmPlace():
+            scope, _, bare = place.npm.rpartition("/")
+            return PackageURL("npm", scope or None, bare, place.version, None, subpath)
+        case _:
+            assert_never(place)
+
+
+def _archive(place: ArchivePlace, name: str, version: str) -> PackageURL:
+    subpath = place.subdir or None
+    if place.git:
+        return _github(place.git, place.commit, subpath)
+    if found := _FORGE_ARCHIVE.fullmatch(place.archive):
+        return _github(found["repository"], found["ref"] or found["tag"], subpath)
+    qualifiers = {"download_url": place.archive, "checksum": f"sha256:{place.sha256}"}
+    return PackageURL("generic", None, name, version, qualifiers, subpath)
+
+
+def _github(repository: str, ref: str, subpath: str | None) -> PackageURL:
+    owner, _, name = repository.partition("/")
+    return PackageURL("github", owner, name, ref, None, subpath)
+
+
+def _wheel(plan: Plan) -> Component:
+    name, version = plan.wheel.recipe.name, plan.version
+    images = sorted({one.image.reference for one in _artifacts(plan.wheel)})
+    facts = [("plan", plan.key), ("target", plan.target.name), ("python", plan.python)]
+    facts += [("release", plan.wheel.release.version), ("compiler", plan.target.compiler)]
+    facts += [("image", image) for image in images]
+    address = PackageURL("pypi", None, name, version)
+    return Component(
+        name=name, version=version, purl=address, bom_ref=address.to_string(), properties=_properties(facts)
+    )
+
+
+def _runtime(plan: Plan) -> Component:
+    """Tell of the compiler's runtime, which is linked into every wheel."""
+    compiler, _, version = plan.target.compiler.lower().partition(" ")
+    return Component(
+        name=f"{compiler}-runtime",
+        version=version,
+        description=f"libgcc and libstdc++ of {plan.target.compiler}, linked statically",
+        scope=ComponentScope.REQUIRED,
+        purl=PackageURL("generic", None, compiler, version),
+        bom_ref="runtime",
+        properties=_properties([("role", "part")]),
+    )
+
+
+def _artifacts(artifact: Artifact) -> Iterator[Artifact]:
+    yield artifact
+    for need in artifact.needs:
+        yield from _artifacts(need)
+
+
+def _used(artifact: Artifact, *, is_part: bool = True) -> Iterator[_Used]:
+    for source in artifact.release.sources:
+        role: Role = "part" if is_part and source.name not in artifact.recipe.tools else "build"
+        yield _Used(source=source, role=role, recipe=artifact.recipe.name)
+    for need in artifact.needs:
+        yield from _used(need, is_part=is_part and need.target is not None and not need.recipe.device)
+
+
+def _by_source(artifact: Artifact) -> list[list[_Used]]:
+    """Give each source's uses, those as a part first."""
+    uses: dict[tuple[str, str], list[_Used]] = {}
+    for used in sorted(_used(artifact), key=lambda used: used.role, reverse=True):
+        uses.setdefault((used.source.name, used.source.tree), []).append(used)
+    return list(uses.values())
+
+
+def _component(uses: list[_Used]) -> Component:
+    source, role = uses[0].source, uses[0].role
+    name, version = named(source)
+    addresses = [purl(place, name, version) for place in source.places]
+    recipes = sorted({used.recipe for used in uses if used.role == role})
+    return Component(
+        name=name,
+        version=version or None,
+        scope=ComponentScope.REQUIRED if role == "part" else ComponentScope.EXCLUDED,
+        purl=min(addresses, key=_rank, default=None),
+        bom_ref=f"{source.name}@{source.tree[:16]}",
+        external_references=[one for place in source.places for one in _references(place, name, version)],
+        properties=_properties([("role", role), ("tree", source.tree), *(("recipe", recipe) for recipe in recipes)]),
+    )
+
+
+def named(source: Source) -> tuple[str, str]:
+    """Tell name and version of a source: `abseil-cpp` and the whole commit of `abseil-cpp-48cd2c3f35`."""
+    commits = [place.commit for place in source.places if isinstance(place, GitPlace | ArchivePlace) and place.commit]
+    found = _NAME.fullmatch(source.name)
+    if found is None:
+        return source.name, next(iter(commits), "")
+    version = found["version"]
+    abbreviated = len(version) == 10
+    return found["name"], next((one for one in commits if abbreviated and one.startswith(version)), version)
+
+
+def _rank(address: PackageURL) -> tuple[bool, int]:
+    """Order by how well an address tells what a source is; one that lies in another package's folder comes last."""
+    return bool(address.subpath), _PREFERRED.index(address.type)
+
+
+def _references(place: Place, name: str, version: str) -> Iterator[ExternalReference]:
+    """Say where a source is; what a registry holds is told by its purl, for who installs may use a mirror."""
+    if isinstance(place, GitPlace | ArchivePlace) and place.git:
+        yield ExternalReference(
+            type=ExternalReferenceType.VCS, url=XsUri(_FORGE + place.git), comment=f"commit {place.commit}"
+        )
+    if isinstance(place, GitPlace):
+        return
+    yield ExternalReference(
+        type=ExternalReferenceType.DISTRIBUTION,
+        url=XsUri(place.archive if isinstance(place, ArchivePlace) else purl(place, name, version).to_string()),
+        comment=place.file if isinstance(place, DebianPlace | PypiPlace) else None,
+        hashes=[HashType(alg=HashAlgorithm.SHA_256, content=place.sha256)],
+    )
+
+
+def _properties(facts: list[tuple[str, str]]) -> list[Property]:
+    return [Property(name=f"pibuild:{name}", value=value) for name, value in facts]
