@@ -17,7 +17,8 @@ moments = st.datetimes(datetime(1990, 1, 1), datetime(2200, 1, 1), timezones=st.
 
 
 def test_it_names_the_moment_and_the_commit():
-    assert nightly_version("1.14.0", COMMIT, datetime(2019, 6, 18, 9, 8, 7, tzinfo=UTC)) == "1.14.1.dev20190618090807+g87989f69597"
+    version = nightly_version("1.14.0", COMMIT, datetime(2019, 6, 18, 9, 8, 7, tzinfo=UTC))
+    assert version == "1.14.1.dev20190618090807+g87989f69597"
 
 
 @settings(max_examples=50)
