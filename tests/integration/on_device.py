@@ -1,0 +1,48 @@
+"""Runs a script on the emulated Pi of a target and Python, beside what the product puts there for a proof."""
+
+import os
+import tarfile
+from pathlib import Path
+
+from pibuild import pipeline
+from pibuild.assembly import load_catalogue, make_ports, open_store
+from pibuild.config import load_settings
+from pibuild.model import Request, Run
+from pibuild.report import Report
+from pibuild.steps.prove import pack
+
+
+def run_on_device(target: str, python: str, script: Path, words: tuple[str, ...], site: Path, scratch: Path):
+    """Run a script with a site at /work/site; give its exit code and what it said."""
+    settings, report = load_settings({}, {}, scratch), Report()
+    store = open_store(settings, report)
+    try:
+        ports = make_ports(settings, dict(os.environ), store, report)
+        plan = load_catalogue().plan(Request(target=target, python=python, recipe=None, version=None))
+        made, installed = {}, []
+        for artifact in plan.artifacts:
+            if artifact.recipe.name in ("cpython", "numpy"):
+                entry = pipeline._make_artifact(artifact, made, ports, "pibuild")
+                installed.append((artifact.recipe.device.format(python=python), entry.path))
+        pipeline._ensure(plan.device, ports)
+        with tarfile.open(scratch / "site.tar", "w") as tar:
+            tar.add(site, arcname=".")
+        pack(scratch / "script.tar", {script.name: script})
+        run = Run(
+            image=plan.device.reference,
+            command=("bash", f"/work/check/{script.name}", *words),
+            env=(*plan.wheel.env, ("PIBUILD_DEVICE_CPU", plan.target.device_cpu)),
+            inputs=(*installed, ("/work/site", scratch / "site.tar"), ("/work/check", scratch / "script.tar")),
+            uid=1234,
+            gid=1234,
+            memory_bytes=2_000_000_000,
+            cpus=2,
+            deadline_s=600,
+            labels=store.labels,
+        )
+        said: list[str] = []
+        with ports.engine.container(run) as container:
+            outcome = container.wait(said.append)
+        return outcome.exit_code, "\n".join(said)
+    finally:
+        store.close()
