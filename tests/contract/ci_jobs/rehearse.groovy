@@ -1,7 +1,8 @@
-// groovy rehearse.groovy JENKINSFILE SCENARIO: runs a declarative pipeline with every step stood in for, and prints as JSON
-// what came of it. SCENARIO is JSON: `params`, `codes` (exit code by command, 0 where not named), `matrix` (standard output).
-// Refused is what is no section of declarative pipelines where it stands (jenkins.io/doc/book/pipeline/syntax), or no step
-// of those that the plugins named in the Jenkinsfile bring. It is no Jenkins: plugins' own checks of their arguments are not here.
+// groovy rehearse.groovy SCENARIOS: runs declarative pipelines with every step stood in for, and prints what came of each.
+// SCENARIOS is JSON, by name: `file`, `params`, `codes` (exit code by command, 0 where not named) and `matrix` (standard
+// output). So is the answer: `result` and `ran`, or `refused`: what is no section of declarative pipelines where it stands
+// (jenkins.io/doc/book/pipeline/syntax), or no step of those that the plugins named in the Jenkinsfile bring.
+// It is no Jenkins: the plugins' own checks of their arguments are not here.
 import groovy.json.JsonOutput
 import groovy.json.JsonSlurper
 
@@ -122,16 +123,18 @@ class Rehearsal {
     }
 }
 
-def scenario = new JsonSlurper().parseText(args[1])
-def build = new Build()
-def steps = new Steps(scenario: scenario, build: build, ran: [])
-def shell = new GroovyShell(new Binding(params: scenario.params, currentBuild: build, scm: 'scm', none: 'none', any: 'any'))
-def file = shell.parse(new File(args[0]))
-file.metaClass.pipeline = { Closure body -> Rehearsal.run(Rehearsal.within(body, new Block(kind: 'pipeline')), steps) }
-try {
-    file.run()
-} catch (Refused refused) {
-    System.err.println(refused.message)
-    System.exit(1)
+def rehearse(Map scenario) {
+    def build = new Build()
+    def steps = new Steps(scenario: scenario, build: build, ran: [])
+    def known = [params: scenario.params, currentBuild: build, scm: 'scm', none: 'none', any: 'any']
+    def file = new GroovyShell(new Binding(known)).parse(new File(scenario.file))
+    file.metaClass.pipeline = { Closure body -> Rehearsal.run(Rehearsal.within(body, new Block(kind: 'pipeline')), steps) }
+    try {
+        file.run()
+        [result: build.result, ran: steps.ran]
+    } catch (Refused refused) {
+        [refused: refused.message]
+    }
 }
-println JsonOutput.toJson([result: build.result, ran: steps.ran])
+
+println JsonOutput.toJson(new JsonSlurper().parseText(args[0]).collectEntries { name, one -> [name, rehearse(one)] })
