@@ -51,6 +51,9 @@ missing_packages() {
     command -v aarch64-linux-gnu-gcc > /dev/null || echo gcc-aarch64-linux-gnu
     [ -e /usr/aarch64-linux-gnu/lib/libc.a ] || echo libc6-dev-arm64-cross
     command -v npm > /dev/null || echo npm # Bazel comes through it
+    # the jobs of ci/ are held against what reads them: Groovy's parser runs on Java
+    command -v java > /dev/null || echo default-jre-headless
+    command -v systemd-analyze > /dev/null || echo systemd
   fi
 }
 
