@@ -11,7 +11,7 @@ from pibuild.publishing.index import index_pages, shown_wheels
 from tests.sites import make_listed, make_set
 
 PAGE = "simple/thing/index.html"
-HOSTILE = '"><script>alert(1)</script>&amp;'
+HOSTILE = '"><script src=x>alert(1)&amp;'
 
 
 class Anchors(HTMLParser):
