@@ -5,6 +5,10 @@ Pure: from a set to the bytes of its pages. Where they are put, and what lies be
 The pages are PEP 503's in HTML and PEP 691's in JSON, with hashes, sizes and times (PEP 700), metadata beside the wheel
 (PEP 658, 714), the Pythons that a wheel wants, and yanks (PEP 592). The HTML is of the plainest, since pip 9 of Python
 2.7 reads it, too. Links are relative, so that the whole site may stand anywhere.
+
+Metadata has the name of PEP 714 alone, not `dist-info-metadata` as well: pip 23.0.1, which is bookworm's, reads only
+that older one, and reads it wrongly. In HTML it then takes `tflite_runtime` for another project than `tflite-runtime`,
+in JSON it ends with a traceback. Without it that pip reads the metadata inside of the wheel.
 """
 
 import json
@@ -110,7 +114,6 @@ def _link(listing: _Listing) -> str:
     attributes = {"href": f"{listing.url}#sha256={wheel.sha256}"}
     if wheel.requires_python:
         attributes["data-requires-python"] = wheel.requires_python
-    attributes["data-dist-info-metadata"] = f"sha256={wheel.metadata_sha256}"
     attributes["data-core-metadata"] = f"sha256={wheel.metadata_sha256}"
     if wheel.yanked is not None:
         attributes["data-yanked"] = wheel.yanked
@@ -136,10 +139,7 @@ def _json(facts: Mapping[str, Any]) -> bytes:
 
 
 def _file(listing: _Listing) -> dict[str, Any]:
-    """Give one wheel as PEP 691 has it.
-
-    It has no `dist-info-metadata`: pip from 22.3 to 23.1, thus that of bookworm, breaks off at that key (PEP 714).
-    """
+    """Give one wheel as PEP 691 has it."""
     wheel = listing.wheel
     facts: dict[str, Any] = {
         "filename": wheel.file,

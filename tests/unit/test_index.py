@@ -98,16 +98,14 @@ def test_a_wheel_that_says_nothing_of_pythons_has_no_such_key():
     assert "requires-python" not in entry(make_listed())
 
 
-def test_the_metadata_is_told_under_both_names_of_the_html():
+def test_the_metadata_beside_a_wheel_is_told_with_its_hash():
     wheel = make_listed()
-    expected = f"sha256={wheel.metadata_sha256}"
-    assert link(wheel)["data-core-metadata"] == link(wheel)["data-dist-info-metadata"] == expected
-
-
-def test_the_json_tells_the_metadata_under_the_name_that_breaks_no_pip():
-    wheel = make_listed()
+    assert link(wheel)["data-core-metadata"] == f"sha256={wheel.metadata_sha256}"
     assert entry(wheel)["core-metadata"] == {"sha256": wheel.metadata_sha256}
-    assert "dist-info-metadata" not in entry(wheel)
+
+
+def test_the_metadata_is_not_told_under_the_old_name_which_breaks_bookworms_pip():
+    assert not [name for page in pages(make_listed()).values() for name in [b"dist-info-metadata"] if name in page]
 
 
 def test_a_yank_and_its_reason_are_told_to_pip_and_to_people():
