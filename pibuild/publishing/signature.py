@@ -1,0 +1,87 @@
+"""Signatures: Ed25519 over the bytes of SHA256SUMS, made offline with a key file.
+
+The keys are those of `openssl genpkey -algorithm ed25519 -out pibuild.key` and `openssl pkey -in pibuild.key -pubout
+-out pibuild.pub`, a signature is its 64 bytes, and anybody verifies a set with OpenSSL 3 and coreutils alone, in its
+folder:
+
+    openssl pkeyutl -verify -pubin -inkey pibuild.pub -rawin -in SHA256SUMS -sigfile SHA256SUMS.sig
+    sha256sum --check --quiet SHA256SUMS
+"""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    PublicFormat,
+    load_pem_private_key,
+    load_pem_public_key,
+)
+
+from pibuild.errors import UsageError
+
+_WANTED = "an Ed25519 key in PEM, without a password"
+_PRIVATE_HINT = "openssl genpkey -algorithm ed25519 -out pibuild.key"
+_PUBLIC_HINT = "openssl pkey -in pibuild.key -pubout -out pibuild.pub"
+
+
+def load_key(path: Path) -> Ed25519PrivateKey:
+    """Read the private key that signs, in PEM. UsageError says what else the file is."""
+    key = _load(path, lambda pem: load_pem_private_key(pem, password=None), _PRIVATE_HINT)
+    if not isinstance(key, Ed25519PrivateKey):
+        raise _other_algorithm(path, key, _PRIVATE_HINT)
+    return key
+
+
+def load_public_key(path: Path) -> Ed25519PublicKey:
+    """Read the public key that verifies, in PEM. UsageError says what else the file is."""
+    key = _load(path, load_pem_public_key, _PUBLIC_HINT)
+    if not isinstance(key, Ed25519PublicKey):
+        raise _other_algorithm(path, key, _PUBLIC_HINT)
+    return key
+
+
+def sign(key: Ed25519PrivateKey, content: bytes) -> bytes:
+    """Give the signature, 64 bytes; equal content gives equal bytes."""
+    return key.sign(content)
+
+
+def public_pem(key: Ed25519PrivateKey) -> bytes:
+    """Give the public key as PEM, which is to be published apart from the site."""
+    return key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+
+
+def is_signed(key: Ed25519PublicKey, content: bytes, signature: bytes) -> bool:
+    """Tell whether a signature is this key's, of exactly this content."""
+    try:
+        key.verify(signature, content)
+    except InvalidSignature:
+        return False
+    return True
+
+
+def _load(path: Path, load: Callable[[bytes], object], hint: str) -> object:
+    pem = b""
+    try:
+        pem = path.read_bytes()
+        return load(pem)
+    except OSError as error:
+        raise UsageError(f"{path} can't be read", expected=_WANTED, found=error.strerror or "", hint=hint) from error
+    except TypeError as error:  # what cryptography says of a key that wants a password
+        raise UsageError(f"{path} is encrypted", expected=_WANTED, hint=f"openssl pkey -in {path} -out NEW") from error
+    except (ValueError, UnsupportedAlgorithm) as error:
+        raise UsageError(f"{path} is not the key", expected=_WANTED, found=_content(pem), hint=hint) from error
+
+
+def _other_algorithm(path: Path, key: object, hint: str) -> UsageError:
+    found = type(key).__name__.removesuffix("PrivateKey").removesuffix("PublicKey")
+    return UsageError(f"{path} is a key of another algorithm", expected=_WANTED, found=found, hint=hint)
+
+
+def _content(pem: bytes) -> str:
+    """Say what a file says that it holds, and nothing of what might be secret in it."""
+    said = re.search(rb"-----BEGIN ([A-Z0-9 ]{1,40})-----", pem)
+    return said[1].decode() if said else "no PEM"

@@ -1,0 +1,177 @@
+"""Whole small sites for tests, with real small wheels, and a server for them; only what a test says differs."""
+
+import hashlib
+import json
+import tempfile
+import threading
+from contextlib import contextmanager
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+from pibuild.formats.pythons import abi_tag, interpreter_tag
+from pibuild.publishing.index import index_pages
+from pibuild.publishing.signature import sign
+from pibuild.publishing.statements import provenance
+from pibuild.publishing.values import PublishedSet, PublishedWheel, set_facts
+from tests.elfs import make_wheel
+
+MADE = "2026-11-25T03:15:00+00:00"
+JSON_KIND = "application/vnd.pypi.simple.v1+json"
+
+
+def make_listed(**changes) -> PublishedWheel:
+    """A wheel of the index as a value, without files."""
+    plain = {
+        "file": "thing-1.0-cp311-cp311-linux_armv6l.whl",
+        "sha256": "ab" + "0" * 62,
+        "size_bytes": 1234,
+        "metadata_sha256": "cd" + "0" * 62,
+        "requires_python": "",
+        "made": MADE,
+        "key": "e" * 64,
+        "cell": "thing-1.0-pi-one-3.11",
+        "recipe": "thing",
+        "target": "pi-one",
+        "python": "3.11",
+        "is_release": True,
+    }
+    return PublishedWheel(**plain | changes)
+
+
+def make_set(*wheels, made=MADE, why="a test") -> PublishedSet:
+    """A set of these, named as sets are."""
+    ordered = tuple(sorted(wheels, key=lambda one: (one.file, one.sha256)))
+    digest = hashlib.sha256("".join(map(str, ordered)).encode()).hexdigest()
+    moment = made[:19].replace("-", "").replace(":", "")
+    return PublishedSet(id=f"{moment}Z-{digest[:8]}", made=made, wheels=ordered, why=why)
+
+
+def make_record(path, *, target="pi-one", python="3.11", recipe="thing", version="1.0", made=MADE) -> dict:
+    """A record of pibuild's on a wheel that is there; two of its artifacts share a source and an image."""
+    source = {"name": "thing-1.0", "tree": "1" * 64, "place": "archive thing-1.0.tar.gz", "size_bytes": 10}
+    image = {"reference": f"pibuild/toolchain-{target}:0", "id": f"sha256:{'2' * 64}", "base": "mmdebstrap bullseye"}
+    artifact = {"name": recipe, "recipe": recipe, "version": version, "target": target, "python": python}
+    artifact |= {"key": "3" * 64, "sha256": "4" * 64, "size_bytes": 10, "image": image, "tree": "5" * 64}
+    return {
+        "pibuild": "0.1.0",
+        "made": made,
+        "wheel": {"file": path.name, "sha256": _sha256(path.read_bytes()), "size_bytes": path.stat().st_size},
+        "extras": [],
+        "plan": {"key": "e" * 64, "target": target, "python": python, "recipe": recipe, "version": version},
+        "device": {"reference": "pibuild/device:0", "id": f"sha256:{'6' * 64}", "base": "debian", "cpu": "arm1176"},
+        "artifacts": [artifact | {"sources": [source]}, artifact | {"sources": [source, source | {"tree": "7" * 64}]}],
+        "checks": {"file": [], "device": {}},
+        "wall_s": 90.5,
+    }
+
+
+def add_wheel(
+    folder, name="thing", version="1.0", *, python="3.11", target="pi-one", files=None, requires_python="", **changes
+) -> PublishedWheel:
+    """Put a real small wheel, and what belongs beside it, into files/ of a site; give it as a set lists it."""
+    machine = {"pi-one": "armv6l", "pi-two": "armv7l"}[target]
+    tag = f"{interpreter_tag(python)}-{abi_tag(python)}-linux_{machine}"
+    metadata = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
+    metadata += f"Requires-Python: {requires_python}\n" if requires_python else ""
+    with tempfile.TemporaryDirectory() as scratch:
+        path = make_wheel(
+            Path(scratch),
+            files,
+            file_name=f"{name}-{version}-{tag}.whl",
+            tags=(tag,),
+            metadata=metadata,
+            dist_info=f"{name}-{version}.dist-info",
+        )
+        content = path.read_bytes()
+        made = changes.get("made", MADE)
+        record = make_record(path, target=target, python=python, recipe=name, version=version, made=made)
+    plain = {
+        "file": path.name,
+        "sha256": _sha256(content),
+        "size_bytes": len(content),
+        "metadata_sha256": _sha256(metadata.encode()),
+        "requires_python": requires_python,
+        "cell": f"{name}-{version}-{target}-{python}",
+        "recipe": name,
+        "target": target,
+        "python": python,
+    }
+    wheel = make_listed(**plain | changes)
+    beside = Path(folder) / wheel.folder
+    beside.mkdir(parents=True, exist_ok=True)
+    record_bytes = (json.dumps(record, indent=2, sort_keys=True) + "\n").encode()
+    (beside / wheel.file).write_bytes(content)
+    (beside / f"{wheel.file}.metadata").write_bytes(metadata.encode())
+    (beside / f"{wheel.file}.record.json").write_bytes(record_bytes)
+    (beside / f"{wheel.file}.provenance.json").write_bytes(provenance(record_bytes))
+    return wheel
+
+
+def make_site(folder, *wheels, key=None) -> PublishedSet:
+    """Make a whole site of wheels that add_wheel put there (one of its own if there are none); sign it with a key."""
+    published = make_set(*(wheels or [add_wheel(folder)]))
+    own = Path(folder) / published.id
+    pages = index_pages(published) | {"index.html": b"<!DOCTYPE html>\n<title>Wheels</title>\n"}
+    pages["set.json"] = (json.dumps(set_facts(published), indent=2, sort_keys=True) + "\n").encode()
+    for path, content in pages.items():
+        (own / path).parent.mkdir(parents=True, exist_ok=True)
+        (own / path).write_bytes(content)
+    write_sums(folder, published, key=key)
+    (Path(folder) / "current").unlink(missing_ok=True)
+    (Path(folder) / "current").symlink_to(published.id)
+    (Path(folder) / "current.json").write_text(json.dumps({"set": published.id}) + "\n")
+    (Path(folder) / "index.html").write_text('<!DOCTYPE html>\n<a href="current/">wheels</a>\n')
+    return published
+
+
+def write_sums(folder, published, *, key=None) -> None:
+    """Write SHA256SUMS of what is there now, and sign it with a key; for tests that alter a file with its sum."""
+    own = Path(folder) / published.id
+    unlisted = ("SHA256SUMS", "SHA256SUMS.sig")
+    paths = [path for path in own.rglob("*") if path.is_file() and path.name not in unlisted]
+    names = {path.relative_to(own).as_posix(): path for path in paths}
+    for wheel in published.wheels:
+        for path in (Path(folder) / wheel.folder).iterdir():
+            names[f"../{wheel.folder}{path.name}"] = path
+    sums = "".join(f"{_sha256(names[name].read_bytes())}  {name}\n" for name in sorted(names)).encode()
+    (own / "SHA256SUMS").write_bytes(sums)
+    if key:
+        (own / "SHA256SUMS.sig").write_bytes(sign(key, sums))
+
+
+class _Handler(SimpleHTTPRequestHandler):
+    """A static server, which may also give JSON to who prefers it, as PEP 691 has it."""
+
+    def __init__(self, *words, negotiates, **more):
+        self.negotiates = negotiates
+        super().__init__(*words, **more)
+
+    def do_GET(self):
+        if self.negotiates and self.path.endswith("/") and JSON_KIND in self.headers.get("Accept", ""):
+            self.path += "index.json"
+        super().do_GET()
+
+    def guess_type(self, path):
+        return JSON_KIND if self.negotiates and str(path).endswith("index.json") else super().guess_type(path)
+
+    def log_message(self, *_):
+        pass
+
+
+@contextmanager
+def served(folder, *, negotiates=False):
+    """Serve a folder on this machine; give its address, without `/` at the end."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(_Handler, directory=str(folder), negotiates=negotiates))
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+def _sha256(content) -> str:
+    return hashlib.sha256(content).hexdigest()
