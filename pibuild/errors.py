@@ -107,6 +107,12 @@ class StoreError(PibuildError):
     exit_code = 10
 
 
+class PublishError(PibuildError):
+    """A set could not be published, or what is published is not whole."""
+
+    exit_code = 12
+
+
 def nearest(name: str, known: Sequence[str]) -> str:
     """Say which known name was probably meant, else which names there are."""
     close = get_close_matches(name, known, n=1, cutoff=0.5)
