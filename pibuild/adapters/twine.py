@@ -63,8 +63,8 @@ class Twine:
     def upload(self, server: str, path: Path) -> None:
         """Send one file to a server: its URL, or its section in ~/.pypirc.
 
-        NameTakenError where the server has a file of this name, UnreachableError where it is silent, ResourceError where
-        it is full, SourceError where it rejects the file.
+        NameTakenError where the server has a file of this name, UnreachableError where it is silent, ResourceError
+        where it is full, SourceError where it rejects the file.
         """
         section, url = self.address(server)
         environ = {key: value for key, value in self._environ.items() if not key.startswith("TWINE_REPOSITORY")}

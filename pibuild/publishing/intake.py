@@ -62,6 +62,7 @@ def take(
             sync(copy)
         for result in done:
             result.result()
+    sync(*(making(site) / "files").rglob("*"))
     for one in staged:
         _shelve(site, one)
     sync(*{folder for one in staged for folder in (_folder(site, one).parent, site / "files")})
@@ -110,7 +111,6 @@ def _furnish(one: Offered, copy: Path, statement: Callable[[dict[str, Any]], byt
     beside = [copy.with_name(f"{copy.name}{suffix}") for suffix in COMPANIONS]
     for path, content in zip(beside, contents, strict=True):
         path.write_bytes(content)
-    sync(*beside, copy.parent)
 
 
 def _shelve(site: Path, one: Offered) -> None:
