@@ -25,8 +25,9 @@ from pibuild.model import (
     Source,
     Target,
 )
-from pibuild.nightly.declared import Nightly, Publish
+from pibuild.nightly.declared import Nightly
 from pibuild.plan import digest
+from pibuild.publishing.declared import Publish
 from pibuild.strict_yaml import read_yaml, typed
 
 _STRICT = {"extra": "forbid", "use_attribute_docstrings": True}

@@ -93,7 +93,7 @@ def nightly(
     settings: Settings, environ: Mapping[str, str], report: Report, *, only: Sequence[str], is_published: bool
 ) -> int:
     """Run the matrix, or these cells of it, and publish what came of it; give the exit code."""
-    declared = _declared(settings)
+    declared = declared_nightly(settings)
     state_dir = Path(declared.state).absolute()
     with space_named(state_dir):
         (state_dir / "logs").mkdir(parents=True, exist_ok=True)
@@ -117,7 +117,7 @@ def nightly(
                 from pibuild.publishing.commands import publish_night  # noqa: PLC0415
 
                 try:
-                    night = replace(night, set_id=publish_night(night, settings, environ, workshop, history, report))
+                    night = replace(night, set_id=publish_night(night, workshop, settings, environ, report))
                     history.put(night)
                 except PibuildError as error:
                     published_error = error
@@ -135,7 +135,7 @@ def nightly(
 def show_matrix(settings: Settings, report: Report, *, kind: str) -> int:
     """Give the cells in the form that a CI system fans out."""
     catalogue = load_catalogue()
-    cells = matrix(_declared(settings), catalogue.recipes, catalogue.targets)
+    cells = matrix(declared_nightly(settings), catalogue.recipes, catalogue.targets)
     text = formatted(cells, kind)
     report.result(text, [asdict(cell) | {"cell": cell.id} for cell in cells])
     return 0
@@ -143,7 +143,7 @@ def show_matrix(settings: Settings, report: Report, *, kind: str) -> int:
 
 def status(settings: Settings, report: Report) -> int:
     """Give the last night, and of each cell since when it is as it is."""
-    history = _history(settings, report)
+    history = open_history(settings, report)
     try:
         nights = history.nights(1)
         if not nights:
@@ -166,8 +166,8 @@ def status(settings: Settings, report: Report) -> int:
 
 def show_log(settings: Settings, report: Report, cell_id: str) -> int:
     """Give what came of a cell in the last nights, and the log of the last time that it failed."""
-    state_dir = Path(_declared(settings).state).absolute()
-    history = _history(settings, report)
+    state_dir = Path(declared_nightly(settings).state).absolute()
+    history = open_history(settings, report)
     try:
         past = history.outcomes(cell_id)
         if not past:
@@ -187,7 +187,7 @@ def show_log(settings: Settings, report: Report, cell_id: str) -> int:
     return 0
 
 
-def _declared(settings: Settings) -> Nightly:
+def declared_nightly(settings: Settings) -> Nightly:
     """Give what pibuild.yaml says of nights."""
     if settings.nightly is None:
         raise UsageError(
@@ -199,8 +199,9 @@ def _declared(settings: Settings) -> Nightly:
     return settings.nightly
 
 
-def _history(settings: Settings, report: Report) -> History:
-    return History(Path(_declared(settings).state).absolute(), report)
+def open_history(settings: Settings, report: Report) -> History:
+    """Open what is remembered of nights."""
+    return History(Path(declared_nightly(settings).state).absolute(), report)
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""What pibuild.yaml says of nights and of publishing, as typed values.
+"""What pibuild.yaml says of nights, as typed values.
 
 How YAML becomes these is strict_yaml's knowledge, what a night makes of them matrix's and night's.
 """
@@ -57,45 +57,3 @@ class Nightly:
     state: str = "nightly"
     """Folder of history.sqlite, nights/, logs/, junit.xml and summary.md."""
     notify: Notify | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Retention:
-    """Which wheels of moving refs stay: the newest of each cell and every release do whatever is said here."""
-
-    __pydantic_config__ = _STRICT
-    count: int = 30
-    """Of each cell."""
-    days: float = 60
-    warn_days: float = 7
-    """How long before a wheel goes a warning says so."""
-    grace_days: float = 14
-    """How long a wheel that left the index can be brought back."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Destination:
-    """Where a set goes from the site's folder; one of these."""
-
-    __pydantic_config__ = _STRICT
-    rclone: str | None = None
-    """A remote and path as rclone knows them: `name:path`, or a folder."""
-    twine: str | None = None
-    """The upload address of a package server; credentials are those of ~/.pypirc or TWINE_* variables."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Publish:
-    """Where the wheels go, and how long they stay."""
-
-    __pydantic_config__ = _STRICT
-    site: str = "site"
-    """Folder in which every set is made, for a web server to serve as it is."""
-    title: str = "TensorFlow for the Raspberry Pi"
-    """Of the page."""
-    url: str = ""
-    """The site's own address, which the page then names; it finds it out by itself where left out and scripts run."""
-    key: str | None = None
-    """File of an Ed25519 private key, PEM, that signs every set."""
-    to: tuple[Destination, ...] = ()
-    retention: Retention = Retention()

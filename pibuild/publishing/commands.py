@@ -1,7 +1,6 @@
 """The commands of publishing: after a night or alone, back and forth, and a check of what is published."""
 
 import argparse
-import json
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,13 +12,12 @@ from pibuild.adapters.twine import Twine
 from pibuild.config import Settings
 from pibuild.errors import PibuildError, UsageError
 from pibuild.nightly.commands import Workshop, declared_nightly, open_history
-from pibuild.nightly.history import History
 from pibuild.nightly.matrix import matrix
-from pibuild.nightly.values import Cell, Night
+from pibuild.nightly.values import Night
 from pibuild.publishing import signature, site
 from pibuild.publishing.check import check_site
 from pibuild.publishing.declared import Publish
-from pibuild.publishing.destinations import forget_everywhere, push_everywhere
+from pibuild.publishing.destinations import forget, push_everywhere
 from pibuild.publishing.index import index_pages
 from pibuild.publishing.intake import Offered
 from pibuild.publishing.page.page import render
@@ -57,7 +55,9 @@ def publish(given: argparse.Namespace, settings: Settings, environ: Mapping[str,
     return 0
 
 
-def publish_night(night: Night, workshop: Workshop, settings: Settings, environ: Mapping[str, str], report: Report) -> str:
+def publish_night(
+    night: Night, workshop: Workshop, settings: Settings, environ: Mapping[str, str], report: Report
+) -> str:
     """Publish what a night has proven; give the id of the set, empty where nothing changed."""
     publisher = Publisher(settings, environ, report)
     found = [
@@ -101,7 +101,7 @@ class Publisher:
         )
         if made:
             swept = site.sweep(self.site, count=self._declared.retention.count, report=self._report)
-            forget_everywhere(self._declared.to, swept, rclone=Rclone(self._environ), report=self._report)
+            forget(self._declared.to, swept, rclone=Rclone(self._environ))
         return made
 
     def push(self, published: PublishedSet) -> None:

@@ -40,6 +40,8 @@ class PublishedWheel:
     """What the wheel says under Pibuild-Abi-Risk; empty where it claims no Python but its own."""
     hidden: str = ""
     """When retention took it out of the index, ISO 8601, its files staying for a while; empty where it is listed."""
+    kept: bool = False
+    """Whether a person undeleted it: retention leaves it alone from then on."""
 
     @property
     def folder(self) -> str:
@@ -58,6 +60,8 @@ class PublishedSet:
     """In the order of file name, then sha256; hidden ones are among them."""
     why: str
     """What made it: `night 20261125T031500Z`, `yank of …`, `retention`."""
+    follows: str = ""
+    """Id of the set that it was made from, which was the current one then; empty for the first."""
 
     @property
     def listed(self) -> tuple[PublishedWheel, ...]:
@@ -76,4 +80,6 @@ def set_from(facts: dict[str, Any]) -> PublishedSet:
     wheels = tuple(
         PublishedWheel(**{name: value for name, value in one.items() if name in names}) for one in facts["wheels"]
     )
-    return PublishedSet(id=facts["id"], made=facts["made"], wheels=wheels, why=facts["why"])
+    return PublishedSet(
+        id=facts["id"], made=facts["made"], wheels=wheels, why=facts["why"], follows=facts.get("follows", "")
+    )

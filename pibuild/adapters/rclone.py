@@ -1,0 +1,160 @@
+"""rclone: files to and from any store that it knows, with the person's own remotes and credentials.
+
+A remote path is what rclone calls one: `remote:path`, a folder of this machine, or `:webdav,url='…':path`. Nothing is
+left out because it looks the same: stores without hashes and times can't tell, so callers say what is to be sent.
+"""
+
+import errno
+import re
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from pibuild.adapters.process import Ended, run
+from pibuild.errors import ResourceError, SourceError, UnreachableError
+
+_HINT = "apt-get install rclone"
+_DEADLINE_S = 6 * 3600.0
+_PATIENCE = ("--retries=2", "--low-level-retries=3", "--contimeout=15s", "--timeout=120s")
+_NOT_FOUND = (3, 4)
+"""Exit codes: a folder, a file. Source: `rclone help`, "Exit Code"."""
+_PREFIX = re.compile(r"\d{4}/\d\d/\d\d \d\d:\d\d:\d\d (?:(?:ERROR|NOTICE|CRITICAL)\s*: )?")
+_FULL = re.compile(r"no space left on device|insufficient storage|quota|disk full", re.IGNORECASE)
+_SILENT = re.compile(
+    r"connection refused|no such host|no route to host|network is unreachable|i/o timeout|connection reset"
+    r"|connection timed out|server misbehaving",
+    re.IGNORECASE,
+)
+_DENIED = re.compile(r"\b40[13]\b|access ?denied|permission denied|forbidden|unauthori[sz]ed", re.IGNORECASE)
+_SECRET = re.compile(r"[,:](?:\w*pass\w*|\w*secret\w*|\w*token\w*|\w*key\w*)=|://[^/@]*:[^/@]*@", re.IGNORECASE)
+
+
+class Rclone:
+    """The person's rclone, with its remotes and credentials."""
+
+    def __init__(self, environ: Mapping[str, str], *, deadline_s: float = _DEADLINE_S) -> None:
+        """Ask nothing yet; the deadline is that of one transfer."""
+        self._environ, self._deadline_s = environ, deadline_s
+
+    def exists(self, remote_path: str) -> bool:
+        """Tell whether there is a file or a folder."""
+        return self._found("lsjson", "--stat", remote_path) is not None
+
+    def cat(self, remote_path: str) -> str | None:
+        """Read a short text; None where there is none."""
+        ended = self._found("cat", remote_path)
+        return None if ended is None else ended.out
+
+    def get(self, remote_path: str, to: Path) -> bool:
+        """Bring a file by rename; False where there is none."""
+        with tempfile.TemporaryDirectory(dir=to.parent, prefix=f".{to.name}.") as folder:
+            staged = Path(folder) / to.name
+            if self._found("copyto", remote_path, str(staged)) is None:
+                return False
+            staged.replace(to)
+        return True
+
+    def put(self, path: Path, remote_path: str) -> None:
+        """Send a file, over the one that may be there."""
+        self._done("copyto", "--ignore-times", str(path), remote_path)
+
+    def copy_tree(
+        self, folder: Path, remote_path: str, *, paths: Sequence[str] | None = None, exactly: bool = False
+    ) -> None:
+        """Send a folder, or only these paths of it; `exactly` then removes what else is there."""
+        with _listed(paths) as listed:
+            self._done("sync" if exactly else "copy", "--ignore-times", *listed, str(folder), remote_path)
+
+    def differing(self, folder: Path, remote_path: str, paths: Sequence[str], *, by_size: bool = False) -> set[str]:
+        """Name those of these paths that are missing there or another, by a hash that both sides know.
+
+        Where the store knows none, each file is read back. `by_size` compares no more than sizes.
+        """
+        if not paths:
+            return set()
+        how = ["--size-only"] if by_size else []
+        with _listed(paths) as listed:
+            ended = self._compare(folder, remote_path, *how, *listed)
+            if not by_size and "hashes could not be checked" in ended.err:
+                ended = self._compare(folder, remote_path, "--download", *listed)
+        if ended.exit_code in _NOT_FOUND:
+            return set(paths)  # not even the folder is there
+        lines = [line.partition(" ") for line in ended.out.splitlines()]
+        found = {path for mark, _, path in lines if mark in ("+", "*")}
+        if any(mark == "!" for mark, _, _ in lines) or (ended.exit_code and not found):
+            raise _translated(ended, "check", remote_path)
+        return found
+
+    def delete(self, remote_path: str) -> None:
+        """Remove a folder with all that is in it, or a file; neither need be there."""
+        ended = self._found("lsjson", "--stat", remote_path)
+        if ended is not None:
+            self._done("purge" if '"IsDir": true' in ended.out else "deletefile", remote_path)
+
+    def _compare(self, folder: Path, remote_path: str, *how: str) -> Ended:
+        return self._run("check", "--one-way", "--combined=-", *how, str(folder), remote_path)
+
+    def _found(self, verb: str, *words: str) -> Ended | None:
+        """Run what may find nothing."""
+        ended = self._run(verb, *words)
+        if ended.exit_code in _NOT_FOUND:
+            return None
+        if ended.exit_code:
+            raise _translated(ended, verb, *words)
+        return ended
+
+    def _done(self, verb: str, *words: str) -> None:
+        ended = self._run(verb, *words)
+        if ended.exit_code:
+            raise _translated(ended, verb, *words)
+
+    def _run(self, verb: str, *words: str) -> Ended:
+        if telling := next((word for word in words if _SECRET.search(word)), ""):
+            hint = "make a remote of it (rclone config), or set RCLONE_CONFIG_NAME_… variables"
+            raise SourceError(f"{_named(telling)} has a secret in it, which a command line shows to all", hint=hint)
+        try:
+            return run(["rclone", verb, *_PATIENCE, *words], self._environ, hint=_HINT, deadline_s=self._deadline_s)
+        except OSError as error:
+            if error.errno != errno.ENOSPC:
+                raise
+            raise _full(words[-1], str(error)) from error
+
+
+@contextmanager
+def _listed(paths: Sequence[str] | None) -> Iterator[list[str]]:
+    """Write paths where rclone reads them: a command line is too short for many."""
+    if paths is None:
+        yield []
+        return
+    with tempfile.NamedTemporaryFile("w", prefix="pibuild-paths-") as file:
+        file.writelines(f"{path}\n" for path in paths)
+        file.flush()
+        yield [f"--files-from-raw={file.name}"]
+
+
+def _translated(ended: Ended, verb: str, *words: str) -> SourceError | ResourceError:
+    """Say what rclone met in words that tell what to do."""
+    said = "\n".join(_PREFIX.sub("", line) for line in ended.err.splitlines())
+    remote = _named(words[-1])
+    found = Ended(exit_code=ended.exit_code, out="", err=said).last_words
+    if _FULL.search(said):
+        return _full(remote, found)
+    if _SILENT.search(said):
+        hint = "look at the network, and whether that server runs; the same command goes on from here"
+        return UnreachableError(f"{remote} is not reached", found=found, hint=hint)
+    if "find section in config file" in said:
+        return SourceError(f"rclone knows no remote {remote}", found=found, hint="rclone config")
+    if _DENIED.search(said):
+        hint = "look at the credentials of that remote (rclone config) and at what they may do"
+        return SourceError(f"{remote} rejects what rclone asks", found=found, hint=hint)
+    return SourceError(f"rclone {verb} failed at {remote}", found=found)
+
+
+def _full(remote: str, found: str) -> ResourceError:
+    return ResourceError(f"No space left at {remote}", found=found, hint="make room there, or raise its quota")
+
+
+def _named(remote_path: str) -> str:
+    """Name a remote, without the rest of an address that has a secret in it."""
+    return f"{remote_path.partition(',')[0]},…" if _SECRET.search(remote_path) else remote_path

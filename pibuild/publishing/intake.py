@@ -1,0 +1,156 @@
+"""Proven wheels on their way into the site: copied, compared with their record, and given what lies beside them.
+
+Knows the folder files/: a wheel's folder there is named by its sha256, appears whole by rename, and never changes.
+"""
+
+import hashlib
+import json
+import shutil
+import zipfile
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from email.parser import Parser
+from pathlib import Path
+from typing import Any
+
+from pibuild.errors import PublishError
+from pibuild.publishing.companions import SUFFIXES
+from pibuild.publishing.sets import digest_of, making, sync
+from pibuild.publishing.values import PublishedWheel
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Offered:
+    """A proven wheel that is to be published."""
+
+    path: Path
+    record: dict[str, Any]
+    """As the proof wrote it."""
+    cell: str
+    """Id of its cell."""
+    is_release: bool
+
+    @property
+    def file(self) -> str:
+        """Give the file's name, as the record has it."""
+        return str(self.record["wheel"]["file"])
+
+    @property
+    def sha256(self) -> str:
+        """Give the hash that the wheel had when it was proven."""
+        return str(self.record["wheel"]["sha256"])
+
+
+def take(
+    site: Path, offered: Sequence[Offered], statement: Callable[[bytes], bytes]
+) -> tuple[PublishedWheel, ...]:
+    """Put wheels into files/, all of them or none.
+
+    PublishError where one is not what its record says.
+    """
+    staged = [one for one in offered if not _is_whole(site, one)]
+    with ThreadPoolExecutor(1) as second:  # hashes a wheel while the next one is copied: neither waits for the other
+        done = []
+        for one in staged:
+            copy = _folder(making(site), one) / one.file
+            copy.parent.mkdir(parents=True)
+            _copy(one, copy)
+            done.append(second.submit(_furnish, one, copy, statement))
+            sync(copy)
+        for result in done:
+            result.result()
+    sync(*(making(site) / "files").rglob("*"))
+    for one in staged:
+        _shelve(site, one)
+    sync(*{folder for one in staged for folder in (_folder(site, one).parent, site / "files")})
+    return tuple(_published(site, one) for one in offered)
+
+
+def paths_of(wheel: PublishedWheel) -> tuple[str, ...]:
+    """Name a wheel and what lies beside it, as a set's folder sees them."""
+    return tuple(f"../{wheel.folder}{wheel.file}{suffix}" for suffix in ("", *SUFFIXES))
+
+
+def _folder(top: Path, one: Offered) -> Path:
+    return top / "files" / one.sha256[:2] / one.sha256
+
+
+def _is_whole(site: Path, one: Offered) -> bool:
+    """Tell whether an earlier set, or a publication that ended too early, brought the wheel already."""
+    wheel_path = _folder(site, one) / one.file
+    beside = [wheel_path.with_name(f"{one.file}{suffix}") for suffix in SUFFIXES]
+    return all(path.is_file() for path in (wheel_path, *beside)) and digest_of(wheel_path) == one.sha256
+
+
+def _copy(one: Offered, to: Path) -> None:
+    try:
+        shutil.copyfile(one.path, to)
+    except FileNotFoundError as error:
+        hint = "run the nightly again: it makes what is missing"
+        raise PublishError(f"The wheel {one.path} is gone since it was proven", hint=hint) from error
+
+
+def _furnish(one: Offered, copy: Path, statement: Callable[[bytes], bytes]) -> None:
+    """Compare a copy with its wheel's record, and write what lies beside it."""
+    found = digest_of(copy)
+    if found != one.sha256:
+        raise PublishError(
+            f"The wheel {one.path} was altered after its proof; nothing is published",
+            expected=f"sha256 {one.sha256}, as its record says",
+            found=f"sha256 {found}",
+            hint="remove it and run the nightly again, which builds and proves it anew",
+        )
+    record = (json.dumps(one.record, indent=2, sort_keys=True) + "\n").encode()
+    contents = (_dist_info(copy, "METADATA"), record, statement(record))
+    beside = [copy.with_name(f"{copy.name}{suffix}") for suffix in SUFFIXES]
+    for path, content in zip(beside, contents, strict=True):
+        path.write_bytes(content)
+
+
+def _shelve(site: Path, one: Offered) -> None:
+    """Give a whole folder its place; a damaged one that is there makes room."""
+    staged, place = _folder(making(site), one), _folder(site, one)
+    place.parent.mkdir(parents=True, exist_ok=True)
+    if place.exists():
+        place.rename(making(site) / f"damaged-{one.sha256}")
+    staged.rename(place)
+
+
+def _published(site: Path, one: Offered) -> PublishedWheel:
+    """Describe a wheel as it lies in files/: by the record beside it, which is the first that its content had."""
+    path = _folder(site, one) / one.file
+    record = json.loads(path.with_name(f"{one.file}.record.json").read_bytes())
+    metadata = path.with_name(f"{one.file}.metadata").read_bytes()
+    plan = record["plan"]
+    return PublishedWheel(
+        file=one.file,
+        sha256=one.sha256,
+        size_bytes=path.stat().st_size,
+        metadata_sha256=hashlib.sha256(metadata).hexdigest(),
+        requires_python=_field(metadata, "Requires-Python"),
+        made=record["made"],
+        key=plan["key"],
+        cell=one.cell,
+        recipe=plan["recipe"],
+        target=plan["target"],
+        python=plan["python"],
+        is_release=one.is_release,
+        abi_risk=_field(_dist_info(path, "WHEEL"), "Pibuild-Abi-Risk"),
+    )
+
+
+def _dist_info(wheel_path: Path, name: str) -> bytes:
+    """Read one file of a wheel's dist-info folder, and nothing else of it."""
+    try:
+        with zipfile.ZipFile(wheel_path) as archive:
+            paths = [
+                path for path in archive.namelist() if path.endswith(f".dist-info/{name}") and path.count("/") == 1
+            ]
+            return archive.read(paths[0])
+    except (zipfile.BadZipFile, IndexError) as error:
+        raise PublishError(f"{wheel_path.name} is no whole wheel: it has no {name}") from error
+
+
+def _field(content: bytes, name: str) -> str:
+    return str(Parser().parsestr(content.decode("utf-8", "replace"), headersonly=True).get(name, ""))

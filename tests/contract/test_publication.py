@@ -1,0 +1,243 @@
+"""Publications that are killed at every step, meet a full disk, or meet each other: readers see a whole set always."""
+
+import contextlib
+import io
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+
+from pibuild.errors import ResourceError
+from pibuild.publishing.declared import Policy
+from pibuild.publishing.sets import set_ids
+from pibuild.publishing.site import current, publish, rollback, sweep, yank
+from pibuild.report import Report
+from tests.publications import NOON, after, everything, make_offered, making, read, statement
+
+CHANGING = {"os.rename", "os.mkdir", "os.rmdir", "os.remove", "os.symlink", "os.link", "os.chmod", "os.truncate"}
+SHORT = {"hidden": Policy(count=1, days=60, warn_days=7, grace_days=14)}
+
+
+def put(site, wheels, report, **changes):
+    return publish(site, wheels, **making(report) | {"why": "a test", "statement": statement} | changes)
+
+
+def killed_at(step: int, act) -> bool:
+    """Run something in a child that kills itself before its step-th change of a file; tell whether it got so far."""
+    child = os.fork()
+    if child == 0:
+        left = [step]
+        lock = threading.Lock()
+
+        def watch(event, words):
+            is_write = event == "open" and isinstance(words[2], int) and words[2] & (os.O_WRONLY | os.O_RDWR)
+            if event in CHANGING or is_write:
+                with lock:
+                    left[0] -= 1
+                    if left[0] == 0:
+                        os.kill(os.getpid(), signal.SIGKILL)
+
+        code = 1
+        with contextlib.suppress(BaseException):
+            sys.addaudithook(watch)
+            act()
+            code = 0
+        os._exit(code)
+    _, status = os.waitpid(child, 0)
+    if os.WIFSIGNALED(status):
+        return True
+    assert os.WEXITSTATUS(status) == 0, "the child failed of something else"
+    return False
+
+
+def each_kill(act):
+    """Give each step at which the act was killed, until it ran through."""
+    for step in range(1, 1000):
+        if not killed_at(step, lambda: act(Report(err=io.StringIO()))):
+            assert step > 10, "the kills hit nothing"
+            return
+        yield step
+
+
+@pytest.fixture
+def site(tmp_path):
+    return tmp_path / "site"
+
+
+@pytest.fixture
+def fast_disk(monkeypatch):
+    """A killed process loses nothing that was written; waiting for the disk is for power cuts."""
+    monkeypatch.setattr(os, "fsync", lambda _: None)
+
+
+@pytest.mark.usefixtures("fast_disk")
+def test_a_first_publication_killed_at_every_step_shows_nothing_or_a_whole_set(tmp_path, report):
+    wheels = [make_offered(tmp_path / "made", version) for version in ("1.0", "1.1")]
+    sites = [tmp_path / "site-0"]
+    for step in each_kill(lambda quiet: put(sites[-1], wheels, quiet)):
+        assert read(sites[-1]) in (None, [one.file for one in wheels])
+        put(sites[-1], wheels, report, anew=True)
+        assert len(read(sites[-1])) == 2
+        sites.append(tmp_path / f"site-{step}")
+
+
+@pytest.mark.usefixtures("fast_disk")
+def test_a_publication_killed_at_every_step_shows_the_old_set_or_the_new_one(tmp_path, site, report):
+    """Each time a wheel more, so that each publication copies one, and what the killed one left is built upon."""
+    put(site, [make_offered(tmp_path / "made", "1.0")], report)
+    versions = iter(f"2.{number}" for number in range(1000))
+    offers = []
+
+    def act(quiet):
+        put(site, offers, quiet)
+
+    old = read(site)
+    offers[:] = [make_offered(tmp_path / "made", next(versions))]
+    for _ in each_kill(act):
+        new = sorted({*old, offers[0].file})
+        assert read(site) in (old, new)
+        put(site, offers, report)
+        assert read(site) == new
+        assert not (site / ".making").exists()
+        assert {place.name for place in site.iterdir() if place.is_dir()} == {*set_ids(site), "files", "current"}
+        old, offers[:] = new, [make_offered(tmp_path / "made", next(versions))]
+
+
+@pytest.mark.usefixtures("fast_disk")
+@pytest.mark.parametrize("what", ["yank", "rollback", "sweep", "hidden"])
+def test_other_changes_killed_at_every_step_leave_a_whole_set_and_can_be_done_again(what, tmp_path, report):
+    acts = {
+        "yank": lambda site, report: yank(site, "thing-pi-one-3.11", "bad", **making(report)),
+        "rollback": lambda site, report: rollback(site, set_ids(site)[-1], now=NOON, report=report),
+        "sweep": lambda site, report: sweep(site, count=1, report=report),
+        "hidden": lambda site, report: put(site, [], report, policy=SHORT["hidden"], now=after(3)),
+    }
+    wheels = [make_offered(tmp_path / "made", f"1.{number}", days=number / 10) for number in range(4)]
+
+    def make(site):
+        for wheel in wheels:
+            put(site, [wheel], report)
+        return site
+
+    sites = [make(tmp_path / "site-0")]
+    for step in each_kill(lambda quiet: acts[what](sites[-1], quiet)):
+        assert len(read(sites[-1])) in (4, 1)
+        acts[what](sites[-1], report)
+        assert len(read(sites[-1])) == {"yank": 4, "rollback": 1, "sweep": 4, "hidden": 1}[what]
+        assert put(sites[-1], [make_offered(tmp_path / "made", "3.0")], report)
+        read(sites[-1])
+        sites.append(make(tmp_path / f"site-{step}"))
+
+
+@pytest.mark.usefixtures("fast_disk")
+def test_a_rollback_killed_at_every_step_was_done_or_was_not_and_the_next_night_leaves_it_so(tmp_path, report):
+    wheels = [make_offered(tmp_path / "made", version) for version in ("1.0", "1.1")]
+
+    def make(site):
+        put(site, wheels[:1], report)
+        put(site, wheels, report)
+        return site
+
+    sites = [make(tmp_path / "site-0")]
+    seen = set()
+    for step in each_kill(lambda quiet: rollback(sites[-1], None, now=NOON, report=quiet)):
+        found = len(read(sites[-1]))
+        put(sites[-1], wheels, report)
+        assert len(read(sites[-1])) == found
+        seen.add(found)
+        sites.append(make(tmp_path / f"site-{step}"))
+    assert seen == {1, 2}
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A disk of 3 MB."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=3m", "none", place], capture_output=True, check=False)
+    if mounted.returncode:
+        pytest.skip("only root may mount a small disk")
+    yield place
+    subprocess.run(["umount", place], check=True)
+
+
+def test_a_full_disk_is_named_and_the_old_set_stays(tmp_path, small_disk, report):
+    site = small_disk / "site"
+    put(site, [make_offered(tmp_path / "made", "1.0")], report)
+    before = everything(site)
+    large = make_offered(tmp_path / "made", "2.0", content=os.urandom(4_000_000))
+    with pytest.raises(ResourceError, match="No space left to publish") as caught:
+        put(site, [make_offered(tmp_path / "made", "1.1"), large], report)
+    assert "what was published before is as it was" in str(caught.value)
+    assert len(read(site)) == 1
+    assert {path for path in everything(site) if path not in before} == set()
+    assert put(site, [make_offered(tmp_path / "made", "1.1")], report) is not None
+
+
+def test_a_disk_that_fills_up_while_pages_are_written_keeps_the_old_set(tmp_path, small_disk, report):
+    site = small_disk / "site"
+    put(site, [make_offered(tmp_path / "made", "1.0")], report)
+    with pytest.raises(ResourceError):
+        put(site, [], report, anew=True, pages=lambda _: {"index.html": os.urandom(4_000_000)})
+    assert len(read(site)) == 1
+
+
+def test_two_publishers_at_once_give_one_site_with_what_both_have(tmp_path, site, report):
+    """And whoever reads meanwhile sees a whole set each time."""
+    offers = [[make_offered(tmp_path / f"made-{who}", f"{who}.{number}") for number in range(6)] for who in (1, 2)]
+    put(site, [make_offered(tmp_path / "made", "0.1")], report)
+    children = []
+    for mine in offers:
+        child = os.fork()
+        if child == 0:
+            code = 1
+            with contextlib.suppress(BaseException):
+                for one in mine:
+                    put(site, [one], Report(err=io.StringIO()))
+                code = 0
+            os._exit(code)
+        children.append(child)
+    seen = []
+    while children:
+        seen.append(len(read(site, current(site).id)))
+        done, status = os.waitpid(children[0], os.WNOHANG)
+        if done:
+            assert os.waitstatus_to_exitcode(status) == 0
+            children.pop(0)
+    assert len(read(site)) == 13
+    assert seen == sorted(seen)
+
+
+def test_a_second_publisher_says_that_it_waits(tmp_path, site, report, words):
+    release, held = threading.Event(), threading.Event()
+
+    def slow(published):
+        held.set()
+        release.wait(10)
+        return {"index.html": published.id.encode()}
+
+    wheels = [make_offered(tmp_path / "made", version) for version in ("1.0", "1.1")]
+    first = threading.Thread(target=lambda: put(site, wheels[:1], report, pages=slow))
+    second = threading.Thread(target=lambda: put(site, wheels[1:], report))
+    first.start()
+    held.wait(10)
+    second.start()
+    for _ in range(100):
+        if "waiting for it" in words.getvalue():
+            break
+        time.sleep(0.05)
+    release.set()
+    first.join()
+    second.join()
+    assert "another pibuild publishes to" in words.getvalue()
+    assert len(read(site)) == 2
+
+
+def test_sums_are_those_that_sha256sum_checks(tmp_path, site, report):
+    put(site, [make_offered(tmp_path / "made", "1.0")], report)
+    command = ["sha256sum", "--check", "--strict", "--quiet", "SHA256SUMS"]
+    assert subprocess.run(command, cwd=site / "current", check=False).returncode == 0

@@ -1,0 +1,100 @@
+"""Wheels to publish, and a site to publish them to, made in code; what a reader of a site sees."""
+
+import hashlib
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from pibuild.publishing.intake import Offered
+from pibuild.publishing.values import PublishedWheel
+from tests.elfs import make_wheel
+
+NOON = datetime(2026, 11, 25, 12, tzinfo=UTC)
+
+
+def after(days=0.0):
+    return NOON + timedelta(days=days)
+
+
+def make_published(file="thing-1.0-cp311-cp311-linux_armv6l.whl", days=0.0, **changes) -> PublishedWheel:
+    """A wheel of the index; `days` count from noon, `hidden` too."""
+    plain = {
+        "file": file,
+        "sha256": hashlib.sha256(file.encode()).hexdigest(),
+        "size_bytes": 1,
+        "metadata_sha256": "0" * 64,
+        "requires_python": "",
+        "made": after(days).isoformat(timespec="seconds"),
+        "key": f"key of {file}",
+        "cell": "thing-1.0-pi-one-3.11",
+        "recipe": "thing",
+        "target": "pi-one",
+        "python": "3.11",
+        "is_release": False,
+    }
+    if isinstance(changes.get("hidden"), int | float):
+        changes["hidden"] = after(changes["hidden"]).isoformat(timespec="seconds")
+    return PublishedWheel(**plain | changes)
+
+
+def make_offered(folder: Path, version="1.0", *, content=b"", days=0.0, cell="thing-pi-one-3.11", is_release=False):
+    """A proven wheel with its record, as the store gives it."""
+    file = f"thing-{version}-cp311-cp311-linux_armv6l.whl"
+    path = make_wheel(
+        folder,
+        {"thing/__init__.py": content},
+        file_name=file,
+        metadata=f"Metadata-Version: 2.1\nName: thing\nVersion: {version}\nRequires-Python: ==3.11.*\n",
+        dist_info=f"thing-{version}.dist-info",
+    )
+    return offered(path, days=days, cell=cell, is_release=is_release)
+
+
+def offered(path: Path, *, days=0.0, cell="thing-pi-one-3.11", is_release=False) -> Offered:
+    with path.open("rb") as file:
+        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    record = {
+        "made": after(days).isoformat(timespec="seconds"),
+        "wheel": {"file": path.name, "sha256": sha256, "size_bytes": path.stat().st_size},
+        "plan": {"key": f"key of {sha256}", "target": "pi-one", "python": "3.11", "recipe": "thing"},
+    }
+    return Offered(path=path, record=record, cell=cell, is_release=is_release)
+
+
+def pages(published) -> dict[str, bytes]:
+    """Pages that tell one set from another."""
+    listed = "".join(f"{one.file} {one.yanked or ''}\n" for one in published.listed)
+    return {"index.html": published.id.encode(), "simple/thing/index.html": listed.encode()}
+
+
+def statement(record: bytes) -> bytes:
+    return json.dumps({"subject": json.loads(record)["wheel"]["sha256"]}).encode()
+
+
+def making(report, **changes):
+    """What all that makes a set is given."""
+    return {"now": NOON, "pages": pages, "sign": None, "report": report} | changes
+
+
+def read(top: Path, place="current") -> list[str] | None:
+    """Read a set as its readers do, and check that it is whole; give the files that it lists."""
+    folder = top / place
+    if not folder.exists():
+        return None
+    sums = dict(reversed(line.split("  ")) for line in (folder / "SHA256SUMS").read_text().splitlines())
+    for path, sha256 in sums.items():
+        where = top / path.removeprefix("../") if path.startswith("../") else folder / path
+        assert hashlib.sha256(where.read_bytes()).hexdigest() == sha256, path
+    facts = json.loads((folder / "set.json").read_bytes())
+    for one in facts["wheels"]:
+        assert f"../files/{one['sha256'][:2]}/{one['sha256']}/{one['file']}" in sums
+    assert (folder / "index.html").read_text() == facts["id"]
+    return [one["file"] for one in facts["wheels"] if not one["hidden"]]
+
+
+def everything(top: Path) -> dict[str, tuple]:
+    """Each path with what would change if a byte were written: for proof that none was."""
+    return {
+        str(path.relative_to(top)): (path.lstat().st_mtime_ns, path.lstat().st_ino, path.lstat().st_size)
+        for path in [top, *top.rglob("*")]
+    }

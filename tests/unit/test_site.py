@@ -1,0 +1,379 @@
+"""The site: what a publication changes, what it refuses, and what can be taken back."""
+
+import json
+import os
+from datetime import timedelta
+
+import pytest
+
+from pibuild.errors import PublishError, UsageError
+from pibuild.publishing.declared import Policy
+from pibuild.publishing.sets import faults, set_ids
+from pibuild.publishing.site import current, hide, publish, rollback, sets, sweep, undelete, unyank, yank
+from tests.publications import NOON, after, everything, make_offered, making, pages, read, statement
+
+
+@pytest.fixture(autouse=True)
+def fast_disk(monkeypatch):
+    """What survives a power cut is no question here, and waiting for the disk takes minutes on a busy machine."""
+    monkeypatch.setattr(os, "fsync", lambda _: None)
+
+
+@pytest.fixture
+def site(tmp_path):
+    return tmp_path / "site"
+
+
+@pytest.fixture
+def put(site, tmp_path, report):
+    """Publish wheels of these versions."""
+
+    def put(*versions, **changes):
+        wheels = [one if not isinstance(one, str) else make_offered(tmp_path / "made", one) for one in versions]
+        return publish(site, wheels, **making(report) | {"why": "a test", "statement": statement} | changes)
+
+    return put
+
+
+@pytest.fixture
+def make(tmp_path):
+    return lambda version="1.0", **more: make_offered(tmp_path / "made", version, **more)
+
+
+def test_a_first_publication_gives_readers_a_whole_set(site, put):
+    published = put("1.0", "1.1")
+    assert read(site) == ["thing-1.0-cp311-cp311-linux_armv6l.whl", "thing-1.1-cp311-cp311-linux_armv6l.whl"]
+    assert current(site) == published
+    assert json.loads((site / "current.json").read_text()) == {"set": published.id}
+    assert 'href="current/"' in (site / "index.html").read_text()
+
+
+def test_a_wheel_lies_with_its_metadata_record_and_provenance_under_its_hash(site, put, make):
+    one = make()
+    (wheel,) = put(one).wheels
+    assert wheel.folder == f"files/{one.sha256[:2]}/{one.sha256}/"
+    lying = {path.name.removeprefix(one.file): path.read_bytes() for path in (site / wheel.folder).iterdir()}
+    assert lying[""] == one.path.read_bytes()
+    assert b"Requires-Python: ==3.11.*" in lying[".metadata"]
+    assert json.loads(lying[".record.json"]) == one.record
+    assert lying[".provenance.json"] == statement(one.record)
+    assert wheel.requires_python == "==3.11.*"
+
+
+def test_sums_are_signed_where_there_is_a_key(site, put):
+    published = put("1.0", sign=lambda content: b"signed " + content)
+    sums = (site / published.id / "SHA256SUMS").read_bytes()
+    assert (site / published.id / "SHA256SUMS.sig").read_bytes() == b"signed " + sums
+
+
+def test_without_a_key_there_is_no_signature(site, put):
+    assert not (site / put("1.0").id / "SHA256SUMS.sig").exists()
+
+
+def test_the_sums_are_sorted_by_path(site, put):
+    lines = (site / put("1.0", "1.1").id / "SHA256SUMS").read_text().splitlines()
+    assert [line[66:] for line in lines] == sorted(line[66:] for line in lines)
+
+
+def test_what_is_published_already_writes_not_one_byte(site, put):
+    put("1.0")
+    before = everything(site)
+    assert put("1.0") is None
+    assert everything(site) == before
+
+
+def test_pages_that_differ_make_a_new_set_where_that_is_asked_for(site, put):
+    put("1.0")
+    assert put("1.0", anew=True) is not None
+    assert len(set_ids(site)) == 2
+
+
+def test_wheels_of_the_set_before_stay(site, put):
+    first = put("1.0")
+    second = put("1.1", now=after(1))
+    assert len(read(site)) == 2
+    assert second.follows == first.id
+
+
+def test_a_wheel_of_the_same_name_and_other_content_takes_the_old_ones_place(site, put, make):
+    old = put(make(content=b"old")).wheels[0]
+    new = put(make(content=b"new"), now=after(1)).wheels
+    assert [one.sha256 == old.sha256 for one in new] == [False]
+    assert (site / old.folder).is_dir()
+
+
+def test_a_wheel_that_was_altered_after_its_proof_is_refused_and_nothing_changes(site, put, make):
+    put("1.0")
+    before, good, bad = everything(site), make("1.1"), make("1.2")
+    bad.path.write_bytes(bad.path.read_bytes() + b"more")
+    with pytest.raises(PublishError, match=r"1\.2.* was altered after its proof") as caught:
+        put(good, bad, now=after(1))
+    assert f"expected: sha256 {bad.sha256}" in str(caught.value)
+    changed = {path for path, facts in everything(site).items() if before.get(path) != facts}
+    assert changed <= {"."}  # where the folder for what is not whole came and went
+
+
+def test_a_wheel_that_is_gone_is_said_to_be_gone(put, make):
+    one = make()
+    one.path.unlink()
+    with pytest.raises(PublishError, match="is gone since it was proven"):
+        put(one)
+
+
+def test_two_wheels_of_one_name_are_refused(put, make, tmp_path):
+    other = make_offered(tmp_path / "other", content=b"other", cell="another cell")
+    with pytest.raises(PublishError, match="Two wheels are called thing-1.0") as caught:
+        put(make(), other)
+    assert "another cell" in str(caught.value)
+
+
+def test_a_file_that_is_no_wheel_is_refused(put, make):
+    one = make()
+    one.path.write_bytes(b"no zip file")
+    from tests.publications import offered
+
+    with pytest.raises(PublishError, match="no whole wheel"):
+        put(offered(one.path))
+
+
+def test_a_clock_that_jumps_back_still_gives_a_set_that_sorts_last(site, put):
+    put("1.0")
+    put("1.1", now=after(-30))
+    put("1.2", now=NOON)
+    assert [len(one.wheels) for one in sets(site)] == [3, 2, 1]
+    assert set_ids(site)[0][:16] == "20261125T120002Z"
+
+
+def test_a_publication_clears_what_an_interrupted_one_left(site, put):
+    published = put("1.0")
+    lost = "20261126T000000Z-00000000"
+    (site / ".making").mkdir()
+    (site / ".making" / "half").write_text("half")
+    (site / ".making" / "pending").write_text(lost)
+    (site / lost).mkdir()
+    put("1.1", now=after(2))
+    assert not (site / ".making").exists()
+    assert not (site / lost).exists()
+    assert (site / published.id).exists()
+
+
+def test_a_damaged_wheel_on_the_disk_is_taken_again(site, put):
+    (wheel,) = put("1.0").wheels
+    (site / wheel.folder / wheel.file).unlink()
+    put("1.0", now=after(1))
+    assert len(read(site)) == 1
+
+
+def test_a_missing_file_that_nobody_offers_is_named(site, put):
+    (wheel,) = put("1.0").wheels
+    (site / wheel.folder / f"{wheel.file}.metadata").unlink()
+    with pytest.raises(PublishError, match="are missing") as caught:
+        put("1.1")
+    assert f"{wheel.file}.metadata" in str(caught.value)
+    assert len(set_ids(site)) == 1
+
+
+def test_a_site_without_its_link_is_read_by_its_pointer_file(site, put):
+    published = put("1.0")
+    (site / "current").unlink()
+    assert current(site) == published
+
+
+def test_a_pointer_that_is_a_folder_is_refused(site, put):
+    published = put("1.0")
+    (site / "current").unlink()
+    (site / published.id).rename(site / "current")
+    with pytest.raises(PublishError, match="not the link to a set"):
+        put("1.1")
+
+
+def test_a_set_that_cant_be_read_names_the_remedy(site, put):
+    (site / put("1.0").id / "set.json").write_text("{")
+    with pytest.raises(PublishError, match="--rollback"):
+        current(site)
+
+
+def test_pages_that_fail_change_nothing(site, put):
+    put("1.0")
+
+    def broken(_):
+        raise ValueError
+
+    with pytest.raises(ValueError):  # noqa: PT011  any
+        put("1.1", pages=broken)
+    assert len(read(site)) == 1
+    assert not (site / ".making").exists()
+
+
+def test_a_yank_says_why_and_leaves_the_wheel_in_the_index(site, put, report):
+    put("1.0", "1.1")
+    published = yank(site, "thing-1.1-cp311-cp311-linux_armv6l.whl", "crashes", **making(report, now=after(1)))
+    assert [one.yanked for one in published.wheels] == [None, "crashes"]
+    assert len(read(site)) == 2
+
+
+def test_a_yank_of_a_cell_is_of_its_newest_wheel(site, put, make, report):
+    put(make("1.0", days=-1), make("1.2", days=-3), make("1.1", days=-2))
+    published = yank(site, "thing-pi-one-3.11", "crashes", **making(report))
+    assert [one.file[:9] for one in published.wheels if one.yanked] == ["thing-1.0"]
+
+
+def test_the_same_yank_again_writes_nothing(site, put, report):
+    put("1.0")
+    yank(site, "thing-pi-one-3.11", "crashes", **making(report))
+    assert yank(site, "thing-pi-one-3.11", "crashes", **making(report)) is None
+
+
+def test_a_wheel_stays_yanked_when_it_is_offered_again(site, put, report):
+    put("1.0")
+    yank(site, "thing-pi-one-3.11", "crashes", **making(report))
+    assert put("1.0") is None
+
+
+def test_a_yank_can_be_taken_back(site, put, report):
+    first = put("1.0")
+    yank(site, "thing-pi-one-3.11", "crashes", **making(report))
+    assert unyank(site, "thing-pi-one-3.11", **making(report)).wheels == first.wheels
+
+
+def test_a_yank_of_what_does_not_exist_names_the_nearest(site, put, report):
+    put("1.0")
+    with pytest.raises(UsageError, match="did you mean 'thing-pi-one-3.11'"):
+        yank(site, "thing-pi-one-3.1", "crashes", **making(report))
+
+
+def test_nothing_can_be_yanked_before_the_first_publication(site, report):
+    with pytest.raises(UsageError, match="Nothing was published"):
+        yank(site, "thing", "crashes", **making(report))
+
+
+def test_what_is_hidden_leaves_the_index_and_keeps_its_files_until_it_comes_back(site, put, report):
+    put("1.0", "1.1")
+    hide(site, "thing-1.0-cp311-cp311-linux_armv6l.whl", **making(report))
+    assert read(site) == ["thing-1.1-cp311-cp311-linux_armv6l.whl"]
+    published = undelete(site, "thing-pi-one-3.11", **making(report))
+    assert len(read(site)) == 2
+    assert [one.kept for one in published.wheels] == [True, False]
+
+
+def test_a_rollback_goes_to_the_set_that_the_current_one_was_made_from(site, put, report):
+    first = put("1.0")
+    put("1.1", now=after(1))
+    assert rollback(site, None, now=NOON, report=report) == first
+    assert len(read(site)) == 1
+    assert json.loads((site / "current.json").read_text()) == {"set": first.id}
+
+
+def test_a_second_rollback_passes_over_what_the_first_one_left(site, put, report):
+    first = put("1.0")
+    put("1.1", now=after(1))
+    rollback(site, None, now=NOON, report=report)
+    put("1.2", now=after(2))
+    assert rollback(site, None, now=NOON, report=report) == first
+
+
+def test_a_publication_builds_on_the_set_that_was_rolled_back_to(site, put, report):
+    first = put("1.0")
+    put("1.1", now=after(1))
+    rollback(site, None, now=NOON, report=report)
+    assert put("1.2", now=after(2)).follows == first.id
+    assert [name[6:9] for name in read(site)] == ["1.0", "1.2"]
+
+
+def test_the_next_night_does_not_undo_a_rollback(site, put, report, words):
+    put("1.0")
+    put("1.1", now=after(1))
+    rollback(site, None, now=NOON, report=report)
+    assert put("1.0", "1.1", now=after(2)) is None
+    assert "thing-1.1-cp311-cp311-linux_armv6l.whl is left out: rollback from 20261126T120000Z" in words.getvalue()
+
+
+def test_a_rollback_can_be_taken_back(site, put, report):
+    put("1.0")
+    second = put("1.1", now=after(1))
+    rollback(site, None, now=NOON, report=report)
+    rollback(site, second.id, now=NOON, report=report)
+    assert put("1.0", "1.1", now=after(2)) is None
+    assert len(read(site)) == 2
+
+
+def test_a_rollback_to_a_set_that_is_not_whole_is_refused(site, put, report):
+    first = put("1.0")
+    put("1.1", now=after(1))
+    (wheel,) = first.wheels
+    (site / wheel.folder / wheel.file).write_bytes(b"damaged")
+    with pytest.raises(PublishError, match="not whole any more") as caught:
+        rollback(site, first.id, now=NOON, report=report)
+    assert f"{wheel.file} has another content" in str(caught.value)
+    assert len(current(site).wheels) == 2
+
+
+def test_a_rollback_to_a_set_that_never_was_names_the_nearest(site, put, report):
+    published = put("1.0")
+    with pytest.raises(UsageError, match=published.id):
+        rollback(site, "20261125T120000Z-ffffffff", now=NOON, report=report)
+
+
+def test_there_is_nothing_before_the_first_set(site, put, report):
+    put("1.0")
+    with pytest.raises(UsageError, match="no set before the current one"):
+        rollback(site, None, now=NOON, report=report)
+
+
+def test_a_rollback_leads_away_from_a_set_that_cant_be_read(site, put, report):
+    first = put("1.0")
+    second = put("1.1", now=after(1))
+    (site / second.id / "set.json").write_text("{")
+    assert rollback(site, first.id, now=NOON, report=report) == first
+
+
+def test_a_publication_hides_what_the_policy_says(site, put, make):
+    policy = Policy(count=2, days=60, warn_days=7, grace_days=14)
+    put(*(make(f"1.{number}", days=number) for number in range(4)), policy=policy, now=after(5))
+    assert [name[6:9] for name in read(site)] == ["1.2", "1.3"]
+
+
+def test_the_clock_behind_the_newest_wheel_hides_nothing_and_says_so(site, put, make, words):
+    policy = Policy(count=1, days=1, warn_days=7, grace_days=14)
+    put(*(make(f"1.{number}", days=number) for number in range(4)), policy=policy, now=after(1))
+    assert len(read(site)) == 4
+    assert "nothing is removed" in words.getvalue()
+
+
+def test_files_are_swept_only_when_no_set_has_them(site, put, make, report):
+    policy = Policy(count=1, days=60, warn_days=7, grace_days=14)
+    (first,) = put(make("1.0", days=0)).wheels
+    put(make("1.1", days=1), policy=policy, now=after(1))
+    assert len(current(site).wheels) == 2
+    put(make("1.2", days=20), policy=policy, now=after(20))
+    assert first not in current(site).wheels
+    assert sweep(site, count=3, report=report).wheels == ()
+    put(make("1.3", days=21), policy=policy, now=after(21))
+    swept = sweep(site, count=2, report=report)
+    assert len(swept.sets) == 2
+    assert swept.wheels == (first.folder.rstrip("/"),)
+    assert not (site / first.folder).exists()
+    assert not any(faults(site, set_id) for set_id in set_ids(site))
+
+
+def test_a_sweep_keeps_all_files_where_a_set_cant_be_read(site, put, report):
+    put("1.0")
+    second = put("1.1", now=after(1))
+    put("1.2", now=after(2))
+    (site / second.id / "set.json").write_text("{")
+    before = everything(site)
+    with pytest.raises(PublishError, match=second.id):
+        sweep(site, count=1, report=report)
+    assert everything(site) == before
+
+
+def test_pages_see_the_set_with_its_id(put):
+    seen = []
+    published = put("1.0", pages=lambda one: seen.append(one) or pages(one), now=NOON + timedelta(minutes=1))
+    assert seen == [published]
+
+
+def test_a_folder_that_cant_be_written_says_what_to_do(tmp_path, report):
+    (tmp_path / "file").write_text("not a folder")
+    with pytest.raises(PublishError, match=r"name another one under `publish: site:`"):
+        publish(tmp_path / "file" / "site", (), why="", statement=statement, **making(report))
