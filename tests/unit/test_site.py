@@ -56,7 +56,7 @@ def test_a_wheel_lies_with_its_metadata_record_and_provenance_under_its_hash(sit
     assert lying[""] == one.path.read_bytes()
     assert b"Requires-Python: ==3.11.*" in lying[".metadata"]
     assert json.loads(lying[".record.json"]) == one.record
-    assert lying[".provenance.json"] == statement(one.record)
+    assert lying[".provenance.json"] == statement(lying[".record.json"])
     assert wheel.requires_python == "==3.11.*"
 
 
