@@ -163,7 +163,7 @@ def main() -> int:
         else:
             record_path = wheel_path.with_name(f"{wheel_path.name}.record.json")
             program = ["native.py", "--sources", user_cache_path("pibuild") / "sources", record_path]
-        command = [sys.executable, HERE / program[0], "--builder", builder_image(), *program[1:]]
+        command = [sys.executable, HERE / program[0], *images(), *program[1:]]
         return subprocess.run(command, check=False).returncode
     parts: list[Callable[[], list[str]]] = [*([cold] if asked.cold else []), answers, second_python, own_share]
     model = next(line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name"))
@@ -178,12 +178,13 @@ def main() -> int:
     return 0
 
 
-def builder_image() -> str:
-    """Answer the image that the container of this folder stands on."""
+def images() -> list[str]:
+    """Answer the options that name the images from which the container of this folder is made."""
     from pibuild.config import load_images, load_targets, project_folder  # noqa: PLC0415
 
     target = load_targets(project_folder("toolchains"))["pi-two"]
-    return load_images(project_folder("dockerfiles"), target)["builder"].reference
+    found = load_images(project_folder("dockerfiles"), target)
+    return [word for name in ("builder", "device") for word in (f"--{name}", found[name].reference)]
 
 
 if __name__ == "__main__":

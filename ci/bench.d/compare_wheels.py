@@ -1,6 +1,6 @@
 """Compare wheels by guest instructions per inference, each against the official tflite-runtime for ARMv7.
 
-    compare_wheels.py --builder IMAGE --cache FOLDER [--json FILE] NAME=WHEEL...
+    compare_wheels.py --builder IMAGE --device IMAGE --cache FOLDER [--json FILE] NAME=WHEEL...
 
 Fetches what models.yaml pins (through the person's own pip; once), makes the image of this folder's Dockerfile on the
 builder image, runs every wheel on every model in it without a network, and prints a Markdown table. WHEEL must be for
@@ -90,6 +90,7 @@ def main() -> int:
     """Measure and print; answer the exit status."""
     parser = argparse.ArgumentParser(description="Compare wheels by guest instructions per inference.")
     parser.add_argument("--builder", required=True, help="the builder image")
+    parser.add_argument("--device", required=True, help="the target's device image")
     parser.add_argument("--cache", required=True, type=Path, help="a folder for what is fetched")
     parser.add_argument("--json", type=Path, help="write the numbers to this file as well")
     parser.add_argument("wheels", nargs="*", metavar="NAME=WHEEL")
@@ -106,7 +107,7 @@ def main() -> int:
             with zipfile.ZipFile(path) as wheel:
                 wheel.extractall(material_dir / "wheels" / name)
         command = ["python3", "/opt/pibuild/bench/instructions.py", "/material/wheels", "/material/models", "/material"]
-        table = measured(built_image(asked.builder), material_dir, [*command, *wheels])
+        table = measured(built_image(asked.builder, asked.device), material_dir, [*command, *wheels])
     if asked.json:
         asked.json.write_text(json.dumps(table, indent=2) + "\n", encoding="utf-8")
     others = list(wheels)[1:]

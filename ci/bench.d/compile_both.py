@@ -17,13 +17,13 @@ import subprocess
 import sys
 from pathlib import Path
 
-BENCH = Path("/opt/pibuild/bench")
-NATIVE = BENCH / "native"
+COUNTER = Path("/opt/pibuild/counter")
+NATIVE = Path("/opt/pibuild/bench/native")
 EMULATOR = [
-    BENCH / "emulator/lib/x86_64-linux-gnu/ld-linux-x86-64.so.2",
+    COUNTER / "ld-linux-x86-64.so.2",
     "--library-path",
-    f"{BENCH}/emulator/lib/x86_64-linux-gnu:{BENCH}/emulator/usr/lib/x86_64-linux-gnu",
-    BENCH / "emulator/usr/bin/qemu-arm",
+    COUNTER,
+    COUNTER / "qemu-arm",
     "-cpu",
     "max",
     "-L",

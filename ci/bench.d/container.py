@@ -9,19 +9,21 @@ from typing import Any
 import yaml
 
 HERE = Path(__file__).resolve().parent
-TARGET: dict[str, Any] = yaml.safe_load((HERE.parents[1] / "toolchains" / "pi-two.yaml").read_text(encoding="utf-8"))
-CONTEXT = ("unpack.sh", "insn_count.c", "count-run", "infer.py", "instructions.py", "compile_both.py")
+ROOT = HERE.parents[1]
+TARGET: dict[str, Any] = yaml.safe_load((ROOT / "toolchains" / "pi-two.yaml").read_text(encoding="utf-8"))
+CONTEXT = ("Dockerfile", "count-run", "infer.py", "instructions.py", "compile_both.py")
 
 
-def built_image(builder: str) -> str:
-    """Make the image of this folder on the builder image; answer its id."""
+def built_image(builder: str, device: str) -> str:
+    """Make the image of this folder on the builder image, with what the device image counts by; answer its id."""
     with tempfile.TemporaryDirectory() as folder:
-        for name in ("Dockerfile", *CONTEXT):
-            (Path(folder) / name).write_bytes((HERE / name).read_bytes())
-            (Path(folder) / name).chmod(0o755)
-        command = ["docker", "build", "--quiet", "--build-arg", f"BUILDER={builder}"]
-        for key in ("device_cpu", "cpus", "cpuinfo"):
-            command += ["--build-arg", f"{key.upper()}={TARGET[key]}"]
+        for path in (*(HERE / name for name in CONTEXT), ROOT / "dockerfiles" / "device" / "counter" / "unpack.sh"):
+            (Path(folder) / path.name).write_bytes(path.read_bytes())
+            (Path(folder) / path.name).chmod(0o755)
+        args = {"BUILDER": builder, "DEVICE": device, "DEVICE_CPU": TARGET["device_cpu"]}
+        command = ["docker", "build", "--quiet"]
+        for name, value in args.items():
+            command += ["--build-arg", f"{name}={value}"]
         done = subprocess.run([*command, folder], check=True, stdout=subprocess.PIPE, text=True)
     return done.stdout.split()[-1]
 

@@ -1,6 +1,6 @@
 """Compare the cross compiler's CPU time with that of the same compiler made for ARM and run by the emulator.
 
-    native.py --builder IMAGE --sources FOLDER RECORD
+    native.py --builder IMAGE --device IMAGE --sources FOLDER RECORD
 
 RECORD is that of a tflite-runtime wheel for ARMv7, FOLDER of the store holds the trees that it names. Compiles the same
 files both ways and prints a Markdown table. Exit status 1 when an object differs between the two, or the
@@ -47,6 +47,7 @@ def main() -> int:
     """Measure and print; answer the exit status."""
     parser = argparse.ArgumentParser(description="Compare the cross compiler with the same one under emulation.")
     parser.add_argument("--builder", required=True, help="the builder image")
+    parser.add_argument("--device", required=True, help="the target's device image")
     parser.add_argument("--sources", required=True, type=Path, help="sources/ of the store")
     parser.add_argument("record", type=Path)
     asked = parser.parse_args()
@@ -60,7 +61,7 @@ def main() -> int:
             with tarfile.open(asked.sources / f"{trees[name]}.tar") as tar:
                 tar.extractall(Path(folder) / name, filter="data")
         command = ["python3", "/opt/pibuild/bench/compile_both.py", *files, "--", *flags]
-        table = measured(built_image(asked.builder), Path(folder), command)
+        table = measured(built_image(asked.builder, asked.device), Path(folder), command)
     print("| file | cross, CPU-s | emulated, CPU-s | ratio | same object |\n|" + " --- |" * 5)
     for path, found in table.items():
         cross_s, emulated_s, same = found["cross_s"], found["emulated_s"], "yes" if found["same"] else "**no**"

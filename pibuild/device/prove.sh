@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Runs on the device: installs the wheel with its Python's own pip from a folder, then runs the recipe's check.
-# The check's JSON is left in /work/out/result.json.
+# The check's JSON is left in /work/out/result.json. Where there is a count_X.py to its check_X.py, that adds the
+# instructions that the emulator counts.
 set -euo pipefail
 prefix=/opt/pibuild/python
 
@@ -27,3 +28,7 @@ else
   pip install --quiet --no-index --find-links /work/wheels "$PIBUILD_PACKAGE"
 fi
 "$prefix/bin/python3" "/work/check/$PIBUILD_CHECK" /work/check/models > /work/out/result.json
+counting=/work/check/count_${PIBUILD_CHECK#check_}
+if [[ -e $counting ]]; then
+  count-run counts "$prefix/bin/python$PIBUILD_PYTHON" "$counting" /work/check/models /work/out/result.json counts
+fi

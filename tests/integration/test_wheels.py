@@ -13,8 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from pibuild.config import load_images, load_targets, project_folder
+from pibuild import assembly, pipeline
+from pibuild.config import load_images, load_settings, load_targets, project_folder
 from pibuild.errors import ProofError
+from pibuild.report import Report
 from pibuild.steps.retag import retag
 from pibuild.steps.verify import verify
 
@@ -78,6 +80,32 @@ def test_float_and_int8_models_gave_the_reference_outputs_on_the_device(built):
     models = {one["name"]: one for one in record_of(built[1])["checks"]["device"]["models"]}
 
     assert {"digits-float32", "digits-int8"} <= models.keys()
+
+
+def counts(device: dict) -> dict[str, int]:
+    return {one["name"]: one["instructions"] for one in device["models"]}
+
+
+def test_instructions_of_an_inference_are_counted_for_each_model(built):
+    device = record_of(built[1])["checks"]["device"]
+
+    assert all(100_000 < count < 20_000_000 for count in counts(device).values())
+
+
+def test_another_proof_of_the_same_wheel_counts_the_same_instructions(built):
+    target, path = built
+    report = Report()
+    settings = load_settings({"target": target, "python": "3.11"}, os.environ, ROOT)
+    plan = assembly.decide(settings, os.environ, report)
+    store = assembly.open_store(settings, report)
+    try:
+        made = {one.recipe.name: store.artifact(one.key) for one in plan.artifacts}
+        ports = assembly.make_ports(settings, os.environ, store, report)
+        again, _ = pipeline._prove(path, plan, made, ports, "pibuild")
+    finally:
+        store.close()
+
+    assert counts(again) == counts(record_of(path)["checks"]["device"])
 
 
 def test_the_same_command_again_needs_no_engine(built, wheelhouse):

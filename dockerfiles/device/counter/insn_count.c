@@ -4,9 +4,9 @@
  *   qemu-arm -plugin ./insn_count.so,out=COUNTS[,blocks=FILE] PROGRAM ARGS
  *
  * COUNTS gets one decimal number per line: the instructions up to each mark, and at last those of the whole run. A mark
- * is a call of getppid(2), which ordinary programs never make. FILE gets one line per translated block: guest address
- * (hex), instructions, executions between the first mark and the last (of the whole run, if there was no mark);
- * hot.py makes functions of it.
+ * is a call of getppid(2), which ordinary programs never make; its line is there when the call returns, so a program
+ * may read its own counts. FILE gets one line per translated block: guest address (hex), instructions, executions
+ * between the first mark and the last (of the whole run, if there was no mark); ci/bench.d/hot.py makes functions of it.
  *
  * The same program on the same input gives the same number between two marks, on any machine and under any load: that
  * is why we judge code by it, and not by seconds under emulation.
@@ -137,6 +137,7 @@ EXPORT int qemu_plugin_install(qemu_plugin_id_t id, const void *info, int argc, 
     for (int i = 0; i < argc; i++) {
         if (!strncmp(argv[i], "out=", 4)) {
             counts_file = opened(argv[i] + 4);
+            setvbuf(counts_file, NULL, _IOLBF, BUFSIZ);
         } else if (!strncmp(argv[i], "blocks=", 7)) {
             blocks_path = strdup(argv[i] + 7);
         } else {
