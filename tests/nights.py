@@ -102,7 +102,8 @@ def _built(cell: Cell, number: int, changed: tuple[str, ...]) -> Outcome:
     is_first = cell.python in ("3.9", "2.7")
     speed = 1 if cell.target == "pi-one" else 0.82
     drift = 1 + (29 - number) * 0.0017 + len(cell.python) * 0.004
-    base_s, base_bytes = ((214 if is_first else 158), 5_180_000) if is_lite else ((6300 if is_first else 640), 41_300_000)
+    first_s, next_s, base_bytes = (214, 158, 5_180_000) if is_lite else (6300, 640, 41_300_000)
+    base_s = first_s if is_first else next_s
     instructions = {name: int(count * speed * (0.93 if number < 12 else 1)) for name, count in MODELS.items()}
     return make_outcome(
         cell,

@@ -13,10 +13,13 @@ from pibuild.report import seconds, size
 
 WIDTH, HEIGHT = 360, 190
 LEFT, RIGHT, TOP, BOTTOM = 44, 350, 24, 150
+_THIN, _MINUS = "\N{NARROW NO-BREAK SPACE}", "\N{MINUS SIGN}"
 STYLES = 6
 """How many series look different; style.css has a colour for each."""
 _Value = tuple[int, float, str, bool]
 """(night counted from the oldest, value, what it says in words, whether it gets a point of its own)."""
+_Lines = dict[str, list[_Value]]
+"""Values by the name of their line."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +64,10 @@ class _Scale:
     worth: float
 
 
+_ScaleFor = Callable[[float], _Scale]
+"""Chooses the scale for a largest value."""
+
+
 def charts(nights: Sequence[Night], table: Sequence[Row]) -> tuple[Chart, ...]:
     """Chart build time, wheel size and instructions; a measure that nobody took has no chart. Newest night first."""
     made = (
@@ -77,8 +84,8 @@ def charts(nights: Sequence[Night], table: Sequence[Row]) -> tuple[Chart, ...]:
         ),
         Chart(
             title="Instructions per inference",
-            lead="Machine instructions that the emulated Pi ran for one inference, compared with the first night shown; "
-            "of a target's Pythons the one with the most counts.",
+            lead="What the emulated Pi ran for one inference, against the first night shown; of a target's Pythons the "
+            "one that took most counts.",
             panels=_panels(nights, table, _instructions, _percent_scale),
         ),
     )
@@ -88,8 +95,8 @@ def charts(nights: Sequence[Night], table: Sequence[Row]) -> tuple[Chart, ...]:
 def _panels(
     nights: Sequence[Night],
     table: Sequence[Row],
-    measure: Callable[[Sequence[Row]], dict[str, list[_Value]]],
-    scale: Callable[[float], _Scale],
+    measure: Callable[[Sequence[Row]], _Lines],
+    scale: _ScaleFor,
 ) -> tuple[Panel, ...]:
     groups = {
         f"{product}, {target}": [row for row in group if row.cell.target == target]
@@ -105,9 +112,7 @@ def _natural(name: str) -> tuple[tuple[int, str], ...]:
     return tuple((int(part), "") if part.isdigit() else (-1, part) for part in name.replace(".", " ").split())
 
 
-def _panel(
-    title: str, lines: dict[str, list[_Value]], names: list[str], nights: Sequence[Night], scale: Callable[[float], _Scale]
-) -> Panel:
+def _panel(title: str, lines: _Lines, names: list[str], nights: Sequence[Night], scale: _ScaleFor) -> Panel:
     values = [value for line in lines.values() for _, value, _, _ in line]
     unit = scale(max(map(abs, values)))
     low, high, step = _axis([value / unit.worth for value in values])
@@ -120,9 +125,7 @@ def _panel(
         return round(BOTTOM - (BOTTOM - TOP) * (value / unit.worth - low) / (high - low), 1)
 
     days = [day(night.began) for night in reversed(nights)]
-    series = tuple(
-        _series(name, names.index(name), lines[name], days, x, y) for name in sorted(lines, key=_natural)
-    )
+    series = tuple(_series(name, names.index(name), lines[name], days, x, y) for name in sorted(lines, key=_natural))
     decimals = max(0, -math.floor(math.log10(step) + 1e-9))
     ticks = [low + step * number for number in range(round((high - low) / step) + 1)]
     shown = sorted({0, (len(days) - 1) // 2, len(days) - 1})
@@ -130,7 +133,7 @@ def _panel(
         title=title,
         description="; ".join(f"{one.name}: {one.newest} in the end" for one in series),
         unit=unit.unit,
-        y_ticks=tuple((y(tick * unit.worth), f"{tick:.{decimals}f}".replace("-", "\N{MINUS SIGN}")) for tick in ticks),
+        y_ticks=tuple((y(tick * unit.worth), f"{tick:.{decimals}f}".replace("-", _MINUS)) for tick in ticks),
         x_ticks=tuple((x(night), days[night]) for night in shown),
         series=series,
         table=_table(lines, days),
@@ -149,8 +152,9 @@ def _series(
     )
 
 
-def _table(lines: dict[str, list[_Value]], days: list[str]) -> tuple[tuple[str, tuple[str, ...]], ...]:
-    by_night = [{night: words for night, _, words, marked in lines[name] if marked} for name in sorted(lines, key=_natural)]
+def _table(lines: _Lines, days: list[str]) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    ordered = [lines[name] for name in sorted(lines, key=_natural)]
+    by_night = [{night: words for night, _, words, marked in line if marked} for line in ordered]
     nights = sorted({night for line in by_night for night in line})
     return tuple((days[night], tuple(line.get(night, "") for line in by_night)) for night in nights)
 
@@ -172,14 +176,14 @@ def _round_up(value: float) -> float:
     return next(nice * power for nice in (1, 2, 5, 10) if nice * power >= value * 0.999)
 
 
-def _build_times(group: Sequence[Row]) -> dict[str, list[_Value]]:
+def _build_times(group: Sequence[Row]) -> _Lines:
     def value(one: Outcome) -> tuple[float, str] | None:
         return (one.wall_s, seconds(one.wall_s)) if one.status == "built" else None
 
     return {f"Python {row.cell.python}": _line(row, value) for row in group}
 
 
-def _sizes(group: Sequence[Row]) -> dict[str, list[_Value]]:
+def _sizes(group: Sequence[Row]) -> _Lines:
     def value(one: Outcome) -> tuple[float, str] | None:
         return (one.size_bytes, size(one.size_bytes)) if one.size_bytes and one.status != "failed" else None
 
@@ -195,11 +199,11 @@ def _line(row: Row, value: Callable[[Outcome], tuple[float, str] | None]) -> lis
     return line
 
 
-def _instructions(group: Sequence[Row]) -> dict[str, list[_Value]]:
+def _instructions(group: Sequence[Row]) -> _Lines:
     """Give how much more each model takes than at first, in percent."""
     nights = list(zip(*(tuple(reversed(row.outcomes)) for row in group), strict=True))
     models = {model for outcomes in nights for one in outcomes if one for model in one.instructions}
-    lines: dict[str, list[_Value]] = {}
+    lines: _Lines = {}
     for model in sorted(models):
         line: list[_Value] = []
         first = 0
@@ -209,7 +213,7 @@ def _instructions(group: Sequence[Row]) -> dict[str, list[_Value]]:
                 continue
             first = first or most
             change = (most / first - 1) * 100
-            words = f"{most:,} ({change:+.1f} %)".replace(",", "\N{NARROW NO-BREAK SPACE}").replace("-", "\N{MINUS SIGN}")
+            words = f"{most:,} ({change:+.1f} %)".replace(",", _THIN).replace("-", _MINUS)
             built = any(one and one.status == "built" for one in outcomes)
             line.append((night, change, words, not line or built or line[-1][1] != change))
         lines[model] = line
@@ -231,4 +235,4 @@ def _size_scale(most: float) -> _Scale:
 
 
 def _percent_scale(_most: float) -> _Scale:
-    return _Scale(unit="% more or less", worth=1)
+    return _Scale(unit="change in %", worth=1)

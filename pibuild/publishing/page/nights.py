@@ -14,8 +14,14 @@ from pibuild.nightly.values import Cell, Night, Outcome
 SHOWN = 30
 """How many nights the page shows."""
 SIGNS = {"built": "✓", "unchanged": "·", "failed": "✗"}
-_MONTHS = "January February March April May June July August September October November December".split()
-_FIRST_LINE = 240
+_MONTHS = (
+    *("January", "February", "March", "April", "May", "June"),
+    *("July", "August", "September", "October", "November", "December"),
+)
+_FIRST_LINE, _REST = 240, 2000
+"""How many characters of a cause the front page shows; the cell's page has it whole."""
+_FAILURES = 12
+"""How many causes the front page shows."""
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]")
 
 
@@ -76,27 +82,25 @@ def _product(cell: Cell) -> str:
 
 def failures(nights: Sequence[Night], table: Sequence[Row]) -> list[Failure]:
     """Give each cause once, those that still stand first; cells that share what failed share the cause."""
-    red = {row.cell.id for row in table if row.newest.status == "failed"}
     groups: dict[tuple[str, str], list[tuple[Night, Outcome]]] = {}
     for night in nights:
         for one in night.failed:
-            first_line = split_cause(one.cause)[0]
-            groups.setdefault((one.failed_at, first_line) if one.failed_at else ("", one.cause), []).append((night, one))
-    newest = {row.cell.id: row.newest for row in table}
+            groups.setdefault((one.failed_at, split_cause(one.cause)[0]), []).append((night, one))
+    newest = [row.newest for row in table]
     found = []
     for group in groups.values():
         first_line, rest = split_cause(group[0][1].cause)
         found.append(
             Failure(
                 first_line=first_line,
-                rest=rest,
+                rest=rest if len(rest) <= _REST else f"{rest[:_REST]}…",
                 cells=tuple({one.cell.id: one.cell for _, one in group}.values()),
                 nights=tuple({night.id: night for night, _ in group}.values()),
                 log=next((one.log for _, one in group if one.log), ""),
-                is_current=any(one.cell.id in red and one is newest[one.cell.id] for _, one in group),
+                is_current=any(one is last for _, one in group for last in newest),
             )
         )
-    return sorted(found, key=lambda one: not one.is_current)
+    return sorted(found, key=lambda one: not one.is_current)[:_FAILURES]
 
 
 def split_cause(cause: str) -> tuple[str, str]:
@@ -104,7 +108,7 @@ def split_cause(cause: str) -> tuple[str, str]:
     first, _, rest = cause.strip().partition("\n")
     if len(first) > _FIRST_LINE:
         return f"{first[:_FIRST_LINE]}…", cause.strip()
-    return first or "no cause was recorded", rest.rstrip()
+    return first or "No cause was recorded", rest.rstrip()
 
 
 def tally(night: Night) -> str:

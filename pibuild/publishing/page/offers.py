@@ -68,7 +68,7 @@ class _Candidate:
 
 
 def index_options(url: str) -> str:
-    """Give pip's options for an index; it refuses plain HTTP from another machine unless told that the host is trusted."""
+    """Give pip's options for an index; it takes plain HTTP from another machine only where told to trust the host."""
     parts = urlsplit(url)
     trusts = parts.scheme == "http" and parts.hostname not in ("localhost", "127.0.0.1", "::1")
     return f"--index-url {shlex.quote(url)}" + (f" --trusted-host {shlex.quote(parts.netloc)}" if trusts else "")
@@ -172,9 +172,7 @@ def _before(pip: str, python: str) -> Iterator[tuple[str, str]]:
         yield "If pip says that it has no option --only-binary, it is too old. Upgrade it:", command
 
 
-def _reason(
-    candidates: Sequence[_Candidate], tagged: Sequence[_Candidate], pi: Pi, system: System, python: str
-) -> str:
+def _reason(candidates: Sequence[_Candidate], tagged: Sequence[_Candidate], pi: Pi, system: System, python: str) -> str:
     """Say why nothing fits, the cause that is nearest to a fit first."""
     for one in tagged:
         if one.wheel.yanked is not None:
@@ -186,7 +184,7 @@ def _reason(
         pythons = sorted({one.wheel.python for one in here}, key=numbers)
         return f"There is no wheel for Python {python} on this Pi; there are wheels for Python {', '.join(pythons)}."
     if pi.bits == 64 and candidates:
-        return "These wheels are for 32-bit systems, and a 64-bit system runs none of them. On a 32-bit one this Pi does."
+        return "These wheels are for 32-bit systems; a 64-bit one runs none of them. With a 32-bit system this Pi does."
     return f"There is no wheel for this Pi ({', '.join(pi.architectures)})."
 
 

@@ -7,7 +7,7 @@
   // Where the site's address is not known, the page's own stands in the commands.
   const isServed = /^https?:$/.test(location.protocol);
   const addressOf = (path) => new URL(path, location.href).href;
-  const quoted = (text) => (/^[\w@%+=:,./~-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`);
+  const quoted = (text) => (/^[\w@%+=:,./~-]+$/.test(text) ? text : `'${text.replace(/'/g, "'\\''")}'`);
 
   function indexOptions() {
     if (known) return known;
@@ -75,8 +75,8 @@
     const left = choices.filter((choice) => matches(choice, number));
     const values = [...new Set(left.map((choice) => choice[names[number]]))];
     const has = (value) => left.some((choice) => choice[names[number]] === value && choice.offers.length);
-    select.replaceChildren(...values.map((value) => new Option(value + (has(value) ? "" : " – no wheel"), value)));
-    const best = values.findLast(has) ?? values.at(-1);
+    select.replaceChildren(...values.map((value) => new Option(value + (has(value) ? "" : " (no wheel)"), value)));
+    const best = [...values].reverse().find(has) ?? values[values.length - 1];
     select.value = values.includes(wanted) ? wanted : number === 0 ? values.find(has) ?? values[0] : best;
   }
 
@@ -89,7 +89,7 @@
       if (choice.before.length) parts.push(make("p", "Then install:"));
       for (const offer of choice.offers) {
         if (choice.offers.length > 1 || offer.note) parts.push(make("p", offer.name + (offer.note ? ` (${offer.note})` : "")));
-        parts.push(commandBlock(offer.command.replace("{index}", options)));
+        parts.push(commandBlock(offer.command.replace("{index}", () => options)));
       }
     } else {
       parts.push(make("p", choice.reason, "why"));

@@ -10,6 +10,7 @@ import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -78,58 +79,53 @@ def render(
     names = dict.fromkeys(one.log for night in latest for one in night.outcomes if one.log)
     texts = {name: text for name in names if (text := logs(name)) is not None}
     links = {up: _links(published, up, frozenset(texts)) for up in ("", "../")}
-    environment = _environment(title, published)
-    files = {"index.html": _index(environment, published, latest, table, base_url, links[""])}
-    cell_page = environment.get_template("cell.html.j2")
+    page = partial(_page, title=title, published=published)
+    files = {"index.html": page("index.html.j2", **_front(published, latest, table, base_url), links=links[""])}
     for row in table:
         wheels = [one for one in published.listed if one.cell == row.cell.id]
-        page = cell_page.render(row=row, nights=latest, wheels=wheels, links=links["../"])
-        files[f"cells/{nights_of.file_stem(row.cell.id)}.html"] = page
-    log_page = environment.get_template("log.html.j2")
-    for name, text in texts.items():
-        page = log_page.render(name=name, log=_readable(text), links=links["../"])
-        files[f"logs/{nights_of.file_stem(name)}.html"] = page
-    return {path: page.encode() for path, page in files.items()}
+        text = page("cell.html.j2", row=row, nights=latest, wheels=wheels, links=links["../"])
+        files[f"cells/{nights_of.file_stem(row.cell.id)}.html"] = text
+    for name, log in texts.items():
+        text = page("log.html.j2", name=name, log=_readable(log), links=links["../"])
+        files[f"logs/{nights_of.file_stem(name)}.html"] = text
+    return {path: text.encode() for path, text in files.items()}
+
+
+def _page(template: str, **values: Any) -> str:  # noqa: ANN401  what templates are given
+    return _environment().get_template(template).render(values)
 
 
 def _links(published: PublishedSet, up: str, logs: frozenset[str]) -> _Links:
     return _Links(up=up, wheels={one.sha256: one for one in published.listed}, logs=logs)
 
 
-def _index(
-    environment: Environment,
-    published: PublishedSet,
-    latest: Sequence[Night],
-    table: Sequence[nights_of.Row],
-    base_url: str,
-    links: _Links,
-) -> str:
+def _front(
+    published: PublishedSet, latest: Sequence[Night], table: Sequence[nights_of.Row], base_url: str
+) -> dict[str, Any]:
+    """Give what index.html is made of."""
     targets = load_targets(project_folder("toolchains"))
     floors = {name: target.glibc_floor for name, target in targets.items()}
     answers = offers.choices(published.listed, load_world(), floors)
     site = base_url.rstrip("/") + "/" if base_url else PLACEHOLDER
-    index = f"--index-url {site}current/simple/" if not base_url else offers.index_options(f"{site}current/simple/")
-    return environment.get_template("index.html.j2").render(
-        nights=latest,
-        groups=nights_of.grouped(table),
-        table=table,
-        failures=nights_of.failures(latest, table),
-        charts=charts_of.charts(latest, table),
-        frame=charts_of,
-        targets={name: target.models for name, target in targets.items() if any(name == row.cell.target for row in table)},
-        choices=answers,
-        merged=offers.merged(answers),
-        gaps=offers.gaps(answers),
-        answers=_json({"index": "" if not base_url else index, "choices": [asdict(one) for one in answers]}),
-        index=index,
-        site=site,
-        has_address=bool(base_url),
-        newest=list(_newest_wheels(published)),
-        yanked=[one for one in published.listed if one.yanked is not None],
-        links=links,
-        script=Markup(_read("page.js")),  # noqa: S704  our own file, which the content policy names by its hash
-        script_hash=_hash(_read("page.js")),
-    )
+    index = offers.index_options(f"{site}current/simple/") if base_url else f"--index-url {site}current/simple/"
+    return {
+        "nights": latest,
+        "groups": nights_of.grouped(table),
+        "failures": nights_of.failures(latest, table),
+        "charts": charts_of.charts(latest, table),
+        "frame": charts_of,
+        "targets": {name: targets[name].models for row in table if (name := row.cell.target) in targets},
+        "merged": offers.merged(answers),
+        "gaps": offers.gaps(answers),
+        "answers": _json({"index": index if base_url else "", "choices": [asdict(one) for one in answers]}),
+        "index": index,
+        "site": site,
+        "has_address": bool(base_url),
+        "newest": list(_newest_wheels(published)),
+        "yanked": [one for one in published.listed if one.yanked is not None],
+        "script": Markup(_read("page.js")),  # noqa: S704  our own file, which the content policy names by its hash
+        "script_hash": _hash(_read("page.js")),
+    }
 
 
 def _newest_wheels(published: PublishedSet) -> Iterator[PublishedWheel]:
@@ -144,7 +140,9 @@ def _numbers(python: str) -> tuple[int, ...]:
     return tuple(int(part) for part in re.findall(r"\d+", python))
 
 
-def _environment(title: str, published: PublishedSet) -> Environment:
+@cache
+def _environment() -> Environment:
+    """Give what templates are compiled by, and with: that takes longer than all the rest."""
     environment = Environment(
         loader=FileSystemLoader(_HERE / "templates"),
         autoescape=True,
@@ -157,8 +155,6 @@ def _environment(title: str, published: PublishedSet) -> Environment:
     environment.filters["anchor"] = nights_of.file_stem
     style = _read("style.css")
     environment.globals |= {
-        "title": title,
-        "published": published,
         "signs": nights_of.SIGNS,
         "tally": nights_of.tally,
         "placeholder": offers.INDEX,
