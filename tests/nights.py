@@ -19,6 +19,8 @@ CAUSE = """tensorflow 1.12.3 for pi-two, Python 3.5: the build failed
 OFFLINE = """a source can't be had as pinned: openblas 0.3.28
   expected: a tree of hash 5d2c…
   found: no answer from three places"""
+EVIL = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>]]>&amp;<!--"
+"""Markup that would run, were it not escaped."""
 _LAST = datetime(2026, 11, 25, 3, 15, tzinfo=UTC)
 _MACHINES = {"pi-one": "armv6l", "pi-two": "armv7l"}
 _NEW_SOURCES = {29: ("first",), 21: ("source tensorflow-lite",), 12: ("image toolchain",), 3: ("recipe script",)}
@@ -165,3 +167,27 @@ def make_set_of(nights, **changes) -> PublishedSet:
     older = next((one for one in by_sha256.values() if one not in newest), None)
     withdrawn = [replace(older, yanked="int8 models gave wrong results on a Pi Zero")] if older else []
     return make_set([*newest, *withdrawn], **changes)
+
+
+def make_hostile() -> tuple[PublishedSet, list[Night]]:
+    """A set and nights in which every word that can be chosen is markup."""
+    evil = Cell(recipe=EVIL, version=EVIL, target=EVIL, python="3.11", ref=EVIL)
+    words = {
+        "cause": f"{EVIL}\n{EVIL}",
+        "changed": (EVIL,),
+        "commit": EVIL,
+        "log": EVIL,
+        "key": EVIL,
+        "failed_at": EVIL,
+    }
+    measured = {"wheel": EVIL, "sha256": EVIL, "instructions": {EVIL: 100}}
+    failed = make_outcome(evil, "failed", **words)
+    built = make_outcome(evil, **words | measured)
+    nights = [make_night(1, [built], began=EVIL), make_night(0, [failed])]
+    release, other = make_cells()[1], make_cells()[4]
+    wheels = [
+        make_published_wheel(evil, file=EVIL, sha256=EVIL, yanked=EVIL, abi_risk=EVIL, made=EVIL, python=EVIL),
+        replace(make_published_wheel(release, abi_risk=EVIL), cell=EVIL),
+        make_published_wheel(other, yanked=EVIL),
+    ]
+    return make_set(wheels, id=EVIL, made=EVIL, why=EVIL), nights

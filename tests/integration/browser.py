@@ -28,13 +28,11 @@ def missing() -> str:
 
 
 @contextmanager
-def browser(profile: Path, *, has_javascript: bool = True) -> Iterator[Chrome]:
+def browser(profile: Path) -> Iterator[Chrome]:
     options = ChromeOptions()
     options.binary_location = shutil.which("chromium") or ""
     for flag in (*FLAGS, f"--user-data-dir={profile}"):
         options.add_argument(flag)
-    if not has_javascript:
-        options.add_experimental_option("prefs", {"profile.managed_default_content_settings.javascript": 2})
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
     driver = Chrome(options=options, service=Service(shutil.which("chromedriver")))
     try:
@@ -43,8 +41,9 @@ def browser(profile: Path, *, has_javascript: bool = True) -> Iterator[Chrome]:
         driver.quit()
 
 
-def look(driver: Chrome, url: str, *, width: int = 1280, height: int = 900, scheme: str = "light") -> None:
+def look(driver: Chrome, url: str, *, width=1280, height=900, scheme="light", has_javascript=True) -> None:
     """Open an address in a window of that size and colour scheme."""
+    driver.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": not has_javascript})
     metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
     driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
     features = [

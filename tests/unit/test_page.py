@@ -12,7 +12,9 @@ from pibuild.inspection.world import load_world
 from pibuild.nightly.values import Cell
 from pibuild.publishing.page import charts, nights, offers, render
 from tests.nights import (
+    EVIL,
     make_cells,
+    make_hostile,
     make_night,
     make_nights,
     make_outcome,
@@ -24,7 +26,6 @@ from tests.nights import (
 
 FLOORS = {"pi-one": "2.19", "pi-two": "2.19"}
 SITE = "https://wheels.example.org/pi"
-EVIL = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>]]>&amp;<!--"
 
 
 class Elements(HTMLParser):
@@ -207,31 +208,8 @@ def test_withdrawn_wheels_and_abi_risks_are_marked_with_their_reasons():
     assert "named for cp39" in text
 
 
-def hostile():
-    """A set and nights in which every word that can be chosen is markup."""
-    evil = Cell(recipe=EVIL, version=EVIL, target=EVIL, python="3.11", ref=EVIL)
-    words = {
-        "cause": f"{EVIL}\n{EVIL}",
-        "changed": (EVIL,),
-        "commit": EVIL,
-        "log": EVIL,
-        "key": EVIL,
-        "failed_at": EVIL,
-    }
-    measured = {"wheel": EVIL, "sha256": EVIL, "instructions": {EVIL: 100}}
-    failed = make_outcome(evil, "failed", **words)
-    built = make_outcome(evil, **words | measured)
-    nights_ = [make_night(1, [built], began=EVIL), make_night(0, [failed])]
-    wheels = [
-        make_published_wheel(evil, file=EVIL, sha256=EVIL, yanked=EVIL, abi_risk=EVIL, made=EVIL, python=EVIL),
-        replace(make_published_wheel(cell(), abi_risk=EVIL), cell=EVIL),
-        make_published_wheel(cell(target="pi-two"), yanked=EVIL),
-    ]
-    return make_set(wheels, id=EVIL, made=EVIL, why=EVIL), nights_
-
-
 def hostile_pages():
-    published, of_nights = hostile()
+    published, of_nights = make_hostile()
     return show(
         published, of_nights, title=EVIL, base_url=f"https://a.example/{EVIL}", logs=lambda _name: EVIL.encode()
     )

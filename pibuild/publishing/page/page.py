@@ -77,16 +77,16 @@ def render(
     latest = nights_of.shown(nights)
     table = nights_of.rows(latest)
     names = dict.fromkeys(one.log for night in latest for one in night.outcomes if one.log)
-    texts = {name: text for name in names if (text := logs(name)) is not None}
-    links = {up: _links(published, up, frozenset(texts)) for up in ("", "../")}
+    kept = {name: log for name in names if (log := logs(name)) is not None}
+    links = {up: _links(published, up, frozenset(kept)) for up in ("", "../")}
     page = partial(_page, title=title, published=published)
     files = {"index.html": page("index.html.j2", **_front(published, latest, table, base_url), links=links[""])}
     for row in table:
         wheels = [one for one in published.listed if one.cell == row.cell.id]
         text = page("cell.html.j2", row=row, nights=latest, wheels=wheels, links=links["../"])
         files[f"cells/{nights_of.file_stem(row.cell.id)}.html"] = text
-    for name, log in texts.items():
-        text = page("log.html.j2", name=name, log=_readable(log), links=links["../"])
+    for name, content in kept.items():
+        text = page("log.html.j2", name=name, log=_readable(content), links=links["../"])
         files[f"logs/{nights_of.file_stem(name)}.html"] = text
     return {path: text.encode() for path, text in files.items()}
 
