@@ -95,6 +95,7 @@ def address(site):
 
 @pytest.fixture(scope="module")
 def started(tmp_path_factory):
+    assert not missing(), missing()
     with browser(tmp_path_factory.mktemp("profile")) as driver:
         yield driver
 
@@ -144,13 +145,13 @@ def test_the_keyboard_alone_leads_to_the_command_of_a_pi(driver, address):
     expected = f"python2.7 -m pip install --index-url {address}current/simple/ --only-binary :all: tensorflow==1.12.3"
     assert shown_commands(driver)[-1] == expected
     said = driver.find_element(By.CSS_SELECTOR, "[role=status]#said").text
-    assert said == "tensorflow 1.12.3 for Pi 3, Zero 2 with stretch, 32 bit, Python 2.7"
+    assert said == "tensorflow 1.12.3 for Pi 3, Zero 2 with stretch (32 bit), Python 2.7"
 
 
 def test_a_64_bit_system_is_told_why_there_is_nothing(driver, address):
     look(driver, address + "current/")
     driver.find_element(By.ID, "pi").send_keys("Pi 5")
-    driver.find_element(By.ID, "system").send_keys("trixie, 64")
+    driver.find_element(By.ID, "system").send_keys("trixie (64")
     assert "32-bit system" in driver.find_element(By.ID, "answer").text
     assert shown_commands(driver) == []
 
@@ -159,7 +160,7 @@ def test_what_was_chosen_stays_where_the_next_pi_has_it(driver, address):
     look(driver, address + "current/")
     driver.find_element(By.ID, "system").send_keys("bookworm")
     driver.find_element(By.ID, "pi").send_keys("Pi 5")
-    assert driver.find_element(By.ID, "system").get_property("value") == "bookworm, 32 bit"
+    assert driver.find_element(By.ID, "system").get_property("value") == "bookworm (32 bit)"
 
 
 def test_an_address_that_was_given_stays_in_the_commands(driver, address):
@@ -203,6 +204,12 @@ def test_a_phone_never_scrolls_sideways(driver, address, page, has_javascript):
     assert driver.execute_script(f"{OPEN_ALL} return document.documentElement.scrollWidth") <= 360
 
 
+def test_something_too_wide_for_a_phone_is_found(driver, address):
+    look(driver, address + "current/", width=360, height=740)
+    driver.execute_script("document.querySelector('.scroll').className = ''")
+    assert driver.execute_script(f"{OPEN_ALL} return document.documentElement.scrollWidth") > 360
+
+
 def test_without_javascript_every_command_can_be_read(driver, address):
     look(driver, address + "current/", has_javascript=False)
     assert not driver.find_element(By.ID, "ask").is_displayed()
@@ -219,6 +226,15 @@ def test_dark_and_light_follow_the_system(driver, address):
         look(driver, address + "current/", scheme=scheme)
         grounds.append(driver.execute_script("return getComputedStyle(document.body).backgroundColor"))
     assert grounds[0] != grounds[1]
+
+
+def test_a_script_that_is_not_the_pages_own_is_refused(driver, address):
+    look(driver, address + "current/")
+    driver.execute_script(
+        "const one = document.createElement('script'); one.textContent = 'window.ran = 1'; document.body.append(one)"
+    )
+    assert driver.execute_script("return window.ran") is None
+    assert "Content Security Policy" in complaints(driver)[0]
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
@@ -239,18 +255,29 @@ def test_a_text_too_faint_is_found(driver, address):
     assert [one[1] for one in driver.execute_script(OPEN_ALL + CONTRASTS) if one[0] < 4.5] == ["H1.x"]
 
 
+def used_things(driver):
+    """What the accessibility tree has of controls and landmarks: (role, name)."""
+    used = {"combobox", "button", "link", "textbox", "DisclosureTriangle", "region", "image", "table", "navigation"}
+    nodes = driver.execute_cdp_cmd("Accessibility.getFullAXTree", {})["nodes"]
+    roles = [(node["role"]["value"], node["name"]["value"]) for node in nodes if "role" in node and "name" in node]
+    return [(role, name) for role, name in roles if role in used]
+
+
 @pytest.mark.parametrize("page", PAGES)
 def test_everything_that_can_be_used_has_a_name(driver, address, page):
     look(driver, f"{address}current/{page}")
     driver.execute_script(OPEN_ALL)
-    nodes = driver.execute_cdp_cmd("Accessibility.getFullAXTree", {})["nodes"]
-    used = {"combobox", "button", "link", "textbox", "DisclosureTriangle", "region", "image", "table", "navigation"}
-    roles = [(node["role"]["value"], node["name"]["value"]) for node in nodes if "role" in node and "name" in node]
-    found = [(role, name) for role, name in roles if role in used]
+    found = used_things(driver)
     assert {"link"} <= {role for role, _ in found}
     if not page:
         assert {"combobox", "button", "DisclosureTriangle", "region"} <= {role for role, _ in found}
     assert [role for role, name in found if not name.strip()] == []
+
+
+def test_a_control_without_a_name_is_found(driver, address):
+    look(driver, address + "current/")
+    driver.execute_script("document.querySelector('label').remove()")
+    assert ("combobox", "") in used_things(driver)
 
 
 @pytest.mark.parametrize("page", PAGES)

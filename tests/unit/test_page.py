@@ -86,7 +86,7 @@ PLACES = {
 PIS = {"Pi 1, Zero, Zero W": "jessie", "Pi 2": "jessie", "Pi 3, Zero 2": "jessie", "Pi 4": "buster", "Pi 5": "bookworm"}
 ORDER = ["jessie", "stretch", "buster", "bullseye", "bookworm", "trixie"]
 COMBINATIONS = [
-    (pi, f"{system}, 32 bit", python)
+    (pi, f"{system} (32 bit)", python)
     for pi, first in PIS.items()
     for system, pythons in PLACES.items()
     for python in pythons
@@ -109,15 +109,15 @@ def test_a_wheel_for_armv6l_is_offered_to_the_oldest_pis_only():
 
 def test_a_wheel_for_armv7l_is_not_offered_to_a_pi_zero():
     wheels = [make_published_wheel(cell(target="pi-two"))]
-    assert "no wheel for this Pi (armv6l)" in reason(wheels, "Pi 1, Zero, Zero W", "bookworm, 32 bit", "3.11")
+    assert "no wheel for this Pi (armv6l)" in reason(wheels, "Pi 1, Zero, Zero W", "bookworm (32 bit)", "3.11")
 
 
 def test_a_64_bit_system_is_told_that_the_wheels_are_for_32_bits():
-    assert "32-bit" in reason(make_set().wheels, "Pi 4", "bookworm, 64 bit", "3.11")
+    assert "32-bit" in reason(make_set().wheels, "Pi 4", "bookworm (64 bit)", "3.11")
 
 
 def test_a_python_without_a_wheel_is_told_which_have_one():
-    told = reason(make_set().wheels, "Pi 4", "buster, 32 bit", "3.7")
+    told = reason(make_set().wheels, "Pi 4", "buster (32 bit)", "3.7")
     assert "Python 3.7" in told
     assert "2.7, 3.4, 3.5, 3.9, 3.11, 3.13" in told
 
@@ -125,38 +125,40 @@ def test_a_python_without_a_wheel_is_told_which_have_one():
 def test_a_wheel_that_needs_a_newer_glibc_is_not_offered_and_both_versions_are_told():
     wheels = make_set().wheels
     floors = {"pi-one": "2.28", "pi-two": "2.19"}
-    assert commands(wheels, "Pi 2", "stretch, 32 bit", "3.5", floors=floors)
-    told = reason(wheels, "Pi 1, Zero, Zero W", "stretch, 32 bit", "3.5", floors=floors)
+    assert commands(wheels, "Pi 2", "stretch (32 bit)", "3.5", floors=floors)
+    told = reason(wheels, "Pi 1, Zero, Zero W", "stretch (32 bit)", "3.5", floors=floors)
     assert "glibc 2.28" in told
     assert "2.24" in told
 
 
 def test_a_withdrawn_wheel_is_not_offered_and_its_reason_is_told():
     wheels = [make_published_wheel(cell(), yanked="wrong results")]
-    assert reason(wheels, "Pi 1, Zero, Zero W", "bookworm, 32 bit", "3.11").endswith("wrong results")
+    assert reason(wheels, "Pi 1, Zero, Zero W", "bookworm (32 bit)", "3.11").endswith("wrong results")
 
 
 def test_the_newest_release_is_offered():
     wheels = [make_published_wheel(cell(version=version)) for version in ("2.9.0", "2.14.1", "2.10.0")]
-    (command,) = commands(wheels, "Pi 1, Zero, Zero W", "bookworm, 32 bit", "3.11")
+    (command,) = commands(wheels, "Pi 1, Zero, Zero W", "bookworm (32 bit)", "3.11")
     assert command.endswith("tflite-runtime==2.14.1")
 
 
 def test_a_newer_nightly_is_offered_after_the_release_and_said_to_be_one():
     nightly = make_published_wheel(cell(ref="main"), file=wheel_file(cell(version="2.15.0.dev20261125+g1f2e3d4")))
-    offered = answers([make_published_wheel(cell()), nightly])["Pi 1, Zero, Zero W", "bookworm, 32 bit", "3.11"].offers
+    offered = answers([make_published_wheel(cell()), nightly])["Pi 1, Zero, Zero W", "bookworm (32 bit)", "3.11"].offers
     assert [one.name for one in offered] == ["tflite-runtime 2.14.1", "tflite-runtime 2.15.0.dev20261125+g1f2e3d4"]
     assert "nightly" in offered[1].note
 
 
 def test_an_older_nightly_is_not_offered():
     nightly = make_published_wheel(cell(ref="main"), file=wheel_file(cell(version="2.14.0.dev1")))
-    assert len(commands([make_published_wheel(cell()), nightly], "Pi 1, Zero, Zero W", "bookworm, 32 bit", "3.11")) == 1
+    assert (
+        len(commands([make_published_wheel(cell()), nightly], "Pi 1, Zero, Zero W", "bookworm (32 bit)", "3.11")) == 1
+    )
 
 
 def test_an_abi_risk_is_told_with_the_offer():
     wheels = [make_published_wheel(cell(), abi_risk="named for cp39")]
-    assert "named for cp39" in answers(wheels)["Pi 1, Zero, Zero W", "bookworm, 32 bit", "3.11"].offers[0].note
+    assert "named for cp39" in answers(wheels)["Pi 1, Zero, Zero W", "bookworm (32 bit)", "3.11"].offers[0].note
 
 
 @pytest.mark.parametrize(("python", "words"), [("3.11", "python3 -m venv"), ("3.4", "pip==19.1.1"), ("3.9", "")])
@@ -164,6 +166,15 @@ def test_what_a_system_needs_beforehand_is_told(python, words):
     found = next(one for one in answers(make_set().wheels).values() if one.python == python and one.offers)
     assert words in " ".join(command for _, command in found.before)
     assert bool(found.before) == bool(words)
+
+
+def test_without_javascript_what_is_needed_beforehand_and_what_has_no_wheel_is_told_once():
+    text = Elements(show()["index.html"]).text
+    for words in (
+        "Python 3.11, 3.13: This system's pip installs only into a virtual environment.",
+        "Pi 3, Zero 2; Pi 4 with bullseye (64 bit), bookworm (64 bit), trixie (64 bit)",
+    ):
+        assert text.count(words) == 1
 
 
 @pytest.mark.parametrize(

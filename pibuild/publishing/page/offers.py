@@ -107,9 +107,18 @@ def gaps(answers: Iterable[Choice]) -> list[tuple[str, str]]:
     for reason, places in reasons.items():
         by_systems: dict[str, list[str]] = {}
         for pi, systems in places.items():
-            by_systems.setdefault("; ".join(dict.fromkeys(systems)), []).append(pi)
-        told.append((reason, " / ".join(f"{', '.join(pis)} with {systems}" for systems, pis in by_systems.items())))
+            by_systems.setdefault(", ".join(dict.fromkeys(systems)), []).append(pi)
+        told.append((reason, ". ".join(f"{'; '.join(pis)} with {systems}" for systems, pis in by_systems.items())))
     return told
+
+
+def beforehand(answers: Iterable[Choice]) -> list[tuple[str, str, str]]:
+    """Give what some Pythons need beforehand: (the Pythons, why, command)."""
+    pythons: dict[tuple[str, str], list[str]] = {}
+    for one in answers:
+        for need in one.before:
+            pythons.setdefault(need, []).append(one.python)
+    return [(", ".join(dict.fromkeys(group)), *need) for need, group in pythons.items()]
 
 
 def _candidates(wheels: Iterable[PublishedWheel], floors: Mapping[str, str]) -> Iterator[_Candidate]:
@@ -128,7 +137,7 @@ def _choice(candidates: Sequence[_Candidate], pi: Pi, system: System, python: st
     fitting = [one for one in tagged if one.floor <= system.glibc and one.wheel.yanked is None]
     return Choice(
         pi=pi.name.split(" (")[0],
-        system=f"{system.name}, {pi.bits} bit",
+        system=f"{system.name} ({pi.bits} bit)",
         python=python,
         offers=tuple(_offers(fitting, python)),
         reason="" if fitting else _reason(candidates, tagged, pi, system, python),

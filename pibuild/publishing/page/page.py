@@ -116,6 +116,7 @@ def _front(
         "frame": charts_of,
         "targets": {name: targets[name].models for row in table if (name := row.cell.target) in targets},
         "merged": offers.merged(answers),
+        "beforehand": offers.beforehand(answers),
         "gaps": offers.gaps(answers),
         "answers": _json({"index": index if base_url else "", "choices": [asdict(one) for one in answers]}),
         "index": index,
