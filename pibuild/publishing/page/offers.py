@@ -1,0 +1,201 @@
+"""Which Pi, which system, which Python: the wheels of a set that fit, as commands, or in words why none does.
+
+Knows the rules by which pip picks a file, as inspection's world has them; how an answer looks is the templates'
+knowledge.
+"""
+
+import shlex
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from packaging.tags import Tag
+from packaging.utils import InvalidWheelFilename, parse_wheel_filename
+from packaging.version import Version
+
+from pibuild.inspection.claims import architecture
+from pibuild.inspection.world import Pi, System, World, accepted_tags, numbers
+from pibuild.publishing.values import PublishedWheel
+
+INDEX = "{index}"
+"""Stands in a command for the options that name the index."""
+_VENV_SINCE = (3, 11)
+"""Since Debian 12 the system's Python refuses pip outside of a virtual environment (PEP 668)."""
+_OLD_PIP_UNTIL = (3, 5)
+"""The pip of jessie, with Python 2.7 and 3.4, is older than the option --only-binary, which came with pip 7."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Offer:
+    """What pip would install: a project's newest release that fits, or a newer nightly."""
+
+    name: str
+    """`tflite-runtime 2.14.1`."""
+    command: str
+    note: str = ""
+    """What a person should know of it; empty where there is nothing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """One Pi with one system and one of its Pythons, and what there is for it."""
+
+    pi: str
+    system: str
+    python: str
+    offers: tuple[Offer, ...]
+    reason: str = ""
+    """Why there is no offer; empty where there is one."""
+    before: tuple[tuple[str, str], ...] = ()
+    """What to do once beforehand: (why, command)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Candidate:
+    wheel: PublishedWheel
+    project: str
+    version: Version
+    tags: frozenset[Tag]
+    floor: tuple[int, ...]
+
+    @property
+    def architectures(self) -> set[str]:
+        return {architecture(tag.platform) for tag in self.tags}
+
+    @property
+    def name(self) -> str:
+        return f"{self.project} {self.version}"
+
+
+def index_options(url: str) -> str:
+    """Give pip's options for an index; it takes plain HTTP from another machine only where told to trust the host."""
+    parts = urlsplit(url)
+    trusts = parts.scheme == "http" and parts.hostname not in ("localhost", "127.0.0.1", "::1")
+    return f"--index-url {shlex.quote(url)}" + (f" --trusted-host {shlex.quote(parts.netloc)}" if trusts else "")
+
+
+def choices(wheels: Iterable[PublishedWheel], world: World, floors: Mapping[str, str]) -> tuple[Choice, ...]:
+    """Answer for each Pi, system and Python of the world, in its order; `floors` has the oldest glibc by target."""
+    candidates = list(_candidates(wheels, floors))
+    return tuple(
+        _choice(candidates, pi, system, python)
+        for pi in world.pis
+        for place, system in world.places
+        if place == pi
+        for python, _ in system.pythons
+    )
+
+
+def merged(answers: Iterable[Choice]) -> list[tuple[str, Choice]]:
+    """Give the choices that have an offer, those that differ by the Pi alone as one: (the Pis' names, choice)."""
+    pis: dict[tuple[str, str, tuple[Offer, ...]], list[Choice]] = {}
+    for one in answers:
+        if one.offers:
+            pis.setdefault((one.system, one.python, one.offers), []).append(one)
+    rows = [("; ".join(one.pi for one in group), group[0]) for group in pis.values()]
+    order = {names: number for number, names in enumerate(dict.fromkeys(names for names, _ in rows))}
+    return sorted(rows, key=lambda row: order[row[0]])
+
+
+def gaps(answers: Iterable[Choice]) -> list[tuple[str, str]]:
+    """Give why there is no offer, and for which Pis and systems: (reason, places)."""
+    reasons: dict[str, dict[str, list[str]]] = {}
+    for one in answers:
+        if one.reason:
+            reasons.setdefault(one.reason, {}).setdefault(one.pi, []).append(one.system)
+    told = []
+    for reason, places in reasons.items():
+        by_systems: dict[str, list[str]] = {}
+        for pi, systems in places.items():
+            by_systems.setdefault(", ".join(dict.fromkeys(systems)), []).append(pi)
+        told.append((reason, ". ".join(f"{'; '.join(pis)} with {systems}" for systems, pis in by_systems.items())))
+    return told
+
+
+def beforehand(answers: Iterable[Choice]) -> list[tuple[str, str, str]]:
+    """Give what some Pythons need beforehand: (the Pythons, why, command)."""
+    pythons: dict[tuple[str, str], list[str]] = {}
+    for one in answers:
+        for need in one.before:
+            pythons.setdefault(need, []).append(one.python)
+    return [(", ".join(dict.fromkeys(group)), *need) for need, group in pythons.items()]
+
+
+def _candidates(wheels: Iterable[PublishedWheel], floors: Mapping[str, str]) -> Iterator[_Candidate]:
+    for wheel in wheels:
+        try:
+            project, version, _, tags = parse_wheel_filename(wheel.file)
+        except InvalidWheelFilename:
+            continue  # pip passes over it, too
+        floor = numbers(floors.get(wheel.target, "0"))
+        yield _Candidate(wheel=wheel, project=project, version=version, tags=tags, floor=floor)
+
+
+def _choice(candidates: Sequence[_Candidate], pi: Pi, system: System, python: str) -> Choice:
+    tags = accepted_tags(pi, system)[python]
+    tagged = [one for one in candidates if one.tags & tags]
+    fitting = [one for one in tagged if one.floor <= system.glibc and one.wheel.yanked is None]
+    return Choice(
+        pi=pi.name.split(" (")[0],
+        system=f"{system.name} ({pi.bits} bit)",
+        python=python,
+        offers=tuple(_offers(fitting, python)),
+        reason="" if fitting else _reason(candidates, tagged, pi, system, python),
+        before=tuple(_before(dict(system.pythons)[python], python)) if fitting else (),
+    )
+
+
+def _offers(fitting: Iterable[_Candidate], python: str) -> Iterator[Offer]:
+    projects: dict[str, list[_Candidate]] = {}
+    for one in fitting:
+        projects.setdefault(one.project, []).append(one)
+    for _, group in sorted(projects.items()):
+        release = max((one for one in group if one.wheel.is_release), key=lambda one: one.version, default=None)
+        newest = max(group, key=lambda one: one.version)
+        if release:
+            yield _offer(release, python)
+        if release is None or newest.version > release.version:
+            yield _offer(newest, python)
+
+
+def _offer(one: _Candidate, python: str) -> Offer:
+    # The version is pinned: pip asks the indexes of the system's own settings as well, and takes no nightly unasked.
+    wanted = shlex.quote(f"{one.project}=={one.version}")
+    notes = [] if one.wheel.is_release else ["a nightly, not a release"]
+    if one.wheel.abi_risk:
+        notes.append(f"claims a Python that it was not compiled for: {one.wheel.abi_risk}")
+    command = f"{_program(python)} -m pip install {INDEX} --only-binary :all: {wanted}"
+    return Offer(name=one.name, command=command, note="; ".join(notes))
+
+
+def _program(python: str) -> str:
+    return "python2.7" if python.startswith("2.") else "python3"
+
+
+def _before(pip: str, python: str) -> Iterator[tuple[str, str]]:
+    if numbers(python) >= _VENV_SINCE:
+        command = "python3 -m venv ~/pi-env && . ~/pi-env/bin/activate"
+        yield "This system's pip installs only into a virtual environment. Make one and enter it:", command
+    elif numbers(python) < _OLD_PIP_UNTIL:
+        command = f"{_program(python)} -m pip install --user --upgrade pip=={pip}"
+        yield "If pip says that it has no option --only-binary, it is too old. Upgrade it:", command
+
+
+def _reason(candidates: Sequence[_Candidate], tagged: Sequence[_Candidate], pi: Pi, system: System, python: str) -> str:
+    """Say why nothing fits, the cause that is nearest to a fit first."""
+    for one in tagged:
+        if one.wheel.yanked is not None:
+            return f"{one.name} was made for it, but is withdrawn: {one.wheel.yanked or 'no reason was given'}"
+    for one in tagged:
+        return f"{one.name} needs glibc {_dotted(one.floor)} or newer; {system.name} has {_dotted(system.glibc)}."
+    here = [one for one in candidates if one.architectures & {*pi.architectures, "any"}]
+    if here:
+        pythons = sorted({one.wheel.python for one in here}, key=numbers)
+        return f"There is no wheel for Python {python} on this Pi; there are wheels for Python {', '.join(pythons)}."
+    if pi.bits == 64 and candidates:
+        return "These wheels are for 32-bit systems; a 64-bit one runs none of them. With a 32-bit system this Pi does."
+    return f"There is no wheel for this Pi ({', '.join(pi.architectures)})."
+
+
+def _dotted(version: Iterable[int]) -> str:
+    return ".".join(map(str, version))
