@@ -51,6 +51,10 @@ missing_packages() {
     command -v aarch64-linux-gnu-gcc > /dev/null || echo gcc-aarch64-linux-gnu
     [ -e /usr/aarch64-linux-gnu/lib/libc.a ] || echo libc6-dev-arm64-cross
     command -v npm > /dev/null || echo npm # Bazel comes through it
+    # the page is looked at in a browser, sets go to a store
+    command -v chromium > /dev/null || echo chromium
+    command -v chromedriver > /dev/null || echo chromium-driver
+    command -v rclone > /dev/null || echo rclone
     # the jobs of ci/ are held against what reads them: Groovy's parser runs on Java
     command -v java > /dev/null || echo default-jre-headless
     command -v systemd-analyze > /dev/null || echo systemd
