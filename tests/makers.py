@@ -3,7 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
-from pibuild.model import ArchivePlace, Image, Recipe, Release, Source, Target
+from pibuild.model import ArchivePlace, Image, Recipe, Release, Run, Source, Target
 from pibuild.nightly.values import Cell, Night, Outcome
 
 ALIASES = {"pi-one": ("pi-zero", "armv6"), "pi-two": ("pi-three", "armv7")}
@@ -125,3 +125,9 @@ def make_outcome(python="3.11", target="pi-one", **changes) -> Outcome:
 def make_night(night_id="20261125T030000Z", *outcomes, **changes) -> Night:
     plain = {"id": night_id, "began": "2026-11-25T03:00:00Z", "ended": "2026-11-25T03:10:00Z", "pibuild": "0.1.0"}
     return Night(**plain | {"outcomes": outcomes} | changes)
+
+
+def make_run(**changes) -> Run:
+    plain = {"image": "pibuild/base:0", "command": ("true",), "env": (), "inputs": (), "uid": 1234, "gid": 1234}
+    plain |= {"memory_bytes": 1_000_000_000, "cpus": 1, "deadline_s": 60.0, "labels": ()}
+    return Run(**plain | changes)

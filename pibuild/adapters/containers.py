@@ -321,6 +321,7 @@ def _with_parents(path: str) -> list[str]:
 
 def _owned(info: tarfile.TarInfo, run: Run, kind: bytes) -> tarfile.TarInfo:
     info.type, info.uid, info.gid, info.uname, info.gname = kind, run.uid, run.gid, "", ""
+    info.pax_headers = {}  # a long path's, which would win over the name that it has now
     if kind == tarfile.DIRTYPE:
         info.mode = 0o755
     return info

@@ -1,0 +1,22 @@
+"""What goes into a container is where it belongs, whatever its tar was like."""
+
+import io
+import tarfile
+from pathlib import PurePosixPath
+
+from pibuild.adapters.containers import _handed_over
+from tests.makers import make_run
+
+
+def test_a_file_with_a_long_path_lies_under_its_inputs_folder(tmp_path):
+    long = f"{'d' * 90}/{'f' * 90}"
+    with tarfile.open(tmp_path / "in.tar", "w", format=tarfile.PAX_FORMAT) as tar:
+        info = tarfile.TarInfo(long)
+        info.size = 3
+        tar.addfile(info, io.BytesIO(b"abc"))
+    run = make_run(inputs=(("/work/site", tmp_path / "in.tar"),))
+    with tarfile.open(fileobj=io.BytesIO(b"".join(_handed_over(run)))) as tar:
+        names = tar.getnames()
+        assert f"work/site/{long}" in names
+        assert tar.extractfile(f"work/site/{long}").read() == b"abc"
+        assert {PurePosixPath(name).parts[0] for name in names} == {"work"}
