@@ -32,6 +32,7 @@ from pibuild.store import Store
 
 if TYPE_CHECKING:
     from pibuild.pipeline import Ports
+    from pibuild.remote import Remote
     from pibuild.steps.sources import Fetcher
 
 
@@ -82,9 +83,8 @@ def decide(settings: Settings, environ: Mapping[str, str], report: Report) -> Pl
 
 def open_store(settings: Settings, report: Report) -> Store:
     """Open the folder of sources, artifacts and logs; it is to be closed."""
-    root = (
-        Path(settings.store).expanduser().absolute() if settings.store else user_cache_path("pibuild", appauthor=False)
-    )
+    folder = settings.store.folder
+    root = Path(folder).expanduser().absolute() if folder else user_cache_path("pibuild", appauthor=False)
     return Store(root, report)
 
 
@@ -99,6 +99,7 @@ def make_ports(settings: Settings, environ: Mapping[str, str], store: Store, rep
         bootstrap=Mmdebstrap(environ),
         fetcher=_fetcher(settings, environ, store, report),
         store=store,
+        remote=_remote(settings, environ, store, report),
         report=report,
         settings=settings,
         base=load_base(project_folder("dockerfiles")),
@@ -109,6 +110,24 @@ def make_ports(settings: Settings, environ: Mapping[str, str], store: Store, rep
         now=lambda: datetime.now(UTC),
         clock=time.monotonic,
     )
+
+
+def _remote(settings: Settings, environ: Mapping[str, str], store: Store, report: Report) -> "Remote":
+    from pibuild.adapters.folders import HttpFolder, LocalFolder, RcloneFolder  # noqa: PLC0415
+    from pibuild.adapters.http import Http  # noqa: PLC0415
+    from pibuild.adapters.rclone import Rclone  # noqa: PLC0415
+    from pibuild.remote import Remote, RemoteFolder  # noqa: PLC0415
+
+    address = settings.store.remote
+    folder: RemoteFolder | None = None
+    if address and not settings.offline:
+        if address.startswith(("http://", "https://")):
+            folder = HttpFolder(Http(environ, note=report.note), address)
+        elif address.startswith("/"):
+            folder = LocalFolder(Path(address))
+        else:
+            folder = RcloneFolder(Rclone(environ), address)
+    return Remote(folder, store=store, report=report)
 
 
 def _fetcher(settings: Settings, environ: Mapping[str, str], store: Store, report: Report) -> "Fetcher":

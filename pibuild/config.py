@@ -7,7 +7,8 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Discriminator, Field, Tag
+from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag
+from pydantic_core import PydanticCustomError
 
 from pibuild.errors import UsageError, nearest
 from pibuild.formats.tree import file_tree_hash
@@ -95,6 +96,30 @@ class _RecipeFile:
     proof: str = ""
 
 
+def _address(text: str) -> str:
+    """Let only addresses pass that can be told apart; `folder/x` would be a folder here and a remote there."""
+    if re.fullmatch(r"https?://[^/\s]+\S*|/.*|(?!https?:)[^-/\s][^/]*:.*", text):
+        return text
+    raise PydanticCustomError("address", "not http(s)://SERVER/PATH, nor rclone's REMOTE:PATH, nor /FOLDER")
+
+
+def _storage(written: Any) -> Any:  # noqa: ANN401  whatever the YAML holds
+    """Take a folder's name, or nothing, for what a mapping says in full."""
+    return {"folder": written} if written is None or isinstance(written, str) else written
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Storage:
+    """Where what was fetched and made is kept."""
+
+    __pydantic_config__ = _STRICT
+    folder: str | None = None
+    """Sources, artifacts and logs; the user's cache folder where unset. A flag or variable names it alone."""
+    remote: Annotated[str, AfterValidator(_address)] | None = None
+    """Artifacts and proven wheels that many machines share: `http(s)://SERVER/PATH` that takes GET and PUT, an rclone
+    remote with a path (`name:path`), or a folder that all of them mount."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """What a person may set by flag, PIBUILD_* variable or pibuild.yaml, in this order of strength."""
@@ -114,8 +139,8 @@ class Settings:
     """Give copies of the wheel the names that wheels for the Pi had in 2017."""
     output: str = "wheelhouse"
     """Folder for wheels and records."""
-    store: str | None = None
-    """Folder for sources, artifacts and logs; the user's cache folder where unset."""
+    store: Annotated[Storage, BeforeValidator(_storage, json_schema_input_type=str | Storage | None)] = Storage()
+    """Folder for sources, artifacts and logs, or in pibuild.yaml a mapping: `{folder: DIR, remote: ADDRESS}`."""
     mirrors: tuple[str, ...] = ()
     """Folders or servers of bare clones, such as `/srv/git/{owner}+{name}/repo`."""
     offline: bool = False
@@ -138,14 +163,14 @@ def load_settings(flags: Mapping[str, Any], environ: Mapping[str, str], cwd: Pat
     The file is `$PIBUILD_CONFIG`, else `pibuild.yaml` in the current folder. UsageError names what does not exist.
     """
     names = ["with" if one.name == "extras" else one.name for one in fields(Settings)]
-    merged: dict[str, Any] = {}
+    written: dict[str, Any] = {}
     path = Path(environ.get("PIBUILD_CONFIG", cwd / "pibuild.yaml"))
     if path.exists():
         written = read_yaml(path) or {}
         typed(Settings, written, str(path))
-        merged |= written
     elif "PIBUILD_CONFIG" in environ:
         raise UsageError(f"PIBUILD_CONFIG names a file that does not exist: {path}")
+    merged = dict(written)
     variables = {key.removeprefix("PIBUILD_").lower(): key for key in environ if key.startswith("PIBUILD_")}
     for name, key in variables.items():
         if name == "config":
@@ -155,6 +180,8 @@ def load_settings(flags: Mapping[str, Any], environ: Mapping[str, str], cwd: Pat
             raise UsageError(f"There is no variable {key}", hint=hint)
         merged[name] = tuple(re.findall(_LISTED[name], environ[key])) if name in _LISTED else environ[key]
     merged |= {name: value for name, value in flags.items() if name in names and value is not None}
+    if isinstance(written.get("store"), dict) and isinstance(merged["store"], str):
+        merged["store"] = written["store"] | {"folder": merged["store"]}
     return typed(Settings, merged, "settings")
 
 
