@@ -135,8 +135,11 @@ class Remote:
         with self._report.step(f"sharing {title}") as step, self._store.staging() as staging:
             facts_path = staging / "facts.json"
             facts_path.write_text(json.dumps(facts, indent=2, sort_keys=True) + "\n")
-            folder.put(content, f"{name}.tar")
-            folder.put(facts_path, f"{name}.json")
+            try:
+                folder.put(content, f"{name}.tar")
+                folder.put(facts_path, f"{name}.json")
+            except OSError as error:  # that disk is full, not this one
+                raise SourceError("it can't be written", found=str(error)) from error
             step.detail = size(content.stat().st_size)
         self._damaged.discard(name)
 

@@ -4,6 +4,7 @@ Remotes, their keys and proxies are the person's own: rclone reads them from its
 What the bytes ought to be is its callers' knowledge.
 """
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from pibuild.errors import SourceError
 
 _PATIENCE = ("--contimeout=10s", "--timeout=60s", "--retries=2", "--retries-sleep=1s", "--low-level-retries=3")
 _DEADLINE_S = 3600
+_WRITTEN_OUT = r'for ":(?:[^"\\]|\\.)*": '
 _NOT_THERE = {3, 4}
 """Exit codes: no such folder, no such file; https://rclone.org/docs/#exit-code."""
 
@@ -40,11 +42,12 @@ class Rclone:
 
     def _run(self, command: str, *words: str) -> Ended:
         ended = run(
-            ["rclone", command, *_PATIENCE, *words],
+            ["rclone", command, "--quiet", *_PATIENCE, *words],
             self._environ,
             hint="apt-get install rclone",
             deadline_s=_DEADLINE_S,
         )
         if ended.exit_code and ended.exit_code not in _NOT_THERE:
-            raise SourceError("rclone failed", found=ended.last_words)
+            # a remote that is written out has its password in it, and rclone tells all of it
+            raise SourceError("rclone failed", found=re.sub(_WRITTEN_OUT, "", ended.last_words))
         return ended
