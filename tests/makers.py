@@ -3,7 +3,8 @@
 from dataclasses import replace
 from pathlib import Path
 
-from pibuild.model import ArchivePlace, Image, Recipe, Release, Source, Target
+from pibuild.model import ArchivePlace, Image, Plan, Recipe, Release, Request, Source, Target
+from pibuild.plan import make_plan
 
 ALIASES = {"pi-one": ("pi-zero", "armv6"), "pi-two": ("pi-three", "armv7")}
 
@@ -109,3 +110,14 @@ def make_images(target: str) -> dict[str, Image]:
         "toolchain": image("toolchain", builder, own=True),
         "device": image("device", base, own=True),
     }
+
+
+def plan_for(python="3.11", proof="p") -> Plan:
+    """What these recipes come to for a Python on pi-one."""
+    return make_plan(
+        Request(target="pi-one", python=python, recipe=None, version=None),
+        recipes=make_recipes(),
+        targets={"pi-one": make_target()},
+        images={"pi-one": make_images("pi-one")},
+        proof_digest=proof,
+    )

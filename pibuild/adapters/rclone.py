@@ -11,7 +11,8 @@ from pathlib import Path
 from pibuild.adapters.process import Ended, run
 from pibuild.errors import SourceError
 
-_PATIENCE = ("--contimeout=10s", "--timeout=60s", "--retries=2", "--retries-sleep=1s", "--low-level-retries=3")
+_PATIENCE = ("--contimeout=10s", "--timeout=60s", "--retries=1", "--low-level-retries=4")
+"""Its own retries begin all over again, also where a file is simply not there; those of a lower level do not."""
 _DEADLINE_S = 3600
 _WRITTEN_OUT = r'for ":(?:[^"\\]|\\.)*": '
 _NOT_THERE = {3, 4}

@@ -1,8 +1,6 @@
 """What one machine gives is what another one gets, or nothing."""
 
 import errno
-import hashlib
-import io
 import json
 import shutil
 import tarfile
@@ -11,57 +9,14 @@ import pytest
 
 from pibuild.adapters.folders import LocalFolder
 from pibuild.errors import SourceError, UnreachableError
-from pibuild.model import Plan, Request
-from pibuild.plan import make_plan
 from pibuild.remote import Remote
-from pibuild.report import Report
-from pibuild.store import Store
-from tests.makers import make_images, make_recipes, make_target
-
-WHEEL = "thing-1.0-py3-none-any.whl"
-
-
-class Machine:
-    """A store of its own, and the remote that all share."""
-
-    def __init__(self, root, folder):
-        self.words = io.StringIO()
-        report = Report(err=self.words)
-        self.store = Store(root, report)
-        self.remote = Remote(folder, store=self.store, report=report)
-
-    def make(self, plan: Plan, wheel=b"a wheel"):
-        """Stand for a build and its proof."""
-        extra = b"a library"
-        record = {
-            "wheel": {"file": WHEEL, "sha256": hashlib.sha256(wheel).hexdigest()},
-            "extras": [{"file": "c-library.tar.gz", "sha256": hashlib.sha256(extra).hexdigest()}],
-        }
-        with self.store.staging() as staging:
-            for artifact in plan.artifacts:
-                (staging / "out.tar").write_bytes(artifact.title.encode())
-                self.store.put_artifact(artifact.key, staging / "out.tar", {"name": artifact.title})
-            (staging / WHEEL).write_bytes(wheel)
-            (staging / "c-library.tar.gz").write_bytes(extra)
-            return self.store.put_wheel(plan.key, staging / WHEEL, record, [staging / "c-library.tar.gz"])
-
-    def share(self, plan: Plan, **made):
-        self.remote.push(plan, self.make(plan, **made))
-
-    @property
-    def warnings(self):
-        return [line for line in self.words.getvalue().splitlines() if line.startswith("warning")]
+from tests.machines import WHEEL, Machine
+from tests.makers import plan_for
 
 
 @pytest.fixture
 def plan():
-    return make_plan(
-        Request(target="pi-one", python="3.11", recipe=None, version=None),
-        recipes=make_recipes(),
-        targets={"pi-one": make_target()},
-        images={"pi-one": make_images("pi-one")},
-        proof_digest="p",
-    )
+    return plan_for()
 
 
 @pytest.fixture

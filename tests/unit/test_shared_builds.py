@@ -12,15 +12,14 @@ from pibuild.adapters.folders import LocalFolder
 from pibuild.assembly import make_ports
 from pibuild.config import Settings, Storage
 from pibuild.errors import UnreachableError
-from pibuild.model import Outcome, Plan, Request
+from pibuild.model import Outcome
 from pibuild.pipeline import Ports, make, try_on_device
-from pibuild.plan import make_plan
 from pibuild.remote import Remote
 from pibuild.report import Report
 from pibuild.steps.sources import Fetched
 from pibuild.store import Store
 from tests.elfs import make_elf, make_wheel
-from tests.makers import make_images, make_recipes, make_target
+from tests.makers import plan_for
 
 TIMES = b"0m0.001s 0m0.001s\n0m1.000s 0m0.500s\n"
 
@@ -145,25 +144,15 @@ def machine(tmp_path):
         one.store.close()
 
 
-def plan(python="3.11", proof="p") -> Plan:
-    return make_plan(
-        Request(target="pi-one", python=python, recipe=None, version=None),
-        recipes=make_recipes(),
-        targets={"pi-one": make_target()},
-        images={"pi-one": make_images("pi-one")},
-        proof_digest=proof,
-    )
-
-
 def no_engine():
     raise AssertionError("no engine is needed for what is there")
 
 
 def test_a_wheel_that_another_machine_proved_needs_neither_engine_nor_sources(machine):
     one, other = machine(), machine()
-    proven = one.make(plan())
+    proven = one.make(plan_for())
     other.ports.connect = no_engine
-    pulled = other.make(plan())
+    pulled = other.make(plan_for())
 
     assert len(one.built) == 4
     assert (pulled.facts, pulled.path.read_bytes()) == (proven.facts, proven.path.read_bytes())
@@ -172,8 +161,8 @@ def test_a_wheel_that_another_machine_proved_needs_neither_engine_nor_sources(ma
 
 def test_what_two_wheels_have_in_common_is_built_once(machine):
     one, other = machine(), machine()
-    one.make(plan("3.11"))
-    other.make(plan("3.13"))
+    one.make(plan_for("3.11"))
+    other.make(plan_for("3.13"))
 
     assert other.built == ["cpython-machine", "cpython", "tflite-runtime"]
     assert "pulling tensorflow-lite 1.0 for pi-one" in other.words.getvalue()
@@ -181,31 +170,31 @@ def test_what_two_wheels_have_in_common_is_built_once(machine):
 
 def test_a_pulled_artifact_spares_what_it_needs(machine):
     one, other = machine(), machine()
-    one.make(plan())
-    entry = other.make(plan(proof="another"))
+    one.make(plan_for())
+    entry = other.make(plan_for(proof="another"))
 
     assert (other.built, other.engine.ran, other.fetcher.fetched) == ([], ["proof"], [])
     kept = [path.stem for path in (other.store.root / "artifacts").glob("*.tar")]
-    names = {artifact.key: artifact.recipe.name for artifact in plan().artifacts}
+    names = {artifact.key: artifact.recipe.name for artifact in plan_for().artifacts}
     assert sorted(names[key] for key in kept) == ["cpython", "tflite-runtime"]
     assert [made["recipe"] for made in entry.facts["artifacts"]] == list(names.values())
 
 
 def test_a_wheel_that_was_pulled_in_parts_is_given_whole(machine):
-    machine().make(plan())
-    machine().make(plan(proof="another"))
+    machine().make(plan_for())
+    machine().make(plan_for(proof="another"))
     third = machine()
     third.ports.connect = no_engine
 
-    assert third.make(plan(proof="another"))
+    assert third.make(plan_for(proof="another"))
 
 
 def test_a_damaged_artifact_at_the_remote_is_built_and_mended(machine, tmp_path):
-    machine().make(plan())
-    (tmp_path / "shared" / "artifacts" / f"{plan().wheel.key}.tar").write_bytes(b"else")
+    machine().make(plan_for())
+    (tmp_path / "shared" / "artifacts" / f"{plan_for().wheel.key}.tar").write_bytes(b"else")
     other, third = machine(), machine()
-    other.make(plan(proof="another"))
-    third.make(plan(proof="a third"))
+    other.make(plan_for(proof="another"))
+    third.make(plan_for(proof="a third"))
 
     assert other.built == ["tflite-runtime"]
     assert "is damaged and made anew" in other.warnings[0]
@@ -214,8 +203,8 @@ def test_a_damaged_artifact_at_the_remote_is_built_and_mended(machine, tmp_path)
 
 def test_a_device_for_trials_is_pulled_as_well(machine):
     one, other = machine(), machine()
-    proven = one.make(plan())
-    try_on_device(proven.path, plan(), other.ports, imports=["thing"], code="")
+    proven = one.make(plan_for())
+    try_on_device(proven.path, plan_for(), other.ports, imports=["thing"], code="")
 
     assert other.built == []
 
@@ -232,7 +221,7 @@ class Silent:
 def test_a_remote_that_does_not_answer_costs_no_build(machine):
     one = machine(Silent())
 
-    assert one.make(plan()).path.exists()
+    assert one.make(plan_for()).path.exists()
     assert len(one.warnings) == 1
 
 
@@ -241,18 +230,18 @@ def test_a_remote_that_can_only_be_read_costs_no_build(machine, tmp_path):
         def put(self, *_):
             raise PermissionError("read only")
 
-    machine().make(plan("3.11"))
+    machine().make(plan_for("3.11"))
     other = machine(ReadOnly(tmp_path / "shared"))
 
-    assert other.make(plan("3.13")).path.exists()
+    assert other.make(plan_for("3.13")).path.exists()
     assert "tensorflow-lite" not in other.built
     assert len(other.warnings) == 1
 
 
 @pytest.mark.parametrize(("offline", "asked"), [(False, True), (True, False)])
 def test_a_remote_is_asked_unless_offline(machine, store, report, tmp_path, offline, asked):
-    machine().make(plan())
+    machine().make(plan_for())
     settings = Settings(store=Storage(remote=str(tmp_path / "shared")), offline=offline)
     ports = make_ports(settings, {}, store, report)
 
-    assert bool(ports.remote.pull_wheel(plan())) == asked
+    assert bool(ports.remote.pull_wheel(plan_for())) == asked
