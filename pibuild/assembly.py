@@ -32,6 +32,7 @@ from pibuild.store import Store
 
 if TYPE_CHECKING:
     from pibuild.pipeline import Ports
+    from pibuild.remote import Remote
     from pibuild.steps.refs import Refs
     from pibuild.steps.sources import Fetcher
 
@@ -111,9 +112,8 @@ def decide(settings: Settings, environ: Mapping[str, str], report: Report) -> Pl
 
 def open_store(settings: Settings, report: Report) -> Store:
     """Open the folder of sources, artifacts and logs; it is to be closed."""
-    root = (
-        Path(settings.store).expanduser().absolute() if settings.store else user_cache_path("pibuild", appauthor=False)
-    )
+    folder = settings.store.folder
+    root = Path(folder).expanduser().absolute() if folder else user_cache_path("pibuild", appauthor=False)
     return Store(root, report)
 
 
@@ -128,6 +128,7 @@ def make_ports(settings: Settings, environ: Mapping[str, str], store: Store, rep
         bootstrap=Mmdebstrap(environ),
         fetcher=make_fetcher(settings, environ, store, report),
         store=store,
+        remote=make_remote(settings, environ, store, report),
         report=report,
         settings=settings,
         base=load_base(project_folder("dockerfiles")),
@@ -153,6 +154,25 @@ def make_refs(settings: Settings, environ: Mapping[str, str], store: Store, repo
         mirrors=settings.mirrors,
         offline=settings.offline,
     )
+
+
+def make_remote(settings: Settings, environ: Mapping[str, str], store: Store, report: Report) -> "Remote":
+    """Make what shares the store with other machines; where no remote is set, it has and takes nothing."""
+    from pibuild.adapters.folders import HttpFolder, LocalFolder, RcloneFolder  # noqa: PLC0415
+    from pibuild.adapters.http import Http  # noqa: PLC0415
+    from pibuild.adapters.rclone import Rclone  # noqa: PLC0415
+    from pibuild.remote import Remote, RemoteFolder  # noqa: PLC0415
+
+    address = settings.store.remote
+    folder: RemoteFolder | None = None
+    if address and not settings.offline:
+        if address.startswith(("http://", "https://")):
+            folder = HttpFolder(Http(environ, note=report.note), address)
+        elif address.startswith("/"):
+            folder = LocalFolder(Path(address))
+        else:
+            folder = RcloneFolder(Rclone(environ), address)
+    return Remote(folder, store=store, report=report)
 
 
 def make_fetcher(settings: Settings, environ: Mapping[str, str], store: Store, report: Report) -> "Fetcher":

@@ -7,7 +7,8 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Discriminator, Field, Tag, TypeAdapter
+from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag, TypeAdapter
+from pydantic_core import PydanticCustomError
 
 from pibuild.errors import UsageError, nearest
 from pibuild.formats.tree import file_tree_hash
@@ -98,6 +99,30 @@ class _RecipeFile:
     tools: tuple[str, ...] = ()
 
 
+def _address(text: str) -> str:
+    """Let only addresses pass that can be told apart; `folder/x` would be a folder here and a remote there."""
+    if re.fullmatch(r"https?://[^/\s]+\S*|/.*|(?!https?:)[^-/\s][^/]*:.*", text):
+        return text
+    raise PydanticCustomError("address", "not http(s)://SERVER/PATH, nor rclone's REMOTE:PATH, nor /FOLDER")
+
+
+def _storage(written: Any) -> Any:  # noqa: ANN401  whatever the YAML holds
+    """Take a folder's name, or nothing, for what a mapping says in full."""
+    return {"folder": written} if written is None or isinstance(written, str) else written
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Storage:
+    """Where what was fetched and made is kept."""
+
+    __pydantic_config__ = _STRICT
+    folder: str | None = None
+    """Sources, artifacts and logs; the user's cache folder where unset. A flag or variable names it alone."""
+    remote: Annotated[str, AfterValidator(_address)] | None = None
+    """Artifacts and proven wheels that many machines share: `http(s)://SERVER/PATH` that takes GET and PUT, an rclone
+    remote with a path (`name:path`), or a folder that all of them mount."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """What a person may set by flag, PIBUILD_* variable or pibuild.yaml, in this order of strength."""
@@ -119,8 +144,8 @@ class Settings:
     """Folder for wheels and records."""
     nightly: Nightly | None = None
     publish: Publish | None = None
-    store: str | None = None
-    """Folder for sources, artifacts and logs; the user's cache folder where unset."""
+    store: Annotated[Storage, BeforeValidator(_storage, json_schema_input_type=str | Storage | None)] = Storage()
+    """Folder for sources, artifacts and logs, or in pibuild.yaml a mapping: `{folder: DIR, remote: ADDRESS}`."""
     mirrors: tuple[str, ...] = ()
     """Folders or servers of bare clones, such as `/srv/git/{owner}+{name}/repo`."""
     offline: bool = False
@@ -147,14 +172,14 @@ def load_settings(flags: Mapping[str, Any], environ: Mapping[str, str], cwd: Pat
     The file is `$PIBUILD_CONFIG`, else `pibuild.yaml` in the current folder. UsageError names what does not exist.
     """
     names = ["with" if one.name == "extras" else one.name for one in fields(Settings) if one.name not in _IN_FILE_ONLY]
-    merged: dict[str, Any] = {}
+    written: dict[str, Any] = {}
     path = Path(environ.get("PIBUILD_CONFIG", cwd / "pibuild.yaml"))
     if path.exists():
         written = read_yaml(path) or {}
         typed(Settings, written, str(path))
-        merged |= written
     elif "PIBUILD_CONFIG" in environ:
         raise UsageError(f"PIBUILD_CONFIG names a file that does not exist: {path}")
+    merged = dict(written)
     variables = {key.removeprefix("PIBUILD_").lower(): key for key in environ if key.startswith("PIBUILD_")}
     for name, key in variables.items():
         if name == "config":
@@ -164,6 +189,8 @@ def load_settings(flags: Mapping[str, Any], environ: Mapping[str, str], cwd: Pat
             raise UsageError(f"There is no variable {key}", hint=hint)
         merged[name] = tuple(re.findall(_LISTED[name], environ[key])) if name in _LISTED else environ[key]
     merged |= {name: value for name, value in flags.items() if name in names and value is not None}
+    if isinstance(written.get("store"), dict) and isinstance(merged["store"], str):
+        merged["store"] = written["store"] | {"folder": merged["store"]}
     return typed(Settings, merged, "settings")
 
 

@@ -94,7 +94,7 @@ def _memory(environ: Mapping[str, str]) -> Finding:
 
 
 def _disk(settings: Settings) -> Finding:
-    folder = Path(settings.store).expanduser() if settings.store else Path.home()
+    folder = Path(settings.store.folder).expanduser() if settings.store.folder else Path.home()
     while not folder.exists():
         folder = folder.parent
     free_bytes = shutil.disk_usage(folder).free

@@ -19,6 +19,7 @@ from pibuild.config import Settings
 from pibuild.errors import PibuildError, ProofError, ResourceError
 from pibuild.formats.tree import pack_gzip, unpack
 from pibuild.model import Artifact, Base, Image, Limits, Plan, Source
+from pibuild.remote import Remote
 from pibuild.report import Report, size
 from pibuild.steps import build, images, prove, retag, sources, verify
 from pibuild.steps.run import Spent
@@ -37,6 +38,7 @@ class Ports:
     bootstrap: images.Bootstrap
     fetcher: sources.Fetcher
     store: Store
+    remote: Remote
     report: Report
     settings: Settings
     base: Base
@@ -128,16 +130,16 @@ def make(plan: Plan, ports: Ports, again: str) -> Entry:
     if entry := store.wheel(plan.key):
         return entry
     with store.lock(plan.key, f"making {plan.wheel.title}"):
-        if entry := store.wheel(plan.key):
+        if entry := store.wheel(plan.key) or ports.remote.pull_wheel(plan):
             return entry
         if not ports.settings.offline:
             ports.engine.check()  # before anything is downloaded for an engine that is not there
+        made = _pulled((plan.wheel, *_on_device(plan)), ports)
         missing = wanted(plan, store)
         if any(one.recipe.memory_gb or one.recipe.disk_gb for one in missing.artifacts):
             check_room(missing.artifacts, ports.limits.memory_bytes, ports.engine.free_bytes)
         with ports.timed("sources"):
             ports.fetcher.fetch_all(missing.sources)
-        made: dict[str, Entry] = {}
         for artifact in (*_on_device(plan), plan.wheel):
             _make_artifact(artifact, made, ports, again)
         device = _ensure(plan.device, ports)
@@ -147,7 +149,9 @@ def make(plan: Plan, ports: Ports, again: str) -> Entry:
             record = _record(plan, device, checks, wheel_path, extras, ports)
             record["spent_s"] = {name: round(value, 2) for name, value in ports.spent_s.items()}
             record["wall_s"] = round(ports.clock() - began_s, 2)
-            return store.put_wheel(plan.key, wheel_path, record, extras)
+            entry = store.put_wheel(plan.key, wheel_path, record, extras)
+        ports.remote.push(plan, entry)
+    return entry
 
 
 def try_on_device(wheel_path: Path, plan: Plan, ports: Ports, *, imports: Sequence[str], code: str) -> None:
@@ -156,9 +160,9 @@ def try_on_device(wheel_path: Path, plan: Plan, ports: Ports, *, imports: Sequen
     `code` is Python that runs there afterwards. ProofError with the last lines where any of it fails.
     """
     ports.engine.check()
+    made = _pulled(_on_device(plan), ports)
     ports.fetcher.fetch_all(_wanted(_on_device(plan), plan.device, ports.store).sources)
     again = "pibuild verify --run"
-    made: dict[str, Entry] = {}
     for artifact in _on_device(plan):
         _make_artifact(artifact, made, ports, again)
     _ensure(plan.device, ports)
@@ -197,6 +201,27 @@ def check_room(artifacts: Sequence[Artifact], memory_bytes: int, free_bytes: int
                 found=f"{size(free_bytes)} free",
                 hint="make room: docker system prune, pibuild clean",
             )
+
+
+def _pulled(artifacts: Sequence[Artifact], ports: Ports) -> dict[str, Entry]:
+    """Bring what of these is to be built and the remote has, from the top down: it spares all that it needs."""
+    asked: set[str] = set()
+    pulled: dict[str, Entry] = {}
+
+    def need(artifact: Artifact) -> None:
+        if artifact.key in asked or ports.store.has_artifact(artifact.key):
+            return
+        asked.add(artifact.key)
+        if entry := ports.remote.pull_artifact(artifact):
+            pulled[artifact.recipe.name] = entry
+            return
+        for one in artifact.needs:
+            need(one)
+
+    with ports.timed("sources"):
+        for artifact in artifacts:
+            need(artifact)
+    return pulled
 
 
 def _make_artifact(artifact: Artifact, made: dict[str, Entry], ports: Ports, again: str) -> Entry:
@@ -364,7 +389,8 @@ def _record(
         "artifacts": [
             facts | {"key": one.key}
             for one in plan.artifacts
-            if (facts := ports.store.artifact_facts(one.key))  # one that only reused ones needed may be gone
+            # one that only reused ones needed may be gone, or have never been here
+            if (facts := ports.store.artifact_facts(one.key) or ports.remote.artifact_facts(one))
         ],
         "checks": {"file": checks["file"], "device": checks["device"]},
         "proof": checks["spent"],

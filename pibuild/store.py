@@ -136,10 +136,13 @@ class Store:
         """Give what was written of an artifact, without reading it."""
         return _facts(self._artifact_paths(key)[1])
 
-    def put_artifact(self, key: str, staged: Path, facts: dict[str, Any]) -> Entry:
-        """Take a staged tar into the store; its facts come last, and with them it is present."""
+    def put_artifact(self, key: str, staged: Path, facts: dict[str, Any], *, sha256: str = "") -> Entry:
+        """Take a staged tar into the store; its facts come last, and with them it is present.
+
+        `sha256` is the tar's, where its caller knows it.
+        """
         tar_path, facts_path = self._artifact_paths(key)
-        whole = facts | {"sha256": _digest(staged), "size_bytes": staged.stat().st_size}
+        whole = facts | {"sha256": sha256 or _digest(staged), "size_bytes": staged.stat().st_size}
         with space_named(self.root):
             staged.replace(tar_path)
             write_atomically(facts_path, json.dumps(whole, indent=2, sort_keys=True) + "\n")

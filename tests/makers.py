@@ -3,8 +3,9 @@
 from dataclasses import replace
 from pathlib import Path
 
-from pibuild.model import ArchivePlace, Image, Recipe, Release, Run, Source, Target
+from pibuild.model import ArchivePlace, Image, Plan, Recipe, Release, Request, Run, Source, Target
 from pibuild.nightly.values import Cell, Night, Outcome
+from pibuild.plan import make_plan
 
 ALIASES = {"pi-one": ("pi-zero", "armv6"), "pi-two": ("pi-three", "armv7")}
 
@@ -131,3 +132,14 @@ def make_run(**changes) -> Run:
     plain = {"image": "pibuild/base:0", "command": ("true",), "env": (), "inputs": (), "uid": 1234, "gid": 1234}
     plain |= {"memory_bytes": 1_000_000_000, "cpus": 1, "deadline_s": 60.0, "labels": ()}
     return Run(**plain | changes)
+
+
+def plan_for(python="3.11", proof="p") -> Plan:
+    """What these recipes come to for a Python on pi-one."""
+    return make_plan(
+        Request(target="pi-one", python=python, recipe=None, version=None),
+        recipes=make_recipes(),
+        targets={"pi-one": make_target()},
+        images={"pi-one": make_images("pi-one")},
+        proof_digest=proof,
+    )

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
+from typing import IO, TypeVar
 from urllib.parse import unquote, urlsplit
 
 import requests
@@ -34,6 +34,7 @@ _TRIES = 4
 _TRIES_OF_SILENT = 2
 _TRIES_IN_ALL = 20
 _LONGEST_WAIT_S = 60.0
+_NOT_THERE = {404, 410}
 _PASSING = {408, 425, 429, 500, 502, 503, 504}
 
 
@@ -61,6 +62,12 @@ class Page:
     content: bytes
 
 
+class NotThereError(SourceError):
+    """The server answers, and has no such file."""
+
+    exit_code = SourceError.exit_code
+
+
 class _PassingError(Exception):
     """An attempt failed in a way that the next one may not."""
 
@@ -70,7 +77,7 @@ class _PassingError(Exception):
 
 
 class Http:
-    """Downloads that go on where they ended, with announced and limited retries."""
+    """Downloads that go on where they ended, and uploads, with announced and limited retries."""
 
     def __init__(
         self, environ: Mapping[str, str], *, note: Callable[[str], None], sleep: Callable[[float], None] = time.sleep
@@ -100,6 +107,35 @@ class Http:
             self._persist(url, lambda: self._transfer(url, to, progress, route), lambda: _size_bytes(to))
         with to.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
+
+    def get(self, url: str, to: Path) -> bool:
+        """Write a file if the server has it; False where it does not, other errors as of download."""
+        try:
+            self._persist(url, lambda: self._transfer(url, to, _untold, DIRECT), lambda: _size_bytes(to))
+        except NotThereError:
+            return False
+        return True
+
+    def has(self, url: str) -> bool:
+        """Tell whether the server has a file, by beginning to read it: not every cache knows HEAD."""
+
+        def attempt() -> bool:
+            with self._answer(url, {}, DIRECT):
+                return True
+
+        try:
+            return self._persist(url, attempt, lambda: 0)
+        except NotThereError:
+            return False
+
+    def put(self, path: Path, url: str) -> None:
+        """Have the server keep a file under a URL; errors as of download."""
+
+        def attempt() -> None:
+            with path.open("rb") as content, self._answer(url, {}, DIRECT, content):
+                pass
+
+        self._persist(url, attempt, lambda: 0)
 
     def page(self, url: str, accept: str, route: Route = DIRECT) -> Page:
         """Give a short answer; errors as of download."""
@@ -151,13 +187,22 @@ class Http:
             _write(answer, to, begin_bytes, total_bytes, progress)
 
     @contextmanager
-    def _answer(self, url: str, headers: Mapping[str, str], route: Route) -> Iterator[requests.Response]:
-        """Give an answer that is worth reading."""
+    def _answer(
+        self, url: str, headers: Mapping[str, str], route: Route, content: IO[bytes] | None = None
+    ) -> Iterator[requests.Response]:
+        """Give an answer that is worth reading; `content` is put, where there is any."""
         server = urlsplit(url).hostname or url
         verify = route.certificates or self._certificates
         try:
-            answer = self._session.get(
-                url, headers=headers, stream=True, timeout=_TIMEOUTS_S, proxies=dict(route.proxies), verify=verify
+            answer = self._session.request(
+                "PUT" if content else "GET",
+                url,
+                data=content,
+                headers=headers,
+                stream=True,
+                timeout=_TIMEOUTS_S,
+                proxies=dict(route.proxies),
+                verify=verify,
             )
         except requests.exceptions.SSLError as error:
             hint = "set SSL_CERT_FILE to your certificates if a proxy reads your traffic"
@@ -174,7 +219,8 @@ class Http:
                 after, said = answer.headers.get("Retry-After", ""), f"it answers {answer.status_code} {answer.reason}"
                 raise _PassingError(said, wait_s=float(after) if after.isdecimal() else None)
             if answer.status_code >= requests.codes.bad and answer.status_code != requests.codes.requested_range:
-                raise SourceError(f"{server} answers {answer.status_code} {answer.reason}")
+                kind = NotThereError if answer.status_code in _NOT_THERE else SourceError
+                raise kind(f"{server} answers {answer.status_code} {answer.reason}")
             yield answer
 
 
@@ -206,6 +252,10 @@ def _write(answer: requests.Response, to: Path, begin_bytes: int, total_bytes: i
         ) from error
     if done_bytes < total_bytes:
         raise _PassingError(f"the line dropped after {size(done_bytes)} of {size(total_bytes)}")
+
+
+def _untold(_done: int, _total: int, _unit: str) -> None:
+    pass
 
 
 def _size_bytes(path: Path) -> int:

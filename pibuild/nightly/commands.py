@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from filelock import FileLock, Timeout
 
 from pibuild import __version__
-from pibuild.assembly import Catalogue, load_catalogue, make_ports, make_refs, open_store
+from pibuild.assembly import Catalogue, load_catalogue, make_ports, make_refs, make_remote, open_store
 from pibuild.config import Settings
 from pibuild.errors import PibuildError, UsageError, nearest
 from pibuild.model import Plan, Request
@@ -31,6 +31,7 @@ from pibuild.store import Entry, Store, space_named, write_atomically
 
 if TYPE_CHECKING:
     from pibuild.pipeline import Ports
+    from pibuild.remote import Remote
     from pibuild.steps.refs import Refs
 
 
@@ -44,6 +45,7 @@ class Workshop:
         self.store: Store = open_store(settings, report)
         self._ports: Ports | None = None
         self._refs: Refs | None = None
+        self._remote: Remote | None = None
 
     def close(self) -> None:
         """End the store's session."""
@@ -62,7 +64,10 @@ class Workshop:
 
     def proven(self, plan: Plan) -> Entry | None:
         """Give the proven wheel of a plan, from here or from the store that machines share."""
-        return self.store.wheel(plan.key)
+        if entry := self.store.wheel(plan.key):
+            return entry
+        self._remote = self._remote or make_remote(self._settings, self._environ, self.store, self._report)
+        return self._remote.pull_wheel(plan)
 
     def make(self, plan: Plan) -> tuple[Entry, float]:
         """Build and prove a plan's wheel."""

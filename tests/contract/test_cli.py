@@ -1,14 +1,20 @@
 """What a person types leads to an answer, or to a message that says what to type instead."""
 
 import json
+import shutil
 import subprocess
 import sys
 
 import pytest
 
 from pibuild import __version__
+from pibuild.adapters.folders import LocalFolder
+from pibuild.assembly import decide
 from pibuild.cli import main
+from pibuild.config import Settings
+from pibuild.report import Report
 from tests.elfs import BX_LR, PI_TWO, SO, arm, make_elf, make_wheel
+from tests.machines import WHEEL, Machine
 
 
 @pytest.fixture(autouse=True)
@@ -140,3 +146,34 @@ def test_extras_are_told_apart_by_commas(capsys):
 
     assert json.loads(capsys.readouterr().out)["key"] == together["key"]
     assert main([*asked, "--with", "c-library,bench"]) == 2
+
+
+@pytest.fixture
+def shared(tmp_path):
+    """A remote that has the proven wheel of pi-one and 3.11, and the file that names it."""
+    plan = decide(Settings(target="pi-one", python="3.11"), {}, Report())
+    other = Machine(tmp_path / "other", LocalFolder(tmp_path / "shared"))
+    other.share(plan)
+    other.store.close()
+    (tmp_path / "pibuild.yaml").write_text(f"store: {{remote: {tmp_path / 'shared'}}}\n")
+    return tmp_path / "shared"
+
+
+def test_a_wheel_that_another_machine_proved_is_given_without_an_engine(capsys, shared, tmp_path):
+    words = ["--target", "pi-one", "--python", "3.11"]
+
+    assert main(words) == 0
+    said = capsys.readouterr()
+    assert said.out == f"wheelhouse/{WHEEL}\n"
+    assert "✓ pulling the proven wheel of tflite-runtime" in said.err
+    assert (tmp_path / "wheelhouse" / "c-library.tar.gz").exists()
+    assert (tmp_path / "store" / "wheels").is_dir()
+    shutil.rmtree(shared)
+    assert main(words) == 0
+    assert "nothing to do" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("shared")
+def test_offline_asks_no_remote(capsys):
+    assert main(["--target", "pi-one", "--python", "3.11", "--offline"]) == 5
+    assert "pulling" not in capsys.readouterr().err

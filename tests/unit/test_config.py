@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from pibuild.config import load_images, load_recipes, load_settings
+from pibuild.config import Storage, load_images, load_recipes, load_settings
 from pibuild.errors import UsageError
 from pibuild.formats.tree import file_tree_hash
 from tests.makers import make_target
@@ -264,3 +264,51 @@ def test_a_list_within_the_sources_of_a_release_counts_as_its_names(recipes):
     names = [source.name for source in recipes(nested)["thing"].releases[0].sources]
 
     assert names == ["other-2.0", "thing-1.0"]
+
+
+def test_a_store_is_a_folder_or_a_folder_and_a_remote(tmp_path):
+    assert settings(tmp_path, file="store: /big/disk\n").store == Storage(folder="/big/disk")
+    both = settings(tmp_path, file="store: {folder: /big/disk, remote: 'cloud:pibuild'}\n").store
+    assert both == Storage(folder="/big/disk", remote="cloud:pibuild")
+    assert settings(tmp_path, file="store:\n").store == settings(tmp_path, file="").store == Storage()
+
+
+@pytest.mark.parametrize(
+    "how", [{"flags": {"store": "/other"}}, {"environ": {"PIBUILD_STORE": "/other"}}], ids=["flag", "variable"]
+)
+def test_a_flag_or_variable_names_the_stores_folder_and_leaves_the_remote(tmp_path, how):
+    file = "store: {folder: /big/disk, remote: /mnt/shared}\n"
+
+    assert settings(tmp_path, **how, file=file).store == Storage(folder="/other", remote="/mnt/shared")
+    assert settings(tmp_path, **how, file="store: /big/disk\n").store == Storage(folder="/other")
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "cloud:",
+        "cloud:bucket/pibuild",
+        ":webdav,url='https://example.org/dav/':pibuild",
+        "/mnt/shared",
+        "https://cache.example.org/pibuild",
+        "http://127.0.0.1:8080",
+    ],
+)
+def test_addresses_of_a_remote(tmp_path, address):
+    assert settings(tmp_path, file=f'store: {{remote: "{address}"}}\n').store.remote == address
+
+
+@pytest.mark.parametrize("address", ["", "shared", "~/shared", "a/b:c", "--config=x:y", "http://", "https:/x", " a:b"])
+def test_what_is_no_address_of_a_remote_is_refused(tmp_path, address):
+    with pytest.raises(UsageError, match=r"store.remote: not http\(s\)://SERVER/PATH, nor rclone's REMOTE:PATH, nor /"):
+        settings(tmp_path, file=f'store: {{remote: "{address}"}}\n')
+
+
+def test_an_unknown_key_of_the_store_is_answered_with_the_nearest(tmp_path):
+    with pytest.raises(UsageError, match=r"store\.remot: there is no such key; did you mean 'remote'"):
+        settings(tmp_path, file="store: {remot: 'cloud:'}\n")
+
+
+def test_a_store_of_the_wrong_kind_is_named(tmp_path):
+    with pytest.raises(UsageError, match="store: .*found 7"):
+        settings(tmp_path, file="store: 7\n")

@@ -1,0 +1,249 @@
+"""Every kind of shared folder against the real thing: a file system, servers on this machine, and rclone."""
+
+import os
+import shutil
+import socket
+import subprocess
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from pibuild.adapters.folders import HttpFolder, LocalFolder, RcloneFolder
+from pibuild.adapters.http import Http
+from pibuild.adapters.rclone import Rclone
+from pibuild.errors import SourceError, UnreachableError, UnreachableError
+from tests.machines import Machine
+from tests.makers import plan_for
+
+CONTENT = bytes(range(256)) * 8000
+NAME = "artifacts/0123.tar"
+
+
+class Cache(ThreadingHTTPServer):
+    """Keeps what is put, gives it back, and knows nothing else; `refusal` is its answer to every PUT."""
+
+    def __init__(self):
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.kept, self.refusal, self.failures = {}, 0, []
+
+    @property
+    def url(self):
+        return f"http://127.0.0.1:{self.server_port}/cache"
+
+
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self):
+        content = self.server.kept.get(self.path)
+        self.answer(404 if content is None else 200, content or b"")
+
+    def do_PUT(self):
+        content = self.rfile.read(int(self.headers["Content-Length"]))
+        if self.server.failures or self.server.refusal:
+            self.answer(self.server.failures.pop() if self.server.failures else self.server.refusal)
+            return
+        self.server.kept[self.path] = content
+        self.answer(201)
+
+    def answer(self, status, content=b""):
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def cache():
+    with Cache() as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def http():
+    client = Http({}, note=lambda _: None, sleep=lambda _: None)
+    yield client
+    client.close()
+
+
+@pytest.fixture
+def rclone(tmp_path):
+    """rclone, with no remote of the person's own."""
+    if not shutil.which("rclone") and not os.environ.get("CI"):
+        pytest.skip("rclone is not on this machine: apt-get install rclone")
+    (tmp_path / "rclone.conf").touch()
+    return Rclone(dict(os.environ) | {"RCLONE_CONFIG": str(tmp_path / "rclone.conf")})
+
+
+def free_port():
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        return listening.getsockname()[1]
+
+
+@pytest.fixture
+def webdav(rclone, tmp_path):
+    """Start rclone's WebDAV server over a folder; give the remote's address."""
+    started = []
+
+    def serve(*words):
+        (tmp_path / "served").mkdir(exist_ok=True)
+        port = free_port()
+        command = ["rclone", "serve", "webdav", f"--addr=127.0.0.1:{port}", "--quiet", *words, tmp_path / "served"]
+        started.append(subprocess.Popen(command, env=rclone._environ, stderr=subprocess.DEVNULL))
+        while started[-1].poll() is None:
+            try:
+                socket.create_connection(("127.0.0.1", port)).close()
+            except OSError:
+                time.sleep(0.02)
+            else:
+                break
+        return f":webdav,url='http://127.0.0.1:{port}/':pibuild"
+
+    yield serve
+    for server in started:
+        server.terminate()
+        server.wait()
+
+
+@pytest.fixture(params=["mounted", "http", "rclone, a folder", "rclone, WebDAV"])
+def folder(request, tmp_path):
+    match request.param:
+        case "mounted":
+            return LocalFolder(tmp_path / "shared")
+        case "http":
+            return HttpFolder(request.getfixturevalue("http"), request.getfixturevalue("cache").url)
+        case "rclone, a folder":
+            return RcloneFolder(request.getfixturevalue("rclone"), str(tmp_path / "shared"))
+        case "rclone, WebDAV":
+            return RcloneFolder(request.getfixturevalue("rclone"), request.getfixturevalue("webdav")())
+
+
+@pytest.fixture
+def file(tmp_path):
+    path = tmp_path / "file"
+    path.write_bytes(CONTENT)
+    return path
+
+
+def test_a_file_that_was_put_is_there_and_got(folder, file, tmp_path):
+    folder.put(file, NAME)
+
+    assert folder.has(NAME)
+    assert folder.get(NAME, tmp_path / "got")
+    assert (tmp_path / "got").read_bytes() == CONTENT
+
+
+def test_a_file_that_nobody_put_is_not_there_whether_its_folder_is_or_not(folder, file, tmp_path):
+    assert not folder.has(NAME)
+    assert not folder.get(NAME, tmp_path / "got")
+    folder.put(file, NAME)
+
+    assert not folder.has("artifacts/other.tar")
+    assert not folder.get("artifacts/other.tar", tmp_path / "got")
+    assert not (tmp_path / "got").exists()
+
+
+def test_a_file_that_is_put_again_takes_the_others_place(folder, file, tmp_path):
+    folder.put(file, NAME)
+    file.write_bytes(CONTENT[::-1])
+    folder.put(file, NAME)
+    folder.get(NAME, tmp_path / "got")
+
+    assert (tmp_path / "got").read_bytes() == CONTENT[::-1]
+
+
+def test_two_machines_share_through_it(folder, tmp_path):
+    plan = plan_for()
+    one, other = (Machine(tmp_path / name, folder) for name in ("one", "other"))
+    one.share(plan)
+
+    assert other.remote.pull_artifact(plan.wheel).facts == one.store.artifact(plan.wheel.key).facts
+    assert other.remote.pull_wheel(plan) == other.store.wheel(plan.key)
+    assert (one.warnings, other.warnings) == ([], [])
+    one.store.close()
+    other.store.close()
+
+
+def test_a_server_that_is_not_there_is_unreachable(http, file, tmp_path):
+    folder = HttpFolder(http, f"http://127.0.0.1:{free_port()}/cache")
+    for ask in (lambda: folder.get(NAME, tmp_path / "got"), lambda: folder.has(NAME), lambda: folder.put(file, NAME)):
+        with pytest.raises(UnreachableError, match="127.0.0.1 is not reached"):
+            ask()
+
+
+def test_a_remote_that_is_not_there_is_told(rclone, file, tmp_path):
+    folder = RcloneFolder(rclone, f":webdav,url='http://127.0.0.1:{free_port()}/':pibuild")
+    for ask in (lambda: folder.get(NAME, tmp_path / "got"), lambda: folder.has(NAME), lambda: folder.put(file, NAME)):
+        with pytest.raises(UnreachableError, match="is not reached") as caught:
+            ask()
+        assert "connection refused" in caught.value.found
+
+
+def test_a_password_is_not_put_on_a_command_line_and_not_told(rclone):
+    folder = RcloneFolder(rclone, ":webdav,url='http://127.0.0.1/',user=me,pass=djBBKf1RvZVmWWpuYcFbR828:pibuild")
+    with pytest.raises(SourceError, match="has a secret in it") as caught:
+        folder.has(NAME)
+    assert "djBB" not in str(caught.value)
+
+
+def test_a_remote_that_rclone_does_not_know_is_told(rclone):
+    with pytest.raises(SourceError, match="rclone knows no remote(.|\n)*didn't find section"):
+        RcloneFolder(rclone, "nosuch:pibuild").has(NAME)
+
+
+def test_a_machine_without_rclone_is_told_what_to_install():
+    with pytest.raises(SourceError, match="rclone is not on this machine(.|\n)*apt-get install rclone"):
+        RcloneFolder(Rclone({"PATH": "/nowhere"}), "cloud:pibuild").has(NAME)
+
+
+@pytest.mark.parametrize("code", [401, 403, 405, 507])
+def test_a_server_that_refuses_to_keep_is_told_and_still_read(cache, http, file, tmp_path, code):
+    cache.refusal, cache.kept[f"/cache/{NAME}"] = code, CONTENT
+    folder = HttpFolder(http, cache.url)
+
+    with pytest.raises(SourceError, match=f"127.0.0.1 answers {code}"):
+        folder.put(file, NAME)
+    assert folder.get(NAME, tmp_path / "got")
+
+
+def test_a_server_that_is_busy_is_given_the_whole_file_again(cache, http, file):
+    cache.failures = [503, 500]
+    HttpFolder(http, cache.url).put(file, NAME)
+
+    assert cache.kept == {f"/cache/{NAME}": CONTENT}
+
+
+def test_a_remote_that_can_only_be_read_is_told_and_still_read(rclone, webdav, file, tmp_path):
+    (tmp_path / "served" / "pibuild" / "artifacts").mkdir(parents=True)
+    (tmp_path / "served" / "pibuild" / NAME).write_bytes(CONTENT)
+    folder = RcloneFolder(rclone, webdav("--read-only"))
+
+    with pytest.raises(SourceError, match="rclone copyto failed"):
+        folder.put(file, "artifacts/other.tar")
+    assert folder.get(NAME, tmp_path / "got")
+
+
+def test_a_file_in_a_folders_place_is_told(file, tmp_path):
+    folder = LocalFolder(file)
+
+    assert not folder.has(NAME)
+    with pytest.raises(SourceError, match="file can't be used(.|\n)*Not a directory"):
+        folder.get(NAME, tmp_path / "got")
+    with pytest.raises(SourceError, match="file can't be used"):
+        folder.put(file, NAME)
+
+
+def test_a_failed_put_leaves_nothing(tmp_path):
+    with pytest.raises(SourceError):
+        LocalFolder(tmp_path / "shared").put(tmp_path / "nothing", NAME)
+
+    assert list((tmp_path / "shared" / "artifacts").iterdir()) == []

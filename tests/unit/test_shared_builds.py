@@ -1,0 +1,247 @@
+"""Machines that share a remote build nothing twice; each has a store and a fake engine of its own."""
+
+import io
+import tarfile
+import uuid
+from contextlib import contextmanager
+from datetime import UTC, datetime
+
+import pytest
+
+from pibuild.adapters.folders import LocalFolder
+from pibuild.assembly import make_ports
+from pibuild.config import Settings, Storage
+from pibuild.errors import UnreachableError
+from pibuild.model import Outcome
+from pibuild.pipeline import Ports, make, try_on_device
+from pibuild.remote import Remote
+from pibuild.report import Report
+from pibuild.steps.sources import Fetched
+from pibuild.store import Store
+from tests.elfs import make_elf, make_wheel
+from tests.makers import plan_for
+
+TIMES = b"0m0.001s 0m0.001s\n0m1.000s 0m0.500s\n"
+
+
+class FakeEngine:
+    """An engine whose containers leave a wheel, or a proof's result."""
+
+    cpus, memory_bytes, free_bytes = 1, 4_000_000_000, None
+
+    def __init__(self, folder):
+        self.folder, self.ran = folder, []
+
+    def check(self):
+        pass
+
+    def remove_containers(self, *_):
+        return 0
+
+    def image_id(self, reference):
+        return f"sha256:{reference}"
+
+    def image_labels(self, _reference):
+        return {}
+
+    @contextmanager
+    def container(self, run):
+        env = dict(run.env)
+        self.ran.append("proof" if "PIBUILD_CHECK" in env else run.env[-1])
+        yield FakeContainer(self.folder, env)
+
+
+class FakeContainer:
+    def __init__(self, folder, env):
+        self.folder, self.env = folder, env
+
+    def wait(self, _on_line):
+        return Outcome(exit_code=0, out_of_memory=False, timed_out=False, wall_s=1.0)
+
+    def copy_out(self, path, tar_path):
+        with tarfile.open(tar_path, "w") as tar:
+            if path == "/work/out":
+                tar.add(self._out(), "out")
+                return
+            content = b"{}" if path.endswith("result.json") else TIMES
+            member = tarfile.TarInfo(path.rpartition("/")[2])
+            member.size = len(content)
+            tar.addfile(member, io.BytesIO(content))
+
+    def _out(self):
+        """A wheel, and its library before strip."""
+        python = self.env.get("PIBUILD_PYTHON", "3.11").replace(".", "")
+        tag, library = f"cp{python}-cp{python}-linux_armv6l", f"thing/_core.cpython-{python}-arm-linux-gnueabihf.so"
+        out = self.folder / f"out-{uuid.uuid4().hex}"
+        make_wheel(out / "wheel", {library: make_elf()}, file_name=f"thing-1.0-{tag}.whl", tags=(tag,))
+        (out / "symbols" / library).parent.mkdir(parents=True)
+        (out / "symbols" / library).write_bytes(make_elf())
+        return out
+
+
+class FakeFetcher:
+    def __init__(self):
+        self.fetched = []
+
+    def fetch_all(self, sources):
+        self.fetched += [source.name for source in sources]
+        return tuple(
+            Fetched(name=one.name, tree=one.tree, path=None, size_bytes=1, place="here", cached=False)
+            for one in sources
+        )
+
+
+class Machine:
+    """All that makes wheels on one machine; `built` are the recipes whose scripts ran."""
+
+    def __init__(self, root, folder):
+        root.mkdir()
+        self.words = io.StringIO()
+        report = Report(err=self.words)
+        self.store, self.engine, self.fetcher = Store(root / "store", report), FakeEngine(root), FakeFetcher()
+        (root / "check").mkdir()
+        self.ports = Ports(
+            connect=lambda: self.engine,
+            bootstrap=None,
+            fetcher=self.fetcher,
+            store=self.store,
+            remote=Remote(folder, store=self.store, report=report),
+            report=report,
+            settings=Settings(),
+            base=None,
+            check_dir=root / "check",
+            models=(),
+            uid=1000,
+            gid=1000,
+            now=lambda: datetime(2026, 1, 1, tzinfo=UTC),
+            clock=lambda: 0.0,
+        )
+
+    def make(self, plan):
+        return make(plan, self.ports, "pibuild")
+
+    @property
+    def built(self):
+        lines = [line for line in self.words.getvalue().splitlines() if line.startswith("▸ building ")]
+        return [line.split()[2] for line in lines]
+
+    @property
+    def warnings(self):
+        return [line for line in self.words.getvalue().splitlines() if line.startswith("warning")]
+
+
+@pytest.fixture
+def machine(tmp_path):
+    """Make a machine; its folder is the shared one where none is given."""
+    made = []
+
+    def start(folder=None):
+        made.append(Machine(tmp_path / f"machine-{len(made)}", folder or LocalFolder(tmp_path / "shared")))
+        return made[-1]
+
+    yield start
+    for one in made:
+        one.store.close()
+
+
+def no_engine():
+    raise AssertionError("no engine is needed for what is there")
+
+
+def test_a_wheel_that_another_machine_proved_needs_neither_engine_nor_sources(machine):
+    one, other = machine(), machine()
+    proven = one.make(plan_for())
+    other.ports.connect = no_engine
+    pulled = other.make(plan_for())
+
+    assert len(one.built) == 4
+    assert (pulled.facts, pulled.path.read_bytes()) == (proven.facts, proven.path.read_bytes())
+    assert other.fetcher.fetched == []
+
+
+def test_what_two_wheels_have_in_common_is_built_once(machine):
+    one, other = machine(), machine()
+    one.make(plan_for("3.11"))
+    other.make(plan_for("3.13"))
+
+    assert other.built == ["cpython-machine", "cpython", "tflite-runtime"]
+    assert "pulling tensorflow-lite 1.0 for pi-one" in other.words.getvalue()
+
+
+def test_a_pulled_artifact_spares_what_it_needs(machine):
+    one, other = machine(), machine()
+    one.make(plan_for())
+    entry = other.make(plan_for(proof="another"))
+
+    assert (other.built, other.engine.ran, other.fetcher.fetched) == ([], ["proof"], [])
+    kept = [path.stem for path in (other.store.root / "artifacts").glob("*.tar")]
+    names = {artifact.key: artifact.recipe.name for artifact in plan_for().artifacts}
+    assert sorted(names[key] for key in kept) == ["cpython", "tflite-runtime"]
+    assert [made["recipe"] for made in entry.facts["artifacts"]] == list(names.values())
+
+
+def test_a_wheel_that_was_pulled_in_parts_is_given_whole(machine):
+    machine().make(plan_for())
+    machine().make(plan_for(proof="another"))
+    third = machine()
+    third.ports.connect = no_engine
+
+    assert third.make(plan_for(proof="another"))
+
+
+def test_a_damaged_artifact_at_the_remote_is_built_and_mended(machine, tmp_path):
+    machine().make(plan_for())
+    (tmp_path / "shared" / "artifacts" / f"{plan_for().wheel.key}.tar").write_bytes(b"else")
+    other, third = machine(), machine()
+    other.make(plan_for(proof="another"))
+    third.make(plan_for(proof="a third"))
+
+    assert other.built == ["tflite-runtime"]
+    assert "is damaged and made anew" in other.warnings[0]
+    assert (third.built, third.warnings) == ([], [])
+
+
+def test_a_device_for_trials_is_pulled_as_well(machine):
+    one, other = machine(), machine()
+    proven = one.make(plan_for())
+    try_on_device(proven.path, plan_for(), other.ports, imports=["thing"], code="")
+
+    assert other.built == []
+
+
+class Silent:
+    """A folder of a server that is down."""
+
+    def get(self, *_):
+        raise UnreachableError("cache.example.org is not reached")
+
+    put = has = get
+
+
+def test_a_remote_that_does_not_answer_costs_no_build(machine):
+    one = machine(Silent())
+
+    assert one.make(plan_for()).path.exists()
+    assert len(one.warnings) == 1
+
+
+def test_a_remote_that_can_only_be_read_costs_no_build(machine, tmp_path):
+    class ReadOnly(LocalFolder):
+        def put(self, *_):
+            raise PermissionError("read only")
+
+    machine().make(plan_for("3.11"))
+    other = machine(ReadOnly(tmp_path / "shared"))
+
+    assert other.make(plan_for("3.13")).path.exists()
+    assert "tensorflow-lite" not in other.built
+    assert len(other.warnings) == 1
+
+
+@pytest.mark.parametrize(("offline", "asked"), [(False, True), (True, False)])
+def test_a_remote_is_asked_unless_offline(machine, store, report, tmp_path, offline, asked):
+    machine().make(plan_for())
+    settings = Settings(store=Storage(remote=str(tmp_path / "shared")), offline=offline)
+    ports = make_ports(settings, {}, store, report)
+
+    assert bool(ports.remote.pull_wheel(plan_for())) == asked
