@@ -13,7 +13,7 @@ import pytest
 from pibuild.adapters.folders import HttpFolder, LocalFolder, RcloneFolder
 from pibuild.adapters.http import Http
 from pibuild.adapters.rclone import Rclone
-from pibuild.errors import SourceError, UnreachableError, UnreachableError
+from pibuild.errors import SourceError, UnreachableError
 from tests.machines import Machine
 from tests.makers import plan_for
 
