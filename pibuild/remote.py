@@ -5,6 +5,7 @@ is damaged is made anew. How files get there and back is its folder's knowledge.
 
     artifacts/KEY.tar KEY.json     as in the store
     wheels/KEY.tar KEY.json        a proven wheel with what was made beside it; its record
+    outcomes/CELL.json             what a cell of the nightly matrix came to last, on whichever machine
 
 The .json is put last and makes the rest present; its sha256 is what the rest is held against before it lands.
 """
@@ -74,8 +75,23 @@ class Remote:
 
     def artifact_facts(self, artifact: Artifact) -> dict[str, Any] | None:
         """Give what was written of an artifact, without bringing it here."""
-        name = f"artifacts/{artifact.key}"
-        return self._ask(name, artifact.title, lambda folder, staging: _facts(folder, name, staging))
+        return self.facts(f"artifacts/{artifact.key}", artifact.title)
+
+    def facts(self, name: str, title: str) -> dict[str, Any] | None:
+        """Give what put_facts left under a name; None where there is none, or none that can be read."""
+        return self._ask(name, title, lambda folder, staging: _facts(folder, name, staging))
+
+    def put_facts(self, name: str, title: str, facts: dict[str, Any]) -> None:
+        """Leave a mapping under a name, over what was there; one warning where it can't be."""
+        if self._target is None:
+            return
+        try:
+            with self._store.staging() as staging:
+                _write(staging / "facts.json", facts)
+                self._target.put(staging / "facts.json", f"{name}.json")
+        except (PibuildError, OSError) as error:
+            self._target = None
+            self._report.warn(f"{title} can't be left at the remote store: {_why(error)}")
 
     def push(self, plan: Plan, wheel: Entry) -> None:
         """Give what of a proven plan is here and the remote lacks, the wheel last; one warning where it can't be."""
@@ -116,32 +132,36 @@ class Remote:
         return None
 
     def _push_all(self, folder: RemoteFolder, plan: Plan, wheel: Entry) -> None:
+        wheel_name = f"wheels/{plan.key}"
+        if not self._lacks(folder, wheel_name):
+            return
         for artifact in plan.artifacts:
             name = f"artifacts/{artifact.key}"
             if self._lacks(folder, name) and (entry := self._store.artifact(artifact.key)):
                 self._push(folder, name, artifact.title, entry.path, entry.facts)
-        name = f"wheels/{plan.key}"
-        if self._lacks(folder, name):
-            with self._store.staging() as staging:
-                content = [f"extras/{one['file']}" for one in wheel.facts["extras"]]
-                members = folder_members(wheel.path.parent, [wheel.path.name, *content])
-                write_tree(members, EVERYTHING, staging / "wheel.tar")
-                self._push(folder, name, wheel.path.name, staging / "wheel.tar", wheel.facts)
+        with self._store.staging() as staging:
+            content = [f"extras/{one['file']}" for one in wheel.facts["extras"]]
+            members = folder_members(wheel.path.parent, [wheel.path.name, *content])
+            write_tree(members, EVERYTHING, staging / "wheel.tar")
+            self._push(folder, wheel_name, wheel.path.name, staging / "wheel.tar", wheel.facts)
 
     def _lacks(self, folder: RemoteFolder, name: str) -> bool:
         return name in self._damaged or not folder.has(f"{name}.json")
 
     def _push(self, folder: RemoteFolder, name: str, title: str, content: Path, facts: dict[str, Any]) -> None:
         with self._report.step(f"sharing {title}") as step, self._store.staging() as staging:
-            facts_path = staging / "facts.json"
-            facts_path.write_text(json.dumps(facts, indent=2, sort_keys=True) + "\n")
+            _write(staging / "facts.json", facts)
             try:
                 folder.put(content, f"{name}.tar")
-                folder.put(facts_path, f"{name}.json")
+                folder.put(staging / "facts.json", f"{name}.json")
             except OSError as error:  # that disk is full, not this one
                 raise SourceError("it can't be written", found=str(error)) from error
             step.detail = size(content.stat().st_size)
         self._damaged.discard(name)
+
+
+def _write(path: Path, facts: dict[str, Any]) -> None:
+    path.write_text(json.dumps(facts, indent=2, sort_keys=True) + "\n")
 
 
 def _facts(folder: RemoteFolder, name: str, staging: Path) -> dict[str, Any] | None:

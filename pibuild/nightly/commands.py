@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ from pibuild.errors import PibuildError, UsageError, nearest
 from pibuild.model import Plan, Request
 from pibuild.nightly import outcomes
 from pibuild.nightly.declared import Nightly
+from pibuild.nightly.fan_in import share
 from pibuild.nightly.fan_out import formatted
 from pibuild.nightly.history import History
 from pibuild.nightly.matrix import chosen, matrix
@@ -45,11 +47,15 @@ class Workshop:
         self.store: Store = open_store(settings, report)
         self._ports: Ports | None = None
         self._refs: Refs | None = None
-        self._remote: Remote | None = None
 
     def close(self) -> None:
         """End the store's session."""
         self.store.close()
+
+    @cached_property
+    def remote(self) -> "Remote":
+        """What machines share."""
+        return make_remote(self._settings, self._environ, self.store, self._report)
 
     def decide(self, cell: Cell) -> Decided:
         """Decide a cell; a ref's tree comes into the store for that."""
@@ -65,9 +71,9 @@ class Workshop:
     def proven(self, plan: Plan) -> Entry | None:
         """Give the proven wheel of a plan, from here or from the store that machines share."""
         if entry := self.store.wheel(plan.key):
+            self.remote.push(plan, entry)
             return entry
-        self._remote = self._remote or make_remote(self._settings, self._environ, self.store, self._report)
-        return self._remote.pull_wheel(plan)
+        return self.remote.pull_wheel(plan)
 
     def make(self, plan: Plan) -> tuple[Entry, float]:
         """Build and prove a plan's wheel."""
@@ -117,6 +123,8 @@ def nightly(
                 outcomes=(),
             )
             night = run_night(night, cells, _hands(workshop, state_dir), history, report)
+            if not is_published:
+                share(night, workshop.remote, state_dir / "logs")
             published_error: PibuildError | None = None
             if is_published:
                 from pibuild.publishing.commands import publish_night  # noqa: PLC0415
@@ -126,7 +134,7 @@ def nightly(
                     history.put(night)
                 except PibuildError as error:
                     published_error = error
-            _tell(night, declared, state_dir, environ, report)
+            announce(night, declared, environ, report)
     finally:
         if history:
             history.close()
@@ -243,8 +251,9 @@ def _hands(workshop: Workshop, state_dir: Path) -> Hands:
     )
 
 
-def _tell(night: Night, declared: Nightly, state_dir: Path, environ: Mapping[str, str], report: Report) -> None:
+def announce(night: Night, declared: Nightly, environ: Mapping[str, str], report: Report) -> None:
     """Leave what a CI system reads, and tell whom a change of colour concerns."""
+    state_dir = Path(declared.state).absolute()
     outcomes.write_junit(night, state_dir / "junit.xml")
     summary = outcomes.as_markdown(night)
     write_atomically(state_dir / "summary.md", summary)

@@ -53,9 +53,7 @@ def chosen(cells: Sequence[Cell], only: Iterable[str]) -> tuple[Cell, ...]:
     return tuple(cell for cell in cells if not names or cell.id in names)
 
 
-def _expanded(
-    cells: Cells, recipes: Mapping[str, Recipe], targets: Mapping[str, Target]
-) -> Iterable[tuple[Cell, str]]:
+def _expanded(cells: Cells, recipes: Mapping[str, Recipe], targets: Mapping[str, Target]) -> Iterable[tuple[Cell, str]]:
     """Give each cell and, where it can't exist, why."""
     offered = [recipe.name for recipe in wheel_recipes(recipes)]
     unknown = cells.recipe not in offered

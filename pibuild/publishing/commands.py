@@ -11,9 +11,10 @@ from pibuild.adapters.rclone import Rclone
 from pibuild.adapters.twine import Twine
 from pibuild.config import Settings
 from pibuild.errors import PibuildError, UsageError
-from pibuild.nightly.commands import Workshop, declared_nightly, open_history
+from pibuild.nightly.commands import Workshop, announce, declared_nightly, open_history
+from pibuild.nightly.fan_in import gathered
 from pibuild.nightly.matrix import matrix
-from pibuild.nightly.values import Night
+from pibuild.nightly.values import Cell, Night
 from pibuild.publishing import signature, site
 from pibuild.publishing.check import check_site
 from pibuild.publishing.declared import Publish
@@ -43,7 +44,8 @@ def publish(given: argparse.Namespace, settings: Settings, environ: Mapping[str,
     elif given.undelete is not None:
         made = site.undelete(publisher.site, given.undelete, **publisher.how(now))
     else:
-        made = publisher.put(_proven(settings, environ, report), "pibuild publish", now)
+        offered, is_news = _gathered(settings, environ, report)
+        made = publisher.put(offered, "pibuild publish", now, anew=is_news)
     current = made or site.current(publisher.site)
     if current is None:
         raise UsageError("There is nothing to publish", hint="pibuild nightly builds and proves the matrix first")
@@ -142,24 +144,38 @@ class Publisher:
         return index_pages(published) | page | key
 
 
-def _proven(settings: Settings, environ: Mapping[str, str], report: Report) -> list[Offered]:
-    """Give the wheels of the matrix that are proven, here or where machines share a store; nothing is built."""
+def _gathered(settings: Settings, environ: Mapping[str, str], report: Report) -> tuple[list[Offered], bool]:
+    """Give the wheels of the matrix that are proven, here or where machines share a store; nothing is built.
+
+    With what came of the cells on other machines, which goes into the history; True where that is news.
+    """
+    declared = declared_nightly(settings)
+    logs_dir = Path(declared.state).absolute() / "logs"
     workshop = Workshop(settings, environ, report)
-    found = []
+    history = open_history(settings, report)
     try:
-        for cell in matrix(declared_nightly(settings), workshop.catalogue.recipes, workshop.catalogue.targets):
-            try:
-                entry = workshop.proven(workshop.decide(cell).plan)
-            except PibuildError as error:
-                report.warn(f"{cell.id}: {error}")
-                continue
-            if entry is None:
-                report.note(f"{cell.id} has no proven wheel: what is published of it stays")
-                continue
-            found.append(Offered(path=entry.path, record=entry.facts, cell=cell.id, is_release=not cell.ref))
+        cells = matrix(declared, workshop.catalogue.recipes, workshop.catalogue.targets)
+        logs_dir.mkdir(parents=True, exist_ok=True)
+        if night := gathered(cells, workshop.remote, history, logs_dir):
+            history.put(night)
+            announce(night, declared, environ, report)
+        offered = [one for cell in cells if (one := _offered(cell, workshop, report))]
     finally:
+        history.close()
         workshop.close()
-    return found
+    return offered, night is not None and any(one.status != "unchanged" for one in night.outcomes)
+
+
+def _offered(cell: Cell, workshop: Workshop, report: Report) -> Offered | None:
+    try:
+        entry = workshop.proven(workshop.decide(cell).plan)
+    except PibuildError as error:
+        report.warn(f"{cell.id}: {error}")
+        return None
+    if entry is None:
+        report.note(f"{cell.id} has no proven wheel: what is published of it stays")
+        return None
+    return Offered(path=entry.path, record=entry.facts, cell=cell.id, is_release=not cell.ref)
 
 
 def _check(given: argparse.Namespace, environ: Mapping[str, str], report: Report) -> int:
