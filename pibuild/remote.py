@@ -93,6 +93,12 @@ class Remote:
             self._target = None
             self._report.warn(f"{title} can't be left at the remote store: {_why(error)}")
 
+    def push_proven(self, plan: Plan, wheel: Entry) -> None:
+        """Give what was proven before there was a remote, or while it was down; one question where it has it."""
+        name = f"wheels/{plan.key}"
+        if self._source and not self._ask(name, plan.wheel.title, lambda folder, _: folder.has(f"{name}.json")):
+            self.push(plan, wheel)
+
     def push(self, plan: Plan, wheel: Entry) -> None:
         """Give what of a proven plan is here and the remote lacks, the wheel last; one warning where it can't be."""
         if self._target is None:
@@ -132,18 +138,17 @@ class Remote:
         return None
 
     def _push_all(self, folder: RemoteFolder, plan: Plan, wheel: Entry) -> None:
-        wheel_name = f"wheels/{plan.key}"
-        if not self._lacks(folder, wheel_name):
-            return
         for artifact in plan.artifacts:
             name = f"artifacts/{artifact.key}"
             if self._lacks(folder, name) and (entry := self._store.artifact(artifact.key)):
                 self._push(folder, name, artifact.title, entry.path, entry.facts)
-        with self._store.staging() as staging:
-            content = [f"extras/{one['file']}" for one in wheel.facts["extras"]]
-            members = folder_members(wheel.path.parent, [wheel.path.name, *content])
-            write_tree(members, EVERYTHING, staging / "wheel.tar")
-            self._push(folder, wheel_name, wheel.path.name, staging / "wheel.tar", wheel.facts)
+        name = f"wheels/{plan.key}"
+        if self._lacks(folder, name):
+            with self._store.staging() as staging:
+                content = [f"extras/{one['file']}" for one in wheel.facts["extras"]]
+                members = folder_members(wheel.path.parent, [wheel.path.name, *content])
+                write_tree(members, EVERYTHING, staging / "wheel.tar")
+                self._push(folder, name, wheel.path.name, staging / "wheel.tar", wheel.facts)
 
     def _lacks(self, folder: RemoteFolder, name: str) -> bool:
         return name in self._damaged or not folder.has(f"{name}.json")

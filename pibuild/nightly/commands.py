@@ -71,7 +71,7 @@ class Workshop:
     def proven(self, plan: Plan) -> Entry | None:
         """Give the proven wheel of a plan, from here or from the store that machines share."""
         if entry := self.store.wheel(plan.key):
-            self.remote.push(plan, entry)
+            self.remote.push_proven(plan, entry)
             return entry
         return self.remote.pull_wheel(plan)
 

@@ -12,16 +12,19 @@ from pibuild.report import Report
 from pibuild.steps.prove import pack
 
 
-def run_on_device(target: str, python: str, script: Path, words: tuple[str, ...], site: Path, scratch: Path):
-    """Run a script with a site at /work/site; give its exit code and what it said."""
-    settings, report = load_settings({}, {}, scratch), Report()
+def run_on_device(
+    target: str, python: str, script: Path, words: tuple[str, ...], site: Path, scratch: Path, *, beside=("cpython",)
+):
+    """Run a script with a site at /work/site and these recipes' artifacts; give its exit code and what it said."""
+    environ = {key: value for key, value in os.environ.items() if key.startswith("PIBUILD_")}
+    settings, report = load_settings({}, environ, scratch), Report()
     store = open_store(settings, report)
     try:
         ports = make_ports(settings, dict(os.environ), store, report)
         plan = load_catalogue().plan(Request(target=target, python=python, recipe=None, version=None))
         made, installed = {}, []
         for artifact in plan.artifacts:
-            if artifact.recipe.name in ("cpython", "numpy"):
+            if artifact.recipe.name in beside:
                 entry = pipeline._make_artifact(artifact, made, ports, "pibuild")
                 installed.append((artifact.recipe.device.format(python=python), entry.path))
         pipeline._ensure(plan.device, ports)

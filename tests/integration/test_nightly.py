@@ -95,6 +95,7 @@ def test_a_wheel_that_was_altered_after_its_proof_is_found(night):
 def test_the_pis_own_pip_installs_from_the_index(night, target, tmp_path):
     script = Path(__file__).with_name("install_from_index.sh")
     words = ("tflite-runtime", "tflite_runtime.interpreter")
-    code, said = run_on_device(target, "3.11", script, words, night[0] / "site", tmp_path)
+    beside = ("cpython", "numpy")
+    code, said = run_on_device(target, "3.11", script, words, night[0] / "site", tmp_path, beside=beside)
     assert code == 0, said
     assert "Successfully installed tflite-runtime-2.14.1" in said

@@ -1,0 +1,96 @@
+"""What cells on many machines came to is one night where it is published."""
+
+import io
+from dataclasses import replace
+
+import pytest
+
+from pibuild.adapters.folders import LocalFolder
+from pibuild.nightly.fan_in import gathered, share
+from pibuild.nightly.history import History
+from pibuild.remote import Remote
+from pibuild.report import Report
+from pibuild.store import Store
+from tests.makers import make_night, make_outcome
+
+BUILT = make_outcome()
+FAILED = make_outcome(python="3.13", status="failed", cause="no room", log="a.log", began="2026-11-25T03:05:00Z")
+CELLS = (BUILT.cell, FAILED.cell)
+
+
+@pytest.fixture
+def report():
+    return Report(err=io.StringIO())
+
+
+@pytest.fixture
+def remote(tmp_path, report):
+    store = Store(tmp_path / "store", report)
+    yield Remote(LocalFolder(tmp_path / "shared"), store=store, report=report)
+    store.close()
+
+
+@pytest.fixture
+def history(tmp_path, report):
+    history = History(tmp_path / "here", report)
+    yield history
+    history.close()
+
+
+@pytest.fixture
+def logs_dir(tmp_path):
+    folder = tmp_path / "logs"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def machines(tmp_path, remote):
+    """Two machines, each with one cell."""
+    there = tmp_path / "there"
+    there.mkdir()
+    (there / "a.log").write_text("the last words")
+    share(make_night("20261125T030000Z", BUILT), remote, there)
+    share(make_night("20261125T030500Z", FAILED), remote, there)
+
+
+@pytest.mark.usefixtures("machines")
+def test_what_machines_left_is_one_night_with_logs(remote, history, logs_dir):
+    night = gathered(CELLS, remote, history, logs_dir)
+    assert night.outcomes == (BUILT, FAILED)
+    assert night.id == "20261125T030500Z"
+    assert (logs_dir / "a.log").read_text() == "the last words"
+
+
+@pytest.mark.usefixtures("machines")
+def test_what_is_known_is_not_gathered_again(remote, history, logs_dir):
+    history.put(gathered(CELLS, remote, history, logs_dir))
+    assert gathered(CELLS, remote, history, logs_dir) is None
+
+
+@pytest.mark.usefixtures("machines")
+def test_only_what_is_newer_is_gathered(remote, history, logs_dir, tmp_path):
+    history.put(gathered(CELLS, remote, history, logs_dir))
+    again = replace(BUILT, status="unchanged", began="2026-11-26T03:00:00Z")
+    share(make_night("20261126T030000Z", again), remote, tmp_path / "there")
+    assert gathered(CELLS, remote, history, logs_dir).outcomes == (again,)
+
+
+def test_without_anything_there_is_no_night(remote, history, logs_dir):
+    assert gathered(CELLS, remote, history, logs_dir) is None
+
+
+@pytest.mark.parametrize("left", ["{}", '{"night": "x", "outcome": []}', "no JSON"])
+def test_what_is_no_outcome_is_passed_over(remote, history, logs_dir, tmp_path, left):
+    path = tmp_path / "shared" / "outcomes" / f"{BUILT.cell.id}.json"
+    path.parent.mkdir(parents=True)
+    path.write_text(left)
+    assert gathered(CELLS, remote, history, logs_dir) is None
+
+
+@pytest.mark.usefixtures("machines")
+def test_a_log_cannot_be_written_elsewhere(remote, history, logs_dir, tmp_path):
+    (tmp_path / "there" / "b.log").write_text("words")
+    share(make_night("20261125T040000Z", replace(FAILED, log="../there/b.log")), remote, tmp_path / "there")
+    gathered(CELLS, remote, history, logs_dir)
+    assert (logs_dir / "b.log").read_text() == "words"
