@@ -5,6 +5,7 @@ import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from pibuild.formats.wheel import read_wheel, write_wheel
 from pibuild.publishing.intake import Offered
 from pibuild.publishing.values import PublishedWheel
 from tests.elfs import make_wheel
@@ -47,6 +48,7 @@ def make_offered(folder: Path, version="1.0", *, content=b"", days=0.0, cell="th
         metadata=f"Metadata-Version: 2.1\nName: thing\nVersion: {version}\nRequires-Python: ==3.11.*\n",
         dist_info=f"thing-{version}.dist-info",
     )
+    write_wheel(read_wheel(path), folder)  # with times that are always the same: one content, one hash
     return offered(path, days=days, cell=cell, is_release=is_release)
 
 

@@ -20,7 +20,7 @@ _PATIENCE = ("--retries=1", "--low-level-retries=3", "--contimeout=15s", "--time
 _NOT_FOUND = (3, 4)
 """Exit codes: a folder, a file. Source: `rclone help`, "Exit Code"."""
 _PREFIX = re.compile(r"\d{4}/\d\d/\d\d \d\d:\d\d:\d\d (?:(?:ERROR|NOTICE|CRITICAL)\s*: )?")
-_FULL = re.compile(r"no space left on device|insufficient storage|quota|disk full", re.IGNORECASE)
+_FULL = re.compile(r"no space left on device|remaining disk space|insufficient storage|quota|disk full", re.IGNORECASE)
 _SILENT = re.compile(
     r"connection refused|no such host|no route to host|network is unreachable|i/o timeout|connection reset"
     r"|connection timed out|server misbehaving",

@@ -24,11 +24,12 @@ _ACCEPTED = "application/vnd.pypi.simple.v1+json, text/html;q=0.5"
 _DEADLINE_S = 3600.0
 _TIMEOUTS_S = (15.0, 120.0)
 _HINT = "install pibuild again: its twine is missing"
-_SILENT = re.compile(r"ConnectionError|Max retries exceeded|Connection refused|NameResolution|timed out", re.IGNORECASE)
-_FULL = re.compile(r"\b(?:507|413)\b|insufficient storage|too large|quota", re.IGNORECASE)
-_SAME_NAME = re.compile(r"\b409\b|already exist", re.IGNORECASE)
-_DENIED = re.compile(r"\b40[13]\b|forbidden|unauthori[sz]ed|Credential", re.IGNORECASE)
-_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
+_SILENT = re.compile(r"ConnectionError|ConnectTimeout|ReadTimeout|Max retries exceeded")
+_STATUS = re.compile(r"HTTPError: (\d{3})\b")
+_FULL = ("413", "507")
+_DENIED = ("401", "403")
+_COLUMNS = "1000"
+"""So wide that a server's sentence stays in one piece."""
 
 
 class NameTakenError(SourceError):
@@ -69,7 +70,8 @@ class Twine:
         section, url = self.address(server)
         environ = {key: value for key, value in self._environ.items() if not key.startswith("TWINE_REPOSITORY")}
         environ |= {"TWINE_REPOSITORY": section} if section else {"TWINE_REPOSITORY_URL": url}
-        options = ["--non-interactive", "--disable-progress-bar"]
+        environ["COLUMNS"] = _COLUMNS
+        options = ["--non-interactive", "--disable-progress-bar", "--verbose"]  # which tells why a server says no
         command = [self._python, "-m", "twine", "--no-color", "upload", *options, str(path)]
         ended = run(command, environ, hint=_HINT, deadline_s=_DEADLINE_S)
         if ended.exit_code:
@@ -138,16 +140,17 @@ class _Anchors(HTMLParser):
 
 def _translated(ended: Ended, file: str, server: str) -> SourceError | ResourceError:
     """Say what a server answered in words that tell what to do."""
-    said = _COLOURS.sub("", f"{ended.out}\n{ended.err}")
-    found = last_words(said)
+    said = f"{ended.out}\n{ended.err}"
+    found = last_words(said[max(said.rfind("ERROR"), 0) :])
+    status = match[1] if (match := _STATUS.search(said)) else ""
     if _SILENT.search(said):
         hint = "look at the network, and whether that server runs"
         return UnreachableError(f"{server} is not reached", found=found, hint=hint)
-    if _FULL.search(said):
+    if status in _FULL:
         return ResourceError(f"{server} has no space for {file}", found=found, hint="make room there")
-    if _SAME_NAME.search(said):
+    if status == "409" or "already exist" in said.lower():
         return _name_taken(file, server, found)
-    if _DENIED.search(said):
+    if status in _DENIED or "Credential not found" in said:
         hint = "look at ~/.pypirc, TWINE_USERNAME and TWINE_PASSWORD, and at what that user may do"
         return SourceError(f"{server} rejects {file}", found=found, hint=hint)
     return SourceError(f"{server} does not take {file}", found=found)

@@ -8,7 +8,7 @@ import json
 import shutil
 import zipfile
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from email.parser import Parser
 from pathlib import Path
@@ -50,14 +50,13 @@ def take(
     PublishError where one is not what its record says.
     """
     staged = [one for one in offered if not _is_whole(site, one)]
-    with ThreadPoolExecutor(1) as second:  # hashes a wheel while the next one is copied: neither waits for the other
-        done = []
+    with ThreadPoolExecutor(2) as hashing, ThreadPoolExecutor(4) as waiting:  # copy, hash and disk at the same time
+        done: list[Future[None]] = []
         for one in staged:
             copy = _folder(making(site), one) / one.file
             copy.parent.mkdir(parents=True)
             _copy(one, copy)
-            done.append(second.submit(_furnish, one, copy, statement))
-            sync(copy)
+            done += [hashing.submit(_furnish, one, copy, statement), waiting.submit(sync, copy)]
         for result in done:
             result.result()
     sync(*(making(site) / "files").rglob("*"))

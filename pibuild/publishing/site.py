@@ -209,8 +209,10 @@ def _put(
     known = sums_of(site, set_id) if set_id else {}
     sums: dict[str, str] = {}
     for one in wheels:
+        wheel_path, *beside = paths_of(one)
+        sums[wheel_path] = one.sha256
         is_known = one.folder not in fresh_folders
-        sums |= {path: known[path] if is_known else digest_of(_file(site, path)) for path in paths_of(one)}
+        sums |= {path: known[path] if is_known else digest_of(_file(site, path)) for path in beside}
     if missing := [path for path in sums if not _file(site, path).is_file()]:
         hint = "copy them back from a destination"
         raise PublishError(f"Files of {site} are missing", details=missing[:_SHOWN], hint=hint)

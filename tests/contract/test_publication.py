@@ -13,7 +13,7 @@ import pytest
 
 from pibuild.errors import ResourceError
 from pibuild.publishing.declared import Policy
-from pibuild.publishing.sets import set_ids
+from pibuild.publishing.sets import current_id, read_set, set_ids
 from pibuild.publishing.site import current, publish, rollback, sweep, yank
 from pibuild.report import Report
 from tests.publications import NOON, after, everything, make_offered, making, read, statement
@@ -52,6 +52,14 @@ def killed_at(step: int, act) -> bool:
         return True
     assert os.WEXITSTATUS(status) == 0, "the child failed of something else"
     return False
+
+
+def lineage(site):
+    """The current set, the one that it was made from, and so on."""
+    ids = [current_id(site)]
+    while before := read_set(site, ids[-1]).follows:
+        ids.append(before)
+    return tuple(ids)
 
 
 def each_kill(act):
@@ -103,6 +111,7 @@ def test_a_publication_killed_at_every_step_shows_the_old_set_or_the_new_one(tmp
         put(site, offers, report)
         assert read(site) == new
         assert not (site / ".making").exists()
+        assert lineage(site) == set_ids(site), "a set stayed that was never the current one"
         assert {place.name for place in site.iterdir() if place.is_dir()} == {*set_ids(site), "files", "current"}
         old, offers[:] = new, [make_offered(tmp_path / "made", next(versions))]
 

@@ -1,0 +1,454 @@
+"""Sets on their way to real stores and a real package server on this machine, good and bad ones."""
+
+import contextlib
+import hashlib
+import os
+import socket
+import subprocess
+import sys
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+
+import pytest
+import requests
+
+from pibuild.adapters.rclone import Rclone
+from pibuild.adapters.twine import Twine
+from pibuild.errors import PublishError, ResourceError, SourceError, UnreachableError
+from pibuild.publishing.declared import RcloneDestination, TwineDestination
+from pibuild.publishing.destinations import forget, push, push_everywhere
+from pibuild.publishing.site import publish, rollback, sweep, yank
+from tests.publications import NOON, after, everything, make_offered, making, read, statement
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@contextlib.contextmanager
+def serving(command, url):
+    """Run a server until it is no longer needed."""
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server:
+        try:
+            for _ in range(300):
+                with contextlib.suppress(requests.ConnectionError):
+                    requests.get(url, timeout=5).close()
+                    break
+                time.sleep(0.1)
+            else:
+                raise AssertionError(f"{command[0]} does not answer")
+            yield url
+        finally:
+            server.terminate()
+
+
+@contextlib.contextmanager
+def webdav(folder: Path):
+    port = free_port()
+    address = f"127.0.0.1:{port}"
+    with serving(["rclone", "serve", "webdav", "--addr", address, str(folder)], f"http://{address}"):
+        yield f":webdav,url='http://{address}':"
+
+
+@pytest.fixture
+def environ(tmp_path):
+    """No remotes and no credentials of the person's."""
+    (tmp_path / "home").mkdir()
+    kept = {name: os.environ[name] for name in ("PATH", "PYTHONPATH") if name in os.environ}
+    return kept | {"HOME": str(tmp_path / "home"), "RCLONE_CONFIG": str(tmp_path / "home" / "rclone.conf")}
+
+
+@pytest.fixture
+def rclone(environ):
+    return Rclone(environ)
+
+
+@pytest.fixture
+def twine(environ):
+    return Twine(environ | {"TWINE_USERNAME": "somebody", "TWINE_PASSWORD": "secret"})
+
+
+@pytest.fixture
+def site(tmp_path):
+    return tmp_path / "site"
+
+
+@pytest.fixture
+def put(site, tmp_path, report):
+    def put(*versions, content=b"", **changes):
+        wheels = [make_offered(tmp_path / "made", version, content=content) for version in versions]
+        return publish(site, wheels, **making(report) | {"why": "a test", "statement": statement} | changes)
+
+    return put
+
+
+@pytest.fixture(params=["a folder", "WebDAV"])
+def store(request, tmp_path):
+    """A store as rclone calls it, and the folder that it is."""
+    folder = tmp_path / "store"
+    folder.mkdir()
+    if request.param == "a folder":
+        yield str(folder), folder
+        return
+    with webdav(folder) as remote:
+        yield remote, folder
+
+
+@pytest.fixture
+def send(site, rclone, twine):
+    """Bring a set to a store."""
+    return lambda published, remote: push(site, published, RcloneDestination(rclone=remote), rclone=rclone, twine=twine)
+
+
+def test_a_store_gets_the_whole_set_and_a_pointer(store, put, send):
+    published = put("1.0", "1.1")
+    send(published, store[0])
+    assert len(read(store[1])) == len(read(store[1], published.id)) == 2
+    assert published.id in (store[1] / "current.json").read_text()
+    assert not (store[1] / "current").is_symlink()
+    assert (store[1] / "index.html").exists()
+
+
+def test_a_store_that_has_the_set_is_sent_nothing(store, put, send):
+    published = put("1.0")
+    send(published, store[0])
+    before = everything(store[1])
+    send(published, store[0])
+    assert everything(store[1]) == before
+
+
+def test_the_next_set_brings_only_what_is_new(store, put, send):
+    (first,) = put("1.0").wheels
+    send(put("1.0", anew=True), store[0])
+    wheel = (store[1] / first.folder / first.file).stat()
+    send(put("1.1", now=after(1)), store[0])
+    assert len(read(store[1])) == 2
+    assert (store[1] / first.folder / first.file).stat().st_mtime_ns == wheel.st_mtime_ns
+
+
+def test_pages_of_equal_size_and_other_content_are_replaced(store, put, send):
+    """A store without hashes and times can't tell them apart."""
+    for day in (1, 2):
+        published = put("1.0", now=after(day), anew=True)
+        send(published, store[0])
+    assert (store[1] / "current" / "index.html").read_text() == published.id
+
+
+def test_pages_that_are_gone_go_from_the_current_folder(store, put, send):
+    send(put("1.0", pages=lambda one: {"index.html": one.id.encode(), "old.html": b""}), store[0])
+    send(put("1.1", now=after(1)), store[0])
+    assert not (store[1] / "current" / "old.html").exists()
+
+
+def test_a_wheel_that_was_half_sent_is_sent_again(store, put, send):
+    published = put("1.0")
+    (wheel,) = published.wheels
+    half = store[1] / wheel.folder / wheel.file
+    half.parent.mkdir(parents=True)
+    half.write_bytes(b"half")
+    send(published, store[0])
+    assert len(read(store[1])) == 1
+
+
+def test_a_wheel_of_the_right_size_that_no_set_vouches_for_is_compared_and_sent_again(store, put, send):
+    published = put("1.0")
+    (wheel,) = published.wheels
+    damaged = store[1] / wheel.folder / wheel.file
+    damaged.parent.mkdir(parents=True)
+    damaged.write_bytes(b"\0" * wheel.size_bytes)
+    send(published, store[0])
+    assert len(read(store[1])) == 1
+
+
+def test_a_rollback_reaches_a_store(store, site, put, send, report):
+    first = put("1.0")
+    send(first, store[0])
+    send(put("1.1", now=after(1)), store[0])
+    send(rollback(site, None, now=NOON, report=report), store[0])
+    assert len(read(store[1])) == 1
+    assert first.id in (store[1] / "current.json").read_text()
+
+
+def test_what_a_sweep_removed_goes_from_a_store(store, site, put, send, report, rclone):
+    first = put("1.0")
+    for day in (0, 1, 2):
+        send(put("1.0", content=str(day).encode(), now=after(day)), store[0])
+    (old,) = first.wheels
+    swept = sweep(site, count=1, report=report)
+    assert first.id in swept.sets
+    forget([RcloneDestination(rclone=store[0])], swept, rclone=rclone)
+    forget([RcloneDestination(rclone=store[0])], swept, rclone=rclone)
+    assert not any((store[1] / path).exists() for path in (*swept.sets, *swept.wheels))
+    assert old.folder.rstrip("/") in swept.wheels
+    assert len(read(store[1])) == 1
+
+
+def test_a_file_that_was_altered_in_the_site_does_not_leave_it(store, site, put, send):
+    published = put("1.0")
+    (wheel,) = published.wheels
+    (site / wheel.folder / wheel.file).write_bytes(b"altered")
+    with pytest.raises(PublishError, match="not what was published") as caught:
+        send(published, store[0])
+    assert wheel.file in str(caught.value)
+    assert read(store[1]) is None
+
+
+def test_a_reader_of_a_store_sees_whole_sets_while_a_push_is_killed_at_every_call(tmp_path, site, put, twine, environ):
+    class Dying(Rclone):
+        def _run(self, verb, *words):
+            self.left -= 1
+            if not self.left:
+                raise KeyboardInterrupt
+            return super()._run(verb, *words)
+
+    folder = tmp_path / "store"
+    rclone, destination = Dying(environ), RcloneDestination(rclone=str(folder))
+    rclone.left = 0
+    old = put("1.0")
+    push(site, old, destination, rclone=rclone, twine=twine)
+    new = put("1.1", now=after(1))
+    for step in range(1, 100):
+        rclone.left = step
+        with contextlib.suppress(KeyboardInterrupt):
+            push(site, new, destination, rclone=rclone, twine=twine)
+            break
+        pointed = (folder / "current.json").read_text()
+        assert old.id in pointed
+        assert len(read(folder, old.id)) == 1
+    assert step > 5
+    assert len(read(folder, new.id)) == len(read(folder)) == 2
+
+
+def test_an_unreachable_store_says_so(put, send):
+    with pytest.raises(PublishError, match="is not reached") as caught:
+        send(put("1.0"), f":webdav,url='http://127.0.0.1:{free_port()}':")
+    assert "look at the network" in str(caught.value)
+
+
+def test_a_remote_that_rclone_does_not_know_says_what_to_do(put, send):
+    with pytest.raises(PublishError, match="rclone knows no remote nowhere:wheels") as caught:
+        send(put("1.0"), "nowhere:wheels")
+    assert "rclone config" in str(caught.value)
+
+
+def test_a_password_in_an_address_is_refused_and_not_said(put, send):
+    with pytest.raises(PublishError, match="has a secret in it") as caught:
+        send(put("1.0"), ":webdav,url='http://127.0.0.1:1',user=me,pass=hunter2:")
+    assert "hunter2" not in str(caught.value)
+
+
+@contextlib.contextmanager
+def answering(status):
+    """Serve one answer to everything."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def answer(self):
+            self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            self.send_response(status)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        do_GET = do_PUT = do_POST = do_MKCOL = do_PROPFIND = answer  # noqa: N815  so they are looked up
+
+        def log_message(self, *_):
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def test_a_store_that_rejects_says_to_look_at_the_credentials(put, send):
+    with answering(403) as url, pytest.raises(PublishError, match="rejects what rclone asks") as caught:
+        send(put("1.0"), f":webdav,url='{url}':")
+    assert "credentials" in str(caught.value)
+
+
+def test_a_store_that_says_it_is_full_is_named(put, send):
+    with answering(507) as url, pytest.raises(ResourceError, match="No space left at"):
+        send(put("1.0"), f":webdav,url='{url}':")
+
+
+def test_a_folder_on_a_full_disk_is_named_and_keeps_its_set(tmp_path, put, send):
+    place = tmp_path / "disk"
+    place.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=2m", "none", place]
+    if subprocess.run(command, capture_output=True, check=False).returncode:
+        pytest.skip("only root may mount a small disk")
+    try:
+        send(put("1.0"), str(place))
+        with pytest.raises(ResourceError, match="No space left at"):
+            send(put("1.1", content=os.urandom(4_000_000), now=after(1)), str(place))
+        assert len(read(place)) == 1
+    finally:
+        subprocess.run(["umount", place], check=True)
+
+
+def test_one_destination_that_fails_keeps_none_of_the_others_from_theirs(tmp_path, site, put, rclone, twine, report):
+    published = put("1.0")
+    bad, good = ("nowhere:wheels", str(tmp_path / "good"))
+    with pytest.raises(PublishError, match="is not everywhere") as caught:
+        push_everywhere(
+            site,
+            published,
+            [RcloneDestination(rclone=remote) for remote in (bad, good)],
+            rclone=rclone,
+            twine=twine,
+            report=report,
+        )
+    assert "rclone knows no remote nowhere:wheels" in str(caught.value)
+    assert len(read(tmp_path / "good")) == 1
+
+
+def test_rclone_brings_and_sends_single_files(store, tmp_path, rclone):
+    remote = f"{store[0]}{'' if store[0].endswith(':') else '/'}a/b.txt"
+    assert not rclone.exists(remote)
+    assert rclone.cat(remote) is None
+    assert not rclone.get(remote, tmp_path / "b.txt")
+    (tmp_path / "a.txt").write_text("one\n")
+    rclone.put(tmp_path / "a.txt", remote)
+    (tmp_path / "a.txt").write_text("two\n")
+    rclone.put(tmp_path / "a.txt", remote)
+    assert rclone.exists(remote)
+    assert rclone.cat(remote) == "two\n"
+    assert rclone.get(remote, tmp_path / "b.txt")
+    assert (tmp_path / "b.txt").read_text() == "two\n"
+    rclone.delete(remote)
+    rclone.delete(remote)
+    assert not rclone.exists(remote)
+
+
+def test_without_rclone_the_package_is_named(put, site, twine):
+    published = put("1.0")
+    destination = RcloneDestination(rclone="anything:")
+    with pytest.raises(PublishError, match="apt-get install rclone"):
+        push(site, published, destination, rclone=Rclone({"PATH": "/nowhere"}), twine=twine)
+
+
+# Package servers
+
+
+@pytest.fixture
+def package_server(tmp_path):
+    """A pypiserver without passwords, and its folder."""
+    folder, port = tmp_path / "packages", free_port()
+    folder.mkdir()
+    where = ["-p", str(port), "-i", "127.0.0.1", "--disable-fallback"]
+    command = [sys.executable, "-m", "pypiserver", "run", *where, "-P", ".", "-a", ".", str(folder)]
+    with serving(command, f"http://127.0.0.1:{port}/") as url:
+        yield url, folder
+
+
+@pytest.fixture
+def upload(site, rclone, twine):
+    def upload(published, url, **changes):
+        destination = TwineDestination(twine=url)
+        push(site, published, destination, **{"rclone": rclone, "twine": twine} | changes)
+
+    return upload
+
+
+def test_a_package_server_gets_the_wheels(package_server, put, upload):
+    published = put("1.0", "1.1")
+    upload(published, package_server[0])
+    found = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in package_server[1].glob("*.whl")}
+    assert found == {one.file: one.sha256 for one in published.wheels}
+
+
+def test_a_package_server_is_sent_only_what_it_lacks(package_server, put, upload):
+    upload(put("1.0"), package_server[0])
+    before = everything(package_server[1])
+    upload(put("1.1", now=after(1)), package_server[0])
+    there = everything(package_server[1])
+    assert {path for path in there if path not in before} == {"thing-1.1-cp311-cp311-linux_armv6l.whl"}
+    assert all(there[path] == facts for path, facts in before.items() if path != ".")
+
+
+def test_a_yanked_wheel_is_not_uploaded(package_server, site, put, upload, report):
+    put("1.0")
+    upload(yank(site, "thing-pi-one-3.11", "bad", **making(report)), package_server[0])
+    assert not list(package_server[1].glob("*.whl"))
+
+
+def test_a_server_that_has_other_content_under_a_name_is_told(package_server, put, upload):
+    upload(put("1.0"), package_server[0])
+    with pytest.raises(PublishError, match="other files of the same names") as caught:
+        upload(put("1.0", "1.2", content=b"other", now=after(1)), package_server[0])
+    assert "has another thing-1.0" in str(caught.value)
+    assert "publish another version" in str(caught.value)
+    assert len(list(package_server[1].glob("thing-1.2*.whl"))) == 1
+
+
+def test_a_server_whose_list_cant_be_read_is_asked_by_uploading(package_server, put, site, rclone, twine):
+    destination = TwineDestination(twine=package_server[0], index=f"{package_server[0]}nothing/here/")
+    published = put("1.0")
+    for _ in range(2):
+        push(site, published, destination, rclone=rclone, twine=twine)
+    assert len(list(package_server[1].glob("*.whl"))) == 1
+
+
+CLOSED = """
+import sys, pypiserver
+app = pypiserver.app(roots=[sys.argv[2]], authenticate=["update"], auther=lambda *who: who == ("me", "right"))
+app.run(host="127.0.0.1", port=int(sys.argv[1]), quiet=True)
+"""
+
+
+@pytest.fixture
+def closed_server(tmp_path):
+    """A pypiserver that wants the password `right` of `me` for uploads."""
+    folder, port = tmp_path / "packages", free_port()
+    folder.mkdir()
+    with serving([sys.executable, "-c", CLOSED, str(port), str(folder)], f"http://127.0.0.1:{port}/") as url:
+        yield url, folder
+
+
+def write_pypirc(environ, url, password):
+    text = f"[distutils]\nindex-servers =\n  pis\n[pis]\nrepository = {url}\nusername = me\npassword = {password}\n"
+    (Path(environ["HOME"]) / ".pypirc").write_text(text)
+
+
+@pytest.mark.parametrize("said", ["section", "URL"])
+def test_credentials_come_from_the_persons_own_file(said, closed_server, put, upload, environ):
+    write_pypirc(environ, closed_server[0], "right")
+    upload(put("1.0"), "pis" if said == "section" else closed_server[0], twine=Twine(environ))
+    assert len(list(closed_server[1].glob("*.whl"))) == 1
+
+
+def test_a_server_that_rejects_says_to_look_at_the_credentials(closed_server, put, upload, environ):
+    write_pypirc(environ, closed_server[0], "wrong")
+    with pytest.raises(PublishError, match="rejects thing-1.0") as caught:
+        upload(put("1.0"), closed_server[0], twine=Twine(environ))
+    assert "look at ~/.pypirc" in str(caught.value)
+    assert "wrong" not in str(caught.value)
+
+
+def test_without_credentials_it_says_where_they_belong(closed_server, put, upload, environ):
+    with pytest.raises(PublishError, match=r"~/\.pypirc"):
+        upload(put("1.0"), closed_server[0], twine=Twine(environ))
+
+
+def test_an_unreachable_package_server_says_so(put, upload):
+    with pytest.raises(PublishError, match="is not reached"):
+        upload(put("1.0"), f"http://127.0.0.1:{free_port()}/")
+
+
+def test_a_package_server_that_stops_between_list_and_upload_says_so(tmp_path, put, twine):
+    put("1.0")
+    with pytest.raises(UnreachableError, match="is not reached"):
+        twine.upload(f"http://127.0.0.1:{free_port()}/", next((tmp_path / "made").glob("*.whl")))
+
+
+def test_a_file_that_twine_refuses_is_named(tmp_path, twine):
+    path = tmp_path / "thing-1.0-py3-none-any.whl"
+    path.write_bytes(b"no wheel")
+    with pytest.raises(SourceError, match="does not take thing-1.0"):
+        twine.upload(f"http://127.0.0.1:{free_port()}/", path)
