@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 from platformdirs import user_cache_path
 
 from pibuild.config import (
-    Settings,
     folder_digest,
     load_base,
     load_images,
@@ -27,6 +26,7 @@ from pibuild.errors import UsageError
 from pibuild.model import Image, Plan, Recipe, Request, Source, Target
 from pibuild.plan import find_target, make_plan
 from pibuild.report import Report
+from pibuild.settings import Settings
 from pibuild.steps.own_tree import identify, own_source
 from pibuild.store import Store
 

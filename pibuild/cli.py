@@ -18,8 +18,8 @@ from pibuild.errors import PibuildError, UsageError, nearest
 from pibuild.report import Report, size
 
 if TYPE_CHECKING:
-    from pibuild.config import Settings
     from pibuild.model import Plan
+    from pibuild.settings import Settings
 
 _EXIT_INTERRUPTED = 130
 _OF_WHEELS = ("verify", "retag")
@@ -58,7 +58,7 @@ def _run(words: list[str], environ: dict[str, str]) -> int:
         print(f"pibuild {__version__}")  # noqa: T201
         return 0
     _check_command(given.command, given.words)
-    from pibuild.config import load_settings  # noqa: PLC0415  pydantic costs a tenth of a second
+    from pibuild.settings import load_settings  # noqa: PLC0415  pydantic costs a tenth of a second
 
     settings = load_settings(vars(given), environ, Path.cwd())
     report = Report(verbose=settings.verbose, as_json=settings.json, fold=environ.get("GITHUB_ACTIONS") == "true")

@@ -13,9 +13,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from pibuild.adapters.containers import Engine
-from pibuild.config import Settings, load_base, project_folder
+from pibuild.config import load_base, project_folder
 from pibuild.errors import PibuildError
 from pibuild.report import Report, size
+from pibuild.settings import Settings
 
 _GB = 1_000_000_000
 _WANTED_DISK_BYTES = 12 * _GB

@@ -15,12 +15,12 @@ from typing import Any
 
 from pibuild import __version__
 from pibuild.adapters.containers import Engine
-from pibuild.config import Settings
 from pibuild.errors import PibuildError, ProofError, ResourceError
 from pibuild.formats.tree import pack_gzip, unpack
 from pibuild.model import Artifact, Base, Image, Limits, Plan, Source
 from pibuild.remote import Remote
 from pibuild.report import Report, size
+from pibuild.settings import Settings
 from pibuild.steps import build, images, prove, retag, sources, verify
 from pibuild.steps.run import Spent
 from pibuild.store import Entry, Store

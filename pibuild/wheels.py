@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from pibuild.config import Settings, load_targets, project_folder
+from pibuild.config import load_targets, project_folder
 from pibuild.errors import PibuildError, ProofError, UsageError
 from pibuild.inspection.inspect import Inspection, inspect
 from pibuild.inspection.relabel import relabel
@@ -15,6 +15,7 @@ from pibuild.inspection.requirement import misses
 from pibuild.inspection.world import load_world, numbers
 from pibuild.plan import find_target
 from pibuild.report import Report
+from pibuild.settings import Settings
 
 
 def verify_all(

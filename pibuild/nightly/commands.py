@@ -14,7 +14,6 @@ from filelock import FileLock, Timeout
 
 from pibuild import __version__
 from pibuild.assembly import Catalogue, load_catalogue, make_ports, make_refs, make_remote, open_store
-from pibuild.config import Settings
 from pibuild.errors import PibuildError, UsageError, nearest
 from pibuild.model import Plan, Request
 from pibuild.nightly import outcomes
@@ -28,6 +27,7 @@ from pibuild.nightly.notices import Notice, tell
 from pibuild.nightly.values import Cell, Night, night_facts
 from pibuild.nightly.versions import nightly_version
 from pibuild.report import Report
+from pibuild.settings import Settings
 from pibuild.steps.own_tree import own_source
 from pibuild.store import Entry, Store, space_named, write_atomically
 

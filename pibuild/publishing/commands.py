@@ -9,7 +9,6 @@ from typing import Any
 from pibuild.adapters.http import Http
 from pibuild.adapters.rclone import Rclone
 from pibuild.adapters.twine import Twine
-from pibuild.config import Settings
 from pibuild.errors import PibuildError, UsageError
 from pibuild.nightly.commands import Workshop, announce, declared_nightly, open_history
 from pibuild.nightly.fan_in import gathered
@@ -25,6 +24,7 @@ from pibuild.publishing.page.page import render
 from pibuild.publishing.statements import provenance
 from pibuild.publishing.values import PublishedSet
 from pibuild.report import Report
+from pibuild.settings import Settings
 
 
 def publish(given: argparse.Namespace, settings: Settings, environ: Mapping[str, str], report: Report) -> int:

@@ -11,8 +11,8 @@ from pibuild import __version__
 from pibuild.adapters.folders import LocalFolder
 from pibuild.assembly import decide
 from pibuild.cli import main
-from pibuild.config import Settings
 from pibuild.report import Report
+from pibuild.settings import Settings
 from tests.elfs import BX_LR, PI_TWO, SO, arm, make_elf, make_wheel
 from tests.machines import WHEEL, Machine
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from pibuild import pipeline
 from pibuild.assembly import load_catalogue, make_ports, open_store
-from pibuild.config import load_settings
 from pibuild.model import Request, Run
 from pibuild.report import Report
+from pibuild.settings import load_settings
 from pibuild.steps.prove import pack
 
 

@@ -14,9 +14,10 @@ from pathlib import Path
 import pytest
 
 from pibuild import assembly, pipeline
-from pibuild.config import load_images, load_settings, load_targets, project_folder
+from pibuild.config import load_images, load_targets, project_folder
 from pibuild.errors import ProofError
 from pibuild.report import Report
+from pibuild.settings import load_settings
 from pibuild.steps.retag import retag
 from pibuild.steps.verify import verify
 

@@ -14,10 +14,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pibuild import assembly, pipeline
-from pibuild.config import folder_digest, load_images, load_recipes, load_settings, load_targets, project_folder
+from pibuild.config import folder_digest, load_images, load_recipes, load_targets, project_folder
 from pibuild.model import Plan, Recipe, Request, Source
 from pibuild.plan import make_plan
 from pibuild.report import Report
+from pibuild.settings import load_settings
 from pibuild.steps.own_tree import identify, own_source
 from pibuild.store import Entry, Store
 from tests.makers import make_source

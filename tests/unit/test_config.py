@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from pibuild.config import Storage, load_images, load_recipes, load_settings
+from pibuild.config import load_images, load_recipes
 from pibuild.errors import UsageError
 from pibuild.formats.tree import file_tree_hash
+from pibuild.settings import Storage, load_settings
 from tests.makers import make_target
 
 RECIPE = """

@@ -4,11 +4,12 @@ import json
 
 import pytest
 
-from pibuild.config import load_settings, project_folder, settings_schema
+from pibuild.config import project_folder
 from pibuild.errors import UsageError
 from pibuild.model import OwnTree
 from pibuild.nightly.declared import Cells, Exclusion, Nightly
 from pibuild.nightly.matrix import chosen, matrix
+from pibuild.settings import load_settings, settings_schema
 from tests.makers import make_recipe, make_recipes, make_release, make_target
 
 LITE = Cells(recipe="tflite-runtime", versions=("2.14.1",), targets=("pi-one",), pythons=("3.11",))
@@ -133,4 +134,4 @@ def test_a_version_without_quotes_is_refused(tmp_path):
 
 def test_the_schema_for_editors_is_what_is_read():
     kept = json.loads((project_folder("pibuild") / "settings.schema.json").read_text())
-    assert kept == settings_schema(), "python -m pibuild.config > pibuild/settings.schema.json"
+    assert kept == settings_schema(), "python -m pibuild.settings > pibuild/settings.schema.json"

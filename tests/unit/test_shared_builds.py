@@ -10,12 +10,12 @@ import pytest
 
 from pibuild.adapters.folders import LocalFolder
 from pibuild.assembly import make_ports
-from pibuild.config import Settings, Storage
 from pibuild.errors import UnreachableError
 from pibuild.model import Outcome
 from pibuild.pipeline import Ports, make, try_on_device
 from pibuild.remote import Remote
 from pibuild.report import Report
+from pibuild.settings import Settings, Storage
 from pibuild.steps.sources import Fetched
 from pibuild.store import Store
 from tests.elfs import make_elf, make_wheel
