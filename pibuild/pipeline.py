@@ -4,7 +4,6 @@ Knows the order of the steps and what the store spares; what each does is in ste
 command line and passed in.
 """
 
-import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
@@ -13,11 +12,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from pibuild import __version__
 from pibuild.adapters.containers import Engine
 from pibuild.errors import PibuildError, ProofError, ResourceError
 from pibuild.formats.tree import pack_gzip, unpack
 from pibuild.model import Artifact, Base, Image, Limits, Plan, Source
+from pibuild.record import make_record
 from pibuild.remote import Remote
 from pibuild.report import Report, size
 from pibuild.settings import Settings
@@ -146,7 +145,16 @@ def make(plan: Plan, ports: Ports, again: str) -> Entry:
         with store.staging() as staging:
             wheel_path, checks = _proven(plan, made, ports, staging, again)
             extras = _packed_extras(plan, staging, ports)
-            record = _record(plan, device, checks, wheel_path, extras, ports)
+            record = make_record(
+                plan,
+                device,
+                checks,
+                wheel_path,
+                extras,
+                made=ports.now(),
+                # one that only reused ones needed may be gone, or have never been here
+                facts_of=lambda one: store.artifact_facts(one.key) or ports.remote.artifact_facts(one),
+            )
             record["spent_s"] = {name: round(value, 2) for name, value in ports.spent_s.items()}
             record["wall_s"] = round(ports.clock() - began_s, 2)
             entry = store.put_wheel(plan.key, wheel_path, record, extras)
@@ -356,47 +364,3 @@ def _packed_extras(plan: Plan, staging: Path, ports: Ports) -> list[Path]:
             verify.verify_extra(folder, target=plan.target, symbols_dir=staging / "raw" / "symbols" / folder.name)
             packed.append(pack_gzip(folder, staging / name))
     return packed
-
-
-def _record(
-    plan: Plan,
-    device: images.Ensured,
-    checks: dict[str, Any],
-    wheel_path: Path,
-    extras: Sequence[Path],
-    ports: Ports,
-) -> dict[str, Any]:
-    """Write down what happened; its schema is tested."""
-    return {
-        "pibuild": __version__,
-        "made": ports.now().isoformat(timespec="seconds"),
-        "wheel": _file_facts(wheel_path),
-        "extras": [_file_facts(path) for path in extras],
-        "plan": {
-            "key": plan.key,
-            "target": plan.target.name,
-            "python": plan.python,
-            "recipe": plan.wheel.recipe.name,
-            "version": plan.wheel.release.version,
-            "reason": plan.reason,
-        },
-        "device": {
-            "reference": device.reference,
-            "id": device.id,
-            "base": device.origin,
-            "cpu": plan.target.device_cpu,
-        },
-        "artifacts": [
-            facts | {"key": one.key}
-            for one in plan.artifacts
-            # one that only reused ones needed may be gone, or have never been here
-            if (facts := ports.store.artifact_facts(one.key) or ports.remote.artifact_facts(one))
-        ],
-        "checks": {"file": checks["file"], "device": checks["device"]},
-        "proof": checks["spent"],
-    }
-
-
-def _file_facts(path: Path) -> dict[str, Any]:
-    content = path.read_bytes()
-    return {"file": path.name, "sha256": hashlib.sha256(content).hexdigest(), "size_bytes": len(content)}
