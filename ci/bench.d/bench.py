@@ -3,6 +3,7 @@
 ci/bench                 what a warm store allows: answers, the second Python, pibuild's own share
 ci/bench --cold          first builds pi-one from an empty store without any image of pibuild's (a quarter of an hour)
 ci/bench --instructions  guest instructions per inference against the official wheel for ARMv7
+ci/bench --nightly       a night in which nothing changed, publishing against copying, index and page
 ci/bench --native        CPU time of the cross compiler against the same compiler emulated, on the same files
 """
 
@@ -155,6 +156,7 @@ def main() -> int:
     parser.add_argument("--cold", action="store_true")
     parser.add_argument("--instructions", action="store_true")
     parser.add_argument("--native", action="store_true")
+    parser.add_argument("--nightly", action="store_true")
     asked = parser.parse_args()
     if asked.instructions or asked.native:
         wheel_path = Path(record("pi-two", "3.11")["path"])
@@ -166,6 +168,11 @@ def main() -> int:
         command = [sys.executable, HERE / program[0], *images(), *program[1:]]
         return subprocess.run(command, check=False).returncode
     parts: list[Callable[[], list[str]]] = [*([cold] if asked.cold else []), answers, second_python, own_share]
+    if asked.nightly:
+        sys.path.insert(0, str(ROOT))
+        import nights  # noqa: PLC0415
+
+        parts = [nights.parts]
     model = next(line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name"))
     print(
         f"{os.cpu_count()} processors ({model.partition(': ')[2]}), "

@@ -3,10 +3,11 @@
 import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from functools import cached_property
+from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +25,7 @@ from pibuild.nightly.history import History
 from pibuild.nightly.matrix import chosen, matrix
 from pibuild.nightly.night import Decided, Hands, moment, run_night
 from pibuild.nightly.notices import Notice, tell
-from pibuild.nightly.values import Cell, Night, night_facts
+from pibuild.nightly.values import Cell, Night, Outcome, night_facts
 from pibuild.nightly.versions import nightly_version
 from pibuild.report import Report
 from pibuild.settings import Settings
@@ -104,44 +105,30 @@ def nightly(
     settings: Settings, environ: Mapping[str, str], report: Report, *, only: Sequence[str], is_published: bool
 ) -> int:
     """Run the matrix, or these cells of it, and publish what came of it; give the exit code."""
+    from pibuild.publishing.commands import Publisher, publish_night  # noqa: PLC0415  its libraries take time
+
     declared = declared_nightly(settings)
     state_dir = Path(declared.state).absolute()
     with space_named(state_dir):
         (state_dir / "logs").mkdir(parents=True, exist_ok=True)
-    workshop = Workshop(settings, environ, report)
-    history: History | None = None
-    try:
+    publisher = Publisher(settings, environ, report) if is_published else None
+    unpublished: PibuildError | None = None
+    with closing(Workshop(settings, environ, report)) as workshop:
         cells = chosen(matrix(declared, workshop.catalogue.recipes, workshop.catalogue.targets), only)
-        with _alone(state_dir, report):
-            history = History(state_dir, report)
-            now = datetime.now(UTC)
-            night = Night(
-                id=history.new_id(now.strftime("%Y%m%dT%H%M%SZ")),
-                began=moment(now),
-                ended="",
-                pibuild=__version__,
-                outcomes=(),
-            )
-            night = run_night(night, cells, _hands(workshop, state_dir), history, report)
-            if not is_published:
-                share(night, workshop.remote, state_dir / "logs")
-            published_error: PibuildError | None = None
-            if is_published:
-                from pibuild.publishing.commands import publish_night  # noqa: PLC0415
-
-                try:
-                    night = replace(night, set_id=publish_night(night, workshop, settings, environ, report))
+        with _alone(state_dir, report), closing(History(state_dir, report)) as history:
+            night = run_night(_new_night(history), cells, _hands(workshop, state_dir), history, report)
+            try:
+                if publisher:
+                    night = replace(night, set_id=publish_night(night, publisher, workshop.store, report))
                     history.put(night)
-                except PibuildError as error:
-                    published_error = error
+                else:
+                    share(night, workshop.remote, state_dir / "logs")
+            except PibuildError as error:
+                unpublished = error
             announce(night, declared, environ, report)
-    finally:
-        if history:
-            history.close()
-        workshop.close()
     report.result(outcomes.as_table(night), night_facts(night))
-    if published_error:
-        raise published_error
+    if unpublished:
+        raise unpublished
     return outcomes.exit_code(night)
 
 
@@ -156,47 +143,42 @@ def show_matrix(settings: Settings, report: Report, *, kind: str) -> int:
 
 def status(settings: Settings, report: Report) -> int:
     """Give the last night, and of each cell since when it is as it is."""
-    history = open_history(settings, report)
-    try:
+    with closing(open_history(settings, report)) as history:
         nights = history.nights(1)
         if not nights:
             report.result("no night has run yet", {"nights": []})
             return 0
         night = nights[0]
         said = outcomes.verdict(night) if night.ended else "it was cut off, or is still running"
-        lines = [f"night {night.id}: {said}"]
-        for cell_id in history.cells():
-            past = history.outcomes(cell_id)
-            colour = past[0][1].status == "failed"
-            since = [night_id for night_id, one in past if (one.status == "failed") == colour][-1]
-            last = next((one.wheel for _, one in past if one.wheel), "no wheel yet")
-            lines.append(f"  {'✗' if colour else '✓'} {cell_id}: since {since}, {last}")
+        lines = [f"night {night.id}: {said}", *(_standing(cell, history.outcomes(cell)) for cell in history.cells())]
         report.result("\n".join(lines), night_facts(night))
-    finally:
-        history.close()
     return 0
+
+
+def _standing(cell_id: str, past: Sequence[tuple[str, Outcome]]) -> str:
+    """Say how a cell stands, and since which night; `past` has its latest first."""
+    is_red = past[0][1].status == "failed"
+    alike = list(takewhile(lambda told: (told[1].status == "failed") == is_red, past))
+    last = next((one.wheel for _, one in past if one.wheel), "no wheel yet")
+    return f"  {'✗' if is_red else '✓'} {cell_id}: since {alike[-1][0]}, {last}"
 
 
 def show_log(settings: Settings, report: Report, cell_id: str) -> int:
     """Give what came of a cell in the last nights, and the log of the last time that it failed."""
-    state_dir = Path(declared_nightly(settings).state).absolute()
-    history = open_history(settings, report)
-    try:
+    logs_dir = Path(declared_nightly(settings).state).absolute() / "logs"
+    with closing(open_history(settings, report)) as history:
         past = history.outcomes(cell_id)
         if not past:
             raise UsageError(f"No night had a cell {cell_id!r}", hint=nearest(cell_id, history.cells()))
-        lines = []
-        for night_id, one in past:
-            lines.append(f"{night_id}  {one.status:9}  {one.wall_s:8.1f} s  {one.wheel or one.cause.splitlines()[0]}")
-        logged = next((one for _, one in past if one.log), None)
-        if logged:
-            path = state_dir / "logs" / logged.log
-            lines += ["", f"{path}:"]
-            lines += path.read_text(errors="replace").splitlines() if path.exists() else ["it is gone"]
-        facts = [{"night": night_id, **asdict(one)} for night_id, one in past]
-        report.result("\n".join(lines), facts)
-    finally:
-        history.close()
+    lines = [
+        f"{night_id}  {one.status:9}  {one.wall_s:8.1f} s  {one.wheel or one.cause.partition(chr(10))[0]}"
+        for night_id, one in past
+    ]
+    if logged := next((one for _, one in past if one.log), None):
+        path = logs_dir / logged.log
+        lines += ["", f"{path}:"]
+        lines += path.read_text(errors="replace").splitlines() if path.exists() else ["it is gone"]
+    report.result("\n".join(lines), [{"night": night_id, **asdict(one)} for night_id, one in past])
     return 0
 
 
@@ -210,6 +192,12 @@ def declared_nightly(settings: Settings) -> Nightly:
     if notify and bool(notify.webhook) == bool(notify.command):
         raise UsageError("`nightly: notify:` wants a webhook or a command", hint="one of the two")
     return settings.nightly
+
+
+def _new_night(history: History) -> Night:
+    now = datetime.now(UTC)
+    night_id = history.new_id(now.strftime("%Y%m%dT%H%M%SZ"))
+    return Night(id=night_id, began=moment(now), ended="", pibuild=__version__, outcomes=())
 
 
 def open_history(settings: Settings, report: Report) -> History:

@@ -25,6 +25,7 @@ from pibuild.publishing.statements import provenance
 from pibuild.publishing.values import PublishedSet
 from pibuild.report import Report
 from pibuild.settings import Settings
+from pibuild.store import Store
 
 
 def publish(given: argparse.Namespace, settings: Settings, environ: Mapping[str, str], report: Report) -> int:
@@ -57,15 +58,12 @@ def publish(given: argparse.Namespace, settings: Settings, environ: Mapping[str,
     return 0
 
 
-def publish_night(
-    night: Night, workshop: Workshop, settings: Settings, environ: Mapping[str, str], report: Report
-) -> str:
+def publish_night(night: Night, publisher: "Publisher", store: Store, report: Report) -> str:
     """Publish what a night has proven; give the id of the set, empty where nothing changed."""
-    publisher = Publisher(settings, environ, report)
     found = [
         Offered(path=entry.path, record=entry.facts, cell=one.cell.id, is_release=not one.cell.ref)
         for one in night.outcomes
-        if one.status != "failed" and (entry := workshop.store.wheel(one.key))
+        if one.status != "failed" and (entry := store.wheel(one.key))
     ]
     is_news = any(one.status != "unchanged" for one in night.outcomes)
     made = publisher.put(found, f"night {night.id}", datetime.now(UTC), anew=is_news)

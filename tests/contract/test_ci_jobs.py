@@ -18,6 +18,7 @@ import pytest
 import yaml
 
 from pibuild.adapters.npm import Npm
+from pibuild.arguments import COMMANDS, make_parser
 from pibuild.errors import UnreachableError
 from pibuild.model import NpmPlace
 from pibuild.nightly.fan_out import as_gitlab
@@ -328,14 +329,7 @@ def test_systemd_refuses_a_damaged_copy(verify, tmp_path, name, old, new, word):
 
 # what all of them run
 
-KNOWN = {
-    "nightly": {"--only", "--no-publish"},
-    "publish": {"--check"},
-    "matrix": {"--format"},
-    "status": set(),
-    "log": set(),
-    "doctor": set(),
-}
+OPTIONS = {option for action in make_parser()._actions for option in action.option_strings}
 FILES = [*GITHUB, GITLAB, JENKINS, *UNITS, CI / "README.md"]
 
 
@@ -345,7 +339,7 @@ def unknown(text):
     return [
         call
         for call, command in calls
-        if command not in KNOWN or not KNOWN[command].issuperset(re.findall(r"(?<!\S)--?[\w-]+", call))
+        if command not in COMMANDS or not OPTIONS.issuperset(re.findall(r"(?<!\S)--?[\w-]+", call))
     ]
 
 

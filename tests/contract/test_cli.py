@@ -41,6 +41,16 @@ def alone(monkeypatch, tmp_path):
         (["--target"], "expected one argument"),
         (["--jobs", "many"], "invalid int value: 'many'"),
         (["verify"], "wants the path of a wheel"),
+        (["log"], "wants the name of one cell"),
+        (["log", "a", "b"], "wants the name of one cell"),
+        (["status", "a"], "takes no 'a'"),
+        (["nightly"], "There is no matrix"),
+        (["matrix"], "There is no matrix"),
+        (["publish"], "There is no matrix"),
+        (["publish", "--yank", "thing"], "A yank wants a reason"),
+        (["publish", "--reason", "why"], "A yank wants a reason"),
+        (["publish", "--yank", "thing", "--reason", "why"], "Nothing was published"),
+        (["publish", "--rollback"], "There is no set before the current one"),
         (["verify", "nowhere.whl"], "There is no file nowhere.whl"),
         (["plan", "a.whl"], "takes no 'a.whl'"),
         (["retag", __file__, "--python", "three"], "'three' is not a version of Python"),
@@ -177,3 +187,73 @@ def test_a_wheel_that_another_machine_proved_is_given_without_an_engine(capsys, 
 def test_offline_asks_no_remote(capsys):
     assert main(["--target", "pi-one", "--python", "3.11", "--offline"]) == 5
     assert "pulling" not in capsys.readouterr().err
+
+
+@pytest.fixture
+def matrix(tmp_path):
+    """Declare a matrix of one cell, and publishing with more besides."""
+
+    def declare(more=""):
+        cell = '{recipe: tflite-runtime, targets: [pi-one], pythons: ["3.11"]}'
+        (tmp_path / "pibuild.yaml").write_text(f"nightly:\n  cells: [{cell}]\n{more}")
+        return "tflite-runtime-2.14.1-pi-one-3.11"
+
+    return declare
+
+
+def test_the_matrix_can_be_read_by_a_program(capsys, matrix):
+    cell = matrix()
+    assert main(["matrix", "--format", "github"]) == 0
+    assert json.loads(capsys.readouterr().out)["include"][0]["cell"] == cell
+    assert main(["matrix", "--format", "githb"]) == 2
+    assert "did you mean 'github'" in capsys.readouterr().err
+
+
+def test_a_cell_that_is_not_in_the_matrix_is_answered_with_the_nearest(capsys, matrix):
+    cell = matrix()
+    assert main(["nightly", "--only", cell.replace("3.11", "3.1")]) == 2
+    assert f"did you mean {cell!r}" in capsys.readouterr().err
+
+
+def test_a_night_without_an_engine_is_code_11_with_table_history_log_and_one_alarm(capsys, matrix, tmp_path):
+    cell = matrix("  notify: {command: [sh, -c, 'cat >> told']}\n")
+    assert main(["nightly", "--no-publish"]) == 11
+    assert f"{cell}  ✗ failed" in capsys.readouterr().out
+    assert main(["nightly", "--no-publish"]) == 11
+    assert (tmp_path / "told").read_text().count('"turned": "red"') == 1
+    capsys.readouterr()
+    assert main(["status"]) == 0
+    assert f"✗ {cell}: since" in capsys.readouterr().out
+    assert main(["log", cell]) == 0
+    assert "failed" in capsys.readouterr().out
+    assert main(["log", "tflite"]) == 2
+    assert "No night had a cell 'tflite'" in capsys.readouterr().err
+
+
+def test_a_night_that_fails_publishes_a_page_that_says_so_and_nothing_else(capsys, matrix, tmp_path):
+    cell = matrix()
+    assert main(["nightly"]) == 11
+    page = (tmp_path / "site/current/index.html").read_text()
+    assert cell in page
+    assert main(["publish", "--check", "site"]) == 0
+    assert "0 wheels" in capsys.readouterr().out
+
+
+def test_a_notify_that_names_nobody_is_refused(capsys, matrix):
+    matrix("  notify: {}\n")
+    assert main(["nightly"]) == 2
+    assert "wants a webhook or a command" in capsys.readouterr().err
+
+
+def test_a_key_that_is_none_is_told_before_anything_is_built(capsys, matrix, tmp_path):
+    matrix("publish: {key: key.pem}\n")
+    (tmp_path / "key.pem").write_text("no key")
+    assert main(["nightly"]) == 2
+    assert "key.pem" in capsys.readouterr().err
+    assert not (tmp_path / "nightly/nights").exists() or not list((tmp_path / "nightly/nights").iterdir())
+
+
+def test_what_is_no_site_is_code_12(capsys, tmp_path):
+    (tmp_path / "site").mkdir()
+    assert main(["publish", "--check", "site"]) == 12
+    assert "site" in capsys.readouterr().err
