@@ -23,4 +23,4 @@ cd /work/build
 export PIP_ROOT_USER_ACTION=ignore PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_PYTHON_VERSION_WARNING=1
 "$prefix/bin/python3" -m pip --version
 "$prefix/bin/python3" -m pip install --no-cache-dir --index-url http://127.0.0.1:8000/current/simple/ "$project"
-"$prefix/bin/python3" -c "import $import; print('imported', $import.__file__)"
+"$prefix/bin/python3" -c "import $import; print('imported ' + $import.__file__)"
