@@ -5,7 +5,8 @@
 FOLDER holds models.json and the files that it names, RESULT check_tflite.py's report: each of its models gets
 `instructions`, those of an inference on its first sample with one thread. Calls of os.getppid() around it are the
 marks at which the emulator writes a line of COUNTS (dockerfiles/device/counter/insn_count.c). In a new container the
-same wheel, Python and numpy give the same numbers again; a heap with another past moves them by less than 0.01 %.
+same wheel, Python and numpy give the same numbers again; what changes the heap, such as another user or an edit of this
+file, moves them by less than 0.02 %.
 
 It knows what check_tflite.py knows and must run on the same Pythons; the files are those that passed there.
 """

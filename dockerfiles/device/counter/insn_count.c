@@ -8,8 +8,8 @@
  * may read its own counts. FILE gets one line per translated block: guest address (hex), instructions, executions
  * between the first mark and the last (of the whole run, if there was no mark); ci/bench.d/hot.py makes functions of it.
  *
- * The same program on the same input gives the same number between two marks, on any machine and under any load: that
- * is why we judge code by it, and not by seconds under emulation.
+ * The same program on the same input gives the same number between two marks, under any load, if it does not look at the
+ * clock (still_clock.c): that is why we judge code by it, and not by seconds under emulation.
  *
  * A block is entered at its first instruction and left after its last one, so instructions x executions is exact, but
  * for a block that a signal leaves half-way. An ARM instruction whose condition fails counts as executed, as it does
