@@ -6,106 +6,32 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
-from functools import cached_property
 from itertools import takewhile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
 
 from pibuild import __version__
-from pibuild.assembly import Catalogue, load_catalogue, make_ports, make_refs, make_remote, open_store
+from pibuild.assembly import load_catalogue
 from pibuild.errors import PibuildError, UsageError, nearest
-from pibuild.model import Plan, Request
 from pibuild.nightly import outcomes
-from pibuild.nightly.declared import Nightly
 from pibuild.nightly.fan_in import share
 from pibuild.nightly.fan_out import formatted
 from pibuild.nightly.history import History
 from pibuild.nightly.matrix import chosen, matrix
-from pibuild.nightly.night import Decided, Hands, moment, run_night
-from pibuild.nightly.notices import Notice, tell
-from pibuild.nightly.values import Cell, Night, Outcome, night_facts
-from pibuild.nightly.versions import nightly_version
+from pibuild.nightly.night import Hands, moment, run_night
+from pibuild.nightly.values import Night, Outcome, night_facts
+from pibuild.nightly.workshop import Workshop, announce, declared_nightly, open_history
 from pibuild.report import Report
 from pibuild.settings import Settings
-from pibuild.steps.own_tree import own_source
-from pibuild.store import Entry, Store, space_named, write_atomically
-
-if TYPE_CHECKING:
-    from pibuild.pipeline import Ports
-    from pibuild.remote import Remote
-    from pibuild.steps.refs import Refs
-
-
-class Workshop:
-    """What a night's cells are decided and made with: the store, and the outside when something has to be made."""
-
-    def __init__(self, settings: Settings, environ: Mapping[str, str], report: Report) -> None:
-        """Open the store; close ends it."""
-        self._settings, self._environ, self._report = settings, environ, report
-        self.catalogue: Catalogue = load_catalogue()
-        self.store: Store = open_store(settings, report)
-        self._ports: Ports | None = None
-        self._refs: Refs | None = None
-
-    def close(self) -> None:
-        """End the store's session."""
-        self.store.close()
-
-    @cached_property
-    def remote(self) -> "Remote":
-        """What machines share."""
-        return make_remote(self._settings, self._environ, self.store, self._report)
-
-    def decide(self, cell: Cell) -> Decided:
-        """Decide a cell; a ref's tree comes into the store for that."""
-        request = Request(target=cell.target, python=cell.python, recipe=cell.recipe, version=cell.version)
-        plan = self.catalogue.plan(request)
-        if not cell.ref:
-            return Decided(plan=plan)
-        self._refs = self._refs or make_refs(self._settings, self._environ, self.store, self._report)
-        moved = self._refs.take(own_source(plan), cell.ref)
-        version = nightly_version(cell.version, moved.commit, moved.committed)
-        return Decided(plan=self.catalogue.plan(request, moved.source, version), commit=moved.commit)
-
-    def proven(self, plan: Plan) -> Entry | None:
-        """Give the proven wheel of a plan, from here or from the store that machines share."""
-        if entry := self.store.wheel(plan.key):
-            self.remote.push_proven(plan, entry)
-            return entry
-        return self.remote.pull_wheel(plan)
-
-    def make(self, plan: Plan) -> tuple[Entry, float]:
-        """Build and prove a plan's wheel."""
-        from pibuild import pipeline  # noqa: PLC0415  the engine's client costs a third of a second
-
-        if self._ports is None:
-            self.store.sweep()
-            self._ports = make_ports(self._settings, self._environ, self.store, self._report)
-        ports = self._ports
-        ports.spent_s.update(dict.fromkeys(ports.spent_s, 0.0))
-        ports.built.clear()
-        again = f"pibuild --target {plan.target.name} --python {plan.python} --recipe {plan.wheel.recipe.name}"
-        entry = pipeline.make(plan, ports, f"{again} --version {plan.wheel.release.version}")
-        return entry, round(sum(ports.built.values()) + entry.facts["proof"]["cpu_s"], 2)
-
-    def failed_at(self, error: PibuildError) -> str:
-        """Give the key of what failed."""
-        failed = self._ports.failed.items() if self._ports else ()
-        return next((key for key, known in failed if known is error), "")
-
-    def record_of(self, key: str) -> dict[str, Any] | None:
-        """Give the record of a proven wheel that is still in the store."""
-        entry = self.store.wheel(key)
-        return entry.facts if entry else None
+from pibuild.store import space_named
 
 
 def nightly(
     settings: Settings, environ: Mapping[str, str], report: Report, *, only: Sequence[str], is_published: bool
 ) -> int:
     """Run the matrix, or these cells of it, and publish what came of it; give the exit code."""
-    from pibuild.publishing.commands import Publisher, publish_night  # noqa: PLC0415  its libraries take time
+    from pibuild.publishing.publisher import Publisher  # noqa: PLC0415  its libraries take time
 
     declared = declared_nightly(settings)
     state_dir = Path(declared.state).absolute()
@@ -119,7 +45,7 @@ def nightly(
             night = run_night(_new_night(history), cells, _hands(workshop, state_dir), history, report)
             try:
                 if publisher:
-                    night = replace(night, set_id=publish_night(night, publisher, workshop.store, report))
+                    night = replace(night, set_id=publisher.put_night(night, workshop.store))
                     history.put(night)
                 else:
                     share(night, workshop.remote, state_dir / "logs")
@@ -182,27 +108,10 @@ def show_log(settings: Settings, report: Report, cell_id: str) -> int:
     return 0
 
 
-def declared_nightly(settings: Settings) -> Nightly:
-    """Give what pibuild.yaml says of nights."""
-    if settings.nightly is None:
-        raise UsageError(
-            "There is no matrix", expected="`nightly:` with `cells:` in pibuild.yaml", hint="the README has an example"
-        )
-    notify = settings.nightly.notify
-    if notify and bool(notify.webhook) == bool(notify.command):
-        raise UsageError("`nightly: notify:` wants a webhook or a command", hint="one of the two")
-    return settings.nightly
-
-
 def _new_night(history: History) -> Night:
     now = datetime.now(UTC)
     night_id = history.new_id(now.strftime("%Y%m%dT%H%M%SZ"))
     return Night(id=night_id, began=moment(now), ended="", pibuild=__version__, outcomes=())
-
-
-def open_history(settings: Settings, report: Report) -> History:
-    """Open what is remembered of nights."""
-    return History(Path(declared_nightly(settings).state).absolute(), report)
 
 
 @contextmanager
@@ -237,24 +146,3 @@ def _hands(workshop: Workshop, state_dir: Path) -> Hands:
         now=lambda: datetime.now(UTC),
         clock=time.monotonic,
     )
-
-
-def announce(night: Night, declared: Nightly, environ: Mapping[str, str], report: Report) -> None:
-    """Leave what a CI system reads, and tell whom a change of colour concerns."""
-    state_dir = Path(declared.state).absolute()
-    outcomes.write_junit(night, state_dir / "junit.xml")
-    summary = outcomes.as_markdown(night)
-    write_atomically(state_dir / "summary.md", summary)
-    if shown := environ.get("GITHUB_STEP_SUMMARY"):
-        with Path(shown).open("a", encoding="utf-8") as page:
-            page.write(summary)
-    if notify := declared.notify:
-        from pibuild.adapters import notifier  # noqa: PLC0415  most nights have nothing to tell
-
-        def send(notice: Notice) -> None:
-            if notify.webhook:
-                notifier.post(notify.webhook, notice.as_json())
-            else:
-                notifier.call(notify.command, notice.as_json(), environ)
-
-        tell(night, state_dir / "told.json", send, report)

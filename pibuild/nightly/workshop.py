@@ -1,0 +1,127 @@
+"""What the commands of nights and of publishing share: deciding and making cells, the state folder, the last word."""
+
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pibuild.assembly import Catalogue, load_catalogue, make_ports, make_refs, make_remote, open_store
+from pibuild.errors import PibuildError, UsageError
+from pibuild.model import Plan, Request
+from pibuild.nightly import outcomes
+from pibuild.nightly.declared import Nightly
+from pibuild.nightly.history import History
+from pibuild.nightly.night import Decided
+from pibuild.nightly.notices import Notice, tell
+from pibuild.nightly.values import Cell, Night
+from pibuild.nightly.versions import nightly_version
+from pibuild.report import Report
+from pibuild.settings import Settings
+from pibuild.steps.own_tree import own_source
+from pibuild.store import Entry, Store, write_atomically
+
+if TYPE_CHECKING:
+    from pibuild.pipeline import Ports
+    from pibuild.remote import Remote
+    from pibuild.steps.refs import Refs
+
+
+class Workshop:
+    """What a night's cells are decided and made with: the store, and the outside when something has to be made."""
+
+    def __init__(self, settings: Settings, environ: Mapping[str, str], report: Report) -> None:
+        """Open the store; close ends it."""
+        self._settings, self._environ, self._report = settings, environ, report
+        self.catalogue: Catalogue = load_catalogue()
+        self.store: Store = open_store(settings, report)
+        self._ports: Ports | None = None
+        self._refs: Refs | None = None
+
+    def close(self) -> None:
+        """End the store's session."""
+        self.store.close()
+
+    @cached_property
+    def remote(self) -> "Remote":
+        """What machines share."""
+        return make_remote(self._settings, self._environ, self.store, self._report)
+
+    def decide(self, cell: Cell) -> Decided:
+        """Decide a cell; a ref's tree comes into the store for that."""
+        request = Request(target=cell.target, python=cell.python, recipe=cell.recipe, version=cell.version)
+        plan = self.catalogue.plan(request)
+        if not cell.ref:
+            return Decided(plan=plan)
+        self._refs = self._refs or make_refs(self._settings, self._environ, self.store, self._report)
+        moved = self._refs.take(own_source(plan), cell.ref)
+        version = nightly_version(cell.version, moved.commit, moved.committed)
+        return Decided(plan=self.catalogue.plan(request, moved.source, version), commit=moved.commit)
+
+    def proven(self, plan: Plan) -> Entry | None:
+        """Give the proven wheel of a plan, from here or from the store that machines share."""
+        if entry := self.store.wheel(plan.key):
+            self.remote.push_proven(plan, entry)
+            return entry
+        return self.remote.pull_wheel(plan)
+
+    def make(self, plan: Plan) -> tuple[Entry, float]:
+        """Build and prove a plan's wheel."""
+        from pibuild import pipeline  # noqa: PLC0415  the engine's client costs a third of a second
+
+        if self._ports is None:
+            self.store.sweep()
+            self._ports = make_ports(self._settings, self._environ, self.store, self._report)
+        ports = self._ports
+        ports.spent_s.update(dict.fromkeys(ports.spent_s, 0.0))
+        ports.built.clear()
+        again = f"pibuild --target {plan.target.name} --python {plan.python} --recipe {plan.wheel.recipe.name}"
+        entry = pipeline.make(plan, ports, f"{again} --version {plan.wheel.release.version}")
+        return entry, round(sum(ports.built.values()) + entry.facts["proof"]["cpu_s"], 2)
+
+    def failed_at(self, error: PibuildError) -> str:
+        """Give the key of what failed."""
+        failed = self._ports.failed.items() if self._ports else ()
+        return next((key for key, known in failed if known is error), "")
+
+    def record_of(self, key: str) -> dict[str, Any] | None:
+        """Give the record of a proven wheel that is still in the store."""
+        entry = self.store.wheel(key)
+        return entry.facts if entry else None
+
+
+def declared_nightly(settings: Settings) -> Nightly:
+    """Give what pibuild.yaml says of nights."""
+    if settings.nightly is None:
+        raise UsageError(
+            "There is no matrix", expected="`nightly:` with `cells:` in pibuild.yaml", hint="the README has an example"
+        )
+    notify = settings.nightly.notify
+    if notify and bool(notify.webhook) == bool(notify.command):
+        raise UsageError("`nightly: notify:` wants a webhook or a command", hint="one of the two")
+    return settings.nightly
+
+
+def open_history(settings: Settings, report: Report) -> History:
+    """Open what is remembered of nights."""
+    return History(Path(declared_nightly(settings).state).absolute(), report)
+
+
+def announce(night: Night, declared: Nightly, environ: Mapping[str, str], report: Report) -> None:
+    """Leave what a CI system reads, and tell whom a change of colour concerns."""
+    state_dir = Path(declared.state).absolute()
+    outcomes.write_junit(night, state_dir / "junit.xml")
+    summary = outcomes.as_markdown(night)
+    write_atomically(state_dir / "summary.md", summary)
+    if shown := environ.get("GITHUB_STEP_SUMMARY"):
+        with Path(shown).open("a", encoding="utf-8") as page:
+            page.write(summary)
+    if notify := declared.notify:
+        from pibuild.adapters import notifier  # noqa: PLC0415  most nights have nothing to tell
+
+        def send(notice: Notice) -> None:
+            if notify.webhook:
+                notifier.post(notify.webhook, notice.as_json())
+            else:
+                notifier.call(notify.command, notice.as_json(), environ)
+
+        tell(night, state_dir / "told.json", send, report)

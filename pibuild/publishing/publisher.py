@@ -1,0 +1,105 @@
+"""Publishing as pibuild.yaml has it: the site with its index and page, signed, and every destination."""
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from pibuild.adapters.rclone import Rclone
+from pibuild.adapters.twine import Twine
+from pibuild.nightly.values import Night
+from pibuild.nightly.workshop import open_history
+from pibuild.publishing import signature, site
+from pibuild.publishing.declared import Publish
+from pibuild.publishing.destinations import forget, push_everywhere
+from pibuild.publishing.index import index_pages
+from pibuild.publishing.intake import Offered
+from pibuild.publishing.page.page import render
+from pibuild.publishing.statements import provenance
+from pibuild.publishing.values import PublishedSet
+from pibuild.report import Report
+from pibuild.settings import Settings
+from pibuild.store import Store
+
+
+class Publisher:
+    """The site of these settings, and how its sets are made."""
+
+    def __init__(self, settings: Settings, environ: Mapping[str, str], report: Report) -> None:
+        """Read the key, where there is one: a wrong one is told before anything is done."""
+        self._declared = settings.publish or Publish()
+        self._settings, self._environ, self._report = settings, environ, report
+        self.site = Path(self._declared.site).expanduser().absolute()
+        key = self._declared.key
+        self._key = signature.load_key(Path(key).expanduser()) if key else None
+
+    def how(self, now: datetime) -> dict[str, Any]:
+        """Give what every change of the site is made with."""
+        return {"now": now, "pages": self._pages, "sign": self._sign, "report": self._report}
+
+    def put(self, wheels: Sequence[Offered], why: str, now: datetime, *, anew: bool = False) -> PublishedSet | None:
+        """Make a set of the site's wheels and these; None where it would be the same."""
+        made = site.publish(
+            self.site,
+            wheels,
+            why=why,
+            statement=provenance,
+            policy=self._declared.retention,
+            anew=anew,
+            **self.how(now),
+        )
+        if made:
+            swept = site.sweep(self.site, count=self._declared.retention.count, report=self._report)
+            forget(self._declared.to, swept, rclone=Rclone(self._environ))
+        return made
+
+    def put_night(self, night: Night, store: Store) -> str:
+        """Publish everywhere what a night has proven; give the id of the set, empty where nothing changed."""
+        found = [
+            Offered(path=entry.path, record=entry.facts, cell=one.cell.id, is_release=not one.cell.ref)
+            for one in night.outcomes
+            if one.status != "failed" and (entry := store.wheel(one.key))
+        ]
+        is_news = any(one.status != "unchanged" for one in night.outcomes)
+        made = self.put(found, f"night {night.id}", datetime.now(UTC), anew=is_news)
+        if made:
+            self.push(made)
+            self._report.note(f"{self.site}/current is {made.id}, {len(made.listed)} wheels")
+        return made.id if made else ""
+
+    def push(self, published: PublishedSet) -> None:
+        """Bring a set to every destination."""
+        push_everywhere(
+            self.site,
+            published,
+            self._declared.to,
+            rclone=Rclone(self._environ),
+            twine=Twine(self._environ),
+            report=self._report,
+        )
+
+    @property
+    def _sign(self) -> Callable[[bytes], bytes] | None:
+        key = self._key
+        return (lambda content: signature.sign(key, content)) if key else None
+
+    def _pages(self, published: PublishedSet) -> dict[str, bytes]:
+        """Make the index, the page of the last nights, and the key that people verify with."""
+        nights: tuple[Night, ...] = ()
+        logs_dir = Path()
+        if self._settings.nightly:
+            logs_dir = Path(self._settings.nightly.state).absolute() / "logs"
+            history = open_history(self._settings, self._report)
+            try:
+                nights = history.nights()
+            finally:
+                history.close()
+        page = render(
+            published,
+            nights,
+            title=self._declared.title,
+            base_url=self._declared.url,
+            logs=lambda name: path.read_bytes() if (path := logs_dir / name).is_file() else None,
+        )
+        key = {"pibuild.pub": signature.public_pem(self._key)} if self._key else {}
+        return index_pages(published) | page | key
