@@ -1,11 +1,14 @@
 """What a person types leads to an answer, or to a message that says what to type instead."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from pibuild import __version__
 from pibuild.adapters.folders import LocalFolder
@@ -15,6 +18,7 @@ from pibuild.report import Report
 from pibuild.settings import Settings
 from tests.elfs import BX_LR, PI_TWO, SO, arm, make_elf, make_wheel
 from tests.machines import WHEEL, Machine
+from tests.sites import add_wheel, make_site
 
 
 @pytest.fixture(autouse=True)
@@ -257,3 +261,37 @@ def test_what_is_no_site_is_code_12(capsys, tmp_path):
     (tmp_path / "site").mkdir()
     assert main(["publish", "--check", "site"]) == 12
     assert "site" in capsys.readouterr().err
+
+
+def test_a_night_waits_for_the_one_that_is_under_way(matrix, tmp_path):
+    matrix()
+    (tmp_path / "nightly").mkdir()
+    command = [sys.executable, "-m", "pibuild", "nightly", "--no-publish"]
+    with FileLock(tmp_path / "nightly" / "night.lock"):
+        environ = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
+        night = subprocess.Popen(command, cwd=tmp_path, env=environ, stderr=subprocess.PIPE, text=True)
+        assert "another night is under way here: waiting for it" in night.stderr.readline()
+        assert not list((tmp_path / "nightly").glob("nights/*"))
+    night.communicate(timeout=60)
+    assert night.returncode == 11
+    assert len(list((tmp_path / "nightly").glob("nights/*.json"))) == 1
+
+
+def test_what_is_published_can_be_yanked_taken_back_and_rolled_back(capsys, tmp_path):
+    site = tmp_path / "site"
+    site.mkdir()
+    wheel = add_wheel(site)
+    first = make_site(site, wheel)
+
+    def page():
+        return (site / "current/simple/thing/index.html").read_text()
+
+    assert main(["publish", "--yank", wheel.cell, "--reason", "it <b>fails</b>"]) == 0
+    assert 'data-yanked="it &lt;b&gt;fails&lt;/b&gt;"' in page()
+    assert main(["publish", "--check", "site"]) == 0
+    assert main(["publish", "--unyank", wheel.file]) == 0
+    assert "data-yanked" not in page()
+    assert main(["publish", "--rollback", first.id]) == 0
+    assert (site / "current").readlink().name == first.id
+    assert main(["publish", "--yank", "thng", "--reason", "why"]) == 2
+    assert "thing-1.0" in capsys.readouterr().err
