@@ -1,7 +1,8 @@
 """The bill of materials that a wheel carries: CycloneDX 1.6 in `.dist-info/sboms/`, where PEP 770 has it.
 
-Made of the plan alone, so that equal plans give equal bytes: no time, no random serial number, and no versions of what
-wrote it, for the plan's key does not know them. Imported where it is used: the library takes time.
+Made of what goes into the wheel alone, so that the same wheel that is proven again has the same bytes: no time, no random
+serial number, nothing of how it is judged, and no versions of what wrote it, for no key knows them. Imported where it is
+used: the library takes time.
 
 Every source that the build sees is listed, in one of two roles. A *part* is in the wheel: a source of the wheel's own
 artifact, or of a library that was linked into it. What serves the *build* alone has the scope `excluded`: a fault in it
@@ -56,7 +57,8 @@ class _Used:
 
 def sbom(plan: Plan) -> bytes:
     """Give the bill of materials of a plan's wheel, as JSON."""
-    bom = Bom(serial_number=uuid5(NAMESPACE_URL, f"pibuild:{plan.key}"))
+    named_by = f"pibuild:{plan.wheel.key}:{plan.version}:{plan.target.platform_tag}"
+    bom = Bom(serial_number=uuid5(NAMESPACE_URL, named_by))
     wheel = _wheel(plan)
     components = [_runtime(plan), *map(_component, _by_source(plan.wheel))]
     bom.metadata.tools = ToolRepository(components=[Component(name="pibuild", type=ComponentType.APPLICATION)])
@@ -111,7 +113,7 @@ def _github(repository: str, ref: str, subpath: str | None) -> PackageURL:
 def _wheel(plan: Plan) -> Component:
     name, version = plan.wheel.recipe.name, plan.version
     images = sorted({one.image.reference for one in _artifacts(plan.wheel)})
-    facts = [("plan", plan.key), ("target", plan.target.name), ("python", plan.python)]
+    facts = [("artifact", plan.wheel.key), ("target", plan.target.name), ("python", plan.python)]
     facts += [("release", plan.wheel.release.version), ("compiler", plan.target.compiler)]
     facts += [("image", image) for image in images]
     address = PackageURL("pypi", None, name, version)

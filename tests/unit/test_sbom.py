@@ -85,6 +85,11 @@ def test_what_is_wrong_is_seen_by_the_schema():
     assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(json.dumps(facts)) is not None
 
 
+def test_a_wheel_that_is_judged_anew_has_the_same_bytes():
+    plan = plan_of()
+    assert sbom(replace(plan, key="another", device=replace(plan.device, reference="pibuild/device:2"))) == sbom(plan)
+
+
 def test_equal_plans_give_equal_bytes_without_a_time():
     assert sbom(plan_of()) == sbom(plan_of())
     assert "timestamp" not in told()["metadata"]
@@ -99,7 +104,7 @@ def test_it_is_about_the_wheel_and_says_with_what_it_was_made():
     assert wheel["purl"] == "pkg:pypi/tflite-runtime@2.14.1"
     assert values(wheel, "compiler") == ["gcc 10.2.1"]
     assert values(wheel, "image") == ["pibuild/builder:0", "pibuild/toolchain-pi-one:0"]
-    assert values(wheel, "plan") == [plan_of().key]
+    assert values(wheel, "artifact") == [plan_of().wheel.key]
 
 
 def test_a_nightly_is_told_by_its_own_version_and_the_release_that_it_follows():
