@@ -1,8 +1,8 @@
 """The bill of materials that a wheel carries: CycloneDX 1.6 in `.dist-info/sboms/`, where PEP 770 has it.
 
-Made of what goes into the wheel alone, so that the same wheel that is proven again has the same bytes: no time, no random
-serial number, nothing of how it is judged, and no versions of what wrote it, for no key knows them. Imported where it is
-used: the library takes time.
+Made of what goes into the wheel alone, so that the same wheel that is proven again has the same bytes: no time, no
+random serial number, nothing of how it is judged, and no versions of what wrote it, for no key knows them. Imported
+where it is used: the library takes time.
 
 Every source that the build sees is listed, in one of two roles. A *part* is in the wheel: a source of the wheel's own
 artifact, or of a library that was linked into it. What serves the *build* alone has the scope `excluded`: a fault in it

@@ -76,7 +76,7 @@ def test_the_wheel_that_is_proven_holds_the_plans_bill_of_materials(tmp_path, mo
     path, plan = proven(tmp_path, monkeypatch)
     facts = json.loads(read_wheel(path).text("sboms/pibuild.cdx.json"))
     assert path.name == "thing-1.0-cp311-cp311-linux_armv6l.whl"
-    assert {"name": "pibuild:plan", "value": plan.key} in facts["metadata"]["component"]["properties"]
+    assert {"name": "pibuild:artifact", "value": plan.wheel.key} in facts["metadata"]["component"]["properties"]
 
 
 def test_a_nightlys_wheel_has_the_plans_version_and_so_has_its_bill_of_materials(tmp_path, monkeypatch):
