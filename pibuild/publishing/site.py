@@ -290,12 +290,17 @@ def _claimed(held: Iterable[PublishedWheel], offered: Iterable[Offered]) -> tupl
 def _kept(
     wheels: tuple[PublishedWheel, ...], policy: Policy | None, now: datetime, report: Report
 ) -> tuple[PublishedWheel, ...]:
-    """Hide what the policy hides, and leave out what was hidden long enough."""
+    """Hide what the policy hides, say what it will hide soon, and leave out what was hidden long enough."""
     if policy is None:
         return wheels
     decided = retained(wheels, **asdict(policy), now=now)
     if decided.note:
         report.warn(decided.note)
+    for one, leaving in decided.warned:
+        report.warn(f"{one.file} leaves the index on {leaving:%Y-%m-%d}: a newer wheel of {one.cell} took its place")
+    for one in decided.hide:
+        back = f"pibuild publish --undelete {one.file} brings it back for {policy.grace_days} days"
+        report.warn(f"{one.file} leaves the index; {back}")
     hidden = (replace(one, hidden=_moment(now)) for one in decided.hide)
     return merged(decided.keep, hidden)
 

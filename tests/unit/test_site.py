@@ -333,6 +333,14 @@ def test_a_publication_hides_what_the_policy_says(site, put, make):
     assert [name[6:9] for name in read(site)] == ["1.2", "1.3"]
 
 
+def test_what_leaves_the_index_is_told_before_and_when_it_does(put, make, words):
+    policy = Policy(count=9, days=10, warn_days=3, grace_days=14)
+    put(make("1.0"), make("1.1", days=1), policy=policy, now=after(8))
+    assert "thing-1.0-cp311-cp311-linux_armv6l.whl leaves the index on 2026-12-05" in words.getvalue()
+    put(policy=policy, now=after(11))
+    assert "--undelete thing-1.0-cp311-cp311-linux_armv6l.whl brings it back for 14 days" in words.getvalue()
+
+
 def test_the_clock_behind_the_newest_wheel_hides_nothing_and_says_so(site, put, make, words):
     policy = Policy(count=1, days=1, warn_days=7, grace_days=14)
     put(*(make(f"1.{number}", days=number) for number in range(4)), policy=policy, now=after(1))
