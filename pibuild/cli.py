@@ -60,6 +60,7 @@ def _run(words: list[str], environ: dict[str, str]) -> int:
     _check_command(given.command, given.words)
     from pibuild.settings import load_settings  # noqa: PLC0415  pydantic costs a tenth of a second
 
+    environ |= {"PIBUILD_CONFIG": given.config} if given.config else {}
     settings = load_settings(vars(given), environ, Path.cwd())
     report = Report(verbose=settings.verbose, as_json=settings.json, fold=environ.get("GITHUB_ACTIONS") == "true")
     if given.command in _OF_WHEELS:

@@ -213,6 +213,15 @@ def test_the_matrix_can_be_read_by_a_program(capsys, matrix):
     assert "did you mean 'github'" in capsys.readouterr().err
 
 
+def test_the_settings_can_be_another_file(capsys, matrix, tmp_path):
+    cell = matrix()
+    (tmp_path / "pibuild.yaml").rename(tmp_path / "other.yaml")
+    assert main(["matrix", "-c", "other.yaml"]) == 0
+    assert cell in capsys.readouterr().out
+    assert main(["matrix", "-c", "nowhere.yaml"]) == 2
+    assert "nowhere.yaml" in capsys.readouterr().err
+
+
 def test_a_cell_that_is_not_in_the_matrix_is_answered_with_the_nearest(capsys, matrix):
     cell = matrix()
     assert main(["nightly", "--only", cell.replace("3.11", "3.1")]) == 2
