@@ -21,8 +21,8 @@ import numpy as np
 import tensorflow as tf
 
 TOLERANCE = {"float16": 4e-3, "float32": 2e-5, "float64": 1e-10, "complex64": 2e-5}
-# float16: each of two right results may be off by 2e-3. x86's matmul_float16, a sum of 40 products, is 1.9e-3 off the exact
-# one, and differs by 2.7e-3 from the same sum taken backwards.
+# float16: each of two right results may be off by 2e-3. x86's matmul_float16, a sum of 40 products, is 1.9e-3 off the
+# exact one, and differs by 2.7e-3 from the same sum taken backwards.
 JPEG_STEPS = 6
 """What fast JPEG decoders may differ by, in a byte: each rounds that cosine transform as it likes."""
 
