@@ -11,12 +11,12 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urldefrag, urljoin, urlsplit
 
 from packaging.utils import canonicalize_name
 
+from pibuild.adapters.anchors import hrefs
 from pibuild.adapters.http import Http, Page, Route, local_path
 from pibuild.adapters.process import run
 from pibuild.errors import SourceError, UnreachableError
@@ -133,22 +133,9 @@ def links_of(page: Page) -> dict[str, tuple[str, str]]:
     if page.kind.endswith("json"):
         files = json.loads(page.content)["files"]
         return {one["filename"]: (urljoin(page.url, one["url"]), one["hashes"].get("sha256", "")) for one in files}
-    reader = _Anchors()
-    reader.feed(page.content.decode(errors="replace"))
     links = {}
-    for href in reader.hrefs:
+    for href in hrefs(page.content.decode(errors="replace")):
         url, fragment = urldefrag(urljoin(page.url, href))
         sha256 = fragment.removeprefix("sha256=") if fragment.startswith("sha256=") else ""
         links[unquote(url.rpartition("/")[2])] = (url, sha256)
     return links
-
-
-class _Anchors(HTMLParser):
-    """The links of a page."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.hrefs: list[str] = []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.hrefs += [value for key, value in attrs if tag == "a" and key == "href" and value]

@@ -9,13 +9,13 @@ import json
 import re
 import sys
 from collections.abc import Mapping
-from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urldefrag, urljoin, urlsplit
 
 import requests
 
 from pibuild import __version__
+from pibuild.adapters.anchors import hrefs
 from pibuild.adapters.process import Ended, last_words, run
 from pibuild.errors import ResourceError, SourceError, UnreachableError
 from pibuild.formats.urls import without_password
@@ -121,21 +121,8 @@ def listed_files(page: str, *, is_json: bool) -> dict[str, str]:
     if is_json:
         hashes = {one["filename"]: sorted(one["hashes"].items()) for one in json.loads(page)["files"]}
         return {name: "=".join(pairs[-1]) if pairs else "" for name, pairs in hashes.items()}
-    reader = _Anchors()
-    reader.feed(page)
-    links = (urldefrag(href) for href in reader.hrefs)
+    links = (urldefrag(href) for href in hrefs(page))
     return {unquote(url.partition("?")[0].rpartition("/")[2]): fragment for url, fragment in links}
-
-
-class _Anchors(HTMLParser):
-    """The links of a page."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.hrefs: list[str] = []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.hrefs += [value for key, value in attrs if tag == "a" and key == "href" and value]
 
 
 def _translated(ended: Ended, file: str, server: str) -> SourceError | ResourceError:

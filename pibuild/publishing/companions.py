@@ -38,19 +38,19 @@ _DAMAGE = (
 """What zipfile lets through on a file that is no whole zip file."""
 
 
-def wheel_metadata(path: Path) -> bytes:
-    """Read METADATA out of a wheel, and nothing else of it. WheelFormatError where there is not one, or no zip file."""
+def dist_info_file(path: Path, name: str) -> bytes:
+    """Read one file of a wheel's dist-info folder. WheelFormatError where there is not exactly one, or no whole zip."""
     try:
         with zipfile.ZipFile(path) as archive:
-            found = [one for one in archive.infolist() if re.fullmatch(r"[^/]+\.dist-info/METADATA", one.filename)]
+            found = [one for one in archive.infolist() if re.fullmatch(rf"[^/]+\.dist-info/{name}", one.filename)]
             if len(found) != 1:
-                raise WheelFormatError(f"{len(found)} METADATA files, one expected")
+                raise WheelFormatError(f"{len(found)} {name} files, one expected")
             with archive.open(found[0]) as stream:
                 content = stream.read(_MOST_BYTES + 1)
     except _DAMAGE as error:
         raise WheelFormatError(f"not a whole zip file: {error or type(error).__name__}") from error
     if len(content) > _MOST_BYTES:
-        raise WheelFormatError(f"METADATA has more than {_MOST_BYTES} bytes")
+        raise WheelFormatError(f"{name} has more than {_MOST_BYTES} bytes")
     return content
 
 
@@ -67,7 +67,7 @@ def _metadata_faults(wheel: PublishedWheel, wheel_path: Path, metadata: bytes) -
     if _sha256(metadata) != wheel.metadata_sha256:
         yield f".metadata has sha256 {_sha256(metadata)}, set.json says {wheel.metadata_sha256}"
     try:
-        if wheel_metadata(wheel_path) != metadata:
+        if dist_info_file(wheel_path, "METADATA") != metadata:
             yield ".metadata is not the METADATA inside of the wheel"
     except WheelFormatError as error:
         yield f"its METADATA can't be read: {error}"

@@ -6,7 +6,6 @@ Knows the folder files/: a wheel's folder there is named by its sha256, appears 
 import hashlib
 import json
 import shutil
-import zipfile
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -15,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from pibuild.errors import PublishError
-from pibuild.publishing.companions import SUFFIXES
+from pibuild.formats.wheel import WheelFormatError
+from pibuild.publishing.companions import SUFFIXES, dist_info_file
 from pibuild.publishing.sets import digest_of, making, sync
 from pibuild.publishing.values import PublishedWheel
 
@@ -140,15 +140,10 @@ def _published(site: Path, one: Offered) -> PublishedWheel:
 
 
 def _dist_info(wheel_path: Path, name: str) -> bytes:
-    """Read one file of a wheel's dist-info folder, and nothing else of it."""
     try:
-        with zipfile.ZipFile(wheel_path) as archive:
-            paths = [
-                path for path in archive.namelist() if path.endswith(f".dist-info/{name}") and path.count("/") == 1
-            ]
-            return archive.read(paths[0])
-    except (zipfile.BadZipFile, IndexError) as error:
-        raise PublishError(f"{wheel_path.name} is no whole wheel: it has no {name}") from error
+        return dist_info_file(wheel_path, name)
+    except WheelFormatError as error:
+        raise PublishError(f"{wheel_path.name} is no whole wheel", found=str(error)) from error
 
 
 def _field(content: bytes, name: str) -> str:
