@@ -72,6 +72,7 @@ class _ReleaseFile:
     needs: tuple[str, ...] = ()
     proven_with: tuple[str, ...] = ()
     needs_without_neon: tuple[str, ...] = ()
+    dependencies: tuple[str, ...] = ()
     unproven: bool = False
 
 
@@ -94,6 +95,7 @@ class _RecipeFile:
     device: str = ""
     proof: str = ""
     tools: tuple[str, ...] = ()
+    package: str = ""
 
 
 def project_folder(name: str) -> Path:
@@ -109,7 +111,7 @@ def load_recipes(folder: Path) -> dict[str, Recipe]:
     """Read every recipe by name."""
     recipes = {path.parent.name: _recipe(path) for path in sorted(folder.glob("*/recipe.yaml"))}
     for recipe, release in ((one, release) for one in recipes.values() for release in one.releases):
-        for name in (*release.needs, *release.needs_without_neon, *release.proven_with):
+        for name in (*release.needs, *release.needs_without_neon, *release.proven_with, *release.dependencies):
             if name not in recipes:
                 raise UsageError(
                     f"{recipe.name} needs {name!r}, which does not exist", hint=nearest(name, list(recipes))
@@ -234,6 +236,7 @@ def _recipe(path: Path) -> Recipe:
             needs=release.needs,
             needs_without_neon=release.needs_without_neon,
             proven_with=release.proven_with,
+            dependencies=release.dependencies,
             unproven=release.unproven,
             sources=tuple(
                 _source(name, written.sources, path)
@@ -260,6 +263,7 @@ def _recipe(path: Path) -> Recipe:
         releases=releases,
         folder=folder,
         tools=written.tools,
+        package=written.package,
     )
 
 

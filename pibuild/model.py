@@ -109,6 +109,8 @@ class Release:
     """Recipes whose artifacts stand on the device, too, when the wheel is proven, and are no part of it."""
     needs_without_neon: tuple[str, ...] = ()
     """Further ones, for a target that has no NEON."""
+    dependencies: tuple[str, ...] = ()
+    """Recipes of the wheels that pip wants beside this one on the Pi: of compiled ones, or of many in pure Python."""
     unproven: bool = False
     """Whether no wheel of it has been proven yet: it is built only where its version is asked for."""
     files: tuple[Path, ...] = ()
@@ -211,6 +213,13 @@ class Recipe:
     folder: Path
     tools: tuple[str, ...] = ()
     """Names of the sources that only the build uses: nothing of them is in what is made."""
+    package: str = ""
+    """What pip calls the wheel, where that is not the recipe's name."""
+
+    @property
+    def package_name(self) -> str:
+        """Give the name by which pip installs the wheel."""
+        return self.package or self.name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -123,9 +123,10 @@ def digest(value: Any) -> str:  # noqa: ANN401  what JSON can hold
 
 
 def _choice(request: Request, target: Target, recipes: Mapping[str, Recipe]) -> tuple[Recipe, Release, str]:
-    offered = wheel_recipes(recipes)
+    names = [recipe.name for recipe in wheel_recipes(recipes)]
+    only_beside = {name for recipe in recipes.values() for one in recipe.releases for name in one.dependencies}
+    offered = [recipes[name] for name in names if name not in only_beside]
     if request.recipe is not None:
-        names = [recipe.name for recipe in offered]
         if request.recipe not in names:
             raise UsageError(
                 f"There is no recipe {request.recipe!r} that makes a wheel", hint=nearest(request.recipe, names)

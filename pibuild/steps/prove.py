@@ -48,7 +48,7 @@ def prove(
                 *plan.wheel.env,
                 ("PIBUILD_DEVICE_CPU", plan.target.device_cpu),
                 ("PIBUILD_CHECK", plan.wheel.recipe.proof),
-                ("PIBUILD_PACKAGE", plan.wheel.recipe.name),
+                ("PIBUILD_PACKAGE", plan.wheel.recipe.package_name),
             ),
             inputs=(
                 *((folder, entry.path) for folder, entry in installed),
