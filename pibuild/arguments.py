@@ -79,6 +79,12 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--legacy-name", action="store_true", default=None, help="also give the wheel the file names of 2017"
     )
+    parser.add_argument(
+        "--with-dependencies",
+        action="store_true",
+        default=None,
+        help="also all that pip wants beside the wheel: `pip install --no-index --find-links wheelhouse` then does",
+    )
     parser.add_argument("-c", "--config", metavar="FILE", help="settings (default: pibuild.yaml, where it is there)")
     parser.add_argument("--output", metavar="DIR", help="where the wheel and its record go (default: wheelhouse)")
     parser.add_argument("--store", metavar="DIR", help="sources, artifacts and logs (default: the user's cache folder)")

@@ -23,8 +23,8 @@ from pibuild.config import (
     proof_files,
 )
 from pibuild.errors import UsageError
-from pibuild.model import Image, Plan, Recipe, Request, Source, Target
-from pibuild.plan import find_target, make_plan
+from pibuild.model import Image, Plan, Recipe, Request, Source, Target, Wheelhouse
+from pibuild.plan import find_target, make_plan, make_wheelhouse
 from pibuild.report import Report
 from pibuild.settings import Settings
 from pibuild.steps.own_tree import identify, own_source
@@ -64,6 +64,13 @@ class Catalogue:
         )
 
 
+    def wheelhouse(self, plan: Plan) -> Wheelhouse:
+        """Decide what pip wants beside a plan's wheel, as plan.make_wheelhouse does."""
+        return make_wheelhouse(
+            plan, recipes=self.recipes, targets=self.targets, images=self.images, proof_digest=self.proof_digest
+        )
+
+
 def load_catalogue() -> Catalogue:
     """Read targets, recipes, and the files that judge."""
     package = Path(__file__).parent
@@ -78,7 +85,16 @@ def load_catalogue() -> Catalogue:
 
 def decide(settings: Settings, environ: Mapping[str, str], report: Report) -> Plan:
     """Decide what was asked for; a tree of the person's own goes into the store for that."""
+    return _decided(load_catalogue(), settings, environ, report)
+
+
+def decide_wheelhouse(settings: Settings, environ: Mapping[str, str], report: Report) -> Wheelhouse:
+    """Decide what was asked for with all that pip wants beside it."""
     catalogue = load_catalogue()
+    return catalogue.wheelhouse(_decided(catalogue, settings, environ, report))
+
+
+def _decided(catalogue: Catalogue, settings: Settings, environ: Mapping[str, str], report: Report) -> Plan:
     for name, example in (("target", " or ".join(catalogue.targets)), ("python", "3.11")):
         if getattr(settings, name) is None:
             raise UsageError(f"Which {name}?", hint=f"--{name} {example}; pibuild list shows what there is")

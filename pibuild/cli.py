@@ -18,7 +18,8 @@ from pibuild.errors import PibuildError, UsageError, nearest
 from pibuild.report import Report, size
 
 if TYPE_CHECKING:
-    from pibuild.model import Plan
+    from pibuild.model import Plan, Wheelhouse
+    from pibuild.pipeline import Wanted
     from pibuild.settings import Settings
 
 _EXIT_INTERRUPTED = 130
@@ -67,22 +68,7 @@ def _run(words: list[str], environ: dict[str, str]) -> int:
         return _wheels(given, settings, environ, report)
     if given.command in _OF_NIGHTS:
         return _nights(given, settings, environ, report)
-    from pibuild.assembly import decide  # noqa: PLC0415
-
-    match given.command:
-        case "list":
-            code = _list(report)
-        case "doctor":
-            code = _doctor(settings, environ, report)
-        case "clean":
-            code = _clean(settings, environ, report, artifacts=given.artifacts or given.all, everything=given.all)
-        case "plan":
-            code = _show_plan(decide(settings, environ, report), settings, environ, report)
-        case "shell":
-            code = _shell(decide(settings, environ, report), environ)
-        case command:
-            code = _work(command, decide(settings, environ, report), settings, environ, report)
-    return code
+    return _builds(given, settings, environ, report)
 
 
 def _check_command(command: str, words: list[str]) -> None:
@@ -128,13 +114,35 @@ def _nights(given: argparse.Namespace, settings: "Settings", environ: dict[str, 
     return code
 
 
+def _builds(given: argparse.Namespace, settings: "Settings", environ: dict[str, str], report: Report) -> int:
+    """Build, and what goes with it."""
+    from pibuild.assembly import decide, decide_wheelhouse  # noqa: PLC0415
+
+    match given.command:
+        case "list":
+            code = _list(report)
+        case "doctor":
+            code = _doctor(settings, environ, report)
+        case "clean":
+            code = _clean(settings, environ, report, artifacts=given.artifacts or given.all, everything=given.all)
+        case "plan":
+            house = decide_wheelhouse(settings, environ, report)
+            beside = house.compiled if settings.with_dependencies else ()
+            code = _show_plans([*beside, house.plan], settings, environ, report)
+        case "shell":
+            code = _shell(decide(settings, environ, report), environ)
+        case command if settings.with_dependencies:
+            code = _fill(command, decide_wheelhouse(settings, environ, report), settings, environ, report)
+        case command:
+            code = _work(command, decide(settings, environ, report), settings, environ, report)
+    return code
+
+
 def _work(command: str, plan: "Plan", settings: "Settings", environ: dict[str, str], report: Report) -> int:
     """Build, or fetch, one plan."""
     from pibuild.assembly import make_ports, open_store  # noqa: PLC0415
     from pibuild.store import deliver  # noqa: PLC0415
 
-    again = f"pibuild --target {plan.target.name} --python {plan.python} --recipe {plan.wheel.recipe.name}"
-    again += f" --source {settings.source}" if settings.source else f" --version {plan.wheel.release.version}"
     store = open_store(settings, report)
     try:
         report.note(f"{plan.reason}; key {plan.key[:12]}")
@@ -146,13 +154,9 @@ def _work(command: str, plan: "Plan", settings: "Settings", environ: dict[str, s
             store.sweep()
             ports = make_ports(settings, environ, store, report)
             if command == "fetch":
-                done = pipeline.prepare(plan, ports)
-                report.result(
-                    f"{len(done.sources)} sources and {len(done.images)} images are here",
-                    {"sources": [one.name for one in done.sources], "images": [one.reference for one in done.images]},
-                )
+                _say_fetched(pipeline.prepare([plan], ports), report)
                 return 0
-            entry = pipeline.make(plan, ports, again)
+            entry = pipeline.make(plan, ports, _again(plan, settings))
         wheel_path = deliver(entry, Path(settings.output), with_legacy_names=settings.legacy_name)
         report.result(str(wheel_path), entry.facts | {"path": str(wheel_path)})
     finally:
@@ -160,7 +164,50 @@ def _work(command: str, plan: "Plan", settings: "Settings", environ: dict[str, s
     return 0
 
 
-def _show_plan(plan: "Plan", settings: "Settings", environ: dict[str, str], report: Report) -> int:
+def _fill(command: str, house: "Wheelhouse", settings: "Settings", environ: dict[str, str], report: Report) -> int:
+    """Build, or fetch, a wheel with all that pip wants beside it."""
+    from pibuild import pipeline, wheelhouse  # noqa: PLC0415
+    from pibuild.assembly import make_ports, open_store  # noqa: PLC0415
+    from pibuild.store import deliver  # noqa: PLC0415
+
+    plan = house.plan
+    store = open_store(settings, report)
+    try:
+        report.note(f"{plan.reason}, with all that pip wants beside it; key {house.key[:12]}")
+        entries = wheelhouse.stored(house, store)
+        if command == "build" and entries:
+            report.note("nothing to do: these wheels were built and proven before")
+        else:
+            store.sweep()
+            ports = make_ports(settings, environ, store, report)
+            if command == "fetch":
+                _say_fetched(pipeline.prepare([plan, *house.compiled], ports, house.packages), report)
+                return 0
+            entries = wheelhouse.make_all(house, ports, f"{_again(plan, settings)} --with-dependencies")
+        paths = [
+            deliver(entry, Path(settings.output), with_legacy_names=settings.legacy_name and entry is entries[-1])
+            for entry in entries
+        ]
+        report.result(str(paths[-1]), entries[-1].facts | {"path": str(paths[-1])})
+    finally:
+        store.close()
+    return 0
+
+
+def _again(plan: "Plan", settings: "Settings") -> str:
+    """Give the command that asks for the same."""
+    again = f"pibuild --target {plan.target.name} --python {plan.python} --recipe {plan.wheel.recipe.name}"
+    return again + (f" --source {settings.source}" if settings.source else f" --version {plan.wheel.release.version}")
+
+
+def _say_fetched(done: "Wanted", report: Report) -> None:
+    report.result(
+        f"{len(done.sources)} sources and {len(done.images)} images are here",
+        {"sources": [one.name for one in done.sources], "images": [one.reference for one in done.images]},
+    )
+
+
+def _show_plans(plans: "Sequence[Plan]", settings: "Settings", environ: dict[str, str], report: Report) -> int:
     """Say what a build would do; asks the engine only which images it has."""
     from pibuild.adapters.containers import Engine  # noqa: PLC0415
     from pibuild.assembly import open_store  # noqa: PLC0415
@@ -173,7 +220,8 @@ def _show_plan(plan: "Plan", settings: "Settings", environ: dict[str, str], repo
         report.warn(error.what)
     store = open_store(settings, report)
     try:
-        report.result(*plan_overview(plan, store, engine))
+        for plan in plans:
+            report.result(*plan_overview(plan, store, engine))
     finally:
         store.close()
     return 0

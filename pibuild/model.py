@@ -310,6 +310,21 @@ class Plan:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Wheelhouse:
+    """A wheel with all that pip wants beside it on the Pi; nothing in it is open."""
+
+    plan: Plan
+    """Of the wheel itself."""
+    compiled: tuple[Plan, ...]
+    """Of the wheels that recipes make for it, each proven by itself, too."""
+    packages: tuple[Artifact, ...]
+    """What holds wheels in pure Python, in `wheel/`."""
+    installed: tuple[Artifact, ...]
+    """What stands on the device before pip runs: the Python alone."""
+    key: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
     """What one container may use, and who it runs as."""
 

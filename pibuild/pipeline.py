@@ -16,6 +16,7 @@ from pibuild.adapters.containers import Engine
 from pibuild.errors import PibuildError, ProofError, ResourceError
 from pibuild.formats.tree import pack_gzip, unpack
 from pibuild.model import Artifact, Base, Image, Limits, Plan, Source
+from pibuild.plan import on_device
 from pibuild.record import make_record
 from pibuild.remote import Remote
 from pibuild.report import Report, size
@@ -101,7 +102,7 @@ def wanted(plan: Plan, store: Store) -> Wanted:
     """Say what a plan still needs: nothing where its wheel is there, else what is missing and what that needs."""
     if store.wheel(plan.key):
         return Wanted(artifacts=(), images=(), sources=())
-    return _wanted((plan.wheel, *_on_device(plan)), plan.device, store)
+    return _wanted((plan.wheel, *on_device(plan)), plan.device, store)
 
 
 def _wanted(artifacts: Sequence[Artifact], device: Image, store: Store) -> Wanted:
@@ -133,15 +134,15 @@ def make(plan: Plan, ports: Ports, again: str) -> Entry:
             return entry
         if not ports.settings.offline:
             ports.engine.check()  # before anything is downloaded for an engine that is not there
-        made = _pulled((plan.wheel, *_on_device(plan)), ports)
+        made = _pulled((plan.wheel, *on_device(plan)), ports)
         missing = wanted(plan, store)
         if any(one.recipe.memory_gb or one.recipe.disk_gb for one in missing.artifacts):
             check_room(missing.artifacts, ports.limits.memory_bytes, ports.engine.free_bytes)
         with ports.timed("sources"):
             ports.fetcher.fetch_all(missing.sources)
-        for artifact in (*_on_device(plan), plan.wheel):
-            _make_artifact(artifact, made, ports, again)
-        device = _ensure(plan.device, ports)
+        for artifact in (*on_device(plan), plan.wheel):
+            make_artifact(artifact, made, ports, again)
+        device = ensure_image(plan.device, ports)
         with store.staging() as staging:
             wheel_path, checks = _proven(plan, made, ports, staging, again)
             extras = _packed_extras(plan, staging, ports)
@@ -168,24 +169,30 @@ def try_on_device(wheel_path: Path, plan: Plan, ports: Ports, *, imports: Sequen
     `code` is Python that runs there afterwards. ProofError with the last lines where any of it fails.
     """
     ports.engine.check()
-    made = _pulled(_on_device(plan), ports)
-    ports.fetcher.fetch_all(_wanted(_on_device(plan), plan.device, ports.store).sources)
+    made = _pulled(on_device(plan), ports)
+    ports.fetcher.fetch_all(_wanted(on_device(plan), plan.device, ports.store).sources)
     again = "pibuild verify --run"
-    for artifact in _on_device(plan):
-        _make_artifact(artifact, made, ports, again)
-    _ensure(plan.device, ports)
+    for artifact in on_device(plan):
+        make_artifact(artifact, made, ports, again)
+    ensure_image(plan.device, ports)
     env = (("PIBUILD_ALONE", "1"), ("PIBUILD_IMPORTS", ",".join(imports)), ("PIBUILD_CODE", code))
     recipe = replace(plan.wheel.recipe, proof="check_import.py")
     trial = replace(plan, wheel=replace(plan.wheel, recipe=recipe, env=(*plan.wheel.env, *env)))
-    _prove(wheel_path, trial, made, ports, again)
+    prove_with(wheel_path, trial, on_device(plan), made, ports, again)
 
 
-def prepare(plan: Plan, ports: Ports) -> Wanted:
-    """Bring everything that a plan still needs from the network: sources into the store, images into the engine."""
-    missing = wanted(plan, ports.store)
+def prepare(plans: Sequence[Plan], ports: Ports, artifacts: Sequence[Artifact] = ()) -> Wanted:
+    """Bring what plans and artifacts still need from the network: sources into the store, images into the engine."""
+    found = [wanted(plan, ports.store) for plan in plans]
+    found += [_wanted(artifacts, plans[0].device, ports.store)] if artifacts else []
+    missing = Wanted(
+        artifacts=tuple({each.key: each for one in found for each in one.artifacts}.values()),
+        images=tuple({each.reference: each for one in found for each in one.images}.values()),
+        sources=tuple({each.tree: each for one in found for each in one.sources}.values()),
+    )
     ports.fetcher.fetch_all(missing.sources)
     for image in missing.images:
-        _ensure(image, ports)
+        ensure_image(image, ports)
     return missing
 
 
@@ -232,8 +239,8 @@ def _pulled(artifacts: Sequence[Artifact], ports: Ports) -> dict[str, Entry]:
     return pulled
 
 
-def _make_artifact(artifact: Artifact, made: dict[str, Entry], ports: Ports, again: str) -> Entry:
-    """Give an artifact from the store or build it, after what it needs."""
+def make_artifact(artifact: Artifact, made: dict[str, Entry], ports: Ports, again: str) -> Entry:
+    """Give an artifact from the store or build it, after what it needs; `made` has those that are there, by recipe."""
     if artifact.recipe.name in made:
         return made[artifact.recipe.name]
     store = ports.store
@@ -259,8 +266,8 @@ def _once(key: str, ports: Ports) -> Iterator[None]:
 
 
 def _build(artifact: Artifact, made: dict[str, Entry], ports: Ports, again: str) -> Entry:
-    needs = [(f"/work/in/{one.recipe.name}", _make_artifact(one, made, ports, again).path) for one in artifact.needs]
-    image = _ensure(artifact.image, ports)
+    needs = [(f"/work/in/{one.recipe.name}", make_artifact(one, made, ports, again).path) for one in artifact.needs]
+    image = ensure_image(artifact.image, ports)
     fetched = ports.fetcher.fetch_all(artifact.release.sources)
     with ports.store.staging() as staging:
         recipe_tar = staging / "recipe.tar"
@@ -293,7 +300,8 @@ def _build(artifact: Artifact, made: dict[str, Entry], ports: Ports, again: str)
     return entry
 
 
-def _ensure(image: Image, ports: Ports) -> images.Ensured:
+def ensure_image(image: Image, ports: Ports) -> images.Ensured:
+    """Make an image where the engine lacks it."""
     limits = ports.limits
     with ports.timed("images"), _once(image.reference, ports):
         return images.ensure(
@@ -306,10 +314,6 @@ def _ensure(image: Image, ports: Ports) -> images.Ensured:
             offline=ports.settings.offline,
             report=ports.report,
         )
-
-
-def _on_device(plan: Plan) -> tuple[Artifact, ...]:
-    return tuple(artifact for artifact in plan.artifacts if artifact.recipe.device)
 
 
 def _proven(plan: Plan, made: dict[str, Entry], ports: Ports, staging: Path, again: str) -> tuple[Path, dict[str, Any]]:
@@ -332,19 +336,26 @@ def _proven(plan: Plan, made: dict[str, Entry], ports: Ports, staging: Path, aga
         checks = verify.verify(
             wheel_path, target=plan.target, python=plan.python, symbols_dir=staging / "raw" / "symbols"
         )
-    ran, spent = _prove(wheel_path, plan, made, ports, again)
+    ran, spent = prove_with(wheel_path, plan, on_device(plan), made, ports, again)
     ports.spent_s["containers"] += spent.wall_s
     return wheel_path, {"file": [asdict(check) for check in checks], "device": ran, "spent": asdict(spent)}
 
 
-def _prove(
-    wheel_path: Path, plan: Plan, made: dict[str, Entry], ports: Ports, again: str
+def prove_with(
+    wheel_path: Path,
+    plan: Plan,
+    installed: Sequence[Artifact],
+    made: dict[str, Entry],
+    ports: Ports,
+    again: str,
+    beside: Sequence[Path] = (),
 ) -> tuple[dict[str, Any], Spent]:
-    installed = tuple((one.recipe.device.format(python=plan.python), made[one.recipe.name]) for one in _on_device(plan))
+    """Prove a wheel on a device where these artifacts stand, with other wheels beside it that pip may take."""
     return prove.prove(
         wheel_path,
         plan,
-        installed,
+        tuple((one.recipe.device.format(python=plan.python), made[one.recipe.name]) for one in installed),
+        beside=beside,
         check_dir=ports.check_dir,
         models=ports.models,
         engine=ports.engine,

@@ -12,7 +12,7 @@ from typing import Any
 from packaging.version import Version
 
 from pibuild.errors import UsageError, nearest
-from pibuild.model import Artifact, Image, Plan, Recipe, Release, Request, Source, Target
+from pibuild.model import Artifact, Image, Plan, Recipe, Release, Request, Source, Target, Wheelhouse
 
 _FORMAT = 1
 """Counts up when the layout of containers or artifacts changes, so that old artifacts are left alone."""
@@ -83,6 +83,56 @@ def make_plan(
         ),
         reason=reason,
     )
+
+
+def make_wheelhouse(
+    plan: Plan,
+    *,
+    recipes: Mapping[str, Recipe],
+    targets: Mapping[str, Target],
+    images: Mapping[str, Mapping[str, Image]],
+    proof_digest: str,
+) -> Wheelhouse:
+    """Decide what pip wants beside a plan's wheel: for each dependency of its release the newest for its Python."""
+    named = [recipes[name] for name in plan.wheel.release.dependencies]
+    compiled = tuple(
+        make_plan(
+            Request(target=plan.target.name, python=plan.python, recipe=one.name, version=None),
+            recipes=recipes,
+            targets=targets,
+            images=images,
+            proof_digest=proof_digest,
+        )
+        for one in named
+        if one.proof
+    )
+    packages = tuple(
+        _artifact(
+            one,
+            _release_for(one, plan.python, plan.wheel.release.version),
+            plan.target,
+            plan.python,
+            recipes,
+            images[plan.target.name],
+            {},
+        )
+        for one in named
+        if not one.proof
+    )
+    # What stands on the device for a proof in place of a wheel would hide from pip that the wheel is missing.
+    brought = {name for one in named for name in (one.name, one.package_name)}
+    return Wheelhouse(
+        plan=plan,
+        compiled=compiled,
+        packages=packages,
+        installed=tuple(one for one in on_device(plan) if one.recipe.name not in brought),
+        key=digest({"wheels": [one.key for one in (plan, *compiled)], "packages": [one.key for one in packages]}),
+    )
+
+
+def on_device(plan: Plan) -> tuple[Artifact, ...]:
+    """Give what stands on the device when a plan's wheel is proven."""
+    return tuple(one for one in plan.artifacts if one.recipe.device and one is not plan.wheel)
 
 
 def _varied(request: Request, recipe: Recipe, release: Release) -> Release:

@@ -25,8 +25,8 @@ def make_record(
     return {
         "pibuild": __version__,
         "made": made.isoformat(timespec="seconds"),
-        "wheel": _file_facts(wheel_path),
-        "extras": [_file_facts(path) for path in extras],
+        "wheel": file_facts(wheel_path),
+        "extras": [file_facts(path) for path in extras],
         "plan": {
             "key": plan.key,
             "target": plan.target.name,
@@ -51,6 +51,7 @@ def make_record(
     }
 
 
-def _file_facts(path: Path) -> dict[str, Any]:
+def file_facts(path: Path) -> dict[str, Any]:
+    """Give a file's name, sha256 and size."""
     content = path.read_bytes()
     return {"file": path.name, "sha256": hashlib.sha256(content).hexdigest(), "size_bytes": len(content)}

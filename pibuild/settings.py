@@ -61,6 +61,8 @@ class Settings:
     """Write Python's API files by running TensorFlow on the machine, which is compiled a second time for it."""
     legacy_name: bool = False
     """Give copies of the wheel the names that wheels for the Pi had in 2017."""
+    with_dependencies: bool = False
+    """Fill the output folder with all that pip wants beside the wheel, too."""
     output: str = "wheelhouse"
     """Folder for wheels and records."""
     nightly: Nightly | None = None

@@ -12,7 +12,7 @@ from typing import Any
 from pibuild.errors import BuildError, ProofError
 from pibuild.model import Limits, Plan, Run
 from pibuild.report import Report, seconds
-from pibuild.steps.run import Engine, Spent, counted, follow
+from pibuild.steps.run import Engine, Spent, counted, follow, single_file
 from pibuild.store import Entry, Store
 
 
@@ -21,6 +21,7 @@ def prove(
     plan: Plan,
     installed: tuple[tuple[str, Entry], ...],
     *,
+    beside: Sequence[Path],
     check_dir: Path,
     models: Sequence[Path],
     engine: Engine,
@@ -29,15 +30,16 @@ def prove(
     report: Report,
     again: str,
 ) -> tuple[dict[str, Any], Spent]:
-    """Run the recipe's check on the device; give what it measured, and what that cost.
+    """Run the recipe's check on the device; give what it measured, with what pip `installed`, and what that cost.
 
-    `installed` are (folder on the device, artifact). ProofError with the check's last lines where it says no.
+    `installed` are (folder on the device, artifact), `beside` the wheels that pip finds with this one. ProofError with
+    the check's last lines where it says no.
     """
     with (
         report.step(f"proving {wheel_path.name} on an emulated {plan.target.device_cpu}") as step,
         store.staging() as staging,
     ):
-        pack(staging / "wheels.tar", {wheel_path.name: wheel_path})
+        pack(staging / "wheels.tar", {path.name: path for path in (*beside, wheel_path)})
         check = {path.name: path for path in check_dir.iterdir() if path.suffix in (".py", ".sh")}
         files = {f"models/{path.name}": path for path in models}
         pack(staging / "check.tar", check | files)
@@ -48,6 +50,7 @@ def prove(
                 *plan.wheel.env,
                 ("PIBUILD_DEVICE_CPU", plan.target.device_cpu),
                 ("PIBUILD_CHECK", plan.wheel.recipe.proof),
+                *((("PIBUILD_WHEELHOUSE", "1"),) if beside else ()),
                 ("PIBUILD_PACKAGE", plan.wheel.recipe.package_name),
             ),
             inputs=(
@@ -79,9 +82,11 @@ def prove(
             except BuildError as error:
                 raise ProofError(error.what, details=error.details, hint=error.hint, log=error.log) from error
             container.copy_out("/work/out/result.json", staging / "result.tar")
-        with tarfile.open(staging / "result.tar") as tar:
-            content = tar.extractfile("result.json")
-            result: dict[str, Any] = json.loads(content.read() if content else b"{}")
+            if beside:
+                container.copy_out("/work/out/installed.txt", staging / "installed.tar")
+        result: dict[str, Any] = json.loads(single_file(staging / "result.tar"))
+        if beside:
+            result["installed"] = single_file(staging / "installed.tar").split()
         step.detail = f"{seconds(spent.cpu_s)} of CPU"
     return result, spent
 

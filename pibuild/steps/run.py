@@ -120,7 +120,7 @@ def follow(
             report.warn(f"there is nothing for `pibuild shell` to look into: {error.found or error.what}")
         raise _failure(failed, outcome, transcript, limits, again)
     container.copy_out("/work/cpu", staging / "cpu.tar")
-    return Spent(wall_s=round(outcome.wall_s, 2), cpu_s=cpu_seconds(_single_file(staging / "cpu.tar")))
+    return Spent(wall_s=round(outcome.wall_s, 2), cpu_s=cpu_seconds(single_file(staging / "cpu.tar")))
 
 
 def failed_image(slug: str) -> str:
@@ -138,7 +138,8 @@ def _number(text: str) -> int:
     return int(text.replace(",", ""))
 
 
-def _single_file(tar_path: Path) -> str:
+def single_file(tar_path: Path) -> str:
+    """Read the one file of a tar."""
     with tarfile.open(tar_path) as tar:
         content = tar.extractfile(tar.next() or "")
         return content.read().decode() if content else ""

@@ -25,9 +25,9 @@ def run_on_device(
         made, installed = {}, []
         for artifact in plan.artifacts:
             if artifact.recipe.name in beside:
-                entry = pipeline._make_artifact(artifact, made, ports, "pibuild")
+                entry = pipeline.make_artifact(artifact, made, ports, "pibuild")
                 installed.append((artifact.recipe.device.format(python=python), entry.path))
-        pipeline._ensure(plan.device, ports)
+        pipeline.ensure_image(plan.device, ports)
         with tarfile.open(scratch / "site.tar", "w") as tar:
             tar.add(site, arcname=".")
         pack(scratch / "script.tar", {script.name: script})

@@ -16,6 +16,7 @@ import pytest
 from pibuild import assembly, pipeline
 from pibuild.config import load_images, load_targets, project_folder
 from pibuild.errors import ProofError
+from pibuild.plan import on_device
 from pibuild.report import Report
 from pibuild.settings import load_settings
 from pibuild.steps.retag import retag
@@ -102,7 +103,7 @@ def test_another_proof_of_the_same_wheel_counts_the_same_instructions(built):
     try:
         made = {one.recipe.name: store.artifact(one.key) for one in plan.artifacts}
         ports = assembly.make_ports(settings, os.environ, store, report)
-        again, _ = pipeline._prove(path, plan, made, ports, "pibuild")
+        again, _ = pipeline.prove_with(path, plan, on_device(plan), made, ports, "pibuild")
     finally:
         store.close()
 

@@ -115,11 +115,11 @@ class Workshop:
         self.ports.fetcher.fetch_all(plan.wheel.release.sources)
         made: dict[str, Entry] = {}
         for artifact in plan.artifacts[:-1]:
-            pipeline._make_artifact(artifact, made, self.ports, "pibuild")
+            pipeline.make_artifact(artifact, made, self.ports, "pibuild")
 
     def make_raw(self, plan: Plan) -> Entry:
         """Build alone."""
-        return pipeline._make_artifact(plan.wheel, {}, self.ports, "pibuild --source tests/workspace/tree")
+        return pipeline.make_artifact(plan.wheel, {}, self.ports, "pibuild --source tests/workspace/tree")
 
     def actions(self, plan: Plan) -> list[Action]:
         """Give what Bazel did for a plan's raw wheel; what was up to date already is not among it."""

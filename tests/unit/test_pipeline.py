@@ -66,7 +66,7 @@ def proven(tmp_path, monkeypatch, version=None):
         version=version,
     )
     spent = pipeline.Spent(wall_s=0.0, cpu_s=0.0)
-    monkeypatch.setattr(pipeline, "_prove", lambda *_: ({}, spent))
+    monkeypatch.setattr(pipeline, "prove_with", lambda *_: ({}, spent))
     ports = SimpleNamespace(report=SimpleNamespace(step=lambda _: nullcontext()), spent_s={"containers": 0.0})
     artifacts = {"tflite-runtime": SimpleNamespace(path=tmp_path / "raw.tar")}
     return pipeline._proven(plan, artifacts, ports, tmp_path / "staging", "pibuild")[0], plan

@@ -1,24 +1,20 @@
 #!/usr/bin/env bash
-# Packages in pure Python that a wheel imports when it is proven, as pip would leave them: nothing is compiled, and no
-# setup.py runs. What is a wheel on PyPI is unpacked; of a source archive recipe.yaml keeps the modules and the egg-info.
-# Leaves the part of /opt/pibuild/python that holds them, and what pip will miss because it is left out.
+# The packages in pure Python that TensorFlow 1.x asks for, as wheels: PyPI's own as they are, and of a package that PyPI
+# has only as an archive one for all Pythons, which its own setup.py makes. Nothing is compiled.
+# Leaves wheel/*.whl, and the names of what is asked for and compiled, so not here.
 set -euo pipefail
 
-source_dir=/work/src
-out_dir=/work/out
-site_dir=$out_dir/lib/python$PIBUILD_PYTHON/site-packages
+wheel_dir=/work/out/wheel
+export PYTHONPATH=/work/src/setuptools:/work/src/wheel
 
-# A source archive of distutils has no egg-info: its PKG-INFO is that file.
-for info in "$source_dir"/*/PKG-INFO; do
-  package=$(basename "$(dirname "$info")")
-  mv "$info" "$(dirname "$info")/$package.egg-info"
+mkdir -p $wheel_dir
+cp /work/src/wheels/*.whl $wheel_dir
+for archive in /work/src/archives/*; do
+  (cd "$archive" && python3 setup.py --quiet bdist_wheel --universal --dist-dir $wheel_dir)
 done
-
-mkdir -p "$site_dir"
-cp -r $source_dir/*/. "$site_dir"
-# Some archives have their modules in a folder.
-if [[ -e $site_dir/src ]]; then
-  mv "$site_dir"/src/* "$site_dir"
-  rmdir "$site_dir/src"
+if compgen -G "$wheel_dir/*-linux_*.whl"; then
+  echo 'a package that was taken for pure Python compiles something' >&2
+  exit 1
 fi
-cp /work/recipe/left-out.txt $out_dir
+cp /work/recipe/left-out.txt /work/out
+ls $wheel_dir

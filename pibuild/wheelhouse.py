@@ -1,0 +1,73 @@
+"""A wheelhouse, step by step: a wheel, all that pip wants beside it, and the proof that pip wants no more.
+
+The proof is the wheel's own, on a device where nothing but the Python stands: pip has only the wheels to install from.
+"""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from packaging.utils import canonicalize_name, parse_wheel_filename
+
+from pibuild.errors import ProofError
+from pibuild.formats.tree import unpack
+from pibuild.model import Artifact, Wheelhouse
+from pibuild.pipeline import Ports, ensure_image, make, make_artifact, prove_with
+from pibuild.record import file_facts
+from pibuild.store import Entry, Store
+
+_FROM_THE_START = frozenset({"pip", "setuptools", "wheel"})
+"""What a Python may bring, so that pip need not install it."""
+
+
+def stored(house: Wheelhouse, store: Store) -> list[Entry] | None:
+    """Give the wheels of a wheelhouse that was proven before, its own last; None where one is missing."""
+    found = [store.wheel(key) for key in (*(one.key for one in house.compiled), house.key)]
+    whole = [entry for entry in found if entry]
+    return whole if len(whole) == len(found) else None
+
+
+def make_all(house: Wheelhouse, ports: Ports, again: str) -> list[Entry]:
+    """Make what of a wheelhouse is missing and prove it whole; give its entries as `stored` does.
+
+    The last entry holds the wheel with a record that names all, and the wheels in pure Python as its extras.
+    """
+    compiled = [make(plan, ports, again) for plan in house.compiled]
+    wheel = make(house.plan, ports, again)
+    if entry := ports.store.wheel(house.key):
+        return [*compiled, entry]
+    made: dict[str, Entry] = {}
+    for artifact in (*house.packages, *house.installed):
+        make_artifact(artifact, made, ports, again)
+    ensure_image(house.plan.device, ports)
+    with ports.store.staging() as staging:
+        pure = _pure_wheels(house.packages, made, staging)
+        beside = [*(entry.path for entry in compiled), *pure]
+        result, spent = prove_with(wheel.path, house.plan, house.installed, made, ports, again, beside=beside)
+        installed = result.pop("installed")
+        check_minimal([wheel.path, *beside], installed)
+        facts = {
+            "wheels": [file_facts(path) for path in beside],
+            "installed": installed,
+            "device": result,
+            "proof": {"wall_s": spent.wall_s, "cpu_s": spent.cpu_s},
+        }
+        entry = ports.store.put_wheel(house.key, wheel.path, wheel.facts | {"dependencies": facts}, pure)
+    return [*compiled, entry]
+
+
+def check_minimal(wheels: Iterable[Path], installed: Iterable[str]) -> None:
+    """See that pip took every wheel, given its `name==version` lines; ProofError with those that nothing asks for."""
+    names = {canonicalize_name(line.partition("==")[0]) for line in installed} | _FROM_THE_START
+    if idle := [path.name for path in wheels if parse_wheel_filename(path.name)[0] not in names]:
+        raise ProofError(
+            f"{len(idle)} wheel(s) of the wheelhouse are nothing that pip wants",
+            found=", ".join(sorted(idle)),
+            hint="leave them out of `dependencies` in the recipe",
+        )
+
+
+def _pure_wheels(packages: Iterable[Artifact], made: dict[str, Entry], staging: Path) -> list[Path]:
+    for artifact in packages:
+        unpack(made[artifact.recipe.name].path, staging / artifact.recipe.name)
+    return sorted(staging.glob("*/wheel/*.whl"))
+

@@ -1,0 +1,133 @@
+"""A wheelhouse: what is decided to be in it, and when it is whole."""
+
+import hashlib
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from pibuild import wheelhouse
+from pibuild.errors import ProofError, UsageError
+from pibuild.model import Request
+from pibuild.plan import make_plan, make_wheelhouse
+from pibuild.report import Report
+from pibuild.store import Store
+from tests.makers import make_images, make_recipe, make_recipes, make_release, make_target
+
+PYTHONS = ("3.11", "3.13")
+
+
+def with_dependencies():
+    """The usual recipes; beside the wheel pip wants numpy, which is compiled, and packages in pure Python."""
+    recipes = make_recipes()
+    runtime = recipes["tflite-runtime"]
+    releases = tuple(
+        replace(one, dependencies=("numpy-wheel", "packages"), proven_with=("numpy", "packages"))
+        for one in runtime.releases
+    )
+    new = [
+        replace(runtime, releases=releases),
+        make_recipe("numpy", per=("target", "python"), device="/opt/python/lib"),
+        make_recipe(
+            "numpy-wheel",
+            per=("target", "python"),
+            image="toolchain",
+            proof="check.py",
+            package="numpy",
+            releases=(make_release("99.0", pythons=PYTHONS, needs=("cpython",)),),
+        ),
+        make_recipe(
+            "packages",
+            per=("python",),
+            device="/opt/packages",
+            releases=(make_release("2.9.0"), make_release("2.14.1"), make_release("9.0")),
+        ),
+    ]
+    return recipes | {one.name: one for one in new}
+
+
+def decided(recipes=None, **asked):
+    known = {
+        "recipes": recipes or with_dependencies(),
+        "targets": {"pi-one": make_target()},
+        "images": {"pi-one": make_images("pi-one")},
+        "proof_digest": "p",
+    }
+    plain = {"target": "pi-one", "python": "3.11", "recipe": None, "version": None}
+    return make_wheelhouse(make_plan(Request(**plain | asked), **known), **known)
+
+
+def test_what_is_compiled_is_a_wheel_of_its_own_for_the_same_target_and_python():
+    house = decided()
+
+    assert [one.wheel.title for one in house.compiled] == ["numpy-wheel 99.0 for pi-one, Python 3.11"]
+
+
+def test_packages_are_those_of_the_wheels_own_version():
+    assert [one.release.version for one in decided(version="2.9.0").packages] == ["2.9.0"]
+
+
+def test_nothing_stands_on_the_device_in_place_of_a_wheel_that_pip_shall_find():
+    house = decided()
+
+    assert {"numpy", "packages"} <= {one.recipe.name for one in house.plan.artifacts}
+    assert [one.recipe.name for one in house.installed] == ["cpython"]
+
+
+def test_what_is_there_for_others_alone_is_not_what_a_python_is_asked_for():
+    assert decided().plan.wheel.recipe.name == "tflite-runtime"
+    assert decided(recipe="numpy-wheel").plan.wheel.release.version == "99.0"
+
+
+def test_another_package_is_another_wheelhouse_with_the_same_wheel():
+    recipes = with_dependencies()
+    packages = recipes["packages"]
+    releases = tuple(replace(one, digest="other") for one in packages.releases)
+    before, after = decided(), decided(recipes | {"packages": replace(packages, releases=releases)})
+
+    assert before.key != after.key
+    assert [one.wheel.key for one in (before.plan, *before.compiled)] == [
+        one.wheel.key for one in (after.plan, *after.compiled)
+    ]
+
+
+def test_a_dependency_without_a_release_for_the_python_is_told():
+    recipes = with_dependencies()
+    runtime = recipes["tflite-runtime"]
+    releases = (make_release("3.0", pythons=("3.9",), dependencies=("numpy-wheel",)),)
+
+    with pytest.raises(UsageError, match=r"no release .*3\.9|Python '3\.9'"):
+        decided(recipes | {"tflite-runtime": replace(runtime, releases=releases)}, python="3.9")
+
+
+def test_a_wheelhouse_is_there_when_all_of_it_is(tmp_path):
+    store, house = Store(tmp_path / "store", Report()), decided()
+    try:
+        assert wheelhouse.stored(house, store) is None
+        for key, name in ((house.key, "thing"), (house.compiled[0].key, "numpy")):
+            assert wheelhouse.stored(house, store) is None
+            path = tmp_path / f"{name}-1.0-py3-none-any.whl"
+            path.write_bytes(b"a wheel")
+            record = {"wheel": {"file": path.name, "sha256": sha256(path)}}
+            store.put_wheel(key, path, record)
+        assert [entry.path.name.partition("-")[0] for entry in wheelhouse.stored(house, store)] == ["numpy", "thing"]
+    finally:
+        store.close()
+
+
+def sha256(path):
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+WHEELS = [Path(name) for name in ("A_thing-1.0-py3-none-any.whl", "setuptools-41.6.0-py3-none-any.whl")]
+
+
+def test_what_pip_installed_or_a_python_brings_may_be_in_it():
+    wheelhouse.check_minimal(WHEELS, ["a-thing==1.0", "pip==20.3.4"])
+
+
+def test_a_wheel_that_pip_left_alone_is_named():
+    with pytest.raises(ProofError, match=r"1 wheel\(s\)") as raised:
+        wheelhouse.check_minimal(WHEELS, ["another==1.0"])
+
+    assert raised.value.found == "A_thing-1.0-py3-none-any.whl"
