@@ -40,8 +40,12 @@ def make_elf(
     machine=40,
     kind=3,
     flags=0x05000400,
+    entry=None,
+    pie=False,
 ) -> bytes:
     """Build a shared object; offsets count from the start of .text, odd ones of functions and exports are Thumb.
+
+    `entry` is that of the header, which `pie` makes a program's.
 
     `undefined` holds (name, library, version); `marks` and `functions` go to .symtab, which is left out without them.
     """
@@ -62,7 +66,7 @@ def make_elf(
     for name, offset in exports:
         dynamic_symbols.append((strings.at(name), _BASE + offset, 0, 0x12, 0, 1))
         indexes.append(1)
-    dynamic = [(1, strings.at(name)) for name in needed] + [(0, 0)]
+    dynamic = [(1, strings.at(name)) for name in needed] + [(0x6FFFFFFB, 0x08000000)] * pie + [(0, 0)]
     wants = b""
     for number, library in enumerate(libraries):
         mine = [version for owner, version in versions if owner == library]
@@ -90,10 +94,10 @@ def make_elf(
     if marks or functions:
         sections.append((".symtab", 2, 0, 0, _symbols(symbols), len(sections) + 2, 1, 16))
         sections.append((".strtab", 3, 0, 0, bytes(names.content), 0, 0, 0))
-    return _file(sections, machine, kind, flags)
+    return _file(sections, machine, kind, flags, 0 if entry is None else _BASE + entry)
 
 
-def _file(sections, machine, kind, flags) -> bytes:
+def _file(sections, machine, kind, flags, entry) -> bytes:
     titles = _Strings()
     title = titles.at(".shstrtab")
     placed, body = [], b""
@@ -108,7 +112,7 @@ def _file(sections, machine, kind, flags) -> bytes:
     body += b"\0" * (-len(body) % 4)
     table = struct.pack("<10I", *[0] * 10) + b"".join(struct.pack("<10I", *row) for row in placed)
     ident = b"\x7fELF\x01\x01\x01".ljust(16, b"\0")
-    header = (kind, machine, 1, 0, 0, 52 + len(body), flags, 52, 32, 0, 40, len(placed) + 1, len(placed))
+    header = (kind, machine, 1, entry, 0, 52 + len(body), flags, 52, 32, 0, 40, len(placed) + 1, len(placed))
     return ident + struct.pack("<HHIIIIIHHHHHH", *header) + body + table
 
 

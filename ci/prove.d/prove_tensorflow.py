@@ -64,8 +64,8 @@ def main() -> int:
 
 def taken_tests(store: Path, record: dict[str, Any], names: list[str], to: Path) -> list[Path]:
     """Take test files out of the source tree that the wheel was built from; SystemExit where one is not there."""
-    sources = {source["name"]: source["tree"] for one in record["artifacts"] for source in one["sources"]}
-    tree = next(tree for name, tree in sources.items() if name.startswith("tensorflow-"))
+    built = next(one for one in record["artifacts"] if one["recipe"] == record["plan"]["recipe"])
+    tree = next(source["tree"] for source in built["sources"] if source["name"].startswith("tensorflow"))
     to.mkdir()
     wanted = {f"tensorflow/python/{folder}/{name}.py" for folder in FOLDERS for name in names}
     with tarfile.open(store / "sources" / f"{tree}.tar") as tar:

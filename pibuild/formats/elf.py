@@ -129,7 +129,9 @@ class Elf:
 _VERSION_BYTES = 16
 """Of one entry of the version needs, be it a library or a version (LSB Core, 10.7.5)."""
 _MOST_SECTIONS = 100_000
-_NEEDED, _INIT, _FINI, _SONAME, _RPATH, _RUNPATH = 1, 12, 13, 14, 15, 29
+_NEEDED, _INIT, _FINI, _SONAME, _RPATH, _RUNPATH, _FLAGS_1 = 1, 12, 13, 14, 15, 29, 0x6FFFFFFB
+_PIE = 0x08000000
+"""Of DT_FLAGS_1 (glibc's elf.h)."""
 _COMPRESSED, _EXECUTABLE = 0x800, 0x4
 _CHOOSING_RELOCATIONS = {"EM_ARM": 160, "EM_AARCH64": 1032}
 """R_ARM_IRELATIVE, R_AARCH64_IRELATIVE."""
@@ -216,18 +218,28 @@ def _dynamic_tags(file: ELFFile, part: Section) -> Iterator[tuple[int, int | str
     for tag, value in table[: ends[0] if len(ends) else len(table)].tolist():
         if tag in (_NEEDED, _SONAME, _RPATH, _RUNPATH):
             yield tag, texts[value : texts.index(b"\0", value)].decode(errors="replace")
-        elif tag in (_INIT, _FINI):
+        elif tag in (_INIT, _FINI, _FLAGS_1):
             yield tag, value
 
 
 def _starts(file: ELFFile, tags: list[tuple[int, int | str]], sections: list[Section]) -> Iterator[int]:
     """Give what the header, DT_INIT and the arrays of constructors name; the loader may fill an array in."""
-    yield from (int(value) for value in (file["e_entry"],) if value)
+    yield from (address for address in (_start(file, tags),) if address)
     yield from (int(value) for tag, value in tags if tag == _INIT)
     for part in sections:
         if part["sh_type"] == "SHT_INIT_ARRAY":
             content, width = _content(part), file.elfclass // 8
             yield from (word for word in np.frombuffer(content, f"<u{width}", len(content) // width).tolist() if word)
+
+
+def _start(file: ELFFile, tags: list[tuple[int, int | str]]) -> int:
+    """Give where a program starts, 0 for a library: there linkers name the beginning of .text, whatever it holds."""
+    is_program = (
+        file["e_type"] != "ET_DYN"
+        or any(tag == _FLAGS_1 and int(value) & _PIE for tag, value in tags)
+        or any(part["p_type"] == "PT_INTERP" for part in file.iter_segments())
+    )
+    return int(file["e_entry"]) if is_program else 0
 
 
 def _has_choosing_relocations(file: ELFFile, sections: list[Section]) -> bool:
@@ -299,7 +311,7 @@ def _entries(
     for table in tables:
         yield from table.own_functions()
     named = [("init" if tag == _INIT else "fini", int(value)) for tag, value in tags if tag in (_INIT, _FINI)]
-    for name, address in [*named, ("start", file["e_entry"])]:
+    for name, address in [*named, ("start", _start(file, tags))]:
         if address:
             mode = address & 1 if is_arm else 0
             yield Function(name=name, address=address - mode, size=0, thumb=bool(mode))

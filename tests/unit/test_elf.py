@@ -128,3 +128,11 @@ def test_a_count_of_versions_that_have_no_room_is_refused_at_once(count):
 
     with pytest.raises(ElfFormatError, match="no room for the versions"):
         read_elf(bytes(damaged))
+
+
+def test_a_program_starts_where_its_header_says_and_a_library_nowhere():
+    program, library = read_elf(make_elf(entry=4, pie=True)), read_elf(make_elf(entry=4))
+
+    assert program.starts == (0x1004,)
+    assert library.starts == ()
+    assert "start" not in {entry.name for entry in library.entries}
