@@ -338,6 +338,8 @@ class Run:
     labels: tuple[tuple[str, str], ...]
     cache: str = ""
     """The engine's volume at /work/cache; none where empty."""
+    stdin: Literal["", "pipe", "terminal"] = ""
+    """What the command reads from; nothing where empty."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

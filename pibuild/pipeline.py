@@ -4,7 +4,7 @@ Knows the order of the steps and what the store spares; what each does is in ste
 command line and passed in.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
@@ -167,17 +167,26 @@ def try_on_device(wheel_path: Path, plan: Plan, ports: Ports, *, imports: Sequen
 
     `code` is Python that runs there afterwards. ProofError with the last lines where any of it fails.
     """
-    ports.engine.check()
-    made = _pulled(_on_device(plan), ports)
-    ports.fetcher.fetch_all(_wanted(_on_device(plan), plan.device, ports.store).sources)
     again = "pibuild verify --run"
-    for artifact in _on_device(plan):
-        _make_artifact(artifact, made, ports, again)
-    _ensure(plan.device, ports)
+    made = place(plan, plan.device, ports, again)
     env = (("PIBUILD_ALONE", "1"), ("PIBUILD_IMPORTS", ",".join(imports)), ("PIBUILD_CODE", code))
     recipe = replace(plan.wheel.recipe, proof="check_import.py")
     trial = replace(plan, wheel=replace(plan.wheel, recipe=recipe, env=(*plan.wheel.env, *env)))
     _prove(wheel_path, trial, made, ports, again)
+
+
+def place(
+    plan: Plan, device: Image, ports: Ports, again: str, without: Collection[str] = ()
+) -> dict[str, Entry]:
+    """Make a device's image and what of a plan shall stand there, but for these recipes; give that by recipe's name."""
+    ports.engine.check()
+    artifacts = [artifact for artifact in _on_device(plan) if artifact.recipe.name not in without]
+    made = _pulled(artifacts, ports)
+    ports.fetcher.fetch_all(_wanted(artifacts, device, ports.store).sources)
+    for artifact in artifacts:
+        _make_artifact(artifact, made, ports, again)
+    _ensure(device, ports)
+    return {artifact.recipe.name: made[artifact.recipe.name] for artifact in artifacts}
 
 
 def prepare(plan: Plan, ports: Ports) -> Wanted:

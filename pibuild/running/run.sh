@@ -1,0 +1,47 @@
+#!/usr/bin/env bash
+# Runs on the device: installs a wheel with the device's own pip, from a folder alone, then gives a person's command the
+# terminal. /work/out/installed tells that it came to the command.
+# usage: run.sh WHEEL COMMAND [ARG...]
+set -euo pipefail
+wheel=$1
+shift
+prefix=/opt/pibuild/python
+own=/opt/pibuild/device/usr/bin/python$PIBUILD_PYTHON # the system's own, where the userland is a whole system
+bin=/work/build/bin
+
+# A program started through sys.executable must be emulated too, without any help from the machine's kernel: so the
+# interpreter's name is a script that calls the emulator, and argv[0] still tells Python where its library is.
+wrap() { # PROGRAM ARGV0 FILE...
+  local file
+  for file in "${@:3}"; do
+    printf '#!/bin/sh\nexec device-run -0 %s %s "$@"\n' "$2" "$1" > "$file"
+    chmod +x "$file"
+  done
+}
+
+mkdir -p "$bin"
+if [[ -e $own ]]; then
+  wrap "$own" "/usr/bin/python$PIBUILD_PYTHON" "$bin/"{python,python3,"python$PIBUILD_PYTHON"}
+else
+  mv "$prefix/bin/python$PIBUILD_PYTHON" "$prefix/bin/interpreter"
+  wrap "$prefix/bin/interpreter" "$prefix/bin/python3" "$prefix/bin/"{python,python3,"python$PIBUILD_PYTHON"}
+fi
+# shellcheck disable=SC2016  # for the script to expand
+printf '#!/bin/sh\nexec python -m pip "$@"\n' > "$bin/pip"
+chmod +x "$bin/pip"
+export PATH=$bin:$prefix/bin:/work/build/.local/bin:$PATH
+export PIP_ROOT_USER_ACTION=ignore PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_PYTHON_VERSION_WARNING=1
+export PIP_BREAK_SYSTEM_PACKAGES=1 PIP_NO_INDEX=1 PIP_FIND_LINKS=/work/wheels
+cd /work/build
+
+if [[ -e $prefix/left-out.txt ]] && ! pip install --quiet "/work/wheels/$wheel" > refused 2>&1; then
+  # Packages that it asks for were left out, so pip can't resolve; the import does without them.
+  echo "pip finds not all that $wheel asks for: it is installed alone" >&2
+  pip install --quiet --no-deps "/work/wheels/$wheel" >&2
+elif [[ ! -e $prefix/left-out.txt ]]; then
+  pip install --quiet "/work/wheels/$wheel" >&2
+fi
+touch /work/out/installed
+code=0
+"$@" || code=$?
+exit "$code"
