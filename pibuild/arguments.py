@@ -101,6 +101,7 @@ def make_parser() -> argparse.ArgumentParser:
     wheels.add_argument("--run-command", metavar="CODE", help="verify --run: Python code to run there after the import")
     wheels.add_argument("--model", metavar="M", help="run: the Pi, such as pi-4-b; else a Zero W or a 2 B")
     wheels.add_argument("--os", metavar="RELEASE", help="run: the system's release, with its Python: bookworm, …")
+    wheels.add_argument("--raspbian", metavar="URL", help="run --os: an archive of Raspbian; else Debian's, or made here")
     wheels.add_argument("--platform", metavar="P", help="retag: the platform tag, such as linux_armv6l")
     wheels.add_argument(
         "--accept-abi-risk",

@@ -10,15 +10,19 @@ from packaging.tags import Tag
 from packaging.utils import canonicalize_name
 
 from pibuild.assembly import Catalogue, load_catalogue, make_ports, open_store
+from pibuild.config import load_images, project_folder
 from pibuild.errors import UsageError
 from pibuild.formats.wheel import WheelFormatError, WheelName, wheel_name
 from pibuild.inspection.world import interpreter_tags
 from pibuild.model import Image, Plan, Request
 from pibuild.report import Report
-from pibuild.running.devices import Device, Wish, choose
+from pibuild.running.devices import Device, Wish, choose, userland
 from pibuild.settings import Settings
 
 HINT = 'pibuild run WHEEL -- python -c "import thing"'
+
+_OUR_PYTHON, _USERS_OWN = "/opt/pibuild/python", "/work/build/.local"
+"""Where packages stand beside the Python of our recipe, and where they do with a system's own."""
 
 
 def run(
@@ -42,6 +46,7 @@ def run(
     wish = Wish(target=settings.target, python=settings.python, model=model, system=system)
     device = choose(wheel, wish, catalogue.targets, _pythons(catalogue))
     plan = _plan(wheel, device, catalogue)
+    image = _image(plan, device, catalogue, settings.raspbian)
     beside = _fitting(path, device)
     from pibuild import pipeline  # noqa: PLC0415  the engine's client costs a third of a second
     from pibuild.running import session  # noqa: PLC0415
@@ -49,10 +54,12 @@ def run(
     store = open_store(settings, report)
     try:
         ports = make_ports(settings, environ, store, report)
-        image = _image(plan, device, catalogue)
         brought = {_package(one) for one in beside}
         without = [one.name for one in catalogue.recipes.values() if canonicalize_name(one.package_name) in brought]
+        has_python = image.name == "userland"
+        without += ["cpython"] if has_python else []
         made = pipeline.place(plan, image, ports, "pibuild run", without)
+        folders = {name: catalogue.recipes[name].device.format(python=device.python) for name in made}
         return session.start(
             path,
             beside,
@@ -60,7 +67,8 @@ def run(
             device=device,
             image=image,
             installed=tuple(
-                (catalogue.recipes[name].device.format(python=device.python), entry) for name, entry in made.items()
+                (folder.replace(_OUR_PYTHON, _USERS_OWN) if has_python else folder, made[name])
+                for name, folder in folders.items()
             ),
             ports=ports,
             is_terminal=sys.stdin.isatty() and sys.stdout.isatty(),
@@ -85,7 +93,10 @@ def _plan(wheel: WheelName, device: Device, catalogue: Catalogue) -> Plan:
     return catalogue.plan(request)
 
 
-def _image(plan: Plan, device: Device, catalogue: Catalogue) -> Image:
+def _image(plan: Plan, device: Device, catalogue: Catalogue, raspbian: str | None) -> Image:
+    if device.system:
+        land = userland(device.system, device.target, raspbian)
+        return load_images(project_folder("dockerfiles"), device.target, land)[land.image]
     if device.model.cpu.cpu == device.target.device_cpu:
         return plan.device
     return catalogue.images[device.target.name]["model"]

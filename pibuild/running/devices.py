@@ -10,10 +10,10 @@ from pathlib import Path
 
 from packaging.version import Version
 
-from pibuild.errors import UsageError, nearest
+from pibuild.errors import ImageError, UsageError, nearest
 from pibuild.formats.wheel import WheelName
-from pibuild.inspection.world import System, interpreter_tags, load_world
-from pibuild.model import Target
+from pibuild.inspection.world import interpreter_tags
+from pibuild.model import Target, Userland
 from pibuild.plan import find_target
 from pibuild.strict_yaml import read_yaml, typed
 
@@ -68,12 +68,37 @@ class _ModelFile:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class System:
+    """A release of Raspberry Pi OS."""
+
+    name: str
+    pythons: tuple[str, ...]
+    """Those that have a pip there."""
+    packages: tuple[str, ...]
+    in_debian: bool
+    """Whether Debian's mirrors still have the release."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _SystemFile:
+    """A release as devices.yaml writes it, under its name."""
+
+    __pydantic_config__ = _STRICT
+    pythons: tuple[str, ...]
+    packages: tuple[str, ...]
+    in_debian: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _DevicesFile:
     """devices.yaml."""
 
     __pydantic_config__ = _STRICT
     cpus: dict[str, Cpu]
     models: dict[str, _ModelFile]
+    systems: dict[str, _SystemFile]
+    packages: tuple[str, ...]
+    raspbian_key: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,14 +129,51 @@ class Device:
 
 
 @cache
-def load_models() -> dict[str, Model]:
-    """Read devices.yaml."""
+def _told() -> _DevicesFile:
     path = Path(__file__).with_name("devices.yaml")
-    told = typed(_DevicesFile, read_yaml(path), str(path))
+    return typed(_DevicesFile, read_yaml(path), str(path))
+
+
+@cache
+def load_models() -> dict[str, Model]:
+    """Give the boards by name."""
+    cpus = _told().cpus
     return {
-        name: Model(name=name, full_name=one.name, cpu=told.cpus[one.cpu], revision=one.revision, hardware=one.hardware)
-        for name, one in told.models.items()
+        name: Model(name=name, full_name=one.name, cpu=cpus[one.cpu], revision=one.revision, hardware=one.hardware)
+        for name, one in _told().models.items()
     }
+
+
+@cache
+def load_systems() -> dict[str, System]:
+    """Give the releases by name, the oldest first."""
+    every = _told().packages
+    return {
+        name: System(name=name, pythons=one.pythons, packages=(*every, *one.packages), in_debian=one.in_debian)
+        for name, one in _told().systems.items()
+    }
+
+
+def userland(system: System, target: Target, raspbian: str | None) -> Userland:
+    """Say where a release's userland for a target comes from; `raspbian` is the address of its archive, if any is set.
+
+    From Raspbian, which is made for every Pi; without it from Debian's armhf for targets whose runtime is Debian's, too,
+    else its C library is compiled. ImageError where only Raspbian would have it.
+    """
+    if not raspbian and not system.in_debian:
+        raise ImageError(
+            f"The system {system.name} can't be had: Debian's mirrors have it no more, and no archive of Raspbian is set",
+            hint=f"--raspbian URL (or PIBUILD_RASPBIAN, or raspbian: in pibuild.yaml) with an archive that has "
+            f"{system.name}, such as http://legacy.raspbian.org/raspbian",
+        )
+    is_packaged = bool(raspbian) or target.runtime == "debian"
+    return Userland(
+        image="userland" if is_packaged else "glibc",
+        os=system.name,
+        archive=raspbian or "",
+        archive_key=_told().raspbian_key if raspbian else "",
+        packages=system.packages,
+    )
 
 
 def choose(wheel: WheelName, wish: Wish, targets: Mapping[str, Target], pythons: Mapping[str, Sequence[str]]) -> Device:
@@ -123,7 +185,7 @@ def choose(wheel: WheelName, wish: Wish, targets: Mapping[str, Target], pythons:
     system = _system(wish.system)
     target = _target(wheel, wish.target, model, targets)
     model = model or next(one for one in load_models().values() if one.cpuinfo == target.cpuinfo)
-    there = [one for one, _ in system.pythons] if system else list(pythons[target.name])
+    there = list(system.pythons if system else pythons[target.name])
     return Device(target=target, python=_python(wheel, wish.python, there, system), model=model, system=system)
 
 
@@ -135,7 +197,7 @@ def _model(name: str | None) -> Model | None:
 
 
 def _system(name: str | None) -> System | None:
-    systems = {one.name: one for one in load_world().systems}
+    systems = load_systems()
     if name is not None and name not in systems:
         raise UsageError(f"There is no system {name!r}", hint=nearest(name, list(systems)))
     return systems[name] if name else None

@@ -5,31 +5,32 @@
 set -euo pipefail
 wheel=$1
 shift
+own=/opt/pibuild/device/usr/bin/python$PIBUILD_PYTHON # the system's, where the userland is a whole one
 prefix=/opt/pibuild/python
-own=/opt/pibuild/device/usr/bin/python$PIBUILD_PYTHON # the system's own, where the userland is a whole system
+[[ ! -e $own ]] || prefix=/work/build/.local # a user's own packages
 bin=/work/build/bin
-
-# A program started through sys.executable must be emulated too, without any help from the machine's kernel: so the
-# interpreter's name is a script that calls the emulator, and argv[0] still tells Python where its library is.
-wrap() { # PROGRAM ARGV0 FILE...
-  local file
-  for file in "${@:3}"; do
-    printf '#!/bin/sh\nexec device-run -0 %s %s "$@"\n' "$2" "$1" > "$file"
-    chmod +x "$file"
-  done
-}
 
 mkdir -p "$bin"
 if [[ -e $own ]]; then
-  wrap "$own" "/usr/bin/python$PIBUILD_PYTHON" "$bin/"{python,python3,"python$PIBUILD_PYTHON"}
+  ln -s "/usr/bin/python$PIBUILD_PYTHON" "$bin/python"
+  ln -s python "$bin/python3"
+  export PIP_USER=1
 else
+  # A program started through sys.executable must be emulated too, without any help from the machine's kernel: so the
+  # interpreter's name is a script that calls the emulator, and argv[0] still tells Python where its library is.
   mv "$prefix/bin/python$PIBUILD_PYTHON" "$prefix/bin/interpreter"
-  wrap "$prefix/bin/interpreter" "$prefix/bin/python3" "$prefix/bin/"{python,python3,"python$PIBUILD_PYTHON"}
+  cat > "$prefix/bin/python3" << WRAPPER
+#!/bin/sh
+exec device-run -0 $prefix/bin/python3 $prefix/bin/interpreter "\$@"
+WRAPPER
+  chmod +x "$prefix/bin/python3"
+  ln -s python3 "$prefix/bin/python"
+  ln -s python3 "$prefix/bin/python$PIBUILD_PYTHON"
 fi
 # shellcheck disable=SC2016  # for the script to expand
 printf '#!/bin/sh\nexec python -m pip "$@"\n' > "$bin/pip"
 chmod +x "$bin/pip"
-export PATH=$bin:$prefix/bin:/work/build/.local/bin:$PATH
+export PATH=$bin:$prefix/bin:$PATH
 export PIP_ROOT_USER_ACTION=ignore PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_PYTHON_VERSION_WARNING=1
 export PIP_BREAK_SYSTEM_PACKAGES=1 PIP_NO_INDEX=1 PIP_FIND_LINKS=/work/wheels
 cd /work/build

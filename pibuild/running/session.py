@@ -86,7 +86,7 @@ def _pack_kernel(tar_path: Path, device: Device) -> None:
     cpu, name = device.model.cpu, device.model.full_name
     files = {"proc/cpuinfo": device.model.cpuinfo, "proc/device-tree/model": f"{name}\0"}
     if cpu.cpu != device.target.device_cpu:
-        files["etc/ld.so.preload"] = f"/opt/pibuild/machine-name/{cpu.machine}.so\n"
+        files["etc/ld.so.preload"] = f"/opt/pibuild/model/{cpu.machine}.so\n"
     with tarfile.open(tar_path, "w") as tar:
         for file, text in files.items():
             info = tarfile.TarInfo(file)
