@@ -133,6 +133,7 @@ def make_ports(settings: Settings, environ: Mapping[str, str], store: Store, rep
         settings=settings,
         base=load_base(project_folder("dockerfiles")),
         check_dir=Path(__file__).parent / "device",
+        programs_dir=project_folder("tests/conformance"),
         models=proof_files(),
         uid=os.getuid(),
         gid=os.getgid(),

@@ -20,7 +20,7 @@ from pibuild.record import make_record
 from pibuild.remote import Remote
 from pibuild.report import Report, size
 from pibuild.settings import Settings
-from pibuild.steps import build, images, prove, retag, sources, verify
+from pibuild.steps import build, conformance, images, prove, retag, sources, verify
 from pibuild.steps.run import Spent
 from pibuild.store import Entry, Store
 
@@ -42,6 +42,8 @@ class Ports:
     settings: Settings
     base: Base
     check_dir: Path
+    programs_dir: Path
+    """Of the conformance set."""
     models: Sequence[Path]
     uid: int
     gid: int
@@ -139,6 +141,7 @@ def make(plan: Plan, ports: Ports, again: str) -> Entry:
             check_room(missing.artifacts, ports.limits.memory_bytes, ports.engine.free_bytes)
         with ports.timed("sources"):
             ports.fetcher.fetch_all(missing.sources)
+        _prove_toolchain(plan, missing.artifacts, ports, again)
         for artifact in (*_on_device(plan), plan.wheel):
             _make_artifact(artifact, made, ports, again)
         device = _ensure(plan.device, ports)
@@ -182,7 +185,9 @@ def place(
     ports.engine.check()
     artifacts = [artifact for artifact in _on_device(plan) if artifact.recipe.name not in without]
     made = _pulled(artifacts, ports)
-    ports.fetcher.fetch_all(_wanted(artifacts, device, ports.store).sources)
+    missing = _wanted(artifacts, device, ports.store)
+    ports.fetcher.fetch_all(missing.sources)
+    _prove_toolchain(plan, missing.artifacts, ports, again)
     for artifact in artifacts:
         _make_artifact(artifact, made, ports, again)
     _ensure(device, ports)
@@ -314,6 +319,26 @@ def _ensure(image: Image, ports: Ports) -> images.Ensured:
             jobs=limits.cpus,
             offline=ports.settings.offline,
             report=ports.report,
+        )
+
+
+def _prove_toolchain(plan: Plan, artifacts: Sequence[Artifact], ports: Ports, again: str) -> None:
+    """Let nothing be built with a toolchain's image that has not passed the conformance set."""
+    image = next((one.image for one in artifacts if one.recipe.image == "toolchain"), None)
+    if image is None:
+        return
+    toolchain, device = (_ensure(one, ports) for one in (image, plan.device))
+    with ports.timed("images"), _once(f"conformance of {toolchain.id}", ports):
+        conformance.check(
+            plan.target,
+            toolchain,
+            device,
+            programs_dir=ports.programs_dir,
+            engine=ports.engine,
+            store=ports.store,
+            limits=ports.limits,
+            report=ports.report,
+            again=again,
         )
 
 

@@ -16,12 +16,13 @@ apt_here() {
   apt-get -qq -o Dir::Etc::sourcelist="$work/sources.list" -o Dir::Etc::sourceparts=/dev/null -o Dir::State::lists="$work/lists" \
     -o APT::Architecture=armhf -o APT::Architectures::=armhf -o APT::Sandbox::User=root "$@"
 }
-apt_here update
+apt_here update 2> warnings || { cat warnings >&2; exit 1; } # it warns of the key that is not known yet
 apt_here download raspbian-archive-keyring
 dpkg-deb --extract raspbian-archive-keyring_*.deb keyring
-gpg --batch --quiet --homedir "$work" --import keyring/usr/share/keyrings/*.gpg
 rm /etc/apt/trusted.gpg.d/*
-gpg --batch --homedir "$work" --export "$key" > /etc/apt/trusted.gpg.d/raspbian.gpg
+for keyring in "$work"/keyring/usr/share/keyrings/*.gpg; do
+  gpg --batch --quiet --no-autostart --homedir "$work" --no-default-keyring --keyring "$keyring" --export "$key"
+done > /etc/apt/trusted.gpg.d/raspbian.gpg
 if [ ! -s /etc/apt/trusted.gpg.d/raspbian.gpg ]; then
   echo "trust.sh: the keyring of $archive has no key $key" >&2
   exit 1

@@ -110,6 +110,7 @@ class Machine:
             settings=Settings(),
             base=None,
             check_dir=root / "check",
+            programs_dir=root / "check",
             models=(),
             uid=1000,
             gid=1000,
