@@ -61,9 +61,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--version", nargs="?", const="", metavar="X", help="the release to build; without X: pibuild's own version"
     )
-    parser.add_argument(
-        "--source", metavar="DIR", help="build a TensorFlow tree of your own"
-    )
+    parser.add_argument("--source", metavar="DIR", help="build a TensorFlow tree of your own")
     parser.add_argument(
         "--with",
         action="extend",
@@ -101,7 +99,7 @@ def make_parser() -> argparse.ArgumentParser:
     wheels.add_argument("--run-command", metavar="CODE", help="verify --run: Python code to run there after the import")
     wheels.add_argument("--model", metavar="M", help="run: the Pi, such as pi-4-b; else a Zero W or a 2 B")
     wheels.add_argument("--os", metavar="RELEASE", help="run: the system's release, with its Python: bookworm, …")
-    wheels.add_argument("--raspbian", metavar="URL", help="run --os: an archive of Raspbian; else Debian's, or made here")
+    wheels.add_argument("--raspbian", metavar="URL", help="run --os: an archive of Raspbian, to take it from")
     wheels.add_argument("--platform", metavar="P", help="retag: the platform tag, such as linux_armv6l")
     wheels.add_argument(
         "--accept-abi-risk",

@@ -178,9 +178,7 @@ def try_on_device(wheel_path: Path, plan: Plan, ports: Ports, *, imports: Sequen
     _prove(wheel_path, trial, made, ports, again)
 
 
-def place(
-    plan: Plan, device: Image, ports: Ports, again: str, without: Collection[str] = ()
-) -> dict[str, Entry]:
+def place(plan: Plan, device: Image, ports: Ports, again: str, without: Collection[str] = ()) -> dict[str, Entry]:
     """Make a device's image and what of a plan shall stand there, but for these recipes; give that by recipe's name."""
     ports.engine.check()
     artifacts = [artifact for artifact in _on_device(plan) if artifact.recipe.name not in without]

@@ -157,12 +157,12 @@ def load_systems() -> dict[str, System]:
 def userland(system: System, target: Target, raspbian: str | None) -> Userland:
     """Say where a release's userland for a target comes from; `raspbian` is the address of its archive, if any is set.
 
-    From Raspbian, which is made for every Pi; without it from Debian's armhf for targets whose runtime is Debian's, too,
-    else its C library is compiled. ImageError where only Raspbian would have it.
+    From Raspbian, which is made for every Pi; without it from Debian's armhf for targets whose runtime is Debian's as
+    well, else its C library is compiled. ImageError where only Raspbian would have it.
     """
     if not raspbian and not system.in_debian:
         raise ImageError(
-            f"The system {system.name} can't be had: Debian's mirrors have it no more, and no archive of Raspbian is set",
+            f"The system {system.name} can't be had: Debian's mirrors have it no more, and no Raspbian archive is set",
             hint=f"--raspbian URL (or PIBUILD_RASPBIAN, or raspbian: in pibuild.yaml) with an archive that has "
             f"{system.name}, such as http://legacy.raspbian.org/raspbian",
         )

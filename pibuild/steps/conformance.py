@@ -1,7 +1,7 @@
 """The toolchain's proof: the conformance set, compiled by its image and run on its target's device.
 
-Knows how both containers are laid out, and what is remembered: that these two images, by the engine's digests, passed. The
-programs, and how they are compiled, are in tests/conformance.
+Knows how both containers are laid out, and what is remembered: that these two images, by the engine's digests, passed.
+The programs, and how they are compiled, are in tests/conformance.
 """
 
 from pathlib import Path

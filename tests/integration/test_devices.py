@@ -22,7 +22,7 @@ TAG = "py3-none-any"
 LOOK = """
 import subprocess, sys, platform, thing
 with open("/proc/cpuinfo") as file:
-    model = file.read().split("Model")[1].strip(" \\t:\\n")
+    model = file.read().split("Model\\t\\t: ")[1].strip()
 child = subprocess.check_output([sys.executable, "-c", "import sys, thing; print(sys.version_info[:2], thing.WORD)"])
 print(model, platform.machine(), platform.libc_ver()[1], sys.executable, child.decode(), sys.stdin.read(), sep="|")
 sys.exit(7)
@@ -114,22 +114,22 @@ def proven(ports, target, toolchain, device):
         )
 
 
-@pytest.fixture
-def pi_one(ports):
+def of_target(name, ports):
     """The target, and the images of its toolchain and device."""
-    target = load_targets(project_folder("toolchains"))["pi-one"]
+    target = load_targets(project_folder("toolchains"))[name]
     images = load_images(project_folder("dockerfiles"), target)
-    return target, *(pipeline._ensure(images[name], ports) for name in ("toolchain", "device"))
+    return target, *(pipeline._ensure(images[one], ports) for one in ("toolchain", "device"))
 
 
-def test_the_toolchain_compiles_what_its_device_runs_and_is_asked_once(ports, pi_one):
-    proven(ports, *pi_one)
+@pytest.mark.parametrize("name", ["pi-one", "pi-two"])
+def test_the_toolchain_compiles_what_its_device_runs_and_is_asked_once(ports, name):
+    proven(ports, *of_target(name, ports))
 
-    assert ports.report.err.getvalue().count("▸ proving pibuild/toolchain-pi-one") == 1
+    assert ports.report.err.getvalue().count(f"▸ proving pibuild/toolchain-{name}") == 1
 
 
-def test_a_toolchain_that_compiles_for_a_later_arm_is_refused(ports, pi_one, tmp_path):
-    target, toolchain, device = pi_one
+def test_a_toolchain_that_compiles_for_a_later_arm_is_refused(ports, tmp_path):
+    target, toolchain, device = of_target("pi-one", ports)
     (tmp_path / "Dockerfile").write_text(
         f"FROM {toolchain.reference}\n"
         "RUN sed -i 's/-marm -march=armv6kz -mfpu=vfp /-march=armv7-a -mfpu=neon-vfpv4 /' "

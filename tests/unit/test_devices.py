@@ -9,7 +9,7 @@ from pibuild.inspection.world import load_world
 from pibuild.running.devices import Wish, choose, load_models, load_systems, userland
 
 TARGETS = load_targets(project_folder("toolchains"))
-PYTHONS = dict.fromkeys(TARGETS, ["2.7", "3.5", "3.9", "3.11", "3.13"])
+PYTHONS = dict.fromkeys(TARGETS, ("2.7", "3.5", "3.9", "3.11", "3.13"))
 
 
 def chosen(tags, **wish):
