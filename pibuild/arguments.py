@@ -15,6 +15,7 @@ COMMANDS = {
     "list": "targets, toolchains, recipes and Pythons",
     "verify": "say what any WHEEL is and on which Pis and systems it runs; --run tries it on an emulated one",
     "retag": "give a WHEEL another --python or --platform, as long as the contents bear it out",
+    "run": "start a command on an emulated Pi that has a WHEEL installed: run WHEEL -- python …",
     "nightly": "run the matrix of pibuild.yaml: build what changed, prove it, publish it, tell what came of it",
     "publish": "publish what is proven; or --rollback, --yank, --unyank, --undelete, --check what is published",
     "matrix": "the cells of the matrix, as a CI system fans them out",
@@ -60,9 +61,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--version", nargs="?", const="", metavar="X", help="the release to build; without X: pibuild's own version"
     )
-    parser.add_argument(
-        "--source", metavar="DIR", help="build a TensorFlow tree of your own"
-    )
+    parser.add_argument("--source", metavar="DIR", help="build a TensorFlow tree of your own")
     parser.add_argument(
         "--with",
         action="extend",
@@ -97,13 +96,16 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--deadline", type=float, metavar="MIN", help="minutes that one container may take")
     parser.add_argument("--json", action="store_true", default=None, help="results as JSON on stdout")
     parser.add_argument("-v", "--verbose", action="store_true", default=None, help="show the output of what is run")
-    parser.add_argument("words", nargs="*", metavar="WORD", help="the WHEELs of verify and retag, the CELL of log")
-    wheels = parser.add_argument_group("of verify and retag")
+    parser.add_argument("words", nargs="*", metavar="WORD", help="the WHEELs of verify, retag, run, the CELL of log")
+    wheels = parser.add_argument_group("of verify, retag and run")
     wheels.add_argument("--floor", metavar="F", help="verify: the oldest glibc that it must run with, such as 2.28")
     wheels.add_argument(
         "--run", action="store_true", help="verify: install and import it on the emulated Pi of --target and --python"
     )
     wheels.add_argument("--run-command", metavar="CODE", help="verify --run: Python code to run there after the import")
+    wheels.add_argument("--model", metavar="M", help="run: the Pi, such as pi-4-b; else a Zero W or a 2 B")
+    wheels.add_argument("--os", metavar="RELEASE", help="run: the system's release, with its Python: bookworm, …")
+    wheels.add_argument("--raspbian", metavar="URL", help="run --os: an archive of Raspbian, to take it from")
     wheels.add_argument("--platform", metavar="P", help="retag: the platform tag, such as linux_armv6l")
     wheels.add_argument(
         "--accept-abi-risk",

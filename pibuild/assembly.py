@@ -31,7 +31,7 @@ from pibuild.steps.own_tree import identify, own_source
 from pibuild.store import Store
 
 if TYPE_CHECKING:
-    from pibuild.pipeline import Ports
+    from pibuild.ports import Ports
     from pibuild.remote import Remote
     from pibuild.steps.refs import Refs
     from pibuild.steps.sources import Fetcher
@@ -137,7 +137,7 @@ def make_ports(settings: Settings, environ: Mapping[str, str], store: Store, rep
     """Make the adapters that a build needs."""
     from pibuild.adapters.bootstrap import Mmdebstrap  # noqa: PLC0415
     from pibuild.adapters.containers import Engine  # noqa: PLC0415
-    from pibuild.pipeline import Ports  # noqa: PLC0415
+    from pibuild.ports import Ports  # noqa: PLC0415
 
     return Ports(
         connect=lambda: Engine(environ),
@@ -149,6 +149,7 @@ def make_ports(settings: Settings, environ: Mapping[str, str], store: Store, rep
         settings=settings,
         base=load_base(project_folder("dockerfiles")),
         check_dir=Path(__file__).parent / "device",
+        programs_dir=project_folder("tests/conformance"),
         models=proof_files(),
         uid=os.getuid(),
         gid=os.getgid(),

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pibuild.settings import Settings
 
 _EXIT_INTERRUPTED = 130
-_OF_WHEELS = ("verify", "retag")
+_OF_WHEELS = ("verify", "retag", "run")
 _OF_NIGHTS = ("nightly", "publish", "matrix", "status", "log")
 
 
@@ -51,14 +51,16 @@ def _interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
 
 def _run(words: list[str], environ: dict[str, str]) -> int:
     parser = make_parser()
-    given, unknown = parser.parse_known_args(words)
+    end = words.index("--") if "--" in words else len(words)
+    given, unknown = parser.parse_known_args(words[:end])
+    given.to_run = words[end + 1 :]
     if unknown:
         options = [option for action in parser._actions for option in action.option_strings]  # noqa: SLF001
         raise UsageError(f"There is no option {unknown[0]!r}", hint=nearest(unknown[0].split("=")[0], options))
     if given.version == "":
         print(f"pibuild {__version__}")  # noqa: T201
         return 0
-    _check_command(given.command, given.words)
+    _check_command(given)
     from pibuild.settings import load_settings  # noqa: PLC0415  pydantic costs a tenth of a second
 
     environ |= {"PIBUILD_CONFIG": given.config} if given.config else {}
@@ -71,24 +73,35 @@ def _run(words: list[str], environ: dict[str, str]) -> int:
     return _builds(given, settings, environ, report)
 
 
-def _check_command(command: str, words: list[str]) -> None:
+def _check_command(given: argparse.Namespace) -> None:
+    command, words, to_run = given.command, given.words, given.to_run
     if command not in COMMANDS:
         raise UsageError(f"There is no command {command!r}", hint=nearest(command, list(COMMANDS)))
     wants = {"verify": "the path of a wheel, or of several", "log": "the name of one cell"}
-    wants["retag"] = wants["verify"]
-    if command in wants and (not words or (command == "log" and len(words) > 1)):
-        raise UsageError(f"pibuild {command} wants {wants[command]}", hint="pibuild --help")
+    wants |= {"retag": wants["verify"], "run": "the path of a wheel, and after -- a command to run there"}
+    is_one = command in ("log", "run")
+    if command in wants and (not words or (is_one and len(words) > 1) or (command == "run" and not to_run)):
+        hint = 'pibuild run WHEEL -- python -c "import thing"' if command == "run" else "pibuild --help"
+        raise UsageError(f"pibuild {command} wants {wants[command]}", hint=hint)
+    if to_run and command != "run":
+        raise UsageError(f"pibuild {command} takes nothing after --", hint="pibuild --help")
+    if (given.os or given.model) and command != "run":
+        raise UsageError("--os and --model are for pibuild run", hint="pibuild --help")
     if words and command not in wants:
         raise UsageError(f"pibuild {command} takes no {words[0]!r}", hint="pibuild --help")
 
 
 def _wheels(given: argparse.Namespace, settings: "Settings", environ: dict[str, str], report: Report) -> int:
-    """Look at wheels from anywhere, or give them another claim."""
+    """Look at wheels from anywhere, give them another claim, or run something with one."""
     from pibuild import wheels  # noqa: PLC0415
 
     paths = [Path(one) for one in given.words]
     if given.command == "retag":
         return wheels.retag_all(paths, settings, report, platform=given.platform, accept_abi_risk=given.accept_abi_risk)
+    if given.command == "run":
+        from pibuild.running import command  # noqa: PLC0415
+
+        return command.run(paths[0], given.to_run, settings, environ, report, model=given.model, system=given.os)
     return wheels.verify_all(
         paths, settings, environ, report, floor=given.floor, run=given.run, run_command=given.run_command
     )

@@ -3,7 +3,7 @@
 import hashlib
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -24,6 +24,7 @@ from pibuild.model import (
     Release,
     Source,
     Target,
+    Userland,
 )
 from pibuild.plan import digest
 from pibuild.strict_yaml import read_yaml, typed
@@ -139,14 +140,19 @@ def load_base(folder: Path) -> Base:
     return typed(Base, read_yaml(path), str(path))
 
 
-def load_images(folder: Path, target: Target) -> dict[str, Image]:
+def load_images(folder: Path, target: Target, userland: Userland | None = None) -> dict[str, Image]:
     """Plan a target's images, one for each folder of dockerfiles/.
 
     A Dockerfile's ARG that is the name of another folder stands for that image's reference, JOBS is for the engine
-    to say, and every other one is the target's key of the same name.
+    to say, and every other one is the target's key of the same name, or the userland's: images that have such a one are
+    planned for a userland alone.
     """
     images: dict[str, Image] = {"base": _base_image(folder / "base")}
     waiting = {path.parent.name: path.read_text() for path in sorted(folder.glob("*/Dockerfile"))}
+    if userland is None:
+        of_userlands = {one.name.upper() for one in fields(Userland)}
+        waiting = {name: text for name, text in waiting.items() if not _args(text) & of_userlands}
+    keys = asdict(target) | (asdict(userland) if userland else {})
     names = {name.upper(): name for name in (*images, *waiting)}
     while waiting:
         ready = {
@@ -159,7 +165,7 @@ def load_images(folder: Path, target: Target) -> dict[str, Image]:
         for name, text in ready.items():
             args = _args(text)
             parents = tuple(images[names[arg]] for arg in sorted(args & names.keys()))
-            own = tuple((arg, _argument(target, arg, folder / name)) for arg in sorted(args - names.keys() - {"JOBS"}))
+            own = tuple((arg, _argument(keys, arg, folder / name)) for arg in sorted(args - names.keys() - {"JOBS"}))
             inputs = {"files": folder_digest(folder / name), "args": own, "parents": [one.reference for one in parents]}
             suffix = f"-{target.name}" if own else ""
             images[name] = Image(
@@ -212,8 +218,8 @@ def _args(dockerfile: str) -> set[str]:
     return set(re.findall(r"^ARG\s+(\w+)\s*$", dockerfile, re.MULTILINE))
 
 
-def _argument(target: Target, arg: str, folder: Path) -> str:
-    known = {name.upper(): value for name, value in asdict(target).items()}
+def _argument(keys: Mapping[str, Any], arg: str, folder: Path) -> str:
+    known = {name.upper(): value for name, value in keys.items()}
     if arg not in known:
         raise UsageError(f"{folder}/Dockerfile wants ARG {arg}, which no target has", hint=nearest(arg, list(known)))
     value = known[arg]

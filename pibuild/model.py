@@ -266,6 +266,20 @@ class Image:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Userland:
+    """The system of a device other than that of proofs: what an ARG may name beside the target's keys."""
+
+    image: str
+    """Name of the image that makes it."""
+    os: str
+    archive: str
+    """Address of the archive that has its packages; Debian's own where empty."""
+    archive_key: str
+    """Fingerprint of the key that signs that archive."""
+    packages: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Artifact:
     """What a recipe makes for one target and Python."""
 
@@ -353,6 +367,8 @@ class Run:
     labels: tuple[tuple[str, str], ...]
     cache: str = ""
     """The engine's volume at /work/cache; none where empty."""
+    stdin: Literal["", "pipe", "terminal"] = ""
+    """What the command reads from; nothing where empty."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,89 +4,23 @@ Knows the order of the steps and what the store spares; what each does is in ste
 command line and passed in.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
-from datetime import datetime
-from functools import cached_property
+from collections.abc import Collection, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from pibuild.adapters.containers import Engine
-from pibuild.errors import PibuildError, ProofError, ResourceError
+from pibuild.errors import ProofError, ResourceError
 from pibuild.formats.tree import pack_gzip, unpack
-from pibuild.model import Artifact, Base, Image, Limits, Plan, Source
+from pibuild.model import Artifact, Image, Plan, Source
 from pibuild.plan import on_device
+from pibuild.ports import Ports
 from pibuild.record import make_record
-from pibuild.remote import Remote
-from pibuild.report import Report, size
-from pibuild.settings import Settings
-from pibuild.steps import build, images, prove, retag, sources, verify
+from pibuild.report import size
+from pibuild.steps import build, conformance, images, prove, retag, verify
 from pibuild.steps.run import Spent
 from pibuild.store import Entry, Store
 
 _GB = 1_000_000_000
-_SPARED_BYTES = _GB // 2
-"""Memory that the engine and the system keep."""
-
-
-@dataclass(kw_only=True)
-class Ports:
-    """The outside things, made once; the engine is asked for only when a step needs it."""
-
-    connect: Callable[[], Engine]
-    bootstrap: images.Bootstrap
-    fetcher: sources.Fetcher
-    store: Store
-    remote: Remote
-    report: Report
-    settings: Settings
-    base: Base
-    check_dir: Path
-    models: Sequence[Path]
-    uid: int
-    gid: int
-    now: Callable[[], datetime]
-    clock: Callable[[], float]
-    """Seconds, of which only differences count."""
-    spent_s: dict[str, float] = field(default_factory=lambda: dict.fromkeys(("sources", "images", "containers"), 0.0))
-    """Wall time by what it went to; the rest of a build's is pibuild's own."""
-
-    built: dict[str, float] = field(default_factory=dict)
-    """CPU seconds of each artifact that was built, by key …"""
-    failed: dict[str, PibuildError] = field(default_factory=dict)
-    """… and why one could not be, which is not tried again; an image's by its reference."""
-
-    @contextmanager
-    def timed(self, name: str) -> Iterator[None]:
-        """Count what is done meanwhile as spent on this."""
-        began_s = self.clock()
-        try:
-            yield
-        finally:
-            self.spent_s[name] += self.clock() - began_s
-
-    @cached_property
-    def engine(self) -> Engine:
-        """The engine, with what dead sessions left there removed."""
-        engine = self.connect()
-        if removed := engine.remove_containers(self.store.id, self.store.is_dead):
-            self.report.note(f"removed {removed} container(s) that a killed pibuild left")
-        return engine
-
-    @cached_property
-    def limits(self) -> Limits:
-        """What a container may use: the engine's processors and memory where nothing else is set."""
-        engine, settings = self.engine, self.settings
-        memory_bytes = int(settings.memory * _GB) if settings.memory else engine.memory_bytes - _SPARED_BYTES
-        return Limits(
-            jobs=settings.jobs or max(1, min(engine.cpus, memory_bytes // _GB)),
-            cpus=engine.cpus,
-            memory_bytes=memory_bytes,
-            deadline_s=settings.deadline * 60,
-            uid=self.uid,
-            gid=self.gid,
-        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,6 +74,7 @@ def make(plan: Plan, ports: Ports, again: str) -> Entry:
             check_room(missing.artifacts, ports.limits.memory_bytes, ports.engine.free_bytes)
         with ports.timed("sources"):
             ports.fetcher.fetch_all(missing.sources)
+        _prove_toolchain(plan, missing.artifacts, ports, again)
         for artifact in (*on_device(plan), plan.wheel):
             make_artifact(artifact, made, ports, again)
         device = ensure_image(plan.device, ports)
@@ -168,17 +103,26 @@ def try_on_device(wheel_path: Path, plan: Plan, ports: Ports, *, imports: Sequen
 
     `code` is Python that runs there afterwards. ProofError with the last lines where any of it fails.
     """
-    ports.engine.check()
-    made = _pulled(on_device(plan), ports)
-    ports.fetcher.fetch_all(_wanted(on_device(plan), plan.device, ports.store).sources)
     again = "pibuild verify --run"
-    for artifact in on_device(plan):
-        make_artifact(artifact, made, ports, again)
-    ensure_image(plan.device, ports)
+    made = place(plan, plan.device, ports, again)
     env = (("PIBUILD_ALONE", "1"), ("PIBUILD_IMPORTS", ",".join(imports)), ("PIBUILD_CODE", code))
     recipe = replace(plan.wheel.recipe, proof="check_import.py")
     trial = replace(plan, wheel=replace(plan.wheel, recipe=recipe, env=(*plan.wheel.env, *env)))
     prove_with(wheel_path, trial, on_device(plan), made, ports, again)
+
+
+def place(plan: Plan, device: Image, ports: Ports, again: str, without: Collection[str] = ()) -> dict[str, Entry]:
+    """Make a device's image and what of a plan shall stand there, but for these recipes; give that by recipe's name."""
+    ports.engine.check()
+    artifacts = [artifact for artifact in on_device(plan) if artifact.recipe.name not in without]
+    made = _pulled(artifacts, ports)
+    missing = _wanted(artifacts, device, ports.store)
+    ports.fetcher.fetch_all(missing.sources)
+    _prove_toolchain(plan, missing.artifacts, ports, again)
+    for artifact in artifacts:
+        make_artifact(artifact, made, ports, again)
+    ensure_image(device, ports)
+    return {artifact.recipe.name: made[artifact.recipe.name] for artifact in artifacts}
 
 
 def prepare(plans: Sequence[Plan], ports: Ports, artifacts: Sequence[Artifact] = ()) -> Wanted:
@@ -246,23 +190,10 @@ def make_artifact(artifact: Artifact, made: dict[str, Entry], ports: Ports, agai
     store = ports.store
     entry = store.artifact(artifact.key)
     if entry is None:
-        with store.lock(artifact.key, f"building {artifact.title}"), _once(artifact.key, ports):
+        with store.lock(artifact.key, f"building {artifact.title}"), ports.once(artifact.key):
             entry = store.artifact(artifact.key) or _build(artifact, made, ports, again)
     made[artifact.recipe.name] = entry
     return entry
-
-
-@contextmanager
-def _once(key: str, ports: Ports) -> Iterator[None]:
-    """Remember what fails, so that the next cell that shares it fails of the same cause at once."""
-    if error := ports.failed.get(key):
-        raise error
-    try:
-        yield
-    except PibuildError as error:
-        if error not in ports.failed.values():  # it failed for what it needs
-            ports.failed[key] = error
-        raise
 
 
 def _build(artifact: Artifact, made: dict[str, Entry], ports: Ports, again: str) -> Entry:
@@ -303,7 +234,7 @@ def _build(artifact: Artifact, made: dict[str, Entry], ports: Ports, again: str)
 def ensure_image(image: Image, ports: Ports) -> images.Ensured:
     """Make an image where the engine lacks it."""
     limits = ports.limits
-    with ports.timed("images"), _once(image.reference, ports):
+    with ports.timed("images"), ports.once(image.reference):
         return images.ensure(
             image,
             base=ports.base,
@@ -313,6 +244,26 @@ def ensure_image(image: Image, ports: Ports) -> images.Ensured:
             jobs=limits.cpus,
             offline=ports.settings.offline,
             report=ports.report,
+        )
+
+
+def _prove_toolchain(plan: Plan, artifacts: Sequence[Artifact], ports: Ports, again: str) -> None:
+    """Let nothing be built with a toolchain's image that has not passed the conformance set."""
+    image = next((one.image for one in artifacts if one.recipe.image == "toolchain"), None)
+    if image is None:
+        return
+    toolchain, device = (ensure_image(one, ports) for one in (image, plan.device))
+    with ports.timed("images"), ports.once(f"conformance of {toolchain.id}"):
+        conformance.check(
+            plan.target,
+            toolchain,
+            device,
+            programs_dir=ports.programs_dir,
+            engine=ports.engine,
+            store=ports.store,
+            limits=ports.limits,
+            report=ports.report,
+            again=again,
         )
 
 

@@ -71,6 +71,8 @@ class Settings:
     """Folder for sources, artifacts and logs, or in pibuild.yaml a mapping: `{folder: DIR, remote: ADDRESS}`."""
     mirrors: tuple[str, ...] = ()
     """Folders or servers of bare clones, such as `/srv/git/{owner}+{name}/repo`."""
+    raspbian: str | None = None
+    """Address of an archive of Raspbian, for `pibuild run --os`, such as `http://archive.raspbian.org/raspbian`."""
     offline: bool = False
     jobs: int | None = None
     memory: float | None = None

@@ -11,7 +11,8 @@ from packaging.utils import canonicalize_name, parse_wheel_filename
 from pibuild.errors import ProofError
 from pibuild.formats.tree import unpack
 from pibuild.model import Artifact, Wheelhouse
-from pibuild.pipeline import Ports, ensure_image, make, make_artifact, prove_with
+from pibuild.pipeline import ensure_image, make, make_artifact, prove_with
+from pibuild.ports import Ports
 from pibuild.record import file_facts
 from pibuild.store import Entry, Store
 

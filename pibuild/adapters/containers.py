@@ -7,6 +7,7 @@ Nothing is mounted from the machine: files are copied in and out, so an engine o
 import io
 import json
 import shutil
+import subprocess
 import tarfile
 import threading
 import time
@@ -35,6 +36,7 @@ class Engine:
     def __init__(self, environ: Mapping[str, str]) -> None:
         """Connect to the engine that DOCKER_HOST names, or to the local one; proves that it answers."""
         self.host = environ.get("DOCKER_HOST", "")
+        self._environ = dict(environ)
         with self._translated("connecting to the Docker engine"):
             self._client = docker.from_env(environment=dict(environ), timeout=_API_TIMEOUT_S)
             self._info: dict[str, Any] = self._client.info()
@@ -145,6 +147,8 @@ class Engine:
                 nano_cpus=run.cpus * 1_000_000_000,
                 pids_limit=_PIDS,
                 labels=dict(run.labels),
+                stdin_open=bool(run.stdin),
+                tty=run.stdin == "terminal",
                 volumes={run.cache: {"bind": f"/{_CACHE_FOLDER}", "mode": "rw"}} if run.cache else {},
             )
         try:
@@ -231,6 +235,42 @@ class Container:
             timed_out=late.is_set(),
             wall_s=time.monotonic() - started_s,
         )
+
+    def attach(self) -> Outcome:
+        """Start it with this process's own stdin, stdout and stderr, and wait for its end or the deadline.
+
+        The engine's command line client does that: it knows terminals, their sizes and signals.
+        """
+        began_s, late = time.monotonic(), False
+        command = ["docker", "start", "--attach", "--interactive", self._handle.id]
+        try:
+            subprocess.run(command, env=self._engine._environ, check=False, timeout=self._run.deadline_s)  # noqa: SLF001
+        except subprocess.TimeoutExpired:
+            late = True
+        except FileNotFoundError as error:
+            raise EngineError(
+                "The docker command line client is missing", hint="apt-get install docker.io, or docker-cli"
+            ) from error
+        with self._engine._translated("asking how the container ended"):  # noqa: SLF001
+            self._handle.reload()
+            state = self._handle.attrs["State"]
+        if not late and state["Running"]:
+            raise EngineError("The connection to the container was lost", hint="the same command again")
+        return Outcome(
+            exit_code=int(state["ExitCode"]),
+            out_of_memory=bool(state["OOMKilled"]),
+            timed_out=late,
+            wall_s=time.monotonic() - began_s,
+        )
+
+    def has(self, path: str) -> bool:
+        """Tell whether the container has a file."""
+        with self._engine._translated(f"looking for {path} in the container"):  # noqa: SLF001
+            try:
+                self._handle.get_archive(path)[0].close()
+            except NotFound:
+                return False
+        return True
 
     def copy_out(self, path: str, tar_path: Path) -> None:
         """Write a folder or file of the container as a tar; its first part is the path's last name.

@@ -21,7 +21,7 @@ from pibuild.steps.own_tree import own_source
 from pibuild.store import Entry, Store, write_atomically
 
 if TYPE_CHECKING:
-    from pibuild.pipeline import Ports
+    from pibuild.ports import Ports
     from pibuild.remote import Remote
     from pibuild.steps.refs import Refs
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from pibuild import assembly, pipeline
-from pibuild.config import load_images, load_targets, project_folder
+from pibuild.config import load_targets, project_folder
 from pibuild.errors import ProofError
 from pibuild.plan import on_device
 from pibuild.report import Report
@@ -141,18 +141,3 @@ def test_an_armv7_wheel_with_the_pi_ones_tag_is_refused_with_file_and_instructio
     assert "_pywrap_tensorflow_interpreter_wrapper.cpython-311-arm-linux-gnueabihf.so" in said
     assert "armv6l" in renamed.name
     assert any(word in said for word in ("movw", "movt", "vmov", "vld1", "push.w", "Thumb"))
-
-
-def test_cpp_of_the_toolchain_runs_on_the_device(built):
-    target = load_targets(project_folder("toolchains"))[built[0]]
-    images = load_images(project_folder("dockerfiles"), target)
-    script = ROOT / "tests" / "conformance" / "run.sh"
-    ended = subprocess.run(
-        ["bash", str(script), images["toolchain"].reference, images["device"].reference],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-
-    assert ended.returncode == 0, ended.stdout + ended.stderr
-    assert "0 failed" in ended.stdout

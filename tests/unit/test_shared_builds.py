@@ -12,7 +12,8 @@ from pibuild.adapters.folders import LocalFolder
 from pibuild.assembly import make_ports
 from pibuild.errors import UnreachableError
 from pibuild.model import Outcome
-from pibuild.pipeline import Ports, make, try_on_device
+from pibuild.pipeline import make, try_on_device
+from pibuild.ports import Ports
 from pibuild.remote import Remote
 from pibuild.report import Report
 from pibuild.settings import Settings, Storage
@@ -110,6 +111,7 @@ class Machine:
             settings=Settings(),
             base=None,
             check_dir=root / "check",
+            programs_dir=root / "check",
             models=(),
             uid=1000,
             gid=1000,

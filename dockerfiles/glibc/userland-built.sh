@@ -1,0 +1,1 @@
+../device/userland/userland-built.sh

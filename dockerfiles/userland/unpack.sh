@@ -1,0 +1,1 @@
+../device/counter/unpack.sh

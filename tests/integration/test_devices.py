@@ -1,0 +1,145 @@
+"""`pibuild run` on real devices, and the toolchains' proof: a real wheel, a real compiler, a real emulator."""
+
+import io
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pibuild import assembly, pipeline
+from pibuild.config import load_images, load_targets, project_folder
+from pibuild.errors import ImageError
+from pibuild.report import Report
+from pibuild.settings import load_settings
+from pibuild.steps import conformance
+from pibuild.steps.images import Ensured
+from tests.elfs import make_wheel
+
+ROOT = Path(__file__).parents[2]
+TAG = "py3-none-any"
+LOOK = """
+import subprocess, sys, platform, thing
+with open("/proc/cpuinfo") as file:
+    model = file.read().split("Model\\t\\t: ")[1].strip()
+child = subprocess.check_output([sys.executable, "-c", "import sys, thing; print(sys.version_info[:2], thing.WORD)"])
+print(model, platform.machine(), platform.libc_ver()[1], sys.executable, child.decode(), sys.stdin.read(), sep="|")
+sys.exit(7)
+"""
+
+
+@pytest.fixture
+def wheel(tmp_path):
+    """A wheel that pip finds the other one for in its own folder."""
+    for name, files, needs in (
+        ("thing", {"thing.py": b"from other import WORD\n"}, "Requires-Dist: other\n"),
+        ("other", {"other.py": b"WORD = 'told'\n"}, ""),
+    ):
+        path = make_wheel(
+            tmp_path / "wheels",
+            files,
+            file_name=f"{name}-1.0-{TAG}.whl",
+            tags=(TAG,),
+            purelib="true",
+            metadata=f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n{needs}",
+            dist_info=f"{name}-1.0.dist-info",
+        )
+    return path.with_name(f"thing-1.0-{TAG}.whl")
+
+
+def ran(wheel, *words, command=("python", "-c", LOOK)):
+    return subprocess.run(
+        [sys.executable, "-m", "pibuild", "run", str(wheel), *words, "--", *command],
+        cwd=ROOT,
+        env=os.environ,
+        input="from stdin",
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_a_command_runs_beside_the_wheel_with_its_own_stdin_stdout_and_exit_code(engine, wheel):
+    assert engine
+    ended = ran(wheel, "--target", "pi-one", "--python", "3.11")
+
+    assert ended.returncode == 7, ended.stderr
+    assert ended.stdout.replace("\n", "") == (
+        "Raspberry Pi Zero W Rev 1.1|armv6l|2.31|/opt/pibuild/python/bin/python3|(3, 11) told|from stdin"
+    )
+
+
+def test_a_systems_own_python_takes_the_wheel_on_another_model(engine, wheel):
+    assert engine
+    ended = ran(wheel, "--os", "bookworm", "--model", "pi-4-b")
+
+    assert ended.returncode == 7, ended.stderr
+    assert ended.stdout.replace("\n", "") == (
+        "Raspberry Pi 4 Model B Rev 1.4|armv7l|2.36|/usr/bin/python3.11|(3, 11) told|from stdin"
+    )
+
+
+def test_a_wheel_that_pip_refuses_there_is_code_9_with_pips_words(engine, wheel):
+    assert engine
+    wheel.with_name(f"other-1.0-{TAG}.whl").unlink()
+    ended = ran(wheel, "--target", "pi-one", "--python", "3.11", command=("true",))
+
+    assert ended.returncode == 9
+    assert "No matching distribution found for other" in ended.stderr
+    assert "thing-1.0-py3-none-any.whl can't be installed on Raspberry Pi Zero W" in ended.stderr
+
+
+@pytest.fixture
+def ports(tmp_path, engine):
+    assert engine
+    settings, report = load_settings({"store": str(tmp_path / "store")}, {}, tmp_path), Report(err=io.StringIO())
+    store = assembly.open_store(settings, report)
+    yield assembly.make_ports(settings, dict(os.environ), store, report)
+    store.close()
+
+
+def proven(ports, target, toolchain, device):
+    for _ in range(2):
+        conformance.check(
+            target,
+            toolchain,
+            device,
+            programs_dir=ports.programs_dir,
+            engine=ports.engine,
+            store=ports.store,
+            limits=ports.limits,
+            report=ports.report,
+            again="pibuild",
+        )
+
+
+def of_target(name, ports):
+    """The target, and the images of its toolchain and device."""
+    target = load_targets(project_folder("toolchains"))[name]
+    images = load_images(project_folder("dockerfiles"), target)
+    return target, *(pipeline.ensure_image(images[one], ports) for one in ("toolchain", "device"))
+
+
+@pytest.mark.parametrize("name", ["pi-one", "pi-two"])
+def test_the_toolchain_compiles_what_its_device_runs_and_is_asked_once(ports, name):
+    proven(ports, *of_target(name, ports))
+
+    assert ports.report.err.getvalue().count(f"▸ proving pibuild/toolchain-{name}") == 1
+
+
+def test_a_toolchain_that_compiles_for_a_later_arm_is_refused(ports, tmp_path):
+    target, toolchain, device = of_target("pi-one", ports)
+    (tmp_path / "Dockerfile").write_text(
+        f"FROM {toolchain.reference}\n"
+        "RUN sed -i 's/-marm -march=armv6kz -mfpu=vfp /-march=armv7-a -mfpu=neon-vfpv4 /' "
+        "/opt/pibuild/toolchain/bin/arm-linux-gnueabihf-g++\n"
+    )
+    made = subprocess.run(["docker", "build", "--quiet", tmp_path], capture_output=True, text=True, check=True)
+    broken = Ensured(reference=made.stdout.strip(), id=made.stdout.strip(), origin="", made_s=0.0)
+    try:
+        with pytest.raises(ImageError, match="is not fit for pi-one") as caught:
+            proven(ports, target, broken, device)
+    finally:
+        ports.engine.remove_image(broken.reference)
+    assert any("uncaught target signal" in line for line in caught.value.details)
