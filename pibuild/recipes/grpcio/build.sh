@@ -43,7 +43,7 @@ info=$package/grpcio-$PIBUILD_VERSION.dist-info
 mkdir -p "$info" out/wheel out/symbols/grpc/_cython
 cd "$python_dir"
 find grpc \( -name '*.py' -o -name '*.pem' \) -exec cp --parents -t "$package" {} +
-cd -
+cd - > /dev/null
 cp "build/$module" out/symbols/grpc/_cython/
 "$PIBUILD_TRIPLE-strip" --strip-unneeded -o "$package/grpc/_cython/$module" "build/$module"
 
