@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Compiles gRPC's C core and all that it links, out of the source archive of its Python package, which says what belongs to
-# it: out/lib/libgrpc.a, out/licenses. BoringSSL is its portable C, for the archive has no assembler.
-# Without upstream's GPR_BACKWARDS_COMPATIBILITY_MODE, which looks for an old glibc at run time: the floor is known here.
+# Compiles gRPC's C core and all that it links, out of the source archive of its Python package, which says what belongs
+# to it: out/lib/libgrpc.a, out/licenses. BoringSSL is its portable C, for the archive has no assembler.
+# Without upstream's GPR_BACKWARDS_COMPATIBILITY_MODE, which asks at run time how old glibc is: the floor is known here.
 set -euo pipefail
 
 source_dir=$PWD/src/grpcio
@@ -11,8 +11,9 @@ mapfile -t sources < <(sed -n "s/^    '\(.*\)',$/\1/p" "$source_dir/src/python/g
 # Ciphers and compression take a Pi's time; all else is there to be small.
 mkdir -p build
 cat > build/build.ninja << NINJA
-cflags = $PIBUILD_CFLAGS -fPIC -fvisibility=hidden -ffunction-sections -fdata-sections -ffile-prefix-map=$PWD/= -w -DNDEBUG $
-  -DHAVE_CONFIG_H=1 -DOPENSSL_NO_ASM=1 -DGRPC_ENABLE_FORK_SUPPORT=1 -DGRPC_POSIX_FORK_ALLOW_PTHREAD_ATFORK=1 $
+cflags = $PIBUILD_CFLAGS -fPIC -fvisibility=hidden -ffunction-sections -fdata-sections -w $
+  -ffile-prefix-map=$source_dir/= -DNDEBUG -DHAVE_CONFIG_H=1 -DOPENSSL_NO_ASM=1 $
+  -DGRPC_ENABLE_FORK_SUPPORT=1 -DGRPC_POSIX_FORK_ALLOW_PTHREAD_ATFORK=1 $
   -I$source_dir/include -I$source_dir -I$third_party/address_sorting/include -I$third_party/cares $
   -I$third_party/cares/cares -I$third_party/cares/config_linux -I$third_party/boringssl/include -I$third_party/upb $
   -I$source_dir/src/core/ext/upb-generated -I$third_party/zlib

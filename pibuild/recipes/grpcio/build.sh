@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Compiles grpcio's one extension module against the target's Python, links it with the static C core, and packs the wheel
-# as upstream's setup.py would. The C++ of Cython comes with the source archive.
+# Compiles grpcio's one extension module against the target's Python, links it with the static C core, and packs the
+# wheel as upstream's setup.py would. The source archive has what Cython made.
 # out/wheel/: the raw wheel; out/symbols/: the module before strip, under its path inside the wheel.
 set -euo pipefail
 
@@ -12,15 +12,16 @@ case $PIBUILD_PYTHON in
   *) module=cygrpc.cpython-${tag#cp}m-$PIBUILD_TRIPLE.so entry=PyInit_cygrpc abi=${tag}m ;;
 esac
 
-# Up to Python 3.4 the initialisation function has the visibility of all else, so it is the linker that hides the rest.
+# Headers as old as these give the initialisation function no visibility of its own, so it is the linker that hides all
+# else; and those of 2.7 see an object through pointers to other structures.
 mkdir -p build
 echo "{ global: $entry; local: *; };" > build/exports
 cat > build/build.ninja << NINJA
 rule compile
   description = compiling \$in
-  command = $PIBUILD_TRIPLE-g++ $PIBUILD_CFLAGS -Os -std=c++11 -fPIC -fno-exceptions -fno-strict-aliasing -ffunction-sections $
-    -fdata-sections -ffile-prefix-map=$PWD/= -w -DNDEBUG -I$source_dir/include -I$source_dir $
-    -I$PWD/in/cpython/include/python$PIBUILD_PYTHON -c \$in -o \$out
+  command = $PIBUILD_TRIPLE-g++ $PIBUILD_CFLAGS -Os -std=c++11 -fPIC -fno-exceptions -fno-strict-aliasing $
+    -ffunction-sections -fdata-sections -w -ffile-prefix-map=$source_dir/= -DNDEBUG $
+    -I$source_dir/include -I$source_dir -I$PWD/in/cpython/include/python$PIBUILD_PYTHON -c \$in -o \$out
 rule link
   description = linking \$out
   command = $PIBUILD_TRIPLE-g++ -shared -o \$out \$in $PWD/in/grpc/lib/libgrpc.a -Wl,--gc-sections -Wl,--as-needed $
@@ -50,7 +51,7 @@ cp "build/$module" out/symbols/grpc/_cython/
 # The archive's metadata are of an age that put requirements into a file of their own, sorted by markers.
 requirements() {
   awk '/^\[:/ { marker = "; " substr($0, 3, length($0) - 3); next }
-    match($0, /[<>=!~]/) { printf "Requires-Dist: %s (%s)%s\n", substr($0, 1, RSTART - 1), substr($0, RSTART), marker }' \
+    match($0, /[<>=!~]/) { print "Requires-Dist: " substr($0, 1, RSTART - 1) " (" substr($0, RSTART) ")" marker }' \
     "$python_dir/grpcio.egg-info/requires.txt"
 }
 {
