@@ -52,6 +52,16 @@ def test_each_release_of_tensorflow_1_has_its_packages_for_each_of_its_pythons(r
     assert offered[0] == offered[1]
 
 
+def test_grpcio_is_there_for_each_python_of_tensorflow_1_and_linked_with_the_core_of_its_own_archive(recipes):
+    (grpcio,), (core,) = (recipes[name].releases for name in ("grpcio", "grpc"))
+
+    assert set(grpcio.pythons) == set(pythons(recipes["tensorflow"]))
+    assert grpcio.version == core.version
+    assert {source.name for source in grpcio.sources} & {source.name for source in core.sources} == {
+        f"grpcio-{core.version}"
+    }
+
+
 def test_packages_come_whole_from_pypi_and_run_on_every_python_that_gets_them(recipes):
     for release in recipes["python-packages"].releases:
         for place in places(release):
