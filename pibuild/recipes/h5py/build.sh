@@ -1,0 +1,95 @@
+#!/usr/bin/env bash
+# h5py for the target's Python, as upstream's wheels have it: its modules, its tests, and the one HDF5 that all modules link,
+# in h5py/.libs. Cython makes C of the modules, for any Python and CPU; setup.py would want numpy and HDF5 of the machine.
+# out/wheel/: the raw wheel; out/symbols/: modules and library before strip, under their paths inside the wheel.
+set -euo pipefail
+
+source_dir=/work/src/h5py
+hdf5_dir=/work/in/hdf5
+build_dir=/work/build/h5py
+wheel_dir=/work/build/wheel
+symbols_dir=/work/out/symbols/h5py
+export PYTHONPATH=/work/src/cython:/work/src/wheel PYTHONDONTWRITEBYTECODE=1
+
+suffix=$(/work/in/cpython-machine/bin/cross-python -c \
+  'import sysconfig; print(sysconfig.get_config_var("EXT_SUFFIX") or sysconfig.get_config_var("SO"))')
+interpreter=cp${PIBUILD_PYTHON/./}
+case $PIBUILD_PYTHON in
+  2.7) abi=${interpreter}mu ;;
+  *) abi=${interpreter}m ;;
+esac
+
+# What setup.py asks the libraries of the machine: which HDF5 there is, and whether long double is more than double.
+prepare() {
+  local header=$hdf5_dir/include/H5public.h part version=()
+  for part in MAJOR MINOR RELEASE; do
+    version+=("$(sed -nE "s/^#define H5_VERS_$part +([0-9]+).*/\1/p" $header)")
+  done
+  cd $source_dir
+  for patch in /work/recipe/patches/*.patch; do
+    patch --strip=1 --batch < "$patch"
+  done
+  printf 'DEF %s\n' 'MPI = False' 'MPI4PY_V2 = False' "HDF5_VERSION = (${version[0]}, ${version[1]}, ${version[2]})" \
+    'SWMR_MIN_HDF5_VERSION = (1, 9, 178)' 'VDS_MIN_HDF5_VERSION = (1, 9, 233)' 'COMPLEX256_SUPPORT = False' > h5py/config.pxi
+  python3 api_gen.py
+}
+
+# It is written for the API of HDF5 1.6, and where that had nothing, for that of 1.8: the first definition of a name counts.
+write_ninja() {
+  cat <<EOF
+cflags = $PIBUILD_CFLAGS -fPIC -fwrapv -fno-strict-aliasing -DNDEBUG -DH5_USE_16_API -DH5_USE_18_API $
+  -w -Werror=implicit-function-declaration -ffile-prefix-map=/work/= -I$source_dir/h5py -I$source_dir/lzf $
+  -I$hdf5_dir/include -I/work/in/cpython/include/python$PIBUILD_PYTHON -I/work/in/numpy/numpy/core/include
+rule cython
+  description = translating \$in
+  command = cd $source_dir && python3 -m cython -2 h5py/\$module.pyx -o $build_dir/\$module.c
+rule compile
+  description = compiling \$in
+  command = $PIBUILD_TRIPLE-gcc \$cflags -c \$in -o \$out
+rule link
+  description = linking \$out
+  command = $PIBUILD_TRIPLE-gcc $PIBUILD_CFLAGS -shared -o \$out \$in -Wl,-rpath,'\$\$ORIGIN/.libs' $
+    -Wl,--as-needed -Wl,-O1 $(echo $hdf5_dir/lib/libhdf5-*.so)
+EOF
+  for source in lzf_filter lzf/lzf_c lzf/lzf_d; do
+    echo "build $(basename $source).o: compile $source_dir/lzf/$source.c"
+  done
+  for module in $(cd $source_dir/h5py && basename -s .pyx ./*.pyx); do
+    printf '%s\n' "build $module.c: cython $source_dir/h5py/$module.pyx" "  module = $module" \
+      "build $module.o: compile $module.c"
+    [[ $module != h5z ]] || local others='lzf_filter.o lzf_c.o lzf_d.o'
+    echo "build $symbols_dir/$module$suffix: link $module.o ${others-}"
+    unset others
+  done
+}
+
+compile() {
+  mkdir -p $build_dir $symbols_dir/.libs
+  write_ninja > $build_dir/build.ninja
+  ninja -C $build_dir -j"$PIBUILD_JOBS"
+  cp $hdf5_dir/lib/libhdf5-*.so $symbols_dir/.libs
+}
+
+assemble() {
+  local info=$wheel_dir/h5py-$PIBUILD_VERSION.dist-info path
+  mkdir -p "$info/licenses/h5py" $wheel_dir/h5py/.libs
+  (cd $source_dir && find h5py -name '*.py' -exec cp --parents {} $wheel_dir \;)
+  (cd $symbols_dir && find . -name '*.so') | while read -r path; do
+    "$PIBUILD_TRIPLE-strip" --strip-unneeded -o "$wheel_dir/h5py/$path" "$symbols_dir/$path"
+  done
+  cp -r $source_dir/LICENSE $source_dir/licenses/. "$info/licenses/h5py"
+  cp $source_dir/lzf/LICENSE.txt "$info/licenses/h5py/lzf.txt"
+  cp -r $hdf5_dir/licenses/. "$info/licenses"
+  # What upstream's wheels say, but for numpy: modules want one that is not older than what they are compiled against.
+  { cat $source_dir/PKG-INFO; printf 'Requires-Dist: %s\n' 'numpy (>=1.16)' six; } |
+    sed '1s/.*/Metadata-Version: 2.1/' > "$info/METADATA"
+  printf '%s\n' 'Wheel-Version: 1.0' 'Generator: pibuild' 'Root-Is-Purelib: false' \
+    "Tag: $interpreter-$abi-linux_$PIBUILD_MACHINE" > "$info/WHEEL"
+  echo h5py > "$info/top_level.txt"
+  mkdir -p /work/out/wheel
+  python3 -m wheel pack --dest-dir /work/out/wheel $wheel_dir
+}
+
+prepare
+compile
+assemble
