@@ -48,10 +48,6 @@ CLC1V5JaUQLiSzIygnUIMMCGujmg6iCAHYhP6DHAxdyd/X0YkRp+yOpAwL3o8J7D81Ph7rnBPxono2AU
 f3b1
 """
 """A file that h5py 3 with HDF5 1.14 wrote on x86-64, through zlib and base64: `x86_contents` says what is in it."""
-OTHER_MACHINES = {
-    # Cause: h5py has no long double where that is no more than double, and this test makes one of 80 bits.
-}
-"""Tests of h5py that know of x86 alone, and why."""
 
 
 def must(what, found, wanted):
@@ -136,13 +132,13 @@ def other_types(path):
             ragged[length] = np.arange(length * 1000, dtype=np.int32)
         record = np.array([(1, 2.5, b"ab", [1, 2, 3]), (-1, np.inf, b"", [4, 5, 6])], "i2,f8,S4,(3,)u1")
         file["record"] = record
-        file["enum"] = np.array([0, 7], h5py.special_dtype(enum=("i1", {"NO": 0, "YES": 7})))
+        file["enum"] = np.array([0, 7], h5py.special_dtype(enum=(np.int8, {"NO": 0, "YES": 7})))
         grown = file.create_dataset("grown", (2, 3), "i8", maxshape=(None, 3), chunks=True, fillvalue=-9)
         grown[:] = 1
         grown.resize(1000, axis=0)
         file["group/soft"] = h5py.SoftLink("/record")
         file.create_dataset("where", (1,), h5py.special_dtype(ref=h5py.Reference))[0] = grown.ref
-        file.attrs["empty"] = h5py.Empty("f4")
+        file.attrs["empty"] = h5py.Empty(np.dtype("f4"))
     with h5py.File(path, "r+") as file:
         must("text", list(file["text"]), text)
         must("ragged", [list(row) for row in file["ragged"]], [list(range(n * 1000)) for n in range(3)])
@@ -151,7 +147,7 @@ def other_types(path):
         must("enum", h5py.check_dtype(enum=file["enum"].dtype), {"NO": 0, "YES": 7})
         must("reference", file[file["where"][0]].name, "/grown")
         must("grown", file["grown"][...].sum(), 2 * 3 - 9 * 3 * 998)
-        must("empty", file.attrs["empty"], h5py.Empty("f4"))
+        must("empty", file.attrs["empty"], h5py.Empty(np.dtype("f4")))
         del file["ragged"]
         names = []
         file.visit(names.append)
@@ -161,13 +157,14 @@ def other_types(path):
 
 def conversions(path):
     """HDF5's own conversions, of values that each type has."""
-    exact = np.array([0, -0.0, 1.5, -2048, 65504, 6e-8 * 0, np.inf, -np.inf], "f8")
+    exact = np.array([0, -0.0, 1.5, -2048, 65504, 2.0**-24, np.inf, -np.inf], "f8")  # the smallest half, too
     with h5py.File(path, "w") as file:
         for kind in ("f2", "f4", ">f4", "f8"):
-            file.create_dataset(kind, exact.shape, kind)[...] = exact
-            must("f8 to " + kind, file[kind][...], exact.astype(kind))
-            with file[kind].astype("f8"):
-                must(kind + " to f8", file[kind][...], exact)
+            data = file.create_dataset(kind, exact.shape, kind)
+            data[...] = exact
+            must("f8 to " + kind, data[...], exact.astype(kind))
+            with data.astype("f8"):
+                must(kind + " to f8", data[...], exact)
         whole = file.create_dataset("whole", (4,), "i2")
         whole[...] = np.array([1e9, -1e9, -3.99, 3.99])
         must("f8 to i2", whole[...], np.array([32767, -32768, -3, 3], "i2"))
@@ -234,7 +231,7 @@ def refused(kind, words, mistake):
     except kind as error:
         must("the words of {!r}".format(error), words in str(error), True)
     else:
-        raise ValueError("nothing was said of a mistake that is {} {}".format(kind.__name__, words))
+        raise ValueError("nothing was said of a mistake that is {}: {}".format(kind.__name__, words))
 
 
 def refusals(path):
@@ -247,7 +244,7 @@ def refusals(path):
     with h5py.File(path, "w") as file:
         file["data"] = np.zeros(4)
         refused(KeyError, "doesn't exist", lambda: file["absent"])
-        refused(RuntimeError, "", lambda: file.create_dataset("data", data=1))
+        refused(RuntimeError, "already exists", lambda: file.create_dataset("data", data=1))
         refused(ValueError, "Index", lambda: file["data"][9])
         refused(TypeError, "", lambda: file.create_dataset("bad", data=np.array([object()])))
     with open(path, "r+b") as file:
@@ -263,13 +260,15 @@ def own_tests():
     made.mark.skipif = unittest.skipIf
     sys.modules["pytest"] = made
     sys.modules.setdefault("unittest2", unittest)  # 2.7's is as good
-    suite = unittest.defaultTestLoader.discover(os.path.join(os.path.dirname(h5py.__file__), "tests"), "test_*.py")
+    package = os.path.dirname(h5py.__file__)
+    suite = unittest.defaultTestLoader.discover(os.path.join(package, "tests"), "test_*.py", os.path.dirname(package))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         result = unittest.TextTestRunner(stream=sys.stderr, verbosity=0).run(suite)
     wrong = [test.id() for test, _ in result.failures + result.errors]
-    must("tests that fail", sorted(set(wrong) - set(OTHER_MACHINES)), [])
-    return {"run": result.testsRun, "skipped": len(result.skipped), "of other machines": len(wrong)}
+    must("tests that fail", wrong, [])
+    must("most tests are there", result.testsRun > 500, True)
+    return {"run": result.testsRun, "skipped": len(result.skipped)}
 
 
 @contextlib.contextmanager

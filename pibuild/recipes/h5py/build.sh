@@ -9,7 +9,7 @@ hdf5_dir=/work/in/hdf5
 build_dir=/work/build/h5py
 wheel_dir=/work/build/wheel
 symbols_dir=/work/out/symbols/h5py
-export PYTHONPATH=/work/src/cython:/work/src/wheel PYTHONDONTWRITEBYTECODE=1
+export PYTHONDONTWRITEBYTECODE=1
 
 suffix=$(/work/in/cpython-machine/bin/cross-python -c \
   'import sysconfig; print(sysconfig.get_config_var("EXT_SUFFIX") or sysconfig.get_config_var("SO"))')
@@ -42,7 +42,7 @@ cflags = $PIBUILD_CFLAGS -fPIC -fwrapv -fno-strict-aliasing -DNDEBUG -DH5_USE_16
   -I$hdf5_dir/include -I/work/in/cpython/include/python$PIBUILD_PYTHON -I/work/in/numpy/numpy/core/include
 rule cython
   description = translating \$in
-  command = cd $source_dir && python3 -m cython -2 h5py/\$module.pyx -o $build_dir/\$module.c
+  command = cd $source_dir && PYTHONPATH=/work/src/cython python3 -m cython -2 h5py/\$module.pyx -o $build_dir/\$module.c
 rule compile
   description = compiling \$in
   command = $PIBUILD_TRIPLE-gcc \$cflags -c \$in -o \$out
@@ -87,7 +87,8 @@ assemble() {
     "Tag: $interpreter-$abi-linux_$PIBUILD_MACHINE" > "$info/WHEEL"
   echo h5py > "$info/top_level.txt"
   mkdir -p /work/out/wheel
-  python3 -m wheel pack --dest-dir /work/out/wheel $wheel_dir
+  # Not the image's own Python: Debian keeps distutils apart, which wheel imports.
+  PYTHONPATH=/work/src/wheel /work/in/cpython-machine/bin/python"$PIBUILD_PYTHON" -m wheel pack --dest-dir /work/out/wheel $wheel_dir
 }
 
 prepare

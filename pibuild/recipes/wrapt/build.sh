@@ -7,7 +7,7 @@ source_dir=/work/src/wrapt
 wheel_dir=/work/build/wheel
 symbols_dir=/work/out/symbols/wrapt
 info=$wheel_dir/wrapt-$PIBUILD_VERSION.dist-info
-export PYTHONPATH=/work/src/wheel PYTHONDONTWRITEBYTECODE=1
+export PYTHONDONTWRITEBYTECODE=1
 
 suffix=$(/work/in/cpython-machine/bin/cross-python -c \
   'import sysconfig; print(sysconfig.get_config_var("EXT_SUFFIX") or sysconfig.get_config_var("SO"))')
@@ -30,4 +30,5 @@ cp $source_dir/PKG-INFO "$info/METADATA"
 printf '%s\n' 'Wheel-Version: 1.0' 'Generator: pibuild' 'Root-Is-Purelib: false' \
   "Tag: $interpreter-$abi-linux_$PIBUILD_MACHINE" > "$info/WHEEL"
 echo wrapt > "$info/top_level.txt"
-python3 -m wheel pack --dest-dir /work/out/wheel $wheel_dir
+# Not the image's own Python: Debian keeps distutils apart, which wheel imports.
+PYTHONPATH=/work/src/wheel /work/in/cpython-machine/bin/python"$PIBUILD_PYTHON" -m wheel pack --dest-dir /work/out/wheel $wheel_dir
