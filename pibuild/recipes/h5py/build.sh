@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# h5py for the target's Python, as upstream's wheels have it: its modules, its tests, and the one HDF5 that all modules link,
-# in h5py/.libs. Cython makes C of the modules, for any Python and CPU; setup.py would want numpy and HDF5 of the machine.
+# h5py for the target's Python, as upstream's wheels have it: modules, tests, and in h5py/.libs the one HDF5 that
+# all modules link. Cython makes C of them, for any Python and CPU; setup.py would want numpy and HDF5 of the machine.
 # out/wheel/: the raw wheel; out/symbols/: modules and library before strip, under their paths inside the wheel.
 set -euo pipefail
 
@@ -29,20 +29,28 @@ prepare() {
   for patch in /work/recipe/patches/*.patch; do
     patch --strip=1 --batch < "$patch"
   done
-  printf 'DEF %s\n' 'MPI = False' 'MPI4PY_V2 = False' "HDF5_VERSION = (${version[0]}, ${version[1]}, ${version[2]})" \
-    'SWMR_MIN_HDF5_VERSION = (1, 9, 178)' 'VDS_MIN_HDF5_VERSION = (1, 9, 233)' 'COMPLEX256_SUPPORT = False' > h5py/config.pxi
+  cat > h5py/config.pxi <<EOF
+DEF MPI = False
+DEF MPI4PY_V2 = False
+DEF HDF5_VERSION = (${version[0]}, ${version[1]}, ${version[2]})
+DEF SWMR_MIN_HDF5_VERSION = (1, 9, 178)
+DEF VDS_MIN_HDF5_VERSION = (1, 9, 233)
+DEF COMPLEX256_SUPPORT = False
+EOF
   python3 api_gen.py
 }
 
-# It is written for the API of HDF5 1.6, and where that had nothing, for that of 1.8: the first definition of a name counts.
+# h5py is written for the API of HDF5 1.6 and, where that had none, that of 1.8: a name's first definition counts.
 write_ninja() {
+  local source module others
   cat <<EOF
 cflags = $PIBUILD_CFLAGS -fPIC -fwrapv -fno-strict-aliasing -DNDEBUG -DH5_USE_16_API -DH5_USE_18_API $
   -w -Werror=implicit-function-declaration -ffile-prefix-map=/work/= -I$source_dir/h5py -I$source_dir/lzf $
   -I$hdf5_dir/include -I/work/in/cpython/include/python$PIBUILD_PYTHON -I/work/in/numpy/numpy/core/include
 rule cython
   description = translating \$in
-  command = cd $source_dir && PYTHONPATH=/work/src/cython python3 -m cython -2 h5py/\$module.pyx -o $build_dir/\$module.c
+  command = cd $source_dir && PYTHONPATH=/work/src/cython $
+    python3 -m cython -2 h5py/\$module.pyx -o $build_dir/\$module.c
 rule compile
   description = compiling \$in
   command = $PIBUILD_TRIPLE-gcc \$cflags -c \$in -o \$out
@@ -57,9 +65,9 @@ EOF
   for module in $(cd $source_dir/h5py && basename -s .pyx ./*.pyx); do
     printf '%s\n' "build $module.c: cython $source_dir/h5py/$module.pyx" "  module = $module" \
       "build $module.o: compile $module.c"
-    [[ $module != h5z ]] || local others='lzf_filter.o lzf_c.o lzf_d.o'
-    echo "build $symbols_dir/$module$suffix: link $module.o ${others-}"
-    unset others
+    others=
+    [[ $module != h5z ]] || others=' lzf_filter.o lzf_c.o lzf_d.o'
+    echo "build $symbols_dir/$module$suffix: link $module.o$others"
   done
 }
 
@@ -88,7 +96,8 @@ assemble() {
   echo h5py > "$info/top_level.txt"
   mkdir -p /work/out/wheel
   # Not the image's own Python: Debian keeps distutils apart, which wheel imports.
-  PYTHONPATH=/work/src/wheel /work/in/cpython-machine/bin/python"$PIBUILD_PYTHON" -m wheel pack --dest-dir /work/out/wheel $wheel_dir
+  PYTHONPATH=/work/src/wheel /work/in/cpython-machine/bin/python"$PIBUILD_PYTHON" \
+    -m wheel pack --dest-dir /work/out/wheel $wheel_dir
 }
 
 prepare

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# wrapt for the target's Python, with the extension module that setup.py leaves out, without a word, where it can't be compiled.
+# wrapt for the target's Python, with the extension module that setup.py leaves out without a word where it can't be made.
 # out/wheel/: the raw wheel; out/symbols/: the module before strip, under its path inside the wheel.
 set -euo pipefail
 
@@ -31,4 +31,5 @@ printf '%s\n' 'Wheel-Version: 1.0' 'Generator: pibuild' 'Root-Is-Purelib: false'
   "Tag: $interpreter-$abi-linux_$PIBUILD_MACHINE" > "$info/WHEEL"
 echo wrapt > "$info/top_level.txt"
 # Not the image's own Python: Debian keeps distutils apart, which wheel imports.
-PYTHONPATH=/work/src/wheel /work/in/cpython-machine/bin/python"$PIBUILD_PYTHON" -m wheel pack --dest-dir /work/out/wheel $wheel_dir
+PYTHONPATH=/work/src/wheel /work/in/cpython-machine/bin/python"$PIBUILD_PYTHON" \
+  -m wheel pack --dest-dir /work/out/wheel $wheel_dir
