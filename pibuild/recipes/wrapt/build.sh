@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# wrapt for the target's Python, with the extension module that setup.py leaves out without a word where it can't be made.
+# wrapt for the target's Python, with the extension module that setup.py leaves out where it can't be made.
 # out/wheel/: the raw wheel; out/symbols/: the module before strip, under its path inside the wheel.
 set -euo pipefail
 
