@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# HDF5's C library, the high-level one and zlib as one shared object: h5py has two dozen extension modules, and all of them
+# HDF5's C library, the high-level one and zlib as one shared object: h5py has two dozen extension modules, all of which
 # must see the same open files. Without tools, tests, szip and threads; h5py has a lock of its own.
 # out/lib/: the library, not stripped; out/include/: headers; out/licenses.
 set -euo pipefail
@@ -13,7 +13,9 @@ library=libhdf5-h5py-$PIBUILD_VERSION.so
 flags="$PIBUILD_CFLAGS -ffile-prefix-map=/work/="
 
 # CMake is told that zlib is there: it only has to compile against it. It would take -O3 without a build type's flags.
+# It would also keep the machine's kernel in the library, for error messages: autotools can do without, CMake can't.
 configure() {
+  cp $source_dir/src/H5build_settings.{off,cmake}.c.in
   cmake -G Ninja -S $source_dir -B $build_dir \
     -D CMAKE_SYSTEM_NAME=Linux -D CMAKE_SYSTEM_PROCESSOR="$PIBUILD_CMAKE_PROCESSOR" \
     -D CMAKE_C_COMPILER="$PIBUILD_TRIPLE-gcc" -D CMAKE_AR="$(command -v "$PIBUILD_TRIPLE-ar")" \
@@ -21,7 +23,7 @@ configure() {
     -D CMAKE_POSITION_INDEPENDENT_CODE=ON -D BUILD_SHARED_LIBS=OFF -D BUILD_TESTING=OFF \
     -D HDF5_BUILD_TOOLS=OFF -D HDF5_BUILD_EXAMPLES=OFF -D HDF5_BUILD_DOC=OFF -D HDF5_NO_PACKAGES=ON \
     -D HDF5_ENABLE_SZIP_SUPPORT=OFF -D HDF5_ENABLE_NONSTANDARD_FEATURE_FLOAT16=OFF \
-    -D HDF5_DISABLE_COMPILER_WARNINGS=ON -D HDF5_ENABLE_EMBEDDED_LIBINFO=OFF \
+    -D HDF5_DISABLE_COMPILER_WARNINGS=ON \
     -D H5_ZLIB_HEADER=zlib.h -D H5_ZLIB_INCLUDE_DIRS=$zlib_dir
 }
 
