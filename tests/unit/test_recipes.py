@@ -62,6 +62,11 @@ def test_grpcio_is_there_for_each_python_of_tensorflow_1_and_linked_with_the_cor
     }
 
 
+@pytest.mark.parametrize("name", ["h5py", "wrapt"])
+def test_what_tensorflow_1_wants_compiled_is_there_for_each_of_its_pythons(recipes, name):
+    assert pythons(recipes[name]) == sorted(set(pythons(recipes["tensorflow"])))
+
+
 def test_packages_come_whole_from_pypi_and_run_on_every_python_that_gets_them(recipes):
     for release in recipes["python-packages"].releases:
         for place in places(release):

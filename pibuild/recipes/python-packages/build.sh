@@ -9,8 +9,13 @@ export PYTHONPATH=/work/src/setuptools:/work/src/wheel
 
 mkdir -p $wheel_dir
 cp /work/src/wheels/*.whl $wheel_dir
+# As pip does it: setuptools, which bring a distutils of their own, are there before a setup.py that does not ask for them.
 for archive in /work/src/archives/*; do
-  (cd "$archive" && python3 setup.py --quiet bdist_wheel --universal --dist-dir $wheel_dir)
+  cd "$archive"
+  python3 -W ignore -c '
+import setuptools
+exec(compile(open("setup.py").read(), "setup.py", "exec"), {"__name__": "__main__", "__file__": "setup.py"})
+' --quiet bdist_wheel --universal --dist-dir $wheel_dir
 done
 if compgen -G "$wheel_dir/*-linux_*.whl"; then
   echo 'a package that was taken for pure Python compiles something' >&2
