@@ -3,7 +3,7 @@
     check_numpy.py [FOLDER]
 
 One JSON document on stdout: what each check measured. Exit 1 with a traceback where something differs. Runs on Python
-2.7 and 3.4 and later, with numpy 1.16 and later, and takes nothing of FOLDER. Products are of whole numbers, so that they
+2.7 and 3.4 and later, with numpy 1.16 and later, and takes nothing of FOLDER. Products are of whole numbers: they
 are exact in any order of summation; where rounding may differ, the allowance stands beside the comparison.
 """
 

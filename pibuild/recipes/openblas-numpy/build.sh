@@ -10,7 +10,7 @@ prefix=$PWD/out
 cd src/openblas
 # Every folder's Makefile includes this one after it has named its objects.
 sed -i '1i\
-called = axpy copy dot gemm gemv scal syrk\
+called = axpy copy_k dot gemm gemv scal syrk\
 serving = $(foreach object,$(1),$(if $(strip $(foreach name,$(called),$(findstring $(name),$(object)))),$(object)))\
 $(foreach kind,S D C Z,$(eval $(kind)BLASOBJS := $(call serving,$($(kind)BLASOBJS))))' Makefile.tail
 args=(
