@@ -42,6 +42,10 @@ EOF
 # What is compiled uses what every CPU of the target has, which the compiler's wrappers know, and asks for nothing at run
 # time. Without a LAPACK numpy takes its own.
 configure() {
+  local patch
+  for patch in /work/recipe/patches/*.patch; do
+    patch --directory="$source_dir" --strip=1 --batch < "$patch"
+  done
   write_cross_file > /work/build/cross.ini
   meson setup $build_dir "$source_dir" --cross-file /work/build/cross.ini --prefix /opt/pibuild/python \
     -Dbuildtype=release -Db_ndebug=true -Dcpu-baseline=detect -Dcpu-dispatch=none \
