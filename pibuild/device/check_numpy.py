@@ -373,7 +373,7 @@ def single():
     assert not any(wrong.values()), wrong
     small = np.full(64, 1e-40, "f")
     keeps = bool(np.all(small + np.float32(0) == small) and np.all(small * np.float32(2) > small))
-    assert keeps or NEW and "NEON" in np.__config__.CONFIG["SIMD Extensions"]["baseline"]  # which takes them for zero
+    assert keeps or (NEW and "NEON" in np.__config__.CONFIG["SIMD Extensions"]["baseline"])  # which takes them for zero
     return {"keeps subnormal numbers": keeps}
 
 

@@ -39,16 +39,16 @@ openblas_librarydir = '$blas_dir/lib'
 EOF
 }
 
-# What is compiled uses what every CPU of the target has, which the compiler's wrappers know, and asks for nothing at run
-# time. Without a LAPACK numpy takes its own.
+# Every function is compiled once, for what each CPU of the target has: nothing is chosen at run time. Without a LAPACK
+# numpy takes its own.
 configure() {
-  local patch
+  local patch baselines=(none neon_vfpv4)
   for patch in /work/recipe/patches/*.patch; do
     patch --directory="$source_dir" --strip=1 --batch < "$patch"
   done
   write_cross_file > /work/build/cross.ini
   meson setup $build_dir "$source_dir" --cross-file /work/build/cross.ini --prefix /opt/pibuild/python \
-    -Dbuildtype=release -Db_ndebug=true -Dcpu-baseline=detect -Dcpu-dispatch=none \
+    -Dbuildtype=release -Db_ndebug=true -Dcpu-baseline="${baselines[$PIBUILD_NEON]}" -Dcpu-dispatch=none \
     -Dblas=openblas -Dlapack=none -Dallow-noblas=true
   grep -q 'define NPY_HAVE_CBLAS\|-DHAVE_CBLAS' $build_dir/build.ninja || { echo 'meson found no OpenBLAS' >&2; return 1; }
 }
