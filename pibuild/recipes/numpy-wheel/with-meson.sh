@@ -3,7 +3,7 @@
 set -euo pipefail
 
 build_dir=/work/build/numpy
-export PYTHONPATH=/work/src/cython
+export PYTHONPATH=/work/src/cython CYTHON_FOR_BUILD='/usr/bin/python3 -m cython'
 
 meson() { /usr/bin/python3 "$source_dir/vendored-meson/meson/meson.py" "$@"; }
 
@@ -17,7 +17,6 @@ c = '$PIBUILD_TRIPLE-gcc'
 cpp = '$PIBUILD_TRIPLE-g++'
 ar = '$PIBUILD_TRIPLE-ar'
 strip = '$PIBUILD_TRIPLE-strip'
-cython = ['/usr/bin/python3', '-m', 'cython']
 python = 'cross-python'
 
 [built-in options]
