@@ -10,7 +10,7 @@ meson() { /usr/bin/python3 "$source_dir/vendored-meson/meson/meson.py" "$@"; }
 write_cross_file() {
   local flags
   # shellcheck disable=SC2086  # one word each
-  flags=$(printf "'%s', " $cflags)
+  flags=$(printf "'%s', " $cflags "-I$blas_dir/include")
   cat <<EOF
 [binaries]
 c = '$PIBUILD_TRIPLE-gcc'
@@ -22,8 +22,8 @@ python = 'cross-python'
 [built-in options]
 c_args = [$flags]
 cpp_args = [$flags]
-c_link_args = ['-ldl']
-cpp_link_args = ['-ldl']
+c_link_args = ['-ldl', '-L$blas_dir/lib']
+cpp_link_args = ['-ldl', '-L$blas_dir/lib']
 
 [host_machine]
 system = 'linux'
@@ -33,8 +33,6 @@ endian = 'little'
 
 [properties]
 longdouble_format = 'IEEE_DOUBLE_LE'
-openblas_includedir = '$blas_dir/include'
-openblas_librarydir = '$blas_dir/lib'
 EOF
 }
 
