@@ -8,10 +8,11 @@ make_numpy() {
   cd "$source_dir"
   # It wants setuptools and makes no use of them; without them the machine's Python needs no ctypes.
   sed -i 's/^    from setuptools import setup$/    from distutils.core import setup/' setup.py
-  # It looks for libraries of the machine, unless told where they are or that there are none. Whether mathematics needs a
-  # library it asks by a program that gcc empties, and tells only some of its modules.
-  OPENBLAS=$blas_dir BLAS=None LAPACK=None ATLAS=None MATHLIB=m LDFLAGS='-lm -ldl' CFLAGS=$cflags \
-    NPY_NUM_BUILD_JOBS=$PIBUILD_JOBS \
+  # The variable OPENBLAS would give the modules an RPATH as well.
+  printf '%s\n' '[openblas]' "library_dirs = $blas_dir/lib" > site.cfg
+  # It looks for libraries of the machine, unless told that there are none. Whether mathematics needs a library it asks by a
+  # program that gcc empties, and tells only some of its modules.
+  BLAS=None LAPACK=None ATLAS=None MATHLIB=m LDFLAGS='-lm -ldl' CFLAGS=$cflags NPY_NUM_BUILD_JOBS=$PIBUILD_JOBS \
     cross-python setup.py --quiet install --root=$root --prefix=/opt/pibuild/python --no-compile
   mv $root/opt/pibuild/python/lib/python*/site-packages/numpy "$wheel_dir"
 }
