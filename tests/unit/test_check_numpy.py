@@ -1,4 +1,4 @@
-"""The check on the device says yes to the numpy of this machine, and no to one that is wrong by the least that matters."""
+"""The check on the device says yes to the numpy of this machine, and no to one that is wrong by a little."""
 
 import importlib.util
 from pathlib import Path
