@@ -46,7 +46,7 @@ configure() {
   write_cross_file > /work/build/cross.ini
   meson setup $build_dir "$source_dir" --cross-file /work/build/cross.ini --prefix /opt/pibuild/python \
     -Dbuildtype=release -Db_ndebug=true -Dcpu-baseline="${baselines[$PIBUILD_NEON]}" -Dcpu-dispatch=none \
-    -Dblas=openblas -Dlapack=none -Dallow-noblas=true
+    -Dblas=openblas -Dlapack=none -Dallow-noblas=true -Dpython.bytecompile=-1
   grep -q 'define NPY_HAVE_CBLAS\|-DHAVE_CBLAS' $build_dir/build.ninja || { echo 'meson found no OpenBLAS' >&2; return 1; }
 }
 
