@@ -32,9 +32,17 @@ def test_a_source_of_several_recipes_is_pinned_the_same_in_each(recipes):
     assert [name for name, found in pins.items() if len(found) > 1] == []
 
 
-@pytest.mark.parametrize("name", ["cpython", "cpython-machine", "numpy"])
+@pytest.mark.parametrize("name", ["cpython", "cpython-machine", "numpy", "numpy-wheel"])
 def test_each_python_has_one_release_of_what_wheels_are_made_and_proven_with(recipes, name):
     assert pythons(recipes[name]) == sorted(["2.7", "3.4", "3.5", "3.9", "3.11", "3.13"])
+
+
+def test_people_get_the_numpy_that_wheels_are_made_and_proven_with(recipes):
+    releases = [
+        {release.version: release.pythons for release in recipes[name].releases} for name in ("numpy", "numpy-wheel")
+    ]
+
+    assert releases[0] == releases[1]
 
 
 def test_a_cpython_is_built_with_the_help_of_exactly_its_own_version(recipes):
