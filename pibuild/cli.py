@@ -139,9 +139,7 @@ def _builds(given: argparse.Namespace, settings: "Settings", environ: dict[str, 
         case "clean":
             code = _clean(settings, environ, report, artifacts=given.artifacts or given.all, everything=given.all)
         case "plan":
-            house = decide_wheelhouse(settings, environ, report)
-            beside = house.compiled if settings.with_dependencies else ()
-            code = _show_plans([*beside, house.plan], settings, environ, report)
+            code = _show_plans(_plans(settings, environ, report), settings, environ, report)
         case "shell":
             code = _shell(decide(settings, environ, report), environ)
         case command if settings.with_dependencies:
@@ -218,6 +216,15 @@ def _say_fetched(done: "Wanted", report: Report) -> None:
         f"{len(done.sources)} sources and {len(done.images)} images are here",
         {"sources": [one.name for one in done.sources], "images": [one.reference for one in done.images]},
     )
+
+
+def _plans(settings: "Settings", environ: dict[str, str], report: Report) -> "list[Plan]":
+    from pibuild.assembly import decide, decide_wheelhouse  # noqa: PLC0415
+
+    if not settings.with_dependencies:
+        return [decide(settings, environ, report)]
+    house = decide_wheelhouse(settings, environ, report)
+    return [*house.compiled, house.plan]
 
 
 def _show_plans(plans: "Sequence[Plan]", settings: "Settings", environ: dict[str, str], report: Report) -> int:

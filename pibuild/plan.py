@@ -93,7 +93,15 @@ def make_wheelhouse(
     images: Mapping[str, Mapping[str, Image]],
     proof_digest: str,
 ) -> Wheelhouse:
-    """Decide what pip wants beside a plan's wheel: for each dependency of its release the newest for its Python."""
+    """Decide what pip wants beside a plan's wheel: for each dependency of its release the newest for its Python.
+
+    UsageError where its recipe does not say what that is.
+    """
+    if not plan.wheel.release.dependencies:
+        raise UsageError(
+            f"The recipe of {plan.wheel.recipe.name} does not say what pip wants beside it",
+            hint="leave --with-dependencies out",
+        )
     named = [recipes[name] for name in plan.wheel.release.dependencies]
     compiled = tuple(
         make_plan(

@@ -91,6 +91,11 @@ def test_another_package_is_another_wheelhouse_with_the_same_wheel():
     ]
 
 
+def test_a_recipe_that_does_not_say_what_pip_wants_makes_no_wheelhouse():
+    with pytest.raises(UsageError, match="does not say what pip wants"):
+        decided(make_recipes())
+
+
 def test_a_dependency_without_a_release_for_the_python_is_told():
     recipes = with_dependencies()
     runtime = recipes["tflite-runtime"]
