@@ -46,15 +46,22 @@ def with_dependencies():
     return recipes | {one.name: one for one in new}
 
 
-def decided(recipes=None, **asked):
-    known = {
+def known(recipes=None):
+    return {
         "recipes": recipes or with_dependencies(),
         "targets": {"pi-one": make_target()},
         "images": {"pi-one": make_images("pi-one")},
         "proof_digest": "p",
     }
+
+
+def planned(recipes=None, **asked):
     plain = {"target": "pi-one", "python": "3.11", "recipe": None, "version": None}
-    return make_wheelhouse(make_plan(Request(**plain | asked), **known), **known)
+    return make_plan(Request(**plain | asked), **known(recipes))
+
+
+def decided(recipes=None, **asked):
+    return make_wheelhouse(planned(recipes, **asked), **known(recipes))
 
 
 def test_what_is_compiled_is_a_wheel_of_its_own_for_the_same_target_and_python():
@@ -75,8 +82,10 @@ def test_nothing_stands_on_the_device_in_place_of_a_wheel_that_pip_shall_find():
 
 
 def test_what_is_there_for_others_alone_is_not_what_a_python_is_asked_for():
-    assert decided().plan.wheel.recipe.name == "tflite-runtime"
-    assert decided(recipe="numpy-wheel").plan.wheel.release.version == "99.0"
+    recipes = with_dependencies()
+
+    assert planned(recipes).wheel.recipe.name == "tflite-runtime"
+    assert planned(recipes, recipe="numpy-wheel").wheel.release.version == "99.0"
 
 
 def test_another_package_is_another_wheelhouse_with_the_same_wheel():
