@@ -78,17 +78,19 @@ def test_what_tensorflow_1_wants_compiled_is_there_for_each_of_its_pythons(recip
 def test_packages_come_whole_from_pypi_and_run_on_every_python_that_gets_them(recipes):
     packages = recipes["python-packages"]
     for release in packages.releases:
-        for source, place in [(source, place) for source in release.sources for place in source.places]:
+        for name, place in [(one.name, place) for one in release.sources for place in one.places]:
             assert isinstance(place, PypiPlace)
-            if source.name not in packages.tools and place.file.endswith(".whl"):
+            if name not in packages.tools and place.file.endswith(".whl"):
                 majors = parse_wheel_filename(place.file)[3]
                 assert {f"py{python[0]}" for python in release.pythons} <= {one.interpreter for one in majors}
                 assert {(one.abi, one.platform) for one in majors} == {("none", "any")}
 
 
-def test_what_is_left_out_of_the_packages_is_not_among_them(recipes):
+def test_what_is_left_out_of_the_packages_is_made_by_recipes_of_its_own(recipes):
     left_out = (recipes["python-packages"].folder / "left-out.txt").read_text().split()
     names = {place.pypi for release in recipes["python-packages"].releases for place in places(release)}
 
     assert left_out
     assert not names & set(left_out)
+    for release in recipes["tensorflow"].releases:
+        assert set(left_out) <= {recipes[name].package_name for name in release.dependencies}
