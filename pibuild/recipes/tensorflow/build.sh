@@ -109,7 +109,9 @@ fi
 bazel-bin/tensorflow/tools/pip_package/build_pip_package --src "$package"
 cd "$package"
 # Among the headers upstream packs libraries of protobuf's own build, which nothing loads from there.
-[ ! -d tensorflow/include ] || find tensorflow/include -name '*.so' -delete
+for folder in tensorflow/include external; do  # 1.4 has them in external
+  [ ! -d $folder ] || find $folder -name '*.so' -delete
+done
 # Libraries are links into Bazel's folders, or files that nobody may write.
 find . -name '*.so' | while read -r so; do
   install -D "$so" "/work/build/symbols/$so"
