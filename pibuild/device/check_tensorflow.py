@@ -27,6 +27,9 @@ JPEG_STEPS = 6
 """What fast JPEG decoders may differ by, in a byte: each rounds that cosine transform as it likes."""
 
 
+RELEASE = tuple(int(part) for part in tf.__version__.split(".")[:2])
+
+
 def numbers(seed, *shape):
     """Give floats between -1 and 1, the same everywhere."""
     return np.random.RandomState(seed).uniform(-1.0, 1.0, shape).astype(np.float32)
@@ -57,13 +60,17 @@ def networks():
     strided = tf.nn.conv2d(images, kernel, [1, 2, 2, 1], "VALID")
     small, one_by_one = numbers(23, 1, 3, 4, 4), numbers(24, 1, 1, 4, 5)
     half = tf.nn.conv2d(tf.cast(images, tf.float16), tf.cast(kernel, tf.float16), [1, 1, 1, 1], "SAME")
+    newer = {}  # what 1.4 has no kernels for
+    if RELEASE >= (1, 12):
+        newer = {
+            "conv2d_dilated": tf.nn.conv2d(images, kernel, [1, 1, 1, 1], "SAME", dilations=[1, 2, 2, 1]),
+            "conv2d_float64": tf.nn.conv2d(tf.cast(images, tf.float64), tf.cast(kernel, tf.float64), [1] * 4, "SAME"),
+        }
     normal, mean, variance = tf.nn.fused_batch_norm(convolved, numbers(7, 16) + 2.0, numbers(8, 16))
-    return {
+    result = {
         "conv2d": convolved,
         "conv2d_strided": strided,
-        "conv2d_dilated": tf.nn.conv2d(images, kernel, [1, 1, 1, 1], "SAME", dilations=[1, 2, 2, 1]),
         "conv2d_float16": half,
-        "conv2d_float64": tf.nn.conv2d(tf.cast(images, tf.float64), tf.cast(kernel, tf.float64), [1, 1, 1, 1], "SAME"),
         "conv2d_rest_same": tf.nn.conv2d(small[:, :2, :3], one_by_one, [1, 3, 3, 1], "SAME"),
         "conv2d_rest_valid": tf.nn.conv2d(small, one_by_one, [1, 4, 4, 1], "VALID"),
         "conv2d_1x1": tf.nn.conv2d(images, numbers(9, 1, 1, 8, 4), [1, 1, 1, 1], "SAME"),
@@ -79,6 +86,8 @@ def networks():
         "gradient_images": tf.gradients(tf.reduce_sum(tf.tanh(convolved)), images)[0],
         "gradient_kernel": tf.gradients(tf.reduce_sum(tf.tanh(convolved)), kernel)[0],
     }
+    result.update(newer)
+    return result
 
 
 def fused():
@@ -187,6 +196,18 @@ def evaluated(build):
         return session.run(wanted)
 
 
+def save_model(session, folder, x, logits):
+    """Write a saved model, in 1.4 with what simple_save is made of."""
+    if RELEASE >= (1, 12):
+        tf.saved_model.simple_save(session, folder, {"x": x}, {"logits": logits})
+        return
+    signature = tf.saved_model.signature_def_utils.predict_signature_def({"x": x}, {"logits": logits})
+    key = tf.saved_model.signature_constants.DEFAULT_SERVING_SIGNATURE_DEF_KEY
+    builder = tf.saved_model.builder.SavedModelBuilder(folder)
+    builder.add_meta_graph_and_variables(session, [tf.saved_model.tag_constants.SERVING], {key: signature})
+    builder.save()
+
+
 def training(folder):
     """Train a small network, write it as checkpoint and as saved model, read both again; give losses and outputs."""
     inputs, labels = numbers(19, 64, 10), (numbers(20, 64) > 0).astype(np.int32)
@@ -201,7 +222,7 @@ def training(folder):
         outputs = session.run(logits, {x: inputs})
         saver = tf.train.Saver()
         checkpoint = saver.save(session, os.path.join(folder, "variables"))
-        tf.saved_model.simple_save(session, os.path.join(folder, "model"), {"x": x}, {"logits": logits})
+        save_model(session, os.path.join(folder, "model"), x, logits)
         session.run(tf.global_variables_initializer())
         saver.restore(session, checkpoint)
         restored = session.run(logits, {x: inputs})
@@ -271,7 +292,7 @@ def stored(value):
 
 
 GRAPHS = (arithmetic, networks, algebra, control, texts, pictures, contributed)
-if tf.__version__ != "1.12.3":  # which makes no such kernels
+if RELEASE > (1, 12):  # older ones make no such kernels
     GRAPHS += (fused,)
 
 

@@ -10,6 +10,7 @@ export PYTHONPATH=/work/src/setuptools:/work/src/wheel
 mkdir -p $wheel_dir
 cp /work/src/wheels/*.whl $wheel_dir
 # As pip does it: setuptools, which bring a distutils of their own, are there before a setup.py that does not ask for them.
+shopt -s nullglob
 for archive in /work/src/archives/*; do
   cd "$archive"
   python3 -W ignore -c '

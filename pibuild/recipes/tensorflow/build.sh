@@ -47,6 +47,8 @@ export TARGET_PYTHON_INCLUDE TARGET_NUMPY_INCLUDE
 export TF_SYSTEM_LIBS=curl,nasm,pcre,swig CC_OPT_FLAGS=-O2
 ! knows third_party/systemlibs/syslibs_configure.bzl '"hwloc"' || TF_SYSTEM_LIBS+=,hwloc
 for name in CUDA IGNITE MPI OPENCL_SYCL ROCM; do export TF_NEED_$name=0; done
+! knows configure.py "'TF_NEED_S3'" ||  # 1.4
+  for name in GCP GDR HDFS JEMALLOC OPENCL S3 VERBS; do export TF_NEED_$name=0; done
 export TF_ENABLE_XLA=0 TF_DOWNLOAD_CLANG=0 TF_SET_ANDROID_WORKSPACE=0
 python configure.py < /dev/null
 
@@ -107,7 +109,9 @@ fi
 bazel-bin/tensorflow/tools/pip_package/build_pip_package --src "$package"
 cd "$package"
 # Among the headers upstream packs libraries of protobuf's own build, which nothing loads from there.
-[ ! -d tensorflow/include ] || find tensorflow/include -name '*.so' -delete
+for folder in tensorflow/include external; do  # 1.4 has them in external
+  [ ! -d $folder ] || find $folder -name '*.so' -delete
+done
 # Libraries are links into Bazel's folders, or files that nobody may write.
 find . -name '*.so' | while read -r so; do
   install -D "$so" "/work/build/symbols/$so"

@@ -13,7 +13,7 @@ import zipfile
 from hashlib import sha256
 from pathlib import Path
 
-ARCHIVE = re.compile(r"http_archive\((?:[^()]|\([^()]*\))*\)")
+ARCHIVE = re.compile(r"http_archive\((?:[^()]|\((?:[^()]|\([^()]*\))*\))*\)")
 """One external of workspace.bzl."""
 SHA256 = re.compile(r'sha256 = "([0-9a-f]{64})"')
 FILE = re.compile(r'"(?P<sha256>[0-9a-f]{64})": \[(?P<urls>[^]]*)\]')
