@@ -35,12 +35,12 @@ export PIP_ROOT_USER_ACTION=ignore PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_PYTHON
 export PIP_BREAK_SYSTEM_PACKAGES=1 PIP_NO_INDEX=1 PIP_FIND_LINKS=/work/wheels
 cd /work/build
 
-if [[ -e $prefix/left-out.txt ]] && ! pip install --quiet "/work/wheels/$wheel" > refused 2>&1; then
+if [[ -e $prefix/left-out.txt ]] && ! pip install -qq "/work/wheels/$wheel" > refused 2>&1; then
   # Packages that it asks for were left out, so pip can't resolve; the import does without them.
   echo "pip finds not all that $wheel asks for: it is installed alone" >&2
-  pip install --quiet --no-deps "/work/wheels/$wheel" >&2
+  pip install -qq --no-deps "/work/wheels/$wheel" >&2
 elif [[ ! -e $prefix/left-out.txt ]]; then
-  pip install --quiet "/work/wheels/$wheel" >&2
+  pip install -qq "/work/wheels/$wheel" >&2
 fi
 touch /work/out/installed
 code=0
