@@ -11,8 +11,9 @@ make_numpy() {
   # The variable OPENBLAS would give the modules an RPATH as well.
   printf '%s\n' '[openblas]' "library_dirs = $blas_dir/lib" > site.cfg
   # It looks for libraries of the machine, unless told that there are none. Whether mathematics needs a library it asks by a
-  # program that gcc empties, and tells only some of its modules.
-  BLAS=None LAPACK=None ATLAS=None MATHLIB=m LDFLAGS='-lm -ldl' CFLAGS=$cflags NPY_NUM_BUILD_JOBS=$PIBUILD_JOBS \
+  # program that gcc empties, and tells only some of its modules; what LDFLAGS name comes before the objects.
+  BLAS=None LAPACK=None ATLAS=None MATHLIB=m LDFLAGS='-Wl,--no-as-needed -lm -ldl' CFLAGS=$cflags \
+    NPY_NUM_BUILD_JOBS=$PIBUILD_JOBS \
     cross-python setup.py --quiet install --root=$root --prefix=/opt/pibuild/python --no-compile
   mv $root/opt/pibuild/python/lib/python*/site-packages/numpy "$wheel_dir"
 }
