@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from pibuild import pipeline
-from pibuild.errors import BuildError
+from pibuild import pipeline, wheelhouse
+from pibuild.errors import BuildError, ProofError
 from pibuild.report import Report
 from pibuild.steps.run import failed_image
 from tests.integration.workspace import PYTHONS, TREE, VERSION, Workshop, lend
@@ -158,6 +158,28 @@ def test_a_changed_kernel_alone_is_compiled_and_linked_again(workshop, built, ch
 
     assert compiled(ran) == ["tensorflow/core/kernels/dot.cc"]
     assert sorted(one.mnemonic for one in ran) == ["CppCompile", "CppLink", "CppLink"]  # object, archive, library
+
+
+WRAPT = ("tensorflow/tools/pip_package/setup.py", "'numpy >= 1.13.3',", "'numpy >= 1.13.3', 'wrapt >= 1.11.1',")
+
+
+def test_a_wheelhouse_has_what_pip_wants_and_pip_takes_it_from_there(workshop, changed):
+    house = workshop.wheelhouse("pi-one", "2.7", changed(WRAPT), ("wrapt",))
+    beside, entry = wheelhouse.make_all(house, workshop.ports, "pibuild")
+    facts = entry.facts["dependencies"]
+
+    assert beside.path.name == "wrapt-1.12.1-cp27-cp27mu-linux_armv6l.whl"
+    assert [one["file"] for one in facts["wheels"]] == [beside.path.name]
+    assert {"wrapt==1.12.1", f"tensorflow=={VERSION}"} <= set(facts["installed"])
+    assert [one.path for one in wheelhouse.stored(house, workshop.store)] == [beside.path, entry.path]
+
+
+def test_a_wheel_that_pip_does_not_want_is_refused(workshop):
+    house = workshop.wheelhouse("pi-one", "2.7", TREE, ("wrapt",))
+
+    with pytest.raises(ProofError, match="nothing that pip wants") as raised:
+        wheelhouse.make_all(house, workshop.ports, "pibuild")
+    assert raised.value.found == "wrapt-1.12.1-cp27-cp27mu-linux_armv6l.whl"
 
 
 def test_a_killed_build_goes_on_from_what_was_compiled(workshop, changed):

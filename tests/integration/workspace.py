@@ -12,11 +12,12 @@ import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from pibuild import assembly, pipeline
 from pibuild.config import folder_digest, load_images, load_recipes, load_targets, project_folder
-from pibuild.model import Plan, Recipe, Request, Source
-from pibuild.plan import make_plan
+from pibuild.model import Plan, Recipe, Request, Source, Wheelhouse
+from pibuild.plan import make_plan, make_wheelhouse
 from pibuild.report import Report
 from pibuild.settings import load_settings
 from pibuild.steps.own_tree import identify, own_source
@@ -64,7 +65,7 @@ class Workshop:
 
     def _small(self, real: Recipe) -> Recipe:
         """Give the real recipe, scripts and all, with one release: that of the small workspace."""
-        release = next(one for one in real.releases if PYTHONS[0] in one.pythons)
+        release = next(one for one in real.releases if PYTHONS[0] in one.pythons and not one.unproven)
         known = {re.sub(r"-\d.*$", "", source.name): source for source in release.sources}
         taken = [
             self._taken("moments-1.0", "externals/moments-1.0"),
@@ -80,6 +81,7 @@ class Workshop:
                     version=VERSION,
                     pythons=PYTHONS,
                     proven_with=(),
+                    dependencies=(),
                     sources=(*(known[name] for name in _FETCHED), *taken),
                     files=files,
                     digest=folder_digest(*files),
@@ -95,16 +97,28 @@ class Workshop:
         recipe, version = identify(tree, self.recipes)
 
         def decide(own: Source | None = None) -> Plan:
-            return make_plan(
-                Request(target=target, python=python, recipe=recipe, version=version),
-                recipes=self.recipes,
-                targets=self.targets,
-                images={target: load_images(project_folder("dockerfiles"), self.targets[target])},
-                proof_digest=folder_digest(self.check_dir),
-                own=own,
-            )
+            request = Request(target=target, python=python, recipe=recipe, version=version)
+            return make_plan(request, own=own, **self._known(target))
 
         return decide(self.ports.fetcher.take(own_source(decide()), tree))
+
+    def wheelhouse(self, target: str, python: str, tree: Path, dependencies: tuple[str, ...]) -> Wheelhouse:
+        """Decide as `--with-dependencies` does, with these recipes as what pip wants."""
+        small = self.recipes["tensorflow"]
+        release = replace(small.releases[0], dependencies=dependencies, proven_with=dependencies)
+        self.recipes["tensorflow"] = replace(small, releases=(release,))
+        try:
+            return make_wheelhouse(self.plan(target, python, tree), **self._known(target))
+        finally:
+            self.recipes["tensorflow"] = small
+
+    def _known(self, target: str) -> dict[str, Any]:
+        return {
+            "recipes": self.recipes,
+            "targets": self.targets,
+            "images": {target: load_images(project_folder("dockerfiles"), self.targets[target])},
+            "proof_digest": folder_digest(self.check_dir),
+        }
 
     def make(self, plan: Plan) -> Entry:
         """Build, retag, verify and prove."""
