@@ -161,6 +161,16 @@ def test_a_wheel_that_another_machine_proved_needs_neither_engine_nor_sources(ma
     assert other.fetcher.fetched == []
 
 
+def test_a_toolchain_is_proven_before_anything_is_built_with_it_and_once(machine):
+    one = machine()
+    for python in ("3.11", "3.13"):
+        one.make(plan_for(python))
+    steps = [line for line in one.words.getvalue().splitlines() if line.startswith("▸ ")]
+    proofs = [number for number, line in enumerate(steps) if line.startswith("▸ proving pibuild/toolchain")]
+
+    assert proofs == [0]
+
+
 def test_what_two_wheels_have_in_common_is_built_once(machine):
     one, other = machine(), machine()
     one.make(plan_for("3.11"))
