@@ -95,6 +95,7 @@ def whole():
     for name in sorted(modules) + ["numpy." + name for name in names.split()]:
         importlib.import_module(name)
     assert len(modules) >= (14 if NEW else 6), modules
+    assert not os.path.exists(os.path.join(package, "distutils", "site.cfg"))  # paths of the machine that built it
     include = np.get_include()
     assert os.path.exists(os.path.join(include, "numpy", "arrayobject.h")), include
     archives = [path for pattern in ("*/lib/*.a", "*/*/lib/*.a") for path in glob.glob(os.path.join(package, pattern))]

@@ -8,8 +8,8 @@ make_numpy() {
   cd "$source_dir"
   # It wants setuptools and makes no use of them; without them the machine's Python needs no ctypes.
   sed -i 's/^    from setuptools import setup$/    from distutils.core import setup/' setup.py
-  # The variable OPENBLAS would give the modules an RPATH as well.
-  printf '%s\n' '[openblas]' "library_dirs = $blas_dir/lib" > site.cfg
+  # The variable OPENBLAS would give the modules an RPATH as well, and a file in its own folder would be installed.
+  printf '%s\n' '[openblas]' "library_dirs = $blas_dir/lib" > ~/.numpy-site.cfg
   # It looks for libraries of the machine, unless told that there are none. Whether mathematics needs a library it asks by a
   # program that gcc empties, and tells only some of its modules; what LDFLAGS name comes before the objects.
   BLAS=None LAPACK=None ATLAS=None MATHLIB=m LDFLAGS='-Wl,--no-as-needed -lm -ldl' CFLAGS=$cflags \

@@ -47,7 +47,7 @@ configure() {
   meson setup $build_dir "$source_dir" --cross-file /work/build/cross.ini --prefix /opt/pibuild/python \
     -Dbuildtype=release -Db_ndebug=true -Dcpu-baseline="${baselines[$PIBUILD_NEON]}" -Dcpu-dispatch=none \
     -Dblas=openblas -Dlapack=none -Dallow-noblas=true -Dpython.bytecompile=-1
-  grep -q 'define NPY_HAVE_CBLAS\|-DHAVE_CBLAS' $build_dir/build.ninja || { echo 'meson found no OpenBLAS' >&2; return 1; }
+  grep -q -- -DHAVE_CBLAS $build_dir/build.ninja || { echo 'meson found no OpenBLAS' >&2; return 1; }
 }
 
 make_numpy() {

@@ -2,7 +2,7 @@
 # Compiles OpenBLAS for numpy: out/lib/libopenblas.a, out/include/*.h, out/licenses. Real and complex numbers, no LAPACK:
 # that would want a Fortran compiler, and numpy brings its own in C. With the names that Fortran would call as well, by
 # which numpy's meson knows an OpenBLAS.
-# Of its 2,500 objects only those are compiled whose names say that they serve a function that numpy calls.
+# Only those of its objects are compiled whose names say that they serve a function that numpy calls.
 # One thread, for numpy's callers may have some of their own; they may call it at once, which USE_LOCKING is for.
 set -euo pipefail
 
