@@ -13,6 +13,7 @@ WORKSPACE = """
 def tf_workspace():
     tf_http_archive(
         name = "thing",
+        build_file = str(Label("//third_party:thing.BUILD")),
         sha256 = "{thing}",
         strip_prefix = "thing-1.0",
         urls = ["https://a.example.org/thing/v1.0.tar.gz", "https://b.example.org/v1.0.tar.gz"],
