@@ -37,6 +37,8 @@ _FP_MEETS: dict[str, set[Needs]] = {
 _ENOUGH_NEON = 1000
 """In all files together, outside of kernels with flags of their own; the official tflite-runtime 2.14.0 for armv7l has
 30,000."""
+_SMALL_BYTES = 100_000
+"""So much code in all may have nothing to use NEON for: wrapt has 10,000. Its build attributes must say NEON, too."""
 _OWN_FLAGS = "xnn_"
 """XNNPACK's kernels, which have NEON even where the flags of all else went missing."""
 _IS_NEON = np.array([one.needs in NEON for one in ENCODINGS])
@@ -51,6 +53,8 @@ class Judgement:
     measured: str
     neon: int = 0
     """NEON instructions outside of XNNPACK."""
+    size_bytes: int = 0
+    """Of the code that was looked at."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,13 +119,14 @@ def instruction_judgement(elf: Elf, twin: Elf | None, target: Target) -> Judgeme
     how = "by mapping symbols" if mapped else "of what is certainly code, for the file is stripped"
     counts = f"{neon} NEON instructions outside of XNNPACK, {excused} beyond the target in allowed functions"
     measured = f"{size} bytes {how}, {counts}"
-    return Judgement(faults=_beyond_faults(beyond, functions, target), measured=measured, neon=neon)
+    return Judgement(faults=_beyond_faults(beyond, functions, target), measured=measured, neon=neon, size_bytes=size)
 
 
-def neon_faults(judgements: Iterable[Judgement], target: Target) -> tuple[str, ...]:
+def neon_faults(judgements: Sequence[Judgement], target: Target) -> tuple[str, ...]:
     """Say whether what belongs together lacks the NEON that its target requires; a small file may have none."""
     neon = sum(judgement.neon for judgement in judgements)
-    if target.elf_simd != "required" or neon >= _ENOUGH_NEON:
+    is_small = sum(judgement.size_bytes for judgement in judgements) <= _SMALL_BYTES
+    if target.elf_simd != "required" or neon >= _ENOUGH_NEON or is_small:
         return ()
     return (f"{neon} NEON instructions outside of XNNPACK, expected {_ENOUGH_NEON}: its flags went missing",)
 

@@ -169,7 +169,7 @@ def _instruction_check(codes: Sequence[_Code], target: Target) -> Check:
     judged = [(code.path, instruction_judgement(code.elf, code.twin, target)) for code in codes]
     faults = [f"{path}: {fault}" for path, judgement in judged for fault in judgement.faults]
     if not faults:
-        faults += neon_faults((judgement for _, judgement in judged), target)
+        faults += neon_faults([judgement for _, judgement in judged], target)
     measured = "; ".join(f"{path}: {judgement.measured}" for path, judgement in judged)
     return _check("instructions", tuple(faults), measured)
 

@@ -151,8 +151,16 @@ def test_a_damaged_twin_is_refused(tmp_path):
 
 
 def test_missing_neon_is_refused_where_it_is_required(tmp_path):
-    few = make_elf(arm(VADD, BX_LR), attributes=PI_TWO)
+    few = make_elf(arm(VADD, *[BX_LR] * 25_000), attributes=PI_TWO)
     assert "1 NEON instructions outside of XNNPACK, expected 1000" in refusal(tmp_path, few, target=pi_two())
+
+
+def test_a_small_wheel_may_have_nothing_to_use_neon_for_but_must_be_compiled_for_it(tmp_path):
+    small = arm(*[BX_LR] * 25_000)
+    assert proven(tmp_path / "1", make_elf(small, attributes=PI_TWO), target=pi_two())
+    assert "Tag_Advanced_SIMD_arch" in refusal(
+        tmp_path / "2", make_elf(small, attributes=PI_TWO | {"simd_arch": 0}), target=pi_two()
+    )
 
 
 def test_a_small_library_needs_no_neon_beside_a_large_one(tmp_path):
@@ -164,7 +172,7 @@ def test_a_small_library_needs_no_neon_beside_a_large_one(tmp_path):
 
 
 def test_kernels_with_flags_of_their_own_do_not_hide_that_the_rest_lost_them(tmp_path):
-    kernels = make_elf(NEON, attributes=PI_TWO, functions=(("xnn_f32_gemm", 0),))
+    kernels = make_elf(NEON * 26, attributes=PI_TWO, functions=(("xnn_f32_gemm", 0),))
     assert "0 NEON instructions outside of XNNPACK" in refusal(tmp_path, kernels, target=pi_two())
 
 
@@ -288,7 +296,7 @@ def test_what_was_made_beside_a_wheel_is_measured_as_well(tmp_path):
     assert all(check.ok for check in verify_extra(folder, target=make_target(), symbols_dir=symbols))
     with pytest.raises(ProofError, match="c-library does not keep") as caught:
         verify_extra(folder, target=pi_two(), symbols_dir=symbols)
-    assert "instructions" in str(caught.value)
+    assert "build attributes: lib/libthing.so" in str(caught.value)
 
 
 def test_an_extra_without_its_twin_is_refused(tmp_path):
