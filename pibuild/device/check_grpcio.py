@@ -12,7 +12,7 @@ import os
 import sys
 import threading
 import time
-from concurrent import futures
+from concurrent import futures  # novermin: 2.7 has it from PyPI
 
 import grpc
 
