@@ -9,7 +9,6 @@ set -euo pipefail
 prefix=$PWD/out
 cd src/openblas
 # Every folder's Makefile includes this one after it has named its objects.
-# shellcheck disable=SC2016  # make expands it
 sed -i '1i\
 called = axpy copy_k dot gemm gemv scal syrk\
 serving = $(foreach object,$(1),$(if $(strip $(foreach name,$(called),$(findstring $(name),$(object)))),$(object)))\
