@@ -23,7 +23,6 @@ else
   source /work/recipe/with-distutils.sh
 fi
 
-# numpy.testing of 2.2 imports one file of the tests.
 leave_out_tests() {
   find $wheel_dir -path '*/tests/*' ! -type d ! -name _natype.py -delete
   find $wheel_dir -regextype egrep -regex ".*$only_tested.*so" -delete
