@@ -16,7 +16,7 @@ include_dir=$out_dir/include/python$PIBUILD_PYTHON
 modules=(
   _bisect _blake2 _contextvars _csv _datetime _heapq _json _md5 _multiprocessing _opcode _pickle _posixshmem
   _posixsubprocess _queue _random _sha1 _sha2 _sha256 _sha3 _sha512 _socket _struct _typing
-  array binascii cmath fcntl grp math mmap pyexpat resource select termios unicodedata
+  array binascii cmath fcntl grp math mmap parser pyexpat resource select termios unicodedata
 )
 case $PIBUILD_PYTHON in  # what is part of the interpreter anyway from 3.5 on, or has gone
   2.7)
