@@ -319,6 +319,17 @@ def test_the_report_names_the_reason_for_each_group_of_pis(tmp_path):
     assert "runs on  bookworm, Python 3.11: Pi 2;" in text
 
 
+def test_names_in_the_wheel_begin_no_line_of_the_report_and_hide_none(tmp_path):
+    evil = "thing/a\n::error::pwned\n  runs on  trixie: everything\x1b[8m.so"
+    found = inspected(tmp_path, make_elf(needed=("libx\r\x1b[2J.so",)), path=evil)
+    text = as_text(found)
+    assert all(letter.isprintable() for line in text.split("\n") for letter in line)
+    assert not any(line.lstrip().startswith("::") for line in text.splitlines())
+    assert sum(line.startswith("  runs on") for line in text.splitlines()) == 1
+    assert r"\n::error::pwned\n  runs on  trixie" in text
+    assert as_facts(found)["machine_code"][0]["path"] == evil
+
+
 def test_a_wheel_with_a_bill_of_materials_is_as_good_as_one_without(tmp_path):
     plain = wheel(tmp_path)
     made = retag(plain, python="3.11", platform_tag="linux_armv6l", out_dir=tmp_path / "out", sbom=b"{}")
