@@ -35,6 +35,9 @@ Every option is also a variable (PIBUILD_TARGET) and a key of pibuild.yaml (targ
 """
 
 
+_JSON_HELP = "results as JSON on stdout: one document, of retag and plan --with-dependencies a list"
+
+
 class _Parser(argparse.ArgumentParser):
     """An argument parser whose errors are ours."""
 
@@ -94,7 +97,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--jobs", type=int, metavar="N", help="compilers at a time")
     parser.add_argument("--memory", type=float, metavar="GB", help="memory for one container")
     parser.add_argument("--deadline", type=float, metavar="MIN", help="minutes that one container may take")
-    parser.add_argument("--json", action="store_true", default=None, help="results as JSON on stdout")
+    parser.add_argument("--json", action="store_true", default=None, help=_JSON_HELP)
     parser.add_argument("-v", "--verbose", action="store_true", default=None, help="show the output of what is run")
     parser.add_argument("words", nargs="*", metavar="WORD", help="the WHEELs of verify, retag, run, the CELL of log")
     wheels = parser.add_argument_group("of verify, retag and run")

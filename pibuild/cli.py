@@ -240,10 +240,11 @@ def _show_plans(plans: "Sequence[Plan]", settings: "Settings", environ: dict[str
         report.warn(error.what)
     store = open_store(settings, report)
     try:
-        for plan in plans:
-            report.result(*plan_overview(plan, store, engine))
+        told = [plan_overview(plan, store, engine) for plan in plans]
     finally:
         store.close()
+    facts = [value for _, value in told]
+    report.result("\n".join(text for text, _ in told), facts if settings.with_dependencies else facts[0])
     return 0
 
 

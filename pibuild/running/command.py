@@ -18,6 +18,7 @@ from pibuild.model import Image, Plan, Request
 from pibuild.report import Report
 from pibuild.running.devices import Device, Wish, choose, userland
 from pibuild.settings import Settings
+from pibuild.wheels import files
 
 HINT = 'pibuild run WHEEL -- python -c "import thing"'
 
@@ -36,8 +37,7 @@ def run(
     system: str | None,
 ) -> int:
     """Start a command on the Pi that the wheel, or the person, asks for; give the command's exit code."""
-    if not path.is_file():
-        raise UsageError(f"There is no file {path}", hint="the path of a wheel, which ends with .whl")
+    files([path])
     try:
         wheel = wheel_name(path.name)
     except WheelFormatError as error:
@@ -104,7 +104,8 @@ def _image(plan: Plan, device: Device, catalogue: Catalogue, raspbian: str | Non
 
 def _fitting(path: Path, device: Device) -> list[Path]:
     """Give the wheels of the wheel's folder, itself among them, that pip may take there."""
-    return [one for one in sorted(path.parent.glob("*.whl")) if one.samefile(path) or _fits(one, device)]
+    there = [one for one in sorted(path.parent.glob("*.whl")) if one != path and one.is_file()]
+    return [path, *(one for one in there if _fits(one, device))]
 
 
 def _fits(path: Path, device: Device) -> bool:

@@ -1,5 +1,6 @@
 """What a person types leads to an answer, or to a message that says what to type instead."""
 
+import errno
 import json
 import os
 import shutil
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
-from pibuild import __version__
+from pibuild import __version__, wheels
 from pibuild.adapters.folders import LocalFolder
 from pibuild.assembly import decide
 from pibuild.cli import main
@@ -104,6 +105,33 @@ def test_a_retagged_wheel_is_named_on_stdout(capsys, tmp_path):
     assert capsys.readouterr().out == f"{tmp_path}/out/thing-1.0-cp311-cp311-linux_armv7l.whl\n"
 
 
+def test_several_retagged_wheels_are_one_document(capsys, tmp_path):
+    first, second = (make_wheel(tmp_path / name) for name in ("1", "2"))
+    words = ["--platform", "linux_armv7l", "--output", "out", "--json"]
+    made = {"path": "out/thing-1.0-cp311-cp311-linux_armv7l.whl"}
+    assert main(["retag", str(first), str(second), *words]) == 0
+    assert json.loads(capsys.readouterr().out) == [made, made]
+    assert main(["retag", str(first), *words]) == 0
+    assert json.loads(capsys.readouterr().out) == [made]
+
+
+def test_what_could_be_retagged_is_told_beside_a_refusal(capsys, tmp_path):
+    good, bad = make_wheel(tmp_path / "1"), make_wheel(tmp_path / "2", {SO: make_elf()[:200]})
+    assert main(["retag", str(bad), str(good), "--platform", "linux_armv7l", "--output", "out"]) == 9
+    assert capsys.readouterr().out == "out/thing-1.0-cp311-cp311-linux_armv7l.whl\n"
+
+
+@pytest.mark.parametrize(("number", "code"), [(errno.ENOSPC, 8), (errno.EROFS, 10), (errno.EACCES, 10)])
+def test_a_disk_that_takes_no_retagged_wheel_is_told_by_its_code(capsys, monkeypatch, tmp_path, number, code):
+    def relabel(*_words, **_more):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(wheels, "relabel", relabel)
+    words = ["retag", str(make_wheel(tmp_path / "in")), "--platform", "linux_armv7l", "--output", str(tmp_path)]
+    assert main(words) == code
+    assert str(tmp_path) in capsys.readouterr().err
+
+
 def test_a_claim_that_the_contents_contradict_is_code_9_and_writes_nothing(capsys, tmp_path):
     path = make_wheel(tmp_path / "in")
     assert main(["retag", str(path), "--platform", "any", "--output", str(tmp_path / "out")]) == 9
@@ -131,6 +159,13 @@ def test_plan_as_json_can_be_read_by_a_program(capsys):
 
     assert {"key", "reason", "artifacts", "images", "sources"} == plan.keys()
     assert plan["artifacts"][-1]["do"] == "build"
+
+
+def test_plans_of_all_that_pip_wants_are_one_document(capsys):
+    main(["plan", "--target", "pi-two", "--python", "3.13", "--with-dependencies", "--json"])
+    reasons = [plan["reason"] for plan in json.loads(capsys.readouterr().out)]
+
+    assert [reason.split()[0] for reason in reasons] == ["numpy-wheel", "tflite-runtime"]
 
 
 def test_offline_with_an_empty_store_lists_everything_that_is_missing_at_once(capsys):
