@@ -25,10 +25,20 @@ COMMANDS = {
     "shell": "a shell in the container of the build that failed",
     "clean": "remove what killed builds left, logs and failed containers; --artifacts or --all remove more",
 }
+OPTIONS_OF = {
+    "verify": ("floor", "run", "run_command"),
+    "retag": ("platform", "accept_abi_risk"),
+    "run": ("model", "os"),
+    "nightly": ("only", "no_publish"),
+    "matrix": ("format",),
+    "publish": ("rollback", "yank", "unyank", "reason", "undelete", "check", "public_key"),
+    "clean": ("artifacts", "all"),
+}
+"""The options that are one command's alone; all others are settings."""
 _EXIT_CODES = """\
 exit codes:
   0 done    1 a bug in pibuild    2 something asked for does not exist    4 Docker engine
-  5 source    6 image    7 build    8 memory, disk or time    9 proof    10 store    130 Ctrl-C
+  5 source    6 image    7 build    8 memory, disk or time    9 proof    10 store    130 Ctrl-C    141 a pipe broke
   nightly: 0 all good    3 nothing to do    11 some cells failed    publish: 12 not published, or not whole
 
 Every option is also a variable (PIBUILD_TARGET) and a key of pibuild.yaml (target:); a flag is the strongest.

@@ -76,6 +76,106 @@ def test_what_does_not_exist_is_answered_with_what_does_and_code_2(capsys, words
     assert answer in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("words", "answer"),
+    [
+        (["verify", "--target", "pi-onne", __file__], "There is no target 'pi-onne'"),
+        (["verify", "--floor", "new", __file__, "--json"], "'new' is not a version of glibc"),
+        (["verify", __file__, "--floor", "new", __file__], "'new' is not a version of glibc"),
+        (["--json", "retag", "--python", "three", __file__], "'three' is not a version of Python"),
+        (["log", "--json", "thing"], "There is no matrix"),
+        (
+            ["run", "--os", "bookwrm", "thing-1.0-py3-none-any.whl", "--", "python", "--os", "-c"],
+            "did you mean 'bookworm'",
+        ),
+        (["verify", "--targte", "pi-one", __file__], "did you mean '--target'"),
+        (["verify", "--targte=pi-one", __file__], "did you mean '--target'"),
+        (["plan", "--target", "pi-one", "a.whl"], "takes no 'a.whl'"),
+    ],
+)
+def test_options_stand_before_between_and_after_the_words(capsys, tmp_path, words, answer):
+    (tmp_path / "thing-1.0-py3-none-any.whl").touch()
+    assert main(words) == 2
+    assert answer in capsys.readouterr().err
+
+
+@pytest.fixture
+def private(tmp_path, monkeypatch):
+    """A folder that we may not look into; root is nobody meanwhile, for modes don't keep it out."""
+    folder = tmp_path / "private"
+    folder.mkdir(mode=0)
+    monkeypatch.chdir("/")
+    mine = os.geteuid()
+    os.seteuid(mine or 65534)
+    yield folder
+    os.seteuid(mine)
+    folder.chmod(0o700)
+
+
+@pytest.mark.parametrize(
+    "words", [["verify", "{}"], ["retag", "--python", "3.9", "{}"], ["run", "{}", "--", "true"], ["list", "-c", "{}"]]
+)
+def test_what_nobody_may_see_is_told(capsys, private, words):
+    assert main([word.format(private / "thing-1.0-py3-none-any.whl") for word in words]) == 2
+    assert "Permission denied" in capsys.readouterr().err
+
+
+def test_a_folder_that_is_gone_is_told(capsys, tmp_path, monkeypatch):
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    assert main(["list"]) == 2
+    assert "The current folder is gone" in capsys.readouterr().err
+
+
+def ended(*words, **how):
+    """Run a program of its own."""
+    how = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | how
+    how["env"] = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])} | how.get("env", {})
+    return subprocess.run([sys.executable, "-m", "pibuild", *words], check=False, **how)
+
+
+@pytest.fixture
+def unread():
+    """A pipe that nobody reads."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    yield writing
+    os.close(writing)
+
+
+def test_names_are_told_in_whatever_encoding_there_is(tmp_path):
+    path = make_wheel(tmp_path / "in", file_name=os.fsdecode(b"thing\xff-1.0-cp311-cp311-linux_armv6l.whl"))
+    for encoding in ("latin-1", "ascii", "utf-8"):
+        told = ended("verify", str(path), env={"PYTHONIOENCODING": encoding})
+        assert (told.returncode, told.stderr) == (9, b"")
+        assert told.stdout.startswith(b"thing\\udcff-1.0")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+@pytest.mark.parametrize("words", [["list"], ["--version"]])
+def test_a_result_that_finds_no_space_is_code_8(words):
+    with Path("/dev/full").open("w") as full:
+        told = ended(*words, stdout=full)
+    assert told.returncode == 8
+    assert told.stderr.decode().splitlines()[0] == "pibuild: The result can't be written to stdout"
+
+
+@pytest.mark.parametrize(("words", "code"), [(["verify", "{}"], 9), (["list"], 0)])
+def test_who_reads_no_more_changes_no_exit_code(tmp_path, unread, words, code):
+    bad = make_wheel(tmp_path / "in", {SO: make_elf()[:200]})
+    told = ended(*(word.format(bad) for word in words), stdout=unread)
+    assert (told.returncode, told.stderr) == (code, b"")
+
+
+def test_progress_that_nobody_reads_is_no_success(unread):
+    assert ended("--target", "pi-one", "--python", "3.11", "--offline", stderr=unread).returncode == 141
+
+
+def test_an_error_that_nobody_reads_keeps_its_code(unread):
+    assert ended("verify", "nowhere.whl", stderr=unread).returncode == 2
+
+
 def test_no_engine_is_code_4_and_says_what_to_do(capsys):
     assert main(["shell", "--target", "pi-one", "--python", "3.11"]) == 4
     assert "systemctl start docker" in capsys.readouterr().err
