@@ -128,7 +128,7 @@ def make_parser() -> argparse.ArgumentParser:
     nights = parser.add_argument_group("of nightly, matrix and publish")
     nights.add_argument("--only", action="append", default=[], metavar="CELL", help="nightly: this cell, not all")
     nights.add_argument("--no-publish", action="store_true", help="nightly: leave publishing to `pibuild publish`")
-    nights.add_argument("--format", default="json", metavar="F", help="matrix: github, gitlab or json")
+    nights.add_argument("--format", metavar="F", help="matrix: github, gitlab or json (where not given)")
     nights.add_argument("--rollback", nargs="?", const="", metavar="SET", help="go back to this set, or the one before")
     nights.add_argument("--yank", metavar="CELL", help="nobody shall pick the newest wheel of a cell, or a file")
     nights.add_argument("--unyank", metavar="CELL", help="take that back")

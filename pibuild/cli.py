@@ -104,10 +104,14 @@ def _check_command(given: argparse.Namespace) -> None:
         raise UsageError(f"pibuild {command} wants {wants[command]}", hint=hint)
     if to_run and command != "run":
         raise UsageError(f"pibuild {command} takes nothing after --", hint="pibuild --help")
-    if (given.os or given.model) and command != "run":
-        raise UsageError("--os and --model are for pibuild run", hint="pibuild --help")
     if words and command not in wants:
         raise UsageError(f"pibuild {command} takes no {words[0]!r}", hint="pibuild --help")
+    for owner, options in OPTIONS_OF.items():
+        asked = [option for option in options if getattr(given, option) not in (None, False, [])]
+        if asked and command != owner:
+            raise UsageError(f"--{asked[0].replace('_', '-')} is for pibuild {owner}", hint="pibuild --help")
+    if given.run_command is not None and not given.run:
+        raise UsageError("--run-command runs nothing without --run", hint="pibuild verify WHEEL --run --run-command …")
 
 
 def _wheels(given: argparse.Namespace, settings: "Settings", environ: dict[str, str], report: Report) -> int:
@@ -134,7 +138,7 @@ def _nights(given: argparse.Namespace, settings: "Settings", environ: dict[str, 
         case "nightly":
             code = commands.nightly(settings, environ, report, only=given.only, is_published=not given.no_publish)
         case "matrix":
-            code = commands.show_matrix(settings, report, kind=given.format)
+            code = commands.show_matrix(settings, report, kind=given.format or "json")
         case "status":
             code = commands.status(settings, report)
         case "log":
