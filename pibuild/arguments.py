@@ -25,14 +25,27 @@ COMMANDS = {
     "shell": "a shell in the container of the build that failed",
     "clean": "remove what killed builds left, logs and failed containers; --artifacts or --all remove more",
 }
+OPTIONS_OF = {
+    "verify": ("floor", "run", "run_command"),
+    "retag": ("platform", "accept_abi_risk"),
+    "run": ("model", "os"),
+    "nightly": ("only", "no_publish"),
+    "matrix": ("format",),
+    "publish": ("rollback", "yank", "unyank", "reason", "undelete", "check", "public_key"),
+    "clean": ("artifacts", "all"),
+}
+"""The options that are one command's alone; all others are settings."""
 _EXIT_CODES = """\
 exit codes:
   0 done    1 a bug in pibuild    2 something asked for does not exist    4 Docker engine
-  5 source    6 image    7 build    8 memory, disk or time    9 proof    10 store    130 Ctrl-C
+  5 source    6 image    7 build    8 memory, disk or time    9 proof    10 store    130 Ctrl-C    141 a pipe broke
   nightly: 0 all good    3 nothing to do    11 some cells failed    publish: 12 not published, or not whole
 
 Every option is also a variable (PIBUILD_TARGET) and a key of pibuild.yaml (target:); a flag is the strongest.
 """
+
+
+_JSON_HELP = "results as JSON on stdout: one document, of retag and plan --with-dependencies a list"
 
 
 class _Parser(argparse.ArgumentParser):
@@ -94,7 +107,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--jobs", type=int, metavar="N", help="compilers at a time")
     parser.add_argument("--memory", type=float, metavar="GB", help="memory for one container")
     parser.add_argument("--deadline", type=float, metavar="MIN", help="minutes that one container may take")
-    parser.add_argument("--json", action="store_true", default=None, help="results as JSON on stdout")
+    parser.add_argument("--json", action="store_true", default=None, help=_JSON_HELP)
     parser.add_argument("-v", "--verbose", action="store_true", default=None, help="show the output of what is run")
     parser.add_argument("words", nargs="*", metavar="WORD", help="the WHEELs of verify, retag, run, the CELL of log")
     wheels = parser.add_argument_group("of verify, retag and run")
@@ -115,7 +128,7 @@ def make_parser() -> argparse.ArgumentParser:
     nights = parser.add_argument_group("of nightly, matrix and publish")
     nights.add_argument("--only", action="append", default=[], metavar="CELL", help="nightly: this cell, not all")
     nights.add_argument("--no-publish", action="store_true", help="nightly: leave publishing to `pibuild publish`")
-    nights.add_argument("--format", default="json", metavar="F", help="matrix: github, gitlab or json")
+    nights.add_argument("--format", metavar="F", help="matrix: github, gitlab or json (where not given)")
     nights.add_argument("--rollback", nargs="?", const="", metavar="SET", help="go back to this set, or the one before")
     nights.add_argument("--yank", metavar="CELL", help="nobody shall pick the newest wheel of a cell, or a file")
     nights.add_argument("--unyank", metavar="CELL", help="take that back")

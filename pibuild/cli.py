@@ -4,18 +4,20 @@ Imports what a command needs when it runs, so that `--help` answers at once.
 """
 
 import argparse
+import io
 import os
 import signal
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, NoReturn
 
 from pibuild import __version__
-from pibuild.arguments import COMMANDS, make_parser
+from pibuild.arguments import COMMANDS, OPTIONS_OF, make_parser
 from pibuild.errors import PibuildError, UsageError, nearest
-from pibuild.report import Report, size
+from pibuild.report import Report, let_go, size
 
 if TYPE_CHECKING:
     from pibuild.model import Plan, Wheelhouse
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
     from pibuild.settings import Settings
 
 _EXIT_INTERRUPTED = 130
+_EXIT_UNREAD = 141
+"""As a shell says it of a program whose pipe broke."""
 _OF_WHEELS = ("verify", "retag", "run")
 _OF_NIGHTS = ("nightly", "publish", "matrix", "status", "log")
 
@@ -30,19 +34,27 @@ _OF_NIGHTS = ("nightly", "publish", "matrix", "status", "log")
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; give its exit code. Everything a person can act on is caught here, once."""
     words = list(sys.argv[1:] if argv is None else argv)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # names may hold what a terminal's encoding lacks
     if argv is None:
         signal.signal(signal.SIGTERM, _interrupt)  # a CI system's end is cleaned up after as Ctrl-C's is
     try:
         return _run(words, dict(os.environ))
     except PibuildError as error:
-        print(f"pibuild: {error}", file=sys.stderr)  # noqa: T201  no report exists before the settings are known
+        _tell(f"pibuild: {error}")
         return error.exit_code
     except KeyboardInterrupt:
-        print("pibuild: interrupted; the same command goes on from here", file=sys.stderr)  # noqa: T201
+        _tell("pibuild: interrupted; the same command goes on from here")
         return _EXIT_INTERRUPTED
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+    except BrokenPipeError:  # of the progress; a result that nobody reads is report's to let go of
+        let_go(sys.stderr)
+        return _EXIT_UNREAD
+
+
+def _tell(text: str) -> None:
+    with suppress(BrokenPipeError):
+        print(text, file=sys.stderr)  # noqa: T201  no report exists before the settings are known
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
@@ -52,25 +64,32 @@ def _interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
 def _run(words: list[str], environ: dict[str, str]) -> int:
     parser = make_parser()
     end = words.index("--") if "--" in words else len(words)
-    given, unknown = parser.parse_known_args(words[:end])
+    given, unknown = parser.parse_known_intermixed_args(words[:end])  # options stand anywhere between the words
     given.to_run = words[end + 1 :]
     if unknown:
         options = [option for action in parser._actions for option in action.option_strings]  # noqa: SLF001
         raise UsageError(f"There is no option {unknown[0]!r}", hint=nearest(unknown[0].split("=")[0], options))
     if given.version == "":
-        print(f"pibuild {__version__}")  # noqa: T201
+        Report().result(f"pibuild {__version__}", None)
         return 0
     _check_command(given)
     from pibuild.settings import load_settings  # noqa: PLC0415  pydantic costs a tenth of a second
 
-    environ |= {"PIBUILD_CONFIG": given.config} if given.config else {}
-    settings = load_settings(vars(given), environ, Path.cwd())
+    settings = load_settings(vars(given), environ, _current_folder())
     report = Report(verbose=settings.verbose, as_json=settings.json, fold=environ.get("GITHUB_ACTIONS") == "true")
     if given.command in _OF_WHEELS:
         return _wheels(given, settings, environ, report)
     if given.command in _OF_NIGHTS:
         return _nights(given, settings, environ, report)
     return _builds(given, settings, environ, report)
+
+
+def _current_folder() -> Path:
+    try:
+        return Path.cwd()
+    except OSError as error:
+        hint = "cd to one that is there"
+        raise UsageError("The current folder is gone", found=error.strerror or "", hint=hint) from error
 
 
 def _check_command(given: argparse.Namespace) -> None:
@@ -85,10 +104,14 @@ def _check_command(given: argparse.Namespace) -> None:
         raise UsageError(f"pibuild {command} wants {wants[command]}", hint=hint)
     if to_run and command != "run":
         raise UsageError(f"pibuild {command} takes nothing after --", hint="pibuild --help")
-    if (given.os or given.model) and command != "run":
-        raise UsageError("--os and --model are for pibuild run", hint="pibuild --help")
     if words and command not in wants:
         raise UsageError(f"pibuild {command} takes no {words[0]!r}", hint="pibuild --help")
+    for owner, options in OPTIONS_OF.items():
+        asked = [option for option in options if getattr(given, option) not in (None, False, [])]
+        if asked and command != owner:
+            raise UsageError(f"--{asked[0].replace('_', '-')} is for pibuild {owner}", hint="pibuild --help")
+    if given.run_command is not None and not given.run:
+        raise UsageError("--run-command runs nothing without --run", hint="pibuild verify WHEEL --run --run-command …")
 
 
 def _wheels(given: argparse.Namespace, settings: "Settings", environ: dict[str, str], report: Report) -> int:
@@ -115,7 +138,7 @@ def _nights(given: argparse.Namespace, settings: "Settings", environ: dict[str, 
         case "nightly":
             code = commands.nightly(settings, environ, report, only=given.only, is_published=not given.no_publish)
         case "matrix":
-            code = commands.show_matrix(settings, report, kind=given.format)
+            code = commands.show_matrix(settings, report, kind=given.format or "json")
         case "status":
             code = commands.status(settings, report)
         case "log":
@@ -240,10 +263,11 @@ def _show_plans(plans: "Sequence[Plan]", settings: "Settings", environ: dict[str
         report.warn(error.what)
     store = open_store(settings, report)
     try:
-        for plan in plans:
-            report.result(*plan_overview(plan, store, engine))
+        told = [plan_overview(plan, store, engine) for plan in plans]
     finally:
         store.close()
+    facts = [value for _, value in told]
+    report.result("\n".join(text for text, _ in told), facts if settings.with_dependencies else facts[0])
     return 0
 
 

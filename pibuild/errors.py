@@ -4,9 +4,13 @@ Knows what a person must read when something fails: what, on which input, expect
 Everything else that is raised is a bug and ends with a traceback and exit code 1.
 """
 
+import re
 from collections.abc import Sequence
 from difflib import get_close_matches
 from pathlib import Path
+
+_COMMAND = re.compile(r"^\s*:(?=:)|#(?=#\w*\[)")
+"""How a line begins that a CI system obeys: `::error::` and `##[error]` (GitHub), `##vso[` (Azure)."""
 
 
 class PibuildError(Exception):
@@ -44,7 +48,7 @@ class PibuildError(Exception):
         lines += [f"  {detail}" for detail in self.details]
         lines += [f"  try: {self.hint}"] if self.hint else []
         lines += [f"  log: {self.log}"] if self.log else []
-        return "\n".join(lines)
+        return "\n".join(map(printable, lines))
 
 
 class UsageError(PibuildError):
@@ -111,6 +115,16 @@ class PublishError(PibuildError):
     """A set could not be published, or what is published is not whole."""
 
     exit_code = 12
+
+
+def printable(line: str) -> str:
+    """Give a line in which names from files that others made can't move the cursor, begin a line or command a CI."""
+    shown = "".join(one if one.isprintable() or one == "\t" else _escaped(one) for one in line)
+    return _COMMAND.sub(lambda begin: begin[0][:-1] + f"\\x{ord(begin[0][-1]):02x}", shown)
+
+
+def _escaped(letter: str) -> str:
+    return letter.encode("unicode_escape").decode()
 
 
 def nearest(name: str, known: Sequence[str]) -> str:

@@ -213,11 +213,7 @@ def _choice(request: Request, target: Target, recipes: Mapping[str, Recipe]) -> 
                 hint=nearest(request.version, versions),
             )
     recipe, release = max(fitting, key=lambda pair: Version(pair[1].version))
-    why = (
-        "as asked"
-        if request.recipe and request.version
-        else f"the newest that supports Python {request.python} on {target.name}"
-    )
+    why = "as asked" if request.version else f"the newest that supports Python {request.python} on {target.name}"
     return recipe, release, f"{recipe.name} {release.version}: {why}"
 
 

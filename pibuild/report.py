@@ -5,12 +5,15 @@ plain; in a CI system that folds, a step is a fold.
 """
 
 import json
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TextIO
+
+from pibuild.errors import ResourceError
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
@@ -76,8 +79,17 @@ class Report:
             self.note(text)
 
     def result(self, text: str, value: Any) -> None:  # noqa: ANN401  what JSON can hold
-        """Give the command's result on stdout: the text, or with --json the value."""
-        print(json.dumps(value, indent=2, sort_keys=True) if self.as_json else text, file=self.out, flush=True)
+        """Give the command's result on stdout: the text, or with --json the value.
+
+        Who reads no more than its begin ends nothing. ResourceError where it can't be written.
+        """
+        try:
+            print(json.dumps(value, indent=2, sort_keys=True) if self.as_json else text, file=self.out, flush=True)
+        except BrokenPipeError:
+            let_go(self.out)
+        except OSError as error:
+            let_go(self.out)
+            raise ResourceError("The result can't be written to stdout", found=error.strerror or str(error)) from error
 
     @contextmanager
     def step(self, title: str) -> Iterator[Step]:
@@ -111,6 +123,13 @@ class Report:
             step._bar = (progress, progress.add_task("", total=None))  # noqa: SLF001  same idea, one module
             yield
             step._bar = None  # noqa: SLF001
+
+
+def let_go(stream: TextIO) -> None:
+    """Write no more to a stream that takes nothing: what waits in it would fail once more when Python ends."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)
 
 
 def seconds(value_s: float) -> str:

@@ -94,17 +94,20 @@ _IN_FILE_ONLY = ("nightly", "publish")
 def load_settings(flags: Mapping[str, Any], environ: Mapping[str, str], cwd: Path) -> Settings:
     """Merge flags (None where not given), PIBUILD_* variables and pibuild.yaml.
 
-    The file is `$PIBUILD_CONFIG`, else `pibuild.yaml` in the current folder. UsageError names what does not exist.
+    The file is the flag's or `$PIBUILD_CONFIG`, else `pibuild.yaml` in the current folder. UsageError names what does
+    not exist, and which flag, variable or key says it.
     """
     names = ["with" if one.name == "extras" else one.name for one in fields(Settings) if one.name not in _IN_FILE_ONLY]
     written: dict[str, Any] = {}
-    path = Path(environ.get("PIBUILD_CONFIG", cwd / "pibuild.yaml"))
-    if path.exists():
+    named = flags.get("config") or environ.get("PIBUILD_CONFIG")
+    path = Path(named or cwd / "pibuild.yaml")
+    if _is_there(path):
         written = read_yaml(path) or {}
         typed(Settings, written, str(path))
-    elif "PIBUILD_CONFIG" in environ:
-        raise UsageError(f"PIBUILD_CONFIG names a file that does not exist: {path}")
-    merged = dict(written)
+    elif named:
+        by = "--config" if flags.get("config") else "PIBUILD_CONFIG"
+        raise UsageError(f"{by} names a file that does not exist: {path}")
+    told: dict[str, Any] = {}
     variables = {key.removeprefix("PIBUILD_").lower(): key for key in environ if key.startswith("PIBUILD_")}
     for name, key in variables.items():
         if name == "config":
@@ -112,11 +115,25 @@ def load_settings(flags: Mapping[str, Any], environ: Mapping[str, str], cwd: Pat
         if name not in names:
             hint = nearest(key, [f"PIBUILD_{name.upper()}" for name in (*names, "config")])
             raise UsageError(f"There is no variable {key}", hint=hint)
-        merged[name] = tuple(re.findall(_LISTED[name], environ[key])) if name in _LISTED else environ[key]
-    merged |= {name: value for name, value in flags.items() if name in names and value is not None}
+        told[name] = tuple(re.findall(_LISTED[name], environ[key])) if name in _LISTED else environ[key]
+    try:
+        typed(Settings, told, "environment")
+    except UsageError as error:
+        details = [re.sub(r"^\w+", lambda name: f"PIBUILD_{name[0].upper()}", one) for one in error.details]
+        raise UsageError("The environment is not as it should be", details=details) from error
+    merged = written | told | {name: value for name, value in flags.items() if name in names and value is not None}
     if isinstance(written.get("store"), dict) and isinstance(merged["store"], str):
         merged["store"] = written["store"] | {"folder": merged["store"]}
-    return typed(Settings, merged, "settings")
+    return typed(Settings, merged, "command line")
+
+
+def _is_there(path: Path) -> bool:
+    """Whether there is such a file; reading one that nobody may see tells why."""
+    try:
+        path.stat()
+    except OSError as error:
+        return not isinstance(error, FileNotFoundError)
+    return True
 
 
 def settings_schema() -> dict[str, Any]:

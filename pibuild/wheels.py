@@ -16,6 +16,7 @@ from pibuild.inspection.world import load_world, numbers
 from pibuild.plan import find_target
 from pibuild.report import Report
 from pibuild.settings import Settings
+from pibuild.store import space_named
 
 
 def verify_all(
@@ -34,7 +35,7 @@ def verify_all(
     world = load_world()
     target = find_target(settings.target, load_targets(project_folder("toolchains"))) if settings.target else None
     tag, oldest = target.platform_tag if target else None, numbers(floor) if floor else None
-    seen = [inspect(path, world) for path in _files(paths)]
+    seen = [inspect(path, world) for path in files(paths)]
     found = [replace(one, faults=(*one.faults, *misses(one, platform_tag=tag, floor=oldest))) for one in seen]
     tried = zip(paths, found, strict=True) if run else ()
     ran = [_ran(path, one, settings, environ, report, run_command) for path, one in tried]
@@ -77,7 +78,7 @@ def _ran(
 def retag_all(
     paths: Sequence[Path], settings: Settings, report: Report, *, platform: str | None, accept_abi_risk: bool
 ) -> int:
-    """Retag wheels into the output folder; all that can be are written, the first refusal is raised afterwards."""
+    """Retag wheels into the output folder; all that can be are written and told, then the first refusal is raised."""
     if settings.python is None and platform is None:
         raise UsageError("What is the wheel to claim?", hint="--python 3.11 or --platform linux_armv6l, or both")
     if settings.python is not None and not re.fullmatch(r"[23]\.\d{1,2}", settings.python):
@@ -85,31 +86,44 @@ def retag_all(
     if platform is not None and not re.fullmatch(r"\w+", platform):
         raise UsageError(f"{platform!r} is not a platform tag", hint="--platform linux_armv6l")
     refused: PibuildError | None = None
-    for path in _files(paths):
+    made: list[str] = []
+    out_dir, python = Path(settings.output), settings.python
+    for path in files(paths):
         try:
-            made = relabel(
-                path,
-                python=settings.python,
-                platform=platform,
-                accept_abi_risk=accept_abi_risk,
-                out_dir=Path(settings.output),
-                world=load_world(),
-            )
-        except ProofError as error:
+            new = _relabelled(path, out_dir, python=python, platform=platform, accept_abi_risk=accept_abi_risk)
+            made.append(str(new))
+        except PibuildError as error:
             refused = refused or error
-        except OSError as error:
-            raise UsageError(
-                f"The folder {settings.output} can't be written", found=str(error), hint="another --output"
-            ) from error
-        else:
-            report.result(str(made), {"path": str(made)})
+    if made:
+        report.result("\n".join(made), [{"path": one} for one in made])
     if refused:
         raise refused
     return 0
 
 
-def _files(paths: Sequence[Path]) -> Sequence[Path]:
+def _relabelled(path: Path, out_dir: Path, *, python: str | None, platform: str | None, accept_abi_risk: bool) -> Path:
+    try:
+        with space_named(out_dir):
+            return relabel(
+                path,
+                python=python,
+                platform=platform,
+                accept_abi_risk=accept_abi_risk,
+                out_dir=out_dir,
+                world=load_world(),
+            )
+    except OSError as error:
+        raise UsageError(f"The folder {out_dir} can't be written", found=str(error), hint="another --output") from error
+
+
+def files(paths: Sequence[Path]) -> Sequence[Path]:
+    """Give paths back that are those of files; UsageError where one is not, or nobody may see it."""
     for path in paths:
-        if not path.is_file():
-            raise UsageError(f"There is no file {path}", hint="the path of a wheel, which ends with .whl")
+        found = ""
+        try:
+            is_file = path.is_file()
+        except OSError as error:
+            is_file, found = False, error.strerror or ""
+        if not is_file:
+            raise UsageError(f"There is no file {path}", found=found, hint="the path of a wheel, which ends with .whl")
     return paths

@@ -43,6 +43,7 @@ _MOST_DOTS = 20
 """Of a line that claims a set of tags; each part's alternatives multiply."""
 _HASHES = ("sha256", "sha384", "sha512")
 """That RECORD may use: sha256 or better (PEP 427)."""
+_TAG_SET = re.compile(r"[\w.]+-[\w.]+-[\w.]+", re.ASCII)
 _HEADERS_END = re.compile(rb"\r?\n\r?\n")
 _VERSION_FIELD = re.compile(rb"^(Version:[ \t]*)[^\r\n]*", re.MULTILINE | re.IGNORECASE)
 
@@ -276,8 +277,7 @@ def _row_faults(path: str, file: WheelFile, said: list[str] | None) -> Iterator[
 
 
 def _tags(text: str) -> frozenset[Tag]:
-    parts = text.strip().split("-")
-    if len(parts) != 3 or not all(parts) or text.count(".") > _MOST_DOTS:
+    if not _TAG_SET.fullmatch(text.strip()) or text.count(".") > _MOST_DOTS:
         raise WheelFormatError(f"{text!r} is not interpreter-ABI-platform")
     try:
         return parse_tag(text.strip())
@@ -285,30 +285,29 @@ def _tags(text: str) -> frozenset[Tag]:
         raise WheelFormatError(str(err)) from err
 
 
-def _tag(text: str) -> Tag:
-    """Read one tag that names one interpreter, ABI and platform."""
-    parts = text.strip().split("-")
-    if len(parts) != 3 or not all(parts) or "." in text:
-        raise WheelFormatError(f"{text!r} is not one tag (interpreter-ABI-platform)")
-    return Tag(*parts)
+def tag_set(tags: Iterable[Tag]) -> str:
+    """Write tags in one word, as file names have them: `py2.py3-none-any`."""
+    each = zip(*((tag.interpreter, tag.abi, tag.platform) for tag in tags), strict=True)
+    return "-".join(".".join(sorted(set(parts))) for parts in each)
 
 
 def retagged(
     wheel: Wheel,
-    tag_text: str,
+    tags_text: str,
     *,
     fields: Iterable[tuple[str, str]] = (),
     version: str | None = None,
     more: Mapping[str, bytes] = MappingProxyType({}),
 ) -> Wheel:
-    """Give the same content with one tag: file name, WHEEL and RECORD say it alike. Raises WheelFormatError.
+    """Give the same content with other tags: file name, WHEEL and RECORD say them alike. Raises WheelFormatError.
 
-    `fields` are added to WHEEL. `version` is another version, which METADATA and the names of folders then say, too.
-    `more` are files of the dist-info folder, by their path in it.
+    `tags_text` is one tag, or a set in one word (`py2.py3-none-any`), of which WHEEL gets a line for each. `fields` are
+    added to WHEEL. `version` is another version, which METADATA and the names of folders then say, too. `more` are
+    files of the dist-info folder, by their path in it.
     """
     wheel = _renamed(wheel, version) if version else wheel
     name = wheel_name(wheel.file_name)
-    tag = _tag(tag_text)
+    tags = _tags(tags_text)
     kept = [
         (key, value)
         for key, value in wheel.wheel_message.items()
@@ -316,10 +315,11 @@ def retagged(
     ]
     build = "".join(map(str, name.build))
     is_pure = not wheel.has_machine_code and wheel.wheel_message.get("Root-Is-Purelib", "").lower() == "true"
-    stated_fields = [("Wheel-Version", "1.0"), *kept, ("Root-Is-Purelib", str(is_pure).lower()), ("Tag", str(tag))]
+    stated_fields = [("Wheel-Version", "1.0"), *kept, ("Root-Is-Purelib", str(is_pure).lower())]
+    stated_fields += [("Tag", tag) for tag in sorted(map(str, tags))]
     stated_fields += [("Build", build)] if build else []
     text = "".join(f"{key}: {value}\n" for key, value in (*stated_fields, *fields))
-    stem = "-".join(part for part in (name.name.replace("-", "_"), str(name.version), build, str(tag)) if part)
+    stem = "-".join(part for part in (name.name.replace("-", "_"), str(name.version), build, tag_set(tags)) if part)
     stated = {f"{wheel.dist_info}/{path}": content for path, content in {**more, "WHEEL": text.encode()}.items()}
     left_out = {*stated, *(f"{wheel.dist_info}/{path}" for path in ("RECORD", *_UNLISTED))}
     files = [file for file in wheel.files if file.path not in left_out]

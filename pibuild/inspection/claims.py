@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from packaging.tags import Tag
 
 from pibuild.formats import pythons
-from pibuild.formats.wheel import Wheel, WheelFormatError, disagreements, wheel_name
+from pibuild.formats.wheel import Wheel, WheelFile, WheelFormatError, disagreements, wheel_name
 from pibuild.inspection.code import Code
 from pibuild.inspection.world import World, numbers
 
@@ -23,6 +23,17 @@ _GLIBC_OF_TAG = re.compile(r"manylinux_(\d+)_(\d+)_(\w+)|manylinux(1|2010|2014)_
 _GLIBC_BEFORE_PERENNIAL = {"1": (2, 5), "2010": (2, 12), "2014": (2, 17)}
 _SPECIAL: dict[str, tuple[int, ...]] = {"GLIBC_ABI_DT_RELR": (2, 36)}
 """Versions that are not numbers, and the glibc that gives them."""
+_PE, _PE_NAMES = b"MZ", re.compile(r".*\.(pyd|dll)|[^/]+\.data/.*\.exe", re.IGNORECASE)
+"""How Windows' machine code begins, and its names; any other .exe is a launcher, as pip has some to copy."""
+_MACH_O = (b"\xcf\xfa\xed\xfe", b"\xce\xfa\xed\xfe")
+_MACH_O_FAT, _FIRST_JAVA = b"\xca\xfe\xba\xbe", 45
+"""How macOS' begins: of 64 and of 32 bits, and of several machines. The last is Java's, too: the number that follows
+tells how many machines, or Java's version."""
+_LIBCS = {
+    "musllinux": ("glibc", re.compile(r"libc\.so\.6|ld-linux.*|GLIBC_.*")),
+    "manylinux": ("musl", re.compile(r"libc\.so|libc\.musl-.*|ld-musl-.*")),
+}
+"""For each family of tags the C library that it is not for: libraries and versions that are wanted of that alone."""
 _VERSIONED = ("libc.", "libm.", "libpthread.", "libdl.", "librt.", "libutil.", "ld-linux")
 """Libraries all of whose symbols carry a version."""
 _BROUGHT_BY_PYTHON = re.compile(
@@ -70,6 +81,14 @@ def versions_wanted(codes: Iterable[Code]) -> dict[str, tuple[tuple[int, ...], s
     return found
 
 
+def foreign_code(file: WheelFile) -> str:
+    """Name the system, other than Linux, that a file is machine code for; empty where it is none."""
+    begin, number = file.content[:4], int.from_bytes(file.content[4:8])
+    if begin.startswith(_PE) and _PE_NAMES.fullmatch(file.path):
+        return "Windows"
+    return "macOS" if begin in _MACH_O or (begin == _MACH_O_FAT and number < _FIRST_JAVA) else ""
+
+
 def contradictions(wheel: Wheel, codes: Sequence[Code], world: World) -> Iterator[str]:
     """Say where the wheel's name, WHEEL, RECORD and files contradict one another."""
     yield from disagreements(wheel)
@@ -78,6 +97,8 @@ def contradictions(wheel: Wheel, codes: Sequence[Code], world: World) -> Iterato
     except WheelFormatError:
         return
     yield from _machine_faults(tags, codes)
+    yield from _foreign_faults(tags, wheel)
+    yield from _libc_faults(tags, codes)
     yield from _glibc_faults(tags, codes)
     yield from _python_faults(tags, codes)
     yield from _library_faults(codes, world)
@@ -101,6 +122,27 @@ def _machine_faults(tags: Iterable[Tag], codes: Sequence[Code]) -> Iterator[str]
     is_linux = all("linux" in tag.platform for tag in tags)
     if not codes and is_linux:
         yield f"there is no machine code, but the tag claims {' '.join(sorted(claimed))}"
+
+
+def _foreign_faults(tags: Iterable[Tag], wheel: Wheel) -> Iterator[str]:
+    if any(tag.platform == "any" for tag in tags):
+        for file in wheel.files:
+            if system := foreign_code(file):
+                yield f"{file.path} is machine code for {system}, the tag claims any platform"
+
+
+def _libc_faults(tags: Iterable[Tag], codes: Sequence[Code]) -> Iterator[str]:
+    """Find files for another C library than the tags promise, and a promise that no pip knows."""
+    platforms = sorted({tag.platform for tag in tags})
+    for platform in platforms:
+        if platform.startswith("manylinux") and architecture(platform) == "armv6l":
+            yield f"no pip takes {platform}: there is no manylinux for armv6l, but linux_armv6l"
+    for family, (libc, names) in _LIBCS.items():
+        promised = [platform for platform in platforms if platform.startswith(family)]
+        for code in codes if promised else ():
+            wanted = (*code.elf.needed, *(version for _, version in code.elf.versions))
+            if first := next(filter(names.fullmatch, wanted), ""):
+                yield f"{code.path} wants {first} of {libc}, the tag claims {promised[0]}"
 
 
 def _glibc_faults(tags: Iterable[Tag], codes: Sequence[Code]) -> Iterator[str]:

@@ -4,6 +4,7 @@ A platform is borne out by the machine code; a Python by nothing but how the whe
 keeps its own, unless a person takes the risk and the wheel says so.
 """
 
+from collections.abc import Collection
 from pathlib import Path
 
 from packaging.tags import Tag
@@ -11,8 +12,8 @@ from packaging.tags import Tag
 from pibuild.errors import ProofError
 from pibuild.formats import pythons
 from pibuild.formats.elf import MAGIC, ElfFormatError, read_elf
-from pibuild.formats.wheel import Wheel, WheelFormatError, read_wheel, retagged, wheel_name, write_wheel
-from pibuild.inspection.claims import contradictions
+from pibuild.formats.wheel import Wheel, WheelFormatError, read_wheel, retagged, tag_set, wheel_name, write_wheel
+from pibuild.inspection.claims import contradictions, foreign_code
 from pibuild.inspection.code import Code
 from pibuild.inspection.world import World
 
@@ -25,48 +26,48 @@ def relabel(
 ) -> Path:
     """Write a wheel with another Python's tags, another platform tag or both; give its path.
 
+    What is not asked for stays: all its platforms, or all its Pythons (`py2.py3`).
+
     Raises ProofError, with every contradiction, where the contents do not bear the claim out.
     """
     try:
         wheel = read_wheel(path)
         tags = wheel_name(path.name).tags
+        platforms = {platform} if platform else {tag.platform for tag in tags}
+        risks: list[str] = []
+        pairs = {(tag.interpreter, tag.abi) for tag in tags}
+        if python is not None:
+            pairs = {_python_pair(wheel, tags, python, risks)}
+        claimed = tag_set(Tag(*pair, one) for pair in pairs for one in platforms)
+        made = retagged(wheel, claimed, fields=[(RISK_FIELD, "; ".join(risks))] if risks else [])
     except WheelFormatError as err:
         raise ProofError(f"{path.name} is not a wheel that can be retagged", found=str(err)) from err
-    tag = next(iter(sorted(tags, key=str)))
-    risks: list[str] = []
-    claimed = Tag(tag.interpreter, tag.abi, platform) if platform else tag
-    if python is not None:
-        claimed = _python_tag(wheel, tags, claimed, python, risks)
-    if risks and not accept_abi_risk:
-        raise ProofError(
-            f"{path.name} can't be tagged {claimed}",
-            details=risks,
-            hint="build it with that Python, or --accept-abi-risk, which is then written into the wheel",
-        )
-    made = retagged(wheel, str(claimed), fields=[(RISK_FIELD, "; ".join(risks))] if risks else [])
-    if faults := tuple(contradictions(made, _codes(made), world)):
+    faults = tuple(contradictions(made, _codes(made), world))
+    asked = risks if not accept_abi_risk else []
+    if faults or asked:
         hint = "build it for what it is to claim"
-        raise ProofError(f"{path.name} can't be tagged {claimed}", details=faults, hint=hint)
+        hint += "" if faults else ", or --accept-abi-risk, which is then written into the wheel"
+        raise ProofError(f"{path.name} can't be tagged {claimed}", details=(*asked, *faults), hint=hint)
     return write_wheel(made, out_dir)
 
 
-def _python_tag(wheel: Wheel, tags: frozenset[Tag], tag: Tag, python: str, risks: list[str]) -> Tag:
-    """Give the tag for another Python; what speaks against it and only a person can decide goes to `risks`."""
+def _python_pair(wheel: Wheel, tags: Collection[Tag], python: str, risks: list[str]) -> tuple[str, str]:
+    """Give the tags for another Python; what speaks against it and only a person can decide goes to `risks`."""
     interpreter, abi = pythons.interpreter_tag(python), pythons.abi_tag(python)
-    if not wheel.has_machine_code:
-        return Tag(interpreter.replace("cp", "py"), "none", tag.platform)
+    if not wheel.has_machine_code and not any(foreign_code(file) for file in wheel.files):
+        return interpreter.replace("cp", "py"), "none"
     if all(one.abi == "none" for one in tags):
         # programs and libraries, no extension modules
-        return Tag(f"py{python.split('.', maxsplit=1)[0]}", "none", tag.platform)
+        return f"py{python.split('.', maxsplit=1)[0]}", "none"
     if all(one.abi == "abi3" for one in tags):
         since = min(_minor(one.interpreter) for one in tags)
         if python.startswith("2.") or _minor(interpreter) < since:
             risks.append(f"its modules use the stable ABI of Python 3.{since}, which Python {python} need not have")
-        return Tag(interpreter, "abi3", tag.platform)
+        return interpreter, "abi3"
     built_for = sorted({one.abi for one in tags})
     if abi not in built_for:
         risks.append(f"it was compiled for {' '.join(built_for)}, and CPython's ABI changes with each version")
-    return Tag(interpreter, abi, tag.platform)
+    return interpreter, abi
 
 
 def _minor(interpreter: str) -> int:

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from pibuild.errors import printable
 from pibuild.formats.attributes import ArmAttributes
 from pibuild.formats.elf import CPU_ARCH, FP_ARCH, SIMD_ARCH
 from pibuild.inspection.claims import versions_wanted
@@ -18,7 +19,7 @@ _MARKS = {"runs": "✓", "asks": "✓", "unsure": "?", "crashes": "✗"}
 
 
 def as_text(found: Inspection) -> str:
-    """Give the report, a line for each fact."""
+    """Give the report, a line for each fact; what can't be printed of names in the wheel is escaped."""
     lines = [f"{found.file_name}  {size(found.size_bytes)}"]
     lines += [f"  ✗ {fault}" for fault in found.faults]
     if found.pis:
@@ -27,7 +28,7 @@ def as_text(found: Inspection) -> str:
         lines += _section("Pis", _pi_lines(found.pis))
         lines += _section("Pythons", _system_lines(found.systems))
         lines += _section("runs on", _runs_on(found))
-    return "\n".join(lines)
+    return "\n".join(map(printable, lines))
 
 
 def _section(title: str, lines: Sequence[str] | Iterator[str]) -> Iterator[str]:

@@ -20,13 +20,21 @@ from pibuild.publishing.values import PublishedSet
 from pibuild.report import Report
 from pibuild.settings import Settings
 
+_ACTIONS = ("check", "rollback", "yank", "unyank", "undelete")
+"""Options that say what else than publishing is to be done."""
+
 
 def publish(given: argparse.Namespace, settings: Settings, environ: Mapping[str, str], report: Report) -> int:
     """Do what `pibuild publish` was asked for."""
-    if given.check is not None:
-        return _check(given, environ, report)
+    asked = [f"--{name}" for name in _ACTIONS if getattr(given, name) is not None]
+    if len(asked) > 1:
+        raise UsageError(f"{' and '.join(asked)} are not one thing", hint="a pibuild publish for each")
     if (given.yank is None) != (given.reason is None):
         raise UsageError("A yank wants a reason, and a reason a yank", hint='--yank CELL --reason "why"')
+    if given.public_key is not None and given.check is None:
+        raise UsageError("--public-key is for --check", hint="pibuild publish --check URL --public-key PEM")
+    if given.check is not None:
+        return _check(given, environ, report)
     publisher = Publisher(settings, environ, report)
     now = datetime.now(UTC)
     if given.rollback is not None:

@@ -18,6 +18,7 @@ from pibuild.model import Image, Plan, Request
 from pibuild.report import Report
 from pibuild.running.devices import Device, Wish, choose, userland
 from pibuild.settings import Settings
+from pibuild.wheels import files
 
 HINT = 'pibuild run WHEEL -- python -c "import thing"'
 
@@ -36,8 +37,7 @@ def run(
     system: str | None,
 ) -> int:
     """Start a command on the Pi that the wheel, or the person, asks for; give the command's exit code."""
-    if not path.is_file():
-        raise UsageError(f"There is no file {path}", hint="the path of a wheel, which ends with .whl")
+    files([path])
     try:
         wheel = wheel_name(path.name)
     except WheelFormatError as error:
@@ -46,7 +46,7 @@ def run(
     wish = Wish(target=settings.target, python=settings.python, model=model, system=system)
     device = choose(wheel, wish, catalogue.targets, _pythons(catalogue))
     plan = _plan(wheel, device, catalogue)
-    image = _image(plan, device, catalogue, settings.raspbian)
+    image = _image(device, catalogue, settings.raspbian)
     beside = _fitting(path, device)
     from pibuild import pipeline  # noqa: PLC0415  the engine's client costs a third of a second
     from pibuild.running import session  # noqa: PLC0415
@@ -58,7 +58,12 @@ def run(
         without = [one.name for one in catalogue.recipes.values() if canonicalize_name(one.package_name) in brought]
         has_python = image.name == "userland"
         without += ["cpython"] if has_python else []
-        made = pipeline.place(plan, image, ports, "pibuild run", without)
+        made = {}
+        if plan:
+            made = pipeline.place(plan, image, ports, "pibuild run", without)
+        else:
+            ports.engine.check()
+            pipeline.ensure_image(image, ports)
         folders = {name: catalogue.recipes[name].device.format(python=device.python) for name in made}
         return session.start(
             path,
@@ -83,8 +88,13 @@ def _pythons(catalogue: Catalogue) -> dict[str, list[str]]:
     return dict.fromkeys(catalogue.targets, every)
 
 
-def _plan(wheel: WheelName, device: Device, catalogue: Catalogue) -> Plan:
-    """Plan what stands beside the wheel: what its recipe is proven with, else what any wheel is."""
+def _plan(wheel: WheelName, device: Device, catalogue: Catalogue) -> Plan | None:
+    """Plan what stands beside the wheel: what its recipe is proven with, else what any wheel is.
+
+    None where that is nothing: a system brings its own Python, and we have made nothing for that version.
+    """
+    if device.system and device.python not in _pythons(catalogue)[device.target.name]:
+        return None
     request = Request(target=device.target.name, python=device.python, recipe=None, version=None)
     for recipe in catalogue.recipes.values():
         if recipe.proof and canonicalize_name(recipe.package_name) == wheel.name:
@@ -93,18 +103,18 @@ def _plan(wheel: WheelName, device: Device, catalogue: Catalogue) -> Plan:
     return catalogue.plan(request)
 
 
-def _image(plan: Plan, device: Device, catalogue: Catalogue, raspbian: str | None) -> Image:
+def _image(device: Device, catalogue: Catalogue, raspbian: str | None) -> Image:
     if device.system:
         land = userland(device.system, device.target, raspbian)
         return load_images(project_folder("dockerfiles"), device.target, land)[land.image]
-    if device.model.cpu.cpu == device.target.device_cpu:
-        return plan.device
-    return catalogue.images[device.target.name]["model"]
+    name = "device" if device.model.cpu.cpu == device.target.device_cpu else "model"
+    return catalogue.images[device.target.name][name]
 
 
 def _fitting(path: Path, device: Device) -> list[Path]:
     """Give the wheels of the wheel's folder, itself among them, that pip may take there."""
-    return [one for one in sorted(path.parent.glob("*.whl")) if one.samefile(path) or _fits(one, device)]
+    there = [one for one in sorted(path.parent.glob("*.whl")) if one != path and one.is_file()]
+    return [path, *(one for one in there if _fits(one, device))]
 
 
 def _fits(path: Path, device: Device) -> bool:

@@ -1,5 +1,6 @@
 """What a person types leads to an answer, or to a message that says what to type instead."""
 
+import errno
 import json
 import os
 import shutil
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
-from pibuild import __version__
+from pibuild import __version__, wheels
 from pibuild.adapters.folders import LocalFolder
 from pibuild.assembly import decide
 from pibuild.cli import main
@@ -51,7 +52,14 @@ def alone(monkeypatch, tmp_path):
         (["run", "nowhere.whl", "--", "true"], "There is no file nowhere.whl"),
         (["run", __file__, "--", "true"], "is no wheel's name"),
         (["verify", __file__, "--", "true"], "takes nothing after --"),
-        (["verify", __file__, "--os", "bookworm"], "--os and --model are for pibuild run"),
+        (["verify", __file__, "--os", "bookworm"], "--os is for pibuild run"),
+        (["verify", __file__, "--platform", "linux_armv6l"], "--platform is for pibuild retag"),
+        (["verify", __file__, "--yank", "cell"], "--yank is for pibuild publish"),
+        (["verify", __file__, "--rollback"], "--rollback is for pibuild publish"),
+        (["verify", __file__, "--run-command", "1"], "--run-command runs nothing without --run"),
+        (["--target", "pi-one", "--all"], "--all is for pibuild clean"),
+        (["publish", "--only", "cell"], "--only is for pibuild nightly"),
+        (["publish", "--format", "json"], "--format is for pibuild matrix"),
         (["log"], "wants the name of one cell"),
         (["log", "a", "b"], "wants the name of one cell"),
         (["status", "a"], "takes no 'a'"),
@@ -61,8 +69,17 @@ def alone(monkeypatch, tmp_path):
         (["publish", "--yank", "thing"], "A yank wants a reason"),
         (["publish", "--reason", "why"], "A yank wants a reason"),
         (["publish", "--yank", "thing", "--reason", "why"], "Nothing was published"),
+        (["publish", "--rollback", "--yank", "thing", "--reason", "why"], "--rollback and --yank are not one thing"),
+        (["publish", "--check", "site", "--yank", "thing", "--reason", "why"], "--check and --yank are not one"),
+        (["publish", "--unyank", "a", "--undelete", "b"], "--unyank and --undelete are not one thing"),
+        (["publish", "--check", "site", "--reason", "why"], "A yank wants a reason"),
+        (["publish", "--public-key", "key.pem"], "--public-key is for --check"),
         (["publish", "--rollback"], "There is no set before the current one"),
         (["verify", "nowhere.whl"], "There is no file nowhere.whl"),
+        (["verify", "a" * 300], "File name too long"),
+        (["run", "a" * 300, "--", "true"], "File name too long"),
+        (["list", "-c", "a" * 300], "File name too long"),
+        (["list", "-c", "nowhere.yaml"], "--config names a file that does not exist"),
         (["plan", "a.whl"], "takes no 'a.whl'"),
         (["retag", __file__, "--python", "three"], "'three' is not a version of Python"),
         (["retag", __file__, "--platform", "linux-armv6l"], "'linux-armv6l' is not a platform tag"),
@@ -73,6 +90,106 @@ def alone(monkeypatch, tmp_path):
 def test_what_does_not_exist_is_answered_with_what_does_and_code_2(capsys, words, answer):
     assert main(words) == 2
     assert answer in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "answer"),
+    [
+        (["verify", "--target", "pi-onne", __file__], "There is no target 'pi-onne'"),
+        (["verify", "--floor", "new", __file__, "--json"], "'new' is not a version of glibc"),
+        (["verify", __file__, "--floor", "new", __file__], "'new' is not a version of glibc"),
+        (["--json", "retag", "--python", "three", __file__], "'three' is not a version of Python"),
+        (["log", "--json", "thing"], "There is no matrix"),
+        (
+            ["run", "--os", "bookwrm", "thing-1.0-py3-none-any.whl", "--", "python", "--os", "-c"],
+            "did you mean 'bookworm'",
+        ),
+        (["verify", "--targte", "pi-one", __file__], "did you mean '--target'"),
+        (["verify", "--targte=pi-one", __file__], "did you mean '--target'"),
+        (["plan", "--target", "pi-one", "a.whl"], "takes no 'a.whl'"),
+    ],
+)
+def test_options_stand_before_between_and_after_the_words(capsys, tmp_path, words, answer):
+    (tmp_path / "thing-1.0-py3-none-any.whl").touch()
+    assert main(words) == 2
+    assert answer in capsys.readouterr().err
+
+
+@pytest.fixture
+def private(tmp_path, monkeypatch):
+    """A folder that we may not look into; root is nobody meanwhile, for modes don't keep it out."""
+    folder = tmp_path / "private"
+    folder.mkdir(mode=0)
+    monkeypatch.chdir("/")
+    mine = os.geteuid()
+    os.seteuid(mine or 65534)
+    yield folder
+    os.seteuid(mine)
+    folder.chmod(0o700)
+
+
+@pytest.mark.parametrize(
+    "words", [["verify", "{}"], ["retag", "--python", "3.9", "{}"], ["run", "{}", "--", "true"], ["list", "-c", "{}"]]
+)
+def test_what_nobody_may_see_is_told(capsys, private, words):
+    assert main([word.format(private / "thing-1.0-py3-none-any.whl") for word in words]) == 2
+    assert "Permission denied" in capsys.readouterr().err
+
+
+def test_a_folder_that_is_gone_is_told(capsys, tmp_path, monkeypatch):
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    assert main(["list"]) == 2
+    assert "The current folder is gone" in capsys.readouterr().err
+
+
+def ended(*words, **how):
+    """Run a program of its own."""
+    how = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | how
+    how["env"] = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])} | how.get("env", {})
+    return subprocess.run([sys.executable, "-m", "pibuild", *words], check=False, **how)
+
+
+@pytest.fixture
+def unread():
+    """A pipe that nobody reads."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    yield writing
+    os.close(writing)
+
+
+def test_names_are_told_in_whatever_encoding_there_is(tmp_path):
+    path = make_wheel(tmp_path / "in", file_name=os.fsdecode(b"thing\xff-1.0-cp311-cp311-linux_armv6l.whl"))
+    for encoding in ("latin-1", "ascii", "utf-8"):
+        told = ended("verify", str(path), env={"PYTHONIOENCODING": encoding})
+        assert (told.returncode, told.stderr) == (9, b"")
+        assert told.stdout.startswith(b"thing\\udcff-1.0")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+@pytest.mark.parametrize("words", [["list"], ["--version"]])
+def test_a_result_that_finds_no_space_is_code_8(words):
+    with Path("/dev/full").open("w") as full:
+        told = ended(*words, stdout=full)
+    assert told.returncode == 8
+    assert told.stderr.decode().splitlines()[0] == "pibuild: The result can't be written to stdout"
+
+
+@pytest.mark.parametrize(("words", "code"), [(["verify", "{}"], 9), (["list"], 0)])
+def test_who_reads_no_more_changes_no_exit_code(tmp_path, unread, words, code):
+    bad = make_wheel(tmp_path / "in", {SO: make_elf()[:200]})
+    told = ended(*(word.format(bad) for word in words), stdout=unread)
+    assert (told.returncode, told.stderr) == (code, b"")
+
+
+def test_progress_that_nobody_reads_is_no_success(unread):
+    assert ended("--target", "pi-one", "--python", "3.11", "--offline", stderr=unread).returncode == 141
+
+
+def test_an_error_that_nobody_reads_keeps_its_code(unread):
+    assert ended("verify", "nowhere.whl", stderr=unread).returncode == 2
 
 
 def test_no_engine_is_code_4_and_says_what_to_do(capsys):
@@ -104,6 +221,33 @@ def test_a_retagged_wheel_is_named_on_stdout(capsys, tmp_path):
     assert capsys.readouterr().out == f"{tmp_path}/out/thing-1.0-cp311-cp311-linux_armv7l.whl\n"
 
 
+def test_several_retagged_wheels_are_one_document(capsys, tmp_path):
+    first, second = (make_wheel(tmp_path / name) for name in ("1", "2"))
+    words = ["--platform", "linux_armv7l", "--output", "out", "--json"]
+    made = {"path": "out/thing-1.0-cp311-cp311-linux_armv7l.whl"}
+    assert main(["retag", str(first), str(second), *words]) == 0
+    assert json.loads(capsys.readouterr().out) == [made, made]
+    assert main(["retag", str(first), *words]) == 0
+    assert json.loads(capsys.readouterr().out) == [made]
+
+
+def test_what_could_be_retagged_is_told_beside_a_refusal(capsys, tmp_path):
+    good, bad = make_wheel(tmp_path / "1"), make_wheel(tmp_path / "2", {SO: make_elf()[:200]})
+    assert main(["retag", str(bad), str(good), "--platform", "linux_armv7l", "--output", "out"]) == 9
+    assert capsys.readouterr().out == "out/thing-1.0-cp311-cp311-linux_armv7l.whl\n"
+
+
+@pytest.mark.parametrize(("number", "code"), [(errno.ENOSPC, 8), (errno.EROFS, 10), (errno.EACCES, 10)])
+def test_a_disk_that_takes_no_retagged_wheel_is_told_by_its_code(capsys, monkeypatch, tmp_path, number, code):
+    def relabel(*_words, **_more):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(wheels, "relabel", relabel)
+    words = ["retag", str(make_wheel(tmp_path / "in")), "--platform", "linux_armv7l", "--output", str(tmp_path)]
+    assert main(words) == code
+    assert str(tmp_path) in capsys.readouterr().err
+
+
 def test_a_claim_that_the_contents_contradict_is_code_9_and_writes_nothing(capsys, tmp_path):
     path = make_wheel(tmp_path / "in")
     assert main(["retag", str(path), "--platform", "any", "--output", str(tmp_path / "out")]) == 9
@@ -131,6 +275,13 @@ def test_plan_as_json_can_be_read_by_a_program(capsys):
 
     assert {"key", "reason", "artifacts", "images", "sources"} == plan.keys()
     assert plan["artifacts"][-1]["do"] == "build"
+
+
+def test_plans_of_all_that_pip_wants_are_one_document(capsys):
+    main(["plan", "--target", "pi-two", "--python", "3.13", "--with-dependencies", "--json"])
+    reasons = [plan["reason"] for plan in json.loads(capsys.readouterr().out)]
+
+    assert [reason.split()[0] for reason in reasons] == ["numpy-wheel", "tflite-runtime"]
 
 
 def test_offline_with_an_empty_store_lists_everything_that_is_missing_at_once(capsys):

@@ -176,9 +176,22 @@ def test_a_setting_of_the_wrong_kind_is_named(tmp_path):
         settings(tmp_path, flags={"jobs": "many"})
 
 
+def test_variables_of_the_wrong_kind_are_all_named(tmp_path):
+    with pytest.raises(UsageError, match="PIBUILD_JOBS: .*found 'many'\n  PIBUILD_MEMORY: .*found 'all'"):
+        settings(tmp_path, environ={"PIBUILD_JOBS": "many", "PIBUILD_MEMORY": "all"})
+
+
 def test_a_configuration_that_is_named_but_missing_is_said_so(tmp_path):
-    with pytest.raises(UsageError, match="does not exist: .*nowhere.yaml"):
-        settings(tmp_path, environ={"PIBUILD_CONFIG": str(tmp_path / "nowhere.yaml")})
+    path = str(tmp_path / "nowhere.yaml")
+    with pytest.raises(UsageError, match="PIBUILD_CONFIG names a file that does not exist: .*nowhere.yaml"):
+        settings(tmp_path, environ={"PIBUILD_CONFIG": path})
+    with pytest.raises(UsageError, match="--config names a file that does not exist: .*nowhere.yaml"):
+        settings(tmp_path, flags={"config": path}, environ={"PIBUILD_CONFIG": "/other"})
+
+
+def test_a_configuration_that_can_not_be_read_is_said_so(tmp_path):
+    with pytest.raises(UsageError, match=r"can't be read\s+found: .*(File name too long|Not a directory)"):
+        settings(tmp_path, flags={"config": str(tmp_path / ("a" * 300))})
 
 
 @pytest.fixture

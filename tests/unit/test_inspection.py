@@ -212,6 +212,51 @@ def test_machine_code_under_any_platform_is_a_contradiction(tmp_path):
     assert "the tag claims any platform" in faults(tmp_path, file_name="thing-1.0-cp311-cp311-any.whl")
 
 
+@pytest.mark.parametrize(
+    ("path", "content", "system"),
+    [
+        ("thing/_core.cp311-win_amd64.pyd", b"MZ\x90\0", "Windows"),
+        ("thing/thing.DLL", b"MZ\x90\0", "Windows"),
+        ("thing-1.0.data/scripts/thing.exe", b"MZ\x90\0", "Windows"),
+        ("thing/_core.cpython-311-darwin.so", b"\xcf\xfa\xed\xfe\x0c\0\0\1", "macOS"),
+        ("thing/tool", b"\xca\xfe\xba\xbe\0\0\0\2", "macOS"),
+        ("thing/launcher.exe", b"MZ\x90\0", ""),
+        ("thing/countries.txt", b"MZ Mozambique", ""),
+        ("thing/Thing.class", b"\xca\xfe\xba\xbe\0\0\0\x34", ""),
+        ("thing/empty.pyd", b"", ""),
+    ],
+)
+def test_code_of_other_systems_under_any_platform_is_a_contradiction(tmp_path, path, content, system):
+    name = "thing-1.0-py3-none-any.whl"
+    made = make_wheel(tmp_path, {path: content}, file_name=name, tags=("py3-none-any",), purelib="true")
+    said = (f"{path} is machine code for {system}, the tag claims any platform",) if system else ()
+    assert inspect(made, load_world()).faults == said
+
+
+def needing(*libraries):
+    return make_elf(needed=libraries, undefined=())
+
+
+@pytest.mark.parametrize(
+    ("platform", "elf", "said"),
+    [
+        ("musllinux_1_2_armv7l", needing("libc.so.6"), "wants libc.so.6 of glibc, the tag claims musllinux_1_2_armv7l"),
+        ("musllinux_1_2_armv7l", make_elf(needed=()), "wants GLIBC_2.4 of glibc"),
+        ("musllinux_1_2_armv7l", needing("libc.so"), ""),
+        ("musllinux_1_2_armv7l", needing("libc.musl-armv7.so.1"), ""),
+        ("manylinux2014_armv7l", needing("libc.so"), "wants libc.so of musl, the tag claims manylinux2014_armv7l"),
+        ("manylinux2014_armv7l.musllinux_1_2_armv7l", needing("libc.musl-armv7.so.1"), "of musl"),
+        ("manylinux2014_armv7l.musllinux_1_2_armv7l", needing(), ""),
+        ("manylinux2014_armv6l", needing("libc.so.6"), "no pip takes manylinux2014_armv6l"),
+    ],
+)
+def test_another_c_library_than_the_tag_promises_is_a_contradiction(tmp_path, platform, elf, said):
+    tags = [f"cp311-cp311-{one}" for one in platform.split(".")]
+    found = faults(tmp_path, elf, file_name=f"thing-1.0-cp311-cp311-{platform}.whl", tags=tags)
+    libcs = [line for line in found.splitlines() if "glibc" in line or "musl" in line or "no pip" in line]
+    assert [line for line in libcs if said in line] if said else not libcs
+
+
 def test_a_platform_without_machine_code_is_a_contradiction(tmp_path):
     path = make_wheel(tmp_path, {"thing/__init__.py": b""})
     assert "there is no machine code" in "\n".join(inspect(path, load_world()).faults)
@@ -272,6 +317,17 @@ def test_the_report_names_the_reason_for_each_group_of_pis(tmp_path):
     text = as_text(inspected(tmp_path, make_elf(arm(_MOVW, BX_LR), attributes=PI_TWO), file_name=_ARMV7))
     assert "✓ Pi 2; Pi 3, Zero 2 (32 bit); Pi 4 (32 bit); Pi 5 (32 bit)" in text
     assert "runs on  bookworm, Python 3.11: Pi 2;" in text
+
+
+def test_names_in_the_wheel_begin_no_line_of_the_report_and_hide_none(tmp_path):
+    evil = "thing/a\n::error::pwned\n  runs on  trixie: everything\x1b[8m.so"
+    found = inspected(tmp_path, make_elf(needed=("libx\r\x1b[2J.so",)), path=evil)
+    text = as_text(found)
+    assert all(letter.isprintable() for line in text.split("\n") for letter in line)
+    assert not any(line.lstrip().startswith("::") for line in text.splitlines())
+    assert sum(line.startswith("  runs on") for line in text.splitlines()) == 1
+    assert r"\n::error::pwned\n  runs on  trixie" in text
+    assert as_facts(found)["machine_code"][0]["path"] == evil
 
 
 def test_a_wheel_with_a_bill_of_materials_is_as_good_as_one_without(tmp_path):

@@ -50,7 +50,10 @@ def test_the_newest_release_that_supports_the_python_is_chosen():
 
 
 def test_a_version_that_is_asked_for_is_built():
-    assert plan_for("3.11", version="2.9.0").wheel.release.version == "2.9.0"
+    plan = plan_for("3.11", version="2.9.0")
+
+    assert plan.wheel.release.version == "2.9.0"
+    assert plan.reason == "tflite-runtime 2.9.0: as asked"
 
 
 def test_a_release_that_was_never_proven_is_built_where_its_version_is_asked_for_and_not_otherwise():

@@ -65,6 +65,15 @@ def test_a_module_of_one_python_is_not_another_ones(tmp_path):
     assert "it was compiled for cp311" in refused(path, tmp_path, python="3.12")
 
 
+def test_the_risk_is_offered_only_where_nothing_else_stands_against_it(tmp_path):
+    said = refused(armv7(tmp_path, {_PLAIN_SO: make_elf()}), tmp_path, python="3.12")
+    assert "or --accept-abi-risk" in said
+    said = refused(armv7(tmp_path, {SO: make_elf()}), tmp_path, python="3.12")
+    assert "it was compiled for cp311" in said
+    assert "is named for CPython 311" in said
+    assert "--accept-abi-risk" not in said
+
+
 def test_who_takes_the_risk_has_it_written_into_the_wheel(tmp_path):
     path = armv7(tmp_path, {_PLAIN_SO: make_elf()})
     made = read_wheel(relabelled(path, tmp_path, python="3.12", accept_abi_risk=True))
@@ -85,6 +94,45 @@ def test_the_stable_abi_is_raised_but_not_lowered(tmp_path):
     path = make_wheel(tmp_path, files, file_name=name, tags=("cp37-abi3-linux_armv7l",))
     assert relabelled(path, tmp_path, python="3.11").name == "thing-1.0-cp311-abi3-linux_armv7l.whl"
     assert "the stable ABI of Python 3.7" in refused(path, tmp_path / "2", python="3.5")
+
+
+def test_another_platform_leaves_all_pythons(tmp_path):
+    name, tags = "thing-1.0-py2.py3-none-linux_armv7l.whl", ("py2-none-linux_armv7l", "py3-none-linux_armv7l")
+    path = make_wheel(tmp_path, {"thing/tool": make_elf()}, file_name=name, tags=tags)
+    made = read_wheel(relabelled(path, tmp_path, platform="linux_armv6l"))
+    assert made.file_name == "thing-1.0-py2.py3-none-linux_armv6l.whl"
+    assert made.wheel_message.get_all("Tag") == ["py2-none-linux_armv6l", "py3-none-linux_armv6l"]
+    assert disagreements(made) == ()
+
+
+def test_another_python_leaves_all_platforms(tmp_path):
+    platforms = ("manylinux2014_armv7l", "manylinux_2_17_armv7l")
+    name, tags = f"thing-1.0-cp37-abi3-{'.'.join(platforms)}.whl", [f"cp37-abi3-{one}" for one in platforms]
+    path = make_wheel(tmp_path, {"thing/_core.abi3.so": make_elf()}, file_name=name, tags=tags)
+    made = read_wheel(relabelled(path, tmp_path, python="3.11"))
+    assert made.file_name == name.replace("cp37", "cp311")
+    assert disagreements(made) == ()
+
+
+def test_a_name_with_more_tags_than_any_wheel_has_is_refused(tmp_path):
+    name = f"thing-1.0-py3{'.py3' * 21}-none-any.{'.'.join(f'a{number}' for number in range(21))}.whl"
+    path = make_wheel(tmp_path, {"thing/__init__.py": b""}, file_name=name, tags=("py3-none-any",))
+    assert "is not a wheel that can be retagged" in refused(path, tmp_path, python="3.9")
+
+
+def test_windows_code_is_no_pure_python(tmp_path):
+    name = "thing-1.0-cp311-cp311-win_amd64.whl"
+    path = make_wheel(tmp_path, {"thing/_core.pyd": b"MZ\x90\0"}, file_name=name, tags=("cp311-cp311-win_amd64",))
+    assert "is machine code for Windows" in refused(path, tmp_path, platform="any")
+    assert "it was compiled for cp311" in refused(path, tmp_path, python="3.9")
+
+
+def test_another_c_library_is_refused(tmp_path):
+    assert "wants libc.so.6 of glibc" in refused(armv7(tmp_path), tmp_path, platform="musllinux_1_2_armv7l")
+
+
+def test_no_manylinux_is_claimed_for_a_zero(tmp_path):
+    assert "no pip takes manylinux2014_armv6l" in refused(armv7(tmp_path), tmp_path, platform="manylinux2014_armv6l")
 
 
 def test_a_pure_wheel_stays_pure(tmp_path):

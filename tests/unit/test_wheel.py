@@ -113,9 +113,17 @@ def test_a_build_number_stays(tmp_path):
     assert retagged(raw, "cp311-cp311-linux_armv7l").file_name == "thing-1.0-2rc-cp311-cp311-linux_armv7l.whl"
 
 
-@pytest.mark.parametrize("tag", ["linux_armv6l", "cp311-cp311-a.b", "cp311--linux"])
-def test_what_is_not_one_tag_is_refused(tmp_path, tag):
-    with pytest.raises(WheelFormatError, match="is not one tag"):
+def test_a_set_of_tags_is_one_word_of_the_name_and_a_line_each_of_wheel(tmp_path):
+    raw = read_wheel(make_wheel(tmp_path))
+    again = read_wheel(write_wheel(retagged(raw, "py3.py2-none-linux_armv7l"), tmp_path / "out"))
+    assert again.file_name == "thing-1.0-py2.py3-none-linux_armv7l.whl"
+    assert again.wheel_message.get_all("Tag") == ["py2-none-linux_armv7l", "py3-none-linux_armv7l"]
+    assert disagreements(again) == ()
+
+
+@pytest.mark.parametrize("tag", ["linux_armv6l", "cp311--linux", "cp311-cp311-\x1b[31m", "py3-none-any" + ".any" * 21])
+def test_what_is_no_tag_is_refused(tmp_path, tag):
+    with pytest.raises(WheelFormatError, match="is not interpreter-ABI-platform"):
         retagged(read_wheel(make_wheel(tmp_path)), tag)
 
 

@@ -1,0 +1,29 @@
+"""What a person reads of an error is what we wrote, whatever names others gave their files."""
+
+import pytest
+
+from pibuild.errors import ProofError, printable
+
+
+@pytest.mark.parametrize(
+    ("line", "shown"),
+    [
+        ("a plain line: ✓ ▸ ü, 10 %", "a plain line: ✓ ▸ ü, 10 %"),
+        ("| make:\tfailed", "| make:\tfailed"),
+        ("a\nb\rc", r"a\nb\rc"),
+        ("\x1b[8mhidden\x9b0m", r"\x1b[8mhidden\x9b0m"),
+        ("a\u202egnp.exe", r"a\u202egnp.exe"),
+        ("name-\udcff", r"name-\udcff"),
+        ("  ::error::pwned", r"  \x3a:error::pwned"),
+        ("std::vector", "std::vector"),
+        ("  thing/##[error]pwned and ##vso[task]", r"  thing/\x23#[error]pwned and \x23#vso[task]"),
+        ("## a title", "## a title"),
+    ],
+)
+def test_what_moves_a_terminal_or_commands_a_ci_is_escaped(line, shown):
+    assert printable(line) == shown
+
+
+def test_a_name_begins_no_line_of_an_error():
+    said = str(ProofError("no", found="a\n  try: this", details=["b\n::error::pwned"], hint="that"))
+    assert said.splitlines() == ["no", r"  found:    a\n  try: this", r"  b\n::error::pwned", "  try: that"]

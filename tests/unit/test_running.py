@@ -1,0 +1,65 @@
+"""What stands on the emulated Pi beside a wheel: what it is proven with, or nothing but the system itself."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from pibuild import pipeline
+from pibuild.assembly import load_catalogue
+from pibuild.formats.wheel import wheel_name
+from pibuild.running import command, session
+from pibuild.running.devices import Device, load_models, load_systems
+from pibuild.settings import Settings
+from tests.elfs import make_wheel
+
+CATALOGUE = load_catalogue()
+RASPBIAN = "http://mirror/raspbian"
+MODELS = {model.cpu.target: model for model in load_models().values()}
+PLACES = [
+    (system, python, target)
+    for system in load_systems()
+    for python in load_systems()[system].pythons
+    for target in MODELS
+]
+
+
+def planned(system, python, target="pi-two", name="six-1.17.0-py3-none-any.whl"):
+    device = Device(
+        target=CATALOGUE.targets[target], python=python, model=MODELS[target], system=load_systems()[system]
+    )
+    return device, command._plan(wheel_name(name), device, CATALOGUE)
+
+
+@pytest.mark.parametrize(("system", "python", "target"), PLACES)
+def test_every_python_of_every_system_can_be_had(system, python, target):
+    device, plan = planned(system, python, target)
+    assert plan is not None or command._image(device, CATALOGUE, RASPBIAN).name == "userland"
+    assert plan is not None or not device.system.in_debian, "nothing brings this Python without Raspbian"
+
+
+def test_a_python_that_we_have_made_nothing_for_stands_alone():
+    assert planned("buster", "3.7")[1] is None
+    assert "numpy" in {one.recipe.name for one in planned("buster", "2.7")[1].artifacts}
+
+
+def test_a_wheel_runs_on_a_system_whose_python_we_do_not_make(monkeypatch, tmp_path, store, report):
+    path = make_wheel(tmp_path, {"six.py": b""}, file_name="six-1.17.0-py3-none-any.whl", tags=("py3-none-any",))
+    made, started = [], []
+    ports = SimpleNamespace(engine=SimpleNamespace(check=lambda: None), report=report)
+    monkeypatch.setattr(command, "open_store", lambda *_: store)
+    monkeypatch.setattr(command, "make_ports", lambda *_: ports)
+    monkeypatch.setattr(pipeline, "ensure_image", lambda image, _ports: made.append(image.name))
+    monkeypatch.setattr(session, "start", lambda *_words, **how: started.append(how) or 7)
+    settings = Settings(raspbian=RASPBIAN)
+    code = command.run(path, ["python"], settings, {}, report, model="pi-2-b", system="buster")
+    assert (code, made) == (7, ["userland"])
+    assert (started[0]["device"].python, started[0]["installed"]) == ("3.7", ())
+
+
+def test_what_lies_beside_a_wheel_and_can_not_be_followed_is_passed_over(tmp_path):
+    path = make_wheel(tmp_path)
+    (tmp_path / "gone-1.0-py3-none-any.whl").symlink_to("nowhere")
+    (tmp_path / "loop-1.0-py3-none-any.whl").symlink_to("loop-1.0-py3-none-any.whl")
+    fits = make_wheel(tmp_path, file_name="more-1.0-py3-none-any.whl")
+    device, _ = planned("bookworm", "3.11")
+    assert command._fitting(path, device) == [path, fits]
