@@ -175,13 +175,18 @@ def rollback(site: Path, set_id: str | None, *, now: datetime, report: Report) -
 def sweep(site: Path, *, count: int, report: Report) -> Swept:
     """Remove the sets beyond `count`, and the files that no set has any more.
 
-    Not the current set, nor the one before it. Where a set can't be read, nobody knows its files, and all stay.
+    Not the current set, nor the one before it. Where a set can't be read, nobody knows its files: a warning
+    says so, and all stay.
     """
     with publishing(site, report):
         present = current(site)
         if present is None:
             return Swept(sets=(), wheels=())
-        everything = sets(site)
+        try:
+            everything = sets(site)
+        except PublishError as error:
+            report.warn(f"no set and no file is removed from {site}: {error}")
+            return Swept(sets=(), wheels=())
         outdated = outdated_sets(everything, current=present, count=count)
         needed = {one.folder.rstrip("/") for kept in everything if kept.id not in outdated for one in kept.wheels}
         lying = (path.relative_to(site).as_posix() for path in sorted((site / "files").glob("*/*")))
