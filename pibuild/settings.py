@@ -20,6 +20,10 @@ from pibuild.strict_yaml import read_yaml, typed
 _STRICT = {"extra": "forbid", "use_attribute_docstrings": True}
 
 
+_Amount = Annotated[float, Field(gt=0, le=1_000_000, allow_inf_nan=False)]
+"""What can be counted in bytes or seconds."""
+
+
 def _address(text: str) -> str:
     """Let only addresses pass that can be told apart; `folder/x` would be a folder here and a remote there."""
     if re.fullmatch(r"https?://[^/\s]+\S*|/.*|(?!https?:)[^-/\s][^/]*:.*", text):
@@ -74,10 +78,10 @@ class Settings:
     raspbian: str | None = None
     """Address of an archive of Raspbian, for `pibuild run --os`, such as `http://archive.raspbian.org/raspbian`."""
     offline: bool = False
-    jobs: int | None = None
-    memory: float | None = None
+    jobs: Annotated[int, Field(gt=0)] | None = None
+    memory: _Amount | None = None
     """Memory for one container in GB; most of the engine's where unset."""
-    deadline: float = 480.0
+    deadline: _Amount = 480.0
     """Minutes that one container may take."""
     json: bool = False
     verbose: bool = False

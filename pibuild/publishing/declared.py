@@ -4,10 +4,15 @@ How YAML becomes these is strict_yaml's knowledge, what is done with them site's
 """
 
 from dataclasses import dataclass
+from typing import Annotated
+
+from pydantic import Field
 
 from pibuild.formats.urls import without_password
 
 _STRICT = {"extra": "forbid", "use_attribute_docstrings": True}
+_Amount = Annotated[int, Field(ge=0, le=1_000_000)]
+"""Also in days, a calendar has as many."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -15,13 +20,13 @@ class Policy:
     """How much is kept; the newest wheel of each cell and every release stay whatever is said here."""
 
     __pydantic_config__ = _STRICT
-    count: int = 30
+    count: _Amount = 30
     """Wheels of one cell, and sets."""
-    days: int = 60
+    days: _Amount = 60
     """A moving ref's wheel that is older leaves the index, too."""
-    warn_days: int = 7
+    warn_days: _Amount = 7
     """So long before, it is said."""
-    grace_days: int = 14
+    grace_days: _Amount = 14
     """So long after it left the index, a wheel can be undeleted."""
 
 

@@ -141,6 +141,38 @@ def test_a_releases_own_patches_are_no_other_releases_business(recipes, tmp_path
     assert all(shared in one.files for one in recipes(two)["thing"].releases)
 
 
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("jobs", ["0", "-1"]),
+        ("memory", ["0", "-4", ".nan", ".inf", "1e99"]),
+        ("deadline", ["0", "-1", ".nan", ".inf", "1e99"]),
+        ("count", ["-5", "10000000"]),
+        ("days", ["-5", "9999999"]),
+        ("warn_days", ["-1", "99999999999"]),
+        ("grace_days", ["-1", "99999999999"]),
+    ],
+)
+def test_a_number_that_can_be_none_is_refused(tmp_path, name, values):
+    is_retention = name in ("count", "days", "warn_days", "grace_days")
+    for value in values:
+        line = f"{name}: {value}"
+        with pytest.raises(UsageError, match=name):
+            settings(tmp_path, file=f"publish: {{retention: {{{line}}}}}" if is_retention else line)
+
+
+@pytest.mark.parametrize("value", ["1e999", "nan", "-inf", "0"])
+def test_a_variable_is_a_number_that_can_be(tmp_path, value):
+    with pytest.raises(UsageError, match="memory: Input should be"):
+        settings(tmp_path, environ={"PIBUILD_MEMORY": value})
+
+
+def test_numbers_at_their_limits_are_taken(tmp_path):
+    text = "jobs: 1\nmemory: 0.5\ndeadline: 0.1\npublish: {retention: {count: 1000000, days: 0, warn_days: 1000000}}\n"
+    found = settings(tmp_path, file=text)
+    assert (found.jobs, found.memory, found.publish.retention.warn_days) == (1, 0.5, 1_000_000)
+
+
 def test_a_flag_is_stronger_than_a_variable_and_that_than_the_file(tmp_path):
     found = settings(
         tmp_path,
