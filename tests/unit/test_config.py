@@ -113,6 +113,35 @@ def test_what_a_wheel_is_proven_with_has_a_place_on_the_device(recipes):
     assert recipes(f"{text}device: /opt/thing\n")["thing"].releases[0].proven_with == ("thing",)
 
 
+def test_a_key_that_is_there_twice_is_refused_with_both_lines(tmp_path):
+    text = "target: pi-one\npython: '3.11'\ntarget: pi-two\npublish:\n  retention: {days: 1, days: 2}\n"
+    with pytest.raises(UsageError, match="says something twice") as caught:
+        settings(tmp_path, file=text)
+
+    assert "target: in line 1 and in line 3" in str(caught.value)
+    assert "days: in line 5 and in line 5" in str(caught.value)
+
+
+def test_what_is_said_once_and_used_twice_is_taken(tmp_path):
+    """An alias is no double, nor is a key that stands beside a merged mapping which has it, too."""
+    text = "nightly:\n  cells:\n  - &one {recipe: a, pythons: ['3.9']}\n  - *one\n  - {<<: *one, pythons: ['3.11']}\n"
+    found = settings(tmp_path, file=text).nightly.cells
+
+    assert [(one.recipe, one.pythons) for one in found] == [("a", ("3.9",)), ("a", ("3.9",)), ("a", ("3.11",))]
+
+
+@pytest.mark.parametrize("text", ["version: 2026-99-99\n", "jobs: !!int x\n"])
+def test_a_value_that_yaml_cant_make_is_named(tmp_path, text):
+    with pytest.raises(UsageError, match="pibuild.yaml can't be read"):
+        settings(tmp_path, file=text)
+
+
+def test_a_key_is_called_as_the_file_calls_it(tmp_path):
+    for wrong in ("extras", "wiht"):
+        with pytest.raises(UsageError, match=f"{wrong}: there is no such key; did you mean 'with'"):
+            settings(tmp_path, file=f"{wrong}: [benchmark]\n")
+
+
 def test_a_file_that_is_not_yaml_is_named(recipes):
     with pytest.raises(UsageError, match="recipe.yaml can't be read"):
         recipes("a: [")
