@@ -15,7 +15,7 @@ from pydantic_core import PydanticCustomError
 from pibuild.errors import UsageError, nearest
 from pibuild.nightly.declared import Nightly
 from pibuild.publishing.declared import Publish
-from pibuild.strict_yaml import read_yaml, typed
+from pibuild.strict_yaml import Place, read_yaml, typed
 
 _STRICT = {"extra": "forbid", "use_attribute_docstrings": True}
 
@@ -41,7 +41,7 @@ class Storage:
     """Where what was fetched and made is kept."""
 
     __pydantic_config__ = _STRICT
-    folder: str | None = None
+    folder: Place | None = None
     """Sources, artifacts and logs; the user's cache folder where unset. A flag or variable names it alone."""
     remote: Annotated[str, AfterValidator(_address)] | None = None
     """Artifacts and proven wheels that many machines share: `http(s)://SERVER/PATH` that takes GET and PUT, an rclone
@@ -57,7 +57,7 @@ class Settings:
     python: str | None = None
     recipe: str | None = None
     version: str | None = None
-    source: str | None = None
+    source: Place | None = None
     """Folder of a source tree of one's own, to build in place of the release's."""
     extras: Annotated[tuple[str, ...], Field(alias="with")] = ()
     """What to make beside the wheel."""

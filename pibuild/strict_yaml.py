@@ -7,15 +7,28 @@ not exist, the nearest one that does.
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import yaml
-from pydantic import TypeAdapter, ValidationError
+from pydantic import AfterValidator, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
+from pydantic_core import PydanticCustomError
 
 from pibuild.errors import UsageError, nearest
 
 T = TypeVar("T")
+
+
+def _homed(text: str) -> str:
+    try:
+        Path(text).expanduser()
+    except RuntimeError as error:
+        raise PydanticCustomError("home", "nobody here has that home folder") from error
+    return text
+
+
+Place = Annotated[str, AfterValidator(_homed)]
+"""A file or folder; where it begins with `~` or `~name`, there is such a home."""
 
 
 def read_yaml(path: Path) -> Any:  # noqa: ANN401  what YAML can hold

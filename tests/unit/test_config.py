@@ -142,6 +142,28 @@ def test_a_key_is_called_as_the_file_calls_it(tmp_path):
             settings(tmp_path, file=f"{wrong}: [benchmark]\n")
 
 
+@pytest.mark.parametrize(
+    ("name", "file"),
+    [
+        ("publish.site", "publish: {site: ~nosuch/x}"),
+        ("publish.key", "publish: {key: ~nosuch/x}"),
+        ("store.folder", "store: ~nosuch/x"),
+        ("source", "source: ~nosuch/x"),
+    ],
+)
+def test_a_home_that_nobody_has_is_refused(tmp_path, name, file):
+    with pytest.raises(UsageError, match=f"{name}: nobody here has that home folder, found '~nosuch/x'"):
+        settings(tmp_path, file=file)
+
+
+def test_a_site_has_a_place_beside_it(tmp_path):
+    for whole in ("/", "//", "/."):
+        with pytest.raises(UsageError, match=f"publish.site: not a folder in another one(.|\n)*'{whole}'"):
+            settings(tmp_path, file=f"publish: {{site: {whole}}}")
+    for good in (".", "./", "..", "site", "/srv/site/", "~/site", "~"):
+        assert settings(tmp_path, file=f"publish: {{site: '{good}'}}").publish.site == good
+
+
 def test_a_file_that_is_not_yaml_is_named(recipes):
     with pytest.raises(UsageError, match="recipe.yaml can't be read"):
         recipes("a: [")
