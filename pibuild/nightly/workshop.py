@@ -101,9 +101,9 @@ def declared_nightly(settings: Settings) -> Nightly:
     return settings.nightly
 
 
-def open_history(settings: Settings, report: Report) -> History:
-    """Open what is remembered of nights."""
-    return History(Path(declared_nightly(settings).state).absolute(), report)
+def open_history(settings: Settings, report: Report, *, is_read: bool = False) -> History:
+    """Open what is remembered of nights; who only reads it makes nothing."""
+    return History(Path(declared_nightly(settings).state).absolute(), report, is_read=is_read)
 
 
 def announce(night: Night, declared: Nightly, environ: Mapping[str, str], report: Report) -> None:

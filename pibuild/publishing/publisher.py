@@ -89,7 +89,7 @@ class Publisher:
         logs_dir = Path()
         if self._settings.nightly:
             logs_dir = Path(self._settings.nightly.state).absolute() / "logs"
-            history = open_history(self._settings, self._report)
+            history = open_history(self._settings, self._report, is_read=True)
             try:
                 nights = history.nights()
             finally:
