@@ -25,7 +25,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from pibuild.errors import PublishError, ResourceError
-from pibuild.publishing.values import PublishedSet, PublishedWheel, set_facts, set_from
+from pibuild.publishing.values import PublishedSet, PublishedWheel, in_words, set_facts, set_from
 from pibuild.report import Report, size
 from pibuild.store import is_of, write_atomically
 
@@ -55,7 +55,9 @@ def read_set(site: Path, set_id: str) -> PublishedSet:
     try:
         published = set_from((site / set_id / "set.json").read_bytes())
     except (OSError, ValueError) as error:
-        raise PublishError(f"The set {set_id} of {site} can't be read", found=str(error), hint=_GO_BACK) from error
+        raise PublishError(
+            f"The set {set_id} of {site} can't be read", found=in_words(error), hint=_GO_BACK
+        ) from error
     if published.id != set_id:
         found = f"set.json of the set {published.id}"
         raise PublishError(f"The set {set_id} of {site} can't be read", found=found, hint=_GO_BACK)

@@ -31,7 +31,7 @@ from pibuild.publishing.sets import (
     sums_of,
     sync,
 )
-from pibuild.publishing.values import PublishedSet, PublishedWheel
+from pibuild.publishing.values import PublishedSet, PublishedWheel, in_words
 from pibuild.report import Report
 from pibuild.store import write_atomically
 
@@ -193,7 +193,7 @@ def sweep(site: Path, *, count: int, report: Report) -> Swept:
         try:
             everything = sets(site)
         except PublishError as error:
-            report.warn(f"no set and no file is removed from {site}: {error}")
+            report.warn(f"{error.what} ({error.found}): until it is mended or moved away, nothing old is removed")
             return Swept(sets=(), wheels=())
         outdated = outdated_sets(everything, current=present, count=count)
         needed = {one.folder.rstrip("/") for kept in everything if kept.id not in outdated for one in kept.wheels}
@@ -337,7 +337,7 @@ def _rolled_back(site: Path) -> dict[str, str]:
         return {}
     except (OSError, ValueError) as error:
         hint = "copy it back, or remove it and roll back again: it says which wheels rollbacks took back"
-        raise PublishError(f"{path} can't be read", found=str(error), hint=hint) from error
+        raise PublishError(f"{path} can't be read", found=in_words(error), hint=hint) from error
 
 
 def _moment(now: datetime) -> str:

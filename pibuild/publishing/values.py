@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,3 +87,10 @@ def set_from(content: bytes) -> PublishedSet:
         if datetime.fromisoformat(moment).tzinfo is None:
             raise ValueError(f"{moment} names no moment without a time zone")
     return published
+
+
+def in_words(error: Exception) -> str:
+    """Say on one line why something could not be read."""
+    if isinstance(error, ValidationError):
+        return "; ".join(f"{'.'.join(map(str, one['loc']))} {one['msg']}".strip() for one in error.errors()[:3])
+    return str(error)
