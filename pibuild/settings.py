@@ -15,9 +15,13 @@ from pydantic_core import PydanticCustomError
 from pibuild.errors import UsageError, nearest
 from pibuild.nightly.declared import Nightly
 from pibuild.publishing.declared import Publish
-from pibuild.strict_yaml import read_yaml, typed
+from pibuild.strict_yaml import Place, read_yaml, typed
 
 _STRICT = {"extra": "forbid", "use_attribute_docstrings": True}
+
+
+_Amount = Annotated[float, Field(gt=0, le=1_000_000, allow_inf_nan=False)]
+"""What can be counted in bytes or seconds."""
 
 
 def _address(text: str) -> str:
@@ -37,7 +41,7 @@ class Storage:
     """Where what was fetched and made is kept."""
 
     __pydantic_config__ = _STRICT
-    folder: str | None = None
+    folder: Place | None = None
     """Sources, artifacts and logs; the user's cache folder where unset. A flag or variable names it alone."""
     remote: Annotated[str, AfterValidator(_address)] | None = None
     """Artifacts and proven wheels that many machines share: `http(s)://SERVER/PATH` that takes GET and PUT, an rclone
@@ -53,7 +57,7 @@ class Settings:
     python: str | None = None
     recipe: str | None = None
     version: str | None = None
-    source: str | None = None
+    source: Place | None = None
     """Folder of a source tree of one's own, to build in place of the release's."""
     extras: Annotated[tuple[str, ...], Field(alias="with")] = ()
     """What to make beside the wheel."""
@@ -74,10 +78,10 @@ class Settings:
     raspbian: str | None = None
     """Address of an archive of Raspbian, for `pibuild run --os`, such as `http://archive.raspbian.org/raspbian`."""
     offline: bool = False
-    jobs: int | None = None
-    memory: float | None = None
+    jobs: Annotated[int, Field(gt=0)] | None = None
+    memory: _Amount | None = None
     """Memory for one container in GB; most of the engine's where unset."""
-    deadline: float = 480.0
+    deadline: _Amount = 480.0
     """Minutes that one container may take."""
     json: bool = False
     verbose: bool = False

@@ -53,7 +53,7 @@ class Store:
             for folder in ("artifacts", "wheels", "sources", "downloads", "logs", "locks", "tmp"):
                 (root / folder).mkdir(parents=True, exist_ok=True)
             (root / "CACHEDIR.TAG").write_text(_CACHEDIR_TAG)
-            self.id = _store_id(root / "id")
+            self.id = _store_id(root)
             self.session = f"session-{uuid.uuid4().hex[:12]}"
             self._alive = FileLock(root / "locks" / f"{self.session}.lock")
             self._alive.acquire()  # before the folder is there: a folder without a lock is a dead session's
@@ -121,7 +121,7 @@ class Store:
         facts = _facts(facts_path)
         if facts is None:
             return None
-        if not tar_path.exists() or _digest(tar_path) != facts["sha256"]:
+        if not tar_path.is_file() or _digest(tar_path) != facts.get("sha256"):
             self._report.warn(f"the stored artifact {facts.get('name', key)} is damaged; it is made again")
             facts_path.unlink(missing_ok=True)
             tar_path.unlink(missing_ok=True)
@@ -152,14 +152,18 @@ class Store:
         """Give the proven wheel of a key, its facts being its record; a damaged one is removed."""
         folder = self.root / "wheels" / key
         record = _facts(folder / "record.json")
-        if record is None:
-            return None
-        path = folder / record["wheel"]["file"]
-        if not path.exists() or _digest(path) != record["wheel"]["sha256"]:
-            self._report.warn(f"the stored wheel {path.name} is damaged; it is made again")
-            shutil.rmtree(folder, ignore_errors=True)
-            return None
-        return Entry(key=key, path=path, facts=record)
+        match record:
+            case None:
+                return None
+            case {"wheel": {"file": str(name), "sha256": sha256}}:
+                path = folder / name
+                if path.is_file() and _digest(path) == sha256:
+                    return Entry(key=key, path=path, facts=record)
+            case _:
+                name = key
+        self._report.warn(f"the stored wheel {name} is damaged; it is made again")
+        shutil.rmtree(folder, ignore_errors=True)
+        return None
 
     def put_wheel(self, key: str, wheel_path: Path, record: dict[str, Any], extras: Sequence[Path] = ()) -> Entry:
         """Take a proven wheel, its record and what was made beside it into the store, by one rename."""
@@ -251,7 +255,7 @@ def write_atomically(path: Path, content: str | bytes, mode: int = 0o644) -> Non
 
 @contextmanager
 def space_named(folder: Path) -> Iterator[None]:
-    """Name a full disk, or a folder that can't be written, as such."""
+    """Name a full disk, or a folder that can't be written or is none, as such."""
     try:
         yield
     except OSError as error:
@@ -264,21 +268,40 @@ def space_named(folder: Path) -> Iterator[None]:
         if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR):
             hint = "give the folder to yourself, or name another one (--store, --output)"
             raise StoreError(f"{folder} can't be written", found=str(error), hint=hint) from error
+        if is_of(error, folder):
+            hint = "is its disk there? Else mend what is found, or name another folder (--store, --output)"
+            raise StoreError(f"{folder} can't be used", found=str(error), hint=hint) from error
         raise
 
 
-def _store_id(path: Path) -> str:
+def is_of(error: OSError, folder: Path) -> bool:
+    """Tell whether what the system refused was this folder, on the way there or in it; not a server, nor a program."""
+    if not isinstance(error.filename, str):
+        return error.errno in (errno.EIO, errno.ESTALE)  # a disk's own: they name no file that was open before
+    path, folder = Path(error.filename).absolute(), folder.absolute()
+    return path.is_relative_to(folder) or folder.is_relative_to(path)
+
+
+def _store_id(root: Path) -> str:
     """Give the store's own name among all stores whose pibuilds share an engine."""
-    if not path.exists():
-        write_atomically(path, uuid.uuid4().hex)
-    return path.read_text()
+    path = root / "id"
+    with FileLock(root / "locks" / "id.lock"):  # two first pibuilds must not give it two names
+        if not path.exists():
+            write_atomically(path, uuid.uuid4().hex)
+    name = path.read_bytes()
+    if not re.fullmatch(rb"[0-9a-f]{32}", name):
+        hint = "remove it; containers and caches of the old name then stay for you to remove"
+        raise StoreError(f"{path} is damaged", expected="32 hex digits", found=repr(name[:40]), hint=hint)
+    return name.decode()
 
 
 def _facts(path: Path) -> dict[str, Any] | None:
     try:
         facts = json.loads(path.read_bytes())
-    except (FileNotFoundError, ValueError):
+    except (FileNotFoundError, NotADirectoryError, ValueError):
         return None
+    except OSError as error:
+        raise StoreError(f"{path} can't be read", found=str(error), hint="remove it, or mend what is found") from error
     return facts if isinstance(facts, dict) else None
 
 

@@ -4,26 +4,67 @@ All findings of a file are collected before it is refused, each with its path in
 not exist, the nearest one that does.
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import yaml
-from pydantic import TypeAdapter, ValidationError
+from pydantic import AfterValidator, TypeAdapter, ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticCustomError
 
 from pibuild.errors import UsageError, nearest
 
 T = TypeVar("T")
 
 
-def read_yaml(path: Path) -> Any:  # noqa: ANN401  what YAML can hold
-    """Read a file; UsageError where it is no YAML or can't be read."""
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+def _homed(text: str) -> str:
     try:
-        return yaml.load(path.read_bytes(), Loader=loader)  # noqa: S506  a safe loader, in C where there is one
-    except (yaml.YAMLError, OSError) as error:
+        Path(text).expanduser()
+    except RuntimeError as error:
+        raise PydanticCustomError("home", "nobody here has that home folder") from error
+    return text
+
+
+Place = Annotated[str, AfterValidator(_homed)]
+"""A file or folder; where it begins with `~` or `~name`, there is such a home."""
+
+
+def read_yaml(path: Path) -> Any:  # noqa: ANN401  what YAML can hold
+    """Read a file; UsageError where it is no YAML, can't be read, or says something twice."""
+    kind = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # a safe loader, in C where there is one
+    try:
+        loader = kind(path.read_bytes())
+        try:
+            node = loader.get_single_node()
+            doubles = list(_doubles(node, set()))
+            value = loader.construct_document(node) if node and not doubles else None
+        finally:
+            loader.dispose()
+    except (yaml.YAMLError, OSError, ValueError) as error:
         raise UsageError(f"{path} can't be read", found=" ".join(str(error).split())) from error
+    if doubles:
+        raise UsageError(f"{path} says something twice", details=doubles, hint="remove what you do not mean")
+    return value
+
+
+def _doubles(node: yaml.Node | None, seen: set[int]) -> Iterator[str]:
+    """Say which keys a mapping has twice: the reader would take the last one for what was meant."""
+    if id(node) in seen:  # by an alias
+        return
+    seen.add(id(node))
+    if isinstance(node, yaml.SequenceNode):
+        for part in node.value:
+            yield from _doubles(part, seen)
+    if isinstance(node, yaml.MappingNode):
+        lines: dict[tuple[str, str], int] = {}
+        for key, value in node.value:
+            name, line = (key.tag, str(key.value)), key.start_mark.line + 1
+            if name in lines:
+                yield f"{key.value}: in line {lines[name]} and in line {line}"
+            lines.setdefault(name, line)
+            yield from _doubles(value, seen)
 
 
 def typed(kind: type[T], value: Any, where: str, *, tags: Collection[str] = ()) -> T:  # noqa: ANN401
@@ -31,18 +72,18 @@ def typed(kind: type[T], value: Any, where: str, *, tags: Collection[str] = ()) 
     try:
         checked: T = TypeAdapter(kind).validate_python(value)
     except ValidationError as error:
-        known = sorted(_names(kind))
+        known = dict(_names(kind))
         details = [_finding(one, known, tags) for one in error.errors()]
         raise UsageError(f"{where} is not as it should be", details=details) from error
     return checked
 
 
-def _finding(error: Any, known: list[str], tags: Collection[str]) -> str:  # noqa: ANN401  pydantic's ErrorDetails
+def _finding(error: Any, known: Mapping[str, str], tags: Collection[str]) -> str:  # noqa: ANN401  pydantic's ErrorDetails
     parts = [str(part) for part in error["loc"] if part not in tags or error["type"] == "extra_forbidden"]
     place = ".".join(parts)
     match error["type"]:
         case "extra_forbidden" | "unexpected_keyword_argument":
-            return f"{place}: there is no such key; {nearest(parts[-1], known)}"
+            return f"{place}: there is no such key; {nearest(known.get(parts[-1], parts[-1]), sorted(known.values()))}"
         case "missing" | "missing_keyword_only_argument":
             return f"{place}: missing"
         case "string_type" if isinstance(error["input"], int | float):
@@ -51,10 +92,12 @@ def _finding(error: Any, known: list[str], tags: Collection[str]) -> str:  # noq
             return f"{place}: {error['msg']}, found {error['input']!r}"
 
 
-def _names(kind: Any) -> Iterable[str]:  # noqa: ANN401  a dataclass, or a type made of some
+def _names(kind: Any) -> Iterable[tuple[str, str]]:  # noqa: ANN401  a dataclass, or a type made of some
+    """Give each field's name, and the key that it has in the file."""
     if is_dataclass(kind):
         for one in fields(kind):
-            yield one.name
+            aliases = (about.alias for about in getattr(one.type, "__metadata__", ()) if isinstance(about, FieldInfo))
+            yield one.name, next(aliases, None) or one.name
             yield from _names(one.type)
     for part in getattr(kind, "__args__", ()):
         yield from _names(part)

@@ -69,7 +69,7 @@ def show_matrix(settings: Settings, report: Report, *, kind: str) -> int:
 
 def status(settings: Settings, report: Report) -> int:
     """Give the last night, and of each cell since when it is as it is."""
-    with closing(open_history(settings, report)) as history:
+    with closing(open_history(settings, report, is_read=True)) as history:
         nights = history.nights(1)
         if not nights:
             report.result("no night has run yet", {"nights": []})
@@ -92,10 +92,12 @@ def _standing(cell_id: str, past: Sequence[tuple[str, Outcome]]) -> str:
 def show_log(settings: Settings, report: Report, cell_id: str) -> int:
     """Give what came of a cell in the last nights, and the log of the last time that it failed."""
     logs_dir = Path(declared_nightly(settings).state).absolute() / "logs"
-    with closing(open_history(settings, report)) as history:
+    with closing(open_history(settings, report, is_read=True)) as history:
         past = history.outcomes(cell_id)
         if not past:
-            raise UsageError(f"No night had a cell {cell_id!r}", hint=nearest(cell_id, history.cells()))
+            known = history.cells()
+            hint = nearest(cell_id, known) if known else "pibuild nightly: no night has run yet"
+            raise UsageError(f"No night had a cell {cell_id!r}", hint=hint)
     lines = [
         f"{night_id}  {one.status:9}  {one.wall_s:8.1f} s  {one.wheel or one.cause.partition(chr(10))[0]}"
         for night_id, one in past

@@ -5,6 +5,7 @@ STATE/history.sqlite      the same, to be asked; made again from the records whe
 """
 
 import json
+import os
 import sqlite3
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -29,20 +30,27 @@ CREATE TABLE IF NOT EXISTS outcomes (
 CREATE INDEX IF NOT EXISTS outcomes_of_cell ON outcomes (cell, night);
 """
 """`facts` is the outcome whole, as JSON; what stands in columns is for people's own queries."""
+_DAMAGED = (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_ERROR)
+"""What SQLite says of a file that is none of its own, a broken one, and one with other tables."""
 _ID_FORMAT = "%Y%m%dT%H%M%SZ"
 
 
 class History:
     """The nights of one state folder."""
 
-    def __init__(self, state_dir: Path, report: Report) -> None:
-        """Open it, make what is missing, and take in records that SQLite does not have."""
+    def __init__(self, state_dir: Path, report: Report, *, is_read: bool = False) -> None:
+        """Open it, make what is missing, and take in records that SQLite does not have.
+
+        Who only reads it makes nothing: where SQLite's file is missing or can't be written, it is made in memory.
+        """
         self._nights_dir = state_dir / "nights"
         self._path = state_dir / "history.sqlite"
         self._report = report
+        is_ours = all(os.access(path, os.W_OK) for path in (state_dir, self._path))
         with space_named(state_dir):
-            self._nights_dir.mkdir(parents=True, exist_ok=True)
-            self._db = self._opened()
+            if not is_read:
+                self._nights_dir.mkdir(parents=True, exist_ok=True)
+            self._db: sqlite3.Connection = self._ask(lambda: self._opened(in_memory=is_read and not is_ours))
 
     def close(self) -> None:
         """Close SQLite's file."""
@@ -85,9 +93,9 @@ class History:
         known = sorted(path.stem for path in self._nights_dir.glob("*.json"))
         return later_id(now_text, known)
 
-    def _opened(self) -> sqlite3.Connection:
+    def _opened(self, *, in_memory: bool) -> sqlite3.Connection:
         records = {path.stem: path for path in self._nights_dir.glob("*.json")}
-        db = _connected(self._path)
+        db = _connected(":memory:" if in_memory else self._path)
         if db is None:
             damaged = self._path.with_suffix(".sqlite.damaged")
             self._report.warn(f"{self._path} is damaged: made again from {len(records)} nights; the old one: {damaged}")
@@ -129,7 +137,8 @@ class History:
         except sqlite3.OperationalError as error:
             if "full" in str(error):
                 raise OSError(28, f"{self._path}: {error}") from error
-            raise StoreError(f"{self._path} can't be read or written", found=str(error)) from error
+            hint = "mend what is found, or move it away: it is made again from the records in nights/"
+            raise StoreError(f"{self._path} can't be read or written", found=str(error), hint=hint) from error
 
 
 def later_id(now_text: str, known: Iterable[str]) -> str:
@@ -143,8 +152,8 @@ def later_id(now_text: str, known: Iterable[str]) -> str:
     return moment.strftime(_ID_FORMAT)
 
 
-def _connected(path: Path) -> sqlite3.Connection | None:
-    """Open SQLite's file; None where it is damaged."""
+def _connected(path: Path | str) -> sqlite3.Connection | None:
+    """Open SQLite's file; None where it is damaged, OperationalError where it can't be opened."""
     db = sqlite3.connect(path)
     try:
         db.row_factory = sqlite3.Row
@@ -154,8 +163,10 @@ def _connected(path: Path) -> sqlite3.Connection | None:
         if db.execute("PRAGMA quick_check").fetchone()[0] == "ok":
             db.execute("SELECT cell, facts FROM outcomes LIMIT 1")
             return db
-    except sqlite3.DatabaseError:
-        pass
+    except sqlite3.DatabaseError as error:
+        if error.sqlite_errorcode & 0xFF not in _DAMAGED:
+            db.close()
+            raise
     db.close()
     return None
 

@@ -18,7 +18,8 @@ from pibuild.plan import find_target, wheel_recipes
 def matrix(nightly: Nightly, recipes: Mapping[str, Recipe], targets: Mapping[str, Target]) -> tuple[Cell, ...]:
     """Give the cells in the order in which they are built: a target's together, so that what they share comes once.
 
-    UsageError with everything that is wrong: a cell that can't exist, an exclusion that excludes nothing, no cell left.
+    UsageError with everything that is wrong: a cell that can't exist, two of one name, an exclusion that excludes
+    nothing, no cell left.
     """
     faults: list[str] = []
     found: dict[str, Cell] = {}
@@ -29,7 +30,8 @@ def matrix(nightly: Nightly, recipes: Mapping[str, Recipe], targets: Mapping[str
                 continue
             if fault:
                 faults.append(f"{place}: {fault}")
-            found.setdefault(cell.id, cell)
+            if (other := found.setdefault(cell.id, cell)) != cell:
+                faults.append(f"{place}: {_asked(cell)} would be called as {_asked(other)} is: {cell.id}")
     everything = [cell for cells in nightly.cells for cell, _ in _expanded(cells, recipes, targets)]
     for number, exclusion in enumerate(nightly.exclude):
         if not any(_is_excluded(cell, exclusion) for cell in everything):
@@ -73,6 +75,11 @@ def _expanded(cells: Cells, recipes: Mapping[str, Recipe], targets: Mapping[str,
                     name, no_target = _target_name(target, targets)
                     cell = Cell(recipe=cells.recipe, version=version, target=name, python=python, ref=ref)
                     yield cell, no_target or fault
+
+
+def _asked(cell: Cell) -> str:
+    """Say by what a cell was asked for; a name leaves the version out where there is a ref, and simplifies the ref."""
+    return f"ref {cell.ref!r} of version {cell.version}" if cell.ref else f"version {cell.version}"
 
 
 def _target_name(name: str, targets: Mapping[str, Target]) -> tuple[str, str]:

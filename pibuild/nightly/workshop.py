@@ -18,7 +18,7 @@ from pibuild.nightly.versions import nightly_version
 from pibuild.report import Report
 from pibuild.settings import Settings
 from pibuild.steps.own_tree import own_source
-from pibuild.store import Entry, Store, write_atomically
+from pibuild.store import Entry, Store, space_named, write_atomically
 
 if TYPE_CHECKING:
     from pibuild.ports import Ports
@@ -101,17 +101,18 @@ def declared_nightly(settings: Settings) -> Nightly:
     return settings.nightly
 
 
-def open_history(settings: Settings, report: Report) -> History:
-    """Open what is remembered of nights."""
-    return History(Path(declared_nightly(settings).state).absolute(), report)
+def open_history(settings: Settings, report: Report, *, is_read: bool = False) -> History:
+    """Open what is remembered of nights; who only reads it makes nothing."""
+    return History(Path(declared_nightly(settings).state).absolute(), report, is_read=is_read)
 
 
 def announce(night: Night, declared: Nightly, environ: Mapping[str, str], report: Report) -> None:
     """Leave what a CI system reads, and tell whom a change of colour concerns."""
     state_dir = Path(declared.state).absolute()
-    outcomes.write_junit(night, state_dir / "junit.xml")
     summary = outcomes.as_markdown(night)
-    write_atomically(state_dir / "summary.md", summary)
+    with space_named(state_dir):
+        outcomes.write_junit(night, state_dir / "junit.xml")
+        write_atomically(state_dir / "summary.md", summary)
     if shown := environ.get("GITHUB_STEP_SUMMARY"):
         with Path(shown).open("a", encoding="utf-8") as page:
             page.write(summary)
@@ -124,4 +125,5 @@ def announce(night: Night, declared: Nightly, environ: Mapping[str, str], report
             else:
                 notifier.call(notify.command, notice.as_json(), environ)
 
-        tell(night, state_dir / "told.json", send, report)
+        with space_named(state_dir):
+            tell(night, state_dir / "told.json", send, report)

@@ -13,7 +13,7 @@ from functools import partial
 from typing import Annotated
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-from pydantic import StringConstraints, TypeAdapter, ValidationError
+from pydantic import StringConstraints, TypeAdapter
 
 from pibuild.errors import PibuildError, PublishError, SourceError, UnreachableError
 from pibuild.formats.urls import without_password
@@ -22,7 +22,7 @@ from pibuild.publishing.companions import SUFFIXES, companion_faults
 from pibuild.publishing.index import index_pages
 from pibuild.publishing.reading import Read, SiteFile, Web, site_at
 from pibuild.publishing.signature import is_signed
-from pibuild.publishing.values import PublishedSet, PublishedWheel
+from pibuild.publishing.values import PublishedSet, PublishedWheel, in_words
 from pibuild.report import Progress
 
 _SUMS, _SIGNATURE, _SET = "SHA256SUMS", "SHA256SUMS.sig", "set.json"
@@ -237,6 +237,4 @@ def _names(wheel: PublishedWheel) -> tuple[str, ...]:
 def _words(error: Exception) -> str:
     if isinstance(error, PibuildError):
         return f"{error.what}: {error.found}" if error.found else error.what
-    if isinstance(error, ValidationError):
-        return "; ".join(f"{'.'.join(map(str, one['loc']))} {one['msg']}".strip() for one in error.errors()[:3])
-    return str(error)
+    return in_words(error)

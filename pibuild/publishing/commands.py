@@ -19,6 +19,7 @@ from pibuild.publishing.publisher import Publisher
 from pibuild.publishing.values import PublishedSet
 from pibuild.report import Report
 from pibuild.settings import Settings
+from pibuild.store import space_named
 
 _ACTIONS = ("check", "rollback", "yank", "unyank", "undelete")
 """Options that say what else than publishing is to be done."""
@@ -68,7 +69,8 @@ def _gathered(settings: Settings, environ: Mapping[str, str], report: Report) ->
     logs_dir = Path(declared.state).absolute() / "logs"
     with closing(Workshop(settings, environ, report)) as workshop, closing(open_history(settings, report)) as history:
         cells = matrix(declared, workshop.catalogue.recipes, workshop.catalogue.targets)
-        logs_dir.mkdir(parents=True, exist_ok=True)
+        with space_named(logs_dir):
+            logs_dir.mkdir(parents=True, exist_ok=True)
         if night := gathered(cells, workshop.remote, history, logs_dir):
             history.put(night)
             announce(night, declared, environ, report)

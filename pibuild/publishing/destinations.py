@@ -62,14 +62,19 @@ def push(site: Path, published: PublishedSet, destination: Destination, *, rclon
             _upload(site, published, destination, twine)
 
 
-def forget(destinations: Iterable[Destination], swept: Swept, *, rclone: Rclone) -> None:
-    """Remove from stores what a sweep removed from the site; a package server keeps what it has. Errors as of push."""
-    for destination in destinations:
-        if isinstance(destination, RcloneDestination):
-            with _named(destination):
-                store = _Store(destination.rclone, rclone)
-                for path in (*swept.sets, *swept.wheels):
-                    rclone.delete(store.at(path))
+def forget(destinations: Iterable[Destination], swept: Swept, *, rclone: Rclone, report: Report) -> None:
+    """Remove from stores what a sweep removed from the site; a package server keeps what it has.
+
+    Where that fails it stays, which a warning says: it is no reason not to bring the new set to the others.
+    """
+    paths = (*swept.sets, *swept.wheels)
+    for destination in (one for one in destinations if isinstance(one, RcloneDestination)):
+        store = _Store(destination.rclone, rclone)
+        try:
+            for path in paths:
+                rclone.delete(store.at(path))
+        except (SourceError, ResourceError) as error:
+            report.warn(f"{destination.name} keeps what is outdated ({', '.join(paths)}): {error.what}")
 
 
 @dataclass(frozen=True, slots=True)

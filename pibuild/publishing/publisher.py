@@ -50,7 +50,7 @@ class Publisher:
         )
         if made:
             swept = site.sweep(self.site, count=self._declared.retention.count, report=self._report)
-            forget(self._declared.to, swept, rclone=Rclone(self._environ))
+            forget(self._declared.to, swept, rclone=Rclone(self._environ), report=self._report)
         return made
 
     def put_night(self, night: Night, store: Store) -> str:
@@ -89,7 +89,7 @@ class Publisher:
         logs_dir = Path()
         if self._settings.nightly:
             logs_dir = Path(self._settings.nightly.state).absolute() / "logs"
-            history = open_history(self._settings, self._report)
+            history = open_history(self._settings, self._report, is_read=True)
             try:
                 nights = history.nights()
             finally:

@@ -25,13 +25,14 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from pibuild.errors import PublishError, ResourceError
-from pibuild.publishing.values import PublishedSet, PublishedWheel, set_facts, set_from
+from pibuild.publishing.values import PublishedSet, PublishedWheel, in_words, set_facts, set_from
 from pibuild.report import Report, size
-from pibuild.store import write_atomically
+from pibuild.store import is_of, write_atomically
 
 SUMS = "SHA256SUMS"
 _ID = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{8}")
 _STAMP = "%Y%m%dT%H%M%SZ"
+_GO_BACK = "go back to another set: pibuild publish --rollback ID"
 _FRONT_DOOR = """<!doctype html>
 <html lang="en">
 <meta charset="utf-8">
@@ -52,10 +53,15 @@ def set_ids(site: Path) -> tuple[str, ...]:
 def read_set(site: Path, set_id: str) -> PublishedSet:
     """Read a set. PublishError where it is not there or can't be read."""
     try:
-        return set_from(json.loads((site / set_id / "set.json").read_bytes()))
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        hint = "go back to another set: pibuild publish --rollback ID"
-        raise PublishError(f"The set {set_id} of {site} can't be read", found=str(error), hint=hint) from error
+        published = set_from((site / set_id / "set.json").read_bytes())
+    except (OSError, ValueError) as error:
+        raise PublishError(
+            f"The set {set_id} of {site} can't be read", found=in_words(error), hint=_GO_BACK
+        ) from error
+    if published.id != set_id:
+        found = f"set.json of the set {published.id}"
+        raise PublishError(f"The set {set_id} of {site} can't be read", found=found, hint=_GO_BACK)
+    return published
 
 
 def current_id(site: Path) -> str:
@@ -73,18 +79,24 @@ def current_id(site: Path) -> str:
         return str(json.loads((site / "current.json").read_bytes())["set"])
     except FileNotFoundError:
         return ""
-    except (ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         hint = "remove it, and say which set is current: pibuild publish --rollback ID"
         raise PublishError(f"{site / 'current.json'} can't be read", found=str(error), hint=hint) from error
 
 
 def sums_of(site: Path, set_id: str) -> dict[str, str]:
-    """Read the sha256 of every file that a set refers to, by its path from the set's folder."""
+    """Read the sha256 of every file that a set refers to, by its path from the set's folder.
+
+    PublishError where that is not there or not whole.
+    """
     try:
-        lines = (site / set_id / SUMS).read_text().splitlines()
-    except OSError as error:
-        raise PublishError(f"{SUMS} of the set {set_id} can't be read", found=str(error)) from error
-    return {path: sha256 for sha256, _, path in (line.partition("  ") for line in lines)}
+        lines = (site / set_id / SUMS).read_text("utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise PublishError(f"{SUMS} of the set {set_id} can't be read", found=str(error), hint=_GO_BACK) from error
+    sums = {path: sha256 for sha256, _, path in (line.partition("  ") for line in lines)}
+    if "set.json" not in sums:
+        raise PublishError(f"{SUMS} of the set {set_id} is not whole", found="it lacks set.json", hint=_GO_BACK)
+    return sums
 
 
 def faults(site: Path, set_id: str) -> tuple[str, ...]:
@@ -249,7 +261,7 @@ def _next_stamp(site: Path, now: datetime) -> str:
 
 
 def _named(error: OSError, site: Path) -> PublishError | ResourceError | None:
-    """Say what a full disk, or a folder that can't be written, means for the site."""
+    """Say what a full disk, or a folder that can't be written or is none, means for the site."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         folder = next(path for path in (site, *site.absolute().parents) if path.exists())
         return ResourceError(
@@ -260,4 +272,7 @@ def _named(error: OSError, site: Path) -> PublishError | ResourceError | None:
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR):
         hint = "give the folder to yourself, or name another one under `publish: site:`"
         return PublishError(f"{site} can't be written", found=str(error), hint=hint)
+    if is_of(error, site) or error.errno == errno.ENAMETOOLONG:  # the lock's name is longer than the site's
+        hint = "is its disk there? Else mend what is found, or name another folder under `publish: site:`"
+        return PublishError(f"{site} can't be used", found=str(error), hint=hint)
     return None

@@ -11,11 +11,14 @@ from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+from pydantic import TypeAdapter
+
 from pibuild.errors import PublishError, UsageError, nearest
 from pibuild.publishing.declared import Policy
 from pibuild.publishing.intake import Offered, paths_of, take
 from pibuild.publishing.retention import outdated_sets, retained
 from pibuild.publishing.sets import (
+    SUMS,
     current_id,
     digest_of,
     faults,
@@ -28,7 +31,7 @@ from pibuild.publishing.sets import (
     sums_of,
     sync,
 )
-from pibuild.publishing.values import PublishedSet, PublishedWheel
+from pibuild.publishing.values import PublishedSet, PublishedWheel, in_words
 from pibuild.report import Report
 from pibuild.store import write_atomically
 
@@ -102,7 +105,12 @@ def merged(held: Iterable[PublishedWheel], taken: Iterable[PublishedWheel]) -> t
 def yank(
     site: Path, name: str, reason: str, *, now: datetime, pages: Pages, sign: Sign | None, report: Report
 ) -> PublishedSet | None:
-    """Tell pip not to pick a file, or the newest listed one of a cell, any more; None where it was so already."""
+    """Tell pip not to pick a file, or the newest listed one of a cell, any more; None where it was so already.
+
+    UsageError where the reason is no text that pages can hold.
+    """
+    if any("\ud800" <= letter <= "\udfff" for letter in reason):
+        raise UsageError("The reason is not UTF-8, as pages are", found=repr(reason), hint="look at your locale")
 
     def change(wheels: tuple[PublishedWheel, ...]) -> PublishedWheel:
         return replace(_named(wheels, name, "listed", lambda one: not one.hidden), yanked=reason)
@@ -175,13 +183,18 @@ def rollback(site: Path, set_id: str | None, *, now: datetime, report: Report) -
 def sweep(site: Path, *, count: int, report: Report) -> Swept:
     """Remove the sets beyond `count`, and the files that no set has any more.
 
-    Not the current set, nor the one before it. Where a set can't be read, nobody knows its files, and all stay.
+    Not the current set, nor the one before it. Where a set can't be read, nobody knows its files: a warning
+    says so, and all stay.
     """
     with publishing(site, report):
         present = current(site)
         if present is None:
             return Swept(sets=(), wheels=())
-        everything = sets(site)
+        try:
+            everything = sets(site)
+        except PublishError as error:
+            report.warn(f"{error.what} ({error.found}): until it is mended or moved away, nothing old is removed")
+            return Swept(sets=(), wheels=())
         outdated = outdated_sets(everything, current=present, count=count)
         needed = {one.folder.rstrip("/") for kept in everything if kept.id not in outdated for one in kept.wheels}
         lying = (path.relative_to(site).as_posix() for path in sorted((site / "files").glob("*/*")))
@@ -212,9 +225,9 @@ def _put(
         wheel_path, *beside = paths_of(one)
         sums[wheel_path] = one.sha256
         is_known = one.folder not in fresh_folders
-        sums |= {path: known[path] if is_known else digest_of(_file(site, path)) for path in beside}
-    if missing := [path for path in sums if not _file(site, path).is_file()]:
-        hint = "copy them back from a destination"
+        sums |= {path: known.get(path, "") if is_known else digest_of(_file(site, path)) for path in beside}
+    if missing := [path for path, sha256 in sums.items() if not sha256 or not _file(site, path).is_file()]:
+        hint = f"copy them, and {SUMS} where it lacks them, back from a destination"
         raise PublishError(f"Files of {site} are missing", details=missing[:_SHOWN], hint=hint)
     return put_set(site, wheels, why=why, now=now, pages=pages, sign=sign, sums=sums)
 
@@ -318,7 +331,13 @@ def _readable(site: Path, report: Report) -> PublishedSet | None:
 def _rolled_back(site: Path) -> dict[str, str]:
     """Give what rollbacks took back, and which one, by sha256."""
     path = site / "rolled-back.json"
-    return dict(json.loads(path.read_bytes())) if path.exists() else {}
+    try:
+        return TypeAdapter(dict[str, str]).validate_json(path.read_bytes())
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        hint = "copy it back, or remove it and roll back again: it says which wheels rollbacks took back"
+        raise PublishError(f"{path} can't be read", found=in_words(error), hint=hint) from error
 
 
 def _moment(now: datetime) -> str:

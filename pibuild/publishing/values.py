@@ -3,8 +3,11 @@
 Values only; set.json is a set as `set_facts` writes it. How a set becomes files is site's knowledge.
 """
 
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
+from datetime import datetime
 from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,12 +77,20 @@ def set_facts(published: PublishedSet) -> dict[str, Any]:
     return asdict(published)
 
 
-def set_from(facts: dict[str, Any]) -> PublishedSet:
-    """Read what set_facts gave; keys that this version does not know are passed over."""
-    names = {one.name for one in fields(PublishedWheel)}
-    wheels = tuple(
-        PublishedWheel(**{name: value for name, value in one.items() if name in names}) for one in facts["wheels"]
-    )
-    return PublishedSet(
-        id=facts["id"], made=facts["made"], wheels=wheels, why=facts["why"], follows=facts.get("follows", "")
-    )
+def set_from(content: bytes) -> PublishedSet:
+    """Read the JSON of what set_facts gave; keys that this version does not know are passed over.
+
+    ValueError where it is none.
+    """
+    published = TypeAdapter(PublishedSet).validate_json(content, strict=True)
+    for moment in (one for wheel in published.wheels for one in (wheel.made, wheel.hidden) if one):
+        if datetime.fromisoformat(moment).tzinfo is None:
+            raise ValueError(f"{moment} names no moment without a time zone")
+    return published
+
+
+def in_words(error: Exception) -> str:
+    """Say on one line why something could not be read."""
+    if isinstance(error, ValidationError):
+        return "; ".join(f"{'.'.join(map(str, one['loc']))} {one['msg']}".strip() for one in error.errors()[:3])
+    return str(error)

@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -15,10 +16,12 @@ from pibuild import __version__, wheels
 from pibuild.adapters.folders import LocalFolder
 from pibuild.assembly import decide
 from pibuild.cli import main
+from pibuild.publishing.publisher import Publisher
 from pibuild.report import Report
 from pibuild.settings import Settings
 from tests.elfs import BX_LR, PI_TWO, SO, arm, make_elf, make_wheel
 from tests.machines import WHEEL, Machine
+from tests.publications import make_offered
 from tests.sites import add_wheel, make_site
 
 
@@ -428,6 +431,46 @@ def test_what_is_no_site_is_code_12(capsys, tmp_path):
     (tmp_path / "site").mkdir()
     assert main(["publish", "--check", "site"]) == 12
     assert "site" in capsys.readouterr().err
+
+
+def test_who_asks_before_the_first_night_is_told_so_and_nothing_is_made(capsys, matrix, tmp_path):
+    cell = matrix()
+    assert main(["status"]) == 0
+    assert "no night has run yet" in capsys.readouterr().out
+    assert main(["log", cell]) == 2
+    assert "no night has run yet" in capsys.readouterr().err
+    assert not (tmp_path / "nightly").exists()
+
+
+@pytest.mark.parametrize("name", ["logs", "junit.xml", "history.sqlite"])
+def test_a_state_folder_whose_part_is_of_another_kind_is_code_10(capsys, matrix, tmp_path, name):
+    matrix()
+    (tmp_path / "nightly").mkdir()
+    tmp_path.joinpath("nightly", name).write_text("") if name == "logs" else tmp_path.joinpath("nightly", name).mkdir()
+    assert main(["nightly"]) == 10
+    assert name in capsys.readouterr().err
+
+
+def test_a_store_that_is_a_link_to_no_disk_is_code_10(capsys, tmp_path):
+    (tmp_path / "disk").symlink_to(tmp_path / "not mounted")
+    assert main(["plan", "--target", "pi-one", "--python", "3.11", "--store", "disk/store"]) == 10
+    assert "is its disk there?" in capsys.readouterr().err
+
+
+def test_a_damaged_old_set_keeps_no_new_one_from_its_destinations(tmp_path, monkeypatch, report, words):
+    monkeypatch.setattr("pibuild.publishing.publisher.provenance", lambda record: record)
+    publisher = Publisher(Settings(), {}, report)
+
+    def put(version):
+        offered = make_offered(tmp_path / "made", version)
+        return publisher.put([offered], "a test", datetime.fromisoformat(offered.record["made"]))
+
+    old = put("1.0")
+    put("1.1")
+    put("1.2")
+    (tmp_path / "site" / old.id / "set.json").write_bytes(b"")
+    assert len(put("1.3").wheels) == 4
+    assert f"The set {old.id} of {tmp_path}/site can't be read" in words.getvalue()
 
 
 def test_a_night_waits_for_the_one_that_is_under_way(matrix, tmp_path):

@@ -180,8 +180,8 @@ def test_what_a_sweep_removed_goes_from_a_store(store, site, put, send, report, 
     (old,) = first.wheels
     swept = sweep(site, count=1, report=report)
     assert first.id in swept.sets
-    forget([RcloneDestination(rclone=store[0])], swept, rclone=rclone)
-    forget([RcloneDestination(rclone=store[0])], swept, rclone=rclone)
+    forget([RcloneDestination(rclone=store[0])], swept, rclone=rclone, report=report)
+    forget([RcloneDestination(rclone=store[0])], swept, rclone=rclone, report=report)
     assert not any((store[1] / path).exists() for path in (*swept.sets, *swept.wheels))
     assert old.folder.rstrip("/") in swept.wheels
     assert len(read(store[1])) == 1

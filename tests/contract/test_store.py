@@ -4,9 +4,36 @@ import io
 import threading
 
 from pibuild.report import Report
-from pibuild.store import Store
+from pibuild.store import Store, write_atomically
 
 KEY = "a" * 64
+
+
+def test_two_first_ones_give_the_store_one_name(tmp_path, monkeypatch):
+    """The slower one's name must not come after the faster one has read its own."""
+    opened, is_writing, is_named = [], threading.Event(), threading.Event()
+
+    def slow(path, content):
+        if threading.current_thread().name == "slow":
+            is_writing.set()
+            is_named.wait(1)
+        write_atomically(path, content)
+
+    def open_one():
+        opened.append(Store(tmp_path, Report(err=io.StringIO())))
+        is_named.set()
+
+    monkeypatch.setattr("pibuild.store.write_atomically", slow)
+    both = [threading.Thread(target=open_one, name=name) for name in ("slow", "fast")]
+    both[0].start()
+    is_writing.wait()
+    both[1].start()
+    for one in both:
+        one.join()
+
+    assert {one.id for one in opened} == {(tmp_path / "id").read_text()}
+    for one in opened:
+        one.close()
 
 
 def test_a_second_one_waits_and_says_so(tmp_path):

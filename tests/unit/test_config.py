@@ -113,6 +113,57 @@ def test_what_a_wheel_is_proven_with_has_a_place_on_the_device(recipes):
     assert recipes(f"{text}device: /opt/thing\n")["thing"].releases[0].proven_with == ("thing",)
 
 
+def test_a_key_that_is_there_twice_is_refused_with_both_lines(tmp_path):
+    text = "target: pi-one\npython: '3.11'\ntarget: pi-two\npublish:\n  retention: {days: 1, days: 2}\n"
+    with pytest.raises(UsageError, match="says something twice") as caught:
+        settings(tmp_path, file=text)
+
+    assert "target: in line 1 and in line 3" in str(caught.value)
+    assert "days: in line 5 and in line 5" in str(caught.value)
+
+
+def test_what_is_said_once_and_used_twice_is_taken(tmp_path):
+    """An alias is no double, nor is a key that stands beside a merged mapping which has it, too."""
+    text = "nightly:\n  cells:\n  - &one {recipe: a, pythons: ['3.9']}\n  - *one\n  - {<<: *one, pythons: ['3.11']}\n"
+    found = settings(tmp_path, file=text).nightly.cells
+
+    assert [(one.recipe, one.pythons) for one in found] == [("a", ("3.9",)), ("a", ("3.9",)), ("a", ("3.11",))]
+
+
+@pytest.mark.parametrize("text", ["version: 2026-99-99\n", "jobs: !!int x\n"])
+def test_a_value_that_yaml_cant_make_is_named(tmp_path, text):
+    with pytest.raises(UsageError, match="pibuild.yaml can't be read"):
+        settings(tmp_path, file=text)
+
+
+def test_a_key_is_called_as_the_file_calls_it(tmp_path):
+    for wrong in ("extras", "wiht"):
+        with pytest.raises(UsageError, match=f"{wrong}: there is no such key; did you mean 'with'"):
+            settings(tmp_path, file=f"{wrong}: [benchmark]\n")
+
+
+@pytest.mark.parametrize(
+    ("name", "file"),
+    [
+        ("publish.site", "publish: {site: ~nosuch/x}"),
+        ("publish.key", "publish: {key: ~nosuch/x}"),
+        ("store.folder", "store: ~nosuch/x"),
+        ("source", "source: ~nosuch/x"),
+    ],
+)
+def test_a_home_that_nobody_has_is_refused(tmp_path, name, file):
+    with pytest.raises(UsageError, match=f"{name}: nobody here has that home folder, found '~nosuch/x'"):
+        settings(tmp_path, file=file)
+
+
+def test_a_site_has_a_place_beside_it(tmp_path):
+    for whole in ("/", "//", "/."):
+        with pytest.raises(UsageError, match=f"publish.site: not a folder in another one(.|\n)*'{whole}'"):
+            settings(tmp_path, file=f"publish: {{site: {whole}}}")
+    for good in (".", "./", "..", "site", "/srv/site/", "~/site", "~"):
+        assert settings(tmp_path, file=f"publish: {{site: '{good}'}}").publish.site == good
+
+
 def test_a_file_that_is_not_yaml_is_named(recipes):
     with pytest.raises(UsageError, match="recipe.yaml can't be read"):
         recipes("a: [")
@@ -139,6 +190,38 @@ def test_a_releases_own_patches_are_no_other_releases_business(recipes, tmp_path
 
     shared.write_text("--- b\n")
     assert all(shared in one.files for one in recipes(two)["thing"].releases)
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("jobs", ["0", "-1"]),
+        ("memory", ["0", "-4", ".nan", ".inf", "1e99"]),
+        ("deadline", ["0", "-1", ".nan", ".inf", "1e99"]),
+        ("count", ["-5", "10000000"]),
+        ("days", ["-5", "9999999"]),
+        ("warn_days", ["-1", "99999999999"]),
+        ("grace_days", ["-1", "99999999999"]),
+    ],
+)
+def test_a_number_that_can_be_none_is_refused(tmp_path, name, values):
+    is_retention = name in ("count", "days", "warn_days", "grace_days")
+    for value in values:
+        line = f"{name}: {value}"
+        with pytest.raises(UsageError, match=name):
+            settings(tmp_path, file=f"publish: {{retention: {{{line}}}}}" if is_retention else line)
+
+
+@pytest.mark.parametrize("value", ["1e999", "nan", "-inf", "0"])
+def test_a_variable_is_a_number_that_can_be(tmp_path, value):
+    with pytest.raises(UsageError, match="memory: Input should be"):
+        settings(tmp_path, environ={"PIBUILD_MEMORY": value})
+
+
+def test_numbers_at_their_limits_are_taken(tmp_path):
+    text = "jobs: 1\nmemory: 0.5\ndeadline: 0.1\npublish: {retention: {count: 1000000, days: 0, warn_days: 1000000}}\n"
+    found = settings(tmp_path, file=text)
+    assert (found.jobs, found.memory, found.publish.retention.warn_days) == (1, 0.5, 1_000_000)
 
 
 def test_a_flag_is_stronger_than_a_variable_and_that_than_the_file(tmp_path):

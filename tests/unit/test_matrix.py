@@ -22,7 +22,7 @@ def cells(*declared, exclude=()):
         per=("target", "python"),
         proof="check.py",
         own_tree=OwnTree(file="setup.py", version="(.*)"),
-        releases=(make_release("1.14.0", pythons=("3.5",)),),
+        releases=(make_release("1.14.0", pythons=("3.5",)), make_release("1.12.3", pythons=("3.5",))),
     )
     targets = {name: make_target(name) for name in ("pi-one", "pi-two")}
     return matrix(Nightly(cells=declared, exclude=exclude), recipes, targets)
@@ -64,6 +64,30 @@ def test_a_ref_stands_for_the_version_in_the_name():
     declared = Cells(recipe="tensorflow", refs=("r1.14/next",), targets=("pi-one",))
     (cell,) = cells(declared)
     assert (cell.id, cell.version) == ("tensorflow-r1.14_next-pi-one-3.5", "1.14.0")
+
+
+@pytest.mark.parametrize(
+    ("refs", "versions", "words"),
+    [
+        (("feature/x", "feature_x"), (), "ref 'feature_x' of version 1.14.0 would be called as ref 'feature/x'"),
+        (("feature-x", "feature/x"), (), "tensorflow-feature_x-pi-one-3.5"),
+        (("r1.14",), ("1.14.0", "1.12.3"), "ref 'r1.14' of version 1.12.3 would be called as ref 'r1.14' of version"),
+    ],
+)
+def test_two_cells_of_one_name_are_refused(refs, versions, words):
+    with pytest.raises(UsageError, match="nightly.cells.0") as caught:
+        cells(Cells(recipe="tensorflow", refs=refs, versions=versions, targets=("pi-one",)))
+    assert words in str(caught.value)
+
+
+def test_a_tag_that_is_called_as_a_release_is_told_from_it():
+    release, tag = Cells(recipe="tensorflow"), Cells(recipe="tensorflow", refs=("1.14.0",))
+    with pytest.raises(UsageError, match="nightly.cells.1: ref '1.14.0' of version 1.14.0 would be called as version"):
+        cells(release, tag)
+
+
+def test_a_cell_that_is_declared_twice_is_one():
+    assert cells(LITE, LITE) == cells(LITE)
 
 
 def test_what_is_excluded_is_not_there_even_if_it_could_not_exist():

@@ -71,6 +71,11 @@ def test_the_last_one_within_the_count_is_warned_of():
     assert retained(wheels, **POLICY).warned == ((wheels[2], after(1)),)
 
 
+def test_what_stays_longest_stays():
+    most = 1_000_000
+    assert not retained(nightlies(-1, -900), **POLICY | {"count": most, "days": most, "warn_days": most}).hide
+
+
 def test_a_clock_that_was_set_back_removes_nothing_and_says_so():
     wheels = [*nightlies(-1, -2, -3, -4, -100), make_published("hidden-1", -90, hidden=-80), make_published("new-1", 2)]
     decided = retained(wheels, **POLICY)

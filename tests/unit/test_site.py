@@ -9,7 +9,7 @@ import pytest
 from pibuild.errors import PublishError, UsageError
 from pibuild.publishing.declared import Policy
 from pibuild.publishing.sets import faults, set_ids
-from pibuild.publishing.site import current, hide, publish, rollback, sets, sweep, undelete, unyank, yank
+from pibuild.publishing.site import Swept, current, hide, publish, rollback, sets, sweep, undelete, unyank, yank
 from tests.publications import NOON, after, everything, make_offered, making, pages, read, statement
 
 
@@ -38,6 +38,12 @@ def put(site, tmp_path, report):
 @pytest.fixture
 def make(tmp_path):
     return lambda version="1.0", **more: make_offered(tmp_path / "made", version, **more)
+
+
+def alter_set(site, change):
+    """Let the current set.json say something else."""
+    path = site / "current" / "set.json"
+    path.write_text(json.dumps(change(json.loads(path.read_text()))))
 
 
 def test_a_first_publication_gives_readers_a_whole_set(site, put):
@@ -193,6 +199,56 @@ def test_a_set_that_cant_be_read_names_the_remedy(site, put):
         current(site)
 
 
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [("wheels", {"a": 1}), ("wheels", ["a"]), ("id", "20261125T120000Z-ffffffff"), ("why", None)],
+)
+def test_a_set_that_says_what_none_says_cant_be_read(site, put, place, value):
+    put("1.0")
+    alter_set(site, lambda facts: facts | {place: value})
+    with pytest.raises(PublishError, match="can't be read(.|\n)*--rollback"):
+        current(site)
+
+
+@pytest.mark.parametrize(("name", "value"), [("sha256", 5), ("made", "today"), ("made", "2026-11-25T12:00:00")])
+def test_a_set_with_a_wheel_that_none_is_cant_be_read(site, put, name, value):
+    put("1.0")
+    alter_set(site, lambda facts: facts | {"wheels": [facts["wheels"][0] | {name: value}]})
+    with pytest.raises(PublishError, match="can't be read"):
+        put("1.1")
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfe", b"", None])
+def test_sums_that_are_damaged_are_named(site, put, report, content):
+    first = put("1.0")
+    put("1.1", now=after(1))
+    for set_id in set_ids(site):
+        (site / set_id / "SHA256SUMS").unlink()
+        if content is not None:
+            (site / set_id / "SHA256SUMS").write_bytes(content)
+    with pytest.raises(PublishError, match="SHA256SUMS of the set"):
+        put("1.2", now=after(2))
+    with pytest.raises(PublishError, match="SHA256SUMS of the set"):
+        rollback(site, first.id, now=NOON, report=report)
+
+
+def test_sums_that_lack_a_wheels_files_are_named(site, put):
+    path = site / put("1.0").id / "SHA256SUMS"
+    path.write_text("".join(line for line in path.read_text().splitlines(keepends=True) if ".metadata" not in line))
+    with pytest.raises(PublishError, match="are missing(.|\n)*metadata(.|\n)*SHA256SUMS where it lacks them"):
+        put("1.1", now=after(1))
+
+
+@pytest.mark.parametrize("content", ["{", "[]", '{"ab": 1}', ""])
+def test_what_rollbacks_took_back_is_not_guessed(site, put, report, content):
+    put("1.0")
+    put("1.1", now=after(1))
+    rollback(site, None, now=NOON, report=report)
+    (site / "rolled-back.json").write_text(content)
+    with pytest.raises(PublishError, match="rolled-back.json can't be read(.|\n)*roll back again"):
+        put("1.1", now=after(2))
+
+
 def test_pages_that_fail_change_nothing(site, put):
     put("1.0")
 
@@ -216,6 +272,12 @@ def test_a_yank_of_a_cell_is_of_its_newest_wheel(site, put, make, report):
     put(make("1.0", days=-1), make("1.2", days=-3), make("1.1", days=-2))
     published = yank(site, "thing-pi-one-3.11", "crashes", **making(report))
     assert [one.file[:9] for one in published.wheels if one.yanked] == ["thing-1.0"]
+
+
+def test_a_reason_that_pages_cant_hold_is_refused(site, put, report):
+    put("1.0")
+    with pytest.raises(UsageError, match="not UTF-8"):
+        yank(site, "thing-pi-one-3.11", "\udcff", **making(report))
 
 
 def test_the_same_yank_again_writes_nothing(site, put, report):
@@ -364,21 +426,39 @@ def test_files_are_swept_only_when_no_set_has_them(site, put, make, report):
     assert not any(faults(site, set_id) for set_id in set_ids(site))
 
 
-def test_a_sweep_keeps_all_files_where_a_set_cant_be_read(site, put, report):
+def test_a_sweep_keeps_all_files_where_a_set_cant_be_read_and_says_so(site, put, report, words):
     put("1.0")
     second = put("1.1", now=after(1))
     put("1.2", now=after(2))
     (site / second.id / "set.json").write_text("{")
     before = everything(site)
-    with pytest.raises(PublishError, match=second.id):
-        sweep(site, count=1, report=report)
+    assert sweep(site, count=1, report=report) == Swept(sets=(), wheels=())
     assert everything(site) == before
+    assert f"The set {second.id} of {site} can't be read" in words.getvalue()
 
 
 def test_pages_see_the_set_with_its_id(put):
     seen = []
     published = put("1.0", pages=lambda one: seen.append(one) or pages(one), now=NOON + timedelta(minutes=1))
     assert seen == [published]
+
+
+def test_a_folder_that_is_none_says_what_to_do(tmp_path, report):
+    dangling, loop, file = (tmp_path / name for name in ("dangling", "loop", "file"))
+    dangling.symlink_to(tmp_path / "no disk here")
+    loop.symlink_to(loop)
+    file.write_text("")
+    for place in (dangling, dangling / "site", loop, file, tmp_path / ("x" * 250), tmp_path / ("x" * 300)):
+        with pytest.raises(PublishError, match="can't be used(.|\n)*`publish: site:`"):
+            publish(place, (), why="", statement=statement, **making(report))
+
+
+@pytest.mark.parametrize("name", ["files", "current.json", ".making"])
+def test_a_site_whose_part_is_of_another_kind_says_so(site, report, name, make):
+    site.mkdir()
+    site.joinpath(name).mkdir() if name == "current.json" else site.joinpath(name).write_text("")
+    with pytest.raises(PublishError, match=f"can't be (read|used|written)(.|\n)*{name}"):
+        publish(site, [make()], why="", statement=statement, **making(report))
 
 
 def test_a_folder_that_cant_be_written_says_what_to_do(tmp_path, report):

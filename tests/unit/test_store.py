@@ -4,6 +4,7 @@ import errno
 import hashlib
 import io
 import json
+from pathlib import Path
 
 import pytest
 
@@ -71,6 +72,30 @@ def test_a_damaged_wheel_is_not_given(store, words):
     assert "damaged" in words.getvalue()
 
 
+@pytest.mark.parametrize("record", ["{}", '{"wheel": "a.whl"}', '{"wheel": {"file": 1, "sha256": ""}}'])
+def test_a_wheel_whose_record_does_not_name_it_is_damaged(store, words, record):
+    put_wheel(store).path.with_name("record.json").write_text(record)
+
+    assert store.wheel(KEY) is None
+    assert f"{KEY} is damaged" in words.getvalue()
+    assert not (store.root / "wheels" / KEY).exists()
+
+
+def test_an_artifact_whose_facts_lack_its_hash_is_damaged(store, words):
+    put(store)
+    (store.root / "artifacts" / f"{KEY}.json").write_text("{}")
+
+    assert store.artifact(KEY) is None
+    assert "is damaged" in words.getvalue()
+
+
+def test_facts_that_cant_be_read_are_named(store):
+    (store.root / "artifacts" / f"{KEY}.json").mkdir()
+
+    with pytest.raises(StoreError, match="can't be read"):
+        store.artifact(KEY)
+
+
 def test_a_wheel_is_delivered_with_its_record_beside_it(store, tmp_path):
     wheel_path = deliver(put_wheel(store), tmp_path / "wheelhouse")
 
@@ -119,6 +144,41 @@ def test_a_full_disk_is_named_as_such(tmp_path):
 def test_a_folder_that_is_not_ours_to_write_is_named(tmp_path):
     with pytest.raises(StoreError, match="can't be written"), space_named(tmp_path):
         raise OSError(errno.EACCES, "Permission denied")
+
+
+def test_a_folder_that_is_none_is_named(tmp_path, report):
+    dangling, loop, file = (tmp_path / name for name in ("dangling", "loop", "file"))
+    dangling.symlink_to(tmp_path / "no disk here")
+    loop.symlink_to(loop)
+    file.write_text("")
+    for root in (dangling, dangling / "store", loop, file, file / "store", tmp_path / ("x" * 300), Path("/proc/x")):
+        with pytest.raises(StoreError, match="can't be (used|written)"):
+            Store(root, report)
+
+
+@pytest.mark.parametrize("name", ["artifacts", "id", "CACHEDIR.TAG"])
+def test_a_store_whose_part_is_of_another_kind_is_named(tmp_path, report, name):
+    tmp_path.joinpath(name).write_text("") if name == "artifacts" else tmp_path.joinpath(name).mkdir()
+    with pytest.raises(StoreError, match=f"can't be used(.|\n)*{name}"):
+        Store(tmp_path, report)
+
+
+@pytest.mark.parametrize("content", [b"\xff", b"", b"thing\n"])
+def test_a_damaged_id_is_named(tmp_path, report, content):
+    (tmp_path / "id").write_bytes(content)
+    with pytest.raises(StoreError, match="id is damaged(.|\n)*remove it"):
+        Store(tmp_path, report)
+
+
+def test_what_is_no_file_of_the_folder_is_not_taken_for_the_folders_fault(tmp_path):
+    for error in (BrokenPipeError(errno.EPIPE, "Broken pipe"), FileNotFoundError(errno.ENOENT, "none", "/bin/rclone")):
+        with pytest.raises(type(error)), space_named(tmp_path):
+            raise error
+
+
+def test_a_disk_that_fails_is_named(tmp_path):
+    with pytest.raises(StoreError, match="can't be used"), space_named(tmp_path):
+        raise OSError(errno.EIO, "Input/output error")
 
 
 def test_a_folder_without_the_mark_of_a_cache_is_never_emptied(store):
