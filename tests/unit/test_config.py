@@ -214,7 +214,7 @@ def test_a_number_that_can_be_none_is_refused(tmp_path, name, values):
 
 @pytest.mark.parametrize("value", ["1e999", "nan", "-inf", "0"])
 def test_a_variable_is_a_number_that_can_be(tmp_path, value):
-    with pytest.raises(UsageError, match="memory: Input should be"):
+    with pytest.raises(UsageError, match="PIBUILD_MEMORY: Input should be"):
         settings(tmp_path, environ={"PIBUILD_MEMORY": value})
 
 
