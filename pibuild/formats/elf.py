@@ -158,6 +158,14 @@ def read_elf(content: bytes) -> Elf:
         raise ElfFormatError(f"not a whole ELF file ({type(err).__name__}: {err})") from err
 
 
+def read_code(path: str, content: bytes) -> Elf | None:
+    """Read a file of a wheel if it is machine code, as a library by its name must be. Raises ElfFormatError."""
+    elf, is_library = read_elf(content) if content.startswith(MAGIC) else None, path.endswith(".so")
+    if is_library and (elf is None or elf.kind != "ET_DYN"):
+        raise ElfFormatError(f"type {elf.kind}, expected ET_DYN" if elf else "not an ELF file")
+    return elf
+
+
 def _sections(file: ELFFile, content: bytes) -> list[Section]:
     """Give the sections, if reading each of them costs no more than the file's size lets expect."""
     size = len(content)
@@ -224,7 +232,7 @@ def _read(file: ELFFile, content: bytes, sections: list[Section]) -> Elf:
         sections=tuple(code.values()),
         functions=tuple(sorted(labels, key=lambda label: (label.address, -label.size, label.name))),
     )
-    if (elf.is_arm or elf.is_aarch64) and elf.kind in ("ET_DYN", "ET_EXEC"):
+    if (elf.is_arm or elf.is_aarch64) and elf.kind != "ET_REL":
         called = [*elf.starts, *(one.address for one in elf.entries)]
         for difference in differences(file, content, segments, sections, tags, called):
             raise ElfFormatError(f"its sections do not tell what a loader makes of it: {difference}")

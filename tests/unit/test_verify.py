@@ -251,7 +251,7 @@ def test_a_wheel_without_machine_code_bears_no_platform_tag(tmp_path):
 
 
 def test_a_shared_object_that_is_none_is_refused(tmp_path):
-    assert "thing/a.so is not an ELF file" in refusal(tmp_path, b"text", path="thing/a.so")
+    assert "thing/a.so: not an ELF file" in refusal(tmp_path, b"text", path="thing/a.so")
 
 
 def test_a_damaged_shared_object_is_refused(tmp_path):
