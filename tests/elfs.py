@@ -5,6 +5,7 @@ import hashlib
 import io
 import struct
 import zipfile
+from functools import partial
 from pathlib import Path
 
 SO = "thing/_core.cpython-311-arm-linux-gnueabihf.so"
@@ -43,10 +44,13 @@ def make_elf(
     flags=0x05000400,
     entry=None,
     pie=False,
+    unwinding=(),
+    constants=(),
 ) -> bytes:
     """Build a shared object; offsets count from the start of .text, odd ones of functions and exports are Thumb.
 
-    `entry` is that of the header, which `pie` makes a program's.
+    `entry` is that of the header, which `pie` makes a program's. `unwinding` are offsets of functions that .ARM.exidx
+    knows, `constants` words of .rodata.
 
     `undefined` holds (name, library, version); `marks` and `functions` go to .symtab, which is left out without them.
     """
@@ -90,12 +94,22 @@ def make_elf(
     ]
     if versions:
         sections.append((".gnu.version_r", 0x6FFFFFFE, 2, wants, 3, len(libraries), 0))
+    sections += _pointing(unwinding, constants)
     if attributes is not None:
         sections.append((".ARM.attributes", 0x70000003, 0, _attributes(attributes), 0, 0, 0))
     if marks or functions:
         sections.append((".symtab", 2, 0, _symbols(symbols), len(sections) + 2, 1, 16))
         sections.append((".strtab", 3, 0, bytes(names.content), 0, 0, 0))
     return _file(sections, machine, kind, flags, 0 if entry is None else _BASE + entry)
+
+
+def _pointing(unwinding, constants) -> list:
+    exidx = (".ARM.exidx", 0x70000001, 2, partial(_unwinding, unwinding), 1, 0, 8)
+    return [exidx, (".rodata", 1, 2, arm(*constants), 0, 0, 0)] if unwinding else []
+
+
+def _unwinding(offsets, address) -> bytes:
+    return b"".join(arm(_BASE + offset - address - 8 * at & 0x7FFFFFFF, 1) for at, offset in enumerate(offsets))
 
 
 def _file(sections, machine, kind, flags, entry) -> bytes:

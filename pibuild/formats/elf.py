@@ -21,7 +21,7 @@ from elftools.elf.sections import Section
 from numpy.typing import NDArray
 
 from pibuild.formats.attributes import ArmAttributes, read_attributes
-from pibuild.formats.pointers import pointed_functions
+from pibuild.formats.pointers import guessed_functions, pointed_functions
 from pibuild.formats.segments import (
     EXECUTABLE,
     GNU_STACK,
@@ -115,6 +115,8 @@ class Elf:
     """Addresses that the loader calls as soon as the file is loaded; odd ones are Thumb."""
     entries: tuple[Function, ...]
     """Exported functions and those that data points to: what is certainly code, though the file be stripped."""
+    guesses: tuple[tuple[Function, ...], tuple[Function, ...]]
+    """Functions that words of data, and of constants, may point to in a file that is loaded at a fixed address."""
     sections: tuple[CodeSection, ...]
     functions: tuple[Function, ...]
     """By address; empty if the file is stripped."""
@@ -229,6 +231,7 @@ def _read(file: ELFFile, content: bytes, sections: list[Section]) -> Elf:
         defined=frozenset(name for table in dynamic for name in table.names(table.exported())),
         starts=tuple(_starts(file, start, tags, sections)),
         entries=tuple(_entries(file, start, dynamic, tags, sections, is_arm=is_arm)),
+        guesses=(_guesses(file, sections, is_written=True), _guesses(file, sections, is_written=False)),
         sections=tuple(code.values()),
         functions=tuple(sorted(labels, key=lambda label: (label.address, -label.size, label.name))),
     )
@@ -348,8 +351,18 @@ def _entries(
         if address:
             mode = address & 1 if is_arm else 0
             yield Function(name=name, address=address - mode, size=0, thumb=bool(mode))
-    is_fixed = file["e_type"] == "ET_EXEC"
-    for address, is_thumb in pointed_functions(sections, is_fixed=is_fixed) if is_arm else ():
+    if is_arm and file["e_type"] != "ET_EXEC":
+        yield from _named(pointed_functions(sections))
+
+
+def _guesses(file: ELFFile, sections: list[Section], *, is_written: bool) -> tuple[Function, ...]:
+    if (file["e_machine"], file["e_type"]) != ("EM_ARM", "ET_EXEC"):
+        return ()
+    return tuple(_named(guessed_functions(sections, is_written=is_written)))
+
+
+def _named(functions: Iterator[tuple[int, bool]]) -> Iterator[Function]:
+    for address, is_thumb in functions:
         yield Function(name=f"a function at {address:#x}", address=address, size=0, thumb=is_thumb)
 
 

@@ -120,6 +120,18 @@ def test_a_few_words_in_a_stripped_file_for_armv6_are_data(tmp_path):
     assert verdict(inspected(tmp_path, stripped), _ZERO).verdict == "runs"
 
 
+def test_a_constant_of_a_stripped_program_is_no_pointer_to_thumb_code(tmp_path):
+    code = arm(BX_LR, NOP, *[0xE92D4008] * 16, BX_LR)  # read as Thumb from 0x1008 on, every other word is push.w
+    program = make_elf(
+        code, kind=2, entry=0, exports=(), marks=(), functions=(), unwinding=(0, 8), constants=(0x1009, 0x1008)
+    )
+    found = inspected(
+        tmp_path, program, file_name="thing-1.0-py3-none-linux_armv6l.whl", path="thing-1.0.data/scripts/thing"
+    )
+    assert (found.faults, verdict(found, _ZERO).verdict) == ((), "runs")
+    assert found.codes[0].judged_bytes == 4 + 16 * 4 + 4
+
+
 def test_armv8_in_32_bits_crashes_on_a_pi_2_alone(tmp_path):
     found = inspected(tmp_path, make_elf(arm(_VMAXNM, BX_LR), attributes=PI_TWO), file_name=_ARMV7)
     assert verdict(found, _TWO).verdict == "crashes"
