@@ -22,7 +22,9 @@ _ROWS = {
         + [(name, "<u8") for name in ("offset", "address", "_", "size", "memory", "align")]
     ),
 }
-_MOST = 32
+_HEADER_BYTES = {32: 52, 64: 64}
+_MOST, _MOST_LOADED = 32, 1000
+"""Segments, and sections that are loaded; linkers make about ten and thirty."""
 _IS_LOADED, _IS_CODE = 2, 4
 _FILL = b"\0X\xd4"
 """What stands between sections: zeros, and what patchelf and lld write where nothing is to be."""
@@ -83,11 +85,14 @@ def differences(
         for part in sections
         if part["sh_flags"] & _IS_LOADED and part["sh_type"] != "SHT_NOBITS" and part["sh_size"]
     ]
+    if len(shown) > _MOST_LOADED:
+        yield f"{len(shown)} sections are loaded, which no linker makes"
+        return
     yield from (
         f"{part.name!r} is not what is loaded there" for part in shown if not any(one.has(part) for one in loads)
     )
     for load in loads:
-        if load.flags & EXECUTABLE and (gap := _gap(file, content, load, shown)):
+        if load.flags & EXECUTABLE and (gap := _gap(file, content, load, shown)) is not None:
             yield f"no section tells of what is executed at {gap:#x}"
     places = {(part["sh_type"], part["sh_addr"]) for part in sections if part["sh_flags"] & _IS_LOADED}
     tables = [("SHT_DYNAMIC", one.address) for one in segments if one.kind == DYNAMIC]
@@ -101,7 +106,7 @@ def _gap(file: ELFFile, content: bytes, load: Segment, shown: Iterable[Section])
     headers = file["e_phoff"], file["e_phoff"] + file["e_phnum"] * _ROWS[file.elfclass].itemsize
     known = [(part["sh_offset"], part["sh_offset"] + part["sh_size"]) for part in shown if load.has(part)]
     at, end = load.offset, load.offset + load.size
-    for start, stop in sorted([*known, headers, (0, file["e_ehsize"]), (end, end)]):
+    for start, stop in sorted([*known, headers, (0, _HEADER_BYTES[file.elfclass]), (end, end)]):
         if content[at : min(start, end)].strip(_FILL):
             return load.address + at - load.offset
         at = max(at, stop)

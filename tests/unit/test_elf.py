@@ -193,6 +193,16 @@ def test_a_second_table_where_one_may_be_is_refused():
         read_elf(patched(_GOOD, (section_field(8, 1), 6)))
 
 
+def test_very_many_sections_of_code_are_refused():
+    rows = _GOOD[section_field(0, 0) :]
+    text = rows[_SECTION_BYTES : 2 * _SECTION_BYTES]
+    count = len(rows) // _SECTION_BYTES + 1000
+    titles = count - 1001
+    content = patched(_GOOD + rows + 1000 * text, (_SHOFF, len(_GOOD)), (0x30, count | titles << 16))
+    with pytest.raises(ElfFormatError, match="sections are loaded, which no linker makes"):
+        read_elf(content)
+
+
 _LONG = "x" * 5000
 
 
