@@ -29,24 +29,47 @@ def verify_all(
     run: bool,
     run_command: str | None,
 ) -> int:
-    """Inspect wheels; give 0 if each is what it claims and runs on the target, or without one on some Pi; 9 if not."""
+    """Inspect wheels, each of which is told of as soon as it is known, JSON apart, which is one document.
+
+    Give 0 if each is what it claims and runs on the target, or without one on some Pi; 9 if not. A file that can't be
+    read is a UsageError, when all others are told of.
+    """
     if floor is not None and not re.fullmatch(r"\d+\.\d+", floor):
         raise UsageError(f"{floor!r} is not a version of glibc", hint="--floor 2.28")
-    world = load_world()
     target = find_target(settings.target, load_targets(project_folder("toolchains"))) if settings.target else None
     tag, oldest = target.platform_tag if target else None, numbers(floor) if floor else None
-    seen = [inspect(path, world) for path in files(paths)]
-    found = [replace(one, faults=(*one.faults, *misses(one, platform_tag=tag, floor=oldest))) for one in seen]
-    tried = zip(paths, found, strict=True) if run else ()
-    ran = [_ran(path, one, settings, environ, report, run_command) for path, one in tried]
-    texts = [as_text(one) for one in found]
-    facts = [as_facts(one) for one in found]
-    for number, result in enumerate(ran):
-        texts[number] += f"\n  on the emulated Pi: {result['said']}"
-        facts[number]["device"] = result
-    report.result("\n".join(texts), {"wheels": facts})
-    good = all(not one.faults and (one.runs_on or settings.target) for one in found) and all(one["ok"] for one in ran)
+    facts: list[dict[str, Any]] = []
+    good, unreadable = True, None
+    for path in files(paths):
+        try:
+            found = _inspected(path, tag, oldest)
+        except UsageError as error:
+            unreadable = unreadable or error
+            continue
+        text, facts = as_text(found), [*facts, as_facts(found)]
+        good = good and not found.faults and bool(found.runs_on or settings.target)
+        if run:
+            result = _ran(path, found, settings, environ, report, run_command)
+            text, facts[-1]["device"] = f"{text}\n  on the emulated Pi: {result['said']}", result
+            good = good and result["ok"]
+        del found  # holds all that the wheel unpacks to, and the next one is as large
+        if not report.as_json:
+            report.result(text, None)
+    if report.as_json:
+        report.result("", {"wheels": facts})
+    if unreadable:
+        raise unreadable
     return 0 if good else ProofError.exit_code
+
+
+def _inspected(path: Path, platform_tag: str | None, floor: tuple[int, ...] | None) -> Inspection:
+    """Inspect a wheel; what it misses of what is asked of it is a fault, too."""
+    try:
+        found = inspect(path, load_world())
+    except OSError as error:
+        hint = "its permissions, or another copy of it"
+        raise UsageError(f"{path} can't be read", found=error.strerror or str(error), hint=hint) from error
+    return replace(found, faults=(*found.faults, *misses(found, platform_tag=platform_tag, floor=floor)))
 
 
 def _ran(
@@ -102,8 +125,8 @@ def retag_all(
 
 
 def _relabelled(path: Path, out_dir: Path, *, python: str | None, platform: str | None, accept_abi_risk: bool) -> Path:
-    try:
-        with space_named(out_dir):
+    with space_named(out_dir):
+        try:
             return relabel(
                 path,
                 python=python,
@@ -112,8 +135,8 @@ def _relabelled(path: Path, out_dir: Path, *, python: str | None, platform: str 
                 out_dir=out_dir,
                 world=load_world(),
             )
-    except OSError as error:
-        raise UsageError(f"The folder {out_dir} can't be written", found=str(error), hint="another --output") from error
+        except FileExistsError as error:
+            raise UsageError(f"The folder {out_dir} can't be written", found=str(error), hint="another --output") from error
 
 
 def files(paths: Sequence[Path]) -> Sequence[Path]:

@@ -5,6 +5,7 @@ import hashlib
 import io
 import struct
 import zipfile
+from functools import partial
 from pathlib import Path
 
 SO = "thing/_core.cpython-311-arm-linux-gnueabihf.so"
@@ -12,7 +13,8 @@ BX_LR, NOP = 0xE12FFF1E, 0xE1A00000
 PI_ONE = {"cpu_arch": 7, "fp_arch": 2, "simd_arch": 0, "thumb_isa": 1, "vfp_args": 1}
 PI_TWO = {"cpu_arch": 10, "fp_arch": 5, "simd_arch": 2, "thumb_isa": 2, "vfp_args": 1}
 _TAGS = {"cpu_arch": 6, "thumb_isa": 9, "fp_arch": 10, "simd_arch": 12, "vfp_args": 28}
-_BASE = 0x1000
+_BASE, _BODY = 0x1000, 52 + 2 * 32
+"""Where .text is loaded, and where it is in the file: behind the header and two segments."""
 
 
 def arm(*words):
@@ -42,10 +44,13 @@ def make_elf(
     flags=0x05000400,
     entry=None,
     pie=False,
+    unwinding=(),
+    constants=(),
 ) -> bytes:
     """Build a shared object; offsets count from the start of .text, odd ones of functions and exports are Thumb.
 
-    `entry` is that of the header, which `pie` makes a program's.
+    `entry` is that of the header, which `pie` makes a program's. `unwinding` are offsets of functions that .ARM.exidx
+    knows, `constants` words of .rodata.
 
     `undefined` holds (name, library, version); `marks` and `functions` go to .symtab, which is left out without them.
     """
@@ -81,39 +86,57 @@ def make_elf(
     symbols += [(names.at(name), _BASE + offset, 0, 0, 0, 1) for name, offset in marks]
     symbols += [(names.at(name), _BASE + offset, 0, 0x12, 0, 1) for name, offset in functions]
     sections = [
-        (".text", 1, 6, _BASE, code, 0, 0, 0),
-        (".dynsym", 11, 2, 0, _symbols(dynamic_symbols), 3, 1, 16),
-        (".dynstr", 3, 2, 0, bytes(strings.content), 0, 0, 0),
-        (".gnu.version", 0x6FFFFFFF, 2, 0, b"".join(struct.pack("<H", index) for index in indexes), 2, 0, 2),
-        (".dynamic", 6, 3, 0, b"".join(struct.pack("<II", *tag) for tag in dynamic), 3, 0, 8),
+        (".text", 1, 6, code, 0, 0, 0),
+        (".dynsym", 11, 2, _symbols(dynamic_symbols), 3, 1, 16),
+        (".dynstr", 3, 2, bytes(strings.content), 0, 0, 0),
+        (".gnu.version", 0x6FFFFFFF, 2, b"".join(struct.pack("<H", index) for index in indexes), 2, 0, 2),
+        (".dynamic", 6, 3, b"".join(struct.pack("<II", *tag) for tag in dynamic), 3, 0, 8),
     ]
     if versions:
-        sections.append((".gnu.version_r", 0x6FFFFFFE, 2, 0, wants, 3, len(libraries), 0))
+        sections.append((".gnu.version_r", 0x6FFFFFFE, 2, wants, 3, len(libraries), 0))
+    sections += _pointing(unwinding, constants)
     if attributes is not None:
-        sections.append((".ARM.attributes", 0x70000003, 0, 0, _attributes(attributes), 0, 0, 0))
+        sections.append((".ARM.attributes", 0x70000003, 0, _attributes(attributes), 0, 0, 0))
     if marks or functions:
-        sections.append((".symtab", 2, 0, 0, _symbols(symbols), len(sections) + 2, 1, 16))
-        sections.append((".strtab", 3, 0, 0, bytes(names.content), 0, 0, 0))
+        sections.append((".symtab", 2, 0, _symbols(symbols), len(sections) + 2, 1, 16))
+        sections.append((".strtab", 3, 0, bytes(names.content), 0, 0, 0))
     return _file(sections, machine, kind, flags, 0 if entry is None else _BASE + entry)
 
 
+def _pointing(unwinding, constants) -> list:
+    exidx = (".ARM.exidx", 0x70000001, 2, partial(_unwinding, unwinding), 1, 0, 8)
+    return [exidx, (".rodata", 1, 2, arm(*constants), 0, 0, 0)] if unwinding else []
+
+
+def _unwinding(offsets, address) -> bytes:
+    return b"".join(arm(_BASE + offset - address - 8 * at & 0x7FFFFFFF, 1) for at, offset in enumerate(offsets))
+
+
 def _file(sections, machine, kind, flags, entry) -> bytes:
+    """Lay out sections, of which the first is at `_BASE` and those that are loaded come before those that are not."""
     titles = _Strings()
     title = titles.at(".shstrtab")
-    placed, body = [], b""
-    for name, section_type, section_flags, address, content, link, info, size in sections:
+    placed, body, segments = [], b"", []
+    for name, section_type, section_flags, made, link, info, size in sections:
         body += b"\0" * (-len(body) % 4)
-        placed.append(
-            (titles.at(name), section_type, section_flags, address, 52 + len(body), len(content), link, info, 4, size)
-        )
+        offset, is_loaded = _BODY + len(body), section_flags & 2
+        address = _BASE + len(body) if is_loaded else 0
+        content = made(address) if callable(made) else made
+        row = (titles.at(name), section_type, section_flags, address, offset, len(content), link, info, 4, size)
+        placed.append(row)
         body += content
-    placed.append((title, 3, 0, 0, 52 + len(body), len(titles.content), 0, 0, 1, 0))
+        if is_loaded:
+            segments[:1] = [(1, _BODY, _BASE, _BASE, len(body), len(body), 7, 4)]
+        if section_type == 6:
+            segments.append((2, offset, address, address, len(content), len(content), 6, 4))
+    placed.append((title, 3, 0, 0, _BODY + len(body), len(titles.content), 0, 0, 1, 0))
     body += bytes(titles.content)
     body += b"\0" * (-len(body) % 4)
     table = struct.pack("<10I", *[0] * 10) + b"".join(struct.pack("<10I", *row) for row in placed)
     ident = b"\x7fELF\x01\x01\x01".ljust(16, b"\0")
-    header = (kind, machine, 1, entry, 0, 52 + len(body), flags, 52, 32, 0, 40, len(placed) + 1, len(placed))
-    return ident + struct.pack("<HHIIIIIHHHHHH", *header) + body + table
+    header = (kind, machine, 1, entry, 52, _BODY + len(body), flags, 52, 32, 2, 40, len(placed) + 1, len(placed))
+    described = b"".join(struct.pack("<8I", *segment) for segment in segments)
+    return ident + struct.pack("<HHIIIIIHHHHHH", *header) + described + body + table
 
 
 class _Strings:

@@ -42,7 +42,8 @@ class BitTable:
             keys = keys << width | words >> low & (1 << width) - 1
         found = self._by_key[keys]
         unsure = np.flatnonzero(found == _UNSURE)
-        found[unsure] = self._first(words[unsure], self._lines)
+        if len(unsure):  # a file may have very many sections with next to nothing in them
+            found[unsure] = self._first(words[unsure], self._lines)
         return found
 
     @staticmethod

@@ -8,22 +8,31 @@ headers and attributes; symbol tables are unpacked here, because a library has t
 
 import io
 import struct
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import islice
 from typing import Any
 
 import numpy as np
 from elftools.common.exceptions import ELFError
 from elftools.construct import ConstructError
 from elftools.elf.elffile import ELFFile
-from elftools.elf.gnuversions import GNUVerNeedSection
 from elftools.elf.sections import Section
 from numpy.typing import NDArray
 
 from pibuild.formats.attributes import ArmAttributes, read_attributes
-from pibuild.formats.pointers import pointed_functions
-from pibuild.formats.symbols import Function, Kind, Region, SymbolTable, regions
+from pibuild.formats.pointers import guessed_functions, pointed_functions
+from pibuild.formats.segments import (
+    EXECUTABLE,
+    GNU_STACK,
+    INTERP,
+    TABLE_TAGS,
+    Segment,
+    differences,
+    read_segments,
+)
+from pibuild.formats.symbols import Function, Kind, Region, SymbolTable, Texts, regions
+from pibuild.formats.versions import version_needs
 
 MAGIC = b"\x7fELF"
 
@@ -106,6 +115,8 @@ class Elf:
     """Addresses that the loader calls as soon as the file is loaded; odd ones are Thumb."""
     entries: tuple[Function, ...]
     """Exported functions and those that data points to: what is certainly code, though the file be stripped."""
+    guesses: tuple[tuple[Function, ...], tuple[Function, ...]]
+    """Functions that words of data, and of constants, may point to in a file that is loaded at a fixed address."""
     sections: tuple[CodeSection, ...]
     functions: tuple[Function, ...]
     """By address; empty if the file is stripped."""
@@ -126,10 +137,12 @@ class Elf:
         return self.bits == 64 and self.little_endian and self.machine == "EM_AARCH64"
 
 
-_VERSION_BYTES = 16
-"""Of one entry of the version needs, be it a library or a version (LSB Core, 10.7.5)."""
-_MOST_SECTIONS = 100_000
+_MOST_SECTIONS, _MOST_LETTERS = 20_000, 4096
+"""Of a file, and of a section's name, which is read again for each section that refers to it."""
+_SINGLE = ("SHT_DYNAMIC", "SHT_DYNSYM", "SHT_SYMTAB", "SHT_GNU_verneed", "SHT_GNU_versym", "SHT_ARM_ATTRIBUTES")
+"""Types of which a file has one section at most (ELF specification, chapter 4, Sections)."""
 _NEEDED, _INIT, _FINI, _SONAME, _RPATH, _RUNPATH, _FLAGS_1 = 1, 12, 13, 14, 15, 29, 0x6FFFFFFB
+_NUMBERS = (_INIT, _FINI, _FLAGS_1, *TABLE_TAGS)
 _PIE = 0x08000000
 """Of DT_FLAGS_1 (glibc's elf.h)."""
 _COMPRESSED, _EXECUTABLE = 0x800, 0x4
@@ -141,40 +154,64 @@ def read_elf(content: bytes) -> Elf:
     """Read an ELF file. Raises ElfFormatError if it is none, or damaged."""
     try:
         file = ELFFile(io.BytesIO(content))
-        sections = _sections(file, len(content)) if file.little_endian else []
-        return _read(file, sections)
+        sections = _sections(file, content) if file.little_endian else []
+        return _read(file, content, sections)
     except _MALFORMED as err:
         raise ElfFormatError(f"not a whole ELF file ({type(err).__name__}: {err})") from err
 
 
-def _sections(file: ELFFile, size: int) -> list[Section]:
-    """Give the sections; those that hold machine code may not hold more than there is."""
+def read_code(path: str, content: bytes) -> Elf | None:
+    """Read a file of a wheel if it is machine code, as a library by its name must be. Raises ElfFormatError."""
+    elf, is_library = read_elf(content) if content.startswith(MAGIC) else None, path.endswith(".so")
+    if is_library and (elf is None or elf.kind != "ET_DYN"):
+        raise ElfFormatError(f"type {elf.kind}, expected ET_DYN" if elf else "not an ELF file")
+    return elf
+
+
+def _sections(file: ELFFile, content: bytes) -> list[Section]:
+    """Give the sections, if reading each of them costs no more than the file's size lets expect."""
+    size = len(content)
     for offset, count, each in (
         (file["e_shoff"], file.num_sections(), file["e_shentsize"]),
         (file["e_phoff"], file.num_segments(), file["e_phentsize"]),
     ):
         if count and (count > _MOST_SECTIONS or offset + count * each > size):
-            raise ElfFormatError(f"not a whole ELF file: a table of {count} entries lies outside of it")
+            raise ElfFormatError(f"not a whole ELF file: a table of {count} entries is too long or lies outside of it")
+    if file.num_sections():
+        _refuse_long_names(file, content)
     sections = list(file.iter_sections())
     if sum(part["sh_size"] for part in sections if part["sh_type"] != "SHT_NOBITS") > 2 * size:
         raise ElfFormatError("not a whole ELF file: its sections say to hold more than twice as much as the file")
+    for kind, count in Counter(part["sh_type"] for part in sections).items():
+        if count > 1 and kind in _SINGLE:
+            raise ElfFormatError(f"not a whole ELF file: it has {count} sections of the type {kind}, where one may be")
     return sections
 
 
-def _read(file: ELFFile, sections: list[Section]) -> Elf:
+def _refuse_long_names(file: ELFFile, content: bytes) -> None:
+    """Look at the names of sections before pyelftools reads them, as far as the next zero."""
+    rows = np.ndarray((file.num_sections(),), "<u4", content, file["e_shoff"], (file["e_shentsize"],))
+    texts = np.frombuffer(content, np.uint8)[file.get_section(file.get_shstrndx())["sh_offset"] :]
+    ends = np.append(np.flatnonzero(texts == 0), len(texts))
+    if np.any(ends[np.searchsorted(ends, rows.clip(max=len(texts)))] - rows > _MOST_LETTERS):
+        raise ElfFormatError(f"not a whole ELF file: the name of a section has more than {_MOST_LETTERS} letters")
+
+
+def _read(file: ELFFile, content: bytes, sections: list[Section]) -> Elf:
     flags, bits = file["e_flags"], file.elfclass
     is_arm = bits == 32 and file.little_endian and file["e_machine"] == "EM_ARM"
+    segments = read_segments(file, content) if file.little_endian else ()
     tags = [tag for part in sections if part["sh_type"] == "SHT_DYNAMIC" for tag in _dynamic_tags(file, part)]
-    needs = _version_needs(sections)
+    needs, start = _version_needs(file, sections), _start(file, segments, tags)
     dynamic, static = (_tables(file, sections, kind, is_arm) for kind in ("SHT_DYNSYM", "SHT_SYMTAB"))
     marks = np.sort(np.concatenate([np.empty(0, np.uint64), *(table.marks() for table in static)]))
     code = {
         index: _code_section(part, index, marks, "arm" if is_arm else "a64")
         for index, part in enumerate(sections)
-        if part["sh_flags"] & _EXECUTABLE and part["sh_type"] == "SHT_PROGBITS"
+        if part["sh_flags"] & _EXECUTABLE and part["sh_type"] != "SHT_NOBITS"
     }
     labels = [label for table in static for label in table.labels(list(code))]
-    return Elf(
+    elf = Elf(
         bits=bits,
         little_endian=file.little_endian,
         machine=str(file["e_machine"]),
@@ -187,18 +224,22 @@ def _read(file: ELFFile, sections: list[Section]) -> Elf:
         run_paths=tuple(
             path for tag, value in tags if tag in (_RPATH, _RUNPATH) for path in str(value).split(":") if path
         ),
-        executable_stack=any(
-            part["p_type"] == "PT_GNU_STACK" and bool(part["p_flags"] & 1) for part in file.iter_segments()
-        ),
+        executable_stack=any(one.kind == GNU_STACK and bool(one.flags & EXECUTABLE) for one in segments),
         chooses=any(table.has_choosers() for table in dynamic) or _has_choosing_relocations(file, sections),
         versions=tuple(sorted(set(needs.values()))),
         undefined=tuple(_undefined(dynamic, _version_indexes(sections), needs)),
         defined=frozenset(name for table in dynamic for name in table.names(table.exported())),
-        starts=tuple(_starts(file, tags, sections)),
-        entries=tuple(_entries(file, dynamic, tags, sections, is_arm=is_arm)),
+        starts=tuple(_starts(file, start, tags, sections)),
+        entries=tuple(_entries(file, start, dynamic, tags, sections, is_arm=is_arm)),
+        guesses=(_guesses(file, sections, is_written=True), _guesses(file, sections, is_written=False)),
         sections=tuple(code.values()),
         functions=tuple(sorted(labels, key=lambda label: (label.address, -label.size, label.name))),
     )
+    if (elf.is_arm or elf.is_aarch64) and elf.kind != "ET_REL":
+        called = [*elf.starts, *(one.address for one in elf.entries)]
+        for difference in differences(file, content, segments, sections, tags, called):
+            raise ElfFormatError(f"its sections do not tell what a loader makes of it: {difference}")
+    return elf
 
 
 def _content(part: Section) -> bytes:
@@ -214,17 +255,17 @@ def _dynamic_tags(file: ELFFile, part: Section) -> Iterator[tuple[int, int | str
     width = file.elfclass // 8
     table = np.frombuffer(content, f"<u{width}", len(content) // (2 * width) * 2).reshape(-1, 2)
     ends = np.flatnonzero(table[:, 0] == 0)
-    texts = _content(file.get_section(part["sh_link"]))
-    for tag, value in table[: ends[0] if len(ends) else len(table)].tolist():
-        if tag in (_NEEDED, _SONAME, _RPATH, _RUNPATH):
-            yield tag, texts[value : texts.index(b"\0", value)].decode(errors="replace")
-        elif tag in (_INIT, _FINI, _FLAGS_1):
-            yield tag, value
+    told = table[: ends[0] if len(ends) else len(table)]
+    is_text = np.isin(told[:, 0], (_NEEDED, _SONAME, _RPATH, _RUNPATH))
+    texts = Texts(_content(file.get_section(part["sh_link"]))).at(told[is_text, 1])
+    yield from zip(told[is_text, 0].tolist(), texts, strict=True)
+    yield from ((tag, value) for tag, value in told[~is_text].tolist() if tag in _NUMBERS)
 
 
-def _starts(file: ELFFile, tags: list[tuple[int, int | str]], sections: list[Section]) -> Iterator[int]:
+def _starts(file: ELFFile, start: int, tags: list[tuple[int, int | str]], sections: list[Section]) -> Iterator[int]:
     """Give what the header, DT_INIT and the arrays of constructors name; the loader may fill an array in."""
-    yield from (address for address in (_start(file, tags),) if address)
+    if start:
+        yield start
     yield from (int(value) for tag, value in tags if tag == _INIT)
     for part in sections:
         if part["sh_type"] == "SHT_INIT_ARRAY":
@@ -232,12 +273,12 @@ def _starts(file: ELFFile, tags: list[tuple[int, int | str]], sections: list[Sec
             yield from (word for word in np.frombuffer(content, f"<u{width}", len(content) // width).tolist() if word)
 
 
-def _start(file: ELFFile, tags: list[tuple[int, int | str]]) -> int:
+def _start(file: ELFFile, segments: tuple[Segment, ...], tags: list[tuple[int, int | str]]) -> int:
     """Give where a program starts, 0 for a library: there linkers name the beginning of .text, whatever it holds."""
     is_program = (
         file["e_type"] != "ET_DYN"
         or any(tag == _FLAGS_1 and int(value) & _PIE for tag, value in tags)
-        or any(part["p_type"] == "PT_INTERP" for part in file.iter_segments())
+        or any(one.kind == INTERP for one in segments)
     )
     return int(file["e_entry"]) if is_program else 0
 
@@ -271,17 +312,11 @@ def _code_section(part: Section, index: int, marks: NDArray[np.uint64], plain: K
     return CodeSection(name=part.name, address=address, code=code, regions=cut)
 
 
-def _version_needs(sections: list[Section]) -> dict[int, tuple[str, str]]:
-    """Give (library, version) for each index that the version table uses; a library's own versions have no library."""
-    found: dict[int, tuple[str, str]] = {}
-    for part in (one for one in sections if isinstance(one, GNUVerNeedSection)):
-        room = part["sh_size"] // _VERSION_BYTES  # for so many: a damaged count says billions, or a link leads back
-        each = ((library.name, one) for library, versions in part.iter_versions() for one in versions)
-        needs = list(islice(each, room + 1)) if part["sh_info"] <= room else None
-        if needs is None or len(needs) > room:
-            raise ElfFormatError("not a whole ELF file: it has no room for the versions that it says to need")
-        found |= {version.entry.vna_other & 0x7FFF: (library, version.name) for library, version in needs}
-    return found
+def _version_needs(file: ELFFile, sections: list[Section]) -> dict[int, tuple[str, str]]:
+    part = next((one for one in sections if one["sh_type"] == "SHT_GNU_verneed"), None)
+    if part is None:
+        return {}
+    return version_needs(_content(part), _content(file.get_section(part["sh_link"])), part["sh_info"])
 
 
 def _version_indexes(sections: list[Section]) -> NDArray[np.integer[Any]]:
@@ -302,6 +337,7 @@ def _undefined(
 
 def _entries(
     file: ELFFile,
+    start: int,
     tables: list[SymbolTable],
     tags: list[tuple[int, int | str]],
     sections: list[Section],
@@ -311,12 +347,22 @@ def _entries(
     for table in tables:
         yield from table.own_functions()
     named = [("init" if tag == _INIT else "fini", int(value)) for tag, value in tags if tag in (_INIT, _FINI)]
-    for name, address in [*named, ("start", _start(file, tags))]:
+    for name, address in [*named, ("start", start)]:
         if address:
             mode = address & 1 if is_arm else 0
             yield Function(name=name, address=address - mode, size=0, thumb=bool(mode))
-    is_fixed = file["e_type"] == "ET_EXEC"
-    for address, is_thumb in pointed_functions(sections, is_fixed=is_fixed) if is_arm else ():
+    if is_arm and file["e_type"] != "ET_EXEC":
+        yield from _named(pointed_functions(sections))
+
+
+def _guesses(file: ELFFile, sections: list[Section], *, is_written: bool) -> tuple[Function, ...]:
+    if (file["e_machine"], file["e_type"]) != ("EM_ARM", "ET_EXEC"):
+        return ()
+    return tuple(_named(guessed_functions(sections, is_written=is_written)))
+
+
+def _named(functions: Iterator[tuple[int, bool]]) -> Iterator[Function]:
+    for address, is_thumb in functions:
         yield Function(name=f"a function at {address:#x}", address=address, size=0, thumb=is_thumb)
 
 

@@ -10,7 +10,8 @@ C4.1.87.
 """
 
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import cache
 
@@ -26,19 +27,54 @@ _Turn = tuple[bool, int | None]
 A place is an address; its lowest bit is set where the code is Thumb, as in a pointer.
 """
 _LEAVES: _Turn = False, None
+_BY_CHANCE = 0.01
+"""Of the words of data that name functions, so many may do so in a mode that the file does not have."""
 
 
-def certain_code(sections: Iterable[CodeSection], entries: Iterable[Function]) -> tuple[CodeSection, ...]:
-    """Give the sections with those regions that are certainly code."""
-    walks = [_Walk(section) for section in sections]
-    by_address = sorted(walks, key=lambda walk: (walk.section.address, len(walk.section.code)))
-    starts = [walk.section.address for walk in by_address]
-    todo = [entry.address | entry.thumb for entry in entries]
+def certain_code(
+    sections: Iterable[CodeSection],
+    entries: Iterable[Function],
+    guesses: tuple[Iterable[Function], Iterable[Function]] = ((), ()),
+) -> tuple[CodeSection, ...]:
+    """Give the sections with those regions that are certainly code.
+
+    `guesses` are functions that words of data, and of constants, may point to (Elf.guesses). A mere number that is
+    believed turns ARM code into Thumb instructions that are not there, and denies the file a CPU that runs it;
+    one that is not believed leaves code unjudged, which the report counts (`judged_bytes`). So a word counts in a mode
+    that the file certainly has: one that is reached without guesses, or that more than a few words of data name (of
+    some 4,000 in Rust's ARM programs up to 4 name Thumb, by chance); a constant, where chance is the rule, only if that
+    is the file's only mode, when the function that it names is code of it whether meant or not. None counts that lies
+    in what was reached in the other mode before.
+    """
+    walks = sorted(map(_Walk, sections), key=lambda walk: (walk.section.address, len(walk.section.code)))
+    _follow(walks, entries)
+    data, constants = map(tuple, guesses)
+    named = Counter(one.thumb for one in data)
+    modes = {mode for mode in (False, True) if _reached(walks, mode) or named[mode] > _BY_CHANCE * len(data)}
+    _follow(walks, _fitting(walks, [one for one in data if one.thumb in modes]))
+    _follow(walks, _fitting(walks, [one for one in constants if modes == {one.thumb}]))
+    return tuple(replace(walk.section, regions=walk.regions()) for walk in walks)
+
+
+def _reached(walks: Iterable["_Walk"], is_thumb: bool) -> bool:
+    return any(walk.reached(is_thumb=is_thumb) for walk in walks)
+
+
+def _fitting(walks: Sequence["_Walk"], functions: Iterable[Function]) -> list[Function]:
+    """Leave out functions in the middle of code of the other mode."""
+    starts = [walk.section.address for walk in walks]
+    nearest = ((one, bisect_right(starts, one.address)) for one in functions)
+    return [one for one, near in nearest if not (near and walks[near - 1].has(one.address, not one.thumb))]
+
+
+def _follow(walks: Sequence["_Walk"], functions: Iterable[Function]) -> None:
+    """Reach all that functions lead to; the walks are sorted by address."""
+    starts = [walk.section.address for walk in walks]
+    todo = [one.address | one.thumb for one in functions]
     while todo:
         place = todo.pop()
         if near := bisect_right(starts, place):
-            by_address[near - 1].follow(place, todo)
-    return tuple(replace(walk.section, regions=walk.regions()) for walk in walks)
+            walks[near - 1].follow(place, todo)
 
 
 def first_steps(sections: Iterable[CodeSection], starts: Iterable[int], *, is_a64: bool) -> tuple[CodeSection, ...]:
@@ -106,6 +142,17 @@ class _Walk:
             if turn:
                 yield turn
             index += size
+
+    def reached(self, *, is_thumb: bool) -> bool:
+        """Whether any code of a mode was reached."""
+        return 1 in (self._thumb if is_thumb else self._arm)
+
+    def has(self, address: int, is_thumb: bool) -> bool:
+        """Whether the word at an address is one of the instructions that were reached in a mode, or holds any."""
+        index = (address - self.section.address) // 2
+        if not 0 <= index < len(self._thumb):
+            return False
+        return 1 in self._thumb[index : index + 2] if is_thumb else bool(self._arm[index // 2])
 
     def regions(self) -> tuple[Region, ...]:
         """Give what was reached as regions: instructions of one kind that follow one another."""

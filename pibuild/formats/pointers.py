@@ -16,17 +16,28 @@ from numpy.typing import NDArray
 _RELATIVE = 23
 _HOLD_POINTERS = ("SHT_PROGBITS", "SHT_INIT_ARRAY", "SHT_FINI_ARRAY")
 _PACKED = ("SHT_RELR", 19)
-_IS_LOADED, _IS_CODE = 2, 4
+_IS_WRITTEN, _IS_LOADED, _IS_CODE = 1, 2, 4
 _NONE = np.empty((0, 2), np.int64)
 
 
-def pointed_functions(sections: Iterable[Section], *, is_fixed: bool = False) -> Iterator[tuple[int, bool]]:
-    """Give (address, whether it is Thumb) of functions that data points to and unwinding knows, by address.
+def pointed_functions(sections: Iterable[Section]) -> Iterator[tuple[int, bool]]:
+    """Give (address, whether it is Thumb) of functions that relocated pointers name and unwinding knows, by address."""
+    parts = tuple(sections)
+    yield from _known(_pointers(parts), parts)
 
-    A file that is loaded at a fixed address has no relocations for its pointers: each word of its data may be one.
+
+def guessed_functions(sections: Iterable[Section], *, is_written: bool) -> Iterator[tuple[int, bool]]:
+    """Give those that words of data may point to, of data that the program writes or of constants.
+
+    A file that is loaded at a fixed address has no relocations for its pointers: each word may be one, and among
+    millions of constants many a number happens to be a function's address, or the one behind it.
     """
     parts = tuple(sections)
-    pointers = np.unique(np.concatenate([_NONE[:, 0], *(_words(parts) if is_fixed else _pointers(parts))]))
+    yield from _known(_words(parts, is_written), parts)
+
+
+def _known(words: Iterable[NDArray[np.int64]], parts: tuple[Section, ...]) -> Iterator[tuple[int, bool]]:
+    pointers = np.unique(np.concatenate([_NONE[:, 0], *words]))
     begins = np.concatenate([_NONE[:, 0], *_unwinding_starts(parts)])
     for pointer in pointers[np.isin(pointers & ~1, begins)].tolist():
         yield pointer & ~1, bool(pointer & 1)
@@ -48,16 +59,19 @@ def _pointers(sections: Iterable[Section]) -> Iterator[NDArray[np.int64]]:
         np.concatenate([relocations[relocations[:, 1] & 0xFF == _RELATIVE, 0], np.array(packed, np.int64)])
     )
     for part in parts:
-        if part["sh_type"] in _HOLD_POINTERS and part["sh_flags"] & 1:
+        if part["sh_type"] in _HOLD_POINTERS and part["sh_flags"] & _IS_WRITTEN:
             start, content = part["sh_addr"], np.frombuffer(part.data(), np.uint8)
             first, last = np.searchsorted(places, (start, start + len(content) - 3))
             offsets = places[first:last] - start
             yield content[offsets[:, np.newaxis] + np.arange(4)].view("<u4")[:, 0].astype(np.int64)
 
 
-def _words(parts: Iterable[Section]) -> Iterator[NDArray[np.int64]]:
+def _words(parts: Iterable[Section], is_written: bool) -> Iterator[NDArray[np.int64]]:
     for part in parts:
-        if part["sh_type"] in _HOLD_POINTERS and part["sh_flags"] & _IS_LOADED and not part["sh_flags"] & _IS_CODE:
+        is_data = (
+            part["sh_type"] in _HOLD_POINTERS and part["sh_flags"] & _IS_LOADED and not part["sh_flags"] & _IS_CODE
+        )
+        if is_data and bool(part["sh_flags"] & _IS_WRITTEN) == is_written:
             content = part.data()
             yield np.frombuffer(content, "<u4", len(content) // 4).astype(np.int64)
 

@@ -5,7 +5,7 @@ Which tables a file has, and what else it says about itself, is formats.elf's kn
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,6 +47,30 @@ class Region:
     kind: Kind
 
 
+_MOST_COPIES, _MOST_LETTERS = 4, 64
+"""How often names may use their table in all, for linkers share texts and ends of texts; and letters more for each."""
+
+
+class Texts:
+    """A table of texts, each of which ends with a zero (a string table); they are told by where they start."""
+
+    def __init__(self, content: bytes) -> None:
+        """Take the content of the section."""
+        self.content = content
+        self._ends = np.flatnonzero(np.frombuffer(content, np.uint8) == 0)
+
+    def at(self, starts: NDArray[np.integer[Any]]) -> Iterator[str]:
+        """Give the texts; ValueError where one has no end, or so many share a long one that they are a bomb."""
+        after = np.searchsorted(self._ends, starts)
+        if len(after) and after.max() == len(self._ends):
+            raise ValueError("a name has no end")
+        ends = self._ends[after]
+        if np.sum(ends - starts) > _MOST_COPIES * len(self.content) + _MOST_LETTERS * len(starts):
+            raise ValueError(f"{len(starts)} names are many times as long as the table that holds them")
+        for start, end in zip(starts.tolist(), ends.tolist(), strict=True):
+            yield self.content[start:end].decode(errors="replace")
+
+
 class SymbolTable:
     """A symbol table; symbols are told by their rows."""
 
@@ -55,7 +79,7 @@ class SymbolTable:
 
         With `has_thumb` the lowest bit of a function's address tells its mode.
         """
-        self._rows, self._texts, self._mode_bit = np.frombuffer(content, _ROWS[bits]), texts, int(has_thumb)
+        self._rows, self._texts, self._mode_bit = np.frombuffer(content, _ROWS[bits]), Texts(texts), int(has_thumb)
         if len(self._rows):
             texts.index(b"\0", self._rows["name"].max())  # so every name has an end
         self._is_function = np.isin(self._rows["info"] & 0xF, (_FUNC, _GNU_IFUNC))
@@ -63,8 +87,7 @@ class SymbolTable:
 
     def names(self, rows: NDArray[np.intp]) -> Iterator[str]:
         """Give the names of some symbols."""
-        for start in self._rows["name"][rows].tolist():
-            yield self._texts[start : self._texts.index(b"\0", start)].decode(errors="replace")
+        return self._texts.at(self._rows["name"][rows])
 
     def undefined(self) -> NDArray[np.intp]:
         """Give the symbols that another file must bring."""
@@ -112,19 +135,15 @@ class SymbolTable:
         rows = self._rows[which]
         columns = self.names(np.flatnonzero(which)), rows["value"].tolist(), rows["size"].tolist()
         for name, value, size in zip(*columns, strict=True):
-            yield Function(
-                name=name, address=value & ~self._mode_bit, size=size, thumb=bool(value & self._mode_bit)
-            )
+            yield Function(name=name, address=value & ~self._mode_bit, size=size, thumb=bool(value & self._mode_bit))
 
     def _letters(self, place: int) -> NDArray[np.uint8]:
         """Give a letter of each name; behind the end of a name it may be anything."""
-        texts = np.frombuffer(self._texts, np.uint8)
+        texts = np.frombuffer(self._texts.content, np.uint8)
         return texts[np.minimum(self._rows["name"].astype(np.int64) + place, len(texts) - 1)]
 
 
-def regions(
-    marks: NDArray[np.uint64], section: int, address: int, end: int, plain: Kind = "arm"
-) -> tuple[Region, ...]:
+def regions(marks: NDArray[np.uint64], section: int, address: int, end: int, plain: Kind = "arm") -> tuple[Region, ...]:
     """Cut a section at its mapping symbols; of two at one address code wins, for it is judged more strictly.
 
     A section without any, in a file that has some elsewhere, is taken for code of the kind `plain`.

@@ -96,7 +96,7 @@ def contradictions(wheel: Wheel, codes: Sequence[Code], world: World) -> Iterato
         tags = wheel_name(wheel.file_name).tags
     except WheelFormatError:
         return
-    yield from _machine_faults(tags, codes)
+    yield from _machine_faults(tags, wheel, codes)
     yield from _foreign_faults(tags, wheel)
     yield from _libc_faults(tags, codes)
     yield from _glibc_faults(tags, codes)
@@ -109,7 +109,7 @@ def contradictions(wheel: Wheel, codes: Sequence[Code], world: World) -> Iterato
                 yield f"{code.path}: not for {name}, as the tag claims: {judged.why}"
 
 
-def _machine_faults(tags: Iterable[Tag], codes: Sequence[Code]) -> Iterator[str]:
+def _machine_faults(tags: Iterable[Tag], wheel: Wheel, codes: Sequence[Code]) -> Iterator[str]:
     claimed = {architecture(tag.platform) for tag in tags}
     for code in codes:
         fitting = MACHINES.get(code.elf.machine, ())
@@ -120,7 +120,7 @@ def _machine_faults(tags: Iterable[Tag], codes: Sequence[Code]) -> Iterator[str]
         elif code.elf.is_arm and not code.elf.hard_float and code.elf.kind == "ET_DYN":
             yield f"{code.path} is soft-float code, the systems of all Pis are hard-float"
     is_linux = all("linux" in tag.platform for tag in tags)
-    if not codes and is_linux:
+    if not wheel.has_machine_code and is_linux:
         yield f"there is no machine code, but the tag claims {' '.join(sorted(claimed))}"
 
 

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import chain
 from typing import Literal
 
 import numpy as np
@@ -86,7 +87,7 @@ class Code:
                 replace(part, regions=(Region(start=part.address, end=part.address + len(part.code), kind="a64"),))
                 for part in self.elf.sections
             )
-        return certain_code(self.elf.sections, self.elf.entries)
+        return certain_code(self.elf.sections, self.elf.entries, self.elf.guesses)
 
     @cached_property
     def judged_bytes(self) -> int:
@@ -178,11 +179,11 @@ class Code:
         return bool(blocks) and len(touched) >= _EVERYWHERE * len(blocks)
 
     def _counted(self, needs: set[Needs]) -> str:
-        most = Counter({need: self.needs[need] for need in needs}).most_common(3)
+        most = Counter({need: self.needs[need] for need in sorted(needs)}).most_common(3)
         return ", ".join(f"{count} {need} instruction{'s' if count > 1 else ''}" for need, count in most)
 
     def _example(self, needs: set[Needs]) -> str:
-        commonest = max(needs, key=lambda need: self.needs[need])
+        commonest = max(sorted(needs), key=lambda need: self.needs[need])
         for part in self.found:
             rows = np.flatnonzero([_needs(encoding) == commonest for encoding in part.encodings.tolist()])
             if len(rows):
@@ -199,7 +200,7 @@ class Code:
         return f"{found.named(row)} at {address:#x}{place}"
 
     def _owner(self, address: int) -> Function | None:
-        named = self.elf.functions or self.elf.entries
+        named = self.elf.functions or (*self.elf.entries, *chain.from_iterable(self.elf.guesses))
         return max((one for one in named if one.address <= address), key=lambda one: one.address, default=None)
 
 

@@ -1,12 +1,13 @@
 """Inspecting a wheel: its contradictions, and for each Pi and system whether it will run there, else why not."""
 
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from packaging.tags import Tag
 
-from pibuild.formats.elf import MAGIC, ElfFormatError, read_elf
+from pibuild.formats.elf import MAGIC, Elf, ElfFormatError, read_code
 from pibuild.formats.wheel import Wheel, WheelFormatError, read_wheel, wheel_name
 from pibuild.inspection.claims import architecture, contradictions, glibc_of, versions_wanted
 from pibuild.inspection.code import Code, Verdict
@@ -34,6 +35,8 @@ class SystemVerdict:
 
     system: System
     python: str
+    takes: bool
+    """Whether the wheel is for this Python, whatever else it wants."""
     why_not: tuple[str, ...] = ()
 
 
@@ -62,23 +65,28 @@ class Inspection:
     pis: tuple[PiVerdict, ...] = ()
     systems: tuple[SystemVerdict, ...] = ()
     runs_on: tuple[Place, ...] = ()
+    wants_another_python: tuple[Pi, ...] = ()
+    """Pis on which it runs, but with a Python that none of their systems brings."""
 
 
 def inspect(path: Path, world: World) -> Inspection:
-    """Find out all about a wheel, but for running it; a damaged one is a finding, too."""
-    size_bytes = path.stat().st_size
+    """Find out all about a wheel, but for running it; a damaged one is a finding, too. OSError if it can't be read."""
+    with path.open("rb") as stream:
+        size_bytes = os.fstat(stream.fileno()).st_size
     try:
         wheel = read_wheel(path)
     except WheelFormatError as err:
         return Inspection(file_name=path.name, size_bytes=size_bytes, faults=(str(err),))
-    unreadable: list[str] = []
-    codes = tuple(_codes(wheel, unreadable))
-    faults = (*unreadable, *contradictions(wheel, codes, world))
     try:
         tags = wheel_name(wheel.file_name).tags
     except WheelFormatError:
+        tags = frozenset()
+    unreadable: list[str] = []
+    codes = tuple(_codes(wheel, tags, unreadable))
+    faults = (*unreadable, *contradictions(wheel, codes, world))
+    if not tags:
         return Inspection(file_name=path.name, size_bytes=size_bytes, codes=codes, faults=faults)
-    pis = tuple(_pi_verdict(pi, tags, codes) for pi in world.pis)
+    pis = tuple(_pi_verdict(pi, tags, codes, unreadable) for pi in world.pis)
     systems = tuple(
         _system_verdict(system, python, tags, codes) for system in world.systems for python, _ in system.pythons
     )
@@ -92,7 +100,8 @@ def inspect(path: Path, world: World) -> Inspection:
         notes=tuple(_notes(codes, world)),
         pis=pis,
         systems=systems,
-        runs_on=() if unreadable else tuple(_places(pis, systems, tags, world)),
+        runs_on=tuple(_places(pis, systems, tags, world)),
+        wants_another_python=tuple(_foreign_pis(pis, tags, codes, world)),
     )
 
 
@@ -108,40 +117,56 @@ def _modules(wheel: Wheel) -> tuple[str, ...]:
     return tuple(sorted(name for name in found if name.isidentifier()))
 
 
-def _codes(wheel: Wheel, unreadable: list[str]) -> Iterator[Code]:
+def _codes(wheel: Wheel, tags: frozenset[Tag], unreadable: list[str]) -> Iterator[Code]:
+    """Give what can be read of the machine code; in a wheel for Linux a library that is none is a fault."""
+    is_linux = any("linux" in tag.platform for tag in tags)
     for file in wheel.files:
-        if file.content.startswith(MAGIC):
-            try:
-                yield Code(path=file.path, elf=read_elf(file.content), content=file.content)
-            except ElfFormatError as err:
-                unreadable.append(f"{file.path}: {err}")
+        try:
+            elf = read_code(file.path, file.content) if is_linux or file.content.startswith(MAGIC) else None
+        except ElfFormatError as err:
+            unreadable.append(f"{file.path}: {err}")
+            continue
+        if elf:
+            yield Code(path=file.path, elf=elf, content=file.content)
 
 
-def _pi_verdict(pi: Pi, tags: frozenset[Tag], codes: Sequence[Code]) -> PiVerdict:
-    machine = "EM_ARM" if pi.bits == 32 else "EM_AARCH64"
+def _pi_verdict(pi: Pi, tags: frozenset[Tag], codes: Sequence[Code], unreadable: Sequence[str]) -> PiVerdict:
     claimed = {architecture(tag.platform) for tag in tags}
-    strangers = [code for code in codes if code.elf.machine != machine]
+    strangers = [code for code in codes if not (code.elf.is_arm if pi.bits == 32 else code.elf.is_aarch64)]
     if strangers:
-        stranger = f"{strangers[0].path} is code for {strangers[0].elf.machine.removeprefix('EM_')}"
+        stranger = f"{strangers[0].path} is code for {_nature(strangers[0].elf)}"
         return PiVerdict(pi=pi, verdict="crashes", why=(stranger,))
     judged = [(code, code.beyond(pi.cpu, codes)) for code in codes if code.elf.kind != "ET_REL"]
-    worst = max((one.verdict for _, one in judged), key=_FROM_BEST.index, default=_FROM_BEST[0])
-    why = tuple(f"{code.path}: {one.why}" for code, one in judged if one.verdict == worst and one.why)
+    verdicts: list[tuple[Verdict, str]] = [(one.verdict, one.why and f"{code.path}: {one.why}") for code, one in judged]
+    verdicts += [("unsure", why) for why in unreadable]
+    worst = max((verdict for verdict, _ in verdicts), key=_FROM_BEST.index, default=_FROM_BEST[0])
+    why = tuple(why for verdict, why in verdicts if verdict == worst and why)
     if worst != "crashes" and not claimed & {"any", *pi.architectures}:
         refused = f"pip takes it for {' '.join(sorted(claimed))} only, this Pi is {' or '.join(pi.architectures)}"
         return PiVerdict(pi=pi, verdict="crashes", why=(refused,))
     return PiVerdict(pi=pi, verdict=worst, why=why)
 
 
+def _nature(elf: Elf) -> str:
+    """Name a machine; one of the Pis' own with what sets it apart from theirs."""
+    machine = elf.machine.removeprefix("EM_")
+    is_usual = elf.little_endian and elf.bits == {"EM_ARM": 32, "EM_AARCH64": 64}.get(elf.machine, elf.bits)
+    return machine if is_usual else f"{machine}, {elf.bits} bit, {'little' if elf.little_endian else 'big'}-endian"
+
+
 def _system_verdict(system: System, python: str, tags: frozenset[Tag], codes: Sequence[Code]) -> SystemVerdict:
-    return SystemVerdict(system=system, python=python, why_not=tuple(_system_faults(system, python, tags, codes)))
+    claimed = " ".join(sorted({f"{tag.interpreter}-{tag.abi}" for tag in tags}))
+    takes = _takes(python, tags)
+    refused = () if takes else (f"this Python does not take {claimed}",)
+    why_not = (*refused, *_system_faults(system, tags, codes))
+    return SystemVerdict(system=system, python=python, takes=takes, why_not=why_not)
 
 
-def _system_faults(system: System, python: str, tags: frozenset[Tag], codes: Sequence[Code]) -> Iterator[str]:
-    accepted = interpreter_tags(python)
-    if not any((tag.interpreter, tag.abi) in accepted for tag in tags):
-        claimed = " ".join(sorted({f"{tag.interpreter}-{tag.abi}" for tag in tags}))
-        yield f"this Python does not take {claimed}"
+def _takes(python: str, tags: frozenset[Tag]) -> bool:
+    return any((tag.interpreter, tag.abi) in interpreter_tags(python) for tag in tags)
+
+
+def _system_faults(system: System, tags: frozenset[Tag], codes: Sequence[Code]) -> Iterator[str]:
     if all(tag.platform.startswith("musllinux") for tag in tags):
         yield "it is for systems with musl, here is glibc"
     promised = [glibc_of(tag.platform) for tag in tags]
@@ -169,6 +194,19 @@ def _places(
         for python, accepted in accepted_tags(pi, system).items():
             if pi.name in fine and (system.name, python) in fitting and accepted & tags:
                 yield Place(pi=pi, system=system, python=python)
+
+
+def _foreign_pis(pis: Sequence[PiVerdict], tags: frozenset[Tag], codes: Sequence[Code], world: World) -> Iterator[Pi]:
+    """Give the Pis with a system that everything fits, if only it had such a Python, which no system of theirs has."""
+    for pi in (one.pi for one in pis if one.verdict in ("runs", "asks")):
+        systems = [system for of_pi, system in world.places if of_pi == pi]
+        if any(_takes(python, tags) for system in systems for python, _ in system.pythons):
+            continue
+        for system in systems:
+            platforms = {tag.platform for accepted in accepted_tags(pi, system).values() for tag in accepted}
+            if any(tag.platform in platforms for tag in tags) and not any(_system_faults(system, tags, codes)):
+                yield pi
+                break
 
 
 def _notes(codes: Sequence[Code], world: World) -> Iterator[str]:

@@ -11,7 +11,7 @@ from packaging.tags import Tag
 
 from pibuild.errors import ProofError
 from pibuild.formats import pythons
-from pibuild.formats.elf import MAGIC, ElfFormatError, read_elf
+from pibuild.formats.elf import MAGIC, ElfFormatError, read_code
 from pibuild.formats.wheel import Wheel, WheelFormatError, read_wheel, retagged, tag_set, wheel_name, write_wheel
 from pibuild.inspection.claims import contradictions, foreign_code
 from pibuild.inspection.code import Code
@@ -42,7 +42,7 @@ def relabel(
         made = retagged(wheel, claimed, fields=[(RISK_FIELD, "; ".join(risks))] if risks else [])
     except WheelFormatError as err:
         raise ProofError(f"{path.name} is not a wheel that can be retagged", found=str(err)) from err
-    faults = tuple(contradictions(made, _codes(made), world))
+    faults = tuple(contradictions(made, _codes(made, tags), world))
     asked = risks if not accept_abi_risk else []
     if faults or asked:
         hint = "build it for what it is to claim"
@@ -75,12 +75,14 @@ def _minor(interpreter: str) -> int:
     return int(digits) if digits.isdecimal() else 0
 
 
-def _codes(wheel: Wheel) -> tuple[Code, ...]:
+def _codes(wheel: Wheel, tags: Collection[Tag]) -> tuple[Code, ...]:
+    is_linux = any("linux" in tag.platform for tag in tags)  # elsewhere a .so is of another format
     try:
         return tuple(
-            Code(path=file.path, elf=read_elf(file.content), content=file.content)
+            Code(path=file.path, elf=elf, content=file.content)
             for file in wheel.files
-            if file.content.startswith(MAGIC)
+            if is_linux or file.content.startswith(MAGIC)
+            if (elf := read_code(file.path, file.content))
         )
     except ElfFormatError as err:
         raise ProofError(f"{wheel.file_name} holds machine code that can't be read", found=str(err)) from err

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from pibuild.errors import ProofError
 from pibuild.formats import pythons
-from pibuild.formats.elf import MAGIC, Elf, ElfFormatError, read_elf
+from pibuild.formats.elf import MAGIC, Elf, ElfFormatError, read_code, read_elf
 from pibuild.formats.wheel import Wheel, WheelFormatError, disagreements, read_wheel
 from pibuild.model import Target
 from pibuild.steps.machine_code import attribute_faults, instruction_judgement, neon_faults
@@ -106,14 +106,12 @@ def _each(name: str, codes: Sequence[_Code], faults: Callable[[_Code], tuple[str
 
 
 def _codes(wheel: Wheel, symbols_dir: Path | None) -> tuple[tuple[str, ...], tuple[_Code, ...]]:
-    faults, codes = [], []
+    faults: list[str] = []
+    codes = []
     for file in wheel.files:
-        if not file.content.startswith(MAGIC):
-            if file.path.endswith(".so"):
-                faults.append(f"{file.path} is not an ELF file")
-            continue
         try:
-            codes.append(_Code(path=file.path, elf=read_elf(file.content), twin=_twin(file.path, symbols_dir, faults)))
+            if elf := read_code(file.path, file.content):
+                codes.append(_Code(path=file.path, elf=elf, twin=_twin(file.path, symbols_dir, faults)))
         except ElfFormatError as err:
             faults.append(f"{file.path}: {err}")
     if not codes and not faults:

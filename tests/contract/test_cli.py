@@ -1,6 +1,7 @@
 """What a person types leads to an answer, or to a message that says what to type instead."""
 
 import errno
+import gc
 import json
 import os
 import shutil
@@ -16,6 +17,7 @@ from pibuild import __version__, wheels
 from pibuild.adapters.folders import LocalFolder
 from pibuild.assembly import decide
 from pibuild.cli import main
+from pibuild.inspection.inspect import Inspection, inspect
 from pibuild.publishing.publisher import Publisher
 from pibuild.report import Report
 from pibuild.settings import Settings
@@ -210,6 +212,40 @@ def test_a_wheel_that_is_what_it_claims_is_code_0_and_told_as_json(capsys, tmp_p
     assert main(["verify", str(path), "--json", "--target", "pi-one", "--floor", "2.19"]) == 0
     (told,) = json.loads(capsys.readouterr().out)["wheels"]
     assert told["runs_on"] == [{"pi": "Pi 1, Zero, Zero W", "system": "bookworm", "python": "3.11"}]
+
+
+def test_each_wheel_is_told_of_before_the_next_is_looked_at(capsys, tmp_path, monkeypatch):
+    first, second = make_wheel(tmp_path / "1"), make_wheel(tmp_path / "2")
+    said, kept = [], []
+
+    def watched(path, world):
+        said.append(capsys.readouterr().out)
+        gc.collect()
+        kept.append(sum(isinstance(one, Inspection) for one in gc.get_objects()))
+        return inspect(path, world)
+
+    monkeypatch.setattr("pibuild.wheels.inspect", watched)
+    assert main(["verify", str(first), str(second)]) == 0
+    assert said[0] == ""
+    assert said[1].startswith(first.name)
+    assert kept[1] == kept[0]
+
+
+def test_a_file_that_can_not_be_read_is_named_when_the_others_are_told_of(capsys, tmp_path, monkeypatch):
+    locked, fine = make_wheel(tmp_path / "1"), make_wheel(tmp_path / "2")
+
+    really_open = Path.open
+
+    def refusing(path, mode="r"):
+        if path == locked:
+            raise PermissionError(13, "Permission denied", str(path))
+        return really_open(path, mode)
+
+    monkeypatch.setattr(Path, "open", refusing)
+    assert main(["verify", str(locked), str(fine)]) == 2
+    told = capsys.readouterr()
+    assert f"{locked} can't be read\n  found:    Permission denied" in told.err
+    assert told.out.startswith(fine.name)
 
 
 def test_a_wheel_that_does_not_run_on_the_target_is_code_9(capsys, tmp_path):

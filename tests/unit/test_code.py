@@ -6,7 +6,7 @@ from pibuild.formats.arm import Needs
 from pibuild.formats.code import instructions
 from pibuild.formats.elf import CodeSection
 from pibuild.formats.flow import certain_code, first_steps
-from pibuild.formats.pointers import pointed_functions
+from pibuild.formats.pointers import guessed_functions, pointed_functions
 from pibuild.formats.symbols import Function, Region
 from tests.elfs import BX_LR, NOP, arm, thumb
 
@@ -172,3 +172,52 @@ def test_a_function_is_named_by_a_pointer_and_by_unwinding_together():
 
 def test_a_pointer_into_the_middle_of_a_function_names_none():
     assert pointed(0x1008) == []
+
+
+def guessed(*, is_written):
+    sections = (
+        FakeSection("SHT_ARM_EXIDX", 0x2000, arm(0x7FFFF000, 1, 0x7FFFF008, 1)),
+        FakeSection("SHT_PROGBITS", 0x3000, arm(0x1000, 0x1008), flags=3),
+        FakeSection("SHT_PROGBITS", 0x4000, arm(0x1011), flags=2),
+        FakeSection("SHT_PROGBITS", 0x5000, arm(0x1001), flags=6),
+    )
+    return list(guessed_functions(sections, is_written=is_written))
+
+
+def test_words_of_data_and_constants_that_are_addresses_of_functions_are_told_apart():
+    assert guessed(is_written=True) == [(0x1000, False)]
+    assert guessed(is_written=False) == [(0x1010, True)]
+
+
+_RETURNS = arm(BX_LR) * 300
+"""ARM code, each word of which is a function; as Thumb code it is some, too."""
+
+
+def believed(data=(), constants=(), code=_RETURNS):
+    """Give what is certainly code besides the start, an ARM function, where words are these offsets."""
+    start, *guesses = (
+        [Function(name="", address=0x1000 + (one & ~1), size=0, thumb=bool(one & 1)) for one in words]
+        for words in ((0,), data, constants)
+    )
+    (section,) = certain_code([make_section(code)], start, tuple(guesses))
+    return [(one.start - 0x1000, one.kind) for one in section.regions if one.start > 0x1000]
+
+
+def test_a_word_of_data_names_a_function_of_the_mode_that_the_file_has():
+    assert believed(data=(8,)) == [(8, "arm")]
+
+
+def test_a_constant_names_one_where_that_is_the_only_mode():
+    assert believed(constants=(8, 17)) == [(8, "arm")]
+    assert believed(data=(25,), constants=(8,)) == [(24, "thumb")]
+
+
+def test_few_words_among_many_name_a_mode_by_chance():
+    many = range(8, 1168, 8)
+    assert {kind for _, kind in believed(data=(5, *many))} == {"arm"}
+    assert {kind for _, kind in believed(data=(5, 13, *many))} == {"arm", "thumb"}
+
+
+def test_a_word_that_leads_into_code_of_the_other_mode_names_none():
+    on_and_on = arm(NOP, NOP, BX_LR, BX_LR)
+    assert believed(data=(5,), code=on_and_on) == []

@@ -136,3 +136,94 @@ def test_a_program_starts_where_its_header_says_and_a_library_nowhere():
     assert program.starts == (0x1004,)
     assert library.starts == ()
     assert "start" not in {entry.name for entry in library.entries}
+
+
+# what a loader makes of it
+
+
+_SHOFF, _SECTION_BYTES = 0x20, 40
+
+
+def patched(content, *changes):
+    """Write words of 32 bits at offsets."""
+    damaged = bytearray(content)
+    for offset, word in changes:
+        damaged[offset : offset + 4] = word.to_bytes(4, "little")
+    return bytes(damaged)
+
+
+def section_field(index, field, content=_GOOD):
+    """Say where a section's header has a field: 0 the name, 1 the type, 2 the flags, 3 the address, 5 the size."""
+    return int.from_bytes(content[_SHOFF : _SHOFF + 4], "little") + index * _SECTION_BYTES + 4 * field
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        (((_SHOFF, 0), (0x2E, 0), (0x30, 0)), "there is no section table"),
+        (((0x2C, 0x280000),), "there is no segment to load"),
+        (((section_field(1, 2), 2),), "0x1000 is called and lies in no section of code"),
+        (((section_field(1, 2), 4),), "no section tells of what is executed at 0x1000"),
+        (((section_field(1, 3), 0x2000),), "'.text' is not what is loaded there"),
+        (((section_field(5, 1), 1),), "SHT_DYNAMIC at"),
+    ],
+)
+def test_of_a_file_whose_sections_hide_what_is_loaded_nothing_is_believed(changes, said):
+    with pytest.raises(ElfFormatError, match=said):
+        read_elf(patched(_GOOD, *changes))
+
+
+def shortened(*words):
+    """Give a file whose .text says to end after two of its words."""
+    content = make_elf(arm(*words))
+    return patched(content, (section_field(1, 5, content), 8))
+
+
+def test_what_linkers_write_between_sections_hides_nothing():
+    assert read_elf(shortened(NOP, BX_LR, 0, 0x58585858, 0xD4D4D4D4)).sections[0].code == arm(NOP, BX_LR)
+    with pytest.raises(ElfFormatError, match="no section tells of what is executed at 0x1008"):
+        read_elf(shortened(NOP, BX_LR, 0, NOP, 0))
+
+
+# what is small and asks for much
+
+
+def test_a_second_table_where_one_may_be_is_refused():
+    with pytest.raises(ElfFormatError, match="2 sections of the type SHT_DYNAMIC"):
+        read_elf(patched(_GOOD, (section_field(8, 1), 6)))
+
+
+def test_very_many_sections_of_code_are_refused():
+    rows = _GOOD[section_field(0, 0) :]
+    text = rows[_SECTION_BYTES : 2 * _SECTION_BYTES]
+    count = len(rows) // _SECTION_BYTES + 1000
+    titles = count - 1001
+    content = patched(_GOOD + rows + 1000 * text, (_SHOFF, len(_GOOD)), (0x30, count | titles << 16))
+    with pytest.raises(ElfFormatError, match="sections are loaded, which no linker makes"):
+        read_elf(content)
+
+
+_LONG = "x" * 5000
+
+
+def test_the_name_of_a_section_has_a_limit():
+    content = make_elf(needed=(_LONG,))
+    count = int.from_bytes(content[0x30:0x32], "little")
+    dynstr = content.index(b"\0malloc\0")
+    name = content.index(_LONG.encode()) - dynstr
+    with pytest.raises(ElfFormatError, match="the name of a section has more than 4096 letters"):
+        read_elf(patched(content, (0x30, count | 3 << 16), (section_field(1, 0, content), name)))  # names in .dynstr
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"needed": [_LONG] * 50},
+        {"undefined": [(_LONG, "", "")] * 50},
+        {"undefined": [("f", _LONG, f"V_{one}") for one in range(50)]},
+        {"functions": [(_LONG, 0)] * 50},
+    ],
+)
+def test_a_name_that_very_many_share_is_refused(changes):
+    with pytest.raises(ElfFormatError, match="many times as long as the table that holds them"):
+        read_elf(make_elf(**changes))

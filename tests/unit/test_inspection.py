@@ -1,4 +1,5 @@
 import json
+import struct
 from pathlib import Path
 
 import jsonschema
@@ -117,6 +118,18 @@ def test_of_a_stripped_file_that_says_to_be_armv7_nobody_is_sure(tmp_path):
 def test_a_few_words_in_a_stripped_file_for_armv6_are_data(tmp_path):
     stripped = make_elf(arm(_B_NE, _VADD, BX_LR), marks=(), functions=())
     assert verdict(inspected(tmp_path, stripped), _ZERO).verdict == "runs"
+
+
+def test_a_constant_of_a_stripped_program_is_no_pointer_to_thumb_code(tmp_path):
+    code = arm(BX_LR, NOP, *[0xE92D4008] * 16, BX_LR)  # read as Thumb from 0x1008 on, every other word is push.w
+    program = make_elf(
+        code, kind=2, entry=0, exports=(), marks=(), functions=(), unwinding=(0, 8), constants=(0x1009, 0x1008)
+    )
+    found = inspected(
+        tmp_path, program, file_name="thing-1.0-py3-none-linux_armv6l.whl", path="thing-1.0.data/scripts/thing"
+    )
+    assert (found.faults, verdict(found, _ZERO).verdict) == ((), "runs")
+    assert found.codes[0].judged_bytes == 4 + 16 * 4 + 4
 
 
 def test_armv8_in_32_bits_crashes_on_a_pi_2_alone(tmp_path):
@@ -281,6 +294,43 @@ def test_a_damaged_library_is_a_finding(tmp_path):
     assert found.runs_on == ()
 
 
+def test_of_code_that_can_not_be_read_nobody_is_sure_where_it_runs(tmp_path):
+    without_sections = bytearray(make_elf())
+    for start, end in ((0x20, 0x24), (0x2E, 0x34)):
+        without_sections[start:end] = bytes(end - start)
+    found = inspected(tmp_path, bytes(without_sections))
+    assert "there is no section table" in found.faults[0]
+    assert verdict(found, _ZERO).verdict == "unsure"
+    assert verdict(found, _ZERO).why == (found.faults[0],)
+
+
+@pytest.mark.parametrize("machine", [40, 183])
+def test_big_endian_code_and_that_of_another_class_runs_on_no_pi(tmp_path, machine):
+    header = (3, machine, 1, 0, 0, 0, 0x05000400, 52, 32, 0, 40, 0, 0)
+    elf = b"\x7fELF\x01\x02\x01".ljust(16, b"\0") + struct.pack(">HHIIIIIHHHHHH", *header)
+    found = inspected(tmp_path, elf, file_name="thing-1.0-cp311-cp311-linux_armv7l.linux_aarch64.whl")
+    assert {one.verdict for one in found.pis} == {"crashes"}
+    assert "32 bit, big-endian" in verdict(found, _TWO).why[0]
+    assert found.runs_on == ()
+
+
+def test_a_library_that_is_no_elf_file_is_a_finding_beside_one_that_is(tmp_path):
+    found = inspect(make_wheel(tmp_path, {SO: b"<html>404", "thing/b.so": make_elf()}), load_world())
+    assert f"{SO}: not an ELF file" in found.faults
+    assert verdict(found, _ZERO).verdict == "unsure"
+
+
+def test_a_library_that_is_an_object_file_is_a_finding(tmp_path):
+    assert f"{SO}: type ET_REL, expected ET_DYN" in inspected(tmp_path, make_elf(kind=1)).faults
+
+
+def test_libraries_of_other_systems_have_formats_of_their_own(tmp_path):
+    name = "thing-1.0-cp311-cp311-macosx_10_9_universal2.whl"
+    files = {"thing/a.so": b"\xca\xfe\xba\xbe"}
+    path = make_wheel(tmp_path, files, file_name=name, tags=("cp311-cp311-macosx_10_9_universal2",))
+    assert inspect(path, load_world()).faults == ()
+
+
 def test_what_is_no_wheel_is_a_finding(tmp_path):
     path = tmp_path / "a.whl"
     path.write_bytes(b"PK\3\4 and no more")
@@ -300,6 +350,39 @@ def test_a_floor_below_what_it_wants_is_missed(tmp_path):
     found = inspected(tmp_path, make_elf(undefined=(("fstat", "libc.so.6", "GLIBC_2.33"),)))
     assert "the floor is 2.28" in "".join(misses(found, platform_tag=None, floor=(2, 28)))
     assert list(misses(found, platform_tag=None, floor=(2, 33))) == []
+
+
+def missed(folder, target, elf=None, **changes):
+    return "".join(misses(inspected(folder, elf, **changes), platform_tag=f"linux_{target}", floor=None))
+
+
+@pytest.mark.parametrize(
+    ("target", "tag", "said"),
+    [
+        ("armv7l", "cp311-cp311-musllinux_1_2_armv7l", "bookworm 3.11: it is for systems with musl, here is glibc"),
+        ("armv7l", "cp39-abi3-manylinux_2_50_armv7l", "pip wants glibc 2.50 by its tag, here is 2."),
+        ("armv6l", "cp311-cp311-manylinux2014_armv6l", "its pip does not take cp311-cp311-manylinux2014_armv6l"),
+    ],
+)
+def test_a_target_none_of_whose_systems_takes_it_is_missed(tmp_path, target, tag, said):
+    told = missed(tmp_path, target, file_name=f"thing-1.0-{tag}.whl", path="thing/a.so")
+    assert told.startswith("not for Pi ")
+    assert said in told
+
+
+def test_a_python_that_the_systems_have_elsewhere_does_not_excuse_their_glibc(tmp_path):
+    newer = make_elf(undefined=(("fstat", "libc.so.6", "GLIBC_2.33"),))
+    name = "thing-1.0-cp39-cp39-linux_armv6l.whl"
+    assert "bullseye 3.9: thing/a.so wants GLIBC_2.33" in missed(
+        tmp_path, "armv6l", newer, file_name=name, path="thing/a.so"
+    )
+
+
+def test_a_python_that_no_system_has_is_the_persons_own_to_bring(tmp_path):
+    name = "thing-1.0-cp310-cp310-linux_armv6l.whl"
+    assert missed(tmp_path, "armv6l", file_name=name, path="thing/a.so") == ""
+    too_new = make_elf(undefined=(("fstat", "libc.so.6", "GLIBC_2.50"),))
+    assert "wants GLIBC_2.50" in missed(tmp_path, "armv6l", too_new, file_name=name, path="thing/a.so")
 
 
 # how it is told
