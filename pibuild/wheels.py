@@ -136,7 +136,7 @@ def _relabelled(path: Path, out_dir: Path, *, python: str | None, platform: str 
                 world=load_world(),
             )
         except FileExistsError as error:
-            raise UsageError(f"The folder {out_dir} can't be written", found=str(error), hint="another --output") from error
+            raise UsageError(f"{out_dir} is no folder", found=str(error), hint="another --output") from error
 
 
 def files(paths: Sequence[Path]) -> Sequence[Path]:

@@ -297,7 +297,7 @@ def test_a_claim_that_the_contents_contradict_is_code_9_and_writes_nothing(capsy
 def test_an_output_that_is_a_file_is_told(capsys, tmp_path):
     path = make_wheel(tmp_path / "in")
     assert main(["retag", str(path), "--platform", "linux_armv7l", "--output", str(path)]) == 2
-    assert "can't be written" in capsys.readouterr().err
+    assert "is no folder" in capsys.readouterr().err
 
 
 def test_plan_says_what_would_be_done_and_starts_nothing(capsys):
