@@ -63,7 +63,6 @@ class Catalogue:
             version=version,
         )
 
-
     def wheelhouse(self, plan: Plan) -> Wheelhouse:
         """Decide what pip wants beside a plan's wheel, as plan.make_wheelhouse does."""
         return make_wheelhouse(

@@ -53,8 +53,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _tell(text: str) -> None:
-    with suppress(BrokenPipeError):
-        print(text, file=sys.stderr)  # noqa: T201  no report exists before the settings are known
+    with suppress(OSError):
+        print(text, file=sys.stderr, flush=True)  # noqa: T201  no report exists before the settings are known
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> NoReturn:

@@ -41,11 +41,7 @@ def make_record(
             "base": device.origin,
             "cpu": plan.target.device_cpu,
         },
-        "artifacts": [
-            facts | {"key": one.key}
-            for one in plan.artifacts
-            if (facts := facts_of(one))
-        ],
+        "artifacts": [facts | {"key": one.key} for one in plan.artifacts if (facts := facts_of(one))],
         "checks": {"file": checks["file"], "device": checks["device"]},
         "proof": checks["spent"],
     }

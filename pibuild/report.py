@@ -66,8 +66,13 @@ class Report:
     out: TextIO = field(default_factory=lambda: sys.stdout)
 
     def note(self, text: str) -> None:
-        """Say one thing, on stderr."""
-        print(text, file=self.err, flush=True)
+        """Say one thing on stderr; untold where its disk is full. BrokenPipeError where its reader left."""
+        try:
+            print(text, file=self.err, flush=True)
+        except BrokenPipeError:
+            raise
+        except OSError:
+            let_go(self.err)
 
     def warn(self, text: str) -> None:
         """Say one thing that a person should look at."""

@@ -71,4 +71,3 @@ def _pure_wheels(packages: Iterable[Artifact], made: dict[str, Entry], staging: 
     for artifact in packages:
         unpack(made[artifact.recipe.name].path, staging / artifact.recipe.name)
     return sorted(staging.glob("*/wheel/*.whl"))
-

@@ -42,9 +42,7 @@ class Offered:
         return str(self.record["wheel"]["sha256"])
 
 
-def take(
-    site: Path, offered: Sequence[Offered], statement: Callable[[bytes], bytes]
-) -> tuple[PublishedWheel, ...]:
+def take(site: Path, offered: Sequence[Offered], statement: Callable[[bytes], bytes]) -> tuple[PublishedWheel, ...]:
     """Put wheels into files/, all of them or none.
 
     PublishError where one is not what its record says.

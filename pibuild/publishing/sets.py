@@ -55,9 +55,7 @@ def read_set(site: Path, set_id: str) -> PublishedSet:
     try:
         published = set_from((site / set_id / "set.json").read_bytes())
     except (OSError, ValueError) as error:
-        raise PublishError(
-            f"The set {set_id} of {site} can't be read", found=in_words(error), hint=_GO_BACK
-        ) from error
+        raise PublishError(f"The set {set_id} of {site} can't be read", found=in_words(error), hint=_GO_BACK) from error
     if published.id != set_id:
         found = f"set.json of the set {published.id}"
         raise PublishError(f"The set {set_id} of {site} can't be read", found=found, hint=_GO_BACK)

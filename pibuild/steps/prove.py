@@ -35,8 +35,9 @@ def prove(
     `installed` are (folder on the device, artifact), `beside` the wheels that pip finds with this one. ProofError with
     the check's last lines where it says no.
     """
+    how = f", installed from {len(beside) + 1} wheels alone," if beside else ""
     with (
-        report.step(f"proving {wheel_path.name} on an emulated {plan.target.device_cpu}") as step,
+        report.step(f"proving {wheel_path.name}{how} on an emulated {plan.target.device_cpu}") as step,
         store.staging() as staging,
     ):
         pack(staging / "wheels.tar", {path.name: path for path in (*beside, wheel_path)})

@@ -193,6 +193,14 @@ def test_progress_that_nobody_reads_is_no_success(unread):
     assert ended("--target", "pi-one", "--python", "3.11", "--offline", stderr=unread).returncode == 141
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+@pytest.mark.parametrize(("target", "code"), [("pi-x", 2), ("pi-one", 4)])
+def test_progress_that_finds_no_space_changes_no_exit_code(tmp_path, target, code):
+    env = {"DOCKER_HOST": f"unix://{tmp_path}/nobody.sock", "PIBUILD_STORE": str(tmp_path / "store")}
+    with Path("/dev/full").open("w") as full:
+        assert ended("--target", target, "--python", "3.11", stderr=full, env=env).returncode == code
+
+
 def test_an_error_that_nobody_reads_keeps_its_code(unread):
     assert ended("verify", "nowhere.whl", stderr=unread).returncode == 2
 

@@ -115,5 +115,3 @@ def test_offline_only_folders_are_asked(refs):
 def test_a_source_without_a_repository_has_no_refs(refs):
     with pytest.raises(SourceError, match="comes from no git repository"):
         refs().take(make_source(), "main")
-
-

@@ -1,8 +1,8 @@
 """The small workspace, tests/workspace: what stands for TensorFlow where the real recipe and pipeline run in a test.
 
-    tree/         a source tree of TensorFlow's shape, as a person gives one with --source
-    externals/    libraries that are kept as trees
-    api-wheel/    what the official wheel would bring
+tree/         a source tree of TensorFlow's shape, as a person gives one with --source
+externals/    libraries that are kept as trees
+api-wheel/    what the official wheel would bring
 """
 
 import os
