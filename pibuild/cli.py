@@ -207,7 +207,7 @@ def _fill(command: str, house: "Wheelhouse", settings: "Settings", environ: dict
     plan = house.plan
     store = open_store(settings, report)
     try:
-        report.note(f"{plan.reason}, with all that pip wants beside it; key {house.key[:12]}")
+        report.note(f"{house.reason}; key {house.key[:12]}")
         entries = wheelhouse.stored(house, store)
         if command == "build" and entries:
             report.note("nothing to do: these wheels were built and proven before")

@@ -322,6 +322,11 @@ class Plan:
     reason: str
     """Why this recipe and release."""
 
+    @property
+    def title(self) -> str:
+        """Name it as a person would: `tensorflow 1.12.3 for pi-one, Python 3.4`."""
+        return self.wheel.title
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wheelhouse:
@@ -336,6 +341,21 @@ class Wheelhouse:
     installed: tuple[Artifact, ...]
     """What stands on the device before pip runs: the Python alone."""
     key: str
+
+    @property
+    def title(self) -> str:
+        """Name it as a person would."""
+        return f"{self.plan.title} with all that pip wants beside it"
+
+    @property
+    def reason(self) -> str:
+        """Say why this recipe and release."""
+        return f"{self.plan.reason}, with all that pip wants beside it"
+
+    @property
+    def artifacts(self) -> tuple[Artifact, ...]:
+        """Give what it needs beyond what its wheels do."""
+        return self.packages
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

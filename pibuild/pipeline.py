@@ -63,7 +63,7 @@ def make(plan: Plan, ports: Ports, again: str) -> Entry:
     store, began_s = ports.store, ports.clock()
     if entry := store.wheel(plan.key):
         return entry
-    with store.lock(plan.key, f"making {plan.wheel.title}"):
+    with store.lock(plan.key, f"making {plan.title}"):
         if entry := store.wheel(plan.key) or ports.remote.pull_wheel(plan):
             return entry
         if not ports.settings.offline:
@@ -227,7 +227,7 @@ def _build(artifact: Artifact, made: dict[str, Entry], ports: Ports, again: str)
             again=again,
         )
     ports.spent_s["containers"] += entry.facts["wall_s"]
-    ports.built[artifact.key] = entry.facts["cpu_s"]
+    ports.cpu_s[artifact.key] = entry.facts["cpu_s"]
     return entry
 
 
@@ -274,7 +274,7 @@ def _proven(plan: Plan, made: dict[str, Entry], ports: Ports, staging: Path, aga
     unpack(made[plan.wheel.recipe.name].path, staging / "raw")
     raw = sorted((staging / "raw" / "wheel").glob("*.whl"))
     if len(raw) != 1:
-        raise ProofError(f"{plan.wheel.title} left {len(raw)} wheels", expected="one, in wheel/")
+        raise ProofError(f"{plan.title} left {len(raw)} wheels", expected="one, in wheel/")
     with ports.report.step(f"retagging and verifying {raw[0].name}"):
         wheel_path = retag.retag(
             raw[0],
@@ -288,7 +288,6 @@ def _proven(plan: Plan, made: dict[str, Entry], ports: Ports, staging: Path, aga
             wheel_path, target=plan.target, python=plan.python, symbols_dir=staging / "raw" / "symbols"
         )
     ran, spent = prove_with(wheel_path, plan, on_device(plan), made, ports, again)
-    ports.spent_s["containers"] += spent.wall_s
     return wheel_path, {"file": [asdict(check) for check in checks], "device": ran, "spent": asdict(spent)}
 
 
@@ -302,7 +301,7 @@ def prove_with(
     beside: Sequence[Path] = (),
 ) -> tuple[dict[str, Any], Spent]:
     """Prove a wheel on a device where these artifacts stand, with other wheels beside it that pip may take."""
-    return prove.prove(
+    result, spent = prove.prove(
         wheel_path,
         plan,
         tuple((one.recipe.device.format(python=plan.python), made[one.recipe.name]) for one in installed),
@@ -315,6 +314,9 @@ def prove_with(
         report=ports.report,
         again=again,
     )
+    ports.spent_s["containers"] += spent.wall_s
+    ports.cpu_s[plan.key] = ports.cpu_s.get(plan.key, 0.0) + spent.cpu_s
+    return result, spent
 
 
 def _packed_extras(plan: Plan, staging: Path, ports: Ports) -> list[Path]:

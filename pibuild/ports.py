@@ -48,8 +48,8 @@ class Ports:
     spent_s: dict[str, float] = field(default_factory=lambda: dict.fromkeys(("sources", "images", "containers"), 0.0))
     """Wall time by what it went to; the rest of a build's is pibuild's own."""
 
-    built: dict[str, float] = field(default_factory=dict)
-    """CPU seconds of each artifact that was built, by key …"""
+    cpu_s: dict[str, float] = field(default_factory=dict)
+    """CPU seconds of each artifact that was built and each plan that was proven, by key …"""
     failed: dict[str, PibuildError] = field(default_factory=dict)
     """… and why one could not be, which is not tried again; an image's by its reference."""
 

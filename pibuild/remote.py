@@ -21,7 +21,7 @@ from typing import Any, Protocol, TypeVar
 from pibuild.errors import PibuildError, SourceError
 from pibuild.formats.selection import EVERYTHING
 from pibuild.formats.tree import folder_members, write_tree
-from pibuild.model import Artifact, Plan
+from pibuild.model import Artifact, Plan, Wheelhouse
 from pibuild.report import Report, size
 from pibuild.store import Entry, Store
 
@@ -63,7 +63,7 @@ class Remote:
         with self._store.lock(artifact.key, f"building {artifact.title}"):
             return self._store.artifact(artifact.key) or self._pull(f"artifacts/{artifact.key}", artifact.title, land)
 
-    def pull_wheel(self, plan: Plan) -> Entry | None:
+    def pull_wheel(self, plan: Plan | Wheelhouse) -> Entry | None:
         """Bring the proven wheel of a plan into the store; None where the remote has none that is whole."""
 
         def land(content_path: Path, record: dict[str, Any]) -> Entry:
@@ -71,7 +71,7 @@ class Remote:
             wheel_path, *extras = _take_out(content_path, _contents(record), folder)
             return self._store.put_wheel(plan.key, wheel_path, record, extras)
 
-        return self._pull(f"wheels/{plan.key}", f"the proven wheel of {plan.wheel.title}", land)
+        return self._pull(f"wheels/{plan.key}", f"the proven wheel of {plan.title}", land)
 
     def artifact_facts(self, artifact: Artifact) -> dict[str, Any] | None:
         """Give what was written of an artifact, without bringing it here."""
@@ -93,13 +93,13 @@ class Remote:
             self._target = None
             self._report.warn(f"{title} can't be left at the remote store: {_why(error)}")
 
-    def push_proven(self, plan: Plan, wheel: Entry) -> None:
+    def push_proven(self, plan: Plan | Wheelhouse, wheel: Entry) -> None:
         """Give what was proven before there was a remote, or while it was down; one question where it has it."""
         name = f"wheels/{plan.key}"
-        if self._source and not self._ask(name, plan.wheel.title, lambda folder, _: folder.has(f"{name}.json")):
+        if self._source and not self._ask(name, plan.title, lambda folder, _: folder.has(f"{name}.json")):
             self.push(plan, wheel)
 
-    def push(self, plan: Plan, wheel: Entry) -> None:
+    def push(self, plan: Plan | Wheelhouse, wheel: Entry) -> None:
         """Give what of a proven plan is here and the remote lacks, the wheel last; one warning where it can't be."""
         if self._target is None:
             return
@@ -137,7 +137,7 @@ class Remote:
             self._report.warn(f"the remote store is not asked again, this goes on without it: {_why(error)}")
         return None
 
-    def _push_all(self, folder: RemoteFolder, plan: Plan, wheel: Entry) -> None:
+    def _push_all(self, folder: RemoteFolder, plan: Plan | Wheelhouse, wheel: Entry) -> None:
         for artifact in plan.artifacts:
             name = f"artifacts/{artifact.key}"
             if self._lacks(folder, name) and (entry := self._store.artifact(artifact.key)):

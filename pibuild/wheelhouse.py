@@ -10,7 +10,7 @@ from packaging.utils import canonicalize_name, parse_wheel_filename
 
 from pibuild.errors import ProofError
 from pibuild.formats.tree import unpack
-from pibuild.model import Artifact, Wheelhouse
+from pibuild.model import Wheelhouse
 from pibuild.pipeline import ensure_image, make, make_artifact, prove_with
 from pibuild.ports import Ports
 from pibuild.record import file_facts
@@ -30,29 +30,37 @@ def stored(house: Wheelhouse, store: Store) -> list[Entry] | None:
 def make_all(house: Wheelhouse, ports: Ports, again: str) -> list[Entry]:
     """Make what of a wheelhouse is missing and prove it whole; give its entries as `stored` does.
 
-    The last entry holds the wheel with a record that names all, and the wheels in pure Python as its extras.
+    The last entry holds the wheel with a record that names all, the wheels in pure Python being among its extras.
     """
     compiled = [make(plan, ports, again) for plan in house.compiled]
     wheel = make(house.plan, ports, again)
-    if entry := ports.store.wheel(house.key):
+    if entry := ports.store.wheel(house.key) or ports.remote.pull_wheel(house):
         return [*compiled, entry]
     made: dict[str, Entry] = {}
     for artifact in (*house.packages, *house.installed):
         make_artifact(artifact, made, ports, again)
     ensure_image(house.plan.device, ports)
     with ports.store.staging() as staging:
-        pure = _pure_wheels(house.packages, made, staging)
+        packages = [(one, _wheels_in(made[one.recipe.name], staging / one.recipe.name)) for one in house.packages]
+        pure = [path for _, paths in packages for path in paths]
         beside = [*(entry.path for entry in compiled), *pure]
         result, spent = prove_with(wheel.path, house.plan, house.installed, made, ports, again, beside=beside)
         installed = result.pop("installed")
         check_minimal([wheel.path, *beside], installed)
         facts = {
             "wheels": [file_facts(path) for path in beside],
+            "packages": [
+                made[one.recipe.name].facts | {"key": one.key, "wheels": [file_facts(path) for path in paths]}
+                for one, paths in packages
+            ],
             "installed": installed,
             "device": result,
             "proof": {"wall_s": spent.wall_s, "cpu_s": spent.cpu_s},
         }
-        entry = ports.store.put_wheel(house.key, wheel.path, wheel.facts | {"dependencies": facts}, pure)
+        extras = [wheel.path.parent / "extras" / one["file"] for one in wheel.facts["extras"]] + pure
+        record = wheel.facts | {"extras": [file_facts(path) for path in extras], "dependencies": facts}
+        entry = ports.store.put_wheel(house.key, wheel.path, record, extras)
+    ports.remote.push(house, entry)
     return [*compiled, entry]
 
 
@@ -67,7 +75,6 @@ def check_minimal(wheels: Iterable[Path], installed: Iterable[str]) -> None:
         )
 
 
-def _pure_wheels(packages: Iterable[Artifact], made: dict[str, Entry], staging: Path) -> list[Path]:
-    for artifact in packages:
-        unpack(made[artifact.recipe.name].path, staging / artifact.recipe.name)
-    return sorted(staging.glob("*/wheel/*.whl"))
+def _wheels_in(packages: Entry, folder: Path) -> list[Path]:
+    unpack(packages.path, folder)
+    return sorted((folder / "wheel").glob("*.whl"))

@@ -22,6 +22,8 @@ class Cells:
     """All where left out."""
     pythons: tuple[str, ...] = ()
     """All that the release supports where left out."""
+    with_dependencies: bool = False
+    """Also what pip wants beside the wheel: the compiled ones as cells of their own, all of it in the same index."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -59,7 +59,7 @@ def as_gitlab(cells: Sequence[Cell]) -> str:
     return _GITLAB_HEAD + yaml.safe_dump({cell.id: _gitlab_job(cell) for cell in cells}, sort_keys=False, width=120)
 
 
-def as_json(cells: Sequence[Cell]) -> list[dict[str, str]]:
+def as_json(cells: Sequence[Cell]) -> list[dict[str, Any]]:
     """Give each cell's parts, and as `cell` the name by which `--only` knows it."""
     return [{"cell": cell.id, **asdict(cell)} for cell in cells]
 

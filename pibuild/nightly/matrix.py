@@ -73,13 +73,39 @@ def _expanded(cells: Cells, recipes: Mapping[str, Recipe], targets: Mapping[str,
                     if known and not cells.pythons and python not in known:
                         continue  # nobody asked for this Python with this release
                     name, no_target = _target_name(target, targets)
-                    cell = Cell(recipe=cells.recipe, version=version, target=name, python=python, ref=ref)
-                    yield cell, no_target or fault
+                    cell = Cell(
+                        recipe=cells.recipe,
+                        version=version,
+                        target=name,
+                        python=python,
+                        ref=ref,
+                        with_dependencies=cells.with_dependencies,
+                    )
+                    if not cell.with_dependencies or no_target or fault:
+                        yield cell, no_target or fault
+                    else:
+                        yield from _with_beside(cell, recipes)
+
+
+def _with_beside(cell: Cell, recipes: Mapping[str, Recipe]) -> Iterable[tuple[Cell, str]]:
+    """Give a cell, and one for each wheel that recipes compile for it."""
+    release = next(one for one in recipes[cell.recipe].releases if _is_of(one, cell))
+    yield cell, "" if release.dependencies else f"{cell.recipe} does not say what pip wants beside it"
+    for recipe in (recipes[name] for name in release.dependencies):
+        if recipe.proof:
+            version = _newest(recipe.releases, cell.python)
+            fault = _release_fault(recipe.releases, version, cell.python)
+            yield Cell(recipe=recipe.name, version=version, target=cell.target, python=cell.python), fault
+
+
+def _is_of(release: Release, cell: Cell) -> bool:
+    return release.version == cell.version and cell.python in release.pythons
 
 
 def _asked(cell: Cell) -> str:
     """Say by what a cell was asked for; a name leaves the version out where there is a ref, and simplifies the ref."""
-    return f"ref {cell.ref!r} of version {cell.version}" if cell.ref else f"version {cell.version}"
+    asked = f"ref {cell.ref!r} of version {cell.version}" if cell.ref else f"version {cell.version}"
+    return f"{asked} with dependencies" if cell.with_dependencies else asked
 
 
 def _target_name(name: str, targets: Mapping[str, Target]) -> tuple[str, str]:

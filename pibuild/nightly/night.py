@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any
 
 from pibuild.errors import PibuildError
-from pibuild.model import Plan
+from pibuild.model import Plan, Wheelhouse
 from pibuild.nightly.history import History
 from pibuild.nightly.values import Cell, Night, Outcome
 from pibuild.report import Report
@@ -22,7 +22,7 @@ from pibuild.store import Entry
 class Decided:
     """A cell of this night as it will be."""
 
-    plan: Plan
+    plan: Plan | Wheelhouse
     commit: str = ""
     """What its ref was found to be."""
 
@@ -32,9 +32,9 @@ class Hands:
     """What a night is done with."""
 
     decide: Callable[[Cell], Decided]
-    proven: Callable[[Plan], Entry | None]
+    proven: Callable[[Plan | Wheelhouse], Entry | None]
     """Give the proven wheel of a plan where there is one."""
-    make: Callable[[Plan], tuple[Entry, float]]
+    make: Callable[[Plan | Wheelhouse], tuple[Entry, float]]
     """Make and prove a plan's wheel; give it, and the CPU seconds that this took."""
     record_of: Callable[[str], dict[str, Any] | None]
     """Give the record of the proven wheel of a key, where it is still known."""
@@ -106,9 +106,11 @@ def changes(before: dict[str, Any] | None, after: dict[str, Any]) -> tuple[str, 
 def _parts(record: dict[str, Any]) -> dict[str, str]:
     """Give what went into a wheel, each with what tells it apart."""
     found: dict[str, str] = {}
-    for artifact in record["artifacts"]:
+    beside = record.get("dependencies", {})
+    for artifact in (*record["artifacts"], *beside.get("packages", ())):
         found[f"image {_image_name(artifact['image']['reference'])}"] = artifact["image"]["reference"]
         found |= {f"source {re.sub(r'-[0-9].*$', '', one['name'])}": one["tree"] for one in artifact["sources"]}
+    found |= {f"wheel {one['file'].partition('-')[0]}": one["sha256"] for one in beside.get("wheels", ())}
     found[f"image {_image_name(record['device']['reference'])}"] = record["device"]["reference"]
     return found
 

@@ -21,6 +21,8 @@ class Cell:
     python: str
     ref: str = ""
     """A branch or tag of the source's repository, looked up anew each night; empty for the release as pinned."""
+    with_dependencies: bool = False
+    """Whether it is proven, and published, with all that pip wants beside it."""
 
     @property
     def id(self) -> str:

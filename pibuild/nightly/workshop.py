@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pibuild.assembly import Catalogue, load_catalogue, make_ports, make_refs, make_remote, open_store
 from pibuild.errors import PibuildError, UsageError
-from pibuild.model import Plan, Request
+from pibuild.model import Plan, Request, Wheelhouse
 from pibuild.nightly import outcomes
 from pibuild.nightly.declared import Nightly
 from pibuild.nightly.history import History
@@ -51,32 +51,38 @@ class Workshop:
         request = Request(target=cell.target, python=cell.python, recipe=cell.recipe, version=cell.version)
         plan = self.catalogue.plan(request)
         if not cell.ref:
-            return Decided(plan=plan)
+            return Decided(plan=self._house(cell, plan))
         self._refs = self._refs or make_refs(self._settings, self._environ, self.store, self._report)
         moved = self._refs.take(own_source(plan), cell.ref)
         version = nightly_version(cell.version, moved.commit, moved.committed)
-        return Decided(plan=self.catalogue.plan(request, moved.source, version), commit=moved.commit)
+        plan = self.catalogue.plan(request, moved.source, version)
+        return Decided(plan=self._house(cell, plan), commit=moved.commit)
 
-    def proven(self, plan: Plan) -> Entry | None:
+    def _house(self, cell: Cell, plan: Plan) -> Plan | Wheelhouse:
+        return self.catalogue.wheelhouse(plan) if cell.with_dependencies else plan
+
+    def proven(self, plan: Plan | Wheelhouse) -> Entry | None:
         """Give the proven wheel of a plan, from here or from the store that machines share."""
         if entry := self.store.wheel(plan.key):
             self.remote.push_proven(plan, entry)
             return entry
         return self.remote.pull_wheel(plan)
 
-    def make(self, plan: Plan) -> tuple[Entry, float]:
-        """Build and prove a plan's wheel."""
-        from pibuild import pipeline  # noqa: PLC0415  the engine's client costs a third of a second
+    def make(self, plan: Plan | Wheelhouse) -> tuple[Entry, float]:
+        """Build and prove a plan's wheel, or a wheelhouse; give the wheel, and the CPU seconds that this took."""
+        from pibuild import pipeline, wheelhouse  # noqa: PLC0415  the engine's client costs a third of a second
 
         if self._ports is None:
             self.store.sweep()
             self._ports = make_ports(self._settings, self._environ, self.store, self._report)
         ports = self._ports
         ports.spent_s.update(dict.fromkeys(ports.spent_s, 0.0))
-        ports.built.clear()
-        again = f"pibuild --target {plan.target.name} --python {plan.python} --recipe {plan.wheel.recipe.name}"
-        entry = pipeline.make(plan, ports, f"{again} --version {plan.wheel.release.version}")
-        return entry, round(sum(ports.built.values()) + entry.facts["proof"]["cpu_s"], 2)
+        ports.cpu_s.clear()
+        if isinstance(plan, Wheelhouse):
+            entry = wheelhouse.make_all(plan, ports, f"{_again(plan.plan)} --with-dependencies")[-1]
+        else:
+            entry = pipeline.make(plan, ports, _again(plan))
+        return entry, round(sum(ports.cpu_s.values()), 2)
 
     def failed_at(self, error: PibuildError) -> str:
         """Give the key of what failed."""
@@ -87,6 +93,12 @@ class Workshop:
         """Give the record of a proven wheel that is still in the store."""
         entry = self.store.wheel(key)
         return entry.facts if entry else None
+
+
+def _again(plan: Plan) -> str:
+    """Give the command that makes the same."""
+    again = f"pibuild --target {plan.target.name} --python {plan.python} --recipe {plan.wheel.recipe.name}"
+    return f"{again} --version {plan.wheel.release.version}"
 
 
 def declared_nightly(settings: Settings) -> Nightly:

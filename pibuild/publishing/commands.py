@@ -14,7 +14,7 @@ from pibuild.nightly.values import Cell
 from pibuild.nightly.workshop import Workshop, announce, declared_nightly, open_history
 from pibuild.publishing import signature, site
 from pibuild.publishing.check import check_site
-from pibuild.publishing.intake import Offered
+from pibuild.publishing.intake import Offered, offered_of
 from pibuild.publishing.publisher import Publisher
 from pibuild.publishing.values import PublishedSet
 from pibuild.report import Report
@@ -74,20 +74,20 @@ def _gathered(settings: Settings, environ: Mapping[str, str], report: Report) ->
         if night := gathered(cells, workshop.remote, history, logs_dir):
             history.put(night)
             announce(night, declared, environ, report)
-        offered = [one for cell in cells if (one := _offered(cell, workshop, report))]
+        offered = [one for cell in cells for one in _offered(cell, workshop, report)]
     return offered, night is not None and any(one.status != "unchanged" for one in night.outcomes)
 
 
-def _offered(cell: Cell, workshop: Workshop, report: Report) -> Offered | None:
+def _offered(cell: Cell, workshop: Workshop, report: Report) -> tuple[Offered, ...]:
     try:
         entry = workshop.proven(workshop.decide(cell).plan)
     except PibuildError as error:
         report.warn(f"{cell.id}: {error}")
-        return None
+        return ()
     if entry is None:
         report.note(f"{cell.id} has no proven wheel: what is published of it stays")
-        return None
-    return Offered(path=entry.path, record=entry.facts, cell=cell.id, is_release=not cell.ref)
+        return ()
+    return tuple(offered_of(cell, entry))
 
 
 def _check(given: argparse.Namespace, environ: Mapping[str, str], report: Report) -> int:

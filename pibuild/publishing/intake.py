@@ -5,19 +5,27 @@ Knows the folder files/: a wheel's folder there is named by its sha256, appears 
 
 import hashlib
 import json
+import re
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
+from email.message import Message
 from email.parser import Parser
 from pathlib import Path
 from typing import Any
 
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.utils import canonicalize_name
+
 from pibuild.errors import PublishError
 from pibuild.formats.wheel import WheelFormatError
+from pibuild.nightly.values import Cell
 from pibuild.publishing.companions import SUFFIXES, dist_info_file
 from pibuild.publishing.sets import digest_of, making, sync
 from pibuild.publishing.values import PublishedWheel
+from pibuild.store import Entry
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,7 +36,7 @@ class Offered:
     record: dict[str, Any]
     """As the proof wrote it."""
     cell: str
-    """Id of its cell."""
+    """Id of its cell; for a wheel in pure Python that came with another, the recipe of its packages."""
     is_release: bool
 
     @property
@@ -40,6 +48,34 @@ class Offered:
     def sha256(self) -> str:
         """Give the hash that the wheel had when it was proven."""
         return str(self.record["wheel"]["sha256"])
+
+
+def offered_of(cell: Cell, entry: Entry) -> Iterator[Offered]:
+    """Give the proven wheel of a cell, and those in pure Python that were proven with it, each with a record."""
+    yield Offered(path=entry.path, record=entry.facts, cell=cell.id, is_release=not cell.ref)
+    for packages in entry.facts.get("dependencies", {}).get("packages", ()):
+        for wheel in packages["wheels"]:
+            yield Offered(
+                path=entry.path.parent / "extras" / wheel["file"],
+                record=_package_record(entry.facts, packages, wheel),
+                cell=packages["recipe"],
+                is_release=True,
+            )
+
+
+def _package_record(record: dict[str, Any], packages: dict[str, Any], wheel: dict[str, Any]) -> dict[str, Any]:
+    """Say of a wheel in pure Python what a record says: for any target, proven on the device of the wheel beside it."""
+    proven = record["dependencies"]
+    named = {"recipe": packages["recipe"], "version": packages["version"], "python": packages["python"]}
+    return {
+        **{name: record[name] for name in ("pibuild", "made", "device")},
+        "wheel": wheel,
+        "extras": [],
+        "plan": {"key": packages["key"], "target": "", "reason": f"beside {record['wheel']['file']}", **named},
+        "artifacts": [{name: value for name, value in packages.items() if name != "wheels"}],
+        "checks": {"file": [], "device": proven["device"]},
+        "proof": proven["proof"],
+    }
 
 
 def take(site: Path, offered: Sequence[Offered], statement: Callable[[bytes], bytes]) -> tuple[PublishedWheel, ...]:
@@ -134,6 +170,7 @@ def _published(site: Path, one: Offered) -> PublishedWheel:
         python=plan["python"],
         is_release=one.is_release,
         abi_risk=_field(_dist_info(path, "WHEEL"), "Pibuild-Abi-Risk"),
+        requires=tuple(sorted(set(_required(metadata)))),
     )
 
 
@@ -145,4 +182,17 @@ def _dist_info(wheel_path: Path, name: str) -> bytes:
 
 
 def _field(content: bytes, name: str) -> str:
-    return str(Parser().parsestr(content.decode("utf-8", "replace"), headersonly=True).get(name, ""))
+    return str(_headers(content).get(name, ""))
+
+
+def _required(metadata: bytes) -> Iterator[str]:
+    """Name the projects that pip wants beside a wheel on some Python; a line that pip can't read names none."""
+    for line in _headers(metadata).get_all("Requires-Dist", ()):
+        with suppress(InvalidRequirement):
+            requirement = Requirement(str(line))
+            if not re.search(r"\bextra\b", str(requirement.marker or "")):
+                yield canonicalize_name(requirement.name)
+
+
+def _headers(content: bytes) -> Message:
+    return Parser().parsestr(content.decode("utf-8", "replace"), headersonly=True)

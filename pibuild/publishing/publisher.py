@@ -13,7 +13,7 @@ from pibuild.publishing import signature, site
 from pibuild.publishing.declared import Publish
 from pibuild.publishing.destinations import forget, push_everywhere
 from pibuild.publishing.index import index_pages
-from pibuild.publishing.intake import Offered
+from pibuild.publishing.intake import Offered, offered_of
 from pibuild.publishing.page.page import render
 from pibuild.publishing.statements import provenance
 from pibuild.publishing.values import PublishedSet
@@ -56,9 +56,10 @@ class Publisher:
     def put_night(self, night: Night, store: Store) -> str:
         """Publish everywhere what a night has proven; give the id of the set, empty where nothing changed."""
         found = [
-            Offered(path=entry.path, record=entry.facts, cell=one.cell.id, is_release=not one.cell.ref)
+            wheel
             for one in night.outcomes
             if one.status != "failed" and (entry := store.wheel(one.key))
+            for wheel in offered_of(one.cell, entry)
         ]
         is_news = any(one.status != "unchanged" for one in night.outcomes)
         made = self.put(found, f"night {night.id}", datetime.now(UTC), anew=is_news)

@@ -34,6 +34,7 @@ class PublishedWheel:
     """Id of the cell that it belongs to; newer wheels of the same cell take its place."""
     recipe: str
     target: str
+    """Empty for a wheel in pure Python that came with another: it is for all."""
     python: str
     is_release: bool
     """Whether it is a release as pinned, not what a moving ref was one night."""
@@ -45,6 +46,8 @@ class PublishedWheel:
     """When retention took it out of the index, ISO 8601, its files staying for a while; empty where it is listed."""
     kept: bool = False
     """Whether a person undeleted it: retention leaves it alone from then on."""
+    requires: tuple[str, ...] = ()
+    """Projects that pip wants beside it, as METADATA has them, without those of extras."""
 
     @property
     def folder(self) -> str:

@@ -1,6 +1,7 @@
 """From what pibuild.yaml declares to cells that can exist."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -13,10 +14,11 @@ from pibuild.settings import load_settings, settings_schema
 from tests.makers import make_recipe, make_recipes, make_release, make_target
 
 LITE = Cells(recipe="tflite-runtime", versions=("2.14.1",), targets=("pi-one",), pythons=("3.11",))
+LITE_WITH = replace(LITE, with_dependencies=True)
 
 
-def cells(*declared, exclude=()):
-    recipes = make_recipes()
+def cells(*declared, exclude=(), more=()):
+    recipes = make_recipes() | {one.name: one for one in more}
     recipes["tensorflow"] = make_recipe(
         "tensorflow",
         per=("target", "python"),
@@ -58,6 +60,54 @@ def test_without_targets_all_are_meant_and_one_targets_cells_stand_together():
 def test_a_target_may_have_any_name_that_people_try():
     declared = Cells(recipe="tflite-runtime", versions=("2.14.1",), targets=("pi-zero",), pythons=("3.11",))
     assert ids(declared) == ["tflite-runtime-2.14.1-pi-one-3.11"]
+
+
+def beside():
+    """tflite-runtime that says what pip wants: numpy, which is compiled in two versions, and pure packages."""
+    runtime = make_recipes()["tflite-runtime"]
+    releases = tuple(replace(one, dependencies=("numpy-wheel", "packages")) for one in runtime.releases)
+    numpy = {"2.1": ("3.11", "3.13"), "1.19": ("3.9", "3.11")}
+    return (
+        replace(runtime, releases=releases),
+        make_recipe("packages", per=("python",)),
+        make_recipe(
+            "numpy-wheel",
+            per=("target", "python"),
+            proof="check.py",
+            releases=tuple(make_release(version, pythons=pythons) for version, pythons in numpy.items()),
+        ),
+    )
+
+
+def test_with_dependencies_each_compiled_one_is_a_cell_of_its_own_in_the_newest_for_the_python():
+    declared = Cells(recipe="tflite-runtime", targets=("pi-one",), with_dependencies=True)
+    found = cells(declared, LITE_WITH, more=beside())
+    assert [(cell.id, cell.with_dependencies) for cell in found] == [
+        ("numpy-wheel-1.19-pi-one-3.9", False),
+        ("numpy-wheel-2.1-pi-one-3.11", False),
+        ("numpy-wheel-2.1-pi-one-3.13", False),
+        ("tflite-runtime-2.14.1-pi-one-3.11", True),
+        ("tflite-runtime-2.14.1-pi-one-3.13", True),
+        ("tflite-runtime-2.9.0-pi-one-3.9", True),
+    ]
+
+
+def test_a_recipe_that_does_not_say_what_pip_wants_has_no_dependencies_to_take():
+    with pytest.raises(UsageError, match="nightly.cells.0: tflite-runtime does not say what pip wants beside it"):
+        cells(LITE_WITH)
+
+
+def test_a_dependency_for_another_python_alone_is_told():
+    declared = Cells(recipe="tflite-runtime", pythons=("3.13",), with_dependencies=True)
+    *others, numpy = beside()
+    numpy = replace(numpy, releases=numpy.releases[1:])
+    with pytest.raises(UsageError, match=r"nightly.cells.0: Python '3.13'"):
+        cells(declared, more=(*others, numpy))
+
+
+def test_a_cell_cant_be_asked_for_both_with_and_without_dependencies():
+    with pytest.raises(UsageError, match="version 2.14.1 with dependencies would be called as version 2.14.1 is"):
+        cells(LITE, LITE_WITH, more=beside())
 
 
 def test_a_ref_stands_for_the_version_in_the_name():

@@ -105,6 +105,13 @@ def test_what_changed_is_told_against_the_cells_last_wheel(history):
     assert night.outcomes[0].changed == ("image toolchain-pi-one", "source eigen")
 
 
+def test_what_came_beside_a_wheel_is_part_of_what_changed():
+    packages = {"image": {"reference": "pibuild/builder:1"}, "sources": [{"name": "six-1.16.0", "tree": "t2"}]}
+    wheels = [{"file": "numpy-1.16.6-cp35-cp35m-linux_armv6l.whl", "sha256": "c" * 64}]
+    after = make_record(dependencies={"packages": [packages], "wheels": wheels})
+    assert changes(make_record(), after) == ("image builder", "source six", "wheel numpy")
+
+
 def test_equal_parts_and_other_bytes_mean_another_script():
     other = make_record(wheel={"file": "thing.whl", "sha256": "b" * 64, "size_bytes": 5})
     assert changes(make_record(), other) == ("scripts or patches",)

@@ -4,6 +4,7 @@ import io
 import tarfile
 import uuid
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -11,17 +12,20 @@ import pytest
 from pibuild.adapters.folders import LocalFolder
 from pibuild.assembly import make_ports
 from pibuild.errors import UnreachableError
-from pibuild.model import Outcome
+from pibuild.model import Outcome, Wheelhouse
 from pibuild.pipeline import make, try_on_device
 from pibuild.ports import Ports
+from pibuild.record import file_facts
 from pibuild.remote import Remote
 from pibuild.report import Report
 from pibuild.settings import Settings, Storage
 from pibuild.steps.sources import Fetched
 from pibuild.store import Store
+from pibuild.wheelhouse import make_all
 from tests.elfs import make_elf, make_wheel
-from tests.makers import plan_for
+from tests.makers import make_recipe, plan_for
 
+SIX = "six-1.16.0-py2.py3-none-any.whl"
 TIMES = b"0m0.001s 0m0.001s\n0m1.000s 0m0.500s\n"
 
 
@@ -64,7 +68,8 @@ class FakeContainer:
             if path == "/work/out":
                 tar.add(self._out(), "out")
                 return
-            content = b"{}" if path.endswith("result.json") else TIMES
+            said = {"result.json": b"{}", "installed.txt": b"thing==1.0\nsix==1.16.0\n"}
+            content = said.get(path.rpartition("/")[2], TIMES)
             member = tarfile.TarInfo(path.rpartition("/")[2])
             member.size = len(content)
             tar.addfile(member, io.BytesIO(content))
@@ -74,6 +79,9 @@ class FakeContainer:
         python = self.env.get("PIBUILD_PYTHON", "3.11").replace(".", "")
         tag, library = f"cp{python}-cp{python}-linux_armv6l", f"thing/_core.cpython-{python}-arm-linux-gnueabihf.so"
         out = self.folder / f"out-{uuid.uuid4().hex}"
+        if self.env.get("PURE"):
+            make_wheel(out / "wheel", {"six.py": b""}, file_name=SIX, tags=("py2.py3-none-any",))
+            return out
         make_wheel(out / "wheel", {library: make_elf()}, file_name=f"thing-1.0-{tag}.whl", tags=(tag,))
         (out / "symbols" / library).parent.mkdir(parents=True)
         (out / "symbols" / library).write_bytes(make_elf())
@@ -211,6 +219,40 @@ def test_a_damaged_artifact_at_the_remote_is_built_and_mended(machine, tmp_path)
     assert other.built == ["tflite-runtime"]
     assert "is damaged and made anew" in other.warnings[0]
     assert (third.built, third.warnings) == ([], [])
+
+
+def house_for(proof="p"):
+    """A wheel beside which pip wants one in pure Python."""
+    plan = plan_for(proof=proof)
+    (builder,) = (one for one in plan.artifacts if one.recipe.name == "cpython-machine")
+    packages = replace(builder, key="packages", recipe=make_recipe("packages"), needs=(), env=(("PURE", "1"),))
+    installed = tuple(one for one in plan.artifacts if one.recipe.name == "cpython")
+    return Wheelhouse(plan=plan, compiled=(), packages=(packages,), installed=installed, key=f"house {proof}")
+
+
+def test_a_wheelhouse_that_another_machine_proved_is_pulled_whole(machine):
+    one, other = machine(), machine()
+    (proven,) = make_all(house_for(), one.ports, "pibuild")
+    other.ports.connect = no_engine
+    (pulled,) = make_all(house_for(), other.ports, "pibuild")
+
+    assert one.engine.ran.count("proof") == 2  # of the wheel, of all together
+    assert pulled.facts == proven.facts
+    assert [path.name for path in (pulled.path.parent / "extras").iterdir()] == [SIX]
+    (packages,) = pulled.facts["dependencies"]["packages"]
+    assert (packages["key"], [one["file"] for one in packages["wheels"]]) == ("packages", [SIX])
+
+
+def test_a_wheelhouse_keeps_what_was_made_beside_its_wheel(machine, tmp_path):
+    one, house = machine(), house_for()
+    library = tmp_path / "c-library.tar.gz"
+    library.write_bytes(b"a library")
+    entry = one.make(house.plan)
+    one.store.put_wheel(house.plan.key, entry.path, entry.facts | {"extras": [file_facts(library)]}, [library])
+    (made,) = make_all(house, one.ports, "pibuild")
+
+    assert [one["file"] for one in made.facts["extras"]] == ["c-library.tar.gz", SIX]
+    assert {path.name for path in (made.path.parent / "extras").iterdir()} == {"c-library.tar.gz", SIX}
 
 
 def test_a_device_for_trials_is_pulled_as_well(machine):

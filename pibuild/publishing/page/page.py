@@ -132,7 +132,7 @@ def _front(
 def _newest_wheels(published: PublishedSet) -> Iterator[PublishedWheel]:
     by_cell: dict[str, PublishedWheel] = {}
     for one in sorted(published.listed, key=lambda wheel: wheel.made):
-        if one.yanked is None:
+        if one.yanked is None and one.target:
             by_cell[one.cell] = one
     yield from sorted(by_cell.values(), key=lambda one: (one.recipe, one.target, _numbers(one.python), one.cell))
 

@@ -1,0 +1,87 @@
+"""What of a proven wheel, and of all that was proven with it, is offered to the index."""
+
+import json
+from dataclasses import replace
+
+from pibuild.nightly.values import Cell
+from pibuild.publishing.intake import offered_of
+from pibuild.publishing.site import publish
+from pibuild.publishing.statements import provenance
+from pibuild.record import file_facts
+from pibuild.store import Entry
+from tests.elfs import make_wheel
+from tests.publications import making
+from tests.sites import make_record
+
+CELL = Cell(recipe="thing", version="1.0", target="pi-one", python="3.11", with_dependencies=True)
+METADATA = """\
+Metadata-Version: 2.1
+Name: thing
+Version: 1.0
+Requires-Dist: Six_Pack (>=1.10)
+Requires-Dist: numpy (>=1.16) ; python_version >= "3"
+Requires-Dist: numpy (>=1.13) ; python_version < "3"
+Requires-Dist: pytest ; extra == 'test'
+Requires-Dist: what is this
+"""
+
+
+def make_entry(folder, *, record=None):
+    """A wheel with one in pure Python beside it, as the store gives them."""
+    path = make_wheel(folder / "key", file_name="thing-1.0-cp311-cp311-linux_armv6l.whl", metadata=METADATA)
+    pure = make_wheel(
+        folder / "key" / "extras",
+        {"six_pack.py": b""},
+        file_name="six_pack-1.16.0-py2.py3-none-any.whl",
+        metadata="Metadata-Version: 2.1\nName: six-pack\nVersion: 1.16.0\n",
+        dist_info="six_pack-1.16.0.dist-info",
+    )
+    image = {"reference": "pibuild/builder:0", "id": f"sha256:{'8' * 64}", "base": "mmdebstrap bullseye"}
+    source = {"name": "six-1.16.0", "tree": "9" * 64, "place": "PyPI", "size_bytes": 10}
+    packages = {"recipe": "packages", "version": "1.0", "python": "3.11", "key": "f" * 64, "image": image}
+    packages |= {"sources": [source], "wheels": [file_facts(pure)]}
+    beside = {"packages": [packages], "wheels": [file_facts(pure)], "device": {"imported": "thing"}, "proof": {}}
+    return Entry(key="house", path=path, facts=make_record(path) | {"dependencies": beside} | (record or {}))
+
+
+def test_a_wheel_brings_what_pip_wants_beside_it(tmp_path):
+    own, pure = offered_of(CELL, make_entry(tmp_path))
+
+    assert (own.cell, own.is_release) == ("thing-1.0-pi-one-3.11", True)
+    assert (pure.file, pure.cell, pure.is_release) == ("six_pack-1.16.0-py2.py3-none-any.whl", "packages", True)
+    assert pure.record["plan"]["reason"] == "beside thing-1.0-cp311-cp311-linux_armv6l.whl"
+    assert pure.record["checks"]["device"] == {"imported": "thing"}
+
+
+def test_what_comes_beside_a_moving_ref_is_released_all_the_same(tmp_path):
+    own, pure = offered_of(replace(CELL, ref="main"), make_entry(tmp_path))
+
+    assert (own.is_release, pure.is_release) == (False, True)
+
+
+def test_a_wheel_alone_brings_nothing(tmp_path):
+    entry = make_entry(tmp_path)
+    del entry.facts["dependencies"]
+
+    assert [one.path for one in offered_of(CELL, entry)] == [entry.path]
+
+
+def test_all_of_it_is_published_with_what_each_asks_for_and_a_statement_of_its_own(tmp_path, report):
+    how = making(report) | {"why": "a test", "statement": provenance}
+    published = publish(tmp_path / "site", tuple(offered_of(CELL, make_entry(tmp_path))), **how)
+    pure, own = published.wheels
+
+    assert (own.target, own.requires) == ("pi-one", ("numpy", "six-pack"))
+    assert (pure.target, pure.python, pure.requires) == ("", "3.11", ())
+    statement = json.loads((tmp_path / "site" / f"{pure.folder}{pure.file}.provenance.json").read_text())
+    assert [one["name"] for one in statement["subject"]] == [pure.file]
+    named = [one["name"] for one in statement["predicate"]["buildDefinition"]["resolvedDependencies"]]
+    assert named == ["pibuild/device:0", "pibuild/builder:0", "six-1.16.0"]
+
+
+def test_what_two_cells_bring_alike_is_published_once(tmp_path, report):
+    entry = make_entry(tmp_path)
+    offered = [one for cell in (CELL, replace(CELL, target="pi-two")) for one in offered_of(cell, entry)]
+    how = making(report) | {"why": "a test", "statement": provenance}
+
+    assert len(publish(tmp_path / "site", offered, **how).wheels) == 2
