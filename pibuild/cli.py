@@ -230,8 +230,9 @@ def _fill(command: str, house: "Wheelhouse", settings: "Settings", environ: dict
 
 def _again(plan: "Plan", settings: "Settings") -> str:
     """Give the command that asks for the same."""
-    again = f"pibuild --target {plan.target.name} --python {plan.python} --recipe {plan.wheel.recipe.name}"
-    return again + (f" --source {settings.source}" if settings.source else f" --version {plan.wheel.release.version}")
+    if not settings.source:
+        return plan.command
+    return plan.command.replace(f"--version {plan.wheel.release.version}", f"--source {settings.source}")
 
 
 def _say_fetched(done: "Wanted", report: Report) -> None:

@@ -327,6 +327,12 @@ class Plan:
         """Name it as a person would: `tensorflow 1.12.3 for pi-one, Python 3.4`."""
         return self.wheel.title
 
+    @property
+    def command(self) -> str:
+        """Give the command that asks for the same."""
+        asked = f"--target {self.target.name} --python {self.python} --recipe {self.wheel.recipe.name}"
+        return f"pibuild {asked} --version {self.wheel.release.version}"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wheelhouse:
@@ -346,6 +352,11 @@ class Wheelhouse:
     def title(self) -> str:
         """Name it as a person would."""
         return f"{self.plan.title} with all that pip wants beside it"
+
+    @property
+    def command(self) -> str:
+        """Give the command that asks for the same."""
+        return f"{self.plan.command} --with-dependencies"
 
     @property
     def reason(self) -> str:

@@ -4,7 +4,7 @@ Knows the order of the steps and what the store spares; what each does is in ste
 command line and passed in.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -63,7 +63,7 @@ def make(plan: Plan, ports: Ports, again: str) -> Entry:
     store, began_s = ports.store, ports.clock()
     if entry := store.wheel(plan.key):
         return entry
-    with store.lock(plan.key, f"making {plan.title}"):
+    with store.lock(plan.key, f"making {plan.title}"), ports.once(plan.key):
         if entry := store.wheel(plan.key) or ports.remote.pull_wheel(plan):
             return entry
         if not ports.settings.offline:
@@ -104,17 +104,16 @@ def try_on_device(wheel_path: Path, plan: Plan, ports: Ports, *, imports: Sequen
     `code` is Python that runs there afterwards. ProofError with the last lines where any of it fails.
     """
     again = "pibuild verify --run"
-    made = place(plan, plan.device, ports, again)
+    made = place(plan, plan.device, on_device(plan), ports, again)
     env = (("PIBUILD_ALONE", "1"), ("PIBUILD_IMPORTS", ",".join(imports)), ("PIBUILD_CODE", code))
     recipe = replace(plan.wheel.recipe, proof="check_import.py")
     trial = replace(plan, wheel=replace(plan.wheel, recipe=recipe, env=(*plan.wheel.env, *env)))
     prove_with(wheel_path, trial, on_device(plan), made, ports, again)
 
 
-def place(plan: Plan, device: Image, ports: Ports, again: str, without: Collection[str] = ()) -> dict[str, Entry]:
-    """Make a device's image and what of a plan shall stand there, but for these recipes; give that by recipe's name."""
+def place(plan: Plan, device: Image, artifacts: Sequence[Artifact], ports: Ports, again: str) -> dict[str, Entry]:
+    """Make a device's image and the artifacts that are wanted with it; give these by their recipes' names."""
     ports.engine.check()
-    artifacts = [artifact for artifact in on_device(plan) if artifact.recipe.name not in without]
     made = _pulled(artifacts, ports)
     missing = _wanted(artifacts, device, ports.store)
     ports.fetcher.fetch_all(missing.sources)

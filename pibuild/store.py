@@ -157,7 +157,8 @@ class Store:
                 return None
             case {"wheel": {"file": str(name), "sha256": sha256}}:
                 path = folder / name
-                if path.is_file() and _digest(path) == sha256:
+                beside = {folder / "extras" / one["file"]: one["sha256"] for one in record.get("extras", ())}
+                if all(each.is_file() and _digest(each) == known for each, known in ({path: sha256} | beside).items()):
                     return Entry(key=key, path=path, facts=record)
             case _:
                 name = key

@@ -3,7 +3,7 @@
 The proof is the wheel's own, on a device where nothing but the Python stands: pip has only the wheels to install from.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from packaging.utils import canonicalize_name, parse_wheel_filename
@@ -11,7 +11,7 @@ from packaging.utils import canonicalize_name, parse_wheel_filename
 from pibuild.errors import ProofError
 from pibuild.formats.tree import unpack
 from pibuild.model import Wheelhouse
-from pibuild.pipeline import ensure_image, make, make_artifact, prove_with
+from pibuild.pipeline import make, place, prove_with
 from pibuild.ports import Ports
 from pibuild.record import file_facts
 from pibuild.store import Entry, Store
@@ -32,18 +32,19 @@ def make_all(house: Wheelhouse, ports: Ports, again: str) -> list[Entry]:
 
     The last entry holds the wheel with a record that names all, the wheels in pure Python being among its extras.
     """
-    compiled = [make(plan, ports, again) for plan in house.compiled]
+    compiled = [make(plan, ports, plan.command) for plan in house.compiled]
     wheel = make(house.plan, ports, again)
-    if entry := ports.store.wheel(house.key) or ports.remote.pull_wheel(house):
-        return [*compiled, entry]
-    made: dict[str, Entry] = {}
-    for artifact in (*house.packages, *house.installed):
-        make_artifact(artifact, made, ports, again)
-    ensure_image(house.plan.device, ports)
+    with ports.store.lock(house.key, f"proving {house.title}"), ports.once(house.key):
+        entry = ports.store.wheel(house.key) or ports.remote.pull_wheel(house)
+        return [*compiled, entry or _proven(house, compiled, wheel, ports, again)]
+
+
+def _proven(house: Wheelhouse, compiled: Sequence[Entry], wheel: Entry, ports: Ports, again: str) -> Entry:
+    made = place(house.plan, house.plan.device, (*house.packages, *house.installed), ports, again)
     with ports.store.staging() as staging:
         packages = [(one, _wheels_in(made[one.recipe.name], staging / one.recipe.name)) for one in house.packages]
         pure = [path for _, paths in packages for path in paths]
-        beside = [*(entry.path for entry in compiled), *pure]
+        beside = [*(one.path for one in compiled), *pure]
         result, spent = prove_with(wheel.path, house.plan, house.installed, made, ports, again, beside=beside)
         installed = result.pop("installed")
         check_minimal([wheel.path, *beside], installed)
@@ -61,7 +62,7 @@ def make_all(house: Wheelhouse, ports: Ports, again: str) -> list[Entry]:
         record = wheel.facts | {"extras": [file_facts(path) for path in extras], "dependencies": facts}
         entry = ports.store.put_wheel(house.key, wheel.path, record, extras)
     ports.remote.push(house, entry)
-    return [*compiled, entry]
+    return entry
 
 
 def check_minimal(wheels: Iterable[Path], installed: Iterable[str]) -> None:

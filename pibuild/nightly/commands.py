@@ -18,7 +18,7 @@ from pibuild.nightly import outcomes
 from pibuild.nightly.fan_in import share
 from pibuild.nightly.fan_out import formatted
 from pibuild.nightly.history import History
-from pibuild.nightly.matrix import chosen, matrix
+from pibuild.nightly.matrix import chosen, matrix, with_beside
 from pibuild.nightly.night import Hands, moment, run_night
 from pibuild.nightly.values import Night, Outcome, night_facts
 from pibuild.nightly.workshop import Workshop, announce, declared_nightly, open_history
@@ -40,7 +40,11 @@ def nightly(
     publisher = Publisher(settings, environ, report) if is_published else None
     unpublished: PibuildError | None = None
     with closing(Workshop(settings, environ, report)) as workshop:
-        cells = chosen(matrix(declared, workshop.catalogue.recipes, workshop.catalogue.targets), only)
+        recipes, targets = workshop.catalogue.recipes, workshop.catalogue.targets
+        everything = matrix(declared, recipes, targets)
+        cells = chosen(everything, only)
+        if is_published:  # an index that has one has what pip wants beside it
+            cells = with_beside(cells, everything, recipes)
         with _alone(state_dir, report), closing(History(state_dir, report)) as history:
             night = run_night(_new_night(history), cells, _hands(workshop, state_dir), history, report)
             try:

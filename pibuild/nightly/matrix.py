@@ -21,20 +21,26 @@ def matrix(nightly: Nightly, recipes: Mapping[str, Recipe], targets: Mapping[str
     UsageError with everything that is wrong: a cell that can't exist, two of one name, an exclusion that excludes
     nothing, no cell left.
     """
-    faults: list[str] = []
+    asked = [
+        (f"nightly.cells.{number}", cell, fault)
+        for number, cells in enumerate(nightly.cells)
+        for cell, fault in _expanded(cells, recipes, targets)
+    ]
+    beside = [
+        (f"{place}: {other.recipe} beside {cell.id}", other, fault)
+        for place, cell, wrong in asked
+        if cell.with_dependencies and not wrong and not _is_excluded(cell, nightly.exclude)
+        for other, fault in _compiled_beside(cell, recipes)
+    ]
+    kept = [row for row in (*asked, *beside) if not _is_excluded(row[1], nightly.exclude)]
+    faults = [f"{place}: {fault}" for place, _, fault in kept if fault]
     found: dict[str, Cell] = {}
-    for number, cells in enumerate(nightly.cells):
-        place = f"nightly.cells.{number}"
-        for cell, fault in _expanded(cells, recipes, targets):
-            if any(_is_excluded(cell, one) for one in nightly.exclude):
-                continue
-            if fault:
-                faults.append(f"{place}: {fault}")
-            if (other := found.setdefault(cell.id, cell)) != cell:
-                faults.append(f"{place}: {_asked(cell)} would be called as {_asked(other)} is: {cell.id}")
-    everything = [cell for cells in nightly.cells for cell, _ in _expanded(cells, recipes, targets)]
+    for place, cell, _ in kept:
+        known = found.setdefault(cell.id, cell)
+        if known != cell and not cell.is_beside:  # what was asked for comes first, and stays what it is
+            faults.append(f"{place}: {_asked(cell)} would be called as {_asked(known)} is: {cell.id}")
     for number, exclusion in enumerate(nightly.exclude):
-        if not any(_is_excluded(cell, exclusion) for cell in everything):
+        if not any(_is_excluded(cell, (exclusion,)) for _, cell, _ in (*asked, *beside)):
             named = ", ".join(f"{key} {value}" for key, value in asdict(exclusion).items() if value is not None)
             faults.append(f"nightly.exclude.{number}: no cell has {named or 'nothing: it names nothing'}")
     if not found and not faults:
@@ -53,6 +59,12 @@ def chosen(cells: Sequence[Cell], only: Iterable[str]) -> tuple[Cell, ...]:
         if name not in known:
             raise UsageError(f"The matrix has no cell {name!r}", hint=nearest(name, known))
     return tuple(cell for cell in cells if not names or cell.id in names)
+
+
+def with_beside(some: Sequence[Cell], cells: Sequence[Cell], recipes: Mapping[str, Recipe]) -> tuple[Cell, ...]:
+    """Give some of the cells with those that stand beside them, in the order of all."""
+    wanted = {other.id for cell in some if cell.with_dependencies for other, _ in _compiled_beside(cell, recipes)}
+    return tuple(cell for cell in cells if cell in some or cell.id in wanted)
 
 
 def _expanded(cells: Cells, recipes: Mapping[str, Recipe], targets: Mapping[str, Target]) -> Iterable[tuple[Cell, str]]:
@@ -81,25 +93,24 @@ def _expanded(cells: Cells, recipes: Mapping[str, Recipe], targets: Mapping[str,
                         ref=ref,
                         with_dependencies=cells.with_dependencies,
                     )
-                    if not cell.with_dependencies or no_target or fault:
-                        yield cell, no_target or fault
-                    else:
-                        yield from _with_beside(cell, recipes)
+                    fault = no_target or fault
+                    if not fault and cell.with_dependencies and not _release(cell, recipes).dependencies:
+                        fault = f"{cell.recipe} {version} does not say what pip wants beside it"
+                    yield cell, fault
 
 
-def _with_beside(cell: Cell, recipes: Mapping[str, Recipe]) -> Iterable[tuple[Cell, str]]:
-    """Give a cell, and one for each wheel that recipes compile for it."""
-    release = next(one for one in recipes[cell.recipe].releases if _is_of(one, cell))
-    yield cell, "" if release.dependencies else f"{cell.recipe} does not say what pip wants beside it"
-    for recipe in (recipes[name] for name in release.dependencies):
+def _compiled_beside(cell: Cell, recipes: Mapping[str, Recipe]) -> Iterable[tuple[Cell, str]]:
+    """Give a cell for each wheel that recipes compile for this one and, where it can't exist, why."""
+    for recipe in (recipes[name] for name in _release(cell, recipes).dependencies):
         if recipe.proof:
             version = _newest(recipe.releases, cell.python)
-            fault = _release_fault(recipe.releases, version, cell.python)
-            yield Cell(recipe=recipe.name, version=version, target=cell.target, python=cell.python), fault
+            other = Cell(recipe=recipe.name, version=version, target=cell.target, python=cell.python, is_beside=True)
+            yield other, _release_fault(recipe.releases, version, cell.python)
 
 
-def _is_of(release: Release, cell: Cell) -> bool:
-    return release.version == cell.version and cell.python in release.pythons
+def _release(cell: Cell, recipes: Mapping[str, Recipe]) -> Release:
+    releases = recipes[cell.recipe].releases
+    return next(one for one in releases if one.version == cell.version and cell.python in one.pythons)
 
 
 def _asked(cell: Cell) -> str:
@@ -135,6 +146,6 @@ def _pythons(releases: Sequence[Release]) -> list[str]:
     return sorted({python for release in releases for python in release.pythons}, key=Version)
 
 
-def _is_excluded(cell: Cell, exclusion: Exclusion) -> bool:
-    named = {key: value for key, value in asdict(exclusion).items() if value is not None}
-    return bool(named) and all(getattr(cell, key) == value for key, value in named.items())
+def _is_excluded(cell: Cell, exclusions: Iterable[Exclusion]) -> bool:
+    by_each = ({key: value for key, value in asdict(one).items() if value is not None} for one in exclusions)
+    return any(named and all(getattr(cell, key) == value for key, value in named.items()) for named in by_each)

@@ -23,6 +23,8 @@ class Cell:
     """A branch or tag of the source's repository, looked up anew each night; empty for the release as pinned."""
     with_dependencies: bool = False
     """Whether it is proven, and published, with all that pip wants beside it."""
+    is_beside: bool = False
+    """Whether it is there for such a cell alone, and nobody asked for it."""
 
     @property
     def id(self) -> str:

@@ -79,9 +79,9 @@ class Workshop:
         ports.spent_s.update(dict.fromkeys(ports.spent_s, 0.0))
         ports.cpu_s.clear()
         if isinstance(plan, Wheelhouse):
-            entry = wheelhouse.make_all(plan, ports, f"{_again(plan.plan)} --with-dependencies")[-1]
+            entry = wheelhouse.make_all(plan, ports, plan.command)[-1]
         else:
-            entry = pipeline.make(plan, ports, _again(plan))
+            entry = pipeline.make(plan, ports, plan.command)
         return entry, round(sum(ports.cpu_s.values()), 2)
 
     def failed_at(self, error: PibuildError) -> str:
@@ -93,12 +93,6 @@ class Workshop:
         """Give the record of a proven wheel that is still in the store."""
         entry = self.store.wheel(key)
         return entry.facts if entry else None
-
-
-def _again(plan: Plan) -> str:
-    """Give the command that makes the same."""
-    again = f"pibuild --target {plan.target.name} --python {plan.python} --recipe {plan.wheel.recipe.name}"
-    return f"{again} --version {plan.wheel.release.version}"
 
 
 def declared_nightly(settings: Settings) -> Nightly:

@@ -5,19 +5,15 @@ Knows the folder files/: a wheel's folder there is named by its sha256, appears 
 
 import hashlib
 import json
-import re
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass
-from email.message import Message
 from email.parser import Parser
 from pathlib import Path
 from typing import Any
 
-from packaging.requirements import InvalidRequirement, Requirement
-from packaging.utils import canonicalize_name
+from packaging.utils import parse_wheel_filename
 
 from pibuild.errors import PublishError
 from pibuild.formats.wheel import WheelFormatError
@@ -36,8 +32,10 @@ class Offered:
     record: dict[str, Any]
     """As the proof wrote it."""
     cell: str
-    """Id of its cell; for a wheel in pure Python that came with another, the recipe of its packages."""
+    """Id of its cell; a wheel in pure Python that came with another has one by its project."""
     is_release: bool
+    is_beside: bool = False
+    """Whether it is there for another's sake."""
 
     @property
     def file(self) -> str:
@@ -52,14 +50,15 @@ class Offered:
 
 def offered_of(cell: Cell, entry: Entry) -> Iterator[Offered]:
     """Give the proven wheel of a cell, and those in pure Python that were proven with it, each with a record."""
-    yield Offered(path=entry.path, record=entry.facts, cell=cell.id, is_release=not cell.ref)
-    for packages in entry.facts.get("dependencies", {}).get("packages", ()):
+    yield Offered(path=entry.path, record=entry.facts, cell=cell.id, is_release=not cell.ref, is_beside=cell.is_beside)
+    for packages in entry.facts["dependencies"]["packages"] if cell.with_dependencies else ():
         for wheel in packages["wheels"]:
             yield Offered(
                 path=entry.path.parent / "extras" / wheel["file"],
                 record=_package_record(entry.facts, packages, wheel),
-                cell=packages["recipe"],
+                cell=f"{packages['recipe']}-{parse_wheel_filename(wheel['file'])[0]}",
                 is_release=True,
+                is_beside=True,
             )
 
 
@@ -170,7 +169,7 @@ def _published(site: Path, one: Offered) -> PublishedWheel:
         python=plan["python"],
         is_release=one.is_release,
         abi_risk=_field(_dist_info(path, "WHEEL"), "Pibuild-Abi-Risk"),
-        requires=tuple(sorted(set(_required(metadata)))),
+        is_beside=one.is_beside,
     )
 
 
@@ -182,17 +181,4 @@ def _dist_info(wheel_path: Path, name: str) -> bytes:
 
 
 def _field(content: bytes, name: str) -> str:
-    return str(_headers(content).get(name, ""))
-
-
-def _required(metadata: bytes) -> Iterator[str]:
-    """Name the projects that pip wants beside a wheel on some Python; a line that pip can't read names none."""
-    for line in _headers(metadata).get_all("Requires-Dist", ()):
-        with suppress(InvalidRequirement):
-            requirement = Requirement(str(line))
-            if not re.search(r"\bextra\b", str(requirement.marker or "")):
-                yield canonicalize_name(requirement.name)
-
-
-def _headers(content: bytes) -> Message:
-    return Parser().parsestr(content.decode("utf-8", "replace"), headersonly=True)
+    return str(Parser().parsestr(content.decode("utf-8", "replace"), headersonly=True).get(name, ""))

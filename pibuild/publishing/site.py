@@ -273,7 +273,7 @@ def _welcome(
 ) -> tuple[Offered, ...]:
     """Give each wheel that is offered once, without those that a person took back by a rollback."""
     present = {one.sha256 for one in held}
-    rolled_back = _rolled_back(site)
+    rolled_back = {sha256: why for sha256, why in _rolled_back(site).items() if sha256 not in present}
     by_file: dict[str, Offered] = {}
     for one in wheels:
         other = by_file.setdefault(one.file, one)
@@ -283,17 +283,17 @@ def _welcome(
                 details=[f"sha256 {which.sha256} of {which.cell}" for which in (other, one)],
                 hint="let only one of the two cells make it",
             )
-        if one.sha256 in rolled_back and one.sha256 not in present:
+    for one in by_file.values():
+        if one.sha256 in rolled_back:
             report.warn(f"{one.file} is left out: {rolled_back[one.sha256]}")
-            del by_file[one.file]
-    return tuple(by_file.values())
+    return tuple(one for one in by_file.values() if one.sha256 not in rolled_back)
 
 
 def _claimed(held: Iterable[PublishedWheel], offered: Iterable[Offered]) -> tuple[PublishedWheel, ...]:
     """Let wheels that are there already belong to the cells that offer them now."""
     claims = {(one.file, one.sha256): one for one in offered}
     return tuple(
-        replace(one, cell=claim.cell, is_release=claim.is_release)
+        replace(one, cell=claim.cell, is_release=claim.is_release, is_beside=claim.is_beside)
         if (claim := claims.get((one.file, one.sha256)))
         else one
         for one in held

@@ -20,7 +20,8 @@ STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
 PREDICATE_TYPE = "https://slsa.dev/provenance/v1"
 BUILD_TYPE = "pibuild:wheel/v1"
 """A wheel of one recipe for one target and Python, from sources pinned by their trees, in containers without a
-network: what `pibuild --recipe … --version … --target … --python …` does."""
+network: what `pibuild --recipe … --version … --target … --python …` does. Without a target, one in pure Python that
+`--with-dependencies` brings beside such a wheel."""
 BUILDER = "pibuild:builder/v1"
 """pibuild on a machine of whoever signs the set; no service stands behind it."""
 

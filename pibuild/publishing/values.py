@@ -46,8 +46,8 @@ class PublishedWheel:
     """When retention took it out of the index, ISO 8601, its files staying for a while; empty where it is listed."""
     kept: bool = False
     """Whether a person undeleted it: retention leaves it alone from then on."""
-    requires: tuple[str, ...] = ()
-    """Projects that pip wants beside it, as METADATA has them, without those of extras."""
+    is_beside: bool = False
+    """Whether it is there for another's sake: pip finds it, and nobody is told to install it."""
 
     @property
     def folder(self) -> str:

@@ -15,6 +15,7 @@ from pibuild.errors import UsageError
 from pibuild.formats.wheel import WheelFormatError, WheelName, wheel_name
 from pibuild.inspection.world import interpreter_tags
 from pibuild.model import Image, Plan, Request
+from pibuild.plan import on_device
 from pibuild.report import Report
 from pibuild.running.devices import Device, Wish, choose, userland
 from pibuild.settings import Settings
@@ -60,7 +61,8 @@ def run(
         without += ["cpython"] if has_python else []
         made = {}
         if plan:
-            made = pipeline.place(plan, image, ports, "pibuild run", without)
+            standing = [one for one in on_device(plan) if one.recipe.name not in without]
+            made = pipeline.place(plan, image, standing, ports, "pibuild run")
         else:
             ports.engine.check()
             pipeline.ensure_image(image, ports)

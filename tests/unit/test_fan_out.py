@@ -22,6 +22,7 @@ def test_github_is_given_a_job_for_each_cell_with_its_parts():
         "python": "3.5",
         "ref": "r1.14",
         "with_dependencies": False,
+        "is_beside": False,
     }
 
 

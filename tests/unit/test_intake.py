@@ -14,21 +14,11 @@ from tests.publications import making
 from tests.sites import make_record
 
 CELL = Cell(recipe="thing", version="1.0", target="pi-one", python="3.11", with_dependencies=True)
-METADATA = """\
-Metadata-Version: 2.1
-Name: thing
-Version: 1.0
-Requires-Dist: Six_Pack (>=1.10)
-Requires-Dist: numpy (>=1.16) ; python_version >= "3"
-Requires-Dist: numpy (>=1.13) ; python_version < "3"
-Requires-Dist: pytest ; extra == 'test'
-Requires-Dist: what is this
-"""
 
 
 def make_entry(folder, *, record=None):
     """A wheel with one in pure Python beside it, as the store gives them."""
-    path = make_wheel(folder / "key", file_name="thing-1.0-cp311-cp311-linux_armv6l.whl", metadata=METADATA)
+    path = make_wheel(folder / "key", file_name="thing-1.0-cp311-cp311-linux_armv6l.whl")
     pure = make_wheel(
         folder / "key" / "extras",
         {"six_pack.py": b""},
@@ -47,8 +37,9 @@ def make_entry(folder, *, record=None):
 def test_a_wheel_brings_what_pip_wants_beside_it(tmp_path):
     own, pure = offered_of(CELL, make_entry(tmp_path))
 
-    assert (own.cell, own.is_release) == ("thing-1.0-pi-one-3.11", True)
-    assert (pure.file, pure.cell, pure.is_release) == ("six_pack-1.16.0-py2.py3-none-any.whl", "packages", True)
+    assert (own.cell, own.is_release, own.is_beside) == ("thing-1.0-pi-one-3.11", True, False)
+    assert (pure.cell, pure.is_release, pure.is_beside) == ("packages-six-pack", True, True)
+    assert pure.file == "six_pack-1.16.0-py2.py3-none-any.whl"
     assert pure.record["plan"]["reason"] == "beside thing-1.0-cp311-cp311-linux_armv6l.whl"
     assert pure.record["checks"]["device"] == {"imported": "thing"}
 
@@ -61,22 +52,30 @@ def test_what_comes_beside_a_moving_ref_is_released_all_the_same(tmp_path):
 
 def test_a_wheel_alone_brings_nothing(tmp_path):
     entry = make_entry(tmp_path)
-    del entry.facts["dependencies"]
+    (own,) = offered_of(replace(CELL, with_dependencies=False, is_beside=True), entry)
 
-    assert [one.path for one in offered_of(CELL, entry)] == [entry.path]
+    assert (own.path, own.is_beside) == (entry.path, True)
 
 
-def test_all_of_it_is_published_with_what_each_asks_for_and_a_statement_of_its_own(tmp_path, report):
+def test_all_of_it_is_published_each_with_a_statement_of_its_own(tmp_path, report):
     how = making(report) | {"why": "a test", "statement": provenance}
     published = publish(tmp_path / "site", tuple(offered_of(CELL, make_entry(tmp_path))), **how)
     pure, own = published.wheels
 
-    assert (own.target, own.requires) == ("pi-one", ("numpy", "six-pack"))
-    assert (pure.target, pure.python, pure.requires) == ("", "3.11", ())
+    assert (own.target, own.is_beside) == ("pi-one", False)
+    assert (pure.target, pure.is_beside) == ("", True)
     statement = json.loads((tmp_path / "site" / f"{pure.folder}{pure.file}.provenance.json").read_text())
     assert [one["name"] for one in statement["subject"]] == [pure.file]
     named = [one["name"] for one in statement["predicate"]["buildDefinition"]["resolvedDependencies"]]
     assert named == ["pibuild/device:0", "pibuild/builder:0", "six-1.16.0"]
+
+
+def test_what_is_published_already_becomes_what_the_matrix_says(tmp_path, report):
+    entry, how = make_entry(tmp_path), making(report) | {"why": "a test", "statement": provenance}
+    for is_beside in (True, False):
+        (offered,) = offered_of(replace(CELL, with_dependencies=False, is_beside=is_beside), entry)
+        (published,) = publish(tmp_path / "site", [offered], **how).wheels
+        assert published.is_beside == is_beside
 
 
 def test_what_two_cells_bring_alike_is_published_once(tmp_path, report):

@@ -9,7 +9,7 @@ from pibuild.config import project_folder
 from pibuild.errors import UsageError
 from pibuild.model import OwnTree
 from pibuild.nightly.declared import Cells, Exclusion, Nightly
-from pibuild.nightly.matrix import chosen, matrix
+from pibuild.nightly.matrix import chosen, matrix, with_beside
 from pibuild.settings import load_settings, settings_schema
 from tests.makers import make_recipe, make_recipes, make_release, make_target
 
@@ -92,8 +92,39 @@ def test_with_dependencies_each_compiled_one_is_a_cell_of_its_own_in_the_newest_
     ]
 
 
+def test_what_nobody_asked_for_by_itself_is_told_from_what_somebody_did():
+    numpy = Cells(recipe="numpy-wheel", versions=("2.1",), targets=("pi-one",), pythons=("3.11",))
+    for declared, is_beside in (((LITE_WITH,), True), ((LITE_WITH, numpy), False), ((numpy, LITE_WITH), False)):
+        found = cells(*declared, more=beside())
+        assert [(cell.recipe, cell.is_beside) for cell in found] == [
+            ("numpy-wheel", is_beside),
+            ("tflite-runtime", False),
+        ]
+
+
+def test_what_stands_beside_an_excluded_cell_alone_is_not_there():
+    declared = Cells(recipe="tflite-runtime", targets=("pi-one",), pythons=("3.11", "3.13"), with_dependencies=True)
+    found = cells(declared, exclude=(Exclusion(recipe="tflite-runtime", python="3.11"),), more=beside())
+    assert [cell.id for cell in found] == ["numpy-wheel-2.1-pi-one-3.13", "tflite-runtime-2.14.1-pi-one-3.13"]
+    with pytest.raises(UsageError, match="no cell is left"):
+        cells(declared, exclude=(Exclusion(recipe="tflite-runtime"),), more=beside())
+
+
+def test_what_stands_beside_can_be_excluded_itself():
+    found = cells(LITE_WITH, exclude=(Exclusion(recipe="numpy-wheel"),), more=beside())
+    assert [cell.recipe for cell in found] == ["tflite-runtime"]
+
+
+def test_cells_are_chosen_with_what_stands_beside_them():
+    declared = Cells(recipe="tflite-runtime", targets=("pi-one",), with_dependencies=True)
+    found = cells(declared, more=beside())
+    some = chosen(found, ["tflite-runtime-2.14.1-pi-one-3.13"])
+    recipes = make_recipes() | {one.name: one for one in beside()}
+    assert [cell.id for cell in with_beside(some, found, recipes)] == ["numpy-wheel-2.1-pi-one-3.13", some[0].id]
+
+
 def test_a_recipe_that_does_not_say_what_pip_wants_has_no_dependencies_to_take():
-    with pytest.raises(UsageError, match="nightly.cells.0: tflite-runtime does not say what pip wants beside it"):
+    with pytest.raises(UsageError, match="nightly.cells.0: tflite-runtime 2.14.1 does not say what pip wants"):
         cells(LITE_WITH)
 
 
@@ -101,7 +132,9 @@ def test_a_dependency_for_another_python_alone_is_told():
     declared = Cells(recipe="tflite-runtime", pythons=("3.13",), with_dependencies=True)
     *others, numpy = beside()
     numpy = replace(numpy, releases=numpy.releases[1:])
-    with pytest.raises(UsageError, match=r"nightly.cells.0: Python '3.13'"):
+    with pytest.raises(
+        UsageError, match=r"nightly.cells.0: numpy-wheel beside tflite-runtime-2.14.1-pi-one-3.13: Python '3.13'"
+    ):
         cells(declared, more=(*others, numpy))
 
 

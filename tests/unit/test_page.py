@@ -103,22 +103,31 @@ def test_each_pi_system_and_python_of_the_matrix_has_one_command(place):
 
 
 def test_what_others_want_beside_them_is_not_offered_by_itself():
-    numpy = make_published_wheel(cell("numpy-wheel"), file="numpy-2.0.2-cp311-cp311-linux_armv6l.whl")
-    six = make_published_wheel(target="", file="six-1.16.0-py2.py3-none-any.whl")
-    lite = make_published_wheel(cell(), requires=("numpy", "six", "tflite-runtime"))
+    numpy = make_published_wheel(cell("numpy-wheel"), file="numpy-2.0.2-cp311-cp311-linux_armv6l.whl", is_beside=True)
+    six = make_published_wheel(target="", file="six-1.16.0-py2.py3-none-any.whl", is_beside=True)
+    lite = make_published_wheel(cell())
     place = ("Pi 1, Zero, Zero W", "bookworm (32 bit)", "3.11")
 
     assert [one.name for one in answers([numpy, six, lite])[place].offers] == ["tflite-runtime 2.14.1"]
-    assert [one.name for one in answers([numpy])[place].offers] == ["numpy 2.0.2"]
+    assert answers([numpy, six])[place].offers == ()
+    assert [one.name for one in answers([replace(numpy, is_beside=False)])[place].offers] == ["numpy 2.0.2"]
     assert "32-bit" in reason([numpy, six, lite], "Pi 4", "bookworm (64 bit)", "3.11")
 
 
 def test_wheels_in_pure_python_that_came_with_others_have_no_card():
-    six = make_published_wheel(target="", file="six-1.16.0-py2.py3-none-any.whl")
+    six = make_published_wheel(target="", file="six-1.16.0-py2.py3-none-any.whl", is_beside=True)
     page = Elements(show(make_set([six, make_published_wheel()]))["index.html"])
 
     assert wheel_file(make_cells()[0]) in page.text
     assert six.file not in page.text
+
+
+def test_a_withdrawn_wheel_in_pure_python_is_said_to_be_for_no_target():
+    six = make_published_wheel(target="", file="six-1.16.0-py2.py3-none-any.whl", is_beside=True, yanked="wrong")
+    page = Elements(show(make_set([six]))["index.html"])
+
+    assert six.file in page.text
+    assert "pure Python · 5.2 MB" in page.text
 
 
 def test_a_wheel_for_armv6l_is_offered_to_the_oldest_pis_only():

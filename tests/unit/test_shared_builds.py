@@ -11,7 +11,7 @@ import pytest
 
 from pibuild.adapters.folders import LocalFolder
 from pibuild.assembly import make_ports
-from pibuild.errors import UnreachableError
+from pibuild.errors import ProofError, UnreachableError
 from pibuild.model import Outcome, Wheelhouse
 from pibuild.pipeline import make, try_on_device
 from pibuild.ports import Ports
@@ -33,6 +33,8 @@ class FakeEngine:
     """An engine whose containers leave a wheel, or a proof's result."""
 
     cpus, memory_bytes, free_bytes = 1, 4_000_000_000, None
+    refuses = False
+    """Whether proofs end with an error."""
 
     def __init__(self, folder):
         self.folder, self.ran = folder, []
@@ -53,15 +55,18 @@ class FakeEngine:
     def container(self, run):
         env = dict(run.env)
         self.ran.append("proof" if "PIBUILD_CHECK" in env else run.env[-1])
-        yield FakeContainer(self.folder, env)
+        yield FakeContainer(self.folder, env, exit_code=int(self.refuses and "PIBUILD_CHECK" in env))
 
 
 class FakeContainer:
-    def __init__(self, folder, env):
-        self.folder, self.env = folder, env
+    def __init__(self, folder, env, exit_code=0):
+        self.folder, self.env, self.exit_code = folder, env, exit_code
+
+    def keep_as(self, _reference):
+        pass
 
     def wait(self, _on_line):
-        return Outcome(exit_code=0, out_of_memory=False, timed_out=False, wall_s=1.0)
+        return Outcome(exit_code=self.exit_code, out_of_memory=False, timed_out=False, wall_s=1.0)
 
     def copy_out(self, path, tar_path):
         with tarfile.open(tar_path, "w") as tar:
@@ -241,6 +246,37 @@ def test_a_wheelhouse_that_another_machine_proved_is_pulled_whole(machine):
     assert [path.name for path in (pulled.path.parent / "extras").iterdir()] == [SIX]
     (packages,) = pulled.facts["dependencies"]["packages"]
     assert (packages["key"], [one["file"] for one in packages["wheels"]]) == ("packages", [SIX])
+
+
+def test_a_wheelhouse_is_proven_with_what_others_built(machine):
+    one, other = machine(), machine()
+    one.make(house_for().plan)
+    make_all(house_for("another"), one.ports, "pibuild")
+    make_all(house_for(), other.ports, "pibuild")
+
+    assert other.built == []
+    assert other.engine.ran == ["proof"]
+
+
+def test_a_wheelhouse_that_lost_a_wheel_is_made_whole_again(machine):
+    one = machine()
+    (made,) = make_all(house_for(), one.ports, "pibuild")
+    (made.path.parent / "extras" / SIX).write_bytes(b"else")
+    one.ports.remote = Remote(None, store=one.store, report=one.ports.report)
+
+    assert one.store.wheel(made.key) is None
+    (again,) = make_all(house_for(), one.ports, "pibuild")
+    assert (again.path.parent / "extras" / SIX).read_bytes() != b"else"
+
+
+def test_a_proof_that_says_no_is_not_asked_again(machine):
+    one, house = machine(), house_for()
+    one.engine.refuses = True
+    for _ in range(2):
+        with pytest.raises(ProofError, match="does not run on the device"):
+            make_all(house, one.ports, "pibuild")
+    assert one.engine.ran.count("proof") == 1
+    assert list(one.ports.failed) == [house.plan.key]
 
 
 def test_a_wheelhouse_keeps_what_was_made_beside_its_wheel(machine, tmp_path):

@@ -76,7 +76,7 @@ def index_options(url: str) -> str:
 
 def choices(wheels: Iterable[PublishedWheel], world: World, floors: Mapping[str, str]) -> tuple[Choice, ...]:
     """Answer for each Pi, system and Python of the world, in its order; `floors` has the oldest glibc by target."""
-    candidates = _asked_for(list(_candidates(wheels, floors)))
+    candidates = list(_candidates([one for one in wheels if not one.is_beside], floors))
     return tuple(
         _choice(candidates, pi, system, python)
         for pi in world.pis
@@ -129,12 +129,6 @@ def _candidates(wheels: Iterable[PublishedWheel], floors: Mapping[str, str]) -> 
             continue  # pip passes over it, too
         floor = numbers(floors.get(wheel.target, "0"))
         yield _Candidate(wheel=wheel, project=project, version=version, tags=tags, floor=floor)
-
-
-def _asked_for(candidates: list[_Candidate]) -> list[_Candidate]:
-    """Leave out the projects that others want beside them: pip finds those by itself."""
-    wanted = {name for one in candidates for name in one.wheel.requires if name != one.project}
-    return [one for one in candidates if one.project not in wanted] or candidates
 
 
 def _choice(candidates: Sequence[_Candidate], pi: Pi, system: System, python: str) -> Choice:
