@@ -190,7 +190,7 @@ def _work(command: str, plan: "Plan", settings: "Settings", environ: dict[str, s
             if command == "fetch":
                 _say_fetched(pipeline.prepare([plan], ports), report)
                 return 0
-            entry = pipeline.make(plan, ports, _again(plan, settings))
+            entry = pipeline.make(plan, ports, plan.command(source=settings.source))
         wheel_path = deliver(entry, Path(settings.output), with_legacy_names=settings.legacy_name)
         report.result(str(wheel_path), entry.facts | {"path": str(wheel_path)})
     finally:
@@ -204,7 +204,6 @@ def _fill(command: str, house: "Wheelhouse", settings: "Settings", environ: dict
     from pibuild.assembly import make_ports, open_store  # noqa: PLC0415
     from pibuild.store import deliver  # noqa: PLC0415
 
-    plan = house.plan
     store = open_store(settings, report)
     try:
         report.note(f"{house.reason}; key {house.key[:12]}")
@@ -215,9 +214,9 @@ def _fill(command: str, house: "Wheelhouse", settings: "Settings", environ: dict
             store.sweep()
             ports = make_ports(settings, environ, store, report)
             if command == "fetch":
-                _say_fetched(pipeline.prepare([plan, *house.compiled], ports, house.packages), report)
+                _say_fetched(pipeline.prepare([house.plan, *house.compiled], ports, house.packages), report)
                 return 0
-            entries = wheelhouse.make_all(house, ports, f"{_again(plan, settings)} --with-dependencies")
+            entries = wheelhouse.make_all(house, ports, house.command(source=settings.source))
         paths = [
             deliver(entry, Path(settings.output), with_legacy_names=settings.legacy_name and entry is entries[-1])
             for entry in entries
@@ -226,13 +225,6 @@ def _fill(command: str, house: "Wheelhouse", settings: "Settings", environ: dict
     finally:
         store.close()
     return 0
-
-
-def _again(plan: "Plan", settings: "Settings") -> str:
-    """Give the command that asks for the same."""
-    if not settings.source:
-        return plan.command
-    return plan.command.replace(f"--version {plan.wheel.release.version}", f"--source {settings.source}")
 
 
 def _say_fetched(done: "Wanted", report: Report) -> None:
@@ -298,7 +290,7 @@ def _shell(plan: "Plan", environ: dict[str, str]) -> int:
     failed = [one for one in plan.artifacts if engine.image_id(failed_image(one.slug))]
     if not failed:
         raise UsageError(
-            f"No build or proof of {plan.wheel.title} has failed here", hint="pibuild plan shows what would be done"
+            f"No build or proof of {plan.title} has failed here", hint="pibuild plan shows what would be done"
         )
     artifact = failed[-1]
     command = ["docker", "run", "--rm", "--interactive", "--network=none", "--cap-drop=ALL", "--workdir=/work"]

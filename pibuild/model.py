@@ -327,11 +327,10 @@ class Plan:
         """Name it as a person would: `tensorflow 1.12.3 for pi-one, Python 3.4`."""
         return self.wheel.title
 
-    @property
-    def command(self) -> str:
-        """Give the command that asks for the same."""
+    def command(self, *, source: str | None = None) -> str:
+        """Give the command that asks for the same; `source` is the person's own tree that it was asked for with."""
         asked = f"--target {self.target.name} --python {self.python} --recipe {self.wheel.recipe.name}"
-        return f"pibuild {asked} --version {self.wheel.release.version}"
+        return f"pibuild {asked} " + (f"--source {source}" if source else f"--version {self.wheel.release.version}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -353,10 +352,9 @@ class Wheelhouse:
         """Name it as a person would."""
         return f"{self.plan.title} with all that pip wants beside it"
 
-    @property
-    def command(self) -> str:
-        """Give the command that asks for the same."""
-        return f"{self.plan.command} --with-dependencies"
+    def command(self, *, source: str | None = None) -> str:
+        """Give the command that asks for the same, as a plan does."""
+        return f"{self.plan.command(source=source)} --with-dependencies"
 
     @property
     def reason(self) -> str:

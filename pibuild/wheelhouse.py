@@ -32,7 +32,7 @@ def make_all(house: Wheelhouse, ports: Ports, again: str) -> list[Entry]:
 
     The last entry holds the wheel with a record that names all, the wheels in pure Python being among its extras.
     """
-    compiled = [make(plan, ports, plan.command) for plan in house.compiled]
+    compiled = [make(plan, ports, plan.command()) for plan in house.compiled]
     wheel = make(house.plan, ports, again)
     with ports.store.lock(house.key, f"proving {house.title}"), ports.once(house.key):
         entry = ports.store.wheel(house.key) or ports.remote.pull_wheel(house)

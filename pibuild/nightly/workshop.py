@@ -79,9 +79,9 @@ class Workshop:
         ports.spent_s.update(dict.fromkeys(ports.spent_s, 0.0))
         ports.cpu_s.clear()
         if isinstance(plan, Wheelhouse):
-            entry = wheelhouse.make_all(plan, ports, plan.command)[-1]
+            entry = wheelhouse.make_all(plan, ports, plan.command())[-1]
         else:
-            entry = pipeline.make(plan, ports, plan.command)
+            entry = pipeline.make(plan, ports, plan.command())
         return entry, round(sum(ports.cpu_s.values()), 2)
 
     def failed_at(self, error: PibuildError) -> str:

@@ -88,6 +88,15 @@ def test_what_is_there_for_others_alone_is_not_what_a_python_is_asked_for():
     assert planned(recipes, recipe="numpy-wheel").wheel.release.version == "99.0"
 
 
+def test_the_command_that_asks_for_the_same_names_the_persons_own_tree_in_place_of_the_version():
+    house = decided()
+    asked = "pibuild --target pi-one --python 3.11 --recipe tflite-runtime"
+
+    assert house.plan.command() == f"{asked} --version 2.14.1"
+    assert house.command() == f"{asked} --version 2.14.1 --with-dependencies"
+    assert house.command(source="../tree") == f"{asked} --source ../tree --with-dependencies"
+
+
 def test_another_package_is_another_wheelhouse_with_the_same_wheel():
     recipes = with_dependencies()
     packages = recipes["packages"]
