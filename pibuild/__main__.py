@@ -2,6 +2,6 @@
 
 import sys
 
-from pibuild.cli import main
+from pibuild.commands.main import main
 
 sys.exit(main())

@@ -83,7 +83,7 @@ class Source:
 
     name: str
     tree: str
-    """sha256 of the tree (see formats.tree); every place must give exactly this."""
+    """sha256 of the tree (see trees.tree); every place must give exactly this."""
     into: str
     """Folder under the build's `src/`."""
     places: tuple[Place, ...]

@@ -6,9 +6,9 @@ import tarfile
 import zipfile
 from dataclasses import dataclass
 
-from pibuild.formats.archives import members_of
-from pibuild.formats.selection import EVERYTHING
-from pibuild.formats.tree import write_tree
+from pibuild.trees.archives import members_of
+from pibuild.trees.selection import EVERYTHING
+from pibuild.trees.tree import write_tree
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,8 @@ import io
 
 import pytest
 
-from pibuild.report import Report
-from pibuild.store import Store
+from pibuild.console import Report
+from pibuild.store.local import Store
 
 
 @pytest.fixture

@@ -3,10 +3,10 @@
 import hashlib
 import io
 
+from pibuild.console import Report
 from pibuild.model import Plan
-from pibuild.remote import Remote
-from pibuild.report import Report
-from pibuild.store import Store
+from pibuild.store.local import Store
+from pibuild.store.remote import Remote
 
 WHEEL = "thing-1.0-py3-none-any.whl"
 

@@ -3,9 +3,9 @@
 from dataclasses import replace
 from pathlib import Path
 
+from pibuild.build.planning import make_plan
 from pibuild.model import ArchivePlace, Image, Plan, Recipe, Release, Request, Run, Source, Target
-from pibuild.nightly.values import Cell, Night, Outcome
-from pibuild.plan import make_plan
+from pibuild.nightly.model import Cell, Night, Outcome
 
 ALIASES = {"pi-one": ("pi-zero", "armv6"), "pi-two": ("pi-three", "armv7")}
 

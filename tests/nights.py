@@ -4,9 +4,9 @@ import hashlib
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from pibuild.formats import pythons as python_tags
-from pibuild.nightly.values import Cell, Night, Outcome
-from pibuild.publishing.values import PublishedSet, PublishedWheel
+from pibuild.nightly.model import Cell, Night, Outcome
+from pibuild.publishing.model import PublishedSet, PublishedWheel
+from pibuild.wheels import python_tags
 
 MODELS = {"digits-float32": 1_184_000, "digits-int8": 402_000, "operators-float32": 5_310_000}
 CAUSE = """tensorflow 1.12.3 for pi-two, Python 3.5: the build failed

@@ -5,9 +5,9 @@ import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from pibuild.formats.wheel import read_wheel, write_wheel
-from pibuild.publishing.intake import Offered
-from pibuild.publishing.values import PublishedWheel
+from pibuild.publishing.add_wheels import Offered
+from pibuild.publishing.model import PublishedWheel
+from pibuild.wheels.wheel import read_wheel, write_wheel
 from tests.elfs import make_wheel
 
 NOON = datetime(2026, 11, 25, 12, tzinfo=UTC)

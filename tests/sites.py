@@ -9,11 +9,11 @@ from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-from pibuild.formats.pythons import abi_tag, interpreter_tag
 from pibuild.publishing.index import index_pages
+from pibuild.publishing.model import PublishedSet, PublishedWheel, set_facts
+from pibuild.publishing.provenance import provenance
 from pibuild.publishing.signature import sign
-from pibuild.publishing.statements import provenance
-from pibuild.publishing.values import PublishedSet, PublishedWheel, set_facts
+from pibuild.wheels.python_tags import abi_tag, interpreter_tag
 from tests.elfs import make_wheel
 
 MADE = "2026-11-25T03:15:00+00:00"

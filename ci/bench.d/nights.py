@@ -17,10 +17,10 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
-from pibuild.publishing import site
+from pibuild.console import Report
+from pibuild.publishing import operations as site
 from pibuild.publishing.index import index_pages
 from pibuild.publishing.page.page import render
-from pibuild.report import Report
 from tests.nights import make_cells, make_nights, make_set_of
 from tests.publications import offered
 from tests.sites import make_listed, make_set

@@ -23,10 +23,10 @@ import yaml
 from platformdirs import user_cache_path
 
 import pibuild
-from pibuild.adapters.containers import Engine
-from pibuild.config import load_recipes, load_targets, project_folder
+from pibuild.adapters.docker import Engine
+from pibuild.build.prove import pack
+from pibuild.config.recipes import load_recipes, load_targets, project_folder
 from pibuild.model import Run
-from pibuild.steps.prove import pack
 
 HERE = Path(__file__).resolve().parent
 DEADLINE_S = 6 * 3600.0

@@ -13,9 +13,9 @@ from urllib.parse import quote, urlsplit
 
 from pibuild.adapters.http import Http, Route, local_path
 from pibuild.adapters.process import Ended, run
+from pibuild.console import Progress
 from pibuild.errors import SourceError, UnreachableError
 from pibuild.model import DebianPlace
-from pibuild.report import Progress
 
 _DEADLINE_S = 300.0
 _HINT = "another place for this source, or a Debian machine"

@@ -17,9 +17,9 @@ from typing import IO
 from urllib.parse import unquote, urlsplit
 
 from pibuild.adapters.process import Ended, check_space, last_words, run, running
+from pibuild.console import Progress
 from pibuild.errors import SourceError, UnreachableError
 from pibuild.model import ArchivePlace
-from pibuild.report import Progress
 
 _DEADLINE_S = 600.0
 _HINT = "apt-get install git"

@@ -20,9 +20,9 @@ import requests
 from urllib3.exceptions import HTTPError, ProtocolError
 
 from pibuild import __version__
+from pibuild.addresses import without_password
+from pibuild.console import Progress, seconds, size
 from pibuild.errors import ResourceError, SourceError, UnreachableError
-from pibuild.formats.urls import without_password
-from pibuild.report import Progress, seconds, size
 
 T = TypeVar("T")
 _MB = 1_000_000

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from pibuild.adapters.process import run
+from pibuild.console import Progress
 from pibuild.errors import SourceError, UnreachableError
 from pibuild.model import NpmPlace
-from pibuild.report import Progress
 
 _DEADLINE_S = 900.0
 _HINT = "apt-get install npm, or nodejs from its makers"

@@ -16,13 +16,13 @@ from urllib.parse import unquote, urldefrag, urljoin, urlsplit
 
 from packaging.utils import canonicalize_name
 
-from pibuild.adapters.anchors import hrefs
 from pibuild.adapters.http import Http, Page, Route, local_path
 from pibuild.adapters.process import run
+from pibuild.adapters.simple_index import hrefs
+from pibuild.addresses import without_password
+from pibuild.console import Progress
 from pibuild.errors import SourceError, UnreachableError
-from pibuild.formats.urls import without_password
 from pibuild.model import PypiPlace
-from pibuild.report import Progress
 
 _DEADLINE_S = 60.0
 _HINT = "python3 -m ensurepip"

@@ -15,10 +15,10 @@ from urllib.parse import unquote, urldefrag, urljoin, urlsplit
 import requests
 
 from pibuild import __version__
-from pibuild.adapters.anchors import hrefs
 from pibuild.adapters.process import Ended, last_words, run
+from pibuild.adapters.simple_index import hrefs
+from pibuild.addresses import without_password
 from pibuild.errors import ResourceError, SourceError, UnreachableError
-from pibuild.formats.urls import without_password
 
 _ACCEPTED = "application/vnd.pypi.simple.v1+json, text/html;q=0.5"
 _DEADLINE_S = 3600.0

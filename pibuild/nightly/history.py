@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+from pibuild.console import Report
 from pibuild.errors import StoreError
-from pibuild.nightly.values import Night, Outcome, night_facts, night_from
-from pibuild.report import Report
-from pibuild.store import space_named, write_atomically
+from pibuild.nightly.model import Night, Outcome, night_facts, night_from
+from pibuild.store.local import space_named, write_atomically
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS nights (

@@ -8,11 +8,11 @@ from dataclasses import asdict
 
 from packaging.version import Version
 
+from pibuild.build.planning import find_target, wheel_recipes
+from pibuild.config.nightly_settings import Cells, Exclusion, Nightly
 from pibuild.errors import PibuildError, UsageError, nearest
 from pibuild.model import Recipe, Release, Target
-from pibuild.nightly.declared import Cells, Exclusion, Nightly
-from pibuild.nightly.values import Cell
-from pibuild.plan import find_target, wheel_recipes
+from pibuild.nightly.model import Cell
 
 
 def matrix(nightly: Nightly, recipes: Mapping[str, Recipe], targets: Mapping[str, Target]) -> tuple[Cell, ...]:

@@ -10,12 +10,12 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
+from pibuild.console import Report
 from pibuild.errors import PibuildError
 from pibuild.model import Plan, Wheelhouse
 from pibuild.nightly.history import History
-from pibuild.nightly.values import Cell, Night, Outcome
-from pibuild.report import Report
-from pibuild.store import Entry
+from pibuild.nightly.model import Cell, Night, Outcome
+from pibuild.store.local import Entry
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

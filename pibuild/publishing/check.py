@@ -15,15 +15,15 @@ from typing import Annotated
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from pydantic import StringConstraints, TypeAdapter
 
+from pibuild.addresses import without_password
+from pibuild.console import Progress
 from pibuild.errors import PibuildError, PublishError, SourceError, UnreachableError
-from pibuild.formats.urls import without_password
-from pibuild.formats.wheel import WheelFormatError
 from pibuild.publishing.companions import SUFFIXES, companion_faults
 from pibuild.publishing.index import index_pages
-from pibuild.publishing.reading import Read, SiteFile, Web, site_at
+from pibuild.publishing.model import PublishedSet, PublishedWheel, in_words
 from pibuild.publishing.signature import is_signed
-from pibuild.publishing.values import PublishedSet, PublishedWheel, in_words
-from pibuild.report import Progress
+from pibuild.publishing.site_files import Read, SiteFile, Web, site_at
+from pibuild.wheels.wheel import WheelFormatError
 
 _SUMS, _SIGNATURE, _SET = "SHA256SUMS", "SHA256SUMS.sig", "set.json"
 _SHARED = "../files/"

@@ -14,9 +14,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from pibuild.formats.wheel import WheelFormatError
-from pibuild.publishing.statements import PREDICATE_TYPE, STATEMENT_TYPE
-from pibuild.publishing.values import PublishedWheel
+from pibuild.publishing.model import PublishedWheel
+from pibuild.publishing.provenance import PREDICATE_TYPE, STATEMENT_TYPE
+from pibuild.wheels.wheel import WheelFormatError
 
 SUFFIXES = (".metadata", ".record.json", ".provenance.json")
 """Of the files beside a wheel."""

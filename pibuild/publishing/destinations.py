@@ -15,12 +15,12 @@ from packaging.utils import canonicalize_name
 
 from pibuild.adapters.rclone import Rclone
 from pibuild.adapters.twine import NameTakenError, Twine
+from pibuild.config.publish_settings import Destination, RcloneDestination, TwineDestination
+from pibuild.console import Report
 from pibuild.errors import PibuildError, PublishError, ResourceError, SourceError
-from pibuild.publishing.declared import Destination, RcloneDestination, TwineDestination
-from pibuild.publishing.sets import SUMS, digest_of, sums_of
-from pibuild.publishing.site import Swept
-from pibuild.publishing.values import PublishedSet
-from pibuild.report import Report
+from pibuild.publishing.layout import SUMS, digest_of, sums_of
+from pibuild.publishing.model import PublishedSet
+from pibuild.publishing.operations import Swept
 
 _SHOWN = 10
 

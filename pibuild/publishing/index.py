@@ -23,8 +23,8 @@ from urllib.parse import quote
 
 from packaging.version import Version
 
-from pibuild.formats.wheel import WheelFormatError, wheel_name
-from pibuild.publishing.values import PublishedSet, PublishedWheel
+from pibuild.publishing.model import PublishedSet, PublishedWheel
+from pibuild.wheels.wheel import WheelFormatError, wheel_name
 
 _HTML_VERSION = "1.0"
 """Of the repository's interface (PEP 629); 1.1 added nothing to the HTML, and older tools may warn of it."""

@@ -7,19 +7,20 @@ from typing import Any
 
 from pibuild.adapters.rclone import Rclone
 from pibuild.adapters.twine import Twine
-from pibuild.nightly.values import Night
-from pibuild.nightly.workshop import open_history
-from pibuild.publishing import signature, site
-from pibuild.publishing.declared import Publish
+from pibuild.config.publish_settings import Publish
+from pibuild.config.settings import Settings
+from pibuild.console import Report
+from pibuild.nightly.cells import open_history
+from pibuild.nightly.model import Night
+from pibuild.publishing import operations as site
+from pibuild.publishing import signature
+from pibuild.publishing.add_wheels import Offered, offered_of
 from pibuild.publishing.destinations import forget, push_everywhere
 from pibuild.publishing.index import index_pages
-from pibuild.publishing.intake import Offered, offered_of
+from pibuild.publishing.model import PublishedSet
 from pibuild.publishing.page.page import render
-from pibuild.publishing.statements import provenance
-from pibuild.publishing.values import PublishedSet
-from pibuild.report import Report
-from pibuild.settings import Settings
-from pibuild.store import Store
+from pibuild.publishing.provenance import provenance
+from pibuild.store.local import Store
 
 
 class Publisher:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from pibuild.publishing.values import PublishedSet, PublishedWheel
+from pibuild.publishing.model import PublishedSet, PublishedWheel
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,11 +18,11 @@ import pytest
 import yaml
 
 from pibuild.adapters.npm import Npm
-from pibuild.arguments import COMMANDS, make_parser
+from pibuild.commands.options import COMMANDS, make_parser
 from pibuild.errors import UnreachableError
 from pibuild.model import NpmPlace
-from pibuild.nightly.fan_out import as_gitlab
-from pibuild.nightly.values import Cell
+from pibuild.nightly.ci_jobs import as_gitlab
+from pibuild.nightly.model import Cell
 
 ROOT = Path(__file__).parents[2]
 CI = ROOT / "ci"

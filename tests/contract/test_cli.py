@@ -13,14 +13,15 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
-from pibuild import __version__, wheels
-from pibuild.adapters.folders import LocalFolder
-from pibuild.assembly import decide
-from pibuild.cli import main
-from pibuild.inspection.inspect import Inspection, inspect
+from pibuild import __version__
+from pibuild.build.assembly import decide
+from pibuild.commands import wheels
+from pibuild.commands.main import main
+from pibuild.config.settings import Settings
+from pibuild.console import Report
 from pibuild.publishing.publisher import Publisher
-from pibuild.report import Report
-from pibuild.settings import Settings
+from pibuild.store.folders import LocalFolder
+from pibuild.verify.verdicts import Inspection, inspect
 from tests.elfs import BX_LR, PI_TWO, SO, arm, make_elf, make_wheel
 from tests.machines import WHEEL, Machine
 from tests.publications import make_offered
@@ -232,7 +233,7 @@ def test_each_wheel_is_told_of_before_the_next_is_looked_at(capsys, tmp_path, mo
         kept.append(sum(isinstance(one, Inspection) for one in gc.get_objects()))
         return inspect(path, world)
 
-    monkeypatch.setattr("pibuild.wheels.inspect", watched)
+    monkeypatch.setattr("pibuild.commands.wheels.inspect", watched)
     assert main(["verify", str(first), str(second)]) == 0
     assert said[0] == ""
     assert said[1].startswith(first.name)

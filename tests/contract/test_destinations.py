@@ -16,10 +16,10 @@ import requests
 
 from pibuild.adapters.rclone import Rclone
 from pibuild.adapters.twine import Twine
+from pibuild.config.publish_settings import RcloneDestination, TwineDestination
 from pibuild.errors import PublishError, ResourceError, SourceError, UnreachableError
-from pibuild.publishing.declared import RcloneDestination, TwineDestination
 from pibuild.publishing.destinations import forget, push, push_everywhere
-from pibuild.publishing.site import publish, rollback, sweep, yank
+from pibuild.publishing.operations import publish, rollback, sweep, yank
 from tests.publications import NOON, after, everything, make_offered, making, read, statement
 
 

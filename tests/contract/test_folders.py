@@ -10,10 +10,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from pibuild.adapters.folders import HttpFolder, LocalFolder, RcloneFolder
 from pibuild.adapters.http import Http
 from pibuild.adapters.rclone import Rclone
 from pibuild.errors import SourceError, UnreachableError
+from pibuild.store.folders import HttpFolder, LocalFolder, RcloneFolder
 from tests.machines import Machine
 from tests.makers import plan_for
 

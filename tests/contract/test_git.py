@@ -16,10 +16,10 @@ import pytest
 
 from pibuild.adapters.git import Git
 from pibuild.errors import SourceError, UnreachableError
-from pibuild.formats.archives import members_of
-from pibuild.formats.selection import EVERYTHING, Selection, chooser
-from pibuild.formats.tree import write_tree
 from pibuild.model import ArchivePlace
+from pibuild.trees.archives import members_of
+from pibuild.trees.selection import EVERYTHING, Selection, chooser
+from pibuild.trees.tree import write_tree
 from tests.archives import files_of
 
 ENVIRON = {"PATH": os.environ["PATH"], "HOME": "/nonexistent"}

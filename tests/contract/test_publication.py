@@ -11,11 +11,11 @@ import time
 
 import pytest
 
+from pibuild.config.publish_settings import Policy
+from pibuild.console import Report
 from pibuild.errors import ResourceError
-from pibuild.publishing.declared import Policy
-from pibuild.publishing.sets import current_id, read_set, set_ids
-from pibuild.publishing.site import current, publish, rollback, sweep, yank
-from pibuild.report import Report
+from pibuild.publishing.layout import current_id, read_set, set_ids
+from pibuild.publishing.operations import current, publish, rollback, sweep, yank
 from tests.publications import NOON, after, everything, make_offered, making, read, statement
 
 CHANGING = {"os.rename", "os.mkdir", "os.rmdir", "os.remove", "os.symlink", "os.link", "os.chmod", "os.truncate"}

@@ -6,12 +6,12 @@ from datetime import UTC, datetime
 import pytest
 
 from pibuild.adapters.git import Git
+from pibuild.console import Report
 from pibuild.errors import SourceError
 from pibuild.model import GitPlace
-from pibuild.report import Report
-from pibuild.steps.refs import Refs
-from pibuild.steps.sources import Fetcher, is_stored
-from pibuild.store import Store
+from pibuild.sources.fetcher import Fetcher, is_stored
+from pibuild.sources.refs import Refs
+from pibuild.store.local import Store
 from tests.contract.test_git import ENVIRON, git
 from tests.makers import make_source
 

@@ -15,10 +15,10 @@ import pytest
 
 from pibuild.adapters.git import Git
 from pibuild.adapters.http import Http
+from pibuild.console import Report
 from pibuild.model import ArchivePlace, Source
-from pibuild.report import Report
-from pibuild.steps.sources import Fetcher, Ports, is_stored
-from pibuild.store import Store
+from pibuild.sources.fetcher import Fetcher, Ports, is_stored
+from pibuild.store.local import Store
 from tests.archives import files_of, make_tar, tree_of
 
 BIG = hashlib.shake_256(b"big").digest(4_000_000)

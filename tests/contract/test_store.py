@@ -3,8 +3,8 @@
 import io
 import threading
 
-from pibuild.report import Report
-from pibuild.store import Store, write_atomically
+from pibuild.console import Report
+from pibuild.store.local import Store, write_atomically
 
 KEY = "a" * 64
 
@@ -23,7 +23,7 @@ def test_two_first_ones_give_the_store_one_name(tmp_path, monkeypatch):
         opened.append(Store(tmp_path, Report(err=io.StringIO())))
         is_named.set()
 
-    monkeypatch.setattr("pibuild.store.write_atomically", slow)
+    monkeypatch.setattr("pibuild.store.local.write_atomically", slow)
     both = [threading.Thread(target=open_one, name=name) for name in ("slow", "fast")]
     both[0].start()
     is_writing.wait()

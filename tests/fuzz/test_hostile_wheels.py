@@ -17,9 +17,9 @@ from pathlib import Path
 
 import pytest
 
-from pibuild.inspection.inspect import inspect
-from pibuild.inspection.render import as_facts, as_text
-from pibuild.inspection.world import load_world
+from pibuild.config.pis import load_world
+from pibuild.verify.text import as_facts, as_text
+from pibuild.verify.verdicts import inspect
 from tests.elfs import PI_TWO, SO, make_elf, make_wheel
 
 _EACH = int(os.environ.get("PIBUILD_FUZZ", "300"))

@@ -5,10 +5,10 @@ import uuid
 
 import pytest
 
-from pibuild.adapters.containers import Engine
+from pibuild.adapters.docker import Engine
+from pibuild.console import Report
 from pibuild.errors import EngineError
-from pibuild.report import Report
-from pibuild.store import Store
+from pibuild.store.local import Store
 from tests.integration.one_build import ensure_base
 
 

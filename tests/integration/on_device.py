@@ -4,12 +4,12 @@ import os
 import tarfile
 from pathlib import Path
 
-from pibuild import pipeline
-from pibuild.assembly import load_catalogue, make_ports, open_store
+from pibuild.build import schedule as pipeline
+from pibuild.build.assembly import load_catalogue, make_ports, open_store
+from pibuild.build.prove import pack
+from pibuild.config.settings import load_settings
+from pibuild.console import Report
 from pibuild.model import Request, Run
-from pibuild.report import Report
-from pibuild.settings import load_settings
-from pibuild.steps.prove import pack
 
 
 def run_on_device(

@@ -9,14 +9,15 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from pibuild.adapters.bootstrap import Mmdebstrap
-from pibuild.adapters.containers import Engine
-from pibuild.config import folder_digest, load_base, load_images, load_targets, project_folder
+from pibuild.adapters.docker import Engine
+from pibuild.adapters.mmdebstrap import Mmdebstrap
+from pibuild.build import artifact as build
+from pibuild.build import images
+from pibuild.build.prove import pack
+from pibuild.config.recipes import folder_digest, load_base, load_images, load_targets, project_folder
+from pibuild.console import Report
 from pibuild.model import Artifact, Image, Limits
-from pibuild.report import Report
-from pibuild.steps import build, images
-from pibuild.steps.prove import pack
-from pibuild.store import Entry, Store
+from pibuild.store.local import Entry, Store
 from tests.makers import make_recipe, make_release
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pibuild.formats.a64 import A64_ENCODINGS, a64_encodings
-from pibuild.formats.arm import Needs
+from pibuild.machinecode.a64 import A64_ENCODINGS, a64_encodings
+from pibuild.machinecode.arm import Needs
 
 _SOURCE = Path(__file__).parent / "sweep" / "runwords_a64.c"
 _TOOLS = ("aarch64-linux-gnu-gcc", "qemu-aarch64")

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from pibuild.adapters.containers import Engine
+from pibuild.adapters.docker import Engine
 from pibuild.errors import BuildError, EngineError, ResourceError
 from pibuild.model import STORE_LABEL
-from pibuild.store import Store
+from pibuild.store.local import Store
 from tests.integration.one_build import one_build
 
 pytestmark = pytest.mark.usefixtures("base")

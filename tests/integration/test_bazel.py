@@ -11,10 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from pibuild import pipeline, wheelhouse
+from pibuild.build import schedule as pipeline
+from pibuild.build import wheelhouse
+from pibuild.build.container import failed_image
+from pibuild.console import Report
 from pibuild.errors import BuildError, ProofError
-from pibuild.report import Report
-from pibuild.steps.run import failed_image
 from tests.integration.workspace import PYTHONS, TREE, VERSION, Workshop, lend
 
 TAGS = {

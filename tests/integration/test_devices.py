@@ -8,13 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from pibuild import assembly, pipeline
-from pibuild.config import load_images, load_targets, project_folder
+from pibuild.build import assembly
+from pibuild.build import schedule as pipeline
+from pibuild.build import toolchain_check as conformance
+from pibuild.build.images import Ensured
+from pibuild.config.recipes import load_images, load_targets, project_folder
+from pibuild.config.settings import load_settings
+from pibuild.console import Report
 from pibuild.errors import ImageError
-from pibuild.report import Report
-from pibuild.settings import load_settings
-from pibuild.steps import conformance
-from pibuild.steps.images import Ensured
 from tests.elfs import make_wheel
 
 ROOT = Path(__file__).parents[2]

@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pibuild.formats.arm import ARM_ENCODINGS, NEWER_THAN_ARMV7, Needs, arm_encodings
-from pibuild.formats.thumb import THUMB_ENCODINGS, thumb_encodings
+from pibuild.machinecode.arm import ARM_ENCODINGS, NEWER_THAN_ARMV7, Needs, arm_encodings
+from pibuild.machinecode.thumb import THUMB_ENCODINGS, thumb_encodings
 
 _SOURCE = Path(__file__).parent / "sweep" / "runwords.c"
 _A7 = set(Needs) - NEWER_THAN_ARMV7 - {Needs.PRIVILEGED, Needs.COPROCESSOR, Needs.UNALLOCATED}

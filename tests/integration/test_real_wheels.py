@@ -9,11 +9,11 @@ from platformdirs import user_cache_path
 
 from pibuild.adapters.http import Http
 from pibuild.adapters.pypi import Pypi
-from pibuild.formats.wheel import wheel_name
-from pibuild.inspection.claims import versions_wanted
-from pibuild.inspection.inspect import inspect
-from pibuild.inspection.world import load_world
+from pibuild.config.pis import load_world
 from pibuild.model import PypiPlace
+from pibuild.verify.claims import versions_wanted
+from pibuild.verify.verdicts import inspect
+from pibuild.wheels.wheel import wheel_name
 
 _TRUTH = yaml.safe_load((Path(__file__).parent.parent / "data/wheels.yaml").read_text())["wheels"]
 _VERDICTS = {"yes": "runs", "no": "crashes", "switch": "asks"}

@@ -6,9 +6,9 @@ import subprocess
 
 import pytest
 
+from pibuild.build.retag import retag
 from pibuild.errors import ProofError
-from pibuild.steps.retag import retag
-from pibuild.steps.verify import verify
+from pibuild.verify.static_checks import verify
 from tests.elfs import SO, make_wheel
 from tests.makers import make_target
 

@@ -13,14 +13,15 @@ from pathlib import Path
 
 import pytest
 
-from pibuild import assembly, pipeline
-from pibuild.config import load_targets, project_folder
+from pibuild.build import assembly
+from pibuild.build import schedule as pipeline
+from pibuild.build.planning import on_device
+from pibuild.build.retag import retag
+from pibuild.config.recipes import load_targets, project_folder
+from pibuild.config.settings import load_settings
+from pibuild.console import Report
 from pibuild.errors import ProofError
-from pibuild.plan import on_device
-from pibuild.report import Report
-from pibuild.settings import load_settings
-from pibuild.steps.retag import retag
-from pibuild.steps.verify import verify
+from pibuild.verify.static_checks import verify
 
 ROOT = Path(__file__).parents[2]
 WHEELS = {

@@ -14,14 +14,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from pibuild import assembly, pipeline
-from pibuild.config import folder_digest, load_images, load_recipes, load_targets, project_folder
+from pibuild.build import assembly
+from pibuild.build import schedule as pipeline
+from pibuild.build.planning import make_plan, make_wheelhouse
+from pibuild.config.recipes import folder_digest, load_images, load_recipes, load_targets, project_folder
+from pibuild.config.settings import load_settings
+from pibuild.console import Report
 from pibuild.model import Plan, Recipe, Request, Source, Wheelhouse
-from pibuild.plan import make_plan, make_wheelhouse
-from pibuild.report import Report
-from pibuild.settings import load_settings
-from pibuild.steps.own_tree import identify, own_source
-from pibuild.store import Entry, Store
+from pibuild.sources.local_tree import identify, own_source
+from pibuild.store.local import Entry, Store
 from tests.makers import make_source
 
 ROOT = Path(__file__).parents[2]

@@ -5,8 +5,8 @@ from functools import cache
 import numpy as np
 import pytest
 
-from pibuild.formats.arm import _CONDITIONAL, _UNCONDITIONAL, ARM_ENCODINGS, NEON, Needs, arm_encodings
-from pibuild.formats.thumb import _NARROW, _WIDE, THUMB_ENCODINGS, WIDE, thumb_encodings
+from pibuild.machinecode.arm import _CONDITIONAL, _UNCONDITIONAL, ARM_ENCODINGS, NEON, Needs, arm_encodings
+from pibuild.machinecode.thumb import _NARROW, _WIDE, THUMB_ENCODINGS, WIDE, thumb_encodings
 
 # words as arm-linux-gnueabihf-as writes them
 FINE = {

@@ -1,6 +1,6 @@
 import pytest
 
-from pibuild.formats.attributes import ArmAttributes, read_attributes
+from pibuild.machinecode.attributes import ArmAttributes, read_attributes
 
 
 def section(*pairs, vendor=b"aeabi"):

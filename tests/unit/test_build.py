@@ -7,12 +7,12 @@ from types import SimpleNamespace
 
 import pytest
 
+from pibuild.build.artifact import build
+from pibuild.build.container import Transcript, cpu_seconds
+from pibuild.console import Report
 from pibuild.errors import BuildError, PibuildError, ResourceError
 from pibuild.model import Artifact, Limits, Outcome, Run
-from pibuild.report import Report
-from pibuild.steps.build import build
-from pibuild.steps.run import Transcript, cpu_seconds
-from pibuild.store import Store
+from pibuild.store.local import Store
 from tests.makers import make_images, make_recipe, make_release
 
 LIMITS = Limits(jobs=2, cpus=2, memory_bytes=4_000_000_000, deadline_s=60, uid=1000, gid=1000)

@@ -9,8 +9,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from pibuild.errors import PublishError, SourceError, UnreachableError, UsageError
 from pibuild.publishing.check import Whole, check_site
+from pibuild.publishing.model import set_facts
 from pibuild.publishing.signature import sign
-from pibuild.publishing.values import set_facts
 from tests.sites import add_wheel, make_set, make_site, write_sums
 
 KEY = Ed25519PrivateKey.generate()

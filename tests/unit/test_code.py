@@ -2,12 +2,12 @@
 
 import pytest
 
-from pibuild.formats.arm import Needs
-from pibuild.formats.code import instructions
-from pibuild.formats.elf import CodeSection
-from pibuild.formats.flow import certain_code, first_steps
-from pibuild.formats.pointers import guessed_functions, pointed_functions
-from pibuild.formats.symbols import Function, Region
+from pibuild.machinecode.arm import Needs
+from pibuild.machinecode.elf import CodeSection
+from pibuild.machinecode.instructions import instructions
+from pibuild.machinecode.pointers import guessed_functions, pointed_functions
+from pibuild.machinecode.reachable import certain_code, first_steps
+from pibuild.machinecode.symbols import Function, Region
 from tests.elfs import BX_LR, NOP, arm, thumb
 
 MOVW, DMB = 0xE3001234, 0xF57FF05B

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from pibuild.config import load_images, load_recipes
+from pibuild.config.recipes import load_images, load_recipes
+from pibuild.config.settings import Storage, load_settings
 from pibuild.errors import UsageError
-from pibuild.formats.tree import file_tree_hash
-from pibuild.settings import Storage, load_settings
+from pibuild.trees.tree import file_tree_hash
 from tests.makers import make_target
 
 RECIPE = """

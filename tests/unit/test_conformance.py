@@ -6,12 +6,12 @@ from contextlib import contextmanager
 
 import pytest
 
+from pibuild.build import toolchain_check as conformance
+from pibuild.build.images import Ensured
+from pibuild.console import Report
 from pibuild.errors import ImageError
 from pibuild.model import Limits, Outcome
-from pibuild.report import Report
-from pibuild.steps import conformance
-from pibuild.steps.images import Ensured
-from pibuild.store import Store
+from pibuild.store.local import Store
 from tests.makers import make_target
 
 LIMITS = Limits(jobs=2, cpus=2, memory_bytes=10**9, deadline_s=60, uid=1, gid=1)

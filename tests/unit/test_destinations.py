@@ -1,9 +1,9 @@
 """Destinations that are not there keep none of the others from theirs."""
 
+from pibuild.config.publish_settings import RcloneDestination
 from pibuild.errors import SourceError
-from pibuild.publishing.declared import RcloneDestination
 from pibuild.publishing.destinations import forget
-from pibuild.publishing.site import Swept
+from pibuild.publishing.operations import Swept
 
 
 class Stores:

@@ -2,11 +2,11 @@
 
 import pytest
 
-from pibuild.config import load_images, load_targets, project_folder
+from pibuild.config.pis import load_world
+from pibuild.config.recipes import load_images, load_targets, project_folder
+from pibuild.emulate.choose import Wish, choose, load_models, load_systems, userland
 from pibuild.errors import ImageError, UsageError
-from pibuild.formats.wheel import wheel_name
-from pibuild.inspection.world import load_world
-from pibuild.running.devices import Wish, choose, load_models, load_systems, userland
+from pibuild.wheels.wheel import wheel_name
 
 TARGETS = load_targets(project_folder("toolchains"))
 PYTHONS = dict.fromkeys(TARGETS, ("2.7", "3.5", "3.9", "3.11", "3.13"))

@@ -7,8 +7,8 @@ from elftools.elf.gnuversions import GNUVerNeedSection
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pibuild.formats.elf import ElfFormatError, read_elf
-from pibuild.formats.symbols import Function, Region
+from pibuild.machinecode.elf import ElfFormatError, read_elf
+from pibuild.machinecode.symbols import Function, Region
 from tests.elfs import BX_LR, NOP, arm, make_elf
 
 

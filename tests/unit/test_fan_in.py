@@ -5,12 +5,12 @@ from dataclasses import replace
 
 import pytest
 
-from pibuild.adapters.folders import LocalFolder
-from pibuild.nightly.fan_in import gathered, share
+from pibuild.console import Report
+from pibuild.nightly.gather import gathered, share
 from pibuild.nightly.history import History
-from pibuild.remote import Remote
-from pibuild.report import Report
-from pibuild.store import Store
+from pibuild.store.folders import LocalFolder
+from pibuild.store.local import Store
+from pibuild.store.remote import Remote
 from tests.makers import make_night, make_outcome
 
 BUILT = make_outcome()

@@ -6,8 +6,8 @@ import pytest
 import yaml
 
 from pibuild.errors import UsageError
-from pibuild.nightly.fan_out import as_github, formatted
-from pibuild.nightly.values import Cell
+from pibuild.nightly.ci_jobs import as_github, formatted
+from pibuild.nightly.model import Cell
 
 LITE = Cell(recipe="tflite-runtime", version="2.14.1", target="pi-one", python="3.11")
 MOVING = Cell(recipe="tensorflow", version="1.14.0", target="pi-one", python="3.5", ref="r1.14")

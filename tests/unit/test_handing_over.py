@@ -4,7 +4,7 @@ import io
 import tarfile
 from pathlib import PurePosixPath
 
-from pibuild.adapters.containers import _handed_over
+from pibuild.adapters.docker import _handed_over
 from tests.makers import make_run
 
 

@@ -5,10 +5,10 @@ import os
 
 import pytest
 
+from pibuild.console import Report
 from pibuild.errors import StoreError
 from pibuild.nightly.history import History, later_id
-from pibuild.nightly.values import night_facts, night_from
-from pibuild.report import Report
+from pibuild.nightly.model import night_facts, night_from
 from tests.makers import make_night, make_outcome
 
 

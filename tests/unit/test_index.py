@@ -6,8 +6,8 @@ from urllib.parse import unquote, urljoin
 
 import pytest
 
-from pibuild.formats.wheel import WheelFormatError
 from pibuild.publishing.index import index_pages, shown_wheels
+from pibuild.wheels.wheel import WheelFormatError
 from tests.sites import make_listed, make_set
 
 PAGE = "simple/thing/index.html"

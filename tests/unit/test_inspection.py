@@ -5,12 +5,12 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-import pibuild.inspection
-from pibuild.inspection.inspect import inspect
-from pibuild.inspection.render import as_facts, as_text
-from pibuild.inspection.requirement import misses
-from pibuild.inspection.world import accepted_tags, load_world
-from pibuild.steps.retag import retag
+import pibuild.verify
+from pibuild.build.retag import retag
+from pibuild.config.pis import accepted_tags, load_world
+from pibuild.verify.requirement import misses
+from pibuild.verify.text import as_facts, as_text
+from pibuild.verify.verdicts import inspect
 from tests.elfs import BX_LR, NOP, PI_ONE, PI_TWO, SO, arm, make_elf, make_wheel
 
 _MOVW, _VADD, _VMAXNM, _B_NE, _BL = 0xE3001234, 0xF2000D00, 0xF3000F10, 0x1A000000, 0xEB000000
@@ -389,7 +389,7 @@ def test_a_python_that_no_system_has_is_the_persons_own_to_bring(tmp_path):
 
 
 def test_the_json_is_what_the_schema_says(tmp_path):
-    schema = json.loads(Path(pibuild.inspection.__file__).with_name("schema.json").read_text())
+    schema = json.loads(Path(pibuild.verify.__file__).with_name("schema.json").read_text())
     facts = as_facts(inspected(tmp_path, make_elf(arm(_MOVW, BX_LR), attributes=PI_ONE)))
     jsonschema.validate({"wheels": [facts]}, schema)
     with pytest.raises(jsonschema.ValidationError):

@@ -3,12 +3,12 @@
 import json
 from dataclasses import replace
 
-from pibuild.nightly.values import Cell
-from pibuild.publishing.intake import offered_of
-from pibuild.publishing.site import publish
-from pibuild.publishing.statements import provenance
-from pibuild.record import file_facts
-from pibuild.store import Entry
+from pibuild.build.record import file_facts
+from pibuild.nightly.model import Cell
+from pibuild.publishing.add_wheels import offered_of
+from pibuild.publishing.operations import publish
+from pibuild.publishing.provenance import provenance
+from pibuild.store.local import Entry
 from tests.elfs import make_wheel
 from tests.publications import making
 from tests.sites import make_record

@@ -5,12 +5,12 @@ from dataclasses import replace
 
 import pytest
 
-from pibuild.config import project_folder
+from pibuild.config.nightly_settings import Cells, Exclusion, Nightly
+from pibuild.config.recipes import project_folder
+from pibuild.config.settings import load_settings, settings_schema
 from pibuild.errors import UsageError
 from pibuild.model import OwnTree
-from pibuild.nightly.declared import Cells, Exclusion, Nightly
 from pibuild.nightly.matrix import chosen, matrix, with_beside
-from pibuild.settings import load_settings, settings_schema
 from tests.makers import make_recipe, make_recipes, make_release, make_target
 
 LITE = Cells(recipe="tflite-runtime", versions=("2.14.1",), targets=("pi-one",), pythons=("3.11",))
@@ -240,5 +240,5 @@ def test_a_version_without_quotes_is_refused(tmp_path):
 
 
 def test_the_schema_for_editors_is_what_is_read():
-    kept = json.loads((project_folder("pibuild") / "settings.schema.json").read_text())
-    assert kept == settings_schema(), "python -m pibuild.settings > pibuild/settings.schema.json"
+    kept = json.loads((project_folder("pibuild") / "config" / "settings.schema.json").read_text())
+    assert kept == settings_schema(), "python -m pibuild.config.settings > pibuild/config/settings.schema.json"

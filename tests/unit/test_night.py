@@ -7,11 +7,11 @@ from types import SimpleNamespace
 
 import pytest
 
+from pibuild.console import Report
 from pibuild.errors import BuildError
 from pibuild.nightly.history import History
 from pibuild.nightly.night import Decided, Hands, changes, run_night
-from pibuild.report import Report
-from pibuild.store import Entry
+from pibuild.store.local import Entry
 from tests.makers import make_night, make_outcome
 
 CELLS = tuple(make_outcome(python=python).cell for python in ("3.9", "3.11", "3.13"))

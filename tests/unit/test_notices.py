@@ -2,9 +2,9 @@
 
 import io
 
+from pibuild.console import Report
 from pibuild.errors import PibuildError
-from pibuild.nightly.notices import notices, tell
-from pibuild.report import Report
+from pibuild.nightly.notify import notices, tell
 from tests.makers import make_night, make_outcome
 
 RED = make_outcome(status="failed", cause="thing.cc:1:2: error: no\nmore", failed_at="artifact-1")

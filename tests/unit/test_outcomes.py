@@ -4,7 +4,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from pibuild.nightly.outcomes import as_markdown, as_table, exit_code, verdict, write_junit
+from pibuild.nightly.summary import as_markdown, as_table, exit_code, verdict, write_junit
 from tests.makers import make_night, make_outcome
 
 BUILT, SAME = make_outcome(changed=("source eigen",)), make_outcome(python="3.13", status="unchanged")

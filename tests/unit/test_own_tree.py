@@ -4,7 +4,7 @@ import pytest
 
 from pibuild.errors import UsageError
 from pibuild.model import OwnTree
-from pibuild.steps.own_tree import identify
+from pibuild.sources.local_tree import identify
 from tests.makers import make_recipe
 
 RECIPES = {

@@ -8,8 +8,8 @@ from urllib.parse import unquote
 
 import pytest
 
-from pibuild.inspection.world import load_world
-from pibuild.nightly.values import Cell
+from pibuild.config.pis import load_world
+from pibuild.nightly.model import Cell
 from pibuild.publishing.page import charts, nights, offers, render
 from tests.nights import (
     EVIL,

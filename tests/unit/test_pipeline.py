@@ -7,12 +7,12 @@ from types import SimpleNamespace
 
 import pytest
 
-from pibuild import pipeline
+from pibuild.build import schedule as pipeline
+from pibuild.build.planning import make_plan
+from pibuild.build.schedule import check_room
 from pibuild.errors import ResourceError
-from pibuild.formats.wheel import read_wheel
 from pibuild.model import Artifact, Request
-from pibuild.pipeline import check_room
-from pibuild.plan import make_plan
+from pibuild.wheels.wheel import read_wheel
 from tests.elfs import SO, make_elf, make_wheel
 from tests.makers import make_images, make_recipe, make_recipes, make_release, make_target
 

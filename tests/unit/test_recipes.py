@@ -6,7 +6,7 @@ import pytest
 from packaging.utils import parse_wheel_filename
 
 import pibuild
-from pibuild.config import load_recipes
+from pibuild.config.recipes import load_recipes
 from pibuild.model import PypiPlace
 
 

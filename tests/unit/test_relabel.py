@@ -1,9 +1,9 @@
 import pytest
 
+from pibuild.config.pis import load_world
 from pibuild.errors import ProofError
-from pibuild.formats.wheel import disagreements, read_wheel
-from pibuild.inspection.relabel import RISK_FIELD, relabel
-from pibuild.inspection.world import load_world
+from pibuild.verify.relabel import RISK_FIELD, relabel
+from pibuild.wheels.wheel import disagreements, read_wheel
 from tests.elfs import BX_LR, PI_TWO, SO, arm, make_elf, make_wheel
 
 _MOVW = 0xE3001234

@@ -7,9 +7,9 @@ import tarfile
 
 import pytest
 
-from pibuild.adapters.folders import LocalFolder
 from pibuild.errors import SourceError, UnreachableError
-from pibuild.remote import Remote
+from pibuild.store.folders import LocalFolder
+from pibuild.store.remote import Remote
 from tests.machines import WHEEL, Machine
 from tests.makers import plan_for
 

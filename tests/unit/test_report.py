@@ -3,8 +3,8 @@ import time
 
 import pytest
 
-from pibuild import report as reports
-from pibuild.report import Report
+from pibuild import console as reports
+from pibuild.console import Report
 
 
 @pytest.fixture

@@ -1,9 +1,9 @@
 import pytest
 
+from pibuild.build.retag import retag
 from pibuild.errors import ProofError
-from pibuild.formats import pythons
-from pibuild.formats.wheel import disagreements, read_wheel
-from pibuild.steps.retag import retag
+from pibuild.wheels import python_tags as pythons
+from pibuild.wheels.wheel import disagreements, read_wheel
 from tests.elfs import make_elf, make_wheel
 
 

@@ -4,12 +4,13 @@ from types import SimpleNamespace
 
 import pytest
 
-from pibuild import pipeline
-from pibuild.assembly import load_catalogue
-from pibuild.formats.wheel import wheel_name
-from pibuild.running import command, session
-from pibuild.running.devices import Device, load_models, load_systems
-from pibuild.settings import Settings
+from pibuild.build import schedule as pipeline
+from pibuild.build.assembly import load_catalogue
+from pibuild.commands import run as command
+from pibuild.config.settings import Settings
+from pibuild.emulate import session
+from pibuild.emulate.choose import Device, load_models, load_systems
+from pibuild.wheels.wheel import wheel_name
 from tests.elfs import make_wheel
 
 CATALOGUE = load_catalogue()

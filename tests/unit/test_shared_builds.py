@@ -9,19 +9,19 @@ from datetime import UTC, datetime
 
 import pytest
 
-from pibuild.adapters.folders import LocalFolder
-from pibuild.assembly import make_ports
+from pibuild.build.assembly import make_ports
+from pibuild.build.context import Ports
+from pibuild.build.record import file_facts
+from pibuild.build.schedule import make, try_on_device
+from pibuild.build.wheelhouse import make_all
+from pibuild.config.settings import Settings, Storage
+from pibuild.console import Report
 from pibuild.errors import ProofError, UnreachableError
 from pibuild.model import Outcome, Wheelhouse
-from pibuild.pipeline import make, try_on_device
-from pibuild.ports import Ports
-from pibuild.record import file_facts
-from pibuild.remote import Remote
-from pibuild.report import Report
-from pibuild.settings import Settings, Storage
-from pibuild.steps.sources import Fetched
-from pibuild.store import Store
-from pibuild.wheelhouse import make_all
+from pibuild.sources.fetcher import Fetched
+from pibuild.store.folders import LocalFolder
+from pibuild.store.local import Store
+from pibuild.store.remote import Remote
 from tests.elfs import make_elf, make_wheel
 from tests.makers import make_recipe, plan_for
 

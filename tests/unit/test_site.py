@@ -6,10 +6,10 @@ from datetime import timedelta
 
 import pytest
 
+from pibuild.config.publish_settings import Policy
 from pibuild.errors import PublishError, UsageError
-from pibuild.publishing.declared import Policy
-from pibuild.publishing.sets import faults, set_ids
-from pibuild.publishing.site import Swept, current, hide, publish, rollback, sets, sweep, undelete, unyank, yank
+from pibuild.publishing.layout import faults, set_ids
+from pibuild.publishing.operations import Swept, current, hide, publish, rollback, sets, sweep, undelete, unyank, yank
 from tests.publications import NOON, after, everything, make_offered, making, pages, read, statement
 
 

@@ -12,12 +12,12 @@ from datetime import UTC, datetime
 import pytest
 
 from pibuild.adapters.git import WorkTree
+from pibuild.console import Report
 from pibuild.errors import ResourceError, SourceError, UnreachableError
-from pibuild.formats.tree import file_tree_hash
 from pibuild.model import ArchivePlace, DebianPlace, GitPlace, NpmPlace, PypiPlace, Source
-from pibuild.report import Report
-from pibuild.steps.places import attempts
-from pibuild.steps.sources import Fetcher, Ports, is_stored
+from pibuild.sources.fetcher import Fetcher, Ports, is_stored
+from pibuild.sources.places import attempts
+from pibuild.trees.tree import file_tree_hash
 from tests.archives import files_of, make_tar, tree_of
 
 FILES = {"top/a": b"alpha", "top/b": b"beta"}

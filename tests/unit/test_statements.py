@@ -6,7 +6,7 @@ import json
 import pytest
 from jsonschema import Draft202012Validator, ValidationError
 
-from pibuild.publishing.statements import provenance
+from pibuild.publishing.provenance import provenance
 from tests.elfs import make_wheel
 from tests.sites import make_record
 

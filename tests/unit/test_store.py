@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from pibuild.console import Report
 from pibuild.errors import ResourceError, StoreError
-from pibuild.report import Report
-from pibuild.store import Store, deliver, space_named, write_atomically
+from pibuild.store.local import Store, deliver, space_named, write_atomically
 
 KEY = "a" * 64
 

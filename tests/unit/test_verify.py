@@ -2,9 +2,9 @@
 
 import pytest
 
+from pibuild.build.retag import retag
 from pibuild.errors import ProofError
-from pibuild.steps.retag import retag
-from pibuild.steps.verify import verify, verify_extra
+from pibuild.verify.static_checks import verify, verify_extra
 from tests.elfs import BX_LR, NOP, PI_TWO, SO, arm, make_elf, make_wheel, thumb
 from tests.makers import make_target
 

@@ -6,11 +6,11 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pibuild.formats.code import instructions
-from pibuild.formats.elf import CodeSection
-from pibuild.formats.flow import _arm, _narrow, _wide, certain_code
-from pibuild.formats.symbols import Function, Region
-from pibuild.formats.thumb import THUMB_ENCODINGS, WIDE, thumb_encodings
+from pibuild.machinecode.elf import CodeSection
+from pibuild.machinecode.instructions import instructions
+from pibuild.machinecode.reachable import _arm, _narrow, _wide, certain_code
+from pibuild.machinecode.symbols import Function, Region
+from pibuild.machinecode.thumb import THUMB_ENCODINGS, WIDE, thumb_encodings
 from tests.elfs import thumb
 
 BASE = 0x1000

@@ -2,7 +2,7 @@ import zipfile
 
 import pytest
 
-from pibuild.formats.wheel import WheelFormatError, disagreements, read_wheel, retagged, wheel_name, write_wheel
+from pibuild.wheels.wheel import WheelFormatError, disagreements, read_wheel, retagged, wheel_name, write_wheel
 from tests.elfs import SO, make_elf, make_wheel
 
 

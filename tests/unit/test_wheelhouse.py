@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from pibuild import wheelhouse
+from pibuild.build import wheelhouse
+from pibuild.build.planning import make_plan, make_wheelhouse
+from pibuild.console import Report
 from pibuild.errors import ProofError, UsageError
 from pibuild.model import Request
-from pibuild.plan import make_plan, make_wheelhouse
-from pibuild.report import Report
-from pibuild.store import Store
+from pibuild.store.local import Store
 from tests.makers import make_images, make_recipe, make_recipes, make_release, make_target
 
 PYTHONS = ("3.11", "3.13")

@@ -7,9 +7,9 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from pibuild.nightly.values import Night, Outcome
+from pibuild.console import seconds, size
+from pibuild.nightly.model import Night, Outcome
 from pibuild.publishing.page.nights import Row, day, grouped
-from pibuild.report import seconds, size
 
 WIDTH, HEIGHT = 360, 190
 LEFT, RIGHT, TOP, BOTTOM = 44, 350, 24, 150

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from pibuild.nightly.values import Cell, Night, Outcome
+from pibuild.nightly.model import Cell, Night, Outcome
 
 SHOWN = 30
 """How many nights the page shows."""

@@ -13,9 +13,9 @@ from packaging.tags import Tag
 from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 from packaging.version import Version
 
-from pibuild.inspection.claims import architecture
-from pibuild.inspection.world import Pi, System, World, accepted_tags, numbers
-from pibuild.publishing.values import PublishedWheel
+from pibuild.config.pis import Pi, System, World, accepted_tags, numbers
+from pibuild.publishing.model import PublishedWheel
+from pibuild.verify.claims import architecture
 
 INDEX = "{index}"
 """Stands in a command for the options that name the index."""

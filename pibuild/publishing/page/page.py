@@ -18,14 +18,14 @@ from urllib.parse import quote
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from pibuild.config import load_targets, project_folder
-from pibuild.inspection.world import load_world
-from pibuild.nightly.values import Night, Outcome
+from pibuild.config.pis import load_world
+from pibuild.config.recipes import load_targets, project_folder
+from pibuild.console import seconds, size
+from pibuild.nightly.model import Night, Outcome
+from pibuild.publishing.model import PublishedSet, PublishedWheel
 from pibuild.publishing.page import charts as charts_of
 from pibuild.publishing.page import nights as nights_of
 from pibuild.publishing.page import offers
-from pibuild.publishing.values import PublishedSet, PublishedWheel
-from pibuild.report import seconds, size
 
 PLACEHOLDER = "https://…/"
 """Where the site's address is not known."""

@@ -1,0 +1,1 @@
+"""Files and variables become typed values: settings, recipes, targets, images, Pis."""

@@ -1,0 +1,1 @@
+"""A command on an emulated Pi that has a wheel installed."""

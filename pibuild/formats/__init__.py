@@ -1,1 +1,0 @@
-"""Bytes to values and back; no knowledge of targets, recipes or the machine."""

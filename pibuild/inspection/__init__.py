@@ -1,1 +1,0 @@
-"""What a wheel from anywhere says it is, what it is, and on which Pis it will run."""

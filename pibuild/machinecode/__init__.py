@@ -1,0 +1,1 @@
+"""Bytes of machine code become facts; no knowledge of targets or Pis."""

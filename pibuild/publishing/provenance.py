@@ -1,0 +1,86 @@
+"""Provenance: a wheel's record as an in-toto statement that tools of any maker read.
+
+Knows the statement (in-toto v1) and its predicate (SLSA provenance v1); what is in a record is pipeline's knowledge.
+Equal records give equal bytes.
+
+A source is named by the digest `pibuildTree`, in lowercase hex: the sha256 over the lines `<mode> <sha256> <path>` of
+its files, sorted by path, as trees.tree writes them; `python -m pibuild.trees.tree` prints it. An image is named by
+the sha256 of its configuration, which is Docker's id of it.
+
+Source: in-toto/attestation, spec/v1; slsa.dev/spec/v1.1/provenance.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
+PREDICATE_TYPE = "https://slsa.dev/provenance/v1"
+BUILD_TYPE = "pibuild:wheel/v1"
+"""A wheel of one recipe for one target and Python, from sources pinned by their trees, in containers without a
+network: what `pibuild --recipe … --version … --target … --python …` does. Without a target, one in pure Python that
+`--with-dependencies` brings beside such a wheel."""
+BUILDER = "pibuild:builder/v1"
+"""pibuild on a machine of whoever signs the set; no service stands behind it."""
+
+
+def provenance(record: bytes) -> bytes:
+    """Give the statement on a wheel, from the bytes of the record that is published beside it."""
+    facts = json.loads(record)
+    statement = {
+        "_type": STATEMENT_TYPE,
+        "subject": [_descriptor(facts["wheel"])],
+        "predicateType": PREDICATE_TYPE,
+        "predicate": {
+            "buildDefinition": _definition(facts),
+            "runDetails": _details(facts, hashlib.sha256(record).hexdigest()),
+        },
+    }
+    return (json.dumps(statement, indent=2, sort_keys=True) + "\n").encode()
+
+
+def _definition(facts: Mapping[str, Any]) -> dict[str, Any]:
+    plan = facts["plan"]
+    found = {json.dumps(one, sort_keys=True): one for one in _dependencies(facts)}
+    return {
+        "buildType": BUILD_TYPE,
+        "externalParameters": {name: plan[name] for name in ("target", "python", "recipe", "version")},
+        "internalParameters": {"key": plan["key"]},
+        "resolvedDependencies": [found[text] for text in sorted(found)],
+    }
+
+
+def _dependencies(facts: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    for artifact in facts["artifacts"]:
+        for source in artifact["sources"]:
+            digest, annotations = {"pibuildTree": source["tree"]}, {"place": source["place"]}
+            yield {"name": source["name"], "digest": digest, "annotations": annotations}
+    for image in (*(artifact["image"] for artifact in facts["artifacts"]), facts["device"]):
+        digest, annotations = {"sha256": image["id"].removeprefix("sha256:")}, {"base": image["base"]}
+        yield {"name": image["reference"], "digest": digest, "annotations": annotations}
+
+
+def _details(facts: Mapping[str, Any], record_sha256: str) -> dict[str, Any]:
+    record = {"file": f"{facts['wheel']['file']}.record.json", "sha256": record_sha256}
+    return {
+        "builder": {"id": BUILDER, "version": {"pibuild": facts["pibuild"]}},
+        "metadata": _times(facts),
+        "byproducts": [_descriptor(one) for one in (record, *facts.get("extras", ()))],
+    }
+
+
+def _times(facts: Mapping[str, Any]) -> dict[str, str]:
+    """Say when it ended, and when it began where the record tells how long it took."""
+    ended = datetime.fromisoformat(facts["made"]).astimezone(UTC)
+    began = {"startedOn": _text(ended - timedelta(seconds=facts["wall_s"]))} if "wall_s" in facts else {}
+    return {**began, "finishedOn": _text(ended)}
+
+
+def _text(moment: datetime) -> str:
+    return f"{moment:%Y-%m-%dT%H:%M:%SZ}"
+
+
+def _descriptor(file: Mapping[str, Any]) -> dict[str, Any]:
+    return {"name": file["file"], "digest": {"sha256": file["sha256"]}}

@@ -1,0 +1,1 @@
+"""Pins become trees in the store."""

@@ -1,0 +1,314 @@
+"""Sources: each fetched once, from the first place that gives exactly what was pinned.
+
+Knows sources/ and downloads/ of the store and what to say when no place serves. How each kind of place is asked is its
+adapter's knowledge, how a tree is read formats.tree's.
+
+    sources/TREE.tar TREE.json     a tree as one normalised tar, and where it came from; the .json comes last
+    downloads/SHA256 SHA256.part   archives while they are wanted; a .part is gone on with
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any, assert_never
+
+from pibuild.console import Progress, Report, Step, size
+from pibuild.errors import SourceError, UnreachableError
+from pibuild.model import ArchivePlace, DebianPlace, GitPlace, NpmPlace, PypiPlace, Source
+from pibuild.sources.places import Attempt, Debian, Git, Npm, Pypi, Web, WorkTree, attempts
+from pibuild.store.local import Store, write_atomically
+from pibuild.trees.archives import members, members_of, only_member
+from pibuild.trees.selection import Selection, chooser
+from pibuild.trees.tree import Tree, folder_members, write_tree
+
+_MB = 1_000_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ports:
+    """The outside, a part for each kind of place."""
+
+    git: Git
+    web: Web
+    pypi: Pypi
+    npm: Npm
+    debian: Debian
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fetched:
+    """A source in the store."""
+
+    name: str
+    tree: str
+    path: Path
+    """The normalised tar."""
+    size_bytes: int
+    place: str
+    """Where it came from when it was fetched."""
+    cached: bool
+    """Whether it was there before."""
+
+    def facts(self) -> dict[str, Any]:
+        """Give what the record says of it."""
+        return {"name": self.name, "tree": self.tree, "place": self.place, "size_bytes": self.size_bytes}
+
+
+def is_stored(store: Store, source: Source) -> bool:
+    """Tell whether a source is there, without reading it."""
+    return all(path.exists() for path in _stored_paths(store, source.tree))
+
+
+class Fetcher:
+    """Brings sources into the store."""
+
+    def __init__(
+        self,
+        ports: Ports,
+        *,
+        store: Store,
+        report: Report,
+        mirrors: Sequence[str],
+        offline: bool,
+        now: Callable[[], datetime],
+    ) -> None:
+        """Keep what is used; nothing is asked before the first source."""
+        self._ports, self._store, self._report = ports, store, report
+        self._mirrors, self._offline, self._now = tuple(mirrors), offline, now
+        self._silent: set[str] = set()
+        """Servers that did not answer; they are not asked again."""
+
+    def fetch_all(self, sources: Sequence[Source]) -> tuple[Fetched, ...]:
+        """Give every source, in order, from the store where it is there.
+
+        What can be had is kept even where another source can't. SourceError names every source that is missing and
+        every place that was tried; ResourceError where the disk is full.
+        """
+        done: dict[str, Fetched] = {}
+        for source in sources:
+            if (found := self._stored(source)) is not None:
+                done[source.tree] = found
+        missing = list({source.tree: source for source in sources if source.tree not in done}.values())
+        if missing and self._offline:
+            raise _offline_error(missing)
+        failures: list[tuple[Source, list[str]]] = []
+        for place, source in enumerate(missing, start=1):
+            wanted_later = {_sha256(one) for later in missing[place:] for one in attempts(later, ())}
+            try:
+                done[source.tree] = self._fetch(source, wanted_later)
+            except _NoPlaceError as error:
+                failures.append((source, error.tried))
+        if failures:
+            raise _failure(failures, len(sources))
+        return tuple(done[source.tree] for source in sources)
+
+    def take(self, source: Source, folder: Path) -> Source:
+        """Let a person's own tree stand for a source: its files as they are now, but for what git ignores.
+
+        The source that is given has the tree's hash and no places; the store holds it. SourceError where the tree
+        can't be read.
+        """
+        with self._report.step(f"reading {folder}") as step, self._store.staging() as staging:
+            state = self._ports.git.work_tree(folder)
+            found = folder_members(folder, state.files if state else None)
+            tree = write_tree(found, Selection(keep=source.keep, drop=source.drop), staging / "tree.tar")
+            taken = replace(source, tree=tree.tree, places=(), file="")
+            place = f"{folder}, {_state_words(state) if state else 'not under git'}"
+            if not is_stored(self._store, taken):
+                self.keep(taken, place, tree, staging / "tree.tar")
+            step.detail = f"{tree.files} files, {place.partition(', ')[2]}"
+        return taken
+
+    def keep(self, source: Source, place: str, tree: Tree, staged: Path) -> Fetched:
+        """Take a staged tree into the store if it is the pinned one; with its facts it is present."""
+        if tree.tree != source.tree:
+            found = f"tree {tree.tree}, {tree.files} files"
+            raise SourceError("it holds another tree", expected=f"tree {source.tree}", found=found)
+        tar_path, facts_path = _stored_paths(self._store, source.tree)
+        facts = {
+            "name": source.name,
+            "place": place,
+            "sha256": tree.sha256,
+            "size_bytes": tree.size_bytes,
+            "fetched": self._now().isoformat(timespec="seconds"),
+        }
+        staged.replace(tar_path)
+        write_atomically(facts_path, json.dumps(facts, indent=2, sort_keys=True) + "\n")
+        return _fetched(source, tar_path, facts, cached=False)
+
+    def _fetch(self, source: Source, wanted_later: set[str]) -> Fetched:
+        with self._store.lock(f"source-{source.tree}", f"fetching {source.name}"):
+            if (found := self._stored(source)) is not None:  # by the pibuild that we waited for
+                return found
+            with self._report.step(f"fetching {source.name}") as step:
+                fetched = self._try_places(source, step, wanted_later)
+                step.detail = f"{size(fetched.size_bytes)} from {fetched.place}"
+                return fetched
+
+    def _try_places(self, source: Source, step: Step, wanted_later: set[str]) -> Fetched:
+        tried = []
+        for attempt in attempts(source, self._mirrors):
+            if attempt.server in self._silent:
+                tried.append(f"{attempt}: {attempt.server} does not answer")
+                continue
+            try:
+                return self._try_place(source, attempt, step, wanted_later)
+            except UnreachableError as error:
+                self._report.note(f"  {attempt.server} does not answer; it is not asked again")
+                self._silent.add(attempt.server)
+                tried.append(_line(attempt, error))
+            except SourceError as error:
+                (self._report.warn if error.found else self._report.debug)(_line(attempt, error))
+                tried.append(_line(attempt, error))
+        raise _NoPlaceError(tried)
+
+    def _try_place(self, source: Source, attempt: Attempt, step: Step, wanted_later: set[str]) -> Fetched:
+        keep = (f"/{source.file}",) if source.file else source.keep
+        selection = Selection(subdir=attempt.place.subdir, keep=keep, drop=source.drop)
+        with self._store.staging() as staging:
+            staged = staging / "tree.tar"
+            if isinstance(attempt.place, GitPlace):
+                commit, scratch_dir = attempt.place.commit, staging / "git"
+                is_wanted = chooser(selection)
+                with self._ports.git.open_commit(attempt.clone, commit, scratch_dir, step.progress, is_wanted) as tar:
+                    tree = write_tree(members_of(tar), selection, staged)
+                return self.keep(source, str(attempt), tree, staged)
+            with self._download(attempt, staging, step) as archive_path:
+                found = (
+                    only_member(archive_path, source.file)
+                    if source.file and not attempt.place.subdir
+                    else members(archive_path, _in_mb(step.progress))
+                )
+                tree = write_tree(found, selection, staged, expected=source.tree)
+                fetched = self.keep(source, str(attempt), tree, staged)
+                if _sha256(attempt) not in wanted_later:
+                    archive_path.unlink()
+                return fetched
+
+    @contextmanager
+    def _download(self, attempt: Attempt, staging: Path, step: Step) -> Iterator[Path]:
+        """Give an attempt's archive, whole and with the pinned hash; the lock on it is held while it is used."""
+        sha256 = _sha256(attempt)
+        path = self._store.root / "downloads" / sha256
+        with self._store.lock(f"download-{sha256}", f"downloading {attempt}"):
+            if not path.exists() or _digest(path) != sha256:
+                part = path.with_suffix(".part")
+                goes_on = part.exists()
+                found = self._ask(attempt, part, staging, step.progress)
+                if found != sha256 and goes_on:
+                    self._report.note("  what was left of an earlier download does not fit; again from the start")
+                    part.unlink()
+                    found = self._ask(attempt, part, staging, step.progress)
+                if found != sha256:
+                    part.unlink()
+                    raise SourceError("its hash is wrong", expected=f"sha256 {sha256}", found=f"sha256 {found}")
+                part.replace(path)
+            yield path
+
+    def _ask(self, attempt: Attempt, to: Path, staging: Path, progress: Progress) -> str:
+        match place := attempt.place:
+            case ArchivePlace() if attempt.clone:
+                return self._ports.git.make_archive(attempt.clone, place, to, staging / "git", progress)
+            case ArchivePlace():
+                return self._ports.web.download(place.archive, to, progress)
+            case PypiPlace():
+                return self._ports.pypi.download(place, to, progress)
+            case NpmPlace():
+                return self._ports.npm.download(place, to, progress)
+            case DebianPlace():
+                return self._ports.debian.download(place, to, progress)
+            case GitPlace():
+                raise AssertionError(place)  # a commit is not a file
+            case _:
+                assert_never(place)
+
+    def _stored(self, source: Source) -> Fetched | None:
+        """Give a source from the store; a damaged one is removed and said to be fetched again."""
+        tar_path, facts_path = _stored_paths(self._store, source.tree)
+        if not tar_path.exists() or not facts_path.exists():
+            return None
+        try:
+            facts = json.loads(facts_path.read_bytes())
+            is_whole = tar_path.stat().st_size == facts["size_bytes"] and _digest(tar_path) == facts["sha256"]
+            fetched = _fetched(source, tar_path, facts, cached=True)
+        except (ValueError, KeyError, TypeError):
+            is_whole = False
+        if is_whole:
+            return fetched
+        self._report.warn(f"the stored source {source.name} is damaged; it is fetched again")
+        facts_path.unlink(missing_ok=True)
+        tar_path.unlink(missing_ok=True)
+        return None
+
+
+class _NoPlaceError(Exception):
+    """No place gave a source."""
+
+    def __init__(self, tried: list[str]) -> None:
+        super().__init__(tried)
+        self.tried = tried
+
+
+def _stored_paths(store: Store, tree: str) -> tuple[Path, Path]:
+    folder = store.root / "sources"
+    return folder / f"{tree}.tar", folder / f"{tree}.json"
+
+
+def _fetched(source: Source, path: Path, facts: dict[str, Any], *, cached: bool) -> Fetched:
+    size_bytes, place = facts["size_bytes"], facts["place"]
+    return Fetched(name=source.name, tree=source.tree, path=path, size_bytes=size_bytes, place=place, cached=cached)
+
+
+def _state_words(state: WorkTree) -> str:
+    """Say what of a work tree is not its commit's: `0123456789, 2 files differ`."""
+    differs = {0: "clean", 1: "1 file differs"}.get(state.changes, f"{state.changes} files differ")
+    return f"commit {state.commit[:10]}, {differs}"
+
+
+def _sha256(attempt: Attempt) -> str:
+    """Give the pinned hash of an attempt's archive; empty for a commit."""
+    return "" if isinstance(attempt.place, GitPlace) else attempt.place.sha256
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _in_mb(progress: Progress) -> Callable[[int, int], None]:
+    return lambda done, total: progress(done // _MB, total // _MB, "MB read")
+
+
+def _line(attempt: Attempt, error: SourceError) -> str:
+    """Say what one attempt came to."""
+    parts = [error.what]
+    parts += [f"expected {error.expected}"] if error.expected else []
+    parts += [f"found {error.found}"] if error.found else []
+    parts += [f"try: {error.hint}"] if error.hint else []
+    return f"{attempt}: {'; '.join(parts)}"
+
+
+def _offline_error(missing: Sequence[Source]) -> SourceError:
+    details = [f"{source.name}: tree {source.tree}" for source in missing]
+    count = "One source is" if len(missing) == 1 else f"{len(missing)} sources are"
+    return SourceError(
+        f"{count} not in the store, and --offline forbids to fetch",
+        details=details,
+        hint="the same as `pibuild fetch …` without --offline while there is a network",
+    )
+
+
+def _failure(failures: Sequence[tuple[Source, list[str]]], asked: int) -> SourceError:
+    names = ", ".join(source.name for source, _ in failures)
+    details = []
+    for source, tried in failures:
+        details += [f"{source.name}: tree {source.tree}", *(f"  - {line}" for line in tried or ["it has no place"])]
+    return SourceError(
+        f"{len(failures)} of {asked} sources can't be had from any of their places: {names}",
+        details=details,
+        hint="pibuild doctor shows what is reached, and `mirrors:` can name clones; what was fetched is kept",
+    )

@@ -1,0 +1,311 @@
+"""Artifacts and proven wheels by key; present means whole.
+
+Knows the cache folder's layout, locks and sessions. Files appear by rename and are checked against their hash when
+they are used, so neither a kill nor a bad disk can pass something off as whole.
+
+    artifacts/KEY.tar KEY.json     what a recipe left, and how it came to be
+    wheels/KEY/                    a proven wheel and its record
+    sources/ downloads/            kept by the sources step
+    logs/ locks/ tmp/SESSION/
+"""
+
+import errno
+import hashlib
+import json
+import os
+import re
+import shutil
+import tempfile
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from pibuild.console import Report, size
+from pibuild.errors import PibuildError, ResourceError, StoreError
+from pibuild.model import SESSION_LABEL, STORE_LABEL
+from pibuild.wheels.wheel import legacy_names
+
+_CACHEDIR_TAG = "Signature: 8a477f597d28d172789f06886806bc55\n# A cache of pibuild: `pibuild clean` empties it.\n"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """Something whole in the store."""
+
+    key: str
+    path: Path
+    facts: dict[str, Any]
+    """What its maker wrote of it; `sha256` and `size_bytes` are the file's own."""
+
+
+class Store:
+    """The cache folder and this process's session in it."""
+
+    def __init__(self, root: Path, report: Report) -> None:
+        """Open the folder, make what it lacks, and begin a session."""
+        self.root, self._report = root, report
+        with space_named(root):
+            for folder in ("artifacts", "wheels", "sources", "downloads", "logs", "locks", "tmp"):
+                (root / folder).mkdir(parents=True, exist_ok=True)
+            (root / "CACHEDIR.TAG").write_text(_CACHEDIR_TAG)
+            self.id = _store_id(root)
+            self.session = f"session-{uuid.uuid4().hex[:12]}"
+            self._alive = FileLock(root / "locks" / f"{self.session}.lock")
+            self._alive.acquire()  # before the folder is there: a folder without a lock is a dead session's
+            self.session_dir = root / "tmp" / self.session
+            self.session_dir.mkdir()
+
+    @property
+    def labels(self) -> tuple[tuple[str, str], ...]:
+        """Give what marks a container as this session's."""
+        return ((SESSION_LABEL, self.session), (STORE_LABEL, self.id))
+
+    @property
+    def cache_prefix(self) -> str:
+        """Give how the names of this store's volumes begin."""
+        return f"pibuild-cache-{self.id[:12]}-"
+
+    def cache_volume(self, image: str) -> str:
+        """Name the engine's volume that keeps what compilers of an image left; one for each store."""
+        return f"{self.cache_prefix}{re.sub(r'[^a-zA-Z0-9_.-]', '-', image.removeprefix('pibuild/'))}"
+
+    def close(self) -> None:
+        """End the session."""
+        shutil.rmtree(self.session_dir, ignore_errors=True)
+        self._alive.release()
+        Path(self._alive.lock_file).unlink(missing_ok=True)
+
+    def is_dead(self, session: str) -> bool:
+        """Tell whether a session's process is gone, whichever way it went."""
+        if session == self.session:
+            return False
+        lock_path = self.root / "locks" / f"{session}.lock"
+        if not lock_path.exists():
+            return True
+        try:
+            with FileLock(lock_path, timeout=0):
+                pass
+        except Timeout:
+            return False
+        lock_path.unlink(missing_ok=True)
+        return True
+
+    def sweep(self) -> None:
+        """Remove what dead sessions left in tmp/."""
+        for folder in (self.root / "tmp").iterdir():
+            if self.is_dead(folder.name):
+                shutil.rmtree(folder, ignore_errors=True)
+
+    @contextmanager
+    def lock(self, name: str, doing: str) -> Iterator[None]:
+        """Hold a name among all pibuilds of this store; say so when another one holds it."""
+        lock = FileLock(self.root / "locks" / f"{name}.lock")
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            self._report.note(f"  another pibuild is {doing}: waiting for it")
+            lock.acquire()
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def artifact(self, key: str) -> Entry | None:
+        """Give the artifact of a key; a damaged one is removed and said to be made again."""
+        tar_path, facts_path = self._artifact_paths(key)
+        facts = _facts(facts_path)
+        if facts is None:
+            return None
+        if not tar_path.is_file() or _digest(tar_path) != facts.get("sha256"):
+            self._report.warn(f"the stored artifact {facts.get('name', key)} is damaged; it is made again")
+            facts_path.unlink(missing_ok=True)
+            tar_path.unlink(missing_ok=True)
+            return None
+        return Entry(key=key, path=tar_path, facts=facts)
+
+    def has_artifact(self, key: str) -> bool:
+        """Tell whether an artifact is there, without reading it."""
+        return all(path.exists() for path in self._artifact_paths(key))
+
+    def artifact_facts(self, key: str) -> dict[str, Any] | None:
+        """Give what was written of an artifact, without reading it."""
+        return _facts(self._artifact_paths(key)[1])
+
+    def put_artifact(self, key: str, staged: Path, facts: dict[str, Any], *, sha256: str = "") -> Entry:
+        """Take a staged tar into the store; its facts come last, and with them it is present.
+
+        `sha256` is the tar's, where its caller knows it.
+        """
+        tar_path, facts_path = self._artifact_paths(key)
+        whole = facts | {"sha256": sha256 or _digest(staged), "size_bytes": staged.stat().st_size}
+        with space_named(self.root):
+            staged.replace(tar_path)
+            write_atomically(facts_path, json.dumps(whole, indent=2, sort_keys=True) + "\n")
+        return Entry(key=key, path=tar_path, facts=whole)
+
+    def wheel(self, key: str) -> Entry | None:
+        """Give the proven wheel of a key, its facts being its record; a damaged one is removed."""
+        folder = self.root / "wheels" / key
+        record = _facts(folder / "record.json")
+        match record:
+            case None:
+                return None
+            case {"wheel": {"file": str(name), "sha256": sha256}}:
+                path = folder / name
+                beside = {folder / "extras" / one["file"]: one["sha256"] for one in record.get("extras", ())}
+                if all(each.is_file() and _digest(each) == known for each, known in ({path: sha256} | beside).items()):
+                    return Entry(key=key, path=path, facts=record)
+            case _:
+                name = key
+        self._report.warn(f"the stored wheel {name} is damaged; it is made again")
+        shutil.rmtree(folder, ignore_errors=True)
+        return None
+
+    def put_wheel(self, key: str, wheel_path: Path, record: dict[str, Any], extras: Sequence[Path] = ()) -> Entry:
+        """Take a proven wheel, its record and what was made beside it into the store, by one rename."""
+        folder = self.root / "wheels" / key
+        with space_named(self.root), tempfile.TemporaryDirectory(dir=self.session_dir) as staging:
+            staged = Path(staging) / "wheel"
+            staged.mkdir()
+            (staged / "extras").mkdir()
+            shutil.copy2(wheel_path, staged / wheel_path.name)
+            for path in extras:
+                shutil.copy2(path, staged / "extras" / path.name)
+            (staged / "record.json").write_text(json.dumps(record, indent=2, sort_keys=True) + "\n")
+            shutil.rmtree(folder, ignore_errors=True)
+            staged.replace(folder)
+        return Entry(key=key, path=folder / wheel_path.name, facts=record)
+
+    @contextmanager
+    def staging(self) -> Iterator[Path]:
+        """Give a folder of this session's that goes afterwards, and name a full disk as such."""
+        with space_named(self.root), tempfile.TemporaryDirectory(dir=self.session_dir) as folder:
+            yield Path(folder)
+
+    def log_path(self, name: str) -> Path:
+        """Give the path of a log; the last one of that name is kept as `.1`."""
+        path = self.root / "logs" / f"{name}.log"
+        if path.exists():
+            path.replace(path.with_suffix(".log.1"))
+        return path
+
+    def empty(self, folders: tuple[str, ...]) -> int:
+        """Remove what these folders hold; give the bytes that became free.
+
+        StoreError where the folder does not carry the mark of a cache, so that a wrong setting costs nobody's files.
+        """
+        if not (self.root / "CACHEDIR.TAG").exists():
+            raise StoreError(f"{self.root} is not a store of pibuild", hint="look at `store:` in pibuild.yaml")
+        freed_bytes = 0
+        for path in (path for folder in folders for path in (self.root / folder).iterdir()):
+            if path == self.session_dir:
+                continue
+            freed_bytes += sum(file.stat().st_size for file in [path, *path.rglob("*")] if file.is_file())
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+        return freed_bytes
+
+    def _artifact_paths(self, key: str) -> tuple[Path, Path]:
+        folder = self.root / "artifacts"
+        return folder / f"{key}.tar", folder / f"{key}.json"
+
+
+def deliver(entry: Entry, output_dir: Path, *, with_legacy_names: bool = False) -> Path:
+    """Put a proven wheel, its record and extras into a person's folder by rename, the wheel last; give its path.
+
+    `with_legacy_names` puts copies beside it under the names that wheels for the Pi had in 2017.
+    """
+    wheel_path = output_dir / entry.path.name
+    record_path = wheel_path.with_name(f"{wheel_path.name}.record.json")
+    record = json.dumps(entry.facts, indent=2, sort_keys=True) + "\n"
+    wheel = entry.path.read_bytes()
+    with space_named(output_dir):
+        output_dir.mkdir(parents=True, exist_ok=True)
+        if not record_path.exists() or record_path.read_text() != record:
+            write_atomically(record_path, record)
+        for path in sorted((entry.path.parent / "extras").glob("*")):
+            _give(output_dir / path.name, path.read_bytes(), path.stat().st_mode)
+        for name in legacy_names(wheel_path.name) if with_legacy_names else ():
+            _give(output_dir / name, wheel)
+        _give(wheel_path, wheel)
+    return wheel_path
+
+
+def _give(path: Path, content: bytes, mode: int = 0o644) -> None:
+    if not path.exists() or path.read_bytes() != content:
+        write_atomically(path, content, mode)
+
+
+def write_atomically(path: Path, content: str | bytes, mode: int = 0o644) -> None:
+    """Write a file under another name and rename it: nobody ever sees half of it."""
+    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as staged:
+        try:
+            staged.write(content.encode() if isinstance(content, str) else content)
+            staged.flush()
+            os.fsync(staged.fileno())
+            os.fchmod(staged.fileno(), mode)
+            Path(staged.name).replace(path)
+        except BaseException:
+            Path(staged.name).unlink(missing_ok=True)
+            raise
+
+
+@contextmanager
+def space_named(folder: Path) -> Iterator[None]:
+    """Name a full disk, or a folder that can't be written or is none, as such."""
+    try:
+        yield
+    except OSError as error:
+        if isinstance(error, PibuildError):
+            raise
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            free = size(shutil.disk_usage(folder if folder.exists() else folder.parent).free)
+            hint = "make room (pibuild clean), or set `store:` to a larger disk"
+            raise ResourceError(f"No space left under {folder}", found=f"{free} free", hint=hint) from error
+        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR):
+            hint = "give the folder to yourself, or name another one (--store, --output)"
+            raise StoreError(f"{folder} can't be written", found=str(error), hint=hint) from error
+        if is_of(error, folder):
+            hint = "is its disk there? Else mend what is found, or name another folder (--store, --output)"
+            raise StoreError(f"{folder} can't be used", found=str(error), hint=hint) from error
+        raise
+
+
+def is_of(error: OSError, folder: Path) -> bool:
+    """Tell whether what the system refused was this folder, on the way there or in it; not a server, nor a program."""
+    if not isinstance(error.filename, str):
+        return error.errno in (errno.EIO, errno.ESTALE)  # a disk's own: they name no file that was open before
+    path, folder = Path(error.filename).absolute(), folder.absolute()
+    return path.is_relative_to(folder) or folder.is_relative_to(path)
+
+
+def _store_id(root: Path) -> str:
+    """Give the store's own name among all stores whose pibuilds share an engine."""
+    path = root / "id"
+    with FileLock(root / "locks" / "id.lock"):  # two first pibuilds must not give it two names
+        if not path.exists():
+            write_atomically(path, uuid.uuid4().hex)
+    name = path.read_bytes()
+    if not re.fullmatch(rb"[0-9a-f]{32}", name):
+        hint = "remove it; containers and caches of the old name then stay for you to remove"
+        raise StoreError(f"{path} is damaged", expected="32 hex digits", found=repr(name[:40]), hint=hint)
+    return name.decode()
+
+
+def _facts(path: Path) -> dict[str, Any] | None:
+    try:
+        facts = json.loads(path.read_bytes())
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return None
+    except OSError as error:
+        raise StoreError(f"{path} can't be read", found=str(error), hint="remove it, or mend what is found") from error
+    return facts if isinstance(facts, dict) else None
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

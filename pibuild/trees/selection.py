@@ -1,0 +1,196 @@
+"""Which members of an archive make a tree: those that a selection takes, under their paths in the tree.
+
+Knows patterns, the folder that holds a whole archive, and what is unsafe. How a tree is hashed and written is
+formats.tree's knowledge.
+"""
+
+import posixpath
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import IO
+
+from pathspec import GitIgnoreSpec
+
+from pibuild.errors import SourceError
+from pibuild.trees.archives import Member, damage_named
+
+FILE, PROGRAM, LINK = "100644", "100755", "120000"
+"""Modes, as git writes them."""
+
+_CHUNK_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Selection:
+    """The part of an archive that is wanted: a folder in it, then patterns as in a .gitignore.
+
+    A pattern without a slash (but at its end) matches at any depth, one with a slash from the top; `**` spans folders.
+    """
+
+    subdir: str = ""
+    keep: tuple[str, ...] = ()
+    """All where empty."""
+    drop: tuple[str, ...] = ()
+
+
+EVERYTHING = Selection()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One file or symbolic link of a tree."""
+
+    mode: str
+    """As git writes it: 100644, 100755 for a program, 120000 for a link."""
+    sha256: str
+    """Of the content; of the target where it is a link."""
+    size_bytes: int = 0
+    offset: int = 0
+    """Where its content lies in the spool."""
+    target: str = ""
+    fault: str = ""
+    """Why it can't be in a tree."""
+
+
+def chooser(selection: Selection) -> Callable[[str], str]:
+    """Give what answers a path's path in the tree; empty where it is not selected."""
+    folder, is_dropped = _folder(selection), _matcher(selection.drop)
+    is_kept = _matcher(selection.keep) if selection.keep else lambda _path: True
+
+    def selected(path: str) -> str:
+        if not path.startswith(folder):
+            return ""
+        path = path[len(folder) :]
+        return path if path and is_kept(path) and not is_dropped(path) else ""
+
+    return selected
+
+
+class Picker:
+    """Chooses members while they go by.
+
+    Whether one folder holds the whole archive is known at its end only. Until two names at the top were seen, a
+    member is chosen if it is wanted either way, and the end decides.
+    """
+
+    def __init__(self, selection: Selection, spool: IO[bytes]) -> None:
+        """Begin; contents are written to the spool, one behind the other."""
+        self._selection, self._spool = selection, spool
+        self._folder, self._selected = _folder(selection), chooser(selection)
+        self.size_bytes = 0
+        """Of all contents chosen so far."""
+        self._in_folder = self._was_in_folder = False
+        self._top = ""
+        self._has_one_top = True
+        self._below_top: dict[str, Entry] = {}
+        self._whole: dict[str, Entry] = {}
+        self._by_name: dict[str, Entry] = {}
+
+    def offer(self, member: Member) -> None:
+        """Choose the member if it is wanted."""
+        path = _safe_path(member.path)
+        if not path:
+            return
+        top, _, rest = path.partition("/")
+        if self._has_one_top and (self._top not in ("", top) or not (rest or member.kind == "folder")):
+            self._has_one_top = False
+            self._below_top.clear()
+        self._top = top
+        self._was_in_folder = self._in_folder
+        self._in_folder = path.startswith(self._folder) or rest.startswith(self._folder)
+        if member.kind == "folder" or not self._in_folder:
+            return
+        whole, below = self._selected(path), self._selected(rest) if self._has_one_top else ""
+        if whole or below:
+            entry = self._by_name[path] = self._entry(member)
+            self._whole |= {whole: entry} if whole else {}
+            self._below_top |= {below: entry} if below else {}
+
+    def has_left_folder(self) -> bool:
+        """Tell whether the last member lies outside of the selected folder, and the one before it inside."""
+        return self._was_in_folder and not self._in_folder
+
+    def chosen(self) -> dict[str, Entry]:
+        """Give what is chosen so far, by path."""
+        return self._below_top if self._has_one_top else self._whole
+
+    def entries(self) -> dict[str, Entry]:
+        """Give what was chosen, by path; SourceError where that can't be a tree."""
+        chosen = self.chosen()
+        if not chosen:
+            raise SourceError("it holds no file that is wanted", expected=_words(self._selection))
+        for path, entry in chosen.items():
+            if entry.fault:
+                raise SourceError(f"{path!r} in it is {entry.fault}")
+            if entry.mode == LINK and not _is_inside(path, entry.target):
+                raise SourceError(f"{path!r} in it is a link to {entry.target!r}, outside of the tree")
+            if above := next((folder for folder in folders_above(path) if folder in chosen), None):
+                raise SourceError(f"{path!r} in it lies below {above!r}, which is not a folder")
+        return chosen
+
+    def _entry(self, member: Member) -> Entry:
+        match member.kind:
+            case "file":
+                return self._spooled(member)
+            case "link":
+                return Entry(mode=LINK, sha256=sha256(path_bytes(member.target)).hexdigest(), target=member.target)
+            case "hard link":
+                fault = f"a hard link to {member.target!r}, which is not selected"
+                return self._by_name.get(_safe_path(member.target), Entry(mode=FILE, sha256="", fault=fault))
+            case "folder" | "other":
+                return Entry(mode=FILE, sha256="", fault="neither a file nor a folder nor a link")
+
+    def _spooled(self, member: Member) -> Entry:
+        offset, digest = self.size_bytes, sha256()
+        with damage_named(), member.open() as content:
+            while chunk := content.read(_CHUNK_BYTES):
+                digest.update(chunk)
+                self.size_bytes += len(chunk)
+                self._spool.write(chunk)
+        size_bytes = self.size_bytes - offset
+        if size_bytes != member.size_bytes:
+            expected, found = f"{member.size_bytes} bytes", f"{size_bytes} bytes"
+            raise SourceError(f"{member.path!r} in it is cut short", expected=expected, found=found)
+        mode = PROGRAM if member.is_executable else FILE
+        return Entry(mode=mode, sha256=digest.hexdigest(), size_bytes=size_bytes, offset=offset)
+
+
+def _safe_path(path: str) -> str:
+    """Give the path without `.` and doubled slashes; SourceError where it leaves the archive."""
+    parts = [part for part in path.split("/") if part not in ("", ".")]
+    if path.startswith("/") or ".." in parts or "\n" in path or "\0" in path:
+        raise SourceError(f"it holds a file with the unsafe name {path!r}")
+    return "/".join(parts)
+
+
+def _is_inside(path: str, target: str) -> bool:
+    """Tell whether a link's target stays within the tree."""
+    reached = posixpath.normpath(posixpath.join(posixpath.dirname(path), target))
+    return bool(target) and not target.startswith("/") and reached != ".." and not reached.startswith("../")
+
+
+def folders_above(path: str) -> Iterator[str]:
+    """Give the folders that a path lies in, the outermost first."""
+    parts = path.split("/")
+    return ("/".join(parts[:depth]) for depth in range(1, len(parts)))
+
+
+def path_bytes(path: str) -> bytes:
+    """Give a path as the archive had it."""
+    return path.encode("utf-8", "surrogateescape")
+
+
+def _folder(selection: Selection) -> str:
+    return selection.subdir.strip("/") + "/" if selection.subdir.strip("/") else ""
+
+
+def _matcher(patterns: Sequence[str]) -> Callable[[str], bool]:
+    return GitIgnoreSpec.from_lines(patterns).match_file
+
+
+def _words(selection: Selection) -> str:
+    """Say what was selected."""
+    subdir = (selection.subdir,) if selection.subdir else ()
+    parts = [("subdir", subdir), ("keep", selection.keep), ("drop", selection.drop)]
+    return ", ".join(f"{name} {' '.join(values)}" for name, values in parts if values) or "at least one file"

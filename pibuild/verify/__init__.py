@@ -1,0 +1,1 @@
+"""What a wheel is, and on which Pis and systems it runs."""

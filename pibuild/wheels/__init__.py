@@ -1,0 +1,1 @@
+"""Wheel files: names, tags, contents, and how they are rewritten."""
