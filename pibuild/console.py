@@ -32,7 +32,7 @@ class Step:
     """One step that is under way; `detail` is added to its closing line."""
 
     title: str
-    report: "Report"
+    console: "Console"
     started_s: float
     detail: str = ""
     _said_s: float = 0.0
@@ -51,11 +51,11 @@ class Step:
         text = f"  {done}/{total} {unit}".rstrip()
         if done >= total * _TELLING_PART:
             text += f", about {seconds((now - self.started_s) / done * (total - done))} left"
-        self.report.note(text)
+        self.console.note(text)
 
 
 @dataclass(slots=True, kw_only=True)
-class Report:
+class Console:
     """Where progress and results go."""
 
     verbose: bool = False
@@ -99,7 +99,7 @@ class Report:
     @contextmanager
     def step(self, title: str) -> Iterator[Step]:
         """Frame one step: a line at its start, a line with its seconds at its end."""
-        step = Step(title=title, report=self, started_s=time.monotonic())
+        step = Step(title=title, console=self, started_s=time.monotonic())
         self.note(f"::group::{title}" if self.fold else f"▸ {title}")
         try:
             with self._bar(step):
@@ -120,11 +120,11 @@ class Report:
         if not self.err.isatty() or self.fold:
             yield
             return
-        from rich.console import Console  # noqa: PLC0415  costs a tenth of a second, only terminals need it
+        from rich.console import Console as RichConsole  # noqa: PLC0415  costs a tenth of a second, only terminals need it
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn  # noqa: PLC0415
 
         columns = (TextColumn(" "), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        with Progress(*columns, console=Console(file=self.err), transient=True) as progress:
+        with Progress(*columns, console=RichConsole(file=self.err), transient=True) as progress:
             step._bar = (progress, progress.add_task("", total=None))  # noqa: SLF001  same idea, one module
             yield
             step._bar = None  # noqa: SLF001

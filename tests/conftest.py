@@ -4,7 +4,7 @@ import io
 
 import pytest
 
-from pibuild.console import Report
+from pibuild.console import Console
 from pibuild.store.local import Store
 
 
@@ -14,12 +14,12 @@ def words():
 
 
 @pytest.fixture
-def report(words):
-    return Report(err=words)
+def console(words):
+    return Console(err=words)
 
 
 @pytest.fixture
-def store(tmp_path, report):
-    store = Store(tmp_path / "store", report)
+def store(tmp_path, console):
+    store = Store(tmp_path / "store", console)
     yield store
     store.close()

@@ -3,7 +3,7 @@
 import hashlib
 import io
 
-from pibuild.console import Report
+from pibuild.console import Console
 from pibuild.model import Plan
 from pibuild.store.local import Store
 from pibuild.store.remote import Remote
@@ -16,9 +16,9 @@ class Machine:
 
     def __init__(self, root, folder):
         self.words = io.StringIO()
-        report = Report(err=self.words)
-        self.store = Store(root, report)
-        self.remote = Remote(folder, store=self.store, report=report)
+        console = Console(err=self.words)
+        self.store = Store(root, console)
+        self.remote = Remote(folder, store=self.store, console=console)
 
     def make(self, plan: Plan, wheel=b"a wheel"):
         """Stand for a build and its proof."""

@@ -73,9 +73,9 @@ def statement(record: bytes) -> bytes:
     return json.dumps({"subject": json.loads(record)["wheel"]["sha256"]}).encode()
 
 
-def making(report, **changes):
+def making(console, **changes):
     """What all that makes a set is given."""
-    return {"now": NOON, "pages": pages, "sign": None, "report": report} | changes
+    return {"now": NOON, "pages": pages, "sign": None, "console": console} | changes
 
 
 def read(top: Path, place="current") -> list[str] | None:

@@ -9,6 +9,7 @@ from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+from pibuild.files import json_text
 from pibuild.publishing.index import index_pages
 from pibuild.publishing.model import PublishedSet, PublishedWheel, set_facts
 from pibuild.publishing.provenance import provenance
@@ -100,7 +101,7 @@ def add_wheel(
     wheel = make_listed(**plain | changes)
     beside = Path(folder) / wheel.folder
     beside.mkdir(parents=True, exist_ok=True)
-    record_bytes = (json.dumps(record, indent=2, sort_keys=True) + "\n").encode()
+    record_bytes = (json_text(record)).encode()
     (beside / wheel.file).write_bytes(content)
     (beside / f"{wheel.file}.metadata").write_bytes(metadata.encode())
     (beside / f"{wheel.file}.record.json").write_bytes(record_bytes)
@@ -113,7 +114,7 @@ def make_site(folder, *wheels, key=None) -> PublishedSet:
     published = make_set(*(wheels or [add_wheel(folder)]))
     own = Path(folder) / published.id
     pages = index_pages(published) | {"index.html": b"<!DOCTYPE html>\n<title>Wheels</title>\n"}
-    pages["set.json"] = (json.dumps(set_facts(published), indent=2, sort_keys=True) + "\n").encode()
+    pages["set.json"] = (json_text(set_facts(published))).encode()
     for path, content in pages.items():
         (own / path).parent.mkdir(parents=True, exist_ok=True)
         (own / path).write_bytes(content)

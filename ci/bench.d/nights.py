@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
-from pibuild.console import Report
+from pibuild.console import Console
 from pibuild.publishing import operations as site
 from pibuild.publishing.index import index_pages
 from pibuild.publishing.page.page import render
@@ -76,7 +76,7 @@ def published(paths: list[Path], to: Path) -> float:
         pages=index_pages,
         statement=lambda record: json.dumps(json.loads(record)["wheel"]).encode(),
         sign=None,
-        report=Report(err=sys.stderr),
+        console=Console(err=sys.stderr),
     )
     return time.monotonic() - began_s
 

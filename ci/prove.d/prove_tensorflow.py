@@ -54,9 +54,9 @@ def main() -> int:
     spent_s = time.monotonic() - began_s
     has_neon = load_targets(project_folder("toolchains"))[record["plan"]["target"]].neon
     explained = chosen["explained"] | (chosen["explained_with_neon"] if has_neon else {})
-    text, unexplained = report(record, found, explained, spent_s)
-    if asked.report:
-        asked.report.write_text(text)
+    text, unexplained = console(record, found, explained, spent_s)
+    if asked.console:
+        asked.console.write_text(text)
     else:
         sys.stdout.write(text)
     return 1 if unexplained else 0
@@ -133,7 +133,7 @@ def run_on_device(asked: argparse.Namespace, record: dict[str, Any], tests: list
     return answer
 
 
-def report(
+def console(
     record: dict[str, Any], found: dict[str, Any], explained: dict[str, str], spent_s: float
 ) -> tuple[str, list[str]]:
     """Give the report, and the tests whose failure nothing explains; `explained` has a reason for patterns of ids."""

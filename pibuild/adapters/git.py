@@ -4,7 +4,6 @@ Knows the traps: a clone may have holes, its configuration may be hostile, and g
 So a clone's objects are read from an empty repository of ours, which has none of its settings, hooks and references.
 """
 
-import hashlib
 import os
 import re
 import select
@@ -19,6 +18,7 @@ from urllib.parse import unquote, urlsplit
 from pibuild.adapters.process import Ended, check_space, last_words, run, running
 from pibuild.console import Progress
 from pibuild.errors import SourceError, UnreachableError
+from pibuild.files import file_sha256
 from pibuild.model import ArchivePlace
 
 _DEADLINE_S = 600.0
@@ -104,8 +104,7 @@ class Git:
             raise SourceError("such an archive can't be made again", expected=".tar.gz, .tgz or .zip", found=name)
         with to.open("wb") as archive, running(commands, environ, archive):
             pass
-        with to.open("rb") as made:
-            return hashlib.file_digest(made, "sha256").hexdigest()
+        return file_sha256(to)
 
     def resolve(self, location: str, ref: str) -> str:
         """Give the commit that a branch or a tag of a clone stands at now.

@@ -4,8 +4,6 @@ Proxies, certificates and netrc are the person's own: requests reads them from t
 be is its callers' knowledge.
 """
 
-import errno
-import hashlib
 import re
 import shutil
 import time
@@ -23,6 +21,7 @@ from pibuild import __version__
 from pibuild.addresses import without_password
 from pibuild.console import Progress, seconds, size
 from pibuild.errors import ResourceError, SourceError, UnreachableError
+from pibuild.files import file_sha256, is_disk_full
 
 T = TypeVar("T")
 _MB = 1_000_000
@@ -105,8 +104,7 @@ class Http:
                 raise SourceError(f"{local_path(url)} is not there") from error
         else:
             self._persist(url, lambda: self._transfer(url, to, progress, route), lambda: _size_bytes(to))
-        with to.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return file_sha256(to)
 
     def get(self, url: str, to: Path) -> bool:
         """Write a file if the server has it; False where it does not, other errors as of download."""
@@ -242,7 +240,7 @@ def _write(answer: requests.Response, to: Path, begin_bytes: int, total_bytes: i
     except HTTPError as error:
         raise _PassingError(f"the line dropped after {size(done_bytes)} of {size(total_bytes)}") from error
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        if not is_disk_full(error):
             raise
         raise ResourceError(
             f"No space left to download {without_password(answer.url)} under {to.parent}",

@@ -1,6 +1,5 @@
 """npm, as this machine has it: the tarball of a package by name and version, as it was published."""
 
-import hashlib
 import re
 import tempfile
 from collections.abc import Mapping
@@ -9,6 +8,7 @@ from pathlib import Path
 from pibuild.adapters.process import run
 from pibuild.console import Progress
 from pibuild.errors import SourceError, UnreachableError
+from pibuild.files import file_sha256
 from pibuild.model import NpmPlace
 
 _DEADLINE_S = 900.0
@@ -33,5 +33,4 @@ class Npm:
                 kind = UnreachableError if _SILENT.search(ended.err) else SourceError
                 raise kind(f"npm can't give {place.npm} {place.version}", found=ended.last_words)
             packed[0].replace(to)
-        with to.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return file_sha256(to)

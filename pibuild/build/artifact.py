@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from pibuild.build.container import Engine, Spent, counted, follow
-from pibuild.console import Report, seconds, size
+from pibuild.console import Console, seconds, size
 from pibuild.errors import BuildError, OutOfMemoryError, SourceError
 from pibuild.model import Artifact, Limits, Run
 from pibuild.store.local import Entry, Store
@@ -28,7 +28,7 @@ def build(
     engine: Engine,
     store: Store,
     limits: Limits,
-    report: Report,
+    console: Console,
     again: str,
 ) -> Entry:
     """Make one artifact.
@@ -43,12 +43,12 @@ def build(
     """
     while True:
         try:
-            return _attempt(artifact, inputs, facts, engine, store, limits, report, again)
+            return _attempt(artifact, inputs, facts, engine, store, limits, console, again)
         except OutOfMemoryError as error:
             if limits.jobs == 1:
                 raise
             limits = replace(limits, jobs=limits.jobs // 2)
-            report.warn(f"{error.what}; again with {limits.jobs}")
+            console.warn(f"{error.what}; again with {limits.jobs}")
 
 
 def _attempt(
@@ -58,7 +58,7 @@ def _attempt(
     engine: Engine,
     store: Store,
     limits: Limits,
-    report: Report,
+    console: Console,
     again: str,
 ) -> Entry:
     run = Run(
@@ -77,7 +77,7 @@ def _attempt(
     with ExitStack() as held:
         if run.cache:
             held.enter_context(store.lock(run.cache, "compiling into the same cache"))
-        step = held.enter_context(report.step(f"building {artifact.title}"))
+        step = held.enter_context(console.step(f"building {artifact.title}"))
         staging = held.enter_context(store.staging())
         log_path = store.log_path(artifact.slug)
         with engine.container(run) as container:
@@ -86,7 +86,7 @@ def _attempt(
                 log_path=log_path,
                 step=step,
                 limits=limits,
-                report=report,
+                console=console,
                 staging=staging,
                 failed=f"{artifact.title} could not be built",
                 again=again,

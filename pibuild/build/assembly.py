@@ -24,7 +24,7 @@ from pibuild.config.recipes import (
     proof_files,
 )
 from pibuild.config.settings import Settings
-from pibuild.console import Report
+from pibuild.console import Console
 from pibuild.errors import UsageError
 from pibuild.model import Image, Plan, Recipe, Request, Source, Target, Wheelhouse
 from pibuild.sources.local_tree import identify, own_source
@@ -82,18 +82,18 @@ def load_catalogue() -> Catalogue:
     )
 
 
-def decide(settings: Settings, environ: Mapping[str, str], report: Report) -> Plan:
+def decide(settings: Settings, environ: Mapping[str, str], console: Console) -> Plan:
     """Decide what was asked for; a tree of the person's own goes into the store for that."""
-    return _decided(load_catalogue(), settings, environ, report)
+    return _decided(load_catalogue(), settings, environ, console)
 
 
-def decide_wheelhouse(settings: Settings, environ: Mapping[str, str], report: Report) -> Wheelhouse:
+def decide_wheelhouse(settings: Settings, environ: Mapping[str, str], console: Console) -> Wheelhouse:
     """Decide what was asked for with all that pip wants beside it."""
     catalogue = load_catalogue()
-    return catalogue.wheelhouse(_decided(catalogue, settings, environ, report))
+    return catalogue.wheelhouse(_decided(catalogue, settings, environ, console))
 
 
-def _decided(catalogue: Catalogue, settings: Settings, environ: Mapping[str, str], report: Report) -> Plan:
+def _decided(catalogue: Catalogue, settings: Settings, environ: Mapping[str, str], console: Console) -> Plan:
     for name, example in (("target", " or ".join(catalogue.targets)), ("python", "3.11")):
         if getattr(settings, name) is None:
             raise UsageError(f"Which {name}?", hint=f"--{name} {example}; pibuild list shows what there is")
@@ -117,22 +117,22 @@ def _decided(catalogue: Catalogue, settings: Settings, environ: Mapping[str, str
     plan = catalogue.plan(request)
     if not settings.source:
         return plan
-    store = open_store(settings, report)
+    store = open_store(settings, console)
     try:
-        own = make_fetcher(settings, environ, store, report).take(own_source(plan), folder)
+        own = make_fetcher(settings, environ, store, console).take(own_source(plan), folder)
     finally:
         store.close()
     return catalogue.plan(request, own)
 
 
-def open_store(settings: Settings, report: Report) -> Store:
+def open_store(settings: Settings, console: Console) -> Store:
     """Open the folder of sources, artifacts and logs; it is to be closed."""
     folder = settings.store.folder
     root = Path(folder).expanduser().absolute() if folder else user_cache_path("pibuild", appauthor=False)
-    return Store(root, report)
+    return Store(root, console)
 
 
-def make_ports(settings: Settings, environ: Mapping[str, str], store: Store, report: Report) -> "Ports":
+def make_ports(settings: Settings, environ: Mapping[str, str], store: Store, console: Console) -> "Ports":
     """Make the adapters that a build needs."""
     from pibuild.adapters.docker import Engine  # noqa: PLC0415
     from pibuild.adapters.mmdebstrap import Mmdebstrap  # noqa: PLC0415
@@ -141,10 +141,10 @@ def make_ports(settings: Settings, environ: Mapping[str, str], store: Store, rep
     return Ports(
         connect=lambda: Engine(environ),
         bootstrap=Mmdebstrap(environ),
-        fetcher=make_fetcher(settings, environ, store, report),
+        fetcher=make_fetcher(settings, environ, store, console),
         store=store,
-        remote=make_remote(settings, environ, store, report),
-        report=report,
+        remote=make_remote(settings, environ, store, console),
+        console=console,
         settings=settings,
         base=load_base(project_folder("dockerfiles")),
         check_dir=Path(__file__).parent.parent / "device",
@@ -157,22 +157,22 @@ def make_ports(settings: Settings, environ: Mapping[str, str], store: Store, rep
     )
 
 
-def make_refs(settings: Settings, environ: Mapping[str, str], store: Store, report: Report) -> "Refs":
+def make_refs(settings: Settings, environ: Mapping[str, str], store: Store, console: Console) -> "Refs":
     """Make what looks moving refs up."""
     from pibuild.adapters.git import Git  # noqa: PLC0415
     from pibuild.sources.refs import Refs  # noqa: PLC0415
 
     return Refs(
         Git(environ),
-        make_fetcher(settings, environ, store, report),
+        make_fetcher(settings, environ, store, console),
         store=store,
-        report=report,
+        console=console,
         mirrors=settings.mirrors,
         offline=settings.offline,
     )
 
 
-def make_remote(settings: Settings, environ: Mapping[str, str], store: Store, report: Report) -> "Remote":
+def make_remote(settings: Settings, environ: Mapping[str, str], store: Store, console: Console) -> "Remote":
     """Make what shares the store with other machines; where no remote is set, it has and takes nothing."""
     from pibuild.adapters.http import Http  # noqa: PLC0415
     from pibuild.adapters.rclone import Rclone  # noqa: PLC0415
@@ -183,15 +183,15 @@ def make_remote(settings: Settings, environ: Mapping[str, str], store: Store, re
     folder: RemoteFolder | None = None
     if address and not settings.offline:
         if address.startswith(("http://", "https://")):
-            folder = HttpFolder(Http(environ, note=report.note), address)
+            folder = HttpFolder(Http(environ, note=console.note), address)
         elif address.startswith("/"):
             folder = LocalFolder(Path(address))
         else:
             folder = RcloneFolder(Rclone(environ), address)
-    return Remote(folder, store=store, report=report)
+    return Remote(folder, store=store, console=console)
 
 
-def make_fetcher(settings: Settings, environ: Mapping[str, str], store: Store, report: Report) -> "Fetcher":
+def make_fetcher(settings: Settings, environ: Mapping[str, str], store: Store, console: Console) -> "Fetcher":
     """Make what brings sources into the store."""
     from pibuild.adapters.debian import Debian  # noqa: PLC0415
     from pibuild.adapters.git import Git  # noqa: PLC0415
@@ -200,17 +200,17 @@ def make_fetcher(settings: Settings, environ: Mapping[str, str], store: Store, r
     from pibuild.adapters.pypi import Pypi  # noqa: PLC0415
     from pibuild.sources.fetcher import Fetcher, Ports  # noqa: PLC0415
 
-    http = Http(environ, note=report.note)
+    http = Http(environ, note=console.note)
     return Fetcher(
         Ports(
             git=Git(environ),
             web=http,
             pypi=Pypi(http, environ),
             npm=Npm(environ),
-            debian=Debian(http, environ, state_dir=store.session_dir / "apt", note=report.note),
+            debian=Debian(http, environ, state_dir=store.session_dir / "apt", note=console.note),
         ),
         store=store,
-        report=report,
+        console=console,
         mirrors=settings.mirrors,
         offline=settings.offline,
         now=lambda: datetime.now(UTC),

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from pibuild.console import Report, Step, seconds, size
+from pibuild.console import Console, Step, seconds, size
 from pibuild.errors import BuildError, EngineError, OutOfMemoryError, PibuildError, ResourceError
 from pibuild.model import Limits, Outcome, Run
 
@@ -60,9 +60,9 @@ class Spent:
 class Transcript:
     """A container's output: in full in the log as it comes, its end and its likely cause in memory."""
 
-    def __init__(self, log_path: Path, step: Step, report: Report) -> None:
+    def __init__(self, log_path: Path, step: Step, console: Console) -> None:
         """Begin the log."""
-        self.path, self._step, self._report = log_path, step, report
+        self.path, self._step, self._console = log_path, step, console
         self._log = log_path.open("w", encoding="utf-8")
         self.tail: deque[str] = deque(maxlen=_TAIL_LINES)
         self.cause = ""
@@ -74,7 +74,7 @@ class Transcript:
         """Take one line."""
         self._log.write(line + "\n")
         self._log.flush()
-        self._report.debug(line)
+        self._console.debug(line)
         if line.strip():
             self.tail.append(line)
         if counted := _COUNTED.match(line):
@@ -101,14 +101,14 @@ def follow(
     log_path: Path,
     step: Step,
     limits: Limits,
-    report: Report,
+    console: Console,
     staging: Path,
     failed: str,
     again: str,
     slug: str,
 ) -> Spent:
     """Run a container to its end; raise with the cause where it fails."""
-    transcript = Transcript(log_path, step, report)
+    transcript = Transcript(log_path, step, console)
     try:
         outcome = container.wait(transcript)
     finally:
@@ -117,7 +117,7 @@ def follow(
         try:
             container.keep_as(failed_image(slug))
         except EngineError as error:
-            report.warn(f"there is nothing for `pibuild shell` to look into: {error.found or error.what}")
+            console.warn(f"there is nothing for `pibuild shell` to look into: {error.found or error.what}")
         raise _failure(failed, outcome, transcript, limits, again)
     container.copy_out("/work/cpu", staging / "cpu.tar")
     return Spent(wall_s=round(outcome.wall_s, 2), cpu_s=cpu_seconds(single_file(staging / "cpu.tar")))

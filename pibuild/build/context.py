@@ -13,7 +13,7 @@ from pathlib import Path
 from pibuild.adapters.docker import Engine
 from pibuild.build import images
 from pibuild.config.settings import Settings
-from pibuild.console import Report
+from pibuild.console import Console
 from pibuild.errors import PibuildError
 from pibuild.model import Base, Limits
 from pibuild.sources import fetcher as sources
@@ -34,7 +34,7 @@ class Ports:
     fetcher: sources.Fetcher
     store: Store
     remote: Remote
-    report: Report
+    console: Console
     settings: Settings
     base: Base
     check_dir: Path
@@ -68,7 +68,7 @@ class Ports:
         """The engine, with what dead sessions left there removed."""
         engine = self.connect()
         if removed := engine.remove_containers(self.store.id, self.store.is_dead):
-            self.report.note(f"removed {removed} container(s) that a killed pibuild left")
+            self.console.note(f"removed {removed} container(s) that a killed pibuild left")
         return engine
 
     @cached_property

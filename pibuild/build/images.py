@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from pibuild.console import Report, Step
+from pibuild.console import Console, Step
 from pibuild.errors import EngineError, ImageError
 from pibuild.model import Base, Image
 from pibuild.store.local import Store
@@ -67,7 +67,7 @@ def ensure(
     store: Store,
     jobs: int,
     offline: bool,
-    report: Report,
+    console: Console,
 ) -> Ensured:
     """Make an image, after those that it stands on, where the engine lacks it.
 
@@ -91,13 +91,13 @@ def ensure(
                     store=store,
                     jobs=jobs,
                     offline=offline,
-                    report=report,
+                    console=console,
                 )
-            with report.step(f"making the image {image.reference}") as step:
+            with console.step(f"making the image {image.reference}") as step:
                 if image.parents:
                     _build(image, engine, store, jobs, step)
                 else:
-                    _base(image, base, engine, bootstrap, store, report)
+                    _base(image, base, engine, bootstrap, store, console)
             present = engine.image_id(image.reference)
             made_s = round(time.monotonic() - started_s, 2)
         else:
@@ -108,15 +108,15 @@ def ensure(
     return Ensured(reference=image.reference, id=present, origin=origin, made_s=made_s)
 
 
-def _base(image: Image, base: Base, engine: Engine, bootstrap: Bootstrap, store: Store, report: Report) -> None:
+def _base(image: Image, base: Base, engine: Engine, bootstrap: Bootstrap, store: Store, console: Console) -> None:
     """Take the base from its registry by digest, else make it from the distribution's packages."""
     try:
         engine.pull(base.pinned, f"{image.reference}-pulled")
         dockerfile = {"Dockerfile": f"FROM {image.reference}-pulled\n".encode()}
         engine.build_image(image.reference, _tar(dockerfile), {}, {ORIGIN_LABEL: base.pinned}, lambda _: None)
     except (ImageError, EngineError) as error:
-        report.debug(str(error))
-        report.note(f"  no registry gives {base.pinned}: making it from {base.suite}'s packages with mmdebstrap")
+        console.debug(str(error))
+        console.note(f"  no registry gives {base.pinned}: making it from {base.suite}'s packages with mmdebstrap")
         with store.staging() as staging:
             bootstrap.root_tar(base, staging / "root.tar")
             engine.import_root(staging / "root.tar", image.reference, {ORIGIN_LABEL: f"mmdebstrap {base.suite}"})
@@ -134,7 +134,7 @@ def _build(image: Image, engine: Engine, store: Store, jobs: int, step: Step) ->
         def on_line(line: str) -> None:
             log.write(line + "\n")
             log.flush()
-            step.report.debug(line)
+            step.console.debug(line)
             if line.strip():
                 tail.append(line)
 

@@ -3,15 +3,13 @@
 Pure: reads no clock, no network and no engine; what recipes and targets say is passed in.
 """
 
-import hashlib
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, replace
-from typing import Any
 
 from packaging.version import Version
 
 from pibuild.errors import UsageError, nearest
+from pibuild.files import json_digest
 from pibuild.model import Artifact, Image, Plan, Recipe, Release, Request, Source, Target, Wheelhouse
 
 _FORMAT = 1
@@ -66,7 +64,7 @@ def make_plan(
         version=version or release.version,
         artifacts=tuple(made.values()),
         device=device,
-        key=digest(
+        key=json_digest(
             {
                 "artifact": wheel.key,
                 "proven_with": [one.key for one in beside],
@@ -134,7 +132,7 @@ def make_wheelhouse(
         compiled=compiled,
         packages=packages,
         installed=tuple(one for one in on_device(plan) if one.recipe.name not in brought),
-        key=digest({"wheels": [one.key for one in (plan, *compiled)], "packages": [one.key for one in packages]}),
+        key=json_digest({"wheels": [one.key for one in (plan, *compiled)], "packages": [one.key for one in packages]}),
     )
 
 
@@ -173,11 +171,6 @@ def find_target(name: str, targets: Mapping[str, Target]) -> Target:
 def wheel_recipes(recipes: Mapping[str, Recipe]) -> list[Recipe]:
     """Give the recipes that end with a wheel for people."""
     return [recipe for recipe in recipes.values() if recipe.proof]
-
-
-def digest(value: Any) -> str:  # noqa: ANN401  what JSON can hold
-    """Give the sha256 of a value's canonical JSON."""
-    return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
 def _choice(request: Request, target: Target, recipes: Mapping[str, Recipe]) -> tuple[Recipe, Release, str]:
@@ -246,7 +239,7 @@ def _artifact(
         *(own_target.env if own_target else ()),
         *((("PIBUILD_EXTRAS", extras),) if extras else ()),
     )
-    key = digest(
+    key = json_digest(
         {
             "format": _FORMAT,
             "recipe": release.digest,

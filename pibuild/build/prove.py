@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from pibuild.build.container import Engine, Spent, counted, follow, single_file
-from pibuild.console import Report, seconds
+from pibuild.console import Console, seconds
 from pibuild.errors import BuildError, ProofError
 from pibuild.model import Limits, Plan, Run
 from pibuild.store.local import Entry, Store
@@ -27,7 +27,7 @@ def prove(
     engine: Engine,
     store: Store,
     limits: Limits,
-    report: Report,
+    console: Console,
     again: str,
 ) -> tuple[dict[str, Any], Spent]:
     """Run the recipe's check on the device; give what it measured, with what pip `installed`, and what that cost.
@@ -37,7 +37,7 @@ def prove(
     """
     how = f", installed from {len(beside) + 1} wheels alone," if beside else ""
     with (
-        report.step(f"proving {wheel_path.name}{how} on an emulated {plan.target.device_cpu}") as step,
+        console.step(f"proving {wheel_path.name}{how} on an emulated {plan.target.device_cpu}") as step,
         store.staging() as staging,
     ):
         pack(staging / "wheels.tar", {path.name: path for path in (*beside, wheel_path)})
@@ -74,7 +74,7 @@ def prove(
                     log_path=store.log_path(slug),
                     step=step,
                     limits=limits,
-                    report=report,
+                    console=console,
                     staging=staging,
                     failed=f"{wheel_path.name} does not run on the device",
                     again=again,

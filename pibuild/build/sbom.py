@@ -30,6 +30,7 @@ from cyclonedx.model.tool import ToolRepository
 from cyclonedx.output.json import JsonV1Dot6
 from packageurl import PackageURL
 
+from pibuild.files import json_text
 from pibuild.model import ArchivePlace, Artifact, DebianPlace, GitPlace, NpmPlace, Place, Plan, PypiPlace, Source
 
 Role = Literal["part", "build"]
@@ -67,7 +68,7 @@ def sbom(plan: Plan) -> bytes:
     bom.register_dependency(wheel, [one for one in components if one.scope == ComponentScope.REQUIRED])
     facts = json.loads(JsonV1Dot6(bom).output_as_string())
     del facts["metadata"]["timestamp"]  # the library's own, of now
-    return (json.dumps(facts, indent=1, sort_keys=True) + "\n").encode()
+    return (json_text(facts, indent=1)).encode()
 
 
 def purl(place: Place, name: str, version: str) -> PackageURL:

@@ -225,7 +225,7 @@ def _build(artifact: Artifact, made: dict[str, Entry], ports: Ports, again: str)
             engine=ports.engine,
             store=ports.store,
             limits=ports.limits,
-            report=ports.report,
+            console=ports.console,
             again=again,
         )
     ports.spent_s["containers"] += entry.facts["wall_s"]
@@ -245,7 +245,7 @@ def ensure_image(image: Image, ports: Ports) -> images.Ensured:
             store=ports.store,
             jobs=limits.cpus,
             offline=ports.settings.offline,
-            report=ports.report,
+            console=ports.console,
         )
 
 
@@ -264,7 +264,7 @@ def _prove_toolchain(plan: Plan, artifacts: Sequence[Artifact], ports: Ports, ag
             engine=ports.engine,
             store=ports.store,
             limits=ports.limits,
-            report=ports.report,
+            console=ports.console,
             again=again,
         )
 
@@ -277,7 +277,7 @@ def _proven(plan: Plan, made: dict[str, Entry], ports: Ports, staging: Path, aga
     raw = sorted((staging / "raw" / "wheel").glob("*.whl"))
     if len(raw) != 1:
         raise ProofError(f"{plan.title} left {len(raw)} wheels", expected="one, in wheel/")
-    with ports.report.step(f"retagging and verifying {raw[0].name}"):
+    with ports.console.step(f"retagging and verifying {raw[0].name}"):
         wheel_path = retag.retag(
             raw[0],
             python=plan.python,
@@ -313,7 +313,7 @@ def prove_with(
         engine=ports.engine,
         store=ports.store,
         limits=ports.limits,
-        report=ports.report,
+        console=ports.console,
         again=again,
     )
     ports.spent_s["containers"] += spent.wall_s
@@ -326,7 +326,7 @@ def _packed_extras(plan: Plan, staging: Path, ports: Ports) -> list[Path]:
     packed = []
     for folder in sorted((staging / "raw" / "extras").glob("*")):
         name = f"{plan.wheel.recipe.name}-{plan.wheel.release.version}-{folder.name}-{plan.target.platform_tag}.tar.gz"
-        with ports.report.step(f"verifying and packing {name}"):
+        with ports.console.step(f"verifying and packing {name}"):
             verify.verify_extra(folder, target=plan.target, symbols_dir=staging / "raw" / "symbols" / folder.name)
             packed.append(pack_gzip(folder, staging / name))
     return packed

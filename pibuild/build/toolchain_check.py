@@ -9,10 +9,10 @@ from typing import Any
 
 from pibuild.build.container import Engine, follow
 from pibuild.build.images import Ensured
-from pibuild.build.planning import digest
 from pibuild.build.prove import pack
-from pibuild.console import Report, seconds
+from pibuild.console import Console, seconds
 from pibuild.errors import BuildError, ImageError
+from pibuild.files import json_digest
 from pibuild.model import Limits, Run, Target
 from pibuild.store.local import Store
 
@@ -29,7 +29,7 @@ def check(
     engine: Engine,
     store: Store,
     limits: Limits,
-    report: Report,
+    console: Console,
     again: str,
 ) -> None:
     """Prove a toolchain's image with a device's, unless the store knows that these two have passed.
@@ -42,12 +42,12 @@ def check(
         "toolchain": {"reference": toolchain.reference, "id": toolchain.id},
         "device": {"reference": device.reference, "id": device.id, "cpu": target.device_cpu},
     }
-    key = digest([facts, [[name, path.read_text()] for name, path in programs.items()]])
+    key = json_digest([facts, [[name, path.read_text()] for name, path in programs.items()]])
     if store.has_artifact(key):
         return
     with (
         store.lock(key, f"proving {toolchain.reference}"),
-        report.step(f"proving {toolchain.reference} on an emulated {target.device_cpu}") as step,
+        console.step(f"proving {toolchain.reference} on an emulated {target.device_cpu}") as step,
         store.staging() as staging,
     ):
         if store.has_artifact(key):
@@ -77,7 +77,7 @@ def check(
                         log_path=store.log_path(f"conformance-{target.name}"),
                         step=step,
                         limits=limits,
-                        report=report,
+                        console=console,
                         staging=staging,
                         failed=f"The toolchain {toolchain.reference} is not fit for {target.name}",
                         again=again,

@@ -15,7 +15,7 @@ from pathlib import Path
 from pibuild.adapters.docker import Engine
 from pibuild.config.recipes import load_base, project_folder
 from pibuild.config.settings import Settings
-from pibuild.console import Report, size
+from pibuild.console import Console, size
 from pibuild.errors import PibuildError
 
 _GB = 1_000_000_000
@@ -35,7 +35,7 @@ class Finding:
     required: bool = True
 
 
-def examine(settings: Settings, environ: Mapping[str, str], report: Report) -> int:
+def examine(settings: Settings, environ: Mapping[str, str], console: Console) -> int:
     """Look at everything and say it; give 0, or 4 where something that every build needs is not well."""
     looks: tuple[Callable[[], Finding], ...] = (
         lambda: _engine(environ),
@@ -71,7 +71,7 @@ def examine(settings: Settings, environ: Mapping[str, str], report: Report) -> i
         + ("" if one.ok else f"\n    {one.remedy}")
         for one in findings
     ]
-    report.result("\n".join(lines), [asdict(one) for one in findings])
+    console.result("\n".join(lines), [asdict(one) for one in findings])
     return 4 if any(one.required and not one.ok for one in findings) else 0
 
 

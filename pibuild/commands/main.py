@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from pibuild import __version__
 from pibuild.commands.options import COMMANDS, OPTIONS_OF, make_parser
-from pibuild.console import Report, let_go, size
+from pibuild.console import Console, let_go, size
 from pibuild.errors import PibuildError, UsageError, nearest
 
 if TYPE_CHECKING:
@@ -70,18 +70,18 @@ def _run(words: list[str], environ: dict[str, str]) -> int:
         options = [option for action in parser._actions for option in action.option_strings]  # noqa: SLF001
         raise UsageError(f"There is no option {unknown[0]!r}", hint=nearest(unknown[0].split("=")[0], options))
     if given.version == "":
-        Report().result(f"pibuild {__version__}", None)
+        Console().result(f"pibuild {__version__}", None)
         return 0
     _check_command(given)
     from pibuild.config.settings import load_settings  # noqa: PLC0415  pydantic costs a tenth of a second
 
     settings = load_settings(vars(given), environ, _current_folder())
-    report = Report(verbose=settings.verbose, as_json=settings.json, fold=environ.get("GITHUB_ACTIONS") == "true")
+    console = Console(verbose=settings.verbose, as_json=settings.json, fold=environ.get("GITHUB_ACTIONS") == "true")
     if given.command in _OF_WHEELS:
-        return _wheels(given, settings, environ, report)
+        return _wheels(given, settings, environ, console)
     if given.command in _OF_NIGHTS:
-        return _nights(given, settings, environ, report)
-    return _builds(given, settings, environ, report)
+        return _nights(given, settings, environ, console)
+    return _builds(given, settings, environ, console)
 
 
 def _current_folder() -> Path:
@@ -114,137 +114,139 @@ def _check_command(given: argparse.Namespace) -> None:
         raise UsageError("--run-command runs nothing without --run", hint="pibuild verify WHEEL --run --run-command …")
 
 
-def _wheels(given: argparse.Namespace, settings: "Settings", environ: dict[str, str], report: Report) -> int:
+def _wheels(given: argparse.Namespace, settings: "Settings", environ: dict[str, str], console: Console) -> int:
     """Look at wheels from anywhere, give them another claim, or run something with one."""
     from pibuild.commands import wheels  # noqa: PLC0415
 
     paths = [Path(one) for one in given.words]
     if given.command == "retag":
-        return wheels.retag_all(paths, settings, report, platform=given.platform, accept_abi_risk=given.accept_abi_risk)
+        return wheels.retag_all(
+            paths, settings, console, platform=given.platform, accept_abi_risk=given.accept_abi_risk
+        )
     if given.command == "run":
         from pibuild.commands import run as command  # noqa: PLC0415
 
-        return command.run(paths[0], given.to_run, settings, environ, report, model=given.model, system=given.os)
+        return command.run(paths[0], given.to_run, settings, environ, console, model=given.model, system=given.os)
     return wheels.verify_all(
-        paths, settings, environ, report, floor=given.floor, run=given.run, run_command=given.run_command
+        paths, settings, environ, console, floor=given.floor, run=given.run, run_command=given.run_command
     )
 
 
-def _nights(given: argparse.Namespace, settings: "Settings", environ: dict[str, str], report: Report) -> int:
+def _nights(given: argparse.Namespace, settings: "Settings", environ: dict[str, str], console: Console) -> int:
     """Run a night, tell of nights, or see to what is published."""
     from pibuild.commands import nightly as commands  # noqa: PLC0415
 
     match given.command:
         case "nightly":
-            code = commands.nightly(settings, environ, report, only=given.only, is_published=not given.no_publish)
+            code = commands.nightly(settings, environ, console, only=given.only, is_published=not given.no_publish)
         case "matrix":
-            code = commands.show_matrix(settings, report, kind=given.format or "json")
+            code = commands.show_matrix(settings, console, kind=given.format or "json")
         case "status":
-            code = commands.status(settings, report)
+            code = commands.status(settings, console)
         case "log":
-            code = commands.show_log(settings, report, given.words[0])
+            code = commands.show_log(settings, console, given.words[0])
         case _:
             from pibuild.commands.publish import publish  # noqa: PLC0415
 
-            code = publish(given, settings, environ, report)
+            code = publish(given, settings, environ, console)
     return code
 
 
-def _builds(given: argparse.Namespace, settings: "Settings", environ: dict[str, str], report: Report) -> int:
+def _builds(given: argparse.Namespace, settings: "Settings", environ: dict[str, str], console: Console) -> int:
     """Build, and what goes with it."""
     from pibuild.build.assembly import decide, decide_wheelhouse  # noqa: PLC0415
 
     match given.command:
         case "list":
-            code = _list(report)
+            code = _list(console)
         case "doctor":
-            code = _doctor(settings, environ, report)
+            code = _doctor(settings, environ, console)
         case "clean":
-            code = _clean(settings, environ, report, artifacts=given.artifacts or given.all, everything=given.all)
+            code = _clean(settings, environ, console, artifacts=given.artifacts or given.all, everything=given.all)
         case "plan":
-            code = _show_plans(_plans(settings, environ, report), settings, environ, report)
+            code = _show_plans(_plans(settings, environ, console), settings, environ, console)
         case "shell":
-            code = _shell(decide(settings, environ, report), environ)
+            code = _shell(decide(settings, environ, console), environ)
         case command if settings.with_dependencies:
-            code = _fill(command, decide_wheelhouse(settings, environ, report), settings, environ, report)
+            code = _fill(command, decide_wheelhouse(settings, environ, console), settings, environ, console)
         case command:
-            code = _work(command, decide(settings, environ, report), settings, environ, report)
+            code = _work(command, decide(settings, environ, console), settings, environ, console)
     return code
 
 
-def _work(command: str, plan: "Plan", settings: "Settings", environ: dict[str, str], report: Report) -> int:
+def _work(command: str, plan: "Plan", settings: "Settings", environ: dict[str, str], console: Console) -> int:
     """Build, or fetch, one plan."""
     from pibuild.build.assembly import make_ports, open_store  # noqa: PLC0415
     from pibuild.store.local import deliver  # noqa: PLC0415
 
-    store = open_store(settings, report)
+    store = open_store(settings, console)
     try:
-        report.note(f"{plan.reason}; key {plan.key[:12]}")
+        console.note(f"{plan.reason}; key {plan.key[:12]}")
         if command == "build" and (entry := store.wheel(plan.key)):
-            report.note("nothing to do: this wheel was built and proven before")
+            console.note("nothing to do: this wheel was built and proven before")
         else:
             from pibuild.build import schedule as pipeline  # noqa: PLC0415
 
             store.sweep()
-            ports = make_ports(settings, environ, store, report)
+            ports = make_ports(settings, environ, store, console)
             if command == "fetch":
-                _say_fetched(pipeline.prepare([plan], ports), report)
+                _say_fetched(pipeline.prepare([plan], ports), console)
                 return 0
             entry = pipeline.make(plan, ports, plan.command(source=settings.source))
         wheel_path = deliver(entry, Path(settings.output), with_legacy_names=settings.legacy_name)
-        report.result(str(wheel_path), entry.facts | {"path": str(wheel_path)})
+        console.result(str(wheel_path), entry.facts | {"path": str(wheel_path)})
     finally:
         store.close()
     return 0
 
 
-def _fill(command: str, house: "Wheelhouse", settings: "Settings", environ: dict[str, str], report: Report) -> int:
+def _fill(command: str, house: "Wheelhouse", settings: "Settings", environ: dict[str, str], console: Console) -> int:
     """Build, or fetch, a wheel with all that pip wants beside it."""
     from pibuild.build import schedule as pipeline  # noqa: PLC0415
     from pibuild.build import wheelhouse  # noqa: PLC0415
     from pibuild.build.assembly import make_ports, open_store  # noqa: PLC0415
     from pibuild.store.local import deliver  # noqa: PLC0415
 
-    store = open_store(settings, report)
+    store = open_store(settings, console)
     try:
-        report.note(f"{house.reason}; key {house.key[:12]}")
+        console.note(f"{house.reason}; key {house.key[:12]}")
         entries = wheelhouse.stored(house, store)
         if command == "build" and entries:
-            report.note("nothing to do: these wheels were built and proven before")
+            console.note("nothing to do: these wheels were built and proven before")
         else:
             store.sweep()
-            ports = make_ports(settings, environ, store, report)
+            ports = make_ports(settings, environ, store, console)
             if command == "fetch":
-                _say_fetched(pipeline.prepare([house.plan, *house.compiled], ports, house.packages), report)
+                _say_fetched(pipeline.prepare([house.plan, *house.compiled], ports, house.packages), console)
                 return 0
             entries = wheelhouse.make_all(house, ports, house.command(source=settings.source))
         paths = [
             deliver(entry, Path(settings.output), with_legacy_names=settings.legacy_name and entry is entries[-1])
             for entry in entries
         ]
-        report.result(str(paths[-1]), entries[-1].facts | {"path": str(paths[-1])})
+        console.result(str(paths[-1]), entries[-1].facts | {"path": str(paths[-1])})
     finally:
         store.close()
     return 0
 
 
-def _say_fetched(done: "Wanted", report: Report) -> None:
-    report.result(
+def _say_fetched(done: "Wanted", console: Console) -> None:
+    console.result(
         f"{len(done.sources)} sources and {len(done.images)} images are here",
         {"sources": [one.name for one in done.sources], "images": [one.reference for one in done.images]},
     )
 
 
-def _plans(settings: "Settings", environ: dict[str, str], report: Report) -> "list[Plan]":
+def _plans(settings: "Settings", environ: dict[str, str], console: Console) -> "list[Plan]":
     from pibuild.build.assembly import decide, decide_wheelhouse  # noqa: PLC0415
 
     if not settings.with_dependencies:
-        return [decide(settings, environ, report)]
-    house = decide_wheelhouse(settings, environ, report)
+        return [decide(settings, environ, console)]
+    house = decide_wheelhouse(settings, environ, console)
     return [*house.compiled, house.plan]
 
 
-def _show_plans(plans: "Sequence[Plan]", settings: "Settings", environ: dict[str, str], report: Report) -> int:
+def _show_plans(plans: "Sequence[Plan]", settings: "Settings", environ: dict[str, str], console: Console) -> int:
     """Say what a build would do; asks the engine only which images it has."""
     from pibuild.adapters.docker import Engine  # noqa: PLC0415
     from pibuild.build.assembly import open_store  # noqa: PLC0415
@@ -254,32 +256,32 @@ def _show_plans(plans: "Sequence[Plan]", settings: "Settings", environ: dict[str
     try:
         engine = Engine(environ)
     except PibuildError as error:
-        report.warn(error.what)
-    store = open_store(settings, report)
+        console.warn(error.what)
+    store = open_store(settings, console)
     try:
         told = [plan_overview(plan, store, engine) for plan in plans]
     finally:
         store.close()
     facts = [value for _, value in told]
-    report.result("\n".join(text for text, _ in told), facts if settings.with_dependencies else facts[0])
+    console.result("\n".join(text for text, _ in told), facts if settings.with_dependencies else facts[0])
     return 0
 
 
-def _list(report: Report) -> int:
+def _list(console: Console) -> int:
     """Show what can be asked for."""
     from pibuild.commands.overview import offer_overview  # noqa: PLC0415
     from pibuild.config.recipes import load_recipes, load_targets, project_folder  # noqa: PLC0415
 
     targets = load_targets(project_folder("toolchains"))
-    report.result(*offer_overview(targets.values(), load_recipes(Path(__file__).parent.parent / "recipes").values()))
+    console.result(*offer_overview(targets.values(), load_recipes(Path(__file__).parent.parent / "recipes").values()))
     return 0
 
 
-def _doctor(settings: "Settings", environ: dict[str, str], report: Report) -> int:
+def _doctor(settings: "Settings", environ: dict[str, str], console: Console) -> int:
     """Look at the machine."""
     from pibuild.commands.doctor import examine  # noqa: PLC0415
 
-    return examine(settings, environ, report)
+    return examine(settings, environ, console)
 
 
 def _shell(plan: "Plan", environ: dict[str, str]) -> int:
@@ -307,13 +309,15 @@ def _shell(plan: "Plan", environ: dict[str, str]) -> int:
         ) from None
 
 
-def _clean(settings: "Settings", environ: dict[str, str], report: Report, *, artifacts: bool, everything: bool) -> int:
+def _clean(
+    settings: "Settings", environ: dict[str, str], console: Console, *, artifacts: bool, everything: bool
+) -> int:
     """Remove what killed builds left; with `artifacts` what can be built again, with `everything` all."""
     from pibuild.adapters.docker import Engine  # noqa: PLC0415
     from pibuild.build.assembly import open_store  # noqa: PLC0415
     from pibuild.build.container import FAILED_IMAGES  # noqa: PLC0415
 
-    store = open_store(settings, report)
+    store = open_store(settings, console)
     try:
         store.sweep()
         folders = (
@@ -326,7 +330,7 @@ def _clean(settings: "Settings", environ: dict[str, str], report: Report, *, art
         try:
             engine = Engine(environ)
         except PibuildError as error:
-            report.warn(f"{error.what}: containers and images stay")
+            console.warn(f"{error.what}: containers and images stay")
         else:
             engine.remove_containers(store.id, store.is_dead)
             if artifacts:
@@ -335,5 +339,5 @@ def _clean(settings: "Settings", environ: dict[str, str], report: Report, *, art
                 engine.remove_image(reference)
     finally:
         store.close()
-    report.result(f"{size(freed_bytes)} freed under {store.root}", {"freed_bytes": freed_bytes})
+    console.result(f"{size(freed_bytes)} freed under {store.root}", {"freed_bytes": freed_bytes})
     return 0

@@ -14,8 +14,9 @@ from filelock import FileLock, Timeout
 from pibuild import __version__
 from pibuild.build.assembly import load_catalogue
 from pibuild.config.settings import Settings
-from pibuild.console import Report
+from pibuild.console import Console
 from pibuild.errors import PibuildError, UsageError, nearest
+from pibuild.files import folder_errors
 from pibuild.nightly import summary as outcomes
 from pibuild.nightly.cells import Workshop, announce, declared_nightly, open_history
 from pibuild.nightly.ci_jobs import formatted
@@ -24,29 +25,28 @@ from pibuild.nightly.history import History
 from pibuild.nightly.matrix import chosen, matrix, with_beside
 from pibuild.nightly.model import Night, Outcome, night_facts
 from pibuild.nightly.night import Hands, moment, run_night
-from pibuild.store.local import space_named
 
 
 def nightly(
-    settings: Settings, environ: Mapping[str, str], report: Report, *, only: Sequence[str], is_published: bool
+    settings: Settings, environ: Mapping[str, str], console: Console, *, only: Sequence[str], is_published: bool
 ) -> int:
     """Run the matrix, or these cells of it, and publish what came of it; give the exit code."""
     from pibuild.publishing.publisher import Publisher  # noqa: PLC0415  its libraries take time
 
     declared = declared_nightly(settings)
     state_dir = Path(declared.state).absolute()
-    with space_named(state_dir):
+    with folder_errors(state_dir):
         (state_dir / "logs").mkdir(parents=True, exist_ok=True)
-    publisher = Publisher(settings, environ, report) if is_published else None
+    publisher = Publisher(settings, environ, console) if is_published else None
     unpublished: PibuildError | None = None
-    with closing(Workshop(settings, environ, report)) as workshop:
+    with closing(Workshop(settings, environ, console)) as workshop:
         recipes, targets = workshop.catalogue.recipes, workshop.catalogue.targets
         everything = matrix(declared, recipes, targets)
         cells = chosen(everything, only)
         if is_published:  # an index that has one has what pip wants beside it
             cells = with_beside(cells, everything, recipes)
-        with _alone(state_dir, report), closing(History(state_dir, report)) as history:
-            night = run_night(_new_night(history), cells, _hands(workshop, state_dir), history, report)
+        with _alone(state_dir, console), closing(History(state_dir, console)) as history:
+            night = run_night(_new_night(history), cells, _hands(workshop, state_dir), history, console)
             try:
                 if publisher:
                     night = replace(night, set_id=publisher.put_night(night, workshop.store))
@@ -55,33 +55,33 @@ def nightly(
                     share(night, workshop.remote, state_dir / "logs")
             except PibuildError as error:
                 unpublished = error
-            announce(night, declared, environ, report)
-    report.result(outcomes.as_table(night), night_facts(night))
+            announce(night, declared, environ, console)
+    console.result(outcomes.as_table(night), night_facts(night))
     if unpublished:
         raise unpublished
     return outcomes.exit_code(night)
 
 
-def show_matrix(settings: Settings, report: Report, *, kind: str) -> int:
+def show_matrix(settings: Settings, console: Console, *, kind: str) -> int:
     """Give the cells in the form that a CI system fans out."""
     catalogue = load_catalogue()
     cells = matrix(declared_nightly(settings), catalogue.recipes, catalogue.targets)
     text = formatted(cells, kind)
-    report.result(text, [asdict(cell) | {"cell": cell.id} for cell in cells])
+    console.result(text, [asdict(cell) | {"cell": cell.id} for cell in cells])
     return 0
 
 
-def status(settings: Settings, report: Report) -> int:
+def status(settings: Settings, console: Console) -> int:
     """Give the last night, and of each cell since when it is as it is."""
-    with closing(open_history(settings, report, is_read=True)) as history:
+    with closing(open_history(settings, console, is_read=True)) as history:
         nights = history.nights(1)
         if not nights:
-            report.result("no night has run yet", {"nights": []})
+            console.result("no night has run yet", {"nights": []})
             return 0
         night = nights[0]
         said = outcomes.verdict(night) if night.ended else "it was cut off, or is still running"
         lines = [f"night {night.id}: {said}", *(_standing(cell, history.outcomes(cell)) for cell in history.cells())]
-        report.result("\n".join(lines), night_facts(night))
+        console.result("\n".join(lines), night_facts(night))
     return 0
 
 
@@ -93,10 +93,10 @@ def _standing(cell_id: str, past: Sequence[tuple[str, Outcome]]) -> str:
     return f"  {'✗' if is_red else '✓'} {cell_id}: since {alike[-1][0]}, {last}"
 
 
-def show_log(settings: Settings, report: Report, cell_id: str) -> int:
+def show_log(settings: Settings, console: Console, cell_id: str) -> int:
     """Give what came of a cell in the last nights, and the log of the last time that it failed."""
     logs_dir = Path(declared_nightly(settings).state).absolute() / "logs"
-    with closing(open_history(settings, report, is_read=True)) as history:
+    with closing(open_history(settings, console, is_read=True)) as history:
         past = history.outcomes(cell_id)
         if not past:
             known = history.cells()
@@ -110,7 +110,7 @@ def show_log(settings: Settings, report: Report, cell_id: str) -> int:
         path = logs_dir / logged.log
         lines += ["", f"{path}:"]
         lines += path.read_text(errors="replace").splitlines() if path.exists() else ["it is gone"]
-    report.result("\n".join(lines), [{"night": night_id, **asdict(one)} for night_id, one in past])
+    console.result("\n".join(lines), [{"night": night_id, **asdict(one)} for night_id, one in past])
     return 0
 
 
@@ -121,13 +121,13 @@ def _new_night(history: History) -> Night:
 
 
 @contextmanager
-def _alone(state_dir: Path, report: Report) -> Iterator[None]:
+def _alone(state_dir: Path, console: Console) -> Iterator[None]:
     """Be the one night of a state folder."""
     lock = FileLock(state_dir / "night.lock")
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        report.note("another night is under way here: waiting for it")
+        console.note("another night is under way here: waiting for it")
         lock.acquire()
     try:
         yield

@@ -8,8 +8,9 @@ from pathlib import Path
 
 from pibuild.adapters.http import Http
 from pibuild.config.settings import Settings
-from pibuild.console import Report
+from pibuild.console import Console
 from pibuild.errors import PibuildError, UsageError
+from pibuild.files import folder_errors
 from pibuild.nightly.cells import Workshop, announce, declared_nightly, open_history
 from pibuild.nightly.gather import gathered
 from pibuild.nightly.matrix import matrix
@@ -20,13 +21,12 @@ from pibuild.publishing.add_wheels import Offered, offered_of
 from pibuild.publishing.check import check_site
 from pibuild.publishing.model import PublishedSet
 from pibuild.publishing.publisher import Publisher
-from pibuild.store.local import space_named
 
 _ACTIONS = ("check", "rollback", "yank", "unyank", "undelete")
 """Options that say what else than publishing is to be done."""
 
 
-def publish(given: argparse.Namespace, settings: Settings, environ: Mapping[str, str], report: Report) -> int:
+def publish(given: argparse.Namespace, settings: Settings, environ: Mapping[str, str], console: Console) -> int:
     """Do what `pibuild publish` was asked for."""
     asked = [f"--{name}" for name in _ACTIONS if getattr(given, name) is not None]
     if len(asked) > 1:
@@ -36,11 +36,11 @@ def publish(given: argparse.Namespace, settings: Settings, environ: Mapping[str,
     if given.public_key is not None and given.check is None:
         raise UsageError("--public-key is for --check", hint="pibuild publish --check URL --public-key PEM")
     if given.check is not None:
-        return _check(given, environ, report)
-    publisher = Publisher(settings, environ, report)
+        return _check(given, environ, console)
+    publisher = Publisher(settings, environ, console)
     now = datetime.now(UTC)
     if given.rollback is not None:
-        made: PublishedSet | None = site.rollback(publisher.site, given.rollback or None, now=now, report=report)
+        made: PublishedSet | None = site.rollback(publisher.site, given.rollback or None, now=now, console=console)
     elif given.yank is not None:
         made = site.yank(publisher.site, given.yank, given.reason, **publisher.how(now))
     elif given.unyank is not None:
@@ -48,56 +48,56 @@ def publish(given: argparse.Namespace, settings: Settings, environ: Mapping[str,
     elif given.undelete is not None:
         made = site.undelete(publisher.site, given.undelete, **publisher.how(now))
     else:
-        offered, is_news = _gathered(settings, environ, report)
+        offered, is_news = _gathered(settings, environ, console)
         made = publisher.put(offered, "pibuild publish", now, anew=is_news)
     current = made or site.current(publisher.site)
     if current is None:
         raise UsageError("There is nothing to publish", hint="pibuild nightly builds and proves the matrix first")
     publisher.push(current)
     said = f"{publisher.site}/current is {current.id}, {len(current.listed)} wheels"
-    report.result(
+    console.result(
         said if made else f"nothing changed: {said}", {"set": current.id, "made": made is not None, "why": current.why}
     )
     return 0
 
 
-def _gathered(settings: Settings, environ: Mapping[str, str], report: Report) -> tuple[list[Offered], bool]:
+def _gathered(settings: Settings, environ: Mapping[str, str], console: Console) -> tuple[list[Offered], bool]:
     """Give the wheels of the matrix that are proven, here or where machines share a store; nothing is built.
 
     With what came of the cells on other machines, which goes into the history; True where that is news.
     """
     declared = declared_nightly(settings)
     logs_dir = Path(declared.state).absolute() / "logs"
-    with closing(Workshop(settings, environ, report)) as workshop, closing(open_history(settings, report)) as history:
+    with closing(Workshop(settings, environ, console)) as workshop, closing(open_history(settings, console)) as history:
         cells = matrix(declared, workshop.catalogue.recipes, workshop.catalogue.targets)
-        with space_named(logs_dir):
+        with folder_errors(logs_dir):
             logs_dir.mkdir(parents=True, exist_ok=True)
         if night := gathered(cells, workshop.remote, history, logs_dir):
             history.put(night)
-            announce(night, declared, environ, report)
-        offered = [one for cell in cells for one in _offered(cell, workshop, report)]
+            announce(night, declared, environ, console)
+        offered = [one for cell in cells for one in _offered(cell, workshop, console)]
     return offered, night is not None and any(one.status != "unchanged" for one in night.outcomes)
 
 
-def _offered(cell: Cell, workshop: Workshop, report: Report) -> tuple[Offered, ...]:
+def _offered(cell: Cell, workshop: Workshop, console: Console) -> tuple[Offered, ...]:
     try:
         entry = workshop.proven(workshop.decide(cell).plan)
     except PibuildError as error:
-        report.warn(f"{cell.id}: {error}")
+        console.warn(f"{cell.id}: {error}")
         return ()
     if entry is None:
-        report.note(f"{cell.id} has no proven wheel: what is published of it stays")
+        console.note(f"{cell.id} has no proven wheel: what is published of it stays")
         return ()
     return tuple(offered_of(cell, entry))
 
 
-def _check(given: argparse.Namespace, environ: Mapping[str, str], report: Report) -> int:
+def _check(given: argparse.Namespace, environ: Mapping[str, str], console: Console) -> int:
     """Verify everything that is published at an address."""
     key = signature.load_public_key(Path(given.public_key)) if given.public_key else None
-    with report.step(f"checking {given.check}") as step:
-        whole = check_site(given.check, Http(environ, note=report.note), public_key=key, progress=step.progress)
+    with console.step(f"checking {given.check}") as step:
+        whole = check_site(given.check, Http(environ, note=console.note), public_key=key, progress=step.progress)
     signed = "signed by this key" if whole.is_signed else "signatures not looked at: --public-key"
-    report.result(
+    console.result(
         f"the set {whole.set_id} is whole: {whole.wheels} wheels, {whole.files} files, {signed}",
         {"set": whole.set_id, "wheels": whole.wheels, "files": whole.files, "is_signed": whole.is_signed},
     )

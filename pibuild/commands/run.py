@@ -15,7 +15,7 @@ from pibuild.commands.wheels import files
 from pibuild.config.pis import interpreter_tags
 from pibuild.config.recipes import load_images, project_folder
 from pibuild.config.settings import Settings
-from pibuild.console import Report
+from pibuild.console import Console
 from pibuild.emulate.choose import Device, Wish, choose, userland
 from pibuild.errors import UsageError
 from pibuild.model import Image, Plan, Request
@@ -32,7 +32,7 @@ def run(
     command: Sequence[str],
     settings: Settings,
     environ: Mapping[str, str],
-    report: Report,
+    console: Console,
     *,
     model: str | None,
     system: str | None,
@@ -52,9 +52,9 @@ def run(
     from pibuild.build import schedule as pipeline  # noqa: PLC0415  the engine's client costs a third of a second
     from pibuild.emulate import session  # noqa: PLC0415
 
-    store = open_store(settings, report)
+    store = open_store(settings, console)
     try:
-        ports = make_ports(settings, environ, store, report)
+        ports = make_ports(settings, environ, store, console)
         brought = {_package(one) for one in beside}
         without = [one.name for one in catalogue.recipes.values() if canonicalize_name(one.package_name) in brought]
         has_python = image.name == "userland"

@@ -10,9 +10,9 @@ from pibuild.build.planning import find_target
 from pibuild.config.pis import load_world, numbers
 from pibuild.config.recipes import load_targets, project_folder
 from pibuild.config.settings import Settings
-from pibuild.console import Report
+from pibuild.console import Console
 from pibuild.errors import PibuildError, ProofError, UsageError
-from pibuild.store.local import space_named
+from pibuild.files import folder_errors
 from pibuild.verify.relabel import relabel
 from pibuild.verify.requirement import misses
 from pibuild.verify.text import as_facts, as_text
@@ -23,7 +23,7 @@ def verify_all(
     paths: Sequence[Path],
     settings: Settings,
     environ: Mapping[str, str],
-    report: Report,
+    console: Console,
     *,
     floor: str | None,
     run: bool,
@@ -49,14 +49,14 @@ def verify_all(
         text, facts = as_text(found), [*facts, as_facts(found)]
         good = good and not found.faults and bool(found.runs_on or settings.target)
         if run:
-            result = _ran(path, found, settings, environ, report, run_command)
+            result = _ran(path, found, settings, environ, console, run_command)
             text, facts[-1]["device"] = f"{text}\n  on the emulated Pi: {result['said']}", result
             good = good and result["ok"]
         del found  # holds all that the wheel unpacks to, and the next one is as large
-        if not report.as_json:
-            report.result(text, None)
-    if report.as_json:
-        report.result("", {"wheels": facts})
+        if not console.as_json:
+            console.result(text, None)
+    if console.as_json:
+        console.result("", {"wheels": facts})
     if unreadable:
         raise unreadable
     return 0 if good else ProofError.exit_code
@@ -77,7 +77,7 @@ def _ran(
     found: Inspection,
     settings: Settings,
     environ: Mapping[str, str],
-    report: Report,
+    console: Console,
     run_command: str | None,
 ) -> dict[str, Any]:
     """Install and import a wheel on the device of the settings' target and Python."""
@@ -86,10 +86,10 @@ def _ran(
 
     if found.faults and not found.pis:
         return {"ok": False, "said": "not tried: it is no wheel"}
-    plan = decide(settings, environ, report)
-    store = open_store(settings, report)
+    plan = decide(settings, environ, console)
+    store = open_store(settings, console)
     try:
-        ports = make_ports(settings, environ, store, report)
+        ports = make_ports(settings, environ, store, console)
         pipeline.try_on_device(path, plan, ports, imports=found.modules, code=run_command or "")
     except ProofError as error:
         return {"ok": False, "said": f"{error.what}", "details": list(error.details)}
@@ -99,7 +99,7 @@ def _ran(
 
 
 def retag_all(
-    paths: Sequence[Path], settings: Settings, report: Report, *, platform: str | None, accept_abi_risk: bool
+    paths: Sequence[Path], settings: Settings, console: Console, *, platform: str | None, accept_abi_risk: bool
 ) -> int:
     """Retag wheels into the output folder; all that can be are written and told, then the first refusal is raised."""
     if settings.python is None and platform is None:
@@ -118,14 +118,14 @@ def retag_all(
         except PibuildError as error:
             refused = refused or error
     if made:
-        report.result("\n".join(made), [{"path": one} for one in made])
+        console.result("\n".join(made), [{"path": one} for one in made])
     if refused:
         raise refused
     return 0
 
 
 def _relabelled(path: Path, out_dir: Path, *, python: str | None, platform: str | None, accept_abi_risk: bool) -> Path:
-    with space_named(out_dir):
+    with folder_errors(out_dir):
         try:
             return relabel(
                 path,

@@ -9,9 +9,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Tag
 
-from pibuild.build.planning import digest
 from pibuild.config.strict_yaml import read_yaml, typed
 from pibuild.errors import UsageError, nearest
+from pibuild.files import json_digest
 from pibuild.model import (
     ArchivePlace,
     Base,
@@ -170,7 +170,7 @@ def load_images(folder: Path, target: Target, userland: Userland | None = None) 
             suffix = f"-{target.name}" if own else ""
             images[name] = Image(
                 name=name,
-                reference=f"pibuild/{name}{suffix}:{digest(inputs)[:16]}",
+                reference=f"pibuild/{name}{suffix}:{json_digest(inputs)[:16]}",
                 folder=folder / name,
                 args=own,
                 parents=parents,
@@ -192,11 +192,11 @@ def folder_digest(*folders: Path) -> str:
     for folder in folders:
         files = [folder] if folder.is_file() else sorted(path for path in folder.rglob("*") if path.is_file())
         found.append(_files_digest(folder.parent, [path for path in files if path.suffix != ".pyc"]))
-    return digest(found)
+    return json_digest(found)
 
 
 def _files_digest(folder: Path, files: Iterable[Path]) -> str:
-    return digest(
+    return json_digest(
         [
             [
                 path.relative_to(folder).as_posix(),

@@ -65,7 +65,7 @@ def start(
             labels=store.labels,
             stdin="terminal" if is_terminal else "pipe",
         )
-        ports.report.note(f"▸ {path.name} on an emulated {device.title}")
+        ports.console.note(f"▸ {path.name} on an emulated {device.title}")
         with ports.engine.container(run) as container:
             outcome = container.attach()
             is_installed = container.has("/work/out/installed")

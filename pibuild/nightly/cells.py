@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 from pibuild.build.assembly import Catalogue, load_catalogue, make_ports, make_refs, make_remote, open_store
 from pibuild.config.nightly_settings import Nightly
 from pibuild.config.settings import Settings
-from pibuild.console import Report
+from pibuild.console import Console
 from pibuild.errors import PibuildError, UsageError
+from pibuild.files import folder_errors, write_atomically
 from pibuild.model import Plan, Request, Wheelhouse
 from pibuild.nightly import summary as outcomes
 from pibuild.nightly.history import History
@@ -18,7 +19,7 @@ from pibuild.nightly.night import Decided
 from pibuild.nightly.nightly_version import nightly_version
 from pibuild.nightly.notify import Notice, tell
 from pibuild.sources.local_tree import own_source
-from pibuild.store.local import Entry, Store, space_named, write_atomically
+from pibuild.store.local import Entry, Store
 
 if TYPE_CHECKING:
     from pibuild.build.context import Ports
@@ -29,11 +30,11 @@ if TYPE_CHECKING:
 class Workshop:
     """What a night's cells are decided and made with: the store, and the outside when something has to be made."""
 
-    def __init__(self, settings: Settings, environ: Mapping[str, str], report: Report) -> None:
+    def __init__(self, settings: Settings, environ: Mapping[str, str], console: Console) -> None:
         """Open the store; close ends it."""
-        self._settings, self._environ, self._report = settings, environ, report
+        self._settings, self._environ, self._console = settings, environ, console
         self.catalogue: Catalogue = load_catalogue()
-        self.store: Store = open_store(settings, report)
+        self.store: Store = open_store(settings, console)
         self._ports: Ports | None = None
         self._refs: Refs | None = None
 
@@ -44,7 +45,7 @@ class Workshop:
     @cached_property
     def remote(self) -> "Remote":
         """What machines share."""
-        return make_remote(self._settings, self._environ, self.store, self._report)
+        return make_remote(self._settings, self._environ, self.store, self._console)
 
     def decide(self, cell: Cell) -> Decided:
         """Decide a cell; a ref's tree comes into the store for that."""
@@ -52,7 +53,7 @@ class Workshop:
         plan = self.catalogue.plan(request)
         if not cell.ref:
             return Decided(plan=self._house(cell, plan))
-        self._refs = self._refs or make_refs(self._settings, self._environ, self.store, self._report)
+        self._refs = self._refs or make_refs(self._settings, self._environ, self.store, self._console)
         moved = self._refs.take(own_source(plan), cell.ref)
         version = nightly_version(cell.version, moved.commit, moved.committed)
         plan = self.catalogue.plan(request, moved.source, version)
@@ -75,7 +76,7 @@ class Workshop:
 
         if self._ports is None:
             self.store.sweep()
-            self._ports = make_ports(self._settings, self._environ, self.store, self._report)
+            self._ports = make_ports(self._settings, self._environ, self.store, self._console)
         ports = self._ports
         ports.spent_s.update(dict.fromkeys(ports.spent_s, 0.0))
         ports.cpu_s.clear()
@@ -108,16 +109,16 @@ def declared_nightly(settings: Settings) -> Nightly:
     return settings.nightly
 
 
-def open_history(settings: Settings, report: Report, *, is_read: bool = False) -> History:
+def open_history(settings: Settings, console: Console, *, is_read: bool = False) -> History:
     """Open what is remembered of nights; who only reads it makes nothing."""
-    return History(Path(declared_nightly(settings).state).absolute(), report, is_read=is_read)
+    return History(Path(declared_nightly(settings).state).absolute(), console, is_read=is_read)
 
 
-def announce(night: Night, declared: Nightly, environ: Mapping[str, str], report: Report) -> None:
+def announce(night: Night, declared: Nightly, environ: Mapping[str, str], console: Console) -> None:
     """Leave what a CI system reads, and tell whom a change of colour concerns."""
     state_dir = Path(declared.state).absolute()
     summary = outcomes.as_markdown(night)
-    with space_named(state_dir):
+    with folder_errors(state_dir):
         outcomes.write_junit(night, state_dir / "junit.xml")
         write_atomically(state_dir / "summary.md", summary)
     if shown := environ.get("GITHUB_STEP_SUMMARY"):
@@ -132,5 +133,5 @@ def announce(night: Night, declared: Nightly, environ: Mapping[str, str], report
             else:
                 notifier.call(notify.command, notice.as_json(), environ)
 
-        with space_named(state_dir):
-            tell(night, state_dir / "told.json", send, report)
+        with folder_errors(state_dir):
+            tell(night, state_dir / "told.json", send, console)

@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from pibuild.console import Report
+from pibuild.console import Console
 from pibuild.errors import StoreError
+from pibuild.files import folder_errors, json_text, write_atomically
 from pibuild.nightly.model import Night, Outcome, night_facts, night_from
-from pibuild.store.local import space_named, write_atomically
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS nights (
@@ -38,16 +38,16 @@ _ID_FORMAT = "%Y%m%dT%H%M%SZ"
 class History:
     """The nights of one state folder."""
 
-    def __init__(self, state_dir: Path, report: Report, *, is_read: bool = False) -> None:
+    def __init__(self, state_dir: Path, console: Console, *, is_read: bool = False) -> None:
         """Open it, make what is missing, and take in records that SQLite does not have.
 
         Who only reads it makes nothing: where SQLite's file is missing or can't be written, it is made in memory.
         """
         self._nights_dir = state_dir / "nights"
         self._path = state_dir / "history.sqlite"
-        self._report = report
+        self._console = console
         is_ours = all(os.access(path, os.W_OK) for path in (state_dir, self._path))
-        with space_named(state_dir):
+        with folder_errors(state_dir):
             if not is_read:
                 self._nights_dir.mkdir(parents=True, exist_ok=True)
             self._db: sqlite3.Connection = self._ask(lambda: self._opened(in_memory=is_read and not is_ours))
@@ -58,8 +58,8 @@ class History:
 
     def put(self, night: Night) -> None:
         """Keep a night as it is now: its record first, then SQLite; called again as it goes on."""
-        record = json.dumps(night_facts(night), indent=1, sort_keys=True) + "\n"
-        with space_named(self._nights_dir):
+        record = json_text(night_facts(night), indent=1)
+        with folder_errors(self._nights_dir):
             write_atomically(self._nights_dir / f"{night.id}.json", record)
             self._ask(lambda: self._insert(night))
 
@@ -98,7 +98,9 @@ class History:
         db = _connected(":memory:" if in_memory else self._path)
         if db is None:
             damaged = self._path.with_suffix(".sqlite.damaged")
-            self._report.warn(f"{self._path} is damaged: made again from {len(records)} nights; the old one: {damaged}")
+            self._console.warn(
+                f"{self._path} is damaged: made again from {len(records)} nights; the old one: {damaged}"
+            )
             self._path.replace(damaged)
             for suffix in ("-wal", "-shm"):
                 self._path.with_name(self._path.name + suffix).unlink(missing_ok=True)

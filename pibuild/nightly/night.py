@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from pibuild.console import Report
+from pibuild.console import Console
 from pibuild.errors import PibuildError
 from pibuild.model import Plan, Wheelhouse
 from pibuild.nightly.history import History
@@ -46,11 +46,11 @@ class Hands:
     clock: Callable[[], float]
 
 
-def run_night(night: Night, cells: Sequence[Cell], hands: Hands, history: History, report: Report) -> Night:
+def run_night(night: Night, cells: Sequence[Cell], hands: Hands, history: History, console: Console) -> Night:
     """Do the cells in order; give the night as it ended. The history has it after each cell."""
     history.put(night)
     for cell in cells:
-        outcome = _done(cell, night.id, hands, history, report)
+        outcome = _done(cell, night.id, hands, history, console)
         night = replace(night, outcomes=(*night.outcomes, outcome))
         history.put(night)
     night = replace(night, ended=moment(hands.now()))
@@ -63,7 +63,7 @@ def moment(when: datetime) -> str:
     return when.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def _done(cell: Cell, night_id: str, hands: Hands, history: History, report: Report) -> Outcome:
+def _done(cell: Cell, night_id: str, hands: Hands, history: History, console: Console) -> Outcome:
     began_s = hands.clock()
     plain = Outcome(cell=cell, status="failed", key="", began=moment(hands.now()), wall_s=0.0)
     try:
@@ -71,10 +71,10 @@ def _done(cell: Cell, night_id: str, hands: Hands, history: History, report: Rep
         plain = replace(plain, key=decided.plan.key, commit=decided.commit)
         if entry := hands.proven(decided.plan):
             return replace(_with_wheel(plain, entry), status="unchanged", wall_s=round(hands.clock() - began_s, 2))
-        report.note(f"{cell.id}: {decided.plan.reason}; key {decided.plan.key[:12]}")
+        console.note(f"{cell.id}: {decided.plan.reason}; key {decided.plan.key[:12]}")
         entry, cpu_s = hands.make(decided.plan)
     except PibuildError as error:
-        report.warn(f"{cell.id} failed: {error}")
+        console.warn(f"{cell.id} failed: {error}")
         return replace(
             plain,
             wall_s=round(hands.clock() - began_s, 2),

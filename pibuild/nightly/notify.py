@@ -10,10 +10,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
-from pibuild.console import Report
+from pibuild.console import Console
 from pibuild.errors import PibuildError
+from pibuild.files import json_text, write_atomically
 from pibuild.nightly.model import Night
-from pibuild.store.local import write_atomically
 
 Colour = Literal["red", "green"]
 
@@ -32,7 +32,7 @@ class Notice:
 
     def as_json(self) -> str:
         """Write it."""
-        return json.dumps(asdict(self), indent=1, sort_keys=True) + "\n"
+        return json_text(asdict(self), indent=1)
 
 
 def notices(night: Night, told: Mapping[str, str]) -> tuple[Notice, ...]:
@@ -56,17 +56,17 @@ def notices(night: Night, told: Mapping[str, str]) -> tuple[Notice, ...]:
     return tuple(found)
 
 
-def tell(night: Night, path: Path, send: Callable[[Notice], None], report: Report) -> None:
+def tell(night: Night, path: Path, send: Callable[[Notice], None], console: Console) -> None:
     """Send what is to be told and remember it in `path`; what could not be sent is told next time."""
     told = _told(path)
     for notice in notices(night, told):
         try:
             send(notice)
         except PibuildError as error:
-            report.warn(f"nobody could be told that {notice.text}: {error.what}; it is told next night")
+            console.warn(f"nobody could be told that {notice.text}: {error.what}; it is told next night")
             continue
         told |= dict.fromkeys(notice.cells, notice.turned)
-        write_atomically(path, json.dumps(told, indent=1, sort_keys=True) + "\n")
+        write_atomically(path, json_text(told, indent=1))
 
 
 def _told(path: Path) -> dict[str, str]:

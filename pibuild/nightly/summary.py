@@ -7,8 +7,8 @@ from pathlib import Path
 from junitparser import Error, JUnitXml, Skipped, TestCase, TestSuite
 
 from pibuild.console import seconds, size
+from pibuild.files import write_atomically
 from pibuild.nightly.model import Night, Outcome
-from pibuild.store.local import write_atomically
 
 ALL_GOOD, NOTHING_TO_DO, SOME_FAILED = 0, 3, 11
 _SIGNS = {"built": "✓ built", "unchanged": "· unchanged", "failed": "✗ failed"}

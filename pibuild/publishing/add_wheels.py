@@ -16,9 +16,10 @@ from typing import Any
 from packaging.utils import parse_wheel_filename
 
 from pibuild.errors import PublishError
+from pibuild.files import file_sha256, json_text
 from pibuild.nightly.model import Cell
 from pibuild.publishing.companions import SUFFIXES, dist_info_file
-from pibuild.publishing.layout import digest_of, making, sync
+from pibuild.publishing.layout import making, sync
 from pibuild.publishing.model import PublishedWheel
 from pibuild.store.local import Entry
 from pibuild.wheels.wheel import WheelFormatError
@@ -112,7 +113,7 @@ def _is_whole(site: Path, one: Offered) -> bool:
     """Tell whether an earlier set, or a publication that ended too early, brought the wheel already."""
     wheel_path = _folder(site, one) / one.file
     beside = [wheel_path.with_name(f"{one.file}{suffix}") for suffix in SUFFIXES]
-    return all(path.is_file() for path in (wheel_path, *beside)) and digest_of(wheel_path) == one.sha256
+    return all(path.is_file() for path in (wheel_path, *beside)) and file_sha256(wheel_path) == one.sha256
 
 
 def _copy(one: Offered, to: Path) -> None:
@@ -125,7 +126,7 @@ def _copy(one: Offered, to: Path) -> None:
 
 def _furnish(one: Offered, copy: Path, statement: Callable[[bytes], bytes]) -> None:
     """Compare a copy with its wheel's record, and write what lies beside it."""
-    found = digest_of(copy)
+    found = file_sha256(copy)
     if found != one.sha256:
         raise PublishError(
             f"The wheel {one.path} was altered after its proof; nothing is published",
@@ -133,7 +134,7 @@ def _furnish(one: Offered, copy: Path, statement: Callable[[bytes], bytes]) -> N
             found=f"sha256 {found}",
             hint="remove it and run the nightly again, which builds and proves it anew",
         )
-    record = (json.dumps(one.record, indent=2, sort_keys=True) + "\n").encode()
+    record = (json_text(one.record)).encode()
     contents = (_dist_info(copy, "METADATA"), record, statement(record))
     beside = [copy.with_name(f"{copy.name}{suffix}") for suffix in SUFFIXES]
     for path, content in zip(beside, contents, strict=True):

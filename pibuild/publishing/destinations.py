@@ -16,9 +16,10 @@ from packaging.utils import canonicalize_name
 from pibuild.adapters.rclone import Rclone
 from pibuild.adapters.twine import NameTakenError, Twine
 from pibuild.config.publish_settings import Destination, RcloneDestination, TwineDestination
-from pibuild.console import Report
+from pibuild.console import Console
 from pibuild.errors import PibuildError, PublishError, ResourceError, SourceError
-from pibuild.publishing.layout import SUMS, digest_of, sums_of
+from pibuild.files import file_sha256
+from pibuild.publishing.layout import SUMS, sums_of
 from pibuild.publishing.model import PublishedSet
 from pibuild.publishing.operations import Swept
 
@@ -32,7 +33,7 @@ def push_everywhere(
     *,
     rclone: Rclone,
     twine: Twine,
-    report: Report,
+    console: Console,
 ) -> None:
     """Bring a set to all destinations; one that fails keeps none of the others from theirs.
 
@@ -41,7 +42,7 @@ def push_everywhere(
     failed: list[str] = []
     for destination in destinations:
         try:
-            with report.step(f"publishing {published.id} to {destination.name}"):
+            with console.step(f"publishing {published.id} to {destination.name}"):
                 push(site, published, destination, rclone=rclone, twine=twine)
         except (PublishError, ResourceError) as error:
             failed += str(error).splitlines()
@@ -62,7 +63,7 @@ def push(site: Path, published: PublishedSet, destination: Destination, *, rclon
             _upload(site, published, destination, twine)
 
 
-def forget(destinations: Iterable[Destination], swept: Swept, *, rclone: Rclone, report: Report) -> None:
+def forget(destinations: Iterable[Destination], swept: Swept, *, rclone: Rclone, console: Console) -> None:
     """Remove from stores what a sweep removed from the site; a package server keeps what it has.
 
     Where that fails it stays, which a warning says: it is no reason not to bring the new set to the others.
@@ -74,7 +75,7 @@ def forget(destinations: Iterable[Destination], swept: Swept, *, rclone: Rclone,
             for path in paths:
                 rclone.delete(store.at(path))
         except (SourceError, ResourceError) as error:
-            report.warn(f"{destination.name} keeps what is outdated ({', '.join(paths)}): {error.what}")
+            console.warn(f"{destination.name} keeps what is outdated ({', '.join(paths)}): {error.what}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +140,9 @@ def _below_files(sums: Mapping[str, str]) -> dict[str, str]:
 
 def _refuse_altered(site: Path, sums: Mapping[str, str]) -> None:
     """Keep a file from leaving that is not what was published."""
-    altered = [path for path, sha256 in sums.items() if not (site / path).is_file() or digest_of(site / path) != sha256]
+    altered = [
+        path for path, sha256 in sums.items() if not (site / path).is_file() or file_sha256(site / path) != sha256
+    ]
     if altered:
         hint = "copy them back from another destination, or go back to a whole set: pibuild publish --rollback"
         raise PublishError(f"Files of {site} are not what was published", details=altered[:_SHOWN], hint=hint)

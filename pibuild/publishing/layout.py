@@ -24,10 +24,10 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from pibuild.console import Report, size
+from pibuild.console import Console, size
 from pibuild.errors import PublishError, ResourceError
+from pibuild.files import concerns, file_sha256, json_text, write_atomically
 from pibuild.publishing.model import PublishedSet, PublishedWheel, in_words, set_facts, set_from
-from pibuild.store.local import is_of, write_atomically
 
 SUMS = "SHA256SUMS"
 _ID = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{8}")
@@ -104,20 +104,20 @@ def faults(site: Path, set_id: str) -> tuple[str, ...]:
         file = site / set_id / path
         if not file.is_file():
             found.append(f"{path} is missing")
-        elif digest_of(file) != sha256:
+        elif file_sha256(file) != sha256:
             found.append(f"{path} has another content")
     return tuple(found)
 
 
 @contextmanager
-def publishing(site: Path, report: Report) -> Iterator[None]:
+def publishing(site: Path, console: Console) -> Iterator[None]:
     """Be the only one who changes the site; what an interrupted publication left is cleared away before.
 
     ResourceError where the disk is full, PublishError where the site can't be written: all is as it was then.
     """
     try:
         site.mkdir(parents=True, exist_ok=True)
-        with _held(site, report):
+        with _held(site, console):
             _clear(site)
             try:
                 yield
@@ -131,13 +131,13 @@ def publishing(site: Path, report: Report) -> Iterator[None]:
 
 
 @contextmanager
-def _held(site: Path, report: Report) -> Iterator[None]:
+def _held(site: Path, console: Console) -> Iterator[None]:
     """Hold the lock beside the site; say so when another one holds it."""
     lock = FileLock(site.with_name(f".{site.name}.lock"))
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        report.note(f"  another pibuild publishes to {site}: waiting for it")
+        console.note(f"  another pibuild publishes to {site}: waiting for it")
         lock.acquire()
     try:
         yield
@@ -170,7 +170,7 @@ def put_set(
         why=why,
         follows=before,
     )
-    facts = json.dumps(set_facts(published), indent=1, sort_keys=True) + "\n"
+    facts = json_text(set_facts(published), indent=1)
     files = {**pages(published), "set.json": facts.encode()}
     whole = dict(sums) | {path: hashlib.sha256(content).hexdigest() for path, content in files.items()}
     listed = "".join(f"{sha256}  {path}\n" for path, sha256 in sorted(whole.items())).encode()
@@ -195,12 +195,6 @@ def point_to(site: Path, set_id: str) -> None:
     pointer.replace(site / "current")
     sync(site)
     _follow(site)
-
-
-def digest_of(path: Path) -> str:
-    """Give a file's sha256."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def sync(*paths: Path) -> None:
@@ -270,7 +264,7 @@ def _named(error: OSError, site: Path) -> PublishError | ResourceError | None:
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR):
         hint = "give the folder to yourself, or name another one under `publish: site:`"
         return PublishError(f"{site} can't be written", found=str(error), hint=hint)
-    if is_of(error, site) or error.errno == errno.ENAMETOOLONG:  # the lock's name is longer than the site's
+    if concerns(error, site) or error.errno == errno.ENAMETOOLONG:  # the lock's name is longer than the site's
         hint = "is its disk there? Else mend what is found, or name another folder under `publish: site:`"
         return PublishError(f"{site} can't be used", found=str(error), hint=hint)
     return None

@@ -4,7 +4,6 @@ Each makes a new set and points to it, but for the rollback, which only points, 
 a set gets to the disk whole is sets' knowledge, what its pages look like their makers'.
 """
 
-import json
 import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -14,13 +13,13 @@ from pathlib import Path
 from pydantic import TypeAdapter
 
 from pibuild.config.publish_settings import Policy
-from pibuild.console import Report
+from pibuild.console import Console
 from pibuild.errors import PublishError, UsageError, nearest
+from pibuild.files import file_sha256, json_text, write_atomically
 from pibuild.publishing.add_wheels import Offered, paths_of, take
 from pibuild.publishing.layout import (
     SUMS,
     current_id,
-    digest_of,
     faults,
     making,
     point_to,
@@ -33,7 +32,6 @@ from pibuild.publishing.layout import (
 )
 from pibuild.publishing.model import PublishedSet, PublishedWheel, in_words
 from pibuild.publishing.retention import outdated_sets, retained
-from pibuild.store.local import write_atomically
 
 Pages = Callable[[PublishedSet], Mapping[str, bytes]]
 """Makes all pages of a set, by path from its folder."""
@@ -71,7 +69,7 @@ def publish(
     pages: Pages,
     statement: Callable[[bytes], bytes],
     sign: Sign | None,
-    report: Report,
+    console: Console,
     policy: Policy | None = None,
     anew: bool = False,
 ) -> PublishedSet | None:
@@ -81,13 +79,13 @@ def publish(
     differ. `statement` gives a wheel's provenance from its record's bytes. PublishError where a wheel was altered after
     its proof, ResourceError where the disk is full; all is as it was then.
     """
-    with publishing(site, report):
+    with publishing(site, console):
         before = current(site)
         held = before.wheels if before else ()
-        offered = _welcome(site, held, wheels, report)
+        offered = _welcome(site, held, wheels, console)
         known = {(one.file, one.sha256) for one in held if (site / one.folder / one.file).is_file()}
         taken = take(site, [one for one in offered if (one.file, one.sha256) not in known], statement)
-        after = _kept(merged(_claimed(held, offered), taken), policy, now, report)
+        after = _kept(merged(_claimed(held, offered), taken), policy, now, console)
         if after == held and not taken and not anew:
             return None
         return _put(site, after, taken, why=why, now=now, pages=pages, sign=sign)
@@ -103,7 +101,7 @@ def merged(held: Iterable[PublishedWheel], taken: Iterable[PublishedWheel]) -> t
 
 
 def yank(
-    site: Path, name: str, reason: str, *, now: datetime, pages: Pages, sign: Sign | None, report: Report
+    site: Path, name: str, reason: str, *, now: datetime, pages: Pages, sign: Sign | None, console: Console
 ) -> PublishedSet | None:
     """Tell pip not to pick a file, or the newest listed one of a cell, any more; None where it was so already.
 
@@ -115,22 +113,22 @@ def yank(
     def change(wheels: tuple[PublishedWheel, ...]) -> PublishedWheel:
         return replace(_named(wheels, name, "listed", lambda one: not one.hidden), yanked=reason)
 
-    return _changed(site, change, why=f"yank of {name}: {reason}", now=now, pages=pages, sign=sign, report=report)
+    return _changed(site, change, why=f"yank of {name}: {reason}", now=now, pages=pages, sign=sign, console=console)
 
 
 def unyank(
-    site: Path, name: str, *, now: datetime, pages: Pages, sign: Sign | None, report: Report
+    site: Path, name: str, *, now: datetime, pages: Pages, sign: Sign | None, console: Console
 ) -> PublishedSet | None:
     """Let pip pick a file, or the newest yanked one of a cell, again."""
 
     def change(wheels: tuple[PublishedWheel, ...]) -> PublishedWheel:
         return replace(_named(wheels, name, "yanked", lambda one: one.yanked is not None), yanked=None)
 
-    return _changed(site, change, why=f"end of the yank of {name}", now=now, pages=pages, sign=sign, report=report)
+    return _changed(site, change, why=f"end of the yank of {name}", now=now, pages=pages, sign=sign, console=console)
 
 
 def hide(
-    site: Path, name: str, *, now: datetime, pages: Pages, sign: Sign | None, report: Report
+    site: Path, name: str, *, now: datetime, pages: Pages, sign: Sign | None, console: Console
 ) -> PublishedSet | None:
     """Take a file, or the newest listed one of a cell, out of the index; its files stay until the grace is over."""
     moment = _moment(now)
@@ -138,28 +136,28 @@ def hide(
     def change(wheels: tuple[PublishedWheel, ...]) -> PublishedWheel:
         return replace(_named(wheels, name, "listed", lambda one: not one.hidden), hidden=moment, kept=False)
 
-    return _changed(site, change, why=f"removal of {name}", now=now, pages=pages, sign=sign, report=report)
+    return _changed(site, change, why=f"removal of {name}", now=now, pages=pages, sign=sign, console=console)
 
 
 def undelete(
-    site: Path, name: str, *, now: datetime, pages: Pages, sign: Sign | None, report: Report
+    site: Path, name: str, *, now: datetime, pages: Pages, sign: Sign | None, console: Console
 ) -> PublishedSet | None:
     """List a hidden file, or the newest hidden one of a cell, again; retention leaves it alone from then on."""
 
     def change(wheels: tuple[PublishedWheel, ...]) -> PublishedWheel:
         return replace(_named(wheels, name, "hidden", lambda one: bool(one.hidden)), hidden="", kept=True)
 
-    return _changed(site, change, why=f"undeletion of {name}", now=now, pages=pages, sign=sign, report=report)
+    return _changed(site, change, why=f"undeletion of {name}", now=now, pages=pages, sign=sign, console=console)
 
 
-def rollback(site: Path, set_id: str | None, *, now: datetime, report: Report) -> PublishedSet:
+def rollback(site: Path, set_id: str | None, *, now: datetime, console: Console) -> PublishedSet:
     """Point to an earlier set, or without an id to the one that the current one was made from.
 
     What the current set has and that one has not is remembered: later publications leave it out until a rollback to a
     set that has it. UsageError where there is no such set, PublishError where it is not whole.
     """
-    with publishing(site, report):
-        before = _readable(site, report)
+    with publishing(site, console):
+        before = _readable(site, console)
         wanted = set_id or (before.follows if before else "")
         if wanted not in set_ids(site):
             asked = f"There is no set {wanted}" if wanted else "There is no set before the current one"
@@ -174,26 +172,26 @@ def rollback(site: Path, set_id: str | None, *, now: datetime, report: Report) -
         rolled_back |= {one.sha256: text for one in (before.wheels if before else ()) if one.sha256 not in given}
         making(site).mkdir()
         staged = making(site) / "rolled-back.json"
-        write_atomically(staged, json.dumps(rolled_back, indent=1, sort_keys=True) + "\n")
+        write_atomically(staged, json_text(rolled_back, indent=1))
         staged.replace(site / "rolled-back.json")
         point_to(site, wanted)
         return target
 
 
-def sweep(site: Path, *, count: int, report: Report) -> Swept:
+def sweep(site: Path, *, count: int, console: Console) -> Swept:
     """Remove the sets beyond `count`, and the files that no set has any more.
 
     Not the current set, nor the one before it. Where a set can't be read, nobody knows its files: a warning
     says so, and all stay.
     """
-    with publishing(site, report):
+    with publishing(site, console):
         present = current(site)
         if present is None:
             return Swept(sets=(), wheels=())
         try:
             everything = sets(site)
         except PublishError as error:
-            report.warn(f"{error.what} ({error.found}): until it is mended or moved away, nothing old is removed")
+            console.warn(f"{error.what} ({error.found}): until it is mended or moved away, nothing old is removed")
             return Swept(sets=(), wheels=())
         outdated = outdated_sets(everything, current=present, count=count)
         needed = {one.folder.rstrip("/") for kept in everything if kept.id not in outdated for one in kept.wheels}
@@ -225,7 +223,7 @@ def _put(
         wheel_path, *beside = paths_of(one)
         sums[wheel_path] = one.sha256
         is_known = one.folder not in fresh_folders
-        sums |= {path: known.get(path, "") if is_known else digest_of(_file(site, path)) for path in beside}
+        sums |= {path: known.get(path, "") if is_known else file_sha256(_file(site, path)) for path in beside}
     if missing := [path for path, sha256 in sums.items() if not sha256 or not _file(site, path).is_file()]:
         hint = f"copy them, and {SUMS} where it lacks them, back from a destination"
         raise PublishError(f"Files of {site} are missing", details=missing[:_SHOWN], hint=hint)
@@ -244,10 +242,10 @@ def _changed(
     now: datetime,
     pages: Pages,
     sign: Sign | None,
-    report: Report,
+    console: Console,
 ) -> PublishedSet | None:
     """Make a set in which one wheel is another; None where it is the same."""
-    with publishing(site, report):
+    with publishing(site, console):
         before = current(site)
         if before is None:
             raise UsageError(f"Nothing was published to {site} yet", hint="run pibuild nightly first")
@@ -269,7 +267,7 @@ def _named(
 
 
 def _welcome(
-    site: Path, held: Sequence[PublishedWheel], wheels: Sequence[Offered], report: Report
+    site: Path, held: Sequence[PublishedWheel], wheels: Sequence[Offered], console: Console
 ) -> tuple[Offered, ...]:
     """Give each wheel that is offered once, without those that a person took back by a rollback."""
     present = {one.sha256 for one in held}
@@ -285,7 +283,7 @@ def _welcome(
             )
     for one in by_file.values():
         if one.sha256 in rolled_back:
-            report.warn(f"{one.file} is left out: {rolled_back[one.sha256]}")
+            console.warn(f"{one.file} is left out: {rolled_back[one.sha256]}")
     return tuple(one for one in by_file.values() if one.sha256 not in rolled_back)
 
 
@@ -301,30 +299,30 @@ def _claimed(held: Iterable[PublishedWheel], offered: Iterable[Offered]) -> tupl
 
 
 def _kept(
-    wheels: tuple[PublishedWheel, ...], policy: Policy | None, now: datetime, report: Report
+    wheels: tuple[PublishedWheel, ...], policy: Policy | None, now: datetime, console: Console
 ) -> tuple[PublishedWheel, ...]:
     """Hide what the policy hides, say what it will hide soon, and leave out what was hidden long enough."""
     if policy is None:
         return wheels
     decided = retained(wheels, **asdict(policy), now=now)
     if decided.note:
-        report.warn(decided.note)
+        console.warn(decided.note)
     for one, leaving in decided.warned:
-        report.warn(f"{one.file} leaves the index on {leaving:%Y-%m-%d}: a newer wheel of {one.cell} took its place")
+        console.warn(f"{one.file} leaves the index on {leaving:%Y-%m-%d}: a newer wheel of {one.cell} took its place")
     for one in decided.hide:
         back = f"pibuild publish --undelete {one.file} brings it back for {policy.grace_days} days"
-        report.warn(f"{one.file} leaves the index; {back}")
+        console.warn(f"{one.file} leaves the index; {back}")
     hidden = (replace(one, hidden=_moment(now)) for one in decided.hide)
     return merged(decided.keep, hidden)
 
 
-def _readable(site: Path, report: Report) -> PublishedSet | None:
+def _readable(site: Path, console: Console) -> PublishedSet | None:
     """Give the current set; where it can't be read, a rollback is what mends that."""
     set_id = current_id(site)
     try:
         return read_set(site, set_id) if set_id else None
     except PublishError as error:
-        report.warn(str(error))
+        console.warn(str(error))
         return None
 
 

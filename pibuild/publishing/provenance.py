@@ -16,6 +16,8 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from pibuild.files import json_text
+
 STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
 PREDICATE_TYPE = "https://slsa.dev/provenance/v1"
 BUILD_TYPE = "pibuild:wheel/v1"
@@ -38,7 +40,7 @@ def provenance(record: bytes) -> bytes:
             "runDetails": _details(facts, hashlib.sha256(record).hexdigest()),
         },
     }
-    return (json.dumps(statement, indent=2, sort_keys=True) + "\n").encode()
+    return (json_text(statement)).encode()
 
 
 def _definition(facts: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from pibuild.adapters.rclone import Rclone
 from pibuild.adapters.twine import Twine
 from pibuild.config.publish_settings import Publish
 from pibuild.config.settings import Settings
-from pibuild.console import Report
+from pibuild.console import Console
 from pibuild.nightly.cells import open_history
 from pibuild.nightly.model import Night
 from pibuild.publishing import operations as site
@@ -26,17 +26,17 @@ from pibuild.store.local import Store
 class Publisher:
     """The site of these settings, and how its sets are made."""
 
-    def __init__(self, settings: Settings, environ: Mapping[str, str], report: Report) -> None:
+    def __init__(self, settings: Settings, environ: Mapping[str, str], console: Console) -> None:
         """Read the key, where there is one: a wrong one is told before anything is done."""
         self._declared = settings.publish or Publish()
-        self._settings, self._environ, self._report = settings, environ, report
+        self._settings, self._environ, self._console = settings, environ, console
         self.site = Path(self._declared.site).expanduser().absolute()
         key = self._declared.key
         self._key = signature.load_key(Path(key).expanduser()) if key else None
 
     def how(self, now: datetime) -> dict[str, Any]:
         """Give what every change of the site is made with."""
-        return {"now": now, "pages": self._pages, "sign": self._sign, "report": self._report}
+        return {"now": now, "pages": self._pages, "sign": self._sign, "console": self._console}
 
     def put(self, wheels: Sequence[Offered], why: str, now: datetime, *, anew: bool = False) -> PublishedSet | None:
         """Make a set of the site's wheels and these; None where it would be the same."""
@@ -50,8 +50,8 @@ class Publisher:
             **self.how(now),
         )
         if made:
-            swept = site.sweep(self.site, count=self._declared.retention.count, report=self._report)
-            forget(self._declared.to, swept, rclone=Rclone(self._environ), report=self._report)
+            swept = site.sweep(self.site, count=self._declared.retention.count, console=self._console)
+            forget(self._declared.to, swept, rclone=Rclone(self._environ), console=self._console)
         return made
 
     def put_night(self, night: Night, store: Store) -> str:
@@ -66,7 +66,7 @@ class Publisher:
         made = self.put(found, f"night {night.id}", datetime.now(UTC), anew=is_news)
         if made:
             self.push(made)
-            self._report.note(f"{self.site}/current is {made.id}, {len(made.listed)} wheels")
+            self._console.note(f"{self.site}/current is {made.id}, {len(made.listed)} wheels")
         return made.id if made else ""
 
     def push(self, published: PublishedSet) -> None:
@@ -77,7 +77,7 @@ class Publisher:
             self._declared.to,
             rclone=Rclone(self._environ),
             twine=Twine(self._environ),
-            report=self._report,
+            console=self._console,
         )
 
     @property
@@ -91,7 +91,7 @@ class Publisher:
         logs_dir = Path()
         if self._settings.nightly:
             logs_dir = Path(self._settings.nightly.state).absolute() / "logs"
-            history = open_history(self._settings, self._report, is_read=True)
+            history = open_history(self._settings, self._console, is_read=True)
             try:
                 nights = history.nights()
             finally:

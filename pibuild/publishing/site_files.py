@@ -15,6 +15,7 @@ from urllib.parse import quote, unquote, urlsplit
 
 from pibuild.console import Progress
 from pibuild.errors import SourceError, UsageError
+from pibuild.files import file_sha256
 
 _MOST_TEXT_BYTES = 64 << 20
 
@@ -74,8 +75,7 @@ def _downloaded(web: Web, address: str, scratch: Path, path: str) -> Iterator[Si
 @contextmanager
 def _local(root: Path, path: str) -> Iterator[SiteFile]:
     try:
-        with (root / path).open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        digest = file_sha256(root / path)
     except FileNotFoundError as error:
         raise SourceError("is not there") from error
     except OSError as error:

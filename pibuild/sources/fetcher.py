@@ -7,7 +7,6 @@ adapter's knowledge, how a tree is read formats.tree's.
     downloads/SHA256 SHA256.part   archives while they are wanted; a .part is gone on with
 """
 
-import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -16,11 +15,12 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, assert_never
 
-from pibuild.console import Progress, Report, Step, size
+from pibuild.console import Console, Progress, Step, size
 from pibuild.errors import SourceError, UnreachableError
+from pibuild.files import file_sha256, json_text, write_atomically
 from pibuild.model import ArchivePlace, DebianPlace, GitPlace, NpmPlace, PypiPlace, Source
 from pibuild.sources.places import Attempt, Debian, Git, Npm, Pypi, Web, WorkTree, attempts
-from pibuild.store.local import Store, write_atomically
+from pibuild.store.local import Store
 from pibuild.trees.archives import members, members_of, only_member
 from pibuild.trees.selection import Selection, chooser
 from pibuild.trees.tree import Tree, folder_members, write_tree
@@ -71,13 +71,13 @@ class Fetcher:
         ports: Ports,
         *,
         store: Store,
-        report: Report,
+        console: Console,
         mirrors: Sequence[str],
         offline: bool,
         now: Callable[[], datetime],
     ) -> None:
         """Keep what is used; nothing is asked before the first source."""
-        self._ports, self._store, self._report = ports, store, report
+        self._ports, self._store, self._console = ports, store, console
         self._mirrors, self._offline, self._now = tuple(mirrors), offline, now
         self._silent: set[str] = set()
         """Servers that did not answer; they are not asked again."""
@@ -112,7 +112,7 @@ class Fetcher:
         The source that is given has the tree's hash and no places; the store holds it. SourceError where the tree
         can't be read.
         """
-        with self._report.step(f"reading {folder}") as step, self._store.staging() as staging:
+        with self._console.step(f"reading {folder}") as step, self._store.staging() as staging:
             state = self._ports.git.work_tree(folder)
             found = folder_members(folder, state.files if state else None)
             tree = write_tree(found, Selection(keep=source.keep, drop=source.drop), staging / "tree.tar")
@@ -137,14 +137,14 @@ class Fetcher:
             "fetched": self._now().isoformat(timespec="seconds"),
         }
         staged.replace(tar_path)
-        write_atomically(facts_path, json.dumps(facts, indent=2, sort_keys=True) + "\n")
+        write_atomically(facts_path, json_text(facts))
         return _fetched(source, tar_path, facts, cached=False)
 
     def _fetch(self, source: Source, wanted_later: set[str]) -> Fetched:
         with self._store.lock(f"source-{source.tree}", f"fetching {source.name}"):
             if (found := self._stored(source)) is not None:  # by the pibuild that we waited for
                 return found
-            with self._report.step(f"fetching {source.name}") as step:
+            with self._console.step(f"fetching {source.name}") as step:
                 fetched = self._try_places(source, step, wanted_later)
                 step.detail = f"{size(fetched.size_bytes)} from {fetched.place}"
                 return fetched
@@ -158,11 +158,11 @@ class Fetcher:
             try:
                 return self._try_place(source, attempt, step, wanted_later)
             except UnreachableError as error:
-                self._report.note(f"  {attempt.server} does not answer; it is not asked again")
+                self._console.note(f"  {attempt.server} does not answer; it is not asked again")
                 self._silent.add(attempt.server)
                 tried.append(_line(attempt, error))
             except SourceError as error:
-                (self._report.warn if error.found else self._report.debug)(_line(attempt, error))
+                (self._console.warn if error.found else self._console.debug)(_line(attempt, error))
                 tried.append(_line(attempt, error))
         raise _NoPlaceError(tried)
 
@@ -195,12 +195,12 @@ class Fetcher:
         sha256 = _sha256(attempt)
         path = self._store.root / "downloads" / sha256
         with self._store.lock(f"download-{sha256}", f"downloading {attempt}"):
-            if not path.exists() or _digest(path) != sha256:
+            if not path.exists() or file_sha256(path) != sha256:
                 part = path.with_suffix(".part")
                 goes_on = part.exists()
                 found = self._ask(attempt, part, staging, step.progress)
                 if found != sha256 and goes_on:
-                    self._report.note("  what was left of an earlier download does not fit; again from the start")
+                    self._console.note("  what was left of an earlier download does not fit; again from the start")
                     part.unlink()
                     found = self._ask(attempt, part, staging, step.progress)
                 if found != sha256:
@@ -233,13 +233,13 @@ class Fetcher:
             return None
         try:
             facts = json.loads(facts_path.read_bytes())
-            is_whole = tar_path.stat().st_size == facts["size_bytes"] and _digest(tar_path) == facts["sha256"]
+            is_whole = tar_path.stat().st_size == facts["size_bytes"] and file_sha256(tar_path) == facts["sha256"]
             fetched = _fetched(source, tar_path, facts, cached=True)
         except (ValueError, KeyError, TypeError):
             is_whole = False
         if is_whole:
             return fetched
-        self._report.warn(f"the stored source {source.name} is damaged; it is fetched again")
+        self._console.warn(f"the stored source {source.name} is damaged; it is fetched again")
         facts_path.unlink(missing_ok=True)
         tar_path.unlink(missing_ok=True)
         return None
@@ -272,11 +272,6 @@ def _state_words(state: WorkTree) -> str:
 def _sha256(attempt: Attempt) -> str:
     """Give the pinned hash of an attempt's archive; empty for a commit."""
     return "" if isinstance(attempt.place, GitPlace) else attempt.place.sha256
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _in_mb(progress: Progress) -> Callable[[int, int], None]:

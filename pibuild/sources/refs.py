@@ -15,13 +15,13 @@ from pathlib import Path
 from typing import IO, Protocol, TypeVar
 
 from pibuild.addresses import without_password
-from pibuild.build.planning import digest
-from pibuild.console import Progress, Report
+from pibuild.console import Console, Progress
 from pibuild.errors import SourceError
+from pibuild.files import json_digest, write_atomically
 from pibuild.model import GitPlace, Source
 from pibuild.sources.fetcher import Fetcher, is_stored
 from pibuild.sources.places import attempts
-from pibuild.store.local import Store, write_atomically
+from pibuild.store.local import Store
 from pibuild.trees.archives import members_of
 from pibuild.trees.selection import Selection, chooser
 from pibuild.trees.tree import write_tree
@@ -54,10 +54,10 @@ class Refs:
     """Looks refs up, each once."""
 
     def __init__(
-        self, git: Git, fetcher: Fetcher, *, store: Store, report: Report, mirrors: Sequence[str], offline: bool
+        self, git: Git, fetcher: Fetcher, *, store: Store, console: Console, mirrors: Sequence[str], offline: bool
     ) -> None:
         """Keep what is used; nothing is asked before the first ref."""
-        self._git, self._fetcher, self._store, self._report = git, fetcher, store, report
+        self._git, self._fetcher, self._store, self._console = git, fetcher, store, console
         self._mirrors, self._offline = tuple(mirrors), offline
         self._commits: dict[tuple[str, str], str] = {}
 
@@ -68,7 +68,7 @@ class Refs:
             raise SourceError(f"{source.name} comes from no git repository, so that it has no {ref!r}")
         commit = self._commit(source, place, ref)
         selection = Selection(subdir=place.subdir, keep=source.keep, drop=source.drop)
-        chosen = digest([place.subdir, source.keep, source.drop])[:16]
+        chosen = json_digest([place.subdir, source.keep, source.drop])[:16]
         known_path = self._store.root / "sources" / f"{commit}-{chosen}.json"
         moved = replace(source, places=(replace(place, commit=commit),), file="")
         known = _known(known_path)
@@ -84,12 +84,12 @@ class Refs:
     def _commit(self, source: Source, place: GitPlace, ref: str) -> str:
         if (place.git, ref) not in self._commits:
             found = self._first(source, f"{ref} of {place.git}", lambda clone: self._git.resolve(clone, ref))
-            self._report.note(f"{ref} of {place.git} is {found[:10]}")
+            self._console.note(f"{ref} of {place.git} is {found[:10]}")
             self._commits[place.git, ref] = found
         return self._commits[place.git, ref]
 
     def _taken(self, moved: Source, commit: str, clone: str, selection: Selection) -> tuple[str, int]:
-        with self._report.step(f"fetching {moved.name} at {commit[:10]}") as step, self._store.staging() as staging:
+        with self._console.step(f"fetching {moved.name} at {commit[:10]}") as step, self._store.staging() as staging:
             staged = staging / "tree.tar"
             with self._git.open_commit(clone, commit, staging / "git", step.progress, chooser(selection)) as tar:
                 tree = write_tree(members_of(tar), selection, staged)

@@ -1,6 +1,5 @@
 """Folders that many machines share, each file by its name: one that all of them mount, an HTTP server's, rclone's."""
 
-import errno
 import shutil
 import uuid
 from collections.abc import Iterator
@@ -10,6 +9,7 @@ from pathlib import Path
 from pibuild.adapters.http import Http
 from pibuild.adapters.rclone import Rclone
 from pibuild.errors import SourceError
+from pibuild.files import is_disk_full
 
 
 class LocalFolder:
@@ -50,7 +50,7 @@ class LocalFolder:
         try:
             yield
         except OSError as error:
-            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            if is_disk_full(error):
                 raise  # whose disk it is, the caller knows
             raise SourceError(f"{self._root} can't be used", found=str(error)) from error
 

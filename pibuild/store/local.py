@@ -9,10 +9,7 @@ they are used, so neither a kill nor a bad disk can pass something off as whole.
     logs/ locks/ tmp/SESSION/
 """
 
-import errno
-import hashlib
 import json
-import os
 import re
 import shutil
 import tempfile
@@ -25,8 +22,9 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from pibuild.console import Report, size
-from pibuild.errors import PibuildError, ResourceError, StoreError
+from pibuild.console import Console
+from pibuild.errors import StoreError
+from pibuild.files import file_sha256, folder_errors, json_text, write_atomically
 from pibuild.model import SESSION_LABEL, STORE_LABEL
 from pibuild.wheels.wheel import legacy_names
 
@@ -46,10 +44,10 @@ class Entry:
 class Store:
     """The cache folder and this process's session in it."""
 
-    def __init__(self, root: Path, report: Report) -> None:
+    def __init__(self, root: Path, console: Console) -> None:
         """Open the folder, make what it lacks, and begin a session."""
-        self.root, self._report = root, report
-        with space_named(root):
+        self.root, self._console = root, console
+        with folder_errors(root):
             for folder in ("artifacts", "wheels", "sources", "downloads", "logs", "locks", "tmp"):
                 (root / folder).mkdir(parents=True, exist_ok=True)
             (root / "CACHEDIR.TAG").write_text(_CACHEDIR_TAG)
@@ -108,7 +106,7 @@ class Store:
         try:
             lock.acquire(timeout=0)
         except Timeout:
-            self._report.note(f"  another pibuild is {doing}: waiting for it")
+            self._console.note(f"  another pibuild is {doing}: waiting for it")
             lock.acquire()
         try:
             yield
@@ -121,8 +119,8 @@ class Store:
         facts = _facts(facts_path)
         if facts is None:
             return None
-        if not tar_path.is_file() or _digest(tar_path) != facts.get("sha256"):
-            self._report.warn(f"the stored artifact {facts.get('name', key)} is damaged; it is made again")
+        if not tar_path.is_file() or file_sha256(tar_path) != facts.get("sha256"):
+            self._console.warn(f"the stored artifact {facts.get('name', key)} is damaged; it is made again")
             facts_path.unlink(missing_ok=True)
             tar_path.unlink(missing_ok=True)
             return None
@@ -142,10 +140,10 @@ class Store:
         `sha256` is the tar's, where its caller knows it.
         """
         tar_path, facts_path = self._artifact_paths(key)
-        whole = facts | {"sha256": sha256 or _digest(staged), "size_bytes": staged.stat().st_size}
-        with space_named(self.root):
+        whole = facts | {"sha256": sha256 or file_sha256(staged), "size_bytes": staged.stat().st_size}
+        with folder_errors(self.root):
             staged.replace(tar_path)
-            write_atomically(facts_path, json.dumps(whole, indent=2, sort_keys=True) + "\n")
+            write_atomically(facts_path, json_text(whole))
         return Entry(key=key, path=tar_path, facts=whole)
 
     def wheel(self, key: str) -> Entry | None:
@@ -157,26 +155,27 @@ class Store:
                 return None
             case {"wheel": {"file": str(name), "sha256": sha256}}:
                 path = folder / name
-                beside = {folder / "extras" / one["file"]: one["sha256"] for one in record.get("extras", ())}
-                if all(each.is_file() and _digest(each) == known for each, known in ({path: sha256} | beside).items()):
+                hashes = {path: sha256}
+                hashes |= {folder / "extras" / extra["file"]: extra["sha256"] for extra in record.get("extras", ())}
+                if all(each.is_file() and file_sha256(each) == known for each, known in hashes.items()):
                     return Entry(key=key, path=path, facts=record)
             case _:
                 name = key
-        self._report.warn(f"the stored wheel {name} is damaged; it is made again")
+        self._console.warn(f"the stored wheel {name} is damaged; it is made again")
         shutil.rmtree(folder, ignore_errors=True)
         return None
 
     def put_wheel(self, key: str, wheel_path: Path, record: dict[str, Any], extras: Sequence[Path] = ()) -> Entry:
         """Take a proven wheel, its record and what was made beside it into the store, by one rename."""
         folder = self.root / "wheels" / key
-        with space_named(self.root), tempfile.TemporaryDirectory(dir=self.session_dir) as staging:
+        with folder_errors(self.root), tempfile.TemporaryDirectory(dir=self.session_dir) as staging:
             staged = Path(staging) / "wheel"
             staged.mkdir()
             (staged / "extras").mkdir()
             shutil.copy2(wheel_path, staged / wheel_path.name)
             for path in extras:
                 shutil.copy2(path, staged / "extras" / path.name)
-            (staged / "record.json").write_text(json.dumps(record, indent=2, sort_keys=True) + "\n")
+            (staged / "record.json").write_text(json_text(record))
             shutil.rmtree(folder, ignore_errors=True)
             staged.replace(folder)
         return Entry(key=key, path=folder / wheel_path.name, facts=record)
@@ -184,7 +183,7 @@ class Store:
     @contextmanager
     def staging(self) -> Iterator[Path]:
         """Give a folder of this session's that goes afterwards, and name a full disk as such."""
-        with space_named(self.root), tempfile.TemporaryDirectory(dir=self.session_dir) as folder:
+        with folder_errors(self.root), tempfile.TemporaryDirectory(dir=self.session_dir) as folder:
             yield Path(folder)
 
     def log_path(self, name: str) -> Path:
@@ -221,9 +220,9 @@ def deliver(entry: Entry, output_dir: Path, *, with_legacy_names: bool = False) 
     """
     wheel_path = output_dir / entry.path.name
     record_path = wheel_path.with_name(f"{wheel_path.name}.record.json")
-    record = json.dumps(entry.facts, indent=2, sort_keys=True) + "\n"
+    record = json_text(entry.facts)
     wheel = entry.path.read_bytes()
-    with space_named(output_dir):
+    with folder_errors(output_dir):
         output_dir.mkdir(parents=True, exist_ok=True)
         if not record_path.exists() or record_path.read_text() != record:
             write_atomically(record_path, record)
@@ -238,49 +237,6 @@ def deliver(entry: Entry, output_dir: Path, *, with_legacy_names: bool = False) 
 def _give(path: Path, content: bytes, mode: int = 0o644) -> None:
     if not path.exists() or path.read_bytes() != content:
         write_atomically(path, content, mode)
-
-
-def write_atomically(path: Path, content: str | bytes, mode: int = 0o644) -> None:
-    """Write a file under another name and rename it: nobody ever sees half of it."""
-    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as staged:
-        try:
-            staged.write(content.encode() if isinstance(content, str) else content)
-            staged.flush()
-            os.fsync(staged.fileno())
-            os.fchmod(staged.fileno(), mode)
-            Path(staged.name).replace(path)
-        except BaseException:
-            Path(staged.name).unlink(missing_ok=True)
-            raise
-
-
-@contextmanager
-def space_named(folder: Path) -> Iterator[None]:
-    """Name a full disk, or a folder that can't be written or is none, as such."""
-    try:
-        yield
-    except OSError as error:
-        if isinstance(error, PibuildError):
-            raise
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            free = size(shutil.disk_usage(folder if folder.exists() else folder.parent).free)
-            hint = "make room (pibuild clean), or set `store:` to a larger disk"
-            raise ResourceError(f"No space left under {folder}", found=f"{free} free", hint=hint) from error
-        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR):
-            hint = "give the folder to yourself, or name another one (--store, --output)"
-            raise StoreError(f"{folder} can't be written", found=str(error), hint=hint) from error
-        if is_of(error, folder):
-            hint = "is its disk there? Else mend what is found, or name another folder (--store, --output)"
-            raise StoreError(f"{folder} can't be used", found=str(error), hint=hint) from error
-        raise
-
-
-def is_of(error: OSError, folder: Path) -> bool:
-    """Tell whether what the system refused was this folder, on the way there or in it; not a server, nor a program."""
-    if not isinstance(error.filename, str):
-        return error.errno in (errno.EIO, errno.ESTALE)  # a disk's own: they name no file that was open before
-    path, folder = Path(error.filename).absolute(), folder.absolute()
-    return path.is_relative_to(folder) or folder.is_relative_to(path)
 
 
 def _store_id(root: Path) -> str:
@@ -304,8 +260,3 @@ def _facts(path: Path) -> dict[str, Any] | None:
     except OSError as error:
         raise StoreError(f"{path} can't be read", found=str(error), hint="remove it, or mend what is found") from error
     return facts if isinstance(facts, dict) else None
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

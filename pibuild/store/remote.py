@@ -18,8 +18,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-from pibuild.console import Report, size
+from pibuild.console import Console, size
 from pibuild.errors import PibuildError, SourceError
+from pibuild.files import file_sha256, json_text
 from pibuild.model import Artifact, Plan, Wheelhouse
 from pibuild.store.local import Entry, Store
 from pibuild.trees.selection import EVERYTHING
@@ -43,10 +44,10 @@ class _DamagedError(Exception):
 class Remote:
     """What a store shares with those of other machines."""
 
-    def __init__(self, folder: RemoteFolder | None, *, store: Store, report: Report) -> None:
+    def __init__(self, folder: RemoteFolder | None, *, store: Store, console: Console) -> None:
         """Ask nothing yet; without a folder nothing is ever there, and nothing is given."""
         self._source, self._target = folder, folder
-        self._store, self._report = store, report
+        self._store, self._console = store, console
         self._damaged: set[str] = set()
         """What was found damaged: it is put anew though it is there."""
 
@@ -54,8 +55,7 @@ class Remote:
         """Bring an artifact into the store; None where the remote has none that is whole."""
 
         def land(content_path: Path, facts: dict[str, Any]) -> Entry:
-            with content_path.open("rb") as content:
-                _check(hashlib.file_digest(content, "sha256").hexdigest(), facts.get("sha256"))
+            _check(file_sha256(content_path), facts.get("sha256"))
             return self._store.put_artifact(artifact.key, content_path, facts, sha256=facts["sha256"])
 
         if self._source is None:
@@ -91,7 +91,7 @@ class Remote:
                 self._target.put(staging / "facts.json", f"{name}.json")
         except (PibuildError, OSError) as error:
             self._target = None
-            self._report.warn(f"{title} can't be left at the remote store: {_why(error)}")
+            self._console.warn(f"{title} can't be left at the remote store: {_why(error)}")
 
     def push_proven(self, plan: Plan | Wheelhouse, wheel: Entry) -> None:
         """Give what was proven before there was a remote, or while it was down; one question where it has it."""
@@ -107,14 +107,14 @@ class Remote:
             self._push_all(self._target, plan, wheel)
         except (PibuildError, OSError) as error:
             self._target = None
-            self._report.warn(f"nothing more is given to the remote store: {_why(error)}")
+            self._console.warn(f"nothing more is given to the remote store: {_why(error)}")
 
     def _pull(self, name: str, title: str, land: Callable[[Path, dict[str, Any]], Entry]) -> Entry | None:
         def bring(folder: RemoteFolder, staging: Path) -> Entry | None:
             facts = _facts(folder, name, staging)
             if facts is None:
                 return None
-            with self._report.step(f"pulling {title}") as step:
+            with self._console.step(f"pulling {title}") as step:
                 if not folder.get(f"{name}.tar", staging / "content.tar"):
                     raise _DamagedError("its content is missing")
                 step.detail = size((staging / "content.tar").stat().st_size)
@@ -131,10 +131,10 @@ class Remote:
                 return question(self._source, staging)
         except _DamagedError as error:
             self._damaged.add(name)
-            self._report.warn(f"what the remote store has of {title} is damaged and made anew: {error}")
+            self._console.warn(f"what the remote store has of {title} is damaged and made anew: {error}")
         except SourceError as error:
             self._source = self._target = None
-            self._report.warn(f"the remote store is not asked again, this goes on without it: {_why(error)}")
+            self._console.warn(f"the remote store is not asked again, this goes on without it: {_why(error)}")
         return None
 
     def _push_all(self, folder: RemoteFolder, plan: Plan | Wheelhouse, wheel: Entry) -> None:
@@ -154,7 +154,7 @@ class Remote:
         return name in self._damaged or not folder.has(f"{name}.json")
 
     def _push(self, folder: RemoteFolder, name: str, title: str, content: Path, facts: dict[str, Any]) -> None:
-        with self._report.step(f"sharing {title}") as step, self._store.staging() as staging:
+        with self._console.step(f"sharing {title}") as step, self._store.staging() as staging:
             _write(staging / "facts.json", facts)
             try:
                 folder.put(content, f"{name}.tar")
@@ -166,7 +166,7 @@ class Remote:
 
 
 def _write(path: Path, facts: dict[str, Any]) -> None:
-    path.write_text(json.dumps(facts, indent=2, sort_keys=True) + "\n")
+    path.write_text(json_text(facts))
 
 
 def _facts(folder: RemoteFolder, name: str, staging: Path) -> dict[str, Any] | None:

@@ -5,7 +5,6 @@ knowledge, which members make the tree formats.selection's; which tree is wanted
 """
 
 import argparse
-import errno
 import gzip
 import io
 import os
@@ -21,6 +20,7 @@ from typing import IO, cast
 
 from pibuild.console import size
 from pibuild.errors import ResourceError, SourceError
+from pibuild.files import is_disk_full
 from pibuild.trees.archives import Member, members
 from pibuild.trees.selection import EVERYTHING, FILE, LINK, PROGRAM, Entry, Picker, Selection, folders_above, path_bytes
 
@@ -75,7 +75,7 @@ def write_tree(found: Iterable[Member], selection: Selection, to: Path, *, expec
             entries, hashing = picker.entries(), _Hashing(file)
             _write_tar(entries, spool, hashing)
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        if not is_disk_full(error):
             raise
         raise _space_error(picker.size_bytes, to.parent) from error
     return Tree(

@@ -213,11 +213,11 @@ def codenarc(jars, tmp_path_factory):
         f"-report=json:{folder}/report.json",
     )
     assert code == 0, words
-    report = json.loads((folder / "report.json").read_text())
-    assert report["summary"]["totalFiles"] == len(BAD_RULES) + 1
+    console = json.loads((folder / "report.json").read_text())
+    assert console["summary"]["totalFiles"] == len(BAD_RULES) + 1
     found = {
         folder / one["path"] / file["name"]: [violation["ruleName"] for violation in file["violations"]]
-        for one in report["packages"]
+        for one in console["packages"]
         for file in one["files"]
     }
     unread = {Path(path): ["Compilation failed"] for path in re.findall(r"failed for \[SourceFile\[(.+?)\]", words)}

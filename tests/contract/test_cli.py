@@ -18,7 +18,7 @@ from pibuild.build.assembly import decide
 from pibuild.commands import wheels
 from pibuild.commands.main import main
 from pibuild.config.settings import Settings
-from pibuild.console import Report
+from pibuild.console import Console
 from pibuild.publishing.publisher import Publisher
 from pibuild.store.folders import LocalFolder
 from pibuild.verify.verdicts import Inspection, inspect
@@ -371,7 +371,7 @@ def test_extras_are_told_apart_by_commas(capsys):
 @pytest.fixture
 def shared(tmp_path):
     """A remote that has the proven wheel of pi-one and 3.11, and the file that names it."""
-    plan = decide(Settings(target="pi-one", python="3.11"), {}, Report())
+    plan = decide(Settings(target="pi-one", python="3.11"), {}, Console())
     other = Machine(tmp_path / "other", LocalFolder(tmp_path / "shared"))
     other.share(plan)
     other.store.close()
@@ -502,9 +502,9 @@ def test_a_store_that_is_a_link_to_no_disk_is_code_10(capsys, tmp_path):
     assert "is its disk there?" in capsys.readouterr().err
 
 
-def test_a_damaged_old_set_keeps_no_new_one_from_its_destinations(tmp_path, monkeypatch, report, words):
+def test_a_damaged_old_set_keeps_no_new_one_from_its_destinations(tmp_path, monkeypatch, console, words):
     monkeypatch.setattr("pibuild.publishing.publisher.provenance", lambda record: record)
-    publisher = Publisher(Settings(), {}, report)
+    publisher = Publisher(Settings(), {}, console)
 
     def put(version):
         offered = make_offered(tmp_path / "made", version)

@@ -78,10 +78,10 @@ def site(tmp_path):
 
 
 @pytest.fixture
-def put(site, tmp_path, report):
+def put(site, tmp_path, console):
     def put(*versions, content=b"", **changes):
         wheels = [make_offered(tmp_path / "made", version, content=content) for version in versions]
-        return publish(site, wheels, **making(report) | {"why": "a test", "statement": statement} | changes)
+        return publish(site, wheels, **making(console) | {"why": "a test", "statement": statement} | changes)
 
     return put
 
@@ -164,24 +164,24 @@ def test_a_wheel_of_the_right_size_that_no_set_vouches_for_is_compared_and_sent_
     assert len(read(store[1])) == 1
 
 
-def test_a_rollback_reaches_a_store(store, site, put, send, report):
+def test_a_rollback_reaches_a_store(store, site, put, send, console):
     first = put("1.0")
     send(first, store[0])
     send(put("1.1", now=after(1)), store[0])
-    send(rollback(site, None, now=NOON, report=report), store[0])
+    send(rollback(site, None, now=NOON, console=console), store[0])
     assert len(read(store[1])) == 1
     assert first.id in (store[1] / "current.json").read_text()
 
 
-def test_what_a_sweep_removed_goes_from_a_store(store, site, put, send, report, rclone):
+def test_what_a_sweep_removed_goes_from_a_store(store, site, put, send, console, rclone):
     first = put("1.0")
     for day in (0, 1, 2):
         send(put("1.0", content=str(day).encode(), now=after(day)), store[0])
     (old,) = first.wheels
-    swept = sweep(site, count=1, report=report)
+    swept = sweep(site, count=1, console=console)
     assert first.id in swept.sets
-    forget([RcloneDestination(rclone=store[0])], swept, rclone=rclone, report=report)
-    forget([RcloneDestination(rclone=store[0])], swept, rclone=rclone, report=report)
+    forget([RcloneDestination(rclone=store[0])], swept, rclone=rclone, console=console)
+    forget([RcloneDestination(rclone=store[0])], swept, rclone=rclone, console=console)
     assert not any((store[1] / path).exists() for path in (*swept.sets, *swept.wheels))
     assert old.folder.rstrip("/") in swept.wheels
     assert len(read(store[1])) == 1
@@ -292,7 +292,7 @@ def test_a_folder_on_a_full_disk_is_named_and_keeps_its_set(tmp_path, put, send)
         subprocess.run(["umount", place], check=True)
 
 
-def test_one_destination_that_fails_keeps_none_of_the_others_from_theirs(tmp_path, site, put, rclone, twine, report):
+def test_one_destination_that_fails_keeps_none_of_the_others_from_theirs(tmp_path, site, put, rclone, twine, console):
     published = put("1.0")
     bad, good = ("nowhere:wheels", str(tmp_path / "good"))
     with pytest.raises(PublishError, match="is not everywhere") as caught:
@@ -302,7 +302,7 @@ def test_one_destination_that_fails_keeps_none_of_the_others_from_theirs(tmp_pat
             [RcloneDestination(rclone=remote) for remote in (bad, good)],
             rclone=rclone,
             twine=twine,
-            report=report,
+            console=console,
         )
     assert "rclone knows no remote nowhere:wheels" in str(caught.value)
     assert len(read(tmp_path / "good")) == 1
@@ -372,9 +372,9 @@ def test_a_package_server_is_sent_only_what_it_lacks(package_server, put, upload
     assert all(there[path] == facts for path, facts in before.items() if path != ".")
 
 
-def test_a_yanked_wheel_is_not_uploaded(package_server, site, put, upload, report):
+def test_a_yanked_wheel_is_not_uploaded(package_server, site, put, upload, console):
     put("1.0")
-    upload(yank(site, "thing-pi-one-3.11", "bad", **making(report)), package_server[0])
+    upload(yank(site, "thing-pi-one-3.11", "bad", **making(console)), package_server[0])
     assert not list(package_server[1].glob("*.whl"))
 
 

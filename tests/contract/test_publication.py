@@ -12,7 +12,7 @@ import time
 import pytest
 
 from pibuild.config.publish_settings import Policy
-from pibuild.console import Report
+from pibuild.console import Console
 from pibuild.errors import ResourceError
 from pibuild.publishing.layout import current_id, read_set, set_ids
 from pibuild.publishing.operations import current, publish, rollback, sweep, yank
@@ -22,8 +22,8 @@ CHANGING = {"os.rename", "os.mkdir", "os.rmdir", "os.remove", "os.symlink", "os.
 SHORT = {"hidden": Policy(count=1, days=60, warn_days=7, grace_days=14)}
 
 
-def put(site, wheels, report, **changes):
-    return publish(site, wheels, **making(report) | {"why": "a test", "statement": statement} | changes)
+def put(site, wheels, console, **changes):
+    return publish(site, wheels, **making(console) | {"why": "a test", "statement": statement} | changes)
 
 
 def killed_at(step: int, act) -> bool:
@@ -65,7 +65,7 @@ def lineage(site):
 def each_kill(act):
     """Give each step at which the act was killed, until it ran through."""
     for step in range(1, 1000):
-        if not killed_at(step, lambda: act(Report(err=io.StringIO()))):
+        if not killed_at(step, lambda: act(Console(err=io.StringIO()))):
             assert step > 10, "the kills hit nothing"
             return
         yield step
@@ -83,20 +83,20 @@ def fast_disk(monkeypatch):
 
 
 @pytest.mark.usefixtures("fast_disk")
-def test_a_first_publication_killed_at_every_step_shows_nothing_or_a_whole_set(tmp_path, report):
+def test_a_first_publication_killed_at_every_step_shows_nothing_or_a_whole_set(tmp_path, console):
     wheels = [make_offered(tmp_path / "made", version) for version in ("1.0", "1.1")]
     sites = [tmp_path / "site-0"]
     for step in each_kill(lambda quiet: put(sites[-1], wheels, quiet)):
         assert read(sites[-1]) in (None, [one.file for one in wheels])
-        put(sites[-1], wheels, report, anew=True)
+        put(sites[-1], wheels, console, anew=True)
         assert len(read(sites[-1])) == 2
         sites.append(tmp_path / f"site-{step}")
 
 
 @pytest.mark.usefixtures("fast_disk")
-def test_a_publication_killed_at_every_step_shows_the_old_set_or_the_new_one(tmp_path, site, report):
+def test_a_publication_killed_at_every_step_shows_the_old_set_or_the_new_one(tmp_path, site, console):
     """Each time a wheel more, so that each publication copies one, and what the killed one left is built upon."""
-    put(site, [make_offered(tmp_path / "made", "1.0")], report)
+    put(site, [make_offered(tmp_path / "made", "1.0")], console)
     versions = iter(f"2.{number}" for number in range(1000))
     offers = []
 
@@ -108,7 +108,7 @@ def test_a_publication_killed_at_every_step_shows_the_old_set_or_the_new_one(tmp
     for _ in each_kill(act):
         new = sorted({*old, offers[0].file})
         assert read(site) in (old, new)
-        put(site, offers, report)
+        put(site, offers, console)
         assert read(site) == new
         assert not (site / ".making").exists()
         assert lineage(site) == set_ids(site), "a set stayed that was never the current one"
@@ -118,44 +118,44 @@ def test_a_publication_killed_at_every_step_shows_the_old_set_or_the_new_one(tmp
 
 @pytest.mark.usefixtures("fast_disk")
 @pytest.mark.parametrize("what", ["yank", "rollback", "sweep", "hidden"])
-def test_other_changes_killed_at_every_step_leave_a_whole_set_and_can_be_done_again(what, tmp_path, report):
+def test_other_changes_killed_at_every_step_leave_a_whole_set_and_can_be_done_again(what, tmp_path, console):
     acts = {
-        "yank": lambda site, report: yank(site, "thing-pi-one-3.11", "bad", **making(report)),
-        "rollback": lambda site, report: rollback(site, set_ids(site)[-1], now=NOON, report=report),
-        "sweep": lambda site, report: sweep(site, count=1, report=report),
-        "hidden": lambda site, report: put(site, [], report, policy=SHORT["hidden"], now=after(3)),
+        "yank": lambda site, console: yank(site, "thing-pi-one-3.11", "bad", **making(console)),
+        "rollback": lambda site, console: rollback(site, set_ids(site)[-1], now=NOON, console=console),
+        "sweep": lambda site, console: sweep(site, count=1, console=console),
+        "hidden": lambda site, console: put(site, [], console, policy=SHORT["hidden"], now=after(3)),
     }
     wheels = [make_offered(tmp_path / "made", f"1.{number}", days=number / 10) for number in range(4)]
 
     def make(site):
         for wheel in wheels:
-            put(site, [wheel], report)
+            put(site, [wheel], console)
         return site
 
     sites = [make(tmp_path / "site-0")]
     for step in each_kill(lambda quiet: acts[what](sites[-1], quiet)):
         assert len(read(sites[-1])) in (4, 1)
-        acts[what](sites[-1], report)
+        acts[what](sites[-1], console)
         assert len(read(sites[-1])) == {"yank": 4, "rollback": 1, "sweep": 4, "hidden": 1}[what]
-        assert put(sites[-1], [make_offered(tmp_path / "made", "3.0")], report)
+        assert put(sites[-1], [make_offered(tmp_path / "made", "3.0")], console)
         read(sites[-1])
         sites.append(make(tmp_path / f"site-{step}"))
 
 
 @pytest.mark.usefixtures("fast_disk")
-def test_a_rollback_killed_at_every_step_was_done_or_was_not_and_the_next_night_leaves_it_so(tmp_path, report):
+def test_a_rollback_killed_at_every_step_was_done_or_was_not_and_the_next_night_leaves_it_so(tmp_path, console):
     wheels = [make_offered(tmp_path / "made", version) for version in ("1.0", "1.1")]
 
     def make(site):
-        put(site, wheels[:1], report)
-        put(site, wheels, report)
+        put(site, wheels[:1], console)
+        put(site, wheels, console)
         return site
 
     sites = [make(tmp_path / "site-0")]
     seen = set()
-    for step in each_kill(lambda quiet: rollback(sites[-1], None, now=NOON, report=quiet)):
+    for step in each_kill(lambda quiet: rollback(sites[-1], None, now=NOON, console=quiet)):
         found = len(read(sites[-1]))
-        put(sites[-1], wheels, report)
+        put(sites[-1], wheels, console)
         assert len(read(sites[-1])) == found
         seen.add(found)
         sites.append(make(tmp_path / f"site-{step}"))
@@ -174,31 +174,31 @@ def small_disk(tmp_path):
     subprocess.run(["umount", place], check=True)
 
 
-def test_a_full_disk_is_named_and_the_old_set_stays(tmp_path, small_disk, report):
+def test_a_full_disk_is_named_and_the_old_set_stays(tmp_path, small_disk, console):
     site = small_disk / "site"
-    put(site, [make_offered(tmp_path / "made", "1.0")], report)
+    put(site, [make_offered(tmp_path / "made", "1.0")], console)
     before = everything(site)
     large = make_offered(tmp_path / "made", "2.0", content=os.urandom(4_000_000))
     with pytest.raises(ResourceError, match="No space left to publish") as caught:
-        put(site, [make_offered(tmp_path / "made", "1.1"), large], report)
+        put(site, [make_offered(tmp_path / "made", "1.1"), large], console)
     assert "what was published before is as it was" in str(caught.value)
     assert len(read(site)) == 1
     assert {path for path in everything(site) if path not in before} == set()
-    assert put(site, [make_offered(tmp_path / "made", "1.1")], report) is not None
+    assert put(site, [make_offered(tmp_path / "made", "1.1")], console) is not None
 
 
-def test_a_disk_that_fills_up_while_pages_are_written_keeps_the_old_set(tmp_path, small_disk, report):
+def test_a_disk_that_fills_up_while_pages_are_written_keeps_the_old_set(tmp_path, small_disk, console):
     site = small_disk / "site"
-    put(site, [make_offered(tmp_path / "made", "1.0")], report)
+    put(site, [make_offered(tmp_path / "made", "1.0")], console)
     with pytest.raises(ResourceError):
-        put(site, [], report, anew=True, pages=lambda _: {"index.html": os.urandom(4_000_000)})
+        put(site, [], console, anew=True, pages=lambda _: {"index.html": os.urandom(4_000_000)})
     assert len(read(site)) == 1
 
 
-def test_two_publishers_at_once_give_one_site_with_what_both_have(tmp_path, site, report):
+def test_two_publishers_at_once_give_one_site_with_what_both_have(tmp_path, site, console):
     """And whoever reads meanwhile sees a whole set each time."""
     offers = [[make_offered(tmp_path / f"made-{who}", f"{who}.{number}") for number in range(6)] for who in (1, 2)]
-    put(site, [make_offered(tmp_path / "made", "0.1")], report)
+    put(site, [make_offered(tmp_path / "made", "0.1")], console)
     children = []
     for mine in offers:
         child = os.fork()
@@ -206,7 +206,7 @@ def test_two_publishers_at_once_give_one_site_with_what_both_have(tmp_path, site
             code = 1
             with contextlib.suppress(BaseException):
                 for one in mine:
-                    put(site, [one], Report(err=io.StringIO()))
+                    put(site, [one], Console(err=io.StringIO()))
                 code = 0
             os._exit(code)
         children.append(child)
@@ -221,7 +221,7 @@ def test_two_publishers_at_once_give_one_site_with_what_both_have(tmp_path, site
     assert seen == sorted(seen)
 
 
-def test_a_second_publisher_says_that_it_waits(tmp_path, site, report, words):
+def test_a_second_publisher_says_that_it_waits(tmp_path, site, console, words):
     release, held = threading.Event(), threading.Event()
 
     def slow(published):
@@ -230,8 +230,8 @@ def test_a_second_publisher_says_that_it_waits(tmp_path, site, report, words):
         return {"index.html": published.id.encode()}
 
     wheels = [make_offered(tmp_path / "made", version) for version in ("1.0", "1.1")]
-    first = threading.Thread(target=lambda: put(site, wheels[:1], report, pages=slow))
-    second = threading.Thread(target=lambda: put(site, wheels[1:], report))
+    first = threading.Thread(target=lambda: put(site, wheels[:1], console, pages=slow))
+    second = threading.Thread(target=lambda: put(site, wheels[1:], console))
     first.start()
     held.wait(10)
     second.start()
@@ -246,7 +246,7 @@ def test_a_second_publisher_says_that_it_waits(tmp_path, site, report, words):
     assert len(read(site)) == 2
 
 
-def test_sums_are_those_that_sha256sum_checks(tmp_path, site, report):
-    put(site, [make_offered(tmp_path / "made", "1.0")], report)
+def test_sums_are_those_that_sha256sum_checks(tmp_path, site, console):
+    put(site, [make_offered(tmp_path / "made", "1.0")], console)
     command = ["sha256sum", "--check", "--strict", "--quiet", "SHA256SUMS"]
     assert subprocess.run(command, cwd=site / "current", check=False).returncode == 0

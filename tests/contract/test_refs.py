@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import pytest
 
 from pibuild.adapters.git import Git
-from pibuild.console import Report
+from pibuild.console import Console
 from pibuild.errors import SourceError
 from pibuild.model import GitPlace
 from pibuild.sources.fetcher import Fetcher, is_stored
@@ -32,7 +32,7 @@ def clone(tmp_path):
 
 @pytest.fixture
 def store(tmp_path):
-    store = Store(tmp_path / "store", Report(err=io.StringIO()))
+    store = Store(tmp_path / "store", Console(err=io.StringIO()))
     yield store
     store.close()
 
@@ -45,11 +45,11 @@ def said():
 @pytest.fixture
 def refs(tmp_path, store, said):
     def make(mirrors=(f"{tmp_path}/clones/{{owner}}+{{name}}",), *, offline=True):
-        report = Report(err=said)
+        console = Console(err=said)
         fetcher = Fetcher(
-            None, store=store, report=report, mirrors=mirrors, offline=offline, now=lambda: datetime.now(UTC)
+            None, store=store, console=console, mirrors=mirrors, offline=offline, now=lambda: datetime.now(UTC)
         )
-        return Refs(Git(ENVIRON), fetcher, store=store, report=report, mirrors=mirrors, offline=offline)
+        return Refs(Git(ENVIRON), fetcher, store=store, console=console, mirrors=mirrors, offline=offline)
 
     return make
 

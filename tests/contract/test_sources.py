@@ -15,7 +15,7 @@ import pytest
 
 from pibuild.adapters.git import Git
 from pibuild.adapters.http import Http
-from pibuild.console import Report
+from pibuild.console import Console
 from pibuild.model import ArchivePlace, Source
 from pibuild.sources.fetcher import Fetcher, Ports, is_stored
 from pibuild.store.local import Store
@@ -29,12 +29,12 @@ SHA256 = hashlib.sha256(CONTENT).hexdigest()
 
 def fetch(url, tree, root, words=None):
     """Fetch one source from a server into the store at root."""
-    report = Report(err=words or sys.stderr)
-    store = Store(Path(root), report)
+    console = Console(err=words or sys.stderr)
+    store = Store(Path(root), console)
     store.sweep()
-    http = Http({}, note=report.note)
+    http = Http({}, note=console.note)
     ports = Ports(git=Git({}), web=http, pypi=http, npm=http, debian=http)
-    fetcher = Fetcher(ports, store=store, report=report, mirrors=(), offline=False, now=lambda: datetime.now(UTC))
+    fetcher = Fetcher(ports, store=store, console=console, mirrors=(), offline=False, now=lambda: datetime.now(UTC))
     place = ArchivePlace(archive=url, sha256=SHA256)
     try:
         return fetcher.fetch_all([Source(name="thing", tree=tree, into="thing", places=(place,))])[0]
@@ -108,6 +108,6 @@ def test_two_pibuilds_at_once_download_once(server, tmp_path):
         thread.join()
 
     assert len(asked) == 2
-    store = Store(root, Report(err=io.StringIO()))
+    store = Store(root, Console(err=io.StringIO()))
     assert is_stored(store, Source(name="thing", tree=tree, into="thing", places=()))
     store.close()

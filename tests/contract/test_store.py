@@ -3,8 +3,9 @@
 import io
 import threading
 
-from pibuild.console import Report
-from pibuild.store.local import Store, write_atomically
+from pibuild.console import Console
+from pibuild.files import write_atomically
+from pibuild.store.local import Store
 
 KEY = "a" * 64
 
@@ -20,7 +21,7 @@ def test_two_first_ones_give_the_store_one_name(tmp_path, monkeypatch):
         write_atomically(path, content)
 
     def open_one():
-        opened.append(Store(tmp_path, Report(err=io.StringIO())))
+        opened.append(Store(tmp_path, Console(err=io.StringIO())))
         is_named.set()
 
     monkeypatch.setattr("pibuild.store.local.write_atomically", slow)
@@ -38,7 +39,7 @@ def test_two_first_ones_give_the_store_one_name(tmp_path, monkeypatch):
 
 def test_a_second_one_waits_and_says_so(tmp_path):
     words = io.StringIO()
-    first, second = (Store(tmp_path, Report(err=words)) for _ in range(2))
+    first, second = (Store(tmp_path, Console(err=words)) for _ in range(2))
     order = []
 
     def wait():

@@ -6,7 +6,7 @@ import uuid
 import pytest
 
 from pibuild.adapters.docker import Engine
-from pibuild.console import Report
+from pibuild.console import Console
 from pibuild.errors import EngineError
 from pibuild.store.local import Store
 from tests.integration.one_build import ensure_base
@@ -24,8 +24,8 @@ def engine():
 
 @pytest.fixture(scope="session")
 def base(engine, tmp_path_factory):
-    store = Store(tmp_path_factory.mktemp("base-store"), Report())
-    ensure_base(engine, store, Report())
+    store = Store(tmp_path_factory.mktemp("base-store"), Console())
+    ensure_base(engine, store, Console())
     store.close()
 
 

@@ -8,7 +8,7 @@ from pibuild.build import schedule as pipeline
 from pibuild.build.assembly import load_catalogue, make_ports, open_store
 from pibuild.build.prove import pack
 from pibuild.config.settings import load_settings
-from pibuild.console import Report
+from pibuild.console import Console
 from pibuild.model import Request, Run
 
 
@@ -17,10 +17,10 @@ def run_on_device(
 ):
     """Run a script with a site at /work/site and these recipes' artifacts; give its exit code and what it said."""
     environ = {key: value for key, value in os.environ.items() if key.startswith("PIBUILD_")}
-    settings, report = load_settings({}, environ, scratch), Report()
-    store = open_store(settings, report)
+    settings, console = load_settings({}, environ, scratch), Console()
+    store = open_store(settings, console)
     try:
-        ports = make_ports(settings, dict(os.environ), store, report)
+        ports = make_ports(settings, dict(os.environ), store, console)
         plan = load_catalogue().plan(Request(target=target, python=python, recipe=None, version=None))
         made, installed = {}, []
         for artifact in plan.artifacts:

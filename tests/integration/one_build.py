@@ -15,7 +15,7 @@ from pibuild.build import artifact as build
 from pibuild.build import images
 from pibuild.build.prove import pack
 from pibuild.config.recipes import folder_digest, load_base, load_images, load_targets, project_folder
-from pibuild.console import Report
+from pibuild.console import Console
 from pibuild.model import Artifact, Image, Limits
 from pibuild.store.local import Entry, Store
 from tests.makers import make_recipe, make_release
@@ -27,7 +27,7 @@ def base_image() -> Image:
     return load_images(project_folder("dockerfiles"), target)["base"]
 
 
-def ensure_base(engine: Engine, store: Store, report: Report) -> None:
+def ensure_base(engine: Engine, store: Store, console: Console) -> None:
     """Make the base image where the engine lacks it."""
     images.ensure(
         base_image(),
@@ -37,11 +37,11 @@ def ensure_base(engine: Engine, store: Store, report: Report) -> None:
         store=store,
         jobs=1,
         offline=False,
-        report=report,
+        console=console,
     )
 
 
-def one_build(store: Store, script: Path, report: Report, environ: dict[str, str] | None = None, **limits) -> Entry:
+def one_build(store: Store, script: Path, console: Console, environ: dict[str, str] | None = None, **limits) -> Entry:
     """What the pipeline does for one artifact, with a script of the test's own."""
     recipe = make_recipe("small", folder=script.parent)
     artifact = Artifact(
@@ -69,17 +69,17 @@ def one_build(store: Store, script: Path, report: Report, environ: dict[str, str
                 engine=engine,
                 store=store,
                 limits=replace(plain, **limits),
-                report=report,
+                console=console,
                 again="pibuild --target pi-one --python 3.11",
             )
 
 
 if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job's children ignore it
-    own = Store(Path(sys.argv[1]), Report())
+    own = Store(Path(sys.argv[1]), Console())
     own.sweep()
     try:
-        print(one_build(own, Path(sys.argv[2]), Report()).path)
+        print(one_build(own, Path(sys.argv[2]), Console()).path)
     except KeyboardInterrupt:
         sys.exit(130)
     finally:

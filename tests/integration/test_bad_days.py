@@ -48,22 +48,22 @@ def containers(store: Store) -> list[str]:
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
 
 
-def test_what_a_script_leaves_in_out_is_the_artifact(store, script, report):
-    entry = one_build(store, script("mkdir out/lib; echo 42 > out/lib/answer; chmod 755 out/lib/answer"), report)
+def test_what_a_script_leaves_in_out_is_the_artifact(store, script, console):
+    entry = one_build(store, script("mkdir out/lib; echo 42 > out/lib/answer; chmod 755 out/lib/answer"), console)
 
     with tarfile.open(entry.path) as tar:
         assert tar.extractfile("lib/answer").read() == b"42\n"
         assert tar.getmember("lib/answer").mode == 0o755
 
 
-def test_a_build_has_no_network_no_capabilities_and_is_not_root(store, script, report):
+def test_a_build_has_no_network_no_capabilities_and_is_not_root(store, script, console):
     text = """
     id -u > out/uid
     ls /sys/class/net > out/net
     grep CapEff /proc/self/status > out/capabilities
     grep NoNewPrivs /proc/self/status > out/privileges
     """
-    entry = one_build(store, script(text), report)
+    entry = one_build(store, script(text), console)
 
     with tarfile.open(entry.path) as tar:
         found = {name: tar.extractfile(name).read().decode().split() for name in tar.getnames()}
@@ -84,71 +84,71 @@ def test_a_build_has_no_network_no_capabilities_and_is_not_root(store, script, r
     assert found["privileges"] == ["NoNewPrivs:", "1"]
 
 
-def test_the_record_counts_the_scripts_cpu_seconds(store, script, report):
-    entry = one_build(store, script("i=0; while [ $i -lt 200000 ]; do i=$((i+1)); done; echo $i > out/i"), report)
+def test_the_record_counts_the_scripts_cpu_seconds(store, script, console):
+    entry = one_build(store, script("i=0; while [ $i -lt 200000 ]; do i=$((i+1)); done; echo $i > out/i"), console)
 
     assert 0.05 < entry.facts["cpu_s"] < 60
 
 
-def test_the_same_build_again_starts_no_container(store, script, report):
+def test_the_same_build_again_starts_no_container(store, script, console):
     path = script("echo once > out/file")
-    first = one_build(store, path, report)
+    first = one_build(store, path, console)
 
-    assert one_build(store, path, report, environ={"DOCKER_HOST": "tcp://127.0.0.1:1"}).facts == first.facts
+    assert one_build(store, path, console, environ={"DOCKER_HOST": "tcp://127.0.0.1:1"}).facts == first.facts
 
 
-def test_a_damaged_artifact_is_built_again(store, script, report, words):
+def test_a_damaged_artifact_is_built_again(store, script, console, words):
     path = script("echo once > out/file")
-    one_build(store, path, report).path.write_bytes(b"damaged")
+    one_build(store, path, console).path.write_bytes(b"damaged")
 
-    with tarfile.open(one_build(store, path, report).path) as tar:
+    with tarfile.open(one_build(store, path, console).path) as tar:
         assert tar.getnames() == ["file"]
     assert "damaged; it is made again" in words.getvalue()
 
 
-def test_a_failing_script_leaves_no_container_and_an_image_to_look_into(store, script, report, engine):
+def test_a_failing_script_leaves_no_container_and_an_image_to_look_into(store, script, console, engine):
     with pytest.raises(BuildError, match="it went wrong"):
-        one_build(store, script("echo 'error: it went wrong'; exit 3"), report)
+        one_build(store, script("echo 'error: it went wrong'; exit 3"), console)
 
     assert containers(store) == []
     assert engine.image_id("pibuild/failed:small")
     engine.remove_image("pibuild/failed:small")
 
 
-def test_a_script_that_leaves_nothing_is_refused(store, script, report):
+def test_a_script_that_leaves_nothing_is_refused(store, script, console):
     with pytest.raises(BuildError, match="small 1.0 left nothing"):
-        one_build(store, script("true"), report)
+        one_build(store, script("true"), console)
 
 
-def test_too_little_memory_is_said_as_such(store, script, report):
+def test_too_little_memory_is_said_as_such(store, script, console):
     text = "tail -c 400000000 /dev/zero | tail -c 400000000 > /dev/null"
     with pytest.raises(
         ResourceError, match=r"out of memory at 100.0 MB with 1 jobs(.|\n)*fewer --jobs or more --memory"
     ):
-        one_build(store, script(text), report, memory_bytes=100_000_000)
+        one_build(store, script(text), console, memory_bytes=100_000_000)
 
 
-def test_a_passed_deadline_is_said_as_such_and_ends_the_container(store, script, report):
+def test_a_passed_deadline_is_said_as_such_and_ends_the_container(store, script, console):
     with pytest.raises(ResourceError, match="deadline of 2.0 s"):
-        one_build(store, script(STARTED), report, deadline_s=2)
+        one_build(store, script(STARTED), console, deadline_s=2)
 
     assert containers(store) == []
 
 
-def test_a_full_disk_in_the_container_is_said_as_such(store, script, report):
+def test_a_full_disk_in_the_container_is_said_as_such(store, script, console):
     with pytest.raises(ResourceError, match="no space left"):
-        one_build(store, script("cat /dev/zero > /dev/full"), report)
+        one_build(store, script("cat /dev/zero > /dev/full"), console)
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="a small disk of its own needs root")
-def test_a_full_disk_under_the_store_is_said_as_such_and_nothing_half_is_left(tmp_path, script, report):
+def test_a_full_disk_under_the_store_is_said_as_such_and_nothing_half_is_left(tmp_path, script, console):
     small = tmp_path / "small"
     small.mkdir()
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(small)], check=True)
     try:
-        store = Store(small / "store", report)
+        store = Store(small / "store", console)
         with pytest.raises(ResourceError, match=r"No space left(.|\n)*free(.|\n)*make room"):
-            one_build(store, script("head -c 5000000 /dev/urandom > out/large"), report)
+            one_build(store, script("head -c 5000000 /dev/urandom > out/large"), console)
         assert list((store.root / "artifacts").iterdir()) == []
         store.close()
     finally:
@@ -184,10 +184,10 @@ def test_what_a_kill_left_goes_with_the_next_start_and_the_same_command_goes_on(
         assert tar.getnames() == ["file"]
 
 
-def test_a_pibuild_with_another_store_leaves_a_running_build_alone(store, script, report, tmp_path):
+def test_a_pibuild_with_another_store_leaves_a_running_build_alone(store, script, console, tmp_path):
     running = start(store.root, script("echo started; sleep 4; echo done > out/file"))
     wait_for(lambda: "started" in log_of(store.root))
-    other = Store(tmp_path / "other", report)
+    other = Store(tmp_path / "other", console)
     Engine(dict(os.environ)).remove_containers(other.id, other.is_dead)
     other.close()
     _, err = running.communicate(timeout=120)
@@ -249,7 +249,7 @@ class Cable:
 
 
 @pytest.mark.skipif(not Path("/var/run/docker.sock").is_socket(), reason="the engine is not behind a local socket")
-def test_an_engine_that_dies_in_the_middle_is_said_to_be_gone(store, script, report, tmp_path, engine):
+def test_an_engine_that_dies_in_the_middle_is_said_to_be_gone(store, script, console, tmp_path, engine):
     cable = Cable(Path(shutil.os.path.relpath(tmp_path / "engine.sock")))
 
     def cut_when_started() -> None:
@@ -259,7 +259,7 @@ def test_an_engine_that_dies_in_the_middle_is_said_to_be_gone(store, script, rep
     cutting = threading.Thread(target=cut_when_started)
     cutting.start()
     with pytest.raises(EngineError, match=r"no Docker engine answers(.|\n)*start it"):
-        one_build(store, script(STARTED), report, environ={"DOCKER_HOST": f"unix://{cable.path.absolute()}"})
+        one_build(store, script(STARTED), console, environ={"DOCKER_HOST": f"unix://{cable.path.absolute()}"})
     cutting.join()
 
     engine.remove_containers(store.id, lambda session: session == store.session)

@@ -14,7 +14,7 @@ import pytest
 from pibuild.build import schedule as pipeline
 from pibuild.build import wheelhouse
 from pibuild.build.container import failed_image
-from pibuild.console import Report
+from pibuild.console import Console
 from pibuild.errors import BuildError, ProofError
 from tests.integration.workspace import PYTHONS, TREE, VERSION, Workshop, lend
 
@@ -37,8 +37,8 @@ OTHER_ARCHIVE = """\
 @pytest.fixture(scope="module")
 def workshop(tmp_path_factory, engine):
     """A store of its own, with what builds need made before in the person's."""
-    persons = Workshop(None, Report())
-    own = Workshop(tmp_path_factory.mktemp("store"), Report())
+    persons = Workshop(None, Console())
+    own = Workshop(tmp_path_factory.mktemp("store"), Console())
     try:
         for target, python in TAGS:
             plan = persons.plan(target, python)
@@ -190,16 +190,16 @@ def test_a_killed_build_goes_on_from_what_was_compiled(workshop, changed):
         ("tensorflow/python/BUILD", '("swig', '("sleep 600; swig'),
     )
 
-    class Impatient(Report):
+    class Impatient(Console):
         def debug(self, text):
             if re.search(r"Executing genrule //tensorflow/python:pywrap", text):
                 raise KeyboardInterrupt
 
     tree = changed(header, *waits)
-    workshop.ports.report = Impatient()
+    workshop.ports.console = Impatient()
     with pytest.raises(KeyboardInterrupt):
         workshop.make_raw(workshop.plan("pi-one", PYTHONS[0], tree))
-    workshop.ports.report = workshop.report
+    workshop.ports.console = workshop.console
     shutil.copy(TREE / "tensorflow/python/BUILD", tree / "tensorflow/python/BUILD")
     plan = workshop.plan("pi-one", PYTHONS[0], tree)
     workshop.make_raw(plan)

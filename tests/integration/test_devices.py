@@ -14,7 +14,7 @@ from pibuild.build import toolchain_check as conformance
 from pibuild.build.images import Ensured
 from pibuild.config.recipes import load_images, load_targets, project_folder
 from pibuild.config.settings import load_settings
-from pibuild.console import Report
+from pibuild.console import Console
 from pibuild.errors import ImageError
 from tests.elfs import make_wheel
 
@@ -94,9 +94,9 @@ def test_a_wheel_that_pip_refuses_there_is_code_9_with_pips_words(engine, wheel)
 @pytest.fixture
 def ports(tmp_path, engine):
     assert engine
-    settings, report = load_settings({"store": str(tmp_path / "store")}, {}, tmp_path), Report(err=io.StringIO())
-    store = assembly.open_store(settings, report)
-    yield assembly.make_ports(settings, dict(os.environ), store, report)
+    settings, console = load_settings({"store": str(tmp_path / "store")}, {}, tmp_path), Console(err=io.StringIO())
+    store = assembly.open_store(settings, console)
+    yield assembly.make_ports(settings, dict(os.environ), store, console)
     store.close()
 
 
@@ -110,7 +110,7 @@ def proven(ports, target, toolchain, device):
             engine=ports.engine,
             store=ports.store,
             limits=ports.limits,
-            report=ports.report,
+            console=ports.console,
             again="pibuild",
         )
 
@@ -126,7 +126,7 @@ def of_target(name, ports):
 def test_the_toolchain_compiles_what_its_device_runs_and_is_asked_once(ports, name):
     proven(ports, *of_target(name, ports))
 
-    assert ports.report.err.getvalue().count(f"▸ proving pibuild/toolchain-{name}") == 1
+    assert ports.console.err.getvalue().count(f"▸ proving pibuild/toolchain-{name}") == 1
 
 
 def test_a_toolchain_that_compiles_for_a_later_arm_is_refused(ports, tmp_path):

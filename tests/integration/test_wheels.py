@@ -19,7 +19,7 @@ from pibuild.build.planning import on_device
 from pibuild.build.retag import retag
 from pibuild.config.recipes import load_targets, project_folder
 from pibuild.config.settings import load_settings
-from pibuild.console import Report
+from pibuild.console import Console
 from pibuild.errors import ProofError
 from pibuild.verify.static_checks import verify
 
@@ -97,13 +97,13 @@ def test_instructions_of_an_inference_are_counted_for_each_model(built):
 
 def test_another_proof_of_the_same_wheel_counts_the_same_instructions(built):
     target, path = built
-    report = Report()
+    console = Console()
     settings = load_settings({"target": target, "python": "3.11"}, os.environ, ROOT)
-    plan = assembly.decide(settings, os.environ, report)
-    store = assembly.open_store(settings, report)
+    plan = assembly.decide(settings, os.environ, console)
+    store = assembly.open_store(settings, console)
     try:
         made = {one.recipe.name: store.artifact(one.key) for one in plan.artifacts}
-        ports = assembly.make_ports(settings, os.environ, store, report)
+        ports = assembly.make_ports(settings, os.environ, store, console)
         again, _ = pipeline.prove_with(path, plan, on_device(plan), made, ports, "pibuild")
     finally:
         store.close()

@@ -19,7 +19,7 @@ from pibuild.build import schedule as pipeline
 from pibuild.build.planning import make_plan, make_wheelhouse
 from pibuild.config.recipes import folder_digest, load_images, load_recipes, load_targets, project_folder
 from pibuild.config.settings import load_settings
-from pibuild.console import Report
+from pibuild.console import Console
 from pibuild.model import Plan, Recipe, Request, Source, Wheelhouse
 from pibuild.sources.local_tree import identify, own_source
 from pibuild.store.local import Entry, Store
@@ -51,11 +51,11 @@ class Action:
 class Workshop:
     """The pipeline, with the store in a folder, or the person's own."""
 
-    def __init__(self, root: Path | None, report: Report) -> None:
+    def __init__(self, root: Path | None, console: Console) -> None:
         environ = dict(os.environ)
         settings = load_settings({"store": str(root) if root else None}, environ, ROOT)
-        self.store, self.report = assembly.open_store(settings, report), report
-        self.ports = assembly.make_ports(settings, environ, self.store, report)
+        self.store, self.console = assembly.open_store(settings, console), console
+        self.ports = assembly.make_ports(settings, environ, self.store, console)
         self.check_dir = self.store.session_dir / "check"
         shutil.copytree(ROOT / "pibuild" / "device", self.check_dir)
         shutil.copy(WORKSPACE / "check_workspace.py", self.check_dir)

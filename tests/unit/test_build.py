@@ -9,7 +9,7 @@ import pytest
 
 from pibuild.build.artifact import build
 from pibuild.build.container import Transcript, cpu_seconds
-from pibuild.console import Report
+from pibuild.console import Console
 from pibuild.errors import BuildError, PibuildError, ResourceError
 from pibuild.model import Artifact, Limits, Outcome, Run
 from pibuild.store.local import Store
@@ -63,7 +63,7 @@ def failure(store: Store, engine: FakeEngine) -> PibuildError:
             engine=engine,
             store=store,
             limits=LIMITS,
-            report=Report(err=io.StringIO()),
+            console=Console(err=io.StringIO()),
             again="pibuild --target pi-one --python 3.11",
         )
     return caught.value
@@ -174,7 +174,7 @@ def test_cpu_seconds_are_user_and_system_of_all_children():
 def test_what_ninja_and_bazel_count_is_progress(tmp_path, line, expected):
     told = []
     step = SimpleNamespace(progress=lambda done, total, _unit: told.append((done, total)))
-    transcript = Transcript(tmp_path / "log", step, Report(err=io.StringIO()))
+    transcript = Transcript(tmp_path / "log", step, Console(err=io.StringIO()))
     transcript(line)
     transcript.close()
 
@@ -184,7 +184,7 @@ def test_what_ninja_and_bazel_count_is_progress(tmp_path, line, expected):
 def test_a_total_that_grows_on_the_way_is_no_less_than_what_the_script_expects(tmp_path):
     told = []
     step = SimpleNamespace(progress=lambda done, total, _unit: told.append((done, total)))
-    transcript = Transcript(tmp_path / "log", step, Report(err=io.StringIO()))
+    transcript = Transcript(tmp_path / "log", step, Console(err=io.StringIO()))
     for line in ("about 4,000 actions in all", "[10 / 20] Compiling a.cc", "[4,100 / 4,200] Linking a.so"):
         transcript(line)
     transcript.close()

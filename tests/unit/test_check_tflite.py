@@ -99,11 +99,11 @@ def write_models(folder, *, dtype=np.float32, tolerance=None):
 
 def test_equal_outputs_pass_and_are_reported(run, tmp_path):
     write_models(tmp_path)
-    status, report, words = run()
+    status, console, words = run()
     assert (status, words) == (0, "")
-    assert report["ok"]
-    assert report["tflite_runtime"] == "2.14.1"
-    (model,) = report["models"]
+    assert console["ok"]
+    assert console["tflite_runtime"] == "2.14.1"
+    (model,) = console["models"]
     assert model["ok"]
     assert model["equal"]
     assert model["max_abs_error"] == 0.0
@@ -115,10 +115,10 @@ def test_equal_outputs_pass_and_are_reported(run, tmp_path):
 def test_a_float_within_the_tolerance_passes_though_it_is_not_equal(run, tmp_path, interpreter):
     write_models(tmp_path)
     interpreter.spoil = staticmethod(lambda values: values * np.float32(1.00005))
-    status, report, _ = run()
+    status, console, _ = run()
     assert status == 0
-    assert not report["models"][0]["equal"]
-    assert 0 < report["models"][0]["max_rel_error"] < 1e-4
+    assert not console["models"][0]["equal"]
+    assert 0 < console["models"][0]["max_rel_error"] < 1e-4
 
 
 def test_a_float_beyond_the_tolerance_fails_with_model_and_worst_value(run, tmp_path, interpreter):
@@ -129,11 +129,11 @@ def test_a_float_beyond_the_tolerance_fails_with_model_and_worst_value(run, tmp_
         return values
 
     interpreter.spoil = staticmethod(spoil)
-    status, report, words = run()
+    status, console, words = run()
     assert status == 1
-    assert not report["ok"]
+    assert not console["ok"]
     assert words.startswith("m: differs")
-    worst = report["models"][0]["worst"]
+    worst = console["models"][0]["worst"]
     assert (worst["sample"], worst["output"], worst["index"]) == (1, 0, [0, 1])
     assert (worst["expected"], worst["found"]) == (8.0, 9.0)
 
@@ -168,9 +168,9 @@ def test_a_model_that_does_not_run_fails_with_the_reason(run, tmp_path, interpre
         raise RuntimeError("Encountered unresolved custom op: Magic")
 
     interpreter.spoil = staticmethod(spoil)
-    status, report, words = run()
+    status, console, words = run()
     assert status == 1
-    assert not report["ok"]
+    assert not console["ok"]
     assert "Magic" in words
 
 
@@ -178,8 +178,8 @@ def test_a_model_that_does_not_run_fails_with_the_reason(run, tmp_path, interpre
 def test_a_damaged_file_is_no_proof(run, tmp_path, name):
     write_models(tmp_path)
     (tmp_path / name).write_bytes(b"cut off")
-    status, report, words = run()
-    assert (status, report) == (2, None)
+    status, console, words = run()
+    assert (status, console) == (2, None)
     assert name in words
     assert "sha256" in words
 
@@ -188,8 +188,8 @@ def test_a_damaged_file_is_no_proof(run, tmp_path, name):
 def test_a_missing_file_is_no_proof(run, tmp_path, name):
     write_models(tmp_path)
     (tmp_path / name).unlink()
-    status, report, words = run()
-    assert (status, report) == (2, None)
+    status, console, words = run()
+    assert (status, console) == (2, None)
     assert name in words
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from pibuild.build import toolchain_check as conformance
 from pibuild.build.images import Ensured
-from pibuild.console import Report
+from pibuild.console import Console
 from pibuild.errors import ImageError
 from pibuild.model import Limits, Outcome
 from pibuild.store.local import Store
@@ -52,7 +52,7 @@ class FakeContainer:
 
 @pytest.fixture
 def store(tmp_path):
-    opened = Store(tmp_path / "store", Report(err=io.StringIO()))
+    opened = Store(tmp_path / "store", Console(err=io.StringIO()))
     yield opened
     opened.close()
 
@@ -68,7 +68,7 @@ def checked(engine, store, tmp_path, toolchain_id="sha256:1"):
         engine=engine,
         store=store,
         limits=LIMITS,
-        report=Report(err=io.StringIO()),
+        console=Console(err=io.StringIO()),
         again="pibuild",
     )
 

@@ -18,9 +18,9 @@ class Stores:
         self.removed.append(path)
 
 
-def test_a_store_that_is_down_keeps_what_is_outdated_and_no_other_one_does(report, words):
+def test_a_store_that_is_down_keeps_what_is_outdated_and_no_other_one_does(console, words):
     stores = Stores()
     swept = Swept(sets=("20261125T120000Z-00000000",), wheels=("files/ab/cd",))
-    forget([RcloneDestination(rclone=name) for name in ("down:", "up:")], swept, rclone=stores, report=report)
+    forget([RcloneDestination(rclone=name) for name in ("down:", "up:")], swept, rclone=stores, console=console)
     assert stores.removed == ["up:20261125T120000Z-00000000", "up:files/ab/cd"]
     assert "down: keeps what is outdated (20261125T120000Z-00000000, files/ab/cd)" in words.getvalue()

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from pibuild.console import Report
+from pibuild.console import Console
 from pibuild.nightly.gather import gathered, share
 from pibuild.nightly.history import History
 from pibuild.store.folders import LocalFolder
@@ -19,20 +19,20 @@ CELLS = (BUILT.cell, FAILED.cell)
 
 
 @pytest.fixture
-def report():
-    return Report(err=io.StringIO())
+def console():
+    return Console(err=io.StringIO())
 
 
 @pytest.fixture
-def remote(tmp_path, report):
-    store = Store(tmp_path / "store", report)
-    yield Remote(LocalFolder(tmp_path / "shared"), store=store, report=report)
+def remote(tmp_path, console):
+    store = Store(tmp_path / "store", console)
+    yield Remote(LocalFolder(tmp_path / "shared"), store=store, console=console)
     store.close()
 
 
 @pytest.fixture
-def history(tmp_path, report):
-    history = History(tmp_path / "here", report)
+def history(tmp_path, console):
+    history = History(tmp_path / "here", console)
     yield history
     history.close()
 

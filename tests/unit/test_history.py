@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from pibuild.console import Report
+from pibuild.console import Console
 from pibuild.errors import StoreError
 from pibuild.nightly.history import History, later_id
 from pibuild.nightly.model import night_facts, night_from
@@ -22,7 +22,7 @@ def opened(tmp_path, said):
     held = []
 
     def opening():
-        history = History(tmp_path, Report(err=said))
+        history = History(tmp_path, Console(err=said))
         held.append(history)
         return history
 
@@ -84,12 +84,12 @@ def test_a_damaged_or_missing_file_is_made_again_from_the_records(opened, tmp_pa
 def test_a_file_that_cant_be_opened_is_named_and_stays(tmp_path, said, is_read):
     (tmp_path / "history.sqlite").mkdir()
     with pytest.raises(StoreError, match="history.sqlite can't be read or written(.|\n)*made again from the records"):
-        History(tmp_path, Report(err=said), is_read=is_read)
+        History(tmp_path, Console(err=said), is_read=is_read)
     assert (tmp_path / "history.sqlite").is_dir()
 
 
 def test_who_only_reads_makes_nothing(tmp_path, said):
-    history = History(tmp_path / "nowhere", Report(err=said), is_read=True)
+    history = History(tmp_path / "nowhere", Console(err=said), is_read=True)
     assert (history.nights(), history.cells()) == ((), ())
     history.close()
     assert not list(tmp_path.iterdir())
@@ -101,7 +101,7 @@ def test_who_may_only_read_has_what_the_records_say(opened, tmp_path, said, monk
     opened().close()
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
     monkeypatch.setattr(os, "access", lambda *_: False)
-    history = History(tmp_path, Report(err=said), is_read=True)
+    history = History(tmp_path, Console(err=said), is_read=True)
     assert history.nights() == (night,)
     history.close()
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
@@ -110,7 +110,7 @@ def test_who_may_only_read_has_what_the_records_say(opened, tmp_path, said, monk
 def test_a_state_folder_that_is_none_is_named(tmp_path, said):
     (tmp_path / "dangling").symlink_to(tmp_path / "no disk here")
     with pytest.raises(StoreError, match="can't be used"):
-        History(tmp_path / "dangling", Report(err=said))
+        History(tmp_path / "dangling", Console(err=said))
 
 
 def test_half_a_record_is_passed_over(opened, tmp_path):

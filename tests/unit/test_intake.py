@@ -57,8 +57,8 @@ def test_a_wheel_alone_brings_nothing(tmp_path):
     assert (own.path, own.is_beside) == (entry.path, True)
 
 
-def test_all_of_it_is_published_each_with_a_statement_of_its_own(tmp_path, report):
-    how = making(report) | {"why": "a test", "statement": provenance}
+def test_all_of_it_is_published_each_with_a_statement_of_its_own(tmp_path, console):
+    how = making(console) | {"why": "a test", "statement": provenance}
     published = publish(tmp_path / "site", tuple(offered_of(CELL, make_entry(tmp_path))), **how)
     pure, own = published.wheels
 
@@ -70,17 +70,17 @@ def test_all_of_it_is_published_each_with_a_statement_of_its_own(tmp_path, repor
     assert named == ["pibuild/device:0", "pibuild/builder:0", "six-1.16.0"]
 
 
-def test_what_is_published_already_becomes_what_the_matrix_says(tmp_path, report):
-    entry, how = make_entry(tmp_path), making(report) | {"why": "a test", "statement": provenance}
+def test_what_is_published_already_becomes_what_the_matrix_says(tmp_path, console):
+    entry, how = make_entry(tmp_path), making(console) | {"why": "a test", "statement": provenance}
     for is_beside in (True, False):
         (offered,) = offered_of(replace(CELL, with_dependencies=False, is_beside=is_beside), entry)
         (published,) = publish(tmp_path / "site", [offered], **how).wheels
         assert published.is_beside == is_beside
 
 
-def test_what_two_cells_bring_alike_is_published_once(tmp_path, report):
+def test_what_two_cells_bring_alike_is_published_once(tmp_path, console):
     entry = make_entry(tmp_path)
     offered = [one for cell in (CELL, replace(CELL, target="pi-two")) for one in offered_of(cell, entry)]
-    how = making(report) | {"why": "a test", "statement": provenance}
+    how = making(console) | {"why": "a test", "statement": provenance}
 
     assert len(publish(tmp_path / "site", offered, **how).wheels) == 2

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from pibuild.console import Report
+from pibuild.console import Console
 from pibuild.errors import BuildError
 from pibuild.nightly.history import History
 from pibuild.nightly.night import Decided, Hands, changes, run_night
@@ -34,7 +34,7 @@ def make_record(**changes):
 
 @pytest.fixture
 def history(tmp_path):
-    history = History(tmp_path, Report(err=io.StringIO()))
+    history = History(tmp_path, Console(err=io.StringIO()))
     yield history
     history.close()
 
@@ -63,7 +63,7 @@ def hands(*, proven=(), failing=(), records=None, cut_at=None):
 
 
 def run(history, cells=CELLS, night_id="20261125T030000Z", **how):
-    return run_night(make_night(night_id, ended=""), cells, hands(**how), history, Report(err=io.StringIO()))
+    return run_night(make_night(night_id, ended=""), cells, hands(**how), history, Console(err=io.StringIO()))
 
 
 def test_what_is_proven_is_not_made_again(history):

@@ -67,7 +67,7 @@ def proven(tmp_path, monkeypatch, version=None):
     )
     spent = pipeline.Spent(wall_s=0.0, cpu_s=0.0)
     monkeypatch.setattr(pipeline, "prove_with", lambda *_: ({}, spent))
-    ports = SimpleNamespace(report=SimpleNamespace(step=lambda _: nullcontext()), spent_s={"containers": 0.0})
+    ports = SimpleNamespace(console=SimpleNamespace(step=lambda _: nullcontext()), spent_s={"containers": 0.0})
     artifacts = {"tflite-runtime": SimpleNamespace(path=tmp_path / "raw.tar")}
     return pipeline._proven(plan, artifacts, ports, tmp_path / "staging", "pibuild")[0], plan
 

@@ -252,8 +252,8 @@ def test_a_remote_that_takes_nothing_is_told_once_and_still_read(machine, shared
     assert one.remote.pull_artifact(plan.wheel)
 
 
-def test_without_a_remote_nothing_is_there_and_nothing_is_given(store, report, plan):
-    remote = Remote(None, store=store, report=report)
+def test_without_a_remote_nothing_is_there_and_nothing_is_given(store, console, plan):
+    remote = Remote(None, store=store, console=console)
     remote.push(plan, None)
 
     assert remote.pull_wheel(plan) is None

@@ -4,7 +4,7 @@ import time
 import pytest
 
 from pibuild import console as reports
-from pibuild.console import Report
+from pibuild.console import Console
 
 
 @pytest.fixture
@@ -12,13 +12,13 @@ def told(monkeypatch):
     """What a step without a terminal says of its progress after an hour."""
 
     def after_an_hour(done, total):
-        report = Report(err=io.StringIO())
+        console = Console(err=io.StringIO())
         began_s = time.monotonic()
-        with report.step("building") as step:
+        with console.step("building") as step:
             monkeypatch.setattr(reports.time, "monotonic", lambda: began_s + 3600.0)
             step.progress(done, total, "files")
             monkeypatch.undo()
-        return report.err.getvalue().splitlines()[1].strip()
+        return console.err.getvalue().splitlines()[1].strip()
 
     return after_an_hour
 

@@ -43,16 +43,16 @@ def test_a_python_that_we_have_made_nothing_for_stands_alone():
     assert "numpy" in {one.recipe.name for one in planned("buster", "2.7")[1].artifacts}
 
 
-def test_a_wheel_runs_on_a_system_whose_python_we_do_not_make(monkeypatch, tmp_path, store, report):
+def test_a_wheel_runs_on_a_system_whose_python_we_do_not_make(monkeypatch, tmp_path, store, console):
     path = make_wheel(tmp_path, {"six.py": b""}, file_name="six-1.17.0-py3-none-any.whl", tags=("py3-none-any",))
     made, started = [], []
-    ports = SimpleNamespace(engine=SimpleNamespace(check=lambda: None), report=report)
+    ports = SimpleNamespace(engine=SimpleNamespace(check=lambda: None), console=console)
     monkeypatch.setattr(command, "open_store", lambda *_: store)
     monkeypatch.setattr(command, "make_ports", lambda *_: ports)
     monkeypatch.setattr(pipeline, "ensure_image", lambda image, _ports: made.append(image.name))
     monkeypatch.setattr(session, "start", lambda *_words, **how: started.append(how) or 7)
     settings = Settings(raspbian=RASPBIAN)
-    code = command.run(path, ["python"], settings, {}, report, model="pi-2-b", system="buster")
+    code = command.run(path, ["python"], settings, {}, console, model="pi-2-b", system="buster")
     assert (code, made) == (7, ["userland"])
     assert (started[0]["device"].python, started[0]["installed"]) == ("3.7", ())
 

@@ -15,7 +15,7 @@ from pibuild.build.record import file_facts
 from pibuild.build.schedule import make, try_on_device
 from pibuild.build.wheelhouse import make_all
 from pibuild.config.settings import Settings, Storage
-from pibuild.console import Report
+from pibuild.console import Console
 from pibuild.errors import ProofError, UnreachableError
 from pibuild.model import Outcome, Wheelhouse
 from pibuild.sources.fetcher import Fetched
@@ -111,16 +111,16 @@ class Machine:
     def __init__(self, root, folder):
         root.mkdir()
         self.words = io.StringIO()
-        report = Report(err=self.words)
-        self.store, self.engine, self.fetcher = Store(root / "store", report), FakeEngine(root), FakeFetcher()
+        console = Console(err=self.words)
+        self.store, self.engine, self.fetcher = Store(root / "store", console), FakeEngine(root), FakeFetcher()
         (root / "check").mkdir()
         self.ports = Ports(
             connect=lambda: self.engine,
             bootstrap=None,
             fetcher=self.fetcher,
             store=self.store,
-            remote=Remote(folder, store=self.store, report=report),
-            report=report,
+            remote=Remote(folder, store=self.store, console=console),
+            console=console,
             settings=Settings(),
             base=None,
             check_dir=root / "check",
@@ -262,7 +262,7 @@ def test_a_wheelhouse_that_lost_a_wheel_is_made_whole_again(machine):
     one = machine()
     (made,) = make_all(house_for(), one.ports, "pibuild")
     (made.path.parent / "extras" / SIX).write_bytes(b"else")
-    one.ports.remote = Remote(None, store=one.store, report=one.ports.report)
+    one.ports.remote = Remote(None, store=one.store, console=one.ports.console)
 
     assert one.store.wheel(made.key) is None
     (again,) = make_all(house_for(), one.ports, "pibuild")
@@ -329,9 +329,9 @@ def test_a_remote_that_can_only_be_read_costs_no_build(machine, tmp_path):
 
 
 @pytest.mark.parametrize(("offline", "asked"), [(False, True), (True, False)])
-def test_a_remote_is_asked_unless_offline(machine, store, report, tmp_path, offline, asked):
+def test_a_remote_is_asked_unless_offline(machine, store, console, tmp_path, offline, asked):
     machine().make(plan_for())
     settings = Settings(store=Storage(remote=str(tmp_path / "shared")), offline=offline)
-    ports = make_ports(settings, {}, store, report)
+    ports = make_ports(settings, {}, store, console)
 
     assert bool(ports.remote.pull_wheel(plan_for())) == asked

@@ -25,12 +25,12 @@ def site(tmp_path):
 
 
 @pytest.fixture
-def put(site, tmp_path, report):
+def put(site, tmp_path, console):
     """Publish wheels of these versions."""
 
     def put(*versions, **changes):
         wheels = [one if not isinstance(one, str) else make_offered(tmp_path / "made", one) for one in versions]
-        return publish(site, wheels, **making(report) | {"why": "a test", "statement": statement} | changes)
+        return publish(site, wheels, **making(console) | {"why": "a test", "statement": statement} | changes)
 
     return put
 
@@ -219,7 +219,7 @@ def test_a_set_with_a_wheel_that_none_is_cant_be_read(site, put, name, value):
 
 
 @pytest.mark.parametrize("content", [b"\xff\xfe", b"", None])
-def test_sums_that_are_damaged_are_named(site, put, report, content):
+def test_sums_that_are_damaged_are_named(site, put, console, content):
     first = put("1.0")
     put("1.1", now=after(1))
     for set_id in set_ids(site):
@@ -229,7 +229,7 @@ def test_sums_that_are_damaged_are_named(site, put, report, content):
     with pytest.raises(PublishError, match="SHA256SUMS of the set"):
         put("1.2", now=after(2))
     with pytest.raises(PublishError, match="SHA256SUMS of the set"):
-        rollback(site, first.id, now=NOON, report=report)
+        rollback(site, first.id, now=NOON, console=console)
 
 
 def test_sums_that_lack_a_wheels_files_are_named(site, put):
@@ -240,10 +240,10 @@ def test_sums_that_lack_a_wheels_files_are_named(site, put):
 
 
 @pytest.mark.parametrize("content", ["{", "[]", '{"ab": 1}', ""])
-def test_what_rollbacks_took_back_is_not_guessed(site, put, report, content):
+def test_what_rollbacks_took_back_is_not_guessed(site, put, console, content):
     put("1.0")
     put("1.1", now=after(1))
-    rollback(site, None, now=NOON, report=report)
+    rollback(site, None, now=NOON, console=console)
     (site / "rolled-back.json").write_text(content)
     with pytest.raises(PublishError, match="rolled-back.json can't be read(.|\n)*roll back again"):
         put("1.1", now=after(2))
@@ -261,132 +261,132 @@ def test_pages_that_fail_change_nothing(site, put):
     assert not (site / ".making").exists()
 
 
-def test_a_yank_says_why_and_leaves_the_wheel_in_the_index(site, put, report):
+def test_a_yank_says_why_and_leaves_the_wheel_in_the_index(site, put, console):
     put("1.0", "1.1")
-    published = yank(site, "thing-1.1-cp311-cp311-linux_armv6l.whl", "crashes", **making(report, now=after(1)))
+    published = yank(site, "thing-1.1-cp311-cp311-linux_armv6l.whl", "crashes", **making(console, now=after(1)))
     assert [one.yanked for one in published.wheels] == [None, "crashes"]
     assert len(read(site)) == 2
 
 
-def test_a_yank_of_a_cell_is_of_its_newest_wheel(site, put, make, report):
+def test_a_yank_of_a_cell_is_of_its_newest_wheel(site, put, make, console):
     put(make("1.0", days=-1), make("1.2", days=-3), make("1.1", days=-2))
-    published = yank(site, "thing-pi-one-3.11", "crashes", **making(report))
+    published = yank(site, "thing-pi-one-3.11", "crashes", **making(console))
     assert [one.file[:9] for one in published.wheels if one.yanked] == ["thing-1.0"]
 
 
-def test_a_reason_that_pages_cant_hold_is_refused(site, put, report):
+def test_a_reason_that_pages_cant_hold_is_refused(site, put, console):
     put("1.0")
     with pytest.raises(UsageError, match="not UTF-8"):
-        yank(site, "thing-pi-one-3.11", "\udcff", **making(report))
+        yank(site, "thing-pi-one-3.11", "\udcff", **making(console))
 
 
-def test_the_same_yank_again_writes_nothing(site, put, report):
+def test_the_same_yank_again_writes_nothing(site, put, console):
     put("1.0")
-    yank(site, "thing-pi-one-3.11", "crashes", **making(report))
-    assert yank(site, "thing-pi-one-3.11", "crashes", **making(report)) is None
+    yank(site, "thing-pi-one-3.11", "crashes", **making(console))
+    assert yank(site, "thing-pi-one-3.11", "crashes", **making(console)) is None
 
 
-def test_a_wheel_stays_yanked_when_it_is_offered_again(site, put, report):
+def test_a_wheel_stays_yanked_when_it_is_offered_again(site, put, console):
     put("1.0")
-    yank(site, "thing-pi-one-3.11", "crashes", **making(report))
+    yank(site, "thing-pi-one-3.11", "crashes", **making(console))
     assert put("1.0") is None
 
 
-def test_a_yank_can_be_taken_back(site, put, report):
+def test_a_yank_can_be_taken_back(site, put, console):
     first = put("1.0")
-    yank(site, "thing-pi-one-3.11", "crashes", **making(report))
-    assert unyank(site, "thing-pi-one-3.11", **making(report)).wheels == first.wheels
+    yank(site, "thing-pi-one-3.11", "crashes", **making(console))
+    assert unyank(site, "thing-pi-one-3.11", **making(console)).wheels == first.wheels
 
 
-def test_a_yank_of_what_does_not_exist_names_the_nearest(site, put, report):
+def test_a_yank_of_what_does_not_exist_names_the_nearest(site, put, console):
     put("1.0")
     with pytest.raises(UsageError, match="did you mean 'thing-pi-one-3.11'"):
-        yank(site, "thing-pi-one-3.1", "crashes", **making(report))
+        yank(site, "thing-pi-one-3.1", "crashes", **making(console))
 
 
-def test_nothing_can_be_yanked_before_the_first_publication(site, report):
+def test_nothing_can_be_yanked_before_the_first_publication(site, console):
     with pytest.raises(UsageError, match="Nothing was published"):
-        yank(site, "thing", "crashes", **making(report))
+        yank(site, "thing", "crashes", **making(console))
 
 
-def test_what_is_hidden_leaves_the_index_and_keeps_its_files_until_it_comes_back(site, put, report):
+def test_what_is_hidden_leaves_the_index_and_keeps_its_files_until_it_comes_back(site, put, console):
     put("1.0", "1.1")
-    hide(site, "thing-1.0-cp311-cp311-linux_armv6l.whl", **making(report))
+    hide(site, "thing-1.0-cp311-cp311-linux_armv6l.whl", **making(console))
     assert read(site) == ["thing-1.1-cp311-cp311-linux_armv6l.whl"]
-    published = undelete(site, "thing-pi-one-3.11", **making(report))
+    published = undelete(site, "thing-pi-one-3.11", **making(console))
     assert len(read(site)) == 2
     assert [one.kept for one in published.wheels] == [True, False]
 
 
-def test_a_rollback_goes_to_the_set_that_the_current_one_was_made_from(site, put, report):
+def test_a_rollback_goes_to_the_set_that_the_current_one_was_made_from(site, put, console):
     first = put("1.0")
     put("1.1", now=after(1))
-    assert rollback(site, None, now=NOON, report=report) == first
+    assert rollback(site, None, now=NOON, console=console) == first
     assert len(read(site)) == 1
     assert json.loads((site / "current.json").read_text()) == {"set": first.id}
 
 
-def test_a_second_rollback_passes_over_what_the_first_one_left(site, put, report):
+def test_a_second_rollback_passes_over_what_the_first_one_left(site, put, console):
     first = put("1.0")
     put("1.1", now=after(1))
-    rollback(site, None, now=NOON, report=report)
+    rollback(site, None, now=NOON, console=console)
     put("1.2", now=after(2))
-    assert rollback(site, None, now=NOON, report=report) == first
+    assert rollback(site, None, now=NOON, console=console) == first
 
 
-def test_a_publication_builds_on_the_set_that_was_rolled_back_to(site, put, report):
+def test_a_publication_builds_on_the_set_that_was_rolled_back_to(site, put, console):
     first = put("1.0")
     put("1.1", now=after(1))
-    rollback(site, None, now=NOON, report=report)
+    rollback(site, None, now=NOON, console=console)
     assert put("1.2", now=after(2)).follows == first.id
     assert [name[6:9] for name in read(site)] == ["1.0", "1.2"]
 
 
-def test_the_next_night_does_not_undo_a_rollback(site, put, report, words):
+def test_the_next_night_does_not_undo_a_rollback(site, put, console, words):
     put("1.0")
     put("1.1", now=after(1))
-    rollback(site, None, now=NOON, report=report)
+    rollback(site, None, now=NOON, console=console)
     assert put("1.0", "1.1", now=after(2)) is None
     assert "thing-1.1-cp311-cp311-linux_armv6l.whl is left out: rollback from 20261126T120000Z" in words.getvalue()
 
 
-def test_a_rollback_can_be_taken_back(site, put, report):
+def test_a_rollback_can_be_taken_back(site, put, console):
     put("1.0")
     second = put("1.1", now=after(1))
-    rollback(site, None, now=NOON, report=report)
-    rollback(site, second.id, now=NOON, report=report)
+    rollback(site, None, now=NOON, console=console)
+    rollback(site, second.id, now=NOON, console=console)
     assert put("1.0", "1.1", now=after(2)) is None
     assert len(read(site)) == 2
 
 
-def test_a_rollback_to_a_set_that_is_not_whole_is_refused(site, put, report):
+def test_a_rollback_to_a_set_that_is_not_whole_is_refused(site, put, console):
     first = put("1.0")
     put("1.1", now=after(1))
     (wheel,) = first.wheels
     (site / wheel.folder / wheel.file).write_bytes(b"damaged")
     with pytest.raises(PublishError, match="not whole any more") as caught:
-        rollback(site, first.id, now=NOON, report=report)
+        rollback(site, first.id, now=NOON, console=console)
     assert f"{wheel.file} has another content" in str(caught.value)
     assert len(current(site).wheels) == 2
 
 
-def test_a_rollback_to_a_set_that_never_was_names_the_nearest(site, put, report):
+def test_a_rollback_to_a_set_that_never_was_names_the_nearest(site, put, console):
     published = put("1.0")
     with pytest.raises(UsageError, match=published.id):
-        rollback(site, "20261125T120000Z-ffffffff", now=NOON, report=report)
+        rollback(site, "20261125T120000Z-ffffffff", now=NOON, console=console)
 
 
-def test_there_is_nothing_before_the_first_set(site, put, report):
+def test_there_is_nothing_before_the_first_set(site, put, console):
     put("1.0")
     with pytest.raises(UsageError, match="no set before the current one"):
-        rollback(site, None, now=NOON, report=report)
+        rollback(site, None, now=NOON, console=console)
 
 
-def test_a_rollback_leads_away_from_a_set_that_cant_be_read(site, put, report):
+def test_a_rollback_leads_away_from_a_set_that_cant_be_read(site, put, console):
     first = put("1.0")
     second = put("1.1", now=after(1))
     (site / second.id / "set.json").write_text("{")
-    assert rollback(site, first.id, now=NOON, report=report) == first
+    assert rollback(site, first.id, now=NOON, console=console) == first
 
 
 def test_a_publication_hides_what_the_policy_says(site, put, make):
@@ -410,29 +410,29 @@ def test_the_clock_behind_the_newest_wheel_hides_nothing_and_says_so(site, put, 
     assert "nothing is removed" in words.getvalue()
 
 
-def test_files_are_swept_only_when_no_set_has_them(site, put, make, report):
+def test_files_are_swept_only_when_no_set_has_them(site, put, make, console):
     policy = Policy(count=1, days=60, warn_days=7, grace_days=14)
     (first,) = put(make("1.0", days=0)).wheels
     put(make("1.1", days=1), policy=policy, now=after(1))
     assert len(current(site).wheels) == 2
     put(make("1.2", days=20), policy=policy, now=after(20))
     assert first not in current(site).wheels
-    assert sweep(site, count=3, report=report).wheels == ()
+    assert sweep(site, count=3, console=console).wheels == ()
     put(make("1.3", days=21), policy=policy, now=after(21))
-    swept = sweep(site, count=2, report=report)
+    swept = sweep(site, count=2, console=console)
     assert len(swept.sets) == 2
     assert swept.wheels == (first.folder.rstrip("/"),)
     assert not (site / first.folder).exists()
     assert not any(faults(site, set_id) for set_id in set_ids(site))
 
 
-def test_a_sweep_keeps_all_files_where_a_set_cant_be_read_and_says_so(site, put, report, words):
+def test_a_sweep_keeps_all_files_where_a_set_cant_be_read_and_says_so(site, put, console, words):
     put("1.0")
     second = put("1.1", now=after(1))
     put("1.2", now=after(2))
     (site / second.id / "set.json").write_text("{")
     before = everything(site)
-    assert sweep(site, count=1, report=report) == Swept(sets=(), wheels=())
+    assert sweep(site, count=1, console=console) == Swept(sets=(), wheels=())
     assert everything(site) == before
     assert f"The set {second.id} of {site} can't be read" in words.getvalue()
 
@@ -443,25 +443,25 @@ def test_pages_see_the_set_with_its_id(put):
     assert seen == [published]
 
 
-def test_a_folder_that_is_none_says_what_to_do(tmp_path, report):
+def test_a_folder_that_is_none_says_what_to_do(tmp_path, console):
     dangling, loop, file = (tmp_path / name for name in ("dangling", "loop", "file"))
     dangling.symlink_to(tmp_path / "no disk here")
     loop.symlink_to(loop)
     file.write_text("")
     for place in (dangling, dangling / "site", loop, file, tmp_path / ("x" * 250), tmp_path / ("x" * 300)):
         with pytest.raises(PublishError, match="can't be used(.|\n)*`publish: site:`"):
-            publish(place, (), why="", statement=statement, **making(report))
+            publish(place, (), why="", statement=statement, **making(console))
 
 
 @pytest.mark.parametrize("name", ["files", "current.json", ".making"])
-def test_a_site_whose_part_is_of_another_kind_says_so(site, report, name, make):
+def test_a_site_whose_part_is_of_another_kind_says_so(site, console, name, make):
     site.mkdir()
     site.joinpath(name).mkdir() if name == "current.json" else site.joinpath(name).write_text("")
     with pytest.raises(PublishError, match=f"can't be (read|used|written)(.|\n)*{name}"):
-        publish(site, [make()], why="", statement=statement, **making(report))
+        publish(site, [make()], why="", statement=statement, **making(console))
 
 
-def test_a_folder_that_cant_be_written_says_what_to_do(tmp_path, report):
+def test_a_folder_that_cant_be_written_says_what_to_do(tmp_path, console):
     (tmp_path / "file").write_text("not a folder")
     with pytest.raises(PublishError, match=r"name another one under `publish: site:`"):
-        publish(tmp_path / "file" / "site", (), why="", statement=statement, **making(report))
+        publish(tmp_path / "file" / "site", (), why="", statement=statement, **making(console))

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 import pytest
 
 from pibuild.adapters.git import WorkTree
-from pibuild.console import Report
+from pibuild.console import Console
 from pibuild.errors import ResourceError, SourceError, UnreachableError
 from pibuild.model import ArchivePlace, DebianPlace, GitPlace, NpmPlace, PypiPlace, Source
 from pibuild.sources.fetcher import Fetcher, Ports, is_stored
@@ -83,7 +83,7 @@ def make_fetcher(store, words):
         fetcher = Fetcher(
             ports,
             store=store,
-            report=Report(err=words),
+            console=Console(err=words),
             mirrors=mirrors,
             offline=offline,
             now=lambda: datetime(2026, 11, 23, tzinfo=UTC),
@@ -493,7 +493,7 @@ def test_a_second_pibuild_waits_says_so_and_does_not_fetch_again(make_fetcher, t
                 self.said.set()
             return super().write(text)
 
-    store._report.err = Announced()
+    store._console.err = Announced()
 
     def fetch_while_the_second_waits(asked, to, progress):
         waiting.start()
@@ -504,7 +504,7 @@ def test_a_second_pibuild_waits_says_so_and_does_not_fetch_again(make_fetcher, t
     first.fetch_all([wanted])
     waiting.join(timeout=10)
 
-    assert "another pibuild is fetching thing: waiting for it" in store._report.err.getvalue()
+    assert "another pibuild is fetching thing: waiting for it" in store._console.err.getvalue()
     assert second.web.asked == []
 
 

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from pibuild.console import Report
+from pibuild.console import Console
 from pibuild.errors import ResourceError, StoreError
-from pibuild.store.local import Store, deliver, space_named, write_atomically
+from pibuild.files import folder_errors, write_atomically
+from pibuild.store.local import Store, deliver
 
 KEY = "a" * 64
 
@@ -122,7 +123,7 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
 
 
 def test_a_live_session_is_not_dead(store):
-    other = Store(store.root, Report(err=io.StringIO()))
+    other = Store(store.root, Console(err=io.StringIO()))
 
     assert not store.is_dead(other.session)
     other.close()
@@ -137,47 +138,47 @@ def test_a_session_whose_process_is_gone_is_dead_and_swept(store):
 
 
 def test_a_full_disk_is_named_as_such(tmp_path):
-    with pytest.raises(ResourceError, match="No space left(.|\n)*make room"), space_named(tmp_path):
+    with pytest.raises(ResourceError, match="No space left(.|\n)*make room"), folder_errors(tmp_path):
         raise OSError(errno.ENOSPC, "No space left on device")
 
 
 def test_a_folder_that_is_not_ours_to_write_is_named(tmp_path):
-    with pytest.raises(StoreError, match="can't be written"), space_named(tmp_path):
+    with pytest.raises(StoreError, match="can't be written"), folder_errors(tmp_path):
         raise OSError(errno.EACCES, "Permission denied")
 
 
-def test_a_folder_that_is_none_is_named(tmp_path, report):
+def test_a_folder_that_is_none_is_named(tmp_path, console):
     dangling, loop, file = (tmp_path / name for name in ("dangling", "loop", "file"))
     dangling.symlink_to(tmp_path / "no disk here")
     loop.symlink_to(loop)
     file.write_text("")
     for root in (dangling, dangling / "store", loop, file, file / "store", tmp_path / ("x" * 300), Path("/proc/x")):
         with pytest.raises(StoreError, match="can't be (used|written)"):
-            Store(root, report)
+            Store(root, console)
 
 
 @pytest.mark.parametrize("name", ["artifacts", "id", "CACHEDIR.TAG"])
-def test_a_store_whose_part_is_of_another_kind_is_named(tmp_path, report, name):
+def test_a_store_whose_part_is_of_another_kind_is_named(tmp_path, console, name):
     tmp_path.joinpath(name).write_text("") if name == "artifacts" else tmp_path.joinpath(name).mkdir()
     with pytest.raises(StoreError, match=f"can't be used(.|\n)*{name}"):
-        Store(tmp_path, report)
+        Store(tmp_path, console)
 
 
 @pytest.mark.parametrize("content", [b"\xff", b"", b"thing\n"])
-def test_a_damaged_id_is_named(tmp_path, report, content):
+def test_a_damaged_id_is_named(tmp_path, console, content):
     (tmp_path / "id").write_bytes(content)
     with pytest.raises(StoreError, match="id is damaged(.|\n)*remove it"):
-        Store(tmp_path, report)
+        Store(tmp_path, console)
 
 
 def test_what_is_no_file_of_the_folder_is_not_taken_for_the_folders_fault(tmp_path):
     for error in (BrokenPipeError(errno.EPIPE, "Broken pipe"), FileNotFoundError(errno.ENOENT, "none", "/bin/rclone")):
-        with pytest.raises(type(error)), space_named(tmp_path):
+        with pytest.raises(type(error)), folder_errors(tmp_path):
             raise error
 
 
 def test_a_disk_that_fails_is_named(tmp_path):
-    with pytest.raises(StoreError, match="can't be used"), space_named(tmp_path):
+    with pytest.raises(StoreError, match="can't be used"), folder_errors(tmp_path):
         raise OSError(errno.EIO, "Input/output error")
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from pibuild.build import wheelhouse
 from pibuild.build.planning import make_plan, make_wheelhouse
-from pibuild.console import Report
+from pibuild.console import Console
 from pibuild.errors import ProofError, UsageError
 from pibuild.model import Request
 from pibuild.store.local import Store
@@ -124,7 +124,7 @@ def test_a_dependency_without_a_release_for_the_python_is_told():
 
 
 def test_a_wheelhouse_is_there_when_all_of_it_is(tmp_path):
-    store, house = Store(tmp_path / "store", Report()), decided()
+    store, house = Store(tmp_path / "store", Console()), decided()
     try:
         assert wheelhouse.stored(house, store) is None
         for key, name in ((house.key, "thing"), (house.compiled[0].key, "numpy")):

@@ -1,0 +1,83 @@
+"""Files: hashes, JSON with one spelling, atomic writes, and what a refused write means to a person."""
+
+import errno
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from pibuild.errors import PibuildError, ResourceError, StoreError
+
+
+def file_sha256(path: Path) -> str:
+    """Return the sha256 of a file's content as 64 lowercase hex digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def json_text(value: Any, *, indent: int = 2) -> str:  # noqa: ANN401  what JSON can hold
+    """Return a value as JSON with sorted keys and a final newline: equal values give equal bytes."""
+    return json.dumps(value, indent=indent, sort_keys=True) + "\n"
+
+
+def json_digest(value: Any) -> str:  # noqa: ANN401  what JSON can hold
+    """Return the sha256 of a value's shortest JSON with sorted keys."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def write_atomically(path: Path, content: str | bytes, mode: int = 0o644) -> None:
+    """Write a file under a temporary name, sync it, and rename it: a reader sees the old content or the new one."""
+    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as staged:
+        try:
+            staged.write(content.encode() if isinstance(content, str) else content)
+            staged.flush()
+            os.fsync(staged.fileno())
+            os.fchmod(staged.fileno(), mode)
+            Path(staged.name).replace(path)
+        except BaseException:
+            Path(staged.name).unlink(missing_ok=True)
+            raise
+
+
+def is_disk_full(error: OSError) -> bool:
+    """Return whether the system refused a write because the disk, or the user's share of it, is full."""
+    return error.errno in (errno.ENOSPC, errno.EDQUOT)
+
+
+@contextmanager
+def folder_errors(folder: Path) -> Iterator[None]:
+    """Translate what the system refuses in a folder.
+
+    Raises ResourceError if the disk is full, StoreError if the folder can't be written or used. An OSError that does
+    not concern the folder passes unchanged.
+    """
+    try:
+        yield
+    except OSError as error:
+        if isinstance(error, PibuildError):
+            raise
+        if is_disk_full(error):
+            free_bytes = shutil.disk_usage(folder if folder.exists() else folder.parent).free
+            hint = "make room (pibuild clean), or set `store:` to a larger disk"
+            found = f"{free_bytes / 1_000_000:.1f} MB free"
+            raise ResourceError(f"No space left under {folder}", found=found, hint=hint) from error
+        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR):
+            hint = "make the folder writable for your user, or name another one (--store, --output)"
+            raise StoreError(f"{folder} can't be written", found=str(error), hint=hint) from error
+        if concerns(error, folder):
+            hint = "check that its disk is mounted, or name another folder (--store, --output)"
+            raise StoreError(f"{folder} can't be used", found=str(error), hint=hint) from error
+        raise
+
+
+def concerns(error: OSError, folder: Path) -> bool:
+    """Return whether an error is about this folder, a path to it or a path in it, and not about a server or program."""
+    if not isinstance(error.filename, str):
+        return error.errno in (errno.EIO, errno.ESTALE)  # the disk's own errors name no file that was already open
+    path, folder = Path(error.filename).absolute(), folder.absolute()
+    return path.is_relative_to(folder) or folder.is_relative_to(path)
