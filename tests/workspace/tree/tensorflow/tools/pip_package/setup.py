@@ -3,10 +3,10 @@
 from setuptools import find_packages, setup
 from setuptools.dist import Distribution
 
-_VERSION = "0.1.0"
+_VERSION = '0.1.0'
 
 REQUIRED_PACKAGES = [
-    "numpy >= 1.13.3",
+    'numpy >= 1.13.3',
 ]
 
 
