@@ -21,9 +21,9 @@ from pibuild.console import Console
 from pibuild.publishing import operations as site
 from pibuild.publishing.index import index_pages
 from pibuild.publishing.page.page import render
-from tests.nights import make_cells, make_nights, make_set_of
-from tests.publications import offered
-from tests.sites import make_listed, make_set
+from tests.makers.nights import make_cells, make_nights, make_set_of
+from tests.makers.publications import offered
+from tests.makers.sites import make_listed, make_set
 
 ROOT = Path(__file__).resolve().parents[2]
 RUNS = 5

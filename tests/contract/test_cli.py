@@ -22,10 +22,11 @@ from pibuild.console import Console
 from pibuild.publishing.publisher import Publisher
 from pibuild.store.folders import LocalFolder
 from pibuild.verify.verdicts import Inspection, inspect
-from tests.elfs import BX_LR, PI_TWO, SO, arm, make_elf, make_wheel
-from tests.machines import WHEEL, Machine
-from tests.publications import make_offered
-from tests.sites import add_wheel, make_site
+from tests.makers.elfs import BX_LR, PI_TWO, SO, arm, make_elf
+from tests.makers.publications import make_offered
+from tests.makers.sites import add_wheel, make_site
+from tests.makers.stores import WHEEL, Machine
+from tests.makers.wheels import make_wheel
 
 
 @pytest.fixture(autouse=True)

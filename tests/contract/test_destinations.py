@@ -20,7 +20,7 @@ from pibuild.config.publish_settings import RcloneDestination, TwineDestination
 from pibuild.errors import PublishError, ResourceError, SourceError, UnreachableError
 from pibuild.publishing.destinations import forget, push, push_everywhere
 from pibuild.publishing.operations import publish, rollback, sweep, yank
-from tests.publications import NOON, after, everything, make_offered, making, read, statement
+from tests.makers.publications import NOON, after, everything, make_offered, making, read, statement
 
 
 def free_port() -> int:

@@ -6,7 +6,6 @@ import socket
 import subprocess
 import threading
 import time
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
@@ -14,53 +13,17 @@ from pibuild.adapters.http import Http
 from pibuild.adapters.rclone import Rclone
 from pibuild.errors import SourceError, UnreachableError
 from pibuild.store.folders import HttpFolder, LocalFolder, RcloneFolder
-from tests.machines import Machine
-from tests.makers import plan_for
+from tests.fakes.servers import CacheServer
+from tests.makers.plans import plan_for
+from tests.makers.stores import Machine
 
 CONTENT = bytes(range(256)) * 8000
 NAME = "artifacts/0123.tar"
 
 
-class Cache(ThreadingHTTPServer):
-    """Keeps what is put, gives it back, and knows nothing else; `refusal` is its answer to every PUT."""
-
-    def __init__(self):
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.kept, self.refusal, self.failures = {}, 0, []
-
-    @property
-    def url(self):
-        return f"http://127.0.0.1:{self.server_port}/cache"
-
-
-class Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-
-    def do_GET(self):
-        content = self.server.kept.get(self.path)
-        self.answer(404 if content is None else 200, content or b"")
-
-    def do_PUT(self):
-        content = self.rfile.read(int(self.headers["Content-Length"]))
-        if self.server.failures or self.server.refusal:
-            self.answer(self.server.failures.pop() if self.server.failures else self.server.refusal)
-            return
-        self.server.kept[self.path] = content
-        self.answer(201)
-
-    def answer(self, status, content=b""):
-        self.send_response(status)
-        self.send_header("Content-Length", str(len(content)))
-        self.end_headers()
-        self.wfile.write(content)
-
-    def log_message(self, *_):
-        pass
-
-
 @pytest.fixture
 def cache():
-    with Cache() as server:
+    with CacheServer() as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         yield server

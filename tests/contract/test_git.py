@@ -20,7 +20,7 @@ from pibuild.model import ArchivePlace
 from pibuild.trees.archives import members_of
 from pibuild.trees.selection import EVERYTHING, Selection, chooser
 from pibuild.trees.tree import write_tree
-from tests.archives import files_of
+from tests.makers.archives import files_of
 
 ENVIRON = {"PATH": os.environ["PATH"], "HOME": "/nonexistent"}
 NOBODY = "c" * 40

@@ -1,57 +1,22 @@
 """The real client against a real server on this machine that misbehaves in every way that servers do."""
 
-import contextlib
 import gzip
 import hashlib
 import socket
 import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
 from pibuild.adapters.http import Http
 from pibuild.errors import ResourceError, SourceError, UnreachableError
+from tests.fakes.servers import AnswerServer
 
 CONTENT = hashlib.shake_256(b"some file").digest(3_000_000)
 
 
 def sha256(content):
     return hashlib.sha256(content).hexdigest()
-
-
-class Server(ThreadingHTTPServer):
-    """Answers each request with the next of `answers`, and the last one from then on."""
-
-    def __init__(self):
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.answers, self.asked = [], []
-
-    @property
-    def url(self):
-        return f"http://127.0.0.1:{self.server_port}/file.tar.gz"
-
-
-class Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-
-    def do_GET(self):
-        self.server.asked.append(dict(self.headers))
-        answers = self.server.answers
-        (answers.pop(0) if len(answers) > 1 else answers[0])(self)
-
-    def log_message(self, *_):
-        pass
-
-    def give(self, status, content=b"", length=None, **headers):
-        self.send_response(status)
-        self.send_header("Content-Length", str(len(content) if length is None else length))
-        for name, value in headers.items():
-            self.send_header(name.replace("_", "-"), value)
-        self.end_headers()
-        with contextlib.suppress(ConnectionError):
-            self.wfile.write(content)
-        self.close_connection = True
 
 
 def whole(request):
@@ -93,7 +58,7 @@ def status(code, **headers):
 
 @pytest.fixture
 def server():
-    with Server() as server:
+    with AnswerServer() as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         yield server

@@ -22,7 +22,8 @@ from pibuild.adapters.npm import Npm
 from pibuild.adapters.pypi import Pypi, links_of
 from pibuild.errors import SourceError, UnreachableError
 from pibuild.model import DebianPlace, NpmPlace, PypiPlace
-from tests.archives import make_tar
+from tests.fakes.sources import PoolLess
+from tests.makers.archives import make_tar
 
 CONTENT = make_tar({"thing-1.0/setup.py": b"raise SystemExit('this must never run')"}, "gz")
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
@@ -379,22 +380,9 @@ def test_the_person_s_own_mirror_gives_a_file_from_its_pool(make_debian, part, r
     assert reached(make_debian().download, FXDIV, part, ignore) == FXDIV.sha256
 
 
-class PoolLess:
-    """A client for which no pool is as Debian lays it out: it gives the second address that it is asked for."""
-
-    def __init__(self):
-        self.asked = []
-
-    def download(self, url, _to, _progress, _route):
-        self.asked.append(url)
-        if len(self.asked) % 2:
-            raise SourceError("it answers 404")
-        return SHA256
-
-
 @needs_apt
 def test_the_signed_index_of_the_suite_gives_the_address_and_is_asked_once(make_debian, part, said):
-    client = PoolLess()
+    client = PoolLess(SHA256)
     debian = make_debian(http=client)
     moved_on = DebianPlace(debian="fxdiv", suite="bookworm", file="fxdiv_0.orig.tar.xz", sha256=SHA256)
     try:

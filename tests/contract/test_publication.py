@@ -16,7 +16,7 @@ from pibuild.console import Console
 from pibuild.errors import ResourceError
 from pibuild.publishing.layout import current_id, read_set, set_ids
 from pibuild.publishing.operations import current, publish, rollback, sweep, yank
-from tests.publications import NOON, after, everything, make_offered, making, read, statement
+from tests.makers.publications import NOON, after, everything, make_offered, making, read, statement
 
 CHANGING = {"os.rename", "os.mkdir", "os.rmdir", "os.remove", "os.symlink", "os.link", "os.chmod", "os.truncate"}
 SHORT = {"hidden": Policy(count=1, days=60, warn_days=7, grace_days=14)}

@@ -13,7 +13,7 @@ from pibuild.sources.fetcher import Fetcher, is_stored
 from pibuild.sources.refs import Refs
 from pibuild.store.local import Store
 from tests.contract.test_git import ENVIRON, git
-from tests.makers import make_source
+from tests.makers.plans import make_source
 
 DAY = datetime(2020, 1, 2, 3, 4, 5, tzinfo=UTC)
 

@@ -19,7 +19,7 @@ from pibuild.console import Console
 from pibuild.model import ArchivePlace, Source
 from pibuild.sources.fetcher import Fetcher, Ports, is_stored
 from pibuild.store.local import Store
-from tests.archives import files_of, make_tar, tree_of
+from tests.makers.archives import files_of, make_tar, tree_of
 
 BIG = hashlib.shake_256(b"big").digest(4_000_000)
 CONTENT = make_tar({"top/big": BIG})

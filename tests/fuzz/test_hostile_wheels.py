@@ -20,7 +20,8 @@ import pytest
 from pibuild.config.pis import load_world
 from pibuild.verify.text import as_facts, as_text
 from pibuild.verify.verdicts import inspect
-from tests.elfs import PI_TWO, SO, make_elf, make_wheel
+from tests.makers.elfs import PI_TWO, SO, make_elf
+from tests.makers.wheels import make_wheel
 
 _EACH = int(os.environ.get("PIBUILD_FUZZ", "300"))
 _CORPUS = [tuple(line.split()) for line in Path(__file__).with_name("corpus.txt").read_text().splitlines()]

@@ -18,7 +18,7 @@ from pibuild.config.recipes import folder_digest, load_base, load_images, load_t
 from pibuild.console import Console
 from pibuild.model import Artifact, Image, Limits
 from pibuild.store.local import Entry, Store
-from tests.makers import make_recipe, make_release
+from tests.makers.plans import make_recipe, make_release
 
 
 def base_image() -> Image:

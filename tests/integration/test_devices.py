@@ -16,7 +16,7 @@ from pibuild.config.recipes import load_images, load_targets, project_folder
 from pibuild.config.settings import load_settings
 from pibuild.console import Console
 from pibuild.errors import ImageError
-from tests.elfs import make_wheel
+from tests.makers.wheels import make_wheel
 
 ROOT = Path(__file__).parents[2]
 TAG = "py3-none-any"

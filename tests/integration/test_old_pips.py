@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.integration.on_device import run_on_device
-from tests.sites import add_wheel, make_site
+from tests.makers.sites import add_wheel, make_site
 
 PYTHONS = os.environ.pop("PIBUILD_TEST_PYTHONS", "2.7").split()
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.integration.browser import browser, complaints, look, missing
-from tests.nights import EVIL, make_cells, make_hostile, make_nights, make_published_wheel, make_set, make_set_of
+from tests.makers.nights import EVIL, make_cells, make_hostile, make_nights, make_published_wheel, make_set, make_set_of
 
 if missing() and not os.environ.get("CI"):
     pytest.skip(missing(), allow_module_level=True)

@@ -9,8 +9,9 @@ import pytest
 from pibuild.build.retag import retag
 from pibuild.errors import ProofError
 from pibuild.verify.static_checks import verify
-from tests.elfs import SO, make_wheel
-from tests.makers import make_target
+from tests.makers.elfs import SO
+from tests.makers.plans import make_target
+from tests.makers.wheels import make_wheel
 
 _GCC, _STRIP = "arm-linux-gnueabihf-gcc", "arm-linux-gnueabihf-strip"
 _SOURCE = """

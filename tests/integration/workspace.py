@@ -23,7 +23,7 @@ from pibuild.console import Console
 from pibuild.model import Plan, Recipe, Request, Source, Wheelhouse
 from pibuild.sources.local_tree import identify, own_source
 from pibuild.store.local import Entry, Store
-from tests.makers import make_source
+from tests.makers.plans import make_source
 
 ROOT = Path(__file__).parents[2]
 WORKSPACE = ROOT / "tests" / "workspace"

@@ -1,8 +1,6 @@
 """A failed build says in one line why."""
 
 import io
-from contextlib import contextmanager
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -11,9 +9,10 @@ from pibuild.build.artifact import build
 from pibuild.build.container import Transcript, cpu_seconds
 from pibuild.console import Console
 from pibuild.errors import BuildError, PibuildError, ResourceError
-from pibuild.model import Artifact, Limits, Outcome, Run
+from pibuild.model import Artifact, Limits
 from pibuild.store.local import Store
-from tests.makers import make_images, make_recipe, make_release
+from tests.fakes.engines import FailingEngine
+from tests.makers.plans import make_images, make_recipe, make_release
 
 LIMITS = Limits(jobs=2, cpus=2, memory_bytes=4_000_000_000, deadline_s=60, uid=1000, gid=1000)
 ARTIFACT = Artifact(
@@ -28,33 +27,7 @@ ARTIFACT = Artifact(
 )
 
 
-class FakeEngine:
-    """An engine whose one container says these lines and ends so."""
-
-    def __init__(self, lines: list[str], **outcome) -> None:
-        self.lines = lines
-        self.outcome = Outcome(**{"exit_code": 1, "out_of_memory": False, "timed_out": False, "wall_s": 1.0} | outcome)
-        self.runs: list[Run] = []
-        self.kept: list[str] = []
-
-    @contextmanager
-    def container(self, run: Run):
-        self.runs.append(run)
-        yield self
-
-    def wait(self, on_line) -> Outcome:
-        for line in self.lines:
-            on_line(line)
-        return self.outcome
-
-    def keep_as(self, reference: str) -> None:
-        self.kept.append(reference)
-
-    def copy_out(self, path: str, tar_path: Path) -> None:
-        raise AssertionError(path, tar_path)
-
-
-def failure(store: Store, engine: FakeEngine) -> PibuildError:
+def failure(store: Store, engine: FailingEngine) -> PibuildError:
     with pytest.raises(PibuildError) as caught:
         build(
             ARTIFACT,
@@ -94,7 +67,7 @@ def failure(store: Store, engine: FakeEngine) -> PibuildError:
     ],
 )
 def test_the_cause_is_in_the_first_line(store, lines, cause):
-    error = failure(store, FakeEngine(lines))
+    error = failure(store, FailingEngine(lines))
 
     assert isinstance(error, BuildError)
     assert cause in str(error).splitlines()[0]
@@ -104,11 +77,11 @@ def test_the_cause_is_in_the_first_line(store, lines, cause):
 def test_the_compilers_word_wins_over_what_follows_from_it(store):
     lines = ["error: something general", "a.cc:3:14: error: 'x' was not declared", "ninja: error: stopped"]
 
-    assert "a.cc:3:14" in failure(store, FakeEngine(lines)).what
+    assert "a.cc:3:14" in failure(store, FailingEngine(lines)).what
 
 
 def test_last_lines_log_and_commands_are_given(store):
-    error = failure(store, FakeEngine([f"line {number}" for number in range(40)]))
+    error = failure(store, FailingEngine([f"line {number}" for number in range(40)]))
 
     assert error.details[-1] == "| line 39"
     assert error.log.read_text().splitlines()[0] == "line 0"
@@ -116,7 +89,7 @@ def test_last_lines_log_and_commands_are_given(store):
 
 
 def test_where_a_compiler_is_killed_for_memory_fewer_are_tried_before_it_is_said(store):
-    engine = FakeEngine(["c++: fatal error: Killed signal terminated program cc1plus"])
+    engine = FailingEngine(["c++: fatal error: Killed signal terminated program cc1plus"])
     error = failure(store, engine)
 
     assert isinstance(error, ResourceError)
@@ -125,38 +98,38 @@ def test_where_a_compiler_is_killed_for_memory_fewer_are_tried_before_it_is_said
 
 
 def test_a_container_killed_for_memory_is_named(store):
-    assert "out of memory" in failure(store, FakeEngine([], out_of_memory=True, exit_code=137)).what
+    assert "out of memory" in failure(store, FailingEngine([], out_of_memory=True, exit_code=137)).what
 
 
 def test_a_full_disk_is_named(store):
-    error = failure(store, FakeEngine(["cc: error: x.o: No space left on device"]))
+    error = failure(store, FailingEngine(["cc: error: x.o: No space left on device"]))
 
     assert isinstance(error, ResourceError)
     assert "no space left" in error.what
 
 
 def test_a_passed_deadline_is_named(store):
-    error = failure(store, FakeEngine(["[3/9] Building"], timed_out=True, exit_code=137))
+    error = failure(store, FailingEngine(["[3/9] Building"], timed_out=True, exit_code=137))
 
     assert isinstance(error, ResourceError)
     assert "deadline of 60 s" in error.what
 
 
 def test_the_failed_container_is_kept_for_a_shell(store):
-    engine = FakeEngine([])
+    engine = FailingEngine([])
     failure(store, engine)
 
     assert engine.kept == ["pibuild/failed:thing"]
 
 
 def test_nothing_of_a_failed_build_is_in_the_store(store):
-    failure(store, FakeEngine([]))
+    failure(store, FailingEngine([]))
 
     assert not store.has_artifact(ARTIFACT.key)
 
 
 def test_a_container_runs_as_the_caller_and_carries_the_sessions_label(store):
-    engine = FakeEngine([])
+    engine = FailingEngine([])
     failure(store, engine)
 
     assert (engine.runs[0].uid, engine.runs[0].memory_bytes) == (1000, 4_000_000_000)

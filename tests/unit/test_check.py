@@ -7,23 +7,14 @@ from hashlib import sha256
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from pibuild.errors import PublishError, SourceError, UnreachableError, UsageError
+from pibuild.errors import PublishError, SourceError, UsageError
 from pibuild.publishing.check import Whole, check_site
 from pibuild.publishing.model import set_facts
 from pibuild.publishing.signature import sign
-from tests.sites import add_wheel, make_set, make_site, write_sums
+from tests.fakes.sources import NoWeb, SilentWeb
+from tests.makers.sites import add_wheel, make_set, make_site, write_sums
 
 KEY = Ed25519PrivateKey.generate()
-
-
-class NoWeb:
-    def download(self, *words):
-        raise AssertionError(words)
-
-
-class Silent:
-    def download(self, *_):
-        raise UnreachableError("pi.example is not reached", hint="look at the network")
 
 
 def check(site, **more):
@@ -113,7 +104,7 @@ def test_a_set_of_which_no_index_can_be_made_is_told(tmp_path, published, change
 
 def test_a_server_that_does_not_answer_ends_the_check():
     with pytest.raises(PublishError) as caught:
-        check_site("https://me:secret@pi.example/", Silent())
+        check_site("https://me:secret@pi.example/", SilentWeb())
     assert "can't be checked" in str(caught.value)
     assert "pi.example is not reached" in str(caught.value)
     assert "secret" not in str(caught.value)

@@ -8,7 +8,8 @@ from pibuild.machinecode.instructions import instructions
 from pibuild.machinecode.pointers import guessed_functions, pointed_functions
 from pibuild.machinecode.reachable import certain_code, first_steps
 from pibuild.machinecode.symbols import Function, Region
-from tests.elfs import BX_LR, NOP, arm, thumb
+from tests.fakes.sections import FakeSection
+from tests.makers.elfs import BX_LR, NOP, arm, thumb
 
 MOVW, DMB = 0xE3001234, 0xF57FF05B
 
@@ -141,17 +142,6 @@ def test_a_jump_back_does_not_run_for_ever():
 
 def test_an_entry_outside_of_the_sections_is_passed_over():
     assert reached(arm(NOP), 0x4000) == []
-
-
-class FakeSection(dict):
-    """What pointed_functions reads of a section."""
-
-    def __init__(self, kind, address, content, flags=0):
-        super().__init__(sh_type=kind, sh_addr=address, sh_flags=flags)
-        self._content = content
-
-    def data(self):
-        return self._content
 
 
 def pointed(*pointers, starts=(0x1000, 0x1010)):

@@ -8,7 +8,7 @@ from pibuild.config.recipes import load_images, load_recipes
 from pibuild.config.settings import Storage, load_settings
 from pibuild.errors import UsageError
 from pibuild.trees.tree import file_tree_hash
-from tests.makers import make_target
+from tests.makers.plans import make_target
 
 RECIPE = """
 name: thing

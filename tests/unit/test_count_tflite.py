@@ -10,27 +10,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.fakes.interpreters import FakeEmulator
+
 PROGRAM = Path(__file__).resolve().parents[2] / "pibuild" / "device" / "count_tflite.py"
+
 LOADING, FIRST, WARM = 90_000, 7_000, {"m": 500, "n": 40}
 """Instructions that the emulator would count."""
 
 
-class Emulator:
-    """Counts what the fake interpreter spends, and writes the sum at each mark."""
-
-    def __init__(self, counts_path: Path):
-        self.total, self.counts_path = 0, counts_path
-        counts_path.write_text("")
-
-    def getppid(self):
-        with self.counts_path.open("a") as file:
-            file.write(f"{self.total}\n")
-        return 1
-
-
 @pytest.fixture
 def emulator(tmp_path, monkeypatch):
-    emulator = Emulator(tmp_path / "counts")
+    emulator = FakeEmulator(tmp_path / "counts")
     monkeypatch.setattr(os, "getppid", emulator.getppid)
     return emulator
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from pibuild.machinecode.elf import ElfFormatError, read_elf
 from pibuild.machinecode.symbols import Function, Region
-from tests.elfs import BX_LR, NOP, arm, make_elf
+from tests.makers.elfs import BX_LR, NOP, arm, make_elf
 
 
 def test_the_header_tells_class_machine_and_float_abi():

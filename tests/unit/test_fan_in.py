@@ -11,7 +11,7 @@ from pibuild.nightly.history import History
 from pibuild.store.folders import LocalFolder
 from pibuild.store.local import Store
 from pibuild.store.remote import Remote
-from tests.makers import make_night, make_outcome
+from tests.makers.outcomes import make_night, make_outcome
 
 BUILT = make_outcome()
 FAILED = make_outcome(python="3.13", status="failed", cause="no room", log="a.log", began="2026-11-25T03:05:00Z")

@@ -5,7 +5,7 @@ import tarfile
 from pathlib import PurePosixPath
 
 from pibuild.adapters.docker import _handed_over
-from tests.makers import make_run
+from tests.makers.plans import make_run
 
 
 def test_a_file_with_a_long_path_lies_under_its_inputs_folder(tmp_path):

@@ -9,7 +9,7 @@ from pibuild.console import Console
 from pibuild.errors import StoreError
 from pibuild.nightly.history import History, later_id
 from pibuild.nightly.model import night_facts, night_from
-from tests.makers import make_night, make_outcome
+from tests.makers.outcomes import make_night, make_outcome
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import pytest
 
 from pibuild.publishing.index import index_pages, shown_wheels
 from pibuild.wheels.wheel import WheelFormatError
-from tests.sites import make_listed, make_set
+from tests.makers.sites import make_listed, make_set
 
 PAGE = "simple/thing/index.html"
 HOSTILE = '"><script src=x>alert(1)&amp;'

@@ -11,7 +11,8 @@ from pibuild.config.pis import accepted_tags, load_world
 from pibuild.verify.requirement import misses
 from pibuild.verify.text import as_facts, as_text
 from pibuild.verify.verdicts import inspect
-from tests.elfs import BX_LR, NOP, PI_ONE, PI_TWO, SO, arm, make_elf, make_wheel
+from tests.makers.elfs import BX_LR, NOP, PI_ONE, PI_TWO, SO, arm, make_elf
+from tests.makers.wheels import make_wheel
 
 _MOVW, _VADD, _VMAXNM, _B_NE, _BL = 0xE3001234, 0xF2000D00, 0xF3000F10, 0x1A000000, 0xEB000000
 _ARMV7 = "thing-1.0-cp311-cp311-linux_armv7l.whl"

@@ -9,9 +9,9 @@ from pibuild.publishing.add_wheels import offered_of
 from pibuild.publishing.operations import publish
 from pibuild.publishing.provenance import provenance
 from pibuild.store.local import Entry
-from tests.elfs import make_wheel
-from tests.publications import making
-from tests.sites import make_record
+from tests.makers.publications import making
+from tests.makers.sites import make_record
+from tests.makers.wheels import make_wheel
 
 CELL = Cell(recipe="thing", version="1.0", target="pi-one", python="3.11", with_dependencies=True)
 

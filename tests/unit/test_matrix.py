@@ -11,7 +11,7 @@ from pibuild.config.settings import load_settings, settings_schema
 from pibuild.errors import UsageError
 from pibuild.model import OwnTree
 from pibuild.nightly.matrix import chosen, matrix, with_beside
-from tests.makers import make_recipe, make_recipes, make_release, make_target
+from tests.makers.plans import make_recipe, make_recipes, make_release, make_target
 
 LITE = Cells(recipe="tflite-runtime", versions=("2.14.1",), targets=("pi-one",), pythons=("3.11",))
 LITE_WITH = replace(LITE, with_dependencies=True)

@@ -12,7 +12,7 @@ from pibuild.errors import BuildError
 from pibuild.nightly.history import History
 from pibuild.nightly.night import Decided, Hands, changes, run_night
 from pibuild.store.local import Entry
-from tests.makers import make_night, make_outcome
+from tests.makers.outcomes import make_night, make_outcome
 
 CELLS = tuple(make_outcome(python=python).cell for python in ("3.9", "3.11", "3.13"))
 

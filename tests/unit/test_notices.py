@@ -5,7 +5,7 @@ import io
 from pibuild.console import Console
 from pibuild.errors import PibuildError
 from pibuild.nightly.notify import notices, tell
-from tests.makers import make_night, make_outcome
+from tests.makers.outcomes import make_night, make_outcome
 
 RED = make_outcome(status="failed", cause="thing.cc:1:2: error: no\nmore", failed_at="artifact-1")
 

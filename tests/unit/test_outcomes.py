@@ -5,7 +5,7 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from pibuild.nightly.summary import as_markdown, as_table, exit_code, verdict, write_junit
-from tests.makers import make_night, make_outcome
+from tests.makers.outcomes import make_night, make_outcome
 
 BUILT, SAME = make_outcome(changed=("source eigen",)), make_outcome(python="3.13", status="unchanged")
 FAILED = make_outcome(python="3.9", status="failed", cause="no <b>|`\x00 room\nmore")

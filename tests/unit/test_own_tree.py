@@ -5,7 +5,7 @@ import pytest
 from pibuild.errors import UsageError
 from pibuild.model import OwnTree
 from pibuild.sources.local_tree import identify
-from tests.makers import make_recipe
+from tests.makers.plans import make_recipe
 
 RECIPES = {
     "thing": make_recipe("thing", own_tree=OwnTree(file="tools/setup.py", version="^_VERSION = '([^']+)'")),

@@ -11,7 +11,7 @@ import pytest
 from pibuild.config.pis import load_world
 from pibuild.nightly.model import Cell
 from pibuild.publishing.page import charts, nights, offers, render
-from tests.nights import (
+from tests.makers.nights import (
     EVIL,
     make_cells,
     make_hostile,

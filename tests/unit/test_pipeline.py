@@ -13,8 +13,9 @@ from pibuild.build.schedule import check_room
 from pibuild.errors import ResourceError
 from pibuild.model import Artifact, Request
 from pibuild.wheels.wheel import read_wheel
-from tests.elfs import SO, make_elf, make_wheel
-from tests.makers import make_images, make_recipe, make_recipes, make_release, make_target
+from tests.makers.elfs import SO, make_elf
+from tests.makers.plans import make_images, make_recipe, make_recipes, make_release, make_target
+from tests.makers.wheels import make_wheel
 
 GB = 1_000_000_000
 

@@ -7,7 +7,15 @@ import pytest
 from pibuild.build.planning import find_target, make_plan
 from pibuild.errors import UsageError
 from pibuild.model import Plan, Recipe, Request
-from tests.makers import make_images, make_recipe, make_recipes, make_release, make_source, make_target, with_digest
+from tests.makers.plans import (
+    make_images,
+    make_recipe,
+    make_recipes,
+    make_release,
+    make_source,
+    make_target,
+    with_digest,
+)
 
 TARGETS = {name: make_target(name) for name in ("pi-one", "pi-two")}
 

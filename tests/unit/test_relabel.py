@@ -4,7 +4,8 @@ from pibuild.config.pis import load_world
 from pibuild.errors import ProofError
 from pibuild.verify.relabel import RISK_FIELD, relabel
 from pibuild.wheels.wheel import disagreements, read_wheel
-from tests.elfs import BX_LR, PI_TWO, SO, arm, make_elf, make_wheel
+from tests.makers.elfs import BX_LR, PI_TWO, SO, arm, make_elf
+from tests.makers.wheels import make_wheel
 
 _MOVW = 0xE3001234
 _PLAIN_SO = "thing/_core.so"

@@ -10,8 +10,9 @@ import pytest
 from pibuild.errors import SourceError, UnreachableError
 from pibuild.store.folders import LocalFolder
 from pibuild.store.remote import Remote
-from tests.machines import WHEEL, Machine
-from tests.makers import plan_for
+from tests.fakes.folders import RefusingFolder
+from tests.makers.plans import plan_for
+from tests.makers.stores import WHEEL, Machine
 
 
 @pytest.fixture
@@ -203,26 +204,8 @@ def test_what_is_damaged_here_is_not_given(machine, shared, plan):
     assert "is damaged" in one.warnings[0]
 
 
-class Refusing(LocalFolder):
-    """A folder that fails in some ways, and counts what it was asked."""
-
-    def __init__(self, root, error, *, reads=False):
-        super().__init__(root)
-        self.error, self.reads, self.asked = error, reads, 0
-
-    def get(self, name, to):
-        self.asked += 1
-        if not self.reads:
-            raise self.error
-        return super().get(name, to)
-
-    def put(self, *_):
-        self.asked += 1
-        raise self.error
-
-
 def test_a_remote_that_does_not_answer_is_told_once_and_not_asked_again(machine, shared, plan):
-    folder = Refusing(shared, UnreachableError("cache.example.org is not reached", found="refused", hint="look"))
+    folder = RefusingFolder(shared, UnreachableError("cache.example.org is not reached", found="refused", hint="look"))
     one = machine(folder)
 
     assert one.remote.pull_wheel(plan) is None
@@ -239,7 +222,7 @@ def test_a_remote_that_does_not_answer_is_told_once_and_not_asked_again(machine,
 def test_a_remote_that_takes_nothing_is_told_once_and_still_read(machine, shared, plan, error):
     machine().share(plan)
     shutil.rmtree(shared / "wheels")
-    folder = Refusing(shared, error, reads=True)
+    folder = RefusingFolder(shared, error, reads=True)
     one = machine(folder)
     one.share(plan)
     one.share(plan)

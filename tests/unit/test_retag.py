@@ -4,7 +4,8 @@ from pibuild.build.retag import retag
 from pibuild.errors import ProofError
 from pibuild.wheels import python_tags as pythons
 from pibuild.wheels.wheel import disagreements, read_wheel
-from tests.elfs import make_elf, make_wheel
+from tests.makers.elfs import make_elf
+from tests.makers.wheels import make_wheel
 
 
 def test_the_claim_names_python_abi_and_platform(tmp_path):

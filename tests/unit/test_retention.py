@@ -7,7 +7,7 @@ from hypothesis import strategies as some
 
 from pibuild.publishing.model import PublishedSet
 from pibuild.publishing.retention import outdated_sets, retained
-from tests.publications import NOON, after, make_published
+from tests.makers.publications import NOON, after, make_published
 
 POLICY = {"count": 3, "days": 60, "warn_days": 1, "grace_days": 14, "now": NOON}
 

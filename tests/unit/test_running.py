@@ -11,7 +11,7 @@ from pibuild.config.settings import Settings
 from pibuild.emulate import session
 from pibuild.emulate.choose import Device, load_models, load_systems
 from pibuild.wheels.wheel import wheel_name
-from tests.elfs import make_wheel
+from tests.makers.wheels import make_wheel
 
 CATALOGUE = load_catalogue()
 RASPBIAN = "http://mirror/raspbian"

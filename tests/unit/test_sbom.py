@@ -13,7 +13,7 @@ from pibuild.build.planning import make_plan
 from pibuild.build.sbom import named, purl, sbom
 from pibuild.config.recipes import load_recipes, load_targets, project_folder
 from pibuild.model import ArchivePlace, DebianPlace, GitPlace, NpmPlace, PypiPlace, Request
-from tests.makers import make_images, make_recipes, make_release, make_source, make_target
+from tests.makers.plans import make_images, make_recipes, make_release, make_source, make_target
 
 COMMIT, SHA = "48cd2c3f351ff188bc85684b84a91b6e6d17d896", "1" * 64
 

@@ -1,9 +1,6 @@
 """Machines that share a remote build nothing twice; each has a store and a fake engine of its own."""
 
 import io
-import tarfile
-import uuid
-from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -16,93 +13,15 @@ from pibuild.build.schedule import make, try_on_device
 from pibuild.build.wheelhouse import make_all
 from pibuild.config.settings import Settings, Storage
 from pibuild.console import Console
-from pibuild.errors import ProofError, UnreachableError
-from pibuild.model import Outcome, Wheelhouse
-from pibuild.sources.fetcher import Fetched
+from pibuild.errors import ProofError
+from pibuild.model import Wheelhouse
 from pibuild.store.folders import LocalFolder
 from pibuild.store.local import Store
 from pibuild.store.remote import Remote
-from tests.elfs import make_elf, make_wheel
-from tests.makers import make_recipe, plan_for
-
-SIX = "six-1.16.0-py2.py3-none-any.whl"
-TIMES = b"0m0.001s 0m0.001s\n0m1.000s 0m0.500s\n"
-
-
-class FakeEngine:
-    """An engine whose containers leave a wheel, or a proof's result."""
-
-    cpus, memory_bytes, free_bytes = 1, 4_000_000_000, None
-    refuses = False
-    """Whether proofs end with an error."""
-
-    def __init__(self, folder):
-        self.folder, self.ran = folder, []
-
-    def check(self):
-        pass
-
-    def remove_containers(self, *_):
-        return 0
-
-    def image_id(self, reference):
-        return f"sha256:{reference}"
-
-    def image_labels(self, _reference):
-        return {}
-
-    @contextmanager
-    def container(self, run):
-        env = dict(run.env)
-        self.ran.append("proof" if "PIBUILD_CHECK" in env else run.env[-1])
-        yield FakeContainer(self.folder, env, exit_code=int(self.refuses and "PIBUILD_CHECK" in env))
-
-
-class FakeContainer:
-    def __init__(self, folder, env, exit_code=0):
-        self.folder, self.env, self.exit_code = folder, env, exit_code
-
-    def keep_as(self, _reference):
-        pass
-
-    def wait(self, _on_line):
-        return Outcome(exit_code=self.exit_code, out_of_memory=False, timed_out=False, wall_s=1.0)
-
-    def copy_out(self, path, tar_path):
-        with tarfile.open(tar_path, "w") as tar:
-            if path == "/work/out":
-                tar.add(self._out(), "out")
-                return
-            said = {"result.json": b"{}", "installed.txt": b"thing==1.0\nsix==1.16.0\n"}
-            content = said.get(path.rpartition("/")[2], TIMES)
-            member = tarfile.TarInfo(path.rpartition("/")[2])
-            member.size = len(content)
-            tar.addfile(member, io.BytesIO(content))
-
-    def _out(self):
-        """A wheel, and its library before strip."""
-        python = self.env.get("PIBUILD_PYTHON", "3.11").replace(".", "")
-        tag, library = f"cp{python}-cp{python}-linux_armv6l", f"thing/_core.cpython-{python}-arm-linux-gnueabihf.so"
-        out = self.folder / f"out-{uuid.uuid4().hex}"
-        if self.env.get("PURE"):
-            make_wheel(out / "wheel", {"six.py": b""}, file_name=SIX, tags=("py2.py3-none-any",))
-            return out
-        make_wheel(out / "wheel", {library: make_elf()}, file_name=f"thing-1.0-{tag}.whl", tags=(tag,))
-        (out / "symbols" / library).parent.mkdir(parents=True)
-        (out / "symbols" / library).write_bytes(make_elf())
-        return out
-
-
-class FakeFetcher:
-    def __init__(self):
-        self.fetched = []
-
-    def fetch_all(self, sources):
-        self.fetched += [source.name for source in sources]
-        return tuple(
-            Fetched(name=one.name, tree=one.tree, path=None, size_bytes=1, place="here", cached=False)
-            for one in sources
-        )
+from tests.fakes.engines import SIX, BuildingEngine
+from tests.fakes.folders import SilentFolder
+from tests.fakes.sources import FakeFetcher
+from tests.makers.plans import make_recipe, plan_for
 
 
 class Machine:
@@ -112,7 +31,7 @@ class Machine:
         root.mkdir()
         self.words = io.StringIO()
         console = Console(err=self.words)
-        self.store, self.engine, self.fetcher = Store(root / "store", console), FakeEngine(root), FakeFetcher()
+        self.store, self.engine, self.fetcher = Store(root / "store", console), BuildingEngine(root), FakeFetcher()
         (root / "check").mkdir()
         self.ports = Ports(
             connect=lambda: self.engine,
@@ -299,17 +218,8 @@ def test_a_device_for_trials_is_pulled_as_well(machine):
     assert other.built == []
 
 
-class Silent:
-    """A folder of a server that is down."""
-
-    def get(self, *_):
-        raise UnreachableError("cache.example.org is not reached")
-
-    put = has = get
-
-
 def test_a_remote_that_does_not_answer_costs_no_build(machine):
-    one = machine(Silent())
+    one = machine(SilentFolder())
 
     assert one.make(plan_for()).path.exists()
     assert len(one.warnings) == 1

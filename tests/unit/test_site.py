@@ -10,7 +10,7 @@ from pibuild.config.publish_settings import Policy
 from pibuild.errors import PublishError, UsageError
 from pibuild.publishing.layout import faults, set_ids
 from pibuild.publishing.operations import Swept, current, hide, publish, rollback, sets, sweep, undelete, unyank, yank
-from tests.publications import NOON, after, everything, make_offered, making, pages, read, statement
+from tests.makers.publications import NOON, after, everything, make_offered, making, pages, read, statement
 
 
 @pytest.fixture(autouse=True)
@@ -136,7 +136,7 @@ def test_two_wheels_of_one_name_are_refused(put, make, tmp_path):
 def test_a_file_that_is_no_wheel_is_refused(put, make):
     one = make()
     one.path.write_bytes(b"no zip file")
-    from tests.publications import offered
+    from tests.makers.publications import offered
 
     with pytest.raises(PublishError, match="no whole wheel"):
         put(offered(one.path))

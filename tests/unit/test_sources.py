@@ -5,7 +5,6 @@ import hashlib
 import io
 import json
 import threading
-from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -18,7 +17,8 @@ from pibuild.model import ArchivePlace, DebianPlace, GitPlace, NpmPlace, PypiPla
 from pibuild.sources.fetcher import Fetcher, Ports, is_stored
 from pibuild.sources.places import attempts
 from pibuild.trees.tree import file_tree_hash
-from tests.archives import files_of, make_tar, tree_of
+from tests.fakes.sources import FakeGit, FakeWeb
+from tests.makers.archives import files_of, make_tar, tree_of
 
 FILES = {"top/a": b"alpha", "top/b": b"beta"}
 OTHER = {"top/a": b"something else"}
@@ -28,51 +28,6 @@ SILENT = UnreachableError("the server is not reached")
 
 def sha256(content):
     return hashlib.sha256(content).hexdigest()
-
-
-class FakeWeb:
-    """Answers with bytes or an error, by the address or the file's name; goes on behind a part as a server would."""
-
-    def __init__(self, answers):
-        self.answers, self.asked = dict(answers), []
-
-    def download(self, asked, to, progress):
-        name = asked if isinstance(asked, str) else getattr(asked, "file", None) or asked.npm
-        self.asked.append(name)
-        answer = self.answers.get(name, SourceError("it answers 404 Not Found"))
-        if isinstance(answer, Exception):
-            raise answer
-        begin = to.stat().st_size if to.exists() else 0
-        with to.open("ab") as file:
-            file.write(answer[begin:])
-        progress(len(answer), len(answer), "B")
-        return sha256(to.read_bytes())
-
-
-class FakeGit:
-    """Holds the tar of one commit by the clone's place; `breaks` fails when the tar has been read."""
-
-    def __init__(self, clones, *, breaks=False, state=None):
-        self.clones, self.asked, self.breaks, self.state = dict(clones), [], breaks, state
-
-    def work_tree(self, _folder):
-        return self.state
-
-    @contextmanager
-    def open_commit(self, location, commit, _scratch_dir, _progress, _is_wanted):
-        self.asked.append((location, commit))
-        if location not in self.clones:
-            raise SourceError("there is no such folder")
-        yield io.BytesIO(self.clones[location])
-        if self.breaks:
-            raise SourceError("git failed")
-
-    def make_archive(self, location, place, to, _scratch_dir, _progress):
-        self.asked.append((location, place.commit))
-        if location not in self.clones:
-            raise SourceError("there is no such folder")
-        to.write_bytes(self.clones[location])
-        return sha256(self.clones[location])
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ import pytest
 from jsonschema import Draft202012Validator, ValidationError
 
 from pibuild.publishing.provenance import provenance
-from tests.elfs import make_wheel
-from tests.sites import make_record
+from tests.makers.sites import make_record
+from tests.makers.wheels import make_wheel
 
 STRING, OBJECT = {"type": "string", "minLength": 1}, {"type": "object"}
 URI = {"type": "string", "pattern": r"^[a-z][a-z0-9+.-]*:\S+$"}

@@ -13,7 +13,7 @@ from pibuild.errors import ResourceError, SourceError
 from pibuild.trees.archives import members_of
 from pibuild.trees.selection import Selection
 from pibuild.trees.tree import main, pack_gzip, unpack, write_tree
-from tests.archives import DEVICE, FOLDER, HardLink, Link, Program, files_of, make_tar, make_zip, tree_of
+from tests.makers.archives import DEVICE, FOLDER, HardLink, Link, Program, files_of, make_tar, make_zip, tree_of
 
 FILES = {"top/a.c": b"int a;", "top/run.sh": Program(b"#!/bin/sh"), "top/sub/b": Link("../a.c")}
 

@@ -5,8 +5,9 @@ import pytest
 from pibuild.build.retag import retag
 from pibuild.errors import ProofError
 from pibuild.verify.static_checks import verify, verify_extra
-from tests.elfs import BX_LR, NOP, PI_TWO, SO, arm, make_elf, make_wheel, thumb
-from tests.makers import make_target
+from tests.makers.elfs import BX_LR, NOP, PI_TWO, SO, arm, make_elf, thumb
+from tests.makers.plans import make_target
+from tests.makers.wheels import make_wheel
 
 MOVW, VADD, VSTM_D16, VMAXNM, MRC_P1 = 0xE3001234, 0xF2000D40, 0xECC00B20, 0xF3000F10, 0xEE104110
 GOOD = {"malloc": ("malloc", "libc.so.6", "GLIBC_2.4")}

@@ -11,7 +11,7 @@ from pibuild.machinecode.instructions import instructions
 from pibuild.machinecode.reachable import _arm, _narrow, _wide, certain_code
 from pibuild.machinecode.symbols import Function, Region
 from pibuild.machinecode.thumb import THUMB_ENCODINGS, WIDE, thumb_encodings
-from tests.elfs import thumb
+from tests.makers.elfs import thumb
 
 BASE = 0x1000
 COMMON = [0x46C0, 0x4770, 0xE7FC, 0xD001, 0xB110, 0xF000, 0xF801, 0xE801, 0xEAFF, 0xFFFE, 0xE12F]

@@ -3,7 +3,8 @@ import zipfile
 import pytest
 
 from pibuild.wheels.wheel import WheelFormatError, disagreements, read_wheel, retagged, wheel_name, write_wheel
-from tests.elfs import SO, make_elf, make_wheel
+from tests.makers.elfs import SO, make_elf
+from tests.makers.wheels import make_wheel
 
 
 def faults(path):

@@ -12,7 +12,7 @@ from pibuild.console import Console
 from pibuild.errors import ProofError, UsageError
 from pibuild.model import Request
 from pibuild.store.local import Store
-from tests.makers import make_images, make_recipe, make_recipes, make_release, make_target
+from tests.makers.plans import make_images, make_recipe, make_recipes, make_release, make_target
 
 PYTHONS = ("3.11", "3.13")
 

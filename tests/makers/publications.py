@@ -8,7 +8,7 @@ from pathlib import Path
 from pibuild.publishing.add_wheels import Offered
 from pibuild.publishing.model import PublishedWheel
 from pibuild.wheels.wheel import read_wheel, write_wheel
-from tests.elfs import make_wheel
+from tests.makers.wheels import make_wheel
 
 NOON = datetime(2026, 11, 25, 12, tzinfo=UTC)
 

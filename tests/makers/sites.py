@@ -15,7 +15,7 @@ from pibuild.publishing.model import PublishedSet, PublishedWheel, set_facts
 from pibuild.publishing.provenance import provenance
 from pibuild.publishing.signature import sign
 from pibuild.wheels.python_tags import abi_tag, interpreter_tag
-from tests.elfs import make_wheel
+from tests.makers.wheels import make_wheel
 
 MADE = "2026-11-25T03:15:00+00:00"
 JSON_KIND = "application/vnd.pypi.simple.v1+json"

@@ -1,11 +1,10 @@
-"""Values for tests, made in code: only what a test says differs from the plainest one."""
+"""Recipes, targets, images and plans for tests. Each maker returns the plainest value; a test names what differs."""
 
 from dataclasses import replace
 from pathlib import Path
 
 from pibuild.build.planning import make_plan
 from pibuild.model import ArchivePlace, Image, Plan, Recipe, Release, Request, Run, Source, Target
-from pibuild.nightly.model import Cell, Night, Outcome
 
 ALIASES = {"pi-one": ("pi-zero", "armv6"), "pi-two": ("pi-three", "armv7")}
 
@@ -111,21 +110,6 @@ def make_images(target: str) -> dict[str, Image]:
         "toolchain": image("toolchain", builder, own=True),
         "device": image("device", base, own=True),
     }
-
-
-def make_outcome(python="3.11", target="pi-one", **changes) -> Outcome:
-    cell = Cell(recipe="tflite-runtime", version="2.14.1", target=target, python=python)
-    plain = {"cell": cell, "status": "built", "key": "k" * 64, "began": "2026-11-25T03:00:00Z", "wall_s": 12.5}
-    if changes.get("status") != "failed":
-        digits = python.replace(".", "")
-        plain["wheel"] = f"tflite_runtime-2.14.1-cp{digits}-cp{digits}-linux_armv6l.whl"
-        plain |= {"sha256": "a" * 64, "size_bytes": 1_300_000, "checks": 10}
-    return Outcome(**plain | changes)
-
-
-def make_night(night_id="20261125T030000Z", *outcomes, **changes) -> Night:
-    plain = {"id": night_id, "began": "2026-11-25T03:00:00Z", "ended": "2026-11-25T03:10:00Z", "pibuild": "0.1.0"}
-    return Night(**plain | {"outcomes": outcomes} | changes)
 
 
 def make_run(**changes) -> Run:

@@ -1,0 +1,1 @@
+"""What stands for the outside in tests: engines, servers, programs."""

@@ -1,0 +1,75 @@
+"""Servers on this machine that answer as a test asks."""
+
+import contextlib
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+
+class CacheServer(ThreadingHTTPServer):
+    """Keeps what is put, gives it back, and knows nothing else; `refusal` is its answer to every PUT."""
+
+    def __init__(self):
+        super().__init__(("127.0.0.1", 0), _CacheHandler)
+        self.kept, self.refusal, self.failures = {}, 0, []
+
+    @property
+    def url(self):
+        return f"http://127.0.0.1:{self.server_port}/cache"
+
+
+class _CacheHandler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self):
+        content = self.server.kept.get(self.path)
+        self.answer(404 if content is None else 200, content or b"")
+
+    def do_PUT(self):
+        content = self.rfile.read(int(self.headers["Content-Length"]))
+        if self.server.failures or self.server.refusal:
+            self.answer(self.server.failures.pop() if self.server.failures else self.server.refusal)
+            return
+        self.server.kept[self.path] = content
+        self.answer(201)
+
+    def answer(self, status, content=b""):
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, *_):
+        pass
+
+
+class AnswerServer(ThreadingHTTPServer):
+    """Answers each request with the next of `answers`, and the last one from then on."""
+
+    def __init__(self):
+        super().__init__(("127.0.0.1", 0), _AnswerHandler)
+        self.answers, self.asked = [], []
+
+    @property
+    def url(self):
+        return f"http://127.0.0.1:{self.server_port}/file.tar.gz"
+
+
+class _AnswerHandler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self):
+        self.server.asked.append(dict(self.headers))
+        answers = self.server.answers
+        (answers.pop(0) if len(answers) > 1 else answers[0])(self)
+
+    def log_message(self, *_):
+        pass
+
+    def give(self, status, content=b"", length=None, **headers):
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(content) if length is None else length))
+        for name, value in headers.items():
+            self.send_header(name.replace("_", "-"), value)
+        self.end_headers()
+        with contextlib.suppress(ConnectionError):
+            self.wfile.write(content)
+        self.close_connection = True

@@ -1,0 +1,1 @@
+"""Inputs of tests, made in code: values, files, wheels, stores, sites."""

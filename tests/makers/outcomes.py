@@ -1,0 +1,18 @@
+"""Cells' outcomes and nights for tests. Each maker returns the plainest value; a test names what differs."""
+
+from pibuild.nightly.model import Cell, Night, Outcome
+
+
+def make_outcome(python="3.11", target="pi-one", **changes) -> Outcome:
+    cell = Cell(recipe="tflite-runtime", version="2.14.1", target=target, python=python)
+    plain = {"cell": cell, "status": "built", "key": "k" * 64, "began": "2026-11-25T03:00:00Z", "wall_s": 12.5}
+    if changes.get("status") != "failed":
+        digits = python.replace(".", "")
+        plain["wheel"] = f"tflite_runtime-2.14.1-cp{digits}-cp{digits}-linux_armv6l.whl"
+        plain |= {"sha256": "a" * 64, "size_bytes": 1_300_000, "checks": 10}
+    return Outcome(**plain | changes)
+
+
+def make_night(night_id="20261125T030000Z", *outcomes, **changes) -> Night:
+    plain = {"id": night_id, "began": "2026-11-25T03:00:00Z", "ended": "2026-11-25T03:10:00Z", "pibuild": "0.1.0"}
+    return Night(**plain | {"outcomes": outcomes} | changes)

@@ -1,0 +1,42 @@
+"""Wheels for tests. A test names what differs from the plainest one."""
+
+import base64
+import hashlib
+import io
+import zipfile
+from pathlib import Path
+
+from tests.makers.elfs import SO, make_elf
+
+
+def make_wheel(
+    folder,
+    files=None,
+    *,
+    file_name="thing-1.0-cp311-cp311-linux_armv6l.whl",
+    tags=("cp311-cp311-linux_armv6l",),
+    purelib="false",
+    metadata="Metadata-Version: 2.1\nName: thing\nVersion: 1.0\n",
+    record=None,
+    dist_info="thing-1.0.dist-info",
+) -> Path:
+    """Write a wheel that agrees with itself, but for what a test says; `record` changes RECORD's text."""
+    claims = "".join(f"Tag: {tag}\n" for tag in tags)
+    wheel = f"Wheel-Version: 1.0\nGenerator: hand\nRoot-Is-Purelib: {purelib}\n{claims}"
+    held = {SO: make_elf(), "thing/__init__.py": b""} if files is None else dict(files)
+    held |= {f"{dist_info}/METADATA": metadata.encode(), f"{dist_info}/WHEEL": wheel.encode()}
+    rows = "".join(f"{name},{_digest(content)},{len(content)}\n" for name, content in held.items())
+    text = rows + f"{dist_info}/RECORD,,\n"
+    held[f"{dist_info}/RECORD"] = (record(text) if record else text).encode()
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w") as archive:
+        for name, content in held.items():
+            archive.writestr(name, content)
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / file_name
+    path.write_bytes(stream.getvalue())
+    return path
+
+
+def _digest(content) -> str:
+    return "sha256=" + base64.urlsafe_b64encode(hashlib.sha256(content).digest()).rstrip(b"=").decode()
