@@ -1,6 +1,6 @@
 """Damaged and hostile wheels and ELF files, many of them: each is a finding, none a traceback, and none takes long.
 
-    PIBUILD_FUZZ=10000 ci/test tests/fuzz
+    PIBTEST_FUZZ=10000 ci/test tests/fuzz
 
 tries so many of each kind; without it a few hundred. What once failed is in `corpus.txt`, seeds that are always tried.
 """
@@ -23,7 +23,7 @@ from pibuild.verify.verdicts import inspect
 from tests.makers.elfs import PI_TWO, SO, make_elf
 from tests.makers.wheels import make_wheel
 
-_EACH = int(os.environ.get("PIBUILD_FUZZ", "300"))
+_EACH = int(os.environ.get("PIBTEST_FUZZ", "300"))
 _CORPUS = [tuple(line.split()) for line in Path(__file__).with_name("corpus.txt").read_text().splitlines()]
 _LONGEST_S = 20.0
 _HOSTILE = (0, 1, 0x7F, 0x80, 0xFF, 0x7FFF, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF, 0xFFFFFF00)

@@ -1,6 +1,6 @@
 """The pips of Pythons that nobody makes any more, on the emulated Pi, read the index that is made today.
 
-2.7 is built from a distribution's archive. The others come from git alone: PIBUILD_TEST_PYTHONS="2.7 3.4 3.5" with
+2.7 is built from a distribution's archive. The others come from git alone: PIBTEST_PYTHONS="2.7 3.4 3.5" with
 PIBUILD_MIRRORS tries them, too.
 """
 
@@ -12,7 +12,7 @@ import pytest
 from tests.integration.on_device import run_on_device
 from tests.makers.sites import add_wheel, make_site
 
-PYTHONS = os.environ.pop("PIBUILD_TEST_PYTHONS", "2.7").split()
+PYTHONS = os.environ.pop("PIBTEST_PYTHONS", "2.7").split()
 
 
 @pytest.mark.usefixtures("engine")
