@@ -1,0 +1,57 @@
+"""The rules of the package's layout: the direction of imports, and names that mean one thing."""
+
+import ast
+from collections import defaultdict
+from pathlib import Path
+
+from importlinter import cli
+
+import pibuild
+
+ROOT = Path(__file__).resolve().parents[2]
+PACKAGE = Path(pibuild.__file__).parent
+DATA = ("recipes", "device")
+"""Folders of scripts that containers run; nothing imports them."""
+SHARED_NAMES = {
+    *("Container", "Cpu", "Debian", "Engine", "Entry", "Git", "Judgement", "Npm", "Outcome", "Ports", "Pypi"),
+    *("Settings", "System", "Web", "WorkTree"),
+}
+"""Classes that still share a name; each name goes from here with the second class."""
+
+
+def modules() -> list[Path]:
+    paths = [path for path in PACKAGE.rglob("*.py") if path.relative_to(PACKAGE).parts[0] not in DATA]
+    return sorted(path for path in paths if not path.name.startswith("__"))
+
+
+def duplicates(named: list[tuple[str, Path]]) -> dict[str, list[str]]:
+    places = defaultdict(list)
+    for name, path in named:
+        places[name].append(str(path.relative_to(PACKAGE)))
+    return {name: paths for name, paths in places.items() if len(paths) > 1}
+
+
+def test_imports_keep_the_contracts_of_pyproject(monkeypatch, capsys):
+    monkeypatch.chdir(ROOT)
+    exit_code = cli.lint_imports(no_cache=True)
+
+    assert exit_code == 0, capsys.readouterr().out
+
+
+def test_no_two_modules_but_model_share_a_base_name():
+    found = duplicates([(path.name, path) for path in modules()])
+
+    assert set(found) <= {"model.py"}, found
+
+
+def test_no_two_public_classes_share_a_name():
+    classes = [
+        (node.name, path)
+        for path in modules()
+        for node in ast.parse(path.read_text()).body
+        if isinstance(node, ast.ClassDef) and not node.name.startswith("_")
+    ]
+
+    found = duplicates(classes)
+
+    assert set(found) <= SHARED_NAMES, found
