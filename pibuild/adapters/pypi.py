@@ -1,24 +1,24 @@
-"""PyPI, as this machine's pip knows it: one file of a package by its name, as it was uploaded.
+"""PyPI, as this machine's pip is set up to reach it: one file of a package by its name, as it was uploaded.
 
-pip itself can't give a source archive without running its build (`pip download` prepares metadata even with --no-deps),
-so pip is asked for its indexes, proxy and certificates, and an index for the file's address. No index is named here.
+pip can't download a source archive without running its build (`pip download` prepares metadata even with --no-deps).
+So this module asks pip for its indexes, proxy and certificates, looks up the file's address in those indexes, and
+downloads the file itself. No index is named here.
 """
 
 import ast
-import json
 import re
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from urllib.parse import unquote, urldefrag, urljoin, urlsplit
+from urllib.parse import urlsplit
 
 from packaging.utils import canonicalize_name
 
-from pibuild.adapters.http import Http, Page, Route, local_path
+from pibuild.adapters.http import Http, Route, local_path
 from pibuild.adapters.process import run
-from pibuild.adapters.simple_index import hrefs
+from pibuild.adapters.simple_index import ACCEPT, ListedFile, listed_files
 from pibuild.addresses import without_password
 from pibuild.console import Progress
 from pibuild.errors import SourceError, UnreachableError
@@ -26,13 +26,12 @@ from pibuild.model import PypiPlace
 
 _DEADLINE_S = 60.0
 _HINT = "python3 -m ensurepip"
-_ACCEPTED = "application/vnd.pypi.simple.v1+json, text/html;q=0.5"
 _DEFAULT_INDEX = re.compile(r"--index-url <url>.*?\(default\s+(\S+?)\)", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
-    """What pip is set up with, in its configuration files and variables."""
+class PipSettings:
+    """What pip's configuration files and variables say about downloads."""
 
     indexes: tuple[str, ...]
     links: tuple[str, ...]
@@ -41,68 +40,71 @@ class Settings:
 
 
 class Pypi:
-    """The person's pip."""
+    """The package indexes of the user's pip."""
 
     def __init__(self, http: Http, environ: Mapping[str, str], *, python: str = sys.executable) -> None:
-        """Ask nothing yet."""
+        """Run nothing yet; pip is asked for its settings on the first download."""
         self._http, self._environ, self._python = http, environ, python
 
     def download(self, place: PypiPlace, to: Path, progress: Progress) -> str:
-        """Write the file; give its sha256.
+        """Write the file and return its sha256.
 
-        SourceError where nothing that pip looks at has this file with this hash, UnreachableError where an index that
-        may have it is silent.
+        Raises SourceError if no index or folder of pip has the file with this hash, UnreachableError if an index that
+        may have it does not answer.
         """
-        found: list[str] = []
-        silent: UnreachableError | None = None
-        name = canonicalize_name(place.pypi)
-        for url in (*self._settings.links, *(f"{index.rstrip('/')}/{name}/" for index in self._settings.indexes)):
+        findings: list[str] = []
+        unreachable: UnreachableError | None = None
+        project = canonicalize_name(place.pypi)
+        settings = self._settings
+        for url in (*settings.links, *(f"{index.rstrip('/')}/{project}/" for index in settings.indexes)):
             try:
-                address, sha256 = self._listed(url).get(place.file, ("", ""))
-                if sha256 in ("", place.sha256) and address:
-                    return self._http.download(address, to, progress, self._settings.route)
-                found.append(f"{without_password(url)} lists it with sha256 {sha256}" if address else "")
+                file = self._listed(url).get(place.file)
+                if file and (sha256 := file.hashes.get("sha256", place.sha256)) == place.sha256:
+                    return self._http.download(file.url, to, progress, settings.route)
+                findings += [f"{without_password(url)} lists it with sha256 {sha256}"] if file else []
             except UnreachableError as error:
-                silent = error
+                unreachable = error
             except SourceError as error:
-                found.append(error.what)
-        if silent:
-            raise silent
+                findings.append(error.what)
+        if unreachable:
+            raise unreachable
         raise SourceError(
             "no index of pip has this file with this hash",
             expected=f"sha256 {place.sha256}",
-            found="; ".join(filter(None, found)) or "no such file",
+            found="; ".join(findings) or "no such file",
         )
 
-    def _listed(self, url: str) -> dict[str, tuple[str, str]]:
-        """Read a page or folder of files: address and hash by name."""
-        if "://" not in url or urlsplit(url).scheme == "file":
-            path = local_path(url) if url.startswith("file:") else Path(url)
-            if path.is_dir() and not (path / "index.html").exists():
-                return {file.name: (file.absolute().as_uri(), "") for file in path.iterdir() if file.is_file()}
-            page_path = path / "index.html" if path.is_dir() else path
-            if not page_path.exists():
-                raise SourceError(f"{path} is not there")
-            return links_of(Page(url=page_path.absolute().as_uri(), kind="text/html", content=page_path.read_bytes()))
-        return links_of(self._http.page(url, _ACCEPTED, self._settings.route))
+    def _listed(self, url: str) -> dict[str, ListedFile]:
+        """Return what a page or a folder lists, by file name."""
+        if "://" in url and urlsplit(url).scheme != "file":
+            page = self._http.page(url, ACCEPT, self._settings.route)
+            return listed_files(page.url, page.kind, page.content)
+        path = local_path(url) if url.startswith("file:") else Path(url)
+        if path.is_dir() and not (path / "index.html").exists():
+            files = [file.absolute() for file in path.iterdir() if file.is_file()]
+            return {file.name: ListedFile(name=file.name, url=file.as_uri(), hashes={}) for file in files}
+        page_path = path / "index.html" if path.is_dir() else path
+        if not page_path.exists():
+            raise SourceError(f"{path} does not exist")
+        return listed_files(page_path.absolute().as_uri(), "text/html", page_path.read_bytes())
 
     @cached_property
-    def _settings(self) -> Settings:
-        """Ask pip how it is set up."""
-        values = values_of(self._pip("config", "list"))
+    def _settings(self) -> PipSettings:
+        """The settings that pip reports."""
+        values = pip_values(self._pip("config", "list"))
         without_index = values.get("no-index", "").lower() in ("1", "true", "yes", "on")
         first = values.get("index-url") or ("" if without_index else self._default_index())
         proxy = values.get("proxy", "")
-        return Settings(
+        return PipSettings(
             indexes=() if without_index else (first, *values.get("extra-index-url", "").split()),
             links=tuple(values.get("find-links", "").split()),
             route=Route(proxies={"http": proxy, "https": proxy} if proxy else {}, certificates=values.get("cert")),
         )
 
     def _default_index(self) -> str:
-        """Ask pip for the index that it uses where nothing is set: its help says it."""
-        helped = self._pip("--isolated", "download", "--help")
-        if not (default := _DEFAULT_INDEX.search(helped)):
+        """Return the index that pip uses if none is configured; only pip's help names it."""
+        default = _DEFAULT_INDEX.search(self._pip("--isolated", "download", "--help"))
+        if not default:
             raise SourceError("pip does not say which index it uses", hint="set PIP_INDEX_URL")
         return default[1]
 
@@ -114,28 +116,15 @@ class Pypi:
         return ended.out
 
 
-def values_of(listed: str) -> dict[str, str]:
-    """Read what `pip config list` says; variables are the strongest, then what is set for `pip download` alone."""
+def pip_values(config_list: str) -> dict[str, str]:
+    """Return the values that `pip config list` prints, by key.
+
+    Variables win over the section of `pip download`, which wins over the global section.
+    """
     values: dict[str, str] = {}
     for section in ("global", "download", ":env:"):
-        for line in listed.splitlines():
+        for line in config_list.splitlines():
             key, _, value = line.partition("=")
             if key.startswith(f"{section}."):
                 values[key.removeprefix(f"{section}.")] = str(ast.literal_eval(value))
     return values
-
-
-def links_of(page: Page) -> dict[str, tuple[str, str]]:
-    """Read an index's page, JSON or HTML: address and hash by file name.
-
-    Source: PEP 503 and PEP 691.
-    """
-    if page.kind.endswith("json"):
-        files = json.loads(page.content)["files"]
-        return {one["filename"]: (urljoin(page.url, one["url"]), one["hashes"].get("sha256", "")) for one in files}
-    links = {}
-    for href in hrefs(page.content.decode(errors="replace")):
-        url, fragment = urldefrag(urljoin(page.url, href))
-        sha256 = fragment.removeprefix("sha256=") if fragment.startswith("sha256=") else ""
-        links[unquote(url.rpartition("/")[2])] = (url, sha256)
-    return links

@@ -17,9 +17,9 @@ from urllib.parse import unquote
 import pytest
 
 from pibuild.adapters.debian import Debian
-from pibuild.adapters.http import Http, Page
+from pibuild.adapters.http import Http
 from pibuild.adapters.npm import Npm
-from pibuild.adapters.pypi import Pypi, links_of
+from pibuild.adapters.pypi import Pypi
 from pibuild.errors import SourceError, UnreachableError
 from pibuild.model import DebianPlace, NpmPlace, PypiPlace
 from tests.fakes.sources import PoolLess
@@ -201,16 +201,6 @@ def test_a_python_without_pip_is_told_how_to_get_it(http, part, tmp_path):
         Pypi(http, pip_environ(tmp_path), python=str(tmp_path / "bare/bin/python")).download(PLACE, part, ignore)
     assert "No module named pip" in caught.value.found
     assert caught.value.hint == "python3 -m ensurepip"
-
-
-def test_pages_in_json_are_read_as_those_in_html():
-    json_page = b'{"files": [{"filename": "a-1.tar.gz", "url": "../f/a-1.tar.gz", "hashes": {"sha256": "12"}}]}'
-    html_page = b'<a href="../f/a-1.tar.gz#sha256=12" data-yanked="">a-1.tar.gz</a>'
-    url = "https://example.org/simple/a/"
-
-    assert links_of(Page(url=url, kind="application/vnd.pypi.simple.v1+json", content=json_page)) == links_of(
-        Page(url=url, kind="text/html", content=html_page)
-    )
 
 
 @pytest.mark.parametrize("place", [SIX, SIX_WHEEL], ids=lambda place: place.file)
