@@ -25,7 +25,9 @@ from platformdirs import user_cache_path
 import pibuild
 from pibuild.adapters.docker import Engine
 from pibuild.build.prove import pack
-from pibuild.config.recipes import load_recipes, load_targets, project_folder
+from pibuild.config.project_files import project_folder
+from pibuild.config.recipes import load_recipes
+from pibuild.config.targets import load_targets
 from pibuild.model import Run
 
 HERE = Path(__file__).resolve().parent

@@ -13,17 +13,12 @@ from typing import TYPE_CHECKING
 
 from platformdirs import user_cache_path
 
-from pibuild.build.planning import find_target, make_plan, make_wheelhouse
-from pibuild.config.recipes import (
-    folder_digest,
-    load_base,
-    load_images,
-    load_recipes,
-    load_targets,
-    project_folder,
-    proof_files,
-)
+from pibuild.build.planning import make_plan, make_wheelhouse
+from pibuild.config.images import load_base, load_images
+from pibuild.config.project_files import folder_digest, project_folder, proof_files
+from pibuild.config.recipes import load_recipes
 from pibuild.config.settings import Settings
+from pibuild.config.targets import find_target, load_targets
 from pibuild.console import Console
 from pibuild.errors import UsageError
 from pibuild.model import Image, Plan, Recipe, Request, Source, Target, Wheelhouse

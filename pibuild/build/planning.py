@@ -8,6 +8,7 @@ from dataclasses import asdict, replace
 
 from packaging.version import Version
 
+from pibuild.config.targets import find_target
 from pibuild.errors import UsageError, nearest
 from pibuild.files import json_digest
 from pibuild.model import Artifact, Image, Plan, Recipe, Release, Request, Source, Target, Wheelhouse
@@ -154,18 +155,6 @@ def _varied(request: Request, recipe: Recipe, release: Release) -> Release:
         if folder not in {source.into for source in release.sources}:
             raise UsageError(f"{recipe.name} {release.version} takes no {folder}", hint="leave that option out")
     return replace(release, sources=tuple(one for one in release.sources if one.into not in request.without))
-
-
-def find_target(name: str, targets: Mapping[str, Target]) -> Target:
-    """Find a target by its name or one of the names that people try."""
-    wanted = name.strip().lower().replace("_", "-").replace(" ", "-")
-    for target in targets.values():
-        if wanted in (target.name, *target.aliases):
-            return target
-    known = [name for target in targets.values() for name in (target.name, *target.aliases)]
-    raise UsageError(
-        f"There is no target {name!r}", hint=nearest(wanted, known), details=[f"targets: {', '.join(targets)}"]
-    )
 
 
 def wheel_recipes(recipes: Mapping[str, Recipe]) -> list[Recipe]:

@@ -13,7 +13,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from pibuild.adapters.docker import Engine
-from pibuild.config.recipes import load_base, project_folder
+from pibuild.config.images import load_base
+from pibuild.config.project_files import project_folder
 from pibuild.config.settings import Settings
 from pibuild.console import Console, size
 from pibuild.errors import PibuildError

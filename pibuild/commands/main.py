@@ -270,7 +270,9 @@ def _show_plans(plans: "Sequence[Plan]", settings: "Settings", environ: dict[str
 def _list(console: Console) -> int:
     """Show what can be asked for."""
     from pibuild.commands.overview import offer_overview  # noqa: PLC0415
-    from pibuild.config.recipes import load_recipes, load_targets, project_folder  # noqa: PLC0415
+    from pibuild.config.project_files import project_folder  # noqa: PLC0415
+    from pibuild.config.recipes import load_recipes  # noqa: PLC0415
+    from pibuild.config.targets import load_targets  # noqa: PLC0415
 
     targets = load_targets(project_folder("toolchains"))
     console.result(*offer_overview(targets.values(), load_recipes(Path(__file__).parent.parent / "recipes").values()))

@@ -12,8 +12,9 @@ from packaging.utils import canonicalize_name
 from pibuild.build.assembly import Catalogue, load_catalogue, make_ports, open_store
 from pibuild.build.planning import on_device
 from pibuild.commands.wheels import files
+from pibuild.config.images import load_images
 from pibuild.config.pis import interpreter_tags
-from pibuild.config.recipes import load_images, project_folder
+from pibuild.config.project_files import project_folder
 from pibuild.config.settings import Settings
 from pibuild.console import Console
 from pibuild.emulate.choose import Device, Wish, choose, userland

@@ -6,10 +6,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from pibuild.build.planning import find_target
 from pibuild.config.pis import load_world, numbers
-from pibuild.config.recipes import load_targets, project_folder
+from pibuild.config.project_files import project_folder
 from pibuild.config.settings import Settings
+from pibuild.config.targets import find_target, load_targets
 from pibuild.console import Console
 from pibuild.errors import PibuildError, ProofError, UsageError
 from pibuild.files import folder_errors

@@ -1,31 +1,26 @@
-"""Recipes, targets and images, as YAML files and Dockerfiles say them."""
+"""Recipes, as recipe.yaml describes them."""
 
-import hashlib
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Tag
 
+from pibuild.config.project_files import files_digest
 from pibuild.config.strict_yaml import read_yaml, typed
 from pibuild.errors import UsageError, nearest
-from pibuild.files import json_digest
 from pibuild.model import (
     ArchivePlace,
-    Base,
     DebianPlace,
     GitPlace,
-    Image,
     NpmPlace,
     OwnTree,
     PypiPlace,
     Recipe,
     Release,
     Source,
-    Target,
-    Userland,
 )
 from pibuild.trees.tree import file_tree_hash
 
@@ -99,15 +94,6 @@ class _RecipeFile:
     package: str = ""
 
 
-def project_folder(name: str) -> Path:
-    """Find a folder that belongs to the project: beside the package in a checkout, inside it when installed."""
-    package = Path(__file__).parent.parent
-    for folder in (package.parent / name, package / name, package / Path(name).name):
-        if folder.is_dir():
-            return folder
-    raise UsageError(f"pibuild is not whole: its folder {name} is missing", hint="install it again, or use a checkout")
-
-
 def load_recipes(folder: Path) -> dict[str, Recipe]:
     """Read every recipe by name."""
     recipes = {path.parent.name: _recipe(path) for path in sorted(folder.glob("*/recipe.yaml"))}
@@ -124,106 +110,6 @@ def load_recipes(folder: Path) -> dict[str, Recipe]:
                     hint=f"say it under `device:` in {name}'s recipe.yaml, or name {name} under `needs:`",
                 )
     return recipes
-
-
-def load_targets(folder: Path) -> dict[str, Target]:
-    """Read every target by name."""
-    return {
-        path.stem: typed(Target, {**read_yaml(path), "name": path.stem}, str(path))
-        for path in sorted(folder.glob("*.yaml"))
-    }
-
-
-def load_base(folder: Path) -> Base:
-    """Read where the base image comes from."""
-    path = folder / "base" / "base.yaml"
-    return typed(Base, read_yaml(path), str(path))
-
-
-def load_images(folder: Path, target: Target, userland: Userland | None = None) -> dict[str, Image]:
-    """Plan a target's images, one for each folder of dockerfiles/.
-
-    A Dockerfile's ARG that is the name of another folder stands for that image's reference, JOBS is for the engine
-    to say, and every other one is the target's key of the same name, or the userland's: images that have such a one are
-    planned for a userland alone.
-    """
-    images: dict[str, Image] = {"base": _base_image(folder / "base")}
-    waiting = {path.parent.name: path.read_text() for path in sorted(folder.glob("*/Dockerfile"))}
-    if userland is None:
-        of_userlands = {one.name.upper() for one in fields(Userland)}
-        waiting = {name: text for name, text in waiting.items() if not _args(text) & of_userlands}
-    keys = asdict(target) | (asdict(userland) if userland else {})
-    names = {name.upper(): name for name in (*images, *waiting)}
-    while waiting:
-        ready = {
-            name: text
-            for name, text in waiting.items()
-            if all(names[arg] in images for arg in _args(text) & names.keys())
-        }
-        if not ready:
-            raise UsageError(f"The images {', '.join(waiting)} under {folder} stand on each other in a circle")
-        for name, text in ready.items():
-            args = _args(text)
-            parents = tuple(images[names[arg]] for arg in sorted(args & names.keys()))
-            own = tuple((arg, _argument(keys, arg, folder / name)) for arg in sorted(args - names.keys() - {"JOBS"}))
-            inputs = {"files": folder_digest(folder / name), "args": own, "parents": [one.reference for one in parents]}
-            suffix = f"-{target.name}" if own else ""
-            images[name] = Image(
-                name=name,
-                reference=f"pibuild/{name}{suffix}:{json_digest(inputs)[:16]}",
-                folder=folder / name,
-                args=own,
-                parents=parents,
-            )
-            del waiting[name]
-    return images
-
-
-def proof_files() -> list[Path]:
-    """Give the files that wheels are proven with: models, their manifest, and what x86 TensorFlow gave."""
-    folders = (project_folder("tests/models"), project_folder("tests/references"))
-    files = (path for folder in folders for path in sorted(folder.iterdir()))
-    return [path for path in files if path.suffix in (".json", ".npz", ".tflite")]
-
-
-def folder_digest(*folders: Path) -> str:
-    """Give the sha256 over the names, modes and contents of everything in these folders or files."""
-    found = []
-    for folder in folders:
-        files = [folder] if folder.is_file() else sorted(path for path in folder.rglob("*") if path.is_file())
-        found.append(_files_digest(folder.parent, [path for path in files if path.suffix != ".pyc"]))
-    return json_digest(found)
-
-
-def _files_digest(folder: Path, files: Iterable[Path]) -> str:
-    return json_digest(
-        [
-            [
-                path.relative_to(folder).as_posix(),
-                bool(path.stat().st_mode & 0o100),
-                hashlib.sha256(path.read_bytes()).hexdigest(),
-            ]
-            for path in files
-        ]
-    )
-
-
-def _base_image(folder: Path) -> Image:
-    return Image(
-        name="base", reference=f"pibuild/base:{folder_digest(folder)[:16]}", folder=folder, args=(), parents=()
-    )
-
-
-def _args(dockerfile: str) -> set[str]:
-    return set(re.findall(r"^ARG\s+(\w+)\s*$", dockerfile, re.MULTILINE))
-
-
-def _argument(keys: Mapping[str, Any], arg: str, folder: Path) -> str:
-    known = {name.upper(): value for name, value in keys.items()}
-    if arg not in known:
-        raise UsageError(f"{folder}/Dockerfile wants ARG {arg}, which no target has", hint=nearest(arg, list(known)))
-    value = known[arg]
-    return " ".join(value) if isinstance(value, tuple) else str(int(value) if isinstance(value, bool) else value)
 
 
 def _recipe(path: Path) -> Recipe:
@@ -250,7 +136,7 @@ def _recipe(path: Path) -> Recipe:
                 for name in ((names,) if isinstance(names, str) else names)
             ),
             files=seen[release.version],
-            digest=_files_digest(folder, seen[release.version]),
+            digest=files_digest(folder, seen[release.version]),
         )
         for release in written.releases
     )

@@ -10,9 +10,9 @@ from pathlib import Path
 
 from packaging.version import Version
 
-from pibuild.build.planning import find_target
 from pibuild.config.pis import interpreter_tags
 from pibuild.config.strict_yaml import read_yaml, typed
+from pibuild.config.targets import find_target
 from pibuild.errors import ImageError, UsageError, nearest
 from pibuild.model import Target, Userland
 from pibuild.wheels.wheel import WheelName

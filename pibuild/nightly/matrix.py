@@ -8,8 +8,9 @@ from dataclasses import asdict
 
 from packaging.version import Version
 
-from pibuild.build.planning import find_target, wheel_recipes
+from pibuild.build.planning import wheel_recipes
 from pibuild.config.nightly_settings import Cells, Exclusion, Nightly
+from pibuild.config.targets import find_target
 from pibuild.errors import PibuildError, UsageError, nearest
 from pibuild.model import Recipe, Release, Target
 from pibuild.nightly.model import Cell

@@ -14,7 +14,9 @@ from pibuild.adapters.mmdebstrap import Mmdebstrap
 from pibuild.build import artifact as build
 from pibuild.build import images
 from pibuild.build.prove import pack
-from pibuild.config.recipes import folder_digest, load_base, load_images, load_targets, project_folder
+from pibuild.config.images import load_base, load_images
+from pibuild.config.project_files import folder_digest, project_folder
+from pibuild.config.targets import load_targets
 from pibuild.console import Console
 from pibuild.model import Artifact, Image, Limits
 from pibuild.store.local import Entry, Store

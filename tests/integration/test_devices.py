@@ -12,8 +12,10 @@ from pibuild.build import assembly
 from pibuild.build import schedule as pipeline
 from pibuild.build import toolchain_check as conformance
 from pibuild.build.images import Ensured
-from pibuild.config.recipes import load_images, load_targets, project_folder
+from pibuild.config.images import load_images
+from pibuild.config.project_files import project_folder
 from pibuild.config.settings import load_settings
+from pibuild.config.targets import load_targets
 from pibuild.console import Console
 from pibuild.errors import ImageError
 from tests.makers.wheels import make_wheel

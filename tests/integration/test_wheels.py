@@ -17,8 +17,9 @@ from pibuild.build import assembly
 from pibuild.build import schedule as pipeline
 from pibuild.build.planning import on_device
 from pibuild.build.retag import retag
-from pibuild.config.recipes import load_targets, project_folder
+from pibuild.config.project_files import project_folder
 from pibuild.config.settings import load_settings
+from pibuild.config.targets import load_targets
 from pibuild.console import Console
 from pibuild.errors import ProofError
 from pibuild.verify.static_checks import verify

@@ -17,8 +17,11 @@ from typing import Any
 from pibuild.build import assembly
 from pibuild.build import schedule as pipeline
 from pibuild.build.planning import make_plan, make_wheelhouse
-from pibuild.config.recipes import folder_digest, load_images, load_recipes, load_targets, project_folder
+from pibuild.config.images import load_images
+from pibuild.config.project_files import folder_digest, project_folder
+from pibuild.config.recipes import load_recipes
 from pibuild.config.settings import load_settings
+from pibuild.config.targets import load_targets
 from pibuild.console import Console
 from pibuild.model import Plan, Recipe, Request, Source, Wheelhouse
 from pibuild.sources.local_tree import identify, own_source

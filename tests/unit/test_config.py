@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from pibuild.config.recipes import load_images, load_recipes
+from pibuild.config.images import load_images
+from pibuild.config.recipes import load_recipes
 from pibuild.config.settings import Storage, load_settings
 from pibuild.errors import UsageError
 from pibuild.trees.tree import file_tree_hash

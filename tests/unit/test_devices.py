@@ -2,8 +2,10 @@
 
 import pytest
 
+from pibuild.config.images import load_images
 from pibuild.config.pis import load_world
-from pibuild.config.recipes import load_images, load_targets, project_folder
+from pibuild.config.project_files import project_folder
+from pibuild.config.targets import load_targets
 from pibuild.emulate.choose import Wish, choose, load_models, load_systems, userland
 from pibuild.errors import ImageError, UsageError
 from pibuild.wheels.wheel import wheel_name

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from pibuild.config.nightly_settings import Cells, Exclusion, Nightly
-from pibuild.config.recipes import project_folder
+from pibuild.config.project_files import project_folder
 from pibuild.config.settings import load_settings, settings_schema
 from pibuild.errors import UsageError
 from pibuild.model import OwnTree

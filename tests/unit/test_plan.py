@@ -4,7 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from pibuild.build.planning import find_target, make_plan
+from pibuild.build.planning import make_plan
+from pibuild.config.targets import find_target
 from pibuild.errors import UsageError
 from pibuild.model import Plan, Recipe, Request
 from tests.makers.plans import (

@@ -11,7 +11,9 @@ from cyclonedx.validation.json import JsonStrictValidator
 import pibuild
 from pibuild.build.planning import make_plan
 from pibuild.build.sbom import named, purl, sbom
-from pibuild.config.recipes import load_recipes, load_targets, project_folder
+from pibuild.config.project_files import project_folder
+from pibuild.config.recipes import load_recipes
+from pibuild.config.targets import load_targets
 from pibuild.model import ArchivePlace, DebianPlace, GitPlace, NpmPlace, PypiPlace, Request
 from tests.makers.plans import make_images, make_recipes, make_release, make_source, make_target
 

@@ -19,7 +19,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from pibuild.config.pis import load_world
-from pibuild.config.recipes import load_targets, project_folder
+from pibuild.config.project_files import project_folder
+from pibuild.config.targets import load_targets
 from pibuild.console import seconds, size
 from pibuild.nightly.model import Night, Outcome
 from pibuild.publishing.model import PublishedSet, PublishedWheel
