@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 from packaging.tags import Tag, compatible_tags, cpython_tags
 
-from pibuild.machinecode.arm import Needs
+from pibuild.machinecode.features import Feature
 from pibuild.wheels import python_tags as pythons
 
 _MANYLINUX_SINCE = {"armv7l": 17, "aarch64": 17}
@@ -25,7 +25,7 @@ class Cpu:
 
     name: str
     levels: int
-    runs: frozenset[Needs]
+    runs: frozenset[Feature]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,7 +74,7 @@ def load_world() -> World:
     """Read pis.yaml."""
     told = yaml.safe_load(Path(__file__).with_name("pis.yaml").read_text(encoding="utf-8"))
     cpus = {
-        key: Cpu(name=cpu["name"], levels=cpu["levels"], runs=frozenset(map(Needs, cpu["runs"])))
+        key: Cpu(name=cpu["name"], levels=cpu["levels"], runs=frozenset(map(Feature, cpu["runs"])))
         for key, cpu in told["cpus"].items()
     }
     systems = tuple(_system(one) for one in told["systems"])

@@ -1,28 +1,66 @@
-"""Machine code as a sequence of instructions: which of them ask more of a CPU than an ARM1176 or an ARMv8 gives.
+"""Which instructions of a code section need more of a CPU than the base: ARMv6KZ with VFPv2, or ARMv8.0 for 64 bits.
 
-Knows where instructions lie and how to look at all of them at once; what each needs is formats.arm's, formats.thumb's
-and formats.a64's knowledge, which needs a target meets is the caller's.
+The knowledge stands in `tables/`, a text file for each instruction set. This module reads those files, finds where the
+instructions of a section begin, and compares many of them at once with the tables. What a table does not list is
+unallocated, so an instruction of an extension that is not known here is reported, too.
+
+Source: Arm Architecture Reference Manual, ARMv7-A (ARM DDI 0406C) and Armv8 (ARM DDI 0487); sections are named in the
+tables. tests/integration compares the tables with qemu's CPU models and with Capstone.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Self
+import re
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pibuild.machinecode.a64 import A64_ENCODINGS, a64_encodings
-from pibuild.machinecode.arm import ARM_ENCODINGS, Needs, arm_encodings
-from pibuild.machinecode.elf import CodeSection
-from pibuild.machinecode.symbols import Kind
-from pibuild.machinecode.thumb import THUMB_ENCODINGS, WIDE, thumb_encodings
+from pibuild.machinecode.features import Feature
+from pibuild.machinecode.symbols import CodeSection, RegionKind
 
-ENCODINGS = (*ARM_ENCODINGS, *THUMB_ENCODINGS, *A64_ENCODINGS)
-"""All that an instruction can be."""
-_FIRST_THUMB = len(ARM_ENCODINGS)
-_FIRST_A64 = _FIRST_THUMB + len(THUMB_ENCODINGS)
-_AT_A_TIME = 1 << 20
-"""Words or halfwords: memory stays small, and what is worked on stays in the caches."""
+FIRST_OF_TWO = 0xE800
+"""From this halfword on, each is the first half of a 32-bit Thumb instruction (DDI 0406C, A6.1)."""
+Words = NDArray[np.integer[Any]]
+"""Instructions as unsigned 32-bit numbers."""
+
+_Numbers = NDArray[np.uint16]
+_Key = tuple[tuple[int, int], ...]
+"""Fields of bits as (lowest bit, width), the most significant one first."""
+_KEYS: dict[tuple[str, int], _Key] = {
+    ("a32", 32): ((20, 9), (4, 8)),
+    ("t32", 32): ((20, 9), (11, 5), (4, 4)),
+    ("t32", 16): ((0, 16),),
+    ("a64", 32): ((21, 11),),
+}
+_UNDECIDED = 0xFFFF
+_AT_ONCE = 1 << 20
+"""Words or halfwords that are classified together: this bounds the memory, and the columns stay in the caches."""
+_TABLES_DIR = Path(__file__).parent / "tables"
+_NOTHING = "-"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Encoding:
+    """A line of an instruction table."""
+
+    bits: str
+    """From the most significant bit on: `0`, `1`, or `.` for any."""
+    name: str
+    needs: Feature | None
+    """None: the base is enough."""
+    section: str
+    """Of the manual."""
+
+
+class EncodingCount(NamedTuple):
+    """How many instructions have an encoding, and which row of them is the first one."""
+
+    encoding: Encoding
+    total: int
+    first_row: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,82 +69,234 @@ class Instructions:
 
     addresses: NDArray[np.int64]
     words: NDArray[np.uint32]
-    """As written in the manual: of 32-bit Thumb the first halfword is on top."""
+    """As the manual writes them: of a 32-bit Thumb instruction, the first halfword is on top."""
     encodings: NDArray[np.uint16]
-    """Places in ENCODINGS."""
+    """Indexes of `all_encodings()`."""
 
     def at(self, rows: NDArray[np.bool_] | NDArray[np.intp]) -> Self:
-        """Give some of them, in the order of `rows`."""
+        """Return some of the instructions, in the order of `rows`."""
         return type(self)(addresses=self.addresses[rows], words=self.words[rows], encodings=self.encodings[rows])
 
-    def named(self, row: int) -> str:
-        """Name one with its encoding: `movw e3001234`."""
-        encoding, word = self.encodings[row], self.words[row]
-        is_thumb = _FIRST_THUMB <= encoding < _FIRST_A64
-        digits = 4 if is_thumb and word <= 0xFFFF else 8
-        return f"{ENCODINGS[encoding].name} {word:0{digits}x}"
+    def needing(self, features: Iterable[Feature]) -> NDArray[np.bool_]:
+        """Return for each instruction whether it needs one of these features."""
+        return _encodings_needing(frozenset(features))[self.encodings]
+
+    def encoding(self, row: int) -> Encoding:
+        """Return the table line of one instruction."""
+        return all_encodings()[int(self.encodings[row])]
+
+    def text(self, row: int) -> str:
+        """Return name and hexadecimal digits of one instruction: `movw e3001234`."""
+        encoding, word = self.encoding(row), self.words[row]
+        digits = len(encoding.bits) // 4
+        return f"{encoding.name} {word:0{digits}x}"
+
+    def counts(self) -> tuple[EncodingCount, ...]:
+        """Return how many instructions have each encoding, in the order of the tables."""
+        numbers, rows, totals = np.unique(self.encodings, return_index=True, return_counts=True)
+        return tuple(
+            EncodingCount(encoding=all_encodings()[number], total=total, first_row=row)
+            for number, total, row in zip(numbers.tolist(), totals.tolist(), rows.tolist(), strict=True)
+        )
 
 
-def instructions(section: CodeSection, skip: frozenset[Needs]) -> Instructions:
-    """Give the instructions of a section's regions whose needs are neither none nor in `skip`.
+def newer_instructions(section: CodeSection, skip: frozenset[Feature] = frozenset()) -> Instructions:
+    """Return the instructions of a section's regions that need a feature beyond the base that is not in `skip`.
 
-    What of a region lies outside of the section is passed over.
+    Parts of a region that lie outside of the section are ignored.
     """
-    wanted = np.array([one.needs is not None and one.needs not in skip for one in ENCODINGS])
-    parts = [part.at(wanted[part.encodings]) for part in (*_arm(section), *_thumb(section), *_a64(section))]
-    found = Instructions(
+    is_wanted = _encodings_needing(frozenset(Feature) - skip)
+    parts = [part.at(is_wanted[part.encodings]) for part in _instructions(section)]
+    unsorted = Instructions(
         addresses=np.concatenate([part.addresses for part in parts]),
         words=np.concatenate([part.words for part in parts]),
         encodings=np.concatenate([part.encodings for part in parts]),
     )
-    return found.at(np.argsort(found.addresses, kind="stable"))
+    return unsorted.at(np.argsort(unsorted.addresses, kind="stable"))
 
 
-def _arm(section: CodeSection) -> Iterator[Instructions]:
-    for index, _ in _places(section, "arm"):
+@cache
+def all_encodings() -> tuple[Encoding, ...]:
+    """Return the lines of all tables: A32, those of A32 that Thumb shares, T32, A64.
+
+    Thumb shares VFP, Advanced SIMD and coprocessor instructions; there, Thumb-2 is the least that they need.
+    """
+    shared = (replace(line, needs=line.needs or Feature.THUMB2) for line in _lines("a32"))
+    return (*_lines("a32"), *shared, *_lines("t32"), *_lines("a64"))
+
+
+def a32_encodings(words: Words) -> _Numbers:
+    """Return the encoding of each A32 instruction, as an index of `all_encodings()`."""
+    is_unconditional = (words >= 0xF0000000).astype(np.uint32)
+    numbers = _table("a32").first_lines(words & 0x0FFFFFFF | is_unconditional << 28)
+    rows = np.flatnonzero(_is_register_list()[numbers])
+    numbers[rows[_ends_past_d15(words[rows])]] = len(_lines("a32")) - 1
+    return numbers
+
+
+def t32_encodings(words: Words) -> _Numbers:
+    """Return the encoding of each Thumb instruction, as an index of `all_encodings()`.
+
+    An instruction is a halfword, or a 32-bit word with its first halfword on top.
+    """
+    shared = _words_in_a32(words)
+    is_shared, is_narrow = shared != 0, words <= 0xFFFF
+    is_wide = ~(is_shared | is_narrow)
+    numbers = np.empty(len(words), np.uint16)
+    numbers[is_shared] = a32_encodings(shared[is_shared]) + len(_lines("a32"))
+    numbers[is_wide] = _table("t32").first_lines(words[is_wide])
+    numbers[is_narrow] = _table("t32", 16).first_lines(words[is_narrow])
+    return numbers
+
+
+def a64_encodings(words: Words) -> _Numbers:
+    """Return the encoding of each A64 instruction, as an index of `all_encodings()`."""
+    return _table("a64").first_lines(words)
+
+
+class _BitTable:
+    """Numbered patterns, from the most significant bit on, `.` for any; the first one that a word matches counts.
+
+    A few bits of a word, the key, decide most words by one look-up. Whole patterns are compared only for keys that do
+    not decide.
+    """
+
+    def __init__(self, patterns: dict[int, str], key: _Key) -> None:
+        """Parse the patterns, and find out which keys decide."""
+        self._lines = [(number, _mask(pattern, "01"), _mask(pattern, "1")) for number, pattern in patterns.items()]
+        self._key = key
+        keys = np.arange(1 << sum(width for _, width in key), dtype=np.uint32)
+        words, key_mask = np.zeros_like(keys), 0
+        for low, width in reversed(key):
+            words |= (keys & (1 << width) - 1) << low
+            key_mask |= (1 << width) - 1 << low
+            keys >>= width
+        self._by_key = self._first(words, key_mask)
+        undecided = [number for number, mask, _ in self._lines if mask & ~key_mask]
+        self._by_key[np.isin(self._by_key, undecided)] = _UNDECIDED
+
+    def first_lines(self, words: Words) -> _Numbers:
+        """Return for each word the number of the first pattern that it matches."""
+        keys: Words = np.zeros(len(words), np.uint32)
+        for low, width in self._key:
+            keys = keys << width | words >> low & (1 << width) - 1
+        numbers = self._by_key[keys]
+        undecided = np.flatnonzero(numbers == _UNDECIDED)
+        if len(undecided):  # a file may have very many sections with next to nothing in them
+            numbers[undecided] = self._first(words[undecided], 0xFFFFFFFF)
+        return numbers
+
+    def _first(self, words: Words, known_bits: int) -> _Numbers:
+        numbers = np.full(len(words), _UNDECIDED, np.uint16)
+        for number, mask, value in reversed(self._lines):
+            numbers[words & (mask & known_bits) == value & known_bits] = number
+        return numbers
+
+
+def _mask(pattern: str, digits: str) -> int:
+    return int("".join("1" if digit in digits else "0" for digit in pattern), 2)
+
+
+@cache
+def _table(instruction_set: str, width: int = 32) -> _BitTable:
+    first = {"a32": 0, "t32": 2 * len(_lines("a32")), "a64": 2 * len(_lines("a32")) + len(_lines("t32"))}
+    numbered = enumerate(_lines(instruction_set), first[instruction_set])
+    patterns = {number: line.bits for number, line in numbered if len(line.bits) == width}
+    if instruction_set == "a32":  # one bit for the condition: whether it is 1111
+        patterns = {number: f"000{int(bits.startswith('1111'))}{bits[4:]}" for number, bits in patterns.items()}
+    return _BitTable(patterns, _KEYS[instruction_set, width])
+
+
+@cache
+def _lines(instruction_set: str) -> tuple[Encoding, ...]:
+    """Read a table; its format is described at the top of each file."""
+    text = (_TABLES_DIR / f"{instruction_set}.txt").read_text(encoding="utf-8")
+    rows = (re.split(" {2,}", line) for line in text.splitlines() if line and not line.startswith("#"))
+    return tuple(
+        Encoding(
+            bits=bits.replace(" ", ""),
+            name=name,
+            needs=None if needs == _NOTHING else Feature(needs),
+            section=section,
+        )
+        for bits, name, needs, section in rows
+    )
+
+
+@cache
+def _encodings_needing(features: frozenset[Feature]) -> NDArray[np.bool_]:
+    return np.array([encoding.needs in features for encoding in all_encodings()])
+
+
+@cache
+def _is_register_list() -> NDArray[np.bool_]:
+    return np.array([encoding.name == "vldm/vstm" for encoding in all_encodings()])
+
+
+def _ends_past_d15(lists: Words) -> NDArray[np.bool_]:
+    """Return whether each vldm or vstm is of double registers, of which the last one is above d15."""
+    is_double, first, count = lists & 0x100 != 0, lists >> 12 & 0xF, lists >> 1 & 0x7F
+    is_beyond: NDArray[np.bool_] = is_double & (first + count > 16)
+    return is_beyond
+
+
+def _words_in_a32(words: Words) -> Words:
+    """Return the A32 instructions of the same meaning for VFP, Advanced SIMD and coprocessors; 0 for all others.
+
+    Source: DDI 0406C, A7.4 and A7.7 (bits 31 to 24 differ), A6.3.18 (all bits are the same).
+    """
+    low = words & 0x00FFFFFF
+    same = np.where(words & 0xFF100000 == 0xF9000000, 0xF4000000 | low, 0)
+    same = np.where(words & 0xEC000000 == 0xEC000000, words, same)
+    return np.where(words & 0xEF000000 == 0xEF000000, 0xF2000000 | words >> 4 & 0x01000000 | low, same)
+
+
+def _instructions(section: CodeSection) -> Iterator[Instructions]:
+    """Yield all instructions of a section's regions, some at a time."""
+    yield from _fixed_width(section, "arm", a32_encodings)
+    yield from _thumb(section)
+    yield from _fixed_width(section, "a64", a64_encodings)
+
+
+def _fixed_width(
+    section: CodeSection, kind: RegionKind, encodings_of: Callable[[Words], _Numbers]
+) -> Iterator[Instructions]:
+    for index, _ in _places(section, kind):
         words = np.frombuffer(section.code, "<u4", len(section.code) // 4)[index]
-        addresses, encodings = section.address + 4 * index, arm_encodings(words)
-        yield Instructions(addresses=addresses, words=words, encodings=encodings)
-
-
-def _a64(section: CodeSection) -> Iterator[Instructions]:
-    for index, _ in _places(section, "a64"):
-        words = np.frombuffer(section.code, "<u4", len(section.code) // 4)[index]
-        addresses, encodings = section.address + 4 * index, _FIRST_A64 + a64_encodings(words)
-        yield Instructions(addresses=addresses, words=words, encodings=encodings)
+        yield Instructions(addresses=section.address + 4 * index, words=words, encodings=encodings_of(words))
 
 
 def _thumb(section: CodeSection) -> Iterator[Instructions]:
-    """Tell the first halfwords of instructions from the second ones.
+    """Yield Thumb instructions, by finding which halfwords are the second of two.
 
-    A halfword that can't be the first of two ends an instruction, whichever it is: the next one begins another. From
-    there on all those that can be the first of two are so by turns.
+    After a halfword that can't be the first of two, an instruction begins, whatever that halfword is. In a run of
+    halfwords that can be the first of two, every other one is.
     """
-    for index, begins in _places(section, "thumb"):
+    for index, region_begins in _places(section, "thumb"):
         halfwords = np.frombuffer(section.code, "<u2", len(section.code) // 2)[index]
-        wide, order = halfwords >= WIDE, np.arange(len(index))
-        begins_one = np.ones(len(index), np.bool_)
-        begins_one[1:] = ~wide[:-1]
-        begins_one[begins] = True
-        turns = order - np.maximum.accumulate(np.where(begins_one, order, 0))
-        firsts = np.flatnonzero(turns % 2 == 0)
+        can_be_first, order = halfwords >= FIRST_OF_TWO, np.arange(len(index))
+        begins = np.ones(len(index), np.bool_)
+        begins[1:] = ~can_be_first[:-1]
+        begins[region_begins] = True
+        since_begin = order - np.maximum.accumulate(np.where(begins, order, 0))
+        firsts = np.flatnonzero(since_begin % 2 == 0)
         seconds = np.zeros(len(index), np.uint32)
         seconds[:-1] = halfwords[1:]
-        seconds[begins[1:] - 1] = 0  # half an instruction at the end of a region
-        words = np.where(wide, halfwords.astype(np.uint32) << 16 | seconds, halfwords)[firsts]
-        addresses, encodings = section.address + 2 * index[firsts], _FIRST_THUMB + thumb_encodings(words)
-        yield Instructions(addresses=addresses, words=words, encodings=encodings)
+        seconds[region_begins[1:] - 1] = 0  # half an instruction at the end of a region
+        words = np.where(can_be_first, halfwords.astype(np.uint32) << 16 | seconds, halfwords)[firsts]
+        addresses = section.address + 2 * index[firsts]
+        yield Instructions(addresses=addresses, words=words, encodings=t32_encodings(words))
 
 
-def _places(section: CodeSection, kind: Kind) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
-    """Give the places of words or halfwords, of some regions at a time, and which of them are the first of a region."""
+def _places(section: CodeSection, kind: RegionKind) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+    """Yield the indexes of the words or halfwords of some regions, and which of them are the first of a region."""
     size = 2 if kind == "thumb" else 4
     spans = np.array([(region.start, region.end) for region in section.regions if region.kind == kind], np.int64)
     starts, ends = (spans.reshape(-1, 2) - section.address).clip(0, len(section.code)).T
-    starts = (starts + (3 if size == 4 else 0)) // size  # a word that begins before its region is none
+    starts = (starts + (3 if size == 4 else 0)) // size  # a word that begins before its region does not count
     counts = ends // size - starts
     starts, counts = starts[counts > 0], counts[counts > 0]
-    cuts = np.flatnonzero(np.diff(np.cumsum(counts) // _AT_A_TIME)) + 1
+    cuts = np.flatnonzero(np.diff(np.cumsum(counts) // _AT_ONCE)) + 1
     for firsts, lengths in zip(np.split(starts, cuts), np.split(counts, cuts), strict=True):
         begins = np.cumsum(lengths) - lengths
         yield np.repeat(firsts - begins, lengths) + np.arange(lengths.sum()), begins

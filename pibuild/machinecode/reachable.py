@@ -1,12 +1,17 @@
-"""What of a stripped file is certainly code: what can be reached from its entries without guessing.
+"""What of a stripped file is certainly code: what can be reached from known functions without guessing.
 
-Without mapping symbols a literal pool looks like instructions. From an exported function on, code is certain up to
-the first place where control may leave for good: an unconditional branch, a return, a call (the callee may never
-come back, and a pool may follow). Targets of direct branches and calls are certain again. So nothing that is named
-here is data; much that is code is not named.
+Without mapping symbols, a literal pool looks like instructions. From the first instruction of a function on, code is
+certain up to the first place where control may leave for good: an unconditional branch, a return, or a call (the callee
+may never return, and a literal pool may follow). The targets of direct branches and calls are certain again. So nothing
+that is called code here is data; much that is code is not found.
 
-Source: ARM DDI 0406C, A8.8.18 B, A8.8.25 BL and BLX, A8.8.29 CBZ; A2.3.1 for what writes the PC. A64: ARM DDI 0487,
-C4.1.87.
+Besides exported functions, two tables together name functions of a stripped file: unwinding tables know where each
+function begins, but not whether it is Thumb; a pointer in data knows the mode, but may lead into the middle of a
+function. A C++ library exports few functions, but its virtual tables point to thousands.
+
+Source: ARM DDI 0406C, A8.8.18 B, A8.8.25 BL and BLX, A8.8.29 CBZ, A2.3.1 (which instructions write the PC); A64: ARM
+DDI 0487J.a, C4.1.87. Exception Handling ABI for the Arm Architecture (EHABI32), section 6 Index table entries; ELF for
+the Arm Architecture (AAELF32), R_ARM_RELATIVE.
 """
 
 from bisect import bisect_right
@@ -16,83 +21,114 @@ from dataclasses import replace
 from functools import cache
 
 import numpy as np
+from elftools.elf.sections import Section
+from numpy.typing import NDArray
 
-from pibuild.machinecode.elf import CodeSection
-from pibuild.machinecode.symbols import Function, Kind, Region
-from pibuild.machinecode.thumb import WIDE
+from pibuild.machinecode.instructions import FIRST_OF_TWO
+from pibuild.machinecode.symbols import CodeSection, Function, Region, RegionKind
 
-_Turn = tuple[bool, int | None]
-"""What an instruction does that does not merely go on: whether the next one is certain, and which other place is.
+_Effect = tuple[bool, int | None]
+"""What an instruction other than a plain one does: whether the next instruction certainly follows, and which other
+place is reached.
 
 A place is an address; its lowest bit is set where the code is Thumb, as in a pointer.
 """
-_LEAVES: _Turn = False, None
+_LEAVES: _Effect = False, None
 _BY_CHANCE = 0.01
-"""Of the words of data that name functions, so many may do so in a mode that the file does not have."""
+"""Up to this share of the words of data that name functions name one in a mode that the file does not have."""
+
+_R_ARM_RELATIVE = 23
+_POINTER_SECTIONS = ("SHT_PROGBITS", "SHT_INIT_ARRAY", "SHT_FINI_ARRAY")
+_PACKED_RELOCATIONS = ("SHT_RELR", 19)
+_WRITABLE, _LOADED, _EXECUTABLE = 1, 2, 4
+_NO_PAIRS = np.empty((0, 2), np.int64)
 
 
-def certain_code(
+def reachable_code(
     sections: Iterable[CodeSection],
     entries: Iterable[Function],
-    guesses: tuple[Iterable[Function], Iterable[Function]] = ((), ()),
+    pointed_by_data: Iterable[Function] = (),
+    pointed_by_constants: Iterable[Function] = (),
 ) -> tuple[CodeSection, ...]:
-    """Give the sections with those regions that are certainly code.
+    """Return the sections with those regions that are certainly code.
 
-    `guesses` are functions that words of data, and of constants, may point to (Elf.guesses). A mere number that is
-    believed turns ARM code into Thumb instructions that are not there, and denies the file a CPU that runs it;
-    one that is not believed leaves code unjudged, which the report counts (`judged_bytes`). So a word counts in a mode
-    that the file certainly has: one that is reached without guesses, or that more than a few words of data name (of
-    some 4,000 in Rust's ARM programs up to 4 name Thumb, by chance); a constant, where chance is the rule, only if that
-    is the file's only mode, when the function that it names is code of it whether meant or not. None counts that lies
-    in what was reached in the other mode before.
+    `entries` are functions for certain. What words of data and constants seem to point to may be a mere number: if it
+    is taken for a function, ARM code turns into Thumb instructions that do not exist, and the file is refused for a CPU
+    that runs it; if it is not, some code is not judged, and the report tells how much was. So these words count only
+    for a mode that the file certainly has: code was reached in it from `entries`, or more than a few words of data name
+    it (of some 4,000 in Rust's ARM programs, up to 4 name Thumb by chance). Constants, where chance is the rule, count
+    only if that is the file's only mode: then the place is code of that mode even if no pointer was meant. Words that
+    lead into code that was reached in the other mode never count.
     """
     walks = sorted(map(_Walk, sections), key=lambda walk: (walk.section.address, len(walk.section.code)))
     _follow(walks, entries)
-    data, constants = map(tuple, guesses)
-    named = Counter(one.thumb for one in data)
-    modes = {mode for mode in (False, True) if _reached(walks, mode) or named[mode] > _BY_CHANCE * len(data)}
-    _follow(walks, _fitting(walks, [one for one in data if one.thumb in modes]))
-    _follow(walks, _fitting(walks, [one for one in constants if modes == {one.thumb}]))
+    data = tuple(pointed_by_data)
+    counts = Counter(function.is_thumb for function in data)
+    modes = {
+        is_thumb
+        for is_thumb in (False, True)
+        if any(walk.has_reached(is_thumb=is_thumb) for walk in walks) or counts[is_thumb] > _BY_CHANCE * len(data)
+    }
+    _follow(walks, _outside_other_mode(walks, (one for one in data if one.is_thumb in modes)))
+    _follow(walks, _outside_other_mode(walks, (one for one in pointed_by_constants if modes == {one.is_thumb})))
     return tuple(replace(walk.section, regions=walk.regions()) for walk in walks)
 
 
-def _reached(walks: Iterable["_Walk"], is_thumb: bool) -> bool:
-    return any(walk.reached(is_thumb=is_thumb) for walk in walks)
-
-
-def _fitting(walks: Sequence["_Walk"], functions: Iterable[Function]) -> list[Function]:
-    """Leave out functions in the middle of code of the other mode."""
-    starts = [walk.section.address for walk in walks]
-    nearest = ((one, bisect_right(starts, one.address)) for one in functions)
-    return [one for one, near in nearest if not (near and walks[near - 1].has(one.address, not one.thumb))]
-
-
-def _follow(walks: Sequence["_Walk"], functions: Iterable[Function]) -> None:
-    """Reach all that functions lead to; the walks are sorted by address."""
-    starts = [walk.section.address for walk in walks]
-    todo = [one.address | one.thumb for one in functions]
-    while todo:
-        place = todo.pop()
-        if near := bisect_right(starts, place):
-            walks[near - 1].follow(place, todo)
-
-
-def first_steps(sections: Iterable[CodeSection], starts: Iterable[int], *, is_a64: bool) -> tuple[CodeSection, ...]:
-    """Give the sections with those regions that run whenever a start is called: from there up to the first decision.
+def always_executed_code(
+    sections: Iterable[CodeSection], starts: Iterable[int], *, is_a64: bool
+) -> tuple[CodeSection, ...]:
+    """Return the sections with those regions that run whenever a start is called: up to the first conditional branch.
 
     A start is an address; its lowest bit is set where the code is Thumb.
     """
     walks = sorted((_Walk(section, is_a64=is_a64) for section in sections), key=lambda walk: walk.section.address)
-    begins = [walk.section.address for walk in walks]
+    addresses = [walk.section.address for walk in walks]
     for start in starts:
         place: int | None = start
-        while place is not None and (near := bisect_right(begins, place)):
-            place = walks[near - 1].step(place)
+        while place is not None and (after := bisect_right(addresses, place)):
+            place = walks[after - 1].step(place)
     return tuple(replace(walk.section, regions=walk.regions()) for walk in walks)
 
 
+def pointed_functions(sections: Iterable[Section]) -> Iterator[tuple[int, bool]]:
+    """Yield (address, whether it is Thumb) of functions that relocated pointers and unwinding tables name."""
+    parts = tuple(sections)
+    yield from _unwound_functions(_relocated_pointers(parts), parts)
+
+
+def possibly_pointed_functions(sections: Iterable[Section], *, writable: bool) -> Iterator[tuple[int, bool]]:
+    """Yield the same of functions that words of writable data, or of constants, may point to.
+
+    A file that is loaded at a fixed address has no relocations for its pointers. Each word may be a pointer, and among
+    millions of constants, some numbers equal the address of a function, or the one behind it, by chance.
+    """
+    parts = tuple(sections)
+    yield from _unwound_functions(_data_words(parts, writable), parts)
+
+
+def _outside_other_mode(walks: Sequence["_Walk"], functions: Iterable[Function]) -> list[Function]:
+    """Return the functions that do not lie in code that was reached in the other mode."""
+    addresses = [walk.section.address for walk in walks]
+    placed = ((function, bisect_right(addresses, function.address)) for function in functions)
+    return [
+        function
+        for function, after in placed
+        if not (after and walks[after - 1].covers(function.address, is_thumb=not function.is_thumb))
+    ]
+
+
+def _follow(walks: Sequence["_Walk"], functions: Iterable[Function]) -> None:
+    """Reach all code that functions lead to; the walks are sorted by address."""
+    addresses = [walk.section.address for walk in walks]
+    todo = [function.address | function.is_thumb for function in functions]
+    while todo:
+        place = todo.pop()
+        if after := bisect_right(addresses, place):
+            walks[after - 1].follow(place, todo)
+
+
 class _Walk:
-    """What of a section was reached: a byte for each word or halfword, 1 where an instruction begins."""
+    """The instructions of a section that were reached: a byte for each word or halfword, 1 where one begins."""
 
     def __init__(self, section: CodeSection, *, is_a64: bool = False) -> None:
         code = section.code
@@ -102,66 +138,67 @@ class _Walk:
         self._arm, self._thumb = bytearray(len(self._words)), bytearray(len(self._halfwords))
 
     def follow(self, place: int, todo: list[int]) -> None:
-        """Walk on from a place to where control leaves, or to what was reached before; add where else it may go."""
-        for goes_on, other in self._turns(place):
+        """Reach code from a place on, until control leaves or known code begins; add places that branches lead to."""
+        for continues, other in self._effects(place):
             if other is not None:
                 todo.append(other)
-            if not goes_on:
+            if not continues:
                 return
 
     def step(self, place: int) -> int | None:
-        """Walk on from a place to where control leaves for certain; give where to, None where that is not certain."""
-        return next((None if goes_on else other for goes_on, other in self._turns(place)), None)
+        """Reach code from a place on, until control leaves; return where to, or None if that is not certain."""
+        return next((None if continues else other for continues, other in self._effects(place)), None)
 
-    def _turns(self, place: int) -> Iterator[_Turn]:
+    def _effects(self, place: int) -> Iterator[_Effect]:
         is_thumb = place & 1
         index, rest = divmod((place & ~1) - self.section.address, 2 if is_thumb else 4)
         if not rest:
-            yield from self._thumb_turns(index) if is_thumb else self._arm_turns(index)
+            yield from self._thumb_effects(index) if is_thumb else self._arm_effects(index)
 
-    def _arm_turns(self, index: int) -> Iterator[_Turn]:
-        words, seen, base, turn_of = self._words, self._arm, self.section.address, _a64 if self._is_a64 else _arm
+    def _arm_effects(self, index: int) -> Iterator[_Effect]:
+        words, seen, base = self._words, self._arm, self.section.address
+        effect_of = _a64_effect if self._is_a64 else _arm_effect
         while index < len(seen) and not seen[index]:
             seen[index] = 1
-            if turn := turn_of(words[index], base + 4 * index):
-                yield turn
+            if effect := effect_of(words[index], base + 4 * index):
+                yield effect
             index += 1
 
-    def _thumb_turns(self, index: int) -> Iterator[_Turn]:
-        halfwords, seen, base, plain = self._halfwords, self._thumb, self.section.address, _plain()
+    def _thumb_effects(self, index: int) -> Iterator[_Effect]:
+        halfwords, seen, base, plain = self._halfwords, self._thumb, self.section.address, _plain_halfwords()
         count = len(seen)
         while index < count and not seen[index]:
-            first, size, turn = halfwords[index], 1, None
-            if first >= WIDE:
+            first, size, effect = halfwords[index], 1, None
+            if first >= FIRST_OF_TWO:
                 if index + 1 == count:
                     return
-                turn, size = _wide(first, halfwords[index + 1], base + 2 * index), 2
+                effect, size = _wide_effect(first, halfwords[index + 1], base + 2 * index), 2
             elif not plain[first]:
-                turn = _narrow(first, base + 2 * index)
+                effect = _narrow_effect(first, base + 2 * index)
             seen[index] = 1
-            if turn:
-                yield turn
+            if effect:
+                yield effect
             index += size
 
-    def reached(self, *, is_thumb: bool) -> bool:
-        """Whether any code of a mode was reached."""
+    def has_reached(self, *, is_thumb: bool) -> bool:
+        """Return whether any code was reached in a mode."""
         return 1 in (self._thumb if is_thumb else self._arm)
 
-    def has(self, address: int, is_thumb: bool) -> bool:
-        """Whether the word at an address is one of the instructions that were reached in a mode, or holds any."""
+    def covers(self, address: int, *, is_thumb: bool) -> bool:
+        """Return whether the word at an address belongs to an instruction that was reached in a mode."""
         index = (address - self.section.address) // 2
         if not 0 <= index < len(self._thumb):
             return False
         return 1 in self._thumb[index : index + 2] if is_thumb else bool(self._arm[index // 2])
 
     def regions(self) -> tuple[Region, ...]:
-        """Give what was reached as regions: instructions of one kind that follow one another."""
+        """Return the reached instructions as regions: those of one kind that follow one another are one region."""
         arm, thumb = (np.flatnonzero(np.frombuffer(seen, np.uint8)) for seen in (self._arm, self._thumb))
-        wide = np.asarray(self._halfwords)[thumb] >= WIDE
+        wide = np.asarray(self._halfwords)[thumb] >= FIRST_OF_TWO
         starts = np.concatenate((4 * arm, 2 * thumb)) + self.section.address
         ends = starts + np.concatenate((np.full(len(arm), 4), np.where(wide, 4, 2)))
         is_thumb = np.arange(len(starts)) >= len(arm)
-        plain: Kind = "a64" if self._is_a64 else "arm"
+        plain: RegionKind = "a64" if self._is_a64 else "arm"
         order = np.argsort(starts, kind="stable")
         starts, ends, is_thumb = starts[order], ends[order], is_thumb[order]
         if not len(starts):
@@ -177,12 +214,12 @@ class _Walk:
 
 
 @cache
-def _plain() -> bytes:
-    """Tell of each halfword whether it is an instruction of its own that only goes on."""
-    return bytes(halfword < WIDE and not _narrow(halfword, 0) for halfword in range(1 << 16))
+def _plain_halfwords() -> bytes:
+    """Return for each halfword whether it is a 16-bit instruction after which the next one follows."""
+    return bytes(halfword < FIRST_OF_TWO and not _narrow_effect(halfword, 0) for halfword in range(1 << 16))
 
 
-def _arm(word: int, address: int) -> _Turn | None:
+def _arm_effect(word: int, address: int) -> _Effect | None:
     conditional = word >> 28 < 0xE
     if word >> 25 & 7 == 0b101:
         target = address + 8 + _signed(word << 2, 26)
@@ -200,7 +237,7 @@ def _arm(word: int, address: int) -> _Turn | None:
     return ((True, None) if conditional else _LEAVES) if leaves else None
 
 
-def _a64(word: int, address: int) -> _Turn | None:
+def _a64_effect(word: int, address: int) -> _Effect | None:
     if word >> 26 & 0x1F == 0b00101:  # B, BL
         return False, address + _signed(word << 2, 28)
     if word & 0xFE000000 == 0x54000000 or word & 0x7C000000 == 0x34000000:  # B.<c>; CBZ, CBNZ, TBZ, TBNZ
@@ -210,7 +247,7 @@ def _a64(word: int, address: int) -> _Turn | None:
     return None
 
 
-def _narrow(halfword: int, address: int) -> _Turn | None:
+def _narrow_effect(halfword: int, address: int) -> _Effect | None:
     if halfword >> 11 == 0b11100:  # B
         return False, address + 4 + _signed(halfword << 1, 12) | 1
     if halfword >> 12 == 0b1101:  # B<c>, UDF, SVC
@@ -226,9 +263,9 @@ def _narrow(halfword: int, address: int) -> _Turn | None:
     return _LEAVES if leaves else None
 
 
-def _wide(first: int, second: int, address: int) -> _Turn | None:
+def _wide_effect(first: int, second: int, address: int) -> _Effect | None:
     if first >> 11 == 0b11110 and second >> 15:
-        return _wide_branch(first, second, address)
+        return _wide_branch_effect(first, second, address)
     leaves = (
         (first & 0xFE50 == 0xE810 and second >> 15)  # LDM with the PC
         or (first & 0xFFF0 == 0xE8D0 and second & 0xE0 == 0)  # TBB, TBH
@@ -237,7 +274,7 @@ def _wide(first: int, second: int, address: int) -> _Turn | None:
     return _LEAVES if leaves else None
 
 
-def _wide_branch(first: int, second: int, address: int) -> _Turn | None:
+def _wide_branch_effect(first: int, second: int, address: int) -> _Effect | None:
     sign, kind = first >> 10 & 1, second >> 12 & 0b101
     far = _signed(
         sign << 24
@@ -261,10 +298,64 @@ def _wide_branch(first: int, second: int, address: int) -> _Turn | None:
             21,
         )
         return True, address + 4 + near | 1
-    return None if first & 0xFFF0 in (0xF3A0, 0xF3B0) else _LEAVES  # hints and barriers go on
+    return None if first & 0xFFF0 in (0xF3A0, 0xF3B0) else _LEAVES  # hints and barriers
 
 
 def _signed(value: int, bits: int) -> int:
-    """Read the low `bits` of a number as two's complement."""
+    """Return the low `bits` of a number, read as two's complement."""
     value &= (1 << bits) - 1
     return value - (1 << bits) if value >> (bits - 1) else value
+
+
+def _unwound_functions(words: Iterable[NDArray[np.int64]], parts: tuple[Section, ...]) -> Iterator[tuple[int, bool]]:
+    """Yield those of the words that point to where, by the unwinding tables, a function begins."""
+    pointers = np.unique(np.concatenate([_NO_PAIRS[:, 0], *words]))
+    begins = np.concatenate([_NO_PAIRS[:, 0], *_unwinding_starts(parts)])
+    for pointer in pointers[np.isin(pointers & ~1, begins)].tolist():
+        yield pointer & ~1, bool(pointer & 1)
+
+
+def _unwinding_starts(parts: Iterable[Section]) -> Iterator[NDArray[np.int64]]:
+    for part in parts:
+        if part["sh_type"] == "SHT_ARM_EXIDX":
+            offsets = _pairs(part)[:, 0]
+            signed = (offsets & 0x7FFFFFFF) - (offsets << 1 & 0x80000000)
+            yield part["sh_addr"] + 8 * np.arange(len(offsets)) + signed & 0xFFFFFFFF
+
+
+def _relocated_pointers(parts: tuple[Section, ...]) -> Iterator[NDArray[np.int64]]:
+    relocations = np.concatenate([_NO_PAIRS, *(_pairs(part) for part in parts if part["sh_type"] == "SHT_REL")])
+    packed = [place for part in parts if part["sh_type"] in _PACKED_RELOCATIONS for place in _unpacked(part)]
+    is_relative = relocations[:, 1] & 0xFF == _R_ARM_RELATIVE
+    places = np.unique(np.concatenate([relocations[is_relative, 0], np.array(packed, np.int64)]))
+    for part in parts:
+        if part["sh_type"] in _POINTER_SECTIONS and part["sh_flags"] & _WRITABLE:
+            start, content = part["sh_addr"], np.frombuffer(part.data(), np.uint8)
+            first, last = np.searchsorted(places, (start, start + len(content) - 3))
+            offsets = places[first:last] - start
+            yield content[offsets[:, np.newaxis] + np.arange(4)].view("<u4")[:, 0].astype(np.int64)
+
+
+def _data_words(parts: Iterable[Section], writable: bool) -> Iterator[NDArray[np.int64]]:
+    for part in parts:
+        flags = part["sh_flags"]
+        is_data = part["sh_type"] in _POINTER_SECTIONS and flags & _LOADED and not flags & _EXECUTABLE
+        if is_data and bool(flags & _WRITABLE) == writable:
+            content = part.data()
+            yield np.frombuffer(content, "<u4", len(content) // 4).astype(np.int64)
+
+
+def _unpacked(part: Section) -> Iterator[int]:
+    """Yield the places in a table of packed relocations (RELR): an address, then bits for the words behind it."""
+    content, place = part.data(), 0
+    for word in np.frombuffer(content, "<u4", len(content) // 4).tolist():
+        if word & 1:
+            yield from (place + 4 * bit for bit in range(31) if word >> (bit + 1) & 1)
+            place += 31 * 4
+        else:
+            yield word
+            place = word + 4
+
+
+def _pairs(part: Section) -> NDArray[np.int64]:
+    return np.frombuffer(part.data(), "<u4").reshape(-1, 2).astype(np.int64)

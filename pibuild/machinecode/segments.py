@@ -1,7 +1,7 @@
-"""What a loader makes of a file, held against what its sections say.
+"""The segments of an ELF file, and where they and the sections disagree.
 
-A loader reads segments alone, all else here reads sections, and nothing binds the two together: of a file whose
-sections are gone, or tell of other bytes than those that are mapped, nobody can say what it executes.
+A loader reads segments only, pibuild reads sections, and nothing in the format binds the two together: if the sections
+are missing, or describe other bytes than those that are mapped, what the file executes can't be known from them.
 
 Source: ELF specification, chapter 5 Program Loading and Dynamic Linking.
 """
@@ -23,11 +23,11 @@ _ROWS = {
     ),
 }
 _HEADER_BYTES = {32: 52, 64: 64}
-_MOST, _MOST_LOADED = 32, 1000
-"""Segments, and sections that are loaded; linkers make about ten and thirty."""
-_IS_LOADED, _IS_CODE = 2, 4
+_MAX_SEGMENTS, _MAX_LOADED_SECTIONS = 32, 1000
+"""Linkers make about ten and thirty."""
+_LOADED, _EXECUTABLE = 2, 4
 _FILL = b"\0X\xd4"
-"""What stands between sections: zeros, and what patchelf and lld write where nothing is to be."""
+"""Bytes between sections: zeros, and the filling of patchelf and lld."""
 _TABLES = {
     5: "SHT_STRTAB",
     6: "SHT_DYNSYM",
@@ -36,12 +36,12 @@ _TABLES = {
     0x6FFFFFF0: "SHT_GNU_versym",
     0x6FFFFFFE: "SHT_GNU_verneed",
 }
-"""Tags of the dynamic section whose values are addresses of tables, and the sections that these are."""
+"""Tags of the dynamic section whose values are addresses of tables, and the types of the sections there."""
 TABLE_TAGS = tuple(_TABLES)
 
 
 class Segment(NamedTuple):
-    """A part of the file and the address at which the loader puts it."""
+    """A part of the file, and the address to which the loader maps it."""
 
     kind: int
     flags: int
@@ -49,19 +49,19 @@ class Segment(NamedTuple):
     address: int
     size: int
 
-    def has(self, part: Section) -> bool:
-        """Whether a section's bytes lie in it, at the addresses that the section says."""
+    def contains(self, part: Section) -> bool:
+        """Return whether the section's bytes lie in this segment, at the section's addresses."""
         start = part["sh_offset"]
         is_inside = self.offset <= start and start + part["sh_size"] <= self.offset + self.size
         return is_inside and part["sh_addr"] - start == self.address - self.offset
 
 
 def read_segments(file: ELFFile, content: bytes) -> tuple[Segment, ...]:
-    """Give the segments; ValueError where there are more than any linker makes, or their size is not the loader's."""
+    """Return the segments. Raise ValueError if there are very many, or if their size is not that of the format."""
     count, rows = file.num_segments(), _ROWS[file.elfclass]
     if not count:
         return ()
-    if count > _MOST or file["e_phentsize"] != rows.itemsize:
+    if count > _MAX_SEGMENTS or file["e_phentsize"] != rows.itemsize:
         raise ValueError(f"{count} segments of {file['e_phentsize']} bytes each")
     table = np.frombuffer(content, rows, count, file["e_phoff"])
     return tuple(Segment(*row) for row in table[list(Segment._fields)].tolist())
@@ -75,47 +75,49 @@ def differences(
     tags: Iterable[tuple[int, Any]],
     called: Iterable[int],
 ) -> Iterator[str]:
-    """Say where sections do not tell what is loaded; `called` are addresses of what certainly is executed."""
-    loads = [one for one in segments if one.kind == LOAD]
+    """Yield where the sections do not describe what is loaded; `called` are addresses that certainly are executed."""
+    loads = [segment for segment in segments if segment.kind == LOAD]
     if not sections or not loads:
         yield "there is no section table" if loads else "there is no segment to load"
         return
-    shown = [
-        part
-        for part in sections
-        if part["sh_flags"] & _IS_LOADED and part["sh_type"] != "SHT_NOBITS" and part["sh_size"]
+    mapped = [
+        part for part in sections if part["sh_flags"] & _LOADED and part["sh_type"] != "SHT_NOBITS" and part["sh_size"]
     ]
-    if len(shown) > _MOST_LOADED:
-        yield f"{len(shown)} sections are loaded, which no linker makes"
+    if len(mapped) > _MAX_LOADED_SECTIONS:
+        yield f"{len(mapped)} sections are loaded, expected at most {_MAX_LOADED_SECTIONS}"
         return
-    yield from (
-        f"{part.name!r} is not what is loaded there" for part in shown if not any(one.has(part) for one in loads)
-    )
+    for part in mapped:
+        if not any(load.contains(part) for load in loads):
+            yield f"the section {part.name!r} is not what is loaded at its address"
     for load in loads:
-        if load.flags & EXECUTABLE and (gap := _gap(file, content, load, shown)) is not None:
-            yield f"no section tells of what is executed at {gap:#x}"
-    places = {(part["sh_type"], part["sh_addr"]) for part in sections if part["sh_flags"] & _IS_LOADED}
-    tables = [("SHT_DYNAMIC", one.address) for one in segments if one.kind == DYNAMIC]
+        if load.flags & EXECUTABLE and (gap := _gap(file, content, load, mapped)) is not None:
+            yield f"no section describes the code at {gap:#x}"
+    places = {(part["sh_type"], part["sh_addr"]) for part in sections if part["sh_flags"] & _LOADED}
+    tables = [("SHT_DYNAMIC", segment.address) for segment in segments if segment.kind == DYNAMIC]
     tables += [(_TABLES[tag], value) for tag, value in tags if tag in _TABLES]
-    yield from (f"{kind} at {address:#x} is no section" for kind, address in tables if (kind, address) not in places)
-    yield from (f"{one:#x} is called and lies in no section of code" for one in _outside(called, shown))
+    yield from (
+        f"there is no section for the {kind} at {address:#x}"
+        for kind, address in tables
+        if (kind, address) not in places
+    )
+    yield from (f"{address:#x} is called and lies in no section of code" for address in _outside(called, mapped))
 
 
-def _gap(file: ELFFile, content: bytes, load: Segment, shown: Iterable[Section]) -> int | None:
-    """Give the address of the first bytes of a segment that are neither a section's, nor the headers, nor filling."""
+def _gap(file: ELFFile, content: bytes, load: Segment, mapped: Iterable[Section]) -> int | None:
+    """Return the address of the first bytes of a segment that belong neither to a section, nor to headers, nor fill."""
     headers = file["e_phoff"], file["e_phoff"] + file["e_phnum"] * _ROWS[file.elfclass].itemsize
-    known = [(part["sh_offset"], part["sh_offset"] + part["sh_size"]) for part in shown if load.has(part)]
+    spans = [(part["sh_offset"], part["sh_offset"] + part["sh_size"]) for part in mapped if load.contains(part)]
     at, end = load.offset, load.offset + load.size
-    for start, stop in sorted([*known, headers, (0, _HEADER_BYTES[file.elfclass]), (end, end)]):
+    for start, stop in sorted([*spans, headers, (0, _HEADER_BYTES[file.elfclass]), (end, end)]):
         if content[at : min(start, end)].strip(_FILL):
             return load.address + at - load.offset
         at = max(at, stop)
     return None
 
 
-def _outside(called: Iterable[int], shown: Iterable[Section]) -> list[int]:
-    """Give the lowest address, if any, that lies in no section of code."""
-    spans = [(part["sh_addr"], part["sh_addr"] + part["sh_size"]) for part in shown if part["sh_flags"] & _IS_CODE]
+def _outside(called: Iterable[int], mapped: Iterable[Section]) -> list[int]:
+    """Return the lowest address, if any, that lies in no section of code."""
+    spans = [(part["sh_addr"], part["sh_addr"] + part["sh_size"]) for part in mapped if part["sh_flags"] & _EXECUTABLE]
     addresses = np.array(sorted(called), np.uint64)
     bounds = np.searchsorted(addresses, np.array(spans, np.uint64).reshape(-1, 2))
     depths = np.zeros(len(addresses) + 1, np.int64)

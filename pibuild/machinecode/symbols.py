@@ -1,19 +1,21 @@
-"""An ELF file's symbols, many at once: a table's columns, the functions that it names, and where code and data lie.
+"""The symbols of an ELF file: names, functions, the versions they need, and which regions are code or data.
 
-Which tables a file has, and what else it says about itself, is formats.elf's knowledge.
+A library has tens of thousands of symbols, so numpy reads a table as columns. Which tables a file has is decided in
+elf.py.
 """
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from struct import unpack_from
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-Kind = Literal["arm", "thumb", "a64", "data"]
-_KINDS: tuple[Kind, ...] = ("data", "arm", "thumb", "a64")
-"""Of mapping symbols at one address the last one counts."""
-_KIND_BY_LETTER: dict[str, Kind] = {"d": "data", "a": "arm", "t": "thumb", "x": "a64"}
+RegionKind = Literal["arm", "thumb", "a64", "data"]
+_KINDS: tuple[RegionKind, ...] = ("data", "arm", "thumb", "a64")
+"""Of several mapping symbols at one address, the one whose kind comes last here counts."""
+_KIND_BY_LETTER: dict[str, RegionKind] = {"d": "data", "a": "arm", "t": "thumb", "x": "a64"}
 
 _ROWS = {
     32: np.dtype(
@@ -24,109 +26,128 @@ _ROWS = {
     ),
 }
 _ADDRESSES = 1 << 40
-"""Where a program can lie, of which `marks` makes one number with section and kind."""
+"""Addresses are below this, so that a mapping symbol's section, address and kind fit into one number."""
 _FUNC, _GNU_IFUNC, _LOCAL, _WEAK = 2, 10, 0, 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Function:
-    """A function symbol; `size` is 0 where nobody wrote it down."""
+    """A function; `size` is 0 if it is not known."""
 
     name: str
     address: int
     size: int
-    thumb: bool
+    is_thumb: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Region:
-    """Addresses `start` up to `end` of a section, all of one kind."""
+    """Addresses from `start` to `end` (exclusive) of a section, all of one kind."""
 
     start: int
     end: int
-    kind: Kind
+    kind: RegionKind
 
 
-_MOST_COPIES, _MOST_LETTERS = 4, 64
-"""How often names may use their table in all, for linkers share texts and ends of texts; and letters more for each."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CodeSection:
+    """An executable section."""
+
+    name: str
+    address: int
+    code: bytes
+    regions: tuple[Region, ...] = ()
+    """By address, from the mapping symbols; empty if the file is stripped."""
 
 
-class Texts:
-    """A table of texts, each of which ends with a zero (a string table); they are told by where they start."""
+_MAX_COPIES, _MAX_EXTRA_LETTERS = 4, 64
+"""Names may be this many times as long as their table, all together (linkers share texts and their ends), and this many
+letters more for each name."""
+_VERSION_ENTRY_BYTES = 16
+"""Size of an entry for a library, and of one for a version."""
+_VERSION_INDEX = 0x7FFF
+
+
+class StringTable:
+    """A string table: texts that end with a zero byte, identified by their offset."""
 
     def __init__(self, content: bytes) -> None:
-        """Take the content of the section."""
+        """Read the content of the section."""
         self.content = content
         self._ends = np.flatnonzero(np.frombuffer(content, np.uint8) == 0)
 
     def at(self, starts: NDArray[np.integer[Any]]) -> Iterator[str]:
-        """Give the texts; ValueError where one has no end, or so many share a long one that they are a bomb."""
+        """Yield the texts at these offsets.
+
+        Raise ValueError if a text has no end, or if so many share a long one that reading them would fill the memory.
+        """
         after = np.searchsorted(self._ends, starts)
         if len(after) and after.max() == len(self._ends):
             raise ValueError("a name has no end")
         ends = self._ends[after]
-        if np.sum(ends - starts) > _MOST_COPIES * len(self.content) + _MOST_LETTERS * len(starts):
+        if np.sum(ends - starts) > _MAX_COPIES * len(self.content) + _MAX_EXTRA_LETTERS * len(starts):
             raise ValueError(f"{len(starts)} names are many times as long as the table that holds them")
         for start, end in zip(starts.tolist(), ends.tolist(), strict=True):
             yield self.content[start:end].decode(errors="replace")
 
 
 class SymbolTable:
-    """A symbol table; symbols are told by their rows."""
+    """A symbol table; symbols are identified by their row."""
 
     def __init__(self, content: bytes, texts: bytes, *, bits: int = 32, has_thumb: bool = True) -> None:
-        """Take the content of the section and of the one with the names; ValueError where they do not fit together.
+        """Read the content of the section and of its string table. Raise ValueError if they do not fit together.
 
-        With `has_thumb` the lowest bit of a function's address tells its mode.
+        With `has_thumb`, the lowest bit of a function's address is its mode.
         """
-        self._rows, self._texts, self._mode_bit = np.frombuffer(content, _ROWS[bits]), Texts(texts), int(has_thumb)
+        self._rows, self._texts = np.frombuffer(content, _ROWS[bits]), StringTable(texts)
+        self._mode_bit = int(has_thumb)
         if len(self._rows):
             texts.index(b"\0", self._rows["name"].max())  # so every name has an end
         self._is_function = np.isin(self._rows["info"] & 0xF, (_FUNC, _GNU_IFUNC))
         self._bind = self._rows["info"] >> 4
 
     def names(self, rows: NDArray[np.intp]) -> Iterator[str]:
-        """Give the names of some symbols."""
+        """Yield the names of some symbols."""
         return self._texts.at(self._rows["name"][rows])
 
     def undefined(self) -> NDArray[np.intp]:
-        """Give the symbols that another file must bring."""
+        """Return the symbols that another file must define."""
         return np.flatnonzero((self._rows["section"] == 0) & (self._letters(0) != 0))
 
     def is_weak(self, row: int) -> bool:
-        """Whether the loader does without a symbol that no file brings."""
+        """Return whether the loader accepts that no file defines the symbol."""
         return bool(self._bind[row] == _WEAK)
 
     def exported(self) -> NDArray[np.intp]:
-        """Give the symbols that other files can use."""
+        """Return the symbols that other files can use."""
         return np.flatnonzero((self._rows["section"] != 0) & (self._bind != _LOCAL))
 
-    def has_choosers(self) -> bool:
-        """Whether the loader calls functions of this file to choose between others (IFUNC)."""
+    def has_ifunc(self) -> bool:
+        """Return whether the loader calls functions of this file to choose among others (IFUNC)."""
         return bool(np.any((self._rows["info"] & 0xF == _GNU_IFUNC) & (self._rows["section"] != 0)))
 
-    def own_functions(self) -> Iterator[Function]:
-        """Give the functions that lie in this file."""
+    def defined_functions(self) -> Iterator[Function]:
+        """Yield the functions that this file defines."""
         return self._functions(self._is_function & (self._rows["section"] != 0))
 
     def labels(self, sections: Sequence[int]) -> Iterator[Function]:
-        """Give the functions, and other names at code (hand-written assembly) that are no mapping symbols."""
+        """Yield the functions in some sections, and labels there without a type, as hand-written assembly has them."""
         first = self._letters(0)
         is_name = self._is_function | (self._rows["info"] & 0xF == 0) & (first != ord("$"))
         return self._functions(is_name & (first != 0) & np.isin(self._rows["section"], sections))
 
-    def marks(self) -> NDArray[np.uint64]:
-        """Give the mapping symbols as `regions` takes them.
+    def mapping_symbols(self) -> NDArray[np.uint64]:
+        """Return the mapping symbols, as `code_regions` takes them: section, address and kind in one number.
 
         Source: ELF for the Arm Architecture (AAELF32), section 5.5.5 Mapping symbols; AAELF64, section 5.5.4.
         """
         dollar, letter, end = (self._letters(place) for place in range(3))
-        is_mark = (dollar == ord("$")) & np.isin(letter, list(b"datx")) & np.isin(end, list(b"\0."))
+        is_mapping = (dollar == ord("$")) & np.isin(letter, list(b"datx")) & np.isin(end, list(b"\0."))
         numbers = np.zeros(256, np.uint64)
         for name, kind in _KIND_BY_LETTER.items():
             numbers[ord(name)] = _KINDS.index(kind)
-        kinds = numbers[letter[is_mark]]
-        section, value = (self._rows[column][is_mark].astype(np.uint64) for column in ("section", "value"))
+        kinds = numbers[letter[is_mapping]]
+        section, value = (self._rows[column][is_mapping].astype(np.uint64) for column in ("section", "value"))
         value = value.clip(max=_ADDRESSES - 1)
         packed: NDArray[np.uint64] = section << 48 | value << 8 | kinds
         return packed
@@ -135,28 +156,54 @@ class SymbolTable:
         rows = self._rows[which]
         columns = self.names(np.flatnonzero(which)), rows["value"].tolist(), rows["size"].tolist()
         for name, value, size in zip(*columns, strict=True):
-            yield Function(name=name, address=value & ~self._mode_bit, size=size, thumb=bool(value & self._mode_bit))
+            yield Function(name=name, address=value & ~self._mode_bit, size=size, is_thumb=bool(value & self._mode_bit))
 
     def _letters(self, place: int) -> NDArray[np.uint8]:
-        """Give a letter of each name; behind the end of a name it may be anything."""
+        """Return one letter of each name; after the end of a name, any letter."""
         texts = np.frombuffer(self._texts.content, np.uint8)
         return texts[np.minimum(self._rows["name"].astype(np.int64) + place, len(texts) - 1)]
 
 
-def regions(marks: NDArray[np.uint64], section: int, address: int, end: int, plain: Kind = "arm") -> tuple[Region, ...]:
-    """Cut a section at its mapping symbols; of two at one address code wins, for it is judged more strictly.
+def code_regions(
+    mapping_symbols: NDArray[np.uint64], section: int, address: int, end: int, default: RegionKind = "arm"
+) -> tuple[Region, ...]:
+    """Return the regions of a section, by the sorted mapping symbols of a file; none if the file has none.
 
-    A section without any, in a file that has some elsewhere, is taken for code of the kind `plain`.
+    Of two symbols at one address, code counts rather than data: it is judged more strictly. What lies before the
+    section's first symbol is code of the kind `default`.
     """
-    if not len(marks):
+    if not len(mapping_symbols):
         return ()
-    bounds = np.array((section, section + 1), np.uint64).clip(max=0xFFFF)  # symbols know no section beyond
-    first, last = np.searchsorted(marks, bounds << 48)
-    values, kinds = (marks[first:last] >> 8 & _ADDRESSES - 1).tolist(), (marks[first:last] & 0xFF).tolist()
+    bounds = np.array((section, section + 1), np.uint64).clip(max=0xFFFF)  # symbols have 16 bits for their section
+    first, last = np.searchsorted(mapping_symbols, bounds << 48)
+    symbols = mapping_symbols[first:last]
+    values, kinds = (symbols >> 8 & _ADDRESSES - 1).tolist(), (symbols & 0xFF).tolist()
     if values[:1] != [address]:
-        values, kinds = [address, *values], [_KINDS.index(plain), *kinds]
+        values, kinds = [address, *values], [_KINDS.index(default), *kinds]
     return tuple(
         Region(start=start, end=min(stop, end), kind=_KINDS[kind])
         for start, stop, kind in zip(values, [*values[1:], end], kinds, strict=True)
         if start < stop
     )
+
+
+def version_needs(content: bytes, texts: bytes, library_count: int) -> dict[int, tuple[str, str]]:
+    """Return (library, version) by version index, from a section `.gnu.version_r` and its string table.
+
+    Raise ValueError if the section is too small for the entries that it announces: a damaged count can say billions,
+    and a link can lead back. Source: Linux Standard Base Core, section 10.7.5 Version Requirements.
+    """
+    offsets: dict[int, tuple[int, int]] = {}
+    room, place = len(content) // _VERSION_ENTRY_BYTES - library_count, 0
+    for _ in range(library_count if room >= 0 else 0):
+        _, count, library, first, next_library = unpack_from("<HHIII", content, place)
+        at, room = place + first, room - count
+        for _ in range(count if room >= 0 else 0):
+            _, _, index, version, next_version = unpack_from("<IHHII", content, at)
+            offsets[index & _VERSION_INDEX] = library, version
+            at += next_version
+        place += next_library
+    if room < 0:
+        raise ValueError("it has no room for the versions that it says to need")
+    names = StringTable(texts).at(np.array(list(offsets.values()), np.int64).reshape(-1))
+    return dict(zip(offsets, zip(names, names, strict=True), strict=True))

@@ -65,7 +65,7 @@ def versions_wanted(codes: Iterable[Code]) -> dict[str, tuple[tuple[int, ...], s
     """Give for each family (GLIBC, GLIBCXX, CXXABI, GCC) the newest version wanted, and by which file and symbol."""
     found: dict[str, tuple[tuple[int, ...], str]] = {}
     for code in codes:
-        for library, version in code.elf.versions:
+        for library, version in code.elf.needed_versions:
             family, _, number = version.partition("_")
             parts: tuple[int, ...]
             if version in _SPECIAL:
@@ -140,7 +140,7 @@ def _libc_faults(tags: Iterable[Tag], codes: Sequence[Code]) -> Iterator[str]:
     for family, (libc, names) in _LIBCS.items():
         promised = [platform for platform in platforms if platform.startswith(family)]
         for code in codes if promised else ():
-            wanted = (*code.elf.needed, *(version for _, version in code.elf.versions))
+            wanted = (*code.elf.needed, *(version for _, version in code.elf.needed_versions))
             if first := next(filter(names.fullmatch, wanted), ""):
                 yield f"{code.path} wants {first} of {libc}, the tag claims {promised[0]}"
 

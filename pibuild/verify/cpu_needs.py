@@ -8,17 +8,17 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import chain
+from operator import attrgetter
 from typing import Literal
 
 import numpy as np
 
 from pibuild.config.pis import Cpu
-from pibuild.machinecode.arm import Needs
-from pibuild.machinecode.elf import CodeSection, Elf
-from pibuild.machinecode.instructions import ENCODINGS, Instructions, instructions
-from pibuild.machinecode.reachable import certain_code, first_steps
-from pibuild.machinecode.symbols import Function, Region
+from pibuild.machinecode.elf import Elf
+from pibuild.machinecode.features import Feature
+from pibuild.machinecode.instructions import Encoding, Instructions, newer_instructions
+from pibuild.machinecode.reachable import always_executed_code, reachable_code
+from pibuild.machinecode.symbols import CodeSection, Function, Region
 
 Verdict = Literal["runs", "asks", "crashes", "unsure"]
 
@@ -26,9 +26,9 @@ _ASKING_SYMBOLS = ("getauxval", "__getauxval", "elf_aux_info")
 _ASKING_TEXTS = (b"/proc/cpuinfo", b"/proc/self/auxv")
 _PROBING_SYMBOLS = frozenset(("sigaction", "siglongjmp"))
 """With them old OpenSSL tries an instruction and catches SIGILL."""
-_NO_PI = frozenset((Needs.COPROCESSOR, Needs.PRIVILEGED, Needs.UNALLOCATED))
+_NO_PI = frozenset((Feature.COPROCESSOR, Feature.PRIVILEGED, Feature.UNALLOCATED))
 """Nobody's compiler writes these; they are hand-written behind a question, or data."""
-_EVERYDAY = frozenset((Needs.ARMV6T2, Needs.ARMV7, Needs.THUMB2, Needs.VFPV3, Needs.VFP_D32))
+_EVERYDAY = frozenset((Feature.ARMV6T2, Feature.ARMV7, Feature.THUMB2, Feature.VFPV3, Feature.VFP_D32))
 """What a compiler uses in all functions once it may: no question stands before so many."""
 _EVERYWHERE = 0.2
 _BLOCK_BYTES = 4096
@@ -87,7 +87,9 @@ class Code:
                 replace(part, regions=(Region(start=part.address, end=part.address + len(part.code), kind="a64"),))
                 for part in self.elf.sections
             )
-        return certain_code(self.elf.sections, self.elf.entries, self.elf.guesses)
+        return reachable_code(
+            self.elf.sections, self.elf.entries, self.elf.pointed_by_data, self.elf.pointed_by_constants
+        )
 
     @cached_property
     def judged_bytes(self) -> int:
@@ -98,15 +100,14 @@ class Code:
     def found(self) -> tuple[Instructions, ...]:
         """Give the instructions beyond ARMv6KZ with VFPv2, or ARMv8.0, of each section."""
         is_stripped = not self.elf.is_mapped
-        return tuple(_without_data(instructions(part, frozenset()), is_stripped) for part in self.judged)
+        return tuple(_without_data(newer_instructions(part), is_stripped) for part in self.judged)
 
     @cached_property
-    def needs(self) -> Counter[Needs]:
+    def needs(self) -> Counter[Feature]:
         """Count what they need."""
-        counts: Counter[Needs] = Counter()
+        counts: Counter[Feature] = Counter()
         for part in self.found:
-            encodings, each = np.unique(part.encodings, return_counts=True)
-            for encoding, count in zip(encodings.tolist(), each.tolist(), strict=True):
+            for encoding, count, _ in part.counts():
                 counts[_needs(encoding)] += count
         return counts
 
@@ -118,19 +119,19 @@ class Code:
         asked += [text.decode() for text in _ASKING_TEXTS if text in self.content]
         own = {one.name for one in self.elf.functions}
         asked += [text for name, text in _ASKING_FUNCTIONS.items() if name in own]
-        asked += ["functions that the loader chooses (IFUNC)"] if self.elf.chooses else []
+        asked += ["functions that the loader chooses (IFUNC)"] if self.elf.has_ifunc else []
         asked += ["catching SIGILL"] if wanted >= _PROBING_SYMBOLS else []
         return tuple(asked)
 
     @cached_property
-    def first_needs(self) -> dict[Needs, str]:
+    def first_needs(self) -> dict[Feature, str]:
         """Give what is needed as soon as the file is loaded or imported, each with the first instruction."""
         named = [one for one in self.elf.entries if one.name.startswith(("PyInit_", "init"))]
-        starts = [*self.elf.starts, *(one.address | one.thumb for one in named)]
-        found: dict[Needs, str] = {}
-        for part in first_steps(self.elf.sections, starts, is_a64=self.elf.is_aarch64):
-            steps = instructions(part, frozenset())
-            for row, encoding in enumerate(steps.encodings.tolist()):
+        starts = [*self.elf.called_at_load, *(one.address | one.is_thumb for one in named)]
+        found: dict[Feature, str] = {}
+        for part in always_executed_code(self.elf.sections, starts, is_a64=self.elf.is_aarch64):
+            steps = newer_instructions(part)
+            for encoding, _, row in sorted(steps.counts(), key=attrgetter("first_row")):
                 found.setdefault(_needs(encoding), self._described(steps, row))
         return found
 
@@ -151,7 +152,7 @@ class Code:
             return Judgement(verdict="asks", why=f"{counted}, but {asking.path} asks at run time")
         return Judgement(verdict="crashes", why=f"{counted}, and nothing in it asks which CPU it is on")
 
-    def _is_noise(self, lacking: set[Needs], cpu: Cpu) -> bool:
+    def _is_noise(self, lacking: set[Feature], cpu: Cpu) -> bool:
         """Whether so few in a stripped file, whose compiler was told of no later CPU, are words of data."""
         few = sum(self.needs[need] for need in lacking) <= _NOISE
         return few and not self.elf.is_mapped and self.elf.attributes is not None and self._level() <= cpu.levels
@@ -167,25 +168,24 @@ class Code:
         why = f"it says to be {_LEVELS[level]} code; none was found in {self.judged_bytes} bytes that are code"
         return Judgement(verdict="unsure", why=why)
 
-    def _is_everywhere(self, needs: set[Needs]) -> bool:
+    def _is_everywhere(self, needs: set[Feature]) -> bool:
         blocks: set[int] = set()
         touched: set[int] = set()
         for part, found in zip(self.judged, self.found, strict=True):
             for one in part.regions:
                 if one.kind != "data":
                     blocks.update(range(one.start // _BLOCK_BYTES, (one.end - 1) // _BLOCK_BYTES + 1))
-            rows = np.isin(found.encodings, [at for at, one in enumerate(ENCODINGS) if one.needs in needs])
-            touched.update(np.unique(found.addresses[rows] // _BLOCK_BYTES).tolist())
+            touched.update(np.unique(found.addresses[found.needing(needs)] // _BLOCK_BYTES).tolist())
         return bool(blocks) and len(touched) >= _EVERYWHERE * len(blocks)
 
-    def _counted(self, needs: set[Needs]) -> str:
+    def _counted(self, needs: set[Feature]) -> str:
         most = Counter({need: self.needs[need] for need in sorted(needs)}).most_common(3)
         return ", ".join(f"{count} {need} instruction{'s' if count > 1 else ''}" for need, count in most)
 
-    def _example(self, needs: set[Needs]) -> str:
+    def _example(self, needs: set[Feature]) -> str:
         commonest = max(sorted(needs), key=lambda need: self.needs[need])
         for part in self.found:
-            rows = np.flatnonzero([_needs(encoding) == commonest for encoding in part.encodings.tolist()])
+            rows = np.flatnonzero(part.needing({commonest}))
             if len(rows):
                 return self._described(part, int(rows[0]))
         return commonest
@@ -194,29 +194,25 @@ class Code:
         address = int(found.addresses[row])
         owner = self._owner(address)
         if not owner:
-            return f"{found.named(row)} at {address:#x}"
+            return f"{found.text(row)} at {address:#x}"
         name = owner.name if len(owner.name) <= _NAME_LETTERS else f"{owner.name[:_NAME_LETTERS]}…"
         place = f" in {name}+{address - owner.address:#x}"
-        return f"{found.named(row)} at {address:#x}{place}"
+        return f"{found.text(row)} at {address:#x}{place}"
 
     def _owner(self, address: int) -> Function | None:
-        named = self.elf.functions or (*self.elf.entries, *chain.from_iterable(self.elf.guesses))
+        named = self.elf.functions or (*self.elf.entries, *self.elf.pointed_by_data, *self.elf.pointed_by_constants)
         return max((one for one in named if one.address <= address), key=lambda one: one.address, default=None)
 
 
-def _needs(encoding: int) -> Needs:
-    return ENCODINGS[encoding].needs or Needs.UNALLOCATED
-
-
-_IS_IMPOSSIBLE = np.array([one.needs in (Needs.UNALLOCATED, Needs.PRIVILEGED) for one in ENCODINGS])
-_IS_COPROCESSOR = np.array([one.needs == Needs.COPROCESSOR for one in ENCODINGS])
+def _needs(encoding: Encoding) -> Feature:
+    return encoding.needs or Feature.UNALLOCATED
 
 
 def _without_data(found: Instructions, is_stripped: bool) -> Instructions:
     """Leave out libgcc's unwinder, and of a stripped file what stands next to what no instruction can be."""
-    kept = ~np.isin(found.words, _UNWINDER) & ~_IS_COPROCESSOR[found.encodings]
+    kept = ~np.isin(found.words, _UNWINDER) & ~found.needing({Feature.COPROCESSOR})
     if is_stripped:
-        bad = found.addresses[_IS_IMPOSSIBLE[found.encodings]]
+        bad = found.addresses[found.needing({Feature.UNALLOCATED, Feature.PRIVILEGED})]
         near = np.zeros(len(found.addresses), np.bool_)
         if len(bad):
             after = np.searchsorted(bad, found.addresses)

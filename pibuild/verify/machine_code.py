@@ -9,30 +9,32 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
+from operator import attrgetter
 from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pibuild.machinecode.arm import NEON, NEWER_THAN_ARMV7, Needs
-from pibuild.machinecode.elf import CPU_ARCH, FP_ARCH, SIMD_ARCH, CodeSection, Elf
-from pibuild.machinecode.instructions import ENCODINGS, Instructions, instructions
-from pibuild.machinecode.reachable import certain_code
-from pibuild.machinecode.symbols import Function
+from pibuild.machinecode.attributes import CPU_ARCH, FP_ARCH, SIMD_ARCH
+from pibuild.machinecode.elf import Elf
+from pibuild.machinecode.features import NEON, NEWER_THAN_ARMV7, Feature
+from pibuild.machinecode.instructions import Instructions, newer_instructions
+from pibuild.machinecode.reachable import reachable_code
+from pibuild.machinecode.symbols import CodeSection, Function
 from pibuild.model import Target
 
 _CPU_RUNS = {"v6KZ": {*range(8), 9}, "v7": set(range(11)), "v8-A": {*range(11), 14}}
 """Values of Tag_CPU_arch whose code runs on each; they are not in order (v6T2 is 8, v6K is 9)."""
 _FP_RUNS = {"VFPv2": set(range(3)), "VFPv3": set(range(5)), "VFPv4": set(range(7)), "FP-ARMv8": set(range(9))}
-_CPU_MEETS: dict[str, set[Needs]] = {
+_CPU_MEETS: dict[str, set[Feature]] = {
     "v6KZ": set(),
-    "v7": {Needs.ARMV6T2, Needs.ARMV7, Needs.MULTIPROCESSING, Needs.VIRTUALIZATION, Needs.THUMB2},
+    "v7": {Feature.ARMV6T2, Feature.ARMV7, Feature.MULTIPROCESSING, Feature.VIRTUALIZATION, Feature.THUMB2},
 }
 """What the CPU of each level runs; that of v7 is the Cortex-A7 of the Pi 2, the oldest one that a Pi has."""
-_FP_MEETS: dict[str, set[Needs]] = {
+_FP_MEETS: dict[str, set[Feature]] = {
     "VFPv2": set(),
-    "VFPv3": {Needs.VFPV3, Needs.VFP_D32},
-    "VFPv4": {Needs.VFPV3, Needs.VFP_D32, Needs.VFP_HALF, Needs.VFPV4},
+    "VFPv3": {Feature.VFPV3, Feature.VFP_D32},
+    "VFPv4": {Feature.VFPV3, Feature.VFP_D32, Feature.VFP_HALF, Feature.VFPV4},
 }
 _ENOUGH_NEON = 1000
 """In all files together, outside of kernels with flags of their own; the official tflite-runtime 2.14.0 for armv7l has
@@ -41,7 +43,6 @@ _SMALL_BYTES = 100_000
 """So much code in all may have nothing to use NEON for: wrapt has 10,000. Its build attributes must say NEON, too."""
 _OWN_FLAGS = "xnn_"
 """XNNPACK's kernels, which have NEON even where the flags of all else went missing."""
-_IS_NEON = np.array([one.needs in NEON for one in ENCODINGS])
 _SHOWN = 5
 
 
@@ -73,7 +74,7 @@ class _Sites:
         address, owner = int(self.found.addresses[row]), int(self.owners[row])
         function = functions[owner] if owner >= 0 else None
         place = f"{function.name}+{address - function.address:#x}" if function else self.section
-        return f"{self.found.named(row)} at {address:#x} in {place}"
+        return f"{self.found.text(row)} at {address:#x} in {place}"
 
 
 def attribute_faults(elf: Elf, target: Target) -> tuple[str, ...]:
@@ -84,7 +85,7 @@ def attribute_faults(elf: Elf, target: Target) -> tuple[str, ...]:
     said = elf.attributes
     if said is None:
         return ("no .ARM.attributes: nothing says which CPU it was compiled for",)
-    guarded = any(rule.split()[1:] == [Needs.ARMV8] for rule in target.elf_allowed_functions)
+    guarded = any(rule.split()[1:] == [Feature.ARMV8] for rule in target.elf_allowed_functions)
     cpu_arch = "v8-A" if guarded else target.elf_cpu_arch  # the linker keeps the highest of all objects
     fp_arch = "FP-ARMv8" if guarded else target.elf_fp_arch
     simd_runs = {0} if target.elf_simd == "none" else {1, 2, 3, 4} if guarded else {1, 2}
@@ -112,7 +113,7 @@ def instruction_judgement(elf: Elf, twin: Elf | None, target: Target) -> Judgeme
     mapped = next((one for one in (twin, elf) if one and one.is_mapped), None)
     if twin and not mapped:
         return Judgement(faults=("its twin before strip has no mapping symbols",), measured="")
-    sections = mapped.sections if mapped else certain_code(elf.sections, elf.entries)
+    sections = mapped.sections if mapped else reachable_code(elf.sections, elf.entries)
     functions = mapped.functions if mapped else tuple(sorted(elf.entries, key=lambda one: one.address))
     neon, beyond, excused = _sorted_out(sections, functions, target)
     size = sum(one.end - one.start for section in sections for one in section.regions if one.kind != "data")
@@ -146,7 +147,7 @@ def _sorted_out(
     has_own_flags = np.array([function.name.startswith(_OWN_FLAGS) for function in functions] + [False])
     neon, excused, beyond = 0, 0, []
     for sites in _sites(sections, functions, meets):
-        is_neon = _IS_NEON[sites.found.encodings]
+        is_neon = sites.found.needing(NEON)
         neon += int(np.count_nonzero(is_neon & ~has_own_flags[sites.owners]))
         too_much = sites.at(~is_neon) if neon_runs else sites
         is_allowed = _allowed(too_much, functions, target.allowed_functions)
@@ -155,10 +156,12 @@ def _sorted_out(
     return neon, beyond, excused
 
 
-def _sites(sections: Sequence[CodeSection], functions: Sequence[Function], skip: frozenset[Needs]) -> Iterator[_Sites]:
+def _sites(
+    sections: Sequence[CodeSection], functions: Sequence[Function], skip: frozenset[Feature]
+) -> Iterator[_Sites]:
     starts = np.array([function.address for function in functions], np.int64)
     for section in sections:
-        found = instructions(section, skip)
+        found = newer_instructions(section, skip)
         owners = np.searchsorted(starts, found.addresses, "right") - 1
         first, last = np.searchsorted(starts, (section.address, section.address + len(section.code)))
         owners[(owners < first) | (owners >= last)] = -1
@@ -172,9 +175,8 @@ def _allowed(sites: _Sites, functions: Sequence[Function], rules: Iterable[str])
     for rule in rules:
         pattern, *needs = rule.split()
         fits = np.array([owner >= 0 and fnmatchcase(functions[owner].name, pattern) for owner in owners], np.bool_)
-        meant = NEWER_THAN_ARMV7 if needs == [Needs.ARMV8] else set(needs)
-        is_meant = np.array([not needs or one.needs in meant for one in ENCODINGS])
-        allowed |= fits[which] & is_meant[sites.found.encodings]
+        meant = NEWER_THAN_ARMV7 if needs == [Feature.ARMV8] else {one for one in Feature if one in needs or not needs}
+        allowed |= fits[which] & sites.found.needing(meant)
     return allowed
 
 
@@ -182,11 +184,9 @@ def _beyond_faults(beyond: list[_Sites], functions: Sequence[Function], target: 
     kinds: Counter[str] = Counter()
     firsts: dict[str, str] = {}
     for sites in beyond:
-        encodings, rows, counts = np.unique(sites.found.encodings, return_index=True, return_counts=True)
-        for at in np.argsort(rows):
-            encoding = ENCODINGS[encodings[at]]
-            kinds[f"{encoding.name} ({encoding.needs})"] += int(counts[at])
-            firsts.setdefault(encoding.name, sites.described(rows[at], functions))
+        for encoding, count, row in sorted(sites.found.counts(), key=attrgetter("first_row")):
+            kinds[f"{encoding.name} ({encoding.needs})"] += count
+            firsts.setdefault(encoding.name, sites.described(row, functions))
     if not kinds:
         return ()
     counted = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common(_SHOWN))
@@ -198,7 +198,7 @@ def _beyond_faults(beyond: list[_Sites], functions: Sequence[Function], target: 
 
 
 def _has_thumb2(target: Target) -> bool:
-    return Needs.THUMB2 in _CPU_MEETS[target.elf_cpu_arch]
+    return Feature.THUMB2 in _CPU_MEETS[target.elf_cpu_arch]
 
 
 def _name(names: tuple[str, ...], value: int) -> str:

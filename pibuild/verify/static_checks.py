@@ -184,7 +184,7 @@ def _library_faults(elf: Elf, siblings: dict[str, Elf]) -> tuple[str, ...]:
 
 def _version_faults(elf: Elf, floor: str) -> tuple[str, ...]:
     faults = []
-    for library, version in elf.versions:
+    for library, version in elf.needed_versions:
         family, _, number = version.partition("_")
         if family != "GLIBC" or not re.fullmatch(r"\d+(\.\d+)+", number):
             faults.append(f"wants {version} of {library}, which the floor glibc {floor} does not give")

@@ -6,8 +6,7 @@ from typing import Any
 
 from pibuild.console import size
 from pibuild.errors import printable
-from pibuild.machinecode.attributes import ArmAttributes
-from pibuild.machinecode.elf import CPU_ARCH, FP_ARCH, SIMD_ARCH
+from pibuild.machinecode.attributes import CPU_ARCH, FP_ARCH, SIMD_ARCH, ArmAttributes
 from pibuild.verify.claims import versions_wanted
 from pibuild.verify.cpu_needs import Code
 from pibuild.verify.verdicts import Inspection, PiVerdict, SystemVerdict
@@ -137,7 +136,7 @@ def _code_facts(code: Code) -> dict[str, Any]:
         "needed": list(elf.needed),
         "run_paths": list(elf.run_paths),
         "executable_stack": elf.executable_stack,
-        "versions": [f"{library} {version}" for library, version in elf.versions],
+        "versions": [f"{library} {version}" for library, version in elf.needed_versions],
         "judged": code.how if elf.is_arm or elf.is_aarch64 else "nothing",
         "judged_bytes": code.judged_bytes if elf.is_arm or elf.is_aarch64 else 0,
         "needs": {str(need): count for need, count in code.needs.most_common() if count},

@@ -1,4 +1,4 @@
-"""The table of formats.a64 against qemu's CPU models: cortex-a53 (ARMv8.0), cortex-a76 (ARMv8.2, the Pi 5) and max."""
+"""The A64 table against qemu's CPU models: cortex-a53 (ARMv8.0), cortex-a76 (ARMv8.2, the Pi 5) and max."""
 
 import random
 import shutil
@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pibuild.machinecode.a64 import A64_ENCODINGS, a64_encodings
-from pibuild.machinecode.arm import Needs
+from pibuild.machinecode.features import Feature
+from pibuild.machinecode.instructions import a64_encodings, all_encodings
 
 _SOURCE = Path(__file__).parent / "sweep" / "runwords_a64.c"
 _TOOLS = ("aarch64-linux-gnu-gcc", "qemu-aarch64")
-_A53 = {None, Needs.CRC, Needs.CRYPTO}  # qemu's has the cryptographic extension, those of the Pis have not
-_A76 = _A53 | {Needs.LSE, Needs.RDM, Needs.RCPC, Needs.HALF, Needs.DOT_PRODUCT}
+_A53 = {None, Feature.CRC, Feature.CRYPTO}  # qemu's has the cryptographic extension, those of the Pis have not
+_A76 = _A53 | {Feature.LSE, Feature.RDM, Feature.RCPC, Feature.HALF, Feature.DOT_PRODUCT}
 
 pytestmark = pytest.mark.skipif(
     not all(map(shutil.which, _TOOLS)), reason=f"wants {' and '.join(_TOOLS)} (gcc-aarch64-linux-gnu, qemu-user)"
@@ -35,7 +35,7 @@ def rows(tmp_path_factory):
         run = subprocess.run(command, input=questions, capture_output=True, timeout=300, check=True)
         assert len(run.stdout) == len(those)
         answers.append([answer == ord("I") for answer in run.stdout])
-    needs = [A64_ENCODINGS[one].needs for one in a64_encodings(np.array(those, np.uint32))]
+    needs = [all_encodings()[number].needs for number in a64_encodings(np.array(those, np.uint32))]
     return list(zip(those, needs, *answers, strict=True))
 
 

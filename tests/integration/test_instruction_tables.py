@@ -1,6 +1,6 @@
-"""The tables of formats.arm and formats.thumb against qemu's CPU models: arm1176, cortex-a7 (the Pi 2) and max (ARMv8).
+"""The A32 and T32 tables against qemu's CPU models: arm1176, cortex-a7 (the Pi 2) and max (ARMv8).
 
-Random instructions are run on each model; what SIGILLs where tells which level it needs.
+Random instructions run on each model; which models raise SIGILL shows which level an instruction needs.
 """
 
 import random
@@ -12,11 +12,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pibuild.machinecode.arm import ARM_ENCODINGS, NEWER_THAN_ARMV7, Needs, arm_encodings
-from pibuild.machinecode.thumb import THUMB_ENCODINGS, thumb_encodings
+from pibuild.machinecode.features import NEWER_THAN_ARMV7, Feature
+from pibuild.machinecode.instructions import a32_encodings, all_encodings, t32_encodings
 
 _SOURCE = Path(__file__).parent / "sweep" / "runwords.c"
-_A7 = set(Needs) - NEWER_THAN_ARMV7 - {Needs.PRIVILEGED, Needs.COPROCESSOR, Needs.UNALLOCATED}
+_A7 = set(Feature) - NEWER_THAN_ARMV7 - {Feature.PRIVILEGED, Feature.COPROCESSOR, Feature.UNALLOCATED}
 _CPUS = ("arm1176", "cortex-a7", "max")
 _TOOLS = ("arm-linux-gnueabihf-gcc", "qemu-arm")
 
@@ -47,11 +47,8 @@ def judged(program, thumb, words):
     """Give (word, what the table says, whether arm1176, cortex-a7 and max refuse it)."""
     answers = (refusals(program, cpu, thumb, words) for cpu in _CPUS)
     those = np.array(words, np.uint32)
-    needs = (
-        [THUMB_ENCODINGS[one].needs for one in thumb_encodings(those)]
-        if thumb
-        else [ARM_ENCODINGS[one].needs for one in arm_encodings(those)]
-    )
+    encodings_of = t32_encodings if thumb else a32_encodings
+    needs = [all_encodings()[number].needs for number in encodings_of(those)]
     return list(zip(words, needs, *answers, strict=True))
 
 

@@ -6,16 +6,14 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pibuild.machinecode.elf import CodeSection
-from pibuild.machinecode.instructions import instructions
-from pibuild.machinecode.reachable import _arm, _narrow, _wide, certain_code
-from pibuild.machinecode.symbols import Function, Region
-from pibuild.machinecode.thumb import THUMB_ENCODINGS, WIDE, thumb_encodings
+from pibuild.machinecode.instructions import FIRST_OF_TWO, all_encodings, newer_instructions, t32_encodings
+from pibuild.machinecode.reachable import _arm_effect, _narrow_effect, _wide_effect, reachable_code
+from pibuild.machinecode.symbols import CodeSection, Function, Region
 from tests.makers.elfs import thumb
 
 BASE = 0x1000
 COMMON = [0x46C0, 0x4770, 0xE7FC, 0xD001, 0xB110, 0xF000, 0xF801, 0xE801, 0xEAFF, 0xFFFE, 0xE12F]
-CODE = st.lists(st.integers(0, 0xFFFF) | st.integers(WIDE, 0xFFFF) | st.sampled_from(COMMON), max_size=40)
+CODE = st.lists(st.integers(0, 0xFFFF) | st.integers(FIRST_OF_TWO, 0xFFFF) | st.sampled_from(COMMON), max_size=40)
 FLOWS = settings(max_examples=100, deadline=None, database=None)
 
 
@@ -27,7 +25,7 @@ def instruction_at(halfwords, index, end):
     """Give the Thumb instruction there, and how many halfwords it has; what lies behind `end` is 0."""
     first = halfwords[index]
     second = halfwords[index + 1] if index + 1 < end else 0
-    return (first << 16 | second, 2) if first >= WIDE else (first, 1)
+    return (first << 16 | second, 2) if first >= FIRST_OF_TWO else (first, 1)
 
 
 def walked(halfwords, start, end):
@@ -47,8 +45,8 @@ def test_thumb_instructions_begin_where_the_one_before_ends(halfwords, cuts, has
         kind = "data" if has_data and number % 2 else "thumb"
         regions.append(Region(start=BASE + 2 * start, end=BASE + 2 * end, kind=kind))
         expected += [(address, word) for address, word, _ in walked(halfwords, start, end)] if kind == "thumb" else []
-    found = instructions(make_section(halfwords, regions), frozenset())
-    needs = [THUMB_ENCODINGS[one].needs for one in thumb_encodings(np.array([word for _, word in expected], np.uint32))]
+    found = newer_instructions(make_section(halfwords, regions))
+    needs = [all_encodings()[one].needs for one in t32_encodings(np.array([word for _, word in expected], np.uint32))]
     assert list(zip(found.addresses.tolist(), found.words.tolist(), strict=True)) == [
         one for one, need in zip(expected, needs, strict=True) if need
     ]
@@ -57,12 +55,12 @@ def test_thumb_instructions_begin_where_the_one_before_ends(halfwords, cuts, has
 def stepped(halfwords, address, is_thumb):
     """Give the size in bytes of the instruction there and what it does; None where there is no whole one."""
     index, end = (address - BASE) // 2, len(halfwords)
-    if is_thumb and index < end and halfwords[index] < WIDE:
-        return 2, _narrow(halfwords[index], address)
+    if is_thumb and index < end and halfwords[index] < FIRST_OF_TWO:
+        return 2, _narrow_effect(halfwords[index], address)
     if index + 1 >= end or (not is_thumb and address % 4):
         return None
     first, second = halfwords[index : index + 2]
-    return 4, _wide(first, second, address) if is_thumb else _arm(second << 16 | first, address)
+    return 4, _wide_effect(first, second, address) if is_thumb else _arm_effect(second << 16 | first, address)
 
 
 def stepped_all(halfwords, places):
@@ -83,8 +81,8 @@ def stepped_all(halfwords, places):
 @given(CODE, st.lists(st.tuples(st.integers(0, 45), st.booleans()), min_size=1, max_size=4))
 def test_what_is_certain_is_what_stepping_reaches(halfwords, entries):
     places = [(BASE + 2 * index, is_thumb) for index, is_thumb in entries]
-    functions = [Function(name="f", address=address, size=0, thumb=is_thumb) for address, is_thumb in places]
-    (section,) = certain_code([make_section(halfwords)], functions)
+    functions = [Function(name="f", address=address, size=0, is_thumb=is_thumb) for address, is_thumb in places]
+    (section,) = reachable_code([make_section(halfwords)], functions)
     sizes = {}
     for region in section.regions:
         start, end = (region.start - BASE) // 2, (region.end - BASE) // 2

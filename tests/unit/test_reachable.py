@@ -2,12 +2,15 @@
 
 import pytest
 
-from pibuild.machinecode.arm import Needs
-from pibuild.machinecode.elf import CodeSection
-from pibuild.machinecode.instructions import instructions
-from pibuild.machinecode.pointers import guessed_functions, pointed_functions
-from pibuild.machinecode.reachable import certain_code, first_steps
-from pibuild.machinecode.symbols import Function, Region
+from pibuild.machinecode.features import Feature
+from pibuild.machinecode.instructions import newer_instructions
+from pibuild.machinecode.reachable import (
+    always_executed_code,
+    pointed_functions,
+    possibly_pointed_functions,
+    reachable_code,
+)
+from pibuild.machinecode.symbols import CodeSection, Function, Region
 from tests.fakes.sections import FakeSection
 from tests.makers.elfs import BX_LR, NOP, arm, thumb
 
@@ -20,19 +23,21 @@ def make_section(code, *regions):
 
 def found(code, *regions, skip=frozenset()):
     regions = regions or (Region(start=0x1000, end=0x1000 + len(code), kind="arm"),)
-    those = instructions(make_section(code, *regions), skip)
-    return [(address, those.named(row)) for row, address in enumerate(those.addresses)]
+    those = newer_instructions(make_section(code, *regions), skip)
+    return [(address, those.text(row)) for row, address in enumerate(those.addresses)]
 
 
 def reached(code, *entries):
     entries = entries or (0,)
-    functions = [Function(name="f", address=0x1000 + (entry & ~1), size=0, thumb=bool(entry & 1)) for entry in entries]
-    (section,) = certain_code([make_section(code)], functions)
+    functions = [
+        Function(name="f", address=0x1000 + (entry & ~1), size=0, is_thumb=bool(entry & 1)) for entry in entries
+    ]
+    (section,) = reachable_code([make_section(code)], functions)
     return [(one.start - 0x1000, one.end - 0x1000, one.kind) for one in section.regions]
 
 
 def first(code, *starts, is_a64=False):
-    (section,) = first_steps([make_section(code)], [0x1000 + start for start in starts], is_a64=is_a64)
+    (section,) = always_executed_code([make_section(code)], [0x1000 + start for start in starts], is_a64=is_a64)
     return [(one.start - 0x1000, one.end - 0x1000, one.kind) for one in section.regions]
 
 
@@ -74,7 +79,7 @@ def test_a_literal_pool_is_not_code():
 
 
 def test_what_the_target_meets_is_skipped():
-    assert found(arm(MOVW, DMB), skip=frozenset({Needs.ARMV6T2})) == [(0x1004, "dmb f57ff05b")]
+    assert found(arm(MOVW, DMB), skip=frozenset({Feature.ARMV6T2})) == [(0x1004, "dmb f57ff05b")]
 
 
 def test_a_region_outside_of_the_section_is_passed_over():
@@ -164,19 +169,19 @@ def test_a_pointer_into_the_middle_of_a_function_names_none():
     assert pointed(0x1008) == []
 
 
-def guessed(*, is_written):
+def guessed(*, writable):
     sections = (
         FakeSection("SHT_ARM_EXIDX", 0x2000, arm(0x7FFFF000, 1, 0x7FFFF008, 1)),
         FakeSection("SHT_PROGBITS", 0x3000, arm(0x1000, 0x1008), flags=3),
         FakeSection("SHT_PROGBITS", 0x4000, arm(0x1011), flags=2),
         FakeSection("SHT_PROGBITS", 0x5000, arm(0x1001), flags=6),
     )
-    return list(guessed_functions(sections, is_written=is_written))
+    return list(possibly_pointed_functions(sections, writable=writable))
 
 
 def test_words_of_data_and_constants_that_are_addresses_of_functions_are_told_apart():
-    assert guessed(is_written=True) == [(0x1000, False)]
-    assert guessed(is_written=False) == [(0x1010, True)]
+    assert guessed(writable=True) == [(0x1000, False)]
+    assert guessed(writable=False) == [(0x1010, True)]
 
 
 _RETURNS = arm(BX_LR) * 300
@@ -186,10 +191,10 @@ _RETURNS = arm(BX_LR) * 300
 def believed(data=(), constants=(), code=_RETURNS):
     """Give what is certainly code besides the start, an ARM function, where words are these offsets."""
     start, *guesses = (
-        [Function(name="", address=0x1000 + (one & ~1), size=0, thumb=bool(one & 1)) for one in words]
+        [Function(name="", address=0x1000 + (one & ~1), size=0, is_thumb=bool(one & 1)) for one in words]
         for words in ((0,), data, constants)
     )
-    (section,) = certain_code([make_section(code)], start, tuple(guesses))
+    (section,) = reachable_code([make_section(code)], start, *guesses)
     return [(one.start - 0x1000, one.kind) for one in section.regions if one.start > 0x1000]
 
 
