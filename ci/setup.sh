@@ -1,6 +1,7 @@
 # Sets up a machine for pibuild; sourced by ci/pibuild, ci/test and ci/bench.
 #   set_up EXTRA    EXTRA: '' or an extra of pyproject.toml, such as 'test'
-# What is there already is left alone; when everything is there this takes a tenth of a second.
+# What is there already is left alone; when everything is there this takes a tenth of a second. For 'test', a machine
+# without root or without an engine is no error, except with CI=true: tests skip what the machine lacks, and name it.
 # shellcheck shell=bash
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -11,7 +12,7 @@ say() { echo "pibuild: $*" >&2; }
 set_up() {
   local extra=$1
   install_missing "$extra"
-  start_engine
+  start_engine "$extra"
   make_venv "$extra"
 }
 
@@ -29,14 +30,28 @@ find_python() {
 # A Docker client configuration, a DOCKER_HOST or the standard socket: whichever answers is the person's own.
 engine_answers() { docker version > /dev/null 2>&1; }
 
-missing_packages() {
-  local extra=$1 python
+# Ends with a code and a message; for tests, what is missing is left out.
+lack() {
+  local extra=$1 code=$2
+  shift 2
+  say "$@"
+  if [ "$extra" != test ] || [ "${CI-}" = true ]; then exit "$code"; fi
+}
+
+# What nothing works without, tests included.
+missing_basics() {
+  local python
   if [ ! -x "$venv/bin/python" ]; then
     python=$(find_python)
     [ -n "$python" ] || echo python3
     "${python:-python3}" -c 'import ensurepip' 2> /dev/null || echo python3-venv
   fi
   command -v git > /dev/null || echo git
+}
+
+missing_packages() {
+  local extra=$1
+  missing_basics
   command -v xz > /dev/null || echo xz-utils
   command -v mmdebstrap > /dev/null || echo mmdebstrap
   if ! command -v docker > /dev/null; then
@@ -62,17 +77,18 @@ missing_packages() {
 }
 
 install_missing() {
-  local packages=() sudo=()
-  mapfile -t packages < <(missing_packages "$1")
+  local extra=$1 packages=() sudo=()
+  mapfile -t packages < <(missing_packages "$extra")
   [ ${#packages[@]} -gt 0 ] || return 0
+  [ -z "$(missing_basics)" ] || extra=''
   if ! command -v apt-get > /dev/null; then
-    say "this system has no apt-get; install these (or their like) by its own package manager: ${packages[*]}"
-    exit 2
+    lack "$extra" 2 "this system has no apt-get; install these (or their like) by its own package manager: ${packages[*]}"
+    return 0
   fi
   if [ "$(id -u)" != 0 ]; then
     if ! sudo -n true 2> /dev/null; then
-      say "missing, and only root may install it; run: sudo apt-get install ${packages[*]}"
-      exit 2
+      lack "$extra" 2 "missing, and only root may install it; run: sudo apt-get install ${packages[*]}"
+      return 0
     fi
     sudo=(sudo -n)
   fi
@@ -105,19 +121,20 @@ remove_stale() {
 
 # Starts the engine where none answers. One that answers is never touched, nor one that DOCKER_HOST names.
 start_engine() {
+  local extra=$1
   if engine_answers; then return; fi
   if [ -n "${DOCKER_HOST-}" ]; then
-    say "no engine answers at DOCKER_HOST=$DOCKER_HOST; start it, or unset DOCKER_HOST to use one on this machine"
-    exit 4
+    lack "$extra" 4 "no engine answers at DOCKER_HOST=$DOCKER_HOST; start it, or unset DOCKER_HOST to use one on this machine"
+    return 0
   fi
   if [ "$(id -u)" != 0 ]; then
-    say "no Docker engine answers, or you may not use its socket: sudo systemctl start docker; sudo usermod -aG docker $(id -un), then log in again"
-    exit 4
+    lack "$extra" 4 "no Docker engine answers, or you may not use its socket: sudo systemctl start docker; sudo usermod -aG docker $(id -un), then log in again"
+    return 0
   fi
   say "starting the Docker engine"
   if [ -d /run/systemd/system ]; then
-    systemctl start docker
-  else
+    systemctl start docker || true # without an answer below, its log says why
+  elif command -v dockerd > /dev/null; then
     remove_stale /var/run/docker.pid dockerd
     remove_stale /var/run/docker/containerd/containerd.pid containerd
     setsid --fork dockerd > /var/log/dockerd.log 2>&1 < /dev/null
@@ -127,8 +144,7 @@ start_engine() {
     if engine_answers; then return; fi
     sleep 0.2
   done
-  say "the Docker engine did not start within 30 s; its log: /var/log/dockerd.log, or journalctl -u docker"
-  exit 4
+  lack "$extra" 4 "the Docker engine did not start within 30 s; its log: /var/log/dockerd.log, or journalctl -u docker"
 }
 
 # The stamp holds what the environment was made from, and is written last.

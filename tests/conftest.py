@@ -1,11 +1,31 @@
-"""What tests of every kind use: a store of their own, and what was said to the person."""
+"""What tests of every kind use: a store of their own, what was said to the person; and the account of tests not run."""
 
 import io
+import os
+import subprocess
 
 import pytest
 
 from pibuild.console import Console
 from pibuild.store.local import Store
+from tests.requirements import not_run, reason
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport():
+    """With CI=true, let a skipped test fail."""
+    report = yield
+    if report.skipped and not hasattr(report, "wasxfail") and os.environ.get("CI") == "true":
+        report.outcome = "failed"
+        report.longrepr = f"With CI=true every test must run. {report.longrepr[2]}"
+    return report
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_terminal_summary(terminalreporter):
+    if lines := not_run(terminalreporter.stats.get("skipped", [])):
+        terminalreporter.section("tests that were not run")
+        terminalreporter.write_line("\n".join(lines))
 
 
 @pytest.fixture
@@ -23,3 +43,16 @@ def store(tmp_path, console):
     store = Store(tmp_path / "store", console)
     yield store
     store.close()
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A disk of 3 MB."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=3m", "none", place]
+    mounted = subprocess.run(command, capture_output=True, text=True, check=False)
+    if mounted.returncode:
+        pytest.skip(reason("only root may mount a small disk", "sudo ci/test with the test's file"))
+    yield place
+    subprocess.run(["umount", place], check=True)

@@ -1,7 +1,6 @@
 """Every kind of shared folder against the real thing: a file system, servers on this machine, and rclone."""
 
 import os
-import shutil
 import socket
 import subprocess
 import threading
@@ -16,6 +15,7 @@ from pibuild.store.folders import HttpFolder, LocalFolder, RcloneFolder
 from tests.fakes.servers import CacheServer
 from tests.makers.plans import plan_for
 from tests.makers.stores import Machine
+from tests.requirements import missing
 
 CONTENT = bytes(range(256)) * 8000
 NAME = "artifacts/0123.tar"
@@ -41,8 +41,8 @@ def http():
 @pytest.fixture
 def rclone(tmp_path):
     """rclone, with no remote of the person's own."""
-    if not shutil.which("rclone") and not os.environ.get("CI"):
-        pytest.skip("rclone is not on this machine: apt-get install rclone")
+    if lack := missing("rclone"):
+        pytest.skip(lack)
     (tmp_path / "rclone.conf").touch()
     return Rclone(dict(os.environ) | {"RCLONE_CONFIG": str(tmp_path / "rclone.conf")})
 

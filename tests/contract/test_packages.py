@@ -1,11 +1,10 @@
 """The real pip, npm and apt: against files and a server of our own, and against this machine's registries.
 
-Where a registry is not reached, its test is skipped and says so; with CI=true it fails.
+Where a registry is not reached, its test is skipped.
 """
 
 import hashlib
 import os
-import shutil
 import socket
 import tarfile
 import threading
@@ -24,6 +23,7 @@ from pibuild.errors import SourceError, UnreachableError
 from pibuild.model import DebianPlace, NpmPlace, PypiPlace
 from tests.fakes.sources import PoolLess
 from tests.makers.archives import make_tar
+from tests.requirements import needs, reachable, reason
 
 CONTENT = make_tar({"thing-1.0/setup.py": b"raise SystemExit('this must never run')"}, "gz")
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
@@ -75,15 +75,11 @@ def part(tmp_path):
 
 @pytest.fixture
 def reached():
-    """Run what needs a registry; skip where it is not reached, but fail in CI."""
+    """Run what needs a registry; skip where it is not reached."""
 
     def reached(action, *words):
-        try:
+        with reachable():
             return action(*words)
-        except UnreachableError as error:
-            if os.environ.get("CI") == "true":
-                raise
-            pytest.skip(f"not reached from here: {error}")
 
     return reached
 
@@ -211,7 +207,7 @@ def test_the_person_s_own_index_gives_a_file_as_it_was_uploaded(http, part, reac
 # npm
 
 
-@pytest.mark.skipif(not shutil.which("npm") and os.environ.get("CI") != "true", reason="npm is not on this machine")
+@needs("npm")
 def test_the_person_s_own_npm_gives_a_tarball_as_it_was_published(part, reached):
     assert reached(Npm(dict(os.environ)).download, IS_NUMBER, part, ignore) == IS_NUMBER.sha256
     with tarfile.open(part) as tar:
@@ -223,14 +219,14 @@ def npm_environ(tmp_path, registry):
     return {"PATH": os.environ["PATH"], "HOME": str(tmp_path)} | settings
 
 
-@pytest.mark.skipif(not shutil.which("npm") and os.environ.get("CI") != "true", reason="npm is not on this machine")
+@needs("npm")
 def test_a_package_that_npm_does_not_know_is_told(part, site, tmp_path):
     with pytest.raises(SourceError, match=r"npm can't give is-number 7.0.0") as caught:
         Npm(npm_environ(tmp_path, site[1])).download(IS_NUMBER, part, ignore)
     assert "404" in caught.value.found
 
 
-@pytest.mark.skipif(not shutil.which("npm") and os.environ.get("CI") != "true", reason="npm is not on this machine")
+@needs("npm")
 def test_a_registry_of_npm_that_is_not_there_is_unreachable(part, tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as listening:
         registry = f"http://127.0.0.1:{listening.getsockname()[1]}"
@@ -247,9 +243,7 @@ def test_a_machine_without_npm_is_told_how_to_get_it(part, tmp_path):
 
 # apt
 
-needs_apt = pytest.mark.skipif(
-    not shutil.which("apt-get") and os.environ.get("CI") != "true", reason="apt-get is not on this machine"
-)
+needs_apt = needs("apt-get")
 
 
 @pytest.fixture
@@ -378,9 +372,7 @@ def test_the_signed_index_of_the_suite_gives_the_address_and_is_asked_once(make_
     try:
         debian.download(FXDIV, part, ignore)
     except SourceError as error:
-        if os.environ.get("CI") == "true":
-            raise
-        pytest.skip(f"not reached from here: {error}")
+        pytest.skip(reason(str(error), "a machine whose apt reaches its mirrors"))
     debian.download(moved_on, part, ignore)
 
     folder = "/pool/main/f/fxdiv/"

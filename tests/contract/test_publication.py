@@ -162,18 +162,6 @@ def test_a_rollback_killed_at_every_step_was_done_or_was_not_and_the_next_night_
     assert seen == {1, 2}
 
 
-@pytest.fixture
-def small_disk(tmp_path):
-    """A disk of 3 MB."""
-    place = tmp_path / "disk"
-    place.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=3m", "none", place], capture_output=True, check=False)
-    if mounted.returncode:
-        pytest.skip("only root may mount a small disk")
-    yield place
-    subprocess.run(["umount", place], check=True)
-
-
 def test_a_full_disk_is_named_and_the_old_set_stays(tmp_path, small_disk, console):
     site = small_disk / "site"
     put(site, [make_offered(tmp_path / "made", "1.0")], console)

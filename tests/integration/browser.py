@@ -9,6 +9,7 @@ from pathlib import Path
 from selenium.webdriver import Chrome, ChromeOptions
 from selenium.webdriver.chrome.service import Service
 
+PROGRAMS = ("chromium", "chromedriver")
 FLAGS = (
     "--headless=new",
     "--no-sandbox",
@@ -19,12 +20,6 @@ FLAGS = (
     "--disable-component-update",
     "--disable-sync",
 )
-
-
-def missing() -> str:
-    """Say what a browser test lacks on this machine; empty where it lacks nothing."""
-    names = [name for name in ("chromium", "chromedriver") if not shutil.which(name)]
-    return f"{' and '.join(names)} not found; apt-get install chromium chromium-driver" if names else ""
 
 
 @contextmanager

@@ -10,7 +10,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.integration.browser import browser, look, missing
+from tests.integration.browser import PROGRAMS, browser, look
+from tests.requirements import missing
 
 WIDTHS = (1280, 390)
 SCHEMES = ("light", "dark")
@@ -23,8 +24,8 @@ def main() -> int:
     words.add_argument("--name", default="page", help="how the files' names begin")
     words.add_argument("--height", type=int, help="of each picture, in pixels; the whole page where not given")
     given = words.parse_args()
-    if missing():
-        print(missing(), file=sys.stderr)
+    if lack := missing(*PROGRAMS):
+        print(lack, file=sys.stderr)
         return 2
     with tempfile.TemporaryDirectory() as profile, browser(Path(profile)) as driver:
         for width in WIDTHS:

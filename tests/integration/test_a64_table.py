@@ -1,7 +1,6 @@
 """The A64 table against qemu's CPU models: cortex-a53 (ARMv8.0), cortex-a76 (ARMv8.2, the Pi 5) and max."""
 
 import random
-import shutil
 import struct
 import subprocess
 from pathlib import Path
@@ -11,15 +10,14 @@ import pytest
 
 from pibuild.machinecode.features import Feature
 from pibuild.machinecode.instructions import a64_encodings, all_encodings
+from tests.requirements import needs
 
 _SOURCE = Path(__file__).parent / "sweep" / "runwords_a64.c"
 _TOOLS = ("aarch64-linux-gnu-gcc", "qemu-aarch64")
 _A53 = {None, Feature.CRC, Feature.CRYPTO}  # qemu's has the cryptographic extension, those of the Pis have not
 _A76 = _A53 | {Feature.LSE, Feature.RDM, Feature.RCPC, Feature.HALF, Feature.DOT_PRODUCT}
 
-pytestmark = pytest.mark.skipif(
-    not all(map(shutil.which, _TOOLS)), reason=f"wants {' and '.join(_TOOLS)} (gcc-aarch64-linux-gnu, qemu-user)"
-)
+pytestmark = needs(*_TOOLS)
 
 
 @pytest.fixture(scope="module")

@@ -18,6 +18,7 @@ from pibuild.errors import BuildError, EngineError, ResourceError
 from pibuild.model import STORE_LABEL
 from pibuild.store.local import Store
 from tests.integration.one_build import one_build
+from tests.requirements import needs_root, reason
 
 pytestmark = pytest.mark.usefixtures("base")
 ROOT = Path(__file__).parents[2]
@@ -140,19 +141,12 @@ def test_a_full_disk_in_the_container_is_said_as_such(store, script, console):
         one_build(store, script("cat /dev/zero > /dev/full"), console)
 
 
-@pytest.mark.skipif(os.getuid() != 0, reason="a small disk of its own needs root")
-def test_a_full_disk_under_the_store_is_said_as_such_and_nothing_half_is_left(tmp_path, script, console):
-    small = tmp_path / "small"
-    small.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(small)], check=True)
-    try:
-        store = Store(small / "store", console)
-        with pytest.raises(ResourceError, match=r"No space left(.|\n)*free(.|\n)*make room"):
-            one_build(store, script("head -c 5000000 /dev/urandom > out/large"), console)
-        assert list((store.root / "artifacts").iterdir()) == []
-        store.close()
-    finally:
-        subprocess.run(["umount", str(small)], check=True)
+def test_a_full_disk_under_the_store_is_said_as_such_and_nothing_half_is_left(small_disk, script, console):
+    store = Store(small_disk / "store", console)
+    with pytest.raises(ResourceError, match=r"No space left(.|\n)*free(.|\n)*make room"):
+        one_build(store, script("head -c 5000000 /dev/urandom > out/large"), console)
+    assert list((store.root / "artifacts").iterdir()) == []
+    store.close()
 
 
 def test_interrupting_leaves_no_container(store, script):
@@ -248,7 +242,10 @@ class Cable:
                 continue
 
 
-@pytest.mark.skipif(not Path("/var/run/docker.sock").is_socket(), reason="the engine is not behind a local socket")
+@pytest.mark.skipif(
+    not Path("/var/run/docker.sock").is_socket(),
+    reason=reason("no engine is behind /var/run/docker.sock", "a machine whose engine is"),
+)
 def test_an_engine_that_dies_in_the_middle_is_said_to_be_gone(store, script, console, tmp_path, engine):
     cable = Cable(Path(shutil.os.path.relpath(tmp_path / "engine.sock")))
 
@@ -274,7 +271,7 @@ def test_no_engine_says_what_to_do():
     assert caught.value.exit_code == 4
 
 
-@pytest.mark.skipif(os.getuid() != 0, reason="to be someone without permission takes root")
+@needs_root
 def test_no_permission_on_the_socket_says_what_to_do(tmp_path):
     path = tmp_path / "engine.sock"
     listener = socket.socket(socket.AF_UNIX)
@@ -284,7 +281,7 @@ def test_no_permission_on_the_socket_says_what_to_do(tmp_path):
         folder.chmod(0o755)
     code = f"Engine({{'DOCKER_HOST': 'unix://{path}'}})"
     ended = subprocess.run(
-        [sys.executable, "-c", f"import os; from pibuild.adapters.containers import Engine; os.setuid(65534); {code}"],
+        [sys.executable, "-c", f"import os; from pibuild.adapters.docker import Engine; os.setuid(65534); {code}"],
         cwd=ROOT,
         capture_output=True,
         text=True,

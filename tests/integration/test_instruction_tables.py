@@ -4,7 +4,6 @@ Random instructions run on each model; which models raise SIGILL shows which lev
 """
 
 import random
-import shutil
 import struct
 import subprocess
 from pathlib import Path
@@ -14,15 +13,14 @@ import pytest
 
 from pibuild.machinecode.features import NEWER_THAN_ARMV7, Feature
 from pibuild.machinecode.instructions import a32_encodings, all_encodings, t32_encodings
+from tests.requirements import needs
 
 _SOURCE = Path(__file__).parent / "sweep" / "runwords.c"
 _A7 = set(Feature) - NEWER_THAN_ARMV7 - {Feature.PRIVILEGED, Feature.COPROCESSOR, Feature.UNALLOCATED}
 _CPUS = ("arm1176", "cortex-a7", "max")
 _TOOLS = ("arm-linux-gnueabihf-gcc", "qemu-arm")
 
-pytestmark = pytest.mark.skipif(
-    not all(map(shutil.which, _TOOLS)), reason=f"wants {' and '.join(_TOOLS)} (gcc-arm-linux-gnueabihf, qemu-user)"
-)
+pytestmark = needs(*_TOOLS)
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,5 @@
-"""The page in a real browser, served on the loopback. Without Chromium these tests skip, but never in CI."""
+"""The page in a real browser, served on the loopback."""
 
-import os
 import threading
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -8,18 +7,15 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-
-from tests.integration.browser import browser, complaints, look, missing
-from tests.makers.nights import EVIL, make_cells, make_hostile, make_nights, make_published_wheel, make_set, make_set_of
-
-if missing() and not os.environ.get("CI"):
-    pytest.skip(missing(), allow_module_level=True)
-
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
 from pibuild.publishing.page import render
+from tests.integration.browser import PROGRAMS, browser, complaints, look
+from tests.makers.nights import EVIL, make_cells, make_hostile, make_nights, make_published_wheel, make_set, make_set_of
+from tests.requirements import needs
 
+pytestmark = needs(*PROGRAMS)
 SCHEMES = ("light", "dark")
 CELL = f"cells/{make_cells()[-1].id}.html"
 FAILED = f"logs/{make_cells()[-1].id}.log.html"
@@ -95,7 +91,6 @@ def address(site):
 
 @pytest.fixture(scope="module")
 def started(tmp_path_factory):
-    assert not missing(), missing()
     with browser(tmp_path_factory.mktemp("profile")) as driver:
         yield driver
 

@@ -1,7 +1,6 @@
 """The static proof on what a real compiler writes: ARMv7 code with a pi-one tag is refused, ARMv6 code passes."""
 
 import re
-import shutil
 import subprocess
 
 import pytest
@@ -12,6 +11,7 @@ from pibuild.verify.static_checks import verify
 from tests.makers.elfs import SO
 from tests.makers.plans import make_target
 from tests.makers.wheels import make_wheel
+from tests.requirements import needs
 
 _GCC, _STRIP = "arm-linux-gnueabihf-gcc", "arm-linux-gnueabihf-strip"
 _SOURCE = """
@@ -26,7 +26,7 @@ void *PyInit__core(void) { static double c[300]; return PyModule_Create2(&table,
 _PI_ONE = ("-marm", "-march=armv6kz", "-mfpu=vfp")
 _PI_TWO = ("-march=armv7-a", "-mfpu=neon-vfpv4", "-ftree-vectorize")
 
-pytestmark = pytest.mark.skipif(not shutil.which(_GCC), reason=f"wants {_GCC} (gcc-arm-linux-gnueabihf)")
+pytestmark = needs(_GCC)
 
 
 def compiled(folder, *flags):
