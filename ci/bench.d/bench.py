@@ -187,7 +187,7 @@ def main() -> int:
 
 def images() -> list[str]:
     """Answer the options that name the images from which the container of this folder is made."""
-    from pibuild.config.images import load_images  # noqa: PLC0415
+    from pibuild.config.dockerfiles import load_images  # noqa: PLC0415
     from pibuild.config.project_files import project_folder  # noqa: PLC0415
     from pibuild.config.targets import load_targets  # noqa: PLC0415
 

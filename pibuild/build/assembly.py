@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from platformdirs import user_cache_path
 
 from pibuild.build.planning import make_plan, make_wheelhouse
-from pibuild.config.images import load_base, load_images
+from pibuild.config.dockerfiles import load_base, load_images
 from pibuild.config.project_files import folder_digest, project_folder, proof_files
 from pibuild.config.recipes import load_recipes
 from pibuild.config.settings import Settings

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from pibuild.adapters.docker import Engine
-from pibuild.config.images import load_base
+from pibuild.config.dockerfiles import load_base
 from pibuild.config.project_files import project_folder
 from pibuild.config.settings import Settings
 from pibuild.console import Console, size

@@ -12,7 +12,7 @@ from packaging.utils import canonicalize_name
 from pibuild.build.assembly import Catalogue, load_catalogue, make_ports, open_store
 from pibuild.build.planning import on_device
 from pibuild.commands.wheels import files
-from pibuild.config.images import load_images
+from pibuild.config.dockerfiles import load_images
 from pibuild.config.pis import interpreter_tags
 from pibuild.config.project_files import project_folder
 from pibuild.config.settings import Settings

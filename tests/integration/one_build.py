@@ -14,7 +14,7 @@ from pibuild.adapters.mmdebstrap import Mmdebstrap
 from pibuild.build import artifact as build
 from pibuild.build import images
 from pibuild.build.prove import pack
-from pibuild.config.images import load_base, load_images
+from pibuild.config.dockerfiles import load_base, load_images
 from pibuild.config.project_files import folder_digest, project_folder
 from pibuild.config.targets import load_targets
 from pibuild.console import Console

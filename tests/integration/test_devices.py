@@ -12,7 +12,7 @@ from pibuild.build import assembly
 from pibuild.build import schedule as pipeline
 from pibuild.build import toolchain_check as conformance
 from pibuild.build.images import Ensured
-from pibuild.config.images import load_images
+from pibuild.config.dockerfiles import load_images
 from pibuild.config.project_files import project_folder
 from pibuild.config.settings import load_settings
 from pibuild.config.targets import load_targets

@@ -17,7 +17,7 @@ from typing import Any
 from pibuild.build import assembly
 from pibuild.build import schedule as pipeline
 from pibuild.build.planning import make_plan, make_wheelhouse
-from pibuild.config.images import load_images
+from pibuild.config.dockerfiles import load_images
 from pibuild.config.project_files import folder_digest, project_folder
 from pibuild.config.recipes import load_recipes
 from pibuild.config.settings import load_settings

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from pibuild.config.images import load_images
+from pibuild.config.dockerfiles import load_images
 from pibuild.config.recipes import load_recipes
 from pibuild.config.settings import Storage, load_settings
 from pibuild.errors import UsageError

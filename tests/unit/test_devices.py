@@ -2,7 +2,7 @@
 
 import pytest
 
-from pibuild.config.images import load_images
+from pibuild.config.dockerfiles import load_images
 from pibuild.config.pis import load_world
 from pibuild.config.project_files import project_folder
 from pibuild.config.targets import load_targets

@@ -1,4 +1,4 @@
-"""Images, as the Dockerfiles under dockerfiles/ describe them."""
+"""The Dockerfiles under dockerfiles/, and the images that they describe."""
 
 import re
 from collections.abc import Mapping
