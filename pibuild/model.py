@@ -156,9 +156,8 @@ class Target:
     """Further ones, of what recipes compile."""
     device_cpu: str
     """CPU model of the emulated Pi, as qemu-arm -cpu spells it."""
-    cpus: int
-    cpuinfo: str
-    """/proc/cpuinfo of such a Pi."""
+    device_model: str
+    """The board that is emulated, the oldest that the target serves: a name of config/pis.yaml."""
 
     @property
     def allowed_functions(self) -> tuple[str, ...]:

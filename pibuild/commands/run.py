@@ -13,13 +13,13 @@ from pibuild.build.assembly import Catalogue, load_catalogue, make_ports, open_s
 from pibuild.build.planning import on_device
 from pibuild.commands.wheels import files
 from pibuild.config.dockerfiles import load_images
-from pibuild.config.pis import interpreter_tags
 from pibuild.config.project_files import project_folder
 from pibuild.config.settings import Settings
 from pibuild.console import Console
-from pibuild.emulate.choose import Device, Wish, choose, userland
+from pibuild.emulate.choose import Device, DeviceRequest, choose, userland
 from pibuild.errors import UsageError
 from pibuild.model import Image, Plan, Request
+from pibuild.wheels.pip_tags import is_for_python
 from pibuild.wheels.wheel import WheelFormatError, WheelName, wheel_name
 
 HINT = 'pibuild run WHEEL -- python -c "import thing"'
@@ -45,8 +45,8 @@ def run(
     except WheelFormatError as error:
         raise UsageError(f"{path.name} is no wheel's name", found=str(error)) from error
     catalogue = load_catalogue()
-    wish = Wish(target=settings.target, python=settings.python, model=model, system=system)
-    device = choose(wheel, wish, catalogue.targets, _pythons(catalogue))
+    request = DeviceRequest(target=settings.target, python=settings.python, model=model, system=system)
+    device = choose(wheel, request, catalogue.targets, _pythons(catalogue))
     plan = _plan(wheel, device, catalogue)
     image = _image(device, catalogue, settings.raspbian)
     beside = _fitting(path, device)
@@ -110,7 +110,7 @@ def _image(device: Device, catalogue: Catalogue, raspbian: str | None) -> Image:
     if device.system:
         land = userland(device.system, device.target, raspbian)
         return load_images(project_folder("dockerfiles"), device.target, land)[land.image]
-    name = "device" if device.model.cpu.cpu == device.target.device_cpu else "model"
+    name = "device" if device.model.cpu.qemu == device.target.device_cpu else "model"
     return catalogue.images[device.target.name][name]
 
 
@@ -128,7 +128,7 @@ def _fits(path: Path, device: Device) -> bool:
 
 def _suits(tag: Tag, device: Device) -> bool:
     is_there = tag.platform == "any" or tag.platform.endswith(f"_{device.target.machine}")
-    return is_there and (tag.interpreter, tag.abi) in interpreter_tags(device.python)
+    return is_there and is_for_python([tag], device.python)
 
 
 def _package(path: Path) -> str:

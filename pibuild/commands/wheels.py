@@ -6,7 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from pibuild.config.pis import load_world, numbers
+from packaging.version import Version
+
 from pibuild.config.project_files import project_folder
 from pibuild.config.settings import Settings
 from pibuild.config.targets import find_target, load_targets
@@ -37,7 +38,7 @@ def verify_all(
     if floor is not None and not re.fullmatch(r"\d+\.\d+", floor):
         raise UsageError(f"{floor!r} is not a version of glibc", hint="--floor 2.28")
     target = find_target(settings.target, load_targets(project_folder("toolchains"))) if settings.target else None
-    tag, oldest = target.platform_tag if target else None, numbers(floor) if floor else None
+    tag, oldest = target.platform_tag if target else None, Version(floor) if floor else None
     facts: list[dict[str, Any]] = []
     good, unreadable = True, None
     for path in files(paths):
@@ -62,10 +63,10 @@ def verify_all(
     return 0 if good else ProofError.exit_code
 
 
-def _inspected(path: Path, platform_tag: str | None, floor: tuple[int, ...] | None) -> Inspection:
+def _inspected(path: Path, platform_tag: str | None, floor: Version | None) -> Inspection:
     """Inspect a wheel; what it misses of what is asked of it is a fault, too."""
     try:
-        found = inspect(path, load_world())
+        found = inspect(path)
     except OSError as error:
         hint = "its permissions, or another copy of it"
         raise UsageError(f"{path} can't be read", found=error.strerror or str(error), hint=hint) from error
@@ -133,7 +134,6 @@ def _relabelled(path: Path, out_dir: Path, *, python: str | None, platform: str 
                 platform=platform,
                 accept_abi_risk=accept_abi_risk,
                 out_dir=out_dir,
-                world=load_world(),
             )
         except FileExistsError as error:
             raise UsageError(f"{out_dir} is no folder", found=str(error), hint="another --output") from error

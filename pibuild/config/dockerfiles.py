@@ -6,6 +6,7 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
+from pibuild.config.pis import load_pis
 from pibuild.config.project_files import folder_digest
 from pibuild.config.strict_yaml import read_yaml, typed
 from pibuild.errors import UsageError, nearest
@@ -22,16 +23,17 @@ def load_base(folder: Path) -> Base:
 def load_images(folder: Path, target: Target, userland: Userland | None = None) -> dict[str, Image]:
     """Plan a target's images, one for each folder of dockerfiles/.
 
-    A Dockerfile's ARG that is the name of another folder stands for that image's reference, JOBS is for the engine
-    to say, and every other one is the target's key of the same name, or the userland's: images that have such a one are
-    planned for a userland alone.
+    A Dockerfile's ARG that is the name of another folder takes that image's reference, and JOBS is set by the engine.
+    CPUINFO and CPUS are those of the target's device model. Every other ARG takes the key of the same name, the
+    target's or the userland's; images with an ARG of the userland are planned only if one is given.
     """
     images: dict[str, Image] = {"base": _base_image(folder / "base")}
     waiting = {path.parent.name: path.read_text() for path in sorted(folder.glob("*/Dockerfile"))}
     if userland is None:
         of_userlands = {one.name.upper() for one in fields(Userland)}
         waiting = {name: text for name, text in waiting.items() if not _args(text) & of_userlands}
-    keys = asdict(target) | (asdict(userland) if userland else {})
+    model = load_pis().model(target.device_model)
+    keys = asdict(target) | {"cpuinfo": model.cpuinfo, "cpus": model.cpu.cores} | (asdict(userland) if userland else {})
     names = {name.upper(): name for name in (*images, *waiting)}
     while waiting:
         ready = {

@@ -1,136 +1,162 @@
-"""The Pis and their systems, as pis.yaml tells them, and what the pip of each takes a wheel for."""
+"""The Raspberry Pis, the releases of Raspberry Pi OS with their Pythons, and how they combine: pis.yaml, typed."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Annotated
 
-import yaml
-from packaging.tags import Tag, compatible_tags, cpython_tags
+from packaging.tags import Tag
+from packaging.version import Version
+from pydantic import PlainValidator
 
+from pibuild.config.strict_yaml import read_yaml, typed
 from pibuild.machinecode.features import Feature
-from pibuild.wheels import python_tags as pythons
+from pibuild.wheels.pip_tags import accepted_tags
 
-_MANYLINUX_SINCE = {"armv7l": 17, "aarch64": 17}
-"""The oldest glibc 2.x that a manylinux tag of an architecture names (PEP 599); for armv6l there is none."""
-_PERENNIAL_SINCE = (20, 3)
-"""The pip that knows manylinux_2_X (PEP 600); manylinux2014 is known since 19.3."""
-_MANYLINUX2014_SINCE = (19, 3)
+_STRICT = {"extra": "forbid", "use_attribute_docstrings": True}
+_Version = Annotated[Version, PlainValidator(Version)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cpu:
-    """A CPU: its architecture's number, and what it runs beyond ARMv6KZ with VFPv2, or ARMv8.0."""
+    """A CPU, and what a 32-bit system sees of it."""
 
+    __pydantic_config__ = _STRICT
     name: str
-    levels: int
+    architecture: int
+    """6 for ARMv6."""
     runs: frozenset[Feature]
+    """What it executes beyond ARMv6KZ with VFPv2, or ARMv8.0."""
+    target: str
+    """The target whose wheels are compiled for it."""
+    qemu: str
+    """Its name for qemu-arm -cpu."""
+    machine: str
+    """What `uname -m` prints."""
+    cores: int
+    cpuinfo: str
+    """What /proc/cpuinfo has for each core, after its number."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Model:
+    """A board: `pi-4-b`."""
+
+    __pydantic_config__ = _STRICT
+    name: str
+    full_name: str
+    """What /proc/device-tree/model has."""
+    cpu: Cpu
+    revision: str
+    hardware: str
+
+    @property
+    def cpuinfo(self) -> str:
+        """Return its /proc/cpuinfo."""
+        cores = "".join(f"processor\t: {number}\n{self.cpu.cpuinfo}\n" for number in range(self.cpu.cores))
+        hardware = f"Hardware\t: {self.hardware}\n" if self.hardware else ""
+        serial = "0000000000000000"
+        return f"{cores}{hardware}Revision\t: {self.revision}\nSerial\t\t: {serial}\nModel\t\t: {self.full_name}\n"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pi:
+    """Boards that run the same code, with a system of 32 or 64 bits."""
+
+    __pydantic_config__ = _STRICT
+    name: str
+    cpu: Cpu
+    bits: int
+    architectures: tuple[str, ...]
+    """What pip calls the machine."""
+    first_system: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SystemPython:
+    """A Python of a release of Raspberry Pi OS."""
+
+    __pydantic_config__ = _STRICT
+    version: str
+    pip: _Version
+    """The newest that supports it."""
+    package: str = ""
+    """The Debian package with a pip for it; empty if there is none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class System:
     """A release of Raspberry Pi OS."""
 
+    __pydantic_config__ = _STRICT
     name: str
     bits: tuple[int, ...]
-    ceilings: tuple[tuple[str, tuple[int, ...]], ...]
-    """The newest version of each family that its libraries give: (`GLIBC`, (2, 36)) and so on."""
-    numpy: int
-    """The major version of the newest numpy that its Python can have."""
-    pythons: tuple[tuple[str, str], ...]
-    """(Python, the newest pip for it)."""
+    symbol_versions: dict[str, _Version]
+    """The newest version that its libraries have of each family: `GLIBC`, `GLIBCXX`, `CXXABI`, `GCC`."""
+    pythons: tuple[SystemPython, ...]
+    in_debian: bool
+    """Whether Debian's mirrors still have it."""
 
     @property
-    def glibc(self) -> tuple[int, ...]:
-        """Give the version of its C library."""
-        return dict(self.ceilings)["GLIBC"]
+    def glibc(self) -> Version:
+        """Return the version of its C library."""
+        return self.symbol_versions["GLIBC"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Pi:
-    """Models that run the same code, with a system of 32 or 64 bits."""
+class PiPlace:
+    """A Pi with a system and one of its Pythons: where a wheel installs and runs, or does not."""
 
-    name: str
-    cpu: Cpu
-    bits: int
-    architectures: tuple[str, ...]
+    pi: Pi
+    system: System
+    python: SystemPython
+
+    @property
+    def accepted_tags(self) -> frozenset[Tag]:
+        """Return the tags of the wheels that pip installs there."""
+        return accepted_tags(self.python.version, self.python.pip, self.pi.architectures, self.system.glibc)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class World:
-    """All that a wheel is measured against."""
+class Pis:
+    """pis.yaml."""
 
+    __pydantic_config__ = _STRICT
+    cpus: tuple[Cpu, ...]
+    models: tuple[Model, ...]
     pis: tuple[Pi, ...]
     systems: tuple[System, ...]
-    libraries: frozenset[str]
-    """Names of libraries that every system has."""
-    places: tuple[tuple[Pi, System], ...]
-    """Each Pi with each system that it can run."""
+    """The oldest first."""
+    packages: tuple[str, ...]
+    """Debian packages that every emulated release has, beside those with a pip."""
+    raspbian_key: str
+    libraries: dict[str, frozenset[str]]
+    """Sonames of the libraries that every release has, in groups."""
+
+    @property
+    def places(self) -> tuple[PiPlace, ...]:
+        """Return each Pi with each Python of each system that supports it."""
+        names = [system.name for system in self.systems]
+        return tuple(
+            PiPlace(pi=pi, system=system, python=python)
+            for pi in self.pis
+            for system in self.systems[names.index(pi.first_system) :]
+            if pi.bits in system.bits
+            for python in system.pythons
+        )
+
+    @property
+    def sonames(self) -> frozenset[str]:
+        """Return the sonames of all libraries that every release has."""
+        return frozenset().union(*self.libraries.values())
+
+    def model(self, name: str) -> Model:
+        """Return a board by its name; KeyError if there is none."""
+        return {model.name: model for model in self.models}[name]
 
 
 @cache
-def load_world() -> World:
-    """Read pis.yaml."""
-    told = yaml.safe_load(Path(__file__).with_name("pis.yaml").read_text(encoding="utf-8"))
-    cpus = {
-        key: Cpu(name=cpu["name"], levels=cpu["levels"], runs=frozenset(map(Feature, cpu["runs"])))
-        for key, cpu in told["cpus"].items()
-    }
-    systems = tuple(_system(one) for one in told["systems"])
-    names = [system.name for system in systems]
-    pis, places = [], []
-    for one in told["pis"]:
-        pi = Pi(name=one["name"], cpu=cpus[one["cpu"]], bits=one["bits"], architectures=tuple(one["architectures"]))
-        pis.append(pi)
-        first = names.index(told["first_systems"].get(one["cpu"], names[0]))
-        places += [(pi, system) for system in systems[first:] if pi.bits in system.bits]
-    libraries = frozenset(name for group in told["libraries"].values() for name in group)
-    return World(pis=tuple(pis), systems=systems, libraries=libraries, places=tuple(places))
-
-
-def _system(one: dict[str, Any]) -> System:
-    families = {"GLIBC": one["glibc"], "GLIBCXX": one["glibcxx"], "CXXABI": one["cxxabi"], "GCC": one["gcc"]}
-    return System(
-        name=one["name"],
-        bits=tuple(one["bits"]),
-        ceilings=tuple((family, numbers(version)) for family, version in families.items()),
-        numpy=int(one["numpy"]),
-        pythons=tuple(one["pythons"].items()),
-    )
-
-
-def numbers(version: str) -> tuple[int, ...]:
-    """Give `2.36` as (2, 36)."""
-    return tuple(int(part) for part in version.split("."))
-
-
-@cache
-def accepted_tags(pi: Pi, system: System) -> dict[str, frozenset[Tag]]:
-    """Give for each Python of a system the tags that its newest pip installs there."""
-    return {
-        python: frozenset(_python_tags(python, list(_platforms(pi, system, numbers(pip)))))
-        for python, pip in system.pythons
-    }
-
-
-@cache
-def interpreter_tags(python: str) -> frozenset[tuple[str, str]]:
-    """Give (interpreter, ABI) of the tags that a Python takes, whatever the platform."""
-    return frozenset((tag.interpreter, tag.abi) for tag in _python_tags(python, ["any"]))
-
-
-def _python_tags(python: str, platforms: list[str]) -> Iterator[Tag]:
-    version = numbers(python)
-    yield from cpython_tags(version, [pythons.abi_tag(python)], platforms)
-    yield from compatible_tags(version, pythons.interpreter_tag(python), platforms)
-
-
-def _platforms(pi: Pi, system: System, pip: tuple[int, ...]) -> Iterator[str]:
-    for architecture in pi.architectures:
-        since = _MANYLINUX_SINCE.get(architecture)
-        if since is not None and pip >= _PERENNIAL_SINCE:
-            yield from (f"manylinux_2_{minor}_{architecture}" for minor in range(since, system.glibc[1] + 1))
-        if since is not None and pip >= _MANYLINUX2014_SINCE:
-            yield f"manylinux2014_{architecture}"
-        yield f"linux_{architecture}"
+def load_pis() -> Pis:
+    """Return the contents of pis.yaml."""
+    path = Path(__file__).with_name("pis.yaml")
+    return typed(Pis, read_yaml(path), str(path))

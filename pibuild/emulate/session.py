@@ -49,7 +49,7 @@ def start(
                 ("LC_ALL", "C.UTF-8"),
                 ("TZ", "UTC"),
                 ("PIBUILD_PYTHON", device.python),
-                ("PIBUILD_DEVICE_CPU", device.model.cpu.cpu),
+                ("PIBUILD_DEVICE_CPU", device.model.cpu.qemu),
             ),
             inputs=(
                 *((folder, entry.path) for folder, entry in installed),
@@ -85,7 +85,7 @@ def _pack_kernel(tar_path: Path, device: Device) -> None:
     """Write what this model's kernel says of it; what the image has is the target's own model."""
     cpu, name = device.model.cpu, device.model.full_name
     files = {"proc/cpuinfo": device.model.cpuinfo, "proc/device-tree/model": f"{name}\0"}
-    if cpu.cpu != device.target.device_cpu:
+    if cpu.qemu != device.target.device_cpu:
         files["etc/ld.so.preload"] = f"/opt/pibuild/model/{cpu.machine}.so\n"
     with tarfile.open(tar_path, "w") as tar:
         for file, text in files.items():

@@ -4,24 +4,17 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 
 from packaging.tags import Tag
+from packaging.version import Version
 
-from pibuild.config.pis import World, numbers
+from pibuild.config.pis import load_pis
 from pibuild.verify.cpu_needs import Code
 from pibuild.wheels import python_tags as pythons
+from pibuild.wheels.pip_tags import ARCHITECTURES, architecture, promised_glibc
 from pibuild.wheels.wheel import Wheel, WheelFile, WheelFormatError, disagreements, wheel_name
 
-MACHINES = {
-    "EM_ARM": ("armv6l", "armv7l", "armv8l"),
-    "EM_AARCH64": ("aarch64",),
-    "EM_X86_64": ("x86_64",),
-    "EM_386": ("i386", "i486", "i586", "i686"),
-}
-"""Architectures of platform tags whose wheels hold code for each machine."""
 _CPU_OF_TAG = {"armv6l": "ARM1176", "armv7l": "Cortex-A7"}
 """The oldest CPU of a Pi that a tag stands for."""
-_GLIBC_OF_TAG = re.compile(r"manylinux_(\d+)_(\d+)_(\w+)|manylinux(1|2010|2014)_(\w+)")
-_GLIBC_BEFORE_PERENNIAL = {"1": (2, 5), "2010": (2, 12), "2014": (2, 17)}
-_SPECIAL: dict[str, tuple[int, ...]] = {"GLIBC_ABI_DT_RELR": (2, 36)}
+_SPECIAL = {"GLIBC_ABI_DT_RELR": Version("2.36")}
 """Versions that are not numbers, and the glibc that gives them."""
 _PE, _PE_NAMES = b"MZ", re.compile(r".*\.(pyd|dll)|[^/]+\.data/.*\.exe", re.IGNORECASE)
 """How Windows' machine code begins, and its names; any other .exe is a launcher, as pip has some to copy."""
@@ -44,34 +37,16 @@ _BROUGHT_BY_PYTHON = re.compile(
 """The C API, and what of glibc's libdl, libpthread and libm the interpreter has loaded for all."""
 
 
-def architecture(platform: str) -> str:
-    """Give the architecture of a platform tag: `armv7l` of `manylinux2014_armv7l`; the tag itself where it has none."""
-    for names in MACHINES.values():
-        for name in names:
-            if platform.endswith(f"_{name}"):
-                return name
-    return platform
-
-
-def glibc_of(platform: str) -> tuple[int, ...] | None:
-    """Give the oldest glibc that a platform tag promises to run with; None where it promises none."""
-    found = _GLIBC_OF_TAG.fullmatch(platform)
-    if not found:
-        return None
-    return (int(found[1]), int(found[2])) if found[1] else _GLIBC_BEFORE_PERENNIAL[found[4]]
-
-
-def versions_wanted(codes: Iterable[Code]) -> dict[str, tuple[tuple[int, ...], str]]:
+def versions_wanted(codes: Iterable[Code]) -> dict[str, tuple[Version, str]]:
     """Give for each family (GLIBC, GLIBCXX, CXXABI, GCC) the newest version wanted, and by which file and symbol."""
-    found: dict[str, tuple[tuple[int, ...], str]] = {}
+    found: dict[str, tuple[Version, str]] = {}
     for code in codes:
         for library, version in code.elf.needed_versions:
             family, _, number = version.partition("_")
-            parts: tuple[int, ...]
             if version in _SPECIAL:
                 family, parts = "GLIBC", _SPECIAL[version]
             elif re.fullmatch(r"\d+(\.\d+)*", number):
-                parts = numbers(number)
+                parts = Version(number)
             else:
                 continue
             if family not in found or parts > found[family][0]:
@@ -89,7 +64,7 @@ def foreign_code(file: WheelFile) -> str:
     return "macOS" if begin in _MACH_O or (begin == _MACH_O_FAT and number < _FIRST_JAVA) else ""
 
 
-def contradictions(wheel: Wheel, codes: Sequence[Code], world: World) -> Iterator[str]:
+def contradictions(wheel: Wheel, codes: Sequence[Code]) -> Iterator[str]:
     """Say where the wheel's name, WHEEL, RECORD and files contradict one another."""
     yield from disagreements(wheel)
     try:
@@ -101,9 +76,9 @@ def contradictions(wheel: Wheel, codes: Sequence[Code], world: World) -> Iterato
     yield from _libc_faults(tags, codes)
     yield from _glibc_faults(tags, codes)
     yield from _python_faults(tags, codes)
-    yield from _library_faults(codes, world)
+    yield from _library_faults(codes)
     for name in sorted({_CPU_OF_TAG.get(architecture(tag.platform), "") for tag in tags} - {""}):
-        cpu = next(pi.cpu for pi in world.pis if pi.cpu.name == name)
+        cpu = next(cpu for cpu in load_pis().cpus if cpu.name == name)
         for code in codes:
             if code.elf.is_arm and (judged := code.beyond(cpu, codes)).verdict == "crashes":
                 yield f"{code.path}: not for {name}, as the tag claims: {judged.why}"
@@ -112,7 +87,7 @@ def contradictions(wheel: Wheel, codes: Sequence[Code], world: World) -> Iterato
 def _machine_faults(tags: Iterable[Tag], wheel: Wheel, codes: Sequence[Code]) -> Iterator[str]:
     claimed = {architecture(tag.platform) for tag in tags}
     for code in codes:
-        fitting = MACHINES.get(code.elf.machine, ())
+        fitting = ARCHITECTURES.get(code.elf.machine, ())
         if "any" in claimed:
             yield f"{code.path} is machine code ({code.elf.machine}), the tag claims any platform"
         elif not claimed & set(fitting):
@@ -146,10 +121,10 @@ def _libc_faults(tags: Iterable[Tag], codes: Sequence[Code]) -> Iterator[str]:
 
 
 def _glibc_faults(tags: Iterable[Tag], codes: Sequence[Code]) -> Iterator[str]:
-    promised = [glibc for tag in tags if (glibc := glibc_of(tag.platform))]
-    wanted, by_whom = versions_wanted(codes).get("GLIBC", ((), ""))
+    promised = [glibc for tag in tags if (glibc := promised_glibc(tag.platform))]
+    wanted, by_whom = versions_wanted(codes).get("GLIBC", (Version("0"), ""))
     if promised and wanted > min(promised):
-        yield f"{by_whom}, the tag promises glibc {'.'.join(map(str, min(promised)))}"
+        yield f"{by_whom}, the tag promises glibc {min(promised)}"
 
 
 def _python_faults(tags: Iterable[Tag], codes: Sequence[Code]) -> Iterator[str]:
@@ -165,14 +140,15 @@ def _python_faults(tags: Iterable[Tag], codes: Sequence[Code]) -> Iterator[str]:
             yield f"{code.path} is for Python 3's stable ABI, the tag claims {listed}"
 
 
-def _library_faults(codes: Sequence[Code], world: World) -> Iterator[str]:
+def _library_faults(codes: Sequence[Code]) -> Iterator[str]:
+    present = load_pis().sonames
     siblings = {name for code in codes for name in (code.path.rpartition("/")[2], code.elf.soname)}
     brought = {name for code in codes for name in code.elf.defined}
     for code in codes:
         foreign = [path for path in code.elf.run_paths if not path.startswith(("$ORIGIN", "${ORIGIN}"))]
         if foreign:
             yield f"{code.path} makes the loader search {':'.join(foreign)}, a folder of the machine that built it"
-        strangers = [name for name in code.elf.needed if name not in world.libraries and name not in siblings]
+        strangers = [name for name in code.elf.needed if name not in present and name not in siblings]
         borrows = any(not name.startswith(_VERSIONED) for name in code.elf.needed)
         if strangers or borrows or code.elf.kind != "ET_DYN" or not (code.elf.is_arm or code.elf.is_aarch64):
             continue  # what these bring nobody knows here

@@ -155,7 +155,7 @@ class Code:
     def _is_noise(self, lacking: set[Feature], cpu: Cpu) -> bool:
         """Whether so few in a stripped file, whose compiler was told of no later CPU, are words of data."""
         few = sum(self.needs[need] for need in lacking) <= _NOISE
-        return few and not self.elf.is_mapped and self.elf.attributes is not None and self._level() <= cpu.levels
+        return few and not self.elf.is_mapped and self.elf.attributes is not None and self._level() <= cpu.architecture
 
     def _level(self) -> int:
         return _LEVEL_OF_ATTRIBUTE.get(self.elf.attributes.cpu_arch, 6) if self.elf.attributes else 6
@@ -163,7 +163,7 @@ class Code:
     def _by_attributes(self, cpu: Cpu) -> Judgement:
         """Judge a file in which nothing was found: what its compiler was told may still speak against it."""
         level = self._level()
-        if level <= cpu.levels or self.elf.is_mapped:
+        if level <= cpu.architecture or self.elf.is_mapped:
             return Judgement(verdict="runs")
         why = f"it says to be {_LEVELS[level]} code; none was found in {self.judged_bytes} bytes that are code"
         return Judgement(verdict="unsure", why=why)

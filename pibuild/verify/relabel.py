@@ -9,7 +9,6 @@ from pathlib import Path
 
 from packaging.tags import Tag
 
-from pibuild.config.pis import World
 from pibuild.errors import ProofError
 from pibuild.machinecode.elf import MAGIC, ElfFormatError, read_code
 from pibuild.verify.claims import contradictions, foreign_code
@@ -21,9 +20,7 @@ RISK_FIELD = "Pibuild-Abi-Risk"
 """The field of WHEEL that says of a wheel that it was compiled for another Python than it claims."""
 
 
-def relabel(
-    path: Path, *, python: str | None, platform: str | None, accept_abi_risk: bool, out_dir: Path, world: World
-) -> Path:
+def relabel(path: Path, *, python: str | None, platform: str | None, accept_abi_risk: bool, out_dir: Path) -> Path:
     """Write a wheel with another Python's tags, another platform tag or both; give its path.
 
     What is not asked for stays: all its platforms, or all its Pythons (`py2.py3`).
@@ -42,7 +39,7 @@ def relabel(
         made = retagged(wheel, claimed, fields=[(RISK_FIELD, "; ".join(risks))] if risks else [])
     except WheelFormatError as err:
         raise ProofError(f"{path.name} is not a wheel that can be retagged", found=str(err)) from err
-    faults = tuple(contradictions(made, _codes(made, tags), world))
+    faults = tuple(contradictions(made, _codes(made, tags)))
     asked = risks if not accept_abi_risk else []
     if faults or asked:
         hint = "build it for what it is to claim"

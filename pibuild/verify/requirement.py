@@ -2,12 +2,14 @@
 
 from collections.abc import Iterator
 
+from packaging.version import Version
+
 from pibuild.config.pis import Pi
 from pibuild.verify.claims import versions_wanted
 from pibuild.verify.verdicts import Inspection
 
 
-def misses(found: Inspection, *, platform_tag: str | None, floor: tuple[int, ...] | None) -> Iterator[str]:
+def misses(found: Inspection, *, platform_tag: str | None, floor: Version | None) -> Iterator[str]:
     """Say what of it the wheel misses; a Pi is told by the platform tag of its wheels (`linux_armv6l`).
 
     A Python that no system of the Pi brings is the person's own to bring; all else must fit one of them.
@@ -19,9 +21,9 @@ def misses(found: Inspection, *, platform_tag: str | None, floor: tuple[int, ...
             yield f"not for {first.pi.name}: {first.why[0]}"
         elif first and first.pi not in (*(place.pi for place in found.runs_on), *found.wants_another_python):
             yield f"not for {first.pi.name}: {_refusal(found, first.pi)}"
-    version, by_whom = versions_wanted(found.codes).get("GLIBC", ((), ""))
+    version, by_whom = versions_wanted(found.codes).get("GLIBC", (Version("0"), ""))
     if floor and version > floor:
-        yield f"{by_whom}, the floor is {'.'.join(map(str, floor))}"
+        yield f"{by_whom}, the floor is {floor}"
 
 
 def _refusal(found: Inspection, pi: Pi) -> str:

@@ -46,7 +46,7 @@ def _facts(codes: Sequence[Code]) -> Iterator[str]:
         yield f"and {len(codes) - _SHOWN} more files of machine code"
     wanted = versions_wanted(codes)
     if wanted:
-        listed = (f"{family}_{'.'.join(map(str, version))}" for family, (version, _) in sorted(wanted.items()))
+        listed = (f"{family}_{version}" for family, (version, _) in sorted(wanted.items()))
         yield f"wants {', '.join(listed)}"
 
 
@@ -99,7 +99,7 @@ def _name_alone(path: re.Match[str]) -> str:
 def _runs_on(found: Inspection) -> Iterator[str]:
     places: dict[str, list[str]] = {}
     for place in found.runs_on:
-        places.setdefault(f"{place.system.name}, Python {place.python}", []).append(place.pi.name)
+        places.setdefault(f"{place.system.name}, Python {place.python.version}", []).append(place.pi.name)
     yield from (f"{system}: {'; '.join(pis)}" for system, pis in places.items())
     if not places:
         yield "no Pi with a Raspberry Pi OS and its own Python"
@@ -122,7 +122,9 @@ def as_facts(found: Inspection) -> dict[str, Any]:
             {"system": one.system.name, "python": one.python, "fits": not one.why_not, "why_not": list(one.why_not)}
             for one in found.systems
         ],
-        "runs_on": [{"pi": one.pi.name, "system": one.system.name, "python": one.python} for one in found.runs_on],
+        "runs_on": [
+            {"pi": one.pi.name, "system": one.system.name, "python": one.python.version} for one in found.runs_on
+        ],
     }
 
 

@@ -6,17 +6,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from packaging.tags import Tag
+from packaging.version import Version
 
-from pibuild.config.pis import Pi, System, World, accepted_tags, interpreter_tags
+from pibuild.config.pis import Pi, PiPlace, System, load_pis
 from pibuild.machinecode.elf import MAGIC, Elf, ElfFormatError, read_code
-from pibuild.verify.claims import architecture, contradictions, glibc_of, versions_wanted
+from pibuild.verify.claims import contradictions, versions_wanted
 from pibuild.verify.cpu_needs import Code, Verdict
+from pibuild.wheels.pip_tags import architecture, is_for_python, promised_glibc
 from pibuild.wheels.wheel import Wheel, WheelFormatError, read_wheel, wheel_name
 
 _NUMPY_1, _NUMPY_2 = b"numpy.core._multiarray_umath", b"numpy._core._multiarray_umath"
 """Names by which an extension module finds numpy's C API: of numpy 1, and of 2 (which serves 1 as well)."""
 _FROM_BEST: tuple[Verdict, ...] = ("runs", "asks", "unsure", "crashes")
-_STACK_REFUSED_SINCE = (2, 41)
+_STACK_REFUSED_SINCE = Version("2.41")
 """The glibc whose dlopen refuses a library that wants an executable stack (its NEWS, 2.41)."""
 
 
@@ -41,15 +43,6 @@ class SystemVerdict:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
-    """A Pi with a system and its Python on which the wheel installs and runs."""
-
-    pi: Pi
-    system: System
-    python: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Inspection:
     """All that was found out about one wheel."""
 
@@ -64,12 +57,12 @@ class Inspection:
     notes: tuple[str, ...] = ()
     pis: tuple[PiVerdict, ...] = ()
     systems: tuple[SystemVerdict, ...] = ()
-    runs_on: tuple[Place, ...] = ()
+    runs_on: tuple[PiPlace, ...] = ()
     wants_another_python: tuple[Pi, ...] = ()
     """Pis on which it runs, but with a Python that none of their systems brings."""
 
 
-def inspect(path: Path, world: World) -> Inspection:
+def inspect(path: Path) -> Inspection:
     """Find out all about a wheel, but for running it; a damaged one is a finding, too. OSError if it can't be read."""
     with path.open("rb") as stream:
         size_bytes = os.fstat(stream.fileno()).st_size
@@ -83,12 +76,14 @@ def inspect(path: Path, world: World) -> Inspection:
         tags = frozenset()
     unreadable: list[str] = []
     codes = tuple(_codes(wheel, tags, unreadable))
-    faults = (*unreadable, *contradictions(wheel, codes, world))
+    faults = (*unreadable, *contradictions(wheel, codes))
     if not tags:
         return Inspection(file_name=path.name, size_bytes=size_bytes, codes=codes, faults=faults)
-    pis = tuple(_pi_verdict(pi, tags, codes, unreadable) for pi in world.pis)
+    pis = tuple(_pi_verdict(pi, tags, codes, unreadable) for pi in load_pis().pis)
     systems = tuple(
-        _system_verdict(system, python, tags, codes) for system in world.systems for python, _ in system.pythons
+        _system_verdict(system, python.version, tags, codes)
+        for system in load_pis().systems
+        for python in system.pythons
     )
     return Inspection(
         file_name=path.name,
@@ -97,11 +92,11 @@ def inspect(path: Path, world: World) -> Inspection:
         modules=_modules(wheel),
         codes=codes,
         faults=faults,
-        notes=tuple(_notes(codes, world)),
+        notes=tuple(_notes(codes)),
         pis=pis,
         systems=systems,
-        runs_on=tuple(_places(pis, systems, tags, world)),
-        wants_another_python=tuple(_foreign_pis(pis, tags, codes, world)),
+        runs_on=tuple(_places(pis, systems, tags)),
+        wants_another_python=tuple(_foreign_pis(pis, tags, codes)),
     )
 
 
@@ -156,27 +151,23 @@ def _nature(elf: Elf) -> str:
 
 def _system_verdict(system: System, python: str, tags: frozenset[Tag], codes: Sequence[Code]) -> SystemVerdict:
     claimed = " ".join(sorted({f"{tag.interpreter}-{tag.abi}" for tag in tags}))
-    takes = _takes(python, tags)
+    takes = is_for_python(tags, python)
     refused = () if takes else (f"this Python does not take {claimed}",)
     why_not = (*refused, *_system_faults(system, tags, codes))
     return SystemVerdict(system=system, python=python, takes=takes, why_not=why_not)
 
 
-def _takes(python: str, tags: frozenset[Tag]) -> bool:
-    return any((tag.interpreter, tag.abi) in interpreter_tags(python) for tag in tags)
-
-
 def _system_faults(system: System, tags: frozenset[Tag], codes: Sequence[Code]) -> Iterator[str]:
     if all(tag.platform.startswith("musllinux") for tag in tags):
         yield "it is for systems with musl, here is glibc"
-    promised = [glibc_of(tag.platform) for tag in tags]
-    lowest = min((glibc for glibc in promised if glibc), default=())
+    promised = [promised_glibc(tag.platform) for tag in tags]
+    lowest = min((glibc for glibc in promised if glibc), default=Version("0"))
     if all(promised) and lowest > system.glibc:
-        yield f"pip wants glibc {_dotted(lowest)} by its tag, here is {_dotted(system.glibc)}"
-    ceilings = dict(system.ceilings)
+        yield f"pip wants glibc {lowest} by its tag, here is {system.glibc}"
+    ceilings = system.symbol_versions
     for family, (wanted, by_whom) in versions_wanted(codes).items():
         if family in ceilings and wanted > ceilings[family]:
-            yield f"{by_whom}, here is {family}_{_dotted(ceilings[family])}"
+            yield f"{by_whom}, here is {family}_{ceilings[family]}"
     if system.glibc >= _STACK_REFUSED_SINCE:
         yield from (
             f"{code.path} wants an executable stack, which this glibc refuses"
@@ -185,33 +176,35 @@ def _system_faults(system: System, tags: frozenset[Tag], codes: Sequence[Code]) 
         )
 
 
-def _places(
-    pis: Sequence[PiVerdict], systems: Sequence[SystemVerdict], tags: frozenset[Tag], world: World
-) -> Iterator[Place]:
+def _places(pis: Sequence[PiVerdict], systems: Sequence[SystemVerdict], tags: frozenset[Tag]) -> Iterator[PiPlace]:
     fine = {one.pi.name for one in pis if one.verdict in ("runs", "asks")}
     fitting = {(one.system.name, one.python) for one in systems if not one.why_not}
-    for pi, system in world.places:
-        for python, accepted in accepted_tags(pi, system).items():
-            if pi.name in fine and (system.name, python) in fitting and accepted & tags:
-                yield Place(pi=pi, system=system, python=python)
+    for place in load_pis().places:
+        is_fine = place.pi.name in fine and (place.system.name, place.python.version) in fitting
+        if is_fine and place.accepted_tags & tags:
+            yield place
 
 
-def _foreign_pis(pis: Sequence[PiVerdict], tags: frozenset[Tag], codes: Sequence[Code], world: World) -> Iterator[Pi]:
+def _foreign_pis(pis: Sequence[PiVerdict], tags: frozenset[Tag], codes: Sequence[Code]) -> Iterator[Pi]:
     """Give the Pis with a system that everything fits, if only it had such a Python, which no system of theirs has."""
     for pi in (one.pi for one in pis if one.verdict in ("runs", "asks")):
-        systems = [system for of_pi, system in world.places if of_pi == pi]
-        if any(_takes(python, tags) for system in systems for python, _ in system.pythons):
+        places = [place for place in load_pis().places if place.pi == pi]
+        if any(is_for_python(tags, place.python.version) for place in places):
             continue
-        for system in systems:
-            platforms = {tag.platform for accepted in accepted_tags(pi, system).values() for tag in accepted}
-            if any(tag.platform in platforms for tag in tags) and not any(_system_faults(system, tags, codes)):
+        for place in places:
+            platforms = {tag.platform for tag in place.accepted_tags}
+            if any(tag.platform in platforms for tag in tags) and not any(_system_faults(place.system, tags, codes)):
                 yield pi
                 break
 
 
-def _notes(codes: Sequence[Code], world: World) -> Iterator[str]:
+def _notes(codes: Sequence[Code]) -> Iterator[str]:
     siblings = {name for code in codes for name in (code.path.rpartition("/")[2], code.elf.soname)}
-    strangers = sorted({name for code in codes for name in code.elf.needed} - world.libraries - siblings)
+    strangers = sorted(
+        {name for code in codes for name in code.elf.needed}
+        - siblings
+        - frozenset().union(*load_pis().libraries.values())
+    )
     if strangers:
         yield f"needs {', '.join(strangers)} from packages of the system: no wheel brings these"
     borrowed = sorted({name for code in codes for name in code.elf.needed if name.startswith("libstdc++")} - siblings)
@@ -226,7 +219,3 @@ def _notes(codes: Sequence[Code], world: World) -> Iterator[str]:
     stacks = [code.path for code in codes if code.elf.executable_stack]
     if stacks:
         yield f"{stacks[0]} wants an executable stack"
-
-
-def _dotted(version: tuple[int, ...]) -> str:
-    return ".".join(map(str, version))

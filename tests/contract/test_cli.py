@@ -228,11 +228,11 @@ def test_each_wheel_is_told_of_before_the_next_is_looked_at(capsys, tmp_path, mo
     first, second = make_wheel(tmp_path / "1"), make_wheel(tmp_path / "2")
     said, kept = [], []
 
-    def watched(path, world):
+    def watched(path):
         said.append(capsys.readouterr().out)
         gc.collect()
         kept.append(sum(isinstance(one, Inspection) for one in gc.get_objects()))
-        return inspect(path, world)
+        return inspect(path)
 
     monkeypatch.setattr("pibuild.commands.wheels.inspect", watched)
     assert main(["verify", str(first), str(second)]) == 0

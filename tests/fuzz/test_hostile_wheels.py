@@ -17,7 +17,6 @@ from pathlib import Path
 
 import pytest
 
-from pibuild.config.pis import load_world
 from pibuild.verify.text import as_facts, as_text
 from pibuild.verify.verdicts import inspect
 from tests.makers.elfs import PI_TWO, SO, make_elf
@@ -71,7 +70,7 @@ def mutated(content, source):
 def examined(path):
     """Inspect a wheel as `pibuild verify` does; give how long it took."""
     began = time.monotonic()
-    found = inspect(path, load_world())
+    found = inspect(path)
     as_facts(found)
     as_text(found)
     return time.monotonic() - began

@@ -9,7 +9,6 @@ from platformdirs import user_cache_path
 
 from pibuild.adapters.http import Http
 from pibuild.adapters.pypi import Pypi
-from pibuild.config.pis import load_world
 from pibuild.model import PypiPlace
 from pibuild.verify.claims import versions_wanted
 from pibuild.verify.verdicts import inspect
@@ -56,7 +55,7 @@ def told(found):
 
 @pytest.mark.parametrize("one", _TRUTH, ids=lambda one: one["file"].removesuffix(".whl"))
 def test_the_report_is_the_truth(folder, one):
-    found = inspect(fetched(folder, one), load_world())
+    found = inspect(fetched(folder, one))
     assert found.faults == ()
     assert told(found) == {
         "machine": _MACHINES.get(one["machine"]),

@@ -91,8 +91,7 @@ def make_target(name="pi-one", **changes) -> Target:
         "runtime_allowed_functions": (),
         "elf_allowed_functions": (),
         "device_cpu": "arm1176",
-        "cpus": 1,
-        "cpuinfo": "processor: 0",
+        "device_model": "pi-zero-w",
     }
     return Target(**plain | changes)
 

@@ -1,21 +1,26 @@
 """The Pi on which a wheel is tried is what the person says, else what the wheel's tags do."""
 
+from pathlib import Path
+
 import pytest
 
+from pibuild.config import pis
 from pibuild.config.dockerfiles import load_images
-from pibuild.config.pis import load_world
+from pibuild.config.pis import load_pis
 from pibuild.config.project_files import project_folder
+from pibuild.config.strict_yaml import read_yaml, typed
 from pibuild.config.targets import load_targets
-from pibuild.emulate.choose import Wish, choose, load_models, load_systems, userland
+from pibuild.emulate.choose import DeviceRequest, choose, userland
 from pibuild.errors import ImageError, UsageError
 from pibuild.wheels.wheel import wheel_name
 
+SYSTEMS = {system.name: system for system in load_pis().systems}
 TARGETS = load_targets(project_folder("toolchains"))
 PYTHONS = dict.fromkeys(TARGETS, ("2.7", "3.5", "3.9", "3.11", "3.13"))
 
 
 def chosen(tags, **wish):
-    return choose(wheel_name(f"thing-1.0-{tags}.whl"), Wish(**wish), TARGETS, PYTHONS)
+    return choose(wheel_name(f"thing-1.0-{tags}.whl"), DeviceRequest(**wish), TARGETS, PYTHONS)
 
 
 @pytest.mark.parametrize(
@@ -41,15 +46,15 @@ def test_what_nobody_asked_for_comes_from_the_tags(tags, wish, target, python, m
 @pytest.mark.parametrize(
     ("tags", "wish", "words"),
     [
-        ("py3-none-any", {}, "runs on any Pi: on which?"),
-        ("cp311-cp311-manylinux2014_x86_64", {}, "for no Pi that is emulated here"),
+        ("py3-none-any", {}, "--target"),
+        ("cp311-cp311-manylinux2014_x86_64", {}, "x86_64"),
         ("cp311-cp311-linux_aarch64", {}, "linux_armv6l or linux_armv7l"),
-        ("cp310-cp310-linux_armv7l", {}, "No Python of the emulated Pi takes thing"),
-        ("cp311-cp311-linux_armv7l", {"system": "bullseye"}, "No Python of bullseye takes thing"),
+        ("cp310-cp310-linux_armv7l", {}, "cp310-cp310"),
+        ("cp311-cp311-linux_armv7l", {"system": "bullseye"}, "--os"),
         ("cp311-cp311-linux_armv7l", {"system": "bullseye", "python": "3.11"}, "bullseye has no Python 3.11"),
         ("cp311-cp311-linux_armv7l", {"system": "bookwrm"}, "did you mean 'bookworm'"),
         ("cp311-cp311-linux_armv7l", {"model": "pi-4"}, "did you mean 'pi-4-b'"),
-        ("cp311-cp311-linux_armv7l", {"model": "pi-4-b", "target": "pi-zero"}, "is a Pi of pi-two"),
+        ("cp311-cp311-linux_armv7l", {"model": "pi-4-b", "target": "pi-zero"}, "pi-two"),
     ],
 )
 def test_what_does_not_go_together_is_told(tags, wish, words):
@@ -58,27 +63,45 @@ def test_what_does_not_go_together_is_told(tags, wish, words):
     assert words in str(caught.value)
 
 
-def test_each_target_has_a_model_of_its_own_file_in_devices_yaml():
-    told = {model.cpuinfo: model for model in load_models().values()}
+def test_each_target_names_a_board_with_the_cpu_that_is_emulated():
     for target in TARGETS.values():
-        model = told[target.cpuinfo]
-        assert (model.cpu.target, model.cpu.cpu, model.cpu.cores) == (target.name, target.device_cpu, target.cpus)
-        assert model.cpu.machine == target.machine
+        cpu = load_pis().model(target.device_model).cpu
+        assert (cpu.target, cpu.qemu, cpu.machine) == (target.name, target.device_cpu, target.machine)
 
 
-def test_each_model_names_a_target_and_itself():
-    for model in load_models().values():
+def test_the_device_image_has_the_cpuinfo_of_the_targets_board():
+    for target in TARGETS.values():
+        model = load_pis().model(target.device_model)
+        args = dict(load_images(project_folder("dockerfiles"), target)["device"].args)
+        assert (args["CPUINFO"], args["CPUS"]) == (model.cpuinfo, str(model.cpu.cores))
+
+
+def test_each_board_belongs_to_a_target_and_prints_its_name_and_cores():
+    for model in load_pis().models:
         assert model.cpu.target in TARGETS
         assert f"Model\t\t: {model.full_name}\n" in model.cpuinfo
         assert model.cpuinfo.count("processor\t: ") == model.cpu.cores
 
 
-def test_systems_are_those_that_wheels_are_measured_against():
-    told = {one.name: [python for python, _ in one.pythons] for one in load_world().systems}
+def test_the_oldest_system_of_each_pi_is_one_of_the_table():
+    names = [system.name for system in load_pis().systems]
+    assert all(pi.first_system in names for pi in load_pis().pis)
 
-    assert list(load_systems()) == list(told)
-    for system in load_systems().values():
-        assert set(system.pythons) <= set(told[system.name])
+
+def test_the_places_are_every_pi_with_every_python_of_its_systems():
+    places = {(place.pi.name, place.system.name, place.python.version) for place in load_pis().places}
+    assert ("Pi 1, Zero, Zero W", "jessie", "3.4") in places
+    assert ("Pi 5 (32 bit)", "bullseye", "3.9") not in places
+    assert ("Pi 4 (64 bit)", "buster", "3.7") not in places
+    assert len(places) == len(load_pis().places)
+
+
+def test_an_unknown_key_of_pis_yaml_is_refused_with_its_path(tmp_path):
+    path = tmp_path / "pis.yaml"
+    path.write_text(Path(pis.__file__).with_suffix(".yaml").read_text().replace("cores: 1", "kores: 1"))
+    with pytest.raises(UsageError) as caught:
+        typed(pis.Pis, read_yaml(path), str(path))
+    assert any("cpus.0.kores" in line for line in caught.value.details)
 
 
 @pytest.mark.parametrize(
@@ -93,7 +116,7 @@ def test_systems_are_those_that_wheels_are_measured_against():
 def test_a_userland_is_raspbians_where_set_else_debians_where_it_fits_else_made(
     system, target, raspbian, image, archive
 ):
-    found = userland(load_systems()[system], TARGETS[target], raspbian)
+    found = userland(SYSTEMS[system], TARGETS[target], raspbian)
 
     assert (found.image, found.archive) == (image, archive)
     assert bool(found.archive_key) == bool(raspbian)
@@ -101,14 +124,14 @@ def test_a_userland_is_raspbians_where_set_else_debians_where_it_fits_else_made(
 
 @pytest.mark.parametrize("system", ["jessie", "stretch", "buster"])
 def test_a_release_that_only_raspbian_has_wants_its_archive(system):
-    with pytest.raises(ImageError, match=f"The system {system} can't be had") as caught:
-        userland(load_systems()[system], TARGETS["pi-one"], None)
+    with pytest.raises(ImageError, match=system) as caught:
+        userland(SYSTEMS[system], TARGETS["pi-one"], None)
     assert all(word in caught.value.hint for word in ("--raspbian URL", "PIBUILD_RASPBIAN", "pibuild.yaml"))
 
 
 def test_images_of_systems_are_planned_for_a_system_alone_and_named_by_it():
     folder, target = project_folder("dockerfiles"), TARGETS["pi-two"]
-    lands = [userland(load_systems()[name], target, None) for name in ("bullseye", "bookworm")]
+    lands = [userland(SYSTEMS[name], target, None) for name in ("bullseye", "bookworm")]
     plain, *planned = (load_images(folder, target, land) for land in (None, *lands))
 
     assert not {"userland", "glibc"} & plain.keys()

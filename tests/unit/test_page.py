@@ -8,7 +8,6 @@ from urllib.parse import unquote
 
 import pytest
 
-from pibuild.config.pis import load_world
 from pibuild.nightly.model import Cell
 from pibuild.publishing.page import charts, nights, offers, render
 from tests.makers.nights import (
@@ -61,7 +60,7 @@ def show(published=None, of_nights=(), *, title="Wheels", base_url=SITE, logs=la
 
 
 def answers(wheels, floors=FLOORS):
-    return {(one.pi, one.system, one.python): one for one in offers.choices(wheels, load_world(), floors)}
+    return {(one.pi, one.system, one.python): one for one in offers.choices(wheels, floors)}
 
 
 def cell(recipe="tflite-runtime", version="2.14.1", target="pi-one", python="3.11", ref=""):

@@ -1,6 +1,5 @@
 import pytest
 
-from pibuild.config.pis import load_world
 from pibuild.errors import ProofError
 from pibuild.verify.relabel import RISK_FIELD, relabel
 from pibuild.wheels.wheel import disagreements, read_wheel
@@ -18,7 +17,6 @@ def relabelled(path, folder, *, python=None, platform=None, accept_abi_risk=Fals
         platform=platform,
         accept_abi_risk=accept_abi_risk,
         out_dir=folder / "out",
-        world=load_world(),
     )
 
 

@@ -7,27 +7,24 @@ import pytest
 from pibuild.build import schedule as pipeline
 from pibuild.build.assembly import load_catalogue
 from pibuild.commands import run as command
+from pibuild.config.pis import load_pis
 from pibuild.config.settings import Settings
 from pibuild.emulate import session
-from pibuild.emulate.choose import Device, load_models, load_systems
+from pibuild.emulate.choose import Device, emulated_pythons
 from pibuild.wheels.wheel import wheel_name
 from tests.makers.wheels import make_wheel
 
 CATALOGUE = load_catalogue()
 RASPBIAN = "http://mirror/raspbian"
-MODELS = {model.cpu.target: model for model in load_models().values()}
+MODELS = {model.cpu.target: model for model in load_pis().models}
+SYSTEMS = {system.name: system for system in load_pis().systems}
 PLACES = [
-    (system, python, target)
-    for system in load_systems()
-    for python in load_systems()[system].pythons
-    for target in MODELS
+    (system, python, target) for system in SYSTEMS for python in emulated_pythons(SYSTEMS[system]) for target in MODELS
 ]
 
 
 def planned(system, python, target="pi-two", name="six-1.17.0-py3-none-any.whl"):
-    device = Device(
-        target=CATALOGUE.targets[target], python=python, model=MODELS[target], system=load_systems()[system]
-    )
+    device = Device(target=CATALOGUE.targets[target], python=python, model=MODELS[target], system=SYSTEMS[system])
     return device, command._plan(wheel_name(name), device, CATALOGUE)
 
 

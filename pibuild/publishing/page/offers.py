@@ -1,7 +1,7 @@
 """Which Pi, which system, which Python: the wheels of a set that fit, as commands, or in words why none does.
 
-Knows the rules by which pip picks a file, as inspection's world has them; how an answer looks is the templates'
-knowledge.
+The places are those of config/pis.yaml, and wheels/pip_tags.py has the rules by which pip accepts a file; the templates
+decide how an answer looks.
 """
 
 import shlex
@@ -13,15 +13,15 @@ from packaging.tags import Tag
 from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 from packaging.version import Version
 
-from pibuild.config.pis import Pi, System, World, accepted_tags, numbers
+from pibuild.config.pis import PiPlace, load_pis
 from pibuild.publishing.model import PublishedWheel
-from pibuild.verify.claims import architecture
+from pibuild.wheels.pip_tags import architecture
 
 INDEX = "{index}"
 """Stands in a command for the options that name the index."""
-_VENV_SINCE = (3, 11)
+_VENV_SINCE = Version("3.11")
 """Since Debian 12 the system's Python refuses pip outside of a virtual environment (PEP 668)."""
-_OLD_PIP_UNTIL = (3, 5)
+_OLD_PIP_UNTIL = Version("3.5")
 """The pip of jessie, with Python 2.7 and 3.4, is older than the option --only-binary, which came with pip 7."""
 
 
@@ -56,7 +56,7 @@ class _Candidate:
     project: str
     version: Version
     tags: frozenset[Tag]
-    floor: tuple[int, ...]
+    floor: Version
 
     @property
     def architectures(self) -> set[str]:
@@ -74,16 +74,10 @@ def index_options(url: str) -> str:
     return f"--index-url {shlex.quote(url)}" + (f" --trusted-host {shlex.quote(parts.netloc)}" if trusts else "")
 
 
-def choices(wheels: Iterable[PublishedWheel], world: World, floors: Mapping[str, str]) -> tuple[Choice, ...]:
-    """Answer for each Pi, system and Python of the world, in its order; `floors` has the oldest glibc by target."""
-    candidates = list(_candidates([one for one in wheels if not one.is_beside], floors))
-    return tuple(
-        _choice(candidates, pi, system, python)
-        for pi in world.pis
-        for place, system in world.places
-        if place == pi
-        for python, _ in system.pythons
-    )
+def choices(wheels: Iterable[PublishedWheel], floors: Mapping[str, str]) -> tuple[Choice, ...]:
+    """Return an answer for each Pi, system and Python, in that order; `floors` has the oldest glibc by target."""
+    candidates = list(_candidates([wheel for wheel in wheels if not wheel.is_beside], floors))
+    return tuple(_choice(candidates, place) for place in load_pis().places)
 
 
 def merged(answers: Iterable[Choice]) -> list[tuple[str, Choice]]:
@@ -127,21 +121,22 @@ def _candidates(wheels: Iterable[PublishedWheel], floors: Mapping[str, str]) -> 
             project, version, _, tags = parse_wheel_filename(wheel.file)
         except InvalidWheelFilename:
             continue  # pip passes over it, too
-        floor = numbers(floors.get(wheel.target, "0"))
+        floor = Version(floors.get(wheel.target, "0"))
         yield _Candidate(wheel=wheel, project=project, version=version, tags=tags, floor=floor)
 
 
-def _choice(candidates: Sequence[_Candidate], pi: Pi, system: System, python: str) -> Choice:
-    tags = accepted_tags(pi, system)[python]
-    tagged = [one for one in candidates if one.tags & tags]
-    fitting = [one for one in tagged if one.floor <= system.glibc and one.wheel.yanked is None]
+def _choice(candidates: Sequence[_Candidate], place: PiPlace) -> Choice:
+    tagged = [candidate for candidate in candidates if candidate.tags & place.accepted_tags]
+    fitting = [
+        candidate for candidate in tagged if candidate.floor <= place.system.glibc and candidate.wheel.yanked is None
+    ]
     return Choice(
-        pi=pi.name.split(" (")[0],
-        system=f"{system.name} ({pi.bits} bit)",
-        python=python,
-        offers=tuple(_offers(fitting, python)),
-        reason="" if fitting else _reason(candidates, tagged, pi, system, python),
-        before=tuple(_before(dict(system.pythons)[python], python)) if fitting else (),
+        pi=place.pi.name.split(" (")[0],
+        system=f"{place.system.name} ({place.pi.bits} bit)",
+        python=place.python.version,
+        offers=tuple(_offers(fitting, place.python.version)),
+        reason="" if fitting else _reason(candidates, tagged, place),
+        before=tuple(_before(place)) if fitting else (),
     )
 
 
@@ -172,30 +167,29 @@ def _program(python: str) -> str:
     return "python2.7" if python.startswith("2.") else "python3"
 
 
-def _before(pip: str, python: str) -> Iterator[tuple[str, str]]:
-    if numbers(python) >= _VENV_SINCE:
+def _before(place: PiPlace) -> Iterator[tuple[str, str]]:
+    python = place.python.version
+    if Version(python) >= _VENV_SINCE:
         command = "python3 -m venv ~/pi-env && . ~/pi-env/bin/activate"
         yield "This system's pip installs only into a virtual environment. Make one and enter it:", command
-    elif numbers(python) < _OLD_PIP_UNTIL:
-        command = f"{_program(python)} -m pip install --user --upgrade pip=={pip}"
+    elif Version(python) < _OLD_PIP_UNTIL:
+        command = f"{_program(python)} -m pip install --user --upgrade pip=={place.python.pip}"
         yield "If pip says that it has no option --only-binary, it is too old. Upgrade it:", command
 
 
-def _reason(candidates: Sequence[_Candidate], tagged: Sequence[_Candidate], pi: Pi, system: System, python: str) -> str:
-    """Say why nothing fits, the cause that is nearest to a fit first."""
-    for one in tagged:
-        if one.wheel.yanked is not None:
-            return f"{one.name} was made for it, but is withdrawn: {one.wheel.yanked or 'no reason was given'}"
-    for one in tagged:
-        return f"{one.name} needs glibc {_dotted(one.floor)} or newer; {system.name} has {_dotted(system.glibc)}."
-    here = [one for one in candidates if one.architectures & {*pi.architectures, "any"}]
+def _reason(candidates: Sequence[_Candidate], tagged: Sequence[_Candidate], place: PiPlace) -> str:
+    """Return why nothing fits; of several causes the one that is nearest to a fit."""
+    pi, system = place.pi, place.system
+    for candidate in tagged:
+        if candidate.wheel.yanked is not None:
+            reason = candidate.wheel.yanked or "no reason was given"
+            return f"{candidate.name} was made for it, but is withdrawn: {reason}"
+    for candidate in tagged:
+        return f"{candidate.name} needs glibc {candidate.floor} or newer; {system.name} has {system.glibc}."
+    here = [candidate for candidate in candidates if candidate.architectures & {*pi.architectures, "any"}]
     if here:
-        pythons = sorted({one.wheel.python for one in here}, key=numbers)
-        return f"There is no wheel for Python {python} on this Pi; there are wheels for Python {', '.join(pythons)}."
+        pythons = ", ".join(sorted({candidate.wheel.python for candidate in here}, key=Version))
+        return f"There is no wheel for Python {place.python.version} on this Pi; there are wheels for Python {pythons}."
     if pi.bits == 64 and candidates:
         return "These wheels are for 32-bit systems; a 64-bit one runs none of them. With a 32-bit system this Pi does."
     return f"There is no wheel for this Pi ({', '.join(pi.architectures)})."
-
-
-def _dotted(version: Iterable[int]) -> str:
-    return ".".join(map(str, version))

@@ -18,7 +18,6 @@ from urllib.parse import quote
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from pibuild.config.pis import load_world
 from pibuild.config.project_files import project_folder
 from pibuild.config.targets import load_targets
 from pibuild.console import seconds, size
@@ -106,7 +105,7 @@ def _front(
     """Give what index.html is made of."""
     targets = load_targets(project_folder("toolchains"))
     floors = {name: target.glibc_floor for name, target in targets.items()}
-    answers = offers.choices(published.listed, load_world(), floors)
+    answers = offers.choices(published.listed, floors)
     site = base_url.rstrip("/") + "/" if base_url else PLACEHOLDER
     index = offers.index_options(f"{site}current/simple/") if base_url else f"--index-url {site}current/simple/"
     return {
