@@ -329,7 +329,7 @@ class Plan:
     def command(self, *, source: str | None = None) -> str:
         """Give the command that asks for the same; `source` is the person's own tree that it was asked for with."""
         asked = f"--target {self.target.name} --python {self.python} --recipe {self.wheel.recipe.name}"
-        return f"pibuild {asked} " + (f"--source {source}" if source else f"--version {self.wheel.release.version}")
+        return f"pibuild {asked} " + (f"--source {source}" if source else f"--release {self.wheel.release.version}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

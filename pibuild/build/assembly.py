@@ -93,14 +93,14 @@ def _decided(catalogue: Catalogue, settings: Settings, environ: Mapping[str, str
     for name, example in (("target", " or ".join(catalogue.targets)), ("python", "3.11")):
         if getattr(settings, name) is None:
             raise UsageError(f"Which {name}?", hint=f"--{name} {example}; pibuild list shows what there is")
-    recipe, version, folder = settings.recipe, settings.version, Path(settings.source or "").expanduser().absolute()
+    recipe, version, folder = settings.recipe, settings.release, Path(settings.source or "").expanduser().absolute()
     if settings.source:
         recipe, version = identify(folder, catalogue.recipes, recipe)
-        if settings.version not in (None, version):
+        if settings.release not in (None, version):
             raise UsageError(
-                f"{folder} is not {recipe} {settings.version}",
+                f"{folder} is not {recipe} {settings.release}",
                 found=f"{recipe} {version}",
-                hint="leave --version out: the tree tells it",
+                hint="leave --release out: the tree tells it",
             )
     request = Request(
         target=settings.target or "",

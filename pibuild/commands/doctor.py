@@ -1,6 +1,6 @@
-"""pibuild doctor: is this machine fit to build, and if not, what to do about each fault.
+"""`pibuild doctor`: is this machine fit to build, and if not, what to do about each fault.
 
-Every look is a real attempt at the thing itself; none changes anything outside a temporary folder.
+Every check really tries the thing; none changes anything outside a temporary folder.
 """
 
 import platform
@@ -11,13 +11,18 @@ import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from pibuild.adapters.docker import Engine
-from pibuild.config.dockerfiles import load_base
-from pibuild.config.project_files import project_folder
-from pibuild.config.settings import Settings
-from pibuild.console import Console, size
+from pibuild.commands.options import CommandParser, Invocation, add_general
+from pibuild.console import size
 from pibuild.errors import PibuildError
+
+if TYPE_CHECKING:
+    from pibuild.config.settings import Settings
+
+SUMMARY = "check the engine, disk, memory and network, with a remedy for each fault"
+USAGE = "[OPTION...]"
+EXAMPLES = ("pibuild doctor",)
 
 _GB = 1_000_000_000
 _WANTED_DISK_BYTES = 12 * _GB
@@ -36,8 +41,16 @@ class Finding:
     required: bool = True
 
 
-def examine(settings: Settings, environ: Mapping[str, str], console: Console) -> int:
-    """Look at everything and say it; give 0, or 4 where something that every build needs is not well."""
+def add_arguments(parser: CommandParser) -> None:
+    """Add the options of `doctor`."""
+    group = parser.add_argument_group("network")
+    group.add_argument("--mirrors", action="append", metavar="P", help="folder or server of bare clones")
+    add_general(parser)
+
+
+def run(invocation: Invocation) -> int:
+    """Make every check and print it; return 0, or 4 if something that every build needs is missing."""
+    settings, environ, console = invocation.settings, invocation.environ, invocation.console
     looks: tuple[Callable[[], Finding], ...] = (
         lambda: _engine(environ),
         lambda: _memory(environ),
@@ -77,6 +90,8 @@ def examine(settings: Settings, environ: Mapping[str, str], console: Console) ->
 
 
 def _engine(environ: Mapping[str, str]) -> Finding:
+    from pibuild.adapters.docker import Engine
+
     try:
         engine = Engine(environ)
     except PibuildError as error:
@@ -85,6 +100,8 @@ def _engine(environ: Mapping[str, str]) -> Finding:
 
 
 def _memory(environ: Mapping[str, str]) -> Finding:
+    from pibuild.adapters.docker import Engine
+
     try:
         memory_bytes = Engine(environ).memory_bytes
     except PibuildError:
@@ -95,7 +112,7 @@ def _memory(environ: Mapping[str, str]) -> Finding:
     )
 
 
-def _disk(settings: Settings) -> Finding:
+def _disk(settings: "Settings") -> Finding:
     folder = Path(settings.store.folder).expanduser() if settings.store.folder else Path.home()
     while not folder.exists():
         folder = folder.parent
@@ -119,6 +136,9 @@ def _processor() -> Finding:
 
 
 def _base(environ: Mapping[str, str]) -> Finding:
+    from pibuild.config.dockerfiles import load_base
+    from pibuild.config.project_files import project_folder
+
     base = load_base(project_folder("dockerfiles"))
     found = shutil.which("mmdebstrap", path=environ.get("PATH"))
     return Finding(
@@ -130,7 +150,7 @@ def _base(environ: Mapping[str, str]) -> Finding:
     )
 
 
-def _git(settings: Settings, environ: Mapping[str, str]) -> Finding:
+def _git(settings: "Settings", environ: Mapping[str, str]) -> Finding:
     if settings.mirrors:
         return Finding(name="git", ok=True, found=f"mirrors: {', '.join(settings.mirrors)}", required=False)
     return _reach(

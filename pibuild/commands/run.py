@@ -1,77 +1,87 @@
-"""The command `run`: what a person typed to a container on the emulated Pi, and its exit code back."""
+"""`pibuild run`: a command on an emulated Pi that has a wheel installed."""
 
 import sys
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
-from dataclasses import replace
-from pathlib import Path
 
-from packaging.tags import Tag
-from packaging.utils import canonicalize_name
-
-from pibuild.build.assembly import Catalogue, load_catalogue, make_ports, open_store
-from pibuild.build.planning import on_device
-from pibuild.commands.wheels import files
-from pibuild.config.dockerfiles import load_images
-from pibuild.config.project_files import project_folder
-from pibuild.config.settings import Settings
-from pibuild.console import Console
-from pibuild.emulate.choose import Device, DeviceRequest, choose, userland
+from pibuild.commands.options import (
+    CommandParser,
+    Invocation,
+    add_general,
+    add_limits,
+    add_network,
+    add_target_and_python,
+    readable_files,
+)
 from pibuild.errors import UsageError
-from pibuild.model import Image, Plan, Request
-from pibuild.wheels.pip_tags import is_for_python
-from pibuild.wheels.wheel import WheelFormatError, WheelName, wheel_name
 
-HINT = 'pibuild run WHEEL -- python -c "import thing"'
+SUMMARY = "run a command on an emulated Pi on which a wheel is installed"
+USAGE = "WHEEL [OPTION...] -- COMMAND [ARG...]"
+EXAMPLES = (
+    'pibuild run thing-1.0-cp311-cp311-linux_armv6l.whl -- python -c "import thing"',
+    "pibuild run thing.whl --os bookworm --model pi-4-b -- python - < script.py",
+)
 
 _OUR_PYTHON, _USERS_OWN = "/opt/pibuild/python", "/work/build/.local"
 """Where packages stand beside the Python of our recipe, and where they do with a system's own."""
 
 
-def run(
-    path: Path,
-    command: Sequence[str],
-    settings: Settings,
-    environ: Mapping[str, str],
-    console: Console,
-    *,
-    model: str | None,
-    system: str | None,
-) -> int:
-    """Start a command on the Pi that the wheel, or the person, asks for; give the command's exit code."""
-    files([path])
+def add_arguments(parser: CommandParser) -> None:
+    """Add the options of `run`; the command behind `--` is main's to split off."""
+    parser.add_argument("wheel", metavar="WHEEL", help="path of a wheel; pip finds its dependencies in its folder")
+    group = parser.add_argument_group("the Pi (default: what the wheel's tags say)")
+    add_target_and_python(group)
+    group.add_argument("--model", metavar="M", help="the board, such as pi-4-b (default: a Zero W or a 2 B)")
+    group.add_argument("--os", metavar="RELEASE", help="release of Raspberry Pi OS, with its Python: bookworm, ...")
+    group.add_argument("--raspbian", metavar="URL", help="archive of Raspbian that --os is taken from")
+    add_network(parser)
+    add_limits(parser)
+    add_general(parser)
+
+
+def run(invocation: Invocation) -> int:
+    """Run the command on the Pi that the wheel or the person asks for; return the command's exit code."""
+    from contextlib import closing
+
+    from packaging.utils import canonicalize_name
+
+    from pibuild.build import schedule
+    from pibuild.build.assembly import load_catalogue, make_ports, open_store
+    from pibuild.build.planning import on_device
+    from pibuild.emulate import session
+    from pibuild.emulate.choose import DeviceRequest, choose
+    from pibuild.emulate.environment import device_image, fitting_wheels, package_of, plan_beside, pythons_of
+    from pibuild.wheels.wheel import WheelFormatError, wheel_name
+
+    args, settings = invocation.args, invocation.settings
+    (path,) = readable_files([args.wheel])
     try:
         wheel = wheel_name(path.name)
     except WheelFormatError as error:
         raise UsageError(f"{path.name} is no wheel's name", found=str(error)) from error
     catalogue = load_catalogue()
-    request = DeviceRequest(target=settings.target, python=settings.python, model=model, system=system)
-    device = choose(wheel, request, catalogue.targets, _pythons(catalogue))
-    plan = _plan(wheel, device, catalogue)
-    image = _image(device, catalogue, settings.raspbian)
-    beside = _fitting(path, device)
-    from pibuild.build import schedule as pipeline  # noqa: PLC0415  the engine's client costs a third of a second
-    from pibuild.emulate import session  # noqa: PLC0415
-
-    store = open_store(settings, console)
-    try:
-        ports = make_ports(settings, environ, store, console)
-        brought = {_package(one) for one in beside}
-        without = [one.name for one in catalogue.recipes.values() if canonicalize_name(one.package_name) in brought]
+    request = DeviceRequest(target=settings.target, python=settings.python, model=args.model, system=args.os)
+    device = choose(wheel, request, catalogue.targets, pythons_of(catalogue))
+    plan = plan_beside(wheel, device, catalogue)
+    image = device_image(device, catalogue, settings.raspbian)
+    beside = fitting_wheels(path, device)
+    with closing(open_store(settings, invocation.console)) as store:
+        ports = make_ports(settings, invocation.environ, store, invocation.console)
+        brought = {package_of(wheel_path) for wheel_path in beside}
+        recipes = catalogue.recipes.values()
+        without = [recipe.name for recipe in recipes if canonicalize_name(recipe.package_name) in brought]
         has_python = image.name == "userland"
         without += ["cpython"] if has_python else []
         made = {}
         if plan:
-            standing = [one for one in on_device(plan) if one.recipe.name not in without]
-            made = pipeline.place(plan, image, standing, ports, "pibuild run")
+            artifacts = [artifact for artifact in on_device(plan) if artifact.recipe.name not in without]
+            made = schedule.place(plan, image, artifacts, ports, "pibuild run")
         else:
             ports.engine.check()
-            pipeline.ensure_image(image, ports)
+            schedule.ensure_image(image, ports)
         folders = {name: catalogue.recipes[name].device.format(python=device.python) for name in made}
         return session.start(
             path,
             beside,
-            command,
+            args.command_words,
             device=device,
             image=image,
             installed=tuple(
@@ -81,57 +91,3 @@ def run(
             ports=ports,
             is_terminal=sys.stdin.isatty() and sys.stdout.isatty(),
         )
-    finally:
-        store.close()
-
-
-def _pythons(catalogue: Catalogue) -> dict[str, list[str]]:
-    """Give the Pythons that can be put on a device of each target."""
-    every = [python for release in catalogue.recipes["cpython"].releases for python in release.pythons]
-    return dict.fromkeys(catalogue.targets, every)
-
-
-def _plan(wheel: WheelName, device: Device, catalogue: Catalogue) -> Plan | None:
-    """Plan what stands beside the wheel: what its recipe is proven with, else what any wheel is.
-
-    None where that is nothing: a system brings its own Python, and we have made nothing for that version.
-    """
-    if device.system and device.python not in _pythons(catalogue)[device.target.name]:
-        return None
-    request = Request(target=device.target.name, python=device.python, recipe=None, version=None)
-    for recipe in catalogue.recipes.values():
-        if recipe.proof and canonicalize_name(recipe.package_name) == wheel.name:
-            with suppress(UsageError):  # another Python's, or a release that is none of ours
-                return catalogue.plan(replace(request, recipe=recipe.name, version=str(wheel.version)))
-    return catalogue.plan(request)
-
-
-def _image(device: Device, catalogue: Catalogue, raspbian: str | None) -> Image:
-    if device.system:
-        land = userland(device.system, device.target, raspbian)
-        return load_images(project_folder("dockerfiles"), device.target, land)[land.image]
-    name = "device" if device.model.cpu.qemu == device.target.device_cpu else "model"
-    return catalogue.images[device.target.name][name]
-
-
-def _fitting(path: Path, device: Device) -> list[Path]:
-    """Give the wheels of the wheel's folder, itself among them, that pip may take there."""
-    there = [one for one in sorted(path.parent.glob("*.whl")) if one != path and one.is_file()]
-    return [path, *(one for one in there if _fits(one, device))]
-
-
-def _fits(path: Path, device: Device) -> bool:
-    with suppress(WheelFormatError):
-        return any(_suits(tag, device) for tag in wheel_name(path.name).tags)
-    return False
-
-
-def _suits(tag: Tag, device: Device) -> bool:
-    is_there = tag.platform == "any" or tag.platform.endswith(f"_{device.target.machine}")
-    return is_there and is_for_python([tag], device.python)
-
-
-def _package(path: Path) -> str:
-    with suppress(WheelFormatError):
-        return str(wheel_name(path.name).name)
-    return ""

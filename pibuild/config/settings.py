@@ -4,7 +4,7 @@
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any
@@ -56,7 +56,7 @@ class Settings:
     target: str | None = None
     python: str | None = None
     recipe: str | None = None
-    version: str | None = None
+    release: str | None = None
     source: Place | None = None
     """Folder of a source tree of one's own, to build in place of the release's."""
     extras: Annotated[tuple[str, ...], Field(alias="with")] = ()
@@ -91,44 +91,58 @@ _LISTED = {"mirrors": r"\S+", "with": r"[^\s,]+"}
 """What one item looks like in a variable that holds several."""
 
 
+_IS_OURS = re.compile("PIBUILD_")
 _IN_FILE_ONLY = ("nightly", "publish")
 """Keys that are whole parts of pibuild.yaml, and no flag or variable."""
 
 
-def load_settings(flags: Mapping[str, Any], environ: Mapping[str, str], cwd: Path) -> Settings:
+def load_settings(
+    flags: Mapping[str, Any], environ: Mapping[str, str], cwd: Path, warn: Callable[[str], None] = lambda _text: None
+) -> Settings:
     """Merge flags (None where not given), PIBUILD_* variables and pibuild.yaml.
 
-    The file is the flag's or `$PIBUILD_CONFIG`, else `pibuild.yaml` in the current folder. UsageError names what does
-    not exist, and which flag, variable or key says it.
+    The file is the flag's or `$PIBUILD_CONFIG`, else `pibuild.yaml` in the current folder. `warn` is called for a name
+    that pibuild will not take any more. UsageError names what does not exist, and which flag, variable or key says it.
     """
-    names = ["with" if one.name == "extras" else one.name for one in fields(Settings) if one.name not in _IN_FILE_ONLY]
-    written: dict[str, Any] = {}
-    named = flags.get("config") or environ.get("PIBUILD_CONFIG")
-    path = Path(named or cwd / "pibuild.yaml")
+    names = ["with" if field.name == "extras" else field.name for field in fields(Settings)]
+    names = [name for name in names if name not in _IN_FILE_ONLY]
+    from_file: dict[str, Any] = {}
+    asked_file = flags.get("config") or environ.get("PIBUILD_CONFIG")
+    path = Path(asked_file or cwd / "pibuild.yaml")
     if _is_there(path):
-        written = read_yaml(path) or {}
-        typed(Settings, written, str(path))
-    elif named:
+        from_file = _renamed(read_yaml(path) or {}, f"{path}: ", warn)
+        typed(Settings, from_file, str(path))
+    elif asked_file:
         by = "--config" if flags.get("config") else "PIBUILD_CONFIG"
         raise UsageError(f"{by} names a file that does not exist: {path}")
-    told: dict[str, Any] = {}
-    variables = {key.removeprefix("PIBUILD_").lower(): key for key in environ if key.startswith("PIBUILD_")}
-    for name, key in variables.items():
-        if name == "config":
-            continue
-        if name not in names:
-            hint = nearest(key, [f"PIBUILD_{name.upper()}" for name in (*names, "config")])
-            raise UsageError(f"There is no variable {key}", hint=hint)
-        told[name] = tuple(re.findall(_LISTED[name], environ[key])) if name in _LISTED else environ[key]
+    variables = {name.removeprefix("PIBUILD_").lower(): text for name, text in environ.items() if _IS_OURS.match(name)}
+    variables = _renamed(variables, "PIBUILD_", warn)
+    for name in variables.keys() - {*names, "config"}:
+        known = [f"PIBUILD_{name.upper()}" for name in (*names, "config")]
+        raise UsageError(f"There is no variable PIBUILD_{name.upper()}", hint=nearest(f"PIBUILD_{name.upper()}", known))
+    variables.pop("config", None)
+    from_environ = {
+        name: tuple(re.findall(_LISTED[name], text)) if name in _LISTED else text for name, text in variables.items()
+    }
     try:
-        typed(Settings, told, "environment")
+        typed(Settings, from_environ, "environment")
     except UsageError as error:
-        details = [re.sub(r"^\w+", lambda name: f"PIBUILD_{name[0].upper()}", one) for one in error.details]
+        details = [re.sub(r"^\w+", lambda name: f"PIBUILD_{name[0].upper()}", detail) for detail in error.details]
         raise UsageError("The environment is not as it should be", details=details) from error
-    merged = written | told | {name: value for name, value in flags.items() if name in names and value is not None}
-    if isinstance(written.get("store"), dict) and isinstance(merged["store"], str):
-        merged["store"] = written["store"] | {"folder": merged["store"]}
+    from_flags = {name: value for name, value in flags.items() if name in names and value is not None}
+    merged = from_file | from_environ | from_flags
+    if isinstance(from_file.get("store"), dict) and isinstance(merged["store"], str):
+        merged["store"] = from_file["store"] | {"folder": merged["store"]}
     return typed(Settings, merged, "command line")
+
+
+def _renamed(values: Any, prefix: str, warn: Callable[[str], None]) -> Any:  # noqa: ANN401  whatever the YAML holds
+    """Return values with the key `version` spelled `release`."""
+    if not isinstance(values, dict) or "version" not in values or "release" in values:
+        return values
+    old, new = (prefix + (name.upper() if prefix == "PIBUILD_" else name) for name in ("version", "release"))
+    warn(f"{old} is now {new}; the next release of pibuild will not take the old name")
+    return {("release" if name == "version" else name): value for name, value in values.items()}
 
 
 def _is_there(path: Path) -> bool:

@@ -20,7 +20,8 @@ KINDS = ("github", "gitlab", "json")
 _GITHUB_JOBS = 256
 """Jobs that one matrix may have: docs.github.com, "Workflow syntax", `jobs.<job_id>.strategy.matrix`."""
 _GITLAB_HEAD = """\
-# One job for each cell, written by `pibuild matrix --format gitlab`; RUNNER_TAG comes from the pipeline that starts it.
+# One job for each cell, written by `pibuild nightly matrix --format gitlab`.
+# RUNNER_TAG comes from the pipeline that starts it.
 """
 
 

@@ -71,7 +71,7 @@ def check_site(
     except UnreachableError as error:
         raise PublishError(f"{shown} can't be checked", found=error.what, hint=error.hint) from error
     if check.faults:
-        hint = "publish it again, or go back: pibuild publish --rollback"
+        hint = "publish it again, or go back: pibuild publish rollback"
         raise PublishError(f"{shown} is not whole: {len(check.faults)} faults", details=check.faults, hint=hint)
     wheels = len(check.published.listed)
     return Whole(set_id=set_id, wheels=wheels, files=len(check.sums), is_signed=public_key is not None)

@@ -144,7 +144,7 @@ def _refuse_altered(site: Path, sums: Mapping[str, str]) -> None:
         path for path, sha256 in sums.items() if not (site / path).is_file() or file_sha256(site / path) != sha256
     ]
     if altered:
-        hint = "copy them back from another destination, or go back to a whole set: pibuild publish --rollback"
+        hint = "copy them back from another destination, or go back to a whole set: pibuild publish rollback"
         raise PublishError(f"Files of {site} are not what was published", details=altered[:_SHOWN], hint=hint)
 
 

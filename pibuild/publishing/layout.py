@@ -32,7 +32,7 @@ from pibuild.publishing.model import PublishedSet, PublishedWheel, in_words, set
 SUMS = "SHA256SUMS"
 _ID = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{8}")
 _STAMP = "%Y%m%dT%H%M%SZ"
-_GO_BACK = "go back to another set: pibuild publish --rollback ID"
+_GO_BACK = "go back to another set: pibuild publish rollback ID"
 _FRONT_DOOR = """<!doctype html>
 <html lang="en">
 <meta charset="utf-8">
@@ -78,7 +78,7 @@ def current_id(site: Path) -> str:
     except FileNotFoundError:
         return ""
     except (OSError, ValueError, KeyError, TypeError) as error:
-        hint = "remove it, and say which set is current: pibuild publish --rollback ID"
+        hint = "remove it, and say which set is current: pibuild publish rollback ID"
         raise PublishError(f"{site / 'current.json'} can't be read", found=str(error), hint=hint) from error
 
 

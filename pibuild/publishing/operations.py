@@ -310,7 +310,7 @@ def _kept(
     for one, leaving in decided.warned:
         console.warn(f"{one.file} leaves the index on {leaving:%Y-%m-%d}: a newer wheel of {one.cell} took its place")
     for one in decided.hide:
-        back = f"pibuild publish --undelete {one.file} brings it back for {policy.grace_days} days"
+        back = f"pibuild publish undelete {one.file} brings it back for {policy.grace_days} days"
         console.warn(f"{one.file} leaves the index; {back}")
     hidden = (replace(one, hidden=_moment(now)) for one in decided.hide)
     return merged(decided.keep, hidden)

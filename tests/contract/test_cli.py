@@ -15,7 +15,6 @@ from filelock import FileLock
 
 from pibuild import __version__
 from pibuild.build.assembly import decide
-from pibuild.commands import wheels
 from pibuild.commands.main import main
 from pibuild.config.settings import Settings
 from pibuild.console import Console
@@ -45,53 +44,61 @@ def alone(monkeypatch, tmp_path):
         (["--target", "pi-onne", "--python", "3.11"], "did you mean 'pi-one'"),
         (["--target", "pi-one", "--python", "3.12"], "3.9, 3.11, 3.13"),
         (["--target", "pi-one", "--python", "3.11", "--recipe", "tflite-runtme"], "did you mean 'tflite-runtime'"),
-        (["--target", "pi-one", "--python", "3.11", "--version", "2.14.2"], "did you mean '2.14.1'"),
-        (["--targte", "pi-one"], "did you mean '--target'"),
-        (["plna"], "did you mean 'plan'"),
-        (["--python", "3.11"], "Which target?"),
-        (["--target", "pi-one"], "Which python?"),
+        (["--target", "pi-one", "--python", "3.11", "--release", "2.14.2"], "did you mean '2.14.1'"),
+        (["--targte", "pi-one"], "'--target'"),
+        (["plna"], "'plan'"),
+        (["thing-1.0-py3-none-any.whl"], "pibuild verify thing-1.0-py3-none-any.whl"),
+        (["--python", "3.11"], "target"),
+        (["--target", "pi-one"], "python"),
         (["--target"], "expected one argument"),
-        (["--jobs", "many"], "invalid int value: 'many'"),
-        (["verify"], "wants the path of a wheel"),
-        (["run"], "wants the path of a wheel, and after -- a command"),
-        (["run", __file__], "wants the path of a wheel, and after -- a command"),
-        (["run", __file__, __file__, "--", "true"], "wants the path of a wheel, and after -- a command"),
-        (["run", "nowhere.whl", "--", "true"], "There is no file nowhere.whl"),
-        (["run", __file__, "--", "true"], "is no wheel's name"),
-        (["verify", __file__, "--", "true"], "takes nothing after --"),
-        (["verify", __file__, "--os", "bookworm"], "--os is for pibuild run"),
-        (["verify", __file__, "--platform", "linux_armv6l"], "--platform is for pibuild retag"),
-        (["verify", __file__, "--yank", "cell"], "--yank is for pibuild publish"),
-        (["verify", __file__, "--rollback"], "--rollback is for pibuild publish"),
-        (["verify", __file__, "--run-command", "1"], "--run-command runs nothing without --run"),
-        (["--target", "pi-one", "--all"], "--all is for pibuild clean"),
-        (["publish", "--only", "cell"], "--only is for pibuild nightly"),
-        (["publish", "--format", "json"], "--format is for pibuild matrix"),
-        (["log"], "wants the name of one cell"),
-        (["log", "a", "b"], "wants the name of one cell"),
-        (["status", "a"], "takes no 'a'"),
-        (["nightly"], "There is no matrix"),
-        (["matrix"], "There is no matrix"),
-        (["publish"], "There is no matrix"),
-        (["publish", "--yank", "thing"], "A yank wants a reason"),
-        (["publish", "--reason", "why"], "A yank wants a reason"),
-        (["publish", "--yank", "thing", "--reason", "why"], "Nothing was published"),
-        (["publish", "--rollback", "--yank", "thing", "--reason", "why"], "--rollback and --yank are not one thing"),
-        (["publish", "--check", "site", "--yank", "thing", "--reason", "why"], "--check and --yank are not one"),
-        (["publish", "--unyank", "a", "--undelete", "b"], "--unyank and --undelete are not one thing"),
-        (["publish", "--check", "site", "--reason", "why"], "A yank wants a reason"),
-        (["publish", "--public-key", "key.pem"], "--public-key is for --check"),
-        (["publish", "--rollback"], "There is no set before the current one"),
-        (["verify", "nowhere.whl"], "There is no file nowhere.whl"),
+        (["--jobs", "many"], "'many'"),
+        (["verify"], "WHEEL"),
+        (["run"], "WHEEL"),
+        (["run", __file__], "after --"),
+        (["run", __file__, __file__, "--", "true"], "run"),
+        (["run", "nowhere.whl", "--", "true"], "nowhere.whl"),
+        (["run", __file__, "--", "true"], "test_cli.py"),
+        (["verify", __file__, "--", "true"], "after --"),
+        (["verify", __file__, "--os", "bookworm"], "an option of run"),
+        (["verify", __file__, "--platform", "linux_armv6l"], "an option of retag"),
+        (["verify", __file__, "--reason", "why"], "an option of publish yank"),
+        (["list", "--jobs", "2"], "an option of build, fetch, verify, run, nightly run"),
+        (["verify", __file__, "--run-command", "1"], "--run"),
+        (["--target", "pi-one", "--all"], "an option of clean"),
+        (["publish", "--only", "cell"], "an option of nightly run"),
+        (["publish", "--format", "json"], "an option of nightly matrix"),
+        (["publish", "rolback"], "'rollback'"),
+        (["publish", "yank", "thing"], "--reason"),
+        (["publish", "yank", "thing", "--reason", "why"], "site"),
+        (["publish", "unyank", "a", "--reason", "why"], "an option of publish yank"),
+        (["publish", "rollback", "--public-key", "key.pem"], "an option of publish check"),
+        (["publish", "rollback"], "set"),
+        (["publish", "--check", "site"], "pibuild publish check"),
+        (["publish", "--rollback"], "pibuild publish rollback"),
+        (["publish", "--yank", "thing", "--reason", "why"], "pibuild publish yank"),
+        (["publish", "--unyank", "thing"], "pibuild publish unyank"),
+        (["publish", "--undelete", "thing"], "pibuild publish undelete"),
+        (["matrix", "--format", "github"], "pibuild nightly matrix"),
+        (["status"], "pibuild nightly status"),
+        (["log", "cell"], "pibuild nightly log"),
+        (["help", "plna"], "'plan'"),
+        (["nightly", "log"], "CELL"),
+        (["nightly", "log", "a", "b"], "'b'"),
+        (["nightly", "status", "a"], "'a'"),
+        (["nightly"], "nightly"),
+        (["nightly", "matrix"], "nightly"),
+        (["publish"], "nightly"),
+        (["completion", "tcsh"], "'tcsh'"),
+        (["verify", "nowhere.whl"], "nowhere.whl"),
         (["verify", "a" * 300], "File name too long"),
         (["run", "a" * 300, "--", "true"], "File name too long"),
         (["list", "-c", "a" * 300], "File name too long"),
-        (["list", "-c", "nowhere.yaml"], "--config names a file that does not exist"),
-        (["plan", "a.whl"], "takes no 'a.whl'"),
-        (["retag", __file__, "--python", "three"], "'three' is not a version of Python"),
-        (["retag", __file__, "--platform", "linux-armv6l"], "'linux-armv6l' is not a platform tag"),
-        (["retag", __file__], "What is the wheel to claim?"),
-        (["verify", __file__, "--floor", "new"], "'new' is not a version of glibc"),
+        (["list", "-c", "nowhere.yaml"], "--config"),
+        (["plan", "a.whl"], "'a.whl'"),
+        (["retag", __file__, "--python", "three"], "'three'"),
+        (["retag", __file__, "--platform", "linux-armv6l"], "'linux-armv6l'"),
+        (["retag", __file__], "--platform"),
+        (["verify", __file__, "--floor", "new"], "'new'"),
     ],
 )
 def test_what_does_not_exist_is_answered_with_what_does_and_code_2(capsys, words, answer):
@@ -106,14 +113,14 @@ def test_what_does_not_exist_is_answered_with_what_does_and_code_2(capsys, words
         (["verify", "--floor", "new", __file__, "--json"], "'new' is not a version of glibc"),
         (["verify", __file__, "--floor", "new", __file__], "'new' is not a version of glibc"),
         (["--json", "retag", "--python", "three", __file__], "'three' is not a version of Python"),
-        (["log", "--json", "thing"], "There is no matrix"),
+        (["nightly", "--json", "log", "thing"], "There is no matrix"),
         (
             ["run", "--os", "bookwrm", "thing-1.0-py3-none-any.whl", "--", "python", "--os", "-c"],
             "did you mean 'bookworm'",
         ),
         (["verify", "--targte", "pi-one", __file__], "did you mean '--target'"),
         (["verify", "--targte=pi-one", __file__], "did you mean '--target'"),
-        (["plan", "--target", "pi-one", "a.whl"], "takes no 'a.whl'"),
+        (["plan", "--target", "pi-one", "a.whl"], "'a.whl'"),
     ],
 )
 def test_options_stand_before_between_and_after_the_words(capsys, tmp_path, words, answer):
@@ -212,9 +219,25 @@ def test_no_engine_is_code_4_and_says_what_to_do(capsys):
     assert "systemctl start docker" in capsys.readouterr().err
 
 
-def test_version_alone_is_pibuilds_own(capsys):
-    assert main(["--version"]) == 0
+@pytest.mark.parametrize("words", [["--version"], ["-V"], ["verify", "--version"], ["--version", "plan"]])
+def test_version_without_a_release_prints_pibuilds_own(capsys, words):
+    assert main(words) == 0
     assert capsys.readouterr().out == f"pibuild {__version__}\n"
+
+
+@pytest.mark.parametrize("words", [["--version", "2.14.2"], ["--version=2.14.2"]])
+def test_version_with_a_release_is_release_with_a_warning(capsys, words):
+    assert main(["plan", "--target", "pi-one", "--python", "3.11", *words]) == 2
+    err = capsys.readouterr().err
+    assert "warning" in err
+    assert "--release" in err
+    assert "2.14.1" in err
+
+
+def test_help_of_a_command_is_the_same_by_all_three_spellings(capsys):
+    for words in (["help", "verify"], ["verify", "--help"], ["-h", "verify"]):
+        assert main(words) == 0
+        assert "usage: pibuild verify WHEEL" in capsys.readouterr().out
 
 
 def test_a_wheel_that_is_what_it_claims_is_code_0_and_told_as_json(capsys, tmp_path):
@@ -234,7 +257,7 @@ def test_each_wheel_is_told_of_before_the_next_is_looked_at(capsys, tmp_path, mo
         kept.append(sum(isinstance(one, Inspection) for one in gc.get_objects()))
         return inspect(path)
 
-    monkeypatch.setattr("pibuild.commands.wheels.inspect", watched)
+    monkeypatch.setattr("pibuild.verify.verdicts.inspect", watched)
     assert main(["verify", str(first), str(second)]) == 0
     assert said[0] == ""
     assert said[1].startswith(first.name)
@@ -291,7 +314,7 @@ def test_a_disk_that_takes_no_retagged_wheel_is_told_by_its_code(capsys, monkeyp
     def relabel(*_words, **_more):
         raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr(wheels, "relabel", relabel)
+    monkeypatch.setattr("pibuild.verify.relabel.relabel", relabel)
     words = ["retag", str(make_wheel(tmp_path / "in")), "--platform", "linux_armv7l", "--output", str(tmp_path)]
     assert main(words) == code
     assert str(tmp_path) in capsys.readouterr().err
@@ -349,7 +372,7 @@ def test_list_names_targets_recipes_and_floors(capsys):
 
 def test_help_imports_nothing_that_is_slow():
     code = "import sys; sys.argv = ['pibuild', '--help']\n"
-    code += "from pibuild.cli import main\n"
+    code += "from pibuild.commands.main import main\n"
     code += "try: main()\n"
     code += "except SystemExit: pass\n"
     code += "print([name for name in ('pydantic', 'docker', 'requests', 'rich', 'yaml') if name in sys.modules])"
@@ -414,18 +437,18 @@ def matrix(tmp_path):
 
 def test_the_matrix_can_be_read_by_a_program(capsys, matrix):
     cell = matrix()
-    assert main(["matrix", "--format", "github"]) == 0
+    assert main(["nightly", "matrix", "--format", "github"]) == 0
     assert json.loads(capsys.readouterr().out)["include"][0]["cell"] == cell
-    assert main(["matrix", "--format", "githb"]) == 2
+    assert main(["nightly", "matrix", "--format", "githb"]) == 2
     assert "did you mean 'github'" in capsys.readouterr().err
 
 
 def test_the_settings_can_be_another_file(capsys, matrix, tmp_path):
     cell = matrix()
     (tmp_path / "pibuild.yaml").rename(tmp_path / "other.yaml")
-    assert main(["matrix", "-c", "other.yaml"]) == 0
+    assert main(["nightly", "matrix", "-c", "other.yaml"]) == 0
     assert cell in capsys.readouterr().out
-    assert main(["matrix", "-c", "nowhere.yaml"]) == 2
+    assert main(["nightly", "matrix", "-c", "nowhere.yaml"]) == 2
     assert "nowhere.yaml" in capsys.readouterr().err
 
 
@@ -442,11 +465,11 @@ def test_a_night_without_an_engine_is_code_11_with_table_history_log_and_one_ala
     assert main(["nightly", "--no-publish"]) == 11
     assert (tmp_path / "told").read_text().count('"turned": "red"') == 1
     capsys.readouterr()
-    assert main(["status"]) == 0
+    assert main(["nightly", "status"]) == 0
     assert f"✗ {cell}: since" in capsys.readouterr().out
-    assert main(["log", cell]) == 0
+    assert main(["nightly", "log", cell]) == 0
     assert "failed" in capsys.readouterr().out
-    assert main(["log", "tflite"]) == 2
+    assert main(["nightly", "log", "tflite"]) == 2
     assert "No night had a cell 'tflite'" in capsys.readouterr().err
 
 
@@ -455,7 +478,7 @@ def test_a_night_that_fails_publishes_a_page_that_says_so_and_nothing_else(capsy
     assert main(["nightly"]) == 11
     page = (tmp_path / "site/current/index.html").read_text()
     assert cell in page
-    assert main(["publish", "--check", "site"]) == 0
+    assert main(["publish", "check", "site"]) == 0
     assert "0 wheels" in capsys.readouterr().out
 
 
@@ -475,15 +498,15 @@ def test_a_key_that_is_none_is_told_before_anything_is_built(capsys, matrix, tmp
 
 def test_what_is_no_site_is_code_12(capsys, tmp_path):
     (tmp_path / "site").mkdir()
-    assert main(["publish", "--check", "site"]) == 12
+    assert main(["publish", "check", "site"]) == 12
     assert "site" in capsys.readouterr().err
 
 
 def test_who_asks_before_the_first_night_is_told_so_and_nothing_is_made(capsys, matrix, tmp_path):
     cell = matrix()
-    assert main(["status"]) == 0
+    assert main(["nightly", "status"]) == 0
     assert "no night has run yet" in capsys.readouterr().out
-    assert main(["log", cell]) == 2
+    assert main(["nightly", "log", cell]) == 2
     assert "no night has run yet" in capsys.readouterr().err
     assert not (tmp_path / "nightly").exists()
 
@@ -500,7 +523,7 @@ def test_a_state_folder_whose_part_is_of_another_kind_is_code_10(capsys, matrix,
 def test_a_store_that_is_a_link_to_no_disk_is_code_10(capsys, tmp_path):
     (tmp_path / "disk").symlink_to(tmp_path / "not mounted")
     assert main(["plan", "--target", "pi-one", "--python", "3.11", "--store", "disk/store"]) == 10
-    assert "is its disk there?" in capsys.readouterr().err
+    assert "disk" in capsys.readouterr().err
 
 
 def test_a_damaged_old_set_keeps_no_new_one_from_its_destinations(tmp_path, monkeypatch, console, words):
@@ -542,12 +565,12 @@ def test_what_is_published_can_be_yanked_taken_back_and_rolled_back(capsys, tmp_
     def page():
         return (site / "current/simple/thing/index.html").read_text()
 
-    assert main(["publish", "--yank", wheel.cell, "--reason", "it <b>fails</b>"]) == 0
+    assert main(["publish", "yank", wheel.cell, "--reason", "it <b>fails</b>"]) == 0
     assert 'data-yanked="it &lt;b&gt;fails&lt;/b&gt;"' in page()
-    assert main(["publish", "--check", "site"]) == 0
-    assert main(["publish", "--unyank", wheel.file]) == 0
+    assert main(["publish", "check", "site"]) == 0
+    assert main(["publish", "unyank", wheel.file]) == 0
     assert "data-yanked" not in page()
-    assert main(["publish", "--rollback", first.id]) == 0
+    assert main(["publish", "rollback", first.id]) == 0
     assert (site / "current").readlink().name == first.id
-    assert main(["publish", "--yank", "thng", "--reason", "why"]) == 2
+    assert main(["publish", "yank", "thng", "--reason", "why"]) == 2
     assert "thing-1.0" in capsys.readouterr().err

@@ -64,7 +64,7 @@ def test_a_night_ends_with_all_cells_proven_and_a_set_published(night):
 def test_what_is_published_is_whole_and_signed(night):
     folder, _ = night
     key = folder / "site/current/pibuild.pub"
-    ended = pibuild(folder, "publish", "--check", "site", "--public-key", str(key))
+    ended = pibuild(folder, "publish", "check", "site", "--public-key", str(key))
     assert ended.returncode == 0, ended.stderr
     assert "is whole: 3 wheels" in ended.stdout
     assert "signed by this key" in ended.stdout
@@ -86,7 +86,7 @@ def test_a_wheel_that_was_altered_after_its_proof_is_found(night):
     wheel.chmod(0o644)
     wheel.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
     try:
-        ended = pibuild(folder, "publish", "--check", "site")
+        ended = pibuild(folder, "publish", "check", "site")
     finally:
         wheel.write_bytes(content)
     assert ended.returncode == 12

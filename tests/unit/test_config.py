@@ -410,3 +410,15 @@ def test_an_unknown_key_of_the_store_is_answered_with_the_nearest(tmp_path):
 def test_a_store_of_the_wrong_kind_is_named(tmp_path):
     with pytest.raises(UsageError, match="store: .*found 7"):
         settings(tmp_path, file="store: 7\n")
+
+
+@pytest.mark.parametrize(
+    ("environ", "file", "named"),
+    [({"PIBUILD_VERSION": "1.0"}, None, "PIBUILD_RELEASE"), ({}, 'version: "1.0"\n', "release")],
+)
+def test_the_old_name_of_release_is_taken_with_a_warning(tmp_path, environ, file, named):
+    if file:
+        (tmp_path / "pibuild.yaml").write_text(file)
+    warnings = []
+    assert load_settings({}, environ, tmp_path, warnings.append).release == "1.0"
+    assert [named in text for text in warnings] == [True]

@@ -1,16 +1,21 @@
 """What stands on the emulated Pi beside a wheel: what it is proven with, or nothing but the system itself."""
 
+from argparse import Namespace
 from types import SimpleNamespace
 
 import pytest
 
+from pibuild.build import assembly
 from pibuild.build import schedule as pipeline
 from pibuild.build.assembly import load_catalogue
 from pibuild.commands import run as command
+from pibuild.commands.main import make_parser
+from pibuild.commands.options import Invocation
 from pibuild.config.pis import load_pis
 from pibuild.config.settings import Settings
 from pibuild.emulate import session
 from pibuild.emulate.choose import Device, emulated_pythons
+from pibuild.emulate.environment import device_image, fitting_wheels, plan_beside
 from pibuild.wheels.wheel import wheel_name
 from tests.makers.wheels import make_wheel
 
@@ -25,13 +30,13 @@ PLACES = [
 
 def planned(system, python, target="pi-two", name="six-1.17.0-py3-none-any.whl"):
     device = Device(target=CATALOGUE.targets[target], python=python, model=MODELS[target], system=SYSTEMS[system])
-    return device, command._plan(wheel_name(name), device, CATALOGUE)
+    return device, plan_beside(wheel_name(name), device, CATALOGUE)
 
 
 @pytest.mark.parametrize(("system", "python", "target"), PLACES)
 def test_every_python_of_every_system_can_be_had(system, python, target):
     device, plan = planned(system, python, target)
-    assert plan is not None or command._image(device, CATALOGUE, RASPBIAN).name == "userland"
+    assert plan is not None or device_image(device, CATALOGUE, RASPBIAN).name == "userland"
     assert plan is not None or not device.system.in_debian, "nothing brings this Python without Raspbian"
 
 
@@ -44,12 +49,15 @@ def test_a_wheel_runs_on_a_system_whose_python_we_do_not_make(monkeypatch, tmp_p
     path = make_wheel(tmp_path, {"six.py": b""}, file_name="six-1.17.0-py3-none-any.whl", tags=("py3-none-any",))
     made, started = [], []
     ports = SimpleNamespace(engine=SimpleNamespace(check=lambda: None), console=console)
-    monkeypatch.setattr(command, "open_store", lambda *_: store)
-    monkeypatch.setattr(command, "make_ports", lambda *_: ports)
+    monkeypatch.setattr(assembly, "open_store", lambda *_: store)
+    monkeypatch.setattr(assembly, "make_ports", lambda *_: ports)
     monkeypatch.setattr(pipeline, "ensure_image", lambda image, _ports: made.append(image.name))
     monkeypatch.setattr(session, "start", lambda *_words, **how: started.append(how) or 7)
+    args = Namespace(wheel=str(path), command_words=["python"], model="pi-2-b", os="buster")
     settings = Settings(raspbian=RASPBIAN)
-    code = command.run(path, ["python"], settings, {}, console, model="pi-2-b", system="buster")
+    code = command.run(
+        Invocation(args=args, parser=make_parser(), settings=settings, environ={}, console=console)
+    )
     assert (code, made) == (7, ["userland"])
     assert (started[0]["device"].python, started[0]["installed"]) == ("3.7", ())
 
@@ -60,4 +68,4 @@ def test_what_lies_beside_a_wheel_and_can_not_be_followed_is_passed_over(tmp_pat
     (tmp_path / "loop-1.0-py3-none-any.whl").symlink_to("loop-1.0-py3-none-any.whl")
     fits = make_wheel(tmp_path, file_name="more-1.0-py3-none-any.whl")
     device, _ = planned("bookworm", "3.11")
-    assert command._fitting(path, device) == [path, fits]
+    assert fitting_wheels(path, device) == [path, fits]

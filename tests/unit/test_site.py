@@ -195,7 +195,7 @@ def test_a_pointer_that_is_a_folder_is_refused(site, put):
 
 def test_a_set_that_cant_be_read_names_the_remedy(site, put):
     (site / put("1.0").id / "set.json").write_text("{")
-    with pytest.raises(PublishError, match="--rollback"):
+    with pytest.raises(PublishError, match="publish rollback"):
         current(site)
 
 
@@ -206,7 +206,7 @@ def test_a_set_that_cant_be_read_names_the_remedy(site, put):
 def test_a_set_that_says_what_none_says_cant_be_read(site, put, place, value):
     put("1.0")
     alter_set(site, lambda facts: facts | {place: value})
-    with pytest.raises(PublishError, match="can't be read(.|\n)*--rollback"):
+    with pytest.raises(PublishError, match="can't be read(.|\n)*publish rollback"):
         current(site)
 
 
@@ -400,7 +400,7 @@ def test_what_leaves_the_index_is_told_before_and_when_it_does(put, make, words)
     put(make("1.0"), make("1.1", days=1), policy=policy, now=after(8))
     assert "thing-1.0-cp311-cp311-linux_armv6l.whl leaves the index on 2026-12-05" in words.getvalue()
     put(policy=policy, now=after(11))
-    assert "--undelete thing-1.0-cp311-cp311-linux_armv6l.whl brings it back for 14 days" in words.getvalue()
+    assert "undelete thing-1.0-cp311-cp311-linux_armv6l.whl brings it back for 14 days" in words.getvalue()
 
 
 def test_the_clock_behind_the_newest_wheel_hides_nothing_and_says_so(site, put, make, words):

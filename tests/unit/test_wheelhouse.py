@@ -92,8 +92,8 @@ def test_the_command_that_asks_for_the_same_names_the_persons_own_tree_in_place_
     house = decided()
     asked = "pibuild --target pi-one --python 3.11 --recipe tflite-runtime"
 
-    assert house.plan.command() == f"{asked} --version 2.14.1"
-    assert house.command() == f"{asked} --version 2.14.1 --with-dependencies"
+    assert house.plan.command() == f"{asked} --release 2.14.1"
+    assert house.command() == f"{asked} --release 2.14.1 --with-dependencies"
     assert house.command(source="../tree") == f"{asked} --source ../tree --with-dependencies"
 
 

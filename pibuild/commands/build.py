@@ -1,0 +1,64 @@
+"""`pibuild build`, which is also pibuild without a command."""
+
+from pibuild.commands.options import (
+    CommandParser,
+    Invocation,
+    add_general,
+    add_limits,
+    add_network,
+    add_output,
+    add_selection,
+)
+
+SUMMARY = "build and prove a wheel (what pibuild does without a command)"
+USAGE = "--target T --python V [OPTION...]"
+EXAMPLES = ("pibuild --target pi-one --python 3.11", "pibuild build --target pi-two --python 3.5 --with-dependencies")
+
+
+def add_arguments(parser: CommandParser) -> None:
+    """Add the options of `build`."""
+    add_selection(parser)
+    output = parser.add_argument_group("output")
+    add_output(output)
+    output.add_argument(
+        "--legacy-name", action="store_true", default=None, help="also copies of the wheel under its names of 2017"
+    )
+    add_network(parser)
+    add_limits(parser)
+    add_general(parser)
+
+
+def run(invocation: Invocation) -> int:
+    """Build the wheel unless the store has it proven, and put it into the output folder."""
+    from contextlib import closing
+    from pathlib import Path
+
+    from pibuild.build import schedule, wheelhouse
+    from pibuild.build.assembly import decide, decide_wheelhouse, make_ports, open_store
+    from pibuild.model import Plan
+    from pibuild.store.local import deliver
+
+    settings, environ, console = invocation.settings, invocation.environ, invocation.console
+    plan = (decide_wheelhouse if settings.with_dependencies else decide)(settings, environ, console)
+    with closing(open_store(settings, console)) as store:
+        console.note(f"{plan.reason}; key {plan.key[:12]}")
+        if isinstance(plan, Plan):
+            proven = store.wheel(plan.key)
+            entries = [proven] if proven else []
+        else:
+            entries = wheelhouse.stored(plan, store) or []
+        if entries:
+            console.note("nothing to do: built and proven before")
+        else:
+            store.sweep()
+            ports, command = make_ports(settings, environ, store, console), plan.command(source=settings.source)
+            if isinstance(plan, Plan):
+                entries = [schedule.make(plan, ports, command)]
+            else:
+                entries = wheelhouse.make_all(plan, ports, command)
+        *dependencies, wheel = entries
+        for entry in dependencies:
+            deliver(entry, Path(settings.output))
+        path = deliver(wheel, Path(settings.output), with_legacy_names=settings.legacy_name)
+    console.result(str(path), wheel.facts | {"path": str(path)})
+    return 0

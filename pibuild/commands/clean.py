@@ -1,0 +1,47 @@
+"""`pibuild clean`: what is left of killed builds, and on request what can be built again."""
+
+from pibuild.commands.options import CommandParser, Invocation, add_general
+
+SUMMARY = "remove leftovers of killed builds, logs and failed containers"
+USAGE = "[OPTION...]"
+EXAMPLES = ("pibuild clean", "pibuild clean --artifacts")
+
+
+def add_arguments(parser: CommandParser) -> None:
+    """Add the options of `clean`."""
+    group = parser.add_argument_group("what else is removed")
+    group.add_argument("--artifacts", action="store_true", help="artifacts, wheels and compilers' caches")
+    group.add_argument("--all", action="store_true", help="the same, and sources and images: everything")
+    add_general(parser)
+
+
+def run(invocation: Invocation) -> int:
+    """Remove what was asked for from the store and the engine, and say how much that freed."""
+    from contextlib import closing
+
+    from pibuild.adapters.docker import Engine
+    from pibuild.build.assembly import open_store
+    from pibuild.build.container import FAILED_IMAGES
+    from pibuild.console import size
+    from pibuild.errors import PibuildError
+
+    args, console = invocation.args, invocation.console
+    has_artifacts = args.artifacts or args.all
+    folders = ["logs", "downloads"]
+    folders += ["artifacts", "wheels"] if has_artifacts else []
+    folders += ["sources"] if args.all else []
+    with closing(open_store(invocation.settings, console)) as store:
+        store.sweep()
+        freed_bytes = store.empty(tuple(folders))
+        try:
+            engine = Engine(invocation.environ)
+        except PibuildError as error:
+            console.warn(f"{error.what}: containers and images stay")
+        else:
+            engine.remove_containers(store.id, store.is_dead)
+            if has_artifacts:
+                engine.remove_volumes(store.cache_prefix)
+            for reference in engine.images("pibuild/" if args.all else FAILED_IMAGES):
+                engine.remove_image(reference)
+    console.result(f"{size(freed_bytes)} freed under {store.root}", {"freed_bytes": freed_bytes})
+    return 0

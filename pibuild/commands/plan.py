@@ -1,0 +1,116 @@
+"""`pibuild plan`: what a build would do, as text for a person and as JSON for a program."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+from pibuild.commands.options import CommandParser, Invocation, add_general, add_network, add_selection
+
+if TYPE_CHECKING:
+    from pibuild.model import Artifact, Image, Plan
+    from pibuild.store.local import Store
+
+SUMMARY = "show what a build would download, build and reuse, and why"
+USAGE = "--target T --python V [OPTION...]"
+EXAMPLES = ("pibuild plan --target pi-one --python 3.11",)
+
+_Row = dict[str, str]
+
+
+class ImageLister(Protocol):
+    """What a plan asks the engine."""
+
+    def image_id(self, reference: str) -> str | None: ...  # noqa: D102
+
+
+def add_arguments(parser: CommandParser) -> None:
+    """Add the options of `plan`."""
+    add_selection(parser)
+    add_network(parser)
+    add_general(parser)
+
+
+def run(invocation: Invocation) -> int:
+    """Show the plan; the engine is asked only which images it has."""
+    from contextlib import closing
+
+    from pibuild.adapters.docker import Engine
+    from pibuild.build.assembly import decide, decide_wheelhouse, open_store
+    from pibuild.errors import PibuildError
+
+    settings, environ, console = invocation.settings, invocation.environ, invocation.console
+    if settings.with_dependencies:
+        house = decide_wheelhouse(settings, environ, console)
+        plans = [*house.compiled, house.plan]
+    else:
+        plans = [decide(settings, environ, console)]
+    engine: Engine | None = None
+    try:
+        engine = Engine(environ)
+    except PibuildError as error:
+        console.warn(error.what)
+    with closing(open_store(settings, console)) as store:
+        overviews = [plan_overview(plan, store, engine) for plan in plans]
+    facts = [value for _, value in overviews]
+    console.result("\n".join(text for text, _ in overviews), facts if settings.with_dependencies else facts[0])
+    return 0
+
+
+def plan_overview(plan: "Plan", store: "Store", engine: ImageLister | None) -> tuple[str, dict[str, Any]]:
+    """Return as text and as a value, for each artifact, image and source, whether it is reused or made, and why."""
+    from pibuild.build.schedule import wanted
+    from pibuild.sources.fetcher import is_stored
+
+    missing = wanted(plan, store)
+    parts = {
+        "artifacts": [_artifact_row(artifact, missing.artifacts, store) for artifact in plan.artifacts],
+        "images": [_image_row(image, engine) for image in _images(plan)],
+        "sources": [
+            {"name": source.name, "do": "reuse" if is_stored(store, source) else "fetch", "tree": source.tree}
+            for source in missing.sources
+        ],
+    }
+    lines = [f"{plan.reason}; key {plan.key[:12]}", ""]
+    if not missing.artifacts and not missing.images:
+        lines += ["nothing to do: built and proven before", ""]
+    for title, rows in parts.items():
+        lines += [f"{title}:", *(_line(row) for row in rows), ""]
+    return "\n".join(lines).rstrip(), {"key": plan.key, "reason": plan.reason, **parts}
+
+
+def _line(row: _Row) -> str:
+    return f"  {row['do']:7}{row['name']}" + (f"  ({row['why']})" if row.get("why") else "")
+
+
+def _artifact_row(artifact: "Artifact", missing: "Sequence[Artifact]", store: "Store") -> _Row:
+    if store.has_artifact(artifact.key):
+        do, why = "reuse", "in the store"
+    elif artifact in missing:
+        do, why = "build", "not in the store"
+    else:
+        do, why = "skip", "only needed by what is reused"
+    return {"name": artifact.title, "do": do, "why": why, "key": artifact.key}
+
+
+def _image_row(image: "Image", engine: ImageLister | None) -> _Row:
+    if engine is None:
+        return {"name": image.reference, "do": "?", "why": "no Docker engine answers"}
+    is_present = engine.image_id(image.reference) is not None
+    return {
+        "name": image.reference,
+        "do": "reuse" if is_present else "make",
+        "why": "" if is_present else "the engine does not have it",
+    }
+
+
+def _images(plan: "Plan") -> "list[Image]":
+    """Return a plan's images, each after the images that it is made from."""
+    images: dict[str, Image] = {}
+
+    def visit(image: "Image") -> None:
+        for parent in image.parents:
+            visit(parent)
+        images.setdefault(image.reference, image)
+
+    for image in [*(artifact.image for artifact in plan.artifacts), plan.device]:
+        visit(image)
+    return list(images.values())

@@ -1,0 +1,72 @@
+"""`pibuild retag`: another Python or platform tag for a wheel."""
+
+import re
+from typing import TYPE_CHECKING
+
+from pibuild.commands.options import CommandParser, Invocation, add_general, add_output, readable_files
+from pibuild.errors import PibuildError, UsageError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SUMMARY = "give a wheel another Python or platform tag, if its contents fit that tag"
+USAGE = "WHEEL... [--python V] [--platform P] [OPTION...]"
+EXAMPLES = ("pibuild retag thing-1.0-cp311-cp311-linux_armv7l.whl --platform linux_armv6l",)
+
+
+def add_arguments(parser: CommandParser) -> None:
+    """Add the options of `retag`."""
+    parser.add_argument("wheels", nargs="+", metavar="WHEEL", help="path of a wheel")
+    group = parser.add_argument_group("the new tag")
+    group.add_argument("--python", metavar="V", help="the Python, such as 3.11")
+    group.add_argument("--platform", metavar="P", help="the platform tag, such as linux_armv6l")
+    group.add_argument(
+        "--accept-abi-risk",
+        action="store_true",
+        help="accept a Python that the wheel was not compiled for; the new wheel says so",
+    )
+    add_output(parser.add_argument_group("output"))
+    add_general(parser, has_store=False)
+
+
+def run(invocation: Invocation) -> int:
+    """Write the new wheels into the output folder; the first refusal is raised after all that could be written."""
+    args, settings, console = invocation.args, invocation.settings, invocation.console
+    if settings.python is None and args.platform is None:
+        raise UsageError("There is no new tag", hint="--python 3.11 or --platform linux_armv6l, or both")
+    if settings.python is not None and not re.fullmatch(r"[23]\.\d{1,2}", settings.python):
+        raise UsageError(f"{settings.python!r} is not a version of Python", hint="--python 3.11")
+    if args.platform is not None and not re.fullmatch(r"\w+", args.platform):
+        raise UsageError(f"{args.platform!r} is not a platform tag", hint="--platform linux_armv6l")
+    refusal: PibuildError | None = None
+    made: list[str] = []
+    for path in readable_files(args.wheels):
+        try:
+            made.append(str(_relabelled(path, invocation)))
+        except PibuildError as error:
+            refusal = refusal or error
+    if made:
+        console.result("\n".join(made), [{"path": path} for path in made])
+    if refusal:
+        raise refusal
+    return 0
+
+
+def _relabelled(path: "Path", invocation: Invocation) -> "Path":
+    from pathlib import Path
+
+    from pibuild.files import folder_errors
+    from pibuild.verify.relabel import relabel
+
+    args, settings, out_dir = invocation.args, invocation.settings, Path(invocation.settings.output)
+    with folder_errors(out_dir):
+        try:
+            return relabel(
+                path,
+                python=settings.python,
+                platform=args.platform,
+                accept_abi_risk=args.accept_abi_risk,
+                out_dir=out_dir,
+            )
+        except FileExistsError as error:
+            raise UsageError(f"{out_dir} is no folder", found=str(error), hint="another --output") from error

@@ -1,0 +1,125 @@
+"""`pibuild verify`: what any wheel is, and where it runs."""
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from pibuild.commands.options import (
+    CommandParser,
+    Invocation,
+    add_general,
+    add_limits,
+    add_network,
+    add_target_and_python,
+    readable_files,
+)
+from pibuild.errors import ProofError, UsageError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from packaging.version import Version
+
+    from pibuild.verify.verdicts import Inspection
+
+SUMMARY = "check any wheel: what it contains, and on which Pis, systems and Pythons it runs"
+USAGE = "WHEEL... [OPTION...]"
+EXAMPLES = (
+    "pibuild verify grpcio-1.66.2-cp311-cp311-linux_armv7l.whl",
+    "pibuild verify *.whl --target pi-one --floor 2.28 --json",
+    "pibuild verify thing.whl --run --target pi-two --python 3.11",
+)
+
+
+def add_arguments(parser: CommandParser) -> None:
+    """Add the options of `verify`."""
+    parser.add_argument("wheels", nargs="+", metavar="WHEEL", help="path of a wheel")
+    group = parser.add_argument_group("what the wheels must fulfil")
+    add_target_and_python(group)
+    group.add_argument("--floor", metavar="F", help="the oldest glibc that they must run with, such as 2.28")
+    group = parser.add_argument_group("installing them on the emulated Pi")
+    group.add_argument("--run", action="store_true", help="install and import them there; needs Docker")
+    group.add_argument("--run-command", metavar="CODE", help="Python code to run there after the import")
+    add_network(parser)
+    add_limits(parser)
+    add_general(parser)
+
+
+def run(invocation: Invocation) -> int:
+    """Verify wheels; print the result of each as soon as it is known, or with --json all in one document.
+
+    Returns 0 if each is what it claims and runs on the target (without a target: on some Pi), else 9. Raises UsageError
+    for a file that can't be read, after all others.
+    """
+    from packaging.version import Version
+
+    from pibuild.config.project_files import project_folder
+    from pibuild.config.targets import find_target, load_targets
+    from pibuild.verify.text import as_facts, as_text
+
+    args, settings, console = invocation.args, invocation.settings, invocation.console
+    if args.run_command is not None and not args.run:
+        raise UsageError(
+            "--run-command does nothing without --run", hint="pibuild verify WHEEL --run --run-command CODE"
+        )
+    if args.floor is not None and not re.fullmatch(r"\d+\.\d+", args.floor):
+        raise UsageError(f"{args.floor!r} is not a version of glibc", hint="--floor 2.28")
+    target = find_target(settings.target, load_targets(project_folder("toolchains"))) if settings.target else None
+    tag, floor = target.platform_tag if target else None, Version(args.floor) if args.floor else None
+    facts: list[dict[str, Any]] = []
+    is_good, unreadable = True, None
+    for path in readable_files(args.wheels):
+        try:
+            inspection = _inspected(path, tag, floor)
+        except UsageError as error:
+            unreadable = unreadable or error
+            continue
+        text, facts = as_text(inspection), [*facts, as_facts(inspection)]
+        is_good = is_good and not inspection.faults and bool(inspection.runs_on or settings.target)
+        if args.run:
+            result = _run_on_device(path, inspection, invocation)
+            text, facts[-1]["device"] = f"{text}\n  on the emulated Pi: {result['said']}", result
+            is_good = is_good and result["ok"]
+        del inspection  # it holds all that the wheel unpacks to, and the next one is as large
+        if not console.as_json:
+            console.result(text, None)
+    if console.as_json:
+        console.result("", {"wheels": facts})
+    if unreadable:
+        raise unreadable
+    return 0 if is_good else ProofError.exit_code
+
+
+def _inspected(path: "Path", platform_tag: str | None, floor: "Version | None") -> "Inspection":
+    """Inspect a wheel; a requirement that it does not fulfil is a fault, too."""
+    from dataclasses import replace
+
+    from pibuild.verify.requirement import misses
+    from pibuild.verify.verdicts import inspect
+
+    try:
+        inspection = inspect(path)
+    except OSError as error:
+        hint = "its permissions, or another copy of it"
+        raise UsageError(f"{path} can't be read", found=error.strerror or str(error), hint=hint) from error
+    missed = misses(inspection, platform_tag=platform_tag, floor=floor)
+    return replace(inspection, faults=(*inspection.faults, *missed))
+
+
+def _run_on_device(path: "Path", inspection: "Inspection", invocation: Invocation) -> dict[str, Any]:
+    """Install and import a wheel on the device of the settings' target and Python."""
+    from contextlib import closing
+
+    from pibuild.build import schedule
+    from pibuild.build.assembly import decide, make_ports, open_store
+
+    settings, environ, console = invocation.settings, invocation.environ, invocation.console
+    if inspection.faults and not inspection.pis:
+        return {"ok": False, "said": "not tried: it is no wheel"}
+    plan = decide(settings, environ, console)
+    with closing(open_store(settings, console)) as store:
+        ports, code = make_ports(settings, environ, store, console), invocation.args.run_command or ""
+        try:
+            schedule.try_on_device(path, plan, ports, imports=inspection.modules, code=code)
+        except ProofError as error:
+            return {"ok": False, "said": error.what, "details": list(error.details)}
+    return {"ok": True, "said": f"installed by pip of Python {plan.python} and imported on {plan.target.device_cpu}"}
