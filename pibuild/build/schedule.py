@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from pibuild.build import artifact as build
-from pibuild.build import images, prove, retag
+from pibuild.build import final_wheel, images, prove
 from pibuild.build import toolchain_check as conformance
 from pibuild.build.container import Spent
 from pibuild.build.context import Ports
@@ -278,7 +278,7 @@ def _proven(plan: Plan, made: dict[str, Entry], ports: Ports, staging: Path, aga
     if len(raw) != 1:
         raise ProofError(f"{plan.title} left {len(raw)} wheels", expected="one, in wheel/")
     with ports.console.step(f"retagging and verifying {raw[0].name}"):
-        wheel_path = retag.retag(
+        wheel_path = final_wheel.retag(
             raw[0],
             python=plan.python,
             platform_tag=plan.target.platform_tag,

@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 
-from pibuild.build.retag import retag
+from pibuild.build.final_wheel import retag
 from pibuild.errors import ProofError
 from pibuild.verify.static_checks import verify
 from tests.makers.elfs import SO

@@ -15,8 +15,8 @@ import pytest
 
 from pibuild.build import assembly
 from pibuild.build import schedule as pipeline
+from pibuild.build.final_wheel import retag
 from pibuild.build.planning import on_device
-from pibuild.build.retag import retag
 from pibuild.config.project_files import project_folder
 from pibuild.config.settings import load_settings
 from pibuild.config.targets import load_targets

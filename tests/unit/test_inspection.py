@@ -7,7 +7,7 @@ import pytest
 from packaging.version import Version
 
 import pibuild.verify
-from pibuild.build.retag import retag
+from pibuild.build.final_wheel import retag
 from pibuild.config.pis import load_pis
 from pibuild.verify.requirement import misses
 from pibuild.verify.text import as_facts, as_text

@@ -1,6 +1,6 @@
 import pytest
 
-from pibuild.build.retag import retag
+from pibuild.build.final_wheel import retag
 from pibuild.errors import ProofError
 from pibuild.wheels import python_tags as pythons
 from pibuild.wheels.wheel import disagreements, read_wheel

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pibuild.build.retag import retag
+from pibuild.build.final_wheel import retag
 from pibuild.errors import ProofError
 from pibuild.verify.static_checks import verify, verify_extra
 from tests.makers.elfs import BX_LR, NOP, PI_TWO, SO, arm, make_elf, thumb
