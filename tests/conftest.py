@@ -3,54 +3,56 @@
 import io
 import os
 import subprocess
+from collections.abc import Generator, Iterator
+from pathlib import Path
 
 import pytest
 
 from pibuild.console import Console
 from pibuild.store.local import Store
-from tests.requirements import not_run, reason
+from tests.requirements import not_run, reason, skip_reason
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport():
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """With CI=true, let a skipped test fail."""
     report = yield
     if report.skipped and not hasattr(report, "wasxfail") and os.environ.get("CI") == "true":
         report.outcome = "failed"
-        report.longrepr = f"With CI=true every test must run. {report.longrepr[2]}"
+        report.longrepr = f"With CI=true every test must run. {skip_reason(report)}"
     return report
 
 
 @pytest.hookimpl(trylast=True)
-def pytest_terminal_summary(terminalreporter):
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     if lines := not_run(terminalreporter.stats.get("skipped", [])):
         terminalreporter.section("tests that were not run")
         terminalreporter.write_line("\n".join(lines))
 
 
 @pytest.fixture
-def words():
+def words() -> io.StringIO:
     return io.StringIO()
 
 
 @pytest.fixture
-def console(words):
+def console(words: io.StringIO) -> Console:
     return Console(err=words)
 
 
 @pytest.fixture
-def store(tmp_path, console):
+def store(tmp_path: Path, console: Console) -> Iterator[Store]:
     store = Store(tmp_path / "store", console)
     yield store
     store.close()
 
 
 @pytest.fixture
-def small_disk(tmp_path):
+def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A disk of 3 MB."""
     place = tmp_path / "disk"
     place.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=3m", "none", place]
+    command = ["mount", "-t", "tmpfs", "-o", "size=3m", "none", str(place)]
     mounted = subprocess.run(command, capture_output=True, text=True, check=False)
     if mounted.returncode:
         pytest.skip(reason("only root may mount a small disk", "sudo ci/test with the test's file"))

@@ -57,12 +57,16 @@ def reachable() -> Iterator[None]:
         pytest.skip(reason(error.what, "a machine that reaches it"))
 
 
+def skip_reason(report: pytest.TestReport | pytest.CollectReport) -> str:
+    text = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+    return text.removeprefix("Skipped: ")
+
+
 def not_run(reports: Iterable[pytest.TestReport | pytest.CollectReport]) -> list[str]:
     """Return lines that name the skipped tests: each lack, what would run them, their files."""
     files: dict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))
     for report in reports:
-        text = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
-        files[text.removeprefix("Skipped: ")][report.nodeid.partition("::")[0]] += 1
+        files[skip_reason(report)][report.nodeid.partition("::")[0]] += 1
     lines = []
     for text, numbers in sorted(files.items()):
         lack, _, remedy = text.partition(REMEDY)

@@ -1,34 +1,48 @@
-"""Docker engines that run nothing."""
+"""Docker engines that run nothing. Each container prints what its engine was given, and ends."""
 
 import io
 import tarfile
 import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+from pibuild.build import container, images
 from pibuild.model import Outcome, Run
 from tests.makers.elfs import make_elf
 from tests.makers.wheels import make_wheel
 
 SIX = "six-1.16.0-py2.py3-none-any.whl"
 _TIMES = b"0m0.001s 0m0.001s\n0m1.000s 0m0.500s\n"
+"""What the shell's `times` prints: 1.5 s of its children."""
+
+
+def _outcome(**changes: Any) -> Outcome:
+    return Outcome(**{"exit_code": 0, "out_of_memory": False, "timed_out": False, "wall_s": 1.0} | changes)
+
+
+def _write_tar(tar_path: Path, name: str, content: bytes) -> None:
+    with tarfile.open(tar_path, "w") as tar:
+        member = tarfile.TarInfo(name)
+        member.size = len(content)
+        tar.addfile(member, io.BytesIO(content))
 
 
 class FailingEngine:
-    """An engine whose one container says these lines and ends so."""
+    """An engine and its only container, which prints these lines and fails."""
 
-    def __init__(self, lines: list[str], **outcome) -> None:
-        self.lines = lines
-        self.outcome = Outcome(**{"exit_code": 1, "out_of_memory": False, "timed_out": False, "wall_s": 1.0} | outcome)
+    def __init__(self, lines: Sequence[str], **outcome: Any) -> None:
+        self.lines, self.outcome = lines, _outcome(**{"exit_code": 1} | outcome)
         self.runs: list[Run] = []
         self.kept: list[str] = []
 
     @contextmanager
-    def container(self, run: Run):
+    def container(self, run: Run) -> Iterator["FailingEngine"]:
         self.runs.append(run)
         yield self
 
-    def wait(self, on_line) -> Outcome:
+    def wait(self, on_line: Callable[[str], None]) -> Outcome:
         for line in self.lines:
             on_line(line)
         return self.outcome
@@ -41,90 +55,101 @@ class FailingEngine:
 
 
 class SpeakingEngine:
-    """An engine whose containers say these lines, the device's last; 1 is the code of those that say FAILED."""
+    """An engine whose containers print one of these lines each, in turn. A line with FAILED ends with code 1."""
 
-    def __init__(self, *says: str) -> None:
-        self.says, self.runs = says, []
+    def __init__(self, *lines: str) -> None:
+        self.lines = lines
+        self.runs: list[Run] = []
 
     @contextmanager
-    def container(self, run):
+    def container(self, run: Run) -> Iterator["SpeakingContainer"]:
         self.runs.append(run)
-        yield SpeakingContainer(self.says[len(self.runs) - 1 :][:1])
+        yield SpeakingContainer(self.lines[len(self.runs) - 1 :][:1])
 
 
 class SpeakingContainer:
-    def __init__(self, lines):
+    def __init__(self, lines: Sequence[str]) -> None:
         self.lines = lines
 
-    def wait(self, on_line):
+    def wait(self, on_line: Callable[[str], None]) -> Outcome:
         for line in self.lines:
             on_line(line)
-        failed = any("FAILED" in line for line in self.lines)
-        return Outcome(exit_code=int(failed), out_of_memory=False, timed_out=False, wall_s=1.0)
+        return _outcome(exit_code=int(any("FAILED" in line for line in self.lines)))
 
-    def keep_as(self, _reference):
+    def keep_as(self, reference: str) -> None:
         pass
 
-    def copy_out(self, path, tar_path):
-        content = b"0m0.001s 0m0.001s\n0m1.000s 0m0.500s\n"
-        with tarfile.open(tar_path, "w") as tar:
-            member = tarfile.TarInfo(path.rpartition("/")[2])
-            member.size = len(content)
-            tar.addfile(member, io.BytesIO(content))
+    def copy_out(self, path: str, tar_path: Path) -> None:
+        _write_tar(tar_path, path.rpartition("/")[2], _TIMES)
 
 
 class BuildingEngine:
-    """An engine whose containers leave a wheel, or a proof's result."""
+    """An engine that has every image. Its containers leave a wheel, or a proof's result."""
 
     cpus, memory_bytes, free_bytes = 1, 4_000_000_000, None
     refuses = False
     """Whether proofs end with an error."""
 
-    def __init__(self, folder):
-        self.folder, self.ran = folder, []
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.ran: list[object] = []
 
-    def check(self):
+    def check(self) -> None:
         pass
 
-    def remove_containers(self, *_):
+    def remove_containers(self, store_id: str, is_dead: Callable[[str], bool]) -> int:  # noqa: ARG002
         return 0
 
-    def image_id(self, reference):
+    def image_id(self, reference: str) -> str | None:
         return f"sha256:{reference}"
 
-    def image_labels(self, _reference):
+    def image_labels(self, reference: str) -> dict[str, str]:  # noqa: ARG002
         return {}
 
+    def pull(self, pinned: str, reference: str) -> None:
+        raise AssertionError(pinned, reference)
+
+    def import_root(self, tar_path: Path, reference: str, labels: Mapping[str, str]) -> None:
+        raise AssertionError(tar_path, reference, labels)
+
+    def build_image(
+        self,
+        reference: str,
+        context: bytes,
+        args: Mapping[str, str],
+        labels: Mapping[str, str],
+        on_line: Callable[[str], None],
+    ) -> None:
+        raise AssertionError(reference, context, args, labels, on_line)
+
     @contextmanager
-    def container(self, run):
+    def container(self, run: Run) -> Iterator["BuildingContainer"]:
         env = dict(run.env)
         self.ran.append("proof" if "PIBUILD_CHECK" in env else run.env[-1])
         yield BuildingContainer(self.folder, env, exit_code=int(self.refuses and "PIBUILD_CHECK" in env))
 
 
 class BuildingContainer:
-    def __init__(self, folder, env, exit_code=0):
+    def __init__(self, folder: Path, env: Mapping[str, str], exit_code: int = 0) -> None:
         self.folder, self.env, self.exit_code = folder, env, exit_code
 
-    def keep_as(self, _reference):
+    def wait(self, on_line: Callable[[str], None]) -> Outcome:  # noqa: ARG002
+        return _outcome(exit_code=self.exit_code)
+
+    def keep_as(self, reference: str) -> None:
         pass
 
-    def wait(self, _on_line):
-        return Outcome(exit_code=self.exit_code, out_of_memory=False, timed_out=False, wall_s=1.0)
-
-    def copy_out(self, path, tar_path):
-        with tarfile.open(tar_path, "w") as tar:
-            if path == "/work/out":
+    def copy_out(self, path: str, tar_path: Path) -> None:
+        if path == "/work/out":
+            with tarfile.open(tar_path, "w") as tar:
                 tar.add(self._out(), "out")
-                return
-            said = {"result.json": b"{}", "installed.txt": b"thing==1.0\nsix==1.16.0\n"}
-            content = said.get(path.rpartition("/")[2], _TIMES)
-            member = tarfile.TarInfo(path.rpartition("/")[2])
-            member.size = len(content)
-            tar.addfile(member, io.BytesIO(content))
+            return
+        name = path.rpartition("/")[2]
+        files = {"result.json": b"{}", "installed.txt": b"thing==1.0\nsix==1.16.0\n"}
+        _write_tar(tar_path, name, files.get(name, _TIMES))
 
-    def _out(self):
-        """A wheel, and its library before strip."""
+    def _out(self) -> Path:
+        """Make a wheel, and its library before strip."""
         python = self.env.get("PIBUILD_PYTHON", "3.11").replace(".", "")
         tag, library = f"cp{python}-cp{python}-linux_armv6l", f"thing/_core.cpython-{python}-arm-linux-gnueabihf.so"
         out = self.folder / f"out-{uuid.uuid4().hex}"
@@ -135,3 +160,8 @@ class BuildingContainer:
         (out / "symbols" / library).parent.mkdir(parents=True)
         (out / "symbols" / library).write_bytes(make_elf())
         return out
+
+
+if TYPE_CHECKING:
+    _runners: tuple[container.Engine, ...] = (FailingEngine(()), SpeakingEngine(), BuildingEngine(Path()))
+    _image_makers: tuple[images.Engine, ...] = (BuildingEngine(Path()),)

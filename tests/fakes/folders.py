@@ -1,31 +1,43 @@
 """Shared folders that fail."""
 
+from pathlib import Path
+from typing import TYPE_CHECKING
+
 from pibuild.errors import UnreachableError
 from pibuild.store.folders import LocalFolder
+from pibuild.store.remote import RemoteFolder
 
 
 class SilentFolder:
     """A folder of a server that is down."""
 
-    def get(self, *_):
-        raise UnreachableError("cache.example.org is not reached")
+    def get(self, name: str, to: Path) -> bool:
+        raise UnreachableError("cache.example.org is not reached", found=f"{name} {to}")
 
-    put = has = get
+    def put(self, path: Path, name: str) -> None:
+        raise UnreachableError("cache.example.org is not reached", found=f"{name} {path}")
+
+    def has(self, name: str) -> bool:
+        raise UnreachableError("cache.example.org is not reached", found=name)
 
 
 class RefusingFolder(LocalFolder):
-    """A folder that fails in some ways, and counts what it was asked."""
+    """A folder that refuses what is put, and what is read unless `reads`; it counts what it was asked."""
 
-    def __init__(self, root, error, *, reads=False):
+    def __init__(self, root: Path, error: Exception, *, reads: bool = False) -> None:
         super().__init__(root)
         self.error, self.reads, self.asked = error, reads, 0
 
-    def get(self, name, to):
+    def get(self, name: str, to: Path) -> bool:
         self.asked += 1
         if not self.reads:
             raise self.error
         return super().get(name, to)
 
-    def put(self, *_):
+    def put(self, path: Path, name: str) -> None:  # noqa: ARG002
         self.asked += 1
         raise self.error
+
+
+if TYPE_CHECKING:
+    _folders: tuple[RemoteFolder, ...] = (SilentFolder(), RefusingFolder(Path(), OSError()))

@@ -1,29 +1,34 @@
 """Servers on this machine that answer as a test asks."""
 
 import contextlib
+from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
 class CacheServer(ThreadingHTTPServer):
     """Keeps what is put, gives it back, and knows nothing else; `refusal` is its answer to every PUT."""
 
-    def __init__(self):
-        super().__init__(("127.0.0.1", 0), _CacheHandler)
-        self.kept, self.refusal, self.failures = {}, 0, []
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), CacheRequest)
+        self.kept: dict[str, bytes] = {}
+        self.refusal = 0
+        self.failures: list[int] = []
+        """Answers to the next PUTs, the last of them first."""
 
     @property
-    def url(self):
+    def url(self) -> str:
         return f"http://127.0.0.1:{self.server_port}/cache"
 
 
-class _CacheHandler(BaseHTTPRequestHandler):
+class CacheRequest(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    server: CacheServer
 
-    def do_GET(self):
+    def do_GET(self) -> None:
         content = self.server.kept.get(self.path)
         self.answer(404 if content is None else 200, content or b"")
 
-    def do_PUT(self):
+    def do_PUT(self) -> None:
         content = self.rfile.read(int(self.headers["Content-Length"]))
         if self.server.failures or self.server.refusal:
             self.answer(self.server.failures.pop() if self.server.failures else self.server.refusal)
@@ -31,40 +36,43 @@ class _CacheHandler(BaseHTTPRequestHandler):
         self.server.kept[self.path] = content
         self.answer(201)
 
-    def answer(self, status, content=b""):
+    def answer(self, status: int, content: bytes = b"") -> None:
         self.send_response(status)
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()
         self.wfile.write(content)
 
-    def log_message(self, *_):
+    def log_message(self, *_: object) -> None:
         pass
 
 
 class AnswerServer(ThreadingHTTPServer):
     """Answers each request with the next of `answers`, and the last one from then on."""
 
-    def __init__(self):
-        super().__init__(("127.0.0.1", 0), _AnswerHandler)
-        self.answers, self.asked = [], []
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), AnswerRequest)
+        self.answers: list[Callable[[AnswerRequest], None]] = []
+        self.asked: list[dict[str, str]] = []
+        """The headers of each request."""
 
     @property
-    def url(self):
+    def url(self) -> str:
         return f"http://127.0.0.1:{self.server_port}/file.tar.gz"
 
 
-class _AnswerHandler(BaseHTTPRequestHandler):
+class AnswerRequest(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    server: AnswerServer
 
-    def do_GET(self):
+    def do_GET(self) -> None:
         self.server.asked.append(dict(self.headers))
         answers = self.server.answers
         (answers.pop(0) if len(answers) > 1 else answers[0])(self)
 
-    def log_message(self, *_):
+    def log_message(self, *_: object) -> None:
         pass
 
-    def give(self, status, content=b"", length=None, **headers):
+    def give(self, status: int, content: bytes = b"", length: int | None = None, **headers: str) -> None:
         self.send_response(status)
         self.send_header("Content-Length", str(len(content) if length is None else length))
         for name, value in headers.items():

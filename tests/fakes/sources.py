@@ -1,33 +1,51 @@
 """What sources come from, without network or process."""
 
 import io
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from hashlib import sha256
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
 
+from pibuild.console import Progress
 from pibuild.errors import SourceError, UnreachableError
+from pibuild.model import ArchivePlace, DebianPlace, NpmPlace, PypiPlace, Source
+from pibuild.publishing import site_files
+from pibuild.sources import places
 from pibuild.sources.fetcher import Fetched
+
+Place = str | PypiPlace | NpmPlace | DebianPlace
 
 
 class FakeFetcher:
-    def __init__(self):
-        self.fetched = []
+    """Has every source, and lists the names of those that it was asked for."""
 
-    def fetch_all(self, sources):
+    def __init__(self) -> None:
+        self.fetched: list[str] = []
+
+    def fetch_all(self, sources: Sequence[Source]) -> tuple[Fetched, ...]:
         self.fetched += [source.name for source in sources]
         return tuple(
-            Fetched(name=one.name, tree=one.tree, path=None, size_bytes=1, place="here", cached=False)
-            for one in sources
+            Fetched(name=source.name, tree=source.tree, path=Path(), size_bytes=1, place="here", cached=False)
+            for source in sources
         )
 
 
 class FakeWeb:
     """Answers with bytes or an error, by the address or the file's name; goes on behind a part as a server would."""
 
-    def __init__(self, answers):
-        self.answers, self.asked = dict(answers), []
+    def __init__(self, answers: Mapping[str, bytes | Exception]) -> None:
+        self.answers = dict(answers)
+        self.asked: list[str] = []
 
-    def download(self, asked, to, progress):
-        name = asked if isinstance(asked, str) else getattr(asked, "file", None) or asked.npm
+    def download(self, place: Place, to: Path, progress: Progress) -> str:
+        match place:
+            case str():
+                name = place
+            case NpmPlace():
+                name = place.npm
+            case _:
+                name = place.file
         self.asked.append(name)
         answer = self.answers.get(name, SourceError("it answers 404 Not Found"))
         if isinstance(answer, Exception):
@@ -42,47 +60,79 @@ class FakeWeb:
 class FakeGit:
     """Holds the tar of one commit by the clone's place; `breaks` fails when the tar has been read."""
 
-    def __init__(self, clones, *, breaks=False, state=None):
-        self.clones, self.asked, self.breaks, self.state = dict(clones), [], breaks, state
+    def __init__(
+        self, clones: Mapping[str, bytes], *, breaks: bool = False, state: places.WorkTree | None = None
+    ) -> None:
+        self.clones, self.breaks, self.state = dict(clones), breaks, state
+        self.asked: list[tuple[str, str]] = []
 
-    def work_tree(self, _folder):
+    def work_tree(self, folder: Path) -> places.WorkTree | None:  # noqa: ARG002
         return self.state
 
     @contextmanager
-    def open_commit(self, location, commit, _scratch_dir, _progress, _is_wanted):
-        self.asked.append((location, commit))
-        if location not in self.clones:
-            raise SourceError("there is no such folder")
-        yield io.BytesIO(self.clones[location])
+    def open_commit(
+        self,
+        location: str,
+        commit: str,
+        scratch_dir: Path,  # noqa: ARG002
+        progress: Progress,  # noqa: ARG002
+        is_wanted: Callable[[str], object],  # noqa: ARG002
+    ) -> Iterator[IO[bytes]]:
+        yield io.BytesIO(self._tar(location, commit))
         if self.breaks:
             raise SourceError("git failed")
 
-    def make_archive(self, location, place, to, _scratch_dir, _progress):
-        self.asked.append((location, place.commit))
+    def make_archive(
+        self,
+        location: str,
+        place: ArchivePlace,
+        to: Path,
+        scratch_dir: Path,  # noqa: ARG002
+        progress: Progress,  # noqa: ARG002
+    ) -> str:
+        to.write_bytes(self._tar(location, place.commit))
+        return sha256(self.clones[location]).hexdigest()
+
+    def _tar(self, location: str, commit: str) -> bytes:
+        self.asked.append((location, commit))
         if location not in self.clones:
             raise SourceError("there is no such folder")
-        to.write_bytes(self.clones[location])
-        return sha256(self.clones[location]).hexdigest()
+        return self.clones[location]
 
 
 class NoWeb:
-    def download(self, *words):
-        raise AssertionError(words)
+    """A web that a test must not ask."""
+
+    def download(self, url: str, to: Path, progress: Progress) -> str:
+        raise AssertionError(url, to, progress)
 
 
 class SilentWeb:
-    def download(self, *_):
+    """A web behind which no server answers."""
+
+    def download(self, url: str, to: Path, progress: Progress) -> str:  # noqa: ARG002
         raise UnreachableError("pi.example is not reached", hint="look at the network")
 
 
 class PoolLess:
     """A client for which no pool is as Debian lays it out: it gives the second address that it is asked for."""
 
-    def __init__(self, sha256):
-        self.asked, self.sha256 = [], sha256
+    def __init__(self, sha256: str) -> None:
+        self.sha256 = sha256
+        self.asked: list[str] = []
 
-    def download(self, url, _to, _progress, _route):
+    def download(self, url: str, to: Path, progress: Progress, route: object) -> str:  # noqa: ARG002
         self.asked.append(url)
         if len(self.asked) % 2:
             raise SourceError("it answers 404")
         return self.sha256
+
+
+if TYPE_CHECKING:
+    _web = FakeWeb({})
+    _pypi: places.Pypi = _web
+    _npm: places.Npm = _web
+    _debian: places.Debian = _web
+    _webs: tuple[places.Web, ...] = (_web, NoWeb(), SilentWeb())
+    _site_webs: tuple[site_files.Web, ...] = (_web, NoWeb(), SilentWeb())
+    _git: places.Git = FakeGit({})

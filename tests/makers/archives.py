@@ -4,11 +4,15 @@ import io
 import stat
 import tarfile
 import zipfile
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from enum import Enum, auto
+from pathlib import Path
+from typing import Any, Literal
 
 from pibuild.trees.archives import members_of
-from pibuild.trees.selection import EVERYTHING
-from pibuild.trees.tree import write_tree
+from pibuild.trees.selection import EVERYTHING, Selection
+from pibuild.trees.tree import Tree, write_tree
 
 
 @dataclass(frozen=True)
@@ -32,15 +36,24 @@ class Program:
     content: bytes
 
 
-FOLDER = object()
-DEVICE = object()
+class Kind(Enum):
+    """What has no content."""
+
+    FOLDER = auto()
+    DEVICE = auto()
 
 
-def make_tar(files, compression="", mtime=1):
+FOLDER, DEVICE = Kind.FOLDER, Kind.DEVICE
+Member = bytes | Link | HardLink | Program | Kind
+Members = Mapping[str, Member] | Iterable[tuple[str, Member]]
+
+
+def make_tar(files: Members, compression: Literal["", "gz", "bz2", "xz"] = "", mtime: float = 1) -> bytes:
     """Make a tar of {path: bytes, Program, Link, HardLink, FOLDER or DEVICE}, in this order; or of such pairs."""
     buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode=f"w:{compression}", errors="surrogateescape") as tar:
-        for path, value in files.items() if isinstance(files, dict) else files:
+    mode: Any = f"w:{compression}"
+    with tarfile.open(fileobj=buffer, mode=mode, errors="surrogateescape") as tar:
+        for path, value in files.items() if isinstance(files, Mapping) else files:
             info = tarfile.TarInfo(path)
             info.mtime, info.uid, info.uname = mtime, 1000, "somebody"
             content = b""
@@ -61,7 +74,7 @@ def make_tar(files, compression="", mtime=1):
     return buffer.getvalue()
 
 
-def make_zip(files):
+def make_zip(files: Mapping[str, Member]) -> bytes:
     """Make a zip as Unix tools do, of {path: bytes, Program, Link or FOLDER}."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as file:
@@ -82,16 +95,18 @@ def make_zip(files):
     return buffer.getvalue()
 
 
-def tree_of(archive, tmp_path, selection=EVERYTHING):
+def tree_of(archive: bytes, tmp_path: Path, selection: Selection = EVERYTHING) -> Tree:
     """Write an archive's tree to tmp_path/tree.tar; give what was written."""
     return write_tree(members_of(io.BytesIO(archive)), selection, tmp_path / "tree.tar")
 
 
-def files_of(tar_path):
+def files_of(tar_path: Path) -> dict[str, str | bytes]:
     """Give {path: content or link's target} of a tar, folders left out."""
     with tarfile.open(tar_path) as tar:
-        return {
-            info.name: info.linkname if info.issym() else tar.extractfile(info).read()
-            for info in tar
-            if not info.isdir()
-        }
+        return {info.name: info.linkname if info.issym() else _content(tar, info) for info in tar if not info.isdir()}
+
+
+def _content(tar: tarfile.TarFile, info: tarfile.TarInfo) -> bytes:
+    file = tar.extractfile(info)
+    assert file
+    return file.read()

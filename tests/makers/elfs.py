@@ -1,6 +1,7 @@
 """ELF files for tests. A test names what differs from the plainest one."""
 
 import struct
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 
 SO = "thing/_core.cpython-311-arm-linux-gnueabihf.so"
@@ -8,15 +9,17 @@ BX_LR, NOP = 0xE12FFF1E, 0xE1A00000
 PI_ONE = {"cpu_arch": 7, "fp_arch": 2, "simd_arch": 0, "thumb_isa": 1, "vfp_args": 1}
 PI_TWO = {"cpu_arch": 10, "fp_arch": 5, "simd_arch": 2, "thumb_isa": 2, "vfp_args": 1}
 _TAGS = {"cpu_arch": 6, "thumb_isa": 9, "fp_arch": 10, "simd_arch": 12, "vfp_args": 28}
+Section = tuple[str, int, int, bytes | Callable[[int], bytes], int, int, int]
+"""Name, type, flags, content (or what makes it for its address), link, info, size of an entry."""
 _BASE, _BODY = 0x1000, 52 + 2 * 32
 """Where .text is loaded, and where it is in the file: behind the header and two segments."""
 
 
-def arm(*words):
+def arm(*words: int) -> bytes:
     return b"".join(struct.pack("<I", word) for word in words)
 
 
-def thumb(*halfwords):
+def thumb(*halfwords: int) -> bytes:
     return b"".join(struct.pack("<H", halfword) for halfword in halfwords)
 
 
@@ -24,23 +27,26 @@ _PLAIN = arm(NOP, BX_LR)
 
 
 def make_elf(
-    code=_PLAIN,
+    code: bytes = _PLAIN,
     *,
-    attributes=PI_ONE,
-    needed=("libc.so.6",),
-    undefined=(("malloc", "libc.so.6", "GLIBC_2.4"), ("PyModule_Create2", "", "")),
-    weak=("__gmon_start__",),
-    exports=(("PyInit__core", 0),),
-    marks=(("$a", 0),),
-    functions=(("PyInit__core", 0),),
-    bits=32,
-    machine=40,
-    kind=3,
-    flags=0x05000400,
-    entry=None,
-    pie=False,
-    unwinding=(),
-    constants=(),
+    attributes: Mapping[str, int] | None = PI_ONE,
+    needed: Sequence[str] = ("libc.so.6",),
+    undefined: Sequence[tuple[str, str, str]] = (
+        ("malloc", "libc.so.6", "GLIBC_2.4"),
+        ("PyModule_Create2", "", ""),
+    ),
+    weak: Sequence[str] = ("__gmon_start__",),
+    exports: Sequence[tuple[str, int]] = (("PyInit__core", 0),),
+    marks: Sequence[tuple[str, int]] = (("$a", 0),),
+    functions: Sequence[tuple[str, int]] = (("PyInit__core", 0),),
+    bits: int = 32,
+    machine: int = 40,
+    kind: int = 3,
+    flags: int = 0x05000400,
+    entry: int | None = None,
+    pie: bool = False,
+    unwinding: Sequence[int] = (),
+    constants: Sequence[int] = (),
 ) -> bytes:
     """Build a shared object; offsets count from the start of .text, odd ones of functions and exports are Thumb.
 
@@ -80,7 +86,7 @@ def make_elf(
     symbols = [(0, 0, 0, 0, 0, 0)]
     symbols += [(names.at(name), _BASE + offset, 0, 0, 0, 1) for name, offset in marks]
     symbols += [(names.at(name), _BASE + offset, 0, 0x12, 0, 1) for name, offset in functions]
-    sections = [
+    sections: list[Section] = [
         (".text", 1, 6, code, 0, 0, 0),
         (".dynsym", 11, 2, _symbols(dynamic_symbols), 3, 1, 16),
         (".dynstr", 3, 2, bytes(strings.content), 0, 0, 0),
@@ -98,20 +104,22 @@ def make_elf(
     return _file(sections, machine, kind, flags, 0 if entry is None else _BASE + entry)
 
 
-def _pointing(unwinding, constants) -> list:
+def _pointing(unwinding: Sequence[int], constants: Sequence[int]) -> list[Section]:
     exidx = (".ARM.exidx", 0x70000001, 2, partial(_unwinding, unwinding), 1, 0, 8)
     return [exidx, (".rodata", 1, 2, arm(*constants), 0, 0, 0)] if unwinding else []
 
 
-def _unwinding(offsets, address) -> bytes:
+def _unwinding(offsets: Sequence[int], address: int) -> bytes:
     return b"".join(arm(_BASE + offset - address - 8 * at & 0x7FFFFFFF, 1) for at, offset in enumerate(offsets))
 
 
-def _file(sections, machine, kind, flags, entry) -> bytes:
+def _file(sections: Sequence[Section], machine: int, kind: int, flags: int, entry: int) -> bytes:
     """Lay out sections, of which the first is at `_BASE` and those that are loaded come before those that are not."""
     titles = _Strings()
     title = titles.at(".shstrtab")
-    placed, body, segments = [], b"", []
+    body = b""
+    placed: list[tuple[int, ...]] = []
+    segments: list[tuple[int, ...]] = []
     for name, section_type, section_flags, made, link, info, size in sections:
         body += b"\0" * (-len(body) % 4)
         offset, is_loaded = _BODY + len(body), section_flags & 2
@@ -135,21 +143,21 @@ def _file(sections, machine, kind, flags, entry) -> bytes:
 
 
 class _Strings:
-    def __init__(self):
+    def __init__(self) -> None:
         self.content = bytearray(b"\0")
 
-    def at(self, text) -> int:
+    def at(self, text: str) -> int:
         wanted = text.encode() + b"\0"
         if wanted not in self.content:
             self.content += wanted
         return self.content.index(wanted)
 
 
-def _symbols(rows) -> bytes:
+def _symbols(rows: Iterable[tuple[int, ...]]) -> bytes:
     return b"".join(struct.pack("<IIIBBH", *row) for row in rows)
 
 
-def _attributes(values) -> bytes:
+def _attributes(values: Mapping[str, int]) -> bytes:
     pairs = b"".join(bytes((_TAGS[name], value)) for name, value in values.items() if value)
     scope = b"\x01" + struct.pack("<I", 5 + len(pairs)) + pairs
     return b"A" + struct.pack("<I", 4 + 6 + len(scope)) + b"aeabi\0" + scope

@@ -1,8 +1,10 @@
 """Nights and a published set for tests of what people read, made in code: twelve cells that look like real ones."""
 
 import hashlib
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from pibuild.nightly.model import Cell, Night, Outcome
 from pibuild.publishing.model import PublishedSet, PublishedWheel
@@ -41,10 +43,10 @@ def make_cells() -> tuple[Cell, ...]:
     return (*lite, *whole)
 
 
-def make_outcome(cell=None, status="built", **changes) -> Outcome:
+def make_outcome(cell: Cell | None = None, status: str = "built", **changes: Any) -> Outcome:
     cell = cell or make_cells()[0]
     sha256 = hashlib.sha256(f"{cell.id} {changes.get('key', '')}".encode()).hexdigest()
-    plain = {
+    plain: dict[str, Any] = {
         "cell": cell,
         "status": status,
         "key": sha256[::-1],
@@ -61,10 +63,10 @@ def make_outcome(cell=None, status="built", **changes) -> Outcome:
     return Outcome(**plain | changes)
 
 
-def make_night(number=0, outcomes=(), **changes) -> Night:
+def make_night(number: int = 0, outcomes: Iterable[Outcome] = (), **changes: Any) -> Night:
     """A night so many days before the last one."""
     began = _LAST - timedelta(days=number)
-    plain = {
+    plain: dict[str, Any] = {
         "id": f"{began:%Y%m%dT%H%M%SZ}",
         "began": f"{began:%Y-%m-%dT%H:%M:%SZ}",
         "ended": f"{began + timedelta(minutes=26):%Y-%m-%dT%H:%M:%SZ}",
@@ -74,7 +76,9 @@ def make_night(number=0, outcomes=(), **changes) -> Night:
     return Night(**plain | changes)
 
 
-def make_nights(count=30, cells=None, *, always_built=False) -> tuple[Night, ...]:
+def make_nights(
+    count: int = 30, cells: Sequence[Cell] | None = None, *, always_built: bool = False
+) -> tuple[Night, ...]:
     """The oldest first. Most bring nothing new; some build all, some fail; `always_built`: each builds every cell."""
     cells = cells or make_cells()
     nights = []
@@ -123,10 +127,10 @@ def wheel_file(cell: Cell) -> str:
     return f"{cell.recipe.replace('-', '_')}-{cell.version}-{tag}-linux_{_MACHINES.get(cell.target, 'armv7l')}.whl"
 
 
-def make_published_wheel(cell=None, **changes) -> PublishedWheel:
+def make_published_wheel(cell: Cell | None = None, **changes: Any) -> PublishedWheel:
     cell = cell or make_cells()[0]
     sha256 = hashlib.sha256(f"{cell.id} published".encode()).hexdigest()
-    plain = {
+    plain: dict[str, Any] = {
         "file": wheel_file(cell),
         "sha256": sha256,
         "size_bytes": 5_210_000,
@@ -143,9 +147,9 @@ def make_published_wheel(cell=None, **changes) -> PublishedWheel:
     return PublishedWheel(**plain | changes)
 
 
-def make_set(wheels=None, **changes) -> PublishedSet:
+def make_set(wheels: Iterable[PublishedWheel] | None = None, **changes: Any) -> PublishedSet:
     wheels = [make_published_wheel(cell) for cell in make_cells()] if wheels is None else wheels
-    plain = {
+    plain: dict[str, Any] = {
         "id": "20261125T034100Z-1f2e3d4c",
         "made": "2026-11-25T03:41:00Z",
         "wheels": tuple(sorted(wheels, key=lambda one: (one.file, one.sha256))),
@@ -154,7 +158,7 @@ def make_set(wheels=None, **changes) -> PublishedSet:
     return PublishedSet(**plain | changes)
 
 
-def make_set_of(nights, **changes) -> PublishedSet:
+def make_set_of(nights: Iterable[Night], **changes: Any) -> PublishedSet:
     """The set that these nights would have left: of each cell its newest wheel, and an older one that is withdrawn."""
     by_sha256 = {}
     for night in nights:
@@ -172,7 +176,7 @@ def make_set_of(nights, **changes) -> PublishedSet:
 def make_hostile() -> tuple[PublishedSet, list[Night]]:
     """A set and nights in which every word that can be chosen is markup."""
     evil = Cell(recipe=EVIL, version=EVIL, target=EVIL, python="3.11", ref=EVIL)
-    words = {
+    words: dict[str, Any] = {
         "cause": f"{EVIL}\n{EVIL}",
         "changed": (EVIL,),
         "commit": EVIL,
@@ -180,7 +184,7 @@ def make_hostile() -> tuple[PublishedSet, list[Night]]:
         "key": EVIL,
         "failed_at": EVIL,
     }
-    measured = {"wheel": EVIL, "sha256": EVIL, "instructions": {EVIL: 100}}
+    measured: dict[str, Any] = {"wheel": EVIL, "sha256": EVIL, "instructions": {EVIL: 100}}
     failed = make_outcome(evil, "failed", **words)
     built = make_outcome(evil, **words | measured)
     nights = [make_night(1, [built], began=EVIL), make_night(0, [failed])]

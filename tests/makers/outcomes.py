@@ -1,11 +1,19 @@
 """Cells' outcomes and nights for tests. Each maker returns the plainest value; a test names what differs."""
 
+from typing import Any
+
 from pibuild.nightly.model import Cell, Night, Outcome
 
 
-def make_outcome(python="3.11", target="pi-one", **changes) -> Outcome:
+def make_outcome(python: str = "3.11", target: str = "pi-one", **changes: Any) -> Outcome:
     cell = Cell(recipe="tflite-runtime", version="2.14.1", target=target, python=python)
-    plain = {"cell": cell, "status": "built", "key": "k" * 64, "began": "2026-11-25T03:00:00Z", "wall_s": 12.5}
+    plain: dict[str, Any] = {
+        "cell": cell,
+        "status": "built",
+        "key": "k" * 64,
+        "began": "2026-11-25T03:00:00Z",
+        "wall_s": 12.5,
+    }
     if changes.get("status") != "failed":
         digits = python.replace(".", "")
         plain["wheel"] = f"tflite_runtime-2.14.1-cp{digits}-cp{digits}-linux_armv6l.whl"
@@ -13,6 +21,11 @@ def make_outcome(python="3.11", target="pi-one", **changes) -> Outcome:
     return Outcome(**plain | changes)
 
 
-def make_night(night_id="20261125T030000Z", *outcomes, **changes) -> Night:
-    plain = {"id": night_id, "began": "2026-11-25T03:00:00Z", "ended": "2026-11-25T03:10:00Z", "pibuild": "0.1.0"}
+def make_night(night_id: str = "20261125T030000Z", *outcomes: Outcome, **changes: Any) -> Night:
+    plain: dict[str, Any] = {
+        "id": night_id,
+        "began": "2026-11-25T03:00:00Z",
+        "ended": "2026-11-25T03:10:00Z",
+        "pibuild": "0.1.0",
+    }
     return Night(**plain | {"outcomes": outcomes} | changes)

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from pibuild.build.planning import make_plan
 from pibuild.model import ArchivePlace, Image, Plan, Recipe, Release, Request, Run, Source, Target
@@ -9,17 +10,17 @@ from pibuild.model import ArchivePlace, Image, Plan, Recipe, Release, Request, R
 ALIASES = {"pi-one": ("pi-zero", "armv6"), "pi-two": ("pi-three", "armv7")}
 
 
-def make_source(name="thing", tree="0" * 64, **changes) -> Source:
+def make_source(name: str = "thing", tree: str = "0" * 64, **changes: Any) -> Source:
     place = ArchivePlace(archive="https://example.org/thing.tar.gz", sha256="1" * 64)
     return Source(**{"name": name, "tree": tree, "into": name, "places": (place,)} | changes)
 
 
-def make_release(version="1.0", **changes) -> Release:
+def make_release(version: str = "1.0", **changes: Any) -> Release:
     return Release(**{"version": version, "pythons": (), "sources": (make_source(),)} | changes)
 
 
-def make_recipe(name="thing", digest=None, **changes) -> Recipe:
-    plain = {
+def make_recipe(name: str = "thing", digest: str | None = None, **changes: Any) -> Recipe:
+    plain: dict[str, Any] = {
         "name": name,
         "summary": "a thing",
         "per": (),
@@ -69,8 +70,8 @@ def make_recipes() -> dict[str, Recipe]:
     return {recipe.name: recipe for recipe in recipes}
 
 
-def make_target(name="pi-one", **changes) -> Target:
-    plain = {
+def make_target(name: str = "pi-one", **changes: Any) -> Target:
+    plain: dict[str, Any] = {
         "name": name,
         "models": "some",
         "libstdcxx": "static",
@@ -111,13 +112,20 @@ def make_images(target: str) -> dict[str, Image]:
     }
 
 
-def make_run(**changes) -> Run:
-    plain = {"image": "pibuild/base:0", "command": ("true",), "env": (), "inputs": (), "uid": 1234, "gid": 1234}
+def make_run(**changes: Any) -> Run:
+    plain: dict[str, Any] = {
+        "image": "pibuild/base:0",
+        "command": ("true",),
+        "env": (),
+        "inputs": (),
+        "uid": 1234,
+        "gid": 1234,
+    }
     plain |= {"memory_bytes": 1_000_000_000, "cpus": 1, "deadline_s": 60.0, "labels": ()}
     return Run(**plain | changes)
 
 
-def plan_for(python="3.11", proof="p") -> Plan:
+def plan_for(python: str = "3.11", proof: str = "p") -> Plan:
     """What these recipes come to for a Python on pi-one."""
     return make_plan(
         Request(target="pi-one", python=python, recipe=None, version=None),

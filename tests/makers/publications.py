@@ -4,22 +4,26 @@ import hashlib
 import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
+from pibuild.console import Console
 from pibuild.publishing.add_wheels import Offered
-from pibuild.publishing.model import PublishedWheel
+from pibuild.publishing.model import PublishedSet, PublishedWheel
 from pibuild.wheels.wheel import read_wheel, write_wheel
 from tests.makers.wheels import make_wheel
 
 NOON = datetime(2026, 11, 25, 12, tzinfo=UTC)
 
 
-def after(days=0.0):
+def after(days: float = 0.0) -> datetime:
     return NOON + timedelta(days=days)
 
 
-def make_published(file="thing-1.0-cp311-cp311-linux_armv6l.whl", days=0.0, **changes) -> PublishedWheel:
+def make_published(
+    file: str = "thing-1.0-cp311-cp311-linux_armv6l.whl", days: float = 0.0, **changes: Any
+) -> PublishedWheel:
     """A wheel of the index; `days` count from noon, `hidden` too."""
-    plain = {
+    plain: dict[str, Any] = {
         "file": file,
         "sha256": hashlib.sha256(file.encode()).hexdigest(),
         "size_bytes": 1,
@@ -38,7 +42,15 @@ def make_published(file="thing-1.0-cp311-cp311-linux_armv6l.whl", days=0.0, **ch
     return PublishedWheel(**plain | changes)
 
 
-def make_offered(folder: Path, version="1.0", *, content=b"", days=0.0, cell="thing-pi-one-3.11", is_release=False):
+def make_offered(
+    folder: Path,
+    version: str = "1.0",
+    *,
+    content: bytes = b"",
+    days: float = 0.0,
+    cell: str = "thing-pi-one-3.11",
+    is_release: bool = False,
+) -> Offered:
     """A proven wheel with its record, as the store gives it."""
     file = f"thing-{version}-cp311-cp311-linux_armv6l.whl"
     path = make_wheel(
@@ -52,7 +64,7 @@ def make_offered(folder: Path, version="1.0", *, content=b"", days=0.0, cell="th
     return offered(path, days=days, cell=cell, is_release=is_release)
 
 
-def offered(path: Path, *, days=0.0, cell="thing-pi-one-3.11", is_release=False) -> Offered:
+def offered(path: Path, *, days: float = 0.0, cell: str = "thing-pi-one-3.11", is_release: bool = False) -> Offered:
     with path.open("rb") as file:
         sha256 = hashlib.file_digest(file, "sha256").hexdigest()
     record = {
@@ -63,7 +75,7 @@ def offered(path: Path, *, days=0.0, cell="thing-pi-one-3.11", is_release=False)
     return Offered(path=path, record=record, cell=cell, is_release=is_release)
 
 
-def pages(published) -> dict[str, bytes]:
+def pages(published: PublishedSet) -> dict[str, bytes]:
     """Pages that tell one set from another."""
     listed = "".join(f"{one.file} {one.yanked or ''}\n" for one in published.listed)
     return {"index.html": published.id.encode(), "simple/thing/index.html": listed.encode()}
@@ -73,17 +85,18 @@ def statement(record: bytes) -> bytes:
     return json.dumps({"subject": json.loads(record)["wheel"]["sha256"]}).encode()
 
 
-def making(console, **changes):
+def making(console: Console, **changes: Any) -> dict[str, Any]:
     """What all that makes a set is given."""
     return {"now": NOON, "pages": pages, "sign": None, "console": console} | changes
 
 
-def read(top: Path, place="current") -> list[str] | None:
+def read(top: Path, place: str = "current") -> list[str] | None:
     """Read a set as its readers do, and check that it is whole; give the files that it lists."""
     folder = top / place
     if not folder.exists():
         return None
-    sums = dict(reversed(line.split("  ")) for line in (folder / "SHA256SUMS").read_text().splitlines())
+    lines = (folder / "SHA256SUMS").read_text().splitlines()
+    sums = {path: sha256 for sha256, path in (line.split("  ") for line in lines)}
     for path, sha256 in sums.items():
         where = top / path.removeprefix("../") if path.startswith("../") else folder / path
         assert hashlib.sha256(where.read_bytes()).hexdigest() == sha256, path
@@ -94,7 +107,7 @@ def read(top: Path, place="current") -> list[str] | None:
     return [one["file"] for one in facts["wheels"] if not one["hidden"]]
 
 
-def everything(top: Path) -> dict[str, tuple]:
+def everything(top: Path) -> dict[str, tuple[int, int, int]]:
     """Each path with what would change if a byte were written: for proof that none was."""
     return {
         str(path.relative_to(top)): (path.lstat().st_mtime_ns, path.lstat().st_ino, path.lstat().st_size)

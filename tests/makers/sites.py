@@ -4,10 +4,15 @@ import hashlib
 import json
 import tempfile
 import threading
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from os import PathLike
 from pathlib import Path
+from typing import Any
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from pibuild.files import json_text
 from pibuild.publishing.index import index_pages
@@ -21,9 +26,9 @@ MADE = "2026-11-25T03:15:00+00:00"
 JSON_KIND = "application/vnd.pypi.simple.v1+json"
 
 
-def make_listed(**changes) -> PublishedWheel:
+def make_listed(**changes: Any) -> PublishedWheel:
     """A wheel of the index as a value, without files."""
-    plain = {
+    plain: dict[str, Any] = {
         "file": "thing-1.0-cp311-cp311-linux_armv6l.whl",
         "sha256": "ab" + "0" * 62,
         "size_bytes": 1234,
@@ -40,7 +45,7 @@ def make_listed(**changes) -> PublishedWheel:
     return PublishedWheel(**plain | changes)
 
 
-def make_set(*wheels, made=MADE, why="a test") -> PublishedSet:
+def make_set(*wheels: PublishedWheel, made: str = MADE, why: str = "a test") -> PublishedSet:
     """A set of these, named as sets are."""
     ordered = tuple(sorted(wheels, key=lambda one: (one.file, one.sha256)))
     digest = hashlib.sha256("".join(map(str, ordered)).encode()).hexdigest()
@@ -48,11 +53,25 @@ def make_set(*wheels, made=MADE, why="a test") -> PublishedSet:
     return PublishedSet(id=f"{moment}Z-{digest[:8]}", made=made, wheels=ordered, why=why)
 
 
-def make_record(path, *, target="pi-one", python="3.11", recipe="thing", version="1.0", made=MADE) -> dict:
+def make_record(
+    path: Path,
+    *,
+    target: str = "pi-one",
+    python: str = "3.11",
+    recipe: str = "thing",
+    version: str = "1.0",
+    made: str = MADE,
+) -> dict[str, Any]:
     """A record of pibuild's on a wheel that is there; two of its artifacts share a source and an image."""
     source = {"name": "thing-1.0", "tree": "1" * 64, "place": "archive thing-1.0.tar.gz", "size_bytes": 10}
     image = {"reference": f"pibuild/toolchain-{target}:0", "id": f"sha256:{'2' * 64}", "base": "mmdebstrap bullseye"}
-    artifact = {"name": recipe, "recipe": recipe, "version": version, "target": target, "python": python}
+    artifact: dict[str, Any] = {
+        "name": recipe,
+        "recipe": recipe,
+        "version": version,
+        "target": target,
+        "python": python,
+    }
     artifact |= {"key": "3" * 64, "sha256": "4" * 64, "size_bytes": 10, "image": image, "tree": "5" * 64}
     return {
         "pibuild": "0.1.0",
@@ -68,7 +87,15 @@ def make_record(path, *, target="pi-one", python="3.11", recipe="thing", version
 
 
 def add_wheel(
-    folder, name="thing", version="1.0", *, python="3.11", target="pi-one", files=None, requires_python="", **changes
+    folder: Path,
+    name: str = "thing",
+    version: str = "1.0",
+    *,
+    python: str = "3.11",
+    target: str = "pi-one",
+    files: Mapping[str, bytes] | None = None,
+    requires_python: str = "",
+    **changes: Any,
 ) -> PublishedWheel:
     """Put a real small wheel, and what belongs beside it, into files/ of a site; give it as a set lists it."""
     machine = {"pi-one": "armv6l", "pi-two": "armv7l"}[target]
@@ -87,7 +114,7 @@ def add_wheel(
         content = path.read_bytes()
         made = changes.get("made", MADE)
         record = make_record(path, target=target, python=python, recipe=name, version=version, made=made)
-    plain = {
+    plain: dict[str, Any] = {
         "file": path.name,
         "sha256": _sha256(content),
         "size_bytes": len(content),
@@ -109,7 +136,7 @@ def add_wheel(
     return wheel
 
 
-def make_site(folder, *wheels, key=None) -> PublishedSet:
+def make_site(folder: Path, *wheels: PublishedWheel, key: Ed25519PrivateKey | None = None) -> PublishedSet:
     """Make a whole site of wheels that add_wheel put there (one of its own if there are none); sign it with a key."""
     published = make_set(*(wheels or [add_wheel(folder)]))
     own = Path(folder) / published.id
@@ -126,7 +153,7 @@ def make_site(folder, *wheels, key=None) -> PublishedSet:
     return published
 
 
-def write_sums(folder, published, *, key=None) -> None:
+def write_sums(folder: Path, published: PublishedSet, *, key: Ed25519PrivateKey | None = None) -> None:
     """Write SHA256SUMS of what is there now, and sign it with a key; for tests that alter a file with its sum."""
     own = Path(folder) / published.id
     unlisted = ("SHA256SUMS", "SHA256SUMS.sig")
@@ -144,24 +171,24 @@ def write_sums(folder, published, *, key=None) -> None:
 class _Handler(SimpleHTTPRequestHandler):
     """A static server, which may also give JSON to who prefers it, as PEP 691 has it."""
 
-    def __init__(self, *words, negotiates, **more):
+    def __init__(self, *words: Any, negotiates: bool, **more: Any) -> None:
         self.negotiates = negotiates
         super().__init__(*words, **more)
 
-    def do_GET(self):
+    def do_GET(self) -> None:
         if self.negotiates and self.path.endswith("/") and JSON_KIND in self.headers.get("Accept", ""):
             self.path += "index.json"
         super().do_GET()
 
-    def guess_type(self, path):
+    def guess_type(self, path: str | PathLike[str]) -> str:
         return JSON_KIND if self.negotiates and str(path).endswith("index.json") else super().guess_type(path)
 
-    def log_message(self, *_):
+    def log_message(self, *_: object) -> None:
         pass
 
 
 @contextmanager
-def served(folder, *, negotiates=False):
+def served(folder: Path, *, negotiates: bool = False) -> Iterator[str]:
     """Serve a folder on this machine; give its address, without `/` at the end."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), partial(_Handler, directory=str(folder), negotiates=negotiates))
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
@@ -174,5 +201,5 @@ def served(folder, *, negotiates=False):
         thread.join()
 
 
-def _sha256(content) -> str:
+def _sha256(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()

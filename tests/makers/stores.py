@@ -2,11 +2,12 @@
 
 import hashlib
 import io
+from pathlib import Path
 
 from pibuild.console import Console
 from pibuild.model import Plan
-from pibuild.store.local import Store
-from pibuild.store.remote import Remote
+from pibuild.store.local import Entry, Store
+from pibuild.store.remote import Remote, RemoteFolder
 
 WHEEL = "thing-1.0-py3-none-any.whl"
 
@@ -14,13 +15,13 @@ WHEEL = "thing-1.0-py3-none-any.whl"
 class Machine:
     """A store of its own, and the remote that all share."""
 
-    def __init__(self, root, folder):
+    def __init__(self, root: Path, folder: RemoteFolder | None) -> None:
         self.words = io.StringIO()
         console = Console(err=self.words)
         self.store = Store(root, console)
         self.remote = Remote(folder, store=self.store, console=console)
 
-    def make(self, plan: Plan, wheel=b"a wheel"):
+    def make(self, plan: Plan, wheel: bytes = b"a wheel") -> Entry:
         """Stand for a build and its proof."""
         extra = b"a library"
         record = {
@@ -35,9 +36,9 @@ class Machine:
             (staging / "c-library.tar.gz").write_bytes(extra)
             return self.store.put_wheel(plan.key, staging / WHEEL, record, [staging / "c-library.tar.gz"])
 
-    def share(self, plan: Plan, **made):
+    def share(self, plan: Plan, **made: bytes) -> None:
         self.remote.push(plan, self.make(plan, **made))
 
     @property
-    def warnings(self):
+    def warnings(self) -> list[str]:
         return [line for line in self.words.getvalue().splitlines() if line.startswith("warning")]

@@ -4,21 +4,22 @@ import base64
 import hashlib
 import io
 import zipfile
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from tests.makers.elfs import SO, make_elf
 
 
 def make_wheel(
-    folder,
-    files=None,
+    folder: Path,
+    files: Mapping[str, bytes] | None = None,
     *,
-    file_name="thing-1.0-cp311-cp311-linux_armv6l.whl",
-    tags=("cp311-cp311-linux_armv6l",),
-    purelib="false",
-    metadata="Metadata-Version: 2.1\nName: thing\nVersion: 1.0\n",
-    record=None,
-    dist_info="thing-1.0.dist-info",
+    file_name: str = "thing-1.0-cp311-cp311-linux_armv6l.whl",
+    tags: Sequence[str] = ("cp311-cp311-linux_armv6l",),
+    purelib: str = "false",
+    metadata: str = "Metadata-Version: 2.1\nName: thing\nVersion: 1.0\n",
+    record: Callable[[str], str] | None = None,
+    dist_info: str = "thing-1.0.dist-info",
 ) -> Path:
     """Write a wheel that agrees with itself, but for what a test says; `record` changes RECORD's text."""
     claims = "".join(f"Tag: {tag}\n" for tag in tags)
@@ -38,5 +39,5 @@ def make_wheel(
     return path
 
 
-def _digest(content) -> str:
+def _digest(content: bytes) -> str:
     return "sha256=" + base64.urlsafe_b64encode(hashlib.sha256(content).digest()).rstrip(b"=").decode()
