@@ -69,8 +69,7 @@ def load_catalogue() -> Catalogue:
     """Read targets, recipes, and the files that judge."""
     package = Path(__file__).parent.parent
     judges = [package / "machinecode", package / "wheels", package / "verify", package / "device", *proof_files()]
-    judges += [package / "build" / f"{name}.py" for name in ("final_wheel", "prove")]
-    judges += [package / "config" / f"pis.{ending}" for ending in ("py", "yaml")]
+    judges += [package / "build" / "prove.py", *(package / "config" / name for name in ("pis.py", "pis.yaml"))]
     return Catalogue(
         targets=load_targets(project_folder("toolchains")),
         recipes=load_recipes(package / "recipes"),

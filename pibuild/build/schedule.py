@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from pibuild.build import artifact as build
-from pibuild.build import final_wheel, images, prove
+from pibuild.build import images, prove
 from pibuild.build import toolchain_check as conformance
 from pibuild.build.container import Spent
 from pibuild.build.context import Ports
@@ -22,6 +22,7 @@ from pibuild.model import Artifact, Image, Plan, Source
 from pibuild.store.local import Entry, Store
 from pibuild.trees.tree import pack_gzip, unpack
 from pibuild.verify import static_checks as verify
+from pibuild.wheels.relabel import relabel_built_wheel
 
 _GB = 1_000_000_000
 
@@ -278,7 +279,7 @@ def _proven(plan: Plan, made: dict[str, Entry], ports: Ports, staging: Path, aga
     if len(raw) != 1:
         raise ProofError(f"{plan.title} left {len(raw)} wheels", expected="one, in wheel/")
     with ports.console.step(f"retagging and verifying {raw[0].name}"):
-        wheel_path = final_wheel.retag(
+        wheel_path = relabel_built_wheel(
             raw[0],
             python=plan.python,
             platform_tag=plan.target.platform_tag,

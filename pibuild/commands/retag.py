@@ -56,17 +56,13 @@ def _relabelled(path: "Path", invocation: Invocation) -> "Path":
     from pathlib import Path
 
     from pibuild.files import folder_errors
-    from pibuild.verify.relabel import relabel
+    from pibuild.verify.retag_claim import retagged_wheel
+    from pibuild.wheels.wheel import write_wheel
 
     args, settings, out_dir = invocation.args, invocation.settings, Path(invocation.settings.output)
+    wheel = retagged_wheel(path, python=settings.python, platform=args.platform, accept_abi_risk=args.accept_abi_risk)
     with folder_errors(out_dir):
         try:
-            return relabel(
-                path,
-                python=settings.python,
-                platform=args.platform,
-                accept_abi_risk=args.accept_abi_risk,
-                out_dir=out_dir,
-            )
+            return write_wheel(wheel, out_dir)
         except FileExistsError as error:
             raise UsageError(f"{out_dir} is no folder", found=str(error), hint="another --output") from error

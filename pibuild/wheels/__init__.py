@@ -1,1 +1,1 @@
-"""Wheel files: names, tags, contents, and how they are rewritten."""
+"""Wheel files: reading, checking and writing them, their tags, and which tags pip accepts."""

@@ -311,10 +311,10 @@ def test_what_could_be_retagged_is_told_beside_a_refusal(capsys, tmp_path):
 
 @pytest.mark.parametrize(("number", "code"), [(errno.ENOSPC, 8), (errno.EROFS, 10), (errno.EACCES, 10)])
 def test_a_disk_that_takes_no_retagged_wheel_is_told_by_its_code(capsys, monkeypatch, tmp_path, number, code):
-    def relabel(*_words, **_more):
+    def write_wheel(*_words):
         raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr("pibuild.verify.relabel.relabel", relabel)
+    monkeypatch.setattr("pibuild.wheels.wheel.write_wheel", write_wheel)
     words = ["retag", str(make_wheel(tmp_path / "in")), "--platform", "linux_armv7l", "--output", str(tmp_path)]
     assert main(words) == code
     assert str(tmp_path) in capsys.readouterr().err

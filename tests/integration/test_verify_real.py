@@ -5,9 +5,9 @@ import subprocess
 
 import pytest
 
-from pibuild.build.final_wheel import retag
 from pibuild.errors import ProofError
 from pibuild.verify.static_checks import verify
+from pibuild.wheels.relabel import relabel_built_wheel
 from tests.makers.elfs import SO
 from tests.makers.plans import make_target
 from tests.makers.wheels import make_wheel
@@ -43,7 +43,7 @@ def compiled(folder, *flags):
 def measured(folder, content, twin):
     """Give the raw wheel the pi-one tag and measure it."""
     raw = make_wheel(folder / "raw", {SO: content})
-    wheel = retag(raw, python="3.11", platform_tag="linux_armv6l", out_dir=folder)
+    wheel = relabel_built_wheel(raw, python="3.11", platform_tag="linux_armv6l", out_dir=folder)
     symbols_dir = None
     if twin:
         symbols_dir = folder / "symbols"

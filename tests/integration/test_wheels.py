@@ -15,7 +15,6 @@ import pytest
 
 from pibuild.build import assembly
 from pibuild.build import schedule as pipeline
-from pibuild.build.final_wheel import retag
 from pibuild.build.planning import on_device
 from pibuild.config.project_files import project_folder
 from pibuild.config.settings import load_settings
@@ -23,6 +22,7 @@ from pibuild.config.targets import load_targets
 from pibuild.console import Console
 from pibuild.errors import ProofError
 from pibuild.verify.static_checks import verify
+from pibuild.wheels.relabel import relabel_built_wheel
 
 ROOT = Path(__file__).parents[2]
 WHEELS = {
@@ -135,7 +135,7 @@ def armv7_wheel(wheelhouse, engine):
 
 def test_an_armv7_wheel_with_the_pi_ones_tag_is_refused_with_file_and_instruction(armv7_wheel, tmp_path):
     target = load_targets(project_folder("toolchains"))["pi-one"]
-    renamed = retag(armv7_wheel, python="3.11", platform_tag=target.platform_tag, out_dir=tmp_path)
+    renamed = relabel_built_wheel(armv7_wheel, python="3.11", platform_tag=target.platform_tag, out_dir=tmp_path)
 
     with pytest.raises(ProofError) as caught:
         verify(renamed, target=target, python="3.11", symbols_dir=None)

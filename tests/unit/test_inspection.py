@@ -7,11 +7,11 @@ import pytest
 from packaging.version import Version
 
 import pibuild.verify
-from pibuild.build.final_wheel import retag
 from pibuild.config.pis import load_pis
 from pibuild.verify.requirement import misses
 from pibuild.verify.text import as_facts, as_text
 from pibuild.verify.verdicts import inspect
+from pibuild.wheels.relabel import relabel_built_wheel
 from tests.makers.elfs import BX_LR, NOP, PI_ONE, PI_TWO, SO, arm, make_elf
 from tests.makers.wheels import make_wheel
 
@@ -412,7 +412,7 @@ def test_names_in_the_wheel_begin_no_line_of_the_report_and_hide_none(tmp_path):
 
 def test_a_wheel_with_a_bill_of_materials_is_as_good_as_one_without(tmp_path):
     plain = wheel(tmp_path)
-    made = retag(plain, python="3.11", platform_tag="linux_armv6l", out_dir=tmp_path / "out", sbom=b"{}")
+    made = relabel_built_wheel(plain, python="3.11", platform_tag="linux_armv6l", out_dir=tmp_path / "out", sbom=b"{}")
     with_sbom = inspect(made)
     assert (with_sbom.faults, with_sbom.modules) == ((), inspect(plain).modules)
     assert places(with_sbom) == places(inspect(plain))

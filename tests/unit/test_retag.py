@@ -1,71 +1,139 @@
 import pytest
 
-from pibuild.build.final_wheel import retag
 from pibuild.errors import ProofError
-from pibuild.wheels import python_tags as pythons
-from pibuild.wheels.wheel import disagreements, read_wheel
-from tests.makers.elfs import make_elf
+from pibuild.verify.retag_claim import RISK_FIELD, retagged_wheel
+from pibuild.wheels.wheel import disagreements, read_wheel, write_wheel
+from tests.makers.elfs import BX_LR, PI_TWO, SO, arm, make_elf
 from tests.makers.wheels import make_wheel
 
+_MOVW = 0xE3001234
+_PLAIN_SO = "thing/_core.so"
 
-def test_the_claim_names_python_abi_and_platform(tmp_path):
-    raw = make_wheel(tmp_path, file_name="thing-1.0-py3-none-any.whl", tags=("py3-none-any",))
-    made = retag(raw, python="3.11", platform_tag="linux_armv6l", out_dir=tmp_path / "out")
-    assert made == tmp_path / "out" / "thing-1.0-cp311-cp311-linux_armv6l.whl"
+
+def relabelled(path, folder, *, python=None, platform=None, accept_abi_risk=False):
+    wheel = retagged_wheel(path, python=python, platform=platform, accept_abi_risk=accept_abi_risk)
+    return write_wheel(wheel, folder / "out")
+
+
+def refused(path, folder, **claim):
+    with pytest.raises(ProofError) as error:
+        relabelled(path, folder, **claim)
+    assert not (folder / "out").exists()
+    return str(error.value)
+
+
+def armv7(folder, files=None, **changes):
+    name = "thing-1.0-cp311-cp311-linux_armv7l.whl"
+    return make_wheel(folder, files, file_name=name, tags=("cp311-cp311-linux_armv7l",), **changes)
+
+
+def test_name_wheel_and_record_agree_afterwards(tmp_path):
+    made = relabelled(armv7(tmp_path), tmp_path, platform="linux_armv6l")
+    assert made.name == "thing-1.0-cp311-cp311-linux_armv6l.whl"
     assert disagreements(read_wheel(made)) == ()
 
 
-@pytest.mark.parametrize(
-    ("python", "abi"), [("2.7", "cp27mu"), ("3.4", "cp34m"), ("3.7", "cp37m"), ("3.9", "cp39"), ("3.13", "cp313")]
-)
-def test_each_python_has_its_abi_tag(python, abi):
-    assert pythons.abi_tag(python) == abi
+def test_equal_wheels_give_equal_bytes(tmp_path):
+    first = relabelled(armv7(tmp_path), tmp_path, platform="linux_armv6l").read_bytes()
+    assert relabelled(armv7(tmp_path), tmp_path / "2", platform="linux_armv6l").read_bytes() == first
 
 
-@pytest.mark.parametrize(
-    ("file", "said"),
-    [
-        ("a.cpython-39-arm-linux-gnueabihf.so", "is named for cpython-39, expected cpython-311"),
-        ("a.cpython-311d-arm-linux-gnueabihf.so", "is named for cpython-311d, expected cpython-311"),
-        ("a.cpython-311-x86_64-linux-gnu.so", "is named for x86_64-linux-gnu, expected arm-linux-gnueabihf"),
-    ],
-)
-def test_a_module_of_another_python_is_refused(tmp_path, file, said):
-    raw = make_wheel(tmp_path, {file: make_elf()})
-    with pytest.raises(ProofError, match=said):
-        retag(raw, python="3.11", platform_tag="linux_armv6l", out_dir=tmp_path / "out")
-    assert not (tmp_path / "out").exists()
+def test_armv7_code_is_not_given_the_tag_of_a_zero(tmp_path):
+    path = armv7(tmp_path, {SO: make_elf(arm(_MOVW, BX_LR), attributes=PI_TWO)})
+    assert "not for ARM1176, as the tag claims" in refused(path, tmp_path, platform="linux_armv6l")
 
 
-@pytest.mark.parametrize("file", ["a.so", "a.abi3.so", "a.cpython-311-arm-linux-gnueabihf.so", "a.cpython-311.so"])
-def test_a_suffix_that_fits_or_says_nothing_passes(file):
-    assert pythons.suffix_fault(file, "3.11") == ""
+def test_a_glibc_that_is_too_old_is_refused(tmp_path):
+    path = armv7(tmp_path, {SO: make_elf(undefined=(("fstat", "libc.so.6", "GLIBC_2.33"),))})
+    assert "the tag promises glibc 2.31" in refused(path, tmp_path, platform="manylinux_2_31_armv7l")
+    assert relabelled(path, tmp_path, platform="manylinux_2_33_armv7l").name.endswith("manylinux_2_33_armv7l.whl")
 
 
-def test_a_file_that_is_no_wheel_is_refused(tmp_path):
-    path = tmp_path / "thing-1.0-py3-none-any.whl"
-    path.write_bytes(b"")
-    with pytest.raises(ProofError, match="is not a wheel that can be tagged cp311-cp311-linux_armv6l"):
-        retag(path, python="3.11", platform_tag="linux_armv6l", out_dir=tmp_path)
+def test_another_machine_is_refused(tmp_path):
+    assert "machine code of EM_ARM" in refused(armv7(tmp_path), tmp_path, platform="linux_aarch64")
+    assert "claims any platform" in refused(armv7(tmp_path), tmp_path, platform="any")
 
 
-def test_a_bill_of_materials_goes_in_and_record_lists_it(tmp_path):
-    raw = make_wheel(tmp_path)
-    made = read_wheel(retag(raw, python="3.11", platform_tag="linux_armv6l", out_dir=tmp_path / "out", sbom=b"{}"))
-    assert made.text("sboms/pibuild.cdx.json") == "{}"
-    assert "thing-1.0.dist-info/sboms/pibuild.cdx.json,sha256=" in made.text("RECORD")
+def test_a_module_of_one_python_is_not_another_ones(tmp_path):
+    path = armv7(tmp_path, {_PLAIN_SO: make_elf()})
+    assert "it was compiled for cp311" in refused(path, tmp_path, python="3.12")
+
+
+def test_the_risk_is_offered_only_where_nothing_else_stands_against_it(tmp_path):
+    said = refused(armv7(tmp_path, {_PLAIN_SO: make_elf()}), tmp_path, python="3.12")
+    assert "or --accept-abi-risk" in said
+    said = refused(armv7(tmp_path, {SO: make_elf()}), tmp_path, python="3.12")
+    assert "it was compiled for cp311" in said
+    assert "is named for CPython 311" in said
+    assert "--accept-abi-risk" not in said
+
+
+def test_who_takes_the_risk_has_it_written_into_the_wheel(tmp_path):
+    path = armv7(tmp_path, {_PLAIN_SO: make_elf()})
+    made = read_wheel(relabelled(path, tmp_path, python="3.12", accept_abi_risk=True))
+    assert made.file_name == "thing-1.0-cp312-cp312-linux_armv7l.whl"
+    assert "compiled for cp311" in made.wheel_message[RISK_FIELD]
+
+
+def test_the_risk_covers_the_python_alone(tmp_path):
+    path = armv7(tmp_path, {SO: make_elf()})
+    assert "is named for CPython 311" in refused(path, tmp_path, python="3.12", accept_abi_risk=True)
+    thumb2 = armv7(tmp_path, {_PLAIN_SO: make_elf(arm(_MOVW, BX_LR), attributes=PI_TWO)})
+    assert "not for ARM1176" in refused(thumb2, tmp_path, platform="linux_armv6l", accept_abi_risk=True)
+
+
+def test_the_stable_abi_is_raised_but_not_lowered(tmp_path):
+    name = "thing-1.0-cp37-abi3-linux_armv7l.whl"
+    files = {"thing/_core.abi3.so": make_elf()}
+    path = make_wheel(tmp_path, files, file_name=name, tags=("cp37-abi3-linux_armv7l",))
+    assert relabelled(path, tmp_path, python="3.11").name == "thing-1.0-cp311-abi3-linux_armv7l.whl"
+    assert "the stable ABI of Python 3.7" in refused(path, tmp_path / "2", python="3.5")
+
+
+def test_another_platform_leaves_all_pythons(tmp_path):
+    name, tags = "thing-1.0-py2.py3-none-linux_armv7l.whl", ("py2-none-linux_armv7l", "py3-none-linux_armv7l")
+    path = make_wheel(tmp_path, {"thing/tool": make_elf()}, file_name=name, tags=tags)
+    made = read_wheel(relabelled(path, tmp_path, platform="linux_armv6l"))
+    assert made.file_name == "thing-1.0-py2.py3-none-linux_armv6l.whl"
+    assert made.wheel_message.get_all("Tag") == ["py2-none-linux_armv6l", "py3-none-linux_armv6l"]
     assert disagreements(made) == ()
 
 
-def test_a_nightly_is_tagged_with_its_version(tmp_path):
-    version = "1.0.1.dev20190618+g87989f69597"
-    made = retag(
-        make_wheel(tmp_path), python="3.11", platform_tag="linux_armv6l", out_dir=tmp_path / "out", version=version
-    )
-    assert made.name == f"thing-{version}-cp311-cp311-linux_armv6l.whl"
-    assert disagreements(read_wheel(made)) == ()
+def test_another_python_leaves_all_platforms(tmp_path):
+    platforms = ("manylinux2014_armv7l", "manylinux_2_17_armv7l")
+    name, tags = f"thing-1.0-cp37-abi3-{'.'.join(platforms)}.whl", [f"cp37-abi3-{one}" for one in platforms]
+    path = make_wheel(tmp_path, {"thing/_core.abi3.so": make_elf()}, file_name=name, tags=tags)
+    made = read_wheel(relabelled(path, tmp_path, python="3.11"))
+    assert made.file_name == name.replace("cp37", "cp311")
+    assert disagreements(made) == ()
 
 
-def test_what_is_no_version_is_refused(tmp_path):
-    with pytest.raises(ProofError, match="is not a wheel that can be tagged"):
-        retag(make_wheel(tmp_path), python="3.11", platform_tag="linux_armv6l", out_dir=tmp_path, version="r1.14")
+def test_a_name_with_more_tags_than_any_wheel_has_is_refused(tmp_path):
+    name = f"thing-1.0-py3{'.py3' * 21}-none-any.{'.'.join(f'a{number}' for number in range(21))}.whl"
+    path = make_wheel(tmp_path, {"thing/__init__.py": b""}, file_name=name, tags=("py3-none-any",))
+    assert "is not a wheel that can be retagged" in refused(path, tmp_path, python="3.9")
+
+
+def test_windows_code_is_no_pure_python(tmp_path):
+    name = "thing-1.0-cp311-cp311-win_amd64.whl"
+    path = make_wheel(tmp_path, {"thing/_core.pyd": b"MZ\x90\0"}, file_name=name, tags=("cp311-cp311-win_amd64",))
+    assert "is machine code for Windows" in refused(path, tmp_path, platform="any")
+    assert "it was compiled for cp311" in refused(path, tmp_path, python="3.9")
+
+
+def test_another_c_library_is_refused(tmp_path):
+    assert "wants libc.so.6 of glibc" in refused(armv7(tmp_path), tmp_path, platform="musllinux_1_2_armv7l")
+
+
+def test_no_manylinux_is_claimed_for_a_zero(tmp_path):
+    assert "no pip takes manylinux2014_armv6l" in refused(armv7(tmp_path), tmp_path, platform="manylinux2014_armv6l")
+
+
+def test_a_pure_wheel_stays_pure(tmp_path):
+    name = "thing-1.0-py2.py3-none-any.whl"
+    tags = ("py2-none-any", "py3-none-any")
+    path = make_wheel(tmp_path, {"thing/__init__.py": b""}, file_name=name, tags=tags, purelib="true")
+    made = read_wheel(relabelled(path, tmp_path, python="3.11"))
+    assert made.file_name == "thing-1.0-py311-none-any.whl"
+    assert made.wheel_message["Root-Is-Purelib"] == "true"
+    assert "there is no machine code" in refused(path, tmp_path / "2", platform="linux_armv6l")

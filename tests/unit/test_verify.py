@@ -2,9 +2,9 @@
 
 import pytest
 
-from pibuild.build.final_wheel import retag
 from pibuild.errors import ProofError
 from pibuild.verify.static_checks import verify, verify_extra
+from pibuild.wheels.relabel import relabel_built_wheel
 from tests.makers.elfs import BX_LR, NOP, PI_TWO, SO, arm, make_elf, thumb
 from tests.makers.plans import make_target
 from tests.makers.wheels import make_wheel
@@ -228,9 +228,10 @@ def test_a_file_that_a_pi_one_can_not_use_is_refused(tmp_path, changes, said):
     assert f"{SO}: " in told
 
 
-def test_a_shared_object_of_another_python_is_refused(tmp_path):
-    path = "thing/_core.cpython-39-arm-linux-gnueabihf.so"
-    assert "is named for cpython-39, expected cpython-311" in refusal(tmp_path, make_elf(), path=path)
+@pytest.mark.parametrize("suffix", ["cpython-39-arm-linux-gnueabihf", "cpython-311-x86_64-linux-gnu"])
+def test_a_module_named_for_another_python_or_machine_is_refused(tmp_path, suffix):
+    path = f"thing/_core.{suffix}.so"
+    assert f"Python ABI: {path}" in refusal(tmp_path, make_elf(), path=path)
 
 
 def test_a_file_name_that_claims_another_platform_is_refused(tmp_path):
@@ -324,7 +325,7 @@ def test_the_twin_of_a_nightlys_library_is_found_under_the_version_that_the_buil
     twin = tmp_path / "symbols" / path
     twin.parent.mkdir(parents=True)
     twin.write_bytes(make_elf())
-    made = retag(
+    made = relabel_built_wheel(
         raw,
         python="3.11",
         platform_tag="linux_armv6l",

@@ -2,7 +2,8 @@ import zipfile
 
 import pytest
 
-from pibuild.wheels.wheel import WheelFormatError, disagreements, read_wheel, retagged, wheel_name, write_wheel
+from pibuild.wheels.relabel import relabel
+from pibuild.wheels.wheel import WheelFormatError, disagreements, read_wheel, wheel_name, write_wheel
 from tests.makers.elfs import SO, make_elf
 from tests.makers.wheels import make_wheel
 
@@ -96,7 +97,7 @@ def test_a_zip_without_dist_info_is_refused(tmp_path):
 
 def test_a_retagged_wheel_agrees_and_keeps_its_files(tmp_path):
     raw = read_wheel(make_wheel(tmp_path))
-    again = read_wheel(write_wheel(retagged(raw, "cp311-cp311-linux_armv7l"), tmp_path / "out"))
+    again = read_wheel(write_wheel(relabel(raw, "cp311-cp311-linux_armv7l"), tmp_path / "out"))
     assert again.file_name == "thing-1.0-cp311-cp311-linux_armv7l.whl"
     assert disagreements(again) == ()
     assert {file.path: file.content for file in again.files}[SO] == make_elf()
@@ -105,18 +106,18 @@ def test_a_retagged_wheel_agrees_and_keeps_its_files(tmp_path):
 
 def test_retagging_mends_what_a_build_left_untrue(tmp_path):
     raw = read_wheel(make_wheel(tmp_path, purelib="true", tags=("py3-none-any",), record=lambda _: ""))
-    again = read_wheel(write_wheel(retagged(raw, "cp311-cp311-linux_armv6l"), tmp_path / "out"))
+    again = read_wheel(write_wheel(relabel(raw, "cp311-cp311-linux_armv6l"), tmp_path / "out"))
     assert disagreements(again) == ()
 
 
 def test_a_build_number_stays(tmp_path):
     raw = read_wheel(make_wheel(tmp_path, file_name="thing-1.0-2rc-cp311-cp311-linux_armv6l.whl"))
-    assert retagged(raw, "cp311-cp311-linux_armv7l").file_name == "thing-1.0-2rc-cp311-cp311-linux_armv7l.whl"
+    assert relabel(raw, "cp311-cp311-linux_armv7l").file_name == "thing-1.0-2rc-cp311-cp311-linux_armv7l.whl"
 
 
 def test_a_set_of_tags_is_one_word_of_the_name_and_a_line_each_of_wheel(tmp_path):
     raw = read_wheel(make_wheel(tmp_path))
-    again = read_wheel(write_wheel(retagged(raw, "py3.py2-none-linux_armv7l"), tmp_path / "out"))
+    again = read_wheel(write_wheel(relabel(raw, "py3.py2-none-linux_armv7l"), tmp_path / "out"))
     assert again.file_name == "thing-1.0-py2.py3-none-linux_armv7l.whl"
     assert again.wheel_message.get_all("Tag") == ["py2-none-linux_armv7l", "py3-none-linux_armv7l"]
     assert disagreements(again) == ()
@@ -125,14 +126,14 @@ def test_a_set_of_tags_is_one_word_of_the_name_and_a_line_each_of_wheel(tmp_path
 @pytest.mark.parametrize("tag", ["linux_armv6l", "cp311--linux", "cp311-cp311-\x1b[31m", "py3-none-any" + ".any" * 21])
 def test_what_is_no_tag_is_refused(tmp_path, tag):
     with pytest.raises(WheelFormatError, match="is not interpreter-ABI-platform"):
-        retagged(read_wheel(make_wheel(tmp_path)), tag)
+        relabel(read_wheel(make_wheel(tmp_path)), tag)
 
 
 def test_equal_content_gives_equal_bytes_whatever_the_order_and_time(tmp_path):
     first, second = tmp_path / "1", tmp_path / "2"
     files = {"thing/a.py": b"a", "thing/b.py": b"b", SO: make_elf()}
     made = [
-        write_wheel(retagged(read_wheel(make_wheel(folder, given)), "cp311-cp311-linux_armv6l"), folder / "out")
+        write_wheel(relabel(read_wheel(make_wheel(folder, given)), "cp311-cp311-linux_armv6l"), folder / "out")
         for folder, given in ((first, files), (second, dict(reversed(files.items()))))
     ]
     assert made[0].read_bytes() == made[1].read_bytes()
@@ -147,7 +148,7 @@ def test_times_are_the_given_ones_and_never_before_1980(tmp_path):
 
 
 def test_record_comes_last_and_nothing_is_left_beside_the_wheel(tmp_path):
-    path = write_wheel(retagged(read_wheel(make_wheel(tmp_path)), "cp311-cp311-linux_armv6l"), tmp_path / "out")
+    path = write_wheel(relabel(read_wheel(make_wheel(tmp_path)), "cp311-cp311-linux_armv6l"), tmp_path / "out")
     with zipfile.ZipFile(path) as archive:
         assert archive.namelist()[-1] == "thing-1.0.dist-info/RECORD"
     assert list((tmp_path / "out").iterdir()) == [path]
@@ -157,7 +158,7 @@ def test_another_version_is_said_by_every_part_and_by_no_line_of_the_description
     metadata = "Metadata-Version: 2.1\nName: thing\nVersion: 1.0\nSummary: s\n\nVersion: 1.0 is said here\n"
     files = {"thing/__init__.py": b"", "thing-1.0.data/purelib/thing/_core.so": make_elf(), "thing-1.0.txt": b"1.0"}
     raw = read_wheel(make_wheel(tmp_path, files, metadata=metadata))
-    made = read_wheel(write_wheel(retagged(raw, "cp311-cp311-linux_armv6l", version="1.1.dev3"), tmp_path / "out"))
+    made = read_wheel(write_wheel(relabel(raw, "cp311-cp311-linux_armv6l", version="1.1.dev3"), tmp_path / "out"))
     assert made.file_name == "thing-1.1.dev3-cp311-cp311-linux_armv6l.whl"
     assert {file.path.split("/")[0] for file in made.files} == {
         "thing",
@@ -175,12 +176,12 @@ def test_another_version_is_said_by_every_part_and_by_no_line_of_the_description
 def test_metadata_that_does_not_say_one_version_gets_no_other(tmp_path, metadata, said):
     raw = read_wheel(make_wheel(tmp_path, metadata=metadata))
     with pytest.raises(WheelFormatError, match=said):
-        retagged(raw, "cp311-cp311-linux_armv6l", version="1.1")
+        relabel(raw, "cp311-cp311-linux_armv6l", version="1.1")
 
 
 def test_lines_of_metadata_keep_their_ends(tmp_path):
     raw = read_wheel(make_wheel(tmp_path, metadata="Name: thing\r\nVersion: 1.0\r\n\r\nText\r\n"))
-    made = retagged(raw, "cp311-cp311-linux_armv6l", version="1.1")
+    made = relabel(raw, "cp311-cp311-linux_armv6l", version="1.1")
     content = next(file.content for file in made.files if file.path.endswith("/METADATA"))
     assert content == b"Name: thing\r\nVersion: 1.1\r\n\r\nText\r\n"
 
@@ -188,11 +189,11 @@ def test_lines_of_metadata_keep_their_ends(tmp_path):
 def test_what_goes_into_dist_info_takes_the_place_of_what_was_there(tmp_path):
     files = {"thing/__init__.py": b"", "thing-1.0.dist-info/sboms/a.json": b"old"}
     raw = read_wheel(make_wheel(tmp_path, files))
-    made = retagged(raw, "cp311-cp311-linux_armv6l", version="1.1", more={"sboms/a.json": b"new", "sboms/b.json": b""})
+    made = relabel(raw, "cp311-cp311-linux_armv6l", version="1.1", more={"sboms/a.json": b"new", "sboms/b.json": b""})
     assert disagreements(made) == ()
     assert made.text("sboms/a.json") == "new"
 
 
 def test_a_bill_of_materials_stays_through_a_second_retagging(tmp_path):
     raw = read_wheel(make_wheel(tmp_path, {"thing-1.0.dist-info/sboms/a.json": b"{}"}))
-    assert retagged(raw, "cp311-cp311-linux_armv7l").text("sboms/a.json") == "{}"
+    assert relabel(raw, "cp311-cp311-linux_armv7l").text("sboms/a.json") == "{}"
