@@ -16,7 +16,8 @@ _COMMAND = re.compile(r"^\s*:(?=:)|#(?=#\w*\[)")
 class PibuildError(Exception):
     """Something failed in a way that a person can act on.
 
-    `what` is one sentence; `expected`, `found`, `hint` and `log` follow on lines of their own where given.
+    `what` is one sentence; `expected`, `found`, `hint` and `log` follow on lines of their own where given. `container`
+    names the failed container that `pibuild shell` can open; it is empty if there is none, and is not printed.
     """
 
     exit_code = 1
@@ -30,6 +31,7 @@ class PibuildError(Exception):
         details: Sequence[str] = (),
         hint: str = "",
         log: Path | None = None,
+        container: str = "",
     ) -> None:
         """Keep the parts; `str()` of the error is all of them."""
         super().__init__(what)
@@ -39,6 +41,7 @@ class PibuildError(Exception):
         self.details = tuple(details)
         self.hint = hint
         self.log = log
+        self.container = container
 
     def __str__(self) -> str:
         """Give the message as a person reads it, a part on each line."""

@@ -387,11 +387,7 @@ class Run:
     env: tuple[tuple[str, str], ...]
     inputs: tuple[tuple[str, Path], ...]
     """(folder in the container, tar on the machine), unpacked there in this order."""
-    uid: int
-    gid: int
-    memory_bytes: int
-    cpus: int
-    deadline_s: float
+    limits: Limits
     labels: tuple[tuple[str, str], ...]
     cache: str = ""
     """The engine's volume at /work/cache; none where empty."""
@@ -407,3 +403,11 @@ class Outcome:
     out_of_memory: bool
     timed_out: bool
     wall_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spent:
+    """What a container cost."""
+
+    wall_s: float
+    cpu_s: float

@@ -24,11 +24,11 @@ from platformdirs import user_cache_path
 
 import pibuild
 from pibuild.adapters.docker import Engine
-from pibuild.build.prove import pack
 from pibuild.config.project_files import project_folder
 from pibuild.config.recipes import load_recipes
 from pibuild.config.targets import load_targets
-from pibuild.model import Run
+from pibuild.model import Limits, Run
+from pibuild.trees.tree import pack
 
 HERE = Path(__file__).resolve().parent
 DEADLINE_S = 6 * 3600.0
@@ -110,11 +110,14 @@ def run_on_device(asked: argparse.Namespace, record: dict[str, Any], tests: list
             ("/work/wheels", pack(folder / "wheels.tar", {asked.wheel.name: asked.wheel})),
             ("/work/check", pack(folder / "check.tar", files)),
         ),
-        uid=os.getuid(),
-        gid=os.getgid(),
-        memory_bytes=engine.memory_bytes,
-        cpus=engine.cpus,
-        deadline_s=DEADLINE_S,
+        limits=Limits(
+            jobs=asked.jobs,
+            cpus=engine.cpus,
+            memory_bytes=engine.memory_bytes,
+            deadline_s=DEADLINE_S,
+            uid=os.getuid(),
+            gid=os.getgid(),
+        ),
         labels=(),
     )
     with engine.container(run) as container:

@@ -25,6 +25,19 @@ from pibuild.model import SESSION_LABEL, STORE_LABEL, Outcome, Run
 
 _API_TIMEOUT_S = 600
 _PIDS = 4096
+_NANO = 1_000_000_000
+_OPTIONS = {
+    "user": "user",
+    "working_dir": "workdir",
+    "network_mode": "network",
+    "cap_drop": "cap-drop",
+    "security_opt": "security-opt",
+    "mem_limit": "memory",
+    "memswap_limit": "memory-swap",
+    "nano_cpus": "cpus",
+    "pids_limit": "pids-limit",
+}
+"""What the docker command calls the SDK's parameters."""
 _FOLDERS = ("work/src", "work/in", "work/build", "work/out")
 _CACHE_FOLDER = "work/cache"
 _CHUNK_BYTES = 1 << 20
@@ -136,16 +149,8 @@ class Engine:
             handle = self._client.containers.create(
                 run.image,
                 list(run.command),
+                **_sandbox(run),
                 environment=dict(run.env),
-                user=f"{run.uid}:{run.gid}",
-                working_dir="/work",
-                network_mode="none",
-                cap_drop=["ALL"],
-                security_opt=["no-new-privileges"],
-                mem_limit=run.memory_bytes,
-                memswap_limit=run.memory_bytes,
-                nano_cpus=run.cpus * 1_000_000_000,
-                pids_limit=_PIDS,
                 labels=dict(run.labels),
                 stdin_open=bool(run.stdin),
                 tty=run.stdin == "terminal",
@@ -158,6 +163,18 @@ class Engine:
         finally:
             with suppress(PibuildError), self._translated("removing the container"), suppress(NotFound):
                 handle.remove(force=True, v=True)
+
+    def command_line(self, run: Run) -> list[str]:
+        """Return the docker command that runs this container in the caller's terminal and removes it.
+
+        The container has the sandbox of `container`, but neither its inputs nor its labels: those would let another
+        pibuild remove it.
+        """
+        words = ["docker", "run", "--rm", "--interactive", *(["--tty"] if run.stdin == "terminal" else [])]
+        for name, value in (_sandbox(run) | {"nano_cpus": run.limits.cpus}).items():
+            words += [f"--{_OPTIONS[name]}={part}" for part in (value if isinstance(value, list) else [value])]
+        words += [f"--volume={run.cache}:/{_CACHE_FOLDER}"] if run.cache else []
+        return [*words, *(f"--env={key}={value}" for key, value in run.env), run.image, *run.command]
 
     def remove_containers(self, store_id: str, is_dead: Callable[[str], bool]) -> int:
         """Remove a store's containers whose session is dead; give how many there were."""
@@ -217,7 +234,7 @@ class Container:
             with suppress(DockerException, requests.RequestException):
                 self._handle.kill()
 
-        alarm = threading.Timer(self._run.deadline_s, stop_late)
+        alarm = threading.Timer(self._run.limits.deadline_s, stop_late)
         alarm.daemon = True
         with self._engine._translated("running the container"):  # noqa: SLF001  one idea, one module
             try:
@@ -244,7 +261,7 @@ class Container:
         began_s, late = time.monotonic(), False
         command = ["docker", "start", "--attach", "--interactive", self._handle.id]
         try:
-            subprocess.run(command, env=self._engine._environ, check=False, timeout=self._run.deadline_s)  # noqa: SLF001
+            subprocess.run(command, env=self._engine._environ, check=False, timeout=self._run.limits.deadline_s)  # noqa: SLF001
         except subprocess.TimeoutExpired:
             late = True
         except FileNotFoundError as error:
@@ -294,6 +311,22 @@ class Container:
         repository, _, image_tag = reference.rpartition(":")
         with self._engine._translated("keeping the container"):  # noqa: SLF001
             self._handle.commit(repository=repository, tag=image_tag)
+
+
+def _sandbox(run: Run) -> dict[str, Any]:
+    """Return what confines a container, as the SDK's `create` takes it."""
+    limits = run.limits
+    return {
+        "user": f"{limits.uid}:{limits.gid}",
+        "working_dir": "/work",
+        "network_mode": "none",
+        "cap_drop": ["ALL"],
+        "security_opt": ["no-new-privileges"],
+        "mem_limit": limits.memory_bytes,
+        "memswap_limit": limits.memory_bytes,
+        "nano_cpus": limits.cpus * _NANO,
+        "pids_limit": _PIDS,
+    }
 
 
 def _lines(chunks: Iterator[bytes]) -> Iterator[str]:
@@ -360,7 +393,7 @@ def _with_parents(path: str) -> list[str]:
 
 
 def _owned(info: tarfile.TarInfo, run: Run, kind: bytes) -> tarfile.TarInfo:
-    info.type, info.uid, info.gid, info.uname, info.gname = kind, run.uid, run.gid, "", ""
+    info.type, info.uid, info.gid, info.uname, info.gname = kind, run.limits.uid, run.limits.gid, "", ""
     info.pax_headers = {}  # a long path's, which would win over the name that it has now
     if kind == tarfile.DIRTYPE:
         info.mode = 0o755

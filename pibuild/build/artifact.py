@@ -1,105 +1,101 @@
 """Building: one recipe's script in one container, its output an artifact under its key.
 
-Knows the container's layout. What goes in was decided by plan and fetched by sources; how the container ran, and why it
-failed, is run's.
+Knows the container's layout. What goes in was decided by planning and fetched by sources.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from pibuild.build.container import Engine, Spent, counted, follow
-from pibuild.console import Console, seconds, size
+from pibuild.build.container import cache_volume, container_run, run_to_end, script_command
+from pibuild.build.context import BuildContext
+from pibuild.build.images import ensure_image
+from pibuild.console import seconds, size
 from pibuild.errors import BuildError, OutOfMemoryError, SourceError
-from pibuild.model import Artifact, Limits, Run
-from pibuild.store.local import Entry, Store
+from pibuild.model import Artifact, Limits, Spent
+from pibuild.store.local import Entry
 from pibuild.trees.archives import members
 from pibuild.trees.selection import EVERYTHING
-from pibuild.trees.tree import write_tree
+from pibuild.trees.tree import pack, write_tree
 
 
-def build(
-    artifact: Artifact,
-    inputs: Sequence[tuple[str, Path]],
-    *,
-    facts: Mapping[str, Any],
-    engine: Engine,
-    store: Store,
-    limits: Limits,
-    console: Console,
-    again: str,
-) -> Entry:
-    """Make one artifact.
+def build_artifact(artifact: Artifact, entries: Mapping[str, Entry], context: BuildContext) -> Entry:
+    """Build one artifact and take it into the store; `entries` has what it needs, by key.
 
-    `inputs` are (folder in the container, tar), `facts` what its record shall say of them, `again` the command that
-    reproduces it.
+    If compilers are killed for memory, the build starts again with half as many.
 
-    Where compilers are killed for memory, half as many are tried.
-
-    BuildError where the script fails, ResourceError where memory, space or time run out; both name the cause, the
-    last lines and the log, and leave the container's file system for `pibuild shell`.
+    Raises BuildError if the script fails, ResourceError if memory, disk or time runs out; both name the cause, the last
+    lines and the log, and the failed container is kept for `pibuild shell`.
     """
-    while True:
-        try:
-            return _attempt(artifact, inputs, facts, engine, store, limits, console, again)
-        except OutOfMemoryError as error:
-            if limits.jobs == 1:
-                raise
-            limits = replace(limits, jobs=limits.jobs // 2)
-            console.warn(f"{error.what}; again with {limits.jobs}")
+    image = ensure_image(artifact.image, context)
+    fetched = context.fetcher.fetch_all(artifact.release.sources)
+    folder = artifact.recipe.folder
+    with context.store.staging() as staging:
+        scripts = {path.relative_to(folder).as_posix(): path for path in artifact.release.files}
+        inputs = [
+            ("/work/recipe", pack(staging / "recipe.tar", scripts)),
+            *(
+                (f"/work/src/{source.into}", one.path)
+                for source, one in zip(artifact.release.sources, fetched, strict=True)
+            ),
+            *((f"/work/in/{need.recipe.name}", entries[need.key].path) for need in artifact.needs),
+        ]
+        facts = {
+            "image": {"reference": image.reference, "id": image.id, "base": image.origin},
+            "sources": [one.facts() for one in fetched],
+        }
+        limits = context.limits
+        while True:
+            try:
+                return _attempt(artifact, inputs, facts, limits, context)
+            except OutOfMemoryError as error:
+                if limits.jobs == 1:
+                    raise
+                limits = replace(limits, jobs=limits.jobs // 2)
+                context.console.warn(f"{error.what}; again with {limits.jobs}")
 
 
 def _attempt(
     artifact: Artifact,
-    inputs: Sequence[tuple[str, Path]],
+    inputs: list[tuple[str, Path]],
     facts: Mapping[str, Any],
-    engine: Engine,
-    store: Store,
     limits: Limits,
-    console: Console,
-    again: str,
+    context: BuildContext,
 ) -> Entry:
-    run = Run(
+    run = container_run(
+        context,
         image=artifact.image.reference,
-        command=counted("/work/recipe/build.sh"),
+        command=script_command("bash /work/recipe/build.sh"),
         env=(*artifact.env, ("PIBUILD_JOBS", str(limits.jobs))),
-        inputs=tuple(inputs),
-        uid=limits.uid,
-        gid=limits.gid,
-        memory_bytes=limits.memory_bytes,
-        cpus=limits.cpus,
-        deadline_s=limits.deadline_s,
-        labels=store.labels,
-        cache=store.cache_volume(artifact.image.reference) if artifact.recipe.has_cache else "",
+        inputs=inputs,
+        limits=limits,
+        cache=cache_volume(artifact, context),
     )
-    with ExitStack() as held:
+    with ExitStack() as stack:
         if run.cache:
-            held.enter_context(store.lock(run.cache, "compiling into the same cache"))
-        step = held.enter_context(console.step(f"building {artifact.title}"))
-        staging = held.enter_context(store.staging())
-        log_path = store.log_path(artifact.slug)
-        with engine.container(run) as container:
-            spent = follow(
-                container,
-                log_path=log_path,
-                step=step,
-                limits=limits,
-                console=console,
-                staging=staging,
-                failed=f"{artifact.title} could not be built",
-                again=again,
-                slug=artifact.slug,
-            )
-            container.copy_out("/work/out", staging / "out.tar")
+            stack.enter_context(context.store.lock(run.cache, "compiling into the same cache"))
+        step = stack.enter_context(context.console.step(f"building {artifact.title}"))
+        staging = stack.enter_context(context.store.staging())
+        spent = run_to_end(
+            run,
+            context,
+            step=step,
+            log_name=artifact.slug,
+            slug=artifact.slug,
+            failure=f"{artifact.title} could not be built",
+            outputs={"/work/out": staging / "out.tar"},
+        )
         try:
             tree = write_tree(members(staging / "out.tar"), EVERYTHING, staging / "artifact.tar").tree
         except SourceError as error:
             raise BuildError(
-                f"{artifact.title} left nothing that can be kept", found=error.what, log=log_path
+                f"{artifact.title} left nothing in /work/out that can be stored", found=error.what
             ) from error
-        entry = store.put_artifact(artifact.key, staging / "artifact.tar", dict(facts) | _facts(artifact, spent, tree))
+        whole = {**facts, **_facts(artifact, spent, tree)}
+        entry = context.store.put_artifact(artifact.key, staging / "artifact.tar", whole)
+        context.count(artifact.key, spent)
         step.detail = f"{seconds(spent.cpu_s)} of CPU, {size(entry.facts['size_bytes'])}"
     return entry
 

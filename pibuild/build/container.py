@@ -1,20 +1,20 @@
-"""Running one container to its end: its whole output in a log, and where it fails the cause in one line.
+"""Containers: how they are described, and one that runs to its end, with its output in a log.
 
-Knows how compilers, linkers and the kernel say what went wrong. What runs, and on what, is its callers' knowledge.
+Knows how compilers, linkers and the kernel report a failure, so that an error names its cause in one line. Which
+command runs on which input is the callers' knowledge.
 """
 
 import re
 import tarfile
 from collections import deque
-from collections.abc import Callable
-from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Literal
 
+from pibuild.build.context import BuildContext
 from pibuild.console import Console, Step, seconds, size
 from pibuild.errors import BuildError, EngineError, OutOfMemoryError, PibuildError, ResourceError
-from pibuild.model import Limits, Outcome, Run
+from pibuild.model import Artifact, Limits, Outcome, Run, Spent
 
 FAILED_IMAGES = "pibuild/failed"
 _TAIL_LINES = 15
@@ -35,30 +35,8 @@ _CAUSES = (
 )
 
 
-class Container(Protocol):
-    """A container that was made and not started."""
-
-    def wait(self, on_line: Callable[[str], None]) -> Outcome: ...  # noqa: D102
-    def copy_out(self, path: str, tar_path: Path) -> None: ...  # noqa: D102
-    def keep_as(self, reference: str) -> None: ...  # noqa: D102
-
-
-class Engine(Protocol):
-    """What steps that run something use of the engine."""
-
-    def container(self, run: Run) -> AbstractContextManager[Container]: ...  # noqa: D102
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Spent:
-    """What a container cost."""
-
-    wall_s: float
-    cpu_s: float
-
-
 class Transcript:
-    """A container's output: in full in the log as it comes, its end and its likely cause in memory."""
+    """A container's output: all of it in the log as it comes, its last lines and its likely cause in memory."""
 
     def __init__(self, log_path: Path, step: Step, console: Console) -> None:
         """Begin the log."""
@@ -67,7 +45,7 @@ class Transcript:
         self.tail: deque[str] = deque(maxlen=_TAIL_LINES)
         self.cause = ""
         self._rank = len(_CAUSES)
-        self.killed = self.full = False
+        self.is_killed = self.is_disk_full = False
         self._expected = 0
 
     def __call__(self, line: str) -> None:
@@ -83,11 +61,11 @@ class Transcript:
             return
         if expected := _EXPECTED.match(line):
             self._expected = _number(expected[1])
-        self.killed |= "Killed signal terminated program" in line or "virtual memory exhausted" in line
-        self.full |= "No space left on device" in line
+        self.is_killed |= "Killed signal terminated program" in line or "virtual memory exhausted" in line
+        self.is_disk_full |= "No space left on device" in line
         for rank, pattern in enumerate(_CAUSES[: self._rank]):
-            if found := pattern.search(line):
-                self.cause, self._rank = found["cause"], rank
+            if match := pattern.search(line):
+                self.cause, self._rank = match["cause"], rank
                 break
 
     def close(self) -> None:
@@ -95,88 +73,123 @@ class Transcript:
         self._log.close()
 
 
-def follow(
-    container: Container,
+def container_run(
+    context: BuildContext,
     *,
-    log_path: Path,
+    image: str,
+    command: Sequence[str],
+    env: Iterable[tuple[str, str]],
+    inputs: Iterable[tuple[str, Path]] = (),
+    limits: Limits | None = None,
+    cache: str = "",
+    stdin: Literal["", "pipe", "terminal"] = "",
+) -> Run:
+    """Return the description of a container: with the context's limits, unless others are given, and its labels."""
+    return Run(
+        image=image,
+        command=tuple(command),
+        env=tuple(env),
+        inputs=tuple(inputs),
+        limits=limits or context.limits,
+        labels=context.store.labels,
+        cache=cache,
+        stdin=stdin,
+    )
+
+
+def shell_command(artifact: Artifact, context: BuildContext, *, is_terminal: bool) -> list[str]:
+    """Return the command line of a shell in the artifact's failed container, within the sandbox of its build."""
+    run = container_run(
+        context,
+        image=failed_image(artifact.slug),
+        command=("bash",),
+        env=artifact.env,
+        cache=cache_volume(artifact, context),
+        stdin="terminal" if is_terminal else "pipe",
+    )
+    return context.engine.command_line(run)
+
+
+def cache_volume(artifact: Artifact, context: BuildContext) -> str:
+    """Return the engine's volume that is an artifact's /work/cache; empty if its recipe has none."""
+    return context.store.cache_volume(artifact.image.reference) if artifact.recipe.has_cache else ""
+
+
+def script_command(script: str) -> tuple[str, ...]:
+    """Return the command that runs a script and leaves its CPU time where `run_to_end` reads it."""
+    return ("bash", "-c", f"{script}; code=$?; times > /work/cpu; exit $code")
+
+
+def run_to_end(
+    run: Run,
+    context: BuildContext,
+    *,
     step: Step,
-    limits: Limits,
-    console: Console,
-    staging: Path,
-    failed: str,
-    again: str,
+    log_name: str,
     slug: str,
+    failure: str,
+    outputs: Mapping[str, Path],
 ) -> Spent:
-    """Run a container to its end; raise with the cause where it fails."""
-    transcript = Transcript(log_path, step, console)
-    try:
-        outcome = container.wait(transcript)
-    finally:
-        transcript.close()
-    if outcome.exit_code or outcome.timed_out:
+    """Run a container, and copy these paths of it out as tars.
+
+    `failure` begins the message if the container fails. Its file system is then kept as an image for `pibuild shell`,
+    under the slug. Raises BuildError with the cause if the command fails, ResourceError if memory, disk or time runs
+    out.
+    """
+    log_path = context.store.log_path(log_name)
+    with context.engine.container(run) as container, context.store.staging() as staging:
+        transcript = Transcript(log_path, step, context.console)
         try:
-            container.keep_as(failed_image(slug))
-        except EngineError as error:
-            console.warn(f"there is nothing for `pibuild shell` to look into: {error.found or error.what}")
-        raise _failure(failed, outcome, transcript, limits, again)
-    container.copy_out("/work/cpu", staging / "cpu.tar")
-    return Spent(wall_s=round(outcome.wall_s, 2), cpu_s=cpu_seconds(single_file(staging / "cpu.tar")))
+            outcome = container.wait(transcript)
+        finally:
+            transcript.close()
+        if outcome.exit_code or outcome.timed_out:
+            try:
+                container.keep_as(failed_image(slug))
+            except EngineError as error:
+                context.console.warn(f"`pibuild shell` can't open this container: {error.found or error.what}")
+                slug = ""
+            raise _failure(failure, outcome, transcript, run.limits, slug)
+        container.copy_out("/work/cpu", staging / "cpu.tar")
+        for path, tar_path in outputs.items():
+            container.copy_out(path, tar_path)
+        return Spent(wall_s=round(outcome.wall_s, 2), cpu_s=cpu_seconds(single_file(staging / "cpu.tar")))
 
 
 def failed_image(slug: str) -> str:
-    """Name the image that keeps a failed container's file system."""
+    """Return the name of the image that keeps a failed container's file system."""
     return f"{FAILED_IMAGES}:{slug}"
 
 
 def cpu_seconds(times: str) -> float:
-    """Read bash's `times`: its second line, `3m9.481s 0m7.021s`, is the children's user and system time."""
-    found = re.findall(r"(\d+)m([\d.]+)s", times.splitlines()[1])
-    return round(sum(60 * int(minutes) + float(rest) for minutes, rest in found), 2)
+    """Return user and system time of the children, the second line of bash's `times`: `3m9.481s 0m7.021s`."""
+    parts = re.findall(r"(\d+)m([\d.]+)s", times.splitlines()[1])
+    return round(sum(60 * int(minutes) + float(rest) for minutes, rest in parts), 2)
+
+
+def single_file(tar_path: Path) -> str:
+    """Return the content of the one file of a tar."""
+    with tarfile.open(tar_path) as tar:
+        content = tar.extractfile(tar.next() or "")
+        return content.read().decode() if content else ""
 
 
 def _number(text: str) -> int:
     return int(text.replace(",", ""))
 
 
-def single_file(tar_path: Path) -> str:
-    """Read the one file of a tar."""
-    with tarfile.open(tar_path) as tar:
-        content = tar.extractfile(tar.next() or "")
-        return content.read().decode() if content else ""
-
-
-def _failure(failed: str, outcome: Outcome, transcript: Transcript, limits: Limits, again: str) -> PibuildError:
-    tail = [f"| {line}" for line in transcript.tail]
+def _failure(failure: str, outcome: Outcome, transcript: Transcript, limits: Limits, slug: str) -> PibuildError:
+    kind: type[PibuildError] = ResourceError
     if outcome.timed_out:
-        return ResourceError(
-            f"{failed}: not done within the deadline of {seconds(limits.deadline_s)}",
-            details=tail,
-            hint=f"a longer --deadline, then {again}",
-            log=transcript.path,
-        )
-    if outcome.out_of_memory or transcript.killed:
-        return OutOfMemoryError(
-            f"{failed}: out of memory at {size(limits.memory_bytes)} with {limits.jobs} jobs",
-            details=tail,
-            hint=f"fewer --jobs or more --memory, then {again}",
-            log=transcript.path,
-        )
-    if transcript.full:
-        return ResourceError(
-            f"{failed}: no space left on the engine's disk",
-            details=tail,
-            hint=f"make room (docker system prune, pibuild clean), then {again}",
-            log=transcript.path,
-        )
-    cause = transcript.cause or f"its script ended with code {outcome.exit_code}"
-    return BuildError(
-        f"{failed}: {cause}",
-        details=tail,
-        log=transcript.path,
-        hint=f"{again.replace('pibuild', 'pibuild shell', 1)} to look into it; {again} to try again",
-    )
-
-
-def counted(script: str) -> tuple[str, ...]:
-    """Give the command that runs a script and leaves what it cost where `follow` looks."""
-    return ("bash", "-c", f"bash {script}; code=$?; times > /work/cpu; exit $code")
+        cause, hint = f"not done within the deadline of {seconds(limits.deadline_s)}", "a longer --deadline"
+    elif outcome.out_of_memory or transcript.is_killed:
+        kind = OutOfMemoryError
+        cause = f"out of memory at {size(limits.memory_bytes)} with {limits.jobs} jobs"
+        hint = "fewer --jobs or more --memory"
+    elif transcript.is_disk_full:
+        cause, hint = "no space left on the engine's disk", "make room: docker system prune, pibuild clean"
+    else:
+        kind, hint = BuildError, ""
+        cause = transcript.cause or f"its script ended with code {outcome.exit_code}"
+    tail = [f"| {line}" for line in transcript.tail]
+    return kind(f"{failure}: {cause}", details=tail, hint=hint, log=transcript.path, container=slug)

@@ -1,81 +1,90 @@
-"""Ports: the outside things that the steps work through, and what one process remembers of them.
+"""What the steps of a build share: settings, the store, the outside, and what one process remembers of its work.
 
-Made by assembly, once for any number of wheels.
+Each part is made when it is first used, so that a command that needs no engine asks for none. Adapters that cost time
+to import are imported then, too.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from pibuild.adapters.docker import Engine
-from pibuild.build import images
+from platformdirs import user_cache_path
+
+import pibuild
+from pibuild.config.dockerfiles import load_base
+from pibuild.config.project_files import project_folder
 from pibuild.config.settings import Settings
 from pibuild.console import Console
 from pibuild.errors import PibuildError
-from pibuild.model import Base, Limits
-from pibuild.sources import fetcher as sources
+from pibuild.model import Base, Limits, Spent
 from pibuild.store.local import Store
-from pibuild.store.remote import Remote
+
+if TYPE_CHECKING:
+    from pibuild.adapters.docker import Engine
+    from pibuild.adapters.git import Git
+    from pibuild.adapters.http import Http
+    from pibuild.adapters.mmdebstrap import Mmdebstrap
+    from pibuild.sources.fetcher import Fetcher
+    from pibuild.sources.refs import Refs
+    from pibuild.store.remote import Remote
 
 _GB = 1_000_000_000
-_SPARED_BYTES = _GB // 2
-"""Memory that the engine and the system keep."""
+_RESERVED_BYTES = _GB // 2
+"""Memory that is left to the engine and its system."""
 
 
 @dataclass(kw_only=True)
-class Ports:
-    """The outside things, made once; the engine is asked for only when a step needs it."""
+class BuildContext:
+    """What steps get beside their input, made once for any number of wheels."""
 
-    connect: Callable[[], Engine]
-    bootstrap: images.Bootstrap
-    fetcher: sources.Fetcher
-    store: Store
-    remote: Remote
-    console: Console
     settings: Settings
-    base: Base
-    check_dir: Path
-    programs_dir: Path
-    """Of the conformance set."""
-    models: Sequence[Path]
-    uid: int
-    gid: int
-    now: Callable[[], datetime]
-    clock: Callable[[], float]
+    environ: Mapping[str, str]
+    console: Console
+    uid: int = field(default_factory=os.getuid)
+    """The user and the group that containers run as."""
+    gid: int = field(default_factory=os.getgid)
+    now: Callable[[], datetime] = lambda: datetime.now(UTC)
+    clock: Callable[[], float] = time.monotonic
     """Seconds, of which only differences count."""
+    device_dir: Path = Path(pibuild.__file__).parent / "device"
+    """The scripts that prove wheels on the device."""
+    conformance_dir: Path = field(default_factory=lambda: project_folder("tests/conformance"))
+    """The programs that prove a toolchain."""
     spent_s: dict[str, float] = field(default_factory=lambda: dict.fromkeys(("sources", "images", "containers"), 0.0))
     """Wall time by what it went to; the rest of a build's is pibuild's own."""
-
     cpu_s: dict[str, float] = field(default_factory=dict)
-    """CPU seconds of each artifact that was built and each plan that was proven, by key …"""
+    """CPU seconds by the key of the artifact that was built, or of the plan that was proven."""
     failed: dict[str, PibuildError] = field(default_factory=dict)
-    """… and why one could not be, which is not tried again; an image's by its reference."""
-
-    @contextmanager
-    def timed(self, name: str) -> Iterator[None]:
-        """Count what is done meanwhile as spent on this."""
-        began_s = self.clock()
-        try:
-            yield
-        finally:
-            self.spent_s[name] += self.clock() - began_s
+    """What failed and is not tried again, by key; an image by its reference."""
 
     @cached_property
-    def engine(self) -> Engine:
-        """The engine, with what dead sessions left there removed."""
-        engine = self.connect()
+    def store(self) -> Store:
+        """The folder of sources, artifacts and logs; `close` ends its session."""
+        folder = self.settings.store.folder
+        root = Path(folder).expanduser().absolute() if folder else user_cache_path("pibuild", appauthor=False)
+        return Store(root, self.console)
+
+    @cached_property
+    def engine(self) -> "Engine":
+        """The Docker engine; containers that killed sessions left there are removed first."""
+        from pibuild.adapters.docker import Engine  # noqa: PLC0415
+
+        engine = Engine(self.environ)
         if removed := engine.remove_containers(self.store.id, self.store.is_dead):
             self.console.note(f"removed {removed} container(s) that a killed pibuild left")
         return engine
 
     @cached_property
     def limits(self) -> Limits:
-        """What a container may use: the engine's processors and memory where nothing else is set."""
+        """What one container may use: the engine's processors and memory where nothing else is set."""
         engine, settings = self.engine, self.settings
-        memory_bytes = int(settings.memory * _GB) if settings.memory else engine.memory_bytes - _SPARED_BYTES
+        memory_bytes = int(settings.memory * _GB) if settings.memory else engine.memory_bytes - _RESERVED_BYTES
         return Limits(
             jobs=settings.jobs or max(1, min(engine.cpus, memory_bytes // _GB)),
             cpus=engine.cpus,
@@ -85,14 +94,126 @@ class Ports:
             gid=self.gid,
         )
 
+    @cached_property
+    def base(self) -> Base:
+        """Where the image that all others stand on comes from."""
+        return load_base(project_folder("dockerfiles"))
+
+    @cached_property
+    def bootstrap(self) -> "Mmdebstrap":
+        """What makes the base image where no registry is reachable."""
+        from pibuild.adapters.mmdebstrap import Mmdebstrap  # noqa: PLC0415
+
+        return Mmdebstrap(self.environ)
+
+    @cached_property
+    def git(self) -> "Git":
+        """The git of this machine."""
+        from pibuild.adapters.git import Git  # noqa: PLC0415
+
+        return Git(self.environ)
+
+    @cached_property
+    def http(self) -> "Http":
+        """HTTP by the person's own proxies and certificates."""
+        from pibuild.adapters.http import Http  # noqa: PLC0415
+
+        return Http(self.environ, note=self.console.note)
+
+    @cached_property
+    def fetcher(self) -> "Fetcher":
+        """What brings sources into the store."""
+        from pibuild.adapters.debian import Debian  # noqa: PLC0415
+        from pibuild.adapters.npm import Npm  # noqa: PLC0415
+        from pibuild.adapters.pypi import Pypi  # noqa: PLC0415
+        from pibuild.sources.fetcher import Clients, Fetcher  # noqa: PLC0415
+
+        state_dir = self.store.session_dir / "apt"
+        return Fetcher(
+            Clients(
+                git=self.git,
+                http=self.http,
+                pypi=Pypi(self.http, self.environ),
+                npm=Npm(self.environ),
+                debian=Debian(self.http, self.environ, state_dir=state_dir, note=self.console.note),
+            ),
+            store=self.store,
+            console=self.console,
+            mirrors=self.settings.mirrors,
+            offline=self.settings.offline,
+            now=self.now,
+        )
+
+    @cached_property
+    def refs(self) -> "Refs":
+        """What looks branches and tags up, each once."""
+        from pibuild.sources.refs import Refs  # noqa: PLC0415
+
+        settings = self.settings
+        return Refs(
+            self.git,
+            self.fetcher,
+            store=self.store,
+            console=self.console,
+            mirrors=settings.mirrors,
+            offline=settings.offline,
+        )
+
+    @cached_property
+    def remote(self) -> "Remote":
+        """What shares the store with other machines; without an address, and offline, it has and takes nothing."""
+        from pibuild.adapters.rclone import Rclone  # noqa: PLC0415
+        from pibuild.store.folders import HttpFolder, LocalFolder, RcloneFolder  # noqa: PLC0415
+        from pibuild.store.remote import Remote, RemoteFolder  # noqa: PLC0415
+
+        address = self.settings.store.remote
+        folder: RemoteFolder | None = None
+        if address and not self.settings.offline:
+            if address.startswith(("http://", "https://")):
+                folder = HttpFolder(self.http, address)
+            elif address.startswith("/"):
+                folder = LocalFolder(Path(address))
+            else:
+                folder = RcloneFolder(Rclone(self.environ), address)
+        return Remote(folder, store=self.store, console=self.console)
+
+    def close(self) -> None:
+        """End the store's session, if there is one."""
+        if "store" in self.__dict__:
+            self.store.close()
+
+    @contextmanager
+    def timed(self, name: str) -> Iterator[None]:
+        """Add the time until the end of the block to `spent_s` under a name."""
+        began_s = self.clock()
+        try:
+            yield
+        finally:
+            self.spent_s[name] += self.clock() - began_s
+
+    def count(self, key: str, spent: Spent) -> None:
+        """Add what a container cost to the totals; `key` is that of the artifact or plan that it ran for."""
+        self.spent_s["containers"] += spent.wall_s
+        self.cpu_s[key] = self.cpu_s.get(key, 0.0) + spent.cpu_s
+
     @contextmanager
     def once(self, key: str) -> Iterator[None]:
-        """Remember what fails, so that the next cell that shares it fails of the same cause at once."""
+        """Remember an error under a key, and raise it at once the next time: cells share artifacts and images."""
         if error := self.failed.get(key):
             raise error
         try:
             yield
         except PibuildError as error:
-            if error not in self.failed.values():  # it failed for what it needs
+            if error not in self.failed.values():  # of something that this key needs
                 self.failed[key] = error
             raise
+
+
+@contextmanager
+def open_context(settings: Settings, environ: Mapping[str, str], console: Console) -> Iterator[BuildContext]:
+    """Make a context whose store is closed at the end of the block."""
+    context = BuildContext(settings=settings, environ=environ, console=console)
+    try:
+        yield context
+    finally:
+        context.close()

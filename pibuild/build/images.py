@@ -1,52 +1,29 @@
-"""Images: each made when the engine lacks it, those it stands on first.
+"""Images: each is made if the engine lacks it, after those that it stands on.
 
-Knows Dockerfiles' contexts and the two ways to a base. Which images a build wants, and their names, is plan's
+Knows Dockerfiles' contexts and the two ways to a base. Which images a build needs, and their names, is planning's
 knowledge.
 """
 
 import io
-import tarfile
-import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
-from pibuild.console import Console, Step
+from pibuild.build.context import BuildContext
+from pibuild.build.graph import with_parents
+from pibuild.config.project_files import own_files
+from pibuild.console import Step
 from pibuild.errors import EngineError, ImageError
-from pibuild.model import Base, Image
-from pibuild.store.local import Store
+from pibuild.model import Image
+from pibuild.trees.tree import write_files
 
 ORIGIN_LABEL = "pibuild.base"
 _TAIL_LINES = 15
 
 
-class Engine(Protocol):
-    """What this step uses of the engine."""
-
-    def image_id(self, reference: str) -> str | None: ...  # noqa: D102
-    def image_labels(self, reference: str) -> dict[str, str]: ...  # noqa: D102
-    def pull(self, pinned: str, reference: str) -> None: ...  # noqa: D102
-    def import_root(self, tar_path: Path, reference: str, labels: Mapping[str, str]) -> None: ...  # noqa: D102
-    def build_image(  # noqa: D102
-        self,
-        reference: str,
-        context: bytes,
-        args: Mapping[str, str],
-        labels: Mapping[str, str],
-        on_line: Callable[[str], None],
-    ) -> None: ...
-
-
-class Bootstrap(Protocol):
-    """Makes a root file system from the distribution's packages."""
-
-    def root_tar(self, base: Base, tar_path: Path) -> None: ...  # noqa: D102
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ensured:
+class PresentImage:
     """An image that the engine has."""
 
     reference: str
@@ -54,81 +31,71 @@ class Ensured:
     """The engine's digest of it."""
     origin: str
     """Where the base at its bottom came from."""
-    made_s: float
-    """Seconds that making it took; 0 where it was there."""
 
 
-def ensure(
-    image: Image,
-    *,
-    base: Base,
-    engine: Engine,
-    bootstrap: Bootstrap,
-    store: Store,
-    jobs: int,
-    offline: bool,
-    console: Console,
-) -> Ensured:
-    """Make an image, after those that it stands on, where the engine lacks it.
+def ensure_image(image: Image, context: BuildContext) -> PresentImage:
+    """Make an image, after those that it stands on, if the engine lacks it.
 
-    ImageError where it can't be made: with the Dockerfile's last lines and the log, or offline with its name.
+    Raises ImageError if it can't be made, with the Dockerfile's last lines and the log; with --offline at once.
     """
-    with store.lock(image.reference.replace("/", "_").replace(":", "_"), f"making the image {image.reference}"):
-        started_s = time.monotonic()
-        present = engine.image_id(image.reference)
-        if present is None:
-            if offline:
-                raise ImageError(
-                    f"The image {image.reference} is not there, and making it needs packages from the network",
-                    hint="pibuild fetch with a network, then again with --offline",
-                )
-            for parent in image.parents:
-                ensure(
-                    parent,
-                    base=base,
-                    engine=engine,
-                    bootstrap=bootstrap,
-                    store=store,
-                    jobs=jobs,
-                    offline=offline,
-                    console=console,
-                )
-            with console.step(f"making the image {image.reference}") as step:
-                if image.parents:
-                    _build(image, engine, store, jobs, step)
-                else:
-                    _base(image, base, engine, bootstrap, store, console)
-            present = engine.image_id(image.reference)
-            made_s = round(time.monotonic() - started_s, 2)
-        else:
-            made_s = 0.0
-    if present is None:
-        raise ImageError(f"The engine made {image.reference} but does not have it", hint="try again")
-    origin = engine.image_labels(image.reference).get(ORIGIN_LABEL, "unknown")
-    return Ensured(reference=image.reference, id=present, origin=origin, made_s=made_s)
+    engine = context.engine
+    with context.timed("images"), context.once(image.reference):
+        missing = with_parents([image], lambda one: engine.image_id(one.reference))
+        if missing and context.settings.offline:
+            raise ImageError(
+                f"The image {image.reference} does not exist, and making it needs packages from the network",
+                hint="pibuild fetch with a network, then the same command with --offline",
+            )
+        for one in missing:
+            _make(one, context)
+        image_id = engine.image_id(image.reference)
+        if image_id is None:
+            raise ImageError(
+                f"The engine made {image.reference} but does not have it", hint="run the same command again"
+            )
+        origin = engine.image_labels(image.reference).get(ORIGIN_LABEL, "unknown")
+    return PresentImage(reference=image.reference, id=image_id, origin=origin)
 
 
-def _base(image: Image, base: Base, engine: Engine, bootstrap: Bootstrap, store: Store, console: Console) -> None:
+def _make(image: Image, context: BuildContext) -> None:
+    lock_name = image.reference.replace("/", "_").replace(":", "_")
+    with context.store.lock(lock_name, f"making the image {image.reference}"):
+        if context.engine.image_id(image.reference) is not None:  # by the pibuild that held the lock
+            return
+        with context.console.step(f"making the image {image.reference}") as step:
+            if image.parents:
+                _build(image, context, step)
+            else:
+                _import_base(image, context)
+
+
+def _import_base(image: Image, context: BuildContext) -> None:
     """Take the base from its registry by digest, else make it from the distribution's packages."""
+    base, engine = context.base, context.engine
     try:
         engine.pull(base.pinned, f"{image.reference}-pulled")
-        dockerfile = {"Dockerfile": f"FROM {image.reference}-pulled\n".encode()}
-        engine.build_image(image.reference, _tar(dockerfile), {}, {ORIGIN_LABEL: base.pinned}, lambda _: None)
+        dockerfile = f"FROM {image.reference}-pulled\n".encode()
+        engine.build_image(image.reference, _tar({"Dockerfile": dockerfile}), {}, {ORIGIN_LABEL: base.pinned}, _ignore)
     except (ImageError, EngineError) as error:
-        console.debug(str(error))
-        console.note(f"  no registry gives {base.pinned}: making it from {base.suite}'s packages with mmdebstrap")
-        with store.staging() as staging:
-            bootstrap.root_tar(base, staging / "root.tar")
+        context.console.debug(str(error))
+        context.console.note(f"  no registry has {base.pinned}: making it from {base.suite}'s packages with mmdebstrap")
+        with context.store.staging() as staging:
+            context.bootstrap.root_tar(base, staging / "root.tar")
             engine.import_root(staging / "root.tar", image.reference, {ORIGIN_LABEL: f"mmdebstrap {base.suite}"})
 
 
-def _build(image: Image, engine: Engine, store: Store, jobs: int, step: Step) -> None:
+def _ignore(_line: str) -> None:
+    pass
+
+
+def _build(image: Image, context: BuildContext, step: Step) -> None:
     args = dict(image.args) | {parent.name.upper(): parent.reference for parent in image.parents}
     if "ARG JOBS" in (image.folder / "Dockerfile").read_text():
-        args["JOBS"] = str(jobs)
-    log_path = store.log_path(image.reference.replace("/", "-").replace(":", "-"))
+        args["JOBS"] = str(context.limits.cpus)
+    log_path = context.store.log_path(image.reference.replace("/", "-").replace(":", "-"))
     tail: deque[str] = deque(maxlen=_TAIL_LINES)
-    origin = engine.image_labels(image.parents[0].reference).get(ORIGIN_LABEL, "unknown")
+    origin = context.engine.image_labels(image.parents[0].reference).get(ORIGIN_LABEL, "unknown")
+    files = {path.relative_to(image.folder).as_posix(): path for path in own_files(image.folder)}
     with log_path.open("w", encoding="utf-8") as log:
 
         def on_line(line: str) -> None:
@@ -139,29 +106,18 @@ def _build(image: Image, engine: Engine, store: Store, jobs: int, step: Step) ->
                 tail.append(line)
 
         try:
-            engine.build_image(image.reference, _tar(_context(image.folder)), args, {ORIGIN_LABEL: origin}, on_line)
+            context.engine.build_image(image.reference, _tar(files), args, {ORIGIN_LABEL: origin}, on_line)
         except ImageError as error:
             raise ImageError(
                 error.what,
                 found=error.found,
                 details=[f"| {line}" for line in tail],
                 log=log_path,
-                hint="pibuild doctor tells whether the network and the disk are as they should be",
+                hint="pibuild doctor checks the network and the disk",
             ) from error
 
 
-def _context(folder: Path) -> dict[str, bytes | Path]:
-    return {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()}
-
-
-def _tar(files: Mapping[str, bytes | Path]) -> bytes:
-    """Give a context's tar with fixed times and owners, so that the engine's cache can hit."""
+def _tar(files: Mapping[str, Path | bytes]) -> bytes:
     buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w") as tar:
-        for name, source in files.items():
-            content = source if isinstance(source, bytes) else source.read_bytes()
-            info = tarfile.TarInfo(name)
-            info.size = len(content)
-            info.mode = 0o644 if isinstance(source, bytes) else 0o755 if source.stat().st_mode & 0o100 else 0o644
-            tar.addfile(info, io.BytesIO(content))
+    write_files(buffer, files)
     return buffer.getvalue()

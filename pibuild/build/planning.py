@@ -4,7 +4,7 @@ Pure: reads no clock, no network and no engine; what recipes and targets say is 
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, field, replace
 
 from packaging.version import Version
 
@@ -26,115 +26,97 @@ _ENV = (
 )
 
 
-def make_plan(
-    request: Request,
-    *,
-    recipes: Mapping[str, Recipe],
-    targets: Mapping[str, Target],
-    images: Mapping[str, Mapping[str, Image]],
-    proof_digest: str,
-    own: Source | None = None,
-    version: str | None = None,
-) -> Plan:
-    """Decide a request; `images` gives each target's images by name, `proof_digest` stands for all that judges a wheel.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Catalogue:
+    """What can be asked for, and what judges it."""
 
-    `own` is a person's tree, or what a ref is this time, and goes in where the release's source of the same folder
-    would. `version` is the wheel's, where it is not the release's.
+    targets: Mapping[str, Target]
+    recipes: Mapping[str, Recipe]
+    images: Mapping[str, Mapping[str, Image]]
+    """By the target's name, then by the image's."""
+    proof_digest: str
+    """Stands for all that judges a wheel."""
 
-    UsageError where the target, Python, recipe or version does not exist, or they don't go together.
-    """
-    target = find_target(request.target, targets)
-    recipe, release, reason = _choice(request, target, recipes)
-    release = _varied(request, recipe, release)
-    if own:
-        release = replace(release, sources=tuple(own if one.into == own.into else one for one in release.sources))
-        reason = f"{recipe.name} {version or release.version}: what the tree says"
-    made: dict[str, Artifact] = {}
-    beside = tuple(
-        _artifact(one, packages, target, request.python, recipes, images[target.name], made)
-        for one in (recipes[name] for name in release.proven_with)
-        for packages in (_release_for(one, request.python, release.version),)
-    )
-    extras = " ".join(sorted(set(request.extras)))
-    wheel = _artifact(recipe, release, target, request.python, recipes, images[target.name], made, extras)
-    device = images[target.name]["device"]
-    return Plan(
-        target=target,
-        python=request.python,
-        wheel=wheel,
-        version=version or release.version,
-        artifacts=tuple(made.values()),
-        device=device,
-        key=json_digest(
-            {
-                "artifact": wheel.key,
-                "proven_with": [one.key for one in beside],
-                "device": device.reference,
-                "proof": proof_digest,
-                "tag": target.platform_tag,
-                "places": [
-                    [source.name, [asdict(place) for place in source.places]]
-                    for artifact in made.values()
-                    for source in artifact.release.sources
-                ],
-            }
-            | ({"version": version} if version else {})
-        ),
-        reason=reason,
-    )
+    def plan(self, request: Request, own: Source | None = None, version: str | None = None) -> Plan:
+        """Return the plan of a request.
 
+        `own` is a person's tree, or a ref's commit, and replaces the release's source of the same folder. `version` is
+        the wheel's, if it is not the release's.
 
-def make_wheelhouse(
-    plan: Plan,
-    *,
-    recipes: Mapping[str, Recipe],
-    targets: Mapping[str, Target],
-    images: Mapping[str, Mapping[str, Image]],
-    proof_digest: str,
-) -> Wheelhouse:
-    """Decide what pip wants beside a plan's wheel: for each dependency of its release the newest for its Python.
-
-    UsageError where its recipe does not say what that is.
-    """
-    if not plan.wheel.release.dependencies:
-        raise UsageError(
-            f"The recipe of {plan.wheel.recipe.name} does not say what pip wants beside it",
-            hint="leave --with-dependencies out",
+        Raises UsageError if the target, Python, recipe or version does not exist, or if they don't go together.
+        """
+        target = find_target(request.target, self.targets)
+        recipe, release, reason = _choice(request, target, self.recipes)
+        release = _varied(request, recipe, release)
+        if own:
+            release = replace(release, sources=tuple(own if one.into == own.into else one for one in release.sources))
+            reason = f"{recipe.name} {version or release.version}: what the tree says"
+        planner = _Planner(target=target, python=request.python, catalogue=self)
+        beside = [planner.artifact(*self._proven_beside(name, request.python, release)) for name in release.proven_with]
+        wheel = planner.artifact(recipe, release, extras=" ".join(sorted(set(request.extras))))
+        artifacts = tuple(planner.planned.values())
+        device = self.images[target.name]["device"]
+        return Plan(
+            target=target,
+            python=request.python,
+            wheel=wheel,
+            version=version or release.version,
+            artifacts=artifacts,
+            device=device,
+            key=json_digest(
+                {
+                    "artifact": wheel.key,
+                    "proven_with": [one.key for one in beside],
+                    "device": device.reference,
+                    "proof": self.proof_digest,
+                    "tag": target.platform_tag,
+                    "places": [
+                        [source.name, [asdict(place) for place in source.places]]
+                        for artifact in artifacts
+                        for source in artifact.release.sources
+                    ],
+                }
+                | ({"version": version} if version else {})
+            ),
+            reason=reason,
         )
-    named = [recipes[name] for name in plan.wheel.release.dependencies]
-    compiled = tuple(
-        make_plan(
-            Request(target=plan.target.name, python=plan.python, recipe=one.name, version=None),
-            recipes=recipes,
-            targets=targets,
-            images=images,
-            proof_digest=proof_digest,
+
+    def wheelhouse(self, plan: Plan) -> Wheelhouse:
+        """Return a plan's wheel with its dependencies: for each one the newest release for the plan's Python.
+
+        Raises UsageError if the recipe does not name the dependencies.
+        """
+        release = plan.wheel.release
+        if not release.dependencies:
+            raise UsageError(
+                f"The recipe of {plan.wheel.recipe.name} names no dependencies", hint="leave --with-dependencies out"
+            )
+        named = [self.recipes[name] for name in release.dependencies]
+        compiled = tuple(
+            self.plan(Request(target=plan.target.name, python=plan.python, recipe=recipe.name, version=None))
+            for recipe in named
+            if recipe.proof
         )
-        for one in named
-        if one.proof
-    )
-    packages = tuple(
-        _artifact(
-            one,
-            _release_for(one, plan.python, plan.wheel.release.version),
-            plan.target,
-            plan.python,
-            recipes,
-            images[plan.target.name],
-            {},
+        planner = _Planner(target=plan.target, python=plan.python, catalogue=self)
+        packages = tuple(
+            planner.artifact(*self._proven_beside(recipe.name, plan.python, release))
+            for recipe in named
+            if not recipe.proof
         )
-        for one in named
-        if not one.proof
-    )
-    # What stands on the device for a proof in place of a wheel would hide from pip that the wheel is missing.
-    brought = {name for one in named for name in (one.name, one.package_name)}
-    return Wheelhouse(
-        plan=plan,
-        compiled=compiled,
-        packages=packages,
-        installed=tuple(one for one in on_device(plan) if one.recipe.name not in brought),
-        key=json_digest({"wheels": [one.key for one in (plan, *compiled)], "packages": [one.key for one in packages]}),
-    )
+        # An artifact that stands on the device in place of a wheel would hide from pip that the wheel is missing.
+        replaced = {name for recipe in named for name in (recipe.name, recipe.package_name)}
+        return Wheelhouse(
+            plan=plan,
+            compiled=compiled,
+            packages=packages,
+            installed=tuple(one for one in on_device(plan) if one.recipe.name not in replaced),
+            key=json_digest(
+                {"wheels": [one.key for one in (plan, *compiled)], "packages": [one.key for one in packages]}
+            ),
+        )
+
+    def _proven_beside(self, name: str, python: str, release: Release) -> tuple[Recipe, Release]:
+        return self.recipes[name], _release_for(self.recipes[name], python, release.version)
 
 
 def on_device(plan: Plan) -> tuple[Artifact, ...]:
@@ -199,49 +181,48 @@ def _choice(request: Request, target: Target, recipes: Mapping[str, Recipe]) -> 
     return recipe, release, f"{recipe.name} {release.version}: {why}"
 
 
-def _artifact(
-    recipe: Recipe,
-    release: Release,
-    target: Target,
-    python: str,
-    recipes: Mapping[str, Recipe],
-    images: Mapping[str, Image],
-    made: dict[str, Artifact],
-    extras: str = "",
-) -> Artifact:
-    """Plan one artifact and, before it, what it needs; each once."""
-    if recipe.name in made:
-        return made[recipe.name]
-    extra_needs = () if target.neon else release.needs_without_neon
-    needs = tuple(
-        _artifact(needed, _release_for(needed, python), target, python, recipes, images, made)
-        for needed in (recipes[name] for name in (*release.needs, *extra_needs))
-    )
-    own_target = target if "target" in recipe.per else None
-    own_python = python if "python" in recipe.per else None
-    image = images[recipe.image]
-    env = (
-        *_ENV,
-        ("PIBUILD_VERSION", release.version),
-        ("PIBUILD_TARGET", own_target.name if own_target else "machine"),
-        *((("PIBUILD_PYTHON", own_python),) if own_python else ()),
-        *(own_target.env if own_target else ()),
-        *((("PIBUILD_EXTRAS", extras),) if extras else ()),
-    )
-    key = json_digest(
-        {
-            "format": _FORMAT,
-            "recipe": release.digest,
-            "image": image.reference,
-            "env": env,
-            "sources": sorted((source.into, source.tree) for source in release.sources),
-            "needs": sorted((need.recipe.name, need.key) for need in needs),
-        }
-    )
-    made[recipe.name] = Artifact(
-        key=key, recipe=recipe, release=release, target=own_target, python=own_python, image=image, env=env, needs=needs
-    )
-    return made[recipe.name]
+@dataclass(kw_only=True)
+class _Planner:
+    """Plans artifacts for one target and Python, each once."""
+
+    target: Target
+    python: str
+    catalogue: Catalogue
+    planned: dict[str, Artifact] = field(default_factory=dict)
+    """By the recipe's name, each artifact after those that it needs."""
+
+    def artifact(self, recipe: Recipe, release: Release, extras: str = "") -> Artifact:
+        """Plan an artifact and, before it, what it needs."""
+        if recipe.name in self.planned:
+            return self.planned[recipe.name]
+        needed = (*release.needs, *(() if self.target.neon else release.needs_without_neon))
+        recipes = [self.catalogue.recipes[name] for name in needed]
+        needs = tuple(self.artifact(one, _release_for(one, self.python)) for one in recipes)
+        target = self.target if "target" in recipe.per else None
+        python = self.python if "python" in recipe.per else None
+        image = self.catalogue.images[self.target.name][recipe.image]
+        env = (
+            *_ENV,
+            ("PIBUILD_VERSION", release.version),
+            ("PIBUILD_TARGET", target.name if target else "machine"),
+            *((("PIBUILD_PYTHON", python),) if python else ()),
+            *(target.env if target else ()),
+            *((("PIBUILD_EXTRAS", extras),) if extras else ()),
+        )
+        key = json_digest(
+            {
+                "format": _FORMAT,
+                "recipe": release.digest,
+                "image": image.reference,
+                "env": env,
+                "sources": sorted((source.into, source.tree) for source in release.sources),
+                "needs": sorted((need.recipe.name, need.key) for need in needs),
+            }
+        )
+        self.planned[recipe.name] = Artifact(
+            key=key, recipe=recipe, release=release, target=target, python=python, image=image, env=env, needs=needs
+        )
+        return self.planned[recipe.name]
 
 
 def _release_for(recipe: Recipe, python: str, version: str = "") -> Release:

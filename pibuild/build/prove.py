@@ -1,52 +1,93 @@
-"""Proving on the device: the wheel installed by its own Python's pip, imported, and run on an emulated Pi.
+"""Proving: the raw wheel gets its tag, is verified as a file, and is installed and run on the emulated Pi.
 
-Knows what the device's container is given and what it leaves. What the machine can see in the file alone is verify's.
+Knows what the device's container is given and what it leaves there. The rules for the file are verify's.
 """
 
 import json
-import tarfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from pibuild.build.container import Engine, Spent, counted, follow, single_file
+from packaging.utils import canonicalize_name, parse_wheel_filename
+
+from pibuild.build.container import container_run, run_to_end, script_command, single_file
+from pibuild.build.context import BuildContext
+from pibuild.config.project_files import proof_files
 from pibuild.console import Console, seconds
 from pibuild.errors import BuildError, ProofError
-from pibuild.model import Limits, Plan, Run
-from pibuild.store.local import Entry, Store
+from pibuild.model import Artifact, Plan, Spent
+from pibuild.store.local import Entry
+from pibuild.trees.tree import pack, pack_gzip
+from pibuild.verify.static_checks import verify, verify_extra
+from pibuild.wheels.relabel import relabel_built_wheel
+
+_BROUGHT_BY_PYTHON = frozenset({"pip", "setuptools", "wheel"})
+"""Packages that a Python may bring, so that pip need not install them."""
 
 
-def prove(
+def tagged_and_verified(
+    plan: Plan, raw_dir: Path, out_dir: Path, console: Console
+) -> tuple[Path, list[dict[str, Any]]]:
+    """Write the wheel of an unpacked artifact under its tag and verify it; return its path and the checks.
+
+    Raises ProofError if there is not exactly one raw wheel, or if a check fails.
+    """
+    from pibuild.build.sbom import sbom  # noqa: PLC0415  its library takes time to import
+
+    raw = sorted((raw_dir / "wheel").glob("*.whl"))
+    if len(raw) != 1:
+        raise ProofError(f"{plan.title} left {len(raw)} wheels", expected="one, in wheel/")
+    with console.step(f"retagging and verifying {raw[0].name}"):
+        wheel_path = relabel_built_wheel(
+            raw[0],
+            python=plan.python,
+            platform_tag=plan.target.platform_tag,
+            out_dir=out_dir,
+            version=plan.version if plan.version != plan.wheel.release.version else None,
+            sbom=sbom(plan),
+        )
+        checks = verify(wheel_path, target=plan.target, python=plan.python, symbols_dir=raw_dir / "symbols")
+    return wheel_path, [asdict(check) for check in checks]
+
+
+def packed_extras(plan: Plan, raw_dir: Path, out_dir: Path, console: Console) -> list[Path]:
+    """Verify what was made beside the wheel and pack each folder under a name that says what it is for."""
+    packed = []
+    for folder in sorted((raw_dir / "extras").glob("*")):
+        name = f"{plan.wheel.recipe.name}-{plan.wheel.release.version}-{folder.name}-{plan.target.platform_tag}.tar.gz"
+        with console.step(f"verifying and packing {name}"):
+            verify_extra(folder, target=plan.target, symbols_dir=raw_dir / "symbols" / folder.name)
+            packed.append(pack_gzip(folder, out_dir / name))
+    return packed
+
+
+def prove_on_device(
     wheel_path: Path,
     plan: Plan,
-    installed: tuple[tuple[str, Entry], ...],
-    *,
-    beside: Sequence[Path],
-    check_dir: Path,
-    models: Sequence[Path],
-    engine: Engine,
-    store: Store,
-    limits: Limits,
-    console: Console,
-    again: str,
+    installed: Sequence[Artifact],
+    entries: Mapping[str, Entry],
+    context: BuildContext,
+    beside: Sequence[Path] = (),
 ) -> tuple[dict[str, Any], Spent]:
-    """Run the recipe's check on the device; give what it measured, with what pip `installed`, and what that cost.
+    """Install a wheel on a device, import it and run the recipe's check; return what that measured, and its cost.
 
-    `installed` are (folder on the device, artifact), `beside` the wheels that pip finds with this one. ProofError with
-    the check's last lines where it says no.
+    `installed` are the artifacts that stand on the device, `entries` has them by key, and `beside` are the wheels that
+    pip may take as well. With such wheels the result has what pip `installed`.
+
+    Raises ProofError with the check's last lines if it fails.
     """
     how = f", installed from {len(beside) + 1} wheels alone," if beside else ""
     with (
-        console.step(f"proving {wheel_path.name}{how} on an emulated {plan.target.device_cpu}") as step,
-        store.staging() as staging,
+        context.console.step(f"proving {wheel_path.name}{how} on an emulated {plan.target.device_cpu}") as step,
+        context.store.staging() as staging,
     ):
-        pack(staging / "wheels.tar", {path.name: path for path in (*beside, wheel_path)})
-        check = {path.name: path for path in check_dir.iterdir() if path.suffix in (".py", ".sh")}
-        files = {f"models/{path.name}": path for path in models}
-        pack(staging / "check.tar", check | files)
-        run = Run(
+        scripts = {path.name: path for path in context.device_dir.iterdir() if path.suffix in (".py", ".sh")}
+        models = {f"models/{path.name}": path for path in proof_files()}
+        run = container_run(
+            context,
             image=plan.device.reference,
-            command=counted("/work/check/prove.sh"),
+            command=script_command("bash /work/check/prove.sh"),
             env=(
                 *plan.wheel.env,
                 ("PIBUILD_DEVICE_CPU", plan.target.device_cpu),
@@ -55,36 +96,27 @@ def prove(
                 ("PIBUILD_PACKAGE", plan.wheel.recipe.package_name),
             ),
             inputs=(
-                *((folder, entry.path) for folder, entry in installed),
-                ("/work/wheels", staging / "wheels.tar"),
-                ("/work/check", staging / "check.tar"),
+                *((one.recipe.device.format(python=plan.python), entries[one.key].path) for one in installed),
+                ("/work/wheels", pack(staging / "wheels.tar", {path.name: path for path in (*beside, wheel_path)})),
+                ("/work/check", pack(staging / "check.tar", scripts | models)),
             ),
-            uid=limits.uid,
-            gid=limits.gid,
-            memory_bytes=limits.memory_bytes,
-            cpus=limits.cpus,
-            deadline_s=limits.deadline_s,
-            labels=store.labels,
         )
-        slug = f"proof-{plan.wheel.slug}"
-        with engine.container(run) as container:
-            try:
-                spent = follow(
-                    container,
-                    log_path=store.log_path(slug),
-                    step=step,
-                    limits=limits,
-                    console=console,
-                    staging=staging,
-                    failed=f"{wheel_path.name} does not run on the device",
-                    again=again,
-                    slug=plan.wheel.slug,
-                )
-            except BuildError as error:
-                raise ProofError(error.what, details=error.details, hint=error.hint, log=error.log) from error
-            container.copy_out("/work/out/result.json", staging / "result.tar")
-            if beside:
-                container.copy_out("/work/out/installed.txt", staging / "installed.tar")
+        outputs = {"/work/out/result.json": staging / "result.tar"}
+        if beside:
+            outputs["/work/out/installed.txt"] = staging / "installed.tar"
+        try:
+            spent = run_to_end(
+                run,
+                context,
+                step=step,
+                log_name=f"proof-{plan.wheel.slug}",
+                slug=plan.wheel.slug,
+                failure=f"{wheel_path.name} does not run on the device",
+                outputs=outputs,
+            )
+        except BuildError as error:
+            raise ProofError(error.what, details=error.details, log=error.log, container=error.container) from error
+        context.count(plan.key, spent)
         result: dict[str, Any] = json.loads(single_file(staging / "result.tar"))
         if beside:
             result["installed"] = single_file(staging / "installed.tar").split()
@@ -92,9 +124,12 @@ def prove(
     return result, spent
 
 
-def pack(tar_path: Path, files: dict[str, Path]) -> Path:
-    """Write a tar of files under these names; give its path."""
-    with tarfile.open(tar_path, "w") as tar:
-        for name, path in files.items():
-            tar.add(path, arcname=name, recursive=False)
-    return tar_path
+def check_minimal(wheels: Iterable[Path], installed: Iterable[str]) -> None:
+    """Raise ProofError with the wheels of a wheelhouse that pip left alone, given its `name==version` lines."""
+    names = {canonicalize_name(line.partition("==")[0]) for line in installed} | _BROUGHT_BY_PYTHON
+    if unused := [path.name for path in wheels if parse_wheel_filename(path.name)[0] not in names]:
+        raise ProofError(
+            f"pip does not need {len(unused)} wheel(s) of the wheelhouse",
+            found=", ".join(sorted(unused)),
+            hint="leave them out of `dependencies` in the recipe",
+        )

@@ -1,30 +1,31 @@
 """The record: what went into a wheel and from where, which images, what was checked, and what it cost."""
 
-import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from pibuild import __version__
-from pibuild.build.images import Ensured
+from pibuild.build.images import PresentImage
+from pibuild.files import file_sha256
 from pibuild.model import Artifact, Plan
+from pibuild.times import iso_utc
 
 
 def make_record(
     plan: Plan,
-    device: Ensured,
-    checks: dict[str, Any],
+    device: PresentImage,
     wheel_path: Path,
     extras: Sequence[Path],
     *,
+    checks: Mapping[str, Any],
     made: datetime,
     facts_of: Callable[[Artifact], dict[str, Any] | None],
 ) -> dict[str, Any]:
-    """Give what goes beside the wheel; `facts_of` gives what was written of an artifact, where that is still known."""
+    """Return the record of a wheel; `facts_of` returns what is stored of an artifact, None if it is not known."""
     return {
         "pibuild": __version__,
-        "made": made.isoformat(timespec="seconds"),
+        "made": iso_utc(made),
         "wheel": file_facts(wheel_path),
         "extras": [file_facts(path) for path in extras],
         "plan": {
@@ -42,12 +43,10 @@ def make_record(
             "cpu": plan.target.device_cpu,
         },
         "artifacts": [facts | {"key": one.key} for one in plan.artifacts if (facts := facts_of(one))],
-        "checks": {"file": checks["file"], "device": checks["device"]},
-        "proof": checks["spent"],
+        "checks": dict(checks),
     }
 
 
 def file_facts(path: Path) -> dict[str, Any]:
-    """Give a file's name, sha256 and size."""
-    content = path.read_bytes()
-    return {"file": path.name, "sha256": hashlib.sha256(content).hexdigest(), "size_bytes": len(content)}
+    """Return a file's name, sha256 and size."""
+    return {"file": path.name, "sha256": file_sha256(path), "size_bytes": path.stat().st_size}

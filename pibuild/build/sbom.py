@@ -30,6 +30,7 @@ from cyclonedx.model.tool import ToolRepository
 from cyclonedx.output.json import JsonV1Dot6
 from packageurl import PackageURL
 
+from pibuild.build.graph import with_needs
 from pibuild.files import json_text
 from pibuild.model import ArchivePlace, Artifact, DebianPlace, GitPlace, NpmPlace, Place, Plan, PypiPlace, Source
 
@@ -113,7 +114,7 @@ def _github(repository: str, ref: str, subpath: str | None) -> PackageURL:
 
 def _wheel(plan: Plan) -> Component:
     name, version = plan.wheel.recipe.name, plan.version
-    images = sorted({one.image.reference for one in _artifacts(plan.wheel)})
+    images = sorted({one.image.reference for one in with_needs([plan.wheel])})
     facts = [("artifact", plan.wheel.key), ("target", plan.target.name), ("python", plan.python)]
     facts += [("release", plan.wheel.release.version), ("compiler", plan.target.compiler)]
     facts += [("image", image) for image in images]
@@ -137,26 +138,24 @@ def _runtime(plan: Plan) -> Component:
     )
 
 
-def _artifacts(artifact: Artifact) -> Iterator[Artifact]:
+def _by_source(artifact: Artifact) -> list[list[_Used]]:
+    """Return each source's uses, those as a part first."""
+    parts = {one.key for one in _linked(artifact)}
+    uses: dict[tuple[str, str], list[_Used]] = {}
+    for one in with_needs([artifact]):
+        for source in one.release.sources:
+            is_part = one.key in parts and source.name not in one.recipe.tools
+            used = _Used(source=source, role="part" if is_part else "build", recipe=one.recipe.name)
+            uses.setdefault((source.name, source.tree), []).append(used)
+    return [sorted(found, key=lambda used: used.role, reverse=True) for found in uses.values()]
+
+
+def _linked(artifact: Artifact) -> Iterator[Artifact]:
+    """Yield an artifact and the libraries in it: what is made for the target and does not stand on the device."""
     yield artifact
     for need in artifact.needs:
-        yield from _artifacts(need)
-
-
-def _used(artifact: Artifact, *, is_part: bool = True) -> Iterator[_Used]:
-    for source in artifact.release.sources:
-        role: Role = "part" if is_part and source.name not in artifact.recipe.tools else "build"
-        yield _Used(source=source, role=role, recipe=artifact.recipe.name)
-    for need in artifact.needs:
-        yield from _used(need, is_part=is_part and need.target is not None and not need.recipe.device)
-
-
-def _by_source(artifact: Artifact) -> list[list[_Used]]:
-    """Give each source's uses, those as a part first."""
-    uses: dict[tuple[str, str], list[_Used]] = {}
-    for used in sorted(_used(artifact), key=lambda used: used.role, reverse=True):
-        uses.setdefault((used.source.name, used.source.tree), []).append(used)
-    return list(uses.values())
+        if need.target is not None and not need.recipe.device:
+            yield from _linked(need)
 
 
 def _component(uses: list[_Used]) -> Component:

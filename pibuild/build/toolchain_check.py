@@ -1,42 +1,32 @@
 """The toolchain's proof: the conformance set, compiled by its image and run on its target's device.
 
-Knows how both containers are laid out, and what is remembered: that these two images, by the engine's digests, passed.
-The programs, and how they are compiled, are in tests/conformance.
+Knows how both containers are laid out, and which two images passed, by the engine's digests. The programs, and how they
+are compiled, are in tests/conformance.
 """
 
-from pathlib import Path
 from typing import Any
 
-from pibuild.build.container import Engine, follow
-from pibuild.build.images import Ensured
-from pibuild.build.prove import pack
-from pibuild.console import Console, seconds
+from pibuild.build.container import container_run, run_to_end, script_command
+from pibuild.build.context import BuildContext
+from pibuild.build.images import PresentImage
+from pibuild.config.project_files import own_files
+from pibuild.console import seconds
 from pibuild.errors import BuildError, ImageError
 from pibuild.files import json_digest
-from pibuild.model import Limits, Run, Target
-from pibuild.store.local import Store
+from pibuild.model import Target
+from pibuild.trees.tree import pack
 
-_BUILD = "cd /work/src/conformance && bash build.sh /work/out; code=$?; times > /work/cpu; exit $code"
-_RUN = "cd /work/in/out && device-run ./conformance; code=$?; times > /work/cpu; exit $code"
+_COMPILE = script_command("cd /work/src/conformance && bash build.sh /work/out")
+_RUN = script_command("cd /work/in/out && device-run ./conformance")
 
 
-def check(
-    target: Target,
-    toolchain: Ensured,
-    device: Ensured,
-    *,
-    programs_dir: Path,
-    engine: Engine,
-    store: Store,
-    limits: Limits,
-    console: Console,
-    again: str,
-) -> None:
+def check_toolchain(target: Target, toolchain: PresentImage, device: PresentImage, context: BuildContext) -> None:
     """Prove a toolchain's image with a device's, unless the store knows that these two have passed.
 
-    ImageError where a program does not compile or a check fails: with its name, the last lines and the log.
+    Raises ImageError if a program does not compile or a check fails, with its name, the last lines and the log.
     """
-    programs = {f"conformance/{path.name}": path for path in sorted(programs_dir.iterdir()) if path.is_file()}
+    store = context.store
+    programs = {f"conformance/{path.name}": path for path in own_files(context.conformance_dir)}
     facts: dict[str, Any] = {
         "name": f"conformance of the toolchain for {target.name}",
         "toolchain": {"reference": toolchain.reference, "id": toolchain.id},
@@ -47,46 +37,37 @@ def check(
         return
     with (
         store.lock(key, f"proving {toolchain.reference}"),
-        console.step(f"proving {toolchain.reference} on an emulated {target.device_cpu}") as step,
+        context.console.step(f"proving {toolchain.reference} on an emulated {target.device_cpu}") as step,
         store.staging() as staging,
     ):
         if store.has_artifact(key):
             return
         cpu_s = 0.0
-        source = ("/work/src", pack(staging / "programs.tar", programs))
-        for image, command, inputs in (
-            (toolchain, _BUILD, (source,)),
-            (device, _RUN, (("/work/in", staging / "out.tar"),)),
+        out_path = staging / "out.tar"
+        source_path = pack(staging / "programs.tar", programs)
+        for image, command, tar, outputs in (
+            (toolchain, _COMPILE, ("/work/src", source_path), {"/work/out": out_path}),
+            (device, _RUN, ("/work/in", out_path), {}),
         ):
-            run = Run(
+            run = container_run(
+                context,
                 image=image.reference,
-                command=("bash", "-c", command),
-                env=(("PIBUILD_JOBS", str(limits.jobs)), ("LC_ALL", "C.UTF-8"), ("TZ", "UTC")),
-                inputs=inputs,
-                uid=limits.uid,
-                gid=limits.gid,
-                memory_bytes=limits.memory_bytes,
-                cpus=limits.cpus,
-                deadline_s=limits.deadline_s,
-                labels=store.labels,
+                command=command,
+                env=(("PIBUILD_JOBS", str(context.limits.jobs)), ("LC_ALL", "C.UTF-8"), ("TZ", "UTC")),
+                inputs=(tar,),
             )
-            with engine.container(run) as container:
-                try:
-                    cpu_s += follow(
-                        container,
-                        log_path=store.log_path(f"conformance-{target.name}"),
-                        step=step,
-                        limits=limits,
-                        console=console,
-                        staging=staging,
-                        failed=f"The toolchain {toolchain.reference} is not fit for {target.name}",
-                        again=again,
-                        slug=f"conformance-{target.name}",
-                    ).cpu_s
-                except BuildError as error:
-                    hint = "see what changed under dockerfiles/ or toolchains/: nothing is built with this image"
-                    raise ImageError(error.what, details=error.details, log=error.log, hint=hint) from error
-                if image is toolchain:
-                    container.copy_out("/work/out", staging / "out.tar")
-        store.put_artifact(key, staging / "out.tar", facts | {"cpu_s": cpu_s})
+            try:
+                cpu_s += run_to_end(
+                    run,
+                    context,
+                    step=step,
+                    log_name=f"conformance-{target.name}",
+                    slug=f"conformance-{target.name}",
+                    failure=f"The toolchain {toolchain.reference} is not fit for {target.name}",
+                    outputs=outputs,
+                ).cpu_s
+            except BuildError as error:
+                hint = "look at what changed under dockerfiles/ or toolchains/: nothing is built with this image"
+                raise ImageError(error.what, details=error.details, log=error.log, hint=hint) from error
+        store.put_artifact(key, out_path, facts | {"cpu_s": cpu_s})
         step.detail = f"{seconds(cpu_s)} of CPU"

@@ -30,32 +30,29 @@ def add_arguments(parser: CommandParser) -> None:
 
 def run(invocation: Invocation) -> int:
     """Build the wheel unless the store has it proven, and put it into the output folder."""
-    from contextlib import closing
     from pathlib import Path
 
-    from pibuild.build import schedule, wheelhouse
-    from pibuild.build.assembly import decide, decide_wheelhouse, make_ports, open_store
+    from pibuild.build.catalogue import load_catalogue, requested
+    from pibuild.build.context import open_context
+    from pibuild.build.schedule import make_wheel
+    from pibuild.build.wheelhouse import make_wheelhouse, stored_wheelhouse
     from pibuild.model import Plan
     from pibuild.store.local import deliver
 
-    settings, environ, console = invocation.settings, invocation.environ, invocation.console
-    plan = (decide_wheelhouse if settings.with_dependencies else decide)(settings, environ, console)
-    with closing(open_store(settings, console)) as store:
+    settings, console = invocation.settings, invocation.console
+    with open_context(settings, invocation.environ, console) as context:
+        plan = requested(load_catalogue(), context)
         console.note(f"{plan.reason}; key {plan.key[:12]}")
         if isinstance(plan, Plan):
-            proven = store.wheel(plan.key)
+            proven = context.store.wheel(plan.key)
             entries = [proven] if proven else []
         else:
-            entries = wheelhouse.stored(plan, store) or []
+            entries = stored_wheelhouse(plan, context.store) or []
         if entries:
             console.note("nothing to do: built and proven before")
         else:
-            store.sweep()
-            ports, command = make_ports(settings, environ, store, console), plan.command(source=settings.source)
-            if isinstance(plan, Plan):
-                entries = [schedule.make(plan, ports, command)]
-            else:
-                entries = wheelhouse.make_all(plan, ports, command)
+            context.store.sweep()
+            entries = [make_wheel(plan, context)] if isinstance(plan, Plan) else make_wheelhouse(plan, context)
         *dependencies, wheel = entries
         for entry in dependencies:
             deliver(entry, Path(settings.output))

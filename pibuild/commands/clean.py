@@ -17,11 +17,9 @@ def add_arguments(parser: CommandParser) -> None:
 
 def run(invocation: Invocation) -> int:
     """Remove what was asked for from the store and the engine, and say how much that freed."""
-    from contextlib import closing
-
     from pibuild.adapters.docker import Engine
-    from pibuild.build.assembly import open_store
     from pibuild.build.container import FAILED_IMAGES
+    from pibuild.build.context import open_context
     from pibuild.console import size
     from pibuild.errors import PibuildError
 
@@ -30,7 +28,8 @@ def run(invocation: Invocation) -> int:
     folders = ["logs", "downloads"]
     folders += ["artifacts", "wheels"] if has_artifacts else []
     folders += ["sources"] if args.all else []
-    with closing(open_store(invocation.settings, console)) as store:
+    with open_context(invocation.settings, invocation.environ, console) as context:
+        store = context.store
         store.sweep()
         freed_bytes = store.empty(tuple(folders))
         try:

@@ -17,22 +17,20 @@ def add_arguments(parser: CommandParser) -> None:
 
 def run(invocation: Invocation) -> int:
     """Bring the sources and images of a plan here."""
-    from contextlib import closing
-
-    from pibuild.build.assembly import decide, decide_wheelhouse, make_ports, open_store
-    from pibuild.build.schedule import prepare
+    from pibuild.build.catalogue import load_catalogue, requested
+    from pibuild.build.context import open_context
+    from pibuild.build.schedule import fetch
     from pibuild.model import Plan
 
-    settings, environ, console = invocation.settings, invocation.environ, invocation.console
-    plan = (decide_wheelhouse if settings.with_dependencies else decide)(settings, environ, console)
-    with closing(open_store(settings, console)) as store:
+    console = invocation.console
+    with open_context(invocation.settings, invocation.environ, console) as context:
+        plan = requested(load_catalogue(), context)
         console.note(f"{plan.reason}; key {plan.key[:12]}")
-        store.sweep()
-        ports = make_ports(settings, environ, store, console)
+        context.store.sweep()
         if isinstance(plan, Plan):
-            done = prepare([plan], ports)
+            done = fetch([plan], context)
         else:
-            done = prepare([plan.plan, *plan.compiled], ports, plan.packages)
+            done = fetch([plan.plan, *plan.compiled], context, plan.packages)
     console.result(
         f"{len(done.sources)} sources and {len(done.images)} images are here",
         {"sources": [source.name for source in done.sources], "images": [image.reference for image in done.images]},

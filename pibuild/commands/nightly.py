@@ -121,7 +121,7 @@ def _run(invocation: Invocation) -> int:
 
 def _matrix(invocation: Invocation) -> int:
     """Print the cells in the form that a CI system fans out."""
-    from pibuild.build.assembly import load_catalogue
+    from pibuild.build.catalogue import load_catalogue
     from pibuild.nightly.cells import declared_nightly
     from pibuild.nightly.ci_jobs import formatted
     from pibuild.nightly.matrix import matrix

@@ -31,25 +31,22 @@ def add_arguments(parser: CommandParser) -> None:
 
 def run(invocation: Invocation) -> int:
     """Show the plan; the engine is asked only which images it has."""
-    from contextlib import closing
-
     from pibuild.adapters.docker import Engine
-    from pibuild.build.assembly import decide, decide_wheelhouse, open_store
+    from pibuild.build.catalogue import load_catalogue, requested
+    from pibuild.build.context import open_context
     from pibuild.errors import PibuildError
+    from pibuild.model import Plan
 
-    settings, environ, console = invocation.settings, invocation.environ, invocation.console
-    if settings.with_dependencies:
-        house = decide_wheelhouse(settings, environ, console)
-        plans = [*house.compiled, house.plan]
-    else:
-        plans = [decide(settings, environ, console)]
-    engine: Engine | None = None
-    try:
-        engine = Engine(environ)
-    except PibuildError as error:
-        console.warn(error.what)
-    with closing(open_store(settings, console)) as store:
-        overviews = [plan_overview(plan, store, engine) for plan in plans]
+    settings, console = invocation.settings, invocation.console
+    with open_context(settings, invocation.environ, console) as context:
+        plan = requested(load_catalogue(), context)
+        plans = [plan] if isinstance(plan, Plan) else [*plan.compiled, plan.plan]
+        engine: Engine | None = None
+        try:
+            engine = Engine(invocation.environ)
+        except PibuildError as error:
+            console.warn(error.what)
+        overviews = [plan_overview(plan, context.store, engine) for plan in plans]
     facts = [value for _, value in overviews]
     console.result("\n".join(text for text, _ in overviews), facts if settings.with_dependencies else facts[0])
     return 0
@@ -57,13 +54,15 @@ def run(invocation: Invocation) -> int:
 
 def plan_overview(plan: "Plan", store: "Store", engine: ImageLister | None) -> tuple[str, dict[str, Any]]:
     """Return as text and as a value, for each artifact, image and source, whether it is reused or made, and why."""
-    from pibuild.build.schedule import wanted
+    from pibuild.build.graph import with_parents
+    from pibuild.build.schedule import missing_parts
     from pibuild.sources.fetcher import is_stored
 
-    missing = wanted(plan, store)
+    missing = missing_parts(plan, store)
+    images = with_parents([*(artifact.image for artifact in plan.artifacts), plan.device])
     parts = {
         "artifacts": [_artifact_row(artifact, missing.artifacts, store) for artifact in plan.artifacts],
-        "images": [_image_row(image, engine) for image in _images(plan)],
+        "images": [_image_row(image, engine) for image in images],
         "sources": [
             {"name": source.name, "do": "reuse" if is_stored(store, source) else "fetch", "tree": source.tree}
             for source in missing.sources
@@ -100,17 +99,3 @@ def _image_row(image: "Image", engine: ImageLister | None) -> _Row:
         "do": "reuse" if is_present else "make",
         "why": "" if is_present else "the engine does not have it",
     }
-
-
-def _images(plan: "Plan") -> "list[Image]":
-    """Return a plan's images, each after the images that it is made from."""
-    images: dict[str, Image] = {}
-
-    def visit(image: "Image") -> None:
-        for parent in image.parents:
-            visit(parent)
-        images.setdefault(image.reference, image)
-
-    for image in [*(artifact.image for artifact in plan.artifacts), plan.device]:
-        visit(image)
-    return list(images.values())

@@ -39,12 +39,11 @@ def add_arguments(parser: CommandParser) -> None:
 
 def run(invocation: Invocation) -> int:
     """Run the command on the Pi that the wheel or the person asks for; return the command's exit code."""
-    from contextlib import closing
-
     from packaging.utils import canonicalize_name
 
-    from pibuild.build import schedule
-    from pibuild.build.assembly import load_catalogue, make_ports, open_store
+    from pibuild.build import images, schedule
+    from pibuild.build.catalogue import load_catalogue
+    from pibuild.build.context import open_context
     from pibuild.build.planning import on_device
     from pibuild.emulate import session
     from pibuild.emulate.choose import DeviceRequest, choose
@@ -63,31 +62,29 @@ def run(invocation: Invocation) -> int:
     plan = plan_beside(wheel, device, catalogue)
     image = device_image(device, catalogue, settings.raspbian)
     beside = fitting_wheels(path, device)
-    with closing(open_store(settings, invocation.console)) as store:
-        ports = make_ports(settings, invocation.environ, store, invocation.console)
-        brought = {package_of(wheel_path) for wheel_path in beside}
-        recipes = catalogue.recipes.values()
-        without = [recipe.name for recipe in recipes if canonicalize_name(recipe.package_name) in brought]
-        has_python = image.name == "userland"
-        without += ["cpython"] if has_python else []
-        made = {}
+    brought = {package_of(wheel_path) for wheel_path in beside}
+    recipes = catalogue.recipes.values()
+    without = [recipe.name for recipe in recipes if canonicalize_name(recipe.package_name) in brought]
+    has_python = image.name == "userland"
+    without += ["cpython"] if has_python else []
+    with open_context(settings, invocation.environ, invocation.console) as context:
+        installed = []
         if plan:
             artifacts = [artifact for artifact in on_device(plan) if artifact.recipe.name not in without]
-            made = schedule.place(plan, image, artifacts, ports, "pibuild run")
+            entries, _ = schedule.make_artifacts(plan, artifacts, image, context)
+            for artifact in artifacts:
+                folder = artifact.recipe.device.format(python=device.python)
+                folder = folder.replace(_OUR_PYTHON, _USERS_OWN) if has_python else folder
+                installed.append((folder, entries[artifact.key]))
         else:
-            ports.engine.check()
-            schedule.ensure_image(image, ports)
-        folders = {name: catalogue.recipes[name].device.format(python=device.python) for name in made}
+            images.ensure_image(image, context)
         return session.start(
             path,
             beside,
             args.command_words,
             device=device,
             image=image,
-            installed=tuple(
-                (folder.replace(_OUR_PYTHON, _USERS_OWN) if has_python else folder, made[name])
-                for name, folder in folders.items()
-            ),
-            ports=ports,
+            installed=installed,
+            context=context,
             is_terminal=sys.stdin.isatty() and sys.stdout.isatty(),
         )

@@ -20,22 +20,19 @@ def add_arguments(parser: CommandParser) -> None:
 
 def run(invocation: Invocation) -> int:
     """Replace this process by a shell in the container of the plan's last artifact that failed."""
-    from pibuild.adapters.docker import Engine
-    from pibuild.build.assembly import decide
-    from pibuild.build.container import failed_image
+    from pibuild.build.catalogue import load_catalogue, requested_plan
+    from pibuild.build.container import failed_image, shell_command
+    from pibuild.build.context import open_context
 
-    plan = decide(invocation.settings, invocation.environ, invocation.console)
-    engine = Engine(invocation.environ)
-    failed = [artifact for artifact in plan.artifacts if engine.image_id(failed_image(artifact.slug))]
-    if not failed:
-        raise UsageError(
-            f"No build or proof of {plan.title} has failed here", hint="pibuild plan shows what would be done"
-        )
-    artifact = failed[-1]
-    command = ["docker", "run", "--rm", "--interactive", "--network=none", "--cap-drop=ALL", "--workdir=/work"]
-    command += ["--tty"] if sys.stdin.isatty() else []
-    command += [f"--user={os.getuid()}:{os.getgid()}", *(f"--env={key}={value}" for key, value in artifact.env)]
-    command += [failed_image(artifact.slug), "bash"]
+    with open_context(invocation.settings, invocation.environ, invocation.console) as context:
+        plan = requested_plan(load_catalogue(), context)
+        failed = [artifact for artifact in plan.artifacts if context.engine.image_id(failed_image(artifact.slug))]
+        if not failed:
+            raise UsageError(
+                f"No build or proof of {plan.title} has failed here", hint="pibuild plan shows what would be done"
+            )
+        artifact = failed[-1]
+        command = shell_command(artifact, context, is_terminal=sys.stdin.isatty())
     invocation.console.note(f"{artifact.title}: its folder is /work; `bash recipe/build.sh` runs it again")
     try:
         os.execvpe(command[0], command, dict(invocation.environ))  # noqa: S606  a person's shell takes this process's place

@@ -107,19 +107,16 @@ def _inspected(path: "Path", platform_tag: str | None, floor: "Version | None") 
 
 def _run_on_device(path: "Path", inspection: "Inspection", invocation: Invocation) -> dict[str, Any]:
     """Install and import a wheel on the device of the settings' target and Python."""
-    from contextlib import closing
+    from pibuild.build.catalogue import load_catalogue, requested_plan
+    from pibuild.build.context import open_context
+    from pibuild.build.schedule import try_on_device
 
-    from pibuild.build import schedule
-    from pibuild.build.assembly import decide, make_ports, open_store
-
-    settings, environ, console = invocation.settings, invocation.environ, invocation.console
     if inspection.faults and not inspection.pis:
         return {"ok": False, "said": "not tried: it is no wheel"}
-    plan = decide(settings, environ, console)
-    with closing(open_store(settings, console)) as store:
-        ports, code = make_ports(settings, environ, store, console), invocation.args.run_command or ""
+    with open_context(invocation.settings, invocation.environ, invocation.console) as context:
+        plan, code = requested_plan(load_catalogue(), context), invocation.args.run_command or ""
         try:
-            schedule.try_on_device(path, plan, ports, imports=inspection.modules, code=code)
+            try_on_device(path, plan, context, imports=inspection.modules, code=code)
         except ProofError as error:
             return {"ok": False, "said": error.what, "details": list(error.details)}
     return {"ok": True, "said": f"installed by pip of Python {plan.python} and imported on {plan.target.device_cpu}"}

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, fields
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import Any
 
@@ -15,55 +16,47 @@ from pibuild.model import Base, Image, Target, Userland
 
 
 def load_base(folder: Path) -> Base:
-    """Read where the base image comes from."""
+    """Return where the base image comes from."""
     path = folder / "base" / "base.yaml"
     return typed(Base, read_yaml(path), str(path))
 
 
 def load_images(folder: Path, target: Target, userland: Userland | None = None) -> dict[str, Image]:
-    """Plan a target's images, one for each folder of dockerfiles/.
+    """Return a target's images by name, one for each folder of dockerfiles/.
 
     A Dockerfile's ARG that is the name of another folder takes that image's reference, and JOBS is set by the engine.
     CPUINFO and CPUS are those of the target's device model. Every other ARG takes the key of the same name, the
-    target's or the userland's; images with an ARG of the userland are planned only if one is given.
+    target's or the userland's; images with an ARG of the userland exist only if one is given.
     """
-    images: dict[str, Image] = {"base": _base_image(folder / "base")}
-    waiting = {path.parent.name: path.read_text() for path in sorted(folder.glob("*/Dockerfile"))}
+    args = {path.parent.name: _args(path.read_text()) for path in folder.glob("*/Dockerfile")}
     if userland is None:
-        of_userlands = {one.name.upper() for one in fields(Userland)}
-        waiting = {name: text for name, text in waiting.items() if not _args(text) & of_userlands}
+        of_userlands = {field.name.upper() for field in fields(Userland)}
+        args = {name: own for name, own in args.items() if not own & of_userlands}
+    args["base"] = set()
+    names = {name.upper(): name for name in args}
     model = load_pis().model(target.device_model)
     keys = asdict(target) | {"cpuinfo": model.cpuinfo, "cpus": model.cpu.cores} | (asdict(userland) if userland else {})
-    names = {name.upper(): name for name in (*images, *waiting)}
-    while waiting:
-        ready = {
-            name: text
-            for name, text in waiting.items()
-            if all(names[arg] in images for arg in _args(text) & names.keys())
-        }
-        if not ready:
-            raise UsageError(f"The images {', '.join(waiting)} under {folder} stand on each other in a circle")
-        for name, text in ready.items():
-            args = _args(text)
-            parents = tuple(images[names[arg]] for arg in sorted(args & names.keys()))
-            own = tuple((arg, _argument(keys, arg, folder / name)) for arg in sorted(args - names.keys() - {"JOBS"}))
-            inputs = {"files": folder_digest(folder / name), "args": own, "parents": [one.reference for one in parents]}
-            suffix = f"-{target.name}" if own else ""
-            images[name] = Image(
-                name=name,
-                reference=f"pibuild/{name}{suffix}:{json_digest(inputs)[:16]}",
-                folder=folder / name,
-                args=own,
-                parents=parents,
-            )
-            del waiting[name]
+    graph = {name: sorted(names[arg] for arg in own & names.keys()) for name, own in sorted(args.items())}
+    try:
+        order = list(TopologicalSorter(graph).static_order())
+    except CycleError as error:
+        raise UsageError(f"Images of {folder} stand on each other in a circle: {', '.join(error.args[1])}") from error
+    images: dict[str, Image] = {}
+    for name in order:
+        own = tuple((arg, _argument(keys, arg, folder / name)) for arg in sorted(args[name] - names.keys() - {"JOBS"}))
+        parents = tuple(images[parent] for parent in graph[name])
+        digest = folder_digest(folder / name)
+        if parents:
+            digest = json_digest({"files": digest, "args": own, "parents": [image.reference for image in parents]})
+        suffix = f"-{target.name}" if own else ""
+        images[name] = Image(
+            name=name,
+            reference=f"pibuild/{name}{suffix}:{digest[:16]}",
+            folder=folder / name,
+            args=own,
+            parents=parents,
+        )
     return images
-
-
-def _base_image(folder: Path) -> Image:
-    return Image(
-        name="base", reference=f"pibuild/base:{folder_digest(folder)[:16]}", folder=folder, args=(), parents=()
-    )
 
 
 def _args(dockerfile: str) -> set[str]:
@@ -71,8 +64,8 @@ def _args(dockerfile: str) -> set[str]:
 
 
 def _argument(keys: Mapping[str, Any], arg: str, folder: Path) -> str:
-    known = {name.upper(): value for name, value in keys.items()}
-    if arg not in known:
-        raise UsageError(f"{folder}/Dockerfile wants ARG {arg}, which no target has", hint=nearest(arg, list(known)))
-    value = known[arg]
+    values = {name.upper(): value for name, value in keys.items()}
+    if arg not in values:
+        raise UsageError(f"{folder}/Dockerfile: ARG {arg} is no target's key", hint=nearest(arg, list(values)))
+    value = values[arg]
     return " ".join(value) if isinstance(value, tuple) else str(int(value) if isinstance(value, bool) else value)

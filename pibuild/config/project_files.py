@@ -1,11 +1,14 @@
 """The project's own folders, and digests of what they hold."""
 
-import hashlib
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
 from pibuild.errors import UsageError
-from pibuild.files import json_digest
+from pibuild.files import file_sha256, json_digest
+
+_FOREIGN = re.compile(r"\..*|__pycache__|.*\.pyc|.*~|#.*#")
+"""Names of what Python and editors leave in a folder."""
 
 
 def project_folder(name: str) -> Path:
@@ -24,24 +27,24 @@ def proof_files() -> list[Path]:
     return [path for path in files if path.suffix in (".json", ".npz", ".tflite")]
 
 
+def own_files(folder: Path) -> list[Path]:
+    """Return the files that belong to a folder: no byte code, no hidden files and none that an editor left."""
+    return [
+        path
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and not any(_FOREIGN.fullmatch(part) for part in path.relative_to(folder).parts)
+    ]
+
+
 def folder_digest(*folders: Path) -> str:
-    """Give the sha256 over the names, modes and contents of everything in these folders or files."""
-    found = []
-    for folder in folders:
-        files = [folder] if folder.is_file() else sorted(path for path in folder.rglob("*") if path.is_file())
-        found.append(files_digest(folder.parent, [path for path in files if path.suffix != ".pyc"]))
-    return json_digest(found)
+    """Return the sha256 over the names, modes and contents of what belongs to these folders, or of these files."""
+    return json_digest(
+        [files_digest(folder.parent, [folder] if folder.is_file() else own_files(folder)) for folder in folders]
+    )
 
 
 def files_digest(folder: Path, files: Iterable[Path]) -> str:
     """Return the sha256 over the names within a folder, modes and contents of files."""
     return json_digest(
-        [
-            [
-                path.relative_to(folder).as_posix(),
-                bool(path.stat().st_mode & 0o100),
-                hashlib.sha256(path.read_bytes()).hexdigest(),
-            ]
-            for path in files
-        ]
+        [[path.relative_to(folder).as_posix(), bool(path.stat().st_mode & 0o100), file_sha256(path)] for path in files]
     )

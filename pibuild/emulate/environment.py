@@ -7,7 +7,7 @@ from pathlib import Path
 from packaging.tags import Tag
 from packaging.utils import canonicalize_name
 
-from pibuild.build.assembly import Catalogue
+from pibuild.build.planning import Catalogue
 from pibuild.config.dockerfiles import load_images
 from pibuild.config.project_files import project_folder
 from pibuild.emulate.choose import Device, userland

@@ -3,18 +3,17 @@
 Knows what the container is given and what it leaves. Which Pi it is was decided by devices.
 """
 
-import io
-import tarfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from pibuild.build.context import Ports
-from pibuild.build.prove import pack
+from pibuild.build.container import container_run
+from pibuild.build.context import BuildContext
 from pibuild.console import seconds, size
 from pibuild.emulate.choose import Device
 from pibuild.errors import OutOfMemoryError, ProofError, ResourceError
-from pibuild.model import Image, Run
+from pibuild.model import Image
 from pibuild.store.local import Entry
+from pibuild.trees.tree import pack
 
 _ROOT = "/opt/pibuild/device"
 _SCRIPT = Path(__file__).with_name("run.sh")
@@ -28,7 +27,7 @@ def start(
     device: Device,
     image: Image,
     installed: Sequence[tuple[str, Entry]],
-    ports: Ports,
+    context: BuildContext,
     is_terminal: bool,
 ) -> int:
     """Install a wheel on a device and run a command there, without a network; give its exit code.
@@ -36,12 +35,10 @@ def start(
     `beside` are the wheels that pip may take, `installed` (folder on the device, artifact). ProofError where pip does
     not install the wheel, ResourceError where memory or time runs out.
     """
-    limits, store = ports.limits, ports.store
-    with store.staging() as staging:
-        pack(staging / "wheels.tar", {one.name: one for one in beside})
-        pack(staging / "run.tar", {_SCRIPT.name: _SCRIPT})
-        _pack_kernel(staging / "kernel.tar", device)
-        run = Run(
+    limits = context.limits
+    with context.store.staging() as staging:
+        run = container_run(
+            context,
             image=image.reference,
             command=("bash", f"/work/run/{_SCRIPT.name}", path.name, *command),
             env=(
@@ -53,20 +50,14 @@ def start(
             ),
             inputs=(
                 *((folder, entry.path) for folder, entry in installed),
-                ("/work/wheels", staging / "wheels.tar"),
-                ("/work/run", staging / "run.tar"),
-                (_ROOT, staging / "kernel.tar"),
+                ("/work/wheels", pack(staging / "wheels.tar", {one.name: one for one in beside})),
+                ("/work/run", pack(staging / "run.tar", {_SCRIPT.name: _SCRIPT})),
+                (_ROOT, pack(staging / "kernel.tar", _kernel_files(device))),
             ),
-            uid=limits.uid,
-            gid=limits.gid,
-            memory_bytes=limits.memory_bytes,
-            cpus=limits.cpus,
-            deadline_s=limits.deadline_s,
-            labels=store.labels,
             stdin="terminal" if is_terminal else "pipe",
         )
-        ports.console.note(f"▸ {path.name} on an emulated {device.title}")
-        with ports.engine.container(run) as container:
+        context.console.note(f"▸ {path.name} on an emulated {device.title}")
+        with context.engine.container(run) as container:
             outcome = container.attach()
             is_installed = container.has("/work/out/installed")
     if outcome.timed_out:
@@ -81,14 +72,10 @@ def start(
     return outcome.exit_code
 
 
-def _pack_kernel(tar_path: Path, device: Device) -> None:
-    """Write what this model's kernel says of it; what the image has is the target's own model."""
+def _kernel_files(device: Device) -> dict[str, Path | bytes]:
+    """Return the files that this model's kernel would show; the image has those of the target's own model."""
     cpu, name = device.model.cpu, device.model.full_name
     files = {"proc/cpuinfo": device.model.cpuinfo, "proc/device-tree/model": f"{name}\0"}
     if cpu.qemu != device.target.device_cpu:
         files["etc/ld.so.preload"] = f"/opt/pibuild/model/{cpu.machine}.so\n"
-    with tarfile.open(tar_path, "w") as tar:
-        for file, text in files.items():
-            info = tarfile.TarInfo(file)
-            info.size = len(text.encode())
-            tar.addfile(info, io.BytesIO(text.encode()))
+    return {name: text.encode() for name, text in files.items()}

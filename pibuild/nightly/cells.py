@@ -1,11 +1,12 @@
 """What the commands of nights and of publishing share: deciding and making cells, the state folder, the last word."""
 
 from collections.abc import Mapping
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pibuild.build.assembly import Catalogue, load_catalogue, make_ports, make_refs, make_remote, open_store
+from pibuild.build.catalogue import load_catalogue
+from pibuild.build.context import BuildContext
+from pibuild.build.planning import Catalogue
 from pibuild.config.nightly_settings import Nightly
 from pibuild.config.settings import Settings
 from pibuild.console import Console
@@ -22,8 +23,6 @@ from pibuild.sources.local_tree import own_source
 from pibuild.store.local import Entry, Store
 
 if TYPE_CHECKING:
-    from pibuild.build.context import Ports
-    from pibuild.sources.refs import Refs
     from pibuild.store.remote import Remote
 
 
@@ -32,20 +31,19 @@ class Workshop:
 
     def __init__(self, settings: Settings, environ: Mapping[str, str], console: Console) -> None:
         """Open the store; close ends it."""
-        self._settings, self._environ, self._console = settings, environ, console
+        self.context = BuildContext(settings=settings, environ=environ, console=console)
         self.catalogue: Catalogue = load_catalogue()
-        self.store: Store = open_store(settings, console)
-        self._ports: Ports | None = None
-        self._refs: Refs | None = None
+        self.store: Store = self.context.store
+        self._is_swept = False
 
     def close(self) -> None:
         """End the store's session."""
-        self.store.close()
+        self.context.close()
 
-    @cached_property
+    @property
     def remote(self) -> "Remote":
         """What machines share."""
-        return make_remote(self._settings, self._environ, self.store, self._console)
+        return self.context.remote
 
     def decide(self, cell: Cell) -> Decided:
         """Decide a cell; a ref's tree comes into the store for that."""
@@ -53,8 +51,7 @@ class Workshop:
         plan = self.catalogue.plan(request)
         if not cell.ref:
             return Decided(plan=self._house(cell, plan))
-        self._refs = self._refs or make_refs(self._settings, self._environ, self.store, self._console)
-        moved = self._refs.take(own_source(plan), cell.ref)
+        moved = self.context.refs.take(own_source(plan), cell.ref)
         version = nightly_version(cell.version, moved.commit, moved.committed)
         plan = self.catalogue.plan(request, moved.source, version)
         return Decided(plan=self._house(cell, plan), commit=moved.commit)
@@ -71,25 +68,21 @@ class Workshop:
 
     def make(self, plan: Plan | Wheelhouse) -> tuple[Entry, float]:
         """Build and prove a plan's wheel, or a wheelhouse; give the wheel, and the CPU seconds that this took."""
-        from pibuild.build import schedule as pipeline  # noqa: PLC0415
-        from pibuild.build import wheelhouse  # noqa: PLC0415
+        from pibuild.build.schedule import make_wheel  # noqa: PLC0415
+        from pibuild.build.wheelhouse import make_wheelhouse  # noqa: PLC0415
 
-        if self._ports is None:
+        context = self.context
+        if not self._is_swept:
             self.store.sweep()
-            self._ports = make_ports(self._settings, self._environ, self.store, self._console)
-        ports = self._ports
-        ports.spent_s.update(dict.fromkeys(ports.spent_s, 0.0))
-        ports.cpu_s.clear()
-        if isinstance(plan, Wheelhouse):
-            entry = wheelhouse.make_all(plan, ports, plan.command())[-1]
-        else:
-            entry = pipeline.make(plan, ports, plan.command())
-        return entry, round(sum(ports.cpu_s.values()), 2)
+            self._is_swept = True
+        context.spent_s.update(dict.fromkeys(context.spent_s, 0.0))
+        context.cpu_s.clear()
+        entry = make_wheelhouse(plan, context)[-1] if isinstance(plan, Wheelhouse) else make_wheel(plan, context)
+        return entry, round(sum(context.cpu_s.values()), 2)
 
     def failed_at(self, error: PibuildError) -> str:
         """Give the key of what failed."""
-        failed = self._ports.failed.items() if self._ports else ()
-        return next((key for key, known in failed if known is error), "")
+        return next((key for key, known in self.context.failed.items() if known is error), "")
 
     def record_of(self, key: str) -> dict[str, Any] | None:
         """Give the record of a proven wheel that is still in the store."""

@@ -15,11 +15,12 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, assert_never
 
+from pibuild.adapters.git import WorkTree
 from pibuild.console import Console, Progress, Step, size
 from pibuild.errors import SourceError, UnreachableError
 from pibuild.files import file_sha256, json_text, write_atomically
 from pibuild.model import ArchivePlace, DebianPlace, GitPlace, NpmPlace, PypiPlace, Source
-from pibuild.sources.places import Attempt, Debian, Git, Npm, Pypi, Web, WorkTree, attempts
+from pibuild.sources.places import Attempt, Downloader, GitReader, attempts
 from pibuild.store.local import Store
 from pibuild.trees.archives import members, members_of, only_member
 from pibuild.trees.selection import Selection, chooser
@@ -29,14 +30,14 @@ _MB = 1_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ports:
-    """The outside, a part for each kind of place."""
+class Clients:
+    """What sources are fetched with, one for each kind of place."""
 
-    git: Git
-    web: Web
-    pypi: Pypi
-    npm: Npm
-    debian: Debian
+    git: GitReader
+    http: Downloader[str]
+    pypi: Downloader[PypiPlace]
+    npm: Downloader[NpmPlace]
+    debian: Downloader[DebianPlace]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +69,7 @@ class Fetcher:
 
     def __init__(
         self,
-        ports: Ports,
+        clients: Clients,
         *,
         store: Store,
         console: Console,
@@ -77,7 +78,7 @@ class Fetcher:
         now: Callable[[], datetime],
     ) -> None:
         """Keep what is used; nothing is asked before the first source."""
-        self._ports, self._store, self._console = ports, store, console
+        self._clients, self._store, self._console = clients, store, console
         self._mirrors, self._offline, self._now = tuple(mirrors), offline, now
         self._silent: set[str] = set()
         """Servers that did not answer; they are not asked again."""
@@ -113,7 +114,7 @@ class Fetcher:
         can't be read.
         """
         with self._console.step(f"reading {folder}") as step, self._store.staging() as staging:
-            state = self._ports.git.work_tree(folder)
+            state = self._clients.git.work_tree(folder)
             found = folder_members(folder, state.files if state else None)
             tree = write_tree(found, Selection(keep=source.keep, drop=source.drop), staging / "tree.tar")
             taken = replace(source, tree=tree.tree, places=(), file="")
@@ -174,7 +175,7 @@ class Fetcher:
             if isinstance(attempt.place, GitPlace):
                 commit, scratch_dir = attempt.place.commit, staging / "git"
                 is_wanted = chooser(selection)
-                with self._ports.git.open_commit(attempt.clone, commit, scratch_dir, step.progress, is_wanted) as tar:
+                with self._clients.git.open_commit(attempt.clone, commit, scratch_dir, step.progress, is_wanted) as tar:
                     tree = write_tree(members_of(tar), selection, staged)
                 return self.keep(source, str(attempt), tree, staged)
             with self._download(attempt, staging, step) as archive_path:
@@ -212,15 +213,15 @@ class Fetcher:
     def _ask(self, attempt: Attempt, to: Path, staging: Path, progress: Progress) -> str:
         match place := attempt.place:
             case ArchivePlace() if attempt.clone:
-                return self._ports.git.make_archive(attempt.clone, place, to, staging / "git", progress)
+                return self._clients.git.make_archive(attempt.clone, place, to, staging / "git", progress)
             case ArchivePlace():
-                return self._ports.web.download(place.archive, to, progress)
+                return self._clients.http.download(place.archive, to, progress)
             case PypiPlace():
-                return self._ports.pypi.download(place, to, progress)
+                return self._clients.pypi.download(place, to, progress)
             case NpmPlace():
-                return self._ports.npm.download(place, to, progress)
+                return self._clients.npm.download(place, to, progress)
             case DebianPlace():
-                return self._ports.debian.download(place, to, progress)
+                return self._clients.debian.download(place, to, progress)
             case GitPlace():
                 raise AssertionError(place)  # a commit is not a file
             case _:

@@ -7,69 +7,37 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Protocol, assert_never
+from typing import IO, Protocol, TypeVar, assert_never
 from urllib.parse import urlsplit
 
+from pibuild.adapters.git import WorkTree
 from pibuild.addresses import without_password
 from pibuild.console import Progress
 from pibuild.model import ArchivePlace, DebianPlace, GitPlace, NpmPlace, Place, PypiPlace, Source
+
+P_contra = TypeVar("P_contra", contravariant=True)
 
 UPSTREAM = "https://github.com/{owner}/{name}.git"
 """The forge that `owner/name` is about."""
 
 
-class WorkTree(Protocol):
-    """A work tree of git."""
+class GitReader(Protocol):
+    """What sources use of git. Raises SourceError if a clone lacks it, UnreachableError if its server is silent."""
 
-    @property
-    def files(self) -> tuple[str, ...]: ...  # noqa: D102
-    @property
-    def commit(self) -> str: ...  # noqa: D102
-    @property
-    def changes(self) -> int: ...  # noqa: D102
-
-
-class Git(Protocol):
-    """What is used of git. SourceError where the clone can't give it, UnreachableError where its server is silent."""
-
-    def open_commit(
+    def open_commit(  # noqa: D102
         self, location: str, commit: str, scratch_dir: Path, progress: Progress, is_wanted: Callable[[str], object]
-    ) -> AbstractContextManager[IO[bytes]]:
-        """Give a commit's files as a tar below one folder; what is not wanted may be left out."""
-
-    def make_archive(self, location: str, place: ArchivePlace, to: Path, scratch_dir: Path, progress: Progress) -> str:
-        """Make an archive of a commit as the forge would; give its sha256."""
-
-    def work_tree(self, folder: Path) -> WorkTree | None:
-        """Look at a person's work tree; None where the folder is not the top of one."""
+    ) -> AbstractContextManager[IO[bytes]]: ...
+    def make_archive(  # noqa: D102
+        self, location: str, place: ArchivePlace, to: Path, scratch_dir: Path, progress: Progress
+    ) -> str: ...
+    def work_tree(self, folder: Path) -> WorkTree | None: ...  # noqa: D102
 
 
-class Web(Protocol):
-    """What is used of HTTP."""
+class Downloader(Protocol[P_contra]):
+    """What downloads a place, or an address, to a file; it goes on where an earlier download ended."""
 
-    def download(self, url: str, to: Path, progress: Progress) -> str:
-        """Write the file, going on where an earlier download ended; give the sha256 of the whole."""
-
-
-class Pypi(Protocol):
-    """What is used of pip's indexes."""
-
-    def download(self, place: PypiPlace, to: Path, progress: Progress) -> str:
-        """As Web.download."""
-
-
-class Npm(Protocol):
-    """What is used of npm."""
-
-    def download(self, place: NpmPlace, to: Path, progress: Progress) -> str:
-        """As Web.download."""
-
-
-class Debian(Protocol):
-    """What is used of apt and its mirrors."""
-
-    def download(self, place: DebianPlace, to: Path, progress: Progress) -> str:
-        """As Web.download."""
+    def download(self, place: P_contra, to: Path, progress: Progress, /) -> str:
+        """Return the sha256 of the whole file; raises as GitReader does."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,14 +8,14 @@ of a commit is in the store already, nothing is fetched.
 
 import json
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, Protocol, TypeVar
+from typing import TypeVar
 
+from pibuild.adapters.git import Git
 from pibuild.addresses import without_password
-from pibuild.console import Console, Progress
+from pibuild.console import Console
 from pibuild.errors import SourceError
 from pibuild.files import json_digest, write_atomically
 from pibuild.model import GitPlace, Source
@@ -27,16 +27,6 @@ from pibuild.trees.selection import Selection, chooser
 from pibuild.trees.tree import write_tree
 
 T = TypeVar("T")
-
-
-class Git(Protocol):
-    """What is used of git; errors as its adapter says."""
-
-    def resolve(self, location: str, ref: str) -> str: ...  # noqa: D102
-    def committed(self, location: str, commit: str, scratch_dir: Path, progress: Progress) -> int: ...  # noqa: D102
-    def open_commit(  # noqa: D102
-        self, location: str, commit: str, scratch_dir: Path, progress: Progress, is_wanted: Callable[[str], object]
-    ) -> AbstractContextManager[IO[bytes]]: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -93,6 +93,29 @@ def pack_gzip(folder: Path, to: Path) -> Path:
     return to
 
 
+def write_files(to: IO[bytes], files: Mapping[str, Path | bytes]) -> None:
+    """Write a tar of files under these names, with modes, owners and times that depend on no machine."""
+    with tarfile.open(fileobj=to, mode="w") as tar:
+        for name, source in files.items():
+            info = tarfile.TarInfo(name)
+            info.mtime = MTIME_S
+            if isinstance(source, bytes):
+                info.size = len(source)
+                tar.addfile(info, io.BytesIO(source))
+                continue
+            stat = source.stat()
+            info.size, info.mode = stat.st_size, 0o755 if stat.st_mode & 0o100 else 0o644
+            with source.open("rb") as content:
+                tar.addfile(info, content)
+
+
+def pack(tar_path: Path, files: Mapping[str, Path | bytes]) -> Path:
+    """Write a tar as write_files does; return its path."""
+    with tar_path.open("wb") as tar:
+        write_files(tar, files)
+    return tar_path
+
+
 def folder_members(folder: Path, paths: Iterable[str] | None = None) -> Iterator[Member]:
     """Read a folder as if it were an archive of it: all but what git keeps there, or these paths where they exist."""
     for path in map(folder.joinpath, _paths_below(folder) if paths is None else paths):

@@ -14,10 +14,10 @@ import pytest
 from filelock import FileLock
 
 from pibuild import __version__
-from pibuild.build.assembly import decide
+from pibuild.build.catalogue import load_catalogue
 from pibuild.commands.main import main
 from pibuild.config.settings import Settings
-from pibuild.console import Console
+from pibuild.model import Request
 from pibuild.publishing.publisher import Publisher
 from pibuild.store.folders import LocalFolder
 from pibuild.verify.verdicts import Inspection, inspect
@@ -395,7 +395,7 @@ def test_extras_are_told_apart_by_commas(capsys):
 @pytest.fixture
 def shared(tmp_path):
     """A remote that has the proven wheel of pi-one and 3.11, and the file that names it."""
-    plan = decide(Settings(target="pi-one", python="3.11"), {}, Console())
+    plan = load_catalogue().plan(Request(target="pi-one", python="3.11", recipe=None, version=None))
     other = Machine(tmp_path / "other", LocalFolder(tmp_path / "shared"))
     other.share(plan)
     other.store.close()

@@ -13,8 +13,8 @@ PACKAGE = Path(pibuild.__file__).parent
 DATA = ("recipes", "device")
 """Folders of scripts that containers run; nothing imports them."""
 SHARED_NAMES = {
-    *("Container", "Cpu", "Debian", "Engine", "Entry", "Git", "Judgement", "Npm", "Outcome", "Ports", "Pypi"),
-    *("Settings", "System", "Web", "WorkTree"),
+    *("Cpu", "Entry", "Judgement", "Outcome"),
+    *("Settings", "System", "Web"),
 }
 """Classes that still share a name; each name goes from here with the second class."""
 

@@ -6,9 +6,9 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from pibuild.build import container, images
+from pibuild.adapters.docker import Container, Engine
 from pibuild.model import Outcome, Run
 from tests.makers.elfs import make_elf
 from tests.makers.wheels import make_wheel
@@ -29,70 +29,13 @@ def _write_tar(tar_path: Path, name: str, content: bytes) -> None:
         tar.addfile(member, io.BytesIO(content))
 
 
-class FailingEngine:
-    """An engine and its only container, which prints these lines and fails."""
+class PresentEngine(Engine):
+    """An engine that has every image, and asks no daemon."""
 
-    def __init__(self, lines: Sequence[str], **outcome: Any) -> None:
-        self.lines, self.outcome = lines, _outcome(**{"exit_code": 1} | outcome)
-        self.runs: list[Run] = []
-        self.kept: list[str] = []
+    cpus, memory_bytes, free_bytes = 2, 8_000_000_000, None
 
-    @contextmanager
-    def container(self, run: Run) -> Iterator["FailingEngine"]:
-        self.runs.append(run)
-        yield self
-
-    def wait(self, on_line: Callable[[str], None]) -> Outcome:
-        for line in self.lines:
-            on_line(line)
-        return self.outcome
-
-    def keep_as(self, reference: str) -> None:
-        self.kept.append(reference)
-
-    def copy_out(self, path: str, tar_path: Path) -> None:
-        raise AssertionError(path, tar_path)
-
-
-class SpeakingEngine:
-    """An engine whose containers print one of these lines each, in turn. A line with FAILED ends with code 1."""
-
-    def __init__(self, *lines: str) -> None:
-        self.lines = lines
-        self.runs: list[Run] = []
-
-    @contextmanager
-    def container(self, run: Run) -> Iterator["SpeakingContainer"]:
-        self.runs.append(run)
-        yield SpeakingContainer(self.lines[len(self.runs) - 1 :][:1])
-
-
-class SpeakingContainer:
-    def __init__(self, lines: Sequence[str]) -> None:
-        self.lines = lines
-
-    def wait(self, on_line: Callable[[str], None]) -> Outcome:
-        for line in self.lines:
-            on_line(line)
-        return _outcome(exit_code=int(any("FAILED" in line for line in self.lines)))
-
-    def keep_as(self, reference: str) -> None:
+    def __init__(self) -> None:
         pass
-
-    def copy_out(self, path: str, tar_path: Path) -> None:
-        _write_tar(tar_path, path.rpartition("/")[2], _TIMES)
-
-
-class BuildingEngine:
-    """An engine that has every image. Its containers leave a wheel, or a proof's result."""
-
-    cpus, memory_bytes, free_bytes = 1, 4_000_000_000, None
-    refuses = False
-    """Whether proofs end with an error."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.ran: list[object] = []
 
     def check(self) -> None:
         pass
@@ -106,38 +49,86 @@ class BuildingEngine:
     def image_labels(self, reference: str) -> dict[str, str]:  # noqa: ARG002
         return {}
 
-    def pull(self, pinned: str, reference: str) -> None:
-        raise AssertionError(pinned, reference)
 
-    def import_root(self, tar_path: Path, reference: str, labels: Mapping[str, str]) -> None:
-        raise AssertionError(tar_path, reference, labels)
+class AbsentEngine(Engine):
+    """An engine that must not be asked."""
 
-    def build_image(
-        self,
-        reference: str,
-        context: bytes,
-        args: Mapping[str, str],
-        labels: Mapping[str, str],
-        on_line: Callable[[str], None],
-    ) -> None:
-        raise AssertionError(reference, context, args, labels, on_line)
+    def __init__(self) -> None:
+        pass
+
+    def __getattribute__(self, name: str) -> Any:
+        raise AssertionError(f"no engine is needed, and {name} was asked of one")
+
+
+class FailingEngine(PresentEngine):
+    """An engine whose containers print these lines and fail."""
+
+    def __init__(self, lines: Sequence[str], **outcome: Any) -> None:
+        self.lines, self.outcome = lines, _outcome(**{"exit_code": 1} | outcome)
+        self.runs: list[Run] = []
+        self.kept: list[str] = []
 
     @contextmanager
-    def container(self, run: Run) -> Iterator["BuildingContainer"]:
+    def container(self, run: Run) -> Iterator[Container]:
+        self.runs.append(run)
+        yield PrintingContainer(self.lines, self.outcome, self.kept)
+
+
+class SpeakingEngine(PresentEngine):
+    """An engine whose containers print one of these lines each, in turn. A line with FAILED ends with code 1."""
+
+    def __init__(self, *lines: str) -> None:
+        self.lines = lines
+        self.runs: list[Run] = []
+
+    @contextmanager
+    def container(self, run: Run) -> Iterator[Container]:
+        self.runs.append(run)
+        lines = self.lines[len(self.runs) - 1 :][:1]
+        yield PrintingContainer(lines, _outcome(exit_code=int(any("FAILED" in line for line in lines))), [])
+
+
+class PrintingContainer(Container):
+    """Prints lines and ends so; each path that is copied out of it is a file with what `times` prints."""
+
+    def __init__(self, lines: Sequence[str], outcome: Outcome, kept: list[str]) -> None:
+        self.lines, self.outcome, self.kept = lines, outcome, kept
+
+    def wait(self, on_line: Callable[[str], None]) -> Outcome:
+        for line in self.lines:
+            on_line(line)
+        return self.outcome
+
+    def keep_as(self, reference: str) -> None:
+        self.kept.append(reference)
+
+    def copy_out(self, path: str, tar_path: Path) -> None:
+        _write_tar(tar_path, path.rpartition("/")[2], _TIMES)
+
+
+class BuildingEngine(PresentEngine):
+    """An engine whose containers leave a wheel, or a proof's result."""
+
+    refuses = False
+    """Whether proofs end with an error."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.ran: list[object] = []
+
+    @contextmanager
+    def container(self, run: Run) -> Iterator[Container]:
         env = dict(run.env)
         self.ran.append("proof" if "PIBUILD_CHECK" in env else run.env[-1])
         yield BuildingContainer(self.folder, env, exit_code=int(self.refuses and "PIBUILD_CHECK" in env))
 
 
-class BuildingContainer:
+class BuildingContainer(PrintingContainer):
+    """Leaves a wheel in /work/out, or a proof's result."""
+
     def __init__(self, folder: Path, env: Mapping[str, str], exit_code: int = 0) -> None:
-        self.folder, self.env, self.exit_code = folder, env, exit_code
-
-    def wait(self, on_line: Callable[[str], None]) -> Outcome:  # noqa: ARG002
-        return _outcome(exit_code=self.exit_code)
-
-    def keep_as(self, reference: str) -> None:
-        pass
+        super().__init__((), _outcome(exit_code=exit_code), [])
+        self.folder, self.env = folder, env
 
     def copy_out(self, path: str, tar_path: Path) -> None:
         if path == "/work/out":
@@ -160,8 +151,3 @@ class BuildingContainer:
         (out / "symbols" / library).parent.mkdir(parents=True)
         (out / "symbols" / library).write_bytes(make_elf())
         return out
-
-
-if TYPE_CHECKING:
-    _runners: tuple[container.Engine, ...] = (FailingEngine(()), SpeakingEngine(), BuildingEngine(Path()))
-    _image_makers: tuple[images.Engine, ...] = (BuildingEngine(Path()),)

@@ -7,6 +7,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
+from pibuild.adapters.git import WorkTree
 from pibuild.console import Progress
 from pibuild.errors import SourceError, UnreachableError
 from pibuild.model import ArchivePlace, DebianPlace, NpmPlace, PypiPlace, Source
@@ -60,13 +61,11 @@ class FakeWeb:
 class FakeGit:
     """Holds the tar of one commit by the clone's place; `breaks` fails when the tar has been read."""
 
-    def __init__(
-        self, clones: Mapping[str, bytes], *, breaks: bool = False, state: places.WorkTree | None = None
-    ) -> None:
+    def __init__(self, clones: Mapping[str, bytes], *, breaks: bool = False, state: WorkTree | None = None) -> None:
         self.clones, self.breaks, self.state = dict(clones), breaks, state
         self.asked: list[tuple[str, str]] = []
 
-    def work_tree(self, folder: Path) -> places.WorkTree | None:  # noqa: ARG002
+    def work_tree(self, folder: Path) -> WorkTree | None:  # noqa: ARG002
         return self.state
 
     @contextmanager
@@ -130,9 +129,9 @@ class PoolLess:
 
 if TYPE_CHECKING:
     _web = FakeWeb({})
-    _pypi: places.Pypi = _web
-    _npm: places.Npm = _web
-    _debian: places.Debian = _web
-    _webs: tuple[places.Web, ...] = (_web, NoWeb(), SilentWeb())
+    _pypi: places.Downloader[PypiPlace] = _web
+    _npm: places.Downloader[NpmPlace] = _web
+    _debian: places.Downloader[DebianPlace] = _web
+    _webs: tuple[places.Downloader[str], ...] = (_web, NoWeb(), SilentWeb())
     _site_webs: tuple[site_files.Web, ...] = (_web, NoWeb(), SilentWeb())
-    _git: places.Git = FakeGit({})
+    _git: places.GitReader = FakeGit({})

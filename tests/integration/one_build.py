@@ -10,17 +10,16 @@ from dataclasses import replace
 from pathlib import Path
 
 from pibuild.adapters.docker import Engine
-from pibuild.adapters.mmdebstrap import Mmdebstrap
-from pibuild.build import artifact as build
-from pibuild.build import images
-from pibuild.build.prove import pack
-from pibuild.config.dockerfiles import load_base, load_images
+from pibuild.build.artifact import build_artifact
+from pibuild.build.images import ensure_image
+from pibuild.config.dockerfiles import load_images
 from pibuild.config.project_files import folder_digest, project_folder
 from pibuild.config.targets import load_targets
 from pibuild.console import Console
-from pibuild.model import Artifact, Image, Limits
+from pibuild.model import Artifact, Image
 from pibuild.store.local import Entry, Store
-from tests.makers.plans import make_recipe, make_release
+from tests.makers.contexts import make_context
+from tests.makers.plans import make_recipe, make_release, make_run
 
 
 def base_image() -> Image:
@@ -31,16 +30,7 @@ def base_image() -> Image:
 
 def ensure_base(engine: Engine, store: Store, console: Console) -> None:
     """Make the base image where the engine lacks it."""
-    images.ensure(
-        base_image(),
-        base=load_base(project_folder("dockerfiles")),
-        engine=engine,
-        bootstrap=Mmdebstrap(dict(os.environ)),
-        store=store,
-        jobs=1,
-        offline=False,
-        console=console,
-    )
+    ensure_image(base_image(), make_context(store, console, engine=engine, environ=dict(os.environ)))
 
 
 def one_build(store: Store, script: Path, console: Console, environ: dict[str, str] | None = None, **limits) -> Entry:
@@ -56,24 +46,10 @@ def one_build(store: Store, script: Path, console: Console, environ: dict[str, s
         env=(("PIBUILD", "1"),),
         needs=(),
     )
+    context = make_context(store, console, environ=environ or dict(os.environ))
+    context.limits = replace(make_run().limits, **{"memory_bytes": 500_000_000, "deadline_s": 120} | limits)
     with store.lock(artifact.key, f"building {artifact.title}"):
-        if entry := store.artifact(artifact.key):
-            return entry
-        engine = Engine(environ or dict(os.environ))
-        engine.remove_containers(store.id, store.is_dead)
-        with store.staging() as staging:
-            inputs = [("/work/recipe", pack(staging / "recipe.tar", {"build.sh": script}))]
-            plain = Limits(jobs=1, cpus=1, memory_bytes=500_000_000, deadline_s=120, uid=1234, gid=1234)
-            return build.build(
-                artifact,
-                inputs,
-                facts={},
-                engine=engine,
-                store=store,
-                limits=replace(plain, **limits),
-                console=console,
-                again="pibuild --target pi-one --python 3.11",
-            )
+        return store.artifact(artifact.key) or build_artifact(artifact, {}, context)
 
 
 if __name__ == "__main__":

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from pibuild.build import schedule as pipeline
 from pibuild.build import wheelhouse
 from pibuild.build.container import failed_image
+from pibuild.build.schedule import Missing, missing_parts
 from pibuild.console import Console
 from pibuild.errors import BuildError, ProofError
 from tests.integration.workspace import PYTHONS, TREE, VERSION, Workshop, lend
@@ -146,7 +146,7 @@ def test_a_tree_that_did_not_change_comes_from_the_store(workshop, built):
     target, made = built
     plan = workshop.plan(target, PYTHONS[0])
 
-    assert pipeline.wanted(plan, workshop.store) == pipeline.Wanted(artifacts=(), images=(), sources=())
+    assert missing_parts(plan, workshop.store) == Missing(artifacts=(), images=(), sources=())
     assert workshop.make(plan).path == made[PYTHONS[0]][1].path
 
 
@@ -166,20 +166,20 @@ WRAPT = ("tensorflow/tools/pip_package/setup.py", "'numpy >= 1.13.3',", "'numpy 
 
 def test_a_wheelhouse_has_what_pip_wants_and_pip_takes_it_from_there(workshop, changed):
     house = workshop.wheelhouse("pi-one", "2.7", changed(WRAPT), ("wrapt",))
-    beside, entry = wheelhouse.make_all(house, workshop.ports, "pibuild")
+    beside, entry = wheelhouse.make_wheelhouse(house, workshop.context)
     facts = entry.facts["dependencies"]
 
     assert beside.path.name == "wrapt-1.12.1-cp27-cp27mu-linux_armv6l.whl"
     assert [one["file"] for one in facts["wheels"]] == [beside.path.name]
     assert {"wrapt==1.12.1", f"tensorflow=={VERSION}"} <= set(facts["installed"])
-    assert [one.path for one in wheelhouse.stored(house, workshop.store)] == [beside.path, entry.path]
+    assert [one.path for one in wheelhouse.stored_wheelhouse(house, workshop.store)] == [beside.path, entry.path]
 
 
 def test_a_wheel_that_pip_does_not_want_is_refused(workshop):
     house = workshop.wheelhouse("pi-one", "2.7", TREE, ("wrapt",))
 
     with pytest.raises(ProofError, match="nothing that pip wants") as raised:
-        wheelhouse.make_all(house, workshop.ports, "pibuild")
+        wheelhouse.make_wheelhouse(house, workshop.context)
     assert raised.value.found == "wrapt-1.12.1-cp27-cp27mu-linux_armv6l.whl"
 
 
@@ -196,10 +196,10 @@ def test_a_killed_build_goes_on_from_what_was_compiled(workshop, changed):
                 raise KeyboardInterrupt
 
     tree = changed(header, *waits)
-    workshop.ports.console = Impatient()
+    workshop.context.console = Impatient()
     with pytest.raises(KeyboardInterrupt):
         workshop.make_raw(workshop.plan("pi-one", PYTHONS[0], tree))
-    workshop.ports.console = workshop.console
+    workshop.context.console = workshop.console
     shutil.copy(TREE / "tensorflow/python/BUILD", tree / "tensorflow/python/BUILD")
     plan = workshop.plan("pi-one", PYTHONS[0], tree)
     workshop.make_raw(plan)

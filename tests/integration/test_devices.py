@@ -8,10 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from pibuild.build import assembly
-from pibuild.build import schedule as pipeline
-from pibuild.build import toolchain_check as conformance
-from pibuild.build.images import Ensured
+from pibuild.build.context import open_context
+from pibuild.build.images import PresentImage, ensure_image
+from pibuild.build.toolchain_check import check_toolchain
 from pibuild.config.dockerfiles import load_images
 from pibuild.config.project_files import project_folder
 from pibuild.config.settings import load_settings
@@ -94,55 +93,44 @@ def test_a_wheel_that_pip_refuses_there_is_code_9_with_pips_words(engine, wheel)
 
 
 @pytest.fixture
-def ports(tmp_path, engine):
+def context(tmp_path, engine):
     assert engine
     settings, console = load_settings({"store": str(tmp_path / "store")}, {}, tmp_path), Console(err=io.StringIO())
-    store = assembly.open_store(settings, console)
-    yield assembly.make_ports(settings, dict(os.environ), store, console)
-    store.close()
+    with open_context(settings, dict(os.environ), console) as opened:
+        yield opened
 
 
-def proven(ports, target, toolchain, device):
+def proven(context, target, toolchain, device):
     for _ in range(2):
-        conformance.check(
-            target,
-            toolchain,
-            device,
-            programs_dir=ports.programs_dir,
-            engine=ports.engine,
-            store=ports.store,
-            limits=ports.limits,
-            console=ports.console,
-            again="pibuild",
-        )
+        check_toolchain(target, toolchain, device, context)
 
 
-def of_target(name, ports):
+def of_target(name, context):
     """The target, and the images of its toolchain and device."""
     target = load_targets(project_folder("toolchains"))[name]
     images = load_images(project_folder("dockerfiles"), target)
-    return target, *(pipeline.ensure_image(images[one], ports) for one in ("toolchain", "device"))
+    return target, *(ensure_image(images[one], context) for one in ("toolchain", "device"))
 
 
 @pytest.mark.parametrize("name", ["pi-one", "pi-two"])
-def test_the_toolchain_compiles_what_its_device_runs_and_is_asked_once(ports, name):
-    proven(ports, *of_target(name, ports))
+def test_the_toolchain_compiles_what_its_device_runs_and_is_asked_once(context, name):
+    proven(context, *of_target(name, context))
 
-    assert ports.console.err.getvalue().count(f"▸ proving pibuild/toolchain-{name}") == 1
+    assert context.console.err.getvalue().count(f"▸ proving pibuild/toolchain-{name}") == 1
 
 
-def test_a_toolchain_that_compiles_for_a_later_arm_is_refused(ports, tmp_path):
-    target, toolchain, device = of_target("pi-one", ports)
+def test_a_toolchain_that_compiles_for_a_later_arm_is_refused(context, tmp_path):
+    target, toolchain, device = of_target("pi-one", context)
     (tmp_path / "Dockerfile").write_text(
         f"FROM {toolchain.reference}\n"
         "RUN sed -i 's/-marm -march=armv6kz -mfpu=vfp /-march=armv7-a -mfpu=neon-vfpv4 /' "
         "/opt/pibuild/toolchain/bin/arm-linux-gnueabihf-g++\n"
     )
     made = subprocess.run(["docker", "build", "--quiet", tmp_path], capture_output=True, text=True, check=True)
-    broken = Ensured(reference=made.stdout.strip(), id=made.stdout.strip(), origin="", made_s=0.0)
+    broken = PresentImage(reference=made.stdout.strip(), id=made.stdout.strip(), origin="")
     try:
         with pytest.raises(ImageError, match="is not fit for pi-one") as caught:
-            proven(ports, target, broken, device)
+            proven(context, target, broken, device)
     finally:
-        ports.engine.remove_image(broken.reference)
+        context.engine.remove_image(broken.reference)
     assert any("uncaught target signal" in line for line in caught.value.details)

@@ -13,9 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from pibuild.build import assembly
-from pibuild.build import schedule as pipeline
+from pibuild.build.catalogue import load_catalogue, requested_plan
+from pibuild.build.context import open_context
 from pibuild.build.planning import on_device
+from pibuild.build.prove import prove_on_device
 from pibuild.config.project_files import project_folder
 from pibuild.config.settings import load_settings
 from pibuild.config.targets import load_targets
@@ -100,14 +101,10 @@ def test_another_proof_of_the_same_wheel_counts_the_same_instructions(built):
     target, path = built
     console = Console()
     settings = load_settings({"target": target, "python": "3.11"}, os.environ, ROOT)
-    plan = assembly.decide(settings, os.environ, console)
-    store = assembly.open_store(settings, console)
-    try:
-        made = {one.recipe.name: store.artifact(one.key) for one in plan.artifacts}
-        ports = assembly.make_ports(settings, os.environ, store, console)
-        again, _ = pipeline.prove_with(path, plan, on_device(plan), made, ports, "pibuild")
-    finally:
-        store.close()
+    with open_context(settings, os.environ, console) as context:
+        plan = requested_plan(load_catalogue(), context)
+        entries = {one.key: context.store.artifact(one.key) for one in on_device(plan)}
+        again, _ = prove_on_device(path, plan, on_device(plan), entries, context)
 
     assert counts(again) == counts(record_of(path)["checks"]["device"])
 

@@ -12,11 +12,10 @@ import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
-from pibuild.build import assembly
-from pibuild.build import schedule as pipeline
-from pibuild.build.planning import make_plan, make_wheelhouse
+from pibuild.build.context import BuildContext
+from pibuild.build.planning import Catalogue
+from pibuild.build.schedule import make_artifacts, make_wheel
 from pibuild.config.dockerfiles import load_images
 from pibuild.config.project_files import folder_digest, project_folder
 from pibuild.config.recipes import load_recipes
@@ -57,12 +56,12 @@ class Workshop:
     def __init__(self, root: Path | None, console: Console) -> None:
         environ = dict(os.environ)
         settings = load_settings({"store": str(root) if root else None}, environ, ROOT)
-        self.store, self.console = assembly.open_store(settings, console), console
-        self.ports = assembly.make_ports(settings, environ, self.store, console)
+        self.context = BuildContext(settings=settings, environ=environ, console=console)
+        self.store, self.console = self.context.store, console
         self.check_dir = self.store.session_dir / "check"
         shutil.copytree(ROOT / "pibuild" / "device", self.check_dir)
         shutil.copy(WORKSPACE / "check_workspace.py", self.check_dir)
-        self.ports.check_dir = self.check_dir
+        self.context.device_dir = self.check_dir
         self.targets = load_targets(project_folder("toolchains"))
         self.recipes = load_recipes(ROOT / "pibuild" / "recipes")
         self.recipes["tensorflow"] = self._small(self.recipes["tensorflow"])
@@ -94,17 +93,14 @@ class Workshop:
         )
 
     def _taken(self, name: str, folder: str) -> Source:
-        return self.ports.fetcher.take(make_source(name, into=folder), WORKSPACE / folder)
+        return self.context.fetcher.take(make_source(name, into=folder), WORKSPACE / folder)
 
     def plan(self, target: str, python: str, tree: Path = TREE) -> Plan:
         """Decide as `--source TREE` does."""
         recipe, version = identify(tree, self.recipes)
-
-        def decide(own: Source | None = None) -> Plan:
-            request = Request(target=target, python=python, recipe=recipe, version=version)
-            return make_plan(request, own=own, **self._known(target))
-
-        return decide(self.ports.fetcher.take(own_source(decide()), tree))
+        request = Request(target=target, python=python, recipe=recipe, version=version)
+        own = self.context.fetcher.take(own_source(self.catalogue.plan(request)), tree)
+        return self.catalogue.plan(request, own)
 
     def wheelhouse(self, target: str, python: str, tree: Path, dependencies: tuple[str, ...]) -> Wheelhouse:
         """Decide as `--with-dependencies` does, with these recipes as what pip wants."""
@@ -112,32 +108,30 @@ class Workshop:
         release = replace(small.releases[0], dependencies=dependencies, proven_with=dependencies)
         self.recipes["tensorflow"] = replace(small, releases=(release,))
         try:
-            return make_wheelhouse(self.plan(target, python, tree), **self._known(target))
+            return self.catalogue.wheelhouse(self.plan(target, python, tree))
         finally:
             self.recipes["tensorflow"] = small
 
-    def _known(self, target: str) -> dict[str, Any]:
-        return {
-            "recipes": self.recipes,
-            "targets": self.targets,
-            "images": {target: load_images(project_folder("dockerfiles"), self.targets[target])},
-            "proof_digest": folder_digest(self.check_dir),
-        }
+    @property
+    def catalogue(self) -> Catalogue:
+        """What the product plans with, with the small recipe in it."""
+        folder = project_folder("dockerfiles")
+        images = {target.name: load_images(folder, target) for target in self.targets.values()}
+        digest = folder_digest(self.check_dir)
+        return Catalogue(targets=self.targets, recipes=self.recipes, images=images, proof_digest=digest)
 
     def make(self, plan: Plan) -> Entry:
         """Build, retag, verify and prove."""
-        return pipeline.make(plan, self.ports, "pibuild --source tests/workspace/tree")
+        return make_wheel(plan, self.context)
 
     def make_needs(self, plan: Plan) -> None:
         """Bring and make all that the wheel's build needs."""
-        self.ports.fetcher.fetch_all(plan.wheel.release.sources)
-        made: dict[str, Entry] = {}
-        for artifact in plan.artifacts[:-1]:
-            pipeline.make_artifact(artifact, made, self.ports, "pibuild")
+        self.context.fetcher.fetch_all(plan.wheel.release.sources)
+        make_artifacts(plan, plan.artifacts[:-1], plan.device, self.context)
 
     def make_raw(self, plan: Plan) -> Entry:
         """Build alone."""
-        return pipeline.make_artifact(plan.wheel, {}, self.ports, "pibuild --source tests/workspace/tree")
+        return make_artifacts(plan, [plan.wheel], plan.device, self.context)[0][plan.wheel.key]
 
     def actions(self, plan: Plan) -> list[Action]:
         """Give what Bazel did for a plan's raw wheel; what was up to date already is not among it."""
@@ -146,7 +140,7 @@ class Workshop:
             return list(_actions(tar.extractfile("actions").read()))
 
     def close(self) -> None:
-        self.store.close()
+        self.context.close()
 
 
 def lend(plan: Plan, giver: Store, taker: Store) -> None:

@@ -1,11 +1,12 @@
 """Recipes, targets, images and plans for tests. Each maker returns the plainest value; a test names what differs."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from pibuild.build.planning import make_plan
-from pibuild.model import ArchivePlace, Image, Plan, Recipe, Release, Request, Run, Source, Target
+from pibuild.build.planning import Catalogue
+from pibuild.model import ArchivePlace, Image, Limits, Plan, Recipe, Release, Request, Run, Source, Target
 
 ALIASES = {"pi-one": ("pi-zero", "armv6"), "pi-two": ("pi-three", "armv7")}
 
@@ -113,24 +114,23 @@ def make_images(target: str) -> dict[str, Image]:
 
 
 def make_run(**changes: Any) -> Run:
+    limits = Limits(jobs=1, cpus=1, memory_bytes=1_000_000_000, deadline_s=60.0, uid=1234, gid=1234)
+    plain: dict[str, Any] = {"image": "pibuild/base:0", "command": ("true",), "env": (), "inputs": (), "labels": ()}
+    return Run(**plain | {"limits": limits} | changes)
+
+
+def make_catalogue(*, targets: Mapping[str, Target] | None = None, **changes: Any) -> Catalogue:
+    """The usual recipes, and images for these targets."""
+    targets = targets or {"pi-one": make_target()}
     plain: dict[str, Any] = {
-        "image": "pibuild/base:0",
-        "command": ("true",),
-        "env": (),
-        "inputs": (),
-        "uid": 1234,
-        "gid": 1234,
+        "recipes": make_recipes(),
+        "images": {name: make_images(name) for name in targets},
+        "proof_digest": "p",
     }
-    plain |= {"memory_bytes": 1_000_000_000, "cpus": 1, "deadline_s": 60.0, "labels": ()}
-    return Run(**plain | changes)
+    return Catalogue(**{"targets": targets} | plain | changes)
 
 
 def plan_for(python: str = "3.11", proof: str = "p") -> Plan:
     """What these recipes come to for a Python on pi-one."""
-    return make_plan(
-        Request(target="pi-one", python=python, recipe=None, version=None),
-        recipes=make_recipes(),
-        targets={"pi-one": make_target()},
-        images={"pi-one": make_images("pi-one")},
-        proof_digest=proof,
-    )
+    request = Request(target="pi-one", python=python, recipe=None, version=None)
+    return make_catalogue(proof_digest=proof).plan(request)

@@ -5,20 +5,22 @@ from types import SimpleNamespace
 
 import pytest
 
-from pibuild.build.artifact import build
+from pibuild.build.artifact import build_artifact
 from pibuild.build.container import Transcript, cpu_seconds
+from pibuild.config.settings import Settings
 from pibuild.console import Console
 from pibuild.errors import BuildError, PibuildError, ResourceError
-from pibuild.model import Artifact, Limits
+from pibuild.model import Artifact
 from pibuild.store.local import Store
 from tests.fakes.engines import FailingEngine
+from tests.makers.contexts import make_context
 from tests.makers.plans import make_images, make_recipe, make_release
 
-LIMITS = Limits(jobs=2, cpus=2, memory_bytes=4_000_000_000, deadline_s=60, uid=1000, gid=1000)
+SETTINGS = Settings(jobs=2, memory=4.0, deadline=1.0)
 ARTIFACT = Artifact(
     key="a" * 64,
     recipe=make_recipe("thing"),
-    release=make_release(),
+    release=make_release(sources=()),
     target=None,
     python=None,
     image=make_images("pi-one")["builder"],
@@ -28,17 +30,9 @@ ARTIFACT = Artifact(
 
 
 def failure(store: Store, engine: FailingEngine) -> PibuildError:
+    context = make_context(store, Console(err=io.StringIO()), engine=engine, settings=SETTINGS)
     with pytest.raises(PibuildError) as caught:
-        build(
-            ARTIFACT,
-            [],
-            facts={},
-            engine=engine,
-            store=store,
-            limits=LIMITS,
-            console=Console(err=io.StringIO()),
-            again="pibuild --target pi-one --python 3.11",
-        )
+        build_artifact(ARTIFACT, {}, context)
     return caught.value
 
 
@@ -80,12 +74,12 @@ def test_the_compilers_word_wins_over_what_follows_from_it(store):
     assert "a.cc:3:14" in failure(store, FailingEngine(lines)).what
 
 
-def test_last_lines_log_and_commands_are_given(store):
+def test_last_lines_log_and_container_are_given(store):
     error = failure(store, FailingEngine([f"line {number}" for number in range(40)]))
 
     assert error.details[-1] == "| line 39"
     assert error.log.read_text().splitlines()[0] == "line 0"
-    assert "pibuild shell --target pi-one --python 3.11" in error.hint
+    assert error.container == "thing"
 
 
 def test_where_a_compiler_is_killed_for_memory_fewer_are_tried_before_it_is_said(store):
@@ -132,7 +126,8 @@ def test_a_container_runs_as_the_caller_and_carries_the_sessions_label(store):
     engine = FailingEngine([])
     failure(store, engine)
 
-    assert (engine.runs[0].uid, engine.runs[0].memory_bytes) == (1000, 4_000_000_000)
+    limits = engine.runs[0].limits
+    assert (limits.uid, limits.memory_bytes) == (1000, 4_000_000_000)
     assert ("pibuild.session", store.session) in engine.runs[0].labels
 
 

@@ -4,16 +4,14 @@ import io
 
 import pytest
 
-from pibuild.build import toolchain_check as conformance
-from pibuild.build.images import Ensured
+from pibuild.build.images import PresentImage
+from pibuild.build.toolchain_check import check_toolchain
 from pibuild.console import Console
 from pibuild.errors import ImageError
-from pibuild.model import Limits
 from pibuild.store.local import Store
 from tests.fakes.engines import SpeakingEngine
+from tests.makers.contexts import make_context
 from tests.makers.plans import make_target
-
-LIMITS = Limits(jobs=2, cpus=2, memory_bytes=10**9, deadline_s=60, uid=1, gid=1)
 
 
 @pytest.fixture
@@ -26,17 +24,9 @@ def store(tmp_path):
 def checked(engine, store, tmp_path, toolchain_id="sha256:1"):
     (tmp_path / "programs").mkdir(exist_ok=True)
     (tmp_path / "programs" / "build.sh").write_text("true")
-    images = [Ensured(reference=name, id=toolchain_id, origin="", made_s=0.0) for name in ("toolchain", "device")]
-    conformance.check(
-        make_target(),
-        *images,
-        programs_dir=tmp_path / "programs",
-        engine=engine,
-        store=store,
-        limits=LIMITS,
-        console=Console(err=io.StringIO()),
-        again="pibuild",
-    )
+    images = [PresentImage(reference=name, id=toolchain_id, origin="") for name in ("toolchain", "device")]
+    context = make_context(store, Console(err=io.StringIO()), engine=engine, conformance_dir=tmp_path / "programs")
+    check_toolchain(make_target(), *images, context)
 
 
 def test_the_set_is_compiled_in_the_toolchain_and_run_on_the_device(store, tmp_path):

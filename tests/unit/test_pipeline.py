@@ -1,20 +1,16 @@
 """What a build needs is looked at before it starts, and what it leaves becomes the wheel that is proven."""
 
 import json
-import tarfile
-from contextlib import nullcontext
-from types import SimpleNamespace
 
 import pytest
 
-from pibuild.build import schedule as pipeline
-from pibuild.build.planning import make_plan
+from pibuild.build.prove import tagged_and_verified
 from pibuild.build.schedule import check_room
 from pibuild.errors import ResourceError
 from pibuild.model import Artifact, Request
 from pibuild.wheels.wheel import read_wheel
 from tests.makers.elfs import SO, make_elf
-from tests.makers.plans import make_images, make_recipe, make_recipes, make_release, make_target
+from tests.makers.plans import make_catalogue, make_images, make_recipe, make_release, make_target
 from tests.makers.wheels import make_wheel
 
 GB = 1_000_000_000
@@ -50,38 +46,26 @@ def test_the_disk_of_another_machine_is_not_judged():
     check_room(large(), memory_bytes=4 * GB, free_bytes=None)
 
 
-def proven(tmp_path, monkeypatch, version=None):
-    """Let a raw wheel through all but the device."""
-    made = make_wheel(tmp_path / "raw" / "wheel")
+def tagged(tmp_path, console, version=None):
+    """A raw wheel under the tag and the version of its plan."""
+    make_wheel(tmp_path / "raw" / "wheel")
     twin = tmp_path / "raw" / "symbols" / SO
     twin.parent.mkdir(parents=True)
     twin.write_bytes(make_elf())
-    with tarfile.open(tmp_path / "raw.tar", "w") as tar:
-        tar.add(made.parents[1], ".")
-    plan = make_plan(
-        Request(target="pi-one", python="3.11", recipe=None, version=None),
-        recipes=make_recipes(),
-        targets={"pi-one": make_target(compiler="gcc 10")},
-        images={"pi-one": make_images("pi-one")},
-        proof_digest="p",
-        version=version,
-    )
-    spent = pipeline.Spent(wall_s=0.0, cpu_s=0.0)
-    monkeypatch.setattr(pipeline, "prove_with", lambda *_: ({}, spent))
-    ports = SimpleNamespace(console=SimpleNamespace(step=lambda _: nullcontext()), spent_s={"containers": 0.0})
-    artifacts = {"tflite-runtime": SimpleNamespace(path=tmp_path / "raw.tar")}
-    return pipeline._proven(plan, artifacts, ports, tmp_path / "staging", "pibuild")[0], plan
+    request = Request(target="pi-one", python="3.11", recipe=None, version=None)
+    plan = make_catalogue(targets={"pi-one": make_target(compiler="gcc 10")}).plan(request, version=version)
+    return tagged_and_verified(plan, tmp_path / "raw", tmp_path / "tagged", console)[0], plan
 
 
-def test_the_wheel_that_is_proven_holds_the_plans_bill_of_materials(tmp_path, monkeypatch):
-    path, plan = proven(tmp_path, monkeypatch)
+def test_the_wheel_that_is_proven_holds_the_plans_bill_of_materials(tmp_path, console):
+    path, plan = tagged(tmp_path, console)
     facts = json.loads(read_wheel(path).text("sboms/pibuild.cdx.json"))
     assert path.name == "thing-1.0-cp311-cp311-linux_armv6l.whl"
     assert {"name": "pibuild:artifact", "value": plan.wheel.key} in facts["metadata"]["component"]["properties"]
 
 
-def test_a_nightlys_wheel_has_the_plans_version_and_so_has_its_bill_of_materials(tmp_path, monkeypatch):
-    path, _ = proven(tmp_path, monkeypatch, version="1.0.1.dev20190618+gabc")
+def test_a_nightlys_wheel_has_the_plans_version_and_so_has_its_bill_of_materials(tmp_path, console):
+    path, _ = tagged(tmp_path, console, version="1.0.1.dev20190618+gabc")
     facts = json.loads(read_wheel(path).text("sboms/pibuild.cdx.json"))
     assert path.name == "thing-1.0.1.dev20190618+gabc-cp311-cp311-linux_armv6l.whl"
     assert facts["metadata"]["component"]["version"] == "1.0.1.dev20190618+gabc"

@@ -4,12 +4,11 @@ from dataclasses import replace
 
 import pytest
 
-from pibuild.build.planning import make_plan
 from pibuild.config.targets import find_target
 from pibuild.errors import UsageError
 from pibuild.model import Plan, Recipe, Request
 from tests.makers.plans import (
-    make_images,
+    make_catalogue,
     make_recipe,
     make_recipes,
     make_release,
@@ -32,14 +31,9 @@ def plan_for(
     wheel_version=None,
     **varied,
 ) -> Plan:
-    return make_plan(
-        Request(target=target, python=python, recipe=recipe, version=version, **varied),
-        recipes=recipes or make_recipes(),
-        targets=targets,
-        images={name: make_images(name) for name in targets},
-        proof_digest=proof,
-        version=wheel_version,
-    )
+    catalogue = make_catalogue(targets=targets, recipes=recipes or make_recipes(), proof_digest=proof)
+    request = Request(target=target, python=python, recipe=recipe, version=version, **varied)
+    return catalogue.plan(request, version=wheel_version)
 
 
 def keys(plan: Plan) -> dict[str, str]:
@@ -213,14 +207,8 @@ def test_a_persons_own_tree_goes_in_for_the_source_of_its_folder():
     release = replace(recipes["tflite-runtime"].releases[1], sources=(make_source("tflite-runtime"), make_source("b")))
     recipes["tflite-runtime"] = replace(recipes["tflite-runtime"], releases=(release,))
     own = make_source("tflite-runtime", tree="2" * 64, places=())
-    plan = make_plan(
-        Request(target="pi-one", python="3.11", recipe=None, version=None),
-        recipes=recipes,
-        targets=TARGETS,
-        images={name: make_images(name) for name in TARGETS},
-        proof_digest="p",
-        own=own,
-    )
+    request = Request(target="pi-one", python="3.11", recipe=None, version=None)
+    plan = make_catalogue(targets=TARGETS, recipes=recipes).plan(request, own)
 
     assert plan.wheel.release.sources == (own, make_source("b"))
     assert plan.key != plan_for(recipes=recipes).key

@@ -1,13 +1,13 @@
 """What stands on the emulated Pi beside a wheel: what it is proven with, or nothing but the system itself."""
 
 from argparse import Namespace
-from types import SimpleNamespace
+from contextlib import nullcontext
 
 import pytest
 
-from pibuild.build import assembly
-from pibuild.build import schedule as pipeline
-from pibuild.build.assembly import load_catalogue
+from pibuild.build import context as contexts
+from pibuild.build import images
+from pibuild.build.catalogue import load_catalogue
 from pibuild.commands import run as command
 from pibuild.commands.main import make_parser
 from pibuild.commands.options import Invocation
@@ -17,6 +17,7 @@ from pibuild.emulate import session
 from pibuild.emulate.choose import Device, emulated_pythons
 from pibuild.emulate.environment import device_image, fitting_wheels, plan_beside
 from pibuild.wheels.wheel import wheel_name
+from tests.makers.contexts import make_context
 from tests.makers.wheels import make_wheel
 
 CATALOGUE = load_catalogue()
@@ -48,18 +49,14 @@ def test_a_python_that_we_have_made_nothing_for_stands_alone():
 def test_a_wheel_runs_on_a_system_whose_python_we_do_not_make(monkeypatch, tmp_path, store, console):
     path = make_wheel(tmp_path, {"six.py": b""}, file_name="six-1.17.0-py3-none-any.whl", tags=("py3-none-any",))
     made, started = [], []
-    ports = SimpleNamespace(engine=SimpleNamespace(check=lambda: None), console=console)
-    monkeypatch.setattr(assembly, "open_store", lambda *_: store)
-    monkeypatch.setattr(assembly, "make_ports", lambda *_: ports)
-    monkeypatch.setattr(pipeline, "ensure_image", lambda image, _ports: made.append(image.name))
+    monkeypatch.setattr(contexts, "open_context", lambda *_: nullcontext(make_context(store, console)))
+    monkeypatch.setattr(images, "ensure_image", lambda image, _context: made.append(image.name))
     monkeypatch.setattr(session, "start", lambda *_words, **how: started.append(how) or 7)
     args = Namespace(wheel=str(path), command_words=["python"], model="pi-2-b", os="buster")
     settings = Settings(raspbian=RASPBIAN)
-    code = command.run(
-        Invocation(args=args, parser=make_parser(), settings=settings, environ={}, console=console)
-    )
+    code = command.run(Invocation(args=args, parser=make_parser(), settings=settings, environ={}, console=console))
     assert (code, made) == (7, ["userland"])
-    assert (started[0]["device"].python, started[0]["installed"]) == ("3.7", ())
+    assert (started[0]["device"].python, started[0]["installed"]) == ("3.7", [])
 
 
 def test_what_lies_beside_a_wheel_and_can_not_be_followed_is_passed_over(tmp_path):

@@ -9,26 +9,21 @@ from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 
 import pibuild
-from pibuild.build.planning import make_plan
 from pibuild.build.sbom import named, purl, sbom
 from pibuild.config.project_files import project_folder
 from pibuild.config.recipes import load_recipes
 from pibuild.config.targets import load_targets
 from pibuild.model import ArchivePlace, DebianPlace, GitPlace, NpmPlace, PypiPlace, Request
-from tests.makers.plans import make_images, make_recipes, make_release, make_source, make_target
+from tests.makers.plans import make_catalogue, make_recipes, make_release, make_source, make_target
 
 COMMIT, SHA = "48cd2c3f351ff188bc85684b84a91b6e6d17d896", "1" * 64
 
 
-def plan_of(*, recipes=None, **changes):
-    return make_plan(
-        Request(target="pi-one", python="3.11", recipe="tflite-runtime", version=None),
-        recipes=recipes or recipes_with(),
-        targets={"pi-one": make_target(compiler="gcc 10.2.1")},
-        images={"pi-one": make_images("pi-one")},
-        proof_digest="p",
-        **changes,
-    )
+def plan_of(*, recipes=None, proof="p", **changes):
+    request = Request(target="pi-one", python="3.11", recipe="tflite-runtime", version=None)
+    targets = {"pi-one": make_target(compiler="gcc 10.2.1")}
+    catalogue = make_catalogue(targets=targets, recipes=recipes or recipes_with(), proof_digest=proof)
+    return catalogue.plan(request, **changes)
 
 
 def recipes_with(*own, tools=(), **sources):
@@ -63,14 +58,10 @@ def real():
     """A plan of each release of a wheel that we ship a recipe for."""
     recipes = load_recipes(Path(pibuild.__file__).parent / "recipes")
     asked = {(one.version, recipe.name): one for recipe in recipes.values() if recipe.proof for one in recipe.releases}
+    targets = load_targets(project_folder("toolchains"))
+    catalogue = make_catalogue(recipes=recipes, targets=targets)
     return [
-        make_plan(
-            Request(target="pi-one", python=one.pythons[0], recipe=recipe, version=version),
-            recipes=recipes,
-            targets=load_targets(project_folder("toolchains")),
-            images={"pi-one": make_images("pi-one")},
-            proof_digest="p",
-        )
+        catalogue.plan(Request(target="pi-one", python=one.pythons[0], recipe=recipe, version=version))
         for (version, recipe), one in asked.items()
     ]
 

@@ -6,11 +6,10 @@ from datetime import UTC, datetime
 
 import pytest
 
-from pibuild.build.assembly import make_ports
-from pibuild.build.context import Ports
+from pibuild.build.context import BuildContext
 from pibuild.build.record import file_facts
-from pibuild.build.schedule import make, try_on_device
-from pibuild.build.wheelhouse import make_all
+from pibuild.build.schedule import make_wheel, try_on_device
+from pibuild.build.wheelhouse import make_wheelhouse
 from pibuild.config.settings import Settings, Storage
 from pibuild.console import Console
 from pibuild.errors import ProofError
@@ -18,9 +17,10 @@ from pibuild.model import Wheelhouse
 from pibuild.store.folders import LocalFolder
 from pibuild.store.local import Store
 from pibuild.store.remote import Remote
-from tests.fakes.engines import SIX, BuildingEngine
+from tests.fakes.engines import SIX, AbsentEngine, BuildingEngine
 from tests.fakes.folders import SilentFolder
 from tests.fakes.sources import FakeFetcher
+from tests.makers.contexts import make_context
 from tests.makers.plans import make_recipe, plan_for
 
 
@@ -33,26 +33,20 @@ class Machine:
         console = Console(err=self.words)
         self.store, self.engine, self.fetcher = Store(root / "store", console), BuildingEngine(root), FakeFetcher()
         (root / "check").mkdir()
-        self.ports = Ports(
-            connect=lambda: self.engine,
-            bootstrap=None,
+        self.context = make_context(
+            self.store,
+            console,
+            engine=self.engine,
             fetcher=self.fetcher,
-            store=self.store,
             remote=Remote(folder, store=self.store, console=console),
-            console=console,
-            settings=Settings(),
-            base=None,
-            check_dir=root / "check",
-            programs_dir=root / "check",
-            models=(),
-            uid=1000,
-            gid=1000,
+            device_dir=root / "check",
+            conformance_dir=root / "check",
             now=lambda: datetime(2026, 1, 1, tzinfo=UTC),
             clock=lambda: 0.0,
         )
 
     def make(self, plan):
-        return make(plan, self.ports, "pibuild")
+        return make_wheel(plan, self.context)
 
     @property
     def built(self):
@@ -78,14 +72,10 @@ def machine(tmp_path):
         one.store.close()
 
 
-def no_engine():
-    raise AssertionError("no engine is needed for what is there")
-
-
 def test_a_wheel_that_another_machine_proved_needs_neither_engine_nor_sources(machine):
     one, other = machine(), machine()
     proven = one.make(plan_for())
-    other.ports.connect = no_engine
+    other.context.engine = AbsentEngine()
     pulled = other.make(plan_for())
 
     assert len(one.built) == 4
@@ -128,7 +118,7 @@ def test_a_wheel_that_was_pulled_in_parts_is_given_whole(machine):
     machine().make(plan_for())
     machine().make(plan_for(proof="another"))
     third = machine()
-    third.ports.connect = no_engine
+    third.context.engine = AbsentEngine()
 
     assert third.make(plan_for(proof="another"))
 
@@ -156,9 +146,9 @@ def house_for(proof="p"):
 
 def test_a_wheelhouse_that_another_machine_proved_is_pulled_whole(machine):
     one, other = machine(), machine()
-    (proven,) = make_all(house_for(), one.ports, "pibuild")
-    other.ports.connect = no_engine
-    (pulled,) = make_all(house_for(), other.ports, "pibuild")
+    (proven,) = make_wheelhouse(house_for(), one.context)
+    other.context.engine = AbsentEngine()
+    (pulled,) = make_wheelhouse(house_for(), other.context)
 
     assert one.engine.ran.count("proof") == 2  # of the wheel, of all together
     assert pulled.facts == proven.facts
@@ -170,8 +160,8 @@ def test_a_wheelhouse_that_another_machine_proved_is_pulled_whole(machine):
 def test_a_wheelhouse_is_proven_with_what_others_built(machine):
     one, other = machine(), machine()
     one.make(house_for().plan)
-    make_all(house_for("another"), one.ports, "pibuild")
-    make_all(house_for(), other.ports, "pibuild")
+    make_wheelhouse(house_for("another"), one.context)
+    make_wheelhouse(house_for(), other.context)
 
     assert other.built == []
     assert other.engine.ran == ["proof"]
@@ -179,12 +169,12 @@ def test_a_wheelhouse_is_proven_with_what_others_built(machine):
 
 def test_a_wheelhouse_that_lost_a_wheel_is_made_whole_again(machine):
     one = machine()
-    (made,) = make_all(house_for(), one.ports, "pibuild")
+    (made,) = make_wheelhouse(house_for(), one.context)
     (made.path.parent / "extras" / SIX).write_bytes(b"else")
-    one.ports.remote = Remote(None, store=one.store, console=one.ports.console)
+    one.context.remote = Remote(None, store=one.store, console=one.context.console)
 
     assert one.store.wheel(made.key) is None
-    (again,) = make_all(house_for(), one.ports, "pibuild")
+    (again,) = make_wheelhouse(house_for(), one.context)
     assert (again.path.parent / "extras" / SIX).read_bytes() != b"else"
 
 
@@ -193,9 +183,9 @@ def test_a_proof_that_says_no_is_not_asked_again(machine):
     one.engine.refuses = True
     for _ in range(2):
         with pytest.raises(ProofError, match="does not run on the device"):
-            make_all(house, one.ports, "pibuild")
+            make_wheelhouse(house, one.context)
     assert one.engine.ran.count("proof") == 1
-    assert list(one.ports.failed) == [house.plan.key]
+    assert list(one.context.failed) == [house.plan.key]
 
 
 def test_a_wheelhouse_keeps_what_was_made_beside_its_wheel(machine, tmp_path):
@@ -204,7 +194,7 @@ def test_a_wheelhouse_keeps_what_was_made_beside_its_wheel(machine, tmp_path):
     library.write_bytes(b"a library")
     entry = one.make(house.plan)
     one.store.put_wheel(house.plan.key, entry.path, entry.facts | {"extras": [file_facts(library)]}, [library])
-    (made,) = make_all(house, one.ports, "pibuild")
+    (made,) = make_wheelhouse(house, one.context)
 
     assert [one["file"] for one in made.facts["extras"]] == ["c-library.tar.gz", SIX]
     assert {path.name for path in (made.path.parent / "extras").iterdir()} == {"c-library.tar.gz", SIX}
@@ -213,7 +203,7 @@ def test_a_wheelhouse_keeps_what_was_made_beside_its_wheel(machine, tmp_path):
 def test_a_device_for_trials_is_pulled_as_well(machine):
     one, other = machine(), machine()
     proven = one.make(plan_for())
-    try_on_device(proven.path, plan_for(), other.ports, imports=["thing"], code="")
+    try_on_device(proven.path, plan_for(), other.context, imports=["thing"], code="")
 
     assert other.built == []
 
@@ -242,6 +232,7 @@ def test_a_remote_that_can_only_be_read_costs_no_build(machine, tmp_path):
 def test_a_remote_is_asked_unless_offline(machine, store, console, tmp_path, offline, asked):
     machine().make(plan_for())
     settings = Settings(store=Storage(remote=str(tmp_path / "shared")), offline=offline)
-    ports = make_ports(settings, {}, store, console)
+    context = BuildContext(settings=settings, environ={}, console=console)
+    context.store = store
 
-    assert bool(ports.remote.pull_wheel(plan_for())) == asked
+    assert bool(context.remote.pull_wheel(plan_for())) == asked

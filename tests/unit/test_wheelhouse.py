@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 
 from pibuild.build import wheelhouse
-from pibuild.build.planning import make_plan, make_wheelhouse
+from pibuild.build.prove import check_minimal
 from pibuild.console import Console
 from pibuild.errors import ProofError, UsageError
 from pibuild.model import Request
 from pibuild.store.local import Store
-from tests.makers.plans import make_images, make_recipe, make_recipes, make_release, make_target
+from tests.makers.plans import make_catalogue, make_recipe, make_recipes, make_release
 
 PYTHONS = ("3.11", "3.13")
 
@@ -46,22 +46,13 @@ def with_dependencies():
     return recipes | {one.name: one for one in new}
 
 
-def known(recipes=None):
-    return {
-        "recipes": recipes or with_dependencies(),
-        "targets": {"pi-one": make_target()},
-        "images": {"pi-one": make_images("pi-one")},
-        "proof_digest": "p",
-    }
-
-
 def planned(recipes=None, **asked):
     plain = {"target": "pi-one", "python": "3.11", "recipe": None, "version": None}
-    return make_plan(Request(**plain | asked), **known(recipes))
+    return make_catalogue(recipes=recipes or with_dependencies()).plan(Request(**plain | asked))
 
 
 def decided(recipes=None, **asked):
-    return make_wheelhouse(planned(recipes, **asked), **known(recipes))
+    return make_catalogue(recipes=recipes or with_dependencies()).wheelhouse(planned(recipes, **asked))
 
 
 def test_what_is_compiled_is_a_wheel_of_its_own_for_the_same_target_and_python():
@@ -110,7 +101,7 @@ def test_another_package_is_another_wheelhouse_with_the_same_wheel():
 
 
 def test_a_recipe_that_does_not_say_what_pip_wants_makes_no_wheelhouse():
-    with pytest.raises(UsageError, match="does not say what pip wants"):
+    with pytest.raises(UsageError, match="names no dependencies"):
         decided(make_recipes())
 
 
@@ -126,14 +117,17 @@ def test_a_dependency_without_a_release_for_the_python_is_told():
 def test_a_wheelhouse_is_there_when_all_of_it_is(tmp_path):
     store, house = Store(tmp_path / "store", Console()), decided()
     try:
-        assert wheelhouse.stored(house, store) is None
+        assert wheelhouse.stored_wheelhouse(house, store) is None
         for key, name in ((house.key, "thing"), (house.compiled[0].key, "numpy")):
-            assert wheelhouse.stored(house, store) is None
+            assert wheelhouse.stored_wheelhouse(house, store) is None
             path = tmp_path / f"{name}-1.0-py3-none-any.whl"
             path.write_bytes(b"a wheel")
             record = {"wheel": {"file": path.name, "sha256": sha256(path)}}
             store.put_wheel(key, path, record)
-        assert [entry.path.name.partition("-")[0] for entry in wheelhouse.stored(house, store)] == ["numpy", "thing"]
+        assert [entry.path.name.partition("-")[0] for entry in wheelhouse.stored_wheelhouse(house, store)] == [
+            "numpy",
+            "thing",
+        ]
     finally:
         store.close()
 
@@ -146,11 +140,11 @@ WHEELS = [Path(name) for name in ("A_thing-1.0-py3-none-any.whl", "setuptools-41
 
 
 def test_what_pip_installed_or_a_python_brings_may_be_in_it():
-    wheelhouse.check_minimal(WHEELS, ["a-thing==1.0", "pip==20.3.4"])
+    check_minimal(WHEELS, ["a-thing==1.0", "pip==20.3.4"])
 
 
 def test_a_wheel_that_pip_left_alone_is_named():
     with pytest.raises(ProofError, match=r"1 wheel\(s\)") as raised:
-        wheelhouse.check_minimal(WHEELS, ["another==1.0"])
+        check_minimal(WHEELS, ["another==1.0"])
 
     assert raised.value.found == "A_thing-1.0-py3-none-any.whl"
