@@ -22,7 +22,7 @@ pytestmark = needs(*_TOOLS)
 
 @pytest.fixture(scope="module")
 def rows(tmp_path_factory):
-    """Give (word, what the table says, whether cortex-a53, cortex-a76 and max refuse it)."""
+    """Return (word, the feature in the table, whether cortex-a53, cortex-a76 and max refuse it)."""
     program = tmp_path_factory.mktemp("sweep") / "runwords_a64"
     subprocess.run(["aarch64-linux-gnu-gcc", "-static", "-O1", "-o", program, _SOURCE], check=True)
     those = list(words(200_000))
@@ -38,7 +38,7 @@ def rows(tmp_path_factory):
 
 
 def words(count):
-    """Give A64 instructions that the sweep survives: no branches, nothing of the system's."""
+    """Return A64 instructions that the sweep survives: no branches, nothing of the system's."""
     source = random.Random(4)
     while count:
         word = source.getrandbits(32)

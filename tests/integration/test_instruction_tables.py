@@ -32,7 +32,7 @@ def program(tmp_path_factory):
 
 
 def refusals(program, cpu, thumb, words):
-    """Give for each instruction whether that CPU refuses it."""
+    """Return for each instruction whether that CPU refuses it."""
     questions = b"".join(struct.pack("<II", thumb, word) for word in words)
     run = subprocess.run(
         ["qemu-arm", "-cpu", cpu, program], input=questions, capture_output=True, timeout=120, check=True
@@ -42,7 +42,7 @@ def refusals(program, cpu, thumb, words):
 
 
 def judged(program, thumb, words):
-    """Give (word, what the table says, whether arm1176, cortex-a7 and max refuse it)."""
+    """Return (word, the feature in the table, whether arm1176, cortex-a7 and max refuse it)."""
     answers = (refusals(program, cpu, thumb, words) for cpu in _CPUS)
     those = np.array(words, np.uint32)
     encodings_of = t32_encodings if thumb else a32_encodings
@@ -51,13 +51,13 @@ def judged(program, thumb, words):
 
 
 def bits(source, width):
-    """Give a random number, at times with few ones: many fields must be zero for an instruction to be one."""
+    """Return a random number, at times with few ones: many fields must be zero for an instruction to be one."""
     number = source.getrandbits(width)
     return number & source.getrandbits(width) & source.getrandbits(width) if source.random() < 0.4 else number
 
 
 def conditional_words(count):
-    """Give A32 instructions with a condition; none that the sweep can't survive: branches, writes to the PC, SVC."""
+    """Return A32 instructions with a condition; none that the sweep can't survive: branches, writes to the PC, SVC."""
     source = random.Random(1)
     while count:
         word = 0xE0000000 | bits(source, 28)
@@ -85,7 +85,7 @@ def unconditional_words(count):
 
 
 def wide_thumb(count):
-    """Give 32-bit Thumb instructions that neither branch nor use the PC."""
+    """Return 32-bit Thumb instructions that neither branch nor use the PC."""
     source = random.Random(3)
     while count:
         first, second = source.randrange(0xE800, 0x10000), bits(source, 16)
@@ -100,12 +100,12 @@ def wide_thumb(count):
 
 
 def missed(rows):
-    """Give what some CPU runs and an ARM1176 does not, though the table says that it does."""
+    """Return what some CPU runs and an ARM1176 does not, though the table says that it does."""
     return [f"{word:08x}" for word, needs, zero, two, newest in rows if zero and not (two and newest) and needs is None]
 
 
 def misplaced(rows):
-    """Give what the table puts on the wrong side of the Cortex-A7."""
+    """Return what the table puts on the wrong side of the Cortex-A7."""
     too_new = [word for word, needs, zero, two, _ in rows if zero and not two and needs and needs not in _A7]
     too_old = [word for word, needs, _, two, newest in rows if two and not newest and needs in _A7]
     return [f"{word:08x}" for word in too_new], [f"{word:08x}" for word in too_old]

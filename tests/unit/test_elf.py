@@ -174,7 +174,7 @@ def test_of_a_file_whose_sections_hide_what_is_loaded_nothing_is_believed(change
 
 
 def shortened(*words):
-    """Give a file whose .text says to end after two of its words."""
+    """Return a file whose .text says to end after two of its words."""
     content = make_elf(arm(*words))
     return patched(content, (section_field(1, 5, content), 8))
 

@@ -181,7 +181,7 @@ def test_neon_is_what_only_the_simd_unit_runs():
 
 @cache
 def masks(instruction_set):
-    """Give mask, value and line for each line of a table; a condition is any but 1111."""
+    """Return mask, value and line for each line of a table; a condition is any but 1111."""
     return [
         (
             int(re.sub("[01]", "1", bits).replace(".", "0"), 2),
@@ -224,7 +224,7 @@ def thumb_line(word):
 
 
 def matching(instruction_set, count=12):
-    """Give words that match each line of a table, with random bits where the line leaves them open."""
+    """Return words that match each line of a table, with random bits where the line leaves them open."""
     source = random.Random(1)
     for line in _lines(instruction_set):
         for _ in range(count):

@@ -150,7 +150,7 @@ def test_an_entry_outside_of_the_sections_is_passed_over():
 
 
 def pointed(*pointers, starts=(0x1000, 0x1010)):
-    """Give what is found where data at 0x3000 holds these pointers and unwinding begins at these addresses."""
+    """Return what is found where data at 0x3000 holds these pointers and unwinding begins at these addresses."""
     index = b"".join(arm(start - (0x2000 + 8 * at) & 0x7FFFFFFF, 1) for at, start in enumerate(starts))
     relocations = b"".join(arm(0x3000 + 4 * at, 23) for at in range(len(pointers)))
     sections = (
@@ -189,7 +189,7 @@ _RETURNS = arm(BX_LR) * 300
 
 
 def believed(data=(), constants=(), code=_RETURNS):
-    """Give what is certainly code besides the start, an ARM function, where words are these offsets."""
+    """Return what is certainly code besides the start, an ARM function, where words are these offsets."""
     start, *guesses = (
         [Function(name="", address=0x1000 + (one & ~1), size=0, is_thumb=bool(one & 1)) for one in words]
         for words in ((0,), data, constants)

@@ -22,7 +22,7 @@ def make_section(halfwords, regions=()):
 
 
 def instruction_at(halfwords, index, end):
-    """Give the Thumb instruction there, and how many halfwords it has; what lies behind `end` is 0."""
+    """Return the Thumb instruction there, and how many halfwords it has; what lies behind `end` is 0."""
     first = halfwords[index]
     second = halfwords[index + 1] if index + 1 < end else 0
     return (first << 16 | second, 2) if first >= FIRST_OF_TWO else (first, 1)
@@ -53,7 +53,7 @@ def test_thumb_instructions_begin_where_the_one_before_ends(halfwords, cuts, has
 
 
 def stepped(halfwords, address, is_thumb):
-    """Give the size in bytes of the instruction there and what it does; None where there is no whole one."""
+    """Return the size in bytes of the instruction there and what it does; None where there is no whole one."""
     index, end = (address - BASE) // 2, len(halfwords)
     if is_thumb and index < end and halfwords[index] < FIRST_OF_TWO:
         return 2, _narrow_effect(halfwords[index], address)
@@ -64,7 +64,7 @@ def stepped(halfwords, address, is_thumb):
 
 
 def stepped_all(halfwords, places):
-    """Give the size of each instruction that can be reached, by its address and whether it is Thumb."""
+    """Return the size of each instruction that can be reached, by its address and whether it is Thumb."""
     sizes, todo = {}, list(places)
     while todo:
         address, is_thumb = todo.pop()
