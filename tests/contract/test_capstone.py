@@ -240,7 +240,7 @@ def make_words(instruction_set, count):
 
 
 def random_words(source, instruction_set, count):
-    """Return words whose operation fields are random; the other fields often are zeros or ones alone, as many must be."""
+    """Return words whose operation fields are random; the others are often all zeros or all ones, as some must be."""
     words = source.integers(0, 1 << 32, count, np.uint32)
     for low, width in OPERANDS[instruction_set]:
         field, choice = np.uint32((1 << width) - 1 << low), source.integers(0, 4, count)
