@@ -1,41 +1,44 @@
-"""Every line that a person sees: results on stdout, progress on stderr.
+"""Every line that pibuild prints: results on stdout; progress, warnings and errors on stderr.
 
-Knows terminals, colour and bars; what is worth saying is its callers' knowledge. Without a terminal each line is
-plain; in a CI system that folds, a step is a fold.
+Knows terminals, colors, encodings and progress bars. Without a terminal each line is plain; in a CI system that folds
+lines, a step is a fold.
 """
 
 import json
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any, Literal, TextIO
 
-from pibuild.errors import ResourceError
+from pibuild.errors import PibuildError, ResourceError
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
     from rich.progress import TaskID
 
 Progress = Callable[[int, int, str], None]
-"""Told how much is done, of how much (0 where nobody knows), and the unit; `Step.progress` is one."""
+"""Called with how much is done, of how much (0 if unknown), and the unit; `Step.progress` is one."""
 
+Color = Literal["auto", "always", "never"]
 _PLAIN_EVERY_S = 30.0
-_TELLING_PART = 0.01
-"""How much must be done before the pace tells what is left."""
+_PACE_FRACTION = 0.01
+"""How much must be done before the time left is estimated."""
+_MARKS = {"✓": ("ok", 32), "✗": ("not ok", 31), "▸": ("start", 36), "·": ("-", 0), "…": ("...", 0)}
+"""Characters that messages hold, the word for each where an encoding lacks it, and its ANSI color."""
 
 
 @dataclass(slots=True, kw_only=True)
 class Step:
-    """One step that is under way; `detail` is added to its closing line."""
+    """A step that has begun; `detail` is added to its closing line."""
 
     title: str
     console: "Console"
     started_s: float
     detail: str = ""
-    _said_s: float = 0.0
+    _printed_s: float = 0.0
     _bar: "tuple[Bar, TaskID] | None" = field(default=None)
 
     def progress(self, done: int, total: int, unit: str = "") -> None:
@@ -45,11 +48,11 @@ class Step:
             progress.update(task, completed=done, total=total or None)
             return
         now = time.monotonic()
-        if now - max(self._said_s, self.started_s) < _PLAIN_EVERY_S or not total:
+        if now - max(self._printed_s, self.started_s) < _PLAIN_EVERY_S or not total:
             return
-        self._said_s = now
+        self._printed_s = now
         text = f"  {done}/{total} {unit}".rstrip()
-        if done >= total * _TELLING_PART:
+        if done >= total * _PACE_FRACTION:
             text += f", about {seconds((now - self.started_s) / done * (total - done))} left"
         self.console.note(text)
 
@@ -59,46 +62,82 @@ class Console:
     """Where progress and results go."""
 
     verbose: bool = False
+    quiet: bool = False
+    """Whether only results, warnings and errors are printed."""
     as_json: bool = False
     fold: bool = False
     """Whether a CI system folds lines between `::group::` and `::endgroup::`."""
+    color: Color = "auto"
     err: TextIO = field(default_factory=lambda: sys.stderr)
     out: TextIO = field(default_factory=lambda: sys.stdout)
 
     def note(self, text: str) -> None:
-        """Say one thing on stderr; untold where its disk is full. BrokenPipeError where its reader left."""
-        try:
-            print(text, file=self.err, flush=True)
-        except BrokenPipeError:
-            raise
-        except OSError:
-            let_go(self.err)
+        """Print one line of progress."""
+        if not self.quiet:
+            self._print_err(text)
 
     def warn(self, text: str) -> None:
-        """Say one thing that a person should look at."""
-        self.note(f"warning: {text}")
+        """Print one thing that a person should look at."""
+        self._print_err(f"{self._colored('warning:', 33)} {text}")
 
     def debug(self, text: str) -> None:
-        """Say one thing that only `-v` shows."""
+        """Print one line that only `-v` shows."""
         if self.verbose:
             self.note(text)
 
-    def result(self, text: str, value: Any) -> None:  # noqa: ANN401  what JSON can hold
-        """Give the command's result on stdout: the text, or with --json the value.
+    def error(self, error: PibuildError, commands: Mapping[str, str]) -> None:
+        """Print an error on stderr: its text, or with --json one line of JSON.
 
-        Who reads no more than its begin ends nothing. ResourceError where it can't be written.
+        `commands` are what to type next, by what each is for.
         """
+        if self.as_json:
+            text = json.dumps({"error": error.facts() | dict(commands)}, sort_keys=True)
+        else:
+            lines = [f"  {title}: {command}" for title, command in commands.items()]
+            text = "\n".join([f"{self._colored('pibuild:', 31)} {error}", *lines])
+        with suppress(OSError):  # the exit code says it, too
+            self._print_err(text)
+
+    def result(self, text: str, value: Any) -> None:  # noqa: ANN401  what JSON can hold
+        """Print the command's result on stdout: the text, or with --json the value.
+
+        A reader that closes the pipe early is not an error. Raises ResourceError if the result can't be written.
+        """
+        text = json.dumps(value, indent=2, sort_keys=True) if self.as_json else self._shown(text, self.out)
         try:
-            print(json.dumps(value, indent=2, sort_keys=True) if self.as_json else text, file=self.out, flush=True)
+            print(text, file=self.out, flush=True)
         except BrokenPipeError:
             let_go(self.out)
         except OSError as error:
             let_go(self.out)
             raise ResourceError("The result can't be written to stdout", found=error.strerror or str(error)) from error
 
+    def _print_err(self, text: str) -> None:
+        """Print on stderr. Output is lost if its disk is full; BrokenPipeError is raised if its reader is gone."""
+        try:
+            print(self._shown(text, self.err), file=self.err, flush=True)
+        except BrokenPipeError:
+            raise
+        except OSError:
+            let_go(self.err)
+
+    def _shown(self, text: str, stream: TextIO) -> str:
+        """Return a text with its marks in color if the stream takes it, and as words if its encoding lacks them."""
+        for mark, (word, color) in _MARKS.items():
+            if mark in text:
+                shown = mark if _can_encode(stream, mark) else word
+                text = text.replace(mark, _ansi(shown, color) if color and self._has_color(stream) else shown)
+        return text
+
+    def _colored(self, text: str, color: int) -> str:
+        return _ansi(text, color) if self._has_color(self.err) else text
+
+    def _has_color(self, stream: TextIO) -> bool:
+        return self.color == "always" or (self.color == "auto" and stream.isatty())
+
     @contextmanager
     def step(self, title: str) -> Iterator[Step]:
-        """Frame one step: a line at its start, a line with its seconds at its end."""
+        """Print a line when a step begins, and a line with its duration when it ends."""
         step = Step(title=title, console=self, started_s=time.monotonic())
         self.note(f"::group::{title}" if self.fold else f"▸ {title}")
         try:
@@ -117,28 +156,42 @@ class Console:
 
     @contextmanager
     def _bar(self, step: Step) -> Iterator[None]:
-        if not self.err.isatty() or self.fold:
+        if not self.err.isatty() or self.fold or self.quiet:
             yield
             return
         from rich.console import Console as RichConsole  # noqa: PLC0415  costs a tenth of a second, only terminals need it
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn  # noqa: PLC0415
 
         columns = (TextColumn(" "), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        with Progress(*columns, console=RichConsole(file=self.err), transient=True) as progress:
+        with Progress(
+            *columns, console=RichConsole(file=self.err, no_color=self.color == "never"), transient=True
+        ) as progress:
             step._bar = (progress, progress.add_task("", total=None))  # noqa: SLF001  same idea, one module
             yield
             step._bar = None  # noqa: SLF001
 
 
+def _can_encode(stream: TextIO, text: str) -> bool:
+    try:
+        text.encode(stream.encoding or "utf-8")
+    except (UnicodeEncodeError, LookupError):
+        return False
+    return True
+
+
+def _ansi(text: str, color: int) -> str:
+    return f"\x1b[{color}m{text}\x1b[0m"
+
+
 def let_go(stream: TextIO) -> None:
-    """Write no more to a stream that takes nothing: what waits in it would fail once more when Python ends."""
+    """Redirect a stream that takes nothing to nowhere: what is buffered would fail once more when Python ends."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, stream.fileno())
     os.close(nowhere)
 
 
 def seconds(value_s: float) -> str:
-    """Give a duration as a person says it: `0.4 s`, `48 s`, `12 min 05 s`."""
+    """Return a duration for people: `0.4 s`, `48 s`, `12 min 05 s`."""
     if value_s < 10:
         return f"{value_s:.1f} s"
     whole = round(value_s)
@@ -146,7 +199,7 @@ def seconds(value_s: float) -> str:
 
 
 def size(value_bytes: int) -> str:
-    """Give a size as a person says it, in decimal units: `415.7 MB`."""
+    """Return a size for people, in decimal units: `415.7 MB`."""
     amount, unit = float(value_bytes), "B"
     for unit in ("B", "kB", "MB", "GB"):
         if amount < 1000 or unit == "GB":

@@ -8,6 +8,7 @@ import re
 from collections.abc import Sequence
 from difflib import get_close_matches
 from pathlib import Path
+from typing import Any
 
 _COMMAND = re.compile(r"^\s*:(?=:)|#(?=#\w*\[)")
 """How a line begins that a CI system obeys: `::error::` and `##[error]` (GitHub), `##vso[` (Azure)."""
@@ -52,6 +53,19 @@ class PibuildError(Exception):
         lines += [f"  try: {self.hint}"] if self.hint else []
         lines += [f"  log: {self.log}"] if self.log else []
         return "\n".join(map(printable, lines))
+
+    def facts(self) -> dict[str, Any]:
+        """Return the parts of the message as JSON takes them."""
+        return {
+            "type": type(self).__name__,
+            "exit_code": self.exit_code,
+            "what": self.what,
+            "expected": self.expected,
+            "found": self.found,
+            "details": list(self.details),
+            "hint": self.hint,
+            "log": str(self.log) if self.log else "",
+        }
 
 
 class UsageError(PibuildError):

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pibuild.commands.options import CommandParser, Invocation, add_general
+from pibuild.commands.options import CommandParser, Invocation, add_general, add_mirrors
 from pibuild.console import size
 from pibuild.errors import PibuildError
 
@@ -43,8 +43,7 @@ class Finding:
 
 def add_arguments(parser: CommandParser) -> None:
     """Add the options of `doctor`."""
-    group = parser.add_argument_group("network")
-    group.add_argument("--mirrors", action="append", metavar="P", help="folder or server of bare clones")
+    add_mirrors(parser.add_argument_group("network"))
     add_general(parser)
 
 

@@ -3,6 +3,7 @@
 import argparse
 import io
 import os
+import shlex
 import signal
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,6 +13,7 @@ from types import FrameType
 from typing import NoReturn, Protocol
 
 from pibuild import __version__
+from pibuild.addresses import without_password
 from pibuild.commands import (
     build,
     clean,
@@ -29,10 +31,12 @@ from pibuild.commands import (
 )
 from pibuild.commands import list as list_
 from pibuild.commands.options import CommandParser, Invocation, add_command, add_help
-from pibuild.console import Console, let_go
-from pibuild.errors import PibuildError, UsageError, nearest
+from pibuild.console import Color, Console, let_go
+from pibuild.errors import PibuildError, ProofError, UsageError, nearest
 
 _EXIT_INTERRUPTED = 130
+_FINAL = (UsageError.exit_code, ProofError.exit_code)
+"""Codes of errors that the same command would end with another time."""
 _EXIT_UNREAD = 141
 """What a shell reports of a program whose pipe broke."""
 
@@ -85,28 +89,43 @@ exit codes:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code. Every PibuildError is caught here."""
-    words = list(sys.argv[1:] if argv is None else argv)
+    words, environ = list(sys.argv[1:] if argv is None else argv), dict(os.environ)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # names may hold what a terminal's encoding lacks
     if argv is None:
         signal.signal(signal.SIGTERM, _interrupt)  # a CI system's end is cleaned up after as Ctrl-C's is
+    typed = words[: words.index("--")] if "--" in words else words
+    console, invocation = Console(as_json="--json" in typed, color=_color("auto", environ)), None
     try:
-        return _run(words, dict(os.environ))
+        invocation = _invocation(typed, words[len(typed) + 1 :], environ, console)
+        if invocation is None:
+            return 0
+        console = invocation.console
+        return COMMANDS[invocation.args.command].run(invocation)
     except PibuildError as error:
-        _print_error(f"pibuild: {error}")
+        console.error(error, _next_commands(error, words, invocation))
         return error.exit_code
     except KeyboardInterrupt:
-        _print_error("pibuild: interrupted; the same command goes on from here")
+        with suppress(OSError):
+            console.warn("interrupted; the same command goes on from here")
         return _EXIT_INTERRUPTED
     except BrokenPipeError:  # of the progress; Console.result handles a result that nobody reads
         let_go(sys.stderr)
         return _EXIT_UNREAD
 
 
-def _print_error(text: str) -> None:
-    with suppress(OSError):
-        print(text, file=sys.stderr, flush=True)  # noqa: T201  no console exists before the settings are known
+def _next_commands(error: PibuildError, words: Sequence[str], invocation: Invocation | None) -> dict[str, str]:
+    """Return what to type after an error: the command itself if it may do another time, a shell in what failed."""
+    commands = {}
+    if invocation and error.exit_code not in _FINAL:
+        commands["again"] = shlex.join(["pibuild", *map(_without_password, words)])
+    return commands
+
+
+def _without_password(word: str) -> str:
+    option, equals, value = word.rpartition("=")
+    return option + equals + without_password(value) if option.startswith("--") else without_password(word)
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
@@ -131,29 +150,42 @@ def make_parser() -> CommandParser:
     return parser
 
 
-def _run(words: list[str], environ: dict[str, str]) -> int:
-    bare = Console()
-    end = words.index("--") if "--" in words else len(words)
-    typed, to_run = _with_release(words[:end], bare), words[end + 1 :]
-    if "-V" in typed or "--version" in typed:
-        bare.result(f"pibuild {__version__}", None)
-        return 0
-    parser = root = make_parser()
-    path, rest, is_help = _command(typed, root)
+def _invocation(
+    typed: Sequence[str], to_run: Sequence[str], environ: dict[str, str], console: Console
+) -> Invocation | None:
+    """Return the command that was typed, with its settings; None after printing help or the version."""
+    words = _with_release(typed, console)
+    if "-V" in words or "--version" in words:
+        console.result(f"pibuild {__version__}", {"version": __version__})
+        return None
+    root = make_parser()
+    path, rest, is_help = _command(words, root)
+    parser = root
     for name in path:
         parser = _actions(parser)[name]
     if is_help:
-        bare.result(parser.format_help().rstrip(), None)
-        return 0
-    args = _arguments(path or ["build"], parser, rest, to_run)
+        Console(out=console.out).result(parser.format_help().rstrip(), None)
+        return None
+    args = _arguments(path, parser, rest, to_run)
     from pibuild.config.settings import Settings, load_settings
 
     settings = Settings()
     if hasattr(args, "config"):  # other commands read no settings
-        settings = load_settings(vars(args), environ, _current_folder(), bare.warn)
-    console = Console(verbose=settings.verbose, as_json=settings.json, fold=environ.get("GITHUB_ACTIONS") == "true")
-    invocation = Invocation(args=args, parser=root, settings=settings, environ=environ, console=console)
-    return COMMANDS[path[0]].run(invocation)
+        settings = load_settings(vars(args), environ, _current_folder(), console.warn)
+    console = Console(
+        verbose=settings.verbose,
+        quiet=settings.quiet,
+        as_json=settings.json,
+        fold=environ.get("GITHUB_ACTIONS") == "true",
+        color=_color(settings.color, environ),
+    )
+    return Invocation(args=args, parser=root, settings=settings, environ=environ, console=console)
+
+
+def _color(setting: Color, environ: Mapping[str, str]) -> Color:
+    """Return the setting; `auto` is `never` where the environment says that colors are not wanted (no-color.org)."""
+    is_unwanted = environ.get("NO_COLOR") or environ.get("TERM") == "dumb"
+    return "never" if setting == "auto" and is_unwanted else setting
 
 
 def _current_folder() -> Path:
@@ -253,7 +285,9 @@ def _known(name: str, root: CommandParser) -> str:
     return name
 
 
-def _arguments(path: Sequence[str], parser: CommandParser, words: list[str], to_run: list[str]) -> argparse.Namespace:
+def _arguments(
+    path: Sequence[str], parser: CommandParser, words: list[str], to_run: Sequence[str]
+) -> argparse.Namespace:
     """Parse what stands beside a command's names; UsageError if it takes no such thing."""
     name = " ".join(path)
     for word in words:
@@ -272,5 +306,5 @@ def _arguments(path: Sequence[str], parser: CommandParser, words: list[str], to_
         raise UsageError("pibuild run needs a command after --", hint=run.EXAMPLES[0])
     if path[0] != "run" and to_run:
         raise UsageError(f"pibuild {name} takes nothing after --", hint=f"pibuild {name} --help")
-    args.action, args.command_words = path[-1], to_run
+    args.command, args.action, args.command_words = path[0], path[-1], list(to_run)
     return args

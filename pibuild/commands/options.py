@@ -4,13 +4,13 @@ Imports nothing that is slow, so that `--help` answers at once.
 """
 
 import argparse
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from pibuild.console import Console
-from pibuild.errors import UsageError
+from pibuild.errors import UsageError, nearest
 
 if TYPE_CHECKING:
     from pibuild.config.settings import Settings
@@ -66,7 +66,12 @@ def add_command(
 
 class _Formatter(argparse.RawDescriptionHelpFormatter):
     def __init__(self, prog: str) -> None:
-        super().__init__(prog, max_help_position=28)
+        super().__init__(prog, max_help_position=24)
+
+    def _format_action_invocation(self, action: argparse.Action) -> str:
+        """Return `-c, --config FILE` rather than `-c FILE, --config FILE`."""
+        names = ", ".join(action.option_strings)
+        return f"{names} {action.metavar or ''}".strip() if names else super()._format_action_invocation(action)
 
     def _format_action(self, action: argparse.Action) -> str:
         if isinstance(action, argparse._SubParsersAction):  # noqa: SLF001  its own line says nothing
@@ -74,38 +79,23 @@ class _Formatter(argparse.RawDescriptionHelpFormatter):
         return super()._format_action(action)
 
 
-def add_selection(parser: argparse.ArgumentParser) -> None:
+def add_selection(parser: CommandParser) -> None:
     """Add the options that say which wheel is meant."""
     group = parser.add_argument_group("which wheel")
     add_target_and_python(group)
-    group.add_argument("--recipe", metavar="R", help="what to build (default: the newest proven for that Python)")
-    group.add_argument("--release", metavar="X", help="the recipe's release (default: the newest that is proven)")
-    group.add_argument("--source", metavar="DIR", help="a TensorFlow tree of your own, to build instead of a release")
-    group.add_argument(
-        "--with",
-        action="extend",
-        type=lambda text: text.split(","),
-        metavar="EXTRA",
-        help="what to make beside the wheel, such as c-library,benchmark; see pibuild list",
-    )
-    group.add_argument(
-        "--no-api-wheel",
-        action="store_true",
-        default=None,
-        help="make Python's API files by compiling TensorFlow for this machine as well",
-    )
-    group.add_argument(
-        "--with-dependencies",
-        action="store_true",
-        default=None,
-        help="also every wheel that pip installs with it, so that nothing is compiled on the Pi",
-    )
+    group.add_argument("--recipe", metavar="R", help="what to build (default: the newest proven product)")
+    group.add_argument("--release", metavar="X", help="the recipe's release (default: the newest proven one)")
+    group.add_argument("--source", metavar="DIR", help="build this TensorFlow tree instead of a release")
+    extras: dict[str, Any] = {"action": "extend", "type": lambda text: text.split(",")}
+    group.add_argument("--with", metavar="EXTRA", help="also make c-library, benchmark; see pibuild list", **extras)
+    _add_switch(group, "--no-api-wheel", "make the API files by compiling TensorFlow twice")
+    _add_switch(group, "--with-dependencies", "also build all wheels that pip installs with it")
 
 
 def add_target_and_python(group: argparse._ActionsContainer) -> None:
     """Add --target and --python."""
-    group.add_argument("--target", metavar="T", help="the kind of Pi: pi-one (Zero, 1), pi-two (2 and later)")
-    group.add_argument("--python", metavar="V", help="the Python on the Pi, such as 3.11")
+    group.add_argument("--target", metavar="T", help="kind of Pi: pi-one (1, Zero) or pi-two (2 and later)")
+    group.add_argument("--python", metavar="V", help="Python on the Pi, such as 3.11")
 
 
 def add_output(group: argparse._ActionsContainer) -> None:
@@ -113,40 +103,62 @@ def add_output(group: argparse._ActionsContainer) -> None:
     group.add_argument("--output", metavar="DIR", help="folder for wheels and records (default: wheelhouse)")
 
 
-def add_network(parser: argparse.ArgumentParser) -> None:
+def add_network(parser: CommandParser) -> None:
     """Add the options that say where sources come from."""
     group = parser.add_argument_group("network")
+    add_mirrors(group)
+    _add_switch(group, "--offline", "use no network; fail and list what is missing")
+
+
+def add_mirrors(group: argparse._ActionsContainer) -> None:
+    """Add --mirrors."""
     group.add_argument(
-        "--mirrors", action="append", metavar="P", help="folder or server of bare clones, with {owner} and {name}"
-    )
-    group.add_argument(
-        "--offline", action="store_true", default=None, help="use no network: fail at once and list what is missing"
+        "--mirrors", action="append", metavar="P", help="bare clones: a path or URL with {owner}, {name}"
     )
 
 
-def add_limits(parser: argparse.ArgumentParser) -> None:
+def add_limits(parser: CommandParser) -> None:
     """Add the options that limit a container."""
-    group = parser.add_argument_group("limits of one container")
+    group = parser.add_argument_group("limits of a container")
     group.add_argument("--jobs", type=int, metavar="N", help="compilers that run at the same time")
     group.add_argument("--memory", type=float, metavar="GB", help="memory (default: most of the engine's)")
     group.add_argument("--deadline", type=float, metavar="MIN", help="minutes until it is stopped (default: 480)")
 
 
-def add_help(parser: argparse.ArgumentParser) -> "argparse._ArgumentGroup":
+def add_help(parser: CommandParser) -> "argparse._ArgumentGroup":
     """Add the group of general options, which --help begins, and return it."""
     group = parser.add_argument_group("general")
     group.add_argument("-h", "--help", action="help", help="show this help")
     return group
 
 
-def add_general(parser: argparse.ArgumentParser, *, has_store: bool = True) -> None:
+def add_general(parser: CommandParser, *, has_store: bool = True) -> None:
     """Add what every command takes that reads settings."""
     group = add_help(parser)
-    group.add_argument("-c", "--config", metavar="FILE", help="settings (default: pibuild.yaml if it exists)")
+    group.add_argument("-c", "--config", metavar="FILE", help="settings (default: pibuild.yaml, if it exists)")
     if has_store:
-        group.add_argument("--store", metavar="DIR", help="sources, artifacts and logs (default: your cache folder)")
-    group.add_argument("--json", action="store_true", default=None, help="print the result as JSON")
-    group.add_argument("-v", "--verbose", action="store_true", default=None, help="show the output of programs")
+        group.add_argument("--store", metavar="DIR", help="sources, artifacts, logs (default: your cache folder)")
+    _add_switch(group, "--json", "print the result as JSON on stdout, an error as a line of JSON on stderr")
+    amount = group.add_mutually_exclusive_group()
+    _add_switch(amount, "-q", "print no progress", "--quiet")
+    _add_switch(amount, "-v", "print the output of programs, too", "--verbose")
+    group.add_argument("--color", type=choice("auto", "always", "never"), metavar="WHEN", help="auto, always or never")
+
+
+def _add_switch(group: argparse._ActionsContainer, name: str, text: str, *names: str) -> None:
+    """Add an option without a value that is a setting: None if it is not given, so that others decide."""
+    group.add_argument(name, *names, action="store_true", default=None, help=text)
+
+
+def choice(*values: str) -> Callable[[str], str]:
+    """Return an argparse type that accepts these values alone, and names the nearest to another one."""
+
+    def checked(text: str) -> str:
+        if text not in values:
+            raise argparse.ArgumentTypeError(f"there is no {text!r}; {nearest(text, values)}")
+        return text
+
+    return checked
 
 
 def readable_files(words: Iterable[str]) -> list[Path]:

@@ -1,99 +1,242 @@
-"""Settings: what a person may set by flag, PIBUILD_* variable or pibuild.yaml, and the file's JSON schema for editors.
-
-`python -m pibuild.config.settings` prints the schema; settings.schema.json is that.
-"""
+"""Settings: what flags, PIBUILD_* variables and pibuild.yaml may set, as typed values."""
 
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, TypeAdapter
 from pydantic_core import PydanticCustomError
 
-from pibuild.config.nightly_settings import Nightly
-from pibuild.config.publish_settings import Publish
+from pibuild.addresses import without_password
 from pibuild.config.strict_yaml import Place, read_yaml, typed
 from pibuild.errors import UsageError, nearest
 
 _STRICT = {"extra": "forbid", "use_attribute_docstrings": True}
-
-
 _Amount = Annotated[float, Field(gt=0, le=1_000_000, allow_inf_nan=False)]
 """What can be counted in bytes or seconds."""
+_Count = Annotated[int, Field(ge=0, le=1_000_000)]
+"""A number of wheels, or of days that a calendar has."""
 
 
 def _address(text: str) -> str:
-    """Let only addresses pass that can be told apart; `folder/x` would be a folder here and a remote there."""
+    """Accept only addresses of one meaning; `folder/x` could be a folder here or a remote's path."""
     if re.fullmatch(r"https?://[^/\s]+\S*|/.*|(?!https?:)[^-/\s][^/]*:.*", text):
         return text
     raise PydanticCustomError("address", "not http(s)://SERVER/PATH, nor rclone's REMOTE:PATH, nor /FOLDER")
 
 
 def _storage(written: Any) -> Any:  # noqa: ANN401  whatever the YAML holds
-    """Take a folder's name, or nothing, for what a mapping says in full."""
+    """Return the mapping that a folder's name, or nothing, stands for."""
     return {"folder": written} if written is None or isinstance(written, str) else written
+
+
+def _lockable(site: str) -> str:
+    """Accept only folders that have a parent folder, where the lock is made."""
+    if Path(site).expanduser().absolute().name:
+        return site
+    raise PydanticCustomError("site", "not a folder in another folder, which the site's lock needs")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Storage:
-    """Where what was fetched and made is kept."""
+    """Where sources and artifacts are stored."""
 
     __pydantic_config__ = _STRICT
     folder: Place | None = None
-    """Sources, artifacts and logs; the user's cache folder where unset. A flag or variable names it alone."""
+    """Sources, artifacts and logs; default: the user's cache folder. `--store` and PIBUILD_STORE set this alone."""
     remote: Annotated[str, AfterValidator(_address)] | None = None
     """Artifacts and proven wheels that many machines share: `http(s)://SERVER/PATH` that takes GET and PUT, an rclone
     remote with a path (`name:path`), or a folder that all of them mount."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Cells:
+    """Some cells of the matrix: each version or ref of a recipe, for each target and each Python."""
+
+    __pydantic_config__ = _STRICT
+    recipe: str
+    """The recipe, as `pibuild list` names it."""
+    versions: tuple[str, ...] = ()
+    """Releases of the recipe; default: the newest for each Python."""
+    refs: tuple[str, ...] = ()
+    """Branches or tags of the source's repository, looked up each night and built as the release is."""
+    targets: tuple[str, ...] = ()
+    """Targets; default: all."""
+    pythons: tuple[str, ...] = ()
+    """Pythons; default: all that the release supports."""
+    with_dependencies: bool = False
+    """Also the wheel's dependencies: the compiled ones as cells of their own, all of them in the same index."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exclusion:
+    """Cells that are not built: those that match everything that is named here."""
+
+    __pydantic_config__ = _STRICT
+    recipe: str | None = None
+    """The cell's recipe."""
+    version: str | None = None
+    """The cell's release."""
+    ref: str | None = None
+    """The cell's branch or tag."""
+    target: str | None = None
+    """The cell's target."""
+    python: str | None = None
+    """The cell's Python."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Notify:
+    """What is called when a cell turns red, and when it turns green again: a webhook or a command."""
+
+    __pydantic_config__ = _STRICT
+    webhook: str | None = None
+    """A URL that takes JSON by POST."""
+    command: tuple[str, ...] = ()
+    """A program and its arguments; the JSON comes on its standard input."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Nightly:
+    """The matrix of every night."""
+
+    __pydantic_config__ = _STRICT
+    cells: tuple[Cells, ...]
+    """What is built."""
+    exclude: tuple[Exclusion, ...] = ()
+    """What of it is not built."""
+    state: str = "nightly"
+    """Folder of the history, the nights' records and logs, junit.xml and summary.md."""
+    notify: Notify | None = None
+    """What is called when the result of a cell changes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """How many wheels stay in the index; the newest wheel of each cell and every release always do."""
+
+    __pydantic_config__ = _STRICT
+    count: _Count = 30
+    """Wheels of one cell, and sets."""
+    days: _Count = 60
+    """Age in days at which the wheel of a moving ref leaves the index, too."""
+    warn_days: _Count = 7
+    """Days before that in which a warning is printed."""
+    grace_days: _Count = 14
+    """Days after that in which `pibuild publish undelete` brings the wheel back."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RcloneDestination:
+    """A store that rclone reaches, or a folder."""
+
+    __pydantic_config__ = _STRICT
+    rclone: str
+    """`name:path` as rclone's configuration names it, or `/folder`."""
+
+    @property
+    def name(self) -> str:
+        """Return the name that messages use."""
+        return self.rclone.partition(",")[0]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TwineDestination:
+    """A package server; credentials are those of ~/.pypirc or the TWINE_* variables."""
+
+    __pydantic_config__ = _STRICT
+    twine: str
+    """URL that wheels are uploaded to, or the section of ~/.pypirc that has it."""
+    index: str = ""
+    """URL of the server's simple index; default: `simple/` below the other URL."""
+
+    @property
+    def name(self) -> str:
+        """Return the name that messages use."""
+        return without_password(self.twine)
+
+
+Destination = RcloneDestination | TwineDestination
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Publish:
+    """Where wheels are published, and how long they stay."""
+
+    __pydantic_config__ = _STRICT
+    site: Annotated[Place, AfterValidator(_lockable)] = "site"
+    """Folder in which every set is made, for a web server to serve as it is."""
+    title: str = "TensorFlow for the Raspberry Pi"
+    """Title of the page."""
+    url: str = ""
+    """The site's own URL, which the page then shows; default: the page's script finds it out."""
+    key: Place | None = None
+    """File of an Ed25519 private key, PEM, that signs every set."""
+    to: tuple[Destination, ...] = ()
+    """Where each set is copied to from the site."""
+    retention: Policy = Policy()
+    """How many wheels stay in the index."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """What a person may set by flag, PIBUILD_* variable or pibuild.yaml, in this order of strength."""
+    """What a person may set: by a flag, else a PIBUILD_* variable, else a key of pibuild.yaml."""
 
     __pydantic_config__ = _STRICT
     target: str | None = None
+    """The kind of Pi: pi-one (1, Zero), pi-two (2 and later), or an alias, such as pi-zero."""
     python: str | None = None
+    """The Python on the Pi, such as "3.11"."""
     recipe: str | None = None
+    """What to build; default: the newest product that is proven for that Python."""
     release: str | None = None
+    """The recipe's release, such as "1.12.3"; default: the newest that is proven."""
     source: Place | None = None
-    """Folder of a source tree of one's own, to build in place of the release's."""
+    """Folder of a source tree of your own, which is built instead of a release."""
     extras: Annotated[tuple[str, ...], Field(alias="with")] = ()
-    """What to make beside the wheel."""
+    """What to make beside the wheel: names that `pibuild list` shows."""
     no_api_wheel: bool = False
-    """Write Python's API files by running TensorFlow on the machine, which is compiled a second time for it."""
+    """Write Python's API files by running TensorFlow on this machine, for which it is compiled a second time."""
     legacy_name: bool = False
-    """Give copies of the wheel the names that wheels for the Pi had in 2017."""
+    """Also write copies of the wheel under the names that wheels for the Pi had in 2017."""
     with_dependencies: bool = False
-    """Fill the output folder with all that pip wants beside the wheel, too."""
+    """Also build every wheel that pip installs with this one, so that nothing is compiled on the Pi."""
     output: str = "wheelhouse"
     """Folder for wheels and records."""
     nightly: Nightly | None = None
+    """The matrix of every night."""
     publish: Publish | None = None
+    """Where wheels are published."""
     store: Annotated[Storage, BeforeValidator(_storage, json_schema_input_type=str | Storage | None)] = Storage()
     """Folder for sources, artifacts and logs, or in pibuild.yaml a mapping: `{folder: DIR, remote: ADDRESS}`."""
     mirrors: tuple[str, ...] = ()
     """Folders or servers of bare clones, such as `/srv/git/{owner}+{name}/repo`."""
     raspbian: str | None = None
-    """Address of an archive of Raspbian, for `pibuild run --os`, such as `http://archive.raspbian.org/raspbian`."""
+    """URL of an archive of Raspbian, for `pibuild run --os`, such as `http://archive.raspbian.org/raspbian`."""
     offline: bool = False
+    """Use no network: fail at once and list what is missing."""
     jobs: Annotated[int, Field(gt=0)] | None = None
+    """Compilers that run at the same time; default: as many as processors and memory allow."""
     memory: _Amount | None = None
-    """Memory for one container in GB; most of the engine's where unset."""
+    """Memory for one container in GB; default: most of the engine's."""
     deadline: _Amount = 480.0
-    """Minutes that one container may take."""
+    """Minutes after which a container is stopped."""
     json: bool = False
+    """Print results, and errors, as JSON."""
+    quiet: bool = False
+    """Print no progress, only results, warnings and errors."""
     verbose: bool = False
+    """Print the output of the programs that are run, too."""
+    color: Literal["auto", "always", "never"] = "auto"
+    """Colors: `auto` is on a terminal, unless NO_COLOR is set."""
 
 
+IN_FILE_ONLY = ("nightly", "publish")
+"""Keys of pibuild.yaml that are neither flags nor variables."""
 _LISTED = {"mirrors": r"\S+", "with": r"[^\s,]+"}
 """What one item looks like in a variable that holds several."""
-
-
-_IS_OURS = re.compile("PIBUILD_")
-_IN_FILE_ONLY = ("nightly", "publish")
-"""Keys that are whole parts of pibuild.yaml, and no flag or variable."""
 
 
 def load_settings(
@@ -105,7 +248,7 @@ def load_settings(
     that pibuild will not take any more. UsageError names what does not exist, and which flag, variable or key says it.
     """
     names = ["with" if field.name == "extras" else field.name for field in fields(Settings)]
-    names = [name for name in names if name not in _IN_FILE_ONLY]
+    names = [name for name in names if name not in IN_FILE_ONLY]
     from_file: dict[str, Any] = {}
     asked_file = flags.get("config") or environ.get("PIBUILD_CONFIG")
     path = Path(asked_file or cwd / "pibuild.yaml")
@@ -115,7 +258,9 @@ def load_settings(
     elif asked_file:
         by = "--config" if flags.get("config") else "PIBUILD_CONFIG"
         raise UsageError(f"{by} names a file that does not exist: {path}")
-    variables = {name.removeprefix("PIBUILD_").lower(): text for name, text in environ.items() if _IS_OURS.match(name)}
+    variables = {
+        name.removeprefix("PIBUILD_").lower(): text for name, text in environ.items() if name.startswith("PIBUILD_")
+    }
     variables = _renamed(variables, "PIBUILD_", warn)
     for name in variables.keys() - {*names, "config"}:
         known = [f"PIBUILD_{name.upper()}" for name in (*names, "config")]
@@ -128,9 +273,11 @@ def load_settings(
         typed(Settings, from_environ, "environment")
     except UsageError as error:
         details = [re.sub(r"^\w+", lambda name: f"PIBUILD_{name[0].upper()}", detail) for detail in error.details]
-        raise UsageError("The environment is not as it should be", details=details) from error
+        raise UsageError("Invalid environment variables", details=details) from error
     from_flags = {name: value for name, value in flags.items() if name in names and value is not None}
     merged = from_file | from_environ | from_flags
+    if from_flags.get("verbose") or from_flags.get("quiet"):  # one of them as a flag outranks the other elsewhere
+        merged |= {name: from_flags.get(name, False) for name in ("verbose", "quiet")}
     if isinstance(from_file.get("store"), dict) and isinstance(merged["store"], str):
         merged["store"] = from_file["store"] | {"folder": merged["store"]}
     return typed(Settings, merged, "command line")
@@ -146,7 +293,7 @@ def _renamed(values: Any, prefix: str, warn: Callable[[str], None]) -> Any:  # n
 
 
 def _is_there(path: Path) -> bool:
-    """Whether there is such a file; reading one that nobody may see tells why."""
+    """Return whether a file exists, or may exist: reading it then raises the reason why it can't be seen."""
     try:
         path.stat()
     except OSError as error:
@@ -155,13 +302,6 @@ def _is_there(path: Path) -> bool:
 
 
 def settings_schema() -> dict[str, Any]:
-    """Give the JSON schema of pibuild.yaml, for editors; settings.schema.json is this."""
+    """Return the JSON schema of pibuild.yaml, for editors; settings.schema.json is this."""
     schema: dict[str, Any] = TypeAdapter(Settings).json_schema()
     return schema | {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "pibuild.yaml"}
-
-
-if __name__ == "__main__":
-    import json
-    import sys
-
-    sys.stdout.write(json.dumps(settings_schema(), indent=1) + "\n")

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 from pibuild.build.catalogue import load_catalogue
 from pibuild.build.context import BuildContext
 from pibuild.build.planning import Catalogue
-from pibuild.config.nightly_settings import Nightly
-from pibuild.config.settings import Settings
+from pibuild.config.settings import Nightly, Settings
 from pibuild.console import Console
 from pibuild.errors import PibuildError, UsageError
 from pibuild.files import folder_errors, write_atomically

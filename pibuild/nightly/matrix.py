@@ -9,7 +9,7 @@ from dataclasses import asdict
 from packaging.version import Version
 
 from pibuild.build.planning import wheel_recipes
-from pibuild.config.nightly_settings import Cells, Exclusion, Nightly
+from pibuild.config.settings import Cells, Exclusion, Nightly
 from pibuild.config.targets import find_target
 from pibuild.errors import PibuildError, UsageError, nearest
 from pibuild.model import Recipe, Release, Target

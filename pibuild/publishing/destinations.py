@@ -15,7 +15,7 @@ from packaging.utils import canonicalize_name
 
 from pibuild.adapters.rclone import Rclone
 from pibuild.adapters.twine import NameTakenError, Twine
-from pibuild.config.publish_settings import Destination, RcloneDestination, TwineDestination
+from pibuild.config.settings import Destination, RcloneDestination, TwineDestination
 from pibuild.console import Console
 from pibuild.errors import PibuildError, PublishError, ResourceError, SourceError
 from pibuild.files import file_sha256

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from pydantic import TypeAdapter
 
-from pibuild.config.publish_settings import Policy
+from pibuild.config.settings import Policy
 from pibuild.console import Console
 from pibuild.errors import PublishError, UsageError, nearest
 from pibuild.files import file_sha256, json_text, write_atomically

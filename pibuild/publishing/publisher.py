@@ -7,8 +7,7 @@ from typing import Any
 
 from pibuild.adapters.rclone import Rclone
 from pibuild.adapters.twine import Twine
-from pibuild.config.publish_settings import Publish
-from pibuild.config.settings import Settings
+from pibuild.config.settings import Publish, Settings
 from pibuild.console import Console
 from pibuild.nightly.cells import open_history
 from pibuild.nightly.model import Night

@@ -180,6 +180,7 @@ def test_names_are_told_in_whatever_encoding_there_is(tmp_path):
         told = ended("verify", str(path), env={"PYTHONIOENCODING": encoding})
         assert (told.returncode, told.stderr) == (9, b"")
         assert told.stdout.startswith(b"thing\\udcff-1.0")
+        assert b"\\u" not in told.stdout.replace(b"\\udcff", b"")
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
@@ -370,15 +371,51 @@ def test_list_names_targets_recipes_and_floors(capsys):
         assert word in out
 
 
-def test_help_imports_nothing_that_is_slow():
-    code = "import sys; sys.argv = ['pibuild', '--help']\n"
-    code += "from pibuild.commands.main import main\n"
-    code += "try: main()\n"
-    code += "except SystemExit: pass\n"
-    code += "print([name for name in ('pydantic', 'docker', 'requests', 'rich', 'yaml') if name in sys.modules])"
+@pytest.mark.parametrize("words", [["--help"], ["help", "verify"], ["run", "-h"], ["--version"]])
+def test_help_imports_nothing_that_is_slow(words):
+    slow = ("docker", "jinja2", "packaging", "pydantic", "requests", "rich", "shtab", "yaml")
+    code = "import sys; from pibuild.commands.main import main\n"
+    code += f"assert main({words}) == 0\nprint([name for name in {slow} if name in sys.modules])"
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-
     assert ended.stdout.splitlines()[-1] == "[]"
+
+
+def test_an_error_with_json_is_the_last_line_of_stderr_and_stdout_stays_empty(capsys):
+    assert main(["--json", "--target", "pi-one", "--python", "3.11", "--offline"]) == 5
+    printed = capsys.readouterr()
+    error = json.loads(printed.err.splitlines()[-1])["error"]
+    assert (error["type"], error["exit_code"], printed.out) == ("SourceError", 5, "")
+    assert error["again"] == "pibuild --json --target pi-one --python 3.11 --offline"
+
+
+def test_the_command_to_type_again_is_what_was_typed_without_passwords(capsys):
+    typed = ["plan", "--mirrors=https://me:secret@host/{owner}", "--target", "pi-one", "--python", "3.11"]
+    Path("disk").symlink_to("not mounted")
+    assert main([*typed, "--store", "disk/my store", "-c", "https://me:secret@host"]) == 2
+    assert "again:" not in capsys.readouterr().err
+    assert main([*typed, "--store", "disk/my store"]) == 10
+    err = capsys.readouterr().err
+    assert "again: pibuild plan '--mirrors=https://host/{owner}' --target pi-one --python 3.11 --store 'disk/my" in err
+    assert "secret" not in err.partition("again:")[2]
+
+
+def test_quiet_prints_no_progress_and_verbose_outranks_a_quiet_of_the_settings(capsys, tmp_path):
+    (tmp_path / "pibuild.yaml").write_text("quiet: true\n")
+    words = ["--target", "pi-one", "--python", "3.11", "--offline"]
+    assert main(words) == 5
+    assert capsys.readouterr().err.startswith("pibuild: ")
+    assert main([*words, "-v"]) == 5
+    assert "key" in capsys.readouterr().err.splitlines()[0]
+    assert main([*words, "-v", "-q"]) == 2
+
+
+def test_no_color_is_obeyed_unless_color_is_asked_for(capsys, monkeypatch):
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert main(["plna", "--color", "always"]) == 2
+    assert main(["plan", "--color", "always", "--target", "pi-one", "--python", "3.11", "--offline"]) == 0
+    assert "\x1b[33mwarning:" in capsys.readouterr().err
+    assert main(["plan", "--target", "pi-one", "--python", "3.11", "--offline"]) == 0
+    assert "\x1b[" not in capsys.readouterr().err
 
 
 def test_extras_are_told_apart_by_commas(capsys):

@@ -16,7 +16,7 @@ import requests
 
 from pibuild.adapters.rclone import Rclone
 from pibuild.adapters.twine import Twine
-from pibuild.config.publish_settings import RcloneDestination, TwineDestination
+from pibuild.config.settings import RcloneDestination, TwineDestination
 from pibuild.errors import PublishError, ResourceError, SourceError, UnreachableError
 from pibuild.publishing.destinations import forget, push, push_everywhere
 from pibuild.publishing.operations import publish, rollback, sweep, yank

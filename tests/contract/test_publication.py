@@ -11,7 +11,7 @@ import time
 
 import pytest
 
-from pibuild.config.publish_settings import Policy
+from pibuild.config.settings import Policy
 from pibuild.console import Console
 from pibuild.errors import ResourceError
 from pibuild.publishing.layout import current_id, read_set, set_ids

@@ -159,7 +159,7 @@ def test_a_home_that_nobody_has_is_refused(tmp_path, name, file):
 
 def test_a_site_has_a_place_beside_it(tmp_path):
     for whole in ("/", "//", "/."):
-        with pytest.raises(UsageError, match=f"publish.site: not a folder in another one(.|\n)*'{whole}'"):
+        with pytest.raises(UsageError, match=f"publish.site: (.|\n)*'{whole}'"):
             settings(tmp_path, file=f"publish: {{site: {whole}}}")
     for good in (".", "./", "..", "site", "/srv/site/", "~/site", "~"):
         assert settings(tmp_path, file=f"publish: {{site: '{good}'}}").publish.site == good

@@ -1,6 +1,6 @@
 """Destinations that are not there keep none of the others from theirs."""
 
-from pibuild.config.publish_settings import RcloneDestination
+from pibuild.config.settings import RcloneDestination
 from pibuild.publishing.destinations import forget
 from pibuild.publishing.operations import Swept
 from tests.fakes.rclone import FakeRclone

@@ -5,9 +5,8 @@ from dataclasses import replace
 
 import pytest
 
-from pibuild.config.nightly_settings import Cells, Exclusion, Nightly
 from pibuild.config.project_files import project_folder
-from pibuild.config.settings import load_settings, settings_schema
+from pibuild.config.settings import Cells, Exclusion, Nightly, load_settings, settings_schema
 from pibuild.errors import UsageError
 from pibuild.model import OwnTree
 from pibuild.nightly.matrix import chosen, matrix, with_beside
@@ -241,4 +240,4 @@ def test_a_version_without_quotes_is_refused(tmp_path):
 
 def test_the_schema_for_editors_is_what_is_read():
     kept = json.loads((project_folder("pibuild") / "config" / "settings.schema.json").read_text())
-    assert kept == settings_schema(), "python -m pibuild.config.settings > pibuild/config/settings.schema.json"
+    assert kept == settings_schema(), "python -m pibuild schema > pibuild/config/settings.schema.json"

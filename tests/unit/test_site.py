@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from pibuild.config.publish_settings import Policy
+from pibuild.config.settings import Policy
 from pibuild.errors import PublishError, UsageError
 from pibuild.publishing.layout import faults, set_ids
 from pibuild.publishing.operations import Swept, current, hide, publish, rollback, sets, sweep, undelete, unyank, yank

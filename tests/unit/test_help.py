@@ -1,0 +1,73 @@
+"""The help of every command: short, complete, in ASCII, with examples that work."""
+
+import shlex
+
+import pytest
+
+from pibuild.commands.main import COMMANDS, leaf_parsers, main, make_parser
+
+LEAVES = {" ".join(path): parser for path, parser in leaf_parsers(make_parser())}
+PAGES = [*LEAVES, "nightly", "publish"]
+
+
+@pytest.fixture
+def page(monkeypatch, capsys):
+    """Print the help of a command on a terminal of 80 columns."""
+    monkeypatch.setenv("COLUMNS", "80")
+
+    def printed(*words):
+        assert main(["help", *words]) == 0
+        return capsys.readouterr().out
+
+    return printed
+
+
+def test_the_help_of_pibuild_lists_the_commands_first_in_40_lines(page):
+    lines = page().splitlines()
+    assert len(lines) <= 40
+    listed = [line.split()[0] for line in lines if line.startswith("    ") and line[4] != " "]
+    assert listed == list(COMMANDS)
+    assert lines.index("commands:") < lines.index("general:")
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_the_help_of_a_command_shows_an_example_first_in_45_lines(page, name):
+    lines = page(*name.split()).splitlines()
+    assert len(lines) <= 45
+    assert lines[2].startswith("  pibuild")
+    assert lines.index(next(line for line in lines if line.startswith("usage: "))) > 2
+
+
+@pytest.mark.parametrize("name", ["", *PAGES])
+def test_help_is_in_ascii_and_fits_120_columns(page, name):
+    text = page(*name.split())
+    assert text.isascii()
+    assert max(map(len, text.splitlines())) <= 120
+
+
+@pytest.mark.parametrize("name", LEAVES)
+def test_every_option_and_word_has_a_help_text(name):
+    assert [action.dest for action in LEAVES[name]._actions if not action.help] == []
+
+
+def test_an_option_takes_a_value_in_every_command_or_in_none():
+    """Options may stand before the command, so whether the next word is their value must not depend on it."""
+    takes_value = {}
+    for parser in LEAVES.values():
+        for action in parser._actions:
+            for option in action.option_strings:
+                assert takes_value.setdefault(option, action.nargs != 0) == (action.nargs != 0), option
+
+
+EXAMPLES = [example for parser in (make_parser(), *LEAVES.values()) for example in parser.examples]
+
+
+@pytest.mark.parametrize("example", EXAMPLES)
+def test_every_example_is_accepted_by_the_parser(example, monkeypatch):
+    calls = []
+    for command in COMMANDS.values():
+        monkeypatch.setattr(command, "run", lambda invocation: calls.append(invocation) or 0)
+    words = shlex.split(example.split(" > ")[0].split(" < ")[0])
+    assert words[0] == "pibuild"
+    assert main(words[1:]) == 0
+    assert len(calls) == 1
