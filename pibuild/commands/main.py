@@ -116,11 +116,23 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _next_commands(error: PibuildError, words: Sequence[str], invocation: Invocation | None) -> dict[str, str]:
-    """Return what to type after an error: the command itself if it may do another time, a shell in what failed."""
+    """Return what to type after an error: the same command if it may succeed next time, a shell in what failed."""
     commands = {}
     if invocation and error.exit_code not in _FINAL:
         commands["again"] = shlex.join(["pibuild", *map(_without_password, words)])
+    if invocation and error.container and hasattr(invocation.args, "recipe"):  # it chose a plan as `shell` does
+        commands["shell"] = shlex.join(["pibuild", "shell", *_selection(invocation)])
     return commands
+
+
+def _selection(invocation: Invocation) -> Iterator[str]:
+    """Yield the options of a command that `pibuild shell` takes, too, except for those that change the output alone."""
+    for action in _actions(invocation.parser)["shell"]._actions:  # noqa: SLF001
+        value = getattr(invocation.args, action.dest, None)
+        if value is not None and action.dest not in ("json", "quiet", "verbose", "color"):
+            option = action.option_strings[-1]
+            for item in value if isinstance(value, list) else [value]:
+                yield from [option] if item is True else [option, _without_password(str(item))]
 
 
 def _without_password(word: str) -> str:

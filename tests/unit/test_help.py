@@ -5,6 +5,7 @@ import shlex
 import pytest
 
 from pibuild.commands.main import COMMANDS, leaf_parsers, main, make_parser
+from pibuild.errors import BuildError, ProofError, UsageError
 
 LEAVES = {" ".join(path): parser for path, parser in leaf_parsers(make_parser())}
 PAGES = [*LEAVES, "nightly", "publish"]
@@ -71,3 +72,34 @@ def test_every_example_is_accepted_by_the_parser(example, monkeypatch):
     assert words[0] == "pibuild"
     assert main(words[1:]) == 0
     assert len(calls) == 1
+
+
+def failing(error):
+    def run(_invocation):
+        raise error
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("words", "error", "commands"),
+    [
+        (
+            ["--target", "pi-one", "--with", "a,b", "--python=3.11", "-q", "--jobs", "2"],
+            BuildError("it failed", container="thing-pi-one-3.11"),
+            [
+                "again: pibuild --target pi-one --with a,b --python=3.11 -q --jobs 2",
+                "shell: pibuild shell --target pi-one --python 3.11 --with a --with b",
+            ],
+        ),
+        (["--target", "pi-one"], ProofError("it failed", container="thing"), ["shell: pibuild shell --target pi-one"]),
+        (["--target", "pi-one"], BuildError("it failed"), ["again: pibuild --target pi-one"]),
+        (["run", "a.whl", "--", "true"], BuildError("it failed", container="a"), ["again: pibuild run a.whl -- true"]),
+        (["plan"], UsageError("it failed"), []),
+    ],
+)
+def test_an_error_ends_with_the_commands_that_help(monkeypatch, capsys, words, error, commands):
+    for command in COMMANDS.values():
+        monkeypatch.setattr(command, "run", failing(error))
+    assert main(words) == error.exit_code
+    assert capsys.readouterr().err.splitlines()[1:] == [f"  {command}" for command in commands]
