@@ -189,7 +189,8 @@ class _Walk:
         index = (address - self.section.address) // 2
         if not 0 <= index < len(self._thumb):
             return False
-        return 1 in self._thumb[index : index + 2] if is_thumb else bool(self._arm[index // 2])
+        reached = self._thumb[index : index + 2] if is_thumb else self._arm[index // 2 : index // 2 + 1]
+        return 1 in reached
 
     def regions(self) -> tuple[Region, ...]:
         """Return the reached instructions as regions: those of one kind that follow one another are one region."""

@@ -40,6 +40,7 @@ RARE_WORDS = {
         *(0xF57FF04F, 0xF57FF05B, 0xF57FF06F),  # dsb, dmb, isb
         *(0xF2010C12, 0xF3B902C2, 0xF3B60602, 0xEE801B10),  # vfma.f32, sha1h, vcvt.f16.f32, vdup.32
         *(0xE1440300, 0xE160006E, 0xE7C7021F, 0xEC510F1E),  # mrs r0, SPSR_abt; eret, bfc, mrrc p15 c14
+        *(0xF3BA0501, 0xEEF70AC0),  # vrinta.f32 d0, d1; vcvt.f64.f32 d16, s0
     ),
     "t32": (0xF78F8001, 0xFB91F0F2, 0xFAC1F082, 0xE8D10FAF, 0xEF010C12),  # dcps1, sdiv, crc32b, lda, vfma.f32
     "a64": (
@@ -48,7 +49,7 @@ RARE_WORDS = {
         *(0xD71F0801, 0xD65F0BFF, 0xBA008402, 0x3A00080D, 0x3A00482D),  # braa, retaa, rmif, setf8, setf16
         *(0x4E284820, 0x5E280820, 0x5E282820, 0x0EE2E020),  # aese, sha1h, sha256su0, pmull (64 bit)
         *(0x5E30D820, 0x0E30F820, 0x6E21E820, 0x1E694020),  # faddp, fmaxv (half), frint32x, frint64z
-        *(0x1E7E0020, 0x1E634020, 0x0EA16820, 0x7E828420),  # fjcvtzs, bfcvt, bfcvtn, sqrdmlah
+        *(0x1E7E0020, 0x1E634020, 0x0EA16820, 0x7E828420, 0x4F03FE00),  # fjcvtzs, bfcvt, bfcvtn, sqrdmlah, fmov (half)
     ),
 }
 """Instructions with few encodings, as the GNU assembler writes them: random words hardly find them."""

@@ -216,3 +216,7 @@ def test_few_words_among_many_name_a_mode_by_chance():
 def test_a_word_that_leads_into_code_of_the_other_mode_names_none():
     on_and_on = arm(NOP, NOP, BX_LR, BX_LR)
     assert believed(data=(5,), code=on_and_on) == []
+
+
+def test_a_function_in_half_a_word_at_the_end_of_a_section_is_found():
+    assert believed(data=(5,), code=arm(BX_LR) + thumb(0x4770)) == [(4, "thumb")]
