@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from pibuild.machinecode.attributes import ArmAttributes, read_attributes
 from pibuild.machinecode.reachable import pointed_functions, possibly_pointed_functions
-from pibuild.machinecode.segments import EXECUTABLE, GNU_STACK, INTERP, TABLE_TAGS, Segment, differences, read_segments
+from pibuild.machinecode.segments import EXECUTABLE, GNU_STACK, INTERP, TABLE_TAGS, differences, read_segments
 from pibuild.machinecode.symbols import (
     CodeSection,
     Function,
@@ -123,6 +123,7 @@ _TEXT_TAGS = (_NEEDED, _SONAME, _RPATH, _RUNPATH)
 _NUMBER_TAGS = (_INIT, _FINI, _FLAGS_1, *TABLE_TAGS)
 _PIE = 0x08000000
 """A flag in DT_FLAGS_1 (glibc's elf.h)."""
+_Tag = tuple[int, int | str]
 _COMPRESSED, _EXECUTABLE = 0x800, 0x4
 _IRELATIVE = {"EM_ARM": 160, "EM_AARCH64": 1032}
 """R_ARM_IRELATIVE, R_AARCH64_IRELATIVE."""
@@ -131,9 +132,7 @@ _IRELATIVE = {"EM_ARM": 160, "EM_AARCH64": 1032}
 def read_elf(content: bytes) -> Elf:
     """Return the facts of an ELF file. Raise ElfFormatError if it is not an ELF file, or damaged."""
     try:
-        file = ELFFile(io.BytesIO(content))
-        sections = _sections(file, content) if file.little_endian else []
-        return _read(file, content, sections)
+        return _read(_File(content))
     except _MALFORMED as err:
         raise ElfFormatError(f"not a whole ELF file ({type(err).__name__}: {err})") from err
 
@@ -149,20 +148,59 @@ def read_code(path: str, content: bytes) -> Elf | None:
     return elf
 
 
-def _sections(file: ELFFile, content: bytes) -> list[Section]:
+class _File:
+    """An ELF file, its sections and segments; of a big-endian file, neither is read."""
+
+    def __init__(self, content: bytes) -> None:
+        self.content, self.header = content, ELFFile(io.BytesIO(content))
+        is_little = self.header.little_endian
+        self.bits: int = self.header.elfclass
+        self.machine, self.kind = str(self.header["e_machine"]), str(self.header["e_type"])
+        self.is_arm = self.bits == 32 and is_little and self.machine == "EM_ARM"
+        self.sections = _sections(self.header, content) if is_little else []
+        self.segments = read_segments(self.header, content) if is_little else ()
+        self.tags = [tag for part in self.of_type("SHT_DYNAMIC") for tag in self._dynamic_tags(part)]
+
+    def of_type(self, *kinds: str) -> Iterator[Section]:
+        return (part for part in self.sections if part["sh_type"] in kinds)
+
+    def contents(self, kind: str) -> Iterator[bytes]:
+        return map(_content, self.of_type(kind))
+
+    def linked(self, part: Section) -> bytes:
+        """Return the content of the section that a section refers to: its string table."""
+        return _content(self.header.get_section(part["sh_link"]))
+
+    def rows(self, part: Section, columns: int) -> NDArray[np.integer[Any]]:
+        """Return a section as a table of numbers, each as wide as an address."""
+        content, width = _content(part), self.bits // 8
+        return np.frombuffer(content, f"<u{width}", len(content) // (columns * width) * columns).reshape(-1, columns)
+
+    def _dynamic_tags(self, part: Section) -> Iterator[_Tag]:
+        """Yield (tag, value) up to the end of the table; the value is a text for tags that refer to one."""
+        rows = self.rows(part, 2)
+        ends = np.flatnonzero(rows[:, 0] == 0)
+        rows = rows[: ends[0] if len(ends) else len(rows)]
+        is_text = np.isin(rows[:, 0], _TEXT_TAGS)
+        texts = StringTable(self.linked(part)).at(rows[is_text, 1])
+        yield from zip(rows[is_text, 0].tolist(), texts, strict=True)
+        yield from ((tag, value) for tag, value in rows[~is_text].tolist() if tag in _NUMBER_TAGS)
+
+
+def _sections(header: ELFFile, content: bytes) -> list[Section]:
     """Return the sections. Raise ElfFormatError if reading them would cost more than the size of the file justifies."""
     size = len(content)
     for offset, count, entry_bytes in (
-        (file["e_shoff"], file.num_sections(), file["e_shentsize"]),
-        (file["e_phoff"], file.num_segments(), file["e_phentsize"]),
+        (header["e_shoff"], header.num_sections(), header["e_shentsize"]),
+        (header["e_phoff"], header.num_segments(), header["e_phentsize"]),
     ):
         if count and (count > _MAX_SECTIONS or offset + count * entry_bytes > size):
             raise ElfFormatError(
                 f"not a whole ELF file: a table of {count} entries is too long, or lies outside of the file"
             )
-    if file.num_sections():
-        _check_name_lengths(file, content)
-    sections = list(file.iter_sections())
+    if header.num_sections():
+        _check_name_lengths(header, content)
+    sections = list(header.iter_sections())
     if sum(part["sh_size"] for part in sections if part["sh_type"] != "SHT_NOBITS") > 2 * size:
         raise ElfFormatError("not a whole ELF file: the sizes of its sections add up to more than twice its own")
     for kind, count in Counter(part["sh_type"] for part in sections).items():
@@ -173,60 +211,13 @@ def _sections(file: ELFFile, content: bytes) -> list[Section]:
     return sections
 
 
-def _check_name_lengths(file: ELFFile, content: bytes) -> None:
+def _check_name_lengths(header: ELFFile, content: bytes) -> None:
     """Raise ElfFormatError if a section's name is long; pyelftools reads names up to the next zero byte."""
-    rows = np.ndarray((file.num_sections(),), "<u4", content, file["e_shoff"], (file["e_shentsize"],))
-    texts = np.frombuffer(content, np.uint8)[file.get_section(file.get_shstrndx())["sh_offset"] :]
+    rows = np.ndarray((header.num_sections(),), "<u4", content, header["e_shoff"], (header["e_shentsize"],))
+    texts = np.frombuffer(content, np.uint8)[header.get_section(header.get_shstrndx())["sh_offset"] :]
     ends = np.append(np.flatnonzero(texts == 0), len(texts))
     if np.any(ends[np.searchsorted(ends, rows.clip(max=len(texts)))] - rows > _MAX_NAME_LETTERS):
         raise ElfFormatError(f"not a whole ELF file: the name of a section has more than {_MAX_NAME_LETTERS} letters")
-
-
-def _read(file: ELFFile, content: bytes, sections: list[Section]) -> Elf:
-    flags, bits = file["e_flags"], file.elfclass
-    is_arm = bits == 32 and file.little_endian and file["e_machine"] == "EM_ARM"
-    segments = read_segments(file, content) if file.little_endian else ()
-    tags = [tag for part in sections if part["sh_type"] == "SHT_DYNAMIC" for tag in _dynamic_tags(file, part)]
-    needs, start = _version_needs(file, sections), _program_entry(file, segments, tags)
-    dynamic, static = (_tables(file, sections, kind, is_arm) for kind in ("SHT_DYNSYM", "SHT_SYMTAB"))
-    mapping = [table.mapping_symbols() for table in static]
-    mapping_symbols = np.sort(np.concatenate([np.empty(0, np.uint64), *mapping]))
-    code = {
-        index: _code_section(part, index, mapping_symbols, "arm" if is_arm else "a64")
-        for index, part in enumerate(sections)
-        if part["sh_flags"] & _EXECUTABLE and part["sh_type"] != "SHT_NOBITS"
-    }
-    labels = [label for table in static for label in table.labels(list(code))]
-    elf = Elf(
-        bits=bits,
-        little_endian=file.little_endian,
-        machine=str(file["e_machine"]),
-        kind=str(file["e_type"]),
-        eabi=flags >> 24 if is_arm else 0,
-        hard_float=is_arm and bool(flags & 0x400),
-        attributes=_attributes(sections) if is_arm else None,
-        soname=next((str(value) for tag, value in tags if tag == _SONAME), ""),
-        needed=tuple(str(value) for tag, value in tags if tag == _NEEDED),
-        run_paths=tuple(
-            path for tag, value in tags if tag in (_RPATH, _RUNPATH) for path in str(value).split(":") if path
-        ),
-        executable_stack=any(part.kind == GNU_STACK and bool(part.flags & EXECUTABLE) for part in segments),
-        has_ifunc=any(table.has_ifunc() for table in dynamic) or _has_irelative_relocations(file, sections),
-        needed_versions=tuple(sorted(set(needs.values()))),
-        undefined=tuple(_undefined(dynamic, _version_indexes(sections), needs)),
-        defined=frozenset(name for table in dynamic for name in table.names(table.exported())),
-        called_at_load=tuple(_called_at_load(file, start, tags, sections)),
-        entries=tuple(_entries(file, start, dynamic, tags, sections, is_arm=is_arm)),
-        pointed_by_data=_possibly_pointed(file, sections, writable=True),
-        pointed_by_constants=_possibly_pointed(file, sections, writable=False),
-        sections=tuple(code.values()),
-        functions=tuple(sorted(labels, key=lambda label: (label.address, -label.size, label.name))),
-    )
-    if (elf.is_arm or elf.is_aarch64) and elf.kind != "ET_REL":
-        called = [*elf.called_at_load, *(entry.address for entry in elf.entries)]
-        for difference in differences(file, content, segments, sections, tags, called):
-            raise ElfFormatError(f"its sections do not describe what a loader maps: {difference}")
-    return elf
 
 
 def _content(part: Section) -> bytes:
@@ -236,124 +227,124 @@ def _content(part: Section) -> bytes:
     return content
 
 
-def _dynamic_tags(file: ELFFile, part: Section) -> Iterator[tuple[int, int | str]]:
-    """Yield (tag, value) up to the end of the table; the value is a text for tags that refer to one."""
-    content = _content(part)
-    width = file.elfclass // 8
-    table = np.frombuffer(content, f"<u{width}", len(content) // (2 * width) * 2).reshape(-1, 2)
-    ends = np.flatnonzero(table[:, 0] == 0)
-    rows = table[: ends[0] if len(ends) else len(table)]
-    is_text = np.isin(rows[:, 0], _TEXT_TAGS)
-    texts = StringTable(_content(file.get_section(part["sh_link"]))).at(rows[is_text, 1])
-    yield from zip(rows[is_text, 0].tolist(), texts, strict=True)
-    yield from ((tag, value) for tag, value in rows[~is_text].tolist() if tag in _NUMBER_TAGS)
+def _read(file: _File) -> Elf:
+    flags, start = file.header["e_flags"], _program_entry(file)
+    dynamic, static = (_symbol_tables(file, kind) for kind in ("SHT_DYNSYM", "SHT_SYMTAB"))
+    code = _code_sections(file, static)
+    labels = [label for table in static for label in table.labels(list(code))]
+    versions = _version_needs(file)
+    elf = Elf(
+        bits=file.bits,
+        little_endian=file.header.little_endian,
+        machine=file.machine,
+        kind=file.kind,
+        eabi=flags >> 24 if file.is_arm else 0,
+        hard_float=file.is_arm and bool(flags & 0x400),
+        attributes=next(map(read_attributes, file.contents("SHT_ARM_ATTRIBUTES")), None) if file.is_arm else None,
+        soname=next((str(value) for tag, value in file.tags if tag == _SONAME), ""),
+        needed=tuple(str(value) for tag, value in file.tags if tag == _NEEDED),
+        run_paths=tuple(
+            path for tag, value in file.tags if tag in (_RPATH, _RUNPATH) for path in str(value).split(":") if path
+        ),
+        executable_stack=any(part.kind == GNU_STACK and bool(part.flags & EXECUTABLE) for part in file.segments),
+        has_ifunc=any(table.has_ifunc() for table in dynamic) or _has_irelative_relocations(file),
+        needed_versions=tuple(sorted(set(versions.values()))),
+        undefined=tuple(_undefined(file, dynamic, versions)),
+        defined=frozenset(name for table in dynamic for name in table.names(table.exported())),
+        called_at_load=tuple(_called_at_load(file, start)),
+        entries=tuple(_entries(file, start, dynamic)),
+        pointed_by_data=_possibly_pointed(file, writable=True),
+        pointed_by_constants=_possibly_pointed(file, writable=False),
+        sections=tuple(code.values()),
+        functions=tuple(sorted(labels, key=lambda label: (label.address, -label.size, label.name))),
+    )
+    if (elf.is_arm or elf.is_aarch64) and elf.kind != "ET_REL":
+        called = [*elf.called_at_load, *(entry.address for entry in elf.entries)]
+        for difference in differences(file.header, file.content, file.segments, file.sections, file.tags, called):
+            raise ElfFormatError(f"its sections do not describe what a loader maps: {difference}")
+    return elf
 
 
-def _called_at_load(
-    file: ELFFile, start: int, tags: list[tuple[int, int | str]], sections: list[Section]
-) -> Iterator[int]:
-    """Yield the addresses in the header, DT_INIT and the arrays of constructors; the loader replaces 0s."""
-    if start:
-        yield start
-    yield from (int(value) for tag, value in tags if tag == _INIT)
-    for part in sections:
-        if part["sh_type"] == "SHT_INIT_ARRAY":
-            content, width = _content(part), file.elfclass // 8
-            yield from (word for word in np.frombuffer(content, f"<u{width}", len(content) // width).tolist() if word)
-
-
-def _program_entry(file: ELFFile, segments: tuple[Segment, ...], tags: list[tuple[int, int | str]]) -> int:
+def _program_entry(file: _File) -> int:
     """Return where a program starts; 0 for a library, of which e_entry is the begin of .text, whatever that holds."""
     is_program = (
-        file["e_type"] != "ET_DYN"
-        or any(tag == _FLAGS_1 and int(value) & _PIE for tag, value in tags)
-        or any(part.kind == INTERP for part in segments)
+        file.kind != "ET_DYN"
+        or any(tag == _FLAGS_1 and int(value) & _PIE for tag, value in file.tags)
+        or any(part.kind == INTERP for part in file.segments)
     )
-    return int(file["e_entry"]) if is_program else 0
+    return int(file.header["e_entry"]) if is_program else 0
 
 
-def _has_irelative_relocations(file: ELFFile, sections: list[Section]) -> bool:
-    """Return whether a function of the file computes the value of a relocation."""
-    wanted = _IRELATIVE.get(str(file["e_machine"]))
-    for part in sections:
-        if wanted and part["sh_type"] in ("SHT_REL", "SHT_RELA"):
-            width = file.elfclass // 8
-            columns = 2 if part["sh_type"] == "SHT_REL" else 3
-            content = _content(part)
-            rows = np.frombuffer(content, f"<u{width}", len(content) // (columns * width) * columns)
-            kinds = rows.reshape(-1, columns)[:, 1] & (0xFF if file.elfclass == 32 else 0xFFFFFFFF)
-            if np.any(kinds == wanted):
-                return True
-    return False
-
-
-def _tables(file: ELFFile, sections: list[Section], kind: str, is_arm: bool) -> list[SymbolTable]:
+def _symbol_tables(file: _File, kind: str) -> list[SymbolTable]:
     return [
-        SymbolTable(_content(part), _content(file.get_section(part["sh_link"])), bits=file.elfclass, has_thumb=is_arm)
-        for part in sections
-        if part["sh_type"] == kind
+        SymbolTable(_content(part), file.linked(part), bits=file.bits, has_thumb=file.is_arm)
+        for part in file.of_type(kind)
     ]
 
 
-def _code_section(part: Section, index: int, mapping_symbols: NDArray[np.uint64], default: RegionKind) -> CodeSection:
-    code, address = _content(part), part["sh_addr"]
-    regions = code_regions(mapping_symbols, index, address, address + len(code), default)
-    return CodeSection(name=part.name, address=address, code=code, regions=regions)
+def _code_sections(file: _File, tables: list[SymbolTable]) -> dict[int, CodeSection]:
+    """Return the executable sections by their number."""
+    mapping = np.sort(np.concatenate([np.empty(0, np.uint64), *(table.mapping_symbols() for table in tables)]))
+    default: RegionKind = "arm" if file.is_arm else "a64"
+    sections = {}
+    for index, part in enumerate(file.sections):
+        if part["sh_flags"] & _EXECUTABLE and part["sh_type"] != "SHT_NOBITS":
+            code, address = _content(part), part["sh_addr"]
+            regions = code_regions(mapping, index, address, address + len(code), default)
+            sections[index] = CodeSection(name=part.name, address=address, code=code, regions=regions)
+    return sections
 
 
-def _version_needs(file: ELFFile, sections: list[Section]) -> dict[int, tuple[str, str]]:
-    for part in sections:
-        if part["sh_type"] == "SHT_GNU_verneed":
-            return version_needs(_content(part), _content(file.get_section(part["sh_link"])), part["sh_info"])
+def _has_irelative_relocations(file: _File) -> bool:
+    """Return whether a function of the file computes the value of a relocation."""
+    wanted, kind_bits = _IRELATIVE.get(file.machine), 0xFF if file.bits == 32 else 0xFFFFFFFF
+    return wanted is not None and any(
+        np.any(file.rows(part, columns)[:, 1] & kind_bits == wanted)
+        for kind, columns in (("SHT_REL", 2), ("SHT_RELA", 3))
+        for part in file.of_type(kind)
+    )
+
+
+def _version_needs(file: _File) -> dict[int, tuple[str, str]]:
+    for part in file.of_type("SHT_GNU_verneed"):
+        return version_needs(_content(part), file.linked(part), part["sh_info"])
     return {}
 
 
-def _version_indexes(sections: list[Section]) -> NDArray[np.integer[Any]]:
-    tables = (_content(part) for part in sections if part["sh_type"] == "SHT_GNU_versym")
-    return np.frombuffer(next(tables, b""), "<u2") & 0x7FFF
-
-
 def _undefined(
-    tables: list[SymbolTable], indexes: NDArray[np.integer[Any]], needs: dict[int, tuple[str, str]]
+    file: _File, tables: list[SymbolTable], versions: dict[int, tuple[str, str]]
 ) -> Iterator[UndefinedSymbol]:
+    indexes = np.frombuffer(next(file.contents("SHT_GNU_versym"), b""), "<u2") & 0x7FFF
     for table in tables:
         rows = table.undefined()
-        versions = indexes[rows].tolist() if len(indexes) else [1] * len(rows)
-        for row, name, index in zip(rows, table.names(rows), versions, strict=True):
-            library, version = needs.get(index, ("", ""))
+        numbers = indexes[rows].tolist() if len(indexes) else [1] * len(rows)
+        for row, name, number in zip(rows, table.names(rows), numbers, strict=True):
+            library, version = versions.get(number, ("", ""))
             yield UndefinedSymbol(name=name, version=version, library=library, weak=table.is_weak(row))
 
 
-def _entries(
-    file: ELFFile,
-    start: int,
-    tables: list[SymbolTable],
-    tags: list[tuple[int, int | str]],
-    sections: list[Section],
-    *,
-    is_arm: bool,
-) -> Iterator[Function]:
+def _called_at_load(file: _File, start: int) -> Iterator[int]:
+    """Yield the addresses in the header, DT_INIT and the arrays of constructors; the loader replaces 0s."""
+    if start:
+        yield start
+    yield from (int(value) for tag, value in file.tags if tag == _INIT)
+    for part in file.of_type("SHT_INIT_ARRAY"):
+        yield from (word for word in file.rows(part, 1)[:, 0].tolist() if word)
+
+
+def _entries(file: _File, start: int, tables: list[SymbolTable]) -> Iterator[Function]:
     for table in tables:
         yield from table.defined_functions()
-    named = [("init" if tag == _INIT else "fini", int(value)) for tag, value in tags if tag in (_INIT, _FINI)]
+    named = [("init" if tag == _INIT else "fini", int(value)) for tag, value in file.tags if tag in (_INIT, _FINI)]
     for name, address in [*named, ("start", start)]:
         if address:
-            mode = address & 1 if is_arm else 0
+            mode = address & 1 if file.is_arm else 0
             yield Function(name=name, address=address - mode, size=0, is_thumb=bool(mode))
-    if is_arm and file["e_type"] != "ET_EXEC":
-        yield from _named(pointed_functions(sections))
+    if file.is_arm and file.kind != "ET_EXEC":
+        yield from pointed_functions(file.sections)
 
 
-def _possibly_pointed(file: ELFFile, sections: list[Section], *, writable: bool) -> tuple[Function, ...]:
-    if (file["e_machine"], file["e_type"]) != ("EM_ARM", "ET_EXEC"):
+def _possibly_pointed(file: _File, *, writable: bool) -> tuple[Function, ...]:
+    if (file.machine, file.kind) != ("EM_ARM", "ET_EXEC"):
         return ()
-    return tuple(_named(possibly_pointed_functions(sections, writable=writable)))
-
-
-def _named(functions: Iterator[tuple[int, bool]]) -> Iterator[Function]:
-    for address, is_thumb in functions:
-        yield Function(name=f"a function at {address:#x}", address=address, size=0, is_thumb=is_thumb)
-
-
-def _attributes(sections: list[Section]) -> ArmAttributes | None:
-    return next((read_attributes(_content(part)) for part in sections if part["sh_type"] == "SHT_ARM_ATTRIBUTES"), None)
+    return tuple(possibly_pointed_functions(file.sections, writable=writable))

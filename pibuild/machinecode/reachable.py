@@ -90,20 +90,18 @@ def always_executed_code(
     return tuple(replace(walk.section, regions=walk.regions()) for walk in walks)
 
 
-def pointed_functions(sections: Iterable[Section]) -> Iterator[tuple[int, bool]]:
-    """Yield (address, whether it is Thumb) of functions that relocated pointers and unwinding tables name."""
-    parts = tuple(sections)
-    yield from _unwound_functions(_relocated_pointers(parts), parts)
+def pointed_functions(sections: Sequence[Section]) -> Iterator[Function]:
+    """Yield the functions that relocated pointers and unwinding tables name together, by address."""
+    yield from _unwound_functions(_relocated_pointers(sections), sections)
 
 
-def possibly_pointed_functions(sections: Iterable[Section], *, writable: bool) -> Iterator[tuple[int, bool]]:
-    """Yield the same of functions that words of writable data, or of constants, may point to.
+def possibly_pointed_functions(sections: Sequence[Section], *, writable: bool) -> Iterator[Function]:
+    """Yield the functions that words of writable data, or of constants, may point to, by address.
 
     A file that is loaded at a fixed address has no relocations for its pointers. Each word may be a pointer, and among
     millions of constants, some numbers equal the address of a function, or the one behind it, by chance.
     """
-    parts = tuple(sections)
-    yield from _unwound_functions(_data_words(parts, writable), parts)
+    yield from _unwound_functions(_data_words(sections, writable), sections)
 
 
 def _outside_other_mode(walks: Sequence["_Walk"], functions: Iterable[Function]) -> list[Function]:
@@ -308,15 +306,16 @@ def _signed(value: int, bits: int) -> int:
     return value - (1 << bits) if value >> (bits - 1) else value
 
 
-def _unwound_functions(words: Iterable[NDArray[np.int64]], parts: tuple[Section, ...]) -> Iterator[tuple[int, bool]]:
+def _unwound_functions(words: Iterable[NDArray[np.int64]], parts: Sequence[Section]) -> Iterator[Function]:
     """Yield those of the words that point to where, by the unwinding tables, a function begins."""
     pointers = np.unique(np.concatenate([_NO_PAIRS[:, 0], *words]))
     begins = np.concatenate([_NO_PAIRS[:, 0], *_unwinding_starts(parts)])
     for pointer in pointers[np.isin(pointers & ~1, begins)].tolist():
-        yield pointer & ~1, bool(pointer & 1)
+        address, mode = pointer & ~1, pointer & 1
+        yield Function(name=f"a function at {address:#x}", address=address, size=0, is_thumb=bool(mode))
 
 
-def _unwinding_starts(parts: Iterable[Section]) -> Iterator[NDArray[np.int64]]:
+def _unwinding_starts(parts: Sequence[Section]) -> Iterator[NDArray[np.int64]]:
     for part in parts:
         if part["sh_type"] == "SHT_ARM_EXIDX":
             offsets = _pairs(part)[:, 0]
@@ -324,7 +323,7 @@ def _unwinding_starts(parts: Iterable[Section]) -> Iterator[NDArray[np.int64]]:
             yield part["sh_addr"] + 8 * np.arange(len(offsets)) + signed & 0xFFFFFFFF
 
 
-def _relocated_pointers(parts: tuple[Section, ...]) -> Iterator[NDArray[np.int64]]:
+def _relocated_pointers(parts: Sequence[Section]) -> Iterator[NDArray[np.int64]]:
     relocations = np.concatenate([_NO_PAIRS, *(_pairs(part) for part in parts if part["sh_type"] == "SHT_REL")])
     packed = [place for part in parts if part["sh_type"] in _PACKED_RELOCATIONS for place in _unpacked(part)]
     is_relative = relocations[:, 1] & 0xFF == _R_ARM_RELATIVE
@@ -337,7 +336,7 @@ def _relocated_pointers(parts: tuple[Section, ...]) -> Iterator[NDArray[np.int64
             yield content[offsets[:, np.newaxis] + np.arange(4)].view("<u4")[:, 0].astype(np.int64)
 
 
-def _data_words(parts: Iterable[Section], writable: bool) -> Iterator[NDArray[np.int64]]:
+def _data_words(parts: Sequence[Section], writable: bool) -> Iterator[NDArray[np.int64]]:
     for part in parts:
         flags = part["sh_flags"]
         is_data = part["sh_type"] in _POINTER_SECTIONS and flags & _LOADED and not flags & _EXECUTABLE

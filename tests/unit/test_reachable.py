@@ -158,7 +158,7 @@ def pointed(*pointers, starts=(0x1000, 0x1010)):
         FakeSection("SHT_PROGBITS", 0x3000, arm(*pointers), flags=3),
         FakeSection("SHT_REL", 0, relocations + arm(0x9000, 23)),
     )
-    return list(pointed_functions(sections))
+    return [(one.address, one.is_thumb) for one in pointed_functions(sections)]
 
 
 def test_a_function_is_named_by_a_pointer_and_by_unwinding_together():
@@ -176,7 +176,7 @@ def guessed(*, writable):
         FakeSection("SHT_PROGBITS", 0x4000, arm(0x1011), flags=2),
         FakeSection("SHT_PROGBITS", 0x5000, arm(0x1001), flags=6),
     )
-    return list(possibly_pointed_functions(sections, writable=writable))
+    return [(one.address, one.is_thumb) for one in possibly_pointed_functions(sections, writable=writable)]
 
 
 def test_words_of_data_and_constants_that_are_addresses_of_functions_are_told_apart():
