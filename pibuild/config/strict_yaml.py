@@ -6,6 +6,7 @@ not exist, the nearest one that does.
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import fields, is_dataclass
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -70,12 +71,18 @@ def _doubles(node: yaml.Node | None, seen: set[int]) -> Iterator[str]:
 def typed(kind: type[T], value: Any, where: str, *, tags: Collection[str] = ()) -> T:  # noqa: ANN401
     """Give a value as a type; UsageError with all findings. `tags`: names in pydantic's places that nobody wrote."""
     try:
-        checked: T = TypeAdapter(kind).validate_python(value)
+        checked: T = _adapter(kind).validate_python(value)  # type: ignore[arg-type]  # mypy doubts that a type has a hash
     except ValidationError as error:
         known = dict(_names(kind))
         details = [_finding(one, known, tags) for one in error.errors()]
         raise UsageError(f"{where} is not as it should be", details=details) from error
     return checked
+
+
+@cache
+def _adapter(kind: Any) -> TypeAdapter[Any]:  # noqa: ANN401  a type, or one made of some
+    """Return pydantic's checker of a type; making one takes up to a tenth of a second."""
+    return TypeAdapter(kind)
 
 
 def _finding(error: Any, known: Mapping[str, str], tags: Collection[str]) -> str:  # noqa: ANN401  pydantic's ErrorDetails
