@@ -56,7 +56,7 @@ missing_packages() {
   command -v mmdebstrap > /dev/null || echo mmdebstrap
   if ! command -v docker > /dev/null; then
     echo docker.io
-  elif [ -z "${DOCKER_HOST-}" ] && ! command -v dockerd > /dev/null && ! engine_answers; then
+  elif [ -z "${DOCKER_HOST-}" ] && ! PATH="$PATH:/usr/sbin" command -v dockerd > /dev/null && ! engine_answers; then
     echo docker.io
   fi
   if [ "$extra" = test ]; then

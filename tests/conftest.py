@@ -55,6 +55,6 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     command = ["mount", "-t", "tmpfs", "-o", "size=3m", "none", str(place)]
     mounted = subprocess.run(command, capture_output=True, text=True, check=False)
     if mounted.returncode:
-        pytest.skip(reason("only root may mount a small disk", "sudo ci/test with the test's file"))
+        pytest.skip(reason("only root may mount a small disk", "sudo ci/test"))
     yield place
     subprocess.run(["umount", place], check=True)

@@ -45,7 +45,7 @@ def needs(*programs: str) -> pytest.MarkDecorator:
     return pytest.mark.skipif(bool(lack), reason=lack)
 
 
-needs_root = pytest.mark.skipif(os.getuid() != 0, reason=reason("not root", "sudo ci/test with the test's file"))
+needs_root = pytest.mark.skipif(os.getuid() != 0, reason=reason("not root", "sudo ci/test"))
 
 
 @contextmanager
@@ -70,7 +70,7 @@ def not_run(reports: Iterable[pytest.TestReport | pytest.CollectReport]) -> list
     lines = []
     for text, numbers in sorted(files.items()):
         lack, _, remedy = text.partition(REMEDY)
-        lines.append(f"{sum(numbers.values())} tests: {lack}")
-        lines += [f"    to run them: {remedy}"] if remedy else []
+        lines.append(f"{sum(numbers.values())} not run: {lack}")
+        lines += [f"    to run it: {remedy}"] if remedy else []
         lines += [f"    {file}: {number}" for file, number in sorted(numbers.items())]
     return lines

@@ -47,7 +47,7 @@ def told(found):
     wanted = versions_wanted(found.codes).get("GLIBC")
     return {
         "machine": machines.pop() if machines else None,
-        "glibc": ".".join(map(str, wanted[0])) if wanted else "-",
+        "glibc": str(wanted[0]) if wanted else "-",
         **{key: by_pi[pi] for key, pi in _PIS.items()},
         "systems": list(dict.fromkeys(place.system.name for place in found.runs_on)),
     }

@@ -1,5 +1,6 @@
-"""Unit tests touch nothing outside: no network, no process, no sleep."""
+"""Unit tests touch nothing outside: no network, no process, no sleep; and they don't wait for a disk."""
 
+import os
 import socket
 import subprocess
 import time
@@ -14,5 +15,6 @@ def nothing_outside(monkeypatch, request):
 
     monkeypatch.setattr(socket.socket, "connect", refuse)
     monkeypatch.setattr(subprocess.Popen, "__init__", refuse)
+    monkeypatch.setattr(os, "fsync", lambda _: None)
     if "locks" not in request.keywords:  # a held lock is asked again and again
         monkeypatch.setattr(time, "sleep", refuse)

@@ -1,7 +1,6 @@
 """The site: what a publication changes, what it refuses, and what can be taken back."""
 
 import json
-import os
 from datetime import timedelta
 
 import pytest
@@ -11,12 +10,6 @@ from pibuild.errors import PublishError, UsageError
 from pibuild.publishing.layout import faults, set_ids
 from pibuild.publishing.operations import Swept, current, hide, publish, rollback, sets, sweep, undelete, unyank, yank
 from tests.makers.publications import NOON, after, everything, make_offered, making, pages, read, statement
-
-
-@pytest.fixture(autouse=True)
-def fast_disk(monkeypatch):
-    """What survives a power cut is no question here, and waiting for the disk takes minutes on a busy machine."""
-    monkeypatch.setattr(os, "fsync", lambda _: None)
 
 
 @pytest.fixture
