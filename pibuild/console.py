@@ -116,10 +116,10 @@ class Console:
         """Print on stderr. Output is lost if its disk is full; BrokenPipeError is raised if its reader is gone."""
         try:
             print(self._shown(text, self.err), file=self.err, flush=True)
-        except BrokenPipeError:
-            raise
-        except OSError:
+        except OSError as error:  # else Python 3.11.2 writes the text once more at its end, and ends with code 120
             let_go(self.err)
+            if isinstance(error, BrokenPipeError):
+                raise
 
     def _shown(self, text: str, stream: TextIO) -> str:
         """Return a text with its marks in color if the stream takes it, and as words if its encoding lacks them."""
