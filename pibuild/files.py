@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -45,16 +45,22 @@ def write_atomically(path: Path, content: str | bytes, mode: int = 0o644) -> Non
 
 
 def is_disk_full(error: OSError) -> bool:
-    """Return whether the system refused a write because the disk, or the user's share of it, is full."""
-    return error.errno in (errno.ENOSPC, errno.EDQUOT)
+    """Return whether a write was refused because the disk, the user's quota, or the largest possible file is full."""
+    return error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @contextmanager
-def folder_errors(folder: Path) -> Iterator[None]:
+def folder_errors(
+    folder: Path,
+    *,
+    kind: type[PibuildError] = StoreError,
+    setting: str = "--store, --output",
+    room: str = "pibuild clean",
+) -> Iterator[None]:
     """Translate what the system refuses in a folder.
 
-    Raises ResourceError if the disk is full, StoreError if the folder can't be written or used. An OSError that does
-    not concern the folder passes unchanged.
+    Raises ResourceError if the disk is full, an error of `kind` if the folder can't be written or used. An OSError that
+    does not concern the folder passes unchanged. Messages name the `setting` of the folder, and what makes `room`.
     """
     try:
         yield
@@ -62,16 +68,17 @@ def folder_errors(folder: Path) -> Iterator[None]:
         if isinstance(error, PibuildError):
             raise
         if is_disk_full(error):
-            free_bytes = shutil.disk_usage(folder if folder.exists() else folder.parent).free
-            hint = "make room (pibuild clean), or set `store:` to a larger disk"
+            existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+            free_bytes = shutil.disk_usage(existing).free
+            hint = f"make room ({room}), or name a folder on a larger disk ({setting})"
             found = f"{free_bytes / 1_000_000:.1f} MB free"
             raise ResourceError(f"No space left under {folder}", found=found, hint=hint) from error
         if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR):
-            hint = "make the folder writable for your user, or name another one (--store, --output)"
-            raise StoreError(f"{folder} can't be written", found=str(error), hint=hint) from error
-        if concerns(error, folder):
-            hint = "check that its disk is mounted, or name another folder (--store, --output)"
-            raise StoreError(f"{folder} can't be used", found=str(error), hint=hint) from error
+            hint = f"make the folder writable for your user, or name another one ({setting})"
+            raise kind(f"{folder} can't be written", found=str(error), hint=hint) from error
+        if concerns(error, folder) or error.errno == errno.ENAMETOOLONG:
+            hint = f"check that its disk is mounted, or name another folder ({setting})"
+            raise kind(f"{folder} can't be used", found=str(error), hint=hint) from error
         raise
 
 
@@ -81,3 +88,20 @@ def concerns(error: OSError, folder: Path) -> bool:
         return error.errno in (errno.EIO, errno.ESTALE)  # the disk's own errors name no file that was already open
     path, folder = Path(error.filename).absolute(), folder.absolute()
     return path.is_relative_to(folder) or folder.is_relative_to(path)
+
+
+@contextmanager
+def locked(path: Path, on_wait: Callable[[], None]) -> Iterator[None]:
+    """Hold a lock file, which is made if needed. `on_wait` is called once if another process holds it."""
+    from filelock import FileLock, Timeout  # noqa: PLC0415  takes a tenth of a second
+
+    lock = FileLock(path)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        on_wait()
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()

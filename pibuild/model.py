@@ -1,10 +1,10 @@
-"""The nouns: what is asked (request), what is decided (plan) and what recipes and targets declare.
+"""The nouns: what is asked (request), what is decided (plan), what recipes and targets declare, and what a night was.
 
 Values only: frozen, with tuples inside, made whole at once. How they are read from YAML is config's knowledge,
 how a plan comes from a request is plan's.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -411,3 +411,84 @@ class Spent:
 
     wall_s: float
     cpu_s: float
+
+
+CellStatus = Literal["built", "unchanged", "failed"]
+"""`built`: made and proven this night. `unchanged`: the proven wheel existed. `failed`: there is no proven wheel."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cell:
+    """One (recipe version, target, Python) of the nightly matrix."""
+
+    recipe: str
+    version: str
+    """The release of the recipe."""
+    target: str
+    python: str
+    ref: str = ""
+    """A branch or tag of the source's repository, looked up each night; empty for the pinned release."""
+    with_dependencies: bool = False
+    """Whether the wheel is proven and published together with its dependencies."""
+    is_beside: bool = False
+    """Whether the cell exists only as a dependency of another cell."""
+
+    @property
+    def id(self) -> str:
+        """Name for people and files: `tflite-runtime-2.14.1-pi-one-3.11`; a ref takes the place of the version."""
+        ref = "".join(letter if letter.isalnum() or letter in "._" else "_" for letter in self.ref)
+        return f"{self.recipe}-{ref or self.version}-{self.target}-{self.python}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CellOutcome:
+    """The result of one cell in one night."""
+
+    cell: Cell
+    status: CellStatus
+    key: str
+    """Of the plan; empty if no plan could be made."""
+    began: str
+    """UTC, ISO 8601 with seconds, as all times of a night."""
+    wall_s: float
+    cpu_s: float = 0.0
+    """Of the containers that this cell started; 0 if nothing was built."""
+    commit: str = ""
+    """The commit that `ref` named, 40 hex digits."""
+    wheel: str = ""
+    """File name of the proven wheel; this and the next three are empty or 0 if there is none."""
+    sha256: str = ""
+    size_bytes: int = 0
+    checks: int = 0
+    """Number of passed checks: of the file, and on the device."""
+    instructions: dict[str, int] = field(default_factory=dict)
+    """Guest instructions of one inference by model, if the proof counts them."""
+    cause: str = ""
+    """The error message of a failed cell: several lines."""
+    failed_at: str = ""
+    """The key of the artifact or image that failed; cells that share it failed for one cause."""
+    log: str = ""
+    """Name of the failed container's log in the state folder's `logs/`; empty if there is none."""
+    changed: tuple[str, ...] = ()
+    """What differs from the cell's last proven wheel, a few words each: `source tensorflow`, `image toolchain`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Night:
+    """One run of the whole matrix, or of a part of it."""
+
+    id: str
+    """`20261125T031500Z`; a later night's id sorts higher, even if the clock was set back."""
+    began: str
+    ended: str
+    """Empty while the night runs, and if it was interrupted."""
+    pibuild: str
+    """Version of pibuild."""
+    outcomes: tuple[CellOutcome, ...]
+    set_id: str = ""
+    """The set that was published; empty if none was."""
+
+    @property
+    def failed(self) -> tuple[CellOutcome, ...]:
+        """The cells without a proven wheel."""
+        return tuple(outcome for outcome in self.outcomes if outcome.status == "failed")

@@ -18,11 +18,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from pibuild.console import Console
-from pibuild.publishing import operations as site
 from pibuild.publishing.index import index_pages
+from pibuild.publishing.layout import Site
+from pibuild.publishing.operations import publish
 from pibuild.publishing.page.page import render
 from tests.makers.nights import make_cells, make_nights, make_set_of
-from tests.makers.publications import offered
+from tests.makers.publications import proven
 from tests.makers.sites import make_listed, make_set
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -66,18 +67,10 @@ def copied(paths: list[Path], to: Path) -> float:
 
 def published(paths: list[Path], to: Path) -> float:
     """Publish files to a folder; give the seconds."""
-    wheels = [offered(path, cell=path.name) for path in paths]
+    wheels = [proven(path, cell=path.name) for path in paths]
     began_s = time.monotonic()
-    site.publish(
-        to,
-        wheels,
-        why="a measurement",
-        now=datetime.now(UTC),
-        pages=index_pages,
-        statement=lambda record: json.dumps(json.loads(record)["wheel"]).encode(),
-        sign=None,
-        console=Console(err=sys.stderr),
-    )
+    site = Site(folder=to, pages=index_pages, sign=None, now=datetime.now(UTC), console=Console(err=sys.stderr))
+    publish(site, wheels, why="a measurement")
     return time.monotonic() - began_s
 
 

@@ -1,19 +1,26 @@
 """`pibuild publish`: publish what is proven, go back to an earlier set, yank wheels, check what is published."""
 
-from contextlib import closing
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pibuild.commands.nightly import (
+    Publication,
+    has_news,
+    made_state_dir,
+    nightly_settings,
+    open_builder,
+    open_publication,
+    publish_wheels,
+    report,
+)
 from pibuild.commands.options import CommandParser, Invocation, add_command, add_general, add_help, add_network
 from pibuild.errors import PibuildError, UsageError
 
 if TYPE_CHECKING:
-    from pibuild.nightly.cells import Workshop
-    from pibuild.nightly.model import Cell
-    from pibuild.publishing.add_wheels import Offered
+    from pibuild.model import Cell
+    from pibuild.nightly.cells import CellBuilder
+    from pibuild.publishing.add_wheels import ProvenWheel
     from pibuild.publishing.model import PublishedSet
-    from pibuild.publishing.publisher import Publisher
 
 SUMMARY = "publish proven wheels; rollback, yank, unyank, undelete, check"
 USAGE = "[put|rollback|yank|unyank|undelete|check] [OPTION...]"
@@ -76,86 +83,82 @@ def add_arguments(parser: CommandParser) -> None:
 
 
 def run(invocation: Invocation) -> int:
-    """Do the action that was asked for, and bring the current set to its destinations."""
-    args, console = invocation.args, invocation.console
-    if args.action == "check":
+    """Do an action, and copy the current set to its destinations."""
+    if invocation.args.action == "check":
         return _check(invocation)
     from pibuild.publishing.operations import current
-    from pibuild.publishing.publisher import Publisher
 
-    publisher = Publisher(invocation.settings, invocation.environ, console)
-    made = _changed(invocation, publisher)
-    published = made or current(publisher.site)
+    publication = open_publication(invocation)
+    folder = publication.site.folder
+    changed = _changed(invocation, publication)
+    published = changed or current(folder)
     if published is None:
-        raise UsageError("There is nothing to publish", hint="pibuild nightly builds and proves the matrix first")
-    publisher.push(published)
-    text = f"{publisher.site}/current is {published.id}, {len(published.listed)} wheels"
-    console.result(
-        text if made else f"nothing changed: {text}",
-        {"set": published.id, "made": made is not None, "why": published.why},
+        raise UsageError("There is nothing to publish", hint="pibuild nightly builds and proves the matrix")
+    publication.uploader.push(folder, published)
+    text = f"{folder}/current is {published.id}, {len(published.listed)} wheels"
+    invocation.console.result(
+        text if changed else f"nothing changed: {text}",
+        {"set": published.id, "made": changed is not None, "why": published.why},
     )
     return 0
 
 
-def _changed(invocation: Invocation, publisher: "Publisher") -> "PublishedSet | None":
-    """Make the set that an action leads to; None if it is the current one."""
+def _changed(invocation: Invocation, publication: Publication) -> "PublishedSet | None":
+    """Do an action and return the set that is current then; None if it was current before."""
     from pibuild.publishing import operations
 
-    args, now = invocation.args, datetime.now(UTC)
+    args, site = invocation.args, publication.site
     match args.action:
         case "rollback":
-            return operations.rollback(publisher.site, args.set, now=now, console=invocation.console)
+            return operations.rollback(site, args.set)
         case "yank":
-            return operations.yank(publisher.site, args.wheel, args.reason, **publisher.how(now))
+            return operations.yank(site, args.wheel, args.reason)
         case "unyank":
-            return operations.unyank(publisher.site, args.wheel, **publisher.how(now))
+            return operations.unyank(site, args.wheel)
         case "undelete":
-            return operations.undelete(publisher.site, args.wheel, **publisher.how(now))
+            return operations.undelete(site, args.wheel)
         case _:
-            offered, is_news = _gathered(invocation)
-            return publisher.put(offered, "pibuild publish", now, anew=is_news)
+            wheels, is_news = _gathered(invocation)
+            return publish_wheels(publication, wheels, "pibuild publish", anew=is_news)
 
 
-def _gathered(invocation: Invocation) -> "tuple[list[Offered], bool]":
-    """Return the wheels of the matrix that are proven, here or in the shared store; nothing is built.
+def _gathered(invocation: Invocation) -> "tuple[list[ProvenWheel], bool]":
+    """Return the proven wheels of the matrix, from the store or the shared store; nothing is built.
 
-    What other machines report of the cells goes into the history; the second value is true if that is news.
+    Outcomes of other machines are recorded as a night; the second value is true if they change the page.
     """
-    from pibuild.files import folder_errors
-    from pibuild.nightly.cells import Workshop, announce, declared_nightly, open_history
     from pibuild.nightly.gather import gathered
+    from pibuild.nightly.history import History
     from pibuild.nightly.matrix import matrix
 
-    settings, environ, console = invocation.settings, invocation.environ, invocation.console
-    declared = declared_nightly(settings)
-    logs_dir = Path(declared.state).absolute() / "logs"
-    with closing(Workshop(settings, environ, console)) as workshop, closing(open_history(settings, console)) as history:
-        cells = matrix(declared, workshop.catalogue.recipes, workshop.catalogue.targets)
-        with folder_errors(logs_dir):
-            logs_dir.mkdir(parents=True, exist_ok=True)
-        if night := gathered(cells, workshop.remote, history, logs_dir):
+    declared = nightly_settings(invocation.settings)
+    state_dir = made_state_dir(declared)
+    history = History(state_dir)
+    with open_builder(invocation) as (catalogue, context, builder):
+        cells = matrix(declared, catalogue.recipes, catalogue.targets)
+        if night := gathered(cells, context.remote, history, state_dir / "logs"):
             history.put(night)
-            announce(night, declared, environ, console)
-        offered = [wheel for cell in cells for wheel in _offered(cell, workshop, invocation)]
-    return offered, night is not None and any(outcome.status != "unchanged" for outcome in night.outcomes)
+            report(night, state_dir, declared, invocation)
+        wheels = [wheel for cell in cells for wheel in _proven(cell, builder, invocation)]
+    return wheels, night is not None and has_news(night)
 
 
-def _offered(cell: "Cell", workshop: "Workshop", invocation: Invocation) -> "tuple[Offered, ...]":
-    from pibuild.publishing.add_wheels import offered_of
+def _proven(cell: "Cell", builder: "CellBuilder", invocation: Invocation) -> "tuple[ProvenWheel, ...]":
+    from pibuild.publishing.add_wheels import proven_wheels
 
     try:
-        entry = workshop.proven(workshop.decide(cell).plan)
+        entry = builder.proven(builder.plan(cell).plan)
     except PibuildError as error:
         invocation.console.warn(f"{cell.id}: {error}")
         return ()
     if entry is None:
         invocation.console.note(f"{cell.id} has no proven wheel: its published wheels stay")
         return ()
-    return tuple(offered_of(cell, entry))
+    return tuple(proven_wheels(cell, entry))
 
 
 def _check(invocation: Invocation) -> int:
-    """Verify everything that is published at an address."""
+    """Check every published file at an address."""
     from pibuild.adapters.http import Http
     from pibuild.publishing import signature
     from pibuild.publishing.check import check_site
@@ -164,10 +167,10 @@ def _check(invocation: Invocation) -> int:
     key = signature.load_public_key(Path(args.public_key)) if args.public_key else None
     with console.step(f"checking {args.address}") as step:
         http = Http(invocation.environ, note=console.note)
-        whole = check_site(args.address, http, public_key=key, progress=step.progress)
-    signed = "signed by this key" if whole.is_signed else "signatures not checked: --public-key"
+        checked = check_site(args.address, http, public_key=key, progress=step.progress)
+    signed = "signed by this key" if checked.is_signed else "signature not checked (--public-key)"
     console.result(
-        f"the set {whole.set_id} is whole: {whole.wheels} wheels, {whole.files} files, {signed}",
-        {"set": whole.set_id, "wheels": whole.wheels, "files": whole.files, "is_signed": whole.is_signed},
+        f"the set {checked.set_id} is complete: {checked.wheels} wheels, {checked.files} files, {signed}",
+        {"set": checked.set_id, "wheels": checked.wheels, "files": checked.files, "is_signed": checked.is_signed},
     )
     return 0

@@ -1,1 +1,1 @@
-"""Every night: what of the matrix changed is built and proven, and what came of it is remembered and told."""
+"""Every night: what changed in the matrix is built and proven, recorded, and reported."""

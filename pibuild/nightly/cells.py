@@ -1,129 +1,95 @@
-"""What the commands of nights and of publishing share: deciding and making cells, the state folder, the last word."""
+"""One cell of a night: its plan, its proven wheel, its build; and the version of a wheel that is built from a ref."""
 
-from collections.abc import Mapping
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
 
-from pibuild.build.catalogue import load_catalogue
+from packaging.version import Version
+
 from pibuild.build.context import BuildContext
 from pibuild.build.planning import Catalogue
-from pibuild.config.settings import Nightly, Settings
-from pibuild.console import Console
-from pibuild.errors import PibuildError, UsageError
-from pibuild.files import folder_errors, write_atomically
-from pibuild.model import Plan, Request, Wheelhouse
-from pibuild.nightly import summary as outcomes
-from pibuild.nightly.history import History
-from pibuild.nightly.model import Cell, Night
-from pibuild.nightly.night import Decided
-from pibuild.nightly.nightly_version import nightly_version
-from pibuild.nightly.notify import Notice, tell
+from pibuild.build.schedule import make_wheel
+from pibuild.build.wheelhouse import make_wheelhouse
+from pibuild.errors import PibuildError
+from pibuild.model import Cell, Plan, Request, Wheelhouse
 from pibuild.sources.local_tree import own_source
-from pibuild.store.local import Entry, Store
+from pibuild.store.local import Entry
 
-if TYPE_CHECKING:
-    from pibuild.store.remote import Remote
+_HEX_DIGITS = 11
+"""Of a commit in a version; unique even in a repository as large as TensorFlow's."""
 
 
-class Workshop:
-    """What a night's cells are decided and made with: the store, and the outside when something has to be made."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedCell:
+    """What one cell of this night is to be."""
 
-    def __init__(self, settings: Settings, environ: Mapping[str, str], console: Console) -> None:
-        """Open the store; close ends it."""
-        self.context = BuildContext(settings=settings, environ=environ, console=console)
-        self.catalogue: Catalogue = load_catalogue()
-        self.store: Store = self.context.store
-        self._is_swept = False
+    plan: Plan | Wheelhouse
+    commit: str = ""
+    """The commit that the cell's ref names now; empty for a release."""
 
-    def close(self) -> None:
-        """End the store's session."""
-        self.context.close()
 
-    @property
-    def remote(self) -> "Remote":
-        """What machines share."""
-        return self.context.remote
+class CellBuilder:
+    """Plans, looks up and builds cells with one context, so that cells share what they have in common."""
 
-    def decide(self, cell: Cell) -> Decided:
-        """Decide a cell; a ref's tree comes into the store for that."""
+    def __init__(self, catalogue: Catalogue, context: BuildContext) -> None:
+        """Ask no engine or server yet."""
+        self._catalogue, self._context = catalogue, context
+
+    def plan(self, cell: Cell) -> PlannedCell:
+        """Return the plan of a cell. The ref's commit is looked up and its tree is stored."""
         request = Request(target=cell.target, python=cell.python, recipe=cell.recipe, version=cell.version)
-        plan = self.catalogue.plan(request)
-        if not cell.ref:
-            return Decided(plan=self._house(cell, plan))
-        moved = self.context.refs.take(own_source(plan), cell.ref)
-        version = nightly_version(cell.version, moved.commit, moved.committed)
-        plan = self.catalogue.plan(request, moved.source, version)
-        return Decided(plan=self._house(cell, plan), commit=moved.commit)
-
-    def _house(self, cell: Cell, plan: Plan) -> Plan | Wheelhouse:
-        return self.catalogue.wheelhouse(plan) if cell.with_dependencies else plan
+        plan, commit = self._catalogue.plan(request), ""
+        if cell.ref:
+            tree = self._context.refs.take(own_source(plan), cell.ref)
+            version, commit = nightly_version(cell.version, tree.commit, tree.committed), tree.commit
+            plan = self._catalogue.plan(request, tree.source, version)
+        return PlannedCell(plan=self._catalogue.wheelhouse(plan) if cell.with_dependencies else plan, commit=commit)
 
     def proven(self, plan: Plan | Wheelhouse) -> Entry | None:
-        """Give the proven wheel of a plan, from here or from the store that machines share."""
-        if entry := self.store.wheel(plan.key):
-            self.remote.push_proven(plan, entry)
+        """Return the proven wheel of a plan from the store, else from the shared store; None if neither has it."""
+        if entry := self._context.store.wheel(plan.key):
+            self._context.remote.push_proven(plan, entry)
             return entry
-        return self.remote.pull_wheel(plan)
+        return self._context.remote.pull_wheel(plan)
 
-    def make(self, plan: Plan | Wheelhouse) -> tuple[Entry, float]:
-        """Build and prove a plan's wheel, or a wheelhouse; give the wheel, and the CPU seconds that this took."""
-        from pibuild.build.schedule import make_wheel  # noqa: PLC0415
-        from pibuild.build.wheelhouse import make_wheelhouse  # noqa: PLC0415
+    def build(self, plan: Plan | Wheelhouse) -> tuple[Entry, float]:
+        """Build and prove the wheel of a plan, with its dependencies if the plan has them.
 
-        context = self.context
-        if not self._is_swept:
-            self.store.sweep()
-            self._is_swept = True
+        Returns the wheel, and the CPU seconds of the containers.
+        """
+        context = self._context
         context.spent_s.update(dict.fromkeys(context.spent_s, 0.0))
         context.cpu_s.clear()
         entry = make_wheelhouse(plan, context)[-1] if isinstance(plan, Wheelhouse) else make_wheel(plan, context)
         return entry, round(sum(context.cpu_s.values()), 2)
 
-    def failed_at(self, error: PibuildError) -> str:
-        """Give the key of what failed."""
-        return next((key for key, known in self.context.failed.items() if known is error), "")
+    def failed_key(self, error: PibuildError) -> str:
+        """Return the key of the artifact or image that raised an error; empty if another step raised it."""
+        return next((key for key, cause in self._context.failed.items() if cause is error), "")
 
-    def record_of(self, key: str) -> dict[str, Any] | None:
-        """Give the record of a proven wheel that is still in the store."""
-        entry = self.store.wheel(key)
+    def record(self, key: str) -> dict[str, Any] | None:
+        """Return the record of a proven wheel; None if the store does not have the wheel any more."""
+        entry = self._context.store.wheel(key)
         return entry.facts if entry else None
 
 
-def declared_nightly(settings: Settings) -> Nightly:
-    """Give what pibuild.yaml says of nights."""
-    if settings.nightly is None:
-        raise UsageError(
-            "There is no matrix", expected="`nightly:` with `cells:` in pibuild.yaml", hint="the README has an example"
-        )
-    notify = settings.nightly.notify
-    if notify and bool(notify.webhook) == bool(notify.command):
-        raise UsageError("`nightly: notify:` wants a webhook or a command", hint="one of the two")
-    return settings.nightly
+def nightly_version(release: str, commit: str, committed: datetime) -> str:
+    """Return the version of a wheel from a commit after a release: `1.14.1.dev20190618153012+g87989f69597`.
+
+    It sorts above the release and below the next one. After a pre-release the next pre-release follows,
+    `1.15.0rc1` → `1.15.0rc2.dev…`, since `1.15.0.dev…` would sort below. Raises ValueError if `committed` has no
+    time zone.
+    """
+    if committed.tzinfo is None:
+        raise ValueError("the time of a commit needs a time zone")
+    suffix = f"dev{committed.astimezone(UTC):%Y%m%d%H%M%S}+g{commit[:_HEX_DIGITS]}"
+    last = Version(release)
+    if last.pre:
+        kind, number = last.pre
+        return f"{_dotted(last.release)}{kind}{number + 1}.{suffix}"
+    *begin, patch = (*last.release, 0, 0)[: max(3, len(last.release))]
+    return f"{_dotted((*begin, patch + 1))}.{suffix}"
 
 
-def open_history(settings: Settings, console: Console, *, is_read: bool = False) -> History:
-    """Open what is remembered of nights; who only reads it makes nothing."""
-    return History(Path(declared_nightly(settings).state).absolute(), console, is_read=is_read)
-
-
-def announce(night: Night, declared: Nightly, environ: Mapping[str, str], console: Console) -> None:
-    """Leave what a CI system reads, and tell whom a change of colour concerns."""
-    state_dir = Path(declared.state).absolute()
-    summary = outcomes.as_markdown(night)
-    with folder_errors(state_dir):
-        outcomes.write_junit(night, state_dir / "junit.xml")
-        write_atomically(state_dir / "summary.md", summary)
-    if shown := environ.get("GITHUB_STEP_SUMMARY"):
-        with Path(shown).open("a", encoding="utf-8") as page:
-            page.write(summary)
-    if notify := declared.notify:
-        from pibuild.adapters import notifier  # noqa: PLC0415  most nights have nothing to tell
-
-        def send(notice: Notice) -> None:
-            if notify.webhook:
-                notifier.post(notify.webhook, notice.as_json())
-            else:
-                notifier.call(notify.command, notice.as_json(), environ)
-
-        with folder_errors(state_dir):
-            tell(night, state_dir / "told.json", send, console)
+def _dotted(numbers: tuple[int, ...]) -> str:
+    return ".".join(map(str, numbers))

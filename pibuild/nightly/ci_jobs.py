@@ -1,7 +1,7 @@
-"""The cells of the matrix, each as a job of its own, in the words of a CI system.
+"""The cells of the matrix as jobs of a CI system, one job for each cell.
 
-Pure: cells in, text out. What such a job runs is `pibuild nightly --only CELL --no-publish`; one job after them all
-publishes. Where the machines meet is the store's remote.
+Pure: cells in, text out. A job runs `pibuild nightly --only CELL --no-publish`; one job after them all publishes. The
+machines exchange wheels and outcomes through the shared store.
 """
 
 import json
@@ -13,22 +13,21 @@ from typing import Any
 import yaml
 
 from pibuild.errors import UsageError, nearest
-from pibuild.nightly.model import Cell
+from pibuild.model import Cell
 
 KINDS = ("github", "gitlab", "json")
 
 _GITHUB_JOBS = 256
-"""Jobs that one matrix may have: docs.github.com, "Workflow syntax", `jobs.<job_id>.strategy.matrix`."""
+"""Most jobs that one matrix may have: docs.github.com, "Workflow syntax", `jobs.<job_id>.strategy.matrix`."""
 _GITLAB_HEAD = """\
-# One job for each cell, written by `pibuild nightly matrix --format gitlab`.
-# RUNNER_TAG comes from the pipeline that starts it.
+# Written by `pibuild nightly matrix --format gitlab`: one job for each cell. The parent pipeline sets RUNNER_TAG.
 """
 
 
 def formatted(cells: Sequence[Cell], kind: str) -> str:
-    """Give the cells as `kind` wants them: one line of JSON for github and json, YAML for gitlab.
+    """Return the cells in a CI system's format: one line of JSON for github and json, YAML for gitlab.
 
-    UsageError where there is no such kind, or where the system can't start that many jobs.
+    Raises UsageError if the format is unknown, or if the system can't start that many jobs.
     """
     match kind:
         case "github":
@@ -37,14 +36,14 @@ def formatted(cells: Sequence[Cell], kind: str) -> str:
             return as_gitlab(cells)
         case "json":
             return json.dumps(as_json(cells))
-    raise UsageError(f"There is no format {kind!r}", hint=nearest(kind, KINDS))
+    raise UsageError(f"Unknown format {kind!r}", hint=nearest(kind, KINDS))
 
 
 def as_github(cells: Sequence[Cell]) -> dict[str, Any]:
-    """Give what stands under `strategy: matrix:` of a job of GitHub Actions; `cell` is the name to pass on."""
+    """Return the value of `strategy: matrix:` of a job of GitHub Actions; `cell` is the value for `--only`."""
     if len(cells) > _GITHUB_JOBS:
         raise UsageError(
-            "The matrix has more cells than GitHub starts jobs for",
+            "The matrix has more cells than a matrix of GitHub Actions may have jobs",
             expected=f"at most {_GITHUB_JOBS}",
             found=str(len(cells)),
             hint="two configuration files and two workflows, or ci/github/nightly-one-machine.yml",
@@ -53,15 +52,15 @@ def as_github(cells: Sequence[Cell]) -> dict[str, Any]:
 
 
 def as_gitlab(cells: Sequence[Cell]) -> str:
-    """Give a whole pipeline of GitLab CI, to be started by `trigger: include: artifact`.
+    """Return a whole pipeline of GitLab CI, for `trigger: include: artifact`.
 
-    A cell's job keeps the night's results and logs whether it failed or not; nothing to do is a success.
+    A cell's job keeps results and logs whether it failed or not. The exit code for "nothing to do" is a success.
     """
     return _GITLAB_HEAD + yaml.safe_dump({cell.id: _gitlab_job(cell) for cell in cells}, sort_keys=False, width=120)
 
 
 def as_json(cells: Sequence[Cell]) -> list[dict[str, Any]]:
-    """Give each cell's parts, and as `cell` the name by which `--only` knows it."""
+    """Return the fields of each cell, and as `cell` the value for `--only`."""
     return [{"cell": cell.id, **asdict(cell)} for cell in cells]
 
 
@@ -70,7 +69,7 @@ def _gitlab_job(cell: Cell) -> dict[str, Any]:
         "stage": "build",
         "tags": ["$RUNNER_TAG"],
         "timeout": "10 hours",
-        "before_script": ["rm -f nightly/junit.xml"],  # another cell's, of an earlier job in the same folder
+        "before_script": ["rm -f nightly/junit.xml"],  # an earlier job in the same folder left another cell's
         "script": [
             f"ci/pibuild nightly --only {shlex.quote(cell.id)} --no-publish || code=$?",
             "exit $((code == 3 ? 0 : code))",

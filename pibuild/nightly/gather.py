@@ -1,49 +1,55 @@
-"""A night on many machines: what each of them left of its cells at the remote store, gathered as one night.
+"""A night on many machines: each leaves the outcomes of its cells at the shared store, and the publisher gathers them.
 
-A cell's machine leaves its last outcome there, with the failure's log; the machine that publishes takes what is newer
-than what it knows. So history, page and alarms are the same as of a night on one machine.
+The gathered outcomes become one night. So history, page and alarms are the same as those of a night on one machine.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from pibuild import __version__
-from pibuild.nightly.history import History
-from pibuild.nightly.model import Cell, Night, Outcome, night_from
+from pibuild.model import Cell, CellOutcome, Night
+from pibuild.nightly.history import History, outcome_from
 from pibuild.store.remote import Remote
 
 
 def share(night: Night, remote: Remote, logs_dir: Path) -> None:
-    """Leave what came of a night's cells at the remote, for the machine that publishes."""
+    """Write each outcome of a night, with the log of a failure, to the shared store."""
     for outcome in night.outcomes:
         log_path = logs_dir / outcome.log
         log = log_path.read_text(errors="replace") if outcome.log and log_path.exists() else ""
         facts = {"night": night.id, "outcome": asdict(outcome), "log": log}
-        remote.put_facts(_name(outcome.cell), f"what came of {outcome.cell.id}", facts)
+        remote.put_facts(_name(outcome.cell), _title(outcome.cell), facts)
 
 
 def gathered(cells: Sequence[Cell], remote: Remote, history: History, logs_dir: Path) -> Night | None:
-    """Take from the remote what came of these cells since history last knew; None where there is nothing new."""
-    found: list[tuple[str, Outcome]] = []
+    """Return the outcomes at the shared store that are newer than the history's, as one night; None if there are none.
+
+    Writes the logs of their failures.
+    """
+    latest: dict[str, CellOutcome] = {}
+    for night in history.nights():
+        for outcome in night.outcomes:
+            latest.setdefault(outcome.cell.id, outcome)
+    newer: list[tuple[str, CellOutcome]] = []
     for cell in cells:
-        facts = remote.facts(_name(cell), f"what came of {cell.id}")
-        told = _told(facts) if facts else None
-        past = history.outcomes(cell.id, 1)
-        if told is None or told[1].cell != cell or (past and past[0][1].began >= told[1].began):
+        facts = remote.facts(_name(cell), _title(cell)) or {}
+        shared, known = _outcome(facts), latest.get(cell.id)
+        if shared is None or shared.cell != cell or (known and known.began >= shared.began):
             continue
-        found.append(told)
-        if facts and told[1].log:
-            (logs_dir / Path(told[1].log).name).write_text(str(facts.get("log", "")))
-    if not found:
+        newer.append((facts["night"], shared))
+        if shared.log:
+            (logs_dir / Path(shared.log).name).write_text(str(facts.get("log", "")))
+    if not newer:
         return None
     return Night(
-        id=history.new_id(max(night_id for night_id, _ in found)),
-        began=min(outcome.began for _, outcome in found),
-        ended=max(outcome.began for _, outcome in found),
+        id=history.new_id(max(night_id for night_id, _ in newer)),
+        began=min(outcome.began for _, outcome in newer),
+        ended=max(outcome.began for _, outcome in newer),
         pibuild=__version__,
-        outcomes=tuple(outcome for _, outcome in found),
+        outcomes=tuple(outcome for _, outcome in newer),
     )
 
 
@@ -51,10 +57,13 @@ def _name(cell: Cell) -> str:
     return f"outcomes/{cell.id}"
 
 
-def _told(facts: dict[str, Any]) -> tuple[str, Outcome] | None:
-    """Read what share left; None where it is not that."""
+def _title(cell: Cell) -> str:
+    return f"the outcome of {cell.id}"
+
+
+def _outcome(facts: dict[str, Any]) -> CellOutcome | None:
+    """Return the outcome in what `share` wrote; None if it is something else."""
     try:
-        night = {"id": facts["night"], "began": "", "ended": "", "pibuild": "", "outcomes": [facts["outcome"]]}
-        return str(facts["night"]), night_from(night).outcomes[0]
+        return outcome_from(facts["outcome"]) if re.fullmatch(r"\d{8}T\d{6}Z", facts["night"]) else None
     except (KeyError, TypeError, AttributeError):
         return None

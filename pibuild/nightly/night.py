@@ -1,133 +1,137 @@
-"""A night: every cell of the matrix decided, and what has no proven wheel built, one after the other.
+"""A night: every cell of the matrix is planned, and each that has no proven wheel is built, one after the other.
 
-Goes on after a cell that failed; a killed night's work is in the store, and its record says how far it came. How a cell
-is decided and made is passed in: plan's, pipeline's and refs' knowledge.
+A failed cell does not stop the night. An interrupted night loses no work: its wheels are in the store, and its record
+has the cells that were done.
 """
 
 import re
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any
+from pathlib import Path
+from typing import Any, Protocol
 
 from pibuild.console import Console
 from pibuild.errors import PibuildError
-from pibuild.model import Plan, Wheelhouse
+from pibuild.files import folder_errors
+from pibuild.model import Cell, CellOutcome, Night, Plan, Wheelhouse
+from pibuild.nightly.cells import PlannedCell
 from pibuild.nightly.history import History
-from pibuild.nightly.model import Cell, Night, Outcome
 from pibuild.store.local import Entry
+from pibuild.times import iso_z
+
+
+class Builder(Protocol):
+    """The part of CellBuilder that a night uses."""
+
+    def plan(self, cell: Cell) -> PlannedCell: ...  # noqa: D102
+    def proven(self, plan: Plan | Wheelhouse) -> Entry | None: ...  # noqa: D102
+    def build(self, plan: Plan | Wheelhouse) -> tuple[Entry, float]: ...  # noqa: D102
+    def failed_key(self, error: PibuildError) -> str: ...  # noqa: D102
+    def record(self, key: str) -> dict[str, Any] | None: ...  # noqa: D102
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Decided:
-    """A cell of this night as it will be."""
+class NightContext:
+    """The ports of a night."""
 
-    plan: Plan | Wheelhouse
-    commit: str = ""
-    """What its ref was found to be."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Hands:
-    """What a night is done with."""
-
-    decide: Callable[[Cell], Decided]
-    proven: Callable[[Plan | Wheelhouse], Entry | None]
-    """Give the proven wheel of a plan where there is one."""
-    make: Callable[[Plan | Wheelhouse], tuple[Entry, float]]
-    """Make and prove a plan's wheel; give it, and the CPU seconds that this took."""
-    record_of: Callable[[str], dict[str, Any] | None]
-    """Give the record of the proven wheel of a key, where it is still known."""
-    failed_at: Callable[[PibuildError], str]
-    """Give the key of what failed, which other cells may share; empty where nobody knows."""
-    keep_log: Callable[[PibuildError, str], str]
-    """Keep the log of what failed under a name that begins so; give its name, empty where there is none."""
+    builder: Builder
+    history: History
+    logs_dir: Path
+    """Logs of failed containers are copied to this folder."""
+    console: Console
     now: Callable[[], datetime]
     clock: Callable[[], float]
+    """Seconds, of which only differences count."""
 
 
-def run_night(night: Night, cells: Sequence[Cell], hands: Hands, history: History, console: Console) -> Night:
-    """Do the cells in order; give the night as it ended. The history has it after each cell."""
-    history.put(night)
+def run_night(night: Night, cells: Sequence[Cell], context: NightContext) -> Night:
+    """Run the cells in order and return the night with their outcomes; it is recorded after each cell."""
+    context.history.put(night)
     for cell in cells:
-        outcome = _done(cell, night.id, hands, history, console)
-        night = replace(night, outcomes=(*night.outcomes, outcome))
-        history.put(night)
-    night = replace(night, ended=moment(hands.now()))
-    history.put(night)
+        night = replace(night, outcomes=(*night.outcomes, _run_cell(cell, night.id, context)))
+        context.history.put(night)
+    night = replace(night, ended=iso_z(context.now()))
+    context.history.put(night)
     return night
 
 
-def moment(when: datetime) -> str:
-    """Write a time as every record does: UTC, ISO 8601, seconds."""
-    return when.strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def _done(cell: Cell, night_id: str, hands: Hands, history: History, console: Console) -> Outcome:
-    began_s = hands.clock()
-    plain = Outcome(cell=cell, status="failed", key="", began=moment(hands.now()), wall_s=0.0)
+def _run_cell(cell: Cell, night_id: str, context: NightContext) -> CellOutcome:
+    builder, began_s = context.builder, context.clock()
+    outcome = CellOutcome(cell=cell, status="failed", key="", began=iso_z(context.now()), wall_s=0.0)
     try:
-        decided = hands.decide(cell)
-        plain = replace(plain, key=decided.plan.key, commit=decided.commit)
-        if entry := hands.proven(decided.plan):
-            return replace(_with_wheel(plain, entry), status="unchanged", wall_s=round(hands.clock() - began_s, 2))
-        console.note(f"{cell.id}: {decided.plan.reason}; key {decided.plan.key[:12]}")
-        entry, cpu_s = hands.make(decided.plan)
+        planned = builder.plan(cell)
+        plan = planned.plan
+        outcome = replace(outcome, key=plan.key, commit=planned.commit)
+        if entry := builder.proven(plan):
+            outcome = replace(_with_wheel(outcome, entry), status="unchanged")
+        else:
+            context.console.note(f"{cell.id}: {plan.reason}; key {plan.key[:12]}")
+            entry, cpu_s = builder.build(plan)
+            changed = _changes_since_last(cell, plan.key, entry, context)
+            outcome = replace(_with_wheel(outcome, entry), status="built", cpu_s=cpu_s, changed=changed)
     except PibuildError as error:
-        console.warn(f"{cell.id} failed: {error}")
-        return replace(
-            plain,
-            wall_s=round(hands.clock() - began_s, 2),
-            cause=str(error),
-            failed_at=hands.failed_at(error),
-            log=hands.keep_log(error, f"{night_id}-{cell.id}"),
-        )
-    before = next((one.key for _, one in history.outcomes(cell.id) if one.wheel and one.key != decided.plan.key), "")
-    return replace(
-        _with_wheel(plain, entry),
-        status="built",
-        wall_s=round(hands.clock() - began_s, 2),
-        cpu_s=cpu_s,
-        changed=changes(hands.record_of(before), entry.facts) if before else ("first wheel",),
-    )
+        context.console.warn(f"{cell.id} failed: {error}")
+        log = _copied_log(error, context.logs_dir / f"{night_id}-{cell.id}.log")
+        outcome = replace(outcome, cause=str(error), failed_at=builder.failed_key(error), log=log)
+    return replace(outcome, wall_s=round(context.clock() - began_s, 2))
+
+
+def _copied_log(error: PibuildError, path: Path) -> str:
+    """Copy the log of a failed container and return its new name; empty if there is none."""
+    if error.log is None or not error.log.exists():
+        return ""
+    with folder_errors(path.parent):
+        shutil.copyfile(error.log, path)
+    return path.name
+
+
+def _changes_since_last(cell: Cell, key: str, entry: Entry, context: NightContext) -> tuple[str, ...]:
+    keys = (outcome.key for _, outcome in context.history.outcomes(cell.id) if outcome.wheel and outcome.key != key)
+    last_key = next(keys, "")
+    return changes(context.builder.record(last_key), entry.facts) if last_key else ("first wheel",)
 
 
 def changes(before: dict[str, Any] | None, after: dict[str, Any]) -> tuple[str, ...]:
-    """Say in what two wheels' records differ, a few words each: `source tensorflow`, `image toolchain-pi-one`."""
+    """Return what differs between two wheels' records, a few words each: `source tensorflow`, `image toolchain-pi-one`.
+
+    `before` is None if that wheel is not in the store any more.
+    """
     if before is None:
-        return ("the wheel before is not known any more",)
+        return ("unknown: the previous wheel is not in the store any more",)
     old, new = _parts(before), _parts(after)
     names = sorted(name for name in old.keys() | new.keys() if old.get(name) != new.get(name))
     if not names and before["wheel"]["sha256"] != after["wheel"]["sha256"]:
         names = ["scripts or patches"]
-    return tuple(names) or ("how it is judged",)
+    return tuple(names) or ("checks or proof",)
 
 
 def _parts(record: dict[str, Any]) -> dict[str, str]:
-    """Give what went into a wheel, each with what tells it apart."""
-    found: dict[str, str] = {}
-    beside = record.get("dependencies", {})
-    for artifact in (*record["artifacts"], *beside.get("packages", ())):
-        found[f"image {_image_name(artifact['image']['reference'])}"] = artifact["image"]["reference"]
-        found |= {f"source {re.sub(r'-[0-9].*$', '', one['name'])}": one["tree"] for one in artifact["sources"]}
-    found |= {f"wheel {one['file'].partition('-')[0]}": one["sha256"] for one in beside.get("wheels", ())}
-    found[f"image {_image_name(record['device']['reference'])}"] = record["device"]["reference"]
-    return found
+    """Return the hash or reference of each part of a wheel, by its name in `changes`."""
+    parts: dict[str, str] = {}
+    dependencies = record.get("dependencies", {})
+    for artifact in (*record["artifacts"], *dependencies.get("packages", ())):
+        parts[f"image {_image_name(artifact['image']['reference'])}"] = artifact["image"]["reference"]
+        parts |= {f"source {re.sub(r'-[0-9].*$', '', one['name'])}": one["tree"] for one in artifact["sources"]}
+    parts |= {f"wheel {one['file'].partition('-')[0]}": one["sha256"] for one in dependencies.get("wheels", ())}
+    parts[f"image {_image_name(record['device']['reference'])}"] = record["device"]["reference"]
+    return parts
 
 
 def _image_name(reference: str) -> str:
     return reference.removeprefix("pibuild/").partition(":")[0]
 
 
-def _with_wheel(outcome: Outcome, entry: Entry) -> Outcome:
+def _with_wheel(outcome: CellOutcome, entry: Entry) -> CellOutcome:
     record, wheel = entry.facts, entry.facts["wheel"]
     device = record["checks"]["device"]
-    models = [one for one in device.get("models", ()) if isinstance(one, dict)]
+    models = [model for model in device.get("models", ()) if isinstance(model, dict)]
     return replace(
         outcome,
         wheel=wheel["file"],
         sha256=wheel["sha256"],
         size_bytes=wheel["size_bytes"],
         checks=len(record["checks"]["file"]) + (len(models) or int(device.get("results", 1))),
-        instructions={one["name"]: one["instructions"] for one in models if one.get("instructions")},
+        instructions={model["name"]: model["instructions"] for model in models if model.get("instructions")},
     )

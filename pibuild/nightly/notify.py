@@ -1,7 +1,7 @@
-"""Alarms: one when cells turn red of one cause, one when they turn green again; never the same twice.
+"""Alarms: one for all cells that turn red for one cause, one for cells that turn green again, and each only once.
 
-What was told last of each cell is kept in `told.json`, so that neither a killed night nor a webhook that did not answer
-loses an alarm or repeats one. How a notice is sent is its callers' knowledge.
+`told.json` in the state folder has the colour that was last announced for each cell. So an interrupted night or an
+unreachable webhook neither loses an alarm nor repeats one. How a notice is sent is its callers' knowledge.
 """
 
 import json
@@ -13,14 +13,14 @@ from typing import Literal
 from pibuild.console import Console
 from pibuild.errors import PibuildError
 from pibuild.files import json_text, write_atomically
-from pibuild.nightly.model import Night
+from pibuild.model import CellOutcome, Night
 
 Colour = Literal["red", "green"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Notice:
-    """What turned, and why; as JSON it is what a webhook or a command is given."""
+    """Cells that changed colour, and why. Its JSON is what a webhook or a command receives."""
 
     turned: Colour
     cells: tuple[str, ...]
@@ -28,53 +28,50 @@ class Notice:
     """Empty for green."""
     night: str
     text: str
-    """The same as one line for people."""
+    """All of it in one line for people."""
 
     def as_json(self) -> str:
-        """Write it."""
+        """Return the JSON."""
         return json_text(asdict(self), indent=1)
 
 
-def notices(night: Night, told: Mapping[str, str]) -> tuple[Notice, ...]:
-    """Give what is to be told after a night; `told` is the colour that was told last of each cell, green where none."""
-    found: list[Notice] = []
-    red = [one for one in night.failed if told.get(one.cell.id, "green") != "red"]
-    causes = dict.fromkeys(one.failed_at or one.cause for one in red)
-    for shared in causes:
-        alike = [one for one in red if (one.failed_at or one.cause) == shared]
-        cells = tuple(one.cell.id for one in alike)
-        cause = alike[0].cause
-        text = f"{_listed(cells)} turned red: {cause.splitlines()[0] if cause else 'no cause is known'}"
+def notices(night: Night, announced: Mapping[str, str]) -> tuple[Notice, ...]:
+    """Return the notices of a night. `announced` is the last announced colour by cell; a cell without one is green."""
+    by_cause: dict[str, list[CellOutcome]] = {}
+    for outcome in night.failed:
+        if announced.get(outcome.cell.id) != "red":
+            by_cause.setdefault(outcome.failed_at or outcome.cause, []).append(outcome)
+    found = []
+    for outcomes in by_cause.values():
+        cells, cause = tuple(outcome.cell.id for outcome in outcomes), outcomes[0].cause
+        text = f"{_listed(cells)} turned red: {cause.splitlines()[0] if cause else 'no cause was recorded'}"
         found.append(Notice(turned="red", cells=cells, cause=cause, night=night.id, text=text))
-    green = tuple(
-        one.cell.id for one in night.outcomes if one.status != "failed" and told.get(one.cell.id, "green") == "red"
-    )
-    if green:
-        found.append(
-            Notice(turned="green", cells=green, cause="", night=night.id, text=f"{_listed(green)} turned green again")
-        )
+    passed = [outcome.cell.id for outcome in night.outcomes if outcome.status != "failed"]
+    if green := tuple(cell_id for cell_id in passed if announced.get(cell_id) == "red"):
+        text = f"{_listed(green)} turned green again"
+        found.append(Notice(turned="green", cells=green, cause="", night=night.id, text=text))
     return tuple(found)
 
 
-def tell(night: Night, path: Path, send: Callable[[Notice], None], console: Console) -> None:
-    """Send what is to be told and remember it in `path`; what could not be sent is told next time."""
-    told = _told(path)
-    for notice in notices(night, told):
+def notify(night: Night, path: Path, send: Callable[[Notice], None], console: Console) -> None:
+    """Send the notices of a night and record them in `path`; one that can't be sent is sent after the next night."""
+    announced = _announced(path)
+    for notice in notices(night, announced):
         try:
             send(notice)
         except PibuildError as error:
-            console.warn(f"nobody could be told that {notice.text}: {error.what}; it is told next night")
+            console.warn(f"the notice was not sent ({error.what}) and will be after the next night: {notice.text}")
             continue
-        told |= dict.fromkeys(notice.cells, notice.turned)
-        write_atomically(path, json_text(told, indent=1))
+        announced |= dict.fromkeys(notice.cells, notice.turned)
+        write_atomically(path, json_text(announced, indent=1))
 
 
-def _told(path: Path) -> dict[str, str]:
+def _announced(path: Path) -> dict[str, str]:
     try:
-        found = json.loads(path.read_bytes())
+        colours = json.loads(path.read_bytes())
     except (FileNotFoundError, ValueError):
         return {}
-    return found if isinstance(found, dict) else {}
+    return colours if isinstance(colours, dict) else {}
 
 
 def _listed(cells: tuple[str, ...]) -> str:

@@ -1,114 +1,178 @@
-"""`publish --check`: whether what stands at an address is one whole published set.
+"""`pibuild publish check`: whether the set at an address is complete and undamaged.
 
-Knows which files make a set whole and what they must say of one another; changes nothing. A wheel is on this machine
-only while it is looked at, and never in memory.
+Knows which files a set consists of and what they say of one another; changes nothing. Each wheel is on this machine
+only while it is checked, and never in memory.
 """
 
 import hashlib
+import json
 import re
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Any
+from urllib.parse import quote, unquote, urlsplit
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from pydantic import StringConstraints, TypeAdapter
 
 from pibuild.addresses import without_password
 from pibuild.console import Progress
-from pibuild.errors import PibuildError, PublishError, SourceError, UnreachableError
-from pibuild.publishing.companions import SUFFIXES, companion_faults
+from pibuild.errors import PibuildError, PublishError, SourceError, UnreachableError, UsageError
+from pibuild.files import file_sha256
 from pibuild.publishing.index import index_pages
-from pibuild.publishing.model import PublishedSet, PublishedWheel, in_words
+from pibuild.publishing.layout import SUMS, site_path
+from pibuild.publishing.model import PublishedSet, PublishedWheel, read_error, set_from
+from pibuild.publishing.provenance import PREDICATE_TYPE, STATEMENT_TYPE
 from pibuild.publishing.signature import is_signed
-from pibuild.publishing.site_files import Read, SiteFile, Web, site_at
-from pibuild.wheels.wheel import WheelFormatError
+from pibuild.sources.places import Downloader
+from pibuild.wheels.wheel import WheelFormatError, dist_info_file
 
-_SUMS, _SIGNATURE, _SET = "SHA256SUMS", "SHA256SUMS.sig", "set.json"
-_SHARED = "../files/"
-"""How SHA256SUMS begins the names of what sets share."""
+_SIGNATURE, _SET = f"{SUMS}.sig", "set.json"
+_SUM_LINE = re.compile(r"([0-9a-f]{64})  ((?:\.\./files/)?([^/]+(?:/[^/]+)*))")
+_MOST_TEXT_BYTES = 64 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Whole:
-    """A set that was found whole."""
+class CheckedSet:
+    """A set that is complete and undamaged."""
 
     set_id: str
     wheels: int
     files: int
-    """All that SHA256SUMS lists."""
+    """Number of files in SHA256SUMS."""
     is_signed: bool
-    """Whether by the public key that was given."""
+    """Whether a public key was given, and the set is signed by it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SiteFile:
+    """A file of a site, on this machine."""
+
+    path: Path
+    sha256: str
+    size_bytes: int
+
+    def content(self) -> bytes:
+        """Read it whole. Raises SourceError if it is too large for a text."""
+        if self.size_bytes > _MOST_TEXT_BYTES:
+            raise SourceError(f"has {self.size_bytes} bytes, {_MOST_TEXT_BYTES} at most expected")
+        return self.path.read_bytes()
+
+
+Read = Callable[[str], AbstractContextManager[SiteFile]]
+"""Provides a file by its path under the site's top folder while the context is open; SourceError if there is none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Pointer:
-    """What current.json holds."""
+    """The content of current.json."""
 
     set: Annotated[str, StringConstraints(pattern=r"^[0-9A-Za-z-]+$")]
 
 
 def check_site(
-    address: str, web: Web, *, public_key: Ed25519PublicKey | None = None, progress: Progress = lambda *_: None
-) -> Whole:
-    """Verify every file of the set that is current at `http(s)://…`, at `file://…` or in a folder.
+    address: str,
+    web: Downloader[str],
+    *,
+    public_key: Ed25519PublicKey | None = None,
+    progress: Progress = lambda *_: None,
+) -> CheckedSet:
+    """Check every file of the current set at `http(s)://…`, at `file://…` or in a folder.
 
-    With a public key the set must be signed by it; without one, no signature is looked at. `progress` is told how many
-    files are done.
+    With a public key the set must be signed by it; without one, signatures are not checked. `progress` receives the
+    number of checked files.
 
-    PublishError with all that was found, or at once where no set is to be read there or no server answers.
+    Raises PublishError with all faults, or at once if there is no set or the server does not answer.
     """
     shown = without_password(address)
     try:
-        with site_at(address, web) as read:
+        with _site_at(address, web) as read:
             set_id = _current(read, shown)
             check = _begun(read, set_id, shown, progress)
             check.run(public_key)
             if check.faults and _current(read, shown) != set_id:
-                hint = "check it again"
-                raise PublishError(f"{shown} was published anew while it was checked", found=set_id, hint=hint)
+                what = f"{shown} was published anew during the check"
+                raise PublishError(what, found=set_id, hint="check it again")
     except UnreachableError as error:
         raise PublishError(f"{shown} can't be checked", found=error.what, hint=error.hint) from error
     if check.faults:
-        hint = "publish it again, or go back: pibuild publish rollback"
-        raise PublishError(f"{shown} is not whole: {len(check.faults)} faults", details=check.faults, hint=hint)
+        hint = "publish it again, or publish an earlier set: pibuild publish rollback"
+        raise PublishError(f"{shown} has {len(check.faults)} faults", details=check.faults, hint=hint)
     wheels = len(check.published.listed)
-    return Whole(set_id=set_id, wheels=wheels, files=len(check.sums), is_signed=public_key is not None)
+    return CheckedSet(set_id=set_id, wheels=wheels, files=len(check.sums), is_signed=public_key is not None)
+
+
+@contextmanager
+def _site_at(address: str, web: Downloader[str]) -> Iterator[Read]:
+    """Provide the reader of a site. Raises UsageError for an address of another kind."""
+    parts = urlsplit(address)
+    if parts.scheme in ("http", "https"):
+        with tempfile.TemporaryDirectory(prefix="pibuild-check-") as scratch:
+            yield partial(_downloaded, web, address.rstrip("/"), Path(scratch))
+    elif parts.scheme == "file":
+        yield partial(_local, Path(unquote(parts.path)))
+    elif "://" in address:
+        hint = "https://…, http://…, file://… or a folder"
+        raise UsageError(f"A site at {parts.scheme}:// can't be checked", hint=hint)
+    else:
+        yield partial(_local, Path(address))
+
+
+@contextmanager
+def _downloaded(web: Downloader[str], address: str, scratch: Path, path: str) -> Iterator[SiteFile]:
+    to = scratch / hashlib.sha256(path.encode()).hexdigest()
+    try:
+        digest = web.download(f"{address}/{quote(path)}", to, lambda *_: None)
+        yield SiteFile(path=to, sha256=digest, size_bytes=to.stat().st_size)
+    finally:
+        to.unlink(missing_ok=True)
+
+
+@contextmanager
+def _local(root: Path, path: str) -> Iterator[SiteFile]:
+    try:
+        digest = file_sha256(root / path)
+    except FileNotFoundError as error:
+        raise SourceError("is missing") from error
+    except OSError as error:
+        raise SourceError(f"can't be read: {error.strerror}") from error
+    yield SiteFile(path=root / path, sha256=digest, size_bytes=(root / path).stat().st_size)
 
 
 def _current(read: Read, shown: str) -> str:
-    """Give the id of the set that the pointer names."""
+    """Return the id of the set that the pointer names."""
     try:
         with read("current.json") as file:
             return TypeAdapter(_Pointer).validate_json(file.content()).set
     except UnreachableError:
         raise
     except (SourceError, ValueError) as error:
-        hint = "give the address or folder that has current/ in it"
-        raise PublishError(
-            f"{shown} holds no published set", found=f"current.json {_words(error)}", hint=hint
-        ) from error
+        found, hint = f"current.json {_reason(error)}", "give the address or folder that contains current/"
+        raise PublishError(f"There is no published set at {shown}", found=found, hint=hint) from error
 
 
 def _begun(read: Read, set_id: str, shown: str, progress: Progress) -> "_Check":
-    """Read set.json and SHA256SUMS, by which all else is found."""
+    """Read set.json and SHA256SUMS, which name all other files."""
     try:
         with read(f"{set_id}/{_SET}") as file:
-            published = TypeAdapter(PublishedSet).validate_json(file.content(), strict=True)
-        with read(f"{set_id}/{_SUMS}") as file:
+            published = set_from(file.content())
+        with read(f"{set_id}/{SUMS}") as file:
             sums = file.content()
-        pages = {name: hashlib.sha256(page).hexdigest() for name, page in index_pages(published).items()}
+        pages = {name: _sha256(page) for name, page in index_pages(published).items()}
     except UnreachableError:
         raise
     except (SourceError, WheelFormatError, ValueError, OverflowError) as error:
-        raise PublishError(f"The set {set_id} of {shown} can't be read", found=_words(error)) from error
+        raise PublishError(f"The set {set_id} of {shown} can't be read", found=_reason(error)) from error
     return _Check(read=read, set_id=set_id, published=published, pages=pages, sums_file=sums, progress=progress)
 
 
 @dataclass(slots=True, kw_only=True)
 class _Check:
-    """One check under way, with what it found so far; nothing is read but what SHA256SUMS lists."""
+    """A check and the faults that it has found so far; it reads only files that SHA256SUMS lists."""
 
     read: Read
     set_id: str
@@ -118,22 +182,22 @@ class _Check:
     sums_file: bytes
     progress: Progress
     sums: dict[str, str] = field(default_factory=dict)
-    """sha256 by name, as SHA256SUMS has it."""
+    """sha256 by name in SHA256SUMS."""
     faults: list[str] = field(default_factory=list)
     is_current: bool = False
-    """Whether current/ holds this set."""
+    """Whether current/ is this set."""
 
     def run(self, public_key: Ed25519PublicKey | None) -> None:
-        """Look at everything."""
+        """Check everything."""
         if self.published.id != self.set_id:
-            self._say(self._path(_SET), f"is of the set {self.published.id}")
+            self._add(self._path(_SET), f"is of the set {self.published.id}")
         if public_key and self._is_signed(self._path(_SIGNATURE), public_key):
             self._is_signed(f"current/{_SIGNATURE}", public_key)
         self._list_sums()
-        self._look_at_current()
-        of_wheels = {name for wheel in self.published.wheels for name in _names(wheel)}
-        steps = [partial(self._look_at_wheel, wheel) for wheel in self.published.wheels]
-        steps += [partial(self._look_at, name) for name in sorted(self.sums.keys() - of_wheels)]
+        self._check_current()
+        wheel_names = {name for wheel in self.published.wheels for name in wheel.sum_names}
+        steps = [partial(self._check_wheel, wheel) for wheel in self.published.wheels]
+        steps += [partial(self._check_page, name) for name in sorted(self.sums.keys() - wheel_names)]
         for done, step in enumerate(steps, 1):
             step()
             self.progress(done, len(steps), "files")
@@ -142,35 +206,37 @@ class _Check:
         signature = self._content(path, None)
         if signature is None:
             return False
-        if not (good := is_signed(public_key, self.sums_file, signature)):
-            self._say(path, "is not this key's signature of SHA256SUMS")
-        return good
+        if not (is_valid := is_signed(public_key, self.sums_file, signature)):
+            self._add(path, f"is not this key's signature of {SUMS}")
+        return is_valid
 
-    def _look_at_current(self) -> None:
-        """See which set stands at current/, where pip looks; of another one no more is said."""
-        path = f"current/{_SUMS}"
+    def _check_current(self) -> None:
+        """Compare SHA256SUMS of current/, where pip looks, with the set's; of another set nothing more is checked."""
+        path = f"current/{SUMS}"
         content = self._content(path, None)
         self.is_current = content == self.sums_file
         if content is not None and not self.is_current:
-            self._say(path, f"is of another set than current.json names, {self.set_id}")
+            self._add(path, f"is of another set than {self.set_id}, which current.json names")
 
     def _list_sums(self) -> None:
-        """Take SHA256SUMS apart, and see that it lists what makes the set."""
+        """Read SHA256SUMS, and check that it lists all files of the set."""
         for line in self.sums_file.decode("utf-8", "replace").splitlines():
-            found = re.fullmatch(rf"([0-9a-f]{{64}})  ((?:{_SHARED})?([^/]+(?:/[^/]+)*))", line)
-            if not found or {".", ".."} & set(found[3].split("/")):
-                self._say(self._path(_SUMS), f"has a line that names no file of the set: {line[:200]!r}")
-            elif self.sums.setdefault(found[2], found[1]) != found[1]:
-                self._say(self._path(_SUMS), f"lists {found[2]} twice")
-        needed = {_SET, *self.pages, *(name for wheel in self.published.listed for name in _names(wheel))}
+            parts = _SUM_LINE.fullmatch(line)
+            if not parts or {".", ".."} & set(parts[3].split("/")):
+                self._add(self._path(SUMS), f"has a line that names no file of the set: {line[:200]!r}")
+            elif self.sums.setdefault(parts[2], parts[1]) != parts[1]:
+                self._add(self._path(SUMS), f"lists {parts[2]} twice")
+        needed = {_SET, *self.pages, *(name for wheel in self.published.listed for name in wheel.sum_names)}
         for name in sorted(needed - self.sums.keys()):
-            self._say(self._path(_SUMS), f"does not list {name}")
+            self._add(self._path(SUMS), f"does not list {name}")
 
-    def _look_at_wheel(self, wheel: PublishedWheel) -> None:
-        """Look at a wheel and what lies beside it; of a hidden one SHA256SUMS says whether it is still there."""
-        name, *beside = _names(wheel)
-        found = [self._content(self._path(one), self.sums[one]) for one in beside if one in self.sums]
-        contents = [content for content in found if content is not None]
+    def _check_wheel(self, wheel: PublishedWheel) -> None:
+        """Check a wheel and its sidecars; a hidden wheel may be gone if SHA256SUMS does not list it."""
+        name, *sidecars = wheel.sum_names
+        listed = [
+            self._content(self._path(sidecar), self.sums[sidecar]) for sidecar in sidecars if sidecar in self.sums
+        ]
+        contents = [content for content in listed if content is not None]
         if name not in self.sums:
             return
         path = self._path(name)
@@ -178,23 +244,23 @@ class _Check:
             if file is None:
                 return
             if (file.sha256, file.size_bytes) != (wheel.sha256, wheel.size_bytes):
-                said = f"has sha256 {file.sha256} and {file.size_bytes} bytes"
-                self._say(path, f"{said}, set.json says {wheel.sha256} and {wheel.size_bytes}")
-            if len(contents) == len(beside):
-                for fault in companion_faults(wheel, file.path, *contents):
-                    self._say(path, fault)
+                found = f"has sha256 {file.sha256} and {file.size_bytes} bytes"
+                self._add(path, f"{found}, set.json says {wheel.sha256} and {wheel.size_bytes}")
+            if len(contents) == len(sidecars):
+                for fault in sidecar_faults(wheel, file.path, *contents):
+                    self._add(path, fault)
 
-    def _look_at(self, name: str) -> None:
-        """Look at any other file: it is what its sum says, a page is the index's, and current/ has the same."""
-        found = self._compare(self._path(name), self.sums[name])
-        if found is None or name.startswith(_SHARED):
+    def _check_page(self, name: str) -> None:
+        """Check any other file: its sum, an index page's content, and that current/ has the same."""
+        digest = self._digest(self._path(name), self.sums[name])
+        if digest is None or name.startswith("../"):
             return
-        if found != self.pages.get(name, found):
-            self._say(self._path(name), "is not the page that set.json makes")
+        if digest != self.pages.get(name, digest):
+            self._add(self._path(name), "is not the page that set.json makes")
         if self.is_current:
-            self._compare(f"current/{name}", found)
+            self._digest(f"current/{name}", digest)
 
-    def _compare(self, path: str, expected: str) -> str | None:
+    def _digest(self, path: str, expected: str) -> str | None:
         with self._file(path, expected) as file:
             return file.sha256 if file else None
 
@@ -203,38 +269,94 @@ class _Check:
             try:
                 return file.content() if file else None
             except SourceError as error:
-                self._say(path, _words(error))
+                self._add(path, _reason(error))
                 return None
 
     @contextmanager
     def _file(self, path: str, expected: str | None) -> Iterator[SiteFile | None]:
-        """Have a file whose hash was compared; None where it can't be had, which is then a fault."""
-        with ExitStack() as held:
+        """Provide a file and compare its hash; None if it can't be read, which is a fault as well."""
+        with ExitStack() as stack:
             file = None
             try:
-                file = held.enter_context(self.read(path))
+                file = stack.enter_context(self.read(path))
             except UnreachableError:
                 raise
             except SourceError as error:
-                self._say(path, _words(error))
+                self._add(path, _reason(error))
             if file and expected and file.sha256 != expected:
-                self._say(path, f"has sha256 {file.sha256}, expected {expected}")
+                self._add(path, f"has sha256 {file.sha256}, expected {expected}")
             yield file
 
     def _path(self, name: str) -> str:
-        """Give where a file that SHA256SUMS names lies under the site's top folder."""
-        return name.removeprefix("../") if name.startswith(_SHARED) else f"{self.set_id}/{name}"
+        return site_path(self.set_id, name)
 
-    def _say(self, path: str, fault: str) -> None:
+    def _add(self, path: str, fault: str) -> None:
         self.faults.append(f"{path}: {fault}")
 
 
-def _names(wheel: PublishedWheel) -> tuple[str, ...]:
-    """Give the names in SHA256SUMS of a wheel and of what lies beside it."""
-    return tuple(f"../{wheel.folder}{wheel.file}{suffix}" for suffix in ("", *SUFFIXES))
+def sidecar_faults(
+    wheel: PublishedWheel, wheel_path: Path, metadata: bytes, record: bytes, provenance: bytes
+) -> Iterator[str]:
+    """Return a sentence for each way in which the sidecars do not belong to the wheel."""
+    yield from _metadata_faults(wheel, wheel_path, metadata)
+    facts = _facts(record)
+    for keys, expected in (
+        (("wheel", "file"), wheel.file),
+        (("wheel", "sha256"), wheel.sha256),
+        (("plan", "key"), wheel.key),
+    ):
+        if (found := _at(facts, *keys)) != expected:
+            yield f".record.json has {found or 'nothing'} as {' '.join(keys)}, expected {expected}"
+    yield from _provenance_faults(wheel, _facts(provenance), _sha256(record))
 
 
-def _words(error: Exception) -> str:
+def _metadata_faults(wheel: PublishedWheel, wheel_path: Path, metadata: bytes) -> Iterator[str]:
+    if _sha256(metadata) != wheel.metadata_sha256:
+        yield f".metadata has sha256 {_sha256(metadata)}, set.json says {wheel.metadata_sha256}"
+    try:
+        if dist_info_file(wheel_path, "METADATA") != metadata:
+            yield ".metadata differs from METADATA in the wheel"
+    except WheelFormatError as error:
+        yield f"METADATA can't be read: {error}"
+
+
+def _provenance_faults(wheel: PublishedWheel, facts: object, record_sha256: str) -> Iterator[str]:
+    if (_at(facts, "_type"), _at(facts, "predicateType")) != (STATEMENT_TYPE, PREDICATE_TYPE):
+        yield f".provenance.json is not a statement ({STATEMENT_TYPE}) of provenance ({PREDICATE_TYPE})"
+        return
+    if (wheel.file, wheel.sha256) not in _descriptors(_at(facts, "subject")):
+        yield f".provenance.json has no subject {wheel.file} with sha256 {wheel.sha256}"
+    byproducts = _descriptors(_at(facts, "predicate", "runDetails", "byproducts"))
+    if (f"{wheel.file}.record.json", record_sha256) not in byproducts:
+        yield f".provenance.json does not name the record with sha256 {record_sha256}"
+
+
+def _descriptors(listed: object) -> list[tuple[object, object]]:
+    """Return (name, sha256) of each resource descriptor in a list."""
+    return [(_at(one, "name"), _at(one, "digest", "sha256")) for one in listed] if isinstance(listed, list) else []
+
+
+def _facts(content: bytes) -> object:
+    try:
+        return json.loads(content)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _at(facts: Any, *keys: str) -> Any:  # noqa: ANN401  what JSON can hold
+    """Return the value under these keys; None if there is none."""
+    for key in keys:
+        if not isinstance(facts, dict):
+            return None
+        facts = facts.get(key)
+    return facts
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def _reason(error: Exception) -> str:
     if isinstance(error, PibuildError):
         return f"{error.what}: {error.found}" if error.found else error.what
-    return in_words(error)
+    return read_error(error)

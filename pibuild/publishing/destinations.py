@@ -1,11 +1,11 @@
-"""A published set on its way to where it is read: any store that rclone knows, and package servers.
+"""A published set is copied to its destinations: stores that rclone knows, and package servers.
 
-The site is whole before anything here begins. In a store, the pointer comes last and only behind what was compared with
-the site after its transfer, so a reader of the pointer sees the old set or the new one. A package server knows no sets:
-it is given the wheels that it lacks, and keeps what it has.
+The site is whole before anything here begins. A store's pointer is written last, after every file was compared with the
+site: a reader of the pointer sees the old set or the new one. A package server has no sets: it receives the wheels that
+it lacks, and keeps the others.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from json import JSONDecodeError, loads
@@ -17,70 +17,70 @@ from pibuild.adapters.rclone import Rclone
 from pibuild.adapters.twine import NameTakenError, Twine
 from pibuild.config.settings import Destination, RcloneDestination, TwineDestination
 from pibuild.console import Console
-from pibuild.errors import PibuildError, PublishError, ResourceError, SourceError
+from pibuild.errors import PublishError, ResourceError, SourceError
 from pibuild.files import file_sha256
-from pibuild.publishing.layout import SUMS, sums_of
-from pibuild.publishing.model import PublishedSet
+from pibuild.publishing.layout import SUMS, parsed_sums, site_path, sums_of
+from pibuild.publishing.model import PublishedSet, PublishedWheel
 from pibuild.publishing.operations import Swept
 
 _SHOWN = 10
 
 
-def push_everywhere(
-    site: Path,
-    published: PublishedSet,
-    destinations: Sequence[Destination],
-    *,
-    rclone: Rclone,
-    twine: Twine,
-    console: Console,
-) -> None:
-    """Bring a set to all destinations; one that fails keeps none of the others from theirs.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Uploader:
+    """The destinations of a site, and the programs that reach them."""
 
-    PublishError, at the end, says of each that failed why.
-    """
-    failed: list[str] = []
-    for destination in destinations:
-        try:
-            with console.step(f"publishing {published.id} to {destination.name}"):
-                push(site, published, destination, rclone=rclone, twine=twine)
-        except (PublishError, ResourceError) as error:
-            failed += str(error).splitlines()
-    if failed:
-        hint = "pibuild publish goes on from here when that is mended; the site itself is whole"
-        raise PublishError(f"The set {published.id} is not everywhere", details=failed, hint=hint)
+    destinations: Sequence[Destination]
+    rclone: Rclone
+    twine: Twine
+    console: Console
 
+    def push(self, site_dir: Path, published: PublishedSet) -> None:
+        """Copy a set to all destinations; one that fails does not stop the others. Existing files are not sent again.
 
-def push(site: Path, published: PublishedSet, destination: Destination, *, rclone: Rclone, twine: Twine) -> None:
-    """Bring a set to one destination; nothing is sent that is there.
+        Raises PublishError at the end, with the reason of each that failed.
+        """
+        details: list[str] = []
+        for destination in self.destinations:
+            try:
+                with self.console.step(f"publishing {published.id} to {destination.name}"):
+                    self.push_to(destination, site_dir, published)
+            except (PublishError, ResourceError) as error:
+                details += str(error).splitlines()
+        if details:
+            hint = "pibuild publish continues here once that is repaired; the site itself is complete"
+            raise PublishError(f"The set {published.id} is not at every destination", details=details, hint=hint)
 
-    PublishError where it is unreachable or rejects something, ResourceError where it is full.
-    """
-    with _named(destination):
-        if isinstance(destination, RcloneDestination):
-            _Store(destination.rclone, rclone).push(site, published)
-        else:
-            _upload(site, published, destination, twine)
+    def push_to(self, destination: Destination, site_dir: Path, published: PublishedSet) -> None:
+        """Copy a set to one destination.
 
+        Raises PublishError if it is unreachable or rejects a file, ResourceError if it is full.
+        """
+        with _named(destination):
+            if isinstance(destination, RcloneDestination):
+                _Store(destination.rclone, self.rclone).push(site_dir, published)
+            else:
+                _upload(site_dir, published, destination, self.twine)
 
-def forget(destinations: Iterable[Destination], swept: Swept, *, rclone: Rclone, console: Console) -> None:
-    """Remove from stores what a sweep removed from the site; a package server keeps what it has.
+    def forget(self, swept: Swept) -> None:
+        """Remove from stores what a sweep removed from the site; a package server keeps its files.
 
-    Where that fails it stays, which a warning says: it is no reason not to bring the new set to the others.
-    """
-    paths = (*swept.sets, *swept.wheels)
-    for destination in (one for one in destinations if isinstance(one, RcloneDestination)):
-        store = _Store(destination.rclone, rclone)
-        try:
-            for path in paths:
-                rclone.delete(store.at(path))
-        except (SourceError, ResourceError) as error:
-            console.warn(f"{destination.name} keeps what is outdated ({', '.join(paths)}): {error.what}")
+        If a store fails, a warning says so: a new set is still copied to the others.
+        """
+        paths = (*swept.sets, *swept.wheels)
+        for destination in self.destinations:
+            if isinstance(destination, RcloneDestination):
+                store = _Store(destination.rclone, self.rclone)
+                try:
+                    for path in paths:
+                        self.rclone.delete(store.at(path))
+                except (SourceError, ResourceError) as error:
+                    self.console.warn(f"{destination.name} keeps outdated files ({', '.join(paths)}): {error.what}")
 
 
 @dataclass(frozen=True, slots=True)
 class _Store:
-    """A copy of the site where there are no links."""
+    """A copy of the site where links don't exist."""
 
     remote: str
     rclone: Rclone
@@ -88,27 +88,28 @@ class _Store:
     def at(self, path: str) -> str:
         return f"{self.remote}{path}" if self.remote.endswith((":", "/")) else f"{self.remote}/{path}"
 
-    def push(self, site: Path, published: PublishedSet) -> None:
-        """Send files, set, and current pages, each compared after its transfer, and the pointer last."""
-        there = self._current_id()
-        if there == published.id:
+    def push(self, site_dir: Path, published: PublishedSet) -> None:
+        """Send wheels, set and current pages, each compared after its transfer, and the pointer last."""
+        store_id = self._current_id()
+        if store_id == published.id:
             return
-        wheels = _below_files(sums_of(site, published.id))
-        compared = _below_files(self._sums(there)) if there else {}
-        missing = self.rclone.differing(site, self.remote, sorted(wheels), by_size=True)
+        wheels = _wheel_sums(sums_of(site_dir, published.id))
+        # compared when the store's current set was sent
+        compared = _wheel_sums(parsed_sums(self.rclone.cat(self.at(f"{store_id}/{SUMS}")) or "")) if store_id else {}
+        missing = self.rclone.differing(site_dir, self.remote, sorted(wheels), by_size=True)
         new = missing | {path for path, sha256 in wheels.items() if compared.get(path) != sha256}
-        _refuse_altered(site, {path: wheels[path] for path in new})
-        self._send(site, "", missing=missing, new=new)
-        folder = site / published.id
+        _reject_changed(site_dir, {path: wheels[path] for path in new})
+        self._send(site_dir, "", missing=missing, new=new)
+        folder = site_dir / published.id
         pages = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
         for place in (published.id, "current"):
             self.rclone.copy_tree(folder, self.at(place), exactly=True)
             self._send(folder, place, missing=set(), new=pages)
         for name in ("index.html", "current.json"):
-            self.rclone.put(site / name, self.at(name))
+            self.rclone.put(site_dir / name, self.at(name))
 
     def _send(self, folder: Path, place: str, *, missing: set[str], new: set[str]) -> None:
-        """Send what is missing; compare what is new, and send once more what an interrupted transfer left damaged."""
+        """Send missing files, compare new ones, and send once more what an interrupted transfer left damaged."""
         remote = self.at(place) if place else self.remote
         if missing:
             self.rclone.copy_tree(folder, remote, paths=sorted(missing))
@@ -117,76 +118,70 @@ class _Store:
             if not damaged:
                 return
             if is_last:
-                hint = "look at that store's disk or line: what was sent is not what is there"
-                raise PublishError(f"{remote} damages what it is sent", details=damaged[:_SHOWN], hint=hint)
+                hint = "check that store's disk and connection: its files differ from what was sent"
+                raise PublishError(f"{remote} damages what it receives", details=damaged[:_SHOWN], hint=hint)
             self.rclone.copy_tree(folder, remote, paths=damaged)
 
     def _current_id(self) -> str:
         try:
             return str(loads(self.rclone.cat(self.at("current.json")) or "{}").get("set", ""))
         except (JSONDecodeError, AttributeError):
-            return ""  # what can't be read is written anew
-
-    def _sums(self, set_id: str) -> dict[str, str]:
-        """Read what was compared when the store's current set was brought there."""
-        text = self.rclone.cat(self.at(f"{set_id}/{SUMS}")) or ""
-        return {path: sha256 for sha256, _, path in (line.partition("  ") for line in text.splitlines())}
+            return ""  # a damaged pointer is written anew
 
 
-def _below_files(sums: Mapping[str, str]) -> dict[str, str]:
-    """Give what lies outside of a set's own folder, by path from the site's top folder."""
-    return {path.removeprefix("../"): sha256 for path, sha256 in sums.items() if path.startswith("../")}
+def _wheel_sums(sums: Mapping[str, str]) -> dict[str, str]:
+    """Return the sums of wheels and sidecars, which lie outside of the set's folder, by path from the site's folder."""
+    return {site_path("", name): sha256 for name, sha256 in sums.items() if name.startswith("../")}
 
 
-def _refuse_altered(site: Path, sums: Mapping[str, str]) -> None:
-    """Keep a file from leaving that is not what was published."""
-    altered = [
-        path for path, sha256 in sums.items() if not (site / path).is_file() or file_sha256(site / path) != sha256
+def _reject_changed(site_dir: Path, sums: Mapping[str, str]) -> None:
+    """Raise PublishError if a file is not the one that was published: it must not be copied anywhere."""
+    changed = [
+        path
+        for path, sha256 in sums.items()
+        if not (site_dir / path).is_file() or file_sha256(site_dir / path) != sha256
     ]
-    if altered:
-        hint = "copy them back from another destination, or go back to a whole set: pibuild publish rollback"
-        raise PublishError(f"Files of {site} are not what was published", details=altered[:_SHOWN], hint=hint)
+    if changed:
+        hint = "copy them back from another destination, or publish an undamaged set: pibuild publish rollback SET"
+        raise PublishError(f"Files of {site_dir} changed after publication", details=changed[:_SHOWN], hint=hint)
 
 
-def _upload(site: Path, published: PublishedSet, destination: TwineDestination, twine: Twine) -> None:
-    """Upload the wheels that may be picked and that the server lacks."""
+def _upload(site_dir: Path, published: PublishedSet, destination: TwineDestination, twine: Twine) -> None:
+    """Upload the wheels that aren't yanked and that the server lacks."""
     _, url = twine.address(destination.twine)
     index = destination.index or (f"{url.rstrip('/')}/simple/" if url else "")
-    failed: list[SourceError] = []
-    for wheel in (one for one in published.listed if one.yanked is None):
-        path = site / wheel.folder / wheel.file
+    details: list[str] = []
+    for wheel in (wheel for wheel in published.listed if wheel.yanked is None):
         try:
-            has = twine.has(index, canonicalize_name(wheel.file.partition("-")[0]), path) if index else None
-            if not has:
-                _refuse_altered(site, {f"{wheel.folder}{wheel.file}": wheel.sha256})
-                _upload_one(destination, path, twine, is_listed_there=has)
+            _upload_one(site_dir, wheel, destination, index, twine)
         except NameTakenError as error:
-            failed.append(error)
-    _refuse(failed)
+            details += str(error).splitlines()
+    if details:
+        raise PublishError("A package server has other files of the same names", details=details)
 
 
-def _upload_one(destination: TwineDestination, path: Path, twine: Twine, *, is_listed_there: bool | None) -> None:
+def _upload_one(site_dir: Path, wheel: PublishedWheel, destination: TwineDestination, index: str, twine: Twine) -> None:
+    path = site_dir / wheel.folder / wheel.file
+    is_listed = twine.has(index, canonicalize_name(wheel.file.partition("-")[0]), path) if index else None
+    if is_listed:
+        return
+    _reject_changed(site_dir, {f"{wheel.folder}{wheel.file}": wheel.sha256})
     try:
         twine.upload(destination.twine, path)
     except NameTakenError:
-        if is_listed_there is not None:
+        if is_listed is not None:
             raise
-        # the server can't be asked for its files, and this is how it says that it has this one
-
-
-def _refuse(failed: Iterable[PibuildError]) -> None:
-    if details := [line for error in failed for line in str(error).splitlines()]:
-        raise PublishError("A package server has other files of the same names", details=details)
+        # a server without an index rejects a file that it already has in this way
 
 
 @contextmanager
 def _named(destination: Destination) -> Iterator[None]:
-    """Say to which destination something could not be published."""
+    """Name the destination in errors of the programs that reach it."""
     try:
         yield
     except SourceError as error:
         raise PublishError(
-            f"Nothing more is published to {destination.name}: {error.what}",
+            f"Publishing to {destination.name} stopped: {error.what}",
             found=error.found,
             details=error.details,
             hint=error.hint,

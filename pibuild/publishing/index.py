@@ -1,14 +1,14 @@
 """The package index: the pages that pip, and people, read of a published set.
 
-Pure: from a set to the bytes of its pages. Where they are put, and what lies beside the wheels, is site's knowledge.
+Pure: from a set to the bytes of its pages. Where they are written is layout's knowledge.
 
-The pages are PEP 503's in HTML and PEP 691's in JSON, with hashes, sizes and times (PEP 700), metadata beside the wheel
-(PEP 658, 714), the Pythons that a wheel wants, and yanks (PEP 592). The HTML is of the plainest, since pip 9 of Python
-2.7 reads it, too. Links are relative, so that the whole site may stand anywhere.
+The pages follow PEP 503 in HTML and PEP 691 in JSON, with hashes, sizes and times (PEP 700), metadata beside the wheel
+(PEP 658, 714), supported Pythons, and yanks (PEP 592). The HTML is very plain, since pip 9 of Python 2.7 reads it, too.
+Links are relative, so that the site works at any address.
 
-Metadata has the name of PEP 714 alone, not `dist-info-metadata` as well: pip 23.0.1, which is bookworm's, reads only
-that older one, and reads it wrongly. In HTML it then takes `tflite_runtime` for another project than `tflite-runtime`,
-in JSON it ends with a traceback. Without it that pip reads the metadata inside of the wheel.
+Metadata is announced by the attribute of PEP 714 alone, not by the older `dist-info-metadata` as well. pip 23.0.1, the
+pip of bookworm, reads only the older one, and wrongly: in HTML it takes `tflite_runtime` for another project than
+`tflite-runtime`, in JSON it ends with a traceback. Without the older attribute it reads the metadata in the wheel.
 """
 
 import json
@@ -27,7 +27,7 @@ from pibuild.publishing.model import PublishedSet, PublishedWheel
 from pibuild.wheels.wheel import WheelFormatError, wheel_name
 
 _HTML_VERSION = "1.0"
-"""Of the repository's interface (PEP 629); 1.1 added nothing to the HTML, and older tools may warn of it."""
+"""Of the interface (PEP 629); 1.1 added nothing to the HTML, and older tools may warn about it."""
 _JSON_VERSION = "1.1"
 _TO_SITE = "../../../"
 """From SET/simple/PROJECT/ to the site's top folder."""
@@ -39,7 +39,7 @@ class _Listing:
 
     wheel: PublishedWheel
     project: str
-    """As PEP 503 has it: lower case, single dashes."""
+    """Normalized as in PEP 503: lower case, single dashes."""
     version: Version
 
     @property
@@ -48,9 +48,9 @@ class _Listing:
 
 
 def index_pages(published: PublishedSet) -> dict[str, bytes]:
-    """Give the index of a set: the bytes of each page by its path under the set's folder, `simple/…`.
+    """Return the index of a set: the bytes of each page by its path under the set's folder, `simple/…`.
 
-    WheelFormatError for a file name that is no wheel's.
+    Raises WheelFormatError for a file name that is not a wheel's.
     """
     projects: dict[str, list[_Listing]] = defaultdict(list)
     for wheel in shown_wheels(published):
@@ -59,18 +59,18 @@ def index_pages(published: PublishedSet) -> dict[str, bytes]:
     names = sorted(projects)
     pages = {"simple/index.html": _root_html(names), "simple/index.json": _root_json(names)}
     for name in names:
-        listings = sorted(projects[name], key=lambda one: (one.version, one.wheel.file))
+        listings = sorted(projects[name], key=lambda listing: (listing.version, listing.wheel.file))
         pages[f"simple/{name}/index.html"] = _project_html(name, listings)
         pages[f"simple/{name}/index.json"] = _project_json(name, listings)
     return pages
 
 
 def shown_wheels(published: PublishedSet) -> tuple[PublishedWheel, ...]:
-    """Give the listed wheels in the set's order; of those with the same file name only the one made last."""
+    """Return the listed wheels in the set's order; of wheels with the same file name only the newest."""
     newest: dict[str, PublishedWheel] = {}
     for wheel in published.listed:
-        known = newest.get(wheel.file)
-        if known is None or (_moment(known.made), known.sha256) < (_moment(wheel.made), wheel.sha256):
+        other = newest.get(wheel.file)
+        if other is None or (_time(other), other.sha256) < (_time(wheel), wheel.sha256):
             newest[wheel.file] = wheel
     return tuple(wheel for wheel in published.listed if newest[wheel.file] is wheel)
 
@@ -78,7 +78,7 @@ def shown_wheels(published: PublishedSet) -> tuple[PublishedWheel, ...]:
 def _listing(wheel: PublishedWheel) -> _Listing:
     name = wheel_name(wheel.file)
     if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", name.name) or re.search(r"[/\\\x00-\x1f]", wheel.file):
-        raise WheelFormatError(f"{wheel.file!r} names no project")
+        raise WheelFormatError(f"{wheel.file!r} has no valid project name")
     return _Listing(wheel=wheel, project=name.name, version=name.version)
 
 
@@ -87,7 +87,7 @@ def _root_html(names: Sequence[str]) -> bytes:
 
 
 def _project_html(name: str, listings: Sequence[_Listing]) -> bytes:
-    return _html(f"Links for {name}", [_link(one) for one in listings])
+    return _html(f"Links for {name}", [_link(listing) for listing in listings])
 
 
 def _html(title: str, lines: Sequence[str]) -> bytes:
@@ -109,7 +109,7 @@ def _html(title: str, lines: Sequence[str]) -> bytes:
 
 
 def _link(listing: _Listing) -> str:
-    """Write one wheel's line; what a person must know of it stands behind the link."""
+    """Return the line of one wheel; warnings for people follow the link."""
     wheel = listing.wheel
     attributes = {"href": f"{listing.url}#sha256={wheel.sha256}"}
     if wheel.requires_python:
@@ -120,8 +120,8 @@ def _link(listing: _Listing) -> str:
     text = " ".join(f'{name}="{escape(value)}"' for name, value in attributes.items())
     marks = [f"yanked: {wheel.yanked}".removesuffix(": ")] if wheel.yanked is not None else []
     marks += [f"ABI risk: {wheel.abi_risk}"] if wheel.abi_risk else []
-    said = "".join(f" <strong>{escape(mark)}</strong>" for mark in marks)
-    return f"<a {text}>{escape(wheel.file)}</a>{said}<br>"
+    warnings = "".join(f" <strong>{escape(mark)}</strong>" for mark in marks)
+    return f"<a {text}>{escape(wheel.file)}</a>{warnings}<br>"
 
 
 def _root_json(names: Sequence[str]) -> bytes:
@@ -129,8 +129,8 @@ def _root_json(names: Sequence[str]) -> bytes:
 
 
 def _project_json(name: str, listings: Sequence[_Listing]) -> bytes:
-    versions = sorted({one.version for one in listings})
-    files = [_file(one) for one in listings]
+    versions = sorted({listing.version for listing in listings})
+    files = [_file(listing) for listing in listings]
     return _json({"name": name, "versions": [str(version) for version in versions], "files": files})
 
 
@@ -139,7 +139,7 @@ def _json(facts: Mapping[str, Any]) -> bytes:
 
 
 def _file(listing: _Listing) -> dict[str, Any]:
-    """Give one wheel as PEP 691 has it."""
+    """Return one wheel as an entry of PEP 691."""
     wheel = listing.wheel
     facts: dict[str, Any] = {
         "filename": wheel.file,
@@ -147,12 +147,11 @@ def _file(listing: _Listing) -> dict[str, Any]:
         "hashes": {"sha256": wheel.sha256},
         "core-metadata": {"sha256": wheel.metadata_sha256},
         "size": wheel.size_bytes,
-        "upload-time": f"{_moment(wheel.made):%Y-%m-%dT%H:%M:%S.%fZ}",
+        "upload-time": f"{_time(wheel):%Y-%m-%dT%H:%M:%S.%fZ}",
         "yanked": False if wheel.yanked is None else wheel.yanked or True,
     }
     return facts | ({"requires-python": wheel.requires_python} if wheel.requires_python else {})
 
 
-def _moment(made: str) -> datetime:
-    moment = datetime.fromisoformat(made)
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+def _time(wheel: PublishedWheel) -> datetime:
+    return datetime.fromisoformat(wheel.made).astimezone(UTC)

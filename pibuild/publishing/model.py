@@ -1,99 +1,97 @@
-"""The nouns of publishing: a wheel of the index, and a set of them.
+"""The nouns of publishing: a wheel of the index, and a set of wheels.
 
-Values only; set.json is a set as `set_facts` writes it. How a set becomes files is site's knowledge.
+Values only; set.json is a PublishedSet as JSON. How a set becomes files is layout's knowledge.
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
+
+SIDECARS = (".metadata", ".record.json", ".provenance.json")
+"""Suffixes of the files beside a wheel."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PublishedWheel:
-    """One file of the index.
-
-    What lies beside it has its name with a suffix: `.metadata`, `.record.json`, `.provenance.json`, all in the folder
-    `files/SHA256[:2]/SHA256/` of the site.
-    """
+    """One file of the index."""
 
     file: str
     """`tflite_runtime-2.14.1-cp311-cp311-linux_armv6l.whl`."""
     sha256: str
     size_bytes: int
     metadata_sha256: str
-    """Of the METADATA file, which lies beside the wheel with the suffix `.metadata`."""
+    """Of the METADATA file, a copy of which is beside the wheel."""
     requires_python: str
-    """As METADATA has it; empty where it has none."""
+    """As in METADATA; empty if METADATA does not say."""
     made: str
     """When the wheel was proven, UTC, ISO 8601."""
     key: str
-    """Of the plan that it was made by."""
+    """Of the plan that it was built by."""
     cell: str
-    """Id of the cell that it belongs to; newer wheels of the same cell take its place."""
+    """Id of its cell; newer wheels of the same cell replace it."""
     recipe: str
     target: str
-    """Empty for a wheel in pure Python that came with another: it is for all."""
+    """Empty for a dependency in pure Python: it is for all targets."""
     python: str
     is_release: bool
-    """Whether it is a release as pinned, not what a moving ref was one night."""
+    """Whether it is a pinned release, not a nightly of a ref."""
     yanked: str | None = None
-    """Why it is not to be picked any more (PEP 592); None where it may be."""
+    """Why pip must not pick it any more (PEP 592), which may be empty; None if it isn't yanked."""
     abi_risk: str = ""
-    """What the wheel says under Pibuild-Abi-Risk; empty where it claims no Python but its own."""
+    """The wheel's field Pibuild-Abi-Risk; empty if it claims only the Python that it was compiled for."""
     hidden: str = ""
-    """When retention took it out of the index, ISO 8601, its files staying for a while; empty where it is listed."""
+    """When retention removed it from the index, ISO 8601; empty if it is listed. Its files stay for a grace period."""
     kept: bool = False
-    """Whether a person undeleted it: retention leaves it alone from then on."""
+    """Whether a person undeleted it: retention ignores it from then on."""
     is_beside: bool = False
-    """Whether it is there for another's sake: pip finds it, and nobody is told to install it."""
+    """Whether it is published only as a dependency of another wheel."""
 
     @property
     def folder(self) -> str:
-        """Give where the wheel lies under the site's top folder, with `/` at the end."""
+        """Path of the folder of the wheel and its sidecars under the site's top folder, with `/` at the end."""
         return f"files/{self.sha256[:2]}/{self.sha256}/"
+
+    @property
+    def sum_names(self) -> tuple[str, ...]:
+        """Names of the wheel and its sidecars in SHA256SUMS, which are paths from the set's folder."""
+        return tuple(f"../{self.folder}{self.file}{suffix}" for suffix in ("", *SIDECARS))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PublishedSet:
-    """What a reader of the index sees at one moment."""
+    """All that a reader of the index sees at one moment."""
 
     id: str
-    """`20261125T031500Z-1f2e3d4c`: when it was made, and the begin of the sha256 of what it holds. Sorts by time."""
+    """`20261125T031500Z-1f2e3d4c`: when it was made, and the begin of the sha256 of its content. Sorts by time."""
     made: str
     wheels: tuple[PublishedWheel, ...]
-    """In the order of file name, then sha256; hidden ones are among them."""
+    """Sorted by file name, then sha256; hidden wheels included."""
     why: str
-    """What made it: `night 20261125T031500Z`, `yank of …`, `retention`."""
+    """What made it: `night 20261125T031500Z`, `yank of …`."""
     follows: str = ""
-    """Id of the set that it was made from, which was the current one then; empty for the first."""
+    """Id of the set that was current before and that it was made from; empty for the first."""
 
     @property
     def listed(self) -> tuple[PublishedWheel, ...]:
-        """Give the wheels that the index shows."""
+        """The wheels that the index lists."""
         return tuple(wheel for wheel in self.wheels if not wheel.hidden)
 
 
-def set_facts(published: PublishedSet) -> dict[str, Any]:
-    """Give a set as JSON writes it."""
-    return asdict(published)
-
-
 def set_from(content: bytes) -> PublishedSet:
-    """Read the JSON of what set_facts gave; keys that this version does not know are passed over.
+    """Return the set of a set.json; keys that this version does not have are ignored.
 
-    ValueError where it is none.
+    Raises ValueError if it is the JSON of something else.
     """
     published = TypeAdapter(PublishedSet).validate_json(content, strict=True)
-    for moment in (one for wheel in published.wheels for one in (wheel.made, wheel.hidden) if one):
-        if datetime.fromisoformat(moment).tzinfo is None:
-            raise ValueError(f"{moment} names no moment without a time zone")
+    for time in (time for wheel in published.wheels for time in (wheel.made, wheel.hidden) if time):
+        if datetime.fromisoformat(time).tzinfo is None:
+            raise ValueError(f"the time {time} has no time zone")
     return published
 
 
-def in_words(error: Exception) -> str:
-    """Say on one line why something could not be read."""
+def read_error(error: Exception) -> str:
+    """Return on one line why a file could not be read."""
     if isinstance(error, ValidationError):
         return "; ".join(f"{'.'.join(map(str, one['loc']))} {one['msg']}".strip() for one in error.errors()[:3])
     return str(error)

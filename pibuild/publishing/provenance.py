@@ -1,11 +1,10 @@
-"""Provenance: a wheel's record as an in-toto statement that tools of any maker read.
+"""Provenance: a wheel's record as an in-toto statement, which other tools can read.
 
-Knows the statement (in-toto v1) and its predicate (SLSA provenance v1); what is in a record is pipeline's knowledge.
-Equal records give equal bytes.
+Knows the statement (in-toto v1) and its predicate (SLSA provenance v1). Equal records give equal bytes.
 
 A source is named by the digest `pibuildTree`, in lowercase hex: the sha256 over the lines `<mode> <sha256> <path>` of
 its files, sorted by path, as trees.tree writes them; `python -m pibuild.trees.tree` prints it. An image is named by
-the sha256 of its configuration, which is Docker's id of it.
+the sha256 of its configuration, which is its id in Docker.
 
 Source: in-toto/attestation, spec/v1; slsa.dev/spec/v1.1/provenance.
 """
@@ -13,23 +12,24 @@ Source: in-toto/attestation, spec/v1; slsa.dev/spec/v1.1/provenance.
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from pibuild.files import json_text
+from pibuild.times import iso_z
 
 STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
 PREDICATE_TYPE = "https://slsa.dev/provenance/v1"
 BUILD_TYPE = "pibuild:wheel/v1"
-"""A wheel of one recipe for one target and Python, from sources pinned by their trees, in containers without a
-network: what `pibuild --recipe … --version … --target … --python …` does. Without a target, one in pure Python that
-`--with-dependencies` brings beside such a wheel."""
+"""A wheel of one recipe for one target and Python, built from pinned source trees in containers without a network, as
+`pibuild --recipe … --release … --target … --python …` does. Without a target it is a wheel in pure Python, a dependency
+that `--with-dependencies` adds."""
 BUILDER = "pibuild:builder/v1"
-"""pibuild on a machine of whoever signs the set; no service stands behind it."""
+"""pibuild on a machine of the set's signer; it is not a hosted service."""
 
 
 def provenance(record: bytes) -> bytes:
-    """Give the statement on a wheel, from the bytes of the record that is published beside it."""
+    """Return the statement about a wheel, from the bytes of the record that is published beside it."""
     facts = json.loads(record)
     statement = {
         "_type": STATEMENT_TYPE,
@@ -40,17 +40,17 @@ def provenance(record: bytes) -> bytes:
             "runDetails": _details(facts, hashlib.sha256(record).hexdigest()),
         },
     }
-    return (json_text(statement)).encode()
+    return json_text(statement).encode()
 
 
 def _definition(facts: Mapping[str, Any]) -> dict[str, Any]:
     plan = facts["plan"]
-    found = {json.dumps(one, sort_keys=True): one for one in _dependencies(facts)}
+    dependencies = {json.dumps(descriptor, sort_keys=True): descriptor for descriptor in _dependencies(facts)}
     return {
         "buildType": BUILD_TYPE,
         "externalParameters": {name: plan[name] for name in ("target", "python", "recipe", "version")},
         "internalParameters": {"key": plan["key"]},
-        "resolvedDependencies": [found[text] for text in sorted(found)],
+        "resolvedDependencies": [dependencies[text] for text in sorted(dependencies)],
     }
 
 
@@ -69,19 +69,15 @@ def _details(facts: Mapping[str, Any], record_sha256: str) -> dict[str, Any]:
     return {
         "builder": {"id": BUILDER, "version": {"pibuild": facts["pibuild"]}},
         "metadata": _times(facts),
-        "byproducts": [_descriptor(one) for one in (record, *facts.get("extras", ()))],
+        "byproducts": [_descriptor(file) for file in (record, *facts.get("extras", ()))],
     }
 
 
 def _times(facts: Mapping[str, Any]) -> dict[str, str]:
-    """Say when it ended, and when it began where the record tells how long it took."""
-    ended = datetime.fromisoformat(facts["made"]).astimezone(UTC)
-    began = {"startedOn": _text(ended - timedelta(seconds=facts["wall_s"]))} if "wall_s" in facts else {}
-    return {**began, "finishedOn": _text(ended)}
-
-
-def _text(moment: datetime) -> str:
-    return f"{moment:%Y-%m-%dT%H:%M:%SZ}"
+    """Return the end of the build, and its start if the record has the duration."""
+    ended = datetime.fromisoformat(facts["made"])
+    began = {"startedOn": iso_z(ended - timedelta(seconds=facts["wall_s"]))} if "wall_s" in facts else {}
+    return {**began, "finishedOn": iso_z(ended)}
 
 
 def _descriptor(file: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,7 +1,7 @@
-"""Which wheels leave the index, which of them the disk, and which sets: by count, by age, and never the last good one.
+"""Which wheels leave the index, which wheels and sets are removed from the disk: by count and by age.
 
-Pure: what is decided here is done by site. A wheel is hidden first, which can be undone, and removed for good only
-when the grace is over.
+Pure: operations does what is decided here. A wheel is hidden first, which can be undone, and removed when its grace
+period is over. The newest wheel of a cell always stays.
 """
 
 from collections import defaultdict
@@ -14,42 +14,42 @@ from pibuild.publishing.model import PublishedSet, PublishedWheel
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Retention:
-    """What becomes of each wheel; every wheel is in one of `keep`, `hide` and `sweep`."""
+    """The decision on each wheel; every wheel is in one of `keep`, `hide` and `sweep`."""
 
     keep: tuple[PublishedWheel, ...]
-    """Listed ones that stay, and hidden ones whose grace is not over."""
+    """Listed wheels that stay, and hidden ones in their grace period."""
     warned: tuple[tuple[PublishedWheel, datetime], ...]
-    """Those of `keep` that leave the index soon: the earliest moment, where each night makes a wheel."""
+    """Wheels of `keep` that leave the index soon, with the earliest time: if each night makes a wheel."""
     hide: tuple[PublishedWheel, ...]
     sweep: tuple[PublishedWheel, ...]
-    """Hidden ones whose grace is over; their files go with the last set that has them."""
+    """Hidden wheels whose grace period is over; their files are removed with the last set that has them."""
     note: str = ""
-    """Why nothing was decided; empty where it was."""
+    """Why nothing is removed although wheels are old; empty otherwise."""
 
 
 def retained(
     wheels: Sequence[PublishedWheel], *, count: int, days: int, warn_days: int, grace_days: int, now: datetime
 ) -> Retention:
-    """Decide what becomes of each wheel of a set."""
-    newest = max((_time(moment) for one in wheels for moment in (one.made, one.hidden) if moment), default=now)
+    """Return the decision on each wheel of a set."""
+    newest = max((_time(text) for wheel in wheels for text in (wheel.made, wheel.hidden) if text), default=now)
     if now < newest:
-        note = (
-            f"the clock says {now:%Y-%m-%d %H:%M}, the newest wheel is of {newest:%Y-%m-%d %H:%M}: nothing is removed"
-        )
+        note = f"the clock ({now:%Y-%m-%d %H:%M}) is behind the newest wheel ({newest:%Y-%m-%d %H:%M})"
+        note += ": nothing is removed"
         return Retention(keep=tuple(wheels), warned=(), hide=(), sweep=(), note=note)
     safe = set(_never_removed(wheels))
-    sweep = [one for one in wheels if one.hidden and one not in safe and _age_days(one.hidden, now) > grace_days]
+    hidden = [wheel for wheel in wheels if wheel.hidden and wheel not in safe]
+    sweep = [wheel for wheel in hidden if now - _time(wheel.hidden) > timedelta(days=grace_days)]
     leaving = {
-        one: min(_time(one.made) + timedelta(days=days), now + timedelta(days=count - place))
-        for place, one in _places(wheels)
-        if one not in safe
+        wheel: min(_time(wheel.made) + timedelta(days=days), now + timedelta(days=count - place))
+        for place, wheel in _places(wheels)
+        if wheel not in safe
     }
-    hide = [one for one, moment in leaving.items() if moment <= now]
+    hide = [wheel for wheel, time in leaving.items() if time <= now]
     soon = now + timedelta(days=warn_days)
-    warned = [(one, moment) for one, moment in leaving.items() if one not in hide and moment <= soon]
+    warned = [(wheel, time) for wheel, time in leaving.items() if now < time <= soon]
     gone = {*hide, *sweep}
     return Retention(
-        keep=tuple(one for one in wheels if one not in gone),
+        keep=tuple(wheel for wheel in wheels if wheel not in gone),
         warned=tuple(warned),
         hide=tuple(hide),
         sweep=tuple(sweep),
@@ -57,42 +57,37 @@ def retained(
 
 
 def outdated_sets(sets: Sequence[PublishedSet], *, current: PublishedSet, count: int) -> tuple[str, ...]:
-    """Name the sets beyond the count, but for the current one and the one before it."""
-    ids = sorted((one.id for one in sets), reverse=True)
+    """Return the ids of the sets beyond the count, except the current one and the one before it."""
+    ids = sorted((published.id for published in sets), reverse=True)
     return tuple(set_id for set_id in ids[max(count, 1) :] if set_id not in (current.id, current.follows))
 
 
 def _never_removed(wheels: Iterable[PublishedWheel]) -> Iterator[PublishedWheel]:
-    """Give releases, what a person undeleted, and of each cell the newest wheel and the newest that pip may pick."""
+    """Return releases, undeleted wheels, and of each cell the newest wheel and the newest that pip may pick."""
     cells = defaultdict(list)
-    for one in wheels:
-        cells[one.cell].append(one)
-        if one.is_release or one.kept:
-            yield one
-    for ones in cells.values():
-        listed = [one for one in ones if not one.hidden]
-        for group in (ones, listed):
+    for wheel in wheels:
+        cells[wheel.cell].append(wheel)
+        if wheel.is_release or wheel.kept:
+            yield wheel
+    for of_cell in cells.values():
+        for group in (of_cell, [wheel for wheel in of_cell if not wheel.hidden]):
             yield from _newest_first(group)[:1]
-            yield from _newest_first([one for one in group if one.yanked is None])[:1]
+            yield from _newest_first([wheel for wheel in group if wheel.yanked is None])[:1]
 
 
 def _places(wheels: Iterable[PublishedWheel]) -> Iterator[tuple[int, PublishedWheel]]:
-    """Count the listed wheels of each cell, the newest being 0."""
+    """Return (place in its cell, wheel) of each listed wheel; the newest has place 0."""
     cells = defaultdict(list)
-    for one in wheels:
-        if not one.hidden:
-            cells[one.cell].append(one)
-    for ones in cells.values():
-        yield from enumerate(_newest_first(ones))
+    for wheel in wheels:
+        if not wheel.hidden:
+            cells[wheel.cell].append(wheel)
+    for of_cell in cells.values():
+        yield from enumerate(_newest_first(of_cell))
 
 
 def _newest_first(wheels: Iterable[PublishedWheel]) -> list[PublishedWheel]:
-    return sorted(wheels, key=lambda one: (_time(one.made), one.file), reverse=True)
+    return sorted(wheels, key=lambda wheel: (_time(wheel.made), wheel.file), reverse=True)
 
 
-def _time(moment: str) -> datetime:
-    return datetime.fromisoformat(moment)
-
-
-def _age_days(moment: str, now: datetime) -> float:
-    return (now - _time(moment)) / timedelta(days=1)
+def _time(text: str) -> datetime:
+    return datetime.fromisoformat(text)

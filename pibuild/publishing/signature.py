@@ -1,8 +1,7 @@
-"""Signatures: Ed25519 over the bytes of SHA256SUMS, made offline with a key file.
+"""Signatures: Ed25519 over the bytes of SHA256SUMS, made with a key file and without a network.
 
 The keys are those of `openssl genpkey -algorithm ed25519 -out pibuild.key` and `openssl pkey -in pibuild.key -pubout
--out pibuild.pub`, a signature is its 64 bytes, and anybody verifies a set with OpenSSL 3 and coreutils alone, in its
-folder:
+-out pibuild.pub`. A signature is 64 bytes. OpenSSL 3 and coreutils verify a set, in its folder:
 
     openssl pkeyutl -verify -pubin -inkey pibuild.pub -rawin -in SHA256SUMS -sigfile SHA256SUMS.sig
     sha256sum --check --quiet SHA256SUMS
@@ -23,13 +22,13 @@ from cryptography.hazmat.primitives.serialization import (
 
 from pibuild.errors import UsageError
 
-_WANTED = "an Ed25519 key in PEM, without a password"
+_EXPECTED = "an Ed25519 key in PEM, without a password"
 _PRIVATE_HINT = "openssl genpkey -algorithm ed25519 -out pibuild.key"
 _PUBLIC_HINT = "openssl pkey -in pibuild.key -pubout -out pibuild.pub"
 
 
 def load_key(path: Path) -> Ed25519PrivateKey:
-    """Read the private key that signs, in PEM. UsageError says what else the file is."""
+    """Read the private key that signs, in PEM. Raises UsageError if the file is something else."""
     key = _load(path, lambda pem: load_pem_private_key(pem, password=None), _PRIVATE_HINT)
     if not isinstance(key, Ed25519PrivateKey):
         raise _other_algorithm(path, key, _PRIVATE_HINT)
@@ -37,25 +36,20 @@ def load_key(path: Path) -> Ed25519PrivateKey:
 
 
 def load_public_key(path: Path) -> Ed25519PublicKey:
-    """Read the public key that verifies, in PEM. UsageError says what else the file is."""
+    """Read the public key that verifies, in PEM. Raises UsageError if the file is something else."""
     key = _load(path, load_pem_public_key, _PUBLIC_HINT)
     if not isinstance(key, Ed25519PublicKey):
         raise _other_algorithm(path, key, _PUBLIC_HINT)
     return key
 
 
-def sign(key: Ed25519PrivateKey, content: bytes) -> bytes:
-    """Give the signature, 64 bytes; equal content gives equal bytes."""
-    return key.sign(content)
-
-
 def public_pem(key: Ed25519PrivateKey) -> bytes:
-    """Give the public key as PEM, which is to be published apart from the site."""
+    """Return the public key as PEM."""
     return key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
 
 
 def is_signed(key: Ed25519PublicKey, content: bytes, signature: bytes) -> bool:
-    """Tell whether a signature is this key's, of exactly this content."""
+    """Return whether a signature is this key's, of exactly this content."""
     try:
         key.verify(signature, content)
     except InvalidSignature:
@@ -69,19 +63,23 @@ def _load(path: Path, load: Callable[[bytes], object], hint: str) -> object:
         pem = path.read_bytes()
         return load(pem)
     except OSError as error:
-        raise UsageError(f"{path} can't be read", expected=_WANTED, found=error.strerror or "", hint=hint) from error
-    except TypeError as error:  # what cryptography says of a key that wants a password
-        raise UsageError(f"{path} is encrypted", expected=_WANTED, hint=f"openssl pkey -in {path} -out NEW") from error
+        raise UsageError(f"{path} can't be read", expected=_EXPECTED, found=error.strerror or "", hint=hint) from error
+    except TypeError as error:  # cryptography raises it for a key with a password
+        raise UsageError(
+            f"{path} is encrypted", expected=_EXPECTED, hint=f"openssl pkey -in {path} -out NEW"
+        ) from error
     except (ValueError, UnsupportedAlgorithm) as error:
-        raise UsageError(f"{path} is not the key", expected=_WANTED, found=_content(pem), hint=hint) from error
+        raise UsageError(
+            f"{path} is not a key of this kind", expected=_EXPECTED, found=_content(pem), hint=hint
+        ) from error
 
 
 def _other_algorithm(path: Path, key: object, hint: str) -> UsageError:
     found = type(key).__name__.removesuffix("PrivateKey").removesuffix("PublicKey")
-    return UsageError(f"{path} is a key of another algorithm", expected=_WANTED, found=found, hint=hint)
+    return UsageError(f"{path} is a key of another algorithm", expected=_EXPECTED, found=found, hint=hint)
 
 
 def _content(pem: bytes) -> str:
-    """Say what a file says that it holds, and nothing of what might be secret in it."""
-    said = re.search(rb"-----BEGIN ([A-Z0-9 ]{1,40})-----", pem)
-    return said[1].decode() if said else "no PEM"
+    """Return the label of a PEM file, and nothing that may be secret."""
+    label = re.search(rb"-----BEGIN ([A-Z0-9 ]{1,40})-----", pem)
+    return label[1].decode() if label else "no PEM"

@@ -40,6 +40,8 @@ _MAX_RATIO = 200
 _SMALL_BYTES = 16 << 20
 _MAX_DOTS = 20
 """In a set of tags; the alternatives of its parts multiply."""
+_MAX_METADATA_BYTES = 10 << 20
+"""Of METADATA and WHEEL; a long description has 100 kB."""
 _HASHES = ("sha256", "sha384", "sha512")
 """Algorithms that RECORD may use: sha256 or better (PEP 427)."""
 _TAG_SET = re.compile(r"[\w.]+-[\w.]+-[\w.]+", re.ASCII)
@@ -149,6 +151,25 @@ def read_wheel(path: Path) -> Wheel:
     if len(folders) != 1:
         raise WheelFormatError(f"one .dist-info folder expected, found {len(folders)}: {', '.join(folders[:5])}")
     return Wheel(file_name=path.name, files=files, dist_info=folders[0])
+
+
+def dist_info_file(path: Path, name: str) -> bytes:
+    """Read one file of a wheel's dist-info folder, and nothing else of the wheel.
+
+    Raises WheelFormatError if there is not exactly one such file, or if the wheel is no whole zip file.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            infos = [info for info in archive.infolist() if re.fullmatch(rf"[^/]+\.dist-info/{name}", info.filename)]
+            if len(infos) != 1:
+                raise WheelFormatError(f"{len(infos)} {name} files, one expected")
+            with archive.open(infos[0]) as stream:
+                content = stream.read(_MAX_METADATA_BYTES + 1)
+    except (*_DAMAGE, OSError) as err:
+        raise WheelFormatError(f"not a whole zip file: {err or type(err).__name__}") from err
+    if len(content) > _MAX_METADATA_BYTES:
+        raise WheelFormatError(f"{name} has more than {_MAX_METADATA_BYTES} bytes")
+    return content
 
 
 def _refuse_bomb(infos: list[zipfile.ZipInfo]) -> None:

@@ -18,9 +18,8 @@ import yaml
 
 from pibuild.adapters.npm import Npm
 from pibuild.commands.main import COMMANDS, leaf_parsers, make_parser
-from pibuild.model import NpmPlace
+from pibuild.model import Cell, NpmPlace
 from pibuild.nightly.ci_jobs import as_gitlab
-from pibuild.nightly.model import Cell
 from tests.requirements import needs, reachable
 
 ROOT = Path(__file__).parents[2]

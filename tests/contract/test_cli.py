@@ -7,22 +7,24 @@ import os
 import shutil
 import subprocess
 import sys
-from datetime import datetime
 from pathlib import Path
 
 import pytest
 from filelock import FileLock
 
 from pibuild import __version__
+from pibuild.adapters.rclone import Rclone
+from pibuild.adapters.twine import Twine
 from pibuild.build.catalogue import load_catalogue
 from pibuild.commands.main import main
-from pibuild.config.settings import Settings
+from pibuild.commands.nightly import Publication, publish_wheels
+from pibuild.config.settings import Policy
 from pibuild.model import Request
-from pibuild.publishing.publisher import Publisher
+from pibuild.publishing.destinations import Uploader
 from pibuild.store.folders import LocalFolder
 from pibuild.verify.verdicts import Inspection, inspect
 from tests.makers.elfs import BX_LR, PI_TWO, SO, arm, make_elf
-from tests.makers.publications import make_offered
+from tests.makers.publications import make_proven, site_in
 from tests.makers.sites import add_wheel, make_site
 from tests.makers.stores import WHEEL, Machine
 from tests.makers.wheels import make_wheel
@@ -113,7 +115,7 @@ def test_what_does_not_exist_is_answered_with_what_does_and_code_2(capsys, words
         (["verify", "--floor", "new", __file__, "--json"], "'new' is not a version of glibc"),
         (["verify", __file__, "--floor", "new", __file__], "'new' is not a version of glibc"),
         (["--json", "retag", "--python", "three", __file__], "'three' is not a version of Python"),
-        (["nightly", "--json", "log", "thing"], "There is no matrix"),
+        (["nightly", "--json", "log", "thing"], "`nightly:`"),
         (
             ["run", "--os", "bookwrm", "thing-1.0-py3-none-any.whl", "--", "python", "--os", "-c"],
             "did you mean 'bookworm'",
@@ -522,10 +524,10 @@ def test_a_night_that_fails_publishes_a_page_that_says_so_and_nothing_else(capsy
 def test_a_notify_that_names_nobody_is_refused(capsys, matrix):
     matrix("  notify: {}\n")
     assert main(["nightly"]) == 2
-    assert "wants a webhook or a command" in capsys.readouterr().err
+    assert "`nightly: notify:`" in capsys.readouterr().err
 
 
-def test_a_key_that_is_none_is_told_before_anything_is_built(capsys, matrix, tmp_path):
+def test_a_wrong_signing_key_is_reported_before_anything_is_built(capsys, matrix, tmp_path):
     matrix("publish: {key: key.pem}\n")
     (tmp_path / "key.pem").write_text("no key")
     assert main(["nightly"]) == 2
@@ -539,7 +541,7 @@ def test_what_is_no_site_is_code_12(capsys, tmp_path):
     assert "site" in capsys.readouterr().err
 
 
-def test_who_asks_before_the_first_night_is_told_so_and_nothing_is_made(capsys, matrix, tmp_path):
+def test_status_and_log_before_the_first_night_make_nothing(capsys, matrix, tmp_path):
     cell = matrix()
     assert main(["nightly", "status"]) == 0
     assert "no night has run yet" in capsys.readouterr().out
@@ -548,7 +550,7 @@ def test_who_asks_before_the_first_night_is_told_so_and_nothing_is_made(capsys, 
     assert not (tmp_path / "nightly").exists()
 
 
-@pytest.mark.parametrize("name", ["logs", "junit.xml", "history.sqlite"])
+@pytest.mark.parametrize("name", ["logs", "junit.xml"])
 def test_a_state_folder_whose_part_is_of_another_kind_is_code_10(capsys, matrix, tmp_path, name):
     matrix()
     (tmp_path / "nightly").mkdir()
@@ -557,19 +559,27 @@ def test_a_state_folder_whose_part_is_of_another_kind_is_code_10(capsys, matrix,
     assert name in capsys.readouterr().err
 
 
+def test_a_database_that_cant_be_written_is_a_warning(capsys, matrix, tmp_path):
+    matrix()
+    (tmp_path / "nightly/history.sqlite").mkdir(parents=True)
+    assert main(["nightly", "--no-publish"]) == 11
+    assert "history.sqlite" in capsys.readouterr().err
+
+
 def test_a_store_that_is_a_link_to_no_disk_is_code_10(capsys, tmp_path):
     (tmp_path / "disk").symlink_to(tmp_path / "not mounted")
     assert main(["plan", "--target", "pi-one", "--python", "3.11", "--store", "disk/store"]) == 10
     assert "disk" in capsys.readouterr().err
 
 
-def test_a_damaged_old_set_keeps_no_new_one_from_its_destinations(tmp_path, monkeypatch, console, words):
-    monkeypatch.setattr("pibuild.publishing.publisher.provenance", lambda record: record)
-    publisher = Publisher(Settings(), {}, console)
+def test_a_damaged_old_set_does_not_stop_a_publication(tmp_path, console, words):
+    uploader = Uploader(destinations=(), rclone=Rclone({}), twine=Twine({}), console=console)
 
     def put(version):
-        offered = make_offered(tmp_path / "made", version)
-        return publisher.put([offered], "a test", datetime.fromisoformat(offered.record["made"]))
+        publication = Publication(
+            site=site_in(tmp_path / "site", console), uploader=uploader, policy=Policy(count=30)
+        )
+        return publish_wheels(publication, [make_proven(tmp_path / "made", version)], "a test", anew=False)
 
     old = put("1.0")
     put("1.1")
@@ -586,7 +596,7 @@ def test_a_night_waits_for_the_one_that_is_under_way(matrix, tmp_path):
     with FileLock(tmp_path / "nightly" / "night.lock"):
         environ = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
         night = subprocess.Popen(command, cwd=tmp_path, env=environ, stderr=subprocess.PIPE, text=True)
-        assert "another night is under way here: waiting for it" in night.stderr.readline()
+        assert "another night is running in this state folder" in night.stderr.readline()
         assert not list((tmp_path / "nightly").glob("nights/*"))
     night.communicate(timeout=60)
     assert night.returncode == 11

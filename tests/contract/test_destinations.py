@@ -18,9 +18,9 @@ from pibuild.adapters.rclone import Rclone
 from pibuild.adapters.twine import Twine
 from pibuild.config.settings import RcloneDestination, TwineDestination
 from pibuild.errors import PublishError, ResourceError, SourceError, UnreachableError
-from pibuild.publishing.destinations import forget, push, push_everywhere
+from pibuild.publishing.destinations import Uploader
 from pibuild.publishing.operations import publish, rollback, sweep, yank
-from tests.makers.publications import NOON, after, everything, make_offered, making, read, statement
+from tests.makers.publications import after, everything, make_proven, read, site_in
 
 
 def free_port() -> int:
@@ -80,8 +80,9 @@ def site(tmp_path):
 @pytest.fixture
 def put(site, tmp_path, console):
     def put(*versions, content=b"", **changes):
-        wheels = [make_offered(tmp_path / "made", version, content=content) for version in versions]
-        return publish(site, wheels, **making(console) | {"why": "a test", "statement": statement} | changes)
+        wheels = [make_proven(tmp_path / "made", version, content=content) for version in versions]
+        how = {name: changes.pop(name) for name in ("policy", "anew") if name in changes}
+        return publish(site_in(site, console, **changes), wheels, why="a test", **how)
 
     return put
 
@@ -99,9 +100,20 @@ def store(request, tmp_path):
 
 
 @pytest.fixture
-def send(site, rclone, twine):
-    """Bring a set to a store."""
-    return lambda published, remote: push(site, published, RcloneDestination(rclone=remote), rclone=rclone, twine=twine)
+def uploader(rclone, twine, console):
+    """An uploader to these destinations, by an rclone and a twine that may be others."""
+
+    def uploader(*destinations, **changes):
+        plain = {"rclone": rclone, "twine": twine, "console": console}
+        return Uploader(destinations=destinations, **plain | changes)
+
+    return uploader
+
+
+@pytest.fixture
+def send(site, uploader):
+    """Copy a set to a store."""
+    return lambda published, remote: uploader().push_to(RcloneDestination(rclone=remote), site, published)
 
 
 def test_a_store_gets_the_whole_set_and_a_pointer(store, put, send):
@@ -168,20 +180,20 @@ def test_a_rollback_reaches_a_store(store, site, put, send, console):
     first = put("1.0")
     send(first, store[0])
     send(put("1.1", now=after(1)), store[0])
-    send(rollback(site, None, now=NOON, console=console), store[0])
+    send(rollback(site_in(site, console), None), store[0])
     assert len(read(store[1])) == 1
     assert first.id in (store[1] / "current.json").read_text()
 
 
-def test_what_a_sweep_removed_goes_from_a_store(store, site, put, send, console, rclone):
+def test_what_a_sweep_removed_goes_from_a_store(store, site, put, send, console, uploader):
     first = put("1.0")
     for day in (0, 1, 2):
         send(put("1.0", content=str(day).encode(), now=after(day)), store[0])
     (old,) = first.wheels
-    swept = sweep(site, count=1, console=console)
+    swept = sweep(site_in(site, console), count=1)
     assert first.id in swept.sets
-    forget([RcloneDestination(rclone=store[0])], swept, rclone=rclone, console=console)
-    forget([RcloneDestination(rclone=store[0])], swept, rclone=rclone, console=console)
+    uploader(RcloneDestination(rclone=store[0])).forget(swept)
+    uploader(RcloneDestination(rclone=store[0])).forget(swept)
     assert not any((store[1] / path).exists() for path in (*swept.sets, *swept.wheels))
     assert old.folder.rstrip("/") in swept.wheels
     assert len(read(store[1])) == 1
@@ -191,13 +203,13 @@ def test_a_file_that_was_altered_in_the_site_does_not_leave_it(store, site, put,
     published = put("1.0")
     (wheel,) = published.wheels
     (site / wheel.folder / wheel.file).write_bytes(b"altered")
-    with pytest.raises(PublishError, match="not what was published") as caught:
+    with pytest.raises(PublishError, match="changed after publication") as caught:
         send(published, store[0])
     assert wheel.file in str(caught.value)
     assert read(store[1]) is None
 
 
-def test_a_reader_of_a_store_sees_whole_sets_while_a_push_is_killed_at_every_call(tmp_path, site, put, twine, environ):
+def test_a_push_killed_at_every_call_leaves_a_whole_set_at_the_store(tmp_path, site, put, uploader, environ):
     class Dying(Rclone):
         def _run(self, verb, *words):
             self.left -= 1
@@ -209,12 +221,12 @@ def test_a_reader_of_a_store_sees_whole_sets_while_a_push_is_killed_at_every_cal
     rclone, destination = Dying(environ), RcloneDestination(rclone=str(folder))
     rclone.left = 0
     old = put("1.0")
-    push(site, old, destination, rclone=rclone, twine=twine)
+    uploader(rclone=rclone).push_to(destination, site, old)
     new = put("1.1", now=after(1))
     for step in range(1, 100):
         rclone.left = step
         with contextlib.suppress(KeyboardInterrupt):
-            push(site, new, destination, rclone=rclone, twine=twine)
+            uploader(rclone=rclone).push_to(destination, site, new)
             break
         pointed = (folder / "current.json").read_text()
         assert old.id in pointed
@@ -284,18 +296,11 @@ def test_a_folder_on_a_full_disk_is_named_and_keeps_its_set(small_disk, put, sen
     assert len(read(small_disk)) == 1
 
 
-def test_one_destination_that_fails_keeps_none_of_the_others_from_theirs(tmp_path, site, put, rclone, twine, console):
+def test_one_destination_that_fails_keeps_none_of_the_others_from_theirs(tmp_path, site, put, uploader):
     published = put("1.0")
     bad, good = ("nowhere:wheels", str(tmp_path / "good"))
-    with pytest.raises(PublishError, match="is not everywhere") as caught:
-        push_everywhere(
-            site,
-            published,
-            [RcloneDestination(rclone=remote) for remote in (bad, good)],
-            rclone=rclone,
-            twine=twine,
-            console=console,
-        )
+    with pytest.raises(PublishError, match="not at every destination") as caught:
+        uploader(*(RcloneDestination(rclone=remote) for remote in (bad, good))).push(site, published)
     assert "rclone knows no remote nowhere:wheels" in str(caught.value)
     assert len(read(tmp_path / "good")) == 1
 
@@ -318,11 +323,11 @@ def test_rclone_brings_and_sends_single_files(store, tmp_path, rclone):
     assert not rclone.exists(remote)
 
 
-def test_without_rclone_the_package_is_named(put, site, twine):
+def test_without_rclone_the_package_is_named(put, site, uploader):
     published = put("1.0")
     destination = RcloneDestination(rclone="anything:")
     with pytest.raises(PublishError, match="apt-get install rclone"):
-        push(site, published, destination, rclone=Rclone({"PATH": "/nowhere"}), twine=twine)
+        uploader(rclone=Rclone({"PATH": "/nowhere"})).push_to(destination, site, published)
 
 
 # Package servers
@@ -340,10 +345,9 @@ def package_server(tmp_path):
 
 
 @pytest.fixture
-def upload(site, rclone, twine):
+def upload(site, uploader):
     def upload(published, url, **changes):
-        destination = TwineDestination(twine=url)
-        push(site, published, destination, **{"rclone": rclone, "twine": twine} | changes)
+        uploader(**changes).push_to(TwineDestination(twine=url), site, published)
 
     return upload
 
@@ -366,7 +370,7 @@ def test_a_package_server_is_sent_only_what_it_lacks(package_server, put, upload
 
 def test_a_yanked_wheel_is_not_uploaded(package_server, site, put, upload, console):
     put("1.0")
-    upload(yank(site, "thing-pi-one-3.11", "bad", **making(console)), package_server[0])
+    upload(yank(site_in(site, console), "thing-pi-one-3.11", "bad"), package_server[0])
     assert not list(package_server[1].glob("*.whl"))
 
 
@@ -379,11 +383,11 @@ def test_a_server_that_has_other_content_under_a_name_is_told(package_server, pu
     assert len(list(package_server[1].glob("thing-1.2*.whl"))) == 1
 
 
-def test_a_server_whose_list_cant_be_read_is_asked_by_uploading(package_server, put, site, rclone, twine):
+def test_a_server_whose_list_cant_be_read_is_asked_by_uploading(package_server, put, site, uploader, rclone):
     destination = TwineDestination(twine=package_server[0], index=f"{package_server[0]}nothing/here/")
     published = put("1.0")
     for _ in range(2):
-        push(site, published, destination, rclone=rclone, twine=twine)
+        uploader(rclone=rclone).push_to(destination, site, published)
     assert len(list(package_server[1].glob("*.whl"))) == 1
 
 

@@ -16,14 +16,15 @@ from pibuild.console import Console
 from pibuild.errors import ResourceError
 from pibuild.publishing.layout import current_id, read_set, set_ids
 from pibuild.publishing.operations import current, publish, rollback, sweep, yank
-from tests.makers.publications import NOON, after, everything, make_offered, making, read, statement
+from tests.makers.publications import after, everything, make_proven, read, site_in
 
 CHANGING = {"os.rename", "os.mkdir", "os.rmdir", "os.remove", "os.symlink", "os.link", "os.chmod", "os.truncate"}
 SHORT = {"hidden": Policy(count=1, days=60, warn_days=7, grace_days=14)}
 
 
 def put(site, wheels, console, **changes):
-    return publish(site, wheels, **making(console) | {"why": "a test", "statement": statement} | changes)
+    how = {name: changes.pop(name) for name in ("policy", "anew") if name in changes}
+    return publish(site_in(site, console, **changes), wheels, why="a test", **how)
 
 
 def killed_at(step: int, act) -> bool:
@@ -84,7 +85,7 @@ def fast_disk(monkeypatch):
 
 @pytest.mark.usefixtures("fast_disk")
 def test_a_first_publication_killed_at_every_step_shows_nothing_or_a_whole_set(tmp_path, console):
-    wheels = [make_offered(tmp_path / "made", version) for version in ("1.0", "1.1")]
+    wheels = [make_proven(tmp_path / "made", version) for version in ("1.0", "1.1")]
     sites = [tmp_path / "site-0"]
     for step in each_kill(lambda quiet: put(sites[-1], wheels, quiet)):
         assert read(sites[-1]) in (None, [one.file for one in wheels])
@@ -96,7 +97,7 @@ def test_a_first_publication_killed_at_every_step_shows_nothing_or_a_whole_set(t
 @pytest.mark.usefixtures("fast_disk")
 def test_a_publication_killed_at_every_step_shows_the_old_set_or_the_new_one(tmp_path, site, console):
     """Each time a wheel more, so that each publication copies one, and what the killed one left is built upon."""
-    put(site, [make_offered(tmp_path / "made", "1.0")], console)
+    put(site, [make_proven(tmp_path / "made", "1.0")], console)
     versions = iter(f"2.{number}" for number in range(1000))
     offers = []
 
@@ -104,7 +105,7 @@ def test_a_publication_killed_at_every_step_shows_the_old_set_or_the_new_one(tmp
         put(site, offers, quiet)
 
     old = read(site)
-    offers[:] = [make_offered(tmp_path / "made", next(versions))]
+    offers[:] = [make_proven(tmp_path / "made", next(versions))]
     for _ in each_kill(act):
         new = sorted({*old, offers[0].file})
         assert read(site) in (old, new)
@@ -113,19 +114,19 @@ def test_a_publication_killed_at_every_step_shows_the_old_set_or_the_new_one(tmp
         assert not (site / ".making").exists()
         assert lineage(site) == set_ids(site), "a set stayed that was never the current one"
         assert {place.name for place in site.iterdir() if place.is_dir()} == {*set_ids(site), "files", "current"}
-        old, offers[:] = new, [make_offered(tmp_path / "made", next(versions))]
+        old, offers[:] = new, [make_proven(tmp_path / "made", next(versions))]
 
 
 @pytest.mark.usefixtures("fast_disk")
 @pytest.mark.parametrize("what", ["yank", "rollback", "sweep", "hidden"])
 def test_other_changes_killed_at_every_step_leave_a_whole_set_and_can_be_done_again(what, tmp_path, console):
     acts = {
-        "yank": lambda site, console: yank(site, "thing-pi-one-3.11", "bad", **making(console)),
-        "rollback": lambda site, console: rollback(site, set_ids(site)[-1], now=NOON, console=console),
-        "sweep": lambda site, console: sweep(site, count=1, console=console),
+        "yank": lambda site, console: yank(site_in(site, console), "thing-pi-one-3.11", "bad"),
+        "rollback": lambda site, console: rollback(site_in(site, console), set_ids(site)[-1]),
+        "sweep": lambda site, console: sweep(site_in(site, console), count=1),
         "hidden": lambda site, console: put(site, [], console, policy=SHORT["hidden"], now=after(3)),
     }
-    wheels = [make_offered(tmp_path / "made", f"1.{number}", days=number / 10) for number in range(4)]
+    wheels = [make_proven(tmp_path / "made", f"1.{number}", days=number / 10) for number in range(4)]
 
     def make(site):
         for wheel in wheels:
@@ -137,14 +138,14 @@ def test_other_changes_killed_at_every_step_leave_a_whole_set_and_can_be_done_ag
         assert len(read(sites[-1])) in (4, 1)
         acts[what](sites[-1], console)
         assert len(read(sites[-1])) == {"yank": 4, "rollback": 1, "sweep": 4, "hidden": 1}[what]
-        assert put(sites[-1], [make_offered(tmp_path / "made", "3.0")], console)
+        assert put(sites[-1], [make_proven(tmp_path / "made", "3.0")], console)
         read(sites[-1])
         sites.append(make(tmp_path / f"site-{step}"))
 
 
 @pytest.mark.usefixtures("fast_disk")
 def test_a_rollback_killed_at_every_step_was_done_or_was_not_and_the_next_night_leaves_it_so(tmp_path, console):
-    wheels = [make_offered(tmp_path / "made", version) for version in ("1.0", "1.1")]
+    wheels = [make_proven(tmp_path / "made", version) for version in ("1.0", "1.1")]
 
     def make(site):
         put(site, wheels[:1], console)
@@ -153,7 +154,7 @@ def test_a_rollback_killed_at_every_step_was_done_or_was_not_and_the_next_night_
 
     sites = [make(tmp_path / "site-0")]
     seen = set()
-    for step in each_kill(lambda quiet: rollback(sites[-1], None, now=NOON, console=quiet)):
+    for step in each_kill(lambda quiet: rollback(site_in(sites[-1], quiet), None)):
         found = len(read(sites[-1]))
         put(sites[-1], wheels, console)
         assert len(read(sites[-1])) == found
@@ -164,20 +165,19 @@ def test_a_rollback_killed_at_every_step_was_done_or_was_not_and_the_next_night_
 
 def test_a_full_disk_is_named_and_the_old_set_stays(tmp_path, small_disk, console):
     site = small_disk / "site"
-    put(site, [make_offered(tmp_path / "made", "1.0")], console)
+    put(site, [make_proven(tmp_path / "made", "1.0")], console)
     before = everything(site)
-    large = make_offered(tmp_path / "made", "2.0", content=os.urandom(4_000_000))
-    with pytest.raises(ResourceError, match="No space left to publish") as caught:
-        put(site, [make_offered(tmp_path / "made", "1.1"), large], console)
-    assert "what was published before is as it was" in str(caught.value)
+    large = make_proven(tmp_path / "made", "2.0", content=os.urandom(4_000_000))
+    with pytest.raises(ResourceError, match="publish: site:"):
+        put(site, [make_proven(tmp_path / "made", "1.1"), large], console)
     assert len(read(site)) == 1
     assert {path for path in everything(site) if path not in before} == set()
-    assert put(site, [make_offered(tmp_path / "made", "1.1")], console) is not None
+    assert put(site, [make_proven(tmp_path / "made", "1.1")], console) is not None
 
 
 def test_a_disk_that_fills_up_while_pages_are_written_keeps_the_old_set(tmp_path, small_disk, console):
     site = small_disk / "site"
-    put(site, [make_offered(tmp_path / "made", "1.0")], console)
+    put(site, [make_proven(tmp_path / "made", "1.0")], console)
     with pytest.raises(ResourceError):
         put(site, [], console, anew=True, pages=lambda _: {"index.html": os.urandom(4_000_000)})
     assert len(read(site)) == 1
@@ -185,8 +185,8 @@ def test_a_disk_that_fills_up_while_pages_are_written_keeps_the_old_set(tmp_path
 
 def test_two_publishers_at_once_give_one_site_with_what_both_have(tmp_path, site, console):
     """And whoever reads meanwhile sees a whole set each time."""
-    offers = [[make_offered(tmp_path / f"made-{who}", f"{who}.{number}") for number in range(6)] for who in (1, 2)]
-    put(site, [make_offered(tmp_path / "made", "0.1")], console)
+    offers = [[make_proven(tmp_path / f"made-{who}", f"{who}.{number}") for number in range(6)] for who in (1, 2)]
+    put(site, [make_proven(tmp_path / "made", "0.1")], console)
     children = []
     for mine in offers:
         child = os.fork()
@@ -217,7 +217,7 @@ def test_a_second_publisher_says_that_it_waits(tmp_path, site, console, words):
         release.wait(10)
         return {"index.html": published.id.encode()}
 
-    wheels = [make_offered(tmp_path / "made", version) for version in ("1.0", "1.1")]
+    wheels = [make_proven(tmp_path / "made", version) for version in ("1.0", "1.1")]
     first = threading.Thread(target=lambda: put(site, wheels[:1], console, pages=slow))
     second = threading.Thread(target=lambda: put(site, wheels[1:], console))
     first.start()
@@ -235,6 +235,6 @@ def test_a_second_publisher_says_that_it_waits(tmp_path, site, console, words):
 
 
 def test_sums_are_those_that_sha256sum_checks(tmp_path, site, console):
-    put(site, [make_offered(tmp_path / "made", "1.0")], console)
+    put(site, [make_proven(tmp_path / "made", "1.0")], console)
     command = ["sha256sum", "--check", "--strict", "--quiet", "SHA256SUMS"]
     assert subprocess.run(command, cwd=site / "current", check=False).returncode == 0

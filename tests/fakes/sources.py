@@ -11,7 +11,6 @@ from pibuild.adapters.git import WorkTree
 from pibuild.console import Progress
 from pibuild.errors import SourceError, UnreachableError
 from pibuild.model import ArchivePlace, DebianPlace, NpmPlace, PypiPlace, Source
-from pibuild.publishing import site_files
 from pibuild.sources import places
 from pibuild.sources.fetcher import Fetched
 
@@ -133,5 +132,4 @@ if TYPE_CHECKING:
     _npm: places.Downloader[NpmPlace] = _web
     _debian: places.Downloader[DebianPlace] = _web
     _webs: tuple[places.Downloader[str], ...] = (_web, NoWeb(), SilentWeb())
-    _site_webs: tuple[site_files.Web, ...] = (_web, NoWeb(), SilentWeb())
     _git: places.GitReader = FakeGit({})

@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from pibuild.nightly.model import Cell, Night, Outcome
+from pibuild.model import Cell, CellOutcome, Night
 from pibuild.publishing.model import PublishedSet, PublishedWheel
 from pibuild.wheels import python_tags
 
@@ -43,7 +43,7 @@ def make_cells() -> tuple[Cell, ...]:
     return (*lite, *whole)
 
 
-def make_outcome(cell: Cell | None = None, status: str = "built", **changes: Any) -> Outcome:
+def make_outcome(cell: Cell | None = None, status: str = "built", **changes: Any) -> CellOutcome:
     cell = cell or make_cells()[0]
     sha256 = hashlib.sha256(f"{cell.id} {changes.get('key', '')}".encode()).hexdigest()
     plain: dict[str, Any] = {
@@ -60,10 +60,10 @@ def make_outcome(cell: Cell | None = None, status: str = "built", **changes: Any
     }
     if status == "failed":
         plain |= {"wheel": "", "sha256": "", "size_bytes": 0, "checks": 0, "cause": CAUSE, "log": f"{cell.id}.log"}
-    return Outcome(**plain | changes)
+    return CellOutcome(**plain | changes)
 
 
-def make_night(number: int = 0, outcomes: Iterable[Outcome] = (), **changes: Any) -> Night:
+def make_night(number: int = 0, outcomes: Iterable[CellOutcome] = (), **changes: Any) -> Night:
     """A night so many days before the last one."""
     began = _LAST - timedelta(days=number)
     plain: dict[str, Any] = {
@@ -91,7 +91,7 @@ def make_nights(
     return tuple(nights)
 
 
-def _outcome(cell: Cell, number: int) -> Outcome:
+def _outcome(cell: Cell, number: int) -> CellOutcome:
     if cell.id == "tensorflow-1.12.3-pi-two-3.5" and number < 4:
         return make_outcome(cell, "failed", wall_s=2712.0, cpu_s=5100.0, failed_at="f" * 64)
     if cell.recipe == "tensorflow" and number in (13, 12):
@@ -103,7 +103,7 @@ def _outcome(cell: Cell, number: int) -> Outcome:
     return replace(built, status="unchanged", wall_s=0.1, cpu_s=0.0)
 
 
-def _built(cell: Cell, number: int, changed: tuple[str, ...]) -> Outcome:
+def _built(cell: Cell, number: int, changed: tuple[str, ...]) -> CellOutcome:
     is_lite = cell.recipe == "tflite-runtime"
     is_first = cell.python in ("3.9", "2.7")
     speed = 1 if cell.target == "pi-one" else 0.82

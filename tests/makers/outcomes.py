@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from pibuild.nightly.model import Cell, Night, Outcome
+from pibuild.model import Cell, CellOutcome, Night
 
 
-def make_outcome(python: str = "3.11", target: str = "pi-one", **changes: Any) -> Outcome:
+def make_outcome(python: str = "3.11", target: str = "pi-one", **changes: Any) -> CellOutcome:
     cell = Cell(recipe="tflite-runtime", version="2.14.1", target=target, python=python)
     plain: dict[str, Any] = {
         "cell": cell,
@@ -18,10 +18,10 @@ def make_outcome(python: str = "3.11", target: str = "pi-one", **changes: Any) -
         digits = python.replace(".", "")
         plain["wheel"] = f"tflite_runtime-2.14.1-cp{digits}-cp{digits}-linux_armv6l.whl"
         plain |= {"sha256": "a" * 64, "size_bytes": 1_300_000, "checks": 10}
-    return Outcome(**plain | changes)
+    return CellOutcome(**plain | changes)
 
 
-def make_night(night_id: str = "20261125T030000Z", *outcomes: Outcome, **changes: Any) -> Night:
+def make_night(night_id: str = "20261125T030000Z", *outcomes: CellOutcome, **changes: Any) -> Night:
     plain: dict[str, Any] = {
         "id": night_id,
         "began": "2026-11-25T03:00:00Z",

@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from pibuild.console import Console
-from pibuild.publishing.add_wheels import Offered
+from pibuild.publishing.add_wheels import ProvenWheel
+from pibuild.publishing.layout import Site
 from pibuild.publishing.model import PublishedSet, PublishedWheel
 from pibuild.wheels.wheel import read_wheel, write_wheel
+from tests.makers.sites import make_record
 from tests.makers.wheels import make_wheel
 
 NOON = datetime(2026, 11, 25, 12, tzinfo=UTC)
@@ -42,7 +44,7 @@ def make_published(
     return PublishedWheel(**plain | changes)
 
 
-def make_offered(
+def make_proven(
     folder: Path,
     version: str = "1.0",
     *,
@@ -50,8 +52,8 @@ def make_offered(
     days: float = 0.0,
     cell: str = "thing-pi-one-3.11",
     is_release: bool = False,
-) -> Offered:
-    """A proven wheel with its record, as the store gives it."""
+) -> ProvenWheel:
+    """A proven wheel with its record, as the store has it."""
     file = f"thing-{version}-cp311-cp311-linux_armv6l.whl"
     path = make_wheel(
         folder,
@@ -61,33 +63,26 @@ def make_offered(
         dist_info=f"thing-{version}.dist-info",
     )
     write_wheel(read_wheel(path), folder)  # with times that are always the same: one content, one hash
-    return offered(path, days=days, cell=cell, is_release=is_release)
+    return proven(path, days=days, cell=cell, is_release=is_release)
 
 
-def offered(path: Path, *, days: float = 0.0, cell: str = "thing-pi-one-3.11", is_release: bool = False) -> Offered:
-    with path.open("rb") as file:
-        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-    record = {
-        "made": after(days).isoformat(timespec="seconds"),
-        "wheel": {"file": path.name, "sha256": sha256, "size_bytes": path.stat().st_size},
-        "plan": {"key": f"key of {sha256}", "target": "pi-one", "python": "3.11", "recipe": "thing"},
-    }
-    return Offered(path=path, record=record, cell=cell, is_release=is_release)
+def proven(path: Path, *, days: float = 0.0, cell: str = "thing-pi-one-3.11", is_release: bool = False) -> ProvenWheel:
+    """An existing file with a record."""
+    record = make_record(path, made=after(days).isoformat(timespec="seconds"))
+    record["plan"]["key"] = f"key of {record['wheel']['sha256']}"
+    return ProvenWheel(path=path, record=record, cell=cell, is_release=is_release)
 
 
 def pages(published: PublishedSet) -> dict[str, bytes]:
-    """Pages that tell one set from another."""
+    """Pages that differ from set to set."""
     listed = "".join(f"{one.file} {one.yanked or ''}\n" for one in published.listed)
     return {"index.html": published.id.encode(), "simple/thing/index.html": listed.encode()}
 
 
-def statement(record: bytes) -> bytes:
-    return json.dumps({"subject": json.loads(record)["wheel"]["sha256"]}).encode()
-
-
-def making(console: Console, **changes: Any) -> dict[str, Any]:
-    """What all that makes a set is given."""
-    return {"now": NOON, "pages": pages, "sign": None, "console": console} | changes
+def site_in(folder: Path, console: Console, **changes: Any) -> Site:
+    """A site in a folder, which need not exist: at noon, unsigned, with plain pages."""
+    plain: dict[str, Any] = {"folder": folder, "pages": pages, "sign": None, "now": NOON, "console": console}
+    return Site(**plain | changes)
 
 
 def read(top: Path, place: str = "current") -> list[str] | None:

@@ -6,6 +6,7 @@ import tempfile
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import asdict
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from os import PathLike
@@ -16,9 +17,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from pibuild.files import json_text
 from pibuild.publishing.index import index_pages
-from pibuild.publishing.model import PublishedSet, PublishedWheel, set_facts
+from pibuild.publishing.model import PublishedSet, PublishedWheel
 from pibuild.publishing.provenance import provenance
-from pibuild.publishing.signature import sign
 from pibuild.wheels.python_tags import abi_tag, interpreter_tag
 from tests.makers.wheels import make_wheel
 
@@ -141,7 +141,7 @@ def make_site(folder: Path, *wheels: PublishedWheel, key: Ed25519PrivateKey | No
     published = make_set(*(wheels or [add_wheel(folder)]))
     own = Path(folder) / published.id
     pages = index_pages(published) | {"index.html": b"<!DOCTYPE html>\n<title>Wheels</title>\n"}
-    pages["set.json"] = (json_text(set_facts(published))).encode()
+    pages["set.json"] = (json_text(asdict(published))).encode()
     for path, content in pages.items():
         (own / path).parent.mkdir(parents=True, exist_ok=True)
         (own / path).write_bytes(content)
@@ -165,7 +165,7 @@ def write_sums(folder: Path, published: PublishedSet, *, key: Ed25519PrivateKey 
     sums = "".join(f"{_sha256(names[name].read_bytes())}  {name}\n" for name in sorted(names)).encode()
     (own / "SHA256SUMS").write_bytes(sums)
     if key:
-        (own / "SHA256SUMS.sig").write_bytes(sign(key, sums))
+        (own / "SHA256SUMS.sig").write_bytes(key.sign(sums))
 
 
 class _Handler(SimpleHTTPRequestHandler):

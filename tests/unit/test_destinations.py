@@ -1,7 +1,7 @@
 """Destinations that are not there keep none of the others from theirs."""
 
 from pibuild.config.settings import RcloneDestination
-from pibuild.publishing.destinations import forget
+from pibuild.publishing.destinations import Uploader
 from pibuild.publishing.operations import Swept
 from tests.fakes.rclone import FakeRclone
 
@@ -9,6 +9,7 @@ from tests.fakes.rclone import FakeRclone
 def test_a_store_that_is_down_keeps_what_is_outdated_and_no_other_one_does(console, words):
     stores = FakeRclone()
     swept = Swept(sets=("20261125T120000Z-00000000",), wheels=("files/ab/cd",))
-    forget([RcloneDestination(rclone=name) for name in ("down:", "up:")], swept, rclone=stores, console=console)
+    destinations = [RcloneDestination(rclone=name) for name in ("down:", "up:")]
+    Uploader(destinations=destinations, rclone=stores, twine=None, console=console).forget(swept)
     assert stores.removed == ["up:20261125T120000Z-00000000", "up:files/ab/cd"]
-    assert "down: keeps what is outdated (20261125T120000Z-00000000, files/ab/cd)" in words.getvalue()
+    assert "down: keeps outdated files (20261125T120000Z-00000000, files/ab/cd)" in words.getvalue()

@@ -31,10 +31,8 @@ def remote(tmp_path, console):
 
 
 @pytest.fixture
-def history(tmp_path, console):
-    history = History(tmp_path / "here", console)
-    yield history
-    history.close()
+def history(tmp_path):
+    return History(tmp_path / "here")
 
 
 @pytest.fixture

@@ -4,12 +4,11 @@ import json
 from dataclasses import replace
 
 from pibuild.build.record import file_facts
-from pibuild.nightly.model import Cell
-from pibuild.publishing.add_wheels import offered_of
+from pibuild.model import Cell
+from pibuild.publishing.add_wheels import proven_wheels
 from pibuild.publishing.operations import publish
-from pibuild.publishing.provenance import provenance
 from pibuild.store.local import Entry
-from tests.makers.publications import making
+from tests.makers.publications import site_in
 from tests.makers.sites import make_record
 from tests.makers.wheels import make_wheel
 
@@ -35,7 +34,7 @@ def make_entry(folder, *, record=None):
 
 
 def test_a_wheel_brings_what_pip_wants_beside_it(tmp_path):
-    own, pure = offered_of(CELL, make_entry(tmp_path))
+    own, pure = proven_wheels(CELL, make_entry(tmp_path))
 
     assert (own.cell, own.is_release, own.is_beside) == ("thing-1.0-pi-one-3.11", True, False)
     assert (pure.cell, pure.is_release, pure.is_beside) == ("packages-six-pack", True, True)
@@ -45,21 +44,21 @@ def test_a_wheel_brings_what_pip_wants_beside_it(tmp_path):
 
 
 def test_what_comes_beside_a_moving_ref_is_released_all_the_same(tmp_path):
-    own, pure = offered_of(replace(CELL, ref="main"), make_entry(tmp_path))
+    own, pure = proven_wheels(replace(CELL, ref="main"), make_entry(tmp_path))
 
     assert (own.is_release, pure.is_release) == (False, True)
 
 
 def test_a_wheel_alone_brings_nothing(tmp_path):
     entry = make_entry(tmp_path)
-    (own,) = offered_of(replace(CELL, with_dependencies=False, is_beside=True), entry)
+    (own,) = proven_wheels(replace(CELL, with_dependencies=False, is_beside=True), entry)
 
     assert (own.path, own.is_beside) == (entry.path, True)
 
 
 def test_all_of_it_is_published_each_with_a_statement_of_its_own(tmp_path, console):
-    how = making(console) | {"why": "a test", "statement": provenance}
-    published = publish(tmp_path / "site", tuple(offered_of(CELL, make_entry(tmp_path))), **how)
+    wheels = tuple(proven_wheels(CELL, make_entry(tmp_path)))
+    published = publish(site_in(tmp_path / "site", console), wheels, why="a test")
     pure, own = published.wheels
 
     assert (own.target, own.is_beside) == ("pi-one", False)
@@ -71,16 +70,15 @@ def test_all_of_it_is_published_each_with_a_statement_of_its_own(tmp_path, conso
 
 
 def test_what_is_published_already_becomes_what_the_matrix_says(tmp_path, console):
-    entry, how = make_entry(tmp_path), making(console) | {"why": "a test", "statement": provenance}
+    entry = make_entry(tmp_path)
     for is_beside in (True, False):
-        (offered,) = offered_of(replace(CELL, with_dependencies=False, is_beside=is_beside), entry)
-        (published,) = publish(tmp_path / "site", [offered], **how).wheels
+        (offered,) = proven_wheels(replace(CELL, with_dependencies=False, is_beside=is_beside), entry)
+        (published,) = publish(site_in(tmp_path / "site", console), [offered], why="a test").wheels
         assert published.is_beside == is_beside
 
 
 def test_what_two_cells_bring_alike_is_published_once(tmp_path, console):
     entry = make_entry(tmp_path)
-    offered = [one for cell in (CELL, replace(CELL, target="pi-two")) for one in offered_of(cell, entry)]
-    how = making(console) | {"why": "a test", "statement": provenance}
+    offered = [one for cell in (CELL, replace(CELL, target="pi-two")) for one in proven_wheels(cell, entry)]
 
-    assert len(publish(tmp_path / "site", offered, **how).wheels) == 2
+    assert len(publish(site_in(tmp_path / "site", console), offered, why="a test").wheels) == 2

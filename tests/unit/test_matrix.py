@@ -1,4 +1,4 @@
-"""From what pibuild.yaml declares to cells that can exist."""
+"""The matrix of pibuild.yaml becomes cells that can be built."""
 
 import json
 from dataclasses import replace
@@ -9,7 +9,7 @@ from pibuild.config.project_files import project_folder
 from pibuild.config.settings import Cells, Exclusion, Nightly, load_settings, settings_schema
 from pibuild.errors import UsageError
 from pibuild.model import OwnTree
-from pibuild.nightly.matrix import chosen, matrix, with_beside
+from pibuild.nightly.matrix import chosen, matrix, with_dependency_cells
 from tests.makers.plans import make_recipe, make_recipes, make_release, make_target
 
 LITE = Cells(recipe="tflite-runtime", versions=("2.14.1",), targets=("pi-one",), pythons=("3.11",))
@@ -46,7 +46,7 @@ def test_without_versions_each_python_gets_its_newest():
     ]
 
 
-def test_without_targets_all_are_meant_and_one_targets_cells_stand_together():
+def test_without_targets_all_are_used_and_the_cells_of_one_follow_each_other():
     found = cells(Cells(recipe="tflite-runtime", versions=("2.14.1",)))
     assert [(cell.target, cell.python) for cell in found] == [
         ("pi-one", "3.11"),
@@ -56,7 +56,7 @@ def test_without_targets_all_are_meant_and_one_targets_cells_stand_together():
     ]
 
 
-def test_a_target_may_have_any_name_that_people_try():
+def test_a_target_may_be_named_by_an_alias():
     declared = Cells(recipe="tflite-runtime", versions=("2.14.1",), targets=("pi-zero",), pythons=("3.11",))
     assert ids(declared) == ["tflite-runtime-2.14.1-pi-one-3.11"]
 
@@ -78,7 +78,7 @@ def beside():
     )
 
 
-def test_with_dependencies_each_compiled_one_is_a_cell_of_its_own_in_the_newest_for_the_python():
+def test_each_compiled_dependency_is_a_cell_in_its_newest_release_for_the_python():
     declared = Cells(recipe="tflite-runtime", targets=("pi-one",), with_dependencies=True)
     found = cells(declared, LITE_WITH, more=beside())
     assert [(cell.id, cell.with_dependencies) for cell in found] == [
@@ -91,7 +91,7 @@ def test_with_dependencies_each_compiled_one_is_a_cell_of_its_own_in_the_newest_
     ]
 
 
-def test_what_nobody_asked_for_by_itself_is_told_from_what_somebody_did():
+def test_a_requested_dependency_is_not_marked_as_a_mere_dependency():
     numpy = Cells(recipe="numpy-wheel", versions=("2.1",), targets=("pi-one",), pythons=("3.11",))
     for declared, is_beside in (((LITE_WITH,), True), ((LITE_WITH, numpy), False), ((numpy, LITE_WITH), False)):
         found = cells(*declared, more=beside())
@@ -101,7 +101,7 @@ def test_what_nobody_asked_for_by_itself_is_told_from_what_somebody_did():
         ]
 
 
-def test_what_stands_beside_an_excluded_cell_alone_is_not_there():
+def test_dependencies_of_an_excluded_cell_are_not_in_the_matrix():
     declared = Cells(recipe="tflite-runtime", targets=("pi-one",), pythons=("3.11", "3.13"), with_dependencies=True)
     found = cells(declared, exclude=(Exclusion(recipe="tflite-runtime", python="3.11"),), more=beside())
     assert [cell.id for cell in found] == ["numpy-wheel-2.1-pi-one-3.13", "tflite-runtime-2.14.1-pi-one-3.13"]
@@ -109,25 +109,26 @@ def test_what_stands_beside_an_excluded_cell_alone_is_not_there():
         cells(declared, exclude=(Exclusion(recipe="tflite-runtime"),), more=beside())
 
 
-def test_what_stands_beside_can_be_excluded_itself():
+def test_a_dependency_can_be_excluded_itself():
     found = cells(LITE_WITH, exclude=(Exclusion(recipe="numpy-wheel"),), more=beside())
     assert [cell.recipe for cell in found] == ["tflite-runtime"]
 
 
-def test_cells_are_chosen_with_what_stands_beside_them():
+def test_chosen_cells_bring_the_cells_of_their_dependencies():
     declared = Cells(recipe="tflite-runtime", targets=("pi-one",), with_dependencies=True)
     found = cells(declared, more=beside())
     some = chosen(found, ["tflite-runtime-2.14.1-pi-one-3.13"])
     recipes = make_recipes() | {one.name: one for one in beside()}
-    assert [cell.id for cell in with_beside(some, found, recipes)] == ["numpy-wheel-2.1-pi-one-3.13", some[0].id]
+    both = with_dependency_cells(some, found, recipes)
+    assert [cell.id for cell in both] == ["numpy-wheel-2.1-pi-one-3.13", some[0].id]
 
 
-def test_a_recipe_that_does_not_say_what_pip_wants_has_no_dependencies_to_take():
-    with pytest.raises(UsageError, match="nightly.cells.0: tflite-runtime 2.14.1 does not say what pip wants"):
+def test_with_dependencies_a_recipe_without_a_list_of_them_is_rejected():
+    with pytest.raises(UsageError, match="nightly.cells.0: .*tflite-runtime 2.14.1.*dependencies"):
         cells(LITE_WITH)
 
 
-def test_a_dependency_for_another_python_alone_is_told():
+def test_a_dependency_without_a_release_for_the_python_is_rejected():
     declared = Cells(recipe="tflite-runtime", pythons=("3.13",), with_dependencies=True)
     *others, numpy = beside()
     numpy = replace(numpy, releases=numpy.releases[1:])
@@ -137,8 +138,8 @@ def test_a_dependency_for_another_python_alone_is_told():
         cells(declared, more=(*others, numpy))
 
 
-def test_a_cell_cant_be_asked_for_both_with_and_without_dependencies():
-    with pytest.raises(UsageError, match="version 2.14.1 with dependencies would be called as version 2.14.1 is"):
+def test_a_cell_both_with_and_without_dependencies_is_rejected():
+    with pytest.raises(UsageError, match="with dependencies and version 2.14.1 .*tflite-runtime-2.14.1-pi-one-3.11"):
         cells(LITE, LITE_WITH, more=beside())
 
 
@@ -151,28 +152,28 @@ def test_a_ref_stands_for_the_version_in_the_name():
 @pytest.mark.parametrize(
     ("refs", "versions", "words"),
     [
-        (("feature/x", "feature_x"), (), "ref 'feature_x' of version 1.14.0 would be called as ref 'feature/x'"),
+        (("feature/x", "feature_x"), (), "ref 'feature_x' of version 1.14.0 and ref 'feature/x'"),
         (("feature-x", "feature/x"), (), "tensorflow-feature_x-pi-one-3.5"),
-        (("r1.14",), ("1.14.0", "1.12.3"), "ref 'r1.14' of version 1.12.3 would be called as ref 'r1.14' of version"),
+        (("r1.14",), ("1.14.0", "1.12.3"), "ref 'r1.14' of version 1.12.3 and ref 'r1.14' of version 1.14.0"),
     ],
 )
-def test_two_cells_of_one_name_are_refused(refs, versions, words):
+def test_two_cells_of_one_name_are_rejected(refs, versions, words):
     with pytest.raises(UsageError, match="nightly.cells.0") as caught:
         cells(Cells(recipe="tensorflow", refs=refs, versions=versions, targets=("pi-one",)))
     assert words in str(caught.value)
 
 
-def test_a_tag_that_is_called_as_a_release_is_told_from_it():
+def test_a_git_tag_with_the_cell_name_of_a_release_is_rejected():
     release, tag = Cells(recipe="tensorflow"), Cells(recipe="tensorflow", refs=("1.14.0",))
-    with pytest.raises(UsageError, match="nightly.cells.1: ref '1.14.0' of version 1.14.0 would be called as version"):
+    with pytest.raises(UsageError, match="nightly.cells.1: ref '1.14.0' of version 1.14.0 and version 1.14.0"):
         cells(release, tag)
 
 
-def test_a_cell_that_is_declared_twice_is_one():
+def test_a_cell_that_is_declared_twice_is_in_the_matrix_once():
     assert cells(LITE, LITE) == cells(LITE)
 
 
-def test_what_is_excluded_is_not_there_even_if_it_could_not_exist():
+def test_an_excluded_cell_need_not_be_buildable():
     declared = Cells(recipe="tflite-runtime", versions=("2.14.1",), targets=("pi-one",), pythons=("3.9", "3.11"))
     assert ids(declared, exclude=(Exclusion(python="3.9"),)) == ["tflite-runtime-2.14.1-pi-one-3.11"]
 
@@ -186,39 +187,39 @@ def test_what_is_excluded_is_not_there_even_if_it_could_not_exist():
         (Cells(recipe="tflite-runtime", versions=("2.14.2",)), "did you mean '2.14.1'"),
         (
             Cells(recipe="tflite-runtime", versions=("2.14.1",), pythons=("3.9",)),
-            "2.14.1 for Python 3.9 can't exist: it supports 3.11, 3.13",
+            "version 2.14.1 does not support Python 3.9, only 3.11, 3.13",
         ),
         (Cells(recipe="tflite-runtime", pythons=("3.12",)), "Python '3.12'"),
         (Cells(recipe="tflite-runtime", refs=("main",), versions=("2.14.1",)), "tflite-runtime takes no refs"),
     ],
 )
-def test_a_cell_that_cant_exist_says_why(declared, words):
+def test_a_cell_that_cant_be_built_is_rejected_with_the_reason(declared, words):
     with pytest.raises(UsageError) as caught:
         cells(declared)
     assert words in str(caught.value)
     assert "nightly.cells.0" in str(caught.value)
 
 
-def test_all_findings_come_at_once():
+def test_all_findings_are_reported_at_once():
     with pytest.raises(UsageError) as caught:
         cells(Cells(recipe="tflite"), Cells(recipe="tflite-runtime", targets=("pi-six",)))
     assert "nightly.cells.0" in str(caught.value)
     assert "nightly.cells.1" in str(caught.value)
 
 
-def test_an_exclusion_that_excludes_nothing_is_a_slip_of_the_pen():
+def test_an_exclusion_without_effect_is_rejected():
     with pytest.raises(UsageError, match=r"nightly.exclude.0: no cell has target pi-onne"):
         cells(LITE, exclude=(Exclusion(target="pi-onne"),))
 
 
-def test_an_empty_matrix_is_refused():
+def test_an_empty_matrix_is_rejected():
     with pytest.raises(UsageError, match="no cell is left"):
         cells()
     with pytest.raises(UsageError, match="no cell is left"):
         cells(LITE, exclude=(Exclusion(recipe="tflite-runtime"),))
 
 
-def test_one_cell_can_be_chosen_and_a_wrong_name_is_answered_with_the_nearest():
+def test_cells_are_chosen_by_name_and_an_unknown_name_gets_the_nearest():
     found = cells(Cells(recipe="tflite-runtime", versions=("2.14.1",)))
     assert [cell.target for cell in chosen(found, ["tflite-runtime-2.14.1-pi-two-3.13"])] == ["pi-two"]
     assert chosen(found, []) == found

@@ -4,7 +4,7 @@ import io
 
 from pibuild.console import Console
 from pibuild.errors import PibuildError
-from pibuild.nightly.notify import notices, tell
+from pibuild.nightly.notify import notices, notify
 from tests.makers.outcomes import make_night, make_outcome
 
 RED = make_outcome(status="failed", cause="thing.cc:1:2: error: no\nmore", failed_at="artifact-1")
@@ -13,7 +13,7 @@ RED = make_outcome(status="failed", cause="thing.cc:1:2: error: no\nmore", faile
 def told(tmp_path, *nights):
     sent = []
     for night in nights:
-        tell(night, tmp_path / "told.json", sent.append, Console(err=io.StringIO()))
+        notify(night, tmp_path / "told.json", sent.append, Console(err=io.StringIO()))
     return [(notice.turned, notice.cells) for notice in sent]
 
 
@@ -47,7 +47,7 @@ def test_what_could_not_be_sent_is_told_the_next_night(tmp_path):
     def refuse(_notice):
         raise PibuildError("the webhook is down")
 
-    tell(make_night("1", RED), tmp_path / "told.json", refuse, Console(err=said))
+    notify(make_night("1", RED), tmp_path / "told.json", refuse, Console(err=said))
     assert "the webhook is down" in said.getvalue()
     assert told(tmp_path, make_night("2", RED)) == [("red", (RED.cell.id,))]
 

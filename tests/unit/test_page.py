@@ -8,7 +8,7 @@ from urllib.parse import unquote
 
 import pytest
 
-from pibuild.nightly.model import Cell
+from pibuild.model import Cell
 from pibuild.publishing.page import charts, nights, offers, render
 from tests.makers.nights import (
     EVIL,
@@ -198,7 +198,7 @@ def test_what_a_system_needs_beforehand_is_told(python, words):
 def test_without_javascript_what_is_needed_beforehand_and_what_has_no_wheel_is_told_once():
     text = Elements(show()["index.html"]).text
     for words in (
-        "Python 3.11, 3.13: This system's pip installs only into a virtual environment.",
+        "Python 3.11, 3.13: pip of this system installs only into a virtual environment.",
         "Pi 3, Zero 2; Pi 4 with bullseye (64 bit), bookworm (64 bit), trixie (64 bit)",
     ):
         assert text.count(words) == 1
@@ -332,7 +332,7 @@ def test_long_causes_that_all_differ_stay_under_300_kb():
 
 def test_a_set_without_nights_and_wheels_is_said_to_be_empty():
     text = Elements(show(make_set([]))["index.html"]).text
-    for words in ("no wheel in this set yet", "No night has run yet", "Nothing has been measured yet"):
+    for words in ("no wheel in this set yet", "No night has run yet", "There are no measurements yet"):
         assert words in text
 
 
@@ -382,9 +382,9 @@ def test_the_cells_page_tells_all_of_a_night():
     outcome = make_outcome(changed=("source tensorflow", "image toolchain"), commit="c" * 40)
     pages = show(make_set(), [make_night(0, [outcome])])
     text = Elements(pages[f"cells/{outcome.cell.id}.html"]).text
-    for words in ("source tensorflow, image toolchain", outcome.key, outcome.sha256, outcome.commit, "31 said yes"):
+    for words in ("source tensorflow, image toolchain", outcome.key, outcome.sha256, outcome.commit, "31 passed"):
         assert words in text
-    assert "3 min 34 s, 6 min 42 s of CPU" in text
+    assert "3 min 34 s, 6 min 42 s of CPU time" in text
 
 
 def test_an_outcome_whose_wheel_is_published_links_it_and_its_record():
@@ -398,7 +398,7 @@ def test_an_outcome_whose_wheel_is_published_links_it_and_its_record():
 def test_a_wheel_that_is_not_offered_any_more_has_no_link():
     outcome = make_outcome()
     page = show(make_set([]), [make_night(0, [outcome])])[f"cells/{outcome.cell.id}.html"]
-    assert f"{outcome.wheel}, no longer offered" in Elements(page).text
+    assert f"{outcome.wheel}, no longer in the index" in Elements(page).text
 
 
 def test_a_log_is_a_page_without_what_only_a_terminal_understands():
@@ -414,14 +414,14 @@ def test_of_a_long_log_the_end_is_kept():
         logs=lambda _: b"x" * 900_000 + b"end",
     )
     assert len(pages["logs/one.log.html"]) < 250_000
-    assert b"700.0 kB before this are left out" in pages["logs/one.log.html"]
+    assert b"the first 700.0 kB are left out" in pages["logs/one.log.html"]
     assert b"xend</pre>" in pages["logs/one.log.html"]
 
 
 def test_a_log_that_is_gone_is_said_to_be_gone():
     outcome = make_outcome(status="failed", log="one.log")
     pages = show(make_set(), [make_night(0, [outcome])], logs=lambda _name: None)
-    assert "one.log is gone" in Elements(pages[f"cells/{outcome.cell.id}.html"]).text
+    assert "one.log, removed" in Elements(pages[f"cells/{outcome.cell.id}.html"]).text
     assert not [path for path in pages if path.startswith("logs/")]
 
 

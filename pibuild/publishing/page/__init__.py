@@ -1,4 +1,4 @@
-"""The page that people open: static files made of a set and its nights; whole without JavaScript, handier with it."""
+"""The page that people open: static files made of a set and its nights. It works without JavaScript."""
 
 from pibuild.publishing.page.page import render
 

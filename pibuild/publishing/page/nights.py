@@ -1,6 +1,6 @@
-"""What the last nights were, as a person looks at them: a matrix of tiles, failures by their cause, a cell's story.
+"""The last nights for people: a matrix of tiles, failures grouped by cause, and times and durations as text.
 
-Values for the templates; the sizes, times and signs in words are decided here.
+Values for the templates; how they look is decided there.
 """
 
 import hashlib
@@ -9,38 +9,38 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from pibuild.nightly.model import Cell, Night, Outcome
+from pibuild.model import Cell, CellOutcome, CellStatus, Night
 
 SHOWN = 30
-"""How many nights the page shows."""
-SIGNS = {"built": "✓", "unchanged": "·", "failed": "✗"}
+"""Nights that the page shows."""
+SIGNS: dict[CellStatus, str] = {"built": "✓", "unchanged": "·", "failed": "✗"}
 _MONTHS = (
     *("January", "February", "March", "April", "May", "June"),
     *("July", "August", "September", "October", "November", "December"),
 )
 _FIRST_LINE, _REST = 240, 2000
-"""How many characters of a cause the front page shows; the cell's page has it whole."""
+"""Characters of a cause that the front page shows; the cell's page has all of it."""
 _FAILURES = 12
-"""How many causes the front page shows."""
+"""Causes that the front page shows."""
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """A cell with its outcome in each night shown, the newest first; None where it did not run."""
+    """A cell and its outcome in each shown night, the newest first; None if the cell did not run."""
 
     cell: Cell
-    outcomes: tuple[Outcome | None, ...]
+    outcomes: tuple[CellOutcome | None, ...]
 
     @property
-    def newest(self) -> Outcome:
-        """Give what came of it last; no row is without."""
-        return next(one for one in self.outcomes if one)
+    def newest(self) -> CellOutcome:
+        """The newest outcome; every row has one."""
+        return next(outcome for outcome in self.outcomes if outcome)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failure:
-    """One cause, and the cells and nights that failed of it."""
+    """One cause of failure, with its cells and nights."""
 
     first_line: str
     rest: str
@@ -49,27 +49,26 @@ class Failure:
     """The newest first."""
     log: str
     is_current: bool
-    """Whether one of the cells has had no better night since."""
+    """Whether it is the newest outcome of one of the cells."""
 
 
 def shown(nights: Iterable[Night]) -> tuple[Night, ...]:
-    """Give the last nights, the newest first."""
+    """Return the nights that the page shows, the newest first."""
     return tuple(sorted(nights, key=lambda night: night.id, reverse=True)[:SHOWN])
 
 
 def rows(nights: Sequence[Night]) -> tuple[Row, ...]:
-    """Give a row for each cell of these nights, in the order of the newest night that has it."""
-    by_night = [{one.cell.id: one for one in night.outcomes} for night in nights]
-    cells = dict.fromkeys(id_ for outcomes in by_night for id_ in outcomes)
-    found = []
-    for id_ in cells:
-        outcomes = tuple(outcomes.get(id_) for outcomes in by_night)
-        found.append(Row(cell=next(one.cell for one in outcomes if one), outcomes=outcomes))
-    return tuple(found)
+    """Return a row for each cell of these nights, in the order of the newest night that has the cell."""
+    by_night = [{outcome.cell.id: outcome for outcome in night.outcomes} for night in nights]
+    table = []
+    for cell_id in dict.fromkeys(cell_id for outcomes in by_night for cell_id in outcomes):
+        outcomes = tuple(outcomes.get(cell_id) for outcomes in by_night)
+        table.append(Row(cell=next(outcome.cell for outcome in outcomes if outcome), outcomes=outcomes))
+    return tuple(table)
 
 
 def grouped(table: Iterable[Row]) -> dict[str, list[Row]]:
-    """Give the rows by what is built: `tflite-runtime 2.14.1`."""
+    """Return the rows by product: `tflite-runtime 2.14.1`."""
     groups: dict[str, list[Row]] = {}
     for row in table:
         groups.setdefault(_product(row.cell), []).append(row)
@@ -81,30 +80,30 @@ def _product(cell: Cell) -> str:
 
 
 def failures(nights: Sequence[Night], table: Sequence[Row]) -> list[Failure]:
-    """Give each cause once, those that still stand first; cells that share what failed share the cause."""
-    groups: dict[tuple[str, str], list[tuple[Night, Outcome]]] = {}
+    """Return each cause once, current ones first; cells that failed at one artifact share the cause."""
+    groups: dict[tuple[str, str], list[tuple[Night, CellOutcome]]] = {}
     for night in nights:
-        for one in night.failed:
-            groups.setdefault((one.failed_at, split_cause(one.cause)[0]), []).append((night, one))
+        for outcome in night.failed:
+            groups.setdefault((outcome.failed_at, split_cause(outcome.cause)[0]), []).append((night, outcome))
     newest = [row.newest for row in table]
-    found = []
+    causes = []
     for group in groups.values():
         first_line, rest = split_cause(group[0][1].cause)
-        found.append(
+        causes.append(
             Failure(
                 first_line=first_line,
                 rest=rest if len(rest) <= _REST else f"{rest[:_REST]}…",
-                cells=tuple({one.cell.id: one.cell for _, one in group}.values()),
+                cells=tuple({outcome.cell.id: outcome.cell for _, outcome in group}.values()),
                 nights=tuple({night.id: night for night, _ in group}.values()),
-                log=next((one.log for _, one in group if one.log), ""),
-                is_current=any(one is last for _, one in group for last in newest),
+                log=next((outcome.log for _, outcome in group if outcome.log), ""),
+                is_current=any(outcome is last for _, outcome in group for last in newest),
             )
         )
-    return sorted(found, key=lambda one: not one.is_current)[:_FAILURES]
+    return sorted(causes, key=lambda failure: not failure.is_current)[:_FAILURES]
 
 
 def split_cause(cause: str) -> tuple[str, str]:
-    """Give a cause's first line, cut where it is very long, and all that it does not say."""
+    """Return a cause's first line, shortened if it is very long, and the text that this leaves out."""
     first, _, rest = cause.strip().partition("\n")
     if len(first) > _FIRST_LINE:
         return f"{first[:_FIRST_LINE]}…", cause.strip()
@@ -112,13 +111,13 @@ def split_cause(cause: str) -> tuple[str, str]:
 
 
 def tally(night: Night) -> str:
-    """Count what a night brought: `2 built, 9 unchanged, 1 failed`."""
-    counts = {status: sum(one.status == status for one in night.outcomes) for status in SIGNS}
-    return ", ".join(f"{count} {status}" for status, count in counts.items() if count) or "nothing ran"
+    """Return the counts of a night: `2 built, 9 unchanged, 1 failed`."""
+    statuses = [outcome.status for outcome in night.outcomes]
+    return ", ".join(f"{statuses.count(status)} {status}" for status in SIGNS if status in statuses) or "nothing ran"
 
 
 def short_duration(value_s: float) -> str:
-    """Give a duration for a narrow place: `45 s`, `3.6 min`, `105 min`."""
+    """Return a duration for a narrow column: `45 s`, `3.6 min`, `105 min`."""
     if value_s < 60:
         return f"{value_s:.0f} s"
     minutes = value_s / 60
@@ -126,19 +125,18 @@ def short_duration(value_s: float) -> str:
 
 
 def day(iso: str) -> str:
-    """Give a time as `25 Nov`."""
-    at = moment_of(iso)
+    """Return a time as `25 Nov`; text that is no time is returned unchanged."""
+    at = _time(iso)
     return f"{at.day} {_MONTHS[at.month - 1][:3]}" if at else iso
 
 
 def moment(iso: str) -> str:
-    """Give a time as `25 November 2026, 03:15 UTC`."""
-    at = moment_of(iso)
+    """Return a time as `25 November 2026, 03:15 UTC`; text that is no time is returned unchanged."""
+    at = _time(iso)
     return f"{at.day} {_MONTHS[at.month - 1]} {at.year}, {at:%H:%M} UTC" if at else iso
 
 
-def moment_of(iso: str) -> datetime | None:
-    """Read a time; None where it is none."""
+def _time(iso: str) -> datetime | None:
     try:
         at = datetime.fromisoformat(iso)
     except ValueError:
@@ -147,6 +145,6 @@ def moment_of(iso: str) -> datetime | None:
 
 
 def file_stem(name: str) -> str:
-    """Give a name that is safe in a path, an address and an id, and that no other name gives."""
+    """Return a name that is safe in a path, an address and an id; different names stay different."""
     safe = _UNSAFE.sub("_", name).lstrip(".")
     return safe if safe == name else f"{safe}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"

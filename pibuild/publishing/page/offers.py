@@ -1,7 +1,7 @@
-"""Which Pi, which system, which Python: the wheels of a set that fit, as commands, or in words why none does.
+"""Which wheels of a set fit a Pi, its system and its Python: as commands for pip, or as the reason why none does.
 
-The places are those of config/pis.yaml, and wheels/pip_tags.py has the rules by which pip accepts a file; the templates
-decide how an answer looks.
+config/pis.yaml has the Pis and systems, wheels/pip_tags.py the rules by which pip accepts a file; the templates decide
+how an answer looks.
 """
 
 import shlex
@@ -18,36 +18,36 @@ from pibuild.publishing.model import PublishedWheel
 from pibuild.wheels.pip_tags import architecture
 
 INDEX = "{index}"
-"""Stands in a command for the options that name the index."""
+"""Placeholder in a command for the options that name the index."""
 _VENV_SINCE = Version("3.11")
-"""Since Debian 12 the system's Python refuses pip outside of a virtual environment (PEP 668)."""
+"""Since Debian 12, pip of the system's Python installs only into a virtual environment (PEP 668)."""
 _OLD_PIP_UNTIL = Version("3.5")
-"""The pip of jessie, with Python 2.7 and 3.4, is older than the option --only-binary, which came with pip 7."""
+"""Python 2.7 and 3.4 of jessie have a pip older than 7, which has no option --only-binary."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Offer:
-    """What pip would install: a project's newest release that fits, or a newer nightly."""
+    """What pip can install: a project's newest release that fits, or a newer nightly."""
 
     name: str
     """`tflite-runtime 2.14.1`."""
     command: str
     note: str = ""
-    """What a person should know of it; empty where there is nothing."""
+    """A remark for people; empty if there is none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choice:
-    """One Pi with one system and one of its Pythons, and what there is for it."""
+    """One Pi with one system and one of its Pythons, and the offers for it."""
 
     pi: str
     system: str
     python: str
     offers: tuple[Offer, ...]
     reason: str = ""
-    """Why there is no offer; empty where there is one."""
+    """Why there is no offer; empty if there is one."""
     before: tuple[tuple[str, str], ...] = ()
-    """What to do once beforehand: (why, command)."""
+    """Commands to run once before the installation: (why, command)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,7 +120,7 @@ def _candidates(wheels: Iterable[PublishedWheel], floors: Mapping[str, str]) -> 
         try:
             project, version, _, tags = parse_wheel_filename(wheel.file)
         except InvalidWheelFilename:
-            continue  # pip passes over it, too
+            continue  # pip ignores it, too
         floor = Version(floors.get(wheel.target, "0"))
         yield _Candidate(wheel=wheel, project=project, version=version, tags=tags, floor=floor)
 
@@ -171,19 +171,19 @@ def _before(place: PiPlace) -> Iterator[tuple[str, str]]:
     python = place.python.version
     if Version(python) >= _VENV_SINCE:
         command = "python3 -m venv ~/pi-env && . ~/pi-env/bin/activate"
-        yield "This system's pip installs only into a virtual environment. Make one and enter it:", command
+        yield "pip of this system installs only into a virtual environment. Create one and activate it:", command
     elif Version(python) < _OLD_PIP_UNTIL:
         command = f"{_program(python)} -m pip install --user --upgrade pip=={place.python.pip}"
-        yield "If pip says that it has no option --only-binary, it is too old. Upgrade it:", command
+        yield "If pip reports no such option: --only-binary, it is too old. Upgrade it:", command
 
 
 def _reason(candidates: Sequence[_Candidate], tagged: Sequence[_Candidate], place: PiPlace) -> str:
-    """Return why nothing fits; of several causes the one that is nearest to a fit."""
+    """Return why nothing fits; a reason that is nearer to a fit comes first."""
     pi, system = place.pi, place.system
     for candidate in tagged:
         if candidate.wheel.yanked is not None:
             reason = candidate.wheel.yanked or "no reason was given"
-            return f"{candidate.name} was made for it, but is withdrawn: {reason}"
+            return f"{candidate.name} fits, but was withdrawn: {reason}"
     for candidate in tagged:
         return f"{candidate.name} needs glibc {candidate.floor} or newer; {system.name} has {system.glibc}."
     here = [candidate for candidate in candidates if candidate.architectures & {*pi.architectures, "any"}]

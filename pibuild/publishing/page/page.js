@@ -114,7 +114,7 @@
 
   const hours = (Date.now() - Date.parse(document.querySelector(".facts time").dateTime)) / 3.6e6;
   if (hours >= 0) {
-    const told = hours < 48 ? [Math.round(hours), "hour"] : [Math.round(hours / 24), "day"];
-    byId("age").textContent = ` (${told[0]} ${told[1]}${told[0] === 1 ? "" : "s"} ago)`;
+    const age = hours < 48 ? [Math.round(hours), "hour"] : [Math.round(hours / 24), "day"];
+    byId("age").textContent = ` (${age[0]} ${age[1]}${age[0] === 1 ? "" : "s"} ago)`;
   }
 })();

@@ -1,7 +1,7 @@
-"""The files of the page: what a set and its nights hold, poured into the templates.
+"""The files of the page: a set and its nights, rendered by the templates.
 
-Decides which files there are and where links lead. Every template escapes what it is given; style and script are
-inline, and the content policy names them by their hash, so that nothing else is ever run or asked for.
+Decides which files there are and where links lead. Every template escapes its values. Style and script are inline, and
+the content policy names them by their hashes, so that a browser runs and loads nothing else.
 """
 
 import base64
@@ -21,43 +21,43 @@ from markupsafe import Markup
 from pibuild.config.project_files import project_folder
 from pibuild.config.targets import load_targets
 from pibuild.console import seconds, size
-from pibuild.nightly.model import Night, Outcome
+from pibuild.model import CellOutcome, Night
 from pibuild.publishing.model import PublishedSet, PublishedWheel
 from pibuild.publishing.page import charts as charts_of
 from pibuild.publishing.page import nights as nights_of
 from pibuild.publishing.page import offers
 
 PLACEHOLDER = "https://…/"
-"""Where the site's address is not known."""
+"""The site's address if it is unknown."""
 _HERE = Path(__file__).parent
-_LOG_KEPT_BYTES = 200_000
+_LOG_SHOWN_BYTES = 200_000
 _TERMINAL = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|[\x00-\x08\x0b-\x1f\x7f]")
-"""What only a terminal understands: colours, titles, control characters."""
+"""Sequences for terminals: colours, titles, control characters."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Links:
-    """Where things of the site lie, seen from one page; `up` leads to the set's folder."""
+    """Addresses in the site, relative to one page; `up` leads to the set's folder."""
 
     up: str
     wheels: Mapping[str, PublishedWheel]
     logs: frozenset[str]
 
     def wheel(self, wheel: PublishedWheel, suffix: str = "") -> str:
-        """Give the address of a wheel, or of what lies beside it."""
+        """Return the address of a wheel, or of one of its sidecars."""
         return quote(f"{self.up}../{wheel.folder}{wheel.file}{suffix}")
 
-    def offered(self, outcome: Outcome) -> PublishedWheel | None:
-        """Give the wheel of an outcome, if the set still has it."""
+    def published(self, outcome: CellOutcome) -> PublishedWheel | None:
+        """Return the wheel of an outcome; None if the set does not list it."""
         return self.wheels.get(outcome.sha256)
 
-    def cell(self, outcome_or_wheel_cell: str, night: str = "") -> str:
-        """Give the address of a cell's page, at one night."""
+    def cell(self, cell_id: str, night: str = "") -> str:
+        """Return the address of a cell's page, at one night if it is given."""
         anchor = f"#{nights_of.file_stem(night)}" if night else ""
-        return f"{self.up}cells/{nights_of.file_stem(outcome_or_wheel_cell)}.html{anchor}"
+        return f"{self.up}cells/{nights_of.file_stem(cell_id)}.html{anchor}"
 
     def log(self, name: str) -> str:
-        """Give the address of a log; empty where it is gone."""
+        """Return the address of a log; empty if it was removed."""
         return f"{self.up}logs/{nights_of.file_stem(name)}.html" if name in self.logs else ""
 
 
@@ -69,40 +69,37 @@ def render(
     base_url: str,
     logs: Callable[[str], bytes | None],
 ) -> dict[str, bytes]:
-    """Give the files of a set's page by their path in the set's folder: `index.html`, `cells/…`, `logs/…`.
+    """Return the files of a set's page by their path in the set's folder: `index.html`, `cells/…`, `logs/…`.
 
-    `base_url` is where the site lies, empty where nobody knows: then the commands hold a placeholder, which JavaScript
-    replaces by the page's own address. `logs` gives what a log of that name (Outcome.log) holds, None where it is gone.
+    `base_url` is the site's address. If it is empty, commands contain a placeholder, which JavaScript replaces by the
+    page's own address. `logs` returns the content of a log (CellOutcome.log), None if it was removed.
     """
     latest = nights_of.shown(nights)
     table = nights_of.rows(latest)
-    names = dict.fromkeys(one.log for night in latest for one in night.outcomes if one.log)
-    kept = {name: log for name in names if (log := logs(name)) is not None}
-    links = {up: _links(published, up, frozenset(kept)) for up in ("", "../")}
+    names = dict.fromkeys(outcome.log for night in latest for outcome in night.outcomes if outcome.log)
+    log_contents = {name: log for name in names if (log := logs(name)) is not None}
+    by_sha256 = {wheel.sha256: wheel for wheel in published.listed}
+    links = {up: _Links(up=up, wheels=by_sha256, logs=frozenset(log_contents)) for up in ("", "../")}
     page = partial(_page, title=title, published=published)
     files = {"index.html": page("index.html.j2", **_front(published, latest, table, base_url), links=links[""])}
     for row in table:
-        wheels = [one for one in published.listed if one.cell == row.cell.id]
+        wheels = [wheel for wheel in published.listed if wheel.cell == row.cell.id]
         text = page("cell.html.j2", row=row, nights=latest, wheels=wheels, links=links["../"])
         files[f"cells/{nights_of.file_stem(row.cell.id)}.html"] = text
-    for name, content in kept.items():
+    for name, content in log_contents.items():
         text = page("log.html.j2", name=name, log=_readable(content), links=links["../"])
         files[f"logs/{nights_of.file_stem(name)}.html"] = text
     return {path: text.encode() for path, text in files.items()}
 
 
-def _page(template: str, **values: Any) -> str:  # noqa: ANN401  what templates are given
+def _page(template: str, **values: Any) -> str:  # noqa: ANN401  values of any template
     return _environment().get_template(template).render(values)
-
-
-def _links(published: PublishedSet, up: str, logs: frozenset[str]) -> _Links:
-    return _Links(up=up, wheels={one.sha256: one for one in published.listed}, logs=logs)
 
 
 def _front(
     published: PublishedSet, latest: Sequence[Night], table: Sequence[nights_of.Row], base_url: str
 ) -> dict[str, Any]:
-    """Give what index.html is made of."""
+    """Return the values of index.html."""
     targets = load_targets(project_folder("toolchains"))
     floors = {name: target.glibc_floor for name, target in targets.items()}
     answers = offers.choices(published.listed, floors)
@@ -118,23 +115,25 @@ def _front(
         "merged": offers.merged(answers),
         "beforehand": offers.beforehand(answers),
         "gaps": offers.gaps(answers),
-        "answers": _json({"index": index if base_url else "", "choices": [asdict(one) for one in answers]}),
+        "answers": _json({"index": index if base_url else "", "choices": [asdict(choice) for choice in answers]}),
         "index": index,
         "site": site,
         "has_address": bool(base_url),
         "newest": list(_newest_wheels(published)),
-        "yanked": [one for one in published.listed if one.yanked is not None],
-        "script": Markup(_read("page.js")),  # noqa: S704  our own file, which the content policy names by its hash
+        "yanked": [wheel for wheel in published.listed if wheel.yanked is not None],
+        "script": Markup(_read("page.js")),  # noqa: S704  our own file
         "script_hash": _hash(_read("page.js")),
     }
 
 
 def _newest_wheels(published: PublishedSet) -> Iterator[PublishedWheel]:
     by_cell: dict[str, PublishedWheel] = {}
-    for one in sorted(published.listed, key=lambda wheel: wheel.made):
-        if one.yanked is None and one.target:
-            by_cell[one.cell] = one
-    yield from sorted(by_cell.values(), key=lambda one: (one.recipe, one.target, _numbers(one.python), one.cell))
+    for wheel in sorted(published.listed, key=lambda wheel: wheel.made):
+        if wheel.yanked is None and wheel.target:
+            by_cell[wheel.cell] = wheel
+    yield from sorted(
+        by_cell.values(), key=lambda wheel: (wheel.recipe, wheel.target, _numbers(wheel.python), wheel.cell)
+    )
 
 
 def _numbers(python: str) -> tuple[int, ...]:
@@ -143,7 +142,7 @@ def _numbers(python: str) -> tuple[int, ...]:
 
 @cache
 def _environment() -> Environment:
-    """Give what templates are compiled by, and with: that takes longer than all the rest."""
+    """Return the environment of the templates, once for the process: compiling them takes longer than rendering."""
     environment = Environment(
         loader=FileSystemLoader(_HERE / "templates"),
         autoescape=True,
@@ -151,15 +150,15 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    for words in (nights_of.day, nights_of.moment, nights_of.short_duration, nights_of.split_cause, seconds, size):
-        environment.filters[words.__name__] = words
+    for text in (nights_of.day, nights_of.moment, nights_of.short_duration, nights_of.split_cause, seconds, size):
+        environment.filters[text.__name__] = text
     environment.filters["anchor"] = nights_of.file_stem
     style = _read("style.css")
     environment.globals |= {
         "signs": nights_of.SIGNS,
         "tally": nights_of.tally,
         "placeholder": offers.INDEX,
-        "style": Markup(style),  # noqa: S704  as the script
+        "style": Markup(style),  # noqa: S704  our own file
         "style_hash": _hash(style),
     }
     return environment
@@ -174,14 +173,14 @@ def _hash(text: str) -> str:
 
 
 def _json(value: Any) -> Markup:  # noqa: ANN401  what JSON can hold
-    """Write JSON that can stand in a script element: nothing in it ends the element or begins a comment."""
+    """Return JSON for a script element: nothing in it ends the element or begins a comment."""
     text = json.dumps(value, ensure_ascii=True, separators=(",", ":"))
-    return Markup(text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026"))  # noqa: S704  just escaped
+    return Markup(text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026"))  # noqa: S704  escaped here
 
 
 def _readable(log: bytes) -> str:
-    """Give the end of a log as a terminal would show it, without what was written over."""
-    lines = log[-_LOG_KEPT_BYTES:].decode(errors="replace").split("\n")
+    """Return the end of a log as a terminal would show it, without overwritten text."""
+    lines = log[-_LOG_SHOWN_BYTES:].decode(errors="replace").split("\n")
     text = _TERMINAL.sub("", "\n".join(line.rstrip("\r").rpartition("\r")[2] for line in lines))
-    left_out = len(log) - _LOG_KEPT_BYTES
-    return text if left_out <= 0 else f"… {size(left_out)} before this are left out …\n{text}"
+    left_out = len(log) - _LOG_SHOWN_BYTES
+    return text if left_out <= 0 else f"… the first {size(left_out)} are left out …\n{text}"
