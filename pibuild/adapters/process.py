@@ -31,7 +31,13 @@ class Ended:
 
 
 def run(
-    command: Sequence[str], environ: Mapping[str, str], *, hint: str, deadline_s: float, cwd: Path | None = None
+    command: Sequence[str],
+    environ: Mapping[str, str],
+    *,
+    hint: str,
+    deadline_s: float,
+    cwd: Path | None = None,
+    umask: int = -1,
 ) -> Ended:
     """Run a program without a terminal; SourceError where it is missing (with this hint) or not done in time.
 
@@ -42,6 +48,7 @@ def run(
             command,
             env=environ,
             cwd=cwd,
+            umask=umask,
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,

@@ -16,6 +16,8 @@ from pibuild.errors import ResourceError, SourceError, UnreachableError
 
 _HINT = "apt-get install rclone"
 _DEADLINE_S = 6 * 3600.0
+_OWN_UMASK = -1
+"""The umask of this process."""
 _PATIENCE = ("--retries=1", "--low-level-retries=3", "--contimeout=15s", "--timeout=120s")
 _NOT_FOUND = (3, 4)
 """Exit codes: a folder, a file. Source: `rclone help`, "Exit Code"."""
@@ -33,9 +35,9 @@ _SECRET = re.compile(r"[,:](?:\w*pass\w*|\w*secret\w*|\w*token\w*|\w*key\w*)=|:/
 class Rclone:
     """The person's rclone, with its remotes and credentials."""
 
-    def __init__(self, environ: Mapping[str, str], *, deadline_s: float = _DEADLINE_S) -> None:
-        """Ask nothing yet; the deadline is that of one transfer."""
-        self._environ, self._deadline_s = environ, deadline_s
+    def __init__(self, environ: Mapping[str, str], *, deadline_s: float = _DEADLINE_S, umask: int = _OWN_UMASK) -> None:
+        """Ask nothing yet. `deadline_s` limits one transfer; `umask` is for files in a folder of this machine."""
+        self._environ, self._deadline_s, self._umask = environ, deadline_s, umask
 
     def exists(self, remote_path: str) -> bool:
         """Tell whether there is a file or a folder."""
@@ -115,7 +117,8 @@ class Rclone:
             hint = "make a remote of it (rclone config), or set RCLONE_CONFIG_NAME_… variables"
             raise SourceError(f"{_named(telling)} has a secret in it, which a command line shows to all", hint=hint)
         try:
-            return run(["rclone", verb, *_PATIENCE, *words], self._environ, hint=_HINT, deadline_s=self._deadline_s)
+            command = ["rclone", verb, *_PATIENCE, *words]
+            return run(command, self._environ, hint=_HINT, deadline_s=self._deadline_s, umask=self._umask)
         except OSError as error:
             if error.errno != errno.ENOSPC:
                 raise

@@ -348,7 +348,7 @@ def open_publication(invocation: Invocation) -> Publication:
         ),
         uploader=Uploader(
             destinations=declared.to,
-            rclone=Rclone(environ),
+            rclone=Rclone(environ, umask=0o022),  # a folder of this machine is as public as the site
             twine=Twine(environ),
             console=console,
         ),

@@ -1,6 +1,6 @@
 """Sets on disk: each in a folder that never changes, and one pointer to the set that readers see.
 
-Knows the site's layout, and how a set is written whole or not at all. What is in a set, and
+Knows the site's layout, the modes of its files, and how a set is written whole or not at all. What is in a set, and
 why, is operations' knowledge.
 
     files/ab/ab12…/WHEEL…      written by add_wheels
@@ -16,9 +16,10 @@ import json
 import os
 import re
 import shutil
+import stat
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
@@ -35,6 +36,7 @@ Sign = Callable[[bytes], bytes]
 
 SUMS = "SHA256SUMS"
 _ID = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{8}")
+_FILE_MODE, _FOLDER_MODE = 0o644, 0o755
 _ROLLBACK = "publish another set: pibuild publish rollback SET"
 _FRONT_DOOR = """<!doctype html>
 <html lang="en">
@@ -141,7 +143,12 @@ def publishing(site: Site) -> Iterator[None]:
     """
     folder = site.folder
     with folder_errors(folder, kind=PublishError, setting="`publish: site:`", room="lower `publish: retention:`"):
+        missing = [path for path in (folder, *folder.absolute().parents) if not path.exists()]
         folder.mkdir(parents=True, exist_ok=True)
+        for path in missing:
+            path.chmod(_FOLDER_MODE)
+        if not stat.S_IMODE(folder.stat().st_mode) & 0o055:
+            site.console.warn(f"a web server of another user can't read {folder}; try: chmod 755 {folder}")
 
         def on_wait() -> None:
             site.console.note(f"  another pibuild publishes to {folder}: waiting for it")
@@ -188,12 +195,24 @@ def put_set(site: Site, wheels: tuple[PublishedWheel, ...], *, why: str, sums: M
 def point_to(site_dir: Path, set_id: str) -> None:
     """Make a set the current one: from one moment to the next, readers see it."""
     making(site_dir).mkdir(exist_ok=True)
+    make_public(site_dir)
     pointer = making(site_dir) / "current"
     pointer.symlink_to(set_id)
     sync(site_dir)
     pointer.replace(site_dir / "current")
     sync(site_dir)
     _follow(site_dir)
+
+
+def make_public(site_dir: Path) -> None:
+    """Let every user read the files and folders in the site, whatever umask they were written with."""
+    for folder, folders, files in os.walk(site_dir):
+        for names, mode in ((folders, _FOLDER_MODE), (files, _FILE_MODE)):
+            for path in (Path(folder, name) for name in names):
+                present = path.lstat().st_mode
+                if not stat.S_ISLNK(present) and stat.S_IMODE(present) != mode:
+                    with suppress(PermissionError):  # a file of another user, who decides on its mode
+                        path.chmod(mode)
 
 
 def sync(*paths: Path) -> None:

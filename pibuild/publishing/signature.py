@@ -8,6 +8,7 @@ The keys are those of `openssl genpkey -algorithm ed25519 -out pibuild.key` and 
 """
 
 import re
+import stat
 from collections.abc import Callable
 from pathlib import Path
 
@@ -28,10 +29,22 @@ _PUBLIC_HINT = "openssl pkey -in pibuild.key -pubout -out pibuild.pub"
 
 
 def load_key(path: Path) -> Ed25519PrivateKey:
-    """Read the private key that signs, in PEM. Raises UsageError if the file is something else."""
+    """Read the private key that signs, in PEM.
+
+    Raises UsageError if the file is something else, or if every user of the machine may read or write it. The group
+    may: a service can own the key by its group.
+    """
     key = _load(path, lambda pem: load_pem_private_key(pem, password=None), _PRIVATE_HINT)
     if not isinstance(key, Ed25519PrivateKey):
         raise _other_algorithm(path, key, _PRIVATE_HINT)
+    mode = stat.S_IMODE(path.stat().st_mode)
+    if mode & (stat.S_IROTH | stat.S_IWOTH):
+        raise UsageError(
+            f"The signing key {path} is open to every user of this machine",
+            expected="mode 600, or 640 for a group",
+            found=f"mode {mode:03o}",
+            hint=f"chmod 600 {path}; make a new key if a stranger may have read it",
+        )
     return key
 
 

@@ -125,6 +125,19 @@ def test_a_store_gets_the_whole_set_and_a_pointer(store, put, send):
     assert (store[1] / "index.html").exists()
 
 
+def test_files_in_a_folder_of_this_machine_are_public_whatever_the_umask(tmp_path, site, put, uploader, environ):
+    folder, before = tmp_path / "web" / "pibuild", os.umask(0o077)
+    try:
+        rclone = Rclone(environ, umask=0o022)
+        uploader(rclone=rclone).push_to(RcloneDestination(rclone=str(folder)), site, put("1.0"))
+    finally:
+        os.umask(before)
+
+    paths = [folder.parent, folder, *folder.rglob("*")]
+    assert {oct(path.stat().st_mode & 0o777) for path in paths if path.is_dir()} == {"0o755"}
+    assert {oct(path.stat().st_mode & 0o777) for path in paths if path.is_file()} == {"0o644"}
+
+
 def test_a_store_that_has_the_set_is_sent_nothing(store, put, send):
     published = put("1.0")
     send(published, store[0])

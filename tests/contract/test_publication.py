@@ -6,8 +6,10 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
@@ -75,6 +77,90 @@ def each_kill(act):
 @pytest.fixture
 def site(tmp_path):
     return tmp_path / "site"
+
+
+@contextlib.contextmanager
+def umask(mask):
+    before = os.umask(mask)
+    try:
+        yield
+    finally:
+        os.umask(before)
+
+
+def read_as_stranger(site) -> int:
+    """Read the whole current set as a user without any right of its own; return the exit code."""
+    child = os.fork()
+    if child == 0:
+        code = 1
+        with contextlib.suppress(BaseException):
+            os.setgroups([])
+            os.setgid(65534)
+            os.setuid(65534)
+            code = 0 if read(site) else 2
+            for path in site.rglob("*"):
+                _ = path.is_dir() or path.read_bytes()
+        os._exit(code)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+@pytest.fixture
+def public_dir():
+    """A folder that every user may enter; those of tmp_path are closed."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder)
+
+
+needs_root = pytest.mark.skipif(os.getuid() != 0, reason="only root can become another user")
+
+
+@needs_root
+@pytest.mark.parametrize("mask", [0o077, 0o027, 0o000])
+def test_a_site_is_public_whatever_the_umask_of_its_publisher(public_dir, tmp_path, console, mask):
+    site = public_dir / "web" / "site"
+    with umask(mask):
+        put(site, [make_proven(tmp_path / "made", "1.0")], console)
+        put(site, [make_proven(tmp_path / "made", "1.1")], console, now=after(1))
+        assert read_as_stranger(site) == 0
+        yank(site_in(site, console), "thing-pi-one-3.11", "bad")
+        rollback(site_in(site, console), set_ids(site)[-1])
+    assert read_as_stranger(site) == 0
+    paths = [path for path in [site.parent, site, *site.rglob("*")] if not path.is_symlink()]
+    assert {oct(path.stat().st_mode & 0o777) for path in paths if path.is_dir()} == {"0o755"}
+    assert {oct(path.stat().st_mode & 0o777) for path in paths if path.is_file()} == {"0o644"}
+
+
+@needs_root
+def test_a_rollback_opens_a_set_that_was_published_with_closed_modes(public_dir, tmp_path, console):
+    site = public_dir / "site"
+    for version in ("1.0", "1.1"):
+        put(site, [make_proven(tmp_path / "made", version)], console)
+    for path in (path for path in site.rglob("*") if not path.is_symlink()):
+        path.chmod(0o700 if path.is_dir() else 0o600)
+    assert read_as_stranger(site) != 0
+
+    rollback(site_in(site, console), None)
+
+    assert read_as_stranger(site) == 0
+
+
+def test_an_existing_site_folder_that_is_closed_stays_so_with_a_warning(tmp_path, site, console, words):
+    site.mkdir(mode=0o700)
+    put(site, [make_proven(tmp_path / "made", "1.0")], console)
+
+    assert site.stat().st_mode & 0o777 == 0o700
+    assert f"chmod 755 {site}" in words.getvalue()
+
+
+@pytest.mark.parametrize("mode", [0o750, 0o755, 0o2775])
+def test_the_mode_of_an_existing_site_folder_stays(tmp_path, site, console, words, mode):
+    site.mkdir()
+    site.chmod(mode)
+    put(site, [make_proven(tmp_path / "made", "1.0")], console)
+
+    assert site.stat().st_mode & 0o7777 == mode
+    assert "chmod" not in words.getvalue()
 
 
 @pytest.fixture

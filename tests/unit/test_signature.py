@@ -53,6 +53,31 @@ def test_bytes_that_are_no_signature_verify_nothing(key, signature):
     assert not is_signed(key.public_key(), SUMS, signature)
 
 
+@pytest.mark.parametrize("mode", [0o604, 0o644, 0o602, 0o666])
+def test_a_signing_key_that_every_user_may_read_or_write_is_rejected(key, tmp_path, mode):
+    path = written(tmp_path, private_pem(key))
+    path.chmod(mode)
+    said = refusal(load_key, path)
+
+    assert f"found:    mode {mode:o}" in said
+    assert f"chmod 600 {path}" in said
+
+
+@pytest.mark.parametrize("mode", [0o400, 0o600, 0o640, 0o660])
+def test_a_signing_key_of_a_user_or_a_group_is_read(key, tmp_path, mode):
+    path = written(tmp_path, private_pem(key))
+    path.chmod(mode)
+
+    assert public_pem(load_key(path)) == public_pem(key)
+
+
+def test_a_public_key_may_be_read_by_every_user(key, tmp_path):
+    path = written(tmp_path, public_pem(key))
+    path.chmod(0o644)
+
+    assert load_public_key(path) == key.public_key()
+
+
 @pytest.mark.parametrize("load", [load_key, load_public_key])
 def test_a_missing_key_file_is_named(load, tmp_path):
     said = refusal(load, tmp_path / "none.key")
