@@ -4,9 +4,29 @@ Values only: frozen, with tuples inside, made whole at once. How they are read f
 how a plan comes from a request is plan's.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag, ValidationInfo
+from pydantic_core import PydanticCustomError
+
+from pibuild.errors import nearest
+
+STRICT = {"extra": "forbid", "use_attribute_docstrings": True}
+"""How pydantic reads these nouns from YAML: a key that a noun does not have is an error."""
+
+
+def _refused(_value: Any) -> None:  # noqa: ANN401  whatever the YAML holds
+    raise PydanticCustomError("computed", "pibuild sets this itself; remove the key")
+
+
+COMPUTED = BeforeValidator(_refused)
+"""Marks what is no key of a file."""
+
+PLACE_KINDS = ("archive", "debian", "pypi", "npm", "git")
+"""The key by which each kind of place is known; an archive may have `git`, too."""
 
 SESSION_LABEL = "pibuild.session"
 """Label of every container: the session of the process that made it …"""
@@ -74,19 +94,32 @@ class NpmPlace:
     subdir: str = ""
 
 
-Place = GitPlace | ArchivePlace | DebianPlace | PypiPlace | NpmPlace
+def _place_kind(place: Any) -> str:  # noqa: ANN401  whatever the YAML holds
+    return next((kind for kind in PLACE_KINDS if isinstance(place, dict) and kind in place), "git")
+
+
+Place = Annotated[
+    Annotated[ArchivePlace, Tag("archive")]
+    | Annotated[DebianPlace, Tag("debian")]
+    | Annotated[PypiPlace, Tag("pypi")]
+    | Annotated[NpmPlace, Tag("npm")]
+    | Annotated[GitPlace, Tag("git")],
+    Discriminator(_place_kind),
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
     """Something fetched: one content, named by its tree hash, that several places hold."""
 
+    __pydantic_config__ = STRICT
     name: str
-    tree: str
-    """sha256 of the tree (see trees.tree); every place must give exactly this."""
-    into: str
-    """Folder under the build's `src/`."""
     places: tuple[Place, ...]
+    tree: str = ""
+    """sha256 of the tree (see trees.tree); every place must give exactly this. recipe.yaml leaves it out if `file` is
+    given and a place serves that file: its sha256 tells it."""
+    into: str = ""
+    """Folder under the build's `src/`; in recipe.yaml by default the name without its version."""
     file: str = ""
     """Where given, the tree is this one file: a download as it is, or what a place has of this name in its subdir."""
     keep: tuple[str, ...] = ()
@@ -95,14 +128,32 @@ class Source:
     """Patterns of the paths that go."""
 
 
+def _named_sources(value: Any, info: ValidationInfo) -> Any:  # noqa: ANN401  whatever the YAML holds
+    """Replace names by the sources of the validation's context; a list within the list counts as its names."""
+    if not isinstance(value, list):
+        return value
+    names = [name for entry in value for name in (entry if isinstance(entry, list) else [entry])]
+    context = info.context or {}
+    return [context["sources"][name] for name in _existing(names, info) if name in context["sources"]]
+
+
+def _existing(names: Sequence[str], info: ValidationInfo) -> Sequence[str]:
+    known = (info.context or {}).get("names", [])
+    for name in names:
+        if name not in known:
+            fault = {"name": repr(name), "hint": nearest(str(name), known)}
+            raise PydanticCustomError("no_such_name", "there is no source {name}; {hint}", fault)
+    return names
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Release:
     """One version of what a recipe makes."""
 
     version: str
-    pythons: tuple[str, ...]
-    """The Pythons that it supports; empty where it does not depend on Python."""
-    sources: tuple[Source, ...]
+    sources: Annotated[tuple[Source, ...], BeforeValidator(_named_sources)]
+    pythons: tuple[str, ...] = ()
+    """The Pythons that it supports; empty if it does not depend on Python."""
     needs: tuple[str, ...] = ()
     """Recipes whose artifacts (for the same target and Python) go in."""
     proven_with: tuple[str, ...] = ()
@@ -113,9 +164,9 @@ class Release:
     """Recipes of the wheels that pip wants beside this one on the Pi: of compiled ones, or of many in pure Python."""
     unproven: bool = False
     """Whether no wheel of it has been proven yet: it is built only where its version is asked for."""
-    files: tuple[Path, ...] = ()
-    """What the build sees of the recipe's folder: all but recipe.yaml and other releases' patches."""
-    digest: str = ""
+    files: Annotated[tuple[Path, ...], COMPUTED] = ()
+    """What the build sees of the recipe's folder."""
+    digest: Annotated[str, COMPUTED] = ""
     """sha256 over these files."""
 
 
@@ -123,6 +174,7 @@ class Release:
 class Target:
     """A kind of Pi: toolchains/NAME.yaml, the single home of what differs between targets."""
 
+    __pydantic_config__ = STRICT
     name: str
     models: str
     """The Pis that it serves, in words."""
@@ -186,31 +238,39 @@ class OwnTree:
     """… and the pattern that finds it, in parentheses."""
 
 
+def _pairs(value: Any) -> Any:  # noqa: ANN401  whatever the YAML holds
+    return tuple(value.items()) if isinstance(value, dict) else value
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
     """How one thing is made from pinned sources: data and a shell script."""
 
+    __pydantic_config__ = STRICT
     name: str
     summary: str
     per: tuple[Literal["target", "python"], ...]
     image: Literal["builder", "toolchain"]
-    extras: tuple[tuple[str, str], ...]
-    """What can be asked for beside the wheel: name and summary of each."""
-    own_tree: OwnTree | None
-    """What tells the version of a tree that a person works on; None where the recipe takes none."""
-    memory_gb: float
-    """What one container must have …"""
-    disk_gb: float
-    """… and what the engine's disk must have free when it starts."""
-    has_cache: bool
-    """Whether /work/cache outlives its containers, one for each image, so that a killed build goes on."""
-    device: str
-    """Folder on the device where the artifact stands when a wheel is proven, `{python}` filled in; else empty."""
-    proof: str
-    """Script of pibuild/device that proves the artifact's wheel; empty where it holds none."""
+    files: tuple[str, ...]
+    """Patterns of the files in the recipe's folder that the build sees; `{version}` stands for the release's."""
     releases: tuple[Release, ...]
-    folder: Path
-    tools: tuple[str, ...] = ()
+    folder: Annotated[Path, COMPUTED] = Path()
+    """Where recipe.yaml and the files are."""
+    extras: Annotated[tuple[tuple[str, str], ...], BeforeValidator(_pairs)] = ()
+    """What can be asked for beside the wheel: name and summary of each."""
+    own_tree: OwnTree | None = None
+    """What tells the version of a tree that a person works on; None if the recipe takes none."""
+    memory_gb: float = 0.0
+    """What one container must have."""
+    disk_gb: float = 0.0
+    """What the engine's disk must have free when the build starts."""
+    has_cache: Annotated[bool, Field(alias="cache")] = False
+    """Whether /work/cache outlives its containers, one for each image, so that a killed build goes on."""
+    device: str = ""
+    """Folder on the device where the artifact stands when a wheel is proven, `{python}` filled in; else empty."""
+    proof: str = ""
+    """Script of pibuild/device that proves the artifact's wheel; empty if it holds none."""
+    tools: Annotated[tuple[str, ...], AfterValidator(_existing)] = ()
     """Names of the sources that only the build uses: nothing of them is in what is made."""
     package: str = ""
     """What pip calls the wheel, where that is not the recipe's name."""
@@ -239,6 +299,7 @@ class Request:
 class Base:
     """Where the image that all others stand on comes from: dockerfiles/base/base.yaml."""
 
+    __pydantic_config__ = STRICT
     suite: str
     variant: str
     """Of mmdebstrap."""

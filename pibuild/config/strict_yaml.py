@@ -1,10 +1,10 @@
-"""YAML to typed values, strict and kind.
+"""YAML to typed values.
 
-All findings of a file are collected before it is refused, each with its path in the file and, for a name that does
-not exist, the nearest one that does.
+All findings of a file are collected before it is refused, each with its path in the file and, for a key that does not
+exist, the nearest one that does.
 """
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from functools import cache
 from pathlib import Path
@@ -16,6 +16,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticCustomError
 
 from pibuild.errors import UsageError, nearest
+from pibuild.model import COMPUTED
 
 T = TypeVar("T")
 
@@ -29,11 +30,11 @@ def _homed(text: str) -> str:
 
 
 Place = Annotated[str, AfterValidator(_homed)]
-"""A file or folder; where it begins with `~` or `~name`, there is such a home."""
+"""A file or folder; if it begins with `~` or `~name`, that home folder exists."""
 
 
 def read_yaml(path: Path) -> Any:  # noqa: ANN401  what YAML can hold
-    """Read a file; UsageError where it is no YAML, can't be read, or says something twice."""
+    """Return what a file holds. Raises UsageError if it can't be read, is not YAML, or has a key twice."""
     kind = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # a safe loader, in C where there is one
     try:
         loader = kind(path.read_bytes())
@@ -51,7 +52,7 @@ def read_yaml(path: Path) -> Any:  # noqa: ANN401  what YAML can hold
 
 
 def _doubles(node: yaml.Node | None, seen: set[int]) -> Iterator[str]:
-    """Say which keys a mapping has twice: the reader would take the last one for what was meant."""
+    """Yield the keys that a mapping has twice: the reader would take the last one without a word."""
     if id(node) in seen:  # by an alias
         return
     seen.add(id(node))
@@ -68,15 +69,37 @@ def _doubles(node: yaml.Node | None, seen: set[int]) -> Iterator[str]:
             yield from _doubles(value, seen)
 
 
-def typed(kind: type[T], value: Any, where: str, *, tags: Collection[str] = ()) -> T:  # noqa: ANN401
-    """Give a value as a type; UsageError with all findings. `tags`: names in pydantic's places that nobody wrote."""
+def typed(kind: type[T], value: Any, where: str) -> T:  # noqa: ANN401  whatever the YAML holds
+    """Return a value as a type. Raises UsageError with all findings; `where` names the file or its like."""
+    result, findings = checked(kind, value)
+    if result is None or findings:
+        raise invalid(where, findings)
+    return result
+
+
+def invalid(where: Path | str, findings: Sequence[str]) -> UsageError:
+    """Return the error of a configuration with these findings."""
+    return UsageError(f"{where}: invalid configuration", details=findings)
+
+
+def checked(
+    kind: type[T],
+    value: Any,  # noqa: ANN401  whatever the YAML holds
+    *,
+    below: str = "",
+    tags: Collection[str] = (),
+    context: Mapping[str, Any] | None = None,
+) -> tuple[T | None, list[str]]:
+    """Return a value as a type, or None and what is wrong with it, each finding after its path below a key.
+
+    `tags` are names in pydantic's paths that stand in no file; `context` is for the type's own validators.
+    """
     try:
-        checked: T = _adapter(kind).validate_python(value)  # type: ignore[arg-type]  # mypy doubts that a type has a hash
+        # mypy doubts that a type has a hash
+        return _adapter(kind).validate_python(value, context=context), []  # type: ignore[arg-type]
     except ValidationError as error:
-        known = dict(_names(kind))
-        details = [_finding(one, known, tags) for one in error.errors()]
-        raise UsageError(f"{where} is not as it should be", details=details) from error
-    return checked
+        keys = dict(_keys(kind))
+        return None, [_finding(detail, below, keys, tags) for detail in error.errors()]
 
 
 @cache
@@ -85,26 +108,30 @@ def _adapter(kind: Any) -> TypeAdapter[Any]:  # noqa: ANN401  a type, or one mad
     return TypeAdapter(kind)
 
 
-def _finding(error: Any, known: Mapping[str, str], tags: Collection[str]) -> str:  # noqa: ANN401  pydantic's ErrorDetails
+def _finding(error: Any, below: str, keys: Mapping[str, str], tags: Collection[str]) -> str:  # noqa: ANN401  pydantic's ErrorDetails
     parts = [str(part) for part in error["loc"] if part not in tags or error["type"] == "extra_forbidden"]
-    place = ".".join(parts)
+    place = ".".join([*([below] if below else []), *parts])
     match error["type"]:
         case "extra_forbidden" | "unexpected_keyword_argument":
-            return f"{place}: there is no such key; {nearest(known.get(parts[-1], parts[-1]), sorted(known.values()))}"
+            return f"{place}: there is no such key; {nearest(keys.get(parts[-1], parts[-1]), sorted(keys.values()))}"
         case "missing" | "missing_keyword_only_argument":
             return f"{place}: missing"
         case "string_type" if isinstance(error["input"], int | float):
             return f"{place}: {error['input']!r} is a number; write it in quotes"
+        case "no_such_name" | "computed":
+            return f"{place}: {error['msg']}"
         case _:
             return f"{place}: {error['msg']}, found {error['input']!r}"
 
 
-def _names(kind: Any) -> Iterable[tuple[str, str]]:  # noqa: ANN401  a dataclass, or a type made of some
-    """Give each field's name, and the key that it has in the file."""
+def _keys(kind: Any) -> Iterable[tuple[str, str]]:  # noqa: ANN401  a dataclass, or a type made of some
+    """Yield the name of each field that a file may have, and its key there."""
     if is_dataclass(kind):
-        for one in fields(kind):
-            aliases = (about.alias for about in getattr(one.type, "__metadata__", ()) if isinstance(about, FieldInfo))
-            yield one.name, next(aliases, None) or one.name
-            yield from _names(one.type)
+        for field in fields(kind):
+            metadata = getattr(field.type, "__metadata__", ())
+            aliases = (about.alias for about in metadata if isinstance(about, FieldInfo))
+            if COMPUTED not in metadata:
+                yield field.name, next(aliases, None) or field.name
+            yield from _keys(field.type)
     for part in getattr(kind, "__args__", ()):
-        yield from _names(part)
+        yield from _keys(part)

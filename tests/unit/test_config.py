@@ -7,6 +7,7 @@ import pytest
 from pibuild.config.dockerfiles import load_images
 from pibuild.config.recipes import load_recipes
 from pibuild.config.settings import Storage, load_settings
+from pibuild.config.targets import load_targets
 from pibuild.errors import UsageError
 from pibuild.trees.tree import file_tree_hash
 from tests.makers.plans import make_target
@@ -16,6 +17,7 @@ name: thing
 summary: a thing
 per: [target]
 image: toolchain
+files: [build.sh, "patches/{version}/*.patch", patches/*.patch]
 releases:
   - version: "1.0"
     sources: [thing-1.0]
@@ -176,6 +178,49 @@ def test_a_changed_script_changes_the_recipes_digest(recipes, tmp_path):
     (tmp_path / "thing" / "patches" / "one.patch").write_text("--- a\n")
 
     assert recipes(RECIPE)["thing"].releases[0].digest != before
+
+
+@pytest.mark.parametrize("name", ["__pycache__/build.cpython-311.pyc", ".build.sh.swp", "build.sh~", "notes.txt"])
+def test_a_file_that_the_recipe_does_not_name_changes_no_digest(recipes, tmp_path, name):
+    before = recipes(RECIPE)["thing"].releases[0]
+    path = tmp_path / "thing" / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("left by a program or a person")
+
+    assert recipes(RECIPE)["thing"].releases[0] == before
+
+
+def test_a_file_that_is_named_but_missing_is_answered_with_the_nearest(recipes):
+    with pytest.raises(UsageError) as caught:
+        recipes(RECIPE.replace("[build.sh,", "[biuld.sh,"))
+
+    assert "'biuld.sh'" in caught.value.what
+    assert "'build.sh'" in caught.value.hint
+
+
+@pytest.mark.parametrize("key", ["folder", "releases.0.digest", "releases.0.files"])
+def test_a_key_that_pibuild_computes_is_refused(recipes, key):
+    name = key.rpartition(".")[2]
+    text = RECIPE.replace("    sources: [", f"    {name}: x\n    sources: [") if "." in key else f"{name}: x\n{RECIPE}"
+    with pytest.raises(UsageError) as caught:
+        recipes(text)
+
+    assert [one.partition(":")[0] for one in caught.value.details] == [key]
+
+
+def test_findings_in_sources_and_elsewhere_come_at_once(recipes):
+    with pytest.raises(UsageError) as caught:
+        recipes(RECIPE.replace("commit:", "comit:").replace("summary:", "sumary:"))
+
+    assert {"sources.thing-1.0.places.1.comit", "sumary"} <= {one.partition(":")[0] for one in caught.value.details}
+
+
+def test_an_unknown_key_of_a_target_is_answered_with_the_nearest(tmp_path):
+    (tmp_path / "pi-one.yaml").write_text("platform_tga: linux_armv6l\n")
+    with pytest.raises(UsageError) as caught:
+        load_targets(tmp_path)
+
+    assert any(one.startswith("platform_tga: ") and "'platform_tag'" in one for one in caught.value.details)
 
 
 def test_a_releases_own_patches_are_no_other_releases_business(recipes, tmp_path):
