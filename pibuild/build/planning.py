@@ -16,6 +16,9 @@ from pibuild.model import Artifact, Image, Plan, Recipe, Release, Request, Sourc
 _FORMAT = 1
 """Counts up when the layout of containers or artifacts changes, so that old artifacts are left alone."""
 
+_WORDS = ("models", "aliases")
+"""Keys of a target that are for people alone: no wheel is judged by them."""
+
 _ENV = (
     ("HOME", "/work/build"),
     ("LC_ALL", "C.UTF-8"),
@@ -52,7 +55,8 @@ class Catalogue:
             release = replace(release, sources=tuple(own if one.into == own.into else one for one in release.sources))
             reason = f"{recipe.name} {version or release.version}: what the tree says"
         planner = _Planner(target=target, python=request.python, catalogue=self)
-        beside = [planner.artifact(*self._proven_beside(name, request.python, release)) for name in release.proven_with]
+        for name in release.proven_with:
+            planner.artifact(*self._proven_beside(name, request.python, release))
         wheel = planner.artifact(recipe, release, extras=" ".join(sorted(set(request.extras))))
         artifacts = tuple(planner.planned.values())
         device = self.images[target.name]["device"]
@@ -66,17 +70,17 @@ class Catalogue:
             key=json_digest(
                 {
                     "artifact": wheel.key,
-                    "proven_with": [one.key for one in beside],
+                    "version": version or release.version,
+                    "proven_with": [[one.key, one.recipe.device] for one in artifacts if one.recipe.device],
                     "device": device.reference,
-                    "proof": self.proof_digest,
-                    "tag": target.platform_tag,
-                    "places": [
-                        [source.name, [asdict(place) for place in source.places]]
-                        for artifact in artifacts
-                        for source in artifact.release.sources
+                    "proof": [self.proof_digest, recipe.proof, recipe.package_name],
+                    "limits": {name: value for name, value in asdict(target).items() if name not in _WORDS},
+                    "sbom": [
+                        [source.name, one.recipe.name, one.recipe.tools, [asdict(place) for place in source.places]]
+                        for one in artifacts
+                        for source in one.release.sources
                     ],
                 }
-                | ({"version": version} if version else {})
             ),
             reason=reason,
         )

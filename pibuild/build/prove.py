@@ -13,7 +13,7 @@ from packaging.utils import canonicalize_name, parse_wheel_filename
 
 from pibuild.build.container import container_run, run_to_end, script_command, single_file
 from pibuild.build.context import BuildContext
-from pibuild.config.project_files import proof_files
+from pibuild.build.proof_inputs import proof_models
 from pibuild.console import Console, seconds
 from pibuild.errors import BuildError, ProofError
 from pibuild.model import Artifact, Plan, Spent
@@ -83,7 +83,7 @@ def prove_on_device(
         context.store.staging() as staging,
     ):
         scripts = {path.name: path for path in context.device_dir.iterdir() if path.suffix in (".py", ".sh")}
-        models = {f"models/{path.name}": path for path in proof_files()}
+        models = {f"models/{path.name}": path for path in proof_models()}
         run = container_run(
             context,
             image=plan.device.reference,

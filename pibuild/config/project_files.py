@@ -20,13 +20,6 @@ def project_folder(name: str) -> Path:
     raise UsageError(f"pibuild is not whole: its folder {name} is missing", hint="install it again, or use a checkout")
 
 
-def proof_files() -> list[Path]:
-    """Give the files that wheels are proven with: models, their manifest, and what x86 TensorFlow gave."""
-    folders = (project_folder("tests/models"), project_folder("tests/references"))
-    files = (path for folder in folders for path in sorted(folder.iterdir()))
-    return [path for path in files if path.suffix in (".json", ".npz", ".tflite")]
-
-
 def own_files(folder: Path) -> list[Path]:
     """Return the files that belong to a folder: no byte code, no hidden files and none that an editor left."""
     return [

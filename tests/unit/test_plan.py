@@ -138,6 +138,32 @@ def test_a_stricter_proof_proves_again_what_is_built_already():
     assert plan_for(proof="old").wheel.key == plan_for(proof="new").wheel.key
 
 
+@pytest.mark.parametrize(
+    ("key", "value"), [("elf_allowed_functions", ("memcpy",)), ("elf_cpu_arch", "v7"), ("glibc_floor", "2.31")]
+)
+def test_another_limit_of_a_target_proves_again_what_is_built_already(key, value):
+    changed = plan_for(targets={"pi-one": make_target(**{key: value})})
+
+    assert changed.key != plan_for().key
+    assert changed.wheel.key == plan_for().wheel.key
+
+
+@pytest.mark.parametrize("key", ["aliases", "models"])
+def test_another_word_about_a_target_changes_no_key(key):
+    changed = plan_for(targets={"pi-one": make_target(**{key: ("other",)})})
+
+    assert changed.key == plan_for().key
+
+
+@pytest.mark.parametrize(("key", "value"), [("proof", "other.py"), ("package", "other"), ("tools", ("thing",))])
+def test_another_way_to_prove_a_recipe_proves_again_what_is_built_already(key, value):
+    recipes = make_recipes()
+    recipes["tflite-runtime"] = replace(recipes["tflite-runtime"], **{key: value})
+
+    assert plan_for(recipes=recipes).key != plan_for().key
+    assert plan_for(recipes=recipes).wheel.key == plan_for().wheel.key
+
+
 def with_packages(digest="d") -> dict[str, Recipe]:
     """Recipes in which the wheel of 3.11 is proven beside packages that it does not need when it is built."""
     recipes = make_recipes()
