@@ -1,11 +1,12 @@
 """Which instructions of a code section need more of a CPU than the base: ARMv6KZ with VFPv2, or ARMv8.0 for 64 bits.
 
 The knowledge stands in `tables/`, a text file for each instruction set. This module reads those files, finds where the
-instructions of a section begin, and compares many of them at once with the tables. What a table does not list is
-unallocated, so an instruction of an extension that is not known here is reported, too.
+instructions of a section begin, and compares many of them at once with the tables. The A32 table ends with
+`unallocated`, so an instruction of an extension that it does not know is reported, too; the A64 table lists what came
+after ARMv8.0, and the groups that hold nothing.
 
-Source: Arm Architecture Reference Manual, ARMv7-A (ARM DDI 0406C) and Armv8 (ARM DDI 0487); sections are named in the
-tables. tests/integration compares the tables with qemu's CPU models and with Capstone.
+Source: Arm Architecture Reference Manual, ARMv7-A (ARM DDI 0406C) and A-profile (ARM DDI 0487); each line of a table
+names the section. The tests compare the tables with qemu's CPU models and with Capstone.
 """
 
 import re
@@ -47,7 +48,7 @@ class Encoding:
     """A line of an instruction table."""
 
     bits: str
-    """From the most significant bit on: `0`, `1`, or `.` for any."""
+    """From the most significant bit on: `0`, `1`, or `.` for any; `cond` is any condition but 1111."""
     name: str
     needs: Feature | None
     """None: the base is enough."""

@@ -2,8 +2,8 @@
 
 Without mapping symbols, a literal pool looks like instructions. From the first instruction of a function on, code is
 certain up to the first place where control may leave for good: an unconditional branch, a return, or a call (the callee
-may never return, and a literal pool may follow). The targets of direct branches and calls are certain again. So nothing
-that is called code here is data; much that is code is not found.
+may never return, and a literal pool may follow). The targets of direct branches and calls are certain, too. So all
+that is reported as code is code; much other code is not found.
 
 Besides exported functions, two tables together name functions of a stripped file: unwinding tables know where each
 function begins, but not whether it is Thumb; a pointer in data knows the mode, but may lead into the middle of a

@@ -54,22 +54,22 @@ def words(count):
         yield word
 
 
-def test_nothing_that_a_cortex_a53_lacks_is_missed(rows):
+def test_instructions_that_a_cortex_a53_lacks_need_a_feature(rows):
     later = [(word, needs) for word, needs, a53, _, newest in rows if a53 and not newest]
     assert len(later) > 300
     assert [f"{word:08x}" for word, needs in later if needs in _A53] == []
 
 
-def test_nothing_that_a_cortex_a76_lacks_is_taken_for_what_it_has(rows):
+def test_instructions_that_a_cortex_a76_lacks_need_a_later_feature(rows):
     later = [(word, needs) for word, needs, _, a76, newest in rows if a76 and not newest]
     assert [f"{word:08x}" for word, needs in later if needs in _A76] == []
 
 
-def test_nothing_that_a_cortex_a53_runs_is_refused(rows):
+def test_instructions_of_a_cortex_a53_need_none_that_it_lacks(rows):
     runs = [(word, needs) for word, needs, a53, _, _ in rows if not a53]
     assert [f"{word:08x} {needs}" for word, needs in runs if needs not in _A53] == []
 
 
-def test_nothing_that_a_cortex_a76_runs_is_refused(rows):
+def test_instructions_of_a_cortex_a76_need_none_that_it_lacks(rows):
     runs = [(word, needs) for word, needs, _, a76, _ in rows if not a76]
     assert [f"{word:08x} {needs}" for word, needs in runs if needs not in _A76] == []

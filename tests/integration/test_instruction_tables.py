@@ -111,25 +111,25 @@ def misplaced(rows):
     return [f"{word:08x}" for word in too_new], [f"{word:08x}" for word in too_old]
 
 
-def test_no_conditional_instruction_beyond_an_arm1176_is_missed(program):
+def test_conditional_instructions_that_an_arm1176_lacks_need_a_feature(program):
     rows = judged(program, 0, list(conditional_words(20_000)))
     assert missed(rows) == []
     assert misplaced(rows)[0] == []
 
 
-def test_no_vfp_instruction_of_an_arm1176_is_refused(program):
+def test_vfp_instructions_of_an_arm1176_need_no_feature(program):
     words = [word for word in conditional_words(20_000) if word & 0x0C000E00 == 0x0C000A00]
     rows = judged(program, 0, words)
     assert [f"{word:08x}" for word, needs, zero, _, _ in rows if not zero and needs] == []
 
 
-def test_no_unconditional_instruction_beyond_an_arm1176_is_missed_and_armv8_is_told_from_neon(program):
+def test_unconditional_instructions_need_what_the_cpu_models_show(program):
     rows = judged(program, 0, list(unconditional_words(40_000)))
     assert missed(rows) == []
     assert misplaced(rows) == ([], [])
 
 
-def test_in_thumb_armv8_is_told_from_armv7(program):
+def test_wide_thumb_instructions_need_what_the_cpu_models_show(program):
     rows = judged(program, 1, list(wide_thumb(20_000)))
     assert missed(rows) == []
     assert misplaced(rows)[0] == []

@@ -17,7 +17,7 @@ def test_levels_are_read_between_texts_and_numbers_of_several_bytes():
     assert found == ArmAttributes(cpu_arch=7, vfp_args=1)
 
 
-def test_another_vendors_attributes_are_passed_over():
+def test_attributes_of_another_vendor_are_ignored():
     assert read_attributes(section(b"\x06\x07", vendor=b"gnu")) == ArmAttributes()
 
 
@@ -31,6 +31,6 @@ def test_another_vendors_attributes_are_passed_over():
         b"A\x0f\0\0\0aeabi\0\x01\0\0\0\0",
     ],
 )
-def test_what_breaks_off_is_refused(content):
+def test_attributes_that_are_cut_off_are_rejected(content):
     with pytest.raises(ValueError):  # noqa: PT011  it says only where the bytes end
         read_attributes(content)

@@ -18,11 +18,11 @@ def test_the_header_tells_class_machine_and_float_abi():
     assert elf.is_arm
 
 
-def test_a_soft_float_file_says_so():
+def test_a_file_with_the_soft_float_abi_is_not_hard_float():
     assert not read_elf(make_elf(flags=0x05000200)).hard_float
 
 
-def test_of_a_file_for_another_machine_only_the_header_is_read():
+def test_only_the_header_is_read_of_a_file_for_another_machine():
     elf = read_elf(make_elf(bits=64, machine=62))
     assert (elf.bits, elf.machine, elf.is_arm, elf.sections) == (64, "EM_X86_64", False, ())
 
@@ -75,17 +75,17 @@ def test_mapping_symbols_cut_a_section_into_regions():
     )
 
 
-def test_what_lies_before_the_first_mapping_symbol_is_taken_for_code():
+def test_bytes_before_the_first_mapping_symbol_are_code():
     elf = read_elf(make_elf(arm(NOP, 0), marks=(("$d", 4),)))
     assert [region.kind for region in elf.sections[0].regions] == ["arm", "data"]
 
 
-def test_a_section_without_mapping_symbols_is_taken_for_code_where_others_have_some():
+def test_a_section_without_mapping_symbols_is_code_if_another_section_has_some():
     content = make_elf(marks=(("$d", 0x100000),))
     assert [region.kind for region in read_elf(content).sections[0].regions] == ["arm"]
 
 
-def test_code_wins_where_two_mapping_symbols_meet():
+def test_code_counts_if_two_mapping_symbols_have_one_address():
     elf = read_elf(make_elf(marks=(("$a", 0), ("$d", 0))))
     assert [region.kind for region in elf.sections[0].regions] == ["arm"]
 
@@ -95,13 +95,13 @@ def test_a_stripped_file_has_neither_regions_nor_functions():
     assert (elf.sections[0].regions, elf.functions) == ((), ())
 
 
-def test_functions_come_by_address_without_mapping_symbols():
+def test_functions_are_sorted_by_address():
     elf = read_elf(make_elf(arm(NOP, NOP), functions=(("later", 4), ("first", 0))))
     assert [function.name for function in elf.functions] == ["first", "later"]
 
 
 @pytest.mark.parametrize("content", [b"", b"\x7fELF", b"PK\x03\x04", make_elf()[:300]])
-def test_what_is_no_whole_elf_file_is_refused(content):
+def test_a_file_that_is_not_a_whole_elf_file_is_rejected(content):
     with pytest.raises(ElfFormatError):
         read_elf(content)
 
@@ -111,7 +111,7 @@ _GOOD = make_elf()
 
 @settings(max_examples=40, deadline=None, database=None)
 @given(place=st.integers(0, len(_GOOD) - 1), value=st.integers(0, 255))
-def test_a_damaged_byte_gives_an_elf_or_an_error_of_ours(place, value):
+def test_a_damaged_byte_ends_in_facts_or_an_elf_format_error(place, value):
     damaged = bytearray(_GOOD)
     damaged[place] = value
     with suppress(ElfFormatError):
@@ -119,7 +119,7 @@ def test_a_damaged_byte_gives_an_elf_or_an_error_of_ours(place, value):
 
 
 @pytest.mark.parametrize("count", [1 << 24, 0xFFFF_FFFF])
-def test_a_count_of_versions_that_have_no_room_is_refused_at_once(count):
+def test_a_version_count_beyond_the_section_size_is_rejected(count):
     damaged = bytearray(_GOOD)
     file = ELFFile(io.BytesIO(_GOOD))
     number = next(index for index, part in enumerate(file.iter_sections()) if isinstance(part, GNUVerNeedSection))
@@ -130,7 +130,7 @@ def test_a_count_of_versions_that_have_no_room_is_refused_at_once(count):
         read_elf(bytes(damaged))
 
 
-def test_a_program_starts_where_its_header_says_and_a_library_nowhere():
+def test_the_entry_in_the_header_counts_for_programs_and_not_for_libraries():
     program, library = read_elf(make_elf(entry=4, pie=True)), read_elf(make_elf(entry=4))
 
     assert program.called_at_load == (0x1004,)
@@ -138,7 +138,7 @@ def test_a_program_starts_where_its_header_says_and_a_library_nowhere():
     assert "start" not in {entry.name for entry in library.entries}
 
 
-# what a loader makes of it
+# segments against sections
 
 
 _SHOFF, _SECTION_BYTES = 0x20, 40
@@ -153,7 +153,7 @@ def patched(content, *changes):
 
 
 def section_field(index, field, content=_GOOD):
-    """Say where a section's header has a field: 0 the name, 1 the type, 2 the flags, 3 the address, 5 the size."""
+    """Return the offset of a field of a section's header: 0 name, 1 type, 2 flags, 3 address, 5 size."""
     return int.from_bytes(content[_SHOFF : _SHOFF + 4], "little") + index * _SECTION_BYTES + 4 * field
 
 
@@ -168,32 +168,32 @@ def section_field(index, field, content=_GOOD):
         (((section_field(5, 1), 1),), "SHT_DYNAMIC"),
     ],
 )
-def test_of_a_file_whose_sections_hide_what_is_loaded_nothing_is_believed(changes, what):
+def test_a_file_whose_sections_differ_from_its_segments_is_rejected(changes, what):
     with pytest.raises(ElfFormatError, match=what):
         read_elf(patched(_GOOD, *changes))
 
 
 def shortened(*words):
-    """Return a file whose .text says to end after two of its words."""
+    """Return a file whose section header ends .text after two of its words."""
     content = make_elf(arm(*words))
     return patched(content, (section_field(1, 5, content), 8))
 
 
-def test_what_linkers_write_between_sections_hides_nothing():
+def test_only_filling_bytes_may_lie_between_sections_of_code():
     assert read_elf(shortened(NOP, BX_LR, 0, 0x58585858, 0xD4D4D4D4)).sections[0].code == arm(NOP, BX_LR)
     with pytest.raises(ElfFormatError, match="0x1008"):
         read_elf(shortened(NOP, BX_LR, 0, NOP, 0))
 
 
-# what is small and asks for much
+# small files that would cost much time or memory
 
 
-def test_a_second_table_where_one_may_be_is_refused():
+def test_a_second_dynamic_section_is_rejected():
     with pytest.raises(ElfFormatError, match="SHT_DYNAMIC"):
         read_elf(patched(_GOOD, (section_field(8, 1), 6)))
 
 
-def test_very_many_sections_of_code_are_refused():
+def test_a_thousand_loaded_sections_are_rejected():
     rows = _GOOD[section_field(0, 0) :]
     text = rows[_SECTION_BYTES : 2 * _SECTION_BYTES]
     count = len(rows) // _SECTION_BYTES + 1000
@@ -206,7 +206,7 @@ def test_very_many_sections_of_code_are_refused():
 _LONG = "x" * 5000
 
 
-def test_the_name_of_a_section_has_a_limit():
+def test_a_very_long_section_name_is_rejected():
     content = make_elf(needed=(_LONG,))
     count = int.from_bytes(content[0x30:0x32], "little")
     dynstr = content.index(b"\0malloc\0")
@@ -224,6 +224,6 @@ def test_the_name_of_a_section_has_a_limit():
         {"functions": [(_LONG, 0)] * 50},
     ],
 )
-def test_a_name_that_very_many_share_is_refused(changes):
+def test_a_long_name_that_many_symbols_share_is_rejected(changes):
     with pytest.raises(ElfFormatError, match="names"):
         read_elf(make_elf(**changes))

@@ -149,32 +149,32 @@ def thumb_encoding(word):
 
 
 @pytest.mark.parametrize("word", FINE, ids=lambda word: FINE[word])
-def test_what_an_arm1176_runs_needs_nothing(word):
+def test_an_instruction_of_an_arm1176_needs_no_feature(word):
     assert arm_encoding(word).needs is None
 
 
 @pytest.mark.parametrize("word", BEYOND, ids=lambda word: f"{BEYOND[word][0]} {word:08x}")
-def test_what_came_later_is_named_with_its_level(word):
+def test_a_newer_instruction_is_named_with_its_feature(word):
     found = arm_encoding(word)
     assert (found.name, found.needs) == BEYOND[word]
 
 
 @pytest.mark.parametrize("word", THUMB, ids=lambda word: f"{word:04x}")
-def test_thumb_instructions_are_named_with_their_level(word):
+def test_a_newer_thumb_instruction_is_named_with_its_feature(word):
     found = thumb_encoding(word)
     assert (None if found.needs is None else (found.name, found.needs)) == THUMB[word]
 
 
-def test_a_condition_changes_nothing():
+def test_the_condition_does_not_change_the_encoding():
     assert {arm_encoding(0x03001234 | condition << 28).name for condition in range(15)} == {"movw"}
 
 
-def test_a_list_that_runs_past_d15_needs_d16_though_it_starts_below():
+def test_a_register_list_that_ends_past_d15_needs_vfp_d32():
     assert arm_encoding(0xEC900B20).needs is None  # {d0-d15}
     assert arm_encoding(0xEC901B20).needs is Feature.VFP_D32  # {d1-d16}
 
 
-def test_neon_is_what_only_the_simd_unit_runs():
+def test_only_instructions_of_the_simd_unit_need_neon():
     assert {arm_encoding(word).needs in NEON for word in (0xF2000840, 0xF4200A8F, 0xEE800B10)} == {True}
     assert arm_encoding(0xEE710B02).needs not in NEON
 

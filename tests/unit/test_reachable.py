@@ -1,4 +1,4 @@
-"""Which instructions of a section are found, with mapping symbols and, in a stripped file, without."""
+"""Which newer instructions of a section are found, and which code of a stripped file is reachable."""
 
 import pytest
 
@@ -41,29 +41,29 @@ def first(code, *starts, is_a64=False):
     return [(one.start - 0x1000, one.end - 0x1000, one.kind) for one in section.regions]
 
 
-def test_the_first_steps_end_at_the_first_decision():
+def test_always_executed_code_ends_at_the_first_condition():
     assert first(arm(NOP, 0x1A000000, NOP), 0) == [(0, 8, "arm")]  # bne
     assert first(arm(NOP, 0x112FFF1E, NOP), 0) == [(0, 8, "arm")]  # bxne lr
 
 
-def test_the_first_steps_follow_a_call_but_do_not_come_back():
+def test_always_executed_code_continues_in_a_called_function_only():
     assert first(arm(0xEB000001, NOP, NOP, BX_LR), 0) == [(0, 4, "arm"), (12, 16, "arm")]
 
 
-def test_the_first_steps_change_mode():
+def test_always_executed_code_continues_in_the_other_mode():
     assert first(arm(0xFA000000, NOP) + thumb(0x4770), 0) == [(0, 4, "arm"), (8, 10, "thumb")]
 
 
 @pytest.mark.parametrize("decision", [0x54000040, 0xB4000040, 0x36000040])  # b.eq, cbz, tbz
-def test_the_first_steps_of_64_bits_end_at_a_decision_too(decision):
+def test_always_executed_a64_code_ends_at_the_first_condition(decision):
     assert first(arm(0x14000002, NOP, decision, NOP), 0, is_a64=True) == [(0, 4, "a64"), (8, 12, "a64")]
 
 
-def test_the_first_steps_of_64_bits_end_where_control_leaves():
+def test_always_executed_a64_code_ends_at_a_return():
     assert first(arm(0xD503201F, 0xD65F03C0, NOP), 0, is_a64=True) == [(0, 8, "a64")]  # nop, ret
 
 
-def test_a64_instructions_are_found_by_their_extension():
+def test_newer_a64_instructions_are_found():
     code = arm(0xD503201F, 0xB8200020, 0x4E284800)  # nop, ldadd, aese
     region = Region(start=0x1000, end=0x100C, kind="a64")
     assert found(code, region) == [(0x1004, "ldadd/swp b8200020"), (0x1008, "aes 4e284800")]
@@ -78,19 +78,19 @@ def test_a_literal_pool_is_not_code():
     assert found(arm(BX_LR, MOVW), Region(start=0x1000, end=0x1004, kind="arm"), pool) == []
 
 
-def test_what_the_target_meets_is_skipped():
+def test_instructions_that_need_a_skipped_feature_are_not_found():
     assert found(arm(MOVW, DMB), skip=frozenset({Feature.ARMV6T2})) == [(0x1004, "dmb f57ff05b")]
 
 
-def test_a_region_outside_of_the_section_is_passed_over():
+def test_a_region_outside_of_the_section_is_ignored():
     assert found(arm(MOVW), Region(start=0x2000, end=0x2004, kind="arm")) == []
 
 
-def test_of_a_region_that_reaches_beyond_the_section_the_part_inside_counts():
+def test_a_region_that_extends_beyond_the_section_is_cut_off():
     assert found(arm(NOP, MOVW), Region(start=0x800, end=0x2000, kind="arm")) == [(0x1004, "movw e3001234")]
 
 
-def test_thumb_is_walked_instruction_by_instruction():
+def test_newer_thumb_instructions_are_found():
     code = thumb(0x4770, 0xF241, 0x2034, 0x4770)  # bx, movw, bx
     assert found(code, Region(start=0x1000, end=0x1008, kind="thumb")) == [(0x1002, "movw f2412034")]
 
@@ -100,11 +100,11 @@ def test_a_second_halfword_is_not_taken_for_a_first():
     assert found(code, Region(start=0x1000, end=0x1006, kind="thumb")) == []
 
 
-def test_half_an_instruction_at_the_end_is_judged_by_what_is_there():
+def test_half_an_instruction_at_the_end_of_a_region_is_filled_with_zeros():
     assert found(thumb(0x4770, 0xF241), Region(start=0x1000, end=0x1004, kind="thumb")) == [(0x1002, "movw f2410000")]
 
 
-def test_a_halfword_that_is_wide_ends_an_instruction_or_begins_one_by_turns():
+def test_in_a_run_of_wide_halfwords_every_other_one_begins_an_instruction():
     code = thumb(0xF241, 0xF241, 0xF241, 0xF241, 0xF241, 0x2034, 0xF241, 0x2034)
     region = Region(start=0x1000, end=0x1010, kind="thumb")
     assert [address for address, _ in found(code, region)] == [0x1000, 0x1004, 0x1008, 0x100C]
@@ -115,16 +115,16 @@ def test_a_halfword_that_is_wide_ends_an_instruction_or_begins_one_by_turns():
     [BX_LR, 0xEAFFFFFE, 0xE8BD8010, 0xE1A0F00E, 0xE59FF000, 0xEF000000, 0xE7F000F0, 0xE12FFF33, 0xEBFFFFFE],
     ids=["bx", "b", "pop", "mov pc", "ldr pc", "svc", "udf", "blx", "bl"],
 )
-def test_what_follows_a_place_where_control_may_leave_is_not_certain(last):
+def test_code_after_an_instruction_that_may_leave_is_not_reachable(last):
     assert reached(arm(NOP, last, MOVW)) == [(0, 8, "arm")]
 
 
 @pytest.mark.parametrize("last", [0x47702000 >> 16, 0xE7FE, 0xBD10, 0xDE00, 0xDF00, 0x46F7, 0x4798])
-def test_the_same_in_thumb(last):
+def test_thumb_code_after_an_instruction_that_may_leave_is_not_reachable(last):
     assert reached(thumb(0x46C0, last, 0x4770), 1) == [(0, 4, "thumb")]
 
 
-def test_a_condition_goes_on_either_way():
+def test_both_ways_of_a_conditional_branch_are_reachable():
     beq_over_one = 0x0A000000
     assert reached(arm(beq_over_one, BX_LR, BX_LR)) == [(0, 12, "arm")]
     assert reached(thumb(0xD000, 0x4770, 0x4770), 1) == [(0, 6, "thumb")]
@@ -132,7 +132,7 @@ def test_a_condition_goes_on_either_way():
     assert reached(thumb(0xF000, 0x8001, 0x4770, 0x4770), 1) == [(0, 8, "thumb")]
 
 
-def test_the_target_of_a_call_is_certain_and_so_is_its_instruction_set():
+def test_the_target_of_a_call_is_reachable_in_the_mode_of_the_call():
     blx_to_12 = 0xFA000001
     assert reached(arm(blx_to_12, 0, 0) + thumb(0x4770, 0)) == [(0, 4, "arm"), (12, 14, "thumb")]
     bl_to_8 = thumb(0xF000, 0xF802, 0, 0, 0x4770)
@@ -141,16 +141,16 @@ def test_the_target_of_a_call_is_certain_and_so_is_its_instruction_set():
     assert reached(blx_to_arm_at_8, 1) == [(0, 4, "thumb"), (8, 12, "arm")]
 
 
-def test_a_jump_back_does_not_run_for_ever():
+def test_a_branch_back_ends():
     assert reached(arm(NOP, 0xEAFFFFFD)) == [(0, 8, "arm")]
 
 
-def test_an_entry_outside_of_the_sections_is_passed_over():
+def test_an_entry_outside_of_the_sections_is_ignored():
     assert reached(arm(NOP), 0x4000) == []
 
 
 def pointed(*pointers, starts=(0x1000, 0x1010)):
-    """Return what is found where data at 0x3000 holds these pointers and unwinding begins at these addresses."""
+    """Return the functions that these pointers in data at 0x3000 name, if unwinding begins at `starts`."""
     index = b"".join(arm(start - (0x2000 + 8 * at) & 0x7FFFFFFF, 1) for at, start in enumerate(starts))
     relocations = b"".join(arm(0x3000 + 4 * at, 23) for at in range(len(pointers)))
     sections = (
@@ -161,15 +161,15 @@ def pointed(*pointers, starts=(0x1000, 0x1010)):
     return [(one.address, one.is_thumb) for one in pointed_functions(sections)]
 
 
-def test_a_function_is_named_by_a_pointer_and_by_unwinding_together():
+def test_a_pointer_to_where_unwinding_knows_a_function_names_it():
     assert pointed(0x1000, 0x1011) == [(0x1000, False), (0x1010, True)]
 
 
-def test_a_pointer_into_the_middle_of_a_function_names_none():
+def test_a_pointer_into_the_middle_of_a_function_names_no_function():
     assert pointed(0x1008) == []
 
 
-def guessed(*, writable):
+def possibly_pointed(*, writable):
     sections = (
         FakeSection("SHT_ARM_EXIDX", 0x2000, arm(0x7FFFF000, 1, 0x7FFFF008, 1)),
         FakeSection("SHT_PROGBITS", 0x3000, arm(0x1000, 0x1008), flags=3),
@@ -179,17 +179,17 @@ def guessed(*, writable):
     return [(one.address, one.is_thumb) for one in possibly_pointed_functions(sections, writable=writable)]
 
 
-def test_words_of_data_and_constants_that_are_addresses_of_functions_are_told_apart():
-    assert guessed(writable=True) == [(0x1000, False)]
-    assert guessed(writable=False) == [(0x1010, True)]
+def test_possible_pointers_in_writable_data_and_in_constants_are_separate():
+    assert possibly_pointed(writable=True) == [(0x1000, False)]
+    assert possibly_pointed(writable=False) == [(0x1010, True)]
 
 
 _RETURNS = arm(BX_LR) * 300
-"""ARM code, each word of which is a function; as Thumb code it is some, too."""
+"""ARM code in which each word is a function; it is valid Thumb code, too."""
 
 
-def believed(data=(), constants=(), code=_RETURNS):
-    """Return what is certainly code besides the start, an ARM function, where words are these offsets."""
+def reached_from_pointers(data=(), constants=(), code=_RETURNS):
+    """Return the reachable code besides an ARM function at the start; words of data and constants are offsets."""
     start, *guesses = (
         [Function(name="", address=0x1000 + (one & ~1), size=0, is_thumb=bool(one & 1)) for one in words]
         for words in ((0,), data, constants)
@@ -198,25 +198,25 @@ def believed(data=(), constants=(), code=_RETURNS):
     return [(one.start - 0x1000, one.kind) for one in section.regions if one.start > 0x1000]
 
 
-def test_a_word_of_data_names_a_function_of_the_mode_that_the_file_has():
-    assert believed(data=(8,)) == [(8, "arm")]
+def test_a_word_of_data_counts_in_the_mode_of_the_file():
+    assert reached_from_pointers(data=(8,)) == [(8, "arm")]
 
 
-def test_a_constant_names_one_where_that_is_the_only_mode():
-    assert believed(constants=(8, 17)) == [(8, "arm")]
-    assert believed(data=(25,), constants=(8,)) == [(24, "thumb")]
+def test_a_constant_counts_in_the_only_mode_of_the_file():
+    assert reached_from_pointers(constants=(8, 17)) == [(8, "arm")]
+    assert reached_from_pointers(data=(25,), constants=(8,)) == [(24, "thumb")]
 
 
-def test_few_words_among_many_name_a_mode_by_chance():
+def test_a_mode_that_few_of_many_words_name_does_not_count():
     many = range(8, 1168, 8)
-    assert {kind for _, kind in believed(data=(5, *many))} == {"arm"}
-    assert {kind for _, kind in believed(data=(5, 13, *many))} == {"arm", "thumb"}
+    assert {kind for _, kind in reached_from_pointers(data=(5, *many))} == {"arm"}
+    assert {kind for _, kind in reached_from_pointers(data=(5, 13, *many))} == {"arm", "thumb"}
 
 
-def test_a_word_that_leads_into_code_of_the_other_mode_names_none():
+def test_a_word_that_leads_into_code_of_the_other_mode_does_not_count():
     on_and_on = arm(NOP, NOP, BX_LR, BX_LR)
-    assert believed(data=(5,), code=on_and_on) == []
+    assert reached_from_pointers(data=(5,), code=on_and_on) == []
 
 
-def test_a_function_in_half_a_word_at_the_end_of_a_section_is_found():
-    assert believed(data=(5,), code=arm(BX_LR) + thumb(0x4770)) == [(4, "thumb")]
+def test_a_thumb_function_in_the_last_halfword_of_a_section_is_reachable():
+    assert reached_from_pointers(data=(5,), code=arm(BX_LR) + thumb(0x4770)) == [(4, "thumb")]

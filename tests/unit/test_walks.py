@@ -1,4 +1,4 @@
-"""What is told of all instructions at once is what one finds who walks from each to the next."""
+"""Classifying many instructions at once gives the same as stepping from each instruction to the next."""
 
 from itertools import pairwise
 
@@ -79,7 +79,7 @@ def stepped_all(halfwords, places):
 
 @FLOWS
 @given(CODE, st.lists(st.tuples(st.integers(0, 45), st.booleans()), min_size=1, max_size=4))
-def test_what_is_certain_is_what_stepping_reaches(halfwords, entries):
+def test_reachable_code_is_what_stepping_reaches(halfwords, entries):
     places = [(BASE + 2 * index, is_thumb) for index, is_thumb in entries]
     functions = [Function(name="f", address=address, size=0, is_thumb=is_thumb) for address, is_thumb in places]
     (section,) = reachable_code([make_section(halfwords)], functions)
