@@ -6,6 +6,10 @@ import subprocess
 import time
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("unit", max_examples=30, deadline=None, database=None)
+settings.load_profile("unit")
 
 
 @pytest.fixture(autouse=True)

@@ -4,7 +4,7 @@ from contextlib import suppress
 import pytest
 from elftools.elf.elffile import ELFFile
 from elftools.elf.gnuversions import GNUVerNeedSection
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pibuild.machinecode.elf import ElfFormatError, read_elf
@@ -109,7 +109,6 @@ def test_a_file_that_is_not_a_whole_elf_file_is_rejected(content):
 _GOOD = make_elf()
 
 
-@settings(max_examples=40, deadline=None, database=None)
 @given(place=st.integers(0, len(_GOOD) - 1), value=st.integers(0, 255))
 def test_a_damaged_byte_ends_in_facts_or_an_elf_format_error(place, value):
     damaged = bytearray(_GOOD)

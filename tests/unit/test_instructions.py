@@ -270,5 +270,5 @@ def test_no_line_of_a_table_is_hidden_by_the_lines_before_it(instruction_set):
     assert {line.bits for line in _lines(instruction_set)[:-1]} <= {
         all_encodings()[number].bits
         for encodings_of in [{"a32": a32_encodings, "t32": t32_encodings, "a64": a64_encodings}[instruction_set]]
-        for number in encodings_of(np.array([*matching(instruction_set, 2000)], np.uint32))
+        for number in encodings_of(np.array([*matching(instruction_set, 100)], np.uint32))
     }

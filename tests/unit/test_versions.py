@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from packaging.utils import parse_wheel_filename
 from packaging.version import Version
@@ -21,7 +21,6 @@ def test_it_names_the_moment_and_the_commit():
     assert version == "1.14.1.dev20190618090807+g87989f69597"
 
 
-@settings(max_examples=50)
 @given(releases, commits, moments)
 def test_it_sorts_above_the_release_and_below_the_next_patch(release, commit, moment):
     *begin, patch = map(int, release.split("."))
@@ -30,14 +29,12 @@ def test_it_sorts_above_the_release_and_below_the_next_patch(release, commit, mo
     assert Version(nightly_version(release, commit, moment)) < Version(f"{upcoming}a1")
 
 
-@settings(max_examples=50)
 @given(releases, commits, commits, moments, st.integers(1, 4_000_000_000))
 def test_a_later_commit_sorts_higher_whatever_the_commits(release, first, second, moment, after_s):
     later = nightly_version(release, second, moment + timedelta(seconds=after_s))
     assert Version(nightly_version(release, first, moment)) < Version(later)
 
 
-@settings(max_examples=50)
 @given(releases, commits, moments)
 def test_it_is_written_as_a_file_name_has_it(release, commit, moment):
     version = nightly_version(release, commit, moment)

@@ -3,7 +3,7 @@
 from itertools import pairwise
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pibuild.machinecode.instructions import FIRST_OF_TWO, all_encodings, newer_instructions, t32_encodings
@@ -14,7 +14,6 @@ from tests.makers.elfs import thumb
 BASE = 0x1000
 COMMON = [0x46C0, 0x4770, 0xE7FC, 0xD001, 0xB110, 0xF000, 0xF801, 0xE801, 0xEAFF, 0xFFFE, 0xE12F]
 CODE = st.lists(st.integers(0, 0xFFFF) | st.integers(FIRST_OF_TWO, 0xFFFF) | st.sampled_from(COMMON), max_size=40)
-FLOWS = settings(max_examples=100, deadline=None, database=None)
 
 
 def make_section(halfwords, regions=()):
@@ -36,7 +35,6 @@ def walked(halfwords, start, end):
         index += size
 
 
-@FLOWS
 @given(CODE, st.sets(st.integers(1, 39)), st.booleans())
 def test_thumb_instructions_begin_where_the_one_before_ends(halfwords, cuts, has_data):
     bounds = [0, *sorted(cut for cut in cuts if cut < len(halfwords)), len(halfwords)]
@@ -77,7 +75,6 @@ def stepped_all(halfwords, places):
     return sizes
 
 
-@FLOWS
 @given(CODE, st.lists(st.tuples(st.integers(0, 45), st.booleans()), min_size=1, max_size=4))
 def test_reachable_code_is_what_stepping_reaches(halfwords, entries):
     places = [(BASE + 2 * index, is_thumb) for index, is_thumb in entries]
