@@ -52,6 +52,15 @@ class Debian:
             raise silent
         raise SourceError("no mirror of this machine's apt has it", found="; ".join(dict.fromkeys(found)))
 
+    def check(self) -> str:
+        """Ask each mirror whether it answers, and return their hosts.
+
+        Raises SourceError if apt has no mirror or is missing, UnreachableError if a mirror is silent.
+        """
+        for mirror in self._mirrors:
+            self._http.has(f"{mirror}/dists/stable/InRelease", self._route)
+        return ", ".join(urlsplit(mirror).hostname or mirror for mirror in self._mirrors)
+
     def _in_pool(self, mirror: str, place: DebianPlace) -> str:
         """Give the address that the file has as long as a mirror keeps it.
 

@@ -4,6 +4,7 @@ Knows the engine's API and its ways of failing. What goes into an image or a con
 Nothing is mounted from the machine: files are copied in and out, so an engine on another machine serves as well.
 """
 
+import hashlib
 import io
 import json
 import shutil
@@ -13,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -47,11 +49,22 @@ class Engine:
     """A Docker engine that answers; every method raises EngineError when it stops to."""
 
     def __init__(self, environ: Mapping[str, str]) -> None:
-        """Connect to the engine that DOCKER_HOST names, or to the local one; proves that it answers."""
-        self.host = environ.get("DOCKER_HOST", "")
+        """Connect to the engine that the docker program would use, and ask it for its facts.
+
+        That is the one of DOCKER_HOST, else of the context that DOCKER_CONTEXT or `docker context use` chose, else the
+        local one.
+        """
         self._environ = dict(environ)
+        endpoint = _context_endpoint(environ)
+        self.host = str(endpoint.get("base_url", environ.get("DOCKER_HOST", "")))
+        if self.host.startswith("ssh:") and not find_spec("paramiko"):
+            hint = "pip install paramiko, or set DOCKER_HOST to a socket that ssh forwards (ssh -L)"
+            raise EngineError(f"The engine at {self.host} needs the Python package paramiko", hint=hint)
         with self._translated("connecting to the Docker engine"):
-            self._client = docker.from_env(environment=dict(environ), timeout=_API_TIMEOUT_S)
+            if endpoint:
+                self._client = docker.DockerClient(**endpoint, timeout=_API_TIMEOUT_S)
+            else:
+                self._client = docker.from_env(environment=dict(environ), timeout=_API_TIMEOUT_S)
             self._info: dict[str, Any] = self._client.info()
 
     @property
@@ -327,6 +340,44 @@ def _sandbox(run: Run) -> dict[str, Any]:
         "nano_cpus": limits.cpus * _NANO,
         "pids_limit": _PIDS,
     }
+
+
+def _context_endpoint(environ: Mapping[str, str]) -> dict[str, Any]:
+    """Return URL and TLS of the context that the docker program would use; empty if it would use none.
+
+    The SDK looks contexts up only where config.json exists, and takes an unknown one for the local engine. The layout
+    of the folder is that of github.com/docker/cli, cli/context/store.
+    """
+    config_dir = Path(environ.get("DOCKER_CONFIG") or Path(environ.get("HOME", "/"), ".docker"))
+    name = environ.get("DOCKER_CONTEXT") or _current_context(config_dir / "config.json")
+    if environ.get("DOCKER_HOST") or not name or name == "default":
+        return {}
+    digest = hashlib.sha256(name.encode()).hexdigest()
+    try:
+        meta = json.loads((config_dir / "contexts/meta" / digest / "meta.json").read_bytes())
+        url, is_unverified = meta["Endpoints"]["docker"]["Host"], meta["Endpoints"]["docker"].get("SkipTLSVerify")
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        hint = "docker context ls shows which there are; unset DOCKER_CONTEXT for the local engine"
+        raise EngineError(f"There is no Docker context {name!r}", found=str(error), hint=hint) from error
+    tls_dir = config_dir / "contexts/tls" / digest / "docker"
+    if not tls_dir.is_dir():
+        return {"base_url": url}
+    ca, cert, key = (str(tls_dir / f"{part}.pem") for part in ("ca", "cert", "key"))
+    has_cert = (tls_dir / "cert.pem").exists()
+    tls = docker.tls.TLSConfig(
+        client_cert=(cert, key) if has_cert else None,
+        ca_cert=ca if (tls_dir / "ca.pem").exists() else None,
+        verify=not is_unverified,
+    )
+    return {"base_url": url, "tls": tls}
+
+
+def _current_context(config_path: Path) -> str:
+    """Return the context that `docker context use` chose; empty if it chose none."""
+    try:
+        return str(json.loads(config_path.read_bytes()).get("currentContext") or "")
+    except (OSError, ValueError, AttributeError):
+        return ""
 
 
 def _lines(chunks: Iterator[bytes]) -> Iterator[str]:

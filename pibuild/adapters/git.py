@@ -253,7 +253,7 @@ def _missing_paths(
 def _fetch_error(said: str, commit: str) -> SourceError:
     words = last_words(said)
     if _SILENT.search(said):
-        return UnreachableError("the server is not reached", found=words)
+        return UnreachableError("the server is not reachable", found=words)
     if _LACKING.search(said):
         return SourceError(f"the server does not give the commit {commit}", found=words)
     return SourceError("git fetch failed", found=words)

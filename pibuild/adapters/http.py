@@ -70,9 +70,9 @@ class NotThereError(SourceError):
 class _PassingError(Exception):
     """An attempt failed in a way that the next one may not."""
 
-    def __init__(self, why: str, *, wait_s: float | None = None, is_silent: bool = False) -> None:
+    def __init__(self, why: str, *, wait_s: float | None = None, is_silent: bool = False, proxy: str = "") -> None:
         super().__init__(why)
-        self.why, self.wait_s, self.is_silent = why, wait_s, is_silent
+        self.why, self.wait_s, self.is_silent, self.proxy = why, wait_s, is_silent, proxy
 
 
 class Http:
@@ -114,11 +114,11 @@ class Http:
             return False
         return True
 
-    def has(self, url: str) -> bool:
-        """Tell whether the server has a file, by beginning to read it: not every cache knows HEAD."""
+    def has(self, url: str, route: Route = DIRECT) -> bool:
+        """Return whether the server has a file, by beginning to read it: not every cache knows HEAD."""
 
         def attempt() -> bool:
-            with self._answer(url, {}, DIRECT):
+            with self._answer(url, {}, route):
                 return True
 
         try:
@@ -156,8 +156,11 @@ class Http:
             except _PassingError as error:
                 failed, failed_in_row = failed + 1, 1 if done_bytes() > before_bytes else failed_in_row + 1
                 if error.is_silent and failed_in_row >= _TRIES_OF_SILENT:
-                    hint = "look at the network, and at http_proxy and https_proxy"
-                    raise UnreachableError(f"{server} is not reached", found=error.why, hint=hint) from error
+                    hint = "check the network, and http_proxy and https_proxy"
+                    if error.proxy:
+                        server = f"The proxy {error.proxy}, which leads to {server},"
+                        hint = "check http_proxy, https_proxy and no_proxy, and the proxy of pip or apt"
+                    raise UnreachableError(f"{server} is not reachable", found=error.why, hint=hint) from error
                 if failed_in_row >= _TRIES or failed >= _TRIES_IN_ALL:
                     raise SourceError(f"{server} failed {failed} times", found=error.why) from error
                 wait_s = min(2.0 ** (failed_in_row - 1) if error.wait_s is None else error.wait_s, _LONGEST_WAIT_S)
@@ -205,6 +208,9 @@ class Http:
         except requests.exceptions.SSLError as error:
             hint = "set SSL_CERT_FILE to your certificates if a proxy reads your traffic"
             raise UnreachableError(f"{server} is not who it says", found=str(error), hint=hint) from error
+        except requests.exceptions.ProxyError as error:
+            proxy = _proxy(url, route)
+            raise _PassingError(f"the proxy {proxy} failed: {_cause(error)}", is_silent=True, proxy=proxy) from error
         except requests.ReadTimeout as error:
             raise _PassingError(f"no answer within {_TIMEOUTS_S[1]:.0f} s") from error
         except requests.ConnectionError as error:
@@ -225,6 +231,12 @@ class Http:
 def local_path(url: str) -> Path:
     """Give the path that a file: URL stands for."""
     return Path(unquote(urlsplit(url).path))
+
+
+def _proxy(url: str, route: Route) -> str:
+    """Return host and port of the proxy that leads to a URL."""
+    proxies = requests.utils.get_environ_proxies(url) | dict(route.proxies)
+    return urlsplit(requests.utils.select_proxy(url, proxies) or "").netloc.rpartition("@")[2]
 
 
 def _write(answer: requests.Response, to: Path, begin_bytes: int, total_bytes: int, progress: Progress) -> None:
@@ -264,4 +276,5 @@ def _cause(error: BaseException) -> str:
     """Give the innermost reason of a failed connection, without the objects' addresses."""
     inner = error.args[0] if error.args else error
     reason = getattr(inner, "reason", inner)
+    reason = getattr(reason, "original_error", reason)  # of a proxy
     return re.sub(r"^(?:<[^>]*>|\w+\([^)]*\)): |\(Caused by.*", "", str(reason)).strip() or type(reason).__name__

@@ -12,6 +12,7 @@ from pibuild.files import file_sha256
 from pibuild.model import NpmPlace
 
 _DEADLINE_S = 900.0
+_CHECK_DEADLINE_S = 40.0
 _HINT = "apt-get install npm, or nodejs from its makers"
 _SILENT = re.compile(r"ENOTFOUND|ECONNREFUSED|ECONNRESET|ETIMEDOUT|EAI_AGAIN|EHOSTUNREACH|ENETUNREACH")
 
@@ -22,6 +23,14 @@ class Npm:
     def __init__(self, environ: Mapping[str, str]) -> None:
         """Ask nothing yet."""
         self._environ = environ
+
+    def check(self) -> None:
+        """Ask the registry for a package; SourceError if npm is missing or fails, UnreachableError if it is silent."""
+        command = ["npm", "view", "--prefer-online", "--fetch-retries=0", "is-number@7.0.0", "version"]
+        ended = run(command, self._environ, hint=_HINT, deadline_s=_CHECK_DEADLINE_S)
+        if ended.exit_code:
+            kind = UnreachableError if _SILENT.search(ended.err) else SourceError
+            raise kind("npm's registry does not answer", found=ended.last_words)
 
     def download(self, place: NpmPlace, to: Path, progress: Progress) -> str:  # noqa: ARG002  npm tells none
         """Write the tarball; give its sha256. No script of the package runs."""

@@ -74,6 +74,18 @@ class Pypi:
             found="; ".join(findings) or "no such file",
         )
 
+    def check(self) -> str:
+        """Ask each index whether it answers, and return their hosts; folders are not asked.
+
+        Raises SourceError if pip has no index, or for the first index that refuses; UnreachableError if it is silent.
+        """
+        urls = [url for url in self._settings.indexes if urlsplit(url).scheme in ("http", "https")]
+        for url in urls:
+            self._http.has(f"{url.rstrip('/')}/pip/", self._settings.route)
+        if not urls:
+            raise SourceError("pip is set up without an index", hint="pip config list")
+        return ", ".join(urlsplit(url).hostname or url for url in urls)
+
     def _listed(self, url: str) -> dict[str, ListedFile]:
         """Return what a page or a folder lists, by file name."""
         if "://" in url and urlsplit(url).scheme != "file":

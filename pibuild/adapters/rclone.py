@@ -146,7 +146,7 @@ def _translated(ended: Ended, verb: str, *words: str) -> SourceError | ResourceE
         return _full(remote, found)
     if _SILENT.search(said):
         hint = "look at the network, and whether that server runs; the same command goes on from here"
-        return UnreachableError(f"{remote} is not reached", found=found, hint=hint)
+        return UnreachableError(f"{remote} is not reachable", found=found, hint=hint)
     if "find section in config file" in said:
         return SourceError(f"rclone knows no remote {remote}", found=found, hint="rclone config")
     if _DENIED.search(said):

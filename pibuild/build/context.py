@@ -14,12 +14,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from platformdirs import user_cache_path
-
 import pibuild
 from pibuild.config.dockerfiles import load_base
 from pibuild.config.project_files import project_folder
-from pibuild.config.settings import Settings
+from pibuild.config.settings import Settings, store_folder
 from pibuild.console import Console
 from pibuild.errors import PibuildError
 from pibuild.model import Base, Limits, Spent
@@ -66,9 +64,7 @@ class BuildContext:
     @cached_property
     def store(self) -> Store:
         """The folder of sources, artifacts and logs; `close` ends its session."""
-        folder = self.settings.store.folder
-        root = Path(folder).expanduser().absolute() if folder else user_cache_path("pibuild", appauthor=False)
-        return Store(root, self.console)
+        return Store(store_folder(self.settings), self.console)
 
     @cached_property
     def engine(self) -> "Engine":

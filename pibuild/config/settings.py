@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+from platformdirs import user_cache_path
 from pydantic import AfterValidator, BeforeValidator, Field, TypeAdapter
 from pydantic_core import PydanticCustomError
 
@@ -280,7 +281,7 @@ def load_settings(
         merged |= {name: from_flags.get(name, False) for name in ("verbose", "quiet")}
     if isinstance(from_file.get("store"), dict) and isinstance(merged["store"], str):
         merged["store"] = from_file["store"] | {"folder": merged["store"]}
-    return typed(Settings, merged, "command line")
+    return typed(Settings, merged, "The command line")
 
 
 def _renamed(values: Any, prefix: str, warn: Callable[[str], None]) -> Any:  # noqa: ANN401  whatever the YAML holds
@@ -299,6 +300,18 @@ def _is_there(path: Path) -> bool:
     except OSError as error:
         return not isinstance(error, FileNotFoundError)
     return True
+
+
+def store_folder(settings: Settings) -> Path:
+    """Return the folder of the store; UsageError if none is set and the user has no home folder."""
+    if settings.store.folder:
+        return Path(settings.store.folder).expanduser().absolute()
+    try:
+        Path.home()
+    except RuntimeError as error:
+        hint = "--store DIR, PIBUILD_STORE or HOME"
+        raise UsageError("This user has no home folder for the store", found=str(error), hint=hint) from error
+    return user_cache_path("pibuild", appauthor=False)
 
 
 def settings_schema() -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 GitHub's is actionlint, GitLab's the schema that GitLab maintains, systemd's its own `systemd-analyze verify`. Jenkins's
 needs a server of it, so its file goes through CodeNarc's rules for Jenkins, on Groovy's own parser, and is rehearsed.
-What npm gives is pinned by hash; where it is not reached, tests are skipped.
+What npm gives is pinned by hash; where it is not reachable, tests are skipped.
 """
 
 import json

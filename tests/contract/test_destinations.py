@@ -249,7 +249,7 @@ def test_a_push_killed_at_every_call_leaves_a_whole_set_at_the_store(tmp_path, s
 
 
 def test_an_unreachable_store_says_so(put, send):
-    with pytest.raises(PublishError, match="is not reached") as caught:
+    with pytest.raises(PublishError, match="is not reachable") as caught:
         send(put("1.0"), f":webdav,url='http://127.0.0.1:{free_port()}':")
     assert "look at the network" in str(caught.value)
 

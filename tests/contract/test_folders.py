@@ -139,14 +139,14 @@ def test_two_machines_share_through_it(folder, tmp_path):
 def test_a_server_that_is_not_there_is_unreachable(http, file, tmp_path):
     folder = HttpFolder(http, f"http://127.0.0.1:{free_port()}/cache")
     for ask in (lambda: folder.get(NAME, tmp_path / "got"), lambda: folder.has(NAME), lambda: folder.put(file, NAME)):
-        with pytest.raises(UnreachableError, match="127.0.0.1 is not reached"):
+        with pytest.raises(UnreachableError, match="127.0.0.1 is not reachable"):
             ask()
 
 
 def test_a_remote_that_is_not_there_is_told(rclone, file, tmp_path):
     folder = RcloneFolder(rclone, f":webdav,url='http://127.0.0.1:{free_port()}/':pibuild")
     for ask in (lambda: folder.get(NAME, tmp_path / "got"), lambda: folder.has(NAME), lambda: folder.put(file, NAME)):
-        with pytest.raises(UnreachableError, match="is not reached") as caught:
+        with pytest.raises(UnreachableError, match="is not reachable") as caught:
             ask()
         assert "connection refused" in caught.value.found
 

@@ -274,7 +274,7 @@ def test_a_server_that_is_not_there_is_unreachable(read):
     with socket.create_server(("127.0.0.1", 0)) as listening:
         port = listening.getsockname()[1]
 
-    with pytest.raises(UnreachableError, match="the server is not reached"):
+    with pytest.raises(UnreachableError, match="the server is not reachable"):
         read(f"http://127.0.0.1:{port}/o/n.git", NOBODY)
 
 

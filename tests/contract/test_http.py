@@ -225,7 +225,7 @@ def test_a_server_that_is_not_there_is_unreachable_after_two_tries(client, part,
     with socket.create_server(("127.0.0.1", 0)) as listening:
         port = listening.getsockname()[1]
 
-    with pytest.raises(UnreachableError, match="127.0.0.1 is not reached") as caught:
+    with pytest.raises(UnreachableError, match="127.0.0.1 is not reachable") as caught:
         client.download(f"http://127.0.0.1:{port}/", part, ignore)
     assert "refused" in caught.value.found
     assert "http_proxy" in caught.value.hint
@@ -233,7 +233,7 @@ def test_a_server_that_is_not_there_is_unreachable_after_two_tries(client, part,
 
 
 def test_a_name_that_does_not_resolve_is_unreachable(client, part):
-    with pytest.raises(UnreachableError, match="no-such-host.invalid is not reached"):
+    with pytest.raises(UnreachableError, match="no-such-host.invalid is not reachable"):
         client.download("http://no-such-host.invalid/", part, ignore)
 
 
@@ -284,3 +284,16 @@ def test_a_page_is_given_with_its_kind_and_address(server, client):
 
     assert (page.content, page.kind, page.url) == (b"{}", "application/json", server.url)
     assert server.asked[0]["Accept"] == "application/json"
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_a_proxy_that_is_not_there_is_named_without_its_password(part, said, monkeypatch, scheme):
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        port = listening.getsockname()[1]
+    monkeypatch.setenv(f"{scheme}_proxy", f"http://me:secret@127.0.0.1:{port}")
+    client = Http({}, note=said.append, sleep=lambda _wait_s: None)
+    with pytest.raises(UnreachableError) as caught:
+        client.download(f"{scheme}://files.invalid/", part, ignore)
+    assert f"127.0.0.1:{port}" in caught.value.what
+    assert f"{scheme}_proxy" in caught.value.hint
+    assert "secret" not in str(caught.value)

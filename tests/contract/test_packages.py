@@ -1,6 +1,6 @@
 """The real pip, npm and apt: against files and a server of our own, and against this machine's registries.
 
-Where a registry is not reached, its test is skipped.
+Where a registry is not reachable, its test is skipped.
 """
 
 import hashlib
@@ -75,7 +75,7 @@ def part(tmp_path):
 
 @pytest.fixture
 def reached():
-    """Run what needs a registry; skip where it is not reached."""
+    """Run what needs a registry; skip where it is not reachable."""
 
     def reached(action, *words):
         with reachable():
@@ -186,7 +186,7 @@ def test_an_index_that_is_not_there_is_unreachable(http, part, tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as listening:
         index = f"http://127.0.0.1:{listening.getsockname()[1]}/simple"
 
-    with pytest.raises(UnreachableError, match="127.0.0.1 is not reached"):
+    with pytest.raises(UnreachableError, match="127.0.0.1 is not reachable"):
         Pypi(http, pip_environ(tmp_path, PIP_INDEX_URL=index)).download(PLACE, part, ignore)
 
 
@@ -330,7 +330,7 @@ def test_archives_of_others_and_of_security_are_not_asked(make_debian, site, par
 
 @needs_apt
 def test_a_mirror_that_is_not_there_is_unreachable(make_debian, part, tmp_path):
-    with pytest.raises(UnreachableError, match="mirror.invalid is not reached"):
+    with pytest.raises(UnreachableError, match="mirror.invalid is not reachable"):
         make_debian(apt_environ(tmp_path, "deb http://mirror.invalid/debian sid main\n")).download(FXDIV, part, ignore)
 
 

@@ -73,7 +73,7 @@ def test_what_is_damaged_behind_a_server_is_all_found_at_once(site, http):
 def test_a_server_that_is_gone_is_told_as_such(site, http):
     with served(site) as url:
         pass
-    with pytest.raises(PublishError, match=r"can't be checked[\s\S]*127.0.0.1 is not reached"):
+    with pytest.raises(PublishError, match=r"can't be checked[\s\S]*127.0.0.1 is not reachable"):
         check_site(url, http)
 
 

@@ -12,13 +12,13 @@ class SilentFolder:
     """A folder of a server that is down."""
 
     def get(self, name: str, to: Path) -> bool:
-        raise UnreachableError("cache.example.org is not reached", found=f"{name} {to}")
+        raise UnreachableError("cache.example.org is not reachable", found=f"{name} {to}")
 
     def put(self, path: Path, name: str) -> None:
-        raise UnreachableError("cache.example.org is not reached", found=f"{name} {path}")
+        raise UnreachableError("cache.example.org is not reachable", found=f"{name} {path}")
 
     def has(self, name: str) -> bool:
-        raise UnreachableError("cache.example.org is not reached", found=name)
+        raise UnreachableError("cache.example.org is not reachable", found=name)
 
 
 class RefusingFolder(LocalFolder):

@@ -109,7 +109,7 @@ class SilentWeb:
     """A web behind which no server answers."""
 
     def download(self, url: str, to: Path, progress: Progress) -> str:  # noqa: ARG002
-        raise UnreachableError("pi.example is not reached", hint="look at the network")
+        raise UnreachableError("pi.example is not reachable", hint="look at the network")
 
 
 class PoolLess:

@@ -105,7 +105,7 @@ def test_a_server_that_does_not_answer_ends_the_check():
     with pytest.raises(PublishError) as caught:
         check_site("https://me:secret@pi.example/", SilentWeb())
     assert "can't be checked" in str(caught.value)
-    assert "pi.example is not reached" in str(caught.value)
+    assert "pi.example is not reachable" in str(caught.value)
     assert "secret" not in str(caught.value)
 
 

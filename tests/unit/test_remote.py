@@ -205,7 +205,7 @@ def test_what_is_damaged_here_is_not_given(machine, shared, plan):
 
 
 def test_a_remote_that_does_not_answer_is_told_once_and_not_asked_again(machine, shared, plan):
-    folder = RefusingFolder(shared, UnreachableError("cache.example.org is not reached", found="refused", hint="look"))
+    folder = RefusingFolder(shared, UnreachableError("cache.example.org is not reachable", found="refused", hint="ask"))
     one = machine(folder)
 
     assert one.remote.pull_wheel(plan) is None
@@ -213,7 +213,7 @@ def test_a_remote_that_does_not_answer_is_told_once_and_not_asked_again(machine,
     one.share(plan)
     assert folder.asked == 1
     assert len(one.warnings) == 1
-    assert one.warnings[0].endswith("without it: cache.example.org is not reached; refused; try: look")
+    assert one.warnings[0].endswith("without it: cache.example.org is not reachable; refused; try: ask")
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ from tests.makers.archives import files_of, make_tar, tree_of
 FILES = {"top/a": b"alpha", "top/b": b"beta"}
 OTHER = {"top/a": b"something else"}
 COMMIT = "c" * 40
-SILENT = UnreachableError("the server is not reached")
+SILENT = UnreachableError("the server is not reachable")
 
 
 def sha256(content):
