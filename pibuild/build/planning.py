@@ -3,11 +3,13 @@
 Pure: reads no clock, no network and no engine; what recipes and targets say is passed in.
 """
 
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 
 from packaging.version import Version
 
+from pibuild.config.pis import load_pis
 from pibuild.config.targets import find_target
 from pibuild.errors import UsageError, nearest
 from pibuild.files import json_digest
@@ -170,7 +172,7 @@ def _choice(request: Request, target: Target, recipes: Mapping[str, Recipe]) -> 
         raise UsageError(
             f"No recipe supports Python {request.python!r} on {target.name}",
             details=[f"Pythons: {', '.join(pythons)}"],
-            hint=nearest(request.python, pythons),
+            hint=nearest_pythons(request.python, pythons),
         )
     if request.version is not None:
         versions = _in_order({release.version for _, release in fitting})
@@ -183,6 +185,25 @@ def _choice(request: Request, target: Target, recipes: Mapping[str, Recipe]) -> 
     recipe, release = max(fitting, key=lambda pair: Version(pair[1].version))
     why = "as asked" if request.version else f"the newest that supports Python {request.python} on {target.name}"
     return recipe, release, f"{recipe.name} {release.version}: {why}"
+
+
+def nearest_pythons(python: str, supported: Sequence[str]) -> str:
+    """Return which Pythons to take instead of one that is not supported: the one before and the one after it.
+
+    Each is named with the releases of Raspberry Pi OS that have it. A text that is no version gets similar spellings.
+    """
+    systems: dict[str, list[str]] = {}
+    for system in load_pis().systems:
+        for one in system.pythons:
+            systems.setdefault(one.version, []).append(system.name)
+    if not re.fullmatch(r"\d+\.\d+", python):
+        return nearest(python, supported)
+    ordered = sorted(supported, key=Version)
+    before = [version for version in ordered if Version(version) < Version(python)][-1:]
+    after = [version for version in ordered if Version(version) > Version(python)][:1]
+    choices = [f"{version} ({', '.join(systems.get(version, ['no system']))})" for version in before + after]
+    where = ", ".join(systems[python]) if python in systems else "on no release of Raspberry Pi OS"
+    return f"{python} is {where}; nearest: {' or '.join(choices)}"
 
 
 @dataclass(kw_only=True)

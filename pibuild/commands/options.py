@@ -4,16 +4,18 @@ Imports nothing that is slow, so that `--help` answers at once.
 """
 
 import argparse
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from pibuild.console import Console
-from pibuild.errors import UsageError, nearest
+from pibuild.errors import PibuildError, UsageError, nearest
 
 if TYPE_CHECKING:
     from pibuild.config.settings import Settings
+
+_SOURCE_ARCHIVES = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".zip")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,15 +163,26 @@ def choice(*values: str) -> Callable[[str], str]:
     return checked
 
 
-def readable_files(words: Iterable[str]) -> list[Path]:
-    """Return words as paths of files; UsageError if one is not a file, or may not be looked at."""
-    paths = [Path(word) for word in words]
-    for path in paths:
-        reason = ""
-        try:
-            is_file = path.is_file()
-        except OSError as error:
-            is_file, reason = False, error.strerror or ""
-        if not is_file:
-            raise UsageError(f"There is no file {path}", found=reason, hint="the path of a wheel, which ends in .whl")
-    return paths
+def wheel_path(word: str) -> Path:
+    """Return a word as the path of a file; UsageError if it is not one, or surely not a wheel."""
+    path, hint = Path(word), "the path of a wheel, which ends in .whl"
+    try:
+        is_file, is_folder, reason = path.is_file(), path.is_dir(), ""
+    except OSError as error:
+        is_file, is_folder, reason = False, False, error.strerror or ""
+    if is_folder:
+        raise UsageError(f"{path} is a folder, not a wheel", hint=f"the wheels in it: {path}/*.whl")
+    if not is_file:
+        raise UsageError(f"There is no file {path}", found=reason, hint=hint)
+    if path.name.endswith(_SOURCE_ARCHIVES):
+        hint = "a wheel of it: pip download --only-binary :all: NAME, or pip wheel NAME"
+        raise UsageError(f"{path} is an archive of sources, not a wheel", hint=hint)
+    return path
+
+
+def merged(errors: Sequence[PibuildError], count: int) -> PibuildError:
+    """Return one error that holds several, of `count` wheels; its exit code is the first one's."""
+    if len(errors) == 1:
+        return errors[0]
+    details = [line for error in errors for line in str(error).splitlines()]
+    return type(errors[0])(f"{len(errors)} of {count} files failed", details=details)

@@ -3,7 +3,7 @@
 import re
 from typing import TYPE_CHECKING
 
-from pibuild.commands.options import CommandParser, Invocation, add_general, add_output, readable_files
+from pibuild.commands.options import CommandParser, Invocation, add_general, add_output, merged, wheel_path
 from pibuild.errors import PibuildError, UsageError
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def add_arguments(parser: CommandParser) -> None:
 
 
 def run(invocation: Invocation) -> int:
-    """Write the new wheels into the output folder; the first refusal is raised after all that could be written."""
+    """Write the new wheels into the output folder; refusals are raised after that."""
     args, settings, console = invocation.args, invocation.settings, invocation.console
     if settings.python is None and args.platform is None:
         raise UsageError("There is no new tag", hint="--python 3.11 or --platform linux_armv6l, or both")
@@ -38,17 +38,17 @@ def run(invocation: Invocation) -> int:
         raise UsageError(f"{settings.python!r} is not a version of Python", hint="--python 3.11")
     if args.platform is not None and not re.fullmatch(r"\w+", args.platform):
         raise UsageError(f"{args.platform!r} is not a platform tag", hint="--platform linux_armv6l")
-    refusal: PibuildError | None = None
+    refusals: list[PibuildError] = []
     made: list[str] = []
-    for path in readable_files(args.wheels):
+    for word in args.wheels:
         try:
-            made.append(str(_relabelled(path, invocation)))
+            made.append(str(_relabelled(wheel_path(word), invocation)))
         except PibuildError as error:
-            refusal = refusal or error
+            refusals.append(error)
     if made:
         console.result("\n".join(made), [{"path": path} for path in made])
-    if refusal:
-        raise refusal
+    if refusals:
+        raise merged(refusals, len(args.wheels))
     return 0
 
 

@@ -9,7 +9,7 @@ from pibuild.commands.options import (
     add_limits,
     add_network,
     add_target_and_python,
-    readable_files,
+    wheel_path,
 )
 from pibuild.errors import UsageError
 
@@ -51,7 +51,7 @@ def run(invocation: Invocation) -> int:
     from pibuild.wheels.wheel import WheelFormatError, wheel_name
 
     args, settings = invocation.args, invocation.settings
-    (path,) = readable_files([args.wheel])
+    path = wheel_path(args.wheel)
     try:
         wheel = wheel_name(path.name)
     except WheelFormatError as error:

@@ -10,7 +10,8 @@ from pibuild.commands.options import (
     add_limits,
     add_network,
     add_target_and_python,
-    readable_files,
+    merged,
+    wheel_path,
 )
 from pibuild.errors import ProofError, UsageError
 
@@ -66,12 +67,13 @@ def run(invocation: Invocation) -> int:
     target = find_target(settings.target, load_targets(project_folder("toolchains"))) if settings.target else None
     tag, floor = target.platform_tag if target else None, Version(args.floor) if args.floor else None
     facts: list[dict[str, Any]] = []
-    is_good, unreadable = True, None
-    for path in readable_files(args.wheels):
+    is_good, faults = True, list[UsageError]()
+    for word in args.wheels:
         try:
+            path = wheel_path(word)
             inspection = _inspected(path, tag, floor)
         except UsageError as error:
-            unreadable = unreadable or error
+            faults.append(error)
             continue
         text, facts = as_text(inspection), [*facts, as_facts(inspection)]
         is_good = is_good and not inspection.faults and bool(inspection.runs_on or settings.target)
@@ -84,8 +86,8 @@ def run(invocation: Invocation) -> int:
             console.result(text, None)
     if console.as_json:
         console.result("", {"wheels": facts})
-    if unreadable:
-        raise unreadable
+    if faults:
+        raise merged(faults, len(args.wheels))
     return 0 if is_good else ProofError.exit_code
 
 

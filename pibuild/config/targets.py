@@ -1,11 +1,14 @@
 """Targets: the kinds of Pi, a YAML file each."""
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
 from pibuild.config.strict_yaml import read_yaml, typed
 from pibuild.errors import UsageError, nearest
 from pibuild.model import Target
+
+_IS_64_BIT = re.compile(r"64|armv8|cortex-a(?:53|72|76)")
 
 
 def load_targets(folder: Path) -> dict[str, Target]:
@@ -22,7 +25,23 @@ def find_target(name: str, targets: Mapping[str, Target]) -> Target:
     for target in targets.values():
         if wanted in (target.name, *target.aliases):
             return target
-    known = [name for target in targets.values() for name in (target.name, *target.aliases)]
     raise UsageError(
-        f"There is no target {name!r}", hint=nearest(wanted, known), details=[f"targets: {', '.join(targets)}"]
+        f"There is no target {name!r}",
+        details=[f"{target.name} is for {target.models}" for target in targets.values()],
+        hint=_nearest_target(wanted, targets),
     )
+
+
+def _nearest_target(wanted: str, targets: Mapping[str, Target]) -> str:
+    """Return what to ask for instead: the same kind of Pi before a similar spelling."""
+    if _IS_64_BIT.search(wanted):
+        return (
+            "64-bit systems (AArch64) are not supported yet: --target pi-two for the same Pi with a 32-bit system, "
+            "or pibuild verify for a 64-bit wheel from elsewhere"
+        )
+    by_letters = {
+        re.sub(r"\W", "", name): target.name for target in targets.values() for name in (target.name, *target.aliases)
+    }
+    if same := by_letters.get(re.sub(r"\W", "", wanted)):
+        return f"--target {same}"
+    return nearest(wanted, [name for target in targets.values() for name in (target.name, *target.aliases)])

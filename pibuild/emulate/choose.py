@@ -9,6 +9,7 @@ from typing import TypeVar
 
 from packaging.version import Version
 
+from pibuild.build.planning import nearest_pythons
 from pibuild.config.pis import Model, System, load_pis
 from pibuild.config.targets import find_target
 from pibuild.errors import ImageError, UsageError, nearest
@@ -125,7 +126,7 @@ def _python(wheel: WheelName, wanted: str | None, available: Sequence[str], syst
     where = system.name if system else "the emulated Pi"
     if wanted:
         if wanted not in available:
-            raise UsageError(f"{where} has no Python {wanted}", hint=nearest(wanted, list(available)))
+            raise UsageError(f"{where} has no Python {wanted}", hint=nearest_pythons(wanted, available))
         return wanted
     fitting = [python for python in available if is_for_python(wheel.tags, python)]
     if not fitting:

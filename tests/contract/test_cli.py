@@ -284,6 +284,30 @@ def test_a_file_that_can_not_be_read_is_named_when_the_others_are_told_of(capsys
     assert told.out.startswith(fine.name)
 
 
+@pytest.mark.parametrize("words", [["verify"], ["retag", "--platform", "linux_armv7l", "--output", "out"]])
+def test_every_file_that_is_not_a_wheel_is_named_after_the_others_are_done(capsys, tmp_path, words):
+    fine, sdist, folder = make_wheel(tmp_path / "in"), tmp_path / "thing-1.0.tar.gz", tmp_path / "wheels"
+    sdist.touch()
+    folder.mkdir()
+    assert main([*words, "nowhere.whl", str(fine), str(sdist), str(folder)]) == 2
+    printed = capsys.readouterr()
+    assert fine.name.rpartition("-")[0] in printed.out
+    for name in ("3 of 4", "nowhere.whl", str(sdist), f"{folder}/*.whl"):
+        assert name in printed.err
+
+
+def test_a_user_without_a_name_or_a_home_is_asked_for_a_store(capsys, monkeypatch):
+    def unknown(uid):
+        raise KeyError(uid)
+
+    monkeypatch.setattr("pwd.getpwuid", unknown)
+    for name in ("HOME", "XDG_CACHE_HOME", "PIBUILD_STORE"):
+        monkeypatch.delenv(name, raising=False)
+    assert main(["plan", "--target", "pi-one", "--python", "3.11"]) == 2
+    assert "--store" in capsys.readouterr().err
+    assert main(["list"]) == 0
+
+
 def test_a_wheel_that_does_not_run_on_the_target_is_code_9(capsys, tmp_path):
     path = make_wheel(tmp_path / "in", {SO: make_elf(arm(0xE3001234, BX_LR), attributes=PI_TWO)})
     assert main(["verify", str(path), "--target", "pi-one"]) == 9

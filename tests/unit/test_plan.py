@@ -213,9 +213,39 @@ def test_an_unknown_target_is_answered_with_the_nearest_name():
         plan_for(target="pi-onne")
 
 
-def test_an_unknown_python_is_answered_with_those_there_are():
-    with pytest.raises(UsageError, match="Python '3.12' on pi-one(.|\n)*3.9, 3.11, 3.13"):
-        plan_for("3.12")
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("pi-64", "64-bit"),
+        ("aarch64", "64-bit"),
+        ("pi-zero2", "--target pi-two"),
+        ("pi_zero2_w", "--target pi-two"),
+        ("pi4", "--target pi-two"),
+    ],
+)
+def test_an_unknown_target_is_answered_with_the_nearest_kind_of_pi(name, hint):
+    targets = {name: replace(target, aliases=("pi-4", "pi-zero-2", "pi-zero-2-w")) for name, target in TARGETS.items()}
+    targets["pi-one"] = replace(targets["pi-one"], aliases=("pi-zero",))
+    with pytest.raises(UsageError) as caught:
+        find_target(name, targets)
+    assert hint in caught.value.hint
+    assert len(caught.value.details) == len(TARGETS)
+
+
+@pytest.mark.parametrize(
+    ("python", "hints"),
+    [
+        ("3.12", ["3.11 (bookworm)", "3.13 (trixie)"]),
+        ("3.14", ["3.13 (trixie)"]),
+        ("3.10", ["3.9 (bullseye)", "3.11 (bookworm)"]),
+        ("three", ["3.11"]),
+    ],
+)
+def test_an_unknown_python_is_answered_with_those_before_and_after_it(python, hints):
+    with pytest.raises(UsageError) as caught:
+        plan_for(python)
+    assert python in caught.value.what
+    assert [hint in caught.value.hint for hint in hints] == [True] * len(hints)
 
 
 def test_an_unknown_recipe_is_answered_with_the_nearest_name():
