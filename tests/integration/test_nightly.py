@@ -66,7 +66,7 @@ def test_what_is_published_is_whole_and_signed(night):
     key = folder / "site/current/pibuild.pub"
     ended = pibuild(folder, "publish", "check", "site", "--public-key", str(key))
     assert ended.returncode == 0, ended.stderr
-    assert "is whole: 3 wheels" in ended.stdout
+    assert "is complete: 3 wheels" in ended.stdout
     assert "signed by this key" in ended.stdout
 
 

@@ -2,62 +2,15 @@
 
 from datetime import UTC, datetime
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
-from pibuild.errors import BuildError
-from pibuild.nightly.cells import PlannedCell
 from pibuild.nightly.history import History
 from pibuild.nightly.night import NightContext, changes, run_night
-from pibuild.store.local import Entry
+from tests.fakes.builders import FakeBuilder, make_record
 from tests.makers.outcomes import make_night, make_outcome
 
 CELLS = tuple(make_outcome(python=python).cell for python in ("3.9", "3.11", "3.13"))
-
-
-def make_record(**changes):
-    artifact = {
-        "cpu_s": 3.0,
-        "image": {"reference": "pibuild/toolchain-pi-one:1"},
-        "sources": [{"name": "eigen-3.4.0", "tree": "t1"}],
-    }
-    plain = {
-        "wheel": {"file": "thing.whl", "sha256": "a" * 64, "size_bytes": 5},
-        "artifacts": [artifact],
-        "device": {"reference": "pibuild/device-pi-one:1"},
-        "checks": {"file": [1, 2], "device": {"models": [{"name": "digits", "instructions": 7}, {"name": "other"}]}},
-    }
-    return plain | changes
-
-
-class FakeBuilder:
-    """Plans each cell under its Python as the key; `failing` and `cut_at` are keys."""
-
-    def __init__(self, *, existing=(), failing=(), records=None, cut_at=None):
-        self.existing, self.failing, self.records, self.cut_at = existing, failing, records or {}, cut_at
-
-    def plan(self, cell):
-        return PlannedCell(plan=SimpleNamespace(key=cell.python, reason="requested"), commit="c" * 40)
-
-    def proven(self, plan):
-        return self.entry(plan) if plan.key in self.existing else None
-
-    def build(self, plan):
-        if plan.key == self.cut_at:
-            raise KeyboardInterrupt
-        if plan.key in self.failing:
-            raise BuildError(f"{plan.key} could not be built: because", log=self.failing[plan.key])
-        return self.entry(plan), 4.5
-
-    def failed_key(self, _error):
-        return "artifact-1"
-
-    def record(self, key):
-        return self.records.get(key)
-
-    def entry(self, plan):
-        return Entry(key=plan.key, path=Path("thing.whl"), facts=make_record())
 
 
 @pytest.fixture

@@ -198,7 +198,7 @@ def test_what_a_system_needs_beforehand_is_told(python, words):
 def test_without_javascript_what_is_needed_beforehand_and_what_has_no_wheel_is_told_once():
     text = Elements(show()["index.html"]).text
     for words in (
-        "Python 3.11, 3.13: pip of this system installs only into a virtual environment.",
+        "Python 3.11, 3.13: On this system, pip installs only into a virtual environment.",
         "Pi 3, Zero 2; Pi 4 with bullseye (64 bit), bookworm (64 bit), trixie (64 bit)",
     ):
         assert text.count(words) == 1

@@ -171,7 +171,7 @@ def _before(place: PiPlace) -> Iterator[tuple[str, str]]:
     python = place.python.version
     if Version(python) >= _VENV_SINCE:
         command = "python3 -m venv ~/pi-env && . ~/pi-env/bin/activate"
-        yield "pip of this system installs only into a virtual environment. Create one and activate it:", command
+        yield "On this system, pip installs only into a virtual environment. Create one and activate it:", command
     elif Version(python) < _OLD_PIP_UNTIL:
         command = f"{_program(python)} -m pip install --user --upgrade pip=={place.python.pip}"
         yield "If pip reports no such option: --only-binary, it is too old. Upgrade it:", command

@@ -1,0 +1,72 @@
+"""A builder of cells that needs no store, container or engine."""
+
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, cast
+
+from pibuild.errors import BuildError, PibuildError
+from pibuild.model import Cell, Plan, Wheelhouse
+from pibuild.nightly import night
+from pibuild.nightly.cells import PlannedCell
+from pibuild.store.local import Entry
+
+
+def make_record(**changes: Any) -> dict[str, Any]:
+    """The record of a proven wheel, as far as a night reads it."""
+    artifact = {
+        "cpu_s": 3.0,
+        "image": {"reference": "pibuild/toolchain-pi-one:1"},
+        "sources": [{"name": "eigen-3.4.0", "tree": "t1"}],
+    }
+    plain = {
+        "wheel": {"file": "thing.whl", "sha256": "a" * 64, "size_bytes": 5},
+        "artifacts": [artifact],
+        "device": {"reference": "pibuild/device-pi-one:1"},
+        "checks": {"file": [1, 2], "device": {"models": [{"name": "digits", "instructions": 7}, {"name": "other"}]}},
+    }
+    return plain | changes
+
+
+class FakeBuilder:
+    """Plans each cell with its Python as the key.
+
+    The wheels of `existing` keys are proven, builds of `failing` keys fail with a log, `cut_at` interrupts the process.
+    """
+
+    def __init__(
+        self,
+        *,
+        existing: Collection[str] = (),
+        failing: Mapping[str, Path | None] | None = None,
+        records: Mapping[str, dict[str, Any]] | None = None,
+        cut_at: str = "",
+    ) -> None:
+        self.existing, self.failing, self.records, self.cut_at = existing, failing or {}, records or {}, cut_at
+
+    def plan(self, cell: Cell) -> PlannedCell:
+        plan = cast("Plan", SimpleNamespace(key=cell.python, reason="requested"))
+        return PlannedCell(plan=plan, commit="c" * 40)
+
+    def proven(self, plan: Plan | Wheelhouse) -> Entry | None:
+        return self._entry(plan) if plan.key in self.existing else None
+
+    def build(self, plan: Plan | Wheelhouse) -> tuple[Entry, float]:
+        if plan.key == self.cut_at:
+            raise KeyboardInterrupt
+        if plan.key in self.failing:
+            raise BuildError(f"{plan.key} could not be built: because", log=self.failing[plan.key])
+        return self._entry(plan), 4.5
+
+    def failed_key(self, error: PibuildError) -> str:
+        return "artifact-1" if isinstance(error, BuildError) else ""
+
+    def record(self, key: str) -> dict[str, Any] | None:
+        return self.records.get(key)
+
+    def _entry(self, plan: Plan | Wheelhouse) -> Entry:
+        return Entry(key=plan.key, path=Path("thing.whl"), facts=make_record())
+
+
+if TYPE_CHECKING:
+    _builder: night.Builder = FakeBuilder()
