@@ -128,7 +128,7 @@ def test_gitlab_s_schema_accepts_the_pipeline():
     assert gitlab(GITLAB)[0] == 0
 
 
-def test_gitlab_s_schema_accepts_the_pipeline_that_the_matrix_becomes(tmp_path):
+def test_gitlab_s_schema_accepts_the_pipeline_of_the_matrix(tmp_path):
     assert gitlab(child(tmp_path))[0] == 0
 
 
@@ -250,23 +250,23 @@ def test_codenarc_refuses_a_damaged_copy(codenarc, bad):
 
 @needs("java", "npm")
 @pytest.mark.parametrize(("name", "result"), [("green", "SUCCESS"), ("unchanged", "NOT_BUILT"), ("red", "FAILURE")])
-def test_jenkins_tells_a_night_on_one_machine_by_its_exit_code(rehearsed, name, result):
+def test_jenkins_maps_the_exit_code_of_a_night_on_one_machine(rehearsed, name, result):
     assert outcome(rehearsed[name]) == (result, [NIGHT])
     assert "junit nightly/junit.xml" in rehearsed[name]["ran"]
 
 
 @needs("java", "npm")
-def test_jenkins_goes_on_after_a_failed_cell_publishes_and_says_failure(rehearsed):
+def test_jenkins_continues_after_a_failed_cell_publishes_and_fails(rehearsed):
     assert outcome(rehearsed["one cell red"]) == ("FAILURE", [MATRIX, CELL_A, CELL_B, PUBLISH])
 
 
 @needs("java", "npm")
-def test_jenkins_takes_nothing_to_do_for_success_where_cells_fan_out(rehearsed):
+def test_jenkins_maps_nothing_to_do_to_success_if_cells_fan_out(rehearsed):
     assert outcome(rehearsed["every cell unchanged"]) == ("SUCCESS", [MATRIX, CELL_A, CELL_B, PUBLISH])
 
 
 @needs("java", "npm")
-def test_jenkins_publishes_nothing_where_the_matrix_can_not_be_read(rehearsed):
+def test_jenkins_publishes_nothing_if_the_matrix_cant_be_read(rehearsed):
     assert outcome(rehearsed["no matrix"]) == ("FAILURE", [MATRIX])
 
 
@@ -374,7 +374,7 @@ def test_shellcheck_finds_nothing_in_a_script(tmp_path, script):
 
 @pytest.mark.parametrize(("code", "expected"), [(0, 0), (3, 0), (11, 11), (2, 2)])
 @pytest.mark.parametrize("script", [one for one in scripts() if re.search("nightly (?!matrix)|publish", one.values[0])])
-def test_a_job_takes_nothing_to_do_for_success_and_keeps_every_other_code(tmp_path, script, code, expected):
+def test_a_job_maps_nothing_to_do_to_success_and_no_other_code(tmp_path, script, code, expected):
     (tmp_path / "ci").mkdir()
     (tmp_path / "ci/pibuild").write_text(f"#!/bin/sh\nexit {code}\n")
     (tmp_path / "ci/pibuild").chmod(0o755)

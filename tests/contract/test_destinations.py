@@ -1,4 +1,4 @@
-"""Sets on their way to real stores and a real package server on this machine, good and bad ones."""
+"""Sets are copied to real stores and a real package server on this machine, good and bad ones."""
 
 import contextlib
 import hashlib
@@ -163,7 +163,7 @@ def test_pages_of_equal_size_and_other_content_are_replaced(store, put, send):
     assert (store[1] / "current" / "index.html").read_text() == published.id
 
 
-def test_pages_that_are_gone_go_from_the_current_folder(store, put, send):
+def test_removed_pages_are_removed_from_the_current_folder(store, put, send):
     send(put("1.0", pages=lambda one: {"index.html": one.id.encode(), "old.html": b""}), store[0])
     send(put("1.1", now=after(1)), store[0])
     assert not (store[1] / "current" / "old.html").exists()
@@ -179,7 +179,7 @@ def test_a_wheel_that_was_half_sent_is_sent_again(store, put, send):
     assert len(read(store[1])) == 1
 
 
-def test_a_wheel_of_the_right_size_that_no_set_vouches_for_is_compared_and_sent_again(store, put, send):
+def test_a_damaged_wheel_of_the_right_size_is_sent_again(store, put, send):
     published = put("1.0")
     (wheel,) = published.wheels
     damaged = store[1] / wheel.folder / wheel.file
@@ -198,7 +198,7 @@ def test_a_rollback_reaches_a_store(store, site, put, send, console):
     assert first.id in (store[1] / "current.json").read_text()
 
 
-def test_what_a_sweep_removed_goes_from_a_store(store, site, put, send, console, uploader):
+def test_what_a_sweep_removed_is_removed_from_a_store(store, site, put, send, console, uploader):
     first = put("1.0")
     for day in (0, 1, 2):
         send(put("1.0", content=str(day).encode(), now=after(day)), store[0])
@@ -212,7 +212,7 @@ def test_what_a_sweep_removed_goes_from_a_store(store, site, put, send, console,
     assert len(read(store[1])) == 1
 
 
-def test_a_file_that_was_altered_in_the_site_does_not_leave_it(store, site, put, send):
+def test_a_file_that_changed_in_the_site_is_not_copied(store, site, put, send):
     published = put("1.0")
     (wheel,) = published.wheels
     (site / wheel.folder / wheel.file).write_bytes(b"altered")
@@ -248,19 +248,19 @@ def test_a_push_killed_at_every_call_leaves_a_whole_set_at_the_store(tmp_path, s
     assert len(read(folder, new.id)) == len(read(folder)) == 2
 
 
-def test_an_unreachable_store_says_so(put, send):
-    with pytest.raises(PublishError, match="is not reachable") as caught:
+def test_an_unreachable_store_is_named(put, send):
+    with pytest.raises(PublishError, match="127.0.0.1") as caught:
         send(put("1.0"), f":webdav,url='http://127.0.0.1:{free_port()}':")
-    assert "look at the network" in str(caught.value)
+    assert "network" in str(caught.value)
 
 
-def test_a_remote_that_rclone_does_not_know_says_what_to_do(put, send):
+def test_a_remote_that_rclone_does_not_know_is_named(put, send):
     with pytest.raises(PublishError, match="rclone knows no remote nowhere:wheels") as caught:
         send(put("1.0"), "nowhere:wheels")
     assert "rclone config" in str(caught.value)
 
 
-def test_a_password_in_an_address_is_refused_and_not_said(put, send):
+def test_a_password_in_an_address_is_rejected_and_not_shown(put, send):
     with pytest.raises(PublishError, match="has a secret in it") as caught:
         send(put("1.0"), ":webdav,url='http://127.0.0.1:1',user=me,pass=hunter2:")
     assert "hunter2" not in str(caught.value)
@@ -291,13 +291,13 @@ def answering(status):
         server.server_close()
 
 
-def test_a_store_that_rejects_says_to_look_at_the_credentials(put, send):
+def test_a_store_that_rejects_the_user_suggests_checking_credentials(put, send):
     with answering(403) as url, pytest.raises(PublishError, match="rejects what rclone asks") as caught:
         send(put("1.0"), f":webdav,url='{url}':")
     assert "credentials" in str(caught.value)
 
 
-def test_a_store_that_says_it_is_full_is_named(put, send):
+def test_a_full_store_is_named(put, send):
     with answering(507) as url, pytest.raises(ResourceError, match="No space left at"):
         send(put("1.0"), f":webdav,url='{url}':")
 
@@ -309,7 +309,7 @@ def test_a_folder_on_a_full_disk_is_named_and_keeps_its_set(small_disk, put, sen
     assert len(read(small_disk)) == 1
 
 
-def test_one_destination_that_fails_keeps_none_of_the_others_from_theirs(tmp_path, site, put, uploader):
+def test_a_destination_that_fails_does_not_stop_the_others(tmp_path, site, put, uploader):
     published = put("1.0")
     bad, good = ("nowhere:wheels", str(tmp_path / "good"))
     with pytest.raises(PublishError, match="not at every destination") as caught:
@@ -387,7 +387,7 @@ def test_a_yanked_wheel_is_not_uploaded(package_server, site, put, upload, conso
     assert not list(package_server[1].glob("*.whl"))
 
 
-def test_a_server_that_has_other_content_under_a_name_is_told(package_server, put, upload):
+def test_a_server_with_another_file_of_the_name_is_reported(package_server, put, upload):
     upload(put("1.0"), package_server[0])
     with pytest.raises(PublishError, match="other files of the same names") as caught:
         upload(put("1.0", "1.2", content=b"other", now=after(1)), package_server[0])
@@ -396,7 +396,7 @@ def test_a_server_that_has_other_content_under_a_name_is_told(package_server, pu
     assert len(list(package_server[1].glob("thing-1.2*.whl"))) == 1
 
 
-def test_a_server_whose_list_cant_be_read_is_asked_by_uploading(package_server, put, site, uploader, rclone):
+def test_a_server_without_an_index_is_asked_by_uploading(package_server, put, site, uploader, rclone):
     destination = TwineDestination(twine=package_server[0], index=f"{package_server[0]}nothing/here/")
     published = put("1.0")
     for _ in range(2):
@@ -426,13 +426,13 @@ def write_pypirc(environ, url, password):
 
 
 @pytest.mark.parametrize("said", ["section", "URL"])
-def test_credentials_come_from_the_persons_own_file(said, closed_server, put, upload, environ):
+def test_credentials_come_from_the_users_pypirc(said, closed_server, put, upload, environ):
     write_pypirc(environ, closed_server[0], "right")
     upload(put("1.0"), "pis" if said == "section" else closed_server[0], twine=Twine(environ))
     assert len(list(closed_server[1].glob("*.whl"))) == 1
 
 
-def test_a_server_that_rejects_says_to_look_at_the_credentials(closed_server, put, upload, environ):
+def test_a_server_that_rejects_the_user_suggests_checking_credentials(closed_server, put, upload, environ):
     write_pypirc(environ, closed_server[0], "wrong")
     with pytest.raises(PublishError, match="rejects thing-1.0") as caught:
         upload(put("1.0"), closed_server[0], twine=Twine(environ))
@@ -440,17 +440,17 @@ def test_a_server_that_rejects_says_to_look_at_the_credentials(closed_server, pu
     assert "wrong" not in str(caught.value)
 
 
-def test_without_credentials_it_says_where_they_belong(closed_server, put, upload, environ):
+def test_without_credentials_the_message_names_pypirc(closed_server, put, upload, environ):
     with pytest.raises(PublishError, match=r"~/\.pypirc"):
         upload(put("1.0"), closed_server[0], twine=Twine(environ))
 
 
-def test_an_unreachable_package_server_says_so(put, upload):
+def test_an_unreachable_package_server_is_named(put, upload):
     with pytest.raises(PublishError, match="127.0.0.1"):
         upload(put("1.0"), f"http://127.0.0.1:{free_port()}/")
 
 
-def test_a_package_server_that_stops_between_list_and_upload_says_so(tmp_path, put, twine):
+def test_a_package_server_that_stops_before_an_upload_is_named(tmp_path, put, twine):
     put("1.0")
     with pytest.raises(UnreachableError, match="127.0.0.1"):
         twine.upload(f"http://127.0.0.1:{free_port()}/", next((tmp_path / "made").glob("*.whl")))

@@ -1,4 +1,4 @@
-"""Publications that are killed at every step, meet a full disk, or meet each other: readers see a whole set always."""
+"""Publications that are killed at every step, fill a disk, or run at the same time: readers always see a whole set."""
 
 import contextlib
 import io
@@ -205,7 +205,7 @@ def test_a_publication_killed_at_every_step_shows_the_old_set_or_the_new_one(tmp
 
 @pytest.mark.usefixtures("fast_disk")
 @pytest.mark.parametrize("what", ["yank", "rollback", "sweep", "hidden"])
-def test_other_changes_killed_at_every_step_leave_a_whole_set_and_can_be_done_again(what, tmp_path, console):
+def test_other_changes_killed_at_every_step_leave_a_whole_set(what, tmp_path, console):
     acts = {
         "yank": lambda site, console: yank(site_in(site, console), "thing-pi-one-3.11", "bad"),
         "rollback": lambda site, console: rollback(site_in(site, console), set_ids(site)[-1]),
@@ -230,7 +230,7 @@ def test_other_changes_killed_at_every_step_leave_a_whole_set_and_can_be_done_ag
 
 
 @pytest.mark.usefixtures("fast_disk")
-def test_a_rollback_killed_at_every_step_was_done_or_was_not_and_the_next_night_leaves_it_so(tmp_path, console):
+def test_a_rollback_killed_at_every_step_is_done_or_not_done(tmp_path, console):
     wheels = [make_proven(tmp_path / "made", version) for version in ("1.0", "1.1")]
 
     def make(site):
@@ -269,7 +269,7 @@ def test_a_disk_that_fills_up_while_pages_are_written_keeps_the_old_set(tmp_path
     assert len(read(site)) == 1
 
 
-def test_two_publishers_at_once_give_one_site_with_what_both_have(tmp_path, site, console):
+def test_two_publishers_at_once_make_one_site_with_all_wheels(tmp_path, site, console):
     """And whoever reads meanwhile sees a whole set each time."""
     offers = [[make_proven(tmp_path / f"made-{who}", f"{who}.{number}") for number in range(6)] for who in (1, 2)]
     put(site, [make_proven(tmp_path / "made", "0.1")], console)
@@ -320,7 +320,7 @@ def test_a_second_publisher_says_that_it_waits(tmp_path, site, console, words):
     assert len(read(site)) == 2
 
 
-def test_sums_are_those_that_sha256sum_checks(tmp_path, site, console):
+def test_sha256sum_checks_the_sums_of_a_set(tmp_path, site, console):
     put(site, [make_proven(tmp_path / "made", "1.0")], console)
     command = ["sha256sum", "--check", "--strict", "--quiet", "SHA256SUMS"]
     assert subprocess.run(command, cwd=site / "current", check=False).returncode == 0

@@ -1,4 +1,4 @@
-"""Published sites in real hands: the check over HTTP, pip, another reader of PEP 691, and OpenSSL."""
+"""Published sites and real readers: the check over HTTP, pip, another reader of PEP 691, and OpenSSL."""
 
 import shutil
 import subprocess
@@ -56,7 +56,7 @@ def test_a_whole_site_is_whole_over_http(site, http):
     assert (found.set_id, found.wheels, found.is_signed) == (published.id, 2, True)
 
 
-def test_what_is_damaged_behind_a_server_is_all_found_at_once(site, http):
+def test_all_damage_behind_a_server_is_reported_at_once(site, http):
     wheel = add_wheel(site)
     published = make_site(site, wheel)
     (site / wheel.folder / wheel.file).write_bytes(b"altered")
@@ -70,7 +70,7 @@ def test_what_is_damaged_behind_a_server_is_all_found_at_once(site, http):
     assert f"{published.id}/simple/index.json: 127.0.0.1 answers 404" in said
 
 
-def test_a_server_that_is_gone_is_told_as_such(site, http):
+def test_an_unreachable_server_is_named(site, http):
     with served(site) as url:
         pass
     with pytest.raises(PublishError, match=r"can't be checked[\s\S]*127.0.0.1 is not reachable"):
@@ -89,7 +89,7 @@ def test_pip_takes_the_wheel_that_is_not_yanked(site, tmp_path, negotiates, fold
         assert wheel.testzip() is None
 
 
-def test_pip_takes_a_yanked_wheel_by_its_exact_version_and_tells_the_reason(site, tmp_path):
+def test_pip_takes_a_yanked_wheel_by_its_exact_version_with_the_reason(site, tmp_path):
     two_wheels(site)
     with served(site) as url:
         got, said = pip_download(f"{url}/current/simple/", tmp_path / "got", "thing==2.0")
@@ -97,7 +97,7 @@ def test_pip_takes_a_yanked_wheel_by_its_exact_version_and_tells_the_reason(site
     assert "crashes on <Zero>" in said
 
 
-def test_pip_passes_over_a_wheel_for_other_pythons(site, tmp_path):
+def test_pip_ignores_a_wheel_for_other_pythons(site, tmp_path):
     make_site(site, add_wheel(site, version="1.0"), add_wheel(site, version="2.0", requires_python="<3.11"))
     with served(site) as url:
         got, said = pip_download(f"{url}/current/simple/", tmp_path / "got", "thing")
@@ -173,7 +173,7 @@ def test_openssl_and_sha256sum_verify_a_set_with_a_key_that_openssl_made(site):
     subprocess.run(["sha256sum", "--check", "--quiet", "SHA256SUMS"], cwd=folder, check=True)
 
 
-def test_openssl_refuses_altered_sums(site):
+def test_openssl_rejects_changed_sums(site):
     key, public = site.parent / "pibuild.key", site.parent / "pibuild.pub"
     subprocess.run([OPENSSL, "genpkey", "-algorithm", "ed25519", "-out", key], check=True, capture_output=True)
     public.write_bytes(public_pem(load_key(key)))
@@ -183,7 +183,7 @@ def test_openssl_refuses_altered_sums(site):
     assert openssl_verifies(site / "current", public).returncode != 0
 
 
-def test_a_key_of_openssls_that_can_not_sign_is_told(tmp_path):
+def test_a_key_of_openssl_that_cant_sign_is_rejected(tmp_path):
     from pibuild.errors import UsageError
 
     key = tmp_path / "pibuild.key"

@@ -38,7 +38,7 @@ def test_a_suffix_that_fits_or_says_nothing_passes(file):
     assert pythons.suffix_fault(file, "3.11") == ""
 
 
-def test_a_file_that_is_no_wheel_is_refused(tmp_path):
+def test_a_file_that_is_no_wheel_is_rejected(tmp_path):
     path = tmp_path / "thing-1.0-py3-none-any.whl"
     path.write_bytes(b"")
     with pytest.raises(ProofError, match=path.name):

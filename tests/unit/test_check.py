@@ -1,4 +1,4 @@
-"""Sites in folders that are whole, and one test for each way in which they are not."""
+"""The check of a site in a folder: undamaged, and one test for each kind of damage."""
 
 import json
 import shutil
@@ -48,7 +48,7 @@ def test_a_whole_site_is_whole_in_a_folder_and_by_a_file_address(tmp_path):
     assert check(tmp_path.as_uri()) == expected
 
 
-def test_a_signed_site_is_said_to_be_signed(tmp_path, wheel):
+def test_a_site_that_is_signed_by_the_key_is_reported_as_signed(tmp_path, wheel):
     make_site(tmp_path, wheel, key=KEY)
     assert check(tmp_path, public_key=KEY.public_key()).is_signed
     assert not check(tmp_path).is_signed
@@ -61,13 +61,13 @@ def test_a_site_without_links_is_whole_as_well(tmp_path, published):
 
 
 @pytest.mark.usefixtures("published")
-def test_progress_is_told_to_its_end(tmp_path):
+def test_progress_reaches_the_number_of_files(tmp_path):
     told = []
     check(tmp_path, progress=lambda *words: told.append(words))
     assert told[-1][0] == told[-1][1]
 
 
-def test_a_folder_that_is_no_site_is_told(tmp_path):
+def test_a_folder_without_a_site_is_exit_code_12(tmp_path):
     with pytest.raises(PublishError) as caught:
         check(tmp_path)
     assert caught.value.exit_code == 12
@@ -77,14 +77,14 @@ def test_a_folder_that_is_no_site_is_told(tmp_path):
 
 @pytest.mark.usefixtures("published")
 @pytest.mark.parametrize("pointer", ["", "[]", '{"set": 5}', '{"set": "../x"}', '{"set": ""}', "[" * 100_000])
-def test_a_pointer_that_names_no_set_is_told(tmp_path, pointer):
+def test_a_damaged_pointer_is_named(tmp_path, pointer):
     (tmp_path / "current.json").write_text(pointer)
     with pytest.raises(PublishError, match="no published set"):
         check(tmp_path)
 
 
 @pytest.mark.parametrize("content", ["", "{}", '{"id": "x", "made": "", "why": "", "wheels": [{}]}'])
-def test_a_set_that_can_not_be_read_is_told(tmp_path, published, content):
+def test_a_damaged_set_json_is_named(tmp_path, published, content):
     (tmp_path / published.id / "set.json").write_text(content)
     with pytest.raises(PublishError, match=f"The set {published.id} of .* can't be read"):
         check(tmp_path)
@@ -93,7 +93,7 @@ def test_a_set_that_can_not_be_read_is_told(tmp_path, published, content):
 @pytest.mark.parametrize(
     "changes", [{"file": "thing.whl"}, {"file": "thing-1-py3-none-a/b.whl"}, {"made": "yesterday"}]
 )
-def test_a_set_of_which_no_index_can_be_made_is_told(tmp_path, published, changes):
+def test_a_set_json_that_makes_no_index_is_rejected(tmp_path, published, changes):
     facts = asdict(published)
     facts["wheels"] = [one | changes for one in facts["wheels"]]
     (tmp_path / published.id / "set.json").write_text(json.dumps(facts))
@@ -109,7 +109,7 @@ def test_a_server_that_does_not_answer_ends_the_check():
     assert "secret" not in str(caught.value)
 
 
-def test_an_address_of_another_kind_is_refused():
+def test_an_address_of_another_kind_is_rejected():
     with pytest.raises(UsageError, match="ftp://"):
         check_site("ftp://example.org/", NoWeb())
 
@@ -137,7 +137,7 @@ def test_an_altered_wheel_is_found_even_if_its_sum_was_altered(tmp_path, publish
     assert f"{wheel.size_bytes + 1} bytes" in fault
 
 
-def test_all_faults_are_told_at_once(tmp_path, published, wheel):
+def test_all_faults_are_reported_at_once(tmp_path, published, wheel):
     beside(tmp_path, wheel, ".metadata").unlink()
     (tmp_path / published.id / "simple/index.html").unlink()
     (tmp_path / published.id / "index.html").write_text("altered")
@@ -164,7 +164,7 @@ def test_a_file_that_the_sums_leave_out_is_found(tmp_path, published, name):
 @pytest.mark.parametrize(
     "name", ["../../secret", "/etc/passwd", "../files/../../secret", "simple/../../secret", "", "."]
 )
-def test_sums_that_lead_out_of_the_site_are_refused(tmp_path, published, name):
+def test_sums_that_lead_out_of_the_site_are_rejected(tmp_path, published, name):
     with (tmp_path / published.id / "SHA256SUMS").open("a") as sums:
         sums.write(f"{'0' * 64}  {name}\n")
     assert ["has a line that names no file of the set" in one for one in faults(tmp_path)] == [True]
@@ -176,19 +176,19 @@ def test_a_file_that_the_sums_list_twice_is_found(tmp_path, published):
     assert faults(tmp_path) == [f"{published.id}/SHA256SUMS: lists set.json twice"]
 
 
-def test_any_other_file_that_the_sums_list_is_looked_at(tmp_path, published):
+def test_any_other_file_in_the_sums_is_checked(tmp_path, published):
     with (tmp_path / published.id / "SHA256SUMS").open("a") as sums:
         sums.write(f"{'0' * 64}  style.css\n{'0' * 64}  ../files/ab/old.whl\n")
     assert set(faults(tmp_path)) == {"files/ab/old.whl: is missing", f"{published.id}/style.css: is missing"}
 
 
-def test_a_set_that_says_it_is_another_is_found(tmp_path, published):
+def test_a_set_json_of_another_set_is_found(tmp_path, published):
     (tmp_path / published.id).rename(tmp_path / "other")
     (tmp_path / "current.json").write_text('{"set": "other"}')
     assert f"other/set.json: is of the set {published.id}" in faults(tmp_path)
 
 
-def test_a_current_that_is_not_the_pointers_set_is_found(tmp_path, published):
+def test_a_current_folder_of_another_set_is_found(tmp_path, published):
     (tmp_path / "current").unlink()
     shutil.copytree(tmp_path / published.id, tmp_path / "current")
     (tmp_path / "current/SHA256SUMS").write_text("of another\n")
@@ -222,7 +222,7 @@ def test_with_a_key_a_signature_of_other_sums_is_a_fault(tmp_path, wheel):
     assert any("is not this key's signature" in one for one in faults(tmp_path, public_key=KEY.public_key()))
 
 
-def test_metadata_that_is_not_the_wheels_own_is_found(tmp_path, published, wheel):
+def test_metadata_of_another_wheel_is_found(tmp_path, published, wheel):
     beside(tmp_path, wheel, ".metadata").write_text("Name: other\n")
     write_sums(tmp_path, published)
     said = "\n".join(faults(tmp_path))
@@ -264,14 +264,14 @@ def test_a_provenance_of_another_wheel_is_found(tmp_path, published, wheel):
 
 
 @pytest.mark.parametrize("content", ["", "[]", '{"_type": 5}', "[" * 100_000])
-def test_a_provenance_that_is_none_is_found(tmp_path, published, wheel, content):
+def test_a_provenance_of_another_shape_is_found(tmp_path, published, wheel, content):
     beside(tmp_path, wheel, ".provenance.json").write_text(content)
     write_sums(tmp_path, published)
     [fault] = faults(tmp_path)
     assert ".provenance.json is not a statement" in fault
 
 
-def test_a_hidden_wheel_may_be_gone_but_is_looked_at_while_it_is_listed(tmp_path, wheel):
+def test_a_hidden_wheel_may_be_missing_once_the_sums_omit_it(tmp_path, wheel):
     hidden = add_wheel(tmp_path, version="0.9", hidden="2026-11-25T03:00:00+00:00")
     published = make_site(tmp_path, wheel, hidden)
     assert check(tmp_path).wheels == 1
@@ -282,7 +282,7 @@ def test_a_hidden_wheel_may_be_gone_but_is_looked_at_while_it_is_listed(tmp_path
     assert check(tmp_path).wheels == 1
 
 
-def test_a_set_that_changed_meanwhile_is_to_be_checked_again(tmp_path, published, wheel):
+def test_a_set_that_changed_during_the_check_is_to_be_checked_again(tmp_path, published, wheel):
     other = make_set(wheel, made="2026-11-26T03:15:00+00:00")
 
     def swap(done, _total, _unit):
@@ -294,14 +294,14 @@ def test_a_set_that_changed_meanwhile_is_to_be_checked_again(tmp_path, published
         check(tmp_path, progress=swap)
 
 
-def test_a_file_that_may_not_be_read_is_told(tmp_path, published):
+def test_a_file_that_cant_be_read_is_a_fault(tmp_path, published):
     (tmp_path / published.id / "index.html").unlink()
     (tmp_path / published.id / "index.html").mkdir()
     assert faults(tmp_path) == [f"{published.id}/index.html: can't be read: Is a directory"]
 
 
 @pytest.mark.usefixtures("published")
-def test_what_a_server_refuses_is_a_fault_like_any_other(tmp_path):
+def test_a_file_that_a_server_refuses_is_a_fault(tmp_path):
     class Refusing:
         def download(self, url, to, _progress):
             path = tmp_path / url.removeprefix("https://pi.example/pi/")

@@ -1,4 +1,4 @@
-"""Destinations that are not there keep none of the others from theirs."""
+"""A destination that is down does not stop the others."""
 
 from pibuild.config.settings import RcloneDestination
 from pibuild.publishing.destinations import Uploader
@@ -6,7 +6,7 @@ from pibuild.publishing.operations import Swept
 from tests.fakes.rclone import FakeRclone
 
 
-def test_a_store_that_is_down_keeps_what_is_outdated_and_no_other_one_does(console, words):
+def test_a_store_that_is_down_keeps_outdated_files_with_a_warning(console, words):
     stores = FakeRclone()
     swept = Swept(sets=("20261125T120000Z-00000000",), wheels=("files/ab/cd",))
     destinations = [RcloneDestination(rclone=name) for name in ("down:", "up:")]

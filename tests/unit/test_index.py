@@ -1,4 +1,4 @@
-"""The pages of the package index, as the standards have them."""
+"""The pages of the package index follow the standards."""
 
 import json
 from html.parser import HTMLParser
@@ -80,53 +80,53 @@ def test_the_html_says_its_version():
     assert b'<meta name="pypi:repository-version" content="1.0">' in pages(make_listed())[PAGE]
 
 
-def test_the_html_is_of_the_plainest():
+def test_the_html_has_only_plain_elements():
     page = pages(make_listed(requires_python=">=3.9", yanked="bad", abi_risk="of 3.9"))[PAGE]
     assert page.startswith(b"<!DOCTYPE html>\n")
     assert set(Anchors(page).tags) == {"html", "head", "meta", "title", "body", "h1", "a", "strong", "br"}
 
 
-def test_the_pythons_that_a_wheel_wants_are_told_and_escaped():
+def test_requires_python_is_escaped():
     wheel = make_listed(requires_python=">=3.9,<4")
     assert link(wheel)["data-requires-python"] == ">=3.9,<4"
     assert b'data-requires-python="&gt;=3.9,&lt;4"' in pages(wheel)[PAGE]
     assert entry(wheel)["requires-python"] == ">=3.9,<4"
 
 
-def test_a_wheel_that_says_nothing_of_pythons_has_no_such_key():
+def test_a_wheel_without_requires_python_has_no_such_key():
     assert "data-requires-python" not in link(make_listed())
     assert "requires-python" not in entry(make_listed())
 
 
-def test_the_metadata_beside_a_wheel_is_told_with_its_hash():
+def test_the_metadata_of_a_wheel_is_announced_with_its_hash():
     wheel = make_listed()
     assert link(wheel)["data-core-metadata"] == f"sha256={wheel.metadata_sha256}"
     assert entry(wheel)["core-metadata"] == {"sha256": wheel.metadata_sha256}
 
 
-def test_the_metadata_is_not_told_under_the_old_name_which_breaks_bookworms_pip():
+def test_metadata_lacks_the_old_attribute_that_breaks_bookworms_pip():
     assert not [name for page in pages(make_listed()).values() for name in [b"dist-info-metadata"] if name in page]
 
 
-def test_a_yank_and_its_reason_are_told_to_pip_and_to_people():
+def test_a_yank_and_its_reason_are_in_html_and_json():
     wheel = make_listed(yanked='crashes on <"Zero">')
     assert link(wheel)["data-yanked"] == 'crashes on <"Zero">'
     assert "<strong>yanked: crashes on &lt;&quot;Zero&quot;&gt;</strong>" in pages(wheel)[PAGE].decode()
     assert entry(wheel)["yanked"] == 'crashes on <"Zero">'
 
 
-def test_a_yank_without_a_reason_is_one():
+def test_a_yank_without_a_reason_is_a_yank():
     wheel = make_listed(yanked="")
     assert link(wheel)["data-yanked"] == ""
     assert entry(wheel)["yanked"] is True
 
 
-def test_a_wheel_that_is_not_yanked_says_so():
+def test_a_wheel_that_is_not_yanked_is_marked_so_in_json():
     assert "data-yanked" not in link(make_listed())
     assert entry(make_listed())["yanked"] is False
 
 
-def test_a_wheel_that_claims_another_python_is_marked_for_people():
+def test_a_wheel_with_an_abi_risk_is_marked_in_html():
     assert b"<strong>ABI risk: compiled for cp39</strong>" in pages(make_listed(abi_risk="compiled for cp39"))[PAGE]
 
 
@@ -141,7 +141,7 @@ def test_the_json_has_size_time_and_versions():
     assert page["files"][0]["upload-time"] == "2026-11-25T03:15:00.000000Z"
 
 
-def test_of_equal_file_names_the_one_made_last_is_shown():
+def test_of_wheels_with_one_file_name_the_newest_is_listed():
     first = make_listed(sha256="a" * 64, made="2026-11-25T02:00:00+00:00")
     last = make_listed(sha256="b" * 64, made="2026-11-25T03:00:00+01:30")
     newest = make_listed(sha256="0" * 64, made="2026-11-25T02:00:01Z")
@@ -149,7 +149,7 @@ def test_of_equal_file_names_the_one_made_last_is_shown():
     assert pages(first, last, newest)[PAGE].count(b"<a ") == 1
 
 
-def test_a_hidden_wheel_is_not_shown_even_if_it_is_the_newest():
+def test_a_hidden_wheel_is_not_listed_even_if_it_is_the_newest():
     shown = make_listed(made="2026-11-24T00:00:00Z")
     hidden = make_listed(sha256="f" * 64, hidden="2026-11-25T04:00:00Z")
     assert shown_wheels(make_set(shown, hidden)) == (shown,)
@@ -164,7 +164,7 @@ def test_a_hidden_wheel_is_not_shown_even_if_it_is_the_newest():
         {"abi_risk": HOSTILE},
     ],
 )
-def test_markup_in_what_a_wheel_says_stays_text(changes):
+def test_markup_in_the_fields_of_a_wheel_stays_text(changes):
     found = pages(make_listed(**changes))
     anchors = Anchors(found[PAGE])
     assert "script" not in anchors.tags
@@ -185,11 +185,11 @@ BAD_NAMES = (
 
 
 @pytest.mark.parametrize("file", BAD_NAMES)
-def test_a_file_that_names_no_project_or_more_than_a_file_is_refused(file):
+def test_a_file_name_without_a_project_or_with_a_path_is_rejected(file):
     with pytest.raises(WheelFormatError):
         pages(make_listed(file=file))
 
 
-def test_equal_sets_give_equal_bytes_in_whatever_order():
+def test_equal_sets_give_equal_bytes_in_any_order():
     wheels = [make_listed(), make_listed(file="thing-1.1-cp311-cp311-linux_armv7l.whl", sha256="f" * 64)]
     assert pages(*wheels) == pages(*reversed(wheels))

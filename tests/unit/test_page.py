@@ -101,7 +101,7 @@ def test_each_pi_system_and_python_of_the_matrix_has_one_command(place):
     assert commands(wheels, *place) == [f"{program} -m pip install {{index}} --only-binary :all: {project}"]
 
 
-def test_what_others_want_beside_them_is_not_offered_by_itself():
+def test_dependencies_are_not_offered_by_themselves():
     numpy = make_published_wheel(cell("numpy-wheel"), file="numpy-2.0.2-cp311-cp311-linux_armv6l.whl", is_beside=True)
     six = make_published_wheel(target="", file="six-1.16.0-py2.py3-none-any.whl", is_beside=True)
     lite = make_published_wheel(cell())
@@ -113,7 +113,7 @@ def test_what_others_want_beside_them_is_not_offered_by_itself():
     assert "32-bit" in reason([numpy, six, lite], "Pi 4", "bookworm (64 bit)", "3.11")
 
 
-def test_wheels_in_pure_python_that_came_with_others_have_no_card():
+def test_dependencies_in_pure_python_have_no_card():
     six = make_published_wheel(target="", file="six-1.16.0-py2.py3-none-any.whl", is_beside=True)
     page = Elements(show(make_set([six, make_published_wheel()]))["index.html"])
 
@@ -121,7 +121,7 @@ def test_wheels_in_pure_python_that_came_with_others_have_no_card():
     assert six.file not in page.text
 
 
-def test_a_withdrawn_wheel_in_pure_python_is_said_to_be_for_no_target():
+def test_the_card_of_a_withdrawn_pure_wheel_names_no_target():
     six = make_published_wheel(target="", file="six-1.16.0-py2.py3-none-any.whl", is_beside=True, yanked="wrong")
     page = Elements(show(make_set([six]))["index.html"])
 
@@ -139,17 +139,17 @@ def test_a_wheel_for_armv7l_is_not_offered_to_a_pi_zero():
     assert "no wheel for this Pi (armv6l)" in reason(wheels, "Pi 1, Zero, Zero W", "bookworm (32 bit)", "3.11")
 
 
-def test_a_64_bit_system_is_told_that_the_wheels_are_for_32_bits():
+def test_a_64_bit_system_without_wheels_gets_that_reason():
     assert "32-bit" in reason(make_set().wheels, "Pi 4", "bookworm (64 bit)", "3.11")
 
 
-def test_a_python_without_a_wheel_is_told_which_have_one():
+def test_a_python_without_a_wheel_gets_the_list_of_those_with_one():
     told = reason(make_set().wheels, "Pi 4", "buster (32 bit)", "3.7")
     assert "Python 3.7" in told
     assert "2.7, 3.4, 3.5, 3.9, 3.11, 3.13" in told
 
 
-def test_a_wheel_that_needs_a_newer_glibc_is_not_offered_and_both_versions_are_told():
+def test_a_wheel_for_a_newer_glibc_is_not_offered_and_both_versions_are_named():
     wheels = make_set().wheels
     floors = {"pi-one": "2.28", "pi-two": "2.19"}
     assert commands(wheels, "Pi 2", "stretch (32 bit)", "3.5", floors=floors)
@@ -158,7 +158,7 @@ def test_a_wheel_that_needs_a_newer_glibc_is_not_offered_and_both_versions_are_t
     assert "2.24" in told
 
 
-def test_a_withdrawn_wheel_is_not_offered_and_its_reason_is_told():
+def test_a_withdrawn_wheel_is_not_offered_and_its_reason_is_shown():
     wheels = [make_published_wheel(cell(), yanked="wrong results")]
     assert reason(wheels, "Pi 1, Zero, Zero W", "bookworm (32 bit)", "3.11").endswith("wrong results")
 
@@ -169,7 +169,7 @@ def test_the_newest_release_is_offered():
     assert command.endswith("tflite-runtime==2.14.1")
 
 
-def test_a_newer_nightly_is_offered_after_the_release_and_said_to_be_one():
+def test_a_newer_nightly_is_offered_after_the_release_and_marked():
     nightly = make_published_wheel(cell(ref="main"), file=wheel_file(cell(version="2.15.0.dev20261125+g1f2e3d4")))
     offered = answers([make_published_wheel(cell()), nightly])["Pi 1, Zero, Zero W", "bookworm (32 bit)", "3.11"].offers
     assert [one.name for one in offered] == ["tflite-runtime 2.14.1", "tflite-runtime 2.15.0.dev20261125+g1f2e3d4"]
@@ -183,19 +183,19 @@ def test_an_older_nightly_is_not_offered():
     )
 
 
-def test_an_abi_risk_is_told_with_the_offer():
+def test_an_offer_with_an_abi_risk_says_so():
     wheels = [make_published_wheel(cell(), abi_risk="named for cp39")]
     assert "named for cp39" in answers(wheels)["Pi 1, Zero, Zero W", "bookworm (32 bit)", "3.11"].offers[0].note
 
 
 @pytest.mark.parametrize(("python", "words"), [("3.11", "python3 -m venv"), ("3.4", "pip==19.1.1"), ("3.9", "")])
-def test_what_a_system_needs_beforehand_is_told(python, words):
+def test_commands_to_run_before_the_installation_are_shown(python, words):
     found = next(one for one in answers(make_set().wheels).values() if one.python == python and one.offers)
     assert words in " ".join(command for _, command in found.before)
     assert bool(found.before) == bool(words)
 
 
-def test_without_javascript_what_is_needed_beforehand_and_what_has_no_wheel_is_told_once():
+def test_without_javascript_preparations_and_gaps_are_shown_once():
     text = Elements(show()["index.html"]).text
     for words in (
         "Python 3.11, 3.13: On this system, pip installs only into a virtual environment.",
@@ -213,7 +213,7 @@ def test_without_javascript_what_is_needed_beforehand_and_what_has_no_wheel_is_t
         ("https://a.example/a b;ls/", "--index-url 'https://a.example/a b;ls/'"),
     ],
 )
-def test_the_index_is_named_so_that_pip_and_the_shell_take_it(url, options):
+def test_the_options_of_an_index_are_quoted_for_pip_and_the_shell(url, options):
     assert offers.index_options(url) == options
 
 
@@ -223,14 +223,14 @@ def test_the_page_has_every_command_without_javascript():
         assert f"-m pip install --index-url {SITE}/current/simple/ --only-binary :all: {project}" in text
 
 
-def test_without_an_address_the_commands_have_a_placeholder_and_it_is_explained():
+def test_without_an_address_commands_have_an_explained_placeholder():
     page = show(base_url="")["index.html"].decode()
     assert "--index-url https://…/current/simple/" in page
     assert 'id="placeholder"' in page
     assert 'id="placeholder"' not in show()["index.html"].decode()
 
 
-def test_a_hidden_wheel_is_nowhere():
+def test_a_hidden_wheel_is_on_no_page():
     wheel = make_published_wheel(cell(), hidden="2026-11-20T00:00:00Z")
     assert not [path for path, page in show(make_set([wheel])).items() if wheel.file.encode() in page]
 
@@ -253,7 +253,7 @@ def hostile_pages():
     )
 
 
-def test_markup_in_names_causes_reasons_models_and_logs_never_becomes_elements():
+def test_markup_in_names_causes_and_logs_never_becomes_elements():
     for path, page in hostile_pages().items():
         found = Elements(page)
         assert len(found.named("script")) == (2 if path == "index.html" else 0), path
@@ -262,7 +262,7 @@ def test_markup_in_names_causes_reasons_models_and_logs_never_becomes_elements()
         assert "alert(1)" in found.text, path
 
 
-def test_markup_in_the_embedded_json_can_not_end_its_script_and_is_read_whole():
+def test_markup_in_the_embedded_json_does_not_end_its_script():
     embedded = Elements(hostile_pages()["index.html"]).raw["script"][0]
     assert not set("<>&") & set(embedded)
     reasons = [one["reason"] for one in json.loads(embedded)["choices"]]
@@ -281,7 +281,7 @@ def test_two_names_never_lead_to_one_file(names):
     assert len({nights.file_stem(name) for name in names}) == len(names)
 
 
-def test_every_link_leads_to_something_that_is_there():
+def test_every_link_leads_to_an_existing_file():
     of_nights = make_nights()
     pages = show(make_set_of(of_nights), of_nights, logs=lambda _name: b"log")
     ids = {path: {attributes.get("id") for _, attributes in Elements(page).all} for path, page in pages.items()}
@@ -294,14 +294,14 @@ def test_every_link_leads_to_something_that_is_there():
             assert not anchor or anchor in ids[target], link
 
 
-def test_the_page_asks_no_other_address_for_anything():
+def test_the_page_loads_nothing_from_another_address():
     for page in show(make_set(), make_nights()).values():
         for tag, attributes in Elements(page).all:
             for name in ("src", "href", "action", "data", "poster", "srcset"):
                 assert not attributes.get(name, "").startswith(("http", "//")), (tag, attributes)
 
 
-def test_the_content_policy_names_the_style_and_the_script_that_are_there():
+def test_the_content_policy_has_the_hashes_of_style_and_script():
     found = Elements(show()["index.html"])
     policy = next(one["content"] for one in found.named("meta") if "http-equiv" in one)
     for text in (found.raw["style"][0], found.raw["script"][1]):
@@ -311,7 +311,7 @@ def test_the_content_policy_names_the_style_and_the_script_that_are_there():
     assert not [one for _, one in found.all if "style" in one]
 
 
-def test_twelve_cells_and_thirty_nights_stay_under_300_kb_even_when_all_is_built_each_night():
+def test_twelve_cells_and_thirty_nights_stay_under_300_kb():
     thirty = make_nights(31, always_built=True)
     assert len(nights.shown(thirty)) == 30
     for of_nights in (make_nights(), thirty):
@@ -330,7 +330,7 @@ def test_long_causes_that_all_differ_stay_under_300_kb():
     assert b"x" * 9000 in pages[f"cells/{make_cells()[0].id}.html"]
 
 
-def test_a_set_without_nights_and_wheels_is_said_to_be_empty():
+def test_a_page_without_nights_and_wheels_says_so():
     text = Elements(show(make_set([]))["index.html"]).text
     for words in ("no wheel in this set yet", "No night has run yet", "There are no measurements yet"):
         assert words in text
@@ -354,18 +354,18 @@ def test_a_tile_says_status_duration_and_size_in_words():
     assert "built 3.6 min 5.2 MB" in Elements(page).text
 
 
-def test_a_night_that_was_broken_off_is_marked():
+def test_an_interrupted_night_is_marked():
     assert "cut" in Elements(show(make_set(), [make_night(0, [make_outcome()], ended="")])["index.html"]).text
 
 
-def test_cells_that_failed_of_one_artifact_share_one_cause():
+def test_cells_that_failed_at_one_artifact_share_one_cause():
     cells = make_cells()[:3]
     night = make_night(0, [make_outcome(one, "failed", failed_at="e" * 64, cause="no source\nmore") for one in cells])
     (failure,) = nights.failures([night], nights.rows([night]))
     assert (failure.first_line, failure.rest, failure.cells, failure.is_current) == ("no source", "more", cells, True)
 
 
-def test_a_failure_that_a_later_night_mended_is_not_current():
+def test_a_failure_that_is_fixed_is_not_current():
     of_nights = nights.shown([make_night(1, [make_outcome(status="failed")]), make_night(0, [make_outcome()])])
     (failure,) = nights.failures(of_nights, nights.rows(of_nights))
     assert not failure.is_current
@@ -378,7 +378,7 @@ def test_a_failures_first_line_is_visible_and_the_rest_is_folded():
     assert '<pre class="text">the second</pre></details>' in page
 
 
-def test_the_cells_page_tells_all_of_a_night():
+def test_a_cells_page_shows_every_field_of_an_outcome():
     outcome = make_outcome(changed=("source tensorflow", "image toolchain"), commit="c" * 40)
     pages = show(make_set(), [make_night(0, [outcome])])
     text = Elements(pages[f"cells/{outcome.cell.id}.html"]).text
@@ -387,7 +387,7 @@ def test_the_cells_page_tells_all_of_a_night():
     assert "3 min 34 s, 6 min 42 s of CPU time" in text
 
 
-def test_an_outcome_whose_wheel_is_published_links_it_and_its_record():
+def test_an_outcome_links_its_published_wheel_and_record():
     outcome = make_outcome()
     wheel = make_published_wheel(sha256=outcome.sha256)
     page = show(make_set([wheel]), [make_night(0, [outcome])])[f"cells/{outcome.cell.id}.html"].decode()
@@ -395,19 +395,19 @@ def test_an_outcome_whose_wheel_is_published_links_it_and_its_record():
     assert f'href="../../{wheel.folder}{wheel.file}.record.json"' in page
 
 
-def test_a_wheel_that_is_not_offered_any_more_has_no_link():
+def test_a_wheel_that_left_the_index_has_no_link():
     outcome = make_outcome()
     page = show(make_set([]), [make_night(0, [outcome])])[f"cells/{outcome.cell.id}.html"]
     assert f"{outcome.wheel}, no longer in the index" in Elements(page).text
 
 
-def test_a_log_is_a_page_without_what_only_a_terminal_understands():
+def test_a_log_page_has_no_terminal_sequences():
     log = b"\x1b[31merror:\x1b[0m <b>\xff\r\n1%\r50%\r100%\n\x1b]0;title\x07\x00end"
     pages = show(make_set(), [make_night(0, [make_outcome(status="failed", log="one.log")])], logs=lambda _name: log)
     assert "error: &lt;b&gt;\N{REPLACEMENT CHARACTER}\n100%\nend</pre>" in pages["logs/one.log.html"].decode()
 
 
-def test_of_a_long_log_the_end_is_kept():
+def test_the_end_of_a_long_log_is_shown():
     pages = show(
         make_set(),
         [make_night(0, [make_outcome(status="failed", log="one.log")])],
@@ -418,7 +418,7 @@ def test_of_a_long_log_the_end_is_kept():
     assert b"xend</pre>" in pages["logs/one.log.html"]
 
 
-def test_a_log_that_is_gone_is_said_to_be_gone():
+def test_a_removed_log_is_marked():
     outcome = make_outcome(status="failed", log="one.log")
     pages = show(make_set(), [make_night(0, [outcome])], logs=lambda _name: None)
     assert "one.log, removed" in Elements(pages[f"cells/{outcome.cell.id}.html"]).text
@@ -437,7 +437,7 @@ def test_only_nights_that_built_have_a_build_time():
     assert panel.unit == "seconds"
 
 
-def test_a_larger_value_lies_higher_and_a_later_night_further_right():
+def test_larger_values_are_higher_and_later_nights_further_right():
     (panel,) = draw(make_outcome(size_bytes=5_000_000), make_outcome(size_bytes=6_000_000))["Wheel size"].panels
     (x1, y1, _), (x2, y2, _) = panel.series[0].points
     assert x1 < x2
@@ -455,17 +455,17 @@ def test_an_axis_ends_in_round_numbers_around_its_values(values, ends):
     assert 2 <= (high - low) / step <= 7
 
 
-def test_instructions_are_told_as_counts_and_as_change_since_the_first_night():
+def test_instructions_are_shown_as_counts_and_as_change_in_percent():
     drawn = draw(make_outcome(instructions={"int8": 2000}), make_outcome(instructions={"int8": 1900}))
     (panel,) = drawn["Instructions per inference"].panels
     assert panel.series[0].newest == "1\N{NARROW NO-BREAK SPACE}900 (\N{MINUS SIGN}5.0 %)"
 
 
-def test_a_measure_that_nobody_took_has_no_chart():
+def test_a_measure_without_values_has_no_chart():
     assert "Instructions per inference" not in draw(make_outcome())
 
 
-def test_a_chart_has_title_description_units_points_with_words_and_a_table():
+def test_a_chart_has_title_description_units_points_and_a_table():
     page = show(make_set(), [make_night(1, [make_outcome()]), make_night(0, [make_outcome(wall_s=300.0)])])[
         "index.html"
     ]
@@ -476,7 +476,7 @@ def test_a_chart_has_title_description_units_points_with_words_and_a_table():
     assert '<tr><th scope="row">25 Nov</th><td>5 min 00 s</td></tr>' in text
 
 
-def test_a_clock_that_is_no_clock_is_shown_as_it_is():
+def test_text_that_is_no_time_is_shown_unchanged():
     assert nights.moment("yesterday") == nights.day("yesterday") == "yesterday"
     assert nights.moment("2026-11-25T04:15:00+01:00") == "25 November 2026, 03:15 UTC"
 

@@ -1,4 +1,4 @@
-"""Retention: what leaves, and what never does whatever the settings."""
+"""Retention: which wheels and sets go, and which stay with any settings."""
 
 from datetime import datetime, timedelta
 
@@ -24,33 +24,33 @@ def test_wheels_beyond_the_count_leave_the_index():
     assert names(retained(nightlies(-1, -2, -3, -4, -5), **POLICY).hide) == ["1.3", "1.4"]
 
 
-def test_wheels_that_are_too_old_leave_the_index_though_the_count_is_not_reached():
+def test_wheels_that_are_too_old_leave_the_index_below_the_count():
     assert names(retained(nightlies(-61, -80, -1), **POLICY).hide) == ["1.0", "1.1"]
 
 
-def test_the_newest_wheel_of_a_cell_stays_however_old_it_is():
+def test_the_newest_wheel_of_a_cell_stays_at_any_age():
     assert not retained(nightlies(-500), **POLICY).hide
 
 
-def test_a_release_stays_however_old_it_is():
+def test_a_release_stays_at_any_age():
     assert not retained(nightlies(-1, -300, is_release=True), **POLICY).hide
 
 
-def test_the_newest_wheel_that_pip_may_pick_stays_where_newer_ones_are_yanked():
+def test_the_newest_wheel_that_is_not_yanked_stays():
     wheels = [make_published("bad.whl", -1, yanked="crashes"), make_published("good.whl", -100)]
     assert not retained(wheels, **POLICY).hide
 
 
-def test_what_a_person_undeleted_stays():
+def test_an_undeleted_wheel_stays():
     assert names(retained(nightlies(-1, -100, -101, kept=True), **POLICY).hide) == []
 
 
-def test_cells_are_counted_each_for_itself():
+def test_the_count_is_that_of_each_cell():
     one, other = nightlies(-1, -2, -3, cell="one"), [make_published(f"{day}.whl", -day, cell="other") for day in (4, 5)]
     assert not retained(one + other, **POLICY).hide
 
 
-def test_hidden_wheels_are_swept_when_the_grace_is_over_and_not_before():
+def test_hidden_wheels_are_swept_after_the_grace_period():
     newest, early, late = (
         make_published("a-1"),
         make_published("b-2", -90, hidden=-15),
@@ -61,22 +61,22 @@ def test_hidden_wheels_are_swept_when_the_grace_is_over_and_not_before():
     assert late in decided.keep
 
 
-def test_a_wheel_that_grows_old_is_warned_of_with_its_date():
+def test_a_wheel_near_its_age_limit_gets_a_warning_with_the_date():
     wheels = nightlies(-1, -59.5)
     assert retained(wheels, **POLICY).warned == ((wheels[1], after(0.5)),)
 
 
-def test_the_last_one_within_the_count_is_warned_of():
+def test_the_last_wheel_within_the_count_gets_a_warning():
     wheels = nightlies(-1, -2, -3)
     assert retained(wheels, **POLICY).warned == ((wheels[2], after(1)),)
 
 
-def test_what_stays_longest_stays():
+def test_the_longest_retention_keeps_everything():
     most = 1_000_000
     assert not retained(nightlies(-1, -900), **POLICY | {"count": most, "days": most, "warn_days": most}).hide
 
 
-def test_a_clock_that_was_set_back_removes_nothing_and_says_so():
+def test_a_clock_that_was_set_back_removes_nothing_and_has_a_note():
     wheels = [*nightlies(-1, -2, -3, -4, -100), make_published("hidden-1", -90, hidden=-80), make_published("new-1", 2)]
     decided = retained(wheels, **POLICY)
     assert decided.keep == tuple(wheels)
@@ -107,7 +107,7 @@ def newest(wheels):
 
 
 @given(SOME_WHEELS, SOME_POLICIES)
-def test_never_goes_a_release_nor_the_newest_wheel_of_a_cell(wheels, policy):
+def test_releases_and_the_newest_wheel_of_a_cell_never_go(wheels, policy):
     decided = retained(wheels, **policy, now=NOON)
     gone = {*decided.hide, *decided.sweep}
     assert not any(one.is_release for one in gone)
@@ -120,14 +120,14 @@ def test_never_goes_a_release_nor_the_newest_wheel_of_a_cell(wheels, policy):
 
 
 @given(SOME_WHEELS, SOME_POLICIES)
-def test_never_is_a_file_swept_that_was_listed_a_moment_before(wheels, policy):
+def test_a_listed_wheel_is_never_swept_at_once(wheels, policy):
     decided = retained(wheels, **policy, now=NOON)
     grace = timedelta(days=policy["grace_days"])
     assert all(one.hidden and datetime.fromisoformat(one.hidden) + grace < NOON for one in decided.sweep)
 
 
 @given(SOME_WHEELS, SOME_POLICIES)
-def test_never_goes_anything_while_the_clock_is_behind(wheels, policy):
+def test_nothing_goes_while_the_clock_is_behind(wheels, policy):
     decided = retained([*wheels, make_published("later.whl", 0.1)], **policy, now=NOON)
     assert not decided.hide
     assert not decided.sweep
@@ -145,7 +145,7 @@ def make_set(number, follows=""):
 
 
 @given(some.integers(0, 9), some.integers(0, 9), some.integers(0, 12))
-def test_never_goes_the_current_set_nor_the_one_before_it(present, before, count):
+def test_the_current_set_and_the_one_before_it_never_go(present, before, count):
     sets = [make_set(number, make_set(before).id) for number in range(10)]
     outdated = outdated_sets(sets, current=sets[present], count=count)
     assert not {sets[present].id, sets[before].id} & set(outdated)

@@ -260,7 +260,7 @@ def test_a_damaged_shared_object_is_refused(tmp_path):
     assert f"{SO}: not a whole ELF file" in refusal(tmp_path, make_elf()[:200])
 
 
-def test_a_file_that_is_no_wheel_is_refused(tmp_path):
+def test_a_file_that_is_no_wheel_is_rejected(tmp_path):
     path = tmp_path / "thing-1.0-cp311-cp311-linux_armv6l.whl"
     path.write_bytes(b"")
     with pytest.raises(ProofError, match="is not a wheel"):

@@ -1,4 +1,4 @@
-"""The site: what a publication changes, what it refuses, and what can be taken back."""
+"""Publish, yank, undelete, roll back and sweep: what each changes in a site, and what it rejects."""
 
 import json
 from datetime import timedelta
@@ -41,7 +41,7 @@ def alter_set(site, change):
     path.write_text(json.dumps(change(json.loads(path.read_text()))))
 
 
-def test_a_first_publication_gives_readers_a_whole_set(site, put):
+def test_a_first_publication_makes_a_whole_set_current(site, put):
     published = put("1.0", "1.1")
     assert read(site) == ["thing-1.0-cp311-cp311-linux_armv6l.whl", "thing-1.1-cp311-cp311-linux_armv6l.whl"]
     assert current(site) == published
@@ -49,7 +49,7 @@ def test_a_first_publication_gives_readers_a_whole_set(site, put):
     assert 'href="current/"' in (site / "index.html").read_text()
 
 
-def test_a_wheel_lies_with_its_metadata_record_and_provenance_under_its_hash(site, put, make):
+def test_a_wheel_and_its_sidecars_are_in_a_folder_named_by_its_hash(site, put, make):
     one = make()
     (wheel,) = put(one).wheels
     assert wheel.folder == f"files/{one.sha256[:2]}/{one.sha256}/"
@@ -61,7 +61,7 @@ def test_a_wheel_lies_with_its_metadata_record_and_provenance_under_its_hash(sit
     assert wheel.requires_python == "==3.11.*"
 
 
-def test_sums_are_signed_where_there_is_a_key(site, put):
+def test_sums_are_signed_if_there_is_a_key(site, put):
     published = put("1.0", sign=lambda content: b"signed " + content)
     sums = (site / published.id / "SHA256SUMS").read_bytes()
     assert (site / published.id / "SHA256SUMS.sig").read_bytes() == b"signed " + sums
@@ -76,14 +76,14 @@ def test_the_sums_are_sorted_by_path(site, put):
     assert [line[66:] for line in lines] == sorted(line[66:] for line in lines)
 
 
-def test_what_is_published_already_writes_not_one_byte(site, put):
+def test_publishing_the_same_wheels_again_writes_nothing(site, put):
     put("1.0")
     before = everything(site)
     assert put("1.0") is None
     assert everything(site) == before
 
 
-def test_pages_that_differ_make_a_new_set_where_that_is_asked_for(site, put):
+def test_anew_makes_a_new_set_of_the_same_wheels(site, put):
     put("1.0")
     assert put("1.0", anew=True) is not None
     assert len(set_ids(site)) == 2
@@ -96,14 +96,14 @@ def test_wheels_of_the_set_before_stay(site, put):
     assert second.follows == first.id
 
 
-def test_a_wheel_of_the_same_name_and_other_content_takes_the_old_ones_place(site, put, make):
+def test_a_wheel_of_the_same_name_and_other_content_replaces_the_old_one(site, put, make):
     old = put(make(content=b"old")).wheels[0]
     new = put(make(content=b"new"), now=after(1)).wheels
     assert [one.sha256 == old.sha256 for one in new] == [False]
     assert (site / old.folder).is_dir()
 
 
-def test_a_wheel_that_was_altered_after_its_proof_is_refused_and_nothing_changes(site, put, make):
+def test_a_wheel_that_changed_after_its_proof_is_rejected(site, put, make):
     put("1.0")
     before, good, bad = everything(site), make("1.1"), make("1.2")
     bad.path.write_bytes(bad.path.read_bytes() + b"more")
@@ -114,28 +114,28 @@ def test_a_wheel_that_was_altered_after_its_proof_is_refused_and_nothing_changes
     assert changed <= {"."}  # where the folder for what is not whole came and went
 
 
-def test_a_wheel_that_is_gone_is_said_to_be_gone(put, make):
+def test_a_wheel_that_was_removed_from_the_store_is_named(put, make):
     one = make()
     one.path.unlink()
     with pytest.raises(PublishError, match="thing-1.0"):
         put(one)
 
 
-def test_two_wheels_of_one_name_are_refused(put, make, tmp_path):
+def test_two_different_wheels_of_one_name_are_rejected(put, make, tmp_path):
     other = make_proven(tmp_path / "other", content=b"other", cell="another cell")
     with pytest.raises(PublishError, match="thing-1.0") as caught:
         put(make(), other)
     assert "another cell" in str(caught.value)
 
 
-def test_a_file_that_is_no_wheel_is_refused(put, make):
+def test_a_file_that_is_no_wheel_is_rejected(put, make):
     one = make()
     one.path.write_bytes(b"no zip file")
     with pytest.raises(PublishError, match="thing-1.0"):
         put(proven(one.path))
 
 
-def test_a_clock_that_jumps_back_still_gives_a_set_that_sorts_last(site, put):
+def test_a_new_set_sorts_last_even_if_the_clock_was_set_back(site, put):
     put("1.0")
     put("1.1", now=after(-30))
     put("1.2", now=NOON)
@@ -143,7 +143,7 @@ def test_a_clock_that_jumps_back_still_gives_a_set_that_sorts_last(site, put):
     assert set_ids(site)[0][:16] == "20261125T120002Z"
 
 
-def test_a_publication_clears_what_an_interrupted_one_left(site, put):
+def test_a_publication_removes_what_an_interrupted_one_left(site, put):
     published = put("1.0")
     lost = "20261126T000000Z-00000000"
     (site / ".making").mkdir()
@@ -156,14 +156,14 @@ def test_a_publication_clears_what_an_interrupted_one_left(site, put):
     assert (site / published.id).exists()
 
 
-def test_a_damaged_wheel_on_the_disk_is_taken_again(site, put):
+def test_a_missing_wheel_of_the_site_is_copied_again(site, put):
     (wheel,) = put("1.0").wheels
     (site / wheel.folder / wheel.file).unlink()
     put("1.0", now=after(1))
     assert len(read(site)) == 1
 
 
-def test_a_missing_file_that_nobody_offers_is_named(site, put):
+def test_a_missing_sidecar_is_named(site, put):
     (wheel,) = put("1.0").wheels
     (site / wheel.folder / f"{wheel.file}.metadata").unlink()
     with pytest.raises(PublishError, match="are missing") as caught:
@@ -172,13 +172,13 @@ def test_a_missing_file_that_nobody_offers_is_named(site, put):
     assert len(set_ids(site)) == 1
 
 
-def test_a_site_without_its_link_is_read_by_its_pointer_file(site, put):
+def test_a_site_without_links_is_read_by_current_json(site, put):
     published = put("1.0")
     (site / "current").unlink()
     assert current(site) == published
 
 
-def test_a_pointer_that_is_a_folder_is_refused(site, put):
+def test_a_pointer_that_is_a_folder_is_rejected(site, put):
     published = put("1.0")
     (site / "current").unlink()
     (site / published.id).rename(site / "current")
@@ -186,7 +186,7 @@ def test_a_pointer_that_is_a_folder_is_refused(site, put):
         put("1.1")
 
 
-def test_a_set_that_cant_be_read_names_the_remedy(site, put):
+def test_a_set_that_cant_be_read_suggests_a_rollback(site, put):
     (site / put("1.0").id / "set.json").write_text("{")
     with pytest.raises(PublishError, match="publish rollback"):
         current(site)
@@ -196,7 +196,7 @@ def test_a_set_that_cant_be_read_names_the_remedy(site, put):
     ("place", "value"),
     [("wheels", {"a": 1}), ("wheels", ["a"]), ("id", "20261125T120000Z-ffffffff"), ("why", None)],
 )
-def test_a_set_that_says_what_none_says_cant_be_read(site, put, place, value):
+def test_a_set_json_of_another_shape_suggests_a_rollback(site, put, place, value):
     put("1.0")
     alter_set(site, lambda facts: facts | {place: value})
     with pytest.raises(PublishError, match="can't be read(.|\n)*publish rollback"):
@@ -204,7 +204,7 @@ def test_a_set_that_says_what_none_says_cant_be_read(site, put, place, value):
 
 
 @pytest.mark.parametrize(("name", "value"), [("sha256", 5), ("made", "today"), ("made", "2026-11-25T12:00:00")])
-def test_a_set_with_a_wheel_that_none_is_cant_be_read(site, put, name, value):
+def test_a_set_json_with_a_wrong_wheel_is_rejected(site, put, name, value):
     put("1.0")
     alter_set(site, lambda facts: facts | {"wheels": [facts["wheels"][0] | {name: value}]})
     with pytest.raises(PublishError, match="can't be read"):
@@ -212,7 +212,7 @@ def test_a_set_with_a_wheel_that_none_is_cant_be_read(site, put, name, value):
 
 
 @pytest.mark.parametrize("content", [b"\xff\xfe", b"", None])
-def test_sums_that_are_damaged_are_named(site, put, console, content):
+def test_damaged_or_missing_sums_are_named(site, put, console, content):
     first = put("1.0")
     put("1.1", now=after(1))
     for set_id in set_ids(site):
@@ -225,7 +225,7 @@ def test_sums_that_are_damaged_are_named(site, put, console, content):
         rollback(site_in(site, console), first.id)
 
 
-def test_sums_that_lack_a_wheels_files_are_named(site, put):
+def test_sums_that_lack_a_sidecar_are_named(site, put):
     path = site / put("1.0").id / "SHA256SUMS"
     path.write_text("".join(line for line in path.read_text().splitlines(keepends=True) if ".metadata" not in line))
     with pytest.raises(PublishError, match="metadata(.|\n)*SHA256SUMS"):
@@ -233,7 +233,7 @@ def test_sums_that_lack_a_wheels_files_are_named(site, put):
 
 
 @pytest.mark.parametrize("content", ["{", "[]", '{"ab": 1}', ""])
-def test_what_rollbacks_took_back_is_not_guessed(site, put, console, content):
+def test_a_damaged_list_of_rollbacks_is_named(site, put, console, content):
     put("1.0")
     put("1.1", now=after(1))
     rollback(site_in(site, console), None)
@@ -254,20 +254,20 @@ def test_pages_that_fail_change_nothing(site, put):
     assert not (site / ".making").exists()
 
 
-def test_a_yank_says_why_and_leaves_the_wheel_in_the_index(site, put, console):
+def test_a_yank_has_its_reason_and_the_wheel_stays_in_the_index(site, put, console):
     put("1.0", "1.1")
     published = yank(site_in(site, console, now=after(1)), "thing-1.1-cp311-cp311-linux_armv6l.whl", "crashes")
     assert [one.yanked for one in published.wheels] == [None, "crashes"]
     assert len(read(site)) == 2
 
 
-def test_a_yank_of_a_cell_is_of_its_newest_wheel(site, put, make, console):
+def test_a_yank_of_a_cell_marks_its_newest_wheel(site, put, make, console):
     put(make("1.0", days=-1), make("1.2", days=-3), make("1.1", days=-2))
     published = yank(site_in(site, console), "thing-pi-one-3.11", "crashes")
     assert [one.file[:9] for one in published.wheels if one.yanked] == ["thing-1.0"]
 
 
-def test_a_reason_that_pages_cant_hold_is_refused(site, put, console):
+def test_a_reason_that_is_not_utf_8_is_rejected(site, put, console):
     put("1.0")
     with pytest.raises(UsageError, match="not UTF-8"):
         yank(site_in(site, console), "thing-pi-one-3.11", "\udcff")
@@ -279,19 +279,19 @@ def test_the_same_yank_again_writes_nothing(site, put, console):
     assert yank(site_in(site, console), "thing-pi-one-3.11", "crashes") is None
 
 
-def test_a_wheel_stays_yanked_when_it_is_offered_again(site, put, console):
+def test_a_wheel_stays_yanked_when_it_is_published_again(site, put, console):
     put("1.0")
     yank(site_in(site, console), "thing-pi-one-3.11", "crashes")
     assert put("1.0") is None
 
 
-def test_a_yank_can_be_taken_back(site, put, console):
+def test_unyank_undoes_a_yank(site, put, console):
     first = put("1.0")
     yank(site_in(site, console), "thing-pi-one-3.11", "crashes")
     assert unyank(site_in(site, console), "thing-pi-one-3.11").wheels == first.wheels
 
 
-def test_a_yank_of_what_does_not_exist_names_the_nearest(site, put, console):
+def test_a_yank_of_an_unknown_name_suggests_the_nearest(site, put, console):
     put("1.0")
     with pytest.raises(UsageError, match="did you mean 'thing-pi-one-3.11'"):
         yank(site_in(site, console), "thing-pi-one-3.1", "crashes")
@@ -318,7 +318,7 @@ def test_a_rollback_goes_to_the_set_that_the_current_one_was_made_from(site, put
     assert json.loads((site / "current.json").read_text()) == {"set": first.id}
 
 
-def test_a_second_rollback_passes_over_what_the_first_one_left(site, put, console):
+def test_a_second_rollback_skips_the_set_that_the_first_one_left(site, put, console):
     first = put("1.0")
     put("1.1", now=after(1))
     rollback(site_in(site, console), None)
@@ -342,7 +342,7 @@ def test_the_next_night_does_not_undo_a_rollback(site, put, console, words):
     assert "thing-1.1-cp311-cp311-linux_armv6l.whl is left out: rollback from 20261126T120000Z" in words.getvalue()
 
 
-def test_a_rollback_can_be_taken_back(site, put, console):
+def test_a_rollback_can_be_undone_by_a_rollback(site, put, console):
     put("1.0")
     second = put("1.1", now=after(1))
     rollback(site_in(site, console), None)
@@ -351,7 +351,7 @@ def test_a_rollback_can_be_taken_back(site, put, console):
     assert len(read(site)) == 2
 
 
-def test_a_rollback_to_a_set_that_is_not_whole_is_refused(site, put, console):
+def test_a_rollback_to_a_damaged_set_is_rejected(site, put, console):
     first = put("1.0")
     put("1.1", now=after(1))
     (wheel,) = first.wheels
@@ -362,32 +362,32 @@ def test_a_rollback_to_a_set_that_is_not_whole_is_refused(site, put, console):
     assert len(current(site).wheels) == 2
 
 
-def test_a_rollback_to_a_set_that_never_was_names_the_nearest(site, put, console):
+def test_a_rollback_to_an_unknown_set_suggests_the_nearest(site, put, console):
     published = put("1.0")
     with pytest.raises(UsageError, match=published.id):
         rollback(site_in(site, console), "20261125T120000Z-ffffffff")
 
 
-def test_there_is_nothing_before_the_first_set(site, put, console):
+def test_a_rollback_from_the_first_set_is_rejected(site, put, console):
     put("1.0")
     with pytest.raises(UsageError, match="no set before the current one"):
         rollback(site_in(site, console), None)
 
 
-def test_a_rollback_leads_away_from_a_set_that_cant_be_read(site, put, console):
+def test_a_rollback_repairs_a_current_set_that_cant_be_read(site, put, console):
     first = put("1.0")
     second = put("1.1", now=after(1))
     (site / second.id / "set.json").write_text("{")
     assert rollback(site_in(site, console), first.id) == first
 
 
-def test_a_publication_hides_what_the_policy_says(site, put, make):
+def test_a_publication_hides_wheels_beyond_the_policys_count(site, put, make):
     policy = Policy(count=2, days=60, warn_days=7, grace_days=14)
     put(*(make(f"1.{number}", days=number) for number in range(4)), policy=policy, now=after(5))
     assert [name[6:9] for name in read(site)] == ["1.2", "1.3"]
 
 
-def test_what_leaves_the_index_is_told_before_and_when_it_does(put, make, words):
+def test_a_warning_comes_before_and_when_a_wheel_leaves_the_index(put, make, words):
     policy = Policy(count=9, days=10, warn_days=3, grace_days=14)
     put(make("1.0"), make("1.1", days=1), policy=policy, now=after(8))
     assert "thing-1.0-cp311-cp311-linux_armv6l.whl leaves the index on 2026-12-05" in words.getvalue()
@@ -395,14 +395,14 @@ def test_what_leaves_the_index_is_told_before_and_when_it_does(put, make, words)
     assert "within 14 days: pibuild publish undelete thing-1.0-cp311-cp311-linux_armv6l.whl" in words.getvalue()
 
 
-def test_the_clock_behind_the_newest_wheel_hides_nothing_and_says_so(site, put, make, words):
+def test_a_clock_behind_the_newest_wheel_hides_nothing_and_warns(site, put, make, words):
     policy = Policy(count=1, days=1, warn_days=7, grace_days=14)
     put(*(make(f"1.{number}", days=number) for number in range(4)), policy=policy, now=after(1))
     assert len(read(site)) == 4
     assert "nothing is removed" in words.getvalue()
 
 
-def test_files_are_swept_only_when_no_set_has_them(site, put, make, console):
+def test_a_sweep_removes_files_that_no_set_has(site, put, make, console):
     policy = Policy(count=1, days=60, warn_days=7, grace_days=14)
     (first,) = put(make("1.0", days=0)).wheels
     put(make("1.1", days=1), policy=policy, now=after(1))
@@ -418,7 +418,7 @@ def test_files_are_swept_only_when_no_set_has_them(site, put, make, console):
     assert not any(faults(site, set_id) for set_id in set_ids(site))
 
 
-def test_a_sweep_keeps_all_files_where_a_set_cant_be_read_and_says_so(site, put, console, words):
+def test_a_sweep_keeps_all_files_if_a_set_cant_be_read(site, put, console, words):
     put("1.0")
     second = put("1.1", now=after(1))
     put("1.2", now=after(2))
@@ -429,13 +429,13 @@ def test_a_sweep_keeps_all_files_where_a_set_cant_be_read_and_says_so(site, put,
     assert f"The set {second.id} of {site} can't be read" in words.getvalue()
 
 
-def test_pages_see_the_set_with_its_id(put):
+def test_pages_are_made_from_the_set_that_is_published(put):
     seen = []
     published = put("1.0", pages=lambda one: seen.append(one) or pages(one), now=NOON + timedelta(minutes=1))
     assert seen == [published]
 
 
-def test_a_folder_that_is_none_says_what_to_do(tmp_path, console):
+def test_a_site_folder_that_cant_be_used_names_the_setting(tmp_path, console):
     dangling, loop, file = (tmp_path / name for name in ("dangling", "loop", "file"))
     dangling.symlink_to(tmp_path / "no disk here")
     loop.symlink_to(loop)
@@ -446,14 +446,14 @@ def test_a_folder_that_is_none_says_what_to_do(tmp_path, console):
 
 
 @pytest.mark.parametrize("name", ["files", "current.json", ".making"])
-def test_a_site_whose_part_is_of_another_kind_says_so(site, console, name, make):
+def test_a_site_whose_part_is_of_another_kind_is_named(site, console, name, make):
     site.mkdir()
     site.joinpath(name).mkdir() if name == "current.json" else site.joinpath(name).write_text("")
     with pytest.raises(PublishError, match=f"can't be (read|used|written)(.|\n)*{name}"):
         publish(site_in(site, console), [make()], why="")
 
 
-def test_a_folder_that_cant_be_written_says_what_to_do(tmp_path, console):
+def test_a_site_folder_that_cant_be_made_names_the_setting(tmp_path, console):
     (tmp_path / "file").write_text("not a folder")
     with pytest.raises(PublishError, match=r"name another one \(`publish: site:`\)"):
         publish(site_in(tmp_path / "file" / "site", console), (), why="")

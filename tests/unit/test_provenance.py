@@ -73,7 +73,7 @@ def test_it_has_the_published_fields_and_no_others(record):
     Draft202012Validator(STATEMENT).validate(statement(record))
 
 
-def test_the_schema_of_this_test_refuses_a_wrong_name(record):
+def test_the_schema_of_this_test_rejects_an_unknown_field(record):
     wrong = statement(record)
     wrong["predicate"]["buildDefinition"]["materials"] = []
     with pytest.raises(ValidationError):
@@ -85,12 +85,12 @@ def test_its_subject_is_the_wheel(record):
     assert statement(record)["subject"] == [{"name": wheel["file"], "digest": {"sha256": wheel["sha256"]}}]
 
 
-def test_it_says_what_was_asked_for(record):
+def test_it_has_the_request_as_external_parameters(record):
     asked = statement(record)["predicate"]["buildDefinition"]["externalParameters"]
     assert asked == {"target": "pi-one", "python": "3.11", "recipe": "thing", "version": "1.0"}
 
 
-def test_each_source_and_image_of_all_artifacts_is_told_once(record):
+def test_each_source_and_image_of_all_artifacts_is_listed_once(record):
     found = statement(record)["predicate"]["buildDefinition"]["resolvedDependencies"]
     assert sorted(value for one in found for value in one["digest"].values()) == [
         "1" * 64,
@@ -106,18 +106,18 @@ def test_a_source_is_named_by_its_tree_and_where_it_came_from(record):
     assert {"name": "thing-1.0", "digest": {"pibuildTree": "1" * 64}, "annotations": annotations} in found
 
 
-def test_it_says_which_pibuild_ran_and_when(record):
+def test_it_has_pibuilds_version_and_the_times(record):
     details = statement(record)["predicate"]["runDetails"]
     assert details["builder"]["version"] == {"pibuild": "0.1.0"}
     assert details["metadata"] == {"startedOn": "2026-11-25T03:13:29Z", "finishedOn": "2026-11-25T03:15:00Z"}
 
 
-def test_a_record_without_its_duration_gives_no_start(record):
+def test_a_record_without_a_duration_gives_no_start(record):
     del record["wall_s"]
     assert statement(record)["predicate"]["runDetails"]["metadata"] == {"finishedOn": "2026-11-25T03:15:00Z"}
 
 
-def test_it_names_the_record_and_what_else_was_made(record):
+def test_it_names_the_record_and_the_extras(record):
     record["extras"] = [{"file": "libthing.tar.gz", "sha256": "8" * 64, "size_bytes": 5}]
     digests = {
         one["name"]: one["digest"]["sha256"] for one in statement(record)["predicate"]["runDetails"]["byproducts"]

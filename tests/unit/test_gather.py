@@ -1,4 +1,4 @@
-"""What cells on many machines came to is one night where it is published."""
+"""Outcomes of many machines become one night on the machine that publishes."""
 
 import io
 from dataclasses import replace
@@ -53,7 +53,7 @@ def machines(tmp_path, remote):
 
 
 @pytest.mark.usefixtures("machines")
-def test_what_machines_left_is_one_night_with_logs(remote, history, logs_dir):
+def test_outcomes_of_two_machines_become_one_night_with_logs(remote, history, logs_dir):
     night = gathered(CELLS, remote, history, logs_dir)
     assert night.outcomes == (BUILT, FAILED)
     assert night.id == "20261125T030500Z"
@@ -61,25 +61,25 @@ def test_what_machines_left_is_one_night_with_logs(remote, history, logs_dir):
 
 
 @pytest.mark.usefixtures("machines")
-def test_what_is_known_is_not_gathered_again(remote, history, logs_dir):
+def test_recorded_outcomes_are_not_gathered_again(remote, history, logs_dir):
     history.put(gathered(CELLS, remote, history, logs_dir))
     assert gathered(CELLS, remote, history, logs_dir) is None
 
 
 @pytest.mark.usefixtures("machines")
-def test_only_what_is_newer_is_gathered(remote, history, logs_dir, tmp_path):
+def test_only_newer_outcomes_are_gathered(remote, history, logs_dir, tmp_path):
     history.put(gathered(CELLS, remote, history, logs_dir))
     again = replace(BUILT, status="unchanged", began="2026-11-26T03:00:00Z")
     share(make_night("20261126T030000Z", again), remote, tmp_path / "there")
     assert gathered(CELLS, remote, history, logs_dir).outcomes == (again,)
 
 
-def test_without_anything_there_is_no_night(remote, history, logs_dir):
+def test_without_shared_outcomes_there_is_no_night(remote, history, logs_dir):
     assert gathered(CELLS, remote, history, logs_dir) is None
 
 
 @pytest.mark.parametrize("left", ["{}", '{"night": "x", "outcome": []}', "no JSON"])
-def test_what_is_no_outcome_is_passed_over(remote, history, logs_dir, tmp_path, left):
+def test_a_damaged_shared_outcome_is_ignored(remote, history, logs_dir, tmp_path, left):
     path = tmp_path / "shared" / "outcomes" / f"{BUILT.cell.id}.json"
     path.parent.mkdir(parents=True)
     path.write_text(left)

@@ -1,4 +1,4 @@
-"""One alarm per failure, not many; one when it is over; none twice."""
+"""One notice when cells turn red for one cause, one when they turn green, and none twice."""
 
 import io
 
@@ -17,31 +17,31 @@ def told(tmp_path, *nights):
     return [(notice.turned, notice.cells) for notice in sent]
 
 
-def test_a_cell_that_turns_red_is_told_once(tmp_path):
+def test_a_cell_that_turns_red_is_announced_once(tmp_path):
     red = ("red", (RED.cell.id,))
     assert told(tmp_path, make_night("1", RED), make_night("2", RED), make_night("3", RED)) == [red]
 
 
-def test_a_cell_that_turns_green_is_told_once(tmp_path):
+def test_a_cell_that_turns_green_is_announced_once(tmp_path):
     green = make_outcome()
     found = told(tmp_path, make_night("1", green), make_night("2", RED), make_night("3", green), make_night("4", green))
     assert found == [("red", (RED.cell.id,)), ("green", (RED.cell.id,))]
 
 
-def test_cells_that_failed_of_one_cause_are_one_alarm():
+def test_cells_that_failed_for_one_cause_are_one_notice():
     other = make_outcome(python="3.13", status="failed", cause="the same, said of 3.13", failed_at="artifact-1")
     third = make_outcome(python="3.9", status="failed", cause="another", failed_at="")
     assert [len(one.cells) for one in notices(make_night("1", RED, other, third), {})] == [2, 1]
 
 
-def test_a_notice_says_its_cause_in_one_line_and_whole():
+def test_a_notice_has_its_cause_in_one_line_and_in_full():
     (notice,) = notices(make_night("1", RED), {})
     assert notice.text.endswith("turned red: thing.cc:1:2: error: no")
     assert notice.cause.endswith("more")
     assert '"turned": "red"' in notice.as_json()
 
 
-def test_what_could_not_be_sent_is_told_the_next_night(tmp_path):
+def test_a_notice_that_was_not_sent_is_sent_after_the_next_night(tmp_path):
     said = io.StringIO()
 
     def refuse(_notice):
@@ -52,5 +52,5 @@ def test_what_could_not_be_sent_is_told_the_next_night(tmp_path):
     assert told(tmp_path, make_night("2", RED)) == [("red", (RED.cell.id,))]
 
 
-def test_an_unchanged_night_tells_nothing():
+def test_an_unchanged_night_has_no_notice():
     assert notices(make_night("1", make_outcome(status="unchanged")), {}) == ()

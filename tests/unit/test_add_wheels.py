@@ -1,4 +1,4 @@
-"""What of a proven wheel, and of all that was proven with it, is offered to the index."""
+"""Which wheels of a proven cell are published, and as what."""
 
 import json
 from dataclasses import replace
@@ -33,7 +33,7 @@ def make_entry(folder, *, record=None):
     return Entry(key="house", path=path, facts=make_record(path) | {"dependencies": beside} | (record or {}))
 
 
-def test_a_wheel_brings_what_pip_wants_beside_it(tmp_path):
+def test_a_cell_with_dependencies_has_their_wheels(tmp_path):
     own, pure = proven_wheels(CELL, make_entry(tmp_path))
 
     assert (own.cell, own.is_release, own.is_beside) == ("thing-1.0-pi-one-3.11", True, False)
@@ -43,20 +43,20 @@ def test_a_wheel_brings_what_pip_wants_beside_it(tmp_path):
     assert pure.record["checks"]["device"] == {"imported": "thing"}
 
 
-def test_what_comes_beside_a_moving_ref_is_released_all_the_same(tmp_path):
+def test_dependencies_of_a_nightly_are_releases(tmp_path):
     own, pure = proven_wheels(replace(CELL, ref="main"), make_entry(tmp_path))
 
     assert (own.is_release, pure.is_release) == (False, True)
 
 
-def test_a_wheel_alone_brings_nothing(tmp_path):
+def test_a_cell_without_dependencies_has_one_wheel(tmp_path):
     entry = make_entry(tmp_path)
     (own,) = proven_wheels(replace(CELL, with_dependencies=False, is_beside=True), entry)
 
     assert (own.path, own.is_beside) == (entry.path, True)
 
 
-def test_all_of_it_is_published_each_with_a_statement_of_its_own(tmp_path, console):
+def test_each_dependency_is_published_with_its_own_provenance(tmp_path, console):
     wheels = tuple(proven_wheels(CELL, make_entry(tmp_path)))
     published = publish(site_in(tmp_path / "site", console), wheels, why="a test")
     pure, own = published.wheels
@@ -69,7 +69,7 @@ def test_all_of_it_is_published_each_with_a_statement_of_its_own(tmp_path, conso
     assert named == ["pibuild/device:0", "pibuild/builder:0", "six-1.16.0"]
 
 
-def test_what_is_published_already_becomes_what_the_matrix_says(tmp_path, console):
+def test_a_published_wheel_gets_the_role_that_the_matrix_gives_it(tmp_path, console):
     entry = make_entry(tmp_path)
     for is_beside in (True, False):
         (offered,) = proven_wheels(replace(CELL, with_dependencies=False, is_beside=is_beside), entry)
@@ -77,7 +77,7 @@ def test_what_is_published_already_becomes_what_the_matrix_says(tmp_path, consol
         assert published.is_beside == is_beside
 
 
-def test_what_two_cells_bring_alike_is_published_once(tmp_path, console):
+def test_a_dependency_of_two_cells_is_published_once(tmp_path, console):
     entry = make_entry(tmp_path)
     offered = [one for cell in (CELL, replace(CELL, target="pi-two")) for one in proven_wheels(cell, entry)]
 

@@ -1,4 +1,4 @@
-"""What a CI system is told of a night."""
+"""A night as a table, as Markdown, as JUnit XML and as an exit code."""
 
 from xml.etree import ElementTree as ET
 
@@ -14,16 +14,16 @@ FAILED = make_outcome(python="3.9", status="failed", cause="no <b>|`\x00 room\nm
 @pytest.mark.parametrize(
     ("outcomes", "code"), [((BUILT, SAME), 0), ((SAME,), 3), ((BUILT, SAME, FAILED), 11), ((SAME, FAILED), 11)]
 )
-def test_the_exit_code_tells_good_nothing_to_do_and_failed_apart(outcomes, code):
+def test_the_exit_code_distinguishes_good_nothing_to_do_and_failed(outcomes, code):
     assert exit_code(make_night("1", *outcomes)) == code
 
 
-def test_the_verdict_counts():
+def test_the_verdict_has_the_count_of_each_status():
     assert verdict(make_night("1", BUILT, SAME, FAILED)) == "1 built, 1 failed, 1 unchanged of 3 cells"
     assert verdict(make_night("1", SAME)) == "nothing to do"
 
 
-def test_the_table_has_a_line_for_each_cell_with_what_changed_or_why_it_failed():
+def test_the_table_has_changes_or_the_cause_of_each_cell():
     lines = as_table(make_night("1", BUILT, SAME, FAILED)).splitlines()
     assert "✓ built" in lines[0]
     assert "source eigen" in lines[0]
