@@ -10,6 +10,7 @@ from pibuild.config.settings import Storage, load_settings
 from pibuild.config.targets import load_targets
 from pibuild.errors import UsageError
 from pibuild.trees.tree import file_tree_hash
+from tests.failures import fails
 from tests.makers.plans import make_target
 
 RECIPE = """
@@ -58,25 +59,23 @@ def test_a_recipe_is_read_with_its_sources_in_place(recipes):
 
 
 def test_an_unknown_key_is_answered_with_its_place_and_the_nearest_key(recipes):
-    with pytest.raises(UsageError, match=r"releases.0.verzion: there is no such key; did you mean 'version'"):
+    with fails(UsageError, naming=("releases.0.verzion", "'version'")):
         recipes(RECIPE.replace("version:", "verzion:"))
 
 
 def test_an_unknown_key_of_a_place_is_answered_with_the_nearest_key(recipes):
-    with pytest.raises(
-        UsageError, match=r"sources.thing-1.0.places.1.\S*comit: there is no such key; did you mean 'commit'"
-    ):
+    with fails(UsageError, naming=("sources.thing-1.0.places.1.comit", "'commit'")):
         recipes(RECIPE.replace("commit:", "comit:"))
 
 
 @pytest.mark.parametrize("key", ["needs", "needs_without_neon"])
 def test_a_need_that_does_not_exist_is_answered_with_the_nearest_recipe(recipes, key):
-    with pytest.raises(UsageError, match=r"thing needs 'thingy', which does not exist(.|\n)*did you mean 'thing'"):
+    with fails(UsageError, naming=("'thingy'", "'thing'")):
         recipes(RECIPE.replace("sources: [", f"{key}: [thingy]\n    sources: ["))
 
 
 def test_a_tool_that_is_none_of_the_sources_is_answered_with_the_nearest(recipes):
-    with pytest.raises(UsageError, match=r"there is no source 'thing-1.1'(.|\n)*did you mean 'thing-1.0'"):
+    with fails(UsageError, naming=("'thing-1.1'", "'thing-1.0'")):
         recipes(RECIPE.replace("\nsources:", "\ntools: [thing-1.1]\nsources:"))
 
 
@@ -85,7 +84,7 @@ def test_tools_are_read_by_the_names_of_their_sources(recipes):
 
 
 def test_a_version_without_quotes_is_refused(recipes):
-    with pytest.raises(UsageError, match=r"releases.0.version: 1.1 is a number; write it in quotes"):
+    with fails(UsageError, naming=("releases.0.version", "1.1")):
         recipes(RECIPE.replace('"1.0"', "1.10"))
 
 
@@ -98,27 +97,27 @@ def test_all_findings_come_at_once(recipes):
 
 
 def test_a_source_that_is_not_there_is_answered_with_the_nearest(recipes):
-    with pytest.raises(UsageError, match="there is no source 'thing-1.1'(.|\n)*did you mean 'thing-1.0'"):
+    with fails(UsageError, naming=("'thing-1.1'", "'thing-1.0'")):
         recipes(RECIPE.replace("[thing-1.0]", "[thing-1.1]"))
 
 
 @pytest.mark.parametrize("key", ["needs", "proven_with"])
 def test_a_recipe_that_is_needed_but_not_there_is_answered_with_the_nearest(recipes, key):
-    with pytest.raises(UsageError, match="thing needs 'think'(.|\n)*did you mean 'thing'"):
+    with fails(UsageError, naming=("'think'", "'thing'")):
         recipes(RECIPE.replace("sources: [", f"{key}: [think]\n    sources: ["))
 
 
 def test_what_a_wheel_is_proven_with_has_a_place_on_the_device(recipes):
     text = RECIPE.replace("sources: [", "proven_with: [thing]\n    sources: [")
 
-    with pytest.raises(UsageError, match="proven with thing, which has no place on the device"):
+    with fails(UsageError, naming=("thing", "`device:`")):
         recipes(text)
     assert recipes(f"{text}device: /opt/thing\n")["thing"].releases[0].proven_with == ("thing",)
 
 
 def test_a_key_that_is_there_twice_is_refused_with_both_lines(tmp_path):
     text = "target: pi-one\npython: '3.11'\ntarget: pi-two\npublish:\n  retention: {days: 1, days: 2}\n"
-    with pytest.raises(UsageError, match="says something twice") as caught:
+    with fails(UsageError, naming="pibuild.yaml") as caught:
         settings(tmp_path, file=text)
 
     assert "target: in line 1 and in line 3" in str(caught.value)
@@ -135,13 +134,13 @@ def test_what_is_said_once_and_used_twice_is_taken(tmp_path):
 
 @pytest.mark.parametrize("text", ["version: 2026-99-99\n", "jobs: !!int x\n"])
 def test_a_value_that_yaml_cant_make_is_named(tmp_path, text):
-    with pytest.raises(UsageError, match="pibuild.yaml can't be read"):
+    with fails(UsageError, naming="pibuild.yaml"):
         settings(tmp_path, file=text)
 
 
 def test_a_key_is_called_as_the_file_calls_it(tmp_path):
     for wrong in ("extras", "wiht"):
-        with pytest.raises(UsageError, match=f"{wrong}: there is no such key; did you mean 'with'"):
+        with fails(UsageError, naming=(wrong, "'with'")):
             settings(tmp_path, file=f"{wrong}: [benchmark]\n")
 
 
@@ -155,20 +154,20 @@ def test_a_key_is_called_as_the_file_calls_it(tmp_path):
     ],
 )
 def test_a_home_that_nobody_has_is_refused(tmp_path, name, file):
-    with pytest.raises(UsageError, match=f"{name}: nobody here has that home folder, found '~nosuch/x'"):
+    with fails(UsageError, naming=(name, "'~nosuch/x'")):
         settings(tmp_path, file=file)
 
 
 def test_a_site_has_a_place_beside_it(tmp_path):
     for whole in ("/", "//", "/."):
-        with pytest.raises(UsageError, match=f"publish.site: (.|\n)*'{whole}'"):
+        with fails(UsageError, naming=("publish.site", f"'{whole}'")):
             settings(tmp_path, file=f"publish: {{site: {whole}}}")
     for good in (".", "./", "..", "site", "/srv/site/", "~/site", "~"):
         assert settings(tmp_path, file=f"publish: {{site: '{good}'}}").publish.site == good
 
 
 def test_a_file_that_is_not_yaml_is_named(recipes):
-    with pytest.raises(UsageError, match="recipe.yaml can't be read"):
+    with fails(UsageError, naming="recipe.yaml"):
         recipes("a: [")
 
 
@@ -254,13 +253,13 @@ def test_a_number_that_can_be_none_is_refused(tmp_path, name, values):
     is_retention = name in ("count", "days", "warn_days", "grace_days")
     for value in values:
         line = f"{name}: {value}"
-        with pytest.raises(UsageError, match=name):
+        with fails(UsageError, naming=name):
             settings(tmp_path, file=f"publish: {{retention: {{{line}}}}}" if is_retention else line)
 
 
 @pytest.mark.parametrize("value", ["1e999", "nan", "-inf", "0"])
 def test_a_variable_is_a_number_that_can_be(tmp_path, value):
-    with pytest.raises(UsageError, match="PIBUILD_MEMORY: Input should be"):
+    with fails(UsageError, naming="PIBUILD_MEMORY"):
         settings(tmp_path, environ={"PIBUILD_MEMORY": value})
 
 
@@ -291,35 +290,35 @@ def test_variables_carry_numbers_and_lists(tmp_path):
 
 
 def test_an_unknown_variable_is_answered_with_the_nearest(tmp_path):
-    with pytest.raises(UsageError, match="PIBUILD_TARGETS(.|\n)*did you mean 'PIBUILD_TARGET'"):
+    with fails(UsageError, naming=("PIBUILD_TARGETS", "'PIBUILD_TARGET'")):
         settings(tmp_path, environ={"PIBUILD_TARGETS": "pi-one"})
 
 
 def test_an_unknown_setting_in_the_file_is_answered_with_the_nearest(tmp_path):
-    with pytest.raises(UsageError, match="outptu: there is no such key; did you mean 'output'"):
+    with fails(UsageError, naming=("outptu", "'output'")):
         settings(tmp_path, file="outptu: there\n")
 
 
 def test_a_setting_of_the_wrong_kind_is_named(tmp_path):
-    with pytest.raises(UsageError, match="jobs: .*found 'many'"):
+    with fails(UsageError, naming=("jobs", "'many'")):
         settings(tmp_path, flags={"jobs": "many"})
 
 
 def test_variables_of_the_wrong_kind_are_all_named(tmp_path):
-    with pytest.raises(UsageError, match="PIBUILD_JOBS: .*found 'many'\n  PIBUILD_MEMORY: .*found 'all'"):
+    with fails(UsageError, naming=("PIBUILD_JOBS", "'many'", "PIBUILD_MEMORY", "'all'")):
         settings(tmp_path, environ={"PIBUILD_JOBS": "many", "PIBUILD_MEMORY": "all"})
 
 
 def test_a_configuration_that_is_named_but_missing_is_said_so(tmp_path):
     path = str(tmp_path / "nowhere.yaml")
-    with pytest.raises(UsageError, match="PIBUILD_CONFIG names a file that does not exist: .*nowhere.yaml"):
+    with fails(UsageError, naming=("PIBUILD_CONFIG", path)):
         settings(tmp_path, environ={"PIBUILD_CONFIG": path})
-    with pytest.raises(UsageError, match="--config names a file that does not exist: .*nowhere.yaml"):
+    with fails(UsageError, naming=("--config", path)):
         settings(tmp_path, flags={"config": path}, environ={"PIBUILD_CONFIG": "/other"})
 
 
 def test_a_configuration_that_can_not_be_read_is_said_so(tmp_path):
-    with pytest.raises(UsageError, match=r"can't be read\s+found: .*(File name too long|Not a directory)"):
+    with fails(UsageError, naming="a" * 300):
         settings(tmp_path, flags={"config": str(tmp_path / ("a" * 300))})
 
 
@@ -363,7 +362,7 @@ def test_a_changed_file_renames_the_image_and_those_that_stand_on_it(dockerfiles
 
 def test_an_argument_that_no_target_has_is_answered_with_the_nearest_key(dockerfiles):
     (dockerfiles / "toolchain" / "Dockerfile").write_text("ARG BUILDER\nARG ARCH_FLAG\nFROM ${BUILDER}\n")
-    with pytest.raises(UsageError, match="did you mean 'ARCH_FLAGS'"):
+    with fails(UsageError, naming=("ARG ARCH_FLAG ", "'ARCH_FLAGS'")):
         load_images(dockerfiles, make_target())
 
 
@@ -378,12 +377,12 @@ def test_a_source_that_stays_packed_is_pinned_by_the_hash_of_its_file(recipes):
 
 
 def test_a_commit_is_no_place_for_a_file(recipes):
-    with pytest.raises(UsageError, match="need one sha256"):
+    with fails(UsageError, naming=("recipe.yaml", "thing-1.0", "sha256")):
         recipes(RECIPE.replace('tree: "' + "0" * 64 + '"', "file: thing.tar.gz"))
 
 
 def test_a_source_has_a_tree_or_a_file(recipes):
-    with pytest.raises(UsageError, match="either `tree`, or `file`"):
+    with fails(UsageError, naming=("recipe.yaml", "thing-1.0", "`tree`", "`file`")):
         recipes(RECIPE.replace("    places:", "    file: thing.tar.gz\n    places:"))
 
 
@@ -396,7 +395,7 @@ def test_a_file_that_no_place_serves_as_it_is_needs_the_hash_of_its_tree(recipes
 
 
 def test_an_unknown_key_within_a_part_is_answered_with_the_nearest(recipes):
-    with pytest.raises(UsageError, match=r"own_tree\.fil: there is no such key.*'file'"):
+    with fails(UsageError, naming=("own_tree.fil:", "'file'")):
         recipes(RECIPE + "own_tree: {fil: setup.py, version: x}\n")
 
 
@@ -443,17 +442,17 @@ def test_addresses_of_a_remote(tmp_path, address):
 
 @pytest.mark.parametrize("address", ["", "shared", "~/shared", "a/b:c", "--config=x:y", "http://", "https:/x", " a:b"])
 def test_what_is_no_address_of_a_remote_is_refused(tmp_path, address):
-    with pytest.raises(UsageError, match=r"store.remote: not http\(s\)://SERVER/PATH, nor rclone's REMOTE:PATH, nor /"):
+    with fails(UsageError, naming=("store.remote", address)):
         settings(tmp_path, file=f'store: {{remote: "{address}"}}\n')
 
 
 def test_an_unknown_key_of_the_store_is_answered_with_the_nearest(tmp_path):
-    with pytest.raises(UsageError, match=r"store\.remot: there is no such key; did you mean 'remote'"):
+    with fails(UsageError, naming=("store.remot:", "'remote'")):
         settings(tmp_path, file="store: {remot: 'cloud:'}\n")
 
 
 def test_a_store_of_the_wrong_kind_is_named(tmp_path):
-    with pytest.raises(UsageError, match="store: .*found 7"):
+    with fails(UsageError, naming=("store", "7")):
         settings(tmp_path, file="store: 7\n")
 
 

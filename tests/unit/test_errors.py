@@ -2,7 +2,20 @@
 
 import pytest
 
-from pibuild.errors import ProofError, printable
+from pibuild.errors import (
+    BuildError,
+    EngineError,
+    ImageError,
+    OutOfMemoryError,
+    ProofError,
+    PublishError,
+    ResourceError,
+    SourceError,
+    StoreError,
+    UnreachableError,
+    UsageError,
+    printable,
+)
 
 
 @pytest.mark.parametrize(
@@ -27,3 +40,23 @@ def test_what_moves_a_terminal_or_commands_a_ci_is_escaped(line, shown):
 def test_a_name_begins_no_line_of_an_error():
     said = str(ProofError("no", found="a\n  try: this", details=["b\n::error::pwned"], hint="that"))
     assert said.splitlines() == ["no", r"  found:    a\n  try: this", r"  b\n::error::pwned", "  try: that"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "exit_code"),
+    [
+        (UsageError, 2),
+        (EngineError, 4),
+        (SourceError, 5),
+        (UnreachableError, 5),
+        (ImageError, 6),
+        (BuildError, 7),
+        (ResourceError, 8),
+        (OutOfMemoryError, 8),
+        (ProofError, 9),
+        (StoreError, 10),
+        (PublishError, 12),
+    ],
+)
+def test_each_kind_of_error_has_the_exit_code_that_help_lists(kind, exit_code):
+    assert kind("it failed").exit_code == exit_code

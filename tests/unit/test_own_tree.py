@@ -5,6 +5,7 @@ import pytest
 from pibuild.errors import UsageError
 from pibuild.model import OwnTree
 from pibuild.sources.local_tree import identify
+from tests.failures import fails
 from tests.makers.plans import make_recipe
 
 RECIPES = {
@@ -30,22 +31,22 @@ def test_a_tree_says_recipe_and_version(tree):
 def test_a_folder_that_is_no_such_tree_is_told_with_what_was_looked_for(tmp_path):
     (tmp_path / "README").touch()
 
-    with pytest.raises(UsageError, match="not a source tree") as caught:
+    with fails(UsageError, naming="--source") as caught:
         identify(tmp_path, RECIPES)
     assert (caught.value.expected, caught.value.found) == ("tools/setup.py of thing", "README")
 
 
 def test_a_folder_that_is_not_there_is_told(tmp_path):
-    with pytest.raises(UsageError, match="There is no source tree"):
+    with fails(UsageError, naming=("nowhere", "--source")):
         identify(tmp_path / "nowhere", RECIPES)
 
 
 def test_a_tree_without_a_version_is_told(tree):
-    with pytest.raises(UsageError, match="does not say its version"):
+    with fails(UsageError, naming="tools/setup.py"):
         identify(tree("_VERSION = version()\n"), RECIPES)
 
 
 def test_a_recipe_that_takes_no_tree_is_told(tree):
-    with pytest.raises(UsageError, match="not a source tree") as caught:
+    with fails(UsageError, naming="--source") as caught:
         identify(tree("_VERSION = '1.12.3'\n"), RECIPES, "other")
     assert caught.value.expected == "a tree of other"

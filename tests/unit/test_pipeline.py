@@ -2,13 +2,12 @@
 
 import json
 
-import pytest
-
 from pibuild.build.prove import tagged_and_verified
 from pibuild.build.schedule import check_room
 from pibuild.errors import ResourceError
 from pibuild.model import Artifact, Request
 from pibuild.wheels.wheel import read_wheel
+from tests.failures import fails
 from tests.makers.elfs import SO, make_elf
 from tests.makers.plans import make_catalogue, make_images, make_recipe, make_release, make_target
 from tests.makers.wheels import make_wheel
@@ -31,13 +30,13 @@ def test_what_has_room_is_let_pass():
 
 
 def test_too_little_memory_is_told_with_what_is_wanted():
-    with pytest.raises(ResourceError, match="large needs more memory") as caught:
+    with fails(ResourceError, naming=("large", "--memory")) as caught:
         check_room(large(), memory_bytes=2 * GB, free_bytes=None)
     assert (caught.value.expected, caught.value.found) == ("3 GB", "2.0 GB")
 
 
 def test_too_little_disk_is_told_with_what_is_wanted():
-    with pytest.raises(ResourceError, match="more room than the engine's disk has") as caught:
+    with fails(ResourceError, naming=("large", "15 GB")) as caught:
         check_room(large(), memory_bytes=4 * GB, free_bytes=GB)
     assert (caught.value.expected, caught.value.found) == ("15 GB", "1.0 GB free")
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 import pibuild
+from tests.failures import fails
 
 PATH = Path(pibuild.__file__).parent / "recipes" / "tensorflow" / "prepare.py"
 WORKSPACE = """
@@ -86,7 +87,7 @@ def test_an_archive_of_another_hash_is_refused_with_both(prepare, tree, distdir)
 
 
 def test_an_archive_that_nothing_asks_for_is_refused(prepare, tree, distdir):
-    with pytest.raises(SystemExit, match="more.zip has sha256 .* wants no such file"):
+    with fails(SystemExit, naming=("more.zip", "workspace.bzl")):
         prepare.name_archives(tree, distdir(**{"more.zip": b"more"}))
 
 
@@ -145,5 +146,5 @@ def test_a_later_api_is_there_in_both_versions_and_keras_has_its_own(prepare, ge
 def test_a_tree_that_no_archive_holds_is_refused(prepare, tree, distdir, tmp_path):
     (tmp_path / "externals" / "other-1.0").mkdir(parents=True)
 
-    with pytest.raises(SystemExit, match="workspace.bzl has 0 archives whose folder is other-1.0, expected one"):
+    with fails(SystemExit, naming=("workspace.bzl", "other-1.0")):
         prepare.pack_externals(tree, tmp_path / "externals", distdir())

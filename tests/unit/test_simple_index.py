@@ -7,6 +7,7 @@ import pytest
 from pibuild.adapters.simple_index import ListedFile, listed_files
 from pibuild.errors import SourceError
 from pibuild.publishing.index import index_pages
+from tests.failures import fails
 from tests.makers.sites import make_listed, make_set
 
 URL = "https://example.org/simple/thing/"
@@ -56,7 +57,7 @@ def test_the_name_of_a_file_in_html_is_unquoted_and_has_no_query():
 
 @pytest.mark.parametrize("content", [b"<html>", b"[]", b"{}", b'{"files": [{}]}', b'{"files": [5]}'])
 def test_json_of_another_shape_is_a_source_error_with_the_host(content):
-    with pytest.raises(SourceError, match="example.org"):
+    with fails(SourceError, naming="example.org"):
         listed_files(URL, JSON, content)
 
 

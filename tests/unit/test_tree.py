@@ -13,6 +13,7 @@ from pibuild.errors import ResourceError, SourceError
 from pibuild.trees.archives import members_of
 from pibuild.trees.selection import Selection
 from pibuild.trees.tree import main, pack_gzip, unpack, write_tree
+from tests.failures import fails
 from tests.makers.archives import DEVICE, FOLDER, HardLink, Link, Program, files_of, make_tar, make_zip, tree_of
 
 FILES = {"top/a.c": b"int a;", "top/run.sh": Program(b"#!/bin/sh"), "top/sub/b": Link("../a.c")}
@@ -202,7 +203,7 @@ def test_a_folder_that_goes_on_later_in_the_archive_is_read_in_full(tmp_path):
 
 
 def test_a_selection_that_leaves_nothing_is_refused_with_its_words(tmp_path):
-    with pytest.raises(SourceError, match="no file that is wanted") as caught:
+    with fails(SourceError, naming=("subdir light", "drop *.md")) as caught:
         tree_of(make_tar(TREE), tmp_path, Selection(subdir="light", drop=("*.md",)))
 
     assert "subdir light, drop *.md" in str(caught.value)
@@ -210,37 +211,37 @@ def test_a_selection_that_leaves_nothing_is_refused_with_its_words(tmp_path):
 
 @pytest.mark.parametrize("path", ["../a", "top/../../a", "/etc/passwd", "top/a\nb"])
 def test_a_name_that_leaves_the_archive_is_refused(tmp_path, path):
-    with pytest.raises(SourceError, match="unsafe name"):
+    with fails(SourceError, naming=repr(path)):
         tree_of(make_tar({"top/ok": b"", path: b""}), tmp_path, Selection(keep=("ok",)))
 
 
 @pytest.mark.parametrize("target", ["/etc/passwd", "../../a", "..", "sub/../../../a", ""])
 def test_a_link_that_leaves_the_tree_is_refused(tmp_path, target):
-    with pytest.raises(SourceError, match="outside of the tree"):
+    with fails(SourceError, naming=("'link'", repr(target))):
         tree_of(make_tar({"top/a": b"", "top/link": Link(target)}), tmp_path)
 
 
 def test_a_link_to_what_a_subdir_leaves_out_is_refused(tmp_path):
     archive = make_tar({"top/a": b"", "top/sub/link": Link("../a")})
 
-    with pytest.raises(SourceError, match=r"'link' in it is a link to '\.\./a'"):
+    with fails(SourceError, naming=("'link'", "'../a'")):
         tree_of(archive, tmp_path, Selection(subdir="sub"))
 
 
 def test_a_device_is_refused(tmp_path):
-    with pytest.raises(SourceError, match="'null' in it is neither a file"):
+    with fails(SourceError, naming="'null'"):
         tree_of(make_tar({"top/a": b"", "top/null": DEVICE}), tmp_path)
 
 
 def test_a_file_below_a_link_is_refused(tmp_path):
-    with pytest.raises(SourceError, match="'l/b' in it lies below 'l'"):
+    with fails(SourceError, naming=("'l/b'", "'l'")):
         tree_of(make_tar({"top/a": b"", "top/l": Link("a"), "top/l/b": b""}), tmp_path)
 
 
 def test_a_hard_link_to_what_is_not_selected_is_refused(tmp_path):
     archive = make_tar({"top/a": b"", "top/b": HardLink("top/a")})
 
-    with pytest.raises(SourceError, match="a hard link to 'top/a', which is not selected"):
+    with fails(SourceError, naming=("'b'", "'top/a'")):
         tree_of(archive, tmp_path, Selection(keep=("b",)))
 
 
@@ -254,17 +255,17 @@ def test_what_is_unsafe_and_not_selected_is_passed_over(tmp_path):
 def test_an_archive_that_is_cut_short_is_refused(tmp_path, compression):
     whole = make_tar({"top/a": os.urandom(100_000)}, compression)
 
-    with pytest.raises(SourceError, match="damaged|cut short"):
+    with fails(SourceError):
         tree_of(whole[:-50_000], tmp_path)
 
 
 def test_a_plain_tar_that_is_cut_short_is_refused(tmp_path):
-    with pytest.raises(SourceError, match="damaged|cut short"):
+    with fails(SourceError):
         tree_of(make_tar({"top/a": b"x" * 100_000})[:50_000], tmp_path)
 
 
 def test_what_is_neither_tar_nor_zip_is_refused(tmp_path):
-    with pytest.raises(SourceError, match="neither a tar nor a zip"):
+    with fails(SourceError):
         tree_of(b"<html>please log in</html>" * 100, tmp_path)
 
 
@@ -275,7 +276,7 @@ def test_a_full_disk_is_named_with_what_is_needed(tmp_path, monkeypatch):
 
     monkeypatch.setattr(tempfile, "TemporaryFile", lambda **_: Full())
 
-    with pytest.raises(ResourceError, match="No space left to unpack") as caught:
+    with fails(ResourceError, naming="10.0 kB") as caught:
         tree_of(make_tar({"top/a": b"x" * 5000}), tmp_path)
     assert "10.0 kB free or more" in str(caught.value)
 

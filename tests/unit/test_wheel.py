@@ -4,6 +4,7 @@ import pytest
 
 from pibuild.wheels.relabel import relabel
 from pibuild.wheels.wheel import WheelFormatError, disagreements, read_wheel, wheel_name, write_wheel
+from tests.failures import fails
 from tests.makers.elfs import SO, make_elf
 from tests.makers.wheels import make_wheel
 
@@ -75,7 +76,7 @@ def test_a_file_that_is_there_twice_is_named(tmp_path):
 def test_what_is_no_zip_is_refused(tmp_path, content):
     path = tmp_path / "thing-1.0-py3-none-any.whl"
     path.write_bytes(content)
-    with pytest.raises(WheelFormatError, match="not a whole zip"):
+    with fails(WheelFormatError):
         read_wheel(path)
 
 
@@ -83,7 +84,7 @@ def test_a_damaged_entry_is_refused(tmp_path):
     path = make_wheel(tmp_path)
     content = path.read_bytes()
     path.write_bytes(content.replace(make_elf()[:60], b"\0" * 60))
-    with pytest.raises(WheelFormatError, match="not a whole zip"):
+    with fails(WheelFormatError):
         read_wheel(path)
 
 
@@ -91,7 +92,7 @@ def test_a_zip_without_dist_info_is_refused(tmp_path):
     path = tmp_path / "thing-1.0-py3-none-any.whl"
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("thing.py", "")
-    with pytest.raises(WheelFormatError, match="one .dist-info folder expected, found 0"):
+    with fails(WheelFormatError, naming=".dist-info"):
         read_wheel(path)
 
 
@@ -125,7 +126,7 @@ def test_a_set_of_tags_is_one_word_of_the_name_and_a_line_each_of_wheel(tmp_path
 
 @pytest.mark.parametrize("tag", ["linux_armv6l", "cp311--linux", "cp311-cp311-\x1b[31m", "py3-none-any" + ".any" * 21])
 def test_what_is_no_tag_is_refused(tmp_path, tag):
-    with pytest.raises(WheelFormatError, match="is not interpreter-ABI-platform"):
+    with fails(WheelFormatError, naming=repr(tag)):
         relabel(read_wheel(make_wheel(tmp_path)), tag)
 
 
@@ -175,7 +176,7 @@ def test_another_version_is_said_by_every_part_and_by_no_line_of_the_description
 )
 def test_metadata_that_does_not_say_one_version_gets_no_other(tmp_path, metadata, said):
     raw = read_wheel(make_wheel(tmp_path, metadata=metadata))
-    with pytest.raises(WheelFormatError, match=said):
+    with fails(WheelFormatError, naming=("METADATA", said)):
         relabel(raw, "cp311-cp311-linux_armv6l", version="1.1")
 
 
