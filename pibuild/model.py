@@ -162,12 +162,20 @@ class Release:
     """Further ones, for a target that has no NEON."""
     dependencies: tuple[str, ...] = ()
     """Recipes of the wheels that pip wants beside this one on the Pi: of compiled ones, or of many in pure Python."""
-    unproven: bool = False
-    """Whether no wheel of it has been proven yet: it is built only where its version is asked for."""
+    proven_on: tuple[str, ...] | None = None
+    """Targets for which a wheel of it has been proven; None for every target.
+
+    A release that has been proven for no target is built only if its version is asked for.
+    """
     files: Annotated[tuple[Path, ...], COMPUTED] = ()
     """What the build sees of the recipe's folder."""
     digest: Annotated[str, COMPUTED] = ""
     """sha256 over these files."""
+
+    @property
+    def is_proven(self) -> bool:
+        """Return whether a wheel of it has been proven for any target."""
+        return self.proven_on is None or bool(self.proven_on)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

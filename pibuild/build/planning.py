@@ -164,7 +164,7 @@ def _choice(request: Request, target: Target, recipes: Mapping[str, Recipe]) -> 
         (recipe, release)
         for recipe in offered
         for release in recipe.releases
-        if request.version is not None or not release.unproven
+        if request.version is not None or release.is_proven
     ]
     fitting = [pair for pair in pairs if request.python in pair[1].pythons]
     if not fitting:

@@ -11,7 +11,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, TypeAdapter
 from pydantic_core import PydanticCustomError
 
 from pibuild.addresses import without_password
-from pibuild.config.strict_yaml import Place, read_yaml, typed
+from pibuild.config.strict_yaml import Place, checked, read_yaml, typed
 from pibuild.errors import UsageError, nearest
 
 _STRICT = {"extra": "forbid", "use_attribute_docstrings": True}
@@ -270,11 +270,9 @@ def load_settings(
     from_environ = {
         name: tuple(re.findall(_LISTED[name], text)) if name in _LISTED else text for name, text in variables.items()
     }
-    try:
-        typed(Settings, from_environ, "environment")
-    except UsageError as error:
-        details = [re.sub(r"^\w+", lambda name: f"PIBUILD_{name[0].upper()}", detail) for detail in error.details]
-        raise UsageError("Invalid environment variables", details=details) from error
+    if findings := checked(Settings, from_environ)[1]:
+        details = [re.sub(r"^\w+", lambda name: f"PIBUILD_{name[0].upper()}", finding) for finding in findings]
+        raise UsageError("Invalid environment variables", details=details)
     from_flags = {name: value for name, value in flags.items() if name in names and value is not None}
     merged = from_file | from_environ | from_flags
     if from_flags.get("verbose") or from_flags.get("quiet"):  # one of them as a flag outranks the other elsewhere

@@ -127,7 +127,7 @@ def _target_name(name: str, targets: Mapping[str, Target]) -> tuple[str, str]:
 
 
 def _newest(releases: Sequence[Release], python: str) -> str:
-    versions = [release.version for release in releases if python in release.pythons and not release.unproven]
+    versions = [release.version for release in releases if python in release.pythons and release.is_proven]
     return max(versions, key=Version, default="?")
 
 

@@ -66,7 +66,7 @@ def alone(monkeypatch, tmp_path):
         (["verify", __file__, "--reason", "why"], "an option of publish yank"),
         (["list", "--jobs", "2"], "an option of build, fetch, verify, run, nightly run"),
         (["verify", __file__, "--run-command", "1"], "--run"),
-        (["--target", "pi-one", "--all"], "an option of clean"),
+        (["--target", "pi-one", "--all"], "an option of list, clean"),
         (["publish", "--only", "cell"], "an option of nightly run"),
         (["publish", "--format", "json"], "an option of nightly matrix"),
         (["publish", "rolback"], "'rollback'"),
@@ -390,11 +390,30 @@ def test_offline_with_an_empty_store_lists_everything_that_is_missing_at_once(ca
     assert "numpy" in err
 
 
-def test_list_names_targets_recipes_and_floors(capsys):
+def test_list_names_products_with_their_proofs_and_targets_with_their_pis(capsys):
     assert main(["list"]) == 0
     out = capsys.readouterr().out
-    for word in ("pi-one", "pi-zero", "Zero", "2.19", "gcc 10", "tflite-runtime 2.14.1", "3.13"):
+    assert out.startswith("products:\n")
+    assert ["tensorflow", "1.14.0", "2.7", "pi-two"] in [line.split() for line in out.splitlines()]
+    for word in ("tflite-runtime", "3.9, 3.11, 3.13", "c-library", "grpcio", "pi-one: Raspberry Pi 1", "Zero 2 W"):
         assert word in out
+    for word in ("armv6l", "gcc 10", "cpython"):
+        assert word not in out
+
+
+def test_list_shows_recipes_that_are_only_built_and_aliases_on_request(capsys):
+    assert main(["list", "--all"]) == 0
+    assert "cpython-machine" in capsys.readouterr().out
+    assert main(["list", "-v"]) == 0
+    out = capsys.readouterr().out
+    for word in ("armv6l", "gcc 10", "2.19"):
+        assert word in out
+
+
+def test_list_as_json_names_the_kind_of_each_recipe(capsys):
+    assert main(["list", "--json"]) == 0
+    kinds = {recipe["name"]: recipe["kind"] for recipe in json.loads(capsys.readouterr().out)["recipes"]}
+    assert (kinds["tflite-runtime"], kinds["grpcio"], kinds["cpython"]) == ("product", "dependency", "build-only")
 
 
 @pytest.mark.parametrize("words", [["--help"], ["help", "verify"], ["run", "-h"], ["--version"]])

@@ -68,7 +68,7 @@ class Workshop:
 
     def _small(self, real: Recipe) -> Recipe:
         """Give the real recipe, scripts and all, with one release: that of the small workspace."""
-        release = next(one for one in real.releases if PYTHONS[0] in one.pythons and not one.unproven)
+        release = next(one for one in real.releases if PYTHONS[0] in one.pythons and one.is_proven)
         known = {re.sub(r"-\d.*$", "", source.name): source for source in release.sources}
         taken = [
             self._taken("moments-1.0", "externals/moments-1.0"),

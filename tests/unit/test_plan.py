@@ -63,7 +63,7 @@ def test_a_release_that_was_never_proven_is_built_where_its_version_is_asked_for
     recipes = make_recipes()
     runtime = recipes["tflite-runtime"]
     old, new = runtime.releases
-    recipes["tflite-runtime"] = replace(runtime, releases=(old, replace(new, unproven=True)))
+    recipes["tflite-runtime"] = replace(runtime, releases=(old, replace(new, proven_on=())))
 
     assert plan_for("3.11", recipes=recipes).wheel.release.version == "2.9.0"
     assert plan_for("3.11", version="2.14.1", recipes=recipes).wheel.release.version == "2.14.1"
