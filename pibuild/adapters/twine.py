@@ -109,7 +109,7 @@ class Twine:
                 is_index = requests.get(f"{index.rstrip('/')}/", headers=headers, timeout=_TIMEOUTS_S, stream=True).ok
                 return {} if answer.status_code == requests.codes.not_found and is_index else None
         except requests.RequestException as error:
-            raise UnreachableError(f"{urlsplit(url).netloc.rpartition('@')[2]} is unreachable", hint=_LOOK) from error
+            raise UnreachableError(f"{urlsplit(url).netloc.rpartition('@')[2]} is not reachable", hint=_LOOK) from error
         media_type = answer.headers.get("Content-Type", "").partition(";")[0].strip()
         return listed_files(url, media_type, answer.content)
 
@@ -120,7 +120,7 @@ def _translated(ended: Ended, file: str, server: str) -> SourceError | ResourceE
     found = last_words(output[max(output.rfind("ERROR"), 0) :])
     status = match[1] if (match := _STATUS.search(output)) else ""
     if _UNREACHABLE.search(output):
-        return UnreachableError(f"{server} is unreachable", found=found, hint=_LOOK)
+        return UnreachableError(f"{server} is not reachable", found=found, hint=_LOOK)
     if status in _FULL:
         return ResourceError(f"{server} has no space for {file}", found=found, hint="make room there")
     if status == "409" or "already exist" in output.lower():

@@ -96,7 +96,7 @@ def _run(invocation: Invocation) -> int:
     from pibuild.nightly.gather import share
     from pibuild.nightly.history import History
     from pibuild.nightly.matrix import chosen, matrix, with_dependency_cells
-    from pibuild.nightly.night import NightContext, run_night
+    from pibuild.nightly.night import run_night
 
     console, is_published = invocation.console, not invocation.args.no_publish
     declared = nightly_settings(invocation.settings)
@@ -117,15 +117,7 @@ def _run(invocation: Invocation) -> int:
         with ExitStack() as stack:
             with folder_errors(state_dir, setting="`nightly: state:`"):
                 stack.enter_context(locked(state_dir / "night.lock", on_wait))
-            ports = NightContext(
-                builder=builder,
-                history=history,
-                logs_dir=logs_dir,
-                console=console,
-                now=context.now,
-                clock=context.clock,
-            )
-            night = run_night(_new_night(history), cells, ports)
+            night = run_night(_new_night(history), cells, builder, history, logs_dir, context)
             try:
                 if is_published:
                     night = replace(night, set_id=_publish_night(night, context, invocation))

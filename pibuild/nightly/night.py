@@ -6,13 +6,12 @@ has the cells that were done.
 
 import re
 import shutil
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from datetime import datetime
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from pibuild.console import Console
+from pibuild.build.context import BuildContext
 from pibuild.errors import PibuildError
 from pibuild.files import folder_errors
 from pibuild.model import Cell, CellOutcome, Night, Plan, Wheelhouse
@@ -32,50 +31,46 @@ class Builder(Protocol):
     def record(self, key: str) -> dict[str, Any] | None: ...  # noqa: D102
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NightContext:
-    """The ports of a night."""
+def run_night(
+    night: Night, cells: Sequence[Cell], builder: Builder, history: History, logs_dir: Path, context: BuildContext
+) -> Night:
+    """Run the cells in order and return the night with their outcomes; it is recorded after each cell.
 
-    builder: Builder
-    history: History
-    logs_dir: Path
-    """Logs of failed containers are copied to this folder."""
-    console: Console
-    now: Callable[[], datetime]
-    clock: Callable[[], float]
-    """Seconds, of which only differences count."""
-
-
-def run_night(night: Night, cells: Sequence[Cell], context: NightContext) -> Night:
-    """Run the cells in order and return the night with their outcomes; it is recorded after each cell."""
-    context.history.put(night)
+    Logs of failed containers are copied to `logs_dir`.
+    """
+    history.put(night)
     for cell in cells:
-        night = replace(night, outcomes=(*night.outcomes, _run_cell(cell, night.id, context)))
-        context.history.put(night)
+        began_s = context.clock()
+        outcome = _outcome(cell, night.id, builder, history, logs_dir, context)
+        outcome = replace(outcome, wall_s=round(context.clock() - began_s, 2))
+        night = replace(night, outcomes=(*night.outcomes, outcome))
+        history.put(night)
     night = replace(night, ended=iso_z(context.now()))
-    context.history.put(night)
+    history.put(night)
     return night
 
 
-def _run_cell(cell: Cell, night_id: str, context: NightContext) -> CellOutcome:
-    builder, began_s = context.builder, context.clock()
+def _outcome(
+    cell: Cell, night_id: str, builder: Builder, history: History, logs_dir: Path, context: BuildContext
+) -> CellOutcome:
+    """Run a cell; the duration is not measured here."""
     outcome = CellOutcome(cell=cell, status="failed", key="", began=iso_z(context.now()), wall_s=0.0)
     try:
         planned = builder.plan(cell)
         plan = planned.plan
         outcome = replace(outcome, key=plan.key, commit=planned.commit)
         if entry := builder.proven(plan):
-            outcome = replace(_with_wheel(outcome, entry), status="unchanged")
-        else:
-            context.console.note(f"{cell.id}: {plan.reason}; key {plan.key[:12]}")
-            entry, cpu_s = builder.build(plan)
-            changed = _changes_since_last(cell, plan.key, entry, context)
-            outcome = replace(_with_wheel(outcome, entry), status="built", cpu_s=cpu_s, changed=changed)
+            return replace(_with_wheel(outcome, entry), status="unchanged")
+        context.console.note(f"{cell.id}: {plan.reason}; key {plan.key[:12]}")
+        entry, cpu_s = builder.build(plan)
     except PibuildError as error:
         context.console.warn(f"{cell.id} failed: {error}")
-        log = _copied_log(error, context.logs_dir / f"{night_id}-{cell.id}.log")
-        outcome = replace(outcome, cause=str(error), failed_at=builder.failed_key(error), log=log)
-    return replace(outcome, wall_s=round(context.clock() - began_s, 2))
+        log = _copied_log(error, logs_dir / f"{night_id}-{cell.id}.log")
+        return replace(outcome, cause=str(error), failed_at=builder.failed_key(error), log=log)
+    keys = (past.key for _, past in history.outcomes(cell.id) if past.wheel and past.key != plan.key)
+    last_key = next(keys, "")
+    changed = changes(builder.record(last_key), entry.facts) if last_key else ("first wheel",)
+    return replace(_with_wheel(outcome, entry), status="built", cpu_s=cpu_s, changed=changed)
 
 
 def _copied_log(error: PibuildError, path: Path) -> str:
@@ -85,12 +80,6 @@ def _copied_log(error: PibuildError, path: Path) -> str:
     with folder_errors(path.parent):
         shutil.copyfile(error.log, path)
     return path.name
-
-
-def _changes_since_last(cell: Cell, key: str, entry: Entry, context: NightContext) -> tuple[str, ...]:
-    keys = (outcome.key for _, outcome in context.history.outcomes(cell.id) if outcome.wheel and outcome.key != key)
-    last_key = next(keys, "")
-    return changes(context.builder.record(last_key), entry.facts) if last_key else ("first wheel",)
 
 
 def changes(before: dict[str, Any] | None, after: dict[str, Any]) -> tuple[str, ...]:

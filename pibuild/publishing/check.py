@@ -21,7 +21,7 @@ from pydantic import StringConstraints, TypeAdapter
 
 from pibuild.addresses import without_password
 from pibuild.console import Progress
-from pibuild.errors import PibuildError, PublishError, SourceError, UnreachableError, UsageError
+from pibuild.errors import PublishError, SourceError, UnreachableError, UsageError
 from pibuild.files import file_sha256
 from pibuild.publishing.index import index_pages
 from pibuild.publishing.layout import SUMS, site_path
@@ -151,7 +151,7 @@ def _current(read: Read, shown: str) -> str:
     except UnreachableError:
         raise
     except (SourceError, ValueError) as error:
-        found, hint = f"current.json {_reason(error)}", "give the address or folder that contains current/"
+        found, hint = f"current.json {read_error(error)}", "give the address or folder that contains current/"
         raise PublishError(f"There is no published set at {shown}", found=found, hint=hint) from error
 
 
@@ -166,7 +166,7 @@ def _begun(read: Read, set_id: str, shown: str, progress: Progress) -> "_Check":
     except UnreachableError:
         raise
     except (SourceError, WheelFormatError, ValueError, OverflowError) as error:
-        raise PublishError(f"The set {set_id} of {shown} can't be read", found=_reason(error)) from error
+        raise PublishError(f"The set {set_id} of {shown} can't be read", found=read_error(error)) from error
     return _Check(read=read, set_id=set_id, published=published, pages=pages, sums_file=sums, progress=progress)
 
 
@@ -269,7 +269,7 @@ class _Check:
             try:
                 return file.content() if file else None
             except SourceError as error:
-                self._add(path, _reason(error))
+                self._add(path, read_error(error))
                 return None
 
     @contextmanager
@@ -282,7 +282,7 @@ class _Check:
             except UnreachableError:
                 raise
             except SourceError as error:
-                self._add(path, _reason(error))
+                self._add(path, read_error(error))
             if file and expected and file.sha256 != expected:
                 self._add(path, f"has sha256 {file.sha256}, expected {expected}")
             yield file
@@ -354,9 +354,3 @@ def _at(facts: Any, *keys: str) -> Any:  # noqa: ANN401  what JSON can hold
 
 def _sha256(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, PibuildError):
-        return f"{error.what}: {error.found}" if error.found else error.what
-    return read_error(error)

@@ -8,6 +8,8 @@ from datetime import datetime
 
 from pydantic import TypeAdapter, ValidationError
 
+from pibuild.errors import PibuildError
+
 SIDECARS = (".metadata", ".record.json", ".provenance.json")
 """Suffixes of the files beside a wheel."""
 
@@ -93,5 +95,7 @@ def set_from(content: bytes) -> PublishedSet:
 def read_error(error: Exception) -> str:
     """Return on one line why a file could not be read."""
     if isinstance(error, ValidationError):
-        return "; ".join(f"{'.'.join(map(str, one['loc']))} {one['msg']}".strip() for one in error.errors()[:3])
+        return "; ".join(f"{'.'.join(map(str, fault['loc']))} {fault['msg']}".strip() for fault in error.errors()[:3])
+    if isinstance(error, PibuildError):
+        return f"{error.what}: {error.found}" if error.found else error.what
     return str(error)

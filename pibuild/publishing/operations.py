@@ -252,7 +252,7 @@ def _accepted(site: Site, present: Sequence[PublishedWheel], wheels: Sequence[Pr
 
 
 def _reassigned(present: Iterable[PublishedWheel], offered: Iterable[ProvenWheel]) -> tuple[PublishedWheel, ...]:
-    """Give published wheels to the cells that offer them now."""
+    """Assign published wheels to the cells that bring them now."""
     by_content = {(wheel.file, wheel.sha256): wheel for wheel in offered}
     return tuple(
         replace(wheel, cell=offer.cell, is_release=offer.is_release, is_beside=offer.is_beside)

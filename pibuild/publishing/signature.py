@@ -10,7 +10,9 @@ The keys are those of `openssl genpkey -algorithm ed25519 -out pibuild.key` and 
 import re
 import stat
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
@@ -23,7 +25,6 @@ from cryptography.hazmat.primitives.serialization import (
 
 from pibuild.errors import UsageError
 
-_EXPECTED = "an Ed25519 key in PEM, without a password"
 _PRIVATE_HINT = "openssl genpkey -algorithm ed25519 -out pibuild.key"
 _PUBLIC_HINT = "openssl pkey -in pibuild.key -pubout -out pibuild.pub"
 
@@ -34,9 +35,7 @@ def load_key(path: Path) -> Ed25519PrivateKey:
     Raises UsageError if the file is something else, or if every user of the machine may read or write it. The group
     may: a service can own the key by its group.
     """
-    key = _load(path, lambda pem: load_pem_private_key(pem, password=None), _PRIVATE_HINT)
-    if not isinstance(key, Ed25519PrivateKey):
-        raise _other_algorithm(path, key, _PRIVATE_HINT)
+    key: Ed25519PrivateKey = _load(path, partial(load_pem_private_key, password=None), Ed25519PrivateKey, _PRIVATE_HINT)
     mode = stat.S_IMODE(path.stat().st_mode)
     if mode & (stat.S_IROTH | stat.S_IWOTH):
         raise UsageError(
@@ -50,9 +49,7 @@ def load_key(path: Path) -> Ed25519PrivateKey:
 
 def load_public_key(path: Path) -> Ed25519PublicKey:
     """Read the public key that verifies, in PEM. Raises UsageError if the file is something else."""
-    key = _load(path, load_pem_public_key, _PUBLIC_HINT)
-    if not isinstance(key, Ed25519PublicKey):
-        raise _other_algorithm(path, key, _PUBLIC_HINT)
+    key: Ed25519PublicKey = _load(path, load_pem_public_key, Ed25519PublicKey, _PUBLIC_HINT)
     return key
 
 
@@ -70,26 +67,23 @@ def is_signed(key: Ed25519PublicKey, content: bytes, signature: bytes) -> bool:
     return True
 
 
-def _load(path: Path, load: Callable[[bytes], object], hint: str) -> object:
-    pem = b""
+def _load(path: Path, load: Callable[[bytes], object], kind: type, hint: str) -> Any:  # noqa: ANN401  a key of the kind
+    expected = "an Ed25519 key in PEM, without a password"
     try:
         pem = path.read_bytes()
-        return load(pem)
     except OSError as error:
-        raise UsageError(f"{path} can't be read", expected=_EXPECTED, found=error.strerror or "", hint=hint) from error
+        raise UsageError(f"{path} can't be read", expected=expected, found=error.strerror or "", hint=hint) from error
+    try:
+        key = load(pem)
     except TypeError as error:  # cryptography raises it for a key with a password
-        raise UsageError(
-            f"{path} is encrypted", expected=_EXPECTED, hint=f"openssl pkey -in {path} -out NEW"
-        ) from error
+        hint = f"openssl pkey -in {path} -out NEW"
+        raise UsageError(f"{path} is encrypted", expected=expected, hint=hint) from error
     except (ValueError, UnsupportedAlgorithm) as error:
-        raise UsageError(
-            f"{path} is not a key of this kind", expected=_EXPECTED, found=_content(pem), hint=hint
-        ) from error
-
-
-def _other_algorithm(path: Path, key: object, hint: str) -> UsageError:
-    found = type(key).__name__.removesuffix("PrivateKey").removesuffix("PublicKey")
-    return UsageError(f"{path} is a key of another algorithm", expected=_EXPECTED, found=found, hint=hint)
+        raise UsageError(f"{path} is not such a key", expected=expected, found=_content(pem), hint=hint) from error
+    if not isinstance(key, kind):
+        found = type(key).__name__.removesuffix("PrivateKey").removesuffix("PublicKey")
+        raise UsageError(f"{path} is a key of another algorithm", expected=expected, found=found, hint=hint)
+    return key
 
 
 def _content(pem: bytes) -> str:

@@ -5,8 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from pibuild.build.context import BuildContext
+from pibuild.config.settings import Settings
 from pibuild.nightly.history import History
-from pibuild.nightly.night import NightContext, changes, run_night
+from pibuild.nightly.night import changes, run_night
 from tests.fakes.builders import FakeBuilder, make_record
 from tests.makers.outcomes import make_night, make_outcome
 
@@ -21,15 +23,15 @@ def history(tmp_path):
 @pytest.fixture
 def run(history, tmp_path, console):
     def run(cells=CELLS, night_id="20261125T030000Z", **builder):
-        context = NightContext(
-            builder=FakeBuilder(**builder),
-            history=history,
-            logs_dir=tmp_path,
+        context = BuildContext(
+            settings=Settings(),
+            environ={},
             console=console,
             now=lambda: datetime(2026, 11, 25, 3, tzinfo=UTC),
             clock=iter(range(1000)).__next__,
         )
-        return run_night(make_night(night_id, ended=""), cells, context)
+        night = make_night(night_id, ended="")
+        return run_night(night, cells, FakeBuilder(**builder), history, tmp_path, context)
 
     return run
 

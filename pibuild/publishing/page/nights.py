@@ -14,10 +14,6 @@ from pibuild.model import Cell, CellOutcome, CellStatus, Night
 SHOWN = 30
 """Nights that the page shows."""
 SIGNS: dict[CellStatus, str] = {"built": "✓", "unchanged": "·", "failed": "✗"}
-_MONTHS = (
-    *("January", "February", "March", "April", "May", "June"),
-    *("July", "August", "September", "October", "November", "December"),
-)
 _FIRST_LINE, _REST = 240, 2000
 """Characters of a cause that the front page shows; the cell's page has all of it."""
 _FAILURES = 12
@@ -127,13 +123,13 @@ def short_duration(value_s: float) -> str:
 def day(iso: str) -> str:
     """Return a time as `25 Nov`; text that is no time is returned unchanged."""
     at = _time(iso)
-    return f"{at.day} {_MONTHS[at.month - 1][:3]}" if at else iso
+    return f"{at.day} {at:%b}" if at else iso
 
 
 def moment(iso: str) -> str:
     """Return a time as `25 November 2026, 03:15 UTC`; text that is no time is returned unchanged."""
     at = _time(iso)
-    return f"{at.day} {_MONTHS[at.month - 1]} {at.year}, {at:%H:%M} UTC" if at else iso
+    return f"{at.day} {at:%B %Y, %H:%M} UTC" if at else iso
 
 
 def _time(iso: str) -> datetime | None:

@@ -68,7 +68,7 @@ class _Candidate:
 
 
 def index_options(url: str) -> str:
-    """Give pip's options for an index; it takes plain HTTP from another machine only where told to trust the host."""
+    """Return pip's options for an index. pip uses plain HTTP from another machine only with --trusted-host."""
     parts = urlsplit(url)
     trusts = parts.scheme == "http" and parts.hostname not in ("localhost", "127.0.0.1", "::1")
     return f"--index-url {shlex.quote(url)}" + (f" --trusted-host {shlex.quote(parts.netloc)}" if trusts else "")
@@ -81,37 +81,37 @@ def choices(wheels: Iterable[PublishedWheel], floors: Mapping[str, str]) -> tupl
 
 
 def merged(answers: Iterable[Choice]) -> list[tuple[str, Choice]]:
-    """Give the choices that have an offer, those that differ by the Pi alone as one: (the Pis' names, choice)."""
+    """Return the choices with offers; choices that differ only by the Pi are one: (the Pis' names, choice)."""
     pis: dict[tuple[str, str, tuple[Offer, ...]], list[Choice]] = {}
-    for one in answers:
-        if one.offers:
-            pis.setdefault((one.system, one.python, one.offers), []).append(one)
-    rows = [("; ".join(one.pi for one in group), group[0]) for group in pis.values()]
+    for choice in answers:
+        if choice.offers:
+            pis.setdefault((choice.system, choice.python, choice.offers), []).append(choice)
+    rows = [("; ".join(choice.pi for choice in group), group[0]) for group in pis.values()]
     order = {names: number for number, names in enumerate(dict.fromkeys(names for names, _ in rows))}
     return sorted(rows, key=lambda row: order[row[0]])
 
 
 def gaps(answers: Iterable[Choice]) -> list[tuple[str, str]]:
-    """Give why there is no offer, and for which Pis and systems: (reason, places)."""
+    """Return why there is no offer, and for which Pis and systems: (reason, places)."""
     reasons: dict[str, dict[str, list[str]]] = {}
-    for one in answers:
-        if one.reason:
-            reasons.setdefault(one.reason, {}).setdefault(one.pi, []).append(one.system)
-    told = []
+    for choice in answers:
+        if choice.reason:
+            reasons.setdefault(choice.reason, {}).setdefault(choice.pi, []).append(choice.system)
+    found = []
     for reason, places in reasons.items():
         by_systems: dict[str, list[str]] = {}
         for pi, systems in places.items():
             by_systems.setdefault(", ".join(dict.fromkeys(systems)), []).append(pi)
-        told.append((reason, ". ".join(f"{'; '.join(pis)} with {systems}" for systems, pis in by_systems.items())))
-    return told
+        found.append((reason, ". ".join(f"{'; '.join(pis)} with {systems}" for systems, pis in by_systems.items())))
+    return found
 
 
 def beforehand(answers: Iterable[Choice]) -> list[tuple[str, str, str]]:
-    """Give what some Pythons need beforehand: (the Pythons, why, command)."""
+    """Return the commands to run before the installation: (the Pythons, why, command)."""
     pythons: dict[tuple[str, str], list[str]] = {}
-    for one in answers:
-        for need in one.before:
-            pythons.setdefault(need, []).append(one.python)
+    for choice in answers:
+        for need in choice.before:
+            pythons.setdefault(need, []).append(choice.python)
     return [(", ".join(dict.fromkeys(group)), *need) for need, group in pythons.items()]
 
 
@@ -142,25 +142,26 @@ def _choice(candidates: Sequence[_Candidate], place: PiPlace) -> Choice:
 
 def _offers(fitting: Iterable[_Candidate], python: str) -> Iterator[Offer]:
     projects: dict[str, list[_Candidate]] = {}
-    for one in fitting:
-        projects.setdefault(one.project, []).append(one)
+    for candidate in fitting:
+        projects.setdefault(candidate.project, []).append(candidate)
     for _, group in sorted(projects.items()):
-        release = max((one for one in group if one.wheel.is_release), key=lambda one: one.version, default=None)
-        newest = max(group, key=lambda one: one.version)
+        newest = max(group, key=lambda candidate: candidate.version)
+        releases = [candidate for candidate in group if candidate.wheel.is_release]
+        release = max(releases, key=lambda candidate: candidate.version, default=None)
         if release:
             yield _offer(release, python)
         if release is None or newest.version > release.version:
             yield _offer(newest, python)
 
 
-def _offer(one: _Candidate, python: str) -> Offer:
-    # The version is pinned: pip asks the indexes of the system's own settings as well, and takes no nightly unasked.
-    wanted = shlex.quote(f"{one.project}=={one.version}")
-    notes = [] if one.wheel.is_release else ["a nightly, not a release"]
-    if one.wheel.abi_risk:
-        notes.append(f"claims a Python that it was not compiled for: {one.wheel.abi_risk}")
-    command = f"{_program(python)} -m pip install {INDEX} --only-binary :all: {wanted}"
-    return Offer(name=one.name, command=command, note="; ".join(notes))
+def _offer(candidate: _Candidate, python: str) -> Offer:
+    # With a pinned version pip does not pick another one from an index of the system's settings, and takes a nightly.
+    requirement = shlex.quote(f"{candidate.project}=={candidate.version}")
+    notes = [] if candidate.wheel.is_release else ["a nightly, not a release"]
+    if candidate.wheel.abi_risk:
+        notes.append(f"ABI risk, tagged for a Python that it was not compiled for: {candidate.wheel.abi_risk}")
+    command = f"{_program(python)} -m pip install {INDEX} --only-binary :all: {requirement}"
+    return Offer(name=candidate.name, command=command, note="; ".join(notes))
 
 
 def _program(python: str) -> str:
@@ -186,10 +187,10 @@ def _reason(candidates: Sequence[_Candidate], tagged: Sequence[_Candidate], plac
             return f"{candidate.name} fits, but was withdrawn: {reason}"
     for candidate in tagged:
         return f"{candidate.name} needs glibc {candidate.floor} or newer; {system.name} has {system.glibc}."
-    here = [candidate for candidate in candidates if candidate.architectures & {*pi.architectures, "any"}]
-    if here:
-        pythons = ", ".join(sorted({candidate.wheel.python for candidate in here}, key=Version))
+    of_pi = [candidate for candidate in candidates if candidate.architectures & {*pi.architectures, "any"}]
+    if of_pi:
+        pythons = ", ".join(sorted({candidate.wheel.python for candidate in of_pi}, key=Version))
         return f"There is no wheel for Python {place.python.version} on this Pi; there are wheels for Python {pythons}."
     if pi.bits == 64 and candidates:
-        return "These wheels are for 32-bit systems; a 64-bit one runs none of them. With a 32-bit system this Pi does."
+        return "All wheels are for 32-bit systems, and this one has 64 bits. With a 32-bit system this Pi can use them."
     return f"There is no wheel for this Pi ({', '.join(pi.architectures)})."
