@@ -5,6 +5,7 @@ Pure: recipes and targets are passed in. All findings are collected before a mat
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
+from itertools import product
 
 from packaging.version import Version
 
@@ -71,46 +72,49 @@ def with_dependency_cells(
 def _expanded(cells: Cells, recipes: Mapping[str, Recipe], targets: Mapping[str, Target]) -> Iterable[tuple[Cell, str]]:
     """Return each cell of an item of `cells:`, with the reason if it can't be built."""
     names = [recipe.name for recipe in wheel_recipes(recipes)]
-    is_unknown = cells.recipe not in names
-    releases = () if is_unknown else recipes[cells.recipe].releases
-    for target in cells.targets or tuple(targets):
-        for python in cells.pythons or _pythons(releases) or ("?",):
-            for version in cells.versions or (_newest(releases, python),):
-                for ref in cells.refs or ("",):
-                    fault = f"recipe {cells.recipe!r}: {nearest(cells.recipe, names)}" if is_unknown else ""
-                    fault = fault or _release_fault(releases, version, python)
-                    if ref and not fault and not recipes[cells.recipe].own_tree:
-                        fault = f"{cells.recipe} takes no refs: its recipe can't read the version of a source tree"
-                    supported = _pythons([release for release in releases if release.version == version])
-                    if supported and not cells.pythons and python not in supported:
-                        continue  # this Python was not requested for this release
-                    name, target_fault = _target_name(target, targets)
-                    cell = Cell(
-                        recipe=cells.recipe,
-                        version=version,
-                        target=name,
-                        python=python,
-                        ref=ref,
-                        with_dependencies=cells.with_dependencies,
-                    )
-                    fault = target_fault or fault
-                    if not fault and cell.with_dependencies and not _release(cell, recipes).dependencies:
-                        fault = f"the recipe of {cell.recipe} {version} lists no dependencies"
-                    yield cell, fault
+    recipe = recipes[cells.recipe] if cells.recipe in names else None
+    releases = recipe.releases if recipe else ()
+    pythons = cells.pythons or _pythons(releases) or ("?",)
+    for target, python in product(cells.targets or targets, pythons):
+        name, target_fault = _target_name(target, targets)
+        for version, ref in product(cells.versions or (_newest(releases, python),), cells.refs or ("",)):
+            supported = _pythons([release for release in releases if release.version == version])
+            if supported and not cells.pythons and python not in supported:
+                continue  # this Python was not requested for this release
+            cell = Cell(
+                recipe=cells.recipe,
+                version=version,
+                target=name,
+                python=python,
+                ref=ref,
+                with_dependencies=cells.with_dependencies,
+            )
+            fault = _cell_fault(cell, recipe) if recipe else f"recipe {cells.recipe!r}: {nearest(cells.recipe, names)}"
+            yield cell, target_fault or fault
+
+
+def _cell_fault(cell: Cell, recipe: Recipe) -> str:
+    if fault := _release_fault(recipe.releases, cell.version, cell.python):
+        return fault
+    if cell.ref and not recipe.own_tree:
+        return f"{cell.recipe} takes no refs: its recipe can't read the version of a source tree"
+    if cell.with_dependencies and not _release(cell, recipe).dependencies:
+        return f"the recipe of {cell.recipe} {cell.version} lists no dependencies"
+    return ""
 
 
 def _compiled_dependencies(cell: Cell, recipes: Mapping[str, Recipe]) -> Iterable[tuple[Cell, str]]:
     """Return a cell for each dependency that a recipe compiles, with the reason if it can't be built."""
-    for recipe in (recipes[name] for name in _release(cell, recipes).dependencies):
+    for recipe in (recipes[name] for name in _release(cell, recipes[cell.recipe]).dependencies):
         if recipe.proof:
             version = _newest(recipe.releases, cell.python)
             other = Cell(recipe=recipe.name, version=version, target=cell.target, python=cell.python, is_beside=True)
             yield other, _release_fault(recipe.releases, version, cell.python)
 
 
-def _release(cell: Cell, recipes: Mapping[str, Recipe]) -> Release:
-    releases = recipes[cell.recipe].releases
-    return next(release for release in releases if release.version == cell.version and cell.python in release.pythons)
+def _release(cell: Cell, recipe: Recipe) -> Release:
+    versions = (release for release in recipe.releases if release.version == cell.version)
+    return next(release for release in versions if cell.python in release.pythons)
 
 
 def _request(cell: Cell) -> str:
