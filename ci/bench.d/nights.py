@@ -1,7 +1,7 @@
-"""How fast a night and a publication are: on random wheels of full size, and on the store's own proven ones.
+"""How fast nights and publications are: with random wheels of full size, and with the proven wheels of the store.
 
-Each part gives lines of bench.py's table. Copying is held against publishing in one run, alternating, each with what is
-written put on the disk.
+Each part returns lines of bench.py's table. Publishing and copying alternate in one run; both wait until the files
+are on the disk.
 """
 
 import json
@@ -14,34 +14,37 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 from pibuild.console import Console
+from pibuild.nightly.history import History
 from pibuild.publishing.index import index_pages
 from pibuild.publishing.layout import Site
 from pibuild.publishing.operations import publish
 from pibuild.publishing.page.page import render
-from tests.makers.nights import make_cells, make_nights, make_set_of
+from tests.makers.nights import make_cells, make_night, make_nights, make_set_of
 from tests.makers.publications import proven
 from tests.makers.sites import make_listed, make_set
 
 ROOT = Path(__file__).resolve().parents[2]
 RUNS = 5
 WHEELS, WHEEL_BYTES = 12, 80_000_000
+NIGHTS = 400
 NO_ENGINE = {"DOCKER_HOST": "unix:///nowhere"}
 CELLS = ("2.14.1", ("pi-one", "pi-two"), ("3.9", "3.11", "3.13"))
 
 
 @contextmanager
 def scratch() -> Iterator[Path]:
-    """Give a folder of the disk that holds the person's own files, which goes afterwards."""
+    """Make a folder on the disk of the home folder, and remove it afterwards."""
     with tempfile.TemporaryDirectory(dir=Path.home()) as folder:
         yield Path(folder)
 
 
 def made_wheel(folder: Path, number: int) -> Path:
-    """Make a wheel of random bytes: nothing in it can be packed."""
+    """Make a wheel of random bytes, which can't be compressed."""
     import zipfile  # noqa: PLC0415
 
     name = f"thing-1.{number}"
@@ -54,7 +57,7 @@ def made_wheel(folder: Path, number: int) -> Path:
 
 
 def copied(paths: list[Path], to: Path) -> float:
-    """Copy files and put them on the disk; give the seconds."""
+    """Copy files, wait until they are on the disk, and return the seconds."""
     began_s = time.monotonic()
     to.mkdir()
     for path in paths:
@@ -66,7 +69,7 @@ def copied(paths: list[Path], to: Path) -> float:
 
 
 def published(paths: list[Path], to: Path) -> float:
-    """Publish files to a folder; give the seconds."""
+    """Publish files to a folder and return the seconds."""
     wheels = [proven(path, cell=path.name) for path in paths]
     began_s = time.monotonic()
     site = Site(folder=to, pages=index_pages, sign=None, now=datetime.now(UTC), console=Console(err=sys.stderr))
@@ -75,7 +78,7 @@ def published(paths: list[Path], to: Path) -> float:
 
 
 def publishing() -> list[str]:
-    """How long publishing takes against copying."""
+    """Measure publishing, compared with copying."""
     ratios, spent = [], []
     with scratch() as folder:
         paths = [made_wheel(folder, number) for number in range(WHEELS)]
@@ -91,7 +94,7 @@ def publishing() -> list[str]:
 
 
 def index_and_page() -> list[str]:
-    """How long an index of 1,000 wheels takes, and how large the page of 12 cells in 30 nights is."""
+    """Measure how long an index of 1,000 wheels takes, and how large the page of 12 cells in 30 nights is."""
     wheels = [make_listed(file=f"thing-1.{number}-cp311-cp311-linux_armv6l.whl") for number in range(1000)]
     with scratch() as folder:
         began_s = time.monotonic()
@@ -108,7 +111,7 @@ def index_and_page() -> list[str]:
 
 
 def quiet_night() -> list[str]:
-    """How long a night takes in which nothing changed: the store's own six cells, twice."""
+    """Measure a night in which nothing changed, with six cells that the store has."""
     version, targets, pythons = CELLS
     cells = {"recipe": "tflite-runtime", "versions": [version], "targets": list(targets), "pythons": list(pythons)}
     with scratch() as folder:
@@ -126,8 +129,25 @@ def quiet_night() -> list[str]:
     return [_row("a night in which nothing changed, 6 cells, no engine", "5 s", f"{night_s:.2f} s", met=night_s < 5)]
 
 
+def long_history() -> list[str]:
+    """Measure how long the records of a year take, as `pibuild nightly status` reads them."""
+    cells = (*make_cells(), *(replace(cell, python="3.7") for cell in make_cells()[:4]))
+    outcomes = make_nights(1, cells, always_built=True)[0].outcomes
+    with scratch() as folder:
+        history = History(folder)
+        for number in range(NIGHTS):
+            history.put(make_night(number, outcomes))
+        spent = []
+        for _ in range(RUNS):
+            began_s = time.monotonic()
+            list(history.nights())
+            spent.append(time.monotonic() - began_s)
+    read_s = statistics.median(spent)
+    return [_row(f"reading {NIGHTS} nights of 16 cells", "0.3 s", f"{read_s:.2f} s", met=read_s < 0.3)]
+
+
 def sharing() -> list[str]:
-    """How long it takes a second machine to pull a warm matrix from a folder, against copying the same bytes."""
+    """Measure how long a second machine takes to download a proven matrix from a shared folder."""
     version, targets, pythons = CELLS
     cells = {"recipe": "tflite-runtime", "versions": [version], "targets": list(targets), "pythons": list(pythons)}
     command = [str(Path(sys.executable).with_name("pibuild")), "nightly", "--no-publish"]
@@ -151,5 +171,5 @@ def _row(what: str, goal: str, found: str, *, met: bool) -> str:
 
 
 def parts() -> list[str]:
-    """Measure everything; give the lines."""
-    return [*quiet_night(), *publishing(), *index_and_page(), *sharing()]
+    """Measure everything and return the lines."""
+    return [*quiet_night(), *long_history(), *publishing(), *index_and_page(), *sharing()]

@@ -147,8 +147,6 @@ def publishing(site: Site) -> Iterator[None]:
         folder.mkdir(parents=True, exist_ok=True)
         for path in missing:
             path.chmod(_FOLDER_MODE)
-        if not stat.S_IMODE(folder.stat().st_mode) & 0o055:
-            site.console.warn(f"a web server of another user can't read {folder}; try: chmod 755 {folder}")
 
         def on_wait() -> None:
             site.console.note(f"  another pibuild publishes to {folder}: waiting for it")
@@ -169,6 +167,8 @@ def making(site_dir: Path) -> Path:
 def put_set(site: Site, wheels: tuple[PublishedWheel, ...], *, why: str, sums: Mapping[str, str]) -> PublishedSet:
     """Write a set and make it the current one. `sums` has the wheels and sidecars by path from the set's folder."""
     folder, before = site.folder, current_id(site.folder)
+    if not folder.stat().st_mode & 0o055:
+        site.console.warn(f"a web server of another user can't read {folder}; try: chmod 755 {folder}")
     digest = hashlib.sha256(repr((wheels, before)).encode()).hexdigest()
     published = PublishedSet(
         id=f"{later_stamp(compact_utc(site.now), set_ids(folder))}-{digest[:8]}",

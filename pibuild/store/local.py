@@ -24,7 +24,7 @@ from filelock import FileLock, Timeout
 
 from pibuild.console import Console
 from pibuild.errors import StoreError
-from pibuild.files import file_sha256, folder_errors, json_text, write_atomically
+from pibuild.files import file_sha256, folder_errors, json_text, locked, write_atomically
 from pibuild.model import SESSION_LABEL, STORE_LABEL
 from pibuild.wheels.wheel import legacy_names
 
@@ -102,16 +102,12 @@ class Store:
     @contextmanager
     def lock(self, name: str, doing: str) -> Iterator[None]:
         """Hold a name among all pibuilds of this store; say so when another one holds it."""
-        lock = FileLock(self.root / "locks" / f"{name}.lock")
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
+
+        def on_wait() -> None:
             self._console.note(f"  another pibuild is {doing}: waiting for it")
-            lock.acquire()
-        try:
+
+        with locked(self.root / "locks" / f"{name}.lock", on_wait):
             yield
-        finally:
-            lock.release()
 
     def artifact(self, key: str) -> Entry | None:
         """Give the artifact of a key; a damaged one is removed and said to be made again."""
