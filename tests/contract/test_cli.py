@@ -103,7 +103,7 @@ def alone(monkeypatch, tmp_path):
         (["verify", __file__, "--floor", "new"], "'new'"),
     ],
 )
-def test_what_does_not_exist_is_answered_with_what_does_and_code_2(capsys, words, answer):
+def test_an_unknown_name_is_code_2_and_lists_what_exists(capsys, words, answer):
     assert main(words) == 2
     assert answer in capsys.readouterr().err
 
@@ -147,12 +147,12 @@ def private(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     "words", [["verify", "{}"], ["retag", "--python", "3.9", "{}"], ["run", "{}", "--", "true"], ["list", "-c", "{}"]]
 )
-def test_what_nobody_may_see_is_told(capsys, private, words):
+def test_a_folder_without_read_permission_is_named(capsys, private, words):
     assert main([word.format(private / "thing-1.0-py3-none-any.whl") for word in words]) == 2
     assert "Permission denied" in capsys.readouterr().err
 
 
-def test_a_folder_that_is_gone_is_told(capsys, tmp_path, monkeypatch):
+def test_a_removed_current_folder_is_named(capsys, tmp_path, monkeypatch):
     (tmp_path / "gone").mkdir()
     monkeypatch.chdir(tmp_path / "gone")
     (tmp_path / "gone").rmdir()
@@ -176,7 +176,7 @@ def unread():
     os.close(writing)
 
 
-def test_names_are_told_in_whatever_encoding_there_is(tmp_path):
+def test_file_names_are_printed_in_any_encoding(tmp_path):
     path = make_wheel(tmp_path / "in", file_name=os.fsdecode(b"thing\xff-1.0-cp311-cp311-linux_armv6l.whl"))
     for encoding in ("latin-1", "ascii", "utf-8"):
         told = ended("verify", str(path), env={"PYTHONIOENCODING": encoding})
@@ -187,7 +187,7 @@ def test_names_are_told_in_whatever_encoding_there_is(tmp_path):
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
 @pytest.mark.parametrize("words", [["list"], ["--version"]])
-def test_a_result_that_finds_no_space_is_code_8(words):
+def test_a_result_that_cant_be_written_to_a_full_disk_is_code_8(words):
     with Path("/dev/full").open("w") as full:
         told = ended(*words, stdout=full)
     assert told.returncode == 8
@@ -195,25 +195,25 @@ def test_a_result_that_finds_no_space_is_code_8(words):
 
 
 @pytest.mark.parametrize(("words", "code"), [(["verify", "{}"], 9), (["list"], 0)])
-def test_who_reads_no_more_changes_no_exit_code(tmp_path, unread, words, code):
+def test_a_closed_stdout_changes_no_exit_code(tmp_path, unread, words, code):
     bad = make_wheel(tmp_path / "in", {SO: make_elf()[:200]})
     told = ended(*(word.format(bad) for word in words), stdout=unread)
     assert (told.returncode, told.stderr) == (code, b"")
 
 
-def test_progress_that_nobody_reads_is_no_success(unread):
+def test_progress_to_a_closed_stderr_is_code_141(unread):
     assert ended("--target", "pi-one", "--python", "3.11", "--offline", stderr=unread).returncode == 141
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
 @pytest.mark.parametrize(("target", "code"), [("pi-x", 2), ("pi-one", 4)])
-def test_progress_that_finds_no_space_changes_no_exit_code(tmp_path, target, code):
+def test_a_full_disk_behind_stderr_changes_no_exit_code(tmp_path, target, code):
     env = {"DOCKER_HOST": f"unix://{tmp_path}/nobody.sock", "PIBUILD_STORE": str(tmp_path / "store")}
     with Path("/dev/full").open("w") as full:
         assert ended("--target", target, "--python", "3.11", stderr=full, env=env).returncode == code
 
 
-def test_an_error_that_nobody_reads_keeps_its_code(unread):
+def test_an_error_to_a_closed_stderr_keeps_its_exit_code(unread):
     assert ended("verify", "nowhere.whl", stderr=unread).returncode == 2
 
 
@@ -243,14 +243,14 @@ def test_help_of_a_command_is_the_same_by_all_three_spellings(capsys):
         assert "usage: pibuild verify WHEEL" in capsys.readouterr().out
 
 
-def test_a_wheel_that_is_what_it_claims_is_code_0_and_told_as_json(capsys, tmp_path):
+def test_a_wheel_with_true_tags_is_code_0_and_reported_as_json(capsys, tmp_path):
     path = make_wheel(tmp_path / "in")
     assert main(["verify", str(path), "--json", "--target", "pi-one", "--floor", "2.19"]) == 0
     (told,) = json.loads(capsys.readouterr().out)["wheels"]
     assert told["runs_on"] == [{"pi": "Pi 1, Zero, Zero W", "system": "bookworm", "python": "3.11"}]
 
 
-def test_each_wheel_is_told_of_before_the_next_is_looked_at(capsys, tmp_path, monkeypatch):
+def test_each_wheel_is_reported_before_the_next_is_read(capsys, tmp_path, monkeypatch):
     first, second = make_wheel(tmp_path / "1"), make_wheel(tmp_path / "2")
     said, kept = [], []
 
@@ -267,7 +267,7 @@ def test_each_wheel_is_told_of_before_the_next_is_looked_at(capsys, tmp_path, mo
     assert kept[1] == kept[0]
 
 
-def test_a_file_that_can_not_be_read_is_named_when_the_others_are_told_of(capsys, tmp_path, monkeypatch):
+def test_a_file_that_cant_be_read_is_named_after_the_other_reports(capsys, tmp_path, monkeypatch):
     locked, fine = make_wheel(tmp_path / "1"), make_wheel(tmp_path / "2")
 
     really_open = Path.open
@@ -330,14 +330,14 @@ def test_several_retagged_wheels_are_one_document(capsys, tmp_path):
     assert json.loads(capsys.readouterr().out) == [made]
 
 
-def test_what_could_be_retagged_is_told_beside_a_refusal(capsys, tmp_path):
+def test_a_rejected_retag_lists_the_tags_that_are_possible(capsys, tmp_path):
     good, bad = make_wheel(tmp_path / "1"), make_wheel(tmp_path / "2", {SO: make_elf()[:200]})
     assert main(["retag", str(bad), str(good), "--platform", "linux_armv7l", "--output", "out"]) == 9
     assert capsys.readouterr().out == "out/thing-1.0-cp311-cp311-linux_armv7l.whl\n"
 
 
 @pytest.mark.parametrize(("number", "code"), [(errno.ENOSPC, 8), (errno.EROFS, 10), (errno.EACCES, 10)])
-def test_a_disk_that_takes_no_retagged_wheel_is_told_by_its_code(capsys, monkeypatch, tmp_path, number, code):
+def test_a_full_output_disk_is_code_8_for_retag(capsys, monkeypatch, tmp_path, number, code):
     def write_wheel(*_words):
         raise OSError(number, os.strerror(number))
 
@@ -354,7 +354,7 @@ def test_a_claim_that_the_contents_contradict_is_code_9_and_writes_nothing(capsy
     assert not (tmp_path / "out").exists()
 
 
-def test_an_output_that_is_a_file_is_told(capsys, tmp_path):
+def test_an_output_folder_that_is_a_file_is_named(capsys, tmp_path):
     path = make_wheel(tmp_path / "in")
     assert main(["retag", str(path), "--platform", "linux_armv7l", "--output", str(path)]) == 2
     assert "is no folder" in capsys.readouterr().err
@@ -376,7 +376,7 @@ def test_plan_as_json_can_be_read_by_a_program(capsys):
     assert plan["artifacts"][-1]["do"] == "build"
 
 
-def test_plans_of_all_that_pip_wants_are_one_document(capsys):
+def test_a_plan_with_dependencies_is_one_json_document(capsys):
     main(["plan", "--target", "pi-two", "--python", "3.13", "--with-dependencies", "--json"])
     reasons = [plan["reason"] for plan in json.loads(capsys.readouterr().out)]
 
@@ -463,7 +463,7 @@ def test_no_color_is_obeyed_unless_color_is_asked_for(capsys, monkeypatch):
     assert "\x1b[" not in capsys.readouterr().err
 
 
-def test_extras_are_told_apart_by_commas(capsys):
+def test_extras_are_separated_by_commas(capsys):
     asked = ["plan", "--target", "pi-two", "--python", "2.7", "--recipe", "tensorflow", "--json"]
 
     assert main([*asked, "--with", "c-library,benchmark"]) == 0
@@ -485,7 +485,7 @@ def shared(tmp_path):
     return tmp_path / "shared"
 
 
-def test_a_wheel_that_another_machine_proved_is_given_without_an_engine(capsys, shared, tmp_path):
+def test_a_wheel_that_another_machine_proved_is_downloaded_without_an_engine(capsys, shared, tmp_path):
     words = ["--target", "pi-one", "--python", "3.11"]
 
     assert main(words) == 0
@@ -564,7 +564,7 @@ def test_a_night_that_fails_publishes_a_page_that_says_so_and_nothing_else(capsy
     assert "0 wheels" in capsys.readouterr().out
 
 
-def test_a_notify_that_names_nobody_is_refused(capsys, matrix):
+def test_a_notify_setting_without_a_receiver_is_rejected(capsys, matrix):
     matrix("  notify: {}\n")
     assert main(["nightly"]) == 2
     assert "`nightly: notify:`" in capsys.readouterr().err
@@ -578,7 +578,7 @@ def test_a_wrong_signing_key_is_reported_before_anything_is_built(capsys, matrix
     assert not (tmp_path / "nightly/nights").exists() or not list((tmp_path / "nightly/nights").iterdir())
 
 
-def test_what_is_no_site_is_code_12(capsys, tmp_path):
+def test_a_folder_without_a_site_is_code_12(capsys, tmp_path):
     (tmp_path / "site").mkdir()
     assert main(["publish", "check", "site"]) == 12
     assert "site" in capsys.readouterr().err
@@ -609,7 +609,7 @@ def test_a_database_that_cant_be_written_is_a_warning(capsys, matrix, tmp_path):
     assert "history.sqlite" in capsys.readouterr().err
 
 
-def test_a_store_that_is_a_link_to_no_disk_is_code_10(capsys, tmp_path):
+def test_a_store_folder_that_is_a_dangling_link_is_code_10(capsys, tmp_path):
     (tmp_path / "disk").symlink_to(tmp_path / "not mounted")
     assert main(["plan", "--target", "pi-one", "--python", "3.11", "--store", "disk/store"]) == 10
     assert "disk" in capsys.readouterr().err
@@ -646,7 +646,7 @@ def test_a_night_waits_for_the_one_that_is_under_way(matrix, tmp_path):
     assert len(list((tmp_path / "nightly").glob("nights/*.json"))) == 1
 
 
-def test_what_is_published_can_be_yanked_taken_back_and_rolled_back(capsys, tmp_path):
+def test_a_published_wheel_can_be_yanked_unyanked_and_rolled_back(capsys, tmp_path):
     site = tmp_path / "site"
     site.mkdir()
     wheel = add_wheel(site)

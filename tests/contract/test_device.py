@@ -19,7 +19,7 @@ def judged(tmp_path, *lines: str) -> subprocess.CompletedProcess:
     )
 
 
-def test_what_was_left_out_may_be_missing(tmp_path):
+def test_unmet_dependencies_that_the_recipe_leaves_out_are_accepted(tmp_path):
     ended = judged(tmp_path, MISSING.format("grpcio"), "Keras-Applications 1 requires h5py, which is not installed.")
 
     assert (ended.returncode, ended.stderr) == (0, "")
@@ -34,7 +34,7 @@ def test_what_was_left_out_may_be_missing(tmp_path):
         "tensorflow 1.12.3 has requirement grpcio>=2, but you have grpcio 1.8.6.",
     ],
 )
-def test_anything_else_that_is_missing_or_does_not_fit_is_a_fault_and_named(tmp_path, line):
+def test_other_missing_or_conflicting_dependencies_are_named_faults(tmp_path, line):
     ended = judged(tmp_path, MISSING.format("h5py"), line)
 
     assert (ended.returncode, ended.stderr) == (1, f"{line}\n")

@@ -93,21 +93,21 @@ def test_a_bare_clone_in_a_folder_gives_the_files_of_a_commit(read, mirror, proj
     assert read(mirror, project[1]) == FILES
 
 
-def test_a_clone_with_a_work_tree_serves_as_well(read, project):
+def test_a_clone_with_a_work_tree_can_be_read(read, project):
     assert read(*project) == FILES
 
 
-def test_a_clone_by_file_url_serves_as_well(read, mirror, project):
+def test_a_clone_at_a_file_url_can_be_read(read, mirror, project):
     assert read(mirror.as_uri(), project[1]) == FILES
 
 
-def test_a_clone_in_a_folder_with_an_odd_name_serves_as_well(read, mirror, project):
+def test_a_clone_in_a_folder_with_an_odd_name_can_be_read(read, mirror, project):
     odd = mirror.rename(mirror.with_name('a "b":c\\d'))
 
     assert read(odd, project[1]) == FILES
 
 
-def test_programs_stay_programs(read, mirror, project, tmp_path):
+def test_executable_files_stay_executable(read, mirror, project, tmp_path):
     read(mirror, project[1])
 
     with tarfile.open(tmp_path / "tree.tar") as tar:
@@ -121,19 +121,19 @@ def test_nothing_is_written_into_a_clone(read, mirror, project):
     assert sorted((path, path.stat().st_mtime_ns) for path in mirror.rglob("*")) == before
 
 
-def test_a_folder_that_is_not_there_is_told(read, tmp_path):
+def test_a_missing_clone_is_rejected(read, tmp_path):
     with pytest.raises(SourceError, match="there is no such folder"):
         read(tmp_path / "none", NOBODY)
 
 
-def test_a_folder_that_is_no_clone_is_told(read, tmp_path):
+def test_a_folder_that_is_no_clone_is_rejected(read, tmp_path):
     (tmp_path / "empty").mkdir()
 
     with pytest.raises(SourceError, match="there is no clone in this folder"):
         read(tmp_path / "empty", NOBODY)
 
 
-def test_a_clone_without_the_commit_is_told(read, mirror):
+def test_a_clone_without_the_commit_is_rejected(read, mirror):
     with pytest.raises(SourceError, match=f"does not hold the commit {NOBODY}"):
         read(mirror, NOBODY)
 
@@ -153,7 +153,7 @@ def unpacked(mirror):
     return mirror
 
 
-def test_a_clone_with_holes_is_told(read, mirror, project):
+def test_a_partial_clone_that_lacks_a_wanted_file_is_rejected(read, mirror, project):
     unpacked(mirror)
     blob = git("rev-parse", f"{project[1]}:sub/run", cwd=mirror)
     object_path(mirror, blob).unlink()
@@ -163,7 +163,7 @@ def test_a_clone_with_holes_is_told(read, mirror, project):
     assert caught.value.found == "1 objects are missing"
 
 
-def test_a_hole_where_nothing_is_wanted_is_left_out(client, mirror, project, tmp_path):
+def test_a_partial_clone_that_lacks_only_unwanted_files_is_read(client, mirror, project, tmp_path):
     unpacked(mirror)
     object_path(mirror, git("rev-parse", f"{project[1]}:sub/run", cwd=mirror)).unlink()
     wanted = Selection(drop=("sub/run",))
@@ -173,7 +173,7 @@ def test_a_hole_where_nothing_is_wanted_is_left_out(client, mirror, project, tmp
     assert files_of(tmp_path / "tree.tar") == {"a.txt": b"alpha\n", "link": "a.txt"}
 
 
-def test_a_clone_with_a_missing_folder_is_told(read, mirror, project):
+def test_a_clone_that_lacks_a_tree_object_is_rejected(read, mirror, project):
     unpacked(mirror)
     object_path(mirror, git("rev-parse", f"{project[1]}:sub", cwd=mirror)).unlink()
 
@@ -181,14 +181,14 @@ def test_a_clone_with_a_missing_folder_is_told(read, mirror, project):
         read(mirror, project[1])
 
 
-def test_holes_elsewhere_in_a_clone_do_not_matter(read, mirror, project):
+def test_objects_missing_from_other_commits_do_not_matter(read, mirror, project):
     unpacked(mirror)
     object_path(mirror, git("rev-parse", "HEAD:a.txt", cwd=mirror)).unlink()
 
     assert read(mirror, project[1]) == FILES
 
 
-def test_a_shallow_clone_serves_its_commit(read, project, tmp_path):
+def test_a_shallow_clone_can_be_read(read, project, tmp_path):
     head = git("rev-parse", "HEAD", cwd=project[0])
     git("clone", "--quiet", "--bare", "--depth=1", project[0].as_uri(), str(tmp_path / "shallow"))
 
@@ -205,7 +205,7 @@ def test_a_damaged_object_gives_an_error_and_not_a_file(read, mirror, project):
         read(mirror, project[1])
 
 
-def test_what_a_clone_configures_is_not_listened_to(read, mirror, project, tmp_path):
+def test_the_configuration_of_a_clone_is_ignored(read, mirror, project, tmp_path):
     (mirror / "config").write_text(
         f"[core]\n\trepositoryformatversion = 99\n\tfsmonitor = touch {tmp_path}/hacked\n[tar]\n\tumask = 077\n"
         "[alias]\n\tarchive = !false\n"
@@ -220,14 +220,14 @@ def test_what_a_clone_configures_is_not_listened_to(read, mirror, project, tmp_p
     assert not (tmp_path / "hacked").exists()
 
 
-def test_settings_of_the_person_change_no_file(read, mirror, project, tmp_path):
+def test_the_users_git_settings_change_no_file(read, mirror, project, tmp_path):
     (tmp_path / ".gitconfig").write_text("[core]\n\tautocrlf = true\n\teol = crlf\n[tar]\n\tumask = 0777\n")
     client = Git(ENVIRON | {"HOME": str(tmp_path), "GIT_DIR": "/nonexistent", "GIT_OBJECT_DIRECTORY": "/nonexistent"})
 
     assert read(mirror, project[1], client) == FILES
 
 
-def test_a_machine_without_git_is_told_how_to_get_it(read, mirror, project, tmp_path):
+def test_without_git_the_error_names_the_package(read, mirror, project, tmp_path):
     with pytest.raises(SourceError, match="git is not on this machine") as caught:
         read(mirror, project[1], Git({"PATH": str(tmp_path)}))
     assert caught.value.hint == "apt-get install git"
@@ -260,12 +260,12 @@ def test_a_server_gives_one_commit_without_its_history(read, mirror, project, se
         git("cat-file", "-e", "HEAD", cwd=tmp_path / "scratch")
 
 
-def test_a_server_without_the_commit_is_told(read, mirror, serve):
+def test_a_server_without_the_commit_is_rejected(read, mirror, serve):
     with pytest.raises(SourceError, match=f"does not give the commit {NOBODY}"):
         read(f"{serve(mirror.parent)}/mirror", NOBODY)
 
 
-def test_a_server_without_the_repository_is_told(read, mirror, serve):
+def test_a_server_without_the_repository_is_rejected(read, mirror, serve):
     with pytest.raises(SourceError, match="git fetch failed"):
         read(f"{serve(mirror.parent)}/none", NOBODY)
 
@@ -278,7 +278,7 @@ def test_a_server_that_is_not_there_is_unreachable(read):
         read(f"http://127.0.0.1:{port}/o/n.git", NOBODY)
 
 
-def test_a_server_that_says_nothing_is_given_up(read):
+def test_a_git_server_that_sends_nothing_is_unreachable(read):
     with socket.create_server(("127.0.0.1", 0)) as listening:
         url = f"http://127.0.0.1:{listening.getsockname()[1]}/o/n.git"
 
@@ -309,7 +309,7 @@ def make(client, mirror, project, tmp_path):
     return make
 
 
-def test_a_tar_is_made_again_as_the_forge_makes_it(make, mirror, project):
+def test_a_tar_archive_has_the_bytes_of_the_forges_archive(make, mirror, project):
     command = f"git --git-dir={mirror} archive --format=tar --prefix=n-1.0/ {project[1]} | gzip -n"
     expected = subprocess.run(["sh", "-c", command], env=ENVIRON, check=True, capture_output=True).stdout
 
@@ -318,18 +318,18 @@ def test_a_tar_is_made_again_as_the_forge_makes_it(make, mirror, project):
         assert tar.getnames()[0] == "n-1.0"
 
 
-def test_a_zip_is_made_again_in_the_time_zone_of_the_forge(make):
+def test_a_zip_archive_has_the_time_zone_of_the_forge(make):
     with zipfile.ZipFile(io.BytesIO(make("n.zip"))) as archive:
         assert archive.getinfo("n-1.0/a.txt").date_time == (2020, 1, 1, 19, 4, 4)
 
 
-def test_another_format_is_not_made_again(make):
+def test_an_archive_of_another_format_cant_be_made(make):
     with pytest.raises(SourceError, match="can't be made again") as caught:
         make("n.tar.xz")
     assert caught.value.found == "n.tar.xz"
 
 
-def test_a_work_tree_is_what_is_tracked_or_new_and_says_how_far_it_is_from_its_commit(client, project, tmp_path):
+def test_a_work_tree_lists_tracked_and_new_files_and_counts_changes(client, project, tmp_path):
     folder = tmp_path / "mine"
     git("clone", "--quiet", str(project[0]), str(folder))
     assert client.work_tree(folder).changes == 0
@@ -348,7 +348,7 @@ def test_a_folder_without_git_is_no_work_tree(client, tmp_path):
     assert client.work_tree(tmp_path) is None
 
 
-def test_a_work_tree_that_git_can_not_read_is_told(client, tmp_path):
+def test_a_work_tree_that_git_cant_read_is_named(client, tmp_path):
     (tmp_path / ".git").write_text("gitdir: nowhere\n")
 
     with pytest.raises(SourceError, match="git can't read the work tree"):

@@ -92,21 +92,21 @@ def ignore(_done, _total, _unit):
     pass
 
 
-def test_a_file_is_written_and_its_hash_given(server, client, part):
+def test_a_download_returns_the_sha256_of_the_file(server, client, part):
     server.answers = [whole]
 
     assert client.download(server.url, part, ignore) == sha256(CONTENT)
     assert part.read_bytes() == CONTENT
 
 
-def test_progress_is_told_up_to_the_end(server, client, part):
+def test_progress_is_reported_up_to_the_whole_size(server, client, part):
     server.answers, told = [whole], []
     client.download(server.url, part, lambda *how_much: told.append(how_much))
 
     assert told[-1] == (3000, 3000, "kB")
 
 
-def test_a_download_goes_on_where_an_earlier_one_ended(server, client, part):
+def test_a_download_continues_where_an_earlier_one_ended(server, client, part):
     server.answers = [whole]
     part.write_bytes(CONTENT[:1_000_000])
 
@@ -114,28 +114,28 @@ def test_a_download_goes_on_where_an_earlier_one_ended(server, client, part):
     assert [asked["Range"] for asked in server.asked] == ["bytes=1000000-"]
 
 
-def test_a_part_that_is_whole_already_is_left_as_it_is(server, client, part):
+def test_a_complete_partial_file_is_not_downloaded_again(server, client, part):
     server.answers = [whole]
     part.write_bytes(CONTENT)
 
     assert client.download(server.url, part, ignore) == sha256(CONTENT)
 
 
-def test_a_part_that_is_longer_than_the_file_is_thrown_away(server, client, part):
+def test_a_partial_file_longer_than_the_file_is_replaced(server, client, part):
     server.answers = [whole]
     part.write_bytes(CONTENT + b"more")
 
     assert client.download(server.url, part, ignore) == sha256(CONTENT)
 
 
-def test_a_server_that_knows_no_ranges_gives_the_file_from_its_start(server, client, part):
+def test_without_range_support_the_download_starts_over(server, client, part):
     server.answers = [without_ranges]
     part.write_bytes(b"x" * 1000)
 
     assert client.download(server.url, part, ignore) == sha256(CONTENT)
 
 
-def test_a_server_that_gives_another_part_than_asked_for_is_asked_from_the_start(server, client, part):
+def test_after_a_wrong_range_the_download_starts_over(server, client, part):
     server.answers = [lambda request: request.give(206, b"x", Content_Range="bytes 5-5/9"), whole]
     part.write_bytes(CONTENT[:1000])
 
@@ -143,7 +143,7 @@ def test_a_server_that_gives_another_part_than_asked_for_is_asked_from_the_start
     assert "Range" not in server.asked[-1]
 
 
-def test_a_line_that_drops_is_gone_on_with_and_told(server, client, part, said):
+def test_a_dropped_connection_is_resumed_with_a_note(server, client, part, said):
     server.answers = [dropped_after(1_000_000), dropped_after(1_000_000), whole]
 
     assert client.download(server.url, part, ignore) == sha256(CONTENT)
@@ -151,14 +151,14 @@ def test_a_line_that_drops_is_gone_on_with_and_told(server, client, part, said):
     assert said[0] == "  127.0.0.1: the line dropped after 1.0 MB of 3.0 MB; again in 1.0 s"
 
 
-def test_a_line_that_moves_may_drop_more_often_than_a_dead_one(server, client, part):
+def test_drops_with_progress_in_between_are_retried_longer(server, client, part):
     server.answers = [dropped_after(400_000)]
 
     assert client.download(server.url, part, ignore) == sha256(CONTENT)
     assert len(server.asked) == 8
 
 
-def test_a_file_that_stays_cut_short_is_an_error_and_the_part_is_kept(server, client, part):
+def test_a_download_that_always_drops_fails_and_keeps_its_part(server, client, part):
     server.answers = [dropped_after(1_000_000), dropped_after(0)]
 
     with pytest.raises(SourceError, match="failed 4 times") as caught:
@@ -167,7 +167,7 @@ def test_a_file_that_stays_cut_short_is_an_error_and_the_part_is_kept(server, cl
     assert part.read_bytes() == CONTENT[:1_000_000]
 
 
-def test_a_server_that_hangs_up_without_a_word_is_asked_again(server, client, part, said):
+def test_a_connection_closed_without_an_answer_is_retried(server, client, part, said):
     server.answers = [hung_up, whole]
 
     assert client.download(server.url, part, ignore) == sha256(CONTENT)
@@ -175,14 +175,14 @@ def test_a_server_that_hangs_up_without_a_word_is_asked_again(server, client, pa
 
 
 @pytest.mark.parametrize("code", [429, 500, 502, 503, 504])
-def test_a_server_that_is_busy_is_asked_again_and_told(server, client, part, said, code):
+def test_a_busy_server_is_asked_again_with_a_note(server, client, part, said, code):
     server.answers = [status(code), whole]
 
     assert client.download(server.url, part, ignore) == sha256(CONTENT)
     assert f"it answers {code}" in said[0]
 
 
-def test_the_waits_grow(server, client, part, waits):
+def test_the_pauses_between_retries_grow(server, client, part, waits):
     server.answers = [status(503)]
 
     with pytest.raises(SourceError, match="failed 4 times") as caught:
@@ -191,7 +191,7 @@ def test_the_waits_grow(server, client, part, waits):
     assert "it answers 503" in caught.value.found
 
 
-def test_a_server_that_names_a_time_is_given_it_but_no_hour(server, client, part, waits):
+def test_retry_after_is_obeyed_up_to_a_limit(server, client, part, waits):
     server.answers = [status(503, Retry_After="7"), status(503, Retry_After="3600"), whole]
     client.download(server.url, part, ignore)
 
@@ -199,7 +199,7 @@ def test_a_server_that_names_a_time_is_given_it_but_no_hour(server, client, part
 
 
 @pytest.mark.parametrize("code", [401, 403, 404, 410])
-def test_a_refusal_is_told_and_not_asked_again(server, client, part, code):
+def test_a_refused_request_is_not_repeated(server, client, part, code):
     server.answers = [status(code)]
 
     with pytest.raises(SourceError, match=f"127.0.0.1 answers {code}"):
@@ -214,7 +214,7 @@ def test_redirections_are_followed(server, client, part):
     assert client.download(server.url, part, ignore) == sha256(CONTENT)
 
 
-def test_an_encoding_that_a_server_names_is_not_undone(server, client, part):
+def test_a_content_encoding_is_not_decoded(server, client, part):
     packed = gzip.compress(b"a tar")
     server.answers = [lambda request: request.give(200, packed, Content_Encoding="gzip")]
 
@@ -249,7 +249,7 @@ def test_a_proxy_of_the_environment_is_used(server, part, said, monkeypatch):
     client.close()
 
 
-def test_certificates_that_do_not_exist_are_named(part, said):
+def test_a_missing_certificate_file_is_named(part, said):
     client = Http({"SSL_CERT_FILE": "/no/such/file.pem"}, note=said.append)
 
     with pytest.raises(SourceError, match="can't be asked") as caught:
@@ -273,12 +273,12 @@ def test_a_file_url_is_copied(client, part, tmp_path):
     assert client.download((tmp_path / "a b").as_uri(), part, ignore) == sha256(b"x")
 
 
-def test_a_file_url_of_nothing_is_told(client, part, tmp_path):
+def test_a_missing_file_of_a_file_url_is_named(client, part, tmp_path):
     with pytest.raises(SourceError, match="is not there"):
         client.download((tmp_path / "none").as_uri(), part, ignore)
 
 
-def test_a_page_is_given_with_its_kind_and_address(server, client):
+def test_a_page_has_its_content_type_and_final_address(server, client):
     server.answers = [lambda request: request.give(200, b"{}", Content_Type="application/json; charset=utf-8")]
     page = client.page(server.url, "application/json")
 

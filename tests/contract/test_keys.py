@@ -120,7 +120,7 @@ def test_umask_user_folder_and_files_left_by_programs_change_no_key(scratch, che
     ("name", "is_proof"),
     [("addresses.py", False), ("adapters/http.py", False), ("build/schedule.py", False), ("build/prove.py", True)],
 )
-def test_a_module_that_judges_nothing_changes_no_key_and_one_that_judges_only_those_of_wheels(
+def test_only_modules_that_judge_wheels_change_keys_of_wheels(
     scratch, checkout, name, is_proof
 ):
     folder = copied(scratch / name.replace("/", "-"))

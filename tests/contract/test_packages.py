@@ -151,14 +151,14 @@ def test_an_extra_index_is_asked_when_the_first_lacks_the_file(http, part, site,
     assert Pypi(http, environ).download(PLACE, part, ignore) == SHA256
 
 
-def test_an_index_in_a_folder_serves(http, part, tmp_path):
+def test_an_index_in_a_folder_can_be_used(http, part, tmp_path):
     make_index(tmp_path / "index")
     pypi = Pypi(http, pip_environ(tmp_path, PIP_INDEX_URL=(tmp_path / "index/simple").as_uri()))
 
     assert pypi.download(PLACE, part, ignore) == SHA256
 
 
-def test_a_folder_of_files_serves_without_any_index(http, part, tmp_path):
+def test_pips_find_links_folder_can_be_used(http, part, tmp_path):
     (tmp_path / "files").mkdir()
     (tmp_path / "files" / PLACE.file).write_bytes(CONTENT)
     pypi = Pypi(http, pip_environ(tmp_path, PIP_NO_INDEX="1", PIP_FIND_LINKS=str(tmp_path / "files")))
@@ -166,7 +166,7 @@ def test_a_folder_of_files_serves_without_any_index(http, part, tmp_path):
     assert pypi.download(PLACE, part, ignore) == SHA256
 
 
-def test_another_hash_in_the_index_is_told_before_anything_is_downloaded(http, part, site, tmp_path):
+def test_a_wrong_hash_in_the_index_is_rejected_before_the_download(http, part, site, tmp_path):
     make_index(site[0], sha256="0" * 64)
 
     with pytest.raises(SourceError, match="has this file with this hash") as caught:
@@ -176,7 +176,7 @@ def test_another_hash_in_the_index_is_told_before_anything_is_downloaded(http, p
     assert not part.exists()
 
 
-def test_a_package_that_no_index_has_is_told(http, part, site, tmp_path):
+def test_a_package_that_no_index_has_is_rejected(http, part, site, tmp_path):
     with pytest.raises(SourceError, match="no index of pip") as caught:
         Pypi(http, pip_environ(tmp_path, PIP_INDEX_URL=f"{site[1]}/simple")).download(PLACE, part, ignore)
     assert "127.0.0.1 answers 404" in caught.value.found
@@ -190,7 +190,7 @@ def test_an_index_that_is_not_there_is_unreachable(http, part, tmp_path):
         Pypi(http, pip_environ(tmp_path, PIP_INDEX_URL=index)).download(PLACE, part, ignore)
 
 
-def test_a_python_without_pip_is_told_how_to_get_it(http, part, tmp_path):
+def test_without_pip_the_error_names_ensurepip(http, part, tmp_path):
     venv.create(tmp_path / "bare", with_pip=False)
 
     with pytest.raises(SourceError, match="pip does not say") as caught:
@@ -200,7 +200,7 @@ def test_a_python_without_pip_is_told_how_to_get_it(http, part, tmp_path):
 
 
 @pytest.mark.parametrize("place", [SIX, SIX_WHEEL], ids=lambda place: place.file)
-def test_the_person_s_own_index_gives_a_file_as_it_was_uploaded(http, part, reached, place):
+def test_the_users_own_index_serves_a_file_as_it_was_uploaded(http, part, reached, place):
     assert reached(Pypi(http, dict(os.environ)).download, place, part, ignore) == place.sha256
 
 
@@ -208,7 +208,7 @@ def test_the_person_s_own_index_gives_a_file_as_it_was_uploaded(http, part, reac
 
 
 @needs("npm")
-def test_the_person_s_own_npm_gives_a_tarball_as_it_was_published(part, reached):
+def test_the_users_own_npm_serves_a_tarball_as_it_was_published(part, reached):
     assert reached(Npm(dict(os.environ)).download, IS_NUMBER, part, ignore) == IS_NUMBER.sha256
     with tarfile.open(part) as tar:
         assert "package/package.json" in tar.getnames()
@@ -220,7 +220,7 @@ def npm_environ(tmp_path, registry):
 
 
 @needs("npm")
-def test_a_package_that_npm_does_not_know_is_told(part, site, tmp_path):
+def test_a_package_that_npm_does_not_know_is_rejected(part, site, tmp_path):
     with pytest.raises(SourceError, match=r"npm can't give is-number 7.0.0") as caught:
         Npm(npm_environ(tmp_path, site[1])).download(IS_NUMBER, part, ignore)
     assert "404" in caught.value.found
@@ -235,7 +235,7 @@ def test_a_registry_of_npm_that_is_not_there_is_unreachable(part, tmp_path):
         Npm(npm_environ(tmp_path, registry)).download(IS_NUMBER, part, ignore)
 
 
-def test_a_machine_without_npm_is_told_how_to_get_it(part, tmp_path):
+def test_without_npm_the_error_names_the_package(part, tmp_path):
     with pytest.raises(SourceError, match="npm is not on this machine") as caught:
         Npm({"PATH": str(tmp_path)}).download(IS_NUMBER, part, ignore)
     assert "apt-get install npm" in caught.value.hint
@@ -287,7 +287,7 @@ def test_the_mirror_of_a_deb822_source_serves_from_its_pool(make_debian, site, p
 
 
 @needs_apt
-def test_a_list_of_mirrors_in_a_file_serves(make_debian, site, part, tmp_path):
+def test_a_mirror_file_of_apt_is_read(make_debian, site, part, tmp_path):
     make_pool(site[0] / "debian")
     (tmp_path / "mirrors").write_text(f"# near\n{site[1]}/debian\n")
     environ = apt_environ(tmp_path, f"deb mirror+file:{tmp_path}/mirrors bookworm main\n")
@@ -335,20 +335,20 @@ def test_a_mirror_that_is_not_there_is_unreachable(make_debian, part, tmp_path):
 
 
 @needs_apt
-def test_an_apt_without_a_debian_mirror_is_told(make_debian, part, tmp_path):
+def test_an_apt_without_a_debian_mirror_is_rejected(make_debian, part, tmp_path):
     with pytest.raises(SourceError, match="knows no Debian mirror") as caught:
         make_debian(apt_environ(tmp_path, "")).download(FXDIV, part, ignore)
     assert "another place" in caught.value.hint
 
 
-def test_a_machine_without_apt_is_told_what_to_do(make_debian, part, tmp_path):
+def test_without_apt_the_error_suggests_another_place(make_debian, part, tmp_path):
     with pytest.raises(SourceError, match="apt-get is not on this machine") as caught:
         make_debian({"PATH": str(tmp_path)}).download(FXDIV, part, ignore)
     assert caught.value.hint == "another place for this source, or a Debian machine"
 
 
 @needs_apt
-def test_a_mirror_that_lacks_the_file_and_whose_index_is_not_signed_is_told(make_debian, site, part, tmp_path, said):
+def test_a_mirror_without_the_file_and_a_signed_index_is_rejected(make_debian, site, part, tmp_path, said):
     (site[0] / "debian/dists/bookworm").mkdir(parents=True)
     (site[0] / "debian/dists/bookworm/Release").write_text("Suite: bookworm\n")
 
@@ -360,7 +360,7 @@ def test_a_mirror_that_lacks_the_file_and_whose_index_is_not_signed_is_told(make
 
 
 @needs_apt
-def test_the_person_s_own_mirror_gives_a_file_from_its_pool(make_debian, part, reached):
+def test_the_users_own_mirror_serves_a_file_from_its_pool(make_debian, part, reached):
     assert reached(make_debian().download, FXDIV, part, ignore) == FXDIV.sha256
 
 

@@ -76,7 +76,7 @@ def server():
         thread.join()
 
 
-def test_after_kill_9_the_same_command_goes_on_and_leaves_nothing_behind(server, tmp_path):
+def test_a_download_ended_by_kill_9_is_continued_by_the_same_command(server, tmp_path):
     url, asked = server
     tree, root = tree_of(CONTENT, tmp_path).tree, tmp_path / "store"
     part = root / "downloads" / f"{SHA256}.part"
@@ -97,7 +97,7 @@ def test_after_kill_9_the_same_command_goes_on_and_leaves_nothing_behind(server,
     assert not list((root / "downloads").iterdir())
 
 
-def test_two_pibuilds_at_once_download_once(server, tmp_path):
+def test_two_processes_that_fetch_at_once_download_once(server, tmp_path):
     url, asked = server
     asked.append("the first answer, which stops half-way")
     tree, root, words = tree_of(CONTENT, tmp_path).tree, tmp_path / "store", [io.StringIO(), io.StringIO()]

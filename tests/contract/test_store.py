@@ -10,7 +10,7 @@ from pibuild.store.local import Store
 KEY = "a" * 64
 
 
-def test_two_first_ones_give_the_store_one_name(tmp_path, monkeypatch):
+def test_two_processes_that_create_a_store_agree_on_its_id(tmp_path, monkeypatch):
     """The slower one's name must not come after the faster one has read its own."""
     opened, is_writing, is_named = [], threading.Event(), threading.Event()
 
@@ -37,7 +37,7 @@ def test_two_first_ones_give_the_store_one_name(tmp_path, monkeypatch):
         one.close()
 
 
-def test_a_second_one_waits_and_says_so(tmp_path):
+def test_a_second_process_waits_for_the_lock_and_says_so(tmp_path):
     words = io.StringIO()
     first, second = (Store(tmp_path, Console(err=words)) for _ in range(2))
     order = []

@@ -107,7 +107,7 @@ _KINDS = {"elf": hostile_elf, "zip": hostile_zip, "text": hostile_text}
 
 @pytest.mark.filterwarnings("ignore::UserWarning")  # zipfile's, of a name that is there twice
 @pytest.mark.parametrize("kind", _KINDS)
-def test_whatever_is_damaged_is_a_finding_and_never_takes_long(kind, tmp_path):
+def test_a_damaged_wheel_ends_in_findings_within_the_time_limit(kind, tmp_path):
     known = [seed for of, seed in _CORPUS if of == kind]
     slowest = (0.0, "")
     for seed in (*known, *map(str, range(_EACH))):

@@ -49,7 +49,7 @@ def containers(store: Store) -> list[str]:
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
 
 
-def test_what_a_script_leaves_in_out_is_the_artifact(store, script, console):
+def test_the_out_folder_of_a_script_is_the_artifact(store, script, console):
     entry = one_build(store, script("mkdir out/lib; echo 42 > out/lib/answer; chmod 755 out/lib/answer"), console)
 
     with tarfile.open(entry.path) as tar:
@@ -107,7 +107,7 @@ def test_a_damaged_artifact_is_built_again(store, script, console, words):
     assert "damaged; it is made again" in words.getvalue()
 
 
-def test_a_failing_script_leaves_no_container_and_an_image_to_look_into(store, script, console, engine):
+def test_a_failing_script_leaves_an_image_for_a_shell_and_no_container(store, script, console, engine):
     with pytest.raises(BuildError, match="it went wrong"):
         one_build(store, script("echo 'error: it went wrong'; exit 3"), console)
 
@@ -116,12 +116,12 @@ def test_a_failing_script_leaves_no_container_and_an_image_to_look_into(store, s
     engine.remove_image("pibuild/failed:small")
 
 
-def test_a_script_that_leaves_nothing_is_refused(store, script, console):
+def test_a_script_without_output_fails(store, script, console):
     with pytest.raises(BuildError, match="small 1.0 left nothing"):
         one_build(store, script("true"), console)
 
 
-def test_too_little_memory_is_said_as_such(store, script, console):
+def test_a_script_that_needs_more_memory_is_reported_as_out_of_memory(store, script, console):
     text = "tail -c 400000000 /dev/zero | tail -c 400000000 > /dev/null"
     with pytest.raises(
         ResourceError, match=r"out of memory at 100.0 MB with 1 jobs(.|\n)*fewer --jobs or more --memory"
@@ -129,19 +129,19 @@ def test_too_little_memory_is_said_as_such(store, script, console):
         one_build(store, script(text), console, memory_bytes=100_000_000)
 
 
-def test_a_passed_deadline_is_said_as_such_and_ends_the_container(store, script, console):
+def test_a_deadline_ends_the_container_and_is_reported(store, script, console):
     with pytest.raises(ResourceError, match="deadline of 2.0 s"):
         one_build(store, script(STARTED), console, deadline_s=2)
 
     assert containers(store) == []
 
 
-def test_a_full_disk_in_the_container_is_said_as_such(store, script, console):
+def test_a_full_disk_in_the_container_is_reported(store, script, console):
     with pytest.raises(ResourceError, match="no space left"):
         one_build(store, script("cat /dev/zero > /dev/full"), console)
 
 
-def test_a_full_disk_under_the_store_is_said_as_such_and_nothing_half_is_left(small_disk, script, console):
+def test_a_full_disk_under_the_store_is_reported_and_leaves_no_partial_file(small_disk, script, console):
     store = Store(small_disk / "store", console)
     with pytest.raises(ResourceError, match=r"No space left(.|\n)*free(.|\n)*make room"):
         one_build(store, script("head -c 5000000 /dev/urandom > out/large"), console)
@@ -149,7 +149,7 @@ def test_a_full_disk_under_the_store_is_said_as_such_and_nothing_half_is_left(sm
     store.close()
 
 
-def test_interrupting_leaves_no_container(store, script):
+def test_an_interrupted_build_leaves_no_container(store, script):
     running = start(store.root, script(STARTED))
     wait_for(lambda: "started" in log_of(store.root))
     running.send_signal(signal.SIGINT)
@@ -160,7 +160,7 @@ def test_interrupting_leaves_no_container(store, script):
     assert containers(store) == []
 
 
-def test_what_a_kill_left_goes_with_the_next_start_and_the_same_command_goes_on(store, script):
+def test_the_next_start_removes_leftovers_of_a_killed_build_and_builds(store, script):
     path = script("echo started; [ -e /work/never ] || sleep 3; echo done > out/file")
     running = start(store.root, path)
     wait_for(lambda: "started" in log_of(store.root))
@@ -189,7 +189,7 @@ def test_a_pibuild_with_another_store_leaves_a_running_build_alone(store, script
     assert running.returncode == 0, err
 
 
-def test_of_two_at_once_one_builds_and_the_other_waits(store, script):
+def test_of_two_equal_builds_at_once_one_builds_and_the_other_waits(store, script):
     path = script("echo started; sleep 2; date +%s%N > out/file")
     first = start(store.root, path)
     wait_for(lambda: "started" in log_of(store.root))
@@ -246,7 +246,7 @@ class Cable:
     not Path("/var/run/docker.sock").is_socket(),
     reason=reason("no engine is behind /var/run/docker.sock", "a machine whose engine is"),
 )
-def test_an_engine_that_dies_in_the_middle_is_said_to_be_gone(store, script, console, tmp_path, engine):
+def test_an_engine_that_dies_during_a_build_is_an_engine_error(store, script, console, tmp_path, engine):
     cable = Cable(Path(shutil.os.path.relpath(tmp_path / "engine.sock")))
 
     def cut_when_started() -> None:
@@ -262,7 +262,7 @@ def test_an_engine_that_dies_in_the_middle_is_said_to_be_gone(store, script, con
     engine.remove_containers(store.id, lambda session: session == store.session)
 
 
-def test_no_engine_says_what_to_do():
+def test_a_missing_engine_is_an_engine_error():
     with pytest.raises(
         EngineError, match=r"no Docker engine answers at unix:///nowhere(.|\n)*systemctl start docker"
     ) as caught:
@@ -272,7 +272,7 @@ def test_no_engine_says_what_to_do():
 
 
 @needs_root
-def test_no_permission_on_the_socket_says_what_to_do(tmp_path):
+def test_a_socket_without_permission_suggests_the_docker_group(tmp_path):
     path = tmp_path / "engine.sock"
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(str(path))

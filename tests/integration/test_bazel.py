@@ -92,7 +92,7 @@ def compiled(actions):
 
 
 @pytest.mark.parametrize("python", PYTHONS)
-def test_name_wheel_and_record_say_what_the_wheel_is_for(built, python):
+def test_file_name_and_metadata_name_the_python_and_the_target(built, python):
     target, made = built
     tag, path = TAGS[target, python], made[python][1].path
 
@@ -102,7 +102,7 @@ def test_name_wheel_and_record_say_what_the_wheel_is_for(built, python):
 
 
 @pytest.mark.parametrize("python", PYTHONS)
-def test_a_pi_two_has_neon_and_a_pi_one_has_none(built, python):
+def test_only_the_pi_two_wheel_has_neon(built, python):
     target, made = built
     counts = neon_counts(made[python][1])
 
@@ -111,7 +111,7 @@ def test_a_pi_two_has_neon_and_a_pi_one_has_none(built, python):
 
 
 @pytest.mark.parametrize("python", PYTHONS)
-def test_kernels_give_the_references_results_on_the_device(built, python):
+def test_kernels_return_the_reference_results_on_the_device(built, python):
     device = built[1][python][1].facts["checks"]["device"]
 
     assert {"average", "dot", "product", "sines"} <= set(device["results"])
@@ -119,7 +119,7 @@ def test_kernels_give_the_references_results_on_the_device(built, python):
     assert device["error"] == "there is no operation power"
 
 
-def test_the_wheel_wants_the_numpy_that_it_was_compiled_with(built):
+def test_the_wheel_requires_the_numpy_that_it_was_compiled_with(built):
     wanted = {
         python: re.search(
             r"^Requires-Dist: numpy \(?>=\s?([\d.]+)",
@@ -142,7 +142,7 @@ def test_the_second_python_runs_a_tenth_of_the_first_ones_cpp_actions(workshop, 
     assert [Path(name).name for name in compiled(second)] == ["pywrap_tensorflow_internal.cc"]
 
 
-def test_a_tree_that_did_not_change_comes_from_the_store(workshop, built):
+def test_an_unchanged_tree_is_taken_from_the_store(workshop, built):
     target, made = built
     plan = workshop.plan(target, PYTHONS[0])
 
@@ -150,7 +150,7 @@ def test_a_tree_that_did_not_change_comes_from_the_store(workshop, built):
     assert workshop.make(plan).path == made[PYTHONS[0]][1].path
 
 
-def test_a_changed_kernel_alone_is_compiled_and_linked_again(workshop, built, changed):
+def test_only_a_changed_kernel_is_compiled_again(workshop, built, changed):
     plan = workshop.plan(
         built[0], PYTHONS[0], changed(("tensorflow/core/kernels/dot.cc", "float sum = 0;\n", "float sum = -0.0f;\n"))
     )
@@ -164,7 +164,7 @@ def test_a_changed_kernel_alone_is_compiled_and_linked_again(workshop, built, ch
 WRAPT = ("tensorflow/tools/pip_package/setup.py", "'numpy >= 1.13.3',", "'numpy >= 1.13.3', 'wrapt >= 1.11.1',")
 
 
-def test_a_wheelhouse_has_what_pip_wants_and_pip_takes_it_from_there(workshop, changed):
+def test_pip_installs_the_wheel_with_its_dependencies_from_the_wheelhouse(workshop, changed):
     house = workshop.wheelhouse("pi-one", "2.7", changed(WRAPT), ("wrapt",))
     beside, entry = wheelhouse.make_wheelhouse(house, workshop.context)
     facts = entry.facts["dependencies"]
@@ -175,7 +175,7 @@ def test_a_wheelhouse_has_what_pip_wants_and_pip_takes_it_from_there(workshop, c
     assert [one.path for one in wheelhouse.stored_wheelhouse(house, workshop.store)] == [beside.path, entry.path]
 
 
-def test_a_wheel_that_pip_does_not_want_is_refused(workshop):
+def test_a_wheelhouse_with_an_unneeded_wheel_is_rejected(workshop):
     house = workshop.wheelhouse("pi-one", "2.7", TREE, ("wrapt",))
 
     with pytest.raises(ProofError, match="nothing that pip wants") as raised:
@@ -183,7 +183,7 @@ def test_a_wheel_that_pip_does_not_want_is_refused(workshop):
     assert raised.value.found == "wrapt-1.12.1-cp27-cp27mu-linux_armv6l.whl"
 
 
-def test_a_killed_build_goes_on_from_what_was_compiled(workshop, changed):
+def test_a_killed_build_continues_with_the_compiled_files(workshop, changed):
     header = ("tensorflow/core/kernels/kernels.h", "// What Python can call.", "// What Python calls.")
     waits = (
         ("tensorflow/python/BUILD", '"tensorflow.i",', '"tensorflow.i", "//tensorflow/core/kernels",'),
@@ -232,6 +232,6 @@ def test_a_killed_build_goes_on_from_what_was_compiled(workshop, changed):
     ],
     ids=["hash", "archive", "bazel", "configure", "api"],
 )
-def test_what_does_not_fit_is_told_in_one_line(workshop, changed, changes, cause):
+def test_a_tree_that_does_not_fit_the_recipe_fails_with_the_cause(workshop, changed, changes, cause):
     with pytest.raises(BuildError, match=f"^tensorflow {VERSION} for pi-one, Python 2.7 could not be built: .*{cause}"):
         workshop.make_raw(workshop.plan("pi-one", "2.7", changed(*changes)))

@@ -62,7 +62,7 @@ def ran(wheel, *words, command=("python", "-c", LOOK)):
     )
 
 
-def test_a_command_runs_beside_the_wheel_with_its_own_stdin_stdout_and_exit_code(engine, wheel):
+def test_a_command_on_the_device_has_stdin_stdout_and_its_exit_code(engine, wheel):
     assert engine
     ended = ran(wheel, "--target", "pi-one", "--python", "3.11")
 
@@ -72,7 +72,7 @@ def test_a_command_runs_beside_the_wheel_with_its_own_stdin_stdout_and_exit_code
     )
 
 
-def test_a_systems_own_python_takes_the_wheel_on_another_model(engine, wheel):
+def test_the_systems_own_python_runs_the_wheel_on_another_board(engine, wheel):
     assert engine
     ended = ran(wheel, "--os", "bookworm", "--model", "pi-4-b")
 
@@ -82,7 +82,7 @@ def test_a_systems_own_python_takes_the_wheel_on_another_model(engine, wheel):
     )
 
 
-def test_a_wheel_that_pip_refuses_there_is_code_9_with_pips_words(engine, wheel):
+def test_a_wheel_that_pip_rejects_on_the_device_is_code_9(engine, wheel):
     assert engine
     wheel.with_name(f"other-1.0-{TAG}.whl").unlink()
     ended = ran(wheel, "--target", "pi-one", "--python", "3.11", command=("true",))
@@ -113,13 +113,13 @@ def of_target(name, context):
 
 
 @pytest.mark.parametrize("name", ["pi-one", "pi-two"])
-def test_the_toolchain_compiles_what_its_device_runs_and_is_asked_once(context, name):
+def test_a_toolchain_is_checked_once_on_its_device(context, name):
     proven(context, *of_target(name, context))
 
     assert context.console.err.getvalue().count(f"▸ proving pibuild/toolchain-{name}") == 1
 
 
-def test_a_toolchain_that_compiles_for_a_later_arm_is_refused(context, tmp_path):
+def test_a_toolchain_that_compiles_for_a_later_arm_is_rejected(context, tmp_path):
     target, toolchain, device = of_target("pi-one", context)
     (tmp_path / "Dockerfile").write_text(
         f"FROM {toolchain.reference}\n"

@@ -61,7 +61,7 @@ def test_a_night_ends_with_all_cells_proven_and_a_set_published(night):
     assert (folder / "nightly/junit.xml").exists()
 
 
-def test_what_is_published_is_whole_and_signed(night):
+def test_the_published_site_is_whole_and_signed(night):
     folder, _ = night
     key = folder / "site/current/pibuild.pub"
     ended = pibuild(folder, "publish", "check", "site", "--public-key", str(key))
@@ -70,7 +70,7 @@ def test_what_is_published_is_whole_and_signed(night):
     assert "signed by this key" in ended.stdout
 
 
-def test_a_night_in_which_nothing_changed_needs_no_engine_and_publishes_not_a_byte(night):
+def test_an_unchanged_night_needs_no_engine_and_publishes_nothing(night):
     folder, _ = night
     before = state_of(folder / "site")
     ended = pibuild(folder, "nightly", DOCKER_HOST="unix:///nowhere")
@@ -79,7 +79,7 @@ def test_a_night_in_which_nothing_changed_needs_no_engine_and_publishes_not_a_by
     assert state_of(folder / "site") == before
 
 
-def test_a_wheel_that_was_altered_after_its_proof_is_found(night):
+def test_a_wheel_changed_after_its_proof_is_detected(night):
     folder, _ = night
     (wheel,) = (folder / "site/files").glob("*/*/tflite*armv6l.whl")
     content = wheel.read_bytes()

@@ -124,12 +124,12 @@ def shown_commands(driver):
 
 
 @pytest.mark.parametrize("page", [*(f"current/{page}" for page in PAGES), "hostile/", "marked/"])
-def test_the_browser_has_nothing_to_complain_of(driver, address, page):
+def test_the_browser_console_has_no_errors(driver, address, page):
     look(driver, address + page)
     assert complaints(driver) == []
 
 
-def test_the_keyboard_alone_leads_to_the_command_of_a_pi(driver, address):
+def test_the_command_of_a_pi_can_be_reached_by_keyboard(driver, address):
     look(driver, address + "current/")
     tab_to(driver, "pi")
     press(driver, "Pi 3")
@@ -143,7 +143,7 @@ def test_the_keyboard_alone_leads_to_the_command_of_a_pi(driver, address):
     assert said == "tensorflow 1.12.3 for Pi 3, Zero 2 with stretch (32 bit), Python 2.7"
 
 
-def test_a_64_bit_system_is_told_why_there_is_nothing(driver, address):
+def test_a_64_bit_system_shows_why_it_has_no_wheel(driver, address):
     look(driver, address + "current/")
     driver.find_element(By.ID, "pi").send_keys("Pi 5")
     driver.find_element(By.ID, "system").send_keys("trixie (64")
@@ -151,14 +151,14 @@ def test_a_64_bit_system_is_told_why_there_is_nothing(driver, address):
     assert shown_commands(driver) == []
 
 
-def test_what_was_chosen_stays_where_the_next_pi_has_it(driver, address):
+def test_chosen_options_stay_if_the_next_pi_has_them(driver, address):
     look(driver, address + "current/")
     driver.find_element(By.ID, "system").send_keys("bookworm")
     driver.find_element(By.ID, "pi").send_keys("Pi 5")
     assert driver.find_element(By.ID, "system").get_property("value") == "bookworm (32 bit)"
 
 
-def test_an_address_that_was_given_stays_in_the_commands(driver, address):
+def test_the_entered_address_is_in_the_commands(driver, address):
     look(driver, address + "marked/")
     assert "--index-url https://wheels.example.org/current/simple/" in shown_commands(driver)[-1]
 
@@ -179,7 +179,7 @@ def test_copy_puts_the_command_on_the_clipboard_and_says_so(driver, address):
     assert pasted == shown_commands(driver)[-1]
 
 
-def test_copy_selects_the_command_where_no_clipboard_is_to_be_had(driver, address):
+def test_without_a_clipboard_copy_selects_the_command(driver, address):
     look(driver, address + "current/")
     driver.execute_script(
         "Object.defineProperty(navigator, 'clipboard', {value: undefined}); document.execCommand = () => false;"
@@ -199,7 +199,7 @@ def test_a_phone_never_scrolls_sideways(driver, address, page, has_javascript):
     assert driver.execute_script(f"{OPEN_ALL} return document.documentElement.scrollWidth") <= 360
 
 
-def test_something_too_wide_for_a_phone_is_found(driver, address):
+def test_an_element_too_wide_for_a_phone_is_detected(driver, address):
     look(driver, address + "current/", width=360, height=740)
     driver.execute_script("document.querySelector('.scroll').className = ''")
     assert driver.execute_script(f"{OPEN_ALL} return document.documentElement.scrollWidth") > 360
@@ -223,7 +223,7 @@ def test_dark_and_light_follow_the_system(driver, address):
     assert grounds[0] != grounds[1]
 
 
-def test_a_script_that_is_not_the_pages_own_is_refused(driver, address):
+def test_the_content_policy_blocks_foreign_scripts(driver, address):
     look(driver, address + "current/")
     driver.execute_script(
         "const one = document.createElement('script'); one.textContent = 'window.ran = 1'; document.body.append(one)"
@@ -241,7 +241,7 @@ def test_all_text_has_a_contrast_of_at_least_four_and_a_half(driver, address, pa
     assert [one for one in found if one[0] < 4.5] == []
 
 
-def test_a_text_too_faint_is_found(driver, address):
+def test_text_with_too_little_contrast_is_detected(driver, address):
     look(driver, address + "current/")
     driver.execute_script(
         "document.querySelector('h1').setAttribute('class', 'x'); "
@@ -259,7 +259,7 @@ def used_things(driver):
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_everything_that_can_be_used_has_a_name(driver, address, page):
+def test_every_control_has_an_accessible_name(driver, address, page):
     look(driver, f"{address}current/{page}")
     driver.execute_script(OPEN_ALL)
     found = used_things(driver)
@@ -269,7 +269,7 @@ def test_everything_that_can_be_used_has_a_name(driver, address, page):
     assert [role for role, name in found if not name.strip()] == []
 
 
-def test_a_control_without_a_name_is_found(driver, address):
+def test_a_control_without_a_name_is_detected(driver, address):
     look(driver, address + "current/")
     driver.execute_script("document.querySelector('label').remove()")
     assert ("combobox", "") in used_things(driver)
@@ -294,7 +294,7 @@ def test_the_first_tab_offers_to_skip_to_the_content(driver, address):
     assert focused(driver) == "main"
 
 
-def test_what_has_the_focus_can_be_seen(driver, address):
+def test_the_focused_element_is_visible(driver, address):
     look(driver, address + "current/")
     tab_to(driver, "pi")
     assert driver.execute_script("return getComputedStyle(document.activeElement).outlineStyle") == "solid"
@@ -324,7 +324,7 @@ def test_a_tile_leads_to_its_night_on_the_cells_page(driver, address):
     assert driver.current_url.split("#")[0].endswith(CELL)
 
 
-def test_markup_in_what_is_shown_is_text(driver, address):
+def test_markup_in_shown_values_is_text(driver, address):
     look(driver, address + "hostile/")
     assert "<script>alert(1)</script>" in driver.find_element(By.TAG_NAME, "h1").text
     assert driver.execute_script("return document.querySelectorAll('img').length") == 0
@@ -332,6 +332,6 @@ def test_markup_in_what_is_shown_is_text(driver, address):
     assert "<script>" in driver.find_element(By.ID, "answer").text
 
 
-def test_motion_is_reduced_for_those_who_want_it(driver, address):
+def test_motion_is_reduced_if_the_system_asks_for_it(driver, address):
     look(driver, address + "current/")
     assert driver.execute_script("return getComputedStyle(document.documentElement).scrollBehavior") == "auto"

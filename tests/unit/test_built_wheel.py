@@ -64,7 +64,7 @@ def test_a_nightly_is_tagged_with_its_version(tmp_path):
     assert disagreements(read_wheel(made)) == ()
 
 
-def test_what_is_no_version_is_refused(tmp_path):
+def test_an_invalid_version_is_rejected(tmp_path):
     with pytest.raises(ProofError, match="r1.14"):
         relabel_built_wheel(
             make_wheel(tmp_path), python="3.11", platform_tag="linux_armv6l", out_dir=tmp_path, version="r1.14"

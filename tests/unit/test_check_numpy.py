@@ -18,7 +18,7 @@ def check():
 
 
 @pytest.mark.parametrize("name", ["single", "half", "random", "functions", "flags"])
-def test_a_right_numpy_passes(check, name):
+def test_a_correct_numpy_passes(check, name):
     getattr(check, name)()
 
 
@@ -44,7 +44,7 @@ def test_a_wrong_numpy_is_named(check, monkeypatch, name, where, function, spoil
         getattr(check, name)()
 
 
-def test_another_stream_of_random_numbers_is_refused(check, monkeypatch):
+def test_a_different_random_stream_is_rejected(check, monkeypatch):
     right = np.random.RandomState
     monkeypatch.setattr(np.random, "RandomState", lambda seed: right([seed] if isinstance(seed, int) else seed))
 

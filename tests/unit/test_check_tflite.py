@@ -108,7 +108,7 @@ def test_a_float_beyond_the_tolerance_fails_with_model_and_worst_value(run, tmp_
 
 
 @pytest.mark.parametrize("strange", [np.nan, np.inf])
-def test_what_is_not_a_number_fails(run, tmp_path, interpreter, strange):
+def test_a_nan_output_fails(run, tmp_path, interpreter, strange):
     write_models(tmp_path)
     interpreter.spoil = staticmethod(lambda values: values * np.float32(strange))
     assert run()[0] == 1

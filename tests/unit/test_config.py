@@ -69,12 +69,12 @@ def test_an_unknown_key_of_a_place_is_answered_with_the_nearest_key(recipes):
 
 
 @pytest.mark.parametrize("key", ["needs", "needs_without_neon"])
-def test_a_need_that_does_not_exist_is_answered_with_the_nearest_recipe(recipes, key):
+def test_an_unknown_need_suggests_the_nearest_recipe(recipes, key):
     with fails(UsageError, naming=("'thingy'", "'thing'")):
         recipes(RECIPE.replace("sources: [", f"{key}: [thingy]\n    sources: ["))
 
 
-def test_a_tool_that_is_none_of_the_sources_is_answered_with_the_nearest(recipes):
+def test_a_tool_that_is_no_source_suggests_the_nearest(recipes):
     with fails(UsageError, naming=("'thing-1.1'", "'thing-1.0'")):
         recipes(RECIPE.replace("\nsources:", "\ntools: [thing-1.1]\nsources:"))
 
@@ -83,12 +83,12 @@ def test_tools_are_read_by_the_names_of_their_sources(recipes):
     assert recipes(RECIPE.replace("\nsources:", "\ntools: [thing-1.0]\nsources:"))["thing"].tools == ("thing-1.0",)
 
 
-def test_a_version_without_quotes_is_refused(recipes):
+def test_a_version_without_quotes_is_rejected(recipes):
     with fails(UsageError, naming=("releases.0.version", "1.1")):
         recipes(RECIPE.replace('"1.0"', "1.10"))
 
 
-def test_all_findings_come_at_once(recipes):
+def test_all_findings_are_reported_at_once(recipes):
     with pytest.raises(UsageError) as caught:
         recipes(RECIPE.replace("version:", "verzion:").replace("summary:", "sumary:"))
 
@@ -96,18 +96,18 @@ def test_all_findings_come_at_once(recipes):
     assert "sumary" in str(caught.value)
 
 
-def test_a_source_that_is_not_there_is_answered_with_the_nearest(recipes):
+def test_an_unknown_source_suggests_the_nearest(recipes):
     with fails(UsageError, naming=("'thing-1.1'", "'thing-1.0'")):
         recipes(RECIPE.replace("[thing-1.0]", "[thing-1.1]"))
 
 
 @pytest.mark.parametrize("key", ["needs", "proven_with"])
-def test_a_recipe_that_is_needed_but_not_there_is_answered_with_the_nearest(recipes, key):
+def test_an_unknown_recipe_under_needs_suggests_the_nearest(recipes, key):
     with fails(UsageError, naming=("'think'", "'thing'")):
         recipes(RECIPE.replace("sources: [", f"{key}: [think]\n    sources: ["))
 
 
-def test_what_a_wheel_is_proven_with_has_a_place_on_the_device(recipes):
+def test_proven_with_names_only_recipes_with_a_device_path(recipes):
     text = RECIPE.replace("sources: [", "proven_with: [thing]\n    sources: [")
 
     with fails(UsageError, naming=("thing", "`device:`")):
@@ -124,7 +124,7 @@ def test_a_key_that_is_there_twice_is_refused_with_both_lines(tmp_path):
     assert "days: in line 5 and in line 5" in str(caught.value)
 
 
-def test_what_is_said_once_and_used_twice_is_taken(tmp_path):
+def test_yaml_anchors_may_be_used(tmp_path):
     """An alias is no double, nor is a key that stands beside a merged mapping which has it, too."""
     text = "nightly:\n  cells:\n  - &one {recipe: a, pythons: ['3.9']}\n  - *one\n  - {<<: *one, pythons: ['3.11']}\n"
     found = settings(tmp_path, file=text).nightly.cells
@@ -138,7 +138,7 @@ def test_a_value_that_yaml_cant_make_is_named(tmp_path, text):
         settings(tmp_path, file=text)
 
 
-def test_a_key_is_called_as_the_file_calls_it(tmp_path):
+def test_a_finding_names_the_key_as_the_file_spells_it(tmp_path):
     for wrong in ("extras", "wiht"):
         with fails(UsageError, naming=(wrong, "'with'")):
             settings(tmp_path, file=f"{wrong}: [benchmark]\n")
@@ -153,12 +153,12 @@ def test_a_key_is_called_as_the_file_calls_it(tmp_path):
         ("source", "source: ~nosuch/x"),
     ],
 )
-def test_a_home_that_nobody_has_is_refused(tmp_path, name, file):
+def test_a_home_folder_of_an_unknown_user_is_rejected(tmp_path, name, file):
     with fails(UsageError, naming=(name, "'~nosuch/x'")):
         settings(tmp_path, file=file)
 
 
-def test_a_site_has_a_place_beside_it(tmp_path):
+def test_a_site_at_the_top_of_a_file_system_is_rejected(tmp_path):
     for whole in ("/", "//", "/."):
         with fails(UsageError, naming=("publish.site", f"'{whole}'")):
             settings(tmp_path, file=f"publish: {{site: {whole}}}")
@@ -189,7 +189,7 @@ def test_a_file_that_the_recipe_does_not_name_changes_no_digest(recipes, tmp_pat
     assert recipes(RECIPE)["thing"].releases[0] == before
 
 
-def test_a_file_that_is_named_but_missing_is_answered_with_the_nearest(recipes):
+def test_a_missing_recipe_file_suggests_the_nearest(recipes):
     with pytest.raises(UsageError) as caught:
         recipes(RECIPE.replace("[build.sh,", "[biuld.sh,"))
 
@@ -198,7 +198,7 @@ def test_a_file_that_is_named_but_missing_is_answered_with_the_nearest(recipes):
 
 
 @pytest.mark.parametrize("key", ["folder", "releases.0.digest", "releases.0.files"])
-def test_a_key_that_pibuild_computes_is_refused(recipes, key):
+def test_a_key_that_pibuild_computes_is_rejected(recipes, key):
     name = key.rpartition(".")[2]
     text = RECIPE.replace("    sources: [", f"    {name}: x\n    sources: [") if "." in key else f"{name}: x\n{RECIPE}"
     with pytest.raises(UsageError) as caught:
@@ -222,7 +222,7 @@ def test_an_unknown_key_of_a_target_is_answered_with_the_nearest(tmp_path):
     assert any(one.startswith("platform_tga: ") and "'platform_tag'" in one for one in caught.value.details)
 
 
-def test_a_releases_own_patches_are_no_other_releases_business(recipes, tmp_path):
+def test_a_patch_of_one_release_changes_no_other_release(recipes, tmp_path):
     two = RECIPE.replace("sources:\n", '  - version: "2.0"\n    sources: [thing-1.0]\nsources:\n')
     own, shared = tmp_path / "thing" / "patches" / "1.0" / "a.patch", tmp_path / "thing" / "patches" / "b.patch"
     own.parent.mkdir(parents=True)
@@ -249,7 +249,7 @@ def test_a_releases_own_patches_are_no_other_releases_business(recipes, tmp_path
         ("grace_days", ["-1", "99999999999"]),
     ],
 )
-def test_a_number_that_can_be_none_is_refused(tmp_path, name, values):
+def test_a_number_out_of_range_is_rejected(tmp_path, name, values):
     is_retention = name in ("count", "days", "warn_days", "grace_days")
     for value in values:
         line = f"{name}: {value}"
@@ -258,18 +258,18 @@ def test_a_number_that_can_be_none_is_refused(tmp_path, name, values):
 
 
 @pytest.mark.parametrize("value", ["1e999", "nan", "-inf", "0"])
-def test_a_variable_is_a_number_that_can_be(tmp_path, value):
+def test_a_number_out_of_range_in_a_variable_is_rejected(tmp_path, value):
     with fails(UsageError, naming="PIBUILD_MEMORY"):
         settings(tmp_path, environ={"PIBUILD_MEMORY": value})
 
 
-def test_numbers_at_their_limits_are_taken(tmp_path):
+def test_numbers_at_their_limits_are_accepted(tmp_path):
     text = "jobs: 1\nmemory: 0.5\ndeadline: 0.1\npublish: {retention: {count: 1000000, days: 0, warn_days: 1000000}}\n"
     found = settings(tmp_path, file=text)
     assert (found.jobs, found.memory, found.publish.retention.warn_days) == (1, 0.5, 1_000_000)
 
 
-def test_a_flag_is_stronger_than_a_variable_and_that_than_the_file(tmp_path):
+def test_a_flag_overrides_a_variable_and_a_variable_the_file(tmp_path):
     found = settings(
         tmp_path,
         flags={"target": "by-flag"},
@@ -280,7 +280,7 @@ def test_a_flag_is_stronger_than_a_variable_and_that_than_the_file(tmp_path):
     assert (found.target, found.python, found.recipe) == ("by-flag", "by-variable", "by-file")
 
 
-def test_variables_carry_numbers_and_lists(tmp_path):
+def test_variables_can_be_numbers_and_lists(tmp_path):
     environ = {"PIBUILD_JOBS": "3", "PIBUILD_WITH": "one, two three"}
     environ |= {"PIBUILD_MIRRORS": "/a /b", "PIBUILD_OFFLINE": "1"}
     found = settings(tmp_path, environ=environ)
@@ -309,7 +309,7 @@ def test_variables_of_the_wrong_kind_are_all_named(tmp_path):
         settings(tmp_path, environ={"PIBUILD_JOBS": "many", "PIBUILD_MEMORY": "all"})
 
 
-def test_a_configuration_that_is_named_but_missing_is_said_so(tmp_path):
+def test_a_missing_configuration_file_is_named(tmp_path):
     path = str(tmp_path / "nowhere.yaml")
     with fails(UsageError, naming=("PIBUILD_CONFIG", path)):
         settings(tmp_path, environ={"PIBUILD_CONFIG": path})
@@ -317,7 +317,7 @@ def test_a_configuration_that_is_named_but_missing_is_said_so(tmp_path):
         settings(tmp_path, flags={"config": path}, environ={"PIBUILD_CONFIG": "/other"})
 
 
-def test_a_configuration_that_can_not_be_read_is_said_so(tmp_path):
+def test_a_configuration_file_that_cant_be_read_is_named(tmp_path):
     with fails(UsageError, naming="a" * 300):
         settings(tmp_path, flags={"config": str(tmp_path / ("a" * 300))})
 
@@ -336,21 +336,21 @@ def dockerfiles(tmp_path):
     return tmp_path
 
 
-def test_an_argument_named_as_an_image_makes_it_a_parent_and_others_are_the_targets_keys(dockerfiles):
+def test_a_dockerfile_argument_is_a_parent_image_or_a_key_of_the_target(dockerfiles):
     images = load_images(dockerfiles, make_target(arch_flags="-marm"))
 
     assert images["toolchain"].parents == (images["builder"],)
     assert images["toolchain"].args == (("ARCH_FLAGS", "-marm"),)
 
 
-def test_an_image_that_no_target_key_goes_into_is_shared_by_all_targets(dockerfiles):
+def test_an_image_without_target_keys_is_shared_by_all_targets(dockerfiles):
     one, two = (load_images(dockerfiles, make_target(name)) for name in ("pi-one", "pi-two"))
 
     assert one["builder"].reference == two["builder"].reference
     assert one["toolchain"].reference != two["toolchain"].reference
 
 
-def test_a_changed_file_renames_the_image_and_those_that_stand_on_it(dockerfiles):
+def test_a_changed_file_renames_the_image_and_its_children(dockerfiles):
     before = load_images(dockerfiles, make_target())
     (dockerfiles / "builder" / "Dockerfile").write_text("ARG BASE\nFROM ${BASE}\nRUN more tools\n")
     after = load_images(dockerfiles, make_target())
@@ -360,13 +360,13 @@ def test_a_changed_file_renames_the_image_and_those_that_stand_on_it(dockerfiles
     assert before["toolchain"].reference != after["toolchain"].reference
 
 
-def test_an_argument_that_no_target_has_is_answered_with_the_nearest_key(dockerfiles):
+def test_an_unknown_dockerfile_argument_suggests_the_nearest_key(dockerfiles):
     (dockerfiles / "toolchain" / "Dockerfile").write_text("ARG BUILDER\nARG ARCH_FLAG\nFROM ${BUILDER}\n")
     with fails(UsageError, naming=("ARG ARCH_FLAG ", "'ARCH_FLAGS'")):
         load_images(dockerfiles, make_target())
 
 
-def test_a_source_that_stays_packed_is_pinned_by_the_hash_of_its_file(recipes):
+def test_a_packed_source_is_pinned_by_the_hash_of_its_file(recipes):
     packed = RECIPE.replace('tree: "' + "0" * 64 + '"', "file: thing.tar.gz").replace(
         "      - git: owner/thing\n        commit: " + '"' + "1" * 40 + '"\n', ""
     )
@@ -376,17 +376,17 @@ def test_a_source_that_stays_packed_is_pinned_by_the_hash_of_its_file(recipes):
     assert source.tree == file_tree_hash("thing.tar.gz", "0" * 64)
 
 
-def test_a_commit_is_no_place_for_a_file(recipes):
+def test_a_packed_source_cant_come_from_a_commit(recipes):
     with fails(UsageError, naming=("recipe.yaml", "thing-1.0", "sha256")):
         recipes(RECIPE.replace('tree: "' + "0" * 64 + '"', "file: thing.tar.gz"))
 
 
-def test_a_source_has_a_tree_or_a_file(recipes):
+def test_a_source_needs_a_tree_or_a_file(recipes):
     with fails(UsageError, naming=("recipe.yaml", "thing-1.0", "`tree`", "`file`")):
         recipes(RECIPE.replace("    places:", "    file: thing.tar.gz\n    places:"))
 
 
-def test_a_file_that_no_place_serves_as_it_is_needs_the_hash_of_its_tree(recipes):
+def test_a_file_within_an_archive_needs_the_hash_of_its_tree(recipes):
     places = RECIPE[: RECIPE.index("      - archive")] + RECIPE[RECIPE.index("      - git") :]
     inside = places.replace("    places:", "    file: thing.txt\n    places:") + "        subdir: deps\n"
     source = recipes(inside)["thing"].releases[0].sources[0]
@@ -399,7 +399,7 @@ def test_an_unknown_key_within_a_part_is_answered_with_the_nearest(recipes):
         recipes(RECIPE + "own_tree: {fil: setup.py, version: x}\n")
 
 
-def test_a_list_within_the_sources_of_a_release_counts_as_its_names(recipes):
+def test_a_nested_list_of_sources_is_flattened(recipes):
     nested = RECIPE.replace("[thing-1.0]", "[other-2.0, [thing-1.0]]") + RECIPE[RECIPE.index("  thing-1.0:") :].replace(
         "thing-1.0", "other-2.0"
     )
@@ -418,7 +418,7 @@ def test_a_store_is_a_folder_or_a_folder_and_a_remote(tmp_path):
 @pytest.mark.parametrize(
     "how", [{"flags": {"store": "/other"}}, {"environ": {"PIBUILD_STORE": "/other"}}], ids=["flag", "variable"]
 )
-def test_a_flag_or_variable_names_the_stores_folder_and_leaves_the_remote(tmp_path, how):
+def test_a_store_flag_or_variable_keeps_the_remote_of_the_file(tmp_path, how):
     file = "store: {folder: /big/disk, remote: /mnt/shared}\n"
 
     assert settings(tmp_path, **how, file=file).store == Storage(folder="/other", remote="/mnt/shared")
@@ -436,12 +436,12 @@ def test_a_flag_or_variable_names_the_stores_folder_and_leaves_the_remote(tmp_pa
         "http://127.0.0.1:8080",
     ],
 )
-def test_addresses_of_a_remote(tmp_path, address):
+def test_urls_rclone_remotes_and_folders_are_addresses_of_a_remote(tmp_path, address):
     assert settings(tmp_path, file=f'store: {{remote: "{address}"}}\n').store.remote == address
 
 
 @pytest.mark.parametrize("address", ["", "shared", "~/shared", "a/b:c", "--config=x:y", "http://", "https:/x", " a:b"])
-def test_what_is_no_address_of_a_remote_is_refused(tmp_path, address):
+def test_an_invalid_address_of_a_remote_is_rejected(tmp_path, address):
     with fails(UsageError, naming=("store.remote", address)):
         settings(tmp_path, file=f'store: {{remote: "{address}"}}\n')
 
@@ -460,7 +460,7 @@ def test_a_store_of_the_wrong_kind_is_named(tmp_path):
     ("environ", "file", "named"),
     [({"PIBUILD_VERSION": "1.0"}, None, "PIBUILD_RELEASE"), ({}, 'version: "1.0"\n', "release")],
 )
-def test_the_old_name_of_release_is_taken_with_a_warning(tmp_path, environ, file, named):
+def test_the_old_name_of_release_is_accepted_with_a_warning(tmp_path, environ, file, named):
     if file:
         (tmp_path / "pibuild.yaml").write_text(file)
     warnings = []

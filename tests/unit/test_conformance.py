@@ -37,7 +37,7 @@ def test_the_set_is_compiled_in_the_toolchain_and_run_on_the_device(store, tmp_p
     assert [run.image for run in engine.runs] == ["toolchain", "device"]
 
 
-def test_images_that_passed_are_not_asked_again(store, tmp_path):
+def test_images_that_passed_are_not_checked_again(store, tmp_path):
     checked(SpeakingEngine(), store, tmp_path)
     engine = SpeakingEngine()
     checked(engine, store, tmp_path)
@@ -45,7 +45,7 @@ def test_images_that_passed_are_not_asked_again(store, tmp_path):
     assert engine.runs == []
 
 
-def test_an_image_that_was_made_again_is_asked_again(store, tmp_path):
+def test_a_rebuilt_image_is_checked_again(store, tmp_path):
     checked(SpeakingEngine(), store, tmp_path)
     engine = SpeakingEngine()
     checked(engine, store, tmp_path, toolchain_id="sha256:2")
@@ -54,7 +54,7 @@ def test_an_image_that_was_made_again_is_asked_again(store, tmp_path):
 
 
 @pytest.mark.parametrize("says", [("FAILED to compile",), ("", "FAILED a mutex keeps a sum right: 3 at line 4")])
-def test_an_image_that_fails_is_refused_with_the_check_and_never_remembered(store, tmp_path, says):
+def test_a_failed_image_is_rejected_and_checked_again(store, tmp_path, says):
     for _ in range(2):
         with fails(ImageError, naming="pi-one") as caught:
             checked(SpeakingEngine(*says), store, tmp_path)

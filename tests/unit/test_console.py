@@ -26,11 +26,11 @@ def told(monkeypatch):
     return after_an_hour
 
 
-def test_progress_says_what_is_left(told):
+def test_progress_shows_the_time_left(told):
     assert told(300, 400).startswith("300/400 files, about 20 min")
 
 
-def test_the_first_few_files_do_not_tell_the_pace(told):
+def test_no_time_left_is_shown_for_the_first_few_files(told):
     assert told(3, 6000) == "3/6000 files"
 
 

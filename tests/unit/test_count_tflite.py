@@ -76,7 +76,7 @@ def test_each_model_gets_the_instructions_of_one_warm_inference(count):
     assert [(one["name"], one["instructions"]) for one in found["models"]] == [("n", 40), ("m", 500)]
 
 
-def test_what_the_check_found_stays(count):
+def test_the_results_of_the_check_stay(count):
     found = count({"ok": True, "python": "3.11.2", "models": [{"name": "m", "ok": True, "operators": ["ADD"]}]})
 
     assert found == {

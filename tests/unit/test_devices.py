@@ -38,7 +38,7 @@ def chosen(tags, **wish):
         ("cp311-cp311-linux_armv6l", {"target": "pi-two", "python": "3.9"}, "pi-two", "3.9", "pi-2-b"),
     ],
 )
-def test_what_nobody_asked_for_comes_from_the_tags(tags, wish, target, python, model):
+def test_defaults_of_a_device_come_from_the_wheels_tags(tags, wish, target, python, model):
     device = chosen(tags, **wish)
 
     assert (device.target.name, device.python, device.model.name) == (target, python, model)
@@ -58,7 +58,7 @@ def test_what_nobody_asked_for_comes_from_the_tags(tags, wish, target, python, m
         ("cp311-cp311-linux_armv7l", {"model": "pi-4-b", "target": "pi-zero"}, "pi-two"),
     ],
 )
-def test_what_does_not_go_together_is_told(tags, wish, words):
+def test_options_that_contradict_each_other_are_named(tags, wish, words):
     with pytest.raises(UsageError) as caught:
         chosen(tags, **wish)
     assert words in str(caught.value)
@@ -114,7 +114,7 @@ def test_an_unknown_key_of_pis_yaml_is_refused_with_its_path(tmp_path):
         ("jessie", "pi-two", "http://mirror/raspbian", "userland", "http://mirror/raspbian"),
     ],
 )
-def test_a_userland_is_raspbians_where_set_else_debians_where_it_fits_else_made(
+def test_a_system_is_raspbian_if_set_else_debian_if_it_fits_else_built(
     system, target, raspbian, image, archive
 ):
     found = userland(SYSTEMS[system], TARGETS[target], raspbian)
@@ -124,13 +124,13 @@ def test_a_userland_is_raspbians_where_set_else_debians_where_it_fits_else_made(
 
 
 @pytest.mark.parametrize("system", ["jessie", "stretch", "buster"])
-def test_a_release_that_only_raspbian_has_wants_its_archive(system):
+def test_a_release_that_only_raspbian_has_needs_its_archive(system):
     with fails(ImageError, naming=(system, "--raspbian")) as caught:
         userland(SYSTEMS[system], TARGETS["pi-one"], None)
     assert all(word in caught.value.hint for word in ("--raspbian URL", "PIBUILD_RASPBIAN", "pibuild.yaml"))
 
 
-def test_images_of_systems_are_planned_for_a_system_alone_and_named_by_it():
+def test_images_of_systems_are_planned_per_system_and_named_by_it():
     folder, target = project_folder("dockerfiles"), TARGETS["pi-two"]
     lands = [userland(SYSTEMS[name], target, None) for name in ("bullseye", "bookworm")]
     plain, *planned = (load_images(folder, target, land) for land in (None, *lands))

@@ -33,11 +33,11 @@ from pibuild.errors import (
         ("## a title", "## a title"),
     ],
 )
-def test_what_moves_a_terminal_or_commands_a_ci_is_escaped(line, shown):
+def test_terminal_sequences_and_ci_commands_are_escaped(line, shown):
     assert printable(line) == shown
 
 
-def test_a_name_begins_no_line_of_an_error():
+def test_a_line_break_in_a_name_starts_no_line_of_an_error():
     said = str(ProofError("no", found="a\n  try: this", details=["b\n::error::pwned"], hint="that"))
     assert said.splitlines() == ["no", r"  found:    a\n  try: this", r"  b\n::error::pwned", "  try: that"]
 

@@ -233,7 +233,7 @@ def test_unknown_keys_of_the_file_are_answered_with_the_nearest(tmp_path):
         load_settings({}, {}, tmp_path)
 
 
-def test_a_version_without_quotes_is_refused(tmp_path):
+def test_a_version_without_quotes_is_rejected(tmp_path):
     (tmp_path / "pibuild.yaml").write_text("nightly:\n  cells:\n    - {recipe: tflite-runtime, pythons: [3.10]}\n")
     with pytest.raises(UsageError, match=r"pythons.0: 3.1 is a number; write it in quotes"):
         load_settings({}, {}, tmp_path)

@@ -24,11 +24,11 @@ def tree(tmp_path):
     return make
 
 
-def test_a_tree_says_recipe_and_version(tree):
+def test_recipe_and_version_are_read_from_a_source_tree(tree):
     assert identify(tree("import os\n_VERSION = '1.12.3'\n"), RECIPES) == ("thing", "1.12.3")
 
 
-def test_a_folder_that_is_no_such_tree_is_told_with_what_was_looked_for(tmp_path):
+def test_a_folder_that_is_no_source_tree_is_rejected_with_what_it_lacks(tmp_path):
     (tmp_path / "README").touch()
 
     with fails(UsageError, naming="--source") as caught:
@@ -36,17 +36,17 @@ def test_a_folder_that_is_no_such_tree_is_told_with_what_was_looked_for(tmp_path
     assert (caught.value.expected, caught.value.found) == ("tools/setup.py of thing", "README")
 
 
-def test_a_folder_that_is_not_there_is_told(tmp_path):
+def test_a_missing_source_tree_is_named(tmp_path):
     with fails(UsageError, naming=("nowhere", "--source")):
         identify(tmp_path / "nowhere", RECIPES)
 
 
-def test_a_tree_without_a_version_is_told(tree):
+def test_a_source_tree_without_a_version_is_named(tree):
     with fails(UsageError, naming="tools/setup.py"):
         identify(tree("_VERSION = version()\n"), RECIPES)
 
 
-def test_a_recipe_that_takes_no_tree_is_told(tree):
+def test_a_recipe_that_takes_no_source_tree_is_named(tree):
     with fails(UsageError, naming="--source") as caught:
         identify(tree("_VERSION = '1.12.3'\n"), RECIPES, "other")
     assert caught.value.expected == "a tree of other"

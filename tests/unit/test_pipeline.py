@@ -25,23 +25,23 @@ def large(**changes) -> tuple[Artifact, ...]:
     )
 
 
-def test_what_has_room_is_let_pass():
+def test_enough_memory_and_disk_pass():
     check_room(large(), memory_bytes=3 * GB, free_bytes=15 * GB)
 
 
-def test_too_little_memory_is_told_with_what_is_wanted():
+def test_too_little_memory_is_an_error_with_the_amount():
     with fails(ResourceError, naming=("large", "--memory")) as caught:
         check_room(large(), memory_bytes=2 * GB, free_bytes=None)
     assert (caught.value.expected, caught.value.found) == ("3 GB", "2.0 GB")
 
 
-def test_too_little_disk_is_told_with_what_is_wanted():
+def test_too_little_disk_space_is_an_error_with_the_amount():
     with fails(ResourceError, naming=("large", "15 GB")) as caught:
         check_room(large(), memory_bytes=4 * GB, free_bytes=GB)
     assert (caught.value.expected, caught.value.found) == ("15 GB", "1.0 GB free")
 
 
-def test_the_disk_of_another_machine_is_not_judged():
+def test_the_disk_space_of_a_remote_engine_is_not_checked():
     check_room(large(), memory_bytes=4 * GB, free_bytes=None)
 
 

@@ -40,7 +40,7 @@ def keys(plan: Plan) -> dict[str, str]:
     return {one.recipe.name: one.key for one in plan.artifacts}
 
 
-def test_what_is_needed_comes_before_what_needs_it():
+def test_needs_come_before_the_artifacts_that_need_them():
     names = [one.recipe.name for one in plan_for().artifacts]
 
     assert names.index("cpython-machine") < names.index("cpython") < names.index("tflite-runtime")
@@ -52,14 +52,14 @@ def test_the_newest_release_that_supports_the_python_is_chosen():
     assert plan_for("3.9").wheel.release.version == "2.9.0"
 
 
-def test_a_version_that_is_asked_for_is_built():
+def test_a_requested_version_is_planned():
     plan = plan_for("3.11", version="2.9.0")
 
     assert plan.wheel.release.version == "2.9.0"
     assert plan.reason == "tflite-runtime 2.9.0: as asked"
 
 
-def test_a_release_that_was_never_proven_is_built_where_its_version_is_asked_for_and_not_otherwise():
+def test_an_unproven_release_is_planned_only_if_its_version_is_requested():
     recipes = make_recipes()
     runtime = recipes["tflite-runtime"]
     old, new = runtime.releases
@@ -87,11 +87,11 @@ def test_the_machines_python_is_the_same_artifact_for_every_target():
     assert keys(plan_for(target="pi-one"))["cpython-machine"] == keys(plan_for(target="pi-two"))["cpython-machine"]
 
 
-def test_another_target_changes_what_is_made_for_it():
+def test_another_target_changes_only_the_artifacts_per_target():
     assert keys(plan_for(target="pi-one"))["tensorflow-lite"] != keys(plan_for(target="pi-two"))["tensorflow-lite"]
 
 
-def test_what_stands_in_for_neon_is_built_for_a_target_without_it_alone():
+def test_the_replacement_for_neon_is_built_only_for_targets_without_neon():
     recipes = make_recipes()
     lite = recipes["tensorflow-lite"]
     scalar = replace(lite, releases=(make_release(needs_without_neon=("openblas",)),))
@@ -103,7 +103,7 @@ def test_what_stands_in_for_neon_is_built_for_a_target_without_it_alone():
     assert "openblas" not in keys(built["pi-two"])
 
 
-def test_a_changed_script_changes_the_keys_of_all_that_needs_it():
+def test_a_changed_script_changes_the_keys_of_dependent_artifacts():
     recipes = make_recipes()
     changed = recipes | {"cpython": with_digest(recipes["cpython"], "other")}
     before, after = keys(plan_for()), keys(plan_for(recipes=changed))
@@ -122,7 +122,7 @@ def test_a_changed_source_changes_the_key():
     )
 
 
-def test_another_place_of_the_same_source_builds_nothing_again_but_the_wheels_bill_says_it():
+def test_another_place_of_a_source_changes_only_the_bill_of_materials():
     recipes = make_recipes()
     lite = recipes["tensorflow-lite"]
     moved = replace(lite.releases[0].sources[0], places=())
@@ -133,7 +133,7 @@ def test_another_place_of_the_same_source_builds_nothing_again_but_the_wheels_bi
     assert found.key != plan_for().key
 
 
-def test_a_stricter_proof_proves_again_what_is_built_already():
+def test_a_changed_proof_changes_only_the_key_of_the_wheel():
     assert plan_for(proof="old").key != plan_for(proof="new").key
     assert plan_for(proof="old").wheel.key == plan_for(proof="new").wheel.key
 
@@ -141,7 +141,7 @@ def test_a_stricter_proof_proves_again_what_is_built_already():
 @pytest.mark.parametrize(
     ("key", "value"), [("elf_allowed_functions", ("memcpy",)), ("elf_cpu_arch", "v7"), ("glibc_floor", "2.31")]
 )
-def test_another_limit_of_a_target_proves_again_what_is_built_already(key, value):
+def test_a_changed_limit_of_a_target_changes_only_the_key_of_the_wheel(key, value):
     changed = plan_for(targets={"pi-one": make_target(**{key: value})})
 
     assert changed.key != plan_for().key
@@ -149,14 +149,14 @@ def test_another_limit_of_a_target_proves_again_what_is_built_already(key, value
 
 
 @pytest.mark.parametrize("key", ["aliases", "models"])
-def test_another_word_about_a_target_changes_no_key(key):
+def test_a_changed_description_of_a_target_changes_no_key(key):
     changed = plan_for(targets={"pi-one": make_target(**{key: ("other",)})})
 
     assert changed.key == plan_for().key
 
 
 @pytest.mark.parametrize(("key", "value"), [("proof", "other.py"), ("package", "other"), ("tools", ("thing",))])
-def test_another_way_to_prove_a_recipe_proves_again_what_is_built_already(key, value):
+def test_a_recipes_changed_proof_script_changes_only_the_key_of_the_wheel(key, value):
     recipes = make_recipes()
     recipes["tflite-runtime"] = replace(recipes["tflite-runtime"], **{key: value})
 
@@ -173,7 +173,7 @@ def with_packages(digest="d") -> dict[str, Recipe]:
     return recipes | {"packages": packages, "tflite-runtime": replace(runtime, releases=releases)}
 
 
-def test_what_a_wheel_is_proven_with_is_made_and_is_no_part_of_the_wheel():
+def test_artifacts_for_the_proof_are_built_and_not_part_of_the_wheel():
     plan, plain = plan_for(recipes=with_packages()), plan_for()
 
     assert "packages" in keys(plan)
@@ -181,7 +181,7 @@ def test_what_a_wheel_is_proven_with_is_made_and_is_no_part_of_the_wheel():
     assert plan.wheel.key == plain.wheel.key
 
 
-def test_a_wheel_is_proven_beside_the_packages_of_its_own_version_or_else_the_newest():
+def test_a_wheel_is_proven_with_the_packages_of_its_version_or_the_newest():
     recipes = with_packages()
     releases = tuple(make_release(version) for version in ("2.9.0", "9.0"))
     recipes["packages"] = replace(recipes["packages"], releases=releases)
@@ -194,7 +194,7 @@ def test_a_wheel_is_proven_beside_the_packages_of_its_own_version_or_else_the_ne
     assert beside("2.14.1") == "9.0"
 
 
-def test_other_packages_prove_again_what_is_built_already():
+def test_changed_packages_of_the_proof_change_only_the_key_of_the_wheel():
     before, after = plan_for(recipes=with_packages("old")), plan_for(recipes=with_packages("new"))
 
     assert before.key != after.key
@@ -204,7 +204,7 @@ def test_other_packages_prove_again_what_is_built_already():
 @pytest.mark.parametrize(
     ("name", "meant"), [("pi-zero", "pi-one"), ("armv6", "pi-one"), ("PI_ONE", "pi-one"), ("pi-two", "pi-two")]
 )
-def test_names_that_people_try_lead_to_the_target(name, meant):
+def test_aliases_lead_to_the_target(name, meant):
     assert find_target(name, TARGETS).name == meant
 
 
@@ -258,7 +258,7 @@ def test_an_unknown_version_is_answered_with_the_nearest_one():
         plan_for(version="2.14.2")
 
 
-def test_a_persons_own_tree_goes_in_for_the_source_of_its_folder():
+def test_the_users_source_tree_replaces_the_source_of_its_folder():
     recipes = make_recipes()
     release = replace(recipes["tflite-runtime"].releases[1], sources=(make_source("tflite-runtime"), make_source("b")))
     recipes["tflite-runtime"] = replace(recipes["tflite-runtime"], releases=(release,))
@@ -270,7 +270,7 @@ def test_a_persons_own_tree_goes_in_for_the_source_of_its_folder():
     assert plan.key != plan_for(recipes=recipes).key
 
 
-def test_what_is_wanted_beside_the_wheel_changes_the_wheels_key_alone():
+def test_extras_change_only_the_key_of_the_wheel():
     recipes = make_recipes()
     recipes["tflite-runtime"] = replace(recipes["tflite-runtime"], extras=(("c-library", "a library"),))
     plain, extended = plan_for(recipes=recipes), plan_for(recipes=recipes, extras=("c-library",))
@@ -279,7 +279,7 @@ def test_what_is_wanted_beside_the_wheel_changes_the_wheels_key_alone():
     assert [one for one in keys(plain) if keys(plain)[one] != keys(extended)[one]] == ["tflite-runtime"]
 
 
-def test_an_extra_that_the_recipe_does_not_make_is_answered_with_the_nearest():
+def test_an_unknown_extra_suggests_the_nearest():
     recipes = make_recipes()
     recipes["tflite-runtime"] = replace(recipes["tflite-runtime"], extras=(("c-library", "a library"),))
 
@@ -287,7 +287,7 @@ def test_an_extra_that_the_recipe_does_not_make_is_answered_with_the_nearest():
         plan_for(recipes=recipes, extras=("clibrary",))
 
 
-def test_a_source_can_be_left_out_where_the_recipe_takes_it():
+def test_an_optional_source_can_be_left_out():
     recipes = make_recipes()
     release = replace(recipes["tflite-runtime"].releases[1], sources=(make_source("a"), make_source("api-wheel")))
     recipes["tflite-runtime"] = replace(recipes["tflite-runtime"], releases=(release,))
@@ -297,7 +297,7 @@ def test_a_source_can_be_left_out_where_the_recipe_takes_it():
         plan_for(without=("api-wheel",))
 
 
-def test_a_nightlys_version_is_the_wheels_and_part_of_its_key_but_of_no_artifacts():
+def test_the_version_of_a_nightly_changes_only_the_key_of_the_wheel():
     nightly = plan_for(wheel_version="2.14.2.dev20240101")
 
     assert (plan_for().version, nightly.version) == ("2.14.1", "2.14.2.dev20240101")

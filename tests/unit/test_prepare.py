@@ -71,14 +71,14 @@ def test_archives_with_their_names_and_hashes_stay_as_they_are(prepare, tree, di
     assert sorted(path.name for path in folder.iterdir()) == ["licence.txt", "rules.zip", "v1.0.tar.gz"]
 
 
-def test_a_file_of_another_name_gets_the_one_that_is_looked_for(prepare, tree, distdir):
+def test_an_archive_is_renamed_to_the_name_that_bazel_expects(prepare, tree, distdir):
     folder = distdir(**{"licence.rst": b"licence"})
     prepare.name_archives(tree, folder)
 
     assert (folder / "licence.txt").read_bytes() == b"licence"
 
 
-def test_an_archive_of_another_hash_is_refused_with_both(prepare, tree, distdir):
+def test_an_archive_with_a_wrong_hash_is_rejected_with_both_hashes(prepare, tree, distdir):
     with pytest.raises(SystemExit) as caught:
         prepare.name_archives(tree, distdir(**{"v1.0.tar.gz": b"other"}))
 
@@ -86,12 +86,12 @@ def test_an_archive_of_another_hash_is_refused_with_both(prepare, tree, distdir)
     assert str(caught.value) == f"error: {said}"
 
 
-def test_an_archive_that_nothing_asks_for_is_refused(prepare, tree, distdir):
+def test_an_archive_that_the_workspace_does_not_name_is_rejected(prepare, tree, distdir):
     with fails(SystemExit, naming=("more.zip", "workspace.bzl")):
         prepare.name_archives(tree, distdir(**{"more.zip": b"more"}))
 
 
-def test_a_tree_is_packed_under_the_name_that_is_asked_for_and_pinned_again(prepare, tree, distdir, tmp_path):
+def test_a_tree_is_packed_under_the_expected_name_and_pinned_again(prepare, tree, distdir, tmp_path):
     (tmp_path / "externals" / "thing-1.0").mkdir(parents=True)
     (tmp_path / "externals" / "thing-1.0" / "a.c").write_text("int a;")
     folder = distdir()
@@ -129,7 +129,7 @@ def test_the_api_of_1_12_is_that_of_tensorflow_and_of_its_estimators(prepare, ge
     }
 
 
-def test_a_later_api_is_there_in_both_versions_and_keras_has_its_own(prepare, generator):
+def test_a_later_api_has_both_versions_and_a_separate_keras(prepare, generator):
     first = listing(TENSORFLOW_API_INIT_FILES_V1="__init__.py", KERAS_API_INIT_FILES_V1="layers/__init__.py")
     second = listing(TENSORFLOW_API_INIT_FILES="io/__init__.py", KERAS_API_INIT_FILES="losses/__init__.py")
 
@@ -143,7 +143,7 @@ def test_a_later_api_is_there_in_both_versions_and_keras_has_its_own(prepare, ge
     }
 
 
-def test_a_tree_that_no_archive_holds_is_refused(prepare, tree, distdir, tmp_path):
+def test_a_tree_without_an_archive_in_the_workspace_is_rejected(prepare, tree, distdir, tmp_path):
     (tmp_path / "externals" / "other-1.0").mkdir(parents=True)
 
     with fails(SystemExit, naming=("workspace.bzl", "other-1.0")):

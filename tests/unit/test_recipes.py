@@ -33,11 +33,11 @@ def test_a_source_of_several_recipes_is_pinned_the_same_in_each(recipes):
 
 
 @pytest.mark.parametrize("name", ["cpython", "cpython-machine", "numpy", "numpy-wheel"])
-def test_each_python_has_one_release_of_what_wheels_are_made_and_proven_with(recipes, name):
+def test_each_python_has_one_release_of_its_build_and_proof_dependencies(recipes, name):
     assert pythons(recipes[name]) == sorted(["2.7", "3.4", "3.5", "3.9", "3.11", "3.13"])
 
 
-def test_people_get_the_numpy_that_wheels_are_made_and_proven_with(recipes):
+def test_users_get_the_numpy_that_wheels_are_built_and_proven_with(recipes):
     releases = [
         {release.version: release.pythons for release in recipes[name].releases} for name in ("numpy", "numpy-wheel")
     ]
@@ -60,7 +60,7 @@ def test_each_release_of_tensorflow_1_has_its_packages_for_each_of_its_pythons(r
     assert offered[0] == offered[1]
 
 
-def test_grpcio_is_there_for_each_python_of_tensorflow_1_and_linked_with_the_core_of_its_own_archive(recipes):
+def test_grpcio_exists_for_each_python_of_tensorflow_1_with_its_own_core(recipes):
     (grpcio,), (core,) = (recipes[name].releases for name in ("grpcio", "grpc"))
 
     assert set(grpcio.pythons) == set(pythons(recipes["tensorflow"]))
@@ -71,7 +71,7 @@ def test_grpcio_is_there_for_each_python_of_tensorflow_1_and_linked_with_the_cor
 
 
 @pytest.mark.parametrize("name", ["h5py", "wrapt"])
-def test_what_tensorflow_1_wants_compiled_is_there_for_each_of_its_pythons(recipes, name):
+def test_compiled_dependencies_exist_for_each_python_of_tensorflow_1(recipes, name):
     assert pythons(recipes[name]) == sorted(set(pythons(recipes["tensorflow"])))
 
 
@@ -86,7 +86,7 @@ def test_packages_come_whole_from_pypi_and_run_on_every_python_that_gets_them(re
                 assert {(one.abi, one.platform) for one in majors} == {("none", "any")}
 
 
-def test_what_is_left_out_of_the_packages_is_made_by_recipes_of_its_own(recipes):
+def test_dependencies_left_out_of_the_packages_have_recipes(recipes):
     left_out = (recipes["python-packages"].folder / "left-out.txt").read_text().split()
     names = {place.pypi for release in recipes["python-packages"].releases for place in places(release)}
 

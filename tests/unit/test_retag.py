@@ -38,28 +38,28 @@ def test_equal_wheels_give_equal_bytes(tmp_path):
     assert relabelled(armv7(tmp_path), tmp_path / "2", platform="linux_armv6l").read_bytes() == first
 
 
-def test_armv7_code_is_not_given_the_tag_of_a_zero(tmp_path):
+def test_armv7_code_does_not_get_the_tag_of_a_zero(tmp_path):
     path = armv7(tmp_path, {SO: make_elf(arm(_MOVW, BX_LR), attributes=PI_TWO)})
     assert "not for ARM1176, as the tag claims" in refused(path, tmp_path, platform="linux_armv6l")
 
 
-def test_a_glibc_that_is_too_old_is_refused(tmp_path):
+def test_a_tag_with_too_old_a_glibc_is_rejected(tmp_path):
     path = armv7(tmp_path, {SO: make_elf(undefined=(("fstat", "libc.so.6", "GLIBC_2.33"),))})
     assert "the tag promises glibc 2.31" in refused(path, tmp_path, platform="manylinux_2_31_armv7l")
     assert relabelled(path, tmp_path, platform="manylinux_2_33_armv7l").name.endswith("manylinux_2_33_armv7l.whl")
 
 
-def test_another_machine_is_refused(tmp_path):
+def test_a_tag_of_another_machine_is_rejected(tmp_path):
     assert "machine code of EM_ARM" in refused(armv7(tmp_path), tmp_path, platform="linux_aarch64")
     assert "claims any platform" in refused(armv7(tmp_path), tmp_path, platform="any")
 
 
-def test_a_module_of_one_python_is_not_another_ones(tmp_path):
+def test_a_module_of_one_python_gets_no_tag_of_another(tmp_path):
     path = armv7(tmp_path, {_PLAIN_SO: make_elf()})
     assert "it was compiled for cp311" in refused(path, tmp_path, python="3.12")
 
 
-def test_the_risk_is_offered_only_where_nothing_else_stands_against_it(tmp_path):
+def test_the_abi_risk_is_offered_only_without_other_contradictions(tmp_path):
     said = refused(armv7(tmp_path, {_PLAIN_SO: make_elf()}), tmp_path, python="3.12")
     assert "or --accept-abi-risk" in said
     said = refused(armv7(tmp_path, {SO: make_elf()}), tmp_path, python="3.12")
@@ -68,21 +68,21 @@ def test_the_risk_is_offered_only_where_nothing_else_stands_against_it(tmp_path)
     assert "--accept-abi-risk" not in said
 
 
-def test_who_takes_the_risk_has_it_written_into_the_wheel(tmp_path):
+def test_an_accepted_abi_risk_is_recorded_in_the_wheel(tmp_path):
     path = armv7(tmp_path, {_PLAIN_SO: make_elf()})
     made = read_wheel(relabelled(path, tmp_path, python="3.12", accept_abi_risk=True))
     assert made.file_name == "thing-1.0-cp312-cp312-linux_armv7l.whl"
     assert "compiled for cp311" in made.wheel_message[RISK_FIELD]
 
 
-def test_the_risk_covers_the_python_alone(tmp_path):
+def test_the_abi_risk_covers_only_the_python(tmp_path):
     path = armv7(tmp_path, {SO: make_elf()})
     assert "is named for CPython 311" in refused(path, tmp_path, python="3.12", accept_abi_risk=True)
     thumb2 = armv7(tmp_path, {_PLAIN_SO: make_elf(arm(_MOVW, BX_LR), attributes=PI_TWO)})
     assert "not for ARM1176" in refused(thumb2, tmp_path, platform="linux_armv6l", accept_abi_risk=True)
 
 
-def test_the_stable_abi_is_raised_but_not_lowered(tmp_path):
+def test_the_python_of_the_stable_abi_can_be_raised_and_not_lowered(tmp_path):
     name = "thing-1.0-cp37-abi3-linux_armv7l.whl"
     files = {"thing/_core.abi3.so": make_elf()}
     path = make_wheel(tmp_path, files, file_name=name, tags=("cp37-abi3-linux_armv7l",))
@@ -90,7 +90,7 @@ def test_the_stable_abi_is_raised_but_not_lowered(tmp_path):
     assert "the stable ABI of Python 3.7" in refused(path, tmp_path / "2", python="3.5")
 
 
-def test_another_platform_leaves_all_pythons(tmp_path):
+def test_a_new_platform_tag_keeps_the_pythons(tmp_path):
     name, tags = "thing-1.0-py2.py3-none-linux_armv7l.whl", ("py2-none-linux_armv7l", "py3-none-linux_armv7l")
     path = make_wheel(tmp_path, {"thing/tool": make_elf()}, file_name=name, tags=tags)
     made = read_wheel(relabelled(path, tmp_path, platform="linux_armv6l"))
@@ -99,7 +99,7 @@ def test_another_platform_leaves_all_pythons(tmp_path):
     assert disagreements(made) == ()
 
 
-def test_another_python_leaves_all_platforms(tmp_path):
+def test_a_new_python_tag_keeps_the_platforms(tmp_path):
     platforms = ("manylinux2014_armv7l", "manylinux_2_17_armv7l")
     name, tags = f"thing-1.0-cp37-abi3-{'.'.join(platforms)}.whl", [f"cp37-abi3-{one}" for one in platforms]
     path = make_wheel(tmp_path, {"thing/_core.abi3.so": make_elf()}, file_name=name, tags=tags)
@@ -108,24 +108,24 @@ def test_another_python_leaves_all_platforms(tmp_path):
     assert disagreements(made) == ()
 
 
-def test_a_name_with_more_tags_than_any_wheel_has_is_refused(tmp_path):
+def test_a_file_name_with_too_many_tags_is_rejected(tmp_path):
     name = f"thing-1.0-py3{'.py3' * 21}-none-any.{'.'.join(f'a{number}' for number in range(21))}.whl"
     path = make_wheel(tmp_path, {"thing/__init__.py": b""}, file_name=name, tags=("py3-none-any",))
     assert "is not a wheel that can be retagged" in refused(path, tmp_path, python="3.9")
 
 
-def test_windows_code_is_no_pure_python(tmp_path):
+def test_windows_code_gets_no_pure_python_tag(tmp_path):
     name = "thing-1.0-cp311-cp311-win_amd64.whl"
     path = make_wheel(tmp_path, {"thing/_core.pyd": b"MZ\x90\0"}, file_name=name, tags=("cp311-cp311-win_amd64",))
     assert "is machine code for Windows" in refused(path, tmp_path, platform="any")
     assert "it was compiled for cp311" in refused(path, tmp_path, python="3.9")
 
 
-def test_another_c_library_is_refused(tmp_path):
+def test_a_tag_of_another_c_library_is_rejected(tmp_path):
     assert "wants libc.so.6 of glibc" in refused(armv7(tmp_path), tmp_path, platform="musllinux_1_2_armv7l")
 
 
-def test_no_manylinux_is_claimed_for_a_zero(tmp_path):
+def test_no_manylinux_tag_is_given_for_a_zero(tmp_path):
     assert "no pip takes manylinux2014_armv6l" in refused(armv7(tmp_path), tmp_path, platform="manylinux2014_armv6l")
 
 

@@ -35,18 +35,18 @@ def planned(system, python, target="pi-two", name="six-1.17.0-py3-none-any.whl")
 
 
 @pytest.mark.parametrize(("system", "python", "target"), PLACES)
-def test_every_python_of_every_system_can_be_had(system, python, target):
+def test_every_python_of_every_system_can_run(system, python, target):
     device, plan = planned(system, python, target)
     assert plan is not None or device_image(device, CATALOGUE, RASPBIAN).name == "userland"
     assert plan is not None or not device.system.in_debian, "nothing brings this Python without Raspbian"
 
 
-def test_a_python_that_we_have_made_nothing_for_stands_alone():
+def test_a_python_without_recipes_has_no_plan():
     assert planned("buster", "3.7")[1] is None
     assert "numpy" in {one.recipe.name for one in planned("buster", "2.7")[1].artifacts}
 
 
-def test_a_wheel_runs_on_a_system_whose_python_we_do_not_make(monkeypatch, tmp_path, store, console):
+def test_a_wheel_runs_with_a_systems_own_python(monkeypatch, tmp_path, store, console):
     path = make_wheel(tmp_path, {"six.py": b""}, file_name="six-1.17.0-py3-none-any.whl", tags=("py3-none-any",))
     made, started = [], []
     monkeypatch.setattr(contexts, "open_context", lambda *_: nullcontext(make_context(store, console)))
@@ -59,7 +59,7 @@ def test_a_wheel_runs_on_a_system_whose_python_we_do_not_make(monkeypatch, tmp_p
     assert (started[0]["device"].python, started[0]["installed"]) == ("3.7", [])
 
 
-def test_what_lies_beside_a_wheel_and_can_not_be_followed_is_passed_over(tmp_path):
+def test_dangling_links_beside_a_wheel_are_ignored(tmp_path):
     path = make_wheel(tmp_path)
     (tmp_path / "gone-1.0-py3-none-any.whl").symlink_to("nowhere")
     (tmp_path / "loop-1.0-py3-none-any.whl").symlink_to("loop-1.0-py3-none-any.whl")

@@ -66,19 +66,19 @@ def real():
     ]
 
 
-def test_it_is_what_the_schema_of_cyclonedx_has(real):
+def test_the_bill_of_materials_fits_the_cyclonedx_schema(real):
     validator = JsonStrictValidator(SchemaVersion.V1_6)
     for plan in (plan_of(), plan_of(version="2.14.2.dev20240101+gabc"), *real):
         assert validator.validate_str(sbom(plan).decode()) is None
 
 
-def test_what_is_wrong_is_seen_by_the_schema():
+def test_the_cyclonedx_schema_rejects_a_wrong_bill_of_materials():
     facts = told()
     facts["components"][0]["scope"] = "somewhere"
     assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(json.dumps(facts)) is not None
 
 
-def test_a_wheel_that_is_judged_anew_has_the_same_bytes():
+def test_a_wheel_that_is_verified_again_has_the_same_bytes():
     plan = plan_of()
     assert sbom(replace(plan, key="another", device=replace(plan.device, reference="pibuild/device:2"))) == sbom(plan)
 
@@ -92,7 +92,7 @@ def test_another_plan_has_another_serial_number():
     assert told()["serialNumber"] != told(version="2.14.2.dev20240101")["serialNumber"]
 
 
-def test_it_is_about_the_wheel_and_says_with_what_it_was_made():
+def test_the_bill_of_materials_names_the_wheel_and_its_tools():
     wheel = told()["metadata"]["component"]
     assert wheel["purl"] == "pkg:pypi/tflite-runtime@2.14.1"
     assert values(wheel, "compiler") == ["gcc 10.2.1"]
@@ -100,13 +100,13 @@ def test_it_is_about_the_wheel_and_says_with_what_it_was_made():
     assert values(wheel, "artifact") == [plan_of().wheel.key]
 
 
-def test_a_nightly_is_told_by_its_own_version_and_the_release_that_it_follows():
+def test_a_nightly_has_its_own_version_and_names_its_release():
     wheel = told(version="2.14.2.dev20240101+gabc")["metadata"]["component"]
     assert wheel["version"] == "2.14.2.dev20240101+gabc"
     assert values(wheel, "release") == ["2.14.1"]
 
 
-def test_what_is_linked_in_is_part_and_what_serves_the_build_is_excluded():
+def test_linked_sources_are_required_and_build_tools_excluded():
     assert scopes(told()) == {
         "tflite-runtime": "required",
         "tensorflow-lite": "required",
@@ -116,13 +116,13 @@ def test_what_is_linked_in_is_part_and_what_serves_the_build_is_excluded():
     }
 
 
-def test_what_a_recipe_calls_its_tool_is_excluded():
+def test_tools_of_a_recipe_have_the_scope_excluded():
     own = make_source("bazel-0.18.0"), make_source("protobuf-3.6.0")
     found = scopes(told(recipes=recipes_with(*own, tools=("bazel-0.18.0",))))
     assert (found["bazel"], found["protobuf"]) == ("excluded", "required")
 
 
-def test_what_the_wheel_is_only_proven_with_is_not_listed():
+def test_sources_for_the_proof_are_not_listed():
     recipes = recipes_with()
     recipes["beside"] = replace(
         recipes["cpython"], name="beside", releases=(make_release(sources=(make_source("six-1.16.0"),)),)
@@ -134,7 +134,7 @@ def test_what_the_wheel_is_only_proven_with_is_not_listed():
     assert "six" not in scopes(json.loads(sbom(plan)))
 
 
-def test_a_source_in_both_roles_is_a_part_once():
+def test_a_source_that_is_both_tool_and_part_is_listed_once():
     shared = (make_source("zlib-1.3.1"),)
     facts = told(recipes=recipes_with(cpython=shared, tensorflow_lite=shared))
     assert [one["scope"] for one in facts["components"] if one["name"] == "zlib"] == ["required"]
@@ -148,13 +148,13 @@ def test_the_wheel_depends_on_its_parts_alone():
     assert found == sorted(one["bom-ref"] for one in facts["components"] if one["scope"] == "required")
 
 
-def test_the_tree_is_a_property_for_it_is_no_hash_of_a_file():
+def test_the_tree_hash_is_a_property():
     one = component(told(recipes=recipes_with(make_source("ruy-1.0", tree="a" * 64))), "ruy")
     assert values(one, "tree") == ["a" * 64]
     assert "hashes" not in one
 
 
-def test_a_persons_own_tree_has_no_address():
+def test_the_users_source_tree_has_no_address():
     one = component(told(recipes=recipes_with(make_source("tensorflow-1.14.0", places=()))), "tensorflow")
     assert "purl" not in one
     assert "externalReferences" not in one
@@ -201,14 +201,14 @@ def test_each_kind_of_place_has_its_package_url(place, address):
     assert purl(place, "thing", "1.0").to_string() == address
 
 
-def test_a_package_that_only_holds_the_source_in_a_folder_does_not_name_it():
+def test_a_package_that_bundles_a_source_does_not_name_it():
     archive = ArchivePlace(archive="https://example.org/sqlite.tar.gz", sha256=SHA)
     npm = NpmPlace(npm="sqlite3", version="4.1.0", sha256=SHA, subdir="deps")
     facts = told(recipes=recipes_with(make_source("sqlite-3.28.0", places=(npm, archive))))
     assert component(facts, "sqlite")["purl"].startswith("pkg:generic/sqlite@3.28.0?")
 
 
-def test_places_are_told_with_the_hash_of_what_they_hold():
+def test_places_are_listed_with_the_hash_of_their_content():
     places = (
         DebianPlace(debian="re2", suite="sid", file="re2_1.orig.tar.gz", sha256=SHA),
         ArchivePlace(archive="https://example.org/1.zip", sha256="2" * 64, git="google/re2", commit=COMMIT),
@@ -222,7 +222,7 @@ def test_places_are_told_with_the_hash_of_what_they_hold():
     }
 
 
-def test_no_host_is_named_but_those_where_upstream_keeps_its_sources(real):
+def test_only_hosts_of_upstream_are_named(real):
     for plan in real:
         places = [place for one in plan.artifacts for source in one.release.sources for place in source.places]
         known = {place.archive.split("/")[2] for place in places if isinstance(place, ArchivePlace)} | {"github.com"}
@@ -240,7 +240,7 @@ def test_no_host_is_named_but_those_where_upstream_keeps_its_sources(real):
         ("tensorflow-master", ("tensorflow-master", COMMIT)),
     ],
 )
-def test_a_source_is_told_by_name_and_version_or_commit(source, found):
+def test_a_source_has_its_name_and_version_or_commit(source, found):
     assert named(make_source(source, places=(GitPlace(git="a/b", commit=COMMIT),))) == found
 
 

@@ -30,44 +30,44 @@ def put_wheel(store, content=b"a wheel", name="a-1-py3-none-any.whl", extras=())
         return store.put_wheel(KEY, staging / name, record, extras)
 
 
-def test_an_artifact_that_was_put_is_given(store):
+def test_a_stored_artifact_is_returned(store):
     put(store)
 
     assert store.artifact(KEY).path.read_bytes() == b"an artifact"
 
 
-def test_an_unknown_key_gives_nothing(store):
+def test_an_unknown_key_returns_none(store):
     assert store.artifact(KEY) is None
 
 
-def test_a_damaged_artifact_is_said_to_be_damaged_and_not_given(store, words):
+def test_a_damaged_artifact_is_reported_and_not_returned(store, words):
     put(store).path.write_bytes(b"an artifacT")
 
     assert store.artifact(KEY) is None
     assert "thing 1.0 is damaged; it is made again" in words.getvalue()
 
 
-def test_an_artifact_without_its_facts_is_not_there(store):
+def test_an_artifact_without_facts_is_ignored(store):
     put(store)
     (store.root / "artifacts" / f"{KEY}.json").unlink()
 
     assert store.artifact(KEY) is None
 
 
-def test_half_written_facts_are_no_facts(store):
+def test_an_artifact_with_incomplete_facts_is_ignored(store):
     put(store)
     (store.root / "artifacts" / f"{KEY}.json").write_text('{"name": "thi')
 
     assert store.artifact(KEY) is None
 
 
-def test_a_proven_wheel_is_given_with_its_record(store):
+def test_a_proven_wheel_is_returned_with_its_record(store):
     put_wheel(store)
 
     assert store.wheel(KEY).facts["wheel"]["file"] == "a-1-py3-none-any.whl"
 
 
-def test_a_damaged_wheel_is_not_given(store, words):
+def test_a_damaged_wheel_is_not_returned(store, words):
     put_wheel(store).path.write_bytes(b"a whee")
 
     assert store.wheel(KEY) is None
@@ -106,7 +106,7 @@ def test_a_wheel_is_delivered_with_its_record_beside_it(store, tmp_path):
     assert record["wheel"]["file"] == wheel_path.name
 
 
-def test_a_wheel_that_a_person_damaged_is_delivered_again(store, tmp_path):
+def test_a_damaged_delivered_wheel_is_delivered_again(store, tmp_path):
     entry = put_wheel(store)
     deliver(entry, tmp_path).write_bytes(b"else")
 
@@ -143,12 +143,12 @@ def test_a_full_disk_is_named_as_such(tmp_path):
         raise OSError(errno.ENOSPC, "No space left on device")
 
 
-def test_a_folder_that_is_not_ours_to_write_is_named(tmp_path):
+def test_a_folder_without_write_permission_is_named(tmp_path):
     with fails(StoreError, naming=(tmp_path, "--store")), folder_errors(tmp_path):
         raise OSError(errno.EACCES, "Permission denied")
 
 
-def test_a_folder_that_is_none_is_named(tmp_path, console):
+def test_a_store_path_that_is_no_folder_is_named(tmp_path, console):
     dangling, loop, file = (tmp_path / name for name in ("dangling", "loop", "file"))
     dangling.symlink_to(tmp_path / "no disk here")
     loop.symlink_to(loop)
@@ -172,7 +172,7 @@ def test_a_damaged_id_is_named(tmp_path, console, content):
         Store(tmp_path, console)
 
 
-def test_what_is_no_file_of_the_folder_is_not_taken_for_the_folders_fault(tmp_path):
+def test_an_os_error_about_another_file_is_not_a_store_error(tmp_path):
     for error in (BrokenPipeError(errno.EPIPE, "Broken pipe"), FileNotFoundError(errno.ENOENT, "none", "/bin/rclone")):
         with pytest.raises(type(error)), folder_errors(tmp_path):
             raise error
@@ -183,7 +183,7 @@ def test_a_disk_that_fails_is_named(tmp_path):
         raise OSError(errno.EIO, "Input/output error")
 
 
-def test_a_folder_without_the_mark_of_a_cache_is_never_emptied(store):
+def test_a_folder_without_cachedir_tag_is_not_emptied(store):
     (store.root / "CACHEDIR.TAG").unlink()
     put(store)
 
@@ -192,7 +192,7 @@ def test_a_folder_without_the_mark_of_a_cache_is_never_emptied(store):
     assert store.has_artifact(KEY)
 
 
-def test_what_was_made_beside_a_wheel_is_delivered_with_it(store, tmp_path):
+def test_extras_are_delivered_with_the_wheel(store, tmp_path):
     extra = tmp_path / "a-1-c-library.tar.gz"
     extra.write_bytes(b"a library")
     entry = put_wheel(store, extras=[extra])
@@ -201,7 +201,7 @@ def test_what_was_made_beside_a_wheel_is_delivered_with_it(store, tmp_path):
     assert (tmp_path / "wheelhouse" / extra.name).read_bytes() == b"a library"
 
 
-def test_copies_have_the_names_of_2017_where_they_are_asked_for(store, tmp_path):
+def test_copies_under_legacy_names_are_made_on_request(store, tmp_path):
     deliver(put_wheel(store, name="a-1-cp34-cp34m-linux_armv7l.whl"), tmp_path, with_legacy_names=True)
 
     for name in ("a-1-cp34-none-any.whl", "a-1-cp34-none-linux_armv7l.whl", "a-1-cp34-cp34m-linux_armv7l.whl"):

@@ -44,7 +44,7 @@ def test_a_zip_gives_the_same_tree_as_a_tar(tmp_path):
     assert tree_of(make_zip(FILES), tmp_path).tree == tree_of(make_tar(FILES), tmp_path).tree
 
 
-def test_a_pipe_is_read_as_a_file_is():
+def test_a_pipe_is_read_like_a_file():
     content = make_tar(FILES, "gz")
     out, into = os.pipe()
     os.write(into, content)
@@ -98,26 +98,26 @@ def test_names_that_are_long_or_not_utf8_are_kept(tmp_path):
     assert set(files_of(tmp_path / "tree.tar")) == {odd, long}
 
 
-def test_a_folder_that_holds_the_whole_archive_does_not_count(tmp_path):
+def test_a_top_folder_that_holds_everything_is_removed(tmp_path):
     tree_of(make_tar({"thing-1.0": FOLDER, "thing-1.0/a": b"", "thing-1.0/b/c": b""}), tmp_path)
 
     assert set(files_of(tmp_path / "tree.tar")) == {"a", "b/c"}
 
 
-def test_a_leading_dot_is_no_folder(tmp_path):
+def test_a_leading_dot_in_a_path_is_ignored(tmp_path):
     tree_of(make_tar({".": FOLDER, "./thing": FOLDER, "./thing/a": b""}), tmp_path)
 
     assert set(files_of(tmp_path / "tree.tar")) == {"a"}
 
 
 @pytest.mark.parametrize("last", ["other/b", "b"])
-def test_a_second_name_at_the_top_makes_the_first_count(tmp_path, last):
+def test_with_two_top_folders_none_is_removed(tmp_path, last):
     tree_of(make_tar({"thing/a": b"", last: b""}), tmp_path)
 
     assert set(files_of(tmp_path / "tree.tar")) == {"thing/a", last}
 
 
-def test_only_one_folder_is_taken_off(tmp_path):
+def test_only_one_top_folder_is_removed(tmp_path):
     tree_of(make_tar({"x/y/a": b""}), tmp_path)
 
     assert set(files_of(tmp_path / "tree.tar")) == {"y/a"}
@@ -172,14 +172,14 @@ def test_a_selection_takes_a_folder_and_patterns_in_it(tmp_path, selection, left
     assert set(files_of(tmp_path / "tree.tar")) == left
 
 
-def test_what_is_selected_of_an_archive_without_a_top_folder_is_the_same(tmp_path):
+def test_a_selection_works_with_and_without_a_top_folder(tmp_path):
     bare = {path.removeprefix("top/"): content for path, content in TREE.items()}
     selection = Selection(keep=("lite/**",))
 
     assert tree_of(make_tar(bare), tmp_path, selection).tree == tree_of(make_tar(TREE), tmp_path, selection).tree
 
 
-def test_what_follows_the_selected_folder_is_not_read_once_the_tree_is_the_expected_one(tmp_path):
+def test_reading_stops_after_the_selected_folder_if_the_tree_hash_fits(tmp_path):
     folder = Selection(subdir="lite", keep=("*.cc",))
     expected = tree_of(make_tar(TREE), tmp_path, folder).tree
 
@@ -192,7 +192,7 @@ def test_what_follows_the_selected_folder_is_not_read_once_the_tree_is_the_expec
         write_tree(found(), folder, tmp_path / "tree.tar", expected="0" * 64)
 
 
-def test_a_folder_that_goes_on_later_in_the_archive_is_read_in_full(tmp_path):
+def test_a_selected_folder_in_two_parts_is_read_in_full(tmp_path):
     scattered = make_tar([("top/lite/a", b"1"), ("top/core/c", b""), ("top/lite/b", b"2"), ("top/core/d", b"")])
     folder = Selection(subdir="lite")
     expected = tree_of(make_tar({"x/a": b"1", "x/b": b"2"}), tmp_path).tree
@@ -202,7 +202,7 @@ def test_a_folder_that_goes_on_later_in_the_archive_is_read_in_full(tmp_path):
     )
 
 
-def test_a_selection_that_leaves_nothing_is_refused_with_its_words(tmp_path):
+def test_a_selection_without_files_is_rejected_with_its_patterns(tmp_path):
     with fails(SourceError, naming=("subdir light", "drop *.md")) as caught:
         tree_of(make_tar(TREE), tmp_path, Selection(subdir="light", drop=("*.md",)))
 
@@ -210,66 +210,66 @@ def test_a_selection_that_leaves_nothing_is_refused_with_its_words(tmp_path):
 
 
 @pytest.mark.parametrize("path", ["../a", "top/../../a", "/etc/passwd", "top/a\nb"])
-def test_a_name_that_leaves_the_archive_is_refused(tmp_path, path):
+def test_a_path_out_of_the_archive_is_rejected(tmp_path, path):
     with fails(SourceError, naming=repr(path)):
         tree_of(make_tar({"top/ok": b"", path: b""}), tmp_path, Selection(keep=("ok",)))
 
 
 @pytest.mark.parametrize("target", ["/etc/passwd", "../../a", "..", "sub/../../../a", ""])
-def test_a_link_that_leaves_the_tree_is_refused(tmp_path, target):
+def test_a_link_out_of_the_tree_is_rejected(tmp_path, target):
     with fails(SourceError, naming=("'link'", repr(target))):
         tree_of(make_tar({"top/a": b"", "top/link": Link(target)}), tmp_path)
 
 
-def test_a_link_to_what_a_subdir_leaves_out_is_refused(tmp_path):
+def test_a_link_out_of_the_selected_folder_is_rejected(tmp_path):
     archive = make_tar({"top/a": b"", "top/sub/link": Link("../a")})
 
     with fails(SourceError, naming=("'link'", "'../a'")):
         tree_of(archive, tmp_path, Selection(subdir="sub"))
 
 
-def test_a_device_is_refused(tmp_path):
+def test_a_device_file_is_rejected(tmp_path):
     with fails(SourceError, naming="'null'"):
         tree_of(make_tar({"top/a": b"", "top/null": DEVICE}), tmp_path)
 
 
-def test_a_file_below_a_link_is_refused(tmp_path):
+def test_a_file_below_a_link_is_rejected(tmp_path):
     with fails(SourceError, naming=("'l/b'", "'l'")):
         tree_of(make_tar({"top/a": b"", "top/l": Link("a"), "top/l/b": b""}), tmp_path)
 
 
-def test_a_hard_link_to_what_is_not_selected_is_refused(tmp_path):
+def test_a_hard_link_to_an_unselected_file_is_rejected(tmp_path):
     archive = make_tar({"top/a": b"", "top/b": HardLink("top/a")})
 
     with fails(SourceError, naming=("'b'", "'top/a'")):
         tree_of(archive, tmp_path, Selection(keep=("b",)))
 
 
-def test_what_is_unsafe_and_not_selected_is_passed_over(tmp_path):
+def test_unsafe_members_that_are_not_selected_are_ignored(tmp_path):
     tree_of(make_tar({"top/a": b"", "top/x/null": DEVICE, "top/x/l": Link("/")}), tmp_path, Selection(drop=("x",)))
 
     assert files_of(tmp_path / "tree.tar") == {"a": b""}
 
 
 @pytest.mark.parametrize("compression", ["gz", "bz2", "xz"])
-def test_an_archive_that_is_cut_short_is_refused(tmp_path, compression):
+def test_a_truncated_archive_is_rejected(tmp_path, compression):
     whole = make_tar({"top/a": os.urandom(100_000)}, compression)
 
     with fails(SourceError):
         tree_of(whole[:-50_000], tmp_path)
 
 
-def test_a_plain_tar_that_is_cut_short_is_refused(tmp_path):
+def test_a_truncated_plain_tar_is_rejected(tmp_path):
     with fails(SourceError):
         tree_of(make_tar({"top/a": b"x" * 100_000})[:50_000], tmp_path)
 
 
-def test_what_is_neither_tar_nor_zip_is_refused(tmp_path):
+def test_a_file_that_is_neither_tar_nor_zip_is_rejected(tmp_path):
     with fails(SourceError):
         tree_of(b"<html>please log in</html>" * 100, tmp_path)
 
 
-def test_a_full_disk_is_named_with_what_is_needed(tmp_path, monkeypatch):
+def test_a_full_disk_is_named_with_the_space_needed(tmp_path, monkeypatch):
     class Full(io.BytesIO):
         def write(self, _):
             raise OSError(errno.ENOSPC, "No space left on device")
@@ -281,7 +281,7 @@ def test_a_full_disk_is_named_with_what_is_needed(tmp_path, monkeypatch):
     assert "10.0 kB free or more" in str(caught.value)
 
 
-def test_the_command_gives_a_folder_the_hash_of_its_archive(tmp_path, capsys):
+def test_the_command_prints_the_same_hash_for_folder_and_archive(tmp_path, capsys):
     archive = tmp_path / "thing.tar.gz"
     archive.write_bytes(make_tar(FILES, "gz"))
     tree_of(archive.read_bytes(), tmp_path)
@@ -295,14 +295,14 @@ def test_the_command_gives_a_folder_the_hash_of_its_archive(tmp_path, capsys):
     assert first == second
 
 
-def test_the_command_says_what_is_wrong_with_an_archive(tmp_path, capsys):
+def test_the_command_names_the_fault_of_an_archive(tmp_path, capsys):
     (tmp_path / "page.tar.gz").write_bytes(b"<html>")
 
     assert main([str(tmp_path / "page.tar.gz")]) == SourceError.exit_code
     assert "page.tar.gz: it is neither a tar nor a zip" in capsys.readouterr().err
 
 
-def test_a_folder_is_packed_the_same_every_time(tmp_path):
+def test_a_folder_is_packed_to_equal_bytes_each_time(tmp_path):
     folder = tmp_path / "made"
     (folder / "lib").mkdir(parents=True)
     (folder / "lib/a").write_text("alpha")

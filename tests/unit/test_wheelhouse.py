@@ -54,7 +54,7 @@ def decided(recipes=None, **asked):
     return make_catalogue(recipes=recipes or with_dependencies()).wheelhouse(planned(recipes, **asked))
 
 
-def test_what_is_compiled_is_a_wheel_of_its_own_for_the_same_target_and_python():
+def test_compiled_dependencies_are_wheels_for_the_same_target_and_python():
     house = decided()
 
     assert [one.wheel.title for one in house.compiled] == ["numpy-wheel 99.0 for pi-one, Python 3.11"]
@@ -64,21 +64,21 @@ def test_packages_are_those_of_the_wheels_own_version():
     assert [one.release.version for one in decided(version="2.9.0").packages] == ["2.9.0"]
 
 
-def test_nothing_stands_on_the_device_in_place_of_a_wheel_that_pip_shall_find():
+def test_dependencies_that_pip_shall_install_are_not_preinstalled():
     house = decided()
 
     assert {"numpy", "packages"} <= {one.recipe.name for one in house.plan.artifacts}
     assert [one.recipe.name for one in house.installed] == ["cpython"]
 
 
-def test_what_is_there_for_others_alone_is_not_what_a_python_is_asked_for():
+def test_a_recipe_that_only_serves_others_is_planned_only_by_name():
     recipes = with_dependencies()
 
     assert planned(recipes).wheel.recipe.name == "tflite-runtime"
     assert planned(recipes, recipe="numpy-wheel").wheel.release.version == "99.0"
 
 
-def test_the_command_that_asks_for_the_same_names_the_persons_own_tree_in_place_of_the_version():
+def test_the_repeated_command_names_the_source_tree_and_not_the_version():
     house = decided()
     asked = "pibuild --target pi-one --python 3.11 --recipe tflite-runtime"
 
@@ -87,7 +87,7 @@ def test_the_command_that_asks_for_the_same_names_the_persons_own_tree_in_place_
     assert house.command(source="../tree") == f"{asked} --source ../tree --with-dependencies"
 
 
-def test_another_package_is_another_wheelhouse_with_the_same_wheel():
+def test_other_packages_change_the_key_of_the_wheelhouse_only():
     recipes = with_dependencies()
     packages = recipes["packages"]
     releases = tuple(replace(one, digest="other") for one in packages.releases)
@@ -99,12 +99,12 @@ def test_another_package_is_another_wheelhouse_with_the_same_wheel():
     ]
 
 
-def test_a_recipe_that_does_not_say_what_pip_wants_makes_no_wheelhouse():
+def test_a_recipe_without_dependencies_makes_no_wheelhouse():
     with fails(UsageError, naming=("tflite-runtime", "--with-dependencies")):
         decided(make_recipes())
 
 
-def test_a_dependency_without_a_release_for_the_python_is_told():
+def test_a_dependency_without_a_release_for_the_python_is_named():
     recipes = with_dependencies()
     runtime = recipes["tflite-runtime"]
     releases = (make_release("3.0", pythons=("3.9",), dependencies=("numpy-wheel",)),)
@@ -113,7 +113,7 @@ def test_a_dependency_without_a_release_for_the_python_is_told():
         decided(recipes | {"tflite-runtime": replace(runtime, releases=releases)}, python="3.9")
 
 
-def test_a_wheelhouse_is_there_when_all_of_it_is(tmp_path):
+def test_a_wheelhouse_is_complete_if_every_wheel_is_stored(tmp_path):
     store, house = Store(tmp_path / "store", Console()), decided()
     try:
         assert wheelhouse.stored_wheelhouse(house, store) is None
@@ -138,11 +138,11 @@ def sha256(path):
 WHEELS = [Path(name) for name in ("A_thing-1.0-py3-none-any.whl", "setuptools-41.6.0-py3-none-any.whl")]
 
 
-def test_what_pip_installed_or_a_python_brings_may_be_in_it():
+def test_wheels_that_pip_installed_may_be_in_the_wheelhouse():
     check_minimal(WHEELS, ["a-thing==1.0", "pip==20.3.4"])
 
 
-def test_a_wheel_that_pip_left_alone_is_named():
+def test_a_wheel_that_pip_does_not_need_is_named():
     with fails(ProofError, naming="A_thing-1.0-py3-none-any.whl") as raised:
         check_minimal(WHEELS, ["another==1.0"])
 
