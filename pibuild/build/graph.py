@@ -14,8 +14,8 @@ def with_needs(
 ) -> tuple[Artifact, ...]:
     """Return artifacts and all that they need, what is needed first.
 
-    An artifact that is available is left out, and so is what only it needs. `is_available` is called once for each
-    artifact that is reached, and for an artifact before those that it needs.
+    An artifact that is available is left out, and so is what only it needs. `is_available` is called once for each of
+    the artifacts, and for each need of those that are not available.
     """
     return _needed_first(artifacts, lambda one: one.key, lambda one: one.needs, is_available)
 

@@ -1,18 +1,19 @@
 """A failed build says in one line why."""
 
 import io
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
 
 from pibuild.build.artifact import build_artifact
-from pibuild.build.container import Transcript, cpu_seconds
+from pibuild.build.container import Transcript, cpu_seconds, shell_command
 from pibuild.config.settings import Settings
 from pibuild.console import Console
 from pibuild.errors import BuildError, PibuildError, ResourceError
 from pibuild.model import Artifact
 from pibuild.store.local import Store
-from tests.fakes.engines import FailingEngine
+from tests.fakes.engines import FailingEngine, PresentEngine
 from tests.makers.contexts import make_context
 from tests.makers.plans import make_images, make_recipe, make_release
 
@@ -158,3 +159,14 @@ def test_a_total_that_grows_on_the_way_is_no_less_than_what_the_script_expects(t
     transcript.close()
 
     assert told == [(10, 4000), (4100, 4200)]
+
+
+def test_the_shell_of_a_failed_build_has_its_limits_environment_and_cache(store, console):
+    artifact = replace(ARTIFACT, recipe=make_recipe("thing", has_cache=True))
+    context = make_context(store, console, engine=PresentEngine(), settings=SETTINGS)
+    words = shell_command(artifact, context, is_terminal=True)
+
+    assert {"--tty", "--network=none", "--cap-drop=ALL", "--user=1000:1000", "--memory=4000000000"} <= set(words)
+    assert f"--volume={store.cache_volume(artifact.image.reference)}:/work/cache" in words
+    assert words[-3:] == ["--env=PIBUILD=1", "pibuild/failed:thing", "bash"]
+    assert not any(word.startswith("--label") for word in words)
