@@ -39,7 +39,7 @@ class Rclone:
         """Ask nothing yet. `deadline_s` limits one transfer; `umask` is for files in a folder of this machine."""
         self._environ, self._deadline_s, self._umask = environ, deadline_s, umask
 
-    def exists(self, remote_path: str) -> bool:
+    def has(self, remote_path: str) -> bool:
         """Tell whether there is a file or a folder."""
         return self._found("lsjson", "--stat", remote_path) is not None
 

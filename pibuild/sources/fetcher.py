@@ -1,10 +1,9 @@
-"""Sources: each fetched once, from the first place that gives exactly what was pinned.
+"""Sources: each is fetched once, from the first place that gives exactly what was pinned.
 
-Knows sources/ and downloads/ of the store and what to say when no place serves. How each kind of place is asked is its
-adapter's knowledge, how a tree is read formats.tree's.
+Knows sources/ and downloads/ of the store. How each kind of place is asked is its adapter's knowledge.
 
     sources/TREE.tar TREE.json     a tree as one normalised tar, and where it came from; the .json comes last
-    downloads/SHA256 SHA256.part   archives while they are wanted; a .part is gone on with
+    downloads/SHA256 SHA256.part   archives while sources need them; a download continues its .part
 """
 
 import json
@@ -22,6 +21,7 @@ from pibuild.files import file_sha256, json_text, write_atomically
 from pibuild.model import ArchivePlace, DebianPlace, GitPlace, NpmPlace, PypiPlace, Source
 from pibuild.sources.places import Attempt, Downloader, GitReader, attempts
 from pibuild.store.local import Store
+from pibuild.times import iso_utc
 from pibuild.trees.archives import members, members_of, only_member
 from pibuild.trees.selection import Selection, chooser
 from pibuild.trees.tree import Tree, folder_members, write_tree
@@ -50,22 +50,22 @@ class Fetched:
     """The normalised tar."""
     size_bytes: int
     place: str
-    """Where it came from when it was fetched."""
+    """Where it was fetched from."""
     cached: bool
-    """Whether it was there before."""
+    """Whether the store had it."""
 
     def facts(self) -> dict[str, Any]:
-        """Give what the record says of it."""
+        """Return its part of the record."""
         return {"name": self.name, "tree": self.tree, "place": self.place, "size_bytes": self.size_bytes}
 
 
 def is_stored(store: Store, source: Source) -> bool:
-    """Tell whether a source is there, without reading it."""
+    """Return whether the store has a source, without reading it."""
     return all(path.exists() for path in _stored_paths(store, source.tree))
 
 
 class Fetcher:
-    """Brings sources into the store."""
+    """Fetches sources into the store."""
 
     def __init__(
         self,
@@ -77,30 +77,30 @@ class Fetcher:
         offline: bool,
         now: Callable[[], datetime],
     ) -> None:
-        """Keep what is used; nothing is asked before the first source."""
+        """Ask nothing before the first source."""
         self._clients, self._store, self._console = clients, store, console
         self._mirrors, self._offline, self._now = tuple(mirrors), offline, now
         self._silent: set[str] = set()
-        """Servers that did not answer; they are not asked again."""
+        """Servers that did not answer and are not asked again."""
 
     def fetch_all(self, sources: Sequence[Source]) -> tuple[Fetched, ...]:
-        """Give every source, in order, from the store where it is there.
+        """Return every source, in order, from the store or from its places.
 
-        What can be had is kept even where another source can't. SourceError names every source that is missing and
-        every place that was tried; ResourceError where the disk is full.
+        What was fetched stays in the store even if another source is missing. Raises SourceError with every missing
+        source and every place that was tried; ResourceError if the disk is full.
         """
         done: dict[str, Fetched] = {}
         for source in sources:
-            if (found := self._stored(source)) is not None:
-                done[source.tree] = found
+            if fetched := self._stored(source):
+                done[source.tree] = fetched
         missing = list({source.tree: source for source in sources if source.tree not in done}.values())
         if missing and self._offline:
             raise _offline_error(missing)
         failures: list[tuple[Source, list[str]]] = []
         for place, source in enumerate(missing, start=1):
-            wanted_later = {_sha256(one) for later in missing[place:] for one in attempts(later, ())}
+            needed_later = {_sha256(attempt) for later in missing[place:] for attempt in attempts(later, ())}
             try:
-                done[source.tree] = self._fetch(source, wanted_later)
+                done[source.tree] = self._fetch(source, needed_later)
             except _NoPlaceError as error:
                 failures.append((source, error.tried))
         if failures:
@@ -108,10 +108,9 @@ class Fetcher:
         return tuple(done[source.tree] for source in sources)
 
     def take(self, source: Source, folder: Path) -> Source:
-        """Let a person's own tree stand for a source: its files as they are now, but for what git ignores.
+        """Store a person's own tree as it is now, without the files that git ignores.
 
-        The source that is given has the tree's hash and no places; the store holds it. SourceError where the tree
-        can't be read.
+        Return the source with that tree's hash and without places. Raises SourceError if the tree can't be read.
         """
         with self._console.step(f"reading {folder}") as step, self._store.staging() as staging:
             state = self._clients.git.work_tree(folder)
@@ -125,39 +124,39 @@ class Fetcher:
         return taken
 
     def keep(self, source: Source, place: str, tree: Tree, staged: Path) -> Fetched:
-        """Take a staged tree into the store if it is the pinned one; with its facts it is present."""
+        """Move a staged tree into the store. Raises SourceError if it is not the pinned one."""
         if tree.tree != source.tree:
             found = f"tree {tree.tree}, {tree.files} files"
-            raise SourceError("it holds another tree", expected=f"tree {source.tree}", found=found)
+            raise SourceError("it has another tree", expected=f"tree {source.tree}", found=found)
         tar_path, facts_path = _stored_paths(self._store, source.tree)
         facts = {
             "name": source.name,
             "place": place,
             "sha256": tree.sha256,
             "size_bytes": tree.size_bytes,
-            "fetched": self._now().isoformat(timespec="seconds"),
+            "fetched": iso_utc(self._now()),
         }
         staged.replace(tar_path)
         write_atomically(facts_path, json_text(facts))
         return _fetched(source, tar_path, facts, cached=False)
 
-    def _fetch(self, source: Source, wanted_later: set[str]) -> Fetched:
+    def _fetch(self, source: Source, needed_later: set[str]) -> Fetched:
         with self._store.lock(f"source-{source.tree}", f"fetching {source.name}"):
-            if (found := self._stored(source)) is not None:  # by the pibuild that we waited for
-                return found
+            if fetched := self._stored(source):  # by the pibuild that held the lock
+                return fetched
             with self._console.step(f"fetching {source.name}") as step:
-                fetched = self._try_places(source, step, wanted_later)
+                fetched = self._try_places(source, step, needed_later)
                 step.detail = f"{size(fetched.size_bytes)} from {fetched.place}"
                 return fetched
 
-    def _try_places(self, source: Source, step: Step, wanted_later: set[str]) -> Fetched:
+    def _try_places(self, source: Source, step: Step, needed_later: set[str]) -> Fetched:
         tried = []
         for attempt in attempts(source, self._mirrors):
             if attempt.server in self._silent:
                 tried.append(f"{attempt}: {attempt.server} does not answer")
                 continue
             try:
-                return self._try_place(source, attempt, step, wanted_later)
+                return self._try_place(source, attempt, step, needed_later)
             except UnreachableError as error:
                 self._console.note(f"  {attempt.server} does not answer; it is not asked again")
                 self._silent.add(attempt.server)
@@ -167,7 +166,7 @@ class Fetcher:
                 tried.append(_line(attempt, error))
         raise _NoPlaceError(tried)
 
-    def _try_place(self, source: Source, attempt: Attempt, step: Step, wanted_later: set[str]) -> Fetched:
+    def _try_place(self, source: Source, attempt: Attempt, step: Step, needed_later: set[str]) -> Fetched:
         keep = (f"/{source.file}",) if source.file else source.keep
         selection = Selection(subdir=attempt.place.subdir, keep=keep, drop=source.drop)
         with self._store.staging() as staging:
@@ -186,22 +185,22 @@ class Fetcher:
                 )
                 tree = write_tree(found, selection, staged, expected=source.tree)
                 fetched = self.keep(source, str(attempt), tree, staged)
-                if _sha256(attempt) not in wanted_later:
+                if _sha256(attempt) not in needed_later:
                     archive_path.unlink()
                 return fetched
 
     @contextmanager
     def _download(self, attempt: Attempt, staging: Path, step: Step) -> Iterator[Path]:
-        """Give an attempt's archive, whole and with the pinned hash; the lock on it is held while it is used."""
+        """Yield an attempt's archive with the pinned hash, locked until the end of the block."""
         sha256 = _sha256(attempt)
         path = self._store.root / "downloads" / sha256
         with self._store.lock(f"download-{sha256}", f"downloading {attempt}"):
             if not path.exists() or file_sha256(path) != sha256:
                 part = path.with_suffix(".part")
-                goes_on = part.exists()
+                is_continued = part.exists()
                 found = self._ask(attempt, part, staging, step.progress)
-                if found != sha256 and goes_on:
-                    self._console.note("  what was left of an earlier download does not fit; again from the start")
+                if found != sha256 and is_continued:
+                    self._console.note("  the rest of an earlier download does not match; downloading from the start")
                     part.unlink()
                     found = self._ask(attempt, part, staging, step.progress)
                 if found != sha256:
@@ -223,12 +222,12 @@ class Fetcher:
             case DebianPlace():
                 return self._clients.debian.download(place, to, progress)
             case GitPlace():
-                raise AssertionError(place)  # a commit is not a file
+                raise AssertionError(place)  # a commit is no download
             case _:
                 assert_never(place)
 
     def _stored(self, source: Source) -> Fetched | None:
-        """Give a source from the store; a damaged one is removed and said to be fetched again."""
+        """Return a source from the store, or None. A damaged one is removed with a warning."""
         tar_path, facts_path = _stored_paths(self._store, source.tree)
         if not tar_path.exists() or not facts_path.exists():
             return None
@@ -247,7 +246,7 @@ class Fetcher:
 
 
 class _NoPlaceError(Exception):
-    """No place gave a source."""
+    """No place has a source."""
 
     def __init__(self, tried: list[str]) -> None:
         super().__init__(tried)
@@ -265,13 +264,13 @@ def _fetched(source: Source, path: Path, facts: dict[str, Any], *, cached: bool)
 
 
 def _state_words(state: WorkTree) -> str:
-    """Say what of a work tree is not its commit's: `0123456789, 2 files differ`."""
+    """Return how a work tree differs from its commit: `0123456789, 2 files differ`."""
     differs = {0: "clean", 1: "1 file differs"}.get(state.changes, f"{state.changes} files differ")
     return f"commit {state.commit[:10]}, {differs}"
 
 
 def _sha256(attempt: Attempt) -> str:
-    """Give the pinned hash of an attempt's archive; empty for a commit."""
+    """Return the pinned hash of an attempt's archive; empty for a commit."""
     return "" if isinstance(attempt.place, GitPlace) else attempt.place.sha256
 
 
@@ -280,7 +279,7 @@ def _in_mb(progress: Progress) -> Callable[[int, int], None]:
 
 
 def _line(attempt: Attempt, error: SourceError) -> str:
-    """Say what one attempt came to."""
+    """Return one line on why an attempt failed."""
     parts = [error.what]
     parts += [f"expected {error.expected}"] if error.expected else []
     parts += [f"found {error.found}"] if error.found else []
@@ -294,7 +293,7 @@ def _offline_error(missing: Sequence[Source]) -> SourceError:
     return SourceError(
         f"{count} not in the store, and --offline forbids to fetch",
         details=details,
-        hint="the same as `pibuild fetch …` without --offline while there is a network",
+        hint="pibuild fetch, with the same options and a network, before --offline",
     )
 
 
@@ -304,7 +303,7 @@ def _failure(failures: Sequence[tuple[Source, list[str]]], asked: int) -> Source
     for source, tried in failures:
         details += [f"{source.name}: tree {source.tree}", *(f"  - {line}" for line in tried or ["it has no place"])]
     return SourceError(
-        f"{len(failures)} of {asked} sources can't be had from any of their places: {names}",
+        f"{len(failures)} of {asked} sources can't be fetched from any of their places: {names}",
         details=details,
-        hint="pibuild doctor shows what is reached, and `mirrors:` can name clones; what was fetched is kept",
+        hint="pibuild doctor shows what is reachable, and `mirrors:` can name clones; what was fetched is kept",
     )

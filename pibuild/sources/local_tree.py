@@ -1,6 +1,6 @@
-"""A tree that a person works on: of which recipe and release it is.
+"""A person's own source tree: to which recipe and release it belongs.
 
-Knows how such a tree is recognised. How its files come into the store is sources'.
+How its files get into the store is fetcher's knowledge.
 """
 
 import re
@@ -12,28 +12,28 @@ from pibuild.model import OwnTree, Plan, Recipe, Source
 
 
 def identify(folder: Path, recipes: Mapping[str, Recipe], asked: str | None = None) -> tuple[str, str]:
-    """Give recipe and version of the tree in a folder; `asked` is the recipe that a person named, if any.
+    """Return recipe and version of the tree in a folder; `asked` is the recipe that a person named, if any.
 
-    UsageError where the folder is not there, no recipe knows such a tree, or it does not say its version.
+    Raises UsageError if the folder does not exist, no recipe has such a tree, or the version is not found in it.
     """
     if not folder.is_dir():
         raise UsageError(f"There is no source tree {folder}", hint="--source names the folder of one")
-    known = {
+    trees = {
         name: recipe.own_tree for name, recipe in recipes.items() if recipe.own_tree and asked in (None, recipe.name)
     }
-    for name, own_tree in known.items():
+    for name, own_tree in trees.items():
         if (folder / own_tree.file).is_file():
             return name, _version(folder, own_tree)
     raise UsageError(
         f"{folder} is not a source tree that can be built",
-        expected=", or ".join(f"{one.file} of {name}" for name, one in known.items()) or f"a tree of {asked}",
+        expected=", or ".join(f"{own_tree.file} of {name}" for name, own_tree in trees.items()) or f"a tree of {asked}",
         found=", ".join(sorted(path.name for path in folder.iterdir())[:5]) or "an empty folder",
         hint="--source names the top folder of a checkout",
     )
 
 
 def own_source(plan: Plan) -> Source:
-    """Give the source that a person's tree stands for."""
+    """Return the source of a plan that a person's own tree replaces."""
     recipe = plan.wheel.recipe
     return next(source for source in plan.wheel.release.sources if source.into == recipe.name)
 
@@ -42,4 +42,4 @@ def _version(folder: Path, own_tree: OwnTree) -> str:
     text = (folder / own_tree.file).read_text(errors="replace")
     if found := re.search(own_tree.version, text, re.MULTILINE):
         return found[1]
-    raise UsageError(f"{folder / own_tree.file} does not say its version", expected=own_tree.version)
+    raise UsageError(f"{folder / own_tree.file} does not have its version", expected=own_tree.version)

@@ -1,6 +1,6 @@
-"""Where a source may come from, in which order, and what the outside must be able to do.
+"""The places of a source, the order in which they are tried, and what their clients must be able to do.
 
-Decides nothing about what arrives: steps.sources checks it.
+What arrives is checked by fetcher.
 """
 
 from collections.abc import Callable, Sequence
@@ -18,7 +18,7 @@ from pibuild.model import ArchivePlace, DebianPlace, GitPlace, NpmPlace, Place, 
 P_contra = TypeVar("P_contra", contravariant=True)
 
 UPSTREAM = "https://github.com/{owner}/{name}.git"
-"""The forge that `owner/name` is about."""
+"""Where `owner/name` is, if no mirror has it."""
 
 
 class GitReader(Protocol):
@@ -46,11 +46,11 @@ class Attempt:
 
     place: Place
     clone: str = ""
-    """Where a clone of the repository is: a folder or a URL. Empty where none is used."""
+    """A clone of the repository, as a folder or a URL; empty if none is used."""
 
     @property
     def server(self) -> str:
-        """Name what is asked, so that a silent one is asked once; empty for a folder."""
+        """The server that is asked, so that a silent one is asked once; empty for a folder."""
         match self.place:
             case PypiPlace():
                 return "PyPI"
@@ -65,7 +65,7 @@ class Attempt:
                 assert_never(self.place)
 
     def __str__(self) -> str:
-        """Name it as a person would; what a URL says of passwords is left out."""
+        """Return a description for people, without the passwords of URLs."""
         match self.place:
             case PypiPlace():
                 return f"PyPI, {self.place.file}"
@@ -83,9 +83,9 @@ class Attempt:
 
 
 def attempts(source: Source, mirrors: Sequence[str]) -> tuple[Attempt, ...]:
-    """Order the ways to a source: mirrors first, then its places as written.
+    """Return the ways to a source in order: mirrors first, then its places as written.
 
-    An archive whose commit is known is asked of its server before it is made again from the upstream repository.
+    An archive with a commit is downloaded if its server has it, and else made from the upstream repository.
     """
     near = [
         Attempt(place=place, clone=_filled(pattern, place.git))

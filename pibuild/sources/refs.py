@@ -1,9 +1,9 @@
-"""Moving refs: a branch or tag of a source's repository, as a source pinned by what it is found to be.
+"""Branches and tags of a source's repository, each pinned to its commit of this moment.
 
-A ref is looked up once and then stands, so that all that asks for it in one night gets the same commit. Where the tree
-of a commit is in the store already, nothing is fetched.
+A ref is looked up once, so that all cells of a night get the same commit. If the store has the commit's tree, nothing
+is fetched.
 
-    sources/COMMIT-SELECTION.json   which tree a commit is, and when it was made
+    sources/COMMIT-SELECTION.json   the tree of a commit, and when the commit was made
 """
 
 import json
@@ -17,7 +17,7 @@ from pibuild.adapters.git import Git
 from pibuild.addresses import without_password
 from pibuild.console import Console
 from pibuild.errors import SourceError
-from pibuild.files import json_digest, write_atomically
+from pibuild.files import json_digest, json_text, write_atomically
 from pibuild.model import GitPlace, Source
 from pibuild.sources.fetcher import Fetcher, is_stored
 from pibuild.sources.places import attempts
@@ -31,44 +31,44 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Moved:
-    """What a ref is this time."""
+    """A ref, pinned to a commit."""
 
     source: Source
-    """The source with the tree of that commit, which the store holds."""
+    """The source with the tree of that commit, which is in the store."""
     commit: str
     committed: datetime
     """When the commit was made, UTC."""
 
 
 class Refs:
-    """Looks refs up, each once."""
+    """Looks each ref up once."""
 
     def __init__(
         self, git: Git, fetcher: Fetcher, *, store: Store, console: Console, mirrors: Sequence[str], offline: bool
     ) -> None:
-        """Keep what is used; nothing is asked before the first ref."""
+        """Ask nothing before the first ref."""
         self._git, self._fetcher, self._store, self._console = git, fetcher, store, console
         self._mirrors, self._offline = tuple(mirrors), offline
         self._commits: dict[tuple[str, str], str] = {}
 
     def take(self, source: Source, ref: str) -> Moved:
-        """Let a ref of its repository stand for a source. SourceError where no clone has it or can be asked."""
+        """Return a source as it is at a ref of its repository. Raises SourceError if no clone has the ref."""
         place = next((one for one in source.places if isinstance(one, GitPlace)), None)
         if place is None:
-            raise SourceError(f"{source.name} comes from no git repository, so that it has no {ref!r}")
+            raise SourceError(f"{source.name} does not come from a git repository, so it has no {ref!r}")
         commit = self._commit(source, place, ref)
         selection = Selection(subdir=place.subdir, keep=source.keep, drop=source.drop)
-        chosen = json_digest([place.subdir, source.keep, source.drop])[:16]
-        known_path = self._store.root / "sources" / f"{commit}-{chosen}.json"
-        moved = replace(source, places=(replace(place, commit=commit),), file="")
-        known = _known(known_path)
-        if known is None or not is_stored(self._store, replace(moved, tree=known[0])):
-            known = self._first(
-                moved, f"{source.name} at {ref}", lambda clone: self._taken(moved, commit, clone, selection)
-            )
-            write_atomically(known_path, json.dumps({"tree": known[0], "committed": known[1]}) + "\n")
+        selected = json_digest([place.subdir, source.keep, source.drop])[:16]
+        facts_path = self._store.root / "sources" / f"{commit}-{selected}.json"
+        pinned = replace(source, places=(replace(place, commit=commit),), file="")
+        facts = _read_facts(facts_path)
+        if facts is None or not is_stored(self._store, replace(pinned, tree=facts[0])):
+            what = f"{source.name} at {ref}"
+            facts = self._first(pinned, what, lambda clone: self._fetch(pinned, commit, clone, selection))
+            write_atomically(facts_path, json_text({"tree": facts[0], "committed": facts[1]}))
+        tree, committed_s = facts
         return Moved(
-            source=replace(moved, tree=known[0]), commit=commit, committed=datetime.fromtimestamp(known[1], UTC)
+            source=replace(pinned, tree=tree), commit=commit, committed=datetime.fromtimestamp(committed_s, UTC)
         )
 
     def _commit(self, source: Source, place: GitPlace, ref: str) -> str:
@@ -78,18 +78,18 @@ class Refs:
             self._commits[place.git, ref] = found
         return self._commits[place.git, ref]
 
-    def _taken(self, moved: Source, commit: str, clone: str, selection: Selection) -> tuple[str, int]:
-        with self._console.step(f"fetching {moved.name} at {commit[:10]}") as step, self._store.staging() as staging:
+    def _fetch(self, source: Source, commit: str, clone: str, selection: Selection) -> tuple[str, int]:
+        with self._console.step(f"fetching {source.name} at {commit[:10]}") as step, self._store.staging() as staging:
             staged = staging / "tree.tar"
             with self._git.open_commit(clone, commit, staging / "git", step.progress, chooser(selection)) as tar:
                 tree = write_tree(members_of(tar), selection, staged)
             committed_s = self._git.committed(clone, commit, staging / "git", step.progress)
             place = f"git commit {commit} from {without_password(clone)}"
-            self._fetcher.keep(replace(moved, tree=tree.tree), place, tree, staged)
+            self._fetcher.keep(replace(source, tree=tree.tree), place, tree, staged)
         return tree.tree, committed_s
 
     def _first(self, source: Source, what: str, ask: Callable[[str], T]) -> T:
-        """Give what the first clone of a source's repository says."""
+        """Return the answer of the first clone of a source's repository that has one."""
         tried = []
         for clone in self._clones(source):
             try:
@@ -98,9 +98,9 @@ class Refs:
                 tried.append(f"{without_password(clone)}: {error.what}" + (f"; {error.found}" if error.found else ""))
         offline = "; servers are not asked with --offline" if self._offline else ""
         raise SourceError(
-            f"{what} can't be had from any clone{offline}",
+            f"No clone has {what}{offline}",
             details=tried,
-            hint="look at the name of the ref, or name a clone that has it under `mirrors:`",
+            hint="check the name of the ref, or add a clone that has it to `mirrors:`",
         )
 
     def _clones(self, source: Source) -> Iterable[str]:
@@ -109,7 +109,7 @@ class Refs:
         return [clone for clone in clones if not (self._offline and "://" in clone)]
 
 
-def _known(path: Path) -> tuple[str, int] | None:
+def _read_facts(path: Path) -> tuple[str, int] | None:
     try:
         facts = json.loads(path.read_bytes())
         return str(facts["tree"]), int(facts["committed"])

@@ -1,11 +1,11 @@
-"""Artifacts and proven wheels by key; present means whole.
+"""Artifacts and proven wheels by key: what is present is whole.
 
 Knows the cache folder's layout, locks and sessions. Files appear by rename and are checked against their hash when
-they are used, so neither a kill nor a bad disk can pass something off as whole.
+they are used, so neither a kill nor a bad disk can leave half of one.
 
-    artifacts/KEY.tar KEY.json     what a recipe left, and how it came to be
+    artifacts/KEY.tar KEY.json     what a recipe left, and how it was made
     wheels/KEY/                    a proven wheel and its record
-    sources/ downloads/            kept by the sources step
+    sources/ downloads/            kept by sources
     logs/ locks/ tmp/SESSION/
 """
 
@@ -33,19 +33,19 @@ _CACHEDIR_TAG = "Signature: 8a477f597d28d172789f06886806bc55\n# A cache of pibui
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """Something whole in the store."""
+    """An artifact or a proven wheel in the store."""
 
     key: str
     path: Path
     facts: dict[str, Any]
-    """What its maker wrote of it; `sha256` and `size_bytes` are the file's own."""
+    """What was written about it when it was made; `sha256` and `size_bytes` are the file's own."""
 
 
 class Store:
     """The cache folder and this process's session in it."""
 
     def __init__(self, root: Path, console: Console) -> None:
-        """Open the folder, make what it lacks, and begin a session."""
+        """Open the folder, make what is missing in it, and begin a session."""
         self.root, self._console = root, console
         with folder_errors(root):
             for folder in ("artifacts", "wheels", "sources", "downloads", "logs", "locks", "tmp"):
@@ -54,22 +54,22 @@ class Store:
             self.id = _store_id(root)
             self.session = f"session-{uuid.uuid4().hex[:12]}"
             self._alive = FileLock(root / "locks" / f"{self.session}.lock")
-            self._alive.acquire()  # before the folder is there: a folder without a lock is a dead session's
+            self._alive.acquire()  # before the folder exists: a folder without a lock belongs to a dead session
             self.session_dir = root / "tmp" / self.session
             self.session_dir.mkdir()
 
     @property
     def labels(self) -> tuple[tuple[str, str], ...]:
-        """Give what marks a container as this session's."""
+        """Labels that mark a container as this session's."""
         return ((SESSION_LABEL, self.session), (STORE_LABEL, self.id))
 
     @property
     def cache_prefix(self) -> str:
-        """Give how the names of this store's volumes begin."""
+        """How the names of this store's volumes begin."""
         return f"pibuild-cache-{self.id[:12]}-"
 
     def cache_volume(self, image: str) -> str:
-        """Name the engine's volume that keeps what compilers of an image left; one for each store."""
+        """Return the name of the engine's volume for the compilers' cache of an image; each store has its own."""
         return f"{self.cache_prefix}{re.sub(r'[^a-zA-Z0-9_.-]', '-', image.removeprefix('pibuild/'))}"
 
     def close(self) -> None:
@@ -79,7 +79,7 @@ class Store:
         Path(self._alive.lock_file).unlink(missing_ok=True)
 
     def is_dead(self, session: str) -> bool:
-        """Tell whether a session's process is gone, whichever way it went."""
+        """Return whether a session's process has ended, in whichever way."""
         if session == self.session:
             return False
         lock_path = self.root / "locks" / f"{session}.lock"
@@ -101,7 +101,7 @@ class Store:
 
     @contextmanager
     def lock(self, name: str, doing: str) -> Iterator[None]:
-        """Hold a name among all pibuilds of this store; say so when another one holds it."""
+        """Lock a name among all pibuilds of this store. Print that it waits if another one holds the lock."""
 
         def on_wait() -> None:
             self._console.note(f"  another pibuild is {doing}: waiting for it")
@@ -110,7 +110,7 @@ class Store:
             yield
 
     def artifact(self, key: str) -> Entry | None:
-        """Give the artifact of a key; a damaged one is removed and said to be made again."""
+        """Return the artifact of a key, or None. A damaged one is removed with a warning."""
         tar_path, facts_path = self._artifact_paths(key)
         facts = _facts(facts_path)
         if facts is None:
@@ -123,17 +123,17 @@ class Store:
         return Entry(key=key, path=tar_path, facts=facts)
 
     def has_artifact(self, key: str) -> bool:
-        """Tell whether an artifact is there, without reading it."""
+        """Return whether there is an artifact, without reading it."""
         return all(path.exists() for path in self._artifact_paths(key))
 
     def artifact_facts(self, key: str) -> dict[str, Any] | None:
-        """Give what was written of an artifact, without reading it."""
+        """Return the facts of an artifact without reading its content; None if there are none."""
         return _facts(self._artifact_paths(key)[1])
 
     def put_artifact(self, key: str, staged: Path, facts: dict[str, Any], *, sha256: str = "") -> Entry:
-        """Take a staged tar into the store; its facts come last, and with them it is present.
+        """Move a staged tar into the store. Its facts come last and make it present.
 
-        `sha256` is the tar's, where its caller knows it.
+        `sha256` is the tar's, if the caller knows it.
         """
         tar_path, facts_path = self._artifact_paths(key)
         whole = facts | {"sha256": sha256 or file_sha256(staged), "size_bytes": staged.stat().st_size}
@@ -143,7 +143,7 @@ class Store:
         return Entry(key=key, path=tar_path, facts=whole)
 
     def wheel(self, key: str) -> Entry | None:
-        """Give the proven wheel of a key, its facts being its record; a damaged one is removed."""
+        """Return the proven wheel of a key, with its record as facts, or None. A damaged one is removed."""
         folder = self.root / "wheels" / key
         record = _facts(folder / "record.json")
         match record:
@@ -153,7 +153,7 @@ class Store:
                 path = folder / name
                 hashes = {path: sha256}
                 hashes |= {folder / "extras" / extra["file"]: extra["sha256"] for extra in record.get("extras", ())}
-                if all(each.is_file() and file_sha256(each) == known for each, known in hashes.items()):
+                if all(file.is_file() and file_sha256(file) == expected for file, expected in hashes.items()):
                     return Entry(key=key, path=path, facts=record)
             case _:
                 name = key
@@ -162,7 +162,7 @@ class Store:
         return None
 
     def put_wheel(self, key: str, wheel_path: Path, record: dict[str, Any], extras: Sequence[Path] = ()) -> Entry:
-        """Take a proven wheel, its record and what was made beside it into the store, by one rename."""
+        """Store a proven wheel, its record and what was made beside it, by one rename."""
         folder = self.root / "wheels" / key
         with folder_errors(self.root), tempfile.TemporaryDirectory(dir=self.session_dir) as staging:
             staged = Path(staging) / "wheel"
@@ -178,24 +178,24 @@ class Store:
 
     @contextmanager
     def staging(self) -> Iterator[Path]:
-        """Give a folder of this session's that goes afterwards, and name a full disk as such."""
+        """Make a folder of this session that is removed at the end of the block. Raises as files.folder_errors does."""
         with folder_errors(self.root), tempfile.TemporaryDirectory(dir=self.session_dir) as folder:
             yield Path(folder)
 
     def log_path(self, name: str) -> Path:
-        """Give the path of a log; the last one of that name is kept as `.1`."""
+        """Return the path of a new log; the last one of that name is kept as `.1`."""
         path = self.root / "logs" / f"{name}.log"
         if path.exists():
             path.replace(path.with_suffix(".log.1"))
         return path
 
     def empty(self, folders: tuple[str, ...]) -> int:
-        """Remove what these folders hold; give the bytes that became free.
+        """Remove what these folders hold; return the number of bytes that became free.
 
-        StoreError where the folder does not carry the mark of a cache, so that a wrong setting costs nobody's files.
+        Raises StoreError if the store has no CACHEDIR.TAG, so that a wrong setting deletes nobody's files.
         """
         if not (self.root / "CACHEDIR.TAG").exists():
-            raise StoreError(f"{self.root} is not a store of pibuild", hint="look at `store:` in pibuild.yaml")
+            raise StoreError(f"{self.root} is not a store of pibuild", hint="check `store:` in pibuild.yaml")
         freed_bytes = 0
         for path in (path for folder in folders for path in (self.root / folder).iterdir()):
             if path == self.session_dir:
@@ -210,9 +210,9 @@ class Store:
 
 
 def deliver(entry: Entry, output_dir: Path, *, with_legacy_names: bool = False) -> Path:
-    """Put a proven wheel, its record and extras into a person's folder by rename, the wheel last; give its path.
+    """Copy a proven wheel, its record and extras into the output folder by rename, the wheel last; return its path.
 
-    `with_legacy_names` puts copies beside it under the names that wheels for the Pi had in 2017.
+    `with_legacy_names` adds copies under the names that wheels for the Pi had in 2017.
     """
     wheel_path = output_dir / entry.path.name
     record_path = wheel_path.with_name(f"{wheel_path.name}.record.json")
@@ -223,27 +223,27 @@ def deliver(entry: Entry, output_dir: Path, *, with_legacy_names: bool = False) 
         if not record_path.exists() or record_path.read_text() != record:
             write_atomically(record_path, record)
         for path in sorted((entry.path.parent / "extras").glob("*")):
-            _give(output_dir / path.name, path.read_bytes(), path.stat().st_mode)
+            _copy_new(output_dir / path.name, path.read_bytes(), path.stat().st_mode)
         for name in legacy_names(wheel_path.name) if with_legacy_names else ():
-            _give(output_dir / name, wheel)
-        _give(wheel_path, wheel)
+            _copy_new(output_dir / name, wheel)
+        _copy_new(wheel_path, wheel)
     return wheel_path
 
 
-def _give(path: Path, content: bytes, mode: int = 0o644) -> None:
+def _copy_new(path: Path, content: bytes, mode: int = 0o644) -> None:
     if not path.exists() or path.read_bytes() != content:
         write_atomically(path, content, mode)
 
 
 def _store_id(root: Path) -> str:
-    """Give the store's own name among all stores whose pibuilds share an engine."""
+    """Return the name that tells this store from others whose pibuilds use the same engine."""
     path = root / "id"
-    with FileLock(root / "locks" / "id.lock"):  # two first pibuilds must not give it two names
+    with FileLock(root / "locks" / "id.lock"):  # of two first pibuilds, one must write it
         if not path.exists():
             write_atomically(path, uuid.uuid4().hex)
     name = path.read_bytes()
     if not re.fullmatch(rb"[0-9a-f]{32}", name):
-        hint = "remove it; containers and caches of the old name then stay for you to remove"
+        hint = "remove it, and then the containers and volumes of the old name"
         raise StoreError(f"{path} is damaged", expected="32 hex digits", found=repr(name[:40]), hint=hint)
     return name.decode()
 
@@ -254,5 +254,5 @@ def _facts(path: Path) -> dict[str, Any] | None:
     except (FileNotFoundError, NotADirectoryError, ValueError):
         return None
     except OSError as error:
-        raise StoreError(f"{path} can't be read", found=str(error), hint="remove it, or mend what is found") from error
+        raise StoreError(f"{path} can't be read", found=str(error), hint="remove it, or repair the disk") from error
     return facts if isinstance(facts, dict) else None

@@ -1,13 +1,13 @@
-"""Artifacts and proven wheels at a remote that many machines share, by key: what one has built, the others pull.
+"""Artifacts and proven wheels by key at a remote that machines share: what one machine built, the others download.
 
-Knows the remote's layout, and that a build never fails because of it: what does not answer is not asked again, and what
-is damaged is made anew. How files get there and back is its folder's knowledge.
+Knows the remote's layout. No build fails because of the remote: if it does not answer it is not asked again, and a
+damaged artifact is rebuilt and replaced.
 
     artifacts/KEY.tar KEY.json     as in the store
     wheels/KEY.tar KEY.json        a proven wheel with what was made beside it; its record
-    outcomes/CELL.json             what a cell of the nightly matrix came to last, on whichever machine
+    outcomes/CELL.json             the last outcome of a cell of the nightly matrix, on whichever machine
 
-The .json is put last and makes the rest present; its sha256 is what the rest is held against before it lands.
+The .json is put last and makes the rest present. Each download is checked against the sha256 in it.
 """
 
 import hashlib
@@ -30,7 +30,7 @@ T = TypeVar("T")
 
 
 class RemoteFolder(Protocol):
-    """Files elsewhere, by name; SourceError where it does not answer or refuses."""
+    """Files elsewhere, by name. Raises SourceError if it does not answer or refuses."""
 
     def get(self, name: str, to: Path) -> bool: ...  # noqa: D102
     def put(self, path: Path, name: str) -> None: ...  # noqa: D102
@@ -38,21 +38,21 @@ class RemoteFolder(Protocol):
 
 
 class _DamagedError(Exception):
-    """What the remote has is not what it says."""
+    """Something at the remote does not have its recorded hash or shape."""
 
 
 class Remote:
-    """What a store shares with those of other machines."""
+    """The part of a store that machines share."""
 
     def __init__(self, folder: RemoteFolder | None, *, store: Store, console: Console) -> None:
-        """Ask nothing yet; without a folder nothing is ever there, and nothing is given."""
+        """Ask nothing yet. Without a folder there is never anything to pull, and nothing is pushed."""
         self._source, self._target = folder, folder
         self._store, self._console = store, console
         self._damaged: set[str] = set()
-        """What was found damaged: it is put anew though it is there."""
+        """Names of what was found damaged: it is replaced although it exists."""
 
     def pull_artifact(self, artifact: Artifact) -> Entry | None:
-        """Bring an artifact into the store; None where the remote has none that is whole."""
+        """Download an artifact into the store; None if the remote has none that is whole."""
 
         def land(content_path: Path, facts: dict[str, Any]) -> Entry:
             _check(file_sha256(content_path), facts.get("sha256"))
@@ -64,7 +64,7 @@ class Remote:
             return self._store.artifact(artifact.key) or self._pull(f"artifacts/{artifact.key}", artifact.title, land)
 
     def pull_wheel(self, plan: Plan | Wheelhouse) -> Entry | None:
-        """Bring the proven wheel of a plan into the store; None where the remote has none that is whole."""
+        """Download the proven wheel of a plan into the store; None if the remote has none that is whole."""
 
         def land(content_path: Path, record: dict[str, Any]) -> Entry:
             folder = content_path.parent / "wheel"
@@ -74,15 +74,15 @@ class Remote:
         return self._pull(f"wheels/{plan.key}", f"the proven wheel of {plan.title}", land)
 
     def artifact_facts(self, artifact: Artifact) -> dict[str, Any] | None:
-        """Give what was written of an artifact, without bringing it here."""
+        """Return the facts of an artifact without downloading it; None if there are none."""
         return self.facts(f"artifacts/{artifact.key}", artifact.title)
 
     def facts(self, name: str, title: str) -> dict[str, Any] | None:
-        """Give what put_facts left under a name; None where there is none, or none that can be read."""
+        """Return the mapping that put_facts stored under a name; None if there is none, or none that can be read."""
         return self._ask(name, title, lambda folder, staging: _facts(folder, name, staging))
 
     def put_facts(self, name: str, title: str, facts: dict[str, Any]) -> None:
-        """Leave a mapping under a name, over what was there; one warning where it can't be."""
+        """Store a mapping under a name, replacing the one before. Warn once if that fails."""
         if self._target is None:
             return
         try:
@@ -91,23 +91,23 @@ class Remote:
                 self._target.put(staging / "facts.json", f"{name}.json")
         except (PibuildError, OSError) as error:
             self._target = None
-            self._console.warn(f"{title} can't be left at the remote store: {_why(error)}")
+            self._console.warn(f"{title} can't be stored at the remote: {_why(error)}")
 
     def push_proven(self, plan: Plan | Wheelhouse, wheel: Entry) -> None:
-        """Give what was proven before there was a remote, or while it was down; one question where it has it."""
+        """Push what was proven before there was a remote, or while it was down; one question if the remote has it."""
         name = f"wheels/{plan.key}"
         if self._source and not self._ask(name, plan.title, lambda folder, _: folder.has(f"{name}.json")):
             self.push(plan, wheel)
 
     def push(self, plan: Plan | Wheelhouse, wheel: Entry) -> None:
-        """Give what of a proven plan is here and the remote lacks, the wheel last; one warning where it can't be."""
+        """Push the parts of a proven plan that the remote lacks, the wheel last. Warn once if that fails."""
         if self._target is None:
             return
         try:
             self._push_all(self._target, plan, wheel)
         except (PibuildError, OSError) as error:
             self._target = None
-            self._console.warn(f"nothing more is given to the remote store: {_why(error)}")
+            self._console.warn(f"nothing more is pushed to the remote store: {_why(error)}")
 
     def _pull(self, name: str, title: str, land: Callable[[Path, dict[str, Any]], Entry]) -> Entry | None:
         def bring(folder: RemoteFolder, staging: Path) -> Entry | None:
@@ -123,7 +123,7 @@ class Remote:
         return self._ask(name, title, bring)
 
     def _ask(self, name: str, title: str, question: Callable[[RemoteFolder, Path], T | None]) -> T | None:
-        """Give the answer; None as well where there is nobody to ask, or no use in what comes."""
+        """Return the answer; None as well if there is no remote, it does not answer, or the answer is damaged."""
         if self._source is None:
             return None
         try:
@@ -131,10 +131,10 @@ class Remote:
                 return question(self._source, staging)
         except _DamagedError as error:
             self._damaged.add(name)
-            self._console.warn(f"what the remote store has of {title} is damaged and made anew: {error}")
+            self._console.warn(f"{title} is damaged in the remote store and is made again: {error}")
         except SourceError as error:
             self._source = self._target = None
-            self._console.warn(f"the remote store is not asked again, this goes on without it: {_why(error)}")
+            self._console.warn(f"the remote store is not asked again; the build continues without it: {_why(error)}")
         return None
 
     def _push_all(self, folder: RemoteFolder, plan: Plan | Wheelhouse, wheel: Entry) -> None:
@@ -159,7 +159,7 @@ class Remote:
             try:
                 folder.put(content, f"{name}.tar")
                 folder.put(staging / "facts.json", f"{name}.json")
-            except OSError as error:  # that disk is full, not this one
+            except OSError as error:  # the remote's disk, not this machine's
                 raise SourceError("it can't be written", found=str(error)) from error
             step.detail = size(content.stat().st_size)
         self._damaged.discard(name)
@@ -170,44 +170,44 @@ def _write(path: Path, facts: dict[str, Any]) -> None:
 
 
 def _facts(folder: RemoteFolder, name: str, staging: Path) -> dict[str, Any] | None:
-    """Give what the .json says; None where there is none, and so nothing."""
+    """Return what the .json holds; None if there is none."""
     if not folder.get(f"{name}.json", staging / "facts.json"):
         return None
     try:
         facts = json.loads((staging / "facts.json").read_bytes())
     except ValueError as error:
-        raise _DamagedError(f"its facts are no JSON, {error}") from error
+        raise _DamagedError(f"its facts are not JSON: {error}") from error
     if not isinstance(facts, dict):
-        raise _DamagedError("its facts are no mapping")
+        raise _DamagedError("its facts are not a mapping")
     return facts
 
 
 def _contents(record: dict[str, Any]) -> dict[str, str]:
-    """Give the sha256 of all that a record says there is, the wheel first; names that lead elsewhere are refused."""
+    """Return the sha256 of each file that a record names, the wheel first. Raises if a name leads elsewhere."""
     try:
         contents = {record["wheel"]["file"]: record["wheel"]["sha256"]}
         contents |= {f"extras/{one['file']}": one["sha256"] for one in record["extras"]}
         astray = [name for name in contents if not re.fullmatch(r"(?:extras/)?\w[\w.+!-]*", name)]
     except (KeyError, TypeError) as error:
-        raise _DamagedError("its record does not say what there is") from error
+        raise _DamagedError("its record does not name its files") from error
     if astray:
         raise _DamagedError(f"its record names {astray[0]!r}")
     return contents
 
 
 def _take_out(tar_path: Path, contents: dict[str, str], folder: Path) -> list[Path]:
-    """Write these files of a tar, each checked; give their paths."""
+    """Write these files of a tar, each checked; return their paths."""
     (folder / "extras").mkdir(parents=True)
     try:
         with tarfile.open(tar_path, "r:") as tar:
             for name, sha256 in contents.items():
                 if (content := tar.extractfile(name)) is None:
-                    raise _DamagedError(f"{name} is no file")
+                    raise _DamagedError(f"{name} is not a file")
                 data = content.read()
                 _check(hashlib.sha256(data).hexdigest(), sha256)
                 (folder / name).write_bytes(data)
     except (tarfile.TarError, KeyError) as error:
-        raise _DamagedError(f"its content is no tar of {', '.join(contents)}") from error
+        raise _DamagedError(f"its content is not a tar with {', '.join(contents)}") from error
     return [folder / name for name in contents]
 
 
@@ -217,7 +217,7 @@ def _check(sha256: str, expected: object) -> None:
 
 
 def _why(error: Exception) -> str:
-    """Give an error on one line."""
+    """Return an error on one line."""
     if not isinstance(error, PibuildError):
         return str(error)
     return "; ".join(part for part in (error.what, error.found, error.hint and f"try: {error.hint}") if part)

@@ -1,7 +1,7 @@
-"""Which members of an archive make a tree: those that a selection takes, under their paths in the tree.
+"""The members of an archive that make a tree, under their paths in the tree.
 
-Knows patterns, the folder that holds a whole archive, and what is unsafe. How a tree is hashed and written is
-formats.tree's knowledge.
+Knows patterns, the folder that holds a whole archive, and which names are unsafe. How a tree is hashed and written is
+tree's knowledge.
 """
 
 import posixpath
@@ -16,21 +16,21 @@ from pibuild.errors import SourceError
 from pibuild.trees.archives import Member, damage_named
 
 FILE, PROGRAM, LINK = "100644", "100755", "120000"
-"""Modes, as git writes them."""
+"""Modes as git writes them."""
 
 _CHUNK_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Selection:
-    """The part of an archive that is wanted: a folder in it, then patterns as in a .gitignore.
+    """A part of an archive: a folder in it, then patterns as in a .gitignore.
 
-    A pattern without a slash (but at its end) matches at any depth, one with a slash from the top; `**` spans folders.
+    A pattern with a slash before its end matches from the top, any other at any depth; `**` spans folders.
     """
 
     subdir: str = ""
     keep: tuple[str, ...] = ()
-    """All where empty."""
+    """Everything if empty."""
     drop: tuple[str, ...] = ()
 
 
@@ -38,23 +38,23 @@ EVERYTHING = Selection()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
+class TreeEntry:
     """One file or symbolic link of a tree."""
 
     mode: str
-    """As git writes it: 100644, 100755 for a program, 120000 for a link."""
+    """FILE, PROGRAM or LINK."""
     sha256: str
-    """Of the content; of the target where it is a link."""
+    """Of the content, or of a link's target."""
     size_bytes: int = 0
     offset: int = 0
-    """Where its content lies in the spool."""
+    """Offset of its content in the spool."""
     target: str = ""
     fault: str = ""
     """Why it can't be in a tree."""
 
 
 def chooser(selection: Selection) -> Callable[[str], str]:
-    """Give what answers a path's path in the tree; empty where it is not selected."""
+    """Return a function from a path in the archive to the path in the tree; empty if it is not selected."""
     folder, is_dropped = _folder(selection), _matcher(selection.drop)
     is_kept = _matcher(selection.keep) if selection.keep else lambda _path: True
 
@@ -68,14 +68,14 @@ def chooser(selection: Selection) -> Callable[[str], str]:
 
 
 class Picker:
-    """Chooses members while they go by.
+    """Chooses members one after the other.
 
-    Whether one folder holds the whole archive is known at its end only. Until two names at the top were seen, a
-    member is chosen if it is wanted either way, and the end decides.
+    Whether one folder holds the whole archive is known at the end only. As long as only one name at the top was seen,
+    a member is chosen both with and without that folder, and the end decides.
     """
 
     def __init__(self, selection: Selection, spool: IO[bytes]) -> None:
-        """Begin; contents are written to the spool, one behind the other."""
+        """Begin; contents are appended to the spool."""
         self._selection, self._spool = selection, spool
         self._folder, self._selected = _folder(selection), chooser(selection)
         self.size_bytes = 0
@@ -83,12 +83,12 @@ class Picker:
         self._in_folder = self._was_in_folder = False
         self._top = ""
         self._has_one_top = True
-        self._below_top: dict[str, Entry] = {}
-        self._whole: dict[str, Entry] = {}
-        self._by_name: dict[str, Entry] = {}
+        self._below_top: dict[str, TreeEntry] = {}
+        self._whole: dict[str, TreeEntry] = {}
+        self._by_name: dict[str, TreeEntry] = {}
 
     def offer(self, member: Member) -> None:
-        """Choose the member if it is wanted."""
+        """Choose the member if it is selected."""
         path = _safe_path(member.path)
         if not path:
             return
@@ -108,18 +108,18 @@ class Picker:
             self._below_top |= {below: entry} if below else {}
 
     def has_left_folder(self) -> bool:
-        """Tell whether the last member lies outside of the selected folder, and the one before it inside."""
+        """Return whether the last member is outside of the selected folder, and the one before it inside."""
         return self._was_in_folder and not self._in_folder
 
-    def chosen(self) -> dict[str, Entry]:
-        """Give what is chosen so far, by path."""
+    def chosen(self) -> dict[str, TreeEntry]:
+        """Return what is chosen so far, by path."""
         return self._below_top if self._has_one_top else self._whole
 
-    def entries(self) -> dict[str, Entry]:
-        """Give what was chosen, by path; SourceError where that can't be a tree."""
+    def entries(self) -> dict[str, TreeEntry]:
+        """Return what was chosen, by path. Raises SourceError if that can't be a tree."""
         chosen = self.chosen()
         if not chosen:
-            raise SourceError("it holds no file that is wanted", expected=_words(self._selection))
+            raise SourceError("it holds no selected file", expected=_words(self._selection))
         for path, entry in chosen.items():
             if entry.fault:
                 raise SourceError(f"{path!r} in it is {entry.fault}")
@@ -129,19 +129,19 @@ class Picker:
                 raise SourceError(f"{path!r} in it lies below {above!r}, which is not a folder")
         return chosen
 
-    def _entry(self, member: Member) -> Entry:
+    def _entry(self, member: Member) -> TreeEntry:
         match member.kind:
             case "file":
                 return self._spooled(member)
             case "link":
-                return Entry(mode=LINK, sha256=sha256(path_bytes(member.target)).hexdigest(), target=member.target)
+                return TreeEntry(mode=LINK, sha256=sha256(path_bytes(member.target)).hexdigest(), target=member.target)
             case "hard link":
                 fault = f"a hard link to {member.target!r}, which is not selected"
-                return self._by_name.get(_safe_path(member.target), Entry(mode=FILE, sha256="", fault=fault))
+                return self._by_name.get(_safe_path(member.target), TreeEntry(mode=FILE, sha256="", fault=fault))
             case "folder" | "other":
-                return Entry(mode=FILE, sha256="", fault="neither a file nor a folder nor a link")
+                return TreeEntry(mode=FILE, sha256="", fault="neither a file nor a folder nor a link")
 
-    def _spooled(self, member: Member) -> Entry:
+    def _spooled(self, member: Member) -> TreeEntry:
         offset, digest = self.size_bytes, sha256()
         with damage_named(), member.open() as content:
             while chunk := content.read(_CHUNK_BYTES):
@@ -153,11 +153,11 @@ class Picker:
             expected, found = f"{member.size_bytes} bytes", f"{size_bytes} bytes"
             raise SourceError(f"{member.path!r} in it is cut short", expected=expected, found=found)
         mode = PROGRAM if member.is_executable else FILE
-        return Entry(mode=mode, sha256=digest.hexdigest(), size_bytes=size_bytes, offset=offset)
+        return TreeEntry(mode=mode, sha256=digest.hexdigest(), size_bytes=size_bytes, offset=offset)
 
 
 def _safe_path(path: str) -> str:
-    """Give the path without `.` and doubled slashes; SourceError where it leaves the archive."""
+    """Return the path without `.` and doubled slashes. Raises SourceError if it leads out of the archive."""
     parts = [part for part in path.split("/") if part not in ("", ".")]
     if path.startswith("/") or ".." in parts or "\n" in path or "\0" in path:
         raise SourceError(f"it holds a file with the unsafe name {path!r}")
@@ -165,19 +165,19 @@ def _safe_path(path: str) -> str:
 
 
 def _is_inside(path: str, target: str) -> bool:
-    """Tell whether a link's target stays within the tree."""
+    """Return whether a link's target is within the tree."""
     reached = posixpath.normpath(posixpath.join(posixpath.dirname(path), target))
     return bool(target) and not target.startswith("/") and reached != ".." and not reached.startswith("../")
 
 
 def folders_above(path: str) -> Iterator[str]:
-    """Give the folders that a path lies in, the outermost first."""
+    """Return the folders that a path is in, the outermost first."""
     parts = path.split("/")
     return ("/".join(parts[:depth]) for depth in range(1, len(parts)))
 
 
 def path_bytes(path: str) -> bytes:
-    """Give a path as the archive had it."""
+    """Return a path's bytes as the archive has them."""
     return path.encode("utf-8", "surrogateescape")
 
 
@@ -190,7 +190,7 @@ def _matcher(patterns: Sequence[str]) -> Callable[[str], bool]:
 
 
 def _words(selection: Selection) -> str:
-    """Say what was selected."""
+    """Describe a selection."""
     subdir = (selection.subdir,) if selection.subdir else ()
     parts = [("subdir", subdir), ("keep", selection.keep), ("drop", selection.drop)]
     return ", ".join(f"{name} {' '.join(values)}" for name, values in parts if values) or "at least one file"

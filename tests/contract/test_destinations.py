@@ -320,20 +320,20 @@ def test_a_destination_that_fails_does_not_stop_the_others(tmp_path, site, put, 
 
 def test_rclone_brings_and_sends_single_files(store, tmp_path, rclone):
     remote = f"{store[0]}{'' if store[0].endswith(':') else '/'}a/b.txt"
-    assert not rclone.exists(remote)
+    assert not rclone.has(remote)
     assert rclone.cat(remote) is None
     assert not rclone.get(remote, tmp_path / "b.txt")
     (tmp_path / "a.txt").write_text("one\n")
     rclone.put(tmp_path / "a.txt", remote)
     (tmp_path / "a.txt").write_text("two\n")
     rclone.put(tmp_path / "a.txt", remote)
-    assert rclone.exists(remote)
+    assert rclone.has(remote)
     assert rclone.cat(remote) == "two\n"
     assert rclone.get(remote, tmp_path / "b.txt")
     assert (tmp_path / "b.txt").read_text() == "two\n"
     rclone.delete(remote)
     rclone.delete(remote)
-    assert not rclone.exists(remote)
+    assert not rclone.has(remote)
 
 
 def test_without_rclone_the_package_is_named(put, site, uploader):

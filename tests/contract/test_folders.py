@@ -11,7 +11,7 @@ import pytest
 from pibuild.adapters.http import Http
 from pibuild.adapters.rclone import Rclone
 from pibuild.errors import SourceError, UnreachableError
-from pibuild.store.folders import HttpFolder, LocalFolder, RcloneFolder
+from pibuild.store.folders import LocalFolder, ServedFolder
 from tests.fakes.servers import CacheServer
 from tests.makers.plans import plan_for
 from tests.makers.stores import Machine
@@ -83,11 +83,11 @@ def folder(request, tmp_path):
         case "mounted":
             return LocalFolder(tmp_path / "shared")
         case "http":
-            return HttpFolder(request.getfixturevalue("http"), request.getfixturevalue("cache").url)
+            return ServedFolder(request.getfixturevalue("http"), request.getfixturevalue("cache").url)
         case "rclone, a folder":
-            return RcloneFolder(request.getfixturevalue("rclone"), str(tmp_path / "shared"))
+            return ServedFolder(request.getfixturevalue("rclone"), str(tmp_path / "shared"))
         case "rclone, WebDAV":
-            return RcloneFolder(request.getfixturevalue("rclone"), request.getfixturevalue("webdav")())
+            return ServedFolder(request.getfixturevalue("rclone"), request.getfixturevalue("webdav")())
 
 
 @pytest.fixture
@@ -137,14 +137,14 @@ def test_two_machines_share_through_it(folder, tmp_path):
 
 
 def test_a_server_that_is_not_there_is_unreachable(http, file, tmp_path):
-    folder = HttpFolder(http, f"http://127.0.0.1:{free_port()}/cache")
+    folder = ServedFolder(http, f"http://127.0.0.1:{free_port()}/cache")
     for ask in (lambda: folder.get(NAME, tmp_path / "got"), lambda: folder.has(NAME), lambda: folder.put(file, NAME)):
         with pytest.raises(UnreachableError, match="127.0.0.1 is not reachable"):
             ask()
 
 
 def test_a_remote_that_is_not_there_is_told(rclone, file, tmp_path):
-    folder = RcloneFolder(rclone, f":webdav,url='http://127.0.0.1:{free_port()}/':pibuild")
+    folder = ServedFolder(rclone, f":webdav,url='http://127.0.0.1:{free_port()}/':pibuild")
     for ask in (lambda: folder.get(NAME, tmp_path / "got"), lambda: folder.has(NAME), lambda: folder.put(file, NAME)):
         with pytest.raises(UnreachableError, match="is not reachable") as caught:
             ask()
@@ -152,7 +152,7 @@ def test_a_remote_that_is_not_there_is_told(rclone, file, tmp_path):
 
 
 def test_a_password_is_not_put_on_a_command_line_and_not_told(rclone):
-    folder = RcloneFolder(rclone, ":webdav,url='http://127.0.0.1/',user=me,pass=djBBKf1RvZVmWWpuYcFbR828:pibuild")
+    folder = ServedFolder(rclone, ":webdav,url='http://127.0.0.1/',user=me,pass=djBBKf1RvZVmWWpuYcFbR828:pibuild")
     with pytest.raises(SourceError, match="has a secret in it") as caught:
         folder.has(NAME)
     assert "djBB" not in str(caught.value)
@@ -160,18 +160,18 @@ def test_a_password_is_not_put_on_a_command_line_and_not_told(rclone):
 
 def test_a_remote_that_rclone_does_not_know_is_told(rclone):
     with pytest.raises(SourceError, match="rclone knows no remote(.|\n)*didn't find section"):
-        RcloneFolder(rclone, "nosuch:pibuild").has(NAME)
+        ServedFolder(rclone, "nosuch:pibuild").has(NAME)
 
 
 def test_a_machine_without_rclone_is_told_what_to_install():
     with pytest.raises(SourceError, match="rclone is not on this machine(.|\n)*apt-get install rclone"):
-        RcloneFolder(Rclone({"PATH": "/nowhere"}), "cloud:pibuild").has(NAME)
+        ServedFolder(Rclone({"PATH": "/nowhere"}), "cloud:pibuild").has(NAME)
 
 
 @pytest.mark.parametrize("code", [401, 403, 405, 507])
 def test_a_server_that_refuses_to_keep_is_told_and_still_read(cache, http, file, tmp_path, code):
     cache.refusal, cache.kept[f"/cache/{NAME}"] = code, CONTENT
-    folder = HttpFolder(http, cache.url)
+    folder = ServedFolder(http, cache.url)
 
     with pytest.raises(SourceError, match=f"127.0.0.1 answers {code}"):
         folder.put(file, NAME)
@@ -180,7 +180,7 @@ def test_a_server_that_refuses_to_keep_is_told_and_still_read(cache, http, file,
 
 def test_a_server_that_is_busy_is_given_the_whole_file_again(cache, http, file):
     cache.failures = [503, 500]
-    HttpFolder(http, cache.url).put(file, NAME)
+    ServedFolder(http, cache.url).put(file, NAME)
 
     assert cache.kept == {f"/cache/{NAME}": CONTENT}
 
@@ -188,7 +188,7 @@ def test_a_server_that_is_busy_is_given_the_whole_file_again(cache, http, file):
 def test_a_remote_that_can_only_be_read_is_told_and_still_read(rclone, webdav, file, tmp_path):
     (tmp_path / "served" / "pibuild" / "artifacts").mkdir(parents=True)
     (tmp_path / "served" / "pibuild" / NAME).write_bytes(CONTENT)
-    folder = RcloneFolder(rclone, webdav("--read-only"))
+    folder = ServedFolder(rclone, webdav("--read-only"))
 
     with pytest.raises(SourceError, match="rclone copyto failed"):
         folder.put(file, "artifacts/other.tar")

@@ -13,7 +13,7 @@ PACKAGE = Path(pibuild.__file__).parent
 DATA = ("recipes", "device")
 """Folders of scripts that containers run; nothing imports them."""
 SHARED_NAMES = {
-    *("Cpu", "Entry", "Judgement", "System"),
+    *("Cpu", "Judgement", "System"),
 }
 """Classes that still share a name; each name goes from here with the second class."""
 

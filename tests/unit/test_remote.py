@@ -135,7 +135,7 @@ def test_a_damaged_artifact_is_warned_about_and_given_anew(machine, shared, plan
     assert other.remote.pull_artifact(plan.wheel) is None
     assert not other.store.has_artifact(plan.wheel.key)
     assert len(other.warnings) == 1
-    assert f"{plan.wheel.title} is damaged and made anew" in other.warnings[0]
+    assert f"{plan.wheel.title} is damaged" in other.warnings[0]
     other.share(plan)
     assert machine().remote.pull_artifact(plan.wheel)
 
@@ -160,7 +160,7 @@ def test_something_else_under_a_wheels_key_is_refused(machine, shared, plan):
     other = machine()
 
     assert other.remote.pull_wheel(plan) is None
-    assert f"{WHEEL} is no file" in other.warnings[0]
+    assert f"{WHEEL} is not a file" in other.warnings[0]
 
 
 def test_a_tar_that_is_cut_short_is_refused(machine, shared, plan):
@@ -191,7 +191,7 @@ def test_a_record_that_says_nothing_is_refused(machine, shared, plan):
     other = machine()
 
     assert other.remote.pull_wheel(plan) is None
-    assert "does not say what there is" in other.warnings[0]
+    assert "does not name its files" in other.warnings[0]
 
 
 def test_what_is_damaged_here_is_not_given(machine, shared, plan):
@@ -228,7 +228,7 @@ def test_a_remote_that_takes_nothing_is_told_once_and_still_read(machine, shared
     one.share(plan)
 
     assert len(one.warnings) == 1
-    assert "nothing more is given to the remote store" in one.warnings[0]
+    assert "nothing more is pushed to the remote store" in one.warnings[0]
     assert getattr(error, "what", error.args[-1]) in one.warnings[0]
     assert folder.asked == 1
     (one.store.root / "artifacts" / f"{plan.wheel.key}.json").unlink()

@@ -170,7 +170,7 @@ def test_a_clone_that_fails_after_the_tar_was_read_gives_nothing(make_fetcher, t
     git = FakeGit({"/srv/n": make_tar(FILES)}, breaks=True)
     wanted = source(tree(FILES), GitPlace(git="o/n", commit=COMMIT))
 
-    with pytest.raises(SourceError, match="can't be had"):
+    with pytest.raises(SourceError, match="can't be fetched"):
         make_fetcher(git=git, mirrors=["/srv/{name}"]).fetch_all([wanted])
     assert not is_stored(store, wanted)
 
@@ -321,7 +321,7 @@ def test_a_part_that_does_not_fit_is_thrown_away_and_told(make_fetcher, tree, st
     (store.root / "downloads" / f"{sha256(content)}.part").write_bytes(b"x" * 100)
     make_fetcher({"https://example.org/a": content}).fetch_all([source(tree(FILES), archive("a", content))])
 
-    assert "does not fit; again from the start" in words.getvalue()
+    assert "downloading from the start" in words.getvalue()
 
 
 def test_a_part_stays_where_the_line_drops_for_good(make_fetcher, tree, store):
