@@ -1,7 +1,7 @@
 """Debian: one file of a source package, from the mirror that this machine's apt uses.
 
-A mirror keeps files in pool/ by the package's name, so the pinned file is asked for there first, which needs no index
-and finds what the suite has left behind. apt's signed index of the suite is asked where that fails.
+A mirror has files in pool/ by the package's name. The pinned file is first looked for there, which needs no index and
+finds files that the suite no longer lists; then in apt's signed index of the suite.
 """
 
 import re
@@ -25,17 +25,17 @@ _FILE = re.compile(r"^'([^']+)' (\S+) \d+ SHA256:([0-9a-f]{64})", re.MULTILINE)
 
 
 class Debian:
-    """The apt of this machine, its settings read and never changed; root is not needed."""
+    """The apt of this machine. Its settings are read and never changed; root is not needed."""
 
     def __init__(self, http: Http, environ: Mapping[str, str], *, state_dir: Path, note: Callable[[str], None]) -> None:
-        """Ask nothing yet; `state_dir` is for indexes, which may be thrown away."""
+        """Ask nothing yet; `state_dir` is for indexes and may be deleted."""
         self._http, self._environ, self._state_dir, self._note = http, environ, state_dir, note
         self._updated: set[tuple[str, str]] = set()
 
     def download(self, place: DebianPlace, to: Path, progress: Progress) -> str:
-        """Write the file; give its sha256.
+        """Write the file; return its sha256.
 
-        SourceError where no mirror has it or apt is missing, UnreachableError where the mirrors are silent.
+        Raises SourceError if no mirror has it or apt is missing, UnreachableError if no mirror answers.
         """
         found: list[str] = []
         silent: UnreachableError | None = None
@@ -62,22 +62,22 @@ class Debian:
         return ", ".join(urlsplit(mirror).hostname or mirror for mirror in self._mirrors)
 
     def _in_pool(self, mirror: str, place: DebianPlace) -> str:
-        """Give the address that the file has as long as a mirror keeps it.
+        """Return the file's address in the pool, where it is as long as the mirror has it.
 
-        Source: Debian's archive layout, `pool/COMPONENT/LETTER/PACKAGE/`, the letter being four for libraries.
+        Source: Debian's archive layout, `pool/COMPONENT/LETTER/PACKAGE/`, with four letters for libraries.
         """
         letter = place.debian[:4] if place.debian.startswith("lib") else place.debian[0]
         return f"{mirror}/pool/main/{letter}/{place.debian}/{quote(place.file)}"
 
     def _in_index(self, mirror: str, place: DebianPlace) -> str:
-        """Give the address that the suite's signed index has, or the one beside the package's other files."""
+        """Return the file's address in the suite's signed index, or beside the package's other files."""
         options = self._private(mirror, place.suite)
         if (mirror, place.suite) not in self._updated:
             self._note(f"  asking {urlsplit(mirror).hostname or mirror} for the index of {place.suite}")
             updated = self._apt_get(*options, "update")
             if updated.exit_code:
                 hint = "apt-get install debian-archive-keyring" if "NO_PUBKEY" in updated.err else ""
-                raise SourceError(f"apt gets no index of {place.suite}", found=updated.last_words, hint=hint)
+                raise SourceError(f"apt can't download the index of {place.suite}", found=updated.last_words, hint=hint)
             self._updated.add((mirror, place.suite))
         listed = self._apt_get(*options, "--print-uris", "--only-source", "source", place.debian)
         files = {name: (address, sha256) for address, name, sha256 in _FILE.findall(listed.out)}
@@ -85,7 +85,7 @@ class Debian:
             raise SourceError(f"{place.suite} has no source package {place.debian}", found=listed.last_words)
         if place.file not in files:
             folder = next(iter(files.values()))[0].rpartition("/")[0]
-            self._note(f"  {place.suite} has moved on to {', '.join(name for name in files if '.orig.' in name)}")
+            self._note(f"  {place.suite} now has {', '.join(name for name in files if '.orig.' in name)}")
             return f"{folder}/{quote(place.file)}"
         address, sha256 = files[place.file]
         if sha256 != place.sha256:
@@ -93,7 +93,7 @@ class Debian:
         return str(address)
 
     def _private(self, mirror: str, suite: str) -> list[str]:
-        """Make a configuration that has nothing but this suite's sources; give the options that select it."""
+        """Write a configuration with only this suite's sources; return the options that select it."""
         folder = self._state_dir / re.sub(r"\W+", "-", f"{mirror}-{suite}")
         (folder / "lists" / "partial").mkdir(parents=True, exist_ok=True)
         signed = f" [signed-by={_KEYRING}]" if _KEYRING.exists() else ""
@@ -111,7 +111,7 @@ class Debian:
 
     @cached_property
     def _mirrors(self) -> tuple[str, ...]:
-        """Ask apt which Debian archives it uses, in whatever format its sources are written."""
+        """The Debian archives that apt uses, in whichever format its sources are written."""
         lists_dir = self._state_dir / "no-lists"
         (lists_dir / "partial").mkdir(parents=True, exist_ok=True)
         ended = self._apt_get("-o", f"Dir::State::lists={lists_dir}", "--print-uris", "update")
@@ -119,12 +119,12 @@ class Debian:
         named = [one for archive in archives for one in _listed_mirrors(archive)]
         debian = [one for one in named if urlsplit(one).path.rstrip("/").endswith("debian")]
         if not named:
-            raise SourceError("apt of this machine knows no Debian mirror", found=ended.last_words, hint=_HINT)
+            raise SourceError("This machine's apt has no Debian mirror", found=ended.last_words, hint=_HINT)
         return tuple(dict.fromkeys(one.rstrip("/") for one in debian or named))
 
     @cached_property
     def _route(self) -> Route:
-        """Ask apt for its proxies."""
+        """The proxies that apt uses."""
         names = {"http": "Acquire::http::Proxy", "https": "Acquire::https::Proxy"}
         words = [word for scheme, name in names.items() for word in (scheme, name)]
         ended = run(["apt-config", "shell", *words], self._environ, hint=_HINT, deadline_s=_DEADLINE_S)
@@ -136,7 +136,7 @@ class Debian:
 
 
 def _listed_mirrors(archive: str) -> list[str]:
-    """Give the mirrors of a list in a file, as Debian's cloud images have it; any other archive is one itself."""
+    """Return the mirrors that a file lists, as in Debian's cloud images; any other archive is a mirror itself."""
     if not archive.startswith("mirror+file:"):
         return [archive]
     path = local_path(archive.removeprefix("mirror+"))

@@ -1,7 +1,7 @@
 """The Docker engine: images and one-shot containers, by the SDK.
 
-Knows the engine's API and its ways of failing. What goes into an image or a container is its callers' knowledge.
-Nothing is mounted from the machine: files are copied in and out, so an engine on another machine serves as well.
+Knows the engine's API and its errors. What goes into an image or a container is the callers' knowledge. Nothing is
+mounted from this machine: files are copied in and out, so the engine may be on another machine.
 """
 
 import hashlib
@@ -46,7 +46,7 @@ _CHUNK_BYTES = 1 << 20
 
 
 class Engine:
-    """A Docker engine that answers; every method raises EngineError when it stops to."""
+    """A Docker engine. Every method raises EngineError if the engine does not answer."""
 
     def __init__(self, environ: Mapping[str, str]) -> None:
         """Connect to the engine that the docker program would use, and ask it for its facts.
@@ -89,12 +89,12 @@ class Engine:
         return f"{self._info['ServerVersion']} ({self._info['Driver']}, {self._info['OperatingSystem']})"
 
     def check(self) -> None:
-        """Raise EngineError where the engine does not answer any more."""
+        """Raise EngineError if the engine does not answer any more."""
         with self._translated("asking the Docker engine"):
             self._client.ping()
 
     def image_id(self, reference: str) -> str | None:
-        """Give the image's digest, or None where the engine lacks it."""
+        """Return the image's digest, or None if the engine does not have it."""
         with self._translated(f"looking for the image {reference}"):
             try:
                 return str(self._client.images.get(reference).id)
@@ -102,12 +102,12 @@ class Engine:
                 return None
 
     def image_labels(self, reference: str) -> dict[str, str]:
-        """Give the labels of an image that the engine has."""
+        """Return the labels of an image that the engine has."""
         with self._translated(f"reading the image {reference}"):
             return dict(self._client.images.get(reference).labels)
 
     def pull(self, pinned: str, reference: str) -> None:
-        """Bring an image by its digest from its registry and give it a name here; ImageError where none is reached."""
+        """Download an image by its digest and name it here. Raises ImageError if its registry is not reachable."""
         with self._translated(f"pulling {pinned}"):
             try:
                 self._client.images.pull(pinned, platform="linux/amd64").tag(reference)
@@ -115,7 +115,7 @@ class Engine:
                 raise ImageError(f"{pinned} can't be pulled", found=str(error)) from error
 
     def import_root(self, tar_path: Path, reference: str, labels: Mapping[str, str]) -> None:
-        """Make an image of a root file system's tar."""
+        """Make an image from the tar of a root file system."""
         repository, _, image_tag = reference.rpartition(":")
         changes = [f"LABEL {key}={json.dumps(value)}" for key, value in labels.items()] + ['CMD ["bash"]']
         with self._translated(f"importing the image {reference}"):
@@ -133,9 +133,9 @@ class Engine:
         labels: Mapping[str, str],
         on_line: Callable[[str], None],
     ) -> None:
-        """Build an image from a context's tar by the engine's classic builder; its output goes to `on_line`.
+        """Build an image from the tar of a context with the engine's classic builder; its output goes to `on_line`.
 
-        The one place that BuildKit would replace. ImageError carries the engine's closing words.
+        Raises ImageError with the engine's last message.
         """
         with self._translated(f"building the image {reference}"):
             answers = self._client.api.build(
@@ -153,11 +153,11 @@ class Engine:
                     on_line(line)
                 if "error" in answer:
                     on_line(answer["error"])
-                    raise ImageError(f"The image {reference} could not be made", found=answer["error"].strip())
+                    raise ImageError(f"The image {reference} can't be made", found=answer["error"].strip())
 
     @contextmanager
     def container(self, run: Run) -> Iterator["Container"]:
-        """Give a container with its inputs in place, not started; it goes whatever happens."""
+        """Make a container with its inputs in place; it is removed at the end of the block, whatever happens."""
         with self._translated(f"making a container of {run.image}"):
             handle = self._client.containers.create(
                 run.image,
@@ -190,7 +190,7 @@ class Engine:
         return [*words, *(f"--env={key}={value}" for key, value in run.env), run.image, *run.command]
 
     def remove_containers(self, store_id: str, is_dead: Callable[[str], bool]) -> int:
-        """Remove a store's containers whose session is dead; give how many there were."""
+        """Remove a store's containers whose session is dead; return their number."""
         mark = f"{STORE_LABEL}={store_id}"
         with self._translated("looking for left containers"):
             found = self._client.containers.list(all=True, filters={"label": mark}, ignore_removed=True)
@@ -201,7 +201,7 @@ class Engine:
         return len(dead)
 
     def remove_volumes(self, prefix: str) -> int:
-        """Remove the volumes whose name begins so; give how many there were."""
+        """Remove the volumes whose name begins with the prefix."""
         with self._translated("removing volumes"):
             found = [one for one in self._client.volumes.list() if one.name.startswith(prefix)]
             for one in found:
@@ -210,20 +210,20 @@ class Engine:
         return len(found)
 
     def images(self, prefix: str) -> list[str]:
-        """Give the names of the images whose repository begins so."""
+        """Return the names of the images that begin with the prefix."""
         with self._translated("listing images"):
             return sorted(
                 name for image in self._client.images.list() for name in image.tags if name.startswith(prefix)
             )
 
     def remove_image(self, reference: str) -> None:
-        """Remove an image's name, and the image where no other name holds it."""
+        """Remove an image's name, and the image if it has no other name."""
         with self._translated(f"removing the image {reference}"), suppress(ImageNotFound):
             self._client.images.remove(reference, force=True)
 
     @contextmanager
     def _translated(self, doing: str) -> Iterator[None]:
-        """Turn the SDK's errors into EngineError; those of this project pass."""
+        """Translate the SDK's errors to EngineError."""
         try:
             yield
         except (DockerException, requests.RequestException) as error:
@@ -231,14 +231,14 @@ class Engine:
 
 
 class Container:
-    """A container that was made and not started."""
+    """A container that is not started yet."""
 
     def __init__(self, engine: Engine, handle: Any, run: Run) -> None:  # noqa: ANN401  the SDK has no types
-        """Engine.container makes these."""
+        """Keep the engine's handle; Engine.container calls this."""
         self._engine, self._handle, self._run = engine, handle, run
 
     def wait(self, on_line: Callable[[str], None]) -> Outcome:
-        """Start it, give its output line by line as it comes, and wait for its end or the deadline."""
+        """Start it, pass each line of its output to `on_line`, and wait for its end or the deadline."""
         started_s = time.monotonic()
         late = threading.Event()
 
@@ -269,7 +269,7 @@ class Container:
     def attach(self) -> Outcome:
         """Start it with this process's own stdin, stdout and stderr, and wait for its end or the deadline.
 
-        The engine's command line client does that: it knows terminals, their sizes and signals.
+        This uses the docker program, which handles terminals, their sizes and signals.
         """
         began_s, late = time.monotonic(), False
         command = ["docker", "start", "--attach", "--interactive", self._handle.id]
@@ -294,7 +294,7 @@ class Container:
         )
 
     def has(self, path: str) -> bool:
-        """Tell whether the container has a file."""
+        """Return whether the container has a file."""
         with self._engine._translated(f"looking for {path} in the container"):  # noqa: SLF001
             try:
                 self._handle.get_archive(path)[0].close()
@@ -305,7 +305,7 @@ class Container:
     def copy_out(self, path: str, tar_path: Path) -> None:
         """Write a folder or file of the container as a tar; its first part is the path's last name.
 
-        Where the disk is full the rest is still read: the engine holds the container until all of it is.
+        If the disk is full the rest is still read: the engine locks the container until all of it is.
         """
         failure: OSError | None = None
         with self._engine._translated(f"copying {path} out of the container"), tar_path.open("wb") as tar:  # noqa: SLF001
@@ -320,7 +320,7 @@ class Container:
             raise failure
 
     def keep_as(self, reference: str) -> None:
-        """Keep its file system as an image, for a person to look into."""
+        """Save its file system as an image."""
         repository, _, image_tag = reference.rpartition(":")
         with self._engine._translated("keeping the container"):  # noqa: SLF001
             self._handle.commit(repository=repository, tag=image_tag)
@@ -390,10 +390,10 @@ def _lines(chunks: Iterator[bytes]) -> Iterator[str]:
 
 
 def _handed_over(run: Run) -> Iterator[bytes]:
-    """Give one tar of all inputs, each under its folder, with every member and folder owned by the caller.
+    """Yield one tar of all inputs, each under its folder, with every member and folder owned by the run's user.
 
-    Folders that no tar names the engine would make itself, root's own, and the caller could not write in them. One
-    tar, because each one that is sent costs the engine a twentieth of a second.
+    Folders that no tar contains would be made by the engine and owned by root, so the user could not write in them. It
+    is one tar because each one costs the engine a twentieth of a second.
     """
     sink, made = _Sink(), set[str]()
     with tarfile.open(fileobj=sink, mode="w|") as tar:
@@ -420,7 +420,7 @@ def _handed_over(run: Run) -> Iterator[bytes]:
 
 
 class _Sink(io.RawIOBase):
-    """A file whose bytes are taken out as they come."""
+    """A file whose bytes are taken out while it is written."""
 
     def __init__(self) -> None:
         self._parts: list[bytes] = []
@@ -445,7 +445,7 @@ def _with_parents(path: str) -> list[str]:
 
 def _owned(info: tarfile.TarInfo, run: Run, kind: bytes) -> tarfile.TarInfo:
     info.type, info.uid, info.gid, info.uname, info.gname = kind, run.limits.uid, run.limits.gid, "", ""
-    info.pax_headers = {}  # a long path's, which would win over the name that it has now
+    info.pax_headers = {}  # a long path in them would override the new name
     if kind == tarfile.DIRTYPE:
         info.mode = 0o755
     return info

@@ -1,7 +1,7 @@
 """git: a commit's files, or an archive of them, from a clone in a folder or on a server.
 
-Knows the traps: a clone may have holes, its configuration may be hostile, and git listens to much of its environment.
-So a clone's objects are read from an empty repository of ours, which has none of its settings, hooks and references.
+A clone may lack objects, its configuration may be hostile, and many variables change what git does. So a clone's
+objects are read from an empty repository of pibuild's own, without the clone's settings, hooks and references.
 """
 
 import os
@@ -47,21 +47,21 @@ _LACKING = re.compile(r"not our ref|unadvertised object|remote ref|no such commi
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkTree:
-    """A work tree that a person has."""
+    """A person's work tree."""
 
     files: tuple[str, ...]
-    """Paths of what is tracked, there or not, and of what is new and not ignored."""
+    """Paths of the tracked files, existing or not, and of new files that are not ignored."""
     commit: str
-    """The one that it stands on …"""
+    """The commit of HEAD."""
     changes: int
-    """… and how many files differ from it."""
+    """How many files differ from the commit."""
 
 
 class Git:
-    """The git of this machine. Servers are asked with the person's own proxies and credentials, and can't ask back."""
+    """The git of this machine, with the person's own proxies and credentials, without prompts."""
 
     def __init__(self, environ: Mapping[str, str], *, silence_s: float = 60.0) -> None:
-        """Keep the environment that git will have; a server may stay silent for `silence_s`."""
+        """Keep git's environment; a server that sends nothing for `silence_s` is unreachable."""
         self._environ = {key: value for key, value in environ.items() if key not in _LOCAL_VARIABLES}
         self._silence_s = silence_s
 
@@ -74,11 +74,10 @@ class Git:
         progress: Progress,
         is_wanted: Callable[[str], object] = lambda _path: True,
     ) -> Iterator[IO[bytes]]:
-        """Give a commit's files as a tar below one folder, as `git archive` has them.
+        """Yield a commit's files as a tar below one folder, as `git archive` makes it.
 
-        A clone may lack what is not wanted, which is left out then. SourceError where it lacks the commit or others of
-        its files, UnreachableError where its server is silent. The tar is known to be whole only when this context is
-        left.
+        Files that the clone lacks and nobody wants are left out. Raises SourceError if the clone lacks the commit or
+        other files, UnreachableError if its server does not answer. Errors of git are raised at the end of the block.
         """
         environ = self._environ_with(location, commit, scratch_dir, progress)
         left_out = [f":(exclude,literal){path}" for path in _missing_paths(scratch_dir, commit, environ, is_wanted)]
@@ -87,10 +86,10 @@ class Git:
             yield tar
 
     def make_archive(self, location: str, place: ArchivePlace, to: Path, scratch_dir: Path, progress: Progress) -> str:
-        """Make an archive of a commit as the forge does, byte for byte; give its sha256.
+        """Make an archive of a commit as the forge does, byte for byte; return its sha256.
 
-        How was measured: 24 of 24 complete repositories that TensorFlow 1.12.3 pins gave the pinned hash, zips only
-        in the forge's own time zone.
+        Measured: 24 of 24 complete repositories that TensorFlow 1.12.3 pins gave the pinned hash, zips only in the
+        forge's own time zone.
         """
         environ = self._environ_with(location, place.commit, scratch_dir, progress)
         _missing_paths(scratch_dir, place.commit, environ, lambda _path: True)
@@ -101,17 +100,19 @@ class Git:
             commands = [_archive(scratch_dir, place.commit, "zip", place.prefix)]
         else:
             name = place.archive.rpartition("/")[2]
-            raise SourceError("such an archive can't be made again", expected=".tar.gz, .tgz or .zip", found=name)
+            raise SourceError(
+                "an archive of this kind can't be made again", expected=".tar.gz, .tgz or .zip", found=name
+            )
         with to.open("wb") as archive, running(commands, environ, archive):
             pass
         return file_sha256(to)
 
     def resolve(self, location: str, ref: str) -> str:
-        """Give the commit that a branch or a tag of a clone stands at now.
+        """Return the commit of a branch or a tag of a clone.
 
-        SourceError where it has none of that name, UnreachableError where its server is silent.
+        Raises SourceError if it has none of that name, UnreachableError if its server does not answer.
         """
-        names = [f"refs/heads/{ref}", f"refs/tags/{ref}^{{}}", f"refs/tags/{ref}"]  # ^{}: what a signed tag is about
+        names = [f"refs/heads/{ref}", f"refs/tags/{ref}^{{}}", f"refs/tags/{ref}"]  # ^{}: the commit of a signed tag
         if not _REMOTE.match(location):
             location = str(_objects_dir(location).parent)
         settings = ["core.askPass=", "http.lowSpeedLimit=1", f"http.lowSpeedTime={self._silence_s:.0f}"]
@@ -126,16 +127,16 @@ class Git:
         raise SourceError(f"the clone has no branch or tag {ref!r}")
 
     def committed(self, location: str, commit: str, scratch_dir: Path, progress: Progress) -> int:
-        """Give when a commit was made, in seconds since 1970; errors as of open_commit."""
+        """Return when a commit was made, in seconds since 1970. Raises as open_commit does."""
         environ = self._environ_with(location, commit, scratch_dir, progress)
         command = ["git", f"--git-dir={scratch_dir}", "show", "--no-patch", "--format=%ct", commit]
         ended = run(command, environ, hint=_HINT, deadline_s=_DEADLINE_S)
         if ended.exit_code:
-            raise SourceError(f"the clone does not hold the commit {commit}", found=ended.last_words)
+            raise SourceError(f"the clone does not have the commit {commit}", found=ended.last_words)
         return int(ended.out.split()[0])
 
     def work_tree(self, folder: Path) -> WorkTree | None:
-        """Look at a person's work tree; None where the folder is not the top of one."""
+        """Return the state of a person's work tree; None if the folder is not the top of one."""
         if not (folder / ".git").exists():
             return None
         environ = self._environ | {"LC_ALL": "C", "GIT_OPTIONAL_LOCKS": "0"}
@@ -153,7 +154,7 @@ class Git:
 
     @property
     def _asking(self) -> dict[str, str]:
-        """The environment in which servers are asked: the person's own, but nothing can ask back."""
+        """The environment for asking servers: the person's own, without prompts."""
         return (
             {"GIT_SSH_COMMAND": "ssh -o BatchMode=yes"}
             | self._environ
@@ -167,7 +168,7 @@ class Git:
         )
 
     def _environ_with(self, location: str, commit: str, scratch_dir: Path, progress: Progress) -> dict[str, str]:
-        """Make a repository that can read the commit; give the environment in which it does."""
+        """Make a repository that can read the commit; return the environment in which it does."""
         environ = {key: value for key, value in self._environ.items() if not key.startswith(("GIT_", "XDG_"))} | {
             "GIT_ATTR_NOSYSTEM": "1",
             "GIT_CONFIG_GLOBAL": os.devnull,
@@ -188,7 +189,7 @@ class Git:
         return environ
 
     def _fetch(self, url: str, commit: str, scratch_dir: Path, progress: Progress) -> None:
-        """Bring one commit, without its history, from a server."""
+        """Fetch one commit, without its history, from a server."""
         settings = ["core.hooksPath=/dev/null", "core.askPass=", "gc.auto=0", "http.lowSpeedLimit=1"]
         settings += [f"http.lowSpeedTime={self._silence_s:.0f}", "fetch.recurseSubmodules=false"]
         command = ["git", f"--git-dir={scratch_dir}", *(word for one in settings for word in ("-c", one))]
@@ -205,12 +206,12 @@ class Git:
             raise _fetch_error(said, commit)
 
     def _listen(self, program: subprocess.Popen[bytes], progress: Progress) -> str:
-        """Give all that a program says on stderr; UnreachableError where it falls silent."""
+        """Return all that a program writes to stderr. Raises UnreachableError if it writes nothing for too long."""
         said, stderr = "", program.stderr
         assert stderr  # noqa: S101  asked for
         while True:
             if not select.select([stderr], [], [], self._silence_s)[0]:
-                raise UnreachableError(f"the server said nothing for {self._silence_s:.0f} s")
+                raise UnreachableError(f"the server sent nothing for {self._silence_s:.0f} s")
             part = os.read(stderr.fileno(), 1 << 16).decode(errors="replace")
             if not part:
                 program.wait()
@@ -227,16 +228,16 @@ def _archive(git_dir: Path, commit: str, kind: str, prefix: str) -> list[str]:
 def _missing_paths(
     git_dir: Path, commit: str, environ: Mapping[str, str], is_wanted: Callable[[str], object]
 ) -> list[str]:
-    """See that the commit and all that is wanted of it is there: git archive may pass over what is missing.
+    """Check that a commit and the wanted files of it exist, because git archive may ignore missing ones.
 
-    Give the paths of files that are missing and not wanted.
+    Return the paths of files that are missing and not wanted.
     """
 
     def ask(*words: str) -> Ended:
         return run(["git", f"--git-dir={git_dir}", *words], environ, hint=_HINT, deadline_s=_DEADLINE_S)
 
     if ask("cat-file", "-e", f"{commit}^{{commit}}").exit_code:
-        raise SourceError(f"the clone does not hold the commit {commit}")
+        raise SourceError(f"the clone does not have the commit {commit}")
     listed = ask("rev-list", "--objects", "--no-walk", "--missing=print", commit)
     holes = {line[1:] for line in listed.out.splitlines() if line.startswith("?")}
     if not holes and not listed.exit_code:
@@ -246,7 +247,7 @@ def _missing_paths(
     missing = {path: head.split()[2] for head, _, path in entries if head.split()[2] in holes}
     if files.exit_code or set(missing.values()) != holes or any(is_wanted(path) for path in missing):
         found = f"{len(holes)} objects are missing" if holes else listed.last_words
-        raise SourceError("the clone has holes", expected=f"all files of {commit}", found=found)
+        raise SourceError("the clone lacks objects", expected=f"all files of {commit}", found=found)
     return sorted(missing)
 
 
@@ -255,12 +256,12 @@ def _fetch_error(said: str, commit: str) -> SourceError:
     if _SILENT.search(said):
         return UnreachableError("the server is not reachable", found=words)
     if _LACKING.search(said):
-        return SourceError(f"the server does not give the commit {commit}", found=words)
+        return SourceError(f"the server does not have the commit {commit}", found=words)
     return SourceError("git fetch failed", found=words)
 
 
 def _objects_dir(location: str) -> Path:
-    """Find where a clone in a folder keeps its objects, bare or not."""
+    """Return the folder with the objects of a clone, bare or not."""
     folder = Path(unquote(urlsplit(location).path) if location.startswith("file://") else location).expanduser()
     for objects_dir in (folder / "objects", folder / ".git" / "objects"):
         if objects_dir.is_dir():
@@ -269,5 +270,5 @@ def _objects_dir(location: str) -> Path:
 
 
 def _quoted(path: Path) -> str:
-    """Write a path as GIT_ALTERNATE_OBJECT_DIRECTORIES wants it, where a colon separates (git(1))."""
+    """Return a path as it stands in GIT_ALTERNATE_OBJECT_DIRECTORIES, where colons separate (git(1))."""
     return '"' + str(path).replace("\\", "\\\\").replace('"', '\\"') + '"'

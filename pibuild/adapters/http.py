@@ -1,7 +1,7 @@
-"""HTTP: files by URL, over lines that drop, from servers that misbehave.
+"""HTTP: files by URL, over connections that break, from servers that misbehave.
 
-Proxies, certificates and netrc are the person's own: requests reads them from the environment. What the bytes ought to
-be is its callers' knowledge.
+Proxies, certificates and netrc are the person's own; requests reads them from the environment. Hashes are checked by
+the callers.
 """
 
 import re
@@ -39,7 +39,7 @@ _PASSING = {408, 425, 429, 500, 502, 503, 504}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Route:
-    """How a server is reached, where that differs from what the environment says."""
+    """Proxies and certificates for a server, if they are not those of the environment."""
 
     proxies: Mapping[str, str] = field(default_factory=dict)
     """URL of the proxy by scheme."""
@@ -62,13 +62,13 @@ class Page:
 
 
 class NotThereError(SourceError):
-    """The server answers, and has no such file."""
+    """The server answers that it has no such file."""
 
     exit_code = SourceError.exit_code
 
 
 class _PassingError(Exception):
-    """An attempt failed in a way that the next one may not."""
+    """An attempt failed, and the next one may succeed."""
 
     def __init__(self, why: str, *, wait_s: float | None = None, is_silent: bool = False, proxy: str = "") -> None:
         super().__init__(why)
@@ -76,12 +76,12 @@ class _PassingError(Exception):
 
 
 class Http:
-    """Downloads that go on where they ended, and uploads, with announced and limited retries."""
+    """Uploads, and downloads that continue earlier ones, with announced and limited retries."""
 
     def __init__(
         self, environ: Mapping[str, str], *, note: Callable[[str], None], sleep: Callable[[float], None] = time.sleep
     ) -> None:
-        """Open no connection yet; `note` is told of every retry."""
+        """Open no connection yet; `note` prints every retry."""
         self._note, self._sleep = note, sleep
         self._session = requests.Session()
         self._session.headers["User-Agent"] = f"pibuild/{__version__}"
@@ -89,27 +89,28 @@ class Http:
         self._certificates: str | bool = next((environ[name] for name in names if environ.get(name)), True)
 
     def close(self) -> None:
-        """Close the connections that are kept open."""
+        """Close the open connections."""
         self._session.close()
 
     def download(self, url: str, to: Path, progress: Progress, route: Route = DIRECT) -> str:
-        """Write the file, going on where an earlier download ended; give the sha256 of the whole.
+        """Write the file, continuing an earlier download; return the sha256 of the whole.
 
-        SourceError where the server refuses, UnreachableError where it is silent, ResourceError where the disk is full.
+        Raises SourceError if the server refuses, UnreachableError if it does not answer, ResourceError if the disk is
+        full.
         """
         if urlsplit(url).scheme == "file":
             try:
                 shutil.copyfile(local_path(url), to)
             except FileNotFoundError as error:
-                raise SourceError(f"{local_path(url)} is not there") from error
+                raise SourceError(f"{local_path(url)} does not exist") from error
         else:
             self._persist(url, lambda: self._transfer(url, to, progress, route), lambda: _size_bytes(to))
         return file_sha256(to)
 
     def get(self, url: str, to: Path) -> bool:
-        """Write a file if the server has it; False where it does not, other errors as of download."""
+        """Write a file if the server has it; return whether it has. Raises as download does."""
         try:
-            self._persist(url, lambda: self._transfer(url, to, _untold, DIRECT), lambda: _size_bytes(to))
+            self._persist(url, lambda: self._transfer(url, to, _ignored, DIRECT), lambda: _size_bytes(to))
         except NotThereError:
             return False
         return True
@@ -127,7 +128,7 @@ class Http:
             return False
 
     def put(self, path: Path, url: str) -> None:
-        """Have the server keep a file under a URL; errors as of download."""
+        """Store a file under a URL. Raises as download does."""
 
         def attempt() -> None:
             with path.open("rb") as content, self._answer(url, {}, DIRECT, content):
@@ -136,7 +137,7 @@ class Http:
         self._persist(url, attempt, lambda: 0)
 
     def page(self, url: str, accept: str, route: Route = DIRECT) -> Page:
-        """Give a short answer; errors as of download."""
+        """Return a short answer. Raises as download does."""
 
         def attempt() -> Page:
             with self._answer(url, {"Accept": accept}, route) as answer:
@@ -146,7 +147,7 @@ class Http:
         return self._persist(url, attempt, lambda: 0)
 
     def _persist(self, url: str, attempt: Callable[[], T], done_bytes: Callable[[], int]) -> T:
-        """Try until it works or is hopeless; a line over which something came is given all tries again."""
+        """Try until it works or is hopeless; after any progress all tries are available again."""
         server = urlsplit(url).hostname or url
         failed = failed_in_row = 0
         while True:
@@ -174,13 +175,13 @@ class Http:
             given = re.fullmatch(r"bytes (?:(\d+)-\d+|\*)/(\d+|\*)", answer.headers.get("Content-Range", ""))
             if answer.status_code == requests.codes.requested_range_not_satisfiable:
                 if begin_bytes and given and given[2] == str(begin_bytes):
-                    return  # it was whole already
+                    return  # the file was complete already
                 to.unlink(missing_ok=True)
-                raise _PassingError("what is here is longer than the file", wait_s=0)
+                raise _PassingError("the local file is longer than the server's", wait_s=0)
             if answer.status_code == requests.codes.partial_content:
                 if not given or given[1] != str(begin_bytes):
                     to.unlink(missing_ok=True)
-                    raise _PassingError("it gives another part than was asked for", wait_s=0)
+                    raise _PassingError("it sends another part than was asked for", wait_s=0)
             else:
                 begin_bytes = 0
             length = answer.headers.get("Content-Length", "")
@@ -191,7 +192,7 @@ class Http:
     def _answer(
         self, url: str, headers: Mapping[str, str], route: Route, content: IO[bytes] | None = None
     ) -> Iterator[requests.Response]:
-        """Give an answer that is worth reading; `content` is put, where there is any."""
+        """Yield a successful answer; `content`, if there is any, is put."""
         server = urlsplit(url).hostname or url
         verify = route.certificates or self._certificates
         try:
@@ -207,7 +208,9 @@ class Http:
             )
         except requests.exceptions.SSLError as error:
             hint = "set SSL_CERT_FILE to your certificates if a proxy reads your traffic"
-            raise UnreachableError(f"{server} is not who it says", found=str(error), hint=hint) from error
+            raise UnreachableError(
+                f"{server} has a certificate that is not trusted", found=str(error), hint=hint
+            ) from error
         except requests.exceptions.ProxyError as error:
             proxy = _proxy(url, route)
             raise _PassingError(f"the proxy {proxy} failed: {_cause(error)}", is_silent=True, proxy=proxy) from error
@@ -215,8 +218,8 @@ class Http:
             raise _PassingError(f"no answer within {_TIMEOUTS_S[1]:.0f} s") from error
         except requests.ConnectionError as error:
             dropped = any(isinstance(cause, ProtocolError) for cause in error.args)
-            raise _PassingError("the line dropped" if dropped else _cause(error), is_silent=not dropped) from error
-        except OSError as error:  # all that requests raises, and a path of certificates that does not exist
+            raise _PassingError("the connection broke" if dropped else _cause(error), is_silent=not dropped) from error
+        except OSError as error:  # of requests, or of a path of certificates that does not exist
             raise SourceError(f"{server} can't be asked", found=str(error)) from error
         with answer:
             if answer.status_code in _PASSING:
@@ -229,7 +232,7 @@ class Http:
 
 
 def local_path(url: str) -> Path:
-    """Give the path that a file: URL stands for."""
+    """Return the path of a file: URL."""
     return Path(unquote(urlsplit(url).path))
 
 
@@ -240,7 +243,7 @@ def _proxy(url: str, route: Route) -> str:
 
 
 def _write(answer: requests.Response, to: Path, begin_bytes: int, total_bytes: int, progress: Progress) -> None:
-    """Write what comes behind what is there, as it comes."""
+    """Append an answer to a file as it comes."""
     done_bytes = begin_bytes
     unit, per = ("MB", _MB) if total_bytes > 10 * _MB else ("kB", 1000)
     try:
@@ -250,7 +253,7 @@ def _write(answer: requests.Response, to: Path, begin_bytes: int, total_bytes: i
                 done_bytes += len(chunk)
                 progress(done_bytes // per, total_bytes // per, unit)
     except HTTPError as error:
-        raise _PassingError(f"the line dropped after {size(done_bytes)} of {size(total_bytes)}") from error
+        raise _PassingError(f"the connection broke after {size(done_bytes)} of {size(total_bytes)}") from error
     except OSError as error:
         if not is_disk_full(error):
             raise
@@ -261,10 +264,10 @@ def _write(answer: requests.Response, to: Path, begin_bytes: int, total_bytes: i
             hint="make room (pibuild clean), or set `store:` to a larger disk",
         ) from error
     if done_bytes < total_bytes:
-        raise _PassingError(f"the line dropped after {size(done_bytes)} of {size(total_bytes)}")
+        raise _PassingError(f"the connection broke after {size(done_bytes)} of {size(total_bytes)}")
 
 
-def _untold(_done: int, _total: int, _unit: str) -> None:
+def _ignored(_done: int, _total: int, _unit: str) -> None:
     pass
 
 
@@ -273,7 +276,7 @@ def _size_bytes(path: Path) -> int:
 
 
 def _cause(error: BaseException) -> str:
-    """Give the innermost reason of a failed connection, without the objects' addresses."""
+    """Return the innermost reason of a failed connection, without the addresses of objects."""
     inner = error.args[0] if error.args else error
     reason = getattr(inner, "reason", inner)
     reason = getattr(reason, "original_error", reason)  # of a proxy

@@ -1,4 +1,4 @@
-"""Programs of this machine: run to their end, alone or in a row, with what they said."""
+"""Programs of this machine: run to their end, alone or in a pipeline, with their output."""
 
 import errno
 import io
@@ -18,7 +18,7 @@ _LAST_LINES = 3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ended:
-    """A program that ran to its end."""
+    """A program that has ended."""
 
     exit_code: int
     out: str
@@ -26,8 +26,8 @@ class Ended:
 
     @property
     def last_words(self) -> str:
-        """The end of what it said, on one line."""
-        return last_words(self.err or self.out) or f"exit code {self.exit_code}, and not a word"
+        """The last lines of its output, on one line."""
+        return last_words(self.err or self.out) or f"exit code {self.exit_code} without a message"
 
 
 def run(
@@ -39,9 +39,9 @@ def run(
     cwd: Path | None = None,
     umask: int = -1,
 ) -> Ended:
-    """Run a program without a terminal; SourceError where it is missing (with this hint) or not done in time.
+    """Run a program without a terminal.
 
-    A full disk is an OSError here as everywhere.
+    Raises SourceError if it is missing (with this hint) or not done in time, OSError if it met a full disk.
     """
     try:
         ended = subprocess.run(
@@ -69,9 +69,9 @@ def run(
 def running(
     commands: Sequence[Sequence[str]], environ: Mapping[str, str], to: IO[bytes] | None = None
 ) -> Iterator[IO[bytes]]:
-    """Run programs, each reading what the one before writes; the last one writes `to`, else what this gives.
+    """Run programs, each reading the output of the one before; yield the last one's output, unless it goes `to` a file.
 
-    SourceError where one is missing or fails, which is known only when this context is left.
+    Raises SourceError at the end of the block if a program fails, and at once if one is missing.
     """
     with ExitStack() as stack:
         started: list[tuple[str, subprocess.Popen[bytes], IO[bytes]]] = []
@@ -93,32 +93,32 @@ def running(
             stack.callback(_end, program)
             started.append((command[0], program, words))
             if before:
-                before.close()  # so that the writer notices when the reader ends
+                before.close()  # so that the writer gets SIGPIPE when the reader ends
             before = program.stdout
         try:
             yield before or io.BytesIO()
         except SourceError:
-            _check(started, before)  # a reader fails when its writer does, and knows less of why
+            _check(started, before)  # if the writer failed too, its message says more
             raise
         _check(started, before)
 
 
 def last_words(said: str) -> str:
-    """Give the last lines of what a program said, on one line."""
+    """Return the last lines of a program's output, on one line."""
     lines = [line.strip() for line in said.replace("\r", "\n").splitlines() if line.strip()]
     return "; ".join(lines[-_LAST_LINES:])
 
 
 def check_space(said: str) -> None:
-    """Raise what a full disk raises where a program says that it met one."""
+    """Raise the OSError of a full disk if a program's message says that it met one."""
     if "No space left on device" in said or "ENOSPC" in said:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def _check(started: Sequence[tuple[str, subprocess.Popen[bytes], IO[bytes]]], last_out: IO[bytes] | None) -> None:
-    """Raise what the first program that failed said."""
+    """Raise SourceError with the message of the first program that failed."""
     while last_out and last_out.read(1 << 16):
-        pass  # what lies behind the end that a reader sees: no program may fail for want of a reader
+        pass  # so that no program fails because nobody reads the rest of its output
     for name, program, words in started:
         if code := program.wait():
             words.seek(0)

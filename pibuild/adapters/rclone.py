@@ -1,7 +1,7 @@
-"""rclone: files to and from any store that it knows, with the person's own remotes and credentials.
+"""rclone: files to and from any store that it supports, with the person's own remotes and credentials.
 
-A remote path is what rclone calls one: `remote:path`, a folder of this machine, or `:webdav,url='…':path`. Nothing is
-left out because it looks the same: stores without hashes and times can't tell, so callers say what is to be sent.
+A remote path is what rclone calls one: `remote:path`, a folder of this machine, or `:webdav,url='…':path`. All given
+files are sent, even those that seem equal, because stores without hashes and times can't compare them.
 """
 
 import errno
@@ -40,39 +40,39 @@ class Rclone:
         self._environ, self._deadline_s, self._umask = environ, deadline_s, umask
 
     def has(self, remote_path: str) -> bool:
-        """Tell whether there is a file or a folder."""
+        """Return whether there is a file or a folder."""
         return self._found("lsjson", "--stat", remote_path) is not None
 
     def cat(self, remote_path: str) -> str | None:
-        """Read a short text; None where there is none."""
+        """Return a short text; None if there is none."""
         ended = self._found("cat", remote_path)
         return None if ended is None else ended.out
 
     def get(self, remote_path: str, to: Path) -> bool:
-        """Bring a file by rename; False where there is none."""
+        """Download a file, which appears by rename; return whether there is one."""
         with tempfile.TemporaryDirectory(dir=to.parent, prefix=f".{to.name}.") as folder:
             staged = Path(folder) / to.name
-            # its own checksums cost more than the copy, and callers know what they expect
+            # its checksums cost more than the copy, and callers check the files
             if self._found("copyto", "--ignore-checksum", remote_path, str(staged)) is None:
                 return False
             staged.replace(to)
         return True
 
     def put(self, path: Path, remote_path: str) -> None:
-        """Send a file, over the one that may be there."""
+        """Send a file, replacing the one there."""
         self._done("copyto", "--ignore-times", str(path), remote_path)
 
     def copy_tree(
         self, folder: Path, remote_path: str, *, paths: Sequence[str] | None = None, exactly: bool = False
     ) -> None:
-        """Send a folder, or only these paths of it; `exactly` then removes what else is there."""
+        """Send a folder, or only these paths of it; `exactly` then removes everything else there."""
         with _listed(paths) as listed:
             self._done("sync" if exactly else "copy", "--ignore-times", *listed, str(folder), remote_path)
 
     def differing(self, folder: Path, remote_path: str, paths: Sequence[str], *, by_size: bool = False) -> set[str]:
-        """Name those of these paths that are missing there or another, by a hash that both sides know.
+        """Return those of these paths that are missing or different there, by a hash that both sides have.
 
-        Where the store knows none, each file is read back. `by_size` compares no more than sizes.
+        If the store has none, each file is read back. `by_size` compares sizes only.
         """
         if not paths:
             return set()
@@ -82,7 +82,7 @@ class Rclone:
             if not by_size and "hashes could not be checked" in ended.err:
                 ended = self._compare(folder, remote_path, "--download", *listed)
         if ended.exit_code in _NOT_FOUND:
-            return set(paths)  # not even the folder is there
+            return set(paths)  # the folder does not exist
         lines = [line.partition(" ") for line in ended.out.splitlines()]
         found = {path for mark, _, path in lines if mark in ("+", "*")}
         if any(mark == "!" for mark, _, _ in lines) or (ended.exit_code and not found):
@@ -90,7 +90,7 @@ class Rclone:
         return found
 
     def delete(self, remote_path: str) -> None:
-        """Remove a folder with all that is in it, or a file; neither need be there."""
+        """Remove a folder with its contents, or a file, if there is one."""
         ended = self._found("lsjson", "--stat", remote_path)
         if ended is not None:
             self._done("purge" if '"IsDir": true' in ended.out else "deletefile", remote_path)
@@ -99,7 +99,7 @@ class Rclone:
         return self._run("check", "--one-way", "--combined=-", *how, str(folder), remote_path)
 
     def _found(self, verb: str, *words: str) -> Ended | None:
-        """Run what may find nothing."""
+        """Run a verb that may find nothing; None if it does."""
         ended = self._run(verb, *words)
         if ended.exit_code in _NOT_FOUND:
             return None
@@ -115,7 +115,9 @@ class Rclone:
     def _run(self, verb: str, *words: str) -> Ended:
         if telling := next((word for word in words if _SECRET.search(word)), ""):
             hint = "make a remote of it (rclone config), or set RCLONE_CONFIG_NAME_… variables"
-            raise SourceError(f"{_named(telling)} has a secret in it, which a command line shows to all", hint=hint)
+            raise SourceError(
+                f"{_named(telling)} has a secret in it, which a command line shows to every user", hint=hint
+            )
         try:
             command = ["rclone", verb, *_PATIENCE, *words]
             return run(command, self._environ, hint=_HINT, deadline_s=self._deadline_s, umask=self._umask)
@@ -127,7 +129,7 @@ class Rclone:
 
 @contextmanager
 def _listed(paths: Sequence[str] | None) -> Iterator[list[str]]:
-    """Write paths where rclone reads them: a command line is too short for many."""
+    """Write paths to a file for rclone, because a command line is too short for many."""
     if paths is None:
         yield []
         return
@@ -138,20 +140,20 @@ def _listed(paths: Sequence[str] | None) -> Iterator[list[str]]:
 
 
 def _translated(ended: Ended, verb: str, *words: str) -> SourceError | ResourceError:
-    """Say what rclone met in words that tell what to do."""
+    """Return the error that rclone met, with a hint."""
     said = "\n".join(_PREFIX.sub("", line) for line in ended.err.splitlines())
     remote = _named(words[-1])
     found = Ended(exit_code=ended.exit_code, out="", err=said).last_words
     if _FULL.search(said):
         return _full(remote, found)
     if _SILENT.search(said):
-        hint = "look at the network, and whether that server runs; the same command goes on from here"
+        hint = "check the network and the server; the same command continues from here"
         return UnreachableError(f"{remote} is not reachable", found=found, hint=hint)
     if "find section in config file" in said:
-        return SourceError(f"rclone knows no remote {remote}", found=found, hint="rclone config")
+        return SourceError(f"rclone has no remote {remote}", found=found, hint="rclone config")
     if _DENIED.search(said):
-        hint = "look at the credentials of that remote (rclone config) and at what they may do"
-        return SourceError(f"{remote} rejects what rclone asks", found=found, hint=hint)
+        hint = "check the credentials of that remote and their rights (rclone config)"
+        return SourceError(f"{remote} rejects the request", found=found, hint=hint)
     return SourceError(f"rclone {verb} failed at {remote}", found=found)
 
 
@@ -160,5 +162,5 @@ def _full(remote: str, found: str) -> ResourceError:
 
 
 def _named(remote_path: str) -> str:
-    """Name a remote, without the rest of an address that has a secret in it."""
+    """Return a remote's name, without the rest of an address that has a secret in it."""
     return f"{remote_path.partition(',')[0]},…" if _SECRET.search(remote_path) else remote_path

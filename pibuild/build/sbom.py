@@ -1,19 +1,18 @@
-"""The bill of materials that a wheel carries: CycloneDX 1.6 in `.dist-info/sboms/`, where PEP 770 has it.
+"""The bill of materials in a wheel: CycloneDX 1.6 in `.dist-info/sboms/`, as PEP 770 defines.
 
-Made of what goes into the wheel alone, so that the same wheel that is proven again has the same bytes: no time, no
-random serial number, nothing of how it is judged, and no versions of what wrote it, for no key knows them. Imported
-where it is used: the library takes time.
+It depends only on what goes into the wheel, so that a wheel that is proven again has the same bytes: it has no time, no
+random serial number, nothing about the proof, and no versions of the libraries that wrote it.
 
-Every source that the build sees is listed, in one of two roles. A *part* is in the wheel: a source of the wheel's own
-artifact, or of a library that was linked into it. What serves the *build* alone has the scope `excluded`: a fault in it
-is none of the wheel's. That is
+Every source that the build sees is listed in one of two roles. A *part* is in the wheel: a source of the wheel's own
+artifact, or of a library that is linked into it. A source of the *build* alone has the scope `excluded`, because the
+wheel does not contain it. These are the sources of
 
-- what stands on the device beside the wheel (CPython, numpy): the compiler saw headers, the code that runs is the Pi's;
-- what is made for no target: it runs on the machine that builds;
-- what a recipe names under `tools`;
-- all that only these need.
+- artifacts that stand on the device beside the wheel (CPython, numpy): only their headers were used;
+- artifacts that are made for no target: they run on the machine that builds;
+- tools, as a recipe names them under `tools`;
+- everything that only these need.
 
-A source counts as a whole, even where a target's switches leave some of it out.
+A source is listed as a whole, even if a target leaves some of it out.
 """
 
 import json
@@ -37,7 +36,7 @@ from pibuild.model import ArchivePlace, Artifact, DebianPlace, GitPlace, NpmPlac
 Role = Literal["part", "build"]
 
 _NAME = re.compile(r"(?P<name>.+?)-(?P<version>\d.*|[0-9a-f]{10})")
-"""Of a source: `abseil-cpp-48cd2c3f35`, `re2-2018-07-01`."""
+"""A source's name: `abseil-cpp-48cd2c3f35`, `re2-2018-07-01`."""
 _FORGE = "https://github.com/"
 _FORGE_ARCHIVE = re.compile(
     re.escape(_FORGE)
@@ -45,12 +44,12 @@ _FORGE_ARCHIVE = re.compile(
     + r"(archive/(refs/tags/)?(?P<ref>[^/]+)\.(tar\.gz|zip)|releases/download/(?P<tag>[^/]+)/.*)"
 )
 _PREFERRED = ("pypi", "github", "npm", "deb", "generic")
-"""Types of purls, those first under which people look a fault up."""
+"""Types of package URLs, the ones that vulnerability databases use first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Used:
-    """A source, what it is to the wheel, and the recipe that takes it."""
+    """A source, its role, and the recipe that uses it."""
 
     source: Source
     role: Role
@@ -58,7 +57,7 @@ class _Used:
 
 
 def sbom(plan: Plan) -> bytes:
-    """Give the bill of materials of a plan's wheel, as JSON."""
+    """Return the bill of materials of a plan's wheel, as JSON."""
     named_by = f"pibuild:{plan.wheel.key}:{plan.version}:{plan.target.platform_tag}"
     bom = Bom(serial_number=uuid5(NAMESPACE_URL, named_by))
     wheel = _wheel(plan)
@@ -68,14 +67,14 @@ def sbom(plan: Plan) -> bytes:
     bom.components = components
     bom.register_dependency(wheel, [one for one in components if one.scope == ComponentScope.REQUIRED])
     facts = json.loads(JsonV1Dot6(bom).output_as_string())
-    del facts["metadata"]["timestamp"]  # the library's own, of now
+    del facts["metadata"]["timestamp"]  # which the library adds
     return (json_text(facts, indent=1)).encode()
 
 
 def purl(place: Place, name: str, version: str) -> PackageURL:
-    """Tell what a place holds by a package URL; `name` and `version` are for one that no registry knows.
+    """Return the package URL of a place; `name` and `version` are used if no registry has it.
 
-    Of a Debian source package the version is upstream's part, for revisions share the file.
+    The version of a Debian source package is upstream's part of it, because revisions share the file.
     Source: https://github.com/package-url/purl-spec, and its types.
     """
     subpath = place.subdir or None
@@ -125,7 +124,7 @@ def _wheel(plan: Plan) -> Component:
 
 
 def _runtime(plan: Plan) -> Component:
-    """Tell of the compiler's runtime, which is linked into every wheel."""
+    """Return the compiler's runtime, which is linked into every wheel."""
     compiler, _, version = plan.target.compiler.lower().partition(" ")
     return Component(
         name=f"{compiler}-runtime",
@@ -175,7 +174,7 @@ def _component(uses: list[_Used]) -> Component:
 
 
 def named(source: Source) -> tuple[str, str]:
-    """Tell name and version of a source: `abseil-cpp` and the whole commit of `abseil-cpp-48cd2c3f35`."""
+    """Return name and version of a source: `abseil-cpp` and the whole commit of `abseil-cpp-48cd2c3f35`."""
     commits = [place.commit for place in source.places if isinstance(place, GitPlace | ArchivePlace) and place.commit]
     found = _NAME.fullmatch(source.name)
     if found is None:
@@ -186,12 +185,12 @@ def named(source: Source) -> tuple[str, str]:
 
 
 def _rank(address: PackageURL) -> tuple[bool, int]:
-    """Order by how well an address tells what a source is; one that lies in another package's folder comes last."""
+    """Return the sort key of a package URL: preferred types first, folders of another package last."""
     return bool(address.subpath), _PREFERRED.index(address.type)
 
 
 def _references(place: Place, name: str, version: str) -> Iterator[ExternalReference]:
-    """Say where a source is; what a registry holds is told by its purl, for who installs may use a mirror."""
+    """Yield where a source is; a registry's file by its package URL, because people may use a mirror."""
     if isinstance(place, GitPlace | ArchivePlace) and place.git:
         yield ExternalReference(
             type=ExternalReferenceType.VCS, url=XsUri(_FORGE + place.git), comment=f"commit {place.commit}"

@@ -12,12 +12,12 @@ _FOREIGN = re.compile(r"\..*|__pycache__|.*\.pyc|.*~|#.*#")
 
 
 def project_folder(name: str) -> Path:
-    """Find a folder that belongs to the project: beside the package in a checkout, inside it when installed."""
+    """Return a folder of the project: beside the package in a checkout, inside it when installed."""
     package = Path(__file__).parent.parent
     for folder in (package.parent / name, package / name, package / Path(name).name):
         if folder.is_dir():
             return folder
-    raise UsageError(f"pibuild is not whole: its folder {name} is missing", hint="install it again, or use a checkout")
+    raise UsageError(f"pibuild is incomplete: its folder {name} is missing", hint="install it again, or use a checkout")
 
 
 def own_files(folder: Path) -> list[Path]:

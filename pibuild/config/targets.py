@@ -12,7 +12,7 @@ _IS_64_BIT = re.compile(r"64|armv8|cortex-a(?:53|72|76)")
 
 
 def load_targets(folder: Path) -> dict[str, Target]:
-    """Read every target by name."""
+    """Return every target by name."""
     return {
         path.stem: typed(Target, {**read_yaml(path), "name": path.stem}, str(path))
         for path in sorted(folder.glob("*.yaml"))

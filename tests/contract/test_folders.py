@@ -159,7 +159,7 @@ def test_a_password_is_not_put_on_a_command_line_and_not_told(rclone):
 
 
 def test_a_remote_that_rclone_does_not_know_is_told(rclone):
-    with pytest.raises(SourceError, match="rclone knows no remote(.|\n)*didn't find section"):
+    with pytest.raises(SourceError, match="rclone has no remote(.|\n)*didn't find section"):
         ServedFolder(rclone, "nosuch:pibuild").has(NAME)
 
 

@@ -134,7 +134,7 @@ def test_a_folder_that_is_no_clone_is_rejected(read, tmp_path):
 
 
 def test_a_clone_without_the_commit_is_rejected(read, mirror):
-    with pytest.raises(SourceError, match=f"does not hold the commit {NOBODY}"):
+    with pytest.raises(SourceError, match=NOBODY):
         read(mirror, NOBODY)
 
 
@@ -158,7 +158,7 @@ def test_a_partial_clone_that_lacks_a_wanted_file_is_rejected(read, mirror, proj
     blob = git("rev-parse", f"{project[1]}:sub/run", cwd=mirror)
     object_path(mirror, blob).unlink()
 
-    with pytest.raises(SourceError, match="the clone has holes") as caught:
+    with pytest.raises(SourceError, match="the clone lacks objects") as caught:
         read(mirror, project[1])
     assert caught.value.found == "1 objects are missing"
 
@@ -177,7 +177,7 @@ def test_a_clone_that_lacks_a_tree_object_is_rejected(read, mirror, project):
     unpacked(mirror)
     object_path(mirror, git("rev-parse", f"{project[1]}:sub", cwd=mirror)).unlink()
 
-    with pytest.raises(SourceError, match="the clone has holes"):
+    with pytest.raises(SourceError, match="the clone lacks objects"):
         read(mirror, project[1])
 
 
@@ -261,7 +261,7 @@ def test_a_server_gives_one_commit_without_its_history(read, mirror, project, se
 
 
 def test_a_server_without_the_commit_is_rejected(read, mirror, serve):
-    with pytest.raises(SourceError, match=f"does not give the commit {NOBODY}"):
+    with pytest.raises(SourceError, match=NOBODY):
         read(f"{serve(mirror.parent)}/mirror", NOBODY)
 
 
@@ -282,7 +282,7 @@ def test_a_git_server_that_sends_nothing_is_unreachable(read):
     with socket.create_server(("127.0.0.1", 0)) as listening:
         url = f"http://127.0.0.1:{listening.getsockname()[1]}/o/n.git"
 
-        with pytest.raises(UnreachableError, match="said nothing for 1 s"):
+        with pytest.raises(UnreachableError, match="for 1 s"):
             read(url, NOBODY, Git(ENVIRON, silence_s=1))
 
 

@@ -221,7 +221,7 @@ def npm_environ(tmp_path, registry):
 
 @needs("npm")
 def test_a_package_that_npm_does_not_know_is_rejected(part, site, tmp_path):
-    with pytest.raises(SourceError, match=r"npm can't give is-number 7.0.0") as caught:
+    with pytest.raises(SourceError, match=r"npm can't download is-number 7.0.0") as caught:
         Npm(npm_environ(tmp_path, site[1])).download(IS_NUMBER, part, ignore)
     assert "404" in caught.value.found
 
@@ -336,7 +336,7 @@ def test_a_mirror_that_is_not_there_is_unreachable(make_debian, part, tmp_path):
 
 @needs_apt
 def test_an_apt_without_a_debian_mirror_is_rejected(make_debian, part, tmp_path):
-    with pytest.raises(SourceError, match="knows no Debian mirror") as caught:
+    with pytest.raises(SourceError, match="has no Debian mirror") as caught:
         make_debian(apt_environ(tmp_path, "")).download(FXDIV, part, ignore)
     assert "another place" in caught.value.hint
 
@@ -355,7 +355,7 @@ def test_a_mirror_without_the_file_and_a_signed_index_is_rejected(make_debian, s
     with pytest.raises(SourceError, match="no mirror of this machine's apt has it") as caught:
         make_debian(apt_environ(tmp_path, f"deb {site[1]}/debian bookworm main\n")).download(FXDIV, part, ignore)
     assert "127.0.0.1 answers 404" in caught.value.found
-    assert "apt gets no index of bookworm" in caught.value.found
+    assert "the index of bookworm" in caught.value.found
     assert said == ["  asking 127.0.0.1 for the index of bookworm"]
 
 
@@ -379,4 +379,4 @@ def test_the_signed_index_of_the_suite_gives_the_address_and_is_asked_once(make_
     assert unquote(client.asked[1]).endswith(folder + FXDIV.file)
     assert client.asked[3].endswith(folder + "fxdiv_0.orig.tar.xz")
     assert sum("for the index of bookworm" in line for line in said) == 1
-    assert any("bookworm has moved on to fxdiv_0.0~git20200417.b408327.orig.tar.xz" in line for line in said)
+    assert any("bookworm now has fxdiv_0.0~git20200417.b408327.orig.tar.xz" in line for line in said)
