@@ -3,25 +3,37 @@
 The gathered outcomes become one night. So history, page and alarms are the same as those of a night on one machine.
 """
 
-import re
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated
+
+from pydantic import StringConstraints, TypeAdapter, ValidationError
 
 from pibuild import __version__
 from pibuild.model import Cell, CellOutcome, Night
-from pibuild.nightly.history import History, outcome_from
+from pibuild.nightly.history import History
 from pibuild.store.remote import Remote
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SharedOutcome:
+    """What a machine writes to the shared store about one cell."""
+
+    night: Annotated[str, StringConstraints(pattern=r"^\d{8}T\d{6}Z$")]
+    """The id of the machine's own night."""
+    outcome: CellOutcome
+    log: str
+    """The content of the failure's log."""
 
 
 def share(night: Night, remote: Remote, logs_dir: Path) -> None:
     """Write each outcome of a night, with the log of a failure, to the shared store."""
     for outcome in night.outcomes:
-        log_path = logs_dir / outcome.log
-        log = log_path.read_text(errors="replace") if outcome.log and log_path.exists() else ""
-        facts = {"night": night.id, "outcome": asdict(outcome), "log": log}
-        remote.put_facts(_name(outcome.cell), _title(outcome.cell), facts)
+        path = logs_dir / outcome.log
+        log = path.read_text(errors="replace") if outcome.log and path.exists() else ""
+        shared = SharedOutcome(night=night.id, outcome=outcome, log=log)
+        remote.put_facts(_name(outcome.cell), _title(outcome.cell), asdict(shared))
 
 
 def gathered(cells: Sequence[Cell], remote: Remote, history: History, logs_dir: Path) -> Night | None:
@@ -33,23 +45,22 @@ def gathered(cells: Sequence[Cell], remote: Remote, history: History, logs_dir: 
     for night in history.nights():
         for outcome in night.outcomes:
             latest.setdefault(outcome.cell.id, outcome)
-    newer: list[tuple[str, CellOutcome]] = []
+    newer = []
     for cell in cells:
-        facts = remote.facts(_name(cell), _title(cell)) or {}
-        shared, known = _outcome(facts), latest.get(cell.id)
-        if shared is None or shared.cell != cell or (known and known.began >= shared.began):
-            continue
-        newer.append((facts["night"], shared))
-        if shared.log:
-            (logs_dir / Path(shared.log).name).write_text(str(facts.get("log", "")))
+        shared, known = _shared(cell, remote), latest.get(cell.id)
+        if shared and shared.outcome.cell == cell and (known is None or known.began < shared.outcome.began):
+            newer.append(shared)
+            if shared.outcome.log:
+                (logs_dir / Path(shared.outcome.log).name).write_text(shared.log)
     if not newer:
         return None
+    outcomes = tuple(shared.outcome for shared in newer)
     return Night(
-        id=history.new_id(max(night_id for night_id, _ in newer)),
-        began=min(outcome.began for _, outcome in newer),
-        ended=max(outcome.began for _, outcome in newer),
+        id=history.new_id(max(shared.night for shared in newer)),
+        began=min(outcome.began for outcome in outcomes),
+        ended=max(outcome.began for outcome in outcomes),
         pibuild=__version__,
-        outcomes=tuple(outcome for _, outcome in newer),
+        outcomes=outcomes,
     )
 
 
@@ -61,9 +72,9 @@ def _title(cell: Cell) -> str:
     return f"the outcome of {cell.id}"
 
 
-def _outcome(facts: dict[str, Any]) -> CellOutcome | None:
-    """Return the outcome in what `share` wrote; None if it is something else."""
+def _shared(cell: Cell, remote: Remote) -> SharedOutcome | None:
+    """Return the shared outcome of a cell; None if there is none, or something else under its name."""
     try:
-        return outcome_from(facts["outcome"]) if re.fullmatch(r"\d{8}T\d{6}Z", facts["night"]) else None
-    except (KeyError, TypeError, AttributeError):
+        return TypeAdapter(SharedOutcome).validate_python(remote.facts(_name(cell), _title(cell)))
+    except ValidationError:
         return None

@@ -8,15 +8,16 @@ import json
 import sqlite3
 import tempfile
 from collections.abc import Iterable, Iterator
-from contextlib import closing
-from dataclasses import asdict, fields
-from functools import cache, partial
+from contextlib import closing, suppress
+from dataclasses import asdict
+from functools import partial
 from pathlib import Path
-from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
 
 from pibuild.errors import StoreError
 from pibuild.files import folder_errors, json_text, write_atomically
-from pibuild.model import Cell, CellOutcome, Night
+from pibuild.model import CellOutcome, Night
 from pibuild.times import later_stamp
 
 _SCHEMA = """
@@ -52,12 +53,16 @@ class History:
             write_atomically(self._nights_dir / f"{night.id}.json", json_text(asdict(night), indent=1))
 
     def nights(self) -> Iterator[Night]:
-        """Read the nights, the latest first; a record that can't be read as a night is left out."""
+        """Read the nights, the latest first.
+
+        Keys that this version does not have are ignored; a record that can't be read as a night is left out.
+        """
+        record = TypeAdapter(Night)
         for path in sorted(self._nights_dir.glob("*.json"), reverse=True):
             with _folder_errors(self._state_dir):
                 content = path.read_bytes()
-            if night := _night_from(content):
-                yield night
+            with suppress(ValidationError):
+                yield record.validate_json(content, strict=True)
 
     def outcomes(self, cell_id: str) -> Iterator[tuple[str, CellOutcome]]:
         """Read (night's id, outcome) of a cell, the latest first."""
@@ -87,33 +92,6 @@ class History:
                 staged.replace(path)
         except sqlite3.Error as error:
             raise StoreError(f"{path} can't be written", found=str(error)) from error
-
-
-def outcome_from(facts: dict[str, Any]) -> CellOutcome:
-    """Return the outcome of which `facts` is the JSON; keys that this version does not have are ignored.
-
-    Raises KeyError, TypeError or AttributeError if it is the JSON of something else.
-    """
-    cell = Cell(**_own_keys(Cell, facts["cell"]))
-    return CellOutcome(**_own_keys(CellOutcome, facts) | {"cell": cell, "changed": tuple(facts.get("changed", ()))})
-
-
-def _night_from(content: bytes) -> Night | None:
-    try:
-        facts = json.loads(content)
-        return Night(**_own_keys(Night, facts) | {"outcomes": tuple(map(outcome_from, facts["outcomes"]))})
-    except (ValueError, KeyError, TypeError, AttributeError):
-        return None
-
-
-def _own_keys(kind: type, facts: dict[str, Any]) -> dict[str, Any]:
-    names = _field_names(kind)
-    return {name: value for name, value in facts.items() if name in names}
-
-
-@cache
-def _field_names(kind: type) -> frozenset[str]:
-    return frozenset(field.name for field in fields(kind))
 
 
 def _fill(database: sqlite3.Connection, nights: Iterable[Night]) -> None:

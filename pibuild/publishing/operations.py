@@ -172,7 +172,8 @@ def sweep(site: Site, *, count: int) -> Swept:
             site.console.warn(f"{error.what} ({error.found}): no old set or wheel is removed until it is repaired")
             return Swept()
         outdated = outdated_sets(sets, current=present, count=count)
-        needed = {wheel.folder.rstrip("/") for one in sets if one.id not in outdated for wheel in one.wheels}
+        remaining = (published for published in sets if published.id not in outdated)
+        needed = {wheel.folder.rstrip("/") for published in remaining for wheel in published.wheels}
         stored = (path.relative_to(folder).as_posix() for path in sorted((folder / "files").glob("*/*")))
         swept = Swept(sets=outdated, wheels=tuple(path for path in stored if path not in needed))
         for path in (*swept.sets, *swept.wheels):

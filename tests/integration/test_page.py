@@ -139,7 +139,7 @@ def test_the_command_of_a_pi_can_be_reached_by_keyboard(driver, address):
     press(driver, "2")
     expected = f"python2.7 -m pip install --index-url {address}current/simple/ --only-binary :all: tensorflow==1.12.3"
     assert shown_commands(driver)[-1] == expected
-    said = driver.find_element(By.CSS_SELECTOR, "[role=status]#said").text
+    said = driver.find_element(By.CSS_SELECTOR, "[role=status]#result").text
     assert said == "tensorflow 1.12.3 for Pi 3, Zero 2 with stretch (32 bit), Python 2.7"
 
 

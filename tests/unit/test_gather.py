@@ -1,6 +1,7 @@
 """Outcomes of many machines become one night on the machine that publishes."""
 
 import io
+import json
 from dataclasses import replace
 
 import pytest
@@ -92,3 +93,14 @@ def test_a_log_cannot_be_written_elsewhere(remote, history, logs_dir, tmp_path):
     share(make_night("20261125T040000Z", replace(FAILED, log="../there/b.log")), remote, tmp_path / "there")
     gathered(CELLS, remote, history, logs_dir)
     assert (logs_dir / "b.log").read_text() == "words"
+
+
+@pytest.mark.usefixtures("machines")
+@pytest.mark.parametrize("changes", [{"night": "../../x"}, {"night": 5}, {"log": None}, {"outcome": {"began": 5}}])
+def test_a_shared_outcome_with_a_wrong_value_is_ignored(remote, history, logs_dir, tmp_path, changes):
+    path = tmp_path / "shared" / "outcomes" / f"{BUILT.cell.id}.json"
+    facts = json.loads(path.read_text())
+    changes = changes | {"outcome": facts["outcome"] | changes.get("outcome", {})}
+    path.write_text(json.dumps(facts | changes))
+
+    assert gathered(CELLS, remote, history, logs_dir).outcomes == (FAILED,)

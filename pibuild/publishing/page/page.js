@@ -4,7 +4,7 @@
   const byId = (id) => document.getElementById(id);
   const selects = { pi: byId("pi"), system: byId("system"), python: byId("python") };
 
-  // Where the site's address is not known, the page's own stands in the commands.
+  // If the site's address is unknown, the commands get the page's own address.
   const isServed = /^https?:$/.test(location.protocol);
   const addressOf = (path) => new URL(path, location.href).href;
   const quoted = (text) => (/^[\w@%+=:,./~-]+$/.test(text) ? text : `'${text.replace(/'/g, "'\\''")}'`);
@@ -35,7 +35,7 @@
     try {
       await navigator.clipboard.writeText(code.textContent);
     } catch {
-      // Clipboards are for secure addresses and willing browsers; the selection works everywhere.
+      // Not every address and browser may use the clipboard; a selection works everywhere.
       getSelection().selectAllChildren(code);
       try {
         copied = document.execCommand("copy");
@@ -65,7 +65,7 @@
     return block;
   }
 
-  // Each select offers what the ones before it leave, and keeps what was chosen where that is still there.
+  // Each select has the values that fit the selects before it, and keeps its value if that is still among them.
   const names = Object.keys(selects);
   const matches = (choice, until) => names.slice(0, until).every((name) => choice[name] === selects[name].value);
 
@@ -81,7 +81,7 @@
   }
 
   function answer() {
-    const choice = choices.find((one) => matches(one, names.length));
+    const choice = choices.find((candidate) => matches(candidate, names.length));
     const where = `${choice.pi} with ${choice.system}, Python ${choice.python}`;
     const parts = [];
     if (choice.offers.length) {
@@ -94,7 +94,7 @@
     } else {
       parts.push(make("p", choice.reason, "why"));
     }
-    byId("said").textContent = `${choice.offers.map((one) => one.name).join(", ") || "No wheel"} for ${where}`;
+    byId("result").textContent = `${choice.offers.map((offer) => offer.name).join(", ") || "No wheel"} for ${where}`;
     byId("answer").replaceChildren(...parts);
   }
 
