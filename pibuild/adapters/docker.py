@@ -413,9 +413,16 @@ def _handed_over(run: Run) -> Iterator[bytes]:
                 for info in source:
                     info.name = f"{top}/{info.name}"
                     add_folders(_with_parents(info.name)[:-1])
-                    tar.addfile(_owned(info, run, info.type), source.extractfile(info) if info.isfile() else None)
-                    if sink.size_bytes >= _CHUNK_BYTES:
-                        yield sink.taken()
+                    content = source.extractfile(info) if info.isfile() else None
+                    tar.addfile(_owned(info, run, info.type))
+                    while content and (chunk := content.read(_CHUNK_BYTES)):  # a file may not fit into memory
+                        tar.fileobj.write(chunk)
+                        tar.offset += len(chunk)
+                        if sink.size_bytes >= _CHUNK_BYTES:
+                            yield sink.taken()
+                    padding = -tar.offset % tarfile.BLOCKSIZE
+                    tar.fileobj.write(bytes(padding))
+                    tar.offset += padding
     yield sink.taken()
 
 

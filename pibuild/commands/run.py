@@ -1,6 +1,7 @@
 """`pibuild run`: a command on an emulated Pi that has a wheel installed."""
 
 import sys
+from typing import Any
 
 from pibuild.commands.options import (
     CommandParser,
@@ -18,6 +19,7 @@ USAGE = "WHEEL [OPTION...] -- COMMAND [ARG...]"
 EXAMPLES = (
     'pibuild run thing-1.0-cp311-cp311-linux_armv6l.whl -- python -c "import thing"',
     "pibuild run thing.whl --os bookworm --model pi-4-b -- python - < script.py",
+    "pibuild run thing.whl --copy model.tflite bench.py --collect times.json -- python bench.py",
 )
 
 _OUR_PYTHON, _USERS_OWN = "/opt/pibuild/python", "/work/build/.local"
@@ -32,6 +34,12 @@ def add_arguments(parser: CommandParser) -> None:
     group.add_argument("--model", metavar="M", help="the board, such as pi-4-b (default: a Zero W or a 2 B)")
     group.add_argument("--os", metavar="RELEASE", help="release of Raspberry Pi OS, with its Python: bookworm, ...")
     group.add_argument("--raspbian", metavar="URL", help="archive of Raspbian that --os is taken from")
+    group = parser.add_argument_group("files")
+    extend: dict[str, Any] = {"action": "extend", "nargs": "+", "default": []}
+    group.add_argument("--copy", metavar="PATH", help="files and folders to put into its working folder", **extend)
+    group.add_argument(
+        "--collect", action="append", default=[], metavar="PATH", help="result to bring into the current folder"
+    )
     add_network(parser)
     add_limits(parser)
     add_general(parser)
@@ -48,10 +56,11 @@ def run(invocation: Invocation) -> int:
     from pibuild.emulate import session
     from pibuild.emulate.choose import DeviceRequest, choose
     from pibuild.emulate.environment import device_image, fitting_wheels, package_of, plan_beside, pythons_of
+    from pibuild.emulate.transfer import named_copies, result_names
     from pibuild.wheels.wheel import WheelFormatError, wheel_name
 
     args, settings = invocation.args, invocation.settings
-    path = wheel_path(args.wheel)
+    path, copies, results = wheel_path(args.wheel), named_copies(args.copy), result_names(args.collect)
     try:
         wheel = wheel_name(path.name)
     except WheelFormatError as error:
@@ -87,4 +96,6 @@ def run(invocation: Invocation) -> int:
             installed=installed,
             context=context,
             is_terminal=sys.stdin.isatty() and sys.stdout.isatty(),
+            copies=copies,
+            results=results,
         )

@@ -33,9 +33,8 @@ chmod +x "$bin/pip"
 export PATH=$bin:$prefix/bin:$PATH
 export PIP_ROOT_USER_ACTION=ignore PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_PYTHON_VERSION_WARNING=1
 export PIP_BREAK_SYSTEM_PACKAGES=1 PIP_NO_INDEX=1 PIP_FIND_LINKS="/work/wheels $packages/wheel"
-cd /work/build
 
-if [[ -e $packages/left-out.txt ]] && ! pip install -qq "/work/wheels/$wheel" > refused 2>&1; then
+if [[ -e $packages/left-out.txt ]] && ! pip install -qq "/work/wheels/$wheel" > /work/build/refused 2>&1; then
   # What is compiled of all that it asks for is not beside it, so pip can't resolve; the import does without.
   echo "pip finds not all that $wheel asks for: it gets what is pure Python, without $(paste -sd, $packages/left-out.txt)" >&2
   pip install -qq --no-deps $packages/wheel/*.whl "/work/wheels/$wheel" >&2
@@ -43,6 +42,7 @@ elif [[ ! -e $packages/left-out.txt ]]; then
   pip install -qq "/work/wheels/$wheel" >&2
 fi
 touch /work/out/installed
+cd /work/files
 code=0
 "$@" || code=$?
 exit "$code"

@@ -1,16 +1,19 @@
 """One command on the device: the container that it runs in, with the person's own terminal or pipes.
 
-Knows what the container is given and what it leaves. Which Pi it is was decided by devices.
+Knows what the container is given and what it leaves; `choose` decided which Pi it is.
 """
 
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+from pathlib import Path, PurePosixPath
 
+from pibuild.adapters.docker import Container
 from pibuild.build.container import container_run
 from pibuild.build.context import BuildContext
-from pibuild.console import seconds, size
+from pibuild.console import Console, seconds, size
 from pibuild.emulate.choose import Device
-from pibuild.errors import OutOfMemoryError, ProofError, ResourceError
+from pibuild.emulate.transfer import WORKING_DIR, pack_copies, unpack_results
+from pibuild.errors import OutOfMemoryError, ProofError, ResourceError, UsageError
+from pibuild.files import folder_errors
 from pibuild.model import Image
 from pibuild.store.local import Entry
 from pibuild.trees.tree import pack
@@ -29,11 +32,16 @@ def start(
     installed: Sequence[tuple[str, Entry]],
     context: BuildContext,
     is_terminal: bool,
+    copies: Mapping[str, Path],
+    results: Mapping[str, PurePosixPath],
 ) -> int:
-    """Install a wheel on a device and run a command there, without a network; give its exit code.
+    """Install a wheel on a device and run a command there, without a network; return its exit code.
 
-    `beside` are the wheels that pip may take, `installed` (folder on the device, artifact). ProofError where pip does
-    not install the wheel, ResourceError where memory or time runs out.
+    `beside` are the wheels that pip may take, `installed` pairs of a folder on the device and an artifact. `copies` are
+    put into the working folder; `results` are brought into the current folder, even if the command fails.
+
+    Raises ProofError if pip does not install the wheel, ResourceError if memory or time runs out, and UsageError if the
+    command succeeds and does not leave a result.
     """
     limits = context.limits
     with context.store.staging() as staging:
@@ -52,6 +60,7 @@ def start(
                 *((folder, entry.path) for folder, entry in installed),
                 ("/work/wheels", pack(staging / "wheels.tar", {one.name: one for one in beside})),
                 ("/work/run", pack(staging / "run.tar", {_SCRIPT.name: _SCRIPT})),
+                (str(WORKING_DIR), _packed(copies, staging / "copies.tar")),
                 (_ROOT, pack(staging / "kernel.tar", _kernel_files(device))),
             ),
             stdin="terminal" if is_terminal else "pipe",
@@ -60,6 +69,7 @@ def start(
         with context.engine.container(run) as container:
             outcome = container.attach()
             is_installed = container.has("/work/out/installed")
+            missing = _collect(container, results, staging, context.console) if is_installed else []
     if outcome.timed_out:
         raise ResourceError(f"Not done within {seconds(limits.deadline_s)}", hint="a longer --deadline")
     if outcome.out_of_memory:
@@ -69,7 +79,32 @@ def start(
             f"{path.name} can't be installed on {device.title}",
             hint="pibuild verify tells what it is; wheels that it asks for are taken from its folder",
         )
+    if missing and outcome.exit_code == 0:
+        raise UsageError(
+            f"--collect: the command left no {', '.join(missing)}", hint="a path begins in its working folder"
+        )
     return outcome.exit_code
+
+
+def _packed(copies: Mapping[str, Path], tar_path: Path) -> Path:
+    with folder_errors(tar_path.parent):
+        return pack_copies(copies, tar_path)
+
+
+def _collect(container: Container, results: Mapping[str, PurePosixPath], staging: Path, console: Console) -> list[str]:
+    """Bring results into the current folder, and return the paths that are missing, each with a warning."""
+    missing = []
+    for path in results.values():
+        if not container.has(str(path)):
+            console.warn(f"{path} does not exist on the device")
+            missing.append(str(path))
+            continue
+        tar_path = staging / "results.tar"
+        with folder_errors(staging):
+            container.copy_out(str(path), tar_path)
+        with folder_errors(Path.cwd()):
+            unpack_results(tar_path, Path.cwd(), console.warn)
+    return missing
 
 
 def _kernel_files(device: Device) -> dict[str, Path | bytes]:

@@ -50,11 +50,11 @@ def wheel(tmp_path):
     return path.with_name(f"thing-1.0-{TAG}.whl")
 
 
-def ran(wheel, *words, command=("python", "-c", LOOK)):
+def ran(wheel, *words, command=("python", "-c", LOOK), cwd=ROOT):
     return subprocess.run(
         [sys.executable, "-m", "pibuild", "run", str(wheel), *words, "--", *command],
-        cwd=ROOT,
-        env=os.environ,
+        cwd=cwd,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
         input="from stdin",
         capture_output=True,
         text=True,
@@ -134,3 +134,32 @@ def test_a_toolchain_that_compiles_for_a_later_arm_is_rejected(context, tmp_path
     finally:
         context.engine.remove_image(broken.reference)
     assert any("uncaught target signal" in line for line in caught.value.details)
+
+
+def test_files_go_to_the_device_and_results_come_back_even_if_the_command_fails(engine, wheel, tmp_path):
+    assert engine
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "big").write_bytes(bytes(range(256)) * 50_000)
+    (tmp_path / "script.py").write_text(
+        "import os, pathlib, sys, thing\n"
+        "out = pathlib.Path('out')\n"
+        "out.mkdir()\n"
+        "(out / 'size').write_text(str(len(pathlib.Path('data/big').read_bytes())))\n"
+        "(out / 'listed').write_text(' '.join(sorted(os.listdir('.'))))\n"
+        "os.symlink('/etc/passwd', 'out/passwd')\n"
+        "pathlib.Path('/tmp/word').write_text(thing.WORD)\n"
+        "sys.exit(int(sys.argv[1]))\n"
+    )
+    where = ("--target", "pi-one", "--python", "3.11", "--copy", str(tmp_path / "data"), str(tmp_path / "script.py"))
+    results = ("--collect", "out", "--collect", "/tmp/word", "--collect", "missing")
+    for code in ("7", "0"):
+        folder = tmp_path / f"here-{code}"
+        folder.mkdir()
+        ended = ran(wheel, *where, *results, command=("python", "script.py", code), cwd=folder)
+        assert ended.returncode == (7 if code == "7" else 2), ended.stderr
+        assert (folder / "out" / "size").read_text() == "12800000"
+        assert (folder / "out" / "listed").read_text() == "data out script.py"
+        assert (folder / "word").read_text() == "told"
+        assert not (folder / "out" / "passwd").exists()
+        assert "out/passwd" in ended.stderr
+        assert "missing" in ended.stderr

@@ -20,3 +20,14 @@ def test_a_file_with_a_long_path_lies_under_its_inputs_folder(tmp_path):
         assert f"work/site/{long}" in names
         assert tar.extractfile(f"work/site/{long}").read() == b"abc"
         assert {PurePosixPath(name).parts[0] for name in names} == {"work"}
+
+
+def test_a_large_file_is_handed_over_in_parts(tmp_path):
+    with tarfile.open(tmp_path / "in.tar", "w") as tar:
+        info = tarfile.TarInfo("large")
+        info.size = 10_000_001
+        tar.addfile(info, io.BytesIO(b"x" * info.size))
+    parts = list(_handed_over(make_run(inputs=(("/work/site", tmp_path / "in.tar"),))))
+    assert max(map(len, parts)) < 4_000_000
+    with tarfile.open(fileobj=io.BytesIO(b"".join(parts))) as tar:
+        assert tar.extractfile("work/site/large").read() == b"x" * 10_000_001

@@ -1,0 +1,147 @@
+"""Files to an emulated Pi and back: a person's files into its working folder, results from there.
+
+A wheel's code may be hostile, so what comes back is written as files, folders and links inside them alone, and never
+through a link that lies here.
+"""
+
+import io
+import os
+import posixpath
+import shutil
+import tarfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path, PurePosixPath
+from typing import IO
+
+from pibuild.errors import UsageError
+
+WORKING_DIR = PurePosixPath("/work/files")
+"""The folder in which the command runs."""
+_CHUNK_BYTES = 1 << 20
+
+
+def named_copies(words: Sequence[str]) -> dict[str, Path]:
+    """Return the paths to copy by their names there; UsageError if one does not exist, or two have the same name."""
+    copies: dict[str, Path] = {}
+    for word in words:
+        path = Path(word)
+        name = Path(os.path.abspath(path)).name  # noqa: PTH100  `..` and `.` have names, too, and links keep theirs
+        try:
+            kind = path.stat()
+        except OSError as error:
+            raise UsageError(f"--copy: there is no {word}", found=error.strerror or "") from error
+        if not name or not (path.is_file() or path.is_dir()):
+            raise UsageError(f"--copy: {word} is neither a file nor a folder", found=oct(kind.st_mode))
+        if name in copies:
+            raise UsageError(f"--copy: {copies[name]} and {word} have the same name", hint="rename one of them")
+        copies[name] = path
+    return copies
+
+
+def result_names(words: Sequence[str]) -> dict[str, PurePosixPath]:
+    """Return the paths to collect by their names here; UsageError if one has no name, or two have the same."""
+    results: dict[str, PurePosixPath] = {}
+    for word in words:
+        path = PurePosixPath(posixpath.normpath(WORKING_DIR / word))
+        if path in (WORKING_DIR, *WORKING_DIR.parents):
+            raise UsageError(f"--collect: {word} is more than a file or folder of the working folder")
+        if path.name in results:
+            raise UsageError(
+                f"--collect: two paths have the name {path.name}", hint="collect the folder of one of them"
+            )
+        results[path.name] = path
+    return results
+
+
+def pack_copies(copies: Mapping[str, Path], tar_path: Path) -> Path:
+    """Write files and folders as a tar, and return its path. Links in folders stay links.
+
+    Raises UsageError if a file can't be read.
+    """
+    with tarfile.open(tar_path, "w") as tar:
+        for name, path in copies.items():
+            below = _below(name, path) if path.is_dir() else ()
+            for member_name, member_path in ((name, path), *below):
+                try:
+                    info = tar.gettarinfo(member_path.resolve() if member_path is path else member_path, member_name)
+                    if info is None:  # a socket
+                        continue
+                    if info.islnk():  # its other name may not be copied
+                        info.type, info.linkname, info.size = tarfile.REGTYPE, "", member_path.stat().st_size
+                    if info.isfile():
+                        with member_path.open("rb") as content:
+                            tar.addfile(info, content)
+                    elif info.isdir() or info.issym():
+                        tar.addfile(info)
+                except PermissionError as error:
+                    raise UsageError(f"--copy: {member_path} can't be read", found=error.strerror or "") from error
+    return tar_path
+
+
+def _below(name: str, path: Path) -> Iterator[tuple[str, Path]]:
+    """Yield the name and path of everything in a folder."""
+
+    def refuse(error: OSError) -> None:
+        raise UsageError(f"--copy: {error.filename} can't be read", found=error.strerror or "") from error
+
+    for folder, folders, files in os.walk(path, onerror=refuse):
+        for entry in sorted([*folders, *files]):
+            entry_path = Path(folder, entry)
+            yield f"{name}/{entry_path.relative_to(path)}", entry_path
+
+
+def unpack_results(tar_path: Path, folder: Path, warn: Callable[[str], None]) -> None:
+    """Write what a tar of the engine holds into a folder; files there are replaced, folders are filled.
+
+    Anything but files, folders and links inside the results is left out with a warning. Raises UsageError if a link or
+    something else lies here where a folder has to be.
+    """
+    with tarfile.open(tar_path) as tar:
+        for member in tar:
+            parts = PurePosixPath(member.name).parts
+            if not parts or ".." in parts or member.name.startswith("/"):
+                warn(f"{member.name!r} is not collected: it leads out of the results")
+            elif member.isdir():
+                _real_folder(folder, parts)
+            elif member.isfile() or member.islnk():
+                content = tar.extractfile(member)
+                _write(_real_folder(folder, parts[:-1]) / parts[-1], content or io.BytesIO(), member.mode)
+            elif member.issym() and _stays_inside(member):
+                path = _real_folder(folder, parts[:-1]) / parts[-1]
+                path.unlink(missing_ok=True)
+                path.symlink_to(member.linkname)
+            else:
+                warn(f"{member.name!r} is not collected: it is neither a file, a folder nor a link inside the results")
+
+
+def _stays_inside(member: tarfile.TarInfo) -> bool:
+    """Return whether a link leads to something that is collected with it."""
+    top = member.name.partition("/")[0]
+    target = posixpath.normpath(posixpath.join(posixpath.dirname(member.name), member.linkname))
+    return not member.linkname.startswith("/") and target.startswith(f"{top}/")
+
+
+def _real_folder(root: Path, parts: Sequence[str]) -> Path:
+    """Make the folders that lead to a result, none of which may be a link, and return the last one."""
+    path = root
+    for part in parts:
+        path /= part
+        if path.is_symlink() or (path.exists() and not path.is_dir()):
+            raise UsageError(f"--collect: {path} is not a folder", hint="remove it, or start pibuild in another folder")
+        path.mkdir(exist_ok=True)
+    return path
+
+
+def _write(path: Path, content: IO[bytes], mode: int) -> None:
+    """Write a file under a temporary name and rename it, so that a link is replaced and not followed."""
+    if path.is_dir() and not path.is_symlink():
+        raise UsageError(f"--collect: {path} is a folder", hint="remove it, or start pibuild in another folder")
+    staged = path.with_name(f".{path.name}.pibuild")
+    try:
+        staged.unlink(missing_ok=True)
+        with staged.open("xb") as file:
+            shutil.copyfileobj(content, file, _CHUNK_BYTES)
+        staged.chmod(0o755 if mode & 0o100 else 0o644)
+        staged.replace(path)
+    finally:
+        staged.unlink(missing_ok=True)
