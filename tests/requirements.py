@@ -17,6 +17,7 @@ PACKAGES = {
     "aarch64-linux-gnu-gcc": "gcc-aarch64-linux-gnu libc6-dev-arm64-cross",
     "arm-linux-gnueabihf-gcc": "gcc-arm-linux-gnueabihf",
     "chromedriver": "chromium-driver",
+    "docker": "docker.io",
     "java": "default-jre-headless",
     "node": "nodejs",
     "qemu-aarch64": "qemu-user",

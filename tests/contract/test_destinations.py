@@ -21,6 +21,7 @@ from pibuild.errors import PublishError, ResourceError, SourceError, Unreachable
 from pibuild.publishing.destinations import Uploader
 from pibuild.publishing.operations import publish, rollback, sweep, yank
 from tests.makers.publications import after, everything, make_proven, read, site_in
+from tests.requirements import missing, needs
 
 
 def free_port() -> int:
@@ -87,8 +88,14 @@ def put(site, tmp_path, console):
     return put
 
 
+@pytest.fixture
+def installed_rclone():
+    if lack := missing("rclone"):
+        pytest.skip(lack)
+
+
 @pytest.fixture(params=["a folder", "WebDAV"])
-def store(request, tmp_path):
+def store(request, tmp_path, installed_rclone):  # noqa: ARG001  it skips
     """A store as rclone calls it, and the folder that it is."""
     folder = tmp_path / "store"
     folder.mkdir()
@@ -111,7 +118,7 @@ def uploader(rclone, twine, console):
 
 
 @pytest.fixture
-def send(site, uploader):
+def send(site, uploader, installed_rclone):  # noqa: ARG001  it skips
     """Copy a set to a store."""
     return lambda published, remote: uploader().push_to(RcloneDestination(rclone=remote), site, published)
 
@@ -125,6 +132,7 @@ def test_a_store_gets_the_whole_set_and_a_pointer(store, put, send):
     assert (store[1] / "index.html").exists()
 
 
+@needs("rclone")
 def test_files_in_a_folder_of_this_machine_are_public_whatever_the_umask(tmp_path, site, put, uploader, environ):
     folder, before = tmp_path / "web" / "pibuild", os.umask(0o077)
     try:
@@ -222,6 +230,7 @@ def test_a_file_that_changed_in_the_site_is_not_copied(store, site, put, send):
     assert read(store[1]) is None
 
 
+@needs("rclone")
 def test_a_push_killed_at_every_call_leaves_a_whole_set_at_the_store(tmp_path, site, put, uploader, environ):
     class Dying(Rclone):
         def _run(self, verb, *words):
@@ -309,6 +318,7 @@ def test_a_folder_on_a_full_disk_is_named_and_keeps_its_set(small_disk, put, sen
     assert len(read(small_disk)) == 1
 
 
+@needs("rclone")
 def test_a_destination_that_fails_does_not_stop_the_others(tmp_path, site, put, uploader):
     published = put("1.0")
     bad, good = ("nowhere:wheels", str(tmp_path / "good"))

@@ -1,7 +1,6 @@
 """The engine is the one that the docker program uses: of DOCKER_HOST, else of the context, else the local one."""
 
 import json
-import shutil
 import subprocess
 from importlib.util import find_spec
 
@@ -9,8 +8,9 @@ import pytest
 
 from pibuild.adapters.docker import Engine
 from pibuild.errors import EngineError
+from tests.requirements import needs
 
-needs_docker = pytest.mark.skipif(not shutil.which("docker"), reason="the docker program is not installed")
+needs_docker = needs("docker")
 
 
 @pytest.fixture
