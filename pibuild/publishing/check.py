@@ -1,7 +1,7 @@
 """`pibuild publish check`: whether the set at an address is complete and undamaged.
 
-Knows which files a set consists of and what they say of one another; changes nothing. Each wheel is on this machine
-only while it is checked, and never in memory.
+Knows which files a set consists of and what they say of one another; changes nothing. Only one file of a site at an
+address is on this machine at a time, and a wheel is never in memory.
 """
 
 import hashlib
@@ -9,7 +9,7 @@ import json
 import re
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -50,7 +50,7 @@ class CheckedSet:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SiteFile:
-    """A file of a site, on this machine."""
+    """A file of a site, on this machine until the next one is read."""
 
     path: Path
     sha256: str
@@ -63,8 +63,8 @@ class SiteFile:
         return self.path.read_bytes()
 
 
-Read = Callable[[str], AbstractContextManager[SiteFile]]
-"""Provides a file by its path under the site's top folder while the context is open; SourceError if there is none."""
+Read = Callable[[str], SiteFile]
+"""Returns a file by its path under the site's top folder. Raises SourceError if there is none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,7 +112,7 @@ def _site_at(address: str, web: Downloader[str]) -> Iterator[Read]:
     parts = urlsplit(address)
     if parts.scheme in ("http", "https"):
         with tempfile.TemporaryDirectory(prefix="pibuild-check-") as scratch:
-            yield partial(_downloaded, web, address.rstrip("/"), Path(scratch))
+            yield partial(_downloaded, web, address.rstrip("/"), Path(scratch) / "file")
     elif parts.scheme == "file":
         yield partial(_local, Path(unquote(parts.path)))
     elif "://" in address:
@@ -122,32 +122,26 @@ def _site_at(address: str, web: Downloader[str]) -> Iterator[Read]:
         yield partial(_local, Path(address))
 
 
-@contextmanager
-def _downloaded(web: Downloader[str], address: str, scratch: Path, path: str) -> Iterator[SiteFile]:
-    to = scratch / hashlib.sha256(path.encode()).hexdigest()
-    try:
-        digest = web.download(f"{address}/{quote(path)}", to, lambda *_: None)
-        yield SiteFile(path=to, sha256=digest, size_bytes=to.stat().st_size)
-    finally:
-        to.unlink(missing_ok=True)
+def _downloaded(web: Downloader[str], address: str, to: Path, path: str) -> SiteFile:
+    to.unlink(missing_ok=True)
+    digest = web.download(f"{address}/{quote(path)}", to, lambda *_: None)
+    return SiteFile(path=to, sha256=digest, size_bytes=to.stat().st_size)
 
 
-@contextmanager
-def _local(root: Path, path: str) -> Iterator[SiteFile]:
+def _local(root: Path, path: str) -> SiteFile:
     try:
         digest = file_sha256(root / path)
     except FileNotFoundError as error:
         raise SourceError("is missing") from error
     except OSError as error:
         raise SourceError(f"can't be read: {error.strerror}") from error
-    yield SiteFile(path=root / path, sha256=digest, size_bytes=(root / path).stat().st_size)
+    return SiteFile(path=root / path, sha256=digest, size_bytes=(root / path).stat().st_size)
 
 
 def _current(read: Read, shown: str) -> str:
     """Return the id of the set that the pointer names."""
     try:
-        with read("current.json") as file:
-            return TypeAdapter(_Pointer).validate_json(file.content()).set
+        return TypeAdapter(_Pointer).validate_json(read("current.json").content()).set
     except UnreachableError:
         raise
     except (SourceError, ValueError) as error:
@@ -158,10 +152,8 @@ def _current(read: Read, shown: str) -> str:
 def _begun(read: Read, set_id: str, shown: str, progress: Progress) -> "_Check":
     """Read set.json and SHA256SUMS, which name all other files."""
     try:
-        with read(f"{set_id}/{_SET}") as file:
-            published = set_from(file.content())
-        with read(f"{set_id}/{SUMS}") as file:
-            sums = file.content()
+        published = set_from(read(f"{set_id}/{_SET}").content())
+        sums = read(f"{set_id}/{SUMS}").content()
         pages = {name: _sha256(page) for name, page in index_pages(published).items()}
     except UnreachableError:
         raise
@@ -240,52 +232,46 @@ class _Check:
         if name not in self.sums:
             return
         path = self._path(name)
-        with self._file(path, self.sums[name]) as file:
-            if file is None:
-                return
-            if (file.sha256, file.size_bytes) != (wheel.sha256, wheel.size_bytes):
-                found = f"has sha256 {file.sha256} and {file.size_bytes} bytes"
-                self._add(path, f"{found}, set.json says {wheel.sha256} and {wheel.size_bytes}")
-            if len(contents) == len(sidecars):
-                for fault in sidecar_faults(wheel, file.path, *contents):
-                    self._add(path, fault)
+        file = self._file(path, self.sums[name])
+        if file is None:
+            return
+        if (file.sha256, file.size_bytes) != (wheel.sha256, wheel.size_bytes):
+            found = f"has sha256 {file.sha256} and {file.size_bytes} bytes"
+            self._add(path, f"{found}, set.json says {wheel.sha256} and {wheel.size_bytes}")
+        if len(contents) == len(sidecars):
+            for fault in sidecar_faults(wheel, file.path, *contents):
+                self._add(path, fault)
 
     def _check_page(self, name: str) -> None:
         """Check any other file: its sum, an index page's content, and that current/ has the same."""
-        digest = self._digest(self._path(name), self.sums[name])
-        if digest is None or name.startswith("../"):
+        file = self._file(self._path(name), self.sums[name])
+        if file is None or name.startswith("../"):
             return
-        if digest != self.pages.get(name, digest):
+        if file.sha256 != self.pages.get(name, file.sha256):
             self._add(self._path(name), "is not the page that set.json makes")
         if self.is_current:
-            self._digest(f"current/{name}", digest)
-
-    def _digest(self, path: str, expected: str) -> str | None:
-        with self._file(path, expected) as file:
-            return file.sha256 if file else None
+            self._file(f"current/{name}", file.sha256)
 
     def _content(self, path: str, expected: str | None) -> bytes | None:
-        with self._file(path, expected) as file:
-            try:
-                return file.content() if file else None
-            except SourceError as error:
-                self._add(path, read_error(error))
-                return None
+        file = self._file(path, expected)
+        try:
+            return file.content() if file else None
+        except SourceError as error:
+            self._add(path, read_error(error))
+            return None
 
-    @contextmanager
-    def _file(self, path: str, expected: str | None) -> Iterator[SiteFile | None]:
-        """Provide a file and compare its hash; None if it can't be read, which is a fault as well."""
-        with ExitStack() as stack:
-            file = None
-            try:
-                file = stack.enter_context(self.read(path))
-            except UnreachableError:
-                raise
-            except SourceError as error:
-                self._add(path, read_error(error))
-            if file and expected and file.sha256 != expected:
-                self._add(path, f"has sha256 {file.sha256}, expected {expected}")
-            yield file
+    def _file(self, path: str, expected: str | None) -> SiteFile | None:
+        """Read a file and compare its hash; None if it can't be read, which is a fault as well."""
+        try:
+            file = self.read(path)
+        except UnreachableError:
+            raise
+        except SourceError as error:
+            self._add(path, read_error(error))
+            return None
+        if expected and file.sha256 != expected:
+            self._add(path, f"has sha256 {file.sha256}, expected {expected}")
+        return file
 
     def _path(self, name: str) -> str:
         return site_path(self.set_id, name)
