@@ -6,6 +6,7 @@ import os
 import shlex
 import signal
 import sys
+import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -78,13 +79,23 @@ _MOVED_OPTIONS = {
     "--undelete": "pibuild publish undelete FILE",
     "--check": "pibuild publish check URL",
 }
-_EPILOG = """\
-`pibuild COMMAND --help` shows a command's options and examples.
-
-exit codes:
-  0 done  1 a bug in pibuild  2 wrong input  4 Docker engine  5 source  6 image  7 build  8 memory, disk or time
-  9 verification or proof  10 store  12 publishing  130 Ctrl-C  141 broken pipe
-  nightly: 0 all cells good  3 nothing to do  11 some cells failed"""
+EXIT_CODES = {
+    0: "done",
+    1: "a bug in pibuild",
+    2: "wrong input",
+    3: "nightly: nothing to do",
+    4: "no Docker engine",
+    5: "a source is missing",
+    6: "an image failed",
+    7: "a build failed",
+    8: "out of memory, disk or time",
+    9: "a verification or proof failed",
+    10: "the store failed",
+    11: "nightly: some cells failed",
+    12: "not published, or damaged",
+    130: "interrupted",
+    141: "broken pipe",
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -151,7 +162,7 @@ def make_parser() -> CommandParser:
         usage="pibuild [COMMAND] [OPTION...]",
         summary="build TensorFlow wheels for the Raspberry Pi, and prove them on an emulated one",
         examples=("pibuild --target pi-one --python 3.11",),
-        epilog=_EPILOG,
+        epilog="\n".join(["`pibuild COMMAND --help` shows a command's options and examples.", "", *_exit_codes()]),
     )
     commands = parser.add_subparsers(title="commands", dest="command", metavar="COMMAND", prog="pibuild")
     for name, command in COMMANDS.items():
@@ -160,6 +171,12 @@ def make_parser() -> CommandParser:
         "-V", "--version", action="version", version=__version__, help="print pibuild's version"
     )
     return parser
+
+
+def _exit_codes() -> Iterator[str]:
+    yield "exit codes:"
+    codes = "; ".join(f"{code} {meaning}" for code, meaning in EXIT_CODES.items())
+    yield from textwrap.wrap(codes, 78, initial_indent="  ", subsequent_indent="  ")
 
 
 def _invocation(

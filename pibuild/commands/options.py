@@ -140,11 +140,13 @@ def add_general(parser: CommandParser, *, has_store: bool = True) -> None:
     group.add_argument("-c", "--config", metavar="FILE", help="settings (default: pibuild.yaml, if it exists)")
     if has_store:
         group.add_argument("--store", metavar="DIR", help="sources, artifacts, logs (default: your cache folder)")
-    _add_switch(group, "--json", "print the result as JSON on stdout, an error as a line of JSON on stderr")
+    _add_switch(group, "--json", "print the result as JSON, an error as JSON on stderr")
     amount = group.add_mutually_exclusive_group()
     _add_switch(amount, "-q", "print no progress", "--quiet")
     _add_switch(amount, "-v", "print the output of programs, too", "--verbose")
-    group.add_argument("--color", type=choice("auto", "always", "never"), metavar="WHEN", help="auto, always or never")
+    group.add_argument(
+        "--color", type=choice("auto", "always", "never"), metavar="WHEN", help="use colors: auto, always or never"
+    )
 
 
 def _add_switch(group: argparse._ActionsContainer, name: str, text: str, *names: str) -> None:

@@ -47,19 +47,19 @@ def add_arguments(parser: CommandParser) -> None:
         actions,
         "yank",
         "mark a wheel so that pip installs it only if its version is asked for",
-        "CELL|FILE --reason TEXT [OPTION...]",
+        "WHEEL --reason TEXT [OPTION...]",
         ['pibuild publish yank tflite-runtime-2.14.1-pi-one-3.11 --reason "crashes on a Zero"'],
     )
-    yank.add_argument("wheel", metavar="CELL|FILE", help="a cell, for its newest wheel, or a wheel's file name")
+    yank.add_argument("wheel", metavar="WHEEL", help="a cell, for its newest wheel, or a wheel's file name")
     yank.add_argument("--reason", required=True, metavar="TEXT", help="why; pip shows it")
     unyank = add_command(
         actions,
         "unyank",
         "take a yank back",
-        "CELL|FILE [OPTION...]",
+        "WHEEL [OPTION...]",
         ["pibuild publish unyank tflite-runtime-2.14.1-pi-one-3.11"],
     )
-    unyank.add_argument("wheel", metavar="CELL|FILE", help="a cell, for its newest wheel, or a wheel's file name")
+    unyank.add_argument("wheel", metavar="WHEEL", help="a cell, for its newest wheel, or a wheel's file name")
     undelete = add_command(
         actions,
         "undelete",
@@ -72,10 +72,10 @@ def add_arguments(parser: CommandParser) -> None:
         actions,
         "check",
         "verify every file, hash, page and signature that is published",
-        "URL|DIR [OPTION...]",
+        "SITE [OPTION...]",
         ["pibuild publish check https://wheels.example.org/ --public-key pibuild.pub"],
     )
-    check.add_argument("address", metavar="URL|DIR", help="where the site is published")
+    check.add_argument("address", metavar="SITE", help="the site's URL or folder")
     check.add_argument("--public-key", metavar="PEM", help="the key that it must be signed with")
     for action in (put, rollback, yank, unyank, undelete):
         add_general(action)

@@ -234,10 +234,16 @@ class Settings:
     """Colors: `auto` is on a terminal, unless NO_COLOR is set."""
 
 
-IN_FILE_ONLY = ("nightly", "publish")
+_IN_FILE_ONLY = ("nightly", "publish")
 """Keys of pibuild.yaml that are neither flags nor variables."""
 _LISTED = {"mirrors": r"\S+", "with": r"[^\s,]+"}
 """What one item looks like in a variable that holds several."""
+
+
+def setting_names() -> list[str]:
+    """Return the names of the settings that are flags, variables and keys: --jobs, PIBUILD_JOBS and `jobs:`."""
+    names = ["with" if field.name == "extras" else field.name for field in fields(Settings)]
+    return [name for name in names if name not in _IN_FILE_ONLY]
 
 
 def load_settings(
@@ -248,8 +254,7 @@ def load_settings(
     The file is the flag's or `$PIBUILD_CONFIG`, else `pibuild.yaml` in the current folder. `warn` is called for a name
     that pibuild will not take any more. UsageError names what does not exist, and which flag, variable or key says it.
     """
-    names = ["with" if field.name == "extras" else field.name for field in fields(Settings)]
-    names = [name for name in names if name not in IN_FILE_ONLY]
+    names = setting_names()
     from_file: dict[str, Any] = {}
     asked_file = flags.get("config") or environ.get("PIBUILD_CONFIG")
     path = Path(asked_file or cwd / "pibuild.yaml")

@@ -1,12 +1,10 @@
 """The matrix of pibuild.yaml becomes cells that can be built."""
 
-import json
 from dataclasses import replace
 
 import pytest
 
-from pibuild.config.project_files import project_folder
-from pibuild.config.settings import Cells, Exclusion, Nightly, load_settings, settings_schema
+from pibuild.config.settings import Cells, Exclusion, Nightly, load_settings
 from pibuild.errors import UsageError
 from pibuild.model import OwnTree
 from pibuild.nightly.matrix import chosen, matrix, with_dependency_cells
@@ -237,8 +235,3 @@ def test_a_version_without_quotes_is_rejected(tmp_path):
     (tmp_path / "pibuild.yaml").write_text("nightly:\n  cells:\n    - {recipe: tflite-runtime, pythons: [3.10]}\n")
     with pytest.raises(UsageError, match=r"pythons.0: 3.1 is a number; write it in quotes"):
         load_settings({}, {}, tmp_path)
-
-
-def test_the_schema_for_editors_is_what_is_read():
-    kept = json.loads((project_folder("pibuild") / "config" / "settings.schema.json").read_text())
-    assert kept == settings_schema(), "python -m pibuild schema > pibuild/config/settings.schema.json"
