@@ -1,7 +1,6 @@
 """The nouns: what is asked (request), what is decided (plan), what recipes and targets declare, and what a night was.
 
-Values only: frozen, with tuples inside, made whole at once. How they are read from YAML is config's knowledge,
-how a plan comes from a request is plan's.
+Values only: frozen, with tuples inside. config reads them from YAML; build's planning makes a plan of a request.
 """
 
 from collections.abc import Sequence
@@ -29,9 +28,9 @@ PLACE_KINDS = ("archive", "debian", "pypi", "npm", "git")
 """The key by which each kind of place is known; an archive may have `git`, too."""
 
 SESSION_LABEL = "pibuild.session"
-"""Label of every container: the session of the process that made it …"""
+"""Label of every container: the session of the process that made it."""
 STORE_LABEL = "pibuild.store"
-"""… and its store, which alone can tell whether that session is dead."""
+"""Label of every container: its store, which knows whether the session is dead."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,11 +53,10 @@ class ArchivePlace:
     sha256: str
     subdir: str = ""
     git: str = ""
-    """`owner/name`: where given, the archive can be made again from a clone of it …"""
+    """`owner/name`; with `commit`, the archive can be made again from a clone, byte for byte."""
     commit: str = ""
-    """… at this commit, byte for byte."""
     prefix: str = ""
-    """The folder that the archive holds, with its closing slash."""
+    """The folder in the archive, with its closing slash."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,7 +108,7 @@ Place = Annotated[
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
-    """Something fetched: one content, named by its tree hash, that several places hold."""
+    """One content, named by its tree hash, that one or more places have."""
 
     __pydantic_config__ = STRICT
     name: str
@@ -121,9 +119,9 @@ class Source:
     into: str = ""
     """Folder under the build's `src/`; in recipe.yaml by default the name without its version."""
     file: str = ""
-    """Where given, the tree is this one file: a download as it is, or what a place has of this name in its subdir."""
+    """If given, the tree is this one file: a download as it is, or the file of this name in a place's subdir."""
     keep: tuple[str, ...] = ()
-    """Patterns of the paths that stay; all where empty. Applied to every place before hashing."""
+    """Patterns of the paths that stay; all if empty. Applied to every place before hashing."""
     drop: tuple[str, ...] = ()
     """Patterns of the paths that go."""
 
@@ -155,13 +153,13 @@ class Release:
     pythons: tuple[str, ...] = ()
     """The Pythons that it supports; empty if it does not depend on Python."""
     needs: tuple[str, ...] = ()
-    """Recipes whose artifacts (for the same target and Python) go in."""
+    """Recipes whose artifacts (for the same target and Python) the build uses."""
     proven_with: tuple[str, ...] = ()
-    """Recipes whose artifacts stand on the device, too, when the wheel is proven, and are no part of it."""
+    """Recipes whose artifacts are on the device when the wheel is proven, and are no part of it."""
     needs_without_neon: tuple[str, ...] = ()
-    """Further ones, for a target that has no NEON."""
+    """Further needs, for a target without NEON."""
     dependencies: tuple[str, ...] = ()
-    """Recipes of the wheels that pip wants beside this one on the Pi: of compiled ones, or of many in pure Python."""
+    """Recipes of the wheel's dependencies: each makes a compiled wheel, or many in pure Python."""
     proven_on: tuple[str, ...] | None = None
     """Targets for which a wheel of it has been proven; None for every target.
 
@@ -185,17 +183,17 @@ class Target:
     __pydantic_config__ = STRICT
     name: str
     models: str
-    """The Pis that it serves, in words."""
+    """The Pis that it is for, in words."""
     aliases: tuple[str, ...]
     """Other names that people try."""
     compiler: str
     triple: str
     arch_flags: str
-    """What the compiler's wrappers pass, so that no build can forget it."""
+    """Flags that the compiler's wrappers always pass."""
     cflags: str
-    """Tuning that recipes pass."""
+    """Flags for tuning that recipes pass."""
     runtime: Literal["built", "debian"]
-    """`built` where the distribution's runtime objects hold instructions that the target lacks."""
+    """`built` if the distribution's runtime objects have instructions that the target lacks."""
     libstdcxx: Literal["static"]
     glibc_floor: str
     machine: str
@@ -208,12 +206,12 @@ class Target:
     elf_fp_arch: Literal["VFPv2", "VFPv3", "VFPv4"]
     """The highest Tag_FP_arch: `VFPv2`."""
     elf_simd: Literal["none", "required"]
-    """Whether a SIMD instruction is a fault, or their absence is."""
+    """Whether SIMD instructions are forbidden or required."""
     runtime_allowed_functions: tuple[str, ...]
-    """Patterns of the runtime's functions that may hold instructions beyond these limits; with a second word, of that
-    kind alone. The toolchain image is checked with these."""
+    """Patterns of the runtime's functions that may have instructions beyond these limits; with a second word, only of
+    that kind. The toolchain image is checked with these."""
     elf_allowed_functions: tuple[str, ...]
-    """Further ones, of what recipes compile."""
+    """Further patterns, for what recipes compile."""
     device_cpu: str
     """CPU model of the emulated Pi, as qemu-arm -cpu spells it."""
     device_model: str
@@ -221,12 +219,12 @@ class Target:
 
     @property
     def allowed_functions(self) -> tuple[str, ...]:
-        """Give the patterns that a wheel is checked with: it holds parts of the runtime."""
+        """The patterns that a wheel is checked with; it contains parts of the runtime."""
         return self.runtime_allowed_functions + self.elf_allowed_functions
 
     @property
     def env(self) -> tuple[tuple[str, str], ...]:
-        """Give the variables that a recipe's script sees of it."""
+        """The variables that a recipe's script gets."""
         return (
             ("PIBUILD_TRIPLE", self.triple),
             ("PIBUILD_MACHINE", self.machine),
@@ -238,12 +236,12 @@ class Target:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OwnTree:
-    """How a person's own tree is known: it stands for the source that has the recipe's name as folder."""
+    """How a person's own tree is recognized. It replaces the source that has the recipe's name as folder."""
 
     file: str
-    """Where the tree says which release it is …"""
+    """The file with the tree's version."""
     version: str
-    """… and the pattern that finds it, in parentheses."""
+    """The pattern that finds the version, in parentheses."""
 
 
 def _pairs(value: Any) -> Any:  # noqa: ANN401  whatever the YAML holds
@@ -252,7 +250,7 @@ def _pairs(value: Any) -> Any:  # noqa: ANN401  whatever the YAML holds
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
-    """How one thing is made from pinned sources: data and a shell script."""
+    """How one thing is built from pinned sources: data and a shell script."""
 
     __pydantic_config__ = STRICT
     name: str
@@ -275,17 +273,17 @@ class Recipe:
     has_cache: Annotated[bool, Field(alias="cache")] = False
     """Whether /work/cache outlives its containers, one for each image, so that a killed build goes on."""
     device: str = ""
-    """Folder on the device where the artifact stands when a wheel is proven, `{python}` filled in; else empty."""
+    """Folder on the device where the artifact is when a wheel is proven; `{python}` stands for the version."""
     proof: str = ""
     """Script of pibuild/device that proves the artifact's wheel; empty if it holds none."""
     tools: Annotated[tuple[str, ...], AfterValidator(_existing)] = ()
-    """Names of the sources that only the build uses: nothing of them is in what is made."""
+    """Names of the sources that only the build uses; no part of them is in the artifact."""
     package: str = ""
-    """What pip calls the wheel, where that is not the recipe's name."""
+    """The wheel's name for pip, if it is not the recipe's."""
 
     @property
     def package_name(self) -> str:
-        """Give the name by which pip installs the wheel."""
+        """The name by which pip installs the wheel."""
         return self.package or self.name
 
 
@@ -298,27 +296,27 @@ class Request:
     recipe: str | None
     version: str | None
     extras: tuple[str, ...] = ()
-    """Names of what is wanted beside the wheel."""
+    """Names of what is made beside the wheel."""
     without: tuple[str, ...] = ()
-    """Sources, by their folder, that the recipe's script shall do without."""
+    """Sources, by their folder, that are left out."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Base:
-    """Where the image that all others stand on comes from: dockerfiles/base/base.yaml."""
+    """Where the base of all images comes from: dockerfiles/base/base.yaml."""
 
     __pydantic_config__ = STRICT
     suite: str
     variant: str
-    """Of mmdebstrap."""
+    """mmdebstrap's variant."""
     components: tuple[str, ...]
     repository: str
     digest: str
-    """Of the same suite in a registry of images, `sha256:…`."""
+    """Digest of the same suite in a registry of images, `sha256:…`."""
 
     @property
     def pinned(self) -> str:
-        """Give the image's name in its registry."""
+        """The image's name in its registry."""
         return f"{self.repository}@{self.digest}"
 
 
@@ -335,13 +333,13 @@ class Image:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Userland:
-    """The system of a device other than that of proofs: what an ARG may name beside the target's keys."""
+    """The system of a device that is not the one of proofs; its keys are ARGs of Dockerfiles, like the target's."""
 
     image: str
-    """Name of the image that makes it."""
+    """The image that makes it."""
     os: str
     archive: str
-    """Address of the archive that has its packages; Debian's own where empty."""
+    """URL of the archive that has its packages; Debian's if empty."""
     archive_key: str
     """Fingerprint of the key that signs that archive."""
     packages: tuple[str, ...]
@@ -362,82 +360,73 @@ class Artifact:
 
     @property
     def title(self) -> str:
-        """Name it as a person would: `numpy 2.0.2 for pi-one, Python 3.11`."""
+        """Its name for people: `numpy 2.0.2 for pi-one, Python 3.11`."""
         scope = [self.target.name] if self.target else []
         scope += [f"Python {self.python}"] if self.python else []
         return f"{self.recipe.name} {self.release.version}" + (f" for {', '.join(scope)}" if scope else "")
 
     @property
     def slug(self) -> str:
-        """Name it as a file or image tag would: `numpy-pi-one-3.11`."""
+        """Its name for files and image tags: `numpy-pi-one-3.11`."""
         return "-".join(part for part in (self.recipe.name, self.target and self.target.name, self.python) if part)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What was decided for a request; nothing in it is open."""
+    """What was decided for a request."""
 
     target: Target
     python: str
     wheel: Artifact
     version: str
-    """Of the wheel: the release's, or a nightly's."""
+    """The wheel's version: the release's, or a nightly's."""
     artifacts: tuple[Artifact, ...]
-    """Everything that the wheel and its proof need, leaves first; the wheel's is the last."""
+    """Everything that the wheel and its proof need, each after its needs; the wheel's artifact is the last."""
     device: Image
     key: str
-    """The hash of the artifact and of all that judges it: equal key, equal proven wheel."""
+    """The hash of the artifact's key and of all that judges it: equal key, equal proven wheel."""
     reason: str
     """Why this recipe and release."""
 
     @property
     def title(self) -> str:
-        """Name it as a person would: `tensorflow 1.12.3 for pi-one, Python 3.4`."""
+        """Its name for people: `tensorflow 1.12.3 for pi-one, Python 3.4`."""
         return self.wheel.title
-
-    def command(self, *, source: str | None = None) -> str:
-        """Give the command that asks for the same; `source` is the person's own tree that it was asked for with."""
-        asked = f"--target {self.target.name} --python {self.python} --recipe {self.wheel.recipe.name}"
-        return f"pibuild {asked} " + (f"--source {source}" if source else f"--release {self.wheel.release.version}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wheelhouse:
-    """A wheel with all that pip wants beside it on the Pi; nothing in it is open."""
+    """A wheel with its dependencies: all that pip needs to install it."""
 
     plan: Plan
-    """Of the wheel itself."""
+    """The plan of the wheel itself."""
     compiled: tuple[Plan, ...]
-    """Of the wheels that recipes make for it, each proven by itself, too."""
+    """Plans of the compiled dependencies, each of which is proven by itself, too."""
     packages: tuple[Artifact, ...]
-    """What holds wheels in pure Python, in `wheel/`."""
+    """Artifacts with wheels in pure Python, in `wheel/`."""
     installed: tuple[Artifact, ...]
-    """What stands on the device before pip runs: the Python alone."""
+    """What is on the device before pip runs: only the Python."""
     key: str
 
     @property
     def title(self) -> str:
-        """Name it as a person would."""
-        return f"{self.plan.title} with all that pip wants beside it"
-
-    def command(self, *, source: str | None = None) -> str:
-        """Give the command that asks for the same, as a plan does."""
-        return f"{self.plan.command(source=source)} --with-dependencies"
+        """Its name for people."""
+        return f"{self.plan.title}, with its dependencies"
 
     @property
     def reason(self) -> str:
-        """Say why this recipe and release."""
-        return f"{self.plan.reason}, with all that pip wants beside it"
+        """Why this recipe and release."""
+        return f"{self.plan.reason}, with its dependencies"
 
     @property
     def artifacts(self) -> tuple[Artifact, ...]:
-        """Give what it needs beyond what its wheels do."""
+        """What it needs beyond the needs of its wheels."""
         return self.packages
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """What one container may use, and who it runs as."""
+    """What one container may use, and the user that it runs as."""
 
     jobs: int
     cpus: int
@@ -449,7 +438,7 @@ class Limits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """One command in one container without a network, as it will be, before it is."""
+    """One command in one container without a network."""
 
     image: str
     command: tuple[str, ...]
@@ -459,9 +448,9 @@ class Run:
     limits: Limits
     labels: tuple[tuple[str, str], ...]
     cache: str = ""
-    """The engine's volume at /work/cache; none where empty."""
+    """The engine's volume at /work/cache; none if empty."""
     stdin: Literal["", "pipe", "terminal"] = ""
-    """What the command reads from; nothing where empty."""
+    """What the command reads from; nothing if empty."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -21,7 +21,7 @@ _TAIL_LINES = 15
 _COUNTED = re.compile(r"^\[([\d,]+) ?/ ?([\d,]+)\]")
 """How ninja (`[1/20]`) and Bazel (`[1,234 / 5,678]`) count."""
 _EXPECTED = re.compile(r"^about ([\d,]+) actions in all$")
-"""What a script says of a build whose total grows on the way, as Bazel's does."""
+"""How a script announces the size of a build whose total grows on the way, as Bazel's does."""
 _CAUSES = (
     re.compile(r"^(?P<cause>(?:Current Bazel version is|Please (?:up|down)grade your bazel) .+)$"),
     re.compile(r"^(?P<cause>\S+?:\d+(?::\d+)?: (?:fatal )?error: .+)$"),

@@ -1,10 +1,10 @@
-"""From a request to a plan: which recipe and release, which artifacts and images, and their keys.
+"""From a request to a plan: the recipe and release, the artifacts and images, and their keys.
 
-Pure: reads no clock, no network and no engine; what recipes and targets say is passed in.
+Pure: it uses no clock, network, engine or store. Recipes, targets and images are passed in.
 """
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 
 from packaging.version import Version
@@ -16,10 +16,10 @@ from pibuild.files import json_digest
 from pibuild.model import Artifact, Image, Plan, Recipe, Release, Request, Source, Target, Wheelhouse
 
 _FORMAT = 1
-"""Counts up when the layout of containers or artifacts changes, so that old artifacts are left alone."""
+"""Increased when the layout of containers or artifacts changes, so that old artifacts are not reused."""
 
 _WORDS = ("models", "aliases")
-"""Keys of a target that are for people alone: no wheel is judged by them."""
+"""Keys of a target that only people read."""
 
 _ENV = (
     ("HOME", "/work/build"),
@@ -33,14 +33,14 @@ _ENV = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Catalogue:
-    """What can be asked for, and what judges it."""
+    """Everything that can be planned."""
 
     targets: Mapping[str, Target]
     recipes: Mapping[str, Recipe]
     images: Mapping[str, Mapping[str, Image]]
     """By the target's name, then by the image's."""
     proof_digest: str
-    """Stands for all that judges a wheel."""
+    """Digest of the files that judge a wheel."""
 
     def plan(self, request: Request, own: Source | None = None, version: str | None = None) -> Plan:
         """Return the plan of a request.
@@ -55,7 +55,7 @@ class Catalogue:
         release = _varied(request, recipe, release)
         if own:
             release = replace(release, sources=tuple(own if one.into == own.into else one for one in release.sources))
-            reason = f"{recipe.name} {version or release.version}: what the tree says"
+            reason = f"{recipe.name} {version or release.version}: the version of the tree"
         planner = _Planner(target=target, python=request.python, catalogue=self)
         for name in release.proven_with:
             planner.artifact(*self._proven_beside(name, request.python, release))
@@ -126,12 +126,12 @@ class Catalogue:
 
 
 def on_device(plan: Plan) -> tuple[Artifact, ...]:
-    """Give what stands on the device when a plan's wheel is proven."""
+    """Return the artifacts that are on the device when a plan's wheel is proven."""
     return tuple(one for one in plan.artifacts if one.recipe.device and one is not plan.wheel)
 
 
 def _varied(request: Request, recipe: Recipe, release: Release) -> Release:
-    """Leave out the sources that are not wanted; UsageError where the recipe has none such, or not that extra."""
+    """Return a release without unwanted sources. Raises UsageError for an unknown source or extra."""
     offered = [name for name, _ in recipe.extras]
     if unknown := [name for name in request.extras if name not in offered]:
         raise UsageError(
@@ -141,16 +141,17 @@ def _varied(request: Request, recipe: Recipe, release: Release) -> Release:
         )
     for folder in request.without:
         if folder not in {source.into for source in release.sources}:
-            raise UsageError(f"{recipe.name} {release.version} takes no {folder}", hint="leave that option out")
+            raise UsageError(f"{recipe.name} {release.version} has no source {folder}", hint="leave that option out")
     return replace(release, sources=tuple(one for one in release.sources if one.into not in request.without))
 
 
 def wheel_recipes(recipes: Mapping[str, Recipe]) -> list[Recipe]:
-    """Give the recipes that end with a wheel for people."""
+    """Return the recipes that make a wheel for people."""
     return [recipe for recipe in recipes.values() if recipe.proof]
 
 
 def _choice(request: Request, target: Target, recipes: Mapping[str, Recipe]) -> tuple[Recipe, Release, str]:
+    """Return the recipe and release of a request, and why it is this one."""
     names = [recipe.name for recipe in wheel_recipes(recipes)]
     only_beside = {name for recipe in recipes.values() for one in recipe.releases for name in one.dependencies}
     offered = [recipes[name] for name in names if name not in only_beside]
@@ -168,14 +169,14 @@ def _choice(request: Request, target: Target, recipes: Mapping[str, Recipe]) -> 
     ]
     fitting = [pair for pair in pairs if request.python in pair[1].pythons]
     if not fitting:
-        pythons = _in_order({python for _, release in pairs for python in release.pythons})
+        pythons = sorted({python for _, release in pairs for python in release.pythons}, key=Version)
         raise UsageError(
             f"No recipe supports Python {request.python!r} on {target.name}",
             details=[f"Pythons: {', '.join(pythons)}"],
             hint=nearest_pythons(request.python, pythons),
         )
     if request.version is not None:
-        versions = _in_order({release.version for _, release in fitting})
+        versions = sorted({release.version for _, release in fitting}, key=Version)
         fitting = [pair for pair in fitting if pair[1].version == request.version]
         if not fitting:
             raise UsageError(
@@ -251,12 +252,8 @@ class _Planner:
 
 
 def _release_for(recipe: Recipe, python: str, version: str = "") -> Release:
-    """Give the release of this version, where there is one, or the newest, for a Python."""
+    """Return the release of this version for a Python, or else the newest."""
     fitting = [release for release in recipe.releases if not release.pythons or python in release.pythons]
     if not fitting:
         raise UsageError(f"{recipe.name} has no release for Python {python}", hint="add one to its recipe.yaml")
     return max(fitting, key=lambda release: (release.version == version, Version(release.version)))
-
-
-def _in_order(versions: Iterable[str]) -> list[str]:
-    return sorted(versions, key=Version)

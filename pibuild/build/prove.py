@@ -52,7 +52,7 @@ def tagged_and_verified(
 
 
 def packed_extras(plan: Plan, raw_dir: Path, out_dir: Path, console: Console) -> list[Path]:
-    """Verify what was made beside the wheel and pack each folder under a name that says what it is for."""
+    """Verify what was made beside the wheel and pack each folder under a name with recipe, version and target."""
     packed = []
     for folder in sorted((raw_dir / "extras").glob("*")):
         name = f"{plan.wheel.recipe.name}-{plan.wheel.release.version}-{folder.name}-{plan.target.platform_tag}.tar.gz"

@@ -136,7 +136,7 @@ def make_artifacts(
 
 
 def fetch(plans: Sequence[Plan], context: BuildContext, artifacts: Sequence[Artifact] = ()) -> Missing:
-    """Bring what plans and artifacts still need from the network: sources into the store, images into the engine."""
+    """Fetch the sources and make the images that plans and artifacts still need; return what was missing."""
     missing = _missing(plans, artifacts, context.store)
     context.fetcher.fetch_all(missing.sources)
     for image in missing.images:

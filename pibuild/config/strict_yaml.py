@@ -47,7 +47,7 @@ def read_yaml(path: Path) -> Any:  # noqa: ANN401  what YAML can hold
     except (yaml.YAMLError, OSError, ValueError) as error:
         raise UsageError(f"{path} can't be read", found=" ".join(str(error).split())) from error
     if doubles:
-        raise UsageError(f"{path} says something twice", details=doubles, hint="remove what you do not mean")
+        raise UsageError(f"{path} has a key twice", details=doubles, hint="remove one of both")
     return value
 
 

@@ -114,9 +114,7 @@ def test_an_unknown_key_of_pis_yaml_is_refused_with_its_path(tmp_path):
         ("jessie", "pi-two", "http://mirror/raspbian", "userland", "http://mirror/raspbian"),
     ],
 )
-def test_a_system_is_raspbian_if_set_else_debian_if_it_fits_else_built(
-    system, target, raspbian, image, archive
-):
+def test_a_system_is_raspbian_if_set_else_debian_if_it_fits_else_built(system, target, raspbian, image, archive):
     found = userland(SYSTEMS[system], TARGETS[target], raspbian)
 
     assert (found.image, found.archive) == (image, archive)

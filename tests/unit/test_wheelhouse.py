@@ -78,15 +78,6 @@ def test_a_recipe_that_only_serves_others_is_planned_only_by_name():
     assert planned(recipes, recipe="numpy-wheel").wheel.release.version == "99.0"
 
 
-def test_the_repeated_command_names_the_source_tree_and_not_the_version():
-    house = decided()
-    asked = "pibuild --target pi-one --python 3.11 --recipe tflite-runtime"
-
-    assert house.plan.command() == f"{asked} --release 2.14.1"
-    assert house.command() == f"{asked} --release 2.14.1 --with-dependencies"
-    assert house.command(source="../tree") == f"{asked} --source ../tree --with-dependencies"
-
-
 def test_other_packages_change_the_key_of_the_wheelhouse_only():
     recipes = with_dependencies()
     packages = recipes["packages"]
