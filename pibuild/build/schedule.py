@@ -119,6 +119,8 @@ def make_artifacts(
 
     with context.timed("sources"):
         missing = with_needs(artifacts, is_available)
+    if entries:
+        context.console.note(f"reusing {'; '.join(entry.facts['name'] for entry in entries.values())}")
     if any(one.recipe.memory_gb or one.recipe.disk_gb for one in missing):
         check_room(missing, context.limits.memory_bytes, context.engine.free_bytes)
     with context.timed("sources"):

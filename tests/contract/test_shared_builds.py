@@ -103,6 +103,16 @@ def test_what_two_wheels_have_in_common_is_built_once(machine):
     assert "pulling tensorflow-lite 1.0 for pi-one" in other.words.getvalue()
 
 
+def test_a_wheel_that_is_proven_again_says_which_artifacts_it_reuses(machine):
+    one = machine()
+    one.make(plan_for())
+    one.make(plan_for(proof="another"))
+    line = next(line for line in one.words.getvalue().splitlines() if line.startswith("reusing "))
+
+    assert "cpython 1.0 for pi-one, Python 3.11" in line
+    assert "tflite-runtime 2.14.1 for pi-one, Python 3.11" in line
+
+
 def test_a_pulled_artifact_spares_what_it_needs(machine):
     one, other = machine(), machine()
     one.make(plan_for())
