@@ -9,7 +9,7 @@ import tarfile
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
 from pibuild.build.context import BuildContext
 from pibuild.console import Console, Step, seconds, size
@@ -42,7 +42,7 @@ class Transcript:
         """Begin the log."""
         self.path, self._step, self._console = log_path, step, console
         self._log = log_path.open("w", encoding="utf-8")
-        self.tail: deque[str] = deque(maxlen=_TAIL_LINES)
+        self._tail: deque[str] = deque(maxlen=_TAIL_LINES)
         self.cause = ""
         self._rank = len(_CAUSES)
         self.is_killed = self.is_disk_full = False
@@ -54,7 +54,7 @@ class Transcript:
         self._log.flush()
         self._console.debug(line)
         if line.strip():
-            self.tail.append(line)
+            self._tail.append(line)
         if counted := _COUNTED.match(line):
             done, total = (_number(text) for text in counted.groups())
             self._step.progress(done, max(total, self._expected), "files")
@@ -68,7 +68,16 @@ class Transcript:
                 self.cause, self._rank = match["cause"], rank
                 break
 
-    def close(self) -> None:
+    @property
+    def last_lines(self) -> list[str]:
+        """The last lines of the output, as details of an error."""
+        return [f"| {line}" for line in self._tail]
+
+    def __enter__(self) -> Self:
+        """Return itself; the log is open already."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
         """End the log."""
         self._log.close()
 
@@ -138,11 +147,8 @@ def run_to_end(
     """
     log_path = context.store.log_path(log_name)
     with context.engine.container(run) as container, context.store.staging() as staging:
-        transcript = Transcript(log_path, step, context.console)
-        try:
+        with Transcript(log_path, step, context.console) as transcript:
             outcome = container.wait(transcript)
-        finally:
-            transcript.close()
         if outcome.exit_code or outcome.timed_out:
             try:
                 container.keep_as(failed_image(slug))
@@ -191,5 +197,5 @@ def _failure(failure: str, outcome: Outcome, transcript: Transcript, limits: Lim
     else:
         kind, hint = BuildError, ""
         cause = transcript.cause or f"its script ended with code {outcome.exit_code}"
-    tail = [f"| {line}" for line in transcript.tail]
-    return kind(f"{failure}: {cause}", details=tail, hint=hint, log=transcript.path, container=slug)
+    what = f"{failure}: {cause}"
+    return kind(what, details=transcript.last_lines, hint=hint, log=transcript.path, container=slug)

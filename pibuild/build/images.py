@@ -5,11 +5,11 @@ knowledge.
 """
 
 import io
-from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from pibuild.build.container import Transcript
 from pibuild.build.context import BuildContext
 from pibuild.build.graph import with_parents
 from pibuild.config.project_files import own_files
@@ -19,7 +19,6 @@ from pibuild.model import Image
 from pibuild.trees.tree import write_files
 
 ORIGIN_LABEL = "pibuild.base"
-_TAIL_LINES = 15
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +74,9 @@ def _import_base(image: Image, context: BuildContext) -> None:
     try:
         engine.pull(base.pinned, f"{image.reference}-pulled")
         dockerfile = f"FROM {image.reference}-pulled\n".encode()
-        engine.build_image(image.reference, _tar({"Dockerfile": dockerfile}), {}, {ORIGIN_LABEL: base.pinned}, _ignore)
+        engine.build_image(
+            image.reference, _tar({"Dockerfile": dockerfile}), {}, {ORIGIN_LABEL: base.pinned}, lambda _: None
+        )
     except (ImageError, EngineError) as error:
         context.console.debug(str(error))
         context.console.note(f"  no registry has {base.pinned}: making it from {base.suite}'s packages with mmdebstrap")
@@ -84,34 +85,21 @@ def _import_base(image: Image, context: BuildContext) -> None:
             engine.import_root(staging / "root.tar", image.reference, {ORIGIN_LABEL: f"mmdebstrap {base.suite}"})
 
 
-def _ignore(_line: str) -> None:
-    pass
-
-
 def _build(image: Image, context: BuildContext, step: Step) -> None:
     args = dict(image.args) | {parent.name.upper(): parent.reference for parent in image.parents}
     if "ARG JOBS" in (image.folder / "Dockerfile").read_text():
         args["JOBS"] = str(context.limits.cpus)
-    log_path = context.store.log_path(image.reference.replace("/", "-").replace(":", "-"))
-    tail: deque[str] = deque(maxlen=_TAIL_LINES)
     origin = context.engine.image_labels(image.parents[0].reference).get(ORIGIN_LABEL, "unknown")
     files = {path.relative_to(image.folder).as_posix(): path for path in own_files(image.folder)}
-    with log_path.open("w", encoding="utf-8") as log:
-
-        def on_line(line: str) -> None:
-            log.write(line + "\n")
-            log.flush()
-            step.console.debug(line)
-            if line.strip():
-                tail.append(line)
-
+    log_path = context.store.log_path(image.reference.replace("/", "-").replace(":", "-"))
+    with Transcript(log_path, step, context.console) as transcript:
         try:
-            context.engine.build_image(image.reference, _tar(files), args, {ORIGIN_LABEL: origin}, on_line)
+            context.engine.build_image(image.reference, _tar(files), args, {ORIGIN_LABEL: origin}, transcript)
         except ImageError as error:
             raise ImageError(
                 error.what,
                 found=error.found,
-                details=[f"| {line}" for line in tail],
+                details=transcript.last_lines,
                 log=log_path,
                 hint="pibuild doctor checks the network and the disk",
             ) from error

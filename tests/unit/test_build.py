@@ -143,9 +143,8 @@ def test_cpu_seconds_are_user_and_system_of_all_children():
 def test_what_ninja_and_bazel_count_is_progress(tmp_path, line, expected):
     told = []
     step = SimpleNamespace(progress=lambda done, total, _unit: told.append((done, total)))
-    transcript = Transcript(tmp_path / "log", step, Console(err=io.StringIO()))
-    transcript(line)
-    transcript.close()
+    with Transcript(tmp_path / "log", step, Console(err=io.StringIO())) as transcript:
+        transcript(line)
 
     assert told == [expected]
 
@@ -153,10 +152,9 @@ def test_what_ninja_and_bazel_count_is_progress(tmp_path, line, expected):
 def test_a_total_that_grows_on_the_way_is_no_less_than_what_the_script_expects(tmp_path):
     told = []
     step = SimpleNamespace(progress=lambda done, total, _unit: told.append((done, total)))
-    transcript = Transcript(tmp_path / "log", step, Console(err=io.StringIO()))
-    for line in ("about 4,000 actions in all", "[10 / 20] Compiling a.cc", "[4,100 / 4,200] Linking a.so"):
-        transcript(line)
-    transcript.close()
+    with Transcript(tmp_path / "log", step, Console(err=io.StringIO())) as transcript:
+        for line in ("about 4,000 actions in all", "[10 / 20] Compiling a.cc", "[4,100 / 4,200] Linking a.so"):
+            transcript(line)
 
     assert told == [(10, 4000), (4100, 4200)]
 
