@@ -61,8 +61,8 @@ def cli_page() -> Iterator[str]:
         *(f"| {code} | {meaning} |" for code, meaning in EXIT_CODES.items()),
         "",
         "`pibuild run` returns the exit code of its command. With `--json`, the last line on stderr is the error as",
-        "JSON: an object `error` with `type`, `exit_code`, `what`, `expected`, `found`, `details`, `hint` and `log`. It",
-        "has `again` if the same command may succeed later, and `shell` if `pibuild shell` can open what failed.",
+        "JSON: an object `error` with `type`, `exit_code`, `what`, `expected`, `found`, `details`, `hint` and `log`.",
+        "It has `again` if the same command may succeed later, and `shell` if `pibuild shell` can open what failed.",
         "",
         "## General options",
         "",
@@ -113,8 +113,8 @@ def configuration_page() -> Iterator[str]:
     yield from (NOTE, "", "# Configuration", "")
     yield from (
         "Each setting is an option, a variable and a key of a file. The option is stronger than the variable, and the",
-        "variable stronger than the key. The file is `pibuild.yaml` in the current folder, or the one that `--config` or",
-        "`PIBUILD_CONFIG` names. `pibuild schema` prints its JSON schema, with which editors complete it.",
+        "variable stronger than the key. The file is `pibuild.yaml` in the current folder, or the file that `--config`",
+        "or `PIBUILD_CONFIG` names. `pibuild schema` prints its JSON schema, with which editors complete it.",
         "",
         "```yaml",
         "target: pi-one",
