@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from pibuild import __version__
-from pibuild.commands.main import EXIT_CODES, leaf_parsers, make_parser
+from pibuild.commands.main import EXIT_CODES, make_parser
 from pibuild.commands.options import CommandParser
 from pibuild.config.settings import setting_names, settings_schema
 
@@ -41,7 +41,7 @@ def pages() -> dict[Path, str]:
 
 def cli_page() -> Iterator[str]:
     """Yield the lines of docs/cli.md."""
-    leaves = {" ".join(path): parser for path, parser in leaf_parsers(make_parser())}
+    leaves = {" ".join(path): parser for path, parser in make_parser().leaves()}
     yield from (NOTE, "", "# Command line", "")
     yield from (
         "`pibuild` without a command is `pibuild build`. Options may stand before, between and after other words.",
@@ -187,7 +187,7 @@ def man_page() -> Iterator[str]:
     yield from (".SH DESCRIPTION", "Without a command, pibuild does what", ".B pibuild build", "does.")
     yield roff("Options may stand before, between and after other words.")
     yield ".SH COMMANDS"
-    for path, parser in leaf_parsers(root):
+    for path, parser in root.leaves():
         yield f".SS pibuild {' '.join(path)}"
         yield from (roff(sentence(parser.summary)), ".PP", ".nf")
         yield from (f".B {roff(example)}" for example in parser.examples)
@@ -195,7 +195,7 @@ def man_page() -> Iterator[str]:
         for action in actions(parser, general=False):
             yield from man_option(action)
     yield ".SH GENERAL OPTIONS"
-    for action in actions(dict(leaf_parsers(root))[("build",)], general=True):
+    for action in actions(dict(root.leaves())[("build",)], general=True):
         yield from man_option(action)
     yield from (".TP", ".B \\-V, \\-\\-version", "Print pibuild's version.")
     yield from (".SH ENVIRONMENT", roff("Each of these variables is the option of the same name, which is stronger."))

@@ -70,6 +70,9 @@ missing_packages() {
     command -v chromium > /dev/null || echo chromium
     command -v chromedriver > /dev/null || echo chromium-driver
     command -v rclone > /dev/null || echo rclone
+    # completions are tried in the shells that they are for
+    command -v zsh > /dev/null || echo zsh
+    command -v fish > /dev/null || echo fish
     # the jobs of ci/ are held against what reads them: Groovy's parser runs on Java
     command -v java > /dev/null || echo default-jre-headless
     command -v systemd-analyze > /dev/null || echo systemd

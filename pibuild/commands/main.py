@@ -138,7 +138,7 @@ def _next_commands(error: PibuildError, words: Sequence[str], invocation: Invoca
 
 def _selection(invocation: Invocation) -> Iterator[str]:
     """Yield the options of a command that `pibuild shell` takes, too, except for those that change the output alone."""
-    for action in _actions(invocation.parser)["shell"]._actions:  # noqa: SLF001
+    for action in dict.fromkeys(invocation.parser.commands["shell"].options.values()):
         value = getattr(invocation.args, action.dest, None)
         if value is not None and action.dest not in ("json", "quiet", "verbose", "color"):
             option = action.option_strings[-1]
@@ -191,7 +191,7 @@ def _invocation(
     path, rest, is_help = _command(words, root)
     parser = root
     for name in path:
-        parser = _actions(parser)[name]
+        parser = parser.commands[name]
     if is_help:
         Console(out=console.out).result(parser.format_help().rstrip(), None)
         return None
@@ -238,27 +238,6 @@ def _with_release(words: Sequence[str], console: Console) -> list[str]:
     return renamed
 
 
-def _actions(parser: CommandParser) -> dict[str, CommandParser]:
-    """Return the parsers below a parser: of the commands, or of a command's actions."""
-    for action in parser._actions:  # noqa: SLF001  argparse has no other way
-        if isinstance(action, argparse._SubParsersAction):  # noqa: SLF001
-            return dict(action.choices)
-    return {}
-
-
-def leaf_parsers(parser: CommandParser, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], CommandParser]]:
-    """Yield each command that has no actions, and each action, with its parser."""
-    below = _actions(parser)
-    if not below:
-        yield path, parser
-    for name, lower in below.items():
-        yield from leaf_parsers(lower, (*path, name))
-
-
-def _options(parser: CommandParser) -> dict[str, argparse.Action]:
-    return {option: action for action in parser._actions for option in action.option_strings}  # noqa: SLF001
-
-
 def _option(word: str) -> str:
     """Return the option that a word begins with: `--jobs` of `--jobs=2`, `-c` of `-cFILE`; empty if there is none."""
     if not word.startswith("-") or word == "-":
@@ -268,7 +247,7 @@ def _option(word: str) -> str:
 
 def _words(words: Sequence[str], root: CommandParser) -> list[int]:
     """Return the places of the words that are neither options nor their values; UsageError for an unknown option."""
-    options = {option: action for _, leaf in leaf_parsers(root) for option, action in _options(leaf).items()}
+    options = {option: action for _, leaf in root.leaves() for option, action in leaf.options.items()}
     places, is_value = list[int](), False
     for place, word in enumerate(words):
         option = _option(word)
@@ -292,7 +271,7 @@ def _command(words: Sequence[str], root: CommandParser) -> tuple[list[str], list
         words[places.pop(0)] = "--help"
     is_help = "-h" in words or "--help" in words
     path = [_known(words[place], root) for place in places[:1]]
-    actions = _actions(_actions(root)[path[0]]) if path else {}
+    actions = root.commands[path[0]].commands if path else {}
     if actions and len(places) > 1:
         path.append(words[places[1]])
         if path[1] not in actions:
@@ -308,8 +287,8 @@ def _command(words: Sequence[str], root: CommandParser) -> tuple[list[str], list
 def _known(name: str, root: CommandParser) -> str:
     if name in _MOVED_COMMANDS:
         raise UsageError(f"`pibuild {name}` has another name now", hint=_MOVED_COMMANDS[name])
-    if name not in _actions(root):
-        hint = f"pibuild verify {name}" if name.endswith(".whl") else nearest(name, [*_actions(root), "help"])
+    if name not in root.commands:
+        hint = f"pibuild verify {name}" if name.endswith(".whl") else nearest(name, [*root.commands, "help"])
         raise UsageError(f"There is no command {name!r}", hint=hint)
     return name
 
@@ -321,8 +300,8 @@ def _arguments(
     name = " ".join(path)
     for word in words:
         option = _option(word)
-        if option and option not in _options(parser):
-            owners = [" ".join(other) for other, leaf in leaf_parsers(make_parser()) if option in _options(leaf)]
+        if option and option not in parser.options:
+            owners = [" ".join(other) for other, leaf in make_parser().leaves() if option in leaf.options]
             raise UsageError(
                 f"{option} is not an option of pibuild {name}",
                 expected=f"an option of {', '.join(owners)}",

@@ -4,7 +4,7 @@ Imports nothing that is slow, so that `--help` answers at once.
 """
 
 import argparse
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -38,6 +38,25 @@ class CommandParser(argparse.ArgumentParser):
         """Make a parser; `summary` and `examples` begin its help."""
         super().__init__(allow_abbrev=False, add_help=False, formatter_class=_Formatter, **more)
         self.summary, self.examples = summary, tuple(examples)
+
+    @property
+    def commands(self) -> "dict[str, CommandParser]":
+        """The parsers below this one: of the commands, or of a command's actions. The first is the default."""
+        below = (action.choices for action in self._actions if isinstance(action, argparse._SubParsersAction))  # noqa: SLF001
+        return {name: parser for choices in below for name, parser in choices.items()}
+
+    @property
+    def options(self) -> dict[str, argparse.Action]:
+        """What each option string stands for."""
+        return dict(self._option_string_actions)
+
+    def leaves(self, path: tuple[str, ...] = ()) -> "Iterator[tuple[tuple[str, ...], CommandParser]]":
+        """Yield each command that has no actions, and each action, with its parser."""
+        below = self.commands
+        if not below:
+            yield path, self
+        for name, parser in below.items():
+            yield from parser.leaves((*path, name))
 
     def format_help(self) -> str:
         """Return the summary, the examples, the usage, then the options group by group."""

@@ -17,7 +17,7 @@ import pytest
 import yaml
 
 from pibuild.adapters.npm import Npm
-from pibuild.commands.main import COMMANDS, leaf_parsers, make_parser
+from pibuild.commands.main import COMMANDS, make_parser
 from pibuild.model import Cell, NpmPlace
 from pibuild.nightly.ci_jobs import as_gitlab
 from tests.requirements import needs, reachable
@@ -318,7 +318,7 @@ def test_systemd_refuses_a_damaged_copy(verify, tmp_path, name, old, new, word):
 
 OPTIONS = {
     option
-    for _, parser in leaf_parsers(make_parser())
+    for _, parser in make_parser().leaves()
     for action in parser._actions
     for option in action.option_strings
 }

@@ -4,10 +4,10 @@ import shlex
 
 import pytest
 
-from pibuild.commands.main import COMMANDS, leaf_parsers, main, make_parser
+from pibuild.commands.main import COMMANDS, main, make_parser
 from pibuild.errors import BuildError, ProofError, UsageError
 
-LEAVES = {" ".join(path): parser for path, parser in leaf_parsers(make_parser())}
+LEAVES = {" ".join(path): parser for path, parser in make_parser().leaves()}
 PAGES = [*LEAVES, "nightly", "publish"]
 
 

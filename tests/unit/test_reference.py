@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from pibuild.commands.main import EXIT_CODES, leaf_parsers, make_parser
+from pibuild.commands.main import EXIT_CODES, make_parser
 from pibuild.config.settings import setting_names
 from pibuild.errors import PibuildError
 
@@ -26,15 +26,15 @@ def test_generated_files_are_current(pages):
 
 
 def test_every_setting_is_an_option_of_some_command():
-    options = {option for _, parser in leaf_parsers(make_parser()) for option in parser._option_string_actions}
+    options = {option for _, parser in make_parser().leaves() for option in parser.options}
     assert {f"--{name.replace('_', '-')}" for name in setting_names()} <= options
 
 
 def test_the_reference_names_every_command_and_option(pages):
     cli, man = (next(text for path, text in pages.items() if path.name == name) for name in ("cli.md", "pibuild.1"))
-    for path, parser in leaf_parsers(make_parser()):
+    for path, parser in make_parser().leaves():
         assert f"## pibuild {' '.join(path)}\n" in cli
-        for option in parser._option_string_actions:
+        for option in parser.options:
             assert option in cli
             assert option.replace("-", "\\-") in man
 
