@@ -116,11 +116,11 @@ class Debian:
         (lists_dir / "partial").mkdir(parents=True, exist_ok=True)
         ended = self._apt_get("-o", f"Dir::State::lists={lists_dir}", "--print-uris", "update")
         archives = [archive for archive, suite in _RELEASE.findall(ended.out) if "security" not in suite]
-        named = [one for archive in archives for one in _listed_mirrors(archive)]
-        debian = [one for one in named if urlsplit(one).path.rstrip("/").endswith("debian")]
+        named = [mirror for archive in archives for mirror in _listed_mirrors(archive)]
+        debian = [mirror for mirror in named if urlsplit(mirror).path.rstrip("/").endswith("debian")]
         if not named:
             raise SourceError("This machine's apt has no Debian mirror", found=ended.last_words, hint=_HINT)
-        return tuple(dict.fromkeys(one.rstrip("/") for one in debian or named))
+        return tuple(dict.fromkeys(mirror.rstrip("/") for mirror in debian or named))
 
     @cached_property
     def _route(self) -> Route:

@@ -194,19 +194,19 @@ class Engine:
         mark = f"{STORE_LABEL}={store_id}"
         with self._translated("looking for left containers"):
             found = self._client.containers.list(all=True, filters={"label": mark}, ignore_removed=True)
-            dead = [one for one in found if is_dead(one.labels[SESSION_LABEL])]
-            for one in dead:
+            dead = [container for container in found if is_dead(container.labels[SESSION_LABEL])]
+            for container in dead:
                 with suppress(NotFound):
-                    one.remove(force=True, v=True)
+                    container.remove(force=True, v=True)
         return len(dead)
 
     def remove_volumes(self, prefix: str) -> int:
         """Remove the volumes whose name begins with the prefix."""
         with self._translated("removing volumes"):
-            found = [one for one in self._client.volumes.list() if one.name.startswith(prefix)]
-            for one in found:
+            found = [volume for volume in self._client.volumes.list() if volume.name.startswith(prefix)]
+            for volume in found:
                 with suppress(NotFound):
-                    one.remove(force=True)
+                    volume.remove(force=True)
         return len(found)
 
     def images(self, prefix: str) -> list[str]:

@@ -116,7 +116,14 @@ class Git:
         if not _REMOTE.match(location):
             location = str(_objects_dir(location).parent)
         settings = ["core.askPass=", "http.lowSpeedLimit=1", f"http.lowSpeedTime={self._silence_s:.0f}"]
-        command = ["git", *(word for one in settings for word in ("-c", one)), "ls-remote", "--", location, *names]
+        command = [
+            "git",
+            *(word for setting in settings for word in ("-c", setting)),
+            "ls-remote",
+            "--",
+            location,
+            *names,
+        ]
         ended = run(command, self._asking, hint=_HINT, deadline_s=2 * self._silence_s)
         if ended.exit_code:
             raise _fetch_error(ended.err, ref)
@@ -192,22 +199,22 @@ class Git:
         """Fetch one commit, without its history, from a server."""
         settings = ["core.hooksPath=/dev/null", "core.askPass=", "gc.auto=0", "http.lowSpeedLimit=1"]
         settings += [f"http.lowSpeedTime={self._silence_s:.0f}", "fetch.recurseSubmodules=false"]
-        command = ["git", f"--git-dir={scratch_dir}", *(word for one in settings for word in ("-c", one))]
+        command = ["git", f"--git-dir={scratch_dir}", *(word for setting in settings for word in ("-c", setting))]
         command += ["fetch", "--depth=1", "--no-tags", "--progress", "--", url, commit]
         with subprocess.Popen(
             command, env=self._asking, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
         ) as program:
             try:
-                said = self._listen(program, progress)
+                message = self._listen(program, progress)
             finally:
                 program.kill()
         if program.returncode:
-            check_space(said)
-            raise _fetch_error(said, commit)
+            check_space(message)
+            raise _fetch_error(message, commit)
 
     def _listen(self, program: subprocess.Popen[bytes], progress: Progress) -> str:
         """Return all that a program writes to stderr. Raises UnreachableError if it writes nothing for too long."""
-        said, stderr = "", program.stderr
+        message, stderr = "", program.stderr
         assert stderr  # noqa: S101  asked for
         while True:
             if not select.select([stderr], [], [], self._silence_s)[0]:
@@ -215,8 +222,8 @@ class Git:
             part = os.read(stderr.fileno(), 1 << 16).decode(errors="replace")
             if not part:
                 program.wait()
-                return said
-            said += part
+                return message
+            message += part
             if counted := _RECEIVED.findall(part):
                 progress(int(counted[-1][0]), int(counted[-1][1]), "objects")
 
@@ -251,11 +258,11 @@ def _missing_paths(
     return sorted(missing)
 
 
-def _fetch_error(said: str, commit: str) -> SourceError:
-    words = last_words(said)
-    if _SILENT.search(said):
+def _fetch_error(message: str, commit: str) -> SourceError:
+    words = last_words(message)
+    if _SILENT.search(message):
         return UnreachableError("the server is not reachable", found=words)
-    if _LACKING.search(said):
+    if _LACKING.search(message):
         return SourceError(f"the server does not have the commit {commit}", found=words)
     return SourceError("git fetch failed", found=words)
 

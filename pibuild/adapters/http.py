@@ -223,8 +223,8 @@ class Http:
             raise SourceError(f"{server} can't be asked", found=str(error)) from error
         with answer:
             if answer.status_code in _PASSING:
-                after, said = answer.headers.get("Retry-After", ""), f"it answers {answer.status_code} {answer.reason}"
-                raise _PassingError(said, wait_s=float(after) if after.isdecimal() else None)
+                after, why = answer.headers.get("Retry-After", ""), f"it answers {answer.status_code} {answer.reason}"
+                raise _PassingError(why, wait_s=float(after) if after.isdecimal() else None)
             if answer.status_code >= requests.codes.bad and answer.status_code != requests.codes.requested_range:
                 kind = NotThereError if answer.status_code in _NOT_THERE else SourceError
                 raise kind(f"{server} answers {answer.status_code} {answer.reason}")

@@ -20,8 +20,8 @@ def post(url: str, content: str) -> None:
         )
         answer.raise_for_status()
     except requests.RequestException as error:
-        said = f"{error.response.status_code} {error.response.reason}" if error.response is not None else str(error)
-        raise PibuildError(f"the webhook {without_password(url)} did not accept the notice", found=said) from error
+        why = f"{error.response.status_code} {error.response.reason}" if error.response is not None else str(error)
+        raise PibuildError(f"the webhook {without_password(url)} did not accept the notice", found=why) from error
 
 
 def call(command: Sequence[str], content: str, environ: Mapping[str, str]) -> None:

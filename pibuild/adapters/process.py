@@ -103,15 +103,15 @@ def running(
         _check(started, before)
 
 
-def last_words(said: str) -> str:
+def last_words(output: str) -> str:
     """Return the last lines of a program's output, on one line."""
-    lines = [line.strip() for line in said.replace("\r", "\n").splitlines() if line.strip()]
+    lines = [line.strip() for line in output.replace("\r", "\n").splitlines() if line.strip()]
     return "; ".join(lines[-_LAST_LINES:])
 
 
-def check_space(said: str) -> None:
+def check_space(output: str) -> None:
     """Raise the OSError of a full disk if a program's message says that it met one."""
-    if "No space left on device" in said or "ENOSPC" in said:
+    if "No space left on device" in output or "ENOSPC" in output:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
@@ -122,9 +122,9 @@ def _check(started: Sequence[tuple[str, subprocess.Popen[bytes], IO[bytes]]], la
     for name, program, words in started:
         if code := program.wait():
             words.seek(0)
-            said = words.read().decode(errors="replace")
-            check_space(said)
-            raise SourceError(f"{name} failed", found=last_words(said) or f"exit code {code}")
+            output = words.read().decode(errors="replace")
+            check_space(output)
+            raise SourceError(f"{name} failed", found=last_words(output) or f"exit code {code}")
 
 
 def _end(program: subprocess.Popen[bytes]) -> None:

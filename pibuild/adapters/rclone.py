@@ -141,17 +141,17 @@ def _listed(paths: Sequence[str] | None) -> Iterator[list[str]]:
 
 def _translated(ended: Ended, verb: str, *words: str) -> SourceError | ResourceError:
     """Return the error that rclone met, with a hint."""
-    said = "\n".join(_PREFIX.sub("", line) for line in ended.err.splitlines())
+    message = "\n".join(_PREFIX.sub("", line) for line in ended.err.splitlines())
     remote = _named(words[-1])
-    found = Ended(exit_code=ended.exit_code, out="", err=said).last_words
-    if _FULL.search(said):
+    found = Ended(exit_code=ended.exit_code, out="", err=message).last_words
+    if _FULL.search(message):
         return _full(remote, found)
-    if _SILENT.search(said):
+    if _SILENT.search(message):
         hint = "check the network and the server; the same command continues from here"
         return UnreachableError(f"{remote} is not reachable", found=found, hint=hint)
-    if "find section in config file" in said:
+    if "find section in config file" in message:
         return SourceError(f"rclone has no remote {remote}", found=found, hint="rclone config")
-    if _DENIED.search(said):
+    if _DENIED.search(message):
         hint = "check the credentials of that remote and their rights (rclone config)"
         return SourceError(f"{remote} rejects the request", found=found, hint=hint)
     return SourceError(f"rclone {verb} failed at {remote}", found=found)

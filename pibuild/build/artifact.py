@@ -37,14 +37,14 @@ def build_artifact(artifact: Artifact, entries: Mapping[str, Entry], context: Bu
         inputs = [
             ("/work/recipe", pack(staging / "recipe.tar", scripts)),
             *(
-                (f"/work/src/{source.into}", one.path)
-                for source, one in zip(artifact.release.sources, fetched, strict=True)
+                (f"/work/src/{source.into}", tree.path)
+                for source, tree in zip(artifact.release.sources, fetched, strict=True)
             ),
             *((f"/work/in/{need.recipe.name}", entries[need.key].path) for need in artifact.needs),
         ]
         facts = {
             "image": {"reference": image.reference, "id": image.id, "base": image.origin},
-            "sources": [one.facts() for one in fetched],
+            "sources": [tree.facts() for tree in fetched],
         }
         limits = context.limits
         while True:

@@ -17,12 +17,12 @@ def with_needs(
     An artifact that is available is left out, and so is what only it needs. `is_available` is called once for each of
     the artifacts, and for each need of those that are not available.
     """
-    return _needed_first(artifacts, lambda one: one.key, lambda one: one.needs, is_available)
+    return _needed_first(artifacts, lambda artifact: artifact.key, lambda artifact: artifact.needs, is_available)
 
 
 def with_parents(images: Iterable[Image], is_available: Callable[[Image], object] | None = None) -> tuple[Image, ...]:
     """Return images and all that they stand on, the lowest first; available ones are left out as by with_needs."""
-    return _needed_first(images, lambda one: one.reference, lambda one: one.parents, is_available)
+    return _needed_first(images, lambda image: image.reference, lambda image: image.parents, is_available)
 
 
 def _needed_first(

@@ -39,14 +39,14 @@ def ensure_image(image: Image, context: BuildContext) -> PresentImage:
     """
     engine = context.engine
     with context.timed("images"), context.once(image.reference):
-        missing = with_parents([image], lambda one: engine.image_id(one.reference))
+        missing = with_parents([image], lambda part: engine.image_id(part.reference))
         if missing and context.settings.offline:
             raise ImageError(
                 f"The image {image.reference} does not exist, and making it needs packages from the network",
                 hint="pibuild fetch with a network, then the same command with --offline",
             )
-        for one in missing:
-            _make(one, context)
+        for part in missing:
+            _make(part, context)
         image_id = engine.image_id(image.reference)
         if image_id is None:
             raise ImageError(

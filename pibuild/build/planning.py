@@ -54,7 +54,9 @@ class Catalogue:
         recipe, release, reason = _choice(request, target, self.recipes)
         release = _varied(request, recipe, release)
         if own:
-            release = replace(release, sources=tuple(own if one.into == own.into else one for one in release.sources))
+            release = replace(
+                release, sources=tuple(own if source.into == own.into else source for source in release.sources)
+            )
             reason = f"{recipe.name} {version or release.version}: the version of the tree"
         planner = _Planner(target=target, python=request.python, catalogue=self)
         for name in release.proven_with:
@@ -73,14 +75,21 @@ class Catalogue:
                 {
                     "artifact": wheel.key,
                     "version": version or release.version,
-                    "proven_with": [[one.key, one.recipe.device] for one in artifacts if one.recipe.device],
+                    "proven_with": [
+                        [artifact.key, artifact.recipe.device] for artifact in artifacts if artifact.recipe.device
+                    ],
                     "device": device.reference,
                     "proof": [self.proof_digest, recipe.proof, recipe.package_name],
                     "limits": {name: value for name, value in asdict(target).items() if name not in _WORDS},
                     "sbom": [
-                        [source.name, one.recipe.name, one.recipe.tools, [asdict(place) for place in source.places]]
-                        for one in artifacts
-                        for source in one.release.sources
+                        [
+                            source.name,
+                            artifact.recipe.name,
+                            artifact.recipe.tools,
+                            [asdict(place) for place in source.places],
+                        ]
+                        for artifact in artifacts
+                        for source in artifact.release.sources
                     ],
                 }
             ),
@@ -115,9 +124,12 @@ class Catalogue:
             plan=plan,
             compiled=compiled,
             packages=packages,
-            installed=tuple(one for one in on_device(plan) if one.recipe.name not in replaced),
+            installed=tuple(artifact for artifact in on_device(plan) if artifact.recipe.name not in replaced),
             key=json_digest(
-                {"wheels": [one.key for one in (plan, *compiled)], "packages": [one.key for one in packages]}
+                {
+                    "wheels": [wheel.key for wheel in (plan, *compiled)],
+                    "packages": [package.key for package in packages],
+                }
             ),
         )
 
@@ -127,7 +139,7 @@ class Catalogue:
 
 def on_device(plan: Plan) -> tuple[Artifact, ...]:
     """Return the artifacts that are on the device when a plan's wheel is proven."""
-    return tuple(one for one in plan.artifacts if one.recipe.device and one is not plan.wheel)
+    return tuple(artifact for artifact in plan.artifacts if artifact.recipe.device and artifact is not plan.wheel)
 
 
 def _varied(request: Request, recipe: Recipe, release: Release) -> Release:
@@ -142,7 +154,7 @@ def _varied(request: Request, recipe: Recipe, release: Release) -> Release:
     for folder in request.without:
         if folder not in {source.into for source in release.sources}:
             raise UsageError(f"{recipe.name} {release.version} has no source {folder}", hint="leave that option out")
-    return replace(release, sources=tuple(one for one in release.sources if one.into not in request.without))
+    return replace(release, sources=tuple(source for source in release.sources if source.into not in request.without))
 
 
 def wheel_recipes(recipes: Mapping[str, Recipe]) -> list[Recipe]:
@@ -153,7 +165,7 @@ def wheel_recipes(recipes: Mapping[str, Recipe]) -> list[Recipe]:
 def _choice(request: Request, target: Target, recipes: Mapping[str, Recipe]) -> tuple[Recipe, Release, str]:
     """Return the recipe and release of a request, and why it is this one."""
     names = [recipe.name for recipe in wheel_recipes(recipes)]
-    only_beside = {name for recipe in recipes.values() for one in recipe.releases for name in one.dependencies}
+    only_beside = {name for recipe in recipes.values() for release in recipe.releases for name in release.dependencies}
     offered = [recipes[name] for name in names if name not in only_beside]
     if request.recipe is not None:
         if request.recipe not in names:
@@ -223,7 +235,7 @@ class _Planner:
             return self.planned[recipe.name]
         needed = (*release.needs, *(() if self.target.neon else release.needs_without_neon))
         recipes = [self.catalogue.recipes[name] for name in needed]
-        needs = tuple(self.artifact(one, _release_for(one, self.python)) for one in recipes)
+        needs = tuple(self.artifact(need, _release_for(need, self.python)) for need in recipes)
         target = self.target if "target" in recipe.per else None
         python = self.python if "python" in recipe.per else None
         image = self.catalogue.images[self.target.name][recipe.image]

@@ -96,7 +96,10 @@ def prove_on_device(
                 ("PIBUILD_PACKAGE", plan.wheel.recipe.package_name),
             ),
             inputs=(
-                *((one.recipe.device.format(python=plan.python), entries[one.key].path) for one in installed),
+                *(
+                    (artifact.recipe.device.format(python=plan.python), entries[artifact.key].path)
+                    for artifact in installed
+                ),
                 ("/work/wheels", pack(staging / "wheels.tar", {path.name: path for path in (*beside, wheel_path)})),
                 ("/work/check", pack(staging / "check.tar", scripts | models)),
             ),

@@ -42,7 +42,7 @@ def make_record(
             "base": device.origin,
             "cpu": plan.target.device_cpu,
         },
-        "artifacts": [facts | {"key": one.key} for one in plan.artifacts if (facts := facts_of(one))],
+        "artifacts": [facts | {"key": artifact.key} for artifact in plan.artifacts if (facts := facts_of(artifact))],
         "checks": dict(checks),
     }
 

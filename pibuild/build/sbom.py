@@ -65,7 +65,9 @@ def sbom(plan: Plan) -> bytes:
     bom.metadata.tools = ToolRepository(components=[Component(name="pibuild", type=ComponentType.APPLICATION)])
     bom.metadata.component = wheel
     bom.components = components
-    bom.register_dependency(wheel, [one for one in components if one.scope == ComponentScope.REQUIRED])
+    bom.register_dependency(
+        wheel, [component for component in components if component.scope == ComponentScope.REQUIRED]
+    )
     facts = json.loads(JsonV1Dot6(bom).output_as_string())
     del facts["metadata"]["timestamp"]  # which the library adds
     return (json_text(facts, indent=1)).encode()
@@ -113,7 +115,7 @@ def _github(repository: str, ref: str, subpath: str | None) -> PackageURL:
 
 def _wheel(plan: Plan) -> Component:
     name, version = plan.wheel.recipe.name, plan.version
-    images = sorted({one.image.reference for one in with_needs([plan.wheel])})
+    images = sorted({artifact.image.reference for artifact in with_needs([plan.wheel])})
     facts = [("artifact", plan.wheel.key), ("target", plan.target.name), ("python", plan.python)]
     facts += [("release", plan.wheel.release.version), ("compiler", plan.target.compiler)]
     facts += [("image", image) for image in images]
@@ -139,12 +141,12 @@ def _runtime(plan: Plan) -> Component:
 
 def _by_source(artifact: Artifact) -> list[list[_Used]]:
     """Return each source's uses, those as a part first."""
-    parts = {one.key for one in _linked(artifact)}
+    parts = {artifact.key for artifact in _linked(artifact)}
     uses: dict[tuple[str, str], list[_Used]] = {}
-    for one in with_needs([artifact]):
-        for source in one.release.sources:
-            is_part = one.key in parts and source.name not in one.recipe.tools
-            used = _Used(source=source, role="part" if is_part else "build", recipe=one.recipe.name)
+    for used_artifact in with_needs([artifact]):
+        for source in used_artifact.release.sources:
+            is_part = used_artifact.key in parts and source.name not in used_artifact.recipe.tools
+            used = _Used(source=source, role="part" if is_part else "build", recipe=used_artifact.recipe.name)
             uses.setdefault((source.name, source.tree), []).append(used)
     return [sorted(found, key=lambda used: used.role, reverse=True) for found in uses.values()]
 
@@ -168,7 +170,7 @@ def _component(uses: list[_Used]) -> Component:
         scope=ComponentScope.REQUIRED if role == "part" else ComponentScope.EXCLUDED,
         purl=min(addresses, key=_rank, default=None),
         bom_ref=f"{source.name}@{source.tree[:16]}",
-        external_references=[one for place in source.places for one in _references(place, name, version)],
+        external_references=[reference for place in source.places for reference in _references(place, name, version)],
         properties=_properties([("role", role), ("tree", source.tree), *(("recipe", recipe) for recipe in recipes)]),
     )
 
@@ -181,7 +183,7 @@ def named(source: Source) -> tuple[str, str]:
         return source.name, next(iter(commits), "")
     version = found["version"]
     abbreviated = len(version) == 10
-    return found["name"], next((one for one in commits if abbreviated and one.startswith(version)), version)
+    return found["name"], next((commit for commit in commits if abbreviated and commit.startswith(version)), version)
 
 
 def _rank(address: PackageURL) -> tuple[bool, int]:

@@ -40,10 +40,10 @@ def missing_parts(plan: Plan, store: Store) -> Missing:
 
 def _missing(plans: Sequence[Plan], others: Sequence[Artifact], store: Store) -> Missing:
     unproven = [plan for plan in plans if not store.wheel(plan.key)]
-    roots = [*others, *(one for plan in unproven for one in (plan.wheel, *on_device(plan)))]
-    artifacts = with_needs(roots, lambda one: store.has_artifact(one.key))
+    roots = [*others, *(artifact for plan in unproven for artifact in (plan.wheel, *on_device(plan)))]
+    artifacts = with_needs(roots, lambda artifact: store.has_artifact(artifact.key))
     devices = plans if others else unproven
-    images = [*(one.image for one in artifacts), *(plan.device for plan in devices)]
+    images = [*(artifact.image for artifact in artifacts), *(plan.device for plan in devices)]
     return Missing(
         artifacts=artifacts,
         images=tuple({image.reference: image for image in images}.values()),
@@ -52,7 +52,7 @@ def _missing(plans: Sequence[Plan], others: Sequence[Artifact], store: Store) ->
 
 
 def _sources(artifacts: Sequence[Artifact]) -> tuple[Source, ...]:
-    return tuple({source.tree: source for one in artifacts for source in one.release.sources}.values())
+    return tuple({source.tree: source for artifact in artifacts for source in artifact.release.sources}.values())
 
 
 def make_wheel(plan: Plan, context: BuildContext) -> Entry:
@@ -78,7 +78,7 @@ def make_wheel(plan: Plan, context: BuildContext) -> Entry:
                 checks={"file": checks, "device": result},
                 made=context.now(),
                 # an artifact that only reused ones needed may have been removed, or never have been stored here
-                facts_of=lambda one: store.artifact_facts(one.key) or context.remote.artifact_facts(one),
+                facts_of=lambda artifact: store.artifact_facts(artifact.key) or context.remote.artifact_facts(artifact),
             )
             record["proof"] = asdict(spent)
             record["spent_s"] = {name: round(value, 2) for name, value in context.spent_s.items()}
@@ -121,13 +121,13 @@ def make_artifacts(
         missing = with_needs(artifacts, is_available)
     if entries:
         context.console.note(f"reusing {'; '.join(entry.facts['name'] for entry in entries.values())}")
-    if any(one.recipe.memory_gb or one.recipe.disk_gb for one in missing):
+    if any(artifact.recipe.memory_gb or artifact.recipe.disk_gb for artifact in missing):
         check_room(missing, context.limits.memory_bytes, context.engine.free_bytes)
     with context.timed("sources"):
         context.fetcher.fetch_all(_sources(missing))
-    toolchain = next((one.image for one in missing if one.recipe.image == "toolchain"), None)
+    toolchain = next((artifact.image for artifact in missing if artifact.recipe.image == "toolchain"), None)
     if toolchain:  # nothing is built with an image that has not passed the conformance set
-        compiler, emulator = (ensure_image(one, context) for one in (toolchain, plan.device))
+        compiler, emulator = (ensure_image(image, context) for image in (toolchain, plan.device))
         with context.timed("images"), context.once(f"conformance of {compiler.id}"):
             check_toolchain(plan.target, compiler, emulator, context)
     for artifact in missing:

@@ -38,7 +38,9 @@ def _prove(house: Wheelhouse, compiled: Sequence[Entry], wheel: Entry, context: 
     plan = house.plan
     entries, _ = make_artifacts(plan, (*house.packages, *house.installed), plan.device, context)
     with context.store.staging() as staging:
-        packages = [(one, _wheels_in(entries[one.key], staging / one.recipe.name)) for one in house.packages]
+        packages = [
+            (artifact, _wheels_in(entries[artifact.key], staging / artifact.recipe.name)) for artifact in house.packages
+        ]
         pure = [path for _, paths in packages for path in paths]
         beside = [*(entry.path for entry in compiled), *pure]
         result, spent = prove_on_device(wheel.path, plan, house.installed, entries, context, beside)
@@ -47,8 +49,8 @@ def _prove(house: Wheelhouse, compiled: Sequence[Entry], wheel: Entry, context: 
         facts = {
             "wheels": [file_facts(path) for path in beside],
             "packages": [
-                entries[one.key].facts | {"key": one.key, "wheels": [file_facts(path) for path in paths]}
-                for one, paths in packages
+                entries[artifact.key].facts | {"key": artifact.key, "wheels": [file_facts(path) for path in paths]}
+                for artifact, paths in packages
             ],
             "installed": installed,
             "device": result,

@@ -16,7 +16,8 @@ from pibuild.trees.tree import file_tree_hash
 def load_recipes(folder: Path) -> dict[str, Recipe]:
     """Return every recipe by name. Raises UsageError if one is invalid, or needs another one that does not exist."""
     recipes = {path.parent.name: _recipe(path) for path in sorted(folder.glob("*/recipe.yaml"))}
-    for recipe, release in ((one, release) for one in recipes.values() for release in one.releases):
+    releases = [(recipe, release) for recipe in recipes.values() for release in recipe.releases]
+    for recipe, release in releases:
         for name in (*release.needs, *release.needs_without_neon, *release.proven_with, *release.dependencies):
             if name not in recipes:
                 raise UsageError(
@@ -63,7 +64,7 @@ def _with_files(release: Release, patterns: Sequence[str], path: Path) -> Releas
     for pattern in patterns:
         matching = present.intersection(folder.glob(pattern.format(version=release.version)))
         if not matching and "*" not in pattern:
-            hint = nearest(pattern, [one.relative_to(folder).as_posix() for one in present])
+            hint = nearest(pattern, [file.relative_to(folder).as_posix() for file in present])
             raise UsageError(f"{path}: files: there is no {pattern!r}", hint=hint)
         named |= matching
     files = tuple(sorted(named))

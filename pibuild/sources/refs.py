@@ -53,7 +53,7 @@ class Refs:
 
     def take(self, source: Source, ref: str) -> Moved:
         """Return a source as it is at a ref of its repository. Raises SourceError if no clone has the ref."""
-        place = next((one for one in source.places if isinstance(one, GitPlace)), None)
+        place = next((place for place in source.places if isinstance(place, GitPlace)), None)
         if place is None:
             raise SourceError(f"{source.name} does not come from a git repository, so it has no {ref!r}")
         commit = self._commit(source, place, ref)
@@ -104,8 +104,8 @@ class Refs:
         )
 
     def _clones(self, source: Source) -> Iterable[str]:
-        gits = replace(source, places=tuple(one for one in source.places if isinstance(one, GitPlace)))
-        clones = dict.fromkeys(one.clone for one in attempts(gits, self._mirrors))
+        gits = replace(source, places=tuple(place for place in source.places if isinstance(place, GitPlace)))
+        clones = dict.fromkeys(attempt.clone for attempt in attempts(gits, self._mirrors))
         return [clone for clone in clones if not (self._offline and "://" in clone)]
 
 

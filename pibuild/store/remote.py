@@ -145,7 +145,7 @@ class Remote:
         name = f"wheels/{plan.key}"
         if self._lacks(folder, name):
             with self._store.staging() as staging:
-                content = [f"extras/{one['file']}" for one in wheel.facts["extras"]]
+                content = [f"extras/{extra['file']}" for extra in wheel.facts["extras"]]
                 members = folder_members(wheel.path.parent, [wheel.path.name, *content])
                 write_tree(members, EVERYTHING, staging / "wheel.tar")
                 self._push(folder, name, wheel.path.name, staging / "wheel.tar", wheel.facts)
@@ -186,7 +186,7 @@ def _contents(record: dict[str, Any]) -> dict[str, str]:
     """Return the sha256 of each file that a record names, the wheel first. Raises if a name leads elsewhere."""
     try:
         contents = {record["wheel"]["file"]: record["wheel"]["sha256"]}
-        contents |= {f"extras/{one['file']}": one["sha256"] for one in record["extras"]}
+        contents |= {f"extras/{extra['file']}": extra["sha256"] for extra in record["extras"]}
         astray = [name for name in contents if not re.fullmatch(r"(?:extras/)?\w[\w.+!-]*", name)]
     except (KeyError, TypeError) as error:
         raise _DamagedError("its record does not name its files") from error
