@@ -7,6 +7,7 @@ test compares this list with what `prove` imports.
 from pathlib import Path
 
 import pibuild
+from pibuild.config.pis import load_pis
 from pibuild.config.project_files import project_folder
 from pibuild.files import file_sha256, json_digest
 
@@ -24,8 +25,9 @@ JUDGES = (
     "machinecode/segments.py",
     "machinecode/symbols.py",
     "machinecode/tables/*.txt",
-    "verify/machine_code.py",
-    "verify/static_checks.py",
+    "verify/binary.py",
+    "verify/own_wheel.py",
+    "verify/target_code.py",
     "wheels/python_tags.py",
     "wheels/relabel.py",
     "wheels/wheel.py",
@@ -41,9 +43,11 @@ def proof_models() -> list[Path]:
 
 
 def proof_digest() -> str:
-    """Return the sha256 over the names and contents of all that judges a wheel."""
+    """Return the sha256 over all that judges a wheel: files by name and content, what CPUs run, allowed libraries."""
     package = Path(pibuild.__file__).parent
     judges = [path for pattern in JUDGES for path in sorted(package.glob(pattern))]
     named = [(path.relative_to(package).as_posix(), path) for path in judges]
     named += [(path.name, path) for path in proof_models()]
-    return json_digest([[name, file_sha256(path)] for name, path in named])
+    pis = load_pis()
+    limits = [[cpu.name, sorted(cpu.runs)] for cpu in pis.cpus], sorted(pis.libraries["allowed_for_own_wheels"])
+    return json_digest([*([name, file_sha256(path)] for name, path in named), limits])

@@ -19,7 +19,7 @@ from pibuild.errors import BuildError, ProofError
 from pibuild.model import Artifact, Plan, Spent
 from pibuild.store.local import Entry
 from pibuild.trees.tree import pack, pack_gzip
-from pibuild.verify.static_checks import verify, verify_extra
+from pibuild.verify.own_wheel import verify_extra, verify_wheel
 from pibuild.wheels.relabel import relabel_built_wheel
 
 _BROUGHT_BY_PYTHON = frozenset({"pip", "setuptools", "wheel"})
@@ -47,7 +47,7 @@ def tagged_and_verified(
             version=plan.version if plan.version != plan.wheel.release.version else None,
             sbom=sbom(plan),
         )
-        checks = verify(wheel_path, target=plan.target, python=plan.python, symbols_dir=raw_dir / "symbols")
+        checks = verify_wheel(wheel_path, target=plan.target, python=plan.python, symbols_dir=raw_dir / "symbols")
     return wheel_path, [asdict(check) for check in checks]
 
 

@@ -95,8 +95,7 @@ def _inspected(path: "Path", platform_tag: str | None, floor: "Version | None") 
     """Inspect a wheel; a requirement that it does not fulfil is a fault, too."""
     from dataclasses import replace
 
-    from pibuild.verify.requirement import misses
-    from pibuild.verify.verdicts import inspect
+    from pibuild.verify.verdicts import inspect, misses
 
     try:
         inspection = inspect(path)

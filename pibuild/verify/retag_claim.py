@@ -10,9 +10,8 @@ from pathlib import Path
 from packaging.tags import Tag
 
 from pibuild.errors import ProofError
-from pibuild.machinecode.elf import MAGIC, ElfFormatError, read_code
-from pibuild.verify.claims import contradictions, foreign_code
-from pibuild.verify.cpu_needs import Code
+from pibuild.verify.binary import read_binaries
+from pibuild.verify.claims import contradictions, foreign_system
 from pibuild.wheels.python_tags import abi_tag, interpreter_tag
 from pibuild.wheels.relabel import format_tag_set, relabel
 from pibuild.wheels.wheel import Wheel, WheelFormatError, read_wheel, wheel_name
@@ -39,7 +38,10 @@ def retagged_wheel(path: Path, *, python: str | None, platform: str | None, acce
         retagged = relabel(wheel, claim, fields=[(RISK_FIELD, risk)] if risk else [])
     except WheelFormatError as err:
         raise ProofError(f"{path.name} is not a wheel that can be retagged", found=str(err)) from err
-    faults = tuple(contradictions(retagged, _codes(retagged, tags)))
+    binaries, unreadable = read_binaries(retagged.files, is_linux=any("linux" in tag.platform for tag in tags))
+    if unreadable:
+        raise ProofError(f"{path.name} holds machine code that can't be read", details=unreadable)
+    faults = tuple(contradictions(retagged, binaries))
     refused_risk = [risk] if risk and not accept_abi_risk else []
     if faults or refused_risk:
         hint = "build it for what it is to claim"
@@ -51,7 +53,7 @@ def retagged_wheel(path: Path, *, python: str | None, platform: str | None, acce
 def _python_pair(wheel: Wheel, tags: Collection[Tag], python: str) -> tuple[tuple[str, str], str]:
     """Return (interpreter, ABI) for another Python, and the risk that a person must accept; empty if there is none."""
     interpreter, abi = interpreter_tag(python), abi_tag(python)
-    if not wheel.has_machine_code and not any(foreign_code(file) for file in wheel.files):
+    if not wheel.has_machine_code and not any(foreign_system(file) for file in wheel.files):
         return (interpreter.replace("cp", "py"), "none"), ""
     if all(tag.abi == "none" for tag in tags):  # programs and libraries, no extension modules
         return (f"py{python.split('.', maxsplit=1)[0]}", "none"), ""
@@ -68,16 +70,3 @@ def _python_pair(wheel: Wheel, tags: Collection[Tag], python: str) -> tuple[tupl
 def _minor(interpreter: str) -> int:
     digits = interpreter.removeprefix("cp3")
     return int(digits) if digits.isdecimal() else 0
-
-
-def _codes(wheel: Wheel, tags: Collection[Tag]) -> tuple[Code, ...]:
-    is_linux = any("linux" in tag.platform for tag in tags)  # elsewhere a .so is of another format
-    try:
-        return tuple(
-            Code(path=file.path, elf=elf, content=file.content)
-            for file in wheel.files
-            if is_linux or file.content.startswith(MAGIC)
-            if (elf := read_code(file.path, file.content))
-        )
-    except ElfFormatError as err:
-        raise ProofError(f"{wheel.file_name} holds machine code that can't be read", found=str(err)) from err

@@ -1,137 +1,139 @@
-"""An inspection as a person reads it, and as a program does (`schema.json`)."""
+"""An inspection as text for people, and as facts for programs (`schema.json`)."""
 
 import re
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, TypeVar
 
 from pibuild.console import size
 from pibuild.errors import printable
 from pibuild.machinecode.attributes import CPU_ARCH, FP_ARCH, SIMD_ARCH, ArmAttributes
-from pibuild.verify.claims import versions_wanted
-from pibuild.verify.cpu_needs import Code
+from pibuild.verify.binary import Binary, newest_versions
 from pibuild.verify.verdicts import Inspection, PiVerdict, SystemVerdict
+
+_Key = TypeVar("_Key")
 
 SCHEMA_VERSION = 1
 _SHOWN = 4
-_LIBRARY = re.compile(r"\S+/\S+\.so\S*")
+_LIBRARY_PATH = re.compile(r"\S+/\S+\.so\S*")
 _MARKS = {"runs": "✓", "asks": "✓", "unsure": "?", "crashes": "✗"}
 
 
-def as_text(found: Inspection) -> str:
-    """Give the report, a line for each fact; what can't be printed of names in the wheel is escaped."""
-    lines = [f"{found.file_name}  {size(found.size_bytes)}"]
-    lines += [f"  ✗ {fault}" for fault in found.faults]
-    if found.pis:
-        lines += _section("is", _facts(found.codes))
-        lines += _section("notes", found.notes)
-        lines += _section("Pis", _pi_lines(found.pis))
-        lines += _section("Pythons", _system_lines(found.systems))
-        lines += _section("runs on", _runs_on(found))
+def as_text(inspection: Inspection) -> str:
+    """Return the report, a line for each fact; unprintable characters of names in the wheel are escaped."""
+    lines = [f"{inspection.file_name}  {size(inspection.size_bytes)}"]
+    lines += [f"  ✗ {fault}" for fault in inspection.faults]
+    if inspection.pis:
+        lines += _section("is", _code_lines(inspection.binaries))
+        lines += _section("notes", inspection.notes)
+        lines += _section("Pis", _pi_lines(inspection.pis))
+        lines += _section("Pythons", _system_lines(inspection.systems))
+        lines += _section("runs on", _place_lines(inspection))
     return "\n".join(map(printable, lines))
 
 
-def _section(title: str, lines: Sequence[str] | Iterator[str]) -> Iterator[str]:
+def _section(title: str, lines: Iterable[str]) -> Iterator[str]:
     for number, line in enumerate(lines):
         yield f"  {title if number == 0 else '':9}{line}"
 
 
-def _facts(codes: Sequence[Code]) -> Iterator[str]:
-    if not codes:
+def _code_lines(binaries: Sequence[Binary]) -> Iterator[str]:
+    if not binaries:
         yield "no machine code"
-    for code in codes[:_SHOWN]:
-        kinds = ", ".join(f"{count} {need}" for need, count in code.needs.most_common(_SHOWN))
-        beyond = f"; beyond the oldest Pi's in {code.how}: {kinds or 'nothing'}" if code.judged else ""
-        yield f"{code.path}: {_machine(code)}{beyond}"
-    if len(codes) > _SHOWN:
-        yield f"and {len(codes) - _SHOWN} more files of machine code"
-    wanted = versions_wanted(codes)
-    if wanted:
-        listed = (f"{family}_{version}" for family, (version, _) in sorted(wanted.items()))
-        yield f"wants {', '.join(listed)}"
+    for binary in binaries[:_SHOWN]:
+        features = ", ".join(f"{count} {feature}" for feature, count in binary.feature_counts.most_common(_SHOWN))
+        beyond = f"; beyond the oldest Pi's in {binary.coverage}: {features or 'nothing'}" if binary.sections else ""
+        yield f"{binary.path}: {_machine(binary)}{beyond}"
+    if len(binaries) > _SHOWN:
+        yield f"and {len(binaries) - _SHOWN} more files of machine code"
+    if versions := newest_versions(binaries):
+        yield f"wants {', '.join(f'{family}_{version}' for family, (version, _) in sorted(versions.items()))}"
 
 
-def _machine(code: Code) -> str:
-    elf = code.elf
+def _machine(binary: Binary) -> str:
+    elf = binary.elf
     if not elf.is_arm:
         return f"{elf.machine.removeprefix('EM_')}, {elf.bits} bit"
     floats = "hard float" if elf.hard_float else "soft float"
     return f"ARM, 32 bit, {floats}{_levels(elf.attributes)}"
 
 
-def _levels(said: ArmAttributes | None) -> str:
-    if said is None:
+def _levels(attributes: ArmAttributes | None) -> str:
+    if attributes is None:
         return ""
-    each = ((CPU_ARCH, said.cpu_arch), (FP_ARCH, said.fp_arch), (SIMD_ARCH, said.simd_arch))
-    names = [names[value] if value < len(names) else str(value) for names, value in each]
+    values = ((CPU_ARCH, attributes.cpu_arch), (FP_ARCH, attributes.fp_arch), (SIMD_ARCH, attributes.simd_arch))
+    names = [names[value] if value < len(names) else str(value) for names, value in values]
     return f", compiled for {' '.join(name for name in names if name != 'none')}"
 
 
-def _pi_lines(pis: Sequence[PiVerdict]) -> Iterator[str]:
-    groups: dict[tuple[str, tuple[str, ...]], list[str]] = {}
-    for one in pis:
-        groups.setdefault((one.verdict, one.why), []).append(one.pi.name)
-    for (verdict, why), names in groups.items():
-        line = f"{_MARKS[verdict]} {'; '.join(names)}"
-        if why:
-            more = f" (and {len(why) - 1} more)" if len(why) > 1 else ""
-            reason = _LIBRARY.sub(_name_alone, why[0])
-            line += f": {'behind a switch: ' if verdict == 'asks' else ''}{reason}{more}"
-        yield line
+def _pi_lines(verdicts: Iterable[PiVerdict]) -> Iterator[str]:
+    for (verdict, why), pis in _grouped(((one.verdict, one.why), one.pi.name) for one in verdicts):
+        more = f" (and {len(why) - 1} more)" if len(why) > 1 else ""
+        reason = f"{'behind a switch: ' if verdict == 'asks' else ''}{_with_short_paths(why[0])}{more}" if why else ""
+        yield f"{_MARKS[verdict]} {'; '.join(pis)}" + (f": {reason}" if reason else "")
 
 
-def _system_lines(systems: Sequence[SystemVerdict]) -> Iterator[str]:
-    """Give the Pythons that fit, then each reason with those that it keeps out."""
-    fitting = [f"{one.system.name} {one.python}" for one in systems if not one.why_not]
-    if fitting:
+def _system_lines(verdicts: Sequence[SystemVerdict]) -> Iterator[str]:
+    """Yield the Pythons that fit, then each reason with the Pythons that do not fit for it."""
+    if fitting := [f"{one.system.name} {one.python}" for one in verdicts if not one.why_not]:
         yield f"✓ {', '.join(fitting)}"
-    kept_out: dict[str, list[str]] = {}
-    for one in systems:
-        for reason in one.why_not:
-            kept_out.setdefault(reason.partition(", here is ")[0], []).append(f"{one.system.name} {one.python}")
-    for reason, names in kept_out.items():
-        yield f"✗ {_LIBRARY.sub(_name_alone, reason)}: {', '.join(names)}"
+    reasons = (
+        (reason.partition(", here is ")[0], f"{one.system.name} {one.python}")
+        for one in verdicts
+        for reason in one.why_not
+    )
+    for reason, pythons in _grouped(reasons):
+        yield f"✗ {_with_short_paths(reason)}: {', '.join(pythons)}"
 
 
-def _name_alone(path: re.Match[str]) -> str:
-    return path[0].rpartition("/")[2]
-
-
-def _runs_on(found: Inspection) -> Iterator[str]:
-    places: dict[str, list[str]] = {}
-    for place in found.runs_on:
-        places.setdefault(f"{place.system.name}, Python {place.python.version}", []).append(place.pi.name)
-    yield from (f"{system}: {'; '.join(pis)}" for system, pis in places.items())
-    if not places:
+def _place_lines(inspection: Inspection) -> Iterator[str]:
+    places = ((f"{place.system.name}, Python {place.python.version}", place.pi.name) for place in inspection.runs_on)
+    for system, pis in _grouped(places):
+        yield f"{system}: {'; '.join(pis)}"
+    if not inspection.runs_on:
         yield "no Pi with a Raspberry Pi OS and its own Python"
 
 
-def as_facts(found: Inspection) -> dict[str, Any]:
-    """Give what schema.json describes."""
+def _grouped(pairs: Iterable[tuple[_Key, str]]) -> Iterable[tuple[_Key, list[str]]]:
+    """Return the values of equal keys together, in the order of their first ones."""
+    groups: dict[_Key, list[str]] = {}
+    for key, value in pairs:
+        groups.setdefault(key, []).append(value)
+    return groups.items()
+
+
+def _with_short_paths(text: str) -> str:
+    return _LIBRARY_PATH.sub(lambda path: path[0].rpartition("/")[2], text)
+
+
+def as_facts(inspection: Inspection) -> dict[str, Any]:
+    """Return what schema.json describes."""
     return {
         "schema": SCHEMA_VERSION,
-        "file": found.file_name,
-        "size_bytes": found.size_bytes,
-        "tags": list(found.tags),
-        "faults": list(found.faults),
-        "notes": list(found.notes),
-        "machine_code": [_code_facts(code) for code in found.codes],
+        "file": inspection.file_name,
+        "size_bytes": inspection.size_bytes,
+        "tags": list(inspection.tags),
+        "faults": list(inspection.faults),
+        "notes": list(inspection.notes),
+        "machine_code": [_code_facts(binary) for binary in inspection.binaries],
         "pis": [
-            {"pi": one.pi.name, "bits": one.pi.bits, "verdict": one.verdict, "why": list(one.why)} for one in found.pis
+            {"pi": one.pi.name, "bits": one.pi.bits, "verdict": one.verdict, "why": list(one.why)}
+            for one in inspection.pis
         ],
         "systems": [
             {"system": one.system.name, "python": one.python, "fits": not one.why_not, "why_not": list(one.why_not)}
-            for one in found.systems
+            for one in inspection.systems
         ],
         "runs_on": [
-            {"pi": one.pi.name, "system": one.system.name, "python": one.python.version} for one in found.runs_on
+            {"pi": place.pi.name, "system": place.system.name, "python": place.python.version}
+            for place in inspection.runs_on
         ],
     }
 
 
-def _code_facts(code: Code) -> dict[str, Any]:
-    elf = code.elf
+def _code_facts(binary: Binary) -> dict[str, Any]:
+    elf = binary.elf
     return {
-        "path": code.path,
+        "path": binary.path,
         "machine": elf.machine,
         "bits": elf.bits,
         "hard_float": elf.hard_float if elf.is_arm else None,
@@ -139,8 +141,8 @@ def _code_facts(code: Code) -> dict[str, Any]:
         "run_paths": list(elf.run_paths),
         "executable_stack": elf.executable_stack,
         "versions": [f"{library} {version}" for library, version in elf.needed_versions],
-        "judged": code.how if elf.is_arm or elf.is_aarch64 else "nothing",
-        "judged_bytes": code.judged_bytes if elf.is_arm or elf.is_aarch64 else 0,
-        "needs": {str(need): count for need, count in code.needs.most_common() if count},
-        "asks_at_run_time": list(code.questions),
+        "judged": binary.coverage,
+        "judged_bytes": binary.examined_bytes,
+        "needs": {str(feature): count for feature, count in binary.feature_counts.most_common() if count},
+        "asks_at_run_time": list(binary.cpu_detection),
     }

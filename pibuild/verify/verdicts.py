@@ -1,7 +1,7 @@
-"""Inspecting a wheel: its contradictions, and for each Pi and system whether it will run there, else why not."""
+"""The report on any wheel: its faults, and on which Pis, systems and Pythons it installs and runs, else why not."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,17 +9,15 @@ from packaging.tags import Tag
 from packaging.version import Version
 
 from pibuild.config.pis import Pi, PiPlace, System, load_pis
-from pibuild.machinecode.elf import MAGIC, Elf, ElfFormatError, read_code
-from pibuild.verify.claims import contradictions, versions_wanted
-from pibuild.verify.cpu_needs import Code, Verdict
+from pibuild.verify.binary import NUMPY_1, NUMPY_2, Binary, newest_versions, read_binaries
+from pibuild.verify.claims import contradictions
+from pibuild.verify.cpu_verdict import Verdict, cpu_verdict
 from pibuild.wheels.pip_tags import architecture, is_for_python, promised_glibc
 from pibuild.wheels.wheel import Wheel, WheelFormatError, read_wheel, wheel_name
 
-_NUMPY_1, _NUMPY_2 = b"numpy.core._multiarray_umath", b"numpy._core._multiarray_umath"
-"""Names by which an extension module finds numpy's C API: of numpy 1, and of 2 (which serves 1 as well)."""
 _FROM_BEST: tuple[Verdict, ...] = ("runs", "asks", "unsure", "crashes")
-_STACK_REFUSED_SINCE = Version("2.41")
-"""The glibc whose dlopen refuses a library that wants an executable stack (its NEWS, 2.41)."""
+_GLIBC_WITHOUT_EXECUTABLE_STACK = Version("2.41")
+"""The first glibc whose dlopen refuses a library that needs an executable stack (its NEWS, 2.41)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +28,11 @@ class PiVerdict:
     verdict: Verdict
     why: tuple[str, ...] = ()
 
+    @property
+    def is_fine(self) -> bool:
+        """Whether the code runs, as far as the Pi decides that."""
+        return self.verdict in ("runs", "asks")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SystemVerdict:
@@ -37,33 +40,33 @@ class SystemVerdict:
 
     system: System
     python: str
-    takes: bool
-    """Whether the wheel is for this Python, whatever else it wants."""
+    is_for_python: bool
+    """Whether the Python accepts the wheel's tags, whatever else the wheel needs."""
     why_not: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inspection:
-    """All that was found out about one wheel."""
+    """Everything that is known about one wheel."""
 
     file_name: str
     size_bytes: int
     tags: tuple[str, ...] = ()
     modules: tuple[str, ...] = ()
     """What can be imported once it is installed."""
-    codes: tuple[Code, ...] = ()
+    binaries: tuple[Binary, ...] = ()
     faults: tuple[str, ...] = ()
     """Where it is damaged or contradicts itself."""
     notes: tuple[str, ...] = ()
     pis: tuple[PiVerdict, ...] = ()
     systems: tuple[SystemVerdict, ...] = ()
     runs_on: tuple[PiPlace, ...] = ()
-    wants_another_python: tuple[Pi, ...] = ()
-    """Pis on which it runs, but with a Python that none of their systems brings."""
+    needs_another_python: tuple[Pi, ...] = ()
+    """Pis on which it runs with a Python that none of their systems has."""
 
 
 def inspect(path: Path) -> Inspection:
-    """Find out all about a wheel, but for running it; a damaged one is a finding, too. OSError if it can't be read."""
+    """Return the report on a wheel; if it is damaged, that is a fault. Raise OSError if the file can't be read."""
     with path.open("rb") as stream:
         size_bytes = os.fstat(stream.fileno()).st_size
     try:
@@ -74,14 +77,13 @@ def inspect(path: Path) -> Inspection:
         tags = wheel_name(wheel.file_name).tags
     except WheelFormatError:
         tags = frozenset()
-    unreadable: list[str] = []
-    codes = tuple(_codes(wheel, tags, unreadable))
-    faults = (*unreadable, *contradictions(wheel, codes))
+    binaries, unreadable = read_binaries(wheel.files, is_linux=any("linux" in tag.platform for tag in tags))
+    faults = (*unreadable, *contradictions(wheel, binaries))
     if not tags:
-        return Inspection(file_name=path.name, size_bytes=size_bytes, codes=codes, faults=faults)
-    pis = tuple(_pi_verdict(pi, tags, codes, unreadable) for pi in load_pis().pis)
+        return Inspection(file_name=path.name, size_bytes=size_bytes, binaries=binaries, faults=faults)
+    pis = tuple(_pi_verdict(pi, tags, binaries, unreadable) for pi in load_pis().pis)
     systems = tuple(
-        _system_verdict(system, python.version, tags, codes)
+        _system_verdict(system, python.version, tags, binaries)
         for system in load_pis().systems
         for python in system.pythons
     )
@@ -90,132 +92,134 @@ def inspect(path: Path) -> Inspection:
         size_bytes=size_bytes,
         tags=tuple(sorted(map(str, tags))),
         modules=_modules(wheel),
-        codes=codes,
+        binaries=binaries,
         faults=faults,
-        notes=tuple(_notes(codes)),
+        notes=tuple(_notes(binaries)),
         pis=pis,
         systems=systems,
         runs_on=tuple(_places(pis, systems, tags)),
-        wants_another_python=tuple(_foreign_pis(pis, tags, codes)),
+        needs_another_python=tuple(
+            one.pi for one in pis if one.is_fine and _needs_another_python(one.pi, tags, binaries)
+        ),
     )
 
 
+def misses(inspection: Inspection, *, platform_tag: str | None, floor: Version | None) -> Iterator[str]:
+    """Yield what a wheel lacks to run on a Pi, and with a glibc as old as the floor.
+
+    The Pi is that whose wheels have this platform tag (`linux_armv6l`). A person may bring a Python that no system of
+    the Pi has; everything else must fit one of them.
+    """
+    if platform_tag:
+        wanted = platform_tag.removeprefix("linux_")
+        first = next((one for one in inspection.pis if wanted in one.pi.architectures), None)
+        places = [*(place.pi for place in inspection.runs_on), *inspection.needs_another_python]
+        if first and not first.is_fine:
+            yield f"not for {first.pi.name}: {first.why[0]}"
+        elif first and first.pi not in places:
+            yield f"not for {first.pi.name}: {_nearest_refusal(inspection, first.pi)}"
+    required, requirement = newest_versions(inspection.binaries).get("GLIBC", (Version("0"), ""))
+    if floor and required > floor:
+        yield f"{requirement}, the floor is {floor}"
+
+
+def _nearest_refusal(inspection: Inspection, pi: Pi) -> str:
+    """Return why the wheel does not run on the system that is nearest to it: one with its Python, if there is one."""
+    nearest = min(
+        (one for one in inspection.systems if pi.bits in one.system.bits),
+        key=lambda one: (not one.is_for_python, len(one.why_not)),
+    )
+    why = nearest.why_not[-1] if nearest.why_not else f"its pip does not take {' or '.join(inspection.tags)}"
+    return f"{nearest.system.name} {nearest.python}: {why}"
+
+
 def _modules(wheel: Wheel) -> tuple[str, ...]:
-    """Give packages and modules of the top level."""
-    found = set()
+    """Return the packages and modules of the top level."""
+    names = set()
     for file in wheel.files:
         top, *rest = file.path.split("/")
         if top.endswith(".data") and rest[:1] in (["purelib"], ["platlib"]):
             top, *rest = rest[1:]
         if rest == ["__init__.py"] or (not rest and top.endswith((".py", ".so"))):
-            found.add(top.split(".")[0])
-    return tuple(sorted(name for name in found if name.isidentifier()))
+            names.add(top.split(".")[0])
+    return tuple(sorted(name for name in names if name.isidentifier()))
 
 
-def _codes(wheel: Wheel, tags: frozenset[Tag], unreadable: list[str]) -> Iterator[Code]:
-    """Give what can be read of the machine code; in a wheel for Linux a library that is none is a fault."""
-    is_linux = any("linux" in tag.platform for tag in tags)
-    for file in wheel.files:
-        try:
-            elf = read_code(file.path, file.content) if is_linux or file.content.startswith(MAGIC) else None
-        except ElfFormatError as err:
-            unreadable.append(f"{file.path}: {err}")
-            continue
-        if elf:
-            yield Code(path=file.path, elf=elf, content=file.content)
-
-
-def _pi_verdict(pi: Pi, tags: frozenset[Tag], codes: Sequence[Code], unreadable: Sequence[str]) -> PiVerdict:
-    claimed = {architecture(tag.platform) for tag in tags}
-    strangers = [code for code in codes if not (code.elf.is_arm if pi.bits == 32 else code.elf.is_aarch64)]
-    if strangers:
-        stranger = f"{strangers[0].path} is code for {_nature(strangers[0].elf)}"
-        return PiVerdict(pi=pi, verdict="crashes", why=(stranger,))
-    judged = [(code, code.beyond(pi.cpu, codes)) for code in codes if code.elf.kind != "ET_REL"]
-    verdicts: list[tuple[Verdict, str]] = [(one.verdict, one.why and f"{code.path}: {one.why}") for code, one in judged]
+def _pi_verdict(pi: Pi, tags: Iterable[Tag], binaries: Sequence[Binary], unreadable: Iterable[str]) -> PiVerdict:
+    for binary in binaries:
+        if not (binary.elf.is_arm if pi.bits == 32 else binary.elf.is_aarch64):
+            return PiVerdict(pi=pi, verdict="crashes", why=(f"{binary.path} is code for {binary.machine}",))
+    loaded = [binary for binary in binaries if binary.elf.kind != "ET_REL"]
+    judged = [(binary.path, *cpu_verdict(binary, pi.cpu, binaries)) for binary in loaded]
+    verdicts: list[tuple[Verdict, str]] = [(verdict, why and f"{path}: {why}") for path, verdict, why in judged]
     verdicts += [("unsure", why) for why in unreadable]
     worst = max((verdict for verdict, _ in verdicts), key=_FROM_BEST.index, default=_FROM_BEST[0])
-    why = tuple(why for verdict, why in verdicts if verdict == worst and why)
-    if worst != "crashes" and not claimed & {"any", *pi.architectures}:
-        refused = f"pip takes it for {' '.join(sorted(claimed))} only, this Pi is {' or '.join(pi.architectures)}"
-        return PiVerdict(pi=pi, verdict="crashes", why=(refused,))
-    return PiVerdict(pi=pi, verdict=worst, why=why)
+    claimed = {architecture(tag.platform) for tag in tags}
+    if worst != "crashes" and claimed.isdisjoint(("any", *pi.architectures)):
+        refusal = f"pip takes it for {' '.join(sorted(claimed))} only, this Pi is {' or '.join(pi.architectures)}"
+        return PiVerdict(pi=pi, verdict="crashes", why=(refusal,))
+    return PiVerdict(pi=pi, verdict=worst, why=tuple(why for verdict, why in verdicts if verdict == worst and why))
 
 
-def _nature(elf: Elf) -> str:
-    """Name a machine; one of the Pis' own with what sets it apart from theirs."""
-    machine = elf.machine.removeprefix("EM_")
-    is_usual = elf.little_endian and elf.bits == {"EM_ARM": 32, "EM_AARCH64": 64}.get(elf.machine, elf.bits)
-    return machine if is_usual else f"{machine}, {elf.bits} bit, {'little' if elf.little_endian else 'big'}-endian"
-
-
-def _system_verdict(system: System, python: str, tags: frozenset[Tag], codes: Sequence[Code]) -> SystemVerdict:
+def _system_verdict(system: System, python: str, tags: Collection[Tag], binaries: Sequence[Binary]) -> SystemVerdict:
     claimed = " ".join(sorted({f"{tag.interpreter}-{tag.abi}" for tag in tags}))
-    takes = is_for_python(tags, python)
-    refused = () if takes else (f"this Python does not take {claimed}",)
-    why_not = (*refused, *_system_faults(system, tags, codes))
-    return SystemVerdict(system=system, python=python, takes=takes, why_not=why_not)
+    is_accepted = is_for_python(tags, python)
+    refusal = () if is_accepted else (f"this Python does not take {claimed}",)
+    why_not = (*refusal, *_system_faults(system, tags, binaries))
+    return SystemVerdict(system=system, python=python, is_for_python=is_accepted, why_not=why_not)
 
 
-def _system_faults(system: System, tags: frozenset[Tag], codes: Sequence[Code]) -> Iterator[str]:
+def _system_faults(system: System, tags: Collection[Tag], binaries: Sequence[Binary]) -> Iterator[str]:
     if all(tag.platform.startswith("musllinux") for tag in tags):
         yield "it is for systems with musl, here is glibc"
     promised = [promised_glibc(tag.platform) for tag in tags]
     lowest = min((glibc for glibc in promised if glibc), default=Version("0"))
     if all(promised) and lowest > system.glibc:
         yield f"pip wants glibc {lowest} by its tag, here is {system.glibc}"
-    ceilings = system.symbol_versions
-    for family, (wanted, by_whom) in versions_wanted(codes).items():
-        if family in ceilings and wanted > ceilings[family]:
-            yield f"{by_whom}, here is {family}_{ceilings[family]}"
-    if system.glibc >= _STACK_REFUSED_SINCE:
-        yield from (
-            f"{code.path} wants an executable stack, which this glibc refuses"
-            for code in codes
-            if code.elf.executable_stack
-        )
+    for family, (required, requirement) in newest_versions(binaries).items():
+        if family in system.symbol_versions and required > system.symbol_versions[family]:
+            yield f"{requirement}, here is {family}_{system.symbol_versions[family]}"
+    if system.glibc >= _GLIBC_WITHOUT_EXECUTABLE_STACK:
+        for binary in binaries:
+            if binary.elf.executable_stack:
+                yield f"{binary.path} wants an executable stack, which this glibc refuses"
 
 
-def _places(pis: Sequence[PiVerdict], systems: Sequence[SystemVerdict], tags: frozenset[Tag]) -> Iterator[PiPlace]:
-    fine = {one.pi.name for one in pis if one.verdict in ("runs", "asks")}
+def _places(pis: Iterable[PiVerdict], systems: Iterable[SystemVerdict], tags: frozenset[Tag]) -> Iterator[PiPlace]:
+    fine = {one.pi.name for one in pis if one.is_fine}
     fitting = {(one.system.name, one.python) for one in systems if not one.why_not}
     for place in load_pis().places:
-        is_fine = place.pi.name in fine and (place.system.name, place.python.version) in fitting
-        if is_fine and place.accepted_tags & tags:
+        if (
+            place.pi.name in fine
+            and (place.system.name, place.python.version) in fitting
+            and place.accepted_tags & tags
+        ):
             yield place
 
 
-def _foreign_pis(pis: Sequence[PiVerdict], tags: frozenset[Tag], codes: Sequence[Code]) -> Iterator[Pi]:
-    """Give the Pis with a system that everything fits, if only it had such a Python, which no system of theirs has."""
-    for pi in (one.pi for one in pis if one.verdict in ("runs", "asks")):
-        places = [place for place in load_pis().places if place.pi == pi]
-        if any(is_for_python(tags, place.python.version) for place in places):
-            continue
-        for place in places:
-            platforms = {tag.platform for tag in place.accepted_tags}
-            if any(tag.platform in platforms for tag in tags) and not any(_system_faults(place.system, tags, codes)):
-                yield pi
-                break
-
-
-def _notes(codes: Sequence[Code]) -> Iterator[str]:
-    siblings = {name for code in codes for name in (code.path.rpartition("/")[2], code.elf.soname)}
-    strangers = sorted(
-        {name for code in codes for name in code.elf.needed}
-        - siblings
-        - frozenset().union(*load_pis().libraries.values())
+def _needs_another_python(pi: Pi, tags: Collection[Tag], binaries: Sequence[Binary]) -> bool:
+    """Whether the wheel fits a system of a Pi but for the Python, which no system of that Pi has."""
+    places = [place for place in load_pis().places if place.pi == pi]
+    if any(is_for_python(tags, place.python.version) for place in places):
+        return False
+    platforms = {tag.platform for tag in tags}
+    return any(
+        platforms & {tag.platform for tag in place.accepted_tags}
+        and not any(_system_faults(place.system, tags, binaries))
+        for place in places
     )
-    if strangers:
-        yield f"needs {', '.join(strangers)} from packages of the system: no wheel brings these"
-    borrowed = sorted({name for code in codes for name in code.elf.needed if name.startswith("libstdc++")} - siblings)
-    if borrowed:
-        yield f"uses the system's {borrowed[0]}"
-    old = [code.path for code in codes if _NUMPY_1 in code.content and _NUMPY_2 not in code.content]
-    if old:
-        yield f"{old[0]} was compiled against numpy 1: its import fails beside numpy 2"
-    new = [code.path for code in codes if _NUMPY_2 in code.content]
-    if new:
-        yield f"{new[0]} was compiled against numpy 2, which serves numpy 1 from 1.19 on, too"
-    stacks = [code.path for code in codes if code.elf.executable_stack]
-    if stacks:
-        yield f"{stacks[0]} wants an executable stack"
+
+
+def _notes(binaries: Sequence[Binary]) -> Iterator[str]:
+    own = frozenset[str]().union(*(binary.names for binary in binaries))
+    needed = {name for binary in binaries for name in binary.elf.needed} - own
+    if missing := sorted(needed - load_pis().sonames):
+        yield f"needs {', '.join(missing)} from packages of the system: no wheel brings these"
+    if libstdcxx := sorted(name for name in needed if name.startswith("libstdc++")):
+        yield f"uses the system's {libstdcxx[0]}"
+    for binary in [binary for binary in binaries if NUMPY_1 in binary.texts and NUMPY_2 not in binary.texts][:1]:
+        yield f"{binary.path} was compiled against numpy 1: its import fails beside numpy 2"
+    for binary in [binary for binary in binaries if NUMPY_2 in binary.texts][:1]:
+        yield f"{binary.path} was compiled against numpy 2, which serves numpy 1 from 1.19 on, too"
+    for binary in [binary for binary in binaries if binary.elf.executable_stack][:1]:
+        yield f"{binary.path} wants an executable stack"

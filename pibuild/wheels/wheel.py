@@ -13,7 +13,6 @@ import io
 import lzma
 import re
 import struct
-import time
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -28,8 +27,8 @@ from packaging.version import InvalidVersion, Version
 
 from pibuild.files import write_atomically
 
-_EPOCH_S = 315532800
-"""1980-01-01, the oldest time that a zip file can have."""
+_EPOCH = (1980, 1, 1, 0, 0, 0)
+"""The oldest time that a zip file can have."""
 SIGNATURES = ("RECORD.jws", "RECORD.p7s")
 """Files of the dist-info folder that RECORD does not list."""
 _MAX_FILES = 100_000
@@ -296,16 +295,15 @@ def parse_tag_set(text: str) -> frozenset[Tag]:
         raise WheelFormatError(str(err)) from err
 
 
-def write_wheel(wheel: Wheel, folder: Path, *, source_date_epoch_s: int = _EPOCH_S) -> Path:
-    """Write a wheel into a folder atomically and return its path; equal wheels and times give equal bytes.
+def write_wheel(wheel: Wheel, folder: Path) -> Path:
+    """Write a wheel into a folder atomically and return its path; equal wheels give equal bytes.
 
-    Times are `source_date_epoch_s` in UTC, modes 644 or 755, entries in the wheel's order.
+    All times are 1980-01-01, modes are 644 or 755, entries have the wheel's order.
     """
-    moment = time.gmtime(max(source_date_epoch_s, _EPOCH_S))[:6]
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w") as archive:
         for file in wheel.files:
-            info = zipfile.ZipInfo(file.path, moment)
+            info = zipfile.ZipInfo(file.path, _EPOCH)
             info.create_system = 3  # Unix, on every machine
             info.external_attr = (0o100755 if file.executable else 0o100644) << 16
             archive.writestr(info, file.content, zipfile.ZIP_DEFLATED, 6)

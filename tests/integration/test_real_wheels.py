@@ -10,7 +10,7 @@ from platformdirs import user_cache_path
 from pibuild.adapters.http import Http
 from pibuild.adapters.pypi import Pypi
 from pibuild.model import PypiPlace
-from pibuild.verify.claims import versions_wanted
+from pibuild.verify.binary import newest_versions
 from pibuild.verify.verdicts import inspect
 from pibuild.wheels.wheel import wheel_name
 
@@ -43,8 +43,8 @@ def fetched(folder, one):
 def told(found):
     """Give what the inspection says, in the words of the file."""
     by_pi = {one.pi.name: one.verdict for one in found.pis}
-    machines = {code.elf.machine for code in found.codes}
-    wanted = versions_wanted(found.codes).get("GLIBC")
+    machines = {binary.elf.machine for binary in found.binaries}
+    wanted = newest_versions(found.binaries).get("GLIBC")
     return {
         "machine": machines.pop() if machines else None,
         "glibc": str(wanted[0]) if wanted else "-",

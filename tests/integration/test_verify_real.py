@@ -6,7 +6,7 @@ import subprocess
 import pytest
 
 from pibuild.errors import ProofError
-from pibuild.verify.static_checks import verify
+from pibuild.verify.own_wheel import verify_wheel
 from pibuild.wheels.relabel import relabel_built_wheel
 from tests.makers.elfs import SO
 from tests.makers.plans import make_target
@@ -49,7 +49,7 @@ def measured(folder, content, twin):
         symbols_dir = folder / "symbols"
         (symbols_dir / SO).parent.mkdir(parents=True)
         (symbols_dir / SO).write_bytes(twin)
-    return verify(wheel, target=make_target(), python="3.11", symbols_dir=symbols_dir)
+    return verify_wheel(wheel, target=make_target(), python="3.11", symbols_dir=symbols_dir)
 
 
 def test_armv6_code_passes_with_its_twin_and_without(tmp_path):

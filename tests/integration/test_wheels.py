@@ -22,7 +22,7 @@ from pibuild.config.settings import load_settings
 from pibuild.config.targets import load_targets
 from pibuild.console import Console
 from pibuild.errors import ProofError
-from pibuild.verify.static_checks import verify
+from pibuild.verify.own_wheel import verify_wheel
 from pibuild.wheels.relabel import relabel_built_wheel
 
 ROOT = Path(__file__).parents[2]
@@ -135,7 +135,7 @@ def test_an_armv7_wheel_with_the_pi_ones_tag_is_refused_with_file_and_instructio
     renamed = relabel_built_wheel(armv7_wheel, python="3.11", platform_tag=target.platform_tag, out_dir=tmp_path)
 
     with pytest.raises(ProofError) as caught:
-        verify(renamed, target=target, python="3.11", symbols_dir=None)
+        verify_wheel(renamed, target=target, python="3.11", symbols_dir=None)
     said = str(caught.value)
     assert "_pywrap_tensorflow_interpreter_wrapper.cpython-311-arm-linux-gnueabihf.so" in said
     assert "armv6l" in renamed.name

@@ -8,9 +8,8 @@ from packaging.version import Version
 
 import pibuild.verify
 from pibuild.config.pis import load_pis
-from pibuild.verify.requirement import misses
 from pibuild.verify.text import as_facts, as_text
-from pibuild.verify.verdicts import inspect
+from pibuild.verify.verdicts import inspect, misses
 from pibuild.wheels.relabel import relabel_built_wheel
 from tests.makers.elfs import BX_LR, NOP, PI_ONE, PI_TWO, SO, arm, make_elf
 from tests.makers.wheels import make_wheel
@@ -131,7 +130,7 @@ def test_a_constant_of_a_stripped_program_is_no_pointer_to_thumb_code(tmp_path):
         tmp_path, program, file_name="thing-1.0-py3-none-linux_armv6l.whl", path="thing-1.0.data/scripts/thing"
     )
     assert (found.faults, verdict(found, _ZERO).verdict) == ((), "runs")
-    assert found.codes[0].judged_bytes == 4 + 16 * 4 + 4
+    assert found.binaries[0].examined_bytes == 4 + 16 * 4 + 4
 
 
 def test_armv8_in_32_bits_crashes_on_a_pi_2_alone(tmp_path):

@@ -1,18 +1,24 @@
 """What the proof's key covers is what judges: no module of the judgement is left out, and no other one is in it."""
 
 import ast
+from dataclasses import replace
 from pathlib import Path
 
 import pibuild
+from pibuild.build import proof_inputs
 from pibuild.build.proof_inputs import JUDGES
+from pibuild.config.pis import load_pis
 
 PACKAGE = Path(pibuild.__file__).parent
 CARRIERS = {
     *("addresses", "console", "errors", "files", "model", "times"),
-    *("adapters", "sources", "store", "trees", "config.project_files", "config.settings"),
+    *("adapters", "sources", "store", "trees", "config.pis", "config.project_files", "config.settings"),
     *("build.container", "build.context", "build.proof_inputs"),
 }
-"""Modules and packages that carry data, run containers or print, and decide nothing about a wheel."""
+"""Modules and packages that carry data, run containers or print, and decide nothing about a wheel.
+
+Of config.pis, the key covers the two tables that the proof reads.
+"""
 
 
 def path_of(module):
@@ -62,3 +68,11 @@ def test_every_script_of_the_device_is_in_the_proofs_key():
     scripts = {path for path in (PACKAGE / "device").iterdir() if path.suffix in (".py", ".sh")}
 
     assert scripts == {path for pattern in JUDGES if pattern.startswith("device/") for path in PACKAGE.glob(pattern)}
+
+
+def test_another_release_of_the_system_leaves_the_proofs_key_and_another_cpu_changes_it(monkeypatch):
+    before, pis = proof_inputs.proof_digest(), load_pis()
+    monkeypatch.setattr(proof_inputs, "load_pis", lambda: replace(pis, systems=pis.systems[1:]))
+    assert proof_inputs.proof_digest() == before
+    monkeypatch.setattr(proof_inputs, "load_pis", lambda: replace(pis, cpus=pis.cpus[1:]))
+    assert proof_inputs.proof_digest() != before

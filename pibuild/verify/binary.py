@@ -1,0 +1,255 @@
+"""The facts about one ELF file of a wheel: what its code needs of a CPU and where, and what it needs of other files.
+
+Mapping symbols separate code from data: those of the file, or those of its twin, the same file before strip. Without
+them, only what is certainly code is examined if the file is for 32 bits, and all but what looks like data for 64 bits.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass, replace
+from functools import cached_property
+from operator import attrgetter
+
+import numpy as np
+from numpy.typing import NDArray
+from packaging.version import Version
+
+from pibuild.machinecode.elf import MAGIC, Elf, ElfFormatError, read_code
+from pibuild.machinecode.features import Feature
+from pibuild.machinecode.instructions import Instructions, newer_instructions
+from pibuild.machinecode.reachable import always_executed_code, reachable_code
+from pibuild.machinecode.symbols import CodeSection, Function, Region
+from pibuild.wheels.wheel import WheelFile
+
+NUMPY_1, NUMPY_2 = "numpy.core._multiarray_umath", "numpy._core._multiarray_umath"
+"""Names by which an extension module finds the C API of numpy 1, and of numpy 2 (which serves 1 as well)."""
+_CPU_SYMBOLS = ("getauxval", "__getauxval", "elf_aux_info")
+_CPU_TEXTS = ("/proc/cpuinfo", "/proc/self/auxv")
+_CPU_FUNCTIONS = {
+    "getauxval": "its own getauxval",
+    "__a_barrier_v7": "musl's atomics, chosen by the kernel's HWCAP",
+    "OPENSSL_cpuid_setup": "OPENSSL_cpuid_setup",
+}
+"""Functions of a statically linked file that detect the CPU, and what they are."""
+_SIGILL_SYMBOLS = frozenset(("sigaction", "siglongjmp"))
+"""Old OpenSSL uses them to try an instruction and catch SIGILL."""
+_UNWINDER_WORDS = (0xEC900B20, 0xEC800B20, 0xECB00B20, 0xECA00B20)
+"""vldmia and vstmia of d16 to d31 in the unwinders of libgcc and LLVM, which run them only for frames that say so."""
+_DATA_BYTES = 128
+"""This near to a word that is no instruction, words of a stripped file are taken for data."""
+_MAX_ADDRESS = (1 << 63) - 1
+_NAME_LETTERS = 60
+"""Names of C++ templates can be very long."""
+_NAMED_VERSIONS = {"GLIBC_ABI_DT_RELR": Version("2.36")}
+"""Versions of glibc without a number, and the first release that has them."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Binary:
+    """One ELF file."""
+
+    path: str
+    elf: Elf
+    texts: frozenset[str] = frozenset()
+    """Texts in it that tell what it uses: `/proc/cpuinfo`, numpy's C API."""
+    twin: Elf | None = None
+    """The same file before strip."""
+
+    @property
+    def file_name(self) -> str:
+        """Return the last part of its path."""
+        return self.path.rpartition("/")[2]
+
+    @property
+    def names(self) -> set[str]:
+        """Return the names by which the loader may find it."""
+        return {self.file_name, self.elf.soname}
+
+    @property
+    def machine(self) -> str:
+        """Return the name of its machine, with what distinguishes it from the usual kind of that machine."""
+        elf, name = self.elf, self.elf.machine.removeprefix("EM_")
+        is_usual = elf.little_endian and elf.bits == {"EM_ARM": 32, "EM_AARCH64": 64}.get(elf.machine, elf.bits)
+        return name if is_usual else f"{name}, {elf.bits} bit, {'little' if elf.little_endian else 'big'}-endian"
+
+    @property
+    def is_for_pis(self) -> bool:
+        """Whether it is code for a machine that a Pi can be."""
+        return self.elf.is_arm or self.elf.is_aarch64
+
+    @cached_property
+    def mapped(self) -> Elf | None:
+        """The file whose mapping symbols separate code from data: its twin or itself; None if neither has any."""
+        return next((elf for elf in (self.twin, self.elf) if elf and elf.is_mapped), None)
+
+    @property
+    def coverage(self) -> str:
+        """Return which part of the code is examined."""
+        if not self.is_for_pis:
+            return "nothing"
+        if self.mapped:
+            return "all of its code"
+        return "all of its code but what looks like data" if self.elf.is_aarch64 else "what is certainly code"
+
+    @cached_property
+    def sections(self) -> tuple[CodeSection, ...]:
+        """The sections of code, with the regions that are examined."""
+        elf = self.elf
+        if self.mapped or not self.is_for_pis:
+            return self.mapped.sections if self.mapped and self.is_for_pis else ()
+        if elf.is_arm:
+            return reachable_code(elf.sections, elf.entries, elf.pointed_by_data, elf.pointed_by_constants)
+        return tuple(
+            replace(part, regions=(Region(start=part.address, end=part.address + len(part.code), kind="a64"),))
+            for part in elf.sections
+        )
+
+    @cached_property
+    def examined_bytes(self) -> int:
+        """How much code is examined."""
+        regions = (region for section in self.sections for region in section.regions if region.kind != "data")
+        return sum(region.end - region.start for region in regions)
+
+    @cached_property
+    def newer_code(self) -> tuple[Instructions, ...]:
+        """The instructions of each section that need more than ARMv6KZ with VFPv2, or ARMv8.0, without likely data."""
+        return tuple(_without_data(newer_instructions(part), is_stripped=not self.mapped) for part in self.sections)
+
+    @cached_property
+    def feature_counts(self) -> Counter[Feature]:
+        """How many instructions need each feature."""
+        counts: Counter[Feature] = Counter()
+        for part in self.newer_code:
+            for encoding, total, _ in part.counts():
+                counts[encoding.needs or Feature.UNALLOCATED] += total
+        return counts
+
+    @cached_property
+    def features_at_load(self) -> dict[Feature, str]:
+        """The features that are needed as soon as the file is loaded or imported, each with the first instruction."""
+        modules = [entry for entry in self.elf.entries if entry.name.startswith(("PyInit_", "init"))]
+        starts = [*self.elf.called_at_load, *(module.address | module.is_thumb for module in modules)]
+        features: dict[Feature, str] = {}
+        for part in always_executed_code(self.elf.sections, starts, is_a64=self.elf.is_aarch64):
+            executed = newer_instructions(part)
+            for encoding, _, row in sorted(executed.counts(), key=attrgetter("first_row")):
+                features.setdefault(encoding.needs or Feature.UNALLOCATED, self.describe(executed, row))
+        return features
+
+    @cached_property
+    def cpu_detection(self) -> tuple[str, ...]:
+        """How it finds out at run time which CPU it runs on; empty if it does not."""
+        undefined = {symbol.name for symbol in self.elf.undefined}
+        functions = {function.name for function in self.elf.functions}
+        means = [name for name in _CPU_SYMBOLS if name in undefined]
+        means += [text for text in _CPU_TEXTS if text in self.texts]
+        means += [text for name, text in _CPU_FUNCTIONS.items() if name in functions]
+        means += ["functions that the loader chooses (IFUNC)"] if self.elf.has_ifunc else []
+        means += ["catching SIGILL"] if undefined >= _SIGILL_SYMBOLS else []
+        return tuple(means)
+
+    @cached_property
+    def functions(self) -> tuple[Function, ...]:
+        """Its functions, by address; only those that are known if it is stripped."""
+        elf = self.mapped or self.elf
+        known = (*elf.entries, *elf.pointed_by_data, *elf.pointed_by_constants)
+        return elf.functions or tuple(sorted(known, key=attrgetter("address")))
+
+    @cached_property
+    def _starts(self) -> NDArray[np.int64]:
+        return np.array([-1, *(min(function.address, _MAX_ADDRESS) for function in self.functions)], np.int64)
+
+    def owners(self, addresses: NDArray[np.int64], first_address: int = 0) -> NDArray[np.intp]:
+        """Return in which function each address lies, as the index of the first one that begins there; -1 for none.
+
+        Functions that begin before `first_address` do not count.
+        """
+        starts = self._starts[np.searchsorted(self._starts, addresses, "right") - 1]
+        return np.where(starts >= first_address, np.searchsorted(self._starts, starts) - 1, -1)
+
+    def are_in(self, owners: NDArray[np.intp], is_meant: Callable[[str], object]) -> NDArray[np.bool_]:
+        """Return for each owner whether one of the names of that function, which may have several, is meant."""
+        unique, inverse = np.unique(owners, return_inverse=True)
+        ends = np.searchsorted(self._starts, self._starts[unique + 1], "right") - 1
+        are_meant = [
+            owner >= 0 and any(is_meant(function.name) for function in self.functions[owner:end])
+            for owner, end in zip(unique.tolist(), ends.tolist(), strict=True)
+        ]
+        return np.array(are_meant, np.bool_)[inverse]
+
+    def describe(self, instructions: Instructions, row: int, letters: int = _NAME_LETTERS) -> str:
+        """Return an instruction with its place: `movw e3007501 at 0xaade8 in tflite::Eval+0x10`."""
+        address = int(instructions.addresses[row])
+        owner = int(self.owners(instructions.addresses[row : row + 1])[0])
+        text = f"{instructions.text(row)} at {address:#x}"
+        if owner < 0:
+            return text
+        function = self.functions[owner]
+        name = function.name if len(function.name) <= letters else f"{function.name[:letters]}…"
+        return f"{text} in {name}+{address - function.address:#x}"
+
+    def missing_libraries(self, available: Collection[str]) -> list[str]:
+        """Return the libraries that it needs beside the available ones."""
+        return [name for name in self.elf.needed if name not in available]
+
+    def undefined_symbols(self, defined: Collection[str], provided: re.Pattern[str]) -> list[str]:
+        """Return the symbols that nothing defines; those with a version come from the library that they name."""
+        return [
+            symbol.name
+            for symbol in self.elf.undefined
+            if not (symbol.version or symbol.weak or symbol.name in defined or provided.fullmatch(symbol.name))
+        ]
+
+
+def read_binaries(files: Iterable[WheelFile], *, is_linux: bool) -> tuple[tuple[Binary, ...], tuple[str, ...]]:
+    """Return the ELF files, and a fault for each file that can't be read as such.
+
+    In a wheel for Linux, a library of another format is a fault, too; other systems have their own formats.
+    """
+    binaries, faults = [], []
+    for file in files:
+        try:
+            elf = read_code(file.path, file.content) if is_linux or file.content.startswith(MAGIC) else None
+        except ElfFormatError as err:
+            faults.append(f"{file.path}: {err}")
+            continue
+        if elf:
+            texts = frozenset(text for text in (*_CPU_TEXTS, NUMPY_1, NUMPY_2) if text.encode() in file.content)
+            binaries.append(Binary(path=file.path, elf=elf, texts=texts))
+    return tuple(binaries), tuple(faults)
+
+
+def newest_versions(binaries: Iterable[Binary]) -> dict[str, tuple[Version, str]]:
+    """Return for each family of symbol versions the newest one that any file requires, and a sentence that names it."""
+    newest: dict[str, tuple[Version, Binary, tuple[str, str]]] = {}
+    for binary in binaries:
+        for library, text in binary.elf.needed_versions:
+            family, number = version_number(text)
+            if number and (family not in newest or number > newest[family][0]):
+                newest[family] = number, binary, (library, text)
+    sentences = {}
+    for family, (number, binary, version) in newest.items():
+        symbol = next((one.name for one in binary.elf.undefined if (one.library, one.version) == version), "")
+        sentences[family] = number, f"{binary.path} wants {version[1]}" + (f" for {symbol}" if symbol else "")
+    return sentences
+
+
+def version_number(text: str) -> tuple[str, Version | None]:
+    """Return family and number of a symbol version such as `GLIBC_2.33`; no number if it has none (`GLIBC_PRIVATE`)."""
+    family, _, number = text.partition("_")
+    return family, Version(number) if re.fullmatch(r"\d+(\.\d+)*", number) else _NAMED_VERSIONS.get(text)
+
+
+def _without_data(instructions: Instructions, *, is_stripped: bool) -> Instructions:
+    """Leave out the unwinders' words, and in a stripped file what is near to words that are no instructions."""
+    is_code = ~np.isin(instructions.words, _UNWINDER_WORDS) & ~instructions.needing({Feature.COPROCESSOR})
+    if is_stripped:
+        is_impossible = instructions.needing({Feature.UNALLOCATED, Feature.PRIVILEGED})
+        impossible = instructions.addresses[is_impossible]
+        if len(impossible):
+            after = np.searchsorted(impossible, instructions.addresses)
+            below = instructions.addresses - impossible[np.maximum(after - 1, 0)]
+            above = impossible[np.minimum(after, len(impossible) - 1)] - instructions.addresses
+            is_code &= (np.abs(below) >= _DATA_BYTES) & (np.abs(above) >= _DATA_BYTES)
+    return instructions.at(is_code)

@@ -1,0 +1,203 @@
+"""The static checks of what pibuild built: a wheel, or files beside it, against the target and Python that it is for.
+
+All faults are collected before the check fails. Whether the wheel runs is for build/prove.py.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from packaging.version import Version
+
+from pibuild.config.pis import load_pis
+from pibuild.errors import ProofError
+from pibuild.machinecode.elf import Elf, ElfFormatError, read_elf
+from pibuild.model import Target
+from pibuild.verify.binary import Binary, read_binaries, version_number
+from pibuild.verify.target_code import attribute_faults, measure_code, neon_faults
+from pibuild.wheels.python_tags import abi_tag, entry_point, interpreter_tag, is_extension_name, suffix_fault
+from pibuild.wheels.wheel import Wheel, WheelFile, WheelFormatError, disagreements, read_wheel
+
+_C_API = re.compile(r"_?Py[A-Z_]\w*")
+"""Names that the interpreter defines: Python's C API."""
+_SHOWN = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """One thing that was checked; `detail` has the faults, or what was measured."""
+
+    name: str
+    ok: bool
+    detail: str
+
+
+def verify_wheel(path: Path, *, target: Target, python: str, symbols_dir: Path | None) -> tuple[Check, ...]:
+    """Return the checks of a wheel, which all passed. Raise ProofError with all that did not.
+
+    `symbols_dir` holds each shared object before strip, under its path in the wheel; None if others built the wheel.
+    """
+    try:
+        wheel = read_wheel(path)
+    except WheelFormatError as err:
+        raise ProofError(f"{path.name} is not a wheel", found=str(err)) from err
+    binaries, unreadable = read_binaries(wheel.files, is_linux=True)
+    binaries, twin_faults = _with_twins(binaries, symbols_dir)
+    faults = [*unreadable, *twin_faults]
+    if not binaries and not faults:
+        faults.append("there is none, so nothing bears the platform tag out")
+    checks = (
+        _wheel_check(wheel, target, python),
+        _check("machine code is readable", faults, f"{len(binaries)} ELF files"),
+        *_code_checks(binaries, target),
+        _check_each("Python ABI", _arm(binaries), lambda binary: _python_faults(binary, python)),
+    )
+    return _passed(checks, path.name, f"a wheel for {target.name}, Python {python}")
+
+
+def verify_extra(folder: Path, *, target: Target, symbols_dir: Path) -> tuple[Check, ...]:
+    """Return the checks of libraries and programs that were built beside a wheel, as `verify_wheel` does."""
+    paths = sorted(path for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
+    files = (
+        WheelFile(path=path.relative_to(folder).as_posix(), content=path.read_bytes(), executable=False)
+        for path in paths
+    )
+    binaries, unreadable = read_binaries(files, is_linux=False)
+    binaries, twin_faults = _with_twins(binaries, symbols_dir)
+    readable = _check("machine code is readable", [*unreadable, *twin_faults], f"{len(binaries)} ELF files")
+    return _passed((readable, *_code_checks(binaries, target)), folder.name, f"code for {target.name}")
+
+
+def _code_checks(binaries: Sequence[Binary], target: Target) -> Iterator[Check]:
+    arm = _arm(binaries)
+    libraries = load_pis().libraries["allowed_for_own_wheels"] | {binary.file_name for binary in binaries}
+    defined = frozenset[str]().union(*(binary.elf.defined for binary in binaries))
+    floor = Version(target.glibc_floor)
+    yield _check_each("ELF header", binaries, _header_faults)
+    yield _check_each("build attributes", arm, lambda binary: attribute_faults(binary.elf, target))
+    yield _instruction_check(arm, target)
+    yield _check_each("libraries", arm, lambda binary: _library_faults(binary, libraries))
+    yield _check_each("symbol versions", arm, lambda binary: _version_faults(binary, floor))
+    yield _check_each("undefined symbols", arm, lambda binary: _undefined_faults(binary, defined))
+
+
+def _passed(checks: tuple[Check, ...], name: str, expected: str) -> tuple[Check, ...]:
+    """Return the checks. Raise ProofError with all that failed."""
+    failed = [check for check in checks if not check.ok]
+    if failed:
+        raise ProofError(
+            f"{name} does not keep what its tag claims",
+            expected=expected,
+            details=[f"{check.name}: {line}" for check in failed for line in check.detail.split("\n")],
+            hint="compile it with the toolchain of the target that the tag names",
+        )
+    return checks
+
+
+def _check(name: str, faults: Sequence[str], measured: str) -> Check:
+    return Check(name=name, ok=not faults, detail="\n".join(faults) or measured)
+
+
+def _check_each(name: str, binaries: Iterable[Binary], faults_of: Callable[[Binary], Iterable[str]]) -> Check:
+    faults = [f"{binary.path}: {fault}" for binary in binaries for fault in faults_of(binary)]
+    return _check(name, faults, ", ".join(binary.path for binary in binaries))
+
+
+def _arm(binaries: Iterable[Binary]) -> list[Binary]:
+    return [binary for binary in binaries if binary.elf.is_arm]
+
+
+def _with_twins(binaries: Iterable[Binary], symbols_dir: Path | None) -> tuple[tuple[Binary, ...], list[str]]:
+    """Return each file with its twin before strip, and a fault for each that has no readable one."""
+    faults: list[str] = []
+    if symbols_dir is None:
+        return tuple(binaries), faults
+    return tuple(replace(binary, twin=_twin(binary.path, symbols_dir, faults)) for binary in binaries), faults
+
+
+def _twin(path: str, symbols_dir: Path, faults: list[str]) -> Elf | None:
+    twin_path = _twin_path(path, symbols_dir)
+    if not twin_path.is_file():
+        faults.append(f"{path} has no twin before strip in symbols/")
+        return None
+    try:
+        return read_elf(twin_path.read_bytes())
+    except ElfFormatError as err:
+        faults.append(f"symbols/{path}: {err}")
+        return None
+
+
+def _twin_path(path: str, symbols_dir: Path) -> Path:
+    """Return where a file's twin is: a nightly's .data folder has another version in its name than the build used."""
+    folder, _, rest = path.partition("/")
+    built = [one for one in symbols_dir.glob("*.data") if folder.endswith(".data")]
+    return built[0] / rest if len(built) == 1 else symbols_dir / path
+
+
+def _wheel_check(wheel: Wheel, target: Target, python: str) -> Check:
+    claim = f"{interpreter_tag(python)}-{abi_tag(python)}-{target.platform_tag}"
+    faults = list(disagreements(wheel))
+    if not wheel.file_name.endswith(f"-{claim}.whl"):
+        faults.append(f"the file name does not end with {claim}.whl")
+    return _check("file name, WHEEL and RECORD", faults, f"{claim}, {len(wheel.files)} files")
+
+
+def _header_faults(binary: Binary) -> Iterator[str]:
+    elf = binary.elf
+    if not elf.is_arm:
+        yield f"code for {binary.machine}, expected 32-bit little-endian ARM"
+        return
+    if ".so" in binary.path and elf.kind != "ET_DYN":
+        yield f"type {elf.kind}, expected ET_DYN"
+    if elf.eabi != 5:
+        yield f"EABI version {elf.eabi}, expected 5"
+    if not elf.hard_float:
+        yield "soft-float ABI, expected hard-float"
+
+
+def _instruction_check(binaries: Sequence[Binary], target: Target) -> Check:
+    measures = {binary.path: measure_code(binary, target) for binary in binaries}
+    faults = [f"{path}: {fault}" for path, measure in measures.items() for fault in measure.faults]
+    if not faults:
+        faults += neon_faults(list(measures.values()), target)
+    return _check("instructions", faults, "; ".join(f"{path}: {one.summary}" for path, one in measures.items()))
+
+
+def _library_faults(binary: Binary, available: frozenset[str]) -> Iterator[str]:
+    return (f"needs {name}, which a Pi need not have" for name in binary.missing_libraries(available))
+
+
+def _version_faults(binary: Binary, floor: Version) -> Iterator[str]:
+    for library, text in binary.elf.needed_versions:
+        family, number = version_number(text)
+        if family != "GLIBC" or number is None:
+            yield f"wants {text} of {library}, which the floor glibc {floor} does not give"
+        elif number > floor:
+            symbols = [one.name for one in binary.elf.undefined if (one.library, one.version) == (library, text)]
+            yield f"wants {text} of {library} for {_listed(symbols)}, the floor is glibc {floor}"
+
+
+def _undefined_faults(binary: Binary, defined: frozenset[str]) -> Iterator[str]:
+    """Find symbols that no file of the wheel defines; every symbol of glibc has a version.
+
+    The file need not need the library that defines a symbol: TensorFlow 1.x loads its one large library globally, and
+    its libraries of further operations use that one's symbols.
+    """
+    undefined = binary.undefined_symbols(defined, _C_API)
+    if undefined:
+        yield f"no library is named for {_listed(undefined)}"
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return ", ".join(names[:_SHOWN]) + more
+
+
+def _python_faults(binary: Binary, python: str) -> Iterator[str]:
+    if fault := suffix_fault(binary.path, python):
+        yield fault
+    uses_python = any(_C_API.fullmatch(symbol.name) for symbol in binary.elf.undefined)
+    function = entry_point(binary.path, python)
+    if uses_python and is_extension_name(binary.path) and function not in binary.elf.defined:
+        yield f"does not define {function}, so import will refuse it"
