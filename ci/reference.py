@@ -121,7 +121,7 @@ def configuration_page() -> Iterator[str]:
         'python: "3.11"                 # versions are texts, in quotes',
         "jobs: 2",
         "store: {folder: /big/disk/pibuild}",
-        "mirrors: [/srv/git/{owner}+{name}/repo]",
+        'mirrors: ["/srv/git/{owner}+{name}/repo"]',
         "```",
         "",
         "A variable that holds several values separates them by spaces; `PIBUILD_WITH` may use commas, too. `1` and",
