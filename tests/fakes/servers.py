@@ -1,8 +1,13 @@
 """Servers on this machine that answer as a test asks."""
 
 import contextlib
-from collections.abc import Callable
+import socket
+import threading
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TypeVar
+
+Server = TypeVar("Server", bound=ThreadingHTTPServer)
 
 
 class CacheServer(ThreadingHTTPServer):
@@ -81,3 +86,40 @@ class AnswerRequest(BaseHTTPRequestHandler):
         with contextlib.suppress(ConnectionError):
             self.wfile.write(content)
         self.close_connection = True
+
+
+def serve_whole(content: bytes) -> Callable[[AnswerRequest], None]:
+    """Return an answer as good servers give it: the content, or the range of it that is asked for."""
+
+    def answer(request: AnswerRequest) -> None:
+        asked = request.headers.get("Range")
+        if asked is None:
+            request.give(200, content)
+            return
+        begin = int(asked.removeprefix("bytes=").removesuffix("-"))
+        if begin >= len(content):
+            request.give(416, Content_Range=f"bytes */{len(content)}")
+            return
+        request.give(206, content[begin:], Content_Range=f"bytes {begin}-{len(content) - 1}/{len(content)}")
+
+    return answer
+
+
+@contextlib.contextmanager
+def running(server: Server) -> Iterator[Server]:
+    """Serve in a thread until the end of the block."""
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    try:
+        yield server
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+def free_port() -> int:
+    """Return a port of this machine where no server listens."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        port: int = listening.getsockname()[1]
+    return port

@@ -53,7 +53,7 @@ class FakeWeb:
         begin = to.stat().st_size if to.exists() else 0
         with to.open("ab") as file:
             file.write(answer[begin:])
-        progress(len(answer), len(answer), "B")
+        progress(len(answer) // 1000, len(answer) // 1000, "kB")
         return sha256(to.read_bytes()).hexdigest()
 
 
