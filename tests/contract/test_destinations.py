@@ -3,13 +3,10 @@
 import contextlib
 import hashlib
 import os
-import socket
 import subprocess
 import sys
 import time
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
 
 import pytest
 import requests
@@ -20,14 +17,9 @@ from pibuild.config.settings import RcloneDestination, TwineDestination
 from pibuild.errors import PublishError, ResourceError, SourceError, UnreachableError
 from pibuild.publishing.destinations import Uploader
 from pibuild.publishing.operations import publish, rollback, sweep, yank
+from tests.fakes.servers import answering, free_port
 from tests.makers.publications import after, everything, make_proven, read, site_in
 from tests.requirements import missing, needs
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 @contextlib.contextmanager
@@ -273,31 +265,6 @@ def test_a_password_in_an_address_is_rejected_and_not_shown(put, send):
     with pytest.raises(PublishError, match="has a secret in it") as caught:
         send(put("1.0"), ":webdav,url='http://127.0.0.1:1',user=me,pass=hunter2:")
     assert "hunter2" not in str(caught.value)
-
-
-@contextlib.contextmanager
-def answering(status):
-    """Serve one answer to everything."""
-
-    class Handler(BaseHTTPRequestHandler):
-        def answer(self):
-            self.rfile.read(int(self.headers.get("Content-Length", 0)))
-            self.send_response(status)
-            self.send_header("Content-Length", "0")
-            self.end_headers()
-
-        do_GET = do_PUT = do_POST = do_MKCOL = do_PROPFIND = answer  # noqa: N815  so they are looked up
-
-        def log_message(self, *_):
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        server.server_close()
 
 
 def test_a_store_that_rejects_the_user_suggests_checking_credentials(put, send):

@@ -1,7 +1,6 @@
 """`pibuild doctor` really asks the network, and says what does not answer."""
 
 import json
-import socket
 
 import pytest
 
@@ -10,13 +9,13 @@ from pibuild.adapters.http import Http
 from pibuild.adapters.pypi import Pypi
 from pibuild.commands.main import main
 from pibuild.errors import UnreachableError
+from tests.fakes.servers import free_port
 
 
 @pytest.fixture
 def dead_proxy(monkeypatch):
     """A proxy for all of the network that nobody runs."""
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        address = f"127.0.0.1:{listening.getsockname()[1]}"
+    address = f"127.0.0.1:{free_port()}"
     for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):
         monkeypatch.setenv(name, f"http://{address}")
     monkeypatch.delenv("no_proxy", raising=False)

@@ -3,7 +3,6 @@
 import os
 import socket
 import subprocess
-import threading
 import time
 
 import pytest
@@ -12,7 +11,7 @@ from pibuild.adapters.http import Http
 from pibuild.adapters.rclone import Rclone
 from pibuild.errors import SourceError, UnreachableError
 from pibuild.store.folders import LocalFolder, ServedFolder
-from tests.fakes.servers import CacheServer
+from tests.fakes.servers import CacheServer, free_port, running
 from tests.makers.plans import plan_for
 from tests.makers.stores import Machine
 from tests.requirements import missing
@@ -23,12 +22,8 @@ NAME = "artifacts/0123.tar"
 
 @pytest.fixture
 def cache():
-    with CacheServer() as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
+    with running(CacheServer()) as server:
         yield server
-        server.shutdown()
-        thread.join()
 
 
 @pytest.fixture
@@ -45,11 +40,6 @@ def rclone(tmp_path):
         pytest.skip(lack)
     (tmp_path / "rclone.conf").touch()
     return Rclone(dict(os.environ) | {"RCLONE_CONFIG": str(tmp_path / "rclone.conf")})
-
-
-def free_port():
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        return listening.getsockname()[1]
 
 
 @pytest.fixture

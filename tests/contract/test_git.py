@@ -20,6 +20,7 @@ from pibuild.model import ArchivePlace
 from pibuild.trees.archives import members_of
 from pibuild.trees.selection import EVERYTHING, Selection, chooser
 from pibuild.trees.tree import write_tree
+from tests.fakes.servers import free_port
 from tests.makers.archives import files_of
 
 ENVIRON = {"PATH": os.environ["PATH"], "HOME": "/nonexistent"}
@@ -239,8 +240,7 @@ def serve():
     with contextlib.ExitStack() as stack:
 
         def serve(folder):
-            with socket.create_server(("127.0.0.1", 0)) as free:
-                port = free.getsockname()[1]
+            port = free_port()
             command = ["git", "daemon", "--export-all", "--listen=127.0.0.1", f"--port={port}", f"--base-path={folder}"]
             daemon = subprocess.Popen([*command, str(folder)], env=ENVIRON, stderr=subprocess.DEVNULL)
             stack.callback(daemon.wait)
@@ -271,8 +271,7 @@ def test_a_server_without_the_repository_is_rejected(read, mirror, serve):
 
 
 def test_a_server_that_is_not_there_is_unreachable(read):
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        port = listening.getsockname()[1]
+    port = free_port()
 
     with pytest.raises(UnreachableError, match="the server is not reachable"):
         read(f"http://127.0.0.1:{port}/o/n.git", NOBODY)

@@ -2,15 +2,13 @@
 
 import gzip
 import hashlib
-import socket
-import threading
 from pathlib import Path
 
 import pytest
 
 from pibuild.adapters.http import Http
 from pibuild.errors import ResourceError, SourceError, UnreachableError
-from tests.fakes.servers import AnswerServer
+from tests.fakes.servers import AnswerServer, free_port, running, serve_whole
 
 CONTENT = hashlib.shake_256(b"some file").digest(3_000_000)
 
@@ -19,17 +17,7 @@ def sha256(content):
     return hashlib.sha256(content).hexdigest()
 
 
-def whole(request):
-    """Serve as a good server does, ranges as well."""
-    asked = request.headers.get("Range")
-    if asked is None:
-        request.give(200, CONTENT)
-        return
-    begin = int(asked.removeprefix("bytes=").removesuffix("-"))
-    if begin >= len(CONTENT):
-        request.give(416, Content_Range=f"bytes */{len(CONTENT)}")
-        return
-    request.give(206, CONTENT[begin:], Content_Range=f"bytes {begin}-{len(CONTENT) - 1}/{len(CONTENT)}")
+whole = serve_whole(CONTENT)
 
 
 def without_ranges(request):
@@ -58,12 +46,8 @@ def status(code, **headers):
 
 @pytest.fixture
 def server():
-    with AnswerServer() as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
+    with running(AnswerServer()) as server:
         yield server
-        server.shutdown()
-        thread.join()
 
 
 @pytest.fixture
@@ -222,8 +206,7 @@ def test_a_content_encoding_is_not_decoded(server, client, part):
 
 
 def test_a_server_that_is_not_there_is_unreachable_after_two_tries(client, part, said):
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        port = listening.getsockname()[1]
+    port = free_port()
 
     with pytest.raises(UnreachableError, match="127.0.0.1 is not reachable") as caught:
         client.download(f"http://127.0.0.1:{port}/", part, ignore)
@@ -288,8 +271,7 @@ def test_a_page_has_its_content_type_and_final_address(server, client):
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
 def test_a_proxy_that_is_not_there_is_named_without_its_password(part, said, monkeypatch, scheme):
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        port = listening.getsockname()[1]
+    port = free_port()
     monkeypatch.setenv(f"{scheme}_proxy", f"http://me:secret@127.0.0.1:{port}")
     client = Http({}, note=said.append, sleep=lambda _wait_s: None)
     with pytest.raises(UnreachableError) as caught:

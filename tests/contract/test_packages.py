@@ -5,12 +5,8 @@ Where a registry is not reachable, its test is skipped.
 
 import hashlib
 import os
-import socket
 import tarfile
-import threading
 import venv
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import unquote
 
 import pytest
@@ -21,6 +17,7 @@ from pibuild.adapters.npm import Npm
 from pibuild.adapters.pypi import Pypi
 from pibuild.errors import SourceError, UnreachableError
 from pibuild.model import DebianPlace, NpmPlace, PypiPlace
+from tests.fakes.servers import free_port, served
 from tests.fakes.sources import PoolLess
 from tests.makers.archives import make_tar
 from tests.requirements import needs, reachable, reason
@@ -90,16 +87,8 @@ def site(tmp_path):
     folder = tmp_path / "site"
     folder.mkdir()
 
-    class Quiet(SimpleHTTPRequestHandler):
-        def log_message(self, *_):
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=folder)) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        yield folder, f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
-        thread.join()
+    with served(folder) as url:
+        yield folder, url
 
 
 # pip
@@ -183,8 +172,7 @@ def test_a_package_that_no_index_has_is_rejected(http, part, site, tmp_path):
 
 
 def test_an_index_that_is_not_there_is_unreachable(http, part, tmp_path):
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        index = f"http://127.0.0.1:{listening.getsockname()[1]}/simple"
+    index = f"http://127.0.0.1:{free_port()}/simple"
 
     with pytest.raises(UnreachableError, match="127.0.0.1 is not reachable"):
         Pypi(http, pip_environ(tmp_path, PIP_INDEX_URL=index)).download(PLACE, part, ignore)
@@ -228,8 +216,7 @@ def test_a_package_that_npm_does_not_know_is_rejected(part, site, tmp_path):
 
 @needs("npm")
 def test_a_registry_of_npm_that_is_not_there_is_unreachable(part, tmp_path):
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        registry = f"http://127.0.0.1:{listening.getsockname()[1]}"
+    registry = f"http://127.0.0.1:{free_port()}"
 
     with pytest.raises(UnreachableError):
         Npm(npm_environ(tmp_path, registry)).download(IS_NUMBER, part, ignore)

@@ -12,7 +12,8 @@ from pibuild.adapters.http import Http
 from pibuild.errors import PublishError
 from pibuild.publishing.check import check_site
 from pibuild.publishing.signature import load_key, load_public_key, public_pem
-from tests.makers.sites import add_wheel, make_site, served
+from tests.fakes.servers import served
+from tests.makers.sites import add_wheel, make_site
 
 OPENSSL = shutil.which("openssl")
 

@@ -4,8 +4,11 @@ import contextlib
 import socket
 import threading
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import TypeVar
+from functools import partial
+from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, ThreadingHTTPServer
+from os import PathLike
+from pathlib import Path
+from typing import Any, TypeVar
 
 Server = TypeVar("Server", bound=ThreadingHTTPServer)
 
@@ -86,6 +89,56 @@ class AnswerRequest(BaseHTTPRequestHandler):
         with contextlib.suppress(ConnectionError):
             self.wfile.write(content)
         self.close_connection = True
+
+
+JSON_KIND = "application/vnd.pypi.simple.v1+json"
+
+
+class FolderRequest(SimpleHTTPRequestHandler):
+    """A request to a static server, which may also answer in JSON as PEP 691 has it."""
+
+    def __init__(self, *words: Any, negotiates: bool, **more: Any) -> None:
+        self.negotiates = negotiates
+        super().__init__(*words, **more)
+
+    def do_GET(self) -> None:
+        if self.negotiates and self.path.endswith("/") and JSON_KIND in self.headers.get("Accept", ""):
+            self.path += "index.json"
+        super().do_GET()
+
+    def guess_type(self, path: str | PathLike[str]) -> str:
+        return JSON_KIND if self.negotiates and str(path).endswith("index.json") else super().guess_type(path)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@contextlib.contextmanager
+def served(folder: Path, *, negotiates: bool = False) -> Iterator[str]:
+    """Serve a folder on this machine; yield its address, without `/` at the end."""
+    request = partial(FolderRequest, directory=str(folder), negotiates=negotiates)
+    with running(ThreadingHTTPServer(("127.0.0.1", 0), request)) as server:
+        yield f"http://127.0.0.1:{server.server_port}"
+
+
+@contextlib.contextmanager
+def answering(status: int) -> Iterator[str]:
+    """Serve one answer to all requests, those of WebDAV too; yield the address."""
+
+    class StatusRequest(BaseHTTPRequestHandler):
+        def answer(self) -> None:
+            self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            self.send_response(status)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        do_GET = do_PUT = do_POST = do_MKCOL = do_PROPFIND = answer  # noqa: N815  so they are looked up
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with running(ThreadingHTTPServer(("127.0.0.1", 0), StatusRequest)) as server:
+        yield f"http://127.0.0.1:{server.server_port}"
 
 
 def serve_whole(content: bytes) -> Callable[[AnswerRequest], None]:

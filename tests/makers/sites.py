@@ -1,15 +1,10 @@
-"""Whole small sites for tests, with real small wheels, and a server for them; only what a test says differs."""
+"""Whole small sites for tests, with real small wheels. A test names what differs from the plainest one."""
 
 import hashlib
 import json
 import tempfile
-import threading
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import asdict
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
-from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +18,6 @@ from pibuild.wheels.python_tags import abi_tag, interpreter_tag
 from tests.makers.wheels import make_wheel
 
 MADE = "2026-11-25T03:15:00+00:00"
-JSON_KIND = "application/vnd.pypi.simple.v1+json"
 
 
 def make_listed(**changes: Any) -> PublishedWheel:
@@ -166,39 +160,6 @@ def write_sums(folder: Path, published: PublishedSet, *, key: Ed25519PrivateKey 
     (own / "SHA256SUMS").write_bytes(sums)
     if key:
         (own / "SHA256SUMS.sig").write_bytes(key.sign(sums))
-
-
-class _Handler(SimpleHTTPRequestHandler):
-    """A static server, which may also give JSON to who prefers it, as PEP 691 has it."""
-
-    def __init__(self, *words: Any, negotiates: bool, **more: Any) -> None:
-        self.negotiates = negotiates
-        super().__init__(*words, **more)
-
-    def do_GET(self) -> None:
-        if self.negotiates and self.path.endswith("/") and JSON_KIND in self.headers.get("Accept", ""):
-            self.path += "index.json"
-        super().do_GET()
-
-    def guess_type(self, path: str | PathLike[str]) -> str:
-        return JSON_KIND if self.negotiates and str(path).endswith("index.json") else super().guess_type(path)
-
-    def log_message(self, *_: object) -> None:
-        pass
-
-
-@contextmanager
-def served(folder: Path, *, negotiates: bool = False) -> Iterator[str]:
-    """Serve a folder on this machine; give its address, without `/` at the end."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(_Handler, directory=str(folder), negotiates=negotiates))
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
 
 
 def _sha256(content: bytes) -> str:
