@@ -18,6 +18,7 @@ from pibuild.console import Console
 from pibuild.errors import ResourceError
 from pibuild.publishing.layout import current_id, read_set, set_ids
 from pibuild.publishing.operations import current, publish, rollback, sweep, yank
+from tests.failures import fails
 from tests.makers.publications import after, everything, make_proven, read, site_in
 
 CHANGING = {"os.rename", "os.mkdir", "os.rmdir", "os.remove", "os.symlink", "os.link", "os.chmod", "os.truncate"}
@@ -254,7 +255,7 @@ def test_a_full_disk_is_named_and_the_old_set_stays(tmp_path, small_disk, consol
     put(site, [make_proven(tmp_path / "made", "1.0")], console)
     before = everything(site)
     large = make_proven(tmp_path / "made", "2.0", content=os.urandom(4_000_000))
-    with pytest.raises(ResourceError, match="publish: site:"):
+    with fails(ResourceError, naming="publish: site:"):
         put(site, [make_proven(tmp_path / "made", "1.1"), large], console)
     assert len(read(site)) == 1
     assert {path for path in everything(site) if path not in before} == set()

@@ -16,6 +16,7 @@ from pibuild.build.container import failed_image
 from pibuild.build.schedule import Missing, missing_parts
 from pibuild.console import Console
 from pibuild.errors import BuildError, ProofError
+from tests.failures import fails
 from tests.integration.workspace import PYTHONS, TREE, VERSION, Workshop, lend
 
 TAGS = {
@@ -178,7 +179,7 @@ def test_pip_installs_the_wheel_with_its_dependencies_from_the_wheelhouse(worksh
 def test_a_wheelhouse_with_an_unneeded_wheel_is_rejected(workshop):
     house = workshop.wheelhouse("pi-one", "2.7", TREE, ("wrapt",))
 
-    with pytest.raises(ProofError, match="nothing that pip wants") as raised:
+    with fails(ProofError) as raised:
         wheelhouse.make_wheelhouse(house, workshop.context)
     assert raised.value.found == "wrapt-1.12.1-cp27-cp27mu-linux_armv6l.whl"
 

@@ -17,6 +17,7 @@ from pibuild.config.settings import load_settings
 from pibuild.config.targets import load_targets
 from pibuild.console import Console
 from pibuild.errors import ImageError
+from tests.failures import fails
 from tests.makers.wheels import make_wheel
 
 ROOT = Path(__file__).parents[2]
@@ -129,7 +130,7 @@ def test_a_toolchain_that_compiles_for_a_later_arm_is_rejected(context, tmp_path
     made = subprocess.run(["docker", "build", "--quiet", tmp_path], capture_output=True, text=True, check=True)
     broken = PresentImage(reference=made.stdout.strip(), id=made.stdout.strip(), origin="")
     try:
-        with pytest.raises(ImageError, match="is not fit for pi-one") as caught:
+        with fails(ImageError, naming="pi-one") as caught:
             proven(context, target, broken, device)
     finally:
         context.engine.remove_image(broken.reference)

@@ -4,6 +4,7 @@ from pibuild.errors import ProofError
 from pibuild.wheels import python_tags as pythons
 from pibuild.wheels.relabel import relabel_built_wheel
 from pibuild.wheels.wheel import disagreements, read_wheel
+from tests.failures import fails
 from tests.makers.wheels import make_wheel
 
 
@@ -41,7 +42,7 @@ def test_a_suffix_that_fits_or_says_nothing_passes(file):
 def test_a_file_that_is_no_wheel_is_rejected(tmp_path):
     path = tmp_path / "thing-1.0-py3-none-any.whl"
     path.write_bytes(b"")
-    with pytest.raises(ProofError, match=path.name):
+    with fails(ProofError, naming=path.name):
         relabel_built_wheel(path, python="3.11", platform_tag="linux_armv6l", out_dir=tmp_path)
 
 
@@ -65,7 +66,7 @@ def test_a_nightly_is_tagged_with_its_version(tmp_path):
 
 
 def test_an_invalid_version_is_rejected(tmp_path):
-    with pytest.raises(ProofError, match="r1.14"):
+    with fails(ProofError, naming="r1.14"):
         relabel_built_wheel(
             make_wheel(tmp_path), python="3.11", platform_tag="linux_armv6l", out_dir=tmp_path, version="r1.14"
         )

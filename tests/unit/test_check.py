@@ -10,6 +10,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from pibuild.errors import PublishError, SourceError, UsageError
 from pibuild.publishing.check import CheckedSet, check_site
+from tests.failures import fails
 from tests.fakes.sources import NoWeb, SilentWeb
 from tests.makers.sites import add_wheel, make_set, make_site, write_sums
 
@@ -79,14 +80,14 @@ def test_a_folder_without_a_site_is_exit_code_12(tmp_path):
 @pytest.mark.parametrize("pointer", ["", "[]", '{"set": 5}', '{"set": "../x"}', '{"set": ""}', "[" * 100_000])
 def test_a_damaged_pointer_is_named(tmp_path, pointer):
     (tmp_path / "current.json").write_text(pointer)
-    with pytest.raises(PublishError, match="no published set"):
+    with fails(PublishError, naming=(tmp_path, "current.json")):
         check(tmp_path)
 
 
 @pytest.mark.parametrize("content", ["", "{}", '{"id": "x", "made": "", "why": "", "wheels": [{}]}'])
 def test_a_damaged_set_json_is_named(tmp_path, published, content):
     (tmp_path / published.id / "set.json").write_text(content)
-    with pytest.raises(PublishError, match=f"The set {published.id} of .* can't be read"):
+    with fails(PublishError, naming=published.id):
         check(tmp_path)
 
 
@@ -97,7 +98,7 @@ def test_a_set_json_that_makes_no_index_is_rejected(tmp_path, published, changes
     facts = asdict(published)
     facts["wheels"] = [one | changes for one in facts["wheels"]]
     (tmp_path / published.id / "set.json").write_text(json.dumps(facts))
-    with pytest.raises(PublishError, match="can't be read"):
+    with fails(PublishError, naming=published.id):
         check(tmp_path)
 
 
@@ -110,7 +111,7 @@ def test_a_server_that_does_not_answer_ends_the_check():
 
 
 def test_an_address_of_another_kind_is_rejected():
-    with pytest.raises(UsageError, match="ftp://"):
+    with fails(UsageError, naming="ftp://"):
         check_site("ftp://example.org/", NoWeb())
 
 
@@ -290,7 +291,7 @@ def test_a_set_that_changed_during_the_check_is_to_be_checked_again(tmp_path, pu
             (tmp_path / "current.json").write_text(json.dumps({"set": other.id}))
 
     (tmp_path / published.id / "simple/index.html").unlink()
-    with pytest.raises(PublishError, match="published anew during the check"):
+    with fails(PublishError, naming=tmp_path):
         check(tmp_path, progress=swap)
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from pibuild.errors import StoreError
 from pibuild.nightly.history import History
+from tests.failures import fails
 from tests.makers.outcomes import make_night, make_outcome
 
 
@@ -63,14 +64,14 @@ def test_reading_a_state_folder_that_does_not_exist_makes_nothing(tmp_path):
 def test_a_state_folder_on_no_disk_is_a_store_error(tmp_path):
     (tmp_path / "dangling").symlink_to(tmp_path / "no disk here")
 
-    with pytest.raises(StoreError, match="dangling"):
+    with fails(StoreError, naming="dangling"):
         History(tmp_path / "dangling").put(make_night())
 
 
 def test_a_record_that_cant_be_read_is_a_store_error(history, tmp_path):
     (tmp_path / "nights" / "20261125T030000Z.json").mkdir(parents=True)
 
-    with pytest.raises(StoreError, match="20261125T030000Z.json"):
+    with fails(StoreError, naming="20261125T030000Z.json"):
         list(history.nights())
 
 
@@ -134,6 +135,6 @@ def test_a_database_that_cant_be_written_is_a_store_error(history, tmp_path):
     history.put(make_night("20261125T030000Z", make_outcome()))
     (tmp_path / "history.sqlite").mkdir()
 
-    with pytest.raises(StoreError, match="history.sqlite"):
+    with fails(StoreError, naming="history.sqlite"):
         history.write_database()
     assert {path.name for path in tmp_path.iterdir()} == {"history.sqlite", "nights"}

@@ -2,12 +2,12 @@
 
 import json
 
-import pytest
 import yaml
 
 from pibuild.errors import UsageError
 from pibuild.model import Cell
 from pibuild.nightly.ci_jobs import as_github, formatted
+from tests.failures import fails
 
 LITE = Cell(recipe="tflite-runtime", version="2.14.1", target="pi-one", python="3.11")
 MOVING = Cell(recipe="tensorflow", version="1.14.0", target="pi-one", python="3.5", ref="r1.14")
@@ -37,7 +37,7 @@ def test_more_cells_than_github_has_jobs_are_rejected():
     many = [Cell(recipe="tflite-runtime", version=f"2.{n}", target="pi-one", python="3.11") for n in range(257)]
 
     assert len(as_github(many[:256])["include"]) == 256
-    with pytest.raises(UsageError, match="GitHub") as caught:
+    with fails(UsageError, naming=("GitHub", "257")) as caught:
         formatted(many, "github")
     assert caught.value.found == "257"
 
@@ -61,6 +61,6 @@ def test_json_has_the_value_for_only_of_each_cell():
 
 
 def test_an_unknown_format_gets_the_nearest():
-    with pytest.raises(UsageError, match="gitlb") as caught:
+    with fails(UsageError, naming=("'gitlb'", "'gitlab'")) as caught:
         formatted([LITE], "gitlb")
     assert caught.value.hint == "did you mean 'gitlab'?"

@@ -10,6 +10,7 @@ from pibuild.errors import PublishError, UsageError
 from pibuild.publishing.layout import faults, read_set, set_ids
 from pibuild.publishing.operations import Swept, current, publish, rollback, sweep, undelete, unyank, yank
 from pibuild.publishing.provenance import provenance
+from tests.failures import fails
 from tests.makers.publications import NOON, after, everything, make_proven, pages, proven, read, site_in
 
 
@@ -107,7 +108,7 @@ def test_a_wheel_that_changed_after_its_proof_is_rejected(site, put, make):
     put("1.0")
     before, good, bad = everything(site), make("1.1"), make("1.2")
     bad.path.write_bytes(bad.path.read_bytes() + b"more")
-    with pytest.raises(PublishError, match=r"thing-1\.2") as caught:
+    with fails(PublishError, naming="thing-1.2-cp311-cp311-linux_armv6l.whl") as caught:
         put(good, bad, now=after(1))
     assert f"expected: sha256 {bad.sha256}" in str(caught.value)
     changed = {path for path, facts in everything(site).items() if before.get(path) != facts}
@@ -117,13 +118,13 @@ def test_a_wheel_that_changed_after_its_proof_is_rejected(site, put, make):
 def test_a_wheel_that_was_removed_from_the_store_is_named(put, make):
     one = make()
     one.path.unlink()
-    with pytest.raises(PublishError, match="thing-1.0"):
+    with fails(PublishError, naming="thing-1.0-cp311-cp311-linux_armv6l.whl"):
         put(one)
 
 
 def test_two_different_wheels_of_one_name_are_rejected(put, make, tmp_path):
     other = make_proven(tmp_path / "other", content=b"other", cell="another cell")
-    with pytest.raises(PublishError, match="thing-1.0") as caught:
+    with fails(PublishError, naming="thing-1.0-cp311-cp311-linux_armv6l.whl") as caught:
         put(make(), other)
     assert "another cell" in str(caught.value)
 
@@ -131,7 +132,7 @@ def test_two_different_wheels_of_one_name_are_rejected(put, make, tmp_path):
 def test_a_file_that_is_no_wheel_is_rejected(put, make):
     one = make()
     one.path.write_bytes(b"no zip file")
-    with pytest.raises(PublishError, match="thing-1.0"):
+    with fails(PublishError, naming="thing-1.0-cp311-cp311-linux_armv6l.whl"):
         put(proven(one.path))
 
 
@@ -166,7 +167,7 @@ def test_a_missing_wheel_of_the_site_is_copied_again(site, put):
 def test_a_missing_sidecar_is_named(site, put):
     (wheel,) = put("1.0").wheels
     (site / wheel.folder / f"{wheel.file}.metadata").unlink()
-    with pytest.raises(PublishError, match="are missing") as caught:
+    with fails(PublishError, naming=f"{wheel.file}.metadata") as caught:
         put("1.1")
     assert f"{wheel.file}.metadata" in str(caught.value)
     assert len(set_ids(site)) == 1
@@ -182,13 +183,13 @@ def test_a_pointer_that_is_a_folder_is_rejected(site, put):
     published = put("1.0")
     (site / "current").unlink()
     (site / published.id).rename(site / "current")
-    with pytest.raises(PublishError, match="current is a folder"):
+    with fails(PublishError, naming=(site / "current", "current.json")):
         put("1.1")
 
 
 def test_a_set_that_cant_be_read_suggests_a_rollback(site, put):
     (site / put("1.0").id / "set.json").write_text("{")
-    with pytest.raises(PublishError, match="publish rollback"):
+    with fails(PublishError, naming="pibuild publish rollback SET"):
         current(site)
 
 
@@ -199,7 +200,7 @@ def test_a_set_that_cant_be_read_suggests_a_rollback(site, put):
 def test_a_set_json_of_another_shape_suggests_a_rollback(site, put, place, value):
     put("1.0")
     alter_set(site, lambda facts: facts | {place: value})
-    with pytest.raises(PublishError, match="can't be read(.|\n)*publish rollback"):
+    with fails(PublishError, naming="pibuild publish rollback SET"):
         current(site)
 
 
@@ -207,7 +208,7 @@ def test_a_set_json_of_another_shape_suggests_a_rollback(site, put, place, value
 def test_a_set_json_with_a_wrong_wheel_is_rejected(site, put, name, value):
     put("1.0")
     alter_set(site, lambda facts: facts | {"wheels": [facts["wheels"][0] | {name: value}]})
-    with pytest.raises(PublishError, match="can't be read"):
+    with fails(PublishError, naming=set_ids(site)):
         put("1.1")
 
 
@@ -219,16 +220,16 @@ def test_damaged_or_missing_sums_are_named(site, put, console, content):
         (site / set_id / "SHA256SUMS").unlink()
         if content is not None:
             (site / set_id / "SHA256SUMS").write_bytes(content)
-    with pytest.raises(PublishError, match="SHA256SUMS of the set"):
+    with fails(PublishError, naming="SHA256SUMS"):
         put("1.2", now=after(2))
-    with pytest.raises(PublishError, match="SHA256SUMS of the set"):
+    with fails(PublishError, naming="SHA256SUMS"):
         rollback(site_in(site, console), first.id)
 
 
 def test_sums_that_lack_a_sidecar_are_named(site, put):
     path = site / put("1.0").id / "SHA256SUMS"
     path.write_text("".join(line for line in path.read_text().splitlines(keepends=True) if ".metadata" not in line))
-    with pytest.raises(PublishError, match="metadata(.|\n)*SHA256SUMS"):
+    with fails(PublishError, naming=(".metadata", "SHA256SUMS")):
         put("1.1", now=after(1))
 
 
@@ -238,7 +239,7 @@ def test_a_damaged_list_of_rollbacks_is_named(site, put, console, content):
     put("1.1", now=after(1))
     rollback(site_in(site, console), None)
     (site / "rolled-back.json").write_text(content)
-    with pytest.raises(PublishError, match="rolled-back.json can't be read(.|\n)*roll back again"):
+    with fails(PublishError, naming=site / "rolled-back.json"):
         put("1.1", now=after(2))
 
 
@@ -269,7 +270,7 @@ def test_a_yank_of_a_cell_marks_its_newest_wheel(site, put, make, console):
 
 def test_a_reason_that_is_not_utf_8_is_rejected(site, put, console):
     put("1.0")
-    with pytest.raises(UsageError, match="not UTF-8"):
+    with fails(UsageError, naming=repr("\udcff")):
         yank(site_in(site, console), "thing-pi-one-3.11", "\udcff")
 
 
@@ -293,12 +294,12 @@ def test_unyank_undoes_a_yank(site, put, console):
 
 def test_a_yank_of_an_unknown_name_suggests_the_nearest(site, put, console):
     put("1.0")
-    with pytest.raises(UsageError, match="did you mean 'thing-pi-one-3.11'"):
+    with fails(UsageError, naming=("'thing-pi-one-3.1'", "'thing-pi-one-3.11'")):
         yank(site_in(site, console), "thing-pi-one-3.1", "crashes")
 
 
 def test_nothing_can_be_yanked_before_the_first_publication(site, console):
-    with pytest.raises(UsageError, match="Nothing was published"):
+    with fails(UsageError, naming=site):
         yank(site_in(site, console), "thing", "crashes")
 
 
@@ -356,7 +357,7 @@ def test_a_rollback_to_a_damaged_set_is_rejected(site, put, console):
     put("1.1", now=after(1))
     (wheel,) = first.wheels
     (site / wheel.folder / wheel.file).write_bytes(b"damaged")
-    with pytest.raises(PublishError, match="The set") as caught:
+    with fails(PublishError, naming=(first.id, wheel.file)) as caught:
         rollback(site_in(site, console), first.id)
     assert f"{wheel.file} has changed" in str(caught.value)
     assert len(current(site).wheels) == 2
@@ -364,13 +365,13 @@ def test_a_rollback_to_a_damaged_set_is_rejected(site, put, console):
 
 def test_a_rollback_to_an_unknown_set_suggests_the_nearest(site, put, console):
     published = put("1.0")
-    with pytest.raises(UsageError, match=published.id):
+    with fails(UsageError, naming=("20261125T120000Z-ffffffff", published.id)):
         rollback(site_in(site, console), "20261125T120000Z-ffffffff")
 
 
 def test_a_rollback_from_the_first_set_is_rejected(site, put, console):
     put("1.0")
-    with pytest.raises(UsageError, match="no set before the current one"):
+    with fails(UsageError):
         rollback(site_in(site, console), None)
 
 
@@ -441,7 +442,7 @@ def test_a_site_folder_that_cant_be_used_names_the_setting(tmp_path, console):
     loop.symlink_to(loop)
     file.write_text("")
     for place in (dangling, dangling / "site", loop, file, tmp_path / ("x" * 250), tmp_path / ("x" * 300)):
-        with pytest.raises(PublishError, match="can't be used(.|\n)*`publish: site:`"):
+        with fails(PublishError, naming="`publish: site:`"):
             publish(site_in(place, console), (), why="")
 
 
@@ -449,11 +450,11 @@ def test_a_site_folder_that_cant_be_used_names_the_setting(tmp_path, console):
 def test_a_site_whose_part_is_of_another_kind_is_named(site, console, name, make):
     site.mkdir()
     site.joinpath(name).mkdir() if name == "current.json" else site.joinpath(name).write_text("")
-    with pytest.raises(PublishError, match=f"can't be (read|used|written)(.|\n)*{name}"):
+    with fails(PublishError, naming=name):
         publish(site_in(site, console), [make()], why="")
 
 
 def test_a_site_folder_that_cant_be_made_names_the_setting(tmp_path, console):
     (tmp_path / "file").write_text("not a folder")
-    with pytest.raises(PublishError, match=r"name another one \(`publish: site:`\)"):
+    with fails(PublishError, naming="`publish: site:`"):
         publish(site_in(tmp_path / "file" / "site", console), (), why="")

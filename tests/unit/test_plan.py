@@ -7,6 +7,7 @@ import pytest
 from pibuild.config.targets import find_target
 from pibuild.errors import UsageError
 from pibuild.model import Plan, Recipe, Request
+from tests.failures import fails
 from tests.makers.plans import (
     make_catalogue,
     make_recipe,
@@ -67,7 +68,7 @@ def test_an_unproven_release_is_planned_only_if_its_version_is_requested():
 
     assert plan_for("3.11", recipes=recipes).wheel.release.version == "2.9.0"
     assert plan_for("3.11", version="2.14.1", recipes=recipes).wheel.release.version == "2.14.1"
-    with pytest.raises(UsageError, match="No recipe supports Python '3.13'"):
+    with fails(UsageError, naming=("'3.13'", "pi-one", "3.9", "3.11")):
         plan_for("3.13", recipes=recipes)
 
 
@@ -209,7 +210,7 @@ def test_aliases_lead_to_the_target(name, meant):
 
 
 def test_an_unknown_target_is_answered_with_the_nearest_name():
-    with pytest.raises(UsageError, match="pi-onne(.|\n)*did you mean 'pi-one'"):
+    with fails(UsageError, naming=("'pi-onne'", "'pi-one'")):
         plan_for(target="pi-onne")
 
 
@@ -249,12 +250,12 @@ def test_an_unknown_python_is_answered_with_those_before_and_after_it(python, hi
 
 
 def test_an_unknown_recipe_is_answered_with_the_nearest_name():
-    with pytest.raises(UsageError, match="did you mean 'tflite-runtime'"):
+    with fails(UsageError, naming=("'tflite-runtim'", "'tflite-runtime'")):
         plan_for(recipe="tflite-runtim")
 
 
 def test_an_unknown_version_is_answered_with_the_nearest_one():
-    with pytest.raises(UsageError, match="did you mean '2.14.1'"):
+    with fails(UsageError, naming=("'2.14.2'", "'2.14.1'")):
         plan_for(version="2.14.2")
 
 
@@ -283,7 +284,7 @@ def test_an_unknown_extra_suggests_the_nearest():
     recipes = make_recipes()
     recipes["tflite-runtime"] = replace(recipes["tflite-runtime"], extras=(("c-library", "a library"),))
 
-    with pytest.raises(UsageError, match="makes no 'clibrary'"):
+    with fails(UsageError, naming=("'clibrary'", "c-library")):
         plan_for(recipes=recipes, extras=("clibrary",))
 
 
@@ -293,7 +294,7 @@ def test_an_optional_source_can_be_left_out():
     recipes["tflite-runtime"] = replace(recipes["tflite-runtime"], releases=(release,))
 
     assert plan_for(recipes=recipes, without=("api-wheel",)).wheel.release.sources == (make_source("a"),)
-    with pytest.raises(UsageError, match="has no source api-wheel"):
+    with fails(UsageError, naming=("tflite-runtime 2.14.1", "api-wheel")):
         plan_for(without=("api-wheel",))
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from pibuild.emulate.transfer import named_copies, pack_copies, result_names, unpack_results
 from pibuild.errors import UsageError
+from tests.failures import fails
 
 
 def members(copies, tmp_path):
@@ -61,7 +62,7 @@ def test_what_can_not_be_copied_is_named(tmp_path):
 
 @pytest.mark.parametrize("words", [["."], [".."], ["/"], ["../files"], ["a/x", "b/x"], ["out/.."]])
 def test_a_result_has_a_name_of_its_own(words):
-    with pytest.raises(UsageError, match="--collect"):
+    with fails(UsageError, naming="--collect"):
         result_names(words)
 
 
@@ -137,12 +138,12 @@ def test_a_result_is_not_written_through_a_link(tmp_path, here):
     unpack_results(packed(tmp_path, ("out.json", b"theirs")), here, lambda _text: None)
     assert (tmp_path / "victim").read_text() == "mine"
     assert (here / "out.json").read_text() == "theirs"
-    with pytest.raises(UsageError, match="out"):
+    with fails(UsageError, naming="out"):
         unpack_results(packed(tmp_path, ("out/x", b"theirs")), here, lambda _text: None)
     assert list((tmp_path / "folder").iterdir()) == []
 
 
 def test_a_result_does_not_replace_a_folder(tmp_path, here):
     (here / "out").mkdir()
-    with pytest.raises(UsageError, match="out"):
+    with fails(UsageError, naming="out"):
         unpack_results(packed(tmp_path, ("out", b"theirs")), here, lambda _text: None)
