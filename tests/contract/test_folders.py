@@ -88,7 +88,7 @@ def file(tmp_path):
     return path
 
 
-def test_a_file_that_was_put_is_there_and_got(folder, file, tmp_path):
+def test_a_file_that_was_put_can_be_read_back(folder, file, tmp_path):
     folder.put(file, NAME)
 
     assert folder.has(NAME)
@@ -96,7 +96,7 @@ def test_a_file_that_was_put_is_there_and_got(folder, file, tmp_path):
     assert (tmp_path / "got").read_bytes() == CONTENT
 
 
-def test_a_file_that_nobody_put_is_not_there_whether_its_folder_is_or_not(folder, file, tmp_path):
+def test_an_unknown_file_is_absent_with_and_without_its_folder(folder, file, tmp_path):
     assert not folder.has(NAME)
     assert not folder.get(NAME, tmp_path / "got")
     folder.put(file, NAME)
@@ -106,7 +106,7 @@ def test_a_file_that_nobody_put_is_not_there_whether_its_folder_is_or_not(folder
     assert not (tmp_path / "got").exists()
 
 
-def test_a_file_that_is_put_again_takes_the_others_place(folder, file, tmp_path):
+def test_a_file_that_is_put_again_replaces_the_old_one(folder, file, tmp_path):
     folder.put(file, NAME)
     file.write_bytes(CONTENT[::-1])
     folder.put(file, NAME)
@@ -115,7 +115,7 @@ def test_a_file_that_is_put_again_takes_the_others_place(folder, file, tmp_path)
     assert (tmp_path / "got").read_bytes() == CONTENT[::-1]
 
 
-def test_two_machines_share_through_it(folder, tmp_path):
+def test_two_machines_share_a_wheel_through_the_folder(folder, tmp_path):
     plan = plan_for()
     one, other = (Machine(tmp_path / name, folder) for name in ("one", "other"))
     one.share(plan)
@@ -134,7 +134,7 @@ def test_a_server_that_is_not_there_is_unreachable(http, file, tmp_path):
             ask()
 
 
-def test_a_remote_that_is_not_there_is_told(rclone, file, tmp_path):
+def test_a_remote_without_a_server_is_unreachable(rclone, file, tmp_path):
     folder = ServedFolder(rclone, f":webdav,url='http://127.0.0.1:{free_port()}/':pibuild")
     for ask in (lambda: folder.get(NAME, tmp_path / "got"), lambda: folder.has(NAME), lambda: folder.put(file, NAME)):
         with fails(UnreachableError) as caught:
@@ -142,25 +142,25 @@ def test_a_remote_that_is_not_there_is_told(rclone, file, tmp_path):
         assert "connection refused" in caught.value.found
 
 
-def test_a_password_is_not_put_on_a_command_line_and_not_told(rclone):
+def test_a_password_in_a_remote_is_rejected_and_not_printed(rclone):
     folder = ServedFolder(rclone, ":webdav,url='http://127.0.0.1/',user=me,pass=djBBKf1RvZVmWWpuYcFbR828:pibuild")
     with fails(SourceError, naming=":webdav") as caught:
         folder.has(NAME)
     assert "djBB" not in str(caught.value)
 
 
-def test_a_remote_that_rclone_does_not_know_is_told(rclone):
+def test_a_remote_that_rclone_does_not_know_is_rejected(rclone):
     with fails(SourceError, naming="nosuch:pibuild"):
         ServedFolder(rclone, "nosuch:pibuild").has(NAME)
 
 
-def test_a_machine_without_rclone_is_told_what_to_install():
+def test_without_rclone_the_error_names_the_package():
     with fails(SourceError, naming="apt-get install rclone"):
         ServedFolder(Rclone({"PATH": "/nowhere"}), "cloud:pibuild").has(NAME)
 
 
 @pytest.mark.parametrize("code", [401, 403, 405, 507])
-def test_a_server_that_refuses_to_keep_is_told_and_still_read(cache, http, file, tmp_path, code):
+def test_a_server_that_rejects_uploads_is_still_read(cache, http, file, tmp_path, code):
     cache.refusal, cache.kept[f"/cache/{NAME}"] = code, CONTENT
     folder = ServedFolder(http, cache.url)
 
@@ -169,14 +169,14 @@ def test_a_server_that_refuses_to_keep_is_told_and_still_read(cache, http, file,
     assert folder.get(NAME, tmp_path / "got")
 
 
-def test_a_server_that_is_busy_is_given_the_whole_file_again(cache, http, file):
+def test_an_upload_to_a_busy_server_is_repeated_whole(cache, http, file):
     cache.failures = [503, 500]
     ServedFolder(http, cache.url).put(file, NAME)
 
     assert cache.kept == {f"/cache/{NAME}": CONTENT}
 
 
-def test_a_remote_that_can_only_be_read_is_told_and_still_read(rclone, webdav, file, tmp_path):
+def test_a_read_only_remote_rejects_uploads_and_is_still_read(rclone, webdav, file, tmp_path):
     (tmp_path / "served" / "pibuild" / "artifacts").mkdir(parents=True)
     (tmp_path / "served" / "pibuild" / NAME).write_bytes(CONTENT)
     folder = ServedFolder(rclone, webdav("--read-only"))
@@ -186,7 +186,7 @@ def test_a_remote_that_can_only_be_read_is_told_and_still_read(rclone, webdav, f
     assert folder.get(NAME, tmp_path / "got")
 
 
-def test_a_file_in_a_folders_place_is_told(file, tmp_path):
+def test_a_shared_folder_that_is_a_file_is_named(file, tmp_path):
     folder = LocalFolder(file)
 
     assert not folder.has(NAME)

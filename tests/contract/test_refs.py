@@ -66,7 +66,7 @@ def commit(clone, text):
     return git("rev-parse", "HEAD", cwd=clone)
 
 
-def test_a_branch_is_the_commit_that_it_stands_at_with_its_date_and_chosen_files(clone, store, refs):
+def test_a_branch_becomes_its_commit_with_date_and_selected_files(clone, store, refs):
     moved = refs().take(source(), "main")
     assert moved.commit == git("rev-parse", "main", cwd=clone)
     assert moved.committed == DAY
@@ -77,11 +77,11 @@ def test_a_branch_is_the_commit_that_it_stands_at_with_its_date_and_chosen_files
     assert b"junk" not in tar
 
 
-def test_an_annotated_tag_is_the_commit_that_it_is_about(clone, refs):
+def test_an_annotated_tag_becomes_the_commit_that_it_names(clone, refs):
     assert refs().take(source(), "v1").commit == git("rev-parse", "v1^{commit}", cwd=clone)
 
 
-def test_a_branch_is_looked_up_anew_by_the_next_night_only(clone, refs):
+def test_a_branch_is_looked_up_once_per_night(clone, refs):
     tonight = refs()
     first = tonight.take(source(), "main")
     second = commit(clone, "version = '2'\n")
@@ -92,7 +92,7 @@ def test_a_branch_is_looked_up_anew_by_the_next_night_only(clone, refs):
 
 
 @pytest.mark.usefixtures("clone")
-def test_a_commit_that_is_known_is_not_fetched_again(refs, said):
+def test_a_stored_commit_is_not_fetched_again(refs, said):
     refs().take(source(), "main")
     said.truncate(0)
     refs().take(source(), "main")
@@ -100,7 +100,7 @@ def test_a_commit_that_is_known_is_not_fetched_again(refs, said):
     assert "main of tensorflow/tensorflow is" in said.getvalue()
 
 
-def test_a_ref_that_no_clone_has_is_named_with_the_clones_that_were_asked(refs, clone):
+def test_an_unknown_ref_is_named_with_the_clones_that_lack_it(refs, clone):
     with pytest.raises(SourceError) as caught:
         refs().take(source(), "no-such")
     assert "no-such of tensorflow/tensorflow" in str(caught.value)

@@ -94,7 +94,7 @@ def test_a_toolchain_is_proven_before_anything_is_built_with_it_and_once(machine
     assert proofs == [0]
 
 
-def test_what_two_wheels_have_in_common_is_built_once(machine):
+def test_artifacts_that_two_wheels_share_are_built_once(machine):
     one, other = machine(), machine()
     one.make(plan_for("3.11"))
     other.make(plan_for("3.13"))
@@ -113,7 +113,7 @@ def test_a_wheel_that_is_proven_again_says_which_artifacts_it_reuses(machine):
     assert "tflite-runtime 2.14.1 for pi-one, Python 3.11" in line
 
 
-def test_a_pulled_artifact_spares_what_it_needs(machine):
+def test_the_needs_of_a_downloaded_artifact_are_not_built(machine):
     one, other = machine(), machine()
     one.make(plan_for())
     entry = other.make(plan_for(proof="another"))
@@ -125,7 +125,7 @@ def test_a_pulled_artifact_spares_what_it_needs(machine):
     assert [made["recipe"] for made in entry.facts["artifacts"]] == list(names.values())
 
 
-def test_a_wheel_that_was_pulled_in_parts_is_given_whole(machine):
+def test_a_wheel_built_from_downloaded_artifacts_is_shared_whole(machine):
     machine().make(plan_for())
     machine().make(plan_for(proof="another"))
     third = machine()
@@ -134,7 +134,7 @@ def test_a_wheel_that_was_pulled_in_parts_is_given_whole(machine):
     assert third.make(plan_for(proof="another"))
 
 
-def test_a_damaged_artifact_at_the_remote_is_built_and_mended(machine, tmp_path):
+def test_a_damaged_artifact_at_the_remote_is_rebuilt_and_replaced(machine, tmp_path):
     machine().make(plan_for())
     (tmp_path / "shared" / "artifacts" / f"{plan_for().wheel.key}.tar").write_bytes(b"else")
     other, third = machine(), machine()
@@ -155,7 +155,7 @@ def house_for(proof="p"):
     return Wheelhouse(plan=plan, compiled=(), packages=(packages,), installed=installed, key=f"house {proof}")
 
 
-def test_a_wheelhouse_that_another_machine_proved_is_pulled_whole(machine):
+def test_a_wheelhouse_that_another_machine_proved_is_downloaded_whole(machine):
     one, other = machine(), machine()
     (proven,) = make_wheelhouse(house_for(), one.context)
     other.context.engine = AbsentEngine()
@@ -168,7 +168,7 @@ def test_a_wheelhouse_that_another_machine_proved_is_pulled_whole(machine):
     assert (packages["key"], [one["file"] for one in packages["wheels"]]) == ("packages", [SIX])
 
 
-def test_a_wheelhouse_is_proven_with_what_others_built(machine):
+def test_a_wheelhouse_of_downloaded_wheels_is_only_proven(machine):
     one, other = machine(), machine()
     one.make(house_for().plan)
     make_wheelhouse(house_for("another"), one.context)
@@ -178,7 +178,7 @@ def test_a_wheelhouse_is_proven_with_what_others_built(machine):
     assert other.engine.ran == ["proof"]
 
 
-def test_a_wheelhouse_that_lost_a_wheel_is_made_whole_again(machine):
+def test_a_wheelhouse_with_a_damaged_wheel_is_made_again(machine):
     one = machine()
     (made,) = make_wheelhouse(house_for(), one.context)
     (made.path.parent / "extras" / SIX).write_bytes(b"else")
@@ -189,7 +189,7 @@ def test_a_wheelhouse_that_lost_a_wheel_is_made_whole_again(machine):
     assert (again.path.parent / "extras" / SIX).read_bytes() != b"else"
 
 
-def test_a_proof_that_says_no_is_not_asked_again(machine):
+def test_a_failed_proof_is_not_repeated(machine):
     one, house = machine(), house_for()
     one.engine.refuses = True
     for _ in range(2):
@@ -199,7 +199,7 @@ def test_a_proof_that_says_no_is_not_asked_again(machine):
     assert list(one.context.failed) == [house.plan.key]
 
 
-def test_a_wheelhouse_keeps_what_was_made_beside_its_wheel(machine, tmp_path):
+def test_a_wheelhouse_keeps_the_extras_of_its_wheel(machine, tmp_path):
     one, house = machine(), house_for()
     library = tmp_path / "c-library.tar.gz"
     library.write_bytes(b"a library")
@@ -211,7 +211,7 @@ def test_a_wheelhouse_keeps_what_was_made_beside_its_wheel(machine, tmp_path):
     assert {path.name for path in (made.path.parent / "extras").iterdir()} == {"c-library.tar.gz", SIX}
 
 
-def test_a_device_for_trials_is_pulled_as_well(machine):
+def test_the_artifacts_of_pibuild_run_are_downloaded_too(machine):
     one, other = machine(), machine()
     proven = one.make(plan_for())
     try_on_device(proven.path, plan_for(), other.context, imports=["thing"], code="")
@@ -219,14 +219,14 @@ def test_a_device_for_trials_is_pulled_as_well(machine):
     assert other.built == []
 
 
-def test_a_remote_that_does_not_answer_costs_no_build(machine):
+def test_a_build_goes_on_without_a_remote_that_does_not_answer(machine):
     one = machine(SilentFolder())
 
     assert one.make(plan_for()).path.exists()
     assert len(one.warnings) == 1
 
 
-def test_a_remote_that_can_only_be_read_costs_no_build(machine, tmp_path):
+def test_a_build_goes_on_with_a_read_only_remote(machine, tmp_path):
     class ReadOnly(LocalFolder):
         def put(self, *_):
             raise PermissionError("read only")

@@ -54,7 +54,7 @@ def told(found):
 
 
 @pytest.mark.parametrize("one", _TRUTH, ids=lambda one: one["file"].removesuffix(".whl"))
-def test_the_report_is_the_truth(folder, one):
+def test_the_verdict_on_a_real_wheel_is_what_was_found_by_hand(folder, one):
     found = inspect(fetched(folder, one))
     assert found.faults == ()
     assert told(found) == {

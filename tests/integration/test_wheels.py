@@ -61,14 +61,14 @@ def record_of(path: Path) -> dict:
     return json.loads(path.with_name(f"{path.name}.record.json").read_text())
 
 
-def test_the_command_ends_with_a_wheel_of_that_name(built, wheelhouse):
+def test_the_build_command_writes_the_named_wheel(built, wheelhouse):
     target, path = built
 
     assert path == wheelhouse / WHEELS[target]
     assert zipfile.ZipFile(path).testzip() is None
 
 
-def test_the_record_says_what_went_in_and_what_was_checked(built):
+def test_the_record_lists_the_inputs_and_the_checks(built):
     target, path = built
     record = record_of(path)
     artifacts = {one["recipe"]: one for one in record["artifacts"]}
@@ -116,7 +116,7 @@ def test_the_same_command_again_needs_no_engine(built, wheelhouse):
     assert (ended.returncode, ended.stdout.strip()) == (0, str(built[1]))
 
 
-def test_plan_says_that_nothing_is_to_be_done(built):
+def test_plan_reports_that_everything_is_stored(built):
     ended = pibuild("plan", "--target", built[0], "--python", "3.11")
 
     assert "nothing to do" in ended.stdout
@@ -130,7 +130,7 @@ def armv7_wheel(wheelhouse, engine):
     return Path(ended.stdout.strip())
 
 
-def test_an_armv7_wheel_with_the_pi_ones_tag_is_refused_with_file_and_instruction(armv7_wheel, tmp_path):
+def test_an_armv7_wheel_with_the_tag_of_pi_one_is_rejected(armv7_wheel, tmp_path):
     target = load_targets(project_folder("toolchains"))["pi-one"]
     renamed = relabel_built_wheel(armv7_wheel, python="3.11", platform_tag=target.platform_tag, out_dir=tmp_path)
 

@@ -69,13 +69,13 @@ def test_the_cause_is_in_the_first_line(store, lines, cause):
     assert "referenced by" not in error.what
 
 
-def test_the_compilers_word_wins_over_what_follows_from_it(store):
+def test_a_compiler_error_is_preferred_to_later_messages(store):
     lines = ["error: something general", "a.cc:3:14: error: 'x' was not declared", "ninja: error: stopped"]
 
     assert "a.cc:3:14" in failure(store, FailingEngine(lines)).what
 
 
-def test_last_lines_log_and_container_are_given(store):
+def test_an_error_has_the_last_lines_the_log_and_the_container(store):
     error = failure(store, FailingEngine([f"line {number}" for number in range(40)]))
 
     assert error.details[-1] == "| line 39"
@@ -83,7 +83,7 @@ def test_last_lines_log_and_container_are_given(store):
     assert error.container == "thing"
 
 
-def test_where_a_compiler_is_killed_for_memory_fewer_are_tried_before_it_is_said(store):
+def test_a_compiler_killed_for_memory_is_retried_with_fewer_jobs(store):
     engine = FailingEngine(["c++: fatal error: Killed signal terminated program cc1plus"])
     error = failure(store, engine)
 
@@ -103,7 +103,7 @@ def test_a_full_disk_is_named(store):
     assert "no space left" in error.what
 
 
-def test_a_passed_deadline_is_named(store):
+def test_a_build_past_its_deadline_is_a_resource_error(store):
     error = failure(store, FailingEngine(["[3/9] Building"], timed_out=True, exit_code=137))
 
     assert isinstance(error, ResourceError)
@@ -117,7 +117,7 @@ def test_the_failed_container_is_kept_for_a_shell(store):
     assert engine.kept == ["pibuild/failed:thing"]
 
 
-def test_nothing_of_a_failed_build_is_in_the_store(store):
+def test_a_failed_build_leaves_nothing_in_the_store(store):
     failure(store, FailingEngine([]))
 
     assert not store.has_artifact(ARTIFACT.key)
@@ -140,7 +140,7 @@ def test_cpu_seconds_are_user_and_system_of_all_children():
     ("line", "expected"),
     [("[12/345] Building a.o", (12, 345)), ("[1,012 / 2,345] Compiling a.cc; 3s", (1012, 2345))],
 )
-def test_what_ninja_and_bazel_count_is_progress(tmp_path, line, expected):
+def test_the_counts_of_ninja_and_bazel_are_progress(tmp_path, line, expected):
     told = []
     step = SimpleNamespace(progress=lambda done, total, _unit: told.append((done, total)))
     with Transcript(tmp_path / "log", step, Console(err=io.StringIO())) as transcript:
@@ -149,7 +149,7 @@ def test_what_ninja_and_bazel_count_is_progress(tmp_path, line, expected):
     assert told == [expected]
 
 
-def test_a_total_that_grows_on_the_way_is_no_less_than_what_the_script_expects(tmp_path):
+def test_the_total_is_at_least_what_the_script_expects(tmp_path):
     told = []
     step = SimpleNamespace(progress=lambda done, total, _unit: told.append((done, total)))
     with Transcript(tmp_path / "log", step, Console(err=io.StringIO())) as transcript:

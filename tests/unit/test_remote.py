@@ -60,7 +60,7 @@ def test_a_proven_wheel_is_pulled_with_its_record_and_what_was_made_beside_it(ma
     assert (pulled.path.parent / "extras" / "c-library.tar.gz").read_bytes() == b"a library"
 
 
-def test_what_nobody_gave_is_not_there(machine, plan):
+def test_an_artifact_that_was_never_shared_is_absent(machine, plan):
     one = machine()
 
     assert one.remote.pull_artifact(plan.wheel) is None
@@ -69,7 +69,7 @@ def test_what_nobody_gave_is_not_there(machine, plan):
     assert one.words.getvalue() == ""
 
 
-def test_a_packed_wheel_is_the_same_bytes_wherever_it_was_packed(machine, shared, tmp_path, plan):
+def test_a_packed_wheel_has_the_same_bytes_on_every_machine(machine, shared, tmp_path, plan):
     machine().share(plan)
     machine(LocalFolder(tmp_path / "elsewhere")).share(plan)
 
@@ -77,7 +77,7 @@ def test_a_packed_wheel_is_the_same_bytes_wherever_it_was_packed(machine, shared
     assert (shared / name).read_bytes() == (tmp_path / "elsewhere" / name).read_bytes()
 
 
-def test_what_was_written_of_an_artifact_is_told_without_bringing_it(machine, plan):
+def test_facts_of_an_artifact_are_read_without_its_download(machine, plan):
     machine().share(plan)
     other = machine()
 
@@ -86,7 +86,7 @@ def test_what_was_written_of_an_artifact_is_told_without_bringing_it(machine, pl
 
 
 @pytest.mark.parametrize("kind", ["artifacts", "wheels"])
-def test_a_push_that_was_killed_before_its_end_left_nothing_that_is_there_and_is_done_again(
+def test_an_interrupted_push_leaves_nothing_visible_and_is_repeated(
     machine, shared, plan, kind
 ):
     key = plan.key if kind == "wheels" else plan.wheel.key
@@ -104,7 +104,7 @@ def test_a_push_that_was_killed_before_its_end_left_nothing_that_is_there_and_is
     assert (shared / kind / f"{key}.tar").read_bytes() != b"half"
 
 
-def test_what_is_there_already_is_not_given_again(machine, plan, shared):
+def test_an_artifact_that_the_remote_has_is_not_pushed_again(machine, plan, shared):
     machine().share(plan)
     (shared / "artifacts" / f"{plan.wheel.key}.tar").write_bytes(b"mark")
     machine().share(plan)
@@ -127,7 +127,7 @@ def tampered(path):
         (".json", lambda path: path.write_text("{}")),
     ],
 )
-def test_a_damaged_artifact_is_warned_about_and_given_anew(machine, shared, plan, name, damage):
+def test_a_damaged_artifact_at_the_remote_is_replaced_with_a_warning(machine, shared, plan, name, damage):
     machine().share(plan)
     damage(shared / "artifacts" / f"{plan.wheel.key}{name}")
     other = machine()
@@ -140,7 +140,7 @@ def test_a_damaged_artifact_is_warned_about_and_given_anew(machine, shared, plan
     assert machine().remote.pull_artifact(plan.wheel)
 
 
-def test_a_wheel_that_was_altered_after_its_proof_is_refused(machine, shared, plan):
+def test_a_wheel_changed_after_its_proof_is_rejected(machine, shared, plan):
     machine().share(plan)
     tar_path = shared / "wheels" / f"{plan.key}.tar"
     tar_path.write_bytes(tar_path.read_bytes().replace(b"a wheel", b"A wheel"))
@@ -151,7 +151,7 @@ def test_a_wheel_that_was_altered_after_its_proof_is_refused(machine, shared, pl
     assert "its sha256 is" in other.warnings[0]
 
 
-def test_something_else_under_a_wheels_key_is_refused(machine, shared, plan):
+def test_a_wrong_file_under_the_key_of_a_wheel_is_rejected(machine, shared, plan):
     machine().share(plan)
     with tarfile.open(shared / "wheels" / f"{plan.key}.tar", "w") as tar:
         folder = tarfile.TarInfo(WHEEL)
@@ -163,7 +163,7 @@ def test_something_else_under_a_wheels_key_is_refused(machine, shared, plan):
     assert f"{WHEEL} is not a file" in other.warnings[0]
 
 
-def test_a_tar_that_is_cut_short_is_refused(machine, shared, plan):
+def test_a_truncated_tar_is_rejected(machine, shared, plan):
     machine().share(plan)
     tar_path = shared / "wheels" / f"{plan.key}.tar"
     tar_path.write_bytes(tar_path.read_bytes()[:600])
@@ -174,7 +174,7 @@ def test_a_tar_that_is_cut_short_is_refused(machine, shared, plan):
 
 
 @pytest.mark.parametrize("name", ["../../../escaped", "/escaped", "..", ".hidden", "a/b", ""])
-def test_a_record_that_leads_out_of_its_folder_is_refused(machine, shared, plan, name):
+def test_a_record_with_a_path_out_of_its_folder_is_rejected(machine, shared, plan, name):
     machine().share(plan)
     path = shared / "wheels" / f"{plan.key}.json"
     record = json.loads(path.read_text())
@@ -185,7 +185,7 @@ def test_a_record_that_leads_out_of_its_folder_is_refused(machine, shared, plan,
     assert "its record names 'extras/" in other.warnings[0]
 
 
-def test_a_record_that_says_nothing_is_refused(machine, shared, plan):
+def test_an_empty_record_is_rejected(machine, shared, plan):
     machine().share(plan)
     (shared / "wheels" / f"{plan.key}.json").write_text('{"wheel": "thing.whl"}')
     other = machine()
@@ -194,7 +194,7 @@ def test_a_record_that_says_nothing_is_refused(machine, shared, plan):
     assert "does not name its files" in other.warnings[0]
 
 
-def test_what_is_damaged_here_is_not_given(machine, shared, plan):
+def test_a_locally_damaged_artifact_is_not_pushed(machine, shared, plan):
     one = machine()
     entry = one.make(plan)
     one.store.artifact(plan.wheel.key).path.write_bytes(b"else")
@@ -204,7 +204,7 @@ def test_what_is_damaged_here_is_not_given(machine, shared, plan):
     assert "is damaged" in one.warnings[0]
 
 
-def test_a_remote_that_does_not_answer_is_told_once_and_not_asked_again(machine, shared, plan):
+def test_an_unreachable_remote_is_reported_once_and_not_asked_again(machine, shared, plan):
     folder = RefusingFolder(shared, UnreachableError("cache.example.org is not reachable", found="refused", hint="ask"))
     one = machine(folder)
 
@@ -219,7 +219,7 @@ def test_a_remote_that_does_not_answer_is_told_once_and_not_asked_again(machine,
 @pytest.mark.parametrize(
     "error", [SourceError("cache.example.org answers 403 Forbidden"), OSError(errno.ENOSPC, "No space left on device")]
 )
-def test_a_remote_that_takes_nothing_is_told_once_and_still_read(machine, shared, plan, error):
+def test_a_read_only_remote_is_reported_once_and_still_read(machine, shared, plan, error):
     machine().share(plan)
     shutil.rmtree(shared / "wheels")
     folder = RefusingFolder(shared, error, reads=True)
@@ -235,7 +235,7 @@ def test_a_remote_that_takes_nothing_is_told_once_and_still_read(machine, shared
     assert one.remote.pull_artifact(plan.wheel)
 
 
-def test_without_a_remote_nothing_is_there_and_nothing_is_given(store, console, plan):
+def test_without_a_remote_nothing_is_pulled_or_pushed(store, console, plan):
     remote = Remote(None, store=store, console=console)
     remote.push(plan, None)
 

@@ -73,7 +73,7 @@ def test_a_source_is_fetched_as_the_normalised_tar_of_its_tree(make_fetcher, tre
     assert (fetched.cached, fetched.place) == (False, "https://example.org/a")
 
 
-def test_a_file_is_kept_packed(make_fetcher):
+def test_a_source_that_is_a_file_stays_packed(make_fetcher):
     content = make_tar(FILES, "gz")
     wanted = source(file_tree_hash("a.tgz", sha256(content)), archive("a", content), file="a.tgz")
     (fetched,) = make_fetcher({"https://example.org/a": content}).fetch_all([wanted])
@@ -81,7 +81,7 @@ def test_a_file_is_kept_packed(make_fetcher):
     assert files_of(fetched.path) == {"a.tgz": content}
 
 
-def test_a_file_may_lie_in_a_folder_of_what_a_place_serves(make_fetcher):
+def test_a_packed_source_may_be_inside_an_archive(make_fetcher):
     content = make_tar({"package/deps/a.tgz": b"packed", "package/deps/b": b"beta"}, "gz")
     place = replace(archive("a", content), subdir="deps")
     wanted = source(file_tree_hash("a.tgz", sha256(b"packed")), place, file="a.tgz")
@@ -90,7 +90,7 @@ def test_a_file_may_lie_in_a_folder_of_what_a_place_serves(make_fetcher):
     assert files_of(fetched.path) == {"a.tgz": b"packed"}
 
 
-def test_a_persons_own_tree_stands_for_a_source(make_fetcher, tree, tmp_path):
+def test_the_users_source_tree_replaces_a_source(make_fetcher, tree, tmp_path):
     folder = tmp_path / "mine"
     folder.mkdir()
     for name in ("a", "b", "test", "ignored"):
@@ -105,7 +105,7 @@ def test_a_persons_own_tree_stands_for_a_source(make_fetcher, tree, tmp_path):
     assert fetched.place == f"{folder}, commit cccccccccc, 2 files differ"
 
 
-def test_a_tree_that_is_not_under_git_is_taken_as_it_is(make_fetcher, tree, tmp_path):
+def test_a_source_tree_without_git_is_taken_whole(make_fetcher, tree, tmp_path):
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine/a").write_bytes(b"alpha")
     fetcher = make_fetcher()
@@ -115,7 +115,7 @@ def test_a_tree_that_is_not_under_git_is_taken_as_it_is(make_fetcher, tree, tmp_
     assert fetcher.fetch_all([taken])[0].place.endswith("mine, not under git")
 
 
-def test_a_source_that_is_stored_is_not_asked_for_again(make_fetcher, tree):
+def test_a_stored_source_is_not_fetched_again(make_fetcher, tree):
     content = make_tar(FILES)
     wanted = [source(tree(FILES), archive("a", content))]
     make_fetcher({"https://example.org/a": content}).fetch_all(wanted)
@@ -127,7 +127,7 @@ def test_a_source_that_is_stored_is_not_asked_for_again(make_fetcher, tree):
     assert later.web.asked == []
 
 
-def test_the_record_is_told_name_tree_place_and_size(make_fetcher, tree):
+def test_a_fetched_source_has_name_tree_place_and_size(make_fetcher, tree):
     content = make_tar(FILES)
     wanted = source(tree(FILES), archive("a", content))
     (fetched,) = make_fetcher({"https://example.org/a": content}).fetch_all([wanted])
@@ -140,7 +140,7 @@ def test_the_record_is_told_name_tree_place_and_size(make_fetcher, tree):
     }
 
 
-def test_every_source_is_given_in_the_order_asked_even_twice(make_fetcher, tree):
+def test_sources_are_returned_in_the_requested_order_even_twice(make_fetcher, tree):
     one, two = make_tar(FILES), make_tar(OTHER)
     first = source(tree(FILES), archive("a", one), name="first")
     second = source(tree(OTHER), archive("b", two), name="second")
@@ -150,7 +150,7 @@ def test_every_source_is_given_in_the_order_asked_even_twice(make_fetcher, tree)
     assert len(fetcher.web.asked) == 2
 
 
-def test_only_what_is_kept_of_the_folder_is_stored(make_fetcher, tree):
+def test_only_selected_files_are_stored(make_fetcher, tree):
     content = make_tar({"top/lite/a.cc": b"1", "top/lite/a_test.cc": b"2", "top/other": b"3"})
     wanted = source(tree({"x/a.cc": b"1"}), archive("a", content, subdir="lite"), keep=("*.cc",), drop=("*_test.cc",))
     (fetched,) = make_fetcher({"https://example.org/a": content}).fetch_all([wanted])
@@ -158,7 +158,7 @@ def test_only_what_is_kept_of_the_folder_is_stored(make_fetcher, tree):
     assert files_of(fetched.path) == {"a.cc": b"1"}
 
 
-def test_a_commit_is_read_from_a_clone_without_a_file_between(make_fetcher, tree, store):
+def test_a_commit_is_read_from_a_clone_without_an_archive_file(make_fetcher, tree, store):
     git = FakeGit({"/srv/o+n": make_tar(FILES)})
     wanted = source(tree(FILES), GitPlace(git="o/n", commit=COMMIT))
     (fetched,) = make_fetcher(git=git, mirrors=["/srv/{owner}+{name}"]).fetch_all([wanted])
@@ -167,7 +167,7 @@ def test_a_commit_is_read_from_a_clone_without_a_file_between(make_fetcher, tree
     assert not list((store.root / "downloads").iterdir())
 
 
-def test_a_clone_that_fails_after_the_tar_was_read_gives_nothing(make_fetcher, tree, store):
+def test_a_clone_that_fails_after_its_tar_is_not_used(make_fetcher, tree, store):
     git = FakeGit({"/srv/n": make_tar(FILES)}, breaks=True)
     wanted = source(tree(FILES), GitPlace(git="o/n", commit=COMMIT))
 
@@ -196,7 +196,7 @@ def test_mirrors_are_asked_before_all_other_places():
     ]
 
 
-def test_an_archive_of_a_commit_is_made_again_from_a_mirror_and_checked(make_fetcher, tree):
+def test_an_archive_of_a_commit_is_made_from_a_mirror_and_checked(make_fetcher, tree):
     content = make_tar(FILES)
     place = archive("n.tar.gz", content, git="o/n", commit=COMMIT, prefix="top/")
     fetcher = make_fetcher(git=FakeGit({"/srv/n": content}), mirrors=["/srv/{name}"])
@@ -206,7 +206,7 @@ def test_an_archive_of_a_commit_is_made_again_from_a_mirror_and_checked(make_fet
     assert fetcher.web.asked == []
 
 
-def test_an_archive_made_again_with_another_hash_is_not_used(make_fetcher, tree):
+def test_an_archive_made_from_a_mirror_with_a_wrong_hash_is_not_used(make_fetcher, tree):
     content = make_tar(FILES)
     place = archive("n.tar.gz", content, git="o/n", commit=COMMIT, prefix="top/")
     git = FakeGit({"/srv/n": make_tar(FILES, mtime=7)})
@@ -216,7 +216,7 @@ def test_an_archive_made_again_with_another_hash_is_not_used(make_fetcher, tree)
     assert fetched.place == place.archive
 
 
-def test_a_wrong_hash_is_told_with_expected_and_found_and_the_next_place_serves(make_fetcher, tree, words):
+def test_after_a_wrong_hash_the_next_place_is_used(make_fetcher, tree, words):
     right, wrong = make_tar(FILES), make_tar(OTHER)
     fetcher = make_fetcher({"https://example.org/a": wrong, "https://example.org/b": right})
     (fetched,) = fetcher.fetch_all([source(tree(FILES), archive("a", right), archive("b", right))])
@@ -226,7 +226,7 @@ def test_a_wrong_hash_is_told_with_expected_and_found_and_the_next_place_serves(
     assert f"expected sha256 {sha256(right)}; found sha256 {sha256(wrong)}" in words.getvalue()
 
 
-def test_a_wrong_tree_is_told_with_expected_and_found_and_the_next_place_serves(make_fetcher, tree, words):
+def test_after_a_wrong_tree_the_next_place_is_used(make_fetcher, tree, words):
     right, wrong = make_tar(FILES), make_tar(OTHER)
     fetcher = make_fetcher({"https://example.org/a": wrong, "https://example.org/b": right})
     (fetched,) = fetcher.fetch_all([source(tree(FILES), archive("a", wrong), archive("b", right))])
@@ -235,14 +235,14 @@ def test_a_wrong_tree_is_told_with_expected_and_found_and_the_next_place_serves(
     assert f"expected tree {tree(FILES)}; found tree {tree(OTHER)}" in words.getvalue()
 
 
-def test_a_damaged_archive_with_the_right_hash_is_told_and_not_used(make_fetcher, tree):
+def test_a_damaged_archive_with_the_right_hash_is_not_used(make_fetcher, tree):
     content = b"<html>"
 
     with fails(SourceError, naming="https://example.org/a"):
         make_fetcher({"https://example.org/a": content}).fetch_all([source(tree(FILES), archive("a", content))])
 
 
-def test_when_no_place_serves_every_place_is_listed_with_its_reason(make_fetcher, tree):
+def test_if_every_place_fails_each_is_listed_with_its_reason(make_fetcher, tree):
     right = make_tar(FILES)
     wanted = source(
         tree(FILES),
@@ -267,7 +267,7 @@ def test_when_no_place_serves_every_place_is_listed_with_its_reason(make_fetcher
     assert caught.value.exit_code == 5
 
 
-def test_when_one_source_fails_the_others_are_kept_and_all_failures_are_told_at_once(make_fetcher, tree, store):
+def test_all_failing_sources_are_reported_and_the_others_stored(make_fetcher, tree, store):
     content = make_tar(FILES)
     good = source(tree(FILES), archive("good", content), name="good")
     bad = source("1" * 64, archive("bad", content), name="bad")
@@ -290,7 +290,7 @@ def test_an_archive_that_two_sources_share_is_downloaded_once_and_then_removed(m
     assert not list((store.root / "downloads").iterdir())
 
 
-def test_a_download_that_a_kill_left_whole_is_used(make_fetcher, tree, store):
+def test_a_complete_download_of_a_killed_process_is_used(make_fetcher, tree, store):
     content = make_tar(FILES)
     (store.root / "downloads" / sha256(content)).write_bytes(content)
     fetcher = make_fetcher()
@@ -308,7 +308,7 @@ def test_a_download_that_is_damaged_on_disk_is_not_used(make_fetcher, tree, stor
     assert fetcher.web.asked == ["https://example.org/a"]
 
 
-def test_a_part_of_a_download_is_gone_on_with(make_fetcher, tree, store):
+def test_a_partial_download_is_continued(make_fetcher, tree, store):
     content = make_tar(FILES)
     (store.root / "downloads" / f"{sha256(content)}.part").write_bytes(content[:100])
     fetcher = make_fetcher({"https://example.org/a": content})
@@ -317,7 +317,7 @@ def test_a_part_of_a_download_is_gone_on_with(make_fetcher, tree, store):
     assert fetcher.web.asked == ["https://example.org/a"]
 
 
-def test_a_part_that_does_not_fit_is_thrown_away_and_told(make_fetcher, tree, store, words):
+def test_a_partial_download_of_other_content_is_replaced_with_a_note(make_fetcher, tree, store, words):
     content = make_tar(FILES)
     (store.root / "downloads" / f"{sha256(content)}.part").write_bytes(b"x" * 100)
     make_fetcher({"https://example.org/a": content}).fetch_all([source(tree(FILES), archive("a", content))])
@@ -325,7 +325,7 @@ def test_a_part_that_does_not_fit_is_thrown_away_and_told(make_fetcher, tree, st
     assert "downloading from the start" in words.getvalue()
 
 
-def test_a_part_stays_where_the_line_drops_for_good(make_fetcher, tree, store):
+def test_a_partial_download_stays_if_the_server_fails(make_fetcher, tree, store):
     content = make_tar(FILES)
     part = store.root / "downloads" / f"{sha256(content)}.part"
     part.write_bytes(content[:100])
@@ -342,7 +342,7 @@ def test_bytes_with_a_wrong_hash_are_removed(make_fetcher, tree, store):
     assert not list((store.root / "downloads").iterdir())
 
 
-def test_offline_lists_all_missing_sources_at_once_and_asks_nobody(make_fetcher, tree):
+def test_offline_lists_all_missing_sources_and_asks_no_server(make_fetcher, tree):
     content = make_tar(FILES)
     here = source(tree(FILES), archive("a", content), name="here")
     make_fetcher({"https://example.org/a": content}).fetch_all([here])
@@ -357,7 +357,7 @@ def test_offline_lists_all_missing_sources_at_once_and_asks_nobody(make_fetcher,
     assert fetcher.web.asked == []
 
 
-def test_offline_gives_what_is_stored(make_fetcher, tree):
+def test_offline_uses_stored_sources(make_fetcher, tree):
     content = make_tar(FILES)
     wanted = [source(tree(FILES), archive("a", content))]
     make_fetcher({"https://example.org/a": content}).fetch_all(wanted)
@@ -366,7 +366,7 @@ def test_offline_gives_what_is_stored(make_fetcher, tree):
 
 
 @pytest.mark.parametrize("damage", [lambda tar: tar[:-1], lambda tar: b"X" + tar[1:], lambda _tar: b""])
-def test_a_damaged_source_in_the_store_is_told_and_fetched_again(make_fetcher, tree, words, damage):
+def test_a_damaged_stored_source_is_fetched_again_with_a_note(make_fetcher, tree, words, damage):
     content = make_tar(FILES)
     wanted = [source(tree(FILES), archive("a", content))]
     fetcher = make_fetcher({"https://example.org/a": content})
@@ -392,7 +392,7 @@ def test_facts_that_are_damaged_make_a_source_damaged(make_fetcher, tree, words,
     assert "is damaged" in words.getvalue()
 
 
-def test_a_tar_without_facts_as_a_kill_leaves_it_is_not_there(make_fetcher, tree, store):
+def test_a_stored_tar_without_facts_is_ignored(make_fetcher, tree, store):
     wanted = source(tree(FILES), archive("a", make_tar(FILES)))
     (store.root / "sources" / f"{wanted.tree}.tar").write_bytes(b"half")
 
@@ -412,7 +412,7 @@ def test_a_silent_server_is_asked_once_for_all_sources(make_fetcher, words):
     assert "https://example.org/2: example.org does not answer" in str(caught.value)
 
 
-def test_a_silent_server_keeps_no_other_place_from_serving(make_fetcher, tree):
+def test_after_a_silent_server_other_places_are_used(make_fetcher, tree):
     content = make_tar(FILES)
     debian = DebianPlace(debian="n", suite="sid", file="n.tar.xz", sha256=sha256(content))
     fetcher = make_fetcher({"https://example.org/a": SILENT, "n.tar.xz": content})
@@ -421,7 +421,7 @@ def test_a_silent_server_keeps_no_other_place_from_serving(make_fetcher, tree):
     assert fetched.place == "Debian sid, n.tar.xz"
 
 
-def test_a_full_disk_ends_the_batch_as_such(make_fetcher, tree):
+def test_a_full_disk_ends_the_fetch_with_a_resource_error(make_fetcher, tree):
     content = make_tar(FILES)
     full = OSError(errno.ENOSPC, "No space left on device")
     fetcher = make_fetcher({"https://example.org/a": full, "https://example.org/b": content})
@@ -433,7 +433,7 @@ def test_a_full_disk_ends_the_batch_as_such(make_fetcher, tree):
 
 
 @pytest.mark.locks
-def test_a_second_pibuild_waits_says_so_and_does_not_fetch_again(make_fetcher, tree, store):
+def test_a_second_process_waits_for_the_first_and_does_not_fetch(make_fetcher, tree, store):
     content = make_tar(FILES)
     wanted = source(tree(FILES), archive("a", content))
     first, second = make_fetcher({"https://example.org/a": content}), make_fetcher()
@@ -474,7 +474,7 @@ def test_passwords_of_addresses_are_never_shown_nor_stored(make_fetcher, tree, w
     assert "secret" not in words.getvalue() + fetched.path.with_suffix(".json").read_text()
 
 
-def test_the_facts_beside_a_source_say_where_and_when_it_came_from(make_fetcher, tree):
+def test_the_facts_of_a_source_have_its_place_and_time(make_fetcher, tree):
     content = make_tar(FILES)
     (fetched,) = make_fetcher({"https://example.org/a": content}).fetch_all(
         [source(tree(FILES), archive("a", content))]
@@ -486,6 +486,6 @@ def test_the_facts_beside_a_source_say_where_and_when_it_came_from(make_fetcher,
     assert facts["sha256"] == sha256(fetched.path.read_bytes())
 
 
-def test_a_source_without_a_place_is_told_as_such(make_fetcher):
+def test_a_source_without_a_place_is_a_source_error(make_fetcher):
     with fails(SourceError, naming="thing"):
         make_fetcher().fetch_all([source("0" * 64)])

@@ -300,7 +300,7 @@ def test_what_another_library_of_the_wheel_defines_is_found_without_naming_it(tm
     assert verify_wheel(wheel, target=make_target(), python="3.11", symbols_dir=None)
 
 
-def test_all_findings_come_at_once(tmp_path):
+def test_all_findings_are_reported_at_once(tmp_path):
     said = refusal(tmp_path, make_elf(arm(MOVW), flags=0x05000200, needed=("libstdc++.so.6",)), tags=("py3-none-any",))
     for words in ("WHEEL claims", "soft-float", "movw", "libstdc++.so.6"):
         assert words in said

@@ -13,7 +13,7 @@ def faults(path):
     return "\n".join(disagreements(read_wheel(path)))
 
 
-def test_a_file_name_is_taken_apart():
+def test_a_wheel_file_name_is_split_into_its_parts():
     name = wheel_name("tflite_runtime-2.14.1-cp311-cp311-linux_armv6l.whl")
     assert (name.name, str(name.version), sorted(map(str, name.tags))) == (
         "tflite-runtime",
@@ -23,7 +23,7 @@ def test_a_file_name_is_taken_apart():
 
 
 @pytest.mark.parametrize("name", ["thing.whl", "thing-1.0.zip", "thing-1.0-cp311.whl", "thing-x.y-a-b-c.whl"])
-def test_a_name_that_is_none_is_refused(name):
+def test_an_invalid_wheel_file_name_is_rejected(name):
     with pytest.raises(WheelFormatError):
         wheel_name(name)
 
@@ -61,11 +61,11 @@ def test_several_tags_agree_in_any_order(tmp_path):
         ({"file_name": "thing.whl"}, "file name: "),
     ],
 )
-def test_a_contradiction_is_named(tmp_path, changes, said):
+def test_a_contradiction_between_name_and_metadata_is_named(tmp_path, changes, said):
     assert said in faults(make_wheel(tmp_path, **changes))
 
 
-def test_a_file_that_is_there_twice_is_named(tmp_path):
+def test_a_file_that_is_in_the_wheel_twice_is_named(tmp_path):
     path = make_wheel(tmp_path)
     with zipfile.ZipFile(path, "a") as archive, pytest.warns(UserWarning, match="Duplicate"):
         archive.writestr(SO, b"another")
@@ -73,14 +73,14 @@ def test_a_file_that_is_there_twice_is_named(tmp_path):
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04", b"not a zip"])
-def test_what_is_no_zip_is_refused(tmp_path, content):
+def test_a_file_that_is_no_zip_file_is_rejected(tmp_path, content):
     path = tmp_path / "thing-1.0-py3-none-any.whl"
     path.write_bytes(content)
     with fails(WheelFormatError):
         read_wheel(path)
 
 
-def test_a_damaged_entry_is_refused(tmp_path):
+def test_a_damaged_zip_entry_is_rejected(tmp_path):
     path = make_wheel(tmp_path)
     content = path.read_bytes()
     path.write_bytes(content.replace(make_elf()[:60], b"\0" * 60))
@@ -88,7 +88,7 @@ def test_a_damaged_entry_is_refused(tmp_path):
         read_wheel(path)
 
 
-def test_a_zip_without_dist_info_is_refused(tmp_path):
+def test_a_zip_without_dist_info_is_rejected(tmp_path):
     path = tmp_path / "thing-1.0-py3-none-any.whl"
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("thing.py", "")
@@ -105,7 +105,7 @@ def test_a_retagged_wheel_agrees_and_keeps_its_files(tmp_path):
     assert again.wheel_message["Generator"] == "hand"
 
 
-def test_retagging_mends_what_a_build_left_untrue(tmp_path):
+def test_retagging_repairs_wrong_metadata(tmp_path):
     raw = read_wheel(make_wheel(tmp_path, purelib="true", tags=("py3-none-any",), record=lambda _: ""))
     again = read_wheel(write_wheel(relabel(raw, "cp311-cp311-linux_armv6l"), tmp_path / "out"))
     assert disagreements(again) == ()
@@ -116,7 +116,7 @@ def test_a_build_number_stays(tmp_path):
     assert relabel(raw, "cp311-cp311-linux_armv7l").file_name == "thing-1.0-2rc-cp311-cp311-linux_armv7l.whl"
 
 
-def test_a_set_of_tags_is_one_word_of_the_name_and_a_line_each_of_wheel(tmp_path):
+def test_compressed_tags_are_one_part_of_the_name_and_lines_in_wheel(tmp_path):
     raw = read_wheel(make_wheel(tmp_path))
     again = read_wheel(write_wheel(relabel(raw, "py3.py2-none-linux_armv7l"), tmp_path / "out"))
     assert again.file_name == "thing-1.0-py2.py3-none-linux_armv7l.whl"
@@ -125,7 +125,7 @@ def test_a_set_of_tags_is_one_word_of_the_name_and_a_line_each_of_wheel(tmp_path
 
 
 @pytest.mark.parametrize("tag", ["linux_armv6l", "cp311--linux", "cp311-cp311-\x1b[31m", "py3-none-any" + ".any" * 21])
-def test_what_is_no_tag_is_refused(tmp_path, tag):
+def test_an_invalid_tag_is_rejected(tmp_path, tag):
     with fails(WheelFormatError, naming=repr(tag)):
         relabel(read_wheel(make_wheel(tmp_path)), tag)
 
@@ -145,14 +145,14 @@ def test_every_file_of_a_written_wheel_is_of_1980(tmp_path):
         assert {info.date_time for info in archive.infolist()} == {(1980, 1, 1, 0, 0, 0)}
 
 
-def test_record_comes_last_and_nothing_is_left_beside_the_wheel(tmp_path):
+def test_record_is_the_last_entry_and_no_temporary_file_stays(tmp_path):
     path = write_wheel(relabel(read_wheel(make_wheel(tmp_path)), "cp311-cp311-linux_armv6l"), tmp_path / "out")
     with zipfile.ZipFile(path) as archive:
         assert archive.namelist()[-1] == "thing-1.0.dist-info/RECORD"
     assert list((tmp_path / "out").iterdir()) == [path]
 
 
-def test_another_version_is_said_by_every_part_and_by_no_line_of_the_description(tmp_path):
+def test_a_new_version_is_in_name_and_metadata_and_not_in_the_description(tmp_path):
     metadata = "Metadata-Version: 2.1\nName: thing\nVersion: 1.0\nSummary: s\n\nVersion: 1.0 is said here\n"
     files = {"thing/__init__.py": b"", "thing-1.0.data/purelib/thing/_core.so": make_elf(), "thing-1.0.txt": b"1.0"}
     raw = read_wheel(make_wheel(tmp_path, files, metadata=metadata))
@@ -171,7 +171,7 @@ def test_another_version_is_said_by_every_part_and_by_no_line_of_the_description
 @pytest.mark.parametrize(
     ("metadata", "said"), [("Name: thing\n", "has 0 fields Version"), ("Version: 1\nVersion: 1\n", "has 2 fields")]
 )
-def test_metadata_that_does_not_say_one_version_gets_no_other(tmp_path, metadata, said):
+def test_metadata_without_exactly_one_version_is_rejected(tmp_path, metadata, said):
     raw = read_wheel(make_wheel(tmp_path, metadata=metadata))
     with fails(WheelFormatError, naming=("METADATA", said)):
         relabel(raw, "cp311-cp311-linux_armv6l", version="1.1")
@@ -184,7 +184,7 @@ def test_lines_of_metadata_keep_their_ends(tmp_path):
     assert content == b"Name: thing\r\nVersion: 1.1\r\n\r\nText\r\n"
 
 
-def test_what_goes_into_dist_info_takes_the_place_of_what_was_there(tmp_path):
+def test_a_file_put_into_dist_info_replaces_the_old_one(tmp_path):
     files = {"thing/__init__.py": b"", "thing-1.0.dist-info/sboms/a.json": b"old"}
     raw = read_wheel(make_wheel(tmp_path, files))
     made = relabel(raw, "cp311-cp311-linux_armv6l", version="1.1", more={"sboms/a.json": b"new", "sboms/b.json": b""})
