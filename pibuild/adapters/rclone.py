@@ -4,7 +4,6 @@ A remote path is what rclone calls one: `remote:path`, a folder of this machine,
 files are sent, even those that seem equal, because stores without hashes and times can't compare them.
 """
 
-import errno
 import re
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,6 +12,7 @@ from pathlib import Path
 
 from pibuild.adapters.process import Ended, run
 from pibuild.errors import ResourceError, SourceError, UnreachableError
+from pibuild.files import is_disk_full
 
 _HINT = "apt-get install rclone"
 _DEADLINE_S = 6 * 3600.0
@@ -122,7 +122,7 @@ class Rclone:
             command = ["rclone", verb, *_PATIENCE, *words]
             return run(command, self._environ, hint=_HINT, deadline_s=self._deadline_s, umask=self._umask)
         except OSError as error:
-            if error.errno != errno.ENOSPC:
+            if not is_disk_full(error):
                 raise
             raise _full(words[-1], str(error)) from error
 

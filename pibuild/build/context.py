@@ -145,15 +145,7 @@ class BuildContext:
         """What looks branches and tags up, each once."""
         from pibuild.sources.refs import Refs  # noqa: PLC0415
 
-        settings = self.settings
-        return Refs(
-            self.git,
-            self.fetcher,
-            store=self.store,
-            console=self.console,
-            mirrors=settings.mirrors,
-            offline=settings.offline,
-        )
+        return Refs(self.git, self.fetcher)
 
     @cached_property
     def remote(self) -> "Remote":

@@ -78,8 +78,8 @@ class Fetcher:
         now: Callable[[], datetime],
     ) -> None:
         """Ask nothing before the first source."""
-        self._clients, self._store, self._console = clients, store, console
-        self._mirrors, self._offline, self._now = tuple(mirrors), offline, now
+        self.store, self.console, self.mirrors, self.offline = store, console, tuple(mirrors), offline
+        self._clients, self._now = clients, now
         self._silent: set[str] = set()
         """Servers that did not answer and are not asked again."""
 
@@ -94,7 +94,7 @@ class Fetcher:
             if fetched := self._stored(source):
                 done[source.tree] = fetched
         missing = list({source.tree: source for source in sources if source.tree not in done}.values())
-        if missing and self._offline:
+        if missing and self.offline:
             raise _offline_error(missing)
         failures: list[tuple[Source, list[str]]] = []
         for place, source in enumerate(missing, start=1):
@@ -112,13 +112,13 @@ class Fetcher:
 
         Return the source with that tree's hash and without places. Raises SourceError if the tree can't be read.
         """
-        with self._console.step(f"reading {folder}") as step, self._store.staging() as staging:
+        with self.console.step(f"reading {folder}") as step, self.store.staging() as staging:
             state = self._clients.git.work_tree(folder)
             found = folder_members(folder, state.files if state else None)
             tree = write_tree(found, Selection(keep=source.keep, drop=source.drop), staging / "tree.tar")
             taken = replace(source, tree=tree.tree, places=(), file="")
             place = f"{folder}, {_state_words(state) if state else 'not under git'}"
-            if not is_stored(self._store, taken):
+            if not is_stored(self.store, taken):
                 self.keep(taken, place, tree, staging / "tree.tar")
             step.detail = f"{tree.files} files, {place.partition(', ')[2]}"
         return taken
@@ -128,7 +128,7 @@ class Fetcher:
         if tree.tree != source.tree:
             found = f"tree {tree.tree}, {tree.files} files"
             raise SourceError("it has another tree", expected=f"tree {source.tree}", found=found)
-        tar_path, facts_path = _stored_paths(self._store, source.tree)
+        tar_path, facts_path = _stored_paths(self.store, source.tree)
         facts = {
             "name": source.name,
             "place": place,
@@ -141,35 +141,35 @@ class Fetcher:
         return _fetched(source, tar_path, facts, cached=False)
 
     def _fetch(self, source: Source, needed_later: set[str]) -> Fetched:
-        with self._store.lock(f"source-{source.tree}", f"fetching {source.name}"):
+        with self.store.lock(f"source-{source.tree}", f"fetching {source.name}"):
             if fetched := self._stored(source):  # by the pibuild that held the lock
                 return fetched
-            with self._console.step(f"fetching {source.name}") as step:
+            with self.console.step(f"fetching {source.name}") as step:
                 fetched = self._try_places(source, step, needed_later)
                 step.detail = f"{size(fetched.size_bytes)} from {fetched.place}"
                 return fetched
 
     def _try_places(self, source: Source, step: Step, needed_later: set[str]) -> Fetched:
         tried = []
-        for attempt in attempts(source, self._mirrors):
+        for attempt in attempts(source, self.mirrors):
             if attempt.server in self._silent:
                 tried.append(f"{attempt}: {attempt.server} does not answer")
                 continue
             try:
                 return self._try_place(source, attempt, step, needed_later)
             except UnreachableError as error:
-                self._console.note(f"  {attempt.server} does not answer; it is not asked again")
+                self.console.note(f"  {attempt.server} does not answer; it is not asked again")
                 self._silent.add(attempt.server)
                 tried.append(_line(attempt, error))
             except SourceError as error:
-                (self._console.warn if error.found else self._console.debug)(_line(attempt, error))
+                (self.console.warn if error.found else self.console.debug)(_line(attempt, error))
                 tried.append(_line(attempt, error))
         raise _NoPlaceError(tried)
 
     def _try_place(self, source: Source, attempt: Attempt, step: Step, needed_later: set[str]) -> Fetched:
         keep = (f"/{source.file}",) if source.file else source.keep
         selection = Selection(subdir=attempt.place.subdir, keep=keep, drop=source.drop)
-        with self._store.staging() as staging:
+        with self.store.staging() as staging:
             staged = staging / "tree.tar"
             if isinstance(attempt.place, GitPlace):
                 commit, scratch_dir = attempt.place.commit, staging / "git"
@@ -193,14 +193,14 @@ class Fetcher:
     def _download(self, attempt: Attempt, staging: Path, step: Step) -> Iterator[Path]:
         """Yield an attempt's archive with the pinned hash, locked until the end of the block."""
         sha256 = _sha256(attempt)
-        path = self._store.root / "downloads" / sha256
-        with self._store.lock(f"download-{sha256}", f"downloading {attempt}"):
+        path = self.store.root / "downloads" / sha256
+        with self.store.lock(f"download-{sha256}", f"downloading {attempt}"):
             if not path.exists() or file_sha256(path) != sha256:
                 part = path.with_suffix(".part")
                 is_continued = part.exists()
                 found = self._ask(attempt, part, staging, step.progress)
                 if found != sha256 and is_continued:
-                    self._console.note("  the rest of an earlier download does not match; downloading from the start")
+                    self.console.note("  the rest of an earlier download does not match; downloading from the start")
                     part.unlink()
                     found = self._ask(attempt, part, staging, step.progress)
                 if found != sha256:
@@ -228,7 +228,7 @@ class Fetcher:
 
     def _stored(self, source: Source) -> Fetched | None:
         """Return a source from the store, or None. A damaged one is removed with a warning."""
-        tar_path, facts_path = _stored_paths(self._store, source.tree)
+        tar_path, facts_path = _stored_paths(self.store, source.tree)
         if not tar_path.exists() or not facts_path.exists():
             return None
         try:
@@ -239,7 +239,7 @@ class Fetcher:
             is_whole = False
         if is_whole:
             return fetched
-        self._console.warn(f"the stored source {source.name} is damaged; it is fetched again")
+        self.console.warn(f"the stored source {source.name} is damaged; it is fetched again")
         facts_path.unlink(missing_ok=True)
         tar_path.unlink(missing_ok=True)
         return None

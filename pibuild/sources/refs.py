@@ -7,7 +7,7 @@ is fetched.
 """
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,13 +15,11 @@ from typing import TypeVar
 
 from pibuild.adapters.git import Git
 from pibuild.addresses import without_password
-from pibuild.console import Console
 from pibuild.errors import SourceError
 from pibuild.files import json_digest, json_text, write_atomically
 from pibuild.model import GitPlace, Source
 from pibuild.sources.fetcher import Fetcher, is_stored
 from pibuild.sources.places import attempts
-from pibuild.store.local import Store
 from pibuild.trees.archives import members_of
 from pibuild.trees.selection import Selection, chooser
 from pibuild.trees.tree import write_tree
@@ -43,12 +41,9 @@ class Moved:
 class Refs:
     """Looks each ref up once."""
 
-    def __init__(
-        self, git: Git, fetcher: Fetcher, *, store: Store, console: Console, mirrors: Sequence[str], offline: bool
-    ) -> None:
+    def __init__(self, git: Git, fetcher: Fetcher) -> None:
         """Ask nothing before the first ref."""
-        self._git, self._fetcher, self._store, self._console = git, fetcher, store, console
-        self._mirrors, self._offline = tuple(mirrors), offline
+        self._git, self._fetcher = git, fetcher
         self._commits: dict[tuple[str, str], str] = {}
 
     def take(self, source: Source, ref: str) -> Moved:
@@ -59,10 +54,10 @@ class Refs:
         commit = self._commit(source, place, ref)
         selection = Selection(subdir=place.subdir, keep=source.keep, drop=source.drop)
         selected = json_digest([place.subdir, source.keep, source.drop])[:16]
-        facts_path = self._store.root / "sources" / f"{commit}-{selected}.json"
+        facts_path = self._fetcher.store.root / "sources" / f"{commit}-{selected}.json"
         pinned = replace(source, places=(replace(place, commit=commit),), file="")
         facts = _read_facts(facts_path)
-        if facts is None or not is_stored(self._store, replace(pinned, tree=facts[0])):
+        if facts is None or not is_stored(self._fetcher.store, replace(pinned, tree=facts[0])):
             what = f"{source.name} at {ref}"
             facts = self._first(pinned, what, lambda clone: self._fetch(pinned, commit, clone, selection))
             write_atomically(facts_path, json_text({"tree": facts[0], "committed": facts[1]}))
@@ -74,12 +69,15 @@ class Refs:
     def _commit(self, source: Source, place: GitPlace, ref: str) -> str:
         if (place.git, ref) not in self._commits:
             found = self._first(source, f"{ref} of {place.git}", lambda clone: self._git.resolve(clone, ref))
-            self._console.note(f"{ref} of {place.git} is {found[:10]}")
+            self._fetcher.console.note(f"{ref} of {place.git} is {found[:10]}")
             self._commits[place.git, ref] = found
         return self._commits[place.git, ref]
 
     def _fetch(self, source: Source, commit: str, clone: str, selection: Selection) -> tuple[str, int]:
-        with self._console.step(f"fetching {source.name} at {commit[:10]}") as step, self._store.staging() as staging:
+        with (
+            self._fetcher.console.step(f"fetching {source.name} at {commit[:10]}") as step,
+            self._fetcher.store.staging() as staging,
+        ):
             staged = staging / "tree.tar"
             with self._git.open_commit(clone, commit, staging / "git", step.progress, chooser(selection)) as tar:
                 tree = write_tree(members_of(tar), selection, staged)
@@ -96,7 +94,7 @@ class Refs:
                 return ask(clone)
             except SourceError as error:
                 tried.append(f"{without_password(clone)}: {error.what}" + (f"; {error.found}" if error.found else ""))
-        offline = "; servers are not asked with --offline" if self._offline else ""
+        offline = "; servers are not asked with --offline" if self._fetcher.offline else ""
         raise SourceError(
             f"No clone has {what}{offline}",
             details=tried,
@@ -105,8 +103,8 @@ class Refs:
 
     def _clones(self, source: Source) -> Iterable[str]:
         gits = replace(source, places=tuple(place for place in source.places if isinstance(place, GitPlace)))
-        clones = dict.fromkeys(attempt.clone for attempt in attempts(gits, self._mirrors))
-        return [clone for clone in clones if not (self._offline and "://" in clone)]
+        clones = dict.fromkeys(attempt.clone for attempt in attempts(gits, self._fetcher.mirrors))
+        return [clone for clone in clones if not (self._fetcher.offline and "://" in clone)]
 
 
 def _read_facts(path: Path) -> tuple[str, int] | None:

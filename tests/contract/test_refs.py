@@ -50,7 +50,7 @@ def refs(tmp_path, store, said):
         fetcher = Fetcher(
             None, store=store, console=console, mirrors=mirrors, offline=offline, now=lambda: datetime.now(UTC)
         )
-        return Refs(Git(ENVIRON), fetcher, store=store, console=console, mirrors=mirrors, offline=offline)
+        return Refs(Git(ENVIRON), fetcher)
 
     return make
 

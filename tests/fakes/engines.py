@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pibuild.adapters.docker import Container, Engine
+from pibuild.errors import ImageError
 from pibuild.model import Outcome, Run
 from tests.makers.elfs import make_elf
 from tests.makers.wheels import make_wheel
@@ -48,6 +49,37 @@ class PresentEngine(Engine):
 
     def image_labels(self, reference: str) -> dict[str, str]:  # noqa: ARG002
         return {}
+
+
+class MakingEngine(PresentEngine):
+    """An engine without images or registry; `made` has the names of the files that each image was made of."""
+
+    def __init__(self, *, failure: str = "") -> None:
+        self.failure = failure
+        self.made: dict[str, list[str]] = {}
+
+    def image_id(self, reference: str) -> str | None:
+        return f"sha256:{reference}" if reference in self.made else None
+
+    def pull(self, pinned: str, reference: str) -> None:  # noqa: ARG002
+        raise ImageError(f"{pinned} can't be pulled")
+
+    def import_root(self, tar_path: Path, reference: str, labels: Mapping[str, str]) -> None:  # noqa: ARG002
+        self.made[reference] = [tar_path.name]
+
+    def build_image(
+        self,
+        reference: str,
+        context: bytes,
+        args: Mapping[str, str],  # noqa: ARG002
+        labels: Mapping[str, str],  # noqa: ARG002
+        on_line: Callable[[str], None],
+    ) -> None:
+        if self.failure:
+            on_line(self.failure)
+            raise ImageError(f"The image {reference} can't be made", found="exit code 1")
+        with tarfile.open(fileobj=io.BytesIO(context)) as tar:
+            self.made[reference] = tar.getnames()
 
 
 class AbsentEngine(Engine):
