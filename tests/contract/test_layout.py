@@ -54,3 +54,14 @@ def test_no_two_public_classes_share_a_name():
     found = duplicates(classes)
 
     assert set(found) <= SHARED_NAMES, found
+
+
+def test_names_of_tests_have_at_most_80_characters():
+    functions = [
+        node.name
+        for path in ROOT.glob("tests/*/test_*.py")
+        for node in ast.parse(path.read_text()).body
+        if isinstance(node, ast.FunctionDef)
+    ]
+
+    assert [name for name in functions if name.startswith("test_") and len(name) > 80] == []

@@ -9,7 +9,7 @@ import pypi_simple
 import pytest
 
 from pibuild.adapters.http import Http
-from pibuild.errors import PublishError
+from pibuild.errors import PublishError, UsageError
 from pibuild.publishing.check import check_site
 from pibuild.publishing.signature import load_key, load_public_key, public_pem
 from tests.failures import fails
@@ -186,14 +186,12 @@ def test_openssl_rejects_changed_sums(site):
 
 
 def test_a_key_of_openssl_that_cant_sign_is_rejected(tmp_path):
-    from pibuild.errors import UsageError
-
     key = tmp_path / "pibuild.key"
-    for words, said in (
-        (["genpkey", "-algorithm", "x25519"], "another algorithm"),
-        (["genpkey", "-algorithm", "rsa"], "another algorithm"),
-        (["genpkey", "-algorithm", "ed25519", "-aes256", "-pass", "pass:x"], "is encrypted"),
+    for words in (
+        ["genpkey", "-algorithm", "x25519"],
+        ["genpkey", "-algorithm", "rsa"],
+        ["genpkey", "-algorithm", "ed25519", "-aes256", "-pass", "pass:x"],
     ):
         subprocess.run([OPENSSL, *words, "-out", key], check=True, capture_output=True)
-        with pytest.raises(UsageError, match=said):
+        with fails(UsageError, naming=key):
             load_key(key)

@@ -59,7 +59,7 @@ def test_armv6_code_passes_with_its_twin_and_without(tmp_path):
 
 
 @pytest.mark.parametrize("mode", ["-marm", "-mthumb"])
-def test_armv7_code_is_refused_with_file_function_and_instruction(tmp_path, mode):
+def test_armv7_code_is_rejected_with_file_function_and_instruction(tmp_path, mode):
     whole, stripped = compiled(tmp_path / "c", *_PI_TWO, mode)
     for name, content, twin in (("twin", stripped, whole), ("stripped", stripped, None), ("whole", whole, None)):
         with pytest.raises(ProofError) as caught:

@@ -68,7 +68,7 @@ def test_code_for_armv7_under_the_tag_of_the_zero_is_a_contradiction(tmp_path):
     assert [fault for fault in faults if "not for ARM1176, as the tag claims" in fault]
 
 
-def test_what_runs_on_import_crashes_though_the_file_asks(tmp_path):
+def test_newer_code_that_runs_on_import_crashes_despite_a_cpu_check(tmp_path):
     asking = make_elf(arm(_VADD, BX_LR), undefined=(("getauxval", "libc.so.6", "GLIBC_2.16"),))
     said = verdict(inspected(tmp_path, asking), _ZERO)
     assert said.verdict == "crashes"
@@ -80,20 +80,20 @@ def guarded(**changes):
     return make_elf(arm(_B_NE, BX_LR, *[NOP] * 8192, _VADD, BX_LR), **changes)
 
 
-def test_neon_behind_a_decision_runs_where_the_file_asks_for_the_cpu(tmp_path):
+def test_conditional_neon_runs_if_the_file_checks_the_cpu(tmp_path):
     said = verdict(inspected(tmp_path, guarded(undefined=(("getauxval", "libc.so.6", "GLIBC_2.16"),))), _ZERO)
     assert said.verdict == "asks"
     assert "1 NEON instruction, such as" in said.why[0]
     assert "asks at run time: getauxval" in said.why[0]
 
 
-def test_neon_behind_a_decision_crashes_where_nothing_asks_for_the_cpu(tmp_path):
+def test_conditional_neon_crashes_if_no_file_checks_the_cpu(tmp_path):
     said = verdict(inspected(tmp_path, guarded()), _ZERO)
     assert said.verdict == "crashes"
     assert "nothing in it asks which CPU it is on" in said.why[0]
 
 
-def test_another_file_of_the_wheel_may_ask(tmp_path):
+def test_the_cpu_check_may_be_in_another_file_of_the_wheel(tmp_path):
     asking = make_elf(undefined=(("getauxval", "libc.so.6", "GLIBC_2.16"),))
     path = make_wheel(tmp_path, {SO: guarded(), "thing/libcpu.so": asking})
     said = verdict(inspect(path), _ZERO)
@@ -101,7 +101,7 @@ def test_another_file_of_the_wheel_may_ask(tmp_path):
     assert "thing/libcpu.so asks at run time" in said.why[0]
 
 
-def test_everyday_instructions_everywhere_are_no_switch(tmp_path):
+def test_code_compiled_for_a_later_cpu_throughout_crashes(tmp_path):
     everywhere = arm(_B_NE, *[_MOVW] * 4096, BX_LR)
     asking = make_elf(everywhere, undefined=(("getauxval", "libc.so.6", "GLIBC_2.16"),))
     said = verdict(inspected(tmp_path, asking), _ZERO)
@@ -109,7 +109,7 @@ def test_everyday_instructions_everywhere_are_no_switch(tmp_path):
     assert "compiled for a later CPU throughout" in said.why[0]
 
 
-def test_of_a_stripped_file_that_says_to_be_armv7_nobody_is_sure(tmp_path):
+def test_a_stripped_file_with_armv7_attributes_is_unsure(tmp_path):
     stripped = make_elf(attributes=PI_TWO, marks=(), functions=())
     said = verdict(inspected(tmp_path, stripped), _ZERO)
     assert said.verdict == "unsure"
@@ -165,7 +165,7 @@ def test_a_pure_wheel_runs_everywhere(tmp_path):
 # what its system must bring
 
 
-def test_each_system_is_held_against_the_glibc_that_is_wanted(tmp_path):
+def test_the_required_glibc_decides_which_systems_run_the_wheel(tmp_path):
     found = inspected(tmp_path, make_elf(undefined=(("fstat", "libc.so.6", "GLIBC_2.33"),)))
     assert any(
         "wants GLIBC_2.33 for fstat, here is GLIBC_2.31" in one for one in system(found, "bullseye", "3.9").why_not
@@ -173,7 +173,7 @@ def test_each_system_is_held_against_the_glibc_that_is_wanted(tmp_path):
     assert system(found, "bookworm", "3.11").why_not == ()
 
 
-def test_libstdcxx_is_held_against_the_compiler_of_the_system(tmp_path):
+def test_the_required_libstdcxx_decides_which_systems_run_the_wheel(tmp_path):
     symbols = (("_ZSt4cout", "libstdc++.so.6", "GLIBCXX_3.4.31"),)
     found = inspected(tmp_path, make_elf(undefined=symbols, needed=("libstdc++.so.6",)))
     assert "GLIBCXX_3.4.31" in system(found, "bookworm", "3.11").why_not[0]
@@ -290,7 +290,7 @@ def test_a_damaged_library_is_a_finding(tmp_path):
     assert found.runs_on == ()
 
 
-def test_of_code_that_can_not_be_read_nobody_is_sure_where_it_runs(tmp_path):
+def test_code_that_cant_be_read_is_unsure(tmp_path):
     without_sections = bytearray(make_elf())
     for start, end in ((0x20, 0x24), (0x2E, 0x34)):
         without_sections[start:end] = bytes(end - start)
@@ -327,7 +327,7 @@ def test_libraries_of_other_systems_have_formats_of_their_own(tmp_path):
     assert inspect(path).faults == ()
 
 
-def test_what_is_no_wheel_is_a_finding(tmp_path):
+def test_a_file_that_is_no_wheel_is_a_finding(tmp_path):
     path = tmp_path / "a.whl"
     path.write_bytes(b"PK\3\4 and no more")
     assert "not a whole zip file" in inspect(path).faults[0]
@@ -336,13 +336,13 @@ def test_what_is_no_wheel_is_a_finding(tmp_path):
 # what somebody asks of it
 
 
-def test_a_target_that_it_does_not_run_on_is_missed(tmp_path):
+def test_a_required_target_on_which_the_wheel_crashes_is_reported(tmp_path):
     found = inspected(tmp_path, make_elf(arm(_MOVW, BX_LR), attributes=PI_TWO), file_name=_ARMV7)
     assert "not for Pi 1, Zero, Zero W" in "".join(misses(found, platform_tag="linux_armv6l", floor=None))
     assert list(misses(found, platform_tag="linux_armv7l", floor=None)) == []
 
 
-def test_a_floor_below_what_it_wants_is_missed(tmp_path):
+def test_a_required_floor_below_the_wheels_glibc_is_reported(tmp_path):
     found = inspected(tmp_path, make_elf(undefined=(("fstat", "libc.so.6", "GLIBC_2.33"),)))
     assert "the floor is 2.28" in "".join(misses(found, platform_tag=None, floor=Version("2.28")))
     assert list(misses(found, platform_tag=None, floor=Version("2.33"))) == []
@@ -360,13 +360,13 @@ def missed(folder, target, elf=None, **changes):
         ("armv6l", "cp311-cp311-manylinux2014_armv6l", "its pip does not take cp311-cp311-manylinux2014_armv6l"),
     ],
 )
-def test_a_target_none_of_whose_systems_takes_it_is_missed(tmp_path, target, tag, said):
+def test_a_required_target_whose_systems_reject_the_wheel_is_reported(tmp_path, target, tag, said):
     told = missed(tmp_path, target, file_name=f"thing-1.0-{tag}.whl", path="thing/a.so")
     assert told.startswith("not for Pi ")
     assert said in told
 
 
-def test_a_python_that_the_systems_have_elsewhere_does_not_excuse_their_glibc(tmp_path):
+def test_a_required_target_whose_system_has_an_older_glibc_is_reported(tmp_path):
     newer = make_elf(undefined=(("fstat", "libc.so.6", "GLIBC_2.33"),))
     name = "thing-1.0-cp39-cp39-linux_armv6l.whl"
     assert "bullseye 3.9: thing/a.so wants GLIBC_2.33" in missed(
@@ -374,7 +374,7 @@ def test_a_python_that_the_systems_have_elsewhere_does_not_excuse_their_glibc(tm
     )
 
 
-def test_a_python_that_no_system_has_is_the_persons_own_to_bring(tmp_path):
+def test_a_python_that_no_system_has_may_be_installed_by_the_user(tmp_path):
     name = "thing-1.0-cp310-cp310-linux_armv6l.whl"
     assert missed(tmp_path, "armv6l", file_name=name, path="thing/a.so") == ""
     too_new = make_elf(undefined=(("fstat", "libc.so.6", "GLIBC_2.50"),))
@@ -384,7 +384,7 @@ def test_a_python_that_no_system_has_is_the_persons_own_to_bring(tmp_path):
 # how it is told
 
 
-def test_the_json_is_what_the_schema_says(tmp_path):
+def test_the_json_report_fits_its_schema(tmp_path):
     schema = json.loads(Path(pibuild.verify.__file__).with_name("schema.json").read_text())
     facts = as_facts(inspected(tmp_path, make_elf(arm(_MOVW, BX_LR), attributes=PI_ONE)))
     jsonschema.validate({"wheels": [facts]}, schema)
@@ -398,7 +398,7 @@ def test_the_report_names_the_reason_for_each_group_of_pis(tmp_path):
     assert "runs on  bookworm, Python 3.11: Pi 2;" in text
 
 
-def test_names_in_the_wheel_begin_no_line_of_the_report_and_hide_none(tmp_path):
+def test_line_breaks_in_names_change_no_line_of_the_report(tmp_path):
     evil = "thing/a\n::error::pwned\n  runs on  trixie: everything\x1b[8m.so"
     found = inspected(tmp_path, make_elf(needed=("libx\r\x1b[2J.so",)), path=evil)
     text = as_text(found)
@@ -409,7 +409,7 @@ def test_names_in_the_wheel_begin_no_line_of_the_report_and_hide_none(tmp_path):
     assert as_facts(found)["machine_code"][0]["path"] == evil
 
 
-def test_a_wheel_with_a_bill_of_materials_is_as_good_as_one_without(tmp_path):
+def test_a_bill_of_materials_changes_no_verdict(tmp_path):
     plain = wheel(tmp_path)
     made = relabel_built_wheel(plain, python="3.11", platform_tag="linux_armv6l", out_dir=tmp_path / "out", sbom=b"{}")
     with_sbom = inspect(made)

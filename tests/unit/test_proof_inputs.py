@@ -70,7 +70,7 @@ def test_every_script_of_the_device_is_in_the_proofs_key():
     assert scripts == {path for pattern in JUDGES if pattern.startswith("device/") for path in PACKAGE.glob(pattern)}
 
 
-def test_another_release_of_the_system_leaves_the_proofs_key_and_another_cpu_changes_it(monkeypatch):
+def test_the_proofs_key_depends_on_the_cpu_and_not_on_the_systems_release(monkeypatch):
     before, pis = proof_inputs.proof_digest(), load_pis()
     monkeypatch.setattr(proof_inputs, "load_pis", lambda: replace(pis, systems=pis.systems[1:]))
     assert proof_inputs.proof_digest() == before

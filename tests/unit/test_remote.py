@@ -39,7 +39,7 @@ def machine(tmp_path, shared):
         one.store.close()
 
 
-def test_an_artifact_that_one_machine_gave_is_pulled_by_another(machine, plan):
+def test_an_artifact_of_one_machine_is_pulled_by_another(machine, plan):
     machine().share(plan)
     other = machine()
     pulled = other.remote.pull_artifact(plan.wheel)
@@ -49,7 +49,7 @@ def test_an_artifact_that_one_machine_gave_is_pulled_by_another(machine, plan):
     assert pulled.facts["name"] == plan.wheel.title
 
 
-def test_a_proven_wheel_is_pulled_with_its_record_and_what_was_made_beside_it(machine, plan):
+def test_a_proven_wheel_is_pulled_with_its_record_and_extras(machine, plan):
     one, other = machine(), machine()
     one.share(plan)
     pulled = other.remote.pull_wheel(plan)

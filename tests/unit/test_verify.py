@@ -78,23 +78,23 @@ def test_a_sound_wheel_for_pi_two_shows_its_neon(tmp_path):
     assert any("1000 NEON instructions" in check.detail for check in checks)
 
 
-def test_an_armv7_object_in_a_pi_one_wheel_is_caught_with_file_function_and_instruction(tmp_path):
+def test_an_armv7_object_in_a_pi_one_wheel_is_named_with_its_instruction(tmp_path):
     said = refusal(tmp_path, make_elf(arm(NOP, MOVW, BX_LR), attributes=PI_TWO))
     assert f"{SO}: Tag_CPU_arch v7, expected at most v6KZ" in said
     assert f"{SO}: 1 instructions that pi-one lacks: 1 movw (ARMv6T2)" in said
     assert f"{SO}: movw e3001234 at 0x1004 in PyInit__core+0x4" in said
 
 
-def test_attributes_that_lie_do_not_hide_an_instruction(tmp_path):
+def test_wrong_build_attributes_do_not_hide_an_instruction(tmp_path):
     assert "movw e3001234" in refusal(tmp_path, make_elf(arm(MOVW, BX_LR)))
 
 
-def test_a_stripped_armv7_object_is_caught_with_an_instruction_too(tmp_path):
+def test_a_stripped_armv7_object_is_rejected_with_an_instruction(tmp_path):
     said = refusal(tmp_path, make_elf(arm(NOP, MOVW, BX_LR), attributes=PI_TWO, marks=(), functions=()))
     assert "movw e3001234 at 0x1004 in PyInit__core+0x4" in said
 
 
-def test_in_a_stripped_file_what_may_be_a_literal_pool_is_let_be(tmp_path):
+def test_possible_literal_pools_of_a_stripped_file_are_ignored(tmp_path):
     checks = proven(tmp_path, make_elf(arm(NOP, BX_LR, MOVW), marks=(), functions=()))
     assert any("certainly code" in check.detail for check in checks)
 
@@ -119,11 +119,11 @@ def test_a_function_that_begins_before_a_section_owns_nothing_in_it():
     assert binary.owners(addresses, first_address=0x1004).tolist() == [-1]
 
 
-def test_a_literal_pool_is_no_instruction(tmp_path):
+def test_a_literal_pool_is_not_taken_for_instructions(tmp_path):
     assert proven(tmp_path, make_elf(arm(NOP, BX_LR, MOVW), marks=(("$a", 0), ("$d", 8))))
 
 
-def test_thumb2_in_a_pi_one_wheel_is_caught(tmp_path):
+def test_thumb2_in_a_pi_one_wheel_is_rejected(tmp_path):
     said = refusal(tmp_path, make_elf(thumb(0xF241, 0x2034, 0x4770), marks=(("$t", 0),), functions=(("f", 1),)))
     assert "movw f2412034 at 0x1000 in f+0x0" in said
 
@@ -171,12 +171,12 @@ def test_a_damaged_twin_is_refused(tmp_path):
     assert f"symbols/{SO}: not a whole ELF file" in refusal(tmp_path, make_elf(), twin=b"\x7fELF")
 
 
-def test_missing_neon_is_refused_where_it_is_required(tmp_path):
+def test_a_wheel_without_required_neon_is_rejected(tmp_path):
     few = make_elf(arm(VADD, *[BX_LR] * 25_000), attributes=PI_TWO)
     assert "1 NEON instructions outside of XNNPACK, expected 1000" in refusal(tmp_path, few, target=pi_two())
 
 
-def test_a_small_wheel_may_have_nothing_to_use_neon_for_but_must_be_compiled_for_it(tmp_path):
+def test_a_small_wheel_may_lack_neon_code_if_it_is_compiled_for_neon(tmp_path):
     small = arm(*[BX_LR] * 25_000)
     assert proven(tmp_path / "1", make_elf(small, attributes=PI_TWO), target=pi_two())
     assert "Tag_Advanced_SIMD_arch" in refusal(
@@ -192,12 +192,12 @@ def test_a_small_library_needs_no_neon_beside_a_large_one(tmp_path):
     assert verify_wheel(made, target=pi_two(), python="3.11", symbols_dir=None)
 
 
-def test_kernels_with_flags_of_their_own_do_not_hide_that_the_rest_lost_them(tmp_path):
+def test_kernels_with_their_own_flags_do_not_hide_missing_flags_elsewhere(tmp_path):
     kernels = make_elf(NEON * 26, attributes=PI_TWO, functions=(("xnn_f32_gemm", 0),))
     assert "0 NEON instructions outside of XNNPACK" in refusal(tmp_path, kernels, target=pi_two())
 
 
-def test_armv8_in_a_pi_two_wheel_is_refused_but_where_it_is_dispatched(tmp_path):
+def test_armv8_in_a_pi_two_wheel_is_allowed_only_in_dispatched_kernels(tmp_path):
     content = make_elf(NEON + arm(VMAXNM), attributes=PI_TWO, functions=(("f", 0), ("xnn_max__neonv8_u4", len(NEON))))
     assert "vmaxnm/vminnm f3000f10" in refusal(tmp_path, content, target=pi_two())
     target = pi_two(elf_allowed_functions=("xnn_*neonv8* ARMv8",))
@@ -242,7 +242,7 @@ def test_attributes_of_armv8_pass_only_where_dispatched_kernels_do(tmp_path):
         ({"code": b"", "exports": ()}, "no instruction in it"),
     ],
 )
-def test_a_file_that_a_pi_one_can_not_use_is_refused(tmp_path, changes, said):
+def test_an_elf_file_that_a_pi_one_cant_load_is_rejected(tmp_path, changes, said):
     told = refusal(tmp_path, make_elf(**changes))
     assert said in told
     assert f"{SO}: " in told
@@ -268,11 +268,11 @@ def test_a_wheel_that_contradicts_itself_is_refused(tmp_path):
     assert "WHEEL claims py3-none-any" in refusal(tmp_path, make_elf(), tags=("py3-none-any",))
 
 
-def test_a_wheel_without_machine_code_bears_no_platform_tag(tmp_path):
+def test_a_wheel_without_machine_code_must_not_have_a_platform_tag(tmp_path):
     assert "machine code is readable" in refusal(tmp_path, b"text", path="thing/a.py")
 
 
-def test_a_shared_object_that_is_none_is_refused(tmp_path):
+def test_a_library_file_without_elf_content_is_rejected(tmp_path):
     assert "thing/a.so: not an ELF file" in refusal(tmp_path, b"text", path="thing/a.so")
 
 
@@ -287,14 +287,14 @@ def test_a_file_that_is_no_wheel_is_rejected(tmp_path):
         verify_wheel(path, target=make_target(), python="3.11", symbols_dir=None)
 
 
-def test_a_library_that_the_wheel_itself_carries_is_fine(tmp_path):
+def test_a_library_inside_the_wheel_satisfies_a_dependency(tmp_path):
     user = make_elf(needed=("libhelp.so", "libc.so.6"), undefined=(("help", "", ""), *GOOD.values()))
     library = make_elf(exports=(("help", 0),), undefined=())
     wheel = make_wheel(tmp_path, {SO: user, "thing/libhelp.so": library})
     assert verify_wheel(wheel, target=make_target(), python="3.11", symbols_dir=None)
 
 
-def test_what_another_library_of_the_wheel_defines_is_found_without_naming_it(tmp_path):
+def test_a_symbol_of_another_library_in_the_wheel_is_found(tmp_path):
     user = make_elf(exports=(("register", 0),), undefined=(("help", "", ""),))
     library = make_elf(exports=(("help", 0), ("PyInit__core", 0)))
     wheel = make_wheel(tmp_path, {"thing/ops.so": user, SO: library})
@@ -307,7 +307,7 @@ def test_all_findings_are_reported_at_once(tmp_path):
         assert words in said
 
 
-def test_what_was_made_beside_a_wheel_is_measured_as_well(tmp_path):
+def test_extras_of_a_wheel_are_verified_too(tmp_path):
     folder, symbols = tmp_path / "c-library", tmp_path / "symbols"
     for base in (folder, symbols):
         (base / "lib").mkdir(parents=True)
@@ -329,7 +329,7 @@ def test_an_extra_without_its_twin_is_refused(tmp_path):
         verify_extra(tmp_path / "c-library", target=make_target(), symbols_dir=tmp_path / "symbols")
 
 
-def test_another_name_of_a_library_needs_no_twin(tmp_path):
+def test_a_link_to_a_library_needs_no_twin(tmp_path):
     folder, symbols = tmp_path / "c-library", tmp_path / "symbols"
     for library in (folder / "libthing.so", symbols / "libthing.so"):
         library.parent.mkdir()
@@ -339,7 +339,7 @@ def test_another_name_of_a_library_needs_no_twin(tmp_path):
     assert all(check.ok for check in verify_extra(folder, target=make_target(), symbols_dir=symbols))
 
 
-def test_the_twin_of_a_nightlys_library_is_found_under_the_version_that_the_build_gave_it(tmp_path):
+def test_the_twin_of_a_nightlys_library_is_found_under_the_built_version(tmp_path):
     path = "thing-1.0.data/purelib/thing/_core.cpython-311-arm-linux-gnueabihf.so"
     raw = make_wheel(tmp_path, {path: make_elf(marks=(), functions=())})
     twin = tmp_path / "symbols" / path
