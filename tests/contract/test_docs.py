@@ -129,8 +129,7 @@ def parsed(monkeypatch, capsys, tmp_path):
 
 def known_options() -> set[str]:
     """Return the options of all commands."""
-    leaves = command_line.leaf_parsers(command_line.make_parser())
-    return {option for _, parser in leaves for action in parser._actions for option in action.option_strings}
+    return {option for _, parser in command_line.make_parser().leaves() for option in parser.options}
 
 
 @pytest.fixture(scope="session")
