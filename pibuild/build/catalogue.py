@@ -40,7 +40,7 @@ def requested_plan(catalogue: Catalogue, context: BuildContext) -> Plan:
     settings = context.settings
     for name, example in (("target", " or ".join(catalogue.targets)), ("python", "3.11")):
         if getattr(settings, name) is None:
-            raise UsageError(f"Which {name}?", hint=f"--{name} {example}; pibuild list shows what there is")
+            raise UsageError(f"No {name} is set", hint=f"--{name} {example}; pibuild list shows what there is")
     recipe, version, tree_dir = settings.recipe, settings.release, Path(settings.source or "").expanduser().absolute()
     if settings.source:
         recipe, version = identify(tree_dir, catalogue.recipes, recipe)

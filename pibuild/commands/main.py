@@ -189,13 +189,13 @@ def _invocation(
         return None
     root = make_parser()
     path, rest, is_help = _command(words, root)
-    parser = root
-    for name in path:
-        parser = parser.commands[name]
     if is_help:
+        parser = root
+        for name in path:
+            parser = parser.commands[name]
         Console(out=console.out).result(parser.format_help().rstrip(), None)
         return None
-    args = _arguments(path, parser, rest, to_run)
+    args = _arguments(path, root, rest, to_run)
     from pibuild.config.settings import Settings, load_settings
 
     settings = Settings()
@@ -293,21 +293,23 @@ def _known(name: str, root: CommandParser) -> str:
     return name
 
 
-def _arguments(
-    path: Sequence[str], parser: CommandParser, words: list[str], to_run: Sequence[str]
-) -> argparse.Namespace:
+def _arguments(path: Sequence[str], root: CommandParser, words: list[str], to_run: Sequence[str]) -> argparse.Namespace:
     """Parse what stands beside a command's names; UsageError if it takes no such thing."""
-    name = " ".join(path)
+    name, parser, siblings = " ".join(path), root, root.commands
+    for part in path:
+        parser, siblings = parser.commands[part], parser.commands
     for word in words:
         option = _option(word)
         if option and option not in parser.options:
-            owners = [" ".join(other) for other, leaf in make_parser().leaves() if option in leaf.options]
+            owners = [" ".join(other) for other, leaf in root.leaves() if option in leaf.options]
             raise UsageError(
                 f"{option} is not an option of pibuild {name}",
                 expected=f"an option of {', '.join(owners)}",
                 hint=f"pibuild {name} --help",
             )
     args, extra = parser.parse_known_intermixed_args(words)  # options stand anywhere between the words
+    if extra and extra[0] in siblings:
+        raise UsageError(f"{path[-1]} and {extra[0]} are two commands", hint="run one after the other")
     if extra:
         raise UsageError(f"pibuild {name} takes no {extra[0]!r}", hint=f"pibuild {name} --help")
     if path[0] == "run" and not to_run:

@@ -104,8 +104,7 @@ def add_selection(parser: CommandParser) -> None:
     """Add the options that say which wheel is meant."""
     group = parser.add_argument_group("which wheel")
     add_target_and_python(group)
-    group.add_argument("--recipe", metavar="R", help="what to build (default: the newest proven product)")
-    group.add_argument("--release", metavar="X", help="the recipe's release (default: the newest proven one)")
+    add_recipe_and_release(group, "what to build (default: the newest proven product)")
     group.add_argument("--source", metavar="DIR", help="build this TensorFlow tree instead of a release")
     extras: dict[str, Any] = {"action": "extend", "type": lambda text: text.split(",")}
     group.add_argument("--with", metavar="EXTRA", help="also make c-library, benchmark; see pibuild list", **extras)
@@ -117,6 +116,12 @@ def add_target_and_python(group: argparse._ActionsContainer) -> None:
     """Add --target and --python."""
     group.add_argument("--target", metavar="T", help="kind of Pi: pi-one (1, Zero) or pi-two (2 and later)")
     group.add_argument("--python", metavar="V", help="Python on the Pi, such as 3.11")
+
+
+def add_recipe_and_release(group: argparse._ActionsContainer, purpose: str) -> None:
+    """Add --recipe and --release."""
+    group.add_argument("--recipe", metavar="R", help=purpose)
+    group.add_argument("--release", metavar="X", help="the recipe's release (default: the newest proven one)")
 
 
 def add_output(group: argparse._ActionsContainer) -> None:

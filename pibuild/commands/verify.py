@@ -9,6 +9,7 @@ from pibuild.commands.options import (
     add_general,
     add_limits,
     add_network,
+    add_recipe_and_release,
     add_target_and_python,
     merged,
     wheel_path,
@@ -40,6 +41,7 @@ def add_arguments(parser: CommandParser) -> None:
     group = parser.add_argument_group("installing them on the emulated Pi")
     group.add_argument("--run", action="store_true", help="install and import them there; needs Docker")
     group.add_argument("--run-command", metavar="CODE", help="Python code to run there after the import")
+    add_recipe_and_release(group, "install what this recipe's wheel is proven with")
     add_network(parser)
     add_limits(parser)
     add_general(parser)
