@@ -3,9 +3,6 @@
 Every check really tries the thing; none changes anything outside a temporary folder.
 """
 
-import platform
-import shutil
-import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -58,6 +55,8 @@ def run(invocation: Invocation) -> int:
 
 
 def _findings(settings: "Settings", environ: Mapping[str, str]) -> Iterator[Finding]:
+    import tempfile
+
     from pibuild.adapters.debian import Debian
     from pibuild.adapters.git import Git
     from pibuild.adapters.http import Http
@@ -111,6 +110,8 @@ def _engine(environ: Mapping[str, str]) -> Iterator[Finding]:
 
 
 def _disk(settings: "Settings") -> Finding:
+    import shutil
+
     from pibuild.config.settings import store_folder
 
     try:
@@ -129,6 +130,8 @@ def _disk(settings: "Settings") -> Finding:
 
 
 def _processor() -> Finding:
+    import platform
+
     machine = platform.machine()
     return Finding(
         name="processor",
@@ -139,6 +142,8 @@ def _processor() -> Finding:
 
 
 def _base(environ: Mapping[str, str]) -> Finding:
+    import shutil
+
     from pibuild.config.dockerfiles import load_base
     from pibuild.config.project_files import project_folder
 

@@ -11,10 +11,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import FrameType
-from typing import NoReturn, Protocol
+from typing import TYPE_CHECKING, NoReturn
 
 from pibuild import __version__
-from pibuild.addresses import without_password
 from pibuild.commands import (
     build,
     clean,
@@ -35,6 +34,22 @@ from pibuild.commands.options import CommandParser, Invocation, add_command, add
 from pibuild.console import Color, Console, let_go
 from pibuild.errors import PibuildError, ProofError, UsageError, nearest
 
+if TYPE_CHECKING:
+    from typing import Protocol
+
+    class Command(Protocol):
+        """A module of this package that is a command."""
+
+        @property
+        def SUMMARY(self) -> str: ...  # noqa: D102, N802  a constant of the module
+        @property
+        def USAGE(self) -> str: ...  # noqa: D102, N802
+        @property
+        def EXAMPLES(self) -> tuple[str, ...]: ...  # noqa: D102, N802
+        def add_arguments(self, parser: CommandParser) -> None: ...  # noqa: D102
+        def run(self, invocation: Invocation) -> int: ...  # noqa: D102
+
+
 _EXIT_INTERRUPTED = 130
 _FINAL = (UsageError.exit_code, ProofError.exit_code)
 """Codes of errors that the same command would end with another time."""
@@ -42,20 +57,7 @@ _EXIT_UNREAD = 141
 """What a shell reports of a program whose pipe broke."""
 
 
-class Command(Protocol):
-    """A module of this package that is a command."""
-
-    @property
-    def SUMMARY(self) -> str: ...  # noqa: D102, N802  a constant of the module
-    @property
-    def USAGE(self) -> str: ...  # noqa: D102, N802
-    @property
-    def EXAMPLES(self) -> tuple[str, ...]: ...  # noqa: D102, N802
-    def add_arguments(self, parser: CommandParser) -> None: ...  # noqa: D102
-    def run(self, invocation: Invocation) -> int: ...  # noqa: D102
-
-
-COMMANDS: Mapping[str, Command] = {
+COMMANDS: "Mapping[str, Command]" = {
     "build": build,
     "plan": plan,
     "fetch": fetch,
@@ -147,6 +149,8 @@ def _selection(invocation: Invocation) -> Iterator[str]:
 
 
 def _without_password(word: str) -> str:
+    from pibuild.addresses import without_password
+
     option, equals, value = word.rpartition("=")
     return option + equals + without_password(value) if option.startswith("--") else without_password(word)
 

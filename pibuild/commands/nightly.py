@@ -19,7 +19,6 @@ from pibuild.commands.options import (
     add_network,
 )
 from pibuild.errors import PibuildError, UsageError, nearest
-from pibuild.files import folder_errors, locked, write_atomically
 from pibuild.times import compact_utc, iso_z
 
 if TYPE_CHECKING:
@@ -92,6 +91,7 @@ def run(invocation: Invocation) -> int:
 
 def _run(invocation: Invocation) -> int:
     """Run the matrix, or some of its cells, and publish the result; return the night's exit code."""
+    from pibuild.files import folder_errors, locked
     from pibuild.nightly import summary
     from pibuild.nightly.gather import share
     from pibuild.nightly.history import History
@@ -241,6 +241,8 @@ def state_dir_of(declared: "Nightly") -> Path:
 
 def made_state_dir(declared: "Nightly") -> Path:
     """Return the state folder of nights, which is made if needed."""
+    from pibuild.files import folder_errors
+
     folder = state_dir_of(declared)
     with folder_errors(folder, setting="`nightly: state:`"):
         (folder / "logs").mkdir(parents=True, exist_ok=True)
@@ -263,6 +265,7 @@ def open_builder(invocation: Invocation) -> "Iterator[tuple[Catalogue, BuildCont
 
 def report(night: "Night", state_dir: Path, declared: "Nightly", invocation: Invocation) -> None:
     """Write what CI systems and people read of a night, and send the notices of cells that changed colour."""
+    from pibuild.files import folder_errors, write_atomically
     from pibuild.nightly import notify, summary
     from pibuild.nightly.history import History
 

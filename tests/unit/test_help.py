@@ -89,7 +89,7 @@ def failing(error):
             BuildError("it failed", container="thing-pi-one-3.11"),
             [
                 "again: pibuild --target pi-one --with a,b --python=3.11 -q --jobs 2",
-                "shell: pibuild shell --target pi-one --python 3.11 --with a --with b",
+                "shell: pibuild shell --target pi-one --python 3.11 --with a --with b --jobs 2",
             ],
         ),
         (["--target", "pi-one"], ProofError("it failed", container="thing"), ["shell: pibuild shell --target pi-one"]),
