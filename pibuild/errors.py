@@ -54,6 +54,12 @@ class PibuildError(Exception):
         lines += [f"  log: {self.log}"] if self.log else []
         return "\n".join(map(printable, lines))
 
+    @property
+    def line(self) -> str:
+        """The message without details, on one line."""
+        parts = {"expected ": self.expected, "found ": self.found, "try: ": self.hint}
+        return "; ".join([self.what, *(f"{label}{text}" for label, text in parts.items() if text)])
+
     def facts(self) -> dict[str, Any]:
         """Return the parts of the message as JSON takes them."""
         return {

@@ -47,7 +47,7 @@ class Debian:
                     silent = error
                     break
                 except SourceError as error:
-                    found.append("; ".join(part for part in (error.what, error.found) if part))
+                    found.append(error.line)
         if silent and not found:
             raise silent
         raise SourceError("no mirror of this machine's apt has it", found="; ".join(dict.fromkeys(found)))

@@ -14,7 +14,7 @@ from pibuild.build.context import BuildContext
 from pibuild.build.images import ensure_image
 from pibuild.console import seconds, size
 from pibuild.errors import BuildError, OutOfMemoryError, SourceError
-from pibuild.model import Artifact, Limits, Spent
+from pibuild.model import Artifact, Limits
 from pibuild.store.local import Entry
 from pibuild.trees.archives import members
 from pibuild.trees.selection import EVERYTHING
@@ -60,7 +60,7 @@ def build_artifact(artifact: Artifact, entries: Mapping[str, Entry], context: Bu
 def _attempt(
     artifact: Artifact,
     inputs: list[tuple[str, Path]],
-    facts: Mapping[str, Any],
+    inputs_facts: Mapping[str, Any],
     limits: Limits,
     context: BuildContext,
 ) -> Entry:
@@ -93,21 +93,18 @@ def _attempt(
             raise BuildError(
                 f"{artifact.title} left nothing in /work/out that can be stored", found=error.what
             ) from error
-        whole = {**facts, **_facts(artifact, spent, tree)}
-        entry = context.store.put_artifact(artifact.key, staging / "artifact.tar", whole)
+        facts = {
+            **inputs_facts,
+            "name": artifact.title,
+            "recipe": artifact.recipe.name,
+            "version": artifact.release.version,
+            "target": artifact.target.name if artifact.target else None,
+            "python": artifact.python,
+            "tree": tree,
+            "wall_s": spent.wall_s,
+            "cpu_s": spent.cpu_s,
+        }
+        entry = context.store.put_artifact(artifact.key, staging / "artifact.tar", facts)
         context.count(artifact.key, spent)
         step.detail = f"{seconds(spent.cpu_s)} of CPU, {size(entry.facts['size_bytes'])}"
     return entry
-
-
-def _facts(artifact: Artifact, spent: Spent, tree: str) -> dict[str, Any]:
-    return {
-        "name": artifact.title,
-        "recipe": artifact.recipe.name,
-        "version": artifact.release.version,
-        "target": artifact.target.name if artifact.target else None,
-        "python": artifact.python,
-        "tree": tree,
-        "wall_s": spent.wall_s,
-        "cpu_s": spent.cpu_s,
-    }

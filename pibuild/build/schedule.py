@@ -33,21 +33,17 @@ class Missing:
     sources: tuple[Source, ...]
 
 
-def missing_parts(plan: Plan, store: Store) -> Missing:
-    """Return what a plan still needs: nothing if its wheel is stored, else what is missing and what that needs."""
-    return _missing([plan], (), store)
-
-
-def _missing(plans: Sequence[Plan], others: Sequence[Artifact], store: Store) -> Missing:
+def missing_parts(plans: Sequence[Plan], store: Store, artifacts: Sequence[Artifact] = ()) -> Missing:
+    """Return what plans and artifacts still need; a plan whose wheel is stored needs nothing."""
     unproven = [plan for plan in plans if not store.wheel(plan.key)]
-    roots = [*others, *(artifact for plan in unproven for artifact in (plan.wheel, *on_device(plan)))]
-    artifacts = with_needs(roots, lambda artifact: store.has_artifact(artifact.key))
-    devices = plans if others else unproven
-    images = [*(artifact.image for artifact in artifacts), *(plan.device for plan in devices)]
+    roots = [*artifacts, *(artifact for plan in unproven for artifact in (plan.wheel, *on_device(plan)))]
+    missing = with_needs(roots, lambda artifact: store.has_artifact(artifact.key))
+    devices = [plan.device for plan in (plans if artifacts else unproven)]
+    images = [*(artifact.image for artifact in missing), *devices]
     return Missing(
-        artifacts=artifacts,
+        artifacts=missing,
         images=tuple({image.reference: image for image in images}.values()),
-        sources=_sources(artifacts),
+        sources=_sources(missing),
     )
 
 
@@ -139,7 +135,7 @@ def make_artifacts(
 
 def fetch(plans: Sequence[Plan], context: BuildContext, artifacts: Sequence[Artifact] = ()) -> Missing:
     """Fetch the sources and make the images that plans and artifacts still need; return what was missing."""
-    missing = _missing(plans, artifacts, context.store)
+    missing = missing_parts(plans, context.store, artifacts)
     context.fetcher.fetch_all(missing.sources)
     for image in missing.images:
         ensure_image(image, context)

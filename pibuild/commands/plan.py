@@ -58,7 +58,7 @@ def plan_overview(plan: "Plan", store: "Store", engine: ImageLister | None) -> t
     from pibuild.build.schedule import missing_parts
     from pibuild.sources.fetcher import is_stored
 
-    missing = missing_parts(plan, store)
+    missing = missing_parts([plan], store)
     images = with_parents([*(artifact.image for artifact in plan.artifacts), plan.device])
     parts = {
         "artifacts": [_artifact_row(artifact, missing.artifacts, store) for artifact in plan.artifacts],

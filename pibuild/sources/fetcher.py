@@ -160,10 +160,10 @@ class Fetcher:
             except UnreachableError as error:
                 self.console.note(f"  {attempt.server} does not answer; it is not asked again")
                 self._silent.add(attempt.server)
-                tried.append(_line(attempt, error))
+                tried.append(f"{attempt}: {error.line}")
             except SourceError as error:
-                (self.console.warn if error.found else self.console.debug)(_line(attempt, error))
-                tried.append(_line(attempt, error))
+                (self.console.warn if error.found else self.console.debug)(f"{attempt}: {error.line}")
+                tried.append(f"{attempt}: {error.line}")
         raise _NoPlaceError(tried)
 
     def _try_place(self, source: Source, attempt: Attempt, step: Step, needed_later: set[str]) -> Fetched:
@@ -276,15 +276,6 @@ def _sha256(attempt: Attempt) -> str:
 
 def _in_mb(progress: Progress) -> Callable[[int, int], None]:
     return lambda done, total: progress(done // _MB, total // _MB, "MB read")
-
-
-def _line(attempt: Attempt, error: SourceError) -> str:
-    """Return one line on why an attempt failed."""
-    parts = [error.what]
-    parts += [f"expected {error.expected}"] if error.expected else []
-    parts += [f"found {error.found}"] if error.found else []
-    parts += [f"try: {error.hint}"] if error.hint else []
-    return f"{attempt}: {'; '.join(parts)}"
 
 
 def _offline_error(missing: Sequence[Source]) -> SourceError:

@@ -93,7 +93,7 @@ class Refs:
             try:
                 return ask(clone)
             except SourceError as error:
-                tried.append(f"{without_password(clone)}: {error.what}" + (f"; {error.found}" if error.found else ""))
+                tried.append(f"{without_password(clone)}: {error.line}")
         offline = "; servers are not asked with --offline" if self._fetcher.offline else ""
         raise SourceError(
             f"No clone has {what}{offline}",

@@ -83,15 +83,12 @@ class Remote:
 
     def put_facts(self, name: str, title: str, facts: dict[str, Any]) -> None:
         """Store a mapping under a name, replacing the one before. Warn once if that fails."""
-        if self._target is None:
-            return
-        try:
-            with self._store.staging() as staging:
-                _write(staging / "facts.json", facts)
-                self._target.put(staging / "facts.json", f"{name}.json")
-        except (PibuildError, OSError) as error:
-            self._target = None
-            self._console.warn(f"{title} can't be stored at the remote: {_why(error)}")
+
+        def put(folder: RemoteFolder, staging: Path) -> None:
+            (staging / "facts.json").write_text(json_text(facts))
+            folder.put(staging / "facts.json", f"{name}.json")
+
+        self._send(f"{title} can't be stored at the remote", put)
 
     def push_proven(self, plan: Plan | Wheelhouse, wheel: Entry) -> None:
         """Push what was proven before there was a remote, or while it was down; one question if the remote has it."""
@@ -101,13 +98,17 @@ class Remote:
 
     def push(self, plan: Plan | Wheelhouse, wheel: Entry) -> None:
         """Push the parts of a proven plan that the remote lacks, the wheel last. Warn once if that fails."""
+        self._send("nothing more is pushed to the remote store", lambda folder, _: self._push_all(folder, plan, wheel))
+
+    def _send(self, failure: str, send: Callable[[RemoteFolder, Path], None]) -> None:
         if self._target is None:
             return
         try:
-            self._push_all(self._target, plan, wheel)
+            with self._store.staging() as staging:
+                send(self._target, staging)
         except (PibuildError, OSError) as error:
             self._target = None
-            self._console.warn(f"nothing more is pushed to the remote store: {_why(error)}")
+            self._console.warn(f"{failure}: {error.line if isinstance(error, PibuildError) else error}")
 
     def _pull(self, name: str, title: str, land: Callable[[Path, dict[str, Any]], Entry]) -> Entry | None:
         def bring(folder: RemoteFolder, staging: Path) -> Entry | None:
@@ -134,7 +135,7 @@ class Remote:
             self._console.warn(f"{title} is damaged in the remote store and is made again: {error}")
         except SourceError as error:
             self._source = self._target = None
-            self._console.warn(f"the remote store is not asked again; the build continues without it: {_why(error)}")
+            self._console.warn(f"the remote store is not asked again; the build continues without it: {error.line}")
         return None
 
     def _push_all(self, folder: RemoteFolder, plan: Plan | Wheelhouse, wheel: Entry) -> None:
@@ -155,7 +156,7 @@ class Remote:
 
     def _push(self, folder: RemoteFolder, name: str, title: str, content: Path, facts: dict[str, Any]) -> None:
         with self._console.step(f"sharing {title}") as step, self._store.staging() as staging:
-            _write(staging / "facts.json", facts)
+            (staging / "facts.json").write_text(json_text(facts))
             try:
                 folder.put(content, f"{name}.tar")
                 folder.put(staging / "facts.json", f"{name}.json")
@@ -163,10 +164,6 @@ class Remote:
                 raise SourceError("it can't be written", found=str(error)) from error
             step.detail = size(content.stat().st_size)
         self._damaged.discard(name)
-
-
-def _write(path: Path, facts: dict[str, Any]) -> None:
-    path.write_text(json_text(facts))
 
 
 def _facts(folder: RemoteFolder, name: str, staging: Path) -> dict[str, Any] | None:
@@ -214,10 +211,3 @@ def _take_out(tar_path: Path, contents: dict[str, str], folder: Path) -> list[Pa
 def _check(sha256: str, expected: object) -> None:
     if sha256 != expected:
         raise _DamagedError(f"its sha256 is {sha256}, expected {expected}")
-
-
-def _why(error: Exception) -> str:
-    """Return an error on one line."""
-    if not isinstance(error, PibuildError):
-        return str(error)
-    return "; ".join(part for part in (error.what, error.found, error.hint and f"try: {error.hint}") if part)

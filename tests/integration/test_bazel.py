@@ -147,7 +147,7 @@ def test_an_unchanged_tree_is_taken_from_the_store(workshop, built):
     target, made = built
     plan = workshop.plan(target, PYTHONS[0])
 
-    assert missing_parts(plan, workshop.store) == Missing(artifacts=(), images=(), sources=())
+    assert missing_parts([plan], workshop.store) == Missing(artifacts=(), images=(), sources=())
     assert workshop.make(plan).path == made[PYTHONS[0]][1].path
 
 

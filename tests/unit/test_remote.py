@@ -213,7 +213,7 @@ def test_an_unreachable_remote_is_reported_once_and_not_asked_again(machine, sha
     one.share(plan)
     assert folder.asked == 1
     assert len(one.warnings) == 1
-    assert one.warnings[0].endswith("without it: cache.example.org is not reachable; refused; try: ask")
+    assert one.warnings[0].endswith("without it: cache.example.org is not reachable; found refused; try: ask")
 
 
 @pytest.mark.parametrize(
