@@ -12,10 +12,6 @@ ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = Path(pibuild.__file__).parent
 DATA = ("recipes", "device")
 """Folders of scripts that containers run; nothing imports them."""
-SHARED_NAMES = {
-    *("Cpu", "Judgement", "System"),
-}
-"""Classes that still share a name; each name goes from here with the second class."""
 
 
 def modules() -> list[Path]:
@@ -51,9 +47,7 @@ def test_no_two_public_classes_share_a_name():
         if isinstance(node, ast.ClassDef) and not node.name.startswith("_")
     ]
 
-    found = duplicates(classes)
-
-    assert set(found) <= SHARED_NAMES, found
+    assert duplicates(classes) == {}
 
 
 def test_names_of_tests_have_at_most_80_characters():

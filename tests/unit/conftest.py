@@ -1,9 +1,12 @@
 """Unit tests touch nothing outside: no network, no process, no sleep; and they don't wait for a disk."""
 
 import os
+import shutil
 import socket
 import subprocess
+import tempfile
 import time
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
@@ -22,3 +25,12 @@ def nothing_outside(monkeypatch, request):
     monkeypatch.setattr(os, "fsync", lambda _: None)
     if "locks" not in request.keywords:  # a held lock is asked again and again
         monkeypatch.setattr(time, "sleep", refuse)
+
+
+@pytest.fixture
+def tmp_path():
+    """A folder in memory if the machine has such a file system."""
+    memory = Path("/dev/shm")
+    folder = Path(tempfile.mkdtemp(prefix="pibuild-unit-", dir=memory if os.access(memory, os.W_OK) else None))
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
