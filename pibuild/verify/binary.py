@@ -96,8 +96,10 @@ class Binary:
     def sections(self) -> tuple[CodeSection, ...]:
         """The sections of code, with the regions that are examined."""
         elf = self.elf
-        if self.mapped or not self.is_for_pis:
-            return self.mapped.sections if self.mapped and self.is_for_pis else ()
+        if not self.is_for_pis:
+            return ()
+        if self.mapped:
+            return self.mapped.sections
         if elf.is_arm:
             return reachable_code(elf.sections, elf.entries, elf.pointed_by_data, elf.pointed_by_constants)
         return tuple(
@@ -189,6 +191,10 @@ class Binary:
         name = function.name if len(function.name) <= letters else f"{function.name[:letters]}…"
         return f"{text} in {name}+{address - function.address:#x}"
 
+    def versioned_symbols(self, library: str, version: str) -> list[str]:
+        """Return the symbols that the loader must find in this version of a library."""
+        return [symbol.name for symbol in self.elf.undefined if (symbol.library, symbol.version) == (library, version)]
+
     def missing_libraries(self, available: Collection[str]) -> list[str]:
         """Return the libraries that it needs beside the available ones."""
         return [name for name in self.elf.needed if name not in available]
@@ -230,7 +236,7 @@ def newest_versions(binaries: Iterable[Binary]) -> dict[str, tuple[Version, str]
                 newest[family] = number, binary, (library, text)
     sentences = {}
     for family, (number, binary, version) in newest.items():
-        symbol = next((one.name for one in binary.elf.undefined if (one.library, one.version) == version), "")
+        symbol = next(iter(binary.versioned_symbols(*version)), "")
         sentences[family] = number, f"{binary.path} wants {version[1]}" + (f" for {symbol}" if symbol else "")
     return sentences
 

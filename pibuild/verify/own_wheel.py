@@ -15,7 +15,7 @@ from pibuild.errors import ProofError
 from pibuild.machinecode.elf import Elf, ElfFormatError, read_elf
 from pibuild.model import Target
 from pibuild.verify.binary import Binary, read_binaries, version_number
-from pibuild.verify.target_code import attribute_faults, measure_code, neon_faults
+from pibuild.verify.target_code import attribute_faults, examine_code
 from pibuild.wheels.python_tags import abi_tag, entry_point, interpreter_tag, is_extension_name, suffix_fault
 from pibuild.wheels.wheel import Wheel, WheelFile, WheelFormatError, disagreements, read_wheel
 
@@ -76,7 +76,7 @@ def _code_checks(binaries: Sequence[Binary], target: Target) -> Iterator[Check]:
     floor = Version(target.glibc_floor)
     yield _check_each("ELF header", binaries, _header_faults)
     yield _check_each("build attributes", arm, lambda binary: attribute_faults(binary.elf, target))
-    yield _instruction_check(arm, target)
+    yield _check("instructions", *examine_code(arm, target))
     yield _check_each("libraries", arm, lambda binary: _library_faults(binary, libraries))
     yield _check_each("symbol versions", arm, lambda binary: _version_faults(binary, floor))
     yield _check_each("undefined symbols", arm, lambda binary: _undefined_faults(binary, defined))
@@ -131,7 +131,7 @@ def _twin(path: str, symbols_dir: Path, faults: list[str]) -> Elf | None:
 def _twin_path(path: str, symbols_dir: Path) -> Path:
     """Return where a file's twin is: a nightly's .data folder has another version in its name than the build used."""
     folder, _, rest = path.partition("/")
-    built = [one for one in symbols_dir.glob("*.data") if folder.endswith(".data")]
+    built = list(symbols_dir.glob("*.data")) if folder.endswith(".data") else []
     return built[0] / rest if len(built) == 1 else symbols_dir / path
 
 
@@ -156,14 +156,6 @@ def _header_faults(binary: Binary) -> Iterator[str]:
         yield "soft-float ABI, expected hard-float"
 
 
-def _instruction_check(binaries: Sequence[Binary], target: Target) -> Check:
-    measures = {binary.path: measure_code(binary, target) for binary in binaries}
-    faults = [f"{path}: {fault}" for path, measure in measures.items() for fault in measure.faults]
-    if not faults:
-        faults += neon_faults(list(measures.values()), target)
-    return _check("instructions", faults, "; ".join(f"{path}: {one.summary}" for path, one in measures.items()))
-
-
 def _library_faults(binary: Binary, available: frozenset[str]) -> Iterator[str]:
     return (f"needs {name}, which a Pi need not have" for name in binary.missing_libraries(available))
 
@@ -174,15 +166,15 @@ def _version_faults(binary: Binary, floor: Version) -> Iterator[str]:
         if family != "GLIBC" or number is None:
             yield f"wants {text} of {library}, which the floor glibc {floor} does not give"
         elif number > floor:
-            symbols = [one.name for one in binary.elf.undefined if (one.library, one.version) == (library, text)]
+            symbols = binary.versioned_symbols(library, text)
             yield f"wants {text} of {library} for {_listed(symbols)}, the floor is glibc {floor}"
 
 
 def _undefined_faults(binary: Binary, defined: frozenset[str]) -> Iterator[str]:
     """Find symbols that no file of the wheel defines; every symbol of glibc has a version.
 
-    The file need not need the library that defines a symbol: TensorFlow 1.x loads its one large library globally, and
-    its libraries of further operations use that one's symbols.
+    A library may use the symbols of another one that it does not list as needed: TensorFlow 1.x loads its one large
+    library globally, for its libraries of further operations.
     """
     undefined = binary.undefined_symbols(defined, _C_API)
     if undefined:

@@ -4,8 +4,7 @@ What the target's board runs is in config/pis.yaml; toolchains/ lists the functi
 """
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable
 from fnmatch import fnmatchcase
 from functools import partial
 
@@ -34,18 +33,6 @@ _LETTERS = 1000
 """Of a function's name, which a person may add to the allowed ones."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CodeMeasure:
-    """What was measured in one file: faults, a sentence each, and figures."""
-
-    faults: tuple[str, ...]
-    summary: str = ""
-    neon: int = 0
-    """NEON instructions outside of XNNPACK."""
-    size_bytes: int = 0
-    """Of the examined code."""
-
-
 def attribute_faults(elf: Elf, target: Target) -> tuple[str, ...]:
     """Return which of a file's build attributes are beyond the target's.
 
@@ -58,14 +45,16 @@ def attribute_faults(elf: Elf, target: Target) -> tuple[str, ...]:
     has_armv8 = any(rule.endswith(f" {Feature.ARMV8}") for rule in target.elf_allowed_functions)
     cpu_arch, fp_arch = ("v8-A", "FP-ARMv8") if has_armv8 else (target.elf_cpu_arch, target.elf_fp_arch)
     simd_values = {0} if target.elf_simd == "none" else {1, 2, 3, 4} if has_armv8 else {1, 2}
-    faults = []
-    if attributes.cpu_arch not in _CPU_ARCH_VALUES[cpu_arch]:
-        faults.append(f"Tag_CPU_arch {_name(CPU_ARCH, attributes.cpu_arch)}, expected at most {cpu_arch}")
-    if attributes.fp_arch not in _FP_ARCH_VALUES[fp_arch]:
-        faults.append(f"Tag_FP_arch {_name(FP_ARCH, attributes.fp_arch)}, expected at most {fp_arch}")
-    if attributes.simd_arch not in simd_values:
-        expected = " or ".join(SIMD_ARCH[value] for value in sorted(simd_values))
-        faults.append(f"Tag_Advanced_SIMD_arch {_name(SIMD_ARCH, attributes.simd_arch)}, expected {expected}")
+    expected_simd = " or ".join(SIMD_ARCH[value] for value in sorted(simd_values))
+    faults = [
+        f"{tag} {names[value] if value < len(names) else value}, expected {expected}"
+        for tag, names, value, allowed, expected in (
+            ("Tag_CPU_arch", CPU_ARCH, attributes.cpu_arch, _CPU_ARCH_VALUES[cpu_arch], f"at most {cpu_arch}"),
+            ("Tag_FP_arch", FP_ARCH, attributes.fp_arch, _FP_ARCH_VALUES[fp_arch], f"at most {fp_arch}"),
+            ("Tag_Advanced_SIMD_arch", SIMD_ARCH, attributes.simd_arch, simd_values, expected_simd),
+        )
+        if value not in allowed
+    ]
     if attributes.thumb_isa == 2 and Feature.THUMB2 not in _runs(target):
         faults.append("Tag_THUMB_ISA_use Thumb-2, expected none")
     if attributes.vfp_args != 1:
@@ -73,67 +62,76 @@ def attribute_faults(elf: Elf, target: Target) -> tuple[str, ...]:
     return tuple(faults)
 
 
-def measure_code(binary: Binary, target: Target) -> CodeMeasure:
-    """Examine every instruction of a file, by the mapping symbols of its twin if it has one."""
-    if not any(part.code for part in binary.elf.sections):
-        return CodeMeasure(faults=("no instruction in it",))
-    if binary.twin and (fault := _twin_fault(binary.elf, binary.twin)):
-        return CodeMeasure(faults=(fault,))
+def examine_code(binaries: Iterable[Binary], target: Target) -> tuple[list[str], str]:
+    """Examine every instruction of files that belong together; return the faults, and a summary of what was examined.
+
+    Together they must have NEON if the target requires it and they are not small.
+    """
+    faults, summaries, all_neon, size_bytes = [], [], 0, 0
+    for binary in binaries:
+        if fault := _code_fault(binary):
+            faults.append(f"{binary.path}: {fault}")
+            continue
+        neon, excused, excess = _sorted_instructions(binary, target)
+        faults += [f"{binary.path}: {fault}" for fault in _excess_faults(binary, excess, target)]
+        how = "by mapping symbols" if binary.mapped else "of what is certainly code, for the file is stripped"
+        counts = f"{neon} NEON instructions outside of XNNPACK, {excused} beyond the target in allowed functions"
+        summaries.append(f"{binary.path}: {binary.examined_bytes} bytes {how}, {counts}")
+        all_neon, size_bytes = all_neon + neon, size_bytes + binary.examined_bytes
+    is_neon_missing = target.elf_simd == "required" and all_neon < _ENOUGH_NEON and size_bytes > _SMALL_BYTES
+    if is_neon_missing and not faults:
+        faults.append(f"{all_neon} NEON instructions outside of XNNPACK, expected {_ENOUGH_NEON}: its flags were lost")
+    return faults, "; ".join(summaries)
+
+
+def _code_fault(binary: Binary) -> str:
+    """Return why the instructions of a file can't be examined; empty if they can."""
+    elf, twin = binary.elf, binary.twin
+    if not any(part.code for part in elf.sections):
+        return "no instruction in it"
+    if twin is None:
+        return ""
+    code, twin_code = ({(part.name, part.address, part.code) for part in file.sections} for file in (elf, twin))
+    if different := sorted({name for name, _, _ in code ^ twin_code}):
+        return f"its code differs from that before strip, in {', '.join(different)}"
+    return "" if twin.is_mapped else "its twin before strip has no mapping symbols"
+
+
+def _sorted_instructions(binary: Binary, target: Target) -> tuple[int, int, list[Instructions]]:
+    """Return how many NEON instructions are outside of XNNPACK, how many are allowed, and which ones are in excess."""
     runs, neon, excused = _runs(target), 0, 0
-    beyond: list[Instructions] = []
+    excess: list[Instructions] = []
     for section in binary.sections:
         instructions = newer_instructions(section, runs - NEON)
         neon_owners = binary.owners(instructions.addresses[instructions.needing(NEON)], section.address)
         neon += int(np.count_nonzero(~binary.are_in(neon_owners, lambda name: name.startswith(_XNNPACK))))
-        excess = instructions.at(~instructions.needing(runs))
-        owners = binary.owners(excess.addresses, section.address)
+        beyond = instructions.at(~instructions.needing(runs))
+        owners = binary.owners(beyond.addresses, section.address)
         is_allowed = np.zeros(len(owners), np.bool_)
         for rule in target.allowed_functions:
             pattern, features = _rule(rule)
-            is_allowed |= binary.are_in(owners, partial(fnmatchcase, pat=pattern)) & excess.needing(features)
+            is_allowed |= binary.are_in(owners, partial(fnmatchcase, pat=pattern)) & beyond.needing(features)
         excused += int(np.count_nonzero(is_allowed))
-        beyond.append(excess.at(~is_allowed))
-    how = "by mapping symbols" if binary.mapped else "of what is certainly code, for the file is stripped"
-    counts = f"{neon} NEON instructions outside of XNNPACK, {excused} beyond the target in allowed functions"
-    return CodeMeasure(
-        faults=_beyond_faults(binary, beyond, target),
-        summary=f"{binary.examined_bytes} bytes {how}, {counts}",
-        neon=neon,
-        size_bytes=binary.examined_bytes,
-    )
-
-
-def neon_faults(measures: Sequence[CodeMeasure], target: Target) -> tuple[str, ...]:
-    """Return whether files that belong together lack the NEON that their target requires; small ones may have none."""
-    neon = sum(measure.neon for measure in measures)
-    is_small = sum(measure.size_bytes for measure in measures) <= _SMALL_BYTES
-    if target.elf_simd != "required" or neon >= _ENOUGH_NEON or is_small:
-        return ()
-    return (f"{neon} NEON instructions outside of XNNPACK, expected {_ENOUGH_NEON}: its flags were lost",)
+        excess.append(beyond.at(~is_allowed))
+    return neon, excused, excess
 
 
 def _runs(target: Target) -> frozenset[Feature]:
     return load_pis().model(target.device_model).cpu.runs
 
 
-def _twin_fault(elf: Elf, twin: Elf) -> str:
-    code, twin_code = ({(part.name, part.address, part.code) for part in file.sections} for file in (elf, twin))
-    different = sorted({name for name, _, _ in code ^ twin_code})
-    if different:
-        return f"its code differs from that before strip, in {', '.join(different)}"
-    return "" if twin.is_mapped else "its twin before strip has no mapping symbols"
-
-
 def _rule(text: str) -> tuple[str, Collection[Feature]]:
     """Return name pattern and allowed features of `NAME` or `NAME FEATURE`; ARMv8 includes what is newer."""
     pattern, _, word = text.partition(" ")
-    return pattern, NEWER_THAN_ARMV7 if word == Feature.ARMV8 else [one for one in Feature if word in ("", one)]
+    if word == Feature.ARMV8:
+        return pattern, NEWER_THAN_ARMV7
+    return pattern, [feature for feature in Feature if word in ("", feature)]
 
 
-def _beyond_faults(binary: Binary, beyond: Iterable[Instructions], target: Target) -> tuple[str, ...]:
+def _excess_faults(binary: Binary, excess: Iterable[Instructions], target: Target) -> tuple[str, ...]:
     kinds: Counter[str] = Counter()
     examples: dict[str, str] = {}
-    for instructions in beyond:
+    for instructions in excess:
         for encoding, total, row in sorted(instructions.counts(), key=lambda count: count.first_row):
             kinds[f"{encoding.name} ({encoding.needs})"] += total
             examples.setdefault(encoding.name, binary.describe(instructions, row, _LETTERS))
@@ -145,7 +143,3 @@ def _beyond_faults(binary: Binary, beyond: Iterable[Instructions], target: Targe
         f"{kinds.total()} instructions that {target.name} lacks: {counted}{more}",
         *list(examples.values())[:_SHOWN],
     )
-
-
-def _name(names: tuple[str, ...], value: int) -> str:
-    return names[value] if value < len(names) else str(value)

@@ -66,20 +66,20 @@ def _levels(attributes: ArmAttributes | None) -> str:
 
 
 def _pi_lines(verdicts: Iterable[PiVerdict]) -> Iterator[str]:
-    for (verdict, why), pis in _grouped(((one.verdict, one.why), one.pi.name) for one in verdicts):
+    for (level, why), pis in _grouped(((verdict.verdict, verdict.why), verdict.pi.name) for verdict in verdicts):
         more = f" (and {len(why) - 1} more)" if len(why) > 1 else ""
-        reason = f"{'behind a switch: ' if verdict == 'asks' else ''}{_with_short_paths(why[0])}{more}" if why else ""
-        yield f"{_MARKS[verdict]} {'; '.join(pis)}" + (f": {reason}" if reason else "")
+        reason = f"{'behind a switch: ' if level == 'asks' else ''}{_with_short_paths(why[0])}{more}" if why else ""
+        yield f"{_MARKS[level]} {'; '.join(pis)}" + (f": {reason}" if reason else "")
 
 
 def _system_lines(verdicts: Sequence[SystemVerdict]) -> Iterator[str]:
-    """Yield the Pythons that fit, then each reason with the Pythons that do not fit for it."""
-    if fitting := [f"{one.system.name} {one.python}" for one in verdicts if not one.why_not]:
+    """Yield the Pythons that fit, then each reason against others, with those Pythons."""
+    if fitting := [f"{verdict.system.name} {verdict.python}" for verdict in verdicts if not verdict.why_not]:
         yield f"✓ {', '.join(fitting)}"
     reasons = (
-        (reason.partition(", here is ")[0], f"{one.system.name} {one.python}")
-        for one in verdicts
-        for reason in one.why_not
+        (reason.partition(", here is ")[0], f"{verdict.system.name} {verdict.python}")
+        for verdict in verdicts
+        for reason in verdict.why_not
     )
     for reason, pythons in _grouped(reasons):
         yield f"✗ {_with_short_paths(reason)}: {', '.join(pythons)}"

@@ -1,4 +1,4 @@
-"""Give a wheel other tags, another version or further metadata: file name, WHEEL, METADATA and RECORD agree afterwards.
+"""Other tags, another version, or further metadata for a wheel, so that all its parts still agree.
 
 Whether the contents bear the new tags out is for verify/ to decide.
 """
