@@ -4,6 +4,6 @@ from urllib.parse import urlsplit
 
 
 def without_password(url: str) -> str:
-    """Give a URL without the user and password that it may hold; anything else as it is."""
+    """Return a URL without its user and password, and any other text unchanged."""
     parts = urlsplit(url)
     return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl() if "@" in parts.netloc else url

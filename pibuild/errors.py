@@ -45,7 +45,7 @@ class PibuildError(Exception):
         self.container = container
 
     def __str__(self) -> str:
-        """Give the message as a person reads it, a part on each line."""
+        """Return the message for people, a part on each line."""
         lines = [self.what]
         lines += [f"  expected: {self.expected}"] if self.expected else []
         lines += [f"  found:    {self.found}"] if self.found else []
@@ -141,7 +141,7 @@ class PublishError(PibuildError):
 
 
 def printable(line: str) -> str:
-    """Give a line in which names from files that others made can't move the cursor, begin a line or command a CI."""
+    """Return a line without control characters and CI commands, which names in foreign files may hold."""
     shown = "".join(one if one.isprintable() or one == "\t" else _escaped(one) for one in line)
     return _COMMAND.sub(lambda begin: begin[0][:-1] + f"\\x{ord(begin[0][-1]):02x}", shown)
 
@@ -151,6 +151,6 @@ def _escaped(letter: str) -> str:
 
 
 def nearest(name: str, known: Sequence[str]) -> str:
-    """Say which known name was probably meant, else which names there are."""
+    """Return which known name was probably meant, else all known names, as a hint."""
     close = get_close_matches(name, known, n=1, cutoff=0.5)
     return f"did you mean {close[0]!r}?" if close else f"one of: {', '.join(sorted(known))}"

@@ -51,11 +51,10 @@ if TYPE_CHECKING:
 
 
 _EXIT_INTERRUPTED = 130
-_FINAL = (UsageError.exit_code, ProofError.exit_code)
-"""Codes of errors that the same command would end with another time."""
 _EXIT_UNREAD = 141
 """What a shell reports of a program whose pipe broke."""
-
+_FINAL = (UsageError.exit_code, ProofError.exit_code)
+"""Codes of errors that the same command would end with another time, too."""
 
 COMMANDS: "Mapping[str, Command]" = {
     "build": build,
@@ -249,8 +248,8 @@ def _option(word: str) -> str:
     return word.split("=", maxsplit=1)[0] if word.startswith("--") else word[:2]
 
 
-def _words(words: Sequence[str], root: CommandParser) -> list[int]:
-    """Return the places of the words that are neither options nor their values; UsageError for an unknown option."""
+def _positions(words: Sequence[str], root: CommandParser) -> list[int]:
+    """Return the positions of the words that are neither options nor their values; UsageError for an unknown option."""
     options = {option: action for _, leaf in root.leaves() for option, action in leaf.options.items()}
     places, is_value = list[int](), False
     for place, word in enumerate(words):
@@ -270,7 +269,7 @@ def _command(words: Sequence[str], root: CommandParser) -> tuple[list[str], list
 
     Returns their names, the other words, and whether help was asked for. Raises UsageError for a name that is unknown.
     """
-    words, places = list(words), _words(words, root)
+    words, places = list(words), _positions(words, root)
     if places and words[places[0]] == "help":
         words[places.pop(0)] = "--help"
     is_help = "-h" in words or "--help" in words
@@ -315,10 +314,10 @@ def _arguments(path: Sequence[str], root: CommandParser, words: list[str], to_ru
     if extra and extra[0] in siblings:
         raise UsageError(f"{path[-1]} and {extra[0]} are two commands", hint="run one after the other")
     if extra:
-        raise UsageError(f"pibuild {name} takes no {extra[0]!r}", hint=f"pibuild {name} --help")
+        raise UsageError(f"pibuild {name} does not take {extra[0]!r}", hint=f"pibuild {name} --help")
     if path[0] == "run" and not to_run:
         raise UsageError("pibuild run needs a command after --", hint=run.EXAMPLES[0])
     if path[0] != "run" and to_run:
-        raise UsageError(f"pibuild {name} takes nothing after --", hint=f"pibuild {name} --help")
+        raise UsageError(f"pibuild {name} takes no command after --", hint=f"pibuild {name} --help")
     args.command, args.action, args.command_words = path[0], path[-1], list(to_run)
     return args

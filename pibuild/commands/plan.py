@@ -45,7 +45,7 @@ def run(invocation: Invocation) -> int:
         try:
             engine = Engine(invocation.environ)
         except PibuildError as error:
-            console.warn(error.what)
+            console.note(f"{error.what}, so whether images exist is unknown")
         overviews = [plan_overview(plan, context.store, engine) for plan in plans]
     facts = [value for _, value in overviews]
     console.result("\n".join(text for text, _ in overviews), facts if settings.with_dependencies else facts[0])

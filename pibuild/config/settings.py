@@ -268,9 +268,11 @@ def load_settings(
         name.removeprefix("PIBUILD_").lower(): text for name, text in environ.items() if name.startswith("PIBUILD_")
     }
     variables = _renamed(variables, "PIBUILD_", warn)
-    for name in variables.keys() - {*names, "config"}:
-        known = [f"PIBUILD_{name.upper()}" for name in (*names, "config")]
-        raise UsageError(f"There is no variable PIBUILD_{name.upper()}", hint=nearest(f"PIBUILD_{name.upper()}", known))
+    known = [f"PIBUILD_{name.upper()}" for name in (*names, "config")]
+    unknown = [name for name in (f"PIBUILD_{name.upper()}" for name in variables) if name not in known]
+    if unknown:
+        details = [f"{name}: {nearest(name, known)}" for name in sorted(unknown)]
+        raise UsageError("Unknown environment variables", details=details)
     variables.pop("config", None)
     from_environ = {
         name: tuple(re.findall(_LISTED[name], text)) if name in _LISTED else text for name, text in variables.items()
