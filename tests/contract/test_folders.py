@@ -45,7 +45,7 @@ def rclone(tmp_path):
 
 @pytest.fixture
 def webdav(rclone, tmp_path):
-    """Start rclone's WebDAV server over a folder; give the remote's address."""
+    """Start rclone's WebDAV server over a folder; return the remote's address."""
     started = []
 
     def serve(*words):

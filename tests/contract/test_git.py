@@ -33,7 +33,7 @@ def ignore(_done, _total, _unit):
 
 
 def git(*words, cwd=None):
-    """Run git as a person would; give what it says."""
+    """Run git as a user would; return what it says."""
     environ = ENVIRON | {
         "GIT_AUTHOR_NAME": "a",
         "GIT_AUTHOR_EMAIL": "a@example.org",
@@ -48,7 +48,7 @@ def git(*words, cwd=None):
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory):
-    """A clone with two commits: a file, a program and a link, then a change; give it and the first commit."""
+    """A clone with two commits: a file, a program and a link, then a change; return it and the first commit."""
     folder = tmp_path_factory.mktemp("git") / "project"
     git("init", "--quiet", str(folder))
     (folder / "a.txt").write_text("alpha\n")
@@ -237,7 +237,7 @@ def test_without_git_the_error_names_the_package(read, mirror, project, tmp_path
 
 @pytest.fixture
 def serve():
-    """Serve a folder of clones by git's own server; give its URL."""
+    """Serve a folder of clones by git's own server; return its URL."""
     with contextlib.ExitStack() as stack:
 
         def serve(folder):

@@ -84,7 +84,7 @@ def reached():
 
 @pytest.fixture
 def site(tmp_path):
-    """Serve a folder; give it and its URL."""
+    """Serve a folder; return it and its URL."""
     folder = tmp_path / "site"
     folder.mkdir()
 
@@ -96,7 +96,7 @@ def site(tmp_path):
 
 
 def pip_environ(tmp_path, **variables):
-    """Give an environment in which pip knows what these variables say and nothing else."""
+    """Return an environment in which pip knows what these variables say and nothing else."""
     return {
         "PATH": os.environ["PATH"],
         "HOME": str(tmp_path),
@@ -243,7 +243,7 @@ def make_debian(http, tmp_path, said):
 
 
 def apt_environ(tmp_path, sources, name="sources.list", settings=""):
-    """Give an environment in which apt has these sources and nothing else."""
+    """Return an environment in which apt has these sources and nothing else."""
     (tmp_path / "etc/sources.list.d").mkdir(parents=True)
     (tmp_path / "etc" / name).write_text(sources)
     (tmp_path / "apt.conf").write_text(

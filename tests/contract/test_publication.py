@@ -67,7 +67,7 @@ def lineage(site):
 
 
 def each_kill(act):
-    """Give each step at which the act was killed, until it ran through."""
+    """Yield each step at which the action was killed, until it ran to its end."""
     for step in range(1, 1000):
         if not killed_at(step, lambda: act(Console(err=io.StringIO()))):
             assert step > 10, "the kills hit nothing"

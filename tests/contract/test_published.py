@@ -32,7 +32,7 @@ def site(tmp_path):
 
 
 def pip_download(url, to, *words):
-    """Let real pip fetch a wheel for a Pi, as a person would; give the names of what it got, and what it said."""
+    """Let real pip fetch a wheel for a Pi, as a user would; return the names of what it got, and what it said."""
     command = [sys.executable, "-m", "pip", "--isolated", "--disable-pip-version-check", "download", "--no-cache-dir"]
     command += ["-v", "--no-deps", "--index-url", url, "--only-binary", ":all:", "--platform", "linux_armv6l"]
     command += ["--python-version", "3.11", "--implementation", "cp", "--abi", "cp311", "--dest", str(to), *words]

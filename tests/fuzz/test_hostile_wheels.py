@@ -30,7 +30,7 @@ _HOSTILE = (0, 1, 0x7F, 0x80, 0xFF, 0x7FFF, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFF
 
 @cache
 def elves():
-    """Give whole ELF files: of 32 bits made in code, of 64 bits this Python's own smallest, called AArch64 as well."""
+    """Return whole ELF files: of 32 bits made in code; of 64 bits this Python's smallest, called AArch64 as well."""
     found = [
         make_elf(),
         make_elf(attributes=PI_TWO, marks=(), functions=()),
@@ -68,7 +68,7 @@ def mutated(content, source):
 
 
 def examined(path):
-    """Inspect a wheel as `pibuild verify` does; give how long it took."""
+    """Inspect a wheel as `pibuild verify` does; return how long it took."""
     began = time.monotonic()
     found = inspect(path)
     as_facts(found)

@@ -50,5 +50,5 @@ def look(driver: Chrome, url: str, *, width=1280, height=900, scheme="light", ha
 
 
 def complaints(driver: Chrome) -> list[str]:
-    """Give what the browser's console holds since it was asked last."""
+    """Return what the browser's console holds since it was asked last."""
     return [json.dumps(entry) for entry in driver.get_log("browser")]

@@ -17,7 +17,7 @@ from pibuild.trees.tree import pack
 def run_on_device(
     target: str, python: str, script: Path, words: tuple[str, ...], site: Path, scratch: Path, *, beside=("cpython",)
 ):
-    """Run a script with a site at /work/site and these recipes' artifacts; give its exit code and what it said."""
+    """Run a script with a site at /work/site and these recipes' artifacts; return its exit code and what it said."""
     environ = {key: value for key, value in os.environ.items() if key.startswith("PIBUILD_")}
     settings, console = load_settings({}, environ, scratch), Console()
     with open_context(settings, dict(os.environ), console) as context:

@@ -17,7 +17,7 @@ from pibuild.build.schedule import Missing, missing_parts
 from pibuild.console import Console
 from pibuild.errors import BuildError, ProofError
 from tests.failures import fails
-from tests.integration.workspace import PYTHONS, TREE, VERSION, Workshop, lend
+from tests.integration.workspace import PYTHONS, TREE, VERSION, WorkspaceBuilds, lend
 
 TAGS = {
     ("pi-one", "2.7"): "cp27-cp27mu-linux_armv6l",
@@ -36,10 +36,10 @@ OTHER_ARCHIVE = """\
 
 
 @pytest.fixture(scope="module")
-def workshop(tmp_path_factory, engine):
+def builds(tmp_path_factory, engine):
     """A store of its own, with what builds need made before in the person's."""
-    persons = Workshop(None, Console())
-    own = Workshop(tmp_path_factory.mktemp("store"), Console())
+    persons = WorkspaceBuilds(None, Console())
+    own = WorkspaceBuilds(tmp_path_factory.mktemp("store"), Console())
     try:
         for target, python in TAGS:
             plan = persons.plan(target, python)
@@ -55,18 +55,18 @@ def workshop(tmp_path_factory, engine):
 
 
 @pytest.fixture(scope="module", params=["pi-one", "pi-two"])
-def built(request, workshop):
-    """Build and prove a target's wheels, one Python after the other; give target, and plan and wheel by Python."""
+def built(request, builds):
+    """Build and prove a target's wheels, one Python after the other; return target, and plan and wheel by Python."""
     made = {}
     for python in PYTHONS:
-        plan = workshop.plan(request.param, python)
-        made[python] = (plan, workshop.make(plan))
+        plan = builds.plan(request.param, python)
+        made[python] = (plan, builds.make(plan))
     return request.param, made
 
 
 @pytest.fixture
 def changed(tmp_path):
-    """Give the tree with some files changed: path, old text, new text."""
+    """Return the tree with some files changed: path, old text, new text."""
 
     def change(*changes):
         tree = tmp_path / "tree"
@@ -133,9 +133,9 @@ def test_the_wheel_requires_the_numpy_that_it_was_compiled_with(built):
     assert wanted == {"2.7": "1.16", "3.11": "2.0"}
 
 
-def test_the_second_python_runs_a_tenth_of_the_first_ones_cpp_actions(workshop, built):
+def test_the_second_python_runs_a_tenth_of_the_first_ones_cpp_actions(builds, built):
     first, second = (
-        [one for one in workshop.actions(plan) if one.is_cpp and not one.from_cache] for plan, _ in built[1].values()
+        [one for one in builds.actions(plan) if one.is_cpp and not one.from_cache] for plan, _ in built[1].values()
     )
 
     assert len(compiled(first)) > 15
@@ -143,20 +143,20 @@ def test_the_second_python_runs_a_tenth_of_the_first_ones_cpp_actions(workshop, 
     assert [Path(name).name for name in compiled(second)] == ["pywrap_tensorflow_internal.cc"]
 
 
-def test_an_unchanged_tree_is_taken_from_the_store(workshop, built):
+def test_an_unchanged_tree_is_taken_from_the_store(builds, built):
     target, made = built
-    plan = workshop.plan(target, PYTHONS[0])
+    plan = builds.plan(target, PYTHONS[0])
 
-    assert missing_parts([plan], workshop.store) == Missing(artifacts=(), images=(), sources=())
-    assert workshop.make(plan).path == made[PYTHONS[0]][1].path
+    assert missing_parts([plan], builds.store) == Missing(artifacts=(), images=(), sources=())
+    assert builds.make(plan).path == made[PYTHONS[0]][1].path
 
 
-def test_only_a_changed_kernel_is_compiled_again(workshop, built, changed):
-    plan = workshop.plan(
+def test_only_a_changed_kernel_is_compiled_again(builds, built, changed):
+    plan = builds.plan(
         built[0], PYTHONS[0], changed(("tensorflow/core/kernels/dot.cc", "float sum = 0;\n", "float sum = -0.0f;\n"))
     )
-    workshop.make_raw(plan)
-    ran = [one for one in workshop.actions(plan) if not one.from_cache]
+    builds.make_raw(plan)
+    ran = [one for one in builds.actions(plan) if not one.from_cache]
 
     assert compiled(ran) == ["tensorflow/core/kernels/dot.cc"]
     assert sorted(one.mnemonic for one in ran) == ["CppCompile", "CppLink", "CppLink"]  # object, archive, library
@@ -165,26 +165,26 @@ def test_only_a_changed_kernel_is_compiled_again(workshop, built, changed):
 WRAPT = ("tensorflow/tools/pip_package/setup.py", "'numpy >= 1.13.3',", "'numpy >= 1.13.3', 'wrapt >= 1.11.1',")
 
 
-def test_pip_installs_the_wheel_with_its_dependencies_from_the_wheelhouse(workshop, changed):
-    house = workshop.wheelhouse("pi-one", "2.7", changed(WRAPT), ("wrapt",))
-    beside, entry = wheelhouse.make_wheelhouse(house, workshop.context)
+def test_pip_installs_the_wheel_with_its_dependencies_from_the_wheelhouse(builds, changed):
+    house = builds.wheelhouse("pi-one", "2.7", changed(WRAPT), ("wrapt",))
+    beside, entry = wheelhouse.make_wheelhouse(house, builds.context)
     facts = entry.facts["dependencies"]
 
     assert beside.path.name == "wrapt-1.12.1-cp27-cp27mu-linux_armv6l.whl"
     assert [one["file"] for one in facts["wheels"]] == [beside.path.name]
     assert {"wrapt==1.12.1", f"tensorflow=={VERSION}"} <= set(facts["installed"])
-    assert [one.path for one in wheelhouse.stored_wheelhouse(house, workshop.store)] == [beside.path, entry.path]
+    assert [one.path for one in wheelhouse.stored_wheelhouse(house, builds.store)] == [beside.path, entry.path]
 
 
-def test_a_wheelhouse_with_an_unneeded_wheel_is_rejected(workshop):
-    house = workshop.wheelhouse("pi-one", "2.7", TREE, ("wrapt",))
+def test_a_wheelhouse_with_an_unneeded_wheel_is_rejected(builds):
+    house = builds.wheelhouse("pi-one", "2.7", TREE, ("wrapt",))
 
     with fails(ProofError) as raised:
-        wheelhouse.make_wheelhouse(house, workshop.context)
+        wheelhouse.make_wheelhouse(house, builds.context)
     assert raised.value.found == "wrapt-1.12.1-cp27-cp27mu-linux_armv6l.whl"
 
 
-def test_a_killed_build_continues_with_the_compiled_files(workshop, changed):
+def test_a_killed_build_continues_with_the_compiled_files(builds, changed):
     header = ("tensorflow/core/kernels/kernels.h", "// What Python can call.", "// What Python calls.")
     waits = (
         ("tensorflow/python/BUILD", '"tensorflow.i",', '"tensorflow.i", "//tensorflow/core/kernels",'),
@@ -197,14 +197,14 @@ def test_a_killed_build_continues_with_the_compiled_files(workshop, changed):
                 raise KeyboardInterrupt
 
     tree = changed(header, *waits)
-    workshop.context.console = Impatient()
+    builds.context.console = Impatient()
     with pytest.raises(KeyboardInterrupt):
-        workshop.make_raw(workshop.plan("pi-one", PYTHONS[0], tree))
-    workshop.context.console = workshop.console
+        builds.make_raw(builds.plan("pi-one", PYTHONS[0], tree))
+    builds.context.console = builds.console
     shutil.copy(TREE / "tensorflow/python/BUILD", tree / "tensorflow/python/BUILD")
-    plan = workshop.plan("pi-one", PYTHONS[0], tree)
-    workshop.make_raw(plan)
-    ran = [one for one in workshop.actions(plan) if not one.from_cache]
+    plan = builds.plan("pi-one", PYTHONS[0], tree)
+    builds.make_raw(plan)
+    ran = [one for one in builds.actions(plan) if not one.from_cache]
 
     # Each kernel reads that header. What a compiler had just left when the kill came need not be in the cache yet.
     assert len([name for name in compiled(ran) if "core/kernels" in name]) <= 1
@@ -233,6 +233,6 @@ def test_a_killed_build_continues_with_the_compiled_files(workshop, changed):
     ],
     ids=["hash", "archive", "bazel", "configure", "api"],
 )
-def test_a_tree_that_does_not_fit_the_recipe_fails_with_the_cause(workshop, changed, changes, cause):
+def test_a_tree_that_does_not_fit_the_recipe_fails_with_the_cause(builds, changed, changes, cause):
     with pytest.raises(BuildError, match=f"^tensorflow {VERSION} for pi-one, Python 2.7 could not be built: .*{cause}"):
-        workshop.make_raw(workshop.plan("pi-one", "2.7", changed(*changes)))
+        builds.make_raw(builds.plan("pi-one", "2.7", changed(*changes)))

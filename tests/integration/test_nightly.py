@@ -39,7 +39,7 @@ def state_of(folder: Path) -> dict[str, int]:
 
 @pytest.fixture(scope="session")
 def night(tmp_path_factory, engine):
-    """Run a night; give its folder and how it ended."""
+    """Run a night; return its folder and how it ended."""
     assert engine
     folder = tmp_path_factory.mktemp("night")
     (folder / "pibuild.yaml").write_text(MATRIX)

@@ -22,7 +22,7 @@ _MACHINES = {"ARM": "EM_ARM", "AArch64": "EM_AARCH64", "X86-64": "EM_X86_64"}
 
 @pytest.fixture(scope="module")
 def folder():
-    """Give where downloads are kept: beside pibuild's store, so that only the first run fetches them."""
+    """Return the folder of downloads: beside pibuild's store, so that only the first run fetches them."""
     path = user_cache_path("pibuild", appauthor=False) / "test-wheels"
     path.mkdir(parents=True, exist_ok=True)
     return path
@@ -41,7 +41,7 @@ def fetched(folder, one):
 
 
 def told(found):
-    """Give what the inspection says, in the words of the file."""
+    """Return what the inspection says, in the words of the file."""
     by_pi = {one.pi.name: one.verdict for one in found.pis}
     machines = {binary.elf.machine for binary in found.binaries}
     wanted = newest_versions(found.binaries).get("GLIBC")

@@ -30,7 +30,7 @@ pytestmark = needs(_GCC)
 
 
 def compiled(folder, *flags):
-    """Compile the extension; give the file before strip and after."""
+    """Compile the extension; return the file before strip and after."""
     folder.mkdir(parents=True)
     (folder / "core.c").write_text(_SOURCE)
     whole, stripped = folder / "whole.so", folder / "stripped.so"
@@ -41,7 +41,7 @@ def compiled(folder, *flags):
 
 
 def measured(folder, content, twin):
-    """Give the raw wheel the pi-one tag and measure it."""
+    """Put the pi-one tag on the raw wheel and verify it."""
     raw = make_wheel(folder / "raw", {SO: content})
     wheel = relabel_built_wheel(raw, python="3.11", platform_tag="linux_armv6l", out_dir=folder)
     symbols_dir = None

@@ -51,7 +51,7 @@ def wheelhouse(tmp_path_factory):
 @pytest.fixture(scope="session", params=list(WHEELS))
 def built(request, wheelhouse, engine):
     assert engine
-    """Build a target's wheel as a person does; give target and path."""
+    """Build a target's wheel as a user does; return target and path."""
     ended = pibuild("--target", request.param, "--python", "3.11", "--output", str(wheelhouse))
     assert ended.returncode == 0
     return request.param, Path(ended.stdout.strip())

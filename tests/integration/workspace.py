@@ -50,7 +50,7 @@ class Action:
         return self.mnemonic.startswith("Cpp")
 
 
-class Workshop:
+class WorkspaceBuilds:
     """The pipeline, with the store in a folder, or the person's own."""
 
     def __init__(self, root: Path | None, console: Console) -> None:
@@ -67,7 +67,7 @@ class Workshop:
         self.recipes["tensorflow"] = self._small(self.recipes["tensorflow"])
 
     def _small(self, real: Recipe) -> Recipe:
-        """Give the real recipe, scripts and all, with one release: that of the small workspace."""
+        """Return the real recipe, scripts and all, with one release: that of the small workspace."""
         release = next(one for one in real.releases if PYTHONS[0] in one.pythons and one.is_proven)
         known = {re.sub(r"-\d.*$", "", source.name): source for source in release.sources}
         taken = [
@@ -134,7 +134,7 @@ class Workshop:
         return make_artifacts(plan, [plan.wheel], plan.device, self.context)[0][plan.wheel.key]
 
     def actions(self, plan: Plan) -> list[Action]:
-        """Give what Bazel did for a plan's raw wheel; what was up to date already is not among it."""
+        """Return what Bazel did for a plan's raw wheel; what was up to date already is not among it."""
         entry = self.store.artifact(plan.wheel.key)
         with tarfile.open(entry.path) as tar:
             return list(_actions(tar.extractfile("actions").read()))
@@ -166,7 +166,7 @@ def _actions(log: bytes) -> Iterator[Action]:
 
 
 def _prefixed(log: bytes) -> Iterator[bytes]:
-    """Give each message the tag of a field, so that the whole is a message."""
+    """Put the tag of a field before each message, so that the whole is a message."""
     at = 0
     while at < len(log):
         size, start = _varint(log, at)
@@ -175,7 +175,7 @@ def _prefixed(log: bytes) -> Iterator[bytes]:
 
 
 def _fields(message: bytes) -> Iterator[tuple[int, int | bytes]]:
-    """Give number and value of each field of a message in protobuf's wire format."""
+    """Yield number and value of each field of a message in protobuf's wire format."""
     at = 0
     while at < len(message):
         tag, at = _varint(message, at)

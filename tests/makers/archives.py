@@ -96,12 +96,12 @@ def make_zip(files: Mapping[str, Member]) -> bytes:
 
 
 def tree_of(archive: bytes, tmp_path: Path, selection: Selection = EVERYTHING) -> Tree:
-    """Write an archive's tree to tmp_path/tree.tar; give what was written."""
+    """Write an archive's tree to tmp_path/tree.tar; return what was written."""
     return write_tree(members_of(io.BytesIO(archive)), selection, tmp_path / "tree.tar")
 
 
 def files_of(tar_path: Path) -> dict[str, str | bytes]:
-    """Give {path: content or link's target} of a tar, folders left out."""
+    """Return {path: content or link's target} of a tar, folders left out."""
     with tarfile.open(tar_path) as tar:
         return {info.name: info.linkname if info.issym() else _content(tar, info) for info in tar if not info.isdir()}
 

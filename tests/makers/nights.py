@@ -9,6 +9,7 @@ from typing import Any
 from pibuild.model import Cell, CellOutcome, Night
 from pibuild.publishing.model import PublishedSet, PublishedWheel
 from pibuild.wheels import python_tags
+from tests.makers.sites import make_listed
 
 MODELS = {"digits-float32": 1_184_000, "digits-int8": 402_000, "operators-float32": 5_310_000}
 CAUSE = """tensorflow 1.12.3 for pi-two, Python 3.5: the build failed
@@ -134,8 +135,6 @@ def make_published_wheel(cell: Cell | None = None, **changes: Any) -> PublishedW
         "file": wheel_file(cell),
         "sha256": sha256,
         "size_bytes": 5_210_000,
-        "metadata_sha256": sha256[::-1],
-        "requires_python": "",
         "made": "2026-11-22T03:19:00Z",
         "key": sha256,
         "cell": cell.id,
@@ -144,7 +143,7 @@ def make_published_wheel(cell: Cell | None = None, **changes: Any) -> PublishedW
         "python": cell.python,
         "is_release": not cell.ref,
     }
-    return PublishedWheel(**plain | changes)
+    return make_listed(**plain | changes)
 
 
 def make_set(wheels: Iterable[PublishedWheel] | None = None, **changes: Any) -> PublishedSet:

@@ -11,7 +11,7 @@ from pibuild.publishing.add_wheels import ProvenWheel
 from pibuild.publishing.layout import Site
 from pibuild.publishing.model import PublishedSet, PublishedWheel
 from pibuild.wheels.wheel import read_wheel, write_wheel
-from tests.makers.sites import make_record
+from tests.makers.sites import make_listed, make_record
 from tests.makers.wheels import make_wheel
 
 NOON = datetime(2026, 11, 25, 12, tzinfo=UTC)
@@ -28,20 +28,12 @@ def make_published(
     plain: dict[str, Any] = {
         "file": file,
         "sha256": hashlib.sha256(file.encode()).hexdigest(),
-        "size_bytes": 1,
-        "metadata_sha256": "0" * 64,
-        "requires_python": "",
         "made": after(days).isoformat(timespec="seconds"),
-        "key": f"key of {file}",
-        "cell": "thing-1.0-pi-one-3.11",
-        "recipe": "thing",
-        "target": "pi-one",
-        "python": "3.11",
         "is_release": False,
     }
     if isinstance(changes.get("hidden"), int | float):
         changes["hidden"] = after(changes["hidden"]).isoformat(timespec="seconds")
-    return PublishedWheel(**plain | changes)
+    return make_listed(**plain | changes)
 
 
 def make_proven(
@@ -86,7 +78,7 @@ def site_in(folder: Path, console: Console, **changes: Any) -> Site:
 
 
 def read(top: Path, place: str = "current") -> list[str] | None:
-    """Read a set as its readers do, and check that it is whole; give the files that it lists."""
+    """Read a set as its readers do, and check that it is whole; return the files that it lists."""
     folder = top / place
     if not folder.exists():
         return None

@@ -91,7 +91,7 @@ def add_wheel(
     requires_python: str = "",
     **changes: Any,
 ) -> PublishedWheel:
-    """Put a real small wheel, and what belongs beside it, into files/ of a site; give it as a set lists it."""
+    """Put a real small wheel, and what belongs beside it, into files/ of a site; return it as a set lists it."""
     machine = {"pi-one": "armv6l", "pi-two": "armv7l"}[target]
     tag = f"{interpreter_tag(python)}-{abi_tag(python)}-linux_{machine}"
     metadata = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"

@@ -76,7 +76,7 @@ def test_newer_code_that_runs_on_import_crashes_despite_a_cpu_check(tmp_path):
 
 
 def guarded(**changes):
-    """Give code that decides, then has one NEON instruction among 8,192 plain ones."""
+    """Return code that decides, then has one NEON instruction among 8,192 plain ones."""
     return make_elf(arm(_B_NE, BX_LR, *[NOP] * 8192, _VADD, BX_LR), **changes)
 
 

@@ -195,7 +195,7 @@ def masks(instruction_set):
 
 
 def first_line(instruction_set, word, width=32):
-    """Read a table as a person does: line by line."""
+    """Read a table as a user does: line by line."""
     return next(
         (line.name, line.needs)
         for mask, value, has_condition, line in masks(instruction_set)
