@@ -195,10 +195,6 @@ class Binary:
         """Return the symbols that the loader must find in this version of a library."""
         return [symbol.name for symbol in self.elf.undefined if (symbol.library, symbol.version) == (library, version)]
 
-    def missing_libraries(self, available: Collection[str]) -> list[str]:
-        """Return the libraries that it needs beside the available ones."""
-        return [name for name in self.elf.needed if name not in available]
-
     def undefined_symbols(self, defined: Collection[str], provided: re.Pattern[str]) -> list[str]:
         """Return the symbols that nothing defines; those with a version come from the library that they name."""
         return [

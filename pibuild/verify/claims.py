@@ -1,7 +1,7 @@
 """Where a wheel's claims contradict its contents: each contradiction is a sentence."""
 
 import re
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from packaging.tags import Tag
 from packaging.version import Version
@@ -116,20 +116,12 @@ def _library_faults(binaries: Sequence[Binary]) -> Iterator[str]:
         foreign = [path for path in binary.elf.run_paths if not path.startswith(("$ORIGIN", "${ORIGIN}"))]
         if foreign:
             yield f"{binary.path} makes the loader search {':'.join(foreign)}, a folder of the machine that built it"
-        if _all_symbols_are_versioned(binary, available):
+        is_library = binary.is_for_pis and binary.elf.kind == "ET_DYN"
+        has_versions = all(name in available and name.startswith(_VERSIONED) for name in binary.elf.needed)
+        if is_library and has_versions:  # what other libraries define is not known here
             undefined = sorted(binary.undefined_symbols(defined, _FROM_INTERPRETER))
             if undefined:
                 yield f"{binary.path} uses {', '.join(undefined[:5])}, which no library that it names brings"
-
-
-def _all_symbols_are_versioned(binary: Binary, available: Collection[str]) -> bool:
-    """Whether all libraries of the system that a library for Pis needs are known to version their symbols."""
-    return (
-        binary.is_for_pis
-        and binary.elf.kind == "ET_DYN"
-        and not binary.missing_libraries(available)
-        and all(name.startswith(_VERSIONED) for name in binary.elf.needed)
-    )
 
 
 def _cpu_faults(tags: Iterable[Tag], binaries: Sequence[Binary]) -> Iterator[str]:

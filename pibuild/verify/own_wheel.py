@@ -157,7 +157,7 @@ def _header_faults(binary: Binary) -> Iterator[str]:
 
 
 def _library_faults(binary: Binary, available: frozenset[str]) -> Iterator[str]:
-    return (f"needs {name}, which a Pi need not have" for name in binary.missing_libraries(available))
+    return (f"needs {name}, which a Pi need not have" for name in binary.elf.needed if name not in available)
 
 
 def _version_faults(binary: Binary, floor: Version) -> Iterator[str]:

@@ -111,7 +111,7 @@ def as_facts(inspection: Inspection) -> dict[str, Any]:
         "schema": SCHEMA_VERSION,
         "file": inspection.file_name,
         "size_bytes": inspection.size_bytes,
-        "tags": list(inspection.tags),
+        "tags": sorted(map(str, inspection.tags)),
         "faults": list(inspection.faults),
         "notes": list(inspection.notes),
         "machine_code": [_code_facts(binary) for binary in inspection.binaries],

@@ -40,8 +40,6 @@ class SystemVerdict:
 
     system: System
     python: str
-    is_for_python: bool
-    """Whether the Python accepts the wheel's tags, whatever else the wheel needs."""
     why_not: tuple[str, ...] = ()
 
 
@@ -51,7 +49,7 @@ class Inspection:
 
     file_name: str
     size_bytes: int
-    tags: tuple[str, ...] = ()
+    tags: frozenset[Tag] = frozenset()
     modules: tuple[str, ...] = ()
     """What can be imported once it is installed."""
     binaries: tuple[Binary, ...] = ()
@@ -61,8 +59,6 @@ class Inspection:
     pis: tuple[PiVerdict, ...] = ()
     systems: tuple[SystemVerdict, ...] = ()
     runs_on: tuple[PiPlace, ...] = ()
-    needs_another_python: tuple[Pi, ...] = ()
-    """Pis on which it runs with a Python that none of their systems has."""
 
 
 def inspect(path: Path) -> Inspection:
@@ -90,7 +86,7 @@ def inspect(path: Path) -> Inspection:
     return Inspection(
         file_name=path.name,
         size_bytes=size_bytes,
-        tags=tuple(sorted(map(str, tags))),
+        tags=tags,
         modules=_modules(wheel),
         binaries=binaries,
         faults=faults,
@@ -98,9 +94,6 @@ def inspect(path: Path) -> Inspection:
         pis=pis,
         systems=systems,
         runs_on=tuple(_places(pis, systems, tags)),
-        needs_another_python=tuple(
-            one.pi for one in pis if one.is_fine and _needs_another_python(one.pi, tags, binaries)
-        ),
     )
 
 
@@ -112,24 +105,37 @@ def misses(inspection: Inspection, *, platform_tag: str | None, floor: Version |
     """
     if platform_tag:
         wanted = platform_tag.removeprefix("linux_")
-        first = next((one for one in inspection.pis if wanted in one.pi.architectures), None)
-        places = [*(place.pi for place in inspection.runs_on), *inspection.needs_another_python]
+        first = next((verdict for verdict in inspection.pis if wanted in verdict.pi.architectures), None)
         if first and not first.is_fine:
             yield f"not for {first.pi.name}: {first.why[0]}"
-        elif first and first.pi not in places:
-            yield f"not for {first.pi.name}: {_nearest_refusal(inspection, first.pi)}"
+        elif first and not _runs_on(first.pi, inspection):
+            yield f"not for {first.pi.name}: {_nearest_refusal(first.pi, inspection)}"
     required, requirement = newest_versions(inspection.binaries).get("GLIBC", (Version("0"), ""))
     if floor and required > floor:
         yield f"{requirement}, the floor is {floor}"
 
 
-def _nearest_refusal(inspection: Inspection, pi: Pi) -> str:
+def _runs_on(pi: Pi, inspection: Inspection) -> bool:
+    """Whether the wheel runs on a Pi whose code is fine, if need be with a Python that no system of that Pi has."""
+    places = [place for place in load_pis().places if place.pi == pi]
+    if any(is_for_python(inspection.tags, place.python.version) for place in places):
+        return any(place.pi == pi for place in inspection.runs_on)
+    platforms = {tag.platform for tag in inspection.tags}
+    return any(
+        platforms & {tag.platform for tag in place.accepted_tags}
+        and not any(_system_faults(place.system, inspection.tags, inspection.binaries))
+        for place in places
+    )
+
+
+def _nearest_refusal(pi: Pi, inspection: Inspection) -> str:
     """Return why the wheel does not run on the system that is nearest to it: one with its Python, if there is one."""
     nearest = min(
-        (one for one in inspection.systems if pi.bits in one.system.bits),
-        key=lambda one: (not one.is_for_python, len(one.why_not)),
+        (verdict for verdict in inspection.systems if pi.bits in verdict.system.bits),
+        key=lambda verdict: (not is_for_python(inspection.tags, verdict.python), len(verdict.why_not)),
     )
-    why = nearest.why_not[-1] if nearest.why_not else f"its pip does not take {' or '.join(inspection.tags)}"
+    tags = " or ".join(sorted(map(str, inspection.tags)))
+    why = nearest.why_not[-1] if nearest.why_not else f"its pip does not take {tags}"
     return f"{nearest.system.name} {nearest.python}: {why}"
 
 
@@ -163,10 +169,9 @@ def _pi_verdict(pi: Pi, tags: Iterable[Tag], binaries: Sequence[Binary], unreada
 
 def _system_verdict(system: System, python: str, tags: Collection[Tag], binaries: Sequence[Binary]) -> SystemVerdict:
     claimed = " ".join(sorted({f"{tag.interpreter}-{tag.abi}" for tag in tags}))
-    is_accepted = is_for_python(tags, python)
-    refusal = () if is_accepted else (f"this Python does not take {claimed}",)
+    refusal = () if is_for_python(tags, python) else (f"this Python does not take {claimed}",)
     why_not = (*refusal, *_system_faults(system, tags, binaries))
-    return SystemVerdict(system=system, python=python, is_for_python=is_accepted, why_not=why_not)
+    return SystemVerdict(system=system, python=python, why_not=why_not)
 
 
 def _system_faults(system: System, tags: Collection[Tag], binaries: Sequence[Binary]) -> Iterator[str]:
@@ -186,8 +191,8 @@ def _system_faults(system: System, tags: Collection[Tag], binaries: Sequence[Bin
 
 
 def _places(pis: Iterable[PiVerdict], systems: Iterable[SystemVerdict], tags: frozenset[Tag]) -> Iterator[PiPlace]:
-    fine = {one.pi.name for one in pis if one.is_fine}
-    fitting = {(one.system.name, one.python) for one in systems if not one.why_not}
+    fine = {verdict.pi.name for verdict in pis if verdict.is_fine}
+    fitting = {(verdict.system.name, verdict.python) for verdict in systems if not verdict.why_not}
     for place in load_pis().places:
         if (
             place.pi.name in fine
@@ -195,19 +200,6 @@ def _places(pis: Iterable[PiVerdict], systems: Iterable[SystemVerdict], tags: fr
             and place.accepted_tags & tags
         ):
             yield place
-
-
-def _needs_another_python(pi: Pi, tags: Collection[Tag], binaries: Sequence[Binary]) -> bool:
-    """Whether the wheel fits a system of a Pi but for the Python, which no system of that Pi has."""
-    places = [place for place in load_pis().places if place.pi == pi]
-    if any(is_for_python(tags, place.python.version) for place in places):
-        return False
-    platforms = {tag.platform for tag in tags}
-    return any(
-        platforms & {tag.platform for tag in place.accepted_tags}
-        and not any(_system_faults(place.system, tags, binaries))
-        for place in places
-    )
 
 
 def _notes(binaries: Sequence[Binary]) -> Iterator[str]:
