@@ -180,13 +180,18 @@ class Binary:
         ]
         return np.array(are_meant, np.bool_)[inverse]
 
-    def describe(self, instructions: Instructions, row: int, letters: int = _NAME_LETTERS) -> str:
-        """Return an instruction with its place: `movw e3007501 at 0xaade8 in tflite::Eval+0x10`."""
+    def describe(
+        self, instructions: Instructions, row: int, *, letters: int = _NAME_LETTERS, section_name: str = ""
+    ) -> str:
+        """Return an instruction with its place: `movw e3007501 at 0xaade8 in tflite::Eval+0x10`.
+
+        The name of its function is cut after so many letters; without a function, the section is its place.
+        """
         address = int(instructions.addresses[row])
         owner = int(self.owners(instructions.addresses[row : row + 1])[0])
         text = f"{instructions.text(row)} at {address:#x}"
         if owner < 0:
-            return text
+            return f"{text} in {section_name}" if section_name else text
         function = self.functions[owner]
         name = function.name if len(function.name) <= letters else f"{function.name[:letters]}…"
         return f"{text} in {name}+{address - function.address:#x}"

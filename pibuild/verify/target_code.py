@@ -131,10 +131,12 @@ def _rule(text: str) -> tuple[str, Collection[Feature]]:
 def _excess_faults(binary: Binary, excess: Iterable[Instructions], target: Target) -> tuple[str, ...]:
     kinds: Counter[str] = Counter()
     examples: dict[str, str] = {}
-    for instructions in excess:
+    for section, instructions in zip(binary.sections, excess, strict=True):
         for encoding, total, row in sorted(instructions.counts(), key=lambda count: count.first_row):
             kinds[f"{encoding.name} ({encoding.needs})"] += total
-            examples.setdefault(encoding.name, binary.describe(instructions, row, _LETTERS))
+            examples.setdefault(
+                encoding.name, binary.describe(instructions, row, letters=_LETTERS, section_name=section.name)
+            )
     if not kinds:
         return ()
     counted = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common(_SHOWN))

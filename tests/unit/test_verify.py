@@ -99,11 +99,11 @@ def test_possible_literal_pools_of_a_stripped_file_are_ignored(tmp_path):
     assert any("certainly code" in check.detail for check in checks)
 
 
-def test_an_instruction_in_no_function_is_named_with_its_address(tmp_path):
+def test_an_instruction_in_no_function_is_named_with_its_section(tmp_path):
     without = make_elf(arm(MOVW, BX_LR), functions=(), exports=(), undefined=())
-    assert f"{SO}: movw e3001234 at 0x1000\n" in refusal(tmp_path, without)
+    assert f"{SO}: movw e3001234 at 0x1000 in .text" in refusal(tmp_path, without)
     later = make_elf(arm(MOVW, BX_LR), functions=(("later", 4),))
-    assert f"{SO}: movw e3001234 at 0x1000\n" in refusal(tmp_path / "2", later)
+    assert f"{SO}: movw e3001234 at 0x1000 in .text" in refusal(tmp_path / "2", later)
 
 
 def test_any_name_of_a_function_may_be_the_allowed_one(tmp_path):
