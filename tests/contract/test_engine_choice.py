@@ -1,15 +1,23 @@
-"""The engine is the one that the docker program uses: of DOCKER_HOST, else of the context, else the local one."""
+"""The engine is the one that the docker program uses: of DOCKER_HOST, else of the context, else the local one.
+
+An engine that can't be used is an error with what to do.
+"""
 
 import json
+import socket
 import subprocess
+import sys
 from importlib.util import find_spec
+from pathlib import Path
 
 import pytest
 
 from pibuild.adapters.docker import Engine
 from pibuild.errors import EngineError
+from tests.failures import fails
 from tests.requirements import needs
 
+ROOT = Path(__file__).resolve().parents[2]
 needs_docker = needs("docker")
 
 
@@ -53,3 +61,24 @@ def test_a_context_that_does_not_exist_is_named(tmp_path):
 @pytest.mark.skipif(find_spec("paramiko") is not None, reason="paramiko is installed")
 def test_an_engine_by_ssh_asks_for_paramiko(tmp_path):
     assert "paramiko" in connect(tmp_path, DOCKER_HOST="ssh://me@nowhere.invalid")
+
+
+def test_a_missing_engine_is_an_engine_error():
+    with fails(EngineError, naming=("unix:///nowhere", "systemctl start docker")):
+        Engine({"DOCKER_HOST": "unix:///nowhere"})
+
+
+def test_a_socket_without_permission_suggests_the_docker_group(tmp_path):
+    path = tmp_path / "engine.sock"
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+        path.chmod(0)
+        for folder in (tmp_path, *tmp_path.parents[:2]):
+            folder.chmod(0o755)
+        code = "import os; from pibuild.adapters.docker import Engine; os.getuid() or os.setuid(65534); "
+        code += f"Engine({{'DOCKER_HOST': 'unix://{path}'}})"
+        command = [sys.executable, "-c", code]
+        ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+
+    assert "EngineError" in ended.stderr
+    assert "usermod -aG docker" in ended.stderr

@@ -20,6 +20,7 @@ from pibuild.publishing.layout import current_id, read_set, set_ids
 from pibuild.publishing.operations import current, publish, rollback, sweep, yank
 from tests.failures import fails
 from tests.makers.publications import after, everything, make_proven, read, site_in
+from tests.requirements import needs_root
 
 CHANGING = {"os.rename", "os.mkdir", "os.rmdir", "os.remove", "os.symlink", "os.link", "os.chmod", "os.truncate"}
 SHORT = {"hidden": Policy(count=1, days=60, warn_days=7, grace_days=14)}
@@ -111,9 +112,6 @@ def public_dir():
     with tempfile.TemporaryDirectory() as folder:
         Path(folder).chmod(0o755)
         yield Path(folder)
-
-
-needs_root = pytest.mark.skipif(os.getuid() != 0, reason="only root can become another user")
 
 
 @needs_root

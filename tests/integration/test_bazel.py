@@ -211,28 +211,29 @@ def test_a_killed_build_continues_with_the_compiled_files(builds, changed):
 
 
 @pytest.mark.parametrize(
-    ("changes", "cause"),
+    ("changes", "names"),
     [
         (
             [("tensorflow/workspace.bzl", "105f8d68", "005f8d68")],
-            "six-1.10.0.tar.gz has sha256 105f8d68.*, and workspace.bzl wants 005f8d68",
+            ("six-1.10.0.tar.gz", "105f8d68", "005f8d68"),
         ),
         (
             [
                 ("tensorflow/workspace.bzl", "    # Its sha256", f"{OTHER_ARCHIVE}\n    # Its sha256"),
                 ("tensorflow/core/kernels/BUILD", "@six_archive", "@seven_archive"),
             ],
-            "no such package '@seven_archive//': .*seven-7.0.tar.gz",
+            ("@seven_archive//", "seven-7.0.tar.gz"),
         ),
-        ([("WORKSPACE", '"0.15.0"', '"0.19.0"')], "Current Bazel version is 0.18.0, expected at least 0.19.0"),
-        ([("configure.py", '"0.15.0"', '"0.19.0"')], "Please upgrade your bazel installation to version 0.19.0"),
+        ([("WORKSPACE", '"0.15.0"', '"0.19.0"')], ("0.18.0", "0.19.0")),
+        ([("configure.py", '"0.15.0"', '"0.19.0"')], ("0.19.0",)),
         (
             [("tensorflow/python/tools/api/generator/api_init_files_v1.bzl", '"math/', '"maths/')],
-            "the official wheel and the release's lists do not name the same files: maths/__init__.py",
+            ("maths/__init__.py",),
         ),
     ],
     ids=["hash", "archive", "bazel", "configure", "api"],
 )
-def test_a_tree_that_does_not_fit_the_recipe_fails_with_the_cause(builds, changed, changes, cause):
-    with pytest.raises(BuildError, match=f"^tensorflow {VERSION} for pi-one, Python 2.7 could not be built: .*{cause}"):
+def test_a_tree_that_does_not_fit_the_recipe_fails_with_the_cause(builds, changed, changes, names):
+    with fails(BuildError, naming=f"tensorflow {VERSION} for pi-one, Python 2.7") as caught:
         builds.make_raw(builds.plan("pi-one", "2.7", changed(*changes)))
+    assert [name for name in names if name not in caught.value.what] == []
