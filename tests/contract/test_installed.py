@@ -16,6 +16,7 @@ from pibuild.store.local import Store
 from tests.makers.elfs import BX_LR, PI_TWO, SO, arm, make_elf
 from tests.makers.sites import make_record
 from tests.makers.wheels import make_wheel
+from tests.requirements import reason
 
 ROOT = Path(__file__).parents[2]
 NOBODY = 65534
@@ -32,7 +33,7 @@ def pip(*words) -> None:
     command = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check", *words]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode and "No matching distribution" in done.stderr:
-        pytest.skip(f"no package index is reached: {done.stderr}")
+        pytest.skip(reason("no package index is reached", "a machine that reaches it"))
     assert done.returncode == 0, done.stderr
 
 
@@ -59,7 +60,7 @@ class Installed:
             with suppress(PermissionError):
                 if not subprocess.run([python, "-c", check], cwd="/", check=False, **self._user).returncode:
                     return python
-        pytest.skip(f"no Python 3.11 that uid {NOBODY} may run: {', '.join(found)}")
+        pytest.skip(reason(f"no Python 3.11 that uid {NOBODY} may run", "apt-get install python3-venv"))
 
     def give(self) -> None:
         """Let the user own what is in the home folder."""
