@@ -12,7 +12,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import pytest
@@ -25,7 +25,7 @@ from pibuild.commands import main as command_line
 from pibuild.config.recipes import load_recipes
 from pibuild.config.settings import load_settings
 from pibuild.errors import PibuildError
-from pibuild.model import PypiPlace
+from pibuild.model import PypiPlace, Recipe, Release, Source
 from pibuild.wheels.wheel import wheel_name
 from tests.requirements import reachable
 
@@ -278,6 +278,22 @@ def test_options_in_running_text_exist():
     spans = [(page, span.split()[0]) for page, span in inline_code() if span.startswith("--")]
 
     assert [(page, option) for page, option in spans if option not in known_options() | OTHERS_OPTIONS] == []
+
+
+@pytest.mark.parametrize("kind", [Recipe, Release, Source])
+def test_the_page_on_recipes_names_every_key(kind):
+    computed = {"folder", "digest"}
+    keys = {field.name.removeprefix("has_") for field in fields(kind)} - computed
+    text = (ROOT / "docs/recipes.md").read_text()
+
+    assert [key for key in sorted(keys) if not re.search(rf"`{key}`|^ *(- )?{key}:", text, re.MULTILINE)] == []
+
+
+def test_the_page_on_targets_names_every_key():
+    text = (ROOT / "docs/targets.md").read_text()
+    keys = {key for path in (ROOT / "toolchains").glob("*.yaml") for key in yaml.safe_load(path.read_text())}
+
+    assert [key for key in sorted(keys) if f"`{key}`" not in text] == []
 
 
 def test_readme_is_one_page():
