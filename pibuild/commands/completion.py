@@ -66,4 +66,5 @@ def _values() -> dict[str, list[str]]:
         "format": list(KINDS),
         "color": ["auto", "always", "never"],
         "shell": list(_SHELLS),
+        "of": ["settings", "verify"],
     }

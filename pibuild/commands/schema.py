@@ -1,16 +1,25 @@
-"""`pibuild schema`: the JSON schema of pibuild.yaml, for editors."""
+"""`pibuild schema`: JSON schemas of what pibuild reads and prints, for editors and programs."""
 
 import json
+from pathlib import Path
 
-from pibuild.commands.options import CommandParser, Invocation, add_help
+from pibuild.commands.options import CommandParser, Invocation, add_help, choice
 
-SUMMARY = "print the JSON schema of pibuild.yaml, for editors"
-USAGE = ""
-EXAMPLES = ("pibuild schema > pibuild.schema.json",)
+SUMMARY = "print the JSON schema of pibuild.yaml or of verify's output"
+USAGE = "[settings|verify]"
+EXAMPLES = ("pibuild schema > pibuild.schema.json", "pibuild schema verify")
 
 
 def add_arguments(parser: CommandParser) -> None:
-    """Add the options of `schema`."""
+    """Add what the schema is of."""
+    parser.add_argument(
+        "of",
+        nargs="?",
+        type=choice("settings", "verify"),
+        default="settings",
+        metavar="OF",
+        help="settings: pibuild.yaml (default); verify: what `pibuild verify --json` prints",
+    )
     add_help(parser)
 
 
@@ -18,5 +27,9 @@ def run(invocation: Invocation) -> int:
     """Print the schema."""
     from pibuild.config.settings import settings_schema
 
-    invocation.console.result(json.dumps(settings_schema(), indent=1), None)
+    if invocation.args.of == "verify":
+        schema = (Path(__file__).parent.parent / "verify" / "schema.json").read_text(encoding="utf-8").rstrip()
+    else:
+        schema = json.dumps(settings_schema(), indent=1)
+    invocation.console.result(schema, None)
     return 0

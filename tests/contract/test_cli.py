@@ -428,6 +428,16 @@ def test_help_imports_nothing_that_is_slow(words):
     assert ended.stdout.splitlines()[-1] == "[]"
 
 
+def test_schemas_are_printed_without_settings(capsys, tmp_path):
+    (tmp_path / "pibuild.yaml").write_text("nonsense: true\n")
+    assert main(["schema"]) == 0
+    assert "target" in json.loads(capsys.readouterr().out)["properties"]
+    assert main(["schema", "verify"]) == 0
+    assert "wheels" in json.loads(capsys.readouterr().out)["properties"]
+    assert main(["schema", "verfy"]) == 2
+    assert "'verify'" in capsys.readouterr().err
+
+
 def test_an_error_with_json_is_the_last_line_of_stderr_and_stdout_stays_empty(capsys):
     assert main(["--json", "--target", "pi-one", "--python", "3.11", "--offline"]) == 5
     printed = capsys.readouterr()
