@@ -1,7 +1,7 @@
 # Sets up a machine for pibuild; sourced by ci/pibuild, ci/test and ci/bench.
 #   set_up EXTRA    EXTRA: '' or an extra of pyproject.toml, such as 'test'
-# What is there already is left alone; when everything is there this takes a tenth of a second. For 'test', a machine
-# without root or without an engine is no error, except with CI=true: tests skip what the machine lacks, and name it.
+# Programs that are installed and an engine that runs are used as they are: then this takes a tenth of a second.
+# For 'test', missing root or a missing engine is no error, except with CI=true: tests name what they skip.
 # shellcheck shell=bash
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -16,7 +16,7 @@ set_up() {
   make_venv "$extra"
 }
 
-# The newest Python that is new enough; empty where there is none.
+# Prints the name of a Python that is new enough, or nothing.
 find_python() {
   local name
   for name in python3 python3.14 python3.13 python3.12 python3.11; do
@@ -27,10 +27,10 @@ find_python() {
   done
 }
 
-# A Docker client configuration, a DOCKER_HOST or the standard socket: whichever answers is the person's own.
+# Whether an engine answers: that of DOCKER_HOST, of a docker context, or of the standard socket.
 engine_answers() { docker version > /dev/null 2>&1; }
 
-# Ends with a code and a message; for tests, what is missing is left out.
+# Ends with a code and a message. Tests go on, except with CI=true: they skip what needs it.
 lack() {
   local extra=$1 code=$2
   shift 2
@@ -38,7 +38,7 @@ lack() {
   if [ "$extra" != test ] || [ "${CI-}" = true ]; then exit "$code"; fi
 }
 
-# What nothing works without, tests included.
+# Packages that the tests can't go on without.
 missing_basics() {
   local python
   if [ ! -x "$venv/bin/python" ]; then
@@ -60,20 +60,20 @@ missing_packages() {
     echo docker.io
   fi
   if [ "$extra" = test ]; then
-    # what the instruction tables are held against
+    # oracles of the instruction tables
     command -v arm-linux-gnueabihf-gcc > /dev/null || echo gcc-arm-linux-gnueabihf
     command -v qemu-arm > /dev/null || echo qemu-user
     command -v aarch64-linux-gnu-gcc > /dev/null || echo gcc-aarch64-linux-gnu
     [ -e /usr/aarch64-linux-gnu/lib/libc.a ] || echo libc6-dev-arm64-cross
     command -v npm > /dev/null || echo npm # Bazel comes through it
-    # the page is looked at in a browser, sets go to a store
+    # tests of the page and of publishing
     command -v chromium > /dev/null || echo chromium
     command -v chromedriver > /dev/null || echo chromium-driver
     command -v rclone > /dev/null || echo rclone
     # completions are tried in the shells that they are for
     command -v zsh > /dev/null || echo zsh
     command -v fish > /dev/null || echo fish
-    # the jobs of ci/ are held against what reads them: Groovy's parser runs on Java
+    # tests of the jobs in ci/: Groovy's parser runs on Java
     command -v java > /dev/null || echo default-jre-headless
     command -v systemd-analyze > /dev/null || echo systemd
   fi
@@ -111,8 +111,7 @@ install_missing() {
   fi
 }
 
-# An engine that was killed leaves its number behind, and the next one won't start while anything bears it: another
-# program by now, or a process that is dead and that nobody waited for.
+# Removes the pid file of a killed engine: the next engine does not start while any process has that number.
 remove_stale() {
   local file=$1 program=$2
   [ -e "$file" ] || return 0
@@ -122,7 +121,7 @@ remove_stale() {
   esac
 }
 
-# Starts the engine where none answers. One that answers is never touched, nor one that DOCKER_HOST names.
+# Starts the local engine if none answers. An engine that DOCKER_HOST names is never started.
 start_engine() {
   local extra=$1
   if engine_answers; then return; fi
