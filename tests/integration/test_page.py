@@ -6,9 +6,10 @@ import pytest
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
+from pibuild.publishing.page import render
 from tests.fakes.servers import served
 from tests.integration.browser import PROGRAMS, browser, complaints, look
-from tests.makers.nights import make_cells
+from tests.makers.nights import EVIL, make_cells, make_hostile, make_nights, make_published_wheel, make_set, make_set_of
 from tests.requirements import needs
 
 pytestmark = needs(*PROGRAMS)
@@ -46,6 +47,25 @@ for (const element of document.querySelectorAll("body *")) {
 return found;
 """
 OPEN_ALL = "document.querySelectorAll('details').forEach((one) => { one.open = true; });"
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    """A folder as a web server has it: `current/` made of realistic nights, `hostile/` of markup."""
+    folder = tmp_path_factory.mktemp("site")
+    nights = make_nights()
+    log = b"compiling\nerror: too few tea leaves " + b"x" * 400
+    pages = render(make_set_of(nights), nights, title="Wheels for the Pi", base_url="", logs=lambda _name: log)
+    risky = make_set(
+        [make_published_wheel(abi_risk="named for cp39"), make_published_wheel(make_cells()[8], yanked="bad")]
+    )
+    marked = render(risky, [], title="Marks", base_url="https://wheels.example.org", logs=lambda _name: None)
+    hostile = render(*make_hostile(), title=EVIL, base_url="", logs=lambda _name: EVIL.encode())
+    for name, files in {"current": pages, "hostile": hostile, "marked": marked}.items():
+        for path, content in files.items():
+            (folder / name / path).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name / path).write_bytes(content)
+    return folder
 
 
 @pytest.fixture(scope="module")
