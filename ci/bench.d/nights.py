@@ -18,6 +18,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+from pibuild.config.settings import Policy
 from pibuild.console import Console
 from pibuild.nightly.history import History
 from pibuild.publishing.index import index_pages
@@ -72,7 +73,14 @@ def published(paths: list[Path], to: Path) -> float:
     """Publish files to a folder and return the seconds."""
     wheels = [proven(path, cell=path.name) for path in paths]
     began_s = time.monotonic()
-    site = Site(folder=to, pages=index_pages, sign=None, now=datetime.now(UTC), console=Console(err=sys.stderr))
+    site = Site(
+        folder=to,
+        pages=index_pages,
+        sign=None,
+        retention=Policy(),
+        now=datetime.now(UTC),
+        console=Console(err=sys.stderr),
+    )
     publish(site, wheels, why="a measurement")
     return time.monotonic() - began_s
 

@@ -3,24 +3,11 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pibuild.commands.nightly import (
-    Publication,
-    has_news,
-    made_state_dir,
-    nightly_settings,
-    open_builder,
-    open_publication,
-    publish_wheels,
-    report,
-)
 from pibuild.commands.options import CommandParser, Invocation, add_command, add_general, add_help, add_network
 from pibuild.errors import PibuildError, UsageError
 
 if TYPE_CHECKING:
-    from pibuild.model import Cell
-    from pibuild.nightly.cells import CellBuilder
     from pibuild.publishing.add_wheels import ProvenWheel
-    from pibuild.publishing.model import PublishedSet
 
 SUMMARY = "publish proven wheels; rollback, yank, unyank, undelete, check"
 USAGE = "[put|rollback|yank|unyank|undelete|check] [OPTION...]"
@@ -86,16 +73,28 @@ def run(invocation: Invocation) -> int:
     """Do an action, and copy the current set to its destinations."""
     if invocation.args.action == "check":
         return _check(invocation)
-    from pibuild.publishing.operations import current
+    from pibuild.commands.publication import open_publication, publish_wheels
+    from pibuild.publishing import operations
 
-    publication = open_publication(invocation)
-    folder = publication.site.folder
-    changed = _changed(invocation, publication)
-    published = changed or current(folder)
+    args = invocation.args
+    site, uploader = open_publication(invocation)
+    match args.action:
+        case "yank":
+            changed = operations.yank(site, args.wheel, args.reason)
+        case "rollback":
+            changed = operations.rollback(site, args.set)
+        case "unyank":
+            changed = operations.unyank(site, args.wheel)
+        case "undelete":
+            changed = operations.undelete(site, args.wheel)
+        case _:
+            wheels, is_news = _gathered(invocation)
+            changed = publish_wheels(site, uploader, wheels, "pibuild publish", anew=is_news)
+    published = changed or operations.current(site.folder)
     if published is None:
         raise UsageError("There is nothing to publish", hint="pibuild nightly builds and proves the matrix")
-    publication.uploader.push(folder, published)
-    text = f"{folder}/current is {published.id}, {len(published.listed)} wheels"
+    uploader.push(site.folder, published)
+    text = f"{site.folder}/current is {published.id}, {len(published.listed)} wheels"
     invocation.console.result(
         text if changed else f"nothing changed: {text}",
         {"set": published.id, "made": changed is not None, "why": published.why},
@@ -103,58 +102,33 @@ def run(invocation: Invocation) -> int:
     return 0
 
 
-def _changed(invocation: Invocation, publication: Publication) -> "PublishedSet | None":
-    """Do an action and return the set that is current then; None if it was current before."""
-    from pibuild.publishing import operations
-
-    args, site = invocation.args, publication.site
-    match args.action:
-        case "rollback":
-            return operations.rollback(site, args.set)
-        case "yank":
-            return operations.yank(site, args.wheel, args.reason)
-        case "unyank":
-            return operations.unyank(site, args.wheel)
-        case "undelete":
-            return operations.undelete(site, args.wheel)
-        case _:
-            wheels, is_news = _gathered(invocation)
-            return publish_wheels(publication, wheels, "pibuild publish", anew=is_news)
-
-
 def _gathered(invocation: Invocation) -> "tuple[list[ProvenWheel], bool]":
     """Return the proven wheels of the matrix, from the store or the shared store; nothing is built.
 
     Outcomes of other machines are recorded as a night; the second value is true if they change the page.
     """
+    from pibuild.commands.publication import has_news, history_of, nightly_settings, open_builder, report
     from pibuild.nightly.gather import gathered
-    from pibuild.nightly.history import History
     from pibuild.nightly.matrix import matrix
-
-    declared = nightly_settings(invocation.settings)
-    state_dir = made_state_dir(declared)
-    history = History(state_dir)
-    with open_builder(invocation) as (catalogue, context, builder):
-        cells = matrix(declared, catalogue.recipes, catalogue.targets)
-        if night := gathered(cells, context.remote, history, state_dir / "logs"):
-            history.put(night)
-            report(night, state_dir, declared, invocation)
-        wheels = [wheel for cell in cells for wheel in _proven(cell, builder, invocation)]
-    return wheels, night is not None and has_news(night)
-
-
-def _proven(cell: "Cell", builder: "CellBuilder", invocation: Invocation) -> "tuple[ProvenWheel, ...]":
     from pibuild.publishing.add_wheels import proven_wheels
 
-    try:
-        entry = builder.proven(builder.plan(cell).plan)
-    except PibuildError as error:
-        invocation.console.warn(f"{cell.id}: {error}")
-        return ()
-    if entry is None:
-        invocation.console.note(f"{cell.id} has no proven wheel: its published wheels stay")
-        return ()
-    return tuple(proven_wheels(cell, entry))
+    settings, console = nightly_settings(invocation.settings), invocation.console
+    history = history_of(settings)
+    wheels: list[ProvenWheel] = []
+    with open_builder(invocation) as (catalogue, context, builder):
+        cells = matrix(settings, catalogue.recipes, catalogue.targets)
+        if night := gathered(cells, context.remote, history):
+            history.put(night)
+            report(night, history, invocation)
+        for cell in cells:
+            try:
+                if entry := builder.proven(builder.plan(cell).plan):
+                    wheels += proven_wheels(cell, entry)
+                else:
+                    console.note(f"{cell.id} has no proven wheel: its published wheels stay")
+            except PibuildError as error:
+                console.warn(f"{cell.id}: {error}")
+    return wheels, night is not None and has_news(night)
 
 
 def _check(invocation: Invocation) -> int:

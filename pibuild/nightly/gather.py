@@ -5,7 +5,6 @@ The gathered outcomes become one night. So history, page and alarms are the same
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Annotated
 
 from pydantic import StringConstraints, TypeAdapter, ValidationError
@@ -27,16 +26,15 @@ class SharedOutcome:
     """The content of the failure's log."""
 
 
-def share(night: Night, remote: Remote, logs_dir: Path) -> None:
+def share(night: Night, remote: Remote, history: History) -> None:
     """Write each outcome of a night, with the log of a failure, to the shared store."""
     for outcome in night.outcomes:
-        path = logs_dir / outcome.log
-        log = path.read_text(errors="replace") if outcome.log and path.exists() else ""
+        log = (history.log(outcome.log) or b"").decode(errors="replace")
         shared = SharedOutcome(night=night.id, outcome=outcome, log=log)
-        remote.put_facts(_name(outcome.cell), _title(outcome.cell), asdict(shared))
+        remote.put_facts(*_place(outcome.cell), asdict(shared))
 
 
-def gathered(cells: Sequence[Cell], remote: Remote, history: History, logs_dir: Path) -> Night | None:
+def gathered(cells: Sequence[Cell], remote: Remote, history: History) -> Night | None:
     """Return the outcomes at the shared store that are newer than the history's, as one night; None if there are none.
 
     Writes the logs of their failures.
@@ -47,11 +45,11 @@ def gathered(cells: Sequence[Cell], remote: Remote, history: History, logs_dir: 
             latest.setdefault(outcome.cell.id, outcome)
     newer = []
     for cell in cells:
-        shared, known = _shared(cell, remote), latest.get(cell.id)
-        if shared and shared.outcome.cell == cell and (known is None or known.began < shared.outcome.began):
+        shared, recorded = _shared(cell, remote), latest.get(cell.id)
+        if shared and shared.outcome.cell == cell and (recorded is None or recorded.began < shared.outcome.began):
             newer.append(shared)
             if shared.outcome.log:
-                (logs_dir / Path(shared.outcome.log).name).write_text(shared.log)
+                history.put_log(shared.outcome.log, shared.log.encode())
     if not newer:
         return None
     outcomes = tuple(shared.outcome for shared in newer)
@@ -64,17 +62,14 @@ def gathered(cells: Sequence[Cell], remote: Remote, history: History, logs_dir: 
     )
 
 
-def _name(cell: Cell) -> str:
-    return f"outcomes/{cell.id}"
-
-
-def _title(cell: Cell) -> str:
-    return f"the outcome of {cell.id}"
+def _place(cell: Cell) -> tuple[str, str]:
+    """Return the name of a cell's outcome at the shared store, and its title in messages."""
+    return f"outcomes/{cell.id}", f"the outcome of {cell.id}"
 
 
 def _shared(cell: Cell, remote: Remote) -> SharedOutcome | None:
     """Return the shared outcome of a cell; None if there is none, or something else under its name."""
     try:
-        return TypeAdapter(SharedOutcome).validate_python(remote.facts(_name(cell), _title(cell)))
+        return TypeAdapter(SharedOutcome).validate_python(remote.facts(*_place(cell)))
     except ValidationError:
         return None

@@ -1,6 +1,7 @@
-"""The nights of a state folder: one JSON record for each, and an SQLite database made from the records.
+"""The nights of a state folder: one JSON record for each, logs, and an SQLite database made from the records.
 
 STATE/nights/ID.json      a night; the records are all that pibuild reads
+STATE/logs/NAME           the logs of failed cells
 STATE/history.sqlite      the same for people's own queries: rebuilt whole after each night, and never read here
 """
 
@@ -8,9 +9,8 @@ import json
 import sqlite3
 import tempfile
 from collections.abc import Iterable, Iterator
-from contextlib import closing, suppress
+from contextlib import AbstractContextManager, closing, suppress
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
@@ -36,19 +36,36 @@ CREATE INDEX outcomes_of_cell ON outcomes (cell, night);
 """`facts` is the whole outcome as JSON; the other columns repeat parts of it for queries."""
 _OUTCOME_COLUMNS = ("status", "key", "began", "wall_s", "cpu_s", "wheel", "sha256", "size_bytes", "checks", "cause")
 
-_folder_errors = partial(folder_errors, setting="`nightly: state:`")
-
 
 class History:
-    """The records of one state folder; making one writes nothing."""
+    """The records and logs of one state folder; making a History writes nothing."""
 
     def __init__(self, state_dir: Path) -> None:
         """Name the folder, which need not exist yet."""
-        self._state_dir, self._nights_dir = state_dir, state_dir / "nights"
+        self.state_dir, self._nights_dir = state_dir, state_dir / "nights"
+
+    def folder_errors(self) -> AbstractContextManager[None]:
+        """Translate errors of the file system within a block: StoreError and ResourceError name the setting."""
+        return folder_errors(self.state_dir, setting="`nightly: state:`")
+
+    def log_path(self, name: str) -> Path:
+        """Return the path of a log. Folders in the name are ignored, since other machines send names, too."""
+        return self.state_dir / "logs" / Path(name).name
+
+    def log(self, name: str) -> bytes | None:
+        """Return the content of a log; None if it was removed."""
+        path = self.log_path(name)
+        return path.read_bytes() if name and path.is_file() else None
+
+    def put_log(self, name: str, content: bytes) -> None:
+        """Write a log."""
+        with self.folder_errors():
+            self.log_path(name).parent.mkdir(parents=True, exist_ok=True)
+            self.log_path(name).write_bytes(content)
 
     def put(self, night: Night) -> None:
         """Write a night's record, over its earlier one: a night is recorded again after each cell."""
-        with _folder_errors(self._state_dir):
+        with self.folder_errors():
             self._nights_dir.mkdir(parents=True, exist_ok=True)
             write_atomically(self._nights_dir / f"{night.id}.json", json_text(asdict(night), indent=1))
 
@@ -59,7 +76,7 @@ class History:
         """
         record = TypeAdapter(Night)
         for path in sorted(self._nights_dir.glob("*.json"), reverse=True):
-            with _folder_errors(self._state_dir):
+            with self.folder_errors():
                 content = path.read_bytes()
             with suppress(ValidationError):
                 yield record.validate_json(content, strict=True)
@@ -78,12 +95,9 @@ class History:
 
         Raises StoreError or ResourceError if it can't be written; the old one stays.
         """
-        path = self._state_dir / "history.sqlite"
+        path = self.state_dir / "history.sqlite"
         try:
-            with (
-                _folder_errors(self._state_dir),
-                tempfile.TemporaryDirectory(dir=self._state_dir) as staging,
-            ):
+            with self.folder_errors(), tempfile.TemporaryDirectory(dir=self.state_dir) as staging:
                 staged = Path(staging) / path.name
                 with closing(sqlite3.connect(staged)) as database:
                     _fill(database, self.nights())
@@ -100,12 +114,9 @@ def _fill(database: sqlite3.Connection, nights: Iterable[Night]) -> None:
         for night in nights:
             own = (night.id, night.began, night.ended, night.pibuild, night.set_id)
             database.execute("INSERT INTO nights VALUES (?, ?, ?, ?, ?)", own)
-            database.executemany(
-                f"INSERT INTO outcomes VALUES ({', '.join('?' * 19)})",  # noqa: S608  question marks alone
-                {
-                    outcome.cell.id: _row(night.id, place, outcome) for place, outcome in enumerate(night.outcomes)
-                }.values(),
-            )
+            outcomes = {outcome.cell.id: (place, outcome) for place, outcome in enumerate(night.outcomes)}
+            rows = [_row(night.id, place, outcome) for place, outcome in outcomes.values()]
+            database.executemany(f"INSERT INTO outcomes VALUES ({', '.join('?' * 19)})", rows)  # noqa: S608  no values
 
 
 def _row(night_id: str, place: int, outcome: CellOutcome) -> tuple[str | float, ...]:

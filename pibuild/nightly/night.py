@@ -5,15 +5,12 @@ has the cells that were done.
 """
 
 import re
-import shutil
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, Protocol
 
 from pibuild.build.context import BuildContext
 from pibuild.errors import PibuildError
-from pibuild.files import folder_errors
 from pibuild.model import Cell, CellOutcome, Night, Plan, Wheelhouse
 from pibuild.nightly.cells import PlannedCell
 from pibuild.nightly.history import History
@@ -31,17 +28,12 @@ class Builder(Protocol):
     def record(self, key: str) -> dict[str, Any] | None: ...  # noqa: D102
 
 
-def run_night(
-    night: Night, cells: Sequence[Cell], builder: Builder, history: History, logs_dir: Path, context: BuildContext
-) -> Night:
-    """Run the cells in order and return the night with their outcomes; it is recorded after each cell.
-
-    Logs of failed containers are copied to `logs_dir`.
-    """
+def run_night(night: Night, cells: Sequence[Cell], builder: Builder, history: History, context: BuildContext) -> Night:
+    """Run the cells in order and return the night with their outcomes; it is recorded after each cell."""
     history.put(night)
     for cell in cells:
         began_s = context.clock()
-        outcome = _outcome(cell, night.id, builder, history, logs_dir, context)
+        outcome = _outcome(cell, night.id, builder, history, context)
         outcome = replace(outcome, wall_s=round(context.clock() - began_s, 2))
         night = replace(night, outcomes=(*night.outcomes, outcome))
         history.put(night)
@@ -50,9 +42,7 @@ def run_night(
     return night
 
 
-def _outcome(
-    cell: Cell, night_id: str, builder: Builder, history: History, logs_dir: Path, context: BuildContext
-) -> CellOutcome:
+def _outcome(cell: Cell, night_id: str, builder: Builder, history: History, context: BuildContext) -> CellOutcome:
     """Run a cell; the duration is not measured here."""
     outcome = CellOutcome(cell=cell, status="failed", key="", began=iso_z(context.now()), wall_s=0.0)
     try:
@@ -65,21 +55,15 @@ def _outcome(
         entry, cpu_s = builder.build(plan)
     except PibuildError as error:
         context.console.warn(f"{cell.id} failed: {error}")
-        log = _copied_log(error, logs_dir / f"{night_id}-{cell.id}.log")
+        log = ""
+        if error.log and error.log.exists():
+            log = f"{night_id}-{cell.id}.log"
+            history.put_log(log, error.log.read_bytes())
         return replace(outcome, cause=str(error), failed_at=builder.failed_key(error), log=log)
     keys = (past.key for _, past in history.outcomes(cell.id) if past.wheel and past.key != plan.key)
     last_key = next(keys, "")
     changed = changes(builder.record(last_key), entry.facts) if last_key else ("first wheel",)
     return replace(_with_wheel(outcome, entry), status="built", cpu_s=cpu_s, changed=changed)
-
-
-def _copied_log(error: PibuildError, path: Path) -> str:
-    """Copy the log of a failed container and return its new name; empty if there is none."""
-    if error.log is None or not error.log.exists():
-        return ""
-    with folder_errors(path.parent):
-        shutil.copyfile(error.log, path)
-    return path.name
 
 
 def changes(before: dict[str, Any] | None, after: dict[str, Any]) -> tuple[str, ...]:
@@ -102,8 +86,10 @@ def _parts(record: dict[str, Any]) -> dict[str, str]:
     dependencies = record.get("dependencies", {})
     for artifact in (*record["artifacts"], *dependencies.get("packages", ())):
         parts[f"image {_image_name(artifact['image']['reference'])}"] = artifact["image"]["reference"]
-        parts |= {f"source {re.sub(r'-[0-9].*$', '', one['name'])}": one["tree"] for one in artifact["sources"]}
-    parts |= {f"wheel {one['file'].partition('-')[0]}": one["sha256"] for one in dependencies.get("wheels", ())}
+        parts |= {
+            f"source {re.sub(r'-[0-9].*$', '', source['name'])}": source["tree"] for source in artifact["sources"]
+        }
+    parts |= {f"wheel {wheel['file'].partition('-')[0]}": wheel["sha256"] for wheel in dependencies.get("wheels", ())}
     parts[f"image {_image_name(record['device']['reference'])}"] = record["device"]["reference"]
     return parts
 

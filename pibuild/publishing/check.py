@@ -1,7 +1,6 @@
 """`pibuild publish check`: whether the set at an address is complete and undamaged.
 
-Knows which files a set consists of and what they say of one another; changes nothing. Only one file of a site at an
-address is on this machine at a time, and a wheel is never in memory.
+Only one file of a site at an address is on this machine at a time, and a wheel is never in memory.
 """
 
 import hashlib
@@ -13,11 +12,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-from pydantic import StringConstraints, TypeAdapter
 
 from pibuild.addresses import without_password
 from pibuild.console import Progress
@@ -25,13 +23,13 @@ from pibuild.errors import PublishError, SourceError, UnreachableError, UsageErr
 from pibuild.files import file_sha256
 from pibuild.publishing.index import index_pages
 from pibuild.publishing.layout import SUMS, site_path
-from pibuild.publishing.model import PublishedSet, PublishedWheel, read_error, set_from
-from pibuild.publishing.provenance import PREDICATE_TYPE, STATEMENT_TYPE
+from pibuild.publishing.model import PublishedSet, PublishedWheel, pointed_set, read_error, set_from
+from pibuild.publishing.provenance import PREDICATE_TYPE, STATEMENT_TYPE, descriptor
 from pibuild.publishing.signature import is_signed
 from pibuild.sources.places import Downloader
 from pibuild.wheels.wheel import WheelFormatError, dist_info_file
 
-_SIGNATURE, _SET = f"{SUMS}.sig", "set.json"
+_SET = "set.json"
 _SUM_LINE = re.compile(r"([0-9a-f]{64})  ((?:\.\./files/)?([^/]+(?:/[^/]+)*))")
 _MOST_TEXT_BYTES = 64 << 20
 
@@ -64,14 +62,10 @@ class SiteFile:
 
 
 Read = Callable[[str], SiteFile]
-"""Returns a file by its path under the site's top folder. Raises SourceError if there is none."""
+"""Returns a file by its path under the site's top folder.
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Pointer:
-    """The content of current.json."""
-
-    set: Annotated[str, StringConstraints(pattern=r"^[0-9A-Za-z-]+$")]
+Raises SourceError if there is none, PublishError if the server does not answer.
+"""
 
 
 def check_site(
@@ -88,20 +82,17 @@ def check_site(
 
     Raises PublishError with all faults, or at once if there is no set or the server does not answer.
     """
-    shown = without_password(address)
-    try:
-        with _site_at(address, web) as read:
-            set_id = _current(read, shown)
-            check = _begun(read, set_id, shown, progress)
-            check.run(public_key)
-            if check.faults and _current(read, shown) != set_id:
-                what = f"{shown} was published anew during the check"
-                raise PublishError(what, found=set_id, hint="check it again")
-    except UnreachableError as error:
-        raise PublishError(f"{shown} can't be checked", found=error.what, hint=error.hint) from error
+    address_text = without_password(address)
+    with _site_at(address, web) as read:
+        set_id = _current(read, address_text)
+        check = _begun(read, set_id, address_text, progress)
+        check.run(public_key)
+        if check.faults and _current(read, address_text) != set_id:
+            what = f"{address_text} was published anew during the check"
+            raise PublishError(what, found=set_id, hint="check it again")
     if check.faults:
         hint = "publish it again, or publish an earlier set: pibuild publish rollback"
-        raise PublishError(f"{shown} has {len(check.faults)} faults", details=check.faults, hint=hint)
+        raise PublishError(f"{address_text} has {len(check.faults)} faults", details=check.faults, hint=hint)
     wheels = len(check.published.listed)
     return CheckedSet(set_id=set_id, wheels=wheels, files=len(check.sums), is_signed=public_key is not None)
 
@@ -124,7 +115,11 @@ def _site_at(address: str, web: Downloader[str]) -> Iterator[Read]:
 
 def _downloaded(web: Downloader[str], address: str, to: Path, path: str) -> SiteFile:
     to.unlink(missing_ok=True)
-    digest = web.download(f"{address}/{quote(path)}", to, lambda *_: None)
+    try:
+        digest = web.download(f"{address}/{quote(path)}", to, lambda *_: None)
+    except UnreachableError as error:
+        what = f"{without_password(address)} can't be checked"
+        raise PublishError(what, found=error.what, hint=error.hint) from error
     return SiteFile(path=to, sha256=digest, size_bytes=to.stat().st_size)
 
 
@@ -138,27 +133,23 @@ def _local(root: Path, path: str) -> SiteFile:
     return SiteFile(path=root / path, sha256=digest, size_bytes=(root / path).stat().st_size)
 
 
-def _current(read: Read, shown: str) -> str:
-    """Return the id of the set that the pointer names."""
+def _current(read: Read, address_text: str) -> str:
+    """Return the id of the set that current.json names."""
     try:
-        return TypeAdapter(_Pointer).validate_json(read("current.json").content()).set
-    except UnreachableError:
-        raise
+        return pointed_set(read("current.json").content())
     except (SourceError, ValueError) as error:
         found, hint = f"current.json {read_error(error)}", "give the address or folder that contains current/"
-        raise PublishError(f"There is no published set at {shown}", found=found, hint=hint) from error
+        raise PublishError(f"There is no published set at {address_text}", found=found, hint=hint) from error
 
 
-def _begun(read: Read, set_id: str, shown: str, progress: Progress) -> "_Check":
+def _begun(read: Read, set_id: str, address_text: str, progress: Progress) -> "_Check":
     """Read set.json and SHA256SUMS, which name all other files."""
     try:
         published = set_from(read(f"{set_id}/{_SET}").content())
         sums = read(f"{set_id}/{SUMS}").content()
-        pages = {name: _sha256(page) for name, page in index_pages(published).items()}
-    except UnreachableError:
-        raise
+        pages = {f"{set_id}/{name}": _sha256(page) for name, page in index_pages(published).items()}
     except (SourceError, WheelFormatError, ValueError, OverflowError) as error:
-        raise PublishError(f"The set {set_id} of {shown} can't be read", found=read_error(error)) from error
+        raise PublishError(f"The set {set_id} of {address_text} can't be read", found=read_error(error)) from error
     return _Check(read=read, set_id=set_id, published=published, pages=pages, sums_file=sums, progress=progress)
 
 
@@ -170,11 +161,11 @@ class _Check:
     set_id: str
     published: PublishedSet
     pages: dict[str, str]
-    """sha256 of each page that the index must have, by name."""
+    """sha256 of each page that the index must have, by path."""
     sums_file: bytes
     progress: Progress
     sums: dict[str, str] = field(default_factory=dict)
-    """sha256 by name in SHA256SUMS."""
+    """sha256 of each file in SHA256SUMS, by path."""
     faults: list[str] = field(default_factory=list)
     is_current: bool = False
     """Whether current/ is this set."""
@@ -182,90 +173,84 @@ class _Check:
     def run(self, public_key: Ed25519PublicKey | None) -> None:
         """Check everything."""
         if self.published.id != self.set_id:
-            self._add(self._path(_SET), f"is of the set {self.published.id}")
-        if public_key and self._is_signed(self._path(_SIGNATURE), public_key):
-            self._is_signed(f"current/{_SIGNATURE}", public_key)
+            self._add(f"{self.set_id}/{_SET}", f"is of the set {self.published.id}")
+        if public_key and self._is_signed(self.set_id, public_key):
+            self._is_signed("current", public_key)
         self._list_sums()
         self._check_current()
-        wheel_names = {name for wheel in self.published.wheels for name in wheel.sum_names}
+        wheel_paths = {path for wheel in self.published.wheels for path in wheel.paths}
         steps = [partial(self._check_wheel, wheel) for wheel in self.published.wheels]
-        steps += [partial(self._check_page, name) for name in sorted(self.sums.keys() - wheel_names)]
+        steps += [partial(self._check_page, path) for path in sorted(self.sums.keys() - wheel_paths)]
         for done, step in enumerate(steps, 1):
             step()
             self.progress(done, len(steps), "files")
 
-    def _is_signed(self, path: str, public_key: Ed25519PublicKey) -> bool:
-        signature = self._content(path, None)
+    def _is_signed(self, folder: str, public_key: Ed25519PublicKey) -> bool:
+        signature = self._content(f"{folder}/{SUMS}.sig")
         if signature is None:
             return False
         if not (is_valid := is_signed(public_key, self.sums_file, signature)):
-            self._add(path, f"is not this key's signature of {SUMS}")
+            self._add(f"{folder}/{SUMS}.sig", f"is not this key's signature of {SUMS}")
         return is_valid
 
     def _check_current(self) -> None:
         """Compare SHA256SUMS of current/, where pip looks, with the set's; of another set nothing more is checked."""
-        path = f"current/{SUMS}"
-        content = self._content(path, None)
+        content = self._content(f"current/{SUMS}")
         self.is_current = content == self.sums_file
         if content is not None and not self.is_current:
-            self._add(path, f"is of another set than {self.set_id}, which current.json names")
+            self._add(f"current/{SUMS}", f"is of another set than {self.set_id}, which current.json names")
 
     def _list_sums(self) -> None:
         """Read SHA256SUMS, and check that it lists all files of the set."""
+        sums_path = f"{self.set_id}/{SUMS}"
         for line in self.sums_file.decode("utf-8", "replace").splitlines():
             parts = _SUM_LINE.fullmatch(line)
             if not parts or {".", ".."} & set(parts[3].split("/")):
-                self._add(self._path(SUMS), f"has a line that names no file of the set: {line[:200]!r}")
-            elif self.sums.setdefault(parts[2], parts[1]) != parts[1]:
-                self._add(self._path(SUMS), f"lists {parts[2]} twice")
-        needed = {_SET, *self.pages, *(name for wheel in self.published.listed for name in wheel.sum_names)}
-        for name in sorted(needed - self.sums.keys()):
-            self._add(self._path(SUMS), f"does not list {name}")
+                self._add(sums_path, f"has a line that names no file of the set: {line[:200]!r}")
+            elif self.sums.setdefault(site_path(self.set_id, parts[2]), parts[1]) != parts[1]:
+                self._add(sums_path, f"lists {parts[2]} twice")
+        wheel_paths = (path for wheel in self.published.listed for path in wheel.paths)
+        for path in sorted({f"{self.set_id}/{_SET}", *self.pages, *wheel_paths} - self.sums.keys()):
+            self._add(sums_path, f"does not list {path.removeprefix(f'{self.set_id}/')}")
 
     def _check_wheel(self, wheel: PublishedWheel) -> None:
-        """Check a wheel and its sidecars; a hidden wheel may be gone if SHA256SUMS does not list it."""
-        name, *sidecars = wheel.sum_names
-        listed = [
-            self._content(self._path(sidecar), self.sums[sidecar]) for sidecar in sidecars if sidecar in self.sums
-        ]
-        contents = [content for content in listed if content is not None]
-        if name not in self.sums:
-            return
-        path = self._path(name)
-        file = self._file(path, self.sums[name])
+        """Check a wheel and its sidecars; a hidden wheel may be missing if SHA256SUMS does not list it."""
+        path, *sidecars = wheel.paths
+        contents = [self._content(sidecar) for sidecar in sidecars if sidecar in self.sums]
+        file = self._file(path) if path in self.sums else None
         if file is None:
             return
         if (file.sha256, file.size_bytes) != (wheel.sha256, wheel.size_bytes):
             found = f"has sha256 {file.sha256} and {file.size_bytes} bytes"
             self._add(path, f"{found}, set.json says {wheel.sha256} and {wheel.size_bytes}")
-        if len(contents) == len(sidecars):
-            for fault in sidecar_faults(wheel, file.path, *contents):
+        sidecar_contents = [content for content in contents if content is not None]
+        if len(sidecar_contents) == len(sidecars):
+            for fault in _sidecar_faults(wheel, file.path, *sidecar_contents):
                 self._add(path, fault)
 
-    def _check_page(self, name: str) -> None:
+    def _check_page(self, path: str) -> None:
         """Check any other file: its sum, an index page's content, and that current/ has the same."""
-        file = self._file(self._path(name), self.sums[name])
-        if file is None or name.startswith("../"):
+        file = self._file(path)
+        if file is None or not path.startswith(f"{self.set_id}/"):
             return
-        if file.sha256 != self.pages.get(name, file.sha256):
-            self._add(self._path(name), "is not the page that set.json makes")
+        if file.sha256 != self.pages.get(path, file.sha256):
+            self._add(path, "is not the page that set.json makes")
         if self.is_current:
-            self._file(f"current/{name}", file.sha256)
+            self._file(f"current/{path.removeprefix(f'{self.set_id}/')}", file.sha256)
 
-    def _content(self, path: str, expected: str | None) -> bytes | None:
-        file = self._file(path, expected)
+    def _content(self, path: str) -> bytes | None:
+        file = self._file(path)
         try:
             return file.content() if file else None
         except SourceError as error:
             self._add(path, read_error(error))
             return None
 
-    def _file(self, path: str, expected: str | None) -> SiteFile | None:
-        """Read a file and compare its hash; None if it can't be read, which is a fault as well."""
+    def _file(self, path: str, sha256: str = "") -> SiteFile | None:
+        """Read a file and compare its hash, if it is listed; None if it can't be read, which is a fault as well."""
+        expected = sha256 or self.sums.get(path, "")
         try:
             file = self.read(path)
-        except UnreachableError:
-            raise
         except SourceError as error:
             self._add(path, read_error(error))
             return None
@@ -273,18 +258,21 @@ class _Check:
             self._add(path, f"has sha256 {file.sha256}, expected {expected}")
         return file
 
-    def _path(self, name: str) -> str:
-        return site_path(self.set_id, name)
-
     def _add(self, path: str, fault: str) -> None:
         self.faults.append(f"{path}: {fault}")
 
 
-def sidecar_faults(
+def _sidecar_faults(
     wheel: PublishedWheel, wheel_path: Path, metadata: bytes, record: bytes, provenance: bytes
 ) -> Iterator[str]:
-    """Return a sentence for each way in which the sidecars do not belong to the wheel."""
-    yield from _metadata_faults(wheel, wheel_path, metadata)
+    """Yield a sentence for each way in which the sidecars do not belong to the wheel."""
+    if _sha256(metadata) != wheel.metadata_sha256:
+        yield f".metadata has sha256 {_sha256(metadata)}, set.json says {wheel.metadata_sha256}"
+    try:
+        if dist_info_file(wheel_path, "METADATA") != metadata:
+            yield ".metadata differs from METADATA in the wheel"
+    except WheelFormatError as error:
+        yield f"METADATA can't be read: {error}"
     facts = _facts(record)
     for keys, expected in (
         (("wheel", "file"), wheel.file),
@@ -296,30 +284,15 @@ def sidecar_faults(
     yield from _provenance_faults(wheel, _facts(provenance), _sha256(record))
 
 
-def _metadata_faults(wheel: PublishedWheel, wheel_path: Path, metadata: bytes) -> Iterator[str]:
-    if _sha256(metadata) != wheel.metadata_sha256:
-        yield f".metadata has sha256 {_sha256(metadata)}, set.json says {wheel.metadata_sha256}"
-    try:
-        if dist_info_file(wheel_path, "METADATA") != metadata:
-            yield ".metadata differs from METADATA in the wheel"
-    except WheelFormatError as error:
-        yield f"METADATA can't be read: {error}"
-
-
 def _provenance_faults(wheel: PublishedWheel, facts: object, record_sha256: str) -> Iterator[str]:
     if (_at(facts, "_type"), _at(facts, "predicateType")) != (STATEMENT_TYPE, PREDICATE_TYPE):
         yield f".provenance.json is not a statement ({STATEMENT_TYPE}) of provenance ({PREDICATE_TYPE})"
         return
-    if (wheel.file, wheel.sha256) not in _descriptors(_at(facts, "subject")):
+    if descriptor(wheel.file, wheel.sha256) not in _list_at(facts, "subject"):
         yield f".provenance.json has no subject {wheel.file} with sha256 {wheel.sha256}"
-    byproducts = _descriptors(_at(facts, "predicate", "runDetails", "byproducts"))
-    if (f"{wheel.file}.record.json", record_sha256) not in byproducts:
+    byproducts = _list_at(facts, "predicate", "runDetails", "byproducts")
+    if descriptor(f"{wheel.file}.record.json", record_sha256) not in byproducts:
         yield f".provenance.json does not name the record with sha256 {record_sha256}"
-
-
-def _descriptors(listed: object) -> list[tuple[object, object]]:
-    """Return (name, sha256) of each resource descriptor in a list."""
-    return [(_at(one, "name"), _at(one, "digest", "sha256")) for one in listed] if isinstance(listed, list) else []
 
 
 def _facts(content: bytes) -> object:
@@ -332,10 +305,13 @@ def _facts(content: bytes) -> object:
 def _at(facts: Any, *keys: str) -> Any:  # noqa: ANN401  what JSON can hold
     """Return the value under these keys; None if there is none."""
     for key in keys:
-        if not isinstance(facts, dict):
-            return None
-        facts = facts.get(key)
+        facts = facts.get(key) if isinstance(facts, dict) else None
     return facts
+
+
+def _list_at(facts: object, *keys: str) -> list[Any]:
+    value = _at(facts, *keys)
+    return value if isinstance(value, list) else []
 
 
 def _sha256(content: bytes) -> str:

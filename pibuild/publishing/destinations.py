@@ -5,10 +5,8 @@ site: a reader of the pointer sees the old set or the new one. A package server 
 it lacks, and keeps the others.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from json import JSONDecodeError, loads
 from pathlib import Path
 
 from packaging.utils import canonicalize_name
@@ -18,10 +16,8 @@ from pibuild.adapters.twine import NameTakenError, Twine
 from pibuild.config.settings import Destination, RcloneDestination, TwineDestination
 from pibuild.console import Console
 from pibuild.errors import PublishError, ResourceError, SourceError
-from pibuild.files import file_sha256
-from pibuild.publishing.layout import SUMS, parsed_sums, site_path, sums_of
-from pibuild.publishing.model import PublishedSet, PublishedWheel
-from pibuild.publishing.operations import Swept
+from pibuild.publishing.layout import SUMS, damaged_files, parsed_sums, sums_of
+from pibuild.publishing.model import PublishedSet, PublishedWheel, pointed_set
 
 _SHOWN = 10
 
@@ -56,18 +52,20 @@ class Uploader:
 
         Raises PublishError if it is unreachable or rejects a file, ResourceError if it is full.
         """
-        with _named(destination):
+        try:
             if isinstance(destination, RcloneDestination):
                 _Store(destination.rclone, self.rclone).push(site_dir, published)
             else:
                 _upload(site_dir, published, destination, self.twine)
+        except SourceError as error:
+            what = f"Publishing to {destination.name} stopped: {error.what}"
+            raise PublishError(what, found=error.found, details=error.details, hint=error.hint) from error
 
-    def forget(self, swept: Swept) -> None:
-        """Remove from stores what a sweep removed from the site; a package server keeps its files.
+    def forget(self, paths: Sequence[str]) -> None:
+        """Remove from stores the folders that a sweep removed from the site; a package server keeps its files.
 
         If a store fails, a warning says so: a new set is still copied to the others.
         """
-        paths = (*swept.sets, *swept.wheels)
         for destination in self.destinations:
             if isinstance(destination, RcloneDestination):
                 store = _Store(destination.rclone, self.rclone)
@@ -95,7 +93,8 @@ class _Store:
             return
         wheels = _wheel_sums(sums_of(site_dir, published.id))
         # compared when the store's current set was sent
-        compared = _wheel_sums(parsed_sums(self.rclone.cat(self.at(f"{store_id}/{SUMS}")) or "")) if store_id else {}
+        listing = self.rclone.cat(self.at(f"{store_id}/{SUMS}")) if store_id else None
+        compared = _wheel_sums(parsed_sums(store_id, listing or ""))
         missing = self.rclone.differing(site_dir, self.remote, sorted(wheels), by_size=True)
         new = missing | {path for path, sha256 in wheels.items() if compared.get(path) != sha256}
         _reject_changed(site_dir, {path: wheels[path] for path in new})
@@ -124,26 +123,21 @@ class _Store:
 
     def _current_id(self) -> str:
         try:
-            return str(loads(self.rclone.cat(self.at("current.json")) or "{}").get("set", ""))
-        except (JSONDecodeError, AttributeError):
-            return ""  # a damaged pointer is written anew
+            return pointed_set(self.rclone.cat(self.at("current.json")) or "")
+        except ValueError:
+            return ""  # a missing or damaged pointer is written anew
 
 
 def _wheel_sums(sums: Mapping[str, str]) -> dict[str, str]:
-    """Return the sums of wheels and sidecars, which lie outside of the set's folder, by path from the site's folder."""
-    return {site_path("", name): sha256 for name, sha256 in sums.items() if name.startswith("../")}
+    """Return the sums of wheels and sidecars, which lie outside of the set's folder."""
+    return {path: sha256 for path, sha256 in sums.items() if path.startswith("files/")}
 
 
 def _reject_changed(site_dir: Path, sums: Mapping[str, str]) -> None:
     """Raise PublishError if a file is not the one that was published: it must not be copied anywhere."""
-    changed = [
-        path
-        for path, sha256 in sums.items()
-        if not (site_dir / path).is_file() or file_sha256(site_dir / path) != sha256
-    ]
-    if changed:
+    if details := damaged_files(site_dir, sums):
         hint = "copy them back from another destination, or publish an undamaged set: pibuild publish rollback SET"
-        raise PublishError(f"Files of {site_dir} changed after publication", details=changed[:_SHOWN], hint=hint)
+        raise PublishError(f"Files of {site_dir} changed after publication", details=details[:_SHOWN], hint=hint)
 
 
 def _upload(site_dir: Path, published: PublishedSet, destination: TwineDestination, twine: Twine) -> None:
@@ -161,28 +155,14 @@ def _upload(site_dir: Path, published: PublishedSet, destination: TwineDestinati
 
 
 def _upload_one(site_dir: Path, wheel: PublishedWheel, destination: TwineDestination, index: str, twine: Twine) -> None:
-    path = site_dir / wheel.folder / wheel.file
+    path = site_dir / wheel.paths[0]
     is_listed = twine.has(index, canonicalize_name(wheel.file.partition("-")[0]), path) if index else None
     if is_listed:
         return
-    _reject_changed(site_dir, {f"{wheel.folder}{wheel.file}": wheel.sha256})
+    _reject_changed(site_dir, {wheel.paths[0]: wheel.sha256})
     try:
         twine.upload(destination.twine, path)
     except NameTakenError:
         if is_listed is not None:
             raise
         # a server without an index rejects a file that it already has in this way
-
-
-@contextmanager
-def _named(destination: Destination) -> Iterator[None]:
-    """Name the destination in errors of the programs that reach it."""
-    try:
-        yield
-    except SourceError as error:
-        raise PublishError(
-            f"Publishing to {destination.name} stopped: {error.what}",
-            found=error.found,
-            details=error.details,
-            hint=error.hint,
-        ) from error

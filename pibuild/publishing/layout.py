@@ -1,7 +1,7 @@
 """Sets on disk: each in a folder that never changes, and one pointer to the set that readers see.
 
-Knows the site's layout, the modes of its files, and how a set is written whole or not at all. What is in a set, and
-why, is operations' knowledge.
+A set is written whole or not at all, and every user can read it. What is in a set, and why, is decided in operations.
+Paths of files are relative to the site's top folder.
 
     files/ab/ab12…/WHEEL…      written by add_wheels
     SETID/set.json …           a set: its pages, SHA256SUMS, and the signature of SHA256SUMS
@@ -24,15 +24,12 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
 
+from pibuild.config.settings import Policy
 from pibuild.console import Console
 from pibuild.errors import PublishError
 from pibuild.files import file_sha256, folder_errors, json_text, locked, write_atomically
-from pibuild.publishing.model import PublishedSet, PublishedWheel, read_error, set_from
+from pibuild.publishing.model import PublishedSet, PublishedWheel, pointed_set, read_error, set_from
 from pibuild.times import compact_utc, iso_utc, later_stamp
-
-Pages = Callable[[PublishedSet], Mapping[str, bytes]]
-"""Makes all pages of a set, by path from its folder."""
-Sign = Callable[[bytes], bytes]
 
 SUMS = "SHA256SUMS"
 _ID = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{8}")
@@ -53,9 +50,11 @@ class Site:
     """A folder that sets are published in, and what every new set is made with."""
 
     folder: Path
-    pages: Pages
-    sign: Sign | None
+    pages: Callable[[PublishedSet], Mapping[str, bytes]]
+    """Makes all pages of a set, by path from its folder."""
+    sign: Callable[[bytes], bytes] | None
     """Returns the signature of SHA256SUMS; None if sets are not signed."""
+    retention: Policy
     now: datetime
     console: Console
 
@@ -71,11 +70,11 @@ def read_set(site_dir: Path, set_id: str) -> PublishedSet:
     """Read a set. Raises PublishError if it does not exist or can't be read."""
     try:
         published = set_from((site_dir / set_id / "set.json").read_bytes())
-        found = "" if published.id == set_id else f"set.json of the set {published.id}"
+        fault = "" if published.id == set_id else f"set.json of the set {published.id}"
     except (OSError, ValueError) as error:
-        found = read_error(error)
-    if found:
-        raise PublishError(f"The set {set_id} of {site_dir} can't be read", found=found, hint=_ROLLBACK)
+        fault = read_error(error)
+    if fault:
+        raise PublishError(f"The set {set_id} of {site_dir} can't be read", found=fault, hint=_ROLLBACK)
     return published
 
 
@@ -91,48 +90,44 @@ def current_id(site_dir: Path) -> str:
         hint = "move it away; current.json names the current set"
         raise PublishError(f"{pointer} is a folder, expected a link to a set", hint=hint)
     try:
-        return str(json.loads((site_dir / "current.json").read_bytes())["set"])
+        return pointed_set((site_dir / "current.json").read_bytes())
     except FileNotFoundError:
         return ""
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError) as error:
         hint = "remove it, and name the current set: pibuild publish rollback SET"
-        raise PublishError(f"{site_dir / 'current.json'} can't be read", found=str(error), hint=hint) from error
+        raise PublishError(f"{site_dir / 'current.json'} can't be read", found=read_error(error), hint=hint) from error
 
 
 def sums_of(site_dir: Path, set_id: str) -> dict[str, str]:
-    """Read SHA256SUMS of a set: the sha256 of each of its files, by path from the set's folder.
-
-    Raises PublishError if it can't be read or lacks set.json.
-    """
+    """Return the sha256 of each file of a set, by path. Raises PublishError if SHA256SUMS is missing or damaged."""
     try:
-        sums = parsed_sums((site_dir / set_id / SUMS).read_text("utf-8"))
+        sums = parsed_sums(set_id, (site_dir / set_id / SUMS).read_text("utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise PublishError(f"{SUMS} of the set {set_id} can't be read", found=str(error), hint=_ROLLBACK) from error
-    if "set.json" not in sums:
+    if f"{set_id}/set.json" not in sums:
         raise PublishError(f"{SUMS} of the set {set_id} is incomplete: set.json is missing", hint=_ROLLBACK)
     return sums
 
 
-def parsed_sums(text: str) -> dict[str, str]:
-    """Return the sha256 by path that the lines of a SHA256SUMS hold."""
-    return {path: sha256 for sha256, _, path in (line.partition("  ") for line in text.splitlines())}
+def parsed_sums(set_id: str, text: str) -> dict[str, str]:
+    """Return the sha256 by path that the lines of a set's SHA256SUMS hold."""
+    lines = (line.partition("  ") for line in text.splitlines())
+    return {site_path(set_id, name): sha256 for sha256, _, name in lines}
 
 
 def site_path(set_id: str, name: str) -> str:
-    """Return the path under the site's top folder of a file that a set's SHA256SUMS names."""
+    """Return the path of a file that a set's SHA256SUMS names by its path from the set's folder."""
     return name.removeprefix("../") if name.startswith("../") else f"{set_id}/{name}"
 
 
-def faults(site_dir: Path, set_id: str) -> tuple[str, ...]:
-    """Hash every file of a set and return a sentence for each missing or changed one."""
-    found = []
-    for name, sha256 in sums_of(site_dir, set_id).items():
-        path = site_dir / site_path(set_id, name)
-        if not path.is_file():
-            found.append(f"{name} is missing")
-        elif file_sha256(path) != sha256:
-            found.append(f"{name} has changed")
-    return tuple(found)
+def damaged_files(site_dir: Path, sums: Mapping[str, str]) -> tuple[str, ...]:
+    """Return `PATH is missing` or `PATH has changed` for each file that does not have its sha256."""
+    damage = {
+        path: "has changed" if (site_dir / path).is_file() else "is missing"
+        for path, sha256 in sums.items()
+        if not (site_dir / path).is_file() or file_sha256(site_dir / path) != sha256
+    }
+    return tuple(f"{path} {state}" for path, state in damage.items())
 
 
 @contextmanager
@@ -165,7 +160,7 @@ def making(site_dir: Path) -> Path:
 
 
 def put_set(site: Site, wheels: tuple[PublishedWheel, ...], *, why: str, sums: Mapping[str, str]) -> PublishedSet:
-    """Write a set and make it the current one. `sums` has the wheels and sidecars by path from the set's folder."""
+    """Write a set and make it the current one. `sums` has the sha256 of the wheels and sidecars by path."""
     folder, before = site.folder, current_id(site.folder)
     if not folder.stat().st_mode & 0o055:
         site.console.warn(f"a web server of another user can't read {folder}; try: chmod 755 {folder}")
@@ -178,7 +173,8 @@ def put_set(site: Site, wheels: tuple[PublishedWheel, ...], *, why: str, sums: M
         follows=before,
     )
     files = {**site.pages(published), "set.json": json_text(asdict(published), indent=1).encode()}
-    all_sums = dict(sums) | {path: hashlib.sha256(content).hexdigest() for path, content in files.items()}
+    all_sums = {f"../{path}": sha256 for path, sha256 in sums.items()}
+    all_sums |= {path: hashlib.sha256(content).hexdigest() for path, content in files.items()}
     listing = "".join(f"{sha256}  {path}\n" for path, sha256 in sorted(all_sums.items())).encode()
     files |= {SUMS: listing} | ({f"{SUMS}.sig": site.sign(listing)} if site.sign else {})
     staged = making(folder) / published.id
@@ -232,15 +228,19 @@ def _sync(path: Path) -> None:
         os.close(descriptor)
 
 
+def put_file(site_dir: Path, name: str, text: str) -> None:
+    """Write a file of the site's top folder if it differs; it appears by rename."""
+    path = site_dir / name
+    if not path.exists() or path.read_text() != text:
+        making(site_dir).mkdir(exist_ok=True)
+        write_atomically(making(site_dir) / name, text)
+        (making(site_dir) / name).replace(path)
+
+
 def _follow(site_dir: Path) -> None:
-    """Write current.json and the front door so that they lead to the current set; write only what differs."""
-    pointer = json.dumps({"set": current_id(site_dir)}) + "\n"
-    for path, text in ((site_dir / "current.json", pointer), (site_dir / "index.html", _FRONT_DOOR)):
-        if not path.exists() or path.read_text() != text:
-            making(site_dir).mkdir(exist_ok=True)
-            staged = making(site_dir) / path.name
-            write_atomically(staged, text)
-            staged.replace(path)
+    """Write current.json and the front door so that they lead to the current set."""
+    put_file(site_dir, "current.json", json.dumps({"set": current_id(site_dir)}) + "\n")
+    put_file(site_dir, "index.html", _FRONT_DOOR)
 
 
 def _clear(site_dir: Path) -> None:

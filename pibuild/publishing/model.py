@@ -1,12 +1,13 @@
 """The nouns of publishing: a wheel of the index, and a set of wheels.
 
-Values only; set.json is a PublishedSet as JSON. How a set becomes files is layout's knowledge.
+set.json is a PublishedSet as JSON, and current.json names the current set. How a set becomes files is in layout.
 """
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Annotated
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import StringConstraints, TypeAdapter, ValidationError
 
 from pibuild.errors import PibuildError
 
@@ -29,7 +30,7 @@ class PublishedWheel:
     made: str
     """When the wheel was proven, UTC, ISO 8601."""
     key: str
-    """Of the plan that it was built by."""
+    """Key of the plan that it was built by."""
     cell: str
     """Id of its cell; newer wheels of the same cell replace it."""
     recipe: str
@@ -55,9 +56,9 @@ class PublishedWheel:
         return f"files/{self.sha256[:2]}/{self.sha256}/"
 
     @property
-    def sum_names(self) -> tuple[str, ...]:
-        """Names of the wheel and its sidecars in SHA256SUMS, which are paths from the set's folder."""
-        return tuple(f"../{self.folder}{self.file}{suffix}" for suffix in ("", *SIDECARS))
+    def paths(self) -> tuple[str, ...]:
+        """Paths of the wheel and its sidecars under the site's top folder."""
+        return tuple(f"{self.folder}{self.file}{suffix}" for suffix in ("", *SIDECARS))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +66,7 @@ class PublishedSet:
     """All that a reader of the index sees at one moment."""
 
     id: str
-    """`20261125T031500Z-1f2e3d4c`: when it was made, and the begin of the sha256 of its content. Sorts by time."""
+    """`20261125T031500Z-1f2e3d4c`: when it was made, and the begin of its content's sha256. Sorts by time."""
     made: str
     wheels: tuple[PublishedWheel, ...]
     """Sorted by file name, then sha256; hidden wheels included."""
@@ -78,6 +79,18 @@ class PublishedSet:
     def listed(self) -> tuple[PublishedWheel, ...]:
         """The wheels that the index lists."""
         return tuple(wheel for wheel in self.wheels if not wheel.hidden)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Pointer:
+    """The content of current.json."""
+
+    set: Annotated[str, StringConstraints(pattern=r"^[0-9A-Za-z-]+$")]
+
+
+def pointed_set(content: str | bytes) -> str:
+    """Return the id of the set that a current.json names. Raises ValueError if it is the JSON of something else."""
+    return TypeAdapter(_Pointer).validate_json(content).set
 
 
 def set_from(content: bytes) -> PublishedSet:

@@ -1,33 +1,32 @@
 """What a person or a night does to a site: publish, yank, unyank, undelete, roll back, sweep.
 
-Each makes a new set and points to it, except that a rollback only points and a sweep only removes. How a set is written
-is layout's knowledge, what its pages hold is that of index and page.
+Each makes a new set and points to it, except that a rollback only points and a sweep only removes. layout writes the
+set; index and page make its pages.
 """
 
 import shutil
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from datetime import datetime
 from pathlib import Path
 
 from pydantic import TypeAdapter
 
-from pibuild.config.settings import Policy
 from pibuild.errors import PublishError, UsageError, nearest
-from pibuild.files import file_sha256, json_text, write_atomically
+from pibuild.files import file_sha256, json_text
 from pibuild.publishing.add_wheels import ProvenWheel, add_wheels
 from pibuild.publishing.layout import (
     SUMS,
     Site,
     current_id,
-    faults,
+    damaged_files,
     making,
     point_to,
     publishing,
+    put_file,
     put_set,
     read_set,
     set_ids,
-    site_path,
     sums_of,
     sync,
 )
@@ -35,16 +34,9 @@ from pibuild.publishing.model import PublishedSet, PublishedWheel, read_error
 from pibuild.publishing.retention import outdated_sets, retained
 from pibuild.times import iso_utc
 
+_ROLLED_BACK = "rolled-back.json"
 _SHOWN = 10
 """Faults that a message lists."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Swept:
-    """What a sweep removed, by path from the site's top folder."""
-
-    sets: tuple[str, ...] = ()
-    wheels: tuple[str, ...] = ()
 
 
 def current(site_dir: Path) -> PublishedSet | None:
@@ -53,9 +45,7 @@ def current(site_dir: Path) -> PublishedSet | None:
     return read_set(site_dir, set_id) if set_id else None
 
 
-def publish(
-    site: Site, wheels: Sequence[ProvenWheel], *, why: str, policy: Policy | None = None, anew: bool = False
-) -> PublishedSet | None:
+def publish(site: Site, wheels: Sequence[ProvenWheel], *, why: str, anew: bool = False) -> PublishedSet | None:
     """Add proven wheels to the current set, apply the retention policy, and publish the resulting set.
 
     Returns None, and writes nothing, if that set would equal the current one; `anew` publishes it even then, since its
@@ -66,9 +56,9 @@ def publish(
         before = current(site.folder)
         present = before.wheels if before else ()
         offered = _accepted(site, present, wheels)
-        known = {(wheel.file, wheel.sha256) for wheel in present if (site.folder / wheel.folder / wheel.file).is_file()}
-        added = add_wheels(site.folder, [wheel for wheel in offered if (wheel.file, wheel.sha256) not in known])
-        after = _retained(merged(_reassigned(present, offered), added), policy, site)
+        stored = {(wheel.file, wheel.sha256) for wheel in present if (site.folder / wheel.paths[0]).is_file()}
+        added = add_wheels(site.folder, [wheel for wheel in offered if (wheel.file, wheel.sha256) not in stored])
+        after = _retained(merged(_reassigned(present, offered), added), site)
         if after == present and not added and not anew:
             return None
         return _put(site, after, added, why=why)
@@ -140,23 +130,20 @@ def rollback(site: Site, set_id: str | None) -> PublishedSet:
             what = f"There is no set {wanted}" if wanted else "There is no set before the current one"
             raise UsageError(what, hint=nearest(wanted, ids) if ids else "publish one first: pibuild publish")
         target = read_set(site.folder, wanted)
-        if details := faults(site.folder, wanted):
+        if details := damaged_files(site.folder, sums_of(site.folder, wanted)):
             hint = "copy the files back from a destination, or name another set"
             raise PublishError(f"The set {wanted} is damaged", details=details[:_SHOWN], hint=hint)
         published = {wheel.sha256 for wheel in target.wheels}
         text = f"rollback from {before.id if before else 'nothing'} to {wanted} at {iso_utc(site.now)}"
         rolled_back = _rolled_back(site.folder) | {wheel.sha256: text for wheel in (before.wheels if before else ())}
         rolled_back = {sha256: reason for sha256, reason in rolled_back.items() if sha256 not in published}
-        making(site.folder).mkdir()
-        staged = making(site.folder) / "rolled-back.json"
-        write_atomically(staged, json_text(rolled_back, indent=1))
-        staged.replace(site.folder / staged.name)
+        put_file(site.folder, _ROLLED_BACK, json_text(rolled_back, indent=1))
         point_to(site.folder, wanted)
         return target
 
 
-def sweep(site: Site, *, count: int) -> Swept:
-    """Remove the sets beyond `count`, and the files that no remaining set has.
+def sweep(site: Site, *, count: int) -> tuple[str, ...]:
+    """Remove the sets beyond `count`, and the wheels that no remaining set has; return the paths of removed folders.
 
     The current set and the one before it stay. If a set can't be read, its files are unknown: nothing is removed then,
     and a warning says so.
@@ -165,18 +152,18 @@ def sweep(site: Site, *, count: int) -> Swept:
         folder = site.folder
         present = current(folder)
         if present is None:
-            return Swept()
+            return ()
         try:
             sets = tuple(read_set(folder, set_id) for set_id in set_ids(folder))
         except PublishError as error:
             site.console.warn(f"{error.what} ({error.found}): no old set or wheel is removed until it is repaired")
-            return Swept()
+            return ()
         outdated = outdated_sets(sets, current=present, count=count)
         remaining = (published for published in sets if published.id not in outdated)
         needed = {wheel.folder.rstrip("/") for published in remaining for wheel in published.wheels}
         stored = (path.relative_to(folder).as_posix() for path in sorted((folder / "files").glob("*/*")))
-        swept = Swept(sets=outdated, wheels=tuple(path for path in stored if path not in needed))
-        for path in (*swept.sets, *swept.wheels):
+        swept = (*outdated, *(path for path in stored if path not in needed))
+        for path in swept:
             making(folder).mkdir(exist_ok=True)
             trash = making(folder) / Path(path).name
             (folder / path).rename(trash)  # gone at once for readers, then removed file by file
@@ -190,15 +177,15 @@ def _put(
 ) -> PublishedSet:
     """Publish a set of wheels. The sidecars of wheels that were not just added must be those of the set before."""
     set_id, new_folders = current_id(site.folder), {wheel.folder for wheel in added}
-    known = sums_of(site.folder, set_id) if set_id else {}
+    sums_before = sums_of(site.folder, set_id) if set_id else {}
     sums: dict[str, str] = {}
     for wheel in wheels:
-        wheel_name, *sidecars = wheel.sum_names
-        sums[wheel_name] = wheel.sha256
-        for name in sidecars:
+        wheel_path, *sidecars = wheel.paths
+        sums[wheel_path] = wheel.sha256
+        for path in sidecars:
             is_new = wheel.folder in new_folders
-            sums[name] = file_sha256(site.folder / site_path("", name)) if is_new else known.get(name, "")
-    missing = [name for name, sha256 in sums.items() if not sha256 or not (site.folder / site_path("", name)).is_file()]
+            sums[path] = file_sha256(site.folder / path) if is_new else sums_before.get(path, "")
+    missing = [path for path, sha256 in sums.items() if not sha256 or not (site.folder / path).is_file()]
     if missing:
         hint = f"copy them, and {SUMS} if it lacks them, back from a destination"
         raise PublishError(f"Files of {site.folder} are missing", details=missing[:_SHOWN], hint=hint)
@@ -228,8 +215,8 @@ def _changed(
             names = sorted({name for wheel in candidates for name in (wheel.file, wheel.cell)})
             what = f"No {state} wheel has the file name or cell {name!r}"
             raise UsageError(what, hint=nearest(name, names) if names else "")
-        wheel = max(named, key=lambda wheel: (datetime.fromisoformat(wheel.made), wheel.file))
-        after = tuple(change(wheel) if one is wheel else one for one in before.wheels)
+        newest = max(named, key=lambda wheel: (datetime.fromisoformat(wheel.made), wheel.file))
+        after = tuple(change(wheel) if wheel is newest else wheel for wheel in before.wheels)
         return None if after == before.wheels else _put(site, after, why=why)
 
 
@@ -243,7 +230,7 @@ def _accepted(site: Site, present: Sequence[PublishedWheel], wheels: Sequence[Pr
         if other.sha256 != wheel.sha256:
             raise PublishError(
                 f"Two different wheels have the name {wheel.file}",
-                details=[f"sha256 {one.sha256} of {one.cell}" for one in (other, wheel)],
+                details=[f"sha256 {claimant.sha256} of {claimant.cell}" for claimant in (other, wheel)],
                 hint="remove one of the two cells from the matrix",
             )
     for wheel in by_file.values():
@@ -263,18 +250,16 @@ def _reassigned(present: Iterable[PublishedWheel], offered: Iterable[ProvenWheel
     )
 
 
-def _retained(wheels: tuple[PublishedWheel, ...], policy: Policy | None, site: Site) -> tuple[PublishedWheel, ...]:
+def _retained(wheels: tuple[PublishedWheel, ...], site: Site) -> tuple[PublishedWheel, ...]:
     """Apply the retention policy: hide wheels, warn of those that leave the index soon, drop what was hidden long."""
-    if policy is None:
-        return wheels
-    decided = retained(wheels, **asdict(policy), now=site.now)
+    decided = retained(wheels, **asdict(site.retention), now=site.now)
     if decided.note:
         site.console.warn(decided.note)
     for wheel, leaving in decided.warned:
-        newer = f"a newer wheel of {wheel.cell} replaces it"
-        site.console.warn(f"{wheel.file} leaves the index on {leaving:%Y-%m-%d}: {newer}")
+        why = f"a newer wheel of {wheel.cell} replaces it"
+        site.console.warn(f"{wheel.file} leaves the index on {leaving:%Y-%m-%d}: {why}")
     for wheel in decided.hide:
-        undo = f"to list it again within {policy.grace_days} days: pibuild publish undelete {wheel.file}"
+        undo = f"to list it again within {site.retention.grace_days} days: pibuild publish undelete {wheel.file}"
         site.console.warn(f"{wheel.file} leaves the index; {undo}")
     return merged(decided.keep, (replace(wheel, hidden=iso_utc(site.now)) for wheel in decided.hide))
 
@@ -291,13 +276,11 @@ def _readable(site: Site) -> PublishedSet | None:
 
 def _rolled_back(site_dir: Path) -> dict[str, str]:
     """Return the rollback that took a wheel out of the index, by the wheel's sha256."""
-    path = site_dir / "rolled-back.json"
+    path = site_dir / _ROLLED_BACK
     try:
         return TypeAdapter(dict[str, str]).validate_json(path.read_bytes())
     except FileNotFoundError:
         return {}
     except (OSError, ValueError) as error:
-        hint = (
-            "copy it back, or remove it and roll back again: it lists the wheels that rollbacks took out of the index"
-        )
+        hint = "copy it back, or remove it and roll back again: it lists the wheels that rollbacks removed"
         raise PublishError(f"{path} can't be read", found=read_error(error), hint=hint) from error

@@ -1,6 +1,6 @@
-"""Provenance: a wheel's record as an in-toto statement, which other tools can read.
+"""Provenance: a wheel's record as an in-toto statement (v1) with SLSA provenance (v1), which other tools can read.
 
-Knows the statement (in-toto v1) and its predicate (SLSA provenance v1). Equal records give equal bytes.
+Equal records give equal bytes.
 
 A source is named by the digest `pibuildTree`, in lowercase hex: the sha256 over the lines `<mode> <sha256> <path>` of
 its files, sorted by path, as trees.tree writes them; `python -m pibuild.trees.tree` prints it. An image is named by
@@ -33,7 +33,7 @@ def provenance(record: bytes) -> bytes:
     facts = json.loads(record)
     statement = {
         "_type": STATEMENT_TYPE,
-        "subject": [_descriptor(facts["wheel"])],
+        "subject": [descriptor(facts["wheel"]["file"], facts["wheel"]["sha256"])],
         "predicateType": PREDICATE_TYPE,
         "predicate": {
             "buildDefinition": _definition(facts),
@@ -65,11 +65,12 @@ def _dependencies(facts: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def _details(facts: Mapping[str, Any], record_sha256: str) -> dict[str, Any]:
-    record = {"file": f"{facts['wheel']['file']}.record.json", "sha256": record_sha256}
+    record = descriptor(f"{facts['wheel']['file']}.record.json", record_sha256)
+    extras = [descriptor(extra["file"], extra["sha256"]) for extra in facts.get("extras", ())]
     return {
         "builder": {"id": BUILDER, "version": {"pibuild": facts["pibuild"]}},
         "metadata": _times(facts),
-        "byproducts": [_descriptor(file) for file in (record, *facts.get("extras", ()))],
+        "byproducts": [record, *extras],
     }
 
 
@@ -80,5 +81,6 @@ def _times(facts: Mapping[str, Any]) -> dict[str, str]:
     return {**began, "finishedOn": iso_z(ended)}
 
 
-def _descriptor(file: Mapping[str, Any]) -> dict[str, Any]:
-    return {"name": file["file"], "digest": {"sha256": file["sha256"]}}
+def descriptor(name: str, sha256: str) -> dict[str, Any]:
+    """Return the resource descriptor of a file."""
+    return {"name": name, "digest": {"sha256": sha256}}

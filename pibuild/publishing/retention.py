@@ -1,6 +1,6 @@
 """Which wheels leave the index, which wheels and sets are removed from the disk: by count and by age.
 
-Pure: operations does what is decided here. A wheel is hidden first, which can be undone, and removed when its grace
+Pure: operations applies the decision. A wheel is hidden first, which can be undone, and removed when its grace
 period is over. The newest wheel of a cell always stays.
 """
 
@@ -33,15 +33,16 @@ def retained(
     """Return the decision on each wheel of a set."""
     newest = max((_time(text) for wheel in wheels for text in (wheel.made, wheel.hidden) if text), default=now)
     if now < newest:
-        note = f"the clock ({now:%Y-%m-%d %H:%M}) is behind the newest wheel ({newest:%Y-%m-%d %H:%M})"
-        note += ": nothing is removed"
+        newest_text = f"the newest wheel ({newest:%Y-%m-%d %H:%M})"
+        note = f"the clock ({now:%Y-%m-%d %H:%M}) is behind {newest_text}: nothing is removed"
         return Retention(keep=tuple(wheels), warned=(), hide=(), sweep=(), note=note)
     safe = set(_never_removed(wheels))
     hidden = [wheel for wheel in wheels if wheel.hidden and wheel not in safe]
     sweep = [wheel for wheel in hidden if now - _time(wheel.hidden) > timedelta(days=grace_days)]
     leaving = {
         wheel: min(_time(wheel.made) + timedelta(days=days), now + timedelta(days=count - place))
-        for place, wheel in _places(wheels)
+        for cell in _by_cell(wheel for wheel in wheels if not wheel.hidden)
+        for place, wheel in enumerate(cell)
         if wheel not in safe
     }
     hide = [wheel for wheel, time in leaving.items() if time <= now]
@@ -62,31 +63,21 @@ def outdated_sets(sets: Sequence[PublishedSet], *, current: PublishedSet, count:
     return tuple(set_id for set_id in ids[max(count, 1) :] if set_id not in (current.id, current.follows))
 
 
-def _never_removed(wheels: Iterable[PublishedWheel]) -> Iterator[PublishedWheel]:
-    """Return releases, undeleted wheels, and of each cell the newest wheel and the newest that pip may pick."""
+def _never_removed(wheels: Sequence[PublishedWheel]) -> Iterator[PublishedWheel]:
+    """Yield releases, undeleted wheels, and of each cell the newest wheel and the newest that pip may pick."""
+    yield from (wheel for wheel in wheels if wheel.is_release or wheel.kept)
+    for group in (wheels, [wheel for wheel in wheels if not wheel.hidden]):
+        for cell in _by_cell(group):
+            yield cell[0]
+            yield from [wheel for wheel in cell if wheel.yanked is None][:1]
+
+
+def _by_cell(wheels: Iterable[PublishedWheel]) -> Iterable[list[PublishedWheel]]:
+    """Return the wheels of each cell, the newest first."""
     cells = defaultdict(list)
-    for wheel in wheels:
+    for wheel in sorted(wheels, key=lambda wheel: (_time(wheel.made), wheel.file), reverse=True):
         cells[wheel.cell].append(wheel)
-        if wheel.is_release or wheel.kept:
-            yield wheel
-    for of_cell in cells.values():
-        for group in (of_cell, [wheel for wheel in of_cell if not wheel.hidden]):
-            yield from _newest_first(group)[:1]
-            yield from _newest_first([wheel for wheel in group if wheel.yanked is None])[:1]
-
-
-def _places(wheels: Iterable[PublishedWheel]) -> Iterator[tuple[int, PublishedWheel]]:
-    """Return (place in its cell, wheel) of each listed wheel; the newest has place 0."""
-    cells = defaultdict(list)
-    for wheel in wheels:
-        if not wheel.hidden:
-            cells[wheel.cell].append(wheel)
-    for of_cell in cells.values():
-        yield from enumerate(_newest_first(of_cell))
-
-
-def _newest_first(wheels: Iterable[PublishedWheel]) -> list[PublishedWheel]:
-    return sorted(wheels, key=lambda wheel: (_time(wheel.made), wheel.file), reverse=True)
+    return cells.values()
 
 
 def _time(text: str) -> datetime:

@@ -17,7 +17,7 @@ from pibuild.adapters.rclone import Rclone
 from pibuild.adapters.twine import Twine
 from pibuild.build.catalogue import load_catalogue
 from pibuild.commands.main import main
-from pibuild.commands.nightly import Publication, publish_wheels
+from pibuild.commands.publication import publish_wheels
 from pibuild.config.settings import Policy
 from pibuild.model import Request
 from pibuild.publishing.destinations import Uploader
@@ -632,10 +632,8 @@ def test_a_damaged_old_set_does_not_stop_a_publication(tmp_path, console, words)
     uploader = Uploader(destinations=(), rclone=Rclone({}), twine=Twine({}), console=console)
 
     def put(version):
-        publication = Publication(
-            site=site_in(tmp_path / "site", console), uploader=uploader, policy=Policy(count=30)
-        )
-        return publish_wheels(publication, [make_proven(tmp_path / "made", version)], "a test", anew=False)
+        site = site_in(tmp_path / "site", console, retention=Policy(count=30))
+        return publish_wheels(site, uploader, [make_proven(tmp_path / "made", version)], "a test", anew=False)
 
     old = put("1.0")
     put("1.1")

@@ -75,7 +75,7 @@ def site(tmp_path):
 def put(site, tmp_path, console):
     def put(*versions, content=b"", **changes):
         wheels = [make_proven(tmp_path / "made", version, content=content) for version in versions]
-        how = {name: changes.pop(name) for name in ("policy", "anew") if name in changes}
+        how = {name: changes.pop(name) for name in ("anew",) if name in changes}
         return publish(site_in(site, console, **changes), wheels, why="a test", **how)
 
     return put
@@ -205,11 +205,11 @@ def test_what_a_sweep_removed_is_removed_from_a_store(store, site, put, send, co
         send(put("1.0", content=str(day).encode(), now=after(day)), store[0])
     (old,) = first.wheels
     swept = sweep(site_in(site, console), count=1)
-    assert first.id in swept.sets
+    assert first.id in swept
     uploader(RcloneDestination(rclone=store[0])).forget(swept)
     uploader(RcloneDestination(rclone=store[0])).forget(swept)
-    assert not any((store[1] / path).exists() for path in (*swept.sets, *swept.wheels))
-    assert old.folder.rstrip("/") in swept.wheels
+    assert not any((store[1] / path).exists() for path in swept)
+    assert old.folder.rstrip("/") in swept
     assert len(read(store[1])) == 1
 
 

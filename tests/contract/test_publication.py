@@ -27,7 +27,7 @@ SHORT = {"hidden": Policy(count=1, days=60, warn_days=7, grace_days=14)}
 
 
 def put(site, wheels, console, **changes):
-    how = {name: changes.pop(name) for name in ("policy", "anew") if name in changes}
+    how = {name: changes.pop(name) for name in ("anew",) if name in changes}
     return publish(site_in(site, console, **changes), wheels, why="a test", **how)
 
 
@@ -209,7 +209,7 @@ def test_other_changes_killed_at_every_step_leave_a_whole_set(what, tmp_path, co
         "yank": lambda site, console: yank(site_in(site, console), "thing-pi-one-3.11", "bad"),
         "rollback": lambda site, console: rollback(site_in(site, console), set_ids(site)[-1]),
         "sweep": lambda site, console: sweep(site_in(site, console), count=1),
-        "hidden": lambda site, console: put(site, [], console, policy=SHORT["hidden"], now=after(3)),
+        "hidden": lambda site, console: put(site, [], console, retention=SHORT["hidden"], now=after(3)),
     }
     wheels = [make_proven(tmp_path / "made", f"1.{number}", days=number / 10) for number in range(4)]
 

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from pibuild.config.settings import Policy
 from pibuild.console import Console
 from pibuild.publishing.add_wheels import ProvenWheel
 from pibuild.publishing.layout import Site
@@ -15,6 +16,7 @@ from tests.makers.sites import make_listed, make_record
 from tests.makers.wheels import make_wheel
 
 NOON = datetime(2026, 11, 25, 12, tzinfo=UTC)
+KEEP_ALL = Policy(count=1_000_000, days=1_000_000)
 
 
 def after(days: float = 0.0) -> datetime:
@@ -72,9 +74,9 @@ def pages(published: PublishedSet) -> dict[str, bytes]:
 
 
 def site_in(folder: Path, console: Console, **changes: Any) -> Site:
-    """A site in a folder, which need not exist: at noon, unsigned, with plain pages."""
-    plain: dict[str, Any] = {"folder": folder, "pages": pages, "sign": None, "now": NOON, "console": console}
-    return Site(**plain | changes)
+    """A site in a folder, which need not exist: at noon, unsigned, with plain pages; every wheel stays."""
+    plain: dict[str, Any] = {"folder": folder, "pages": pages, "sign": None, "retention": KEEP_ALL, "now": NOON}
+    return Site(**plain | changes, console=console)
 
 
 def read(top: Path, place: str = "current") -> list[str] | None:

@@ -2,13 +2,12 @@
 
 from pibuild.config.settings import RcloneDestination
 from pibuild.publishing.destinations import Uploader
-from pibuild.publishing.operations import Swept
 from tests.fakes.rclone import FakeRclone
 
 
 def test_a_store_that_is_down_keeps_outdated_files_with_a_warning(console, words):
     stores = FakeRclone()
-    swept = Swept(sets=("20261125T120000Z-00000000",), wheels=("files/ab/cd",))
+    swept = ("20261125T120000Z-00000000", "files/ab/cd")
     destinations = [RcloneDestination(rclone=name) for name in ("down:", "up:")]
     Uploader(destinations=destinations, rclone=stores, twine=None, console=console).forget(swept)
     assert stores.removed == ["up:20261125T120000Z-00000000", "up:files/ab/cd"]

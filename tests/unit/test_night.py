@@ -21,7 +21,7 @@ def history(tmp_path):
 
 
 @pytest.fixture
-def run(history, tmp_path, console):
+def run(history, console):
     def run(cells=CELLS, night_id="20261125T030000Z", **builder):
         context = BuildContext(
             settings=Settings(),
@@ -31,7 +31,7 @@ def run(history, tmp_path, console):
             clock=iter(range(1000)).__next__,
         )
         night = make_night(night_id, ended="")
-        return run_night(night, cells, FakeBuilder(**builder), history, tmp_path, context)
+        return run_night(night, cells, FakeBuilder(**builder), history, context)
 
     return run
 
@@ -42,13 +42,13 @@ def test_a_cell_with_a_proven_wheel_is_not_built_again(run):
     assert night.outcomes[0].wheel == "thing.whl"
 
 
-def test_a_failed_cell_has_its_cause_and_log_and_the_night_continues(run, tmp_path):
+def test_a_failed_cell_has_its_cause_and_log_and_the_night_continues(run, history, tmp_path):
     (tmp_path / "container.log").write_text("the last words")
     night = run(failing={"3.11": tmp_path / "container.log"})
     assert [one.status for one in night.outcomes] == ["built", "failed", "built"]
     failed = night.outcomes[1]
     assert failed.cause.startswith("3.11 could not be built: because")
-    assert (tmp_path / failed.log).read_text() == "the last words"
+    assert history.log(failed.log) == b"the last words"
     assert failed.log == "20261125T030000Z-tflite-runtime-2.14.1-pi-one-3.11.log"
     assert failed.failed_at == "artifact-1"
 

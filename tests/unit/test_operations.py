@@ -7,8 +7,8 @@ import pytest
 
 from pibuild.config.settings import Policy
 from pibuild.errors import PublishError, UsageError
-from pibuild.publishing.layout import faults, read_set, set_ids
-from pibuild.publishing.operations import Swept, current, publish, rollback, sweep, undelete, unyank, yank
+from pibuild.publishing.layout import damaged_files, read_set, set_ids, sums_of
+from pibuild.publishing.operations import current, publish, rollback, sweep, undelete, unyank, yank
 from pibuild.publishing.provenance import provenance
 from tests.failures import fails
 from tests.makers.publications import NOON, after, everything, make_proven, pages, proven, read, site_in
@@ -25,7 +25,7 @@ def put(site, tmp_path, console):
 
     def put(*versions, **changes):
         wheels = [one if not isinstance(one, str) else make_proven(tmp_path / "made", one) for one in versions]
-        how = {name: changes.pop(name) for name in ("policy", "anew") if name in changes}
+        how = {name: changes.pop(name) for name in ("anew",) if name in changes}
         return publish(site_in(site, console, **changes), wheels, why="a test", **how)
 
     return put
@@ -304,7 +304,7 @@ def test_nothing_can_be_yanked_before_the_first_publication(site, console):
 
 
 def test_an_undeleted_wheel_is_listed_again_and_kept(site, put, make, console):
-    put(make("1.0"), make("1.1", days=1), policy=Policy(count=1), now=after(1))
+    put(make("1.0"), make("1.1", days=1), retention=Policy(count=1), now=after(1))
     assert read(site) == ["thing-1.1-cp311-cp311-linux_armv6l.whl"]
     published = undelete(site_in(site, console), "thing-pi-one-3.11")
     assert len(read(site)) == 2
@@ -384,21 +384,21 @@ def test_a_rollback_repairs_a_current_set_that_cant_be_read(site, put, console):
 
 def test_a_publication_hides_wheels_beyond_the_policys_count(site, put, make):
     policy = Policy(count=2, days=60, warn_days=7, grace_days=14)
-    put(*(make(f"1.{number}", days=number) for number in range(4)), policy=policy, now=after(5))
+    put(*(make(f"1.{number}", days=number) for number in range(4)), retention=policy, now=after(5))
     assert [name[6:9] for name in read(site)] == ["1.2", "1.3"]
 
 
 def test_a_warning_comes_before_and_when_a_wheel_leaves_the_index(put, make, words):
     policy = Policy(count=9, days=10, warn_days=3, grace_days=14)
-    put(make("1.0"), make("1.1", days=1), policy=policy, now=after(8))
+    put(make("1.0"), make("1.1", days=1), retention=policy, now=after(8))
     assert "thing-1.0-cp311-cp311-linux_armv6l.whl leaves the index on 2026-12-05" in words.getvalue()
-    put(policy=policy, now=after(11))
+    put(retention=policy, now=after(11))
     assert "within 14 days: pibuild publish undelete thing-1.0-cp311-cp311-linux_armv6l.whl" in words.getvalue()
 
 
 def test_a_clock_behind_the_newest_wheel_hides_nothing_and_warns(site, put, make, words):
     policy = Policy(count=1, days=1, warn_days=7, grace_days=14)
-    put(*(make(f"1.{number}", days=number) for number in range(4)), policy=policy, now=after(1))
+    put(*(make(f"1.{number}", days=number) for number in range(4)), retention=policy, now=after(1))
     assert len(read(site)) == 4
     assert "nothing is removed" in words.getvalue()
 
@@ -406,17 +406,17 @@ def test_a_clock_behind_the_newest_wheel_hides_nothing_and_warns(site, put, make
 def test_a_sweep_removes_files_that_no_set_has(site, put, make, console):
     policy = Policy(count=1, days=60, warn_days=7, grace_days=14)
     (first,) = put(make("1.0", days=0)).wheels
-    put(make("1.1", days=1), policy=policy, now=after(1))
+    put(make("1.1", days=1), retention=policy, now=after(1))
     assert len(current(site).wheels) == 2
-    put(make("1.2", days=20), policy=policy, now=after(20))
+    put(make("1.2", days=20), retention=policy, now=after(20))
     assert first not in current(site).wheels
-    assert sweep(site_in(site, console), count=3).wheels == ()
-    put(make("1.3", days=21), policy=policy, now=after(21))
+    assert not [path for path in sweep(site_in(site, console), count=3) if path.startswith("files/")]
+    put(make("1.3", days=21), retention=policy, now=after(21))
     swept = sweep(site_in(site, console), count=2)
-    assert len(swept.sets) == 2
-    assert swept.wheels == (first.folder.rstrip("/"),)
+    assert len(swept) == 3
+    assert swept[2] == first.folder.rstrip("/")
     assert not (site / first.folder).exists()
-    assert not any(faults(site, set_id) for set_id in set_ids(site))
+    assert not any(damaged_files(site, sums_of(site, set_id)) for set_id in set_ids(site))
 
 
 def test_a_sweep_keeps_all_files_if_a_set_cant_be_read(site, put, console, words):
@@ -425,7 +425,7 @@ def test_a_sweep_keeps_all_files_if_a_set_cant_be_read(site, put, console, words
     put("1.2", now=after(2))
     (site / second.id / "set.json").write_text("{")
     before = everything(site)
-    assert sweep(site_in(site, console), count=1) == Swept()
+    assert sweep(site_in(site, console), count=1) == ()
     assert everything(site) == before
     assert f"The set {second.id} of {site} can't be read" in words.getvalue()
 
