@@ -46,9 +46,10 @@ def cli_page() -> Iterator[str]:
     yield from (
         "`pibuild` without a command is `pibuild build`. Options may stand before, between and after other words.",
         "`pibuild help COMMAND` and `pibuild COMMAND --help` print the help of a command.",
+        "In a checkout, `ci/pibuild` takes the same commands and options.",
         "",
-        "An option that has a variable and a key is a setting: the option is stronger than the variable, the variable",
-        "stronger than the key of [pibuild.yaml](configuration.md). All other options exist on the command line only.",
+        "An option that has a variable and a key is a setting. The option overrides the variable, and the variable",
+        "overrides the key of [pibuild.yaml](configuration.md). All other options exist on the command line only.",
         "",
         "| command | what it does |",
         "|---|---|",
@@ -62,7 +63,8 @@ def cli_page() -> Iterator[str]:
         "",
         "`pibuild run` returns the exit code of its command. With `--json`, the last line on stderr is the error as",
         "JSON: an object `error` with `type`, `exit_code`, `what`, `expected`, `found`, `details`, `hint` and `log`.",
-        "It has `again` if the same command may succeed later, and `shell` if `pibuild shell` can open what failed.",
+        "If the same command may succeed later, `again` is this command. If `pibuild shell` can open the failed",
+        "container, `shell` is the command for that.",
         "",
         "## General options",
         "",
@@ -112,20 +114,21 @@ def configuration_page() -> Iterator[str]:
     schema = settings_schema()
     yield from (NOTE, "", "# Configuration", "")
     yield from (
-        "Each setting is an option, a variable and a key of a file. The option is stronger than the variable, and the",
-        "variable stronger than the key. The file is `pibuild.yaml` in the current folder, or the file that `--config`",
-        "or `PIBUILD_CONFIG` names. `pibuild schema` prints its JSON schema, with which editors complete it.",
+        "Each setting is an option, a variable and a key of a file. The option overrides the variable, and the",
+        "variable overrides the key. The file is `pibuild.yaml` in the current folder, or the file that",
+        "`--config` or `PIBUILD_CONFIG` names. `pibuild schema` prints its JSON schema, which editors can use to",
+        "complete keys.",
         "",
         "```yaml",
         "target: pi-one",
-        'python: "3.11"                 # versions are texts, in quotes',
+        'python: "3.11"                 # versions are in quotes',
         "jobs: 2",
         "store: {folder: /big/disk/pibuild}",
         'mirrors: ["/srv/git/{owner}+{name}/repo"]',
         "```",
         "",
-        "A variable that holds several values separates them by spaces; `PIBUILD_WITH` may use commas, too. `1` and",
-        "`true` switch a setting on, `0` and `false` off. An unknown key or variable is an error.",
+        "Several values in a variable are separated by spaces, in `PIBUILD_WITH` also by commas. `1` and `true` switch",
+        "a setting on, `0` and `false` switch it off. An unknown key or variable is an error.",
         "",
         "## Settings",
         "",
@@ -141,7 +144,7 @@ def configuration_page() -> Iterator[str]:
             "",
             f"## {name}",
             "",
-            meaning(about),
+            f"Value of {keys_of(name, schema)}. {meaning(about)}",
             "",
             "| key | value | default | meaning |",
             "|---|---|---|---|",
@@ -149,6 +152,12 @@ def configuration_page() -> Iterator[str]:
         for below, part in about["properties"].items():
             is_required = below in about.get("required", [])
             yield f"| `{below}:` | {value(part)} | {'required' if is_required else default(part)} | {meaning(part)} |"
+
+
+def keys_of(name: str, schema: dict[str, Any]) -> str:
+    """Return the keys whose value is of a type."""
+    tables = [about["properties"] for about in (schema, *schema["$defs"].values())]
+    return ", ".join(f"`{key}:`" for keys in tables for key, part in keys.items() if f'/{name}"' in json.dumps(part))
 
 
 def value(about: dict[str, Any]) -> str:
@@ -198,7 +207,8 @@ def man_page() -> Iterator[str]:
     for action in actions(dict(root.leaves())[("build",)], general=True):
         yield from man_option(action)
     yield from (".TP", ".B \\-V, \\-\\-version", "Print pibuild's version.")
-    yield from (".SH ENVIRONMENT", roff("Each of these variables is the option of the same name, which is stronger."))
+    yield ".SH ENVIRONMENT"
+    yield roff("Each of these variables sets the option of the same name. The option overrides it.")
     yield from (
         line for name in setting_names() for line in (".TP", f".B PIBUILD_{name.upper()}", roff(f"--{flag(name)}"))
     )

@@ -21,7 +21,7 @@ def add_arguments(parser: CommandParser) -> None:
     output = parser.add_argument_group("output")
     add_output(output)
     output.add_argument(
-        "--legacy-name", action="store_true", default=None, help="also copies of it under the names of 2017"
+        "--legacy-name", action="store_true", default=None, help="also write copies under the file names of 2017"
     )
     add_network(parser)
     add_limits(parser)

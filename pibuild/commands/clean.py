@@ -2,7 +2,7 @@
 
 from pibuild.commands.options import CommandParser, Invocation, add_general
 
-SUMMARY = "remove leftovers of killed builds, logs and failed containers"
+SUMMARY = "remove logs, failed containers and what killed builds left"
 USAGE = "[OPTION...]"
 EXAMPLES = ("pibuild clean", "pibuild clean --artifacts")
 
@@ -10,8 +10,8 @@ EXAMPLES = ("pibuild clean", "pibuild clean --artifacts")
 def add_arguments(parser: CommandParser) -> None:
     """Add the options of `clean`."""
     group = parser.add_argument_group("what else is removed")
-    group.add_argument("--artifacts", action="store_true", help="artifacts, wheels and compilers' caches")
-    group.add_argument("--all", action="store_true", help="the same, and sources and images: everything")
+    group.add_argument("--artifacts", action="store_true", help="also artifacts, wheels and compiler caches")
+    group.add_argument("--all", action="store_true", help="everything: these, and sources and images")
     add_general(parser)
 
 

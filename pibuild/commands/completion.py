@@ -16,7 +16,7 @@ _FOLDERS = ("output", "store", "source")
 
 def add_arguments(parser: CommandParser) -> None:
     """Add the shell's name."""
-    parser.add_argument("shell", type=choice(*_SHELLS), metavar="SHELL", help="bash, zsh or fish")
+    parser.add_argument("shell", type=choice(*_SHELLS), metavar="SHELL", help="the shell: bash, zsh or fish")
     add_help(parser)
 
 

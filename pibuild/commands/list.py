@@ -17,7 +17,7 @@ PRODUCT, DEPENDENCY, BUILD_ONLY = "product", "dependency", "build-only"
 def add_arguments(parser: CommandParser) -> None:
     """Add the options of `list`."""
     group = parser.add_argument_group("what is listed")
-    group.add_argument("--all", action="store_true", help="also recipes that are built only for products")
+    group.add_argument("--all", action="store_true", help="also recipes that are only needed to build others")
     add_general(parser, has_store=False)
 
 

@@ -93,7 +93,7 @@ EXIT_CODES = {
     9: "a verification or proof failed",
     10: "the store failed",
     11: "nightly: some cells failed",
-    12: "not published, or damaged",
+    12: "publishing failed, or the published set is damaged",
     130: "interrupted",
     141: "broken pipe",
 }

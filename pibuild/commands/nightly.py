@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pibuild.build.context import BuildContext
     from pibuild.model import CellOutcome, Night
 
-SUMMARY = "build and publish the matrix of pibuild.yaml; matrix, status, log"
+SUMMARY = "build, prove and publish the matrix of pibuild.yaml, and show results"
 USAGE = "[run|matrix|status|log] [OPTION...]"
 EXAMPLES = ("pibuild nightly", "pibuild nightly status")
 
@@ -35,13 +35,15 @@ def add_arguments(parser: CommandParser) -> None:
     run_ = add_command(
         actions,
         "run",
-        "build what has no proven wheel, prove it, publish it (what `pibuild nightly` does without an action)",
+        "build and prove the cells that have no proven wheel, and publish (`pibuild nightly` alone does this)",
         "[OPTION...]",
         ["pibuild nightly", "pibuild nightly --only tflite-runtime-2.14.1-pi-one-3.11 --no-publish"],
     )
     group = run_.add_argument_group("which cells")
-    group.add_argument("--only", action="append", default=[], metavar="CELL", help="this cell alone; may be repeated")
-    group.add_argument("--no-publish", action="store_true", help="leave publishing to `pibuild publish`")
+    group.add_argument(
+        "--only", action="append", default=[], metavar="CELL", help="build only this cell; may be repeated"
+    )
+    group.add_argument("--no-publish", action="store_true", help="build and prove only; publish later")
     add_network(run_)
     add_limits(run_)
     add_general(run_)
@@ -49,7 +51,7 @@ def add_arguments(parser: CommandParser) -> None:
         actions, "matrix", "print the cells for a CI system", "[OPTION...]", ["pibuild nightly matrix --format github"]
     )
     group = matrix.add_argument_group("output")
-    group.add_argument("--format", default="json", metavar="F", help="github, gitlab or json (default)")
+    group.add_argument("--format", default="json", metavar="F", help="format: github, gitlab or json (default: json)")
     add_general(matrix, has_store=False)
     status = add_command(
         actions,

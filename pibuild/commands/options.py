@@ -107,14 +107,24 @@ def add_selection(parser: CommandParser) -> None:
     add_recipe_and_release(group, "what to build (default: the newest proven product)")
     group.add_argument("--source", metavar="DIR", help="build this TensorFlow tree instead of a release")
     extras: dict[str, Any] = {"action": "extend", "type": lambda text: text.split(",")}
-    group.add_argument("--with", metavar="EXTRA", help="also make c-library, benchmark; see pibuild list", **extras)
+    group.add_argument("--with", metavar="EXTRA", help="also make c-library, benchmark (comma-separated)", **extras)
     _add_switch(group, "--no-api-wheel", "make the API files by compiling TensorFlow twice")
-    _add_switch(group, "--with-dependencies", "also build all wheels that pip installs with it")
+    _add_switch(group, "--with-dependencies", "also build all dependencies of the wheel")
 
 
 def add_target_and_python(group: argparse._ActionsContainer) -> None:
     """Add --target and --python."""
+    add_target(group)
+    add_python(group)
+
+
+def add_target(group: argparse._ActionsContainer) -> None:
+    """Add --target."""
     group.add_argument("--target", metavar="T", help="kind of Pi: pi-one (1, Zero) or pi-two (2 and later)")
+
+
+def add_python(group: argparse._ActionsContainer) -> None:
+    """Add --python."""
     group.add_argument("--python", metavar="V", help="Python on the Pi, such as 3.11")
 
 
@@ -139,7 +149,7 @@ def add_network(parser: CommandParser) -> None:
 def add_mirrors(group: argparse._ActionsContainer) -> None:
     """Add --mirrors."""
     group.add_argument(
-        "--mirrors", action="append", metavar="P", help="bare clones: a path or URL with {owner}, {name}"
+        "--mirrors", action="append", metavar="P", help="bare git clones: a path or URL with {owner}, {name}"
     )
 
 
@@ -161,10 +171,10 @@ def add_help(parser: CommandParser) -> "argparse._ArgumentGroup":
 def add_general(parser: CommandParser, *, has_store: bool = True) -> None:
     """Add what every command takes that reads settings."""
     group = add_help(parser)
-    group.add_argument("-c", "--config", metavar="FILE", help="settings (default: pibuild.yaml, if it exists)")
+    group.add_argument("-c", "--config", metavar="FILE", help="settings file (default: pibuild.yaml, if it exists)")
     if has_store:
-        group.add_argument("--store", metavar="DIR", help="sources, artifacts, logs (default: your cache folder)")
-    _add_switch(group, "--json", "print the result as JSON, an error as JSON on stderr")
+        group.add_argument("--store", metavar="DIR", help="folder of the store (default: in your cache folder)")
+    _add_switch(group, "--json", "print results as JSON, and errors as JSON on stderr")
     amount = group.add_mutually_exclusive_group()
     _add_switch(amount, "-q", "print no progress", "--quiet")
     _add_switch(amount, "-v", "print the output of programs, too", "--verbose")

@@ -9,9 +9,9 @@ from pibuild.errors import PibuildError, UsageError
 if TYPE_CHECKING:
     from pibuild.publishing.add_wheels import ProvenWheel
 
-SUMMARY = "publish proven wheels; rollback, yank, unyank, undelete, check"
+SUMMARY = "publish proven wheels as a package index for pip, correct it, check it"
 USAGE = "[put|rollback|yank|unyank|undelete|check] [OPTION...]"
-EXAMPLES = ("pibuild publish", "pibuild publish check https://wheels.example.org/current")
+EXAMPLES = ("pibuild publish", "pibuild publish check https://wheels.example.org/")
 
 
 def add_arguments(parser: CommandParser) -> None:
@@ -21,15 +21,15 @@ def add_arguments(parser: CommandParser) -> None:
     put = add_command(
         actions,
         "put",
-        "publish what the store has proven; builds nothing (what `pibuild publish` does without an action)",
+        "publish the proven wheels of the store, without building (`pibuild publish` alone does this)",
         "[OPTION...]",
         ["pibuild publish"],
     )
     add_network(put)
     rollback = add_command(
-        actions, "rollback", "go back to an earlier set", "[SET] [OPTION...]", ["pibuild publish rollback"]
+        actions, "rollback", "publish an earlier set again", "[SET] [OPTION...]", ["pibuild publish rollback"]
     )
-    rollback.add_argument("set", nargs="?", metavar="SET", help="the set to go back to (default: the one before)")
+    rollback.add_argument("set", nargs="?", metavar="SET", help="name of the set (default: the one before)")
     yank = add_command(
         actions,
         "yank",
@@ -37,20 +37,20 @@ def add_arguments(parser: CommandParser) -> None:
         "WHEEL --reason TEXT [OPTION...]",
         ['pibuild publish yank tflite-runtime-2.14.1-pi-one-3.11 --reason "crashes on a Zero"'],
     )
-    yank.add_argument("wheel", metavar="WHEEL", help="a cell, for its newest wheel, or a wheel's file name")
-    yank.add_argument("--reason", required=True, metavar="TEXT", help="why; pip shows it")
+    yank.add_argument("wheel", metavar="WHEEL", help="file name of a wheel, or a cell (its newest wheel)")
+    yank.add_argument("--reason", required=True, metavar="TEXT", help="the reason, which pip shows")
     unyank = add_command(
         actions,
         "unyank",
-        "take a yank back",
+        "remove the mark of a yanked wheel",
         "WHEEL [OPTION...]",
         ["pibuild publish unyank tflite-runtime-2.14.1-pi-one-3.11"],
     )
-    unyank.add_argument("wheel", metavar="WHEEL", help="a cell, for its newest wheel, or a wheel's file name")
+    unyank.add_argument("wheel", metavar="WHEEL", help="file name of a wheel, or a cell (its newest wheel)")
     undelete = add_command(
         actions,
         "undelete",
-        "bring back a wheel that retention took out of the index",
+        "bring back a wheel that retention removed from the index",
         "FILE [OPTION...]",
         ["pibuild publish undelete thing-1.0-cp311-cp311-linux_armv6l.whl"],
     )
@@ -58,12 +58,12 @@ def add_arguments(parser: CommandParser) -> None:
     check = add_command(
         actions,
         "check",
-        "verify every file, hash, page and signature that is published",
+        "verify every file, hash, page and signature of the published set",
         "SITE [OPTION...]",
         ["pibuild publish check https://wheels.example.org/ --public-key pibuild.pub"],
     )
-    check.add_argument("address", metavar="SITE", help="the site's URL or folder")
-    check.add_argument("--public-key", metavar="PEM", help="the key that it must be signed with")
+    check.add_argument("address", metavar="SITE", help="URL or folder of the site: the one that has current/")
+    check.add_argument("--public-key", metavar="PEM", help="public key with which the set must be signed")
     for action in (put, rollback, yank, unyank, undelete):
         add_general(action)
     add_general(check, has_store=False)

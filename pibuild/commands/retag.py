@@ -9,7 +9,7 @@ from pibuild.errors import PibuildError, UsageError
 if TYPE_CHECKING:
     from pathlib import Path
 
-SUMMARY = "give a wheel another Python or platform tag, if its contents fit that tag"
+SUMMARY = "change the Python or platform tag of a wheel, if its contents allow it"
 USAGE = "WHEEL... [--python V] [--platform P] [OPTION...]"
 EXAMPLES = ("pibuild retag thing-1.0-cp311-cp311-linux_armv7l.whl --platform linux_armv6l",)
 
@@ -18,12 +18,12 @@ def add_arguments(parser: CommandParser) -> None:
     """Add the options of `retag`."""
     parser.add_argument("wheels", nargs="+", metavar="WHEEL", help="path of a wheel")
     group = parser.add_argument_group("the new tag")
-    group.add_argument("--python", metavar="V", help="the Python, such as 3.11")
-    group.add_argument("--platform", metavar="P", help="the platform tag, such as linux_armv6l")
+    group.add_argument("--python", metavar="V", help="Python of the new tag, such as 3.11")
+    group.add_argument("--platform", metavar="P", help="new platform tag, such as linux_armv6l")
     group.add_argument(
         "--accept-abi-risk",
         action="store_true",
-        help="accept a Python that the wheel was not compiled for; the new wheel says so",
+        help="allow a Python that the wheel was not compiled for; its metadata says so",
     )
     add_output(parser.add_argument_group("output"))
     add_general(parser, has_store=False)

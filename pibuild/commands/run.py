@@ -14,7 +14,7 @@ from pibuild.commands.options import (
 )
 from pibuild.errors import UsageError
 
-SUMMARY = "run a command on an emulated Pi on which a wheel is installed"
+SUMMARY = "install a wheel on an emulated Pi and run a command there"
 USAGE = "WHEEL [OPTION...] -- COMMAND [ARG...]"
 EXAMPLES = (
     'pibuild run thing-1.0-cp311-cp311-linux_armv6l.whl -- python -c "import thing"',
@@ -28,17 +28,21 @@ _OUR_PYTHON, _USERS_OWN = "/opt/pibuild/python", "/work/build/.local"
 
 def add_arguments(parser: CommandParser) -> None:
     """Add the options of `run`; the command behind `--` is main's to split off."""
-    parser.add_argument("wheel", metavar="WHEEL", help="path of a wheel; pip finds its dependencies in its folder")
-    group = parser.add_argument_group("the Pi (default: what the wheel's tags say)")
+    parser.add_argument("wheel", metavar="WHEEL", help="path of a wheel; its dependencies come from its folder")
+    group = parser.add_argument_group("which Pi (default: the one that the wheel's tags name)")
     add_target_and_python(group)
-    group.add_argument("--model", metavar="M", help="the board, such as pi-4-b (default: a Zero W or a 2 B)")
-    group.add_argument("--os", metavar="RELEASE", help="release of Raspberry Pi OS, with its Python: bookworm, ...")
-    group.add_argument("--raspbian", metavar="URL", help="archive of Raspbian that --os is taken from")
+    group.add_argument("--model", metavar="M", help="board, such as pi-4-b (default: a Zero W or a Pi 2 B)")
+    group.add_argument("--os", metavar="RELEASE", help="release of Raspberry Pi OS, such as bookworm")
+    group.add_argument("--raspbian", metavar="URL", help="Raspbian archive from which --os is installed")
     group = parser.add_argument_group("files")
     extend: dict[str, Any] = {"action": "extend", "nargs": "+", "default": []}
-    group.add_argument("--copy", metavar="PATH", help="files and folders to put into its working folder", **extend)
+    group.add_argument("--copy", metavar="PATH", help="files and folders to copy to the emulated Pi", **extend)
     group.add_argument(
-        "--collect", action="append", default=[], metavar="PATH", help="result to bring into the current folder"
+        "--collect",
+        action="append",
+        default=[],
+        metavar="PATH",
+        help="file or folder to copy back into the current folder",
     )
     add_network(parser)
     add_limits(parser)

@@ -9,8 +9,9 @@ from pibuild.commands.options import (
     add_general,
     add_limits,
     add_network,
+    add_python,
     add_recipe_and_release,
-    add_target_and_python,
+    add_target,
     merged,
     wheel_path,
 )
@@ -35,13 +36,14 @@ EXAMPLES = (
 def add_arguments(parser: CommandParser) -> None:
     """Add the options of `verify`."""
     parser.add_argument("wheels", nargs="+", metavar="WHEEL", help="path of a wheel")
-    group = parser.add_argument_group("what the wheels must fulfil")
-    add_target_and_python(group)
-    group.add_argument("--floor", metavar="F", help="the oldest glibc that they must run with, such as 2.28")
-    group = parser.add_argument_group("installing them on the emulated Pi")
-    group.add_argument("--run", action="store_true", help="install and import them there; needs Docker")
-    group.add_argument("--run-command", metavar="CODE", help="Python code to run there after the import")
-    add_recipe_and_release(group, "install what this recipe's wheel is proven with")
+    group = parser.add_argument_group("requirements")
+    add_target(group)
+    group.add_argument("--floor", metavar="F", help="oldest glibc that wheels must run with, such as 2.28")
+    group = parser.add_argument_group("test on the emulated Pi")
+    group.add_argument("--run", action="store_true", help="also install and import the wheels; needs Docker")
+    group.add_argument("--run-command", metavar="CODE", help="Python code to run after the import")
+    add_python(group)
+    add_recipe_and_release(group, "also install the packages this recipe is proven with")
     add_network(parser)
     add_limits(parser)
     add_general(parser)

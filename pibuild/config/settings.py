@@ -46,10 +46,11 @@ class Storage:
 
     __pydantic_config__ = _STRICT
     folder: Place | None = None
-    """Sources, artifacts and logs; default: the user's cache folder. `--store` and PIBUILD_STORE set this alone."""
+    """Folder for sources, artifacts and logs; default: in the user's cache folder. `--store` and PIBUILD_STORE set
+    only this key."""
     remote: Annotated[str, AfterValidator(_address)] | None = None
-    """Artifacts and proven wheels that many machines share: `http(s)://SERVER/PATH` that takes GET and PUT, an rclone
-    remote with a path (`name:path`), or a folder that all of them mount."""
+    """Address of the shared store: `http(s)://SERVER/PATH` of a server that takes GET and PUT, an rclone remote with a
+    path (`name:path`), or a folder that all machines mount."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,20 +61,20 @@ class Cells:
     recipe: str
     """The recipe, as `pibuild list` names it."""
     versions: tuple[str, ...] = ()
-    """Releases of the recipe; default: the newest for each Python."""
+    """Releases of the recipe; default: the newest proven one for each Python."""
     refs: tuple[str, ...] = ()
-    """Branches or tags of the source's repository, looked up each night and built as the release is."""
+    """Branches or tags of the source's repository. They are looked up each night and built like the release."""
     targets: tuple[str, ...] = ()
     """Targets; default: all."""
     pythons: tuple[str, ...] = ()
     """Pythons; default: all that the release supports."""
     with_dependencies: bool = False
-    """Also the wheel's dependencies: the compiled ones as cells of their own, all of them in the same index."""
+    """Also build and publish the wheel's dependencies. Each compiled dependency is a cell of its own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Exclusion:
-    """Cells that are not built: those that match everything that is named here."""
+    """Cells that are not built: those that match all keys of one entry."""
 
     __pydantic_config__ = _STRICT
     recipe: str | None = None
@@ -90,13 +91,13 @@ class Exclusion:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Notify:
-    """What is called when a cell turns red, and when it turns green again: a webhook or a command."""
+    """What is called when a cell fails that did not fail before, and when it passes again: a webhook or a command."""
 
     __pydantic_config__ = _STRICT
     webhook: str | None = None
     """A URL that takes JSON by POST."""
     command: tuple[str, ...] = ()
-    """A program and its arguments; the JSON comes on its standard input."""
+    """A program and its arguments; it reads the JSON from its standard input."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,9 +106,9 @@ class Nightly:
 
     __pydantic_config__ = _STRICT
     cells: tuple[Cells, ...]
-    """What is built."""
+    """The cells that are built."""
     exclude: tuple[Exclusion, ...] = ()
-    """What of it is not built."""
+    """The cells that are left out."""
     state: str = "nightly"
     """Folder of the history, the nights' records and logs, junit.xml and summary.md."""
     notify: Notify | None = None
@@ -116,17 +117,17 @@ class Nightly:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
-    """How many wheels stay in the index; the newest wheel of each cell and every release always do."""
+    """How long wheels stay in the index. Releases and the newest wheel of each cell always stay."""
 
     __pydantic_config__ = _STRICT
     count: _Count = 30
-    """Wheels of one cell, and sets."""
+    """Number of wheels of one cell that stay in the index, and of sets that stay on the disk."""
     days: _Count = 60
-    """Age in days at which the wheel of a moving ref leaves the index, too."""
+    """Age in days at which a wheel of a moving ref leaves the index."""
     warn_days: _Count = 7
-    """Days before that in which a warning is printed."""
+    """Number of days before a wheel leaves the index at which warnings begin."""
     grace_days: _Count = 14
-    """Days after that in which `pibuild publish undelete` brings the wheel back."""
+    """Number of days after a wheel has left the index for which `pibuild publish undelete` can bring it back."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,13 +146,13 @@ class RcloneDestination:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TwineDestination:
-    """A package server; credentials are those of ~/.pypirc or the TWINE_* variables."""
+    """A package server. Credentials come from ~/.pypirc or from the TWINE_* variables."""
 
     __pydantic_config__ = _STRICT
     twine: str
-    """URL that wheels are uploaded to, or the section of ~/.pypirc that has it."""
+    """URL to which wheels are uploaded, or the section of ~/.pypirc that has this URL."""
     index: str = ""
-    """URL of the server's simple index; default: `simple/` below the other URL."""
+    """URL of the server's simple index; default: `simple/` below the URL for uploads."""
 
     @property
     def name(self) -> str:
@@ -168,17 +169,17 @@ class Publish:
 
     __pydantic_config__ = _STRICT
     site: Annotated[Place, AfterValidator(_lockable)] = "site"
-    """Folder in which every set is made, for a web server to serve as it is."""
+    """Folder of the published sets, which a web server can serve as it is."""
     title: str = "TensorFlow for the Raspberry Pi"
     """Title of the page."""
     url: str = ""
-    """The site's own URL, which the page then shows; default: the page's script finds it out."""
+    """URL of the site, which the page shows; default: the address from which a browser has loaded the page."""
     key: Place | None = None
-    """File of an Ed25519 private key, PEM, that signs every set."""
+    """PEM file of an Ed25519 private key, which signs every set; default: sets are not signed."""
     to: tuple[Destination, ...] = ()
-    """Where each set is copied to from the site."""
+    """Destinations to which each set is copied."""
     retention: Policy = Policy()
-    """How many wheels stay in the index."""
+    """How long wheels stay in the index."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -191,19 +192,19 @@ class Settings:
     python: str | None = None
     """The Python on the Pi, such as "3.11"."""
     recipe: str | None = None
-    """What to build; default: the newest product that is proven for that Python."""
+    """What to build; default: the newest product that is proven for the Python."""
     release: str | None = None
-    """The recipe's release, such as "1.12.3"; default: the newest that is proven."""
+    """The recipe's release, such as "1.12.3"; default: the newest one that is proven for the Python."""
     source: Place | None = None
-    """Folder of a source tree of your own, which is built instead of a release."""
+    """Folder of your own TensorFlow tree, which is built instead of a release."""
     extras: Annotated[tuple[str, ...], Field(alias="with")] = ()
-    """What to make beside the wheel: names that `pibuild list` shows."""
+    """What to make beside the wheel: `c-library`, `benchmark`."""
     no_api_wheel: bool = False
-    """Write Python's API files by running TensorFlow on this machine, for which it is compiled a second time."""
+    """Make Python's API files by running TensorFlow on this machine; for this, TensorFlow is compiled twice."""
     legacy_name: bool = False
-    """Also write copies of the wheel under the names that wheels for the Pi had in 2017."""
+    """Also write copies of the wheel under the file names that wheels for the Pi had in 2017."""
     with_dependencies: bool = False
-    """Also build every wheel that pip installs with this one, so that nothing is compiled on the Pi."""
+    """Also build all dependencies of the wheel, so that pip needs no network and no compiler on the Pi."""
     output: str = "wheelhouse"
     """Folder for wheels and records."""
     nightly: Nightly | None = None
@@ -213,25 +214,25 @@ class Settings:
     store: Annotated[Storage, BeforeValidator(_storage, json_schema_input_type=str | Storage | None)] = Storage()
     """Folder for sources, artifacts and logs, or in pibuild.yaml a mapping: `{folder: DIR, remote: ADDRESS}`."""
     mirrors: tuple[str, ...] = ()
-    """Folders or servers of bare clones, such as `/srv/git/{owner}+{name}/repo`."""
+    """Folders or servers of bare git clones, such as `/srv/git/{owner}+{name}/repo`."""
     raspbian: str | None = None
-    """URL of an archive of Raspbian, for `pibuild run --os`, such as `http://archive.raspbian.org/raspbian`."""
+    """URL of a Raspbian archive for `pibuild run --os`, such as `http://archive.raspbian.org/raspbian`."""
     offline: bool = False
     """Use no network: fail at once and list what is missing."""
     jobs: Annotated[int, Field(gt=0)] | None = None
-    """Compilers that run at the same time; default: as many as processors and memory allow."""
+    """Number of compilers that run at the same time; default: as many as processors and memory allow."""
     memory: _Amount | None = None
-    """Memory for one container in GB; default: most of the engine's."""
+    """Memory for one container in GB; default: most of the engine's memory."""
     deadline: _Amount = 480.0
     """Minutes after which a container is stopped."""
     json: bool = False
-    """Print results, and errors, as JSON."""
+    """Print results and errors as JSON."""
     quiet: bool = False
     """Print no progress, only results, warnings and errors."""
     verbose: bool = False
-    """Print the output of the programs that are run, too."""
+    """Also print the output of the programs that pibuild runs."""
     color: Literal["auto", "always", "never"] = "auto"
-    """Colors: `auto` is on a terminal, unless NO_COLOR is set."""
+    """When to use colors. `auto` means on a terminal, unless NO_COLOR is set."""
 
 
 _IN_FILE_ONLY = ("nightly", "publish")
