@@ -1,14 +1,14 @@
 """mmdebstrap: a root file system from the distribution's own packages, if no registry of images is reachable."""
 
-import shutil
-import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
-from pibuild.errors import ImageError
+from pibuild.adapters.process import run
+from pibuild.errors import ImageError, SourceError
 from pibuild.model import Base
 
-_DEADLINE_S = 900
+_DEADLINE_S = 900.0
+_HINT = "apt-get install mmdebstrap, or ci/pibuild, which does"
 
 
 class Mmdebstrap:
@@ -16,31 +16,19 @@ class Mmdebstrap:
 
     def __init__(self, environ: Mapping[str, str]) -> None:
         """Keep its environment."""
-        self._environ = dict(environ)
+        self._environ = environ
 
     def root_tar(self, base: Base, tar_path: Path) -> None:
         """Write the suite's root file system as a tar. Raises ImageError if mmdebstrap is missing or fails."""
-        if shutil.which("mmdebstrap", path=self._environ.get("PATH")) is None:
-            raise ImageError(
-                "The base image can't be downloaded, and mmdebstrap, which makes it, is missing",
-                hint="apt-get install mmdebstrap, or ci/pibuild, which does",
-            )
-        command = [
-            "mmdebstrap",
-            f"--variant={base.variant}",
-            f"--components={','.join(base.components)}",
-            base.suite,
-            str(tar_path),
-        ]
+        options = [f"--variant={base.variant}", f"--components={','.join(base.components)}"]
+        command = ["mmdebstrap", *options, base.suite, str(tar_path)]
         try:
-            ended = subprocess.run(
-                command, env=self._environ, capture_output=True, text=True, timeout=_DEADLINE_S, check=False
-            )
-        except subprocess.TimeoutExpired as error:
-            raise ImageError(f"mmdebstrap was not done within {_DEADLINE_S} s", hint="check the network") from error
-        if ended.returncode:
+            ended = run(command, self._environ, hint=_HINT, deadline_s=_DEADLINE_S)
+        except SourceError as error:
+            raise ImageError("The base image can't be pulled or made", found=error.what, hint=error.hint) from error
+        if ended.exit_code:
             raise ImageError(
                 f"mmdebstrap can't make a root file system of {base.suite}",
-                details=[f"| {line}" for line in ended.stderr.splitlines()[-10:]],
+                details=[f"| {line}" for line in ended.err.splitlines()[-10:]],
                 hint="check that `apt-get update` works on this machine",
             )

@@ -44,7 +44,11 @@ def build_artifact(artifact: Artifact, entries: Mapping[str, Entry], context: Bu
         ]
         facts = {
             "image": {"reference": image.reference, "id": image.id, "base": image.origin},
-            "sources": [tree.facts() for tree in fetched],
+            "sources": [
+                {"name": source.name, "tree": source.tree}
+                | {name: tree.facts[name] for name in ("place", "size_bytes")}
+                for source, tree in zip(artifact.release.sources, fetched, strict=True)
+            ],
         }
         limits = context.limits
         while True:

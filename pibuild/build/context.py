@@ -152,16 +152,16 @@ class BuildContext:
         """What shares the store with other machines; without an address, and offline, it has and takes nothing."""
         from pibuild.adapters.rclone import Rclone  # noqa: PLC0415
         from pibuild.store.folders import LocalFolder, ServedFolder  # noqa: PLC0415
-        from pibuild.store.remote import Remote, RemoteFolder  # noqa: PLC0415
+        from pibuild.store.remote import Remote  # noqa: PLC0415
 
-        address = self.settings.store.remote
-        folder: RemoteFolder | None = None
+        address, folder = self.settings.store.remote, None
         if address and not self.settings.offline:
-            if address.startswith("/"):
-                folder = LocalFolder(Path(address))
-            else:
-                is_server = address.startswith(("http://", "https://"))
-                folder = ServedFolder(self.http if is_server else Rclone(self.environ), address)
+            is_server = address.startswith(("http://", "https://"))
+            folder = (
+                LocalFolder(Path(address))
+                if address.startswith("/")
+                else ServedFolder(self.http if is_server else Rclone(self.environ), address)
+            )
         return Remote(folder, store=self.store, console=self.console)
 
     def close(self) -> None:

@@ -1,26 +1,24 @@
 """Sources: each is fetched once, from the first place that gives exactly what was pinned.
 
-Knows sources/ and downloads/ of the store. How each kind of place is asked is its adapter's knowledge.
+Knows downloads/ of the store. How each kind of place is asked is its adapter's knowledge.
 
-    sources/TREE.tar TREE.json     a tree as one normalised tar, and where it came from; the .json comes last
     downloads/SHA256 SHA256.part   archives while sources need them; a download continues its .part
 """
 
-import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any, assert_never
+from typing import assert_never
 
-from pibuild.adapters.git import WorkTree
+from pibuild.adapters.git import Git, WorkTree
 from pibuild.console import Console, Progress, Step, size
 from pibuild.errors import SourceError, UnreachableError
-from pibuild.files import file_sha256, json_text, write_atomically
+from pibuild.files import file_sha256
 from pibuild.model import ArchivePlace, DebianPlace, GitPlace, NpmPlace, PypiPlace, Source
-from pibuild.sources.places import Attempt, Downloader, GitReader, attempts
-from pibuild.store.local import Store
+from pibuild.sources.places import Attempt, Downloader, attempts
+from pibuild.store.local import Entry, Store
 from pibuild.times import iso_utc
 from pibuild.trees.archives import members, members_of, only_member
 from pibuild.trees.selection import Selection, chooser
@@ -33,35 +31,16 @@ _MB = 1_000_000
 class Clients:
     """What sources are fetched with, one for each kind of place."""
 
-    git: GitReader
+    git: Git
     http: Downloader[str]
     pypi: Downloader[PypiPlace]
     npm: Downloader[NpmPlace]
     debian: Downloader[DebianPlace]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Fetched:
-    """A source in the store."""
-
-    name: str
-    tree: str
-    path: Path
-    """The normalised tar."""
-    size_bytes: int
-    place: str
-    """Where it was fetched from."""
-    cached: bool
-    """Whether the store had it."""
-
-    def facts(self) -> dict[str, Any]:
-        """Return its part of the record."""
-        return {"name": self.name, "tree": self.tree, "place": self.place, "size_bytes": self.size_bytes}
-
-
 def is_stored(store: Store, source: Source) -> bool:
     """Return whether the store has a source, without reading it."""
-    return all(path.exists() for path in _stored_paths(store, source.tree))
+    return store.has_artifact(source.tree, "sources")
 
 
 class Fetcher:
@@ -83,26 +62,26 @@ class Fetcher:
         self._silent: set[str] = set()
         """Servers that did not answer and are not asked again."""
 
-    def fetch_all(self, sources: Sequence[Source]) -> tuple[Fetched, ...]:
-        """Return every source, in order, from the store or from its places.
+    def fetch_all(self, sources: Sequence[Source]) -> tuple[Entry, ...]:
+        """Return every source, in order, from the store or from its places; the facts have its `place`.
 
         What was fetched stays in the store even if another source is missing. Raises SourceError with every missing
         source and every place that was tried; ResourceError if the disk is full.
         """
-        done: dict[str, Fetched] = {}
+        done: dict[str, Entry] = {}
         for source in sources:
-            if fetched := self._stored(source):
-                done[source.tree] = fetched
+            if entry := self.store.artifact(source.tree, "sources"):
+                done[source.tree] = entry
         missing = list({source.tree: source for source in sources if source.tree not in done}.values())
         if missing and self.offline:
             raise _offline_error(missing)
-        failures: list[tuple[Source, list[str]]] = []
+        failures: list[tuple[Source, Sequence[str]]] = []
         for place, source in enumerate(missing, start=1):
             needed_later = {_sha256(attempt) for later in missing[place:] for attempt in attempts(later, ())}
             try:
                 done[source.tree] = self._fetch(source, needed_later)
             except _NoPlaceError as error:
-                failures.append((source, error.tried))
+                failures.append((source, error.details))
         if failures:
             raise _failure(failures, len(sources))
         return tuple(done[source.tree] for source in sources)
@@ -123,33 +102,24 @@ class Fetcher:
             step.detail = f"{tree.files} files, {place.partition(', ')[2]}"
         return taken
 
-    def keep(self, source: Source, place: str, tree: Tree, staged: Path) -> Fetched:
+    def keep(self, source: Source, place: str, tree: Tree, staged: Path) -> Entry:
         """Move a staged tree into the store. Raises SourceError if it is not the pinned one."""
         if tree.tree != source.tree:
             found = f"tree {tree.tree}, {tree.files} files"
             raise SourceError("it has another tree", expected=f"tree {source.tree}", found=found)
-        tar_path, facts_path = _stored_paths(self.store, source.tree)
-        facts = {
-            "name": source.name,
-            "place": place,
-            "sha256": tree.sha256,
-            "size_bytes": tree.size_bytes,
-            "fetched": iso_utc(self._now()),
-        }
-        staged.replace(tar_path)
-        write_atomically(facts_path, json_text(facts))
-        return _fetched(source, tar_path, facts, cached=False)
+        facts = {"name": source.name, "place": place, "fetched": iso_utc(self._now())}
+        return self.store.put_artifact(source.tree, staged, facts, sha256=tree.sha256, kind="sources")
 
-    def _fetch(self, source: Source, needed_later: set[str]) -> Fetched:
+    def _fetch(self, source: Source, needed_later: set[str]) -> Entry:
         with self.store.lock(f"source-{source.tree}", f"fetching {source.name}"):
-            if fetched := self._stored(source):  # by the pibuild that held the lock
-                return fetched
+            if entry := self.store.artifact(source.tree, "sources"):  # by the pibuild that held the lock
+                return entry
             with self.console.step(f"fetching {source.name}") as step:
-                fetched = self._try_places(source, step, needed_later)
-                step.detail = f"{size(fetched.size_bytes)} from {fetched.place}"
-                return fetched
+                entry = self._try_places(source, step, needed_later)
+                step.detail = f"{size(entry.facts['size_bytes'])} from {entry.facts['place']}"
+                return entry
 
-    def _try_places(self, source: Source, step: Step, needed_later: set[str]) -> Fetched:
+    def _try_places(self, source: Source, step: Step, needed_later: set[str]) -> Entry:
         tried = []
         for attempt in attempts(source, self.mirrors):
             if attempt.server in self._silent:
@@ -164,9 +134,9 @@ class Fetcher:
             except SourceError as error:
                 (self.console.warn if error.found else self.console.debug)(f"{attempt}: {error.line}")
                 tried.append(f"{attempt}: {error.line}")
-        raise _NoPlaceError(tried)
+        raise _NoPlaceError(f"No place has {source.name}", details=tried or ["it has no place"])
 
-    def _try_place(self, source: Source, attempt: Attempt, step: Step, needed_later: set[str]) -> Fetched:
+    def _try_place(self, source: Source, attempt: Attempt, step: Step, needed_later: set[str]) -> Entry:
         keep = (f"/{source.file}",) if source.file else source.keep
         selection = Selection(subdir=attempt.place.subdir, keep=keep, drop=source.drop)
         with self.store.staging() as staging:
@@ -184,10 +154,10 @@ class Fetcher:
                     else members(archive_path, _in_mb(step.progress))
                 )
                 tree = write_tree(found, selection, staged, expected=source.tree)
-                fetched = self.keep(source, str(attempt), tree, staged)
+                entry = self.keep(source, str(attempt), tree, staged)
                 if _sha256(attempt) not in needed_later:
                     archive_path.unlink()
-                return fetched
+                return entry
 
     @contextmanager
     def _download(self, attempt: Attempt, staging: Path, step: Step) -> Iterator[Path]:
@@ -226,41 +196,11 @@ class Fetcher:
             case _:
                 assert_never(place)
 
-    def _stored(self, source: Source) -> Fetched | None:
-        """Return a source from the store, or None. A damaged one is removed with a warning."""
-        tar_path, facts_path = _stored_paths(self.store, source.tree)
-        if not tar_path.exists() or not facts_path.exists():
-            return None
-        try:
-            facts = json.loads(facts_path.read_bytes())
-            is_whole = tar_path.stat().st_size == facts["size_bytes"] and file_sha256(tar_path) == facts["sha256"]
-            fetched = _fetched(source, tar_path, facts, cached=True)
-        except (ValueError, KeyError, TypeError):
-            is_whole = False
-        if is_whole:
-            return fetched
-        self.console.warn(f"the stored source {source.name} is damaged; it is fetched again")
-        facts_path.unlink(missing_ok=True)
-        tar_path.unlink(missing_ok=True)
-        return None
 
+class _NoPlaceError(SourceError):
+    """No place has a source; `details` are the places that were tried."""
 
-class _NoPlaceError(Exception):
-    """No place has a source."""
-
-    def __init__(self, tried: list[str]) -> None:
-        super().__init__(tried)
-        self.tried = tried
-
-
-def _stored_paths(store: Store, tree: str) -> tuple[Path, Path]:
-    folder = store.root / "sources"
-    return folder / f"{tree}.tar", folder / f"{tree}.json"
-
-
-def _fetched(source: Source, path: Path, facts: dict[str, Any], *, cached: bool) -> Fetched:
-    size_bytes, place = facts["size_bytes"], facts["place"]
-    return Fetched(name=source.name, tree=source.tree, path=path, size_bytes=size_bytes, place=place, cached=cached)
+    exit_code = SourceError.exit_code
 
 
 def _state_words(state: WorkTree) -> str:
@@ -288,11 +228,11 @@ def _offline_error(missing: Sequence[Source]) -> SourceError:
     )
 
 
-def _failure(failures: Sequence[tuple[Source, list[str]]], asked: int) -> SourceError:
+def _failure(failures: Sequence[tuple[Source, Sequence[str]]], asked: int) -> SourceError:
     names = ", ".join(source.name for source, _ in failures)
     details = []
     for source, tried in failures:
-        details += [f"{source.name}: tree {source.tree}", *(f"  - {line}" for line in tried or ["it has no place"])]
+        details += [f"{source.name}: tree {source.tree}", *(f"  - {line}" for line in tried)]
     return SourceError(
         f"{len(failures)} of {asked} sources can't be fetched from any of their places: {names}",
         details=details,

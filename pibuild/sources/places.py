@@ -3,14 +3,12 @@
 What arrives is checked by fetcher.
 """
 
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Protocol, TypeVar, assert_never
+from typing import Protocol, TypeVar, assert_never
 from urllib.parse import urlsplit
 
-from pibuild.adapters.git import WorkTree
 from pibuild.addresses import without_password
 from pibuild.console import Progress
 from pibuild.model import ArchivePlace, DebianPlace, GitPlace, NpmPlace, Place, PypiPlace, Source
@@ -21,23 +19,14 @@ UPSTREAM = "https://github.com/{owner}/{name}.git"
 """Where `owner/name` is, if no mirror has it."""
 
 
-class GitReader(Protocol):
-    """What sources use of git. Raises SourceError if a clone lacks it, UnreachableError if its server is silent."""
-
-    def open_commit(  # noqa: D102
-        self, location: str, commit: str, scratch_dir: Path, progress: Progress, is_wanted: Callable[[str], object]
-    ) -> AbstractContextManager[IO[bytes]]: ...
-    def make_archive(  # noqa: D102
-        self, location: str, place: ArchivePlace, to: Path, scratch_dir: Path, progress: Progress
-    ) -> str: ...
-    def work_tree(self, folder: Path) -> WorkTree | None: ...  # noqa: D102
-
-
 class Downloader(Protocol[P_contra]):
     """What downloads a place, or an address, to a file; it goes on where an earlier download ended."""
 
     def download(self, place: P_contra, to: Path, progress: Progress, /) -> str:
-        """Return the sha256 of the whole file; raises as GitReader does."""
+        """Return the sha256 of the whole file.
+
+        Raises SourceError if the server lacks it or refuses, UnreachableError if it does not answer.
+        """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,7 +5,8 @@ they are used, so neither a kill nor a bad disk can leave half of one.
 
     artifacts/KEY.tar KEY.json     what a recipe left, and how it was made
     wheels/KEY/                    a proven wheel and its record
-    sources/ downloads/            kept by sources
+    sources/TREE.tar TREE.json     a source's tree, and where it came from
+    downloads/                     what sources is downloading
     logs/ locks/ tmp/SESSION/
 """
 
@@ -18,7 +19,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from filelock import FileLock, Timeout
 
@@ -28,14 +29,18 @@ from pibuild.files import file_sha256, folder_errors, json_text, locked, write_a
 from pibuild.model import SESSION_LABEL, STORE_LABEL
 from pibuild.wheels.wheel import legacy_names
 
+Kind = Literal["artifacts", "sources"]
+"""The folders that have a tar and its facts for each key."""
+
 _CACHEDIR_TAG = "Signature: 8a477f597d28d172789f06886806bc55\n# A cache of pibuild: `pibuild clean` empties it.\n"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """An artifact or a proven wheel in the store."""
+    """An artifact, a source or a proven wheel in the store."""
 
     key: str
+    """For a source, the hash of its tree."""
     path: Path
     facts: dict[str, Any]
     """What was written about it when it was made; `sha256` and `size_bytes` are the file's own."""
@@ -109,33 +114,35 @@ class Store:
         with locked(self.root / "locks" / f"{name}.lock", on_wait):
             yield
 
-    def artifact(self, key: str) -> Entry | None:
-        """Return the artifact of a key, or None. A damaged one is removed with a warning."""
-        tar_path, facts_path = self._artifact_paths(key)
-        facts = _facts(facts_path)
-        if facts is None:
+    def artifact(self, key: str, kind: Kind = "artifacts") -> Entry | None:
+        """Return the artifact or source of a key, or None. A damaged one is removed with a warning."""
+        tar_path, facts_path = self._paths(key, kind)
+        if not facts_path.exists():
             return None
+        facts = _facts(facts_path) or {}
         if not tar_path.is_file() or file_sha256(tar_path) != facts.get("sha256"):
-            self._console.warn(f"the stored artifact {facts.get('name', key)} is damaged; it is made again")
+            self._console.warn(f"the store's copy of {facts.get('name', key)} is damaged; it is replaced")
             facts_path.unlink(missing_ok=True)
             tar_path.unlink(missing_ok=True)
             return None
         return Entry(key=key, path=tar_path, facts=facts)
 
-    def has_artifact(self, key: str) -> bool:
-        """Return whether there is an artifact, without reading it."""
-        return all(path.exists() for path in self._artifact_paths(key))
+    def has_artifact(self, key: str, kind: Kind = "artifacts") -> bool:
+        """Return whether there is an artifact or a source, without reading it."""
+        return all(path.exists() for path in self._paths(key, kind))
 
     def artifact_facts(self, key: str) -> dict[str, Any] | None:
         """Return the facts of an artifact without reading its content; None if there are none."""
-        return _facts(self._artifact_paths(key)[1])
+        return _facts(self._paths(key, "artifacts")[1])
 
-    def put_artifact(self, key: str, staged: Path, facts: dict[str, Any], *, sha256: str = "") -> Entry:
+    def put_artifact(
+        self, key: str, staged: Path, facts: dict[str, Any], *, sha256: str = "", kind: Kind = "artifacts"
+    ) -> Entry:
         """Move a staged tar into the store. Its facts come last and make it present.
 
         `sha256` is the tar's, if the caller knows it.
         """
-        tar_path, facts_path = self._artifact_paths(key)
+        tar_path, facts_path = self._paths(key, kind)
         whole = facts | {"sha256": sha256 or file_sha256(staged), "size_bytes": staged.stat().st_size}
         with folder_errors(self.root):
             staged.replace(tar_path)
@@ -204,8 +211,8 @@ class Store:
             shutil.rmtree(path) if path.is_dir() else path.unlink()
         return freed_bytes
 
-    def _artifact_paths(self, key: str) -> tuple[Path, Path]:
-        folder = self.root / "artifacts"
+    def _paths(self, key: str, kind: Kind) -> tuple[Path, Path]:
+        folder = self.root / kind
         return folder / f"{key}.tar", folder / f"{key}.json"
 
 

@@ -16,25 +16,20 @@ import re
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 from pibuild.console import Console, size
 from pibuild.errors import PibuildError, SourceError
 from pibuild.files import file_sha256, json_text
 from pibuild.model import Artifact, Plan, Wheelhouse
+from pibuild.store.folders import LocalFolder, ServedFolder
 from pibuild.store.local import Entry, Store
 from pibuild.trees.selection import EVERYTHING
 from pibuild.trees.tree import folder_members, write_tree
 
 T = TypeVar("T")
-
-
-class RemoteFolder(Protocol):
-    """Files elsewhere, by name. Raises SourceError if it does not answer or refuses."""
-
-    def get(self, name: str, to: Path) -> bool: ...  # noqa: D102
-    def put(self, path: Path, name: str) -> None: ...  # noqa: D102
-    def has(self, name: str) -> bool: ...  # noqa: D102
+RemoteFolder = LocalFolder | ServedFolder
+"""Raises SourceError if it does not answer or refuses."""
 
 
 class _DamagedError(Exception):
@@ -49,7 +44,7 @@ class Remote:
         self._source, self._target = folder, folder
         self._store, self._console = store, console
         self._damaged: set[str] = set()
-        """Names of what was found damaged: it is replaced although it exists."""
+        """Names of damaged files at the remote, which are replaced although they exist."""
 
     def pull_artifact(self, artifact: Artifact) -> Entry | None:
         """Download an artifact into the store; None if the remote has none that is whole."""

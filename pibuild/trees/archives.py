@@ -25,7 +25,6 @@ Progress = Callable[[int, int], None]
 """Called with the bytes that are done, and with all of them (0 if unknown)."""
 
 _REPORT_EVERY_BYTES = 1 << 22
-_BUFFER_BYTES = 1 << 16
 _ON_UNIX = 3
 _DECOMPRESSORS: tuple[tuple[bytes, Callable[[IO[bytes]], IO[bytes]]], ...] = (
     (b"\x1f\x8b", lambda file: cast("IO[bytes]", gzip.GzipFile(fileobj=file))),
@@ -51,33 +50,33 @@ class Member:
 def members(archive_path: Path, progress: Progress = lambda _done, _total: None) -> Iterator[Member]:
     """Yield the members of a tar (plain, gzip, bzip2, xz) or a zip."""
     with archive_path.open("rb") as archive:
-        yield from members_of(archive, progress, total_bytes=os.fstat(archive.fileno()).st_size)
+        total_bytes, reported_bytes = os.fstat(archive.fileno()).st_size, 0
+        for member in members_of(archive):
+            yield member
+            if (done_bytes := archive.tell()) >= reported_bytes + _REPORT_EVERY_BYTES:
+                reported_bytes = done_bytes
+                progress(done_bytes, total_bytes)
 
 
 def only_member(path: Path, name: str) -> Iterator[Member]:
-    """Yield a file that is not to be unpacked as the only member of an archive, under a name."""
+    """Yield one member with this name and the file's content, for a source that stays packed."""
     yield Member(path=name, kind="file", open=lambda: path.open("rb"), size_bytes=path.stat().st_size)
 
 
-def members_of(
-    archive: IO[bytes], progress: Progress = lambda _done, _total: None, *, total_bytes: int = 0
-) -> Iterator[Member]:
+def members_of(archive: IO[bytes]) -> Iterator[Member]:
     """Yield the members of an open archive; a tar may come from a pipe.
 
     Raises SourceError if the archive is neither tar nor zip, or damaged. Decompressing here is as fast as the xz
     program (63 against 70 CPU-s for 415 MB with 239,000 members).
     """
-    watched = io.BufferedReader(_Watched(archive, progress, total_bytes), _BUFFER_BYTES)
+    reader = archive if isinstance(archive, io.BufferedReader) else io.BufferedReader(cast("io.RawIOBase", archive))
     with damage_named():
-        magic = watched.peek(8)
+        magic = reader.peek(8)
         if magic.startswith(b"PK\x03\x04"):
-            yield from _zip_members(archive)
+            yield from _zip_members(reader)
             return
-        for prefix, decompressor in _DECOMPRESSORS:
-            if magic.startswith(prefix):
-                yield from _tar_members(decompressor(watched))
-                return
-        yield from _tar_members(watched)
+        decompressor = next((read for prefix, read in _DECOMPRESSORS if magic.startswith(prefix)), None)
+        yield from _tar_members(decompressor(reader) if decompressor else reader)
 
 
 @contextmanager
@@ -91,30 +90,6 @@ def damage_named() -> Iterator[None]:
         if error.errno:
             raise
         raise SourceError("it is damaged", found=str(error)) from error  # of gzip and bz2
-
-
-class _Watched(io.RawIOBase):
-    """A file that reports how much of it was read."""
-
-    def __init__(self, file: IO[bytes], progress: Progress, total_bytes: int) -> None:
-        self._file, self._progress, self._total_bytes = file, progress, total_bytes
-        self._done_bytes = self._reported_bytes = 0
-
-    def readable(self) -> bool:
-        return True
-
-    def read(self, size: int = -1, /) -> bytes:
-        part = self._file.read(size)
-        self._done_bytes += len(part)
-        if self._done_bytes - self._reported_bytes >= _REPORT_EVERY_BYTES:
-            self._reported_bytes = self._done_bytes
-            self._progress(self._done_bytes, self._total_bytes)
-        return part
-
-    def readinto(self, buffer: memoryview, /) -> int:  # type: ignore[override]  # typeshed has any buffer
-        part = self.read(len(buffer))
-        buffer[: len(part)] = part
-        return len(part)
 
 
 def _tar_members(file: IO[bytes]) -> Iterator[Member]:

@@ -16,11 +16,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import IO, cast
+from typing import IO
 
 from pibuild.console import size
 from pibuild.errors import ResourceError, SourceError
-from pibuild.files import is_disk_full
+from pibuild.files import file_sha256, is_disk_full
 from pibuild.trees.archives import Member, members
 from pibuild.trees.selection import (
     EVERYTHING,
@@ -35,7 +35,7 @@ from pibuild.trees.selection import (
 )
 
 MTIME_S = 946_684_800
-"""2000-01-01, the time of all files that are written. A zip, thus a wheel, can't hold a time before 1980."""
+"""2000-01-01, the time of all files that are written. A zip, and so a wheel, can't hold a time before 1980."""
 
 _CHUNK_BYTES = 1 << 20
 
@@ -64,7 +64,7 @@ def file_tree_hash(name: str, content_sha256: str) -> str:
     return tree_hash({name: TreeEntry(mode=FILE, sha256=content_sha256)})
 
 
-def write_tree(found: Iterable[Member], selection: Selection, to: Path, *, expected: str = "") -> Tree:
+def write_tree(offered: Iterable[Member], selection: Selection, to: Path, *, expected: str = "") -> Tree:
     """Write the selected members of an archive as a tar that depends on nothing else.
 
     A folder that holds the whole archive does not count. Raises SourceError if a name leads out of the archive, or if a
@@ -77,19 +77,17 @@ def write_tree(found: Iterable[Member], selection: Selection, to: Path, *, expec
     picker = Picker(selection, spool)
     try:
         with spool, to.open("wb") as file:
-            for member in found:
+            for member in offered:
                 picker.offer(member)
                 if expected and picker.has_left_folder() and tree_hash(picker.chosen()) == expected:
                     break
-            entries, hashing = picker.entries(), _Hashing(file)
-            _write_tar(entries, spool, hashing)
+            entries = picker.entries()
+            _write_tar(entries, spool, file)
     except OSError as error:
         if not is_disk_full(error):
             raise
         raise _space_error(picker.size_bytes, to.parent) from error
-    return Tree(
-        tree=tree_hash(entries), sha256=hashing.digest.hexdigest(), size_bytes=to.stat().st_size, files=len(entries)
-    )
+    return Tree(tree=tree_hash(entries), sha256=file_sha256(to), size_bytes=to.stat().st_size, files=len(entries))
 
 
 def pack_gzip(folder: Path, to: Path) -> Path:
@@ -157,25 +155,11 @@ def unpack(tar_path: Path, folder: Path) -> None:
         tar.extractall(folder)  # noqa: S202
 
 
-class _Hashing:
-    """A file whose content is hashed while it is written."""
-
-    def __init__(self, file: IO[bytes]) -> None:
-        self._file, self.digest = file, sha256()
-
-    def tell(self) -> int:
-        return self._file.tell()
-
-    def write(self, data: bytes) -> int:
-        self.digest.update(data)
-        return self._file.write(data)
-
-
-def _write_tar(entries: Mapping[str, TreeEntry], spool: IO[bytes], to: _Hashing) -> None:
+def _write_tar(entries: Mapping[str, TreeEntry], spool: IO[bytes], to: IO[bytes]) -> None:
     """Write folders, files and links sorted by path, without an owner, all with the same time."""
     folders = {folder for path in entries for folder in folders_above(path)}
     with tarfile.TarFile(
-        fileobj=cast("IO[bytes]", to),
+        fileobj=to,
         mode="w",
         format=tarfile.GNU_FORMAT,
         encoding="utf-8",

@@ -1,15 +1,16 @@
 """Shared folders that fail."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from pibuild.errors import UnreachableError
 from pibuild.store.folders import LocalFolder
-from pibuild.store.remote import RemoteFolder
 
 
-class SilentFolder:
+class SilentFolder(LocalFolder):
     """A folder of a server that is down."""
+
+    def __init__(self) -> None:
+        pass
 
     def get(self, name: str, to: Path) -> bool:
         raise UnreachableError("cache.example.org is not reachable", found=f"{name} {to}")
@@ -37,7 +38,3 @@ class RefusingFolder(LocalFolder):
     def put(self, path: Path, name: str) -> None:  # noqa: ARG002
         self.asked += 1
         raise self.error
-
-
-if TYPE_CHECKING:
-    _folders: tuple[RemoteFolder, ...] = (SilentFolder(), RefusingFolder(Path(), OSError()))

@@ -7,12 +7,12 @@ from hashlib import sha256
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
-from pibuild.adapters.git import WorkTree
+from pibuild.adapters.git import Git, WorkTree
 from pibuild.console import Progress
 from pibuild.errors import SourceError, UnreachableError
 from pibuild.model import ArchivePlace, DebianPlace, NpmPlace, PypiPlace, Source
 from pibuild.sources import places
-from pibuild.sources.fetcher import Fetched
+from pibuild.store.local import Entry
 
 Place = str | PypiPlace | NpmPlace | DebianPlace
 
@@ -23,12 +23,10 @@ class FakeFetcher:
     def __init__(self) -> None:
         self.fetched: list[str] = []
 
-    def fetch_all(self, sources: Sequence[Source]) -> tuple[Fetched, ...]:
+    def fetch_all(self, sources: Sequence[Source]) -> tuple[Entry, ...]:
         self.fetched += [source.name for source in sources]
-        return tuple(
-            Fetched(name=source.name, tree=source.tree, path=Path(), size_bytes=1, place="here", cached=False)
-            for source in sources
-        )
+        facts = {"place": "here", "size_bytes": 1}
+        return tuple(Entry(key=source.tree, path=Path(), facts=facts) for source in sources)
 
 
 class FakeWeb:
@@ -57,7 +55,7 @@ class FakeWeb:
         return sha256(to.read_bytes()).hexdigest()
 
 
-class FakeGit:
+class FakeGit(Git):
     """Holds the tar of one commit by the clone's place; `breaks` fails when the tar has been read."""
 
     def __init__(self, clones: Mapping[str, bytes], *, breaks: bool = False, state: WorkTree | None = None) -> None:
@@ -74,7 +72,7 @@ class FakeGit:
         commit: str,
         scratch_dir: Path,  # noqa: ARG002
         progress: Progress,  # noqa: ARG002
-        is_wanted: Callable[[str], object],  # noqa: ARG002
+        is_wanted: Callable[[str], object] = bool,  # noqa: ARG002
     ) -> Iterator[IO[bytes]]:
         yield io.BytesIO(self._tar(location, commit))
         if self.breaks:
@@ -132,4 +130,3 @@ if TYPE_CHECKING:
     _npm: places.Downloader[NpmPlace] = _web
     _debian: places.Downloader[DebianPlace] = _web
     _webs: tuple[places.Downloader[str], ...] = (_web, NoWeb(), SilentWeb())
-    _git: places.GitReader = FakeGit({})

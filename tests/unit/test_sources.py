@@ -70,7 +70,7 @@ def test_a_source_is_fetched_as_the_normalised_tar_of_its_tree(make_fetcher, tre
     )
 
     assert files_of(fetched.path) == {"a": b"alpha", "b": b"beta"}
-    assert (fetched.cached, fetched.place) == (False, "https://example.org/a")
+    assert fetched.facts["place"] == "https://example.org/a"
 
 
 def test_a_source_that_is_a_file_stays_packed(make_fetcher):
@@ -102,7 +102,7 @@ def test_the_users_source_tree_replaces_a_source(make_fetcher, tree, tmp_path):
 
     assert taken.tree == tree({"top/a": b"a", "top/b": b"b"})
     assert files_of(fetched.path) == {"a": b"a", "b": b"b"}
-    assert fetched.place == f"{folder}, commit cccccccccc, 2 files differ"
+    assert fetched.facts["place"] == f"{folder}, commit cccccccccc, 2 files differ"
 
 
 def test_a_source_tree_without_git_is_taken_whole(make_fetcher, tree, tmp_path):
@@ -112,7 +112,7 @@ def test_a_source_tree_without_git_is_taken_whole(make_fetcher, tree, tmp_path):
     taken = fetcher.take(source("0" * 64, archive("a", b"")), tmp_path / "mine")
 
     assert taken.tree == tree({"top/a": b"alpha"})
-    assert fetcher.fetch_all([taken])[0].place.endswith("mine, not under git")
+    assert fetcher.fetch_all([taken])[0].facts["place"].endswith("mine, not under git")
 
 
 def test_a_stored_source_is_not_fetched_again(make_fetcher, tree):
@@ -122,8 +122,7 @@ def test_a_stored_source_is_not_fetched_again(make_fetcher, tree):
     later = make_fetcher()
     (fetched,) = later.fetch_all(wanted)
 
-    assert fetched.cached
-    assert fetched.place == "https://example.org/a"
+    assert fetched.facts["place"] == "https://example.org/a"
     assert later.web.asked == []
 
 
@@ -132,11 +131,14 @@ def test_a_fetched_source_has_name_tree_place_and_size(make_fetcher, tree):
     wanted = source(tree(FILES), archive("a", content))
     (fetched,) = make_fetcher({"https://example.org/a": content}).fetch_all([wanted])
 
-    assert fetched.facts() == {
+    content = fetched.path.read_bytes()
+    assert fetched.key == wanted.tree
+    assert fetched.facts == {
         "name": "thing",
-        "tree": wanted.tree,
         "place": "https://example.org/a",
-        "size_bytes": fetched.path.stat().st_size,
+        "sha256": sha256(content),
+        "size_bytes": len(content),
+        "fetched": "2026-11-23T00:00:00+00:00",
     }
 
 
@@ -146,7 +148,7 @@ def test_sources_are_returned_in_the_requested_order_even_twice(make_fetcher, tr
     second = source(tree(OTHER), archive("b", two), name="second")
     fetcher = make_fetcher({"https://example.org/a": one, "https://example.org/b": two})
 
-    assert [one.name for one in fetcher.fetch_all([first, second, first])] == ["first", "second", "first"]
+    assert [one.facts["name"] for one in fetcher.fetch_all([first, second, first])] == ["first", "second", "first"]
     assert len(fetcher.web.asked) == 2
 
 
@@ -163,7 +165,7 @@ def test_a_commit_is_read_from_a_clone_without_an_archive_file(make_fetcher, tre
     wanted = source(tree(FILES), GitPlace(git="o/n", commit=COMMIT))
     (fetched,) = make_fetcher(git=git, mirrors=["/srv/{owner}+{name}"]).fetch_all([wanted])
 
-    assert fetched.place == "git o/n cccccccccc from /srv/o+n"
+    assert fetched.facts["place"] == "git o/n cccccccccc from /srv/o+n"
     assert not list((store.root / "downloads").iterdir())
 
 
@@ -202,7 +204,7 @@ def test_an_archive_of_a_commit_is_made_from_a_mirror_and_checked(make_fetcher, 
     fetcher = make_fetcher(git=FakeGit({"/srv/n": content}), mirrors=["/srv/{name}"])
     (fetched,) = fetcher.fetch_all([source(tree(FILES), place)])
 
-    assert fetched.place == "https://example.org/n.tar.gz, made again from /srv/n"
+    assert fetched.facts["place"] == "https://example.org/n.tar.gz, made again from /srv/n"
     assert fetcher.web.asked == []
 
 
@@ -213,7 +215,7 @@ def test_an_archive_made_from_a_mirror_with_a_wrong_hash_is_not_used(make_fetche
     fetcher = make_fetcher({place.archive: content}, git=git, mirrors=["/srv/{name}"])
     (fetched,) = fetcher.fetch_all([source(tree(FILES), place)])
 
-    assert fetched.place == place.archive
+    assert fetched.facts["place"] == place.archive
 
 
 def test_after_a_wrong_hash_the_next_place_is_used(make_fetcher, tree, words):
@@ -221,7 +223,7 @@ def test_after_a_wrong_hash_the_next_place_is_used(make_fetcher, tree, words):
     fetcher = make_fetcher({"https://example.org/a": wrong, "https://example.org/b": right})
     (fetched,) = fetcher.fetch_all([source(tree(FILES), archive("a", right), archive("b", right))])
 
-    assert fetched.place == "https://example.org/b"
+    assert fetched.facts["place"] == "https://example.org/b"
     assert "https://example.org/a: its hash is wrong" in words.getvalue()
     assert f"expected sha256 {sha256(right)}; found sha256 {sha256(wrong)}" in words.getvalue()
 
@@ -231,7 +233,7 @@ def test_after_a_wrong_tree_the_next_place_is_used(make_fetcher, tree, words):
     fetcher = make_fetcher({"https://example.org/a": wrong, "https://example.org/b": right})
     (fetched,) = fetcher.fetch_all([source(tree(FILES), archive("a", wrong), archive("b", right))])
 
-    assert fetched.place == "https://example.org/b"
+    assert fetched.facts["place"] == "https://example.org/b"
     assert f"expected tree {tree(FILES)}; found tree {tree(OTHER)}" in words.getvalue()
 
 
@@ -362,7 +364,7 @@ def test_offline_uses_stored_sources(make_fetcher, tree):
     wanted = [source(tree(FILES), archive("a", content))]
     make_fetcher({"https://example.org/a": content}).fetch_all(wanted)
 
-    assert make_fetcher(offline=True).fetch_all(wanted)[0].cached
+    assert make_fetcher(offline=True).fetch_all(wanted)[0].key == wanted[0].tree
 
 
 @pytest.mark.parametrize("damage", [lambda tar: tar[:-1], lambda tar: b"X" + tar[1:], lambda _tar: b""])
@@ -375,8 +377,8 @@ def test_a_damaged_stored_source_is_fetched_again_with_a_note(make_fetcher, tree
     fetched.path.write_bytes(damage(whole))
     (again,) = fetcher.fetch_all(wanted)
 
-    assert "the stored source thing is damaged; it is fetched again" in words.getvalue()
-    assert not again.cached
+    assert "thing is damaged" in words.getvalue()
+    assert len(fetcher.web.asked) == 2
     assert again.path.read_bytes() == whole
 
 
@@ -388,7 +390,8 @@ def test_facts_that_are_damaged_make_a_source_damaged(make_fetcher, tree, words,
     (fetched,) = fetcher.fetch_all(wanted)
     fetched.path.with_suffix(".json").write_text(facts)
 
-    assert not fetcher.fetch_all(wanted)[0].cached
+    fetcher.fetch_all(wanted)
+    assert len(fetcher.web.asked) == 2
     assert "is damaged" in words.getvalue()
 
 
@@ -418,7 +421,7 @@ def test_after_a_silent_server_other_places_are_used(make_fetcher, tree):
     fetcher = make_fetcher({"https://example.org/a": SILENT, "n.tar.xz": content})
     (fetched,) = fetcher.fetch_all([source(tree(FILES), archive("a", content), debian)])
 
-    assert fetched.place == "Debian sid, n.tar.xz"
+    assert fetched.facts["place"] == "Debian sid, n.tar.xz"
 
 
 def test_a_full_disk_ends_the_fetch_with_a_resource_error(make_fetcher, tree):
@@ -470,7 +473,7 @@ def test_passwords_of_addresses_are_never_shown_nor_stored(make_fetcher, tree, w
     wanted = source(tree(FILES), GitPlace(git="o/n", commit=COMMIT))
     (fetched,) = make_fetcher(git=git, mirrors=["https://me:secret@git.example.org/{name}.git"]).fetch_all([wanted])
 
-    assert fetched.place == "git o/n cccccccccc from https://git.example.org/n.git"
+    assert fetched.facts["place"] == "git o/n cccccccccc from https://git.example.org/n.git"
     assert "secret" not in words.getvalue() + fetched.path.with_suffix(".json").read_text()
 
 
