@@ -85,7 +85,7 @@ class Engine:
 
     @property
     def version(self) -> str:
-        """Which engine answers, in its own words."""
+        """The engine's version, storage driver and operating system, as it reports them."""
         return f"{self._info['ServerVersion']} ({self._info['Driver']}, {self._info['OperatingSystem']})"
 
     def check(self) -> None:
@@ -193,8 +193,8 @@ class Engine:
         """Remove a store's containers whose session is dead; return their number."""
         mark = f"{STORE_LABEL}={store_id}"
         with self._translated("looking for left containers"):
-            found = self._client.containers.list(all=True, filters={"label": mark}, ignore_removed=True)
-            dead = [container for container in found if is_dead(container.labels[SESSION_LABEL])]
+            containers = self._client.containers.list(all=True, filters={"label": mark}, ignore_removed=True)
+            dead = [container for container in containers if is_dead(container.labels[SESSION_LABEL])]
             for container in dead:
                 with suppress(NotFound):
                     container.remove(force=True, v=True)
@@ -203,11 +203,11 @@ class Engine:
     def remove_volumes(self, prefix: str) -> int:
         """Remove the volumes whose name begins with the prefix."""
         with self._translated("removing volumes"):
-            found = [volume for volume in self._client.volumes.list() if volume.name.startswith(prefix)]
-            for volume in found:
+            volumes = [volume for volume in self._client.volumes.list() if volume.name.startswith(prefix)]
+            for volume in volumes:
                 with suppress(NotFound):
                     volume.remove(force=True)
-        return len(found)
+        return len(volumes)
 
     def images(self, prefix: str) -> list[str]:
         """Return the names of the images that begin with the prefix."""
@@ -239,8 +239,7 @@ class Container:
 
     def wait(self, on_line: Callable[[str], None]) -> Outcome:
         """Start it, pass each line of its output to `on_line`, and wait for its end or the deadline."""
-        started_s = time.monotonic()
-        late = threading.Event()
+        began_s, late = time.monotonic(), threading.Event()
 
         def stop_late() -> None:
             late.set()
@@ -255,16 +254,10 @@ class Container:
                 alarm.start()
                 for line in _lines(self._handle.logs(stream=True, follow=True)):
                     on_line(line)
-                status = self._handle.wait()
-                self._handle.reload()
+                self._handle.wait()
             finally:
                 alarm.cancel()
-        return Outcome(
-            exit_code=int(status["StatusCode"]),
-            out_of_memory=bool(self._handle.attrs["State"]["OOMKilled"]),
-            timed_out=late.is_set(),
-            wall_s=time.monotonic() - started_s,
-        )
+        return self._outcome(began_s, timed_out=late.is_set())
 
     def attach(self) -> Outcome:
         """Start it with this process's own stdin, stdout and stderr, and wait for its end or the deadline.
@@ -281,16 +274,21 @@ class Container:
             raise EngineError(
                 "The docker command line client is missing", hint="apt-get install docker.io, or docker-cli"
             ) from error
+        return self._outcome(began_s, timed_out=late)
+
+    def _outcome(self, began_s: float, *, timed_out: bool) -> Outcome:
+        """Return how the container ended. Raises EngineError if it still runs before its deadline."""
+        wall_s = time.monotonic() - began_s
         with self._engine._translated("asking how the container ended"):  # noqa: SLF001
             self._handle.reload()
-            state = self._handle.attrs["State"]
-        if not late and state["Running"]:
-            raise EngineError("The connection to the container was lost", hint="the same command again")
+        state = self._handle.attrs["State"]
+        if state["Running"] and not timed_out:
+            raise EngineError("The connection to the container was lost", hint="run the same command again")
         return Outcome(
             exit_code=int(state["ExitCode"]),
             out_of_memory=bool(state["OOMKilled"]),
-            timed_out=late,
-            wall_s=time.monotonic() - began_s,
+            timed_out=timed_out,
+            wall_s=wall_s,
         )
 
     def has(self, path: str) -> bool:
@@ -395,7 +393,7 @@ def _handed_over(run: Run) -> Iterator[bytes]:
     Folders that no tar contains would be made by the engine and owned by root, so the user could not write in them. It
     is one tar because each one costs the engine a twentieth of a second.
     """
-    sink, made = _Sink(), set[str]()
+    sink, made = io.BytesIO(), set[str]()
     with tarfile.open(fileobj=sink, mode="w|") as tar:
 
         def add_folders(folders: list[str]) -> None:
@@ -412,40 +410,31 @@ def _handed_over(run: Run) -> Iterator[bytes]:
             with tarfile.open(tar_path, "r:") as source:
                 for info in source:
                     info.name = f"{top}/{info.name}"
+                    info.linkname = f"{top}/{info.linkname}" if info.islnk() else info.linkname
                     add_folders(_with_parents(info.name)[:-1])
                     content = source.extractfile(info) if info.isfile() else None
                     tar.addfile(_owned(info, run, info.type))
                     while content and (chunk := content.read(_CHUNK_BYTES)):  # a file may not fit into memory
                         tar.fileobj.write(chunk)
                         tar.offset += len(chunk)
-                        if sink.size_bytes >= _CHUNK_BYTES:
-                            yield sink.taken()
+                        if sink.tell() >= _CHUNK_BYTES:
+                            yield _taken(sink)
                     padding = -tar.offset % tarfile.BLOCKSIZE
                     tar.fileobj.write(bytes(padding))
                     tar.offset += padding
-    yield sink.taken()
+    yield _taken(sink)
 
 
-class _Sink(io.RawIOBase):
-    """A file whose bytes are taken out while it is written."""
-
-    def __init__(self) -> None:
-        self._parts: list[bytes] = []
-        self.size_bytes = 0
-
-    def write(self, part: Any) -> int:  # noqa: ANN401  any buffer
-        self._parts.append(bytes(part))
-        self.size_bytes += len(part)
-        return len(part)
-
-    def taken(self) -> bytes:
-        taken = b"".join(self._parts)
-        self._parts.clear()
-        self.size_bytes = 0
-        return taken
+def _taken(sink: io.BytesIO) -> bytes:
+    """Return what was written, and empty the file."""
+    written = sink.getvalue()
+    sink.seek(0)
+    sink.truncate()
+    return written
 
 
 def _with_parents(path: str) -> list[str]:
+    """Return a path after the folders that lead to it."""
     parts = path.split("/")
     return ["/".join(parts[:depth]) for depth in range(1, len(parts) + 1)]
 
@@ -459,16 +448,15 @@ def _owned(info: tarfile.TarInfo, run: Run, kind: bytes) -> tarfile.TarInfo:
 
 
 def _engine_error(doing: str, host: str, error: Exception) -> EngineError:
-    words = str(error)
-    where = host or "the local engine"
-    if "Permission denied" in words:
+    message, where = str(error), host or "the local engine"
+    if "Permission denied" in message:
+        what = f"no permission on the socket of {where}"
         hint = "join the group of the engine's socket (usermod -aG docker NAME, then log in again), or run as root"
-        return EngineError(f"{doing}: no permission on the socket of {where}", found=words, hint=hint)
-    if isinstance(error, APIError) and "no space left on device" in words.lower():
-        return EngineError(
-            f"{doing}: the engine's disk is full", found=words, hint="docker system prune, or pibuild clean"
-        )
-    hint = "start it (systemctl start docker, or ci/pibuild, which does), or set DOCKER_HOST; pibuild doctor tells more"
-    if isinstance(error, APIError):
-        return EngineError(f"{doing}: the engine refused", found=words, hint="pibuild doctor tells more")
-    return EngineError(f"{doing}: no Docker engine answers at {where}", found=words, hint=hint)
+    elif not isinstance(error, APIError):
+        what = f"no Docker engine answers at {where}"
+        hint = "start it (systemctl start docker, or ci/pibuild, which does), or set DOCKER_HOST; see pibuild doctor"
+    elif "no space left on device" in message.lower():
+        what, hint = "the engine's disk is full", "docker system prune, or pibuild clean"
+    else:
+        what, hint = "the engine refused", "pibuild doctor shows what is reachable"
+    return EngineError(f"{doing}: {what}", found=message, hint=hint)

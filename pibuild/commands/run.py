@@ -58,8 +58,14 @@ def run(invocation: Invocation) -> int:
     from pibuild.build.context import open_context
     from pibuild.build.planning import on_device
     from pibuild.emulate import session
-    from pibuild.emulate.choose import DeviceRequest, choose
-    from pibuild.emulate.environment import device_image, fitting_wheels, package_of, plan_beside, pythons_of
+    from pibuild.emulate.choose import (
+        DeviceRequest,
+        choose,
+        device_image,
+        fitting_wheels,
+        plan_beside,
+        recipe_pythons,
+    )
     from pibuild.emulate.transfer import named_copies, result_names
     from pibuild.wheels.wheel import WheelFormatError, wheel_name
 
@@ -71,13 +77,13 @@ def run(invocation: Invocation) -> int:
         raise UsageError(f"{path.name} is no wheel's name", found=str(error)) from error
     catalogue = load_catalogue()
     request = DeviceRequest(target=settings.target, python=settings.python, model=args.model, system=args.os)
-    device = choose(wheel, request, catalogue.targets, pythons_of(catalogue))
+    device = choose(wheel, request, catalogue.targets, recipe_pythons(catalogue))
     plan = plan_beside(wheel, device, catalogue)
     image = device_image(device, catalogue, settings.raspbian)
     beside = fitting_wheels(path, device)
-    brought = {package_of(wheel_path) for wheel_path in beside}
+    packages = {wheel_name(path.name).name for path in beside}
     recipes = catalogue.recipes.values()
-    without = [recipe.name for recipe in recipes if canonicalize_name(recipe.package_name) in brought]
+    without = [recipe.name for recipe in recipes if canonicalize_name(recipe.package_name) in packages]
     has_python = image.name == "userland"
     without += ["cpython"] if has_python else []
     with open_context(settings, invocation.environ, invocation.console) as context:

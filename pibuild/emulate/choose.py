@@ -1,21 +1,27 @@
-"""The Pi on which a wheel is tried: what the person asked for, else what the wheel's tags say.
+"""The Pi on which a wheel is tried, its image, and what is on it beside the wheel.
 
-Pure: models and systems come from config/pis.yaml, targets from toolchains/.
+The person's choice comes first; the wheel's tags decide the rest. Models and systems come from config/pis.yaml, targets
+from toolchains/.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TypeVar
 
+from packaging.utils import canonicalize_name
 from packaging.version import Version
 
-from pibuild.build.planning import nearest_pythons
+from pibuild.build.planning import Catalogue, nearest_pythons
+from pibuild.config.dockerfiles import load_images
 from pibuild.config.pis import Model, System, load_pis
+from pibuild.config.project_files import project_folder
 from pibuild.config.targets import find_target
 from pibuild.errors import ImageError, UsageError, nearest
-from pibuild.model import Target, Userland
+from pibuild.model import Image, Plan, Request, Target, Userland
 from pibuild.wheels.pip_tags import is_for_python
-from pibuild.wheels.wheel import WheelName
+from pibuild.wheels.wheel import WheelFormatError, WheelName, wheel_name
 
 _Value = TypeVar("_Value")
 
@@ -56,8 +62,8 @@ def userland(system: System, target: Target, raspbian: str | None) -> Userland:
     """Return where a release's userland for a target comes from; `raspbian` is the URL of Raspbian's archive, if any.
 
     The packages are Raspbian's, which support every Pi. Without its archive they are Debian's, for targets whose
-    runtime is Debian's as well; for other targets the C library is compiled. Raise ImageError if only Raspbian has the
-    release.
+    runtime is Debian's as well; for other targets the C library is compiled. Raises ImageError if only Raspbian has
+    the release.
     """
     if not raspbian and not system.in_debian:
         raise ImageError(
@@ -76,18 +82,22 @@ def userland(system: System, target: Target, raspbian: str | None) -> Userland:
     )
 
 
-def choose(
-    wheel: WheelName, request: DeviceRequest, targets: Mapping[str, Target], pythons: Mapping[str, Sequence[str]]
-) -> Device:
+def recipe_pythons(catalogue: Catalogue) -> list[str]:
+    """Return the Pythons that the recipe of CPython can put on a device."""
+    return [python for release in catalogue.recipes["cpython"].releases for python in release.pythons]
+
+
+def choose(wheel: WheelName, request: DeviceRequest, targets: Mapping[str, Target], pythons: Sequence[str]) -> Device:
     """Return the device on which a wheel is tried; what the request leaves open, the wheel's tags decide.
 
-    `pythons` are those that each target has. Raise UsageError if something does not exist or does not go together.
+    `pythons` are available where no system is requested. Raises UsageError if something does not exist, or if the
+    requested parts don't go together.
     """
     pis = load_pis()
     model = _named("model", request.model, {model.name: model for model in pis.models})
     system = _named("system", request.system, {system.name: system for system in pis.systems})
     target = _target(wheel, request.target, model, targets)
-    available = emulated_pythons(system) if system else pythons[target.name]
+    available = emulated_pythons(system) if system else pythons
     return Device(
         target=target,
         python=_python(wheel, request.python, available, system),
@@ -137,3 +147,43 @@ def _python(wheel: WheelName, wanted: str | None, available: Sequence[str], syst
             hint="another --os" if system else "a wheel for one of these, or --python to see pip refuse it",
         )
     return max(fitting, key=Version)
+
+
+def plan_beside(wheel: WheelName, device: Device, catalogue: Catalogue) -> Plan | None:
+    """Plan what is installed beside a wheel: what its recipe is proven with; without a recipe, what any wheel gets.
+
+    Return None if that is nothing: the system has its own Python, and no recipe makes anything for that version.
+    """
+    if device.system and device.python not in recipe_pythons(catalogue):
+        return None
+    request = Request(target=device.target.name, python=device.python, recipe=None, version=None)
+    for recipe in catalogue.recipes.values():
+        if recipe.proof and canonicalize_name(recipe.package_name) == wheel.name:
+            with suppress(UsageError):  # the recipe lacks this Python or this release
+                return catalogue.plan(replace(request, recipe=recipe.name, version=str(wheel.version)))
+    return catalogue.plan(request)
+
+
+def device_image(device: Device, catalogue: Catalogue, raspbian: str | None) -> Image:
+    """Return the image of a device's userland."""
+    if device.system:
+        system = userland(device.system, device.target, raspbian)
+        return load_images(project_folder("dockerfiles"), device.target, system)[system.image]
+    name = "device" if device.model.cpu.qemu == device.target.device_cpu else "model"
+    return catalogue.images[device.target.name][name]
+
+
+def fitting_wheels(path: Path, device: Device) -> list[Path]:
+    """Return the wheels of a wheel's folder, itself first, whose tags the device takes."""
+    others = (other for other in sorted(path.parent.glob("*.whl")) if other != path and other.is_file())
+    return [path, *(other for other in others if _fits(other.name, device))]
+
+
+def _fits(file_name: str, device: Device) -> bool:
+    try:
+        tags = wheel_name(file_name).tags
+    except WheelFormatError:
+        return False
+    machine = f"_{device.target.machine}"
+    fitting = [tag for tag in tags if tag.platform == "any" or tag.platform.endswith(machine)]
+    return is_for_python(fitting, device.python)

@@ -58,9 +58,9 @@ def start(
             ),
             inputs=(
                 *((folder, entry.path) for folder, entry in installed),
-                ("/work/wheels", pack(staging / "wheels.tar", {one.name: one for one in beside})),
+                ("/work/wheels", pack(staging / "wheels.tar", {wheel.name: wheel for wheel in beside})),
                 ("/work/run", pack(staging / "run.tar", {_SCRIPT.name: _SCRIPT})),
-                (str(WORKING_DIR), _packed(copies, staging / "copies.tar")),
+                (str(WORKING_DIR), pack_copies(copies, staging / "copies.tar")),
                 (_ROOT, pack(staging / "kernel.tar", _kernel_files(device))),
             ),
             stdin="terminal" if is_terminal else "pipe",
@@ -86,11 +86,6 @@ def start(
     return outcome.exit_code
 
 
-def _packed(copies: Mapping[str, Path], tar_path: Path) -> Path:
-    with folder_errors(tar_path.parent):
-        return pack_copies(copies, tar_path)
-
-
 def _collect(container: Container, results: Mapping[str, PurePosixPath], staging: Path, console: Console) -> list[str]:
     """Bring results into the current folder, and return the paths that are missing, each with a warning."""
     missing = []
@@ -99,11 +94,9 @@ def _collect(container: Container, results: Mapping[str, PurePosixPath], staging
             console.warn(f"{path} does not exist on the device")
             missing.append(str(path))
             continue
-        tar_path = staging / "results.tar"
-        with folder_errors(staging):
-            container.copy_out(str(path), tar_path)
+        container.copy_out(str(path), staging / "results.tar")
         with folder_errors(Path.cwd()):
-            unpack_results(tar_path, Path.cwd(), console.warn)
+            unpack_results(staging / "results.tar", Path.cwd(), console.warn)
     return missing
 
 

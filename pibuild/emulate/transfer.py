@@ -9,7 +9,7 @@ import os
 import posixpath
 import shutil
 import tarfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import IO
 
@@ -58,36 +58,13 @@ def pack_copies(copies: Mapping[str, Path], tar_path: Path) -> Path:
 
     Raises UsageError if a file can't be read.
     """
-    with tarfile.open(tar_path, "w") as tar:
-        for name, path in copies.items():
-            below = _below(name, path) if path.is_dir() else ()
-            for member_name, member_path in ((name, path), *below):
-                try:
-                    info = tar.gettarinfo(member_path.resolve() if member_path is path else member_path, member_name)
-                    if info is None:  # a socket
-                        continue
-                    if info.islnk():  # its other name may not be copied
-                        info.type, info.linkname, info.size = tarfile.REGTYPE, "", member_path.stat().st_size
-                    if info.isfile():
-                        with member_path.open("rb") as content:
-                            tar.addfile(info, content)
-                    elif info.isdir() or info.issym():
-                        tar.addfile(info)
-                except PermissionError as error:
-                    raise UsageError(f"--copy: {member_path} can't be read", found=error.strerror or "") from error
-    return tar_path
-
-
-def _below(name: str, path: Path) -> Iterator[tuple[str, Path]]:
-    """Yield the name and path of everything in a folder."""
-
-    def refuse(error: OSError) -> None:
+    try:
+        with tarfile.open(tar_path, "w") as tar:
+            for name, path in copies.items():
+                tar.add(path.resolve(), name, filter=lambda member: None if member.isdev() else member)
+    except PermissionError as error:
         raise UsageError(f"--copy: {error.filename} can't be read", found=error.strerror or "") from error
-
-    for folder, folders, files in os.walk(path, onerror=refuse):
-        for entry in sorted([*folders, *files]):
-            entry_path = Path(folder, entry)
-            yield f"{name}/{entry_path.relative_to(path)}", entry_path
+    return tar_path
 
 
 def unpack_results(tar_path: Path, folder: Path, warn: Callable[[str], None]) -> None:

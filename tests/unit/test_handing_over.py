@@ -22,6 +22,18 @@ def test_a_file_with_a_long_path_lies_under_its_inputs_folder(tmp_path):
         assert {PurePosixPath(name).parts[0] for name in names} == {"work"}
 
 
+def test_a_hard_link_leads_to_its_file_under_the_inputs_folder(tmp_path):
+    with tarfile.open(tmp_path / "in.tar", "w") as tar:
+        (tmp_path / "file").write_bytes(b"abc")
+        (tmp_path / "link").hardlink_to(tmp_path / "file")
+        tar.add(tmp_path / "file", "data/file")
+        tar.add(tmp_path / "link", "data/link")
+        assert tar.getmember("data/link").islnk()
+    run = make_run(inputs=(("/work/files", tmp_path / "in.tar"),))
+    with tarfile.open(fileobj=io.BytesIO(b"".join(_handed_over(run)))) as tar:
+        assert tar.extractfile("work/files/data/link").read() == b"abc"
+
+
 def test_a_large_file_is_handed_over_in_parts(tmp_path):
     with tarfile.open(tmp_path / "in.tar", "w") as tar:
         info = tarfile.TarInfo("large")
