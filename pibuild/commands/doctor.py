@@ -1,6 +1,7 @@
-"""`pibuild doctor`: is this machine fit to build, and if not, what to do about each fault.
+"""`pibuild doctor`: whether this machine can build, and a remedy for each fault.
 
-Every check really tries the thing; none changes anything outside a temporary folder.
+Each check uses what it checks: it connects to the engine, and asks servers for a file. None writes outside a temporary
+folder.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from pibuild.commands.options import CommandParser, Invocation, add_general, add_mirrors
 from pibuild.console import size
-from pibuild.errors import PibuildError
+from pibuild.errors import EngineError, ImageError, PibuildError, ResourceError
 
 if TYPE_CHECKING:
     from pibuild.config.settings import Settings
@@ -45,13 +46,12 @@ def add_arguments(parser: CommandParser) -> None:
 def run(invocation: Invocation) -> int:
     """Make every check and print it; return 0, or 4 if something that every build needs is missing."""
     findings = list(_findings(invocation.settings, invocation.environ))
-    lines = [
-        f"{'✓' if finding.ok else '✗' if finding.required else '-'} {finding.name}: {finding.found}"
-        + ("" if finding.ok or not finding.remedy else f"\n    {finding.remedy}")
-        for finding in findings
-    ]
+    lines = []
+    for finding in findings:
+        lines.append(f"{'✓' if finding.ok else '✗' if finding.required else '-'} {finding.name}: {finding.found}")
+        lines += [f"    {finding.remedy}"] if finding.remedy else []
     invocation.console.result("\n".join(lines), [asdict(finding) for finding in findings])
-    return 4 if any(finding.required and not finding.ok for finding in findings) else 0
+    return EngineError.exit_code if any(finding.required and not finding.ok for finding in findings) else 0
 
 
 def _findings(settings: "Settings", environ: Mapping[str, str]) -> Iterator[Finding]:
@@ -63,96 +63,90 @@ def _findings(settings: "Settings", environ: Mapping[str, str]) -> Iterator[Find
     from pibuild.adapters.npm import Npm
     from pibuild.adapters.pypi import Pypi
 
+    def network(name: str, check: Callable[[], str | None], remedy: str, *, required: bool = False) -> Finding:
+        """Make a check that returns the hosts that answered, or None."""
+        return _checked(name, lambda: f"{check() or 'the registry'} answers", remedy=remedy, required=required)
+
     yield from _engine(environ)
-    yield _disk(settings)
-    yield _processor()
-    yield _base(environ)
+    yield _checked("disk", lambda: _disk(settings))
+    yield _checked("processor", _processor)
+    yield _checked("base image", lambda: _base(environ), required=False)
     http = Http(environ, note=lambda _text: None)
     with tempfile.TemporaryDirectory() as folder:
         debian = Debian(http, environ, state_dir=Path(folder), note=lambda _text: None)
-        yield _reached("Debian packages", debian.check, "check apt's sources and proxy, or use a Debian machine")
-    yield _reached("PyPI", Pypi(http, environ).check, "check pip's index-url and proxy: pip config list", required=True)
-    yield _reached("npm", Npm(environ).check, "apt-get install npm; only recipes with Bazel need it")
+        yield network("Debian packages", debian.check, "check apt's sources and proxy, or use a Debian machine")
+    yield network("PyPI", Pypi(http, environ).check, "check pip's index-url and proxy: pip config list", required=True)
+    yield network("npm", Npm(environ).check, "apt-get install npm; only recipes with Bazel need it")
     if settings.mirrors:
         yield Finding(name="git", ok=True, found=f"mirrors: {', '.join(settings.mirrors)}", required=False)
     else:
         remedy = "only a second place for most sources: set `mirrors:` to folders of bare clones, or the proxy"
-        yield _reached("git upstream", lambda: Git(environ).resolve(_UPSTREAM, "master"), remedy)
+        yield network("git upstream", lambda: Git(environ).resolve(_UPSTREAM, "master") and _UPSTREAM, remedy)
 
 
-def _reached(name: str, check: Callable[[], object], remedy: str, *, required: bool = False) -> Finding:
-    """Make a check that asks the network; what it returns, if that is a text, says who answered."""
+def _checked(name: str, check: Callable[[], str], *, remedy: str = "", required: bool = True) -> Finding:
+    """Make a check, which returns what it found or raises PibuildError; the error's hint is a remedy, too."""
     try:
-        answer = check()
+        return Finding(name=name, ok=True, found=check(), required=required)
     except PibuildError as error:
         found = ": ".join(part for part in (error.what, error.found) if part)
-        return Finding(name=name, ok=False, found=found, remedy=remedy, required=required)
-    return Finding(name=name, ok=True, found=f"{answer or 'the registry'} answers", required=required)
+        return Finding(name=name, ok=False, found=found, remedy=remedy or error.hint, required=required)
 
 
 def _engine(environ: Mapping[str, str]) -> Iterator[Finding]:
     from pibuild.adapters.docker import Engine
 
-    try:
-        engine = Engine(environ)
-    except PibuildError as error:
-        found = f"{error.what} ({error.found})" if error.found else error.what
-        yield Finding(name="Docker engine", ok=False, found=found, remedy=error.hint)
-        yield Finding(name="memory", ok=False, found="unknown without an engine")
-        return
-    yield Finding(name="Docker engine", ok=True, found=f"{engine.version}, {engine.cpus} processors")
-    yield Finding(
-        name="memory",
-        ok=engine.memory_bytes >= _WANTED_MEMORY_BYTES,
-        found=size(engine.memory_bytes),
-        remedy=f"give the engine {size(_WANTED_MEMORY_BYTES)} or more",
-    )
+    engines: list[Engine] = []
+
+    def connection() -> str:
+        engines.append(Engine(environ))
+        return f"{engines[0].version}, {engines[0].cpus} processors"
+
+    def memory() -> str:
+        if not engines:
+            raise EngineError("unknown without an engine")
+        if engines[0].memory_bytes < _WANTED_MEMORY_BYTES:
+            raise ResourceError(
+                size(engines[0].memory_bytes), hint=f"give the engine {size(_WANTED_MEMORY_BYTES)} or more"
+            )
+        return size(engines[0].memory_bytes)
+
+    yield _checked("Docker engine", connection)
+    yield _checked("memory", memory)
 
 
-def _disk(settings: "Settings") -> Finding:
+def _disk(settings: "Settings") -> str:
     import shutil
 
     from pibuild.config.settings import store_folder
 
-    try:
-        folder = store_folder(settings)
-    except PibuildError as error:
-        return Finding(name="disk", ok=False, found=error.what, remedy=error.hint)
+    folder = store_folder(settings)
     while not folder.exists():
         folder = folder.parent
     free_bytes = shutil.disk_usage(folder).free
-    return Finding(
-        name="disk",
-        ok=free_bytes >= _WANTED_DISK_BYTES,
-        found=f"{size(free_bytes)} free under {folder}",
-        remedy=f"make room: images, sources and artifacts need {size(_WANTED_DISK_BYTES)} (pibuild clean --artifacts)",
-    )
+    found = f"{size(free_bytes)} free under {folder}"
+    if free_bytes < _WANTED_DISK_BYTES:
+        needed = f"images, sources and artifacts need {size(_WANTED_DISK_BYTES)}"
+        raise ResourceError(found, hint=f"make room: {needed} (pibuild clean --artifacts)")
+    return found
 
 
-def _processor() -> Finding:
+def _processor() -> str:
     import platform
 
     machine = platform.machine()
-    return Finding(
-        name="processor",
-        ok=machine in ("x86_64", "AMD64"),
-        found=f"{machine}; the emulator is in the image and needs no help from the kernel",
-        remedy="the images are for x86-64: set DOCKER_HOST to such an engine",
-    )
+    if machine not in ("x86_64", "AMD64"):
+        raise EngineError(machine, hint="the images are for x86-64: set DOCKER_HOST to such an engine")
+    return f"{machine}; the emulator is in the image and needs no help from the kernel"
 
 
-def _base(environ: Mapping[str, str]) -> Finding:
+def _base(environ: Mapping[str, str]) -> str:
     import shutil
 
     from pibuild.config.dockerfiles import load_base
     from pibuild.config.project_files import project_folder
 
-    base = load_base(project_folder("dockerfiles"))
-    is_here = shutil.which("mmdebstrap", path=environ.get("PATH")) is not None
-    return Finding(
-        name="base image",
-        ok=is_here,
-        required=False,
-        found=f"mmdebstrap for {base.suite} is installed" if is_here else "mmdebstrap is missing",
-        remedy="needed only if no registry of images is reachable: apt-get install mmdebstrap",
-    )
+    if shutil.which("mmdebstrap", path=environ.get("PATH")) is None:
+        hint = "needed only if no registry of images is reachable: apt-get install mmdebstrap"
+        raise ImageError("mmdebstrap is missing", hint=hint)
+    return f"mmdebstrap for {load_base(project_folder('dockerfiles')).suite} is installed"
