@@ -16,28 +16,28 @@ from pibuild.errors import UsageError, nearest
 
 _STRICT = {"extra": "forbid", "use_attribute_docstrings": True}
 _Amount = Annotated[float, Field(gt=0, le=1_000_000, allow_inf_nan=False)]
-"""What can be counted in bytes or seconds."""
+"""An amount that is finite in bytes and in seconds."""
 _Count = Annotated[int, Field(ge=0, le=1_000_000)]
 """A number of wheels, or of days that a calendar has."""
 
 
 def _address(text: str) -> str:
-    """Accept only addresses of one meaning; `folder/x` could be a folder here or a remote's path."""
+    """Accept only unambiguous addresses: `folder/x` could be a folder of this machine or a remote's path."""
     if re.fullmatch(r"https?://[^/\s]+\S*|/.*|(?!https?:)[^-/\s][^/]*:.*", text):
         return text
     raise PydanticCustomError("address", "not http(s)://SERVER/PATH, nor rclone's REMOTE:PATH, nor /FOLDER")
 
 
 def _storage(written: Any) -> Any:  # noqa: ANN401  whatever the YAML holds
-    """Return the mapping that a folder's name, or nothing, stands for."""
+    """Return the mapping that a text, or null, is short for."""
     return {"folder": written} if written is None or isinstance(written, str) else written
 
 
 def _lockable(site: str) -> str:
-    """Accept only folders that have a parent folder, where the lock is made."""
+    """Accept only folders that have a parent folder: the lock is a file in it."""
     if Path(site).expanduser().absolute().name:
         return site
-    raise PydanticCustomError("site", "not a folder in another folder, which the site's lock needs")
+    raise PydanticCustomError("site", "not a folder within another folder, where the site's lock file is")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -237,8 +237,8 @@ class Settings:
 
 _IN_FILE_ONLY = ("nightly", "publish")
 """Keys of pibuild.yaml that are neither flags nor variables."""
-_LISTED = {"mirrors": r"\S+", "with": r"[^\s,]+"}
-"""What one item looks like in a variable that holds several."""
+_ITEM = {"mirrors": r"\S+", "with": r"[^\s,]+"}
+"""The pattern of an item in a variable that holds several."""
 
 
 def setting_names() -> list[str]:
@@ -250,62 +250,63 @@ def setting_names() -> list[str]:
 def load_settings(
     flags: Mapping[str, Any], environ: Mapping[str, str], cwd: Path, warn: Callable[[str], None] = lambda _text: None
 ) -> Settings:
-    """Merge flags (None where not given), PIBUILD_* variables and pibuild.yaml.
+    """Merge flags (None where not given), PIBUILD_* variables and pibuild.yaml; a flag is the strongest.
 
     The file is the flag's or `$PIBUILD_CONFIG`, else `pibuild.yaml` in the current folder. `warn` is called for a name
-    that pibuild will not take any more. UsageError names what does not exist, and which flag, variable or key says it.
+    that the next release will not take. Raises UsageError with the names of unknown or invalid variables and keys.
     """
-    names = setting_names()
-    from_file: dict[str, Any] = {}
-    asked_file = flags.get("config") or environ.get("PIBUILD_CONFIG")
-    path = Path(asked_file or cwd / "pibuild.yaml")
-    if _is_there(path):
-        from_file = _renamed(read_yaml(path) or {}, f"{path}: ", warn)
-        typed(Settings, from_file, str(path))
-    elif asked_file:
-        by = "--config" if flags.get("config") else "PIBUILD_CONFIG"
-        raise UsageError(f"{by} names a file that does not exist: {path}")
-    variables = {
-        name.removeprefix("PIBUILD_").lower(): text for name, text in environ.items() if name.startswith("PIBUILD_")
-    }
-    variables = _renamed(variables, "PIBUILD_", warn)
-    known = [f"PIBUILD_{name.upper()}" for name in (*names, "config")]
-    unknown = [name for name in (f"PIBUILD_{name.upper()}" for name in variables) if name not in known]
-    if unknown:
-        details = [f"{name}: {nearest(name, known)}" for name in sorted(unknown)]
-        raise UsageError("Unknown environment variables", details=details)
-    variables.pop("config", None)
-    from_environ = {
-        name: tuple(re.findall(_LISTED[name], text)) if name in _LISTED else text for name, text in variables.items()
-    }
-    if findings := checked(Settings, from_environ)[1]:
-        details = [re.sub(r"^\w+", lambda name: f"PIBUILD_{name[0].upper()}", finding) for finding in findings]
-        raise UsageError("Invalid environment variables", details=details)
-    from_flags = {name: value for name, value in flags.items() if name in names and value is not None}
+    from_file = _from_file(flags.get("config"), environ.get("PIBUILD_CONFIG"), cwd, warn)
+    from_environ = _from_environ(environ, warn)
+    from_flags = {name: flags[name] for name in setting_names() if flags.get(name) is not None}
     merged = from_file | from_environ | from_flags
-    if from_flags.get("verbose") or from_flags.get("quiet"):  # one of them as a flag outranks the other elsewhere
+    if from_flags.get("verbose") or from_flags.get("quiet"):  # these two exclude each other, wherever they are set
         merged |= {name: from_flags.get(name, False) for name in ("verbose", "quiet")}
     if isinstance(from_file.get("store"), dict) and isinstance(merged["store"], str):
         merged["store"] = from_file["store"] | {"folder": merged["store"]}
     return typed(Settings, merged, "The command line")
 
 
-def _renamed(values: Any, prefix: str, warn: Callable[[str], None]) -> Any:  # noqa: ANN401  whatever the YAML holds
-    """Return values with the key `version` spelled `release`."""
-    if not isinstance(values, dict) or "version" not in values or "release" in values:
-        return values
-    old, new = (prefix + (name.upper() if prefix == "PIBUILD_" else name) for name in ("version", "release"))
-    warn(f"{old} is now {new}; the next release of pibuild will not take the old name")
-    return {("release" if name == "version" else name): value for name, value in values.items()}
-
-
-def _is_there(path: Path) -> bool:
-    """Return whether a file exists, or may exist: reading it then raises the reason why it can't be seen."""
+def _from_file(flag: str | None, variable: str | None, cwd: Path, warn: Callable[[str], None]) -> dict[str, Any]:
+    """Return the valid content of the file that is named, or of pibuild.yaml if it exists."""
+    path = Path(flag or variable or cwd / "pibuild.yaml")
     try:
-        path.stat()
-    except OSError as error:
-        return not isinstance(error, FileNotFoundError)
-    return True
+        content: dict[str, Any] = _with_release(read_yaml(path) or {}, "version", "release", f"{path}: ", warn)
+    except UsageError as error:
+        if not isinstance(error.__cause__, FileNotFoundError):
+            raise
+        if flag or variable:
+            name = "--config" if flag else "PIBUILD_CONFIG"
+            raise UsageError(f"{name} names a file that does not exist: {path}") from error
+        return {}
+    typed(Settings, content, str(path))
+    return content
+
+
+def _from_environ(environ: Mapping[str, str], warn: Callable[[str], None]) -> dict[str, Any]:
+    """Return the settings that valid variables set."""
+    variables = {name: text for name, text in environ.items() if name.startswith("PIBUILD_")}
+    variables = _with_release(variables, "PIBUILD_VERSION", "PIBUILD_RELEASE", "", warn)
+    variables.pop("PIBUILD_CONFIG", None)
+    names = {f"PIBUILD_{name.upper()}": name for name in setting_names()}
+    if unknown := sorted(variables.keys() - names):
+        details = [f"{name}: {nearest(name, [*names, 'PIBUILD_CONFIG'])}" for name in unknown]
+        raise UsageError("Unknown environment variables", details=details)
+    values = {
+        names[variable]: tuple(re.findall(_ITEM[names[variable]], text)) if names[variable] in _ITEM else text
+        for variable, text in variables.items()
+    }
+    if findings := checked(Settings, values)[1]:
+        details = [re.sub(r"^\w+", lambda name: f"PIBUILD_{name[0].upper()}", finding) for finding in findings]
+        raise UsageError("Invalid environment variables", details=details)
+    return values
+
+
+def _with_release(values: Any, old: str, new: str, prefix: str, warn: Callable[[str], None]) -> Any:  # noqa: ANN401  whatever the YAML holds
+    """Return values with the old name of a release replaced by the new one."""
+    if not isinstance(values, dict) or old not in values or new in values:
+        return values
+    warn(f"{prefix}{old} is now {new}; the next release of pibuild will not take the old name")
+    return {(new if name == old else name): value for name, value in values.items()}
 
 
 def store_folder(settings: Settings) -> Path:
