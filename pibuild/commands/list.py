@@ -1,12 +1,12 @@
 """`pibuild list`: products and targets, and on request what they are made of."""
 
-from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from pibuild.commands.options import CommandParser, Invocation, add_general
 
 if TYPE_CHECKING:
-    from pibuild.model import Recipe, Release, Target
+    from pibuild.model import Recipe, Target
 
 SUMMARY = "list the products, releases, Pythons and targets"
 USAGE = "[OPTION...]"
@@ -22,51 +22,50 @@ def add_arguments(parser: CommandParser) -> None:
 
 
 def run(invocation: Invocation) -> int:
-    """Print what can be asked for; with --json all of it, each recipe with its kind."""
+    """Print the products, dependencies and targets; with --json all recipes, each with its kind."""
     from pibuild.build.catalogue import load_catalogue
 
-    catalogue = load_catalogue()
-    kinds, targets = recipe_kinds(catalogue.recipes), catalogue.targets.values()
-    by_kind = {
-        kind: [recipe for recipe in catalogue.recipes.values() if kinds[recipe.name] == kind]
-        for kind in (PRODUCT, DEPENDENCY, BUILD_ONLY)
+    catalogue, console = load_catalogue(), invocation.console
+    recipes, targets = catalogue.recipes.values(), list(catalogue.targets.values())
+    kinds = recipe_kinds(catalogue.recipes)
+    sections = {
+        "products": _products([recipe for recipe in recipes if kinds[recipe.name] == PRODUCT]),
+        "wheels that --with-dependencies adds": _lines_of(DEPENDENCY, recipes, kinds),
     }
-    lines = ["products:", *_products(by_kind[PRODUCT])]
-    lines += ["", "wheels that --with-dependencies adds:", *_others(by_kind[DEPENDENCY])]
     if invocation.args.all:
-        lines += ["", "built only for other recipes:", *_others(by_kind[BUILD_ONLY])]
-    lines += ["", "targets:"]
-    for target in targets:
-        lines.append(f"  {target.name}: {target.models}")
-        if invocation.settings.verbose:
-            lines += [
-                f"    aliases: {', '.join(target.aliases)}",
-                f"    {target.compiler}, {target.arch_flags}",
-                f"    glibc {target.glibc_floor} or newer, tag {target.platform_tag}, proven on {target.device_cpu}",
-            ]
-    shown = ("name", "aliases", "models", "compiler", "arch_flags", "glibc_floor", "platform_tag", "device_cpu")
+        sections["built only for other recipes"] = _lines_of(BUILD_ONLY, recipes, kinds)
+    sections["targets"] = [line for target in targets for line in _target(target, verbose=console.verbose)]
+    fields = ("name", "aliases", "models", "compiler", "arch_flags", "glibc_floor", "platform_tag", "device_cpu")
     facts = {
-        "targets": [{name: getattr(target, name) for name in shown} for target in targets],
+        "targets": [{field: getattr(target, field) for field in fields} for target in targets],
         "recipes": [
-            _release_facts(recipe, release, kinds[recipe.name], catalogue.targets)
-            for recipe in catalogue.recipes.values()
+            {
+                "name": recipe.name,
+                "kind": kinds[recipe.name],
+                "version": release.version,
+                "pythons": release.pythons,
+                "proven_on": list(catalogue.targets) if release.proven_on is None else list(release.proven_on),
+                "gives_wheel": bool(recipe.proof),
+                "extras": dict(recipe.extras),
+            }
+            for recipe in recipes
             for release in recipe.releases
         ],
     }
-    invocation.console.result("\n".join(lines), facts)
+    console.result("\n\n".join("\n".join([f"{title}:", *lines]) for title, lines in sections.items()), facts)
     return 0
 
 
 def recipe_kinds(recipes: "Mapping[str, Recipe]") -> dict[str, str]:
     """Return each recipe's kind: people ask for products, `--with-dependencies` adds the dependencies' wheels."""
-    added = {name for recipe in recipes.values() for release in recipe.releases for name in release.dependencies}
+    dependencies = {name for recipe in recipes.values() for release in recipe.releases for name in release.dependencies}
     return {
-        name: DEPENDENCY if name in added else PRODUCT if recipe.proof else BUILD_ONLY
+        name: DEPENDENCY if name in dependencies else PRODUCT if recipe.proof else BUILD_ONLY
         for name, recipe in recipes.items()
     }
 
 
-def _products(recipes: "Iterable[Recipe]") -> list[str]:
+def _products(recipes: "Sequence[Recipe]") -> list[str]:
     """Return a table of products, a row for each release with the same proofs, then their extras."""
     rows = [("recipe", "release", "Pythons", "proven on")]
     for recipe in recipes:
@@ -77,29 +76,23 @@ def _products(recipes: "Iterable[Recipe]") -> list[str]:
             pythons.setdefault(key, []).extend(release.pythons)
         rows += [(recipe.name, version, ", ".join(names), proofs) for (version, proofs), names in pythons.items()]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = [
-        "  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
+    table = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
+    extras = [f"{recipe.name} --with {name}: {summary}" for recipe in recipes for name, summary in recipe.extras]
+    return [f"  {line}".rstrip() for line in table + extras]
+
+
+def _lines_of(kind: str, recipes: "Iterable[Recipe]", kinds: "Mapping[str, str]") -> list[str]:
+    """Return a line for each recipe of a kind, with its releases."""
+    return [
+        f"  {recipe.name} {', '.join(dict.fromkeys(release.version for release in recipe.releases))}: {recipe.summary}"
+        for recipe in recipes
+        if kinds[recipe.name] == kind
     ]
-    extras = [f"  {recipe.name} --with {name}: {summary}" for recipe in recipes for name, summary in recipe.extras]
-    return lines + extras
 
 
-def _others(recipes: "Iterable[Recipe]") -> list[str]:
-    """Return a line for each recipe with its releases."""
-    lines = []
-    for recipe in recipes:
-        versions = dict.fromkeys(release.version for release in recipe.releases)
-        lines.append(f"  {recipe.name} {', '.join(versions)}: {recipe.summary}")
-    return lines
-
-
-def _release_facts(recipe: "Recipe", release: "Release", kind: str, targets: "Mapping[str, Target]") -> dict[str, Any]:
-    return {
-        "name": recipe.name,
-        "kind": kind,
-        "version": release.version,
-        "pythons": release.pythons,
-        "proven_on": list(targets) if release.proven_on is None else list(release.proven_on),
-        "gives_wheel": bool(recipe.proof),
-        "extras": dict(recipe.extras),
-    }
+def _target(target: "Target", *, verbose: bool) -> "Iterator[str]":
+    yield f"  {target.name}: {target.models}"
+    if verbose:
+        yield f"    aliases: {', '.join(target.aliases)}"
+        yield f"    {target.compiler}, {target.arch_flags}"
+        yield f"    glibc {target.glibc_floor} or newer, tag {target.platform_tag}, proven on {target.device_cpu}"

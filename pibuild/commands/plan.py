@@ -1,25 +1,18 @@
 """`pibuild plan`: what a build would do, as text for a person and as JSON for a program."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from pibuild.commands.options import CommandParser, Invocation, add_general, add_network, add_selection
 
 if TYPE_CHECKING:
+    from pibuild.adapters.docker import Engine
     from pibuild.model import Artifact, Image, Plan
     from pibuild.store.local import Store
 
 SUMMARY = "show what a build would download, build and reuse, and why"
 USAGE = "--target T --python V [OPTION...]"
 EXAMPLES = ("pibuild plan --target pi-one --python 3.11",)
-
-_Row = dict[str, str]
-
-
-class ImageLister(Protocol):
-    """What a plan asks the engine."""
-
-    def image_id(self, reference: str) -> str | None: ...  # noqa: D102
 
 
 def add_arguments(parser: CommandParser) -> None:
@@ -52,7 +45,7 @@ def run(invocation: Invocation) -> int:
     return 0
 
 
-def plan_overview(plan: "Plan", store: "Store", engine: ImageLister | None) -> tuple[str, dict[str, Any]]:
+def plan_overview(plan: "Plan", store: "Store", engine: "Engine | None") -> tuple[str, dict[str, Any]]:
     """Return as text and as a value, for each artifact, image and source, whether it is reused or made, and why."""
     from pibuild.build.graph import with_parents
     from pibuild.build.schedule import missing_parts
@@ -72,15 +65,15 @@ def plan_overview(plan: "Plan", store: "Store", engine: ImageLister | None) -> t
     if not missing.artifacts and not missing.images:
         lines += ["nothing to do: built and proven before", ""]
     for title, rows in parts.items():
-        lines += [f"{title}:", *(_line(row) for row in rows), ""]
+        lines.append(f"{title}:")
+        for row in rows:
+            why = f"  ({row['why']})" if row.get("why") else ""
+            lines.append(f"  {row['do']:7}{row['name']}{why}")
+        lines.append("")
     return "\n".join(lines).rstrip(), {"key": plan.key, "reason": plan.reason, **parts}
 
 
-def _line(row: _Row) -> str:
-    return f"  {row['do']:7}{row['name']}" + (f"  ({row['why']})" if row.get("why") else "")
-
-
-def _artifact_row(artifact: "Artifact", missing: "Sequence[Artifact]", store: "Store") -> _Row:
+def _artifact_row(artifact: "Artifact", missing: "Sequence[Artifact]", store: "Store") -> dict[str, str]:
     if store.has_artifact(artifact.key):
         do, why = "reuse", "in the store"
     elif artifact in missing:
@@ -90,12 +83,11 @@ def _artifact_row(artifact: "Artifact", missing: "Sequence[Artifact]", store: "S
     return {"name": artifact.title, "do": do, "why": why, "key": artifact.key}
 
 
-def _image_row(image: "Image", engine: ImageLister | None) -> _Row:
+def _image_row(image: "Image", engine: "Engine | None") -> dict[str, str]:
     if engine is None:
-        return {"name": image.reference, "do": "?", "why": "no Docker engine answers"}
-    is_present = engine.image_id(image.reference) is not None
-    return {
-        "name": image.reference,
-        "do": "reuse" if is_present else "make",
-        "why": "" if is_present else "the engine does not have it",
-    }
+        do, why = "?", "no Docker engine answers"
+    elif engine.image_id(image.reference):
+        do, why = "reuse", ""
+    else:
+        do, why = "make", "the engine does not have it"
+    return {"name": image.reference, "do": do, "why": why}
