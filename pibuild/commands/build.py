@@ -3,11 +3,10 @@
 from pibuild.commands.options import (
     CommandParser,
     Invocation,
-    add_general,
-    add_limits,
-    add_network,
+    add_build_options,
     add_output,
     add_selection,
+    add_switch,
 )
 
 SUMMARY = "build and prove a wheel (what pibuild does without a command)"
@@ -20,16 +19,12 @@ def add_arguments(parser: CommandParser) -> None:
     add_selection(parser)
     output = parser.add_argument_group("output")
     add_output(output)
-    output.add_argument(
-        "--legacy-name", action="store_true", default=None, help="also write copies under the file names of 2017"
-    )
-    add_network(parser)
-    add_limits(parser)
-    add_general(parser)
+    add_switch(output, "--legacy-name", text="also write copies under the file names of 2017")
+    add_build_options(parser)
 
 
 def run(invocation: Invocation) -> int:
-    """Build the wheel unless the store has it proven, and put it into the output folder."""
+    """Build and prove the wheel unless the store has it, and copy it into the output folder."""
     from pathlib import Path
 
     from pibuild.build.catalogue import load_catalogue, requested

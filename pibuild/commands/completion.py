@@ -1,4 +1,4 @@
-"""`pibuild completion`: the script by which a shell completes pibuild's commands, options and their values."""
+"""`pibuild completion`: a script with which a shell completes commands, options and their values."""
 
 from pibuild.commands.options import CommandParser, Invocation, add_help, choice
 
@@ -21,16 +21,17 @@ def add_arguments(parser: CommandParser) -> None:
 
 
 def run(invocation: Invocation) -> int:
-    """Print the script; options of `build` are completed without a command, too, as those of a default action are."""
+    """Print the script; the options of a default command or action are completed without its name, too."""
     import shtab
 
     root, values = invocation.parser, _values()
-    for parser, default in ((root, "build"), *((below, next(iter(below.commands))) for below in _with_actions(root))):
-        for option, action in parser.commands[default].options.items():
-            if option not in parser.options:
-                parser._add_action(action)  # noqa: SLF001  there is no other way to add what another parser has
+    for parser in (root, *root.commands.values()):
+        for default in list(parser.commands.values())[:1]:
+            for option, action in default.options.items():
+                if option not in parser.options:
+                    parser._add_action(action)  # noqa: SLF001  argparse has no public way to share an option
     for _, parser in (((), root), *root.leaves()):
-        for action in parser._actions:  # noqa: SLF001  the words, too
+        for action in parser._actions:  # noqa: SLF001  words have no public list
             if action.dest in values:
                 action.choices = values[action.dest]
             elif action.dest in (*_FILES, *_FOLDERS):
@@ -38,10 +39,6 @@ def run(invocation: Invocation) -> int:
                 action.complete = kind  # type: ignore[attr-defined]  # shtab reads it
     invocation.console.result(shtab.complete(root, invocation.args.shell).rstrip(), None)
     return 0
-
-
-def _with_actions(root: CommandParser) -> list[CommandParser]:
-    return [parser for parser in root.commands.values() if parser.commands]
 
 
 def _values() -> dict[str, list[str]]:

@@ -1,6 +1,6 @@
 """`pibuild fetch`: everything that a build needs from the network."""
 
-from pibuild.commands.options import CommandParser, Invocation, add_general, add_limits, add_network, add_selection
+from pibuild.commands.options import CommandParser, Invocation, add_build_options, add_selection
 
 SUMMARY = "download everything that a build needs, for a machine that will be offline"
 USAGE = "--target T --python V [OPTION...]"
@@ -10,9 +10,7 @@ EXAMPLES = ("pibuild fetch --target pi-one --python 3.11", "pibuild --target pi-
 def add_arguments(parser: CommandParser) -> None:
     """Add the options of `fetch`."""
     add_selection(parser)
-    add_network(parser)
-    add_limits(parser)
-    add_general(parser)
+    add_build_options(parser)
 
 
 def run(invocation: Invocation) -> int:

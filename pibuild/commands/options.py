@@ -1,6 +1,6 @@
 """What the commands share: the parser class, groups of options, and the value that a command runs with.
 
-Imports nothing that is slow, so that `--help` answers at once.
+Imports nothing that is slow, because `--help` needs this module.
 """
 
 import argparse
@@ -20,12 +20,12 @@ _SOURCE_ARCHIVES = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".zip")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Invocation:
-    """One command as it was typed, with all that it may use."""
+    """A command as it was typed, its settings, and the console."""
 
     args: argparse.Namespace
-    """The options and words of the command's own parser."""
+    """The options and words that the command takes."""
     parser: "CommandParser"
-    """Of everything that pibuild takes."""
+    """The parser of the whole command line."""
     settings: "Settings"
     environ: Mapping[str, str]
     console: Console
@@ -41,9 +41,9 @@ class CommandParser(argparse.ArgumentParser):
 
     @property
     def commands(self) -> "dict[str, CommandParser]":
-        """The parsers below this one: of the commands, or of a command's actions. The first is the default."""
-        below = (action.choices for action in self._actions if isinstance(action, argparse._SubParsersAction))  # noqa: SLF001
-        return {name: parser for choices in below for name, parser in choices.items()}
+        """The parsers of the commands, or of a command's actions. The first is the default."""
+        choices = (action.choices for action in self._actions if isinstance(action, argparse._SubParsersAction))  # noqa: SLF001
+        return dict(next(choices, {}))
 
     @property
     def options(self) -> dict[str, argparse.Action]:
@@ -52,10 +52,9 @@ class CommandParser(argparse.ArgumentParser):
 
     def leaves(self, path: tuple[str, ...] = ()) -> "Iterator[tuple[tuple[str, ...], CommandParser]]":
         """Yield each command that has no actions, and each action, with its parser."""
-        below = self.commands
-        if not below:
+        if not self.commands:
             yield path, self
-        for name, parser in below.items():
+        for name, parser in self.commands.items():
             yield from parser.leaves((*path, name))
 
     def format_help(self) -> str:
@@ -95,7 +94,7 @@ class _Formatter(argparse.RawDescriptionHelpFormatter):
         return f"{names} {action.metavar or ''}".strip() if names else super()._format_action_invocation(action)
 
     def _format_action(self, action: argparse.Action) -> str:
-        if isinstance(action, argparse._SubParsersAction):  # noqa: SLF001  its own line says nothing
+        if isinstance(action, argparse._SubParsersAction):  # noqa: SLF001  the line above the commands would be empty
             return "".join(self._format_action(below) for below in self._iter_indented_subactions(action))
         return super()._format_action(action)
 
@@ -108,8 +107,8 @@ def add_selection(parser: CommandParser) -> None:
     group.add_argument("--source", metavar="DIR", help="build this TensorFlow tree instead of a release")
     extras: dict[str, Any] = {"action": "extend", "type": lambda text: text.split(",")}
     group.add_argument("--with", metavar="EXTRA", help="also make c-library, benchmark (comma-separated)", **extras)
-    _add_switch(group, "--no-api-wheel", "make the API files by compiling TensorFlow twice")
-    _add_switch(group, "--with-dependencies", "also build all dependencies of the wheel")
+    add_switch(group, "--no-api-wheel", text="make the API files by compiling TensorFlow twice")
+    add_switch(group, "--with-dependencies", text="also build all dependencies of the wheel")
 
 
 def add_target_and_python(group: argparse._ActionsContainer) -> None:
@@ -143,7 +142,7 @@ def add_network(parser: CommandParser) -> None:
     """Add the options that say where sources come from."""
     group = parser.add_argument_group("network")
     add_mirrors(group)
-    _add_switch(group, "--offline", "use no network; fail and list what is missing")
+    add_switch(group, "--offline", text="use no network; fail and list what is missing")
 
 
 def add_mirrors(group: argparse._ActionsContainer) -> None:
@@ -161,6 +160,13 @@ def add_limits(parser: CommandParser) -> None:
     group.add_argument("--deadline", type=float, metavar="MIN", help="minutes until it is stopped (default: 480)")
 
 
+def add_build_options(parser: CommandParser) -> None:
+    """Add what every command takes that may build something: the network, limits and general options."""
+    add_network(parser)
+    add_limits(parser)
+    add_general(parser)
+
+
 def add_help(parser: CommandParser) -> "argparse._ArgumentGroup":
     """Add the group of general options, which --help begins, and return it."""
     group = parser.add_argument_group("general")
@@ -174,22 +180,22 @@ def add_general(parser: CommandParser, *, has_store: bool = True) -> None:
     group.add_argument("-c", "--config", metavar="FILE", help="settings file (default: pibuild.yaml, if it exists)")
     if has_store:
         group.add_argument("--store", metavar="DIR", help="folder of the store (default: in your cache folder)")
-    _add_switch(group, "--json", "print results as JSON, and errors as JSON on stderr")
+    add_switch(group, "--json", text="print results as JSON, and errors as JSON on stderr")
     amount = group.add_mutually_exclusive_group()
-    _add_switch(amount, "-q", "print no progress", "--quiet")
-    _add_switch(amount, "-v", "print the output of programs, too", "--verbose")
+    add_switch(amount, "-q", "--quiet", text="print no progress")
+    add_switch(amount, "-v", "--verbose", text="print the output of programs, too")
     group.add_argument(
         "--color", type=choice("auto", "always", "never"), metavar="WHEN", help="use colors: auto, always or never"
     )
 
 
-def _add_switch(group: argparse._ActionsContainer, name: str, text: str, *names: str) -> None:
-    """Add an option without a value that is a setting: None if it is not given, so that others decide."""
-    group.add_argument(name, *names, action="store_true", default=None, help=text)
+def add_switch(group: argparse._ActionsContainer, *names: str, text: str) -> None:
+    """Add a setting without a value; it is None if it is not given, so that the variable or key decides."""
+    group.add_argument(*names, action="store_true", default=None, help=text)
 
 
 def choice(*values: str) -> Callable[[str], str]:
-    """Return an argparse type that accepts these values alone, and names the nearest to another one."""
+    """Return an argparse type that accepts only these values; its error names the nearest."""
 
     def checked(text: str) -> str:
         if text not in values:
@@ -200,7 +206,7 @@ def choice(*values: str) -> Callable[[str], str]:
 
 
 def wheel_path(word: str) -> Path:
-    """Return a word as the path of a file; UsageError if it is not one, or surely not a wheel."""
+    """Return a word as a path. Raises UsageError for a folder, an archive of sources, or a file that does not exist."""
     path, hint = Path(word), "the path of a wheel, which ends in .whl"
     try:
         is_file, is_folder, reason = path.is_file(), path.is_dir(), ""
@@ -216,8 +222,8 @@ def wheel_path(word: str) -> Path:
     return path
 
 
-def merged(errors: Sequence[PibuildError], count: int) -> PibuildError:
-    """Return one error that holds several, of `count` wheels; its exit code is the first one's."""
+def combined(errors: Sequence[PibuildError], count: int) -> PibuildError:
+    """Return one error for the files that failed, of `count`; its exit code is that of the first error."""
     if len(errors) == 1:
         return errors[0]
     details = [line for error in errors for line in str(error).splitlines()]

@@ -3,7 +3,7 @@
 import re
 from typing import TYPE_CHECKING
 
-from pibuild.commands.options import CommandParser, Invocation, add_general, add_output, merged, wheel_path
+from pibuild.commands.options import CommandParser, Invocation, add_general, add_output, combined, wheel_path
 from pibuild.errors import PibuildError, UsageError
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def run(invocation: Invocation) -> int:
     if made:
         console.result("\n".join(made), [{"path": path} for path in made])
     if refusals:
-        raise merged(refusals, len(args.wheels))
+        raise combined(refusals, len(args.wheels))
     return 0
 
 

@@ -6,9 +6,7 @@ from typing import Any
 from pibuild.commands.options import (
     CommandParser,
     Invocation,
-    add_general,
-    add_limits,
-    add_network,
+    add_build_options,
     add_target_and_python,
     wheel_path,
 )
@@ -44,9 +42,7 @@ def add_arguments(parser: CommandParser) -> None:
         metavar="PATH",
         help="file or folder to copy back into the current folder",
     )
-    add_network(parser)
-    add_limits(parser)
-    add_general(parser)
+    add_build_options(parser)
 
 
 def run(invocation: Invocation) -> int:

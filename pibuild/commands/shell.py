@@ -3,7 +3,7 @@
 import os
 import sys
 
-from pibuild.commands.options import CommandParser, Invocation, add_general, add_limits, add_network, add_selection
+from pibuild.commands.options import CommandParser, Invocation, add_build_options, add_selection
 from pibuild.errors import UsageError
 
 SUMMARY = "open a shell in the container of a build or proof that failed"
@@ -14,9 +14,7 @@ EXAMPLES = ("pibuild shell --target pi-one --python 3.11",)
 def add_arguments(parser: CommandParser) -> None:
     """Add the options of `shell`."""
     add_selection(parser)
-    add_network(parser)
-    add_limits(parser)
-    add_general(parser)
+    add_build_options(parser)
 
 
 def run(invocation: Invocation) -> int:

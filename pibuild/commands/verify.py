@@ -6,13 +6,11 @@ from typing import TYPE_CHECKING, Any
 from pibuild.commands.options import (
     CommandParser,
     Invocation,
-    add_general,
-    add_limits,
-    add_network,
+    add_build_options,
     add_python,
     add_recipe_and_release,
     add_target,
-    merged,
+    combined,
     wheel_path,
 )
 from pibuild.errors import ProofError, UsageError
@@ -44,9 +42,7 @@ def add_arguments(parser: CommandParser) -> None:
     group.add_argument("--run-command", metavar="CODE", help="Python code to run after the import")
     add_python(group)
     add_recipe_and_release(group, "also install the packages this recipe is proven with")
-    add_network(parser)
-    add_limits(parser)
-    add_general(parser)
+    add_build_options(parser)
 
 
 def run(invocation: Invocation) -> int:
@@ -91,7 +87,7 @@ def run(invocation: Invocation) -> int:
     if console.as_json:
         console.result("", {"wheels": facts})
     if faults:
-        raise merged(faults, len(args.wheels))
+        raise combined(faults, len(args.wheels))
     return 0 if is_good else ProofError.exit_code
 
 
