@@ -550,3 +550,8 @@ class Night:
     def failed(self) -> tuple[CellOutcome, ...]:
         """The cells without a proven wheel."""
         return tuple(outcome for outcome in self.outcomes if outcome.status == "failed")
+
+    @property
+    def is_unchanged(self) -> bool:
+        """Whether every cell had a proven wheel before this night."""
+        return all(outcome.status == "unchanged" for outcome in self.outcomes)

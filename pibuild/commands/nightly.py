@@ -26,19 +26,16 @@ if TYPE_CHECKING:
 SUMMARY = "build, prove and publish the matrix of pibuild.yaml, and show results"
 USAGE = "[run|matrix|status|log] [OPTION...]"
 EXAMPLES = ("pibuild nightly", "pibuild nightly status")
+_CELL = "tflite-runtime-2.14.1-pi-one-3.11"
 
 
 def add_arguments(parser: CommandParser) -> None:
     """Add the actions of `nightly`."""
     actions = parser.add_subparsers(title="actions", dest="action", metavar="ACTION", prog="pibuild nightly")
     add_help(parser)
-    run_ = add_command(
-        actions,
-        "run",
-        "build and prove the cells that have no proven wheel, and publish (`pibuild nightly` alone does this)",
-        "[OPTION...]",
-        ["pibuild nightly", "pibuild nightly --only tflite-runtime-2.14.1-pi-one-3.11 --no-publish"],
-    )
+    summary = "build and prove the cells that have no proven wheel, and publish (`pibuild nightly` alone does this)"
+    examples = ["pibuild nightly", f"pibuild nightly --only {_CELL} --no-publish"]
+    run_ = add_command(actions, "run", summary, "[OPTION...]", examples)
     group = run_.add_argument_group("which cells")
     group.add_argument(
         "--only", action="append", default=[], metavar="CELL", help="build only this cell; may be repeated"
@@ -47,27 +44,16 @@ def add_arguments(parser: CommandParser) -> None:
     add_network(run_)
     add_limits(run_)
     add_general(run_)
-    matrix = add_command(
-        actions, "matrix", "print the cells for a CI system", "[OPTION...]", ["pibuild nightly matrix --format github"]
-    )
+    examples = ["pibuild nightly matrix --format github"]
+    matrix = add_command(actions, "matrix", "print the cells for a CI system", "[OPTION...]", examples)
     group = matrix.add_argument_group("output")
     group.add_argument("--format", default="json", metavar="F", help="format: github, gitlab or json (default: json)")
     add_general(matrix, has_store=False)
-    status = add_command(
-        actions,
-        "status",
-        "show the last night, and since when each cell fails or works",
-        "",
-        ["pibuild nightly status"],
-    )
+    summary = "show the last night, and since when each cell fails or works"
+    status = add_command(actions, "status", summary, "", ["pibuild nightly status"])
     add_general(status, has_store=False)
-    log = add_command(
-        actions,
-        "log",
-        "show a cell's last nights, and the log of its last failure",
-        "CELL [OPTION...]",
-        ["pibuild nightly log tflite-runtime-2.14.1-pi-one-3.11"],
-    )
+    summary = "show a cell's last nights, and the log of its last failure"
+    log = add_command(actions, "log", summary, "CELL [OPTION...]", [f"pibuild nightly log {_CELL}"])
     log.add_argument("cell", metavar="CELL", help="name of a cell, as `pibuild nightly matrix` prints it")
     add_general(log, has_store=False)
 
@@ -88,13 +74,12 @@ def _run(invocation: Invocation) -> int:
     from pibuild.nightly.night import run_night
 
     console, is_published = invocation.console, not invocation.args.no_publish
-    settings = nightly_settings(invocation.settings)
-    history = history_of(settings)
+    history = history_of(invocation.settings)
     if is_published:
         open_publication(invocation)  # a wrong key is reported before anything is built
     with ExitStack() as stack:
         catalogue, context, builder = stack.enter_context(open_builder(invocation))
-        all_cells = matrix(settings, catalogue.recipes, catalogue.targets)
+        all_cells = matrix(nightly_settings(invocation.settings), catalogue.recipes, catalogue.targets)
         cells = chosen(all_cells, invocation.args.only)
         if is_published:  # the index of a cell with dependencies has its dependencies, too
             cells = with_dependency_cells(cells, all_cells, catalogue.recipes)
@@ -107,7 +92,7 @@ def _run(invocation: Invocation) -> int:
             stack.enter_context(locked(history.state_dir / "night.lock", on_wait))
         now = datetime.now(UTC)
         night = Night(id=history.new_id(compact_utc(now)), began=iso_z(now), ended="", pibuild=__version__, outcomes=())
-        night = run_night(night, cells, builder, history, context)
+        night = run_night(night, cells, builder, history)
         try:
             if is_published:
                 night = replace(night, set_id=_publish_night(night, context, invocation))
@@ -122,7 +107,7 @@ def _run(invocation: Invocation) -> int:
 
 def _publish_night(night: "Night", context: "BuildContext", invocation: Invocation) -> str:
     """Publish the proven wheels of a night; return the id of the new set, or "" if nothing changed."""
-    from pibuild.commands.publication import has_news, open_publication, publish_wheels
+    from pibuild.commands.publication import open_publication, publish_wheels
     from pibuild.publishing.add_wheels import proven_wheels
 
     site, uploader = open_publication(invocation)
@@ -132,7 +117,7 @@ def _publish_night(night: "Night", context: "BuildContext", invocation: Invocati
         if outcome.status != "failed" and (entry := context.store.wheel(outcome.key))
         for wheel in proven_wheels(outcome.cell, entry)
     ]
-    published = publish_wheels(site, uploader, wheels, f"night {night.id}", anew=has_news(night))
+    published = publish_wheels(site, uploader, wheels, f"night {night.id}", anew=not night.is_unchanged)
     if published is None:
         return ""
     uploader.push(site.folder, published)
@@ -155,10 +140,10 @@ def _matrix(invocation: Invocation) -> int:
 
 def _status(invocation: Invocation) -> int:
     """Print the last night, and for each cell since when it fails or works."""
-    from pibuild.commands.publication import history_of, nightly_settings
+    from pibuild.commands.publication import history_of
     from pibuild.nightly import summary
 
-    nights = list(history_of(nightly_settings(invocation.settings)).nights())
+    nights = list(history_of(invocation.settings).nights())
     if not nights:
         invocation.console.result("no night has run yet", {"nights": []})
         return 0
@@ -183,9 +168,9 @@ def _standing(cell_id: str, past: "list[tuple[str, CellOutcome]]") -> str:
 
 def _log(invocation: Invocation) -> int:
     """Print the outcomes of a cell in the last nights, and the log of its last failure."""
-    from pibuild.commands.publication import SHOWN_NIGHTS, history_of, nightly_settings
+    from pibuild.commands.publication import SHOWN_NIGHTS, history_of
 
-    cell_id, history = invocation.args.cell, history_of(nightly_settings(invocation.settings))
+    cell_id, history = invocation.args.cell, history_of(invocation.settings)
     past = list(islice(history.outcomes(cell_id), SHOWN_NIGHTS))
     if not past:
         cells = sorted({outcome.cell.id for night in history.nights() for outcome in night.outcomes})

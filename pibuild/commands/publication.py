@@ -47,9 +47,9 @@ def nightly_settings(settings: Settings) -> Nightly:
     return settings.nightly
 
 
-def history_of(nightly: Nightly) -> History:
-    """Return the history in the state folder."""
-    return History(Path(nightly.state).absolute())
+def history_of(settings: Settings) -> History:
+    """Return the history in the state folder of `nightly:`. Raises UsageError as nightly_settings does."""
+    return History(Path(nightly_settings(settings).state).absolute())
 
 
 @contextmanager
@@ -86,17 +86,12 @@ def report(night: Night, history: History, invocation: Invocation) -> None:
             notify.notify(night, history.state_dir / "told.json", send, invocation.console)
 
 
-def has_news(night: Night) -> bool:
-    """Return whether the page of a night differs from that of the night before."""
-    return any(outcome.status != "unchanged" for outcome in night.outcomes)
-
-
 def open_publication(invocation: Invocation) -> tuple[Site, Uploader]:
     """Return the site and the destinations of pibuild.yaml. Raises UsageError if the signing key can't be used."""
     settings, environ, console = invocation.settings, invocation.environ, invocation.console
     declared = settings.publish or Publish()
     key = signature.load_key(Path(declared.key).expanduser()) if declared.key else None
-    history = history_of(settings.nightly) if settings.nightly else None
+    history = history_of(settings) if settings.nightly else None
 
     def pages(published: PublishedSet) -> dict[str, bytes]:
         nights = tuple(islice(history.nights(), SHOWN_NIGHTS)) if history else ()

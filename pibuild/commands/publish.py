@@ -12,56 +12,34 @@ if TYPE_CHECKING:
 SUMMARY = "publish proven wheels as a package index for pip, correct it, check it"
 USAGE = "[put|rollback|yank|unyank|undelete|check] [OPTION...]"
 EXAMPLES = ("pibuild publish", "pibuild publish check https://wheels.example.org/")
+_CELL = "tflite-runtime-2.14.1-pi-one-3.11"
 
 
 def add_arguments(parser: CommandParser) -> None:
     """Add the actions of `publish`."""
     actions = parser.add_subparsers(title="actions", dest="action", metavar="ACTION", prog="pibuild publish")
     add_help(parser)
-    put = add_command(
-        actions,
-        "put",
-        "publish the proven wheels of the store, without building (`pibuild publish` alone does this)",
-        "[OPTION...]",
-        ["pibuild publish"],
-    )
+    summary = "publish the proven wheels of the store, without building (`pibuild publish` alone does this)"
+    put = add_command(actions, "put", summary, "[OPTION...]", ["pibuild publish"])
     add_network(put)
-    rollback = add_command(
-        actions, "rollback", "publish an earlier set again", "[SET] [OPTION...]", ["pibuild publish rollback"]
-    )
+    examples = ["pibuild publish rollback"]
+    rollback = add_command(actions, "rollback", "publish an earlier set again", "[SET] [OPTION...]", examples)
     rollback.add_argument("set", nargs="?", metavar="SET", help="name of the set (default: the one before)")
-    yank = add_command(
-        actions,
-        "yank",
-        "mark a wheel so that pip installs it only if its version is asked for",
-        "WHEEL --reason TEXT [OPTION...]",
-        ['pibuild publish yank tflite-runtime-2.14.1-pi-one-3.11 --reason "crashes on a Zero"'],
-    )
+    summary = "mark a wheel so that pip installs it only if its version is asked for"
+    examples = [f'pibuild publish yank {_CELL} --reason "crashes on a Zero"']
+    yank = add_command(actions, "yank", summary, "WHEEL --reason TEXT [OPTION...]", examples)
     yank.add_argument("wheel", metavar="WHEEL", help="file name of a wheel, or a cell (its newest wheel)")
     yank.add_argument("--reason", required=True, metavar="TEXT", help="the reason, which pip shows")
-    unyank = add_command(
-        actions,
-        "unyank",
-        "remove the mark of a yanked wheel",
-        "WHEEL [OPTION...]",
-        ["pibuild publish unyank tflite-runtime-2.14.1-pi-one-3.11"],
-    )
+    examples = [f"pibuild publish unyank {_CELL}"]
+    unyank = add_command(actions, "unyank", "remove the mark of a yanked wheel", "WHEEL [OPTION...]", examples)
     unyank.add_argument("wheel", metavar="WHEEL", help="file name of a wheel, or a cell (its newest wheel)")
-    undelete = add_command(
-        actions,
-        "undelete",
-        "bring back a wheel that retention removed from the index",
-        "FILE [OPTION...]",
-        ["pibuild publish undelete thing-1.0-cp311-cp311-linux_armv6l.whl"],
-    )
+    summary = "bring back a wheel that retention removed from the index"
+    examples = ["pibuild publish undelete thing-1.0-cp311-cp311-linux_armv6l.whl"]
+    undelete = add_command(actions, "undelete", summary, "FILE [OPTION...]", examples)
     undelete.add_argument("wheel", metavar="FILE", help="the wheel's file name")
-    check = add_command(
-        actions,
-        "check",
-        "verify every file, hash, page and signature of the published set",
-        "SITE [OPTION...]",
-        ["pibuild publish check https://wheels.example.org/ --public-key pibuild.pub"],
-    )
+    summary = "verify every file, hash, page and signature of the published set"
+    examples = ["pibuild publish check https://wheels.example.org/ --public-key pibuild.pub"]
+    check = add_command(actions, "check", summary, "SITE [OPTION...]", examples)
     check.add_argument("address", metavar="SITE", help="URL or folder of the site: the one that has current/")
     check.add_argument("--public-key", metavar="PEM", help="public key with which the set must be signed")
     for action in (put, rollback, yank, unyank, undelete):
@@ -107,16 +85,15 @@ def _gathered(invocation: Invocation) -> "tuple[list[ProvenWheel], bool]":
 
     Outcomes of other machines are recorded as a night; the second value is true if they change the page.
     """
-    from pibuild.commands.publication import has_news, history_of, nightly_settings, open_builder, report
+    from pibuild.commands.publication import history_of, nightly_settings, open_builder, report
     from pibuild.nightly.gather import gathered
     from pibuild.nightly.matrix import matrix
     from pibuild.publishing.add_wheels import proven_wheels
 
-    settings, console = nightly_settings(invocation.settings), invocation.console
-    history = history_of(settings)
+    console, history = invocation.console, history_of(invocation.settings)
     wheels: list[ProvenWheel] = []
     with open_builder(invocation) as (catalogue, context, builder):
-        cells = matrix(settings, catalogue.recipes, catalogue.targets)
+        cells = matrix(nightly_settings(invocation.settings), catalogue.recipes, catalogue.targets)
         if night := gathered(cells, context.remote, history):
             history.put(night)
             report(night, history, invocation)
@@ -128,7 +105,7 @@ def _gathered(invocation: Invocation) -> "tuple[list[ProvenWheel], bool]":
                     console.note(f"{cell.id} has no proven wheel: its published wheels stay")
             except PibuildError as error:
                 console.warn(f"{cell.id}: {error}")
-    return wheels, night is not None and has_news(night)
+    return wheels, night is not None and not night.is_unchanged
 
 
 def _check(invocation: Invocation) -> int:

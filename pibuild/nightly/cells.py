@@ -1,4 +1,4 @@
-"""One cell of a night: its plan, its proven wheel, its build; and the version of a wheel that is built from a ref."""
+"""Cells of a night: their plans, proven wheels and builds; the version of a wheel that is built from a ref."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -21,7 +21,7 @@ _HEX_DIGITS = 11
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlannedCell:
-    """What one cell of this night is to be."""
+    """The plan of a cell in this night."""
 
     plan: Plan | Wheelhouse
     commit: str = ""
@@ -33,31 +33,31 @@ class CellBuilder:
 
     def __init__(self, catalogue: Catalogue, context: BuildContext) -> None:
         """Ask no engine or server yet."""
-        self._catalogue, self._context = catalogue, context
+        self._catalogue, self.context = catalogue, context
 
     def plan(self, cell: Cell) -> PlannedCell:
         """Return the plan of a cell. The ref's commit is looked up and its tree is stored."""
         request = Request(target=cell.target, python=cell.python, recipe=cell.recipe, version=cell.version)
         plan, commit = self._catalogue.plan(request), ""
         if cell.ref:
-            tree = self._context.refs.take(own_source(plan), cell.ref)
+            tree = self.context.refs.take(own_source(plan), cell.ref)
             version, commit = nightly_version(cell.version, tree.commit, tree.committed), tree.commit
             plan = self._catalogue.plan(request, tree.source, version)
         return PlannedCell(plan=self._catalogue.wheelhouse(plan) if cell.with_dependencies else plan, commit=commit)
 
     def proven(self, plan: Plan | Wheelhouse) -> Entry | None:
         """Return the proven wheel of a plan from the store, else from the shared store; None if neither has it."""
-        if entry := self._context.store.wheel(plan.key):
-            self._context.remote.push_proven(plan, entry)
+        if entry := self.context.store.wheel(plan.key):
+            self.context.remote.push_proven(plan, entry)
             return entry
-        return self._context.remote.pull_wheel(plan)
+        return self.context.remote.pull_wheel(plan)
 
     def build(self, plan: Plan | Wheelhouse) -> tuple[Entry, float]:
         """Build and prove the wheel of a plan, with its dependencies if the plan has them.
 
         Returns the wheel, and the CPU seconds of the containers.
         """
-        context = self._context
+        context = self.context
         context.spent_s.update(dict.fromkeys(context.spent_s, 0.0))
         context.cpu_s.clear()
         entry = make_wheelhouse(plan, context)[-1] if isinstance(plan, Wheelhouse) else make_wheel(plan, context)
@@ -65,11 +65,11 @@ class CellBuilder:
 
     def failed_key(self, error: PibuildError) -> str:
         """Return the key of the artifact or image that raised an error; empty if another step raised it."""
-        return next((key for key, cause in self._context.failed.items() if cause is error), "")
+        return next((key for key, cause in self.context.failed.items() if cause is error), "")
 
     def record(self, key: str) -> dict[str, Any] | None:
         """Return the record of a proven wheel; None if the store does not have the wheel any more."""
-        entry = self._context.store.wheel(key)
+        entry = self.context.store.wheel(key)
         return entry.facts if entry else None
 
 

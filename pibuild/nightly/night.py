@@ -7,33 +7,23 @@ has the cells that were done.
 import re
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, Protocol
+from typing import Any
 
-from pibuild.build.context import BuildContext
 from pibuild.errors import PibuildError
-from pibuild.model import Cell, CellOutcome, Night, Plan, Wheelhouse
-from pibuild.nightly.cells import PlannedCell
+from pibuild.model import Cell, CellOutcome, Night
+from pibuild.nightly.cells import CellBuilder
 from pibuild.nightly.history import History
 from pibuild.store.local import Entry
 from pibuild.times import iso_z
 
 
-class Builder(Protocol):
-    """The part of CellBuilder that a night uses."""
-
-    def plan(self, cell: Cell) -> PlannedCell: ...  # noqa: D102
-    def proven(self, plan: Plan | Wheelhouse) -> Entry | None: ...  # noqa: D102
-    def build(self, plan: Plan | Wheelhouse) -> tuple[Entry, float]: ...  # noqa: D102
-    def failed_key(self, error: PibuildError) -> str: ...  # noqa: D102
-    def record(self, key: str) -> dict[str, Any] | None: ...  # noqa: D102
-
-
-def run_night(night: Night, cells: Sequence[Cell], builder: Builder, history: History, context: BuildContext) -> Night:
+def run_night(night: Night, cells: Sequence[Cell], builder: CellBuilder, history: History) -> Night:
     """Run the cells in order and return the night with their outcomes; it is recorded after each cell."""
+    context = builder.context
     history.put(night)
     for cell in cells:
         began_s = context.clock()
-        outcome = _outcome(cell, night.id, builder, history, context)
+        outcome = _outcome(cell, night.id, builder, history)
         outcome = replace(outcome, wall_s=round(context.clock() - began_s, 2))
         night = replace(night, outcomes=(*night.outcomes, outcome))
         history.put(night)
@@ -42,8 +32,9 @@ def run_night(night: Night, cells: Sequence[Cell], builder: Builder, history: Hi
     return night
 
 
-def _outcome(cell: Cell, night_id: str, builder: Builder, history: History, context: BuildContext) -> CellOutcome:
+def _outcome(cell: Cell, night_id: str, builder: CellBuilder, history: History) -> CellOutcome:
     """Run a cell; the duration is not measured here."""
+    context = builder.context
     outcome = CellOutcome(cell=cell, status="failed", key="", began=iso_z(context.now()), wall_s=0.0)
     try:
         planned = builder.plan(cell)

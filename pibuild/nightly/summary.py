@@ -17,7 +17,7 @@ def exit_code(night: Night) -> int:
     """Return 11 if a cell failed, 3 if every cell is unchanged, else 0."""
     if night.failed:
         return SOME_FAILED
-    return NOTHING_TO_DO if all(outcome.status == "unchanged" for outcome in night.outcomes) else ALL_GOOD
+    return NOTHING_TO_DO if night.is_unchanged else ALL_GOOD
 
 
 def verdict(night: Night) -> str:

@@ -1,14 +1,15 @@
-"""A builder of cells that needs no store, container or engine."""
+"""A builder of cells that uses no store, container or engine."""
 
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
-from pibuild.errors import BuildError, PibuildError
+from pibuild.build.context import BuildContext
+from pibuild.build.planning import Catalogue
+from pibuild.errors import BuildError
 from pibuild.model import Cell, Plan, Wheelhouse
-from pibuild.nightly import night
-from pibuild.nightly.cells import PlannedCell
+from pibuild.nightly.cells import CellBuilder, PlannedCell
 from pibuild.store.local import Entry
 
 
@@ -28,7 +29,7 @@ def make_record(**changes: Any) -> dict[str, Any]:
     return plain | changes
 
 
-class FakeBuilder:
+class FakeBuilder(CellBuilder):
     """Plans each cell with its Python as the key.
 
     The wheels of `existing` keys are proven, builds of `failing` keys fail with a log, `cut_at` interrupts the process.
@@ -36,12 +37,14 @@ class FakeBuilder:
 
     def __init__(
         self,
+        context: BuildContext,
         *,
         existing: Collection[str] = (),
         failing: Mapping[str, Path | None] | None = None,
         records: Mapping[str, dict[str, Any]] | None = None,
         cut_at: str = "",
     ) -> None:
+        super().__init__(cast("Catalogue", None), context)
         self.existing, self.failing, self.records, self.cut_at = existing, failing or {}, records or {}, cut_at
 
     def plan(self, cell: Cell) -> PlannedCell:
@@ -55,18 +58,13 @@ class FakeBuilder:
         if plan.key == self.cut_at:
             raise KeyboardInterrupt
         if plan.key in self.failing:
-            raise BuildError(f"{plan.key} could not be built: because", log=self.failing[plan.key])
+            error = BuildError(f"{plan.key} could not be built: because", log=self.failing[plan.key])
+            self.context.failed["artifact-1"] = error
+            raise error
         return self._entry(plan), 4.5
-
-    def failed_key(self, error: PibuildError) -> str:
-        return "artifact-1" if isinstance(error, BuildError) else ""
 
     def record(self, key: str) -> dict[str, Any] | None:
         return self.records.get(key)
 
     def _entry(self, plan: Plan | Wheelhouse) -> Entry:
         return Entry(key=plan.key, path=Path("thing.whl"), facts=make_record())
-
-
-if TYPE_CHECKING:
-    _builder: night.Builder = FakeBuilder()

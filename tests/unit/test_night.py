@@ -31,7 +31,7 @@ def run(history, console):
             clock=iter(range(1000)).__next__,
         )
         night = make_night(night_id, ended="")
-        return run_night(night, cells, FakeBuilder(**builder), history, context)
+        return run_night(night, cells, FakeBuilder(context, **builder), history)
 
     return run
 

@@ -1,10 +1,10 @@
 """Measurements night by night as charts: the geometry of small panels, one for each product and target.
 
-Knows scales, ticks and units. templates/chart.html.j2 draws them and escapes their text.
+templates/chart.html.j2 draws them and escapes their text.
 """
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from pibuild.console import seconds, size
@@ -16,10 +16,14 @@ LEFT, RIGHT, TOP, BOTTOM = 44, 350, 24, 150
 _THIN, _MINUS = "\N{NARROW NO-BREAK SPACE}", "\N{MINUS SIGN}"
 STYLES = 6
 """Series that look different; style.css has a colour for each."""
+_Measured = tuple[float, str, bool]
+"""(value, the value as text, whether it was measured in that night)."""
 _Value = tuple[int, float, str, bool]
 """(number of the night, the oldest being 0; value; the value as text; whether a point is drawn)."""
 _Lines = dict[str, list[_Value]]
-"""Values by the name of their line."""
+"""Values by the name of their line, in the order of the names."""
+_Scale = tuple[str, float]
+"""(unit of an axis; a value divided by this factor is in the unit)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,19 +61,6 @@ class Chart:
     panels: tuple[Panel, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Scale:
-    """The unit of an axis."""
-
-    unit: str
-    factor: float
-    """A value divided by it is in this unit."""
-
-
-_ScaleFor = Callable[[float], _Scale]
-"""Chooses the scale for the largest value."""
-
-
 def charts(nights: Sequence[Night], table: Sequence[Row]) -> tuple[Chart, ...]:
     """Return the charts of build time, wheel size and instructions; a measure without values has none.
 
@@ -101,65 +92,69 @@ def _panels(
     nights: Sequence[Night],
     table: Sequence[Row],
     measure: Callable[[Sequence[Row]], _Lines],
-    scale: _ScaleFor,
+    scale: Callable[[float], _Scale],
 ) -> tuple[Panel, ...]:
+    """Return a panel for each product and target; `scale` chooses the unit by the largest value."""
     groups = {
-        f"{product}, {target}": [row for row in group if row.cell.target == target]
+        f"{product}, {target}": measure([row for row in group if row.cell.target == target])
         for product, group in grouped(table).items()
         for target in dict.fromkeys(row.cell.target for row in group)
     }
-    measured = {title: {name: line for name, line in measure(group).items() if line} for title, group in groups.items()}
+    measured = {
+        title: {name: lines[name] for name in sorted(lines, key=_natural) if lines[name]}
+        for title, lines in groups.items()
+    }
     names = sorted({name for lines in measured.values() for name in lines}, key=_natural)
     return tuple(_panel(title, lines, names, nights, scale) for title, lines in measured.items() if lines)
 
 
 def _natural(name: str) -> tuple[tuple[int, str], ...]:
+    """Return a sort key by which Python 3.9 is before Python 3.11."""
     return tuple((int(part), "") if part.isdigit() else (-1, part) for part in name.replace(".", " ").split())
 
 
-def _panel(title: str, lines: _Lines, names: list[str], nights: Sequence[Night], scale: _ScaleFor) -> Panel:
+def _panel(
+    title: str, lines: _Lines, names: list[str], nights: Sequence[Night], scale: Callable[[float], _Scale]
+) -> Panel:
     values = [value for line in lines.values() for _, value, _, _ in line]
-    unit = scale(max(map(abs, values)))
-    low, high, step = _axis([value / unit.factor for value in values])
+    unit, factor = scale(max(map(abs, values)))
+    low, high, step = _axis([value / factor for value in values])
     last = max(len(nights) - 1, 1)
+    days = [day(night.began) for night in reversed(nights)]
 
     def x(night: int) -> float:
         return round(LEFT + 6 + (RIGHT - LEFT - 12) * night / last, 1)
 
     def y(value: float) -> float:
-        return round(BOTTOM - (BOTTOM - TOP) * (value / unit.factor - low) / (high - low), 1)
+        return round(BOTTOM - (BOTTOM - TOP) * (value / factor - low) / (high - low), 1)
 
-    days = [day(night.began) for night in reversed(nights)]
-    series = tuple(_series(name, names.index(name), lines[name], days, x, y) for name in sorted(lines, key=_natural))
+    series = tuple(
+        Series(
+            name=name,
+            style=names.index(name) % STYLES,
+            newest=line[-1][2],
+            path="M" + "L".join(f"{x(night):g} {y(value):g}" for night, value, _, _ in line),
+            points=tuple(
+                (x(night), y(value), f"{days[night]}: {text}") for night, value, text, marked in line if marked
+            ),
+        )
+        for name, line in lines.items()
+    )
     decimals = max(0, -math.floor(math.log10(step) + 1e-9))
     ticks = [low + step * number for number in range(round((high - low) / step) + 1)]
-    shown = sorted({0, (len(days) - 1) // 2, len(days) - 1})
     return Panel(
         title=title,
         description="; ".join(f"{line.name}: {line.newest} at the end" for line in series),
-        unit=unit.unit,
-        y_ticks=tuple((y(tick * unit.factor), f"{tick:.{decimals}f}".replace("-", _MINUS)) for tick in ticks),
-        x_ticks=tuple((x(night), days[night]) for night in shown),
+        unit=unit,
+        y_ticks=tuple((y(tick * factor), f"{tick:.{decimals}f}".replace("-", _MINUS)) for tick in ticks),
+        x_ticks=tuple((x(night), days[night]) for night in sorted({0, (len(days) - 1) // 2, len(days) - 1})),
         series=series,
         table=_table(lines, days),
     )
 
 
-def _series(
-    name: str, style: int, line: list[_Value], days: list[str], x: Callable[[int], float], y: Callable[[float], float]
-) -> Series:
-    return Series(
-        name=name,
-        style=style % STYLES,
-        newest=line[-1][2],
-        path="M" + "L".join(f"{x(night):g} {y(value):g}" for night, value, _, _ in line),
-        points=tuple((x(night), y(value), f"{days[night]}: {words}") for night, value, words, marked in line if marked),
-    )
-
-
 def _table(lines: _Lines, days: list[str]) -> tuple[tuple[str, tuple[str, ...]], ...]:
-    ordered = [lines[name] for name in sorted(lines, key=_natural)]
-    by_night = [{night: words for night, _, words, marked in line if marked} for line in ordered]
+    by_night = [{night: text for night, _, text, marked in line if marked} for line in lines.values()]
     nights = sorted({night for line in by_night for night in line})
     return tuple((days[night], tuple(line.get(night, "") for line in by_night)) for night in nights)
 
@@ -182,64 +177,66 @@ def _round_up(value: float) -> float:
 
 
 def _build_times(group: Sequence[Row]) -> _Lines:
-    def value(outcome: CellOutcome) -> tuple[float, str] | None:
-        return (outcome.wall_s, seconds(outcome.wall_s)) if outcome.status == "built" else None
+    def measured(outcome: CellOutcome) -> _Measured | None:
+        return (outcome.wall_s, seconds(outcome.wall_s), True) if outcome.status == "built" else None
 
-    return {f"Python {row.cell.python}": _line(row, value) for row in group}
+    return _line_by_python(group, measured)
 
 
 def _sizes(group: Sequence[Row]) -> _Lines:
-    def value(outcome: CellOutcome) -> tuple[float, str] | None:
+    def measured(outcome: CellOutcome) -> _Measured | None:
         has_size = outcome.size_bytes and outcome.status != "failed"
-        return (outcome.size_bytes, size(outcome.size_bytes)) if has_size else None
+        return (outcome.size_bytes, size(outcome.size_bytes), outcome.status == "built") if has_size else None
 
-    return {f"Python {row.cell.python}": _line(row, value) for row in group}
+    return _line_by_python(group, measured)
 
 
-def _line(row: Row, value: Callable[[CellOutcome], tuple[float, str] | None]) -> list[_Value]:
+def _line_by_python(group: Sequence[Row], measured: Callable[[CellOutcome], _Measured | None]) -> _Lines:
+    return {
+        f"Python {row.cell.python}": _line(measured(outcome) if outcome else None for outcome in reversed(row.outcomes))
+        for row in group
+    }
+
+
+def _line(nights: Iterable[_Measured | None]) -> list[_Value]:
+    """Return the values of a line. A point is drawn where the value is new."""
     line: list[_Value] = []
-    for night, outcome in enumerate(reversed(row.outcomes)):
-        if outcome and (measured := value(outcome)):
-            amount, text = measured
-            line.append((night, amount, text, not line or outcome.status == "built" or line[-1][1] != amount))
+    for night, measured in enumerate(nights):
+        if measured:
+            value, text, is_new = measured
+            line.append((night, value, text, not line or is_new or line[-1][1] != value))
     return line
 
 
 def _instructions(group: Sequence[Row]) -> _Lines:
     """Return each model's change of instructions since the first night, in percent."""
-    nights = list(zip(*(tuple(reversed(row.outcomes)) for row in group), strict=True))
-    models = {model for outcomes in nights for outcome in outcomes if outcome for model in outcome.instructions}
-    lines: _Lines = {}
-    for model in sorted(models):
-        line: list[_Value] = []
+    nights = [
+        [outcome for outcome in outcomes if outcome and outcome.status != "failed"]
+        for outcomes in zip(*(reversed(row.outcomes) for row in group), strict=True)
+    ]
+    models = {model for outcomes in nights for outcome in outcomes for model in outcome.instructions}
+
+    def changes(model: str) -> Iterator[_Measured | None]:
         first = 0
-        for night, outcomes in enumerate(nights):
-            most = max(_counts(outcomes, model), default=0)
-            if not most:
-                continue
+        for outcomes in nights:
+            most = max((outcome.instructions.get(model, 0) for outcome in outcomes), default=0)
             first = first or most
-            change = (most / first - 1) * 100
-            words = f"{most:,} ({change:+.1f} %)".replace(",", _THIN).replace("-", _MINUS)
-            built = any(outcome and outcome.status == "built" for outcome in outcomes)
-            line.append((night, change, words, not line or built or line[-1][1] != change))
-        lines[model] = line
-    return lines
+            change = (most / first - 1) * 100 if most else 0.0
+            text = f"{most:,} ({change:+.1f} %)".replace(",", _THIN).replace("-", _MINUS)
+            yield (change, text, any(outcome.status == "built" for outcome in outcomes)) if most else None
 
-
-def _counts(outcomes: Iterable[CellOutcome | None], model: str) -> list[int]:
-    proven = [outcome for outcome in outcomes if outcome and outcome.status != "failed"]
-    return [outcome.instructions[model] for outcome in proven if model in outcome.instructions]
+    return {model: _line(changes(model)) for model in sorted(models)}
 
 
 def _time_scale(most: float) -> _Scale:
     if most >= 7200:
-        return _Scale(unit="hours", factor=3600)
-    return _Scale(unit="minutes", factor=60) if most >= 120 else _Scale(unit="seconds", factor=1)
+        return "hours", 3600
+    return ("minutes", 60) if most >= 120 else ("seconds", 1)
 
 
 def _size_scale(most: float) -> _Scale:
-    return _Scale(unit="MB", factor=1e6) if most >= 1e6 else _Scale(unit="kB", factor=1e3)
+    return ("MB", 1e6) if most >= 1e6 else ("kB", 1e3)
 
 
 def _percent_scale(_most: float) -> _Scale:
-    return _Scale(unit="change in %", factor=1)
+    return "change in %", 1
