@@ -94,7 +94,7 @@ class Pypi:
         path = local_path(url) if url.startswith("file:") else Path(url)
         if path.is_dir() and not (path / "index.html").exists():
             files = [file.absolute() for file in path.iterdir() if file.is_file()]
-            return {file.name: ListedFile(name=file.name, url=file.as_uri(), hashes={}) for file in files}
+            return {file.name: ListedFile(url=file.as_uri(), hashes={}) for file in files}
         page_path = path / "index.html" if path.is_dir() else path
         if not page_path.exists():
             raise SourceError(f"{path} does not exist")

@@ -1,12 +1,8 @@
-"""Simple indexes of packages: the files that a project's page lists, in HTML (PEP 503) or JSON (PEP 691).
-
-Knows the two formats; which server is asked, and how, is its callers' knowledge.
-"""
+"""Simple indexes of packages: the files that a project's page lists, in HTML (PEP 503) or JSON (PEP 691)."""
 
 import json
 from dataclasses import dataclass
 from html.parser import HTMLParser
-from typing import Any
 from urllib.parse import unquote, urldefrag, urljoin, urlsplit
 
 from pibuild.errors import SourceError
@@ -19,14 +15,10 @@ ACCEPT = "application/vnd.pypi.simple.v1+json, text/html;q=0.5"
 class ListedFile:
     """One file of a project's page."""
 
-    name: str
     url: str
     """Absolute, without a fragment."""
     hashes: dict[str, str]
     """Hex digest by algorithm; empty if the page names none."""
-    requires_python: str = ""
-    yanked: str | None = None
-    """The reason, which may be empty; None if the file isn't yanked (PEP 592)."""
 
 
 def listed_files(url: str, media_type: str, content: bytes) -> dict[str, ListedFile]:
@@ -35,52 +27,34 @@ def listed_files(url: str, media_type: str, content: bytes) -> dict[str, ListedF
     Raises SourceError if the page is JSON of another shape.
     """
     if not media_type.endswith("json"):
-        return _from_html(url, content.decode(errors="replace"))
+        parser = _LinkParser()
+        parser.feed(content.decode(errors="replace"))
+        return dict(_linked_file(urljoin(url, link)) for link in parser.links)
     try:
-        files = [_from_json(url, file) for file in json.loads(content)["files"]]
+        return {
+            file["filename"]: ListedFile(url=urljoin(url, file["url"]), hashes=dict(file["hashes"]))
+            for file in json.loads(content)["files"]
+        }
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         host = urlsplit(url).hostname or url
         raise SourceError(f"{host} does not answer as a package index (PEP 691)", found=str(error)) from error
-    return {file.name: file for file in files}
 
 
-def _from_json(url: str, file: dict[str, Any]) -> ListedFile:
-    yanked = file.get("yanked")
-    return ListedFile(
-        name=file["filename"],
-        url=urljoin(url, file["url"]),
-        hashes=dict(file["hashes"]),
-        requires_python=file.get("requires-python") or "",
-        yanked="" if yanked is True else yanked or None,
-    )
-
-
-def _from_html(page_url: str, page: str) -> dict[str, ListedFile]:
-    parser = _LinkParser()
-    parser.feed(page)
-    files: dict[str, ListedFile] = {}
-    for link in parser.links:
-        url, fragment = urldefrag(urljoin(page_url, link["href"]))
-        algorithm, _, digest = fragment.partition("=")
-        name = unquote(urlsplit(url).path.rpartition("/")[2])
-        files[name] = ListedFile(
-            name=name,
-            url=url,
-            hashes={algorithm: digest} if digest else {},
-            requires_python=link.get("data-requires-python", ""),
-            yanked=link.get("data-yanked"),
-        )
-    return files
+def _linked_file(link: str) -> tuple[str, ListedFile]:
+    """Return the name and the file of a link on an HTML page."""
+    url, fragment = urldefrag(link)
+    algorithm, _, digest = fragment.partition("=")
+    name = unquote(urlsplit(url).path.rpartition("/")[2])
+    return name, ListedFile(url=url, hashes={algorithm: digest} if digest else {})
 
 
 class _LinkParser(HTMLParser):
-    """Collects the attributes of every link that leads somewhere."""
+    """Collects the addresses of links."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.links: list[dict[str, str]] = []
+        self.links: list[str] = []
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        attributes = {name: value or "" for name, value in attrs}
-        if tag == "a" and attributes.get("href"):
-            self.links.append(attributes)
+        if tag == "a" and (address := dict(attrs).get("href")):
+            self.links.append(address)

@@ -8,6 +8,7 @@ import hashlib
 import re
 import sys
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from urllib.parse import urljoin, urlsplit
 
@@ -96,18 +97,20 @@ class Twine:
 
         A server that redirects an unknown project to another server's index has no file of it.
         """
-        url = f"{index.rstrip('/')}/{project}/"
+        index_url = f"{index.rstrip('/')}/"
+        url = f"{index_url}{project}/"
         headers = {"Accept": ACCEPT, "User-Agent": f"pibuild/{__version__}"}
+        get = partial(requests.get, headers=headers, timeout=_TIMEOUTS_S)
         try:
-            answer = requests.get(url, headers=headers, timeout=_TIMEOUTS_S, allow_redirects=False)
-            if answer.is_redirect and urlsplit(url).netloc == urlsplit(urljoin(url, answer.headers["Location"])).netloc:
-                url = urljoin(url, answer.headers["Location"])
-                answer = requests.get(url, headers=headers, timeout=_TIMEOUTS_S, allow_redirects=False)
+            answer = get(url, allow_redirects=False)
+            location = urljoin(url, answer.headers.get("Location", ""))
+            if answer.is_redirect and urlsplit(url).netloc == urlsplit(location).netloc:
+                url, answer = location, get(location, allow_redirects=False)
             if answer.is_redirect:
                 return {}
             if not answer.ok:
-                is_index = requests.get(f"{index.rstrip('/')}/", headers=headers, timeout=_TIMEOUTS_S, stream=True).ok
-                return {} if answer.status_code == requests.codes.not_found and is_index else None
+                is_missing = answer.status_code == requests.codes.not_found
+                return {} if is_missing and get(index_url, stream=True).ok else None
         except requests.RequestException as error:
             raise UnreachableError(f"{urlsplit(url).netloc.rpartition('@')[2]} is not reachable", hint=_LOOK) from error
         media_type = answer.headers.get("Content-Type", "").partition(";")[0].strip()

@@ -83,13 +83,10 @@ def _run(invocation: Invocation) -> int:
         cells = chosen(all_cells, invocation.args.only)
         if is_published:  # the index of a cell with dependencies has its dependencies, too
             cells = with_dependency_cells(cells, all_cells, catalogue.recipes)
-
-        def on_wait() -> None:
-            console.note("another night is running in this state folder: waiting for it")
-
+        note = "another night is running in this state folder: waiting for it"
         with history.folder_errors():
             (history.state_dir / "logs").mkdir(parents=True, exist_ok=True)
-            stack.enter_context(locked(history.state_dir / "night.lock", on_wait))
+            stack.enter_context(locked(history.state_dir / "night.lock", lambda: console.note(note)))
         now = datetime.now(UTC)
         night = Night(id=history.new_id(compact_utc(now)), began=iso_z(now), ended="", pibuild=__version__, outcomes=())
         night = run_night(night, cells, builder, history)

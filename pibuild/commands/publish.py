@@ -119,9 +119,9 @@ def _check(invocation: Invocation) -> int:
     with console.step(f"checking {args.address}") as step:
         http = Http(invocation.environ, note=console.note)
         checked = check_site(args.address, http, public_key=key, progress=step.progress)
-    signed = "signed by this key" if checked.is_signed else "signature not checked (--public-key)"
+    signed = "signed by this key" if key else "signature not checked (--public-key)"
     console.result(
         f"the set {checked.set_id} is complete: {checked.wheels} wheels, {checked.files} files, {signed}",
-        {"set": checked.set_id, "wheels": checked.wheels, "files": checked.files, "is_signed": checked.is_signed},
+        {"set": checked.set_id, "wheels": checked.wheels, "files": checked.files, "is_signed": key is not None},
     )
     return 0

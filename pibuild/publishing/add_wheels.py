@@ -1,6 +1,6 @@
 """Proven wheels are added to the site: copied, compared with their records, and given their sidecars.
 
-Knows the folder files/: a wheel's folder there is named by its sha256, appears whole by rename, and never changes.
+A wheel's folder in files/ is named by its sha256, appears whole by rename, and never changes.
 """
 
 import hashlib
@@ -19,7 +19,7 @@ from pibuild.errors import PublishError
 from pibuild.files import file_sha256, json_text
 from pibuild.model import Cell
 from pibuild.publishing.layout import making, sync
-from pibuild.publishing.model import SIDECARS, PublishedWheel
+from pibuild.publishing.model import SIDECARS, PublishedWheel, wheel_folder
 from pibuild.publishing.provenance import provenance
 from pibuild.store.local import Entry
 from pibuild.wheels.wheel import WheelFormatError, dist_info_file
@@ -103,7 +103,7 @@ def add_wheels(site_dir: Path, wheels: Sequence[ProvenWheel]) -> tuple[Published
 
 
 def _folder(top: Path, wheel: ProvenWheel) -> Path:
-    return top / "files" / wheel.sha256[:2] / wheel.sha256
+    return top / wheel_folder(wheel.sha256)
 
 
 def _sidecars(wheel_path: Path) -> list[Path]:

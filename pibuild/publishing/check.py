@@ -42,8 +42,6 @@ class CheckedSet:
     wheels: int
     files: int
     """Number of files in SHA256SUMS."""
-    is_signed: bool
-    """Whether a public key was given, and the set is signed by it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,8 +91,7 @@ def check_site(
     if check.faults:
         hint = "publish it again, or publish an earlier set: pibuild publish rollback"
         raise PublishError(f"{address_text} has {len(check.faults)} faults", details=check.faults, hint=hint)
-    wheels = len(check.published.listed)
-    return CheckedSet(set_id=set_id, wheels=wheels, files=len(check.sums), is_signed=public_key is not None)
+    return CheckedSet(set_id=set_id, wheels=len(check.published.listed), files=len(check.sums))
 
 
 @contextmanager

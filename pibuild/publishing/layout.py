@@ -61,9 +61,7 @@ class Site:
 
 def set_ids(site_dir: Path) -> tuple[str, ...]:
     """Return the ids of the sets on disk, the newest first."""
-    if not site_dir.is_dir():
-        return ()
-    return tuple(sorted((path.name for path in site_dir.iterdir() if _ID.fullmatch(path.name)), reverse=True))
+    return tuple(sorted((path.name for path in site_dir.glob("*Z-*") if _ID.fullmatch(path.name)), reverse=True))
 
 
 def read_set(site_dir: Path, set_id: str) -> PublishedSet:
@@ -143,10 +141,8 @@ def publishing(site: Site) -> Iterator[None]:
         for path in missing:
             path.chmod(_FOLDER_MODE)
 
-        def on_wait() -> None:
-            site.console.note(f"  another pibuild publishes to {folder}: waiting for it")
-
-        with locked(folder.with_name(f".{folder.name}.lock"), on_wait):
+        note = f"  another pibuild publishes to {folder}: waiting for it"
+        with locked(folder.with_name(f".{folder.name}.lock"), lambda: site.console.note(note)):
             _clear(folder)
             try:
                 yield

@@ -53,7 +53,7 @@ class PublishedWheel:
     @property
     def folder(self) -> str:
         """Path of the folder of the wheel and its sidecars under the site's top folder, with `/` at the end."""
-        return f"files/{self.sha256[:2]}/{self.sha256}/"
+        return wheel_folder(self.sha256)
 
     @property
     def paths(self) -> tuple[str, ...]:
@@ -103,6 +103,11 @@ def set_from(content: bytes) -> PublishedSet:
         if datetime.fromisoformat(time).tzinfo is None:
             raise ValueError(f"the time {time} has no time zone")
     return published
+
+
+def wheel_folder(sha256: str) -> str:
+    """Return the path of the folder of a wheel and its sidecars, with `/` at the end."""
+    return f"files/{sha256[:2]}/{sha256}/"
 
 
 def read_error(error: Exception) -> str:

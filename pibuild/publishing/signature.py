@@ -30,10 +30,10 @@ _PUBLIC_HINT = "openssl pkey -in pibuild.key -pubout -out pibuild.pub"
 
 
 def load_key(path: Path) -> Ed25519PrivateKey:
-    """Read the private key that signs, in PEM.
+    """Return the private key that signs, from a PEM file.
 
     Raises UsageError if the file is something else, or if every user of the machine may read or write it. The group
-    may: a service can own the key by its group.
+    may, so that a service can use the key.
     """
     key: Ed25519PrivateKey = _load(path, partial(load_pem_private_key, password=None), Ed25519PrivateKey, _PRIVATE_HINT)
     mode = stat.S_IMODE(path.stat().st_mode)
@@ -48,7 +48,7 @@ def load_key(path: Path) -> Ed25519PrivateKey:
 
 
 def load_public_key(path: Path) -> Ed25519PublicKey:
-    """Read the public key that verifies, in PEM. Raises UsageError if the file is something else."""
+    """Return the public key that verifies, from a PEM file. Raises UsageError if the file is something else."""
     key: Ed25519PublicKey = _load(path, load_pem_public_key, Ed25519PublicKey, _PUBLIC_HINT)
     return key
 
@@ -87,6 +87,6 @@ def _load(path: Path, load: Callable[[bytes], object], kind: type, hint: str) ->
 
 
 def _content(pem: bytes) -> str:
-    """Return the label of a PEM file, and nothing that may be secret."""
+    """Return the label of a PEM file, which is not secret."""
     label = re.search(rb"-----BEGIN ([A-Z0-9 ]{1,40})-----", pem)
     return label[1].decode() if label else "no PEM"

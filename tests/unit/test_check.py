@@ -44,15 +44,15 @@ def beside(tmp_path, wheel, suffix=""):
 def test_a_whole_site_is_whole_in_a_folder_and_by_a_file_address(tmp_path):
     wheels = add_wheel(tmp_path, yanked="bad"), add_wheel(tmp_path, python="3.13", requires_python=">=3.13")
     published = make_site(tmp_path, *wheels)
-    expected = CheckedSet(set_id=published.id, wheels=2, files=2 * 4 + 2 + 4, is_signed=False)
+    expected = CheckedSet(set_id=published.id, wheels=2, files=2 * 4 + 2 + 4)
     assert check(tmp_path) == expected
     assert check(tmp_path.as_uri()) == expected
 
 
-def test_a_site_that_is_signed_by_the_key_is_reported_as_signed(tmp_path, wheel):
-    make_site(tmp_path, wheel, key=KEY)
-    assert check(tmp_path, public_key=KEY.public_key()).is_signed
-    assert not check(tmp_path).is_signed
+def test_a_signed_site_is_whole_with_and_without_the_key(tmp_path, wheel):
+    published = make_site(tmp_path, wheel, key=KEY)
+    assert check(tmp_path, public_key=KEY.public_key()).set_id == published.id
+    assert check(tmp_path).set_id == published.id
 
 
 def test_a_site_without_links_is_whole_as_well(tmp_path, published):

@@ -25,30 +25,17 @@ def from_json(*files):
 def test_html_and_json_of_the_same_file_are_read_alike():
     html = '<a href="../../f/a-1.tar.gz#sha256=12" data-requires-python="&gt;=3.9" data-yanked="bad">a</a>'
     file = {"filename": "a-1.tar.gz", "url": "../../f/a-1.tar.gz", "hashes": {"sha256": "12"}}
-    expected = ListedFile(
-        name="a-1.tar.gz",
-        url="https://example.org/f/a-1.tar.gz",
-        hashes={"sha256": "12"},
-        requires_python=">=3.9",
-        yanked="bad",
-    )
+    expected = ListedFile(url="https://example.org/f/a-1.tar.gz", hashes={"sha256": "12"})
 
     assert from_html(html) == {"a-1.tar.gz": expected}
     assert from_json(file | {"requires-python": ">=3.9", "yanked": "bad"}) == {"a-1.tar.gz": expected}
 
 
-def test_a_file_without_hash_python_or_yank_is_read():
-    expected = {"a-1.tar.gz": ListedFile(name="a-1.tar.gz", url=f"{URL}a-1.tar.gz", hashes={})}
+def test_a_file_without_a_hash_is_read():
+    expected = {"a-1.tar.gz": ListedFile(url=f"{URL}a-1.tar.gz", hashes={})}
 
     assert from_html('<a name="top"></a><a href="a-1.tar.gz">a</a>') == expected
     assert from_json({"filename": "a-1.tar.gz", "url": "a-1.tar.gz", "hashes": {}, "yanked": False}) == expected
-
-
-def test_a_yank_without_a_reason_is_a_yank():
-    (in_json,) = from_json({"filename": "a", "url": "a", "hashes": {}, "yanked": True}).values()
-    (in_html,) = from_html('<a href="a" data-yanked>a</a>').values()
-
-    assert (in_json.yanked, in_html.yanked) == ("", "")
 
 
 def test_the_name_of_a_file_in_html_is_unquoted_and_has_no_query():
@@ -66,8 +53,7 @@ def test_the_published_index_is_read_as_it_was_meant(kind):
     wheel = make_listed(file="thing-1.0+g1-cp311-cp311-linux_armv6l.whl", requires_python=">=3.9", yanked="bad")
     page = index_pages(make_set(wheel))[f"simple/thing/index.{kind}"]
     files = listed_files("https://example.org/current/simple/thing/", f"text/{kind}", page)
-    (file,) = files.values()
+    ((name, file),) = files.items()
 
-    assert (file.name, file.hashes) == (wheel.file, {"sha256": wheel.sha256})
+    assert (name, file.hashes) == (wheel.file, {"sha256": wheel.sha256})
     assert file.url == f"https://example.org/{wheel.folder}{wheel.file.replace('+', '%2B')}"
-    assert (file.requires_python, file.yanked) == (">=3.9", "bad")
