@@ -22,6 +22,7 @@ from pibuild.files import file_sha256
 from pibuild.model import ArchivePlace
 
 _DEADLINE_S = 600.0
+_ARCHIVE_DEADLINE_S = 3600.0
 _HINT = "apt-get install git"
 _LOCAL_VARIABLES = {  # `git rev-parse --local-env-vars`, less what may hold a person's settings
     "GIT_ALTERNATE_OBJECT_DIRECTORIES",
@@ -76,13 +77,13 @@ class Git:
     ) -> Iterator[IO[bytes]]:
         """Yield a commit's files as a tar below one folder, as `git archive` makes it.
 
-        Files that the clone lacks and nobody wants are left out. Raises SourceError if the clone lacks the commit or
+        Files that are neither in the clone nor wanted are left out. Raises SourceError if the clone lacks the commit or
         other files, UnreachableError if its server does not answer. Errors of git are raised at the end of the block.
         """
         environ = self._environ_with(location, commit, scratch_dir, progress)
         left_out = [f":(exclude,literal){path}" for path in _missing_paths(scratch_dir, commit, environ, is_wanted)]
-        command = [*_archive(scratch_dir, commit, "tar", "commit/"), "--", ".", *left_out]
-        with running([command], environ) as tar:
+        command = ["git", f"--git-dir={scratch_dir}", "archive", "--format=tar", "--prefix=commit/", commit, "--", "."]
+        with running([*command, *left_out], environ, hint=_HINT) as tar:
             yield tar
 
     def make_archive(self, location: str, place: ArchivePlace, to: Path, scratch_dir: Path, progress: Progress) -> str:
@@ -93,18 +94,17 @@ class Git:
         """
         environ = self._environ_with(location, place.commit, scratch_dir, progress)
         _missing_paths(scratch_dir, place.commit, environ, lambda _path: True)
-        if place.archive.endswith((".tar.gz", ".tgz")):
-            commands = [_archive(scratch_dir, place.commit, "tar", place.prefix), ["gzip", "-n"]]
-        elif place.archive.endswith(".zip"):
-            environ |= {"TZ": "America/Los_Angeles"}
-            commands = [_archive(scratch_dir, place.commit, "zip", place.prefix)]
-        else:
+        if not place.archive.endswith((".tar.gz", ".tgz", ".zip")):
             name = place.archive.rpartition("/")[2]
             raise SourceError(
                 "an archive of this kind can't be made again", expected=".tar.gz, .tgz or .zip", found=name
             )
-        with to.open("wb") as archive, running(commands, environ, archive):
-            pass
+        kind = "zip" if place.archive.endswith(".zip") else "tar.gz"
+        words = [f"--git-dir={scratch_dir}", "-c", "tar.tar.gz.command=gzip -n", "archive", f"--format={kind}"]
+        words += [f"--prefix={place.prefix}", f"--output={to.absolute()}", place.commit]
+        ended = _git(*words, environ=environ | {"TZ": "America/Los_Angeles"}, deadline_s=_ARCHIVE_DEADLINE_S)
+        if ended.exit_code:
+            raise SourceError("git archive failed", found=ended.last_words)
         return file_sha256(to)
 
     def resolve(self, location: str, ref: str) -> str:
@@ -115,29 +115,20 @@ class Git:
         names = [f"refs/heads/{ref}", f"refs/tags/{ref}^{{}}", f"refs/tags/{ref}"]  # ^{}: the commit of a signed tag
         if not _REMOTE.match(location):
             location = str(_objects_dir(location).parent)
-        settings = ["core.askPass=", "http.lowSpeedLimit=1", f"http.lowSpeedTime={self._silence_s:.0f}"]
-        command = [
-            "git",
-            *(word for setting in settings for word in ("-c", setting)),
-            "ls-remote",
-            "--",
-            location,
-            *names,
-        ]
-        ended = run(command, self._asking, hint=_HINT, deadline_s=2 * self._silence_s)
+        words = [*self._patience, "ls-remote", "--", location, *names]
+        ended = _git(*words, environ=self._asking, deadline_s=2 * self._silence_s)
         if ended.exit_code:
             raise _fetch_error(ended.err, ref)
-        found = {name: commit for commit, _, name in (line.partition("\t") for line in ended.out.splitlines())}
+        commits = {name: commit for commit, _, name in (line.partition("\t") for line in ended.out.splitlines())}
         for name in names:
-            if name in found:
-                return found[name]
+            if name in commits:
+                return commits[name]
         raise SourceError(f"the clone has no branch or tag {ref!r}")
 
     def committed(self, location: str, commit: str, scratch_dir: Path, progress: Progress) -> int:
         """Return when a commit was made, in seconds since 1970. Raises as open_commit does."""
         environ = self._environ_with(location, commit, scratch_dir, progress)
-        command = ["git", f"--git-dir={scratch_dir}", "show", "--no-patch", "--format=%ct", commit]
-        ended = run(command, environ, hint=_HINT, deadline_s=_DEADLINE_S)
+        ended = _git(f"--git-dir={scratch_dir}", "show", "--no-patch", "--format=%ct", commit, environ=environ)
         if ended.exit_code:
             raise SourceError(f"the clone does not have the commit {commit}", found=ended.last_words)
         return int(ended.out.split()[0])
@@ -149,7 +140,7 @@ class Git:
         environ = self._environ | {"LC_ALL": "C", "GIT_OPTIONAL_LOCKS": "0"}
 
         def ask(*words: str) -> str:
-            ended = run(["git", "-C", str(folder), *words], environ, hint=_HINT, deadline_s=_DEADLINE_S)
+            ended = _git("-C", str(folder), *words, environ=environ)
             if ended.exit_code:
                 raise SourceError(f"git can't read the work tree {folder}", found=ended.last_words)
             return ended.out
@@ -158,6 +149,12 @@ class Git:
         commit = ask("rev-parse", "HEAD").strip()
         changes = ask("status", "--porcelain", "-z", "--no-renames").split("\0")
         return WorkTree(files=tuple(dict.fromkeys(filter(None, files))), commit=commit, changes=len(changes) - 1)
+
+    @property
+    def _patience(self) -> list[str]:
+        """Options that end silent transfers, and keep git from asking for a password."""
+        settings = ("core.askPass=", "http.lowSpeedLimit=1", f"http.lowSpeedTime={self._silence_s:.0f}")
+        return [word for setting in settings for word in ("-c", setting)]
 
     @property
     def _asking(self) -> dict[str, str]:
@@ -186,8 +183,8 @@ class Git:
             "HOME": str(scratch_dir),
             "LC_ALL": "C",
         }
-        init = ["git", "init", "--quiet", "--bare", "--template=", str(scratch_dir)]
-        if (ended := run(init, environ, hint=_HINT, deadline_s=_DEADLINE_S)).exit_code:
+        ended = _git("init", "--quiet", "--bare", "--template=", str(scratch_dir), environ=environ)
+        if ended.exit_code:
             raise SourceError("git can't make a repository", found=ended.last_words)
         if _REMOTE.match(location):
             self._fetch(location, commit, scratch_dir, progress)
@@ -197,10 +194,9 @@ class Git:
 
     def _fetch(self, url: str, commit: str, scratch_dir: Path, progress: Progress) -> None:
         """Fetch one commit, without its history, from a server."""
-        settings = ["core.hooksPath=/dev/null", "core.askPass=", "gc.auto=0", "http.lowSpeedLimit=1"]
-        settings += [f"http.lowSpeedTime={self._silence_s:.0f}", "fetch.recurseSubmodules=false"]
-        command = ["git", f"--git-dir={scratch_dir}", *(word for setting in settings for word in ("-c", setting))]
-        command += ["fetch", "--depth=1", "--no-tags", "--progress", "--", url, commit]
+        command = ["git", f"--git-dir={scratch_dir}", "-c", "core.hooksPath=/dev/null", "-c", "gc.auto=0"]
+        command += [*self._patience, "fetch", "--no-recurse-submodules", "--depth=1", "--no-tags", "--progress"]
+        command += ["--", url, commit]
         with subprocess.Popen(
             command, env=self._asking, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
         ) as program:
@@ -210,7 +206,7 @@ class Git:
                 program.kill()
         if program.returncode:
             check_space(message)
-            raise _fetch_error(message, commit)
+            raise _fetch_error(message, f"the commit {commit}")
 
     def _listen(self, program: subprocess.Popen[bytes], progress: Progress) -> str:
         """Return all that a program writes to stderr. Raises UnreachableError if it writes nothing for too long."""
@@ -228,8 +224,8 @@ class Git:
                 progress(int(counted[-1][0]), int(counted[-1][1]), "objects")
 
 
-def _archive(git_dir: Path, commit: str, kind: str, prefix: str) -> list[str]:
-    return ["git", f"--git-dir={git_dir}", "archive", f"--format={kind}", f"--prefix={prefix}", commit]
+def _git(*words: str, environ: Mapping[str, str], deadline_s: float = _DEADLINE_S) -> Ended:
+    return run(["git", *words], environ, hint=_HINT, deadline_s=deadline_s)
 
 
 def _missing_paths(
@@ -241,7 +237,7 @@ def _missing_paths(
     """
 
     def ask(*words: str) -> Ended:
-        return run(["git", f"--git-dir={git_dir}", *words], environ, hint=_HINT, deadline_s=_DEADLINE_S)
+        return _git(f"--git-dir={git_dir}", *words, environ=environ)
 
     if ask("cat-file", "-e", f"{commit}^{{commit}}").exit_code:
         raise SourceError(f"the clone does not have the commit {commit}")
@@ -258,13 +254,13 @@ def _missing_paths(
     return sorted(missing)
 
 
-def _fetch_error(message: str, commit: str) -> SourceError:
-    words = last_words(message)
+def _fetch_error(message: str, ref: str) -> SourceError:
+    found = last_words(message)
     if _SILENT.search(message):
-        return UnreachableError("the server is not reachable", found=words)
+        return UnreachableError("the server is not reachable", found=found)
     if _LACKING.search(message):
-        return SourceError(f"the server does not have the commit {commit}", found=words)
-    return SourceError("git fetch failed", found=words)
+        return SourceError(f"the server does not have {ref}", found=found)
+    return SourceError("git fetch failed", found=found)
 
 
 def _objects_dir(location: str) -> Path:

@@ -1,12 +1,11 @@
-"""Programs of this machine: run to their end, alone or in a pipeline, with their output."""
+"""Programs of this machine: run to their end, with their output."""
 
 import errno
-import io
 import os
 import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -66,41 +65,31 @@ def run(
 
 
 @contextmanager
-def running(
-    commands: Sequence[Sequence[str]], environ: Mapping[str, str], to: IO[bytes] | None = None
-) -> Iterator[IO[bytes]]:
-    """Run programs, each reading the output of the one before; yield the last one's output, unless it goes `to` a file.
+def running(command: Sequence[str], environ: Mapping[str, str], *, hint: str) -> Iterator[IO[bytes]]:
+    """Run a program and yield its output while it runs.
 
-    Raises SourceError at the end of the block if a program fails, and at once if one is missing.
+    Raises SourceError at once if the program is missing (with this hint), and at the end of the block if it failed.
     """
-    with ExitStack() as stack:
-        started: list[tuple[str, subprocess.Popen[bytes], IO[bytes]]] = []
-        before: IO[bytes] | None = None
-        for command in commands:
-            words: IO[bytes] = stack.enter_context(tempfile.TemporaryFile())
-            is_last = command is commands[-1]
-            try:
-                program = subprocess.Popen(
-                    command,
-                    env=environ,
-                    stdin=before or subprocess.DEVNULL,
-                    stdout=to if is_last and to else subprocess.PIPE,
-                    stderr=words,
-                )
-            except FileNotFoundError as error:
-                hint = f"apt-get install {command[0]}"
-                raise SourceError(f"{command[0]} is not on this machine", hint=hint) from error
-            stack.callback(_end, program)
-            started.append((command[0], program, words))
-            if before:
-                before.close()  # so that the writer gets SIGPIPE when the reader ends
-            before = program.stdout
+    with tempfile.TemporaryFile() as messages:
         try:
-            yield before or io.BytesIO()
-        except SourceError:
-            _check(started, before)  # if the writer failed too, its message says more
-            raise
-        _check(started, before)
+            program = subprocess.Popen(
+                command, env=environ, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=messages
+            )
+        except FileNotFoundError as error:
+            raise SourceError(f"{command[0]} is not on this machine", hint=hint) from error
+        output = program.stdout
+        assert output  # noqa: S101  asked for
+        try:
+            try:
+                yield output
+            except SourceError:
+                _check_end(program, output, messages, command[0])  # if the program failed, too, its message says more
+                raise
+            _check_end(program, output, messages, command[0])
+        finally:
+            output.close()
+            program.kill()
+            program.wait()
 
 
 def last_words(output: str) -> str:
@@ -115,21 +104,12 @@ def check_space(output: str) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
-def _check(started: Sequence[tuple[str, subprocess.Popen[bytes], IO[bytes]]], last_out: IO[bytes] | None) -> None:
-    """Raise SourceError with the message of the first program that failed."""
-    while last_out and last_out.read(1 << 16):
-        pass  # so that no program fails because nobody reads the rest of its output
-    for name, program, words in started:
-        if code := program.wait():
-            words.seek(0)
-            output = words.read().decode(errors="replace")
-            check_space(output)
-            raise SourceError(f"{name} failed", found=last_words(output) or f"exit code {code}")
-
-
-def _end(program: subprocess.Popen[bytes]) -> None:
-    if program.stdout:
-        program.stdout.close()
-    if program.poll() is None:
-        program.kill()
-    program.wait()
+def _check_end(program: subprocess.Popen[bytes], output: IO[bytes], messages: IO[bytes], name: str) -> None:
+    """Raise SourceError with the program's message if it failed."""
+    while output.read(1 << 16):
+        pass  # the program would fail if nobody read the rest of its output
+    if code := program.wait():
+        messages.seek(0)
+        message = messages.read().decode(errors="replace")
+        check_space(message)
+        raise SourceError(f"{name} failed", found=last_words(message) or f"exit code {code}")
