@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from pibuild.console import size
 from pibuild.errors import PibuildError, ResourceError, StoreError
 
 
@@ -49,6 +50,24 @@ def is_disk_full(error: OSError) -> bool:
     return error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
+def disk_full_error(
+    folder: Path,
+    what: str = "",
+    *,
+    needed_bytes: int = 0,
+    setting: str = "--store, --output",
+    room: str = "pibuild clean",
+) -> ResourceError:
+    """Return the error of a folder whose disk is full, with the space that is free and, if known, the space needed."""
+    existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    return ResourceError(
+        f"No space left under {folder}{what}",
+        expected=f"{size(needed_bytes)} free or more" if needed_bytes else "",
+        found=f"{size(shutil.disk_usage(existing).free)} free",
+        hint=f"make room ({room}), or name a folder on a larger disk ({setting})",
+    )
+
+
 @contextmanager
 def folder_errors(
     folder: Path,
@@ -68,11 +87,7 @@ def folder_errors(
         if isinstance(error, PibuildError):
             raise
         if is_disk_full(error):
-            existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
-            free_bytes = shutil.disk_usage(existing).free
-            hint = f"make room ({room}), or name a folder on a larger disk ({setting})"
-            found = f"{free_bytes / 1_000_000:.1f} MB free"
-            raise ResourceError(f"No space left under {folder}", found=found, hint=hint) from error
+            raise disk_full_error(folder, setting=setting, room=room) from error
         if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR):
             hint = f"make the folder writable for your user, or name another one ({setting})"
             raise kind(f"{folder} can't be written", found=str(error), hint=hint) from error

@@ -20,8 +20,8 @@ from urllib3.exceptions import HTTPError, ProtocolError
 from pibuild import __version__
 from pibuild.addresses import without_password
 from pibuild.console import Progress, seconds, size
-from pibuild.errors import ResourceError, SourceError, UnreachableError
-from pibuild.files import file_sha256, is_disk_full
+from pibuild.errors import SourceError, UnreachableError
+from pibuild.files import disk_full_error, file_sha256, is_disk_full
 
 T = TypeVar("T")
 _MB = 1_000_000
@@ -29,7 +29,7 @@ _CHUNK_BYTES = 1 << 20
 _TIMEOUTS_S = (10.0, 60.0)
 """To connect, and between two packets."""
 _TRIES = 4
-"""In a row without a byte more."""
+"""In a row, if no try brings a further byte."""
 _TRIES_OF_SILENT = 2
 _TRIES_IN_ALL = 20
 _LONGEST_WAIT_S = 60.0
@@ -104,13 +104,13 @@ class Http:
             except FileNotFoundError as error:
                 raise SourceError(f"{local_path(url)} does not exist") from error
         else:
-            self._persist(url, lambda: self._transfer(url, to, progress, route), lambda: _size_bytes(to))
+            self._persist(url, lambda: self._transfer(url, to, progress, route), to)
         return file_sha256(to)
 
     def get(self, url: str, to: Path) -> bool:
         """Write a file if the server has it; return whether it has. Raises as download does."""
         try:
-            self._persist(url, lambda: self._transfer(url, to, _ignored, DIRECT), lambda: _size_bytes(to))
+            self._persist(url, lambda: self._transfer(url, to, lambda *_amounts: None, DIRECT), to)
         except NotThereError:
             return False
         return True
@@ -123,7 +123,7 @@ class Http:
                 return True
 
         try:
-            return self._persist(url, attempt, lambda: 0)
+            return self._persist(url, attempt)
         except NotThereError:
             return False
 
@@ -134,7 +134,7 @@ class Http:
             with path.open("rb") as content, self._answer(url, {}, DIRECT, content):
                 pass
 
-        self._persist(url, attempt, lambda: 0)
+        self._persist(url, attempt)
 
     def page(self, url: str, accept: str, route: Route = DIRECT) -> Page:
         """Return a short answer. Raises as download does."""
@@ -144,18 +144,18 @@ class Http:
                 kind = answer.headers.get("Content-Type", "").partition(";")[0].strip()
                 return Page(url=answer.url, kind=kind, content=answer.content)
 
-        return self._persist(url, attempt, lambda: 0)
+        return self._persist(url, attempt)
 
-    def _persist(self, url: str, attempt: Callable[[], T], done_bytes: Callable[[], int]) -> T:
-        """Try until it works or is hopeless; after any progress all tries are available again."""
+    def _persist(self, url: str, attempt: Callable[[], T], to: Path | None = None) -> T:
+        """Try until it works or is hopeless; all tries are available again if the file has grown."""
         server = urlsplit(url).hostname or url
         failed = failed_in_row = 0
         while True:
-            before_bytes = done_bytes()
+            before_bytes = _size_bytes(to)
             try:
                 return attempt()
             except _PassingError as error:
-                failed, failed_in_row = failed + 1, 1 if done_bytes() > before_bytes else failed_in_row + 1
+                failed, failed_in_row = failed + 1, 1 if _size_bytes(to) > before_bytes else failed_in_row + 1
                 if error.is_silent and failed_in_row >= _TRIES_OF_SILENT:
                     hint = "check the network, and http_proxy and https_proxy"
                     if error.proxy:
@@ -172,16 +172,16 @@ class Http:
         begin_bytes = _size_bytes(to)
         wanted = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={begin_bytes}-"} if begin_bytes else {})
         with self._answer(url, wanted, route) as answer:
-            given = re.fullmatch(r"bytes (?:(\d+)-\d+|\*)/(\d+|\*)", answer.headers.get("Content-Range", ""))
+            part = re.fullmatch(r"bytes (?:(\d+)-\d+|\*)/(\d+|\*)", answer.headers.get("Content-Range", ""))
             if answer.status_code == requests.codes.requested_range_not_satisfiable:
-                if begin_bytes and given and given[2] == str(begin_bytes):
+                if begin_bytes and part and part[2] == str(begin_bytes):
                     return  # the file was complete already
                 to.unlink(missing_ok=True)
                 raise _PassingError("the local file is longer than the server's", wait_s=0)
             if answer.status_code == requests.codes.partial_content:
-                if not given or given[1] != str(begin_bytes):
+                if not part or part[1] != str(begin_bytes):
                     to.unlink(missing_ok=True)
-                    raise _PassingError("it sends another part than was asked for", wait_s=0)
+                    raise _PassingError("it sends another part than the requested one", wait_s=0)
             else:
                 begin_bytes = 0
             length = answer.headers.get("Content-Length", "")
@@ -257,22 +257,14 @@ def _write(answer: requests.Response, to: Path, begin_bytes: int, total_bytes: i
     except OSError as error:
         if not is_disk_full(error):
             raise
-        raise ResourceError(
-            f"No space left to download {without_password(answer.url)} under {to.parent}",
-            expected=f"{size(max(total_bytes - done_bytes, 1))} more",
-            found=f"{size(shutil.disk_usage(to.parent).free)} free",
-            hint="make room (pibuild clean), or set `store:` to a larger disk",
-        ) from error
+        what = f" to download {without_password(answer.url)}"
+        raise disk_full_error(to.parent, what, needed_bytes=max(total_bytes - done_bytes, 1)) from error
     if done_bytes < total_bytes:
         raise _PassingError(f"the connection broke after {size(done_bytes)} of {size(total_bytes)}")
 
 
-def _ignored(_done: int, _total: int, _unit: str) -> None:
-    pass
-
-
-def _size_bytes(path: Path) -> int:
-    return path.stat().st_size if path.exists() else 0
+def _size_bytes(path: Path | None) -> int:
+    return path.stat().st_size if path and path.exists() else 0
 
 
 def _cause(error: BaseException) -> str:

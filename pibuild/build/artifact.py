@@ -43,7 +43,7 @@ def build_artifact(artifact: Artifact, entries: Mapping[str, Entry], context: Bu
             *((f"/work/in/{need.recipe.name}", entries[need.key].path) for need in artifact.needs),
         ]
         facts = {
-            "image": {"reference": image.reference, "id": image.id, "base": image.origin},
+            "image": image.facts(),
             "sources": [
                 {"name": source.name, "tree": source.tree}
                 | {name: tree.facts[name] for name in ("place", "size_bytes")}

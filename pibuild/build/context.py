@@ -1,6 +1,6 @@
-"""What the steps of a build share: settings, the store, the outside, and what one process remembers of its work.
+"""What the steps of a build share: settings, the store, the adapters, and what this process has done so far.
 
-Each part is made when it is first used, so that a command that needs no engine asks for none. Adapters that cost time
+Each part is made when it is first used, so that a command without containers needs no engine. Adapters that take time
 to import are imported then, too.
 """
 
@@ -15,12 +15,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pibuild
-from pibuild.config.dockerfiles import load_base
 from pibuild.config.project_files import project_folder
 from pibuild.config.settings import Settings, store_folder
 from pibuild.console import Console
 from pibuild.errors import PibuildError
-from pibuild.model import Base, Limits, Spent
+from pibuild.model import Limits, Spent
 from pibuild.store.local import Store
 
 if TYPE_CHECKING:
@@ -39,7 +38,7 @@ _RESERVED_BYTES = _GB // 2
 
 @dataclass(kw_only=True)
 class BuildContext:
-    """What steps get beside their input, made once for any number of wheels."""
+    """What every step uses, made once for any number of wheels."""
 
     settings: Settings
     environ: Mapping[str, str]
@@ -89,11 +88,6 @@ class BuildContext:
             uid=self.uid,
             gid=self.gid,
         )
-
-    @cached_property
-    def base(self) -> Base:
-        """Where the image that all others stand on comes from."""
-        return load_base(project_folder("dockerfiles"))
 
     @cached_property
     def bootstrap(self) -> "Mmdebstrap":
@@ -149,7 +143,7 @@ class BuildContext:
 
     @cached_property
     def remote(self) -> "Remote":
-        """What shares the store with other machines; without an address, and offline, it has and takes nothing."""
+        """The store that machines share; without an address, and offline, it returns and stores nothing."""
         from pibuild.adapters.rclone import Rclone  # noqa: PLC0415
         from pibuild.store.folders import LocalFolder, ServedFolder  # noqa: PLC0415
         from pibuild.store.remote import Remote  # noqa: PLC0415

@@ -12,7 +12,8 @@ from pathlib import Path
 from pibuild.build.container import Transcript
 from pibuild.build.context import BuildContext
 from pibuild.build.graph import with_parents
-from pibuild.config.project_files import own_files
+from pibuild.config.dockerfiles import load_base
+from pibuild.config.project_files import own_files, project_folder
 from pibuild.console import Step
 from pibuild.errors import EngineError, ImageError
 from pibuild.model import Image
@@ -30,6 +31,10 @@ class PresentImage:
     """The engine's digest of it."""
     origin: str
     """Where the base at its bottom came from."""
+
+    def facts(self) -> dict[str, str]:
+        """Return the image as records have it."""
+        return {"reference": self.reference, "id": self.id, "base": self.origin}
 
 
 def ensure_image(image: Image, context: BuildContext) -> PresentImage:
@@ -70,7 +75,7 @@ def _make(image: Image, context: BuildContext) -> None:
 
 def _import_base(image: Image, context: BuildContext) -> None:
     """Take the base from its registry by digest, else make it from the distribution's packages."""
-    base, engine = context.base, context.engine
+    base, engine = load_base(project_folder("dockerfiles")), context.engine
     try:
         engine.pull(base.pinned, f"{image.reference}-pulled")
         dockerfile = f"FROM {image.reference}-pulled\n".encode()

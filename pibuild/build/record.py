@@ -36,12 +36,7 @@ def make_record(
             "version": plan.wheel.release.version,
             "reason": plan.reason,
         },
-        "device": {
-            "reference": device.reference,
-            "id": device.id,
-            "base": device.origin,
-            "cpu": plan.target.device_cpu,
-        },
+        "device": device.facts() | {"cpu": plan.target.device_cpu},
         "artifacts": [facts | {"key": artifact.key} for artifact in plan.artifacts if (facts := facts_of(artifact))],
         "checks": dict(checks),
     }

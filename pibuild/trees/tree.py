@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import IO
 
 from pibuild.console import size
-from pibuild.errors import ResourceError, SourceError
-from pibuild.files import file_sha256, is_disk_full
+from pibuild.errors import SourceError
+from pibuild.files import disk_full_error, file_sha256, is_disk_full
 from pibuild.trees.archives import Member, members
 from pibuild.trees.selection import (
     EVERYTHING,
@@ -86,7 +86,8 @@ def write_tree(offered: Iterable[Member], selection: Selection, to: Path, *, exp
     except OSError as error:
         if not is_disk_full(error):
             raise
-        raise _space_error(picker.size_bytes, to.parent) from error
+        # the spool holds the tree once, the tar a second time
+        raise disk_full_error(to.parent, needed_bytes=2 * picker.size_bytes) from error
     return Tree(tree=tree_hash(entries), sha256=file_sha256(to), size_bytes=to.stat().st_size, files=len(entries))
 
 
@@ -184,16 +185,6 @@ def _write_tar(entries: Mapping[str, TreeEntry], spool: IO[bytes], to: IO[bytes]
             tar.addfile(info, spool)
 
 
-def _space_error(tree_bytes: int, folder: Path) -> ResourceError:
-    """Return the error of a full disk; the spool holds the tree once, the tar a second time."""
-    return ResourceError(
-        f"No space left to unpack a source under {folder}",
-        expected=f"{size(2 * tree_bytes)} free or more",
-        found=f"{size(shutil.disk_usage(folder).free)} free",
-        hint="make room (pibuild clean), or set `store:` to a larger disk",
-    )
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Print the tree hash of an archive or a folder, as recipes pin it."""
     parser = argparse.ArgumentParser(prog="python -m pibuild.trees.tree", description=main.__doc__)
@@ -206,8 +197,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     with tempfile.TemporaryDirectory() as folder:
         to = Path(folder) / "tree.tar"
         try:
-            found = folder_members(given.path) if given.path.is_dir() else members(given.path)
-            tree = write_tree(found, selection, to)
+            offered = folder_members(given.path) if given.path.is_dir() else members(given.path)
+            tree = write_tree(offered, selection, to)
         except (SourceError, OSError) as error:
             sys.stderr.write(f"{given.path}: {error}\n")
             return SourceError.exit_code
