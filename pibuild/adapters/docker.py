@@ -28,18 +28,6 @@ from pibuild.model import SESSION_LABEL, STORE_LABEL, Outcome, Run
 _API_TIMEOUT_S = 600
 _PIDS = 4096
 _NANO = 1_000_000_000
-_OPTIONS = {
-    "user": "user",
-    "working_dir": "workdir",
-    "network_mode": "network",
-    "cap_drop": "cap-drop",
-    "security_opt": "security-opt",
-    "mem_limit": "memory",
-    "memswap_limit": "memory-swap",
-    "nano_cpus": "cpus",
-    "pids_limit": "pids-limit",
-}
-"""What the docker command calls the SDK's parameters."""
 _FOLDERS = ("work/src", "work/in", "work/build", "work/out")
 _CACHE_FOLDER = "work/cache"
 _CHUNK_BYTES = 1 << 20
@@ -158,11 +146,20 @@ class Engine:
     @contextmanager
     def container(self, run: Run) -> Iterator["Container"]:
         """Make a container with its inputs in place; it is removed at the end of the block, whatever happens."""
+        limits = run.limits
         with self._translated(f"making a container of {run.image}"):
             handle = self._client.containers.create(
                 run.image,
                 list(run.command),
-                **_sandbox(run),
+                user=f"{limits.uid}:{limits.gid}",
+                working_dir="/work",
+                network_mode="none",
+                cap_drop=["ALL"],
+                security_opt=["no-new-privileges"],
+                mem_limit=limits.memory_bytes,
+                memswap_limit=limits.memory_bytes,
+                nano_cpus=limits.cpus * _NANO,
+                pids_limit=_PIDS,
                 environment=dict(run.env),
                 labels=dict(run.labels),
                 stdin_open=bool(run.stdin),
@@ -176,18 +173,6 @@ class Engine:
         finally:
             with suppress(PibuildError), self._translated("removing the container"), suppress(NotFound):
                 handle.remove(force=True, v=True)
-
-    def command_line(self, run: Run) -> list[str]:
-        """Return the docker command that runs this container in the caller's terminal and removes it.
-
-        The container has the sandbox of `container`, but neither its inputs nor its labels: those would let another
-        pibuild remove it.
-        """
-        words = ["docker", "run", "--rm", "--interactive", *(["--tty"] if run.stdin == "terminal" else [])]
-        for name, value in (_sandbox(run) | {"nano_cpus": run.limits.cpus}).items():
-            words += [f"--{_OPTIONS[name]}={part}" for part in (value if isinstance(value, list) else [value])]
-        words += [f"--volume={run.cache}:/{_CACHE_FOLDER}"] if run.cache else []
-        return [*words, *(f"--env={key}={value}" for key, value in run.env), run.image, *run.command]
 
     def remove_containers(self, store_id: str, is_dead: Callable[[str], bool]) -> int:
         """Remove a store's containers whose session is dead; return their number."""
@@ -322,22 +307,6 @@ class Container:
         repository, _, image_tag = reference.rpartition(":")
         with self._engine._translated("keeping the container"):  # noqa: SLF001
             self._handle.commit(repository=repository, tag=image_tag)
-
-
-def _sandbox(run: Run) -> dict[str, Any]:
-    """Return what confines a container, as the SDK's `create` takes it."""
-    limits = run.limits
-    return {
-        "user": f"{limits.uid}:{limits.gid}",
-        "working_dir": "/work",
-        "network_mode": "none",
-        "cap_drop": ["ALL"],
-        "security_opt": ["no-new-privileges"],
-        "mem_limit": limits.memory_bytes,
-        "memswap_limit": limits.memory_bytes,
-        "nano_cpus": limits.cpus * _NANO,
-        "pids_limit": _PIDS,
-    }
 
 
 def _context_endpoint(environ: Mapping[str, str]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ import re
 import tarfile
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal, Self
 
@@ -18,6 +19,7 @@ from pibuild.model import Artifact, Limits, Outcome, Run, Spent
 
 FAILED_IMAGES = "pibuild/failed"
 _TAIL_LINES = 15
+_TEN_YEARS_S = 3e8
 _COUNTED = re.compile(r"^\[([\d,]+) ?/ ?([\d,]+)\]")
 """How ninja (`[1/20]`) and Bazel (`[1,234 / 5,678]`) count."""
 _EXPECTED = re.compile(r"^about ([\d,]+) actions in all$")
@@ -106,17 +108,17 @@ def container_run(
     )
 
 
-def shell_command(artifact: Artifact, context: BuildContext, *, is_terminal: bool) -> list[str]:
-    """Return the command line of a shell in the artifact's failed container, within the sandbox of its build."""
-    run = container_run(
+def shell_run(artifact: Artifact, context: BuildContext, *, is_terminal: bool) -> Run:
+    """Return the description of a shell in the artifact's failed container: it has no deadline."""
+    return container_run(
         context,
         image=failed_image(artifact.slug),
         command=("bash",),
         env=artifact.env,
+        limits=replace(context.limits, deadline_s=_TEN_YEARS_S),
         cache=cache_volume(artifact, context),
         stdin="terminal" if is_terminal else "pipe",
     )
-    return context.engine.command_line(run)
 
 
 def cache_volume(artifact: Artifact, context: BuildContext) -> str:

@@ -24,7 +24,6 @@ from pibuild.store.local import Store
 
 if TYPE_CHECKING:
     from pibuild.adapters.docker import Engine
-    from pibuild.adapters.git import Git
     from pibuild.adapters.http import Http
     from pibuild.adapters.mmdebstrap import Mmdebstrap
     from pibuild.sources.fetcher import Fetcher
@@ -97,13 +96,6 @@ class BuildContext:
         return Mmdebstrap(self.environ)
 
     @cached_property
-    def git(self) -> "Git":
-        """The git of this machine."""
-        from pibuild.adapters.git import Git  # noqa: PLC0415
-
-        return Git(self.environ)
-
-    @cached_property
     def http(self) -> "Http":
         """HTTP by the person's own proxies and certificates."""
         from pibuild.adapters.http import Http  # noqa: PLC0415
@@ -114,19 +106,18 @@ class BuildContext:
     def fetcher(self) -> "Fetcher":
         """What brings sources into the store."""
         from pibuild.adapters.debian import Debian  # noqa: PLC0415
+        from pibuild.adapters.git import Git  # noqa: PLC0415
         from pibuild.adapters.npm import Npm  # noqa: PLC0415
         from pibuild.adapters.pypi import Pypi  # noqa: PLC0415
-        from pibuild.sources.fetcher import Clients, Fetcher  # noqa: PLC0415
+        from pibuild.sources.fetcher import Fetcher  # noqa: PLC0415
 
         state_dir = self.store.session_dir / "apt"
         return Fetcher(
-            Clients(
-                git=self.git,
-                http=self.http,
-                pypi=Pypi(self.http, self.environ),
-                npm=Npm(self.environ),
-                debian=Debian(self.http, self.environ, state_dir=state_dir, note=self.console.note),
-            ),
+            git=Git(self.environ),
+            http=self.http,
+            pypi=Pypi(self.http, self.environ),
+            npm=Npm(self.environ),
+            debian=Debian(self.http, self.environ, state_dir=state_dir, note=self.console.note),
             store=self.store,
             console=self.console,
             mirrors=self.settings.mirrors,
@@ -139,7 +130,7 @@ class BuildContext:
         """What looks branches and tags up, each once."""
         from pibuild.sources.refs import Refs  # noqa: PLC0415
 
-        return Refs(self.git, self.fetcher)
+        return Refs(self.fetcher)
 
     @cached_property
     def remote(self) -> "Remote":

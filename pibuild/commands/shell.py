@@ -1,6 +1,5 @@
 """`pibuild shell`: a shell in the container of the build that failed."""
 
-import os
 import sys
 
 from pibuild.commands.options import CommandParser, Invocation, add_build_options, add_selection
@@ -18,9 +17,9 @@ def add_arguments(parser: CommandParser) -> None:
 
 
 def run(invocation: Invocation) -> int:
-    """Replace this process by a shell in the container of the plan's last artifact that failed."""
+    """Run a shell in the container of the plan's last artifact that failed; return its exit code."""
     from pibuild.build.catalogue import load_catalogue, requested_plan
-    from pibuild.build.container import failed_image, shell_command
+    from pibuild.build.container import failed_image, shell_run
     from pibuild.build.context import open_context
 
     with open_context(invocation.settings, invocation.environ, invocation.console) as context:
@@ -31,11 +30,7 @@ def run(invocation: Invocation) -> int:
                 f"No build or proof of {plan.title} has failed here", hint="pibuild plan shows what would be done"
             )
         artifact = failed[-1]
-        command = shell_command(artifact, context, is_terminal=sys.stdin.isatty())
-    invocation.console.note(f"{artifact.title}: its folder is /work; `bash recipe/build.sh` runs it again")
-    try:
-        os.execvpe(command[0], command, dict(invocation.environ))  # noqa: S606  a person's shell takes this process's place
-    except FileNotFoundError:
-        raise UsageError(
-            "pibuild shell needs the docker command line client", hint="apt-get install docker.io"
-        ) from None
+        is_terminal = sys.stdin.isatty() and sys.stdout.isatty()
+        with context.engine.container(shell_run(artifact, context, is_terminal=is_terminal)) as container:
+            context.console.note(f"{artifact.title}: its folder is /work; `bash recipe/build.sh` runs it again")
+            return container.attach().exit_code

@@ -7,7 +7,7 @@ Knows downloads/ of the store. How each kind of place is asked is its adapter's 
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import assert_never
@@ -24,43 +24,28 @@ from pibuild.trees.archives import members, members_of, only_member
 from pibuild.trees.selection import Selection, chooser
 from pibuild.trees.tree import Tree, folder_members, write_tree
 
-_MB = 1_000_000
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Clients:
-    """What sources are fetched with, one for each kind of place."""
-
-    git: Git
-    http: Downloader[str]
-    pypi: Downloader[PypiPlace]
-    npm: Downloader[NpmPlace]
-    debian: Downloader[DebianPlace]
-
 
 def is_stored(store: Store, source: Source) -> bool:
     """Return whether the store has a source, without reading it."""
     return store.has_artifact(source.tree, "sources")
 
 
+@dataclass(kw_only=True)
 class Fetcher:
     """Fetches sources into the store."""
 
-    def __init__(
-        self,
-        clients: Clients,
-        *,
-        store: Store,
-        console: Console,
-        mirrors: Sequence[str],
-        offline: bool,
-        now: Callable[[], datetime],
-    ) -> None:
-        """Ask nothing before the first source."""
-        self.store, self.console, self.mirrors, self.offline = store, console, tuple(mirrors), offline
-        self._clients, self._now = clients, now
-        self._silent: set[str] = set()
-        """Servers that did not answer and are not asked again."""
+    git: Git
+    http: Downloader[str]
+    pypi: Downloader[PypiPlace]
+    npm: Downloader[NpmPlace]
+    debian: Downloader[DebianPlace]
+    store: Store
+    console: Console
+    mirrors: Sequence[str]
+    offline: bool
+    now: Callable[[], datetime]
+    _silent: set[str] = field(default_factory=set, init=False)
+    """Servers that did not answer and are not asked again."""
 
     def fetch_all(self, sources: Sequence[Source]) -> tuple[Entry, ...]:
         """Return every source, in order, from the store or from its places; the facts have its `place`.
@@ -92,7 +77,7 @@ class Fetcher:
         Return the source with that tree's hash and without places. Raises SourceError if the tree can't be read.
         """
         with self.console.step(f"reading {folder}") as step, self.store.staging() as staging:
-            state = self._clients.git.work_tree(folder)
+            state = self.git.work_tree(folder)
             found = folder_members(folder, state.files if state else None)
             tree = write_tree(found, Selection(keep=source.keep, drop=source.drop), staging / "tree.tar")
             taken = replace(source, tree=tree.tree, places=(), file="")
@@ -107,7 +92,7 @@ class Fetcher:
         if tree.tree != source.tree:
             found = f"tree {tree.tree}, {tree.files} files"
             raise SourceError("it has another tree", expected=f"tree {source.tree}", found=found)
-        facts = {"name": source.name, "place": place, "fetched": iso_utc(self._now())}
+        facts = {"name": source.name, "place": place, "fetched": iso_utc(self.now())}
         return self.store.put_artifact(source.tree, staged, facts, sha256=tree.sha256, kind="sources")
 
     def _fetch(self, source: Source, needed_later: set[str]) -> Entry:
@@ -144,14 +129,14 @@ class Fetcher:
             if isinstance(attempt.place, GitPlace):
                 commit, scratch_dir = attempt.place.commit, staging / "git"
                 is_wanted = chooser(selection)
-                with self._clients.git.open_commit(attempt.clone, commit, scratch_dir, step.progress, is_wanted) as tar:
+                with self.git.open_commit(attempt.clone, commit, scratch_dir, step.progress, is_wanted) as tar:
                     tree = write_tree(members_of(tar), selection, staged)
                 return self.keep(source, str(attempt), tree, staged)
             with self._download(attempt, staging, step) as archive_path:
                 found = (
                     only_member(archive_path, source.file)
                     if source.file and not attempt.place.subdir
-                    else members(archive_path, _in_mb(step.progress))
+                    else members(archive_path, step.progress)
                 )
                 tree = write_tree(found, selection, staged, expected=source.tree)
                 entry = self.keep(source, str(attempt), tree, staged)
@@ -182,15 +167,15 @@ class Fetcher:
     def _ask(self, attempt: Attempt, to: Path, staging: Path, progress: Progress) -> str:
         match place := attempt.place:
             case ArchivePlace() if attempt.clone:
-                return self._clients.git.make_archive(attempt.clone, place, to, staging / "git", progress)
+                return self.git.make_archive(attempt.clone, place, to, staging / "git", progress)
             case ArchivePlace():
-                return self._clients.http.download(place.archive, to, progress)
+                return self.http.download(place.archive, to, progress)
             case PypiPlace():
-                return self._clients.pypi.download(place, to, progress)
+                return self.pypi.download(place, to, progress)
             case NpmPlace():
-                return self._clients.npm.download(place, to, progress)
+                return self.npm.download(place, to, progress)
             case DebianPlace():
-                return self._clients.debian.download(place, to, progress)
+                return self.debian.download(place, to, progress)
             case GitPlace():
                 raise AssertionError(place)  # a commit is no download
             case _:
@@ -212,10 +197,6 @@ def _state_words(state: WorkTree) -> str:
 def _sha256(attempt: Attempt) -> str:
     """Return the pinned hash of an attempt's archive; empty for a commit."""
     return "" if isinstance(attempt.place, GitPlace) else attempt.place.sha256
-
-
-def _in_mb(progress: Progress) -> Callable[[int, int], None]:
-    return lambda done, total: progress(done // _MB, total // _MB, "MB read")
 
 
 def _offline_error(missing: Sequence[Source]) -> SourceError:

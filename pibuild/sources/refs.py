@@ -13,7 +13,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeVar
 
-from pibuild.adapters.git import Git
 from pibuild.addresses import without_password
 from pibuild.errors import SourceError
 from pibuild.files import json_digest, json_text, write_atomically
@@ -41,9 +40,9 @@ class Moved:
 class Refs:
     """Looks each ref up once."""
 
-    def __init__(self, git: Git, fetcher: Fetcher) -> None:
+    def __init__(self, fetcher: Fetcher) -> None:
         """Ask nothing before the first ref."""
-        self._git, self._fetcher = git, fetcher
+        self._fetcher = fetcher
         self._commits: dict[tuple[str, str], str] = {}
 
     def take(self, source: Source, ref: str) -> Moved:
@@ -68,7 +67,7 @@ class Refs:
 
     def _commit(self, source: Source, place: GitPlace, ref: str) -> str:
         if (place.git, ref) not in self._commits:
-            found = self._first(source, f"{ref} of {place.git}", lambda clone: self._git.resolve(clone, ref))
+            found = self._first(source, f"{ref} of {place.git}", lambda clone: self._fetcher.git.resolve(clone, ref))
             self._fetcher.console.note(f"{ref} of {place.git} is {found[:10]}")
             self._commits[place.git, ref] = found
         return self._commits[place.git, ref]
@@ -79,9 +78,11 @@ class Refs:
             self._fetcher.store.staging() as staging,
         ):
             staged = staging / "tree.tar"
-            with self._git.open_commit(clone, commit, staging / "git", step.progress, chooser(selection)) as tar:
+            with self._fetcher.git.open_commit(
+                clone, commit, staging / "git", step.progress, chooser(selection)
+            ) as tar:
                 tree = write_tree(members_of(tar), selection, staged)
-            committed_s = self._git.committed(clone, commit, staging / "git", step.progress)
+            committed_s = self._fetcher.git.committed(clone, commit, staging / "git", step.progress)
             place = f"git commit {commit} from {without_password(clone)}"
             self._fetcher.keep(replace(source, tree=tree.tree), place, tree, staged)
         return tree.tree, committed_s

@@ -19,12 +19,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Literal, cast
 
+from pibuild.console import Progress
 from pibuild.errors import SourceError
 
-Progress = Callable[[int, int], None]
-"""Called with the bytes that are done, and with all of them (0 if unknown)."""
-
-_REPORT_EVERY_BYTES = 1 << 22
+_MB = 1_000_000
+_REPORT_EVERY_MB = 4
 _ON_UNIX = 3
 _DECOMPRESSORS: tuple[tuple[bytes, Callable[[IO[bytes]], IO[bytes]]], ...] = (
     (b"\x1f\x8b", lambda file: cast("IO[bytes]", gzip.GzipFile(fileobj=file))),
@@ -47,15 +46,15 @@ class Member:
     target: str = ""
 
 
-def members(archive_path: Path, progress: Progress = lambda _done, _total: None) -> Iterator[Member]:
+def members(archive_path: Path, progress: Progress = lambda *_amounts: None) -> Iterator[Member]:
     """Yield the members of a tar (plain, gzip, bzip2, xz) or a zip."""
     with archive_path.open("rb") as archive:
-        total_bytes, reported_bytes = os.fstat(archive.fileno()).st_size, 0
+        total_mb, reported_mb = os.fstat(archive.fileno()).st_size // _MB, 0
         for member in members_of(archive):
             yield member
-            if (done_bytes := archive.tell()) >= reported_bytes + _REPORT_EVERY_BYTES:
-                reported_bytes = done_bytes
-                progress(done_bytes, total_bytes)
+            if (done_mb := archive.tell() // _MB) >= reported_mb + _REPORT_EVERY_MB:
+                reported_mb = done_mb
+                progress(done_mb, total_mb, "MB read")
 
 
 def only_member(path: Path, name: str) -> Iterator[Member]:

@@ -48,9 +48,18 @@ def refs(tmp_path, store, said):
     def make(mirrors=(f"{tmp_path}/clones/{{owner}}+{{name}}",), *, offline=True):
         console = Console(err=said)
         fetcher = Fetcher(
-            None, store=store, console=console, mirrors=mirrors, offline=offline, now=lambda: datetime.now(UTC)
+            git=Git(ENVIRON),
+            http=None,
+            pypi=None,
+            npm=None,
+            debian=None,
+            store=store,
+            console=console,
+            mirrors=mirrors,
+            offline=offline,
+            now=lambda: datetime.now(UTC),
         )
-        return Refs(Git(ENVIRON), fetcher)
+        return Refs(fetcher)
 
     return make
 

@@ -17,7 +17,7 @@ from pibuild.adapters.git import Git
 from pibuild.adapters.http import Http
 from pibuild.console import Console
 from pibuild.model import ArchivePlace, Source
-from pibuild.sources.fetcher import Clients, Fetcher, is_stored
+from pibuild.sources.fetcher import Fetcher, is_stored
 from pibuild.store.local import Store
 from tests.makers.archives import files_of, make_tar, tree_of
 
@@ -33,8 +33,18 @@ def fetch(url, tree, root, words=None):
     store = Store(Path(root), console)
     store.sweep()
     http = Http({}, note=console.note)
-    clients = Clients(git=Git({}), http=http, pypi=http, npm=http, debian=http)
-    fetcher = Fetcher(clients, store=store, console=console, mirrors=(), offline=False, now=lambda: datetime.now(UTC))
+    fetcher = Fetcher(
+        git=Git({}),
+        http=http,
+        pypi=http,
+        npm=http,
+        debian=http,
+        store=store,
+        console=console,
+        mirrors=(),
+        offline=False,
+        now=lambda: datetime.now(UTC),
+    )
     place = ArchivePlace(archive=url, sha256=SHA256)
     try:
         return fetcher.fetch_all([Source(name="thing", tree=tree, into="thing", places=(place,))])[0]

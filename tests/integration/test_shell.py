@@ -1,42 +1,45 @@
-"""The shell of a failed build has the sandbox of the build itself."""
+"""The container of a build, of a proof and of a shell has no right that it does not need."""
 
 import json
+import pickle
 import subprocess
+import sys
 
 import pytest
 
 from tests.integration.one_build import base_image
 from tests.makers.plans import make_run
 
-CONFINING = {
-    "HostConfig": (
-        *("CapAdd", "CapDrop", "Memory", "MemorySwap", "NanoCpus", "NetworkMode", "PidsLimit", "Privileged"),
-        *("ReadonlyRootfs", "SecurityOpt", "Binds", "Devices", "IpcMode", "PidMode", "UsernsMode"),
-    ),
-    "Config": ("User", "WorkingDir", "Env", "Cmd"),
-}
 
+@pytest.mark.usefixtures("base")
+@pytest.mark.parametrize("stdin", ["", "pipe", "terminal"])
+def test_a_container_has_no_rights_and_no_network(engine, stdin):
+    run = make_run(image=base_image().reference, command=("bash",), env=(("PIBUILD", "1"),), stdin=stdin)
+    with engine.container(run) as container:
+        command = ["docker", "inspect", container._handle.id]
+        (facts,) = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    host = facts["HostConfig"]
 
-def confinement(container_id):
-    """Return what the engine says of a container's limits and rights."""
-    command = ["docker", "inspect", container_id]
-    (facts,) = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
-    return {(part, name): facts[part].get(name) or None for part, names in CONFINING.items() for name in names}
+    assert (host["CapAdd"], host["CapDrop"], host["Privileged"]) == (None, ["ALL"], False)
+    assert (host["SecurityOpt"], host["NetworkMode"]) == (["no-new-privileges"], "none")
+    assert (host["Memory"], host["MemorySwap"]) == (run.limits.memory_bytes, run.limits.memory_bytes)
+    assert (host["NanoCpus"], host["PidsLimit"]) == (run.limits.cpus * 10**9, 4096)
+    assert not host["Binds"]
+    assert not host["Devices"]
+    assert facts["Config"]["User"] == f"{run.limits.uid}:{run.limits.gid}"
 
 
 @pytest.mark.usefixtures("base")
-def test_a_container_of_the_docker_command_is_confined_as_one_of_a_build(engine):
-    run = make_run(image=base_image().reference, command=("bash",), env=(("PIBUILD", "1"),))
-    with engine.container(run) as container:
-        built = confinement(container._handle.id)
-    program, verb, *words = engine.command_line(run)
-    assert (program, verb) == ("docker", "run")
-    made = subprocess.run([program, "create", *words], capture_output=True, text=True, check=True).stdout.strip()
-    try:
-        shell = confinement(made)
-    finally:
-        subprocess.run(["docker", "rm", "--force", made], capture_output=True, check=True)
+def test_a_shell_reads_its_commands_from_a_pipe():
+    run = make_run(image=base_image().reference, command=("bash",), stdin="pipe")
+    script = (
+        "import os, pickle, sys\n"
+        "from pibuild.adapters.docker import Engine\n"
+        "with Engine(os.environ).container(pickle.loads(bytes.fromhex(sys.argv[1]))) as container:\n"
+        "    sys.exit(container.attach().exit_code)\n"
+    )
+    words = [sys.executable, "-c", script, pickle.dumps(run).hex()]
+    commands = "touch /work/build/x && ls /work/build; exit 7"
+    ended = subprocess.run(words, input=commands, check=False, capture_output=True, text=True)
 
-    assert shell == built
-    assert (shell["HostConfig", "CapDrop"], shell["HostConfig", "PidsLimit"]) == (["ALL"], 4096)
-    assert shell["HostConfig", "SecurityOpt"] == ["no-new-privileges"]
+    assert (ended.stdout, ended.returncode) == ("x\n", 7)

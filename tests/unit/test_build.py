@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from pibuild.build.artifact import build_artifact
-from pibuild.build.container import Transcript, cpu_seconds, shell_command
+from pibuild.build.container import Transcript, cpu_seconds, shell_run
 from pibuild.config.settings import Settings
 from pibuild.console import Console
 from pibuild.errors import BuildError, PibuildError, ResourceError
@@ -162,9 +162,9 @@ def test_the_total_is_at_least_what_the_script_expects(tmp_path):
 def test_the_shell_of_a_failed_build_has_its_limits_environment_and_cache(store, console):
     artifact = replace(ARTIFACT, recipe=make_recipe("thing", has_cache=True))
     context = make_context(store, console, engine=PresentEngine(), settings=SETTINGS)
-    words = shell_command(artifact, context, is_terminal=True)
+    run = shell_run(artifact, context, is_terminal=True)
 
-    assert {"--tty", "--network=none", "--cap-drop=ALL", "--user=1000:1000", "--memory=4000000000"} <= set(words)
-    assert f"--volume={store.cache_volume(artifact.image.reference)}:/work/cache" in words
-    assert words[-3:] == ["--env=PIBUILD=1", "pibuild/failed:thing", "bash"]
-    assert not any(word.startswith("--label") for word in words)
+    assert replace(run.limits, deadline_s=context.limits.deadline_s) == context.limits
+    assert run.cache == store.cache_volume(artifact.image.reference)
+    assert (run.env, run.image, run.command) == ((("PIBUILD", "1"),), "pibuild/failed:thing", ("bash",))
+    assert (run.stdin, run.labels) == ("terminal", store.labels)

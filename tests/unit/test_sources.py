@@ -14,7 +14,7 @@ from pibuild.adapters.git import WorkTree
 from pibuild.console import Console
 from pibuild.errors import ResourceError, SourceError, UnreachableError
 from pibuild.model import ArchivePlace, DebianPlace, GitPlace, NpmPlace, PypiPlace, Source
-from pibuild.sources.fetcher import Clients, Fetcher, is_stored
+from pibuild.sources.fetcher import Fetcher, is_stored
 from pibuild.sources.places import attempts
 from pibuild.trees.tree import file_tree_hash
 from tests.failures import fails
@@ -35,9 +35,12 @@ def sha256(content):
 def make_fetcher(store, words):
     def make(answers=(), *, git=None, mirrors=(), offline=False):
         web = FakeWeb(answers)
-        clients = Clients(git=git or FakeGit({}), http=web, pypi=web, npm=web, debian=web)
         fetcher = Fetcher(
-            clients,
+            git=git or FakeGit({}),
+            http=web,
+            pypi=web,
+            npm=web,
+            debian=web,
             store=store,
             console=Console(err=words),
             mirrors=mirrors,
