@@ -142,12 +142,11 @@ class PublishError(PibuildError):
 
 def printable(line: str) -> str:
     """Return a line without control characters and CI commands, which names in foreign files may hold."""
-    shown = "".join(one if one.isprintable() or one == "\t" else _escaped(one) for one in line)
+    shown = "".join(
+        letter if letter.isprintable() or letter == "\t" else letter.encode("unicode_escape").decode()
+        for letter in line
+    )
     return _COMMAND.sub(lambda begin: begin[0][:-1] + f"\\x{ord(begin[0][-1]):02x}", shown)
-
-
-def _escaped(letter: str) -> str:
-    return letter.encode("unicode_escape").decode()
 
 
 def nearest(name: str, known: Sequence[str]) -> str:

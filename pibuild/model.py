@@ -22,7 +22,7 @@ def _refused(_value: Any) -> None:  # noqa: ANN401  whatever the YAML holds
 
 
 COMPUTED = BeforeValidator(_refused)
-"""Marks what is no key of a file."""
+"""Marks a field that pibuild computes: it is not a key of the file."""
 
 PLACE_KINDS = ("archive", "debian", "pypi", "npm", "git")
 """The key by which each kind of place is known; an archive may have `git`, too."""
@@ -136,10 +136,10 @@ def _named_sources(value: Any, info: ValidationInfo) -> Any:  # noqa: ANN401  wh
 
 
 def _existing(names: Sequence[str], info: ValidationInfo) -> Sequence[str]:
-    known = (info.context or {}).get("names", [])
+    defined = (info.context or {}).get("names", [])
     for name in names:
-        if name not in known:
-            fault = {"name": repr(name), "hint": nearest(str(name), known)}
+        if name not in defined:
+            fault = {"name": repr(name), "hint": nearest(str(name), defined)}
             raise PydanticCustomError("no_such_name", "there is no source {name}; {hint}", fault)
     return names
 
@@ -183,7 +183,7 @@ class Target:
     __pydantic_config__ = STRICT
     name: str
     models: str
-    """The Pis that it is for, in words."""
+    """The Pis that it is for, as text for people."""
     aliases: tuple[str, ...]
     """Other names that people try."""
     compiler: str
@@ -271,7 +271,7 @@ class Recipe:
     disk_gb: float = 0.0
     """What the engine's disk must have free when the build starts."""
     has_cache: Annotated[bool, Field(alias="cache")] = False
-    """Whether /work/cache outlives its containers, one for each image, so that a killed build goes on."""
+    """Whether the containers of an image share /work/cache, so that an interrupted build continues."""
     device: str = ""
     """Folder on the device where the artifact is when a wheel is proven; `{python}` stands for the version."""
     proof: str = ""

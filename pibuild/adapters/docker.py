@@ -168,7 +168,7 @@ class Engine:
             )
         try:
             with self._translated("copying files into the container"):
-                handle.put_archive("/", _handed_over(run))
+                handle.put_archive("/", _inputs_tar(run))
             yield Container(self, handle, run)
         finally:
             with suppress(PibuildError), self._translated("removing the container"), suppress(NotFound):
@@ -356,7 +356,7 @@ def _lines(chunks: Iterator[bytes]) -> Iterator[str]:
         yield rest.decode(errors="replace")
 
 
-def _handed_over(run: Run) -> Iterator[bytes]:
+def _inputs_tar(run: Run) -> Iterator[bytes]:
     """Yield one tar of all inputs, each under its folder, with every member and folder owned by the run's user.
 
     Folders that no tar contains would be made by the engine and owned by root, so the user could not write in them. It

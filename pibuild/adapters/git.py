@@ -115,8 +115,8 @@ class Git:
         names = [f"refs/heads/{ref}", f"refs/tags/{ref}^{{}}", f"refs/tags/{ref}"]  # ^{}: the commit of a signed tag
         if not _REMOTE.match(location):
             location = str(_objects_dir(location).parent)
-        words = [*self._patience, "ls-remote", "--", location, *names]
-        ended = _git(*words, environ=self._asking, deadline_s=2 * self._silence_s)
+        words = [*self._server_options, "ls-remote", "--", location, *names]
+        ended = _git(*words, environ=self._server_environ, deadline_s=2 * self._silence_s)
         if ended.exit_code:
             raise _fetch_error(ended.err, ref)
         commits = {name: commit for commit, _, name in (line.partition("\t") for line in ended.out.splitlines())}
@@ -151,13 +151,13 @@ class Git:
         return WorkTree(files=tuple(dict.fromkeys(filter(None, files))), commit=commit, changes=len(changes) - 1)
 
     @property
-    def _patience(self) -> list[str]:
+    def _server_options(self) -> list[str]:
         """Options that end silent transfers, and keep git from asking for a password."""
         settings = ("core.askPass=", "http.lowSpeedLimit=1", f"http.lowSpeedTime={self._silence_s:.0f}")
         return [word for setting in settings for word in ("-c", setting)]
 
     @property
-    def _asking(self) -> dict[str, str]:
+    def _server_environ(self) -> dict[str, str]:
         """The environment for asking servers: the person's own, without prompts."""
         return (
             {"GIT_SSH_COMMAND": "ssh -o BatchMode=yes"}
@@ -195,10 +195,14 @@ class Git:
     def _fetch(self, url: str, commit: str, scratch_dir: Path, progress: Progress) -> None:
         """Fetch one commit, without its history, from a server."""
         command = ["git", f"--git-dir={scratch_dir}", "-c", "core.hooksPath=/dev/null", "-c", "gc.auto=0"]
-        command += [*self._patience, "fetch", "--no-recurse-submodules", "--depth=1", "--no-tags", "--progress"]
+        command += [*self._server_options, "fetch", "--no-recurse-submodules", "--depth=1", "--no-tags", "--progress"]
         command += ["--", url, commit]
         with subprocess.Popen(
-            command, env=self._asking, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+            command,
+            env=self._server_environ,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
         ) as program:
             try:
                 message = self._listen(program, progress)
@@ -242,14 +246,14 @@ def _missing_paths(
     if ask("cat-file", "-e", f"{commit}^{{commit}}").exit_code:
         raise SourceError(f"the clone does not have the commit {commit}")
     listed = ask("rev-list", "--objects", "--no-walk", "--missing=print", commit)
-    holes = {line[1:] for line in listed.out.splitlines() if line.startswith("?")}
-    if not holes and not listed.exit_code:
+    missing_objects = {line[1:] for line in listed.out.splitlines() if line.startswith("?")}
+    if not missing_objects and not listed.exit_code:
         return []
-    files = ask("ls-tree", "-r", "-z", "--full-tree", commit) if holes else listed
+    files = ask("ls-tree", "-r", "-z", "--full-tree", commit) if missing_objects else listed
     entries = [line.partition("\t") for line in files.out.split("\0") if line] if not files.exit_code else []
-    missing = {path: head.split()[2] for head, _, path in entries if head.split()[2] in holes}
-    if files.exit_code or set(missing.values()) != holes or any(is_wanted(path) for path in missing):
-        found = f"{len(holes)} objects are missing" if holes else listed.last_words
+    missing = {path: head.split()[2] for head, _, path in entries if head.split()[2] in missing_objects}
+    if files.exit_code or set(missing.values()) != missing_objects or any(is_wanted(path) for path in missing):
+        found = f"{len(missing_objects)} objects are missing" if missing_objects else listed.last_words
         raise SourceError("the clone lacks objects", expected=f"all files of {commit}", found=found)
     return sorted(missing)
 

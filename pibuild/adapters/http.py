@@ -34,7 +34,7 @@ _TRIES_OF_SILENT = 2
 _TRIES_IN_ALL = 20
 _LONGEST_WAIT_S = 60.0
 _NOT_THERE = {404, 410}
-_PASSING = {408, 425, 429, 500, 502, 503, 504}
+_TRANSIENT = {408, 425, 429, 500, 502, 503, 504}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +67,7 @@ class NotThereError(SourceError):
     exit_code = SourceError.exit_code
 
 
-class _PassingError(Exception):
+class _TransientError(Exception):
     """An attempt failed, and the next one may succeed."""
 
     def __init__(self, why: str, *, wait_s: float | None = None, is_silent: bool = False, proxy: str = "") -> None:
@@ -154,7 +154,7 @@ class Http:
             before_bytes = _size_bytes(to)
             try:
                 return attempt()
-            except _PassingError as error:
+            except _TransientError as error:
                 failed, failed_in_row = failed + 1, 1 if _size_bytes(to) > before_bytes else failed_in_row + 1
                 if error.is_silent and failed_in_row >= _TRIES_OF_SILENT:
                     hint = "check the network, and http_proxy and https_proxy"
@@ -177,11 +177,11 @@ class Http:
                 if begin_bytes and part and part[2] == str(begin_bytes):
                     return  # the file was complete already
                 to.unlink(missing_ok=True)
-                raise _PassingError("the local file is longer than the server's", wait_s=0)
+                raise _TransientError("the local file is longer than the server's", wait_s=0)
             if answer.status_code == requests.codes.partial_content:
                 if not part or part[1] != str(begin_bytes):
                     to.unlink(missing_ok=True)
-                    raise _PassingError("it sends another part than the requested one", wait_s=0)
+                    raise _TransientError("it sends another part than the requested one", wait_s=0)
             else:
                 begin_bytes = 0
             length = answer.headers.get("Content-Length", "")
@@ -213,18 +213,20 @@ class Http:
             ) from error
         except requests.exceptions.ProxyError as error:
             proxy = _proxy(url, route)
-            raise _PassingError(f"the proxy {proxy} failed: {_cause(error)}", is_silent=True, proxy=proxy) from error
+            raise _TransientError(f"the proxy {proxy} failed: {_cause(error)}", is_silent=True, proxy=proxy) from error
         except requests.ReadTimeout as error:
-            raise _PassingError(f"no answer within {_TIMEOUTS_S[1]:.0f} s") from error
+            raise _TransientError(f"no answer within {_TIMEOUTS_S[1]:.0f} s") from error
         except requests.ConnectionError as error:
             dropped = any(isinstance(cause, ProtocolError) for cause in error.args)
-            raise _PassingError("the connection broke" if dropped else _cause(error), is_silent=not dropped) from error
+            raise _TransientError(
+                "the connection broke" if dropped else _cause(error), is_silent=not dropped
+            ) from error
         except OSError as error:  # of requests, or of a path of certificates that does not exist
             raise SourceError(f"{server} can't be asked", found=str(error)) from error
         with answer:
-            if answer.status_code in _PASSING:
+            if answer.status_code in _TRANSIENT:
                 after, why = answer.headers.get("Retry-After", ""), f"it answers {answer.status_code} {answer.reason}"
-                raise _PassingError(why, wait_s=float(after) if after.isdecimal() else None)
+                raise _TransientError(why, wait_s=float(after) if after.isdecimal() else None)
             if answer.status_code >= requests.codes.bad and answer.status_code != requests.codes.requested_range:
                 kind = NotThereError if answer.status_code in _NOT_THERE else SourceError
                 raise kind(f"{server} answers {answer.status_code} {answer.reason}")
@@ -253,14 +255,14 @@ def _write(answer: requests.Response, to: Path, begin_bytes: int, total_bytes: i
                 done_bytes += len(chunk)
                 progress(done_bytes // per, total_bytes // per, unit)
     except HTTPError as error:
-        raise _PassingError(f"the connection broke after {size(done_bytes)} of {size(total_bytes)}") from error
+        raise _TransientError(f"the connection broke after {size(done_bytes)} of {size(total_bytes)}") from error
     except OSError as error:
         if not is_disk_full(error):
             raise
         what = f" to download {without_password(answer.url)}"
         raise disk_full_error(to.parent, what, needed_bytes=max(total_bytes - done_bytes, 1)) from error
     if done_bytes < total_bytes:
-        raise _PassingError(f"the connection broke after {size(done_bytes)} of {size(total_bytes)}")
+        raise _TransientError(f"the connection broke after {size(done_bytes)} of {size(total_bytes)}")
 
 
 def _size_bytes(path: Path | None) -> int:

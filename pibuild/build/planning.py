@@ -207,8 +207,8 @@ def nearest_pythons(python: str, supported: Sequence[str]) -> str:
     """
     systems: dict[str, list[str]] = {}
     for system in load_pis().systems:
-        for one in system.pythons:
-            systems.setdefault(one.version, []).append(system.name)
+        for installed in system.pythons:
+            systems.setdefault(installed.version, []).append(system.name)
     if not re.fullmatch(r"\d+\.\d+", python):
         return nearest(python, supported)
     ordered = sorted(supported, key=Version)

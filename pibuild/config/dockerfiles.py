@@ -31,29 +31,31 @@ def load_images(folder: Path, target: Target, userland: Userland | None = None) 
     args = {path.parent.name: _args(path.read_text()) for path in folder.glob("*/Dockerfile")}
     if userland is None:
         of_userlands = {field.name.upper() for field in fields(Userland)}
-        args = {name: own for name, own in args.items() if not own & of_userlands}
+        args = {name: used for name, used in args.items() if not used & of_userlands}
     args["base"] = set()
     names = {name.upper(): name for name in args}
     model = load_pis().model(target.device_model)
     keys = asdict(target) | {"cpuinfo": model.cpuinfo, "cpus": model.cpu.cores} | (asdict(userland) if userland else {})
-    graph = {name: sorted(names[arg] for arg in own & names.keys()) for name, own in sorted(args.items())}
+    graph = {name: sorted(names[arg] for arg in used & names.keys()) for name, used in sorted(args.items())}
     try:
         order = list(TopologicalSorter(graph).static_order())
     except CycleError as error:
         raise UsageError(f"Images of {folder} stand on each other in a circle: {', '.join(error.args[1])}") from error
     images: dict[str, Image] = {}
     for name in order:
-        own = tuple((arg, _argument(keys, arg, folder / name)) for arg in sorted(args[name] - names.keys() - {"JOBS"}))
+        values = tuple(
+            (arg, _argument(keys, arg, folder / name)) for arg in sorted(args[name] - names.keys() - {"JOBS"})
+        )
         parents = tuple(images[parent] for parent in graph[name])
         digest = folder_digest(folder / name)
         if parents:
-            digest = json_digest({"files": digest, "args": own, "parents": [image.reference for image in parents]})
-        suffix = f"-{target.name}" if own else ""
+            digest = json_digest({"files": digest, "args": values, "parents": [image.reference for image in parents]})
+        suffix = f"-{target.name}" if values else ""
         images[name] = Image(
             name=name,
             reference=f"pibuild/{name}{suffix}:{digest[:16]}",
             folder=folder / name,
-            args=own,
+            args=values,
             parents=parents,
         )
     return images
@@ -66,6 +68,6 @@ def _args(dockerfile: str) -> set[str]:
 def _argument(keys: Mapping[str, Any], arg: str, folder: Path) -> str:
     values = {name.upper(): value for name, value in keys.items()}
     if arg not in values:
-        raise UsageError(f"{folder}/Dockerfile: ARG {arg} is no target's key", hint=nearest(arg, list(values)))
+        raise UsageError(f"{folder}/Dockerfile: ARG {arg} is not a key of the target", hint=nearest(arg, list(values)))
     value = values[arg]
     return " ".join(value) if isinstance(value, tuple) else str(int(value) if isinstance(value, bool) else value)

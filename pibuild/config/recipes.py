@@ -42,9 +42,9 @@ def _recipe(path: Path) -> Recipe:
         tree, fault = _tree(source)
         faults += [f"sources.{name}: {fault}"] if fault else []
         pinned[name] = replace(source, tree=tree, into=source.into or re.sub(r"-\d.*$", "", name))
-    recipe, more = checked(Recipe, written, context={"sources": pinned, "names": list(by_name or ())})
+    recipe, recipe_faults = checked(Recipe, written, context={"sources": pinned, "names": list(by_name or ())})
     if recipe is None or faults:
-        raise invalid(path, [*faults, *more])
+        raise invalid(path, [*faults, *recipe_faults])
     if recipe.name != path.parent.name:
         raise UsageError(f"{path}: the recipe's name is {recipe.name!r}, its folder's {path.parent.name!r}")
     releases = [_with_files(release, recipe.files, path) for release in recipe.releases]

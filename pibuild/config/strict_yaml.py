@@ -25,7 +25,7 @@ def _homed(text: str) -> str:
     try:
         Path(text).expanduser()
     except RuntimeError as error:
-        raise PydanticCustomError("home", "nobody here has that home folder") from error
+        raise PydanticCustomError("home", "this machine has no such home folder") from error
     return text
 
 
@@ -40,25 +40,25 @@ def read_yaml(path: Path) -> Any:  # noqa: ANN401  what YAML can hold
         loader = kind(path.read_bytes())
         try:
             node = loader.get_single_node()
-            doubles = list(_doubles(node, set()))
-            value = loader.construct_document(node) if node and not doubles else None
+            duplicates = list(_duplicates(node, set()))
+            value = loader.construct_document(node) if node and not duplicates else None
         finally:
             loader.dispose()
     except (yaml.YAMLError, OSError, ValueError) as error:
         raise UsageError(f"{path} can't be read", found=" ".join(str(error).split())) from error
-    if doubles:
-        raise UsageError(f"{path} has a key twice", details=doubles, hint="remove one of both")
+    if duplicates:
+        raise UsageError(f"{path} has a key twice", details=duplicates, hint="remove one of the two")
     return value
 
 
-def _doubles(node: yaml.Node | None, seen: set[int]) -> Iterator[str]:
-    """Yield the keys that a mapping has twice: the reader would take the last one without a word."""
+def _duplicates(node: yaml.Node | None, seen: set[int]) -> Iterator[str]:
+    """Yield the keys that a mapping has twice: the reader would use the last one without a message."""
     if id(node) in seen:  # by an alias
         return
     seen.add(id(node))
     if isinstance(node, yaml.SequenceNode):
         for part in node.value:
-            yield from _doubles(part, seen)
+            yield from _duplicates(part, seen)
     if isinstance(node, yaml.MappingNode):
         lines: dict[tuple[str, str], int] = {}
         for key, value in node.value:
@@ -66,7 +66,7 @@ def _doubles(node: yaml.Node | None, seen: set[int]) -> Iterator[str]:
             if name in lines:
                 yield f"{key.value}: in line {lines[name]} and in line {line}"
             lines.setdefault(name, line)
-            yield from _doubles(value, seen)
+            yield from _duplicates(value, seen)
 
 
 def typed(kind: type[T], value: Any, where: str) -> T:  # noqa: ANN401  whatever the YAML holds

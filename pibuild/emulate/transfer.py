@@ -1,7 +1,7 @@
 """Files to an emulated Pi and back: a person's files into its working folder, results from there.
 
-A wheel's code may be hostile, so what comes back is written as files, folders and links inside them alone, and never
-through a link that lies here.
+The wheel's code may be hostile. So results are written only as files, folders and links inside the results, and never
+through a link in the current folder.
 """
 
 import io

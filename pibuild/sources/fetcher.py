@@ -78,17 +78,17 @@ class Fetcher:
         """
         with self.console.step(f"reading {folder}") as step, self.store.staging() as staging:
             state = self.git.work_tree(folder)
-            found = folder_members(folder, state.files if state else None)
-            tree = write_tree(found, Selection(keep=source.keep, drop=source.drop), staging / "tree.tar")
+            content = folder_members(folder, state.files if state else None)
+            tree = write_tree(content, Selection(keep=source.keep, drop=source.drop), staging / "tree.tar")
             taken = replace(source, tree=tree.tree, places=(), file="")
             place = f"{folder}, {_state_words(state) if state else 'not under git'}"
             if not is_stored(self.store, taken):
-                self.keep(taken, place, tree, staging / "tree.tar")
+                self.store_tree(taken, place, tree, staging / "tree.tar")
             step.detail = f"{tree.files} files, {place.partition(', ')[2]}"
         return taken
 
-    def keep(self, source: Source, place: str, tree: Tree, staged: Path) -> Entry:
-        """Move a staged tree into the store. Raises SourceError if it is not the pinned one."""
+    def store_tree(self, source: Source, place: str, tree: Tree, staged: Path) -> Entry:
+        """Move a staged tree into the store. Raises SourceError if it is not the tree that the source pins."""
         if tree.tree != source.tree:
             found = f"tree {tree.tree}, {tree.files} files"
             raise SourceError("it has another tree", expected=f"tree {source.tree}", found=found)
@@ -131,15 +131,15 @@ class Fetcher:
                 is_wanted = chooser(selection)
                 with self.git.open_commit(attempt.clone, commit, scratch_dir, step.progress, is_wanted) as tar:
                     tree = write_tree(members_of(tar), selection, staged)
-                return self.keep(source, str(attempt), tree, staged)
+                return self.store_tree(source, str(attempt), tree, staged)
             with self._download(attempt, staging, step) as archive_path:
-                found = (
+                content = (
                     only_member(archive_path, source.file)
                     if source.file and not attempt.place.subdir
                     else members(archive_path, step.progress)
                 )
-                tree = write_tree(found, selection, staged, expected=source.tree)
-                entry = self.keep(source, str(attempt), tree, staged)
+                tree = write_tree(content, selection, staged, expected=source.tree)
+                entry = self.store_tree(source, str(attempt), tree, staged)
                 if _sha256(attempt) not in needed_later:
                     archive_path.unlink()
                 return entry
@@ -153,14 +153,14 @@ class Fetcher:
             if not path.exists() or file_sha256(path) != sha256:
                 part = path.with_suffix(".part")
                 is_continued = part.exists()
-                found = self._ask(attempt, part, staging, step.progress)
-                if found != sha256 and is_continued:
+                digest = self._ask(attempt, part, staging, step.progress)
+                if digest != sha256 and is_continued:
                     self.console.note("  the rest of an earlier download does not match; downloading from the start")
                     part.unlink()
-                    found = self._ask(attempt, part, staging, step.progress)
-                if found != sha256:
+                    digest = self._ask(attempt, part, staging, step.progress)
+                if digest != sha256:
                     part.unlink()
-                    raise SourceError("its hash is wrong", expected=f"sha256 {sha256}", found=f"sha256 {found}")
+                    raise SourceError("its hash is wrong", expected=f"sha256 {sha256}", found=f"sha256 {digest}")
                 part.replace(path)
             yield path
 

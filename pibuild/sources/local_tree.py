@@ -40,6 +40,6 @@ def own_source(plan: Plan) -> Source:
 
 def _version(folder: Path, own_tree: OwnTree) -> str:
     text = (folder / own_tree.file).read_text(errors="replace")
-    if found := re.search(own_tree.version, text, re.MULTILINE):
-        return found[1]
+    if match := re.search(own_tree.version, text, re.MULTILINE):
+        return match[1]
     raise UsageError(f"{folder / own_tree.file} does not have its version", expected=own_tree.version)

@@ -20,7 +20,7 @@ UPSTREAM = "https://github.com/{owner}/{name}.git"
 
 
 class Downloader(Protocol[P_contra]):
-    """What downloads a place, or an address, to a file; it goes on where an earlier download ended."""
+    """Downloads a place or a URL to a file, and continues an earlier download."""
 
     def download(self, place: P_contra, to: Path, progress: Progress, /) -> str:
         """Return the sha256 of the whole file.
@@ -31,7 +31,7 @@ class Downloader(Protocol[P_contra]):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attempt:
-    """One way to a source."""
+    """A place of a source, and how it is reached."""
 
     place: Place
     clone: str = ""
@@ -72,22 +72,22 @@ class Attempt:
 
 
 def attempts(source: Source, mirrors: Sequence[str]) -> tuple[Attempt, ...]:
-    """Return the ways to a source in order: mirrors first, then its places as written.
+    """Return the attempts to fetch a source in order: mirrors first, then its places as written.
 
     An archive with a commit is downloaded if its server has it, and else made from the upstream repository.
     """
-    near = [
+    from_mirrors = [
         Attempt(place=place, clone=_filled(pattern, place.git))
         for place in source.places
         if isinstance(place, GitPlace | ArchivePlace) and place.git
         for pattern in mirrors
     ]
-    far = []
+    as_written = []
     for place in source.places:
         upstream = _filled(UPSTREAM, place.git) if isinstance(place, GitPlace | ArchivePlace) and place.git else ""
-        far += [] if isinstance(place, GitPlace) else [Attempt(place=place)]
-        far += [Attempt(place=place, clone=upstream)] if upstream else []
-    return (*near, *far)
+        as_written += [] if isinstance(place, GitPlace) else [Attempt(place=place)]
+        as_written += [Attempt(place=place, clone=upstream)] if upstream else []
+    return (*from_mirrors, *as_written)
 
 
 def _filled(pattern: str, repository: str) -> str:

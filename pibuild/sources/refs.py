@@ -67,9 +67,9 @@ class Refs:
 
     def _commit(self, source: Source, place: GitPlace, ref: str) -> str:
         if (place.git, ref) not in self._commits:
-            found = self._first(source, f"{ref} of {place.git}", lambda clone: self._fetcher.git.resolve(clone, ref))
-            self._fetcher.console.note(f"{ref} of {place.git} is {found[:10]}")
-            self._commits[place.git, ref] = found
+            commit = self._first(source, f"{ref} of {place.git}", lambda clone: self._fetcher.git.resolve(clone, ref))
+            self._fetcher.console.note(f"{ref} of {place.git} is {commit[:10]}")
+            self._commits[place.git, ref] = commit
         return self._commits[place.git, ref]
 
     def _fetch(self, source: Source, commit: str, clone: str, selection: Selection) -> tuple[str, int]:
@@ -84,7 +84,7 @@ class Refs:
                 tree = write_tree(members_of(tar), selection, staged)
             committed_s = self._fetcher.git.committed(clone, commit, staging / "git", step.progress)
             place = f"git commit {commit} from {without_password(clone)}"
-            self._fetcher.keep(replace(source, tree=tree.tree), place, tree, staged)
+            self._fetcher.store_tree(replace(source, tree=tree.tree), place, tree, staged)
         return tree.tree, committed_s
 
     def _first(self, source: Source, what: str, ask: Callable[[str], T]) -> T:

@@ -1,7 +1,7 @@
-"""Artifacts and proven wheels by key: what is present is whole.
+"""Artifacts, sources and proven wheels by key: each is complete, or it is absent.
 
-Knows the cache folder's layout, locks and sessions. Files appear by rename and are checked against their hash when
-they are used, so neither a kill nor a bad disk can leave half of one.
+Knows the layout of the store's folder, its locks and its sessions. Files appear by rename and are checked against their
+hash when they are used. So neither an interrupted process nor a bad disk leaves a part of an entry.
 
     artifacts/KEY.tar KEY.json     what a recipe left, and how it was made
     wheels/KEY/                    a proven wheel and its record
@@ -84,7 +84,7 @@ class Store:
         Path(self._alive.lock_file).unlink(missing_ok=True)
 
     def is_dead(self, session: str) -> bool:
-        """Return whether a session's process has ended, in whichever way."""
+        """Return whether the process of a session has ended."""
         if session == self.session:
             return False
         lock_path = self.root / "locks" / f"{session}.lock"
@@ -143,11 +143,11 @@ class Store:
         `sha256` is the tar's, if the caller knows it.
         """
         tar_path, facts_path = self._paths(key, kind)
-        whole = facts | {"sha256": sha256 or file_sha256(staged), "size_bytes": staged.stat().st_size}
+        facts = facts | {"sha256": sha256 or file_sha256(staged), "size_bytes": staged.stat().st_size}
         with folder_errors(self.root):
             staged.replace(tar_path)
-            write_atomically(facts_path, json_text(whole))
-        return Entry(key=key, path=tar_path, facts=whole)
+            write_atomically(facts_path, json_text(facts))
+        return Entry(key=key, path=tar_path, facts=facts)
 
     def wheel(self, key: str) -> Entry | None:
         """Return the proven wheel of a key, with its record as facts, or None. A damaged one is removed."""

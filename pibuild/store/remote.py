@@ -40,7 +40,7 @@ class Remote:
     """The part of a store that machines share."""
 
     def __init__(self, folder: RemoteFolder | None, *, store: Store, console: Console) -> None:
-        """Ask nothing yet. Without a folder there is never anything to pull, and nothing is pushed."""
+        """Ask nothing yet. Without a folder, nothing is pulled or pushed."""
         self._source, self._target = folder, folder
         self._store, self._console = store, console
         self._damaged: set[str] = set()
@@ -63,7 +63,7 @@ class Remote:
 
         def land(content_path: Path, record: dict[str, Any]) -> Entry:
             folder = content_path.parent / "wheel"
-            wheel_path, *extras = _take_out(content_path, _contents(record), folder)
+            wheel_path, *extras = _unpacked(content_path, _contents(record), folder)
             return self._store.put_wheel(plan.key, wheel_path, record, extras)
 
         return self._pull(f"wheels/{plan.key}", f"the proven wheel of {plan.title}", land)
@@ -86,7 +86,7 @@ class Remote:
         self._send(f"{title} can't be stored at the remote", put)
 
     def push_proven(self, plan: Plan | Wheelhouse, wheel: Entry) -> None:
-        """Push what was proven before there was a remote, or while it was down; one question if the remote has it."""
+        """Push a proven plan if the remote lacks it, because it was set up later or was down."""
         name = f"wheels/{plan.key}"
         if self._source and not self._ask(name, plan.title, lambda folder, _: folder.has(f"{name}.json")):
             self.push(plan, wheel)
@@ -187,7 +187,7 @@ def _contents(record: dict[str, Any]) -> dict[str, str]:
     return contents
 
 
-def _take_out(tar_path: Path, contents: dict[str, str], folder: Path) -> list[Path]:
+def _unpacked(tar_path: Path, contents: dict[str, str], folder: Path) -> list[Path]:
     """Write these files of a tar, each checked; return their paths."""
     (folder / "extras").mkdir(parents=True)
     try:

@@ -13,7 +13,7 @@ from typing import IO
 from pathspec import GitIgnoreSpec
 
 from pibuild.errors import SourceError
-from pibuild.trees.archives import Member, damage_named
+from pibuild.trees.archives import Member, archive_errors
 
 FILE, PROGRAM, LINK = "100644", "100755", "120000"
 """Modes as git writes them."""
@@ -70,8 +70,8 @@ def chooser(selection: Selection) -> Callable[[str], str]:
 class Picker:
     """Chooses members one after the other.
 
-    Whether one folder holds the whole archive is known at the end only. As long as only one name at the top was seen,
-    a member is chosen both with and without that folder, and the end decides.
+    Only at the end is it known whether a single folder holds the whole archive. Until a second name at the top is seen,
+    each member is chosen both with and without that folder.
     """
 
     def __init__(self, selection: Selection, spool: IO[bytes]) -> None:
@@ -119,7 +119,7 @@ class Picker:
         """Return what was chosen, by path. Raises SourceError if that can't be a tree."""
         chosen = self.chosen()
         if not chosen:
-            raise SourceError("it holds no selected file", expected=_words(self._selection))
+            raise SourceError("it holds no selected file", expected=_description(self._selection))
         for path, entry in chosen.items():
             if entry.fault:
                 raise SourceError(f"{path!r} in it is {entry.fault}")
@@ -143,7 +143,7 @@ class Picker:
 
     def _spooled(self, member: Member) -> TreeEntry:
         offset, digest = self.size_bytes, sha256()
-        with damage_named(), member.open() as content:
+        with archive_errors(), member.open() as content:
             while chunk := content.read(_CHUNK_BYTES):
                 digest.update(chunk)
                 self.size_bytes += len(chunk)
@@ -189,7 +189,7 @@ def _matcher(patterns: Sequence[str]) -> Callable[[str], bool]:
     return GitIgnoreSpec.from_lines(patterns).match_file
 
 
-def _words(selection: Selection) -> str:
+def _description(selection: Selection) -> str:
     """Describe a selection."""
     subdir = (selection.subdir,) if selection.subdir else ()
     parts = [("subdir", subdir), ("keep", selection.keep), ("drop", selection.drop)]
