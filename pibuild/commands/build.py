@@ -1,13 +1,6 @@
 """`pibuild build`, which is also pibuild without a command."""
 
-from pibuild.commands.options import (
-    CommandParser,
-    Invocation,
-    add_build_options,
-    add_output,
-    add_selection,
-    add_switch,
-)
+from pibuild.commands.options import SWITCH, CommandParser, Invocation, add_build_options, add_options, add_selection
 
 SUMMARY = "build and prove a wheel (what pibuild does without a command)"
 USAGE = "--target T --python V [OPTION...]"
@@ -18,8 +11,8 @@ def add_arguments(parser: CommandParser) -> None:
     """Add the options of `build`."""
     add_selection(parser)
     output = parser.add_argument_group("output")
-    add_output(output)
-    add_switch(output, "--legacy-name", text="also write copies under the file names of 2017")
+    add_options(output, "--output")
+    output.add_argument("--legacy-name", **SWITCH, help="also write copies under the file names of 2017")
     add_build_options(parser)
 
 

@@ -7,14 +7,10 @@ folder.
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from pibuild.commands.options import CommandParser, Invocation, add_general, add_mirrors
+from pibuild.commands.options import CommandParser, Invocation, add_general, add_options
 from pibuild.console import size
 from pibuild.errors import EngineError, ImageError, PibuildError, ResourceError
-
-if TYPE_CHECKING:
-    from pibuild.config.settings import Settings
 
 SUMMARY = "check the engine, disk, memory and network, with a remedy for each fault"
 USAGE = "[OPTION...]"
@@ -39,13 +35,13 @@ class Finding:
 
 def add_arguments(parser: CommandParser) -> None:
     """Add the options of `doctor`."""
-    add_mirrors(parser.add_argument_group("network"))
+    add_options(parser.add_argument_group("network"), "--mirrors")
     add_general(parser)
 
 
 def run(invocation: Invocation) -> int:
     """Make every check and print it; return 0, or 4 if something that every build needs is missing."""
-    findings = list(_findings(invocation.settings, invocation.environ))
+    findings = list(_findings(invocation))
     lines = []
     for finding in findings:
         lines.append(f"{'✓' if finding.ok else '✗' if finding.required else '-'} {finding.name}: {finding.found}")
@@ -54,7 +50,7 @@ def run(invocation: Invocation) -> int:
     return EngineError.exit_code if any(finding.required and not finding.ok for finding in findings) else 0
 
 
-def _findings(settings: "Settings", environ: Mapping[str, str]) -> Iterator[Finding]:
+def _findings(invocation: Invocation) -> Iterator[Finding]:
     import tempfile
 
     from pibuild.adapters.debian import Debian
@@ -63,12 +59,14 @@ def _findings(settings: "Settings", environ: Mapping[str, str]) -> Iterator[Find
     from pibuild.adapters.npm import Npm
     from pibuild.adapters.pypi import Pypi
 
+    settings, environ = invocation.settings, invocation.environ
+
     def network(name: str, check: Callable[[], str | None], remedy: str, *, required: bool = False) -> Finding:
         """Make a check that returns the hosts that answered, or None."""
         return _checked(name, lambda: f"{check() or 'the registry'} answers", remedy=remedy, required=required)
 
     yield from _engine(environ)
-    yield _checked("disk", lambda: _disk(settings))
+    yield _checked("disk", lambda: _disk(invocation))
     yield _checked("processor", _processor)
     yield _checked("base image", lambda: _base(environ), required=False)
     http = Http(environ, note=lambda _text: None)
@@ -115,12 +113,12 @@ def _engine(environ: Mapping[str, str]) -> Iterator[Finding]:
     yield _checked("memory", memory)
 
 
-def _disk(settings: "Settings") -> str:
+def _disk(invocation: Invocation) -> str:
     import shutil
 
     from pibuild.config.settings import store_folder
 
-    folder = store_folder(settings)
+    folder = store_folder(invocation.settings)
     while not folder.exists():
         folder = folder.parent
     free_bytes = shutil.disk_usage(folder).free

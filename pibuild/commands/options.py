@@ -16,6 +16,30 @@ if TYPE_CHECKING:
     from pibuild.config.settings import Settings
 
 _SOURCE_ARCHIVES = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".zip")
+SWITCH: Mapping[str, Any] = {"action": "store_true", "default": None}
+"""A setting without a value; it is None if it is not given, so that the variable or key decides."""
+_OPTIONS: Mapping[str, dict[str, Any]] = {
+    "--target": {"metavar": "T", "help": "kind of Pi: pi-one (1, Zero) or pi-two (2 and later)"},
+    "--python": {"metavar": "V", "help": "Python on the Pi, such as 3.11"},
+    "--recipe": {"metavar": "R", "help": "what to build (default: the newest proven product)"},
+    "--release": {"metavar": "X", "help": "the recipe's release (default: the newest proven one)"},
+    "--source": {"metavar": "DIR", "help": "build this TensorFlow tree instead of a release"},
+    "--with": {
+        "action": "extend",
+        "type": lambda text: text.split(","),
+        "metavar": "EXTRA",
+        "help": "also make c-library, benchmark (comma-separated)",
+    },
+    "--no-api-wheel": {**SWITCH, "help": "make the API files by compiling TensorFlow twice"},
+    "--with-dependencies": {**SWITCH, "help": "also build all dependencies of the wheel"},
+    "--output": {"metavar": "DIR", "help": "folder for wheels and records (default: wheelhouse)"},
+    "--mirrors": {"action": "append", "metavar": "P", "help": "bare git clones: a path or URL with {owner}, {name}"},
+    "--offline": {**SWITCH, "help": "use no network; fail and list what is missing"},
+    "--jobs": {"type": int, "metavar": "N", "help": "compilers that run at the same time"},
+    "--memory": {"type": float, "metavar": "GB", "help": "memory (default: most of the engine's)"},
+    "--deadline": {"type": float, "metavar": "MIN", "help": "minutes until it is stopped (default: 480)"},
+}
+"""The options that several commands share, as argparse takes them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,65 +123,27 @@ class _Formatter(argparse.RawDescriptionHelpFormatter):
         return super()._format_action(action)
 
 
+def add_options(group: argparse._ActionsContainer, *names: str) -> None:
+    """Add options that several commands share."""
+    for name in names:
+        group.add_argument(name, **_OPTIONS[name])
+
+
 def add_selection(parser: CommandParser) -> None:
     """Add the options that say which wheel is meant."""
     group = parser.add_argument_group("which wheel")
-    add_target_and_python(group)
-    add_recipe_and_release(group, "what to build (default: the newest proven product)")
-    group.add_argument("--source", metavar="DIR", help="build this TensorFlow tree instead of a release")
-    extras: dict[str, Any] = {"action": "extend", "type": lambda text: text.split(",")}
-    group.add_argument("--with", metavar="EXTRA", help="also make c-library, benchmark (comma-separated)", **extras)
-    add_switch(group, "--no-api-wheel", text="make the API files by compiling TensorFlow twice")
-    add_switch(group, "--with-dependencies", text="also build all dependencies of the wheel")
-
-
-def add_target_and_python(group: argparse._ActionsContainer) -> None:
-    """Add --target and --python."""
-    add_target(group)
-    add_python(group)
-
-
-def add_target(group: argparse._ActionsContainer) -> None:
-    """Add --target."""
-    group.add_argument("--target", metavar="T", help="kind of Pi: pi-one (1, Zero) or pi-two (2 and later)")
-
-
-def add_python(group: argparse._ActionsContainer) -> None:
-    """Add --python."""
-    group.add_argument("--python", metavar="V", help="Python on the Pi, such as 3.11")
-
-
-def add_recipe_and_release(group: argparse._ActionsContainer, purpose: str) -> None:
-    """Add --recipe and --release."""
-    group.add_argument("--recipe", metavar="R", help=purpose)
-    group.add_argument("--release", metavar="X", help="the recipe's release (default: the newest proven one)")
-
-
-def add_output(group: argparse._ActionsContainer) -> None:
-    """Add --output."""
-    group.add_argument("--output", metavar="DIR", help="folder for wheels and records (default: wheelhouse)")
+    add_options(group, "--target", "--python", "--recipe", "--release", "--source", "--with")
+    add_options(group, "--no-api-wheel", "--with-dependencies")
 
 
 def add_network(parser: CommandParser) -> None:
     """Add the options that say where sources come from."""
-    group = parser.add_argument_group("network")
-    add_mirrors(group)
-    add_switch(group, "--offline", text="use no network; fail and list what is missing")
-
-
-def add_mirrors(group: argparse._ActionsContainer) -> None:
-    """Add --mirrors."""
-    group.add_argument(
-        "--mirrors", action="append", metavar="P", help="bare git clones: a path or URL with {owner}, {name}"
-    )
+    add_options(parser.add_argument_group("network"), "--mirrors", "--offline")
 
 
 def add_limits(parser: CommandParser) -> None:
     """Add the options that limit a container."""
-    group = parser.add_argument_group("limits of a container")
-    group.add_argument("--jobs", type=int, metavar="N", help="compilers that run at the same time")
-    group.add_argument("--memory", type=float, metavar="GB", help="memory (default: most of the engine's)")
-    group.add_argument("--deadline", type=float, metavar="MIN", help="minutes until it is stopped (default: 480)")
+    add_options(parser.add_argument_group("limits of a container"), "--jobs", "--memory", "--deadline")
 
 
 def add_build_options(parser: CommandParser) -> None:
@@ -180,18 +166,13 @@ def add_general(parser: CommandParser, *, has_store: bool = True) -> None:
     group.add_argument("-c", "--config", metavar="FILE", help="settings file (default: pibuild.yaml, if it exists)")
     if has_store:
         group.add_argument("--store", metavar="DIR", help="folder of the store (default: in your cache folder)")
-    add_switch(group, "--json", text="print results as JSON, and errors as JSON on stderr")
+    group.add_argument("--json", **SWITCH, help="print results as JSON, and errors as JSON on stderr")
     amount = group.add_mutually_exclusive_group()
-    add_switch(amount, "-q", "--quiet", text="print no progress")
-    add_switch(amount, "-v", "--verbose", text="print the output of programs, too")
+    amount.add_argument("-q", "--quiet", **SWITCH, help="print no progress")
+    amount.add_argument("-v", "--verbose", **SWITCH, help="print the output of programs, too")
     group.add_argument(
         "--color", type=choice("auto", "always", "never"), metavar="WHEN", help="use colors: auto, always or never"
     )
-
-
-def add_switch(group: argparse._ActionsContainer, *names: str, text: str) -> None:
-    """Add a setting without a value; it is None if it is not given, so that the variable or key decides."""
-    group.add_argument(*names, action="store_true", default=None, help=text)
 
 
 def choice(*values: str) -> Callable[[str], str]:

@@ -3,7 +3,7 @@
 import re
 from typing import TYPE_CHECKING
 
-from pibuild.commands.options import CommandParser, Invocation, add_general, add_output, combined, wheel_path
+from pibuild.commands.options import CommandParser, Invocation, add_general, add_options, combined, wheel_path
 from pibuild.errors import PibuildError, UsageError
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ def add_arguments(parser: CommandParser) -> None:
         action="store_true",
         help="allow a Python that the wheel was not compiled for; its metadata says so",
     )
-    add_output(parser.add_argument_group("output"))
+    add_options(parser.add_argument_group("output"), "--output")
     add_general(parser, has_store=False)
 
 

@@ -3,13 +3,7 @@
 import sys
 from typing import Any
 
-from pibuild.commands.options import (
-    CommandParser,
-    Invocation,
-    add_build_options,
-    add_target_and_python,
-    wheel_path,
-)
+from pibuild.commands.options import CommandParser, Invocation, add_build_options, add_options, wheel_path
 from pibuild.errors import UsageError
 
 SUMMARY = "install a wheel on an emulated Pi and run a command there"
@@ -21,47 +15,37 @@ EXAMPLES = (
 )
 
 _OUR_PYTHON, _USERS_OWN = "/opt/pibuild/python", "/work/build/.local"
-"""Where packages stand beside the Python of our recipe, and where they do with a system's own."""
+"""Folders of packages: of the Python that pibuild builds, and of the system's own Python."""
 
 
 def add_arguments(parser: CommandParser) -> None:
-    """Add the options of `run`; the command behind `--` is main's to split off."""
+    """Add the options of `run`; its command, which follows `--`, is not parsed."""
     parser.add_argument("wheel", metavar="WHEEL", help="path of a wheel; its dependencies come from its folder")
     group = parser.add_argument_group("which Pi (default: the one that the wheel's tags name)")
-    add_target_and_python(group)
+    add_options(group, "--target", "--python")
     group.add_argument("--model", metavar="M", help="board, such as pi-4-b (default: a Zero W or a Pi 2 B)")
     group.add_argument("--os", metavar="RELEASE", help="release of Raspberry Pi OS, such as bookworm")
     group.add_argument("--raspbian", metavar="URL", help="Raspbian archive from which --os is installed")
     group = parser.add_argument_group("files")
-    extend: dict[str, Any] = {"action": "extend", "nargs": "+", "default": []}
-    group.add_argument("--copy", metavar="PATH", help="files and folders to copy to the emulated Pi", **extend)
+    paths: dict[str, Any] = {"default": [], "metavar": "PATH"}
     group.add_argument(
-        "--collect",
-        action="append",
-        default=[],
-        metavar="PATH",
-        help="file or folder to copy back into the current folder",
+        "--copy", **paths, action="extend", nargs="+", help="files and folders to copy to the emulated Pi"
+    )
+    group.add_argument(
+        "--collect", **paths, action="append", help="file or folder to copy back into the current folder"
     )
     add_build_options(parser)
 
 
 def run(invocation: Invocation) -> int:
-    """Run the command on the Pi that the wheel or the person asks for; return the command's exit code."""
+    """Run the command on the Pi that the options or the wheel's tags name; return the command's exit code."""
     from packaging.utils import canonicalize_name
 
     from pibuild.build import images, schedule
     from pibuild.build.catalogue import load_catalogue
     from pibuild.build.context import open_context
     from pibuild.build.planning import on_device
-    from pibuild.emulate import session
-    from pibuild.emulate.choose import (
-        DeviceRequest,
-        choose,
-        device_image,
-        fitting_wheels,
-        plan_beside,
-        recipe_pythons,
-    )
+    from pibuild.emulate import choose, session
     from pibuild.emulate.transfer import named_copies, result_names
     from pibuild.wheels.wheel import WheelFormatError, wheel_name
 
@@ -70,22 +54,22 @@ def run(invocation: Invocation) -> int:
     try:
         wheel = wheel_name(path.name)
     except WheelFormatError as error:
-        raise UsageError(f"{path.name} is no wheel's name", found=str(error)) from error
+        raise UsageError(f"{path.name} is not the name of a wheel", found=str(error)) from error
     catalogue = load_catalogue()
-    request = DeviceRequest(target=settings.target, python=settings.python, model=args.model, system=args.os)
-    device = choose(wheel, request, catalogue.targets, recipe_pythons(catalogue))
-    plan = plan_beside(wheel, device, catalogue)
-    image = device_image(device, catalogue, settings.raspbian)
-    beside = fitting_wheels(path, device)
-    packages = {wheel_name(path.name).name for path in beside}
+    request = choose.DeviceRequest(target=settings.target, python=settings.python, model=args.model, system=args.os)
+    device = choose.choose(wheel, request, catalogue.targets, choose.recipe_pythons(catalogue))
+    plan = choose.plan_beside(wheel, device, catalogue)
+    image = choose.device_image(device, catalogue, settings.raspbian)
+    dependencies = choose.fitting_wheels(path, device)
+    packages = {wheel_name(path.name).name for path in dependencies}
     recipes = catalogue.recipes.values()
-    without = [recipe.name for recipe in recipes if canonicalize_name(recipe.package_name) in packages]
+    omitted = [recipe.name for recipe in recipes if canonicalize_name(recipe.package_name) in packages]
     has_python = image.name == "userland"
-    without += ["cpython"] if has_python else []
+    omitted += ["cpython"] if has_python else []
     with open_context(settings, invocation.environ, invocation.console) as context:
         installed = []
         if plan:
-            artifacts = [artifact for artifact in on_device(plan) if artifact.recipe.name not in without]
+            artifacts = [artifact for artifact in on_device(plan) if artifact.recipe.name not in omitted]
             entries, _ = schedule.make_artifacts(plan, artifacts, image, context)
             for artifact in artifacts:
                 folder = artifact.recipe.device.format(python=device.python)
@@ -95,7 +79,7 @@ def run(invocation: Invocation) -> int:
             images.ensure_image(image, context)
         return session.start(
             path,
-            beside,
+            dependencies,
             args.command_words,
             device=device,
             image=image,

@@ -3,16 +3,7 @@
 import re
 from typing import TYPE_CHECKING, Any
 
-from pibuild.commands.options import (
-    CommandParser,
-    Invocation,
-    add_build_options,
-    add_python,
-    add_recipe_and_release,
-    add_target,
-    combined,
-    wheel_path,
-)
+from pibuild.commands.options import CommandParser, Invocation, add_build_options, add_options, combined, wheel_path
 from pibuild.errors import ProofError, UsageError
 
 if TYPE_CHECKING:
@@ -35,13 +26,14 @@ def add_arguments(parser: CommandParser) -> None:
     """Add the options of `verify`."""
     parser.add_argument("wheels", nargs="+", metavar="WHEEL", help="path of a wheel")
     group = parser.add_argument_group("requirements")
-    add_target(group)
+    add_options(group, "--target")
     group.add_argument("--floor", metavar="F", help="oldest glibc that wheels must run with, such as 2.28")
     group = parser.add_argument_group("test on the emulated Pi")
     group.add_argument("--run", action="store_true", help="also install and import the wheels; needs Docker")
     group.add_argument("--run-command", metavar="CODE", help="Python code to run after the import")
-    add_python(group)
-    add_recipe_and_release(group, "also install the packages this recipe is proven with")
+    add_options(group, "--python")
+    group.add_argument("--recipe", metavar="R", help="also install the packages this recipe is proven with")
+    add_options(group, "--release")
     add_build_options(parser)
 
 
@@ -59,9 +51,8 @@ def run(invocation: Invocation) -> int:
 
     args, settings, console = invocation.args, invocation.settings, invocation.console
     if args.run_command is not None and not args.run:
-        raise UsageError(
-            "--run-command does nothing without --run", hint="pibuild verify WHEEL --run --run-command CODE"
-        )
+        hint = "pibuild verify WHEEL --run --run-command CODE"
+        raise UsageError("--run-command does nothing without --run", hint=hint)
     if args.floor is not None and not re.fullmatch(r"\d+\.\d+", args.floor):
         raise UsageError(f"{args.floor!r} is not a version of glibc", hint="--floor 2.28")
     target = find_target(settings.target, load_targets(project_folder("toolchains"))) if settings.target else None
