@@ -77,11 +77,8 @@ def cli_page() -> Iterator[str]:
         yield from (f"$ {example}" for example in parser.examples)
         yield from ("```", "")
         own = actions(parser, general=False)
-        if own:
-            yield from table(own)
-        else:
-            yield "It has no options of its own."
-        if "--config" in {option for action in parser._actions for option in action.option_strings}:
+        yield from table(own) if own else ["It has no options of its own."]
+        if "--config" in parser.options:
             yield from ("", "It also takes the [general options](#general-options).")
 
 
@@ -95,18 +92,17 @@ def table(rows: list[argparse.Action]) -> Iterator[str]:
     """Yield a table of options with the variable and the key that each has."""
     yield from ("| option | meaning | variable | key |", "|---|---|---|---|")
     for action in rows:
-        name = f"{', '.join(action.option_strings)} {action.metavar or ''}".strip()
-        yield f"| `{cell(name)}` | {cell(sentence(str(action.help)))} | {variable(action)} | {key(action)} |"
+        variable = key = "none"
+        if action.dest in (*setting_names(), "config"):
+            variable = f"`PIBUILD_{action.dest.upper()}`"
+        if action.dest in setting_names():
+            key = f"`{action.dest}:`"
+        yield f"| `{cell(spelling(action))}` | {cell(sentence(str(action.help)))} | {variable} | {key} |"
 
 
-def variable(action: argparse.Action) -> str:
-    """Return the variable of an option, or that it has none."""
-    return f"`PIBUILD_{action.dest.upper()}`" if action.dest in (*setting_names(), "config") else "none"
-
-
-def key(action: argparse.Action) -> str:
-    """Return the key of an option, or that it has none."""
-    return f"`{action.dest}:`" if action.dest in setting_names() else "none"
+def spelling(action: argparse.Action) -> str:
+    """Return how an option or word is typed: `-c, --config FILE`."""
+    return f"{', '.join(action.option_strings)} {action.metavar or ''}".strip()
 
 
 def configuration_page() -> Iterator[str]:
@@ -140,18 +136,11 @@ def configuration_page() -> Iterator[str]:
         option = f"`--{name.replace('_', '-')}` | `PIBUILD_{name.upper()}`" if name in names else "none | none"
         yield f"| `{name}:` | {option} | {value(about)} | {default(about)} | {meaning(about)} |"
     for name, about in schema["$defs"].items():
-        yield from (
-            "",
-            f"## {name}",
-            "",
-            f"Value of {keys_of(name, schema)}. {meaning(about)}",
-            "",
-            "| key | value | default | meaning |",
-            "|---|---|---|---|",
-        )
-        for below, part in about["properties"].items():
-            is_required = below in about.get("required", [])
-            yield f"| `{below}:` | {value(part)} | {'required' if is_required else default(part)} | {meaning(part)} |"
+        yield from ("", f"## {name}", "", f"Value of {keys_of(name, schema)}. {meaning(about)}", "")
+        yield from ("| key | value | default | meaning |", "|---|---|---|---|")
+        for key, part in about["properties"].items():
+            shown = "required" if key in about.get("required", []) else default(part)
+            yield f"| `{key}:` | {value(part)} | {shown} | {meaning(part)} |"
 
 
 def keys_of(name: str, schema: dict[str, Any]) -> str:
@@ -166,20 +155,20 @@ def value(about: dict[str, Any]) -> str:
         name = about["$ref"].rpartition("/")[2]
         return f"[{name}](#{anchor(name)})"
     if "enum" in about:
-        return ", ".join(f"`{one}`" for one in about["enum"])
+        return ", ".join(f"`{text}`" for text in about["enum"])
     if "anyOf" in about:
-        return " or ".join(dict.fromkeys(value(one) for one in about["anyOf"] if one.get("type") != "null"))
+        return " or ".join(dict.fromkeys(value(kind) for kind in about["anyOf"] if kind.get("type") != "null"))
     if about.get("type") == "array":
         return f"list of {value(about.get('items', {}))}"
     return {"string": "text", "boolean": "true or false", "integer": "whole number"}.get(about["type"], about["type"])
 
 
 def default(about: dict[str, Any]) -> str:
-    """Return the default of a value; the meaning says it if it is not one value."""
-    found = about.get("default")
-    if found is None or found in ("", [], {}) or isinstance(found, dict):
+    """Return the default of a setting, or `none` if its meaning says it."""
+    text = about.get("default")
+    if text is None or text == "" or isinstance(text, list | dict):
         return "none"
-    return f"`{json.dumps(found) if not isinstance(found, str) else found}`"
+    return f"`{text if isinstance(text, str) else json.dumps(text)}`"
 
 
 def meaning(about: dict[str, Any]) -> str:
@@ -194,46 +183,34 @@ def man_page() -> Iterator[str]:
     yield from (".SH NAME", f"pibuild \\- {roff(root.summary)}")
     yield from (".SH SYNOPSIS", ".B pibuild", "[COMMAND] [OPTION...]")
     yield from (".SH DESCRIPTION", "Without a command, pibuild does what", ".B pibuild build", "does.")
-    yield roff("Options may stand before, between and after other words.")
-    yield ".SH COMMANDS"
+    yield from ("Options may stand before, between and after other words.", ".SH COMMANDS")
     for path, parser in root.leaves():
         yield f".SS pibuild {' '.join(path)}"
         yield from (roff(sentence(parser.summary)), ".PP", ".nf")
         yield from (f".B {roff(example)}" for example in parser.examples)
         yield ".fi"
-        for action in actions(parser, general=False):
-            yield from man_option(action)
+        yield from man_options(actions(parser, general=False))
     yield ".SH GENERAL OPTIONS"
-    for action in actions(dict(root.leaves())[("build",)], general=True):
-        yield from man_option(action)
+    yield from man_options(actions(root.commands["build"], general=True))
     yield from (".TP", ".B \\-V, \\-\\-version", "Print pibuild's version.")
-    yield ".SH ENVIRONMENT"
-    yield roff("Each of these variables sets the option of the same name. The option overrides it.")
     yield from (
-        line for name in setting_names() for line in (".TP", f".B PIBUILD_{name.upper()}", roff(f"--{flag(name)}"))
+        ".SH ENVIRONMENT",
+        "Each of these variables sets the option of the same name. The option overrides it.",
     )
-    yield from (".TP", ".B PIBUILD_CONFIG", roff("--config"))
+    for name in (*setting_names(), "config"):
+        yield from (".TP", f".B PIBUILD_{name.upper()}", roff(f"--{name.replace('_', '-')}"))
     yield from (".TP", ".B NO_COLOR", "If it is set, colors are off unless \\-\\-color asks for them.")
-    yield from (
-        ".SH FILES",
-        ".TP",
-        ".B pibuild.yaml",
-        "Settings, in the current folder. The keys are the variables' names in",
-    )
-    yield "lower case without PIBUILD_."
+    yield from (".SH FILES", ".TP", ".B pibuild.yaml")
+    yield from ("Settings, in the current folder. The keys are the variables' names in", "lower case without PIBUILD_.")
     yield ".SH EXIT STATUS"
-    yield from (line for code, text in EXIT_CODES.items() for line in (".TP", f".B {code}", roff(sentence(text))))
+    for code, text in EXIT_CODES.items():
+        yield from (".TP", f".B {code}", roff(sentence(text)))
 
 
-def man_option(action: argparse.Action) -> Iterator[str]:
-    """Yield an option and its meaning."""
-    name = f"{', '.join(action.option_strings)} {action.metavar or ''}".strip()
-    yield from (".TP", f".B {roff(name)}", roff(sentence(str(action.help))))
-
-
-def flag(name: str) -> str:
-    """Return a setting's name as options spell it."""
-    return name.replace("_", "-")
+def man_options(rows: list[argparse.Action]) -> Iterator[str]:
+    """Yield options and their meanings."""
+    for action in rows:
+        yield from (".TP", f".B {roff(spelling(action))}", roff(sentence(str(action.help))))
 
 
 def roff(text: str) -> str:
@@ -248,7 +225,7 @@ def sentence(text: str) -> str:
 
 
 def cell(text: str) -> str:
-    """Return a text that does not end a cell of a table."""
+    """Return a text for a cell of a table, where a bar would end it."""
     return text.replace("|", "\\|")
 
 
