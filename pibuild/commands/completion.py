@@ -1,6 +1,6 @@
 """`pibuild completion`: a script with which a shell completes commands, options and their values."""
 
-from pibuild.commands.options import CommandParser, Invocation, add_help, choice
+from pibuild.commands.options import CommandParser, Invocation, add_help
 
 SUMMARY = "print a completion script for bash, zsh or fish"
 USAGE = "bash|zsh|fish"
@@ -9,14 +9,13 @@ EXAMPLES = (
     "pibuild completion fish > ~/.config/fish/completions/pibuild.fish",
 )
 
-_SHELLS = ("bash", "zsh", "fish")
 _FILES = ("wheel", "wheels", "config", "copy", "public_key")
 _FOLDERS = ("output", "store", "source")
 
 
 def add_arguments(parser: CommandParser) -> None:
     """Add the shell's name."""
-    parser.add_argument("shell", type=choice(*_SHELLS), metavar="SHELL", help="the shell: bash, zsh or fish")
+    parser.add_argument("shell", choices=("bash", "zsh", "fish"), metavar="SHELL", help="the shell: bash, zsh or fish")
     add_help(parser)
 
 
@@ -42,7 +41,7 @@ def run(invocation: Invocation) -> int:
 
 
 def _values() -> dict[str, list[str]]:
-    """Return the values that options take, by the options' names."""
+    """Return the values that options take, by the options' names; the others' parsers have their choices."""
     from pibuild.build.catalogue import load_catalogue
     from pibuild.commands.list import BUILD_ONLY, recipe_kinds
     from pibuild.config.pis import load_pis
@@ -61,7 +60,4 @@ def _values() -> dict[str, list[str]]:
         "model": [model.name for model in pis.models],
         "os": [system.name for system in pis.systems],
         "format": list(KINDS),
-        "color": ["auto", "always", "never"],
-        "shell": list(_SHELLS),
-        "of": ["settings", "verify"],
     }

@@ -4,13 +4,13 @@ Imports nothing that is slow, because `--help` needs this module.
 """
 
 import argparse
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from pibuild.console import Console
-from pibuild.errors import PibuildError, UsageError, nearest
+from pibuild.errors import PibuildError, UsageError
 
 if TYPE_CHECKING:
     from pibuild.config.settings import Settings
@@ -170,20 +170,8 @@ def add_general(parser: CommandParser, *, has_store: bool = True) -> None:
     amount = group.add_mutually_exclusive_group()
     amount.add_argument("-q", "--quiet", **SWITCH, help="print no progress")
     amount.add_argument("-v", "--verbose", **SWITCH, help="print the output of programs, too")
-    group.add_argument(
-        "--color", type=choice("auto", "always", "never"), metavar="WHEN", help="use colors: auto, always or never"
-    )
-
-
-def choice(*values: str) -> Callable[[str], str]:
-    """Return an argparse type that accepts only these values; its error names the nearest."""
-
-    def checked(text: str) -> str:
-        if text not in values:
-            raise argparse.ArgumentTypeError(f"there is no {text!r}; {nearest(text, values)}")
-        return text
-
-    return checked
+    colors = ("auto", "always", "never")
+    group.add_argument("--color", choices=colors, metavar="WHEN", help="use colors: auto, always or never")
 
 
 def wheel_path(word: str) -> Path:

@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from pibuild.commands.options import CommandParser, Invocation, add_help, choice
+from pibuild.commands.options import CommandParser, Invocation, add_help
 
 SUMMARY = "print the JSON schema of pibuild.yaml or of verify's output"
 USAGE = "[settings|verify]"
@@ -15,7 +15,7 @@ def add_arguments(parser: CommandParser) -> None:
     parser.add_argument(
         "of",
         nargs="?",
-        type=choice("settings", "verify"),
+        choices=("settings", "verify"),
         default="settings",
         metavar="OF",
         help="settings: pibuild.yaml (default); verify: what `pibuild verify --json` prints",

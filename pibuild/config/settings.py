@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from platformdirs import user_cache_path
 from pydantic import AfterValidator, BeforeValidator, Field, TypeAdapter
@@ -12,6 +12,7 @@ from pydantic_core import PydanticCustomError
 
 from pibuild.addresses import without_password
 from pibuild.config.strict_yaml import Place, checked, read_yaml, typed
+from pibuild.console import Color
 from pibuild.errors import UsageError, nearest
 
 _STRICT = {"extra": "forbid", "use_attribute_docstrings": True}
@@ -231,7 +232,7 @@ class Settings:
     """Print no progress, only results, warnings and errors."""
     verbose: bool = False
     """Also print the output of the programs that pibuild runs."""
-    color: Literal["auto", "always", "never"] = "auto"
+    color: Color = "auto"
     """When to use colors. `auto` means on a terminal, unless NO_COLOR is set."""
 
 
