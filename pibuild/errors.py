@@ -95,8 +95,6 @@ class SourceError(PibuildError):
 class UnreachableError(SourceError):
     """A server does not answer at all: asking it for the next source would only cost time."""
 
-    exit_code = SourceError.exit_code
-
 
 class ImageError(PibuildError):
     """An image could not be made."""
@@ -118,8 +116,6 @@ class ResourceError(PibuildError):
 
 class OutOfMemoryError(ResourceError):
     """A container, or a compiler in it, was killed for memory: fewer compilers at a time may do."""
-
-    exit_code = ResourceError.exit_code
 
 
 class ProofError(PibuildError):

@@ -64,8 +64,6 @@ class Page:
 class NotThereError(SourceError):
     """The server answers that it has no such file."""
 
-    exit_code = SourceError.exit_code
-
 
 class _TransientError(Exception):
     """An attempt failed, and the next one may succeed."""

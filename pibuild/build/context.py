@@ -61,7 +61,7 @@ class BuildContext:
 
     @cached_property
     def store(self) -> Store:
-        """The folder of sources, artifacts and logs; `close` ends its session."""
+        """The folder of sources, artifacts and logs; `open_context` ends its session."""
         return Store(store_folder(self.settings), self.console)
 
     @cached_property
@@ -149,11 +149,6 @@ class BuildContext:
             )
         return Remote(folder, store=self.store, console=self.console)
 
-    def close(self) -> None:
-        """End the store's session, if there is one."""
-        if "store" in self.__dict__:
-            self.store.close()
-
     @contextmanager
     def timed(self, name: str) -> Iterator[None]:
         """Add the time until the end of the block to `spent_s` under a name."""
@@ -188,4 +183,5 @@ def open_context(settings: Settings, environ: Mapping[str, str], console: Consol
     try:
         yield context
     finally:
-        context.close()
+        if "store" in context.__dict__:  # it was used
+            context.store.close()

@@ -11,7 +11,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, TypeAdapter
 from pydantic_core import PydanticCustomError
 
 from pibuild.addresses import without_password
-from pibuild.config.strict_yaml import Place, checked, read_yaml, typed
+from pibuild.config.strict_yaml import UserPath, checked, read_yaml, typed
 from pibuild.console import Color
 from pibuild.errors import UsageError, nearest
 
@@ -46,7 +46,7 @@ class Storage:
     """Where sources and artifacts are stored."""
 
     __pydantic_config__ = _STRICT
-    folder: Place | None = None
+    folder: UserPath | None = None
     """Folder for sources, artifacts and logs; default: in the user's cache folder. `--store` and PIBUILD_STORE set
     only this key."""
     remote: Annotated[str, AfterValidator(_address)] | None = None
@@ -169,13 +169,13 @@ class Publish:
     """Where wheels are published, and how long they stay."""
 
     __pydantic_config__ = _STRICT
-    site: Annotated[Place, AfterValidator(_lockable)] = "site"
+    site: Annotated[UserPath, AfterValidator(_lockable)] = "site"
     """Folder of the published sets, which a web server can serve as it is."""
     title: str = "TensorFlow for the Raspberry Pi"
     """Title of the page."""
     url: str = ""
     """URL of the site, which the page shows; default: the address from which a browser has loaded the page."""
-    key: Place | None = None
+    key: UserPath | None = None
     """PEM file of an Ed25519 private key, which signs every set; default: sets are not signed."""
     to: tuple[Destination, ...] = ()
     """Destinations to which each set is copied."""
@@ -196,7 +196,7 @@ class Settings:
     """What to build; default: the newest product that is proven for the Python."""
     release: str | None = None
     """The recipe's release, such as "1.12.3"; default: the newest one that is proven for the Python."""
-    source: Place | None = None
+    source: UserPath | None = None
     """Folder of your own TensorFlow tree, which is built instead of a release."""
     extras: Annotated[tuple[str, ...], Field(alias="with")] = ()
     """What to make beside the wheel: `c-library`, `benchmark`."""

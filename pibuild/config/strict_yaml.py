@@ -29,7 +29,7 @@ def _homed(text: str) -> str:
     return text
 
 
-Place = Annotated[str, AfterValidator(_homed)]
+UserPath = Annotated[str, AfterValidator(_homed)]
 """A file or folder; if it begins with `~` or `~name`, that home folder exists."""
 
 

@@ -185,8 +185,6 @@ class Fetcher:
 class _NoPlaceError(SourceError):
     """No place has a source; `details` are the places that were tried."""
 
-    exit_code = SourceError.exit_code
-
 
 def _state_words(state: WorkTree) -> str:
     """Return how a work tree differs from its commit: `0123456789, 2 files differ`."""

@@ -78,12 +78,8 @@ class Remote:
 
     def put_facts(self, name: str, title: str, facts: dict[str, Any]) -> None:
         """Store a mapping under a name, replacing the one before. Warn once if that fails."""
-
-        def put(folder: RemoteFolder, staging: Path) -> None:
-            (staging / "facts.json").write_text(json_text(facts))
-            folder.put(staging / "facts.json", f"{name}.json")
-
-        self._send(f"{title} can't be stored at the remote", put)
+        failure = f"{title} can't be stored at the remote"
+        self._send(failure, lambda folder, staging: _put_facts(folder, name, facts, staging))
 
     def push_proven(self, plan: Plan | Wheelhouse, wheel: Entry) -> None:
         """Push a proven plan if the remote lacks it, because it was set up later or was down."""
@@ -93,7 +89,20 @@ class Remote:
 
     def push(self, plan: Plan | Wheelhouse, wheel: Entry) -> None:
         """Push the parts of a proven plan that the remote lacks, the wheel last. Warn once if that fails."""
-        self._send("nothing more is pushed to the remote store", lambda folder, _: self._push_all(folder, plan, wheel))
+
+        def push_all(folder: RemoteFolder, staging: Path) -> None:
+            for artifact in plan.artifacts:
+                name = f"artifacts/{artifact.key}"
+                if self._lacks(folder, name) and (entry := self._store.artifact(artifact.key)):
+                    self._push(folder, name, artifact.title, entry.path, entry.facts, staging)
+            name = f"wheels/{plan.key}"
+            if self._lacks(folder, name):
+                content = [f"extras/{extra['file']}" for extra in wheel.facts["extras"]]
+                members = folder_members(wheel.path.parent, [wheel.path.name, *content])
+                write_tree(members, EVERYTHING, staging / "wheel.tar")
+                self._push(folder, name, wheel.path.name, staging / "wheel.tar", wheel.facts, staging)
+
+        self._send("nothing more is pushed to the remote store", push_all)
 
     def _send(self, failure: str, send: Callable[[RemoteFolder, Path], None]) -> None:
         if self._target is None:
@@ -133,32 +142,25 @@ class Remote:
             self._console.warn(f"the remote store is not asked again; the build continues without it: {error.line}")
         return None
 
-    def _push_all(self, folder: RemoteFolder, plan: Plan | Wheelhouse, wheel: Entry) -> None:
-        for artifact in plan.artifacts:
-            name = f"artifacts/{artifact.key}"
-            if self._lacks(folder, name) and (entry := self._store.artifact(artifact.key)):
-                self._push(folder, name, artifact.title, entry.path, entry.facts)
-        name = f"wheels/{plan.key}"
-        if self._lacks(folder, name):
-            with self._store.staging() as staging:
-                content = [f"extras/{extra['file']}" for extra in wheel.facts["extras"]]
-                members = folder_members(wheel.path.parent, [wheel.path.name, *content])
-                write_tree(members, EVERYTHING, staging / "wheel.tar")
-                self._push(folder, name, wheel.path.name, staging / "wheel.tar", wheel.facts)
-
     def _lacks(self, folder: RemoteFolder, name: str) -> bool:
         return name in self._damaged or not folder.has(f"{name}.json")
 
-    def _push(self, folder: RemoteFolder, name: str, title: str, content: Path, facts: dict[str, Any]) -> None:
-        with self._console.step(f"sharing {title}") as step, self._store.staging() as staging:
-            (staging / "facts.json").write_text(json_text(facts))
+    def _push(
+        self, folder: RemoteFolder, name: str, title: str, content: Path, facts: dict[str, Any], staging: Path
+    ) -> None:
+        with self._console.step(f"sharing {title}") as step:
             try:
                 folder.put(content, f"{name}.tar")
-                folder.put(staging / "facts.json", f"{name}.json")
+                _put_facts(folder, name, facts, staging)
             except OSError as error:  # the remote's disk, not this machine's
                 raise SourceError("it can't be written", found=str(error)) from error
             step.detail = size(content.stat().st_size)
         self._damaged.discard(name)
+
+
+def _put_facts(folder: RemoteFolder, name: str, facts: dict[str, Any], staging: Path) -> None:
+    (staging / "facts.json").write_text(json_text(facts))
+    folder.put(staging / "facts.json", f"{name}.json")
 
 
 def _facts(folder: RemoteFolder, name: str, staging: Path) -> dict[str, Any] | None:

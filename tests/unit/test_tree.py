@@ -10,7 +10,7 @@ import tempfile
 import pytest
 
 from pibuild.errors import ResourceError, SourceError
-from pibuild.trees.archives import members_of
+from pibuild.trees.archives import members, members_of
 from pibuild.trees.selection import Selection
 from pibuild.trees.tree import main, pack_gzip, unpack, write_tree
 from tests.failures import fails
@@ -52,6 +52,16 @@ def test_a_pipe_is_read_like_a_file():
 
     with os.fdopen(out, "rb") as pipe:
         assert [member.path for member in members_of(pipe)] == list(FILES)
+
+
+def test_reading_an_archive_reports_how_many_megabytes_were_read(tmp_path):
+    (tmp_path / "in.tar").write_bytes(make_tar({f"top/{number}": b"x" * 1_000_000 for number in range(16)}))
+    reports = []
+    assert len(list(members(tmp_path / "in.tar", lambda *amounts: reports.append(amounts)))) == 16
+
+    assert [total for _, total, _ in reports] == [16] * len(reports)
+    assert 2 <= len(reports) <= 4
+    assert reports == sorted(reports)
 
 
 def test_the_tar_depends_on_the_tree_alone(tmp_path):
