@@ -74,11 +74,11 @@ def _findings(invocation: Invocation) -> Iterator[Finding]:
         debian = Debian(http, environ, state_dir=Path(folder), note=lambda _text: None)
         yield network("Debian packages", debian.check, "check apt's sources and proxy, or use a Debian machine")
     yield network("PyPI", Pypi(http, environ).check, "check pip's index-url and proxy: pip config list", required=True)
-    yield network("npm", Npm(environ).check, "apt-get install npm; only recipes with Bazel need it")
+    yield network("npm", Npm(environ).check, "needed only by recipes that use Bazel: apt-get install npm")
     if settings.mirrors:
         yield Finding(name="git", ok=True, found=f"mirrors: {', '.join(settings.mirrors)}", required=False)
     else:
-        remedy = "only a second place for most sources: set `mirrors:` to folders of bare clones, or the proxy"
+        remedy = "most sources have other places, too; else set git's proxy, or `mirrors:` to folders of bare clones"
         yield network("git upstream", lambda: Git(environ).resolve(_UPSTREAM, "master") and _UPSTREAM, remedy)
 
 
@@ -134,8 +134,8 @@ def _processor() -> str:
 
     machine = platform.machine()
     if machine not in ("x86_64", "AMD64"):
-        raise EngineError(machine, hint="the images are for x86-64: set DOCKER_HOST to such an engine")
-    return f"{machine}; the emulator is in the image and needs no help from the kernel"
+        raise EngineError(machine, hint="the images are for x86-64: set DOCKER_HOST to an engine on x86-64")
+    return f"{machine}; the emulator is in the images, so the kernel needs no setup"
 
 
 def _base(environ: Mapping[str, str]) -> str:

@@ -72,7 +72,7 @@ def _products(recipes: "Sequence[Recipe]") -> list[str]:
         pythons: dict[tuple[str, str], list[str]] = {}
         for release in recipe.releases:
             proofs = "every target" if release.proven_on is None else ", ".join(release.proven_on)
-            key = (release.version, proofs or f"no target: built with --release {release.version} alone")
+            key = (release.version, proofs or f"no target: needs --release {release.version}")
             pythons.setdefault(key, []).extend(release.pythons)
         rows += [(recipe.name, version, ", ".join(names), proofs) for (version, proofs), names in pythons.items()]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
@@ -95,4 +95,5 @@ def _target(target: "Target", *, verbose: bool) -> "Iterator[str]":
     if verbose:
         yield f"    aliases: {', '.join(target.aliases)}"
         yield f"    {target.compiler}, {target.arch_flags}"
-        yield f"    glibc {target.glibc_floor} or newer, tag {target.platform_tag}, proven on {target.device_cpu}"
+        yield f"    platform tag {target.platform_tag}, glibc {target.glibc_floor} or newer"
+        yield f"    proven on an emulated {target.device_cpu}"
