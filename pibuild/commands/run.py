@@ -46,11 +46,11 @@ def run(invocation: Invocation) -> int:
     from pibuild.build.context import open_context
     from pibuild.build.planning import on_device
     from pibuild.emulate import choose, session
-    from pibuild.emulate.transfer import named_copies, result_names
+    from pibuild.emulate.transfer import named_copies, result_paths
     from pibuild.wheels.wheel import WheelFormatError, wheel_name
 
     args, settings = invocation.args, invocation.settings
-    path, copies, results = wheel_path(args.wheel), named_copies(args.copy), result_names(args.collect)
+    path, copies, results = wheel_path(args.wheel), named_copies(args.copy), result_paths(args.collect)
     try:
         wheel = wheel_name(path.name)
     except WheelFormatError as error:
@@ -60,8 +60,8 @@ def run(invocation: Invocation) -> int:
     device = choose.choose(wheel, request, catalogue.targets, choose.recipe_pythons(catalogue))
     plan = choose.plan_beside(wheel, device, catalogue)
     image = choose.device_image(device, catalogue, settings.raspbian)
-    dependencies = choose.fitting_wheels(path, device)
-    packages = {wheel_name(path.name).name for path in dependencies}
+    wheels = choose.fitting_wheels(path, device)
+    packages = {wheel_name(path.name).name for path in wheels}
     recipes = catalogue.recipes.values()
     omitted = [recipe.name for recipe in recipes if canonicalize_name(recipe.package_name) in packages]
     has_python = image.name == "userland"
@@ -78,8 +78,7 @@ def run(invocation: Invocation) -> int:
         else:
             images.ensure_image(image, context)
         return session.start(
-            path,
-            dependencies,
+            wheels,
             args.command_words,
             device=device,
             image=image,

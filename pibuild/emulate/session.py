@@ -23,8 +23,7 @@ _SCRIPT = Path(__file__).with_name("run.sh")
 
 
 def start(
-    path: Path,
-    beside: Sequence[Path],
+    wheels: Sequence[Path],
     command: Sequence[str],
     *,
     device: Device,
@@ -33,22 +32,23 @@ def start(
     context: BuildContext,
     is_terminal: bool,
     copies: Mapping[str, Path],
-    results: Mapping[str, PurePosixPath],
+    results: Sequence[PurePosixPath],
 ) -> int:
     """Install a wheel on a device and run a command there, without a network; return its exit code.
 
-    `beside` are the wheels that pip may take, `installed` pairs of a folder on the device and an artifact. `copies` are
-    put into the working folder; `results` are brought into the current folder, even if the command fails.
+    The first of `wheels` is installed; pip may take its dependencies from the others. `installed` are pairs of a folder
+    on the device and an artifact. `copies` are put into the working folder; `results` are brought into the current
+    folder, even if the command fails.
 
     Raises ProofError if pip does not install the wheel, ResourceError if memory or time runs out, and UsageError if the
     command succeeds and does not leave a result.
     """
-    limits = context.limits
+    limits, name = context.limits, wheels[0].name
     with context.store.staging() as staging:
         run = container_run(
             context,
             image=image.reference,
-            command=("bash", f"/work/run/{_SCRIPT.name}", path.name, *command),
+            command=("bash", f"/work/run/{_SCRIPT.name}", name, *command),
             env=(
                 ("HOME", "/work/build"),
                 ("LC_ALL", "C.UTF-8"),
@@ -58,14 +58,14 @@ def start(
             ),
             inputs=(
                 *((folder, entry.path) for folder, entry in installed),
-                ("/work/wheels", pack(staging / "wheels.tar", {wheel.name: wheel for wheel in beside})),
+                ("/work/wheels", pack(staging / "wheels.tar", {wheel.name: wheel for wheel in wheels})),
                 ("/work/run", pack(staging / "run.tar", {_SCRIPT.name: _SCRIPT})),
                 (str(WORKING_DIR), pack_copies(copies, staging / "copies.tar")),
                 (_ROOT, pack(staging / "kernel.tar", _kernel_files(device))),
             ),
             stdin="terminal" if is_terminal else "pipe",
         )
-        context.console.note(f"▸ {path.name} on an emulated {device.title}")
+        context.console.note(f"▸ {name} on an emulated {device.title}")
         with context.engine.container(run) as container:
             outcome = container.attach()
             is_installed = container.has("/work/out/installed")
@@ -76,20 +76,20 @@ def start(
         raise OutOfMemoryError(f"Out of memory at {size(limits.memory_bytes)}", hint="more --memory")
     if not is_installed:
         raise ProofError(
-            f"{path.name} can't be installed on {device.title}",
-            hint="pibuild verify tells what it is; wheels that it asks for are taken from its folder",
+            f"{name} can't be installed on {device.title}",
+            hint="pibuild verify shows why; pip takes its dependencies from its folder",
         )
     if missing and outcome.exit_code == 0:
         raise UsageError(
-            f"--collect: the command left no {', '.join(missing)}", hint="a path begins in its working folder"
+            f"--collect: the command left no {', '.join(missing)}", hint="paths are relative to its working folder"
         )
     return outcome.exit_code
 
 
-def _collect(container: Container, results: Mapping[str, PurePosixPath], staging: Path, console: Console) -> list[str]:
+def _collect(container: Container, results: Sequence[PurePosixPath], staging: Path, console: Console) -> list[str]:
     """Bring results into the current folder, and return the paths that are missing, each with a warning."""
     missing = []
-    for path in results.values():
+    for path in results:
         if not container.has(str(path)):
             console.warn(f"{path} does not exist on the device")
             missing.append(str(path))

@@ -21,7 +21,10 @@ _CHUNK_BYTES = 1 << 20
 
 
 def named_copies(words: Sequence[str]) -> dict[str, Path]:
-    """Return the paths to copy by their names there; UsageError if one does not exist, or two have the same name."""
+    """Return the paths to copy by their names on the device.
+
+    Raises UsageError if a path does not exist, or if two have the same name.
+    """
     copies: dict[str, Path] = {}
     for word in words:
         path = Path(word)
@@ -38,8 +41,8 @@ def named_copies(words: Sequence[str]) -> dict[str, Path]:
     return copies
 
 
-def result_names(words: Sequence[str]) -> dict[str, PurePosixPath]:
-    """Return the paths to collect by their names here; UsageError if one has no name, or two have the same."""
+def result_paths(words: Sequence[str]) -> tuple[PurePosixPath, ...]:
+    """Return the paths to collect. Raises UsageError if a path has no name, or if two have the same name."""
     results: dict[str, PurePosixPath] = {}
     for word in words:
         path = PurePosixPath(posixpath.normpath(WORKING_DIR / word))
@@ -50,7 +53,7 @@ def result_names(words: Sequence[str]) -> dict[str, PurePosixPath]:
                 f"--collect: two paths have the name {path.name}", hint="collect the folder of one of them"
             )
         results[path.name] = path
-    return results
+    return tuple(results.values())
 
 
 def pack_copies(copies: Mapping[str, Path], tar_path: Path) -> Path:
@@ -99,7 +102,7 @@ def _stays_inside(member: tarfile.TarInfo) -> bool:
 
 
 def _real_folder(root: Path, parts: Sequence[str]) -> Path:
-    """Make the folders that lead to a result, none of which may be a link, and return the last one."""
+    """Make the folders that lead to a result, and return the last one. Raises UsageError if one is a link."""
     path = root
     for part in parts:
         path /= part

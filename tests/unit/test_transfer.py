@@ -6,7 +6,7 @@ import tarfile
 
 import pytest
 
-from pibuild.emulate.transfer import named_copies, pack_copies, result_names, unpack_results
+from pibuild.emulate.transfer import named_copies, pack_copies, result_paths, unpack_results
 from pibuild.errors import UsageError
 from tests.failures import fails
 
@@ -63,11 +63,11 @@ def test_what_can_not_be_copied_is_named(tmp_path):
 @pytest.mark.parametrize("words", [["."], [".."], ["/"], ["../files"], ["a/x", "b/x"], ["out/.."]])
 def test_a_result_has_a_name_of_its_own(words):
     with fails(UsageError, naming="--collect"):
-        result_names(words)
+        result_paths(words)
 
 
 def test_results_may_lie_anywhere_on_the_device():
-    assert [str(path) for path in result_names(["out.json", "/tmp/x/", "../build/y"]).values()] == [
+    assert [str(path) for path in result_paths(["out.json", "/tmp/x/", "../build/y"])] == [
         *("/work/files/out.json", "/tmp/x", "/work/build/y")
     ]
 
