@@ -1,4 +1,4 @@
-"""`pibuild clean`: what is left of killed builds, and on request what can be built again."""
+"""`pibuild clean`: remove leftovers of killed builds, and on request everything that can be built again."""
 
 from pibuild.commands.options import CommandParser, Invocation, add_general
 
@@ -16,7 +16,7 @@ def add_arguments(parser: CommandParser) -> None:
 
 
 def run(invocation: Invocation) -> int:
-    """Remove what was asked for from the store and the engine, and say how much that freed."""
+    """Remove what the options name from the store and the engine, and print how much disk space that freed."""
     from pibuild.adapters.docker import Engine
     from pibuild.build.container import FAILED_IMAGES
     from pibuild.build.context import open_context
@@ -35,7 +35,7 @@ def run(invocation: Invocation) -> int:
         try:
             engine = Engine(invocation.environ)
         except PibuildError as error:
-            console.warn(f"{error.what}: containers and images stay")
+            console.warn(f"{error.what}: containers and images are not removed")
         else:
             engine.remove_containers(store.id, store.is_dead)
             if has_artifacts:

@@ -14,7 +14,7 @@ def add_arguments(parser: CommandParser) -> None:
 
 
 def run(invocation: Invocation) -> int:
-    """Bring the sources and images of a plan here."""
+    """Download the sources and make the images that a plan needs and this machine does not have."""
     from pibuild.build.catalogue import load_catalogue, requested
     from pibuild.build.context import open_context
     from pibuild.build.schedule import fetch
@@ -30,7 +30,7 @@ def run(invocation: Invocation) -> int:
         else:
             done = fetch([plan.plan, *plan.compiled], context, plan.packages)
     console.result(
-        f"{len(done.sources)} sources and {len(done.images)} images are here",
+        f"{len(done.sources)} sources and {len(done.images)} images added",
         {"sources": [source.name for source in done.sources], "images": [image.reference for image in done.images]},
     )
     return 0

@@ -1,7 +1,7 @@
-"""The grammar of the command line, where argparse's own is too narrow.
+"""The grammar of the command line, as far as argparse has none for it.
 
-Options may stand before, between and after other words, and the first command and the first action are the defaults.
-Errors name the nearest name, the new name of what was renamed, or the commands that have an option.
+Options may stand before, between and after other words. Without a command, the first one runs; so does the first action
+of a command. Errors name the nearest name, the new name of what was renamed, or the commands that have an option.
 """
 
 import argparse
@@ -58,7 +58,7 @@ def find_command(words: Sequence[str], root: CommandParser) -> tuple[CommandPars
 
 
 def parse(parser: CommandParser, words: list[str], to_run: list[str], root: CommandParser) -> argparse.Namespace:
-    """Parse what stands beside a command's names, and after `--`. Raises UsageError for what it does not take."""
+    """Parse a command's words. `to_run` are the words after `--`. Raises UsageError for words that it does not take."""
     _, command, *actions = parser.prog.split()
     args, rejected = parser.parse_known_intermixed_args(words)
     help_command = f"{parser.prog} --help"

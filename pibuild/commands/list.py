@@ -57,7 +57,7 @@ def run(invocation: Invocation) -> int:
 
 
 def recipe_kinds(recipes: "Mapping[str, Recipe]") -> dict[str, str]:
-    """Return each recipe's kind: people ask for products, `--with-dependencies` adds the dependencies' wheels."""
+    """Return each recipe's kind: product, dependency (added by `--with-dependencies`) or build-only."""
     dependencies = {name for recipe in recipes.values() for release in recipe.releases for name in release.dependencies}
     return {
         name: DEPENDENCY if name in dependencies else PRODUCT if recipe.proof else BUILD_ONLY

@@ -30,7 +30,7 @@ def add_arguments(parser: CommandParser) -> None:
 
 
 def run(invocation: Invocation) -> int:
-    """Write the new wheels into the output folder; refusals are raised after that."""
+    """Write the new wheels into the output folder; the errors of all wheels are raised at the end."""
     args, settings, console = invocation.args, invocation.settings, invocation.console
     if settings.python is None and args.platform is None:
         raise UsageError("There is no new tag", hint="--python 3.11 or --platform linux_armv6l, or both")
@@ -38,17 +38,17 @@ def run(invocation: Invocation) -> int:
         raise UsageError(f"{settings.python!r} is not a version of Python", hint="--python 3.11")
     if args.platform is not None and not re.fullmatch(r"\w+", args.platform):
         raise UsageError(f"{args.platform!r} is not a platform tag", hint="--platform linux_armv6l")
-    refusals: list[PibuildError] = []
+    errors: list[PibuildError] = []
     made: list[str] = []
     for word in args.wheels:
         try:
             made.append(str(_relabelled(wheel_path(word), invocation)))
         except PibuildError as error:
-            refusals.append(error)
+            errors.append(error)
     if made:
         console.result("\n".join(made), [{"path": path} for path in made])
-    if refusals:
-        raise combined(refusals, len(args.wheels))
+    if errors:
+        raise combined(errors, len(args.wheels))
     return 0
 
 
@@ -65,4 +65,4 @@ def _relabelled(path: "Path", invocation: Invocation) -> "Path":
         try:
             return write_wheel(wheel, out_dir)
         except FileExistsError as error:
-            raise UsageError(f"{out_dir} is no folder", found=str(error), hint="another --output") from error
+            raise UsageError(f"{out_dir} is not a folder", found=str(error), hint="another --output") from error

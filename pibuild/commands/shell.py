@@ -26,9 +26,7 @@ def run(invocation: Invocation) -> int:
         plan = requested_plan(load_catalogue(), context)
         failed = [artifact for artifact in plan.artifacts if context.engine.image_id(failed_image(artifact.slug))]
         if not failed:
-            raise UsageError(
-                f"No build or proof of {plan.title} has failed here", hint="pibuild plan shows what would be done"
-            )
+            raise UsageError(f"No build or proof of {plan.title} has failed here", hint="pibuild plan, then a build")
         artifact = failed[-1]
         is_terminal = sys.stdin.isatty() and sys.stdout.isatty()
         with context.engine.container(shell_run(artifact, context, is_terminal=is_terminal)) as container:

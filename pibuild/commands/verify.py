@@ -1,4 +1,4 @@
-"""`pibuild verify`: what any wheel is, and where it runs."""
+"""`pibuild verify`: what a wheel of any origin contains, and where it runs."""
 
 import re
 from typing import TYPE_CHECKING, Any
@@ -40,8 +40,8 @@ def add_arguments(parser: CommandParser) -> None:
 def run(invocation: Invocation) -> int:
     """Verify wheels; print the result of each as soon as it is known, or with --json all in one document.
 
-    Returns 0 if each is what it claims and runs on the target (without a target: on some Pi), else 9. Raises UsageError
-    for a file that can't be read, after all others.
+    Returns 0 if each wheel's tags are true and it runs on the target (without a target: on some Pi), else 9. After the
+    last result, raises UsageError if files can't be read.
     """
     from packaging.version import Version
 
@@ -58,13 +58,13 @@ def run(invocation: Invocation) -> int:
     target = find_target(settings.target, load_targets(project_folder("toolchains"))) if settings.target else None
     tag, floor = target.platform_tag if target else None, Version(args.floor) if args.floor else None
     facts: list[dict[str, Any]] = []
-    is_good, faults = True, list[UsageError]()
+    is_good, errors = True, list[UsageError]()
     for word in args.wheels:
         try:
             path = wheel_path(word)
             inspection = _inspected(path, tag, floor)
         except UsageError as error:
-            faults.append(error)
+            errors.append(error)
             continue
         text, facts = as_text(inspection), [*facts, as_facts(inspection)]
         is_good = is_good and not inspection.faults and bool(inspection.runs_on or settings.target)
@@ -72,13 +72,13 @@ def run(invocation: Invocation) -> int:
             result = _run_on_device(path, inspection, invocation)
             text, facts[-1]["device"] = f"{text}\n  on the emulated Pi: {result['said']}", result
             is_good = is_good and result["ok"]
-        del inspection  # it holds all that the wheel unpacks to, and the next one is as large
+        del inspection  # it holds the unpacked wheel: free that memory before the next one is read
         if not console.as_json:
             console.result(text, None)
     if console.as_json:
         console.result("", {"wheels": facts})
-    if faults:
-        raise combined(faults, len(args.wheels))
+    if errors:
+        raise combined(errors, len(args.wheels))
     return 0 if is_good else ProofError.exit_code
 
 
@@ -104,7 +104,7 @@ def _run_on_device(path: "Path", inspection: "Inspection", invocation: Invocatio
     from pibuild.build.schedule import try_on_device
 
     if inspection.faults and not inspection.pis:
-        return {"ok": False, "said": "not tried: it is no wheel"}
+        return {"ok": False, "said": "not tried: this is not a valid wheel"}
     with open_context(invocation.settings, invocation.environ, invocation.console) as context:
         plan, code = requested_plan(load_catalogue(), context), invocation.args.run_command or ""
         try:

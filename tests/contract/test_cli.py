@@ -89,6 +89,9 @@ def alone(monkeypatch, tmp_path):
         (["nightly", "matrix", "status"], "matrix and status are two"),
         (["nightly", "log"], "CELL"),
         (["nightly", "log", "a", "b"], "'b'"),
+        (["nightly", "run", "list"], "run and list are two"),
+        (["publish", "matrix"], "pibuild nightly matrix"),
+        (["hlep"], "'help'"),
         (["nightly", "status", "a"], "'a'"),
         (["nightly"], "nightly"),
         (["nightly", "matrix"], "nightly"),
@@ -244,6 +247,9 @@ def test_help_of_a_command_is_the_same_by_all_three_spellings(capsys):
     for words in (["help", "verify"], ["verify", "--help"], ["-h", "verify"]):
         assert main(words) == 0
         assert "usage: pibuild verify WHEEL" in capsys.readouterr().out
+    for words in (["help", "nightly"], ["nightly", "help"], ["nightly", "--help"]):
+        assert main(words) == 0
+        assert "usage: pibuild nightly [run|" in capsys.readouterr().out
 
 
 def test_a_wheel_with_true_tags_is_code_0_and_reported_as_json(capsys, tmp_path):
@@ -360,7 +366,7 @@ def test_a_claim_that_the_contents_contradict_is_code_9_and_writes_nothing(capsy
 def test_an_output_folder_that_is_a_file_is_named(capsys, tmp_path):
     path = make_wheel(tmp_path / "in")
     assert main(["retag", str(path), "--platform", "linux_armv7l", "--output", str(path)]) == 2
-    assert "is no folder" in capsys.readouterr().err
+    assert str(path) in capsys.readouterr().err
 
 
 def test_plan_says_what_would_be_done_and_starts_nothing(capsys):

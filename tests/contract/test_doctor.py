@@ -1,6 +1,7 @@
 """`pibuild doctor` really asks the network, and says what does not answer."""
 
 import json
+import subprocess
 
 import pytest
 
@@ -44,3 +45,16 @@ def test_doctor_fails_if_the_index_of_pip_does_not_answer(capsys, tmp_path, monk
     assert dead_proxy in findings["PyPI"]["found"]
     assert not findings["Debian packages"]["ok"]
     assert not findings["Docker engine"]["ok"]
+
+
+@pytest.mark.usefixtures("dead_proxy")
+def test_doctor_names_the_git_server_that_answered(capsys, tmp_path, monkeypatch):
+    clone = tmp_path / "clone"
+    identity = ["-c", "user.name=a", "-c", "user.email=a@example.org"]
+    subprocess.run(["git", "init", "--quiet", "--initial-branch=master", clone], check=True)
+    subprocess.run(["git", *identity, "-C", clone, "commit", "--quiet", "--allow-empty", "-m", "first"], check=True)
+    monkeypatch.setattr("pibuild.commands.doctor._UPSTREAM", str(clone))
+    monkeypatch.setenv("DOCKER_HOST", "unix:///nowhere")
+    assert main(["doctor", "--json", "--store", str(tmp_path)]) == 4
+    findings = {finding["name"]: finding for finding in json.loads(capsys.readouterr().out)}
+    assert findings["git upstream"]["found"] == f"{clone} answers"
