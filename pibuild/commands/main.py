@@ -95,9 +95,7 @@ def _next_commands(error: PibuildError, words: Sequence[str], invocation: Invoca
     commands = {}
     if invocation and error.exit_code not in _FINAL:
         commands["again"] = shlex.join(["pibuild", *map(_without_password, words)])
-    if (
-        invocation and error.container and hasattr(invocation.args, "recipe")
-    ):  # the command takes options as `shell` does
+    if invocation and error.container and hasattr(invocation.args, "recipe"):  # `run` and `nightly` have none
         commands["shell"] = shlex.join(["pibuild", "shell", *_selection(invocation)])
     return commands
 
@@ -124,7 +122,7 @@ def _interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
 
 
 def make_parser() -> CommandParser:
-    """Return pibuild's parser, which has a parser for each command, and they for each action."""
+    """Return pibuild's parser, which has a parser for each command and for each action of a command."""
     exit_codes = "; ".join(f"{code} {meaning}" for code, meaning in EXIT_CODES.items())
     exit_codes = textwrap.fill(exit_codes, 78, initial_indent="  ", subsequent_indent="  ")
     parser = CommandParser(
