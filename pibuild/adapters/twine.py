@@ -35,8 +35,6 @@ _COLUMNS = "1000"
 class NameTakenError(SourceError):
     """A server has another file of the same name, which it does not replace."""
 
-    exit_code = SourceError.exit_code
-
 
 class Twine:
     """The twine that is installed with pibuild, with the user's own credentials."""

@@ -5,6 +5,7 @@ Imports all of nightly and publishing, so the two commands import it only when t
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
@@ -18,7 +19,7 @@ from pibuild.build.planning import Catalogue
 from pibuild.commands.options import Invocation
 from pibuild.config.settings import Nightly, Publish, Settings
 from pibuild.errors import PibuildError, UsageError
-from pibuild.files import write_atomically
+from pibuild.files import json_text, write_atomically
 from pibuild.model import Night
 from pibuild.nightly import notify, summary
 from pibuild.nightly.cells import CellBuilder
@@ -77,10 +78,11 @@ def report(night: Night, history: History, invocation: Invocation) -> None:
     if target := nightly_settings(invocation.settings).notify:
 
         def send(notice: notify.Notice) -> None:
+            content = json_text(asdict(notice), indent=1)
             if target.webhook:
-                notifier.post(target.webhook, notice.as_json())
+                notifier.post(target.webhook, content)
             else:
-                notifier.call(target.command, notice.as_json(), invocation.environ)
+                notifier.call(target.command, content, invocation.environ)
 
         with history.folder_errors():
             notify.notify(night, history.state_dir / "told.json", send, invocation.console)

@@ -99,7 +99,8 @@ def _gathered(invocation: Invocation) -> "tuple[list[ProvenWheel], bool]":
             report(night, history, invocation)
         for cell in cells:
             try:
-                if entry := builder.proven(builder.plan(cell).plan):
+                plan, _ = builder.plan(cell)
+                if entry := builder.proven(plan):
                     wheels += proven_wheels(cell, entry)
                 else:
                     console.note(f"{cell.id} has no proven wheel: its published wheels stay")

@@ -1,6 +1,5 @@
 """Cells of a night: their plans, proven wheels and builds; the version of a wheel that is built from a ref."""
 
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -19,15 +18,6 @@ _HEX_DIGITS = 11
 """Of a commit in a version; unique even in a repository as large as TensorFlow's."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PlannedCell:
-    """The plan of a cell in this night."""
-
-    plan: Plan | Wheelhouse
-    commit: str = ""
-    """The commit that the cell's ref names now; empty for a release."""
-
-
 class CellBuilder:
     """Plans, looks up and builds cells with one context, so that cells share what they have in common."""
 
@@ -35,15 +25,18 @@ class CellBuilder:
         """Ask no engine or server yet."""
         self._catalogue, self.context = catalogue, context
 
-    def plan(self, cell: Cell) -> PlannedCell:
-        """Return the plan of a cell. The ref's commit is looked up and its tree is stored."""
+    def plan(self, cell: Cell) -> tuple[Plan | Wheelhouse, str]:
+        """Return the plan of a cell, and the commit that its ref names now; empty for a release.
+
+        The tree of the commit is stored.
+        """
         request = Request(target=cell.target, python=cell.python, recipe=cell.recipe, version=cell.version)
         plan, commit = self._catalogue.plan(request), ""
         if cell.ref:
             tree = self.context.refs.take(own_source(plan), cell.ref)
             version, commit = nightly_version(cell.version, tree.commit, tree.committed), tree.commit
             plan = self._catalogue.plan(request, tree.source, version)
-        return PlannedCell(plan=self._catalogue.wheelhouse(plan) if cell.with_dependencies else plan, commit=commit)
+        return self._catalogue.wheelhouse(plan) if cell.with_dependencies else plan, commit
 
     def proven(self, plan: Plan | Wheelhouse) -> Entry | None:
         """Return the proven wheel of a plan from the store, else from the shared store; None if neither has it."""

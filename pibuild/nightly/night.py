@@ -37,9 +37,8 @@ def _outcome(cell: Cell, night_id: str, builder: CellBuilder, history: History) 
     context = builder.context
     outcome = CellOutcome(cell=cell, status="failed", key="", began=iso_z(context.now()), wall_s=0.0)
     try:
-        planned = builder.plan(cell)
-        plan = planned.plan
-        outcome = replace(outcome, key=plan.key, commit=planned.commit)
+        plan, commit = builder.plan(cell)
+        outcome = replace(outcome, key=plan.key, commit=commit)
         if entry := builder.proven(plan):
             return replace(_with_wheel(outcome, entry), status="unchanged")
         context.console.note(f"{cell.id}: {plan.reason}; key {plan.key[:12]}")

@@ -1,12 +1,12 @@
 """Alarms: one for all cells that turn red for one cause, one for cells that turn green again, and each only once.
 
 `told.json` in the state folder has the colour that was last announced for each cell. So an interrupted night or an
-unreachable webhook neither loses an alarm nor repeats one. How a notice is sent is its callers' knowledge.
+unreachable webhook neither loses an alarm nor repeats one.
 """
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -30,27 +30,23 @@ class Notice:
     text: str
     """All of it in one line for people."""
 
-    def as_json(self) -> str:
-        """Return the JSON."""
-        return json_text(asdict(self), indent=1)
-
 
 def notices(night: Night, announced: Mapping[str, str]) -> tuple[Notice, ...]:
-    """Return the notices of a night. `announced` is the last announced colour by cell; a cell without one is green."""
+    """Return the notices of a night. `announced` has the last announced colour by cell; other cells are green."""
     by_cause: dict[str, list[CellOutcome]] = {}
     for outcome in night.failed:
         if announced.get(outcome.cell.id) != "red":
             by_cause.setdefault(outcome.failed_at or outcome.cause, []).append(outcome)
-    found = []
+    new = []
     for outcomes in by_cause.values():
         cells, cause = tuple(outcome.cell.id for outcome in outcomes), outcomes[0].cause
         text = f"{_listed(cells)} turned red: {cause.splitlines()[0] if cause else 'no cause was recorded'}"
-        found.append(Notice(turned="red", cells=cells, cause=cause, night=night.id, text=text))
+        new.append(Notice(turned="red", cells=cells, cause=cause, night=night.id, text=text))
     passed = [outcome.cell.id for outcome in night.outcomes if outcome.status != "failed"]
     if green := tuple(cell_id for cell_id in passed if announced.get(cell_id) == "red"):
         text = f"{_listed(green)} turned green again"
-        found.append(Notice(turned="green", cells=green, cause="", night=night.id, text=text))
-    return tuple(found)
+        new.append(Notice(turned="green", cells=green, cause="", night=night.id, text=text))
+    return tuple(new)
 
 
 def notify(night: Night, path: Path, send: Callable[[Notice], None], console: Console) -> None:

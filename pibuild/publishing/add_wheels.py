@@ -91,7 +91,10 @@ def add_wheels(site_dir: Path, wheels: Sequence[ProvenWheel]) -> tuple[Published
         for wheel in new:
             copy = _folder(making(site_dir), wheel) / wheel.file
             copy.parent.mkdir(parents=True)
-            _copy(wheel, copy)
+            if not wheel.path.is_file():
+                hint = "run pibuild nightly again: it builds missing wheels"
+                raise PublishError(f"The proven wheel {wheel.path} was removed from the store", hint=hint)
+            shutil.copyfile(wheel.path, copy)
             steps += [hashing.submit(_write_sidecars, wheel, copy), syncing.submit(sync, copy)]
         for step in steps:
             step.result()
@@ -114,14 +117,6 @@ def _is_whole(site_dir: Path, wheel: ProvenWheel) -> bool:
     """Return whether an earlier set, or an interrupted publication, added the wheel already."""
     path = _folder(site_dir, wheel) / wheel.file
     return all(file.is_file() for file in (path, *_sidecars(path))) and file_sha256(path) == wheel.sha256
-
-
-def _copy(wheel: ProvenWheel, to: Path) -> None:
-    try:
-        shutil.copyfile(wheel.path, to)
-    except FileNotFoundError as error:
-        hint = "run pibuild nightly again: it builds missing wheels"
-        raise PublishError(f"The proven wheel {wheel.path} was removed from the store", hint=hint) from error
 
 
 def _write_sidecars(wheel: ProvenWheel, copy: Path) -> None:

@@ -23,8 +23,20 @@ from packaging.version import Version
 from pibuild.publishing.model import PublishedSet, PublishedWheel
 from pibuild.wheels.wheel import WheelFormatError, wheel_name
 
-_HTML_VERSION = "1.0"
-"""Of the interface (PEP 629); 1.1 added nothing to the HTML, and older tools may warn about it."""
+_HTML = """\
+<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="pypi:repository-version" content="1.0">
+<title>{title}</title>
+</head>
+<body>
+<h1>{title}</h1>
+{lines}</body>
+</html>
+"""
+"""The version is that of the interface (PEP 629); 1.1 added nothing to the HTML, and older tools may warn about it."""
 _JSON_VERSION = "1.1"
 _TO_SITE = "../../../"
 """From SET/simple/PROJECT/ to the site's top folder."""
@@ -56,21 +68,7 @@ def index_pages(published: PublishedSet) -> dict[str, bytes]:
 
 
 def _html(title: str, lines: Sequence[str]) -> bytes:
-    page = [
-        "<!DOCTYPE html>",
-        '<html lang="en">',
-        "<head>",
-        '<meta charset="utf-8">',
-        f'<meta name="pypi:repository-version" content="{_HTML_VERSION}">',
-        f"<title>{title}</title>",
-        "</head>",
-        "<body>",
-        f"<h1>{title}</h1>",
-        *lines,
-        "</body>",
-        "</html>",
-    ]
-    return "".join(f"{line}\n" for line in page).encode()
+    return _HTML.format(title=title, lines="".join(f"{line}\n" for line in lines)).encode()
 
 
 def _link(wheel: PublishedWheel) -> str:

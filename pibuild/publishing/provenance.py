@@ -31,27 +31,31 @@ BUILDER = "pibuild:builder/v1"
 def provenance(record: bytes) -> bytes:
     """Return the statement about a wheel, from the bytes of the record that is published beside it."""
     facts = json.loads(record)
+    plan, wheel, ended = facts["plan"], facts["wheel"], datetime.fromisoformat(facts["made"])
+    started = {"startedOn": iso_z(ended - timedelta(seconds=facts["wall_s"]))} if "wall_s" in facts else {}
+    dependencies = {json.dumps(dependency, sort_keys=True): dependency for dependency in _dependencies(facts)}
     statement = {
         "_type": STATEMENT_TYPE,
-        "subject": [descriptor(facts["wheel"]["file"], facts["wheel"]["sha256"])],
+        "subject": [descriptor(wheel["file"], wheel["sha256"])],
         "predicateType": PREDICATE_TYPE,
         "predicate": {
-            "buildDefinition": _definition(facts),
-            "runDetails": _details(facts, hashlib.sha256(record).hexdigest()),
+            "buildDefinition": {
+                "buildType": BUILD_TYPE,
+                "externalParameters": {name: plan[name] for name in ("target", "python", "recipe", "version")},
+                "internalParameters": {"key": plan["key"]},
+                "resolvedDependencies": [dependencies[text] for text in sorted(dependencies)],
+            },
+            "runDetails": {
+                "builder": {"id": BUILDER, "version": {"pibuild": facts["pibuild"]}},
+                "metadata": {**started, "finishedOn": iso_z(ended)},
+                "byproducts": [
+                    descriptor(f"{wheel['file']}.record.json", hashlib.sha256(record).hexdigest()),
+                    *(descriptor(extra["file"], extra["sha256"]) for extra in facts.get("extras", ())),
+                ],
+            },
         },
     }
     return json_text(statement).encode()
-
-
-def _definition(facts: Mapping[str, Any]) -> dict[str, Any]:
-    plan = facts["plan"]
-    dependencies = {json.dumps(descriptor, sort_keys=True): descriptor for descriptor in _dependencies(facts)}
-    return {
-        "buildType": BUILD_TYPE,
-        "externalParameters": {name: plan[name] for name in ("target", "python", "recipe", "version")},
-        "internalParameters": {"key": plan["key"]},
-        "resolvedDependencies": [dependencies[text] for text in sorted(dependencies)],
-    }
 
 
 def _dependencies(facts: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
@@ -62,23 +66,6 @@ def _dependencies(facts: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     for image in (*(artifact["image"] for artifact in facts["artifacts"]), facts["device"]):
         digest, annotations = {"sha256": image["id"].removeprefix("sha256:")}, {"base": image["base"]}
         yield {"name": image["reference"], "digest": digest, "annotations": annotations}
-
-
-def _details(facts: Mapping[str, Any], record_sha256: str) -> dict[str, Any]:
-    record = descriptor(f"{facts['wheel']['file']}.record.json", record_sha256)
-    extras = [descriptor(extra["file"], extra["sha256"]) for extra in facts.get("extras", ())]
-    return {
-        "builder": {"id": BUILDER, "version": {"pibuild": facts["pibuild"]}},
-        "metadata": _times(facts),
-        "byproducts": [record, *extras],
-    }
-
-
-def _times(facts: Mapping[str, Any]) -> dict[str, str]:
-    """Return the end of the build, and its start if the record has the duration."""
-    ended = datetime.fromisoformat(facts["made"])
-    began = {"startedOn": iso_z(ended - timedelta(seconds=facts["wall_s"]))} if "wall_s" in facts else {}
-    return {**began, "finishedOn": iso_z(ended)}
 
 
 def descriptor(name: str, sha256: str) -> dict[str, Any]:

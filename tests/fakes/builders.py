@@ -9,7 +9,7 @@ from pibuild.build.context import BuildContext
 from pibuild.build.planning import Catalogue
 from pibuild.errors import BuildError
 from pibuild.model import Cell, Plan, Wheelhouse
-from pibuild.nightly.cells import CellBuilder, PlannedCell
+from pibuild.nightly.cells import CellBuilder
 from pibuild.store.local import Entry
 
 
@@ -47,9 +47,8 @@ class FakeBuilder(CellBuilder):
         super().__init__(cast("Catalogue", None), context)
         self.existing, self.failing, self.records, self.cut_at = existing, failing or {}, records or {}, cut_at
 
-    def plan(self, cell: Cell) -> PlannedCell:
-        plan = cast("Plan", SimpleNamespace(key=cell.python, reason="requested"))
-        return PlannedCell(plan=plan, commit="c" * 40)
+    def plan(self, cell: Cell) -> tuple[Plan | Wheelhouse, str]:
+        return cast("Plan", SimpleNamespace(key=cell.python, reason="requested")), "c" * 40
 
     def proven(self, plan: Plan | Wheelhouse) -> Entry | None:
         return self._entry(plan) if plan.key in self.existing else None

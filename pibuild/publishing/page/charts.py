@@ -82,7 +82,7 @@ def charts(nights: Sequence[Night], table: Sequence[Row]) -> tuple[Chart, ...]:
             title="Instructions per inference",
             lead="Instructions of the emulated Pi for one inference, compared with the first night in the chart. Each "
             "point is the highest count among the Pythons of a target.",
-            panels=_panels(nights, table, _instructions, _percent_scale),
+            panels=_panels(nights, table, _instructions, lambda _: ("change in %", 1)),
         ),
     )
     return tuple(chart for chart in candidates if chart.panels)
@@ -229,14 +229,8 @@ def _instructions(group: Sequence[Row]) -> _Lines:
 
 
 def _time_scale(most: float) -> _Scale:
-    if most >= 7200:
-        return "hours", 3600
-    return ("minutes", 60) if most >= 120 else ("seconds", 1)
+    return ("hours", 3600) if most >= 7200 else ("minutes", 60) if most >= 120 else ("seconds", 1)
 
 
 def _size_scale(most: float) -> _Scale:
     return ("MB", 1e6) if most >= 1e6 else ("kB", 1e3)
-
-
-def _percent_scale(_most: float) -> _Scale:
-    return "change in %", 1

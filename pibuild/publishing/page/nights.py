@@ -67,12 +67,9 @@ def grouped(table: Iterable[Row]) -> dict[str, list[Row]]:
     """Return the rows by product: `tflite-runtime 2.14.1`."""
     groups: dict[str, list[Row]] = {}
     for row in table:
-        groups.setdefault(_product(row.cell), []).append(row)
+        nightly = f", nightly of {row.cell.ref}" if row.cell.ref else ""
+        groups.setdefault(f"{row.cell.recipe} {row.cell.version}{nightly}", []).append(row)
     return groups
-
-
-def _product(cell: Cell) -> str:
-    return f"{cell.recipe} {cell.version}" + (f", nightly of {cell.ref}" if cell.ref else "")
 
 
 def failures(nights: Sequence[Night], table: Sequence[Row]) -> list[Failure]:

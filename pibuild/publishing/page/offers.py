@@ -7,6 +7,7 @@ how an answer looks.
 import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 from urllib.parse import urlsplit
 
 from packaging.tags import Tag
@@ -17,6 +18,8 @@ from pibuild.config.pis import PiPlace, load_pis
 from pibuild.publishing.model import PublishedWheel
 from pibuild.wheels.pip_tags import architecture
 
+Key = TypeVar("Key")
+Value = TypeVar("Value")
 INDEX = "{index}"
 """Placeholder in a command for the options that name the index."""
 _VENV_SINCE = Version("3.11")
@@ -82,37 +85,36 @@ def choices(wheels: Iterable[PublishedWheel], floors: Mapping[str, str]) -> tupl
 
 def merged(answers: Iterable[Choice]) -> list[tuple[str, Choice]]:
     """Return the choices with offers; choices that differ only by the Pi are one: (the Pis' names, choice)."""
-    pis: dict[tuple[str, str, tuple[Offer, ...]], list[Choice]] = {}
-    for choice in answers:
-        if choice.offers:
-            pis.setdefault((choice.system, choice.python, choice.offers), []).append(choice)
-    rows = [("; ".join(choice.pi for choice in group), group[0]) for group in pis.values()]
+    choices_by_offer = _grouped(
+        ((choice.system, choice.python, choice.offers), choice) for choice in answers if choice.offers
+    )
+    rows = [("; ".join(choice.pi for choice in group), group[0]) for group in choices_by_offer.values()]
     order = {names: number for number, names in enumerate(dict.fromkeys(names for names, _ in rows))}
     return sorted(rows, key=lambda row: order[row[0]])
 
 
 def gaps(answers: Iterable[Choice]) -> list[tuple[str, str]]:
     """Return why there is no offer, and for which Pis and systems: (reason, places)."""
-    reasons: dict[str, dict[str, list[str]]] = {}
-    for choice in answers:
-        if choice.reason:
-            reasons.setdefault(choice.reason, {}).setdefault(choice.pi, []).append(choice.system)
-    found = []
-    for reason, places in reasons.items():
-        by_systems: dict[str, list[str]] = {}
-        for pi, systems in places.items():
-            by_systems.setdefault(", ".join(dict.fromkeys(systems)), []).append(pi)
-        found.append((reason, ". ".join(f"{'; '.join(pis)} with {systems}" for systems, pis in by_systems.items())))
-    return found
+    rows = []
+    for reason, places in _grouped((choice.reason, choice) for choice in answers if choice.reason).items():
+        systems_by_pi = _grouped((choice.pi, choice.system) for choice in places)
+        pis_by_systems = _grouped((", ".join(dict.fromkeys(systems)), pi) for pi, systems in systems_by_pi.items())
+        rows.append((reason, ". ".join(f"{'; '.join(pis)} with {systems}" for systems, pis in pis_by_systems.items())))
+    return rows
 
 
 def beforehand(answers: Iterable[Choice]) -> list[tuple[str, str, str]]:
     """Return the commands to run before the installation: (the Pythons, why, command)."""
-    pythons: dict[tuple[str, str], list[str]] = {}
-    for choice in answers:
-        for need in choice.before:
-            pythons.setdefault(need, []).append(choice.python)
+    pythons = _grouped((need, choice.python) for choice in answers for need in choice.before)
     return [(", ".join(dict.fromkeys(group)), *need) for need, group in pythons.items()]
+
+
+def _grouped(pairs: Iterable[tuple[Key, Value]]) -> dict[Key, list[Value]]:
+    """Return the values of each key, both in the order of the pairs."""
+    groups: dict[Key, list[Value]] = {}
+    for key, value in pairs:
+        groups.setdefault(key, []).append(value)
+    return groups
 
 
 def _candidates(wheels: Iterable[PublishedWheel], floors: Mapping[str, str]) -> Iterator[_Candidate]:
@@ -141,10 +143,7 @@ def _choice(candidates: Sequence[_Candidate], place: PiPlace) -> Choice:
 
 
 def _offers(fitting: Iterable[_Candidate], python: str) -> Iterator[Offer]:
-    projects: dict[str, list[_Candidate]] = {}
-    for candidate in fitting:
-        projects.setdefault(candidate.project, []).append(candidate)
-    for _, group in sorted(projects.items()):
+    for _, group in sorted(_grouped((candidate.project, candidate) for candidate in fitting).items()):
         newest = max(group, key=lambda candidate: candidate.version)
         releases = [candidate for candidate in group if candidate.wheel.is_release]
         release = max(releases, key=lambda candidate: candidate.version, default=None)

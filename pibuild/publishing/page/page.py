@@ -8,9 +8,9 @@ import base64
 import hashlib
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -80,7 +80,10 @@ def render(
     log_contents = {name: log for name in names if (log := logs(name)) is not None}
     by_sha256 = {wheel.sha256: wheel for wheel in published.listed}
     links = {up: _Links(up=up, wheels=by_sha256, logs=frozenset(log_contents)) for up in ("", "../")}
-    page = partial(_page, title=title, published=published)
+
+    def page(template: str, **values: Any) -> str:  # noqa: ANN401  values of any template
+        return _environment().get_template(template).render(title=title, published=published, **values)
+
     files = {"index.html": page("index.html.j2", **_front(published, latest, table, base_url), links=links[""])}
     for row in table:
         wheels = [wheel for wheel in published.listed if wheel.cell == row.cell.id]
@@ -90,10 +93,6 @@ def render(
         text = page("log.html.j2", name=name, log=_readable(content), links=links["../"])
         files[f"logs/{nights_of.file_stem(name)}.html"] = text
     return {path: text.encode() for path, text in files.items()}
-
-
-def _page(template: str, **values: Any) -> str:  # noqa: ANN401  values of any template
-    return _environment().get_template(template).render(values)
 
 
 def _front(
@@ -119,25 +118,22 @@ def _front(
         "index": index,
         "site": site,
         "has_address": bool(base_url),
-        "newest": list(_newest_wheels(published)),
+        "newest": _newest_wheels(published),
         "yanked": [wheel for wheel in published.listed if wheel.yanked is not None],
         "script": Markup(_read("page.js")),  # noqa: S704  our own file
         "script_hash": _hash(_read("page.js")),
     }
 
 
-def _newest_wheels(published: PublishedSet) -> Iterator[PublishedWheel]:
-    by_cell: dict[str, PublishedWheel] = {}
-    for wheel in sorted(published.listed, key=lambda wheel: wheel.made):
-        if wheel.yanked is None and wheel.target:
-            by_cell[wheel.cell] = wheel
-    yield from sorted(
-        by_cell.values(), key=lambda wheel: (wheel.recipe, wheel.target, _numbers(wheel.python), wheel.cell)
-    )
+def _newest_wheels(published: PublishedSet) -> list[PublishedWheel]:
+    """Return the newest wheel of each cell that pip may pick, ordered by recipe, target and Python."""
+    oldest_first = sorted(published.listed, key=lambda wheel: wheel.made)
+    by_cell = {wheel.cell: wheel for wheel in oldest_first if wheel.yanked is None and wheel.target}
 
+    def order(wheel: PublishedWheel) -> tuple[str, str, list[int], str]:
+        return wheel.recipe, wheel.target, [int(part) for part in re.findall(r"\d+", wheel.python)], wheel.cell
 
-def _numbers(python: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in re.findall(r"\d+", python))
+    return sorted(by_cell.values(), key=order)
 
 
 @cache
