@@ -31,7 +31,7 @@ _DEFAULT_INDEX = re.compile(r"--index-url <url>.*?\(default\s+(\S+?)\)", re.DOTA
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PipSettings:
-    """What pip's configuration files and variables say about downloads."""
+    """Settings of pip for downloads, from its configuration files and variables."""
 
     indexes: tuple[str, ...]
     links: tuple[str, ...]
@@ -117,14 +117,14 @@ class Pypi:
         """Return the index that pip uses if none is configured; only pip's help names it."""
         default = _DEFAULT_INDEX.search(self._pip("--isolated", "download", "--help"))
         if not default:
-            raise SourceError("pip does not say which index it uses", hint="set PIP_INDEX_URL")
+            raise SourceError("pip does not name its default index", hint="set PIP_INDEX_URL")
         return default[1]
 
     def _pip(self, *words: str) -> str:
         environ = {**self._environ, "COLUMNS": "200"}
         ended = run([self._python, "-m", "pip", *words], environ, hint=_HINT, deadline_s=_DEADLINE_S)
         if ended.exit_code:
-            raise SourceError("pip does not say how it is set up", found=ended.last_words, hint=_HINT)
+            raise SourceError("pip does not list its settings", found=ended.last_words, hint=_HINT)
         return ended.out
 
 

@@ -1,7 +1,7 @@
-"""rclone: files to and from any store that it supports, with the person's own remotes and credentials.
+"""rclone: files to and from any store that it supports, with the user's own remotes and credentials.
 
-A remote path is what rclone calls one: `remote:path`, a folder of this machine, or `:webdav,url='…':path`. All given
-files are sent, even those that seem equal, because stores without hashes and times can't compare them.
+Remote paths are those of rclone: `remote:path`, a folder of this machine, or `:webdav,url='…':path`. All given files
+are sent, even those that seem equal, because stores without hashes and times can't compare them.
 """
 
 import re
@@ -33,19 +33,19 @@ _SECRET = re.compile(r"[,:](?:\w*pass\w*|\w*secret\w*|\w*token\w*|\w*key\w*)=|:/
 
 
 class Rclone:
-    """The person's rclone, with its remotes and credentials."""
+    """The rclone of this machine."""
 
     def __init__(self, environ: Mapping[str, str], *, deadline_s: float = _DEADLINE_S, umask: int = _OWN_UMASK) -> None:
-        """Ask nothing yet. `deadline_s` limits one transfer; `umask` is for files in a folder of this machine."""
+        """Run nothing yet. `deadline_s` limits one transfer; `umask` is for files in a folder of this machine."""
         self._environ, self._deadline_s, self._umask = environ, deadline_s, umask
 
     def has(self, remote_path: str) -> bool:
         """Return whether there is a file or a folder."""
-        return self._found("lsjson", "--stat", remote_path) is not None
+        return self._unless_missing("lsjson", "--stat", remote_path) is not None
 
     def cat(self, remote_path: str) -> str | None:
         """Return a short text; None if there is none."""
-        ended = self._found("cat", remote_path)
+        ended = self._unless_missing("cat", remote_path)
         return None if ended is None else ended.out
 
     def get(self, remote_path: str, to: Path) -> bool:
@@ -53,7 +53,7 @@ class Rclone:
         with tempfile.TemporaryDirectory(dir=to.parent, prefix=f".{to.name}.") as folder:
             staged = Path(folder) / to.name
             # its checksums cost more than the copy, and callers check the files
-            if self._found("copyto", "--ignore-checksum", remote_path, str(staged)) is None:
+            if self._unless_missing("copyto", "--ignore-checksum", remote_path, str(staged)) is None:
                 return False
             staged.replace(to)
         return True
@@ -76,30 +76,29 @@ class Rclone:
         """
         if not paths:
             return set()
-        how = ["--size-only"] if by_size else []
         with _listed(paths) as listed:
-            ended = self._compare(folder, remote_path, *how, *listed)
+            ended = self._compare(folder, remote_path, *(["--size-only"] if by_size else []), *listed)
             if not by_size and "hashes could not be checked" in ended.err:
                 ended = self._compare(folder, remote_path, "--download", *listed)
         if ended.exit_code in _NOT_FOUND:
             return set(paths)  # the folder does not exist
         lines = [line.partition(" ") for line in ended.out.splitlines()]
-        found = {path for mark, _, path in lines if mark in ("+", "*")}
-        if any(mark == "!" for mark, _, _ in lines) or (ended.exit_code and not found):
+        differing = {path for mark, _, path in lines if mark in ("+", "*")}
+        if any(mark == "!" for mark, _, _ in lines) or (ended.exit_code and not differing):
             raise _translated(ended, "check", remote_path)
-        return found
+        return differing
 
     def delete(self, remote_path: str) -> None:
         """Remove a folder with its contents, or a file, if there is one."""
-        ended = self._found("lsjson", "--stat", remote_path)
+        ended = self._unless_missing("lsjson", "--stat", remote_path)
         if ended is not None:
             self._done("purge" if '"IsDir": true' in ended.out else "deletefile", remote_path)
 
-    def _compare(self, folder: Path, remote_path: str, *how: str) -> Ended:
-        return self._run("check", "--one-way", "--combined=-", *how, str(folder), remote_path)
+    def _compare(self, folder: Path, remote_path: str, *options: str) -> Ended:
+        return self._run("check", "--one-way", "--combined=-", *options, str(folder), remote_path)
 
-    def _found(self, verb: str, *words: str) -> Ended | None:
-        """Run a verb that may find nothing; None if it does."""
+    def _unless_missing(self, verb: str, *words: str) -> Ended | None:
+        """Run a command of rclone and return its end; None if there is no such file or folder."""
         ended = self._run(verb, *words)
         if ended.exit_code in _NOT_FOUND:
             return None
@@ -113,11 +112,10 @@ class Rclone:
             raise _translated(ended, verb, *words)
 
     def _run(self, verb: str, *words: str) -> Ended:
-        if telling := next((word for word in words if _SECRET.search(word)), ""):
+        if secret := next((word for word in words if _SECRET.search(word)), ""):
             hint = "make a remote of it (rclone config), or set RCLONE_CONFIG_NAME_… variables"
-            raise SourceError(
-                f"{_named(telling)} has a secret in it, which a command line shows to every user", hint=hint
-            )
+            what = f"{_named(secret)} has a secret in it, which a command line shows to every user"
+            raise SourceError(what, hint=hint)
         try:
             command = ["rclone", verb, *_PATIENCE, *words]
             return run(command, self._environ, hint=_HINT, deadline_s=self._deadline_s, umask=self._umask)

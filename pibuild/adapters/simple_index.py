@@ -8,7 +8,7 @@ from urllib.parse import unquote, urldefrag, urljoin, urlsplit
 from pibuild.errors import SourceError
 
 ACCEPT = "application/vnd.pypi.simple.v1+json, text/html;q=0.5"
-"""The value of the Accept header for a request that `listed_files` can read the answer of."""
+"""The Accept header of a request whose answer `listed_files` can read."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

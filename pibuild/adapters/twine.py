@@ -37,7 +37,7 @@ class NameTakenError(SourceError):
 
 
 class Twine:
-    """The twine that is installed with pibuild, with the user's own credentials."""
+    """The twine that is installed with pibuild."""
 
     def __init__(self, environ: Mapping[str, str], *, python: str = sys.executable) -> None:
         """Run nothing and ask no server yet."""
@@ -78,7 +78,7 @@ class Twine:
             raise _translated(ended, path.name, without_password(url or section))
 
     def address(self, server: str) -> tuple[str, str]:
-        """Return a server's section in ~/.pypirc and its URL, whichever of the two is given; "" for an unknown one."""
+        """Return a server's section in ~/.pypirc and its URL; the one that is unknown is empty."""
         sections = configparser.RawConfigParser()
         try:
             sections.read(Path(self._environ.get("HOME", "~")).expanduser() / ".pypirc")

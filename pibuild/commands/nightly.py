@@ -1,4 +1,4 @@
-"""`pibuild nightly`: run the matrix of pibuild.yaml, fan it out, and report what came of it."""
+"""`pibuild nightly`: run the matrix of pibuild.yaml, list its cells for CI systems, show results."""
 
 from contextlib import ExitStack
 from dataclasses import asdict, replace
@@ -78,7 +78,8 @@ def _run(invocation: Invocation) -> int:
     if is_published:
         open_publication(invocation)  # a wrong key is reported before anything is built
     with ExitStack() as stack:
-        catalogue, context, builder = stack.enter_context(open_builder(invocation))
+        builder = stack.enter_context(open_builder(invocation))
+        catalogue, context = builder.catalogue, builder.context
         all_cells = matrix(nightly_settings(invocation.settings), catalogue.recipes, catalogue.targets)
         cells = chosen(all_cells, invocation.args.only)
         if is_published:  # the index of a cell with dependencies has its dependencies, too

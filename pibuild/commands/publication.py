@@ -14,8 +14,7 @@ from pibuild.adapters import notifier
 from pibuild.adapters.rclone import Rclone
 from pibuild.adapters.twine import Twine
 from pibuild.build.catalogue import load_catalogue
-from pibuild.build.context import BuildContext, open_context
-from pibuild.build.planning import Catalogue
+from pibuild.build.context import open_context
 from pibuild.commands.options import Invocation
 from pibuild.config.settings import Nightly, Publish, Settings
 from pibuild.errors import PibuildError, UsageError
@@ -54,12 +53,11 @@ def history_of(settings: Settings) -> History:
 
 
 @contextmanager
-def open_builder(invocation: Invocation) -> Iterator[tuple[Catalogue, BuildContext, CellBuilder]]:
+def open_builder(invocation: Invocation) -> Iterator[CellBuilder]:
     """Open the store and provide what plans and builds cells; no engine is asked before a cell is built."""
     with open_context(invocation.settings, invocation.environ, invocation.console) as context:
         context.store.sweep()
-        catalogue = load_catalogue()
-        yield catalogue, context, CellBuilder(catalogue, context)
+        yield CellBuilder(load_catalogue(), context)
 
 
 def report(night: Night, history: History, invocation: Invocation) -> None:
@@ -73,7 +71,7 @@ def report(night: Night, history: History, invocation: Invocation) -> None:
             page.write(markdown)
     try:
         history.write_database()
-    except PibuildError as error:  # nothing of pibuild reads it
+    except PibuildError as error:  # pibuild itself does not read the database
         invocation.console.warn(str(error))
     if target := nightly_settings(invocation.settings).notify:
 

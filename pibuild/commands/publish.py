@@ -92,9 +92,10 @@ def _gathered(invocation: Invocation) -> "tuple[list[ProvenWheel], bool]":
 
     console, history = invocation.console, history_of(invocation.settings)
     wheels: list[ProvenWheel] = []
-    with open_builder(invocation) as (catalogue, context, builder):
+    with open_builder(invocation) as builder:
+        catalogue = builder.catalogue
         cells = matrix(nightly_settings(invocation.settings), catalogue.recipes, catalogue.targets)
-        if night := gathered(cells, context.remote, history):
+        if night := gathered(cells, builder.context.remote, history):
             history.put(night)
             report(night, history, invocation)
         for cell in cells:

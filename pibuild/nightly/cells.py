@@ -23,7 +23,7 @@ class CellBuilder:
 
     def __init__(self, catalogue: Catalogue, context: BuildContext) -> None:
         """Ask no engine or server yet."""
-        self._catalogue, self.context = catalogue, context
+        self.catalogue, self.context = catalogue, context
 
     def plan(self, cell: Cell) -> tuple[Plan | Wheelhouse, str]:
         """Return the plan of a cell, and the commit that its ref names now; empty for a release.
@@ -31,12 +31,12 @@ class CellBuilder:
         The tree of the commit is stored.
         """
         request = Request(target=cell.target, python=cell.python, recipe=cell.recipe, version=cell.version)
-        plan, commit = self._catalogue.plan(request), ""
+        plan, commit = self.catalogue.plan(request), ""
         if cell.ref:
             tree = self.context.refs.take(own_source(plan), cell.ref)
             version, commit = nightly_version(cell.version, tree.commit, tree.committed), tree.commit
-            plan = self._catalogue.plan(request, tree.source, version)
-        return self._catalogue.wheelhouse(plan) if cell.with_dependencies else plan, commit
+            plan = self.catalogue.plan(request, tree.source, version)
+        return self.catalogue.wheelhouse(plan) if cell.with_dependencies else plan, commit
 
     def proven(self, plan: Plan | Wheelhouse) -> Entry | None:
         """Return the proven wheel of a plan from the store, else from the shared store; None if neither has it."""

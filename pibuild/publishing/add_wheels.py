@@ -18,7 +18,7 @@ from packaging.utils import parse_wheel_filename
 from pibuild.errors import PublishError
 from pibuild.files import file_sha256, json_text
 from pibuild.model import Cell
-from pibuild.publishing.layout import making, sync
+from pibuild.publishing.layout import staging_dir, sync
 from pibuild.publishing.model import SIDECARS, PublishedWheel, wheel_folder
 from pibuild.publishing.provenance import provenance
 from pibuild.store.local import Entry
@@ -89,7 +89,7 @@ def add_wheels(site_dir: Path, wheels: Sequence[ProvenWheel]) -> tuple[Published
     with ThreadPoolExecutor(2) as hashing, ThreadPoolExecutor(4) as syncing:  # copy, hash and disk at the same time
         steps: list[Future[None]] = []
         for wheel in new:
-            copy = _folder(making(site_dir), wheel) / wheel.file
+            copy = _folder(staging_dir(site_dir), wheel) / wheel.file
             copy.parent.mkdir(parents=True)
             if not wheel.path.is_file():
                 hint = "run pibuild nightly again: it builds missing wheels"
@@ -98,7 +98,7 @@ def add_wheels(site_dir: Path, wheels: Sequence[ProvenWheel]) -> tuple[Published
             steps += [hashing.submit(_write_sidecars, wheel, copy), syncing.submit(sync, copy)]
         for step in steps:
             step.result()
-    sync(*(making(site_dir) / "files").rglob("*"))
+    sync(*(staging_dir(site_dir) / "files").rglob("*"))
     for wheel in new:
         _shelve(site_dir, wheel)
     sync(*{folder for wheel in new for folder in (_folder(site_dir, wheel).parent, site_dir / "files")})
@@ -137,10 +137,10 @@ def _write_sidecars(wheel: ProvenWheel, copy: Path) -> None:
 
 def _shelve(site_dir: Path, wheel: ProvenWheel) -> None:
     """Move a finished folder to its place, and a damaged one that is there out of the way."""
-    staged, place = _folder(making(site_dir), wheel), _folder(site_dir, wheel)
+    staged, place = _folder(staging_dir(site_dir), wheel), _folder(site_dir, wheel)
     place.parent.mkdir(parents=True, exist_ok=True)
     if place.exists():
-        place.rename(making(site_dir) / f"damaged-{wheel.sha256}")
+        place.rename(staging_dir(site_dir) / f"damaged-{wheel.sha256}")
     staged.rename(place)
 
 

@@ -1,6 +1,6 @@
-"""A published set is copied to its destinations: stores that rclone knows, and package servers.
+"""A published set is copied to its destinations: stores that rclone supports, and package servers.
 
-The site is whole before anything here begins. A store's pointer is written last, after every file was compared with the
+The site is complete before a set is copied. A store's pointer is written last, after every file was compared with the
 site: a reader of the pointer sees the old set or the new one. A package server has no sets: it receives the wheels that
 it lacks, and keeps the others.
 """

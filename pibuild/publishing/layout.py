@@ -7,6 +7,7 @@ Paths of files are relative to the site's top folder.
     SETID/set.json …           a set: its pages, SHA256SUMS, and the signature of SHA256SUMS
     current -> SETID           the pointer, swapped by rename
     current.json               the same pointer for copies of the site without links
+    index.html                 leads browsers to current/
     rolled-back.json           written by operations
     .making/                   unfinished files; the next publication removes them
 """
@@ -35,7 +36,7 @@ SUMS = "SHA256SUMS"
 _ID = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{8}")
 _FILE_MODE, _FOLDER_MODE = 0o644, 0o755
 _ROLLBACK = "publish another set: pibuild publish rollback SET"
-_FRONT_DOOR = """<!doctype html>
+_REDIRECT = """<!doctype html>
 <html lang="en">
 <meta charset="utf-8">
 <meta http-equiv="refresh" content="0; url=current/">
@@ -147,10 +148,10 @@ def publishing(site: Site) -> Iterator[None]:
             try:
                 yield
             finally:
-                shutil.rmtree(making(folder), ignore_errors=True)
+                shutil.rmtree(staging_dir(folder), ignore_errors=True)
 
 
-def making(site_dir: Path) -> Path:
+def staging_dir(site_dir: Path) -> Path:
     """Return the folder for unfinished files, on the site's own disk; it exists only during a publication."""
     return site_dir / ".making"
 
@@ -173,12 +174,12 @@ def put_set(site: Site, wheels: tuple[PublishedWheel, ...], *, why: str, sums: M
     all_sums |= {path: hashlib.sha256(content).hexdigest() for path, content in files.items()}
     listing = "".join(f"{sha256}  {path}\n" for path, sha256 in sorted(all_sums.items())).encode()
     files |= {SUMS: listing} | ({f"{SUMS}.sig": site.sign(listing)} if site.sign else {})
-    staged = making(folder) / published.id
+    staged = staging_dir(folder) / published.id
     for path, content in files.items():
         (staged / path).parent.mkdir(parents=True, exist_ok=True)
         (staged / path).write_bytes(content)
     sync(staged, *staged.rglob("*"))
-    (making(folder) / "pending").write_text(published.id)
+    (staging_dir(folder) / "pending").write_text(published.id)
     staged.rename(folder / published.id)
     point_to(folder, published.id)
     return published
@@ -186,14 +187,14 @@ def put_set(site: Site, wheels: tuple[PublishedWheel, ...], *, why: str, sums: M
 
 def point_to(site_dir: Path, set_id: str) -> None:
     """Make a set the current one: from one moment to the next, readers see it."""
-    making(site_dir).mkdir(exist_ok=True)
+    staging_dir(site_dir).mkdir(exist_ok=True)
     make_public(site_dir)
-    pointer = making(site_dir) / "current"
+    pointer = staging_dir(site_dir) / "current"
     pointer.symlink_to(set_id)
     sync(site_dir)
     pointer.replace(site_dir / "current")
     sync(site_dir)
-    _follow(site_dir)
+    _update_pointers(site_dir)
 
 
 def make_public(site_dir: Path) -> None:
@@ -228,15 +229,15 @@ def put_file(site_dir: Path, name: str, text: str) -> None:
     """Write a file of the site's top folder if it differs; it appears by rename."""
     path = site_dir / name
     if not path.exists() or path.read_text() != text:
-        making(site_dir).mkdir(exist_ok=True)
-        write_atomically(making(site_dir) / name, text)
-        (making(site_dir) / name).replace(path)
+        staging_dir(site_dir).mkdir(exist_ok=True)
+        write_atomically(staging_dir(site_dir) / name, text)
+        (staging_dir(site_dir) / name).replace(path)
 
 
-def _follow(site_dir: Path) -> None:
-    """Write current.json and the front door so that they lead to the current set."""
+def _update_pointers(site_dir: Path) -> None:
+    """Write current.json and index.html, which lead to the current set."""
     put_file(site_dir, "current.json", json.dumps({"set": current_id(site_dir)}) + "\n")
-    put_file(site_dir, "index.html", _FRONT_DOOR)
+    put_file(site_dir, "index.html", _REDIRECT)
 
 
 def _clear(site_dir: Path) -> None:
@@ -244,7 +245,7 @@ def _clear(site_dir: Path) -> None:
 
     A set that has its name but never became current is removed: no reader saw it, and a rollback must not find it.
     """
-    staging = making(site_dir)
+    staging = staging_dir(site_dir)
     if not staging.is_dir():
         return
     pending = staging / "pending"
@@ -253,5 +254,5 @@ def _clear(site_dir: Path) -> None:
         shutil.rmtree(staging / set_id, ignore_errors=True)
         (site_dir / set_id).rename(staging / set_id)
     if current_id(site_dir):
-        _follow(site_dir)
+        _update_pointers(site_dir)
     shutil.rmtree(staging)

@@ -20,13 +20,13 @@ from pibuild.publishing.layout import (
     Site,
     current_id,
     damaged_files,
-    making,
     point_to,
     publishing,
     put_file,
     put_set,
     read_set,
     set_ids,
+    staging_dir,
     sums_of,
     sync,
 )
@@ -74,7 +74,7 @@ def merged(present: Iterable[PublishedWheel], added: Iterable[PublishedWheel]) -
 
 
 def yank(site: Site, name: str, reason: str) -> PublishedSet | None:
-    """Tell pip not to pick a file, or the newest listed file of a cell, any more; None if that was so already.
+    """Mark a file, or the newest listed file of a cell, so that pip picks another one; None if it was marked already.
 
     Raises UsageError if there is no such wheel, or if the reason is not UTF-8.
     """
@@ -164,8 +164,8 @@ def sweep(site: Site, *, count: int) -> tuple[str, ...]:
         stored = (path.relative_to(folder).as_posix() for path in sorted((folder / "files").glob("*/*")))
         swept = (*outdated, *(path for path in stored if path not in needed))
         for path in swept:
-            making(folder).mkdir(exist_ok=True)
-            trash = making(folder) / Path(path).name
+            staging_dir(folder).mkdir(exist_ok=True)
+            trash = staging_dir(folder) / Path(path).name
             (folder / path).rename(trash)  # gone at once for readers, then removed file by file
             shutil.rmtree(trash)
         sync(folder)
