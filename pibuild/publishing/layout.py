@@ -199,13 +199,12 @@ def point_to(site_dir: Path, set_id: str) -> None:
 
 def make_public(site_dir: Path) -> None:
     """Let every user read the files and folders in the site, whatever umask they were written with."""
-    for folder, folders, files in os.walk(site_dir):
-        for names, mode in ((folders, _FOLDER_MODE), (files, _FILE_MODE)):
-            for path in (Path(folder, name) for name in names):
-                present = path.lstat().st_mode
-                if not stat.S_ISLNK(present) and stat.S_IMODE(present) != mode:
-                    with suppress(PermissionError):  # a file of another user, who decides on its mode
-                        path.chmod(mode)
+    for path in site_dir.rglob("*"):
+        present = path.lstat().st_mode
+        mode = _FOLDER_MODE if stat.S_ISDIR(present) else _FILE_MODE
+        if not stat.S_ISLNK(present) and stat.S_IMODE(present) != mode:
+            with suppress(PermissionError):  # a file of another user, who decides on its mode
+                path.chmod(mode)
 
 
 def sync(*paths: Path) -> None:

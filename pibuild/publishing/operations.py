@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, replace
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from pydantic import TypeAdapter
 
@@ -80,26 +81,14 @@ def yank(site: Site, name: str, reason: str) -> PublishedSet | None:
     """
     if any("\ud800" <= letter <= "\udfff" for letter in reason):
         raise UsageError("The reason is not UTF-8, as pages are", found=repr(reason), hint="check your locale")
-    return _changed(
-        site,
-        name,
-        "listed",
-        is_candidate=lambda wheel: not wheel.hidden,
-        change=lambda wheel: replace(wheel, yanked=reason),
-        why=f"yank of {name}: {reason}",
-    )
+    why = f"yank of {name}: {reason}"
+    return _changed(site, name, "listed", lambda wheel: not wheel.hidden, why, yanked=reason)
 
 
 def unyank(site: Site, name: str) -> PublishedSet | None:
     """Let pip pick a file, or the newest yanked file of a cell, again. Raises UsageError if there is no such wheel."""
-    return _changed(
-        site,
-        name,
-        "yanked",
-        is_candidate=lambda wheel: wheel.yanked is not None,
-        change=lambda wheel: replace(wheel, yanked=None),
-        why=f"end of the yank of {name}",
-    )
+    why = f"end of the yank of {name}"
+    return _changed(site, name, "yanked", lambda wheel: wheel.yanked is not None, why, yanked=None)
 
 
 def undelete(site: Site, name: str) -> PublishedSet | None:
@@ -108,12 +97,7 @@ def undelete(site: Site, name: str) -> PublishedSet | None:
     Raises UsageError if there is no such wheel.
     """
     return _changed(
-        site,
-        name,
-        "hidden",
-        is_candidate=lambda wheel: bool(wheel.hidden),
-        change=lambda wheel: replace(wheel, hidden="", kept=True),
-        why=f"undeletion of {name}",
+        site, name, "hidden", lambda wheel: bool(wheel.hidden), f"undeletion of {name}", hidden="", kept=True
     )
 
 
@@ -196,14 +180,13 @@ def _changed(
     site: Site,
     name: str,
     state: str,
-    *,
     is_candidate: Callable[[PublishedWheel], bool],
-    change: Callable[[PublishedWheel], PublishedWheel],
     why: str,
+    **changes: Any,  # noqa: ANN401  fields of a wheel
 ) -> PublishedSet | None:
-    """Publish a set in which the file `name`, or the newest candidate of the cell `name`, is changed.
+    """Publish a set with `changes` to the file `name`, or to the newest candidate of the cell `name`.
 
-    Returns None if that changes nothing.
+    Returns None if they change nothing.
     """
     with publishing(site):
         before = current(site.folder)
@@ -216,7 +199,7 @@ def _changed(
             what = f"No {state} wheel has the file name or cell {name!r}"
             raise UsageError(what, hint=nearest(name, names) if names else "")
         newest = max(named, key=lambda wheel: (datetime.fromisoformat(wheel.made), wheel.file))
-        after = tuple(change(wheel) if wheel is newest else wheel for wheel in before.wheels)
+        after = tuple(replace(wheel, **changes) if wheel is newest else wheel for wheel in before.wheels)
         return None if after == before.wheels else _put(site, after, why=why)
 
 
