@@ -114,7 +114,7 @@ class Rclone:
     def _run(self, verb: str, *words: str) -> Ended:
         if secret := next((word for word in words if _SECRET.search(word)), ""):
             hint = "make a remote of it (rclone config), or set RCLONE_CONFIG_NAME_… variables"
-            what = f"{_named(secret)} has a secret in it, which a command line shows to every user"
+            what = f"{_remote_name(secret)} has a secret in it, which a command line shows to every user"
             raise SourceError(what, hint=hint)
         try:
             command = ["rclone", verb, *_PATIENCE, *words]
@@ -140,7 +140,7 @@ def _listed(paths: Sequence[str] | None) -> Iterator[list[str]]:
 def _translated(ended: Ended, verb: str, *words: str) -> SourceError | ResourceError:
     """Return the error that rclone met, with a hint."""
     message = "\n".join(_PREFIX.sub("", line) for line in ended.err.splitlines())
-    remote = _named(words[-1])
+    remote = _remote_name(words[-1])
     found = Ended(exit_code=ended.exit_code, out="", err=message).last_words
     if _FULL.search(message):
         return _full(remote, found)
@@ -159,6 +159,6 @@ def _full(remote: str, found: str) -> ResourceError:
     return ResourceError(f"No space left at {remote}", found=found, hint="make room there, or raise its quota")
 
 
-def _named(remote_path: str) -> str:
+def _remote_name(remote_path: str) -> str:
     """Return a remote's name, without the rest of an address that has a secret in it."""
     return f"{remote_path.partition(',')[0]},…" if _SECRET.search(remote_path) else remote_path

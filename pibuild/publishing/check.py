@@ -152,7 +152,7 @@ def _begun(read: Read, set_id: str, address_text: str, progress: Progress) -> "_
 
 @dataclass(slots=True, kw_only=True)
 class _Check:
-    """A check and the faults that it has found so far; it reads only files that SHA256SUMS lists."""
+    """A check and its faults so far; it reads only files that SHA256SUMS lists."""
 
     read: Read
     set_id: str

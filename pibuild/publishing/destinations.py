@@ -78,7 +78,7 @@ class Uploader:
 
 @dataclass(frozen=True, slots=True)
 class _Store:
-    """A copy of the site where links don't exist."""
+    """A copy of the site at a store, which has no symbolic links."""
 
     remote: str
     rclone: Rclone

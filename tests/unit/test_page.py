@@ -313,7 +313,7 @@ def test_the_content_policy_has_the_hashes_of_style_and_script():
 
 def test_twelve_cells_and_thirty_nights_stay_under_300_kb():
     thirty = make_nights(31, always_built=True)
-    assert len(nights.shown(thirty)) == 30
+    assert len(nights.latest(thirty)) == 30
     for of_nights in (make_nights(), thirty):
         assert len(show(make_set_of(of_nights), of_nights)["index.html"]) < 300_000
 
@@ -343,7 +343,7 @@ def test_equal_input_gives_equal_bytes():
 def test_the_matrix_shows_the_newest_night_first_and_blank_where_a_cell_did_not_run():
     one, two = make_cells()[:2]
     (first, second) = nights.rows(
-        nights.shown([make_night(1, [make_outcome(one)]), make_night(0, [make_outcome(two)])])
+        nights.latest([make_night(1, [make_outcome(one)]), make_night(0, [make_outcome(two)])])
     )
     assert [first.cell, second.cell] == [two, one]
     assert [bool(outcome) for outcome in second.outcomes] == [False, True]
@@ -366,7 +366,7 @@ def test_cells_that_failed_at_one_artifact_share_one_cause():
 
 
 def test_a_failure_that_is_fixed_is_not_current():
-    of_nights = nights.shown([make_night(1, [make_outcome(status="failed")]), make_night(0, [make_outcome()])])
+    of_nights = nights.latest([make_night(1, [make_outcome(status="failed")]), make_night(0, [make_outcome()])])
     (failure,) = nights.failures(of_nights, nights.rows(of_nights))
     assert not failure.is_current
 
@@ -426,7 +426,7 @@ def test_a_removed_log_is_marked():
 
 
 def draw(*outcomes):
-    of_nights = nights.shown(make_night(len(outcomes) - number, [one]) for number, one in enumerate(outcomes))
+    of_nights = nights.latest(make_night(len(outcomes) - number, [one]) for number, one in enumerate(outcomes))
     return {chart.title: chart for chart in charts.charts(of_nights, nights.rows(of_nights))}
 
 
@@ -483,5 +483,5 @@ def test_text_that_is_no_time_is_shown_unchanged():
 
 def test_a_cell_whose_version_moves_has_one_row():
     of_nights = [make_night(number, [make_outcome(cell(ref="main", version=f"2.{number}"))]) for number in (1, 0)]
-    (row,) = nights.rows(nights.shown(of_nights))
+    (row,) = nights.rows(nights.latest(of_nights))
     assert row.cell == replace(cell(ref="main"), version="2.0")

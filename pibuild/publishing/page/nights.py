@@ -1,7 +1,4 @@
-"""The last nights for people: a matrix of tiles, failures grouped by cause, and times and durations as text.
-
-Values for the templates; how they look is decided there.
-"""
+"""The last nights as values for the templates: a matrix of cells, failures by cause, times and durations as text."""
 
 import hashlib
 import re
@@ -11,7 +8,7 @@ from datetime import UTC, datetime
 
 from pibuild.model import Cell, CellOutcome, CellStatus, Night
 
-SHOWN = 30
+_NIGHTS = 30
 """Nights that the page shows."""
 SIGNS: dict[CellStatus, str] = {"built": "✓", "unchanged": "·", "failed": "✗"}
 _FIRST_LINE, _REST = 240, 2000
@@ -23,7 +20,7 @@ _UNSAFE = re.compile(r"[^A-Za-z0-9._-]")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """A cell and its outcome in each shown night, the newest first; None if the cell did not run."""
+    """A cell and its outcome in each night of the page, the newest first; None if the cell did not run."""
 
     cell: Cell
     outcomes: tuple[CellOutcome | None, ...]
@@ -48,9 +45,9 @@ class Failure:
     """Whether it is the newest outcome of one of the cells."""
 
 
-def shown(nights: Iterable[Night]) -> tuple[Night, ...]:
+def latest(nights: Iterable[Night]) -> tuple[Night, ...]:
     """Return the nights that the page shows, the newest first."""
-    return tuple(sorted(nights, key=lambda night: night.id, reverse=True)[:SHOWN])
+    return tuple(sorted(nights, key=lambda night: night.id, reverse=True)[:_NIGHTS])
 
 
 def rows(nights: Sequence[Night]) -> tuple[Row, ...]:

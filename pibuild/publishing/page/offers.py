@@ -1,7 +1,6 @@
 """Which wheels of a set fit a Pi, its system and its Python: as commands for pip, or as the reason why none does.
 
-config/pis.yaml has the Pis and systems, wheels/pip_tags.py the rules by which pip accepts a file; the templates decide
-how an answer looks.
+config/pis.yaml has the Pis and systems, wheels/pip_tags.py the rules by which pip accepts a file.
 """
 
 import shlex

@@ -74,7 +74,7 @@ def render(
     `base_url` is the site's address. If it is empty, commands contain a placeholder, which JavaScript replaces by the
     page's own address. `logs` returns the content of a log (CellOutcome.log), None if it was removed.
     """
-    latest = nights_of.shown(nights)
+    latest = nights_of.latest(nights)
     table = nights_of.rows(latest)
     names = dict.fromkeys(outcome.log for night in latest for outcome in night.outcomes if outcome.log)
     log_contents = {name: log for name in names if (log := logs(name)) is not None}
