@@ -13,6 +13,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import cache
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
@@ -82,15 +83,10 @@ class Instructions:
         """Return for each instruction whether it needs one of these features."""
         return _encodings_needing(frozenset(features))[self.encodings]
 
-    def encoding(self, row: int) -> Encoding:
-        """Return the table line of one instruction."""
-        return all_encodings()[int(self.encodings[row])]
-
     def text(self, row: int) -> str:
         """Return name and hexadecimal digits of one instruction: `movw e3001234`."""
-        encoding, word = self.encoding(row), self.words[row]
-        digits = len(encoding.bits) // 4
-        return f"{encoding.name} {word:0{digits}x}"
+        encoding = all_encodings()[int(self.encodings[row])]
+        return f"{encoding.name} {self.words[row]:0{len(encoding.bits) // 4}x}"
 
     def counts(self) -> tuple[EncodingCount, ...]:
         """Return how many instructions have each encoding, in the order of the tables."""
@@ -107,7 +103,10 @@ def newer_instructions(section: CodeSection, skip: frozenset[Feature] = frozense
     Parts of a region that lie outside of the section are ignored.
     """
     is_wanted = _encodings_needing(frozenset(Feature) - skip)
-    parts = [part.at(is_wanted[part.encodings]) for part in _instructions(section)]
+    everything = chain(
+        _fixed_width(section, "arm", a32_encodings), _thumb(section), _fixed_width(section, "a64", a64_encodings)
+    )
+    parts = [part.at(is_wanted[part.encodings]) for part in everything]
     unsorted = Instructions(
         addresses=np.concatenate([part.addresses for part in parts]),
         words=np.concatenate([part.words for part in parts]),
@@ -140,13 +139,14 @@ def t32_encodings(words: Words) -> _Numbers:
 
     An instruction is a halfword, or a 32-bit word with its first halfword on top.
     """
-    shared = _words_in_a32(words)
-    is_shared, is_narrow = shared != 0, words <= 0xFFFF
-    is_wide = ~(is_shared | is_narrow)
-    numbers = np.empty(len(words), np.uint16)
-    numbers[is_shared] = a32_encodings(shared[is_shared]) + len(_lines("a32"))
-    numbers[is_wide] = _table("t32").first_lines(words[is_wide])
-    numbers[is_narrow] = _table("t32", 16).first_lines(words[is_narrow])
+    is_wide = words > 0xFFFF
+    wide, numbers = words[is_wide], np.empty(len(words), np.uint16)
+    shared = _words_in_a32(wide)
+    is_shared = shared != 0
+    wide_numbers = _table("t32").first_lines(wide)
+    wide_numbers[is_shared] = a32_encodings(shared[is_shared]) + len(_lines("a32"))
+    numbers[is_wide] = wide_numbers
+    numbers[~is_wide] = _table("t32", 16).first_lines(words[~is_wide])
     return numbers
 
 
@@ -252,19 +252,12 @@ def _words_in_a32(words: Words) -> Words:
     return np.where(words & 0xEF000000 == 0xEF000000, 0xF2000000 | words >> 4 & 0x01000000 | low, same)
 
 
-def _instructions(section: CodeSection) -> Iterator[Instructions]:
-    """Yield all instructions of a section's regions, some at a time."""
-    yield from _fixed_width(section, "arm", a32_encodings)
-    yield from _thumb(section)
-    yield from _fixed_width(section, "a64", a64_encodings)
-
-
 def _fixed_width(
     section: CodeSection, kind: RegionKind, encodings_of: Callable[[Words], _Numbers]
 ) -> Iterator[Instructions]:
     for index, _ in _places(section, kind):
         words = np.frombuffer(section.code, "<u4", len(section.code) // 4)[index]
-        yield Instructions(addresses=section.address + 4 * index, words=words, encodings=encodings_of(words))
+        yield from _classified(section.address + 4 * index, words, encodings_of)
 
 
 def _thumb(section: CodeSection) -> Iterator[Instructions]:
@@ -285,8 +278,15 @@ def _thumb(section: CodeSection) -> Iterator[Instructions]:
         seconds[:-1] = halfwords[1:]
         seconds[region_begins[1:] - 1] = 0  # half an instruction at the end of a region
         words = np.where(can_be_first, halfwords.astype(np.uint32) << 16 | seconds, halfwords)[firsts]
-        addresses = section.address + 2 * index[firsts]
-        yield Instructions(addresses=addresses, words=words, encodings=t32_encodings(words))
+        yield from _classified(section.address + 2 * index[firsts], words, t32_encodings)
+
+
+def _classified(
+    addresses: NDArray[np.int64], words: NDArray[np.uint32], encodings_of: Callable[[Words], _Numbers]
+) -> Iterator[Instructions]:
+    for start in range(0, len(words) + 1, _AT_ONCE):  # at least one part, of a section without code an empty one
+        part = slice(start, start + _AT_ONCE)
+        yield Instructions(addresses=addresses[part], words=words[part], encodings=encodings_of(words[part]))
 
 
 def _places(section: CodeSection, kind: RegionKind) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
