@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from packaging.version import Version
 
-    from pibuild.verify.verdicts import Inspection
+    from pibuild.verify.report import Inspection
 
 SUMMARY = "check any wheel: what it contains, and on which Pis, systems and Pythons it runs"
 USAGE = "WHEEL... [OPTION...]"
@@ -86,7 +86,7 @@ def _inspected(path: "Path", platform_tag: str | None, floor: "Version | None") 
     """Inspect a wheel; a requirement that it does not fulfil is a fault, too."""
     from dataclasses import replace
 
-    from pibuild.verify.verdicts import inspect, misses
+    from pibuild.verify.report import inspect, misses
 
     try:
         inspection = inspect(path)

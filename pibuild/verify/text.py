@@ -8,7 +8,7 @@ from pibuild.console import size
 from pibuild.errors import printable
 from pibuild.machinecode.attributes import CPU_ARCH, FP_ARCH, SIMD_ARCH, ArmAttributes
 from pibuild.verify.binary import Binary, newest_versions
-from pibuild.verify.verdicts import Inspection, PiVerdict, SystemVerdict
+from pibuild.verify.report import Inspection, PiVerdict, SystemVerdict
 
 _Key = TypeVar("_Key")
 

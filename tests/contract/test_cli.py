@@ -22,7 +22,7 @@ from pibuild.config.settings import Policy
 from pibuild.model import Request
 from pibuild.publishing.destinations import Uploader
 from pibuild.store.folders import LocalFolder
-from pibuild.verify.verdicts import Inspection, inspect
+from pibuild.verify.report import Inspection, inspect
 from tests.makers.elfs import BX_LR, PI_TWO, SO, arm, make_elf
 from tests.makers.publications import make_proven, site_in
 from tests.makers.sites import add_wheel, make_site
@@ -269,7 +269,7 @@ def test_each_wheel_is_reported_before_the_next_is_read(capsys, tmp_path, monkey
         kept.append(sum(isinstance(one, Inspection) for one in gc.get_objects()))
         return inspect(path)
 
-    monkeypatch.setattr("pibuild.verify.verdicts.inspect", watched)
+    monkeypatch.setattr("pibuild.verify.report.inspect", watched)
     assert main(["verify", str(first), str(second)]) == 0
     assert said[0] == ""
     assert said[1].startswith(first.name)

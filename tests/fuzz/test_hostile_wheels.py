@@ -17,8 +17,8 @@ from pathlib import Path
 
 import pytest
 
+from pibuild.verify.report import inspect
 from pibuild.verify.text import as_facts, as_text
-from pibuild.verify.verdicts import inspect
 from tests.makers.elfs import PI_TWO, SO, make_elf
 from tests.makers.wheels import make_wheel
 

@@ -11,7 +11,7 @@ from pibuild.adapters.http import Http
 from pibuild.adapters.pypi import Pypi
 from pibuild.model import PypiPlace
 from pibuild.verify.binary import newest_versions
-from pibuild.verify.verdicts import inspect
+from pibuild.verify.report import inspect
 from pibuild.wheels.wheel import wheel_name
 
 _TRUTH = yaml.safe_load((Path(__file__).parent.parent / "data/wheels.yaml").read_text())["wheels"]

@@ -8,8 +8,8 @@ from packaging.version import Version
 
 import pibuild.verify
 from pibuild.config.pis import load_pis
+from pibuild.verify.report import inspect, misses
 from pibuild.verify.text import as_facts, as_text
-from pibuild.verify.verdicts import inspect, misses
 from pibuild.wheels.relabel import relabel_built_wheel
 from tests.makers.elfs import BX_LR, NOP, PI_ONE, PI_TWO, SO, arm, make_elf
 from tests.makers.wheels import make_wheel
