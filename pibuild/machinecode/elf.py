@@ -19,7 +19,7 @@ from elftools.elf.sections import Section
 from numpy.typing import NDArray
 
 from pibuild.machinecode.attributes import ArmAttributes, read_attributes
-from pibuild.machinecode.reachable import pointed_functions, possibly_pointed_functions
+from pibuild.machinecode.reachable import data_words, pointed_functions, relocated_pointers
 from pibuild.machinecode.segments import EXECUTABLE, GNU_STACK, INTERP, TABLE_TAGS, differences, read_segments
 from pibuild.machinecode.symbols import (
     CodeSection,
@@ -134,7 +134,8 @@ def read_elf(content: bytes) -> Elf:
     try:
         return _read(_File(content))
     except _MALFORMED as err:
-        raise ElfFormatError(f"not a whole ELF file ({type(err).__name__}: {err})") from err
+        reason = str(err) if isinstance(err, ValueError) else f"{type(err).__name__}: {err}"
+        raise ElfFormatError(f"not a whole ELF file: {reason}") from err
 
 
 def read_code(path: str, content: bytes) -> Elf | None:
@@ -188,41 +189,37 @@ class _File:
 
 
 def _sections(header: ELFFile, content: bytes) -> list[Section]:
-    """Return the sections. Raise ElfFormatError if reading them would cost more than the size of the file justifies."""
+    """Return the sections. Raise ValueError if reading them would cost more than the size of the file justifies."""
     size = len(content)
     for offset, count, entry_bytes in (
         (header["e_shoff"], header.num_sections(), header["e_shentsize"]),
         (header["e_phoff"], header.num_segments(), header["e_phentsize"]),
     ):
         if count and (count > _MAX_SECTIONS or offset + count * entry_bytes > size):
-            raise ElfFormatError(
-                f"not a whole ELF file: a table of {count} entries is too long, or lies outside of the file"
-            )
+            raise ValueError(f"a table of {count} entries is too long, or lies outside of the file")
     if header.num_sections():
         _check_name_lengths(header, content)
     sections = list(header.iter_sections())
     if sum(part["sh_size"] for part in sections if part["sh_type"] != "SHT_NOBITS") > 2 * size:
-        raise ElfFormatError("not a whole ELF file: the sizes of its sections add up to more than twice its own")
+        raise ValueError("the sizes of its sections add up to more than twice its own")
     for kind, count in Counter(part["sh_type"] for part in sections).items():
         if count > 1 and kind in _SINGLE:
-            raise ElfFormatError(
-                f"not a whole ELF file: it has {count} sections of the type {kind}, expected one at most"
-            )
+            raise ValueError(f"it has {count} sections of the type {kind}, expected one at most")
     return sections
 
 
 def _check_name_lengths(header: ELFFile, content: bytes) -> None:
-    """Raise ElfFormatError if a section's name is long; pyelftools reads names up to the next zero byte."""
+    """Raise ValueError if a section's name is long; pyelftools reads names up to the next zero byte."""
     rows = np.ndarray((header.num_sections(),), "<u4", content, header["e_shoff"], (header["e_shentsize"],))
     texts = np.frombuffer(content, np.uint8)[header.get_section(header.get_shstrndx())["sh_offset"] :]
     ends = np.append(np.flatnonzero(texts == 0), len(texts))
     if np.any(ends[np.searchsorted(ends, rows.clip(max=len(texts)))] - rows > _MAX_NAME_LETTERS):
-        raise ElfFormatError(f"not a whole ELF file: the name of a section has more than {_MAX_NAME_LETTERS} letters")
+        raise ValueError(f"the name of a section has more than {_MAX_NAME_LETTERS} letters")
 
 
 def _content(part: Section) -> bytes:
     if part["sh_flags"] & _COMPRESSED:
-        raise ElfFormatError(f"not a whole ELF file: {part.name} is compressed, which no loader supports")
+        raise ValueError(f"{part.name} is compressed, which no loader supports")
     content: bytes = part.data()
     return content
 
@@ -233,6 +230,7 @@ def _read(file: _File) -> Elf:
     code = _code_sections(file, static)
     labels = [label for table in static for label in table.labels(list(code))]
     versions = _version_needs(file)
+    fixed = file.sections if file.is_arm and file.kind == "ET_EXEC" else []  # loaded at the address that it states
     elf = Elf(
         bits=file.bits,
         little_endian=file.header.little_endian,
@@ -253,8 +251,8 @@ def _read(file: _File) -> Elf:
         defined=frozenset(name for table in dynamic for name in table.names(table.exported())),
         called_at_load=tuple(_called_at_load(file, start)),
         entries=tuple(_entries(file, start, dynamic)),
-        pointed_by_data=_possibly_pointed(file, writable=True),
-        pointed_by_constants=_possibly_pointed(file, writable=False),
+        pointed_by_data=tuple(pointed_functions(data_words(fixed, writable=True), fixed)),
+        pointed_by_constants=tuple(pointed_functions(data_words(fixed, writable=False), fixed)),
         sections=tuple(code.values()),
         functions=tuple(sorted(labels, key=lambda label: (label.address, -label.size, label.name))),
     )
@@ -341,10 +339,4 @@ def _entries(file: _File, start: int, tables: list[SymbolTable]) -> Iterator[Fun
             mode = address & 1 if file.is_arm else 0
             yield Function(name=name, address=address - mode, size=0, is_thumb=bool(mode))
     if file.is_arm and file.kind != "ET_EXEC":
-        yield from pointed_functions(file.sections)
-
-
-def _possibly_pointed(file: _File, *, writable: bool) -> tuple[Function, ...]:
-    if (file.machine, file.kind) != ("EM_ARM", "ET_EXEC"):
-        return ()
-    return tuple(possibly_pointed_functions(file.sections, writable=writable))
+        yield from pointed_functions(relocated_pointers(file.sections), file.sections)

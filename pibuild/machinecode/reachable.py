@@ -69,8 +69,9 @@ def reachable_code(
         for is_thumb in (False, True)
         if any(walk.has_reached(is_thumb=is_thumb) for walk in walks) or counts[is_thumb] > _BY_CHANCE * len(data)
     }
-    _follow(walks, _outside_other_mode(walks, (one for one in data if one.is_thumb in modes)))
-    _follow(walks, _outside_other_mode(walks, (one for one in pointed_by_constants if modes == {one.is_thumb})))
+    _follow(walks, _outside_other_mode(walks, (function for function in data if function.is_thumb in modes)))
+    constants = (function for function in pointed_by_constants if modes == {function.is_thumb})
+    _follow(walks, _outside_other_mode(walks, constants))
     return tuple(replace(walk.section, regions=walk.regions()) for walk in walks)
 
 
@@ -88,20 +89,6 @@ def always_executed_code(
         while place is not None and (after := bisect_right(addresses, place)):
             place = walks[after - 1].step(place)
     return tuple(replace(walk.section, regions=walk.regions()) for walk in walks)
-
-
-def pointed_functions(sections: Sequence[Section]) -> Iterator[Function]:
-    """Yield the functions that relocated pointers and unwinding tables name together, by address."""
-    yield from _unwound_functions(_relocated_pointers(sections), sections)
-
-
-def possibly_pointed_functions(sections: Sequence[Section], *, writable: bool) -> Iterator[Function]:
-    """Yield the functions that words of writable data, or of constants, may point to, by address.
-
-    A file that is loaded at a fixed address has no relocations for its pointers. Each word may be a pointer, and among
-    millions of constants, some numbers equal the address of a function, or the one behind it, by chance.
-    """
-    yield from _unwound_functions(_data_words(sections, writable), sections)
 
 
 def _outside_other_mode(walks: Sequence["_Walk"], functions: Iterable[Function]) -> list[Function]:
@@ -306,8 +293,8 @@ def _signed(value: int, bits: int) -> int:
     return value - (1 << bits) if value >> (bits - 1) else value
 
 
-def _unwound_functions(words: Iterable[NDArray[np.int64]], parts: Sequence[Section]) -> Iterator[Function]:
-    """Yield those of the words that point to where, by the unwinding tables, a function begins."""
+def pointed_functions(words: Iterable[NDArray[np.int64]], parts: Sequence[Section]) -> Iterator[Function]:
+    """Yield the functions, by address, that words point to and that the unwinding tables of the sections name."""
     pointers = np.unique(np.concatenate([_NO_PAIRS[:, 0], *words]))
     begins = np.concatenate([_NO_PAIRS[:, 0], *_unwinding_starts(parts)])
     for pointer in pointers[np.isin(pointers & ~1, begins)].tolist():
@@ -323,7 +310,8 @@ def _unwinding_starts(parts: Sequence[Section]) -> Iterator[NDArray[np.int64]]:
             yield part["sh_addr"] + 8 * np.arange(len(offsets)) + signed & 0xFFFFFFFF
 
 
-def _relocated_pointers(parts: Sequence[Section]) -> Iterator[NDArray[np.int64]]:
+def relocated_pointers(parts: Sequence[Section]) -> Iterator[NDArray[np.int64]]:
+    """Yield the words of each section of writable data that the loader relocates: they are pointers."""
     relocations = np.concatenate([_NO_PAIRS, *(_pairs(part) for part in parts if part["sh_type"] == "SHT_REL")])
     packed = [place for part in parts if part["sh_type"] in _PACKED_RELOCATIONS for place in _unpacked(part)]
     is_relative = relocations[:, 1] & 0xFF == _R_ARM_RELATIVE
@@ -336,7 +324,12 @@ def _relocated_pointers(parts: Sequence[Section]) -> Iterator[NDArray[np.int64]]
             yield content[offsets[:, np.newaxis] + np.arange(4)].view("<u4")[:, 0].astype(np.int64)
 
 
-def _data_words(parts: Sequence[Section], writable: bool) -> Iterator[NDArray[np.int64]]:
+def data_words(parts: Sequence[Section], *, writable: bool) -> Iterator[NDArray[np.int64]]:
+    """Yield all words of each section of writable data, or of constants.
+
+    A file that is loaded at a fixed address has no relocations for its pointers. Each word may be a pointer, and among
+    millions of constants, some numbers equal the address of a function, or the one behind it, by chance.
+    """
     for part in parts:
         flags = part["sh_flags"]
         is_data = part["sh_type"] in _POINTER_SECTIONS and flags & _LOADED and not flags & _EXECUTABLE

@@ -6,9 +6,10 @@ from pibuild.machinecode.features import Feature
 from pibuild.machinecode.instructions import newer_instructions
 from pibuild.machinecode.reachable import (
     always_executed_code,
+    data_words,
     pointed_functions,
-    possibly_pointed_functions,
     reachable_code,
+    relocated_pointers,
 )
 from pibuild.machinecode.symbols import CodeSection, Function, Region
 from tests.fakes.sections import FakeSection
@@ -158,7 +159,7 @@ def pointed(*pointers, starts=(0x1000, 0x1010)):
         FakeSection("SHT_PROGBITS", 0x3000, arm(*pointers), flags=3),
         FakeSection("SHT_REL", 0, relocations + arm(0x9000, 23)),
     )
-    return [(one.address, one.is_thumb) for one in pointed_functions(sections)]
+    return [(one.address, one.is_thumb) for one in pointed_functions(relocated_pointers(sections), sections)]
 
 
 def test_a_pointer_to_where_unwinding_knows_a_function_names_it():
@@ -176,7 +177,7 @@ def possibly_pointed(*, writable):
         FakeSection("SHT_PROGBITS", 0x4000, arm(0x1011), flags=2),
         FakeSection("SHT_PROGBITS", 0x5000, arm(0x1001), flags=6),
     )
-    return [(one.address, one.is_thumb) for one in possibly_pointed_functions(sections, writable=writable)]
+    return [(one.address, one.is_thumb) for one in pointed_functions(data_words(sections, writable=writable), sections)]
 
 
 def test_possible_pointers_in_writable_data_and_in_constants_are_separate():
