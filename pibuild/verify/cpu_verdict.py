@@ -20,8 +20,9 @@ _COMMON = frozenset((Feature.ARMV6T2, Feature.ARMV7, Feature.THUMB2, Feature.VFP
 _COMMON_SHARE = 0.2
 _BLOCK_BYTES = 4096
 _NOISE = 8
-"""So many words of data may look like newer instructions in what is certainly code. In 5 MB of it, 5 were seen: where
-the linker removes a call, its function runs on into the data behind."""
+"""So many words of data may look like newer instructions in what is certainly code of a stripped file, whose build
+attributes name this CPU or an older one. In 5 MB of such code, 5 were seen: where the linker removes a call, its
+function runs on into the data behind."""
 _LEVELS = {**dict.fromkeys((10, 13), 7), **dict.fromkeys((*range(14, 17), 18, 19, 20, 22), 8)}
 """Architecture by value of Tag_CPU_arch; all other values are ARMv6 or older."""
 
@@ -35,10 +36,15 @@ def cpu_verdict(binary: Binary, cpu: Cpu, siblings: Iterable[Binary]) -> tuple[V
     if beyond:
         return "crashes", f"{binary.features_at_load[beyond[0]]} runs as soon as it is loaded"
     lacking = binary.feature_counts.keys() - cpu.runs - _NOT_COMPILED
-    if not lacking or _is_noise(binary, lacking, cpu):
-        return _verdict_by_attributes(binary, cpu)
+    attributes = binary.elf.attributes
+    level = _LEVELS.get(attributes.cpu_arch, 6) if attributes else 6
+    is_few = sum(binary.feature_counts[feature] for feature in lacking) <= _NOISE
+    is_noise = is_few and not binary.mapped and attributes is not None and level <= cpu.architecture
+    if not lacking or is_noise:
+        why = f"it says to be ARMv{level} code; none was found in {binary.examined_bytes} bytes that are code"
+        return ("runs", "") if level <= cpu.architecture or binary.mapped else ("unsure", why)
     counted = f"{_counted(binary, lacking)}, such as {_example(binary, lacking)}"
-    if _is_throughout(binary, lacking & _COMMON):
+    if lacking & _COMMON and _is_throughout(binary, lacking & _COMMON):
         return "crashes", f"{counted}: it was compiled for a later CPU throughout"
     if binary.cpu_detection:
         means = " and ".join(binary.cpu_detection)
@@ -48,29 +54,8 @@ def cpu_verdict(binary: Binary, cpu: Cpu, siblings: Iterable[Binary]) -> tuple[V
     return "crashes", f"{counted}, and nothing in it asks which CPU it is on"
 
 
-def _is_noise(binary: Binary, lacking: Iterable[Feature], cpu: Cpu) -> bool:
-    """Whether so few instructions of a stripped file, which was compiled for this CPU or an older one, are data."""
-    is_few = sum(binary.feature_counts[feature] for feature in lacking) <= _NOISE
-    return is_few and not binary.mapped and binary.elf.attributes is not None and _level(binary) <= cpu.architecture
-
-
-def _level(binary: Binary) -> int:
-    return _LEVELS.get(binary.elf.attributes.cpu_arch, 6) if binary.elf.attributes else 6
-
-
-def _verdict_by_attributes(binary: Binary, cpu: Cpu) -> tuple[Verdict, str]:
-    """Judge a file without such instructions: its build attributes may still claim a later CPU."""
-    level = _level(binary)
-    if level <= cpu.architecture or binary.mapped:
-        return "runs", ""
-    why = f"it says to be ARMv{level} code; none was found in {binary.examined_bytes} bytes that are code"
-    return "unsure", why
-
-
 def _is_throughout(binary: Binary, features: Collection[Feature]) -> bool:
     """Whether the instructions that need one of the features are spread over a large share of the code."""
-    if not features:
-        return False
     blocks: set[int] = set()
     touched: set[int] = set()
     for section, newer in zip(binary.sections, binary.newer_code, strict=True):
@@ -89,8 +74,5 @@ def _counted(binary: Binary, features: Iterable[Feature]) -> str:
 def _example(binary: Binary, features: Iterable[Feature]) -> str:
     """Return the first instruction that needs the most common feature."""
     most_common = max(sorted(features), key=lambda feature: binary.feature_counts[feature])
-    for newer in binary.newer_code:
-        rows = np.flatnonzero(newer.needing({most_common}))
-        if len(rows):
-            return binary.describe(newer, int(rows[0]))
-    return most_common
+    needing = ((newer, np.flatnonzero(newer.needing({most_common}))) for newer in binary.newer_code)
+    return next(binary.describe(newer, int(rows[0])) for newer, rows in needing if len(rows))

@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 from pibuild.console import size
 from pibuild.errors import printable
-from pibuild.machinecode.attributes import CPU_ARCH, FP_ARCH, SIMD_ARCH, ArmAttributes
+from pibuild.machinecode.attributes import CPU_ARCH, FP_ARCH, SIMD_ARCH
 from pibuild.verify.binary import Binary, newest_versions
 from pibuild.verify.report import Inspection, PiVerdict, SystemVerdict
 
@@ -53,16 +53,13 @@ def _machine(binary: Binary) -> str:
     elf = binary.elf
     if not elf.is_arm:
         return f"{elf.machine.removeprefix('EM_')}, {elf.bits} bit"
-    floats = "hard float" if elf.hard_float else "soft float"
-    return f"ARM, 32 bit, {floats}{_levels(elf.attributes)}"
-
-
-def _levels(attributes: ArmAttributes | None) -> str:
+    text = f"ARM, 32 bit, {'hard float' if elf.hard_float else 'soft float'}"
+    attributes = elf.attributes
     if attributes is None:
-        return ""
+        return text
     values = ((CPU_ARCH, attributes.cpu_arch), (FP_ARCH, attributes.fp_arch), (SIMD_ARCH, attributes.simd_arch))
     names = [names[value] if value < len(names) else str(value) for names, value in values]
-    return f", compiled for {' '.join(name for name in names if name != 'none')}"
+    return f"{text}, compiled for {' '.join(name for name in names if name != 'none')}"
 
 
 def _pi_lines(verdicts: Iterable[PiVerdict]) -> Iterator[str]:
@@ -116,12 +113,12 @@ def as_facts(inspection: Inspection) -> dict[str, Any]:
         "notes": list(inspection.notes),
         "machine_code": [_code_facts(binary) for binary in inspection.binaries],
         "pis": [
-            {"pi": one.pi.name, "bits": one.pi.bits, "verdict": one.verdict, "why": list(one.why)}
-            for one in inspection.pis
+            {"pi": verdict.pi.name, "bits": verdict.pi.bits, "verdict": verdict.verdict, "why": list(verdict.why)}
+            for verdict in inspection.pis
         ],
         "systems": [
-            {"system": one.system.name, "python": one.python, "fits": not one.why_not, "why_not": list(one.why_not)}
-            for one in inspection.systems
+            {"system": fit.system.name, "python": fit.python, "fits": not fit.why_not, "why_not": list(fit.why_not)}
+            for fit in inspection.systems
         ],
         "runs_on": [
             {"pi": place.pi.name, "system": place.system.name, "python": place.python.version}
