@@ -1,7 +1,7 @@
 """Where a wheel's claims contradict its contents: each contradiction is a sentence."""
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 
 from packaging.tags import Tag
 from packaging.version import Version
@@ -10,8 +10,8 @@ from pibuild.config.pis import load_pis
 from pibuild.verify.binary import Binary, newest_versions
 from pibuild.verify.cpu_verdict import cpu_verdict
 from pibuild.wheels.pip_tags import ARCHITECTURES, architecture, promised_glibc
-from pibuild.wheels.python_tags import suffix_parts
-from pibuild.wheels.wheel import Wheel, WheelFile, WheelFormatError, disagreements, wheel_name
+from pibuild.wheels.python_tags import suffix_faults
+from pibuild.wheels.wheel import Wheel, WheelFile, disagreements
 
 _PE, _PE_NAMES = b"MZ", re.compile(r".*\.(pyd|dll)|[^/]+\.data/.*\.exe", re.IGNORECASE)
 """How Windows' machine code begins, and how its files are named. Other .exe files are launchers that are copied."""
@@ -42,16 +42,18 @@ def foreign_system(file: WheelFile) -> str:
     return "macOS" if begin in _MACH_O or (begin == _MACH_O_FAT and number < _FIRST_JAVA) else ""
 
 
-def contradictions(wheel: Wheel, binaries: Sequence[Binary]) -> Iterator[str]:
-    """Yield where the wheel's name, WHEEL, RECORD and files contradict one another."""
+def contradictions(wheel: Wheel, tags: Collection[Tag], binaries: Sequence[Binary]) -> Iterator[str]:
+    """Yield where the wheel's name with its tags, WHEEL, RECORD and files contradict one another.
+
+    Without tags (for a name that is none of a wheel), the machine code contradicts nothing.
+    """
     yield from disagreements(wheel)
-    try:
-        tags = wheel_name(wheel.file_name).tags
-    except WheelFormatError:
+    if not tags:
         return
     yield from _machine_faults(tags, wheel, binaries)
     yield from _libc_faults(tags, binaries)
-    yield from _glibc_faults(tags, binaries)
+    promised = min((glibc for tag in tags if (glibc := promised_glibc(tag.platform))), default=None)
+    yield from glibc_faults(binaries, promised, "the tag promises glibc")
     yield from _python_faults(tags, binaries)
     yield from _library_faults(binaries)
     yield from _cpu_faults(tags, binaries)
@@ -89,24 +91,21 @@ def _libc_faults(tags: Iterable[Tag], binaries: Sequence[Binary]) -> Iterator[st
                 yield f"{binary.path} wants {first} of {libc}, the tag claims {promised[0]}"
 
 
-def _glibc_faults(tags: Iterable[Tag], binaries: Sequence[Binary]) -> Iterator[str]:
-    promised = min((glibc for tag in tags if (glibc := promised_glibc(tag.platform))), default=None)
+def glibc_faults(binaries: Iterable[Binary], newest: Version | None, limit: str) -> Iterator[str]:
+    """Yield a fault if a file requires a newer glibc than `newest`; `limit` says in its sentence what sets that."""
     required, requirement = newest_versions(binaries).get("GLIBC", (Version("0"), ""))
-    if promised and required > promised:
-        yield f"{requirement}, the tag promises glibc {promised}"
+    if newest and required > newest:
+        yield f"{requirement}, {limit} {newest}"
 
 
 def _python_faults(tags: Iterable[Tag], binaries: Sequence[Binary]) -> Iterator[str]:
     """Find extension modules that no Python of the tags would import."""
     claimed = {(tag.interpreter, tag.abi) for tag in tags if tag.interpreter.startswith("cp")}
     abis = {abi for _, abi in claimed}
-    listed = " ".join(sorted(abi for _, abi in claimed)) or "any Python"
     for binary in binaries:
-        suffix = suffix_parts(binary.path)
-        if suffix and abis.isdisjoint(("abi3", f"cp{suffix}")):
-            yield f"{binary.path} is named for CPython {suffix}, the tag claims {listed}"
+        yield from (f"{binary.path} {fault}" for fault in suffix_faults(binary.path, abis))
         if binary.path.endswith(".abi3.so") and claimed and not any(name.startswith("cp3") for name, _ in claimed):
-            yield f"{binary.path} is for Python 3's stable ABI, the tag claims {listed}"
+            yield f"{binary.path} is for Python 3's stable ABI, the tag claims {' '.join(sorted(abis))}"
 
 
 def _library_faults(binaries: Sequence[Binary]) -> Iterator[str]:

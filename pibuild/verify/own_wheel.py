@@ -12,15 +12,17 @@ from packaging.version import Version
 
 from pibuild.config.pis import load_pis
 from pibuild.errors import ProofError
-from pibuild.machinecode.elf import Elf, ElfFormatError, read_elf
+from pibuild.machinecode.elf import ElfFormatError, read_elf
 from pibuild.model import Target
 from pibuild.verify.binary import Binary, read_binaries, version_number
 from pibuild.verify.target_code import attribute_faults, examine_code
-from pibuild.wheels.python_tags import abi_tag, entry_point, interpreter_tag, is_extension_name, suffix_fault
+from pibuild.wheels.python_tags import abi_tag, entry_point, interpreter_tag, is_extension_name, suffix_faults
 from pibuild.wheels.wheel import Wheel, WheelFile, WheelFormatError, disagreements, read_wheel
 
 _C_API = re.compile(r"_?Py[A-Z_]\w*")
 """Names that the interpreter defines: Python's C API."""
+_PLATFORM = "arm-linux-gnueabihf"
+"""The platform in the suffix of an extension module for a Pi (PEP 3149)."""
 _SHOWN = 5
 
 
@@ -42,15 +44,12 @@ def verify_wheel(path: Path, *, target: Target, python: str, symbols_dir: Path |
         wheel = read_wheel(path)
     except WheelFormatError as err:
         raise ProofError(f"{path.name} is not a wheel", found=str(err)) from err
-    binaries, unreadable = read_binaries(wheel.files, is_linux=True)
-    binaries, twin_faults = _with_twins(binaries, symbols_dir)
-    faults = [*unreadable, *twin_faults]
+    binaries, faults = read_binaries(wheel.files, is_linux=True)
     if not binaries and not faults:
-        faults.append("there is none, so nothing bears the platform tag out")
+        faults = ("there is none, so nothing bears the platform tag out",)
     checks = (
         _wheel_check(wheel, target, python),
-        _check("machine code is readable", faults, f"{len(binaries)} ELF files"),
-        *_code_checks(binaries, target),
+        *_code_checks(binaries, faults, target, symbols_dir),
         _check_each("Python ABI", _arm(binaries), lambda binary: _python_faults(binary, python)),
     )
     return _passed(checks, path.name, f"a wheel for {target.name}, Python {python}")
@@ -63,17 +62,20 @@ def verify_extra(folder: Path, *, target: Target, symbols_dir: Path) -> tuple[Ch
         WheelFile(path=path.relative_to(folder).as_posix(), content=path.read_bytes(), executable=False)
         for path in paths
     )
-    binaries, unreadable = read_binaries(files, is_linux=False)
-    binaries, twin_faults = _with_twins(binaries, symbols_dir)
-    readable = _check("machine code is readable", [*unreadable, *twin_faults], f"{len(binaries)} ELF files")
-    return _passed((readable, *_code_checks(binaries, target)), folder.name, f"code for {target.name}")
+    binaries, faults = read_binaries(files, is_linux=False)
+    checks = tuple(_code_checks(binaries, faults, target, symbols_dir))
+    return _passed(checks, folder.name, f"code for {target.name}")
 
 
-def _code_checks(binaries: Sequence[Binary], target: Target) -> Iterator[Check]:
+def _code_checks(
+    stripped: Sequence[Binary], unreadable: Sequence[str], target: Target, symbols_dir: Path | None
+) -> Iterator[Check]:
+    binaries, twin_faults = _with_twins(stripped, symbols_dir) if symbols_dir else (stripped, [])
     arm = _arm(binaries)
     libraries = load_pis().libraries["allowed_for_own_wheels"] | {binary.file_name for binary in binaries}
     defined = frozenset[str]().union(*(binary.elf.defined for binary in binaries))
     floor = Version(target.glibc_floor)
+    yield _check("machine code is readable", [*unreadable, *twin_faults], f"{len(binaries)} ELF files")
     yield _check_each("ELF header", binaries, _header_faults)
     yield _check_each("build attributes", arm, lambda binary: attribute_faults(binary.elf, target))
     yield _check("instructions", *examine_code(arm, target))
@@ -108,24 +110,19 @@ def _arm(binaries: Iterable[Binary]) -> list[Binary]:
     return [binary for binary in binaries if binary.elf.is_arm]
 
 
-def _with_twins(binaries: Iterable[Binary], symbols_dir: Path | None) -> tuple[tuple[Binary, ...], list[str]]:
+def _with_twins(binaries: Iterable[Binary], symbols_dir: Path) -> tuple[list[Binary], list[str]]:
     """Return each file with its twin before strip, and a fault for each that has no readable one."""
-    faults: list[str] = []
-    if symbols_dir is None:
-        return tuple(binaries), faults
-    return tuple(replace(binary, twin=_twin(binary.path, symbols_dir, faults)) for binary in binaries), faults
-
-
-def _twin(path: str, symbols_dir: Path, faults: list[str]) -> Elf | None:
-    twin_path = _twin_path(path, symbols_dir)
-    if not twin_path.is_file():
-        faults.append(f"{path} has no twin before strip in symbols/")
-        return None
-    try:
-        return read_elf(twin_path.read_bytes())
-    except ElfFormatError as err:
-        faults.append(f"symbols/{path}: {err}")
-        return None
+    with_twins, faults = [], []
+    for binary in binaries:
+        twin_path, twin = _twin_path(binary.path, symbols_dir), None
+        try:
+            twin = read_elf(twin_path.read_bytes())
+        except OSError:
+            faults.append(f"{binary.path} has no twin before strip in symbols/")
+        except ElfFormatError as err:
+            faults.append(f"symbols/{binary.path}: {err}")
+        with_twins.append(replace(binary, twin=twin))
+    return with_twins, faults
 
 
 def _twin_path(path: str, symbols_dir: Path) -> Path:
@@ -163,15 +160,13 @@ def _library_faults(binary: Binary, available: frozenset[str]) -> Iterator[str]:
 def _version_faults(binary: Binary, floor: Version) -> Iterator[str]:
     for library, text in binary.elf.needed_versions:
         family, number = version_number(text)
-        if family != "GLIBC" or number is None:
-            yield f"wants {text} of {library}, which the floor glibc {floor} does not give"
-        elif number > floor:
+        if family != "GLIBC" or number is None or number > floor:
             symbols = binary.versioned_symbols(library, text)
-            yield f"wants {text} of {library} for {_listed(symbols)}, the floor is glibc {floor}"
+            yield f"wants {text} of {library} for {_listed(symbols)}, expected at most GLIBC_{floor}"
 
 
 def _undefined_faults(binary: Binary, defined: frozenset[str]) -> Iterator[str]:
-    """Find symbols that no file of the wheel defines; every symbol of glibc has a version.
+    """Yield a fault if no file of the wheel defines some symbols; every symbol of glibc has a version.
 
     A library may use the symbols of another one that it does not list as needed: TensorFlow 1.x loads its one large
     library globally, for its libraries of further operations.
@@ -187,8 +182,7 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def _python_faults(binary: Binary, python: str) -> Iterator[str]:
-    if fault := suffix_fault(binary.path, python):
-        yield fault
+    yield from suffix_faults(binary.path, {abi_tag(python)}, _PLATFORM)
     uses_python = any(_C_API.fullmatch(symbol.name) for symbol in binary.elf.undefined)
     function = entry_point(binary.path, python)
     if uses_python and is_extension_name(binary.path) and function not in binary.elf.defined:

@@ -10,7 +10,7 @@ from packaging.version import Version
 
 from pibuild.config.pis import Pi, PiPlace, System, load_pis
 from pibuild.verify.binary import NUMPY_1, NUMPY_2, Binary, newest_versions, read_binaries
-from pibuild.verify.claims import contradictions
+from pibuild.verify.claims import contradictions, glibc_faults
 from pibuild.verify.cpu_verdict import Verdict, cpu_verdict
 from pibuild.wheels.pip_tags import architecture, is_for_python, promised_glibc
 from pibuild.wheels.wheel import Wheel, WheelFormatError, read_wheel, wheel_name
@@ -74,7 +74,7 @@ def inspect(path: Path) -> Inspection:
     except WheelFormatError:
         tags = frozenset()
     binaries, unreadable = read_binaries(wheel.files, is_linux=any("linux" in tag.platform for tag in tags))
-    faults = (*unreadable, *contradictions(wheel, binaries))
+    faults = (*unreadable, *contradictions(wheel, tags, binaries))
     if not tags:
         return Inspection(file_name=path.name, size_bytes=size_bytes, binaries=binaries, faults=faults)
     pis = tuple(_pi_verdict(pi, tags, binaries, unreadable) for pi in load_pis().pis)
@@ -110,9 +110,7 @@ def misses(inspection: Inspection, *, platform_tag: str | None, floor: Version |
             yield f"not for {first.pi.name}: {first.why[0]}"
         elif first and not _runs_on(first.pi, inspection):
             yield f"not for {first.pi.name}: {_nearest_refusal(first.pi, inspection)}"
-    required, requirement = newest_versions(inspection.binaries).get("GLIBC", (Version("0"), ""))
-    if floor and required > floor:
-        yield f"{requirement}, the floor is {floor}"
+    yield from glibc_faults(inspection.binaries, floor, "the floor is")
 
 
 def _runs_on(pi: Pi, inspection: Inspection) -> bool:

@@ -14,7 +14,7 @@ from pibuild.verify.binary import read_binaries
 from pibuild.verify.claims import contradictions, foreign_system
 from pibuild.wheels.python_tags import abi_tag, interpreter_tag
 from pibuild.wheels.relabel import format_tag_set, relabel
-from pibuild.wheels.wheel import Wheel, WheelFormatError, read_wheel, wheel_name
+from pibuild.wheels.wheel import Wheel, WheelFormatError, parse_tag_set, read_wheel, wheel_name
 
 RISK_FIELD = "Pibuild-Abi-Risk"
 """The field of WHEEL that tells that a wheel was compiled for another Python than it claims."""
@@ -41,7 +41,7 @@ def retagged_wheel(path: Path, *, python: str | None, platform: str | None, acce
     binaries, unreadable = read_binaries(retagged.files, is_linux=any("linux" in tag.platform for tag in tags))
     if unreadable:
         raise ProofError(f"{path.name} holds machine code that can't be read", details=unreadable)
-    faults = tuple(contradictions(retagged, binaries))
+    faults = tuple(contradictions(retagged, parse_tag_set(claim), binaries))
     refused_risk = [risk] if risk and not accept_abi_risk else []
     if faults or refused_risk:
         hint = "build it for what it is to claim"

@@ -4,10 +4,10 @@ Source: PEP 425 (tags), PEP 3149 (suffixes of extension modules), PEP 3121 and 4
 """
 
 import re
+from collections.abc import Collection, Iterator
 from pathlib import PurePosixPath
 
 _SUFFIX = re.compile(r"\.(?:cpython-(?P<digits>\d+)(?P<flags>[a-z]*)(?:-(?P<platform>[\w-]+))?|(?P<stable>abi3))\.so$")
-_PLATFORM = "arm-linux-gnueabihf"
 
 
 def interpreter_tag(python: str) -> str:
@@ -38,20 +38,16 @@ def entry_point(path: str, python: str) -> str:
     return ("init" if python.startswith("2.") else "PyInit_") + module_name(path)
 
 
-def suffix_parts(path: str) -> str:
-    """Return the Python that an extension module's suffix names: `311`, `34m`; empty if it names none."""
-    match = _SUFFIX.search(PurePosixPath(path).name)
-    return match["digits"] + match["flags"] if match and not match["stable"] else ""
+def suffix_faults(path: str, abi_tags: Collection[str], platform: str = "") -> Iterator[str]:
+    """Yield a fault if the suffix of an extension module names another Python than the ABI tags, or another platform.
 
-
-def suffix_fault(path: str, python: str) -> str:
-    """Return what is wrong with an extension module's suffix for a Python on a Pi; empty if nothing is."""
+    A suffix that names no Python, or no platform, fits all of them. With the ABI tag `abi3`, any Python may be named.
+    """
     match = _SUFFIX.search(PurePosixPath(path).name)
     if not match or match["stable"]:
-        return ""
-    wanted = abi_tag(python).removeprefix("cp")
-    if match["digits"] + match["flags"] != wanted:
-        return f"{path} is named for cpython-{match['digits']}{match['flags']}, expected cpython-{wanted}"
-    if match["platform"] not in (None, _PLATFORM):
-        return f"{path} is named for {match['platform']}, expected {_PLATFORM}"
-    return ""
+        return
+    suffix = match["digits"] + match["flags"]
+    if "abi3" not in abi_tags and f"cp{suffix}" not in abi_tags:
+        yield f"is named for CPython {suffix}, the tag claims {' '.join(sorted(abi_tags)) or 'any Python'}"
+    if platform and match["platform"] not in (None, platform):
+        yield f"is named for {match['platform']}, expected {platform}"

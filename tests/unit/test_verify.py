@@ -231,7 +231,7 @@ def test_attributes_of_armv8_pass_only_where_dispatched_kernels_do(tmp_path):
         ({"needed": ("libgcc_s.so.1",)}, "needs libgcc_s.so.1, which a Pi need not have"),
         (
             {"undefined": (("getrandom", "libc.so.6", "GLIBC_2.25"),)},
-            "wants GLIBC_2.25 of libc.so.6 for getrandom, the floor is glibc 2.24",
+            "wants GLIBC_2.25 of libc.so.6 for getrandom, expected at most GLIBC_2.24",
         ),
         ({"undefined": (("x", "libc.so.6", "GLIBC_PRIVATE"),)}, "wants GLIBC_PRIVATE of libc.so.6"),
         ({"undefined": (("x", "libstdc++.so.6", "GLIBCXX_3.4"),)}, "wants GLIBCXX_3.4 of libstdc++.so.6"),
