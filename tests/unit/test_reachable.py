@@ -42,6 +42,14 @@ def first(code, *starts, is_a64=False):
     return [(one.start - 0x1000, one.end - 0x1000, one.kind) for one in section.regions]
 
 
+def test_instructions_around_the_end_of_a_million_words_are_found():
+    narrow, wide = (1 << 20) - 1, (0xF241, 0x2034)
+    region = Region(start=0x1000, end=0x1000 + 2 * narrow + 8, kind="thumb")
+    end = 0x1000 + 2 * narrow
+    texts = [(end, "movw f2412034"), (end + 4, "movw f2412034")]
+    assert found(thumb(0x4770) * narrow + thumb(*wide, *wide), region) == texts
+
+
 def test_always_executed_code_ends_at_the_first_condition():
     assert first(arm(NOP, 0x1A000000, NOP), 0) == [(0, 8, "arm")]  # bne
     assert first(arm(NOP, 0x112FFF1E, NOP), 0) == [(0, 8, "arm")]  # bxne lr
