@@ -37,7 +37,7 @@ _SIGILL_SYMBOLS = frozenset(("sigaction", "siglongjmp"))
 _UNWINDER_WORDS = (0xEC900B20, 0xEC800B20, 0xECB00B20, 0xECA00B20)
 """vldmia and vstmia of d16 to d31 in the unwinders of libgcc and LLVM, which run them only for frames that say so."""
 _DATA_BYTES = 128
-"""This near to a word that is no instruction, words of a stripped file are taken for data."""
+"""In a stripped file, words that are this near to a word that is no instruction count as data."""
 _MAX_ADDRESS = (1 << 63) - 1
 _NAME_LETTERS = 60
 """Names of C++ templates can be very long."""

@@ -16,7 +16,7 @@ Verdict = Literal["runs", "asks", "crashes", "unsure"]
 _NOT_COMPILED = frozenset((Feature.COPROCESSOR, Feature.PRIVILEGED, Feature.UNALLOCATED))
 """No compiler emits these: they are hand-written and run behind a check, or they are data."""
 _COMMON = frozenset((Feature.ARMV6T2, Feature.ARMV7, Feature.THUMB2, Feature.VFPV3, Feature.VFP_D32))
-"""Features that a compiler uses in all functions as soon as it may: no check stands before so many instructions."""
+"""Features that a compiler uses in all functions if its flags allow them: then no check at run time guards them."""
 _COMMON_SHARE = 0.2
 _BLOCK_BYTES = 4096
 _NOISE = 8

@@ -46,7 +46,7 @@ def verify_wheel(path: Path, *, target: Target, python: str, symbols_dir: Path |
         raise ProofError(f"{path.name} is not a wheel", found=str(err)) from err
     binaries, faults = read_binaries(wheel.files, is_linux=True)
     if not binaries and not faults:
-        faults = ("there is none, so nothing bears the platform tag out",)
+        faults = ("the wheel has no machine code, but a platform tag",)
     checks = (
         _wheel_check(wheel, target, python),
         *_code_checks(binaries, faults, target, symbols_dir),
@@ -154,7 +154,7 @@ def _header_faults(binary: Binary) -> Iterator[str]:
 
 
 def _library_faults(binary: Binary, available: frozenset[str]) -> Iterator[str]:
-    return (f"needs {name}, which a Pi need not have" for name in binary.elf.needed if name not in available)
+    return (f"needs {name}, which is not an allowed library" for name in binary.elf.needed if name not in available)
 
 
 def _version_faults(binary: Binary, floor: Version) -> Iterator[str]:

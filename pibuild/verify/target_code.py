@@ -25,12 +25,12 @@ _ENOUGH_NEON = 1000
 """In all files together, outside of kernels with flags of their own; the official tflite-runtime 2.14.0 for armv7l has
 30,000."""
 _SMALL_BYTES = 100_000
-"""So little code may have no use for NEON: wrapt has 10,000. Its build attributes must name NEON nevertheless."""
+"""Up to this size, code need not use NEON (wrapt has 10,000 bytes), but its build attributes must name NEON."""
 _XNNPACK = "xnn_"
-"""Begin of the names of XNNPACK's kernels, which have NEON even if the flags of all other code are wrong."""
+"""The names of XNNPACK's kernels begin with this. They have NEON even if the flags of all other code are wrong."""
 _SHOWN = 5
 _LETTERS = 1000
-"""Of a function's name, which a person may add to the allowed ones."""
+"""A function's name is shown up to this length, so that a person can add it to the allowed ones."""
 
 
 def attribute_faults(elf: Elf, target: Target) -> tuple[str, ...]:
@@ -80,7 +80,7 @@ def examine_code(binaries: Iterable[Binary], target: Target) -> tuple[list[str],
         all_neon, size_bytes = all_neon + neon, size_bytes + binary.examined_bytes
     is_neon_missing = target.elf_simd == "required" and all_neon < _ENOUGH_NEON and size_bytes > _SMALL_BYTES
     if is_neon_missing and not faults:
-        faults.append(f"{all_neon} NEON instructions outside of XNNPACK, expected {_ENOUGH_NEON}: its flags were lost")
+        faults.append(f"{all_neon} NEON instructions outside of XNNPACK, expected {_ENOUGH_NEON}: NEON was off")
     return faults, "; ".join(summaries)
 
 

@@ -227,8 +227,8 @@ def test_attributes_of_armv8_pass_only_where_dispatched_kernels_do(tmp_path):
         ({"attributes": {"cpu_arch": 7, "vfp_args": 1, "simd_arch": 1}}, "SIMD_arch NEONv1, expected none"),
         ({"attributes": {"cpu_arch": 7, "vfp_args": 1, "thumb_isa": 2}}, "Tag_THUMB_ISA_use Thumb-2, expected none"),
         ({"attributes": {"cpu_arch": 7}}, "Tag_ABI_VFP_args"),
-        ({"needed": ("libstdc++.so.6",)}, "needs libstdc++.so.6, which a Pi need not have"),
-        ({"needed": ("libgcc_s.so.1",)}, "needs libgcc_s.so.1, which a Pi need not have"),
+        ({"needed": ("libstdc++.so.6",)}, "needs libstdc++.so.6, which is not an allowed library"),
+        ({"needed": ("libgcc_s.so.1",)}, "needs libgcc_s.so.1, which is not an allowed library"),
         (
             {"undefined": (("getrandom", "libc.so.6", "GLIBC_2.25"),)},
             "wants GLIBC_2.25 of libc.so.6 for getrandom, expected at most GLIBC_2.24",
