@@ -18,10 +18,10 @@ import requests
 from urllib3.exceptions import HTTPError, ProtocolError
 
 from pibuild import __version__
-from pibuild.addresses import without_password
 from pibuild.console import Progress, seconds, size
 from pibuild.errors import SourceError, UnreachableError
 from pibuild.files import disk_full_error, file_sha256, is_disk_full
+from pibuild.urls import without_password
 
 T = TypeVar("T")
 _MB = 1_000_000

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 import requests
 
 from pibuild.adapters.process import last_words
-from pibuild.addresses import without_password
 from pibuild.errors import PibuildError
+from pibuild.urls import without_password
 
 _TIMEOUT_S = 30.0
 

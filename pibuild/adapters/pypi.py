@@ -19,10 +19,10 @@ from packaging.utils import canonicalize_name
 from pibuild.adapters.http import Http, Route, local_path
 from pibuild.adapters.process import run
 from pibuild.adapters.simple_index import ACCEPT, ListedFile, listed_files
-from pibuild.addresses import without_password
 from pibuild.console import Progress
 from pibuild.errors import SourceError, UnreachableError
 from pibuild.model import PypiPlace
+from pibuild.urls import without_password
 
 _DEADLINE_S = 60.0
 _HINT = "python3 -m ensurepip"

@@ -17,8 +17,8 @@ import requests
 from pibuild import __version__
 from pibuild.adapters.process import Ended, last_words, run
 from pibuild.adapters.simple_index import ACCEPT, ListedFile, listed_files
-from pibuild.addresses import without_password
 from pibuild.errors import ResourceError, SourceError, UnreachableError
+from pibuild.urls import without_password
 
 _DEADLINE_S = 3600.0
 _TIMEOUTS_S = (15.0, 120.0)

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pibuild
 from pibuild.build.context import BuildContext
+from pibuild.build.keys import proof_digest
 from pibuild.build.planning import Catalogue
-from pibuild.build.proof_inputs import proof_digest
 from pibuild.config.dockerfiles import load_images
 from pibuild.config.project_files import project_folder
 from pibuild.config.recipes import load_recipes

@@ -136,8 +136,8 @@ class BuildContext:
     def remote(self) -> "Remote":
         """The store that machines share; without an address, and offline, it returns and stores nothing."""
         from pibuild.adapters.rclone import Rclone  # noqa: PLC0415
-        from pibuild.store.folders import LocalFolder, ServedFolder  # noqa: PLC0415
         from pibuild.store.remote import Remote  # noqa: PLC0415
+        from pibuild.store.remote_folders import LocalFolder, ServedFolder  # noqa: PLC0415
 
         address, folder = self.settings.store.remote, None
         if address and not self.settings.offline:

@@ -1,25 +1,19 @@
-"""From a request to a plan: the recipe and release, the artifacts and images, and their keys.
+"""From a request to a plan: the recipe and release, the artifacts and the images.
 
 Pure: it uses no clock, network, engine or store. Recipes, targets and images are passed in.
 """
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 
 from packaging.version import Version
 
+from pibuild.build.keys import artifact_key, plan_key, wheelhouse_key
 from pibuild.config.pis import load_pis
 from pibuild.config.targets import find_target
 from pibuild.errors import UsageError, nearest
-from pibuild.files import json_digest
 from pibuild.model import Artifact, Image, Plan, Recipe, Release, Request, Source, Target, Wheelhouse
-
-_FORMAT = 1
-"""Increased when the layout of containers or artifacts changes, so that old artifacts are not reused."""
-
-_WORDS = ("models", "aliases")
-"""Keys of a target that only people read."""
 
 _ENV = (
     ("HOME", "/work/build"),
@@ -71,28 +65,7 @@ class Catalogue:
             version=version or release.version,
             artifacts=artifacts,
             device=device,
-            key=json_digest(
-                {
-                    "artifact": wheel.key,
-                    "version": version or release.version,
-                    "proven_with": [
-                        [artifact.key, artifact.recipe.device] for artifact in artifacts if artifact.recipe.device
-                    ],
-                    "device": device.reference,
-                    "proof": [self.proof_digest, recipe.proof, recipe.package_name],
-                    "limits": {name: value for name, value in asdict(target).items() if name not in _WORDS},
-                    "sbom": [
-                        [
-                            source.name,
-                            artifact.recipe.name,
-                            artifact.recipe.tools,
-                            [asdict(place) for place in source.places],
-                        ]
-                        for artifact in artifacts
-                        for source in artifact.release.sources
-                    ],
-                }
-            ),
+            key=plan_key(wheel, version or release.version, artifacts, target, device, self.proof_digest),
             reason=reason,
         )
 
@@ -125,12 +98,7 @@ class Catalogue:
             compiled=compiled,
             packages=packages,
             installed=tuple(artifact for artifact in on_device(plan) if artifact.recipe.name not in replaced),
-            key=json_digest(
-                {
-                    "wheels": [wheel.key for wheel in (plan, *compiled)],
-                    "packages": [package.key for package in packages],
-                }
-            ),
+            key=wheelhouse_key((plan, *compiled), packages),
         )
 
     def _proven_beside(self, name: str, python: str, release: Release) -> tuple[Recipe, Release]:
@@ -247,18 +215,15 @@ class _Planner:
             *(target.env if target else ()),
             *((("PIBUILD_EXTRAS", extras),) if extras else ()),
         )
-        key = json_digest(
-            {
-                "format": _FORMAT,
-                "recipe": release.digest,
-                "image": image.reference,
-                "env": env,
-                "sources": sorted((source.into, source.tree) for source in release.sources),
-                "needs": sorted((need.recipe.name, need.key) for need in needs),
-            }
-        )
         self.planned[recipe.name] = Artifact(
-            key=key, recipe=recipe, release=release, target=target, python=python, image=image, env=env, needs=needs
+            key=artifact_key(release, image, env, needs),
+            recipe=recipe,
+            release=release,
+            target=target,
+            python=python,
+            image=image,
+            env=env,
+            needs=needs,
         )
         return self.planned[recipe.name]
 

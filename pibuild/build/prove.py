@@ -13,7 +13,7 @@ from packaging.utils import canonicalize_name, parse_wheel_filename
 
 from pibuild.build.container import container_run, run_to_end, script_command, single_file
 from pibuild.build.context import BuildContext
-from pibuild.build.proof_inputs import proof_models
+from pibuild.build.keys import proof_models
 from pibuild.console import Console, seconds
 from pibuild.errors import BuildError, ProofError
 from pibuild.model import Artifact, Plan, Spent

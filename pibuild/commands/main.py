@@ -111,7 +111,7 @@ def _selection(invocation: Invocation) -> Iterator[str]:
 
 
 def _without_password(word: str) -> str:
-    from pibuild.addresses import without_password
+    from pibuild.urls import without_password
 
     option, equals, value = word.rpartition("=")
     return option + equals + without_password(value) if option.startswith("--") else without_password(word)

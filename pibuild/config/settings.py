@@ -10,10 +10,10 @@ from platformdirs import user_cache_path
 from pydantic import AfterValidator, BeforeValidator, Field, TypeAdapter
 from pydantic_core import PydanticCustomError
 
-from pibuild.addresses import without_password
 from pibuild.config.strict_yaml import UserPath, checked, read_yaml, typed
 from pibuild.console import Color
 from pibuild.errors import UsageError, nearest
+from pibuild.urls import without_password
 
 _STRICT = {"extra": "forbid", "use_attribute_docstrings": True}
 _Amount = Annotated[float, Field(gt=0, le=1_000_000, allow_inf_nan=False)]

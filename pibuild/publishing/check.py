@@ -17,7 +17,6 @@ from urllib.parse import quote, unquote, urlsplit
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from pibuild.addresses import without_password
 from pibuild.console import Progress
 from pibuild.errors import PublishError, SourceError, UnreachableError, UsageError
 from pibuild.files import file_sha256
@@ -27,6 +26,7 @@ from pibuild.publishing.model import PublishedSet, PublishedWheel, pointed_set, 
 from pibuild.publishing.provenance import PREDICATE_TYPE, STATEMENT_TYPE, descriptor
 from pibuild.publishing.signature import is_signed
 from pibuild.sources.places import Downloader
+from pibuild.urls import without_password
 from pibuild.wheels.wheel import WheelFormatError, dist_info_file
 
 _SET = "set.json"

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Protocol, TypeVar, assert_never
 from urllib.parse import urlsplit
 
-from pibuild.addresses import without_password
 from pibuild.console import Progress
 from pibuild.model import ArchivePlace, DebianPlace, GitPlace, NpmPlace, Place, PypiPlace, Source
+from pibuild.urls import without_password
 
 P_contra = TypeVar("P_contra", contravariant=True)
 

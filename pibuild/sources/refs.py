@@ -13,7 +13,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeVar
 
-from pibuild.addresses import without_password
 from pibuild.errors import SourceError
 from pibuild.files import json_digest, json_text, write_atomically
 from pibuild.model import GitPlace, Source
@@ -22,6 +21,7 @@ from pibuild.sources.places import attempts
 from pibuild.trees.archives import members_of
 from pibuild.trees.selection import Selection, chooser
 from pibuild.trees.tree import write_tree
+from pibuild.urls import without_password
 
 T = TypeVar("T")
 

@@ -22,8 +22,8 @@ from pibuild.console import Console, size
 from pibuild.errors import PibuildError, SourceError
 from pibuild.files import file_sha256, json_text
 from pibuild.model import Artifact, Plan, Wheelhouse
-from pibuild.store.folders import LocalFolder, ServedFolder
 from pibuild.store.local import Entry, Store
+from pibuild.store.remote_folders import LocalFolder, ServedFolder
 from pibuild.trees.selection import EVERYTHING
 from pibuild.trees.tree import folder_members, write_tree
 

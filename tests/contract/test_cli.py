@@ -21,7 +21,7 @@ from pibuild.commands.publication import publish_wheels
 from pibuild.config.settings import Policy
 from pibuild.model import Request
 from pibuild.publishing.destinations import Uploader
-from pibuild.store.folders import LocalFolder
+from pibuild.store.remote_folders import LocalFolder
 from pibuild.verify.report import Inspection, inspect
 from tests.makers.elfs import BX_LR, PI_TWO, SO, arm, make_elf
 from tests.makers.publications import make_proven, site_in

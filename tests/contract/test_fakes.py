@@ -11,7 +11,7 @@ from pibuild.adapters.http import Http
 from pibuild.adapters.rclone import Rclone
 from pibuild.errors import SourceError, UnreachableError
 from pibuild.model import ArchivePlace
-from pibuild.store.folders import LocalFolder, ServedFolder
+from pibuild.store.remote_folders import LocalFolder, ServedFolder
 from tests.contract.test_git import ENVIRON, git
 from tests.fakes.folders import RefusingFolder, SilentFolder
 from tests.fakes.rclone import FakeRclone

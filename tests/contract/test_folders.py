@@ -10,7 +10,7 @@ import pytest
 from pibuild.adapters.http import Http
 from pibuild.adapters.rclone import Rclone
 from pibuild.errors import SourceError, UnreachableError
-from pibuild.store.folders import LocalFolder, ServedFolder
+from pibuild.store.remote_folders import LocalFolder, ServedFolder
 from tests.failures import fails
 from tests.fakes.servers import CacheServer, free_port, running
 from tests.makers.plans import plan_for

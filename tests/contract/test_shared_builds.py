@@ -14,9 +14,9 @@ from pibuild.config.settings import Settings, Storage
 from pibuild.console import Console
 from pibuild.errors import ProofError
 from pibuild.model import Wheelhouse
-from pibuild.store.folders import LocalFolder
 from pibuild.store.local import Store
 from pibuild.store.remote import Remote
+from pibuild.store.remote_folders import LocalFolder
 from tests.failures import fails
 from tests.fakes.engines import SIX, AbsentEngine, BuildingEngine
 from tests.fakes.folders import SilentFolder

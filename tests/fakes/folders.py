@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from pibuild.errors import UnreachableError
-from pibuild.store.folders import LocalFolder
+from pibuild.store.remote_folders import LocalFolder
 
 
 class SilentFolder(LocalFolder):

@@ -9,9 +9,9 @@ import pytest
 from pibuild.console import Console
 from pibuild.nightly.gather import gathered, share
 from pibuild.nightly.history import History
-from pibuild.store.folders import LocalFolder
 from pibuild.store.local import Store
 from pibuild.store.remote import Remote
+from pibuild.store.remote_folders import LocalFolder
 from tests.makers.outcomes import make_night, make_outcome
 
 BUILT = make_outcome()

@@ -8,8 +8,8 @@ import tarfile
 import pytest
 
 from pibuild.errors import SourceError, UnreachableError
-from pibuild.store.folders import LocalFolder
 from pibuild.store.remote import Remote
+from pibuild.store.remote_folders import LocalFolder
 from tests.fakes.folders import RefusingFolder
 from tests.makers.plans import plan_for
 from tests.makers.stores import WHEEL, Machine

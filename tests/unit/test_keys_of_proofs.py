@@ -5,15 +5,15 @@ from dataclasses import replace
 from pathlib import Path
 
 import pibuild
-from pibuild.build import proof_inputs
-from pibuild.build.proof_inputs import JUDGES
+from pibuild.build import keys
+from pibuild.build.keys import JUDGES
 from pibuild.config.pis import load_pis
 
 PACKAGE = Path(pibuild.__file__).parent
 CARRIERS = {
-    *("addresses", "console", "errors", "files", "model", "times"),
+    *("urls", "console", "errors", "files", "model", "times"),
     *("adapters", "sources", "store", "trees", "config.pis", "config.project_files", "config.settings"),
-    *("build.container", "build.context", "build.proof_inputs"),
+    *("build.container", "build.context", "build.keys"),
 }
 """Modules and packages that carry data, run containers or print, and decide nothing about a wheel.
 
@@ -71,8 +71,8 @@ def test_every_script_of_the_device_is_in_the_proofs_key():
 
 
 def test_the_proofs_key_depends_on_the_cpu_and_not_on_the_systems_release(monkeypatch):
-    before, pis = proof_inputs.proof_digest(), load_pis()
-    monkeypatch.setattr(proof_inputs, "load_pis", lambda: replace(pis, systems=pis.systems[1:]))
-    assert proof_inputs.proof_digest() == before
-    monkeypatch.setattr(proof_inputs, "load_pis", lambda: replace(pis, cpus=pis.cpus[1:]))
-    assert proof_inputs.proof_digest() != before
+    before, pis = keys.proof_digest(), load_pis()
+    monkeypatch.setattr(keys, "load_pis", lambda: replace(pis, systems=pis.systems[1:]))
+    assert keys.proof_digest() == before
+    monkeypatch.setattr(keys, "load_pis", lambda: replace(pis, cpus=pis.cpus[1:]))
+    assert keys.proof_digest() != before
