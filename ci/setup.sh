@@ -121,14 +121,16 @@ remove_stale() {
   esac
 }
 
-# Starts the local engine if none answers. An engine that DOCKER_HOST names is never started.
+# Starts the local engine if none answers. An engine that DOCKER_HOST or DOCKER_CONTEXT names is never started.
 start_engine() {
   local extra=$1
   if engine_answers; then return; fi
-  if [ -n "${DOCKER_HOST-}" ]; then
-    lack "$extra" 4 "no engine answers at DOCKER_HOST=$DOCKER_HOST; start it, or unset DOCKER_HOST to use one on this machine"
+  local name
+  for name in DOCKER_HOST DOCKER_CONTEXT; do
+    [ -n "${!name-}" ] || continue
+    lack "$extra" 4 "no engine answers at $name=${!name}; start it, or unset $name to use one on this machine"
     return 0
-  fi
+  done
   if [ "$(id -u)" != 0 ]; then
     lack "$extra" 4 "no Docker engine answers, or you may not use its socket: sudo systemctl start docker; sudo usermod -aG docker $(id -un), then log in again"
     return 0

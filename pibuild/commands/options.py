@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from pibuild.console import Console
-from pibuild.errors import PibuildError, UsageError
+from pibuild.errors import PibuildError, UsageError, nearest
 
 if TYPE_CHECKING:
     from pibuild.config.settings import Settings
@@ -93,6 +93,12 @@ class CommandParser(argparse.ArgumentParser):
             formatter.end_section()
         formatter.add_text(self.epilog)
         return formatter.format_help()
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:  # noqa: ANN401  argparse's own
+        """Raise UsageError with the nearest choice."""
+        if action.choices is not None and value not in action.choices:
+            name = "/".join(action.option_strings) or action.metavar or action.dest
+            raise UsageError(f"{name} has no value {value!r}", hint=nearest(str(value), list(action.choices)))
 
     def error(self, message: str) -> NoReturn:
         """Raise UsageError instead of leaving the program."""
