@@ -105,7 +105,7 @@ def test_a_damaged_artifact_is_built_again(store, script, console, words):
 
     with tarfile.open(one_build(store, path, console).path) as tar:
         assert tar.getnames() == ["file"]
-    assert "damaged; it is made again" in words.getvalue()
+    assert "small 1.0 is damaged" in words.getvalue()
 
 
 def test_a_failing_script_leaves_an_image_for_a_shell_and_no_container(store, script, console, engine):
