@@ -140,7 +140,7 @@ class WorkspaceBuilds:
             return list(_actions(tar.extractfile("actions").read()))
 
     def close(self) -> None:
-        self.context.close()
+        self.store.close()
 
 
 def lend(plan: Plan, giver: Store, taker: Store) -> None:
