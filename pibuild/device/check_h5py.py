@@ -1,7 +1,7 @@
-"""Proves an h5py wheel on the device: what was written is read back exactly, here and from x86, and errors are seen.
+"""Prove an h5py wheel on the device: data is read back exactly, also from a file of x86, and mistakes raise errors.
 
-Ends with h5py's own tests. Runs on Python 2.7 and 3.4 and later, with nothing but what h5py itself needs; prints JSON
-of what was measured, and raises where something is wrong.
+The last check runs h5py's own tests. Print what was measured as JSON; raise if something is wrong. This file runs on
+Python 2.7 and 3.4 and later, and needs only h5py's own dependencies.
 """
 
 from __future__ import absolute_import, division, print_function
@@ -47,32 +47,33 @@ gcGEm8HkPzMDQyaBtiU+vaS22wWIb7cbqKC22wUoaW8zCEIoWwLtYTeoOn0CYdIsiL+9LTCaxEfBKBgF
 CLC1V5JaUQLiSzIygnUIMMCGujmg6iCAHYhP6DHAxdyd/X0YkRp+yOpAwL3o8J7D81Ph7rnBPxono2AUjIJRMApGwSgYBaNgFIyCUTAKRsFQAwCK
 f3b1
 """
-"""A file that h5py 3.16 with HDF5 2.0 wrote on x86-64, through zlib and base64: `x86_contents` says what is in it."""
+"""A file that h5py 3.16 with HDF5 2.0 wrote on x86-64, as base64 of zlib; `x86_contents` returns what it contains."""
 
 
-GREETING = b"Gr\xc3\xbc\xc3\x9fe".decode("utf-8")  # text in 2.7, too
+GREETING = b"Gr\xc3\xbc\xc3\x9fe".decode("utf-8")  # text in Python 2.7, too
 MAY_FAIL = ["test_file.TestFileOpen.test_default"]
-"""Tests that say nothing of the wheel. Here root has no capabilities, and that one thinks that root may do all."""
-if sys.version_info < (3,):  # unittest lacks what the first two call, and h5py's bytes(array) was only tried with 3
+"""Tests whose failure is no fault of the wheel. This one expects root to have all capabilities; here it has none."""
+if sys.version_info < (3,):
+    # The first two call what unittest of 2.7 lacks; the others' bytes(array) works with Python 3 only.
     MAY_FAIL += ["test_h5t.TestDeprecation.test_deprecation_available_ftypes"]
     MAY_FAIL += ["test_deprecation.TestDeprecations.test_highlevel_access"]
     MAY_FAIL += ["test_h5d_direct_chunk.TestReadDirectChunk.test_read_uncompressed_offsets"]
     MAY_FAIL += ["test_h5d_direct_chunk.TestReadDirectChunk.test_read_write_chunk"]
 
 
-def must(what, found, wanted):
-    """Raise where a finding is not what it must be; arrays by type, shape and each byte."""
-    if isinstance(wanted, np.ndarray):
+def must(what, found, expected):
+    """Raise ValueError if a value is not the expected one; arrays must agree in type, shape and every byte."""
+    if isinstance(expected, np.ndarray):
         found = np.asarray(found)
-        same = found.dtype == wanted.dtype and found.shape == wanted.shape and found.tobytes() == wanted.tobytes()
+        same = found.dtype == expected.dtype and found.shape == expected.shape and found.tobytes() == expected.tobytes()
     else:
-        same = found == wanted
+        same = found == expected
     if not same:
-        raise ValueError("{}: found {:.300}, expected {:.300}".format(what, repr(found), repr(wanted)))
+        raise ValueError("{}: found {:.300}, expected {:.300}".format(what, repr(found), repr(expected)))
 
 
 def numbers(kind, *shape):
-    """Give every sort of value that a type has, the same everywhere."""
+    """Return any values that a type can have, NaN included; they are the same on every machine."""
     raw = np.random.RandomState(len(kind) + shape[0]).bytes(int(np.prod(shape)) * np.dtype(kind).itemsize)
     if kind == "b1":
         return (np.frombuffer(raw, "u1") > 99).reshape(shape)
@@ -82,7 +83,7 @@ def numbers(kind, *shape):
 
 
 def one_library():
-    """All modules share one HDF5, the wheel's own, whose state they would else tear apart."""
+    """Check that all modules share the wheel's HDF5, for they share its state; return its version."""
     with open("/proc/self/maps") as maps:
         loaded = set(re.findall(r"(/\S*libhdf5\S*)", maps.read()))
     folder = os.path.join(os.path.dirname(os.path.realpath(h5py.__file__)), ".libs")
@@ -92,7 +93,7 @@ def one_library():
 
 
 def native_types():
-    """HDF5 knows how this machine stores numbers; it finds that out by itself, and numpy knows it from elsewhere."""
+    """Check how HDF5 stores this machine's numbers, which it detects by itself; return how many types."""
     h5t = h5py.h5t
     sizes = {"INT8": 1, "INT16": 2, "INT32": 4, "INT64": 8}
     for name, size in sorted(sizes.items()):
@@ -112,7 +113,7 @@ def native_types():
 
 
 def round_trips(path):
-    """Each kind of number in each layout, written, and read after the file was closed."""
+    """Write each kind of number in each layout, and read it after the file was closed."""
     arrays = {}
     with h5py.File(path, "w") as file:
         for layout, options in LAYOUTS.items():
@@ -133,7 +134,7 @@ def round_trips(path):
 
 
 def other_types(path):
-    """Strings, structures, references, and what grows."""
+    """Write and read strings, structures, references, and a dataset that grows."""
     text = [GREETING[:0], GREETING, GREETING * 300]
     with h5py.File(path, "w") as file:
         file.create_dataset("text", data=np.array(text, object), dtype=h5py.special_dtype(vlen=type(GREETING)))
@@ -166,7 +167,7 @@ def other_types(path):
 
 
 def conversions(path):
-    """HDF5's own conversions, of values that each type has."""
+    """Check HDF5's own conversions between types of numbers."""
     exact = np.array([0, -0.0, 1.5, -2048, 65504, 2.0**-24, np.inf, -np.inf], "f8")  # the smallest half, too
     with h5py.File(path, "w") as file:
         for kind in ("f2", "f4", ">f4", "f8"):
@@ -182,9 +183,9 @@ def conversions(path):
 
 
 def large_file(path):
-    """Make a file with a hole of 5 GB, which 32 bits can't count."""
+    """Write a file with a hole of 5 GB, whose offsets exceed 32 bits; return its size."""
     size = 5 << 30
-    count = size // 8  # 2.7 can't slice more than 2**31 of anything
+    count = size // 8  # Python 2.7 can't slice 2**31 elements or more
     with h5py.File(path, "w") as file:
         file.create_dataset("hole", (count,), "u8")[count - 3 :] = [1, 2, 3]
         file["behind"] = np.arange(99)
@@ -196,7 +197,7 @@ def large_file(path):
 
 
 def in_memory():
-    """Keep a file in a Python object, which calls back from HDF5, and one in HDF5's memory."""
+    """Keep a file in a Python object, which HDF5 calls, and another in HDF5's memory; return its size."""
     buffer, data = io.BytesIO(), numbers("f4", 50, 60)
     with h5py.File(buffer, "w") as file:
         file["data"] = data
@@ -215,7 +216,7 @@ def in_memory():
 
 
 def x86_contents():
-    """Give what the file from x86 holds, by name."""
+    """Return the contents of the file from x86, by name."""
     steps = np.arange(120).reshape(10, 12)
     return {
         "half": (steps / 16).astype("f2"),
@@ -225,7 +226,7 @@ def x86_contents():
 
 
 def from_x86(path):
-    """Read a file from another machine, with chunks, gzip and shuffle."""
+    """Read a file that another machine wrote, with chunks, gzip and shuffle."""
     with open(path, "wb") as file:
         file.write(zlib.decompress(base64.b64decode(FROM_X86)))
     with h5py.File(path, "r") as file:
@@ -236,17 +237,17 @@ def from_x86(path):
 
 
 def refused(kind, words, mistake):
-    """Make a mistake, which must raise an exception of this kind with these words in it."""
+    """Raise ValueError if a mistake does not raise an exception of this kind with these words in its text."""
     try:
         mistake()
     except kind as error:
         must("the words of {!r}".format(error), words in str(error), True)
     else:
-        raise ValueError("nothing was said of a mistake that is {}: {}".format(kind.__name__, words))
+        raise ValueError("a mistake raised nothing, expected {}: {}".format(kind.__name__, words))
 
 
 def refusals(path):
-    """Each mistake is an exception of its kind, with HDF5's own words."""
+    """Check that each mistake raises the right exception, with HDF5's own words; return how many."""
     refused(IOError, "No such file", lambda: h5py.File(path, "r"))
     with open(path, "wb") as file:
         file.write(b"not HDF5")
@@ -265,19 +266,19 @@ def refusals(path):
 
 
 def own_tests():
-    """Run h5py's tests, as far as they are unittest's; what little they take of pytest is made here."""
-    made = types.ModuleType("pytest")
-    made.warns, made.xfail, made.mark = expect_warning, skip, types.ModuleType("mark")
-    made.mark.skipif = unittest.skipIf
-    sys.modules["pytest"] = made
-    sys.modules.setdefault("unittest2", unittest)  # 2.7's is as good
+    """Run h5py's own tests with unittest; a small module stands in for pytest."""
+    fake_pytest = types.ModuleType("pytest")
+    fake_pytest.warns, fake_pytest.xfail, fake_pytest.mark = expect_warning, skip, types.ModuleType("mark")
+    fake_pytest.mark.skipif = unittest.skipIf
+    sys.modules["pytest"] = fake_pytest
+    sys.modules.setdefault("unittest2", unittest)  # unittest of 2.7 is enough for them
     package = os.path.dirname(h5py.__file__)
     suite = unittest.defaultTestLoader.discover(os.path.join(package, "tests"), "test_*.py", os.path.dirname(package))
-    said, sys.stdout = sys.stdout, sys.stderr  # some of them print
+    stdout, sys.stdout = sys.stdout, sys.stderr  # some tests print, and stdout is for the result
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         result = unittest.TextTestRunner(stream=sys.stderr, verbosity=0).run(suite)
-    sys.stdout = said
+    sys.stdout = stdout
     wrong = {test.id()[len("h5py.tests.") :] for test, _ in result.failures + result.errors}
     must("tests that fail", sorted(wrong.difference(MAY_FAIL)), [])
     must("most tests are there", result.testsRun > 500, True)
@@ -286,36 +287,36 @@ def own_tests():
 
 @contextlib.contextmanager
 def expect_warning(kind):
-    """Do what pytest.warns does."""
+    """Raise ValueError if the block raises no such warning, as pytest.warns does."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         yield
-    must("a " + kind.__name__, any(issubclass(one.category, kind) for one in caught), True)
+    must("a " + kind.__name__, any(issubclass(warning.category, kind) for warning in caught), True)
 
 
 def skip(reason):
-    """Do what pytest.xfail does: leave the test."""
+    """Skip the rest of the test, as pytest.xfail does."""
     raise unittest.SkipTest(reason)
 
 
 def main():
-    """Check all of it, and print what was measured."""
+    """Run all checks; print what was measured as JSON."""
     folder = tempfile.mkdtemp()
     path = os.path.join(folder, GREETING + ".h5")
-    begun = time.time()
-    said = {"h5py": h5py.__version__, "numpy": np.__version__, "python": platform.python_version()}
+    began_s = time.time()
+    measured = {"h5py": h5py.__version__, "numpy": np.__version__, "python": platform.python_version()}
     try:
-        said["hdf5"] = one_library()
-        said["native types"] = native_types()
+        measured["hdf5"] = one_library()
+        measured["native types"] = native_types()
         for check in (round_trips, other_types, conversions, large_file, from_x86, refusals):
-            said[check.__name__.replace("_", " ")] = check(path)
+            measured[check.__name__.replace("_", " ")] = check(path)
             os.remove(path)
-        said["in memory"] = in_memory()
-        said["own tests"] = own_tests()
+        measured["in memory"] = in_memory()
+        measured["own tests"] = own_tests()
     finally:
         shutil.rmtree(folder)
-    said["spent_s"] = round(time.time() - begun, 1)
-    print(json.dumps(said, sort_keys=True))
+    measured["spent_s"] = round(time.time() - began_s, 1)
+    print(json.dumps(measured, sort_keys=True))
 
 
 main()

@@ -1,6 +1,6 @@
-"""Runs on the device: imports what a wheel installed, then runs a person's code; prints JSON.
+"""Import the modules of a wheel on the device, then run the code of `--run-command`; print JSON.
 
-Any Python from 2.7 on runs it.
+This file runs on Python 2.7 and later.
 """
 
 import importlib
@@ -16,7 +16,7 @@ def main():  # type: () -> None
         importlib.import_module(name)
     code = os.environ.get("PIBUILD_CODE", "")
     if code:
-        exec(compile(code, "<--run-command>", "exec"), {"__name__": "__main__"})  # noqa: S102  what a person asked for
+        exec(compile(code, "<--run-command>", "exec"), {"__name__": "__main__"})  # noqa: S102  the user's own code
     json.dump({"imported": names, "ran": bool(code), "python": sys.version.split()[0]}, sys.stdout)
 
 

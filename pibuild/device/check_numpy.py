@@ -1,10 +1,10 @@
-"""Proves a numpy wheel on the device: each part gives what arithmetic, the standard library or x86 numpy gives.
+"""Prove a numpy wheel on the device: compare each part with arithmetic, the standard library or numpy on x86.
 
     check_numpy.py [FOLDER]
 
-One JSON document on stdout: what each check measured. Exit 1 with a traceback where something differs. Runs on Python
-2.7 and 3.4 and later, with numpy 1.16 and later, and takes nothing of FOLDER. Products are of whole numbers: they
-are exact in any order of summation; where rounding may differ, the allowance stands beside the comparison.
+Print what each check measured, as one JSON document. Exit with 1 and a traceback if something differs. FOLDER is not
+used. This file runs on Python 2.7 and 3.4 and later, with numpy 1.16 and later. Products are of whole numbers, which
+are exact in any order of summation. Where rounding may differ, the allowed difference stands beside the comparison.
 """
 
 from __future__ import absolute_import, division, print_function
@@ -36,22 +36,22 @@ COMPLEX = "FDG"
 
 
 def same(found, expected, what):
-    """Say no unless both are equal in type, shape and every value; not a number equals itself."""
+    """Raise AssertionError if the shapes or any values differ; NaN equals NaN."""
     np.testing.assert_array_equal(np.asarray(found), np.asarray(expected), what, verbose=True)
 
 
 def close(found, expected, allowed, what):
-    """Say no where the largest difference, relative to the largest value, is above what is allowed; give it."""
+    """Return the largest difference, relative to the largest value. Raise AssertionError if it is above `allowed`."""
     found, expected = np.asarray(found), np.asarray(expected)
     assert found.shape == expected.shape, (what, found.shape, expected.shape)
     scale = max(float(np.max(np.abs(expected))), 1e-300)
     off = float(np.max(np.abs(found - expected))) / scale
-    assert off <= allowed, "{}: off by {} of the largest value, {} are allowed".format(what, off, allowed)
+    assert off <= allowed, "{}: off by {} of the largest value, allowed are {}".format(what, off, allowed)
     return off
 
 
 def numbers(seed, *shape):
-    """Give whole numbers from -9 to 9, the same everywhere and without numpy.random."""
+    """Return whole numbers from -9 to 9, the same on every machine, without numpy.random."""
     values, state = [], seed
     for _ in range(int(np.prod(shape))):
         state = (state * 1103515245 + 12345) % 2**31
@@ -60,12 +60,12 @@ def numbers(seed, *shape):
 
 
 def configuration():
-    """See that it is the wheel's, made for this machine, with OpenBLAS."""
+    """Check that this numpy is the wheel's, and was built for this machine with OpenBLAS."""
     package = os.path.dirname(np.__file__)
     assert package.startswith(os.path.join(sys.prefix, "lib")), package
     assert np.__version__ == os.environ["PIBUILD_VERSION"], np.__version__
     with open("{}-{}.dist-info/INSTALLER".format(package, np.__version__)) as file:
-        assert file.read().strip() == "pip"  # and not what stands on devices for other wheels
+        assert file.read().strip() == "pip"  # the numpy that proves other wheels is not installed by pip
     sizes = {code: np.dtype(code).itemsize for code in INTEGERS + FLOATS + COMPLEX + "pPO?"}
     expected = dict(zip("bBhHiIlLqQefdgFDGpPO?", (1, 1, 2, 2, 4, 4, 4, 4, 8, 8, 2, 4, 8, 8, 8, 16, 16, 4, 4, 4, 1)))
     assert sizes == expected, sizes
@@ -73,17 +73,17 @@ def configuration():
     limits = np.finfo(np.longdouble)
     assert (limits.bits, limits.nmant, limits.eps) == (64, 52, sys.float_info.epsilon), repr(limits)
     if NEW:
-        said = np.__config__.CONFIG
-        assert said["Machine Information"]["host"]["family"] == "arm", said
-        blas = said["Build Dependencies"]["blas"]
-        assert blas["found"] and blas["name"] == "openblas", said
+        config = np.__config__.CONFIG
+        assert config["Machine Information"]["host"]["family"] == "arm", config
+        blas = config["Build Dependencies"]["blas"]
+        assert blas["found"] and blas["name"] == "openblas", config
     else:
         assert ("HAVE_CBLAS", None) in np.__config__.blas_opt_info["define_macros"], np.__config__.blas_opt_info
     return {"numpy": np.__version__, "python": platform.python_version(), "simd": SIMD}
 
 
 def whole():
-    """Import every extension module and every public package; see that what others link is for ARM."""
+    """Import every extension module and every public package; check that the static libraries are for ARM."""
     package = os.path.dirname(np.__file__)
     modules = []
     for folder, _, names in os.walk(package):
@@ -95,7 +95,7 @@ def whole():
     for name in sorted(modules) + ["numpy." + name for name in names.split()]:
         importlib.import_module(name)
     assert len(modules) >= (14 if NEW else 6), modules
-    assert not os.path.exists(os.path.join(package, "distutils", "site.cfg"))  # paths of the machine that built it
+    assert not os.path.exists(os.path.join(package, "distutils", "site.cfg"))  # it has paths of the build machine
     include = np.get_include()
     assert os.path.exists(os.path.join(include, "numpy", "arrayobject.h")), include
     archives = [path for pattern in ("*/lib/*.a", "*/*/lib/*.a") for path in glob.glob(os.path.join(package, pattern))]
@@ -103,13 +103,13 @@ def whole():
     for path in archives:
         with open(path, "rb") as file:
             objects = file.read().split(b"\x7fELF")[1:]
-        machines = {struct.unpack_from("<H", one, 14)[0] for one in objects if one[:1] == b"\x01"}
+        machines = {struct.unpack_from("<H", rest, 14)[0] for rest in objects if rest[:1] == b"\x01"}
         assert objects and machines == {40}, (path, machines)
     return {"extension modules": len(modules)}
 
 
 def f2py():
-    """Turn Fortran into a module's C, by the program that pip installed."""
+    """Make a module's C source from Fortran, with the program that pip installed."""
     folder = tempfile.mkdtemp()
     try:
         with open(os.path.join(folder, "twice.f"), "w") as file:
@@ -125,22 +125,22 @@ def f2py():
 
 
 def multiplied(a, b):
-    """Multiply matrices as lists of Python's numbers."""
+    """Return the product of two matrices, which are lists of Python's numbers."""
     columns = list(zip(*b))
     return [[sum(map(operator.mul, row, column)) for column in columns] for row in a]
 
 
 def products():
-    """Compare products of each type with Python's: small ones in all layouts, and some beyond OpenBLAS's blocks."""
+    """Compare products of each type with Python's: small ones in all layouts, and large ones for OpenBLAS's blocks."""
     a, b = numbers(1, 23, 37), numbers(2, 37, 19)
     exact, gram = np.array(multiplied(a.tolist(), b.tolist())), np.array(multiplied(a.tolist(), a.T.tolist()))
     for code in INTEGERS + FLOATS + COMPLEX + "O":
-        x, y, z, g = (one.astype(code) for one in (a, b, exact, gram))
+        x, y, z, g = (matrix.astype(code) for matrix in (a, b, exact, gram))
         layouts = [(x, y), (x.copy("F"), y), (x, y.copy("F")), (x.copy("F"), y.copy("F"))]
         layouts += [(np.repeat(np.repeat(x, 2, 0), 3, 1)[::2, ::3], y), (x[::-1][::-1], y[:, ::-1][:, ::-1])]
         for left, right in layouts:
             same(np.dot(left, right), z, "dot of " + code)
-            if code != "O" or NEW:  # which 1.16 has no such product of
+            if code != "O" or NEW:  # numpy 1.16 has no such product of objects
                 same(np.matmul(left, right), z, "matmul of " + code)
         same(np.dot(x, x.T), g, "a matrix by its transpose, of " + code)
         same(np.dot(x[3], y), z[3], "vector by matrix of " + code)
@@ -154,15 +154,15 @@ def products():
     truth = [
         [any(p and q for p, q in zip(row, column)) for column in zip(*(b > 5).tolist())] for row in (a > 5).tolist()
     ]
-    same(np.matmul(a > 5, b > 5), truth, "matmul of truth")
+    same(np.matmul(a > 5, b > 5), truth, "matmul of booleans")
     a, b = numbers(3, 131, 270), numbers(4, 270, 67)
-    one = np.dot(a, b)
+    product = np.dot(a, b)
     for code in "fd":
-        same(np.dot(a.astype(code), b.astype(code)), one, "large product of " + code)
-    rest = np.dot(a[::-1], b), np.dot(a, b[::-1]), np.dot(a[::-1], b[::-1])
+        same(np.dot(a.astype(code), b.astype(code)), product, "large product of " + code)
+    turned = np.dot(a[::-1], b), np.dot(a, b[::-1]), np.dot(a[::-1], b[::-1])
     for code in COMPLEX[:2]:
         p, q = (a + 1j * a[::-1]).astype(code), (b + 1j * b[::-1]).astype(code)
-        same(np.dot(p, q), (one - rest[2]) + 1j * (rest[0] + rest[1]), "large product of " + code)
+        same(np.dot(p, q), (product - turned[2]) + 1j * (turned[0] + turned[1]), "large product of " + code)
         same(np.dot(p, q[:, 3]), np.dot(p, q)[:, 3], "large complex product with a vector of " + code)
     batch = numbers(5, 3, 1, 6, 7), numbers(6, 2, 7, 5)
     same(np.matmul(batch[0] * 1.0, batch[1])[2, 1], np.dot(batch[0][2, 0], batch[1][1]), "batch of products")
@@ -170,23 +170,23 @@ def products():
 
 
 def threads():
-    """Multiply at once, each in a thread of its own."""
+    """Multiply in several threads at once."""
     a, b = numbers(7, 90, 80) * 1.0, numbers(8, 80, 70) * 1.0
-    expected, found = np.dot(a, b), [None] * 4
+    expected, are_equal = np.dot(a, b), [None] * 4
 
     def run(place):
-        found[place] = all(np.array_equal(np.dot(a, b), expected) for _ in range(20))
+        are_equal[place] = all(np.array_equal(np.dot(a, b), expected) for _ in range(20))
 
     started = [threading.Thread(target=run, args=(place,)) for place in range(4)]
-    for one in started:
-        one.start()
-    for one in started:
-        one.join()
-    assert found == [True] * 4, found
+    for thread in started:
+        thread.start()
+    for thread in started:
+        thread.join()
+    assert are_equal == [True] * 4, are_equal
 
 
 def linear_algebra():
-    """Decompose matrices and put them together again, in each type that LAPACK has."""
+    """Decompose matrices and multiply the parts, in each type that LAPACK has; return the largest differences."""
     worst = {}
     for code, allowed in (("f", 2e-4), ("d", 1e-11), ("F", 2e-4), ("D", 1e-11)):
         a = numbers(9, 41, 41).astype(code) + (1j * numbers(10, 41, 41) if code in COMPLEX else 0)
@@ -236,7 +236,7 @@ def linear_algebra():
 
 
 def fourier():
-    """Compare transforms with sums by Python's own exp, for lengths of all kinds."""
+    """Compare transforms with sums by Python's own exp, for lengths of all kinds; return the largest difference."""
     worst = 0.0
     for length in (1, 2, 3, 4, 5, 7, 8, 11, 13, 30, 64, 97):
         x = (numbers(13, length) + 1j * numbers(14, length)).tolist()
@@ -256,7 +256,7 @@ def fourier():
 
 
 def random():
-    """Draw from RandomState, which must never change, and from 2 on from the generators, what x86 numpy draws."""
+    """Compare random numbers with numpy's on x86: of RandomState, which never changes, and of numpy 2's generators."""
     state = np.random.RandomState(1234)
     drawn = (
         ("random_sample", state.random_sample(2), [0.1915194503788923, 0.6221087710398319]),
@@ -282,7 +282,7 @@ def random():
 
 
 def generators():
-    """Draw from each bit generator of numpy 2: large numbers, small ones, fractions, normal and exponential ones."""
+    """Check each bit generator of numpy 2: large integers, small ones, uniform, normal and exponential numbers."""
     expected = {
         "MT19937": (
             [1110342434319799908, 3723488375724315026],
@@ -311,12 +311,12 @@ def generators():
         ),
     }
     for name, (large, small, rest) in sorted(expected.items()):
-        one = np.random.Generator(getattr(np.random, name)(1234))
-        same(one.integers(0, 2**63 - 1, 2), large, name)
-        drawn = one.integers(0, 100, 3, dtype=np.int32), one.permutation(4), one.binomial(50, 0.4, 2)
+        generator = np.random.Generator(getattr(np.random, name)(1234))
+        same(generator.integers(0, 2**63 - 1, 2), large, name)
+        drawn = generator.integers(0, 100, 3, dtype=np.int32), generator.permutation(4), generator.binomial(50, 0.4, 2)
         same(np.concatenate(drawn), small, name)
-        drawn = [one.random(), one.standard_normal(), one.standard_exponential()]
-        drawn += [one.random(dtype=np.float32), one.standard_normal(dtype=np.float32)]
+        drawn = [generator.random(), generator.standard_normal(), generator.standard_exponential()]
+        drawn += [generator.random(dtype=np.float32), generator.standard_normal(dtype=np.float32)]
         np.testing.assert_allclose(drawn, rest, rtol=1e-12, err_msg=name)
     return len(expected)
 
@@ -329,11 +329,11 @@ MATHEMATICS = {
     "cosh": (-5.0, 5.0),
     "arccosh": (1.0, 9.0),
 }
-"""Functions that numpy and the math module have, and from where to where they are tried."""
+"""Functions that numpy and the math module share, with the range in which they are compared."""
 
 
 def functions():
-    """Compare mathematics with the math module's, within four units in the last place."""
+    """Compare functions with the math module's: they may differ by four units in the last place."""
     worst = {}
     for names, (first, last) in MATHEMATICS.items():
         x = np.linspace(first, last, 61)
@@ -342,7 +342,7 @@ def functions():
             for code, unit in (("d", 2.0**-52), ("f", 2.0**-23)):
                 typed = x.astype(code)
                 typed = typed[(typed >= first) & (typed <= last)]
-                exact = np.array([float(function(one)) for one in typed.astype("d").tolist()])
+                exact = np.array([float(function(value)) for value in typed.astype("d").tolist()])
                 off = np.abs(getattr(np, name)(typed) - exact) / np.maximum(np.abs(exact), 1e-30) / unit
                 assert np.max(off) <= 4, "{} of {}: off by {} units".format(name, code, np.max(off))
                 worst[code] = max(worst.get(code, 0.0), float(np.max(off)))
@@ -353,12 +353,12 @@ def functions():
     same(np.ldexp(x, 5), x * 32, "ldexp")
     z = (x + 1j * y).tolist()
     for name in ("exp", "log", "sqrt", "sin", "tanh"):
-        close(getattr(np, name)(np.array(z)), [getattr(cmath, name)(one) for one in z], 1e-15, "complex " + name)
+        close(getattr(np, name)(np.array(z)), [getattr(cmath, name)(value) for value in z], 1e-15, "complex " + name)
     return worst
 
 
 def single():
-    """See that float32 is rounded as IEEE 754 says; a double has room for each result before it is rounded."""
+    """Check that float32 is rounded as IEEE 754 says: like the result in double precision, rounded to float32."""
     x = (np.arange(1, 4001) * 0.37 + 0.01).astype("f")
     y = x[::-1].copy() * np.float32(1.7)
     exact = {
@@ -369,23 +369,23 @@ def single():
         "reciprocal": (np.reciprocal(x), 1 / x.astype("d")),
         "square": (np.square(x), np.square(x.astype("d"))),
     }
-    wrong = {name: int(np.sum(one != wide.astype("f"))) for name, (one, wide) in exact.items()}
+    wrong = {name: int(np.sum(narrow != wide.astype("f"))) for name, (narrow, wide) in exact.items()}
     assert not any(wrong.values()), wrong
     small = np.full(64, 1e-40, "f")
     keeps = bool(np.all(small + np.float32(0) == small) and np.all(small * np.float32(2) > small))
-    assert keeps or "NEON" in SIMD  # which takes them for zero
+    assert keeps or "NEON" in SIMD  # NEON treats subnormal numbers as zero
     return {"keeps subnormal numbers": keeps}
 
 
 def wrapped(values, code):
-    """Give Python's integers as they overflow in C."""
+    """Return Python's integers as they overflow in C."""
     bits = 8 * np.dtype(code).itemsize
     low = 0 if np.dtype(code).kind == "u" else 2 ** (bits - 1)
     return np.array([(value + low) % 2**bits - low for value in values], code)
 
 
 def integers():
-    """Compare integers with Python's, at their limits and at each length that a vector's end can have."""
+    """Compare integers with Python's, at their limits and in arrays that do not fill the last vector register."""
     operators = {"add": operator.add, "subtract": operator.sub, "multiply": operator.mul, "remainder": operator.mod}
     operators.update({"floor_divide": operator.floordiv, "bitwise_and": operator.and_, "bitwise_or": operator.or_})
     operators["bitwise_xor"] = operator.xor
@@ -402,8 +402,9 @@ def integers():
             same(np.maximum(x, y), list(map(max, first, second)), "maximum of " + code)
             same(np.minimum(x, y), list(map(min, first, second)), "minimum of " + code)
         x = np.array(values, code)
-        for one in (1, 2, 3, 7, 10, 100, high):
-            same(x // x.dtype.type(one), wrapped([value // one for value in values], code), "by a scalar, of " + code)
+        for divisor in (1, 2, 3, 7, 10, 100, high):
+            quotients = wrapped([value // divisor for value in values], code)
+            same(x // x.dtype.type(divisor), quotients, "by a scalar, of " + code)
         same(x[::2] >> 1, [value >> 1 for value in values[::2]], "shift of " + code)
         same(np.invert(x), wrapped([~value for value in values], code), "invert of " + code)
         same(np.add.reduce(x, dtype=code), wrapped([sum(values)], code)[0], "sum of " + code)
@@ -411,7 +412,7 @@ def integers():
 
 
 def order():
-    """Sort each type by each method, and do what rests on it."""
+    """Sort each type by each method; check functions that depend on order, and sums."""
     values = numbers(16, 300)
     for code in INTEGERS + FLOATS + "O":
         x = np.abs(values).astype(code) if code in "BHILQ" else values.astype(code)
@@ -423,7 +424,7 @@ def order():
         assert list(np.unique(x)) == sorted(set(expected)), code
         assert np.searchsorted(np.array(expected, code), x[7]) == expected.index(x[7]), code
     broken = np.array([3.0, np.nan, -np.inf, 1.0] * 9, "f")
-    same(np.sort(broken), [-np.inf] * 9 + [1] * 9 + [3] * 9 + [np.nan] * 9, "sort with what is not a number")
+    same(np.sort(broken), [-np.inf] * 9 + [1] * 9 + [3] * 9 + [np.nan] * 9, "sort with NaN")
     x = np.linspace(0.1, 7.3, 10007)
     close(np.sum(x), math.fsum(x.tolist()), 1e-15, "sum")
     close(np.sum(x.astype("f")), math.fsum(x.astype("f").tolist()), 1e-6, "sum of float32")
@@ -432,7 +433,7 @@ def order():
 
 
 def half():
-    """Make of each float16 the number that its bits say, and come back."""
+    """Compare each float16 with the number that its bits define, and convert that back."""
     bits = np.arange(2**16, dtype="H")
     x = bits.view("e")
     exponent, fraction = (bits >> 10 & 31).astype("i"), (bits & 1023).astype("d")
@@ -449,9 +450,9 @@ def half():
 
 
 def dates():
-    """Reckon with dates and times, their differences, and working days."""
-    day = np.arange("2000-02-27", "2000-03-02", dtype="M8[D]")
-    assert [str(one) for one in day] == ["2000-02-27", "2000-02-28", "2000-02-29", "2000-03-01"], day
+    """Calculate with dates and times, their differences, and working days."""
+    days = np.arange("2000-02-27", "2000-03-02", dtype="M8[D]")
+    assert [str(day) for day in days] == ["2000-02-27", "2000-02-28", "2000-02-29", "2000-03-01"], days
     assert np.datetime64("2038-01-19T03:14:08") - np.datetime64("1970-01-01") == np.timedelta64(2**31, "s")
     assert str(np.datetime64("1969-12-31T23:59:59.999999999")) == "1969-12-31T23:59:59.999999999"
     assert int(np.datetime64("2262-04-11T23:47:16", "ns").astype("i8")) == 9223372036000000000
@@ -460,12 +461,12 @@ def dates():
 
 
 def texts():
-    """Change strings of bytes and of characters, and read and write numbers there."""
-    x = np.array([one.decode("utf-8") for one in (b"pi", b"Zero \xcf\x80", b"", b"\xf0\x9f\x8d\x93 2")])
-    same(np.char.upper(x), [one.upper() for one in x.tolist()], "upper")
-    same(np.char.add(x, "!"), [one + "!" for one in x.tolist()], "add")
+    """Change strings of bytes and of characters; convert numbers from and to strings."""
+    x = np.array([text.decode("utf-8") for text in (b"pi", b"Zero \xcf\x80", b"", b"\xf0\x9f\x8d\x93 2")])
+    same(np.char.upper(x), [text.upper() for text in x.tolist()], "upper")
+    same(np.char.add(x, "!"), [text + "!" for text in x.tolist()], "add")
     same(np.sort(x), sorted(x.tolist()), "sort of strings")
-    same(np.char.encode(x, "utf-8"), [one.encode("utf-8") for one in x.tolist()], "encode")
+    same(np.char.encode(x, "utf-8"), [text.encode("utf-8") for text in x.tolist()], "encode")
     same(np.array(["12", "-7"]).astype("q"), [12, -7], "numbers from strings")
     same(np.array([2.5, 1e100]).astype("S32").astype("d"), [2.5, 1e100], "numbers by way of strings")
     assert str(np.array([0.1, 1e-300, np.inf])) == "[1.e-001 1.e-300     inf]", str(np.array([0.1, 1e-300, np.inf]))
@@ -475,7 +476,7 @@ def texts():
 
 
 def structures():
-    """Take records apart: their layout and views, foreign byte order, and buffers."""
+    """Check records: their layout and views, foreign byte order, and buffers."""
     kind = np.dtype([("number", "<i2"), ("value", ">f8"), ("name", "S5"), ("grid", "u1", (2, 2))])
     x = np.array([(-3, 2.5, b"pi", [[1, 2], [3, 4]]), (7, -1e300, b"zero", [[5, 6], [7, 8]])], kind)
     assert kind.itemsize == 19 and np.dtype(kind.descr[:3], align=True).itemsize == 24, kind
@@ -494,7 +495,7 @@ def structures():
 
 
 def files():
-    """Write and read back: npy, npz, text, raw, mapped and pickled."""
+    """Write arrays and read them back: npy, npz, text, raw, mapped and pickled."""
     folder = tempfile.mkdtemp()
     path = os.path.join(folder, "x")
     try:
@@ -504,9 +505,9 @@ def files():
         )
         for save in (np.savez, np.savez_compressed):
             save(path, x=x, y=y)
-            with np.load(path + ".npz") as found:
-                same(found["x"], x, "npz")
-                same(found["y"], y, "npz of records")
+            with np.load(path + ".npz") as archive:
+                same(archive["x"], x, "npz")
+                same(archive["y"], y, "npz of records")
         np.save(path, x)
         same(np.load(path + ".npy", mmap_mode="r")[3], x[3], "mapped npy")
         np.savetxt(path, x)
@@ -514,13 +515,13 @@ def files():
         same(np.genfromtxt(path)[:, 2], x[:, 2], "genfromtxt")
         x.tofile(path)
         same(np.fromfile(path).reshape(x.shape), x, "raw")
-        same(pickle.loads(pickle.dumps(y, 2)), y, "pickle")  # noqa: S301  it was pickled just now
+        same(pickle.loads(pickle.dumps(y, 2)), y, "pickle")  # noqa: S301  pickled in the same line
     finally:
         shutil.rmtree(folder)
 
 
 def raises(flag, function, *arguments):
-    """Whether the function raises FloatingPointError where this flag alone is asked for."""
+    """Whether the function raises FloatingPointError if only this flag is to raise it."""
     with np.errstate(all="ignore"), np.errstate(**{flag: "raise"}):
         try:
             function(*arguments)
@@ -530,7 +531,7 @@ def raises(flag, function, *arguments):
 
 
 def flags():
-    """See the processor's flags where they must be, and nowhere else."""
+    """Check that the processor's flags are set where they must be, and nowhere else."""
     for code in "fd":
         limits = np.finfo(code)
         one, zero, huge, tiny = (np.full(67, value, code) for value in (1, 0, limits.max, limits.tiny))
@@ -570,13 +571,13 @@ CHECKS = (
 
 
 def main():
-    """Run all checks; print what they measured, and how many seconds each took."""
-    found = {}
+    """Run all checks; print what each measured, and the seconds that it took."""
+    results = {}
     for check in CHECKS:
         began_s = time.time()
         measured = check()
-        found[check.__name__] = {"seconds": round(time.time() - began_s, 2), "measured": measured}
-    json.dump(found, sys.stdout, indent=1, sort_keys=True)
+        results[check.__name__] = {"seconds": round(time.time() - began_s, 2), "measured": measured}
+    json.dump(results, sys.stdout, indent=1, sort_keys=True)
 
 
 if __name__ == "__main__":

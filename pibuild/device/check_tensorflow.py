@@ -1,10 +1,11 @@
-"""Proves a TensorFlow 1.x wheel on the device: graphs of many kinds give what x86 TensorFlow gave.
+"""Prove a TensorFlow 1.x wheel on the device: graphs of many kinds return what TensorFlow returned on x86.
 
-    check_tensorflow.py REFERENCES            compare; one JSON document on stdout, exit 1 where something differs
-    check_tensorflow.py REFERENCES --write    keep what this TensorFlow gives, as tensorflow-VERSION.npz
+    check_tensorflow.py REFERENCES            compare; print one JSON document, exit with 1 if something differs
+    check_tensorflow.py REFERENCES --write    write the results of this TensorFlow to tensorflow-VERSION.npz
 
-Runs on Python 2.7 and 3.4 and later, with nothing but what TensorFlow itself needs. Floats may differ by TOLERANCE of a
-result's largest value: sums are taken in another order there, and a multiply-add rounds once. The rest is exact.
+This file runs on Python 2.7 and 3.4 and later, and needs only TensorFlow's own dependencies. Floats may differ by
+TOLERANCE of a result's largest value: sums have another order there, and a multiply-add rounds once. Bytes of JPEG may
+differ by JPEG_STEPS. Everything else must be equal.
 """
 
 from __future__ import absolute_import, division, print_function
@@ -21,29 +22,29 @@ import numpy as np
 import tensorflow as tf
 
 TOLERANCE = {"float16": 4e-3, "float32": 2e-5, "float64": 1e-10, "complex64": 2e-5}
-# float16: each of two right results may be off by 2e-3. x86's matmul_float16, a sum of 40 products, is 1.9e-3 off the
-# exact one, and differs by 2.7e-3 from the same sum taken backwards.
+# float16: each of two correct results may be off by 2e-3. On x86, matmul_float16 (sums of 40 products) is off by 1.9e-3
+# from the exact result, and differs by 2.7e-3 from the same sums in reverse order.
 JPEG_STEPS = 6
-"""What fast JPEG decoders may differ by, in a byte: each rounds that cosine transform as it likes."""
+"""By how much fast JPEG decoders may differ in a byte: each rounds the fast cosine transform in its own way."""
 
 
 RELEASE = tuple(int(part) for part in tf.__version__.split(".")[:2])
 
 
 def numbers(seed, *shape):
-    """Give floats between -1 and 1, the same everywhere."""
+    """Return floats between -1 and 1, the same on every machine."""
     return np.random.RandomState(seed).uniform(-1.0, 1.0, shape).astype(np.float32)
 
 
 def arithmetic():
-    """Element by element, over axes, and products in each type that kernels are compiled for."""
+    """Build operations on elements and over axes, and products in each type that has kernels."""
     a, b = numbers(1, 48, 40), numbers(2, 40, 56)
     result = {"abs_log": tf.log(tf.abs(a) + 1.0), "tanh": tf.tanh(a), "sum": tf.reduce_sum(a, 0)}
     for kind in (tf.float16, tf.float32, tf.float64):
         result["matmul_" + kind.name] = tf.matmul(tf.cast(a, kind), tf.cast(b, kind))
     for name, left, right in (("a", a.T, b), ("b", a, b.T), ("both", a.T, b.T)):
-        how = {"transpose_a": name != "b", "transpose_b": name != "a"}
-        result["matmul_transposed_" + name] = tf.matmul(left, right, **how)
+        options = {"transpose_a": name != "b", "transpose_b": name != "a"}
+        result["matmul_transposed_" + name] = tf.matmul(left, right, **options)
     result["matmul_vector"] = tf.matmul(a[:1], b)
     whole_a, whole_b = (a * 100).astype(np.int32), (b * 100).astype(np.int32)
     result["matmul_int32"] = tf.matmul(whole_a, whole_b)
@@ -54,13 +55,13 @@ def arithmetic():
 
 
 def networks():
-    """Layers of neural networks, forward and backward."""
+    """Build layers of neural networks, forward and backward."""
     images, kernel = tf.constant(numbers(5, 2, 17, 19, 8)), tf.constant(numbers(6, 3, 3, 8, 16))
     convolved = tf.nn.conv2d(images, kernel, [1, 1, 1, 1], "SAME")
     strided = tf.nn.conv2d(images, kernel, [1, 2, 2, 1], "VALID")
     small, one_by_one = numbers(23, 1, 3, 4, 4), numbers(24, 1, 1, 4, 5)
     half = tf.nn.conv2d(tf.cast(images, tf.float16), tf.cast(kernel, tf.float16), [1, 1, 1, 1], "SAME")
-    newer = {}  # what 1.4 has no kernels for
+    newer = {}  # TensorFlow 1.4 has no kernels for these
     if RELEASE >= (1, 12):
         newer = {
             "conv2d_dilated": tf.nn.conv2d(images, kernel, [1, 1, 1, 1], "SAME", dilations=[1, 2, 2, 1]),
@@ -91,7 +92,7 @@ def networks():
 
 
 def fused():
-    """Products whose bias and activation become one kernel with them; of variables, for constants would be folded."""
+    """Build products that are fused with bias and activation; of variables, because constants would be folded."""
     images, matrix = tf.Variable(numbers(33, 2, 9, 11, 8)), tf.Variable(numbers(34, 12, 20))
     kernel, weights = tf.Variable(numbers(35, 3, 3, 8, 6)), tf.Variable(numbers(36, 20, 7))
     strided = tf.nn.conv2d(images, kernel, [1, 2, 2, 1], "SAME")
@@ -107,7 +108,7 @@ def fused():
 
 
 def algebra():
-    """Decompositions and transforms of Eigen's, and TensorFlow's own random numbers."""
+    """Build decompositions and transforms, which are Eigen's, and TensorFlow's own random numbers."""
     square = numbers(12, 12, 12)
     positive = np.matmul(square, square.T) + 12 * np.eye(12, dtype=np.float32)
     return {
@@ -122,7 +123,7 @@ def algebra():
 
 
 def control():
-    """Loops, branches, queues within a graph."""
+    """Build loops, branches and queues within a graph."""
     queue = tf.FIFOQueue(10, [tf.int32], shapes=[[]])
     with tf.control_dependencies([queue.enqueue_many([[3, 1, 4, 1, 5]])]):
         taken = queue.dequeue_many(4)
@@ -142,7 +143,7 @@ def control():
 
 
 def texts():
-    """Strings: joined, split, parsed, hashed, and records that hold them."""
+    """Build operations that join, split, parse and hash strings, and read a record."""
     words = tf.constant([b"raspberry", b"pi", b"", b"z\xc3\xa9ro"])
     feature = tf.train.Feature(float_list=tf.train.FloatList(value=[1.5, -2.25]))
     example = tf.train.Example(features=tf.train.Features(feature={"x": feature})).SerializeToString()
@@ -158,7 +159,7 @@ def texts():
 
 
 def pictures():
-    """Coders of pictures, which are libraries with SIMD of their own, and scaling."""
+    """Build coders of pictures, which are libraries with their own SIMD code, and scaling."""
     picture = (np.abs(numbers(18, 24, 32, 3)) * 255).astype(np.uint8)
     rows, columns = np.mgrid[:48, :40]
     smooth = np.stack([rows * 5, columns * 6, (rows * columns) // 8], -1).astype(np.uint8)
@@ -174,7 +175,7 @@ def pictures():
 
 
 def contributed():
-    """Operations of tf.contrib: libraries of their own, which take what they use from the large one when loaded."""
+    """Build operations of tf.contrib, whose libraries use symbols of TensorFlow's large library when loaded."""
     contrib = tf.contrib
     inputs = [tf.constant(numbers(25 + step, 3, 5)) for step in range(4)]
     with tf.variable_scope("lstm", initializer=tf.constant_initializer(numbers(30, 11, 24))):
@@ -188,16 +189,16 @@ def contributed():
 
 
 def evaluated(build):
-    """Run what a function puts into a graph of its own; give arrays by name."""
+    """Run the operations that a function builds, in their own graph; return arrays by name."""
     with tf.Graph().as_default(), tf.Session(config=tf.ConfigProto(inter_op_parallelism_threads=2)) as session:
         tf.set_random_seed(1)
-        wanted = build()
+        operations = build()
         session.run(tf.global_variables_initializer())
-        return session.run(wanted)
+        return session.run(operations)
 
 
 def save_model(session, folder, x, logits):
-    """Write a saved model, in 1.4 with what simple_save is made of."""
+    """Write a saved model; TensorFlow 1.4 lacks simple_save, so do the same with its parts."""
     if RELEASE >= (1, 12):
         tf.saved_model.simple_save(session, folder, {"x": x}, {"logits": logits})
         return
@@ -209,7 +210,7 @@ def save_model(session, folder, x, logits):
 
 
 def training(folder):
-    """Train a small network, write it as checkpoint and as saved model, read both again; give losses and outputs."""
+    """Train a small network, write a checkpoint and a saved model, and read both; return losses and outputs."""
     inputs, labels = numbers(19, 64, 10), (numbers(20, 64) > 0).astype(np.int32)
     with tf.Graph().as_default(), tf.Session() as session:
         x = tf.placeholder(tf.float32, [None, 10], name="x")
@@ -230,14 +231,14 @@ def training(folder):
         tf.saved_model.loader.load(session, [tf.saved_model.tag_constants.SERVING], os.path.join(folder, "model"))
         loaded = session.run("logits:0", {"x:0": inputs})
     if not (np.array_equal(outputs, restored) and np.array_equal(outputs, loaded)):
-        sys.exit("a model that was written and read again gives other outputs than before")
+        sys.exit("a model that was written and read returns other outputs than before")
     if not losses[-1] < losses[0]:
         sys.exit("training does not lower the loss: {}".format(losses))
     return {"losses": np.array(losses, np.float32), "outputs": outputs}
 
 
 def files(folder):
-    """Read records back through a queue of files with threads, as input pipelines did."""
+    """Read records through a queue of files with threads, as input pipelines did; return what was read."""
     path = os.path.join(folder, "records")
     with tf.python_io.TFRecordWriter(path) as writer:
         for number in range(20):
@@ -259,67 +260,67 @@ def files(folder):
 
 
 def results():
-    """Give every result by name, and the seconds that each kind took."""
-    found, spent_s = {}, {}
+    """Return every result by name, and the seconds that each kind took."""
+    arrays, spent_s = {}, {}
     folder = tempfile.mkdtemp()
     kinds = [(build.__name__, lambda build=build: evaluated(build)) for build in GRAPHS]
     kinds += [("training", lambda: training(folder)), ("files", lambda: files(folder))]
     try:
         for name, run in kinds:
             began_s = time.time()
-            found.update(("{}.{}".format(name, key), np.asarray(value)) for key, value in run().items())
+            arrays.update(("{}.{}".format(name, key), np.asarray(value)) for key, value in run().items())
             spent_s[name] = round(time.time() - began_s, 2)
     finally:
         shutil.rmtree(folder)
-    return found, spent_s
+    return arrays, spent_s
 
 
-def difference(name, found, wanted):
-    """Give what two results differ by, as a share of what they may; infinite where they can't be compared."""
-    if found.dtype != wanted.dtype or found.shape != wanted.shape:
+def difference(name, found, expected):
+    """Return the difference of two results as a share of the allowed one; infinite if they can't be compared."""
+    if found.dtype != expected.dtype or found.shape != expected.shape:
         return float("inf")
     if found.dtype.name in TOLERANCE:
-        scale = np.abs(wanted).max() * TOLERANCE[found.dtype.name]
-        return float(np.abs(found.astype(np.complex128) - wanted.astype(np.complex128)).max() / max(scale, 1e-30))
+        scale = np.abs(expected).max() * TOLERANCE[found.dtype.name]
+        return float(np.abs(found.astype(np.complex128) - expected.astype(np.complex128)).max() / max(scale, 1e-30))
     if name.endswith(".jpeg_fast"):
-        return float(np.abs(found.astype(int) - wanted.astype(int)).max()) / JPEG_STEPS
-    return 0.0 if np.array_equal(found, wanted) else float("inf")
+        return float(np.abs(found.astype(int) - expected.astype(int)).max()) / JPEG_STEPS
+    return 0.0 if np.array_equal(found, expected) else float("inf")
 
 
 def stored(value):
-    """Give an array as npz can hold it: strings have a fixed width there."""
+    """Return an array as npz can hold it: strings have a fixed width there."""
     return value.astype("S") if value.dtype == object else value
 
 
 GRAPHS = (arithmetic, networks, algebra, control, texts, pictures, contributed)
-if RELEASE > (1, 12):  # older ones make no such kernels
+if RELEASE > (1, 12):  # older releases do not fuse these
     GRAPHS += (fused,)
 
 
 def main():
-    """Compare, or write; give the exit status."""
+    """Compare the results, or write them; return the exit status."""
     parser = argparse.ArgumentParser(description="Prove a TensorFlow 1.x wheel.")
     parser.add_argument("references", help="the folder of tensorflow-VERSION.npz")
-    parser.add_argument("--write", action="store_true", help="keep what this TensorFlow gives")
-    asked = parser.parse_args()
-    path = os.path.join(asked.references, "tensorflow-{}.npz".format(tf.__version__))
-    found, spent_s = results()
-    found = {name: stored(value) for name, value in found.items()}
-    if asked.write:
-        np.savez_compressed(path, **found)
+    parser.add_argument("--write", action="store_true", help="write the results of this TensorFlow")
+    options = parser.parse_args()
+    path = os.path.join(options.references, "tensorflow-{}.npz".format(tf.__version__))
+    arrays, spent_s = results()
+    arrays = {name: stored(value) for name, value in arrays.items()}
+    if options.write:
+        np.savez_compressed(path, **arrays)
         return 0
     with np.load(path) as references:
-        wanted = {name: references[name] for name in references.files}
-    if sorted(found) != sorted(wanted):
-        sys.exit("{} holds other results than this check has".format(path))
-    shares = {name: difference(name, found[name], wanted[name]) for name in sorted(wanted)}
+        expected = {name: references[name] for name in references.files}
+    if sorted(arrays) != sorted(expected):
+        sys.exit("{}: its results have other names than those of this check".format(path))
+    shares = {name: difference(name, arrays[name], expected[name]) for name in sorted(expected)}
     failed = sorted(name for name, share in shares.items() if not share <= 1.0)
-    said = {"tensorflow": tf.__version__, "numpy": np.__version__, "python": sys.version.split()[0]}
-    said.update(results=len(shares), failed=failed, spent_s=spent_s)
-    said["largest_share_of_tolerance"] = max(share for share in shares.values() if np.isfinite(share))
-    print(json.dumps(said, sort_keys=True))
+    measured = {"tensorflow": tf.__version__, "numpy": np.__version__, "python": sys.version.split()[0]}
+    measured.update(results=len(shares), failed=failed, spent_s=spent_s)
+    measured["largest_share_of_tolerance"] = max(share for share in shares.values() if np.isfinite(share))
+    print(json.dumps(measured, sort_keys=True))
     for name in failed:
-        sys.stderr.write("{} differs from x86: {} times what it may\n".format(name, shares[name]))
+        sys.stderr.write("{} differs from x86: {} times the allowed difference\n".format(name, shares[name]))
     return 1 if failed else 0
 
 

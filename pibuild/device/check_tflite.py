@@ -7,9 +7,9 @@ runs on each of its samples, with one thread and with two, and each output is co
 of the manifest. One JSON document goes to stdout. The exit status is 1 when an output differs or a model
 does not run (stderr names the model, the place, expected and found), 2 when a file is missing or damaged.
 
-This file knows the standard library, numpy and tflite_runtime, and must run on every Python from 3.9 on:
-nothing newer here. Whether the right kernels were used (XNNPACK, NEON) is for the caller to judge, by
-`operators` in the report and by the machine code.
+This file uses the standard library, numpy and tflite_runtime only, and must run on Python 3.9 and later. The
+caller decides whether the right kernels were used (XNNPACK, NEON), by `operators` in the report and by the
+machine code.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ Array = Any  # numpy.ndarray; its type parameters differ between the numpy versi
 
 
 class UnusableError(Exception):
-    """A file that the proof needs is missing or damaged."""
+    """Raised if a file that the proof needs is missing or damaged."""
 
 
 def checked_file(folder: Path, name: str, sha256: str) -> Path:
-    """Answer the path of a file whose content is the one that the manifest names."""
+    """Return the path of a file. Raise UnusableError if it is missing or has another sha256 than the manifest says."""
     path = folder / name
     if not path.is_file():
         raise UnusableError(f"{path}: no such file, though models.json names it")
@@ -48,20 +48,20 @@ def checked_file(folder: Path, name: str, sha256: str) -> Path:
 
 
 def numbered(samples: Mapping[str, Array], prefix: str) -> list[Array]:
-    """Answer `prefix_0`, `prefix_1`, … of an .npz file; first axis = sample."""
+    """Return `prefix_0`, `prefix_1`, … of an .npz file; their first axis is the sample."""
     count = sum(name.startswith(prefix + "_") for name in samples)
     return [samples[f"{prefix}_{i}"] for i in range(count)]
 
 
 def allowed_error(expected: Array, tolerance: dict[str, Any]) -> Array:
-    """Answer the largest difference that each value may have, in the unit of the output."""
+    """Return the largest difference that each value may have, in the unit of the output."""
     if expected.dtype.kind == "f":
         return tolerance["atol"] + tolerance["rtol"] * np.abs(expected.astype(np.float64))
     return np.full(expected.shape, tolerance["max_lsb"], np.float64)
 
 
 def compared(expected: Array, found: Array, tolerance: dict[str, Any]) -> dict[str, Any]:
-    """Say how far an output is off: largest errors, and the value that used most of its allowance.
+    """Return the largest errors of an output, and the value whose error is the largest share of the allowed one.
 
     Errors are in the unit of the output (steps, for integers); `used` is error / allowed error.
     """
@@ -92,7 +92,7 @@ def compared(expected: Array, found: Array, tolerance: dict[str, Any]) -> dict[s
 
 
 def computed(interpreter: Interpreter, inputs: list[Array]) -> list[Array]:
-    """Answer the model's outputs for one sample."""
+    """Return the model's outputs for one sample."""
     for number, detail in enumerate(interpreter.get_input_details()):
         interpreter.set_tensor(detail["index"], inputs[number])
     interpreter.invoke()
@@ -100,7 +100,7 @@ def computed(interpreter: Interpreter, inputs: list[Array]) -> list[Array]:
 
 
 def operator_names(interpreter: Interpreter) -> list[str]:
-    """List the operators of the graph; DELEGATE among them means that XNNPACK took some over."""
+    """Return the operators of the graph; DELEGATE among them means that XNNPACK runs some of the graph."""
     details = getattr(interpreter, "_get_ops_details", None)
     return sorted({str(detail["op_name"]) for detail in details()}) if details else []
 
@@ -108,7 +108,7 @@ def operator_names(interpreter: Interpreter) -> list[str]:
 def comparisons(
     interpreter: Interpreter, samples: Mapping[str, Array], tolerance: dict[str, Any]
 ) -> Iterator[dict[str, Any]]:
-    """Run every sample; answer one comparison for each output."""
+    """Run every sample; yield a comparison for each output."""
     inputs, outputs = numbered(samples, "input"), numbered(samples, "output")
     for sample in range(len(inputs[0])):
         found = computed(interpreter, [array[sample] for array in inputs])
@@ -120,25 +120,25 @@ def comparisons(
 
 
 def summary(results: list[dict[str, Any]]) -> dict[str, Any]:
-    """Join the comparisons of a model."""
-    worst = max(results, key=lambda one: (not one["ok"], one["used"]))
+    """Return the comparisons of a model as result."""
+    worst = max(results, key=lambda result: (not result["ok"], result["used"]))
     return {
-        "ok": all(one["ok"] for one in results),
-        "equal": all(one["equal"] for one in results),
-        "max_abs_error": max(one.get("max_abs_error", 0.0) for one in results),
-        "max_rel_error": max(one.get("max_rel_error", 0.0) for one in results),
+        "ok": all(result["ok"] for result in results),
+        "equal": all(result["equal"] for result in results),
+        "max_abs_error": max(result.get("max_abs_error", 0.0) for result in results),
+        "max_rel_error": max(result.get("max_rel_error", 0.0) for result in results),
         "worst": worst["worst"],
     }
 
 
 def right_answers(results: list[dict[str, Any]], labels: list[int]) -> int:
-    """Count the samples that a classifier named rightly, over all thread counts."""
-    answers = [one["answer"] for one in results if one["worst"]["output"] == 0]
+    """Return how many samples a classifier names correctly, over all thread counts."""
+    answers = [result["answer"] for result in results if result["worst"]["output"] == 0]
     return sum(answer == labels[number % len(labels)] for number, answer in enumerate(answers))
 
 
 def checked_model(folder: Path, entry: dict[str, Any]) -> dict[str, Any]:
-    """Run one model on its samples; answer its entry in the report."""
+    """Run one model on its samples; return its entry in the report."""
     model_path = checked_file(folder, entry["model"], entry["model_sha256"])
     samples_path = checked_file(folder, entry["samples"], entry["samples_sha256"])
     results: list[dict[str, Any]] = []
@@ -165,7 +165,7 @@ def checked_model(folder: Path, entry: dict[str, Any]) -> dict[str, Any]:
 
 
 def report(folder: Path) -> dict[str, Any]:
-    """Answer everything that is known after all models have run."""
+    """Run all models; return the report."""
     manifest_path = folder / "models.json"
     if not manifest_path.is_file():
         raise UnusableError(f"{manifest_path}: no such file; the folder must hold models.json and its models")
@@ -182,20 +182,20 @@ def report(folder: Path) -> dict[str, Any]:
 
 
 def main(arguments: list[str]) -> int:
-    """Answer the exit status: 0 all outputs agree, 1 one does not, 2 the folder is of no use."""
+    """Return the exit status: 0 if all outputs agree, 1 if one does not, 2 if a file is missing or damaged."""
     parser = argparse.ArgumentParser(description="Compare tflite_runtime's outputs with x86 TensorFlow's.")
     parser.add_argument("folder", type=Path, help="holds models.json and the files that it names")
     try:
-        found = report(parser.parse_args(arguments).folder)
+        result = report(parser.parse_args(arguments).folder)
     except UnusableError as error:
         print(error, file=sys.stderr)
         return 2
-    print(json.dumps(found, indent=2))
-    for model in found["models"]:
+    print(json.dumps(result, indent=2))
+    for model in result["models"]:
         if not model["ok"]:
             worst = json.dumps(model["worst"])
             print(f"{model['name']}: differs from x86 TensorFlow, at worst {worst}", file=sys.stderr)
-    return 0 if found["ok"] else 1
+    return 0 if result["ok"] else 1
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""Proves a wrapt wheel on the device: its extension module is in use, and does what the pure Python beside it does.
+"""Prove a wrapt wheel on the device: its extension module is used, and does what wrapt's pure Python code does.
 
-Runs on Python 2.7 and 3.4 and later; prints JSON of what was measured, and raises where something is wrong.
+Print what was measured as JSON; raise if something is wrong. This file runs on Python 2.7 and 3.4 and later.
 """
 
 from __future__ import absolute_import, division, print_function
@@ -14,18 +14,17 @@ import types
 import weakref
 
 import wrapt
-from wrapt import _wrappers
-from wrapt import wrappers as both
+from wrapt import _wrappers, wrappers
 
 
-def must(what, found, wanted):
-    """Raise where a finding is not what it must be."""
-    if found != wanted:
-        raise ValueError("{}: found {!r}, expected {!r}".format(what, found, wanted))
+def must(what, found, expected):
+    """Raise ValueError if a value is not the expected one."""
+    if found != expected:
+        raise ValueError("{}: found {!r}, expected {!r}".format(what, found, expected))
 
 
 def compiled():
-    """Without its extension module wrapt falls back to Python, without a word."""
+    """Check that the extension module is used: without it, wrapt falls back to Python silently."""
     names = (
         "ObjectProxy",
         "CallableObjectProxy",
@@ -34,7 +33,7 @@ def compiled():
         "BoundFunctionWrapper",
     )
     for name in names:
-        for module in (wrapt, both):
+        for module in (wrapt, wrappers):
             if hasattr(module, name):
                 must(name, getattr(module, name) is getattr(_wrappers, name), True)
     must("a built-in type", isinstance(_wrappers.ObjectProxy, type), True)
@@ -43,49 +42,49 @@ def compiled():
 
 
 def decorators():
-    """A decorator knows what it decorates: function, method, class method, static method or class."""
+    """Check decorators of a function, method, class method, static method and class; return how many."""
 
     @wrapt.decorator
-    def told(wrapped, instance, args, kwargs):
+    def with_instance(wrapped, instance, args, kwargs):
         return (getattr(instance, "__name__", type(instance).__name__), wrapped(*args, **kwargs))
 
-    @told
+    @with_instance
     def function(a, b=2):
         """Add."""
         return a + b
 
-    class Kept(object):
-        @told
+    class Decorated(object):
+        @with_instance
         def method(self, a):
             return a
 
-        @told
+        @with_instance
         @classmethod
-        def of_class(cls, a):
+        def class_method(cls, a):
             return (cls.__name__, a)
 
-        @told
+        @with_instance
         @staticmethod
-        def of_none(a):
+        def static_method(a):
             return a
 
-    @told
-    class Made(object):
+    @with_instance
+    class DecoratedClass(object):
         pass
 
     must("a function", function(1), ("NoneType", 3))
-    must("its name and words", (function.__name__, function.__doc__), ("function", "Add."))
+    must("its name and docstring", (function.__name__, function.__doc__), ("function", "Add."))
     signature = inspect.getargspec if sys.version_info < (3,) else inspect.getfullargspec
     must("its arguments", signature(function)[0], ["a", "b"])
-    must("a method", Kept().method(5), ("Kept", 5))
-    must("a method of the class", Kept.of_class(6), ("Kept", ("Kept", 6)))
-    must("a method of nobody", Kept.of_none(7), ("NoneType", 7))
-    must("a class", type(Made()[1]).__name__, "Made")
+    must("a method", Decorated().method(5), ("Decorated", 5))
+    must("a class method", Decorated.class_method(6), ("Decorated", ("Decorated", 6)))
+    must("a static method", Decorated.static_method(7), ("NoneType", 7))
+    must("a class", type(DecoratedClass()[1]).__name__, "DecoratedClass")
     return 5
 
 
 def proxies():
-    """A proxy is what it stands for in all but its type."""
+    """Check that a proxy behaves as its object does, except for its type; return how many."""
     numbers = [3, 1, 2]
     proxy = wrapt.ObjectProxy(numbers)
     proxy.append(9)
@@ -99,45 +98,45 @@ def proxies():
     must("arithmetic", found, (8, -6, 3, 3, -7, 28, 49, (3, 1)))
     must("comparison", (number < 8, number == 7, hash(number), bool(number)), (True, True, hash(7), True))
 
-    class Own(wrapt.ObjectProxy):
+    class CountingProxy(wrapt.ObjectProxy):
         def __init__(self, wrapped):
-            super(Own, self).__init__(wrapped)
+            super(CountingProxy, self).__init__(wrapped)
             self._self_count = 0
 
         def __call__(self, *args):
             self._self_count += 1
             return self.__wrapped__(*args)
 
-    own = Own(len)
-    must("a call", (own("abc"), own._self_count), (3, 1))  # noqa: SLF001  wrapt's way to keep something in a proxy
-    must("a part of a call", wrapt.PartialCallableObjectProxy(divmod, 17)(5), (3, 2))
+    counting = CountingProxy(len)
+    must("a call", (counting("abc"), counting._self_count), (3, 1))  # noqa: SLF001  wrapt's name for own attributes
+    must("a partial call", wrapt.PartialCallableObjectProxy(divmod, 17)(5), (3, 2))
 
-    class Held(object):
+    class Node(object):
         pass
 
-    circle = Held()
-    circle.proxy = wrapt.ObjectProxy(circle)
-    gone = weakref.ref(circle)
-    del circle
+    cycle = Node()
+    cycle.proxy = wrapt.ObjectProxy(cycle)
+    reference = weakref.ref(cycle)
+    del cycle
     gc.collect()
-    must("a circle through a proxy", gone(), None)
+    must("a reference cycle through a proxy", reference(), None)
     try:
         wrapt.ObjectProxy.__new__(wrapt.ObjectProxy).append(1)
     except ValueError:
         return 6
-    raise ValueError("a proxy of nothing does not refuse to be used")
+    raise ValueError("a proxy without an object can be used, expected ValueError")
 
 
 def patches():
-    """A function of a module is wrapped where it stands, once it is imported, and for a while."""
+    """Check that a module's functions are wrapped in place and temporarily, import hooks and locks; return how many."""
     module = types.ModuleType("pibuild_patched")
     module.answer = lambda: 41
     sys.modules[module.__name__] = module
 
-    def next_one(wrapped, _, args, kwargs):
+    def plus_one(wrapped, _, args, kwargs):
         return wrapped(*args, **kwargs) + 1
 
-    wrapt.wrap_function_wrapper(module.__name__, "answer", next_one)
+    wrapt.wrap_function_wrapper(module.__name__, "answer", plus_one)
     must("a wrapped function", module.answer(), 42)
 
     @wrapt.transient_function_wrapper(module.__name__, "answer")
@@ -148,34 +147,34 @@ def patches():
     def meanwhile():
         return module.answer()
 
-    must("for a while", (meanwhile(), module.answer()), (84, 42))
-    seen = []
-    wrapt.register_post_import_hook(seen.append, "pibuild_imported")
+    must("temporarily", (meanwhile(), module.answer()), (84, 42))
+    modules = []
+    wrapt.register_post_import_hook(modules.append, "pibuild_imported")
     imported = types.ModuleType("pibuild_imported")
     wrapt.notify_module_loaded(imported)
-    must("told of an import", seen, [imported])
-    held = []
+    must("an import hook", modules, [imported])
+    entries = []
 
     class Locked(object):
         @wrapt.synchronized
         def enter(self):
-            held.append(1)
+            entries.append(1)
             return self.inner()
 
         @wrapt.synchronized
         def inner(self):
-            return len(held)
+            return len(entries)
 
     must("synchronized", Locked().enter(), 1)
     return 4
 
 
 def main():
-    """Check all of it, and print what was measured."""
-    said = {"wrapt": ".".join(wrapt.__version_info__), "python": platform.python_version()}
+    """Run all checks; print what was measured as JSON."""
+    measured = {"wrapt": ".".join(wrapt.__version_info__), "python": platform.python_version()}
     for check in (compiled, decorators, proxies, patches):
-        said[check.__name__] = check()
-    print(json.dumps(said, sort_keys=True))
+        measured[check.__name__] = check()
+    print(json.dumps(measured, sort_keys=True))
 
 
 main()

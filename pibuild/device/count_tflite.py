@@ -1,14 +1,14 @@
-"""Count the instructions of one inference of each model on the device, and add them to what check_tflite.py found.
+"""Count the instructions of one inference of each model on the device, and add them to check_tflite.py's report.
 
     count-run COUNTS python count_tflite.py FOLDER RESULT COUNTS
 
-FOLDER holds models.json and the files that it names, RESULT check_tflite.py's report: each of its models gets
-`instructions`, those of an inference on its first sample with one thread. Calls of os.getppid() around it are the
-marks at which the emulator writes a line of COUNTS (dockerfiles/device/counter/insn_count.c). In a new container the
-same wheel, Python and numpy give the same numbers again; what changes the heap, such as another user or an edit of this
-file, moves them by less than 0.02 %.
+FOLDER holds models.json and the files that it names; RESULT is check_tflite.py's report. Each of its models gets
+`instructions`: the count of an inference on its first sample with one thread. Calls of os.getppid() before and after
+that inference are marks, at which the emulator writes a line of COUNTS (dockerfiles/device/counter/insn_count.c). In a
+new container, the same wheel, Python and numpy have the same counts. If the heap changes, for example with another user
+or an edit of this file, they change by less than 0.02 %.
 
-It knows what check_tflite.py knows and must run on the same Pythons; the files are those that passed there.
+This file uses what check_tflite.py uses, and must run on the same Pythons. The files were checked there.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from typing import Any
 import numpy as np
 from tflite_runtime.interpreter import Interpreter
 
-# What is done once comes first: packing weights, binding symbols, growing the heap, and Python's specializing of code
-# that has run some times (measured: the first inferences take up to 0.3 % more than later ones).
+# Some work is done only once: packing weights, binding symbols, growing the heap, and specializing Python code that has
+# run several times (measured: the first inferences have up to 0.3 % more instructions than later ones).
 WARMING_INFERENCES = 8
 
 
 def instructions(folder: Path, entry: dict[str, Any], counts_path: Path) -> int:
-    """Run a model until it is warm, and once more between two marks; answer what lies between these."""
+    """Run a model until it is warm, then between two marks; return the count between these."""
     interpreter = Interpreter(model_path=str(folder / entry["model"]), num_threads=1)
     interpreter.allocate_tensors()
     with np.load(folder / entry["samples"], allow_pickle=False) as samples:
@@ -45,7 +45,7 @@ def instructions(folder: Path, entry: dict[str, Any], counts_path: Path) -> int:
 
 
 def main(folder: Path, result_path: Path, counts_path: Path) -> None:
-    """Count every model of the report and write the report anew."""
+    """Write the counts of all models into the report."""
     gc.disable()  # a collection within an inference would be counted, too
     manifest = json.loads((folder / "models.json").read_text(encoding="utf-8"))
     entries = {entry["name"]: entry for entry in manifest["models"]}

@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
 # Runs on the device: installs the wheel with its Python's own pip from a folder, then runs the recipe's check.
-# The check's JSON is left in /work/out/result.json. Where there is a count_X.py to its check_X.py, that adds the
+# The check's JSON is written to /work/out/result.json. If a count_X.py belongs to the recipe's check_X.py, it adds the
 # instructions that the emulator counts.
 set -euo pipefail
 prefix=/opt/pibuild/python packages=/opt/pibuild/packages
 
-# A program started through sys.executable must be emulated too, without any help from the machine's kernel: so the
-# interpreter's name is a script that calls the emulator, and argv[0] still tells Python where its library is.
+# A program started through sys.executable must be emulated, too, and the machine's kernel does not do that. So the
+# interpreter's name is a script that calls the emulator; argv[0] still tells Python where its library is.
 cat > "$prefix/bin/python3" << WRAPPER
 #!/bin/sh
 exec /opt/pibuild/bin/device-run -0 "\$0" $prefix/bin/python$PIBUILD_PYTHON "\$@"
@@ -20,11 +20,11 @@ if [[ -d $packages ]]; then
   pip install --quiet --no-index --no-deps --no-compile $packages/wheel/*.whl
 fi
 if [[ -n ${PIBUILD_ALONE-} ]]; then
-  # A wheel from anywhere: what else it asks for is not here, and whether its import works without is seen below.
+  # A wheel that pibuild did not build: its dependencies are not installed. The check shows whether it can be imported.
   pip install --quiet --no-index --no-deps /work/wheels/*.whl
 elif [[ -d $packages ]]; then
-  # Of what the wheel asks for, what is compiled is not all here, so pip can't resolve: it installs the wheel alone, then
-  # looks whether everything that is asked for is there and fits, and only what was left out may be missing.
+  # Some of the wheel's compiled dependencies are left out, so pip can't resolve them: it installs the wheel alone. Then
+  # pip check lists dependencies that are missing or have a wrong version; only those that were left out may be missing.
   pip install --quiet --no-index --no-deps --find-links /work/wheels "$PIBUILD_PACKAGE"
   pip check > unmet || bash /work/check/judge_unmet.sh $packages/left-out.txt unmet
 else
