@@ -35,9 +35,9 @@ _CPU_FUNCTIONS = {
 _SIGILL_SYMBOLS = frozenset(("sigaction", "siglongjmp"))
 """Old OpenSSL uses them to try an instruction and catch SIGILL."""
 _UNWINDER_WORDS = (0xEC900B20, 0xEC800B20, 0xECB00B20, 0xECA00B20)
-"""vldmia and vstmia of d16 to d31 in the unwinders of libgcc and LLVM, which run them only for frames that say so."""
+"""vldmia and vstmia of d16 to d31 in the unwinders of libgcc and LLVM, which run them only for frames that need it."""
 _DATA_BYTES = 128
-"""In a stripped file, words that are this near to a word that is no instruction count as data."""
+"""In a stripped file, words within this distance of a word that is no instruction count as data."""
 _MAX_ADDRESS = (1 << 63) - 1
 _NAME_LETTERS = 60
 """Names of C++ templates can be very long."""
@@ -109,7 +109,7 @@ class Binary:
 
     @cached_property
     def examined_bytes(self) -> int:
-        """How much code is examined."""
+        """The size of the code that is examined."""
         regions = (region for section in self.sections for region in section.regions if region.kind != "data")
         return sum(region.end - region.start for region in regions)
 
@@ -141,7 +141,7 @@ class Binary:
 
     @cached_property
     def cpu_detection(self) -> tuple[str, ...]:
-        """How it finds out at run time which CPU it runs on; empty if it does not."""
+        """The means by which it detects the CPU at run time; empty if it has none."""
         undefined = {symbol.name for symbol in self.elf.undefined}
         functions = {function.name for function in self.elf.functions}
         means = [name for name in _CPU_SYMBOLS if name in undefined]
@@ -153,17 +153,17 @@ class Binary:
 
     @cached_property
     def functions(self) -> tuple[Function, ...]:
-        """Its functions, by address; only those that are known if it is stripped."""
+        """Its functions, by address; if it is stripped, those that it exports or points to."""
         elf = self.mapped or self.elf
-        known = (*elf.entries, *elf.pointed_by_data, *elf.pointed_by_constants)
-        return elf.functions or tuple(sorted(known, key=attrgetter("address")))
+        referenced = (*elf.entries, *elf.pointed_by_data, *elf.pointed_by_constants)
+        return elf.functions or tuple(sorted(referenced, key=attrgetter("address")))
 
     @cached_property
     def _starts(self) -> NDArray[np.int64]:
         return np.array([-1, *(min(function.address, _MAX_ADDRESS) for function in self.functions)], np.int64)
 
     def owners(self, addresses: NDArray[np.int64], first_address: int = 0) -> NDArray[np.intp]:
-        """Return in which function each address lies, as the index of the first one that begins there; -1 for none.
+        """Return the function of each address, as the index of the first with that start; -1 if there is none.
 
         Functions that begin before `first_address` do not count.
         """
@@ -171,7 +171,7 @@ class Binary:
         return np.where(starts >= first_address, np.searchsorted(self._starts, starts) - 1, -1)
 
     def are_in(self, owners: NDArray[np.intp], is_meant: Callable[[str], object]) -> NDArray[np.bool_]:
-        """Return for each owner whether one of the names of that function, which may have several, is meant."""
+        """Return for each owner whether `is_meant` accepts a name of that function, which may have several."""
         unique, inverse = np.unique(owners, return_inverse=True)
         ends = np.searchsorted(self._starts, self._starts[unique + 1], "right") - 1
         are_meant = [
@@ -185,7 +185,7 @@ class Binary:
     ) -> str:
         """Return an instruction with its place: `movw e3007501 at 0xaade8 in tflite::Eval+0x10`.
 
-        The name of its function is cut after so many letters; without a function, the section is its place.
+        The name of its function is cut after `letters`. Outside of functions, the section is its place.
         """
         address = int(instructions.addresses[row])
         owner = int(self.owners(instructions.addresses[row : row + 1])[0])
@@ -249,7 +249,7 @@ def version_number(text: str) -> tuple[str, Version | None]:
 
 
 def _without_data(instructions: Instructions, *, is_stripped: bool) -> Instructions:
-    """Leave out the unwinders' words, and in a stripped file what is near to words that are no instructions."""
+    """Leave out the unwinders' words and, in a stripped file, words that are near to one that is no instruction."""
     is_code = ~np.isin(instructions.words, _UNWINDER_WORDS) & ~instructions.needing({Feature.COPROCESSOR})
     if is_stripped:
         is_impossible = instructions.needing({Feature.UNALLOCATED, Feature.PRIVILEGED})

@@ -23,9 +23,9 @@ _OTHER_LIBCS = {
     "musllinux": ("glibc", re.compile(r"libc\.so\.6|ld-linux.*|GLIBC_.*")),
     "manylinux": ("musl", re.compile(r"libc\.so|libc\.musl-.*|ld-musl-.*")),
 }
-"""By family of platform tags: the C library that the family excludes, and the libraries and versions only that has."""
+"""By family of platform tags: the C library that the family excludes, and names that only this library has."""
 _VERSIONED = ("libc.", "libm.", "libpthread.", "libdl.", "librt.", "libutil.", "ld-linux")
-"""Libraries all of whose symbols have a version."""
+"""Libraries in which every symbol has a version."""
 _FROM_INTERPRETER = re.compile(
     r"_?Py[A-Z_]\w*|dl(open|close|sym|error|addr|info)|pthread_\w+|sem_\w+"
     r"|(a?(sin|cos|tan)h?|atan2|exp(2|m1)?|log(2|10|1p|b)?|pow|sqrt|cbrt|hypot|erfc?|[tl]gamma(_r)?|fabs|fmod|f(ma|max|min|dim)"
@@ -35,7 +35,7 @@ _FROM_INTERPRETER = re.compile(
 
 
 def foreign_system(file: WheelFile) -> str:
-    """Return the system, other than Linux, for which a file is machine code; empty if it is none."""
+    """Return the system, other than Linux, for which a file is machine code; empty if there is none."""
     begin, number = file.content[:4], int.from_bytes(file.content[4:8])
     if begin.startswith(_PE) and _PE_NAMES.fullmatch(file.path):
         return "Windows"
@@ -45,7 +45,7 @@ def foreign_system(file: WheelFile) -> str:
 def contradictions(wheel: Wheel, tags: Collection[Tag], binaries: Sequence[Binary]) -> Iterator[str]:
     """Yield where the wheel's name with its tags, WHEEL, RECORD and files contradict one another.
 
-    Without tags (for a name that is none of a wheel), the machine code contradicts nothing.
+    Without tags, because the file name is invalid, the machine code is not compared with them.
     """
     yield from disagreements(wheel)
     if not tags:
@@ -78,7 +78,7 @@ def _machine_faults(tags: Iterable[Tag], wheel: Wheel, binaries: Sequence[Binary
 
 
 def _libc_faults(tags: Iterable[Tag], binaries: Sequence[Binary]) -> Iterator[str]:
-    """Find files for another C library than the tags promise, and a promise that no pip accepts."""
+    """Yield a fault for files that need another C library than the tags promise, and for tags that no pip accepts."""
     platforms = sorted({tag.platform for tag in tags})
     for platform in platforms:
         if platform.startswith("manylinux") and architecture(platform) == "armv6l":
@@ -92,14 +92,14 @@ def _libc_faults(tags: Iterable[Tag], binaries: Sequence[Binary]) -> Iterator[st
 
 
 def glibc_faults(binaries: Iterable[Binary], newest: Version | None, limit: str) -> Iterator[str]:
-    """Yield a fault if a file requires a newer glibc than `newest`; `limit` says in its sentence what sets that."""
+    """Yield a fault if a file requires a newer glibc than `newest`; `limit` says what sets that."""
     required, requirement = newest_versions(binaries).get("GLIBC", (Version("0"), ""))
     if newest and required > newest:
         yield f"{requirement}, {limit} {newest}"
 
 
 def _python_faults(tags: Iterable[Tag], binaries: Sequence[Binary]) -> Iterator[str]:
-    """Find extension modules that no Python of the tags would import."""
+    """Yield a fault for each extension module that no Python of the tags imports."""
     claimed = {(tag.interpreter, tag.abi) for tag in tags if tag.interpreter.startswith("cp")}
     abis = {abi for _, abi in claimed}
     for binary in binaries:
@@ -124,7 +124,7 @@ def _library_faults(binaries: Sequence[Binary]) -> Iterator[str]:
 
 
 def _cpu_faults(tags: Iterable[Tag], binaries: Sequence[Binary]) -> Iterator[str]:
-    """Find code that the oldest Pi with an architecture of the tags does not run."""
+    """Yield a fault for code that the oldest Pi with an architecture of the tags does not run."""
     oldest = {name: pi.cpu for pi in reversed(load_pis().pis) if pi.bits == 32 for name in pi.architectures}
     for name in sorted(oldest.keys() & {architecture(tag.platform) for tag in tags}):
         cpu = oldest[name]

@@ -11,7 +11,7 @@ from pibuild.machinecode.features import Feature
 from pibuild.verify.binary import Binary
 
 Verdict = Literal["runs", "asks", "crashes", "unsure"]
-"""`asks`: what the CPU lacks is behind a check at run time."""
+"""`asks`: a check at run time guards the instructions that the CPU lacks."""
 
 _NOT_COMPILED = frozenset((Feature.COPROCESSOR, Feature.PRIVILEGED, Feature.UNALLOCATED))
 """No compiler emits these: they are hand-written and run behind a check, or they are data."""
@@ -20,9 +20,8 @@ _COMMON = frozenset((Feature.ARMV6T2, Feature.ARMV7, Feature.THUMB2, Feature.VFP
 _COMMON_SHARE = 0.2
 _BLOCK_BYTES = 4096
 _NOISE = 8
-"""So many words of data may look like newer instructions in what is certainly code of a stripped file, whose build
-attributes name this CPU or an older one. In 5 MB of such code, 5 were seen: where the linker removes a call, its
-function runs on into the data behind."""
+"""In a stripped file whose build attributes name this CPU or an older one, up to this number of newer instructions
+count as data. 5 MB of such code had 5: where the linker removes a call, the function seems to continue into data."""
 _LEVELS = {**dict.fromkeys((10, 13), 7), **dict.fromkeys((*range(14, 17), 18, 19, 20, 22), 8)}
 """Architecture by value of Tag_CPU_arch; all other values are ARMv6 or older."""
 

@@ -36,7 +36,7 @@ class Check:
 
 
 def verify_wheel(path: Path, *, target: Target, python: str, symbols_dir: Path | None) -> tuple[Check, ...]:
-    """Return the checks of a wheel, which all passed. Raise ProofError with all that did not.
+    """Return the checks of a wheel if all passed. Raise ProofError with all that failed.
 
     `symbols_dir` holds each shared object before strip, under its path in the wheel; None if others built the wheel.
     """
@@ -85,7 +85,7 @@ def _code_checks(
 
 
 def _passed(checks: tuple[Check, ...], name: str, expected: str) -> tuple[Check, ...]:
-    """Return the checks. Raise ProofError with all that failed."""
+    """Return the checks if all passed. Raise ProofError with all that failed."""
     failed = [check for check in checks if not check.ok]
     if failed:
         raise ProofError(
@@ -166,7 +166,7 @@ def _version_faults(binary: Binary, floor: Version) -> Iterator[str]:
 
 
 def _undefined_faults(binary: Binary, defined: frozenset[str]) -> Iterator[str]:
-    """Yield a fault if no file of the wheel defines some symbols; every symbol of glibc has a version.
+    """Yield a fault for symbols without a version, as glibc's have, that no file of the wheel defines.
 
     A library may use the symbols of another one that it does not list as needed: TensorFlow 1.x loads its one large
     library globally, for its libraries of further operations.

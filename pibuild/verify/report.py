@@ -51,7 +51,7 @@ class Inspection:
     size_bytes: int
     tags: frozenset[Tag] = frozenset()
     modules: tuple[str, ...] = ()
-    """What can be imported once it is installed."""
+    """Names that can be imported after installation."""
     binaries: tuple[Binary, ...] = ()
     faults: tuple[str, ...] = ()
     """Where it is damaged or contradicts itself."""
@@ -100,8 +100,8 @@ def inspect(path: Path) -> Inspection:
 def misses(inspection: Inspection, *, platform_tag: str | None, floor: Version | None) -> Iterator[str]:
     """Yield what a wheel lacks to run on a Pi, and with a glibc as old as the floor.
 
-    The Pi is that whose wheels have this platform tag (`linux_armv6l`). A person may bring a Python that no system of
-    the Pi has; everything else must fit one of them.
+    The Pi is the one whose wheels have this platform tag (`linux_armv6l`). A person may install a Python that no system
+    of the Pi has; everything else must fit one of the systems.
     """
     if platform_tag:
         wanted = platform_tag.removeprefix("linux_")

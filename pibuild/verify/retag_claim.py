@@ -1,7 +1,7 @@
-"""Which other tags a wheel may claim: those that its contents bear out.
+"""Which other tags a wheel may claim: those that its contents support.
 
-The machine code bears a platform out. A Python is borne out only by how the wheel was compiled, so a wheel with
-extension modules keeps its Python, unless a person accepts the risk; the wheel then says so.
+The machine code shows on which platforms it runs. Whether it works with another Python depends on how it was compiled:
+a wheel with extension modules keeps its Python, unless a person accepts the risk. WHEEL then names that risk.
 """
 
 from collections.abc import Collection

@@ -22,8 +22,8 @@ _CPU_ARCH_VALUES = {"v6KZ": {*range(8), 9}, "v7": set(range(11)), "v8-A": {*rang
 """Values of Tag_CPU_arch up to each level; they are not in order (v6T2 is 8, v6K is 9)."""
 _FP_ARCH_VALUES = {"VFPv2": set(range(3)), "VFPv3": set(range(5)), "VFPv4": set(range(7)), "FP-ARMv8": set(range(9))}
 _ENOUGH_NEON = 1000
-"""In all files together, outside of kernels with flags of their own; the official tflite-runtime 2.14.0 for armv7l has
-30,000."""
+"""This number of NEON instructions shows that NEON was on: in all files together, without kernels that have their own
+flags. The official tflite-runtime 2.14.0 for armv7l has 30,000."""
 _SMALL_BYTES = 100_000
 """Up to this size, code need not use NEON (wrapt has 10,000 bytes), but its build attributes must name NEON."""
 _XNNPACK = "xnn_"

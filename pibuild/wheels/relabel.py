@@ -1,6 +1,6 @@
 """Other tags, another version, or further metadata for a wheel, so that all its parts still agree.
 
-Whether the contents bear the new tags out is for verify/ to decide.
+verify/ decides whether the contents support the new tags.
 """
 
 import csv

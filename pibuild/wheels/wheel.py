@@ -114,7 +114,7 @@ class Wheel:
 
     @property
     def tags(self) -> frozenset[Tag]:
-        """Return the tags of WHEEL; a line may have a set of them, as file names do. Raise WheelFormatError."""
+        """Return the tags of WHEEL; a line may have a set of tags. Raise WheelFormatError if a set is invalid."""
         lines = self.wheel_message.get_all("Tag", [])
         return frozenset(tag for line in lines for tag in parse_tag_set(line))
 
@@ -155,7 +155,7 @@ def read_wheel(path: Path) -> Wheel:
 def dist_info_file(path: Path, name: str) -> bytes:
     """Read one file of a wheel's dist-info folder, and nothing else of the wheel.
 
-    Raises WheelFormatError if there is not exactly one such file, or if the wheel is no whole zip file.
+    Raise WheelFormatError if there is not exactly one such file, or if the wheel is no whole zip file.
     """
     try:
         with zipfile.ZipFile(path) as archive:
@@ -286,7 +286,7 @@ def _row_faults(path: str, file: WheelFile, row: list[str] | None) -> Iterator[s
 
 
 def parse_tag_set(text: str) -> frozenset[Tag]:
-    """Return the tags of a set in one word, as file names have them: `py2.py3-none-any`. Raise WheelFormatError."""
+    """Return the tags of a set in one word, as in file names: `py2.py3-none-any`. Raise WheelFormatError if invalid."""
     if not _TAG_SET.fullmatch(text.strip()) or text.count(".") > _MAX_DOTS:
         raise WheelFormatError(f"{text!r} is not interpreter-ABI-platform")
     try:
