@@ -26,8 +26,9 @@ class Npm:
 
     def check(self) -> None:
         """Ask the registry for a package. Raises SourceError if npm fails, UnreachableError if nothing answers."""
-        command = ["npm", "view", "--prefer-online", "--fetch-retries=0", "is-number@7.0.0", "version"]
-        ended = run(command, self._environ, hint=_HINT, deadline_s=_CHECK_DEADLINE_S)
+        with tempfile.TemporaryDirectory() as cache:  # the user's cache would answer without the network
+            command = ["npm", "view", f"--cache={cache}", "--fetch-retries=0", "is-number@7.0.0", "version"]
+            ended = run(command, self._environ, hint=_HINT, deadline_s=_CHECK_DEADLINE_S)
         if ended.exit_code:
             kind = UnreachableError if _SILENT.search(ended.err) else SourceError
             raise kind("npm's registry does not answer", found=ended.last_words)

@@ -25,7 +25,8 @@ _NEW_NAMES = {
 def with_release(words: Sequence[str], warn: Callable[[str], None]) -> list[str]:
     """Return the words with `--version X`, the old name of `--release X`, spelled `--release X`."""
     renamed = list(words)
-    for place, (word, following) in enumerate(zip(words, [*words[1:], ""], strict=True)):
+    for place, word in enumerate(words):
+        following = words[place + 1] if place + 1 < len(words) else ""
         if word.startswith("--version=") or (word == "--version" and following[:1].isdigit()):
             warn("--version X is now --release X; the next release of pibuild will not take the old name")
             renamed[place] = word.replace("--version", "--release", 1)

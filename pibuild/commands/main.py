@@ -65,8 +65,11 @@ EXIT_CODES = {
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code. Every PibuildError is caught here."""
     words, environ = list(sys.argv[1:] if argv is None else argv), dict(os.environ)
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:  # the shell closed it: `2>&-`
+            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115  open until the end
+        elif isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # the terminal's encoding may lack a character of a file name
     if argv is None:
         signal.signal(signal.SIGTERM, _interrupt)  # when a CI system stops pibuild, clean up as after Ctrl-C

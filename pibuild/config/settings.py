@@ -316,10 +316,10 @@ def store_folder(settings: Settings) -> Path:
         return Path(settings.store.folder).expanduser().absolute()
     try:
         Path.home()
+        return user_cache_path("pibuild", appauthor=False)
     except RuntimeError as error:
         hint = "--store DIR, PIBUILD_STORE or HOME"
         raise UsageError("This user has no home folder for the store", found=str(error), hint=hint) from error
-    return user_cache_path("pibuild", appauthor=False)
 
 
 def settings_schema() -> dict[str, Any]:

@@ -305,13 +305,29 @@ def test_every_file_that_is_not_a_wheel_is_named_after_the_others_are_done(capsy
         assert name in printed.err
 
 
-def test_a_user_without_a_name_or_a_home_is_asked_for_a_store(capsys, monkeypatch):
+@pytest.mark.parametrize("words", [[], ["--"]])
+def test_pibuild_without_a_word_is_build_and_asks_for_the_target(capsys, words):
+    assert main(words) == 2
+    assert "--target" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("closed", ["2>&-", ">&-"])
+def test_a_stream_that_the_shell_closed_leaves_the_exit_code_as_it_is(closed):
+    command = f"{sys.executable} -m pibuild verify missing.whl {closed}"
+    environ = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
+    assert subprocess.run(["bash", "-c", command], env=environ, check=False, capture_output=True).returncode == 2
+
+
+@pytest.mark.parametrize("home", [None, ""])
+def test_a_user_without_a_name_or_a_home_is_asked_for_a_store(capsys, monkeypatch, home):
     def unknown(uid):
         raise KeyError(uid)
 
     monkeypatch.setattr("pwd.getpwuid", unknown)
     for name in ("HOME", "XDG_CACHE_HOME", "PIBUILD_STORE"):
         monkeypatch.delenv(name, raising=False)
+    if home is not None:
+        monkeypatch.setenv("HOME", home)
     assert main(["plan", "--target", "pi-one", "--python", "3.11"]) == 2
     assert "--store" in capsys.readouterr().err
     assert main(["list"]) == 0
