@@ -326,7 +326,7 @@ FILES = [*GITHUB, GITLAB, JENKINS, *UNITS, CI / "README.md"]
 
 
 def unknown(text):
-    """Return each `ci/pibuild …` of which the command or an option is none of pibuild's."""
+    """Return each `ci/pibuild …` whose command or an option of it pibuild does not have."""
     calls = re.findall(r"ci/pibuild +((\w+)[^\n|>)`]*)", text)
     return [
         call
