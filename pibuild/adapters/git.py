@@ -40,9 +40,11 @@ _REMOTE = re.compile(r"^(?!file://)(?:\w[\w+.-]*://|[\w.-]+@[\w.-]+:)")
 _RECEIVED = re.compile(r"Receiving objects: +\d+% \((\d+)/(\d+)\)")
 _SILENT = re.compile(
     r"could not resolve|failed to connect|couldn't connect|connection (?:refused|timed out|reset)"
-    r"|no route to host|network is unreachable|from proxy",
+    r"|no route to host|network is unreachable|from proxy|connect tunnel failed|resolve proxy",
     re.IGNORECASE,
 )
+_CONNECTED = re.compile(r"connect to (\S+) port", re.IGNORECASE)
+_PROXY_FAILED = re.compile(r"from proxy|connect tunnel failed|resolve proxy", re.IGNORECASE)
 _LACKING = re.compile(r"not our ref|unadvertised object|remote ref|no such commit", re.IGNORECASE)
 
 
@@ -118,7 +120,7 @@ class Git:
         words = [*self._server_options, "ls-remote", "--", location, *names]
         ended = _git(*words, environ=self._server_environ, deadline_s=2 * self._silence_s)
         if ended.exit_code:
-            raise _fetch_error(ended.err, ref)
+            raise self._fetch_error(ended.err, ref, location)
         commits = {name: commit for commit, _, name in (line.partition("\t") for line in ended.out.splitlines())}
         for name in names:
             if name in commits:
@@ -205,20 +207,21 @@ class Git:
             stderr=subprocess.PIPE,
         ) as program:
             try:
-                message = self._listen(program, progress)
+                message = self._listen(program, progress, url)
             finally:
                 program.kill()
         if program.returncode:
             check_space(message)
-            raise _fetch_error(message, f"the commit {commit}")
+            raise self._fetch_error(message, f"the commit {commit}", url)
 
-    def _listen(self, program: subprocess.Popen[bytes], progress: Progress) -> str:
+    def _listen(self, program: subprocess.Popen[bytes], progress: Progress, url: str) -> str:
         """Return all that a program writes to stderr. Raises UnreachableError if it writes nothing for too long."""
         message, stderr = "", program.stderr
         assert stderr  # noqa: S101  asked for
         while True:
             if not select.select([stderr], [], [], self._silence_s)[0]:
-                raise UnreachableError(f"the server sent nothing for {self._silence_s:.0f} s")
+                through = f" (through the proxy {proxy})" if (proxy := self._proxy(url)) else ""
+                raise UnreachableError(f"{_host(url)}{through} sent nothing for {self._silence_s:.0f} s")
             part = os.read(stderr.fileno(), 1 << 16).decode(errors="replace")
             if not part:
                 program.wait()
@@ -226,6 +229,27 @@ class Git:
             message += part
             if counted := _RECEIVED.findall(part):
                 progress(int(counted[-1][0]), int(counted[-1][1]), "objects")
+
+    def _fetch_error(self, message: str, ref: str, url: str) -> SourceError:
+        """Return the error for a failed request to a server."""
+        found, host, proxy = last_words(message), _host(url), self._proxy(url)
+        reached = _CONNECTED.search(message)
+        if proxy and (_PROXY_FAILED.search(message) or (reached and urlsplit(f"//{proxy}").hostname == reached[1])):
+            hint = "check git's http.proxy, and http_proxy, https_proxy, all_proxy and no_proxy"
+            return UnreachableError(f"The proxy {proxy} does not connect to {host}", found=found, hint=hint)
+        if _SILENT.search(message):
+            return UnreachableError(f"{host} is not reachable", found=found)
+        if _LACKING.search(message):
+            return SourceError(f"the server does not have {ref}", found=found)
+        return SourceError("git fetch failed", found=found)
+
+    def _proxy(self, url: str) -> str:
+        """Return host and port of the proxy that git is set up to use for a URL; empty if there is none."""
+        scheme = urlsplit(url).scheme
+        ended = _git("config", "--get-urlmatch", "http.proxy", url, environ=self._environ)
+        names = (f"{scheme}_proxy", f"{scheme.upper()}_PROXY", "all_proxy", "ALL_PROXY")
+        proxy = ended.out.strip() or next((self._environ[name] for name in names if self._environ.get(name)), "")
+        return (urlsplit(proxy).netloc if "://" in proxy else proxy.rstrip("/")).rpartition("@")[2]
 
 
 def _git(*words: str, environ: Mapping[str, str], deadline_s: float = _DEADLINE_S) -> Ended:
@@ -258,13 +282,8 @@ def _missing_paths(
     return sorted(missing)
 
 
-def _fetch_error(message: str, ref: str) -> SourceError:
-    found = last_words(message)
-    if _SILENT.search(message):
-        return UnreachableError("the server is not reachable", found=found)
-    if _LACKING.search(message):
-        return SourceError(f"the server does not have {ref}", found=found)
-    return SourceError("git fetch failed", found=found)
+def _host(url: str) -> str:
+    return urlsplit(url).hostname or "the server"
 
 
 def _objects_dir(location: str) -> Path:

@@ -68,9 +68,11 @@ class NotThereError(SourceError):
 class _TransientError(Exception):
     """An attempt failed, and the next one may succeed."""
 
-    def __init__(self, why: str, *, wait_s: float | None = None, is_silent: bool = False, proxy: str = "") -> None:
+    def __init__(
+        self, why: str, *, wait_s: float | None = None, is_silent: bool = False, by_proxy: bool = False
+    ) -> None:
         super().__init__(why)
-        self.why, self.wait_s, self.is_silent, self.proxy = why, wait_s, is_silent, proxy
+        self.why, self.wait_s, self.is_silent, self.by_proxy = why, wait_s, is_silent, by_proxy
 
 
 class Http:
@@ -102,13 +104,13 @@ class Http:
             except FileNotFoundError as error:
                 raise SourceError(f"{local_path(url)} does not exist") from error
         else:
-            self._persist(url, lambda: self._transfer(url, to, progress, route), to)
+            self._persist(url, route, lambda: self._transfer(url, to, progress, route), to)
         return file_sha256(to)
 
     def get(self, url: str, to: Path) -> bool:
         """Write a file if the server has it; return whether it has. Raises as download does."""
         try:
-            self._persist(url, lambda: self._transfer(url, to, lambda *_amounts: None, DIRECT), to)
+            self._persist(url, DIRECT, lambda: self._transfer(url, to, lambda *_amounts: None, DIRECT), to)
         except NotThereError:
             return False
         return True
@@ -121,7 +123,7 @@ class Http:
                 return True
 
         try:
-            return self._persist(url, attempt)
+            return self._persist(url, route, attempt)
         except NotThereError:
             return False
 
@@ -132,7 +134,7 @@ class Http:
             with path.open("rb") as content, self._answer(url, {}, DIRECT, content):
                 pass
 
-        self._persist(url, attempt)
+        self._persist(url, DIRECT, attempt)
 
     def page(self, url: str, accept: str, route: Route = DIRECT) -> Page:
         """Return a short answer. Raises as download does."""
@@ -142,11 +144,11 @@ class Http:
                 kind = answer.headers.get("Content-Type", "").partition(";")[0].strip()
                 return Page(url=answer.url, kind=kind, content=answer.content)
 
-        return self._persist(url, attempt)
+        return self._persist(url, route, attempt)
 
-    def _persist(self, url: str, attempt: Callable[[], T], to: Path | None = None) -> T:
+    def _persist(self, url: str, route: Route, attempt: Callable[[], T], to: Path | None = None) -> T:
         """Try until it works or is hopeless; all tries are available again if the file has grown."""
-        server = urlsplit(url).hostname or url
+        host, proxy, server = urlsplit(url).hostname or url, _proxy(url, route), _server(url, route)
         failed = failed_in_row = 0
         while True:
             before_bytes = _size_bytes(to)
@@ -155,15 +157,17 @@ class Http:
             except _TransientError as error:
                 failed, failed_in_row = failed + 1, 1 if _size_bytes(to) > before_bytes else failed_in_row + 1
                 if error.is_silent and failed_in_row >= _TRIES_OF_SILENT:
-                    hint = "check the network, and http_proxy and https_proxy"
-                    if error.proxy:
-                        server = f"The proxy {error.proxy}, which leads to {server},"
+                    if error.by_proxy:
+                        what = f"The proxy {proxy} does not connect to {host}"
                         hint = "check http_proxy, https_proxy and no_proxy, and the proxy of pip or apt"
-                    raise UnreachableError(f"{server} is not reachable", found=error.why, hint=hint) from error
+                    else:
+                        what, hint = f"{server} is not reachable", "check the network, and http_proxy and https_proxy"
+                    raise UnreachableError(what, found=error.why, hint=hint) from error
                 if failed_in_row >= _TRIES or failed >= _TRIES_IN_ALL:
                     raise SourceError(f"{server} failed {failed} times", found=error.why) from error
                 wait_s = min(2.0 ** (failed_in_row - 1) if error.wait_s is None else error.wait_s, _LONGEST_WAIT_S)
-                self._note(f"  {server}: {error.why}; again in {seconds(wait_s)}")
+                culprit = f"the proxy {proxy}" if error.by_proxy else server
+                self._note(f"  {culprit}: {error.why}; again in {seconds(wait_s)}")
                 self._sleep(wait_s)
 
     def _transfer(self, url: str, to: Path, progress: Progress, route: Route) -> None:
@@ -191,7 +195,7 @@ class Http:
         self, url: str, headers: Mapping[str, str], route: Route, content: IO[bytes] | None = None
     ) -> Iterator[requests.Response]:
         """Yield a successful answer; `content`, if there is any, is put."""
-        server = urlsplit(url).hostname or url
+        server = _server(url, route)
         verify = route.certificates or self._certificates
         try:
             answer = self._session.request(
@@ -207,17 +211,16 @@ class Http:
         except requests.exceptions.SSLError as error:
             hint = "set SSL_CERT_FILE to your certificates if a proxy reads your traffic"
             raise UnreachableError(
-                f"{server} has a certificate that is not trusted", found=str(error), hint=hint
+                f"{server} has a certificate that is not trusted", found=connection_cause(error), hint=hint
             ) from error
         except requests.exceptions.ProxyError as error:
-            proxy = _proxy(url, route)
-            raise _TransientError(f"the proxy {proxy} failed: {_cause(error)}", is_silent=True, proxy=proxy) from error
+            raise _TransientError(connection_cause(error), is_silent=True, by_proxy=True) from error
         except requests.ReadTimeout as error:
             raise _TransientError(f"no answer within {_TIMEOUTS_S[1]:.0f} s") from error
         except requests.ConnectionError as error:
             dropped = any(isinstance(cause, ProtocolError) for cause in error.args)
             raise _TransientError(
-                "the connection broke" if dropped else _cause(error), is_silent=not dropped
+                "the connection broke" if dropped else connection_cause(error), is_silent=not dropped
             ) from error
         except OSError as error:  # of requests, or of a path of certificates that does not exist
             raise SourceError(f"{server} can't be asked", found=str(error)) from error
@@ -231,15 +234,35 @@ class Http:
             yield answer
 
 
+def connection_cause(error: BaseException) -> str:
+    """Return the innermost reason of a failed connection: `Connection refused`."""
+    while inner := next((cause for cause in _causes(error) if isinstance(cause, BaseException)), None):
+        error = inner
+    words = getattr(error, "strerror", None) or str(error)
+    return re.sub(r"^\[[\w: ]+\] | \(_ssl\.c:\d+\)$", "", words).strip() or type(error).__name__
+
+
+def _causes(error: BaseException) -> tuple[object, ...]:
+    """Return where the libraries keep what caused an error."""
+    reason, original = getattr(error, "reason", None), getattr(error, "original_error", None)
+    return (original, reason, error.__cause__, *reversed(error.args))
+
+
 def local_path(url: str) -> Path:
     """Return the path of a file: URL."""
     return Path(unquote(urlsplit(url).path))
 
 
 def _proxy(url: str, route: Route) -> str:
-    """Return host and port of the proxy that leads to a URL."""
+    """Return host and port of the proxy that leads to a URL; empty if there is none."""
     proxies = requests.utils.get_environ_proxies(url) | dict(route.proxies)
     return urlsplit(requests.utils.select_proxy(url, proxies) or "").netloc.rpartition("@")[2]
+
+
+def _server(url: str, route: Route) -> str:
+    """Return a URL's host for messages, with the proxy that leads to it."""
+    host, proxy = urlsplit(url).hostname or url, _proxy(url, route)
+    return f"{host} (through the proxy {proxy})" if proxy else host
 
 
 def _write(answer: requests.Response, to: Path, begin_bytes: int, total_bytes: int, progress: Progress) -> None:
@@ -265,11 +288,3 @@ def _write(answer: requests.Response, to: Path, begin_bytes: int, total_bytes: i
 
 def _size_bytes(path: Path | None) -> int:
     return path.stat().st_size if path and path.exists() else 0
-
-
-def _cause(error: BaseException) -> str:
-    """Return the innermost reason of a failed connection, without the addresses of objects."""
-    inner = error.args[0] if error.args else error
-    reason = getattr(inner, "reason", inner)
-    reason = getattr(reason, "original_error", reason)  # of a proxy
-    return re.sub(r"^(?:<[^>]*>|\w+\([^)]*\)): |\(Caused by.*", "", str(reason)).strip() or type(reason).__name__

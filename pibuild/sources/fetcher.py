@@ -44,8 +44,8 @@ class Fetcher:
     mirrors: Sequence[str]
     offline: bool
     now: Callable[[], datetime]
-    _silent: set[str] = field(default_factory=set, init=False)
-    """Servers that did not answer and are not asked again."""
+    _silent: dict[str, str] = field(default_factory=dict, init=False)
+    """Why a server, or the proxy that leads to it, does not answer; by server. It is not asked again."""
 
     def fetch_all(self, sources: Sequence[Source]) -> tuple[Entry, ...]:
         """Return every source, in order, from the store or from its places; the facts have its `place`.
@@ -108,13 +108,13 @@ class Fetcher:
         tried = []
         for attempt in attempts(source, self.mirrors):
             if attempt.server in self._silent:
-                tried.append(f"{attempt}: {attempt.server} does not answer")
+                tried.append(f"{attempt}: {self._silent[attempt.server]}")
                 continue
             try:
                 return self._try_place(source, attempt, step, needed_later)
             except UnreachableError as error:
-                self.console.note(f"  {attempt.server} does not answer; it is not asked again")
-                self._silent.add(attempt.server)
+                self.console.note(f"  {error.what}; {attempt.server} is not asked again")
+                self._silent[attempt.server] = error.what
                 tried.append(f"{attempt}: {error.line}")
             except SourceError as error:
                 (self.console.warn if error.found else self.console.debug)(f"{attempt}: {error.line}")

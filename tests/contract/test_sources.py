@@ -1,7 +1,8 @@
-"""A pibuild that is killed in the middle of a download loses nothing but time."""
+"""Downloads that are killed half-way or run twice at once, and sources behind a proxy that does not answer."""
 
 import hashlib
 import io
+import os
 import signal
 import subprocess
 import sys
@@ -16,9 +17,11 @@ import pytest
 from pibuild.adapters.git import Git
 from pibuild.adapters.http import Http
 from pibuild.console import Console
-from pibuild.model import ArchivePlace, Source
+from pibuild.errors import SourceError
+from pibuild.model import ArchivePlace, GitPlace, Source
 from pibuild.sources.fetcher import Fetcher, is_stored
 from pibuild.store.local import Store
+from tests.fakes.servers import free_port
 from tests.makers.archives import files_of, make_tar, tree_of
 
 BIG = hashlib.shake_256(b"big").digest(4_000_000)
@@ -30,11 +33,17 @@ SHA256 = hashlib.sha256(CONTENT).hexdigest()
 def fetch(url, tree, root, words=None):
     """Fetch one source from a server into the store at root."""
     console = Console(err=words or sys.stderr)
-    store = Store(Path(root), console)
+    source = Source(name="thing", tree=tree, into="thing", places=(ArchivePlace(archive=url, sha256=SHA256),))
+    return fetch_sources([source], Path(root), console, {})[0]
+
+
+def fetch_sources(sources, root, console, environ):
+    """Fetch sources into the store at root with the real clients; those of PyPI, npm and Debian are not used here."""
+    store = Store(root, console)
     store.sweep()
-    http = Http({}, note=console.note)
+    http = Http(environ, note=console.note, sleep=lambda _wait_s: None)
     fetcher = Fetcher(
-        git=Git({}),
+        git=Git(environ),
         http=http,
         pypi=http,
         npm=http,
@@ -45,9 +54,8 @@ def fetch(url, tree, root, words=None):
         offline=False,
         now=lambda: datetime.now(UTC),
     )
-    place = ArchivePlace(archive=url, sha256=SHA256)
     try:
-        return fetcher.fetch_all([Source(name="thing", tree=tree, into="thing", places=(place,))])[0]
+        return fetcher.fetch_all(sources)
     finally:
         http.close()
         store.close()
@@ -121,3 +129,34 @@ def test_two_processes_that_fetch_at_once_download_once(server, tmp_path):
     store = Store(root, Console(err=io.StringIO()))
     assert is_stored(store, Source(name="thing", tree=tree, into="thing", places=()))
     store.close()
+
+
+@pytest.mark.parametrize("kind", ["archive", "git", "git by its own setting"])
+def test_every_place_behind_a_dead_proxy_is_listed_with_the_proxy(kind, tmp_path, monkeypatch):
+    proxy, environ = f"127.0.0.1:{free_port()}", {"PATH": os.environ["PATH"], "HOME": str(tmp_path)}
+    for name in ("no_proxy", "NO_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    if kind == "git by its own setting":
+        (tmp_path / ".gitconfig").write_text(f"[http]\n\tproxy = http://me:secret@{proxy}\n")
+    else:
+        environ |= dict.fromkeys(("http_proxy", "https_proxy"), f"http://me:secret@{proxy}")
+        for name in ("http_proxy", "https_proxy"):
+            monkeypatch.setenv(name, environ[name])
+    sources = [
+        Source(
+            name=f"source-{number}",
+            tree=f"{number}" * 64,
+            into="thing",
+            places=(ArchivePlace(archive=f"https://files.invalid/{number}", sha256=SHA256),)
+            if kind == "archive"
+            else (GitPlace(git=f"owner/{number}", commit=f"{number}" * 40),),
+        )
+        for number in range(3)
+    ]
+    with pytest.raises(SourceError) as caught:
+        fetch_sources(sources, tmp_path / "store", Console(err=io.StringIO()), environ)
+
+    places = [line for line in caught.value.details if line.startswith("  - ")]
+    assert len(places) == 3
+    assert [proxy in line for line in places] == [True] * 3
+    assert "secret" not in str(caught.value)
