@@ -12,8 +12,9 @@ import subprocess
 import tarfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,9 @@ from typing import Any
 import docker
 import requests
 from docker.errors import APIError, DockerException, ImageNotFound, NotFound
+from docker.utils import parse_host
 
+from pibuild.adapters.http import connection_cause
 from pibuild.errors import EngineError, ImageError, PibuildError
 from pibuild.model import SESSION_LABEL, STORE_LABEL, Outcome, Run
 
@@ -31,6 +34,20 @@ _NANO = 1_000_000_000
 _FOLDERS = ("work/src", "work/in", "work/build", "work/out")
 _CACHE_FOLDER = "work/cache"
 _CHUNK_BYTES = 1 << 20
+_LOCAL = "unix:///var/run/docker.sock"
+_TLS_FILES = ("ca.pem", "cert.pem", "key.pem")
+_LONGEST_ANSWER = 300
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Endpoint:
+    """Where an engine is, and what to do if it does not answer there."""
+
+    url: str
+    setting: str
+    """What sets the URL; empty for the engine of this machine."""
+    tls: docker.tls.TLSConfig | None
+    hint: str
 
 
 class Engine:
@@ -43,17 +60,18 @@ class Engine:
         local one.
         """
         self._environ = dict(environ)
-        endpoint = _context_endpoint(environ)
-        self.host = str(endpoint.get("base_url", environ.get("DOCKER_HOST", "")))
-        if self.host.startswith("ssh:") and not find_spec("paramiko"):
+        self._endpoint = _endpoint(environ)
+        url, tls = self._endpoint.url, self._endpoint.tls
+        if url.startswith("ssh:") and not find_spec("paramiko"):
             hint = "pip install paramiko, or set DOCKER_HOST to a socket that ssh forwards (ssh -L)"
-            raise EngineError(f"The engine at {self.host} needs the Python package paramiko", hint=hint)
-        with self._translated("connecting to the Docker engine"):
-            if endpoint:
-                self._client = docker.DockerClient(**endpoint, timeout=_API_TIMEOUT_S)
-            else:
-                self._client = docker.from_env(environment=dict(environ), timeout=_API_TIMEOUT_S)
+            raise EngineError(f"The engine at {url} needs the Python package paramiko", hint=hint)
+        try:
+            self._client = docker.DockerClient(base_url=url, tls=tls or False, timeout=_API_TIMEOUT_S)
             self._info: dict[str, Any] = self._client.info()
+        except Exception as error:
+            if isinstance(error, DockerException | OSError) or type(error).__module__.startswith("paramiko."):
+                raise _engine_error("", self._endpoint, error) from error
+            raise
 
     @property
     def cpus(self) -> int:
@@ -69,7 +87,7 @@ class Engine:
     def free_bytes(self) -> int | None:
         """How much room its disk has; None where the disk is another machine's."""
         root = Path(self._info["DockerRootDir"])
-        return shutil.disk_usage(root).free if not self.host.startswith(("tcp:", "ssh:")) and root.exists() else None
+        return shutil.disk_usage(root).free if self._endpoint.url.startswith("unix:") and root.exists() else None
 
     @property
     def version(self) -> str:
@@ -100,7 +118,7 @@ class Engine:
             try:
                 self._client.images.pull(pinned, platform="linux/amd64").tag(reference)
             except (APIError, ImageNotFound) as error:
-                raise ImageError(f"{pinned} can't be pulled", found=str(error)) from error
+                raise ImageError(f"{pinned} can't be pulled", found=_explanation(error)) from error
 
     def import_root(self, tar_path: Path, reference: str, labels: Mapping[str, str]) -> None:
         """Make an image from the tar of a root file system."""
@@ -212,7 +230,7 @@ class Engine:
         try:
             yield
         except (DockerException, requests.RequestException) as error:
-            raise _engine_error(doing, self.host, error) from error
+            raise _engine_error(doing, self._endpoint, error) from error
 
 
 class Container:
@@ -309,42 +327,99 @@ class Container:
             self._handle.commit(repository=repository, tag=image_tag)
 
 
-def _context_endpoint(environ: Mapping[str, str]) -> dict[str, Any]:
-    """Return URL and TLS of the context that the docker program would use; empty if it would use none.
+def _endpoint(environ: Mapping[str, str]) -> Endpoint:
+    """Return the engine that the docker program would use. Raises EngineError if its settings name none."""
+    config_dir = Path(environ.get("DOCKER_CONFIG") or Path(environ.get("HOME", "/"), ".docker"))
+    config_path = config_dir / "config.json"
+    if url := environ.get("DOCKER_HOST", ""):
+        return _host_endpoint(url, environ, config_dir)
+    name, damage = environ.get("DOCKER_CONTEXT", ""), ""
+    setting, local_hint = "DOCKER_CONTEXT", "unset DOCKER_CONTEXT"
+    if not name:
+        name, damage = _current_context(config_path)
+        setting, local_hint = str(config_path), "docker context use default"
+    if name not in ("", "default"):
+        hint = f"{local_hint} (for the engine of this machine); docker context ls lists the contexts"
+        return _context_endpoint(config_dir, name, setting, hint)
+    hint = "start it (systemctl start docker, or ci/pibuild as root), or set DOCKER_HOST to another engine"
+    if damage:
+        hint += f"; {config_path} can't be read ({damage}), so a context that it selects is not used"
+    return Endpoint(url=_LOCAL, setting="", tls=None, hint=hint)
+
+
+def _host_endpoint(url: str, environ: Mapping[str, str], config_dir: Path) -> Endpoint:
+    """Return the engine of DOCKER_HOST."""
+    hint = "correct DOCKER_HOST, or unset it to use the engine of this machine"
+    _check_address(url, "DOCKER_HOST", hint)
+    is_verified, cert_path = bool(environ.get("DOCKER_TLS_VERIFY")), environ.get("DOCKER_CERT_PATH")
+    tls = None
+    if is_verified or cert_path:
+        folder = Path(cert_path or config_dir)
+        tls_hint = (
+            "set DOCKER_CERT_PATH to the folder of ca.pem, cert.pem and key.pem; for an engine without TLS, unset "
+        )
+        tls = _tls(folder, is_verified, _TLS_FILES, f"{tls_hint}DOCKER_TLS_VERIFY and DOCKER_CERT_PATH")
+    return Endpoint(url=url, setting="DOCKER_HOST", tls=tls, hint=f"start that engine, or {hint}")
+
+
+def _context_endpoint(config_dir: Path, name: str, setting: str, hint: str) -> Endpoint:
+    """Return the engine of a context, which a variable or file, `setting`, selects.
 
     The SDK looks contexts up only where config.json exists, and takes an unknown one for the local engine. The layout
     of the folder is that of github.com/docker/cli, cli/context/store.
     """
-    config_dir = Path(environ.get("DOCKER_CONFIG") or Path(environ.get("HOME", "/"), ".docker"))
-    name = environ.get("DOCKER_CONTEXT") or _current_context(config_dir / "config.json")
-    if environ.get("DOCKER_HOST") or not name or name == "default":
-        return {}
+    context = f"the Docker context {name!r} of {setting}"
     digest = hashlib.sha256(name.encode()).hexdigest()
+    meta_path = config_dir / "contexts/meta" / digest / "meta.json"
     try:
-        meta = json.loads((config_dir / "contexts/meta" / digest / "meta.json").read_bytes())
-        url, is_unverified = meta["Endpoints"]["docker"]["Host"], meta["Endpoints"]["docker"].get("SkipTLSVerify")
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        hint = "docker context ls shows which there are; unset DOCKER_CONTEXT for the local engine"
-        raise EngineError(f"There is no Docker context {name!r}", found=str(error), hint=hint) from error
-    tls_dir = config_dir / "contexts/tls" / digest / "docker"
-    if not tls_dir.is_dir():
-        return {"base_url": url}
-    ca, cert, key = (str(tls_dir / f"{part}.pem") for part in ("ca", "cert", "key"))
-    has_cert = (tls_dir / "cert.pem").exists()
-    tls = docker.tls.TLSConfig(
-        client_cert=(cert, key) if has_cert else None,
-        ca_cert=ca if (tls_dir / "ca.pem").exists() else None,
-        verify=not is_unverified,
-    )
-    return {"base_url": url, "tls": tls}
+        meta = json.loads(meta_path.read_bytes())
+        url, is_unverified = str(meta["Endpoints"]["docker"]["Host"]), meta["Endpoints"]["docker"].get("SkipTLSVerify")
+    except FileNotFoundError as error:
+        raise EngineError(f"T{context[1:]} does not exist", hint=hint) from error
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        found = f"{meta_path}: {connection_cause(error)}"
+        raise EngineError(f"T{context[1:]} can't be read", found=found, hint=hint) from error
+    _check_address(url, f"T{context[1:]}", hint)
+    tls, tls_dir = None, config_dir / "contexts/tls" / digest / "docker"
+    if tls_dir.is_dir():
+        names = {file.name for file in tls_dir.iterdir()} & {*_TLS_FILES}
+        names |= {"cert.pem", "key.pem"} if names - {"ca.pem"} else set()
+        tls = _tls(tls_dir, not is_unverified, names, f"make the context {name!r} again, or {hint}")
+    return Endpoint(url=url, setting=context, tls=tls, hint=f"start that engine, or {hint}")
 
 
-def _current_context(config_path: Path) -> str:
-    """Return the context that `docker context use` chose; empty if it chose none."""
+def _tls(folder: Path, is_verified: bool, names: Collection[str], hint: str) -> docker.tls.TLSConfig:
+    """Return the TLS settings of the files in a folder. Raises EngineError if one is missing."""
+    for name in sorted(names):
+        if not (folder / name).is_file():
+            raise EngineError(f"The TLS file {folder / name} does not exist", hint=hint)
+    cert, key, ca = (str(folder / name) if name in names else None for name in ("cert.pem", "key.pem", "ca.pem"))
+    return docker.tls.TLSConfig(client_cert=(cert, key) if cert and key else None, ca_cert=ca, verify=is_verified)
+
+
+def _check_address(url: str, setting: str, hint: str) -> None:
+    """Raise EngineError if a URL is not an engine's address that the SDK understands."""
     try:
-        return str(json.loads(config_path.read_bytes()).get("currentContext") or "")
-    except (OSError, ValueError, AttributeError):
-        return ""
+        parse_host(url)
+    except (DockerException, ValueError):
+        is_address = False
+    else:
+        is_address = url.startswith(("unix://", "tcp://", "ssh://", "http://", "https://", "http+unix://"))
+    if not is_address:
+        expected = "unix:///PATH, tcp://HOST:PORT or ssh://USER@HOST"
+        raise EngineError(f"{setting} does not name a Docker engine", expected=expected, found=url, hint=hint)
+
+
+def _current_context(config_path: Path) -> tuple[str, str]:
+    """Return the context that `docker context use` chose, empty if none; and why the file can't be read, if so."""
+    try:
+        return str(json.loads(config_path.read_bytes()).get("currentContext") or ""), ""
+    except FileNotFoundError:
+        return "", ""
+    except AttributeError:
+        return "", "it is not a JSON object"
+    except (OSError, ValueError) as error:
+        return "", connection_cause(error)
 
 
 def _lines(chunks: Iterator[bytes]) -> Iterator[str]:
@@ -416,16 +491,29 @@ def _owned(info: tarfile.TarInfo, run: Run, kind: bytes) -> tarfile.TarInfo:
     return info
 
 
-def _engine_error(doing: str, host: str, error: Exception) -> EngineError:
-    message, where = str(error), host or "the local engine"
-    if "Permission denied" in message:
-        what = f"no permission on the socket of {where}"
+def _engine_error(doing: str, endpoint: Endpoint, error: Exception) -> EngineError:
+    """Return the error for a failed request; `doing` is empty if it was the first one."""
+    found, hint = connection_cause(error), endpoint.hint
+    url = f"{endpoint.url} ({endpoint.setting})" if endpoint.setting else endpoint.url
+    answer = error.__cause__ if isinstance(error.__cause__, APIError) else error
+    if isinstance(answer, APIError):
+        found = _explanation(answer)
+    if found == "Permission denied":
+        what = f"no permission to use the engine at {url}"
         hint = "join the group of the engine's socket (usermod -aG docker NAME, then log in again), or run as root"
-    elif not isinstance(error, APIError):
-        what = f"no Docker engine answers at {where}"
-        hint = "start it (systemctl start docker, or ci/pibuild, which does), or set DOCKER_HOST; see pibuild doctor"
-    elif "no space left on device" in message.lower():
+    elif "no space left on device" in found.lower():
         what, hint = "the engine's disk is full", "docker system prune, or pibuild clean"
-    else:
+    elif "SSL" in str(error):
+        what = f"no TLS connection with the engine at {url}"
+    elif not isinstance(answer, APIError):
+        what = f"no Docker engine answers at {url}"
+    elif doing:
         what, hint = "the engine refused", "pibuild doctor shows what is reachable"
-    return EngineError(f"{doing}: {what}", found=message, hint=hint)
+    else:
+        what, found = f"a server answers at {url}, but not as a Docker engine", f"HTTP {answer.status_code}: {found}"
+    return EngineError(f"{doing}: {what}" if doing else what[0].upper() + what[1:], found=found, hint=hint)
+
+
+def _explanation(error: APIError) -> str:
+    """Return what the engine said, without the SDK's words around it."""
+    return str(error.explanation or error)[:_LONGEST_ANSWER]
