@@ -146,6 +146,7 @@ def printable(line: str) -> str:
 
 
 def nearest(name: str, known: Sequence[str]) -> str:
-    """Return which known name was probably meant, else all known names, as a hint."""
-    close = get_close_matches(name, known, n=1, cutoff=0.5)
-    return f"did you mean {close[0]!r}?" if close else f"one of: {', '.join(sorted(known))}"
+    """Return a hint: the known name that was probably meant, else all known names; empty if there is none."""
+    if close := get_close_matches(name, known, n=1, cutoff=0.5):
+        return f"did you mean {close[0]!r}?"
+    return f"one of: {', '.join(sorted(known))}" if known else ""

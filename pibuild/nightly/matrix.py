@@ -138,7 +138,8 @@ def _newest(releases: Sequence[Release], python: str) -> str:
 def _release_fault(releases: Sequence[Release], version: str, python: str) -> str:
     pythons = _pythons([release for release in releases if release.version == version])
     if version == "?":
-        return f"Python {python!r}: {nearest(python, _pythons(releases))}"
+        supported = nearest(python, _pythons(releases))
+        return f"Python {python!r}: {supported}" if supported else "the recipe supports no Python"
     if not pythons:
         return f"version {version!r}: {nearest(version, sorted({release.version for release in releases}))}"
     if python not in pythons:

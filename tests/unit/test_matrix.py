@@ -197,6 +197,13 @@ def test_a_cell_that_cant_be_built_is_rejected_with_the_reason(declared, words):
     assert "nightly.cells.0" in str(caught.value)
 
 
+def test_a_recipe_without_pythons_is_rejected_without_an_empty_list():
+    with fails(UsageError, naming="nightly.cells.0") as caught:
+        cells(Cells(recipe="bare"), more=(make_recipe("bare", proof="check.py", releases=()),))
+
+    assert not [line for line in caught.value.details if line.endswith((": ", "one of: "))]
+
+
 def test_all_findings_are_reported_at_once():
     with pytest.raises(UsageError) as caught:
         cells(Cells(recipe="tflite"), Cells(recipe="tflite-runtime", targets=("pi-six",)))

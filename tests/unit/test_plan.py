@@ -288,6 +288,13 @@ def test_an_unknown_extra_suggests_the_nearest():
         plan_for(recipes=recipes, extras=("clibrary",))
 
 
+def test_an_extra_of_a_recipe_without_extras_has_no_empty_list_as_hint():
+    with fails(UsageError, naming=("tflite-runtime", "'foo'")) as caught:
+        plan_for(extras=("foo",))
+
+    assert "one of:" not in str(caught.value)
+
+
 def test_an_optional_source_can_be_left_out():
     recipes = make_recipes()
     release = replace(recipes["tflite-runtime"].releases[1], sources=(make_source("a"), make_source("api-wheel")))
