@@ -156,8 +156,8 @@ def value(about: dict[str, Any]) -> str:
         return f"[{name}](#{anchor(name)})"
     if "enum" in about:
         return ", ".join(f"`{text}`" for text in about["enum"])
-    if "anyOf" in about:
-        return " or ".join(dict.fromkeys(value(kind) for kind in about["anyOf"] if kind.get("type") != "null"))
+    if kinds := about.get("anyOf") or about.get("oneOf"):
+        return " or ".join(dict.fromkeys(value(kind) for kind in kinds if kind.get("type") != "null"))
     if about.get("type") == "array":
         return f"list of {value(about.get('items', {}))}"
     return {"string": "text", "boolean": "true or false", "integer": "whole number"}.get(about["type"], about["type"])

@@ -5,11 +5,12 @@ Values only: frozen, with tuples inside. config reads them from YAML; build's pl
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag, ValidationInfo
-from pydantic_core import PydanticCustomError
+from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, GetPydanticSchema, Tag, ValidationInfo
+from pydantic_core import PydanticCustomError, core_schema
 
 from pibuild.errors import nearest
 
@@ -24,8 +25,32 @@ def _refused(_value: Any) -> None:  # noqa: ANN401  whatever the YAML holds
 COMPUTED = BeforeValidator(_refused)
 """Marks a field that pibuild computes: it is not a key of the file."""
 
-PLACE_KINDS = ("archive", "debian", "pypi", "npm", "git")
-"""The key by which each kind of place is known; an archive may have `git`, too."""
+
+def _number(value: Any) -> Any:  # noqa: ANN401  whatever the YAML holds
+    if isinstance(value, bool):
+        raise PydanticCustomError("number", "expected a number")
+    return value
+
+
+NUMBER = BeforeValidator(_number)
+"""Marks a number; pydantic would take `true` for 1."""
+
+
+def kind_of(*kinds: str) -> Discriminator:
+    """Return what tells kinds of mappings apart: each has a key of the kind's name. The tag of `git` is `<git>`.
+
+    If several of these keys are there, the first kind counts. A misspelt key counts if no other does.
+    """
+
+    def tag(value: Any) -> str | None:  # noqa: ANN401  whatever the YAML holds
+        keys = [key for key in value if isinstance(key, str)] if isinstance(value, dict) else []
+        near = (match for key in keys for match in get_close_matches(key.lower(), kinds, n=1))
+        kind = next((kind for kind in kinds if kind in keys), None) or next(near, None)
+        return f"<{kind}>" if kind else None
+
+    message = f"expected a mapping with one of the keys {', '.join(kinds)}"
+    return Discriminator(tag, custom_error_type="no_kind", custom_error_message=message)
+
 
 SESSION_LABEL = "pibuild.session"
 """Label of every container: the session of the process that made it."""
@@ -92,17 +117,13 @@ class NpmPlace:
     subdir: str = ""
 
 
-def _place_kind(place: Any) -> str:  # noqa: ANN401  whatever the YAML holds
-    return next((kind for kind in PLACE_KINDS if isinstance(place, dict) and kind in place), "git")
-
-
 Place = Annotated[
-    Annotated[ArchivePlace, Tag("archive")]
-    | Annotated[DebianPlace, Tag("debian")]
-    | Annotated[PypiPlace, Tag("pypi")]
-    | Annotated[NpmPlace, Tag("npm")]
-    | Annotated[GitPlace, Tag("git")],
-    Discriminator(_place_kind),
+    Annotated[ArchivePlace, Tag("<archive>")]
+    | Annotated[DebianPlace, Tag("<debian>")]
+    | Annotated[PypiPlace, Tag("<pypi>")]
+    | Annotated[NpmPlace, Tag("<npm>")]
+    | Annotated[GitPlace, Tag("<git>")],
+    kind_of("archive", "debian", "pypi", "npm", "git"),  # an archive may have `git`, too
 ]
 
 
@@ -111,7 +132,8 @@ class Source:
     """One content, named by its tree hash, that one or more places have."""
 
     __pydantic_config__ = STRICT
-    name: str
+    name: Annotated[str, COMPUTED] = ""
+    """The key under which the file has it."""
     places: tuple[Place, ...]
     tree: str = ""
     """sha256 of the tree (see trees.tree); every place must give exactly this. recipe.yaml leaves it out if `file` is
@@ -131,17 +153,23 @@ def _named_sources(value: Any, info: ValidationInfo) -> Any:  # noqa: ANN401  wh
     if not isinstance(value, list):
         return value
     names = [name for entry in value for name in (entry if isinstance(entry, list) else [entry])]
-    context = info.context or {}
-    return [context["sources"][name] for name in _existing(names, info) if name in context["sources"]]
+    sources = (info.context or {}).get("sources", {})
+    return [sources[name] for name in _existing(names, info) if name in sources]
 
 
-def _existing(names: Sequence[str], info: ValidationInfo) -> Sequence[str]:
-    defined = (info.context or {}).get("names", [])
-    for name in names:
-        if name not in defined:
-            fault = {"name": repr(name), "hint": nearest(str(name), defined)}
-            raise PydanticCustomError("no_such_name", "there is no source {name}; {hint}", fault)
+def _existing(names: Sequence[Any], info: ValidationInfo) -> Sequence[str]:
+    """Return names of sources. Raises an error with all names that no source has, if the context has the names."""
+    if not all(isinstance(name, str) for name in names):
+        raise PydanticCustomError("no_such_name", "expected the names of sources; write each in quotes")
+    defined = (info.context or {}).get("names")
+    if defined is not None and (unknown := [name for name in names if name not in defined]):
+        hints = [f"there is no source {name!r}{(hint := nearest(name, defined)) and f'; {hint}'}" for name in unknown]
+        raise PydanticCustomError("no_such_name", "{faults}", {"faults": "; ".join(hints)})
     return names
+
+
+SOURCE_NAMES = BeforeValidator(_named_sources)
+"""Marks sources that the file lists by their names."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,7 +177,7 @@ class Release:
     """One version of what a recipe makes."""
 
     version: str
-    sources: Annotated[tuple[Source, ...], BeforeValidator(_named_sources)]
+    sources: Annotated[tuple[Source, ...], SOURCE_NAMES]
     pythons: tuple[str, ...] = ()
     """The Pythons that it supports; empty if it does not depend on Python."""
     needs: tuple[str, ...] = ()
@@ -181,7 +209,8 @@ class Target:
     """A kind of Pi: toolchains/NAME.yaml, the single home of what differs between targets."""
 
     __pydantic_config__ = STRICT
-    name: str
+    name: Annotated[str, COMPUTED] = ""
+    """The file's name without its suffix."""
     models: str
     """The Pis that it is for, as text for people."""
     aliases: tuple[str, ...]
@@ -244,8 +273,12 @@ class OwnTree:
     """The pattern that finds the version, in parentheses."""
 
 
-def _pairs(value: Any) -> Any:  # noqa: ANN401  whatever the YAML holds
-    return tuple(value.items()) if isinstance(value, dict) else value
+PAIRS = GetPydanticSchema(
+    lambda _kind, schema: core_schema.no_info_after_validator_function(
+        lambda texts: tuple(texts.items()), schema(dict[str, str])
+    )
+)
+"""Marks pairs of texts that the file has as a mapping."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -262,13 +295,13 @@ class Recipe:
     releases: tuple[Release, ...]
     folder: Annotated[Path, COMPUTED] = Path()
     """Where recipe.yaml and the files are."""
-    extras: Annotated[tuple[tuple[str, str], ...], BeforeValidator(_pairs)] = ()
+    extras: Annotated[tuple[tuple[str, str], ...], PAIRS] = ()
     """What can be asked for beside the wheel: name and summary of each."""
     own_tree: OwnTree | None = None
     """What tells the version of a tree that a person works on; None if the recipe takes none."""
-    memory_gb: float = 0.0
+    memory_gb: Annotated[float, NUMBER] = 0.0
     """What one container must have."""
-    disk_gb: float = 0.0
+    disk_gb: Annotated[float, NUMBER] = 0.0
     """What the engine's disk must have free when the build starts."""
     has_cache: Annotated[bool, Field(alias="cache")] = False
     """Whether the containers of an image share /work/cache, so that an interrupted build continues."""

@@ -18,7 +18,7 @@ from pibuild.model import Base, Image, Target, Userland
 def load_base(folder: Path) -> Base:
     """Return where the base image comes from."""
     path = folder / "base" / "base.yaml"
-    return typed(Base, read_yaml(path), str(path))
+    return typed(Base, read_yaml(path), path)
 
 
 def load_images(folder: Path, target: Target, userland: Userland | None = None) -> dict[str, Image]:

@@ -3,18 +3,28 @@
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from packaging.tags import Tag
-from packaging.version import Version
+from packaging.version import InvalidVersion, Version
 from pydantic import PlainValidator
+from pydantic_core import PydanticCustomError
 
 from pibuild.config.strict_yaml import read_yaml, typed
 from pibuild.machinecode.features import Feature
 from pibuild.wheels.pip_tags import accepted_tags
 
 _STRICT = {"extra": "forbid", "use_attribute_docstrings": True}
-_Version = Annotated[Version, PlainValidator(Version)]
+
+
+def _version(written: Any) -> Version:  # noqa: ANN401  whatever the YAML holds
+    try:
+        return Version(written)
+    except (InvalidVersion, TypeError) as error:
+        raise PydanticCustomError("version", "expected a version in quotes") from error
+
+
+_Version = Annotated[Version, PlainValidator(_version)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -159,4 +169,4 @@ class Pis:
 def load_pis() -> Pis:
     """Return the contents of pis.yaml."""
     path = Path(__file__).with_name("pis.yaml")
-    return typed(Pis, read_yaml(path), str(path))
+    return typed(Pis, read_yaml(path), path)

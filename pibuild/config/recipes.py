@@ -4,13 +4,17 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
+from pibuild.config.findings import file_levels
 from pibuild.config.project_files import files_digest, own_files
 from pibuild.config.strict_yaml import checked, invalid, read_yaml
 from pibuild.errors import UsageError, nearest
-from pibuild.model import PLACE_KINDS, Recipe, Release, Source
+from pibuild.model import Recipe, Release, Source
 from pibuild.trees.tree import file_tree_hash
+
+_TOP = file_levels(Recipe)
+_LEVELS = {**_TOP, (): {**_TOP[()], "sources": "sources"}, **file_levels(dict[str, Source], ("sources",))}
+"""The mappings of recipe.yaml."""
 
 
 def load_recipes(folder: Path) -> dict[str, Recipe]:
@@ -35,26 +39,24 @@ def load_recipes(folder: Path) -> dict[str, Recipe]:
 def _recipe(path: Path) -> Recipe:
     """Read a recipe. In the file sources stand under their names, and releases list the names."""
     written = read_yaml(path)
-    by_name = written.pop("sources", None) if isinstance(written, dict) else None
-    sources, faults = checked(dict[str, Source], _with_names(by_name), below="sources", tags=PLACE_KINDS)
+    sources, by_name = None, None
+    faults: list[str] = []
+    if isinstance(written, dict) and "sources" in written:
+        by_name = written["sources"] if isinstance(written["sources"], dict) else None
+        sources, faults = checked(dict[str, Source], written["sources"], below=("sources",), levels=_LEVELS)
     pinned = {}
     for name, source in (sources or {}).items():
         tree, fault = _tree(source)
         faults += [f"sources.{name}: {fault}"] if fault else []
-        pinned[name] = replace(source, tree=tree, into=source.into or re.sub(r"-\d.*$", "", name))
-    recipe, recipe_faults = checked(Recipe, written, context={"sources": pinned, "names": list(by_name or ())})
-    if recipe is None or faults:
-        raise invalid(path, [*faults, *recipe_faults])
+        pinned[name] = replace(source, name=name, tree=tree, into=source.into or re.sub(r"-\d.*$", "", name))
+    context = {"sources": pinned, "names": None if by_name is None else list(map(str, by_name))}
+    recipe, recipe_faults = checked(Recipe, written, levels=_LEVELS, apart=("sources",), context=context)
+    if recipe is None or faults or recipe_faults:
+        raise invalid(path, [*recipe_faults, *faults])
     if recipe.name != path.parent.name:
         raise UsageError(f"{path}: the recipe's name is {recipe.name!r}, its folder's {path.parent.name!r}")
     releases = [_with_files(release, recipe.files, path) for release in recipe.releases]
     return replace(recipe, releases=tuple(releases), folder=path.parent)
-
-
-def _with_names(sources: Any) -> Any:  # noqa: ANN401  whatever the YAML holds
-    if not isinstance(sources, dict):
-        return sources
-    return {name: {"name": name} | source if isinstance(source, dict) else source for name, source in sources.items()}
 
 
 def _with_files(release: Release, patterns: Sequence[str], path: Path) -> Release:

@@ -1,24 +1,26 @@
 """Settings: what flags, PIBUILD_* variables and pibuild.yaml may set, as typed values."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any
 
 from platformdirs import user_cache_path
-from pydantic import AfterValidator, BeforeValidator, Field, TypeAdapter
+from pydantic import AfterValidator, BeforeValidator, Field, Tag, TypeAdapter
 from pydantic_core import PydanticCustomError
 
-from pibuild.config.strict_yaml import UserPath, checked, read_yaml, typed
+from pibuild.config.findings import file_levels, near_key
+from pibuild.config.strict_yaml import UserPath, checked, invalid, read_yaml, typed
 from pibuild.console import Color
-from pibuild.errors import UsageError, nearest
+from pibuild.errors import UsageError
+from pibuild.model import NUMBER, kind_of
 from pibuild.urls import without_password
 
 _STRICT = {"extra": "forbid", "use_attribute_docstrings": True}
-_Amount = Annotated[float, Field(gt=0, le=1_000_000, allow_inf_nan=False)]
+_Amount = Annotated[float, Field(gt=0, le=1_000_000, allow_inf_nan=False), NUMBER]
 """An amount that is finite in bytes and in seconds."""
-_Count = Annotated[int, Field(ge=0, le=1_000_000)]
+_Count = Annotated[int, Field(ge=0, le=1_000_000), NUMBER]
 """A number of wheels, or of days that a calendar has."""
 
 
@@ -26,19 +28,23 @@ def _address(text: str) -> str:
     """Accept only unambiguous addresses: `folder/x` could be a folder of this machine or a remote's path."""
     if re.fullmatch(r"https?://[^/\s]+\S*|/.*|(?!https?:)[^-/\s][^/]*:.*", text):
         return text
-    raise PydanticCustomError("address", "not http(s)://SERVER/PATH, nor rclone's REMOTE:PATH, nor /FOLDER")
+    raise PydanticCustomError("address", "expected http(s)://SERVER/PATH, rclone's REMOTE:PATH or /FOLDER")
 
 
 def _storage(written: Any) -> Any:  # noqa: ANN401  whatever the YAML holds
     """Return the mapping that a text, or null, is short for."""
-    return {"folder": written} if written is None or isinstance(written, str) else written
+    if written is None or isinstance(written, str):
+        return {"folder": written}
+    if isinstance(written, dict | Storage):
+        return written
+    raise PydanticCustomError("storage", "expected a folder, or a mapping with the keys folder and remote")
 
 
 def _lockable(site: str) -> str:
     """Accept only folders that have a parent folder: the lock is a file in it."""
     if Path(site).expanduser().absolute().name:
         return site
-    raise PydanticCustomError("site", "not a folder within another folder, where the site's lock file is")
+    raise PydanticCustomError("site", "expected a folder within another folder, which has the site's lock file")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,7 +167,10 @@ class TwineDestination:
         return without_password(self.twine)
 
 
-Destination = RcloneDestination | TwineDestination
+Destination = Annotated[
+    Annotated[RcloneDestination, Tag("<rclone>")] | Annotated[TwineDestination, Tag("<twine>")],
+    kind_of("rclone", "twine"),
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -220,7 +229,7 @@ class Settings:
     """URL of a Raspbian archive for `pibuild run --os`, such as `http://archive.raspbian.org/raspbian`."""
     offline: bool = False
     """Use no network: fail at once and list what is missing."""
-    jobs: Annotated[int, Field(gt=0)] | None = None
+    jobs: Annotated[int, Field(gt=0), NUMBER] | None = None
     """Number of compilers that run at the same time; default: as many as processors and memory allow."""
     memory: _Amount | None = None
     """Memory for one container in GB; default: most of the engine's memory."""
@@ -238,8 +247,13 @@ class Settings:
 
 _IN_FILE_ONLY = ("nightly", "publish")
 """Keys of pibuild.yaml that are neither flags nor variables."""
+_EXCLUSIVE = ("quiet", "verbose")
+"""Settings that exclude each other, wherever they are set."""
+_OLD_NAMES: Mapping[str, str] = {"version": "release"}
 _ITEM = {"mirrors": r"\S+", "with": r"[^\s,]+"}
 """The pattern of an item in a variable that holds several."""
+_LEVELS = {**(levels := file_levels(Settings)), (): {**levels[()], **_OLD_NAMES}}
+"""The mappings of pibuild.yaml."""
 
 
 def setting_names() -> list[str]:
@@ -259,19 +273,36 @@ def load_settings(
     from_file = _from_file(flags.get("config"), environ.get("PIBUILD_CONFIG"), cwd, warn)
     from_environ = _from_environ(environ, warn)
     from_flags = {name: flags[name] for name in setting_names() if flags.get(name) is not None}
-    merged = from_file | from_environ | from_flags
-    if from_flags.get("verbose") or from_flags.get("quiet"):  # these two exclude each other, wherever they are set
-        merged |= {name: from_flags.get(name, False) for name in ("verbose", "quiet")}
+    if faults := _faults(from_flags, _option):
+        raise UsageError("Invalid options", details=faults)
+    merged = from_file | from_environ
+    if any(from_flags.get(name) for name in _EXCLUSIVE):
+        merged |= dict.fromkeys(_EXCLUSIVE, False)
+    merged |= from_flags
     if isinstance(from_file.get("store"), dict) and isinstance(merged["store"], str):
         merged["store"] = from_file["store"] | {"folder": merged["store"]}
-    return typed(Settings, merged, "The command line")
+    return typed(Settings, merged, "The settings")
+
+
+def _faults(values: Any, spelling: Callable[[str], str] = str) -> list[str]:  # noqa: ANN401  whatever the YAML holds
+    """Return what is wrong with settings that come from one place, which spells their names in its own way."""
+    faults = checked(Settings, values, levels=_LEVELS)[1]
+    return [re.sub(r"^\w+", lambda name: spelling(name[0]), fault) for fault in faults]
+
+
+def _option(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
+
+
+def _variable(name: str) -> str:
+    return f"PIBUILD_{name.upper()}"
 
 
 def _from_file(flag: str | None, variable: str | None, cwd: Path, warn: Callable[[str], None]) -> dict[str, Any]:
     """Return the valid content of the file that is named, or of pibuild.yaml if it exists."""
     path = Path(flag or variable or cwd / "pibuild.yaml")
     try:
-        content: dict[str, Any] = _with_release(read_yaml(path) or {}, "version", "release", f"{path}: ", warn)
+        written = read_yaml(path)
     except UsageError as error:
         if not isinstance(error.__cause__, FileNotFoundError):
             raise
@@ -279,35 +310,51 @@ def _from_file(flag: str | None, variable: str | None, cwd: Path, warn: Callable
             name = "--config" if flag else "PIBUILD_CONFIG"
             raise UsageError(f"{name} names a file that does not exist: {path}") from error
         return {}
-    typed(Settings, content, str(path))
+    content: dict[str, Any] = {} if written is None else _renamed(written, str, f"{path}: ", warn)
+    old_names = {new: old for old, new in _OLD_NAMES.items() if isinstance(written, dict) and new not in written}
+    if faults := _faults(content, lambda key: old_names.get(key, key)):
+        raise invalid(path, faults)
     return content
 
 
 def _from_environ(environ: Mapping[str, str], warn: Callable[[str], None]) -> dict[str, Any]:
     """Return the settings that valid variables set."""
     variables = {name: text for name, text in environ.items() if name.startswith("PIBUILD_")}
-    variables = _with_release(variables, "PIBUILD_VERSION", "PIBUILD_RELEASE", "", warn)
+    variables = _renamed(variables, _variable, "", warn)
     variables.pop("PIBUILD_CONFIG", None)
-    names = {f"PIBUILD_{name.upper()}": name for name in setting_names()}
-    if unknown := sorted(variables.keys() - names):
-        details = [f"{name}: {nearest(name, [*names, 'PIBUILD_CONFIG'])}" for name in unknown]
-        raise UsageError("Unknown environment variables", details=details)
+    names = {_variable(name): name for name in setting_names()}
+    unknown = [f"{name}: {_unknown_variable(name, variables)}" for name in sorted(variables.keys() - names)]
     values = {
         names[variable]: tuple(re.findall(_ITEM[names[variable]], text)) if names[variable] in _ITEM else text
         for variable, text in variables.items()
+        if variable in names
     }
-    if findings := checked(Settings, values)[1]:
-        details = [re.sub(r"^\w+", lambda name: f"PIBUILD_{name[0].upper()}", finding) for finding in findings]
-        raise UsageError("Invalid environment variables", details=details)
+    if faults := [*unknown, *_faults(values, _variable)]:
+        raise UsageError("Invalid environment variables", details=faults)
     return values
 
 
-def _with_release(values: Any, old: str, new: str, prefix: str, warn: Callable[[str], None]) -> Any:  # noqa: ANN401  whatever the YAML holds
-    """Return values with the old name of a release replaced by the new one."""
-    if not isinstance(values, dict) or old not in values or new in values:
-        return values
-    warn(f"{prefix}{old} is now {new}; the next release of pibuild will not take the old name")
-    return {(new if name == old else name): value for name, value in values.items()}
+def _unknown_variable(variable: str, given: Collection[str]) -> str:
+    """Return what is wrong with a variable that no setting has."""
+    name = variable.removeprefix("PIBUILD_").lower()
+    if name in _IN_FILE_ONLY:
+        return f"there is no such variable; {name!r} is a key of pibuild.yaml only"
+    names = {name: name for name in (*setting_names(), "config")} | {**_OLD_NAMES, "extras": "with"}
+    if names.get(name) and _variable(names[name]) in given:
+        return f"there is no such variable; remove it, because {_variable(names[name])!r} is there, too"
+    if meant := near_key(name, names, 0.5):
+        return f"there is no such variable; did you mean {_variable(meant)!r}?"
+    return f"there is no such variable; one of: {', '.join(sorted(map(_variable, {*names.values()})))}"
+
+
+def _renamed(values: Any, spelling: Callable[[str], str], prefix: str, warn: Callable[[str], None]) -> Any:  # noqa: ANN401  whatever the YAML holds
+    """Return values with the old names replaced by the new ones, as a file or the environment spells them."""
+    for old, new in _OLD_NAMES.items():
+        before, after = spelling(old), spelling(new)
+        if isinstance(values, dict) and before in values and after not in values:
+            warn(f"{prefix}{before} is now {after}; the next release of pibuild will not take the old name")
+            values = {(after if name == before else name): value for name, value in values.items()}
+    return values
 
 
 def store_folder(settings: Settings) -> Path:

@@ -1,22 +1,19 @@
 """YAML to typed values.
 
-All findings of a file are collected before it is refused, each with its path in the file and, for a key that does not
-exist, the nearest one that does.
+All findings of a file are collected before it is refused; their words are in findings.py.
 """
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import fields, is_dataclass
+from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, TypeVar, cast
 
 import yaml
 from pydantic import AfterValidator, TypeAdapter, ValidationError
-from pydantic.fields import FieldInfo
-from pydantic_core import PydanticCustomError
+from pydantic_core import ErrorDetails, PydanticCustomError
 
-from pibuild.errors import UsageError, nearest
-from pibuild.model import COMPUTED
+from pibuild.config.findings import Levels, file_levels, findings
+from pibuild.errors import UsageError
 
 T = TypeVar("T")
 
@@ -44,6 +41,10 @@ def read_yaml(path: Path) -> Any:  # noqa: ANN401  what YAML can hold
             value = loader.construct_document(node) if node and not duplicates else None
         finally:
             loader.dispose()
+    except yaml.MarkedYAMLError as error:
+        line = f"line {error.problem_mark.line + 1}: " if error.problem_mark else ""
+        problem = str(error.problem).replace("found unhashable key", "a key is a list or a mapping, expected text")
+        raise UsageError(f"{path} can't be read", found=f"{line}{problem}") from error
     except (yaml.YAMLError, OSError, ValueError) as error:
         raise UsageError(f"{path} can't be read", found=" ".join(str(error).split())) from error
     if duplicates:
@@ -69,69 +70,47 @@ def _duplicates(node: yaml.Node | None, seen: set[int]) -> Iterator[str]:
             yield from _duplicates(value, seen)
 
 
-def typed(kind: type[T], value: Any, where: str) -> T:  # noqa: ANN401  whatever the YAML holds
+def typed(kind: type[T], value: Any, where: Path | str) -> T:  # noqa: ANN401  whatever the YAML holds
     """Return a value as a type. Raises UsageError with all findings; `where` names the file or its like."""
-    result, findings = checked(kind, value)
-    if result is None or findings:
-        raise invalid(where, findings)
+    result, faults = checked(kind, value)
+    if result is None or faults:
+        raise invalid(where, faults)
     return result
 
 
-def invalid(where: Path | str, findings: Sequence[str]) -> UsageError:
+def invalid(where: Path | str, faults: Sequence[str]) -> UsageError:
     """Return the error of a configuration with these findings."""
-    return UsageError(f"{where}: invalid configuration", details=findings)
+    return UsageError(f"{where}: invalid configuration", details=faults)
 
 
 def checked(
     kind: type[T],
     value: Any,  # noqa: ANN401  whatever the YAML holds
     *,
-    below: str = "",
-    tags: Collection[str] = (),
+    below: tuple[str, ...] = (),
+    levels: Levels | None = None,
+    apart: Collection[str] = (),
     context: Mapping[str, Any] | None = None,
 ) -> tuple[T | None, list[str]]:
-    """Return a value as a type, or None and what is wrong with it, each finding after its path below a key.
+    """Return a value as a type, or None and what is wrong with it, each finding after its path in the file.
 
-    `tags` are names in pydantic's paths that stand in no file; `context` is for the type's own validators.
+    If the type is only a part of the file, the part stands below some keys, and `levels` are those of the whole file.
+    `apart` names further keys that a mapping must have, which are checked elsewhere. `context` is for the type's own
+    validators.
     """
+    errors: list[ErrorDetails] = []
+    if isinstance(value, dict):
+        errors += [{"type": "missing", "loc": (key,), "msg": "", "input": value} for key in apart if key not in value]
+        value = {key: part for key, part in value.items() if key not in apart}
+    result, hashable = None, cast("Hashable", kind)  # mypy doubts that a type has a hash
     try:
-        # mypy doubts that a type has a hash
-        return _adapter(kind).validate_python(value, context=context), []  # type: ignore[arg-type]
+        result = _adapter(hashable).validate_python(value, context=context)
     except ValidationError as error:
-        keys = dict(_keys(kind))
-        return None, [_finding(detail, below, keys, tags) for detail in error.errors()]
+        errors += error.errors(include_url=False)
+    return result, findings(errors, value, levels or file_levels(hashable), below) if errors else []
 
 
 @cache
 def _adapter(kind: Any) -> TypeAdapter[Any]:  # noqa: ANN401  a type, or one made of some
     """Return pydantic's checker of a type; making one takes up to a tenth of a second."""
     return TypeAdapter(kind)
-
-
-def _finding(error: Any, below: str, keys: Mapping[str, str], tags: Collection[str]) -> str:  # noqa: ANN401  pydantic's ErrorDetails
-    parts = [str(part) for part in error["loc"] if part not in tags or error["type"] == "extra_forbidden"]
-    place = ".".join([*([below] if below else []), *parts])
-    match error["type"]:
-        case "extra_forbidden" | "unexpected_keyword_argument":
-            return f"{place}: there is no such key; {nearest(keys.get(parts[-1], parts[-1]), sorted(keys.values()))}"
-        case "missing" | "missing_keyword_only_argument":
-            return f"{place}: missing"
-        case "string_type" if isinstance(error["input"], int | float):
-            return f"{place}: {error['input']!r} is a number; write it in quotes"
-        case "no_such_name" | "computed":
-            return f"{place}: {error['msg']}"
-        case _:
-            return f"{place}: {error['msg']}, found {error['input']!r}"
-
-
-def _keys(kind: Any) -> Iterable[tuple[str, str]]:  # noqa: ANN401  a dataclass, or a type made of some
-    """Yield the name of each field that a file may have, and its key there."""
-    if is_dataclass(kind):
-        for field in fields(kind):
-            metadata = getattr(field.type, "__metadata__", ())
-            aliases = (about.alias for about in metadata if isinstance(about, FieldInfo))
-            if COMPUTED not in metadata:
-                yield field.name, next(aliases, None) or field.name
-            yield from _keys(field.type)
-    for part in getattr(kind, "__args__", ()):
-        yield from _keys(part)

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from pibuild.config.strict_yaml import read_yaml, typed
@@ -14,7 +15,7 @@ _IS_64_BIT = re.compile(r"64|armv8|cortex-a(?:53|72|76)")
 def load_targets(folder: Path) -> dict[str, Target]:
     """Return every target by name."""
     return {
-        path.stem: typed(Target, {**read_yaml(path), "name": path.stem}, str(path))
+        path.stem: replace(typed(Target, read_yaml(path), path), name=path.stem)
         for path in sorted(folder.glob("*.yaml"))
     }
 

@@ -149,7 +149,7 @@ def test_a_finding_names_the_key_as_the_file_spells_it(tmp_path):
     [
         ("publish.site", "publish: {site: ~nosuch/x}"),
         ("publish.key", "publish: {key: ~nosuch/x}"),
-        ("store.folder", "store: ~nosuch/x"),
+        ("store", "store: ~nosuch/x"),
         ("source", "source: ~nosuch/x"),
     ],
 )

@@ -1,0 +1,246 @@
+"""What is wrong with a file: pydantic's errors as sentences, each with its path in the file, in the words of its user.
+
+pydantic's own messages name Python's types, so none of them is printed.
+"""
+
+import datetime as dt
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import fields, is_dataclass
+from difflib import get_close_matches
+from functools import cache
+from typing import Any, get_args
+
+from pydantic import Tag
+from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails
+from pydantic_core.core_schema import ErrorType
+
+from pibuild.model import COMPUTED, SOURCE_NAMES
+
+Levels = Mapping[tuple[str, ...], Mapping[str, str]]
+"""Every mapping of a file whose keys are fixed, by its path. In a path, `*` is a number or a name that the file
+chooses, and a kind in angle brackets follows if mappings of several kinds may stand there. The value has the mapping's
+keys, by the names that people may try: the key itself, the field's name, and old names."""
+
+SENTENCES = {
+    "bool_parsing": "expected true or false",
+    "bool_type": "expected true or false",
+    "dataclass_type": "expected a mapping",
+    "dict_type": "expected a mapping",
+    "enum": "expected {expected}",
+    "finite_number": "expected a finite number",
+    "float_parsing": "expected a number",
+    "float_type": "expected a number",
+    "frozen_set_type": "expected a list",
+    "greater_than": "expected more than {gt}",
+    "greater_than_equal": "expected {ge} or more",
+    "int_from_float": "expected a whole number",
+    "int_parsing": "expected a whole number",
+    "int_parsing_size": "expected a smaller number",
+    "int_type": "expected a whole number",
+    "less_than_equal": "expected {le} or less",
+    "literal_error": "expected {expected}",
+    "recursion_loop": "expected a value that does not contain itself",
+    "string_type": "expected text",
+    "string_unicode": "expected text",
+    "tuple_type": "expected a list",
+}
+"""The sentence for each of pydantic's types of errors that a value can cause. Other types are pibuild's own."""
+_PYDANTICS = frozenset(get_args(ErrorType))
+"""All of pydantic's types."""
+_UNKNOWN = ("extra_forbidden", "unexpected_keyword_argument")
+_MISSING = ("missing", "missing_keyword_only_argument")
+_SHOWN_BITS = 200
+"""Numbers of more bits are not written out: Python refuses to write very long ones."""
+_WHOLE_SENTENCES = ("computed", "no_such_name", "unpinned")
+"""pibuild's own types of errors whose messages already name the value."""
+
+
+@cache
+def file_levels(kind: Any, path: tuple[str, ...] = ()) -> Levels:  # noqa: ANN401  a dataclass, or a type made of some
+    """Return the mappings of a file that holds this type, which stands at a path."""
+    return dict(_levels(kind, path))
+
+
+def _levels(kind: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], dict[str, str]]]:  # noqa: ANN401  as above
+    metadata = getattr(kind, "__metadata__", ())
+    if COMPUTED in metadata or SOURCE_NAMES in metadata:
+        return
+    if is_dataclass(kind):
+        keys = {field.name: _key(field.name, field.type) for field in fields(kind) if not _is_computed(field.type)}
+        yield path, keys | {key: key for key in keys.values()}
+        for field in fields(kind):
+            yield from _levels(field.type, (*path, _key(field.name, field.type)))
+        return
+    path += tuple(about.tag for about in metadata if isinstance(about, Tag))
+    is_container = isinstance(getattr(kind, "__origin__", None), type) and not metadata
+    for part in get_args(kind)[:1] if metadata else get_args(kind):
+        yield from _levels(part, (*path, "*") if is_container else path)
+
+
+def _key(name: str, kind: Any) -> str:  # noqa: ANN401  as above
+    aliases = (about.alias for about in getattr(kind, "__metadata__", ()) if isinstance(about, FieldInfo))
+    return next(filter(None, aliases), name)
+
+
+def _is_computed(kind: Any) -> bool:  # noqa: ANN401  as above
+    return COMPUTED in getattr(kind, "__metadata__", ())
+
+
+def findings(
+    errors: Sequence[ErrorDetails],
+    value: Any,  # noqa: ANN401  whatever the YAML holds
+    levels: Levels,
+    below: tuple[str, ...] = (),
+) -> list[str]:
+    """Return a sentence for each error of a value that stands below some keys.
+
+    A misspelt key that must be there is one finding, not two.
+    """
+    missing = {error["loc"] for error in errors if error["type"] in _MISSING}
+    unknown, misspelt = dict[tuple[str | int, ...], str](), set[tuple[str | int, ...]]()
+    for loc in (error["loc"] for error in errors if error["type"] in _UNKNOWN):
+        level = _level((*below, *loc[:-1]), levels)
+        lacking = [str(other[-1]) for other in missing - misspelt if other[:-1] == loc[:-1]]
+        key, unknown[loc] = _unknown_key(str(loc[-1]), level, lacking, _keys_at(value, loc[:-1]), levels)
+        misspelt.add((*loc[:-1], key))
+    sentences = []
+    for error in errors:
+        loc = error["loc"]
+        if error["type"] in _MISSING and loc in misspelt:
+            continue
+        path = ".".join((*below, *_path(error, value)))
+        text = unknown[loc] if error["type"] in _UNKNOWN else _sentence(error)
+        sentences.append(f"{path}: {text}" if path else text)
+    return sentences
+
+
+def _is_kind(part: str | int) -> bool:
+    return str(part).startswith("<")
+
+
+def _path(error: ErrorDetails, value: Any) -> Iterator[str]:  # noqa: ANN401  whatever the YAML holds
+    """Yield the parts of an error's path in the file, without the parts that only pydantic knows."""
+    loc = list(error["loc"])
+    if loc and (loc[-1] == "[key]" or error["type"] == "invalid_key"):
+        keys = loc[: -2 if loc[-1] == "[key]" else -1]
+        yield from (str(part) for part in keys if not _is_kind(part))
+        yield shown(error["input"])
+        return
+    for index, part in enumerate(loc):
+        if not isinstance(value, dict | list | tuple):  # the file has a short form
+            return
+        if _is_kind(part) and not (error["type"] in _UNKNOWN and index == len(loc) - 1):
+            continue
+        name, value = _part(value, part)
+        yield name
+
+
+def _part(value: Any, part: str | int) -> tuple[str, Any]:  # noqa: ANN401  whatever the YAML holds
+    """Return the name and value of a part of a mapping or list; its value is an empty mapping if there is none."""
+    if isinstance(value, list | tuple):
+        return str(part), value[part] if isinstance(part, int) else {}
+    key = next((key for key in value if str(key) == part), part)  # pydantic writes each key as text
+    return key if isinstance(key, str) else shown(key), value.get(key, {})
+
+
+def _keys_at(value: Any, loc: Sequence[str | int]) -> list[str]:  # noqa: ANN401  whatever the YAML holds
+    """Return the keys of the mapping at pydantic's path."""
+    for part in loc:
+        if not _is_kind(part):
+            value = _part(value, part)[1]
+    return list(map(str, value)) if isinstance(value, dict) else []
+
+
+def _level(path: Sequence[str | int], levels: Levels) -> tuple[str, ...]:
+    """Return the level to which a path leads."""
+    return next(
+        level
+        for level in levels
+        if len(level) == len(path) and all(part in ("*", str(name)) for part, name in zip(level, path, strict=True))
+    )
+
+
+def _unknown_key(
+    name: str, level: tuple[str, ...], lacking: Collection[str], present: Collection[str], levels: Levels
+) -> tuple[str, str]:
+    """Return the key of the same mapping that was probably meant, if any, and the sentence about an unknown key."""
+    kind = level[-1][1:-1] if level and _is_kind(level[-1]) else ""
+    fault = f"there is no such key beside {kind!r}" if kind in present else "there is no such key"
+    keys = levels[level]
+    free = {word: key for word, key in keys.items() if key not in present}
+    elsewhere = sorted({key for other, names in levels.items() if other != level for key in names.values()})
+    if keys.get(name) in present:
+        return "", f"{fault}; remove it, because {keys[name]!r} is there, too"
+    key = (
+        near_key(name, {word: word for word in lacking}, 0.6)
+        or near_key(name, free, 0.75)
+        or near_key(name, keys, 0.75)
+    )
+    if key:
+        return key, f"{fault}; did you mean {key!r}?"
+    if name in elsewhere:
+        return "", f"{fault}; {name!r} belongs {_places(name, level, levels)}"
+    if key := near_key(name, dict(zip(elsewhere, elsewhere, strict=True)), 0.8):
+        return "", f"{fault}; did you mean {key!r}, which belongs {_places(key, level, levels)}?"
+    if key := near_key(name, free, 0.5):
+        return key, f"{fault}; did you mean {key!r}?"
+    return "", "; ".join([fault, *([f"one of: {', '.join(sorted({*keys.values()}))}"] if keys else [])])
+
+
+def near_key(name: str, keys: Mapping[str, str], cutoff: float) -> str:
+    """Return the key with the most similar name, or an empty text."""
+    words = {_folded(word): key for word, key in keys.items()}
+    return next((words[word] for word in get_close_matches(_folded(name), words, n=1, cutoff=cutoff)), "")
+
+
+def _folded(name: str) -> str:
+    return name.lower().replace("-", "_")
+
+
+def _places(key: str, level: tuple[str, ...], levels: Levels) -> str:
+    """Return the words for where a key may stand, other than at a level."""
+    others = [other for other, keys in levels.items() if key in keys.values() and other != level]
+    return " or ".join(dict.fromkeys(_place(key, other) for other in others))
+
+
+def _place(key: str, level: tuple[str, ...]) -> str:
+    *parts, kind = level if level and _is_kind(level[-1]) else (*level, "")
+    beside = f" beside {kind[1:-1]!r}" if kind[1:-1] not in ("", key) else ""
+    if parts and parts[-1] == "*":
+        return f"in an entry of {'.'.join(parts[:-1])}{beside or (' of its own' if kind else '')}"
+    return f"under {'.'.join(parts)}" if parts else "at the top level"
+
+
+def _sentence(error: ErrorDetails) -> str:
+    kind, value = error["type"], error["input"]
+    if kind in _MISSING:
+        return "missing"
+    if kind in _WHOLE_SENTENCES:
+        return error["msg"]
+    if kind == "invalid_key" or "[key]" in error["loc"][-1:]:
+        return "a key must be text; write it in quotes"
+    if kind == "string_type" and isinstance(value, bool | int | float | dt.date):
+        noun = "a date" if isinstance(value, dt.date) else "not text" if isinstance(value, bool) else "a number"
+        return f"{shown(value)} is {noun}; write it in quotes"
+    text = SENTENCES.get(kind, "expected another value" if kind in _PYDANTICS else error["msg"])
+    return f"{text.format(**error.get('ctx', {}))}, found {shown(value)}"
+
+
+def shown(value: Any) -> str:  # noqa: ANN401  whatever the YAML holds
+    """Return a value as a person would write it, or for a list or mapping what it is."""
+    if isinstance(value, str):
+        return repr(value)
+    if isinstance(value, int) and value.bit_length() > _SHOWN_BITS:
+        return "a very large number"
+    if value is None or isinstance(value, bool | int | float | dt.date):
+        return {"None": "null", "True": "true", "False": "false"}.get(str(value), str(value))
+    if isinstance(value, dict):
+        return f"a mapping with {_listed(value)}" if value else "an empty mapping"
+    return "a list" if isinstance(value, list | tuple) else "a value of another kind"
+
+
+def _listed(keys: Iterable[Any]) -> str:
+    """Return the first keys of a mapping."""
+    first, *more = map(shown, keys)
+    return ", ".join([first, *more[:2], *(["…"] if more[2:] else [])])
