@@ -238,7 +238,7 @@ class Settings:
     json: bool = False
     """Print results and errors as JSON."""
     quiet: bool = False
-    """Print no progress, only results, warnings and errors."""
+    """Print no progress, only results, warnings and errors. Not allowed together with `verbose`."""
     verbose: bool = False
     """Also print the output of the programs that pibuild runs."""
     color: Color = "auto"
@@ -248,7 +248,7 @@ class Settings:
 _IN_FILE_ONLY = ("nightly", "publish")
 """Keys of pibuild.yaml that are neither flags nor variables."""
 _EXCLUSIVE = ("quiet", "verbose")
-"""Settings that exclude each other, wherever they are set."""
+"""Settings of which at most one may be true in a file, in the variables or in the options."""
 _OLD_NAMES: Mapping[str, str] = {"version": "release"}
 _ITEM = {"mirrors": r"\S+", "with": r"[^\s,]+"}
 """The pattern of an item in a variable that holds several."""
@@ -275,10 +275,11 @@ def load_settings(
     from_flags = {name: flags[name] for name in setting_names() if flags.get(name) is not None}
     if faults := _faults(from_flags, _option):
         raise UsageError("Invalid options", details=faults)
-    merged = from_file | from_environ
-    if any(from_flags.get(name) for name in _EXCLUSIVE):
-        merged |= dict.fromkeys(_EXCLUSIVE, False)
-    merged |= from_flags
+    merged = dict(from_file)
+    for values in (from_environ, from_flags):
+        if any(_is_on(values.get(name)) for name in _EXCLUSIVE):
+            merged |= dict.fromkeys(_EXCLUSIVE, False)
+        merged |= values
     if isinstance(from_file.get("store"), dict) and isinstance(merged["store"], str):
         merged["store"] = from_file["store"] | {"folder": merged["store"]}
     return typed(Settings, merged, "The settings")
@@ -287,7 +288,15 @@ def load_settings(
 def _faults(values: Any, spelling: Callable[[str], str] = str) -> list[str]:  # noqa: ANN401  whatever the YAML holds
     """Return what is wrong with settings that come from one place, which spells their names in its own way."""
     faults = checked(Settings, values, levels=_LEVELS)[1]
-    return [re.sub(r"^\w+", lambda name: spelling(name[0]), fault) for fault in faults]
+    faults = [re.sub(r"^\w+", lambda name: spelling(name[0]), fault) for fault in faults]
+    if isinstance(values, dict) and all(_is_on(values.get(name)) for name in _EXCLUSIVE):
+        first, second = map(spelling, _EXCLUSIVE)
+        faults.append(f"{first}: excludes {second}, which is true, too; remove one of the two")
+    return faults
+
+
+def _is_on(value: Any) -> bool:  # noqa: ANN401  whatever the YAML holds
+    return checked(bool, value)[0] is True
 
 
 def _option(name: str) -> str:

@@ -148,6 +148,30 @@ def test_a_targets_name_comes_from_its_file_only(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("text", "environ", "flags", "names"),
+    [
+        ("quiet: true\nverbose: 1\n", {}, {}, ("pibuild.yaml", "quiet", "verbose")),
+        ("", {"PIBUILD_QUIET": "1", "PIBUILD_VERBOSE": "yes"}, {}, ("PIBUILD_QUIET", "PIBUILD_VERBOSE")),
+        ("", {}, {"quiet": True, "verbose": True}, ("--quiet", "--verbose")),
+    ],
+    ids=["file", "variables", "options"],
+)
+def test_quiet_and_verbose_are_refused_together(tmp_path, text, environ, flags, names):
+    (tmp_path / "pibuild.yaml").write_text(text)
+    with fails(UsageError, naming=names):
+        load_settings(flags, environ, tmp_path)
+
+
+def test_of_quiet_and_verbose_the_stronger_place_decides(tmp_path):
+    (tmp_path / "pibuild.yaml").write_text("verbose: true\n")
+    by_variable = load_settings({}, {"PIBUILD_QUIET": "1"}, tmp_path)
+    by_option = load_settings({"verbose": True}, {"PIBUILD_QUIET": "1"}, tmp_path)
+
+    assert (by_variable.quiet, by_variable.verbose) == (True, False)
+    assert (by_option.quiet, by_option.verbose) == (False, True)
+
+
+@pytest.mark.parametrize(
     ("variable", "names"),
     [
         ("VERSON", ("'PIBUILD_RELEASE'",)),
