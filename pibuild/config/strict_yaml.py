@@ -30,44 +30,71 @@ UserPath = Annotated[str, AfterValidator(_homed)]
 """A file or folder; if it begins with `~` or `~name`, that home folder exists."""
 
 
+_NOUNS = {"bool": "true or false", "int": "a whole number", "float": "a number", "timestamp": "a date"}
+"""What a text should be that looks like a value of this YAML type, or is tagged so."""
+_MISFITS = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
+"""What PyYAML raises for a text that is no value of its type."""
+
+
 def read_yaml(path: Path) -> Any:  # noqa: ANN401  what YAML can hold
     """Return what a file holds. Raises UsageError if it can't be read, is not YAML, or has a key twice."""
     kind = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # a safe loader, in C where there is one
     try:
         loader = kind(path.read_bytes())
         try:
-            node = loader.get_single_node()
-            duplicates = list(_duplicates(node, set()))
-            value = loader.construct_document(node) if node and not duplicates else None
+            nodes = list(_nodes(loader.get_single_node()))
+            faults = [fault for node in nodes for fault in (*_duplicates(node), *_misfits(node, loader))]
+            value = loader.construct_document(nodes[0]) if nodes and not faults else None
         finally:
             loader.dispose()
     except yaml.MarkedYAMLError as error:
         line = f"line {error.problem_mark.line + 1}: " if error.problem_mark else ""
         problem = str(error.problem).replace("found unhashable key", "a key is a list or a mapping, expected text")
         raise UsageError(f"{path} can't be read", found=f"{line}{problem}") from error
-    except (yaml.YAMLError, OSError, ValueError) as error:
-        raise UsageError(f"{path} can't be read", found=" ".join(str(error).split())) from error
-    if duplicates:
-        raise UsageError(f"{path} has a key twice", details=duplicates, hint="remove one of the two")
+    except OSError as error:
+        raise UsageError(f"{path} can't be read", found=error.strerror or str(error)) from error
+    except (yaml.YAMLError, ValueError) as error:
+        problem = " ".join(str(error).split()).replace(' in "<byte string>",', " at")
+        raise UsageError(f"{path} can't be read", found=problem) from error
+    if faults:
+        raise invalid(path, faults)
     return value
 
 
-def _duplicates(node: yaml.Node | None, seen: set[int]) -> Iterator[str]:
+def _nodes(root: yaml.Node | None) -> Iterator[yaml.Node]:
+    """Yield each node of a document once, whatever its aliases are, in the order of the file."""
+    waiting, seen = [root] if root else [], set[int]()
+    while waiting:
+        node = waiting.pop()
+        if id(node) in seen:
+            continue
+        seen.add(id(node))
+        yield node
+        if isinstance(node, yaml.SequenceNode):
+            waiting += reversed(node.value)
+        if isinstance(node, yaml.MappingNode):
+            waiting += reversed([part for pair in node.value for part in pair])
+
+
+def _duplicates(node: yaml.Node) -> Iterator[str]:
     """Yield the keys that a mapping has twice: the reader would use the last one without a message."""
-    if id(node) in seen:  # by an alias
-        return
-    seen.add(id(node))
-    if isinstance(node, yaml.SequenceNode):
-        for part in node.value:
-            yield from _duplicates(part, seen)
-    if isinstance(node, yaml.MappingNode):
-        lines: dict[tuple[str, str], int] = {}
-        for key, value in node.value:
-            name, line = (key.tag, str(key.value)), key.start_mark.line + 1
-            if name in lines:
-                yield f"{key.value}: in line {lines[name]} and in line {line}"
-            lines.setdefault(name, line)
-            yield from _duplicates(value, seen)
+    lines: dict[tuple[str, str], int] = {}
+    for key, _ in node.value if isinstance(node, yaml.MappingNode) else ():
+        name, line = (key.tag, str(key.value)), key.start_mark.line + 1
+        if name in lines:
+            yield f"{key.value}: given twice, in line {lines[name]} and in line {line}; remove one of the two"
+        lines.setdefault(name, line)
+
+
+def _misfits(node: yaml.Node, loader: Any) -> Iterator[str]:  # noqa: ANN401  PyYAML's loaders have no common type
+    """Yield a finding if a text is no value of its type, such as 2026-99-99."""
+    type_name = node.tag.rpartition(":")[2]
+    if isinstance(node, yaml.ScalarNode) and type_name in _NOUNS:
+        try:
+            loader.construct_object(node)
+        except _MISFITS:
+            line = node.start_mark.line + 1
+            yield f"line {line}: expected {_NOUNS[type_name]}, found {node.value!r}; text must be in quotes"
 
 
 def typed(kind: type[T], value: Any, where: Path | str) -> T:  # noqa: ANN401  whatever the YAML holds

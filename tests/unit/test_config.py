@@ -120,8 +120,9 @@ def test_a_key_that_is_there_twice_is_refused_with_both_lines(tmp_path):
     with fails(UsageError, naming="pibuild.yaml") as caught:
         settings(tmp_path, file=text)
 
-    assert "target: in line 1 and in line 3" in str(caught.value)
-    assert "days: in line 5 and in line 5" in str(caught.value)
+    target, days = caught.value.details
+    assert [name in target for name in ("target:", "line 1 ", "line 3;")] == [True, True, True]
+    assert [name in days for name in ("days:", "line 5 ", "line 5;")] == [True, True, True]
 
 
 def test_yaml_anchors_may_be_used(tmp_path):
@@ -132,10 +133,34 @@ def test_yaml_anchors_may_be_used(tmp_path):
     assert [(one.recipe, one.pythons) for one in found] == [("a", ("3.9",)), ("a", ("3.9",)), ("a", ("3.11",))]
 
 
-@pytest.mark.parametrize("text", ["version: 2026-99-99\n", "jobs: !!int x\n"])
-def test_a_value_that_yaml_cant_make_is_named(tmp_path, text):
-    with fails(UsageError, naming="pibuild.yaml"):
-        settings(tmp_path, file=text)
+@pytest.mark.parametrize(
+    "value", ["2026-99-99", "!!int x", "!!int ''", "!!float x", "!!bool x", "!!timestamp x", "0b_", "0x_"]
+)
+def test_a_value_that_yaml_cant_make_is_named_with_its_line(tmp_path, value):
+    text = value.rpartition(" ")[2].strip("'")
+    with fails(UsageError, naming=("pibuild.yaml", "line 2", repr(text))):
+        settings(tmp_path, file=f"target: pi-one\npython: {value}\n")
+
+
+@pytest.mark.parametrize("content", [b"python: \xff\n", b"a: \x00\n", b"[a, b]: x\n", b"a: [\n", b"a: b: c\n"])
+def test_text_that_is_not_yaml_is_named_without_words_of_python(tmp_path, content):
+    (tmp_path / "pibuild.yaml").write_bytes(content)
+    with fails(UsageError, naming="pibuild.yaml") as caught:
+        settings(tmp_path)
+
+    assert not [word for word in ("byte string", "hashable", "<") if word in caught.value.found]
+
+
+def test_a_folder_as_configuration_file_is_named_without_an_error_number(tmp_path):
+    with fails(UsageError, naming=tmp_path) as caught:
+        settings(tmp_path, flags={"config": str(tmp_path)})
+
+    assert "Errno" not in str(caught.value)
+
+
+def test_all_values_that_yaml_cant_make_are_found_at_once(tmp_path):
+    with fails(UsageError, naming=("line 1", "'2026-99-99'", "line 2", "'x'")):
+        settings(tmp_path, file="version: 2026-99-99\njobs: !!int x\njson: true\n")
 
 
 def test_a_finding_names_the_key_as_the_file_spells_it(tmp_path):
