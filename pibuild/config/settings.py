@@ -229,7 +229,7 @@ class Settings:
     """URL of a Raspbian archive for `pibuild run --os`, such as `http://archive.raspbian.org/raspbian`."""
     offline: bool = False
     """Use no network: fail at once and list what is missing."""
-    jobs: Annotated[int, Field(gt=0), NUMBER] | None = None
+    jobs: Annotated[int, Field(gt=0, le=1_000_000), NUMBER] | None = None
     """Number of compilers that run at the same time; default: as many as processors and memory allow."""
     memory: _Amount | None = None
     """Memory for one container in GB; default: most of the engine's memory."""

@@ -265,7 +265,7 @@ def test_a_patch_of_one_release_changes_no_other_release(recipes, tmp_path):
 @pytest.mark.parametrize(
     ("name", "values"),
     [
-        ("jobs", ["0", "-1"]),
+        ("jobs", ["0", "-1", "1000001", "0x" + "f" * 6000]),
         ("memory", ["0", "-4", ".nan", ".inf", "1e99"]),
         ("deadline", ["0", "-1", ".nan", ".inf", "1e99"]),
         ("count", ["-5", "10000000"]),
