@@ -127,10 +127,10 @@ def _path(error: ErrorDetails, value: Any) -> Iterator[str]:  # noqa: ANN401  wh
         yield from (str(part) for part in keys if not _is_kind(part))
         yield shown(error["input"])
         return
-    for index, part in enumerate(loc):
+    for part in loc:
         if not isinstance(value, dict | list | tuple):  # the file has a short form
             return
-        if _is_kind(part) and not (error["type"] in _UNKNOWN and index == len(loc) - 1):
+        if _is_kind(part) and part not in value:
             continue
         name, value = _part(value, part)
         yield name
@@ -170,22 +170,21 @@ def _unknown_key(
     keys = levels[level]
     free = {word: key for word, key in keys.items() if key not in present}
     elsewhere = sorted({key for other, names in levels.items() if other != level for key in names.values()})
-    if keys.get(name) in present:
-        return "", f"{fault}; remove it, because {keys[name]!r} is there, too"
-    key = (
-        near_key(name, {word: word for word in lacking}, 0.6)
-        or near_key(name, free, 0.75)
-        or near_key(name, keys, 0.75)
-    )
-    if key:
-        return key, f"{fault}; did you mean {key!r}?"
-    if name in elsewhere:
-        return "", f"{fault}; {name!r} belongs {_places(name, level, levels)}"
-    if key := near_key(name, dict(zip(elsewhere, elsewhere, strict=True)), 0.8):
-        return "", f"{fault}; did you mean {key!r}, which belongs {_places(key, level, levels)}?"
-    if key := near_key(name, free, 0.5):
-        return key, f"{fault}; did you mean {key!r}?"
-    return "", "; ".join([fault, *([f"one of: {', '.join(sorted({*keys.values()}))}"] if keys else [])])
+    key = keys.get(name) or near_key(name, {word: word for word in lacking}, 0.6)
+    key = key or near_key(name, free, 0.75) or near_key(name, keys, 0.75)
+    if key in present:
+        hint = f"{key!r} is there, too; remove one of the two"
+    elif key:
+        hint = f"did you mean {key!r}?"
+    elif name in elsewhere:
+        hint = f"{name!r} belongs {_places(name, level, levels)}"
+    elif other := near_key(name, dict(zip(elsewhere, elsewhere, strict=True)), 0.8):
+        hint = f"did you mean {other!r}, which belongs {_places(other, level, levels)}?"
+    elif key := near_key(name, free, 0.5):
+        hint = f"did you mean {key!r}?"
+    else:
+        hint = f"one of: {', '.join(sorted({*keys.values()}))}"
+    return key, f"{fault}; {hint}"
 
 
 def near_key(name: str, keys: Mapping[str, str], cutoff: float) -> str:

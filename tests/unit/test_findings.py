@@ -33,7 +33,13 @@ def wrong_values():
     scalars = ["x", "", 3, -1, 1.5, float("nan"), float("inf"), 10**5000, True, None, b"\xff", dt.date(2026, 1, 2)]
     scalars += [dt.datetime(2026, 1, 2, tzinfo=dt.UTC), {"a"}]
     lists = [[value] for value in (*scalars, [], ["x"], [1], {}, {"x": 1})]
-    mappings = [{"x": value} for value in (*scalars, [], {})] + [{3: "x"}, {None: "x"}, {True: 1}, {(1, 2): "x"}]
+    mappings = [{"x": value} for value in (*scalars, [], {})] + [
+        {3: "x"},
+        {None: "x"},
+        {True: 1},
+        {(1, 2): "x"},
+        {3: {"x": 1}},
+    ]
     return [*scalars, [], {}, *lists, *mappings, endless]
 
 
@@ -98,6 +104,9 @@ def test_the_table_has_only_types_that_pydantic_has():
         ("version: 3", ("version:", "3")),
         ("version: '3'\nrelease: '3'", ("version:", "'release'")),
         ("with: [a]\nextras: [a]", ("extras:", "'with'")),
+        ("target: a\ntaregt: a", ("taregt:", "'target'", "remove")),
+        ("publish: {<rclone>: x}", ("publish.<rclone>:", "publish.to")),
+        ("publish: {to: [{rclone: x, <rclone>: y}]}", ("publish.to.0.<rclone>:", "'rclone'")),
         ("store: ~nosuch", ("store:", "'~nosuch'")),
         ("store: {folder: ~nosuch}", ("store.folder:", "'~nosuch'")),
         ("python: true", ("python:", "true")),
