@@ -1,15 +1,15 @@
 """Recipes, as recipe.yaml describes them."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
 from pibuild.config.findings import file_levels
 from pibuild.config.project_files import files_digest, own_files
 from pibuild.config.strict_yaml import checked, invalid, read_yaml
-from pibuild.errors import UsageError, nearest
-from pibuild.model import Recipe, Release, Source
+from pibuild.errors import nearest
+from pibuild.model import Recipe, Source
 from pibuild.trees.tree import file_tree_hash
 
 _TOP = file_levels(Recipe)
@@ -20,20 +20,24 @@ _LEVELS = {**_TOP, (): {**_TOP[()], "sources": "sources"}, **file_levels(dict[st
 def load_recipes(folder: Path) -> dict[str, Recipe]:
     """Return every recipe by name. Raises UsageError if one is invalid, or needs another one that does not exist."""
     recipes = {path.parent.name: _recipe(path) for path in sorted(folder.glob("*/recipe.yaml"))}
-    releases = [(recipe, release) for recipe in recipes.values() for release in recipe.releases]
-    for recipe, release in releases:
-        for name in (*release.needs, *release.needs_without_neon, *release.proven_with, *release.dependencies):
-            if name not in recipes:
-                raise UsageError(
-                    f"{recipe.name} needs {name!r}, which does not exist", hint=nearest(name, list(recipes))
-                )
-        for name in release.proven_with:
-            if not recipes[name].device:
-                raise UsageError(
-                    f"{recipe.name} is proven with {name}, which has no place on the device",
-                    hint=f"give {name} a `device:` in its recipe.yaml, or name it under `needs:`",
-                )
+    if faults := [fault for recipe in recipes.values() for fault in _faults_of_needs(recipe, recipes)]:
+        raise invalid(folder, faults)
     return recipes
+
+
+def _faults_of_needs(recipe: Recipe, recipes: Mapping[str, Recipe]) -> Iterator[str]:
+    """Yield what is wrong with the other recipes that a recipe names."""
+    for index, release in enumerate(recipe.releases):
+        for key in ("needs", "needs_without_neon", "proven_with", "dependencies"):
+            place = f"{recipe.name}: releases.{index}.{key}"
+            for name in getattr(release, key):
+                if name not in recipes:
+                    yield f"{place}: there is no recipe {name!r}; {nearest(name, list(recipes))}"
+                elif key == "proven_with" and not recipes[name].device:
+                    yield (
+                        f"{place}: {name!r} has no place on the device; "
+                        f"give {name} a `device:` in its recipe.yaml, or name it under `needs:`"
+                    )
 
 
 def _recipe(path: Path) -> Recipe:
@@ -54,23 +58,33 @@ def _recipe(path: Path) -> Recipe:
     if recipe is None or faults or recipe_faults:
         raise invalid(path, [*recipe_faults, *faults])
     if recipe.name != path.parent.name:
-        raise UsageError(f"{path}: the recipe's name is {recipe.name!r}, its folder's {path.parent.name!r}")
-    releases = [_with_files(release, recipe.files, path) for release in recipe.releases]
-    return replace(recipe, releases=tuple(releases), folder=path.parent)
+        faults.append(f"name: expected {path.parent.name!r}, the folder's name, found {recipe.name!r}")
+    recipe, missing_files = _with_files(recipe, path.parent)
+    if faults := [*faults, *missing_files]:
+        raise invalid(path, faults)
+    return recipe
 
 
-def _with_files(release: Release, patterns: Sequence[str], path: Path) -> Release:
-    """Return a release with the files that its recipe's patterns name. Raises UsageError if a named file is missing."""
-    folder = path.parent
-    present, named = set(own_files(folder)), set[Path]()
-    for pattern in patterns:
-        matching = present.intersection(folder.glob(pattern.format(version=release.version)))
-        if not matching and "*" not in pattern:
-            hint = nearest(pattern, [file.relative_to(folder).as_posix() for file in present])
-            raise UsageError(f"{path}: files: there is no {pattern!r}", hint=hint)
-        named |= matching
-    files = tuple(sorted(named))
-    return replace(release, files=files, digest=files_digest(folder, files))
+def _with_files(recipe: Recipe, folder: Path) -> tuple[Recipe, list[str]]:
+    """Return a recipe with its folder and the files that its patterns name, and a finding for each missing file."""
+    own = own_files(folder)
+    names = [file.relative_to(folder).as_posix() for file in own]
+    releases, missing = [], set[str]()
+    for release in recipe.releases:
+        matches = {pattern: _matching(pattern, release.version, folder).intersection(own) for pattern in recipe.files}
+        missing |= {pattern for pattern, files in matches.items() if not files and "*" not in pattern}
+        files = tuple(sorted(set[Path]().union(*matches.values())))
+        releases.append(replace(release, files=files, digest=files_digest(folder, files)))
+    faults = [f"files: there is no {pattern!r}; {nearest(pattern, names)}" for pattern in sorted(missing)]
+    return replace(recipe, releases=tuple(releases), folder=folder), faults
+
+
+def _matching(pattern: str, version: str, folder: Path) -> set[Path]:
+    """Return the paths in a recipe's folder that a pattern names for a release."""
+    try:
+        return set(folder.glob(pattern.replace("{version}", version)))
+    except (NotImplementedError, ValueError):  # an absolute or empty pattern
+        return set()
 
 
 def _tree(source: Source) -> tuple[str, str]:

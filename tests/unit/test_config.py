@@ -215,11 +215,25 @@ def test_a_file_that_the_recipe_does_not_name_changes_no_digest(recipes, tmp_pat
 
 
 def test_a_missing_recipe_file_suggests_the_nearest(recipes):
-    with pytest.raises(UsageError) as caught:
+    with fails(UsageError, naming=("recipe.yaml", "files:", "'biuld.sh'", "'build.sh'")):
         recipes(RECIPE.replace("[build.sh,", "[biuld.sh,"))
 
-    assert "'biuld.sh'" in caught.value.what
-    assert "'build.sh'" in caught.value.hint
+
+@pytest.mark.parametrize("pattern", ["/build.sh", "", "{foo}", "{", "../thing/build.sh"])
+def test_a_file_outside_the_recipes_folder_is_rejected(recipes, pattern):
+    with fails(UsageError, naming=("recipe.yaml", "files:", repr(pattern))):
+        recipes(RECIPE.replace("[build.sh,", f"[build.sh, '{pattern}',"))
+
+
+def test_a_wrong_name_and_all_missing_files_are_found_at_once(recipes):
+    with fails(UsageError, naming=("name:", "'think'", "'biuld.sh'", "'b.sh'")):
+        recipes(RECIPE.replace("name: thing", "name: think").replace("[build.sh,", "[biuld.sh, b.sh,"))
+
+
+def test_all_needs_that_no_recipe_makes_are_found_at_once(recipes):
+    text = RECIPE.replace("sources: [", "needs: [think, thong]\n    proven_with: [thing]\n    sources: [")
+    with fails(UsageError, naming=("releases.0.needs:", "'think'", "'thong'", "releases.0.proven_with:")):
+        recipes(text)
 
 
 @pytest.mark.parametrize("key", ["folder", "releases.0.digest", "releases.0.files"])
