@@ -26,7 +26,7 @@ Color = Literal["auto", "always", "never"]
 _PLAIN_EVERY_S = 30.0
 _PACE_FRACTION = 0.01
 """How much must be done before the time left is estimated."""
-_MARKS = {"✓": ("ok", 32), "✗": ("not ok", 31), "▸": ("start", 36), "·": ("-", 0), "…": ("...", 0)}
+_MARKS = {"✓": ("[ok]", 32), "✗": ("[failed]", 31), "▸": ("[start]", 36), "·": ("-", 0), "…": ("...", 0)}
 """Characters that messages hold, the word for each where an encoding lacks it, and its ANSI color."""
 
 

@@ -64,8 +64,8 @@ def test_marks_are_words_where_the_encoding_lacks_them():
     console = Console(out=Terminal("ascii"), err=Terminal("ascii"), color="never")
     console.note("▸ building")
     console.result("✓ Pi 2\n✗ Pi 1", None)
-    assert console.err.getvalue() == "start building\n"
-    assert console.out.getvalue() == "ok Pi 2\nnot ok Pi 1\n"
+    assert console.err.getvalue() == "[start] building\n"
+    assert console.out.getvalue() == "[ok] Pi 2\n[failed] Pi 1\n"
 
 
 @pytest.mark.parametrize(
