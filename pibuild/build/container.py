@@ -144,8 +144,8 @@ def run_to_end(
     """Run a container, and copy these paths of it out as tars.
 
     `failure` begins the message if the container fails. Its file system is then kept as an image for `pibuild shell`,
-    under the slug. Raises BuildError with the cause if the command fails, ResourceError if memory, disk or time runs
-    out.
+    under the slug, unless that is empty. Raises BuildError with the cause if the command fails, ResourceError if
+    memory, disk or time runs out.
     """
     log_path = context.store.log_path(log_name)
     with context.engine.container(run) as container, context.store.staging() as staging:
@@ -153,7 +153,8 @@ def run_to_end(
             outcome = container.wait(transcript)
         if outcome.exit_code or outcome.timed_out:
             try:
-                container.keep_as(failed_image(slug))
+                if slug:
+                    container.keep_as(failed_image(slug))
             except EngineError as error:
                 context.console.warn(f"`pibuild shell` can't open this container: {error.found or error.what}")
                 slug = ""

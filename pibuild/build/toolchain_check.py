@@ -62,7 +62,7 @@ def check_toolchain(target: Target, toolchain: PresentImage, device: PresentImag
                     context,
                     step=step,
                     log_name=f"conformance-{target.name}",
-                    slug=f"conformance-{target.name}",
+                    slug="",
                     failure=f"The toolchain {toolchain.reference} is not fit for {target.name}",
                     outputs=outputs,
                 ).cpu_s

@@ -10,9 +10,17 @@ from pibuild.build.context import BuildContext
 from pibuild.build.prove import check_minimal, prove_on_device
 from pibuild.build.record import file_facts
 from pibuild.build.schedule import make_artifacts, make_wheel
-from pibuild.model import Wheelhouse
+from pibuild.model import Artifact, Plan, Wheelhouse
 from pibuild.store.local import Entry, Store
 from pibuild.trees.tree import unpack
+
+
+def all_artifacts(plan: Plan | Wheelhouse) -> tuple[Artifact, ...]:
+    """Return every artifact that a plan's wheel, or all wheels of a wheelhouse, need; the wheel's own is the last."""
+    if isinstance(plan, Plan):
+        return plan.artifacts
+    compiled = [artifact for part in plan.compiled for artifact in part.artifacts]
+    return (*compiled, *plan.packages, *plan.plan.artifacts)
 
 
 def stored_wheelhouse(house: Wheelhouse, store: Store) -> list[Entry] | None:

@@ -18,13 +18,14 @@ def add_arguments(parser: CommandParser) -> None:
 
 def run(invocation: Invocation) -> int:
     """Run a shell in the container of the plan's last artifact that failed; return its exit code."""
-    from pibuild.build.catalogue import load_catalogue, requested_plan
+    from pibuild.build.catalogue import load_catalogue, requested
     from pibuild.build.container import failed_image, shell_run
     from pibuild.build.context import open_context
+    from pibuild.build.wheelhouse import all_artifacts
 
     with open_context(invocation.settings, invocation.environ, invocation.console) as context:
-        plan = requested_plan(load_catalogue(), context)
-        failed = [artifact for artifact in plan.artifacts if context.engine.image_id(failed_image(artifact.slug))]
+        plan = requested(load_catalogue(), context)
+        failed = [artifact for artifact in all_artifacts(plan) if context.engine.image_id(failed_image(artifact.slug))]
         if not failed:
             raise UsageError(f"No build or proof of {plan.title} has failed here", hint="pibuild plan, then a build")
         artifact = failed[-1]

@@ -7,10 +7,10 @@ import pytest
 from pibuild.build.images import PresentImage
 from pibuild.build.toolchain_check import check_toolchain
 from pibuild.console import Console
-from pibuild.errors import ImageError
+from pibuild.errors import ImageError, ResourceError
 from pibuild.store.local import Store
 from tests.failures import fails
-from tests.fakes.engines import SpeakingEngine
+from tests.fakes.engines import FailingEngine, SpeakingEngine
 from tests.makers.contexts import make_context
 from tests.makers.plans import make_target
 
@@ -28,6 +28,13 @@ def checked(engine, store, tmp_path, toolchain_id="sha256:1"):
     images = [PresentImage(reference=name, id=toolchain_id, origin="") for name in ("toolchain", "device")]
     context = make_context(store, Console(err=io.StringIO()), engine=engine, conformance_dir=tmp_path / "programs")
     check_toolchain(make_target(), *images, context)
+
+
+def test_no_shell_is_suggested_for_a_container_of_no_recipe(store, tmp_path):
+    engine = FailingEngine([], out_of_memory=True, exit_code=137)
+    with fails(ResourceError.__subclasses__()[0], naming="pi-one") as caught:
+        checked(engine, store, tmp_path)
+    assert (caught.value.container, engine.kept) == ("", [])
 
 
 def test_the_set_is_compiled_in_the_toolchain_and_run_on_the_device(store, tmp_path):

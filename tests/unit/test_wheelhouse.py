@@ -54,6 +54,14 @@ def decided(recipes=None, **asked):
     return make_catalogue(recipes=recipes or with_dependencies()).wheelhouse(planned(recipes, **asked))
 
 
+def test_the_artifacts_of_a_wheelhouse_include_those_of_every_dependency():
+    names = [artifact.recipe.name for artifact in wheelhouse.all_artifacts(decided())]
+
+    assert {"numpy-wheel", "packages", "tflite-runtime", "tensorflow-lite", "cpython"} <= set(names)
+    assert names[-1] == "tflite-runtime"
+    assert wheelhouse.all_artifacts(planned()) == planned().artifacts
+
+
 def test_compiled_dependencies_are_wheels_for_the_same_target_and_python():
     house = decided()
 
