@@ -5,13 +5,19 @@ Everything else that is raised is a bug and ends with a traceback and exit code 
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 _COMMAND = re.compile(r"^\s*:(?=:)|#(?=#\w*\[)")
 """How a line begins that a CI system obeys: `::error::` and `##[error]` (GitHub), `##vso[` (Azure)."""
+
+_SIMILAR = 0.75
+"""The least ratio of SequenceMatcher for a misspelling: `plna` and `plan` have 0.75, `yank` and `plan` 0.5."""
+_SHORTEST_BEGIN = 3
+"""Letters that a name needs to be taken for the beginning of another."""
 
 
 class PibuildError(Exception):
@@ -145,8 +151,46 @@ def printable(line: str) -> str:
     return _COMMAND.sub(lambda begin: begin[0][:-1] + f"\\x{ord(begin[0][-1]):02x}", shown)
 
 
-def nearest(name: str, known: Sequence[str]) -> str:
-    """Return a hint: the known name that was probably meant, else all known names; empty if there is none."""
-    if close := get_close_matches(name, known, n=1, cutoff=0.5):
-        return f"did you mean {close[0]!r}?"
-    return f"one of: {', '.join(sorted(known))}" if known else ""
+@contextmanager
+def collected(errors: list[PibuildError]) -> Iterator[None]:
+    """Add a UsageError of the body to a list instead of raising it, so that further faults are found."""
+    try:
+        yield
+    except UsageError as error:
+        errors.append(error)
+
+
+def combined(errors: Sequence[PibuildError], what: str) -> PibuildError:
+    """Return one error with the messages of all; its exit code is that of the first error."""
+    if len(errors) == 1:
+        return errors[0]
+    return type(errors[0])(what, details=[line for error in errors for line in str(error).splitlines()])
+
+
+def closest(name: str, known: Iterable[str], *, same_digits: bool = False) -> str:
+    """Return the known name of which a name is probably a misspelling or the beginning; "" if there is none.
+
+    What all options or all variables begin with is not compared: it makes `--bogus` no more similar to `--os`. With
+    `same_digits`, a name with other digits is not similar: `pi-6` is another thing than `pi-5`.
+    """
+    candidates = [other for other in known if not same_digits or _digits(other) == _digits(name)]
+    by_letters = {_letters(candidate): candidate for candidate in reversed(candidates)}
+    wanted = _letters(name)
+    begun = [letters for letters in by_letters if len(wanted) >= _SHORTEST_BEGIN and letters.startswith(wanted)]
+    similar = get_close_matches(wanted, by_letters, n=1, cutoff=_SIMILAR) or sorted(begun, key=len)
+    return by_letters[similar[0]] if similar else ""
+
+
+def nearest(name: str, known: Sequence[str], *, same_digits: bool = False) -> str:
+    """Return which known name was probably meant, else all known names, as a hint; "" if there are none."""
+    if close := closest(name, known, same_digits=same_digits):
+        return f"did you mean {close!r}?"
+    return f"one of: {', '.join(dict.fromkeys(known))}" if known else ""
+
+
+def _letters(name: str) -> str:
+    return name.lstrip("-").removeprefix("PIBUILD_").lower()
+
+
+def _digits(name: str) -> str:
+    return "".join(filter(str.isdigit, name))

@@ -346,12 +346,14 @@ def _from_environ(environ: Mapping[str, str], warn: Callable[[str], None]) -> di
 def _unknown_variable(variable: str, given: Collection[str]) -> str:
     """Return what is wrong with a variable that no setting has."""
     name = variable.removeprefix("PIBUILD_").lower()
-    if name in _IN_FILE_ONLY:
-        return f"there is no such variable; {name!r} is a key of pibuild.yaml only"
+    for key in (*_IN_FILE_ONLY, "store"):
+        if name == key or name.startswith(f"{key}_"):
+            place = repr(key) if name == key else f"{name.removeprefix(f'{key}_')!r} below {key!r}"
+            return f"there is no such variable; {place} is only a key of pibuild.yaml"
     names = {name: name for name in (*setting_names(), "config")} | {**_OLD_NAMES, "extras": "with"}
     if names.get(name) and _variable(names[name]) in given:
         return f"there is no such variable; remove it, because {_variable(names[name])!r} is there, too"
-    if meant := near_key(name, names, 0.5):
+    if meant := near_key(name, names, 0.75):
         return f"there is no such variable; did you mean {_variable(meant)!r}?"
     return f"there is no such variable; one of: {', '.join(sorted(map(_variable, {*names.values()})))}"
 

@@ -333,14 +333,20 @@ def test_an_unknown_variable_is_answered_with_the_nearest(tmp_path):
         settings(tmp_path, environ={"PIBUILD_TARGETS": "pi-one"})
 
 
+@pytest.mark.parametrize("key", ["PUBLISH", "NIGHTLY", "NIGHTLY_STATE", "STORE_REMOTE"])
+def test_a_variable_of_a_key_that_has_none_is_answered_with_the_file(tmp_path, key):
+    with fails(UsageError, naming=(f"PIBUILD_{key}", "only a key of pibuild.yaml")):
+        settings(tmp_path, environ={f"PIBUILD_{key}": "x"})
+
+
 def test_an_unknown_setting_in_the_file_is_answered_with_the_nearest(tmp_path):
     with fails(UsageError, naming=("outptu", "'output'")):
         settings(tmp_path, file="outptu: there\n")
 
 
 def test_a_setting_of_the_wrong_kind_is_named(tmp_path):
-    with fails(UsageError, naming=("jobs", "'many'")):
-        settings(tmp_path, flags={"jobs": "many"})
+    with fails(UsageError, naming=("--jobs", "'many'", "--memory", "'-1'", "--no-api-wheel")):
+        settings(tmp_path, flags={"jobs": "many", "memory": "-1", "no_api_wheel": "x"})
 
 
 def test_variables_of_the_wrong_kind_are_all_named(tmp_path):

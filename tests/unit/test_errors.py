@@ -14,6 +14,8 @@ from pibuild.errors import (
     StoreError,
     UnreachableError,
     UsageError,
+    closest,
+    nearest,
     printable,
 )
 
@@ -40,6 +42,29 @@ def test_terminal_sequences_and_ci_commands_are_escaped(line, shown):
 def test_a_line_break_in_a_name_starts_no_line_of_an_error():
     said = str(ProofError("no", found="a\n  try: this", details=["b\n::error::pwned"], hint="that"))
     assert said.splitlines() == ["no", r"  found:    a\n  try: this", r"  b\n::error::pwned", "  try: that"]
+
+
+@pytest.mark.parametrize(
+    ("name", "known", "close"),
+    [
+        ("--bogus", ["--os", "--jobs"], ""),
+        ("yank", ["plan", "run"], ""),
+        ("PIBUILD_PUBLISH", ["PIBUILD_WITH", "PIBUILD_JOBS"], ""),
+        ("PIBUILD_JOB", ["PIBUILD_WITH", "PIBUILD_JOBS"], "PIBUILD_JOBS"),
+        ("plna", ["build", "plan"], "plan"),
+        ("tflite", ["tflite-runtime", "tensorflow"], "tflite-runtime"),
+        ("Python", ["python"], "python"),
+        ("-1", ["-v", "-q"], ""),
+        ("", ["plan"], ""),
+    ],
+)
+def test_only_a_misspelling_or_a_beginning_is_taken_for_another_name(name, known, close):
+    assert closest(name, known) == close
+
+
+def test_names_that_differ_in_a_number_are_not_similar_where_numbers_count():
+    assert closest("pi-6", ["pi-5"], same_digits=True) == ""
+    assert nearest("pi-6", ["pi-5", "pi-4"], same_digits=True) == "one of: pi-5, pi-4"
 
 
 @pytest.mark.parametrize(
