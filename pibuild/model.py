@@ -191,17 +191,16 @@ class Release:
     proven_on: tuple[str, ...] | None = None
     """Targets for which a wheel of it has been proven; None for every target.
 
-    A release that has been proven for no target is built only if its version is asked for.
+    For another target, it is built only if its version is asked for.
     """
     files: Annotated[tuple[Path, ...], COMPUTED] = ()
     """What the build sees of the recipe's folder."""
     digest: Annotated[str, COMPUTED] = ""
     """sha256 over these files."""
 
-    @property
-    def is_proven(self) -> bool:
-        """Return whether a wheel of it has been proven for any target."""
-        return self.proven_on is None or bool(self.proven_on)
+    def is_proven_on(self, target: "Target") -> bool:
+        """Return whether a wheel of it has been proven for a target."""
+        return self.proven_on is None or target.name in self.proven_on
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -324,8 +323,8 @@ class Recipe:
 class Request:
     """What a person asked for; anything left open is None."""
 
-    target: str
-    python: str
+    target: str | None
+    python: str | None
     recipe: str | None
     version: str | None
     extras: tuple[str, ...] = ()

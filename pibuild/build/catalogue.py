@@ -1,5 +1,6 @@
 """What can be asked for, read from the project's files, and the plan that a person's settings ask for."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pibuild
@@ -9,8 +10,9 @@ from pibuild.build.planning import Catalogue
 from pibuild.config.dockerfiles import load_images
 from pibuild.config.project_files import project_folder
 from pibuild.config.recipes import load_recipes
+from pibuild.config.settings import Settings
 from pibuild.config.targets import load_targets
-from pibuild.errors import UsageError
+from pibuild.errors import PibuildError, UsageError, collected
 from pibuild.model import Plan, Request, Wheelhouse
 from pibuild.sources.local_tree import identify, own_source
 
@@ -35,30 +37,39 @@ def requested(catalogue: Catalogue, context: BuildContext) -> Plan | Wheelhouse:
 def requested_plan(catalogue: Catalogue, context: BuildContext) -> Plan:
     """Return the plan of what the settings ask for; `source`, a person's own tree, is taken into the store for it.
 
-    Raises UsageError if the target or the Python is not set, or if there is no such plan.
+    Raises UsageError as `requested_wheel` does.
     """
-    settings = context.settings
-    for name, example in (("target", " or ".join(catalogue.targets)), ("python", "3.11")):
-        if getattr(settings, name) is None:
-            raise UsageError(f"No {name} is set", hint=f"--{name} {example}; pibuild list shows what there is")
-    recipe, version, tree_dir = settings.recipe, settings.release, Path(settings.source or "").expanduser().absolute()
-    if settings.source:
-        recipe, version = identify(tree_dir, catalogue.recipes, recipe)
-        if settings.release not in (None, version):
-            raise UsageError(
-                f"{tree_dir} is not {recipe} {settings.release}",
-                found=f"{recipe} {version}",
-                hint="leave --release out: the tree tells it",
-            )
+    request = requested_wheel(catalogue, context.settings)
+    plan = catalogue.plan(request)
+    if not context.settings.source:
+        return plan
+    return catalogue.plan(request, context.fetcher.take(own_source(plan), _tree_dir(context.settings)))
+
+
+def requested_wheel(catalogue: Catalogue, settings: Settings) -> Request:
+    """Return what the settings ask for. Raises UsageError with all that is missing or does not exist."""
     request = Request(
-        target=settings.target or "",
-        python=settings.python or "",
-        recipe=recipe,
-        version=version,
+        target=settings.target,
+        python=settings.python,
+        recipe=settings.recipe,
+        version=settings.release,
         extras=settings.extras,
         without=("api-wheel",) if settings.no_api_wheel else (),
     )
-    plan = catalogue.plan(request)
-    if not settings.source:
-        return plan
-    return catalogue.plan(request, context.fetcher.take(own_source(plan), tree_dir))
+    faults: list[PibuildError] = []
+    if settings.source:
+        with collected(faults):
+            recipe, version = identify(_tree_dir(settings), catalogue.recipes, settings.recipe)
+            request = replace(request, recipe=recipe, version=version)
+            if settings.release not in (None, version):
+                raise UsageError(
+                    f"{_tree_dir(settings)} is not {recipe} {settings.release}",
+                    found=f"{recipe} {version}",
+                    hint="leave --release out: the tree tells it",
+                )
+    catalogue.check(request, faults)
+    return request
+
+
+def _tree_dir(settings: Settings) -> Path:
+    return Path(settings.source or "").expanduser().absolute()

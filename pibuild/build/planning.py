@@ -4,7 +4,7 @@ Pure: it uses no clock, network, engine or store. Recipes, targets and images ar
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from packaging.version import Version
@@ -12,9 +12,10 @@ from packaging.version import Version
 from pibuild.build.keys import artifact_key, plan_key, wheelhouse_key
 from pibuild.config.pis import load_pis
 from pibuild.config.targets import find_target
-from pibuild.errors import UsageError, nearest
+from pibuild.errors import PibuildError, UsageError, collected, combined, nearest
 from pibuild.model import Artifact, Image, Plan, Recipe, Release, Request, Source, Target, Wheelhouse
 
+_PYTHON_SPELLING = re.compile(r"(?:c?py?|python)?\W?([23])\.?(\d{1,2})(?:\.\d+)?", re.IGNORECASE)
 _ENV = (
     ("HOME", "/work/build"),
     ("LC_ALL", "C.UTF-8"),
@@ -44,23 +45,24 @@ class Catalogue:
 
         Raises UsageError if the target, Python, recipe or version does not exist, or if they don't go together.
         """
-        target = find_target(request.target, self.targets)
-        recipe, release, reason = _choice(request, target, self.recipes)
+        self.check(request)
+        target, python = find_target(request.target or "", self.targets), request.python or ""
+        recipe, release, reason = _choice(request, target, python, self.recipes)
         release = _varied(request, recipe, release)
         if own:
             release = replace(
                 release, sources=tuple(own if source.into == own.into else source for source in release.sources)
             )
             reason = f"{recipe.name} {version or release.version}: the version of the tree"
-        planner = _Planner(target=target, python=request.python, catalogue=self)
+        planner = _Planner(target=target, python=python, catalogue=self)
         for name in release.proven_with:
-            planner.artifact(*self._proven_beside(name, request.python, release))
+            planner.artifact(*self._proven_beside(name, python, release))
         wheel = planner.artifact(recipe, release, extras=" ".join(sorted(set(request.extras))))
         artifacts = tuple(planner.planned.values())
         device = self.images[target.name]["device"]
         return Plan(
             target=target,
-            python=request.python,
+            python=python,
             wheel=wheel,
             version=version or release.version,
             artifacts=artifacts,
@@ -68,6 +70,39 @@ class Catalogue:
             key=plan_key(wheel, version or release.version, artifacts, target, device, self.proof_digest),
             reason=reason,
         )
+
+    def check(self, request: Request, more: Sequence[PibuildError] = ()) -> None:
+        """Raise UsageError with every part of a request that is missing or does not exist, and with more faults."""
+        faults = [*more]
+        if request.target is None:
+            faults.append(UsageError("No target is set", hint=" or ".join(f"--target {name}" for name in self.targets)))
+        else:
+            with collected(faults):
+                find_target(request.target, self.targets)
+        names = [recipe.name for recipe in wheel_recipes(self.recipes)]
+        if request.recipe not in (None, *names):
+            hint = nearest(request.recipe or "", names)
+            faults.append(UsageError(f"There is no recipe {request.recipe!r} that makes a wheel", hint=hint))
+        offered = _offered(request.recipe if request.recipe in names else None, self.recipes)
+        releases = [release for recipe in offered for release in recipe.releases]
+        pythons = supported_pythons(releases)
+        if request.python is None:
+            faults.append(UsageError("No Python is set", hint=f"--python, and one of {', '.join(pythons)}"))
+        elif request.python not in pythons:
+            faults.append(
+                UsageError(
+                    f"No recipe supports Python {request.python!r}",
+                    details=[f"{recipe.name}: {', '.join(supported_pythons(recipe.releases))}" for recipe in offered],
+                    hint=nearest_pythons(request.python, pythons),
+                )
+            )
+        versions = sorted({release.version for release in releases}, key=Version)
+        if request.version not in (None, *versions):
+            hint = nearest(request.version or "", versions)
+            faults.append(UsageError(f"There is no release {request.version!r}", hint=hint))
+        faults += [_unknown_extra(name, offered) for name in request.extras if name not in _extras(offered)]
+        if faults:
+            raise combined(faults, f"{len(faults)} settings are missing or wrong")
 
     def wheelhouse(self, plan: Plan) -> Wheelhouse:
         """Return a plan's wheel with its dependencies: for each one the newest release for the plan's Python.
@@ -112,13 +147,8 @@ def on_device(plan: Plan) -> tuple[Artifact, ...]:
 
 def _varied(request: Request, recipe: Recipe, release: Release) -> Release:
     """Return a release without unwanted sources. Raises UsageError for an unknown source or extra."""
-    offered = [name for name, _ in recipe.extras]
-    if unknown := [name for name in request.extras if name not in offered]:
-        raise UsageError(
-            f"{recipe.name} makes no {unknown[0]!r} beside the wheel",
-            expected=", ".join(offered) or "nothing",
-            hint=nearest(unknown[0], offered),
-        )
+    if unknown := [name for name in request.extras if name not in _extras([recipe])]:
+        raise _unknown_extra(unknown[0], [recipe])
     for folder in request.without:
         if folder not in {source.into for source in release.sources}:
             raise UsageError(f"{recipe.name} {release.version} has no source {folder}", hint="leave that option out")
@@ -130,60 +160,77 @@ def wheel_recipes(recipes: Mapping[str, Recipe]) -> list[Recipe]:
     return [recipe for recipe in recipes.values() if recipe.proof]
 
 
-def _choice(request: Request, target: Target, recipes: Mapping[str, Recipe]) -> tuple[Recipe, Release, str]:
-    """Return the recipe and release of a request, and why it is this one."""
-    names = [recipe.name for recipe in wheel_recipes(recipes)]
+def supported_pythons(releases: Iterable[Release]) -> list[str]:
+    """Return the Pythons that any of the releases supports, the oldest first."""
+    return sorted({python for release in releases for python in release.pythons}, key=Version)
+
+
+def _extras(recipes: Iterable[Recipe]) -> list[str]:
+    return [name for recipe in recipes for name, _ in recipe.extras]
+
+
+def _unknown_extra(name: str, recipes: Sequence[Recipe]) -> UsageError:
+    what = f"--with has no value {name!r} for {', '.join(recipe.name for recipe in recipes)}"
+    return UsageError(what, hint=nearest(name, _extras(recipes)) or "leave --with out")
+
+
+def _offered(name: str | None, recipes: Mapping[str, Recipe]) -> list[Recipe]:
+    """Return the recipe of this name, or without a name all that make more than a dependency of others."""
+    if name is not None:
+        return [recipes[name]]
     only_beside = {name for recipe in recipes.values() for release in recipe.releases for name in release.dependencies}
-    offered = [recipes[name] for name in names if name not in only_beside]
-    if request.recipe is not None:
-        if request.recipe not in names:
-            raise UsageError(
-                f"There is no recipe {request.recipe!r} that makes a wheel", hint=nearest(request.recipe, names)
-            )
-        offered = [recipes[request.recipe]]
+    return [recipe for recipe in wheel_recipes(recipes) if recipe.name not in only_beside]
+
+
+def _choice(
+    request: Request, target: Target, python: str, recipes: Mapping[str, Recipe]
+) -> tuple[Recipe, Release, str]:
+    """Return the recipe and release of a request whose parts exist, and why it is this one."""
     pairs = [
         (recipe, release)
-        for recipe in offered
+        for recipe in _offered(request.recipe, recipes)
         for release in recipe.releases
-        if request.version is not None or release.is_proven
+        if python in release.pythons
     ]
-    fitting = [pair for pair in pairs if request.python in pair[1].pythons]
+    fitting = [pair for pair in pairs if request.version in (None, pair[1].version)]
     if not fitting:
-        pythons = sorted({python for _, release in pairs for python in release.pythons}, key=Version)
-        raise UsageError(
-            f"No recipe supports Python {request.python!r} on {target.name}",
-            details=[f"Pythons: {', '.join(pythons)}"],
-            hint=nearest_pythons(request.python, pythons),
-        )
-    if request.version is not None:
+        versions = sorted({release.version for _, release in pairs}, key=Version)
+        what = f"There is no release {request.version!r} for Python {python}"
+        raise UsageError(what, hint=nearest(request.version or "", versions))
+    proven = [pair for pair in fitting if pair[1].is_proven_on(target)]
+    if request.version is None and not proven:
         versions = sorted({release.version for _, release in fitting}, key=Version)
-        fitting = [pair for pair in fitting if pair[1].version == request.version]
-        if not fitting:
-            raise UsageError(
-                f"There is no release {request.version!r} for Python {request.python}",
-                hint=nearest(request.version, versions),
-            )
-    recipe, release = max(fitting, key=lambda pair: Version(pair[1].version))
-    why = "as asked" if request.version else f"the newest that supports Python {request.python} on {target.name}"
+        raise UsageError(
+            f"No release for Python {python} is proven on {target.name}",
+            hint=f"--release {' or '.join(versions)} to build and test one that is not proven yet",
+        )
+    recipe, release = max(proven or fitting, key=lambda pair: Version(pair[1].version))
+    why = f"the newest that is proven for Python {python} on {target.name}"
+    if request.version is not None:
+        why = "as asked" if proven else f"as asked; it is untested for Python {python} on {target.name}"
     return recipe, release, f"{recipe.name} {release.version}: {why}"
 
 
 def nearest_pythons(python: str, supported: Sequence[str]) -> str:
     """Return which Pythons to take instead of one that is not supported: the one before and the one after it.
 
-    Each is named with the releases of Raspberry Pi OS that have it. A text that is no version gets similar spellings.
+    Each is named with the releases of Raspberry Pi OS that have it. `cp311` and `3.11.2` are spellings of 3.11; any
+    other text gets all that are supported.
     """
     systems: dict[str, list[str]] = {}
     for system in load_pis().systems:
         for installed in system.pythons:
             systems.setdefault(installed.version, []).append(system.name)
+    spelling = _PYTHON_SPELLING.fullmatch(python)
+    if spelling and (meant := ".".join(spelling.groups())) in supported:
+        return f"--python {meant}"
     if not re.fullmatch(r"\d+\.\d+", python):
-        return nearest(python, supported)
+        return f"one of: {', '.join(supported)}"
     ordered = sorted(supported, key=Version)
     before = [version for version in ordered if Version(version) < Version(python)][-1:]
     after = [version for version in ordered if Version(version) > Version(python)][:1]
     choices = [f"{version} ({', '.join(systems.get(version, ['no system']))})" for version in before + after]
-    where = ", ".join(systems[python]) if python in systems else "on no release of Raspberry Pi OS"
+    where = f"the Python of {', '.join(systems[python])}" if python in systems else "on no release of Raspberry Pi OS"
     return f"{python} is {where}; nearest: {' or '.join(choices)}"
 
 

@@ -83,7 +83,7 @@ def _run(invocation: Invocation) -> int:
         all_cells = matrix(nightly_settings(invocation.settings), catalogue.recipes, catalogue.targets)
         cells = chosen(all_cells, invocation.args.only)
         if is_published:  # the index of a cell with dependencies has its dependencies, too
-            cells = with_dependency_cells(cells, all_cells, catalogue.recipes)
+            cells = with_dependency_cells(cells, all_cells, catalogue.recipes, catalogue.targets)
         note = "another night is running in this state folder: waiting for it"
         with history.folder_errors():
             (history.state_dir / "logs").mkdir(parents=True, exist_ok=True)

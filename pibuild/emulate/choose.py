@@ -18,7 +18,7 @@ from pibuild.config.dockerfiles import load_images
 from pibuild.config.pis import Model, System, load_pis
 from pibuild.config.project_files import project_folder
 from pibuild.config.targets import find_target
-from pibuild.errors import ImageError, UsageError, nearest
+from pibuild.errors import ImageError, PibuildError, UsageError, collected, combined, nearest
 from pibuild.model import Image, Plan, Request, Target, Userland
 from pibuild.wheels.pip_tags import is_for_python
 from pibuild.wheels.wheel import WheelFormatError, WheelName, wheel_name
@@ -94,30 +94,35 @@ def choose(wheel: WheelName, request: DeviceRequest, targets: Mapping[str, Targe
     requested parts don't go together.
     """
     pis = load_pis()
-    model = _named("model", request.model, {model.name: model for model in pis.models})
-    system = _named("system", request.system, {system.name: system for system in pis.systems})
-    target = _target(wheel, request.target, model, targets)
-    available = emulated_pythons(system) if system else pythons
-    return Device(
-        target=target,
-        python=_python(wheel, request.python, available, system),
-        model=model or pis.model(target.device_model),
-        system=system,
-    )
+    model, system, target, python = None, None, None, None
+    faults: list[PibuildError] = []
+    with collected(faults):
+        model = _named("--model", request.model, {model.name: model for model in pis.models})
+    with collected(faults):
+        system = _named("--os", request.system, {system.name: system for system in pis.systems})
+    if model or request.target is not None or request.model is None:
+        with collected(faults):
+            target = _target(wheel, request.target, model, targets)
+    if system or request.system is None:
+        with collected(faults):
+            python = _python(wheel, request.python, emulated_pythons(system) if system else pythons, system)
+    if faults or not target or not python:
+        raise combined(faults, f"{len(faults)} settings are missing or wrong")
+    return Device(target=target, python=python, model=model or pis.model(target.device_model), system=system)
 
 
-def _named(kind: str, name: str | None, by_name: Mapping[str, _Value]) -> _Value | None:
+def _named(option: str, name: str | None, by_name: Mapping[str, _Value]) -> _Value | None:
     if name is not None and name not in by_name:
-        raise UsageError(f"There is no {kind} {name!r}", hint=nearest(name, list(by_name)))
+        raise UsageError(f"{option} has no value {name!r}", hint=nearest(name, list(by_name), same_digits=True))
     return by_name[name] if name else None
 
 
 def _target(wheel: WheelName, wanted: str | None, model: Model | None, targets: Mapping[str, Target]) -> Target:
     if model:
-        if wanted and find_target(wanted, targets).name != model.cpu.target:
+        if wanted is not None and find_target(wanted, targets).name != model.cpu.target:
             raise UsageError(f"{model.name} is a model of {model.cpu.target}, not of {wanted}", hint="omit --target")
         return targets[model.cpu.target]
-    if wanted:
+    if wanted is not None:
         return find_target(wanted, targets)
     platforms = {tag.platform for tag in wheel.tags}
     for target in targets.values():
@@ -134,9 +139,9 @@ def _target(wheel: WheelName, wanted: str | None, model: Model | None, targets: 
 
 def _python(wheel: WheelName, wanted: str | None, available: Sequence[str], system: System | None) -> str:
     where = system.name if system else "the emulated Pi"
-    if wanted:
+    if wanted is not None:
         if wanted not in available:
-            raise UsageError(f"{where} has no Python {wanted}", hint=nearest_pythons(wanted, available))
+            raise UsageError(f"{where} has no Python {wanted!r}", hint=nearest_pythons(wanted, available))
         return wanted
     fitting = [python for python in available if is_for_python(wheel.tags, python)]
     if not fitting:

@@ -36,7 +36,7 @@ def formatted(cells: Sequence[Cell], kind: str) -> str:
             return as_gitlab(cells)
         case "json":
             return json.dumps(as_json(cells))
-    raise UsageError(f"Unknown format {kind!r}", hint=nearest(kind, KINDS))
+    raise UsageError(f"--format has no value {kind!r}", hint=nearest(kind, KINDS))
 
 
 def as_github(cells: Sequence[Cell]) -> dict[str, Any]:

@@ -9,10 +9,10 @@ from itertools import product
 
 from packaging.version import Version
 
-from pibuild.build.planning import wheel_recipes
+from pibuild.build.planning import nearest_pythons, supported_pythons, wheel_recipes
 from pibuild.config.settings import Cells, Exclusion, Nightly
 from pibuild.config.targets import find_target
-from pibuild.errors import PibuildError, UsageError, nearest
+from pibuild.errors import UsageError, nearest
 from pibuild.model import Cell, Recipe, Release, Target
 
 
@@ -23,18 +23,18 @@ def matrix(nightly: Nightly, recipes: Mapping[str, Recipe], targets: Mapping[str
     an empty matrix.
     """
     requested = [
-        (f"nightly.cells.{number}", cell, fault)
+        (f"nightly.cells.{number}", cell, cell_faults)
         for number, cells in enumerate(nightly.cells)
-        for cell, fault in _expanded(cells, recipes, targets)
+        for cell, cell_faults in _expanded(cells, recipes, targets)
     ]
     dependencies = [
-        (f"{place}: {other.recipe} beside {cell.id}", other, other_fault)
-        for place, cell, fault in requested
-        if cell.with_dependencies and not fault and not _is_excluded(cell, nightly.exclude)
-        for other, other_fault in _compiled_dependencies(cell, recipes)
+        (f"{place}: {other.recipe} beside {cell.id}", other, other_faults)
+        for place, cell, cell_faults in requested
+        if cell.with_dependencies and not cell_faults and not _is_excluded(cell, nightly.exclude)
+        for other, other_faults in _compiled_dependencies(cell, recipes, targets)
     ]
     included = [row for row in (*requested, *dependencies) if not _is_excluded(row[1], nightly.exclude)]
-    faults = [f"{place}: {fault}" for place, _, fault in included if fault]
+    faults = list(dict.fromkeys(f"{place}: {fault}" for place, _, cell_faults in included for fault in cell_faults))
     by_id: dict[str, Cell] = {}
     for place, cell, _ in included:
         first = by_id.setdefault(cell.id, cell)
@@ -62,54 +62,64 @@ def chosen(cells: Sequence[Cell], names: Sequence[str]) -> tuple[Cell, ...]:
 
 
 def with_dependency_cells(
-    some: Sequence[Cell], cells: Sequence[Cell], recipes: Mapping[str, Recipe]
+    some: Sequence[Cell], cells: Sequence[Cell], recipes: Mapping[str, Recipe], targets: Mapping[str, Target]
 ) -> tuple[Cell, ...]:
     """Return some of the cells and the cells of their dependencies, in the order of all cells."""
-    ids = {other.id for cell in some if cell.with_dependencies for other, _ in _compiled_dependencies(cell, recipes)}
+    with_dependencies = [cell for cell in some if cell.with_dependencies]
+    ids = {other.id for cell in with_dependencies for other, _ in _compiled_dependencies(cell, recipes, targets)}
     return tuple(cell for cell in cells if cell in some or cell.id in ids)
 
 
-def _expanded(cells: Cells, recipes: Mapping[str, Recipe], targets: Mapping[str, Target]) -> Iterable[tuple[Cell, str]]:
-    """Return each cell of an item of `cells:`, with the reason if it can't be built."""
-    names = [recipe.name for recipe in wheel_recipes(recipes)]
-    recipe = recipes[cells.recipe] if cells.recipe in names else None
-    releases = recipe.releases if recipe else ()
-    pythons = cells.pythons or _pythons(releases) or ("?",)
-    for target, python in product(cells.targets or targets, pythons):
-        name, target_fault = _target_name(target, targets)
-        for version, ref in product(cells.versions or (_newest(releases, python),), cells.refs or ("",)):
-            supported = _pythons([release for release in releases if release.version == version])
+def _expanded(
+    cells: Cells, recipes: Mapping[str, Recipe], targets: Mapping[str, Target]
+) -> Iterable[tuple[Cell, Sequence[str]]]:
+    """Return each cell of an item of `cells:`, with the reasons if it can't be built.
+
+    Recipe, target, Python and version are examined independently of each other.
+    """
+    products = {recipe.name: recipe for recipe in wheel_recipes(recipes)}
+    recipe = products.get(cells.recipe)
+    recipe_faults = [] if recipe else [f"recipe {cells.recipe!r}: {nearest(cells.recipe, list(products))}"]
+    releases = recipe.releases if recipe else [release for other in products.values() for release in other.releases]
+    pythons = cells.pythons or (supported_pythons(releases) if recipe else ()) or ("?",)
+    for name, python in product(cells.targets or targets, pythons):
+        target, target_faults = _target(name, targets)
+        newest = _newest(releases, python, target) if recipe else "?"
+        for version, ref in product(cells.versions or (newest,), cells.refs or ("",)):
+            supported = supported_pythons(release for release in releases if release.version == version)
             if supported and not cells.pythons and python not in supported:
                 continue  # this Python was not requested for this release
             cell = Cell(
                 recipe=cells.recipe,
                 version=version,
-                target=name,
+                target=target.name if target else name,
                 python=python,
                 ref=ref,
                 with_dependencies=cells.with_dependencies,
             )
-            fault = _cell_fault(cell, recipe) if recipe else f"recipe {cells.recipe!r}: {nearest(cells.recipe, names)}"
-            yield cell, target_fault or fault
+            cell_faults = _cell_faults(cell, recipe) if recipe else _python_faults(releases, python)
+            yield cell, [*recipe_faults, *target_faults, *cell_faults]
 
 
-def _cell_fault(cell: Cell, recipe: Recipe) -> str:
-    if fault := _release_fault(recipe.releases, cell.version, cell.python):
-        return fault
+def _cell_faults(cell: Cell, recipe: Recipe) -> list[str]:
+    if faults := _release_faults(recipe.releases, cell):
+        return faults
     if cell.ref and not recipe.own_tree:
-        return f"{cell.recipe} takes no refs: its recipe can't read the version of a source tree"
+        return [f"{cell.recipe} takes no refs: its recipe can't read the version of a source tree"]
     if cell.with_dependencies and not _release(cell, recipe).dependencies:
-        return f"the recipe of {cell.recipe} {cell.version} lists no dependencies"
-    return ""
+        return [f"the recipe of {cell.recipe} {cell.version} lists no dependencies"]
+    return []
 
 
-def _compiled_dependencies(cell: Cell, recipes: Mapping[str, Recipe]) -> Iterable[tuple[Cell, str]]:
-    """Return a cell for each dependency that a recipe compiles, with the reason if it can't be built."""
+def _compiled_dependencies(
+    cell: Cell, recipes: Mapping[str, Recipe], targets: Mapping[str, Target]
+) -> Iterable[tuple[Cell, Sequence[str]]]:
+    """Return a cell for each dependency that a recipe compiles, with the reasons if it can't be built."""
     for recipe in (recipes[name] for name in _release(cell, recipes[cell.recipe]).dependencies):
         if recipe.proof:
-            version = _newest(recipe.releases, cell.python)
+            version = _newest(recipe.releases, cell.python, targets[cell.target])
             other = Cell(recipe=recipe.name, version=version, target=cell.target, python=cell.python, is_beside=True)
-            yield other, _release_fault(recipe.releases, version, cell.python)
+            yield other, _release_faults(recipe.releases, other)
 
 
 def _release(cell: Cell, recipe: Recipe) -> Release:
@@ -123,32 +133,41 @@ def _request(cell: Cell) -> str:
     return f"{request} with dependencies" if cell.with_dependencies else request
 
 
-def _target_name(name: str, targets: Mapping[str, Target]) -> tuple[str, str]:
+def _target(name: str, targets: Mapping[str, Target]) -> tuple[Target | None, list[str]]:
     try:
-        return find_target(name, targets).name, ""
-    except PibuildError as error:
-        return next(iter(targets)), f"{error.what}: {error.hint}"
+        return find_target(name, targets), []
+    except UsageError as error:
+        return None, [f"{error.what}: {error.hint}"]
 
 
-def _newest(releases: Sequence[Release], python: str) -> str:
-    versions = [release.version for release in releases if python in release.pythons and release.is_proven]
+def _newest(releases: Sequence[Release], python: str, target: Target | None) -> str:
+    """Return the newest release for a Python that is proven for a target; without a target, any release counts."""
+    fitting = [release for release in releases if python in release.pythons]
+    versions = [release.version for release in fitting if target is None or release.is_proven_on(target)]
     return max(versions, key=Version, default="?")
 
 
-def _release_fault(releases: Sequence[Release], version: str, python: str) -> str:
-    pythons = _pythons([release for release in releases if release.version == version])
-    if version == "?":
-        supported = nearest(python, _pythons(releases))
-        return f"Python {python!r}: {supported}" if supported else "the recipe supports no Python"
+def _release_faults(releases: Sequence[Release], cell: Cell) -> list[str]:
+    if faults := [*_python_faults(releases, cell.python), *_version_faults(releases, cell.version)]:
+        return faults
+    if cell.version == "?":
+        return [f"no release for Python {cell.python} is proven on {cell.target}: name one in `versions:`"]
+    pythons = supported_pythons(release for release in releases if release.version == cell.version)
+    if cell.python not in pythons:
+        return [f"version {cell.version} does not support Python {cell.python}, only {', '.join(pythons)}"]
+    return []
+
+
+def _python_faults(releases: Sequence[Release], python: str) -> list[str]:
+    pythons = supported_pythons(releases)
     if not pythons:
-        return f"version {version!r}: {nearest(version, sorted({release.version for release in releases}))}"
-    if python not in pythons:
-        return f"version {version} does not support Python {python}, only {', '.join(pythons)}"
-    return ""
+        return ["the recipe supports no Python"]
+    return [] if python in ("?", *pythons) else [f"Python {python!r}: {nearest_pythons(python, pythons)}"]
 
 
-def _pythons(releases: Sequence[Release]) -> list[str]:
-    return sorted({python for release in releases for python in release.pythons}, key=Version)
+def _version_faults(releases: Sequence[Release], version: str) -> list[str]:
+    versions = sorted({release.version for release in releases}, key=Version)
+    return [] if version in ("?", *versions) else [f"version {version!r}: {nearest(version, versions)}"]
 
 
 def _named(exclusion: Exclusion) -> dict[str, str]:

@@ -68,7 +68,7 @@ class WorkspaceBuilds:
 
     def _small(self, real: Recipe) -> Recipe:
         """Return the real recipe, scripts and all, with one release: that of the small workspace."""
-        release = next(one for one in real.releases if PYTHONS[0] in one.pythons and one.is_proven)
+        release = next(one for one in real.releases if PYTHONS[0] in one.pythons and one.proven_on != ())
         known = {re.sub(r"-\d.*$", "", source.name): source for source in release.sources}
         taken = [
             self._taken("moments-1.0", "externals/moments-1.0"),

@@ -52,9 +52,12 @@ def test_defaults_of_a_device_come_from_the_wheels_tags(tags, wish, target, pyth
         ("cp311-cp311-linux_aarch64", {}, "linux_armv6l or linux_armv7l"),
         ("cp310-cp310-linux_armv7l", {}, "cp310-cp310"),
         ("cp311-cp311-linux_armv7l", {"system": "bullseye"}, "--os"),
-        ("cp311-cp311-linux_armv7l", {"system": "bullseye", "python": "3.11"}, "bullseye has no Python 3.11"),
+        ("cp311-cp311-linux_armv7l", {"system": "bullseye", "python": "3.11"}, "bullseye has no Python '3.11'"),
         ("cp311-cp311-linux_armv7l", {"system": "bookwrm"}, "did you mean 'bookworm'"),
         ("cp311-cp311-linux_armv7l", {"model": "pi-4"}, "did you mean 'pi-4-b'"),
+        ("cp311-cp311-linux_armv7l", {"model": "pi-6"}, "one of: pi-1-b-plus"),
+        ("cp311-cp311-linux_armv7l", {"target": ""}, "target ''"),
+        ("cp311-cp311-linux_armv7l", {"python": ""}, "Python ''"),
         ("cp311-cp311-linux_armv7l", {"model": "pi-4-b", "target": "pi-zero"}, "pi-two"),
     ],
 )
@@ -62,6 +65,13 @@ def test_options_that_contradict_each_other_are_named(tags, wish, words):
     with pytest.raises(UsageError) as caught:
         chosen(tags, **wish)
     assert words in str(caught.value)
+
+
+def test_all_options_of_a_device_that_name_nothing_are_reported_at_once():
+    with fails(UsageError, naming=("--model", "'pi-6'", "--os", "'windows'", "'pi-onne'")):
+        chosen("cp311-cp311-linux_armv7l", model="pi-6", system="windows", target="pi-onne")
+    with fails(UsageError, naming=("--model", "'pi-6'", "Python '4'")):
+        chosen("py3-none-any", model="pi-6", python="4")
 
 
 def test_each_target_names_a_board_with_the_cpu_that_is_emulated():

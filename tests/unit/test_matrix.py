@@ -118,7 +118,7 @@ def test_chosen_cells_bring_the_cells_of_their_dependencies():
     found = cells(declared, more=beside())
     some = chosen(found, ["tflite-runtime-2.14.1-pi-one-3.13"])
     recipes = make_recipes() | {one.name: one for one in beside()}
-    both = with_dependency_cells(some, found, recipes)
+    both = with_dependency_cells(some, found, recipes, {"pi-one": make_target("pi-one")})
     assert [cell.id for cell in both] == ["numpy-wheel-2.1-pi-one-3.13", some[0].id]
 
 
@@ -209,6 +209,27 @@ def test_all_findings_are_reported_at_once():
         cells(Cells(recipe="tflite"), Cells(recipe="tflite-runtime", targets=("pi-six",)))
     assert "nightly.cells.0" in str(caught.value)
     assert "nightly.cells.1" in str(caught.value)
+
+
+def test_recipes_targets_pythons_and_versions_are_each_examined_and_reported_once():
+    with pytest.raises(UsageError) as caught:
+        cells(Cells(recipe="tflite", targets=("pi-six", "pi-seven", "pi-one"), pythons=("4", "3.11")))
+    for name in ("'tflite'", "'pi-six'", "'pi-seven'", "'4'"):
+        assert sum(name in detail for detail in caught.value.details) == 1, name
+    assert len(caught.value.details) == 4
+    with fails(UsageError, naming=("'pi-six'", "'4'", "'9'")) as caught:
+        cells(Cells(recipe="tflite-runtime", targets=("pi-six", "pi-one"), pythons=("4",), versions=("9",)))
+    assert len(caught.value.details) == 3
+
+
+def test_without_versions_each_target_gets_the_newest_that_is_proven_for_it():
+    runtime = make_recipes()["tflite-runtime"]
+    old, new = runtime.releases
+    for_two = replace(runtime, releases=(old, replace(new, proven_on=("pi-two",))))
+    found = cells(Cells(recipe="tflite-runtime", pythons=("3.11",)), more=[for_two])
+    assert [(cell.target, cell.version) for cell in found] == [("pi-two", "2.14.1"), ("pi-one", "2.9.0")]
+    with fails(UsageError, naming=("3.13", "pi-one", "versions")):
+        cells(Cells(recipe="tflite-runtime", pythons=("3.13",)), more=[for_two])
 
 
 def test_an_exclusion_without_effect_is_rejected():

@@ -68,8 +68,29 @@ def test_an_unproven_release_is_planned_only_if_its_version_is_requested():
 
     assert plan_for("3.11", recipes=recipes).wheel.release.version == "2.9.0"
     assert plan_for("3.11", version="2.14.1", recipes=recipes).wheel.release.version == "2.14.1"
-    with fails(UsageError, naming=("'3.13'", "pi-one", "3.9", "3.11")):
+    with fails(UsageError, naming=("3.13", "pi-one", "--release 2.14.1")):
         plan_for("3.13", recipes=recipes)
+
+
+def test_the_newest_release_is_the_newest_that_is_proven_for_the_target():
+    recipes = make_recipes()
+    old, new = recipes["tflite-runtime"].releases
+    recipes["tflite-runtime"] = replace(recipes["tflite-runtime"], releases=(old, replace(new, proven_on=("pi-two",))))
+
+    def planned(target, version=None):
+        return plan_for("3.11", target=target, recipes=recipes, version=version)
+
+    assert [planned(target).version for target in ("pi-one", "pi-two")] == ["2.9.0", "2.14.1"]
+    assert "untested for Python 3.11 on pi-one" in planned("pi-one", "2.14.1").reason
+    assert "untested" not in planned("pi-two", "2.14.1").reason
+
+
+def test_everything_that_is_missing_or_wrong_in_a_request_is_reported_at_once():
+    request = Request(target="pi-six", python="4", recipe="tflite", version="9", extras=("bench",))
+    with fails(UsageError, naming=("'pi-six'", "'4'", "'tflite'", "'9'", "'bench'")):
+        make_catalogue(targets=TARGETS).plan(request)
+    with fails(UsageError, naming=("--target pi-one", "--python", "'9'")):
+        make_catalogue(targets=TARGETS).plan(Request(target=None, python=None, recipe=None, version="9"))
 
 
 def test_equal_requests_have_equal_keys():
@@ -222,6 +243,12 @@ def test_an_unknown_target_is_answered_with_the_nearest_name():
         ("pi-zero2", "--target pi-two"),
         ("pi_zero2_w", "--target pi-two"),
         ("pi4", "--target pi-two"),
+        ("pi-6", "--target pi-one or --target pi-two"),
+        ("pi", "--target pi-one or --target pi-two"),
+        ("", "--target pi-one or --target pi-two"),
+        ("jetson", "--target pi-one or --target pi-two"),
+        ("pi-pico", "microcontroller"),
+        ("pi-zreo", "did you mean 'pi-zero'"),
     ],
 )
 def test_an_unknown_target_is_answered_with_the_nearest_kind_of_pi(name, hint):
@@ -239,7 +266,12 @@ def test_an_unknown_target_is_answered_with_the_nearest_kind_of_pi(name, hint):
         ("3.12", ["3.11 (bookworm)", "3.13 (trixie)"]),
         ("3.14", ["3.13 (trixie)"]),
         ("3.10", ["3.9 (bullseye)", "3.11 (bookworm)"]),
-        ("three", ["3.11"]),
+        ("three", ["3.9, 3.11, 3.13"]),
+        ("4", ["3.9, 3.11, 3.13"]),
+        ("", ["3.9, 3.11, 3.13"]),
+        ("3.11.2", ["--python 3.11"]),
+        ("cp39", ["--python 3.9"]),
+        ("3.7", ["Python of buster", "3.9 (bullseye)"]),
     ],
 )
 def test_an_unknown_python_is_answered_with_those_before_and_after_it(python, hints):
