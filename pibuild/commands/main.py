@@ -24,6 +24,8 @@ _EXIT_UNREAD = 141
 """What a shell reports for a program that was ended by SIGPIPE."""
 _FINAL = (UsageError.exit_code, ProofError.exit_code)
 """Exit codes of errors that the same command would repeat."""
+_TRUE = ("1", "true", "yes", "on", "t", "y")
+"""How PIBUILD_JSON may be set to true; errors that come before the settings are read are JSON, too."""
 
 _NAMES = (
     "build",
@@ -74,7 +76,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if argv is None:
         signal.signal(signal.SIGTERM, _interrupt)  # when a CI system stops pibuild, clean up as after Ctrl-C
     own = words[: words.index("--")] if "--" in words else words
-    console, invocation = Console(as_json="--json" in own, color=_color("auto", environ)), None
+    as_json = "--json" in own or environ.get("PIBUILD_JSON", "").strip().lower() in _TRUE
+    console, invocation = Console(as_json=as_json, color=_color("auto", environ)), None
     try:
         invocation = _invocation(own, words[len(own) + 1 :], environ, console)
         if invocation is None:
@@ -144,21 +147,27 @@ def make_parser() -> CommandParser:
     return parser
 
 
-def _invocation(own: Sequence[str], to_run: list[str], environ: dict[str, str], console: Console) -> Invocation | None:
+def _invocation(
+    own: Sequence[str], last_words: list[str], environ: dict[str, str], console: Console
+) -> Invocation | None:
     """Return the typed command with its settings; None if help or the version was printed instead.
 
-    `own` are the words before `--`, `to_run` those after it.
+    `own` are the words before `--`, `last_words` those after it.
     """
     words = with_release(own, console.warn)
-    if "-V" in words or "--version" in words:
-        console.result(f"pibuild {__version__}", {"version": __version__})
-        return None
     root = make_parser()
     parser, words = find_command(words, root)
     if "-h" in words or "--help" in words:
         Console(out=console.out).result(parser.format_help().rstrip(), None)
         return None
-    args = parse(parser, words, to_run, root)
+    if "-V" in words or "--version" in words:
+        if superfluous := [word for word in (*words, *last_words) if word not in ("-V", "--version", "--json")]:
+            raise UsageError(
+                f"--version prints pibuild's version and does not take {superfluous[0]!r}", hint="pibuild -V"
+            )
+        console.result(f"pibuild {__version__}", {"version": __version__})
+        return None
+    args = parse(parser, words, last_words, root)
     from pibuild.config.settings import Settings, load_settings
 
     settings = Settings()

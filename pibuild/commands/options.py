@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from pibuild.console import Console
-from pibuild.errors import PibuildError, UsageError, nearest
+from pibuild.errors import UsageError, nearest
 
 if TYPE_CHECKING:
     from pibuild.config.settings import Settings
@@ -35,9 +35,9 @@ _OPTIONS: Mapping[str, dict[str, Any]] = {
     "--output": {"metavar": "DIR", "help": "folder for wheels and records (default: wheelhouse)"},
     "--mirrors": {"action": "append", "metavar": "P", "help": "bare git clones: a path or URL with {owner}, {name}"},
     "--offline": {**SWITCH, "help": "use no network; fail and list what is missing"},
-    "--jobs": {"type": int, "metavar": "N", "help": "compilers that run at the same time"},
-    "--memory": {"type": float, "metavar": "GB", "help": "memory (default: most of the engine's)"},
-    "--deadline": {"type": float, "metavar": "MIN", "help": "minutes until it is stopped (default: 480)"},
+    "--jobs": {"metavar": "N", "help": "compilers that run at the same time"},
+    "--memory": {"metavar": "GB", "help": "memory (default: most of the engine's)"},
+    "--deadline": {"metavar": "MIN", "help": "minutes until it is stopped (default: 480)"},
 }
 """The options that several commands share, as argparse takes them."""
 
@@ -97,11 +97,13 @@ class CommandParser(argparse.ArgumentParser):
     def _check_value(self, action: argparse.Action, value: Any) -> None:  # noqa: ANN401  argparse's own
         """Raise UsageError with the nearest choice."""
         if action.choices is not None and value not in action.choices:
-            name = "/".join(action.option_strings) or action.metavar or action.dest
-            raise UsageError(f"{name} has no value {value!r}", hint=nearest(str(value), list(action.choices)))
+            option = "/".join(action.option_strings)
+            what = f"{option} has no value {value!r}" if option else f"{self.prog} does not take {value!r}"
+            raise UsageError(what, hint=nearest(str(value), list(action.choices)))
 
     def error(self, message: str) -> NoReturn:
         """Raise UsageError instead of leaving the program."""
+        message = message.removeprefix("argument ")
         raise UsageError(message[0].upper() + message[1:], hint=f"{self.prog} --help")
 
 
@@ -197,9 +199,13 @@ def wheel_path(word: str) -> Path:
     return path
 
 
-def combined(errors: Sequence[PibuildError], count: int) -> PibuildError:
-    """Return one error for the files that failed, of `count`; its exit code is that of the first error."""
-    if len(errors) == 1:
-        return errors[0]
-    details = [line for error in errors for line in str(error).splitlines()]
-    return type(errors[0])(f"{len(errors)} of {count} files failed", details=details)
+def refuse_idle(invocation: Invocation, names: Sequence[str], needed: str) -> None:
+    """Raise UsageError if one of these options is given, which have no effect without `needed`.
+
+    A name is spelled as in the parsed arguments: `run_command` for `--run-command`.
+    """
+    options = [f"--{name.replace('_', '-')}" for name in names if getattr(invocation.args, name) not in (None, False)]
+    if options:
+        verb = "has" if len(options) == 1 else "have"
+        what = f"{', '.join(options)} {verb} no effect without {needed}"
+        raise UsageError(what, hint=f"add {needed}, or leave out {', '.join(options)}")

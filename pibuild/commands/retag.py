@@ -3,8 +3,8 @@
 import re
 from typing import TYPE_CHECKING
 
-from pibuild.commands.options import CommandParser, Invocation, add_general, add_options, combined, wheel_path
-from pibuild.errors import PibuildError, UsageError
+from pibuild.commands.options import CommandParser, Invocation, add_general, add_options, refuse_idle, wheel_path
+from pibuild.errors import PibuildError, UsageError, collected, combined
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -32,13 +32,20 @@ def add_arguments(parser: CommandParser) -> None:
 def run(invocation: Invocation) -> int:
     """Write the new wheels into the output folder; the errors of all wheels are raised at the end."""
     args, settings, console = invocation.args, invocation.settings, invocation.console
-    if settings.python is None and args.platform is None:
-        raise UsageError("There is no new tag", hint="--python 3.11 or --platform linux_armv6l, or both")
-    if settings.python is not None and not re.fullmatch(r"[23]\.\d{1,2}", settings.python):
-        raise UsageError(f"{settings.python!r} is not a version of Python", hint="--python 3.11")
-    if args.platform is not None and not re.fullmatch(r"\w+", args.platform):
-        raise UsageError(f"{args.platform!r} is not a platform tag", hint="--platform linux_armv6l")
     errors: list[PibuildError] = []
+    with collected(errors):
+        if settings.python is None and args.platform is None:
+            raise UsageError("There is no new tag", hint="--python 3.11 or --platform linux_armv6l, or both")
+        if settings.python is None:
+            refuse_idle(invocation, ("accept_abi_risk",), "--python")
+    with collected(errors):
+        if settings.python is not None and not re.fullmatch(r"[23]\.\d{1,2}", settings.python):
+            raise UsageError(f"{settings.python!r} is not a version of Python", hint="--python 3.11")
+    with collected(errors):
+        if args.platform is not None and not re.fullmatch(r"\w+", args.platform):
+            raise UsageError(f"{args.platform!r} is not a platform tag", hint="--platform linux_armv6l")
+    if errors:
+        raise combined(errors, "Several options are wrong")
     made: list[str] = []
     for word in args.wheels:
         try:
@@ -48,7 +55,7 @@ def run(invocation: Invocation) -> int:
     if made:
         console.result("\n".join(made), [{"path": path} for path in made])
     if errors:
-        raise combined(errors, len(args.wheels))
+        raise combined(errors, f"{len(errors)} of {len(args.wheels)} files failed")
     return 0
 
 

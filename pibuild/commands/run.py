@@ -3,7 +3,7 @@
 import sys
 from typing import Any
 
-from pibuild.commands.options import CommandParser, Invocation, add_build_options, add_options, wheel_path
+from pibuild.commands.options import CommandParser, Invocation, add_build_options, add_options, refuse_idle, wheel_path
 from pibuild.errors import UsageError
 
 SUMMARY = "install a wheel on an emulated Pi and run a command there"
@@ -50,6 +50,8 @@ def run(invocation: Invocation) -> int:
     from pibuild.wheels.wheel import WheelFormatError, wheel_name
 
     args, settings = invocation.args, invocation.settings
+    if args.os is None:
+        refuse_idle(invocation, ("raspbian",), "--os")
     path, copies, results = wheel_path(args.wheel), named_copies(args.copy), result_paths(args.collect)
     try:
         wheel = wheel_name(path.name)

@@ -3,8 +3,15 @@
 import re
 from typing import TYPE_CHECKING, Any
 
-from pibuild.commands.options import CommandParser, Invocation, add_build_options, add_options, combined, wheel_path
-from pibuild.errors import ProofError, UsageError
+from pibuild.commands.options import (
+    CommandParser,
+    Invocation,
+    add_build_options,
+    add_options,
+    refuse_idle,
+    wheel_path,
+)
+from pibuild.errors import PibuildError, ProofError, UsageError, collected, combined
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,6 +27,8 @@ EXAMPLES = (
     "pibuild verify *.whl --target pi-one --floor 2.28 --json",
     "pibuild verify thing.whl --run --target pi-two --python 3.11",
 )
+_ONLY_WITH_RUN = ("run_command", "python", "recipe", "release", "mirrors", "jobs", "memory", "deadline", "store")
+"""Options without effect on a wheel that is only read; --offline is always obeyed."""
 
 
 def add_arguments(parser: CommandParser) -> None:
@@ -28,7 +37,7 @@ def add_arguments(parser: CommandParser) -> None:
     group = parser.add_argument_group("requirements")
     add_options(group, "--target")
     group.add_argument("--floor", metavar="F", help="oldest glibc that wheels must run with, such as 2.28")
-    group = parser.add_argument_group("test on the emulated Pi")
+    group = parser.add_argument_group("test on the emulated Pi: all of these, and limits and mirrors, only with --run")
     group.add_argument("--run", action="store_true", help="also install and import the wheels; needs Docker")
     group.add_argument("--run-command", metavar="CODE", help="Python code to run after the import")
     add_options(group, "--python")
@@ -41,24 +50,14 @@ def run(invocation: Invocation) -> int:
     """Verify wheels; print the result of each as soon as it is known, or with --json all in one document.
 
     Returns 0 if each wheel's tags are true and it runs on the target (without a target: on some Pi), else 9. After the
-    last result, raises UsageError if files can't be read.
+    last result, raises UsageError if files can't be read; if no file can be, there is no result.
     """
-    from packaging.version import Version
-
-    from pibuild.config.project_files import project_folder
-    from pibuild.config.targets import find_target, load_targets
     from pibuild.verify.text import as_facts, as_text
 
-    args, settings, console = invocation.args, invocation.settings, invocation.console
-    if args.run_command is not None and not args.run:
-        hint = "pibuild verify WHEEL --run --run-command CODE"
-        raise UsageError("--run-command does nothing without --run", hint=hint)
-    if args.floor is not None and not re.fullmatch(r"\d+\.\d+", args.floor):
-        raise UsageError(f"{args.floor!r} is not a version of glibc", hint="--floor 2.28")
-    target = find_target(settings.target, load_targets(project_folder("toolchains"))) if settings.target else None
-    tag, floor = target.platform_tag if target else None, Version(args.floor) if args.floor else None
+    args, console = invocation.args, invocation.console
+    tag, floor = _requirements(invocation)
     facts: list[dict[str, Any]] = []
-    is_good, errors = True, list[UsageError]()
+    is_good, errors = True, list[PibuildError]()
     for word in args.wheels:
         try:
             path = wheel_path(word)
@@ -67,7 +66,7 @@ def run(invocation: Invocation) -> int:
             errors.append(error)
             continue
         text, facts = as_text(inspection), [*facts, as_facts(inspection)]
-        is_good = is_good and not inspection.faults and bool(inspection.runs_on or settings.target)
+        is_good = is_good and not inspection.faults and bool(inspection.runs_on or tag)
         if args.run:
             result = _run_on_device(path, inspection, invocation)
             text, facts[-1]["device"] = f"{text}\n  on the emulated Pi: {result['said']}", result
@@ -75,11 +74,42 @@ def run(invocation: Invocation) -> int:
         del inspection  # it holds the unpacked wheel: free that memory before the next one is read
         if not console.as_json:
             console.result(text, None)
-    if console.as_json:
+    if console.as_json and facts:
         console.result("", {"wheels": facts})
     if errors:
-        raise combined(errors, len(args.wheels))
+        raise combined(errors, f"{len(errors)} of {len(args.wheels)} files failed")
     return 0 if is_good else ProofError.exit_code
+
+
+def _requirements(invocation: Invocation) -> "tuple[str | None, Version | None]":
+    """Return the platform tag and the glibc that wheels must be for; None where nothing is required.
+
+    Raises UsageError with everything that is wrong in the options, before any wheel is read.
+    """
+    from packaging.version import Version
+
+    from pibuild.build.catalogue import load_catalogue, requested_wheel
+    from pibuild.config.project_files import project_folder
+    from pibuild.config.targets import find_target, load_targets
+
+    args, settings = invocation.args, invocation.settings
+    tag, errors = None, list[PibuildError]()
+    with collected(errors):
+        if not args.run:
+            refuse_idle(invocation, _ONLY_WITH_RUN, "--run")
+    with collected(errors):
+        if args.run:
+            catalogue = load_catalogue()
+            catalogue.plan(requested_wheel(catalogue, settings))
+    with collected(errors):
+        if settings.target is not None and not (args.run and errors):
+            tag = find_target(settings.target, load_targets(project_folder("toolchains"))).platform_tag
+    with collected(errors):
+        if args.floor is not None and not re.fullmatch(r"\d+\.\d+", args.floor):
+            raise UsageError(f"{args.floor!r} is not a version of glibc", hint="--floor 2.28")
+    if errors:
+        raise combined(errors, "Several options are wrong")
+    return tag, Version(args.floor) if args.floor else None
 
 
 def _inspected(path: "Path", platform_tag: str | None, floor: "Version | None") -> "Inspection":

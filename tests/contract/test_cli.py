@@ -49,10 +49,34 @@ def alone(monkeypatch, tmp_path):
         (["--target", "pi-one", "--python", "3.11", "--release", "2.14.2"], "did you mean '2.14.1'"),
         (["--targte", "pi-one"], "'--target'"),
         (["plna"], "'plan'"),
+        (["yank", "thing"], "pibuild publish yank"),
+        (["unyank"], "pibuild publish unyank"),
+        (["undelete"], "pibuild publish undelete"),
+        (["rollback"], "pibuild publish rollback"),
+        (["check", "site"], "pibuild publish check"),
+        (["statsu"], "pibuild nightly status"),
+        (["nightly", "yank"], "pibuild publish yank"),
+        (["publish", "doctor"], "pibuild doctor"),
+        (["--bogus"], "try: pibuild build --help"),
+        (["list", "--bogus"], "try: pibuild list --help"),
+        (["--targte", "pi-one", "verify", "a.whl"], "pibuild verify has no option '--targte'"),
+        (["list", "--reaso"], "--reason is an option of publish yank"),
+        (["plan", "-x"], "try: pibuild plan --help"),
+        (["--memory", "-1"], "--memory: expected more than 0"),
+        (["--jobs", "-2", "--deadline", "-1e3"], "found '-1e3'"),
+        (["--memory=0"], "--memory: expected more than 0"),
+        (["--deadline", "soon"], "--deadline: expected a number"),
+        (["--target", "-x", "--python", "3.11"], "There is no target '-x'"),
+        (["verify", __file__, "--floor", "-2"], "'-2' is not a version of glibc"),
+        (["--target", "", "--python", "3.11"], "try: --target pi-one or --target pi-two\n"),
+        (["verify", __file__, "--target", ""], "There is no target ''"),
+        (["--target", "pi-one", "--python", "4"], "one of: 2.7, 3.4, 3.5, 3.9, 3.11, 3.13"),
+        (["run", __file__, "--raspbian", "http://host/", "--", "true"], "--os"),
+        (["retag", __file__, "--platform", "any", "--accept-abi-risk"], "--python"),
         (["thing-1.0-py3-none-any.whl"], "pibuild verify thing-1.0-py3-none-any.whl"),
         (["--python", "3.11"], "target"),
         (["--target", "pi-one"], "python"),
-        (["--target"], "expected one argument"),
+        (["--target"], "--target: expected one argument"),
         (["--jobs", "many"], "'many'"),
         (["verify"], "WHEEL"),
         (["run"], "WHEEL"),
@@ -60,7 +84,16 @@ def alone(monkeypatch, tmp_path):
         (["run", __file__, __file__, "--", "true"], "run"),
         (["run", "nowhere.whl", "--", "true"], "nowhere.whl"),
         (["run", __file__, "--", "true"], "test_cli.py"),
-        (["verify", __file__, "--", "true"], "after --"),
+        (["verify", __file__, "--", "nowhere.whl"], "nowhere.whl"),
+        (["verify", "--", "-nowhere.whl"], "-nowhere.whl"),
+        (["verify", "--", "--json"], "There is no file --json"),
+        (["plan", "--", "-x"], "'-x'"),
+        (["run", "--", "a.whl"], "WHEEL"),
+        (["nightly", "log", "--", "a", "b"], "'b'"),
+        (["-V", "foo"], "'foo'"),
+        (["-V", "verify", "a.whl"], "'a.whl'"),
+        (["--version", "--", "foo"], "'foo'"),
+        (["--version", "--bogus"], "'--bogus'"),
         (["verify", __file__, "--os", "bookworm"], "an option of run"),
         (["verify", __file__, "--platform", "linux_armv6l"], "an option of retag"),
         (["verify", __file__, "--reason", "why"], "an option of publish yank"),
@@ -96,7 +129,7 @@ def alone(monkeypatch, tmp_path):
         (["nightly"], "nightly"),
         (["nightly", "matrix"], "nightly"),
         (["publish"], "nightly"),
-        (["completion", "tcsh"], "'tcsh'"),
+        (["completion", "tcsh"], "pibuild completion does not take 'tcsh'"),
         (["verify", "nowhere.whl"], "nowhere.whl"),
         (["verify", "a" * 300], "File name too long"),
         (["run", "a" * 300, "--", "true"], "File name too long"),
@@ -112,6 +145,65 @@ def alone(monkeypatch, tmp_path):
 def test_an_unknown_name_is_code_2_and_lists_what_exists(capsys, words, answer):
     assert main(words) == 2
     assert answer in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "names"),
+    [
+        (["--python", "4", "--release", "9"], ["--target pi-one", "Python '4'", "'9'"]),
+        (["plan", "--target", "pi-onne"], ["'pi-onne'", "No Python is set"]),
+        (["shell", "--recipe", "tflite", "--with", "x,y"], ["No target", "No Python", "'tflite'", "'x'", "'y'"]),
+        (["--source", "nowhere", "--python", "4"], ["nowhere", "'4'", "No target"]),
+        (["verify", "a.whl", "--run", "--floor", "new"], ["No target is set", "No Python is set", "'new'"]),
+        (["verify", "a.whl", "--jobs", "2", "--target", "x"], ["--jobs", "'x'"]),
+        (["retag", "a.whl", "--python", "three", "--platform", "a-b"], ["'three'", "'a-b'"]),
+    ],
+)
+def test_everything_that_is_wrong_is_reported_at_once(capsys, words, names):
+    assert main(words) == 2
+    err = capsys.readouterr().err
+    assert [name for name in names if name not in err] == []
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        *("--recipe=tflite-runtime", "--python=3.11", "--release=1", "--jobs=1", "--memory=1", "--deadline=1"),
+        *("--store=dir", "--mirrors=/a", "--run-command=1"),
+    ],
+)
+def test_an_option_that_only_verify_run_obeys_is_rejected_without_run(capsys, tmp_path, option):
+    assert main(["verify", str(make_wheel(tmp_path / "in")), option]) == 2
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert f"{option.partition('=')[0]} has no effect without --run" in printed.err
+
+
+def test_settings_that_only_verify_run_obeys_may_be_variables(monkeypatch, tmp_path):
+    monkeypatch.setenv("PIBUILD_JOBS", "2")
+    monkeypatch.setenv("PIBUILD_PYTHON", "3.4")
+    assert main(["verify", str(make_wheel(tmp_path / "in")), "--offline"]) == 0
+
+
+@pytest.mark.parametrize("words", [["foo"], ["--bogus"], ["list", "--os"], ["verify"], ["-V", "foo"], ["schema", "x"]])
+@pytest.mark.parametrize("variable", ["1", "True", "yes", ""])
+def test_an_error_in_the_grammar_is_json_if_the_option_or_the_variable_asks(capsys, monkeypatch, words, variable):
+    monkeypatch.setenv("PIBUILD_JSON", variable or "0")
+    assert main([*words, *([] if variable else ["--json"])]) == 2
+    printed = capsys.readouterr()
+    assert (json.loads(printed.err.splitlines()[-1])["error"]["type"], printed.out) == ("UsageError", "")
+
+
+def test_verify_as_json_prints_the_wheels_that_it_read_or_nothing(capsys, tmp_path):
+    """A program reads one document from stdout if any wheel was read; what failed is the last line of stderr."""
+    fine = make_wheel(tmp_path / "in")
+    assert main(["verify", "nowhere.whl", "--json"]) == 2
+    printed = capsys.readouterr()
+    assert (printed.out, json.loads(printed.err)["error"]["exit_code"]) == ("", 2)
+    assert main(["verify", "nowhere.whl", str(fine), "--json"]) == 2
+    printed = capsys.readouterr()
+    assert [wheel["file"] for wheel in json.loads(printed.out)["wheels"]] == [fine.name]
+    assert "nowhere.whl" in json.loads(printed.err)["error"]["what"]
 
 
 @pytest.mark.parametrize(
@@ -189,6 +281,12 @@ def test_file_names_are_printed_in_any_encoding(tmp_path):
         assert (told.returncode, told.stderr) == (9, b"")
         assert told.stdout.startswith(b"thing\\udcff-1.0")
         assert b"\\u" not in told.stdout.replace(b"\\udcff", b"")
+        if encoding == "ascii":
+            assert b"[failed] file name: " in told.stdout
+        as_json = ended("verify", str(path), "--json", env={"PYTHONIOENCODING": encoding})
+        assert json.loads(as_json.stdout)["wheels"][0]["file"] == path.name
+        missing = ended("verify", f"{path}.whl", "--json", env={"PYTHONIOENCODING": encoding})
+        assert path.name in json.loads(missing.stderr)["error"]["what"]
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
@@ -388,7 +486,7 @@ def test_an_output_folder_that_is_a_file_is_named(capsys, tmp_path):
 def test_plan_says_what_would_be_done_and_starts_nothing(capsys):
     assert main(["plan", "--target", "armv6", "--python", "3.11"]) == 0
     out = capsys.readouterr().out
-    assert "tflite-runtime 2.14.1: the newest that supports Python 3.11 on pi-one" in out
+    assert "tflite-runtime 2.14.1: the newest that is proven for Python 3.11 on pi-one" in out
     assert "build  tensorflow-lite 2.14.1 for pi-one" in out
     assert "fetch  " in out
 

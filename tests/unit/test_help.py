@@ -94,6 +94,15 @@ def failing(error):
         ),
         (["--target", "pi-one"], ProofError("it failed", container="thing"), ["shell: pibuild shell --target pi-one"]),
         (["--target", "pi-one"], BuildError("it failed"), ["again: pibuild --target pi-one"]),
+        (
+            ["verify", "a.whl", "--run", "--target", "pi-one", "--floor", "2.28"],
+            BuildError("it failed", container="thing"),
+            [
+                "again: pibuild verify a.whl --run --target pi-one --floor 2.28",
+                "shell: pibuild shell --target pi-one",
+            ],
+        ),
+        (["nightly"], BuildError("it failed", container="a"), ["again: pibuild nightly"]),
         (["run", "a.whl", "--", "true"], BuildError("it failed", container="a"), ["again: pibuild run a.whl -- true"]),
         (["plan"], UsageError("it failed"), []),
     ],
