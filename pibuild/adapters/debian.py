@@ -18,7 +18,7 @@ from pibuild.errors import SourceError, UnreachableError
 from pibuild.model import DebianPlace
 
 _DEADLINE_S = 300.0
-_HINT = "another place for this source, or a Debian machine"
+_HINT = "use a Debian machine, or name another place for this source"
 _KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 _RELEASE = re.compile(r"^'([^']+?)/dists/([^']+)/InRelease'", re.MULTILINE)
 _FILE = re.compile(r"^'([^']+)' (\S+) \d+ SHA256:([0-9a-f]{64})", re.MULTILINE)

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import pwd
 import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -92,9 +93,21 @@ def running(command: Sequence[str], environ: Mapping[str, str], *, hint: str) ->
             program.wait()
 
 
+def with_home(environ: Mapping[str, str], home: Path) -> dict[str, str]:
+    """Return an environment in which `home` is the home folder, if the user has none; pip and npm fail without one."""
+    try:
+        own = environ.get("HOME", pwd.getpwuid(os.getuid()).pw_dir)
+    except KeyError:  # a user without a name
+        own = ""
+    return dict(environ) if own and Path(own).is_dir() else {**environ, "HOME": str(home)}
+
+
 def last_words(output: str) -> str:
-    """Return the last lines of a program's output, on one line."""
-    lines = [line.strip() for line in output.replace("\r", "\n").splitlines() if line.strip()]
+    """Return the last lines of a program's output, on one line; of Python's traceback the error alone."""
+    lines = [line.rstrip() for line in output.replace("\r", "\n").splitlines() if line.strip()]
+    if any(line.startswith("Traceback (most recent call last)") for line in lines):
+        lines = [line for line in lines if not line.startswith((" ", "Traceback "))]
+    lines = [line.strip() for line in lines]
     return "; ".join(lines[-_LAST_LINES:])
 
 

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 from packaging.utils import canonicalize_name
 
 from pibuild.adapters.http import Http, Route, local_path
-from pibuild.adapters.process import run
+from pibuild.adapters.process import run, with_home
 from pibuild.adapters.simple_index import ACCEPT, ListedFile, listed_files
 from pibuild.console import Progress
 from pibuild.errors import SourceError, UnreachableError
@@ -121,10 +121,11 @@ class Pypi:
         return default[1]
 
     def _pip(self, *words: str) -> str:
-        environ = {**self._environ, "COLUMNS": "200"}
+        environ = with_home(self._environ, Path("/nonexistent")) | {"COLUMNS": "200"}
         ended = run([self._python, "-m", "pip", *words], environ, hint=_HINT, deadline_s=_DEADLINE_S)
         if ended.exit_code:
-            raise SourceError("pip does not list its settings", found=ended.last_words, hint=_HINT)
+            hint = _HINT if "No module named pip" in ended.err else "python3 -m pip config list"
+            raise SourceError("pip does not list its settings", found=ended.last_words, hint=hint)
         return ended.out
 
 

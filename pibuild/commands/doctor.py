@@ -72,23 +72,24 @@ def _findings(invocation: Invocation) -> Iterator[Finding]:
     http = Http(environ, note=lambda _text: None)
     with tempfile.TemporaryDirectory() as folder:
         debian = Debian(http, environ, state_dir=Path(folder), note=lambda _text: None)
-        yield network("Debian packages", debian.check, "check apt's sources and proxy, or use a Debian machine")
+        yield network("Debian packages", debian.check, "check apt's sources and proxy")
     yield network("PyPI", Pypi(http, environ).check, "check pip's index-url and proxy: pip config list", required=True)
-    yield network("npm", Npm(environ).check, "needed only by recipes that use Bazel: apt-get install npm")
+    yield network("npm", Npm(environ).check, "only recipes that use Bazel need npm")
     if settings.mirrors:
         yield Finding(name="git", ok=True, found=f"mirrors: {', '.join(settings.mirrors)}", required=False)
     else:
-        remedy = "most sources have other places, too; else set git's proxy, or `mirrors:` to folders of bare clones"
+        remedy = "most sources have other places, too; `mirrors:` can name folders of bare clones"
         yield network("git upstream", lambda: Git(environ).resolve(_UPSTREAM, "master") and _UPSTREAM, remedy)
 
 
 def _checked(name: str, check: Callable[[], str], *, remedy: str = "", required: bool = True) -> Finding:
-    """Make a check, which returns what it found or raises PibuildError; the error's hint is a remedy, too."""
+    """Make a check, which returns what it found or raises PibuildError; `remedy` stands behind the error's own hint."""
     try:
         return Finding(name=name, ok=True, found=check(), required=required)
     except PibuildError as error:
         found = ": ".join(part for part in (error.what, error.found) if part)
-        return Finding(name=name, ok=False, found=found, remedy=remedy or error.hint, required=required)
+        remedies = "; ".join(filter(None, (error.hint, remedy)))
+        return Finding(name=name, ok=False, found=found, remedy=remedies, required=required)
 
 
 def _engine(environ: Mapping[str, str]) -> Iterator[Finding]:

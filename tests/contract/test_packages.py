@@ -5,8 +5,11 @@ Where a registry is not reachable, its test is skipped.
 
 import hashlib
 import os
+import subprocess
+import sys
 import tarfile
 import venv
+from pathlib import Path
 from urllib.parse import unquote
 
 import pytest
@@ -23,6 +26,7 @@ from tests.fakes.sources import PoolLess
 from tests.makers.archives import make_tar
 from tests.requirements import needs, reachable, reason
 
+ROOT = Path(__file__).resolve().parents[2]
 CONTENT = make_tar({"thing-1.0/setup.py": b"raise SystemExit('this must never run')"}, "gz")
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
 PLACE = PypiPlace(pypi="Some.Thing", version="1.0", file="some_thing-1.0.tar.gz", sha256=SHA256)
@@ -179,6 +183,27 @@ def test_an_index_that_is_not_there_is_unreachable(http, part, tmp_path):
         Pypi(http, pip_environ(tmp_path, PIP_INDEX_URL=index)).download(PLACE, part, ignore)
 
 
+def test_pip_gets_a_home_folder_if_the_user_has_none(http, part, site, tmp_path):
+    folder, url = site
+    make_index(folder)
+    python = tmp_path / "python"
+    python.write_text(f'#!/bin/sh\n[ -n "$HOME" ] && exec {sys.executable} "$@"\n')
+    python.chmod(0o755)
+    environ = pip_environ(tmp_path, PIP_INDEX_URL=f"{url}/simple", HOME="")
+
+    assert Pypi(http, environ, python=str(python)).download(PLACE, part, ignore) == SHA256
+
+
+def test_an_error_of_pip_is_shown_without_its_traceback(http, part, tmp_path):
+    python = tmp_path / "python"
+    python.write_text(f"#!/bin/sh\nexec {sys.executable} -c 'raise RuntimeError(\"no cause\")'\n")
+    python.chmod(0o755)
+    with fails(SourceError, naming="RuntimeError: no cause") as caught:
+        Pypi(http, pip_environ(tmp_path), python=str(python)).download(PLACE, part, ignore)
+    assert "line 1" not in str(caught.value)
+    assert "pip config list" in caught.value.hint
+
+
 def test_without_pip_the_error_names_ensurepip(http, part, tmp_path):
     venv.create(tmp_path / "bare", with_pip=False)
 
@@ -217,10 +242,23 @@ def test_a_package_that_npm_does_not_know_is_rejected(part, site, tmp_path):
 
 @needs("npm")
 def test_a_registry_of_npm_that_is_not_there_is_unreachable(part, tmp_path):
-    registry = f"http://127.0.0.1:{free_port()}"
+    address = f"127.0.0.1:{free_port()}"
 
-    with pytest.raises(UnreachableError):
-        Npm(npm_environ(tmp_path, registry)).download(IS_NUMBER, part, ignore)
+    with fails(UnreachableError, naming=f"ECONNREFUSED {address}") as caught:
+        Npm(npm_environ(tmp_path, f"http://{address}")).download(IS_NUMBER, part, ignore)
+    assert "npm config list" in caught.value.hint
+
+
+@needs("npm")
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can become a user without a name")
+def test_npm_works_for_a_user_without_a_home_folder(tmp_path):
+    settings = npm_environ(tmp_path, f"http://127.0.0.1:{free_port()}")
+    del settings["HOME"]
+    code = f"import os; from pibuild.adapters.npm import Npm; os.setuid(4242); Npm({settings!r}).check()"
+    ended = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+
+    assert "UnreachableError" in ended.stderr
+    assert "ECONNREFUSED" in ended.stderr
 
 
 def test_without_npm_the_error_names_the_package(part, tmp_path):
@@ -332,7 +370,7 @@ def test_an_apt_without_a_debian_mirror_is_rejected(make_debian, part, tmp_path)
 def test_without_apt_the_error_suggests_another_place(make_debian, part, tmp_path):
     with fails(SourceError, naming="apt-get") as caught:
         make_debian({"PATH": str(tmp_path)}).download(FXDIV, part, ignore)
-    assert caught.value.hint == "another place for this source, or a Debian machine"
+    assert caught.value.hint == "use a Debian machine, or name another place for this source"
 
 
 @needs_apt
