@@ -24,7 +24,7 @@ from pibuild.nightly.history import History
 from pibuild.publishing.index import index_pages
 from pibuild.publishing.layout import Site
 from pibuild.publishing.operations import publish
-from pibuild.publishing.page.page import render
+from pibuild.publishing.page.rendering import render
 from tests.makers.nights import make_cells, make_night, make_nights, make_set_of
 from tests.makers.publications import proven
 from tests.makers.sites import make_listed, make_set
