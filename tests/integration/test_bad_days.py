@@ -1,7 +1,6 @@
 """What a bad day does to a build: a real engine, real containers, real kills."""
 
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -205,7 +204,8 @@ class Cable:
     """A socket before the engine's that can be cut, as when an engine dies."""
 
     def __init__(self, path: Path) -> None:
-        self.path, self.ends, self.cut_off = path, [], False
+        self.path, self.cut_off = path, False
+        self.ends: list[socket.socket] = []
         self.listener = socket.socket(socket.AF_UNIX)
         self.listener.bind(str(path))
         self.listener.listen()
@@ -246,7 +246,7 @@ class Cable:
     reason=reason("no engine is behind /var/run/docker.sock", "a machine whose engine is"),
 )
 def test_an_engine_that_dies_during_a_build_is_an_engine_error(store, script, console, tmp_path, engine):
-    cable = Cable(Path(shutil.os.path.relpath(tmp_path / "engine.sock")))
+    cable = Cable(Path(os.path.relpath(tmp_path / "engine.sock")))
 
     def cut_when_started() -> None:
         wait_for(lambda: "started" in log_of(store.root))

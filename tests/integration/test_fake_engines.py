@@ -23,7 +23,7 @@ def container(request, engine, base):
 
 
 def test_a_container_prints_its_lines_and_ends_with_its_exit_code(container):
-    lines = []
+    lines: list[str] = []
     outcome = container.wait(lines.append)
 
     assert lines[-1] == LINES[-1]

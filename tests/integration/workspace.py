@@ -12,6 +12,7 @@ import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from pibuild.build.context import BuildContext
 from pibuild.build.planning import Catalogue
@@ -155,7 +156,8 @@ def lend(plan: Plan, giver: Store, taker: Store) -> None:
 def _actions(log: bytes) -> Iterator[Action]:
     """Read Bazel's execution log: messages SpawnExec of src/main/protobuf/spawn.proto, each after its size."""
     for _, message in _fields(b"".join(_prefixed(log))):
-        fields: dict[int, list] = {}
+        assert isinstance(message, bytes)
+        fields: dict[int, list[Any]] = {}
         for number, value in _fields(message):
             fields.setdefault(number, []).append(value)
         yield Action(
@@ -179,11 +181,12 @@ def _fields(message: bytes) -> Iterator[tuple[int, int | bytes]]:
     at = 0
     while at < len(message):
         tag, at = _varint(message, at)
-        value, at = _varint(message, at)
+        number, at = _varint(message, at)
         if tag & 7 == 2:
-            size = value
-            value, at = message[at : at + size], at + size
-        yield tag >> 3, value
+            yield tag >> 3, message[at : at + number]
+            at += number
+        else:
+            yield tag >> 3, number
 
 
 def _varint(content: bytes, at: int) -> tuple[int, int]:
