@@ -81,7 +81,7 @@ def parse(parser: CommandParser, words: list[str], last_words: list[str], root: 
     if rejected and (option := _option(rejected[0])):
         raise _unknown_option(option, parser, root)
     rejected = [_unmarked(word) for word in rejected]
-    if rejected and rejected[0] in {*root.commands, *root.commands[command].commands}:
+    if rejected and rejected[0] in {*root.commands, *root.commands[command].commands} - {*last_words}:
         name = parser.prog.rpartition(" ")[2]
         raise UsageError(f"{name} and {rejected[0]} are two commands", hint="run one after the other")
     if rejected:

@@ -103,7 +103,7 @@ class CommandParser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Raise UsageError instead of leaving the program."""
-        message = message.removeprefix("argument ")
+        message = message.removeprefix("argument ").replace("ignored explicit argument", "it takes no value, found")
         raise UsageError(message[0].upper() + message[1:], hint=f"{self.prog} --help")
 
 

@@ -89,6 +89,8 @@ def alone(monkeypatch, tmp_path):
         (["verify", "--", "--json"], "There is no file --json"),
         (["plan", "--", "-x"], "'-x'"),
         (["run", "--", "a.whl"], "WHEEL"),
+        (["--", "verify", "a.whl"], "pibuild build does not take 'verify'"),
+        (["list", "--json=1"], "--json: it takes no value"),
         (["nightly", "log", "--", "a", "b"], "'b'"),
         (["-V", "foo"], "'foo'"),
         (["-V", "verify", "a.whl"], "'a.whl'"),
