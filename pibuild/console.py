@@ -107,9 +107,9 @@ class Console:
         try:
             print(text, file=self.out, flush=True)
         except BrokenPipeError:
-            let_go(self.out)
+            discard_output(self.out)
         except OSError as error:
-            let_go(self.out)
+            discard_output(self.out)
             raise ResourceError("The result can't be written to stdout", found=error.strerror or str(error)) from error
 
     def _print_err(self, text: str) -> None:
@@ -117,7 +117,7 @@ class Console:
         try:
             print(self._shown(text, self.err), file=self.err, flush=True)
         except OSError as error:  # else Python 3.11.2 writes the text once more at its end, and ends with code 120
-            let_go(self.err)
+            discard_output(self.err)
             if isinstance(error, BrokenPipeError):
                 raise
 
@@ -183,8 +183,8 @@ def _ansi(text: str, color: int) -> str:
     return f"\x1b[{color}m{text}\x1b[0m"
 
 
-def let_go(stream: TextIO) -> None:
-    """Redirect a stream that takes nothing to nowhere: what is buffered would fail once more when Python ends."""
+def discard_output(stream: TextIO) -> None:
+    """Redirect a broken stream to /dev/null, so that its buffered text does not fail again when Python exits."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, stream.fileno())
     os.close(nowhere)

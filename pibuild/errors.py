@@ -1,6 +1,6 @@
 """One tree of errors, one exit code per class.
 
-Knows what a person must read when something fails: what, on which input, expected against found, what to try.
+A message has four parts: what failed, on which input, expected against found, what to try.
 Everything else that is raised is a bug and ends with a traceback and exit code 1.
 """
 
@@ -93,7 +93,7 @@ class EngineError(PibuildError):
 
 
 class SourceError(PibuildError):
-    """A source can't be had as pinned from any of its places."""
+    """A source can't be fetched with its pinned hash from any of its places."""
 
     exit_code = 5
 
@@ -125,7 +125,7 @@ class OutOfMemoryError(ResourceError):
 
 
 class ProofError(PibuildError):
-    """A wheel does not keep what its tag claims; it is not published."""
+    """A wheel failed a check or its test on the device. Such a wheel is not published."""
 
     exit_code = 9
 

@@ -1,4 +1,4 @@
-"""What tests of every kind use: a store of their own, what was said to the person; and the account of tests not run."""
+"""Fixtures of all tests: a store and a console of their own. Also the list of skipped tests at the end of the run."""
 
 import io
 import os

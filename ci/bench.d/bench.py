@@ -1,4 +1,4 @@
-"""Measures pibuild against its goals and prints a Markdown table; ratios come from one run on one machine.
+"""Measure pibuild against its goals and print a Markdown table. Ratios come from one run on one machine.
 
 ci/bench                 what a warm store allows: answers, the second Python, pibuild's own share
 ci/bench --cold          first builds pi-one from an empty store without any image of pibuild's (a quarter of an hour)
@@ -29,7 +29,7 @@ RUNS = 5
 
 
 def timed(*words: str, **environ: str) -> float:
-    """Give the median wall time of a command that has to work, in seconds."""
+    """Return the median wall time of a command that has to work, in seconds."""
     spent = []
     for _ in range(RUNS):
         began = time.monotonic()
@@ -39,7 +39,7 @@ def timed(*words: str, **environ: str) -> float:
 
 
 def record(target: str, python: str, *more: str) -> dict[str, Any]:
-    """Build a wheel, or take it from the store; give its record."""
+    """Build a wheel, or take it from the store; return its record."""
     words = [PIBUILD, "--target", target, "--python", python, "--json", *more]
     done = subprocess.run(words, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True)
     found: dict[str, Any] = json.loads(done.stdout)
@@ -47,7 +47,7 @@ def record(target: str, python: str, *more: str) -> dict[str, Any]:
 
 
 def row(what: str, goal: str, found: str, *, met: bool) -> str:
-    """Give one line of the table."""
+    """Return one line of the table."""
     return f"| {what} | {goal} | {found} | {'met' if met else '**not met**'} |"
 
 
@@ -145,7 +145,7 @@ def cold() -> list[str]:
 
 
 def machine_cpu_s() -> float:
-    """Answer the CPU time that this machine has spent on anything: engine, image builds and downloads too."""
+    """Return the CPU time of this machine since its start, with that of the engine, image builds and downloads."""
     user, nice, system, _idle, _iowait, irq, softirq = map(int, Path("/proc/stat").read_text().split()[1:8])
     return (user + nice + system + irq + softirq) / os.sysconf("SC_CLK_TCK")
 
@@ -186,7 +186,7 @@ def main() -> int:
 
 
 def images() -> list[str]:
-    """Answer the options that name the images from which the container of this folder is made."""
+    """Return the options that name the images from which the container of this folder is made."""
     from pibuild.config.dockerfiles import load_images  # noqa: PLC0415
     from pibuild.config.project_files import project_folder  # noqa: PLC0415
     from pibuild.config.targets import load_targets  # noqa: PLC0415

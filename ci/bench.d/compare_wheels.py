@@ -2,9 +2,9 @@
 
     compare_wheels.py --builder IMAGE --device IMAGE --cache FOLDER [--json FILE] NAME=WHEEL...
 
-Fetches what models.yaml pins (through the person's own pip; once), makes the image of this folder's Dockerfile on the
-builder image, runs every wheel on every model in it without a network, and prints a Markdown table. WHEEL must be for
-Python 3.11 on ARMv7. Exit status 1 when outputs differ or a wheel needs more instructions than the official one.
+Downloads the files of models.yaml once (through the person's own pip), makes the image of this folder's Dockerfile on
+the builder image, runs every wheel on every model in it without a network, and prints a Markdown table. WHEEL must be
+for Python 3.11 on ARMv7. Exit status 1 when outputs differ or a wheel needs more instructions than the official one.
 """
 
 import argparse
@@ -29,7 +29,7 @@ INTEGER_TOLERANCE = 1
 
 
 def checked(content: bytes, sha256: str, name: str) -> bytes:
-    """Answer the content, if it is what models.yaml pins."""
+    """Return the content. Raise SystemExit if it has another hash than models.yaml pins."""
     found = hashlib.sha256(content).hexdigest()
     if found != sha256:
         sys.exit(f"{name}: expected sha256 {sha256}, found {found}")
@@ -37,7 +37,7 @@ def checked(content: bytes, sha256: str, name: str) -> bytes:
 
 
 def fetched(pin: dict[str, Any], cache_dir: Path) -> Path:
-    """Answer the path of a wheel from PyPI; downloaded where the cache lacks it."""
+    """Return the path of a wheel from PyPI, which is downloaded if the cache does not have it."""
     path = cache_dir / str(pin["file"])
     if not path.exists():
         with tempfile.TemporaryDirectory(dir=cache_dir) as folder:
@@ -63,7 +63,7 @@ def write_models(pins: dict[str, Any], cache_dir: Path, folder: Path) -> None:
 
 
 def is_good(run: dict[str, Any], official: dict[str, Any]) -> bool:
-    """Say whether a wheel answers what the official one answers, for no more instructions."""
+    """Return whether a wheel has the outputs of the official one and needs no more instructions."""
     if "failed" in run or "failed" in official or run["difference"] is None:
         return False
     tolerance = FLOAT_TOLERANCE if run["outputs"][0].startswith("float") else INTEGER_TOLERANCE
@@ -71,7 +71,7 @@ def is_good(run: dict[str, Any], official: dict[str, Any]) -> bool:
 
 
 def row(model: str, runs: dict[str, Any]) -> str:
-    """Answer one line of the table."""
+    """Return one line of the table."""
     official = runs[OFFICIAL]
     cells = [model]
     for name, run in runs.items():

@@ -36,7 +36,7 @@ EMULATED = {
 
 
 def driver_commands(source: str, flags: list[str], out: str) -> list[list[str]]:
-    """Answer what the driver would run to make an object: compiler proper, then assembler."""
+    """Return the commands that the driver would run to make an object: the compiler proper, then the assembler."""
     command = ["arm-linux-gnueabihf-g++-10", "-###", "-c", source, *flags, "-o", out]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
     lines = [shlex.split(line) for line in done.stderr.splitlines() if line.startswith(" ")]
@@ -44,7 +44,7 @@ def driver_commands(source: str, flags: list[str], out: str) -> list[list[str]]:
 
 
 def emulated(command: list[str]) -> list[str]:
-    """Answer the same command for the emulated twin."""
+    """Return the same command for the emulated twin."""
     return [*map(str, EMULATOR), str(EMULATED[Path(command[0]).name]), *command[1:]]
 
 

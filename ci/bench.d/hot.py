@@ -1,4 +1,4 @@
-"""Say which functions of a library the instructions went to.
+"""Count the executed instructions of each function of a library.
 
     count-run COUNTS,blocks=BLOCKS infer.py MODEL 2 --maps MAPS
     hot.py BLOCKS MAPS LIBRARY [--inferences 2] [--top 30]
@@ -19,7 +19,7 @@ from elftools.elf.sections import SymbolTableSection
 
 
 def load_address(maps_path: Path, name: str) -> tuple[int, int]:
-    """Answer where the process had the library: first address, and the end of what can be executed."""
+    """Return where the library was in the process: its first address, and the end of its executable part."""
     ranges = []
     for line in maps_path.read_text(encoding="utf-8").splitlines():
         words = line.split()
@@ -44,7 +44,7 @@ def functions(library_path: Path) -> list[tuple[int, int, str]]:
 
 
 def function_at(offset: int, known: list[tuple[int, int, str]]) -> str:
-    """Answer the function that holds an offset, or the offset itself."""
+    """Return the function that holds an offset, or the offset itself."""
     place = bisect.bisect_right(known, (offset, 1 << 62, "")) - 1
     if place >= 0 and known[place][0] <= offset < known[place][1]:
         return known[place][2]

@@ -2,10 +2,10 @@
 
     python infer.py MODEL COUNT [--outputs FILE.npz] [--against FILE.npz] [--maps FILE]
 
-A call of os.getppid() between two inferences is the mark that insn_count.c looks for: what Python, numpy, loading and
-a first inference cost stays outside. The inputs are seeded, so two wheels see the same ones; `--outputs` keeps what
-came out, and `--against` compares with what was kept. `--maps` keeps the process's memory map, which tells hot.py
-where a library lies. One line of JSON on stdout says what ran.
+A call of os.getppid() between two inferences is the mark that insn_count.c looks for, so the count excludes Python,
+numpy, loading and the first inference. The inputs are seeded, so two wheels get the same ones. `--outputs` writes
+the outputs, and `--against` compares with written ones. `--maps` writes the process's memory map, from which hot.py
+reads where a library is. stdout is one line of JSON about the run.
 
 It runs on every Python that has a tflite_runtime, and needs numpy.
 """
@@ -23,7 +23,7 @@ from tflite_runtime.interpreter import Interpreter
 
 
 def seeded_input(detail: dict[str, Any], number: int) -> np.ndarray:
-    """Answer an input for a tensor: floats in -1…1, or any value of an integer type."""
+    """Return an input for a tensor: floats in -1…1, or any value of an integer type."""
     random = np.random.RandomState(number)
     shape = tuple(detail["shape"])
     if detail["dtype"] == np.float32:

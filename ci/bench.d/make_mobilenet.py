@@ -47,7 +47,7 @@ def mobilenet() -> Any:  # noqa: ANN401 - TensorFlow is untyped
 
 
 def seed_weights(model: Any) -> None:  # noqa: ANN401
-    """Give each kernel four values, of a size that keeps activations between 0 and 6 alive; small biases."""
+    """Set each kernel to four values, so large that activations stay between 0 and 6, and the biases to small ones."""
     random = np.random.default_rng(SEED)
     for layer in model.layers:
         shapes = [weight.shape for weight in layer.get_weights()]
@@ -62,7 +62,7 @@ def seed_weights(model: Any) -> None:  # noqa: ANN401
 
 
 def converted(model: Any, *, integer: bool) -> bytes:  # noqa: ANN401
-    """Answer the .tflite file, float32 or int8."""
+    """Return the .tflite file, float32 or int8."""
     converter = tf.lite.TFLiteConverter.from_keras_model(model)
     if integer:
         random = np.random.default_rng(SEED)

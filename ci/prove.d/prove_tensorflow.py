@@ -37,7 +37,7 @@ FOLDERS = ("kernel_tests", "framework", "ops")
 
 
 def main() -> int:
-    """Run the tests and write the report; give the exit status."""
+    """Run the tests and write the report; return the exit status."""
     parser = argparse.ArgumentParser(description="Run TensorFlow's own tests on the emulated Pi.")
     parser.add_argument("wheel", type=Path)
     parser.add_argument("names", nargs="*", metavar="NAME", help="test files, such as conv_ops_test; else tests.yaml's")
@@ -80,7 +80,7 @@ def taken_tests(store: Path, record: dict[str, Any], names: list[str], to: Path)
 
 
 def run_on_device(asked: argparse.Namespace, record: dict[str, Any], tests: list[Path], folder: Path) -> dict[str, Any]:
-    """Install the wheel on the device as its proof did and run the files; give run_upstream_tests.py's answer."""
+    """Install the wheel on the device as its proof did and run the files; return the JSON of run_upstream_tests.py."""
     package = Path(pibuild.__file__).parent
     recipes, python = load_recipes(package / "recipes"), record["plan"]["python"]
     target = load_targets(project_folder("toolchains"))[record["plan"]["target"]]
@@ -141,7 +141,7 @@ def run_on_device(asked: argparse.Namespace, record: dict[str, Any], tests: list
 def console(
     record: dict[str, Any], found: dict[str, Any], explained: dict[str, str], spent_s: float
 ) -> tuple[str, list[str]]:
-    """Give the report, and the tests whose failure nothing explains; `explained` has a reason for patterns of ids."""
+    """Return the report, and the failed tests without an explanation; `explained` has a reason by pattern of ids."""
     rows, reasons, unexplained = [], [], []
     for name, one in sorted(found["files"].items()):
         rows.append(f"| {name} | {one['run']} | {one['skipped']} | {len(one['faults'])} | {one['seconds']:.0f} |")

@@ -27,10 +27,10 @@ CRASH_LINES = 5
 
 
 class Result(unittest.TextTestResult):
-    """Also keeps the last line of each failure, which says what was wrong."""
+    """Also keep the last line of each failure, which names the cause."""
 
     stem = ""
-    """The file's name, for tests know themselves as of __main__."""
+    """The file's name, because the ids of the tests begin with __main__."""
 
     def __init__(self, *args, **kwargs):
         """As TextTestResult; nothing failed yet."""
@@ -54,7 +54,7 @@ class Result(unittest.TextTestResult):
 
 
 def run_file(path, to):
-    """Run one file's tests in this process and write what came of them.
+    """Run one file's tests in this process and write their results.
 
     Files make some of their tests only where they are the main program, just before they call test.main.
     """
@@ -72,7 +72,7 @@ def run_file(path, to):
 
 
 def start(path, folder):
-    """Fork a process for one file; give its id."""
+    """Fork a process for one file; return its id."""
     name = os.path.basename(path)
     pid = os.fork()
     if pid:
@@ -93,7 +93,7 @@ def start(path, folder):
 
 
 def outcome(path, folder, status, spent_s):
-    """Give what a file came to: its counts, or how it ended and its last words."""
+    """Return the result of a file: its counts, or how it ended and the last lines of its output."""
     name = os.path.basename(path)
     found = {"seconds": round(spent_s, 1)}
     try:
@@ -108,7 +108,7 @@ def outcome(path, folder, status, spent_s):
 
 
 def main():
-    """Run every file of a folder; give the exit status: 0 where they ran, whatever they said."""
+    """Run every file of a folder; return the exit status: 0 if all files ran, whatever their results."""
     parser = argparse.ArgumentParser(description="Run TensorFlow's own tests.")
     parser.add_argument("folder")
     parser.add_argument("--jobs", type=int, default=int(os.environ.get("PIBUILD_JOBS", "1")))

@@ -28,7 +28,7 @@ class Debian:
     """The apt of this machine. Its settings are read and never changed; root is not needed."""
 
     def __init__(self, http: Http, environ: Mapping[str, str], *, state_dir: Path, note: Callable[[str], None]) -> None:
-        """Ask nothing yet; `state_dir` is for indexes and may be deleted."""
+        """Keep the client and the environment. apt writes its indexes into `state_dir`, which may be deleted."""
         self._http, self._environ, self._state_dir, self._note = http, environ, state_dir, note
         self._updated: set[tuple[str, str]] = set()
 

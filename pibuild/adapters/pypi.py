@@ -43,7 +43,7 @@ class Pypi:
     """The package indexes of the user's pip."""
 
     def __init__(self, http: Http, environ: Mapping[str, str], *, python: str = sys.executable) -> None:
-        """Run nothing yet; pip is asked for its settings on the first download."""
+        """Keep the client and the environment; the first download runs pip to read its settings."""
         self._http, self._environ, self._python = http, environ, python
 
     def download(self, place: PypiPlace, to: Path, progress: Progress) -> str:

@@ -36,7 +36,7 @@ class Rclone:
     """The rclone of this machine."""
 
     def __init__(self, environ: Mapping[str, str], *, deadline_s: float = _DEADLINE_S, umask: int = _OWN_UMASK) -> None:
-        """Run nothing yet. `deadline_s` limits one transfer; `umask` is for files in a folder of this machine."""
+        """Keep rclone's environment. `deadline_s` limits a transfer; `umask` is for files on this machine."""
         self._environ, self._deadline_s, self._umask = environ, deadline_s, umask
 
     def has(self, remote_path: str) -> bool:

@@ -1,6 +1,6 @@
 """Proving: the raw wheel gets its tag, is verified as a file, and is installed and run on the emulated Pi.
 
-Knows what the device's container is given and what it leaves there. The rules for the file are verify's.
+Passes files to the device's container and reads its results. The rules for a wheel's files are in verify/.
 """
 
 import json

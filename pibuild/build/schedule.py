@@ -1,6 +1,7 @@
 """A plan, step by step, to a proven wheel and its record.
 
-Knows the order of the steps, and what the store and the remote spare; what each step does is in a module of its own.
+Decides the order of the steps, and which are not needed because the store or the remote has their results. Each step
+is a module of its own.
 """
 
 from collections.abc import Sequence

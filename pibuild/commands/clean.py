@@ -2,7 +2,7 @@
 
 from pibuild.commands.options import CommandParser, Invocation, add_general
 
-SUMMARY = "remove logs, failed containers and what killed builds left"
+SUMMARY = "remove logs, failed containers and the files of killed builds"
 USAGE = "[OPTION...]"
 EXAMPLES = ("pibuild clean", "pibuild clean --artifacts")
 

@@ -16,7 +16,7 @@ from typing import NoReturn
 from pibuild import __version__
 from pibuild.commands.grammar import find_command, parse, with_release
 from pibuild.commands.options import CommandParser, Invocation, add_command, add_help
-from pibuild.console import Color, Console, let_go
+from pibuild.console import Color, Console, discard_output
 from pibuild.errors import PibuildError, ProofError, UsageError
 
 _EXIT_INTERRUPTED = 130
@@ -92,7 +92,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             console.warn("interrupted; the same command continues where this one stopped")
         return _EXIT_INTERRUPTED
     except BrokenPipeError:  # from stderr: Console.result handles that of stdout
-        let_go(sys.stderr)
+        discard_output(sys.stderr)
         return _EXIT_UNREAD
 
 

@@ -1,6 +1,6 @@
 """One command on the device: the container that it runs in, with the person's own terminal or pipes.
 
-Knows what the container is given and what it leaves; `choose` decided which Pi it is.
+Passes files to the container and reads its results. `choose` selects the Pi.
 """
 
 from collections.abc import Mapping, Sequence

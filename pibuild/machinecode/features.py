@@ -39,7 +39,7 @@ class Feature(StrEnum):
     PRIVILEGED = "privileged"
     """Allowed in a kernel only."""
     UNALLOCATED = "unallocated"
-    """No CPU runs it."""
+    """The architecture defines no such instruction: every CPU raises an undefined instruction exception."""
 
 
 NEON = frozenset({Feature.NEON, Feature.NEON_FMA, Feature.NEON_HALF})

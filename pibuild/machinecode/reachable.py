@@ -1,13 +1,14 @@
-"""What of a stripped file is certainly code: what can be reached from known functions without guessing.
+"""The code of a stripped file that control flow reaches from known functions.
 
-Without mapping symbols, a literal pool looks like instructions. From the first instruction of a function on, code is
-certain up to the first place where control may leave for good: an unconditional branch, a return, or a call (the callee
-may never return, and a literal pool may follow). The targets of direct branches and calls are certain, too. So all
-that is reported as code is code; much other code is not found.
+A stripped file has no mapping symbols, which separate code from literal pools; the bytes of a literal pool look like
+instructions. This module follows the instructions from the start of each known function. It stops at an unconditional
+branch, at a return and at a call, because a literal pool may follow them: the called function may never return. It
+continues at the targets of direct branches and calls. So every region that it reports is code, but it does not find
+all code.
 
-Besides exported functions, two tables together name functions of a stripped file: unwinding tables know where each
-function begins, but not whether it is Thumb; a pointer in data knows the mode, but may lead into the middle of a
-function. A C++ library exports few functions, but its virtual tables point to thousands.
+Known functions are the exported ones, and those that two tables of a stripped file agree on. The unwinding table lists
+where each function begins, but not whether it is ARM or Thumb code. A pointer in data contains the mode, but may point
+into the middle of a function. A C++ library exports few functions, but its virtual tables point to thousands.
 
 Source: ARM DDI 0406C, A8.8.18 B, A8.8.25 BL and BLX, A8.8.29 CBZ, A2.3.1 (which instructions write the PC); A64: ARM
 DDI 0487J.a, C4.1.87. Exception Handling ABI for the Arm Architecture (EHABI32), section 6 Index table entries; ELF for
@@ -52,13 +53,14 @@ def reachable_code(
 ) -> tuple[CodeSection, ...]:
     """Return the sections with those regions that are certainly code.
 
-    `entries` are functions for certain. What words of data and constants seem to point to may be a mere number: if it
-    is taken for a function, ARM code turns into Thumb instructions that do not exist, and the file is refused for a CPU
-    that runs it; if it is not, some code is not judged, and the report tells how much was. So these words count only
-    for a mode that the file certainly has: code was reached in it from `entries`, or more than a few words of data name
-    it (of some 4,000 in Rust's ARM programs, up to 4 name Thumb by chance). Constants, where chance is the rule, count
-    only if that is the file's only mode: then the place is code of that mode even if no pointer was meant. Words that
-    lead into code that was reached in the other mode never count.
+    `entries` are certainly functions. A word of data or a constant that looks like a pointer to a function may be a
+    mere number. If it is wrongly used, ARM code is read as Thumb instructions that do not exist, and the file is
+    rejected for a CPU that runs it. If a real pointer is not used, less code is judged, and the report shows how much.
+    So a word of data counts only if the file certainly has code of its mode: code of that mode was reached from
+    `entries`, or more than a few words of data have it (of some 4,000 in Rust's ARM programs, up to 4 look like Thumb
+    by chance). A constant is a pointer by chance more often, so it counts only if its mode is the only one of the file:
+    then the place is code of that mode even if no pointer was meant. A word never counts if it points into code that
+    was reached in the other mode.
     """
     walks = sorted(map(_Walk, sections), key=lambda walk: (walk.section.address, len(walk.section.code)))
     _follow(walks, entries)

@@ -108,7 +108,7 @@ class _Store:
             self.rclone.put(site_dir / name, self.at(name))
 
     def _send(self, folder: Path, place: str, *, missing: set[str], new: set[str]) -> None:
-        """Send missing files, compare new ones, and send once more what an interrupted transfer left damaged."""
+        """Send missing files, compare new ones, and send files again that an interrupted transfer damaged."""
         remote = self.at(place) if place else self.remote
         if missing:
             self.rclone.copy_tree(folder, remote, paths=sorted(missing))

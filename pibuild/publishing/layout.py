@@ -131,7 +131,7 @@ def damaged_files(site_dir: Path, sums: Mapping[str, str]) -> tuple[str, ...]:
 
 @contextmanager
 def publishing(site: Site) -> Iterator[None]:
-    """Hold the site's lock, and remove what an interrupted publication left.
+    """Hold the site's lock, and remove the files of an interrupted publication.
 
     Raises ResourceError if the disk is full, PublishError if the site can't be written. The current set stays then.
     """

@@ -234,7 +234,7 @@ def _reassigned(present: Iterable[PublishedWheel], offered: Iterable[ProvenWheel
 
 
 def _retained(wheels: tuple[PublishedWheel, ...], site: Site) -> tuple[PublishedWheel, ...]:
-    """Apply the retention policy: hide wheels, warn of those that leave the index soon, drop what was hidden long."""
+    """Apply the retention policy: hide and delete old wheels, and warn about wheels that leave the index soon."""
     decided = retained(wheels, **asdict(site.retention), now=site.now)
     if decided.note:
         site.console.warn(decided.note)

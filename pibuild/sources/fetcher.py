@@ -201,7 +201,7 @@ def _offline_error(missing: Sequence[Source]) -> SourceError:
     details = [f"{source.name}: tree {source.tree}" for source in missing]
     count = "One source is" if len(missing) == 1 else f"{len(missing)} sources are"
     return SourceError(
-        f"{count} not in the store, and --offline forbids to fetch",
+        f"{count} not in the store, and --offline is set",
         details=details,
         hint="pibuild fetch, with the same options and a network, before --offline",
     )

@@ -41,7 +41,7 @@ class Refs:
     """Looks each ref up once."""
 
     def __init__(self, fetcher: Fetcher) -> None:
-        """Ask nothing before the first ref."""
+        """Keep the fetcher; a server is asked when the first ref is looked up."""
         self._fetcher = fetcher
         self._commits: dict[tuple[str, str], str] = {}
 

@@ -6,7 +6,7 @@ hash when they are used. So neither an interrupted process nor a bad disk leaves
     artifacts/KEY.tar KEY.json     what a recipe left, and how it was made
     wheels/KEY/                    a proven wheel and its record
     sources/TREE.tar TREE.json     a source's tree, and where it came from
-    downloads/                     what sources is downloading
+    downloads/                     archives while they are downloaded
     logs/ locks/ tmp/SESSION/
 """
 
@@ -99,7 +99,7 @@ class Store:
         return True
 
     def sweep(self) -> None:
-        """Remove what dead sessions left in tmp/."""
+        """Remove the files of dead sessions from tmp/."""
         for folder in (self.root / "tmp").iterdir():
             if self.is_dead(folder.name):
                 shutil.rmtree(folder, ignore_errors=True)

@@ -40,7 +40,7 @@ class Remote:
     """The part of a store that machines share."""
 
     def __init__(self, folder: RemoteFolder | None, *, store: Store, console: Console) -> None:
-        """Ask nothing yet. Without a folder, nothing is pulled or pushed."""
+        """Keep the folder of the remote. Without one, no artifact is downloaded or uploaded."""
         self._source, self._target = folder, folder
         self._store, self._console = store, console
         self._damaged: set[str] = set()

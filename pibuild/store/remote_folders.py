@@ -16,7 +16,7 @@ class LocalFolder:
     """A folder of the file system, such as one that is mounted from elsewhere."""
 
     def __init__(self, root: Path) -> None:
-        """Ask nothing yet."""
+        """Keep the path of the folder."""
         self._root = root
 
     def get(self, name: str, to: Path) -> bool:
@@ -59,7 +59,7 @@ class ServedFolder:
     """A path of an rclone remote, or of a server that stores what is put there: WebDAV, or a cache of that kind."""
 
     def __init__(self, client: Http | Rclone, address: str) -> None:
-        """Ask nothing yet."""
+        """Keep the client and the address; no server is asked yet."""
         self._client, self._address = client, address if address.endswith((":", "/")) else f"{address}/"
 
     def get(self, name: str, to: Path) -> bool:

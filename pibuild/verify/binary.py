@@ -52,7 +52,7 @@ class Binary:
     path: str
     elf: Elf
     texts: frozenset[str] = frozenset()
-    """Texts in it that tell what it uses: `/proc/cpuinfo`, numpy's C API."""
+    """Texts in the file that show what it uses: `/proc/cpuinfo`, numpy's C API."""
     twin: Elf | None = None
     """The same file before strip."""
 
@@ -238,7 +238,7 @@ def newest_versions(binaries: Iterable[Binary]) -> dict[str, tuple[Version, str]
     sentences = {}
     for family, (number, binary, version) in newest.items():
         symbol = next(iter(binary.versioned_symbols(*version)), "")
-        sentences[family] = number, f"{binary.path} wants {version[1]}" + (f" for {symbol}" if symbol else "")
+        sentences[family] = number, f"{binary.path} needs {version[1]}" + (f" for {symbol}" if symbol else "")
     return sentences
 
 

@@ -88,7 +88,7 @@ def _libc_faults(tags: Iterable[Tag], binaries: Sequence[Binary]) -> Iterator[st
         for binary in binaries if promised else ():
             needed = (*binary.elf.needed, *(version for _, version in binary.elf.needed_versions))
             if first := next(filter(pattern.fullmatch, needed), ""):
-                yield f"{binary.path} wants {first} of {libc}, the tag claims {promised[0]}"
+                yield f"{binary.path} needs {first} of {libc}, the tag claims {promised[0]}"
 
 
 def glibc_faults(binaries: Iterable[Binary], newest: Version | None, limit: str) -> Iterator[str]:

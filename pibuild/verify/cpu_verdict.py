@@ -27,7 +27,7 @@ _LEVELS = {**dict.fromkeys((10, 13), 7), **dict.fromkeys((*range(14, 17), 18, 19
 
 
 def cpu_verdict(binary: Binary, cpu: Cpu, siblings: Iterable[Binary]) -> tuple[Verdict, str]:
-    """Return whether a file's code runs on a CPU, and a sentence that tells why.
+    """Return whether a file's code runs on a CPU, and a sentence with the reason.
 
     Another file of its wheel may detect the CPU for it.
     """

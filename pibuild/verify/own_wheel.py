@@ -162,7 +162,7 @@ def _version_faults(binary: Binary, floor: Version) -> Iterator[str]:
         family, number = version_number(text)
         if family != "GLIBC" or number is None or number > floor:
             symbols = binary.versioned_symbols(library, text)
-            yield f"wants {text} of {library} for {_listed(symbols)}, expected at most GLIBC_{floor}"
+            yield f"needs {text} of {library} for {_listed(symbols)}, expected at most GLIBC_{floor}"
 
 
 def _undefined_faults(binary: Binary, defined: frozenset[str]) -> Iterator[str]:

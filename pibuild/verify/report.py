@@ -178,14 +178,14 @@ def _system_faults(system: System, tags: Collection[Tag], binaries: Sequence[Bin
     promised = [promised_glibc(tag.platform) for tag in tags]
     lowest = min((glibc for glibc in promised if glibc), default=Version("0"))
     if all(promised) and lowest > system.glibc:
-        yield f"pip wants glibc {lowest} by its tag, here is {system.glibc}"
+        yield f"pip needs glibc {lowest} for its tag, here is {system.glibc}"
     for family, (required, requirement) in newest_versions(binaries).items():
         if family in system.symbol_versions and required > system.symbol_versions[family]:
             yield f"{requirement}, here is {family}_{system.symbol_versions[family]}"
     if system.glibc >= _GLIBC_WITHOUT_EXECUTABLE_STACK:
         for binary in binaries:
             if binary.elf.executable_stack:
-                yield f"{binary.path} wants an executable stack, which this glibc refuses"
+                yield f"{binary.path} needs an executable stack, which this glibc refuses"
 
 
 def _places(pis: Iterable[PiVerdict], systems: Iterable[SystemVerdict], tags: frozenset[Tag]) -> Iterator[PiPlace]:
@@ -212,4 +212,4 @@ def _notes(binaries: Sequence[Binary]) -> Iterator[str]:
     for binary in [binary for binary in binaries if NUMPY_2 in binary.texts][:1]:
         yield f"{binary.path} was compiled against numpy 2, which serves numpy 1 from 1.19 on, too"
     for binary in [binary for binary in binaries if binary.elf.executable_stack][:1]:
-        yield f"{binary.path} wants an executable stack"
+        yield f"{binary.path} needs an executable stack"

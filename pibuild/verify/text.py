@@ -46,7 +46,7 @@ def _code_lines(binaries: Sequence[Binary]) -> Iterator[str]:
     if len(binaries) > _SHOWN:
         yield f"and {len(binaries) - _SHOWN} more files of machine code"
     if versions := newest_versions(binaries):
-        yield f"wants {', '.join(f'{family}_{version}' for family, (version, _) in sorted(versions.items()))}"
+        yield f"needs {', '.join(f'{family}_{version}' for family, (version, _) in sorted(versions.items()))}"
 
 
 def _machine(binary: Binary) -> str:

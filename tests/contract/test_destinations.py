@@ -391,7 +391,7 @@ app.run(host="127.0.0.1", port=int(sys.argv[1]), quiet=True)
 
 @pytest.fixture
 def closed_server(tmp_path):
-    """A pypiserver that wants the password `right` of `me` for uploads."""
+    """A pypiserver whose uploads need the user `me` with the password `right`."""
     folder, port = tmp_path / "packages", free_port()
     folder.mkdir()
     with serving([sys.executable, "-c", CLOSED, str(port), str(folder)], f"http://127.0.0.1:{port}/") as url:

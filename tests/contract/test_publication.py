@@ -32,7 +32,7 @@ def put(site, wheels, console, **changes):
 
 
 def killed_at(step: int, act) -> bool:
-    """Run something in a child that kills itself before its step-th change of a file; tell whether it got so far."""
+    """Run something in a child that kills itself before its step-th change of a file; return whether it got so far."""
     child = os.fork()
     if child == 0:
         left = [step]

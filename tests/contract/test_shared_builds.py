@@ -147,7 +147,7 @@ def test_a_damaged_artifact_at_the_remote_is_rebuilt_and_replaced(machine, tmp_p
 
 
 def house_for(proof="p"):
-    """A wheel beside which pip wants one in pure Python."""
+    """A wheel with a dependency in pure Python."""
     plan = plan_for(proof=proof)
     (builder,) = (one for one in plan.artifacts if one.recipe.name == "cpython-machine")
     packages = replace(builder, key="packages", recipe=make_recipe("packages"), needs=(), env=(("PURE", "1"),))

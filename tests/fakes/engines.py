@@ -1,4 +1,4 @@
-"""Docker engines that run nothing. Each container prints what its engine was given, and ends."""
+"""Docker engines that run nothing. Each container prints the lines that its engine was made with, and ends."""
 
 import io
 import tarfile

@@ -23,7 +23,7 @@ class SilentFolder(LocalFolder):
 
 
 class RefusingFolder(LocalFolder):
-    """A folder that refuses what is put, and what is read unless `reads`; it counts what it was asked."""
+    """A folder that rejects writes, and reads unless `reads` is set; it counts the requests."""
 
     def __init__(self, root: Path, error: Exception, *, reads: bool = False) -> None:
         super().__init__(root)

@@ -14,7 +14,7 @@ Server = TypeVar("Server", bound=ThreadingHTTPServer)
 
 
 class CacheServer(ThreadingHTTPServer):
-    """Keeps what is put, gives it back, and knows nothing else; `refusal` is its answer to every PUT."""
+    """Stores the files of PUT requests and serves them; `refusal` is the status of its answer to every PUT."""
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), CacheRequest)

@@ -101,7 +101,7 @@ def test_a_wheel_changed_after_its_proof_is_detected(night):
     ],
 )
 def test_the_pis_own_pip_installs_from_the_index(night, target, beside, installed, tmp_path):
-    """Where the index has what pip wants beside the wheel, the Pi needs nothing but its Python."""
+    """If the index has the wheel's dependencies, the Pi needs its Python only."""
     script = Path(__file__).with_name("install_from_index.sh")
     words = ("tflite-runtime", "tflite_runtime.interpreter")
     code, said = run_on_device(target, "3.11", script, words, night[0] / "site", tmp_path, beside=beside)

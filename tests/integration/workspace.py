@@ -104,7 +104,7 @@ class WorkspaceBuilds:
         return self.catalogue.plan(request, own)
 
     def wheelhouse(self, target: str, python: str, tree: Path, dependencies: tuple[str, ...]) -> Wheelhouse:
-        """Decide as `--with-dependencies` does, with these recipes as what pip wants."""
+        """Decide as `--with-dependencies` does, with these recipes as the wheel's dependencies."""
         small = self.recipes["tensorflow"]
         release = replace(small.releases[0], dependencies=dependencies, proven_with=dependencies)
         self.recipes["tensorflow"] = replace(small, releases=(release,))
@@ -135,7 +135,7 @@ class WorkspaceBuilds:
         return make_artifacts(plan, [plan.wheel], plan.device, self.context)[0][plan.wheel.key]
 
     def actions(self, plan: Plan) -> list[Action]:
-        """Return what Bazel did for a plan's raw wheel; what was up to date already is not among it."""
+        """Return the actions that Bazel ran for a plan's raw wheel, without those that were up to date."""
         entry = self.store.artifact(plan.wheel.key)
         with tarfile.open(entry.path) as tar:
             return list(_actions(tar.extractfile("actions").read()))

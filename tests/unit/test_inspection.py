@@ -168,7 +168,7 @@ def test_a_pure_wheel_runs_everywhere(tmp_path):
 def test_the_required_glibc_decides_which_systems_run_the_wheel(tmp_path):
     found = inspected(tmp_path, make_elf(undefined=(("fstat", "libc.so.6", "GLIBC_2.33"),)))
     assert any(
-        "wants GLIBC_2.33 for fstat, here is GLIBC_2.31" in one for one in system(found, "bullseye", "3.9").why_not
+        "needs GLIBC_2.33 for fstat, here is GLIBC_2.31" in one for one in system(found, "bullseye", "3.9").why_not
     )
     assert system(found, "bookworm", "3.11").why_not == ()
 
@@ -214,7 +214,7 @@ def faults(folder, elf=None, **changes):
 def test_a_promise_of_an_older_glibc_is_a_contradiction(tmp_path):
     elf = make_elf(undefined=(("fstat", "libc.so.6", "GLIBC_2.33"),))
     said = faults(tmp_path, elf, file_name="thing-1.0-cp311-cp311-manylinux_2_17_armv7l.whl")
-    assert "wants GLIBC_2.33 for fstat, the tag promises glibc 2.17" in said
+    assert "needs GLIBC_2.33 for fstat, the tag promises glibc 2.17" in said
 
 
 def test_machine_code_under_any_platform_is_a_contradiction(tmp_path):
@@ -249,11 +249,11 @@ def needing(*libraries):
 @pytest.mark.parametrize(
     ("platform", "elf", "said"),
     [
-        ("musllinux_1_2_armv7l", needing("libc.so.6"), "wants libc.so.6 of glibc, the tag claims musllinux_1_2_armv7l"),
-        ("musllinux_1_2_armv7l", make_elf(needed=()), "wants GLIBC_2.4 of glibc"),
+        ("musllinux_1_2_armv7l", needing("libc.so.6"), "needs libc.so.6 of glibc, the tag claims musllinux_1_2_armv7l"),
+        ("musllinux_1_2_armv7l", make_elf(needed=()), "needs GLIBC_2.4 of glibc"),
         ("musllinux_1_2_armv7l", needing("libc.so"), ""),
         ("musllinux_1_2_armv7l", needing("libc.musl-armv7.so.1"), ""),
-        ("manylinux2014_armv7l", needing("libc.so"), "wants libc.so of musl, the tag claims manylinux2014_armv7l"),
+        ("manylinux2014_armv7l", needing("libc.so"), "needs libc.so of musl, the tag claims manylinux2014_armv7l"),
         ("manylinux2014_armv7l.musllinux_1_2_armv7l", needing("libc.musl-armv7.so.1"), "of musl"),
         ("manylinux2014_armv7l.musllinux_1_2_armv7l", needing(), ""),
         ("manylinux2014_armv6l", needing("libc.so.6"), "no pip takes manylinux2014_armv6l"),
@@ -356,7 +356,7 @@ def missed(folder, target, elf=None, **changes):
     ("target", "tag", "said"),
     [
         ("armv7l", "cp311-cp311-musllinux_1_2_armv7l", "bookworm 3.11: it is for systems with musl, here is glibc"),
-        ("armv7l", "cp39-abi3-manylinux_2_50_armv7l", "pip wants glibc 2.50 by its tag, here is 2."),
+        ("armv7l", "cp39-abi3-manylinux_2_50_armv7l", "pip needs glibc 2.50 for its tag, here is 2."),
         ("armv6l", "cp311-cp311-manylinux2014_armv6l", "its pip does not take cp311-cp311-manylinux2014_armv6l"),
     ],
 )
@@ -369,7 +369,7 @@ def test_a_required_target_whose_systems_reject_the_wheel_is_reported(tmp_path, 
 def test_a_required_target_whose_system_has_an_older_glibc_is_reported(tmp_path):
     newer = make_elf(undefined=(("fstat", "libc.so.6", "GLIBC_2.33"),))
     name = "thing-1.0-cp39-cp39-linux_armv6l.whl"
-    assert "bullseye 3.9: thing/a.so wants GLIBC_2.33" in missed(
+    assert "bullseye 3.9: thing/a.so needs GLIBC_2.33" in missed(
         tmp_path, "armv6l", newer, file_name=name, path="thing/a.so"
     )
 
@@ -378,7 +378,7 @@ def test_a_python_that_no_system_has_may_be_installed_by_the_user(tmp_path):
     name = "thing-1.0-cp310-cp310-linux_armv6l.whl"
     assert missed(tmp_path, "armv6l", file_name=name, path="thing/a.so") == ""
     too_new = make_elf(undefined=(("fstat", "libc.so.6", "GLIBC_2.50"),))
-    assert "wants GLIBC_2.50" in missed(tmp_path, "armv6l", too_new, file_name=name, path="thing/a.so")
+    assert "needs GLIBC_2.50" in missed(tmp_path, "armv6l", too_new, file_name=name, path="thing/a.so")
 
 
 # how it is told

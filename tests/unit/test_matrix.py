@@ -61,7 +61,7 @@ def test_a_target_may_be_named_by_an_alias():
 
 
 def beside():
-    """tflite-runtime that says what pip wants: numpy, which is compiled in two versions, and pure packages."""
+    """tflite-runtime with its dependencies: numpy, which is compiled in two versions, and pure packages."""
     runtime = make_recipes()["tflite-runtime"]
     releases = tuple(replace(one, dependencies=("numpy-wheel", "packages")) for one in runtime.releases)
     numpy = {"2.1": ("3.11", "3.13"), "1.19": ("3.9", "3.11")}

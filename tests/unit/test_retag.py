@@ -122,7 +122,7 @@ def test_windows_code_gets_no_pure_python_tag(tmp_path):
 
 
 def test_a_tag_of_another_c_library_is_rejected(tmp_path):
-    assert "wants libc.so.6 of glibc" in refused(armv7(tmp_path), tmp_path, platform="musllinux_1_2_armv7l")
+    assert "needs libc.so.6 of glibc" in refused(armv7(tmp_path), tmp_path, platform="musllinux_1_2_armv7l")
 
 
 def test_no_manylinux_tag_is_given_for_a_zero(tmp_path):

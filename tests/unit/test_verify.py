@@ -231,10 +231,10 @@ def test_attributes_of_armv8_pass_only_where_dispatched_kernels_do(tmp_path):
         ({"needed": ("libgcc_s.so.1",)}, "needs libgcc_s.so.1, which is not an allowed library"),
         (
             {"undefined": (("getrandom", "libc.so.6", "GLIBC_2.25"),)},
-            "wants GLIBC_2.25 of libc.so.6 for getrandom, expected at most GLIBC_2.24",
+            "needs GLIBC_2.25 of libc.so.6 for getrandom, expected at most GLIBC_2.24",
         ),
-        ({"undefined": (("x", "libc.so.6", "GLIBC_PRIVATE"),)}, "wants GLIBC_PRIVATE of libc.so.6"),
-        ({"undefined": (("x", "libstdc++.so.6", "GLIBCXX_3.4"),)}, "wants GLIBCXX_3.4 of libstdc++.so.6"),
+        ({"undefined": (("x", "libc.so.6", "GLIBC_PRIVATE"),)}, "needs GLIBC_PRIVATE of libc.so.6"),
+        ({"undefined": (("x", "libstdc++.so.6", "GLIBCXX_3.4"),)}, "needs GLIBCXX_3.4 of libstdc++.so.6"),
         ({"undefined": (("__atomic_load_8", "", ""),)}, "no library is named for __atomic_load_8"),
         ({"undefined": (("Pythagoras", "", ""),)}, "no library is named for Pythagoras"),
         ({"exports": ()}, "does not define PyInit__core, so import will refuse it"),

@@ -17,7 +17,7 @@ PYTHONS = ("3.11", "3.13")
 
 
 def with_dependencies():
-    """The usual recipes; beside the wheel pip wants numpy, which is compiled, and packages in pure Python."""
+    """The usual recipes; the wheel depends on numpy, which is compiled, and on packages in pure Python."""
     recipes = make_recipes()
     runtime = recipes["tflite-runtime"]
     releases = tuple(
