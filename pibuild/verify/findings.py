@@ -1,0 +1,32 @@
+"""What a check finds about a wheel: why it fails somewhere, what can't be told, or a note that does no harm."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+Check = Literal["file", "pip", "python", "cpu", "loader", "symbols", "pages", "numpy", "device"]
+"""The parts of the judgement; each is a heading of docs/verify.md."""
+Outcome = Literal["runs", "unsure", "fails"]
+"""The verdict on a wheel at one place."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One thing that a check found. `fails` and `unsure` decide the verdict where the check applies."""
+
+    outcome: Literal["fails", "unsure", "note"]
+    check: Check
+    reason: str
+    """A sentence that does not repeat the path: `needs GLIBC_2.34 (for dlsym); bullseye has 2.31`."""
+    path: str = ""
+    """The file in the wheel."""
+    subject: str = ""
+    """The symbol, instruction, library or tag that it is about."""
+    remedy: str = ""
+    """What would help; for `unsure`, what settles it."""
+
+
+def worst_outcome(findings: Iterable[Finding]) -> Outcome:
+    """Return `fails` if a finding fails, else `unsure` if one is unsure, else `runs`: notes do no harm."""
+    outcomes = {finding.outcome for finding in findings}
+    return "fails" if "fails" in outcomes else "unsure" if "unsure" in outcomes else "runs"
