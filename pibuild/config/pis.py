@@ -80,6 +80,8 @@ class Pi:
     architectures: tuple[str, ...]
     """What pip calls the machine."""
     first_system: str
+    page_bytes: int = 4096
+    """The size of a memory page of its usual kernel."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
