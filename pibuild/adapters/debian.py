@@ -39,7 +39,7 @@ class Debian:
         """
         found: list[str] = []
         silent: UnreachableError | None = None
-        for mirror in self._mirrors:
+        for mirror in self.mirrors:
             for address in (self._in_pool, self._in_index):
                 try:
                     return self._http.download(address(mirror, place), to, progress, self._route)
@@ -57,9 +57,9 @@ class Debian:
 
         Raises SourceError if apt has no mirror or is missing, UnreachableError if a mirror is silent.
         """
-        for mirror in self._mirrors:
+        for mirror in self.mirrors:
             self._http.has(f"{mirror}/dists/stable/InRelease", self._route)
-        return ", ".join(urlsplit(mirror).hostname or mirror for mirror in self._mirrors)
+        return ", ".join(urlsplit(mirror).hostname or mirror for mirror in self.mirrors)
 
     def _in_pool(self, mirror: str, place: DebianPlace) -> str:
         """Return the file's address in the pool, where it is as long as the mirror has it.
@@ -110,7 +110,7 @@ class Debian:
         return [word for name, value in settings.items() for word in ("-o", f"{name}={value}")]
 
     @cached_property
-    def _mirrors(self) -> tuple[str, ...]:
+    def mirrors(self) -> tuple[str, ...]:
         """The Debian archives that apt uses, in whichever format its sources are written."""
         lists_dir = self._state_dir / "no-lists"
         (lists_dir / "partial").mkdir(parents=True, exist_ok=True)
