@@ -29,6 +29,7 @@ JUDGES = (
     "device/*.py",
     "device/*.sh",
     "machinecode/attributes.py",
+    "machinecode/dynamic.py",
     "machinecode/elf.py",
     "machinecode/features.py",
     "machinecode/instructions.py",

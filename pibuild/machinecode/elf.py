@@ -19,6 +19,7 @@ from elftools.elf.sections import Section
 from numpy.typing import NDArray
 
 from pibuild.machinecode.attributes import ArmAttributes, read_attributes
+from pibuild.machinecode.dynamic import DynamicObject, read_dynamic
 from pibuild.machinecode.reachable import data_words, pointed_functions, relocated_pointers
 from pibuild.machinecode.segments import EXECUTABLE, GNU_STACK, INTERP, TABLE_TAGS, differences, read_segments
 from pibuild.machinecode.symbols import (
@@ -96,6 +97,8 @@ class Elf:
     sections: tuple[CodeSection, ...]
     functions: tuple[Function, ...]
     """By address; empty if the file is stripped."""
+    dynamic: DynamicObject | None = None
+    """What the loader reads; None if the file is not for ARM, or not to be loaded."""
 
     @property
     def is_mapped(self) -> bool:
@@ -158,6 +161,8 @@ class _File:
         self.bits: int = self.header.elfclass
         self.machine, self.kind = str(self.header["e_machine"]), str(self.header["e_type"])
         self.is_arm = self.bits == 32 and is_little and self.machine == "EM_ARM"
+        is_aarch64 = self.bits == 64 and is_little and self.machine == "EM_AARCH64"
+        self.is_loadable = (self.is_arm or is_aarch64) and self.kind in ("ET_DYN", "ET_EXEC")
         self.sections = _sections(self.header, content) if is_little else []
         self.segments = read_segments(self.header, content) if is_little else ()
         self.tags = [tag for part in self.of_type("SHT_DYNAMIC") for tag in self._dynamic_tags(part)]
@@ -255,6 +260,7 @@ def _read(file: _File) -> Elf:
         pointed_by_constants=tuple(pointed_functions(data_words(fixed, writable=False), fixed)),
         sections=tuple(code.values()),
         functions=tuple(sorted(labels, key=lambda label: (label.address, -label.size, label.name))),
+        dynamic=read_dynamic(file.content) if file.is_loadable else None,
     )
     if (elf.is_arm or elf.is_aarch64) and elf.kind != "ET_REL":
         called = [*elf.called_at_load, *(entry.address for entry in elf.entries)]

@@ -17,7 +17,7 @@ _KINDS: tuple[RegionKind, ...] = ("data", "arm", "thumb", "a64")
 """Of several mapping symbols at one address, the one whose kind comes last here counts."""
 _KIND_BY_LETTER: dict[str, RegionKind] = {"d": "data", "a": "arm", "t": "thumb", "x": "a64"}
 
-_ROWS = {
+SYMBOL_ROWS = {
     32: np.dtype(
         [("name", "<u4"), ("value", "<u4"), ("size", "<u4"), ("info", "u1"), ("other", "u1"), ("section", "<u2")]
     ),
@@ -99,7 +99,7 @@ class SymbolTable:
 
         With `has_thumb`, the lowest bit of a function's address is its mode.
         """
-        self._rows, self._texts = np.frombuffer(content, _ROWS[bits]), StringTable(texts)
+        self._rows, self._texts = np.frombuffer(content, SYMBOL_ROWS[bits]), StringTable(texts)
         self._mode_bit = int(has_thumb)
         if len(self._rows):
             texts.index(b"\0", self._rows["name"].max())  # so every name has an end

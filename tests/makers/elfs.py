@@ -9,10 +9,10 @@ BX_LR, NOP = 0xE12FFF1E, 0xE1A00000
 PI_ONE = {"cpu_arch": 7, "fp_arch": 2, "simd_arch": 0, "thumb_isa": 1, "vfp_args": 1}
 PI_TWO = {"cpu_arch": 10, "fp_arch": 5, "simd_arch": 2, "thumb_isa": 2, "vfp_args": 1}
 _TAGS = {"cpu_arch": 6, "thumb_isa": 9, "fp_arch": 10, "simd_arch": 12, "vfp_args": 28}
-Section = tuple[str, int, int, bytes | Callable[[int], bytes], int, int, int]
-"""Name, type, flags, content (or what makes it for its address), link, info, size of an entry."""
-_BASE, _BODY = 0x1000, 52 + 2 * 32
-"""Where .text is loaded, and where it is in the file: behind the header and two segments."""
+Section = tuple[str, int, int, bytes | Callable[[Mapping[str, int]], bytes], int, int, int]
+"""Name, type, flags, content (or what makes it for the addresses of all sections), link, info, size of an entry."""
+_BASE = _BODY = 0x1000
+"""Where .text is loaded, and where it is in the file: behind the header and three segments."""
 
 
 def arm(*words: int) -> bytes:
@@ -72,7 +72,7 @@ def make_elf(
     for name, offset in exports:
         dynamic_symbols.append((strings.at(name), _BASE + offset, 0, 0x12, 0, 1))
         indexes.append(1)
-    dynamic = [(1, strings.at(name)) for name in needed] + [(0x6FFFFFFB, 0x08000000)] * pie + [(0, 0)]
+    dynamic = [(1, strings.at(name)) for name in needed] + [(0x6FFFFFFB, 0x08000000)] * pie
     wants = b""
     for number, library in enumerate(libraries):
         mine = [version for owner, version in versions if owner == library]
@@ -91,7 +91,9 @@ def make_elf(
         (".dynsym", 11, 2, _symbols(dynamic_symbols), 3, 1, 16),
         (".dynstr", 3, 2, bytes(strings.content), 0, 0, 0),
         (".gnu.version", 0x6FFFFFFF, 2, b"".join(struct.pack("<H", index) for index in indexes), 2, 0, 2),
-        (".dynamic", 6, 3, b"".join(struct.pack("<II", *tag) for tag in dynamic), 3, 0, 8),
+        (".dynamic", 6, 3, partial(_dynamic, dynamic, len(undefined) + len(weak), bool(versions)), 3, 0, 8),
+        (".hash", 5, 2, _hash(len(dynamic_symbols)), 2, 0, 4),
+        (".rel.dyn", 9, 2, partial(_relocations, len(undefined) + len(weak)), 2, 0, 8),
     ]
     if versions:
         sections.append((".gnu.version_r", 0x6FFFFFFE, 2, wants, 3, len(libraries), 0))
@@ -109,7 +111,26 @@ def _pointing(unwinding: Sequence[int], constants: Sequence[int]) -> list[Sectio
     return [exidx, (".rodata", 1, 2, arm(*constants), 0, 0, 0)] if unwinding else []
 
 
-def _unwinding(offsets: Sequence[int], address: int) -> bytes:
+def _dynamic(
+    tags: Sequence[tuple[int, int]], relocations: int, has_versions: object, places: Mapping[str, int]
+) -> bytes:
+    tables = [(5, ".dynstr"), (6, ".dynsym"), (4, ".hash"), (0x6FFFFFF0, ".gnu.version"), (17, ".rel.dyn")]
+    tables += [(0x6FFFFFFE, ".gnu.version_r")] if has_versions else []
+    found = [(tag, places.get(name, 0)) for tag, name in tables]
+    return b"".join(struct.pack("<II", *tag) for tag in (*tags, *found, (18, 8 * relocations), (19, 8), (0, 0)))
+
+
+def _hash(symbols: int) -> bytes:
+    return struct.pack("<III", 1, symbols, 0) + bytes(4 * symbols)
+
+
+def _relocations(count: int, places: Mapping[str, int]) -> bytes:
+    """Bind the undefined symbols, which come first."""
+    return b"".join(struct.pack("<II", places.get(".dynamic", 0), number << 8 | 21) for number in range(1, count + 1))
+
+
+def _unwinding(offsets: Sequence[int], places: Mapping[str, int]) -> bytes:
+    address = places.get(".ARM.exidx", 0)
     return b"".join(arm(_BASE + offset - address - 8 * at & 0x7FFFFFFF, 1) for at, offset in enumerate(offsets))
 
 
@@ -120,16 +141,17 @@ def _file(sections: Sequence[Section], machine: int, kind: int, flags: int, entr
     body = b""
     placed: list[tuple[int, ...]] = []
     segments: list[tuple[int, ...]] = []
+    places = _places(sections)
     for name, section_type, section_flags, made, link, info, size in sections:
         body += b"\0" * (-len(body) % 4)
         offset, is_loaded = _BODY + len(body), section_flags & 2
-        address = _BASE + len(body) if is_loaded else 0
-        content = made(address) if callable(made) else made
+        address = places[name] if is_loaded else 0
+        content = made(places) if callable(made) else made
         row = (titles.at(name), section_type, section_flags, address, offset, len(content), link, info, 4, size)
         placed.append(row)
         body += content
         if is_loaded:
-            segments[:1] = [(1, _BODY, _BASE, _BASE, len(body), len(body), 7, 4)]
+            segments[:1] = [(1, _BODY, _BASE, _BASE, len(body), len(body), 7, 0x10000)]
         if section_type == 6:
             segments.append((2, offset, address, address, len(content), len(content), 6, 4))
     placed.append((title, 3, 0, 0, _BODY + len(body), len(titles.content), 0, 0, 1, 0))
@@ -137,9 +159,20 @@ def _file(sections: Sequence[Section], machine: int, kind: int, flags: int, entr
     body += b"\0" * (-len(body) % 4)
     table = struct.pack("<10I", *[0] * 10) + b"".join(struct.pack("<10I", *row) for row in placed)
     ident = b"\x7fELF\x01\x01\x01".ljust(16, b"\0")
-    header = (kind, machine, 1, entry, 52, _BODY + len(body), flags, 52, 32, 2, 40, len(placed) + 1, len(placed))
+    segments.append((0x6474E551, 0, 0, 0, 0, 0, 6, 16))
+    header = (kind, machine, 1, entry, 52, _BODY + len(body), flags, 52, 32, 3, 40, len(placed) + 1, len(placed))
     described = b"".join(struct.pack("<8I", *segment) for segment in segments)
-    return ident + struct.pack("<HHIIIIIHHHHHH", *header) + described + body + table
+    return (ident + struct.pack("<HHIIIIIHHHHHH", *header) + described).ljust(_BODY, b"\0") + body + table
+
+
+def _places(sections: Iterable[Section]) -> dict[str, int]:
+    """Return the addresses; the size of a section does not depend on them."""
+    places, at = {}, _BASE
+    for name, _, _, made, *_ in sections:
+        at += -at % 4
+        places[name] = at
+        at += len(made({}) if callable(made) else made)
+    return places
 
 
 class _Strings:

@@ -1,0 +1,463 @@
+"""What the dynamic loader reads of an ELF file: its header, its segments and its dynamic section, never its sections.
+
+The facts are those that glibc's ld.so uses when it maps a file, searches the libraries that the file needs, compares
+symbol versions and binds symbols. What they mean on a release is decided in verify/loader.py.
+
+Source: ELF specification, chapter 5; glibc 2.36, elf/dl-load.c, dl-version.c, dl-lookup.c, dl-reloc.c and
+sysdeps/{arm,aarch64}/dl-machine.h.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from struct import unpack_from
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pibuild.machinecode.symbols import SYMBOL_ROWS, StringTable
+
+
+class Load(NamedTuple):
+    """A PT_LOAD: a part of the file, and the address to which it is mapped."""
+
+    flags: int
+    offset: int
+    address: int
+    file_bytes: int
+    memory_bytes: int
+    align: int
+
+
+class VersionNeed(NamedTuple):
+    """A version of a library that the loader must find; if it is weak, its absence is a warning."""
+
+    library: str
+    version: str
+    is_weak: bool
+
+
+class Reference(NamedTuple):
+    """A symbol of another file that a relocation uses."""
+
+    name: str
+    version: str
+    """Empty if any version will do."""
+    library: str
+    """The library that the version belongs to."""
+    is_weak: bool
+    """Whether the loader accepts that no file defines the symbol."""
+    is_called: bool
+    """Whether only calls use it, which the loader may bind when they happen."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DynamicObject:
+    """The facts about one file. Those after `is_dynamic` are empty if it has no dynamic section (a static program)."""
+
+    kind: int
+    """`e_type`: 2 for a program at a fixed address, 3 for a library or a program that can be anywhere."""
+    flags: int
+    """`e_flags`."""
+    os_abi: int
+    abi_version: int
+    interpreter: str
+    """The path in PT_INTERP."""
+    loads: tuple[Load, ...]
+    stack_flags: int | None
+    """The flags of PT_GNU_STACK; None if there is none."""
+    tls_bytes: int
+    tls_align: int
+    is_dynamic: bool
+    soname: str = ""
+    needed: tuple[str, ...] = ()
+    rpath: tuple[str, ...] | None = None
+    """Folders; None if there is no DT_RPATH, or a DT_RUNPATH that replaces it."""
+    runpath: tuple[str, ...] | None = None
+    binds_now: bool = False
+    """Whether all symbols are bound when the file is loaded (DF_BIND_NOW, DF_1_NOW)."""
+    has_text_relocations: bool = False
+    """Whether it says that relocations change read-only segments (DT_TEXTREL)."""
+    is_pie: bool = False
+    """Whether it says that it is a program (DF_1_PIE), which the loader never loads as a library."""
+    forbids_dlopen: bool = False
+    ignores_system_folders: bool = False
+    """Whether the loader must not look into the system's folders for what it needs (DF_1_NODEFLIB)."""
+    has_relr: bool = False
+    """Whether it has packed relative relocations (DT_RELR), which glibc knows since 2.36."""
+    has_android_relocations: bool = False
+    """Whether it has relocations that only Android's loader applies."""
+    has_symbol_versions: bool = False
+    version_needs: tuple[VersionNeed, ...] = ()
+    defined_versions: frozenset[str] = frozenset()
+    references: tuple[Reference, ...] = ()
+    definitions: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    """Symbols that other files can use, and their versions: `""` for none, `"@V"` for V if only those who ask for V get
+    it."""
+    relocation_types: frozenset[int] = frozenset()
+    read_only_relocation: int | None = None
+    """The address of a relocation that changes a read-only segment."""
+    uses_static_tls: bool = False
+    """Whether its own thread-local variables must lie in the static TLS block (initial-exec)."""
+    static_tls_symbols: frozenset[str] = frozenset()
+    """Thread-local variables of other files that must lie there."""
+    uses_tls_descriptors: bool = False
+
+
+_IDENT_BYTES, _MAX_SEGMENTS, _MAX_VERSIONS = 16, 1000, 20_000
+_HEADERS = {32: "<HHIIIIIHHH", 64: "<HHIQQQIHHH"}
+_SEGMENTS = {32: ("<8I", 32), 64: ("<IIQQQQQQ", 56)}
+_LOAD, _DYNAMIC, _INTERP, _TLS, _STACK = 1, 2, 3, 7, 0x6474E551
+_WRITABLE = 2
+_MAX_PATH = 4096
+_NEEDED, _PLTRELSZ, _HASH, _STRTAB, _SYMTAB, _RELA, _RELASZ, _STRSZ = 1, 2, 4, 5, 6, 7, 8, 10
+_SONAME, _RPATH, _REL, _RELSZ, _PLTREL, _TEXTREL, _JMPREL, _BIND_NOW = 14, 15, 17, 18, 20, 22, 23, 24
+_RUNPATH, _FLAGS, _RELR, _GNU_HASH, _VERSYM, _FLAGS_1 = 29, 30, 36, 0x6FFFFEF5, 0x6FFFFFF0, 0x6FFFFFFB
+_VERDEF, _VERNEED, _FILTER = 0x6FFFFFFC, 0x6FFFFFFE, 0x7FFFFFFF
+_ANDROID_TAGS = frozenset((0x6000000F, 0x60000011, 0x6FFFE000))
+_DF_TEXTREL, _DF_BIND_NOW = 4, 8
+_DF_1_NOW, _DF_1_NOOPEN, _DF_1_NODEFLIB, _DF_1_PIE = 1, 0x40, 0x800, 0x08000000
+_ALLOWED_TYPES, _TLS_TYPE = (0, 1, 2, 5, 6, 10), 6
+"""STT_NOTYPE, OBJECT, FUNC, COMMON, TLS and GNU_IFUNC: dl-lookup.c ignores symbols of other types."""
+_BOUND_GLOBALLY, _WEAK = (1, 2, 10), 2
+_VISIBLE = (0, 3)
+"""STV_DEFAULT and STV_PROTECTED."""
+_ABSOLUTE, _BASE_VERSION = 0xFFF1, 1
+_HIDDEN, _VERSION_INDEX = 0x8000, 0x7FFF
+_WEAK_VERSION = 2
+_FIRST_EXACT_INDEX = 3
+"""Those who ask for no version get a symbol with a lower index, hidden or not."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Types:
+    """The numbers of a machine's relocations."""
+
+    none: tuple[int, ...]
+    jump_slot: int
+    copy: int
+    tls_offset: int
+    tls_descriptor: int
+
+
+_RELOCATIONS = {
+    32: _Types(none=(0,), jump_slot=22, copy=20, tls_offset=19, tls_descriptor=13),
+    64: _Types(none=(0, 256), jump_slot=1026, copy=1024, tls_offset=1030, tls_descriptor=1031),
+}
+
+
+def read_dynamic(content: bytes) -> DynamicObject:
+    """Return what the loader reads of a little-endian ELF file for ARM. Raise ValueError if a table is damaged."""
+    bits = 32 if content[4] == 1 else 64
+    if len(content) < _IDENT_BYTES + 48:
+        raise ValueError("the file is shorter than its header")
+    kind, _, _, _, segments_at, _, flags, _, entry_bytes, count = unpack_from(_HEADERS[bits], content, _IDENT_BYTES)
+    form, size = _SEGMENTS[bits]
+    if count > _MAX_SEGMENTS or (count and (entry_bytes != size or segments_at + count * size > len(content))):
+        raise ValueError(f"{count} segments of {entry_bytes} bytes each, or outside of the file")
+    rows = [unpack_from(form, content, segments_at + number * size) for number in range(count)]
+    if bits == 32:  # the flags stand behind the sizes
+        rows = [(kind, flags, *numbers, align) for kind, *numbers, flags, align in rows]
+    loads = tuple(
+        Load(flags, offset, address, file_bytes, memory_bytes, align)
+        for kind, flags, offset, address, _, file_bytes, memory_bytes, align in rows
+        if kind == _LOAD
+    )
+    tls = next(((row[6], row[7]) for row in rows if row[0] == _TLS), (0, 1))
+    dynamic = next((row for row in rows if row[0] == _DYNAMIC and row[5]), None)
+    facts: dict[str, Any] = _Tables(_Memory(content, loads), bits, dynamic[3]).facts() if dynamic else {}
+    return DynamicObject(
+        kind=kind,
+        flags=flags,
+        os_abi=content[7],
+        abi_version=content[8],
+        interpreter=next((_path(content, row[2], row[5]) for row in rows if row[0] == _INTERP), ""),
+        loads=loads,
+        stack_flags=next((row[1] for row in rows if row[0] == _STACK), None),
+        tls_bytes=tls[0],
+        tls_align=max(tls[1], 1),
+        is_dynamic=dynamic is not None,
+        **facts,
+    )
+
+
+def _path(content: bytes, offset: int, size: int) -> str:
+    return content[offset : offset + min(size, _MAX_PATH)].partition(b"\0")[0].decode(errors="replace")
+
+
+class _Memory:
+    """The bytes of a file by the address to which they are mapped."""
+
+    def __init__(self, content: bytes, loads: tuple[Load, ...]) -> None:
+        self._content, self.loads = content, loads
+
+    def after(self, address: int) -> memoryview:
+        """Return what follows an address in its segment. Raise ValueError if no bytes of the file are there."""
+        for load in self.loads:
+            if load.address <= address < load.address + load.file_bytes:
+                start, end = load.offset + address - load.address, load.offset + load.file_bytes
+                return memoryview(self._content)[start:end]
+        raise ValueError(f"a table of the dynamic section is at {address:#x}, where no bytes of the file are loaded")
+
+    def at(self, address: int, size: int) -> memoryview:
+        """Return some bytes at an address. Raise ValueError if the file does not have them there."""
+        if not size:
+            return memoryview(b"")
+        content = self.after(address)
+        if size > len(content):
+            raise ValueError(f"a table of {size} bytes at {address:#x} goes beyond what is loaded there")
+        return content[:size]
+
+
+class _Tables:
+    """The dynamic section and the tables that it names."""
+
+    def __init__(self, memory: _Memory, bits: int, address: int) -> None:
+        self._memory, self._bits, self._width = memory, bits, bits // 8
+        content = memory.after(address)
+        rows = np.frombuffer(content, f"<u{self._width}", len(content) // (2 * self._width) * 2).reshape(-1, 2)
+        ends = np.flatnonzero(rows[:, 0] == 0)
+        if not len(ends):
+            raise ValueError("the dynamic section has no end")
+        self._rows = rows[: ends[0]]
+        tags = self._rows[:, 0]
+        _, last = np.unique(tags[::-1], return_index=True)  # of several equal tags, the loader takes the last
+        self._values = dict(self._rows[len(tags) - 1 - last].tolist())
+        texts = self._values.get(_STRTAB)
+        content = memory.after(texts)[: self._values.get(_STRSZ)] if texts is not None else memoryview(b"")
+        self._texts = StringTable(bytes(content))
+
+    def facts(self) -> dict[str, Any]:
+        """Return the fields of DynamicObject that come from the dynamic section."""
+        values = self._values
+        flags, flags_1 = values.get(_FLAGS, 0), values.get(_FLAGS_1, 0)
+        tags = self._rows[:, 0]
+        is_needed = (tags == _NEEDED) | (tags == _FILTER)
+        runpath = self._folders(_RUNPATH)
+        has_versions = _VERSYM in values
+        needs, references_by_index = self._version_needs() if _VERNEED in values else ((), {})
+        defined_versions = self._version_definitions() if _VERDEF in values else {}
+        return {
+            "soname": self._text(_SONAME) or "",
+            "needed": tuple(self._texts.at(self._rows[is_needed, 1])),
+            "rpath": self._folders(_RPATH) if runpath is None else None,
+            "runpath": runpath,
+            "binds_now": bool(flags & _DF_BIND_NOW or flags_1 & _DF_1_NOW or _BIND_NOW in values),
+            "has_text_relocations": bool(flags & _DF_TEXTREL or _TEXTREL in values),
+            "is_pie": bool(flags_1 & _DF_1_PIE),
+            "forbids_dlopen": bool(flags_1 & _DF_1_NOOPEN),
+            "ignores_system_folders": bool(flags_1 & _DF_1_NODEFLIB),
+            "has_relr": _RELR in values,
+            "has_android_relocations": not _ANDROID_TAGS.isdisjoint(values),
+            "has_symbol_versions": has_versions and bool(needs or defined_versions),
+            "version_needs": needs,
+            "defined_versions": frozenset(name for name, _ in defined_versions.values()),
+            **self._symbol_facts(references_by_index, defined_versions, has_versions=has_versions),
+        }
+
+    def _text(self, tag: int) -> str | None:
+        if tag not in self._values:
+            return None
+        return next(self._texts.at(np.array([self._values[tag]], np.uint64)))
+
+    def _folders(self, tag: int) -> tuple[str, ...] | None:
+        text = self._text(tag)
+        return None if text is None else tuple(folder for folder in text.split(":") if folder)
+
+    def _version_needs(self) -> tuple[tuple[VersionNeed, ...], dict[int, tuple[str, str]]]:
+        """Return the versions that are needed, and (library, version) by index."""
+        content, at, entries = self._memory.after(self._values[_VERNEED]), 0, 0
+        offsets: list[tuple[int, int]] = []
+        flags: list[tuple[int, int]] = []
+        while True:
+            _, count, library, first, following = unpack_from("<HHIII", content, at)
+            place = at + first
+            while count:  # it is followed up to its last link, whatever the count is
+                _, flag, index, version, next_place = unpack_from("<IHHII", content, place)
+                offsets.append((library, version))
+                flags.append((flag, index & _VERSION_INDEX))
+                place, entries = place + next_place, entries + 1
+                if entries > _MAX_VERSIONS:
+                    raise ValueError(f"it needs more than {_MAX_VERSIONS} symbol versions")
+                if not next_place:
+                    break
+            entries += 1
+            if not following:
+                break
+            at += following
+        names = self._texts.at(np.array(offsets, np.uint64).reshape(-1))
+        pairs = list(zip(names, names, strict=True))
+        needs = tuple(
+            VersionNeed(library, version, bool(flag & _WEAK_VERSION))
+            for (library, version), (flag, _) in zip(pairs, flags, strict=True)
+        )
+        return needs, {index: pair for pair, (_, index) in zip(pairs, flags, strict=True)}
+
+    def _version_definitions(self) -> dict[int, tuple[str, bool]]:
+        """Return by index the versions that are defined, and whether it is the one that stands for the file."""
+        content, at = self._memory.after(self._values[_VERDEF]), 0
+        found: list[tuple[int, int, int]] = []
+        while True:
+            _, flags, index, _, _, first, following = unpack_from("<HHHHIII", content, at)
+            (name,) = unpack_from("<I", content, at + first)
+            found.append((index & _VERSION_INDEX, flags, name))
+            if len(found) > _MAX_VERSIONS:
+                raise ValueError(f"it defines more than {_MAX_VERSIONS} symbol versions")
+            if not following:
+                break
+            at += following
+        names = self._texts.at(np.array([name for _, _, name in found], np.uint64))
+        return {
+            index: (name, bool(flags & _BASE_VERSION)) for name, (index, flags, _) in zip(names, found, strict=True)
+        }
+
+    def _symbol_facts(
+        self, needs: Mapping[int, tuple[str, str]], defined: Mapping[int, tuple[str, bool]], *, has_versions: bool
+    ) -> dict[str, Any]:
+        used, types, facts = self._relocations()
+        first, count = self._visible()
+        symbol_count = max(count, int(used.max(initial=0)) + 1)
+        size = SYMBOL_ROWS[self._bits].itemsize
+        if _SYMTAB not in self._values:
+            return facts
+        symbols = np.frombuffer(
+            self._memory.at(self._values[_SYMTAB], symbol_count * size), SYMBOL_ROWS[self._bits], symbol_count
+        )
+        indexes = np.ones(symbol_count, np.uint16)
+        if has_versions:
+            indexes = np.frombuffer(self._memory.at(self._values[_VERSYM], 2 * symbol_count), "<u2")
+        kinds = _RELOCATIONS[self._bits]
+        is_tls_offset = types == kinds.tls_offset
+        tls_symbols = np.unique(used[is_tls_offset])
+        is_own = (tls_symbols == 0) | (symbols["section"][tls_symbols] != 0)
+        return {
+            **facts,
+            "definitions": self._definitions(symbols, indexes, first, count, defined),
+            "references": tuple(self._references(symbols, indexes, used, types, needs)),
+            "uses_static_tls": bool(np.any(is_own)),
+            "static_tls_symbols": frozenset(self._texts.at(symbols["name"][tls_symbols[~is_own]])),
+        }
+
+    def _relocations(self) -> tuple[NDArray[np.int64], NDArray[np.int64], dict[str, Any]]:
+        """Return the symbol and type of all relocations but those that do nothing, and facts about them."""
+        parts = []
+        values, word = self._values, f"<u{self._width}"
+        plt_columns = 2 if values.get(_PLTREL) == _REL else 3
+        for table, size, columns in (
+            (values.get(_REL), values.get(_RELSZ, 0), 2),
+            (values.get(_RELA), values.get(_RELASZ, 0), 3),
+            (values.get(_JMPREL), values.get(_PLTRELSZ, 0), plt_columns),
+        ):
+            if table and size:
+                content = self._memory.at(table, size)
+                row_bytes = columns * self._width
+                rows = np.frombuffer(content, word, size // row_bytes * columns).reshape(-1, columns)
+                parts.append(rows[:, :2].astype(np.uint64))
+        rows = np.concatenate(parts) if parts else np.empty((0, 2), np.uint64)
+        shift, mask = (8, 0xFF) if self._bits == 32 else (32, 0xFFFFFFFF)
+        kinds = _RELOCATIONS[self._bits]
+        types = (rows[:, 1] & np.uint64(mask)).astype(np.int64)
+        rows = rows[~np.isin(types, kinds.none)]
+        types = (rows[:, 1] & np.uint64(mask)).astype(np.int64)
+        used = (rows[:, 1] >> np.uint64(shift)).astype(np.int64)
+        facts = {
+            "relocation_types": frozenset(np.unique(types).tolist()),
+            "read_only_relocation": self._read_only(rows[:, 0]),
+            "uses_tls_descriptors": bool(np.any(types == kinds.tls_descriptor)),
+        }
+        return used, types, facts
+
+    def _read_only(self, offsets: NDArray[np.uint64]) -> int | None:
+        """Return the address of a relocation in a read-only segment."""
+        for load in self._memory.loads:
+            if not load.flags & _WRITABLE:
+                start, end = np.uint64(load.address), np.uint64(load.address + load.memory_bytes)
+                inside = offsets[(offsets >= start) & (offsets < end)]
+                if len(inside):
+                    return int(inside[0])
+        return None
+
+    def _visible(self) -> tuple[int, int]:
+        """Return the first symbol that the hash table has, and the number of symbols; (0, 0) without a hash table."""
+        values = self._values
+        if _GNU_HASH in values:
+            content = self._memory.after(values[_GNU_HASH])
+            buckets, first, bloom, _ = unpack_from("<4I", content)
+            start = 16 + bloom * self._width
+            heads = np.frombuffer(content, "<u4", buckets, start) if buckets else np.empty(0, "<u4")
+            head = int(heads.max(initial=0))
+            if head < first or not buckets:
+                return first, first
+            return first, self._last_of_chain(content, start + 4 * buckets, head - first) + first + 1
+        if _HASH in values:
+            content = self._memory.after(values[_HASH])
+            buckets, chains = unpack_from("<2I", content)
+            return (1, chains) if buckets else (chains, chains)
+        return 0, 0
+
+    def _last_of_chain(self, content: memoryview, start: int, number: int) -> int:
+        """Return the number of the last entry of a chain in the hash table: the first one with its lowest bit set."""
+        if start >= len(content):
+            raise ValueError("its hash table lies outside of what is loaded")
+        chains = np.frombuffer(content, "<u4", (len(content) - start) // 4, start)
+        step = 1 << 16
+        for at in range(number, len(chains), step):
+            ends = np.flatnonzero(chains[at : at + step] & 1)
+            if len(ends):
+                return at + int(ends[0])
+        raise ValueError("a chain of its hash table has no end")
+
+    def _definitions(
+        self,
+        symbols: NDArray[Any],
+        indexes: NDArray[np.uint16],
+        first: int,
+        count: int,
+        defined: Mapping[int, tuple[str, bool]],
+    ) -> dict[str, frozenset[str]]:
+        info, section = symbols["info"], symbols["section"]
+        is_visible = (section != 0) & np.isin(info >> 4, _BOUND_GLOBALLY) & np.isin(symbols["other"] & 3, _VISIBLE)
+        is_visible &= np.isin(info & 15, _ALLOWED_TYPES)
+        is_visible &= (symbols["value"] != 0) | (section == _ABSOLUTE) | (info & 15 == _TLS_TYPE)
+        is_visible[:first] = False
+        is_visible[count:] = False
+        rows = np.flatnonzero(is_visible)
+        definitions: dict[str, frozenset[str]] = {}
+        sets: dict[int, frozenset[str]] = {}
+        for name, index in zip(self._texts.at(symbols["name"][rows]), indexes[rows].tolist(), strict=True):
+            if index not in sets:
+                sets[index] = frozenset((_version_text(index, defined),))
+            others = definitions.get(name)
+            definitions[name] = sets[index] if others is None else others | sets[index]
+        return definitions
+
+    def _references(
+        self,
+        symbols: NDArray[Any],
+        indexes: NDArray[np.uint16],
+        used: NDArray[np.int64],
+        types: NDArray[np.int64],
+        needs: Mapping[int, tuple[str, str]],
+    ) -> Iterator[Reference]:
+        kinds = _RELOCATIONS[self._bits]
+        all_used, copied = np.unique(used), np.unique(used[types == kinds.copy])
+        bound = np.unique(used[types != kinds.jump_slot])
+        info = symbols["info"][all_used]
+        is_reference = (symbols["section"][all_used] == 0) | np.isin(all_used, copied)
+        is_reference &= (info >> 4 != 0) & (all_used != 0) & np.isin(symbols["other"][all_used] & 3, _VISIBLE)
+        rows = all_used[is_reference]
+        is_called = ~np.isin(rows, bound)
+        weak = symbols["info"][rows] >> 4 == _WEAK
+        names = self._texts.at(symbols["name"][rows])
+        columns = indexes[rows].tolist(), weak.tolist(), is_called.tolist()
+        for name, index, is_weak, called in zip(names, *columns, strict=True):
+            library, version = needs.get(index & _VERSION_INDEX, ("", ""))
+            yield Reference(name, version, library, is_weak, called)
+
+
+def _version_text(index: int, defined: Mapping[int, tuple[str, bool]]) -> str:
+    number = index & _VERSION_INDEX
+    name, is_base = defined.get(number, ("", True))
+    if is_base or number < 2:
+        return ""
+    return f"@{name}" if index & _HIDDEN and number >= _FIRST_EXACT_INDEX else name
