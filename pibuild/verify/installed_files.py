@@ -1,0 +1,153 @@
+"""Where pip puts the files of a wheel: the folders that `$ORIGIN` in RPATH and RUNPATH counts from.
+
+Only the relative places matter, which are the same for a virtual environment, a user's and a system's installation:
+programs in `bin`, modules in `lib/python3.11/site-packages` (Debian's pip: `dist-packages`).
+
+Source: binary distribution format (PEP 427), section Installing a wheel.
+"""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import accumulate
+from pathlib import PurePosixPath
+
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.utils import canonicalize_name
+
+from pibuild.verify.binary import Binary
+from pibuild.wheels.wheel import Wheel
+
+PREFIX = "/installed"
+"""Stands for the folder that pip installs to."""
+SITE = f"{PREFIX}/lib/python/site-packages"
+_SCHEMES = {
+    "purelib": SITE,
+    "platlib": SITE,
+    "scripts": f"{PREFIX}/bin",
+    "data": PREFIX,
+    "headers": f"{PREFIX}/include/python",
+}
+_PYTHON_FOLDER = re.compile(rf"{PREFIX}/lib/python\d(\.\d+t?)?(/(?:site|dist)-packages)?")
+_LOADS_LIBRARIES = re.compile(rb"\b(CDLL|PyDLL|LoadLibrary|dlopen)\b")
+_LISTS_FOLDERS = re.compile(rb"\b(glob|iglob|rglob|listdir|iterdir|scandir|walk)\b")
+_LOADS_GLOBALLY = re.compile(rb"\b(setdlopenflags|RTLD_GLOBAL)\b")
+
+
+@dataclass(frozen=True, kw_only=True)
+class InstalledFiles:
+    """The files of a wheel, after installation."""
+
+    binaries: tuple[Binary, ...]
+    places: Mapping[str, Binary | None]
+    """By their full path: ELF files, and None for other files."""
+    requirements: frozenset[str]
+    """Names of the projects that are installed with the wheel, `PyYAML` as `pyyaml`."""
+    python_sources: tuple[tuple[str, bytes], ...]
+    """The path in the wheel, and the content, of all Python code."""
+
+    @cached_property
+    def paths(self) -> dict[str, str]:
+        """The full path of each ELF file, by its path in the wheel."""
+        return {binary.path: place for place, binary in self.places.items() if binary}
+
+    @cached_property
+    def folders(self) -> frozenset[str]:
+        """All folders that exist after the installation, as far as the wheel tells."""
+        parents = {place.rpartition("/")[0] for place in (*self.places, f"{SITE}/x", f"{PREFIX}/bin/x")}
+        return frozenset(
+            folder
+            for parent in parents
+            for folder in accumulate(parent.split("/"), lambda left, right: f"{left}/{right}")
+        )
+
+    @cached_property
+    def top_level(self) -> frozenset[str]:
+        """Names of the wheel's own files and folders among those of all projects."""
+        return frozenset(
+            place.removeprefix(f"{SITE}/").partition("/")[0] for place in self.places if place.startswith(SITE)
+        )
+
+    def resolved(self, folder: str) -> str | None:
+        """Return a folder without `.` and `..`, or None if a folder on the way to it does not exist.
+
+        Other folders than those of the installation are returned as they are written.
+        """
+        path = ""
+        for name in folder.split("/"):
+            if name == "..":
+                if self._is_missing(path):
+                    return None
+                path = path.rpartition("/")[0]
+            elif name not in ("", "."):
+                path = _PYTHON_FOLDER.sub(_standard_folder, f"{path}/{name}")
+        return path or "/"
+
+    def _is_missing(self, path: str) -> bool:
+        return path.startswith(f"{PREFIX}/") and path not in self.folders
+
+    @cached_property
+    def loads_computed_names(self) -> bool:
+        """Whether Python code loads libraries that it finds in a folder."""
+        return any(_LOADS_LIBRARIES.search(code) and _LISTS_FOLDERS.search(code) for _, code in self.python_sources)
+
+    @cached_property
+    def loads_globally(self) -> str:
+        """The first Python file that makes symbols of a library visible to those that are loaded later; else empty."""
+        return next((path for path, code in self.python_sources if _LOADS_GLOBALLY.search(code)), "")
+
+    def code_that_loads(self, name: str) -> str:
+        """Return the first Python file that loads libraries and names this one; empty if there is none.
+
+        `libx.so.1` is also named by `libx.so`, and by `x` in quotes.
+        """
+        stem = name.partition(".so")[0]
+        words = [name.encode(), f"{stem}.so".encode()]
+        if stem.startswith("lib"):
+            words += [f"{quote}{stem[3:]}{quote}".encode() for quote in "'\""]
+        return next(
+            (path for path, code in self._loading_sources if any(word in code for word in words)),
+            "",
+        )
+
+    @cached_property
+    def _loading_sources(self) -> tuple[tuple[str, bytes], ...]:
+        return tuple((path, code) for path, code in self.python_sources if _LOADS_LIBRARIES.search(code))
+
+
+def read_installed_files(wheel: Wheel, binaries: Sequence[Binary]) -> InstalledFiles:
+    """Return where a wheel's files are after its installation."""
+    data = f"{wheel.dist_info.removesuffix('.dist-info')}.data"
+    by_path = {binary.path: binary for binary in binaries}
+    return InstalledFiles(
+        binaries=tuple(binaries),
+        places={_place(file.path, data): by_path.get(file.path) for file in wheel.files},
+        requirements=frozenset(_requirements(wheel.text("METADATA"))),
+        python_sources=tuple((file.path, file.content) for file in wheel.files if file.path.endswith((".py", ".pth"))),
+    )
+
+
+def _place(path: str, data: str) -> str:
+    folder, _, rest = path.partition("/")
+    scheme, _, below = rest.partition("/")
+    is_data = folder == data and scheme in _SCHEMES
+    place = f"{_SCHEMES[scheme]}/{below}" if is_data else f"{SITE}/{path}"
+    return _PYTHON_FOLDER.sub(_standard_folder, str(PurePosixPath(place)))
+
+
+def _standard_folder(match: re.Match[str]) -> str:
+    return SITE if match[2] else f"{PREFIX}/lib/python"
+
+
+def _requirements(metadata: str) -> Iterable[str]:
+    """Yield the projects that METADATA requires whatever extras are asked for."""
+    for line in metadata.partition("\n\n")[0].splitlines():
+        field, _, text = line.partition(":")
+        if field.lower() == "requires-dist":
+            try:
+                requirement = Requirement(text.strip())
+            except InvalidRequirement:
+                continue
+            if "extra" not in str(requirement.marker or ""):
+                yield canonicalize_name(requirement.name)

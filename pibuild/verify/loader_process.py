@@ -1,0 +1,253 @@
+"""A process as the dynamic loader sees it: which files are loaded, where it searches others, and what they define.
+
+Source: glibc 2.36, elf/dl-load.c (`_dl_map_object`), dl-deps.c, dl-version.c (`match_symbol`), dl-lookup.c
+(`check_match`).
+"""
+
+import re
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Literal
+
+from pibuild.config.pis import System
+from pibuild.config.system_libraries import SystemLibrary, known_absent, library_folders, system_library, system_python
+from pibuild.verify.binary import Binary
+from pibuild.verify.installed_files import PREFIX, SITE, InstalledFiles
+
+_LIB_FOLDERS = {32: "lib/arm-linux-gnueabihf", 64: "lib/aarch64-linux-gnu"}
+_PLATFORMS = {32: "v7l", 64: "aarch64"}
+_C_API = re.compile(r"_?Py[A-Z_]\w*")
+_PYTHON_NEEDS = (
+    "libc.so.6",
+    "libpthread.so.0",
+    "libdl.so.2",
+    "libutil.so.1",
+    "libm.so.6",
+    "libz.so.1",
+    "libexpat.so.1",
+)
+"""What Debian's interpreters need; for a Python of which nothing is known."""
+
+
+@dataclass(eq=False, slots=True, kw_only=True)
+class LoadedFile:
+    """A program or library that is loaded: a file of the wheel, or one of the system."""
+
+    soname: str
+    names: set[str] = field(default_factory=set)
+    """By which it was asked for."""
+    binary: Binary | None = None
+    library: SystemLibrary | None = None
+    place: str = ""
+    is_python: bool = False
+    loader: "LoadedFile | None" = None
+    """The file that needs it and was loaded first."""
+
+    @property
+    def needed(self) -> tuple[str, ...]:
+        """The names of the libraries that it needs."""
+        if self.binary and self.binary.elf.dynamic:
+            return self.binary.elf.dynamic.needed
+        return (self.library.needed or ()) if self.library else ()
+
+    def folders(self, tag: Literal["RPATH", "RUNPATH"]) -> tuple[str, ...] | None:
+        """Return the folders of its RPATH or RUNPATH; None if it has none."""
+        dynamic = self.binary.elf.dynamic if self.binary else None
+        return (dynamic.rpath if tag == "RPATH" else dynamic.runpath) if dynamic else None
+
+    def defines_version(self, version: str) -> bool | None:
+        """Return whether the loader finds a version in it; None if that is not known."""
+        if self.binary and self.binary.elf.dynamic:
+            versions: frozenset[str] | None = self.binary.elf.dynamic.defined_versions
+        else:
+            versions = self.library.versions if self.library else None
+        return None if versions is None else not versions or version in versions
+
+    def defines(self, name: str, version: str) -> bool | None:
+        """Return whether the loader finds a symbol in it; None if that is not known."""
+        if not (self.binary and self.binary.elf.dynamic):
+            result = self.library.defines(name, version) if self.library else None
+            return False if result is None and self.is_python and not _C_API.fullmatch(name) else result
+        versions = self.binary.elf.dynamic.definitions.get(name)
+        if versions is None:
+            return False
+        if version:
+            return not versions.isdisjoint((version, f"@{version}", ""))
+        return any(not text.startswith("@") for text in versions)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MissingLibrary:
+    """A library that a file needs and the loader does not find."""
+
+    name: str
+    needed_by: LoadedFile
+    kind: Literal["absent", "unknown", "damaged"]
+    """Whether it is nowhere, may be in a folder or package of which the contents are not known, or is not readable."""
+    searched: tuple[str, ...]
+    """The folders outside of the wheel and of the usual ones that were searched."""
+
+
+class LoaderProcess:
+    """A process in which files are loaded one after another."""
+
+    def __init__(self, files: InstalledFiles, system: System, bits: int) -> None:
+        """Start with nothing loaded."""
+        self._files, self._system, self._bits = files, system, bits
+        self.loaded: list[LoadedFile] = []
+        self.missing: list[MissingLibrary] = []
+        self._by_name: dict[str, LoadedFile] = {}
+        self._by_place: dict[str, LoadedFile] = {}
+        self._main: LoadedFile | None = None
+
+    def start_python(self, version: str) -> list[LoadedFile]:
+        """Load the interpreter with what it needs, and return these files: the global scope."""
+        library = system_python(self._system.name, self._bits, version)
+        main = LoadedFile(soname=f"python{version}", library=library, is_python=True)
+        self._add(main)
+        scope = self.load_needed(main)
+        if library is None:
+            for name in _PYTHON_NEEDS:
+                if file := self._open_system(name, main):
+                    scope += [other for other in self.load_needed(file) if other not in scope]
+        return scope
+
+    def start_program(self, binary: Binary) -> list[LoadedFile]:
+        """Load a program of the wheel with what it needs, and return these files: the global scope."""
+        self._main = self._open_binary(self._files.paths[binary.path], binary, None)
+        return self.load_needed(self._main)
+
+    def load(self, binary: Binary) -> list[LoadedFile]:
+        """Load a library of the wheel as `dlopen` does, with what it needs, and return these files: its own scope."""
+        return self.load_needed(self._open_binary(self._files.paths[binary.path], binary, None))
+
+    def find(self, name: str) -> LoadedFile | None:
+        """Return the file that is loaded under a name."""
+        return self._by_name.get(name)
+
+    def load_needed(self, root: LoadedFile) -> list[LoadedFile]:
+        """Load what a file needs, breadth first, and return it with all that; note what is missing."""
+        scope, seen, queue = [root], {root}, deque([root])
+        while queue:
+            file = queue.popleft()
+            for name in file.needed:
+                other = self._open(name, file)
+                if other and other not in seen:
+                    seen.add(other)
+                    scope.append(other)
+                    queue.append(other)
+        return scope
+
+    def _add(self, file: LoadedFile) -> None:
+        self.loaded.append(file)
+        for name in (file.soname, *file.names):
+            if name:
+                self._by_name.setdefault(name, file)
+        if file.place:
+            self._by_place[file.place] = file
+
+    def _open(self, name: str, loader: LoadedFile) -> LoadedFile | None:
+        if file := self._by_name.get(name):
+            return file
+        searched: list[str] = []
+        for place in self._places(name, loader, searched):
+            if place in self._files.places:
+                binary = self._files.places[place]
+                if binary is None:
+                    self._miss(name, loader, "damaged", (place,))
+                    return None
+                if self._fits(binary):
+                    file = self._open_binary(place, binary, loader)
+                    file.names.add(name)
+                    self._by_name.setdefault(name, file)
+                    return file
+        if "/" not in name and (file := self._open_system(name, loader)):
+            return file
+        is_known = known_absent(self._system.name, self._bits, name) or "/" in name
+        is_private = any(folder.startswith(("/usr/", "/lib/", "/opt/")) for folder in searched)
+        self._miss(name, loader, "absent" if is_known and not is_private else "unknown", tuple(searched))
+        return None
+
+    def _miss(
+        self, name: str, loader: LoadedFile, kind: Literal["absent", "unknown", "damaged"], searched: tuple[str, ...]
+    ) -> None:
+        if loader.binary:  # what a package of the system needs, it brings
+            self.missing.append(MissingLibrary(name=name, needed_by=loader, kind=kind, searched=searched))
+
+    def _open_binary(self, place: str, binary: Binary, loader: LoadedFile | None) -> LoadedFile:
+        if file := self._by_place.get(place):
+            return file
+        soname = binary.elf.dynamic.soname if binary.elf.dynamic else ""
+        file = LoadedFile(soname=soname, binary=binary, place=place, loader=loader)
+        self._add(file)
+        return file
+
+    def _open_system(self, name: str, loader: LoadedFile) -> LoadedFile | None:
+        if file := self._by_name.get(name):
+            return file
+        library = system_library(self._system.name, self._bits, name)
+        if library is None:
+            return None
+        file = LoadedFile(soname=name, library=library, loader=loader)
+        self._add(file)
+        return file
+
+    def _fits(self, binary: Binary) -> bool:
+        return binary.elf.is_arm if self._bits == 32 else binary.elf.is_aarch64
+
+    def _places(self, name: str, loader: LoadedFile, searched: list[str]) -> Iterator[str]:
+        """Yield where the loader looks for a library before it looks into the system's folders."""
+        if "/" in name:
+            if folder := self._expanded(name.rpartition("/")[0] or "/", loader):
+                yield f"{folder}/{name.rpartition('/')[2]}"
+            return
+        for folder in self._search_path(loader):
+            if folder.startswith(f"{PREFIX}/"):
+                yield f"{folder}/{name}"
+                if folder not in self._files.folders:
+                    searched.append(folder)
+            elif folder not in library_folders(self._bits):
+                searched.append(folder)
+
+    def _search_path(self, loader: LoadedFile) -> Iterator[str]:
+        if loader.folders("RUNPATH") is None:
+            file: LoadedFile | None = loader
+            seen_main = False
+            while file:
+                seen_main = seen_main or file is self._main
+                yield from self._expanded_folders(file.folders("RPATH"), file)
+                file = file.loader
+            if self._main and not seen_main:
+                yield from self._expanded_folders(self._main.folders("RPATH"), self._main)
+        yield from self._expanded_folders(loader.folders("RUNPATH"), loader)
+
+    def _expanded_folders(self, folders: tuple[str, ...] | None, file: LoadedFile) -> Iterator[str]:
+        for folder in folders or ():
+            if expanded := self._expanded(folder, file):
+                yield expanded
+
+    def _expanded(self, folder: str, file: LoadedFile) -> str | None:
+        """Return a folder with its `$ORIGIN`, `$LIB` and `$PLATFORM` replaced; None if it does not exist."""
+        for token, text in (
+            ("ORIGIN", file.place.rpartition("/")[0]),
+            ("LIB", _LIB_FOLDERS[self._bits]),
+            ("PLATFORM", _PLATFORMS[self._bits]),
+        ):
+            folder = _replaced(folder, token, text)
+        if not folder.startswith("/"):
+            return None  # relative to the current folder
+        return self._files.resolved(folder)
+
+
+def other_project(folder: str, files: InstalledFiles) -> str:
+    """Return the folder of another project among those of all projects, if a search path leads there; else empty."""
+    top = folder.removeprefix(f"{SITE}/").partition("/")[0] if folder.startswith(f"{SITE}/") else ""
+    return "" if top in files.top_level else top
+
+
+def _replaced(text: str, token: str, value: str) -> str:
+    """Replace `$TOKEN` and `${TOKEN}`; a longer word than the token is another one."""
+    text = text.replace(f"${{{token}}}", value)
+    begin, *parts = text.split(f"${token}")
+    return begin + "".join((f"${token}" if part[:1].isalnum() or part[:1] == "_" else value) + part for part in parts)

@@ -1,0 +1,216 @@
+"""Whether the loader and the kernel of a release map one file, whatever libraries it needs.
+
+Source: glibc 2.31, 2.36 and 2.41: elf/dl-load.c, dl-map-segments.h, dl-reloc.c, dl-version.c, sysdeps/*/dl-machine.h,
+sysdeps/unix/sysv/linux/arm/ldsodefs.h (the ARM header flags); Linux, fs/binfmt_elf.c.
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+from typing import Literal
+
+from packaging.version import Version
+
+from pibuild.config.pis import System
+from pibuild.machinecode.dynamic import DynamicObject, Load
+from pibuild.verify.binary import Binary
+from pibuild.verify.findings import Finding
+
+Role = Literal["program", "startup", "module"]
+"""A program, a library that is loaded when a program starts, and one that is loaded while it runs (by `import`)."""
+_Outcome = Literal["fails", "unsure", "note"]
+_INTERPRETERS = {
+    32: ("/lib/ld-linux-armhf.so.3", "/usr/lib/ld-linux-armhf.so.3", "/lib/arm-linux-gnueabihf/ld-linux-armhf.so.3"),
+    64: (
+        "/lib/ld-linux-aarch64.so.1",
+        "/usr/lib/ld-linux-aarch64.so.1",
+        "/lib/aarch64-linux-gnu/ld-linux-aarch64.so.1",
+    ),
+}
+_OTHER_SYSTEMS = (
+    ("ld-musl", "musl's loader"),
+    ("/system/bin/linker", "Android's loader"),
+    ("ld-linux.so.3", "the loader of soft-float systems"),
+)
+_NO_EXECUTABLE_STACK, _RELR, _ANY_ALIGNMENT = Version("2.41"), Version("2.36"), Version("2.35")
+"""The first glibc whose dlopen refuses a library with an executable stack, that applies packed relocations, and that
+accepts segments whose stated alignment is less than a page."""
+_RELR_VERSION = "GLIBC_ABI_DT_RELR"
+_REFUSES_PIE = Version("2.30")
+_EXECUTABLE, _WRITABLE, _FIXED, _GNU, _PAGE = 1, 2, 2, 3, 4096
+_EABI_5, _SOFT_FLOAT = 5, 0x200
+"""EF_ARM_ABI_FLOAT_SOFT, which a hard-float ld.so refuses in a file of EABI version 5."""
+_OS_ABIS = {32: (0, 3, 64), 64: (0, 3)}
+_KNOWN_RELOCATIONS = {
+    32: frozenset((0, 1, 2, 13, 17, 18, 19, 20, 21, 22, 23, 160)),
+    64: frozenset((0, 256, 257, 258, *range(1024, 1033))),
+}
+_PASSES_FLOATS = re.compile(
+    r"PyFloat_(FromDouble|AsDouble)|PyComplex_\w+|_Py_c_\w+|PyOS_(string_to_double|double_to_string)|strto[dfl]{1,2}|atof"
+    r"|(a?(sin|cos|tan)h?|atan2|exp(2|m1)?|log(2|10|1p|b)?|pow|sqrt|cbrt|hypot|erfc?|[tl]gamma(_r)?|fabs|fmod|f(ma|max|min|dim)"
+    r"|ceil|floor|l?l?r(ound|int)|nearbyint|trunc|[lf]r?exp|modf|remainder|remquo|scalbl?n|ilogb|copysign|nextafter)[fl]?"
+)
+"""Functions of Python and libm that take or return floating-point numbers."""
+_HARD_FLOAT_REMEDY = "compile it with -mfloat-abi=hard"
+_RELINK = "link it again with GNU ld or lld"
+_STACK_REMEDY = "link it with -Wl,-z,noexecstack, or clear the flag: patchelf --clear-execstack"
+
+
+def is_program(binary: Binary) -> bool:
+    """Whether the kernel starts the file; libraries may have an interpreter, too (libc.so.6)."""
+    dynamic = binary.elf.dynamic
+    if not dynamic or re.search(r"\.so(\.|$)", binary.file_name):
+        return False
+    return dynamic.kind == 2 or dynamic.is_pie or bool(dynamic.interpreter)
+
+
+def mapping_findings(binary: Binary, system: System, bits: int, *, role: Role) -> Iterator[Finding]:
+    """Yield what the loader and the kernel of a release object to."""
+    dynamic = binary.elf.dynamic
+    if dynamic is None:
+        return
+    if role == "program":
+        yield from _interpreter_findings(binary, dynamic, bits)
+    else:
+        yield from _library_findings(binary, dynamic, system, bits, is_dlopened=role == "module")
+    yield from _segment_findings(binary, dynamic, system, is_main=role == "program")
+    yield from _relocation_findings(binary, dynamic, bits)
+    yield from _relr_findings(binary, dynamic, system)
+    yield from _float_findings(binary, dynamic)
+
+
+def _finding(binary: Binary, outcome: _Outcome, reason: str, remedy: str = "", subject: str = "") -> Finding:
+    return Finding(outcome=outcome, check="loader", path=binary.path, reason=reason, remedy=remedy, subject=subject)
+
+
+def _interpreter_findings(binary: Binary, dynamic: DynamicObject, bits: int) -> Iterator[Finding]:
+    path = dynamic.interpreter
+    if path and path not in _INTERPRETERS[bits]:
+        whose = next((text for name, text in _OTHER_SYSTEMS if name in path), "which Raspberry Pi OS does not have")
+        reason = f"is a program that the kernel starts by {path}, {whose}; Raspberry Pi OS has {_INTERPRETERS[bits][0]}"
+        yield _finding(binary, "fails", reason, "compile it for glibc and hard-float ARM, or link it statically", path)
+
+
+def _library_findings(
+    binary: Binary, dynamic: DynamicObject, system: System, bits: int, *, is_dlopened: bool
+) -> Iterator[Finding]:
+    if dynamic.os_abi not in _OS_ABIS[bits] or (dynamic.abi_version and dynamic.os_abi != _GNU):
+        reason = f"is for another operating system: OS ABI {dynamic.os_abi}, version {dynamic.abi_version}"
+        yield _finding(binary, "fails", reason, "compile it for Linux with glibc")
+    if bits == 32 and dynamic.flags >> 24 == _EABI_5 and dynamic.flags & _SOFT_FLOAT:
+        reason = "is soft-float code by its header, which the loader of a hard-float system refuses"
+        yield _finding(binary, "fails", reason, _HARD_FLOAT_REMEDY)
+    if dynamic.kind == _FIXED or (dynamic.is_pie and system.glibc >= _REFUSES_PIE):
+        yield _finding(
+            binary, "fails", "is a program, which the loader refuses to load as a library", "link it with -shared"
+        )
+    elif not dynamic.is_dynamic:
+        reason = "has no dynamic section, so the loader refuses it; files with debugging information alone are such"
+        yield _finding(binary, "fails", reason, "put the library itself into the wheel")
+    if dynamic.forbids_dlopen and is_dlopened:
+        yield _finding(
+            binary,
+            "fails",
+            "forbids that it is loaded while a program runs (DF_1_NOOPEN)",
+            "link it without -z nodlopen",
+        )
+    yield from _stack_findings(binary, dynamic, system, bits, is_dlopened=is_dlopened)
+
+
+def _stack_findings(
+    binary: Binary, dynamic: DynamicObject, system: System, bits: int, *, is_dlopened: bool
+) -> Iterator[Finding]:
+    flags = dynamic.stack_flags
+    if flags is None and bits == 32:
+        why = "has no PT_GNU_STACK, which on 32-bit ARM asks for an executable stack"
+    elif flags is not None and flags & _EXECUTABLE:
+        why = "asks for an executable stack (PT_GNU_STACK)"
+    else:
+        return
+    if is_dlopened and system.glibc >= _NO_EXECUTABLE_STACK:
+        reason = f"{why}; glibc {system.glibc} of {system.name} refuses to load such a library into a running program"
+        yield _finding(binary, "fails", reason, _STACK_REMEDY, "PT_GNU_STACK")
+    else:
+        yield _finding(binary, "note", why, _STACK_REMEDY, "PT_GNU_STACK")
+
+
+def _segment_findings(binary: Binary, dynamic: DynamicObject, system: System, *, is_main: bool) -> Iterator[Finding]:
+    loads = dynamic.loads
+    if not loads:
+        yield _finding(binary, "fails", "has no segment to load")
+        return
+    if not is_main and system.glibc < _ANY_ALIGNMENT and any(load.align % _PAGE for load in loads):
+        reason = f"has a segment whose alignment is no multiple of {_PAGE}, which glibc before {_ANY_ALIGNMENT} refuses"
+        yield _finding(binary, "fails", reason, _RELINK)
+    if any(right.address < left.address for left, right in pairwise(loads)):
+        yield _order_finding(binary, loads, is_main=is_main)
+    if any(load.flags & _EXECUTABLE and load.flags & _WRITABLE for load in loads):
+        yield _finding(
+            binary, "note", "has a segment that is both writable and executable", "link it without -N (--omagic)"
+        )
+
+
+def _order_finding(binary: Binary, loads: Sequence[Load], *, is_main: bool) -> Finding:
+    """Return what comes of segments that are not in the order of their addresses.
+
+    The loader reserves memory from the first segment's begin to the last one's end.
+    """
+    start, end = loads[0].address, loads[-1].address + loads[-1].memory_bytes
+    is_inside = all(start <= load.address and load.address + load.memory_bytes <= end for load in loads)
+    if is_inside:
+        return _finding(binary, "note", "has segments that are not in the order of their addresses", _RELINK)
+    reason = "has segments that are not in the order of their addresses, so the loader does not reserve memory for all"
+    return _finding(binary, "unsure" if is_main else "fails", reason, _RELINK)
+
+
+def _relocation_findings(binary: Binary, dynamic: DynamicObject, bits: int) -> Iterator[Finding]:
+    unknown = sorted(dynamic.relocation_types - _KNOWN_RELOCATIONS[bits])
+    if unknown:
+        reason = f"has relocations that the loader does not know: type {', '.join(map(str, unknown[:3]))}"
+        yield _finding(binary, "fails", reason, "compile all of it with -fPIC", f"relocation {unknown[0]}")
+    if dynamic.has_android_relocations:
+        yield _finding(
+            binary, "fails", "has relocations that only Android's loader applies", "compile it for Linux with glibc"
+        )
+    if dynamic.has_text_relocations:
+        yield _finding(
+            binary,
+            "note",
+            "has relocations in code (DT_TEXTREL), which the loader must change",
+            "compile all of it with -fPIC",
+        )
+    elif dynamic.read_only_relocation is not None:
+        reason = f"has a relocation at {dynamic.read_only_relocation:#x}, in a segment that is not writable"
+        yield _finding(binary, "fails", reason, "compile all of it with -fPIC")
+
+
+def _relr_findings(binary: Binary, dynamic: DynamicObject, system: System) -> Iterator[Finding]:
+    if not dynamic.has_relr:
+        return
+    if system.glibc < _RELR:
+        reason = f"has packed relocations (DT_RELR), which glibc applies since {_RELR}"
+    elif (
+        dynamic.version_needs
+        and any(name.startswith("libc.so.") for name in dynamic.needed)
+        and all(need.version != _RELR_VERSION for need in dynamic.version_needs)
+    ):
+        reason = f"has packed relocations (DT_RELR) and does not need {_RELR_VERSION}, so the loader refuses it"
+    else:
+        return
+    yield _finding(
+        binary, "fails", reason, "link it without packed relocations: -Wl,-z,nopack-relative-relocs", "DT_RELR"
+    )
+
+
+def _float_findings(binary: Binary, dynamic: DynamicObject) -> Iterator[Finding]:
+    """Yield a finding if code passes floating-point numbers in other registers than the system's libraries."""
+    attributes = binary.elf.attributes
+    if not attributes or not attributes.cpu_arch or attributes.vfp_args or dynamic.flags & _SOFT_FLOAT:
+        return
+    symbols = [symbol.name for symbol in dynamic.references if _PASSES_FLOATS.fullmatch(symbol.name)]
+    if symbols:
+        reason = (
+            f"is code that passes floating-point numbers in core registers (no Tag_ABI_VFP_args), and calls "
+            f"{symbols[0]}, which expects them in registers of the FPU"
+        )
+        yield _finding(binary, "fails", reason, _HARD_FLOAT_REMEDY, symbols[0])

@@ -1,0 +1,55 @@
+"""Whether the segments of a wheel's files can be mapped with the memory pages of a kernel: 4 KiB, or 16 KiB on a Pi 5.
+
+Source: glibc 2.36, elf/dl-load.c and dl-map-segments.h; Linux, fs/binfmt_elf.c.
+"""
+
+from collections.abc import Iterable, Iterator
+from itertools import pairwise
+
+from pibuild.machinecode.dynamic import Load
+from pibuild.verify.binary import Binary
+from pibuild.verify.findings import Finding
+
+_WRITABLE, _EXECUTABLE = 2, 1
+_USUAL = 4096
+
+
+def page_findings(binaries: Iterable[Binary], page_bytes: int) -> Iterator[Finding]:
+    """Yield a finding for each file that can't be mapped where a page has this size.
+
+    Only kernels of 64 bits have larger pages than 4 KiB, so code for 32 bits is not examined for them.
+    """
+    for binary in binaries:
+        dynamic = binary.elf.dynamic
+        if (
+            dynamic
+            and (binary.elf.is_aarch64 or page_bytes == _USUAL)
+            and (reason := _fault(dynamic.loads, page_bytes))
+        ):
+            remedy = f"link it with -Wl,-z,max-page-size={max(page_bytes, 65536 if binary.elf.is_aarch64 else 4096)}"
+            yield Finding(
+                outcome="fails", check="pages", path=binary.path, subject="PT_LOAD", reason=reason, remedy=remedy
+            )
+
+
+def _fault(loads: Iterable[Load], page_bytes: int) -> str:
+    pages = f"pages of {page_bytes // 1024} KiB"
+    for load in loads:
+        if (load.address - load.offset) % page_bytes:
+            places = f"at {load.address:#x}, and at {load.offset:#x} in the file"
+            return f"has a segment that can't be mapped with {pages}: it is {places}"
+    ordered = sorted(loads, key=lambda load: load.address)
+    for left, right in pairwise(ordered):
+        end, start = left.address + left.memory_bytes, right.address // page_bytes * page_bytes
+        if end > start and _harms(left, right):
+            return f"has segments at {left.address:#x} and {right.address:#x} that share a page, with {pages}"
+    return ""
+
+
+def _harms(left: Load, right: Load) -> bool:
+    """Whether the second segment, which is mapped later, takes something from the first one on their common page.
+
+    Both show the same bytes of the file if they are equally far from their places in it.
+    """
+    has_other_bytes = left.address - left.offset != right.address - right.offset or left.memory_bytes > left.file_bytes
+    return has_other_bytes or bool(left.flags & ~right.flags & (_WRITABLE | _EXECUTABLE))

@@ -1,0 +1,451 @@
+"""What keeps the files of a wheel from loading, on each release: each check refuses one wheel and passes another."""
+
+from collections.abc import Mapping, Sequence
+
+import pytest
+
+from pibuild.config.pis import load_pis
+from pibuild.verify.binary import read_binaries
+from pibuild.verify.findings import Finding, worst_outcome
+from pibuild.verify.installed_files import read_installed_files
+from pibuild.verify.loader import loader_findings
+from pibuild.verify.page_sizes import page_findings
+from pibuild.wheels.wheel import Wheel, WheelFile
+from tests.makers.shared_objects import COPY, JUMP_SLOT, NEITHER, SOFT, Undefined, make_shared_object
+
+MODULE = "pkg/demo.abi3.so"
+CREATE = Undefined(name="PyModule_Create2")
+PYTHONS = {"jessie": "3.4", "stretch": "3.5", "buster": "3.7", "bullseye": "3.9", "bookworm": "3.11", "trixie": "3.13"}
+
+
+def make_module(*undefined: Undefined, **changes) -> bytes:
+    return make_shared_object(**{"undefined": (CREATE, *undefined), "defines": ["PyInit_demo"], **changes})
+
+
+def make_library(name: str, *, defines: Sequence[str] = ("extra",), **changes) -> bytes:
+    return make_shared_object(**{"soname": name, "defines": defines, **changes})
+
+
+def make_program(**changes) -> bytes:
+    return make_shared_object(
+        **{"interpreter": "/lib/ld-linux-armhf.so.3", "tags": [(0x6FFFFFFB, 0x08000000)], **changes}
+    )
+
+
+def findings_of(
+    files: Mapping[str, bytes | str], system: str = "bookworm", bits: int = 32, requires: Sequence[str] = ()
+) -> list[Finding]:
+    metadata = "Metadata-Version: 2.1\nName: demo\n" + "".join(f"Requires-Dist: {name}\n" for name in requires)
+    contents = {"demo-1.0.dist-info/METADATA": metadata, **files}
+    wheel = Wheel(
+        file_name="demo-1.0-cp37-abi3-linux_armv7l.whl",
+        dist_info="demo-1.0.dist-info",
+        files=tuple(
+            WheelFile(path=path, content=content.encode() if isinstance(content, str) else content, executable=False)
+            for path, content in contents.items()
+        ),
+    )
+    binaries, unreadable = read_binaries(wheel.files, is_linux=True)
+    assert not unreadable
+    release = next(each for each in load_pis().systems if each.name == system)
+    return list(loader_findings(read_installed_files(wheel, binaries), release, bits, PYTHONS[system]))
+
+
+def harm(findings: Sequence[Finding]) -> list[Finding]:
+    return [finding for finding in findings if finding.outcome != "note"]
+
+
+# Libraries
+
+
+def test_a_module_that_needs_libc_alone_loads_on_every_release():
+    for system in PYTHONS:
+        assert harm(findings_of({MODULE: make_module()}, system)) == []
+
+
+@pytest.mark.parametrize(
+    ("system", "outcome"), [("buster", "runs"), ("bullseye", "runs"), ("bookworm", "fails"), ("trixie", "fails")]
+)
+def test_a_library_counts_where_a_package_of_the_release_has_it(system, outcome):
+    found = findings_of({MODULE: make_module(needed=["libc.so.6", "libssl.so.1.1"])}, system)
+    assert worst_outcome(found) == outcome
+    assert {finding.subject for finding in harm(found)} <= {"libssl.so.1.1"}
+
+
+def test_a_library_of_a_package_that_is_not_installed_is_a_note_with_the_command():
+    found = findings_of({MODULE: make_module(needed=["libc.so.6", "libopenblas.so.0"])})
+    assert [(finding.outcome, finding.subject) for finding in found] == [("note", "libopenblas.so.0")]
+    assert found[0].remedy.startswith("sudo apt install libopenblas0")
+
+
+INNER = "libinner.so.1"
+USES_INNER = {"needed": ["libc.so.6", INNER]}
+
+
+@pytest.mark.parametrize(
+    ("place", "paths"),
+    [
+        (f"pkg/{INNER}", {"runpath": "$ORIGIN"}),
+        (f"pkg/{INNER}", {"rpath": "${ORIGIN}/."}),
+        (f"pkg.libs/{INNER}", {"runpath": "/nowhere:$ORIGIN/../pkg.libs/"}),
+        (f"demo-1.0.data/platlib/pkg/lib/{INNER}", {"runpath": "$ORIGIN/lib"}),
+        (f"demo-1.0.data/data/lib/{INNER}", {"runpath": "$ORIGIN/../../.."}),
+        (f"pkg/lib/arm-linux-gnueabihf/{INNER}", {"runpath": "$ORIGIN/$LIB"}),
+    ],
+)
+def test_a_library_is_found_where_a_search_path_leads(place, paths):
+    found = findings_of(
+        {MODULE: make_module(Undefined(name="extra"), **USES_INNER, **paths), place: make_library(INNER)}
+    )
+    assert harm(found) == []
+
+
+@pytest.mark.parametrize(
+    ("place", "paths"),
+    [
+        (f"pkg/lib/{INNER}", {}),
+        (f"pkg/{INNER}", {}),
+        (f"pkg/{INNER}", {"runpath": "$ORIGIN/missing/.."}),
+        (f"pkg/{INNER}", {"runpath": "$ORIGINAL"}),
+        (f"pkg/{INNER}", {"runpath": "pkg"}),
+        (f"demo-1.0.data/data/{INNER}", {"runpath": "$ORIGIN"}),
+        (f"pkg/{INNER}", {"rpath": "$ORIGIN", "runpath": "$ORIGIN/lib"}),
+    ],
+)
+def test_a_library_that_no_search_path_leads_to_fails(place, paths):
+    found = findings_of({MODULE: make_module(**USES_INNER, **paths), place: make_library(INNER)})
+    assert [(finding.outcome, finding.path, finding.subject) for finding in harm(found)] == [("fails", MODULE, INNER)]
+    assert "$ORIGIN" in harm(found)[0].remedy
+
+
+def test_rpath_of_the_loading_file_serves_what_it_loads_and_runpath_does_not():
+    outer, inner = make_library("libouter.so.1", needed=[INNER]), make_library(INNER)
+    files = {"pkg/lib/libouter.so.1": outer, f"pkg/lib/{INNER}": inner}
+    by_rpath = make_module(needed=["libouter.so.1"], rpath="$ORIGIN/lib")
+    by_runpath = make_module(needed=["libouter.so.1"], runpath="$ORIGIN/lib")
+    assert harm(findings_of({MODULE: by_rpath, **files})) == []
+    assert [finding.path for finding in harm(findings_of({MODULE: by_runpath, **files}))] == ["pkg/lib/libouter.so.1"]
+
+
+def test_runpath_in_a_library_hides_the_rpath_of_the_file_that_loads_it():
+    outer = make_library("libouter.so.1", needed=[INNER], runpath="$ORIGIN/nowhere")
+    files = {"pkg/lib/libouter.so.1": outer, f"pkg/lib/{INNER}": make_library(INNER)}
+    found = findings_of({MODULE: make_module(needed=["libouter.so.1"], rpath="$ORIGIN/lib"), **files})
+    assert [finding.subject for finding in harm(found)] == [INNER]
+
+
+def test_a_library_that_is_loaded_already_is_found_by_its_soname():
+    outer = make_library("libouter.so.1", needed=[INNER])
+    files = {"pkg/libouter.so.1": outer, "pkg/other-name.so": make_library(INNER)}
+    module = make_module(needed=["other-name.so", "libouter.so.1"], runpath="$ORIGIN")
+    assert harm(findings_of({MODULE: module, **files})) == []
+
+
+def test_a_library_that_python_code_loads_first_is_unsure():
+    files = {MODULE: make_module(**USES_INNER), f"pkg/lib/{INNER}": make_library(INNER)}
+    code = f"import ctypes\nctypes.CDLL(here + '/lib/{INNER}')\n"
+    assert worst_outcome(findings_of({**files, "pkg/__init__.py": code})) == "unsure"
+    assert worst_outcome(findings_of({**files, "pkg/__init__.py": "import ctypes\n"})) == "fails"
+
+
+def test_a_library_that_a_module_loaded_earlier_has_is_unsure():
+    files = {MODULE: make_module(**USES_INNER), f"pkg/lib/{INNER}": make_library(INNER)}
+    first = make_shared_object(**USES_INNER, runpath="$ORIGIN/lib", undefined=[CREATE], defines=["PyInit_first"])
+    assert worst_outcome(findings_of({**files, "pkg/first.abi3.so": first})) == "unsure"
+
+
+def test_a_library_of_a_required_project_is_unsure():
+    module = {MODULE: make_module(needed=["libtensorflow_framework.so.2", "libother.so.2", "libc.so.6"])}
+    assert worst_outcome(findings_of(module, requires=["tensorflow (>=2)"])) == "unsure"
+    assert worst_outcome(findings_of(module, requires=["numpy"])) == "fails"
+
+
+def test_a_library_behind_a_search_path_into_a_required_project_is_unsure():
+    module = {MODULE: make_module(needed=["libfoo.so", "libc.so.6"], runpath="$ORIGIN/../other_thing/lib")}
+    assert worst_outcome(findings_of(module, requires=["other-thing"])) == "unsure"
+    assert worst_outcome(findings_of(module)) == "fails"
+
+
+def test_a_text_in_the_place_of_a_library_fails():
+    found = findings_of({MODULE: make_module(**USES_INNER, runpath="$ORIGIN"), f"pkg/{INNER}": "libinner.so.1.2"})
+    assert [(finding.outcome, finding.subject) for finding in harm(found)] == [("fails", INNER)]
+
+
+def test_code_for_another_machine_is_passed_over_on_the_search_path():
+    other = make_library(INNER, bits=64)
+    files = {MODULE: make_module(**USES_INNER, runpath="$ORIGIN/64:$ORIGIN/32"), f"pkg/64/{INNER}": other}
+    assert harm(findings_of({**files, f"pkg/32/{INNER}": make_library(INNER)})) == []
+    assert worst_outcome(findings_of(files)) == "fails"
+
+
+@pytest.mark.parametrize("folder", ["/usr/lib/arm-linux-gnueabihf/hdf5/serial", "/home/pi/build/lib"])
+def test_a_search_path_of_the_building_machine_is_a_note(folder):
+    found = findings_of({MODULE: make_module(runpath=folder)})
+    assert [(finding.outcome, finding.subject) for finding in found] == [("note", folder)]
+
+
+def test_a_library_that_only_a_search_path_of_the_building_machine_has_fails():
+    found = findings_of({MODULE: make_module(**USES_INNER, runpath="/home/pi/build/lib")})
+    assert [finding.outcome for finding in harm(found)] == ["fails"]
+
+
+def test_musls_library_fails_everywhere():
+    for system in PYTHONS:
+        found = findings_of({MODULE: make_module(needed=["libc.musl-armv7.so.1"])}, system)
+        assert worst_outcome(found) == "fails"
+
+
+# Programs
+
+
+def test_a_program_starts_with_the_loader_of_the_release():
+    assert harm(findings_of({"demo-1.0.data/scripts/tool": make_program()})) == []
+
+
+@pytest.mark.parametrize(
+    "interpreter", ["/lib/ld-musl-armhf.so.1", "/lib/ld-linux.so.3", "/system/bin/linker", "/opt/ld.so"]
+)
+def test_a_program_with_another_loader_fails(interpreter):
+    found = findings_of({"demo-1.0.data/scripts/tool": make_program(interpreter=interpreter)})
+    assert [(finding.outcome, finding.subject) for finding in harm(found)] == [("fails", interpreter)]
+
+
+def test_a_program_finds_libraries_in_the_folder_of_data_files():
+    program = make_program(needed=[INNER, "libc.so.6"], runpath="$ORIGIN/../lib")
+    files = {"demo-1.0.data/scripts/tool": program}
+    assert harm(findings_of({**files, f"demo-1.0.data/data/lib/{INNER}": make_library(INNER)})) == []
+    assert worst_outcome(findings_of(files)) == "fails"
+
+
+def test_a_program_that_works_beside_one_for_musl_is_enough():
+    musl = make_program(interpreter="/lib/ld-musl-armhf.so.1", needed=["libc.musl-armv7.so.1"])
+    assert worst_outcome(findings_of({"pkg/musl/tool": musl, "pkg/gnu/tool": make_program()})) == "runs"
+    assert worst_outcome(findings_of({"pkg/musl/tool": musl})) == "fails"
+
+
+def test_a_function_that_a_program_binds_when_it_calls_it_is_unsure():
+    called = Undefined(name="nowhere", relocation=JUMP_SLOT)
+    tool = "demo-1.0.data/scripts/tool"
+    assert worst_outcome(findings_of({tool: make_program(undefined=[called])})) == "unsure"
+    now = [(0x6FFFFFFB, 0x08000001)]
+    assert worst_outcome(findings_of({tool: make_program(undefined=[called], tags=now)})) == "fails"
+    assert worst_outcome(findings_of({tool: make_program(undefined=[Undefined(name="nowhere")])})) == "fails"
+
+
+# Symbols
+
+
+@pytest.mark.parametrize(
+    ("version", "runs_on"),
+    [("GLIBC_2.4", 6), ("GLIBC_2.28", 4), ("GLIBC_2.34", 2), ("GLIBC_2.38", 1), ("GLIBC_2.99", 0)],
+)
+def test_a_symbol_version_must_be_in_the_releases_library(version, runs_on):
+    module = {MODULE: make_module(Undefined(name="some_symbol", library="libc.so.6", version=version, weak=True))}
+    outcomes = [worst_outcome(findings_of(module, system)) for system in PYTHONS]
+    assert outcomes == ["fails"] * (6 - runs_on) + ["runs"] * runs_on
+
+
+def test_the_newest_missing_version_is_named_with_its_symbol():
+    module = make_module(
+        Undefined(name="dlsym", library="libc.so.6", version="GLIBC_2.34"),
+        Undefined(name="quick_exit", library="libc.so.6", version="GLIBC_2.24"),
+    )
+    found = harm(findings_of({MODULE: module}, "bullseye"))
+    assert [(finding.check, finding.subject) for finding in found] == [("symbols", "GLIBC_2.34")]
+    assert "dlsym" in found[0].reason
+    assert "bullseye" in found[0].reason
+
+
+def test_a_weak_version_may_be_missing():
+    weak = Undefined(name="some_symbol", library="libc.so.6", version="GLIBC_2.99", weak=True, weak_version=True)
+    assert harm(findings_of({MODULE: make_module(weak)})) == []
+
+
+def test_a_version_of_a_library_that_is_not_needed_stops_the_loader():
+    module = make_module(Undefined(name="cos", library="libgone.so.6", version="GLIBC_2.4"), needed=["libc.so.6"])
+    assert [finding.subject for finding in harm(findings_of({MODULE: module}))] == ["GLIBC_2.4"]
+
+
+def test_a_version_is_looked_up_in_the_wheels_own_library():
+    use = Undefined(name="extra", library=INNER, version="V_2")
+    module = make_module(use, **USES_INNER, runpath="$ORIGIN")
+    for defines, outcome in (({"extra": "V_2"}, "runs"), ({"extra": "V_1"}, "fails"), ({"extra": ""}, "runs")):
+        library = make_shared_object(soname=INNER, defines=defines)
+        assert worst_outcome(findings_of({MODULE: module, f"pkg/{INNER}": library})) == outcome
+
+
+@pytest.mark.parametrize("relocation", ["GLOB_DAT", JUMP_SLOT])
+@pytest.mark.parametrize("libraries", [["libc.so.6"], ["libstdc++.so.6", "libc.so.6"]])
+def test_a_symbol_that_nothing_defines_fails_in_c_and_in_cpp(relocation, libraries):
+    module = make_module(Undefined(name="__atomic_fetch_add_8", relocation=relocation), needed=libraries)
+    found = harm(findings_of({MODULE: module}))
+    assert [(finding.outcome, finding.check, finding.subject) for finding in found] == [
+        ("fails", "symbols", "__atomic_fetch_add_8")
+    ]
+    assert "-latomic" in found[0].remedy
+
+
+def test_a_symbol_of_a_needed_library_or_of_its_own_libraries_is_found():
+    module = make_module(Undefined(name="__atomic_fetch_add_8"), needed=["libatomic.so.1", "libc.so.6"])
+    assert harm(findings_of({MODULE: module})) == []
+    module = make_module(Undefined(name="cos"), needed=["libstdc++.so.6"])
+    assert harm(findings_of({MODULE: module})) == []
+
+
+def test_the_interpreter_and_its_libraries_define_symbols():
+    used = [
+        Undefined(name=name) for name in ("PyFloat_FromDouble", "cos", "dlsym", "pthread_create", "deflate", "malloc")
+    ]
+    assert harm(findings_of({MODULE: make_module(*used)})) == []
+
+
+def test_a_weak_symbol_and_one_that_no_relocation_uses_may_be_missing():
+    weak, unused = Undefined(name="weak", weak=True), Undefined(name="unused", relocation=0)
+    assert harm(findings_of({MODULE: make_module(weak, unused)})) == []
+
+
+def test_a_copied_variable_must_be_defined_in_a_library():
+    program = make_program(undefined=[Undefined(name="no_such_variable", relocation=COPY)])
+    assert worst_outcome(findings_of({"demo-1.0.data/scripts/tool": program})) == "fails"
+
+
+def test_a_function_of_a_newer_python_fails_on_the_older_one():
+    module = {MODULE: make_module(Undefined(name="PyType_GetModuleByDef"))}
+    assert worst_outcome(findings_of(module, "bookworm")) == "runs"
+    assert worst_outcome(findings_of(module, "bullseye")) == "fails"
+
+
+def test_a_symbol_of_a_sibling_is_visible_only_if_code_makes_it_so():
+    module, sibling = make_module(Undefined(name="extra")), make_library("libsibling.so")
+    files = {MODULE: module, "pkg/libsibling.so": sibling}
+    assert worst_outcome(findings_of(files)) == "fails"
+    code = "import sys, os\nsys.setdlopenflags(os.RTLD_GLOBAL | os.RTLD_NOW)\n"
+    assert worst_outcome(findings_of({**files, "pkg/__init__.py": code})) == "unsure"
+
+
+# One file
+
+
+@pytest.mark.parametrize(
+    ("bits", "stack", "outcome"),
+    [(32, 7, "fails"), (32, None, "fails"), (64, 7, "fails"), (64, None, "runs"), (32, 6, "runs")],
+)
+def test_an_executable_stack_fails_on_trixie_alone(bits, stack, outcome):
+    module = {MODULE: make_module(stack=stack, bits=bits)}
+    assert worst_outcome(findings_of(module, "trixie", bits)) == outcome
+    assert worst_outcome(findings_of(module, "bookworm", bits)) == "runs"
+
+
+@pytest.mark.parametrize("stack", [7, None])
+def test_a_program_and_its_libraries_may_have_an_executable_stack(stack):
+    program = make_program(stack=stack, needed=[INNER], runpath="$ORIGIN/../lib")
+    library = make_library(INNER, stack=stack)
+    files = {"demo-1.0.data/scripts/tool": program, f"demo-1.0.data/data/lib/{INNER}": library}
+    assert worst_outcome(findings_of(files, "trixie")) == "runs"
+
+
+@pytest.mark.parametrize(("size", "outcome"), [(1600, "runs"), (65536, "fails")])
+@pytest.mark.parametrize("bits", [32, 64])
+def test_static_tls_must_fit_into_what_glibc_keeps(size, outcome, bits):
+    module = {MODULE: make_module(bits=bits, tls=(size, 8), own_tls_offset=True)}
+    assert worst_outcome(findings_of(module, bits=bits)) == outcome
+
+
+def test_dynamic_tls_may_be_large():
+    assert harm(findings_of({MODULE: make_module(tls=(65536, 8))})) == []
+
+
+def test_static_tls_of_several_modules_is_unsure_if_it_fits_for_each():
+    files = {
+        f"pkg/{name}.abi3.so": make_shared_object(tls=(900, 4), own_tls_offset=True, defines=[f"PyInit_{name}"])
+        for name in "ab"
+    }
+    assert worst_outcome(findings_of(files)) == "unsure"
+
+
+@pytest.mark.parametrize(
+    ("changes", "outcome"),
+    [
+        ({"flags": SOFT}, "fails"),
+        ({"flags": NEITHER}, "runs"),
+        ({"flags": NEITHER, "vfp_args": 0}, "runs"),
+        ({"vfp_args": None}, "runs"),
+        ({"os_abi": 3}, "runs"),
+        ({"os_abi": 9}, "fails"),
+        ({"tags": [(0x6FFFFFFB, 0x08000000)]}, "fails"),
+        ({"tags": [(0x6FFFFFFB, 0x40)]}, "fails"),
+        ({"tags": [(30, 4)], "relocations": [("RELATIVE", 0x1000)]}, "runs"),
+        ({"relocations": [("RELATIVE", 0x1000)]}, "fails"),
+        ({"relocations": [("RELATIVE", None)]}, "runs"),
+        ({"relocations": [(3, None)]}, "fails"),
+        ({"data_flags": 7}, "runs"),
+        ({"tags": [(0x6000000F, 0)]}, "fails"),
+    ],
+)
+def test_what_the_loader_refuses_in_one_file(changes, outcome):
+    assert worst_outcome(findings_of({MODULE: make_module(**changes)})) == outcome
+
+
+def test_floats_in_core_registers_fail_if_a_function_takes_floats():
+    for name, outcome in (("cos", "fails"), ("PyFloat_FromDouble", "fails"), ("malloc", "runs")):
+        module = make_module(Undefined(name=name), vfp_args=0, flags=NEITHER, needed=["libc.so.6", "libm.so.6"])
+        assert worst_outcome(findings_of({MODULE: module})) == outcome
+
+
+def test_packed_relocations_need_a_newer_glibc_and_its_version():
+    relr = [(36, 0x1000), (35, 0), (37, 4)]
+    libc = Undefined(name="malloc", library="libc.so.6", version="GLIBC_2.4")
+    marker = Undefined(name="some_symbol", library="libc.so.6", version="GLIBC_ABI_DT_RELR", weak=True)
+    good, bad = {MODULE: make_module(libc, marker, tags=relr)}, {MODULE: make_module(libc, tags=relr)}
+    assert worst_outcome(findings_of(good, "bookworm")) == "runs"
+    assert worst_outcome(findings_of(bad, "bookworm")) == "fails"
+    assert worst_outcome(findings_of(good, "bullseye")) == "fails"
+
+
+# Which files count
+
+
+def test_a_module_of_another_python_is_not_loaded():
+    module = make_module(needed=["libnowhere.so.9"])
+    assert harm(findings_of({"pkg/demo.cpython-39-arm-linux-gnueabihf.so": module}, "bookworm")) == []
+    assert worst_outcome(findings_of({"pkg/demo.cpython-39-arm-linux-gnueabihf.so": module}, "bullseye")) == "fails"
+
+
+def test_a_library_that_may_never_be_loaded_is_unsure():
+    plugin = make_library("libplugin.so", needed=["libnowhere.so.9"])
+    assert worst_outcome(findings_of({MODULE: make_module(), "pkg/plugins/libplugin.so": plugin})) == "unsure"
+    code = "from ctypes import CDLL\nCDLL('pkg/plugins/libplugin.so')\n"
+    assert (
+        worst_outcome(findings_of({MODULE: make_module(), "pkg/plugins/libplugin.so": plugin, "pkg/a.py": code}))
+        == "fails"
+    )
+    assert worst_outcome(findings_of({"pkg/plugins/libplugin.so": plugin})) == "fails"
+
+
+# Pages
+
+
+def pages(content: bytes, page_bytes: int) -> list[str]:
+    binaries, _ = read_binaries([WheelFile(path=MODULE, content=content, executable=False)], is_linux=True)
+    return [finding.outcome for finding in page_findings(binaries, page_bytes)]
+
+
+@pytest.mark.parametrize(
+    ("changes", "small", "large"),
+    [
+        ({"page": 0x10000}, [], []),
+        ({"page": 0x4000}, [], []),
+        ({"page": 0x1000, "gap": 0x1000}, [], ["fails"]),
+        ({"page": 0x1000}, [], ["fails"]),
+        ({"page": 0x10000, "align": 0x1000}, [], []),
+        ({"page": 0x10000, "gap": 0x10}, ["fails"], ["fails"]),
+    ],
+)
+def test_segments_must_fit_the_pages_of_the_kernel(changes, small, large):
+    module = make_module(bits=64, **changes)
+    assert pages(module, 4096) == small
+    assert pages(module, 16384) == large
+
+
+def test_code_for_32_bits_is_only_mapped_with_small_pages():
+    assert pages(make_module(page=0x1000, gap=0x1000), 16384) == []
