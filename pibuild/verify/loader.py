@@ -21,12 +21,10 @@ from pibuild.verify.findings import Check, Finding
 from pibuild.verify.installed_files import SITE, InstalledFiles
 from pibuild.verify.loader_process import LoadedFile, LoaderProcess, MissingLibrary, other_project
 from pibuild.verify.mapped_file import Role, is_program, mapping_findings
+from pibuild.verify.static_tls import joint_static_tls_findings, static_tls_findings
 from pibuild.wheels.python_tags import entry_point
 
 _SUFFIX = re.compile(r"\.(?:cpython-(?P<digits>\d+)[a-z]*(?:-[\w-]+)?|(?P<stable>abi3))\.so$")
-_STATIC_TLS_BYTES = 1664
-"""What glibc keeps of the static TLS block for libraries that are loaded later (elf/dl-tls.c, TLS_STATIC_SURPLUS; since
-2.32 it is computed, with the same result: LEGACY_TLS)."""
 _SHOWN, _NAME_LETTERS = 4, 80
 _FOREIGN_LIBC = (
     (
@@ -56,6 +54,8 @@ class _Start:
     is_program: bool
     process: LoaderProcess
     scope: tuple[LoadedFile, ...]
+    loaded_later: tuple[LoadedFile, ...]
+    """Those of the scope that are loaded while the process runs."""
     findings: tuple[Finding, ...]
 
     @property
@@ -91,7 +91,8 @@ class _Judge:
                 reached |= starts[-1].binaries
         for start in starts:
             yield from self._tempered(start, starts, is_surely_loaded=start.binary.path in named or not named)
-        yield from _joint_tls_findings([start for start in starts if not start.is_program])
+        groups = [start.loaded_later for start in starts if not start.is_program]
+        yield from joint_static_tls_findings(groups, self._system.glibc)
 
     def _is_module(self, binary: Binary) -> bool:
         """Whether Python imports the file: it has the name of a module for this Python, and its entry point."""
@@ -125,6 +126,7 @@ class _Judge:
         else:
             global_scope = process.start_python(self._python)
             scope = process.load(binary)
+        later = tuple(file for file in scope if file not in global_scope)
         own = [(file, file.binary) for file in scope if file.binary]
         findings: list[Finding] = []
         for _, each in own:
@@ -137,11 +139,11 @@ class _Judge:
             for _, each in own:
                 findings += self._symbol_findings(each, lookup, failed, is_main=is_main)
         if not is_main:
-            findings += _tls_findings(scope)
+            findings += static_tls_findings(later, self._system.glibc)
         for file, each in own:
             findings += self._package_findings(each, process)
             findings += _search_path_findings(file, each)
-        return _Start(binary, is_main, process, tuple(scope), tuple(findings))
+        return _Start(binary, is_main, process, tuple(scope), later, tuple(findings))
 
     def _tempered(self, start: _Start, starts: Sequence[_Start], *, is_surely_loaded: bool) -> Iterator[Finding]:
         """Yield the findings of a start, weakened where the failure may do no harm."""
@@ -378,7 +380,8 @@ def _finding(
 def _is_defined(name: str, version: str, library: str, scope: Sequence[LoadedFile]) -> bool:
     """Return whether a file of the scope defines a symbol, or may define it."""
     is_unknown = False
-    for file in sorted(scope, key=lambda file: file.soname != library) if library else scope:
+    likely = [file for file in scope if file.soname == library] if library else []
+    for file in (*likely, *scope):
         result = file.defines(name, version)
         if result:
             return True
@@ -393,54 +396,6 @@ def _search_path_findings(file: LoadedFile, binary: Binary) -> Iterator[Finding]
     if foreign:
         reason = f"makes the loader search {_listed(foreign)} as well, which was right on the machine that built it"
         yield _finding(binary, "note", reason, "patchelf --set-rpath, or auditwheel repair", foreign[0])
-
-
-def _tls_findings(scope: Iterable[LoadedFile]) -> Iterator[Finding]:
-    """Yield a finding if the thread-local variables of these files do not fit into what glibc keeps for them."""
-    used, largest = _static_tls(scope)
-    if used > _STATIC_TLS_BYTES and largest and largest.binary:
-        reason = (
-            f"needs {used} bytes of the static TLS block with its libraries; glibc keeps {_STATIC_TLS_BYTES} bytes "
-            "for libraries that are loaded while a program runs"
-        )
-        yield _finding(largest.binary, "fails", reason, "compile it with -ftls-model=global-dynamic", "static TLS")
-
-
-def _joint_tls_findings(starts: Sequence[_Start]) -> Iterator[Finding]:
-    """Yield a finding if each library fits into the static TLS block, but all of them do not."""
-    files = {file.place or file.soname: file for start in starts for file in start.scope}
-    used, largest = _static_tls(files.values())
-    is_enough_for_each = all(_static_tls(start.scope)[0] <= _STATIC_TLS_BYTES for start in starts)
-    if used > _STATIC_TLS_BYTES and largest and largest.binary and is_enough_for_each:
-        reason = f"needs, with the other files, {used} bytes of the static TLS block; glibc keeps {_STATIC_TLS_BYTES}"
-        yield _finding(largest.binary, "unsure", reason, _SETTLES, "static TLS")
-
-
-def _static_tls(scope: Iterable[LoadedFile]) -> tuple[int, LoadedFile | None]:
-    """Return how many bytes of the static TLS block files take, and the one that takes most."""
-    files = list(scope)
-    symbols = frozenset[str]().union(
-        *(file.binary.elf.dynamic.static_tls_symbols for file in files if file.binary and file.binary.elf.dynamic)
-    )
-    used, most, largest = 0, 0, None
-    for file in files:
-        size, align = _own_static_tls(file, symbols)
-        if size:
-            used = -(-used // align) * align + size
-            if size > most and file.binary:
-                most, largest = size, file
-    return used, largest
-
-
-def _own_static_tls(file: LoadedFile, symbols: frozenset[str]) -> tuple[int, int]:
-    dynamic = file.binary.elf.dynamic if file.binary else None
-    if dynamic:
-        is_static = dynamic.uses_static_tls or not symbols.isdisjoint(dynamic.definitions)
-        return (dynamic.tls_bytes, dynamic.tls_align) if is_static else (0, 1)
-    is_loaded_later = (
-        file.library is not None and file.library.static_tls and file.loader is not None and file.loader.binary
-    )
-    return (file.library.tls_bytes, 4) if is_loaded_later and file.library else (0, 1)
 
 
 def _variant_name(start: _Start) -> tuple[bool, str]:

@@ -37,7 +37,7 @@ _NO_EXECUTABLE_STACK, _RELR, _ANY_ALIGNMENT = Version("2.41"), Version("2.36"), 
 accepts segments whose stated alignment is less than a page."""
 _RELR_VERSION = "GLIBC_ABI_DT_RELR"
 _REFUSES_PIE = Version("2.30")
-_EXECUTABLE, _WRITABLE, _FIXED, _GNU, _PAGE = 1, 2, 2, 3, 4096
+_EXECUTABLE, _WRITABLE, _FIXED, _GNU, _PAGE, _ALL = 1, 2, 2, 3, 4096, (1 << 64) - 1
 _EABI_5, _SOFT_FLOAT = 5, 0x200
 """EF_ARM_ABI_FLOAT_SOFT, which a hard-float ld.so refuses in a file of EABI version 5."""
 _OS_ABIS = {32: (0, 3, 64), 64: (0, 3)}
@@ -139,8 +139,10 @@ def _segment_findings(binary: Binary, dynamic: DynamicObject, system: System, *,
     if not loads:
         yield _finding(binary, "fails", "has no segment to load")
         return
-    if not is_main and system.glibc < _ANY_ALIGNMENT and any(load.align % _PAGE for load in loads):
-        reason = f"has a segment whose alignment is no multiple of {_PAGE}, which glibc before {_ANY_ALIGNMENT} refuses"
+    if not is_main and system.glibc < _ANY_ALIGNMENT and any(map(_is_misaligned, loads)):
+        reason = (
+            f"has a segment that does not have the alignment that it states, which glibc accepts since {_ANY_ALIGNMENT}"
+        )
         yield _finding(binary, "fails", reason, _RELINK)
     if any(right.address < left.address for left, right in pairwise(loads)):
         yield _order_finding(binary, loads, is_main=is_main)
@@ -148,6 +150,10 @@ def _segment_findings(binary: Binary, dynamic: DynamicObject, system: System, *,
         yield _finding(
             binary, "note", "has a segment that is both writable and executable", "link it without -N (--omagic)"
         )
+
+
+def _is_misaligned(load: Load) -> bool:
+    return bool(load.align % _PAGE or (load.address - load.offset) & (load.align - 1) & _ALL)
 
 
 def _order_finding(binary: Binary, loads: Sequence[Load], *, is_main: bool) -> Finding:
@@ -159,8 +165,10 @@ def _order_finding(binary: Binary, loads: Sequence[Load], *, is_main: bool) -> F
     is_inside = all(start <= load.address and load.address + load.memory_bytes <= end for load in loads)
     if is_inside:
         return _finding(binary, "note", "has segments that are not in the order of their addresses", _RELINK)
-    reason = "has segments that are not in the order of their addresses, so the loader does not reserve memory for all"
-    return _finding(binary, "unsure" if is_main else "fails", reason, _RELINK)
+    reason = "has segments that are not in the order of their addresses"
+    if end <= start:
+        return _finding(binary, "unsure" if is_main else "fails", f"{reason}, so they can't be mapped", _RELINK)
+    return _finding(binary, "unsure", f"{reason}: the loader may map them over something else", _RELINK)
 
 
 def _relocation_findings(binary: Binary, dynamic: DynamicObject, bits: int) -> Iterator[Finding]:

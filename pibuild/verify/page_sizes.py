@@ -3,7 +3,7 @@
 Source: glibc 2.36, elf/dl-load.c and dl-map-segments.h; Linux, fs/binfmt_elf.c.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 
 from pibuild.machinecode.dynamic import Load
@@ -24,7 +24,7 @@ def page_findings(binaries: Iterable[Binary], page_bytes: int) -> Iterator[Findi
         if (
             dynamic
             and (binary.elf.is_aarch64 or page_bytes == _USUAL)
-            and (reason := _fault(dynamic.loads, page_bytes))
+            and (reason := _fault(binary, dynamic.loads, page_bytes))
         ):
             remedy = f"link it with -Wl,-z,max-page-size={max(page_bytes, 65536 if binary.elf.is_aarch64 else 4096)}"
             yield Finding(
@@ -32,7 +32,7 @@ def page_findings(binaries: Iterable[Binary], page_bytes: int) -> Iterator[Findi
             )
 
 
-def _fault(loads: Iterable[Load], page_bytes: int) -> str:
+def _fault(binary: Binary, loads: Sequence[Load], page_bytes: int) -> str:
     pages = f"pages of {page_bytes // 1024} KiB"
     for load in loads:
         if (load.address - load.offset) % page_bytes:
@@ -40,16 +40,23 @@ def _fault(loads: Iterable[Load], page_bytes: int) -> str:
             return f"has a segment that can't be mapped with {pages}: it is {places}"
     ordered = sorted(loads, key=lambda load: load.address)
     for left, right in pairwise(ordered):
-        end, start = left.address + left.memory_bytes, right.address // page_bytes * page_bytes
-        if end > start and _harms(left, right):
+        start, end = right.address // page_bytes * page_bytes, left.address + left.file_bytes
+        if start < end and _harms(binary, left, right, start):
             return f"has segments at {left.address:#x} and {right.address:#x} that share a page, with {pages}"
     return ""
 
 
-def _harms(left: Load, right: Load) -> bool:
-    """Whether the second segment, which is mapped later, takes something from the first one on their common page.
+def _harms(binary: Binary, left: Load, right: Load, start: int) -> bool:
+    """Whether the second segment, which is mapped later, takes something from the first one on their common pages.
 
-    Both show the same bytes of the file if they are equally far from their places in it.
+    Both show the same bytes of the file if they are equally far from their places in it. Then the first one loses only
+    its permissions: to be executed, if it has code there, and to be changed.
     """
-    has_other_bytes = left.address - left.offset != right.address - right.offset or left.memory_bytes > left.file_bytes
-    return has_other_bytes or bool(left.flags & ~right.flags & (_WRITABLE | _EXECUTABLE))
+    if left.address - left.offset != right.address - right.offset:
+        return True
+    lost = left.flags & ~right.flags
+    has_code = any(
+        left.address <= section.address < right.address and section.address + len(section.code) > start
+        for section in binary.elf.sections
+    )
+    return bool(lost & _WRITABLE or (lost & _EXECUTABLE and has_code))

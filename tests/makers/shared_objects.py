@@ -74,6 +74,7 @@ def make_shared_object(
     vfp_args: int | None = 1,
     data_flags: int = 6,
     gap: int = 0,
+    swapped: bool = False,
 ) -> bytes:
     """Build a library with two segments: code with the tables, and data.
 
@@ -121,6 +122,7 @@ def make_shared_object(
         os_abi=os_abi,
         vfp_args=vfp_args,
         data_flags=data_flags,
+        swapped=swapped,
     )
 
 
@@ -184,6 +186,7 @@ class _Layout:
         os_abi: int,
         vfp_args: int | None,
         data_flags: int,
+        swapped: bool,
     ) -> bytes:
         code = bytearray(self.code_end)
         data = self.dynamic + bytes(16)
@@ -192,6 +195,8 @@ class _Layout:
             (_LOAD, data_flags, self.data_offset, self.data_address, len(data), len(data) + tls[0], self.align),
             (_DYNAMIC, 6, self.data_offset, self.data_address, len(self.dynamic), len(self.dynamic), self.width),
         ]
+        if swapped:
+            segments[:2] = segments[1::-1]
         if interpreter:
             segments.insert(
                 0,

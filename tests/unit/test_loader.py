@@ -351,6 +351,13 @@ def test_static_tls_must_fit_into_what_glibc_keeps(size, outcome, bits):
     assert worst_outcome(findings_of(module, bits=bits)) == outcome
 
 
+@pytest.mark.parametrize(("align", "runs_on"), [(8, 2), (16, 2), (32, 1), (64, 0)])
+def test_static_tls_must_not_be_aligned_more_than_the_block(align, runs_on):
+    module = {MODULE: make_module(tls=(64, align), own_tls_offset=True)}
+    outcomes = [worst_outcome(findings_of(module, system)) for system in ("bookworm", "bullseye")]
+    assert outcomes == ["runs"] * runs_on + ["fails"] * (2 - runs_on)
+
+
 def test_dynamic_tls_may_be_large():
     assert harm(findings_of({MODULE: make_module(tls=(65536, 8))})) == []
 
@@ -374,8 +381,8 @@ def test_static_tls_of_several_modules_is_unsure_if_it_fits_for_each():
         ({"os_abi": 9}, "fails"),
         ({"tags": [(0x6FFFFFFB, 0x08000000)]}, "fails"),
         ({"tags": [(0x6FFFFFFB, 0x40)]}, "fails"),
-        ({"tags": [(30, 4)], "relocations": [("RELATIVE", 0x1000)]}, "runs"),
-        ({"relocations": [("RELATIVE", 0x1000)]}, "fails"),
+        ({"tags": [(30, 4)], "relocations": [("RELATIVE", 0x1008)]}, "runs"),
+        ({"relocations": [("RELATIVE", 0x1008)]}, "fails"),
         ({"relocations": [("RELATIVE", None)]}, "runs"),
         ({"relocations": [(3, None)]}, "fails"),
         ({"data_flags": 7}, "runs"),
@@ -400,6 +407,17 @@ def test_packed_relocations_need_a_newer_glibc_and_its_version():
     assert worst_outcome(findings_of(good, "bookworm")) == "runs"
     assert worst_outcome(findings_of(bad, "bookworm")) == "fails"
     assert worst_outcome(findings_of(good, "bullseye")) == "fails"
+
+
+@pytest.mark.parametrize("align", [1, 0x800, 0x20000])
+def test_a_stated_alignment_that_a_segment_does_not_have_fails_with_an_older_glibc(align):
+    module = {MODULE: make_module(align=align, gap=0x10000)}
+    assert worst_outcome(findings_of(module, "bullseye")) == "fails"
+    assert worst_outcome(findings_of(module, "bookworm")) == "runs"
+
+
+def test_segments_in_another_order_than_their_addresses_fail():
+    assert worst_outcome(findings_of({MODULE: make_module(swapped=True)})) == "fails"
 
 
 # Which files count
