@@ -252,16 +252,29 @@ def _words_in_a32(words: Words) -> Words:
     return np.where(words & 0xEF000000 == 0xEF000000, 0xF2000000 | words >> 4 & 0x01000000 | low, same)
 
 
+def instruction_words(section: CodeSection, kind: RegionKind) -> Iterator[tuple[NDArray[np.int64], NDArray[np.uint32]]]:
+    """Yield addresses and words of the instructions in a section's regions of one kind."""
+    if kind == "thumb":
+        yield from _thumb_words(section)
+        return
+    for index, _ in _places(section, kind):
+        yield section.address + 4 * index, np.frombuffer(section.code, "<u4", len(section.code) // 4)[index]
+
+
 def _fixed_width(
     section: CodeSection, kind: RegionKind, encodings_of: Callable[[Words], _Numbers]
 ) -> Iterator[Instructions]:
-    for index, _ in _places(section, kind):
-        words = np.frombuffer(section.code, "<u4", len(section.code) // 4)[index]
-        yield from _classified(section.address + 4 * index, words, encodings_of)
+    for addresses, words in instruction_words(section, kind):
+        yield from _classified(addresses, words, encodings_of)
 
 
 def _thumb(section: CodeSection) -> Iterator[Instructions]:
-    """Yield Thumb instructions, by finding which halfwords are the second of two.
+    for addresses, words in _thumb_words(section):
+        yield from _classified(addresses, words, t32_encodings)
+
+
+def _thumb_words(section: CodeSection) -> Iterator[tuple[NDArray[np.int64], NDArray[np.uint32]]]:
+    """Yield addresses and words of Thumb instructions, by finding which halfwords are the second of two.
 
     After a halfword that can't be the first of two, an instruction begins, whatever that halfword is. In a run of
     halfwords that can be the first of two, every other one is.
@@ -278,7 +291,7 @@ def _thumb(section: CodeSection) -> Iterator[Instructions]:
         seconds[:-1] = halfwords[1:]
         seconds[region_begins[1:] - 1] = 0  # half an instruction at the end of a region
         words = np.where(can_be_first, halfwords.astype(np.uint32) << 16 | seconds, halfwords)[firsts]
-        yield from _classified(section.address + 2 * index[firsts], words, t32_encodings)
+        yield section.address + 2 * index[firsts], words
 
 
 def _classified(

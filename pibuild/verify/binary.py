@@ -7,9 +7,10 @@ them, only what is certainly code is examined if the file is for 32 bits, and al
 import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from operator import attrgetter
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,6 +56,10 @@ class Binary:
     """Texts in the file that show what it uses: `/proc/cpuinfo`, numpy's C API."""
     twin: Elf | None = None
     """The same file before strip."""
+    content: bytes = b""
+    """The file's bytes."""
+    memo: dict[object, Any] = field(default_factory=dict, compare=False, repr=False)
+    """What checks worked out of it, by their own keys."""
 
     @property
     def file_name(self) -> str:
@@ -158,6 +163,12 @@ class Binary:
         referenced = (*elf.entries, *elf.pointed_by_data, *elf.pointed_by_constants)
         return elf.functions or tuple(sorted(referenced, key=attrgetter("address")))
 
+    def name_at(self, address: int) -> str:
+        """Return the name of the function that begins at an address; empty if it has none."""
+        owner = int(self.owners(np.array([address]))[0])
+        function = self.functions[owner] if owner >= 0 else None
+        return function.name[:_NAME_LETTERS] if function and function.address == address else ""
+
     @cached_property
     def _starts(self) -> NDArray[np.int64]:
         return np.array([-1, *(min(function.address, _MAX_ADDRESS) for function in self.functions)], np.int64)
@@ -214,7 +225,8 @@ def read_binaries(files: Iterable[WheelFile], *, is_linux: bool) -> tuple[tuple[
 
     In a wheel for Linux, a library of another format is a fault, too; other systems have their own formats.
     """
-    binaries, faults = [], []
+    binaries: list[Binary] = []
+    faults: list[str] = []
     for file in files:
         try:
             elf = read_code(file.path, file.content) if is_linux or file.content.startswith(MAGIC) else None
@@ -223,7 +235,7 @@ def read_binaries(files: Iterable[WheelFile], *, is_linux: bool) -> tuple[tuple[
             continue
         if elf:
             texts = frozenset(text for text in (*_CPU_TEXTS, NUMPY_1, NUMPY_2) if text.encode() in file.content)
-            binaries.append(Binary(path=file.path, elf=elf, texts=texts))
+            binaries.append(Binary(path=file.path, elf=elf, texts=texts, content=file.content))
     return tuple(binaries), tuple(faults)
 
 

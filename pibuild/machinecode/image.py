@@ -1,0 +1,427 @@
+"""What a loader makes of an ELF file: mapped bytes, relocated pointers, imported names, and the code that it calls.
+
+Only segments and the dynamic section are read, as ld.so does, so nothing in the section table can hide code. Where
+functions begin is taken from the unwinding tables, which strip leaves in place. All tables are read as columns.
+
+Source: ELF specification; ELF for the Arm Architecture (AAELF32, AAELF64), relocations; Linux Standard Base Core,
+section 10.6 (.eh_frame_hdr); Exception Handling ABI for the Arm Architecture (EHABI32), section 6.
+"""
+
+import struct
+from bisect import bisect_right
+from collections.abc import Iterator
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+Addresses = NDArray[np.int64]
+
+_LOAD, _DYNAMIC, _INTERP, _EH_FRAME_HDR, _EXIDX = 1, 2, 3, 0x6474E550, 0x70000001
+_EXECUTABLE, _WRITABLE = 1, 2
+_SEGMENTS = {
+    32: np.dtype([(name, "<u4") for name in ("kind", "offset", "address", "_", "size", "memory", "flags", "align")]),
+    64: np.dtype(
+        [("kind", "<u4"), ("flags", "<u4")]
+        + [(name, "<u8") for name in ("offset", "address", "_", "size", "memory", "align")]
+    ),
+}
+_SYMBOLS = {
+    32: np.dtype(
+        [("name", "<u4"), ("value", "<u4"), ("size", "<u4"), ("info", "u1"), ("other", "u1"), ("section", "<u2")]
+    ),
+    64: np.dtype(
+        [("name", "<u4"), ("info", "u1"), ("other", "u1"), ("section", "<u2"), ("value", "<u8"), ("size", "<u8")]
+    ),
+}
+_RELOCATIONS = {
+    (32, False): np.dtype([("place", "<u4"), ("info", "<u4")]),
+    (32, True): np.dtype([("place", "<u4"), ("info", "<u4"), ("addend", "<i4")]),
+    (64, False): np.dtype([("place", "<u8"), ("info", "<u8")]),
+    (64, True): np.dtype([("place", "<u8"), ("info", "<u8"), ("addend", "<i8")]),
+}
+_HASH, _STRTAB, _SYMTAB, _RELA, _RELASZ, _STRSZ, _INIT, _FINI, _REL, _RELSZ = 4, 5, 6, 7, 8, 10, 12, 13, 17, 18
+_PLTREL, _JMPREL, _PLTRELSZ, _PLTGOT, _RELRSZ, _RELR = 20, 23, 2, 3, 35, 36
+_ARRAYS = {25: 27, 26: 28, 32: 33}
+"""DT_INIT_ARRAY, DT_FINI_ARRAY, DT_PREINIT_ARRAY and the tags of their sizes."""
+_ANDROID_RELR, _ANDROID_RELRSZ = 0x6FFFE000, 0x6FFFE001
+_ANDROID = {0x6000000F: 0x60000010, 0x60000011: 0x60000012}
+"""DT_ANDROID_REL and DT_ANDROID_RELA, and the tags of their sizes."""
+_GNU_HASH, _FLAGS_1, _PIE = 0x6FFFFEF5, 0x6FFFFFFB, 0x08000000
+_RELATIVE, _IRELATIVE = {32: 23, 64: 1027}, {32: 160, 64: 1032}
+_WITH_SYMBOL = {32: (2, 21, 22), 64: (257, 1025, 1026)}
+"""ABS32, GLOB_DAT, JUMP_SLOT; ABS64, GLOB_DAT, JUMP_SLOT."""
+_FUNC, _GNU_IFUNC = 2, 10
+_MAX_SEGMENTS, _MAX_TAGS, _MAX_UNPACKED = 256, 4096, 8
+_SIGNED_PCREL = 0x1B
+"""How .eh_frame writes an address: as a signed 32-bit distance from its place."""
+
+
+class Span(NamedTuple):
+    """Bytes of the file, and the addresses to which they are mapped."""
+
+    start: int
+    end: int
+    offset: int
+    flags: int
+
+    @property
+    def is_executable(self) -> bool:
+        """Whether the CPU may execute these bytes."""
+        return bool(self.flags & _EXECUTABLE)
+
+    @property
+    def is_writable(self) -> bool:
+        """Whether the program may change these bytes."""
+        return bool(self.flags & _WRITABLE)
+
+
+class Entrypoint(NamedTuple):
+    """A place at which other files, or the loader, may start to execute this one; odd places are Thumb."""
+
+    place: int
+    name: str
+
+
+class MemoryImage:
+    """A file as it is mapped. A number that points outside of the file is ignored."""
+
+    def __init__(self, content: bytes, *, bits: int) -> None:
+        """Read the program headers of a little-endian ELF file of this width."""
+        self.content, self.bits, self.width = content, bits, bits // 8
+        self._data = np.frombuffer(content, np.uint8)
+        rows = self._segments()
+        self.spans = sorted(
+            Span(int(row["address"]), int(row["address"]) + size, int(row["offset"]), int(row["flags"]))
+            for row in rows[rows["kind"] == _LOAD]
+            if (size := max(0, min(int(row["size"]), len(content) - int(row["offset"])))) > 0
+            and int(row["address"]) + size < 1 << 62
+        )
+        self._starts = [span.start for span in self.spans]
+        self.memory = [  # with zeros behind the file's bytes
+            (int(row["address"]), int(row["address"]) + int(row["memory"]))
+            for row in rows[(rows["kind"] == _LOAD) & (rows["flags"] & _WRITABLE != 0)]
+            if int(row["address"]) + int(row["memory"]) < 1 << 62
+        ]
+        self._parts = {int(row["kind"]): (int(row["address"]), int(row["size"])) for row in rows[::-1]}
+        self.has_interpreter = _INTERP in self._parts
+
+    def _segments(self) -> NDArray[Any]:
+        at = 28 if self.bits == 32 else 32
+        offset = int.from_bytes(self.content[at : at + self.width], "little")
+        size, count = struct.unpack_from("<HH", self.content, 42 if self.bits == 32 else 54)
+        count = min(count, _MAX_SEGMENTS) if size == _SEGMENTS[self.bits].itemsize else 0
+        count = max(0, min(count, (len(self.content) - offset) // _SEGMENTS[self.bits].itemsize))
+        return np.frombuffer(self.content, _SEGMENTS[self.bits], count, offset if count else 0)
+
+    def span(self, address: int) -> Span | None:
+        """Return the part of the file that is mapped to an address."""
+        after = bisect_right(self._starts, address)
+        return self.spans[after - 1] if after and address < self.spans[after - 1].end else None
+
+    def is_code(self, address: int) -> bool:
+        """Return whether the CPU may execute the bytes at an address."""
+        span = self.span(address)
+        return span is not None and span.is_executable
+
+    def is_variable(self, address: int) -> bool:
+        """Return whether a program may write to an address."""
+        return any(start <= address < end for start, end in self.memory)
+
+    def read(self, address: int, size: int) -> bytes:
+        """Return the bytes at an address; fewer if no more are mapped."""
+        span = self.span(address)
+        if span is None:
+            return b""
+        start = span.offset + address - span.start
+        return self.content[start : start + min(size, span.end - address)]
+
+    def number(self, address: int, size: int) -> int | None:
+        """Return the number at an address, None if it is not mapped."""
+        content = self.read(address, size)
+        return int.from_bytes(content, "little") if len(content) == size else None
+
+    def text(self, address: int, letters: int = 64) -> str:
+        """Return the printable text at an address; empty if there is none."""
+        content, end, _ = self.read(address, letters).partition(b"\0")
+        return content.decode("ascii") if end and content.isascii() and content.decode("ascii").isprintable() else ""
+
+    def rows(self, address: int, size: int, row: np.dtype[Any]) -> NDArray[Any]:
+        """Return a table at an address."""
+        content = self.read(address, max(0, size))
+        return np.frombuffer(content, row, len(content) // row.itemsize)
+
+    @cached_property
+    def tags(self) -> dict[int, int]:
+        """The numbers of the dynamic section; of several with one tag, the last counts, as in ld.so."""
+        address, size = self._parts.get(_DYNAMIC, (0, 0))
+        row = np.dtype([("tag", f"<u{self.width}"), ("value", f"<u{self.width}")])
+        found: dict[int, int] = {}
+        for tag, value in self.rows(address, min(size, _MAX_TAGS * row.itemsize), row).tolist():
+            if tag == 0:
+                break
+            found[tag] = value
+        return found
+
+    @cached_property
+    def symbols(self) -> NDArray[Any]:
+        """The dynamic symbols."""
+        row, start = _SYMBOLS[self.bits], self.tags.get(_SYMTAB, 0)
+        span = self.span(start)
+        if not start or span is None:
+            return np.empty(0, row)
+        return self.rows(start, self._symbol_count(start, span) * row.itemsize, row)
+
+    def _symbol_count(self, start: int, span: Span) -> int:
+        """Return how many dynamic symbols there are: the hash tables tell, and no relocation names a later one."""
+        most = (span.end - start) // _SYMBOLS[self.bits].itemsize
+        strings = self.tags.get(_STRTAB, 0)
+        if strings > start:  # all linkers write the names behind the symbols
+            most = min(most, (strings - start) // _SYMBOLS[self.bits].itemsize)
+        if _HASH in self.tags:
+            return min(most, self.number(self.tags[_HASH] + 4, 4) or 0)
+        return most
+
+    def symbol_name(self, index: int) -> str:
+        """Return the name of a dynamic symbol."""
+        if not 0 <= index < len(self.symbols):
+            return ""
+        start = self.tags.get(_STRTAB, 0) + int(self.symbols["name"][index])
+        return self.read(start, 512).partition(b"\0")[0].decode(errors="replace")
+
+    @cached_property
+    def relocations(self) -> tuple[Addresses, Addresses, Addresses, Addresses]:
+        """Place, type, symbol and addend of each relocation."""
+        places, kinds, symbols, addends = [], [], [], []
+        for place, info, addend in self._relocation_tables():
+            shift, mask = (8, 0xFF) if self.bits == 32 else (32, 0xFFFFFFFF)
+            places.append(place.astype(np.int64))
+            kinds.append((info & mask).astype(np.int64))
+            symbols.append((info >> shift).astype(np.int64))
+            addends.append(addend.astype(np.int64))
+        empty = np.empty(0, np.int64)
+        columns = [np.concatenate([empty, *column]) for column in (places, kinds, symbols, addends)]
+        return columns[0], columns[1], columns[2], columns[3]
+
+    def _relocation_tables(self) -> Iterator[tuple[NDArray[Any], NDArray[Any], NDArray[Any]]]:
+        tags = self.tags
+        plt_is_rela = tags.get(_PLTREL) == _RELA
+        for start, size, is_rela in ((_REL, _RELSZ, False), (_RELA, _RELASZ, True), (_JMPREL, _PLTRELSZ, plt_is_rela)):
+            table = self.rows(tags.get(start, 0), tags.get(size, 0), _RELOCATIONS[self.bits, is_rela])
+            places = table["place"].astype(np.int64)
+            yield places, table["info"], table["addend"] if is_rela else self.pointers_at(places)
+        for start, size in ((_RELR, _RELRSZ), (_ANDROID_RELR, _ANDROID_RELRSZ)):
+            content = self.rows(tags.get(start, 0), tags.get(size, 0), np.dtype(f"<u{self.width}"))
+            places = _unpacked_places(content, self.width)
+            yield places, np.full(len(places), _RELATIVE[self.bits], np.uint64), self.pointers_at(places)
+        for start, size in _ANDROID.items():
+            packed = self.read(tags.get(start, 0), tags.get(size, 0))
+            rows = np.array(_unpacked_groups(packed), np.int64).reshape(-1, 3)
+            own = rows[:, 2] if start == 0x60000011 else self.pointers_at(rows[:, 0])
+            yield rows[:, 0], rows[:, 1].astype(np.uint64), own
+
+    def pointers_at(self, places: Addresses) -> Addresses:
+        """Return the words at some addresses, 0 where none is mapped."""
+        values = np.zeros(len(places), np.int64)
+        for span in self.spans:
+            inside = np.flatnonzero((places >= span.start) & (places <= span.end - self.width))
+            if len(inside):
+                offsets = places[inside] - span.start + span.offset
+                content = self._data[offsets[:, np.newaxis] + np.arange(self.width)]
+                values[inside] = content.view(f"<u{self.width}")[:, 0].astype(np.int64)
+        return values
+
+    @cached_property
+    def _resolved(self) -> tuple[dict[int, str], Addresses, Addresses, Addresses]:
+        """Imported name by place; places and values of pointers into the file; resolvers that the loader calls."""
+        places, kinds, symbols, addends = self.relocations
+        has_symbol = np.isin(kinds, _WITH_SYMBOL[self.bits])
+        index = np.where(symbols < len(self.symbols), symbols, 0)
+        if len(self.symbols):
+            is_own = has_symbol & (self.symbols["section"][index] != 0)
+            values = self.symbols["value"][index].astype(np.int64)
+            kind_of = self.symbols["info"][index] & 0xF
+        else:
+            is_own, values, kind_of = (
+                np.zeros(len(places), bool),
+                np.zeros(len(places), np.int64),
+                np.zeros(len(places), np.uint8),
+            )
+        is_slot = np.isin(kinds, _WITH_SYMBOL[self.bits][1:]) if self.bits == 32 else np.zeros(len(kinds), bool)
+        values = values + np.where(is_slot, 0, addends)  # REL: a slot holds the address of its stub before relocation
+        is_relative = kinds == _RELATIVE[self.bits]
+        pointer = np.where(is_relative, addends, values)
+        known = is_relative | is_own
+        rows = np.flatnonzero(has_symbol & ~is_own).tolist()
+        names = {int(places[row]): self.symbol_name(int(symbols[row])) for row in rows}
+        resolvers = np.concatenate([addends[kinds == _IRELATIVE[self.bits]], values[is_own & (kind_of == _GNU_IFUNC)]])
+        return names, places[known], pointer[known], np.unique(resolvers)
+
+    @property
+    def imports(self) -> dict[int, str]:
+        """Name of the imported symbol by the place of its pointer."""
+        return self._resolved[0]
+
+    @cached_property
+    def pointers(self) -> dict[int, int]:
+        """What the loader writes to places that hold addresses of this file."""
+        return dict(zip(self._resolved[1].tolist(), self._resolved[2].tolist(), strict=True))
+
+    @cached_property
+    def pointer_columns(self) -> tuple[Addresses, Addresses]:
+        """Places and values of the relocated pointers into this file."""
+        return self._resolved[1], self._resolved[2]
+
+    @cached_property
+    def resolvers(self) -> tuple[Entrypoint, ...]:
+        """The functions that choose others (IFUNC), which the loader calls."""
+        symbols = self.symbols
+        rows = np.flatnonzero((symbols["info"] & 0xF == _GNU_IFUNC) & (symbols["section"] != 0))
+        named = {int(symbols["value"][row]): self.symbol_name(int(row)) for row in rows}
+        places = sorted({*self._resolved[3].tolist(), *named})
+        return tuple(
+            Entrypoint(place, named.get(place, "") or f"the resolver at {place:#x}")
+            for place in places
+            if self.is_code(place & ~1)
+        )
+
+    @cached_property
+    def called_at_load(self) -> tuple[Entrypoint, ...]:
+        """The constructors and destructors, the resolvers, and where a program starts."""
+        tags = self.tags
+        entries = [
+            Entrypoint(tags[tag], f"the {name} function")
+            for tag, name in ((_INIT, "init"), (_FINI, "fini"))
+            if tag in tags
+        ]
+        for tag, size in _ARRAYS.items():
+            first = tags.get(tag, 0)
+            name = "a destructor" if tag == 26 else "a constructor"
+            raw = self.rows(first, tags.get(size, 0), np.dtype(f"<u{self.width}")).tolist()
+            for at, value in enumerate(raw):
+                place = first + at * self.width
+                if place not in self.imports:
+                    entries.append(Entrypoint(self.pointers.get(place, int(value)), name))
+        start = int.from_bytes(self.content[24 : 24 + self.width], "little")
+        kind = int.from_bytes(self.content[16:18], "little")
+        if start and (kind == 2 or self.has_interpreter or tags.get(_FLAGS_1, 0) & _PIE):
+            entries.append(Entrypoint(start, "the program's start"))
+        return (*(entry for entry in entries if self.is_code(entry.place & ~1)), *self.resolvers)
+
+    @cached_property
+    def exports(self) -> tuple[Entrypoint, ...]:
+        """The symbols of code that other files can use, with or without a type."""
+        symbols = self.symbols
+        value = symbols["value"].astype(np.int64)
+        is_named = (
+            (symbols["section"] != 0) & (symbols["info"] >> 4 != 0) & np.isin(symbols["info"] & 0xF, (0, 1, _FUNC))
+        )
+        is_named &= self.are_code(value & ~1)
+        return tuple(
+            Entrypoint(int(value[row]), self.symbol_name(int(row))) for row in np.flatnonzero(is_named).tolist()
+        )
+
+    def are_code(self, addresses: Addresses) -> NDArray[np.bool_]:
+        """Return for each address whether the CPU may execute it."""
+        found = np.zeros(len(addresses), np.bool_)
+        for span in self.spans:
+            if span.is_executable:
+                found |= (addresses >= span.start) & (addresses < span.end)
+        return found
+
+    @cached_property
+    def unwound(self) -> tuple[Addresses, Addresses]:
+        """Begins and ends of the functions that the unwinding tables know, by address."""
+        starts, ends = self._exidx() if self.bits == 32 else self._eh_frame()
+        if self.bits == 32 and not len(starts):
+            starts, ends = self._eh_frame()
+        order = np.argsort(starts, kind="stable")
+        return starts[order], ends[order]
+
+    def _exidx(self) -> tuple[Addresses, Addresses]:
+        address, size = self._parts.get(_EXIDX, (0, 0))
+        offsets = self.rows(address, size, np.dtype([("offset", "<u4"), ("_", "<u4")]))["offset"].astype(np.int64)
+        signed = (offsets & 0x7FFFFFFF) - (offsets << 1 & 0x80000000)
+        starts = address + 8 * np.arange(len(offsets)) + signed
+        starts = np.unique(starts[self.are_code(starts)])
+        return starts, np.append(starts[1:], starts[-1:] + (1 << 12))
+
+    def _eh_frame(self) -> tuple[Addresses, Addresses]:
+        """Read the table of .eh_frame_hdr if it has the form that all linkers write."""
+        address, size = self._parts.get(_EH_FRAME_HDR, (0, 0))
+        empty = np.empty(0, np.int64)
+        header = self.read(address, 12)
+        if len(header) < 12 or header[:4] != b"\x01\x1b\x03\x3b":
+            return empty, empty
+        count = min(int.from_bytes(header[8:12], "little"), (size - 12) // 8)
+        table = self.rows(address + 12, 8 * count, np.dtype([("start", "<i4"), ("entry", "<i4")]))
+        starts = table["start"].astype(np.int64) + address
+        entries = table["entry"].astype(np.int64) + address
+        lengths = self._words32(entries + 12)
+        is_code = self.are_code(starts) & (lengths > 0)
+        return starts[is_code], (starts + lengths)[is_code]
+
+    def _words32(self, places: Addresses) -> Addresses:
+        values = np.zeros(len(places), np.int64)
+        for span in self.spans:
+            inside = np.flatnonzero((places >= span.start) & (places <= span.end - 4))
+            if len(inside):
+                offsets = places[inside] - span.start + span.offset
+                values[inside] = self._data[offsets[:, np.newaxis] + np.arange(4)].view("<u4")[:, 0]
+        return values
+
+
+def _unpacked_places(content: NDArray[Any], width: int) -> Addresses:
+    """Return the places in a table of packed relocations (RELR): an address, then bits for the words behind it."""
+    if not len(content):
+        return np.empty(0, np.int64)
+    is_bits = content & 1 == 1
+    last = np.maximum.accumulate(np.where(is_bits, -1, np.arange(len(content))))
+    bits_each = 8 * width - 1
+    base = np.where(last >= 0, content[np.maximum(last, 0)].astype(np.int64), 0)
+    start = base + width + (np.arange(len(content)) - last - 1) * bits_each * width
+    found = [content[~is_bits].astype(np.int64)]
+    for bit in range(bits_each):
+        here = is_bits & (content >> np.array(bit + 1, content.dtype) & 1 == 1)
+        found.append(start[here] + bit * width)
+    return np.concatenate(found)
+
+
+def _unpacked_groups(packed: bytes) -> list[tuple[int, int, int]]:
+    """Return place, info and addend of Android's packed relocations (bionic's linker_reloc_iterators.h, `APS2`)."""
+    if packed[:4] != b"APS2":
+        return []
+    rows: list[tuple[int, int, int]] = []
+    numbers = _signed_numbers(packed[4:])
+    try:
+        count, place, info, addend = next(numbers), next(numbers), 0, 0
+        while len(rows) < min(count, _MAX_UNPACKED * len(packed)):
+            size, flags = next(numbers), next(numbers)
+            step = next(numbers) if flags & 2 else 0
+            info = next(numbers) if flags & 1 else info
+            if flags & 12 == 12:
+                addend += next(numbers)
+            elif not flags & 8:
+                addend = 0
+            for _ in range(min(size, _MAX_UNPACKED * len(packed) - len(rows))):
+                place += step if flags & 2 else next(numbers)
+                info = info if flags & 1 else next(numbers)
+                if flags & 12 == 8:
+                    addend += next(numbers)
+                rows.append((place & (1 << 62) - 1, info & (1 << 62) - 1, addend))
+            if size <= 0:
+                break
+    except StopIteration:
+        pass
+    return rows
+
+
+def _signed_numbers(content: bytes) -> Iterator[int]:
+    value = shift = 0
+    for byte in content:
+        value |= (byte & 0x7F) << min(shift, 70)
+        shift += 7
+        if byte < 0x80:
+            yield value - (1 << shift) if byte & 0x40 and shift < 70 else value
+            value = shift = 0

@@ -1,0 +1,677 @@
+"""The functions of an ELF file, who calls and names them, and what the file asks about the CPU.
+
+Calls and references are found in bulk, in time linear in the size of the code; single functions are followed
+(flow.py) only where an answer about the CPU comes in, or where somebody wants to know.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pibuild.machinecode import questions
+from pibuild.machinecode.elf import Elf
+from pibuild.machinecode.flow import BudgetError, Flow, Knowledge, Value
+from pibuild.machinecode.image import Addresses, MemoryImage
+from pibuild.machinecode.instructions import instruction_words
+from pibuild.machinecode.questions import Features
+from pibuild.machinecode.symbols import CodeSection, Region, RegionKind
+
+_NONE = np.empty(0, np.int64)
+_AT_ONCE = 1 << 22
+_NEAR = 6
+"""An address is put together within this number of instructions (compilers keep the parts close together)."""
+_FIELDS = 512
+"""A variable that holds answers is a structure of at most this number of bytes."""
+_ASKING_STEPS = 400_000
+_ASKING_WALKS = 4000
+_READER_BYTES = 4096
+NEVER_RETURN = (
+    *("abort", "exit", "_exit", "_Exit", "__stack_chk_fail", "__assert_fail", "longjmp", "siglongjmp", "pthread_exit"),
+    *("_Unwind_Resume", "__cxa_throw", "__cxa_rethrow", "__cxa_bad_cast", "__cxa_bad_typeid", "__cxa_end_cleanup"),
+    *("_ZSt9terminatev", "__fortify_fail", "__chk_fail", "quick_exit", "__longjmp_chk", "__libc_start_main"),
+    *("Py_FatalError", "Py_Exit", "__cxa_pure_virtual", "__cxa_throw_bad_array_new_length", "err", "errx"),
+)
+"""Functions of the system's libraries that do not return, beside those whose names begin with `_ZSt..__throw_`."""
+
+
+def never_returns(name: str) -> bool:
+    """Return whether a function of the system's libraries ends the program, or leaves by an exception."""
+    return name in NEVER_RETURN or (name.startswith("_ZSt") and "__throw_" in name)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answers:
+    """What a file tells others about the CPU: by exported functions and variables."""
+
+    functions: Mapping[str, Value]
+    variables: Mapping[tuple[str, int], Value]
+    asked: Features
+
+
+class Program:
+    """The code of one file for a Pi, with the questions that it asks."""
+
+    def __init__(
+        self, content: bytes, elf: Elf, sections: Sequence[CodeSection], answers: Callable[[str], Answers | None]
+    ) -> None:
+        """Take the file, and what tells which answers an imported name stands for."""
+        self.image, self.elf, self.sections = MemoryImage(content, bits=elf.bits), elf, sections
+        self._answers, self._content = answers, content
+        self.knowledge = Knowledge()
+        self.flow = Flow(
+            self.image,
+            self.knowledge,
+            bounds=self.bounds,
+            imported=self._imported,
+            exported=self._exported,
+            is_data=self.is_data,
+            never_returns=never_returns,
+        )
+        self.flow.stubs = self.stubs
+        self._is_resolver = {entry.place for entry in self.image.resolvers}
+        self._find_answers()
+
+    # functions
+
+    @cached_property
+    def _table(self) -> tuple[Addresses, Addresses, dict[int, int]]:
+        """Begins and ends of all functions that are known, and the mode of those that a symbol or pointer names."""
+        image = self.image
+        mask = ~1 if image.bits == 32 else ~0
+        starts, ends = image.unwound
+        named = [(f.address, f.address + f.size, f.is_thumb) for f in self.elf.functions]
+        places = [entry.place for entry in (*image.exports, *image.called_at_load)]
+        modes = {place & mask: place & ~mask for place in places}
+        modes.update((address, int(thumb)) for address, _, thumb in named)
+        columns = np.array([(start, end) for start, end, _ in named if start < 1 << 62], np.int64).reshape(-1, 2)
+        columns[:, 1] = columns[:, 1].clip(0, 1 << 62)
+        more = np.array([place & mask for place in places if place < 1 << 62], np.int64)
+        begins = [span.start for span in image.spans if span.is_executable]
+        begins += [section.address for section in self.sections]
+        every = np.concatenate([starts, columns[:, 0], more, np.array(begins, np.int64)])
+        known = np.concatenate([ends, columns[:, 1], more, np.array(begins, np.int64)])
+        is_code = image.are_code(every)
+        every, known = every[is_code], known[is_code]
+        unique, inverse = np.unique(every, return_inverse=True)
+        latest = np.zeros(len(unique), np.int64)
+        np.maximum.at(latest, inverse, known)
+        following = np.append(unique[1:], np.int64(1) << 62)
+        latest = np.where(latest > unique, np.minimum(latest, following), following)
+        return unique, latest, modes
+
+    def bounds(self, place: int) -> tuple[int, int]:
+        """Return begin and end of the function that a place lies in."""
+        starts, ends, _ = self._table
+        address = place & ~1 if self.image.bits == 32 else place
+        row = int(np.searchsorted(starts, address, "right")) - 1
+        if row < 0:
+            return address, int(starts[0]) if len(starts) else address + (1 << 16)
+        if address < ends[row]:
+            return int(starts[row]), int(ends[row])
+        return int(ends[row]), int(starts[row + 1]) if row + 1 < len(starts) else 1 << 62
+
+    def rows_of(self, addresses: Addresses) -> NDArray[np.intp]:
+        """Return for each address the row of its function in the table."""
+        return np.searchsorted(self._table[0], addresses, "right") - 1
+
+    def is_data(self, address: int) -> bool:
+        """Return whether mapping symbols call an address data."""
+        row = int(np.searchsorted(self._data_spans[0], address, "right")) - 1
+        return row >= 0 and address < int(self._data_spans[1][row])
+
+    @cached_property
+    def _data_spans(self) -> tuple[Addresses, Addresses]:
+        spans = sorted((r.start, r.end) for part in self.sections for r in part.regions if r.kind == "data")
+        columns = np.array(spans, np.int64).reshape(-1, 2)
+        return columns[:, 0], columns[:, 1]
+
+    @cached_property
+    def regions(self) -> list[tuple[int, int, RegionKind]]:
+        """The regions of code that are known by mapping symbols, or guessed for a stripped file, by address."""
+        return sorted((r.start, r.end, r.kind) for part in self.sections for r in part.regions if r.kind != "data")
+
+    def mode_at(self, address: int) -> int:
+        """Return 1 if the code at an address is Thumb."""
+        if self.image.bits == 64:
+            return 0
+        if address in self._table[2]:
+            return self._table[2][address]
+        starts = self._region_starts
+        row = int(np.searchsorted(starts, address, "right")) - 1
+        return int(row >= 0 and self.regions[row][2] == "thumb" and address < self.regions[row][1])
+
+    @cached_property
+    def _region_starts(self) -> Addresses:
+        return np.array([start for start, _, _ in self.regions], np.int64)
+
+    # calls and references, in bulk
+
+    def _words(self) -> Iterator[tuple[RegionKind, Addresses, NDArray[np.uint32]]]:
+        for section in self.sections:
+            kinds: tuple[RegionKind, ...] = ("a64",) if self.image.bits == 64 else ("arm", "thumb")
+            for kind in kinds:
+                for addresses, words in instruction_words(section, kind):
+                    for at in range(0, len(words), _AT_ONCE):
+                        yield kind, addresses[at : at + _AT_ONCE], words[at : at + _AT_ONCE].astype(np.uint32)
+
+    @cached_property
+    def calls(self) -> tuple[Addresses, Addresses]:
+        """Places that are called or jumped to from other functions, sorted, and the addresses that do so."""
+        sites, targets = [_NONE], [_NONE]
+        for kind, addresses, words in self._words():
+            for rows, target in _direct_branches(kind, addresses, words):
+                site, aim = addresses[rows], target if kind == "a64" else target & ~1
+                starts, ends, _ = self._table
+                row = np.maximum(self.rows_of(aim), 0)
+                keep = (self.rows_of(site) != row) | (aim >= ends[row]) | (aim == starts[row])
+                keep |= _are_calls(kind, words[rows])
+                sites.append(site[keep])
+                targets.append(target[keep])
+        site, target = np.concatenate(sites), np.concatenate(targets)
+        order = np.argsort(target, kind="stable")
+        return target[order], site[order]
+
+    def callers(self, place: int) -> Addresses:
+        """Return the addresses of the instructions that call or jump to a place."""
+        targets, sites = self.calls
+        first, last = np.searchsorted(targets, (place, place + 1))
+        return sites[first:last]
+
+    @cached_property
+    def references(self) -> tuple[Addresses, Addresses]:
+        """Addresses that code puts together, also by the table of pointers (GOT), sorted; and where it does so."""
+        find = _references64 if self.image.bits == 64 else _references32
+        got = self.image.tags.get(3, 0)
+        sites, targets = [_NONE], [_NONE]
+        places, values = self.image.pointer_columns
+        order = np.argsort(places, kind="stable")
+        places, values = places[order], values[order]
+        for kind, addresses, words in self._words():
+            for site, target in find(self.image, kind, addresses, words, got):
+                sites.append(site)
+                targets.append(target)
+                if len(places):
+                    at = np.minimum(np.searchsorted(places, target), len(places) - 1)
+                    is_pointer = places[at] == target
+                    sites.append(site[is_pointer])
+                    targets.append(values[at[is_pointer]])
+        site, target = np.concatenate(sites), np.concatenate(targets)
+        order = np.argsort(target, kind="stable")
+        return target[order], site[order]
+
+    def referrers(self, first: int, last: int) -> Addresses:
+        """Return where code puts together an address in a range."""
+        targets, sites = self.references
+        low, high = np.searchsorted(targets, (first, last))
+        return sites[low:high]
+
+    @cached_property
+    def stubs(self) -> dict[int, str]:
+        """Names of imported functions by the place of the code that jumps to them."""
+        return {place: name for place, slot in self._jumps.items() if (name := self.image.imports.get(slot))}
+
+    @cached_property
+    def own_stubs(self) -> dict[int, int]:
+        """Own functions by the place of the code that jumps to them through a pointer."""
+        return {place: own for place, slot in self._jumps.items() if (own := self.image.pointers.get(slot))}
+
+    @cached_property
+    def _jumps(self) -> dict[int, int]:
+        """Places of linkage stubs (PLT), and where the pointer lies through which each jumps."""
+        found: dict[int, int] = {}
+        finder = _stubs64 if self.image.bits == 64 else _stubs32
+        for span in self.image.spans:
+            if span.is_executable:
+                start = -(-span.start // 4) * 4
+                content = self._content[span.offset + start - span.start : span.offset + span.end - span.start]
+                words = np.frombuffer(content, "<u4", len(content) // 4)
+                for at in range(0, len(words), _AT_ONCE):
+                    found.update(finder(words[at : at + _AT_ONCE + 8], start + 4 * at))
+        return found
+
+    # nodes of the graph of calls
+
+    @cached_property
+    def _named_places(self) -> Addresses:
+        """Places that calls, pointers, exports and the loader name, sorted."""
+        image = self.image
+        values = image.pointer_columns[1]
+        entries = np.array([e.place for e in (*image.exports, *image.called_at_load) if e.place < 1 << 62], np.int64)
+        targets = self.calls[0]
+        own = np.array(list(self.own_stubs.values()), np.int64)
+        refs = self.references[0]
+        refs = refs[image.are_code(refs & ~1)]
+        everything = np.unique(np.concatenate([targets, values, entries, own, refs]))
+        return everything[image.are_code(everything & ~1 if image.bits == 32 else everything)]
+
+    def nodes(self, low: int, high: int) -> list[int]:
+        """Return the places in a range at which its code is entered from outside."""
+        places = self._named_places
+        first, last = np.searchsorted(places, (low, high))
+        found = places[first:last].tolist()
+        if self.image.bits == 32:  # a mode that only some of the names state
+            named = {place & ~1 for place in found}
+            found = [place for place in found if place & 1 or (place | 1) not in found or not self.mode_at(place)]
+        else:
+            named = set(found)
+        if low not in named and low in self._starts_set:
+            found.insert(0, low | self.mode_at(low))
+        return [int(place) for place in found]
+
+    @cached_property
+    def _starts_set(self) -> frozenset[int]:
+        return frozenset(self._table[0].tolist())
+
+    # answers
+
+    def _imported(self, name: str, registers: dict[int, Value]) -> Value | None:
+        """Return what an imported function answers."""
+        first, second = registers.get(0), registers.get(1)
+        if name in questions.FUNCTIONS:
+            which = first if name != "elf_aux_info" else None
+            if which == ("k", questions.AT_HWCAP):
+                return ("hw", "hwcap", (1 << 64) - 1, 0)
+            if which == ("k", questions.AT_HWCAP2):
+                return ("hw", "hwcap2", (1 << 64) - 1, 0)
+            return ("ask", questions.ALL, False) if which is None else None
+        if name in questions.JUMPS and self._catches_signals:
+            return ("ask", questions.ALL, True)
+        if name in ("dlsym", "__dlsym") and second is not None and second[0] == "k":
+            text = self.image.text(second[1])
+            return ("at", text, 0) if text in questions.FUNCTIONS else None
+        if name in ("fopen", "open", "fopen64", "open64", "openat", "__open_2", "__open64_2"):
+            path = first if not name.startswith("openat") else second
+            if path is not None and path[0] == "k" and self.image.text(path[1]) in questions.TEXTS:
+                return ("ask", self.text_features, False)
+        answers = self._answers(name)
+        return answers.functions.get(name) if answers else None
+
+    def _exported(self, name: str, distance: int) -> Value | None:
+        """Return what a variable of another file holds."""
+        answers = self._answers(name)
+        return answers.variables.get((name, distance)) if answers else None
+
+    @cached_property
+    def _catches_signals(self) -> bool:
+        return bool(questions.HANDLERS & set(self.image.imports.values()))
+
+    @cached_property
+    def text_features(self) -> Features:
+        """What the words of /proc/cpuinfo in this file stand for."""
+        found = questions.text_features(self._content)
+        return found | questions.ALL if b"/proc/self/auxv" in self._content else found
+
+    @cached_property
+    def _texts(self) -> list[int]:
+        """Addresses of the names of files in which the kernel tells about the CPU."""
+        found: list[int] = []
+        for text in questions.TEXTS:
+            at = self._content.find(text.encode())
+            while at >= 0 and len(found) < 16:
+                found += [
+                    span.start + at - span.offset
+                    for span in self.image.spans
+                    if span.offset <= at < span.offset + span.end - span.start
+                ]
+                at = self._content.find(text.encode(), at + 1)
+        return found
+
+    def function_of(self, address: int) -> int:
+        """Return the place at which the function of an address begins."""
+        low, _ = self.bounds(address)
+        return low | self.mode_at(low) if self.image.bits == 32 else low
+
+    def _asking_functions(self) -> Iterator[int]:
+        """Yield the functions that ask about the CPU by themselves."""
+        asking = questions.FUNCTIONS | {"dlsym", "__dlsym"}
+        if self._catches_signals:
+            asking |= questions.JUMPS
+        names = set(self.image.imports.values())
+        if names & asking:
+            for place, name in self.stubs.items():
+                if name in asking:
+                    for site in (*self.callers(place).tolist(), *self.callers(place | 1).tolist()):
+                        yield self.function_of(site)
+            for slot, name in self.image.imports.items():
+                if name in asking:
+                    for site in self.referrers(slot, slot + 1).tolist():
+                        yield self.function_of(site)
+        for function in self.elf.functions:
+            if function.name in questions.FUNCTIONS and function.address:
+                for site in self.callers(function.address | function.is_thumb).tolist():
+                    yield self.function_of(site)
+        for address in self._texts:
+            for site in self.referrers(address, address + 1).tolist():
+                yield self.function_of(site)
+        if self.image.bits == 64:
+            for _, addresses, words in self._words():
+                for site in addresses[words & 0xFFFFF800 == 0xD5380000].tolist():
+                    yield self.function_of(site)
+        yield from self._is_resolver
+
+    def own_question(self, name: str) -> int:
+        """Return the place of a function with this name that is linked in; 0 if there is none."""
+        return next((f.address | f.is_thumb for f in self.elf.functions if f.name == name and f.address), 0)
+
+    def _find_answers(self) -> None:
+        """Follow the functions that ask, then those that get the answers, until nothing new comes up."""
+        for name in questions.FUNCTIONS:
+            if place := self.own_question(name):
+                self.flow.stubs = {**self.flow.stubs, place: name}
+        waiting = list(dict.fromkeys(self._asking_functions()))
+        text_users = set[int]()
+        for address in self._texts:
+            text_users.update(self.function_of(site) for site in self.referrers(address, address + 1).tolist())
+        if text_users:
+            self.knowledge.asked |= self.text_features
+        asking = set(waiting)
+        steps, walks = self.knowledge.steps, 0
+        self.knowledge.steps = _ASKING_STEPS
+        visits: dict[int, int] = {}
+        try:
+            while waiting and walks < _ASKING_WALKS:
+                place = waiting.pop(0)
+                visits[place] = visits.get(place, 0) + 1
+                if visits[place] > 3:
+                    continue
+                walks += 1
+                for other in self._learn(place, asking, is_vague=place in text_users):
+                    if other not in waiting:
+                        waiting.append(other)
+        except BudgetError:
+            pass
+        self.knowledge.steps = steps
+
+    def _learn(self, place: int, asking: set[int], *, is_vague: bool) -> Iterator[int]:
+        """Follow a function that knows an answer; yield those that get to know it."""
+        arguments = dict(self.knowledge.arguments.get(place, {}))
+        if place in self._is_resolver:
+            arguments = {0: ("hw", "hwcap", (1 << 62) - 1, 0), 1: ("arg", 0)}
+        try:
+            walk = self.flow.walk(place, arguments=arguments)
+        except BudgetError:
+            return
+        asked = frozenset(walk.asked)
+        if is_vague:
+            asked |= self.text_features
+        knows = walk.saw_answer or is_vague or bool(walk.asked)
+        if knows:
+            asking.add(place)
+            for where, value, guards in walk.stores:
+                answer = value if value is not None and value[0] in ("hw", "nhw", "ask") else None
+                if answer is None and guards and value is not None and value[0] == "k" and value[1]:
+                    answer = ("ask", guards, False)
+                if answer is None and guards and value is None:
+                    answer = ("ask", guards, False)
+                if answer is None and asked and value is None:
+                    answer = ("ask", asked, False)
+                if answer is None:
+                    continue
+                before = self.knowledge.memory.get(where)
+                if before is not None:
+                    answer = _weaker(before, answer)
+                if before != answer:
+                    self.knowledge.memory[where] = answer
+                    yield from self._readers(where)
+        result = walk.returned
+        if is_vague and (result is None or result[0] == "k"):
+            result = ("ask", asked, False)
+        if (
+            result is not None
+            and result[0] in ("hw", "nhw", "ask", "k")
+            and (result[0] != "k" or self.image.is_variable(result[1]))
+        ):
+            before = self.knowledge.returns.get(place)
+            if before != result:
+                self.knowledge.returns[place] = result
+                for site in self.callers(place).tolist():
+                    yield self.function_of(site)
+                for stub, own in self.own_stubs.items():
+                    if own == place:
+                        self.knowledge.returns[stub] = result
+                        for site in self.callers(stub).tolist():
+                            yield self.function_of(site)
+        for target, known in walk.passed:
+            if any(value[0] in ("hw", "nhw", "ask") for value in known.values()) or target in asking:
+                own = self.own_stubs.get(target, target)
+                before_known = self.knowledge.arguments.get(own)
+                merged = known if before_known is None else {n: v for n, v in known.items() if before_known.get(n) == v}
+                if merged != before_known:
+                    self.knowledge.arguments[own] = merged
+                    yield own
+
+    def _readers(self, where: object) -> Iterator[int]:
+        """Yield the small functions that use a variable."""
+        if not isinstance(where, int):
+            return
+        for site in self.referrers(where - _FIELDS, where + 1).tolist()[:200]:
+            place = self.function_of(site)
+            low, high = self.bounds(place)
+            if high - low <= _READER_BYTES:
+                yield place
+
+    def answers(self) -> Answers:
+        """Return what other files learn about the CPU from this one."""
+        functions, variables = {}, {}
+        symbols = self.image.symbols
+        for entry in self.image.exports:
+            if entry.place in self.knowledge.returns:
+                functions[entry.name] = self.knowledge.returns[entry.place]
+        addresses = [where for where in self.knowledge.memory if isinstance(where, int)]
+        if addresses:
+            is_object = (symbols["section"] != 0) & (symbols["info"] & 0xF != 2) & (symbols["size"] > 0)
+            for row in np.flatnonzero(is_object).tolist():
+                start, size = int(symbols["value"][row]), int(symbols["size"][row])
+                inside = [where for where in addresses if start <= where < start + size]
+                for where in inside:
+                    variables[self.image.symbol_name(row), where - start] = self.knowledge.memory[where]
+                if len(variables) > 10_000:
+                    break
+        return Answers(functions=functions, variables=variables, asked=frozenset(self.knowledge.asked))
+
+
+def _weaker(before: Value, answer: Value) -> Value:
+    if before == answer:
+        return before
+    if before[0] == answer[0] == "ask" and before[2] == answer[2]:
+        return ("ask", before[1] | answer[1], before[2])
+    return before if before[0] == "ask" else answer
+
+
+def _sign(values: NDArray[Any], bits: int) -> Addresses:
+    values = values.astype(np.int64) & (1 << bits) - 1
+    return values - ((values >> (bits - 1)) << bits)
+
+
+def _direct_branches(
+    kind: RegionKind, addresses: Addresses, words: NDArray[np.uint32]
+) -> Iterator[tuple[NDArray[np.intp], Addresses]]:
+    """Yield the rows of calls and jumps, and the places to which they lead."""
+    if kind == "a64":
+        rows = np.flatnonzero(words & 0x7C000000 == 0x14000000)
+        yield rows, addresses[rows] + _sign(words[rows] << np.uint32(2), 28)
+        return
+    if kind == "arm":
+        rows = np.flatnonzero(words & 0x0E000000 == 0x0A000000)
+        word = words[rows]
+        target = addresses[rows] + 8 + _sign(word << np.uint32(2), 26)
+        is_exchange = word >> 28 == 15
+        yield rows, np.where(is_exchange, target + (word >> 23 & 2).astype(np.int64) | 1, target)
+        return
+    rows = np.flatnonzero((words > 0xFFFF) & (words & 0xF8008000 == 0xF0008000) & (words & 0x5000 != 0))
+    word = words[rows].astype(np.int64)
+    sign = word >> 26 & 1
+    far = _sign(
+        sign << 24
+        | (word >> 13 & 1 ^ sign ^ 1) << 23
+        | (word >> 11 & 1 ^ sign ^ 1) << 22
+        | (word >> 16 & 0x3FF) << 12
+        | (word & 0x7FF) << 1,
+        25,
+    )
+    is_exchange = word & 0x5000 == 0x4000
+    target = np.where(is_exchange, (addresses[rows] + 4 & ~3) + (far & ~3), addresses[rows] + 4 + far | 1)
+    yield rows, target
+    rows = np.flatnonzero((words < 0x10000) & (words >> 11 == 0b11100))
+    yield rows, addresses[rows] + 4 + _sign(words[rows] << np.uint32(1), 12) | 1
+
+
+def _are_calls(kind: RegionKind, words: NDArray[np.uint32]) -> NDArray[np.bool_]:
+    """Return for each direct branch whether it is a call."""
+    if kind == "a64":
+        are_calls = words >> 31 == 1
+    elif kind == "arm":
+        are_calls = (words & 0x0F000000 == 0x0B000000) | (words >> 28 == 15)
+    else:
+        are_calls = (words > 0xFFFF) & (words & 0xC000 == 0xC000)
+    return np.asarray(are_calls, np.bool_)
+
+
+def _references64(
+    _: MemoryImage, __: RegionKind, addresses: Addresses, words: NDArray[np.uint32], ___: int
+) -> Iterator[tuple[Addresses, Addresses]]:
+    rows = np.flatnonzero(words & 0x9F000000 == 0x10000000)  # ADR
+    word = words[rows]
+    yield (
+        addresses[rows],
+        addresses[rows] + _sign(word >> np.uint32(3) & np.uint32(0x1FFFFC) | word >> np.uint32(29) & np.uint32(3), 21),
+    )
+    rows = np.flatnonzero(words & 0x9F000000 == 0x90000000)  # ADRP
+    word = words[rows]
+    distance = _sign(word >> np.uint32(3) & np.uint32(0x1FFFFC) | word >> np.uint32(29) & np.uint32(3), 21)
+    page, register = (addresses[rows] & ~0xFFF) + (distance << 12), word & 31
+    for step in range(1, _NEAR + 1):
+        after = np.minimum(rows + step, len(words) - 1)
+        following = words[after]
+        uses = following >> 5 & 31 == register
+        is_add = uses & (following & 0xFF800000 == 0x91000000)
+        yield addresses[after[is_add]], page[is_add] + (following[is_add] >> 10 & 0xFFF).astype(np.int64)
+        is_access = uses & (following & 0x3F000000 == 0x39000000)
+        scale = (following[is_access] >> 30).astype(np.int64)
+        yield (
+            addresses[after[is_access]],
+            page[is_access] + ((following[is_access] >> 10 & 0xFFF).astype(np.int64) << scale),
+        )
+
+
+def _references32(
+    image: MemoryImage, kind: RegionKind, addresses: Addresses, words: NDArray[np.uint32], got: int
+) -> Iterator[tuple[Addresses, Addresses]]:
+    """Yield addresses from literals, which count from the PC, from the table of pointers, or from 0; and MOVW, MOVT."""
+    is_arm = kind == "arm"
+    if is_arm:
+        rows = np.flatnonzero(words & 0x0F7F0000 == 0x051F0000)
+        word = words[rows].astype(np.int64)
+        distance = np.where(word >> 23 & 1 == 1, word & 0xFFF, -(word & 0xFFF))
+        place, register = addresses[rows] + 8 + distance, word >> 12 & 15
+    else:
+        narrow = np.flatnonzero((words < 0x10000) & (words >> 11 == 9))
+        wide = np.flatnonzero(words & 0xFF7F0000 == 0xF85F0000)
+        rows = np.concatenate([narrow, wide])
+        word = words[rows].astype(np.int64)
+        is_wide = word > 0xFFFF
+        distance = np.where(is_wide, np.where(word >> 23 & 1 == 1, word & 0xFFF, -(word & 0xFFF)), (word & 0xFF) * 4)
+        place = (addresses[rows] + 4 & ~3) + distance
+        register = np.where(is_wide, word >> 12 & 15, word >> 8 & 7)
+    literal = image.pointers_at(place)
+    yield addresses[rows], literal
+    if got:
+        yield addresses[rows], literal + got & 0xFFFFFFFF
+    for step in range(1, _NEAR + 3):
+        after = np.minimum(rows + step, len(words) - 1)
+        following = words[after].astype(np.int64)
+        if is_arm:
+            uses = (following & 0x0FEF0FF0 == 0x008F0000) & (following & 15 == register)
+            ahead = 8
+        else:
+            uses = (
+                (following & 0xFF78 == 0x4478)
+                & ((following >> 4 & 8 | following & 7) == register)
+                & (following < 0x10000)
+            )
+            ahead = 4
+        yield addresses[after[uses]], literal[uses] + addresses[after[uses]] + ahead & 0xFFFFFFFF
+    low = np.flatnonzero(words & (0x0FF00000 if is_arm else 0xFBF08000) == (0x03000000 if is_arm else 0xF2400000))
+    if not len(low):
+        return
+    number, register = _wide_number(words[low], is_arm=is_arm)
+    for step in range(1, _NEAR + 1):
+        after = np.minimum(low + step, len(words) - 1)
+        is_top = words[after] & (0x0FF00000 if is_arm else 0xFBF08000) == (0x03400000 if is_arm else 0xF2C00000)
+        top, other = _wide_number(words[after], is_arm=is_arm)
+        match = np.flatnonzero(is_top & (other == register))
+        value = number[match] | top[match] << 16
+        yield addresses[after[match]], value
+        for further in range(1, _NEAR + 3):
+            then = np.minimum(after[match] + further, len(words) - 1)
+            following = words[then].astype(np.int64)
+            if is_arm:
+                uses = (following & 0x0FEF0FF0 == 0x008F0000) & (following & 15 == register[match])
+                ahead = 8
+            else:
+                uses = (
+                    (following & 0xFF78 == 0x4478)
+                    & ((following >> 4 & 8 | following & 7) == register[match])
+                    & (following < 0x10000)
+                )
+                ahead = 4
+            yield addresses[then[uses]], value[uses] + addresses[then[uses]] + ahead & 0xFFFFFFFF
+
+
+def _wide_number(words: NDArray[np.uint32], *, is_arm: bool) -> tuple[Addresses, Addresses]:
+    word = words.astype(np.int64)
+    if is_arm:
+        return word >> 4 & 0xF000 | word & 0xFFF, word >> 12 & 15
+    return word >> 4 & 0xF000 | word >> 15 & 0x800 | word >> 4 & 0x700 | word & 0xFF, word >> 8 & 15
+
+
+def _stubs64(words: NDArray[np.uint32], base: int) -> dict[int, int]:
+    """Return for ADRP x16; LDR x17, [x16]; ADD; BR x17 where it begins and where its pointer lies."""
+    rows = np.flatnonzero((words[:-1] & 0x9F00001F == 0x90000010) & (words[1:] & 0xFFC003FF == 0xF9400211))
+    found = {}
+    for row in rows.tolist():
+        word = int(words[row])
+        distance = int(_sign(np.array([word >> 3 & 0x1FFFFC | word >> 29 & 3]), 21)[0])
+        address = base + 4 * row
+        slot = (address & ~0xFFF) + (distance << 12) + (int(words[row + 1]) >> 10 & 0xFFF) * 8
+        found[address] = slot
+        if row and int(words[row - 1]) & 0xFFFFFF3F == 0xD503241F:  # BTI
+            found[address - 4] = slot
+    return found
+
+
+def _stubs32(words: NDArray[np.uint32], base: int) -> dict[int, int]:
+    """Return for ADD ip, pc; ADD ip, ip; LDR pc, [ip] where it begins and where its pointer lies; also via Thumb."""
+    found: dict[int, int] = {}
+    rows = np.flatnonzero(words & 0xFFFFF000 == 0xE28FC000)
+    for row in rows.tolist():
+        value, at = base + 4 * row + 8, row
+        value += _rotated(int(words[at]))
+        at += 1
+        while at < len(words) and int(words[at]) & 0xFFFFF000 == 0xE28CC000 and at < row + 4:
+            value += _rotated(int(words[at]))
+            at += 1
+        last = int(words[at]) if at < len(words) else 0
+        if last & 0xFFDFF000 == 0xE59CF000:
+            place = base + 4 * row
+            found[place] = found[place - 4 | 1] = value + (last & 0xFFF) & 0xFFFFFFFF
+    rows = np.flatnonzero((words[:-2] == 0xE59FC004) & (words[1:-1] == 0xE08CC00F) & (words[2:] == 0xE59CF000))
+    for row in rows.tolist():  # lld's long form
+        if row + 3 < len(words):
+            found[base + 4 * row] = int(words[row + 3]) + base + 4 * row + 12 & 0xFFFFFFFF
+    return found
+
+
+def _rotated(word: int) -> int:
+    turn, low = (word >> 8 & 15) * 2, word & 0xFF
+    return (low >> turn | low << (32 - turn)) & 0xFFFFFFFF
+
+
+def without_symbols(section: CodeSection, kind: RegionKind) -> CodeSection:
+    """Return a section of which all is taken for code of one kind."""
+    region = Region(start=section.address, end=section.address + len(section.code), kind=kind)
+    return replace(section, regions=(region,))

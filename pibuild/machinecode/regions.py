@@ -1,0 +1,372 @@
+"""Which bytes of a file are instructions, and of which kind, where mapping symbols do not tell or do not tell all.
+
+Mapping symbols are no more than names. Code that lies where they say "data", in the other mode, or outside of all
+sections of code is found by what leads there: a branch, a call, an instruction in front of it, an exported function.
+In a stripped file for 32 bits, functions are taken from the unwinding tables, their mode from who calls them, and
+literals from the instructions that load them.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pibuild.machinecode import effects as op
+from pibuild.machinecode.features import Feature
+from pibuild.machinecode.image import Addresses, MemoryImage
+from pibuild.machinecode.instructions import (
+    FIRST_OF_TWO,
+    Instructions,
+    a32_encodings,
+    a64_encodings,
+    instruction_words,
+    t32_encodings,
+)
+from pibuild.machinecode.symbols import CodeSection, Region, RegionKind
+
+_MAX_EXPLORED = 400_000
+_IMPOSSIBLE = (Feature.UNALLOCATED, Feature.PRIVILEGED, Feature.COPROCESSOR)
+_FILL = (0xBF00, 0x46C0, 0xE1A00000, 0xE320F000, 0xD503201F, 0xF3AF8000)
+"""Instructions that do nothing."""
+_LEAVES = (op.JUMP, op.JUMP_REG, op.RETURN, op.STOP, op.TABLE)
+
+
+def decoded(image: MemoryImage, place: int) -> tuple[op.Operation, int, int]:
+    """Return what the instruction at a place does, its word and its size; a word of 0 bytes if none is mapped."""
+    address = place if image.bits == 64 else place & ~1
+    content = image.read(address, 4)
+    if image.bits == 64 or not place & 1:
+        if len(content) < 4:
+            return (op.STOP,), 0, 0
+        word = int.from_bytes(content, "little")
+        return (op.a64_operation(word) if image.bits == 64 else op.a32_operation(word)), word, 4
+    half = int.from_bytes(content[:2], "little")
+    if len(content) < 2 or (half >= FIRST_OF_TWO and len(content) < 4):
+        return (op.STOP,), 0, 0
+    if half < FIRST_OF_TWO:
+        return op.t16_operation(half), half, 2
+    word = half << 16 | int.from_bytes(content[2:4], "little")
+    return op.t32_operation(word), word, 4
+
+
+def last_part(operation: op.Operation) -> op.Operation:
+    """Return the part of an instruction's effect that decides what follows it."""
+    return operation[-1] if operation[0] == op.SEVERAL else operation
+
+
+def branch_targets(place: int, operation: op.Operation) -> list[int]:
+    """Return the places to which an instruction may branch or call directly."""
+    operation = last_part(operation)
+    kind, thumb = operation[0], place & 1
+    address = place & ~1 if thumb else place
+    if kind == op.IF:
+        return branch_targets(place, operation[2])
+    if kind == op.CALL:
+        mode = operation[2] if len(operation) > 2 else 0
+        if mode == 2:
+            return [(address & ~3) + operation[1]]
+        return [address + operation[1] | (1 if mode == 1 else thumb)]
+    if kind == op.JUMP:
+        return [address + operation[1] | thumb]
+    if kind in (op.BRANCH, op.BRANCH_ZERO):
+        return [address + operation[2] | thumb]
+    return [address + operation[3] | thumb] if kind == op.BRANCH_BIT else []
+
+
+class CodeMap:
+    """The kind of each part of the code, and the instructions that symbols do not tell of."""
+
+    def __init__(self, image: MemoryImage, sections: Sequence[CodeSection]) -> None:
+        """Take the sections of code with the regions that are known, or guessed."""
+        self._image = image
+        spans = sorted((r.start, r.end, r.kind) for part in sections for r in part.regions)
+        self._starts = np.array([start for start, _, _ in spans], np.int64)
+        self._ends = np.array([end for _, end, _ in spans], np.int64)
+        self._kinds = [kind for _, _, kind in spans]
+
+    def kind_at(self, address: int) -> RegionKind | None:
+        """Return the kind of the region at an address, None outside of all."""
+        row = int(np.searchsorted(self._starts, address, "right")) - 1
+        return self._kinds[row] if row >= 0 and address < self._ends[row] else None
+
+    def is_listed(self, place: int) -> bool:
+        """Return whether the code at a place is known as what it is reached as."""
+        address = place if self._image.bits == 64 else place & ~1
+        kind = self.kind_at(address)
+        return kind == ("a64" if self._image.bits == 64 else "thumb" if place & 1 else "arm")
+
+    def unlisted(self, places: Iterable[int]) -> list[int]:
+        """Return those of the places whose code is not known as what it is reached as."""
+        return [place for place in places if not self.is_listed(place)]
+
+    def unlisted_rows(self, targets: Addresses) -> NDArray[np.intp]:
+        """Return which of many places are not known as what they are reached as, but may be executed."""
+        if not len(self._starts):
+            return np.flatnonzero(self._image.are_code(targets))
+        is_64 = self._image.bits == 64
+        addresses = targets if is_64 else targets & ~1
+        rows = np.searchsorted(self._starts, addresses, "right") - 1
+        numbers = np.array([("data", "arm", "thumb", "a64").index(kind) for kind in self._kinds], np.int8)
+        kinds = np.where((rows >= 0) & (addresses < self._ends[rows]), numbers[rows], -1)
+        wanted = 3 if is_64 else np.where(targets & 1 == 1, 2, 1)
+        rest = np.flatnonzero(kinds != wanted)
+        return rest[self._image.are_code(addresses[rest])]
+
+    def explore(self, points: Iterable[int], *, only_plausible: bool) -> Instructions:
+        """Return the instructions that are reached from places and that no region tells of.
+
+        With `only_plausible`, nothing counts of what is reached from a place if a word there is no instruction, or if
+        it is a text.
+        """
+        seen: dict[int, int] = {}
+        for point in points:
+            fresh: dict[int, int] = {}
+            if not self._follow(point, seen, fresh, only_plausible=only_plausible):
+                continue
+            seen.update(fresh)
+        return self._classified(seen)
+
+    def _follow(self, point: int, seen: dict[int, int], fresh: dict[int, int], *, only_plausible: bool) -> bool:
+        image, todo, ends_well = self._image, [point], False
+        if only_plausible and _is_text(image.read(point & ~1, 8)):
+            return False
+        while todo and len(seen) + len(fresh) < _MAX_EXPLORED:
+            place = todo.pop()
+            while place not in seen and place not in fresh:
+                if self.is_listed(place):
+                    ends_well = True
+                    break
+                if not image.is_code(place & ~1 if image.bits == 32 else place):
+                    break
+                operation, word, size = decoded(image, place)
+                if not size:
+                    break
+                fresh[place] = word
+                if only_plausible and self._is_impossible(place, word):
+                    return False
+                todo += branch_targets(place, operation)
+                kind = last_part(operation)[0]
+                if kind in _LEAVES:
+                    ends_well = ends_well or kind != op.STOP
+                    break
+                place += size
+            else:
+                ends_well = True
+        return ends_well or not only_plausible
+
+    def _is_impossible(self, place: int, word: int) -> bool:
+        found = self._classified({place: word})
+        return bool(np.any(found.needing(_IMPOSSIBLE))) or word in (0, 0xFFFFFFFF)
+
+    def _classified(self, words: dict[int, int]) -> Instructions:
+        is_64 = self._image.bits == 64
+        places = np.array(sorted(words), np.int64)
+        values = np.array([words[place] for place in places.tolist()], np.uint32)
+        if is_64:
+            encodings, addresses = a64_encodings(values), places
+        else:
+            is_thumb, addresses = places & 1 == 1, places & ~1
+            encodings = np.zeros(len(places), np.uint16)
+            encodings[is_thumb] = t32_encodings(values[is_thumb])
+            encodings[~is_thumb] = a32_encodings(values[~is_thumb])
+        return Instructions(addresses=addresses, words=values, encodings=encodings)
+
+
+def _is_text(content: bytes) -> bool:
+    text = content.partition(b"\0")[0]
+    return len(text) >= 4 and all(32 <= letter < 127 or letter in (9, 10) for letter in text)
+
+
+def flows_out(
+    image: MemoryImage,
+    sections: Sequence[CodeSection],
+    code_map: CodeMap,
+    may_return: Callable[[int], bool],
+) -> tuple[list[int], list[int]]:
+    """Return where code continues in bytes that are not known as code of that mode: certainly, and after calls."""
+    sure, unsure = [], []
+    for section in sections:
+        regions = [region for region in section.regions if region.kind != "data"]
+        for known in regions:
+            region = known
+            thumb = int(region.kind == "thumb")
+            following = region.end | thumb
+            if code_map.is_listed(following) or not image.is_code(region.end):
+                continue
+            place = _last_instruction(image, region)
+            while place is not None and decoded(image, place)[1] in _FILL:
+                region = replace(region, end=place & ~1)  # nobody comes to a NOP behind an instruction that leaves
+                place = _last_instruction(image, region)
+            if place is None:
+                continue
+            operation = last_part(decoded(image, place)[0])
+            kind = operation[0]
+            if kind in _LEAVES:
+                continue
+            if kind == op.CALL:
+                target = branch_targets(place, operation)[0]
+                if may_return(target):
+                    unsure.append(following)
+            elif kind == op.CALL_REG:
+                unsure.append(following)
+            else:
+                sure.append(following)
+    return sure, unsure
+
+
+def _last_instruction(image: MemoryImage, region: Region) -> int | None:
+    if region.end <= region.start:
+        return None
+    if region.kind != "thumb":
+        return region.end - 4 if region.end - region.start >= 4 else None
+    start = max(region.start, region.end - 64)
+    content = image.read(start, region.end - start)
+    halves = np.frombuffer(content, "<u2", len(content) // 2).tolist()
+    count = 0
+    while count + 2 <= len(halves) and halves[-count - 2] >= FIRST_OF_TWO:
+        count += 1
+    if not halves:
+        return None
+    return (region.end - (4 if count % 2 else 2)) | 1
+
+
+def conditional_targets(kind: RegionKind, addresses: Addresses, words: NDArray[np.uint32]) -> Addresses:
+    """Return the places to which conditional branches lead."""
+    if kind == "a64":
+        found = []
+        near = np.flatnonzero((words & 0xFF000010 == 0x54000000) | (words & 0x7E000000 == 0x34000000))
+        found.append(addresses[near] + _signed(words[near] >> np.uint32(5), 19) * 4)
+        bits = np.flatnonzero(words & 0x7E000000 == 0x36000000)
+        found.append(addresses[bits] + _signed(words[bits] >> np.uint32(5), 14) * 4)
+        return np.concatenate(found)
+    if kind == "arm":
+        return np.empty(0, np.int64)
+    narrow = np.flatnonzero((words < 0x10000) & (words >> 12 == 0xD) & (words >> 9 & 7 != 7))
+    zero = np.flatnonzero((words < 0x10000) & (words & 0xF500 == 0xB100))
+    word = words[zero].astype(np.int64)
+    return np.concatenate(
+        [
+            addresses[narrow] + 4 + _signed(words[narrow], 8) * 2 | 1,
+            addresses[zero] + 4 + (word >> 3 & 0x40 | word >> 2 & 0x3E) | 1,
+        ]
+    )
+
+
+def _signed(values: NDArray[np.uint32], bits: int) -> Addresses:
+    low = values.astype(np.int64) & (1 << bits) - 1
+    return low - ((low >> (bits - 1)) << bits)
+
+
+def guessed_sections(image: MemoryImage, sections: Sequence[CodeSection]) -> tuple[CodeSection, ...]:
+    """Return the sections of a stripped file for 32 bits with the regions that its tables and calls show."""
+    modes = _known_modes(image)
+    counts = np.bincount(list(modes.values()), minlength=2)
+    default = int(counts[1] > counts[0])
+    starts = np.unique(np.concatenate([image.unwound[0], np.array(list(modes), np.int64)]))
+    starts = starts[image.are_code(starts)]
+    for _ in range(2):
+        guessed = [_split(section, starts, modes, default) for section in sections]
+        for section in guessed:
+            for kind in ("arm", "thumb"):
+                for addresses, words in instruction_words(section, kind):
+                    for place in _called_places(kind, addresses, words.astype(np.uint32)).tolist():
+                        modes.setdefault(place & ~1, place & 1)
+        starts = np.unique(np.concatenate([starts, np.array(list(modes), np.int64)]))
+        starts = starts[image.are_code(starts)]
+    return tuple(_without_literals(_split(section, starts, modes, default)) for section in sections)
+
+
+def _known_modes(image: MemoryImage) -> dict[int, int]:
+    begins = image.unwound[0]
+    values = image.pointer_columns[1]
+    named = values[np.isin(values & ~1, begins)] if len(begins) else values[:0]
+    modes = {value & ~1: value & 1 for value in np.unique(named).tolist()}
+    modes.update({entry.place & ~1: entry.place & 1 for entry in (*image.exports, *image.called_at_load)})
+    return modes
+
+
+def _split(section: CodeSection, starts: Addresses, modes: dict[int, int], default: int) -> CodeSection:
+    first, last = section.address, section.address + len(section.code)
+    if section.name in (".plt", ".iplt"):
+        return replace(section, regions=(Region(start=first, end=last, kind="arm"),))
+    inside = starts[(starts > first) & (starts < last)].tolist()
+    bounds = [first, *inside, last]
+    regions: list[Region] = []
+    for start, end in pairwise(bounds):
+        kind: RegionKind = "thumb" if modes.get(start, default) else "arm"
+        if regions and regions[-1].kind == kind:
+            regions[-1] = replace(regions[-1], end=end)
+        else:
+            regions.append(Region(start=start, end=end, kind=kind))
+    return replace(section, regions=tuple(region for region in regions if region.start < region.end))
+
+
+def _called_places(kind: RegionKind, addresses: Addresses, words: NDArray[np.uint32]) -> Addresses:
+    if kind == "arm":
+        rows = np.flatnonzero(words & 0x0F000000 == 0x0B000000)
+        rows = rows[words[rows] >> 28 != 15]
+        plain = addresses[rows] + 8 + _signed(words[rows], 24) * 4
+        other = np.flatnonzero(words & 0xFE000000 == 0xFA000000)
+        word = words[other]
+        exchanged = addresses[other] + 8 + _signed(word, 24) * 4 + (word >> 23 & 2).astype(np.int64) | 1
+        return np.concatenate([plain, exchanged])
+    rows = np.flatnonzero((words > 0xFFFF) & (words & 0xF800C000 == 0xF000C000))
+    word = words[rows].astype(np.int64)
+    sign = word >> 26 & 1
+    far = _signed(
+        (
+            sign << 24
+            | (word >> 13 & 1 ^ sign ^ 1) << 23
+            | (word >> 11 & 1 ^ sign ^ 1) << 22
+            | (word >> 16 & 0x3FF) << 12
+            | (word & 0x7FF) << 1
+        ).astype(np.uint32),
+        25,
+    )
+    is_exchange = word >> 12 & 1 == 0
+    return np.where(is_exchange, (addresses[rows] + 4 & ~3) + (far & ~3), addresses[rows] + 4 + far | 1)
+
+
+def _without_literals(section: CodeSection) -> CodeSection:
+    """Cut the words that instructions load out of the regions of code."""
+    places = [np.empty(0, np.int64)]
+    for addresses, words in instruction_words(section, "arm"):
+        rows = np.flatnonzero(words & 0x0F3F0000 == 0x051F0000)
+        rows = np.concatenate([rows, np.flatnonzero(words & 0x0F3F0E00 == 0x0D1F0A00)])  # VLDR
+        word = words[rows].astype(np.int64)
+        amount = np.where(word >> 27 & 1 == 1, (word & 0xFF) * 4, word & 0xFFF)
+        place = addresses[rows] + 8 + np.where(word >> 23 & 1 == 1, amount, -amount)
+        is_double = (word >> 27 & 1 == 1) & (word >> 8 & 1 == 1)
+        places += [place, place[is_double] + 4]
+    for addresses, words in instruction_words(section, "thumb"):
+        narrow = np.flatnonzero((words < 0x10000) & (words >> 11 == 9))
+        word = words[narrow].astype(np.int64)
+        places.append((addresses[narrow] + 4 & ~3) + (word & 0xFF) * 4)
+        wide = np.flatnonzero((words & 0xFF7F0000 == 0xF85F0000) | (words & 0xFF3F0E00 == 0xED1F0A00))
+        word = words[wide].astype(np.int64)
+        is_vector = word >> 24 == 0xED
+        amount = np.where(is_vector, (word & 0xFF) * 4, word & 0xFFF)
+        place = (addresses[wide] + 4 & ~3) + np.where(word >> 23 & 1 == 1, amount, -amount)
+        places += [place, place[is_vector & (word >> 8 & 1 == 1)] + 4]
+    literals = np.unique(np.concatenate(places) & ~1)
+    first, last = section.address, section.address + len(section.code)
+    literals = literals[(literals >= first) & (literals < last)]
+    if not len(literals):
+        return section
+    marks = np.zeros((last - first + 1) // 2 + 2, np.int8)
+    for region in section.regions:
+        marks[(region.start - first) // 2 : (region.end - first) // 2] = 1 if region.kind == "arm" else 2
+    at = (literals - first) // 2
+    marks[at] = marks[at + 1] = 3
+    marks = marks[: (last - first) // 2]
+    cuts = np.flatnonzero(np.diff(marks)) + 1
+    bounds = np.concatenate([[0], cuts, [len(marks)]])
+    kinds: dict[int, RegionKind] = {1: "arm", 2: "thumb", 3: "data"}
+    regions = tuple(
+        Region(start=first + 2 * a, end=first + 2 * b, kind=kinds[int(mark)])
+        for a, b, mark in zip(bounds[:-1].tolist(), bounds[1:].tolist(), marks[bounds[:-1]].tolist(), strict=True)
+        if mark in kinds and a < b
+    )
+    return replace(section, regions=regions)
