@@ -19,7 +19,7 @@ import struct
 import sys
 import tarfile
 import tempfile
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -286,24 +286,31 @@ def preinstalled(packages: Packages, images: list[str], images_only: list[str]) 
     """
     providers: dict[str, str] = {}
     for name, fields in sorted(packages.items()):
-        for provided in fields.get("Provides", "").split(", "):
+        for provided in filter(None, fields.get("Provides", "").split(", ")):
             providers.setdefault(provided.split(" ")[0], name)
     base = [name for name, fields in packages.items() if fields.get("Priority") in ("required", "important")]
     found: set[str] = set()
-    queue = [(name, True) for name in base + images] + [(name, False) for name in images_only]
-    while queue:
-        name, with_recommended = queue.pop()
-        if name in found or name not in packages:
-            continue
-        found.add(name)
-        fields = packages[name]
+    # debootstrap installs the base system without what it recommends; pi-gen lists the rest afterwards.
+    for wanted, with_recommended in ((base, False), (images, True), (images_only, False)):
         kinds = ("Depends", "Pre-Depends", "Recommends") if with_recommended else ("Depends", "Pre-Depends")
-        for group in ", ".join(fields[kind] for kind in kinds if kind in fields).split(", "):
-            choices = [re.split(r"[ :(]", choice.strip())[0] for choice in group.split("|")]
-            known = [choice if choice in packages else providers.get(choice, "") for choice in choices]
-            if not found & set(known):
-                queue += [(next((choice for choice in known if choice), ""), with_recommended)]
+        queue = deque(wanted)
+        while queue:
+            name = queue.popleft()
+            if name not in found and name in packages:
+                found.add(name)
+                queue.extend(dependencies(packages[name], kinds, packages, providers, found))
     return found
+
+
+def dependencies(
+    fields: Mapping[str, str], kinds: Iterable[str], packages: Packages, providers: Mapping[str, str], found: set[str]
+) -> Iterator[str]:
+    """Yield the packages that a package needs and that are not found yet."""
+    for group in filter(None, ", ".join(fields.get(kind, "") for kind in kinds).split(", ")):
+        choices = [re.split(r"[ :(]", choice.strip())[0] for choice in group.split("|")]
+        present = [choice if choice in packages else providers.get(choice, "") for choice in choices]
+        if not found & set(present):
+            yield next(filter(None, present), "")
 
 
 # The libraries

@@ -58,6 +58,26 @@ def test_recorded_images_have_what_debians_base_system_needs(program, bookworm):
     base = program.preinstalled(packages, [], [])
     assert {"libc6", "libssl3", "zlib1g"} <= base
     assert package_of("bookworm", 32, "libopenblas.so.0") not in base
+    assert len(base) < 150  # a dependency that is read wrongly pulls hundreds of packages in
+
+
+def test_dependencies_are_followed_by_what_is_installed_and_provided(program):
+    packages = {
+        "base": {
+            "Package": "base",
+            "Priority": "required",
+            "Depends": "awk | perl (>= 5), libc6:any",
+            "Recommends": "game",
+        },
+        "mawk": {"Package": "mawk", "Provides": "awk"},
+        "libc6": {"Package": "libc6"},
+        "game": {"Package": "game"},
+        "tool": {"Package": "tool", "Recommends": "doc"},
+        "doc": {"Package": "doc"},
+    }
+    assert program.preinstalled(packages, [], []) == {"base", "mawk", "libc6"}
+    assert program.preinstalled(packages, ["tool"], []) == {"base", "mawk", "libc6", "tool", "doc"}
+    assert program.preinstalled(packages, [], ["tool"]) == {"base", "mawk", "libc6", "tool"}
 
 
 def test_contents_are_read_by_folder_of_the_loader(program):

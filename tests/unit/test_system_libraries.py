@@ -117,6 +117,19 @@ def test_the_measured_symbol_versions_are_those_of_the_table_of_systems(system, 
         assert max(numbers, key=lambda text: [int(part) for part in text.split(".")]) == str(newest[family]), family
 
 
+@pytest.mark.parametrize("system", ["jessie", "stretch", "buster"])
+def test_the_versions_written_by_hand_are_those_of_the_table_of_systems(system):
+    newest = next(each for each in load_pis().systems if each.name == system).symbol_versions
+    text = (FOLDER / "by_hand" / "index.txt").read_text()
+    words = " ".join(re.findall(rf"^# newest {system}/32: (.*)$", text, re.MULTILINE)).split()
+    assert {f"{family}_{version}" for family, version in newest.items()} <= set(words)
+
+
+def test_images_have_no_library_of_games_or_desktops():
+    assert not system_library("bookworm", 32, "libGL.so.1").preinstalled
+    assert not system_library("bookworm", 32, "libopenjp2.so.7").preinstalled
+
+
 def test_pthread_is_part_of_libc_since_bookworm():
     older, newer = (system_library(system, 32, "libc.so.6") for system in ("bullseye", "bookworm"))
     assert older.defines("pthread_create", "GLIBC_2.4") is False
@@ -157,6 +170,8 @@ def test_there_was_no_system_of_64_bits_before_bullseye():
     ("system", "version", "has", "lacks"),
     [
         ("stretch", "2.7", "Py_InitModule4", "PyModule_Create2"),
+        ("jessie", "3.4", "PyMem_RawMalloc", "PyMem_Calloc"),
+        ("stretch", "3.5", "PyMem_Calloc", "PySlice_Unpack"),
         ("buster", "3.7", "PyModule_Create2", "PyModule_AddType"),
         ("bullseye", "2.7", "PyUnicodeUCS4_FromUnicode", "PyUnicodeUCS2_FromUnicode"),
         ("bullseye", "3.9", "PyModule_AddType", "PyModule_AddObjectRef"),
@@ -170,8 +185,8 @@ def test_each_python_exports_its_own_c_api(system, version, has, lacks):
     assert "libz.so.1" in python.needed
 
 
-def test_of_pythons_that_nobody_measured_nothing_is_claimed():
-    assert system_python("jessie", 32, "3.4") is None
+def test_of_pythons_that_a_release_lacks_nothing_is_claimed():
+    assert system_python("jessie", 32, "3.5") is None
     assert system_python("bookworm", 32, "3.10") is None
 
 
