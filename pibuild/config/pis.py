@@ -25,6 +25,7 @@ def _version(written: Any) -> Version:  # noqa: ANN401  whatever the YAML holds
 
 
 _Version = Annotated[Version, PlainValidator(_version)]
+_OptionalVersion = Annotated[Version | None, PlainValidator(_version)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,8 +91,16 @@ class SystemPython:
 
     __pydantic_config__ = _STRICT
     version: str
+    full_version: str
+    """With the number of the patch release, which Requires-Python may ask for."""
     pip: _Version
     """The newest that supports it."""
+    shipped_pip: _OptionalVersion = None
+    """The one that the release has; none if it has no pip for this Python."""
+    numpy: _Version
+    """The newest that PyPI has for it."""
+    shipped_numpy: _OptionalVersion = None
+    """The one of the release's package; none if there is none."""
     package: str = ""
     """The Debian package with a pip for it; empty if there is none."""
 
@@ -125,8 +134,12 @@ class PiPlace:
 
     @property
     def accepted_tags(self) -> frozenset[Tag]:
-        """Return the tags of the wheels that pip installs there."""
-        return accepted_tags(self.python.version, self.python.pip, self.pi.architectures, self.system.glibc)
+        """Return the tags of the wheels that the newest pip installs there."""
+        return self.tags_of(self.python.pip)
+
+    def tags_of(self, pip: Version) -> frozenset[Tag]:
+        """Return the tags of the wheels that a pip installs there."""
+        return accepted_tags(self.python.version, pip, self.pi.architectures, self.system.glibc)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
