@@ -19,11 +19,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from email.message import Message
 from email.parser import Parser
+from itertools import chain
+from math import prod
 from pathlib import Path, PurePosixPath
 
 from packaging.tags import Tag, parse_tag
 from packaging.utils import BuildTag, NormalizedName, canonicalize_name, parse_wheel_filename
-from packaging.version import InvalidVersion, Version
+from packaging.version import Version
 
 from pibuild.files import write_atomically
 
@@ -39,8 +41,13 @@ _MAX_RATIO = 200
 _SMALL_BYTES = 16 << 20
 _MAX_DOTS = 20
 """In a set of tags; the alternatives of its parts multiply."""
+_MAX_TAGS = 10_000
+"""Of a file name; a dozen Pythons and platforms make 150."""
 _MAX_METADATA_BYTES = 10 << 20
 """Of METADATA and WHEEL; a long description has 100 kB."""
+MAX_FIELD_BYTES = 1 << 20
+"""Of the fields of METADATA or WHEEL; those of the largest published wheels have 300 kB."""
+_SHOWN_LETTERS = 80
 _HASHES = ("sha256", "sha384", "sha512")
 """Algorithms that RECORD may use: sha256 or better (PEP 427)."""
 _TAG_SET = re.compile(r"[\w.]+-[\w.]+-[\w.]+", re.ASCII)
@@ -97,10 +104,14 @@ class Wheel:
     dist_info: str
     """Name of the folder, without a slash."""
 
-    def text(self, name: str) -> str:
-        """Return the text of a file of the dist-info folder; empty if there is none."""
+    def content(self, name: str) -> bytes | None:
+        """Return a file of the dist-info folder; None if there is none. The last of several counts, as for zipfile."""
         path = f"{self.dist_info}/{name}"
-        return next((file.content.decode("utf-8", "replace") for file in self.files if file.path == path), "")
+        return next((file.content for file in reversed(self.files) if file.path == path), None)
+
+    def text(self, name: str) -> str:
+        """Return the text of a file of the dist-info folder, up to a limit; empty if there is none."""
+        return (self.content(name) or b"")[:_MAX_METADATA_BYTES].decode("utf-8", "replace")
 
     @property
     def has_machine_code(self) -> bool:
@@ -110,7 +121,7 @@ class Wheel:
     @property
     def wheel_message(self) -> Message:
         """Return the fields of WHEEL."""
-        return Parser().parsestr(self.text("WHEEL"))
+        return read_fields(self.content("WHEEL") or b"")
 
     @property
     def tags(self) -> frozenset[Tag]:
@@ -119,9 +130,16 @@ class Wheel:
         return frozenset(tag for line in lines for tag in parse_tag_set(line))
 
 
+def read_fields(content: bytes) -> Message:
+    """Return the fields of METADATA or WHEEL, up to a limit, without the description behind them."""
+    return Parser().parsestr(content[:MAX_FIELD_BYTES].decode("utf-8", "replace"), headersonly=True)
+
+
 def wheel_name(file_name: str) -> WheelName:
     """Return the parts of a file name. Raise WheelFormatError if it is not the name of a wheel."""
     try:
+        if prod(part.count(".") + 1 for part in file_name.split("-")[-3:]) > _MAX_TAGS:
+            raise WheelFormatError(f"{file_name!r} has more than {_MAX_TAGS} tags")
         name, version, build, tags = parse_wheel_filename(file_name)
     except ValueError as err:  # packaging's errors derive from it
         raise WheelFormatError(str(err)) from err
@@ -198,32 +216,46 @@ def disagreements(wheel: Wheel) -> tuple[str, ...]:
     try:
         name = wheel_name(wheel.file_name)
     except WheelFormatError as err:
-        return (f"file name: {err}", *_record_faults(wheel))
-    return (*_name_faults(wheel, name), *_tag_faults(wheel, name), *_record_faults(wheel))
+        return (f"file name: {err}", *record_disagreements(wheel))
+    parts = (_name_faults(wheel, name), version_disagreements(wheel), tag_disagreements(wheel))
+    return (*chain(*parts), *record_disagreements(wheel))
 
 
 def _name_faults(wheel: Wheel, name: WheelName) -> Iterator[str]:
-    metadata = Parser().parsestr(wheel.text("METADATA"), headersonly=True)
-    folder_name, _, folder_version = wheel.dist_info.removesuffix(".dist-info").partition("-")
-    for field, actual, expected in (
-        ("METADATA Name", canonicalize_name(metadata.get("Name", "")), name.name),
-        ("METADATA Version", _version(metadata.get("Version", "")), str(name.version)),
-        (".dist-info name", canonicalize_name(folder_name), name.name),
-        (".dist-info version", _version(folder_version), str(name.version)),
-    ):
-        if actual != expected:
-            yield f"{field} is {actual or 'missing'}, the file name says {expected}"
+    metadata = read_fields(wheel.content("METADATA") or b"")
+    folder_name = wheel.dist_info.removesuffix(".dist-info").partition("-")[0]
+    for field, text in (("METADATA Name", metadata.get("Name", "")), (".dist-info name", folder_name)):
+        if canonicalize_name(text) != name.name:
+            yield f"{field} is {canonicalize_name(text)[:_SHOWN_LETTERS] or 'missing'}, the file name says {name.name}"
+
+
+def version_disagreements(wheel: Wheel) -> Iterator[str]:
+    """Yield where the version of METADATA or of the folder is not that of the file name; nothing if that is invalid."""
+    metadata = read_fields(wheel.content("METADATA") or b"")
+    folder_version = wheel.dist_info.removesuffix(".dist-info").partition("-")[2]
+    try:
+        expected = str(wheel_name(wheel.file_name).version)
+    except WheelFormatError:
+        return
+    for field, text in (("METADATA Version", metadata.get("Version", "")), (".dist-info version", folder_version)):
+        if _version(text) != expected:
+            yield f"{field} is {_version(text) or 'missing'}, the file name says {expected}"
 
 
 def _version(text: str) -> str:
     try:
         return str(Version(text))
-    except InvalidVersion:
-        return text
+    except ValueError:  # InvalidVersion, and Python's limit of digits
+        return text[:_SHOWN_LETTERS]
 
 
-def _tag_faults(wheel: Wheel, name: WheelName) -> Iterator[str]:
+def tag_disagreements(wheel: Wheel) -> Iterator[str]:
+    """Yield where WHEEL contradicts the file name or the files; nothing if the file name is invalid."""
     fields = wheel.wheel_message
+    try:
+        name = wheel_name(wheel.file_name)
+    except WheelFormatError:
+        return
     try:
         tags = wheel.tags
     except WheelFormatError as err:
@@ -242,7 +274,8 @@ def _listed(tags: frozenset[Tag]) -> str:
     return " ".join(sorted(map(str, tags))) or "no tag"
 
 
-def _record_faults(wheel: Wheel) -> Iterator[str]:
+def record_disagreements(wheel: Wheel) -> Iterator[str]:
+    """Yield where RECORD contradicts the files, and what is wrong with their paths."""
     record = f"{wheel.dist_info}/RECORD"
     if not any(file.path == record for file in wheel.files):
         yield "there is no RECORD"
