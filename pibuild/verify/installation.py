@@ -1,0 +1,350 @@
+"""What pip does with a wheel: whether it installs it at a place, and why not.
+
+A place has up to two pips: the one that its release ships, and the newest that supports its Python, which
+`pip install --upgrade pip` installs. A wheel can be installed if one of them takes it; if the other one refuses it,
+that is a note with the remedy. Which files Python then finds is decided in python_imports.py.
+
+Source: the code of the pips that are named in wheels/pip_tags.py, and what they did with wheels of one defect each.
+"""
+
+import csv
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from itertools import islice, product
+from pathlib import PurePosixPath
+
+from packaging.requirements import Requirement
+from packaging.specifiers import InvalidSpecifier, SpecifierSet
+from packaging.tags import Tag
+from packaging.utils import canonicalize_name
+from packaging.version import Version
+
+from pibuild.config.pis import PiPlace
+from pibuild.verify.findings import Finding
+from pibuild.wheels.metadata import Metadata, read_metadata, requirement_or_none, shown, version_or_none
+from pibuild.wheels.pip_tags import architecture, promised_glibc
+from pibuild.wheels.wheel import (
+    Wheel,
+    WheelFormatError,
+    record_disagreements,
+    tag_disagreements,
+    version_disagreements,
+    wheel_name,
+)
+
+_LEGACY_NAME = re.compile(
+    r"(?P<name>[^\s-]+?)-(?P<version>[^\s-]*?)(?:-(?P<build>\d[^-]*?))?"
+    r"-(?P<python>[^\s-]+?)-(?P<abi>[^\s-]+?)-(?P<platform>[^\s-]+?)\.whl"
+)
+"""What pips before 25.3 take as a file name (pip/_internal/models/wheel.py of 24.0)."""
+_STRICT_NAMES_SINCE = Version("25.3")
+_STRICT_VERSIONS_SINCE = Version("24.1")
+"""The first pip that refuses versions, and Requires-Dist, that are not those of PEP 440 and 508."""
+_CONSISTENT_SINCE = Version("20.3")
+"""The first pip that compares METADATA with the file name, on Python 3."""
+_MAX_TEXT_LETTERS = 2000
+_OLD_WILDCARD = re.compile(r"([<>]=?\s*[\d.]+)\.\*")
+"""`>=3.6.*`, which is no specifier since packaging 22; older ones compared it as `>=3.6`."""
+_OLD_REQUIREMENT = re.compile(
+    r"[\w.-]+\s*(\[[\w\s,.-]*\])?\s*\(?\s*((==|!=|<=|>=|<|>)\s*[^,;\s)<>=!]*\s*,?\s*)*\)?", re.ASCII
+)
+"""What older pips take as a requirement: any text as a version, and a comma at the end."""
+_SCHEMES = ("data", "headers", "platlib", "purelib", "scripts")
+_UPGRADE = "python3 -m pip install --upgrade pip"
+_FIRST_GROWING_PYTHON = Version("3.12")
+"""The first Python that numpy's newest releases support: it may get newer ones than config/pis.yaml has."""
+_NUMPY_RELEASES = [Version(f"1.{minor}.{micro}") for minor in range(3, 27) for micro in range(8)]
+_NUMPY_RELEASES += [Version(f"2.{minor}.{micro}") for minor in range(40) for micro in range(8)]
+_SHOWN_NOTES = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WheelClaims:
+    """What a wheel claims to be, as pips read it, whatever the place."""
+
+    file_name: str
+    names: dict[bool, "_ClaimedName | str"]
+    """The parts of the file name, or why it is invalid: as pips since 25.3 read it (True), and as older ones do."""
+    metadata: Metadata
+    requirements: tuple[Requirement, ...]
+    numpy: tuple[Requirement, ...]
+    """Those of numpy."""
+    refused_requirement: str
+    """The first one that pips since 24.1 refuse."""
+    invalid_requirement: str
+    """The first one that every pip refuses."""
+    faults: tuple[Finding, ...]
+    """What makes every pip refuse the wheel."""
+    dist_info: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _ClaimedName:
+    name: str
+    version: str
+    tags: frozenset[Tag]
+
+
+def read_claims(wheel: Wheel) -> WheelClaims:
+    """Return what a wheel claims."""
+    metadata = read_metadata(wheel)
+    requirements, refused, invalid = _requirements(metadata.requires_dist)
+    return WheelClaims(
+        file_name=wheel.file_name,
+        names={strict: _claimed_name(wheel.file_name, strict=strict) for strict in (True, False)},
+        metadata=metadata,
+        requirements=requirements,
+        numpy=tuple(part for part in requirements if canonicalize_name(part.name) == "numpy"),
+        refused_requirement=refused,
+        invalid_requirement=invalid,
+        faults=tuple(_faults(wheel, metadata)),
+        dist_info=wheel.dist_info,
+    )
+
+
+def installation_findings(claims: WheelClaims, place: PiPlace) -> Iterator[Finding]:
+    """Yield why pip refuses a wheel at a place, or a note if only one of its pips takes it."""
+    newest, shipped = place.python.pip, place.python.shipped_pip
+    refusals = list(_refusals(claims, place, newest))
+    shipped_refusals = list(_refusals(claims, place, shipped)) if shipped else refusals
+    if refusals and shipped_refusals:
+        yield from refusals
+        return
+    if refusals:
+        reason = f"pip {newest} refuses it: {refusals[0].reason}; {place.system.name}'s pip {shipped} installs it"
+        yield replace(refusals[0], outcome="note", reason=reason, remedy="stay with the pip of the release")
+    elif shipped_refusals and shipped:
+        reason = f"{place.system.name}'s pip {shipped} refuses it: {shipped_refusals[0].reason}"
+        yield replace(shipped_refusals[0], outcome="note", reason=reason, remedy=_UPGRADE)
+    yield from _kernel_note(claims, place)
+    yield from _numpy_findings(claims, place)
+
+
+def claim_notes(wheel: Wheel) -> Iterator[Finding]:
+    """Yield a note for each contradiction inside of a wheel that no pip minds, a few of each kind."""
+    for notes in (version_disagreements(wheel), tag_disagreements(wheel), record_disagreements(wheel)):
+        first = list(islice(notes, _SHOWN_NOTES + 1))
+        yield from (Finding(outcome="note", check="file", reason=note) for note in first[:_SHOWN_NOTES])
+        if len(first) > _SHOWN_NOTES:
+            yield Finding(outcome="note", check="file", reason="there are more contradictions of this kind")
+
+
+def _refusals(claims: WheelClaims, place: PiPlace, pip: Version) -> Iterator[Finding]:
+    """Yield why a pip refuses the wheel; it stops at a tag that is not for the place."""
+    name = claims.names[pip >= _STRICT_NAMES_SINCE]
+    if isinstance(name, str):
+        yield _refusal(name, remedy="rename the file to NAME-VERSION-PYTHON-ABI-PLATFORM.whl")
+        return
+    if not name.tags & place.tags_of(pip):
+        yield _refusal(_tag_reason(name.tags, place, pip), subject=_listed(map(str, name.tags)))
+        return
+    yield from claims.faults
+    yield from _python_refusals(claims, place, pip)
+    if place.python.version.startswith("3") and pip >= _CONSISTENT_SINCE:
+        yield from _consistency_refusals(claims, name)
+    if pip >= _STRICT_VERSIONS_SINCE:
+        yield from _strict_refusals(claims, name)
+    elif claims.invalid_requirement:
+        yield _refusal(f"METADATA has the invalid Requires-Dist {claims.invalid_requirement}")
+
+
+def _refusal(reason: str, *, subject: str = "", remedy: str = "") -> Finding:
+    return Finding(outcome="fails", check="pip", reason=reason, subject=subject, remedy=remedy)
+
+
+def _tag_reason(tags: frozenset[Tag], place: PiPlace, pip: Version) -> str:
+    """Return why no tag is one that the place's pip accepts: its Python, or its platform."""
+    pairs = {(tag.interpreter, tag.abi) for tag in place.tags_of(pip)}
+    platforms = sorted({tag.platform for tag in tags if (tag.interpreter, tag.abi) in pairs})
+    if not platforms:
+        claimed = _listed(f"{tag.interpreter}-{tag.abi}" for tag in tags)
+        return f"the tag {claimed} is not for Python {place.python.version}"
+    if all(platform.startswith("musllinux") for platform in platforms):
+        return f"{_listed(platforms)} is for systems with musl; {place.system.name} has glibc"
+    fitting = [platform for platform in platforms if architecture(platform) in place.pi.architectures]
+    if not fitting:
+        machine = " or ".join(place.pi.architectures)
+        return f"the tag is for {_listed(map(architecture, platforms))}; pip calls this Pi {machine}"
+    glibc = min((version for name in fitting if (version := promised_glibc(name))), default=None)
+    if glibc and glibc > place.system.glibc:
+        return f"the tag asks for glibc {glibc}; {place.system.name} has {place.system.glibc}"
+    return f"pip {pip} does not accept the tag {_listed(map(str, tags))}"
+
+
+def _python_refusals(claims: WheelClaims, place: PiPlace, pip: Version) -> Iterator[Finding]:
+    """Yield a finding if Requires-Python excludes the place's Python, also for pips before 9.0, which do not read it."""
+    text = claims.metadata.requires_python
+    if not text:
+        return
+    if len(text) > _MAX_TEXT_LETTERS:
+        yield Finding(outcome="unsure", check="pip", reason=f"Requires-Python has {len(text)} letters")
+        return
+    asked = _OLD_WILDCARD.sub(r"\1", text) if pip < _STRICT_VERSIONS_SINCE else text
+    try:
+        is_for = SpecifierSet(asked).contains(Version(place.python.full_version), prereleases=True)
+    except InvalidSpecifier:  # pip warns, and installs it
+        return
+    except ValueError as err:
+        yield Finding(outcome="unsure", check="pip", reason=f"Requires-Python can't be compared: {err}")
+        return
+    if not is_for:
+        reason = f"Requires-Python is {shown(text)}; {place.system.name} has Python {place.python.full_version}"
+        yield _refusal(reason, subject=shown(text), remedy="an older version of the package")
+
+
+def _consistency_refusals(claims: WheelClaims, name: _ClaimedName) -> Iterator[Finding]:
+    """Yield a finding if the wheel's parts have other names; pip does not compare the versions of a local file."""
+    if not canonicalize_name(claims.dist_info).startswith(canonicalize_name(name.name)):
+        yield _refusal(f"the folder {shown(claims.dist_info)} does not begin with the name {name.name}")
+    stated = claims.metadata.name
+    if claims.metadata.exists and canonicalize_name(stated[:_MAX_TEXT_LETTERS]) != canonicalize_name(name.name):
+        yield _refusal(f"Name in METADATA is {shown(stated) or 'missing'}; the file name says {name.name}")
+
+
+def _strict_refusals(claims: WheelClaims, name: _ClaimedName) -> Iterator[Finding]:
+    for place, version in (("METADATA", claims.metadata.version), ("the file name", name.version)):
+        if version_or_none(version) is None:
+            yield _refusal(f"the version {shown(version) or '(none)'} in {place} is invalid (PEP 440)")
+    if claims.refused_requirement:
+        reason = f"METADATA has the invalid Requires-Dist {claims.refused_requirement} (PEP 508)"
+        yield _refusal(reason, remedy='a pip before 24.1: python3 -m pip install "pip<24.1"')
+
+
+def _kernel_note(claims: WheelClaims, place: PiPlace) -> Iterator[Finding]:
+    """Yield a note if the wheel is for a 64-bit kernel with a 32-bit system only, which not every such Pi has."""
+    name = claims.names[place.python.pip >= _STRICT_NAMES_SINCE]
+    tags = name.tags & place.accepted_tags if isinstance(name, _ClaimedName) else ()
+    if tags and all(architecture(tag.platform) == "armv8l" for tag in tags):
+        reason = "armv8l is what pip since 24.1 calls a 64-bit kernel with a 32-bit system"
+        remedy = "a 64-bit kernel: the default of Pi 4 and 5; on Pi 3 and Zero 2, arm_64bit=1 in config.txt"
+        yield Finding(outcome="note", check="pip", reason=reason, subject="armv8l", remedy=remedy)
+
+
+def _numpy_findings(claims: WheelClaims, place: PiPlace) -> Iterator[Finding]:
+    """Yield a finding if the wheel asks for a numpy that this Python has no release of."""
+    newest = place.python.numpy
+    is_growing = Version(place.python.version) >= _FIRST_GROWING_PYTHON
+    for requirement in claims.numpy:
+        if not _applies(requirement, place):
+            continue
+        wanted = [version for version in _NUMPY_RELEASES if requirement.specifier.contains(version, prereleases=True)]
+        if requirement.url or (wanted and min(wanted) <= newest) or (not wanted and is_growing):
+            continue
+        reason = f"METADATA asks for {shown(str(requirement))}; Python {place.python.version} has numpy up to {newest}"
+        yield Finding(outcome="unsure" if is_growing else "fails", check="numpy", reason=reason, subject="numpy")
+
+
+def _applies(requirement: Requirement, place: PiPlace) -> bool:
+    """Whether pip installs what is required, without extras; a 32-bit system with a 64-bit kernel may say aarch64."""
+    if requirement.marker is None:
+        return True
+    machine = place.pi.architectures[0]
+    python = place.python
+    environment = {
+        "implementation_name": "cpython",
+        "implementation_version": python.full_version,
+        "os_name": "posix",
+        "platform_machine": machine,
+        "platform_python_implementation": "CPython",
+        "platform_release": "",
+        "platform_system": "Linux",
+        "platform_version": "",
+        "python_full_version": python.full_version,
+        "python_version": python.version,
+        "sys_platform": "linux",
+        "extra": "",
+    }
+    try:
+        return requirement.marker.evaluate(environment)
+    except (ValueError, RecursionError, KeyError):
+        return False
+
+
+def _claimed_name(file_name: str, *, strict: bool) -> _ClaimedName | str:
+    """Return the parts of a file name, or why pip refuses it."""
+    try:
+        name = wheel_name(file_name)
+    except WheelFormatError as err:
+        match = None if strict else _LEGACY_NAME.fullmatch(file_name)
+        if not match or file_name.count(".") > _MAX_TEXT_LETTERS:
+            return f"the file name is invalid: {err}"
+        columns = (match["python"].split("."), match["abi"].split("."), match["platform"].split("."))
+        tags = frozenset(Tag(*parts) for parts in islice(product(*columns), _MAX_TEXT_LETTERS))
+        return _ClaimedName(name=match["name"].replace("_", "-"), version=match["version"].replace("_", "-"), tags=tags)
+    return _ClaimedName(name=name.name, version=str(name.version), tags=name.tags)
+
+
+def _requirements(texts: Iterable[str]) -> tuple[tuple[Requirement, ...], str, str]:
+    """Return the valid requirements, the first that newer pips refuse, and the first that every pip refuses."""
+    valid, refused, invalid = [], "", ""
+    for text in texts:
+        if requirement := requirement_or_none(text):
+            valid.append(requirement)
+            continue
+        refused = refused or shown(text)
+        name, semicolon, marker = text[:_MAX_TEXT_LETTERS].partition(";")
+        is_old = _OLD_REQUIREMENT.fullmatch(name.strip()) and (not semicolon or requirement_or_none(f"name;{marker}"))
+        invalid = invalid or ("" if is_old else shown(text))
+    return tuple(valid), refused, invalid
+
+
+def _faults(wheel: Wheel, metadata: Metadata) -> Iterator[Finding]:
+    """Yield what makes every pip refuse a wheel, or end with a traceback."""
+    content = wheel.content("WHEEL")
+    version = "" if content is None else str(wheel.wheel_message.get("Wheel-Version", "")).strip()
+    if content is None:
+        yield _file_fault("there is no WHEEL in the .dist-info folder")
+    elif not re.fullmatch(r"\d{1,9}(\.\d{1,9})*", version):
+        yield _file_fault(f"Wheel-Version in WHEEL is {shown(version) or 'missing'}; pip takes 1.x")
+    elif int(version.partition(".")[0]) > 1:
+        yield _file_fault(f"Wheel-Version in WHEEL is {shown(version)}; pip takes 1.x")
+    if not metadata.exists:
+        yield _file_fault("there is no METADATA in the .dist-info folder")
+    elif not metadata.is_text:
+        yield _file_fault("METADATA is not UTF-8")
+    elif metadata.is_cut:
+        yield Finding(outcome="unsure", check="file", reason="METADATA has more than 1 MB of fields; they are not read")
+    yield from _record_faults(wheel)
+    yield from _path_faults(wheel)
+
+
+def _file_fault(reason: str, path: str = "") -> Finding:
+    return Finding(outcome="fails", check="file", reason=reason, path=path)
+
+
+def _record_faults(wheel: Wheel) -> Iterator[Finding]:
+    """Yield why pip can't read RECORD; it does not compare it with the files."""
+    if wheel.content("RECORD") is None:
+        yield _file_fault("there is no RECORD in the .dist-info folder")
+        return
+    try:
+        if not all(csv.reader(wheel.text("RECORD").splitlines())):
+            yield _file_fault("RECORD has an empty line, at which pip ends with an error")
+    except csv.Error as err:
+        yield _file_fault(f"RECORD is not a table: {err}")
+
+
+def _path_faults(wheel: Wheel) -> Iterator[Finding]:
+    for file in wheel.files:
+        parts = PurePosixPath(file.path).parts
+        if file.path.startswith("/") or _depth(parts) < 0:
+            yield _file_fault("lies outside of the wheel, which pip refuses", shown(file.path))
+            return
+        if parts and parts[0].endswith(".data") and (len(parts) < 3 or parts[1] not in _SCHEMES):
+            yield _file_fault(f"is in no folder of .data that pip knows: {', '.join(_SCHEMES)}", shown(file.path))
+            return
+
+
+def _depth(parts: Iterable[str]) -> int:
+    """Return how deep below the wheel's top a path gets at its highest point: negative if it leaves it."""
+    depth, lowest = 0, 0
+    for part in parts:
+        depth += -1 if part == ".." else 1
+        lowest = min(lowest, depth)
+    return lowest
+
+
+def _listed(texts: Iterable[str]) -> str:
+    unique = sorted(set(texts))
+    return " ".join(unique[:6]) + (f" and {len(unique) - 6} more" if len(unique) > 6 else "")
