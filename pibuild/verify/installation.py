@@ -173,7 +173,7 @@ def _tag_reason(tags: frozenset[Tag], place: PiPlace, pip: Version) -> str:
 
 
 def _python_refusals(claims: WheelClaims, place: PiPlace, pip: Version) -> Iterator[Finding]:
-    """Yield a finding if Requires-Python excludes the place's Python, also for pips before 9.0, which do not read it."""
+    """Yield a finding if Requires-Python excludes the place's Python, whatever pip reads of it."""
     text = claims.metadata.requires_python
     if not text:
         return

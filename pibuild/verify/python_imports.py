@@ -1,0 +1,363 @@
+"""What Python does with the files of an installed wheel: which extension modules it finds, and whether it needs them.
+
+A module is found by the end of its file name, must be machine code for the system, and must define the function that
+Python calls on import. A module that is not found is a fault if the wheel imports it for certain; it is none if the
+wheel's Python code goes on without it. import_graph.py reads that code.
+
+Source: importlib.machinery.FileFinder and _bootstrap_external.py of CPython 3.13 (packages come first, then extension
+modules in the order of their suffixes, then .py files), import.c of 2.7.
+"""
+
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from keyword import iskeyword
+from pathlib import PurePosixPath
+from typing import assert_never
+
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from packaging.version import Version
+
+from pibuild.config.pis import SystemPython
+from pibuild.machinecode.elf import MAGIC
+from pibuild.verify.binary import NUMPY_1, NUMPY_2, Binary
+from pibuild.verify.findings import Finding
+from pibuild.verify.import_graph import ImportGraph
+from pibuild.wheels.metadata import read_metadata, requirement_or_none
+from pibuild.wheels.python_tags import entry_name, module_suffixes
+from pibuild.wheels.wheel import Wheel, WheelFormatError, wheel_name
+
+_LIBRARY_SCHEMES = ("purelib", "platlib")
+_MODULE_FILE = re.compile(
+    r"(?P<name>[^.]+)(?P<python>\.[\w-]*(?:cpython|abi3|cp\d|pypy|graalpy)[\w-]*)?[\w.-]*\.(?:so|pyd)"
+)
+"""The name of a file that may be an extension module of some Python and system."""
+_ENTRY = re.compile(r"PyInitU?_\w+")
+_NUMPY_2 = Version("2")
+_FIRST_WITHOUT_NUMPY_1 = Version("3.13")
+"""The first Python for which numpy 1 has no wheel, and does not compile."""
+_PRIVATE_NAMES = frozenset(
+    ("test", "tests", "doc", "docs", "example", "examples", "benchmark", "benchmarks", "scripts")
+)
+"""Names of folders that wheels contain by mistake, beside the packages that they are made for."""
+_SETTLE = "pibuild verify --run"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModuleFile:
+    """A file that is an extension module by its name, for some Python and system."""
+
+    path: str
+    file_name: str
+    binary: Binary | None
+    """None if it is no ELF file, or a damaged one."""
+    is_elf: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Module:
+    """An extension module, with a file for each Python, machine and system."""
+
+    folder: str
+    """Where it is installed, below the folder of all packages; empty at the top."""
+    name: str
+    """`__init__` for a package that is an extension module."""
+    files: tuple[ModuleFile, ...]
+
+    @property
+    def dotted_name(self) -> str:
+        """Return the name by which it is imported."""
+        parts = [*(self.folder.split("/") if self.folder else ()), self.name]
+        return ".".join(parts[:-1] if self.name == "__init__" else parts)
+
+    @property
+    def is_public(self) -> bool:
+        """Whether none of its names begins with an underscore, so that users may import it."""
+        return not any(part.startswith("_") for part in self.dotted_name.split("."))
+
+    @property
+    def is_for_linux(self) -> bool:
+        """Whether it has a file for Linux at all."""
+        return any(file.is_elf for file in self.files)
+
+
+@dataclass(frozen=True, kw_only=True)
+class WheelContents:
+    """The files of a wheel, by the place where they are installed."""
+
+    name: str
+    is_any: bool
+    """Whether a tag is for any platform."""
+    sources: Mapping[str, bytes]
+    """The Python files, by their path below the folder of all packages."""
+    paths: frozenset[str]
+    """All files there."""
+    modules: tuple[Module, ...]
+    others: tuple[Binary, ...]
+    """Machine code that is no extension module: libraries, programs."""
+    import_names: tuple[str, ...]
+    """Names by which users import what the wheel brings; see importable_names."""
+    numpy: tuple[Requirement, ...]
+    """What it requires of numpy, without extras and other conditions."""
+
+    @cached_property
+    def graph(self) -> ImportGraph:
+        """What its Python code imports."""
+        return ImportGraph(self.sources, self.import_names, [module.dotted_name for module in self.modules])
+
+
+def read_contents(wheel: Wheel, binaries: Sequence[Binary]) -> WheelContents:
+    """Return the files of a wheel as Python sees them after installation."""
+    try:
+        name = wheel_name(wheel.file_name)
+        tags, project = name.tags, str(name.name)
+    except WheelFormatError:
+        tags, project = frozenset(), ""
+    by_path = {binary.path: binary for binary in binaries}
+    grouped: dict[tuple[str, str], list[ModuleFile]] = {}
+    sources, paths, module_paths = {}, set(), set()
+    for file in wheel.files:
+        place = _installed_path(file.path, wheel.dist_info)
+        if place is None:
+            continue
+        paths.add(place)
+        if place.endswith(".py"):
+            sources[place] = file.content
+        binary = by_path.get(file.path)
+        key = _module_key(place, binary)
+        if key:
+            module_paths.add(file.path)
+            part = ModuleFile(
+                path=file.path,
+                file_name=PurePosixPath(place).name,
+                binary=binary,
+                is_elf=file.content.startswith(MAGIC),
+            )
+            grouped.setdefault(key, []).append(part)
+    modules = tuple(Module(folder=key[0], name=key[1], files=tuple(files)) for key, files in sorted(grouped.items()))
+    return WheelContents(
+        name=project,
+        is_any=any(tag.platform == "any" for tag in tags),
+        sources=sources,
+        paths=frozenset(paths),
+        modules=modules,
+        others=tuple(binary for binary in binaries if binary.path not in module_paths),
+        import_names=importable_names(wheel),
+        numpy=tuple(_numpy_requirements(wheel)),
+    )
+
+
+def importable_names(wheel: Wheel) -> tuple[str, ...]:
+    """Return the names of the packages and modules that a wheel is made for.
+
+    These are Import-Name of METADATA, or the public ones at the top level; of a namespace package, the packages in it.
+    """
+    paths = {place for file in wheel.files if (place := _installed_path(file.path, wheel.dist_info)) is not None}
+    stated = [name for name in read_metadata(wheel).import_names if _exists(name, paths)]
+    if stated:
+        return tuple(sorted(set(stated)))
+    names = _top_level_names(paths)
+    public = {name for name in names if not name.startswith("_")} or names
+    main = {name for name in public if name.partition(".")[0] not in _PRIVATE_NAMES} or public
+    return tuple(sorted(main))
+
+
+def used_binaries(contents: WheelContents, python: str, bits: int) -> tuple[Binary, ...]:
+    """Return the machine code that a Python can load or start: not modules for other Pythons, nor other machines."""
+    chosen = (_chosen_file(module, python, bits) for module in contents.modules)
+    modules = (file.binary for file in chosen if file and file.binary)
+    return tuple(binary for binary in (*modules, *contents.others) if _is_for(binary, bits))
+
+
+def import_findings(contents: WheelContents, python: SystemPython, bits: int) -> Iterator[Finding]:
+    """Yield what keeps a Python from importing the wheel's modules, and notes on files that are not for it."""
+    problems = [
+        (module, *problem)
+        for module in contents.modules
+        if (problem := _problem(contents, module, python.version, bits))
+    ]
+    works = len(problems) < len(contents.modules)
+    for module, path, reason in problems:
+        yield _judged(contents, module, path, reason, works=works)
+    yield from _machine_findings(contents, bits)
+    yield from _numpy_findings(contents, python, bits)
+
+
+def _problem(contents: WheelContents, module: Module, python: str, bits: int) -> tuple[str, str] | None:
+    """Return (path, reason) if a Python can't import a module; None if it can, or has a Python file instead."""
+    base = f"{module.folder}/{module.name}".lstrip("/")
+    file = _chosen_file(module, python, bits)
+    instead = [f"{base}/__init__.py"] if file else [f"{base}/__init__.py", f"{base}.py", f"{base}.pyc"]
+    if not contents.paths.isdisjoint(instead):
+        return None
+    if not file:
+        suffixes = module_suffixes(python, bits)
+        wanted = " or ".join(module.name + suffix for suffix in (suffixes[0], suffixes[-1]))
+        return module.files[0].path, f"Python {python} does not find it; it looks for {wanted}"
+    name = module.folder.rpartition("/")[2] if module.name == "__init__" else module.name
+    reason = _file_problem(file, entry_name(name, python), python, bits)
+    return (file.path, reason) if reason else None
+
+
+def _file_problem(file: ModuleFile, entry: str, python: str, bits: int) -> str:
+    """Return why a Python can't import the file that it found; empty if it can."""
+    if file.binary is None:
+        return "" if file.is_elf else "it is no machine code for Linux"
+    if not _is_for(file.binary, bits):
+        return f"it is code for {file.binary.machine}; the system is {_machine(bits)}"
+    if entry in file.binary.elf.defined:
+        return ""
+    entries = sorted(filter(_ENTRY.fullmatch, file.binary.elf.defined))
+    has = f"; it defines {entries[0]}" if entries else ""
+    return f"Python {python} calls {entry}, which it does not define{has}"
+
+
+def _judged(contents: WheelContents, module: Module, path: str, reason: str, *, works: bool) -> Finding:
+    """Return the finding for a module that can't be imported: what it means depends on who imports it.
+
+    `works` is whether another module of the wheel can be imported.
+    """
+    name = module.dotted_name
+    use = "certain" if name in contents.import_names else contents.graph.use(name)
+    finding = Finding(outcome="unsure", check="python", path=path, subject=name, reason=reason, remedy=_SETTLE)
+    if use == "certain":
+        return replace(finding, outcome="fails", reason=f"{reason}; the import of the wheel needs it", remedy="")
+    harmless = replace(finding, outcome="note", remedy="")
+    if not module.is_for_linux:
+        return replace(harmless, reason="it is for other systems only")
+    match use:
+        case "guarded":
+            return replace(harmless, reason=f"{reason}; the wheel goes on without it")
+        case "perhaps":
+            return replace(finding, reason=f"{reason}; it is imported under a condition, or in a function")
+        case "mentioned" | "unused":
+            is_lost = module.is_public and not works and "defines Py" not in reason
+            unused = (
+                harmless if contents.is_any else replace(finding, outcome="fails", remedy="") if is_lost else finding
+            )
+            return unused if use == "unused" else finding
+        case _:
+            assert_never(use)
+
+
+def _machine_findings(contents: WheelContents, bits: int) -> Iterator[Finding]:
+    """Yield a finding for each library or program that is code for another machine."""
+    foreign = [binary for binary in contents.others if not _is_for(binary, bits)]
+    fitting = [binary for binary in contents.others if _is_for(binary, bits)]
+    is_tool = not contents.import_names
+    for binary in foreign:
+        reason = f"it is code for {binary.machine}; the system is {_machine(bits)}"
+        finding = Finding(outcome="note", check="file", path=binary.path, reason=reason)
+        is_script = ".data/scripts/" in binary.path
+        if is_script and is_tool and not fitting:
+            yield replace(finding, outcome="fails", reason=f"{reason}; the wheel has nothing else")
+        elif not is_script and not fitting and contents.graph.mentions(binary.file_name):
+            reason = f"{reason}; the wheel's Python code has its name, and may load it"
+            yield replace(finding, outcome="unsure", reason=reason, remedy=_SETTLE)
+        else:
+            yield finding
+
+
+def _numpy_findings(contents: WheelContents, python: SystemPython, bits: int) -> Iterator[Finding]:
+    """Yield a finding if a module was compiled against another numpy than the one that there may be."""
+    if contents.name == "numpy":
+        return
+    used = used_binaries(contents, python.version, bits)
+    for_numpy_1 = [binary for binary in used if NUMPY_1 in binary.texts and NUMPY_2 not in binary.texts]
+    if not for_numpy_1:
+        return
+    reason = "it was compiled against numpy 1; beside numpy 2, its import of numpy's C API fails"
+    finding = Finding(outcome="note", check="numpy", path=for_numpy_1[0].path, subject="numpy", reason=reason)
+    if any(not _allows_numpy_1(part) for part in contents.numpy):
+        yield replace(finding, outcome="fails", reason=f"{reason}; METADATA asks for {contents.numpy[0]}")
+    elif Version(python.version) >= _FIRST_WITHOUT_NUMPY_1:
+        reason = f"{reason}; Python {python.version} has numpy 2 only"
+        yield replace(finding, outcome="unsure" if contents.numpy else "note", reason=reason, remedy=_SETTLE)
+    elif python.numpy >= _NUMPY_2:
+        yield replace(finding, remedy='python3 -m pip install "numpy<2"')
+
+
+def _numpy_requirements(wheel: Wheel) -> Iterator[Requirement]:
+    for text in read_metadata(wheel).requires_dist:
+        requirement = requirement_or_none(text) if text.lower().startswith("numpy") else None
+        if requirement and canonicalize_name(requirement.name) == "numpy" and not requirement.marker:
+            yield requirement
+
+
+def _allows_numpy_1(requirement: Requirement) -> bool:
+    return any(requirement.specifier.contains(f"1.{minor}.{micro}") for minor in range(27) for micro in range(8))
+
+
+def _installed_path(path: str, dist_info: str) -> str | None:
+    """Return where a file is installed below the folder of all packages; None if it is installed elsewhere."""
+    top, _, rest = path.partition("/")
+    if top == dist_info or path.endswith("/"):
+        return None
+    if top.endswith(".data"):
+        scheme, _, place = rest.partition("/")
+        return place if scheme in _LIBRARY_SCHEMES and place else None
+    return path
+
+
+def _module_key(place: str, binary: Binary | None) -> tuple[str, str] | None:
+    """Return (folder, name) of the extension module that a file is; None if it is none."""
+    folder, _, file_name = place.rpartition("/")
+    match = _MODULE_FILE.fullmatch(file_name)
+    if (
+        not match
+        or not match["name"].isidentifier()
+        or not all(part.isidentifier() for part in folder.split("/") if part)
+    ):
+        return None
+    name = match["name"]
+    if binary is None:
+        return (folder, name) if match["python"] or file_name.endswith(".pyd") else None
+    defined = binary.elf.defined
+    if name.endswith("module") and f"init{name.removesuffix('module')}" in defined:  # as Python 2 names them
+        return folder, name.removesuffix("module")
+    is_module = bool(match["python"]) or f"init{name}" in defined or any(map(_ENTRY.fullmatch, defined))
+    return (folder, name) if is_module else None
+
+
+def _chosen_file(module: Module, python: str, bits: int) -> ModuleFile | None:
+    """Return the file that a Python takes for a module; None if it finds none."""
+    by_name = {file.file_name: file for file in module.files}
+    names = (module.name + suffix for suffix in module_suffixes(python, bits))
+    return next((by_name[name] for name in names if name in by_name), None)
+
+
+def _is_for(binary: Binary, bits: int) -> bool:
+    return binary.elf.is_arm if bits == 32 else binary.elf.is_aarch64
+
+
+def _machine(bits: int) -> str:
+    return f"{bits}-bit ARM"
+
+
+def _exists(name: str, paths: Collection[str]) -> bool:
+    """Whether a wheel has a package or module, by its dotted name."""
+    place = name.replace(".", "/")
+    return any(path.startswith((f"{place}/", f"{place}.")) for path in paths)
+
+
+def _top_level_names(paths: Iterable[str]) -> set[str]:
+    """Return the dotted names of the modules and packages at the top; of a namespace package, those in it."""
+    packages = {path.rpartition("/")[0] for path in paths if re.fullmatch(r"(.*/)?__init__\.[\w.-]+", path)}
+    names = set()
+    for path in paths:
+        folders, _, file_name = path.rpartition("/")
+        parts = folders.split("/") if folders else []
+        outer = next(
+            ("/".join(parts[:end]) for end in range(1, len(parts) + 1) if "/".join(parts[:end]) in packages), None
+        )
+        if outer:
+            names.add(outer)
+        elif file_name.endswith((".py", ".so")) and (not parts or not file_name.startswith("lib")):
+            names.add("/".join([*parts, file_name.partition(".")[0]]))
+    return {name.replace("/", ".") for name in names if all(map(_is_name, name.split("/")))}
+
+
+def _is_name(part: str) -> bool:
+    return part.isidentifier() and not iskeyword(part)

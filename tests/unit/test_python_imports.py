@@ -1,0 +1,275 @@
+"""Which modules of wheels each Python finds and needs. Truth: Debian's Pythons under qemu, as python_tags.py says."""
+
+import pytest
+
+from pibuild.config.pis import load_pis
+from pibuild.verify.binary import NUMPY_1, NUMPY_2, read_binaries
+from pibuild.verify.findings import worst_outcome
+from pibuild.verify.python_imports import import_findings, importable_names, read_contents, used_binaries
+from pibuild.wheels.python_tags import module_suffixes
+from pibuild.wheels.wheel import read_wheel
+from tests.makers.elfs import make_elf
+from tests.makers.wheels import make_wheel
+
+_ARM = "arm-linux-gnueabihf"
+_PLAIN = "Metadata-Version: 2.1\nName: thing\nVersion: 1.0\n"
+
+
+def module(name="demo", **changes):
+    """Return an extension module for a 32-bit Pi."""
+    return make_elf(exports=((f"PyInit_{name}", 0),), functions=(), **changes)
+
+
+def library():
+    """Return a library that is no extension module."""
+    return make_elf(exports=(("work", 0),), functions=(), undefined=())
+
+
+def x86(kind=3):
+    return make_elf(bits=64, machine=62, kind=kind)
+
+
+def contents(folder, files, *, tag="cp311-cp311-linux_armv7l", metadata=_PLAIN):
+    files = {path: text.encode() if isinstance(text, str) else text for path, text in files.items()}
+    wheel = read_wheel(make_wheel(folder, files, file_name=f"thing-1.0-{tag}.whl", tags=(tag,), metadata=metadata))
+    binaries, _ = read_binaries(wheel.files, is_linux=False)
+    return read_contents(wheel, binaries)
+
+
+def found(folder, files, python="3.11", bits=32, **changes):
+    pythons = (one for system in load_pis().systems for one in system.pythons)
+    chosen = next(one for one in pythons if one.version == python)
+    return list(import_findings(contents(folder, files, **changes), chosen, bits))
+
+
+def outcome(folder, files, python="3.11", bits=32, **changes):
+    return worst_outcome(found(folder, files, python, bits, **changes))
+
+
+# which file a Python finds
+
+
+@pytest.mark.parametrize(
+    ("python", "bits", "suffixes"),
+    [
+        ("2.7", 32, [f".{_ARM}.so", ".so", "module.so"]),
+        ("2.7", 64, [".aarch64-linux-gnu.so", ".so", "module.so"]),
+        ("3.4", 32, [f".cpython-34m-{_ARM}.so", ".cpython-34m.so", ".abi3.so", ".so"]),
+        ("3.7", 32, [f".cpython-37m-{_ARM}.so", ".abi3.so", ".so"]),
+        ("3.9", 32, [f".cpython-39-{_ARM}.so", ".abi3.so", ".so"]),
+        ("3.11", 64, [".cpython-311-aarch64-linux-gnu.so", ".abi3.so", ".so"]),
+        ("3.13", 32, [f".cpython-313-{_ARM}.so", ".abi3.so", f".abi3-{_ARM}.so", ".so"]),
+    ],
+)
+def test_a_python_of_debian_looks_for_these_suffixes(python, bits, suffixes):
+    assert list(module_suffixes(python, bits)) == suffixes
+
+
+@pytest.mark.parametrize("end", [f".cpython-311-{_ARM}.so", ".abi3.so", ".so"])
+def test_a_module_with_a_suffix_of_the_python_is_imported(tmp_path, end):
+    assert found(tmp_path, {f"demo{end}": module()}) == []
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        ".cpython-311-x86_64-linux-gnu.so",
+        ".cpython-311-arm-linux-gnueabi.so",
+        ".cpython-311-armv7l-linux-gnueabihf.so",
+        ".cpython-311-arm-linux-musleabihf.so",
+        f".cpython-311t-{_ARM}.so",
+        f".cpython-311d-{_ARM}.so",
+        f".cpython-310-{_ARM}.so",
+        f".cpython-37m-{_ARM}.so",
+        ".cpython-311.so",
+        ".abi3t.so",
+        f".abi3-{_ARM}.so",
+        ".abi4.so",
+    ],
+)
+def test_a_module_with_any_other_suffix_is_not_found(tmp_path, end):
+    findings = found(tmp_path, {f"demo{end}": module()})
+    assert worst_outcome(findings) == "fails"
+    assert (findings[0].path, findings[0].subject) == (f"demo{end}", "demo")
+    assert f"demo.cpython-311-{_ARM}.so" in findings[0].reason
+
+
+def test_each_python_finds_its_own_module(tmp_path):
+    files = {f"demo.cpython-{digits}-{_ARM}.so": module() for digits in ("37m", "39", "313")}
+    expected = {"3.7": "runs", "3.9": "runs", "3.11": "fails", "3.13": "runs"}
+    assert {python: outcome(tmp_path, files, python, tag="py3-none-linux_armv7l") for python in expected} == expected
+
+
+def test_a_python_file_or_a_package_stands_in_for_a_module(tmp_path):
+    other, i386 = f"thing/fast.cpython-310-{_ARM}.so", module("fast", machine=3)
+    assert (
+        found(tmp_path / "1", {"thing/__init__.py": "import thing.fast", other: module("fast"), "thing/fast.py": ""})
+        == []
+    )
+    files = {"thing/__init__.py": "import thing.fast", "thing/fast.so": i386, "thing/fast/__init__.py": ""}
+    assert found(tmp_path / "2", files) == []
+    files = {"thing/__init__.py": "import thing.fast", "thing/fast.so": i386, "thing/fast.py": ""}
+    assert outcome(tmp_path / "3", files) == "fails"
+
+
+def test_a_module_of_another_machine_is_not_imported(tmp_path):
+    findings = found(tmp_path, {"demo.so": x86()})
+    assert worst_outcome(findings) == "runs"  # it has no function of a module: a library
+    findings = found(tmp_path, {"demo.abi3.so": x86()})
+    assert "code for X86_64" in findings[0].reason
+    assert outcome(tmp_path, {"demo.abi3.so": module()}, bits=64) == "fails"
+
+
+def test_a_module_needs_the_function_that_its_file_name_asks_for(tmp_path):
+    findings = found(tmp_path, {"demo.abi3.so": module("other")})
+    assert worst_outcome(findings) == "fails"
+    assert "PyInit_demo" in findings[0].reason
+    assert "PyInit_other" in findings[0].reason
+    assert found(tmp_path, {"thing/__init__.abi3.so": module("thing")}) == []
+    assert outcome(tmp_path, {"thing/__init__.abi3.so": module("__init__")}) == "fails"
+
+
+def test_a_name_with_other_letters_than_ascii_has_an_entry_of_its_own(tmp_path):
+    right = make_elf(exports=(("PyInitU_lt_xka", 0),), functions=())
+    assert found(tmp_path, {"lüt.abi3.so": right}) == []
+    assert outcome(tmp_path, {"lüt.abi3.so": module("lüt")}) == "fails"
+
+
+def test_python_2_calls_another_function(tmp_path):
+    files = {"demo.so": make_elf(exports=(("initdemo", 0),), functions=())}
+    assert outcome(tmp_path, files, "2.7", tag="cp27-none-linux_armv7l") == "runs"
+    assert outcome(tmp_path, files, "3.7", tag="py2.py3-none-linux_armv7l") == "fails"
+    assert outcome(tmp_path, {"demomodule.so": files["demo.so"]}, "2.7", tag="cp27-none-linux_armv7l") == "runs"
+
+
+# whether a module that is not found is needed
+
+
+def test_a_module_that_the_package_imports_is_needed(tmp_path):
+    other = {f"thing/_core.cpython-310-{_ARM}.so": module("_core")}
+    for number, (code, expected) in enumerate(
+        (
+            ("from . import _core", "fails"),
+            ("try:\n  from . import _core\nexcept ImportError:\n  _core = None", "runs"),
+            ("def f():\n  from . import _core", "unsure"),
+            ("name = '_core'", "unsure"),
+            ("", "unsure"),
+        )
+    ):
+        assert outcome(tmp_path / str(number), {"thing/__init__.py": code, **other}) == expected, code
+
+
+def test_a_module_with_a_way_out_is_a_note(tmp_path):
+    code = "try:\n  from ._speedups import a\nexcept ImportError:\n  from ._slow import a"
+    findings = found(tmp_path, {"thing/__init__.py": code, "thing/_slow.py": "", "thing/_speedups.abi3.so": x86()})
+    assert [(finding.outcome, finding.subject) for finding in findings] == [("note", "thing._speedups")]
+
+
+def test_a_public_module_that_nothing_else_imports_is_what_the_wheel_is_for(tmp_path):
+    files = {"thing/__init__.py": "", f"thing/demo.cpython-37m-{_ARM}.so": module()}
+    assert outcome(tmp_path / "1", files, "3.7", tag="py3-none-linux_armv7l") == "runs"
+    assert outcome(tmp_path / "2", files, "3.9", tag="py3-none-linux_armv7l") == "fails"
+    files["thing/other.abi3.so"] = module("other")
+    assert outcome(tmp_path / "3", files, "3.9", tag="py3-none-linux_armv7l") == "unsure"
+
+
+def test_modules_for_other_systems_only_are_notes(tmp_path):
+    code = "def f():\n  from . import _win"
+    files = {"thing/__init__.py": code, "thing/_win.cp311-win_amd64.pyd": "MZ", "thing/_mac.cpython-311-darwin.so": "x"}
+    assert {finding.outcome for finding in found(tmp_path, files, tag="py3-none-any")} == {"note"}
+    files["thing/__init__.py"] = "from . import _win"
+    assert outcome(tmp_path, files, tag="py3-none-any") == "fails"
+
+
+# files that are not modules
+
+
+def test_a_library_for_another_machine_is_a_note_unless_the_code_has_its_name(tmp_path):
+    files = {"thing/__init__.py": "", "thing/linux_x64/helper.so": x86()}
+    assert [finding.outcome for finding in found(tmp_path / "1", files, tag="py3-none-any")] == ["note"]
+    files["thing/__init__.py"] = "from . import load"
+    files["thing/load.py"] = "lib = ctypes.CDLL(os.path.join(HERE, 'helper.so'))"
+    assert outcome(tmp_path / "2", files, tag="py3-none-any") == "unsure"
+    files["thing/armv7/helper.so"] = library()
+    assert outcome(tmp_path / "3", files, tag="py3-none-any") == "runs"
+    assert outcome(tmp_path / "4", files, bits=64, tag="py3-none-any") == "unsure"
+
+
+def test_a_wheel_with_one_program_of_another_machine_fails(tmp_path):
+    files = {"thing-1.0.data/scripts/tool": x86()}
+    assert outcome(tmp_path / "1", files, tag="py3-none-linux_armv7l") == "fails"
+    assert outcome(tmp_path / "2", files | {"thing/__init__.py": ""}, tag="py3-none-linux_armv7l") == "runs"
+    assert outcome(tmp_path / "3", {"thing-1.0.data/scripts/tool": library()}, tag="py3-none-linux_armv7l") == "runs"
+
+
+def test_code_that_a_python_can_not_load_is_not_judged(tmp_path):
+    files = {
+        f"thing/a.cpython-37m-{_ARM}.so": module("a"),
+        f"thing/a.cpython-311-{_ARM}.so": module("a"),
+        "thing/libhelp.so": library(),
+        "thing/x86/libhelp.so": x86(),
+    }
+    made = contents(tmp_path, files)
+    assert {binary.path for binary in used_binaries(made, "3.11", 32)} == {
+        f"thing/a.cpython-311-{_ARM}.so",
+        "thing/libhelp.so",
+    }
+    assert used_binaries(made, "3.11", 64) == ()
+
+
+# numpy
+
+
+def numpy_outcomes(folder, python, text, requirement):
+    metadata = f"{_PLAIN}Requires-Dist: {requirement}\n"
+    files = {"demo.abi3.so": module() + text.encode()}
+    return [finding.outcome for finding in found(folder, files, python, metadata=metadata)]
+
+
+@pytest.mark.parametrize(
+    ("python", "text", "requirement", "outcomes"),
+    [
+        ("3.11", NUMPY_1, "numpy", ["note"]),
+        ("3.11", NUMPY_1, "numpy<2", ["note"]),
+        ("3.11", NUMPY_1, "numpy>=2", ["fails"]),
+        ("3.7", NUMPY_1, "numpy", []),
+        ("3.13", NUMPY_1, "numpy", ["unsure"]),
+        ("3.13", NUMPY_1, "other", ["note"]),
+        ("3.11", f"{NUMPY_1} {NUMPY_2}", "numpy>=2", []),
+        ("3.11", f"{NUMPY_1} {NUMPY_2}", "numpy<2", []),
+        ("3.11", "", "numpy>=2", []),
+    ],
+)
+def test_modules_for_numpy_1_do_not_work_with_numpy_2(tmp_path, python, text, requirement, outcomes):
+    assert numpy_outcomes(tmp_path, python, text, requirement) == outcomes
+
+
+# names for --run
+
+
+@pytest.mark.parametrize(
+    ("files", "metadata", "names"),
+    [
+        (["thing/__init__.py", "thing/a.py", "tests/__init__.py"], "", ("thing",)),
+        (["a.py", "b/__init__.py", "_c.py"], "", ("a", "b")),
+        (["_c.py"], "", ("_c",)),
+        (["google/cloud/thing/__init__.py", "google/cloud/thing/a/__init__.py"], "", ("google.cloud.thing",)),
+        (["space/tool.py"], "", ("space.tool",)),
+        ([f"demo.cpython-311-{_ARM}.so"], "", ("demo",)),
+        (["thing-1.0.data/purelib/inner/__init__.py"], "", ("inner",)),
+        (["thing-1.0.data/scripts/run.py", "thing-1.0.data/data/x/__init__.py"], "", ()),
+        (["thing/__init__.py", "other/__init__.py"], "Import-Name: other\n", ("other",)),
+        (
+            ["thing/__init__.py", "_other/__init__.py"],
+            "Import-Name: thing\nImport-Name: _other ; private\n",
+            ("thing",),
+        ),
+        (["thing/__init__.py"], "Import-Name: missing\n", ("thing",)),
+        (["tests/__init__.py"], "", ("tests",)),
+        (["thing.libs/libx.so", "thing/__init__.py"], "", ("thing",)),
+        (["1x/__init__.py", "a-b/__init__.py", "class/__init__.py"], "", ()),
+    ],
+)
+def test_a_wheel_is_imported_by_these_names(tmp_path, files, metadata, names):
+    path = make_wheel(tmp_path, dict.fromkeys(files, b""), metadata=_PLAIN + metadata)
+    assert importable_names(read_wheel(path)) == names
