@@ -267,7 +267,7 @@ def _claimed_name(file_name: str, *, strict: bool) -> _ClaimedName | str:
         name = wheel_name(file_name)
     except WheelFormatError as err:
         match = None if strict else _LEGACY_NAME.fullmatch(file_name)
-        if not match or file_name.count(".") > _MAX_TEXT_LETTERS:
+        if not match or not requirement_or_none(match["name"]):
             return f"the file name is invalid: {err}"
         columns = (match["python"].split("."), match["abi"].split("."), match["platform"].split("."))
         tags = frozenset(Tag(*parts) for parts in islice(product(*columns), _MAX_TEXT_LETTERS))

@@ -38,10 +38,10 @@ _ENTRY = re.compile(r"PyInitU?_\w+")
 _NUMPY_2 = Version("2")
 _FIRST_WITHOUT_NUMPY_1 = Version("3.13")
 """The first Python for which numpy 1 has no wheel, and does not compile."""
-_PRIVATE_NAMES = frozenset(
-    ("test", "tests", "doc", "docs", "example", "examples", "benchmark", "benchmarks", "scripts")
-)
+_STRAY_NAMES = frozenset(("test", "tests", "doc", "docs", "example", "examples", "benchmark", "benchmarks", "scripts"))
 """Names of folders that wheels contain by mistake, beside the packages that they are made for."""
+_MAX_DEPTH = 50
+"""Of folders in folders."""
 _SETTLE = "pibuild verify --run"
 
 
@@ -154,13 +154,14 @@ def importable_names(wheel: Wheel) -> tuple[str, ...]:
 
     These are Import-Name of METADATA, or the public ones at the top level; of a namespace package, the packages in it.
     """
-    paths = {place for file in wheel.files if (place := _installed_path(file.path, wheel.dist_info)) is not None}
+    placed = ((_installed_path(file.path, wheel.dist_info), file.content) for file in wheel.files)
+    paths = {place for place, content in placed if place is not None and _is_python(place, content)}
     stated = [name for name in read_metadata(wheel).import_names if _exists(name, paths)]
     if stated:
         return tuple(sorted(set(stated)))
     names = _top_level_names(paths)
     public = {name for name in names if not name.startswith("_")} or names
-    main = {name for name in public if name.partition(".")[0] not in _PRIVATE_NAMES} or public
+    main = {name for name in public if name.partition(".")[0] not in _STRAY_NAMES} or public
     return tuple(sorted(main))
 
 
@@ -169,6 +170,17 @@ def used_binaries(contents: WheelContents, python: str, bits: int) -> tuple[Bina
     chosen = (_chosen_file(module, python, bits) for module in contents.modules)
     modules = (file.binary for file in chosen if file and file.binary)
     return tuple(binary for binary in (*modules, *contents.others) if _is_for(binary, bits))
+
+
+def library_variants(binaries: Iterable[Binary]) -> tuple[tuple[Binary, ...], ...]:
+    """Return the files in groups of the same name in other folders, of which the wheel's code chooses one for the CPU.
+
+    A file whose name no other one has is a group of its own.
+    """
+    groups: dict[str, list[Binary]] = {}
+    for binary in binaries:
+        groups.setdefault(binary.file_name, []).append(binary)
+    return tuple(map(tuple, groups.values()))
 
 
 def import_findings(contents: WheelContents, python: SystemPython, bits: int) -> Iterator[Finding]:
@@ -226,7 +238,7 @@ def _judged(contents: WheelContents, module: Module, path: str, reason: str, *, 
         return replace(finding, outcome="fails", reason=f"{reason}; the import of the wheel needs it", remedy="")
     harmless = replace(finding, outcome="note", remedy="")
     if not module.is_for_linux:
-        return replace(harmless, reason="it is for other systems only")
+        return replace(harmless, reason="it is no machine code for Linux; nothing shows that the wheel needs it there")
     match use:
         case "guarded":
             return replace(harmless, reason=f"{reason}; the wheel goes on without it")
@@ -293,7 +305,7 @@ def _allows_numpy_1(requirement: Requirement) -> bool:
 def _installed_path(path: str, dist_info: str) -> str | None:
     """Return where a file is installed below the folder of all packages; None if it is installed elsewhere."""
     top, _, rest = path.partition("/")
-    if top == dist_info or path.endswith("/"):
+    if top == dist_info or path.count("/") > _MAX_DEPTH:
         return None
     if top.endswith(".data"):
         scheme, _, place = rest.partition("/")
@@ -313,7 +325,7 @@ def _module_key(place: str, binary: Binary | None) -> tuple[str, str] | None:
         return None
     name = match["name"]
     if binary is None:
-        return (folder, name) if match["python"] or file_name.endswith(".pyd") else None
+        return folder, name
     defined = binary.elf.defined
     if name.endswith("module") and f"init{name.removesuffix('module')}" in defined:  # as Python 2 names them
         return folder, name.removesuffix("module")
@@ -336,6 +348,19 @@ def _machine(bits: int) -> str:
     return f"{bits}-bit ARM"
 
 
+def _is_python(place: str, content: bytes) -> bool:
+    """Whether a file is a module of Python: a Python file, or what is named like an extension module and no library."""
+    match = _MODULE_FILE.fullmatch(place.rpartition("/")[2])
+    if not match:
+        return place.endswith(".py")
+    name = match["name"]
+    if match["python"] or f"init{name.removesuffix('module')}\0".encode() in content:
+        return True
+    if name.startswith("lib"):
+        return f"PyInit_{name}\0".encode() in content
+    return not content.startswith(MAGIC) or b"PyInit" in content
+
+
 def _exists(name: str, paths: Collection[str]) -> bool:
     """Whether a wheel has a package or module, by its dotted name."""
     place = name.replace(".", "/")
@@ -354,7 +379,7 @@ def _top_level_names(paths: Iterable[str]) -> set[str]:
         )
         if outer:
             names.add(outer)
-        elif file_name.endswith((".py", ".so")) and (not parts or not file_name.startswith("lib")):
+        else:
             names.add("/".join([*parts, file_name.partition(".")[0]]))
     return {name.replace("/", ".") for name in names if all(map(_is_name, name.split("/")))}
 

@@ -36,6 +36,8 @@ SIGNATURES = ("RECORD.jws", "RECORD.p7s")
 _MAX_FILES = 100_000
 _MAX_BYTES = 2 << 30
 """Of all files together; the largest published wheel for a Pi unpacks to 700 MB."""
+_MAX_WHEEL_RATIO, _SMALL_WHEEL_BYTES = 20, 64 << 20
+"""Between the sizes of all files and of the wheel, for more than 64 MB: a small wheel must not fill the memory."""
 _MAX_RATIO = 200
 """Between the sizes of a file and its compressed form, for files of more than 16 MB; code and text stay under 20."""
 _SMALL_BYTES = 16 << 20
@@ -67,6 +69,10 @@ _DAMAGE = (
 
 class WheelFormatError(Exception):
     """Raised if a file can't be read as a wheel; the text says why."""
+
+
+class WheelLimitError(WheelFormatError):
+    """Raised if a wheel unpacks to more than is read; pip may install it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,7 +166,7 @@ def read_wheel(path: Path) -> Wheel:
     try:
         with zipfile.ZipFile(path) as archive:
             infos = [info for info in archive.infolist() if not info.is_dir()]
-            _refuse_bomb(infos)
+            _refuse_bomb(infos, path.stat().st_size)
             files = tuple(_wheel_file(archive, info) for info in infos)
     except (*_DAMAGE, OSError) as err:
         raise WheelFormatError(f"not a whole zip file: {err or type(err).__name__}") from err
@@ -189,13 +195,14 @@ def dist_info_file(path: Path, name: str) -> bytes:
     return content
 
 
-def _refuse_bomb(infos: list[zipfile.ZipInfo]) -> None:
+def _refuse_bomb(infos: list[zipfile.ZipInfo], size_bytes: int) -> None:
     total = sum(info.file_size for info in infos)
-    if len(infos) > _MAX_FILES or total > _MAX_BYTES:
-        raise WheelFormatError(f"{len(infos)} files of {total} bytes in all; no wheel for a Pi has so much")
+    if len(infos) > _MAX_FILES or total > min(_MAX_BYTES, max(_SMALL_WHEEL_BYTES, _MAX_WHEEL_RATIO * size_bytes)):
+        text = f"{len(infos)} files of {total} bytes in a wheel of {size_bytes} bytes; no wheel for a Pi has so much"
+        raise WheelLimitError(text)
     for info in infos:
         if info.file_size > max(_SMALL_BYTES, _MAX_RATIO * info.compress_size):
-            raise WheelFormatError(
+            raise WheelLimitError(
                 f"{info.filename!r} unpacks from {info.compress_size} to {info.file_size} bytes: a zip bomb"
             )
 

@@ -164,6 +164,7 @@ def test_a_numpy_that_the_python_has_no_release_of_is_a_fault(tmp_path, requirem
         ("thing-1.0-rc1-py3-none-any.whl", "fails", "fails"),
         ("th__ing-1.0-py3-none-any.whl", "fails", "fails"),
         ("thing-1.0_rc1-py3-none-any.whl", "runs", "runs"),
+        ("th~ing-1.0-py3-none-any.whl", "fails", "fails"),
         ("thing 1-1.0-py3-none-any.whl", "fails", "fails"),
         ("thing-1.0-py3-any.whl", "fails", "fails"),
         ("thing-1.0-py3-none-any (1).whl", "fails", "fails"),

@@ -5,7 +5,13 @@ import pytest
 from pibuild.config.pis import load_pis
 from pibuild.verify.binary import NUMPY_1, NUMPY_2, read_binaries
 from pibuild.verify.findings import worst_outcome
-from pibuild.verify.python_imports import import_findings, importable_names, read_contents, used_binaries
+from pibuild.verify.python_imports import (
+    import_findings,
+    importable_names,
+    library_variants,
+    read_contents,
+    used_binaries,
+)
 from pibuild.wheels.python_tags import module_suffixes
 from pibuild.wheels.wheel import read_wheel
 from tests.makers.elfs import make_elf
@@ -273,3 +279,20 @@ def test_modules_for_numpy_1_do_not_work_with_numpy_2(tmp_path, python, text, re
 def test_a_wheel_is_imported_by_these_names(tmp_path, files, metadata, names):
     path = make_wheel(tmp_path, dict.fromkeys(files, b""), metadata=_PLAIN + metadata)
     assert importable_names(read_wheel(path)) == names
+
+
+def test_a_library_is_no_module_that_is_imported(tmp_path):
+    files = {"thing/__init__.py": b"", "adslib.so": library()}
+    assert contents(tmp_path, files).import_names == ("thing",)
+
+
+def test_libraries_of_one_name_are_variants(tmp_path):
+    files = {f"thing/{folder}/libx.so": library() for folder in ("zero", "two")} | {"thing/liby.so": library()}
+    variants = library_variants(contents(tmp_path, files).others)
+    assert sorted(len(group) for group in variants) == [1, 2]
+
+
+def test_a_link_or_text_in_the_place_of_a_module_is_no_module(tmp_path):
+    assert outcome(tmp_path / "1", {"demo.so": b"../lib/demo.so"}) == "fails"
+    code = "try:\n  from . import _core\nexcept ImportError:\n  pass"
+    assert outcome(tmp_path / "2", {"thing/__init__.py": code, "thing/_core.so": b"version https"}) == "runs"

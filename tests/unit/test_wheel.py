@@ -3,7 +3,7 @@ import zipfile
 import pytest
 
 from pibuild.wheels.relabel import relabel
-from pibuild.wheels.wheel import WheelFormatError, disagreements, read_wheel, wheel_name, write_wheel
+from pibuild.wheels.wheel import WheelFormatError, WheelLimitError, disagreements, read_wheel, wheel_name, write_wheel
 from tests.failures import fails
 from tests.makers.elfs import SO, make_elf
 from tests.makers.wheels import make_wheel
@@ -195,3 +195,17 @@ def test_a_file_put_into_dist_info_replaces_the_old_one(tmp_path):
 def test_a_bill_of_materials_stays_through_a_second_retagging(tmp_path):
     raw = read_wheel(make_wheel(tmp_path, {"thing-1.0.dist-info/sboms/a.json": b"{}"}))
     assert relabel(raw, "cp311-cp311-linux_armv7l").text("sboms/a.json") == "{}"
+
+
+def test_a_small_wheel_that_unpacks_to_very_much_is_not_read(tmp_path):
+    path = tmp_path / "thing-1.0-py3-none-any.whl"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for number in range(9):
+            archive.writestr(f"thing/{number}", b"\0" * (8 << 20))
+    with fails(WheelLimitError, naming=str(path.stat().st_size)):
+        read_wheel(path)
+
+
+@pytest.mark.parametrize("metadata", ["Version: 1." + "9" * 5000, "Name: " + "x" * 100_000, "x\n" * 100_000])
+def test_absurd_metadata_disagrees_without_an_error(tmp_path, metadata):
+    assert "METADATA" in faults(make_wheel(tmp_path, metadata=f"Name: thing\n{metadata}\n"))
