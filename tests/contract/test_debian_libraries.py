@@ -11,8 +11,13 @@ from pibuild.errors import SourceError, UnreachableError
 from tests.requirements import missing, reason
 
 SOURCE = Path(__file__).parents[2] / "ci" / "system_libraries.py"
-FOLDERS = {"armhf": "lib/arm-linux-gnueabihf", "arm64": "lib/aarch64-linux-gnu"}
-SAMPLE = {"libz.so.1": "zlib1g", "libuuid.so.1": "libuuid1", "python3.11": "python3.11-minimal"}
+TRIPLETS = {"armhf": "arm-linux-gnueabihf", "arm64": "aarch64-linux-gnu"}
+SAMPLE = {
+    "libz.so.1": ("lib/{}/libz.so.1", "zlib1g"),
+    "libuuid.so.1": ("usr/lib/{}/libuuid.so.1", "libuuid1"),
+    "python3.11": ("usr/bin/python3.11", "python3.11-minimal"),
+}
+"""Path and package by name; `{}` stands for the architecture's folder."""
 
 
 @pytest.fixture(scope="module")
@@ -38,11 +43,8 @@ def bookworm(program, tmp_path_factory):
 def test_recorded_libraries_are_those_of_debians_packages(program, bookworm, arch, bits):
     packages = bookworm.packages(arch)
     place = program.Place(release="bookworm", bits=bits)
-    paths = {
-        name: [(f"{'usr/bin' if name.startswith('python') else FOLDERS[arch]}/{name}", package)]
-        for name, package in SAMPLE.items()
-    }
-    libraries = dict(program.read_libraries(bookworm, arch, place, paths, SAMPLE, packages))
+    paths = {name: [(path.format(TRIPLETS[arch]), package)] for name, (path, package) in SAMPLE.items()}
+    libraries = dict(program.read_libraries(bookworm, arch, place, paths, {}, packages))
     assert set(libraries) == set(SAMPLE)
     for name, library in libraries.items():
         is_python = name == "python3.11"
@@ -58,7 +60,7 @@ def test_recorded_images_have_what_debians_base_system_needs(program, bookworm):
     base = program.preinstalled(packages, [], [])
     assert {"libc6", "libssl3", "zlib1g"} <= base
     assert package_of("bookworm", 32, "libopenblas.so.0") not in base
-    assert len(base) < 150  # a dependency that is read wrongly pulls hundreds of packages in
+    assert len(base) < 250  # a dependency that is read wrongly pulls hundreds of packages in
 
 
 def test_dependencies_are_followed_by_what_is_installed_and_provided(program):
