@@ -13,6 +13,8 @@ from fnmatch import fnmatchcase
 from functools import cache
 from pathlib import Path
 
+from pibuild.config.pis import load_pis
+
 _FOLDER = Path(__file__).with_suffix("")
 _BY_HAND = _FOLDER / "by_hand"
 _RELEASES = ("jessie", "stretch", "buster", "bullseye", "bookworm", "trixie")
@@ -226,8 +228,17 @@ def _read(place: _Place, soname: str, package: str, is_preinstalled: bool) -> Sy
         return plain
     if place in _paragraphs(path):
         return _measured(plain, path, place)
-    newest = dict(filter(None, map(_family, _notes(f"newest {place}"))))
+    newest = _newest(place)
     return _older(plain, path, newest) if newest and _OLDEST_MEASURED in _paragraphs(path) else plain
+
+
+@cache
+def _newest(place: _Place) -> Mapping[str, list[int | str]]:
+    """Return the newest version of each family of symbol versions, in a release that no file covers."""
+    words = _notes(f"newest {place}")
+    tables = (system.symbol_versions for system in load_pis().systems if words and place == _place(system.name, 32))
+    glibc_and_gcc = (f"{family}_{version}" for versions in tables for family, version in versions.items())
+    return dict(filter(None, map(_family, (*words, *glibc_and_gcc))))
 
 
 def _measured(plain: SystemLibrary, path: Path, place: _Place) -> SystemLibrary:

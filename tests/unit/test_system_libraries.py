@@ -117,14 +117,6 @@ def test_the_measured_symbol_versions_are_those_of_the_table_of_systems(system, 
         assert max(numbers, key=lambda text: [int(part) for part in text.split(".")]) == str(newest[family]), family
 
 
-@pytest.mark.parametrize("system", ["jessie", "stretch", "buster"])
-def test_the_versions_written_by_hand_are_those_of_the_table_of_systems(system):
-    newest = next(each for each in load_pis().systems if each.name == system).symbol_versions
-    text = (FOLDER / "by_hand" / "index.txt").read_text()
-    words = " ".join(re.findall(rf"^# newest {system}/32: (.*)$", text, re.MULTILINE)).split()
-    assert {f"{family}_{version}" for family, version in newest.items()} <= set(words)
-
-
 def test_images_have_no_library_of_games_or_desktops():
     assert not system_library("bookworm", 32, "libGL.so.1").preinstalled
     assert not system_library("bookworm", 32, "libopenjp2.so.7").preinstalled
