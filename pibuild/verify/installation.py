@@ -41,8 +41,8 @@ _LEGACY_NAME = re.compile(
 _STRICT_NAMES_SINCE = Version("25.3")
 _STRICT_VERSIONS_SINCE = Version("24.1")
 """The first pip that refuses versions, and Requires-Dist, that are not those of PEP 440 and 508."""
-_CONSISTENT_SINCE = Version("20.3")
-"""The first pip that compares METADATA with the file name, on Python 3."""
+_CONSISTENT_SINCE, _NAMES_COMPARED_SINCE = Version("20.3"), Version("25.1")
+"""The first pips that compare the folder's name with the file name, on Python 3, and Name in METADATA with it."""
 _MAX_TEXT_LETTERS = 2000
 _OLD_WILDCARD = re.compile(r"([<>]=?\s*[\d.]+)\.\*")
 """`>=3.6.*`, which is no specifier since packaging 22; older ones compared it as `>=3.6`."""
@@ -50,6 +50,9 @@ _OLD_REQUIREMENT = re.compile(
     r"[\w.-]+\s*(\[[\w\s,.-]*\])?\s*\(?\s*((==|!=|<=|>=|<|>)\s*[^,;\s)<>=!]*\s*,?\s*)*\)?", re.ASCII
 )
 """What older pips take as a requirement: any text as a version, and a comma at the end."""
+_SCRIPT = re.compile(r"(?P<name>[^\[\s]\S*)\s*=\s*(?P<function>\w+(?:[:.]\w+)*)\s*(\[.*\])?")
+"""A program in entry_points.txt (pip/_vendor/distlib/util.py)."""
+_MAX_DEPTH = 50
 _SCHEMES = ("data", "headers", "platlib", "purelib", "scripts")
 _UPGRADE = "python3 -m pip install --upgrade pip"
 _FIRST_GROWING_PYTHON = Version("3.12")
@@ -142,7 +145,7 @@ def _refusals(claims: WheelClaims, place: PiPlace, pip: Version) -> Iterator[Fin
     yield from claims.faults
     yield from _python_refusals(claims, place, pip)
     if place.python.version.startswith("3") and pip >= _CONSISTENT_SINCE:
-        yield from _consistency_refusals(claims, name)
+        yield from _consistency_refusals(claims, name, pip)
     if pip >= _STRICT_VERSIONS_SINCE:
         yield from _strict_refusals(claims, name)
     elif claims.invalid_requirement:
@@ -193,12 +196,13 @@ def _python_refusals(claims: WheelClaims, place: PiPlace, pip: Version) -> Itera
         yield _refusal(reason, subject=shown(text), remedy="an older version of the package")
 
 
-def _consistency_refusals(claims: WheelClaims, name: _ClaimedName) -> Iterator[Finding]:
+def _consistency_refusals(claims: WheelClaims, name: _ClaimedName, pip: Version) -> Iterator[Finding]:
     """Yield a finding if the wheel's parts have other names; pip does not compare the versions of a local file."""
     if not canonicalize_name(claims.dist_info).startswith(canonicalize_name(name.name)):
         yield _refusal(f"the folder {shown(claims.dist_info)} does not begin with the name {name.name}")
     stated = claims.metadata.name
-    if claims.metadata.exists and canonicalize_name(stated[:_MAX_TEXT_LETTERS]) != canonicalize_name(name.name):
+    is_compared = claims.metadata.exists and pip >= _NAMES_COMPARED_SINCE
+    if is_compared and canonicalize_name(stated[:_MAX_TEXT_LETTERS]) != canonicalize_name(name.name):
         yield _refusal(f"Name in METADATA is {shown(stated) or 'missing'}; the file name says {name.name}")
 
 
@@ -306,6 +310,7 @@ def _faults(wheel: Wheel, metadata: Metadata) -> Iterator[Finding]:
     elif metadata.is_cut:
         yield Finding(outcome="unsure", check="file", reason="METADATA has more than 1 MB of fields; they are not read")
     yield from _record_faults(wheel)
+    yield from _script_faults(wheel)
     yield from _path_faults(wheel)
 
 
@@ -325,9 +330,26 @@ def _record_faults(wheel: Wheel) -> Iterator[Finding]:
         yield _file_fault(f"RECORD is not a table: {err}")
 
 
+def _script_faults(wheel: Wheel) -> Iterator[Finding]:
+    """Yield a finding for a program in entry_points.txt that names a module instead of a function."""
+    section = ""
+    for line in wheel.text("entry_points.txt").splitlines():
+        if line.startswith("["):
+            section = line.strip()
+        match = _SCRIPT.fullmatch(line.strip()) if section in ("[console_scripts]", "[gui_scripts]") else None
+        if match and ":" not in match["function"]:
+            yield _file_fault(f"entry_points.txt names no function for the program {shown(match['name'])}")
+            return
+
+
 def _path_faults(wheel: Wheel) -> Iterator[Finding]:
+    paths = {file.path for file in wheel.files}
     for file in wheel.files:
         parts = PurePosixPath(file.path).parts
+        above = (file.path.rsplit("/", levels)[0] for levels in range(1, min(file.path.count("/"), _MAX_DEPTH) + 1))
+        if not paths.isdisjoint(above):
+            yield _file_fault("is in a folder that is also a file of the wheel", shown(file.path))
+            return
         if file.path.startswith("/") or _depth(parts) < 0:
             yield _file_fault("lies outside of the wheel, which pip refuses", shown(file.path))
             return

@@ -198,6 +198,8 @@ def damaged(**changes):
         (damaged(files={"/etc/evil": b""}), "outside of the wheel"),
         (damaged(files={"thing-1.0.data/nonsense/x": b""}), "no folder of .data"),
         (damaged(files={"thing-1.0.data/x": b""}), "no folder of .data"),
+        (damaged(files={"thing": b"", "thing/a.py": b""}), "also a file"),
+        (damaged(files={"thing-1.0.dist-info/entry_points.txt": b"[console_scripts]\nx = thing\n"}), "program x"),
     ],
 )
 def test_what_pip_ends_at_is_a_fault(tmp_path, changes, said):
@@ -217,6 +219,10 @@ def test_what_pip_ends_at_is_a_fault(tmp_path, changes, said):
         damaged(dist_info="thing-2.0.dist-info"),
         damaged(dist_info="Thing-1.0.dist-info"),
         damaged(files={"a/../thing.py": b""}),
+        damaged(
+            files={"thing-1.0.dist-info/entry_points.txt": b"[console_scripts]\nx = thing:main [a]\n[y]\nz = thing\n"}
+        ),
+        damaged(files={"thing-1.0.dist-info/entry_points.txt": b"garbage\n\xff"}),
     ],
 )
 def test_what_pip_does_not_mind_is_no_fault(tmp_path, changes):
