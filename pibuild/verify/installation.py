@@ -22,6 +22,7 @@ from packaging.version import Version
 
 from pibuild.config.pis import PiPlace
 from pibuild.verify.findings import Finding
+from pibuild.verify.numpy_versions import requirement_findings
 from pibuild.wheels.metadata import Metadata, read_metadata, requirement_or_none, shown, version_or_none
 from pibuild.wheels.pip_tags import architecture, promised_glibc
 from pibuild.wheels.wheel import (
@@ -55,10 +56,6 @@ _SCRIPT = re.compile(r"(?P<name>[^\[\s]\S*)\s*=\s*(?P<function>\w+(?:[:.]\w+)*)\
 _MAX_DEPTH = 50
 _SCHEMES = ("data", "headers", "platlib", "purelib", "scripts")
 _UPGRADE = "python3 -m pip install --upgrade pip"
-_FIRST_GROWING_PYTHON = Version("3.12")
-"""The first Python that numpy's newest releases support: it may get newer ones than config/pis.yaml has."""
-_NUMPY_RELEASES = [Version(f"1.{minor}.{micro}") for minor in range(3, 27) for micro in range(8)]
-_NUMPY_RELEASES += [Version(f"2.{minor}.{micro}") for minor in range(40) for micro in range(8)]
 _SHOWN_NOTES = 3
 
 
@@ -121,7 +118,7 @@ def installation_findings(claims: WheelClaims, place: PiPlace) -> Iterator[Findi
         reason = f"{place.system.name}'s pip {shipped} refuses it: {shipped_refusals[0].reason}"
         yield replace(shipped_refusals[0], outcome="note", reason=reason, remedy=_UPGRADE)
     yield from _kernel_note(claims, place)
-    yield from _numpy_findings(claims, place)
+    yield from requirement_findings(claims.numpy, place)
 
 
 def claim_notes(wheel: Wheel) -> Iterator[Finding]:
@@ -223,46 +220,6 @@ def _kernel_note(claims: WheelClaims, place: PiPlace) -> Iterator[Finding]:
         reason = "armv8l is what pip since 24.1 calls a 64-bit kernel with a 32-bit system"
         remedy = "a 64-bit kernel: the default of Pi 4 and 5; on Pi 3 and Zero 2, arm_64bit=1 in config.txt"
         yield Finding(outcome="note", check="pip", reason=reason, subject="armv8l", remedy=remedy)
-
-
-def _numpy_findings(claims: WheelClaims, place: PiPlace) -> Iterator[Finding]:
-    """Yield a finding if the wheel asks for a numpy that this Python has no release of."""
-    newest = place.python.numpy
-    is_growing = Version(place.python.version) >= _FIRST_GROWING_PYTHON
-    for requirement in claims.numpy:
-        if not _applies(requirement, place):
-            continue
-        wanted = [version for version in _NUMPY_RELEASES if requirement.specifier.contains(version, prereleases=True)]
-        if requirement.url or (wanted and min(wanted) <= newest) or (not wanted and is_growing):
-            continue
-        reason = f"METADATA asks for {shown(str(requirement))}; Python {place.python.version} has numpy up to {newest}"
-        yield Finding(outcome="unsure" if is_growing else "fails", check="numpy", reason=reason, subject="numpy")
-
-
-def _applies(requirement: Requirement, place: PiPlace) -> bool:
-    """Whether pip installs what is required, without extras; a 32-bit system with a 64-bit kernel may say aarch64."""
-    if requirement.marker is None:
-        return True
-    machine = place.pi.architectures[0]
-    python = place.python
-    environment = {
-        "implementation_name": "cpython",
-        "implementation_version": python.full_version,
-        "os_name": "posix",
-        "platform_machine": machine,
-        "platform_python_implementation": "CPython",
-        "platform_release": "",
-        "platform_system": "Linux",
-        "platform_version": "",
-        "python_full_version": python.full_version,
-        "python_version": python.version,
-        "sys_platform": "linux",
-        "extra": "",
-    }
-    try:
-        return requirement.marker.evaluate(environment)
-    except (ValueError, RecursionError, KeyError):
-        return False
 
 
 def _claimed_name(file_name: str, *, strict: bool) -> _ClaimedName | str:

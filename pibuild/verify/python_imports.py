@@ -18,13 +18,13 @@ from typing import assert_never
 
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
-from packaging.version import Version
 
 from pibuild.config.pis import SystemPython
 from pibuild.machinecode.elf import MAGIC
-from pibuild.verify.binary import NUMPY_1, NUMPY_2, Binary
+from pibuild.verify.binary import Binary
 from pibuild.verify.findings import Finding
-from pibuild.verify.import_graph import ImportGraph
+from pibuild.verify.import_graph import ImportGraph, Use
+from pibuild.verify.numpy_versions import CompiledModule, module_findings, read_compiled_module
 from pibuild.wheels.metadata import read_metadata, requirement_or_none
 from pibuild.wheels.python_tags import entry_name, module_suffixes
 from pibuild.wheels.wheel import Wheel, WheelFormatError, wheel_name
@@ -35,9 +35,7 @@ _MODULE_FILE = re.compile(
 )
 """The name of a file that may be an extension module of some Python and system."""
 _ENTRY = re.compile(r"PyInitU?_\w+")
-_NUMPY_2 = Version("2")
-_FIRST_WITHOUT_NUMPY_1 = Version("3.13")
-"""The first Python for which numpy 1 has no wheel, and does not compile."""
+_C_API = re.compile(r"_?Py[A-Z_]|init[a-z_]")
 _STRAY_NAMES = frozenset(("test", "tests", "doc", "docs", "example", "examples", "benchmark", "benchmarks", "scripts"))
 """Names of folders that wheels contain by mistake, beside the packages that they are made for."""
 _MAX_DEPTH = 50
@@ -101,11 +99,22 @@ class WheelContents:
     """Names by which users import what the wheel brings; see importable_names."""
     numpy: tuple[Requirement, ...]
     """What it requires of numpy, without extras and other conditions."""
+    compiled: tuple[CompiledModule, ...]
+    """The modules that use numpy's C API; none of numpy itself."""
 
     @cached_property
     def graph(self) -> ImportGraph:
         """What its Python code imports."""
         return ImportGraph(self.sources, self.import_names, [module.dotted_name for module in self.modules])
+
+    @cached_property
+    def uses(self) -> dict[str, Use]:
+        """How the files of extension modules are imported, by their paths in the wheel."""
+        return {file.path: self.use(module) for module in self.modules for file in module.files}
+
+    def use(self, module: Module) -> Use:
+        """Return how an extension module is imported; users import one at the top level for certain."""
+        return "certain" if module.dotted_name in self.import_names else self.graph.use(module.dotted_name)
 
 
 def read_contents(wheel: Wheel, binaries: Sequence[Binary]) -> WheelContents:
@@ -117,7 +126,7 @@ def read_contents(wheel: Wheel, binaries: Sequence[Binary]) -> WheelContents:
         tags, project = frozenset(), ""
     by_path = {binary.path: binary for binary in binaries}
     grouped: dict[tuple[str, str], list[ModuleFile]] = {}
-    sources, paths, module_paths = {}, set(), set()
+    sources, paths, module_paths, compiled = {}, set(), set(), []
     for file in wheel.files:
         place = _installed_path(file.path, wheel.dist_info)
         if place is None:
@@ -126,6 +135,8 @@ def read_contents(wheel: Wheel, binaries: Sequence[Binary]) -> WheelContents:
         if place.endswith(".py"):
             sources[place] = file.content
         binary = by_path.get(file.path)
+        if binary and project != "numpy" and (module := read_compiled_module(binary, file.content)):
+            compiled.append(module)
         key = _module_key(place, binary)
         if key:
             module_paths.add(file.path)
@@ -146,6 +157,7 @@ def read_contents(wheel: Wheel, binaries: Sequence[Binary]) -> WheelContents:
         others=tuple(binary for binary in binaries if binary.path not in module_paths),
         import_names=importable_names(wheel),
         numpy=tuple(_numpy_requirements(wheel)),
+        compiled=tuple(compiled),
     )
 
 
@@ -160,7 +172,7 @@ def importable_names(wheel: Wheel) -> tuple[str, ...]:
     if stated:
         return tuple(sorted(set(stated)))
     names = _top_level_names(paths)
-    public = {name for name in names if not name.startswith("_")} or names
+    public = {name for name in names if not any(part.startswith("_") for part in name.split("."))} or names
     main = {name for name in public if name.partition(".")[0] not in _STRAY_NAMES} or public
     return tuple(sorted(main))
 
@@ -208,9 +220,17 @@ def _problem(contents: WheelContents, module: Module, python: str, bits: int) ->
         suffixes = module_suffixes(python, bits)
         wanted = " or ".join(module.name + suffix for suffix in (suffixes[0], suffixes[-1]))
         return module.files[0].path, f"Python {python} does not find it; it looks for {wanted}"
+    if file.binary and not _uses_python(file.binary) and contents.use(module) in ("mentioned", "unused"):
+        return None  # a library that is named like a module, for ctypes or cffi
     name = module.folder.rpartition("/")[2] if module.name == "__init__" else module.name
     reason = _file_problem(file, entry_name(name, python), python, bits)
     return (file.path, reason) if reason else None
+
+
+def _uses_python(binary: Binary) -> bool:
+    """Whether machine code is an extension module, or uses Python's C API."""
+    names = (*binary.elf.defined, *(symbol.name for symbol in binary.elf.undefined))
+    return any(_C_API.match(name) for name in names)
 
 
 def _file_problem(file: ModuleFile, entry: str, python: str, bits: int) -> str:
@@ -231,8 +251,7 @@ def _judged(contents: WheelContents, module: Module, path: str, reason: str, *, 
 
     `works` is whether another module of the wheel can be imported.
     """
-    name = module.dotted_name
-    use = "certain" if name in contents.import_names else contents.graph.use(name)
+    name, use = module.dotted_name, contents.use(module)
     finding = Finding(outcome="unsure", check="python", path=path, subject=name, reason=reason, remedy=_SETTLE)
     if use == "certain":
         return replace(finding, outcome="fails", reason=f"{reason}; the import of the wheel needs it", remedy="")
@@ -261,7 +280,7 @@ def _machine_findings(contents: WheelContents, bits: int) -> Iterator[Finding]:
     is_tool = not contents.import_names
     for binary in foreign:
         reason = f"it is code for {binary.machine}; the system is {_machine(bits)}"
-        finding = Finding(outcome="note", check="file", path=binary.path, reason=reason)
+        finding = Finding(outcome="note", check="loader", path=binary.path, reason=reason)
         is_script = ".data/scripts/" in binary.path
         if is_script and is_tool and not fitting:
             yield replace(finding, outcome="fails", reason=f"{reason}; the wheel has nothing else")
@@ -273,22 +292,12 @@ def _machine_findings(contents: WheelContents, bits: int) -> Iterator[Finding]:
 
 
 def _numpy_findings(contents: WheelContents, python: SystemPython, bits: int) -> Iterator[Finding]:
-    """Yield a finding if a module was compiled against another numpy than the one that there may be."""
-    if contents.name == "numpy":
-        return
-    used = used_binaries(contents, python.version, bits)
-    for_numpy_1 = [binary for binary in used if NUMPY_1 in binary.texts and NUMPY_2 not in binary.texts]
-    if not for_numpy_1:
-        return
-    reason = "it was compiled against numpy 1; beside numpy 2, its import of numpy's C API fails"
-    finding = Finding(outcome="note", check="numpy", path=for_numpy_1[0].path, subject="numpy", reason=reason)
-    if any(not _allows_numpy_1(part) for part in contents.numpy):
-        yield replace(finding, outcome="fails", reason=f"{reason}; METADATA asks for {contents.numpy[0]}")
-    elif Version(python.version) >= _FIRST_WITHOUT_NUMPY_1:
-        reason = f"{reason}; Python {python.version} has numpy 2 only"
-        yield replace(finding, outcome="unsure" if contents.numpy else "note", reason=reason, remedy=_SETTLE)
-    elif python.numpy >= _NUMPY_2:
-        yield replace(finding, remedy='python3 -m pip install "numpy<2"')
+    """Yield a finding if a module that is used works with another numpy only than the one that there may be."""
+    used = {binary.path for binary in used_binaries(contents, python.version, bits)} if contents.compiled else set()
+    modules = [module for module in contents.compiled if module.path in used]
+    for finding in module_findings(modules, contents.numpy, python):
+        is_needed = contents.uses.get(finding.path, "unused") in ("certain", "unused")
+        yield finding if is_needed or finding.outcome != "fails" else replace(finding, outcome="unsure")
 
 
 def _numpy_requirements(wheel: Wheel) -> Iterator[Requirement]:
@@ -296,10 +305,6 @@ def _numpy_requirements(wheel: Wheel) -> Iterator[Requirement]:
         requirement = requirement_or_none(text) if text.lower().startswith("numpy") else None
         if requirement and canonicalize_name(requirement.name) == "numpy" and not requirement.marker:
             yield requirement
-
-
-def _allows_numpy_1(requirement: Requirement) -> bool:
-    return any(requirement.specifier.contains(f"1.{minor}.{micro}") for minor in range(27) for micro in range(8))
 
 
 def _installed_path(path: str, dist_info: str) -> str | None:

@@ -18,6 +18,7 @@ from tests.makers.elfs import make_elf
 from tests.makers.wheels import make_wheel
 
 _ARM = "arm-linux-gnueabihf"
+_MESSAGE = "(NumPy {}) but the running NumPy has C-API version 0x%x"
 _PLAIN = "Metadata-Version: 2.1\nName: thing\nVersion: 1.0\n"
 
 
@@ -236,7 +237,7 @@ def numpy_outcomes(folder, python, text, requirement):
     ("python", "text", "requirement", "outcomes"),
     [
         ("3.11", NUMPY_1, "numpy", ["note"]),
-        ("3.11", NUMPY_1, "numpy<2", ["note"]),
+        ("3.11", NUMPY_1, "numpy<2", []),
         ("3.11", NUMPY_1, "numpy>=2", ["fails"]),
         ("3.7", NUMPY_1, "numpy", []),
         ("3.13", NUMPY_1, "numpy", ["unsure"]),
@@ -244,6 +245,11 @@ def numpy_outcomes(folder, python, text, requirement):
         ("3.11", f"{NUMPY_1} {NUMPY_2}", "numpy>=2", []),
         ("3.11", f"{NUMPY_1} {NUMPY_2}", "numpy<2", []),
         ("3.11", "", "numpy>=2", []),
+        ("3.9", f"{NUMPY_2} {_MESSAGE.format('1.20')}", "numpy", ["note"]),
+        ("3.9", f"{NUMPY_2} {_MESSAGE.format('1.19')}", "numpy", []),
+        ("3.9", f"{NUMPY_2} {_MESSAGE.format('2.0')}", "numpy<2", ["fails"]),
+        ("3.9", f"{NUMPY_2} {_MESSAGE.format('2.1')}", "numpy", ["unsure"]),
+        ("3.13", f"{NUMPY_2} {_MESSAGE.format('1.25')}", "numpy>=1.25", []),
     ],
 )
 def test_modules_for_numpy_1_do_not_work_with_numpy_2(tmp_path, python, text, requirement, outcomes):
@@ -260,6 +266,7 @@ def test_modules_for_numpy_1_do_not_work_with_numpy_2(tmp_path, python, text, re
         (["a.py", "b/__init__.py", "_c.py"], "", ("a", "b")),
         (["_c.py"], "", ("_c",)),
         (["google/cloud/thing/__init__.py", "google/cloud/thing/a/__init__.py"], "", ("google.cloud.thing",)),
+        (["google/thing/__init__.py", "google/_upb/_message.abi3.so"], "", ("google.thing",)),
         (["space/tool.py"], "", ("space.tool",)),
         ([f"demo.cpython-311-{_ARM}.so"], "", ("demo",)),
         (["thing-1.0.data/purelib/inner/__init__.py"], "", ("inner",)),
@@ -296,3 +303,17 @@ def test_a_link_or_text_in_the_place_of_a_module_is_no_module(tmp_path):
     assert outcome(tmp_path / "1", {"demo.so": b"../lib/demo.so"}) == "fails"
     code = "try:\n  from . import _core\nexcept ImportError:\n  pass"
     assert outcome(tmp_path / "2", {"thing/__init__.py": code, "thing/_core.so": b"version https"}) == "runs"
+
+
+def test_numpy_is_not_compared_with_itself(tmp_path):
+    wheel = "numpy-2.1.0-cp311-cp311-linux_armv7l.whl"
+    path = make_wheel(tmp_path, {"numpy/a.abi3.so": module("a") + NUMPY_1.encode()}, file_name=wheel)
+    read = read_wheel(path)
+    assert read_contents(read, read_binaries(read.files, is_linux=True)[0]).compiled == ()
+
+
+def test_a_library_that_is_named_like_a_module_is_loaded_by_other_means(tmp_path):
+    files = {"thing/__init__.py": "load('thing._raw')", "thing/_raw.abi3.so": library()}
+    assert found(tmp_path / "1", files) == []
+    files["thing/__init__.py"] = "from . import _raw"
+    assert outcome(tmp_path / "2", files) == "fails"

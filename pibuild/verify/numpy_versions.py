@@ -1,0 +1,142 @@
+"""Which numpy a wheel works with: what METADATA asks for, and what its modules were compiled against.
+
+A module that was compiled against numpy 1 does not work with numpy 2. One that was compiled against numpy 2 works with
+numpy 1, too, down to a version that numpy's own error message in the module names.
+
+Source: import_array in numpy's __multiarray_api.h of 1.26 and 2.2, numpy's release notes of 2.0.0.
+"""
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from packaging.requirements import Requirement
+from packaging.version import Version
+
+from pibuild.config.pis import PiPlace, SystemPython
+from pibuild.verify.binary import NUMPY_1, NUMPY_2, Binary
+from pibuild.verify.findings import Finding
+from pibuild.wheels.metadata import shown
+
+_MINIMUM = re.compile(rb"\(NumPy (\d{1,3}\.\d{1,3})\) but the running NumPy has C-API version")
+"""Part of the message that a module has for a numpy that is too old."""
+_NUMPY_2 = Version("2")
+_FIRST_WITHOUT_NUMPY_1 = Version("3.13")
+"""The first Python for which numpy 1 has no wheel."""
+_FIRST_OF_PYTHON_3_13 = Version("2.1")
+_FIRST_GROWING_PYTHON = Version("3.12")
+"""The first Python that numpy's newest releases support: it may get newer ones than config/pis.yaml has."""
+_RELEASES = [Version(f"{major}.{minor}.{micro}") for major in (1, 2) for minor in range(40) for micro in range(8)]
+_SETTLE = "pibuild verify --run"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CompiledModule:
+    """An extension module that uses numpy's C API."""
+
+    path: str
+    is_for_numpy_1: bool
+    """Whether it knows the name of numpy 1's C API only."""
+    minimum: Version | None
+    """The oldest numpy that it works with; None if it does not tell."""
+
+
+def read_compiled_module(binary: Binary, content: bytes) -> CompiledModule | None:
+    """Return what a module was compiled against; None if it does not use numpy's C API."""
+    match = _MINIMUM.search(content)
+    if not match and binary.texts.isdisjoint((NUMPY_1, NUMPY_2)):
+        return None
+    return CompiledModule(
+        path=binary.path,
+        is_for_numpy_1=NUMPY_1 in binary.texts and NUMPY_2 not in binary.texts,
+        minimum=Version(match[1].decode()) if match else None,
+    )
+
+
+def requirement_findings(requirements: Iterable[Requirement], place: PiPlace) -> Iterator[Finding]:
+    """Yield a finding for each requirement of numpy that no release of numpy for the place's Python fulfils."""
+    python, is_growing = place.python, _is_growing(place.python)
+    for requirement in requirements:
+        if requirement.url or not _applies(requirement, place) or _fulfilling(python, [requirement]):
+            continue
+        if not any(_allow([requirement], version) for version in _RELEASES if version <= python.numpy):
+            asked, newest = shown(str(requirement)), python.numpy
+            reason = f"METADATA asks for {asked}; Python {python.version} has numpy up to {newest}"
+            yield Finding(outcome="unsure" if is_growing else "fails", check="numpy", reason=reason, subject="numpy")
+
+
+def module_findings(
+    modules: Iterable[CompiledModule], requirements: Sequence[Requirement], python: SystemPython
+) -> Iterator[Finding]:
+    """Yield a finding for the first module that does not work with each numpy that there may be.
+
+    `requirements` are those of METADATA, without conditions. A module fails if none of what they allow serves it.
+    """
+    fulfilling = _fulfilling(python, requirements)
+    for module in modules:
+        was = "compiled against numpy 1" if module.is_for_numpy_1 else f"compiled for numpy {module.minimum} or newer"
+        finding = Finding(outcome="note", check="numpy", path=module.path, subject="numpy", reason=f"it was {was}")
+        if not any(_works_with(module, version) for version in fulfilling):
+            allowed = [version for version in _RELEASES if _allow(requirements, version)]
+            is_contradiction = not any(_works_with(module, version) for version in allowed)
+            asked = f"METADATA asks for {shown(', '.join(map(str, requirements)))}"
+            why = asked if is_contradiction else f"Python {python.version} has none that fits"
+            finding = replace(finding, reason=f"it was {was}; {why}", remedy=_SETTLE)
+            if is_contradiction:
+                yield replace(finding, outcome="fails")
+            else:  # a wheel that does not ask for numpy works without it
+                yield replace(finding, outcome="unsure" if requirements else "note")
+        elif not _works_with(module, max(fulfilling)):
+            reason = f"it was {was}; its import of numpy's C API fails beside numpy 2"
+            yield replace(finding, reason=reason, remedy='python3 -m pip install "numpy<2"')
+        elif python.shipped_numpy and not _works_with(module, python.shipped_numpy):
+            reason = f"it was {was}; the package of the release has numpy {python.shipped_numpy}"
+            yield replace(finding, reason=reason, remedy="python3 -m pip install numpy")
+        else:
+            continue
+        return
+
+
+def _works_with(module: CompiledModule, version: Version) -> bool:
+    is_old_enough = not module.is_for_numpy_1 or version < _NUMPY_2
+    return is_old_enough and (module.minimum is None or version >= module.minimum)
+
+
+def _fulfilling(python: SystemPython, requirements: Iterable[Requirement]) -> list[Version]:
+    """Return the releases of numpy for a Python that requirements allow."""
+    oldest = _FIRST_OF_PYTHON_3_13 if Version(python.version) >= _FIRST_WITHOUT_NUMPY_1 else _RELEASES[0]
+    of_python = [version for version in _RELEASES if oldest <= version <= python.numpy]
+    return [version for version in of_python if _allow(requirements, version)]
+
+
+def _allow(requirements: Iterable[Requirement], version: Version) -> bool:
+    return all(part.specifier.contains(version, prereleases=True) for part in requirements)
+
+
+def _is_growing(python: SystemPython) -> bool:
+    return Version(python.version) >= _FIRST_GROWING_PYTHON
+
+
+def _applies(requirement: Requirement, place: PiPlace) -> bool:
+    """Whether pip installs what is required at a place, without extras."""
+    if requirement.marker is None:
+        return True
+    python = place.python
+    environment = {
+        "implementation_name": "cpython",
+        "implementation_version": python.full_version,
+        "os_name": "posix",
+        "platform_machine": place.pi.architectures[0],
+        "platform_python_implementation": "CPython",
+        "platform_release": "",
+        "platform_system": "Linux",
+        "platform_version": "",
+        "python_full_version": python.full_version,
+        "python_version": python.version,
+        "sys_platform": "linux",
+        "extra": "",
+    }
+    try:
+        return requirement.marker.evaluate(environment)
+    except (ValueError, RecursionError, KeyError):
+        return False
