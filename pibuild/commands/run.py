@@ -11,6 +11,7 @@ USAGE = "WHEEL [OPTION...] -- COMMAND [ARG...]"
 EXAMPLES = (
     'pibuild run thing-1.0-cp311-cp311-linux_armv6l.whl -- python -c "import thing"',
     "pibuild run thing.whl --os bookworm --model pi-4-b -- python - < script.py",
+    "pibuild run thing-1.0-cp311-abi3-manylinux_2_28_aarch64.whl --model pi-5 -- python -m thing",
     "pibuild run thing.whl --copy model.tflite bench.py --collect times.json -- python bench.py",
 )
 
@@ -23,8 +24,10 @@ def add_arguments(parser: CommandParser) -> None:
     parser.add_argument("wheel", metavar="WHEEL", help="path of a wheel; its dependencies come from its folder")
     group = parser.add_argument_group("which Pi (default: the one that the wheel's tags name)")
     add_options(group, "--target", "--python")
-    group.add_argument("--model", metavar="M", help="board, such as pi-4-b (default: a Zero W or a Pi 2 B)")
+    group.add_argument("--model", metavar="M", help="board, such as pi-4-b (default: a Zero W, Pi 2 B or Pi 3 B)")
     group.add_argument("--os", metavar="RELEASE", help="release of Raspberry Pi OS, such as bookworm")
+    help_text = "whether that system has 32 or 64 bits (default: 64 if the wheel is for aarch64 only)"
+    group.add_argument("--bits", choices=("32", "64"), metavar="N", help=help_text)
     group.add_argument("--raspbian", metavar="URL", help="Raspbian archive from which --os is installed")
     group = parser.add_argument_group("files")
     paths: dict[str, Any] = {"default": [], "metavar": "PATH"}
@@ -58,7 +61,10 @@ def run(invocation: Invocation) -> int:
     except WheelFormatError as error:
         raise UsageError(f"{path.name} is not the name of a wheel", found=str(error)) from error
     catalogue = load_catalogue()
-    request = choose.DeviceRequest(target=settings.target, python=settings.python, model=args.model, system=args.os)
+    bits = int(args.bits) if args.bits else None
+    request = choose.DeviceRequest(
+        target=settings.target, python=settings.python, model=args.model, system=args.os, bits=bits
+    )
     device = choose.choose(wheel, request, catalogue.targets, choose.recipe_pythons(catalogue))
     plan = choose.plan_beside(wheel, device, catalogue)
     image = choose.device_image(device, catalogue, settings.raspbian)
@@ -66,7 +72,7 @@ def run(invocation: Invocation) -> int:
     packages = {wheel_name(path.name).name for path in wheels}
     recipes = catalogue.recipes.values()
     omitted = [recipe.name for recipe in recipes if canonicalize_name(recipe.package_name) in packages]
-    has_python = image.name == "userland"
+    has_python = image.name in ("userland", "device64")
     omitted += ["cpython"] if has_python else []
     with open_context(settings, invocation.environ, invocation.console) as context:
         installed = []

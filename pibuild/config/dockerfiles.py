@@ -21,21 +21,26 @@ def load_base(folder: Path) -> Base:
     return typed(Base, read_yaml(path), path)
 
 
-def load_images(folder: Path, target: Target, userland: Userland | None = None) -> dict[str, Image]:
+def load_images(folder: Path, target: Target | None, userland: Userland | None = None) -> dict[str, Image]:
     """Return a target's images by name, one for each folder of dockerfiles/.
 
     A Dockerfile's ARG that is the name of another folder takes that image's reference, and JOBS is set by the engine.
     CPUINFO and CPUS are those of the target's device model. Every other ARG takes the key of the same name, the
-    target's or the userland's; images with an ARG of the userland exist only if one is given.
+    target's or the userland's. Images with an ARG of the userland, or of the target, exist only if one is given.
     """
     args = {path.parent.name: _args(path.read_text()) for path in folder.glob("*/Dockerfile")}
-    if userland is None:
-        of_userlands = {field.name.upper() for field in fields(Userland)}
-        args = {name: used for name, used in args.items() if not used & of_userlands}
+    absent = {field.name.upper() for field in fields(Userland)} if userland is None else set()
+    if target is None:
+        absent |= {field.name.upper() for field in fields(Target)} | {"CPUINFO", "CPUS"}
+    while unplanned := {name for name, used in args.items() if used & absent}:
+        absent |= {name.upper() for name in unplanned}
+        args = {name: used for name, used in args.items() if name not in unplanned}
     args["base"] = set()
     names = {name.upper(): name for name in args}
-    model = load_pis().model(target.device_model)
-    keys = asdict(target) | {"cpuinfo": model.cpuinfo, "cpus": model.cpu.cores} | (asdict(userland) if userland else {})
+    keys = asdict(userland) if userland else {}
+    if target:
+        model = load_pis().model(target.device_model)
+        keys |= asdict(target) | {"cpuinfo": model.cpuinfo, "cpus": model.cpu.cores}
     graph = {name: sorted(names[arg] for arg in used & names.keys()) for name, used in sorted(args.items())}
     try:
         order = list(TopologicalSorter(graph).static_order())
@@ -50,7 +55,7 @@ def load_images(folder: Path, target: Target, userland: Userland | None = None) 
         digest = folder_digest(folder / name)
         if parents:
             digest = json_digest({"files": digest, "args": values, "parents": [image.reference for image in parents]})
-        suffix = f"-{target.name}" if values else ""
+        suffix = f"-{target.name if target else keys['os']}" if values else ""
         images[name] = Image(
             name=name,
             reference=f"pibuild/{name}{suffix}:{digest[:16]}",

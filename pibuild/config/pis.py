@@ -1,6 +1,6 @@
 """The Raspberry Pis, the releases of Raspberry Pi OS with their Pythons, and how they combine: pis.yaml, typed."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any
@@ -47,6 +47,10 @@ class Cpu:
     cores: int
     cpuinfo: str
     """What /proc/cpuinfo has for each core, after its number."""
+    qemu_64: str = ""
+    """Its name for qemu-aarch64 -cpu; empty if it is a CPU of 32 bits."""
+    cpuinfo_64: str = ""
+    """What /proc/cpuinfo of a 64-bit system has for each core."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,8 +67,16 @@ class Model:
 
     @property
     def cpuinfo(self) -> str:
-        """Return its /proc/cpuinfo."""
-        cores = "".join(f"processor\t: {number}\n{self.cpu.cpuinfo}\n" for number in range(self.cpu.cores))
+        """Return its /proc/cpuinfo with a 32-bit system."""
+        return self._cpuinfo(self.cpu.cpuinfo)
+
+    @property
+    def cpuinfo_64(self) -> str:
+        """Return its /proc/cpuinfo with a 64-bit system."""
+        return self._cpuinfo(self.cpu.cpuinfo_64)
+
+    def _cpuinfo(self, core: str) -> str:
+        cores = "".join(f"processor\t: {number}\n{core}\n" for number in range(self.cpu.cores))
         hardware = f"Hardware\t: {self.hardware}\n" if self.hardware else ""
         serial = "0000000000000000"
         return f"{cores}{hardware}Revision\t: {self.revision}\nSerial\t\t: {serial}\nModel\t\t: {self.full_name}\n"
@@ -112,11 +124,13 @@ class System:
     __pydantic_config__ = _STRICT
     name: str
     bits: tuple[int, ...]
-    symbol_versions: dict[str, _Version]
+    symbol_versions: dict[str, _Version] = field(hash=False)
     """The newest version that its libraries have of each family: `GLIBC`, `GLIBCXX`, `CXXABI`, `GCC`."""
     pythons: tuple[SystemPython, ...]
     in_debian: bool
     """Whether Debian's mirrors still have it."""
+    kernel_64: str = ""
+    """What `uname -r` prints with 64 bits and pages of 4 KiB; empty if it has no 64-bit version."""
 
     @property
     def glibc(self) -> Version:
@@ -174,6 +188,10 @@ class Pis:
     def sonames(self) -> frozenset[str]:
         """Return the sonames of all libraries that every release has."""
         return frozenset().union(*self.libraries.values())
+
+    def pi(self, cpu: Cpu, bits: int) -> Pi | None:
+        """Return the Pi with this CPU and a system of so many bits; None if there is none."""
+        return next((pi for pi in self.pis if (pi.cpu.name, pi.bits) == (cpu.name, bits)), None)
 
     def model(self, name: str) -> Model:
         """Return a board by its name; KeyError if there is none."""

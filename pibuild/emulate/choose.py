@@ -20,10 +20,13 @@ from pibuild.config.project_files import project_folder
 from pibuild.config.targets import find_target
 from pibuild.errors import ImageError, PibuildError, UsageError, collected, combined, nearest
 from pibuild.model import Image, Plan, Request, Target, Userland
-from pibuild.wheels.pip_tags import is_for_python
+from pibuild.wheels.pip_tags import architecture, is_for_python
 from pibuild.wheels.wheel import WheelFormatError, WheelName, wheel_name
 
 _Value = TypeVar("_Value")
+_ARCHITECTURE_64 = "aarch64"
+_MODEL_64 = "pi-3-b"
+"""The board that is emulated for a 64-bit system if none is named: the oldest."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,23 +37,41 @@ class DeviceRequest:
     python: str | None = None
     model: str | None = None
     system: str | None = None
+    bits: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Device:
     """The emulated Pi on which a wheel is tried."""
 
-    target: Target
+    target: Target | None
+    """The target whose artifacts it can have; None for a 64-bit system, which no recipe builds for."""
     python: str
     model: Model
     system: System | None
     """The release of Raspberry Pi OS; None for the userland that wheels are proven with."""
 
     @property
+    def bits(self) -> int:
+        """Return whether its system has 32 or 64 bits."""
+        return 32 if self.target else 64
+
+    @property
     def title(self) -> str:
-        """Return its name for people: `Raspberry Pi 4 Model B Rev 1.4, bookworm, Python 3.11`."""
-        system = f"{self.system.name}, " if self.system else ""
+        """Return its name for people: `Raspberry Pi 4 Model B Rev 1.4, bookworm (64 bit), Python 3.11`."""
+        system = f"{self.system.name}{' (64 bit)' if self.bits == 64 else ''}, " if self.system else ""
         return f"{self.model.full_name}, {system}Python {self.python}"
+
+    @property
+    def architecture(self) -> str:
+        """Return the architecture of platform tags of wheels for it: `armv7l`."""
+        return self.target.machine if self.target else _ARCHITECTURE_64
+
+    @property
+    def page_bytes(self) -> int:
+        """Return the size of a memory page of its kernel."""
+        pi = load_pis().pi(self.model.cpu, self.bits)
+        return pi.page_bytes if pi else 4096
 
 
 def emulated_pythons(system: System) -> tuple[str, ...]:
@@ -58,27 +79,30 @@ def emulated_pythons(system: System) -> tuple[str, ...]:
     return tuple(python.version for python in system.pythons if python.package)
 
 
-def userland(system: System, target: Target, raspbian: str | None) -> Userland:
+def userland(system: System, target: Target | None, raspbian: str | None, more: Sequence[str] = ()) -> Userland:
     """Return where a release's userland for a target comes from; `raspbian` is the URL of Raspbian's archive, if any.
 
     The packages are Raspbian's, which support every Pi. Without its archive they are Debian's, for targets whose
-    runtime is Debian's as well; for other targets the C library is compiled. Raises ImageError if only Raspbian has
-    the release.
+    runtime is Debian's as well; for other targets the C library is compiled. A 64-bit system, which has no target, is
+    Debian's. `more` are further packages. Raises ImageError if only Raspbian has the release.
     """
+    pis = load_pis()
+    packages = (*pis.packages, *more, *(python.package for python in system.pythons if python.package))
+    if target is None:
+        return Userland(image="device64", os=system.name, archive="", archive_key="", packages=packages)
     if not raspbian and not system.in_debian:
         raise ImageError(
             f"The system {system.name} is not available: Debian's mirrors lack it, and no Raspbian archive is set",
             hint=f"--raspbian URL (or PIBUILD_RASPBIAN, or raspbian: in pibuild.yaml) with an archive that has "
             f"{system.name}, such as http://legacy.raspbian.org/raspbian",
         )
-    pis = load_pis()
     is_packaged = bool(raspbian) or target.runtime == "debian"
     return Userland(
         image="userland" if is_packaged else "glibc",
         os=system.name,
         archive=raspbian or "",
         archive_key=pis.raspbian_key if raspbian else "",
-        packages=(*pis.packages, *(python.package for python in system.pythons if python.package)),
+        packages=packages,
     )
 
 
@@ -100,6 +124,10 @@ def choose(wheel: WheelName, request: DeviceRequest, targets: Mapping[str, Targe
         model = _named("--model", request.model, {model.name: model for model in pis.models})
     with collected(faults):
         system = _named("--os", request.system, {system.name: system for system in pis.systems})
+    if (request.bits or _bits(wheel, request)) == 64:
+        if faults:
+            raise combined(faults, f"{len(faults)} settings are missing or wrong")
+        return _choose_64(wheel, request, model or pis.model(_MODEL_64), system)
     if model or request.target is not None or request.model is None:
         with collected(faults):
             target = _target(wheel, request.target, model, targets)
@@ -109,6 +137,48 @@ def choose(wheel: WheelName, request: DeviceRequest, targets: Mapping[str, Targe
     if faults or not target or not python:
         raise combined(faults, f"{len(faults)} settings are missing or wrong")
     return Device(target=target, python=python, model=model or pis.model(target.device_model), system=system)
+
+
+def _bits(wheel: WheelName, request: DeviceRequest) -> int:
+    """Return 64 if the wheel is only for that, and no target is requested: those have 32 bits."""
+    machines = {architecture(tag.platform) for tag in wheel.tags}
+    return 64 if machines == {_ARCHITECTURE_64} and not request.target else 32
+
+
+def _choose_64(wheel: WheelName, request: DeviceRequest, model: Model, system: System | None) -> Device:
+    """Return a device with a 64-bit system: the requested one, else the newest whose Python accepts the wheel."""
+    pis = load_pis()
+    pi = pis.pi(model.cpu, 64)
+    if request.target:
+        raise UsageError(f"{request.target} has a 32-bit system", hint="omit --target, or --bits 64")
+    if not pi or not model.cpu.qemu_64:
+        raise UsageError(
+            f"{model.name} has a 32-bit CPU",
+            expected=" or ".join(other.name for other in pis.models if other.cpu.qemu_64),
+            hint="--bits 32, with a wheel for it, or another --model",
+        )
+    newer = pis.systems[[other.name for other in pis.systems].index(pi.first_system) :]
+    supported = [other for other in newer if 64 in other.bits and other.in_debian]
+    if system and system not in supported:
+        raise UsageError(
+            f"{system.name} has no 64-bit version that runs on {model.name}",
+            expected=" or ".join(other.name for other in supported),
+        )
+    system = system or _newest_fitting(wheel, request.python, supported)
+    python = _python(wheel, request.python, emulated_pythons(system), system)
+    return Device(target=None, python=python, model=model, system=system)
+
+
+def _newest_fitting(wheel: WheelName, python: str | None, systems: Sequence[System]) -> System:
+    """Return the newest release that has a Python, or if none is requested one that accepts the wheel."""
+    for system in reversed(systems):
+        pythons = emulated_pythons(system)
+        if python in pythons or (python is None and any(is_for_python(wheel.tags, other) for other in pythons)):
+            return system
+    named = ", ".join(f"{other} ({system.name})" for system in systems for other in emulated_pythons(system))
+    what = f"No 64-bit system has Python {python}" if python else f"No Python of a 64-bit system accepts {wheel.name}"
+    tags = ", ".join(sorted({f"{tag.interpreter}-{tag.abi}" for tag in wheel.tags}))
+    raise UsageError(what, expected=named, found="" if python else tags)
 
 
 def _named(option: str, name: str | None, by_name: Mapping[str, _Value]) -> _Value | None:
@@ -159,7 +229,7 @@ def plan_beside(wheel: WheelName, device: Device, catalogue: Catalogue) -> Plan 
 
     Return None if that is nothing: the system has its own Python, and no recipe makes anything for that version.
     """
-    if device.system and device.python not in recipe_pythons(catalogue):
+    if not device.target or (device.system and device.python not in recipe_pythons(catalogue)):
         return None
     request = Request(target=device.target.name, python=device.python, recipe=None, version=None)
     for recipe in catalogue.recipes.values():
@@ -169,11 +239,13 @@ def plan_beside(wheel: WheelName, device: Device, catalogue: Catalogue) -> Plan 
     return catalogue.plan(request)
 
 
-def device_image(device: Device, catalogue: Catalogue, raspbian: str | None) -> Image:
-    """Return the image of a device's userland."""
+def device_image(device: Device, catalogue: Catalogue, raspbian: str | None, more: Sequence[str] = ()) -> Image:
+    """Return the image of a device's userland; `more` are packages that its system has in addition."""
     if device.system:
-        system = userland(device.system, device.target, raspbian)
+        system = userland(device.system, device.target, raspbian, more)
         return load_images(project_folder("dockerfiles"), device.target, system)[system.image]
+    if not device.target:
+        raise AssertionError("a 64-bit device is always a release")
     name = "device" if device.model.cpu.qemu == device.target.device_cpu else "model"
     return catalogue.images[device.target.name][name]
 
@@ -189,6 +261,6 @@ def _fits(file_name: str, device: Device) -> bool:
         tags = wheel_name(file_name).tags
     except WheelFormatError:
         return False
-    machine = f"_{device.target.machine}"
+    machine = f"_{device.architecture}"
     fitting = [tag for tag in tags if tag.platform == "any" or tag.platform.endswith(machine)]
     return is_for_python(fitting, device.python)

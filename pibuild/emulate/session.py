@@ -1,10 +1,12 @@
 """One command on the device: the container that it runs in, with the person's own terminal or pipes.
 
-Passes files to the container and reads its results. `choose` selects the Pi.
+Passes files to the container and reads its results. `choose` selects the Pi. Trials of `verify --run` have such a
+container, too.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
+from typing import Literal
 
 from pibuild.adapters.docker import Container
 from pibuild.build.container import container_run
@@ -14,12 +16,16 @@ from pibuild.emulate.choose import Device
 from pibuild.emulate.transfer import WORKING_DIR, pack_copies, unpack_results
 from pibuild.errors import OutOfMemoryError, ProofError, ResourceError, UsageError
 from pibuild.files import folder_errors
-from pibuild.model import Image
+from pibuild.model import Image, Run
 from pibuild.store.local import Entry
 from pibuild.trees.tree import pack
 
-_ROOT = "/opt/pibuild/device"
-_SCRIPT = Path(__file__).with_name("run.sh")
+ROOT = "/opt/pibuild/device"
+"""The folder whose files a program on the device finds first."""
+_SMALL_PAGE_BYTES = 4096
+ON_DEVICE = Path(__file__).with_name("on_device")
+"""The folder of scripts that run there."""
+_SHELL_SCRIPTS = ("prepare.sh", "run.sh")
 
 
 def start(
@@ -45,24 +51,15 @@ def start(
     """
     limits, name = context.limits, wheels[0].name
     with context.store.staging() as staging:
-        run = container_run(
-            context,
-            image=image.reference,
-            command=("bash", f"/work/run/{_SCRIPT.name}", name, *command),
-            env=(
-                ("HOME", "/work/build"),
-                ("LC_ALL", "C.UTF-8"),
-                ("TZ", "UTC"),
-                ("PIBUILD_PYTHON", device.python),
-                ("PIBUILD_DEVICE_CPU", device.model.cpu.qemu),
-            ),
-            inputs=(
-                *((folder, entry.path) for folder, entry in installed),
-                ("/work/wheels", pack(staging / "wheels.tar", {wheel.name: wheel for wheel in wheels})),
-                ("/work/run", pack(staging / "run.tar", {_SCRIPT.name: _SCRIPT})),
-                (str(WORKING_DIR), pack_copies(copies, staging / "copies.tar")),
-                (_ROOT, pack(staging / "kernel.tar", _kernel_files(device))),
-            ),
+        run = device_run(
+            wheels,
+            ("run.sh", name, *command),
+            device=device,
+            image=image,
+            installed=installed,
+            context=context,
+            staging=staging,
+            inputs=((str(WORKING_DIR), pack_copies(copies, staging / "copies.tar")),),
             stdin="terminal" if is_terminal else "pipe",
         )
         context.console.note(f"▸ {name} on an emulated {device.title}")
@@ -86,6 +83,74 @@ def start(
     return outcome.exit_code
 
 
+def device_run(
+    wheels: Iterable[Path],
+    command: Sequence[str],
+    *,
+    device: Device,
+    image: Image,
+    installed: Iterable[tuple[str, Entry]],
+    context: BuildContext,
+    staging: Path,
+    scripts: Mapping[str, Path | bytes] | None = None,
+    inputs: Sequence[tuple[str, Path]] = (),
+    stdin: Literal["", "pipe", "terminal"] = "",
+) -> Run:
+    """Return the container of a device with wheels in /work/wheels, a script in /work/run and that script's arguments.
+
+    `scripts` are further files of /work/run, and `staging` is a folder for the tars.
+    """
+    script, *arguments = command
+    files: dict[str, Path | bytes] = {name: ON_DEVICE / name for name in _SHELL_SCRIPTS}
+    files |= scripts or {}
+    return container_run(
+        context,
+        image=image.reference,
+        command=("bash", f"/work/run/{script}", *arguments),
+        env=(
+            ("HOME", "/work/build"),
+            ("LC_ALL", "C.UTF-8"),
+            ("TZ", "UTC"),
+            ("PIBUILD_PYTHON", device.python),
+            *device_env(device).items(),
+        ),
+        inputs=(
+            *((folder, entry.path) for folder, entry in installed),
+            ("/work/wheels", pack(staging / "wheels.tar", {wheel.name: wheel for wheel in wheels})),
+            ("/work/run", pack(staging / "run.tar", files)),
+            *inputs,
+            (ROOT, pack(staging / "kernel.tar", {name: text.encode() for name, text in kernel_files(device).items()})),
+        ),
+        stdin=stdin,
+    )
+
+
+def device_env(device: Device) -> dict[str, str]:
+    """Return the variables by which `device-run` emulates this model."""
+    if device.target:
+        return {"PIBUILD_DEVICE_CPU": device.model.cpu.qemu}
+    kernel = device.system.kernel_64 if device.system else ""
+    if device.page_bytes > _SMALL_PAGE_BYTES:  # such a kernel is named for the Pi 5's chip, BCM2712
+        kernel = kernel.replace("-v8", "-2712")
+    return {
+        "PIBUILD_DEVICE_CPU": device.model.cpu.qemu_64,
+        "PIBUILD_PAGE_BYTES": str(device.page_bytes),
+        "PIBUILD_KERNEL": kernel,
+    }
+
+
+def kernel_files(device: Device) -> dict[str, str]:
+    """Return the files below ROOT that a model's kernel would show; the image has those of its target's own model."""
+    cpu, model = device.model.cpu, device.model
+    files = {
+        "proc/cpuinfo": model.cpuinfo if device.target else model.cpuinfo_64,
+        "proc/device-tree/model": f"{model.full_name}\0",
+    }
+    if device.target and cpu.qemu != device.target.device_cpu:
+        files["etc/ld.so.preload"] = f"/opt/pibuild/model/{cpu.machine}.so\n"
+    return files
+
+
 def _collect(container: Container, results: Sequence[PurePosixPath], staging: Path, console: Console) -> list[str]:
     """Bring results into the current folder, and return the paths that are missing, each with a warning."""
     missing = []
@@ -98,12 +163,3 @@ def _collect(container: Container, results: Sequence[PurePosixPath], staging: Pa
         with folder_errors(Path.cwd()):
             unpack_results(staging / "results.tar", Path.cwd(), console.warn)
     return missing
-
-
-def _kernel_files(device: Device) -> dict[str, Path | bytes]:
-    """Return the files that this model's kernel would show; the image has those of the target's own model."""
-    cpu, name = device.model.cpu, device.model.full_name
-    files = {"proc/cpuinfo": device.model.cpuinfo, "proc/device-tree/model": f"{name}\0"}
-    if cpu.qemu != device.target.device_cpu:
-        files["etc/ld.so.preload"] = f"/opt/pibuild/model/{cpu.machine}.so\n"
-    return {name: text.encode() for name, text in files.items()}

@@ -11,6 +11,7 @@ from pibuild.config.project_files import project_folder
 from pibuild.config.strict_yaml import read_yaml, typed
 from pibuild.config.targets import load_targets
 from pibuild.emulate.choose import DeviceRequest, choose, userland
+from pibuild.emulate.session import device_env, kernel_files
 from pibuild.errors import ImageError, UsageError
 from pibuild.wheels.wheel import wheel_name
 from tests.failures import fails
@@ -49,7 +50,14 @@ def test_defaults_of_a_device_come_from_the_wheels_tags(tags, wish, target, pyth
     [
         ("py3-none-any", {}, "--target"),
         ("cp311-cp311-manylinux2014_x86_64", {}, "x86_64"),
-        ("cp311-cp311-linux_aarch64", {}, "linux_armv6l or linux_armv7l"),
+        ("cp311-cp311-linux_aarch64", {"bits": 32}, "linux_armv6l or linux_armv7l"),
+        ("cp310-cp310-linux_aarch64", {}, "3.9 (bullseye)"),
+        ("py3-none-any", {"bits": 64, "python": "3.10"}, "3.11 (bookworm)"),
+        ("cp311-cp311-linux_aarch64", {"system": "bullseye"}, "No Python of bullseye"),
+        ("cp311-cp311-linux_aarch64", {"model": "pi-zero-w"}, "pi-zero-2-w or pi-3-b"),
+        ("py3-none-any", {"bits": 64, "target": "pi-two"}, "--target"),
+        ("py3-none-any", {"bits": 64, "system": "buster"}, "bullseye or bookworm or trixie"),
+        ("py3-none-any", {"bits": 64, "system": "bullseye", "model": "pi-5"}, "bookworm or trixie"),
         ("cp310-cp310-linux_armv7l", {}, "cp310-cp310"),
         ("cp311-cp311-linux_armv7l", {"system": "bullseye"}, "--os"),
         ("cp311-cp311-linux_armv7l", {"system": "bullseye", "python": "3.11"}, "bullseye has no Python '3.11'"),
@@ -72,6 +80,70 @@ def test_all_options_of_a_device_that_name_nothing_are_reported_at_once():
         chosen("cp311-cp311-linux_armv7l", model="pi-6", system="windows", target="pi-onne")
     with fails(UsageError, naming=("--model", "'pi-6'", "Python '4'")):
         chosen("py3-none-any", model="pi-6", python="4")
+
+
+@pytest.mark.parametrize(
+    ("tags", "wish", "model", "system", "python"),
+    [
+        ("cp311-cp311-manylinux_2_28_aarch64", {}, "pi-3-b", "bookworm", "3.11"),
+        ("cp39-abi3-manylinux2014_aarch64", {}, "pi-3-b", "trixie", "3.13"),
+        ("cp39-abi3-manylinux2014_aarch64", {"python": "3.9"}, "pi-3-b", "bullseye", "3.9"),
+        ("cp39-abi3-manylinux2014_aarch64", {"model": "pi-5", "system": "bookworm"}, "pi-5", "bookworm", "3.11"),
+        ("py3-none-any", {"bits": 64, "model": "pi-zero-2-w"}, "pi-zero-2-w", "trixie", "3.13"),
+        ("cp311-cp311-linux_armv7l", {"bits": 64, "python": "3.11"}, "pi-3-b", "bookworm", "3.11"),
+    ],
+)
+def test_a_64_bit_system_is_the_requested_one_or_the_newest_that_fits(tags, wish, model, system, python):
+    device = chosen(tags, **wish)
+
+    assert (device.bits, device.architecture, device.target) == (64, "aarch64", None)
+    assert (device.model.name, device.system.name, device.python) == (model, system, python)
+    assert device.title == f"{device.model.full_name}, {system} (64 bit), Python {python}"
+
+
+def test_a_wheel_for_32_and_64_bits_runs_with_32_unless_told():
+    tags = "py3-none-manylinux2014_armv7l.manylinux2014_aarch64"
+
+    assert (chosen(tags).bits, chosen(tags, bits=64).bits) == (32, 64)
+
+
+def test_pages_of_16_kib_are_those_of_a_pi_5_with_64_bits():
+    devices = [
+        chosen("py3-none-any", model=model.name, bits=bits)
+        for bits in (32, 64)
+        for model in load_pis().models
+        if bits == 32 or model.cpu.qemu_64
+    ]
+
+    large = [(device.model.name, device.bits) for device in devices if device.page_bytes == 16384]
+    assert large == [("pi-5", 64)]
+    assert device_env(devices[-1]) == {
+        "PIBUILD_DEVICE_CPU": "cortex-a76",
+        "PIBUILD_PAGE_BYTES": "16384",
+        "PIBUILD_KERNEL": "6.12.47+rpt-rpi-2712",
+    }
+
+
+def test_the_kernels_words_are_those_of_the_systems_bits():
+    device = chosen("py3-none-any", model="pi-4-b", bits=64)
+
+    text = kernel_files(device)["proc/cpuinfo"]
+    assert "Features\t: fp asimd evtstrm crc32 cpuid\n" in text
+    assert text.count("processor\t: ") == 4
+    assert "etc/ld.so.preload" not in kernel_files(device)
+
+
+def test_each_cpu_of_a_64_bit_pi_has_its_emulator_and_kernel():
+    for pi in load_pis().pis:
+        assert bool(pi.cpu.qemu_64 and pi.cpu.cpuinfo_64) >= (pi.bits == 64)
+    assert all(bool(system.kernel_64) == (64 in system.bits) for system in load_pis().systems)
+
+
+def test_the_64_bit_image_needs_no_toolchain_and_is_named_by_its_release():
+    images = load_images(project_folder("dockerfiles"), None, userland(SYSTEMS["bookworm"], None, None))
+
+    assert set(images) == {"base", "builder", "device64"}
+    assert images["device64"].reference.startswith("pibuild/device64-bookworm:")
 
 
 def test_each_target_names_a_board_with_the_cpu_that_is_emulated():

@@ -51,7 +51,8 @@ def test_a_wheel_runs_with_a_systems_own_python(monkeypatch, tmp_path, store, co
     monkeypatch.setattr(contexts, "open_context", lambda *_: nullcontext(make_context(store, console)))
     monkeypatch.setattr(images, "ensure_image", lambda image, _context: made.append(image.name))
     monkeypatch.setattr(session, "start", lambda *_words, **how: started.append(how) or 7)
-    args = Namespace(wheel=str(path), command_words=["python"], model="pi-2-b", os="buster", copy=[], collect=[])
+    where = {"model": "pi-2-b", "os": "buster", "bits": None}
+    args = Namespace(wheel=str(path), command_words=["python"], **where, copy=[], collect=[])
     settings = Settings(raspbian=RASPBIAN)
     code = command.run(Invocation(args=args, parser=make_parser(), settings=settings, environ={}, console=console))
     assert (code, made) == (7, ["userland"])
