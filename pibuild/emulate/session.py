@@ -25,7 +25,7 @@ ROOT = "/opt/pibuild/device"
 _SMALL_PAGE_BYTES = 4096
 ON_DEVICE = Path(__file__).with_name("on_device")
 """The folder of scripts that run there."""
-_SHELL_SCRIPTS = ("prepare.sh", "run.sh")
+_SHELL_SCRIPTS = ("prepare.sh", "run.sh", "try.sh")
 
 
 def start(

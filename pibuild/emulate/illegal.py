@@ -1,0 +1,114 @@
+"""An illegal instruction that ended a process on the device: its name, its function, and the wheel's file that has it.
+
+try_wheel.py tells the file on the device and the offset in it; machinecode names what is there.
+"""
+
+import struct
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from pibuild.machinecode.elf import MAGIC, ElfFormatError, read_code
+from pibuild.machinecode.instructions import (
+    FIRST_OF_TWO,
+    Instructions,
+    a32_encodings,
+    a64_encodings,
+    all_encodings,
+    t32_encodings,
+)
+from pibuild.machinecode.symbols import RegionKind
+from pibuild.verify.binary import Binary
+from pibuild.wheels.wheel import Wheel, WheelFile
+
+_PACKAGES = ("/site-packages/", "/dist-packages/")
+_LOAD = 1
+_HEADER_BYTES = {32: 52, 64: 64}
+
+
+def illegal_instruction(wheel: Wheel, place: Mapping[str, Any] | None) -> tuple[str, str, str]:
+    """Return the path in the wheel, the instruction with its place, and the feature that it needs.
+
+    The path is empty if the code is no file of the wheel, the feature if nothing is known of the instruction.
+    """
+    if not place:
+        return "", "an instruction that could not be located", ""
+    file = installed_file(wheel, str(place["path"]))
+    if file is None:
+        return "", f"an instruction at {place['offset']:#x} of {place['path'] or 'memory that is no file'}", ""
+    try:
+        elf = read_code(file.path, file.content)
+    except ElfFormatError:
+        elf = None
+    address = file_address(file.content, int(place["offset"]))
+    if elf is None or address is None:
+        return file.path, f"an instruction at offset {place['offset']:#x}", ""
+    binary = Binary(path=file.path, elf=elf)
+    instructions = _instruction(binary, file.content, int(place["offset"]), address)
+    feature = all_encodings()[int(instructions.encodings[0])].needs
+    return file.path, binary.describe(instructions, 0), str(feature or "")
+
+
+def installed_file(wheel: Wheel, path: str) -> WheelFile | None:
+    """Return the file of a wheel that pip installed at this path of the device; None if it is none of them."""
+    files = {_installed_name(file.path): file for file in wheel.files if file.content.startswith(MAGIC)}
+    for folder in _PACKAGES:
+        if folder in path:
+            return files.get(path.rpartition(folder)[2])
+    return next((file for name, file in files.items() if name.startswith("bin/") and path.endswith(f"/{name}")), None)
+
+
+def _installed_name(path: str) -> str:
+    """Return where a file of a wheel is installed, below its scheme's folder; programs are below `bin/`."""
+    top, _, rest = path.partition("/")
+    if not top.endswith(".data"):
+        return path
+    scheme, _, rest = rest.partition("/")
+    return f"bin/{rest}" if scheme == "scripts" else rest
+
+
+def file_address(content: bytes, offset: int) -> int | None:
+    """Return the address, as the file's own symbols count, of what stands at an offset; None if it is not loaded."""
+    bits = 64 if content[4:5] == b"\2" else 32
+    if len(content) < _HEADER_BYTES[bits]:
+        return None
+    table = struct.unpack_from("<Q", content, 32)[0] if bits == 64 else struct.unpack_from("<I", content, 28)[0]
+    size, count = struct.unpack_from("<HH", content, 54 if bits == 64 else 42)
+    for number in range(count):
+        at = table + number * size
+        if at + (56 if bits == 64 else 32) > len(content):
+            return None
+        if bits == 64:
+            kind, _, start, address, _, length = struct.unpack_from("<IIQQQQ", content, at)
+        else:
+            kind, start, address, _, length = struct.unpack_from("<IIIII", content, at)
+        if kind == _LOAD and start <= offset < start + length:
+            return int(address + offset - start)
+    return None
+
+
+def _instruction(binary: Binary, content: bytes, offset: int, address: int) -> Instructions:
+    """Return the one instruction at an address."""
+    kind = _kind(binary, address)
+    word = int.from_bytes(content[offset : offset + 4].ljust(4, b"\0"), "little")
+    if kind == "thumb":
+        first, second = word & 0xFFFF, word >> 16
+        word = first << 16 | second if first >= FIRST_OF_TWO else first
+    encodings_of = {"a64": a64_encodings, "thumb": t32_encodings}.get(kind, a32_encodings)
+    words = np.array([word], np.uint32)
+    return Instructions(addresses=np.array([address], np.int64), words=words, encodings=encodings_of(words))
+
+
+def _kind(binary: Binary, address: int) -> RegionKind:
+    """Return the instruction set at an address: by mapping symbols, else by the function there."""
+    if binary.elf.is_aarch64:
+        return "a64"
+    if address % 4:
+        return "thumb"
+    regions = (region for section in binary.elf.sections for region in section.regions)
+    kinds = [region.kind for region in regions if region.start <= address < region.end and region.kind != "data"]
+    if kinds:
+        return kinds[0]
+    before = [function for function in binary.functions if function.address <= address]
+    return "thumb" if before and before[-1].is_thumb else "arm"

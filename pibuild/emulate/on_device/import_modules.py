@@ -1,0 +1,54 @@
+"""Import modules in a process of their own, tell the parent how it went, and return its challenge.
+
+try_wheel.py passes this text to `python -c`, with two descriptors, to read from and to write to, and the work:
+{"modules": [], "extensions": [], "code": ""}. It runs on Python 2.7 and later.
+"""
+
+import importlib
+import json
+import os
+import sys
+import traceback
+
+
+def _failure(name, kind, error):  # type: (str, str, BaseException) -> dict
+    frames = traceback.extract_tb(sys.exc_info()[2])
+    try:
+        text = str(error)
+    except Exception:  # noqa: BLE001  the wheel's own class
+        text = ""
+    return {
+        "name": name,
+        "kind": kind,
+        "error": type(error).__name__,
+        "is_import_error": isinstance(error, ImportError),
+        "text": text[:2000],
+        "missing": str(getattr(error, "name", "") or ""),
+        "file": frames[-1][0] if frames else "",
+    }
+
+
+def main(source, sink, work):  # type: (int, int, dict) -> None
+    """Import, ask for the challenge, and return it with a report."""
+    imported, failures = [], []
+    for kind in ("modules", "extensions"):
+        for name in work[kind]:
+            try:
+                importlib.import_module(str(name))
+                imported.append(name)
+            except BaseException as error:  # noqa: BLE001  sys.exit() is a failure, too
+                failures.append(_failure(name, kind, error))
+    if work["code"] and not failures:
+        try:
+            exec(compile(work["code"], "<--run-command>", "exec"), {"__name__": "__main__"})  # noqa: S102  a user's own
+        except BaseException as error:  # noqa: BLE001  as above
+            traceback.print_exc()
+            failures.append(_failure("--run-command", "code", error))
+    os.write(sink, b"imported\n")
+    challenge = os.read(source, 256).strip()
+    os.write(sink, challenge + b" " + json.dumps({"imported": imported, "failures": failures}).encode() + b"\n")
+
+
+if __name__ == "__main__":
+    arguments, sys.argv = sys.argv, [""]
+    main(int(arguments[1]), int(arguments[2]), json.loads(arguments[3]))

@@ -1,0 +1,278 @@
+"""What a trial on the device amounts to: a finding that the wheel fails or that it can't be told, or nothing.
+
+The results are the lines that on_device/try_wheel.py prints.
+"""
+
+import json
+import signal
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from pibuild.config.pis import Cpu, PiPlace
+from pibuild.emulate.choose import Device
+from pibuild.emulate.illegal import illegal_instruction
+from pibuild.emulate.programs import programs_of
+from pibuild.machinecode.features import Feature
+from pibuild.verify.binary import read_binaries
+from pibuild.verify.findings import Finding
+from pibuild.wheels.wheel import Wheel
+
+SUBSET_32 = "cortex-a7"
+"""The CPU of qemu-arm that has nothing beyond any Pi from the Pi 2 on."""
+_SMALL_PAGES_REMEDY = "a kernel with 4 KiB pages: kernel=kernel8.img in /boot/firmware/config.txt"
+_NO_CPU = frozenset({Feature.COPROCESSOR, Feature.PRIVILEGED, Feature.UNALLOCATED})
+"""What an instruction needs that is more likely data."""
+_SEPARATE = frozenset(("tkinter", "_tkinter", "turtle", "idlelib", "test", "lib2to3", "distutils", "venv", "ensurepip"))
+"""Modules of Python's library that Debian has in packages of their own."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trial:
+    """An emulated Pi of one place."""
+
+    place: PiPlace
+    device: Device
+    env: Mapping[str, str]
+    after_failure_of: int | None = None
+    """Index of an earlier trial of the same place: this one is needed only if that fails."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subject:
+    """The wheel, and what of it is tried."""
+
+    path: Path
+    wheel: Wheel
+    modules: tuple[str, ...]
+    extensions: tuple[str, ...]
+    code: str
+
+
+class TrialResults:
+    """What try_wheel.py printed, by trial."""
+
+    def __init__(self) -> None:
+        """Begin without results."""
+        self.install: dict[str, Any] | None = None
+        self.imports: dict[int, dict[str, Any]] = {}
+        self.programs: dict[int, list[dict[str, Any]]] = {}
+
+    def take(self, line: str) -> bool:
+        """Take a line of the container's output; return whether it was a result."""
+        try:
+            result = json.loads(line) if line.startswith("{") else None
+        except ValueError:
+            result = None
+        if not isinstance(result, dict):
+            return False
+        if result["step"] == "install":
+            self.install = result
+        elif result["step"] == "import":
+            self.imports[result["trial"]] = result
+        else:
+            self.programs.setdefault(result["trial"], []).append(result)
+        return True
+
+
+def place_finding(
+    subject: Subject, place: PiPlace, trials: Sequence[Trial], results: TrialResults, how_ended: str
+) -> Finding | None:
+    """Return what the trials of a place amount to."""
+    if results.install is None:
+        return _unsure(place, how_ended)
+    if not results.install["ok"]:
+        return _refusal(place, results.install)
+    own = [number for number, trial in enumerate(trials) if trial.place == place]
+    findings = [_trial_finding(subject, trials[number], number, results, how_ended) for number in own]
+    first, last = findings[0], findings[-1]
+    if first is None or len(own) == 1:
+        return first
+    was_tried = own[-1] in results.imports or own[-1] in results.programs
+    if trials[own[0]].env["PIBUILD_DEVICE_CPU"] == SUBSET_32:
+        feature = _illegal_feature(subject, results, own[0])
+        is_decisive = feature and _is_beyond(Feature(feature), place.pi.cpu)
+        if not was_tried or is_decisive or first.check != "cpu" or first.outcome != "fails":
+            return first
+        return last or _beyond(subject, place)
+    return replace(first, remedy=_SMALL_PAGES_REMEDY) if last is None and was_tried else first
+
+
+def _trial_finding(
+    subject: Subject, trial: Trial, number: int, results: TrialResults, how_ended: str
+) -> Finding | None:
+    """Return the worst finding of a trial's import and its programs."""
+    findings = list[Finding]()
+    if imported := results.imports.get(number):
+        findings += _import_findings(subject, trial, imported, results.install or {})
+    elif subject.modules or subject.extensions or subject.code:
+        findings.append(_unsure(trial.place, how_ended))
+    started = results.programs.get(number, [])
+    for result in started:
+        findings += _program_findings(subject, trial, result)
+    if len(started) < len(programs_of(subject.wheel, trial.device.bits)):
+        findings.append(_unsure(trial.place, how_ended))
+    return min(findings, key=lambda finding: ("fails", "unsure").index(finding.outcome), default=None)
+
+
+def _import_findings(
+    subject: Subject, trial: Trial, result: Mapping[str, Any], install: Mapping[str, Any]
+) -> Iterable[Finding]:
+    """Yield why an import fails, or why it can't be told."""
+    code, where = result["exit"], _where(trial)
+    if result["answered"]:
+        for failure in result["report"]["failures"]:
+            if finding := _failure_finding(subject, trial, failure, install):
+                yield finding
+    if code is not None and code < 0 and code != -signal.SIGKILL:
+        yield _crash(
+            subject, trial, result, "its import" if not result["answered"] else "Python's end after the import"
+        )
+    elif code == -signal.SIGKILL:
+        yield _unsure(trial.place, "the import was killed: the memory may not be enough")
+    elif not result["answered"] and result["is_late"]:
+        yield _unsure(trial.place, "the import takes too long under emulation")
+    elif not result["answered"]:
+        yield _fails(f"its import ends Python with exit code {code} {where}", _last_line(result["output"]))
+
+
+def _failure_finding(
+    subject: Subject, trial: Trial, failure: Mapping[str, Any], install: Mapping[str, Any]
+) -> Finding | None:
+    """Return what a Python exception amounts to; None if it does not count."""
+    name, text, where = failure["name"], f"{failure['error']}: {failure['text']}".rstrip(": "), _where(trial)
+    is_module_missing = failure["error"] == "ModuleNotFoundError" or failure["text"].startswith("No module named")
+    if failure["kind"] == "extensions" and (is_module_missing or not failure["is_import_error"]):
+        return None
+    if failure["kind"] == "code":
+        return _fails(f"the code of --run-command fails {where}: {_one_line(text)}", "")
+    if is_module_missing:
+        missing = (failure["missing"] or failure["text"].rpartition(" ")[2].strip("'\"")).partition(".")[0]
+        is_own = missing in top_names(subject.wheel)
+        if missing in _SEPARATE and not is_own:
+            return _unsure(trial.place, f"import {name} needs {missing}, which Debian has in a package of its own")
+        if not is_own and not install.get("has_dependencies"):
+            return replace(
+                _unsure(trial.place, f"import {name} needs {missing}, which is not installed"),
+                remedy="put the wheels of its dependencies into the same folder",
+            )
+    return _fails(f"import {name} fails {where}: {_one_line(text)}", "")
+
+
+def _program_findings(subject: Subject, trial: Trial, result: Mapping[str, Any]) -> Iterable[Finding]:
+    """Yield why a program does not start. Any exit code of its own is a start; it may not know --version."""
+    code, path, output = result["exit"], result["program"], result["output"]
+    if code is None or code == 0:
+        return
+    if code == -signal.SIGKILL:
+        yield _unsure(trial.place, f"{path} was killed: the memory may not be enough")
+    elif code < 0:
+        yield replace(_crash(subject, trial, result, f"{path.rpartition('/')[2]} --version"), path=path)
+    elif reason := loader_complaint(output):
+        yield replace(_fails(f"does not start {_where(trial)}: {reason}", ""), path=path)
+
+
+def loader_complaint(output: str) -> str:
+    """Return the line in which ld.so, or the emulator for the kernel, says why a program can't start; else empty."""
+    marks = (": error while loading shared libraries: ", ": symbol lookup error: ", " not found (required by ")
+    for line in output.splitlines():
+        if any(mark in line for mark in marks):
+            return line
+        if line.startswith("qemu-") and ": Could not open '/" in line:
+            return line.partition(": ")[2]
+        if "Invalid ELF image" in line or "Exec format error" in line:
+            return line
+    return ""
+
+
+def _crash(subject: Subject, trial: Trial, result: Mapping[str, Any], what: str) -> Finding:
+    name = signal.Signals(-result["exit"]).name
+    if result["exit"] != -signal.SIGILL:
+        return _fails(f"{what} dies of {name} {_where(trial)}", _last_line(result["output"]))
+    path, instruction, feature = illegal_instruction(subject.wheel, result.get("illegal"))
+    needs = f", which needs {feature}" if feature else ""
+    return Finding(
+        outcome="fails",
+        check="cpu",
+        path=path,
+        subject=instruction,
+        reason=f"{what} dies of {name} {_where(trial)}: {instruction}{needs}",
+    )
+
+
+def _illegal_feature(subject: Subject, results: TrialResults, number: int) -> str:
+    """Return what the illegal instruction of a trial needs; empty if there was none or that is not known."""
+    tried = [results.imports.get(number, {}), *results.programs.get(number, [])]
+    illegal = [result["illegal"] for result in tried if result.get("illegal")]
+    return illegal_instruction(subject.wheel, illegal[0])[2] if illegal else ""
+
+
+def _beyond(subject: Subject, place: PiPlace) -> Finding | None:
+    """Return that the emulator can't decide, if its CPU has more than the place's and the wheel has code for that."""
+    features = {feature for feature in _features(subject.wheel) if _is_beyond(feature, place.pi.cpu)}
+    if not features:
+        return None
+    named = ", ".join(sorted(features))
+    return _unsure(
+        place, f"runs on an emulated ARMv8 CPU, which also has what this Pi lacks and the wheel has: {named}"
+    )
+
+
+def _features(wheel: Wheel) -> set[Feature]:
+    found = read_binaries(wheel.files, is_linux=True)[0]
+    return {feature for binary in found if binary.elf.is_arm for feature in binary.feature_counts}
+
+
+def _is_beyond(feature: Feature, cpu: Cpu) -> bool:
+    return feature not in cpu.runs and feature not in _NO_CPU
+
+
+def _refusal(place: PiPlace, install: Mapping[str, Any]) -> Finding:
+    if install["is_late"] or (install["exit"] or 0) < 0:
+        return _unsure(place, "pip did not come to its end")
+    lines = [line for line in install["output"].splitlines() if line.startswith("ERROR:")]
+    reason = _one_line((lines or [_last_line(install["output"]) or "no reason given"])[0].removeprefix("ERROR:"))
+    return Finding(outcome="fails", check="pip", reason=f"pip of {system_title(place)} refuses it: {reason}")
+
+
+def _fails(reason: str, detail: str) -> Finding:
+    return Finding(outcome="fails", check="device", reason=f"{reason}: {detail}" if detail else reason)
+
+
+def _unsure(place: PiPlace, reason: str) -> Finding:
+    return Finding(
+        outcome="unsure", check="device", reason=f"could not be tried on {system_title(place)}: {reason}", remedy=""
+    )
+
+
+def _where(trial: Trial) -> str:
+    pages = trial.env.get("PIBUILD_PAGE_BYTES", "4096")
+    size = f" with {int(pages) // 1024} KiB pages" if pages != "4096" else ""
+    return f"on an emulated {trial.place.pi.cpu.name}{size}, {system_title(trial.place)}"
+
+
+def system_title(place: PiPlace) -> str:
+    """Return a release with its bits: `bookworm (64 bit)`."""
+    return f"{place.system.name} ({place.pi.bits} bit)"
+
+
+def _last_line(output: str) -> str:
+    lines = [line for line in output.splitlines() if line.strip()]
+    return _one_line(lines[-1]) if lines else ""
+
+
+def _one_line(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= 300 else f"{line[:300]}…"
+
+
+def top_names(wheel: Wheel) -> set[str]:
+    """Return the names of the top-level packages and modules of a wheel."""
+    names = set()
+    for file in wheel.files:
+        parts = file.path.split("/")
+        if parts[0].endswith(".data"):
+            parts = parts[2:]
+        names.add(parts[0].partition(".")[0] if parts else "")
+    return names - {""}

@@ -1,0 +1,170 @@
+"""`verify --run`: a wheel is installed, imported and started on the emulated Pi of each place that is asked about.
+
+Places that differ only in their CPU share a container. Which modules are imported is the caller's knowledge, and what
+the static checks found about a place is not known here.
+"""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from pibuild.build import images, schedule
+from pibuild.build.context import BuildContext
+from pibuild.build.planning import Catalogue, on_device
+from pibuild.config.pis import PiPlace, load_pis
+from pibuild.emulate.choose import Device, device_image, plan_beside
+from pibuild.emulate.dependencies import wheels_beside
+from pibuild.emulate.programs import programs_of
+from pibuild.emulate.session import ON_DEVICE, ROOT, device_env, device_run, kernel_files
+from pibuild.emulate.trial_findings import SUBSET_32, Subject, Trial, TrialResults, place_finding, system_title
+from pibuild.model import Outcome
+from pibuild.store.local import Entry
+from pibuild.verify.findings import Finding
+from pibuild.wheels.wheel import Wheel, wheel_name
+
+_SCRIPTS = ("try_wheel.py", "import_modules.py")
+_IMPORT_S = 600
+"""How long an import may take; under emulation it is about ten times slower than on a Pi 4."""
+_SUPERSET_32 = "max"
+"""The only ARMv8 CPU of qemu-arm: it has more than a Pi's."""
+_SMALL_PAGES = {"PIBUILD_PAGE_BYTES": "4096"}
+
+
+def is_emulated(place: PiPlace, raspbian: str | None) -> bool:
+    """Return whether a place can be emulated: its Python has a pip, and the release's packages are available."""
+    has_packages = place.system.in_debian or bool(raspbian and place.pi.bits == 32)
+    return bool(place.python.package) and has_packages
+
+
+def device_outcomes(
+    path: Path,
+    wheel: Wheel,
+    places: Iterable[PiPlace],
+    context: BuildContext,
+    catalogue: Catalogue,
+    *,
+    modules: tuple[str, ...],
+    extensions: tuple[str, ...] = (),
+    packages: Mapping[tuple[str, int], Sequence[str]] | None = None,
+    code: str = "",
+) -> dict[PiPlace, Finding | None]:
+    """Return for each place that can be emulated a finding that `fails` or is `unsure`, or None if the wheel runs.
+
+    The wheel is installed by the place's own pip, `modules` are imported, then `extensions`, of which only those count
+    that crash or can't be loaded; then `code` is run, and each program of the wheel is started with `--version`.
+    `packages` are Debian packages that a device has in addition, by release and bits.
+    """
+    subject = Subject(path=path, wheel=wheel, modules=modules, extensions=extensions, code=code)
+    outcomes: dict[PiPlace, Finding | None] = {}
+    for trials in trial_groups(places, catalogue, context.settings.raspbian):
+        system = trials[0].place.system.name
+        more = (packages or {}).get((system, trials[0].place.pi.bits), ())
+        outcomes |= _outcomes(subject, trials, context, catalogue, more)
+    return outcomes
+
+
+def trial_groups(
+    places: Iterable[PiPlace], catalogue: Catalogue, raspbian: str | None
+) -> tuple[tuple[Trial, ...], ...]:
+    """Return the trials of the places that can be emulated; each group has one container."""
+    groups: dict[tuple[object, ...], list[Trial]] = {}
+    for place in dict.fromkeys(places):
+        if is_emulated(place, raspbian):
+            device = _device(place, catalogue)
+            machine = place.pi.cpu.machine if device.target else ""
+            key = place.system.name, place.python.version, device.target and device.target.name, machine
+            trials = groups.setdefault(key, [])
+            trials += _trials(place, device, len(trials))
+    return tuple(tuple(trials) for trials in groups.values())
+
+
+def _device(place: PiPlace, catalogue: Catalogue) -> Device:
+    model = next(model for model in load_pis().models if model.cpu.name == place.pi.cpu.name)
+    return Device(
+        target=catalogue.targets[place.pi.cpu.target] if place.pi.bits == 32 else None,
+        python=place.python.version,
+        model=model,
+        system=place.system,
+    )
+
+
+def _trials(place: PiPlace, device: Device, first: int) -> list[Trial]:
+    """Return the ways to emulate a place; `first` is the index of the first of them."""
+    trial = Trial(place=place, device=device, env=device_env(device))
+    if device.target and device.model.cpu.qemu == _SUPERSET_32:
+        subset = replace(trial, env={**trial.env, "PIBUILD_DEVICE_CPU": SUBSET_32})
+        return [subset, replace(trial, after_failure_of=first)]
+    if trial.env.get("PIBUILD_PAGE_BYTES", "4096") != "4096":
+        return [trial, replace(trial, env={**trial.env, **_SMALL_PAGES}, after_failure_of=first)]
+    return [trial]
+
+
+def _outcomes(
+    subject: Subject, trials: Sequence[Trial], context: BuildContext, catalogue: Catalogue, more: Sequence[str]
+) -> dict[PiPlace, Finding | None]:
+    """Run the trials of a group in one container."""
+    device = trials[0].device
+    image = device_image(device, catalogue, context.settings.raspbian, more)
+    installed = _installed(device, catalogue, context, has_python=image.name in ("userland", "device64"))
+    images.ensure_image(image, context)
+    programs = programs_of(subject.wheel, device.bits)
+    tasks = {
+        "wheel": subject.path.name,
+        "deadline_s": min(_IMPORT_S, context.limits.deadline_s),
+        "trials": [
+            {
+                "env": dict(trial.env),
+                "files": {f"{ROOT}/{name}": text for name, text in kernel_files(trial.device).items()},
+                "modules": subject.modules,
+                "extensions": subject.extensions,
+                "code": subject.code,
+                "programs": programs,
+                "after_failure_of": trial.after_failure_of,
+            }
+            for trial in trials
+        ],
+    }
+    scripts: dict[str, Path | bytes] = {name: ON_DEVICE / name for name in _SCRIPTS}
+    scripts["tasks.json"] = json.dumps(tasks).encode()
+    names = dict.fromkeys(trial.place.pi.name for trial in trials)
+    title = f"{subject.path.name} on {system_title(trials[0].place)}: {', '.join(names)}"
+    with context.console.step(title), context.store.staging() as staging:
+        run = device_run(
+            [subject.path, *wheels_beside(subject.path, subject.wheel)],
+            ("try.sh", "/work/run/tasks.json"),
+            device=device,
+            image=image,
+            installed=installed,
+            context=context,
+            staging=staging,
+            scripts=scripts,
+        )
+        results, rest = TrialResults(), list[str]()
+        with context.engine.container(run) as container:
+            ended = container.wait(lambda line: None if results.take(line) else rest.append(line))
+    for line in rest:
+        context.console.debug(line)
+    places = dict.fromkeys(trial.place for trial in trials)
+    return {place: place_finding(subject, place, trials, results, _how_ended(ended, rest)) for place in places}
+
+
+def _installed(
+    device: Device, catalogue: Catalogue, context: BuildContext, *, has_python: bool
+) -> list[tuple[str, Entry]]:
+    """Return the Python of a device whose system has none for its CPU, with its folder."""
+    plan = None if has_python else plan_beside(wheel_name("none-0-py3-none-any.whl"), device, catalogue)
+    if not plan:
+        return []
+    artifacts = [artifact for artifact in on_device(plan) if artifact.recipe.name == "cpython"]
+    entries, _ = schedule.make_artifacts(plan, artifacts, plan.device, context)
+    return [(artifact.recipe.device.format(python=device.python), entries[artifact.key]) for artifact in artifacts]
+
+
+def _how_ended(ended: Outcome, rest: Sequence[str]) -> str:
+    """Return why results may be missing."""
+    if ended.timed_out:
+        return "the deadline was over"
+    if ended.out_of_memory:
+        return "the memory was not enough"
+    return rest[-1] if rest else f"the trial ended with code {ended.exit_code}"
