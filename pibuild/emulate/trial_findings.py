@@ -4,13 +4,16 @@ The results are the lines that on_device/try_wheel.py prints.
 """
 
 import json
+import re
 import signal
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from pibuild.config.pis import Cpu, PiPlace
+from pibuild.config.system_libraries import package_of
 from pibuild.emulate.choose import Device
 from pibuild.emulate.illegal import illegal_instruction
 from pibuild.emulate.programs import programs_of
@@ -26,6 +29,8 @@ _NO_CPU = frozenset({Feature.COPROCESSOR, Feature.PRIVILEGED, Feature.UNALLOCATE
 """What an instruction needs that is more likely data."""
 _SEPARATE = frozenset(("tkinter", "_tkinter", "turtle", "idlelib", "test", "lib2to3", "distutils", "venv", "ensurepip"))
 """Modules of Python's library that Debian has in packages of their own."""
+_PYTHONS_OWN = sys.stdlib_module_names
+_NOT_FOUND = re.compile(r"(?:^|[ :])([^ :/]+\.so[^ :]*): cannot open shared object file")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +42,8 @@ class Trial:
     env: Mapping[str, str]
     after_failure_of: int | None = None
     """Index of an earlier trial of the same place: this one is needed only if that fails."""
+    is_whole: bool = True
+    """Whether the system is the release's packages; else it is a C library and a Python that pibuild compiled."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,14 +157,23 @@ def _failure_finding(
     if is_module_missing:
         missing = (failure["missing"] or failure["text"].rpartition(" ")[2].strip("'\"")).partition(".")[0]
         is_own = missing in top_names(subject.wheel)
-        if missing in _SEPARATE and not is_own:
-            return _unsure(trial.place, f"import {name} needs {missing}, which Debian has in a package of its own")
+        if not is_own and (missing in _SEPARATE or (not trial.is_whole and missing in _PYTHONS_OWN)):
+            return _unsure(trial.place, f"import {name} needs {missing}, which this device's Python lacks")
         if not is_own and not install.get("has_dependencies"):
             return replace(
                 _unsure(trial.place, f"import {name} needs {missing}, which is not installed"),
                 remedy="put the wheels of its dependencies into the same folder",
             )
+    if soname := _missing_library(trial.place, text):
+        return _unsure(trial.place, f"import {name} needs {soname}, which this device lacks and a package has")
     return _fails(f"import {name} fails {where}: {_one_line(text)}", "")
+
+
+def _missing_library(place: PiPlace, text: str) -> str:
+    """Return the library of the release that the device lacks, by ld.so's words; empty if it is another fault."""
+    match = _NOT_FOUND.search(text)
+    has_package = match and package_of(place.system.name, place.pi.bits, match[1])
+    return match[1] if match and has_package else ""
 
 
 def _program_findings(subject: Subject, trial: Trial, result: Mapping[str, Any]) -> Iterable[Finding]:
@@ -169,6 +185,8 @@ def _program_findings(subject: Subject, trial: Trial, result: Mapping[str, Any])
         yield _unsure(trial.place, f"{path} was killed: the memory may not be enough")
     elif code < 0:
         yield replace(_crash(subject, trial, result, f"{path.rpartition('/')[2]} --version"), path=path)
+    elif soname := _missing_library(trial.place, output):
+        yield _unsure(trial.place, f"{path} needs {soname}, which this device lacks and a package has")
     elif reason := loader_complaint(output):
         yield replace(_fails(f"does not start {_where(trial)}: {reason}", ""), path=path)
 

@@ -5,7 +5,7 @@ the static checks found about a place is not known here.
 """
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +13,8 @@ from pibuild.build import images, schedule
 from pibuild.build.context import BuildContext
 from pibuild.build.planning import Catalogue, on_device
 from pibuild.config.pis import PiPlace, load_pis
-from pibuild.emulate.choose import Device, device_image, plan_beside
+from pibuild.config.system_libraries import package_of
+from pibuild.emulate.choose import Device, device_image, plan_beside, userland
 from pibuild.emulate.dependencies import wheels_beside
 from pibuild.emulate.programs import programs_of
 from pibuild.emulate.session import ON_DEVICE, ROOT, device_env, device_run, kernel_files
@@ -28,6 +29,25 @@ _IMPORT_S = 600
 """How long an import may take; under emulation it is about ten times slower than on a Pi 4."""
 _SUPERSET_32 = "max"
 """The only ARMv8 CPU of qemu-arm: it has more than a Pi's."""
+_OF_EACH_DEVICE = frozenset(
+    (
+        *(
+            "libatomic1",
+            "libbz2-1.0",
+            "libc6",
+            "libcrypt1",
+            "libdb5.3",
+            "libdb5.3t64",
+            "libexpat1",
+            "libffi6",
+            "libffi7",
+        ),
+        *("libffi8", "libgcc-s1", "libgcc1", "libgomp1", "liblzma5", "libmpdec3", "libncursesw6", "libnsl2"),
+        *("libreadline8", "libreadline8t64", "libsqlite3-0", "libssl1.1", "libssl3", "libssl3t64", "libstdc++6"),
+        *("libtinfo6", "libtirpc3", "libtirpc3t64", "libuuid1", "zlib1g"),
+    )
+)
+"""Packages that pip's Python needs, or that config/pis.yaml lists: one of these makes no further image."""
 _SMALL_PAGES = {"PIBUILD_PAGE_BYTES": "4096"}
 
 
@@ -46,22 +66,28 @@ def device_outcomes(
     *,
     modules: tuple[str, ...],
     extensions: tuple[str, ...] = (),
-    packages: Mapping[tuple[str, int], Sequence[str]] | None = None,
+    sonames: Iterable[str] = (),
     code: str = "",
 ) -> dict[PiPlace, Finding | None]:
     """Return for each place that can be emulated a finding that `fails` or is `unsure`, or None if the wheel runs.
 
     The wheel is installed by the place's own pip, `modules` are imported, then `extensions`, of which only those count
     that crash or can't be loaded; then `code` is run, and each program of the wheel is started with `--version`.
-    `packages` are Debian packages that a device has in addition, by release and bits.
+    `sonames` are the libraries that the wheel's files need; a device has the Debian packages of those.
     """
     subject = Subject(path=path, wheel=wheel, modules=modules, extensions=extensions, code=code)
     outcomes: dict[PiPlace, Finding | None] = {}
     for trials in trial_groups(places, catalogue, context.settings.raspbian):
-        system = trials[0].place.system.name
-        more = (packages or {}).get((system, trials[0].place.pi.bits), ())
+        own = {file.path.rpartition("/")[2] for file in wheel.files}
+        more = library_packages(trials[0].place, frozenset(sonames) - own)
         outcomes |= _outcomes(subject, trials, context, catalogue, more)
     return outcomes
+
+
+def library_packages(place: PiPlace, sonames: Iterable[str]) -> tuple[str, ...]:
+    """Return the packages that a place's system needs for these libraries, beyond those that each device has."""
+    found = {package_of(place.system.name, place.pi.bits, soname) for soname in sonames}
+    return tuple(sorted(package for package in found if package and package not in _OF_EACH_DEVICE))
 
 
 def trial_groups(
@@ -75,7 +101,8 @@ def trial_groups(
             machine = place.pi.cpu.machine if device.target else ""
             key = place.system.name, place.python.version, device.target and device.target.name, machine
             trials = groups.setdefault(key, [])
-            trials += _trials(place, device, len(trials))
+            is_whole = userland(place.system, device.target, raspbian).image != "glibc"
+            trials += [replace(trial, is_whole=is_whole) for trial in _trials(place, device, len(trials))]
     return tuple(tuple(trials) for trials in groups.values())
 
 

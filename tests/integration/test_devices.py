@@ -83,6 +83,35 @@ def test_the_systems_own_python_runs_the_wheel_on_another_board(engine, wheel):
     )
 
 
+LOOK_64 = """
+import os, platform, resource, subprocess, sys, thing
+child = subprocess.check_output([sys.executable, "-c", "import thing, platform; print(thing.WORD, platform.machine())"])
+with open("/proc/cpuinfo") as file:
+    model = file.read().split("Model\\t\\t: ")[1].strip()
+print(model, platform.machine(), platform.release(), platform.libc_ver()[1], sys.executable, sep="|", end="|")
+print(os.cpu_count(), resource.getpagesize(), sys.maxsize > 2**32, child.decode().strip(), sep="|")
+"""
+
+
+@pytest.mark.parametrize(
+    ("system", "model", "expected"),
+    [
+        ("bullseye", "pi-3-b", "Raspberry Pi 3 Model B Rev 1.2|aarch64|6.1.21-v8+|2.31|/usr/bin/python3.9|4|4096"),
+        (
+            "trixie",
+            "pi-5",
+            "Raspberry Pi 5 Model B Rev 1.0|aarch64|6.12.47+rpt-rpi-2712|2.41|/usr/bin/python3.13|4|16384",
+        ),
+    ],
+)
+def test_a_64_bit_system_is_that_of_its_release_and_board(engine, wheel, system, model, expected):
+    assert engine
+    ended = ran(wheel, "--os", system, "--model", model, "--bits", "64", command=("python", "-c", LOOK_64))
+
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout.strip() == f"{expected}|True|told aarch64"
+
+
 def test_a_wheel_that_pip_rejects_on_the_device_is_code_9(engine, wheel):
     assert engine
     wheel.with_name(f"other-1.0-{TAG}.whl").unlink()

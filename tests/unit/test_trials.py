@@ -12,7 +12,7 @@ from pibuild.emulate.dependencies import wheels_beside
 from pibuild.emulate.illegal import illegal_instruction, installed_file
 from pibuild.emulate.programs import is_program, programs_of
 from pibuild.emulate.trial_findings import Subject, TrialResults, loader_complaint, place_finding
-from pibuild.emulate.trials import is_emulated, trial_groups
+from pibuild.emulate.trials import is_emulated, library_packages, trial_groups
 from pibuild.machinecode.elf import MAGIC
 from pibuild.wheels.wheel import read_wheel
 from tests.makers.elfs import NOP, SO, arm, make_elf, thumb
@@ -153,6 +153,31 @@ def test_what_a_trial_amounts_to(tmp_path, results, kind, words):
 
     assert finding.outcome == kind
     assert words in finding.reason
+
+
+def test_a_library_that_a_package_of_the_release_has_is_no_fault_of_the_wheel(tmp_path):
+    for text, kind in (
+        ("libhdf5_serial.so.103: cannot open shared object file: No such file or directory", "unsure"),
+        ("libssl.so.1.1: cannot open shared object file: No such file or directory", "fails"),
+        ("/h/a.so: cannot open shared object file: No such file or directory", "fails"),
+    ):
+        assert outcome([INSTALLED, failure("ImportError", text)], PI_3, tmp_path=tmp_path).outcome == kind
+
+
+def test_a_compiled_python_may_lack_a_module_of_its_library(tmp_path):
+    lacks = failure("ModuleNotFoundError", "No module named '_ssl'", "_ssl")
+
+    assert outcome([INSTALLED, lacks], PI_3, tmp_path=tmp_path).outcome == "fails"
+    assert outcome([INSTALLED, lacks], places(32, "bookworm", cpus=("ARM1176",)), tmp_path=tmp_path).outcome == "unsure"
+
+
+def test_packages_of_libraries_are_named_unless_each_device_has_them():
+    (place,) = places(64, "bookworm", cpus=("Cortex-A53",))
+
+    assert library_packages(place, ("libc.so.6", "libhdf5_serial.so.103", "libz.so.1", "libmine.so")) == (
+        "libhdf5-103-1",
+    )
+    assert library_packages(place, ()) == ()
 
 
 def test_an_import_that_works_with_small_pages_only_has_the_other_kernel_as_remedy(tmp_path):

@@ -13,6 +13,7 @@ This file runs on Python 2.7 and later. The tasks are a JSON file: {"wheel": fil
 
 import ctypes
 import fcntl
+import glob
 import json
 import os
 import re
@@ -31,6 +32,8 @@ _END_S = 30
 """How long a process may take to end after its modules were imported."""
 _PROGRAM_S = 60
 """A program that runs longer has started."""
+_ROOT = "/opt/pibuild/device"
+_ALTERNATIVES = ("openblas*", "atlas", "blas", "lapack")
 _DRIVER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "import_modules.py")
 _LOG = "/work/build/emulator.log"
 _OPENED = re.compile(r'^\d+ open(?:at)?\((?:\w+,)?"(.*)",[^"]*\) = (\d+)$')
@@ -47,6 +50,7 @@ def main(tasks_path):  # type: (str) -> None
     with open(tasks_path) as stream:
         tasks = json.load(stream)
     _protect()
+    os.environ["QEMU_SET_ENV"] = "LD_LIBRARY_PATH=" + ":".join(_alternatives())
     installed = _install(tasks["wheel"], tasks["deadline_s"])
     _print(dict(installed, step="install"))
     if not installed["ok"]:
@@ -79,6 +83,12 @@ def _protect():  # type: () -> None
     """Close this process's files and memory to other processes of the same user (proc(5), prctl(2))."""
     if ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0):
         raise OSError("prctl(PR_SET_DUMPABLE) failed")
+
+
+def _alternatives():  # type: () -> list
+    """Return the folders of libraries that Debian's alternatives lead to: the device's packages are only unpacked."""
+    found = [path for name in _ALTERNATIVES for path in sorted(glob.glob(_ROOT + "/usr/lib/*/" + name))]
+    return [path[len(_ROOT) :] for path in found]
 
 
 def _install(name, deadline_s):  # type: (str, float) -> dict
