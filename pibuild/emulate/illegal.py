@@ -5,7 +5,7 @@ try_wheel.py tells the file on the device and the offset in it; machinecode name
 
 import struct
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -23,7 +23,7 @@ from pibuild.verify.binary import Binary
 from pibuild.wheels.wheel import Wheel, WheelFile
 
 _PACKAGES = ("/site-packages/", "/dist-packages/")
-_LOAD = 1
+_LOAD, _EXECUTABLE = 1, 1
 _HEADER_BYTES = {32: 52, 64: 64}
 
 
@@ -41,11 +41,11 @@ def illegal_instruction(wheel: Wheel, place: Mapping[str, Any] | None) -> tuple[
         elf = read_code(file.path, file.content)
     except ElfFormatError:
         elf = None
-    address = file_address(file.content, int(place["offset"]))
+    offset, address = _position(file.content, place)
     if elf is None or address is None:
-        return file.path, f"an instruction at offset {place['offset']:#x}", ""
+        return file.path, f"an instruction at offset {offset:#x}", ""
     binary = Binary(path=file.path, elf=elf)
-    instructions = _instruction(binary, file.content, int(place["offset"]), address)
+    instructions = _instruction(binary, file.content, offset, address)
     feature = all_encodings()[int(instructions.encodings[0])].needs
     return file.path, binary.describe(instructions, 0), str(feature or "")
 
@@ -68,24 +68,44 @@ def _installed_name(path: str) -> str:
     return f"bin/{rest}" if scheme == "scripts" else rest
 
 
-def file_address(content: bytes, offset: int) -> int | None:
-    """Return the address, as the file's own symbols count, of what stands at an offset; None if it is not loaded."""
+def _position(content: bytes, place: Mapping[str, Any]) -> tuple[int, int | None]:
+    """Return the offset in the file, and the address as the file's own symbols count; None if it is not loaded."""
+    segments = loaded_segments(content)
+    code = [part.address for part in segments if part.is_code]
+    if place.get("start") is not None and code:  # in a program, which the kernel loaded
+        address = int(place["address"]) - int(place["start"]) + min(code)
+        offsets = (address - part.address + part.offset for part in segments if 0 <= address - part.address < part.size)
+        return next(offsets, 0), address
+    offset = int(place["offset"])
+    addresses = (offset - part.offset + part.address for part in segments if 0 <= offset - part.offset < part.size)
+    return offset, next(addresses, None)
+
+
+class _Segment(NamedTuple):
+    offset: int
+    address: int
+    size: int
+    is_code: bool
+
+
+def loaded_segments(content: bytes) -> list[_Segment]:
+    """Return the segments of a file that are loaded; none if its headers are cut off."""
     bits = 64 if content[4:5] == b"\2" else 32
     if len(content) < _HEADER_BYTES[bits]:
-        return None
+        return []
     table = struct.unpack_from("<Q", content, 32)[0] if bits == 64 else struct.unpack_from("<I", content, 28)[0]
     size, count = struct.unpack_from("<HH", content, 54 if bits == 64 else 42)
-    for number in range(count):
-        at = table + number * size
+    found = []
+    for at in (table + number * size for number in range(count)):
         if at + (56 if bits == 64 else 32) > len(content):
-            return None
+            break
         if bits == 64:
-            kind, _, start, address, _, length = struct.unpack_from("<IIQQQQ", content, at)
+            kind, flags, offset, address, _, length = struct.unpack_from("<IIQQQQ", content, at)
         else:
-            kind, start, address, _, length = struct.unpack_from("<IIIII", content, at)
-        if kind == _LOAD and start <= offset < start + length:
-            return int(address + offset - start)
-    return None
+            kind, offset, address, _, length, _, flags = struct.unpack_from("<IIIIIII", content, at)
+        if kind == _LOAD:
+            found.append(_Segment(offset, address, length, bool(flags & _EXECUTABLE)))
+    return found
 
 
 def _instruction(binary: Binary, content: bytes, offset: int, address: int) -> Instructions:

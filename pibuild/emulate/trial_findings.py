@@ -179,6 +179,8 @@ def _missing_library(place: PiPlace, text: str) -> str:
 def _program_findings(subject: Subject, trial: Trial, result: Mapping[str, Any]) -> Iterable[Finding]:
     """Yield why a program does not start. Any exit code of its own is a start; it may not know --version."""
     code, path, output = result["exit"], result["program"], result["output"]
+    if not result.get("is_executable", True):
+        yield replace(_fails("is installed as a file that is not executable", ""), path=path)
     if code is None or code == 0:
         return
     if code == -signal.SIGKILL:

@@ -57,7 +57,7 @@ def tried(context, folder, files, *, bits=64, cpus=("Cortex-A53", "Cortex-A72", 
     """Return the outcomes on bookworm by the name of the CPU."""
     platform = {64: "linux_aarch64", 32: "linux_armv7l"}[bits]
     tag = f"cp37-abi3-{platform}"
-    path = make_wheel(folder, files, file_name=f"thing-1.0-{tag}.whl", tags=(tag,))
+    path = make_wheel(folder, files, file_name=f"thing-1.0-{tag}.whl", tags=(tag,), programs=files)
     places = [
         place
         for place in load_pis().places

@@ -4,7 +4,7 @@ import base64
 import hashlib
 import io
 import zipfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
 from tests.makers.elfs import SO, make_elf
@@ -20,8 +20,12 @@ def make_wheel(
     metadata: str = "Metadata-Version: 2.1\nName: thing\nVersion: 1.0\n",
     record: Callable[[str], str] | None = None,
     dist_info: str = "thing-1.0.dist-info",
+    programs: Collection[str] = (),
 ) -> Path:
-    """Write a wheel that agrees with itself, but for what a test says; `record` changes RECORD's text."""
+    """Write a wheel that agrees with itself, but for what a test says; `record` changes RECORD's text.
+
+    `programs` are the paths of files that may be executed.
+    """
     claims = "".join(f"Tag: {tag}\n" for tag in tags)
     wheel = f"Wheel-Version: 1.0\nGenerator: hand\nRoot-Is-Purelib: {purelib}\n{claims}"
     held = {SO: make_elf(), "thing/__init__.py": b""} if files is None else dict(files)
@@ -32,7 +36,9 @@ def make_wheel(
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w") as archive:
         for name, content in held.items():
-            archive.writestr(name, content)
+            info = zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0))
+            info.external_attr = (0o100755 if name in programs else 0o100644) << 16
+            archive.writestr(info, content)
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / file_name
     path.write_bytes(stream.getvalue())

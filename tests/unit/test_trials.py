@@ -306,6 +306,7 @@ PROGRAM = {"step": "program", "program": "thing-1.0.data/scripts/tool", "exit": 
         ({"exit": 255, "output": "qemu-aarch64: Could not open '/lib/ld-musl-aarch64.so.1': No such file"}, "ld-musl"),
         ({"exit": -6, "output": "<jemalloc>: Unsupported system page size"}, "SIGABRT"),
         ({"exit": -4, "illegal": None}, "SIGILL"),
+        ({"exit": None, "is_executable": False}, "not executable"),
     ],
 )
 def test_a_program_has_started_unless_the_loader_or_a_signal_stops_it(tmp_path, result, words):

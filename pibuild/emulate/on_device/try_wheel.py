@@ -118,6 +118,10 @@ def _tried_import(trial, deadline_s):  # type: (dict, float) -> dict
 
 def _tried_program(program, trial):  # type: (str, dict) -> dict
     path = _installed_path(program)
+    if not os.access(path, os.X_OK):
+        if _is_script(program):
+            return {"exit": None, "is_late": False, "output": "", "is_executable": False}
+        os.chmod(path, 0o700)  # the package may do that, too
     command = ["device-run", path, "--version"]
     result = _ended(command, trial["env"], _PROGRAM_S)
     if result["exit"] == -signal.SIGILL:
@@ -127,8 +131,12 @@ def _tried_program(program, trial):  # type: (str, dict) -> dict
         place = _illegal_place()
         result["illegal"] = place
         if place and not place["path"]:
-            result["illegal"] = dict(place, path=path, offset=place["address"] - start)
+            result["illegal"] = dict(place, path=path, start=start)
     return result
+
+
+def _is_script(program):  # type: (str) -> bool
+    return program.partition("/")[0].endswith(".data") and program.split("/")[1] == "scripts"
 
 
 def _installed_path(program):  # type: (str) -> str
@@ -278,7 +286,8 @@ def _matches(*patterns):  # type: (object) -> list
 def _illegal_place():  # type: () -> object
     """Return the address of the last illegal instruction in the emulator's log, with its file and the offset there.
 
-    The path is empty if no call of the program mapped the address: then it is in the program itself.
+    The path is empty if no call of the program mapped the address: then it is in the program itself, of which `start`
+    will tell where its first code was loaded.
     """
     opened, mapped, address = {}, [], None  # type: dict, list, object
     for match in _matches(_OPENED, _MAPPED, _ILLEGAL, _ILLEGAL_HERE):
