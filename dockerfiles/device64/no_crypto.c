@@ -50,7 +50,7 @@ static const struct {
     {0xFFFFCC00, 0x5E280800}, /* SHA1H, SHA1SU1, SHA256SU0 */
     {0xBFE0FC00, 0x0EE0E000}, /* PMULL, PMULL2 with a result of 128 bits */
 };
-enum { AT_NULL = 0, AT_PHENT = 4, AT_PHNUM = 5, AT_HWCAP = 16, SIZE_OF_PHDR = 56, MOST_ENTRIES = 64 };
+enum { AT_NULL = 0, AT_PHENT = 4, AT_PHNUM = 5, AT_HWCAP = 16, SIZE_OF_PHDR = 56 };
 #define HWCAP_CRYPTO (1 << 3 | 1 << 4 | 1 << 5 | 1 << 6) /* AES, PMULL, SHA1, SHA2 */
 #define LARGEST_STACK (64 << 20)
 
@@ -63,12 +63,12 @@ static void when_executed(unsigned cpu, void *line)
 
 static int hide_in(uint64_t *words, const uint64_t *end)
 {
-    for (; words + 2 * MOST_ENTRIES < end; words++) {
+    for (; words + 3 < end; words++) {
         if (words[0] != AT_PHENT || words[1] != SIZE_OF_PHDR || words[2] != AT_PHNUM)
             continue;
-        for (int entry = 0; entry < MOST_ENTRIES && words[2 * entry] != AT_NULL; entry++) {
-            if (words[2 * entry] == AT_HWCAP) {
-                words[2 * entry + 1] &= ~(uint64_t)HWCAP_CRYPTO;
+        for (uint64_t *entry = words; entry + 1 < end && entry[0] != AT_NULL; entry += 2) {
+            if (entry[0] == AT_HWCAP) {
+                entry[1] &= ~(uint64_t)HWCAP_CRYPTO;
                 return 1;
             }
         }

@@ -27,7 +27,7 @@ void *PyInit_thing(void) { if (!(ASKED) || getauxval(16) & (ASKED)) work(); retu
 """
 _LSE = '__asm__ volatile(".arch armv8.1-a\\nldaddal %0, %0, [%1]" : "+r"(n) : "r"(&n) : "memory");'
 _AES = '__asm__ volatile(".arch armv8-a+crypto\\naese v0.16b, v1.16b" ::: "v0");'
-_CRC = '__asm__ volatile(".arch armv8-a+crc\\ncrc32b %0, %0, %0" : "+r"(n));'
+_CRC = '__asm__ volatile("crc32b %0, %0, %0" : "+r"(n));'
 
 pytestmark = needs(*_GCC.values())
 
