@@ -112,6 +112,10 @@ class Console:
             discard_output(self.out)
             raise ResourceError("The result can't be written to stdout", found=error.strerror or str(error)) from error
 
+    def shows(self, *texts: str) -> bool:
+        """Return whether stdout's encoding has all characters of some texts."""
+        return _can_encode(self.out, "".join(texts))
+
     def _print_err(self, text: str) -> None:
         """Print on stderr. Output is lost if its disk is full; BrokenPipeError is raised if its reader is gone."""
         try:

@@ -59,6 +59,7 @@ EXIT_CODES = {
     10: "the store failed",
     11: "nightly: some cells failed",
     12: "publishing failed, or the published set is damaged",
+    13: "verify: nothing fails, but something could not be told",
     130: "interrupted",
     141: "broken pipe",
 }

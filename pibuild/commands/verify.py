@@ -1,4 +1,4 @@
-"""`pibuild verify`: what a wheel of any origin contains, and where it runs."""
+"""`pibuild verify`: on which Pis, releases of Raspberry Pi OS and Pythons a wheel of any origin runs."""
 
 import re
 from typing import TYPE_CHECKING, Any
@@ -18,127 +18,140 @@ if TYPE_CHECKING:
 
     from packaging.version import Version
 
-    from pibuild.verify.report import Inspection
+    from pibuild.verify.judge import Question, Verification
 
-SUMMARY = "check any wheel: what it contains, and on which Pis, systems and Pythons it runs"
+SUMMARY = "tell on which Pis, releases of Raspberry Pi OS and Pythons any wheel runs"
 USAGE = "WHEEL... [OPTION...]"
 EXAMPLES = (
     "pibuild verify grpcio-1.66.2-cp311-cp311-linux_armv7l.whl",
-    "pibuild verify *.whl --target pi-one --floor 2.28 --json",
-    "pibuild verify thing.whl --run --target pi-two --python 3.11",
+    "pibuild verify *.whl --target pi-one --python 3.11 --json",
+    "pibuild verify thing.whl --os bookworm --run",
 )
-_ONLY_WITH_RUN = ("run_command", "python", "recipe", "release", "mirrors", "jobs", "memory", "deadline", "store")
+UNSURE_EXIT_CODE = 13
+"""Nothing that was asked for fails, and something could not be told."""
+_ONLY_WITH_RUN = ("run_command", "mirrors", "jobs", "memory", "deadline", "store")
 """Options without effect on a wheel that is only read; --offline is always obeyed."""
 
 
 def add_arguments(parser: CommandParser) -> None:
     """Add the options of `verify`."""
     parser.add_argument("wheels", nargs="+", metavar="WHEEL", help="path of a wheel")
-    group = parser.add_argument_group("requirements")
-    add_options(group, "--target")
+    group = parser.add_argument_group("where it must run (default: wherever pip installs it)")
+    add_options(group, "--target", "--python")
+    group.add_argument("--os", metavar="RELEASE", help="release of Raspberry Pi OS, such as bookworm")
     group.add_argument("--floor", metavar="F", help="oldest glibc that wheels must run with, such as 2.28")
     group = parser.add_argument_group("test on the emulated Pi: all of these, and limits and mirrors, only with --run")
     group.add_argument("--run", action="store_true", help="also install and import the wheels; needs Docker")
     group.add_argument("--run-command", metavar="CODE", help="Python code to run after the import")
-    add_options(group, "--python")
-    group.add_argument("--recipe", metavar="R", help="also install the packages this recipe is proven with")
-    add_options(group, "--release")
     add_build_options(parser)
 
 
 def run(invocation: Invocation) -> int:
     """Verify wheels; print the result of each as soon as it is known, or with --json all in one document.
 
-    Returns 0 if each wheel's tags are true and it runs on the target (without a target: on some Pi), else 9. After the
+    Returns 0 if each wheel runs at each place that was asked for, 9 if one fails at one of them, else 13. After the
     last result, raises UsageError if files can't be read; if no file can be, there is no result.
     """
-    from pibuild.verify.text import as_facts, as_text
+    from pibuild.verify.judge import worst_of
+    from pibuild.verify.text import MARKS, SCHEMA_VERSION, WORDS, as_facts, as_text
 
     args, console = invocation.args, invocation.console
-    tag, floor = _requirements(invocation)
+    question, floor = _requirements(invocation)
+    marks, columns = (MARKS if console.shows(*MARKS.values()) else WORDS), None if console.verbose else 110
     facts: list[dict[str, Any]] = []
-    is_good, errors = True, list[PibuildError]()
+    answers, errors = set[str](), list[PibuildError]()
     for word in args.wheels:
         try:
             path = wheel_path(word)
-            inspection = _inspected(path, tag, floor)
+            verification = _verified(path, floor)
         except UsageError as error:
             errors.append(error)
             continue
-        text, facts = as_text(inspection), [*facts, as_facts(inspection)]
-        is_good = is_good and not inspection.faults and bool(inspection.runs_on or tag)
         if args.run:
-            result = _run_on_device(path, inspection, invocation)
-            text, facts[-1]["device"] = f"{text}\n  on the emulated Pi: {result['said']}", result
-            is_good = is_good and result["ok"]
-        del inspection  # it holds the unpacked wheel: free that memory before the next one is read
+            verification = _tried(path, verification, question, invocation)
+        asked = verification.asked(question)
+        answers.add(worst_of(asked))
+        facts.append(as_facts(verification, asked))
         if not console.as_json:
-            console.result(text, None)
+            console.result(as_text(verification, marks=marks, columns=columns), None)
+        del verification, asked  # they hold the unpacked wheel: free that memory before the next one is read
     if console.as_json and facts:
-        console.result("", {"wheels": facts})
+        console.result("", {"schema": SCHEMA_VERSION, "wheels": facts})
     if errors:
         raise combined(errors, f"{len(errors)} of {len(args.wheels)} files failed")
-    return 0 if is_good else ProofError.exit_code
+    return ProofError.exit_code if "fails" in answers else UNSURE_EXIT_CODE if "unsure" in answers else 0
 
 
-def _requirements(invocation: Invocation) -> "tuple[str | None, Version | None]":
-    """Return the platform tag and the glibc that wheels must be for; None where nothing is required.
+def _requirements(invocation: Invocation) -> "tuple[Question, Version | None]":
+    """Return the places that are asked about, and the oldest glibc; None if none is required.
 
     Raises UsageError with everything that is wrong in the options, before any wheel is read.
     """
     from packaging.version import Version
 
-    from pibuild.build.catalogue import load_catalogue, requested_wheel
+    from pibuild.config.pis import load_pis
     from pibuild.config.project_files import project_folder
     from pibuild.config.targets import find_target, load_targets
+    from pibuild.verify.judge import Question
 
-    args, settings = invocation.args, invocation.settings
-    tag, errors = None, list[PibuildError]()
+    args, settings, places = invocation.args, invocation.settings, load_pis().places
+    target, errors = "", list[PibuildError]()
     with collected(errors):
         if not args.run:
             refuse_idle(invocation, _ONLY_WITH_RUN, "--run")
     with collected(errors):
-        if args.run:
-            catalogue = load_catalogue()
-            catalogue.plan(requested_wheel(catalogue, settings))
-    with collected(errors):
-        if settings.target is not None and not (args.run and errors):
-            tag = find_target(settings.target, load_targets(project_folder("toolchains"))).platform_tag
+        if settings.target is not None:
+            target = find_target(settings.target, load_targets(project_folder("toolchains"))).name
+    releases = [system.name for system in load_pis().systems]
+    pythons = list(dict.fromkeys(place.python.version for place in places))
+    for option, value, known in (("--os", args.os, releases), ("--python", settings.python, pythons)):
+        with collected(errors):
+            if value is not None and value not in known:
+                what = f"{option} {value}: no Raspberry Pi OS has it"
+                raise UsageError(what, hint=f"one of {', '.join(known)}")
     with collected(errors):
         if args.floor is not None and not re.fullmatch(r"\d+\.\d+", args.floor):
             raise UsageError(f"{args.floor!r} is not a version of glibc", hint="--floor 2.28")
+    question = Question(target=target, python=settings.python or "", release=args.os or "")
+    with collected(errors):
+        if not errors and not any(question.names(place) for place in places):
+            hint = "`pibuild list -v` shows which Pis, releases and Pythons there are"
+            raise UsageError("No Pi has this combination of --target, --os and --python", hint=hint)
     if errors:
         raise combined(errors, "Several options are wrong")
-    return tag, Version(args.floor) if args.floor else None
+    return question, Version(args.floor) if args.floor else None
 
 
-def _inspected(path: "Path", platform_tag: str | None, floor: "Version | None") -> "Inspection":
-    """Inspect a wheel; a requirement that it does not fulfil is a fault, too."""
-    from dataclasses import replace
-
-    from pibuild.verify.report import inspect, misses
+def _verified(path: "Path", floor: "Version | None") -> "Verification":
+    from pibuild.verify.judge import judge
 
     try:
-        inspection = inspect(path)
+        return judge(path, floor=floor)
     except OSError as error:
         hint = "its permissions, or another copy of it"
         raise UsageError(f"{path} can't be read", found=error.strerror or str(error), hint=hint) from error
-    missed = misses(inspection, platform_tag=platform_tag, floor=floor)
-    return replace(inspection, faults=(*inspection.faults, *missed))
 
 
-def _run_on_device(path: "Path", inspection: "Inspection", invocation: Invocation) -> dict[str, Any]:
-    """Install and import a wheel on the device of the settings' target and Python."""
-    from pibuild.build.catalogue import load_catalogue, requested_plan
+def _tried(path: "Path", verification: "Verification", question: "Question", invocation: Invocation) -> "Verification":
+    """Return the verification with what the emulated Pis showed, where it was asked for and nothing fails so far."""
+    from pibuild.build.catalogue import load_catalogue
     from pibuild.build.context import open_context
-    from pibuild.build.schedule import try_on_device
+    from pibuild.emulate.trials import device_outcomes
+    from pibuild.wheels.wheel import read_wheel
 
-    if inspection.faults and not inspection.pis:
-        return {"ok": False, "said": "not tried: this is not a valid wheel"}
+    places = [verdict.place for verdict in verification.asked(question) if verdict.outcome != "fails"]
+    if not places:
+        return verification
+    needed = frozenset(name for binary in verification.binaries for name in binary.elf.needed)
     with open_context(invocation.settings, invocation.environ, invocation.console) as context:
-        plan, code = requested_plan(load_catalogue(), context), invocation.args.run_command or ""
-        try:
-            try_on_device(path, plan, context, imports=inspection.modules, code=code)
-        except ProofError as error:
-            return {"ok": False, "said": error.what, "details": list(error.details)}
-    return {"ok": True, "said": f"installed by pip of Python {plan.python} and imported on {plan.target.device_cpu}"}
+        outcomes = device_outcomes(
+            path,
+            read_wheel(path),
+            places,
+            context,
+            load_catalogue(),
+            modules=verification.modules,
+            sonames=needed,
+            code=invocation.args.run_command or "",
+        )
+    return verification.tried(outcomes)

@@ -83,6 +83,11 @@ class Binary:
         """Whether it is code for a machine that a Pi can be."""
         return self.elf.is_arm or self.elf.is_aarch64
 
+    @property
+    def machine_bits(self) -> int:
+        """Return 32 for ARM, 64 for AArch64, and 0 for code that no Pi runs."""
+        return 32 if self.elf.is_arm else 64 if self.elf.is_aarch64 else 0
+
     @cached_property
     def mapped(self) -> Elf | None:
         """The file whose mapping symbols separate code from data: its twin or itself; None if neither has any."""

@@ -25,6 +25,11 @@ class Finding:
     remedy: str = ""
     """What would help; for `unsure`, what settles it."""
 
+    @property
+    def sentence(self) -> str:
+        """Return the reason with the file that it is about."""
+        return f"{self.path}: {self.reason}" if self.path else self.reason
+
 
 def worst_outcome(findings: Iterable[Finding]) -> Outcome:
     """Return `fails` if a finding fails, else `unsure` if one is unsure, else `runs`: notes do no harm."""

@@ -159,13 +159,12 @@ def _tag_reason(tags: frozenset[Tag], place: PiPlace, pip: Version) -> str:
     platforms = sorted({tag.platform for tag in tags if (tag.interpreter, tag.abi) in pairs})
     if not platforms:
         claimed = _listed(f"{tag.interpreter}-{tag.abi}" for tag in tags)
-        return f"the tag {claimed} is not for Python {place.python.version}"
+        return f"the tag {claimed} is for another Python"
     if all(platform.startswith("musllinux") for platform in platforms):
         return f"{_listed(platforms)} is for systems with musl; {place.system.name} has glibc"
     fitting = [platform for platform in platforms if architecture(platform) in place.pi.architectures]
     if not fitting:
-        machine = " or ".join(place.pi.architectures)
-        return f"the tag is for {_listed(map(architecture, platforms))}; pip calls this Pi {machine}"
+        return f"the tag is for {_listed(map(architecture, platforms))}, which pip does not call this Pi"
     glibc = min((version for name in fitting if (version := promised_glibc(name))), default=None)
     if glibc and glibc > place.system.glibc:
         return f"the tag asks for glibc {glibc}; {place.system.name} has {place.system.glibc}"

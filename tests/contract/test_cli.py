@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from filelock import FileLock
+from pibuild.verify.judge import Verification, judge
 
 from pibuild import __version__
 from pibuild.adapters.rclone import Rclone
@@ -22,7 +23,6 @@ from pibuild.config.settings import Policy
 from pibuild.model import Request
 from pibuild.publishing.destinations import Uploader
 from pibuild.store.remote_folders import LocalFolder
-from pibuild.verify.report import Inspection, inspect
 from tests.makers.elfs import BX_LR, PI_TWO, SO, arm, make_elf
 from tests.makers.publications import make_proven, site_in
 from tests.makers.sites import add_wheel, make_site
@@ -356,20 +356,22 @@ def test_a_wheel_with_true_tags_is_code_0_and_reported_as_json(capsys, tmp_path)
     path = make_wheel(tmp_path / "in")
     assert main(["verify", str(path), "--json", "--target", "pi-one", "--floor", "2.19"]) == 0
     (told,) = json.loads(capsys.readouterr().out)["wheels"]
-    assert told["runs_on"] == [{"pi": "Pi 1, Zero, Zero W", "system": "bookworm", "python": "3.11"}]
+    (asked,) = [one for one in told["verdicts"] if one["asked"]]
+    assert (asked["pi"], asked["release"], asked["python"]) == ("Pi 1, Zero, Zero W", "bookworm", "3.11")
+    assert asked["verdict"] == told["answer"] == "runs"
 
 
 def test_each_wheel_is_reported_before_the_next_is_read(capsys, tmp_path, monkeypatch):
     first, second = make_wheel(tmp_path / "1"), make_wheel(tmp_path / "2")
     said, kept = [], []
 
-    def watched(path):
+    def watched(path, **options):
         said.append(capsys.readouterr().out)
         gc.collect()
-        kept.append(sum(isinstance(one, Inspection) for one in gc.get_objects()))
-        return inspect(path)
+        kept.append(sum(isinstance(one, Verification) for one in gc.get_objects()))
+        return judge(path, **options)
 
-    monkeypatch.setattr("pibuild.verify.report.inspect", watched)
+    monkeypatch.setattr("pibuild.verify.judge.judge", watched)
     assert main(["verify", str(first), str(second)]) == 0
     assert said[0] == ""
     assert said[1].startswith(first.name)

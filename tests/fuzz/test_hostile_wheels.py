@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from pibuild.verify.report import inspect
+from pibuild.verify.judge import Question, judge
 from pibuild.verify.text import as_facts, as_text
 from tests.makers.elfs import PI_TWO, SO, make_elf
 from tests.makers.wheels import make_wheel
@@ -70,8 +70,8 @@ def mutated(content, source):
 def examined(path):
     """Inspect a wheel as `pibuild verify` does; return how long it took."""
     began = time.monotonic()
-    found = inspect(path)
-    as_facts(found)
+    found = judge(path)
+    as_facts(found, found.asked(Question()))
     as_text(found)
     return time.monotonic() - began
 

@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 import yaml
+from pibuild.verify.report import inspect
 from platformdirs import user_cache_path
 
 from pibuild.adapters.http import Http
 from pibuild.adapters.pypi import Pypi
 from pibuild.model import PypiPlace
 from pibuild.verify.binary import newest_versions
-from pibuild.verify.report import inspect
 from pibuild.wheels.wheel import wheel_name
 
 _TRUTH = yaml.safe_load((Path(__file__).parent.parent / "data/wheels.yaml").read_text())["wheels"]

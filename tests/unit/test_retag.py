@@ -40,7 +40,7 @@ def test_equal_wheels_give_equal_bytes(tmp_path):
 
 def test_armv7_code_does_not_get_the_tag_of_a_zero(tmp_path):
     path = armv7(tmp_path, {SO: make_elf(arm(_MOVW, BX_LR), attributes=PI_TWO)})
-    assert "not for ARM1176, as the tag claims" in refused(path, tmp_path, platform="linux_armv6l")
+    assert "ARM1176 lacks movw" in refused(path, tmp_path, platform="linux_armv6l")
 
 
 def test_a_tag_with_too_old_a_glibc_is_rejected(tmp_path):
@@ -50,8 +50,8 @@ def test_a_tag_with_too_old_a_glibc_is_rejected(tmp_path):
 
 
 def test_a_tag_of_another_machine_is_rejected(tmp_path):
-    assert "machine code of EM_ARM" in refused(armv7(tmp_path), tmp_path, platform="linux_aarch64")
-    assert "claims any platform" in refused(armv7(tmp_path), tmp_path, platform="any")
+    assert "is code for ARM, the tag claims aarch64" in refused(armv7(tmp_path), tmp_path, platform="linux_aarch64")
+    assert "the tag claims any" in refused(armv7(tmp_path), tmp_path, platform="any")
 
 
 def test_a_module_of_one_python_gets_no_tag_of_another(tmp_path):
@@ -64,7 +64,7 @@ def test_the_abi_risk_is_offered_only_without_other_contradictions(tmp_path):
     assert "or --accept-abi-risk" in said
     said = refused(armv7(tmp_path, {SO: make_elf()}), tmp_path, python="3.12")
     assert "it was compiled for cp311" in said
-    assert "is named for CPython 311" in said
+    assert "Python 3.12 does not find it" in said
     assert "--accept-abi-risk" not in said
 
 
@@ -77,9 +77,9 @@ def test_an_accepted_abi_risk_is_recorded_in_the_wheel(tmp_path):
 
 def test_the_abi_risk_covers_only_the_python(tmp_path):
     path = armv7(tmp_path, {SO: make_elf()})
-    assert "is named for CPython 311" in refused(path, tmp_path, python="3.12", accept_abi_risk=True)
+    assert "Python 3.12 does not find it" in refused(path, tmp_path, python="3.12", accept_abi_risk=True)
     thumb2 = armv7(tmp_path, {_PLAIN_SO: make_elf(arm(_MOVW, BX_LR), attributes=PI_TWO)})
-    assert "not for ARM1176" in refused(thumb2, tmp_path, platform="linux_armv6l", accept_abi_risk=True)
+    assert "ARM1176 lacks movw" in refused(thumb2, tmp_path, platform="linux_armv6l", accept_abi_risk=True)
 
 
 def test_the_python_of_the_stable_abi_can_be_raised_and_not_lowered(tmp_path):
@@ -117,16 +117,18 @@ def test_a_file_name_with_too_many_tags_is_rejected(tmp_path):
 def test_windows_code_gets_no_pure_python_tag(tmp_path):
     name = "thing-1.0-cp311-cp311-win_amd64.whl"
     path = make_wheel(tmp_path, {"thing/_core.pyd": b"MZ\x90\0"}, file_name=name, tags=("cp311-cp311-win_amd64",))
-    assert "is machine code for Windows" in refused(path, tmp_path, platform="any")
+    assert "is machine code of another system" in refused(path, tmp_path, platform="any")
     assert "it was compiled for cp311" in refused(path, tmp_path, python="3.9")
 
 
 def test_a_tag_of_another_c_library_is_rejected(tmp_path):
-    assert "needs libc.so.6 of glibc" in refused(armv7(tmp_path), tmp_path, platform="musllinux_1_2_armv7l")
+    platform = "musllinux_1_2_armv7l"
+    assert f"no pip of a Pi takes {platform}" in refused(armv7(tmp_path), tmp_path, platform=platform)
 
 
 def test_no_manylinux_tag_is_given_for_a_zero(tmp_path):
-    assert "no pip takes manylinux2014_armv6l" in refused(armv7(tmp_path), tmp_path, platform="manylinux2014_armv6l")
+    platform = "manylinux2014_armv6l"
+    assert f"no pip of a Pi takes {platform}" in refused(armv7(tmp_path), tmp_path, platform=platform)
 
 
 def test_a_pure_wheel_stays_pure(tmp_path):

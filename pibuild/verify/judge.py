@@ -1,0 +1,209 @@
+"""The verdict on a wheel: for each Pi, release of Raspberry Pi OS and Python, whether it runs there, and why not.
+
+Each check is made once for what it depends on (a CPU, a page size, a release, a Python), then combined for each place.
+Faults, exit codes, tables, JSON and `retag` derive from these verdicts.
+"""
+
+import os
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+from packaging.tags import Tag
+from packaging.version import Version
+
+from pibuild.config.pis import PiPlace, load_pis
+from pibuild.verify.binary import Binary, newest_versions, read_binaries
+from pibuild.verify.code_verdict import code_findings
+from pibuild.verify.findings import Finding, Outcome, worst_outcome
+from pibuild.verify.installation import claim_notes, installation_findings, read_claims
+from pibuild.verify.installed_files import read_installed_files
+from pibuild.verify.loader import loader_findings
+from pibuild.verify.page_sizes import page_findings
+from pibuild.verify.python_imports import import_findings, importable_names, read_contents, used_binaries
+from pibuild.wheels.wheel import Wheel, WheelFormatError, read_wheel, wheel_name
+
+INSTALLATION = frozenset(("pip", "file"))
+"""Checks whose failure means that pip does not install the wheel."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlaceVerdict:
+    """Whether a wheel runs at a place, and what decides that."""
+
+    place: PiPlace
+    findings: tuple[Finding, ...] = ()
+    """Reasons against it, or what could not be told; empty if it runs."""
+
+    @property
+    def outcome(self) -> Outcome:
+        """Return the verdict."""
+        return worst_outcome(self.findings)
+
+    @property
+    def is_installed(self) -> bool:
+        """Whether pip installs the wheel there."""
+        return not any(finding.outcome == "fails" and finding.check in INSTALLATION for finding in self.findings)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verification:
+    """Everything that is known about one wheel."""
+
+    file_name: str
+    size_bytes: int
+    tags: frozenset[Tag] = frozenset()
+    modules: tuple[str, ...] = ()
+    """Names that can be imported after installation."""
+    binaries: tuple[Binary, ...] = ()
+    verdicts: tuple[PlaceVerdict, ...]
+    """For each place, in the order of config/pis.yaml."""
+    notes: tuple[Finding, ...] = ()
+    """What does no harm, but is worth knowing."""
+
+    def asked(self, question: "Question") -> tuple[PlaceVerdict, ...]:
+        """Return the verdicts that a question is about.
+
+        These are the places where pip installs the wheel. If there is none among those that the question names, all
+        that it names are returned: each of them fails.
+        """
+        named = tuple(verdict for verdict in self.verdicts if question.names(verdict.place))
+        return tuple(verdict for verdict in named if verdict.is_installed) or named
+
+    def tried(self, outcomes: Mapping[PiPlace, Finding | None]) -> "Verification":
+        """Return the verification after trials: None if the wheel ran at a place, else what was found there.
+
+        A trial settles what was unsure. It does not change that a wheel fails: an import calls few of its functions.
+        """
+        verdicts = list(self.verdicts)
+        for number, verdict in enumerate(verdicts):
+            if verdict.place in outcomes and verdict.outcome != "fails":
+                found = outcomes[verdict.place]
+                verdicts[number] = replace(verdict, findings=(found,) if found else ())
+        return replace(self, verdicts=tuple(verdicts))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """The places that a person asks about; an empty field names all."""
+
+    target: str = ""
+    python: str = ""
+    release: str = ""
+
+    def names(self, place: PiPlace) -> bool:
+        """Return whether a place is asked about."""
+        return (
+            (not self.target or (place.pi.bits == 32 and place.pi.cpu.target == self.target))
+            and self.python in ("", place.python.version)
+            and self.release in ("", place.system.name)
+        )
+
+
+def worst_of(verdicts: Iterable[PlaceVerdict]) -> Outcome:
+    """Return the worst of the verdicts: the answer to a question."""
+    return worst_outcome(finding for verdict in verdicts for finding in verdict.findings)
+
+
+def judge(path: Path, *, floor: Version | None = None) -> Verification:
+    """Return the verification of a wheel; a damaged wheel fails at each place. Raise OSError if it can't be read.
+
+    With `floor`, a wheel that needs a newer glibc fails at each place.
+    """
+    with path.open("rb") as stream:
+        size_bytes = os.fstat(stream.fileno()).st_size
+    try:
+        wheel = read_wheel(path)
+    except WheelFormatError as err:
+        damage = Finding(outcome="fails", check="file", reason=str(err), remedy="download or build the wheel again")
+        verdicts = tuple(PlaceVerdict(place=place, findings=(damage,)) for place in load_pis().places)
+        return Verification(file_name=path.name, size_bytes=size_bytes, verdicts=verdicts)
+    return judge_contents(wheel, size_bytes, floor=floor)
+
+
+def judge_contents(
+    wheel: Wheel,
+    size_bytes: int = 0,
+    *,
+    floor: Version | None = None,
+    places: Iterable[PiPlace] | None = None,
+) -> Verification:
+    """Return the verification of a wheel that was read or made, for these places (default: all)."""
+    checks = _Checks(wheel, floor)
+    verdicts, notes = [], dict[Finding, None]()
+    for place in load_pis().places if places is None else places:
+        findings = tuple(dict.fromkeys(checks.findings(place)))
+        verdicts.append(_verdict(place, findings))
+        if verdicts[-1].is_installed:
+            notes |= dict.fromkeys(finding for finding in findings if finding.outcome == "note")
+    return Verification(
+        file_name=wheel.file_name,
+        size_bytes=size_bytes,
+        tags=_tags(wheel),
+        modules=importable_names(wheel),
+        binaries=checks.binaries,
+        verdicts=tuple(verdicts),
+        notes=tuple(notes),
+    )
+
+
+def _verdict(place: PiPlace, findings: Iterable[Finding]) -> PlaceVerdict:
+    """Return the verdict by the findings; where pip refuses the wheel, nothing else matters."""
+    reasons = tuple(finding for finding in findings if finding.outcome != "note")
+    refusals = tuple(finding for finding in reasons if finding.outcome == "fails" and finding.check in INSTALLATION)
+    return PlaceVerdict(place=place, findings=refusals or reasons)
+
+
+class _Checks:
+    """The checks of one wheel; each is made once for what it depends on."""
+
+    def __init__(self, wheel: Wheel, floor: Version | None) -> None:
+        self._wheel, self._floor = wheel, floor
+        self._claims = read_claims(wheel)
+        is_linux = any("linux" in tag.platform for tag in _tags(wheel))
+        self.binaries, self._unreadable = read_binaries(wheel.files, is_linux=is_linux)
+        self._contents = read_contents(wheel, self.binaries)
+        self._installed = read_installed_files(wheel, self.binaries)
+        self._made: dict[tuple[Hashable, ...], tuple[Finding, ...]] = {}
+
+    def findings(self, place: PiPlace) -> Iterator[Finding]:
+        """Yield everything that is found for a place."""
+        pi, system, python = place.pi, place.system, place.python.version
+        used = used_binaries(self._contents, python, pi.bits)
+        yield from self._once(("file",), self._everywhere)
+        yield from self._once(("pip", pi.name, system.name, python), lambda: installation_findings(self._claims, place))
+        yield from self._once(
+            ("python", system.name, python, pi.bits), lambda: import_findings(self._contents, place.python, pi.bits)
+        )
+        yield from self._once(
+            ("loader", system.name, python, pi.bits), lambda: loader_findings(self._installed, system, pi.bits, python)
+        )
+        for binary in used:
+            yield from self._once(
+                ("code", binary.path, pi.cpu.name, pi.bits), partial(code_findings, binary, pi.cpu, pi.bits, used)
+            )
+            yield from self._once(
+                ("pages", binary.path, pi.page_bytes), partial(page_findings, [binary], pi.page_bytes)
+            )
+
+    def _once(self, key: tuple[Hashable, ...], check: Callable[[], Iterable[Finding]]) -> tuple[Finding, ...]:
+        if key not in self._made:
+            self._made[key] = tuple(check())
+        return self._made[key]
+
+    def _everywhere(self) -> Iterator[Finding]:
+        yield from claim_notes(self._wheel)
+        for reason in self._unreadable:
+            yield Finding(outcome="unsure", check="file", reason=reason, remedy="pibuild verify --run")
+        required, sentence = newest_versions(self.binaries).get("GLIBC", (Version("0"), ""))
+        if self._floor and required > self._floor:
+            yield Finding(outcome="fails", check="symbols", reason=f"{sentence}, the floor is {self._floor}")
+
+
+def _tags(wheel: Wheel) -> frozenset[Tag]:
+    """Return the tags of the file name; none if it is invalid."""
+    try:
+        return wheel_name(wheel.file_name).tags
+    except WheelFormatError:
+        return frozenset()
