@@ -30,7 +30,7 @@ _MAX_DEPTH, _MAX_HANDLER_NODES = 50, 1000
 """Of packages in packages, and of what is examined of an exception handler."""
 _SHORTEST_STEM = 4
 """Of a file's name without its end, to be told from other words."""
-_PARSE_ERRORS = (SyntaxError, ValueError, RecursionError, MemoryError)
+PARSE_ERRORS = (SyntaxError, ValueError, RecursionError, MemoryError)
 """What ast.parse raises for code of Python 2, for no code, and for code that is nested too deeply."""
 _IMPORT_ERRORS = frozenset(("ImportError", "ModuleNotFoundError", "Exception", "BaseException"))
 _IMPORT_FUNCTIONS = frozenset(("import_module", "__import__"))
@@ -140,7 +140,7 @@ def _all_imports(content: bytes, package: str) -> list[_Import]:
             warnings.simplefilter("ignore")
             tree = ast.parse(content)
         return list(_imports_of(tree, package))
-    except _PARSE_ERRORS:
+    except PARSE_ERRORS:
         return []
 
 
@@ -155,12 +155,12 @@ def _imports_of(tree: ast.Module, package: str) -> Iterator[_Import]:
                 base = _absolute(statement.module or "", statement.level, package)
                 yield from ((f"{base}.{alias.name}".lstrip("."), use) for alias in statement.names)
             else:
-                blocks += _inner_blocks(statement, use)
+                blocks += inner_blocks(statement, use)
                 if not isinstance(statement, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
                     yield from ((name, use) for name in _called_imports(statement, package))
 
 
-def _inner_blocks(statement: ast.stmt, use: Use) -> list[tuple[Sequence[ast.stmt], Use]]:
+def inner_blocks(statement: ast.stmt, use: Use) -> list[tuple[Sequence[ast.stmt], Use]]:
     """Return the blocks of a compound statement, and how what they import is imported."""
     perhaps: Use = "perhaps"
     match statement:

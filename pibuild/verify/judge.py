@@ -177,7 +177,8 @@ class _Checks:
             ("python", system.name, python, pi.bits), lambda: import_findings(self._contents, place.python, pi.bits)
         )
         yield from self._once(
-            ("loader", system.name, python, pi.bits), lambda: loader_findings(self._installed, system, pi.bits, python)
+            ("loader", system.name, python, pi.bits),
+            lambda: loader_findings(self._installed, self._contents, system, pi.bits, python),
         )
         for binary in used:
             yield from self._once(

@@ -19,12 +19,12 @@ from pibuild.config.system_libraries import releases_with, system_library
 from pibuild.verify.binary import Binary, version_number
 from pibuild.verify.findings import Check, Finding
 from pibuild.verify.installed_files import SITE, InstalledFiles
+from pibuild.verify.library_loads import library_use
 from pibuild.verify.loader_process import LoadedFile, LoaderProcess, MissingLibrary, other_project
 from pibuild.verify.mapped_file import Role, is_program, mapping_findings
+from pibuild.verify.python_imports import WheelContents, used_binaries
 from pibuild.verify.static_tls import joint_static_tls_findings, static_tls_findings
-from pibuild.wheels.python_tags import entry_point
 
-_SUFFIX = re.compile(r"\.(?:cpython-(?P<digits>\d+)[a-z]*(?:-[\w-]+)?|(?P<stable>abi3))\.so$")
 _SHOWN, _NAME_LETTERS = 4, 80
 _FOREIGN_LIBC = (
     (
@@ -39,11 +39,15 @@ _RUNTIME = re.compile(r"lib(c|m|dl|pthread|rt|util|resolv|anl|stdc\+\+|gcc_s|ato
 _C_API = re.compile(r"_?Py[A-Z_]\w*")
 _PRIVATE = "GLIBC_PRIVATE"
 _SETTLES = "pibuild verify --run"
+_MAY_BE_LOADED = "nothing shows that the import of the wheel loads it"
+_MAY_BE_STARTED = "nothing shows that the wheel starts it"
 
 
-def loader_findings(files: InstalledFiles, system: System, bits: int, python: str) -> Iterator[Finding]:
+def loader_findings(
+    files: InstalledFiles, contents: WheelContents, system: System, bits: int, python: str
+) -> Iterator[Finding]:
     """Yield what keeps a wheel's files from loading on a release, with 32 or 64 bits and one of its Pythons."""
-    yield from dict.fromkeys(_Judge(files, system, bits, python).findings())
+    yield from dict.fromkeys(_Judge(files, contents, system, bits, python).findings())
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -70,53 +74,35 @@ class _Start:
 class _Judge:
     """The judgement of a wheel on one release."""
 
-    def __init__(self, files: InstalledFiles, system: System, bits: int, python: str) -> None:
-        self._files, self._system, self._bits, self._python = files, system, bits, python
-        self._binaries = [
-            binary
-            for binary in files.binaries
-            if binary.elf.dynamic and (binary.elf.is_arm if bits == 32 else binary.elf.is_aarch64)
-        ]
+    def __init__(self, files: InstalledFiles, contents: WheelContents, system: System, bits: int, python: str) -> None:
+        self._files, self._contents = files, contents
+        self._system, self._bits, self._python = system, bits, python
+        self._binaries = [binary for binary in used_binaries(contents, python, bits) if binary.elf.dynamic]
 
     def findings(self) -> Iterator[Finding]:
         programs = [binary for binary in self._binaries if is_program(binary)]
-        modules = [binary for binary in self._binaries if not is_program(binary) and self._is_module(binary)]
+        modules = [binary for binary in self._binaries if self._is_module(binary)]
         starts = [self._start(binary, is_main=False) for binary in modules]
         starts += [self._start(binary, is_main=True) for binary in programs]
-        named = {start.binary.path for start in starts}
         reached = set[str]().union(*(start.binaries for start in starts))
         for binary in self._other_libraries():
             if binary.path not in reached:
                 starts.append(self._start(binary, is_main=False))
                 reached |= starts[-1].binaries
         for start in starts:
-            yield from self._tempered(start, starts, is_surely_loaded=start.binary.path in named or not named)
+            yield from self._weighed(start, starts)
         groups = [start.loaded_later for start in starts if not start.is_program]
         yield from joint_static_tls_findings(groups, self._system.glibc)
 
     def _is_module(self, binary: Binary) -> bool:
-        """Whether Python imports the file: it has the name of a module for this Python, and its entry point."""
-        is_named = binary.file_name.endswith(".so") and not self._is_for_other_python(binary)
-        dynamic = binary.elf.dynamic
-        return is_named and dynamic is not None and entry_point(binary.path, self._python) in dynamic.definitions
-
-    def _is_for_other_python(self, binary: Binary) -> bool:
-        match = _SUFFIX.search(binary.file_name)
-        digits = "".join(self._python.split(".")[:2])
-        if match:
-            return self._python.startswith("2") if match["stable"] else match["digits"] != digits
-        own, other = (entry_point(binary.path, version) for version in ("3", "2.7"))
-        if self._python.startswith("2"):
-            own, other = other, own
-        defined = binary.elf.defined
-        return binary.file_name.endswith(".so") and other in defined and own not in defined
+        """Whether Python imports the file; a library can have the name of a module."""
+        begin = "init" if self._python.startswith("2") else "PyInit"
+        return binary.path in self._contents.uses and any(name.startswith(begin) for name in binary.elf.defined)
 
     def _other_libraries(self) -> list[Binary]:
         """Return the other libraries; those that another file needs come last, since they are loaded with it."""
         needed = {name for binary in self._binaries for name in binary.elf.needed}
-        others = [
-            binary for binary in self._binaries if not is_program(binary) and not self._is_for_other_python(binary)
-        ]
+        others = [binary for binary in self._binaries if not is_program(binary)]
         return sorted(others, key=lambda binary: (not needed.isdisjoint(binary.names), binary.path))
 
     def _start(self, binary: Binary, *, is_main: bool) -> _Start:
@@ -145,31 +131,48 @@ class _Judge:
             findings += _search_path_findings(file, each)
         return _Start(binary, is_main, process, tuple(scope), later, tuple(findings))
 
-    def _tempered(self, start: _Start, starts: Sequence[_Start], *, is_surely_loaded: bool) -> Iterator[Finding]:
-        """Yield the findings of a start, weakened where the failure may do no harm."""
+    def _weighed(self, start: _Start, starts: Sequence[_Start]) -> Iterator[Finding]:
+        """Yield the findings of a start, weakened if the wheel may do without the file."""
         findings = [self._missing_finding(missing, start, starts) for missing in start.process.missing]
-        has_variant = start.fails and any(
-            other is not start and not other.fails and _variant_name(other) == _variant_name(start) for other in starts
-        )
-        is_loaded = is_surely_loaded or bool(self._files.code_that_loads(start.binary.file_name))
-        for finding in (*findings, *start.findings):
-            if finding.outcome == "note" or (is_loaded and not has_variant):
+        findings += start.findings
+        others = [other for other in starts if other is not start and not other.fails]
+        if start.fails and any(_variant_name(other) == _variant_name(start) for other in others):
+            need, why = "none", "the wheel has another file of this name"
+        else:
+            need, why = self._need(start, others)
+        is_loaded_if_possible = start.is_program or start.binary.path in self._contents.uses
+        for finding in findings:
+            if finding.outcome == "note" or need == "certain":
                 yield finding
-            elif has_variant:
-                yield replace(
-                    finding, outcome="note", reason=f"{finding.reason}; the wheel has another file of this name"
-                )
-            elif finding.outcome == "fails":
-                reason = f"{finding.reason}; nothing in the wheel tells whether {start.binary.file_name} is ever loaded"
-                yield replace(finding, outcome="unsure", reason=reason, remedy=_SETTLES)
+            elif need == "none" or (finding.outcome == "unsure" and not is_loaded_if_possible):
+                yield replace(finding, outcome="note", reason=f"{finding.reason}; {why}", remedy="")
+            else:
+                yield replace(finding, outcome="unsure", reason=f"{finding.reason}; {why}", remedy=_SETTLES)
+
+    def _need(self, start: _Start, others: Sequence[_Start]) -> tuple[Literal["certain", "perhaps", "none"], str]:
+        """Return whether the wheel needs a file, and what tells that; `others` are the files that load."""
+        path, name = start.binary.path, start.binary.file_name
+        if start.is_program:
+            return ("certain", "") if ".data/scripts/" in path or not others else ("perhaps", _MAY_BE_STARTED)
+        if self._is_module(start.binary):
+            use, is_public = self._contents.uses[path], not re.search(r"(^|/)_", path)
+            others = [other for other in others if self._is_module(other.binary)]
+        else:
+            use, is_public = library_use(self._contents, name), True
+        if use == "certain" or (use in ("mentioned", "unused") and is_public and not others):
+            return "certain", ""
+        return ("none", "the wheel goes on without it") if use == "guarded" else ("perhaps", _MAY_BE_LOADED)
 
     def _is_named(self, start: _Start) -> bool:
-        """Whether the file is certainly loaded: Python imports it, or code names it."""
+        """Whether the file is loaded by code of the wheel, as far as that can be told."""
         return self._is_module(start.binary) or bool(self._files.code_that_loads(start.binary.file_name))
 
     def _missing_finding(self, missing: MissingLibrary, start: _Start, starts: Sequence[_Start]) -> Finding:
         name, path = missing.name, missing.needed_by.binary.path if missing.needed_by.binary else ""
         finding = Finding(outcome="fails", check="loader", path=path, subject=name, reason="")
+        if missing.kind == "for some CPUs":
+            reason = f"needs {name}, which only some CPUs find, in {missing.searched[0].removeprefix(f'{SITE}/')}"
+            return replace(finding, outcome="unsure", reason=reason, remedy=_SETTLES)
         if missing.kind == "damaged":
             reason = f"needs {name}, and {missing.searched[0].removeprefix(f'{SITE}/')} is no library for it"
             return replace(finding, reason=reason, remedy="put the library itself into the wheel")

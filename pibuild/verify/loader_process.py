@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Literal
 
+from packaging.version import Version
+
 from pibuild.config.pis import System
 from pibuild.config.system_libraries import SystemLibrary, known_absent, library_folders, system_library, system_python
 from pibuild.verify.binary import Binary
@@ -18,6 +20,10 @@ from pibuild.verify.installed_files import PREFIX, SITE, InstalledFiles
 _LIB_FOLDERS = {32: "lib/arm-linux-gnueabihf", 64: "lib/aarch64-linux-gnu"}
 _PLATFORMS = {32: "v7l", 64: "aarch64"}
 _C_API = re.compile(r"_?Py[A-Z_]\w*")
+_LAST_WITH_CPU_FOLDERS = Version("2.36")
+_CPU_FOLDERS = frozenset(("tls", "v6l", "v7l", "neon", "vfp", "aarch64", "atomics"))
+"""Folders in those of a search path, for libraries for a CPU with certain features, and in one another."""
+MissingKind = Literal["absent", "unknown", "damaged", "for some CPUs"]
 _PYTHON_NEEDS = (
     "libc.so.6",
     "libpthread.so.0",
@@ -83,8 +89,9 @@ class MissingLibrary:
 
     name: str
     needed_by: LoadedFile
-    kind: Literal["absent", "unknown", "damaged"]
-    """Whether it is nowhere, may be in a folder or package of which the contents are not known, or is not readable."""
+    kind: MissingKind
+    """Whether it is nowhere, may be in a folder or package of which the contents are not known, is not readable, or is
+    in a folder that the loader searches on some CPUs."""
     searched: tuple[str, ...]
     """The folders outside of the wheel and of the usual ones that were searched."""
 
@@ -164,14 +171,15 @@ class LoaderProcess:
                     return file
         if "/" not in name and (file := self._open_system(name, loader)):
             return file
+        if place := self._place_for_some_cpus(name, loader):
+            self._miss(name, loader, "for some CPUs", (place,))
+            return None
         is_known = known_absent(self._system.name, self._bits, name) or "/" in name
         is_private = any(folder.startswith(("/usr/", "/lib/", "/opt/")) for folder in searched)
         self._miss(name, loader, "absent" if is_known and not is_private else "unknown", tuple(searched))
         return None
 
-    def _miss(
-        self, name: str, loader: LoadedFile, kind: Literal["absent", "unknown", "damaged"], searched: tuple[str, ...]
-    ) -> None:
+    def _miss(self, name: str, loader: LoadedFile, kind: MissingKind, searched: tuple[str, ...]) -> None:
         if loader.binary:  # what a package of the system needs, it brings
             self.missing.append(MissingLibrary(name=name, needed_by=loader, kind=kind, searched=searched))
 
@@ -195,6 +203,19 @@ class LoaderProcess:
 
     def _fits(self, binary: Binary) -> bool:
         return binary.elf.is_arm if self._bits == 32 else binary.elf.is_aarch64
+
+    def _place_for_some_cpus(self, name: str, loader: LoadedFile) -> str:
+        """Return where a library is that the loader finds on CPUs with certain features; empty if it is nowhere."""
+        if self._system.glibc > _LAST_WITH_CPU_FOLDERS:
+            return ""
+        folders = [folder for folder in self._search_path(loader) if folder in self._files.folders]
+        for place, binary in self._files.places.items() if folders and "/" not in name else ():
+            if binary and place.endswith(f"/{name}") and self._fits(binary):
+                for folder in folders:
+                    inner = place.removeprefix(f"{folder}/").split("/")[:-1]
+                    if place.startswith(f"{folder}/") and inner and _CPU_FOLDERS.issuperset(inner):
+                        return place
+        return ""
 
     def _places(self, name: str, loader: LoadedFile, searched: list[str]) -> Iterator[str]:
         """Yield where the loader looks for a library before it looks into the system's folders."""

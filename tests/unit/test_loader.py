@@ -10,6 +10,7 @@ from pibuild.verify.findings import Finding, worst_outcome
 from pibuild.verify.installed_files import read_installed_files
 from pibuild.verify.loader import loader_findings
 from pibuild.verify.page_sizes import page_findings
+from pibuild.verify.python_imports import read_contents
 from pibuild.wheels.wheel import Wheel, WheelFile
 from tests.makers.shared_objects import COPY, JUMP_SLOT, NEITHER, SOFT, Undefined, make_shared_object
 
@@ -48,7 +49,8 @@ def findings_of(
     binaries, unreadable = read_binaries(wheel.files, is_linux=True)
     assert not unreadable
     release = next(each for each in load_pis().systems if each.name == system)
-    return list(loader_findings(read_installed_files(wheel, binaries), release, bits, PYTHONS[system]))
+    installed, contents_of = read_installed_files(wheel, binaries), read_contents(wheel, binaries)
+    return list(loader_findings(installed, contents_of, release, bits, PYTHONS[system]))
 
 
 def harm(findings: Sequence[Finding]) -> list[Finding]:
@@ -429,15 +431,51 @@ def test_a_module_of_another_python_is_not_loaded():
     assert worst_outcome(findings_of({"pkg/demo.cpython-39-arm-linux-gnueabihf.so": module}, "bullseye")) == "fails"
 
 
-def test_a_library_that_may_never_be_loaded_is_unsure():
-    plugin = make_library("libplugin.so", needed=["libnowhere.so.9"])
-    assert worst_outcome(findings_of({MODULE: make_module(), "pkg/plugins/libplugin.so": plugin})) == "unsure"
-    code = "from ctypes import CDLL\nCDLL('pkg/plugins/libplugin.so')\n"
-    assert (
-        worst_outcome(findings_of({MODULE: make_module(), "pkg/plugins/libplugin.so": plugin, "pkg/a.py": code}))
-        == "fails"
-    )
-    assert worst_outcome(findings_of({"pkg/plugins/libplugin.so": plugin})) == "fails"
+BROKEN = {"needed": ["libnowhere.so.9"]}
+PLUGIN = "pkg/plugins/libplugin.so"
+
+
+@pytest.mark.parametrize(
+    ("code", "outcome"),
+    [
+        ("", "unsure"),
+        ("from ctypes import CDLL\nlibrary = CDLL('pkg/plugins/libplugin.so')\n", "fails"),
+        ("import ctypes\npath = f'{here}/libplugin.so'\nlibrary = ctypes.cdll.LoadLibrary(path)\n", "fails"),
+        ("from ctypes import CDLL\ndef start():\n    return CDLL('libplugin.so')\n", "unsure"),
+        ("from ctypes import CDLL\ntry:\n    CDLL('libplugin.so')\nexcept Exception:\n    pass\n", "runs"),
+    ],
+)
+def test_a_library_that_does_not_load_fails_if_the_import_loads_it(code, outcome):
+    files = {MODULE: make_module(), PLUGIN: make_library("libplugin.so", **BROKEN), "pkg/__init__.py": code}
+    assert worst_outcome(findings_of(files)) == outcome
+
+
+def test_a_library_that_is_all_of_the_wheel_fails_if_it_does_not_load():
+    assert worst_outcome(findings_of({PLUGIN: make_library("libplugin.so", **BROKEN)})) == "fails"
+
+
+@pytest.mark.parametrize(
+    ("code", "outcome"),
+    [
+        ("from pkg import demo, good\n", "fails"),
+        ("from pkg import good\ntry:\n    from pkg import demo\nexcept ImportError:\n    demo = None\n", "runs"),
+        ("from pkg import good\ndef start():\n    from pkg import demo\n", "unsure"),
+    ],
+)
+def test_a_module_that_does_not_load_fails_if_the_import_needs_it(code, outcome):
+    good = make_shared_object(undefined=[CREATE], defines=["PyInit_good"])
+    files = {MODULE: make_module(**BROKEN), "pkg/good.abi3.so": good, "pkg/__init__.py": code}
+    assert worst_outcome(findings_of(files)) == outcome
+
+
+def test_a_module_that_is_all_of_the_wheel_fails_if_it_does_not_load():
+    assert worst_outcome(findings_of({MODULE: make_module(**BROKEN), "pkg/__init__.py": ""})) == "fails"
+
+
+def test_a_library_in_a_folder_for_some_cpus_is_unsure_till_glibc_2_36():
+    files = {MODULE: make_module(**USES_INNER, runpath="$ORIGIN"), f"pkg/neon/vfp/{INNER}": make_library(INNER)}
+    assert worst_outcome(findings_of(files, "bookworm")) == "unsure"
+    assert worst_outcome(findings_of(files, "trixie")) == "fails"
 
 
 # Pages
