@@ -33,6 +33,7 @@ JUDGES = (
     "machinecode/elf.py",
     "machinecode/features.py",
     "machinecode/instructions.py",
+    "machinecode/jemalloc.py",
     "machinecode/reachable.py",
     "machinecode/segments.py",
     "machinecode/symbols.py",

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from pibuild.machinecode.attributes import ArmAttributes, read_attributes
 from pibuild.machinecode.dynamic import DynamicObject, read_dynamic
+from pibuild.machinecode.jemalloc import jemalloc_page_bytes
 from pibuild.machinecode.reachable import data_words, pointed_functions, relocated_pointers
 from pibuild.machinecode.segments import EXECUTABLE, GNU_STACK, INTERP, TABLE_TAGS, differences, read_segments
 from pibuild.machinecode.symbols import (
@@ -99,6 +100,8 @@ class Elf:
     """By address; empty if the file is stripped."""
     dynamic: DynamicObject | None = None
     """What the loader reads; None if the file is not for ARM, or not to be loaded."""
+    jemalloc_page_bytes: int | None = None
+    """The largest page that a jemalloc in code for AArch64 supports; 0 if it can't be told, None if there is none."""
 
     @property
     def is_mapped(self) -> bool:
@@ -236,6 +239,7 @@ def _read(file: _File) -> Elf:
     labels = [label for table in static for label in table.labels(list(code))]
     versions = _version_needs(file)
     fixed = file.sections if file.is_arm and file.kind == "ET_EXEC" else []  # loaded at the address that it states
+    dynamic_object = read_dynamic(file.content) if file.is_loadable else None
     elf = Elf(
         bits=file.bits,
         little_endian=file.header.little_endian,
@@ -260,7 +264,10 @@ def _read(file: _File) -> Elf:
         pointed_by_constants=tuple(pointed_functions(data_words(fixed, writable=False), fixed)),
         sections=tuple(code.values()),
         functions=tuple(sorted(labels, key=lambda label: (label.address, -label.size, label.name))),
-        dynamic=read_dynamic(file.content) if file.is_loadable else None,
+        dynamic=dynamic_object,
+        jemalloc_page_bytes=jemalloc_page_bytes(file.content, dynamic_object.loads)
+        if dynamic_object and file.bits == 64
+        else None,
     )
     if (elf.is_arm or elf.is_aarch64) and elf.kind != "ET_REL":
         called = [*elf.called_at_load, *(entry.address for entry in elf.entries)]

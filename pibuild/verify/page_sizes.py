@@ -4,6 +4,7 @@ Source: glibc 2.36, elf/dl-load.c and dl-map-segments.h; Linux, fs/binfmt_elf.c.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from itertools import pairwise
 
 from pibuild.machinecode.dynamic import Load
@@ -12,6 +13,7 @@ from pibuild.verify.findings import Finding
 
 _WRITABLE, _EXECUTABLE = 2, 1
 _USUAL = 4096
+_SETTLES = "pibuild verify --run"
 
 
 def page_findings(binaries: Iterable[Binary], page_bytes: int) -> Iterator[Finding]:
@@ -21,15 +23,28 @@ def page_findings(binaries: Iterable[Binary], page_bytes: int) -> Iterator[Findi
     """
     for binary in binaries:
         dynamic = binary.elf.dynamic
-        if (
-            dynamic
-            and (binary.elf.is_aarch64 or page_bytes == _USUAL)
-            and (reason := _fault(binary, dynamic.loads, page_bytes))
-        ):
-            remedy = f"link it with -Wl,-z,max-page-size={max(page_bytes, 65536 if binary.elf.is_aarch64 else 4096)}"
+        if not dynamic or not (binary.elf.is_aarch64 or page_bytes == _USUAL):
+            continue
+        if reason := _fault(binary, dynamic.loads, page_bytes):
+            remedy = f"link it with -Wl,-z,max-page-size={65536 if binary.elf.is_aarch64 else page_bytes}"
             yield Finding(
                 outcome="fails", check="pages", path=binary.path, subject="PT_LOAD", reason=reason, remedy=remedy
             )
+        yield from _allocator_findings(binary, page_bytes)
+
+
+def _allocator_findings(binary: Binary, page_bytes: int) -> Iterator[Finding]:
+    supported = binary.elf.jemalloc_page_bytes
+    if supported is None or supported >= page_bytes or page_bytes == _USUAL:
+        return
+    finding = Finding(outcome="unsure", check="pages", path=binary.path, subject="jemalloc", reason="", remedy=_SETTLES)
+    pages = f"pages of {page_bytes // 1024} KiB"
+    if supported:
+        reason = f"contains a jemalloc for pages of {supported // 1024} KiB, which refuses {pages}"
+        remedy = "build it with JEMALLOC_SYS_WITH_LG_PAGE=16, or jemalloc with --with-lg-page=16"
+        yield replace(finding, outcome="fails", reason=reason, remedy=remedy)
+    else:
+        yield replace(finding, reason=f"contains a jemalloc; it can't be told whether it supports {pages}")
 
 
 def _fault(binary: Binary, loads: Sequence[Load], page_bytes: int) -> str:
