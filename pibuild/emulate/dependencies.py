@@ -1,5 +1,6 @@
-"""The wheels beside a wheel that pip may take as its dependencies."""
+"""What pip may take as the dependencies of a wheel: wheels beside it, and Debian's packages of the most common ones."""
 
+from collections.abc import Iterable
 from importlib.metadata import PathDistribution
 from pathlib import Path
 from zipfile import BadZipFile
@@ -10,17 +11,31 @@ from packaging.utils import NormalizedName, canonicalize_name
 
 from pibuild.wheels.wheel import Wheel, WheelFormatError, wheel_name
 
+_IN_DEBIAN = frozenset(("attrs", "cffi", "numpy", "packaging", "protobuf", "pycparser", "six", "typing-extensions"))
+_DEBIAN_PACKAGES = (
+    *("python3-attr", "python3-cffi", "python3-numpy", "python3-packaging", "python3-protobuf", "python3-six"),
+    "python3-typing-extensions",
+)
+"""Packages of each release for these names. A device has all of them or none, so that there are few images."""
 
-def wheels_beside(path: Path, wheel: Wheel) -> list[Path]:
-    """Return the wheels of the same folder that a wheel's requirements name, and theirs, whether they fit or not."""
+
+def debian_packages(wheel: Wheel, beside: Iterable[Path]) -> tuple[str, ...]:
+    """Return Debian's packages for requirements of a wheel that no wheel beside it fulfils."""
+    names = required_names(wheel) - {wheel_name(path.name).name for path in beside}
+    return () if names.isdisjoint(_IN_DEBIAN) else _DEBIAN_PACKAGES
+
+
+def wheels_beside(path: Path, wheel: Wheel, architecture: str) -> list[Path]:
+    """Return the wheels of the same folder that a wheel's requirements name, and theirs, for this architecture."""
     offered: dict[NormalizedName, list[Path]] = {}
     for other in sorted(path.parent.glob("*.whl")):
         try:
-            name = wheel_name(other.name).name
+            parts = wheel_name(other.name)
         except WheelFormatError:
             continue
-        if other.is_file() and other.name != path.name:
-            offered.setdefault(name, []).append(other)
+        fits = any(tag.platform == "any" or tag.platform.endswith(f"_{architecture}") for tag in parts.tags)
+        if fits and other.is_file() and other.name != path.name:
+            offered.setdefault(parts.name, []).append(other)
     wanted, found = required_names(wheel), list[Path]()
     while wanted and offered:
         name = wanted.pop()

@@ -30,6 +30,12 @@ _NO_CPU = frozenset({Feature.COPROCESSOR, Feature.PRIVILEGED, Feature.UNALLOCATE
 _SEPARATE = frozenset(("tkinter", "_tkinter", "turtle", "idlelib", "test", "lib2to3", "distutils", "venv", "ensurepip"))
 """Modules of Python's library that Debian has in packages of their own."""
 _PYTHONS_OWN = sys.stdlib_module_names
+_DEPENDENCIES_REMEDY = "put the wheels of its dependencies into the same folder"
+_LOADERS_WORDS = re.compile(
+    r"cannot open shared object file|undefined symbol|symbol lookup error|version `\S+' not found|ELF |\bELFCLASS"
+    r"|static TLS|executable stack|page-aligned|invalid ELF header|dynamic module does not define"
+)
+"""What ld.so and Python say of a library that can't be loaded, whatever else is installed."""
 _NOT_FOUND = re.compile(r"(?:^|[ :])([^ :/]+\.so[^ :]*): cannot open shared object file")
 
 
@@ -133,15 +139,16 @@ def _import_findings(
             if finding := _failure_finding(subject, trial, failure, install):
                 yield finding
     if code is not None and code < 0 and code != -signal.SIGKILL:
-        yield _crash(
-            subject, trial, result, "its import" if not result["answered"] else "Python's end after the import"
-        )
+        what = "Python's end after the import" if result["answered"] else "its import"
+        crash = _crash(subject, trial, result, what)
+        yield crash if code == -signal.SIGILL else _if_complete(trial.place, install, crash)
     elif code == -signal.SIGKILL:
         yield _unsure(trial.place, "the import was killed: the memory may not be enough")
     elif not result["answered"] and result["is_late"]:
         yield _unsure(trial.place, "the import takes too long under emulation")
     elif not result["answered"]:
-        yield _fails(f"its import ends Python with exit code {code} {where}", _last_line(result["output"]))
+        ending = _fails(f"its import ends Python with exit code {code} {where}", _last_line(result["output"]))
+        yield _if_complete(trial.place, install, ending)
 
 
 def _failure_finding(
@@ -154,19 +161,32 @@ def _failure_finding(
         return None
     if failure["kind"] == "code":
         return _fails(f"the code of --run-command fails {where}: {_one_line(text)}", "")
-    if is_module_missing:
-        missing = (failure["missing"] or failure["text"].rpartition(" ")[2].strip("'\"")).partition(".")[0]
-        is_own = missing in top_names(subject.wheel)
-        if not is_own and (missing in _SEPARATE or (not trial.is_whole and missing in _PYTHONS_OWN)):
-            return _unsure(trial.place, f"import {name} needs {missing}, which this device's Python lacks")
-        if not is_own and not install.get("has_dependencies"):
-            return replace(
-                _unsure(trial.place, f"import {name} needs {missing}, which is not installed"),
-                remedy="put the wheels of its dependencies into the same folder",
-            )
+    failed = _fails(f"import {name} fails {where}: {_one_line(text)}", "")
+    missing = (failure["missing"] or failure["text"].rpartition(" ")[2].strip("'\"")).partition(".")[0]
+    if is_module_missing and missing not in top_names(subject.wheel):
+        return _missing_module(trial, name, missing, install, failed)
     if soname := _missing_library(trial.place, text):
         return _unsure(trial.place, f"import {name} needs {soname}, which this device lacks and a package has")
-    return _fails(f"import {name} fails {where}: {_one_line(text)}", "")
+    is_certain = is_module_missing or _LOADERS_WORDS.search(text)
+    return failed if is_certain else _if_complete(trial.place, install, failed)
+
+
+def _missing_module(trial: Trial, name: str, missing: str, install: Mapping[str, Any], failed: Finding) -> Finding:
+    """Return what it means that an import needs a module that is neither on the device nor in the wheel."""
+    if missing in _SEPARATE or (not trial.is_whole and missing in _PYTHONS_OWN):
+        return _unsure(trial.place, f"import {name} needs {missing}, which this device's Python lacks")
+    if install.get("has_dependencies"):
+        return failed
+    lack = _unsure(trial.place, f"import {name} needs {missing}, which is not installed")
+    return replace(lack, remedy=_DEPENDENCIES_REMEDY)
+
+
+def _if_complete(place: PiPlace, install: Mapping[str, Any], finding: Finding) -> Finding:
+    """Return a finding; without the wheel's dependencies it is not known whether the wheel is at fault."""
+    if install.get("has_dependencies"):
+        return finding
+    reason = f"without its dependencies {finding.reason}"
+    return replace(_unsure(place, reason), remedy=_DEPENDENCIES_REMEDY)
 
 
 def _missing_library(place: PiPlace, text: str) -> str:

@@ -15,7 +15,7 @@ from pibuild.build.planning import Catalogue, on_device
 from pibuild.config.pis import PiPlace, load_pis
 from pibuild.config.system_libraries import package_of
 from pibuild.emulate.choose import Device, device_image, plan_beside, userland
-from pibuild.emulate.dependencies import wheels_beside
+from pibuild.emulate.dependencies import debian_packages, wheels_beside
 from pibuild.emulate.programs import programs_of
 from pibuild.emulate.session import ON_DEVICE, ROOT, device_env, device_run, kernel_files
 from pibuild.emulate.trial_findings import SUBSET_32, Subject, Trial, TrialResults, place_finding, system_title
@@ -79,8 +79,9 @@ def device_outcomes(
     outcomes: dict[PiPlace, Finding | None] = {}
     for trials in trial_groups(places, catalogue, context.settings.raspbian):
         own = {file.path.rpartition("/")[2] for file in wheel.files}
-        more = library_packages(trials[0].place, frozenset(sonames) - own)
-        outcomes |= _outcomes(subject, trials, context, catalogue, more)
+        beside = wheels_beside(path, wheel, trials[0].device.architecture)
+        packages = (*library_packages(trials[0].place, frozenset(sonames) - own), *debian_packages(wheel, beside))
+        outcomes |= _outcomes(subject, trials, context, catalogue, beside=beside, packages=packages)
     return outcomes
 
 
@@ -128,16 +129,23 @@ def _trials(place: PiPlace, device: Device, first: int) -> list[Trial]:
 
 
 def _outcomes(
-    subject: Subject, trials: Sequence[Trial], context: BuildContext, catalogue: Catalogue, more: Sequence[str]
+    subject: Subject,
+    trials: Sequence[Trial],
+    context: BuildContext,
+    catalogue: Catalogue,
+    *,
+    beside: Sequence[Path],
+    packages: Sequence[str],
 ) -> dict[PiPlace, Finding | None]:
     """Run the trials of a group in one container."""
     device = trials[0].device
-    image = device_image(device, catalogue, context.settings.raspbian, more)
+    image = device_image(device, catalogue, context.settings.raspbian, packages)
     installed = _installed(device, catalogue, context, has_python=image.name in ("userland", "device64"))
     images.ensure_image(image, context)
     programs = programs_of(subject.wheel, device.bits)
     tasks = {
         "wheel": subject.path.name,
+        "beside": sorted({wheel_name(path.name).name for path in beside}),
         "deadline_s": min(_IMPORT_S, context.limits.deadline_s),
         "trials": [
             {
@@ -158,7 +166,7 @@ def _outcomes(
     title = f"{subject.path.name} on {system_title(trials[0].place)}: {', '.join(names)}"
     with context.console.step(title), context.store.staging() as staging:
         run = device_run(
-            [subject.path, *wheels_beside(subject.path, subject.wheel)],
+            [subject.path, *beside],
             ("try.sh", "/work/run/tasks.json"),
             device=device,
             image=image,

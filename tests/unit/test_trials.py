@@ -8,7 +8,7 @@ import pytest
 from pibuild.build.catalogue import load_catalogue
 from pibuild.config.pis import load_pis
 from pibuild.emulate.choose import userland
-from pibuild.emulate.dependencies import wheels_beside
+from pibuild.emulate.dependencies import debian_packages, wheels_beside
 from pibuild.emulate.illegal import illegal_instruction, installed_file
 from pibuild.emulate.programs import is_program, programs_of
 from pibuild.emulate.trial_findings import Subject, TrialResults, loader_complaint, place_finding
@@ -21,6 +21,7 @@ from tests.makers.wheels import make_wheel
 CATALOGUE = load_catalogue()
 PLACES = load_pis().places
 INSTALLED = {"step": "install", "ok": True, "has_dependencies": True, "exit": 0, "is_late": False, "output": ""}
+ALONE = INSTALLED | {"has_dependencies": False}
 IMPORTED = {
     "step": "import",
     "answered": True,
@@ -139,13 +140,20 @@ def test_a_wheel_that_is_installed_and_imported_runs(tmp_path):
         ([INSTALLED, failure("ModuleNotFoundError", "No module named 'tkinter'", "tkinter")], "unsure", "tkinter"),
         (
             [
-                INSTALLED | {"has_dependencies": False},
+                ALONE,
                 failure("ModuleNotFoundError", "No module named 'numpy'", "numpy.x"),
             ],
             "unsure",
             "needs numpy",
         ),
         ([INSTALLED, failure("SystemExit", "0")], "fails", "SystemExit"),
+        ([ALONE, failure("ImportError", "")], "unsure", "without its dependencies"),
+        ([ALONE, failure("AttributeError", "no such attribute")], "unsure", "without its dependencies"),
+        ([ALONE, failure("ImportError", "/x/a.so: undefined symbol: f")], "fails", "undefined symbol"),
+        ([ALONE, failure("ModuleNotFoundError", "No module named 'thing._c'", "thing._c")], "fails", "thing._c"),
+        ([ALONE, DIED | {"exit": -11}], "unsure", "SIGSEGV"),
+        ([ALONE, DIED], "fails", "SIGILL"),
+        ([ALONE, IMPORTED | {"answered": False, "report": None, "exit": 1}], "unsure", "exit code 1"),
     ],
 )
 def test_what_a_trial_amounts_to(tmp_path, results, kind, words):
@@ -350,4 +358,16 @@ def test_only_wheels_that_are_required_are_taken_from_the_folder(tmp_path):
     (tmp_path / "broken-1-py3-none-any.whl").write_bytes(b"no zip")
     (tmp_path / "odd.whl").write_bytes(b"")
 
-    assert wheels_beside(path, read_wheel(path)) == sorted(needed)
+    made("deeper").rename(tmp_path / "deeper-1-cp311-cp311-linux_armv7l.whl")
+    needed[1] = made("deeper", "thing")
+
+    assert wheels_beside(path, read_wheel(path), "aarch64") == sorted(needed)
+
+
+def test_common_dependencies_come_from_debian_unless_a_wheel_is_beside(tmp_path):
+    metadata = "Metadata-Version: 2.1\nName: thing\nVersion: 1\nRequires-Dist: numpy>=1.20\n"
+    wheel = read_wheel(make_wheel(tmp_path, {}, metadata=metadata))
+
+    assert "python3-numpy" in debian_packages(wheel, [])
+    assert debian_packages(wheel, [tmp_path / "numpy-1.26.4-cp311-cp311-linux_armv7l.whl"]) == ()
+    assert debian_packages(read_wheel(make_wheel(tmp_path, {})), []) == ()

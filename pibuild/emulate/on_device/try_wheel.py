@@ -6,9 +6,9 @@ they end is not taken as success. An import counts only if the process that impo
 challenge that it asked for once, after the import (import_modules.py). Code in the wheel that knows this protocol could
 still play the importer's part, since both share a process.
 
-This file runs on Python 2.7 and later. The tasks are a JSON file: {"wheel": file name, "deadline_s": of each process,
-"trials": [{"env": {}, "files": {path: text}, "modules": [], "extensions": [], "code": "", "programs": [path],
-"after_failure_of": number of an earlier trial or null}]}.
+This file runs on Python 2.7 and later. The tasks are a JSON file: {"wheel": file name, "beside": names of packages,
+"deadline_s": of each process, "trials": [{"env": {}, "files": {path: text}, "modules": [], "extensions": [],
+"code": "", "programs": [path], "after_failure_of": number of an earlier trial or null}]}.
 """
 
 import ctypes
@@ -51,7 +51,7 @@ def main(tasks_path):  # type: (str) -> None
         tasks = json.load(stream)
     _protect()
     os.environ["QEMU_SET_ENV"] = "LD_LIBRARY_PATH=" + ":".join(_alternatives())
-    installed = _install(tasks["wheel"], tasks["deadline_s"])
+    installed = _install(tasks["wheel"], tasks["beside"], tasks["deadline_s"])
     _print(dict(installed, step="install"))
     if not installed["ok"]:
         return
@@ -91,8 +91,11 @@ def _alternatives():  # type: () -> list
     return [path[len(_ROOT) :] for path in found]
 
 
-def _install(name, deadline_s):  # type: (str, float) -> dict
-    """Install the wheel with its dependencies, else alone; if pip refuses only its platform tag, then without that."""
+def _install(name, beside, deadline_s):  # type: (str, list, float) -> dict
+    """Install the wheel with its dependencies, else with those of them that are beside it.
+
+    If pip refuses only its platform tag, it is installed without that.
+    """
     wheel = os.path.join("/work/wheels", name)
     pip = [sys.executable, "-m", "pip", "install", "--quiet"]
     ended = _ended(pip + [wheel], {}, deadline_s)
@@ -104,6 +107,10 @@ def _install(name, deadline_s):  # type: (str, float) -> dict
         anywhere = os.path.join("/work/build", "-".join(name.split("-")[:2]) + "-py2.py3-none-any.whl")
         shutil.copyfile(wheel, anywhere)
         ended = _ended(pip + ["--no-deps", anywhere], {}, deadline_s)
+    if ended["exit"] == 0 and not has_dependencies and beside:
+        for names in [beside] + [[other] for other in beside]:  # all together, else those that fit
+            if _ended(pip + ["--no-deps"] + names, {}, deadline_s)["exit"] == 0 and len(names) == len(beside):
+                break
     return dict(ended, ok=ended["exit"] == 0, has_dependencies=has_dependencies, has_tag=has_tag)
 
 
