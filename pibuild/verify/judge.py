@@ -128,9 +128,13 @@ def judge_contents(
     *,
     floor: Version | None = None,
     places: Iterable[PiPlace] | None = None,
+    with_code: bool = True,
 ) -> Verification:
-    """Return the verification of a wheel that was read or made, for these places (default: all)."""
-    checks = _Checks(wheel, floor)
+    """Return the verification of a wheel that was read or made, for these places (default: all).
+
+    Without `with_code`, what the CPU does is not examined.
+    """
+    checks = _Checks(wheel, floor, with_code=with_code)
     verdicts, notes = [], dict[Finding, None]()
     for place in load_pis().places if places is None else places:
         findings = tuple(dict.fromkeys(checks.findings(place)))
@@ -158,8 +162,8 @@ def _verdict(place: PiPlace, findings: Iterable[Finding]) -> PlaceVerdict:
 class _Checks:
     """The checks of one wheel; each is made once for what it depends on."""
 
-    def __init__(self, wheel: Wheel, floor: Version | None) -> None:
-        self._wheel, self._floor = wheel, floor
+    def __init__(self, wheel: Wheel, floor: Version | None, *, with_code: bool) -> None:
+        self._wheel, self._floor, self._with_code = wheel, floor, with_code
         self._claims = read_claims(wheel)
         is_linux = any("linux" in tag.platform for tag in _tags(wheel))
         self.binaries, self._unreadable = read_binaries(wheel.files, is_linux=is_linux)
@@ -181,9 +185,10 @@ class _Checks:
             lambda: loader_findings(self._installed, self._contents, system, pi.bits, python),
         )
         for binary in used:
-            yield from self._once(
-                ("code", binary.path, pi.cpu.name, pi.bits), partial(code_findings, binary, pi.cpu, pi.bits, used)
-            )
+            if self._with_code:
+                yield from self._once(
+                    ("code", binary.path, pi.cpu.name, pi.bits), partial(code_findings, binary, pi.cpu, pi.bits, used)
+                )
             yield from self._once(
                 ("pages", binary.path, pi.page_bytes), partial(page_findings, [binary], pi.page_bytes)
             )

@@ -15,6 +15,7 @@ from pibuild.errors import ProofError
 from pibuild.machinecode.elf import ElfFormatError, read_elf
 from pibuild.model import Target
 from pibuild.verify.binary import Binary, read_binaries, version_number
+from pibuild.verify.judge import judge_contents
 from pibuild.verify.target_code import attribute_faults, examine_code
 from pibuild.wheels.python_tags import abi_tag, entry_point, interpreter_tag, is_extension_name, suffix_faults
 from pibuild.wheels.wheel import Wheel, WheelFile, WheelFormatError, disagreements, read_wheel
@@ -51,6 +52,7 @@ def verify_wheel(path: Path, *, target: Target, python: str, symbols_dir: Path |
         _wheel_check(wheel, target, python),
         *_code_checks(binaries, faults, target, symbols_dir),
         _check_each("Python ABI", _arm(binaries), lambda binary: _python_faults(binary, python)),
+        _check("verdict on the target's Pis", tuple(_failures(wheel, target, python)), "it fails on none of them"),
     )
     return _passed(checks, path.name, f"a wheel for {target.name}, Python {python}")
 
@@ -138,6 +140,25 @@ def _wheel_check(wheel: Wheel, target: Target, python: str) -> Check:
     if not wheel.file_name.endswith(f"-{claim}.whl"):
         faults.append(f"the file name does not end with {claim}.whl")
     return _check("file name, WHEEL and RECORD", faults, f"{claim}, {len(wheel.files)} files")
+
+
+def _failures(wheel: Wheel, target: Target, python: str) -> Iterator[str]:
+    """Yield why the wheel fails on a Pi of the target with this Python, as anybody's wheel is judged.
+
+    Releases with an older glibc than the floor, and Pythons that no release has, are not asked about. What the CPU does
+    is the business of target_code.py, which is stricter.
+    """
+    floor = Version(target.glibc_floor)
+    places = [
+        place
+        for place in load_pis().places
+        if (place.pi.bits, place.pi.cpu.target, place.python.version) == (32, target.name, python)
+        and place.system.glibc >= floor
+    ]
+    verdicts = judge_contents(wheel, places=places, with_code=False).verdicts
+    yield from dict.fromkeys(
+        finding.sentence for verdict in verdicts for finding in verdict.findings if finding.outcome == "fails"
+    )
 
 
 def _header_faults(binary: Binary) -> Iterator[str]:

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 from filelock import FileLock
-from pibuild.verify.judge import Verification, judge
 
 from pibuild import __version__
 from pibuild.adapters.rclone import Rclone
@@ -23,6 +22,7 @@ from pibuild.config.settings import Policy
 from pibuild.model import Request
 from pibuild.publishing.destinations import Uploader
 from pibuild.store.remote_folders import LocalFolder
+from pibuild.verify.judge import Verification, judge
 from tests.makers.elfs import BX_LR, PI_TWO, SO, arm, make_elf
 from tests.makers.publications import make_proven, site_in
 from tests.makers.sites import add_wheel, make_site

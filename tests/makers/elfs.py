@@ -31,6 +31,7 @@ def make_elf(
     *,
     attributes: Mapping[str, int] | None = PI_ONE,
     needed: Sequence[str] = ("libc.so.6",),
+    run_path: str = "",
     undefined: Sequence[tuple[str, str, str]] = (
         ("malloc", "libc.so.6", "GLIBC_2.4"),
         ("PyModule_Create2", "", ""),
@@ -73,6 +74,7 @@ def make_elf(
         dynamic_symbols.append((strings.at(name), _BASE + offset, 0, 0x12, 0, 1))
         indexes.append(1)
     dynamic = [(1, strings.at(name)) for name in needed] + [(0x6FFFFFFB, 0x08000000)] * pie
+    dynamic += [(29, strings.at(run_path))] if run_path else []
     wants = b""
     for number, library in enumerate(libraries):
         mine = [version for owner, version in versions if owner == library]

@@ -23,7 +23,7 @@ Of config.pis, the key covers the two tables that the proof reads.
 
 def path_of(module):
     path = PACKAGE / module.replace(".", "/")
-    return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+    return path / "__init__.py" if (path / "__init__.py").exists() else path.with_suffix(".py")
 
 
 def imported(module):

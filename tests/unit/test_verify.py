@@ -64,6 +64,7 @@ def test_a_sound_wheel_passes_every_check(tmp_path):
         "symbol versions",
         "undefined symbols",
         "Python ABI",
+        "verdict on the target's Pis",
     }
 
 
@@ -287,11 +288,16 @@ def test_a_file_that_is_no_wheel_is_rejected(tmp_path):
         verify_wheel(path, target=make_target(), python="3.11", symbols_dir=None)
 
 
-def test_a_library_inside_the_wheel_satisfies_a_dependency(tmp_path):
-    user = make_elf(needed=("libhelp.so", "libc.so.6"), undefined=(("help", "", ""), *GOOD.values()))
-    library = make_elf(exports=(("help", 0),), undefined=())
-    wheel = make_wheel(tmp_path, {SO: user, "thing/libhelp.so": library})
-    assert verify_wheel(wheel, target=make_target(), python="3.11", symbols_dir=None)
+def test_a_library_inside_the_wheel_satisfies_a_dependency_if_the_loader_finds_it(tmp_path):
+    def wheel(run_path):
+        needed, undefined = ("libhelp.so", "libc.so.6"), (("help", "", ""), *GOOD.values())
+        user = make_elf(needed=needed, undefined=undefined, run_path=run_path)
+        library = make_elf(exports=(("help", 0),), undefined=())
+        return make_wheel(tmp_path, {SO: user, "thing/libhelp.so": library})
+
+    assert verify_wheel(wheel("$ORIGIN"), target=make_target(), python="3.11", symbols_dir=None)
+    with fails(ProofError, naming="libhelp.so"):
+        verify_wheel(wheel(""), target=make_target(), python="3.11", symbols_dir=None)
 
 
 def test_a_symbol_of_another_library_in_the_wheel_is_found(tmp_path):
