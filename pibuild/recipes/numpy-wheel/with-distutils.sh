@@ -12,7 +12,7 @@ make_numpy() {
   printf '%s\n' '[openblas]' "library_dirs = $blas_dir/lib" > ~/.numpy-site.cfg
   # It looks for libraries of the machine, unless told that there are none. Whether mathematics needs a library it asks by a
   # program that gcc empties, and tells only some of its modules; what LDFLAGS name comes before the objects.
-  BLAS=None LAPACK=None ATLAS=None MATHLIB=m LDFLAGS='-Wl,--no-as-needed -lm -ldl' CFLAGS=$cflags \
+  BLAS=None LAPACK=None ATLAS=None MATHLIB=m LDFLAGS='-Wl,--no-as-needed -Wl,-z,noexecstack -lm -ldl' CFLAGS=$cflags \
     NPY_NUM_BUILD_JOBS=$PIBUILD_JOBS \
     cross-python setup.py --quiet install --root=$root --prefix=/opt/pibuild/python --no-compile
   mv $root/opt/pibuild/python/lib/python*/site-packages/numpy "$wheel_dir"

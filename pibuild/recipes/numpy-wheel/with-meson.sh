@@ -19,11 +19,12 @@ ar = '$PIBUILD_TRIPLE-ar'
 strip = '$PIBUILD_TRIPLE-strip'
 python = 'cross-python'
 
+# OpenBLAS's assembly does not say which stack it needs; on ARM that asks for an executable one, which glibc 2.41 refuses.
 [built-in options]
 c_args = [$flags]
 cpp_args = [$flags]
-c_link_args = ['-ldl', '-L$blas_dir/lib']
-cpp_link_args = ['-ldl', '-L$blas_dir/lib']
+c_link_args = ['-ldl', '-L$blas_dir/lib', '-Wl,-z,noexecstack']
+cpp_link_args = ['-ldl', '-L$blas_dir/lib', '-Wl,-z,noexecstack']
 
 [host_machine]
 system = 'linux'
