@@ -56,7 +56,7 @@ _SCRIPT = re.compile(r"(?P<name>[^\[\s]\S*)\s*=\s*(?P<function>\w+(?:[:.]\w+)*)\
 _MAX_DEPTH = 50
 _SCHEMES = ("data", "headers", "platlib", "purelib", "scripts")
 _UPGRADE = "python3 -m pip install --upgrade pip"
-_SHOWN_NOTES = 3
+_SHOWN_NOTES, _MAX_NUMPY = 3, 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,9 +67,8 @@ class WheelClaims:
     names: dict[bool, "_ClaimedName | str"]
     """The parts of the file name, or why it is invalid: as pips since 25.3 read it (True), and as older ones do."""
     metadata: Metadata
-    requirements: tuple[Requirement, ...]
     numpy: tuple[Requirement, ...]
-    """Those of numpy."""
+    """Its requirements of numpy."""
     refused_requirement: str
     """The first one that pips since 24.1 refuse."""
     invalid_requirement: str
@@ -89,13 +88,12 @@ class _ClaimedName:
 def read_claims(wheel: Wheel) -> WheelClaims:
     """Return what a wheel claims."""
     metadata = read_metadata(wheel)
-    requirements, refused, invalid = _requirements(metadata.requires_dist)
+    requirements, refused, invalid = _requirements(dict.fromkeys(metadata.requires_dist))
     return WheelClaims(
         file_name=wheel.file_name,
         names={strict: _claimed_name(wheel.file_name, strict=strict) for strict in (True, False)},
         metadata=metadata,
-        requirements=requirements,
-        numpy=tuple(part for part in requirements if canonicalize_name(part.name) == "numpy"),
+        numpy=tuple(islice((part for part in requirements if canonicalize_name(part.name) == "numpy"), _MAX_NUMPY)),
         refused_requirement=refused,
         invalid_requirement=invalid,
         faults=tuple(_faults(wheel, metadata)),

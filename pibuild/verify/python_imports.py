@@ -9,9 +9,10 @@ modules in the order of their suffixes, then .py files), import.c of 2.7.
 """
 
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import accumulate, islice
 from keyword import iskeyword
 from pathlib import PurePosixPath
 from typing import assert_never
@@ -38,6 +39,7 @@ _ENTRY = re.compile(r"PyInitU?_\w+")
 _C_API = re.compile(r"_?Py[A-Z_]|init[a-z_]")
 _STRAY_NAMES = frozenset(("test", "tests", "doc", "docs", "example", "examples", "benchmark", "benchmarks", "scripts"))
 """Names of folders that wheels contain by mistake, beside the packages that they are made for."""
+_MAX_MODULES, _SHOWN_PROBLEMS, _MAX_REQUIREMENTS = 5000, 20, 20
 _MAX_DEPTH = 50
 """Of folders in folders."""
 _SETTLE = "pibuild verify --run"
@@ -101,6 +103,8 @@ class WheelContents:
     """What it requires of numpy, without extras and other conditions."""
     compiled: tuple[CompiledModule, ...]
     """The modules that use numpy's C API; none of numpy itself."""
+    is_cut: bool
+    """Whether it has more extension modules than are examined."""
 
     @cached_property
     def graph(self) -> ImportGraph:
@@ -114,7 +118,11 @@ class WheelContents:
 
     def use(self, module: Module) -> Use:
         """Return how an extension module is imported; users import one at the top level for certain."""
-        return "certain" if module.dotted_name in self.import_names else self.graph.use(module.dotted_name)
+        return "certain" if module.dotted_name in self._import_names else self.graph.use(module.dotted_name)
+
+    @cached_property
+    def _import_names(self) -> frozenset[str]:
+        return frozenset(self.import_names)
 
 
 def read_contents(wheel: Wheel, binaries: Sequence[Binary]) -> WheelContents:
@@ -147,7 +155,8 @@ def read_contents(wheel: Wheel, binaries: Sequence[Binary]) -> WheelContents:
                 is_elf=file.content.startswith(MAGIC),
             )
             grouped.setdefault(key, []).append(part)
-    modules = tuple(Module(folder=key[0], name=key[1], files=tuple(files)) for key, files in sorted(grouped.items()))
+    first = sorted(grouped.items())[:_MAX_MODULES]
+    modules = tuple(Module(folder=key[0], name=key[1], files=tuple(files)) for key, files in first)
     return WheelContents(
         name=project,
         is_any=any(tag.platform == "any" for tag in tags),
@@ -158,6 +167,7 @@ def read_contents(wheel: Wheel, binaries: Sequence[Binary]) -> WheelContents:
         import_names=importable_names(wheel),
         numpy=tuple(_numpy_requirements(wheel)),
         compiled=tuple(compiled),
+        is_cut=len(grouped) > _MAX_MODULES,
     )
 
 
@@ -168,9 +178,10 @@ def importable_names(wheel: Wheel) -> tuple[str, ...]:
     """
     placed = ((_installed_path(file.path, wheel.dist_info), file.content) for file in wheel.files)
     paths = {place for place, content in placed if place is not None and _is_python(place, content)}
-    stated = [name for name in read_metadata(wheel).import_names if _exists(name, paths)]
+    there = {place for path in paths for place in _names_of(path)}
+    stated = {name for name in read_metadata(wheel).import_names if name.replace(".", "/") in there}
     if stated:
-        return tuple(sorted(set(stated)))
+        return tuple(sorted(stated))
     names = _top_level_names(paths)
     public = {name for name in names if not any(part.startswith("_") for part in name.split("."))} or names
     main = {name for name in public if name.partition(".")[0] not in _STRAY_NAMES} or public
@@ -203,10 +214,23 @@ def import_findings(contents: WheelContents, python: SystemPython, bits: int) ->
         if (problem := _problem(contents, module, python.version, bits))
     ]
     works = len(problems) < len(contents.modules)
-    for module, path, reason in problems:
-        yield _judged(contents, module, path, reason, works=works)
+    judged = [_judged(contents, module, path, reason, works=works) for module, path, reason in problems]
+    for outcome in ("fails", "unsure", "note"):
+        yield from _first(finding for finding in judged if finding.outcome == outcome)
+    if contents.is_cut:
+        reason = f"the wheel has more than {_MAX_MODULES} extension modules; the others are not examined"
+        yield Finding(outcome="unsure", check="python", reason=reason, remedy=_SETTLE)
     yield from _machine_findings(contents, bits)
     yield from _numpy_findings(contents, python, bits)
+
+
+def _first(findings: Iterable[Finding]) -> Iterator[Finding]:
+    """Yield the first findings of an outcome, and how many more there are."""
+    every = list(findings)
+    yield from every[:_SHOWN_PROBLEMS]
+    if len(every) > _SHOWN_PROBLEMS:
+        reason = f"{len(every) - _SHOWN_PROBLEMS} more modules have such problems"
+        yield replace(every[-1], path="", subject="", reason=reason)
 
 
 def _problem(contents: WheelContents, module: Module, python: str, bits: int) -> tuple[str, str] | None:
@@ -301,8 +325,9 @@ def _numpy_findings(contents: WheelContents, python: SystemPython, bits: int) ->
 
 
 def _numpy_requirements(wheel: Wheel) -> Iterator[Requirement]:
-    for text in read_metadata(wheel).requires_dist:
-        requirement = requirement_or_none(text) if text.lower().startswith("numpy") else None
+    texts = dict.fromkeys(read_metadata(wheel).requires_dist)
+    for text in islice((text for text in texts if text.lower().startswith("numpy")), _MAX_REQUIREMENTS):
+        requirement = requirement_or_none(text)
         if requirement and canonicalize_name(requirement.name) == "numpy" and not requirement.marker:
             yield requirement
 
@@ -366,10 +391,11 @@ def _is_python(place: str, content: bytes) -> bool:
     return not content.startswith(MAGIC) or b"PyInit" in content
 
 
-def _exists(name: str, paths: Collection[str]) -> bool:
-    """Whether a wheel has a package or module, by its dotted name."""
-    place = name.replace(".", "/")
-    return any(path.startswith((f"{place}/", f"{place}.")) for path in paths)
+def _names_of(path: str) -> Iterator[str]:
+    """Yield the folders of a file, and the file without the end of its name."""
+    folders, slash, file_name = path.rpartition("/")
+    yield f"{folders}{slash}{file_name.partition('.')[0]}"
+    yield from accumulate(folders.split("/"), lambda outer, inner: f"{outer}/{inner}")
 
 
 def _top_level_names(paths: Iterable[str]) -> set[str]:

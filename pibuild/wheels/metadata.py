@@ -60,11 +60,13 @@ def version_or_none(text: str) -> Version | None:
 
 
 def requirement_or_none(text: str) -> Requirement | None:
-    """Return what a field Requires-Dist asks for; None if it is invalid (PEP 508)."""
+    """Return what a field Requires-Dist asks for; None if it is invalid (PEP 508), or no version can be compared."""
     try:
-        return Requirement(text)
+        requirement = Requirement(text)
+        requirement.specifier.contains("1")  # versions are parsed when they are compared
     except (InvalidRequirement, RecursionError, ValueError):
         return None
+    return requirement
 
 
 def shown(text: str) -> str:

@@ -136,6 +136,11 @@ def test_an_invalid_requirement_is_refused_by_every_pip(tmp_path, requirement):
     assert worst_outcome(judged(tmp_path, (_TWO, "bookworm"), metadata=metadata)) == "fails"
 
 
+def test_a_requirement_with_thousands_of_digits_is_refused(tmp_path):
+    metadata = f"{_PLAIN}Requires-Dist: numpy>={'9' * 5000}\n"
+    assert worst_outcome(judged(tmp_path, (_TWO, "trixie"), metadata=metadata)) == "fails"
+
+
 @pytest.mark.parametrize(
     ("requirement", "where", "outcome"),
     [

@@ -317,3 +317,10 @@ def test_a_library_that_is_named_like_a_module_is_loaded_by_other_means(tmp_path
     assert found(tmp_path / "1", files) == []
     files["thing/__init__.py"] = "from . import _raw"
     assert outcome(tmp_path / "2", files) == "fails"
+
+
+def test_many_modules_of_one_problem_are_a_few_findings(tmp_path):
+    files = {f"thing/a{number}.abi9.so": b"" for number in range(6000)} | {"thing/__init__.py": b"from . import a5"}
+    findings = found(tmp_path, files)
+    assert {finding.outcome for finding in findings} == {"fails", "unsure", "note"}
+    assert len(findings) < 50
