@@ -21,7 +21,9 @@ from pibuild.machinecode.questions import ALL, Features, all_set, some_set
 Value = tuple[Any, ...]
 _NONE: Features = frozenset()
 _ANSWERS = ("hw", "nhw", "ask")
-_MAX_VISITS = 6
+_MAX_VISITS = 2
+_MAX_FUNCTION_BYTES = 1 << 18
+"""Where switches in larger functions lead is not looked for."""
 _MAX_STEPS = 60_000
 """Instructions of one walk."""
 
@@ -65,6 +67,8 @@ class Walk:
     returned: Value | None = None
     returns: bool = False
     """Whether it returns at all."""
+    is_whole: bool = True
+    """Whether all of its code was followed."""
     saw_answer: bool = False
     """Whether an answer about the CPU came up."""
     asked: set[Any] = field(default_factory=set)
@@ -90,13 +94,17 @@ class Flow:
         bounds: Callable[[int], tuple[int, int]],
         imported: Callable[[str, dict[int, Value]], Value | None],
         exported: Callable[[str, int], Value | None],
-        is_data: Callable[[int], bool],
+        data_in: Callable[[int, int], Iterable[tuple[int, int]]],
         never_returns: Callable[[str], bool],
+        may_return: Callable[[int], bool],
+        may_hold_literals: bool,
     ) -> None:
         """Take what is known of the file: bounds of functions, and what other files answer."""
         self.image, self.knowledge, self.bits = image, knowledge, image.bits
-        self._bounds, self._imported, self._exported, self._is_data = bounds, imported, exported, is_data
-        self._never_returns = never_returns
+        self._bounds, self._imported, self._exported, self._data_in = bounds, imported, exported, data_in
+        self._never_returns, self._may_return = never_returns, may_return
+        self._may_hold_literals = may_hold_literals
+        self._orphans_by_range: dict[tuple[int, int, int], list[int]] = {}
         self.stubs: dict[int, str] = {}
         """Names of imported functions by the place of the code that jumps to them."""
         self._is_a64 = image.bits == 64
@@ -110,7 +118,7 @@ class Flow:
         start: int,
         *,
         watch: Callable[[int, int], Features | None] | None = None,
-        stop: Callable[[int, Features], bool] | None = None,
+        stop: Callable[[int | str, Features], bool] | None = None,
         arguments: dict[int, Value] | None = None,
         with_landing_pads: bool = False,
     ) -> Walk:
@@ -199,8 +207,9 @@ class Flow:
                 reached[address] = guards
                 steps += 1
                 if steps > _MAX_STEPS:
-                    self.knowledge.steps -= steps
-                    raise BudgetError
+                    walk.is_whole = False
+                    self._spend(steps)
+                    return
                 at = address + shift
                 size = 4
                 if is_a64:
@@ -258,7 +267,7 @@ class Flow:
                             self._forget(registers)
                     elif kind in (op.STORE, op.STORE_REG):
                         self._store(walk, operation, registers, slots, here)
-                    else:
+                    elif kind < op.CALL:
                         yes, no = self._decision(walk, flags, condition)
                         changed = dict(registers)
                         flags_after = self._execute(walk, operation, address, thumb, changed, dict(slots), here, flags)
@@ -320,6 +329,9 @@ class Flow:
                         break
                     flags = None
                     address += size
+                    is_doubtful = address >= high or self._may_hold_literals
+                    if is_doubtful and isinstance(outcome, int) and not self._may_return(outcome):
+                        break
                     continue
                 if (
                     kind == op.JUMP
@@ -335,6 +347,9 @@ class Flow:
                     pending += found
                     tables = tables or not found
                 break
+        self._spend(steps)
+
+    def _spend(self, steps: int) -> None:
         self.knowledge.steps -= steps
         if self.knowledge.steps < 0:
             raise BudgetError
@@ -788,11 +803,21 @@ class Flow:
 
     def _orphans(self, low: int, high: int, thumb: int) -> list[int]:
         """Return the places in a function that follow an instruction that leaves, and to which no branch leads."""
+        if high - low > _MAX_FUNCTION_BYTES:
+            return []
+        key = low, high, thumb
+        if key not in self._orphans_by_range:
+            self.knowledge.steps -= (high - low) // 4
+            self._orphans_by_range[key] = self._find_orphans(low, high, thumb)
+        return self._orphans_by_range[key]
+
+    def _find_orphans(self, low: int, high: int, thumb: int) -> list[int]:
+        data = {address for start, end in self._data_in(low, high) for address in range(start & ~1, end, 2)}
         content = self.image.read(low, high - low)
         starts, targets, literals, at, fresh = set[int](), set[int](), set[int](), 0, False
         while at + 2 <= len(content):
             address = low + at
-            if self._is_data(address) or address in literals:
+            if address in data or address in literals:
                 at, fresh = at + (2 if thumb else 4), True
                 continue
             if fresh:

@@ -12,12 +12,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pibuild.machinecode import questions
+from pibuild.machinecode import effects, questions
 from pibuild.machinecode.elf import Elf
 from pibuild.machinecode.flow import BudgetError, Flow, Knowledge, Value
 from pibuild.machinecode.image import Addresses, MemoryImage
 from pibuild.machinecode.instructions import instruction_words
 from pibuild.machinecode.questions import Features
+from pibuild.machinecode.regions import branch_targets, decoded, last_part
 from pibuild.machinecode.symbols import CodeSection, Region, RegionKind
 
 _NONE = np.empty(0, np.int64)
@@ -29,6 +30,10 @@ _FIELDS = 512
 _ASKING_STEPS = 400_000
 _ASKING_WALKS = 4000
 _READER_BYTES = 4096
+_MUSL_BARRIERS = (bytes.fromhex("5bf07ff51eff2fe1"), bytes.fromhex("ba0f07ee1eff2fe1"))
+"""musl's barriers for ARMv7 (DMB; BX LR) and for ARMv6 (MCR; BX LR), among which it chooses by HWCAP."""
+_DEEPEST, _MAX_WITHOUT_RETURN = 6, 1000
+"""How far is looked for a way back from a function: calls, and instructions of each."""
 NEVER_RETURN = (
     *("abort", "exit", "_exit", "_Exit", "__stack_chk_fail", "__assert_fail", "longjmp", "siglongjmp", "pthread_exit"),
     *("_Unwind_Resume", "__cxa_throw", "__cxa_rethrow", "__cxa_bad_cast", "__cxa_bad_typeid", "__cxa_end_cleanup"),
@@ -68,8 +73,10 @@ class Program:
             bounds=self.bounds,
             imported=self._imported,
             exported=self._exported,
-            is_data=self.is_data,
+            data_in=self.data_in,
             never_returns=never_returns,
+            may_return=self.may_return,
+            may_hold_literals=elf.is_arm and not elf.is_mapped,
         )
         self.flow.stubs = self.stubs
         self._is_resolver = {entry.place for entry in self.image.resolvers}
@@ -118,10 +125,12 @@ class Program:
         """Return for each address the row of its function in the table."""
         return np.searchsorted(self._table[0], addresses, "right") - 1
 
-    def is_data(self, address: int) -> bool:
-        """Return whether mapping symbols call an address data."""
-        row = int(np.searchsorted(self._data_spans[0], address, "right")) - 1
-        return row >= 0 and address < int(self._data_spans[1][row])
+    def data_in(self, low: int, high: int) -> Iterator[tuple[int, int]]:
+        """Yield begins and ends of what mapping symbols call data, within a range."""
+        starts, ends = self._data_spans
+        first, last = np.searchsorted(ends, low, "right"), np.searchsorted(starts, high)
+        for start, end in zip(starts[first:last].tolist(), ends[first:last].tolist(), strict=True):
+            yield max(start, low), min(end, high)
 
     @cached_property
     def _data_spans(self) -> tuple[Addresses, Addresses]:
@@ -233,6 +242,51 @@ class Program:
                     found.update(finder(words[at : at + _AT_ONCE + 8], start + 4 * at))
         return found
 
+    def may_return(self, place: int, depth: int = 0) -> bool:
+        """Return whether a called function may return."""
+        name = self.flow.stubs.get(place)
+        if name is not None:
+            return not never_returns(name)
+        place = self.own_stubs.get(place, place)
+        if place not in self._returning:
+            self._returning[place] = True  # while it is being found out
+            self._returning[place] = depth > _DEEPEST or self._reaches_return(place, depth)
+        return self._returning[place]
+
+    @cached_property
+    def _returning(self) -> dict[int, bool]:
+        return {}
+
+    def _reaches_return(self, place: int, depth: int) -> bool:
+        image, todo, seen = self.image, [place], set[int]()
+        while todo and len(seen) < _MAX_WITHOUT_RETURN:
+            at = todo.pop()
+            while at not in seen and image.is_code(at & ~1 if image.bits == 32 else at):
+                seen.add(at)
+                operation, _, size = decoded(image, at)
+                part = last_part(operation)
+                is_maybe = part[0] == effects.IF
+                if is_maybe:
+                    part = last_part(part[2])
+                kind = part[0]
+                if kind in (effects.RETURN, effects.JUMP_REG, effects.TABLE):
+                    return True
+                targets = branch_targets(at, part)
+                if kind == effects.CALL:
+                    if not is_maybe and not self.may_return(targets[0], depth + 1):
+                        break
+                elif targets:
+                    for target in targets:
+                        if target in self.flow.stubs or target in self.own_stubs:
+                            if self.may_return(target, depth + 1):
+                                return True
+                        else:
+                            todo.append(target)
+                if kind in (effects.JUMP, effects.STOP) and not is_maybe:
+                    break
+                at += size or 4
+        return bool(todo)
+
     # nodes of the graph of calls
 
     @cached_property
@@ -243,10 +297,27 @@ class Program:
         entries = np.array([e.place for e in (*image.exports, *image.called_at_load) if e.place < 1 << 62], np.int64)
         targets = self.calls[0]
         own = np.array(list(self.own_stubs.values()), np.int64)
-        refs = self.references[0]
+        refs = np.unique(np.concatenate([self.references[0], values]))
         refs = refs[image.are_code(refs & ~1)]
-        everything = np.unique(np.concatenate([targets, values, entries, own, refs]))
+        everything = np.unique(np.concatenate([targets, entries, own, refs[~self.are_labels(refs)]]))
         return everything[image.are_code(everything & ~1 if image.bits == 32 else everything)]
+
+    def are_labels(self, places: Addresses) -> NDArray[np.bool_]:
+        """Return which places lie within a function whose end is known: a pointer to such is for its own jumps."""
+        starts, _, _ = self._table
+        addresses = places & ~1 if self.image.bits == 32 else places
+        rows = np.maximum(self.rows_of(addresses), 0)
+        return (addresses > starts[rows]) & (addresses < self._sized_ends[rows])
+
+    @cached_property
+    def _sized_ends(self) -> Addresses:
+        """Where the functions of the table end that have a size, by their symbol or .eh_frame; else their begin."""
+        starts, ends, _ = self._table
+        sized = {f.address: f.address + f.size for f in self.elf.functions if f.size}
+        if self.image.bits == 64:
+            sized.update(zip(*(column.tolist() for column in self.image.unwound), strict=True))
+        known = np.array([sized.get(start, start) for start in starts.tolist()], np.int64)
+        return np.minimum(known, ends)
 
     def nodes(self, low: int, high: int) -> list[int]:
         """Return the places in a range at which its code is entered from outside."""
@@ -362,6 +433,8 @@ class Program:
         for name in questions.FUNCTIONS:
             if place := self.own_question(name):
                 self.flow.stubs = {**self.flow.stubs, place: name}
+        if self.image.bits == 32 and all(words in self._content for words in _MUSL_BARRIERS):
+            self.knowledge.asked |= questions.bit_features(32, "hwcap", 12)
         waiting = list(dict.fromkeys(self._asking_functions()))
         text_users = set[int]()
         for address in self._texts:

@@ -26,11 +26,12 @@ from pibuild.machinecode.instructions import (
 )
 from pibuild.machinecode.symbols import CodeSection, Region, RegionKind
 
-_MAX_EXPLORED = 400_000
+_MAX_EXPLORED, _MAX_FROM_ONE = 200_000, 20_000
 _IMPOSSIBLE = (Feature.UNALLOCATED, Feature.PRIVILEGED, Feature.COPROCESSOR)
 _FILL = (0xBF00, 0x46C0, 0xE1A00000, 0xE320F000, 0xD503201F, 0xF3AF8000)
 """Instructions that do nothing."""
-_LEAVES = (op.JUMP, op.JUMP_REG, op.RETURN, op.STOP, op.TABLE)
+LEAVES = (op.JUMP, op.JUMP_REG, op.RETURN, op.STOP, op.TABLE)
+"""Kinds of operations behind which the next instruction is not executed."""
 
 
 def decoded(image: MemoryImage, place: int) -> tuple[op.Operation, int, int]:
@@ -117,25 +118,36 @@ class CodeMap:
     def explore(self, points: Iterable[int], *, only_plausible: bool) -> Instructions:
         """Return the instructions that are reached from places and that no region tells of.
 
-        With `only_plausible`, nothing counts of what is reached from a place if a word there is no instruction, or if
-        it is a text.
+        With `only_plausible`, nothing counts of what is reached from a place if a word there is no instruction, if it
+        leads nowhere, or if it is a text.
         """
-        seen: dict[int, int] = {}
+        words: dict[int, int] = {}
+        owners: dict[int, int] = {}
+        dropped = set[int]()
         for point in points:
-            fresh: dict[int, int] = {}
-            if not self._follow(point, seen, fresh, only_plausible=only_plausible):
-                continue
-            seen.update(fresh)
-        return self._classified(seen)
+            is_text = only_plausible and _is_text(self._image.read(point & ~1, 8))
+            if len(words) < _MAX_EXPLORED and not is_text:
+                fresh, ends_well = self._follow(point, words)
+                words |= fresh
+                owners |= dict.fromkeys(fresh, point)
+                if only_plausible and not ends_well:
+                    dropped.add(point)
+        found = self.classified(words)
+        if not only_plausible or not len(found.addresses):
+            return found
+        by_row = np.array([owners[place] for place in sorted(words)], np.int64)
+        is_impossible = found.needing(_IMPOSSIBLE) | np.isin(found.words, (0, 0xFFFFFFFF))
+        bad = np.unique(np.concatenate([by_row[is_impossible], np.array(sorted(dropped), np.int64)]))
+        return found.at(~np.isin(by_row, bad))
 
-    def _follow(self, point: int, seen: dict[int, int], fresh: dict[int, int], *, only_plausible: bool) -> bool:
+    def _follow(self, point: int, seen: dict[int, int]) -> tuple[dict[int, int], bool]:
+        """Return the words that are reached from a place, and whether they lead to known code or return."""
         image, todo, ends_well = self._image, [point], False
-        if only_plausible and _is_text(image.read(point & ~1, 8)):
-            return False
-        while todo and len(seen) + len(fresh) < _MAX_EXPLORED:
+        fresh: dict[int, int] = {}
+        while todo and len(fresh) < _MAX_FROM_ONE:
             place = todo.pop()
-            while place not in seen and place not in fresh:
-                if self.is_listed(place):
+            while len(fresh) < _MAX_FROM_ONE:
+                if place in seen or place in fresh or self.is_listed(place):
                     ends_well = True
                     break
                 if not image.is_code(place & ~1 if image.bits == 32 else place):
@@ -144,23 +156,16 @@ class CodeMap:
                 if not size:
                     break
                 fresh[place] = word
-                if only_plausible and self._is_impossible(place, word):
-                    return False
                 todo += branch_targets(place, operation)
                 kind = last_part(operation)[0]
-                if kind in _LEAVES:
-                    ends_well = ends_well or kind != op.STOP
+                if kind in LEAVES:
+                    ends_well = ends_well or kind not in (op.STOP, op.JUMP)
                     break
                 place += size
-            else:
-                ends_well = True
-        return ends_well or not only_plausible
+        return fresh, ends_well
 
-    def _is_impossible(self, place: int, word: int) -> bool:
-        found = self._classified({place: word})
-        return bool(np.any(found.needing(_IMPOSSIBLE))) or word in (0, 0xFFFFFFFF)
-
-    def _classified(self, words: dict[int, int]) -> Instructions:
+    def classified(self, words: dict[int, int]) -> Instructions:
+        """Return instructions by their places and words."""
         is_64 = self._image.bits == 64
         places = np.array(sorted(words), np.int64)
         values = np.array([words[place] for place in places.tolist()], np.uint32)
@@ -188,6 +193,7 @@ def flows_out(
     """Return where code continues in bytes that are not known as code of that mode: certainly, and after calls."""
     sure, unsure = [], []
     for section in sections:
+        literals = frozenset(literal_places(section).tolist())
         regions = [region for region in section.regions if region.kind != "data"]
         for known in regions:
             region = known
@@ -195,6 +201,7 @@ def flows_out(
             following = region.end | thumb
             if code_map.is_listed(following) or not image.is_code(region.end):
                 continue
+            is_literal = region.end in literals
             place = _last_instruction(image, region)
             while place is not None and decoded(image, place)[1] in _FILL:
                 region = replace(region, end=place & ~1)  # nobody comes to a NOP behind an instruction that leaves
@@ -203,14 +210,12 @@ def flows_out(
                 continue
             operation = last_part(decoded(image, place)[0])
             kind = operation[0]
-            if kind in _LEAVES:
+            if kind in LEAVES:
                 continue
-            if kind == op.CALL:
-                target = branch_targets(place, operation)[0]
-                if may_return(target):
+            if kind in (op.CALL, op.CALL_REG):
+                # the callee may never return: then a literal follows
+                if not is_literal and (kind == op.CALL_REG or may_return(branch_targets(place, operation)[0])):
                     unsure.append(following)
-            elif kind == op.CALL_REG:
-                unsure.append(following)
             else:
                 sure.append(following)
     return sure, unsure
@@ -267,14 +272,17 @@ def guessed_sections(image: MemoryImage, sections: Sequence[CodeSection]) -> tup
     starts = np.unique(np.concatenate([image.unwound[0], np.array(list(modes), np.int64)]))
     starts = starts[image.are_code(starts)]
     for _ in range(2):
-        guessed = [_split(section, starts, modes, default) for section in sections]
-        for section in guessed:
+        found: list[Addresses] = []
+        for section in sections:
+            guess = _without_literals(_split(section, starts, modes, default))
             for kind in ("arm", "thumb"):
-                for addresses, words in instruction_words(section, kind):
-                    for place in _called_places(kind, addresses, words.astype(np.uint32)).tolist():
-                        modes.setdefault(place & ~1, place & 1)
-        starts = np.unique(np.concatenate([starts, np.array(list(modes), np.int64)]))
-        starts = starts[image.are_code(starts)]
+                for addresses, words in instruction_words(guess, kind):
+                    found.append(_called_places(kind, addresses, words.astype(np.uint32)))
+        called = np.unique(np.concatenate([np.empty(0, np.int64), *found]))
+        # a literal that looks like a call leads anywhere, hardly to where a function begins
+        called = called[np.isin(called & ~1, starts)]
+        for place in called.tolist():
+            modes.setdefault(place & ~1, place & 1)
     return tuple(_without_literals(_split(section, starts, modes, default)) for section in sections)
 
 
@@ -329,8 +337,8 @@ def _called_places(kind: RegionKind, addresses: Addresses, words: NDArray[np.uin
     return np.where(is_exchange, (addresses[rows] + 4 & ~3) + (far & ~3), addresses[rows] + 4 + far | 1)
 
 
-def _without_literals(section: CodeSection) -> CodeSection:
-    """Cut the words that instructions load out of the regions of code."""
+def literal_places(section: CodeSection) -> Addresses:
+    """Return the places that instructions of a section load as data, sorted."""
     places = [np.empty(0, np.int64)]
     for addresses, words in instruction_words(section, "arm"):
         rows = np.flatnonzero(words & 0x0F3F0000 == 0x051F0000)
@@ -340,8 +348,11 @@ def _without_literals(section: CodeSection) -> CodeSection:
         place = addresses[rows] + 8 + np.where(word >> 23 & 1 == 1, amount, -amount)
         is_double = (word >> 27 & 1 == 1) & (word >> 8 & 1 == 1)
         places += [place, place[is_double] + 4]
+        rows = np.flatnonzero((words & 0x0FFFF000 == 0x028F0000) | (words & 0x0FFF0F00 == 0x028F0F00))  # ADR
+        word = words[rows].astype(np.int64)
+        places.append(addresses[rows] + 8 + ((word & 0xFF) << np.where(word >> 8 & 15 == 15, 2, 0)))
     for addresses, words in instruction_words(section, "thumb"):
-        narrow = np.flatnonzero((words < 0x10000) & (words >> 11 == 9))
+        narrow = np.flatnonzero((words < 0x10000) & ((words >> 11 == 9) | (words >> 11 == 20)))
         word = words[narrow].astype(np.int64)
         places.append((addresses[narrow] + 4 & ~3) + (word & 0xFF) * 4)
         wide = np.flatnonzero((words & 0xFF7F0000 == 0xF85F0000) | (words & 0xFF3F0E00 == 0xED1F0A00))
@@ -350,7 +361,12 @@ def _without_literals(section: CodeSection) -> CodeSection:
         amount = np.where(is_vector, (word & 0xFF) * 4, word & 0xFFF)
         place = (addresses[wide] + 4 & ~3) + np.where(word >> 23 & 1 == 1, amount, -amount)
         places += [place, place[is_vector & (word >> 8 & 1 == 1)] + 4]
-    literals = np.unique(np.concatenate(places) & ~1)
+    return np.unique(np.concatenate(places) & ~1)
+
+
+def _without_literals(section: CodeSection) -> CodeSection:
+    """Cut the words that instructions load out of the regions of code."""
+    literals = literal_places(section)
     first, last = section.address, section.address + len(section.code)
     literals = literals[(literals >= first) & (literals < last)]
     if not len(literals):

@@ -8,11 +8,12 @@ import numpy as np
 
 from pibuild.machinecode import effects as op
 from pibuild.machinecode.features import Feature
-from pibuild.machinecode.flow import BudgetError
 from pibuild.machinecode.image import MemoryImage
 from pibuild.machinecode.instructions import Instructions, all_encodings, newer_instructions
-from pibuild.machinecode.program import Answers, Program, never_returns, without_symbols
+from pibuild.machinecode.program import Answers, Program, without_symbols
+from pibuild.machinecode.reachable import reachable_code
 from pibuild.machinecode.regions import (
+    LEAVES,
     CodeMap,
     branch_targets,
     conditional_targets,
@@ -24,7 +25,9 @@ from pibuild.machinecode.regions import (
 from pibuild.machinecode.symbols import CodeSection
 from pibuild.verify.binary import Binary
 
-_MAX_SURPRISES = 20_000
+_MAX_SURPRISES, _MAX_FOLLOWED = 20_000, 200_000
+_MAX_GUESSED = 400
+_IMPOSSIBLE = (Feature.UNALLOCATED, Feature.PRIVILEGED, Feature.COPROCESSOR)
 _VENEER = 6
 """Instructions between the one that puts an address together and the jump to it."""
 _METHOD_FLAGS = frozenset(
@@ -119,7 +122,7 @@ class Code:
     @cached_property
     def newer(self) -> Instructions:
         """The instructions that need more than the base, and that control may reach."""
-        parts = [newer_instructions(section) for section in self.sections]
+        parts = [newer_instructions(section) for section in self._examined]
         parts += self._surprises()
         base = Instructions(
             addresses=np.concatenate([np.empty(0, np.int64), *(part.addresses for part in parts)]),
@@ -136,9 +139,67 @@ class Code:
         needs = {encodings[number].needs for number in np.unique(self.newer.encodings).tolist()}
         return tuple(sorted((need for need in needs if need), key=lambda need: (need is not Feature.LSE, need)))
 
+    @property
+    def _examined(self) -> Sequence[CodeSection]:
+        """The sections with those regions that are certainly code: in a stripped file for 32 bits, what is reached."""
+        binary, elf = self._binary, self._binary.elf
+        if binary.mapped or elf.is_aarch64:
+            return self.sections
+        return reachable_code(elf.sections, elf.entries, elf.pointed_by_data, elf.pointed_by_constants)
+
+    def _followed(self) -> Iterator[Instructions]:
+        """Yield what a stripped file for 32 bits reaches from its entries, also behind calls that return."""
+        image, program = self.program.image, self.program
+        entries = [entry.place for entry in (*image.exports, *image.called_at_load)]
+        named = np.unique(np.concatenate([image.pointer_columns[1], program.references[0]]))
+        named = named[~program.are_labels(named)]
+        begins = image.unwound[0]
+        if len(begins):  # where the unwinding tables know all functions, another place is none
+            addresses = named & ~1
+            is_known = np.isin(addresses, begins) | (addresses < begins[0]) | (addresses > begins[-1])
+            named = named[is_known]
+        inside = np.zeros(len(named), np.bool_)
+        for section in self.sections:
+            inside |= (named >= section.address) & (named < section.address + len(section.code))
+        words = self._follow(entries, {}, _MAX_FOLLOWED)
+        yield self._needing(self.map.classified(words))
+        for place in named[inside].tolist():  # a number may look like an address, a literal like a function
+            is_likely = self.map.is_listed(place) or not len(begins)
+            if is_likely and place not in words and len(words) < _MAX_FOLLOWED:
+                fresh = self._follow([place], words, _MAX_GUESSED)
+                found = self.map.classified(fresh)
+                if not np.any(found.needing(_IMPOSSIBLE)):
+                    words |= fresh
+                    yield self._needing(found)
+
+    def _follow(self, places: list[int], known: dict[int, int], most: int) -> dict[int, int]:
+        """Return the words that are reached from places, by place, without those that are known."""
+        image, program, todo = self.program.image, self.program, list(places)
+        words: dict[int, int] = {}
+        while todo and len(words) < most:
+            place = todo.pop()
+            while place not in words and place not in known and image.is_code(place & ~1):
+                operation, word, size = decoded(image, place)
+                if not size:
+                    break
+                words[place] = word
+                part = last_part(operation)
+                is_maybe = part[0] == op.IF
+                part = last_part(part[2]) if is_maybe else part
+                targets = branch_targets(place, part)
+                todo += targets
+                ends = part[0] in LEAVES or (part[0] == op.CALL and not program.may_return(targets[0]))
+                if ends and not is_maybe:
+                    break
+                place += size
+        return words
+
     def _surprises(self) -> Iterator[Instructions]:
         """Yield instructions that lie where the file says data, or nothing."""
         image, code_map = self.program.image, self.map
+        if not self._binary.mapped and self._binary.elf.is_arm:
+            yield from self._followed()
+            return
         places = [np.empty(0, np.int64)]
         for kind, addresses, words in self.program._words():  # noqa: SLF001
             targets = conditional_targets(kind, addresses, words)
@@ -146,16 +207,17 @@ class Code:
         called = self.program.calls[0]
         places.append(called[code_map.unlisted_rows(called)])
         sure, after_calls = (
-            flows_out(image, self.sections, code_map, self._may_return) if self._binary.mapped else ([], [])
+            flows_out(image, self.sections, code_map, self.program.may_return) if self._binary.mapped else ([], [])
         )
         entered = [entry.place for entry in image.called_at_load if not code_map.is_listed(entry.place)]
         exported = [entry.place for entry in image.exports if not code_map.is_listed(entry.place)]
         values = np.unique(image.pointer_columns[1])
+        values = values[~self.program.are_labels(values)]
         pointed = values[code_map.unlisted_rows(values)].tolist()
         pointed += self._jumped_to()
         direct = np.unique(np.concatenate(places)).tolist()
-        certain = [*sure, *entered, *direct] if self._binary.mapped or self._binary.elf.is_aarch64 else [*entered]
-        doubtful = [*after_calls, *exported, *pointed, *([] if certain else direct)]
+        certain = [*sure, *entered, *(direct if self._binary.mapped else [])]
+        doubtful = [*after_calls, *exported, *pointed, *([] if self._binary.mapped else direct)]
         yield self._needing(code_map.explore(certain[:_MAX_SURPRISES], only_plausible=False))
         yield self._needing(code_map.explore(doubtful[:_MAX_SURPRISES], only_plausible=True))
 
@@ -163,6 +225,8 @@ class Code:
         """Yield places that code puts together right before it jumps to a register, as linkers' veneers do."""
         image = self.program.image
         targets, sites = self.program.references
+        is_free = ~self.program.are_labels(targets)
+        targets, sites = targets[is_free], sites[is_free]
         rows = self.map.unlisted_rows(targets)[:_MAX_SURPRISES]
         for target, site in zip(targets[rows].tolist(), sites[rows].tolist(), strict=True):
             place = site | self.program.mode_at(site)
@@ -178,56 +242,6 @@ class Code:
     def _needing(self, instructions: Instructions) -> Instructions:
         return instructions.at(instructions.needing(frozenset(Feature)))
 
-    def _may_return(self, place: int) -> bool:
-        """Return whether a called function may return."""
-        name = self.program.stubs.get(place)
-        if name is not None:
-            return not never_returns(name)
-        place = self.program.own_stubs.get(place, place)
-        if place not in self._returning:
-            try:
-                self._returning[place] = self._reaches_return(place)
-            except BudgetError:
-                self._returning[place] = False
-        return self._returning[place]
-
-    @cached_property
-    def _returning(self) -> dict[int, bool]:
-        return {}
-
-    def _reaches_return(self, place: int) -> bool:
-        image, todo, seen = self.program.image, [place], set[int]()
-        while todo and len(seen) < 2000:
-            at = todo.pop()
-            while at not in seen and image.is_code(at & ~1 if image.bits == 32 else at):
-                seen.add(at)
-                operation, _, size = decoded(image, at)
-                part = last_part(operation)
-                if part[0] == op.IF:
-                    inner = last_part(part[2])
-                    if inner[0] in (op.RETURN, op.JUMP_REG):
-                        return True
-                    part = (op.NOP,) if inner[0] == op.CALL else part
-                if part[0] in (op.RETURN, op.JUMP_REG, op.TABLE):
-                    return True
-                if part[0] == op.CALL:
-                    name = self.program.stubs.get(branch_targets(at, part)[0])
-                    if name is not None and never_returns(name):
-                        break
-                elif part[0] in (op.JUMP, op.BRANCH, op.BRANCH_ZERO, op.BRANCH_BIT):
-                    for target in branch_targets(at, part):
-                        name = self.program.stubs.get(target)
-                        if name is not None and not never_returns(name):
-                            return True
-                        if name is None:
-                            todo.append(target)
-                    if part[0] == op.JUMP:
-                        break
-                elif part[0] == op.STOP:
-                    break
-                at += size or 4
-        return False
-
     @cached_property
     def has_landing_pads(self) -> bool:
         """Whether exceptions can lead into the middle of its functions."""
@@ -239,10 +253,12 @@ class Code:
         """The places at which its code is entered."""
         image, program = self.program.image, self.program
         found: dict[int, Entrance] = {}
-        for place in np.unique(image.pointer_columns[1]).tolist():
+        values = np.unique(image.pointer_columns[1])
+        for place in values[~program.are_labels(values)].tolist():
             if image.is_code(place & ~1 if image.bits == 32 else place):
                 found[place] = Entrance(0, "")
         refs = np.unique(program.references[0])
+        refs = refs[~program.are_labels(refs)]
         for place in refs[image.are_code(refs & ~1 if image.bits == 32 else refs)].tolist():
             found.setdefault(place, Entrance(0, ""))
         for entry in image.exports:

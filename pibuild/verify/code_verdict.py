@@ -7,7 +7,7 @@ functions, the file's questions decide: kernels that a program chooses among by 
 instructions (LSE) are never chosen so: compilers put them everywhere, or into helpers that test for them in place.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -87,6 +87,7 @@ class _Search:
         self._program: Program = self._code.program
         self._flow: Flow = self._program.flow
         self._reached: dict[int, _Reached] = {}
+        self._is_whole = True
         self._rows = {int(address): row for row, address in enumerate(instructions.addresses.tolist())}
 
     @property
@@ -113,11 +114,13 @@ class _Search:
     def fault(self) -> Fault | None:
         """Return how an instruction is reached; None if it is not, or only where the program asked."""
         try:
-            return self._found()
+            fault = self._found()
         except BudgetError:
-            row = 0
-            text = self._binary.describe(self._instructions, row)
+            fault, self._is_whole = None, False
+        if fault is None and not self._is_whole:
+            text = self._binary.describe(self._instructions, 0)
             return Fault(is_certain=False, instruction=text, chain=(), why="its code is too large to follow all of it")
+        return fault
 
     def _found(self) -> Fault | None:
         entries = self._entries
@@ -151,6 +154,17 @@ class _Search:
                     self._reached[place] = _Reached(place, None, row)
                     yield place
 
+    def _walk(
+        self,
+        place: int,
+        *,
+        watch: Callable[[int, int], frozenset[Feature] | None] | None = None,
+        stop: Callable[[int | str, frozenset[Feature]], bool] | None = None,
+    ) -> Walk:
+        walk = self._flow.walk(place, watch=watch, stop=stop, with_landing_pads=self._code.has_landing_pads)
+        self._is_whole = self._is_whole and walk.is_whole
+        return walk
+
     def _unguarded(self, place: int) -> int | None:
         """Return the first instruction that a function reaches past no question for it."""
         need = frozenset({self._feature})
@@ -159,7 +173,7 @@ class _Search:
         def watch(address: int, _: int) -> frozenset[Feature] | None:
             return need if address in rows else None
 
-        walk = self._flow.walk(place, watch=watch, with_landing_pads=self._code.has_landing_pads)
+        walk = self._walk(place, watch=watch)
         return next((rows[address] for address, guards in walk.watched.items() if self._feature not in guards), None)
 
     def _callers(self, place: int) -> Iterator[int]:
@@ -210,7 +224,7 @@ class _Search:
                 return False
             return place in (target, own_stubs.get(target))
 
-        walk = self._flow.walk(caller, stop=stop, with_landing_pads=self._code.has_landing_pads)
+        walk = self._walk(caller, stop=stop)
         for target, (guards, _) in walk.calls.items():
             if (target == place or own_stubs.get(target) == place) and self._feature not in guards:
                 return True
