@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pibuild.machinecode import effects as op
 from pibuild.machinecode.features import Feature
@@ -26,6 +27,16 @@ from pibuild.machinecode.symbols import CodeSection
 from pibuild.verify.binary import Binary
 
 _MAX_SURPRISES, _MAX_FOLLOWED = 20_000, 200_000
+_D16_TO_D31 = (0xECD00B20, 0xECC00B20, 0xECF00B20, 0xECE00B20)
+"""vldmia and vstmia of d16 to d31, as unwinders have them: A32 and T32 write them alike."""
+_D0_TO_D15 = (
+    bytes.fromhex("200b90ec"),
+    bytes.fromhex("210b90ec"),
+    bytes.fromhex("90ec200b"),
+    bytes.fromhex("90ec210b"),
+)
+_BACK = (bytes.fromhex("1eff2fe1"), bytes.fromhex("7047"))
+"""BX LR in A32 and in T32."""
 _MAX_GUESSED = 400
 _IMPOSSIBLE = (Feature.UNALLOCATED, Feature.PRIVILEGED, Feature.COPROCESSOR)
 _VENEER = 6
@@ -130,7 +141,22 @@ class Code:
             encodings=np.concatenate([np.empty(0, np.uint16), *(part.encodings for part in parts)]),
         )
         _, first = np.unique(base.addresses, return_index=True)
-        return base.at(first)
+        base = base.at(first)
+        return base.at(~self._are_unwinding(base))
+
+    def _are_unwinding(self, instructions: Instructions) -> NDArray[np.bool_]:
+        """Return which instructions an unwinder runs on demand only, to save or restore d16 to d31.
+
+        A file with an unwinder has the functions for d0 to d15, too (libgcc's lib1funcs, LLVM's UnwindRegisters).
+        """
+        found = np.zeros(len(instructions.addresses), np.bool_)
+        content = self._binary.content
+        if not self._binary.elf.is_arm or not any(low + back in content for low in _D0_TO_D15 for back in _BACK):
+            return found
+        for row in np.flatnonzero(np.isin(instructions.words, _D16_TO_D31)).tolist():
+            following = self.program.image.read(int(instructions.addresses[row]) + 4, 4)
+            found[row] = following.startswith(_BACK)
+        return found
 
     @cached_property
     def features(self) -> tuple[Feature, ...]:
