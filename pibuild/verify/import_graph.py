@@ -112,7 +112,7 @@ class ImportGraph:
 
     def _is_parsable(self, content: bytes) -> bool:
         """Whether a file is small enough to be parsed; its tokens are then used up."""
-        if b"import" not in content or len(content) > _MAX_FILE_BYTES or _LONG_NAME.search(content):
+        if b"import" not in content or len(content) > _MAX_FILE_BYTES:
             return False
         tokens = len(_TOKEN.findall(content))
         is_small = tokens <= self._tokens
@@ -133,13 +133,19 @@ def _module_of(path: str) -> str:
     return path.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
 
 
+def parse_code(content: bytes) -> ast.Module:
+    """Return parsed Python code, without running it. Raise one of PARSE_ERRORS if it can't be parsed within bounds."""
+    if _LONG_NAME.search(content):
+        raise ValueError("a name has too many parts")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return ast.parse(content)
+
+
 def _all_imports(content: bytes, package: str) -> list[_Import]:
     """Return (module, how) for each import of a Python file; nothing if it can't be parsed."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            tree = ast.parse(content)
-        return list(_imports_of(tree, package))
+        return list(_imports_of(parse_code(content), package))
     except PARSE_ERRORS:
         return []
 

@@ -21,7 +21,13 @@ from pibuild.verify.installation import claim_notes, installation_findings, read
 from pibuild.verify.installed_files import read_installed_files
 from pibuild.verify.loader import loader_findings
 from pibuild.verify.page_sizes import page_findings
-from pibuild.verify.python_imports import import_findings, importable_names, read_contents, used_binaries
+from pibuild.verify.python_imports import (
+    import_findings,
+    importable_names,
+    read_contents,
+    used_binaries,
+    weighed_code_findings,
+)
 from pibuild.wheels.wheel import Wheel, WheelFormatError, read_wheel, wheel_name
 
 INSTALLATION = frozenset(("pip", "file"))
@@ -184,11 +190,15 @@ class _Checks:
             ("loader", system.name, python, pi.bits),
             lambda: loader_findings(self._installed, self._contents, system, pi.bits, python),
         )
-        for binary in used:
-            if self._with_code:
-                yield from self._once(
+        if self._with_code:
+            found = {
+                binary.path: self._once(
                     ("code", binary.path, pi.cpu.name, pi.bits), partial(code_findings, binary, pi.cpu, pi.bits, used)
                 )
+                for binary in used
+            }
+            yield from weighed_code_findings(self._contents, found)
+        for binary in used:
             yield from self._once(
                 ("pages", binary.path, pi.page_bytes), partial(page_findings, [binary], pi.page_bytes)
             )

@@ -6,10 +6,9 @@ or cffi, and has the library's name.
 
 import ast
 import re
-import warnings
 from collections.abc import Iterator
 
-from pibuild.verify.import_graph import PARSE_ERRORS, Use, inner_blocks
+from pibuild.verify.import_graph import PARSE_ERRORS, Use, inner_blocks, parse_code
 from pibuild.verify.python_imports import WheelContents
 
 _LOADERS = re.compile(rb"\b(CDLL|PyDLL|LoadLibrary|dlopen)\b")
@@ -33,9 +32,7 @@ def _use_in(contents: WheelContents, path: str, content: bytes, file_name: str) 
     if len(content) > _MAX_BYTES:
         return "perhaps"
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            statements = list(_statements(ast.parse(content)))
+        statements = list(_statements(parse_code(content)))
     except PARSE_ERRORS:
         return "perhaps"
     named = [use for statement, use in statements if _has_text(statement, file_name)]

@@ -195,15 +195,27 @@ def used_binaries(contents: WheelContents, python: str, bits: int) -> tuple[Bina
     return tuple(binary for binary in (*modules, *contents.others) if _is_for(binary, bits))
 
 
-def library_variants(binaries: Iterable[Binary]) -> tuple[tuple[Binary, ...], ...]:
-    """Return the files in groups of the same name in other folders, of which the wheel's code chooses one for the CPU.
+def weighed_code_findings(contents: WheelContents, findings: Mapping[str, Sequence[Finding]]) -> Iterator[Finding]:
+    """Yield what was found in the code of files as far as the wheel needs them; `findings` are by path.
 
-    A file whose name no other one has is a group of its own.
+    Of libraries with one name in several folders, the wheel's code chooses one for the CPU: it is enough that one runs.
+    A module that nothing imports for certain may never be loaded.
     """
-    groups: dict[str, list[Binary]] = {}
-    for binary in binaries:
-        groups.setdefault(binary.file_name, []).append(binary)
-    return tuple(map(tuple, groups.values()))
+    failing = {path for path, found in findings.items() if any(finding.outcome == "fails" for finding in found)}
+    runnable = {binary.file_name for binary in contents.others if binary.path in findings.keys() - failing}
+    variants = {binary.path for binary in contents.others if binary.file_name in runnable} & failing
+    optional = {path for path in failing if contents.uses.get(path) in ("perhaps", "mentioned")}
+    for path, found in findings.items():
+        for finding in found:
+            if finding.outcome == "note" or path not in variants | optional:
+                yield finding
+            elif path in variants:
+                yield replace(
+                    finding, outcome="note", reason=f"{finding.reason}; a file of the same name has none of it"
+                )
+            else:
+                reason = f"{finding.reason}; the wheel may never load the file"
+                yield replace(finding, outcome="unsure", reason=reason, remedy=_SETTLE)
 
 
 def import_findings(contents: WheelContents, python: SystemPython, bits: int) -> Iterator[Finding]:

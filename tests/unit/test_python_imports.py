@@ -1,16 +1,18 @@
 """Which modules of wheels each Python finds and needs. Truth: Debian's Pythons under qemu, as python_tags.py says."""
 
+from dataclasses import replace
+
 import pytest
 
 from pibuild.config.pis import load_pis
 from pibuild.verify.binary import NUMPY_1, NUMPY_2, read_binaries
-from pibuild.verify.findings import worst_outcome
+from pibuild.verify.findings import Finding, worst_outcome
 from pibuild.verify.python_imports import (
     import_findings,
     importable_names,
-    library_variants,
     read_contents,
     used_binaries,
+    weighed_code_findings,
 )
 from pibuild.wheels.python_tags import module_suffixes
 from pibuild.wheels.wheel import read_wheel
@@ -293,10 +295,32 @@ def test_a_library_is_no_module_that_is_imported(tmp_path):
     assert contents(tmp_path, files).import_names == ("thing",)
 
 
-def test_libraries_of_one_name_are_variants(tmp_path):
+def weighed(folder, files, failing):
+    """Return the outcomes of weighed findings, by path, if the code of some files fails on a CPU."""
+    made = contents(folder, files)
+    bad = Finding(outcome="fails", check="cpu", reason="lacks NEON")
+    found_by_path = {
+        binary.path: [replace(bad, path=binary.path)] if binary.path in failing else []
+        for binary in used_binaries(made, "3.11", 32)
+    }
+    return {finding.path: finding.outcome for finding in weighed_code_findings(made, found_by_path)}
+
+
+def test_of_libraries_with_one_name_one_must_run(tmp_path):
     files = {f"thing/{folder}/libx.so": library() for folder in ("zero", "two")} | {"thing/liby.so": library()}
-    variants = library_variants(contents(tmp_path, files).others)
-    assert sorted(len(group) for group in variants) == [1, 2]
+    assert weighed(tmp_path / "1", files, {"thing/two/libx.so"}) == {"thing/two/libx.so": "note"}
+    both = {"thing/two/libx.so", "thing/zero/libx.so"}
+    assert weighed(tmp_path / "2", files, both) == dict.fromkeys(both, "fails")
+    assert weighed(tmp_path / "3", files, {"thing/liby.so"}) == {"thing/liby.so": "fails"}
+
+
+def test_the_code_of_a_module_that_may_never_be_loaded_is_unsure(tmp_path):
+    for number, (code, expected) in enumerate(
+        (("from . import _core", "fails"), ("def f():\n  from . import _core", "unsure"), ("", "fails"))
+    ):
+        files = {"thing/__init__.py": code, "thing/_core.abi3.so": module("_core")}
+        path = "thing/_core.abi3.so"
+        assert weighed(tmp_path / str(number), files, {path}) == {path: expected}
 
 
 def test_a_link_or_text_in_the_place_of_a_module_is_no_module(tmp_path):
