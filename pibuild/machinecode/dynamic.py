@@ -63,6 +63,8 @@ class DynamicObject:
     abi_version: int
     interpreter: str
     """The path in PT_INTERP."""
+    has_phdr: bool
+    """Whether PT_PHDR comes before PT_DYNAMIC: from it, the loader knows where a program is."""
     loads: tuple[Load, ...]
     stack_flags: int | None
     """The flags of PT_GNU_STACK; None if there is none."""
@@ -107,7 +109,7 @@ class DynamicObject:
 _IDENT_BYTES, _MAX_SEGMENTS, _MAX_VERSIONS = 16, 1000, 20_000
 _HEADERS = {32: "<HHIIIIIHHH", 64: "<HHIQQQIHHH"}
 _SEGMENTS = {32: ("<8I", 32), 64: ("<IIQQQQQQ", 56)}
-_LOAD, _DYNAMIC, _INTERP, _TLS, _STACK = 1, 2, 3, 7, 0x6474E551
+_LOAD, _DYNAMIC, _INTERP, _PHDR, _TLS, _STACK = 1, 2, 3, 6, 7, 0x6474E551
 _WRITABLE = 2
 _MAX_PATH = 4096
 _NEEDED, _PLTRELSZ, _HASH, _STRTAB, _SYMTAB, _RELA, _RELASZ, _STRSZ = 1, 2, 4, 5, 6, 7, 8, 10
@@ -172,6 +174,7 @@ def read_dynamic(content: bytes) -> DynamicObject:
         os_abi=content[7],
         abi_version=content[8],
         interpreter=next((_path(content, row[2], row[5]) for row in rows if row[0] == _INTERP), ""),
+        has_phdr=_has_phdr([row[0] for row in rows]),
         loads=loads,
         stack_flags=next((row[1] for row in rows if row[0] == _STACK), None),
         tls_bytes=tls[0],
@@ -179,6 +182,10 @@ def read_dynamic(content: bytes) -> DynamicObject:
         is_dynamic=dynamic is not None,
         **facts,
     )
+
+
+def _has_phdr(kinds: list[int]) -> bool:
+    return _PHDR in kinds and (_DYNAMIC not in kinds or kinds.index(_PHDR) < kinds.index(_DYNAMIC))
 
 
 def _path(content: bytes, offset: int, size: int) -> str:

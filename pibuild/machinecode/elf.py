@@ -42,6 +42,7 @@ _MALFORMED = (
     AssertionError,
     AttributeError,
     LookupError,
+    OverflowError,
     TypeError,
     ValueError,
 )

@@ -20,6 +20,13 @@ from pibuild.verify.installed_files import PREFIX, SITE, InstalledFiles
 _LIB_FOLDERS = {32: "lib/arm-linux-gnueabihf", 64: "lib/aarch64-linux-gnu"}
 _PLATFORMS = {32: "v7l", 64: "aarch64"}
 _C_API = re.compile(r"_?Py[A-Z_]\w*")
+_FILE_NAMES = {
+    "libatomic.so.1.2.0": "libatomic.so.1",
+    "libgfortran.so.5.0.0": "libgfortran.so.5",
+    "libgomp.so.1.0.0": "libgomp.so.1",
+}
+"""Files of GCC's libraries, which the loader finds by these names as well, and their sonames. They are the same in
+bullseye, bookworm and trixie; other libraries have other file names in each release."""
 _LAST_WITH_CPU_FOLDERS = Version("2.36")
 _CPU_FOLDERS = frozenset(("tls", "v6l", "v7l", "neon", "vfp", "aarch64", "atomics"))
 """Folders in those of a search path, for libraries for a CPU with certain features, and in one another."""
@@ -192,12 +199,13 @@ class LoaderProcess:
         return file
 
     def _open_system(self, name: str, loader: LoadedFile) -> LoadedFile | None:
-        if file := self._by_name.get(name):
+        soname = _FILE_NAMES.get(name, name)
+        if file := self._by_name.get(name) or self._by_place.get(soname):
             return file
-        library = system_library(self._system.name, self._bits, name)
+        library = system_library(self._system.name, self._bits, soname)
         if library is None:
             return None
-        file = LoadedFile(soname=name, library=library, loader=loader)
+        file = LoadedFile(soname=soname, names={name}, library=library, place=soname, loader=loader)
         self._add(file)
         return file
 

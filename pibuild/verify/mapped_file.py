@@ -89,6 +89,9 @@ def _interpreter_findings(binary: Binary, dynamic: DynamicObject, bits: int) -> 
         whose = next((text for name, text in _OTHER_SYSTEMS if name in path), "which Raspberry Pi OS does not have")
         reason = f"is a program that the kernel starts by {path}, {whose}; Raspberry Pi OS has {_INTERPRETERS[bits][0]}"
         yield _finding(binary, "fails", reason, "compile it for glibc and hard-float ARM, or link it statically", path)
+    if path and dynamic.kind != _FIXED and not dynamic.has_phdr:
+        reason = "is a position-independent program without PT_PHDR, so the loader takes wrong addresses and crashes"
+        yield _finding(binary, "fails", reason, _RELINK, "PT_PHDR")
 
 
 def _library_findings(

@@ -4,7 +4,7 @@ import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-_LOAD, _DYNAMIC, _INTERP, _TLS, _STACK = 1, 2, 3, 7, 0x6474E551
+_LOAD, _DYNAMIC, _INTERP, _PHDR, _TLS, _STACK = 1, 2, 3, 6, 7, 0x6474E551
 _SECTIONS = (
     *(".text", ".interp", ".hash", ".dynsym", ".dynstr", ".gnu.version", ".gnu.version_r", ".gnu.version_d", ".rel"),
 )
@@ -75,6 +75,7 @@ def make_shared_object(
     data_flags: int = 6,
     gap: int = 0,
     swapped: bool = False,
+    phdr: bool = True,
 ) -> bytes:
     """Build a library with two segments: code with the tables, and data.
 
@@ -123,6 +124,7 @@ def make_shared_object(
         vfp_args=vfp_args,
         data_flags=data_flags,
         swapped=swapped,
+        phdr=phdr,
     )
 
 
@@ -187,6 +189,7 @@ class _Layout:
         vfp_args: int | None,
         data_flags: int,
         swapped: bool,
+        phdr: bool,
     ) -> bytes:
         code = bytearray(self.code_end)
         data = self.dynamic + bytes(16)
@@ -210,6 +213,9 @@ class _Layout:
                     1,
                 ),
             )
+        if interpreter and phdr:
+            start = 52 if self.bits == 32 else 64
+            segments.insert(0, (_PHDR, 4, start, start, 0x100, 0x100, 4))
         if stack is not None:
             segments.append((_STACK, stack, 0, 0, 0, 0, 16))
         if tls[0]:
