@@ -106,7 +106,8 @@ class DynamicObject:
     uses_tls_descriptors: bool = False
 
 
-_IDENT_BYTES, _MAX_SEGMENTS, _MAX_VERSIONS = 16, 1000, 20_000
+_IDENT_BYTES, _MAX_SEGMENTS, _MAX_VERSIONS, _MAX_LIBRARIES, _MAX_FOLDERS = 16, 1000, 20_000, 1000, 1000
+"""Files of the largest wheels have some 15 segments, 100 versions, 100 libraries and 5 folders."""
 _HEADERS = {32: "<HHIIIIIHHH", 64: "<HHIQQQIHHH"}
 _SEGMENTS = {32: ("<8I", 32), 64: ("<IIQQQQQQ", 56)}
 _LOAD, _DYNAMIC, _INTERP, _PHDR, _TLS, _STACK = 1, 2, 3, 6, 7, 0x6474E551
@@ -240,6 +241,8 @@ class _Tables:
         flags, flags_1 = values.get(_FLAGS, 0), values.get(_FLAGS_1, 0)
         tags = self._rows[:, 0]
         is_needed = (tags == _NEEDED) | (tags == _FILTER)
+        if np.count_nonzero(is_needed) > _MAX_LIBRARIES:
+            raise ValueError(f"it needs more than {_MAX_LIBRARIES} libraries")
         runpath = self._folders(_RUNPATH)
         has_versions = _VERSYM in values
         needs, references_by_index = self._version_needs() if _VERNEED in values else ((), {})
@@ -269,7 +272,11 @@ class _Tables:
 
     def _folders(self, tag: int) -> tuple[str, ...] | None:
         text = self._text(tag)
-        return None if text is None else tuple(folder for folder in text.split(":") if folder)
+        if text is None:
+            return None
+        if text.count(":") >= _MAX_FOLDERS:
+            raise ValueError(f"it names more than {_MAX_FOLDERS} folders for libraries")
+        return tuple(folder for folder in text.split(":") if folder)
 
     def _version_needs(self) -> tuple[tuple[VersionNeed, ...], dict[int, tuple[str, str]]]:
         """Return the versions that are needed, and (library, version) by index."""

@@ -17,6 +17,8 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
 from pibuild.verify.binary import Binary
+from pibuild.verify.library_loads import LibraryLoads
+from pibuild.verify.python_imports import WheelContents
 from pibuild.wheels.wheel import Wheel
 
 PREFIX = "/installed"
@@ -30,9 +32,6 @@ _SCHEMES = {
     "headers": f"{PREFIX}/include/python",
 }
 _PYTHON_FOLDER = re.compile(rf"{PREFIX}/lib/python\d(\.\d+t?)?(/(?:site|dist)-packages)?")
-_LOADS_LIBRARIES = re.compile(rb"\b(CDLL|PyDLL|LoadLibrary|dlopen)\b")
-_LISTS_FOLDERS = re.compile(rb"\b(glob|iglob|rglob|listdir|iterdir|scandir|walk)\b")
-_LOADS_GLOBALLY = re.compile(rb"\b(setdlopenflags|RTLD_GLOBAL)\b")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,8 +43,10 @@ class InstalledFiles:
     """By their full path: ELF files, and None for other files."""
     requirements: frozenset[str]
     """Names of the projects that are installed with the wheel, `PyYAML` as `pyyaml`."""
-    python_sources: tuple[tuple[str, bytes], ...]
-    """The path in the wheel, and the content, of all Python code."""
+    contents: WheelContents
+    """The same files as Python sees them."""
+    loads: LibraryLoads
+    """How the wheel's Python code loads libraries."""
 
     @cached_property
     def paths(self) -> dict[str, str]:
@@ -88,35 +89,25 @@ class InstalledFiles:
         return path.startswith(f"{PREFIX}/") and path not in self.folders
 
     @cached_property
-    def loads_computed_names(self) -> bool:
-        """Whether Python code loads libraries that it finds in a folder."""
-        return any(_LOADS_LIBRARIES.search(code) and _LISTS_FOLDERS.search(code) for _, code in self.python_sources)
+    def places_by_file_name(self) -> dict[str, list[str]]:
+        """The full paths of ELF files by the last part of them."""
+        places: dict[str, list[str]] = {}
+        for place, binary in self.places.items():
+            if binary:
+                places.setdefault(binary.file_name, []).append(place)
+        return places
 
     @cached_property
-    def loads_globally(self) -> str:
-        """The first Python file that makes symbols of a library visible to those that are loaded later; else empty."""
-        return next((path for path, code in self.python_sources if _LOADS_GLOBALLY.search(code)), "")
-
-    def code_that_loads(self, name: str) -> str:
-        """Return the first Python file that loads libraries and names this one; empty if there is none.
-
-        `libx.so.1` is also named by `libx.so`, and by `x` in quotes.
-        """
-        stem = name.partition(".so")[0]
-        words = [name.encode(), f"{stem}.so".encode()]
-        if stem.startswith("lib"):
-            words += [f"{quote}{stem[3:]}{quote}".encode() for quote in "'\""]
-        return next(
-            (path for path, code in self._loading_sources if any(word in code for word in words)),
-            "",
-        )
-
-    @cached_property
-    def _loading_sources(self) -> tuple[tuple[str, bytes], ...]:
-        return tuple((path, code) for path, code in self.python_sources if _LOADS_LIBRARIES.search(code))
+    def definers(self) -> dict[str, str]:
+        """The path of a library that defines a symbol, by the symbol."""
+        return {
+            name: binary.path
+            for binary in reversed(self.binaries)
+            for name in (binary.elf.dynamic.definitions if binary.elf.dynamic else ())
+        }
 
 
-def read_installed_files(wheel: Wheel, binaries: Sequence[Binary]) -> InstalledFiles:
+def read_installed_files(wheel: Wheel, binaries: Sequence[Binary], contents: WheelContents) -> InstalledFiles:
     """Return where a wheel's files are after its installation."""
     data = f"{wheel.dist_info.removesuffix('.dist-info')}.data"
     by_path = {binary.path: binary for binary in binaries}
@@ -124,7 +115,8 @@ def read_installed_files(wheel: Wheel, binaries: Sequence[Binary]) -> InstalledF
         binaries=tuple(binaries),
         places={_place(file.path, data): by_path.get(file.path) for file in wheel.files},
         requirements=frozenset(_requirements(wheel.text("METADATA"))),
-        python_sources=tuple((file.path, file.content) for file in wheel.files if file.path.endswith((".py", ".pth"))),
+        contents=contents,
+        loads=LibraryLoads(contents),
     )
 
 

@@ -174,7 +174,7 @@ class _Checks:
         is_linux = any("linux" in tag.platform for tag in _tags(wheel))
         self.binaries, self._unreadable = read_binaries(wheel.files, is_linux=is_linux)
         self._contents = read_contents(wheel, self.binaries)
-        self._installed = read_installed_files(wheel, self.binaries)
+        self._installed = read_installed_files(wheel, self.binaries, self._contents)
         self._made: dict[tuple[Hashable, ...], tuple[Finding, ...]] = {}
 
     def findings(self, place: PiPlace) -> Iterator[Finding]:
@@ -188,7 +188,7 @@ class _Checks:
         )
         yield from self._once(
             ("loader", system.name, python, pi.bits),
-            lambda: loader_findings(self._installed, self._contents, system, pi.bits, python),
+            lambda: loader_findings(self._installed, system, pi.bits, python),
         )
         if self._with_code:
             found = {

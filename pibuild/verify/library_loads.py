@@ -1,50 +1,118 @@
-"""How a wheel's Python code loads a library of the wheel by ctypes or cffi: on import, perhaps, or not at all.
+"""How a wheel's Python code loads libraries by ctypes or cffi: on import, perhaps, or not at all.
 
 The code is parsed, never run. A library counts as loaded if code that is executed on import calls a function of ctypes
-or cffi, and has the library's name.
+or cffi, and has the library's name. The size of the code that is parsed is limited.
 """
 
 import ast
 import re
+import warnings
 from collections.abc import Iterator
+from functools import cached_property
 
-from pibuild.verify.import_graph import PARSE_ERRORS, Use, inner_blocks, parse_code
+from pibuild.verify.import_graph import PARSE_ERRORS, Use, inner_blocks
 from pibuild.verify.python_imports import WheelContents
 
 _LOADERS = re.compile(rb"\b(CDLL|PyDLL|LoadLibrary|dlopen)\b")
+_LISTS_FOLDERS = re.compile(rb"\b(glob|iglob|rglob|listdir|iterdir|scandir|walk)\b")
+_LOADS_GLOBALLY = re.compile(rb"\b(setdlopenflags|RTLD_GLOBAL)\b")
 _FUNCTIONS = frozenset(("CDLL", "PyDLL", "LoadLibrary", "dlopen"))
-_MAX_BYTES = 512 << 10
+_MAX_BYTES, _MAX_ALL_BYTES, _MAX_SEARCHES = 512 << 10, 2 << 20, 300
+"""Of a file that is parsed, and of all; and how many names are searched in the code."""
 _STRENGTH: tuple[Use, ...] = ("certain", "guarded", "perhaps", "mentioned", "unused")
 """The strongest use first."""
 
 
-def library_use(contents: WheelContents, file_name: str) -> Use:
-    """Return how the code loads a library: `certain` if that is a part of the import, `guarded` if it may fail."""
-    uses = [_use_in(contents, path, content, file_name) for path, content in contents.sources.items()]
-    return min(uses, key=_STRENGTH.index, default="unused")
+class LibraryLoads:
+    """The loads of libraries in a wheel's Python code."""
+
+    def __init__(self, contents: WheelContents) -> None:
+        """Take the wheel's files; the code is examined when it is asked about."""
+        self._contents = contents
+        self._uses: dict[str, Use] = {}
+        self._code: dict[str, str] = {}
+        self._parsed: dict[str, tuple[Use, list[tuple[str, Use]]]] = {}
+        self._left_bytes = _MAX_ALL_BYTES
+
+    def use(self, file_name: str) -> Use:
+        """Return how the code loads a library: `certain` if that is a part of the import, `guarded` if it may fail."""
+        if file_name not in self._uses:
+            paths = self._naming([file_name]) if len(self._uses) < _MAX_SEARCHES else ()
+            self._uses[file_name] = min(
+                (self._use_in(path, file_name) for path in paths), key=_STRENGTH.index, default="unused"
+            )
+        return self._uses[file_name]
+
+    def code_with(self, name: str) -> str:
+        """Return the first Python file that loads libraries and names this one; empty if there is none.
+
+        `libx.so.1` is also named by `libx.so`, and by `x` in quotes.
+        """
+        if name not in self._code:
+            stem = name.partition(".so")[0]
+            words = [name, f"{stem}.so"]
+            if stem.startswith("lib"):
+                words += [f"{quote}{stem[3:]}{quote}" for quote in "'\""]
+            paths = self._naming(words) if len(self._code) < _MAX_SEARCHES else iter(())
+            self._code[name] = next(paths, "")
+        return self._code[name]
+
+    @cached_property
+    def has_computed_names(self) -> bool:
+        """Whether code loads libraries that it finds in a folder."""
+        return any(_LISTS_FOLDERS.search(code) for code in self._sources.values())
+
+    @cached_property
+    def global_code(self) -> str:
+        """The first Python file that makes symbols of a library visible to those that are loaded later; else empty."""
+        return next((path for path, code in self._contents.sources.items() if _LOADS_GLOBALLY.search(code)), "")
+
+    @cached_property
+    def _sources(self) -> dict[str, bytes]:
+        """The code that loads libraries."""
+        return {path: code for path, code in self._contents.sources.items() if _LOADERS.search(code)}
+
+    def _naming(self, words: list[str]) -> Iterator[str]:
+        encoded = [word.encode() for word in words]
+        return (path for path, code in self._sources.items() if any(word in code for word in encoded))
+
+    def _use_in(self, path: str, file_name: str) -> Use:
+        """Return how the code of one file, which names a library, loads it."""
+        called, texts = self._statements(path)
+        named: Use = min((use for text, use in texts if file_name in text), key=_STRENGTH.index, default="perhaps")
+        module = path.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+        is_named = module in self._contents.import_names
+        imported: Use = "certain" if is_named else self._contents.graph.use(module)
+        return max((called, named, imported), key=_STRENGTH.index)
+
+    def _statements(self, path: str) -> tuple[Use, list[tuple[str, Use]]]:
+        """Return how a file calls a function that loads a library, and its texts with how their statements are run.
+
+        Of a file that is not parsed, nothing is certain.
+        """
+        if path not in self._parsed:
+            code = self._sources[path]
+            uses: list[Use] = ["perhaps"]
+            texts: list[tuple[str, Use]] = []
+            if len(code) <= min(_MAX_BYTES, self._left_bytes):
+                self._left_bytes -= len(code)
+                for statement, use in _simple_statements(code):
+                    nodes = list(ast.walk(statement))
+                    uses += [use] * any(map(_is_load, nodes))
+                    values = (node.value for node in nodes if isinstance(node, ast.Constant))
+                    texts += [(value, use) for value in values if isinstance(value, str) and ".so" in value]
+            self._parsed[path] = min(uses, key=_STRENGTH.index), texts
+        return self._parsed[path]
 
 
-def _use_in(contents: WheelContents, path: str, content: bytes, file_name: str) -> Use:
-    if file_name.encode() not in content or not _LOADERS.search(content):
-        return "unused"
-    module = path.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
-    imported = "certain" if module in contents.import_names else contents.graph.use(module)
-    if len(content) > _MAX_BYTES:
-        return "perhaps"
+def _simple_statements(code: bytes) -> Iterator[tuple[ast.stmt, Use]]:
+    """Yield the statements without others in them, with how they are executed on import; none if it can't be parsed."""
     try:
-        statements = list(_statements(parse_code(content)))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            tree = ast.parse(code)
     except PARSE_ERRORS:
-        return "perhaps"
-    named = [use for statement, use in statements if _has_text(statement, file_name)]
-    called = [use for statement, use in statements if _calls_loader(statement)]
-    if not named or not called:
-        return "perhaps"
-    strongest = [min(uses, key=_STRENGTH.index) for uses in (named, called)]
-    return max((*strongest, imported), key=_STRENGTH.index)
-
-
-def _statements(tree: ast.Module) -> Iterator[tuple[ast.stmt, Use]]:
-    """Yield the simple statements, and the begin of others, with how they are executed on import."""
+        return
     blocks: list[tuple[list[ast.stmt], Use]] = [(tree.body, "certain")]
     while blocks:
         statements, use = blocks.pop()
@@ -55,15 +123,5 @@ def _statements(tree: ast.Module) -> Iterator[tuple[ast.stmt, Use]]:
             blocks += [(list(block), inner_use) for block, inner_use in inner]
 
 
-def _has_text(statement: ast.stmt, text: str) -> bool:
-    return any(
-        isinstance(node, ast.Constant) and isinstance(node.value, str) and text in node.value
-        for node in ast.walk(statement)
-    )
-
-
-def _calls_loader(statement: ast.stmt) -> bool:
-    return any(
-        isinstance(node, ast.Call) and getattr(node.func, "attr", getattr(node.func, "id", "")) in _FUNCTIONS
-        for node in ast.walk(statement)
-    )
+def _is_load(node: ast.AST) -> bool:
+    return isinstance(node, ast.Call) and getattr(node.func, "attr", getattr(node.func, "id", "")) in _FUNCTIONS

@@ -4,9 +4,8 @@ Source: glibc 2.36, elf/dl-load.c (`_dl_map_object`), dl-deps.c, dl-version.c (`
 (`check_match`).
 """
 
-import re
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -19,7 +18,6 @@ from pibuild.verify.installed_files import PREFIX, SITE, InstalledFiles
 
 _LIB_FOLDERS = {32: "lib/arm-linux-gnueabihf", 64: "lib/aarch64-linux-gnu"}
 _PLATFORMS = {32: "v7l", 64: "aarch64"}
-_C_API = re.compile(r"_?Py[A-Z_]\w*")
 _FILE_NAMES = {
     "libatomic.so.1.2.0": "libatomic.so.1",
     "libgfortran.so.5.0.0": "libgfortran.so.5",
@@ -69,6 +67,16 @@ class LoadedFile:
         dynamic = self.binary.elf.dynamic if self.binary else None
         return (dynamic.rpath if tag == "RPATH" else dynamic.runpath) if dynamic else None
 
+    @property
+    def symbol_names(self) -> Collection[str] | None:
+        """The names of the symbols that it may define; None if they are not known."""
+        if self.binary and self.binary.elf.dynamic:
+            return self.binary.elf.dynamic.definitions.keys()
+        if self.library is None or self.library.symbols is None:
+            return None
+        names = self.library.symbols.keys()
+        return names | self.library.unsure_symbols if self.library.unsure_symbols else names
+
     def defines_version(self, version: str) -> bool | None:
         """Return whether the loader finds a version in it; None if that is not known."""
         if self.binary and self.binary.elf.dynamic:
@@ -80,8 +88,7 @@ class LoadedFile:
     def defines(self, name: str, version: str) -> bool | None:
         """Return whether the loader finds a symbol in it; None if that is not known."""
         if not (self.binary and self.binary.elf.dynamic):
-            result = self.library.defines(name, version) if self.library else None
-            return False if result is None and self.is_python and not _C_API.fullmatch(name) else result
+            return self.library.defines(name, version) if self.library else None
         versions = self.binary.elf.dynamic.definitions.get(name)
         if versions is None:
             return False
@@ -109,11 +116,17 @@ class LoaderProcess:
     def __init__(self, files: InstalledFiles, system: System, bits: int) -> None:
         """Start with nothing loaded."""
         self._files, self._system, self._bits = files, system, bits
-        self.loaded: list[LoadedFile] = []
         self.missing: list[MissingLibrary] = []
         self._by_name: dict[str, LoadedFile] = {}
         self._by_place: dict[str, LoadedFile] = {}
         self._main: LoadedFile | None = None
+
+    def copy(self) -> "LoaderProcess":
+        """Return a process in which the same files are loaded."""
+        process = LoaderProcess(self._files, self._system, self._bits)
+        process.missing = list(self.missing)
+        process._by_name, process._by_place = dict(self._by_name), dict(self._by_place)
+        return process
 
     def start_python(self, version: str) -> list[LoadedFile]:
         """Load the interpreter with what it needs, and return these files: the global scope."""
@@ -145,7 +158,7 @@ class LoaderProcess:
         scope, seen, queue = [root], {root}, deque([root])
         while queue:
             file = queue.popleft()
-            for name in file.needed:
+            for name in dict.fromkeys(file.needed):
                 other = self._open(name, file)
                 if other and other not in seen:
                     seen.add(other)
@@ -154,7 +167,6 @@ class LoaderProcess:
         return scope
 
     def _add(self, file: LoadedFile) -> None:
-        self.loaded.append(file)
         for name in (file.soname, *file.names):
             if name:
                 self._by_name.setdefault(name, file)
@@ -217,12 +229,11 @@ class LoaderProcess:
         if self._system.glibc > _LAST_WITH_CPU_FOLDERS:
             return ""
         folders = [folder for folder in self._search_path(loader) if folder in self._files.folders]
-        for place, binary in self._files.places.items() if folders and "/" not in name else ():
-            if binary and place.endswith(f"/{name}") and self._fits(binary):
-                for folder in folders:
-                    inner = place.removeprefix(f"{folder}/").split("/")[:-1]
-                    if place.startswith(f"{folder}/") and inner and _CPU_FOLDERS.issuperset(inner):
-                        return place
+        for place in self._files.places_by_file_name.get(name, ()) if folders else ():
+            binary = self._files.places[place]
+            inner = [place.removeprefix(f"{folder}/") for folder in folders if place.startswith(f"{folder}/")]
+            if binary and self._fits(binary) and any(_CPU_FOLDERS.issuperset(path.split("/")[:-1]) for path in inner):
+                return place
         return ""
 
     def _places(self, name: str, loader: LoadedFile, searched: list[str]) -> Iterator[str]:

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 import pytest
 
 from pibuild.config.pis import load_pis
+from pibuild.machinecode.elf import ElfFormatError, read_elf
 from pibuild.verify.binary import read_binaries
 from pibuild.verify.findings import Finding, worst_outcome
 from pibuild.verify.installed_files import read_installed_files
@@ -49,8 +50,8 @@ def findings_of(
     binaries, unreadable = read_binaries(wheel.files, is_linux=True)
     assert not unreadable
     release = next(each for each in load_pis().systems if each.name == system)
-    installed, contents_of = read_installed_files(wheel, binaries), read_contents(wheel, binaries)
-    return list(loader_findings(installed, contents_of, release, bits, PYTHONS[system]))
+    installed = read_installed_files(wheel, binaries, read_contents(wheel, binaries))
+    return list(loader_findings(installed, release, bits, PYTHONS[system]))
 
 
 def harm(findings: Sequence[Finding]) -> list[Finding]:
@@ -476,6 +477,12 @@ def test_a_library_in_a_folder_for_some_cpus_is_unsure_till_glibc_2_36():
     files = {MODULE: make_module(**USES_INNER, runpath="$ORIGIN"), f"pkg/neon/vfp/{INNER}": make_library(INNER)}
     assert worst_outcome(findings_of(files, "bookworm")) == "unsure"
     assert worst_outcome(findings_of(files, "trixie")) == "fails"
+
+
+def test_more_libraries_or_folders_than_any_file_has_are_refused():
+    for changes in ({"needed": ["libc.so.6"] * 1001}, {"runpath": ":".join(["/a"] * 1001)}):
+        with pytest.raises(ElfFormatError, match="more than 1000"):
+            read_elf(make_module(**changes))
 
 
 # Pages

@@ -1,0 +1,66 @@
+"""How the loader compares symbol versions and binds symbols of one file in a process.
+
+Source: glibc 2.36, elf/dl-version.c (`_dl_check_map_versions`) and elf/dl-lookup.c (`_dl_lookup_symbol_x`).
+"""
+
+import re
+from collections.abc import Collection, Iterable
+
+from pibuild.config.pis import System
+from pibuild.machinecode.dynamic import DynamicObject, Reference
+from pibuild.verify.binary import version_number
+from pibuild.verify.loader_process import LoadedFile, LoaderProcess
+
+C_API = re.compile(r"_?Py[A-Z_]\w*")
+"""Symbols that only an interpreter defines."""
+
+
+def lacking_versions(dynamic: DynamicObject, process: LoaderProcess, system: System) -> dict[str, list[str]]:
+    """Return the versions that a file needs and its libraries do not define, by the library.
+
+    What a library that is missing altogether defines is not asked.
+    """
+    absent = {missing.name for missing in process.missing}
+    lacking: dict[str, list[str]] = {}
+    for need in dynamic.version_needs:
+        library = process.find(need.library)
+        if library is None:
+            has_version = need.library in absent
+        else:
+            has_version = need.is_weak or _has_version(library, need.version, system)
+        if not has_version:
+            lacking.setdefault(need.library, []).append(need.version)
+    return lacking
+
+
+def _has_version(library: LoadedFile, version: str, system: System) -> bool:
+    result = library.defines_version(version)
+    if result is None:
+        family, number = version_number(version)
+        newest = system.symbol_versions.get(family)
+        return not (newest and number) or number <= newest
+    return result
+
+
+def undefined_references(
+    references: Iterable[Reference], scope: Iterable[LoadedFile], but: Collection[str] = ()
+) -> list[Reference]:
+    """Return the references that no file of a scope defines, without weak ones and those to the versions `but`.
+
+    What a file of which little is known may define counts as defined.
+    """
+    waiting: dict[str, list[Reference]] = {}
+    for reference in references:
+        if not reference.is_weak and reference.version not in but:
+            waiting.setdefault(reference.name, []).append(reference)
+    for file in scope:
+        names = file.symbol_names
+        if names is None:
+            names = [name for name in waiting if not file.is_python or C_API.fullmatch(name)]
+        for name in waiting.keys() & names:
+            left = [reference for reference in waiting[name] if file.defines(name, reference.version) is False]
+            if left:
+                waiting[name] = left
+            else:
+                del waiting[name]
+    return [reference for found in waiting.values() for reference in found]
