@@ -92,6 +92,7 @@ class Flow:
         knowledge: Knowledge,
         *,
         bounds: Callable[[int], tuple[int, int]],
+        is_function: Callable[[int], bool],
         imported: Callable[[str, dict[int, Value]], Value | None],
         exported: Callable[[str, int], Value | None],
         data_in: Callable[[int, int], Iterable[tuple[int, int]]],
@@ -102,6 +103,7 @@ class Flow:
         """Take what is known of the file: bounds of functions, and what other files answer."""
         self.image, self.knowledge, self.bits = image, knowledge, image.bits
         self._bounds, self._imported, self._exported, self._data_in = bounds, imported, exported, data_in
+        self._is_function = is_function
         self._never_returns, self._may_return = never_returns, may_return
         self._may_hold_literals = may_hold_literals
         self._orphans_by_range: dict[tuple[int, int, int], list[int]] = {}
@@ -803,7 +805,7 @@ class Flow:
 
     def _orphans(self, low: int, high: int, thumb: int) -> list[int]:
         """Return the places in a function that follow an instruction that leaves, and to which no branch leads."""
-        if high - low > _MAX_FUNCTION_BYTES:
+        if high - low > _MAX_FUNCTION_BYTES or not self._is_function(low):
             return []
         key = low, high, thumb
         if key not in self._orphans_by_range:

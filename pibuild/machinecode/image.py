@@ -181,7 +181,24 @@ class MemoryImage:
             most = min(most, (strings - start) // _SYMBOLS[self.bits].itemsize)
         if _HASH in self.tags:
             return min(most, self.number(self.tags[_HASH] + 4, 4) or 0)
-        return most
+        count = self._hashed_count()
+        return min(most, count) if count is not None else most
+
+    def _hashed_count(self) -> int | None:
+        """Return the number of the last symbol in the table DT_GNU_HASH, plus 1; None if there is no such table."""
+        start = self.tags.get(_GNU_HASH, 0)
+        header = self.rows(start, 16, np.dtype("<u4"))
+        if len(header) < 4:
+            return None
+        bucket_count, first, filter_words, _ = header.tolist()
+        buckets = self.rows(start + 16 + filter_words * self.width, 4 * bucket_count, np.dtype("<u4"))
+        last = int(buckets.max()) if len(buckets) else 0
+        if last < first:
+            return int(first)
+        chain = start + 16 + filter_words * self.width + 4 * bucket_count
+        while (number := self.number(chain + 4 * (last - first), 4)) is not None and not number & 1:
+            last += 1
+        return last + 1
 
     def symbol_name(self, index: int) -> str:
         """Return the name of a dynamic symbol."""

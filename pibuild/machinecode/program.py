@@ -32,6 +32,8 @@ _ASKING_WALKS = 4000
 _READER_BYTES = 4096
 _MUSL_BARRIERS = (bytes.fromhex("5bf07ff51eff2fe1"), bytes.fromhex("ba0f07ee1eff2fe1"))
 """musl's barriers for ARMv7 (DMB; BX LR) and for ARMv6 (MCR; BX LR), among which it chooses by HWCAP."""
+_NAMES_BEFORE = 3
+"""An instruction in assembler belongs to one of this number of names before it: some are labels within a function."""
 _DEEPEST, _MAX_WITHOUT_RETURN = 6, 1000
 """How far is looked for a way back from a function: calls, and instructions of each."""
 NEVER_RETURN = (
@@ -71,6 +73,7 @@ class Program:
             self.image,
             self.knowledge,
             bounds=self.bounds,
+            is_function=self.is_function,
             imported=self._imported,
             exported=self._exported,
             data_in=self.data_in,
@@ -120,6 +123,13 @@ class Program:
         if address < ends[row]:
             return int(starts[row]), int(ends[row])
         return int(ends[row]), int(starts[row + 1]) if row + 1 < len(starts) else 1 << 62
+
+    def is_function(self, address: int) -> bool:
+        """Return whether a function begins at an address of which the end is known."""
+        row = int(np.searchsorted(self._table[0], address, "right")) - 1
+        if row < 0 or int(self._table[0][row]) != address:
+            return False
+        return bool(self._sized_ends[row] > address) or self.image.bits == 32
 
     def rows_of(self, addresses: Addresses) -> NDArray[np.intp]:
         """Return for each address the row of its function in the table."""
@@ -332,6 +342,28 @@ class Program:
         if low not in named and low in self._starts_set:
             found.insert(0, low | self.mode_at(low))
         return [int(place) for place in found]
+
+    def nodes_before(self, addresses: Addresses) -> list[int]:
+        """Return the places from which instructions of one function, or one range without a function, are entered.
+
+        In such a range, functions in assembler follow one another: only the last names before an instruction count.
+        """
+        low, high = self.bounds(int(addresses[0]))
+        nodes = self.nodes(low, high)
+        if self.is_function(low) or len(nodes) <= _NAMES_BEFORE:
+            return nodes
+        places = np.array([node & ~1 if self.image.bits == 32 else node for node in nodes], np.int64)
+        after = np.unique(np.searchsorted(places, addresses, "right"))
+        rows = np.unique(np.concatenate([after - step for step in range(1, _NAMES_BEFORE + 1)]))
+        return [nodes[row] for row in rows.tolist() if row >= 0]
+
+    @cached_property
+    def stubs_of(self) -> dict[int, list[int]]:
+        """The stubs that lead to each own function."""
+        found: dict[int, list[int]] = {}
+        for stub, own in self.own_stubs.items():
+            found.setdefault(own, []).append(stub)
+        return found
 
     @cached_property
     def _starts_set(self) -> frozenset[int]:

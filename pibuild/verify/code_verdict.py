@@ -147,8 +147,7 @@ class _Search:
         for group in np.split(np.arange(len(addresses)), cuts):
             if not len(group):
                 continue
-            low, high = self._program.bounds(int(addresses[group[0]]))
-            for place in self._program.nodes(low, high):
+            for place in self._program.nodes_before(addresses[group]):
                 row = self._unguarded(place)
                 if row is not None and place not in self._reached:
                     self._reached[place] = _Reached(place, None, row)
@@ -179,17 +178,15 @@ class _Search:
     def _callers(self, place: int) -> Iterator[int]:
         """Yield the functions that call a place past no question."""
         sites = [*self._program.callers(place).tolist()]
-        for stub, own in self._program.own_stubs.items():
-            if own == place:
-                sites += self._program.callers(stub).tolist()
+        for stub in self._program.stubs_of.get(place, ()):
+            sites += self._program.callers(stub).tolist()
         sites += self._program.referrers(place, place + 1).tolist()
         row = int(self._program.rows_of(np.array([place & ~1]))[0])
         if row > 0:  # the function in front may continue here
             sites.append((place & ~1) - 1)
         seen = set[int]()
         for site in sites:
-            low, high = self._program.bounds(site)
-            for caller in self._program.nodes(low, high):
+            for caller in self._program.nodes_before(np.array([site], np.int64)):
                 if caller in seen or caller in self._reached:
                     continue
                 seen.add(caller)
