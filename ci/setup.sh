@@ -64,6 +64,9 @@ missing_packages() {
     command -v arm-linux-gnueabihf-gcc > /dev/null || echo gcc-arm-linux-gnueabihf
     command -v qemu-arm > /dev/null || echo qemu-user
     command -v aarch64-linux-gnu-gcc > /dev/null || echo gcc-aarch64-linux-gnu
+    # wheels whose truth is known
+    command -v arm-linux-gnueabihf-g++ > /dev/null || echo g++-arm-linux-gnueabihf
+    command -v arm-linux-gnueabi-gcc > /dev/null || echo gcc-arm-linux-gnueabi
     [ -e /usr/aarch64-linux-gnu/lib/libc.a ] || echo libc6-dev-arm64-cross
     command -v npm > /dev/null || echo npm # Bazel comes through it
     # tests of the page and of publishing

@@ -15,6 +15,8 @@ from pibuild.errors import UnreachableError
 
 PACKAGES = {
     "aarch64-linux-gnu-gcc": "gcc-aarch64-linux-gnu libc6-dev-arm64-cross",
+    "arm-linux-gnueabi-gcc": "gcc-arm-linux-gnueabi",
+    "arm-linux-gnueabihf-g++": "g++-arm-linux-gnueabihf",
     "arm-linux-gnueabihf-gcc": "gcc-arm-linux-gnueabihf",
     "chromedriver": "chromium-driver",
     "docker": "docker.io",

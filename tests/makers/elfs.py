@@ -101,7 +101,7 @@ def make_elf(
         sections.append((".gnu.version_r", 0x6FFFFFFE, 2, wants, 3, len(libraries), 0))
     sections += _pointing(unwinding, constants)
     if attributes is not None:
-        sections.append((".ARM.attributes", 0x70000003, 0, _attributes(attributes), 0, 0, 0))
+        sections.append((".ARM.attributes", 0x70000003, 0, attribute_section(attributes), 0, 0, 0))
     if marks or functions:
         sections.append((".symtab", 2, 0, _symbols(symbols), len(sections) + 2, 1, 16))
         sections.append((".strtab", 3, 0, bytes(names.content), 0, 0, 0))
@@ -192,7 +192,7 @@ def _symbols(rows: Iterable[tuple[int, ...]]) -> bytes:
     return b"".join(struct.pack("<IIIBBH", *row) for row in rows)
 
 
-def _attributes(values: Mapping[str, int]) -> bytes:
+def attribute_section(values: Mapping[str, int]) -> bytes:
     pairs = b"".join(bytes((_TAGS[name], value)) for name, value in values.items() if value)
     scope = b"\x01" + struct.pack("<I", 5 + len(pairs)) + pairs
     return b"A" + struct.pack("<I", 4 + 6 + len(scope)) + b"aeabi\0" + scope

@@ -1,0 +1,48 @@
+#!/usr/bin/env bash
+# Makes the systems in which find_truth.py runs wheels: Debian's userlands, and pibuild's own for ARMv6, which Debian lacks.
+# usage: roots.sh DIR; needs root, mmdebstrap and qemu-user-static; pi-one also needs Docker and the artifact of its CPython.
+set -euo pipefail
+dir=${1:?DIR}
+mkdir -p "$dir"
+cd "$dir"
+exec 9> lock
+flock 9
+here=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")
+emulators=${QEMU_DIR:-/usr/bin}
+mirror=$(apt-get indextargets --format '$(SITE)' 'Created-By: Packages' | grep -m1 '/debian$')
+
+for release in bullseye bookworm trixie; do
+  packages=python3,python3-pip,libatomic1,libgomp1,libstdc++6,libgfortran5,libopenblas0-pthread,python3-numpy,python3-cffi-backend
+  [[ $release != bullseye ]] || packages+=,python2.7
+  for architecture in armhf arm64; do
+    root=$release-$architecture
+    [[ -e $root/made ]] && continue
+    rm -rf "$root"
+    mmdebstrap --quiet --variant=extract --architectures="$architecture" --include="$packages" "$release" "$root" "$mirror"
+    for folder in bin lib sbin; do # trixie's are links that a package's script makes
+      [[ -e $root/$folder ]] || ln -s "usr/$folder" "$root/$folder"
+    done
+    mkdir -p "$root/etc/ssl/certs"
+    find "$root/usr/share/ca-certificates" -name '*.crt' -exec cat {} + > "$root/etc/ssl/certs/ca-certificates.crt"
+    cp "$emulators"/qemu-{arm,aarch64}-static "$root/usr/bin/"
+    for pip in 20.3.4 26.0.1 26.3; do
+      python3 -m pip download --quiet --no-deps --no-cache-dir --python-version 3.11 --only-binary :all: --dest pips "pip==$pip"
+      mkdir -p "$root/pips/pip-$pip"
+      python3 -m zipfile -e pips/pip-"$pip"-*.whl "$root/pips/pip-$pip"
+    done
+    touch "$root/made"
+  done
+done
+
+if [[ ! -e pi-one/made ]] && command -v docker > /dev/null; then
+  rm -rf pi-one
+  image=$(docker images --format '{{.Repository}}:{{.Tag}}' | grep -m1 '^pibuild/device-pi-one:')
+  artifact=$("$here/../../.venv/bin/python" "$here/cpython_artifact.py" pi-one 3.11)
+  container=$(docker create "$image")
+  mkdir -p pi-one/opt/pibuild/python pi-one/usr/bin pi-one/tmp pi-one/dev
+  docker cp -q "$container:/opt/pibuild/device/." pi-one
+  docker rm "$container" > /dev/null
+  tar -xf "$artifact" -C pi-one/opt/pibuild/python
+  cp "$emulators/qemu-arm-static" pi-one/usr/bin/
+  touch pi-one/made
+fi
