@@ -6,6 +6,7 @@ lines, a step is a fold.
 
 import json
 import os
+import re
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -28,6 +29,8 @@ _PACE_FRACTION = 0.01
 """How much must be done before the time left is estimated."""
 _MARKS = {"✓": ("[ok]", 32), "✗": ("[failed]", 31), "▸": ("[start]", 36), "·": ("-", 0), "…": ("...", 0)}
 """Characters that messages hold, the word for each where an encoding lacks it, and its ANSI color."""
+_QUESTION = re.compile(r"(?<!\S)\?(?!\S)")
+"""The mark of what is unsure: a question mark that stands alone."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -127,6 +130,8 @@ class Console:
 
     def _shown(self, text: str, stream: TextIO) -> str:
         """Return a text with its marks in color if the stream takes it, and as words if its encoding lacks them."""
+        if self._has_color(stream):
+            text = _QUESTION.sub(_ansi("?", 33), text)
         for mark, (word, color) in _MARKS.items():
             if mark in text:
                 shown = mark if _can_encode(stream, mark) else word

@@ -102,7 +102,7 @@ def _next_commands(error: PibuildError, words: Sequence[str], invocation: Invoca
     commands = {}
     if invocation and error.exit_code not in _FINAL:
         commands["again"] = shlex.join(["pibuild", *map(_without_password, words)])
-    if invocation and error.container and hasattr(invocation.args, "recipe"):  # `run` and `nightly` have none
+    if invocation and error.container and hasattr(invocation.args, "recipe"):  # `run`, `verify` and `nightly` have none
         commands["shell"] = shlex.join(["pibuild", "shell", *_selection(invocation)])
     return commands
 

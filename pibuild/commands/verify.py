@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from pibuild.verify.judge import Question, Verification
 
-SUMMARY = "tell on which Pis, releases of Raspberry Pi OS and Pythons any wheel runs"
+SUMMARY = "tell on which Pis, systems and Pythons any wheel runs"
 USAGE = "WHEEL... [OPTION...]"
 EXAMPLES = (
     "pibuild verify grpcio-1.66.2-cp311-cp311-linux_armv7l.whl",
@@ -53,11 +53,11 @@ def run(invocation: Invocation) -> int:
     last result, raises UsageError if files can't be read; if no file can be, there is no result.
     """
     from pibuild.verify.judge import worst_of
-    from pibuild.verify.text import MARKS, SCHEMA_VERSION, WORDS, as_facts, as_text
+    from pibuild.verify.text import COLUMNS, MARKS, SCHEMA_VERSION, WORDS, as_facts, as_text
 
     args, console = invocation.args, invocation.console
     question, floor = _requirements(invocation)
-    marks, columns = (MARKS if console.shows(*MARKS.values()) else WORDS), None if console.verbose else 110
+    marks, columns = (MARKS if console.shows(*MARKS.values()) else WORDS), None if console.verbose else COLUMNS
     facts: list[dict[str, Any]] = []
     answers, errors = set[str](), list[PibuildError]()
     for word in args.wheels:
@@ -73,7 +73,7 @@ def run(invocation: Invocation) -> int:
         answers.add(worst_of(asked))
         facts.append(as_facts(verification, asked))
         if not console.as_json:
-            console.result(as_text(verification, marks=marks, columns=columns), None)
+            console.result(as_text(verification.about(question), marks=marks, columns=columns), None)
         del verification, asked  # they hold the unpacked wheel: free that memory before the next one is read
     if console.as_json and facts:
         console.result("", {"schema": SCHEMA_VERSION, "wheels": facts})

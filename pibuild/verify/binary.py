@@ -37,6 +37,7 @@ _SIGILL_SYMBOLS = frozenset(("sigaction", "siglongjmp"))
 """Old OpenSSL uses them to try an instruction and catch SIGILL."""
 _UNWINDER_WORDS = (0xEC900B20, 0xEC800B20, 0xECB00B20, 0xECA00B20)
 """vldmia and vstmia of d16 to d31 in the unwinders of libgcc and LLVM, which run them only for frames that need it."""
+_MACHINES = {"EM_ARM": "32-bit ARM", "EM_AARCH64": "64-bit ARM", "EM_X86_64": "x86-64", "EM_386": "x86"}
 _DATA_BYTES = 128
 """In a stripped file, words within this distance of a word that is no instruction count as data."""
 _MAX_ADDRESS = (1 << 63) - 1
@@ -74,7 +75,7 @@ class Binary:
     @property
     def machine(self) -> str:
         """Return the name of its machine, with what distinguishes it from the usual kind of that machine."""
-        elf, name = self.elf, self.elf.machine.removeprefix("EM_")
+        elf, name = self.elf, _MACHINES.get(self.elf.machine, self.elf.machine.removeprefix("EM_"))
         is_usual = elf.little_endian and elf.bits == {"EM_ARM": 32, "EM_AARCH64": 64}.get(elf.machine, elf.bits)
         return name if is_usual else f"{name}, {elf.bits} bit, {'little' if elf.little_endian else 'big'}-endian"
 

@@ -25,7 +25,7 @@ from pibuild.verify.findings import Finding
 _NOT_COMPILED = frozenset((Feature.COPROCESSOR, Feature.PRIVILEGED, Feature.UNALLOCATED))
 """No compiler emits these: they are hand-written and run behind a check, or they are data."""
 _MAX_NODES = 60_000
-_RUN = "pibuild verify --run tries it on an emulated Pi"
+_RUN = "pibuild verify --run"
 _SHOWN = 4
 
 
@@ -40,13 +40,14 @@ def code_findings(binary: Binary, cpu: Cpu, bits: int, siblings: Iterable[Binary
     fault = _fault(binary, cpu, tuple(sibling for sibling in siblings if sibling is not binary))
     if fault is None:
         return
-    way = " → ".join(fault.chain)
+    way = f" ({' → '.join(fault.chain)})" if len(fault.chain) > 1 else ""
     yield Finding(
         outcome="fails" if fault.is_certain else "unsure",
         check="cpu",
         path=binary.path,
         subject=fault.instruction,
-        reason=f"{cpu.name} lacks {fault.instruction}; {fault.why}" + (f" ({way})" if way else ""),
+        reason=f"uses {fault.instruction}; {fault.why}{way}",
+        at_place=f"missing on {cpu.name}",
         remedy="compile it for this CPU, or test for the instruction at run time" if fault.is_certain else _RUN,
     )
 

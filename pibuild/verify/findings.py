@@ -17,7 +17,9 @@ class Finding:
     outcome: Literal["fails", "unsure", "note"]
     check: Check
     reason: str
-    """A sentence that does not repeat the path: `needs GLIBC_2.34 (for dlsym); bullseye has 2.31`."""
+    """A sentence that does not repeat the path: `needs GLIBC_2.34 (for dlsym)`."""
+    at_place: str = ""
+    """The end of the sentence, if it differs from place to place: `bullseye has 2.31`."""
     path: str = ""
     """The file in the wheel."""
     subject: str = ""
@@ -28,7 +30,8 @@ class Finding:
     @property
     def sentence(self) -> str:
         """Return the reason with the file that it is about."""
-        return f"{self.path}: {self.reason}" if self.path else self.reason
+        sentence = f"{self.path}: {self.reason}" if self.path else self.reason
+        return f"{sentence}; {self.at_place}" if self.at_place else sentence
 
 
 def worst_outcome(findings: Iterable[Finding]) -> Outcome:

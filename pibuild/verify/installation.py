@@ -56,6 +56,7 @@ _SCRIPT = re.compile(r"(?P<name>[^\[\s]\S*)\s*=\s*(?P<function>\w+(?:[:.]\w+)*)\
 _MAX_DEPTH = 50
 _SCHEMES = ("data", "headers", "platlib", "purelib", "scripts")
 _UPGRADE = "python3 -m pip install --upgrade pip"
+_OLDER_VERSION = "an older version of the package, or a newer Raspberry Pi OS"
 _SHOWN_NOTES, _MAX_NUMPY = 3, 20
 
 
@@ -110,11 +111,15 @@ def installation_findings(claims: WheelClaims, place: PiPlace) -> Iterator[Findi
         yield from refusals
         return
     if refusals:
-        reason = f"pip {newest} refuses it: {refusals[0].reason}; {place.system.name}'s pip {shipped} installs it"
-        yield replace(refusals[0], outcome="note", reason=reason, remedy="stay with the pip of the release")
+        reason = f"pip {newest} refuses it: {refusals[0].reason}; the release's pip installs it"
+        at_place = f"{place.system.name} has pip {shipped}"
+        yield replace(
+            refusals[0], outcome="note", reason=reason, at_place=at_place, remedy="stay with the pip of the release"
+        )
     elif shipped_refusals and shipped:
-        reason = f"{place.system.name}'s pip {shipped} refuses it: {shipped_refusals[0].reason}"
-        yield replace(shipped_refusals[0], outcome="note", reason=reason, remedy=_UPGRADE)
+        reason = f"the release's pip refuses it: {shipped_refusals[0].reason}"
+        at_place = f"{place.system.name} has pip {shipped}"
+        yield replace(shipped_refusals[0], outcome="note", reason=reason, at_place=at_place, remedy=_UPGRADE)
     yield from _kernel_note(claims, place)
     yield from requirement_findings(claims.numpy, place)
 
@@ -135,7 +140,8 @@ def _refusals(claims: WheelClaims, place: PiPlace, pip: Version) -> Iterator[Fin
         yield _refusal(name, remedy="rename the file to NAME-VERSION-PYTHON-ABI-PLATFORM.whl")
         return
     if not name.tags & place.tags_of(pip):
-        yield _refusal(_tag_reason(name.tags, place, pip), subject=_listed(map(str, name.tags)))
+        reason, at_place = _tag_reason(name.tags, place, pip)
+        yield replace(_refusal(reason, subject=_listed(map(str, name.tags))), at_place=at_place)
         return
     yield from claims.faults
     yield from _python_refusals(claims, place, pip)
@@ -151,22 +157,22 @@ def _refusal(reason: str, *, subject: str = "", remedy: str = "") -> Finding:
     return Finding(outcome="fails", check="pip", reason=reason, subject=subject, remedy=remedy)
 
 
-def _tag_reason(tags: frozenset[Tag], place: PiPlace, pip: Version) -> str:
-    """Return why no tag is one that the place's pip accepts: its Python, or its platform."""
+def _tag_reason(tags: frozenset[Tag], place: PiPlace, pip: Version) -> tuple[str, str]:
+    """Return why no tag is one that the place's pip accepts, its Python or its platform, and what the place has."""
     pairs = {(tag.interpreter, tag.abi) for tag in place.tags_of(pip)}
     platforms = sorted({tag.platform for tag in tags if (tag.interpreter, tag.abi) in pairs})
     if not platforms:
         claimed = _listed(f"{tag.interpreter}-{tag.abi}" for tag in tags)
-        return f"the tag {claimed} is for another Python"
+        return f"the tag {claimed} is for another Python", ""
     if all(platform.startswith("musllinux") for platform in platforms):
-        return f"{_listed(platforms)} is for systems with musl; {place.system.name} has glibc"
+        return f"the tag {_listed(platforms)} is for systems with musl; Raspberry Pi OS has glibc", ""
     fitting = [platform for platform in platforms if architecture(platform) in place.pi.architectures]
     if not fitting:
-        return f"the tag is for {_listed(map(architecture, platforms))}, which pip does not call this Pi"
+        return f"the tag is for {_listed(map(architecture, platforms))}", f"pip looks for {place.pi.architectures[0]}"
     glibc = min((version for name in fitting if (version := promised_glibc(name))), default=None)
     if glibc and glibc > place.system.glibc:
-        return f"the tag asks for glibc {glibc}; {place.system.name} has {place.system.glibc}"
-    return f"pip {pip} does not accept the tag {_listed(map(str, tags))}"
+        return f"the tag asks for glibc {glibc}", f"{place.system.name} has {place.system.glibc}"
+    return f"it does not know the tag {_listed(map(str, tags))}", ""
 
 
 def _python_refusals(claims: WheelClaims, place: PiPlace, pip: Version) -> Iterator[Finding]:
@@ -186,8 +192,8 @@ def _python_refusals(claims: WheelClaims, place: PiPlace, pip: Version) -> Itera
         yield Finding(outcome="unsure", check="pip", reason=f"Requires-Python can't be compared: {err}")
         return
     if not is_for:
-        reason = f"Requires-Python is {shown(text)}; {place.system.name} has Python {place.python.full_version}"
-        yield _refusal(reason, subject=shown(text), remedy="an older version of the package")
+        refusal = _refusal(f"Requires-Python is {shown(text)}", subject=shown(text), remedy=_OLDER_VERSION)
+        yield replace(refusal, at_place=f"{place.system.name} has {place.python.full_version}")
 
 
 def _consistency_refusals(claims: WheelClaims, name: _ClaimedName, pip: Version) -> Iterator[Finding]:

@@ -68,13 +68,17 @@ class Verification:
     notes: tuple[Finding, ...] = ()
     """What does no harm, but is worth knowing."""
 
+    def about(self, question: "Question") -> "Verification":
+        """Return the verification with the verdicts on those places only that a question names."""
+        return replace(self, verdicts=tuple(verdict for verdict in self.verdicts if question.names(verdict.place)))
+
     def asked(self, question: "Question") -> tuple[PlaceVerdict, ...]:
         """Return the verdicts that a question is about.
 
         These are the places where pip installs the wheel. If there is none among those that the question names, all
         that it names are returned: each of them fails.
         """
-        named = tuple(verdict for verdict in self.verdicts if question.names(verdict.place))
+        named = self.about(question).verdicts
         return tuple(verdict for verdict in named if verdict.is_installed) or named
 
     def tried(self, outcomes: Mapping[PiPlace, Finding | None]) -> "Verification":

@@ -217,7 +217,7 @@ class _LoadedWheel:
             return f"which is found only if the required project {project} loads it first"
         is_foreign = any(pattern.fullmatch(name) for pattern, _ in _FOREIGN_LIBC)
         if missing.kind == "unknown" and not is_foreign and not copies:
-            return f"of which it is not known whether {self._system.name} has it"
+            return "of which it is not known whether the release has it"
         return ""
 
     def _absent(self, name: str) -> tuple[str, str]:
@@ -253,8 +253,10 @@ class _LoadedWheel:
             file = process.find(name)
             if file and file.library and not file.library.preinstalled:
                 package = file.library.package
-                reason = f"needs {name} of {self._system.name}'s package {package}"
-                yield _finding(binary, "note", reason, f"sudo apt install {package}", name)
+                note = _finding(
+                    binary, "note", f"needs {name}, which is not preinstalled", f"sudo apt install {package}", name
+                )
+                yield replace(note, at_place=f"on {self._system.name}")
 
     # Symbols
 
@@ -302,9 +304,9 @@ class _LoadedWheel:
         if not library.binary and family in self._system.symbol_versions:
             limits.append(self._system.symbol_versions[family])
         had = f"has {max(limits)}" if limits and max(limits) < _version_key(newest)[0] else f"has no {newest}"
-        reason = f"needs {newest} of {name}{f' (for {_listed(symbols)})' if symbols else ''}; {owner} {had}"
+        reason = f"needs {newest} of {name}{f' (for {_listed(symbols)})' if symbols else ''}"
         remedy = "a wheel that is built on this release or an older one"
-        return _finding(binary, "fails", reason, remedy, newest, "symbols")
+        return replace(_finding(binary, "fails", reason, remedy, newest, "symbols"), at_place=f"{owner} {had}")
 
     def _private_findings(self, binary: Binary, dynamic: DynamicObject) -> Iterator[Finding]:
         """Yield a finding for a part of another glibc: what its parts share has no version that tells them apart."""
@@ -318,18 +320,18 @@ class _LoadedWheel:
             return
         versions = _glibc_versions(own.elf.dynamic.defined_versions)
         if versions and versions != _glibc_versions(theirs.versions):
-            reason = (
-                f"is a part of another glibc ({max(versions, key=_version_key)}) and needs {_PRIVATE} symbols of "
-                f"{needs[0].library}; {self._system.name} has glibc {self._system.glibc}"
-            )
-            yield _finding(binary, "fails", reason, "a wheel without a C library of its own", _PRIVATE, "symbols")
+            newest = max(versions, key=_version_key)
+            reason = f"is a part of another glibc ({newest}) and needs {_PRIVATE} symbols of {needs[0].library}"
+            remedy = "a wheel without a C library of its own"
+            finding = _finding(binary, "fails", reason, remedy, _PRIVATE, "symbols")
+            yield replace(finding, at_place=f"{self._system.name} has glibc {self._system.glibc}")
 
     def _undefined_finding(self, binary: Binary, dynamic: DynamicObject, references: Sequence[Reference]) -> Finding:
         python_names = [reference.name for reference in references if C_API.fullmatch(reference.name)]
         if python_names:
-            reason = f"uses {_listed(python_names)}, which Python {self._python} does not have"
             remedy = "Requires-Python, or tags of the Pythons that have it"
-            return _finding(binary, "fails", reason, remedy, python_names[0], "symbols")
+            finding = _finding(binary, "fails", f"uses {_listed(python_names)}", remedy, python_names[0], "symbols")
+            return replace(finding, at_place=f"missing in Python {self._python}")
         names = [_text(reference) for reference in references]
         reason = f"uses {_listed(names)}, which no library that it needs defines"
         definer = self._files.definers.get(references[0].name, "")
@@ -339,8 +341,9 @@ class _LoadedWheel:
         builds = [name for name in dynamic.needed if name not in self._paths_by_name and not _RUNTIME.match(name)]
         if not definer and builds and not names[0].startswith("__"):
             # What such a library exports depends on how it was configured, and a person may have another build.
-            reason = f"uses {_listed(names)}, which {_and(builds)} of {self._system.name} does not define"
-            return _finding(binary, "unsure", f"{reason}; another build may", _SETTLES, names[0], "symbols")
+            reason = f"uses {_listed(names)}, which another build of {_and(builds)} may define"
+            finding = _finding(binary, "unsure", reason, _SETTLES, names[0], "symbols")
+            return replace(finding, at_place=f"missing in the package of {self._system.name}")
         remedy = f"link it with {definer}" if definer else "link it with the library that defines them"
         if names[0].startswith("__atomic_"):
             remedy = "link it with -latomic"

@@ -131,7 +131,7 @@ def _stack_findings(
     else:
         return
     if is_dlopened and system.glibc >= _NO_EXECUTABLE_STACK:
-        reason = f"{why}; glibc {system.glibc} of {system.name} refuses to load such a library into a running program"
+        reason = f"{why}; glibc {_NO_EXECUTABLE_STACK} and newer refuse to load such a library into a running program"
         yield _finding(binary, "fails", reason, _STACK_REMEDY, "PT_GNU_STACK")
     else:
         yield _finding(binary, "note", why, _STACK_REMEDY, "PT_GNU_STACK")

@@ -28,6 +28,7 @@ _FIRST_GROWING_PYTHON = Version("3.12")
 """The first Python that numpy's newest releases support: it may get newer ones than config/pis.yaml has."""
 _RELEASES = [Version(f"{major}.{minor}.{micro}") for major in (1, 2) for minor in range(40) for micro in range(8)]
 _SETTLE = "pibuild verify --run"
+_OTHER_VERSION = "another version of the wheel"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,8 +62,13 @@ def requirement_findings(requirements: Iterable[Requirement], place: PiPlace) ->
             continue
         if not any(_allow([requirement], version) for version in _RELEASES if version <= python.numpy):
             asked, newest = shown(str(requirement)), python.numpy
-            reason = f"METADATA asks for {asked}; Python {python.version} has numpy up to {newest}"
-            yield Finding(outcome="unsure" if is_growing else "fails", check="numpy", reason=reason, subject="numpy")
+            yield Finding(
+                outcome="unsure" if is_growing else "fails",
+                check="numpy",
+                reason=f"METADATA asks for {asked}",
+                at_place=f"Python {python.version} has numpy up to {newest}",
+                subject="numpy",
+            )
 
 
 def module_findings(
@@ -80,18 +86,17 @@ def module_findings(
             allowed = [version for version in _RELEASES if _allow(requirements, version)]
             is_contradiction = not any(_works_with(module, version) for version in allowed)
             asked = f"METADATA asks for {shown(', '.join(map(str, requirements)))}"
-            why = asked if is_contradiction else f"Python {python.version} has none that fits"
-            finding = replace(finding, reason=f"it was {was}; {why}", remedy=_SETTLE)
             if is_contradiction:
-                yield replace(finding, outcome="fails")
+                yield replace(finding, outcome="fails", reason=f"it was {was}; {asked}", remedy=_OTHER_VERSION)
             else:  # a wheel that does not ask for numpy works without it
-                yield replace(finding, outcome="unsure" if requirements else "note")
+                at_place = f"Python {python.version} has no such numpy"
+                yield replace(finding, outcome="unsure" if requirements else "note", at_place=at_place, remedy=_SETTLE)
         elif not _works_with(module, max(fulfilling)):
             reason = f"it was {was}; its import of numpy's C API fails beside numpy 2"
             yield replace(finding, reason=reason, remedy='python3 -m pip install "numpy<2"')
         elif python.shipped_numpy and not _works_with(module, python.shipped_numpy):
-            reason = f"it was {was}; the package of the release has numpy {python.shipped_numpy}"
-            yield replace(finding, reason=reason, remedy="python3 -m pip install numpy")
+            at_place = f"the package of Python {python.version}'s release is numpy {python.shipped_numpy}"
+            yield replace(finding, at_place=at_place, remedy="python3 -m pip install numpy")
         else:
             continue
         return

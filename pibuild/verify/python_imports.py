@@ -43,6 +43,7 @@ _MAX_MODULES, _SHOWN_PROBLEMS, _MAX_REQUIREMENTS = 5000, 20, 20
 _MAX_DEPTH = 50
 """Of folders in folders."""
 _SETTLE = "pibuild verify --run"
+_FITTING = "a wheel that is built for this Python and machine"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -226,7 +227,7 @@ def import_findings(contents: WheelContents, python: SystemPython, bits: int) ->
         if (problem := _problem(contents, module, python.version, bits))
     ]
     works = len(problems) < len(contents.modules)
-    judged = [_judged(contents, module, path, reason, works=works) for module, path, reason in problems]
+    judged = [_judged(contents, *problem, works=works) for problem in problems]
     for outcome in ("fails", "unsure", "note"):
         yield from _first(finding for finding in judged if finding.outcome == outcome)
     if contents.is_cut:
@@ -242,25 +243,27 @@ def _first(findings: Iterable[Finding]) -> Iterator[Finding]:
     yield from every[:_SHOWN_PROBLEMS]
     if len(every) > _SHOWN_PROBLEMS:
         reason = f"{len(every) - _SHOWN_PROBLEMS} more modules have such problems"
-        yield replace(every[-1], path="", subject="", reason=reason)
+        yield replace(every[-1], path="", subject="", reason=reason, at_place="")
 
 
-def _problem(contents: WheelContents, module: Module, python: str, bits: int) -> tuple[str, str] | None:
-    """Return (path, reason) if a Python can't import a module; None if it can, or has a Python file instead."""
+def _problem(contents: WheelContents, module: Module, python: str, bits: int) -> tuple[str, str, str] | None:
+    """Return (path, reason, what the place has) if a Python can't import a module.
+
+    Return None if it can, or has a Python file instead.
+    """
     base = f"{module.folder}/{module.name}".lstrip("/")
     file = _chosen_file(module, python, bits)
     instead = [f"{base}/__init__.py"] if file else [f"{base}/__init__.py", f"{base}.py", f"{base}.pyc"]
     if not contents.paths.isdisjoint(instead):
         return None
     if not file:
-        suffixes = module_suffixes(python, bits)
-        wanted = " or ".join(module.name + suffix for suffix in (suffixes[0], suffixes[-1]))
-        return module.files[0].path, f"Python {python} does not find it; it looks for {wanted}"
+        wanted = module_suffixes(python, bits)[0]
+        return module.files[0].path, "Python does not find it", f"Python {python} looks for {wanted}"
     if file.binary and not _uses_python(file.binary) and contents.use(module) in ("mentioned", "unused"):
         return None  # a library that is named like a module, for ctypes or cffi
     name = module.folder.rpartition("/")[2] if module.name == "__init__" else module.name
-    reason = _file_problem(file, entry_name(name, python), python, bits)
-    return (file.path, reason) if reason else None
+    problem = _file_problem(file, entry_name(name, python), python, bits)
+    return (file.path, *problem) if problem else None
 
 
 def _uses_python(binary: Binary) -> bool:
@@ -269,42 +272,46 @@ def _uses_python(binary: Binary) -> bool:
     return any(_C_API.match(name) for name in names)
 
 
-def _file_problem(file: ModuleFile, entry: str, python: str, bits: int) -> str:
-    """Return why a Python can't import the file that it found; empty if it can."""
+def _file_problem(file: ModuleFile, entry: str, python: str, bits: int) -> tuple[str, str] | None:
+    """Return why a Python can't import the file that it found, and what the place has; None if it can."""
     if file.binary is None:
-        return "" if file.is_elf else "it is no machine code for Linux"
+        return None if file.is_elf else ("it is no machine code for Linux", "")
     if not _is_for(file.binary, bits):
-        return f"it is code for {file.binary.machine}; the system is {_machine(bits)}"
+        return f"it is code for {file.binary.machine}", f"the system is {_machine(bits)}"
     if entry in file.binary.elf.defined:
-        return ""
+        return None
     entries = sorted(filter(_ENTRY.fullmatch, file.binary.elf.defined))
     has = f"; it defines {entries[0]}" if entries else ""
-    return f"Python {python} calls {entry}, which it does not define{has}"
+    return f"it does not define {entry}, which Python {python[0]} calls{has}", ""
 
 
-def _judged(contents: WheelContents, module: Module, path: str, reason: str, *, works: bool) -> Finding:
+def _judged(contents: WheelContents, module: Module, path: str, reason: str, at_place: str, *, works: bool) -> Finding:
     """Return the finding for a module that can't be imported: what it means depends on who imports it.
 
     `works` is whether another module of the wheel can be imported.
     """
     name, use = module.dotted_name, contents.use(module)
-    finding = Finding(outcome="unsure", check="python", path=path, subject=name, reason=reason, remedy=_SETTLE)
+    finding = Finding(
+        outcome="unsure", check="python", path=path, subject=name, reason=reason, at_place=at_place, remedy=_SETTLE
+    )
     if use == "certain":
-        return replace(finding, outcome="fails", reason=f"{reason}; the import of the wheel needs it", remedy="")
+        reason = f"{reason}, and the import of the wheel needs it"
+        return replace(finding, outcome="fails", reason=reason, remedy=_FITTING)
     harmless = replace(finding, outcome="note", remedy="")
     if not module.is_for_linux:
-        return replace(harmless, reason="it is no machine code for Linux; nothing shows that the wheel needs it there")
+        reason = "it is no machine code for Linux; nothing shows that the wheel needs it there"
+        return replace(harmless, reason=reason, at_place="")
     match use:
         case "guarded":
             return replace(harmless, reason=f"{reason}; the wheel goes on without it")
         case "perhaps":
             return replace(finding, reason=f"{reason}; it is imported under a condition, or in a function")
         case "mentioned" | "unused":
-            is_lost = module.is_public and not works and "defines Py" not in reason
-            unused = (
-                harmless if contents.is_any else replace(finding, outcome="fails", remedy="") if is_lost else finding
-            )
-            return unused if use == "unused" else finding
+            if use == "unused" and contents.is_any:
+                return harmless
+            is_lost = module.is_public and not works and "defines PyInit" not in reason
+            is_failure = use == "unused" and is_lost
+            return replace(finding, outcome="fails", remedy=_FITTING) if is_failure else finding
         case _:
             assert_never(use)
 
@@ -315,13 +322,13 @@ def _machine_findings(contents: WheelContents, bits: int) -> Iterator[Finding]:
     fitting = [binary for binary in contents.others if _is_for(binary, bits)]
     is_tool = not contents.import_names
     for binary in foreign:
-        reason = f"it is code for {binary.machine}; the system is {_machine(bits)}"
-        finding = Finding(outcome="note", check="loader", path=binary.path, reason=reason)
+        reason, system = f"it is code for {binary.machine}", f"the system is {_machine(bits)}"
+        finding = Finding(outcome="note", check="loader", path=binary.path, reason=reason, at_place=system)
         is_script = ".data/scripts/" in binary.path
         if is_script and is_tool and not fitting:
-            yield replace(finding, outcome="fails", reason=f"{reason}; the wheel has nothing else")
+            yield replace(finding, outcome="fails", reason=f"{reason}, and the wheel has nothing else")
         elif not is_script and not fitting and contents.graph.mentions(binary.file_name):
-            reason = f"{reason}; the wheel's Python code has its name, and may load it"
+            reason = f"{reason}, and the wheel's Python code has its name: it may load it"
             yield replace(finding, outcome="unsure", reason=reason, remedy=_SETTLE)
         else:
             yield finding

@@ -1,12 +1,14 @@
 """A verification as text for people, and as facts for programs (`schema.json`).
 
 The text is a table: releases with their Pythons down, Pis across. Each reason stands once below it, with a number.
+Reasons that differ only by what a release, Python or CPU has are one, and so are those that several files share.
 """
 
+import re
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from itertools import pairwise
+from dataclasses import dataclass, replace
+from itertools import pairwise, takewhile
 from typing import Any
 
 from packaging.version import Version
@@ -17,7 +19,7 @@ from pibuild.errors import printable
 from pibuild.machinecode.attributes import CPU_ARCH, FP_ARCH, SIMD_ARCH
 from pibuild.verify.binary import Binary
 from pibuild.verify.findings import Finding, Outcome
-from pibuild.verify.judge import PlaceVerdict, Verification, worst_of
+from pibuild.verify.judge import INSTALLATION, PlaceVerdict, Verification, worst_of
 
 SCHEMA_VERSION = 2
 COLUMNS = 110
@@ -25,63 +27,121 @@ COLUMNS = 110
 MARKS: Mapping[Outcome, str] = {"runs": "✓", "fails": "✗", "unsure": "?"}
 WORDS: Mapping[Outcome, str] = {"runs": "yes", "fails": "no", "unsure": "?"}
 """Marks for a terminal whose encoding lacks the others."""
-_SHOWN_FILES, _SHOWN_NUMBERS = 4, 3
+_NO_PLACE = "-"
+"""Stands where a Pi has no such release."""
+_SHOWN_FILES, _SHOWN_NUMBERS, _SHOWN_NOTES, _SHOWN_PLACES = 4, 3, 6, 4
+_EXAMPLE = re.compile(r" \(for [^)]*\)")
+"""The part of a reason that names the symbols of one file."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Reason:
+    """Findings that are told in one sentence: they differ by their files, or by what the places have."""
+
+    findings: tuple[Finding, ...]
+
+    @property
+    def sentence(self) -> str:
+        """Return the sentence, with what would help."""
+        first, *others = dict.fromkeys(finding.path for finding in self.findings)
+        files = f"{first} and {len(others)} more file{'s' * (len(others) > 1)}" if others else first
+        finding = replace(self.findings[0], path=files, at_place=_joined(self.findings))
+        return f"{finding.sentence}. Try: {finding.remedy}" if finding.remedy else finding.sentence
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Row:
     """A line of the table: the verdict at one Python of a release for each Pi; None if that Pi has no such release."""
 
-    label: str
+    release: str
+    python: str
     cells: tuple[PlaceVerdict | None, ...]
 
 
 def as_text(verification: Verification, *, marks: Mapping[Outcome, str] = MARKS, columns: int | None = COLUMNS) -> str:
-    """Return the report; unprintable characters of names are escaped. Without `columns`, lines are not wrapped."""
-    reasons = _reasons(verification.verdicts)
-    numbers = {reason: number for number, reason in enumerate(reasons, 1)}
-    lines = [f"{verification.file_name}  {size(verification.size_bytes)}"]
-    lines += [f"  {line}" for line in _code_lines(verification.binaries)]
+    """Return the report; unprintable characters of names are escaped. Without `columns`, all is shown unwrapped."""
+    reasons = _reasons(finding for verdict in verification.verdicts for finding in verdict.findings)
+    numbers = {finding: number for number, reason in enumerate(reasons, 1) for finding in reason.findings}
+    lines = _wrapped(f"{verification.file_name}  {size(verification.size_bytes)}", "", columns)
+    for line in _code_lines(verification.binaries, _SHOWN_FILES if columns else None):
+        lines += _wrapped(line, "  ", columns)
     lines += ["", *(f"  {line}" for line in _table(verification.verdicts, numbers, marks)), ""]
-    for reason, number in numbers.items():
-        lines += _wrapped(_sentence(reason), f"  {number:>2}  ", columns)
-    for note in verification.notes:
-        lines += _wrapped(_sentence(note), "  note: ", columns)
+    for number, reason in enumerate(reasons, 1):
+        lines += _wrapped(reason.sentence, f"  {number:>2}  ", columns)
+    notes = _notes(verification.notes, numbers)
+    shown = notes[:_SHOWN_NOTES] if columns else notes
+    for note in shown:
+        lines += _wrapped(note.sentence, "  note: ", columns)
+    if len(notes) > len(shown):
+        lines.append(f"  and {len(notes) - len(shown)} more notes, which -v shows")
     return "\n".join(printable(line).rstrip() for line in lines)
 
 
-def _reasons(verdicts: Iterable[PlaceVerdict]) -> tuple[Finding, ...]:
-    """Return each finding once, those that fail first, in the order of the places."""
-    found = dict.fromkeys(finding for verdict in verdicts for finding in verdict.findings)
-    return tuple(sorted(found, key=lambda finding: (finding.check in ("pip", "file"), finding.outcome != "fails")))
+def _reasons(findings: Iterable[Finding]) -> tuple[_Reason, ...]:
+    """Return the findings in groups, in the order of the places: what fails, what is unsure, what pip refuses."""
+    by_place: dict[Finding, dict[Finding, None]] = {}
+    for finding in findings:
+        by_place.setdefault(replace(finding, at_place=""), {})[finding] = None
+    by_file: dict[tuple[Finding, tuple[str, ...]], list[Finding]] = {}
+    for finding, places in by_place.items():
+        kind = finding
+        if finding.path:
+            kind = replace(finding, path="", subject="", reason=_EXAMPLE.sub("", finding.reason))
+        by_file.setdefault((kind, tuple(place.at_place for place in places)), []).extend(places)
+    reasons = [_Reason(findings=tuple(group)) for group in by_file.values()]
+    return tuple(sorted(reasons, key=_rank))
+
+
+def _rank(reason: _Reason) -> tuple[bool, bool]:
+    return reason.findings[0].check in INSTALLATION, reason.findings[0].outcome != "fails"
+
+
+def _notes(notes: Iterable[Finding], reasons: Iterable[Finding]) -> tuple[_Reason, ...]:
+    """Return the notes in groups, without those on what a reason tells of as well."""
+    told = {(reason.path, reason.subject) for reason in reasons if reason.path and reason.subject}
+    return _reasons(note for note in notes if (note.path, note.subject) not in told)
+
+
+def _joined(findings: Iterable[Finding]) -> str:
+    """Return what the places have: `not in Cortex-A53, Cortex-A72`, `jessie has 2.19, stretch has 2.24`."""
+    texts = list(dict.fromkeys(finding.at_place for finding in findings))
+    first, *others = [text.split(" ") for text in texts]
+    alike = takewhile(lambda words: len(set(words)) == 1, zip(first[:-1], *others, strict=False))
+    count = len(list(alike)) if others else 0
+    ends = [" ".join(words[count:]) for words in (first, *others)]
+    more = f" and {len(ends) - _SHOWN_PLACES} more" if len(ends) > _SHOWN_PLACES else ""
+    return " ".join([*first[:count], f"{', '.join(ends[:_SHOWN_PLACES])}{more}"])
 
 
 def _wrapped(text: str, begin: str, columns: int | None) -> list[str]:
+    text = printable(text)
     if columns is None:
         return [begin + text]
     indent = " " * len(begin)
     return textwrap.wrap(text, columns, initial_indent=begin, subsequent_indent=indent, break_on_hyphens=False)
 
 
-def _sentence(finding: Finding) -> str:
-    return f"{finding.sentence}. Try: {finding.remedy}" if finding.remedy else finding.sentence
-
-
 def _table(
     verdicts: Sequence[PlaceVerdict], numbers: Mapping[Finding, int], marks: Mapping[Outcome, str]
 ) -> Iterator[str]:
-    """Yield the table; Pythons for which pip installs the wheel nowhere share a line if they share the reason."""
-    pis, rows, others = load_pis().pis, list[_Row](), dict[str, list[str]]()
+    """Yield the table; Pythons for which pip installs the wheel on no Pi share a line if they share the reason."""
+    asked = {verdict.place.pi.name for verdict in verdicts}
+    pis = [pi for pi in load_pis().pis if pi.name in asked]
+    rows, others = list[_Row](), dict[str, list[_Row]]()
     for row in _rows(verdicts, pis):
         texts = {_cell(verdict, numbers, marks) for verdict in row.cells if verdict}
         if len(texts) == 1 and not any(verdict and verdict.is_installed for verdict in row.cells):
-            others.setdefault(texts.pop(), []).append(row.label)
+            others.setdefault(texts.pop(), []).append(row)
         else:
             rows.append(row)
     if rows:
         yield from _grid(pis, rows, numbers, marks)
-    for text, labels in others.items():
-        yield from textwrap.wrap(f"{text}  {', '.join(labels)}: all Pis", COLUMNS - 4, subsequent_indent="   ")
+    for text, alike in others.items():
+        by_release: dict[str, list[str]] = {}
+        for row in alike:
+            by_release.setdefault(row.release, []).append(row.python)
+        names = "; ".join(f"{release} {', '.join(pythons)}" for release, pythons in by_release.items())
+        yield from textwrap.wrap(f"{text}  on each Pi: {names}", COLUMNS - 2, subsequent_indent="     ")
 
 
 def _grid(
@@ -91,7 +151,7 @@ def _grid(
     lines = [
         ["", *("" if text == before else text for before, text in pairwise(["", *bits]))],
         ["", *(pi.name.removesuffix(f" ({pi.bits} bit)") for pi in pis)],
-        *([row.label, *(_cell(verdict, numbers, marks) for verdict in row.cells)] for row in rows),
+        *([f"{row.release} {row.python}", *(_cell(verdict, numbers, marks) for verdict in row.cells)] for row in rows),
     ]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     for line in lines:
@@ -99,12 +159,14 @@ def _grid(
 
 
 def _rows(verdicts: Iterable[PlaceVerdict], pis: Sequence[Pi]) -> list[_Row]:
-    by_python: dict[str, dict[str, PlaceVerdict]] = {}
+    by_python: dict[tuple[str, str], dict[str, PlaceVerdict]] = {}
     for verdict in sorted(verdicts, key=_age):
         place = verdict.place
-        label = f"{place.system.name} {place.python.version}"
-        by_python.setdefault(label, {})[place.pi.name] = verdict
-    return [_Row(label=label, cells=tuple(by_pi.get(pi.name) for pi in pis)) for label, by_pi in by_python.items()]
+        by_python.setdefault((place.system.name, place.python.version), {})[place.pi.name] = verdict
+    return [
+        _Row(release=release, python=python, cells=tuple(by_pi.get(pi.name) for pi in pis))
+        for (release, python), by_pi in by_python.items()
+    ]
 
 
 def _age(verdict: PlaceVerdict) -> tuple[int, tuple[int, ...]]:
@@ -113,39 +175,39 @@ def _age(verdict: PlaceVerdict) -> tuple[int, tuple[int, ...]]:
 
 
 def _cell(verdict: PlaceVerdict | None, numbers: Mapping[Finding, int], marks: Mapping[Outcome, str]) -> str:
-    """Return the mark of a verdict with the numbers of its reasons; nothing if there is no such place."""
+    """Return the mark of a verdict with the numbers of its reasons."""
     if verdict is None:
-        return ""
-    reasons = sorted(numbers[finding] for finding in verdict.findings)
+        return _NO_PLACE
+    reasons = sorted({numbers[finding] for finding in verdict.findings})
     more = ",…" if len(reasons) > _SHOWN_NUMBERS else ""
     return f"{marks[verdict.outcome]} {','.join(map(str, reasons[:_SHOWN_NUMBERS]))}{more}".rstrip()
 
 
-def _code_lines(binaries: Sequence[Binary]) -> Iterator[str]:
+def _code_lines(binaries: Sequence[Binary], shown: int | None) -> Iterator[str]:
     if not binaries:
         yield "no machine code"
-    for binary in binaries[:_SHOWN_FILES]:
+    for binary in binaries[:shown]:
         yield f"{binary.path}: {_machine(binary)}"
-    if len(binaries) > _SHOWN_FILES:
-        yield f"and {len(binaries) - _SHOWN_FILES} more files of machine code"
+    if shown and len(binaries) > shown:
+        yield f"and {len(binaries) - shown} more files of machine code"
 
 
 def _machine(binary: Binary) -> str:
     elf = binary.elf
     if not elf.is_arm:
-        return f"{elf.machine.removeprefix('EM_')}, {elf.bits} bit"
-    text = f"ARM, 32 bit, {'hard float' if elf.hard_float else 'soft float'}"
+        return binary.machine
+    text = f"{binary.machine}, {'hard float' if elf.hard_float else 'soft float'}"
     attributes = elf.attributes
     if attributes is None:
         return text
     values = ((CPU_ARCH, attributes.cpu_arch), (FP_ARCH, attributes.fp_arch), (SIMD_ARCH, attributes.simd_arch))
     names = [names[value] if value < len(names) else str(value) for names, value in values]
-    return f"{text}, compiled for {' '.join(name for name in names if name != 'none')}"
+    return f"{text}, compiled for ARM{' '.join(name for name in names if name != 'none')}"
 
 
 def as_facts(verification: Verification, asked: Sequence[PlaceVerdict]) -> dict[str, Any]:
     """Return what schema.json describes; `asked` are the verdicts that the exit code depends on."""
-    reasons = _reasons(verification.verdicts)
+    reasons = dict.fromkeys(finding for verdict in verification.verdicts for finding in verdict.findings)
     numbers = {reason: number for number, reason in enumerate(reasons, 1)}
     return {
         "file": verification.file_name,
@@ -185,6 +247,7 @@ def _reason_facts(finding: Finding) -> dict[str, Any]:
         "path": finding.path,
         "subject": finding.subject,
         "reason": finding.reason,
+        "at_place": finding.at_place,
         "remedy": finding.remedy,
     }
 

@@ -97,10 +97,7 @@ def failing(error):
         (
             ["verify", "a.whl", "--run", "--target", "pi-one", "--floor", "2.28"],
             BuildError("it failed", container="thing"),
-            [
-                "again: pibuild verify a.whl --run --target pi-one --floor 2.28",
-                "shell: pibuild shell --target pi-one",
-            ],
+            ["again: pibuild verify a.whl --run --target pi-one --floor 2.28"],
         ),
         (["nightly"], BuildError("it failed", container="a"), ["again: pibuild nightly"]),
         (["run", "a.whl", "--", "true"], BuildError("it failed", container="a"), ["again: pibuild run a.whl -- true"]),

@@ -77,9 +77,17 @@ def test_marks_are_words_where_the_encoding_lacks_them():
         ("never", Terminal(), False),
     ],
 )
-def test_color_is_for_terminals_unless_it_is_asked_for(color, stream, has_color):
-    Console(out=stream, color=color).result("✓ Pi 2", None)
-    assert ("\x1b[" in stream.getvalue()) is has_color
+@pytest.mark.parametrize("mark", ["✓", "✗", "?"])
+def test_color_is_for_terminals_unless_it_is_asked_for(color, stream, has_color, mark):
+    start = len(stream.getvalue())
+    Console(out=stream, color=color).result(f"{mark} Pi 2", None)
+    assert ("\x1b[" in stream.getvalue()[start:]) is has_color
+
+
+def test_a_question_mark_in_a_name_has_no_color():
+    console = Console(out=Terminal(), color="always")
+    console.result("what?.so", None)
+    assert console.out.getvalue() == "what?.so\n"
 
 
 def test_an_error_as_json_is_one_line_with_its_parts_and_what_to_type_next():

@@ -27,7 +27,7 @@ def judged(folder, where=("Pi 2", "bookworm"), *, tag="py3-none-any", **changes)
 
 
 def reasons(findings, outcome="fails"):
-    return "\n".join(finding.reason for finding in findings if finding.outcome == outcome)
+    return "\n".join(finding.sentence for finding in findings if finding.outcome == outcome)
 
 
 # tags
@@ -64,7 +64,7 @@ def test_a_refused_tag_is_explained_by_python_platform_or_glibc(tmp_path):
     for number, (tag, where, said) in enumerate(
         (
             ("cp311-cp311-linux_armv7l", (_TWO, "trixie"), "cp311-cp311 is for another Python"),
-            ("cp311-cp311-linux_armv7l", (_ZERO, "bookworm"), "is for armv7l, which pip does not call this Pi"),
+            ("cp311-cp311-linux_armv7l", (_ZERO, "bookworm"), "is for armv7l; pip looks for armv6l"),
             ("cp39-cp39-manylinux_2_34_armv7l", (_TWO, "bullseye"), "asks for glibc 2.34; bullseye has 2.31"),
             ("cp311-cp311-musllinux_1_2_armv7l", (_TWO, "bookworm"), "systems with musl"),
         )
@@ -82,7 +82,7 @@ def test_armv8l_is_a_64_bit_kernel_with_a_32_bit_system(tmp_path, pi, outcome):
 def test_a_tag_that_only_the_newest_pip_takes_is_a_note_with_the_remedy(tmp_path):
     findings = judged(tmp_path, (_TWO, "jessie", "3.4"), tag="py3-none-linux_armv7l")
     assert [finding.outcome for finding in findings] == ["note"]
-    assert "pip 1.5.6 refuses it" in findings[0].reason
+    assert "pip 1.5.6" in findings[0].at_place
     assert "--upgrade pip" in findings[0].remedy
 
 

@@ -256,7 +256,7 @@ def test_the_newest_missing_version_is_named_with_its_symbol():
     found = harm(findings_of({MODULE: module}, "bullseye"))
     assert [(finding.check, finding.subject) for finding in found] == [("symbols", "GLIBC_2.34")]
     assert "dlsym" in found[0].reason
-    assert "bullseye" in found[0].reason
+    assert "bullseye" in found[0].at_place
 
 
 def test_a_weak_version_may_be_missing():

@@ -218,7 +218,7 @@ def test_attributes_of_armv8_pass_only_where_dispatched_kernels_do(tmp_path):
     ("changes", "said"),
     [
         ({"bits": 64, "machine": 62}, "ELF header"),
-        ({"machine": 3}, "386"),
+        ({"machine": 3}, "x86"),
         ({"kind": 1}, "type ET_REL, expected ET_DYN"),
         ({"flags": 0x05000200}, "soft-float ABI, expected hard-float"),
         ({"flags": 0x04000400}, "EABI version 4, expected 5"),
