@@ -160,11 +160,15 @@ def collected(errors: list[PibuildError]) -> Iterator[None]:
         errors.append(error)
 
 
-def combined(errors: Sequence[PibuildError], what: str) -> PibuildError:
-    """Return one error with the messages of all; its exit code is that of the first error."""
-    if len(errors) == 1:
-        return errors[0]
-    return type(errors[0])(what, details=[line for error in errors for line in str(error).splitlines()])
+def raise_all(errors: Sequence[PibuildError], what: str) -> None:
+    """Raise the errors, if there are any: one as it is, several as one error that begins with `what`.
+
+    The exit code of several is that of the first one.
+    """
+    if len(errors) > 1:
+        raise type(errors[0])(what, details=[line for error in errors for line in str(error).splitlines()])
+    if errors:
+        raise errors[0]
 
 
 def closest(name: str, known: Iterable[str], *, same_digits: bool = False) -> str:

@@ -6,13 +6,13 @@ from pathlib import Path
 import pibuild
 from pibuild.build.context import BuildContext
 from pibuild.build.keys import proof_digest
-from pibuild.build.planning import Catalogue
+from pibuild.build.planning import WRONG_REQUEST, Catalogue, request_faults
 from pibuild.config.dockerfiles import load_images
 from pibuild.config.project_files import project_folder
 from pibuild.config.recipes import load_recipes
 from pibuild.config.settings import Settings
 from pibuild.config.targets import load_targets
-from pibuild.errors import PibuildError, UsageError, collected
+from pibuild.errors import PibuildError, UsageError, collected, raise_all
 from pibuild.model import Plan, Request, Wheelhouse
 from pibuild.sources.local_tree import identify, own_source
 
@@ -67,7 +67,7 @@ def requested_wheel(catalogue: Catalogue, settings: Settings) -> Request:
                     found=f"{recipe} {version}",
                     hint="leave --release out: the tree tells it",
                 )
-    catalogue.check(request, faults)
+    raise_all([*faults, *request_faults(request, catalogue.targets, catalogue.recipes)], WRONG_REQUEST)
     return request
 
 

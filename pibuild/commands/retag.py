@@ -4,7 +4,7 @@ import re
 from typing import TYPE_CHECKING
 
 from pibuild.commands.options import CommandParser, Invocation, add_general, add_options, refuse_idle, wheel_path
-from pibuild.errors import PibuildError, UsageError, collected, combined
+from pibuild.errors import PibuildError, UsageError, collected, raise_all
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -44,8 +44,7 @@ def run(invocation: Invocation) -> int:
     with collected(errors):
         if args.platform is not None and not re.fullmatch(r"\w+", args.platform):
             raise UsageError(f"{args.platform!r} is not a platform tag", hint="--platform linux_armv6l")
-    if errors:
-        raise combined(errors, "Several options are wrong")
+    raise_all(errors, "Several options are wrong")
     made: list[str] = []
     for word in args.wheels:
         try:
@@ -54,8 +53,7 @@ def run(invocation: Invocation) -> int:
             errors.append(error)
     if made:
         console.result("\n".join(made), [{"path": path} for path in made])
-    if errors:
-        raise combined(errors, f"{len(errors)} of {len(args.wheels)} files failed")
+    raise_all(errors, f"{len(errors)} of {len(args.wheels)} files failed")
     return 0
 
 

@@ -11,7 +11,7 @@ from pibuild.commands.options import (
     refuse_idle,
     wheel_path,
 )
-from pibuild.errors import PibuildError, ProofError, UsageError, collected, combined
+from pibuild.errors import PibuildError, ProofError, UsageError, collected, raise_all
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -76,8 +76,7 @@ def run(invocation: Invocation) -> int:
             console.result(text, None)
     if console.as_json and facts:
         console.result("", {"wheels": facts})
-    if errors:
-        raise combined(errors, f"{len(errors)} of {len(args.wheels)} files failed")
+    raise_all(errors, f"{len(errors)} of {len(args.wheels)} files failed")
     return 0 if is_good else ProofError.exit_code
 
 
@@ -107,8 +106,7 @@ def _requirements(invocation: Invocation) -> "tuple[str | None, Version | None]"
     with collected(errors):
         if args.floor is not None and not re.fullmatch(r"\d+\.\d+", args.floor):
             raise UsageError(f"{args.floor!r} is not a version of glibc", hint="--floor 2.28")
-    if errors:
-        raise combined(errors, "Several options are wrong")
+    raise_all(errors, "Several options are wrong")
     return tag, Version(args.floor) if args.floor else None
 
 

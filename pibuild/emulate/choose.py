@@ -13,12 +13,12 @@ from typing import TypeVar
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
-from pibuild.build.planning import Catalogue, nearest_pythons
+from pibuild.build.planning import WRONG_REQUEST, Catalogue, nearest_pythons
 from pibuild.config.dockerfiles import load_images
 from pibuild.config.pis import Model, System, load_pis
 from pibuild.config.project_files import project_folder
 from pibuild.config.targets import find_target
-from pibuild.errors import ImageError, PibuildError, UsageError, collected, combined, nearest
+from pibuild.errors import ImageError, PibuildError, UsageError, collected, nearest, raise_all
 from pibuild.model import Image, Plan, Request, Target, Userland
 from pibuild.wheels.pip_tags import is_for_python
 from pibuild.wheels.wheel import WheelFormatError, WheelName, wheel_name
@@ -106,8 +106,9 @@ def choose(wheel: WheelName, request: DeviceRequest, targets: Mapping[str, Targe
     if system or request.system is None:
         with collected(faults):
             python = _python(wheel, request.python, emulated_pythons(system) if system else pythons, system)
-    if faults or not target or not python:
-        raise combined(faults, f"{len(faults)} settings are missing or wrong")
+    raise_all(faults, WRONG_REQUEST)
+    assert target is not None  # noqa: S101  else there is a fault
+    assert python is not None  # noqa: S101
     return Device(target=target, python=python, model=model or pis.model(target.device_model), system=system)
 
 
