@@ -38,8 +38,9 @@ def run(
     deadline_s: float,
     cwd: Path | None = None,
     umask: int = -1,
+    stdin: str = "",
 ) -> Ended:
-    """Run a program without a terminal.
+    """Run a program without a terminal; it reads `stdin`.
 
     Raises SourceError if it is missing (with this hint) or not done in time, OSError if it met a full disk.
     """
@@ -49,7 +50,7 @@ def run(
             env=environ,
             cwd=cwd,
             umask=umask,
-            stdin=subprocess.DEVNULL,
+            input=stdin,
             capture_output=True,
             text=True,
             errors="replace",

@@ -4,8 +4,7 @@ from typing import Any
 
 from pibuild.build.context import BuildContext
 from pibuild.build.planning import Catalogue
-from pibuild.build.schedule import make_wheel
-from pibuild.build.wheelhouse import make_wheelhouse
+from pibuild.build.wheelhouse import make_wheels
 from pibuild.errors import PibuildError
 from pibuild.model import Cell, Plan, Request, Wheelhouse
 from pibuild.nightly.version import nightly_version
@@ -48,7 +47,7 @@ class CellBuilder:
         context = self.context
         context.spent_s.update(dict.fromkeys(context.spent_s, 0.0))
         context.cpu_s.clear()
-        entry = make_wheelhouse(plan, context)[-1] if isinstance(plan, Wheelhouse) else make_wheel(plan, context)
+        entry = make_wheels(plan, context)[-1]
         return entry, round(sum(context.cpu_s.values()), 2)
 
     def failed_key(self, error: PibuildError) -> str:
