@@ -171,17 +171,18 @@ def raise_all(errors: Sequence[PibuildError], what: str) -> None:
         raise errors[0]
 
 
-def closest(name: str, known: Iterable[str], *, same_digits: bool = False) -> str:
+def closest(name: str, known: Iterable[str], *, same_digits: bool = False, least: float = _SIMILAR) -> str:
     """Return the known name of which a name is probably a misspelling or the beginning; "" if there is none.
 
     What all options or all variables begin with is not compared: it makes `--bogus` no more similar to `--os`. With
-    `same_digits`, a name with other digits is not similar: `pi-6` is another thing than `pi-5`.
+    `same_digits`, a name with other digits is not similar: `pi-6` is another thing than `pi-5`. `least` is the ratio of
+    similar names.
     """
     candidates = [other for other in known if not same_digits or _digits(other) == _digits(name)]
     by_letters = {_letters(candidate): candidate for candidate in reversed(candidates)}
     wanted = _letters(name)
     begun = [letters for letters in by_letters if len(wanted) >= _SHORTEST_BEGIN and letters.startswith(wanted)]
-    similar = get_close_matches(wanted, by_letters, n=1, cutoff=_SIMILAR) or sorted(begun, key=len)
+    similar = get_close_matches(wanted, by_letters, n=1, cutoff=least) or sorted(begun, key=len)
     return by_letters[similar[0]] if similar else ""
 
 

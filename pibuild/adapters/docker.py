@@ -351,14 +351,10 @@ def _host_endpoint(url: str, environ: Mapping[str, str], config_dir: Path) -> En
     """Return the engine of DOCKER_HOST."""
     hint = "correct DOCKER_HOST, or unset it to use the engine of this machine"
     _check_address(url, "DOCKER_HOST", hint)
-    is_verified, cert_path = bool(environ.get("DOCKER_TLS_VERIFY")), environ.get("DOCKER_CERT_PATH")
-    tls = None
+    is_verified, cert_path, tls = bool(environ.get("DOCKER_TLS_VERIFY")), environ.get("DOCKER_CERT_PATH"), None
     if is_verified or cert_path:
-        folder = Path(cert_path or config_dir)
-        tls_hint = (
-            "set DOCKER_CERT_PATH to the folder of ca.pem, cert.pem and key.pem; for an engine without TLS, unset "
-        )
-        tls = _tls(folder, is_verified, _TLS_FILES, f"{tls_hint}DOCKER_TLS_VERIFY and DOCKER_CERT_PATH")
+        tls_hint = "set DOCKER_CERT_PATH to their folder, or for no TLS unset DOCKER_TLS_VERIFY and DOCKER_CERT_PATH"
+        tls = _tls(Path(cert_path or config_dir), is_verified, _TLS_FILES, tls_hint)
     return Endpoint(url=url, setting="DOCKER_HOST", tls=tls, hint=f"start that engine, or {hint}")
 
 
@@ -399,15 +395,11 @@ def _tls(folder: Path, is_verified: bool, names: Collection[str], hint: str) -> 
 
 def _check_address(url: str, setting: str, hint: str) -> None:
     """Raise EngineError if a URL is not an engine's address that the SDK understands."""
-    try:
-        parse_host(url)
-    except (DockerException, ValueError):
-        is_address = False
-    else:
-        is_address = url.startswith(("unix://", "tcp://", "ssh://", "http://", "https://", "http+unix://"))
-    if not is_address:
-        expected = "unix:///PATH, tcp://HOST:PORT or ssh://USER@HOST"
-        raise EngineError(f"{setting} does not name a Docker engine", expected=expected, found=url, hint=hint)
+    with suppress(DockerException, ValueError):
+        if parse_host(url) and url.startswith(("unix://", "tcp://", "ssh://", "http://", "https://", "http+unix://")):
+            return
+    expected = "unix:///PATH, tcp://HOST:PORT or ssh://USER@HOST"
+    raise EngineError(f"{setting} does not name a Docker engine", expected=expected, found=url, hint=hint)
 
 
 def _current_context(config_path: Path) -> tuple[str, str]:

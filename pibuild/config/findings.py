@@ -4,9 +4,8 @@ pydantic's own messages name Python's types, so none of them is printed.
 """
 
 import datetime as dt
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
-from difflib import get_close_matches
 from functools import cache
 from typing import Any, get_args
 
@@ -15,6 +14,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 from pydantic_core.core_schema import ErrorType
 
+from pibuild.errors import closest
 from pibuild.model import COMPUTED, SOURCE_NAMES
 
 Levels = Mapping[tuple[str, ...], Mapping[str, str]]
@@ -97,59 +97,46 @@ def findings(
 
     A misspelt key that must be there is one finding, not two.
     """
-    missing = {error["loc"] for error in errors if error["type"] in _MISSING}
-    unknown, misspelt = dict[tuple[str | int, ...], str](), set[tuple[str | int, ...]]()
-    for loc in (error["loc"] for error in errors if error["type"] in _UNKNOWN):
-        level = _level((*below, *loc[:-1]), levels)
-        lacking = [str(other[-1]) for other in missing - misspelt if other[:-1] == loc[:-1]]
-        key, unknown[loc] = _unknown_key(str(loc[-1]), level, lacking, _keys_at(value, loc[:-1]), levels)
-        misspelt.add((*loc[:-1], key))
-    sentences = []
+    sentences, misspelt = list[tuple[ErrorDetails, str]](), set[tuple[str | int, ...]]()
     for error in errors:
         loc = error["loc"]
-        if error["type"] in _MISSING and loc in misspelt:
-            continue
+        if error["type"] in _UNKNOWN:
+            key, text = _unknown_key(str(loc[-1]), _walked(loc[:-1], value)[1], (*below, *loc[:-1]), levels)
+            misspelt.add((*loc[:-1], key))
+        else:
+            text = _sentence(error)
         path = ".".join((*below, *_path(error, value)))
-        text = unknown[loc] if error["type"] in _UNKNOWN else _sentence(error)
-        sentences.append(f"{path}: {text}" if path else text)
-    return sentences
+        sentences.append((error, f"{path}: {text}" if path else text))
+    return [text for error, text in sentences if error["type"] not in _MISSING or error["loc"] not in misspelt]
 
 
 def _is_kind(part: str | int) -> bool:
     return str(part).startswith("<")
 
 
-def _path(error: ErrorDetails, value: Any) -> Iterator[str]:  # noqa: ANN401  whatever the YAML holds
-    """Yield the parts of an error's path in the file, without the parts that only pydantic knows."""
-    loc = list(error["loc"])
-    if loc and (loc[-1] == "[key]" or error["type"] == "invalid_key"):
-        keys = loc[: -2 if loc[-1] == "[key]" else -1]
-        yield from (str(part) for part in keys if not _is_kind(part))
-        yield shown(error["input"])
-        return
+def _path(error: ErrorDetails, value: Any) -> list[str]:  # noqa: ANN401  whatever the YAML holds
+    """Return the parts of an error's path in the file; a key that is no text is written as in the file."""
+    *parents, last = error["loc"] or ("",)
+    if last == "[key]" or error["type"] == "invalid_key":
+        return [*_walked(parents[: -1 if last == "[key]" else None], value)[0], shown(error["input"])]
+    return _walked(error["loc"], value)[0]
+
+
+def _walked(loc: Sequence[str | int], value: Any) -> tuple[list[str], Any]:  # noqa: ANN401  whatever the YAML holds
+    """Return the parts of pydantic's path that the file has, and the value to which they lead."""
+    names = []
     for part in loc:
         if not isinstance(value, dict | list | tuple):  # the file has a short form
-            return
+            break
         if _is_kind(part) and part not in value:
             continue
-        name, value = _part(value, part)
-        yield name
-
-
-def _part(value: Any, part: str | int) -> tuple[str, Any]:  # noqa: ANN401  whatever the YAML holds
-    """Return the name and value of a part of a mapping or list; its value is an empty mapping if there is none."""
-    if isinstance(value, list | tuple):
-        return str(part), value[part] if isinstance(part, int) else {}
-    key = next((key for key in value if str(key) == part), part)  # pydantic writes each key as text
-    return key if isinstance(key, str) else shown(key), value.get(key, {})
-
-
-def _keys_at(value: Any, loc: Sequence[str | int]) -> list[str]:  # noqa: ANN401  whatever the YAML holds
-    """Return the keys of the mapping at pydantic's path."""
-    for part in loc:
-        if not _is_kind(part):
-            value = _part(value, part)[1]
-    return list(map(str, value)) if isinstance(value, dict) else []
+        if isinstance(value, dict):
+            key = next((key for key in value if str(key) == part), part)  # pydantic writes each key as text
+            name, value = key if isinstance(key, str) else shown(key), value.get(key, {})
+        else:
+            name, value = str(part), value[part] if isinstance(part, int) else {}
+        names.append(name)
+    return names, value
 
 
 def _level(path: Sequence[str | int], levels: Levels) -> tuple[str, ...]:
@@ -161,40 +148,28 @@ def _level(path: Sequence[str | int], levels: Levels) -> tuple[str, ...]:
     )
 
 
-def _unknown_key(
-    name: str, level: tuple[str, ...], lacking: Collection[str], present: Collection[str], levels: Levels
-) -> tuple[str, str]:
+def _unknown_key(name: str, value: Any, path: Sequence[str | int], levels: Levels) -> tuple[str, str]:  # noqa: ANN401  whatever the YAML holds
     """Return the key of the same mapping that was probably meant, if any, and the sentence about an unknown key."""
+    level = _level(path, levels)
+    keys, present = levels[level], list(map(str, value)) if isinstance(value, dict) else []
     kind = level[-1][1:-1] if level and _is_kind(level[-1]) else ""
     fault = f"there is no such key beside {kind!r}" if kind in present else "there is no such key"
-    keys = levels[level]
     free = {word: key for word, key in keys.items() if key not in present}
     elsewhere = sorted({key for other, names in levels.items() if other != level for key in names.values()})
-    key = keys.get(name) or near_key(name, {word: word for word in lacking}, 0.6)
-    key = key or near_key(name, free, 0.75) or near_key(name, keys, 0.75)
+    key = keys.get(name) or free.get(closest(name, free)) or keys.get(closest(name, keys), "")
+    if not key and name not in elsewhere:
+        key = free.get(closest(name, free, least=0.6), "")
     if key in present:
         hint = f"{key!r} is there, too; remove one of the two"
     elif key:
         hint = f"did you mean {key!r}?"
     elif name in elsewhere:
         hint = f"{name!r} belongs {_places(name, level, levels)}"
-    elif other := near_key(name, dict(zip(elsewhere, elsewhere, strict=True)), 0.8):
+    elif other := closest(name, elsewhere):
         hint = f"did you mean {other!r}, which belongs {_places(other, level, levels)}?"
-    elif key := near_key(name, free, 0.5):
-        hint = f"did you mean {key!r}?"
     else:
         hint = f"one of: {', '.join(sorted({*keys.values()}))}"
     return key, f"{fault}; {hint}"
-
-
-def near_key(name: str, keys: Mapping[str, str], cutoff: float) -> str:
-    """Return the key with the most similar name, or an empty text."""
-    words = {_folded(word): key for word, key in keys.items()}
-    return next((words[word] for word in get_close_matches(_folded(name), words, n=1, cutoff=cutoff)), "")
-
-
-def _folded(name: str) -> str:
-    return name.lower().replace("-", "_")
 
 
 def _places(key: str, level: tuple[str, ...], levels: Levels) -> str:

@@ -10,10 +10,10 @@ from platformdirs import user_cache_path
 from pydantic import AfterValidator, BeforeValidator, Field, Tag, TypeAdapter
 from pydantic_core import PydanticCustomError
 
-from pibuild.config.findings import file_levels, near_key
+from pibuild.config.findings import file_levels
 from pibuild.config.strict_yaml import UserPath, checked, invalid, read_yaml, typed
 from pibuild.console import Color
-from pibuild.errors import UsageError
+from pibuild.errors import UsageError, closest
 from pibuild.model import NUMBER, kind_of
 from pibuild.urls import without_password
 
@@ -353,8 +353,8 @@ def _unknown_variable(variable: str, given: Collection[str]) -> str:
     names = {name: name for name in (*setting_names(), "config")} | {**_OLD_NAMES, "extras": "with"}
     if names.get(name) and _variable(names[name]) in given:
         return f"there is no such variable; remove it, because {_variable(names[name])!r} is there, too"
-    if meant := near_key(name, names, 0.75):
-        return f"there is no such variable; did you mean {_variable(meant)!r}?"
+    if meant := closest(name, names):
+        return f"there is no such variable; did you mean {_variable(names[meant])!r}?"
     return f"there is no such variable; one of: {', '.join(sorted(map(_variable, {*names.values()})))}"
 
 
