@@ -157,11 +157,9 @@ class Http:
             except _TransientError as error:
                 failed, failed_in_row = failed + 1, 1 if _size_bytes(to) > before_bytes else failed_in_row + 1
                 if error.is_silent and failed_in_row >= _TRIES_OF_SILENT:
-                    if error.by_proxy:
-                        what = f"The proxy {proxy} does not connect to {host}"
-                        hint = "check http_proxy, https_proxy and no_proxy, and the proxy of pip or apt"
-                    else:
-                        what, hint = f"{server} is not reachable", "check the network, and http_proxy and https_proxy"
+                    at_proxy = f"The proxy {proxy} does not connect to {host}"
+                    what = at_proxy if error.by_proxy else f"{server} is not reachable"
+                    hint = "check the network, http_proxy, https_proxy and no_proxy, and the proxy of pip or apt"
                     raise UnreachableError(what, found=error.why, hint=hint) from error
                 if failed_in_row >= _TRIES or failed >= _TRIES_IN_ALL:
                     raise SourceError(f"{server} failed {failed} times", found=error.why) from error
