@@ -9,8 +9,8 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, GetPydanticSchema, Tag, ValidationInfo
-from pydantic_core import PydanticCustomError, core_schema
+from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag, ValidationInfo
+from pydantic_core import PydanticCustomError
 
 from pibuild.errors import nearest
 
@@ -272,14 +272,6 @@ class OwnTree:
     """The pattern that finds the version, in parentheses."""
 
 
-PAIRS = GetPydanticSchema(
-    lambda _kind, schema: core_schema.no_info_after_validator_function(
-        lambda texts: tuple(texts.items()), schema(dict[str, str])
-    )
-)
-"""Marks pairs of texts that the file has as a mapping."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
     """How one thing is built from pinned sources: data and a shell script."""
@@ -294,8 +286,8 @@ class Recipe:
     releases: tuple[Release, ...]
     folder: Annotated[Path, COMPUTED] = Path()
     """Where recipe.yaml and the files are."""
-    extras: Annotated[tuple[tuple[str, str], ...], PAIRS] = ()
-    """What can be asked for beside the wheel: name and summary of each."""
+    extras: dict[str, str] = field(default_factory=dict)
+    """What can be asked for beside the wheel: a summary by name."""
     own_tree: OwnTree | None = None
     """What tells the version of a tree that a person works on; None if the recipe takes none."""
     memory_gb: Annotated[float, NUMBER] = 0.0

@@ -168,7 +168,7 @@ def _versions(releases: Iterable[Release]) -> list[str]:
 
 
 def _extras(recipes: Iterable[Recipe]) -> list[str]:
-    return [name for recipe in recipes for name, _ in recipe.extras]
+    return [name for recipe in recipes for name in recipe.extras]
 
 
 def _unknown_extra(name: str, recipes: Sequence[Recipe]) -> UsageError:

@@ -305,7 +305,7 @@ def test_the_users_source_tree_replaces_the_source_of_its_folder():
 
 def test_extras_change_only_the_key_of_the_wheel():
     recipes = make_recipes()
-    recipes["tflite-runtime"] = replace(recipes["tflite-runtime"], extras=(("c-library", "a library"),))
+    recipes["tflite-runtime"] = replace(recipes["tflite-runtime"], extras={"c-library": "a library"})
     plain, extended = plan_for(recipes=recipes), plan_for(recipes=recipes, extras=("c-library",))
 
     assert ("PIBUILD_EXTRAS", "c-library") in extended.wheel.env
@@ -314,7 +314,7 @@ def test_extras_change_only_the_key_of_the_wheel():
 
 def test_an_unknown_extra_suggests_the_nearest():
     recipes = make_recipes()
-    recipes["tflite-runtime"] = replace(recipes["tflite-runtime"], extras=(("c-library", "a library"),))
+    recipes["tflite-runtime"] = replace(recipes["tflite-runtime"], extras={"c-library": "a library"})
 
     with fails(UsageError, naming=("'clibrary'", "c-library")):
         plan_for(recipes=recipes, extras=("clibrary",))
