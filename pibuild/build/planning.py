@@ -130,7 +130,8 @@ def request_faults(
         faults.append(UsageError("No Python is set", hint=f"--python, and one of {', '.join(pythons)}"))
     elif request.python not in pythons:
         details = [f"{recipe.name}: {', '.join(supported_pythons(recipe.releases))}" for recipe in offered]
-        what = f"No recipe supports Python {request.python!r}"
+        subject = f"No release of {request.recipe}" if request.recipe in names else "No recipe"
+        what = f"{subject} supports Python {request.python!r}"
         faults.append(UsageError(what, details=details, hint=nearest_pythons(request.python, pythons)))
     versions = _versions(releases)
     if request.version not in (None, *versions):
