@@ -4,7 +4,7 @@ pydantic's own messages name Python's types, so none of them is printed.
 """
 
 import datetime as dt
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from functools import cache
 from typing import Any, get_args
@@ -22,38 +22,32 @@ Levels = Mapping[tuple[str, ...], Mapping[str, str]]
 chooses, and a kind in angle brackets follows if mappings of several kinds may stand there. The value has the mapping's
 keys, by the names that people may try: the key itself, the field's name, and old names."""
 
-SENTENCES = {
-    "bool_parsing": "expected true or false",
-    "bool_type": "expected true or false",
-    "dataclass_type": "expected a mapping",
-    "dict_type": "expected a mapping",
-    "enum": "expected {expected}",
-    "finite_number": "expected a finite number",
-    "float_parsing": "expected a number",
-    "float_type": "expected a number",
-    "frozen_set_type": "expected a list",
-    "greater_than": "expected more than {gt}",
-    "greater_than_equal": "expected {ge} or more",
-    "int_from_float": "expected a whole number",
-    "int_parsing": "expected a whole number",
-    "int_parsing_size": "expected a smaller number",
-    "int_type": "expected a whole number",
-    "less_than_equal": "expected {le} or less",
-    "literal_error": "expected {expected}",
-    "recursion_loop": "expected a value that does not contain itself",
-    "string_type": "expected text",
-    "string_unicode": "expected text",
-    "tuple_type": "expected a list",
+EXPECTED = {
+    "bool": "true or false",
+    "dataclass": "a mapping",
+    "dict": "a mapping",
+    "finite_number": "a finite number",
+    "float": "a number",
+    "frozen_set": "a list",
+    "greater_than_equal": "{ge} or more",
+    "greater_than": "more than {gt}",
+    "int": "a whole number",
+    "less_than_equal": "{le} or less",
+    "literal_error": "{expected}",
+    "string": "text in quotes",
+    "tuple": "a list",
 }
-"""The sentence for each of pydantic's types of errors that a value can cause. Other types are pibuild's own."""
+"""What pydantic expected, by the begin of its type of error."""
 _PYDANTICS = frozenset(get_args(ErrorType))
-"""All of pydantic's types."""
+"""All of pydantic's types. Other types are pibuild's own."""
 _UNKNOWN = ("extra_forbidden", "unexpected_keyword_argument")
 _MISSING = ("missing", "missing_keyword_only_argument")
 _SHOWN_BITS = 200
 """Numbers of more bits are not written out: Python refuses to write very long ones."""
 _WHOLE_SENTENCES = ("computed", "no_such_name", "unpinned")
 """pibuild's own types of errors whose messages already name the value."""
+_LEAST_SIMILAR = 0.6
+"""The ratio of a misspelt key that stands nowhere else in the file: `gti` for `git`."""
 
 
 @cache
@@ -99,14 +93,14 @@ def findings(
     """
     sentences, misspelt = list[tuple[ErrorDetails, str]](), set[tuple[str | int, ...]]()
     for error in errors:
-        loc = error["loc"]
+        loc, text = error["loc"], _sentence(error)
+        path, _ = _walked(loc, value)
         if error["type"] in _UNKNOWN:
-            key, text = _unknown_key(str(loc[-1]), _walked(loc[:-1], value)[1], (*below, *loc[:-1]), levels)
+            parents, mapping = _walked(loc[:-1], value)
+            key, text = _unknown_key(str(loc[-1]), mapping, (*below, *loc[:-1]), levels)
+            path = [*parents, str(loc[-1])]
             misspelt.add((*loc[:-1], key))
-        else:
-            text = _sentence(error)
-        path = ".".join((*below, *_path(error, value)))
-        sentences.append((error, f"{path}: {text}" if path else text))
+        sentences.append((error, ": ".join(filter(None, (".".join((*below, *path)), text)))))
     return [text for error, text in sentences if error["type"] not in _MISSING or error["loc"] not in misspelt]
 
 
@@ -114,28 +108,15 @@ def _is_kind(part: str | int) -> bool:
     return str(part).startswith("<")
 
 
-def _path(error: ErrorDetails, value: Any) -> list[str]:  # noqa: ANN401  whatever the YAML holds
-    """Return the parts of an error's path in the file; a key that is no text is written as in the file."""
-    *parents, last = error["loc"] or ("",)
-    if last == "[key]" or error["type"] == "invalid_key":
-        return [*_walked(parents[: -1 if last == "[key]" else None], value)[0], shown(error["input"])]
-    return _walked(error["loc"], value)[0]
-
-
 def _walked(loc: Sequence[str | int], value: Any) -> tuple[list[str], Any]:  # noqa: ANN401  whatever the YAML holds
     """Return the parts of pydantic's path that the file has, and the value to which they lead."""
     names = []
     for part in loc:
-        if not isinstance(value, dict | list | tuple):  # the file has a short form
+        if not isinstance(value, dict | list):  # the file has a short form
             break
-        if _is_kind(part) and part not in value:
-            continue
-        if isinstance(value, dict):
-            key = next((key for key in value if str(key) == part), part)  # pydantic writes each key as text
-            name, value = key if isinstance(key, str) else shown(key), value.get(key, {})
-        else:
-            name, value = str(part), value[part] if isinstance(part, int) else {}
-        names.append(name)
+        if not _is_kind(part):
+            names.append(str(part))
+            value = value.get(part) if isinstance(value, dict) else value[int(part)]
     return names, value
 
 
@@ -148,60 +129,41 @@ def _level(path: Sequence[str | int], levels: Levels) -> tuple[str, ...]:
     )
 
 
-def _unknown_key(name: str, value: Any, path: Sequence[str | int], levels: Levels) -> tuple[str, str]:  # noqa: ANN401  whatever the YAML holds
+def _unknown_key(name: str, mapping: Any, path: Sequence[str | int], levels: Levels) -> tuple[str, str]:  # noqa: ANN401  whatever the YAML holds
     """Return the key of the same mapping that was probably meant, if any, and the sentence about an unknown key."""
     level = _level(path, levels)
-    keys, present = levels[level], list(map(str, value)) if isinstance(value, dict) else []
-    kind = level[-1][1:-1] if level and _is_kind(level[-1]) else ""
-    fault = f"there is no such key beside {kind!r}" if kind in present else "there is no such key"
-    free = {word: key for word, key in keys.items() if key not in present}
-    elsewhere = sorted({key for other, names in levels.items() if other != level for key in names.values()})
-    key = keys.get(name) or free.get(closest(name, free)) or keys.get(closest(name, keys), "")
-    if not key and name not in elsewhere:
-        key = free.get(closest(name, free, least=0.6), "")
+    keys, present = levels[level], mapping if isinstance(mapping, dict) else {}
+    place = next((_place(other) for other, others in levels.items() if name in others.values()), "")
+    key = keys.get(name) or keys.get(closest(name, keys) if place else closest(name, keys, least=_LEAST_SIMILAR), "")
     if key in present:
         hint = f"{key!r} is there, too; remove one of the two"
     elif key:
         hint = f"did you mean {key!r}?"
-    elif name in elsewhere:
-        hint = f"{name!r} belongs {_places(name, level, levels)}"
-    elif other := closest(name, elsewhere):
-        hint = f"did you mean {other!r}, which belongs {_places(other, level, levels)}?"
     else:
-        hint = f"one of: {', '.join(sorted({*keys.values()}))}"
-    return key, f"{fault}; {hint}"
+        hint = f"{name!r} belongs {place}" if place else f"one of: {', '.join(sorted({*keys.values()}))}"
+    kind = level[-1][1:-1] if level and _is_kind(level[-1]) else ""
+    return key, f"there is no such key{f' beside {kind!r}' if kind in present else ''}; {hint}"
 
 
-def _places(key: str, level: tuple[str, ...], levels: Levels) -> str:
-    """Return the words for where a key may stand, other than at a level."""
-    others = [other for other, keys in levels.items() if key in keys.values() and other != level]
-    return " or ".join(dict.fromkeys(_place(key, other) for other in others))
-
-
-def _place(key: str, level: tuple[str, ...]) -> str:
-    *parts, kind = level if level and _is_kind(level[-1]) else (*level, "")
-    beside = f" beside {kind[1:-1]!r}" if kind[1:-1] not in ("", key) else ""
-    if parts and parts[-1] == "*":
-        return f"in an entry of {'.'.join(parts[:-1])}{beside or (' of its own' if kind else '')}"
-    return f"under {'.'.join(parts)}" if parts else "at the top level"
+def _place(level: tuple[str, ...]) -> str:
+    """Return the words for a level: `under publish.to (in an entry with 'rclone')`."""
+    parts = [part for part in level if part != "*" and not _is_kind(part)]
+    kinds = [f" (in an entry with {part[1:-1]!r})" for part in level if _is_kind(part)]
+    return f"under {'.'.join(parts)}{''.join(kinds)}" if parts else "at the top level"
 
 
 def _sentence(error: ErrorDetails) -> str:
-    kind, value = error["type"], error["input"]
+    kind = error["type"]
     if kind in _MISSING:
         return "missing"
     if kind in _WHOLE_SENTENCES:
         return error["msg"]
-    if kind == "invalid_key" or "[key]" in error["loc"][-1:]:
-        return "a key must be text; write it in quotes"
-    if kind == "string_type" and isinstance(value, bool | int | float | dt.date):
-        noun = "a date" if isinstance(value, dt.date) else "not text" if isinstance(value, bool) else "a number"
-        return f"{shown(value)} is {noun}; write it in quotes"
-    text = SENTENCES.get(kind, "expected another value" if kind in _PYDANTICS else error["msg"])
-    return f"{text.format(**error.get('ctx', {}))}, found {shown(value)}"
+    expected = next((text for begin, text in EXPECTED.items() if kind.startswith(begin)), "another value")
+    text = f"expected {expected.format(**error.get('ctx', {}))}" if kind in _PYDANTICS else error["msg"]
+    return f"{text}, found {_shown(error['input'])}"
 
 
-def shown(value: Any) -> str:  # noqa: ANN401  whatever the YAML holds
+def _shown(value: Any) -> str:  # noqa: ANN401  whatever the YAML holds
     """Return a value as a person would write it, or for a list or mapping what it is."""
     if isinstance(value, str):
         return repr(value)
@@ -210,11 +172,5 @@ def shown(value: Any) -> str:  # noqa: ANN401  whatever the YAML holds
     if value is None or isinstance(value, bool | int | float | dt.date):
         return {"None": "null", "True": "true", "False": "false"}.get(str(value), str(value))
     if isinstance(value, dict):
-        return f"a mapping with {_listed(value)}" if value else "an empty mapping"
-    return "a list" if isinstance(value, list | tuple) else "a value of another kind"
-
-
-def _listed(keys: Iterable[Any]) -> str:
-    """Return the first keys of a mapping."""
-    first, *more = map(shown, keys)
-    return ", ".join([first, *more[:2], *(["…"] if more[2:] else [])])
+        return f"a mapping with {', '.join(map(_shown, [*value][:3]))}" if value else "an empty mapping"
+    return "a list" if isinstance(value, list) else "a value of another kind"

@@ -30,8 +30,8 @@ UserPath = Annotated[str, AfterValidator(_homed)]
 """A file or folder; if it begins with `~` or `~name`, that home folder exists."""
 
 
-_NOUNS = {"bool": "true or false", "int": "a whole number", "float": "a number", "timestamp": "a date"}
-"""What a text should be that looks like a value of this YAML type, or is tagged so."""
+_TYPES = ("bool", "int", "float", "timestamp")
+"""YAML's types of which a text may be no value."""
 _MISFITS = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 """What PyYAML raises for a text that is no value of its type."""
 
@@ -43,19 +43,15 @@ def read_yaml(path: Path) -> Any:  # noqa: ANN401  what YAML can hold
         loader = kind(path.read_bytes())
         try:
             nodes = list(_nodes(loader.get_single_node()))
-            faults = [fault for node in nodes for fault in (*_duplicates(node), *_misfits(node, loader))]
+            faults = [fault for node in nodes for fault in _node_faults(node, loader)]
             value = loader.construct_document(nodes[0]) if nodes and not faults else None
         finally:
             loader.dispose()
-    except yaml.MarkedYAMLError as error:
-        line = f"line {error.problem_mark.line + 1}: " if error.problem_mark else ""
-        problem = str(error.problem).replace("found unhashable key", "a key is a list or a mapping, expected text")
-        raise UsageError(f"{path} can't be read", found=f"{line}{problem}") from error
-    except OSError as error:
-        raise UsageError(f"{path} can't be read", found=error.strerror or str(error)) from error
-    except (yaml.YAMLError, ValueError) as error:
-        problem = " ".join(str(error).split()).replace(' in "<byte string>",', " at")
-        raise UsageError(f"{path} can't be read", found=problem) from error
+    except (OSError, yaml.YAMLError, ValueError) as error:
+        mark = getattr(error, "problem_mark", None)
+        problem = str(getattr(error, "strerror", "") or getattr(error, "problem", "") or "it is not YAML in UTF-8")
+        found = f"line {mark.line + 1}: {problem}" if mark else problem
+        raise UsageError(f"{path} can't be read", found=found) from error
     if faults:
         raise invalid(path, faults)
     return value
@@ -76,25 +72,24 @@ def _nodes(root: yaml.Node | None) -> Iterator[yaml.Node]:
             waiting += reversed([part for pair in node.value for part in pair])
 
 
-def _duplicates(node: yaml.Node) -> Iterator[str]:
-    """Yield the keys that a mapping has twice: the reader would use the last one without a message."""
-    lines: dict[tuple[str, str], int] = {}
+def _node_faults(node: yaml.Node, loader: Any) -> Iterator[str]:  # noqa: ANN401  PyYAML's loaders have no common type
+    """Yield the keys that are no text or that a mapping has twice, and texts that are no value, such as 2026-99-99.
+
+    Of two equal keys, the reader would use the last one without a message.
+    """
+    lines: dict[str, int] = {}
     for key, _ in node.value if isinstance(node, yaml.MappingNode) else ():
-        name, line = (key.tag, str(key.value)), key.start_mark.line + 1
-        if name in lines:
-            yield f"{key.value}: given twice, in line {lines[name]} and in line {line}; remove one of the two"
+        name, line = str(key.value), key.start_mark.line + 1
+        if not key.tag.endswith((":str", ":merge")):
+            yield f"line {line}: a key must be text; write it in quotes"
+        elif name in lines:
+            yield f"{name}: given twice, in line {lines[name]} and in line {line}; remove one of the two"
         lines.setdefault(name, line)
-
-
-def _misfits(node: yaml.Node, loader: Any) -> Iterator[str]:  # noqa: ANN401  PyYAML's loaders have no common type
-    """Yield a finding if a text is no value of its type, such as 2026-99-99."""
-    type_name = node.tag.rpartition(":")[2]
-    if isinstance(node, yaml.ScalarNode) and type_name in _NOUNS:
+    if isinstance(node, yaml.ScalarNode) and node.tag.rpartition(":")[2] in _TYPES:
         try:
             loader.construct_object(node)
         except _MISFITS:
-            line = node.start_mark.line + 1
-            yield f"line {line}: expected {_NOUNS[type_name]}, found {node.value!r}; text must be in quotes"
+            yield f"line {node.start_mark.line + 1}: {node.value!r} can't be read; text must be in quotes"
 
 
 def typed(kind: type[T], value: Any, where: Path | str) -> T:  # noqa: ANN401  whatever the YAML holds

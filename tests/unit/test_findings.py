@@ -7,7 +7,7 @@ from typing import get_args
 import pytest
 from pydantic_core.core_schema import ErrorType
 
-from pibuild.config.findings import SENTENCES, file_levels
+from pibuild.config.findings import EXPECTED, file_levels
 from pibuild.config.pis import Pis
 from pibuild.config.recipes import load_recipes
 from pibuild.config.settings import Settings, load_settings
@@ -34,13 +34,7 @@ def wrong_values(turn=None):
     scalars = ["x", "", 3, -1, 1.5, float("nan"), float("inf"), 10**5000, True, None, b"\xff", dt.date(2026, 1, 2)]
     scalars += [dt.datetime(2026, 1, 2, tzinfo=dt.UTC), {"a"}]
     lists = [[value] for value in (*scalars, [], ["x"], [1], {}, {"x": 1})]
-    mappings = [{"x": value} for value in (*scalars, [], {})] + [
-        {3: "x"},
-        {None: "x"},
-        {True: 1},
-        {(1, 2): "x"},
-        {3: {"x": 1}},
-    ]
+    mappings = [{"x": value} for value in (*scalars, [], {})]
     nested = [*lists, *mappings]
     return [*scalars, [], {}, *(nested if turn is None else nested[turn % 3 :: 3]), endless]
 
@@ -82,7 +76,7 @@ def test_no_wrong_value_of_any_key_is_answered_in_pydantics_words(kind):
 
 
 def test_the_table_has_only_types_that_pydantic_has():
-    assert set(SENTENCES) <= set(get_args(ErrorType))
+    assert [begin for begin in EXPECTED if not any(kind.startswith(begin) for kind in get_args(ErrorType))] == []
 
 
 @pytest.mark.parametrize(
@@ -100,8 +94,8 @@ def test_the_table_has_only_types_that_pydantic_has():
         ("nightly: {cells: [{recpie: x}]}", ("nightly.cells.0.recpie:", "'recipe'")),
         ("nightly: {cells: [{recipe: x, version: y}]}", ("nightly.cells.0.version:", "'versions'")),
         ("publish: {count: 3}", ("publish.count:", "under publish.retention")),
-        ("publish: {cuont: 3}", ("publish.cuont:", "'count'", "under publish.retention")),
-        ("publish: {target: x}", ("publish.target:", "at the top level", "in an entry of nightly.exclude")),
+        ("publish: {cuont: 3}", ("publish.cuont:", "retention")),
+        ("publish: {target: x}", ("publish.target:", "at the top level")),
         ("site: x", ("site:", "under publish")),
         ("TARGET: x", ("TARGET:", "'target'")),
         ("no-api-wheel: true", ("no-api-wheel:", "'no_api_wheel'")),
@@ -110,7 +104,7 @@ def test_the_table_has_only_types_that_pydantic_has():
         ("version: '3'\nrelease: '3'", ("version:", "'release'")),
         ("with: [a]\nextras: [a]", ("extras:", "'with'")),
         ("target: a\ntaregt: a", ("taregt:", "'target'", "remove")),
-        ("publish: {<rclone>: x}", ("publish.<rclone>:", "publish.to")),
+        ("publish: {<rclone>: x}", ("publish.<rclone>:", "retention")),
         ("publish: {to: [{rclone: x, <rclone>: y}]}", ("publish.to.0.<rclone>:", "'rclone'")),
         ("store: ~nosuch", ("store:", "'~nosuch'")),
         ("store: {folder: ~nosuch}", ("store.folder:", "'~nosuch'")),
@@ -120,8 +114,8 @@ def test_the_table_has_only_types_that_pydantic_has():
         ("jobs: true", ("jobs:", "true")),
         ("memory: true", ("memory:", "true")),
         ("publish: {retention: {days: true}}", ("publish.retention.days:", "true")),
-        ("1: x", ("1:",)),
-        ("null: x", ("null:",)),
+        ("1: x", ("line 1",)),
+        ("null: x", ("line 1",)),
     ],
 )
 def test_each_mistake_is_one_finding_with_its_place_in_the_file(tmp_path, file, names):
@@ -245,10 +239,10 @@ sources:
         ("git: owner/thing", "git: 3", ("sources.thing-1.0.places.0.git:", "3")),
         ('"1111"', '"1111"\n        suite: x', ("sources.thing-1.0.places.0.suite:", "'git'", "'debian'")),
         ("git: owner/thing", "host: x", ("sources.thing-1.0.places.0:", "archive", "'host'")),
-        ("    tree:", "    needs: []\n    tree:", ("sources.thing-1.0.needs:", "in an entry of releases")),
+        ("    tree:", "    needs: []\n    tree:", ("sources.thing-1.0.needs:", "under releases")),
         ("    tree:", "    name: x\n    tree:", ("sources.thing-1.0.name:",)),
-        ("image:", "tree: x\nimage:", ("tree:", "in an entry of sources")),
-        ("image:", "pythons: x\nimage:", ("pythons:", "in an entry of releases")),
+        ("image:", "tree: x\nimage:", ("tree:", "under sources")),
+        ("image:", "pythons: x\nimage:", ("pythons:", "under releases")),
         ("image:", "extras: {bench: 3}\nimage:", ("extras.bench:", "3")),
         ("image:", "extras: [bench]\nimage:", ("extras:",)),
         ("image:", "has_cache: true\nimage:", ("has_cache:", "'cache'")),
