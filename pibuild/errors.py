@@ -5,7 +5,7 @@ Everything else that is raised is a bug and ends with a traceback and exit code 
 """
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from difflib import get_close_matches
 from pathlib import Path
@@ -171,19 +171,18 @@ def raise_all(errors: Sequence[PibuildError], what: str) -> None:
         raise errors[0]
 
 
-def closest(name: str, known: Iterable[str], *, same_digits: bool = False, least: float = _SIMILAR) -> str:
+def closest(name: str, known: Collection[str], *, same_digits: bool = False) -> str:
     """Return the known name of which a name is probably a misspelling or the beginning; "" if there is none.
 
     What all options or all variables begin with is not compared: it makes `--bogus` no more similar to `--os`. With
-    `same_digits`, a name with other digits is not similar: `pi-6` is another thing than `pi-5`. `least` is the ratio of
-    similar names.
+    `same_digits`, a name with other digits is not similar: `pi-6` is another thing than `pi-5`.
     """
-    candidates = [other for other in known if not same_digits or _digits(other) == _digits(name)]
-    by_letters = {_letters(candidate): candidate for candidate in reversed(candidates)}
-    wanted = _letters(name)
-    begun = [letters for letters in by_letters if len(wanted) >= _SHORTEST_BEGIN and letters.startswith(wanted)]
-    similar = get_close_matches(wanted, by_letters, n=1, cutoff=least) or sorted(begun, key=len)
-    return by_letters[similar[0]] if similar else ""
+    wanted, *others = (text.lstrip("-").removeprefix("PIBUILD_").lower() for text in (name, *known))
+    names = dict(zip(reversed(others), reversed([*known]), strict=True))
+    similar = [other for other in names if not same_digits or re.findall(r"\d", other) == re.findall(r"\d", wanted)]
+    begun = [other for other in similar if len(wanted) >= _SHORTEST_BEGIN and other.startswith(wanted)]
+    matches = get_close_matches(wanted, similar, n=1, cutoff=_SIMILAR) or sorted(begun, key=len)
+    return names[matches[0]] if matches else ""
 
 
 def nearest(name: str, known: Sequence[str], *, same_digits: bool = False) -> str:
@@ -191,11 +190,3 @@ def nearest(name: str, known: Sequence[str], *, same_digits: bool = False) -> st
     if close := closest(name, known, same_digits=same_digits):
         return f"did you mean {close!r}?"
     return f"one of: {', '.join(dict.fromkeys(known))}" if known else ""
-
-
-def _letters(name: str) -> str:
-    return name.lstrip("-").removeprefix("PIBUILD_").lower()
-
-
-def _digits(name: str) -> str:
-    return "".join(filter(str.isdigit, name))

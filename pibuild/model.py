@@ -5,7 +5,6 @@ Values only: frozen, with tuples inside. config reads them from YAML; build's pl
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -39,14 +38,11 @@ NUMBER = BeforeValidator(_number)
 def kind_of(*kinds: str) -> Discriminator:
     """Return what tells kinds of mappings apart: each has a key of the kind's name. The tag of `git` is `<git>`.
 
-    If several of these keys are there, the first kind counts. A misspelt key counts if no other does.
+    If several of these keys are there, the first kind counts.
     """
 
     def tag(value: Any) -> str | None:  # noqa: ANN401  whatever the YAML holds
-        keys = [key for key in value if isinstance(key, str)] if isinstance(value, dict) else []
-        near = (match for key in keys for match in get_close_matches(key.lower(), kinds, n=1))
-        kind = next((kind for kind in kinds if kind in keys), None) or next(near, None)
-        return f"<{kind}>" if kind else None
+        return next((f"<{kind}>" for kind in kinds if isinstance(value, dict) and kind in value), None)
 
     message = f"expected a mapping with one of the keys {', '.join(kinds)}"
     return Discriminator(tag, custom_error_type="no_kind", custom_error_message=message)

@@ -137,7 +137,7 @@ def request_faults(
     if request.version not in (None, *versions):
         hint = nearest(request.version or "", versions)
         faults.append(UsageError(f"There is no release {request.version!r}", hint=hint))
-    return faults + [_unknown_extra(name, offered) for name in request.extras if name not in _extras(offered)]
+    return faults
 
 
 def on_device(plan: Plan) -> tuple[Artifact, ...]:
@@ -147,8 +147,10 @@ def on_device(plan: Plan) -> tuple[Artifact, ...]:
 
 def _varied(request: Request, recipe: Recipe, release: Release) -> Release:
     """Return a release without unwanted sources. Raises UsageError for an unknown source or extra."""
-    if unknown := [name for name in request.extras if name not in _extras([recipe])]:
-        raise _unknown_extra(unknown[0], [recipe])
+    for name in request.extras:
+        if name not in recipe.extras:
+            hint = nearest(name, [*recipe.extras]) or "leave --with out"
+            raise UsageError(f"--with has no value {name!r} for {recipe.name}", hint=hint)
     for folder in request.without:
         if folder not in {source.into for source in release.sources}:
             raise UsageError(f"{recipe.name} {release.version} has no source {folder}", hint="leave that option out")
@@ -166,15 +168,6 @@ def supported_pythons(releases: Iterable[Release]) -> list[str]:
 
 def _versions(releases: Iterable[Release]) -> list[str]:
     return sorted({release.version for release in releases}, key=Version)
-
-
-def _extras(recipes: Iterable[Recipe]) -> list[str]:
-    return [name for recipe in recipes for name in recipe.extras]
-
-
-def _unknown_extra(name: str, recipes: Sequence[Recipe]) -> UsageError:
-    what = f"--with has no value {name!r} for {', '.join(recipe.name for recipe in recipes)}"
-    return UsageError(what, hint=nearest(name, _extras(recipes)) or "leave --with out")
 
 
 def _offered(name: str | None, recipes: Mapping[str, Recipe]) -> list[Recipe]:

@@ -36,7 +36,7 @@ def add_arguments(parser: CommandParser) -> None:
     parser.add_argument("wheels", nargs="+", metavar="WHEEL", help="path of a wheel")
     group = parser.add_argument_group("requirements")
     add_options(group, "--target")
-    group.add_argument("--floor", metavar="F", help="oldest glibc that wheels must run with, such as 2.28")
+    group.add_argument("--floor", type=_glibc, metavar="F", help="oldest glibc that wheels must run with, such as 2.28")
     group = parser.add_argument_group("test on the emulated Pi: all of these, and limits and mirrors, only with --run")
     group.add_argument("--run", action="store_true", help="also install and import the wheels; needs Docker")
     group.add_argument("--run-command", metavar="CODE", help="Python code to run after the import")
@@ -52,10 +52,12 @@ def run(invocation: Invocation) -> int:
     Returns 0 if each wheel's tags are true and it runs on the target (without a target: on some Pi), else 9. After the
     last result, raises UsageError if files can't be read; if no file can be, there is no result.
     """
+    from packaging.version import Version
+
     from pibuild.verify.text import as_facts, as_text
 
     args, console = invocation.args, invocation.console
-    tag, floor = _requirements(invocation)
+    tag, floor = _requirements(invocation), Version(args.floor) if args.floor else None
     facts: list[dict[str, Any]] = []
     is_good, errors = True, list[PibuildError]()
     for word in args.wheels:
@@ -80,13 +82,11 @@ def run(invocation: Invocation) -> int:
     return 0 if is_good else ProofError.exit_code
 
 
-def _requirements(invocation: Invocation) -> "tuple[str | None, Version | None]":
-    """Return the platform tag and the glibc that wheels must be for; None where nothing is required.
+def _requirements(invocation: Invocation) -> str | None:
+    """Return the platform tag that wheels must be for; None without a target.
 
-    Raises UsageError with everything that is wrong in the options, before any wheel is read.
+    Raises UsageError with everything that is wrong in the settings, before any wheel is read.
     """
-    from packaging.version import Version
-
     from pibuild.build.catalogue import load_catalogue, requested_wheel
     from pibuild.config.project_files import project_folder
     from pibuild.config.targets import find_target, load_targets
@@ -94,20 +94,22 @@ def _requirements(invocation: Invocation) -> "tuple[str | None, Version | None]"
     args, settings = invocation.args, invocation.settings
     tag, errors = None, list[PibuildError]()
     with collected(errors):
-        if not args.run:
-            refuse_idle(invocation, _ONLY_WITH_RUN, "--run")
-    with collected(errors):
         if args.run:
             catalogue = load_catalogue()
-            catalogue.plan(requested_wheel(catalogue, settings))
+            tag = catalogue.plan(requested_wheel(catalogue, settings)).target.platform_tag
+        else:
+            refuse_idle(invocation, _ONLY_WITH_RUN, "--run")
     with collected(errors):
-        if settings.target is not None and not (args.run and errors):
+        if settings.target is not None and not args.run:
             tag = find_target(settings.target, load_targets(project_folder("toolchains"))).platform_tag
-    with collected(errors):
-        if args.floor is not None and not re.fullmatch(r"\d+\.\d+", args.floor):
-            raise UsageError(f"{args.floor!r} is not a version of glibc", hint="--floor 2.28")
     raise_all(errors, "Several options are wrong")
-    return tag, Version(args.floor) if args.floor else None
+    return tag
+
+
+def _glibc(text: str) -> str:
+    if re.fullmatch(r"\d+\.\d+", text):
+        return text
+    raise UsageError(f"{text!r} is not a version of glibc", hint="--floor 2.28")
 
 
 def _inspected(path: "Path", platform_tag: str | None, floor: "Version | None") -> "Inspection":

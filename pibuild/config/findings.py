@@ -46,8 +46,6 @@ _SHOWN_BITS = 200
 """Numbers of more bits are not written out: Python refuses to write very long ones."""
 _WHOLE_SENTENCES = ("computed", "no_such_name", "unpinned")
 """pibuild's own types of errors whose messages already name the value."""
-_LEAST_SIMILAR = 0.6
-"""The ratio of a misspelt key that stands nowhere else in the file: `gti` for `git`."""
 
 
 @cache
@@ -61,10 +59,11 @@ def _levels(kind: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...],
     if COMPUTED in metadata or SOURCE_NAMES in metadata:
         return
     if is_dataclass(kind):
-        keys = {field.name: _key(field.name, field.type) for field in fields(kind) if not _is_computed(field.type)}
+        own = [field for field in fields(kind) if COMPUTED not in getattr(field.type, "__metadata__", ())]
+        keys = {field.name: _key(field.name, field.type) for field in own}
         yield path, keys | {key: key for key in keys.values()}
-        for field in fields(kind):
-            yield from _levels(field.type, (*path, _key(field.name, field.type)))
+        for field in own:
+            yield from _levels(field.type, (*path, keys[field.name]))
         return
     path += tuple(about.tag for about in metadata if isinstance(about, Tag))
     is_container = isinstance(getattr(kind, "__origin__", None), type) and not metadata
@@ -75,10 +74,6 @@ def _levels(kind: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...],
 def _key(name: str, kind: Any) -> str:  # noqa: ANN401  as above
     aliases = (about.alias for about in getattr(kind, "__metadata__", ()) if isinstance(about, FieldInfo))
     return next(filter(None, aliases), name)
-
-
-def _is_computed(kind: Any) -> bool:  # noqa: ANN401  as above
-    return COMPUTED in getattr(kind, "__metadata__", ())
 
 
 def findings(
@@ -134,7 +129,7 @@ def _unknown_key(name: str, mapping: Any, path: Sequence[str | int], levels: Lev
     level = _level(path, levels)
     keys, present = levels[level], mapping if isinstance(mapping, dict) else {}
     place = next((_place(other) for other, others in levels.items() if name in others.values()), "")
-    key = keys.get(name) or keys.get(closest(name, keys) if place else closest(name, keys, least=_LEAST_SIMILAR), "")
+    key = keys.get(name) or keys.get(closest(name, keys), "")
     if key in present:
         hint = f"{key!r} is there, too; remove one of the two"
     elif key:

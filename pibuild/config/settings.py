@@ -1,7 +1,7 @@
 """Settings: what flags, PIBUILD_* variables and pibuild.yaml may set, as typed values."""
 
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any
@@ -320,8 +320,7 @@ def _from_file(flag: str | None, variable: str | None, cwd: Path, warn: Callable
             raise UsageError(f"{name} names a file that does not exist: {path}") from error
         return {}
     content: dict[str, Any] = {} if written is None else _renamed(written, str, f"{path}: ", warn)
-    old_names = {new: old for old, new in _OLD_NAMES.items() if isinstance(written, dict) and new not in written}
-    if faults := _faults(content, lambda key: old_names.get(key, key)):
+    if faults := _faults(content):
         raise invalid(path, faults)
     return content
 
@@ -332,7 +331,7 @@ def _from_environ(environ: Mapping[str, str], warn: Callable[[str], None]) -> di
     variables = _renamed(variables, _variable, "", warn)
     variables.pop("PIBUILD_CONFIG", None)
     names = {_variable(name): name for name in setting_names()}
-    unknown = [f"{name}: {_unknown_variable(name, variables)}" for name in sorted(variables.keys() - names)]
+    unknown = [f"{name}: {_unknown_variable(name)}" for name in sorted(variables.keys() - names)]
     values = {
         names[variable]: tuple(re.findall(_ITEM[names[variable]], text)) if names[variable] in _ITEM else text
         for variable, text in variables.items()
@@ -343,16 +342,13 @@ def _from_environ(environ: Mapping[str, str], warn: Callable[[str], None]) -> di
     return values
 
 
-def _unknown_variable(variable: str, given: Collection[str]) -> str:
+def _unknown_variable(variable: str) -> str:
     """Return what is wrong with a variable that no setting has."""
     name = variable.removeprefix("PIBUILD_").lower()
     for key in (*_IN_FILE_ONLY, "store"):
-        if name == key or name.startswith(f"{key}_"):
-            place = repr(key) if name == key else f"{name.removeprefix(f'{key}_')!r} below {key!r}"
-            return f"there is no such variable; {place} is only a key of pibuild.yaml"
+        if f"{name}_".startswith(f"{key}_"):
+            return f"there is no such variable; pibuild.yaml can set it, under {key!r}"
     names = {name: name for name in (*setting_names(), "config")} | {**_OLD_NAMES, "extras": "with"}
-    if names.get(name) and _variable(names[name]) in given:
-        return f"there is no such variable; remove it, because {_variable(names[name])!r} is there, too"
     if meant := closest(name, names):
         return f"there is no such variable; did you mean {_variable(names[meant])!r}?"
     return f"there is no such variable; one of: {', '.join(sorted(map(_variable, {*names.values()})))}"

@@ -94,21 +94,14 @@ def choose(wheel: WheelName, request: DeviceRequest, targets: Mapping[str, Targe
     requested parts don't go together.
     """
     pis = load_pis()
-    model, system, target, python = None, None, None, None
     faults: list[PibuildError] = []
     with collected(faults):
         model = _named("--model", request.model, {model.name: model for model in pis.models})
     with collected(faults):
         system = _named("--os", request.system, {system.name: system for system in pis.systems})
-    if model or request.target is not None or request.model is None:
-        with collected(faults):
-            target = _target(wheel, request.target, model, targets)
-    if system or request.system is None:
-        with collected(faults):
-            python = _python(wheel, request.python, emulated_pythons(system) if system else pythons, system)
     raise_all(faults, WRONG_REQUEST)
-    assert target is not None  # noqa: S101  else there is a fault
-    assert python is not None  # noqa: S101
+    target = _target(wheel, request.target, model, targets)
+    python = _python(wheel, request.python, emulated_pythons(system) if system else pythons, system)
     return Device(target=target, python=python, model=model or pis.model(target.device_model), system=system)
 
 

@@ -154,9 +154,9 @@ def test_an_unknown_name_is_code_2_and_lists_what_exists(capsys, words, answer):
     [
         (["--python", "4", "--release", "9"], ["--target pi-one", "Python '4'", "'9'"]),
         (["plan", "--target", "pi-onne"], ["'pi-onne'", "No Python is set"]),
-        (["shell", "--recipe", "tflite", "--with", "x,y"], ["No target", "No Python", "'tflite'", "'x'", "'y'"]),
+        (["shell", "--recipe", "tflite", "--with", "x,y"], ["No target", "No Python", "'tflite'"]),
         (["--source", "nowhere", "--python", "4"], ["nowhere", "'4'", "No target"]),
-        (["verify", "a.whl", "--run", "--floor", "new"], ["No target is set", "No Python is set", "'new'"]),
+        (["verify", "a.whl", "--run"], ["No target is set", "No Python is set"]),
         (["verify", "a.whl", "--jobs", "2", "--target", "x"], ["--jobs", "'x'"]),
     ],
 )

@@ -335,7 +335,7 @@ def test_an_unknown_variable_is_answered_with_the_nearest(tmp_path):
 
 @pytest.mark.parametrize("key", ["PUBLISH", "NIGHTLY", "NIGHTLY_STATE", "STORE_REMOTE"])
 def test_a_variable_of_a_key_that_has_none_is_answered_with_the_file(tmp_path, key):
-    with fails(UsageError, naming=(f"PIBUILD_{key}", "only a key of pibuild.yaml")):
+    with fails(UsageError, naming=(f"PIBUILD_{key}", "pibuild.yaml")):
         settings(tmp_path, environ={f"PIBUILD_{key}": "x"})
 
 

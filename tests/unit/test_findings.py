@@ -82,8 +82,7 @@ def test_the_table_has_only_types_that_pydantic_has():
 @pytest.mark.parametrize(
     ("file", "names"),
     [
-        ("publish: {to: [{twnie: x}]}", ("publish.to.0.twnie:", "'twine'")),
-        ("publish: {to: [{twnie: 3}]}", ("publish.to.0.twnie:", "'twine'")),
+        ("publish: {to: [{twnie: x}]}", ("publish.to.0:", "twine", "'twnie'")),
         ("publish: {to: [{twine: 3}]}", ("publish.to.0.twine:", "3")),
         ("publish: {to: [{rclone: x, twine: y}]}", ("publish.to.0.twine:", "'rclone'", "publish.to")),
         ("publish: {to: [{rclone: x, index: y}]}", ("publish.to.0.index:", "'rclone'", "'twine'")),
@@ -100,7 +99,7 @@ def test_the_table_has_only_types_that_pydantic_has():
         ("TARGET: x", ("TARGET:", "'target'")),
         ("no-api-wheel: true", ("no-api-wheel:", "'no_api_wheel'")),
         ("verzion: x", ("verzion:", "'release'")),
-        ("version: 3", ("version:", "3")),
+        ("version: 3", ("release:", "3")),
         ("version: '3'\nrelease: '3'", ("version:", "'release'")),
         ("with: [a]\nextras: [a]", ("extras:", "'with'")),
         ("target: a\ntaregt: a", ("taregt:", "'target'", "remove")),
@@ -235,7 +234,7 @@ sources:
     [
         ("sources:\n  thing", "sorces:\n  thing", ("sorces:", "'sources'")),
         ("name: thing\n", "nmae: thing\n", ("nmae:", "'name'")),
-        ("git: owner", "gti: owner", ("sources.thing-1.0.places.0.gti:", "'git'")),
+        ("git: owner", "gti: owner", ("sources.thing-1.0.places.0:", "git", "'gti'")),
         ("git: owner/thing", "git: 3", ("sources.thing-1.0.places.0.git:", "3")),
         ('"1111"', '"1111"\n        suite: x', ("sources.thing-1.0.places.0.suite:", "'git'", "'debian'")),
         ("git: owner/thing", "host: x", ("sources.thing-1.0.places.0:", "archive", "'host'")),
