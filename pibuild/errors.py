@@ -42,13 +42,8 @@ class PibuildError(Exception):
     ) -> None:
         """Keep the parts; `str()` of the error is all of them."""
         super().__init__(what)
-        self.what = what
-        self.expected = expected
-        self.found = found
-        self.details = tuple(details)
-        self.hint = hint
-        self.log = log
-        self.container = container
+        self.what, self.expected, self.found, self.hint = what, expected, found, hint
+        self.details, self.log, self.container = tuple(details), log, container
 
     def __str__(self) -> str:
         """Return the message for people, a part on each line."""
@@ -68,16 +63,9 @@ class PibuildError(Exception):
 
     def facts(self) -> dict[str, Any]:
         """Return the parts of the message as JSON takes them."""
-        return {
-            "type": type(self).__name__,
-            "exit_code": self.exit_code,
-            "what": self.what,
-            "expected": self.expected,
-            "found": self.found,
-            "details": list(self.details),
-            "hint": self.hint,
-            "log": str(self.log) if self.log else "",
-        }
+        names = ("what", "expected", "found", "hint", "details")
+        facts = {"type": type(self).__name__, "exit_code": self.exit_code, "log": str(self.log or "")}
+        return facts | {name: getattr(self, name) for name in names}
 
 
 class UsageError(PibuildError):
@@ -160,7 +148,7 @@ def collected(errors: list[PibuildError]) -> Iterator[None]:
         errors.append(error)
 
 
-def raise_all(errors: Sequence[PibuildError], what: str) -> None:
+def raise_all(errors: Sequence[PibuildError], what: str = "Settings are missing or wrong") -> None:
     """Raise the errors, if there are any: one as it is, several as one error that begins with `what`.
 
     The exit code of several is that of the first one.
@@ -185,7 +173,7 @@ def closest(name: str, known: Collection[str], *, same_digits: bool = False) -> 
     return names[matches[0]] if matches else ""
 
 
-def nearest(name: str, known: Sequence[str], *, same_digits: bool = False) -> str:
+def nearest(name: str, known: Collection[str], *, same_digits: bool = False) -> str:
     """Return which known name was probably meant, else all known names, as a hint; "" if there are none."""
     if close := closest(name, known, same_digits=same_digits):
         return f"did you mean {close!r}?"

@@ -3,7 +3,6 @@
 pydantic's own messages name Python's types, so none of them is printed.
 """
 
-import datetime as dt
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from functools import cache
@@ -42,16 +41,14 @@ _PYDANTICS = frozenset(get_args(ErrorType))
 """All of pydantic's types. Other types are pibuild's own."""
 _UNKNOWN = ("extra_forbidden", "unexpected_keyword_argument")
 _MISSING = ("missing", "missing_keyword_only_argument")
-_SHOWN_BITS = 200
-"""Numbers of more bits are not written out: Python refuses to write very long ones."""
 _WHOLE_SENTENCES = ("computed", "no_such_name", "unpinned")
 """pibuild's own types of errors whose messages already name the value."""
 
 
 @cache
-def file_levels(kind: Any, path: tuple[str, ...] = ()) -> Levels:  # noqa: ANN401  a dataclass, or a type made of some
-    """Return the mappings of a file that holds this type, which stands at a path."""
-    return dict(_levels(kind, path))
+def file_levels(kind: Any) -> Levels:  # noqa: ANN401  a dataclass, or a type made of some
+    """Return the mappings of a file that holds this type."""
+    return dict(_levels(kind, ()))
 
 
 def _levels(kind: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], dict[str, str]]]:  # noqa: ANN401  as above
@@ -80,9 +77,8 @@ def findings(
     errors: Sequence[ErrorDetails],
     value: Any,  # noqa: ANN401  whatever the YAML holds
     levels: Levels,
-    below: tuple[str, ...] = (),
 ) -> list[str]:
-    """Return a sentence for each error of a value that stands below some keys.
+    """Return a sentence for each error of a value.
 
     A misspelt key that must be there is one finding, not two.
     """
@@ -92,10 +88,10 @@ def findings(
         path, _ = _walked(loc, value)
         if error["type"] in _UNKNOWN:
             parents, mapping = _walked(loc[:-1], value)
-            key, text = _unknown_key(str(loc[-1]), mapping, (*below, *loc[:-1]), levels)
+            key, text = _unknown_key(str(loc[-1]), mapping, loc[:-1], levels)
             path = [*parents, str(loc[-1])]
             misspelt.add((*loc[:-1], key))
-        sentences.append((error, ": ".join(filter(None, (".".join((*below, *path)), text)))))
+        sentences.append((error, ": ".join(filter(None, (".".join(path), text)))))
     return [text for error, text in sentences if error["type"] not in _MISSING or error["loc"] not in misspelt]
 
 
@@ -160,12 +156,10 @@ def _sentence(error: ErrorDetails) -> str:
 
 def _shown(value: Any) -> str:  # noqa: ANN401  whatever the YAML holds
     """Return a value as a person would write it, or for a list or mapping what it is."""
-    if isinstance(value, str):
-        return repr(value)
-    if isinstance(value, int) and value.bit_length() > _SHOWN_BITS:
-        return "a very large number"
-    if value is None or isinstance(value, bool | int | float | dt.date):
-        return {"None": "null", "True": "true", "False": "false"}.get(str(value), str(value))
     if isinstance(value, dict):
         return f"a mapping with {', '.join(map(_shown, [*value][:3]))}" if value else "an empty mapping"
-    return "a list" if isinstance(value, list) else "a value of another kind"
+    if isinstance(value, list):
+        return "a list"
+    if value is None:
+        return "null"
+    return repr(value) if isinstance(value, str) else str(value).lower()

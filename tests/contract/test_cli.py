@@ -136,7 +136,7 @@ def alone(monkeypatch, tmp_path):
         (["verify", "a" * 300], "File name too long"),
         (["run", "a" * 300, "--", "true"], "File name too long"),
         (["list", "-c", "a" * 300], "File name too long"),
-        (["list", "-c", "nowhere.yaml"], "--config"),
+        (["list", "-c", "nowhere.yaml"], "nowhere.yaml"),
         (["plan", "a.whl"], "'a.whl'"),
         (["retag", __file__, "--python", "three"], "'three'"),
         (["retag", __file__, "--platform", "linux-armv6l"], "'linux-armv6l'"),

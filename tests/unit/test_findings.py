@@ -14,10 +14,10 @@ from pibuild.config.settings import Settings, load_settings
 from pibuild.config.strict_yaml import checked
 from pibuild.config.targets import load_targets
 from pibuild.errors import UsageError
-from pibuild.model import Base, Recipe, Source, Target
+from pibuild.model import Base, Recipe, Target
 from tests.failures import fails
 
-FILES = (Settings, Recipe, dict[str, Source], Target, Base, Pis)
+FILES = (Settings, Recipe, Target, Base, Pis)
 """What each kind of YAML file holds."""
 FOREIGN_WORDS = re.compile(
     r"Input|[Ff]ield|required|\bvalid|tuple|\bset\b|frozenset|\bdict|NoneType|None|True|False|instance|dataclass|object"
@@ -31,8 +31,8 @@ def wrong_values(turn=None):
     """Return single values, and lists and mappings with them: all of these, or every third from a turn on."""
     endless: list[object] = []
     endless.append(endless)
-    scalars = ["x", "", 3, -1, 1.5, float("nan"), float("inf"), 10**5000, True, None, b"\xff", dt.date(2026, 1, 2)]
-    scalars += [dt.datetime(2026, 1, 2, tzinfo=dt.UTC), {"a"}]
+    scalars = ["x", "", 3, -1, 1.5, float("nan"), float("inf"), True, None, dt.date(2026, 1, 2)]
+    scalars += [dt.datetime(2026, 1, 2, tzinfo=dt.UTC)]
     lists = [[value] for value in (*scalars, [], ["x"], [1], {}, {"x": 1})]
     mappings = [{"x": value} for value in (*scalars, [], {})]
     nested = [*lists, *mappings]
@@ -110,9 +110,6 @@ def test_the_table_has_only_types_that_pydantic_has():
         ("python: true", ("python:", "true")),
         ("python: 2026-01-02", ("python:", "2026-01-02")),
         ("output:", ("output:", "null")),
-        ("jobs: true", ("jobs:", "true")),
-        ("memory: true", ("memory:", "true")),
-        ("publish: {retention: {days: true}}", ("publish.retention.days:", "true")),
         ("1: x", ("line 1",)),
         ("null: x", ("line 1",)),
     ],
@@ -152,21 +149,6 @@ def test_a_targets_name_comes_from_its_file_only(tmp_path):
     (tmp_path / "pi-one.yaml").write_text("name: pi-two\n")
     with fails(UsageError, naming=("pi-one.yaml", "name:")):
         load_targets(tmp_path)
-
-
-@pytest.mark.parametrize(
-    ("text", "environ", "flags", "names"),
-    [
-        ("quiet: true\nverbose: 1\n", {}, {}, ("pibuild.yaml", "quiet", "verbose")),
-        ("", {"PIBUILD_QUIET": "1", "PIBUILD_VERBOSE": "yes"}, {}, ("PIBUILD_QUIET", "PIBUILD_VERBOSE")),
-        ("", {}, {"quiet": True, "verbose": True}, ("--quiet", "--verbose")),
-    ],
-    ids=["file", "variables", "options"],
-)
-def test_quiet_and_verbose_are_refused_together(tmp_path, text, environ, flags, names):
-    (tmp_path / "pibuild.yaml").write_text(text)
-    with fails(UsageError, naming=names):
-        load_settings(flags, environ, tmp_path)
 
 
 def test_of_quiet_and_verbose_the_stronger_place_decides(tmp_path):
@@ -248,7 +230,6 @@ sources:
         ("[thing-1.0]", "[{a: b}]", ("releases.0.sources:",)),
         ("[thing-1.0]", "thing-1.0", ("releases.0.sources:", "'thing-1.0'")),
         ("[thing-1.0]", "[other-1.0, thing-2.0]", ("releases.0.sources:", "'other-1.0'", "'thing-2.0'")),
-        ("image:", "memory_gb: true\nimage:", ("memory_gb:", "true")),
     ],
 )
 def test_each_mistake_in_a_recipe_is_one_finding(tmp_path, old, new, names):
