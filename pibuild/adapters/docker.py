@@ -35,7 +35,6 @@ _CACHE_FOLDER = "work/cache"
 _CHUNK_BYTES = 1 << 20
 _LOCAL = "unix:///var/run/docker.sock"
 _TLS_FILES = ("ca.pem", "cert.pem", "key.pem")
-_LONGEST_ANSWER = 300
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,7 +114,7 @@ class Engine:
             try:
                 self._client.images.pull(pinned, platform="linux/amd64").tag(reference)
             except (APIError, ImageNotFound) as error:
-                raise ImageError(f"{pinned} can't be pulled", found=_explanation(error)) from error
+                raise ImageError(f"{pinned} can't be pulled", found=str(error.explanation or error)) from error
 
     def import_root(self, tar_path: Path, reference: str, labels: Mapping[str, str]) -> None:
         """Make an image from the tar of a root file system."""
@@ -452,16 +451,13 @@ def _engine_error(doing: str, endpoint: Endpoint, error: Exception) -> EngineErr
     what, expected, hint, found = f"no Docker engine answers at {url}", "", endpoint.hint, connection_cause(error)
     answer = error.__cause__ if isinstance(error.__cause__, APIError) else error
     if isinstance(answer, APIError):
-        what, found = f"the engine at {url} refused", f"HTTP {answer.status_code}: {_explanation(answer)}"
+        what, found = f"the engine at {url} refused", f"HTTP {answer.status_code}: {answer.explanation}"
     if found == "Permission denied":
+        what = f"no permission to use the engine at {url}"
         hint = "join the group of the engine's socket (usermod -aG docker NAME, then log in again), or run as root"
     elif "no space left on device" in found.lower():
         what, hint = "the engine's disk is full", "docker system prune, or pibuild clean"
-    elif isinstance(error, DockerException | ValueError) and not error.__cause__:  # the SDK does not take the address
-        what, expected, found = "not the address of an engine", "unix:///PATH, tcp://HOST:PORT or ssh://USER@HOST", url
+    elif doing == "connecting" and isinstance(error, DockerException | ValueError) and not error.__cause__:
+        what, found = f"{url} is not the address of an engine", ""
+        expected = "unix:///PATH, tcp://HOST:PORT or ssh://USER@HOST"
     return EngineError(f"{doing}: {what}", expected=expected, found=found, hint=hint)
-
-
-def _explanation(error: APIError) -> str:
-    """Return what the engine said, without the SDK's words around it."""
-    return str(error.explanation or error)[:_LONGEST_ANSWER]

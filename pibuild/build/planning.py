@@ -24,8 +24,6 @@ _ENV = (
     ("PIBUILD", "1"),
     ("PIBUILD_BUILD_TRIPLE", "x86_64-linux-gnu"),
 )
-WRONG_REQUEST = "Settings are missing or wrong"
-"""How the error of a request with several faults begins."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +45,7 @@ class Catalogue:
 
         Raises UsageError if the target, Python, recipe or version does not exist, or if they don't go together.
         """
-        raise_all(request_faults(request, self.targets, self.recipes), WRONG_REQUEST)
+        raise_all(request_faults(request, self.targets, self.recipes))
         target, python = find_target(request.target or "", self.targets), request.python or ""
         recipe, release, reason = choice(request, target, python, self.recipes)
         release = _varied(request, recipe, release)
@@ -119,7 +117,7 @@ def request_faults(
     else:
         with collected(faults):
             find_target(request.target, targets)
-    names = [recipe.name for recipe in _wheel_recipes(recipes)]
+    names = [recipe.name for recipe in recipes.values() if recipe.proof]
     if request.recipe not in (None, *names):
         what = f"There is no recipe {request.recipe!r} that makes a wheel"
         faults.append(UsageError(what, hint=nearest(request.recipe or "", names)))
@@ -157,10 +155,6 @@ def _varied(request: Request, recipe: Recipe, release: Release) -> Release:
     return replace(release, sources=tuple(source for source in release.sources if source.into not in request.without))
 
 
-def _wheel_recipes(recipes: Mapping[str, Recipe]) -> list[Recipe]:
-    return [recipe for recipe in recipes.values() if recipe.proof]
-
-
 def supported_pythons(releases: Iterable[Release]) -> list[str]:
     """Return the Pythons that any of the releases supports, the oldest first."""
     return sorted({python for release in releases for python in release.pythons}, key=Version)
@@ -175,7 +169,7 @@ def _offered(name: str | None, recipes: Mapping[str, Recipe]) -> list[Recipe]:
     if name is not None:
         return [recipes[name]]
     only_beside = {name for recipe in recipes.values() for release in recipe.releases for name in release.dependencies}
-    return [recipe for recipe in _wheel_recipes(recipes) if recipe.name not in only_beside]
+    return [recipe for recipe in recipes.values() if recipe.proof and recipe.name not in only_beside]
 
 
 def choice(request: Request, target: Target, python: str, recipes: Mapping[str, Recipe]) -> tuple[Recipe, Release, str]:
@@ -213,10 +207,11 @@ def nearest_pythons(python: str, supported: Sequence[str]) -> str:
     Each is named with the releases of Raspberry Pi OS that have it. `cp311` and `3.11.2` are spellings of 3.11; any
     other text gets all that are supported.
     """
-    systems: dict[str, list[str]] = {}
-    for system in load_pis().systems:
-        for installed in system.pythons:
-            systems.setdefault(installed.version, []).append(system.name)
+
+    def systems(version: str) -> str:
+        pythons = {system.name: [python.version for python in system.pythons] for system in load_pis().systems}
+        return ", ".join(name for name, versions in pythons.items() if version in versions)
+
     spelling = _PYTHON_SPELLING.fullmatch(python)
     if spelling and (meant := ".".join(spelling.groups())) in supported:
         return f"--python {meant}"
@@ -225,8 +220,8 @@ def nearest_pythons(python: str, supported: Sequence[str]) -> str:
     ordered = sorted(supported, key=Version)
     before = [version for version in ordered if Version(version) < Version(python)][-1:]
     after = [version for version in ordered if Version(version) > Version(python)][:1]
-    choices = [f"{version} ({', '.join(systems.get(version, ['no system']))})" for version in before + after]
-    where = f"the Python of {', '.join(systems[python])}" if python in systems else "on no release of Raspberry Pi OS"
+    choices = [f"{version} ({systems(version) or 'no system'})" for version in before + after]
+    where = f"the Python of {systems(python)}" if systems(python) else "on no release of Raspberry Pi OS"
     return f"{python} is {where}; nearest: {' or '.join(choices)}"
 
 

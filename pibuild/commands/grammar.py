@@ -25,8 +25,7 @@ def with_release(words: Sequence[str], warn: Callable[[str], None]) -> list[str]
 def find_command(words: Sequence[str], root: CommandParser) -> tuple[CommandParser, list[str]]:
     """Return the parser of the command or action that is named, and the other words; `help` becomes `--help`.
 
-    A value that begins with one dash, as `-1` does, is joined to its option. With --help, the defaults are not used.
-    Raises UsageError for a command, action or option that does not exist.
+    With --help, the defaults are not used. Raises UsageError for a command, action or option that does not exist.
     """
     options = {option: action for _, leaf in root.leaves() for option, action in leaf.options.items()}
     options |= root.options
@@ -34,10 +33,7 @@ def find_command(words: Sequence[str], root: CommandParser) -> tuple[CommandPars
     for word in words:
         option = _option(word)
         is_wrong = bool(option) and option not in options
-        if is_value and is_wrong and not word.startswith("--"):
-            others[-1] += f"={word}" if others[-1].startswith("--") else word
-            option = ""
-        elif option or is_value or not parser.commands:
+        if option or is_value or not parser.commands:
             others.append(word)
             unknown = unknown or (option if is_wrong else "")
         elif word == "help":
@@ -80,7 +76,7 @@ def parse(parser: CommandParser, words: list[str], last_words: list[str], root: 
 
 def _option(word: str) -> str:
     """Return the option that a word begins with: `--jobs` of `--jobs=2`, `-c` of `-cFILE`; empty if there is none."""
-    if not word.startswith("-") or word == "-":
+    if not word.startswith("-") or word == "-" or word[1].isdigit():  # argparse takes -1 for a value, too
         return ""
     return word.partition("=")[0] if word.startswith("--") else word[:2]
 

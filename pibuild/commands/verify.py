@@ -102,7 +102,7 @@ def _requirements(invocation: Invocation) -> str | None:
     with collected(errors):
         if settings.target is not None and not args.run:
             tag = find_target(settings.target, load_targets(project_folder("toolchains"))).platform_tag
-    raise_all(errors, "Several options are wrong")
+    raise_all(errors)
     return tag
 
 

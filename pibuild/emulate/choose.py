@@ -13,7 +13,7 @@ from typing import TypeVar
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
-from pibuild.build.planning import WRONG_REQUEST, Catalogue, nearest_pythons
+from pibuild.build.planning import Catalogue, nearest_pythons
 from pibuild.config.dockerfiles import load_images
 from pibuild.config.pis import Model, System, load_pis
 from pibuild.config.project_files import project_folder
@@ -99,7 +99,7 @@ def choose(wheel: WheelName, request: DeviceRequest, targets: Mapping[str, Targe
         model = _named("--model", request.model, {model.name: model for model in pis.models})
     with collected(faults):
         system = _named("--os", request.system, {system.name: system for system in pis.systems})
-    raise_all(faults, WRONG_REQUEST)
+    raise_all(faults)
     target = _target(wheel, request.target, model, targets)
     python = _python(wheel, request.python, emulated_pythons(system) if system else pythons, system)
     return Device(target=target, python=python, model=model or pis.model(target.device_model), system=system)
