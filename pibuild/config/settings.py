@@ -278,7 +278,10 @@ def load_settings(
         merged |= values
     if isinstance(from_file.get("store"), dict) and isinstance(merged["store"], str):
         merged["store"] = from_file["store"] | {"folder": merged["store"]}
-    return typed(Settings, merged, "The settings")
+    settings = typed(Settings, merged, "The settings")
+    if settings.quiet and settings.verbose:
+        raise UsageError("quiet and verbose are both true in one place", hint="remove one of the two")
+    return settings
 
 
 def _faults(values: Any, spelling: Callable[[str], str] = str) -> list[str]:  # noqa: ANN401  whatever the YAML holds

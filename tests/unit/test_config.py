@@ -505,3 +505,15 @@ def test_the_old_name_of_release_is_accepted_with_a_warning(tmp_path, environ, f
     warnings = []
     assert load_settings({}, environ, tmp_path, warnings.append).release == "1.0"
     assert [named in text for text in warnings] == [True]
+
+
+@pytest.mark.parametrize(
+    ("text", "environ"),
+    [("quiet: true\nverbose: true\n", {}), ("", {"PIBUILD_QUIET": "1", "PIBUILD_VERBOSE": "yes"})],
+)
+def test_quiet_and_verbose_in_one_place_are_refused(tmp_path, text, environ):
+    (tmp_path / "pibuild.yaml").write_text(text)
+    with fails(UsageError, naming=("quiet", "verbose")):
+        load_settings({}, environ, tmp_path)
+    (tmp_path / "pibuild.yaml").write_text("verbose: true\n")
+    assert load_settings({}, {"PIBUILD_QUIET": "1"}, tmp_path).quiet
