@@ -10,8 +10,8 @@ from platformdirs import user_cache_path
 from pydantic import AfterValidator, BeforeValidator, Field, Tag, TypeAdapter
 from pydantic_core import PydanticCustomError
 
-from pibuild.config.findings import file_levels
 from pibuild.config.strict_yaml import UserPath, checked, invalid, read_yaml, typed
+from pibuild.config.validation import file_levels
 from pibuild.console import Color
 from pibuild.errors import UsageError, closest
 from pibuild.model import kind_of

@@ -12,7 +12,7 @@ import yaml
 from pydantic import AfterValidator, TypeAdapter, ValidationError
 from pydantic_core import PydanticCustomError
 
-from pibuild.config.findings import Levels, file_levels, findings
+from pibuild.config.validation import Levels, file_levels, findings
 from pibuild.errors import UsageError
 
 T = TypeVar("T")

@@ -7,12 +7,12 @@ from typing import get_args
 import pytest
 from pydantic_core.core_schema import ErrorType
 
-from pibuild.config.findings import EXPECTED, file_levels
 from pibuild.config.pis import Pis
 from pibuild.config.recipes import load_recipes
 from pibuild.config.settings import Settings, load_settings
 from pibuild.config.strict_yaml import checked
 from pibuild.config.targets import load_targets
+from pibuild.config.validation import EXPECTED, file_levels
 from pibuild.errors import UsageError
 from pibuild.model import Base, Recipe, Target
 from tests.failures import fails
