@@ -5,7 +5,7 @@ Everything else that is raised is a bug and ends with a traceback and exit code 
 """
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from difflib import get_close_matches
 from pathlib import Path
@@ -42,13 +42,8 @@ class PibuildError(Exception):
     ) -> None:
         """Keep the parts; `str()` of the error is all of them."""
         super().__init__(what)
-        self.what = what
-        self.expected = expected
-        self.found = found
-        self.details = tuple(details)
-        self.hint = hint
-        self.log = log
-        self.container = container
+        self.what, self.expected, self.found, self.hint = what, expected, found, hint
+        self.details, self.log, self.container = tuple(details), log, container
 
     def __str__(self) -> str:
         """Return the message for people, a part on each line."""
@@ -68,16 +63,9 @@ class PibuildError(Exception):
 
     def facts(self) -> dict[str, Any]:
         """Return the parts of the message as JSON takes them."""
-        return {
-            "type": type(self).__name__,
-            "exit_code": self.exit_code,
-            "what": self.what,
-            "expected": self.expected,
-            "found": self.found,
-            "details": list(self.details),
-            "hint": self.hint,
-            "log": str(self.log) if self.log else "",
-        }
+        names = ("what", "expected", "found", "hint", "details")
+        facts = {"type": type(self).__name__, "exit_code": self.exit_code, "log": str(self.log or "")}
+        return facts | {name: getattr(self, name) for name in names}
 
 
 class UsageError(PibuildError):
@@ -160,37 +148,33 @@ def collected(errors: list[PibuildError]) -> Iterator[None]:
         errors.append(error)
 
 
-def combined(errors: Sequence[PibuildError], what: str) -> PibuildError:
-    """Return one error with the messages of all; its exit code is that of the first error."""
-    if len(errors) == 1:
-        return errors[0]
-    return type(errors[0])(what, details=[line for error in errors for line in str(error).splitlines()])
+def raise_all(errors: Sequence[PibuildError], what: str = "Settings are missing or wrong") -> None:
+    """Raise the errors, if there are any: one as it is, several as one error that begins with `what`.
+
+    The exit code of several is that of the first one.
+    """
+    if len(errors) > 1:
+        raise type(errors[0])(what, details=[line for error in errors for line in str(error).splitlines()])
+    if errors:
+        raise errors[0]
 
 
-def closest(name: str, known: Iterable[str], *, same_digits: bool = False) -> str:
+def closest(name: str, known: Collection[str], *, same_digits: bool = False) -> str:
     """Return the known name of which a name is probably a misspelling or the beginning; "" if there is none.
 
     What all options or all variables begin with is not compared: it makes `--bogus` no more similar to `--os`. With
     `same_digits`, a name with other digits is not similar: `pi-6` is another thing than `pi-5`.
     """
-    candidates = [other for other in known if not same_digits or _digits(other) == _digits(name)]
-    by_letters = {_letters(candidate): candidate for candidate in reversed(candidates)}
-    wanted = _letters(name)
-    begun = [letters for letters in by_letters if len(wanted) >= _SHORTEST_BEGIN and letters.startswith(wanted)]
-    similar = get_close_matches(wanted, by_letters, n=1, cutoff=_SIMILAR) or sorted(begun, key=len)
-    return by_letters[similar[0]] if similar else ""
+    wanted, *others = (text.lstrip("-").removeprefix("PIBUILD_").lower() for text in (name, *known))
+    names = dict(zip(reversed(others), reversed([*known]), strict=True))
+    similar = [other for other in names if not same_digits or re.findall(r"\d", other) == re.findall(r"\d", wanted)]
+    begun = [other for other in similar if len(wanted) >= _SHORTEST_BEGIN and other.startswith(wanted)]
+    matches = get_close_matches(wanted, similar, n=1, cutoff=_SIMILAR) or sorted(begun, key=len)
+    return names[matches[0]] if matches else ""
 
 
-def nearest(name: str, known: Sequence[str], *, same_digits: bool = False) -> str:
+def nearest(name: str, known: Collection[str], *, same_digits: bool = False) -> str:
     """Return which known name was probably meant, else all known names, as a hint; "" if there are none."""
     if close := closest(name, known, same_digits=same_digits):
         return f"did you mean {close!r}?"
     return f"one of: {', '.join(dict.fromkeys(known))}" if known else ""
-
-
-def _letters(name: str) -> str:
-    return name.lstrip("-").removeprefix("PIBUILD_").lower()
-
-
-def _digits(name: str) -> str:
-    return "".join(filter(str.isdigit, name))

@@ -4,13 +4,12 @@ Values only: frozen, with tuples inside. config reads them from YAML; build's pl
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from difflib import get_close_matches
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, GetPydanticSchema, Tag, ValidationInfo
-from pydantic_core import PydanticCustomError, core_schema
+from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag, ValidationInfo
+from pydantic_core import PydanticCustomError
 
 from pibuild.errors import nearest
 
@@ -26,27 +25,14 @@ COMPUTED = BeforeValidator(_refused)
 """Marks a field that pibuild computes: it is not a key of the file."""
 
 
-def _number(value: Any) -> Any:  # noqa: ANN401  whatever the YAML holds
-    if isinstance(value, bool):
-        raise PydanticCustomError("number", "expected a number")
-    return value
-
-
-NUMBER = BeforeValidator(_number)
-"""Marks a number; pydantic would take `true` for 1."""
-
-
 def kind_of(*kinds: str) -> Discriminator:
     """Return what tells kinds of mappings apart: each has a key of the kind's name. The tag of `git` is `<git>`.
 
-    If several of these keys are there, the first kind counts. A misspelt key counts if no other does.
+    If several of these keys are there, the first kind counts.
     """
 
     def tag(value: Any) -> str | None:  # noqa: ANN401  whatever the YAML holds
-        keys = [key for key in value if isinstance(key, str)] if isinstance(value, dict) else []
-        near = (match for key in keys for match in get_close_matches(key.lower(), kinds, n=1))
-        kind = next((kind for kind in kinds if kind in keys), None) or next(near, None)
-        return f"<{kind}>" if kind else None
+        return next((f"<{kind}>" for kind in kinds if isinstance(value, dict) and kind in value), None)
 
     message = f"expected a mapping with one of the keys {', '.join(kinds)}"
     return Discriminator(tag, custom_error_type="no_kind", custom_error_message=message)
@@ -158,14 +144,22 @@ def _named_sources(value: Any, info: ValidationInfo) -> Any:  # noqa: ANN401  wh
 
 
 def _existing(names: Sequence[Any], info: ValidationInfo) -> Sequence[str]:
-    """Return names of sources. Raises an error with all names that no source has, if the context has the names."""
+    """Return names of sources. Raises an error with all names that no source has, if the sources are valid."""
     if not all(isinstance(name, str) for name in names):
         raise PydanticCustomError("no_such_name", "expected the names of sources; write each in quotes")
-    defined = (info.context or {}).get("names")
+    defined = (info.context or {}).get("sources")
     if defined is not None and (unknown := [name for name in names if name not in defined]):
-        hints = [f"there is no source {name!r}{(hint := nearest(name, defined)) and f'; {hint}'}" for name in unknown]
+        hints = [f"there is no source {name!r}; {nearest(name, defined) or 'define it'}" for name in unknown]
         raise PydanticCustomError("no_such_name", "{faults}", {"faults": "; ".join(hints)})
     return names
+
+
+def _with_names(sources: dict[str, Source], info: ValidationInfo) -> dict[str, Source]:
+    """Return sources that have their names. The validators of the fields after this one find them in the context."""
+    named = {name: replace(source, name=name) for name, source in sources.items()}
+    if info.context is not None:
+        info.context["sources"] = named
+    return named
 
 
 SOURCE_NAMES = BeforeValidator(_named_sources)
@@ -272,14 +266,6 @@ class OwnTree:
     """The pattern that finds the version, in parentheses."""
 
 
-PAIRS = GetPydanticSchema(
-    lambda _kind, schema: core_schema.no_info_after_validator_function(
-        lambda texts: tuple(texts.items()), schema(dict[str, str])
-    )
-)
-"""Marks pairs of texts that the file has as a mapping."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
     """How one thing is built from pinned sources: data and a shell script."""
@@ -291,16 +277,18 @@ class Recipe:
     image: Literal["builder", "toolchain"]
     files: tuple[str, ...]
     """Patterns of the files in the recipe's folder that the build sees; `{version}` stands for the release's."""
+    sources: Annotated[dict[str, Source], AfterValidator(_with_names)]
+    """By name. This field stands before those that list sources by their names."""
     releases: tuple[Release, ...]
     folder: Annotated[Path, COMPUTED] = Path()
     """Where recipe.yaml and the files are."""
-    extras: Annotated[tuple[tuple[str, str], ...], PAIRS] = ()
-    """What can be asked for beside the wheel: name and summary of each."""
+    extras: dict[str, str] = field(default_factory=dict)
+    """What can be asked for beside the wheel: a summary by name."""
     own_tree: OwnTree | None = None
     """What tells the version of a tree that a person works on; None if the recipe takes none."""
-    memory_gb: Annotated[float, NUMBER] = 0.0
+    memory_gb: float = 0.0
     """What one container must have."""
-    disk_gb: Annotated[float, NUMBER] = 0.0
+    disk_gb: float = 0.0
     """What the engine's disk must have free when the build starts."""
     has_cache: Annotated[bool, Field(alias="cache")] = False
     """Whether the containers of an image share /work/cache, so that an interrupted build continues."""

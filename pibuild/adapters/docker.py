@@ -22,7 +22,6 @@ from typing import Any
 import docker
 import requests
 from docker.errors import APIError, DockerException, ImageNotFound, NotFound
-from docker.utils import parse_host
 
 from pibuild.adapters.http import connection_cause
 from pibuild.errors import EngineError, ImageError, PibuildError
@@ -36,18 +35,17 @@ _CACHE_FOLDER = "work/cache"
 _CHUNK_BYTES = 1 << 20
 _LOCAL = "unix:///var/run/docker.sock"
 _TLS_FILES = ("ca.pem", "cert.pem", "key.pem")
-_LONGEST_ANSWER = 300
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Endpoint:
-    """Where an engine is, and what to do if it does not answer there."""
+    """Where an engine is, and what selects it."""
 
     url: str
     setting: str
-    """What sets the URL; empty for the engine of this machine."""
-    tls: docker.tls.TLSConfig | None
+    """The setting that has the URL; empty for the engine of this machine."""
     hint: str
+    tls: docker.tls.TLSConfig | None = None
 
 
 class Engine:
@@ -68,10 +66,8 @@ class Engine:
         try:
             self._client = docker.DockerClient(base_url=url, tls=tls or False, timeout=_API_TIMEOUT_S)
             self._info: dict[str, Any] = self._client.info()
-        except Exception as error:
-            if isinstance(error, DockerException | OSError) or type(error).__module__.startswith("paramiko."):
-                raise _engine_error("", self._endpoint, error) from error
-            raise
+        except Exception as error:  # paramiko, which may be missing, has errors of its own
+            raise _engine_error("connecting", self._endpoint, error) from error
 
     @property
     def cpus(self) -> int:
@@ -118,7 +114,7 @@ class Engine:
             try:
                 self._client.images.pull(pinned, platform="linux/amd64").tag(reference)
             except (APIError, ImageNotFound) as error:
-                raise ImageError(f"{pinned} can't be pulled", found=_explanation(error)) from error
+                raise ImageError(f"{pinned} can't be pulled", found=str(error.explanation or error)) from error
 
     def import_root(self, tar_path: Path, reference: str, labels: Mapping[str, str]) -> None:
         """Make an image from the tar of a root file system."""
@@ -332,34 +328,23 @@ def _endpoint(environ: Mapping[str, str]) -> Endpoint:
     config_dir = Path(environ.get("DOCKER_CONFIG") or Path(environ.get("HOME", "/"), ".docker"))
     config_path = config_dir / "config.json"
     if url := environ.get("DOCKER_HOST", ""):
-        return _host_endpoint(url, environ, config_dir)
-    name, damage = environ.get("DOCKER_CONTEXT", ""), ""
-    setting, local_hint = "DOCKER_CONTEXT", "unset DOCKER_CONTEXT"
+        names = "DOCKER_HOST, DOCKER_TLS_VERIFY and DOCKER_CERT_PATH"
+        hint, tls = f"correct {names}, or unset them to use the engine of this machine", None
+        is_verified, cert_path = bool(environ.get("DOCKER_TLS_VERIFY")), environ.get("DOCKER_CERT_PATH")
+        if is_verified or cert_path:
+            tls = _tls(Path(cert_path or config_dir), _TLS_FILES, hint, is_verified=is_verified)
+        return Endpoint(url=url, setting="DOCKER_HOST", tls=tls, hint=hint)
+    setting, local_hint, name = "DOCKER_CONTEXT", "unset DOCKER_CONTEXT", environ.get("DOCKER_CONTEXT", "")
     if not name:
-        name, damage = _current_context(config_path)
         setting, local_hint = str(config_path), "docker context use default"
+        with suppress(OSError, ValueError, AttributeError):  # the docker program ignores a damaged file, too
+            name = json.loads(config_path.read_bytes()).get("currentContext") or ""
     if name not in ("", "default"):
         hint = f"{local_hint} (for the engine of this machine); docker context ls lists the contexts"
         return _context_endpoint(config_dir, name, setting, hint)
     hint = "start it (systemctl start docker, or ci/pibuild as root), or set DOCKER_HOST to another engine"
-    if damage:
-        hint += f"; {config_path} can't be read ({damage}), so a context that it selects is not used"
-    return Endpoint(url=_LOCAL, setting="", tls=None, hint=hint)
-
-
-def _host_endpoint(url: str, environ: Mapping[str, str], config_dir: Path) -> Endpoint:
-    """Return the engine of DOCKER_HOST."""
-    hint = "correct DOCKER_HOST, or unset it to use the engine of this machine"
-    _check_address(url, "DOCKER_HOST", hint)
-    is_verified, cert_path = bool(environ.get("DOCKER_TLS_VERIFY")), environ.get("DOCKER_CERT_PATH")
-    tls = None
-    if is_verified or cert_path:
-        folder = Path(cert_path or config_dir)
-        tls_hint = (
-            "set DOCKER_CERT_PATH to the folder of ca.pem, cert.pem and key.pem; for an engine without TLS, unset "
-        )
-        tls = _tls(folder, is_verified, _TLS_FILES, f"{tls_hint}DOCKER_TLS_VERIFY and DOCKER_CERT_PATH")
-    return Endpoint(url=url, setting="DOCKER_HOST", tls=tls, hint=f"start that engine, or {hint}")
+    hint += f"; {config_path} selects no context" if config_path.exists() else ""
+    return Endpoint(url=_LOCAL, setting="", hint=hint)
 
 
 def _context_endpoint(config_dir: Path, name: str, setting: str, hint: str) -> Endpoint:
@@ -368,58 +353,27 @@ def _context_endpoint(config_dir: Path, name: str, setting: str, hint: str) -> E
     The SDK looks contexts up only where config.json exists, and takes an unknown one for the local engine. The layout
     of the folder is that of github.com/docker/cli, cli/context/store.
     """
-    context = f"the Docker context {name!r} of {setting}"
     digest = hashlib.sha256(name.encode()).hexdigest()
-    meta_path = config_dir / "contexts/meta" / digest / "meta.json"
+    meta_path, tls_dir = config_dir / "contexts/meta" / digest / "meta.json", config_dir / "contexts/tls" / digest
     try:
-        meta = json.loads(meta_path.read_bytes())
-        url, is_unverified = str(meta["Endpoints"]["docker"]["Host"]), meta["Endpoints"]["docker"].get("SkipTLSVerify")
-    except FileNotFoundError as error:
-        raise EngineError(f"T{context[1:]} does not exist", hint=hint) from error
+        endpoint = json.loads(meta_path.read_bytes())["Endpoints"]["docker"]
+        url, is_verified = str(endpoint["Host"]), not endpoint.get("SkipTLSVerify")
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        found = f"{meta_path}: {connection_cause(error)}"
-        raise EngineError(f"T{context[1:]} can't be read", found=found, hint=hint) from error
-    _check_address(url, f"T{context[1:]}", hint)
-    tls, tls_dir = None, config_dir / "contexts/tls" / digest / "docker"
-    if tls_dir.is_dir():
-        names = {file.name for file in tls_dir.iterdir()} & {*_TLS_FILES}
-        names |= {"cert.pem", "key.pem"} if names - {"ca.pem"} else set()
-        tls = _tls(tls_dir, not is_unverified, names, f"make the context {name!r} again, or {hint}")
-    return Endpoint(url=url, setting=context, tls=tls, hint=f"start that engine, or {hint}")
+        what = f"The Docker context {name!r} of {setting} does not exist or is damaged"
+        raise EngineError(what, expected=f"a context in {meta_path}", hint=hint) from error
+    names = [file.name for file in (tls_dir / "docker").glob("*.pem")]
+    tls = _tls(tls_dir / "docker", names, hint, is_verified=is_verified) if names else None
+    return Endpoint(url=url, setting=f"the context {name!r} of {setting}", tls=tls, hint=hint)
 
 
-def _tls(folder: Path, is_verified: bool, names: Collection[str], hint: str) -> docker.tls.TLSConfig:
+def _tls(folder: Path, names: Collection[str], hint: str, *, is_verified: bool) -> docker.tls.TLSConfig:
     """Return the TLS settings of the files in a folder. Raises EngineError if one is missing."""
-    for name in sorted(names):
-        if not (folder / name).is_file():
-            raise EngineError(f"The TLS file {folder / name} does not exist", hint=hint)
-    cert, key, ca = (str(folder / name) if name in names else None for name in ("cert.pem", "key.pem", "ca.pem"))
-    return docker.tls.TLSConfig(client_cert=(cert, key) if cert and key else None, ca_cert=ca, verify=is_verified)
-
-
-def _check_address(url: str, setting: str, hint: str) -> None:
-    """Raise EngineError if a URL is not an engine's address that the SDK understands."""
+    ca, cert, key = (str(folder / name) if name in names else "" for name in _TLS_FILES)
     try:
-        parse_host(url)
-    except (DockerException, ValueError):
-        is_address = False
-    else:
-        is_address = url.startswith(("unix://", "tcp://", "ssh://", "http://", "https://", "http+unix://"))
-    if not is_address:
-        expected = "unix:///PATH, tcp://HOST:PORT or ssh://USER@HOST"
-        raise EngineError(f"{setting} does not name a Docker engine", expected=expected, found=url, hint=hint)
-
-
-def _current_context(config_path: Path) -> tuple[str, str]:
-    """Return the context that `docker context use` chose, empty if none; and why the file can't be read, if so."""
-    try:
-        return str(json.loads(config_path.read_bytes()).get("currentContext") or ""), ""
-    except FileNotFoundError:
-        return "", ""
-    except AttributeError:
-        return "", "it is not a JSON object"
-    except (OSError, ValueError) as error:
-        return "", connection_cause(error)
+        return docker.tls.TLSConfig((cert, key) if cert or key else None, ca or None, verify=is_verified)
+    except DockerException as error:
+        what = f"A TLS file is missing in {folder}"
+        raise EngineError(what, expected=", ".join(_TLS_FILES), hint=hint) from error
 
 
 def _lines(chunks: Iterator[bytes]) -> Iterator[str]:
@@ -492,28 +446,18 @@ def _owned(info: tarfile.TarInfo, run: Run, kind: bytes) -> tarfile.TarInfo:
 
 
 def _engine_error(doing: str, endpoint: Endpoint, error: Exception) -> EngineError:
-    """Return the error for a failed request; `doing` is empty if it was the first one."""
-    found, hint = connection_cause(error), endpoint.hint
+    """Return the error for a failed request."""
     url = f"{endpoint.url} ({endpoint.setting})" if endpoint.setting else endpoint.url
+    what, expected, hint, found = f"no Docker engine answers at {url}", "", endpoint.hint, connection_cause(error)
     answer = error.__cause__ if isinstance(error.__cause__, APIError) else error
     if isinstance(answer, APIError):
-        found = _explanation(answer)
+        what, found = f"the engine at {url} refused", f"HTTP {answer.status_code}: {answer.explanation}"
     if found == "Permission denied":
         what = f"no permission to use the engine at {url}"
         hint = "join the group of the engine's socket (usermod -aG docker NAME, then log in again), or run as root"
     elif "no space left on device" in found.lower():
         what, hint = "the engine's disk is full", "docker system prune, or pibuild clean"
-    elif "SSL" in str(error):
-        what = f"no TLS connection with the engine at {url}"
-    elif not isinstance(answer, APIError):
-        what = f"no Docker engine answers at {url}"
-    elif doing:
-        what, hint = "the engine refused", "pibuild doctor shows what is reachable"
-    else:
-        what, found = f"a server answers at {url}, but not as a Docker engine", f"HTTP {answer.status_code}: {found}"
-    return EngineError(f"{doing}: {what}" if doing else what[0].upper() + what[1:], found=found, hint=hint)
-
-
-def _explanation(error: APIError) -> str:
-    """Return what the engine said, without the SDK's words around it."""
-    return str(error.explanation or error)[:_LONGEST_ANSWER]
+    elif doing == "connecting" and isinstance(error, DockerException | ValueError) and not error.__cause__:
+        what, found = f"{url} is not the address of an engine", ""
+        expected = "unix:///PATH, tcp://HOST:PORT or ssh://USER@HOST"
+    return EngineError(f"{doing}: {what}", expected=expected, found=found, hint=hint)

@@ -43,8 +43,6 @@ _SILENT = re.compile(
     r"|no route to host|network is unreachable|from proxy|connect tunnel failed|resolve proxy",
     re.IGNORECASE,
 )
-_CONNECTED = re.compile(r"connect to (\S+) port", re.IGNORECASE)
-_PROXY_FAILED = re.compile(r"from proxy|connect tunnel failed|resolve proxy", re.IGNORECASE)
 _LACKING = re.compile(r"not our ref|unadvertised object|remote ref|no such commit", re.IGNORECASE)
 
 
@@ -220,8 +218,7 @@ class Git:
         assert stderr  # noqa: S101  asked for
         while True:
             if not select.select([stderr], [], [], self._silence_s)[0]:
-                through = f" (through the proxy {proxy})" if (proxy := self._proxy(url)) else ""
-                raise UnreachableError(f"{_host(url)}{through} sent nothing for {self._silence_s:.0f} s")
+                raise UnreachableError(f"{self._server(url)} sent nothing for {self._silence_s:.0f} s")
             part = os.read(stderr.fileno(), 1 << 16).decode(errors="replace")
             if not part:
                 program.wait()
@@ -232,24 +229,22 @@ class Git:
 
     def _fetch_error(self, message: str, ref: str, url: str) -> SourceError:
         """Return the error for a failed request to a server."""
-        found, host, proxy = last_words(message), _host(url), self._proxy(url)
-        reached = _CONNECTED.search(message)
-        if proxy and (_PROXY_FAILED.search(message) or (reached and urlsplit(f"//{proxy}").hostname == reached[1])):
-            hint = "check git's http.proxy, and http_proxy, https_proxy, all_proxy and no_proxy"
-            return UnreachableError(f"The proxy {proxy} does not connect to {host}", found=found, hint=hint)
+        found = last_words(message)
         if _SILENT.search(message):
-            return UnreachableError(f"{host} is not reachable", found=found)
+            hint = "check git's http.proxy, and http_proxy, https_proxy, all_proxy and no_proxy"
+            return UnreachableError(f"{self._server(url)} is not reachable", found=found, hint=hint)
         if _LACKING.search(message):
             return SourceError(f"the server does not have {ref}", found=found)
         return SourceError("git fetch failed", found=found)
 
-    def _proxy(self, url: str) -> str:
-        """Return host and port of the proxy that git is set up to use for a URL; empty if there is none."""
-        scheme = urlsplit(url).scheme
+    def _server(self, url: str) -> str:
+        """Return a URL's host for messages, with the proxy that git is set up to use for it."""
+        scheme, host = urlsplit(url).scheme, urlsplit(url).hostname or "the server"
         ended = _git("config", "--get-urlmatch", "http.proxy", url, environ=self._environ)
         names = (f"{scheme}_proxy", f"{scheme.upper()}_PROXY", "all_proxy", "ALL_PROXY")
         proxy = ended.out.strip() or next((self._environ[name] for name in names if self._environ.get(name)), "")
-        return (urlsplit(proxy).netloc if "://" in proxy else proxy.rstrip("/")).rpartition("@")[2]
+        address = (urlsplit(proxy).netloc if "://" in proxy else proxy.rstrip("/")).rpartition("@")[2]
+        return f"{host} (through the proxy {address})" if address else host
 
 
 def _git(*words: str, environ: Mapping[str, str], deadline_s: float = _DEADLINE_S) -> Ended:
@@ -280,10 +275,6 @@ def _missing_paths(
         found = f"{len(missing_objects)} objects are missing" if missing_objects else listed.last_words
         raise SourceError("the clone lacks objects", expected=f"all files of {commit}", found=found)
     return sorted(missing)
-
-
-def _host(url: str) -> str:
-    return urlsplit(url).hostname or "the server"
 
 
 def _objects_dir(location: str) -> Path:

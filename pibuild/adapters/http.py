@@ -68,11 +68,9 @@ class NotThereError(SourceError):
 class _TransientError(Exception):
     """An attempt failed, and the next one may succeed."""
 
-    def __init__(
-        self, why: str, *, wait_s: float | None = None, is_silent: bool = False, by_proxy: bool = False
-    ) -> None:
+    def __init__(self, why: str, *, wait_s: float | None = None, is_silent: bool = False) -> None:
         super().__init__(why)
-        self.why, self.wait_s, self.is_silent, self.by_proxy = why, wait_s, is_silent, by_proxy
+        self.why, self.wait_s, self.is_silent = why, wait_s, is_silent
 
 
 class Http:
@@ -148,7 +146,7 @@ class Http:
 
     def _persist(self, url: str, route: Route, attempt: Callable[[], T], to: Path | None = None) -> T:
         """Try until it works or is hopeless; all tries are available again if the file has grown."""
-        host, proxy, server = urlsplit(url).hostname or url, _proxy(url, route), _server(url, route)
+        server = _server(url, route)
         failed = failed_in_row = 0
         while True:
             before_bytes = _size_bytes(to)
@@ -157,17 +155,12 @@ class Http:
             except _TransientError as error:
                 failed, failed_in_row = failed + 1, 1 if _size_bytes(to) > before_bytes else failed_in_row + 1
                 if error.is_silent and failed_in_row >= _TRIES_OF_SILENT:
-                    if error.by_proxy:
-                        what = f"The proxy {proxy} does not connect to {host}"
-                        hint = "check http_proxy, https_proxy and no_proxy, and the proxy of pip or apt"
-                    else:
-                        what, hint = f"{server} is not reachable", "check the network, and http_proxy and https_proxy"
-                    raise UnreachableError(what, found=error.why, hint=hint) from error
+                    hint = "check the network, http_proxy, https_proxy and no_proxy, and the proxy of pip or apt"
+                    raise UnreachableError(f"{server} is not reachable", found=error.why, hint=hint) from error
                 if failed_in_row >= _TRIES or failed >= _TRIES_IN_ALL:
                     raise SourceError(f"{server} failed {failed} times", found=error.why) from error
                 wait_s = min(2.0 ** (failed_in_row - 1) if error.wait_s is None else error.wait_s, _LONGEST_WAIT_S)
-                culprit = f"the proxy {proxy}" if error.by_proxy else server
-                self._note(f"  {culprit}: {error.why}; again in {seconds(wait_s)}")
+                self._note(f"  {server}: {error.why}; again in {seconds(wait_s)}")
                 self._sleep(wait_s)
 
     def _transfer(self, url: str, to: Path, progress: Progress, route: Route) -> None:
@@ -214,7 +207,7 @@ class Http:
                 f"{server} has a certificate that is not trusted", found=connection_cause(error), hint=hint
             ) from error
         except requests.exceptions.ProxyError as error:
-            raise _TransientError(connection_cause(error), is_silent=True, by_proxy=True) from error
+            raise _TransientError(connection_cause(error), is_silent=True) from error
         except requests.ReadTimeout as error:
             raise _TransientError(f"no answer within {_TIMEOUTS_S[1]:.0f} s") from error
         except requests.ConnectionError as error:
@@ -253,15 +246,11 @@ def local_path(url: str) -> Path:
     return Path(unquote(urlsplit(url).path))
 
 
-def _proxy(url: str, route: Route) -> str:
-    """Return host and port of the proxy that leads to a URL; empty if there is none."""
-    proxies = requests.utils.get_environ_proxies(url) | dict(route.proxies)
-    return urlsplit(requests.utils.select_proxy(url, proxies) or "").netloc.rpartition("@")[2]
-
-
 def _server(url: str, route: Route) -> str:
     """Return a URL's host for messages, with the proxy that leads to it."""
-    host, proxy = urlsplit(url).hostname or url, _proxy(url, route)
+    proxies = requests.utils.get_environ_proxies(url) | dict(route.proxies)
+    proxy = urlsplit(requests.utils.select_proxy(url, proxies) or "").netloc.rpartition("@")[2]
+    host = urlsplit(url).hostname or url
     return f"{host} (through the proxy {proxy})" if proxy else host
 
 

@@ -1,11 +1,10 @@
 """Notices: JSON to a webhook, or to a command's standard input."""
 
-import subprocess
 from collections.abc import Mapping, Sequence
 
 import requests
 
-from pibuild.adapters.process import last_words
+from pibuild.adapters.process import run
 from pibuild.errors import PibuildError
 from pibuild.urls import without_password
 
@@ -27,11 +26,8 @@ def post(url: str, content: str) -> None:
 def call(command: Sequence[str], content: str, environ: Mapping[str, str]) -> None:
     """Pass JSON to a command. Raises PibuildError if it is missing, takes too long or fails."""
     try:
-        ended = subprocess.run(
-            command, env=environ, input=content, capture_output=True, text=True, timeout=_TIMEOUT_S, check=False
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
+        ended = run(command, environ, hint="check `nightly: notify:`", deadline_s=_TIMEOUT_S, stdin=content)
+    except OSError as error:
         raise PibuildError(f"{command[0]} can't be run", found=str(error)) from error
-    if ended.returncode:
-        found = last_words(ended.stderr or ended.stdout) or f"exit code {ended.returncode}"
-        raise PibuildError(f"{command[0]} failed", found=found)
+    if ended.exit_code:
+        raise PibuildError(f"{command[0]} failed", found=ended.last_words)

@@ -38,8 +38,9 @@ def run(
     deadline_s: float,
     cwd: Path | None = None,
     umask: int = -1,
+    stdin: str = "",
 ) -> Ended:
-    """Run a program without a terminal.
+    """Run a program without a terminal; it reads `stdin`.
 
     Raises SourceError if it is missing (with this hint) or not done in time, OSError if it met a full disk.
     """
@@ -49,7 +50,7 @@ def run(
             env=environ,
             cwd=cwd,
             umask=umask,
-            stdin=subprocess.DEVNULL,
+            input=stdin,
             capture_output=True,
             text=True,
             errors="replace",
@@ -103,11 +104,8 @@ def with_home(environ: Mapping[str, str], home: Path) -> dict[str, str]:
 
 
 def last_words(output: str) -> str:
-    """Return the last lines of a program's output, on one line; of Python's traceback the error alone."""
-    lines = [line.rstrip() for line in output.replace("\r", "\n").splitlines() if line.strip()]
-    if any(line.startswith("Traceback (most recent call last)") for line in lines):
-        lines = [line for line in lines if not line.startswith((" ", "Traceback "))]
-    lines = [line.strip() for line in lines]
+    """Return the last lines of a program's output, on one line."""
+    lines = [line.strip() for line in output.replace("\r", "\n").splitlines() if line.strip()]
     return "; ".join(lines[-_LAST_LINES:])
 
 

@@ -6,13 +6,13 @@ from pathlib import Path
 import pibuild
 from pibuild.build.context import BuildContext
 from pibuild.build.keys import proof_digest
-from pibuild.build.planning import Catalogue
+from pibuild.build.planning import Catalogue, request_faults
 from pibuild.config.dockerfiles import load_images
 from pibuild.config.project_files import project_folder
 from pibuild.config.recipes import load_recipes
 from pibuild.config.settings import Settings
 from pibuild.config.targets import load_targets
-from pibuild.errors import PibuildError, UsageError, collected
+from pibuild.errors import UsageError, raise_all
 from pibuild.model import Plan, Request, Wheelhouse
 from pibuild.sources.local_tree import identify, own_source
 
@@ -56,18 +56,13 @@ def requested_wheel(catalogue: Catalogue, settings: Settings) -> Request:
         extras=settings.extras,
         without=("api-wheel",) if settings.no_api_wheel else (),
     )
-    faults: list[PibuildError] = []
     if settings.source:
-        with collected(faults):
-            recipe, version = identify(_tree_dir(settings), catalogue.recipes, settings.recipe)
-            request = replace(request, recipe=recipe, version=version)
-            if settings.release not in (None, version):
-                raise UsageError(
-                    f"{_tree_dir(settings)} is not {recipe} {settings.release}",
-                    found=f"{recipe} {version}",
-                    hint="leave --release out: the tree tells it",
-                )
-    catalogue.check(request, faults)
+        recipe, version = identify(_tree_dir(settings), catalogue.recipes, settings.recipe)
+        request = replace(request, recipe=recipe, version=version)
+        if settings.release not in (None, version):
+            what = f"{_tree_dir(settings)} is not {recipe} {settings.release}"
+            raise UsageError(what, found=f"{recipe} {version}", hint="leave --release out: the tree tells it")
+    raise_all(request_faults(request, catalogue.targets, catalogue.recipes))
     return request
 
 

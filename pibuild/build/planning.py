@@ -12,7 +12,7 @@ from packaging.version import Version
 from pibuild.build.keys import artifact_key, plan_key, wheelhouse_key
 from pibuild.config.pis import load_pis
 from pibuild.config.targets import find_target
-from pibuild.errors import PibuildError, UsageError, collected, combined, nearest
+from pibuild.errors import PibuildError, UsageError, collected, nearest, raise_all
 from pibuild.model import Artifact, Image, Plan, Recipe, Release, Request, Source, Target, Wheelhouse
 
 _PYTHON_SPELLING = re.compile(r"(?:c?py?|python)?\W?([23])\.?(\d{1,2})(?:\.\d+)?", re.IGNORECASE)
@@ -45,9 +45,9 @@ class Catalogue:
 
         Raises UsageError if the target, Python, recipe or version does not exist, or if they don't go together.
         """
-        self.check(request)
+        raise_all(request_faults(request, self.targets, self.recipes))
         target, python = find_target(request.target or "", self.targets), request.python or ""
-        recipe, release, reason = _choice(request, target, python, self.recipes)
+        recipe, release, reason = choice(request, target, python, self.recipes)
         release = _varied(request, recipe, release)
         if own:
             release = replace(
@@ -70,39 +70,6 @@ class Catalogue:
             key=plan_key(wheel, version or release.version, artifacts, target, device, self.proof_digest),
             reason=reason,
         )
-
-    def check(self, request: Request, more: Sequence[PibuildError] = ()) -> None:
-        """Raise UsageError with every part of a request that is missing or does not exist, and with more faults."""
-        faults = [*more]
-        if request.target is None:
-            faults.append(UsageError("No target is set", hint=" or ".join(f"--target {name}" for name in self.targets)))
-        else:
-            with collected(faults):
-                find_target(request.target, self.targets)
-        names = [recipe.name for recipe in wheel_recipes(self.recipes)]
-        if request.recipe not in (None, *names):
-            hint = nearest(request.recipe or "", names)
-            faults.append(UsageError(f"There is no recipe {request.recipe!r} that makes a wheel", hint=hint))
-        offered = _offered(request.recipe if request.recipe in names else None, self.recipes)
-        releases = [release for recipe in offered for release in recipe.releases]
-        pythons = supported_pythons(releases)
-        if request.python is None:
-            faults.append(UsageError("No Python is set", hint=f"--python, and one of {', '.join(pythons)}"))
-        elif request.python not in pythons:
-            faults.append(
-                UsageError(
-                    f"No recipe supports Python {request.python!r}",
-                    details=[f"{recipe.name}: {', '.join(supported_pythons(recipe.releases))}" for recipe in offered],
-                    hint=nearest_pythons(request.python, pythons),
-                )
-            )
-        versions = sorted({release.version for release in releases}, key=Version)
-        if request.version not in (None, *versions):
-            hint = nearest(request.version or "", versions)
-            faults.append(UsageError(f"There is no release {request.version!r}", hint=hint))
-        faults += [_unknown_extra(name, offered) for name in request.extras if name not in _extras(offered)]
-        if faults:
-            raise combined(faults, f"{len(faults)} settings are missing or wrong")
 
     def wheelhouse(self, plan: Plan) -> Wheelhouse:
         """Return a plan's wheel with its dependencies: for each one the newest release for the plan's Python.
@@ -140,6 +107,37 @@ class Catalogue:
         return self.recipes[name], _release_for(self.recipes[name], python, release.version)
 
 
+def request_faults(
+    request: Request, targets: Mapping[str, Target], recipes: Mapping[str, Recipe]
+) -> list[PibuildError]:
+    """Return an error for each part of a request that is missing or does not exist."""
+    faults: list[PibuildError] = []
+    if request.target is None:
+        faults.append(UsageError("No target is set", hint=" or ".join(f"--target {name}" for name in targets)))
+    else:
+        with collected(faults):
+            find_target(request.target, targets)
+    names = [recipe.name for recipe in recipes.values() if recipe.proof]
+    if request.recipe not in (None, *names):
+        what = f"There is no recipe {request.recipe!r} that makes a wheel"
+        faults.append(UsageError(what, hint=nearest(request.recipe or "", names)))
+    offered = _offered(request.recipe if request.recipe in names else None, recipes)
+    releases = [release for recipe in offered for release in recipe.releases]
+    pythons = supported_pythons(releases)
+    if request.python is None:
+        faults.append(UsageError("No Python is set", hint=f"--python, and one of {', '.join(pythons)}"))
+    elif request.python not in pythons:
+        details = [f"{recipe.name}: {', '.join(supported_pythons(recipe.releases))}" for recipe in offered]
+        subject = f"No release of {request.recipe}" if request.recipe in names else "No recipe"
+        what = f"{subject} supports Python {request.python!r}"
+        faults.append(UsageError(what, details=details, hint=nearest_pythons(request.python, pythons)))
+    versions = _versions(releases)
+    if request.version not in (None, *versions):
+        hint = nearest(request.version or "", versions)
+        faults.append(UsageError(f"There is no release {request.version!r}", hint=hint))
+    return faults
+
+
 def on_device(plan: Plan) -> tuple[Artifact, ...]:
     """Return the artifacts that are on the device when a plan's wheel is proven."""
     return tuple(artifact for artifact in plan.artifacts if artifact.recipe.device and artifact is not plan.wheel)
@@ -147,17 +145,14 @@ def on_device(plan: Plan) -> tuple[Artifact, ...]:
 
 def _varied(request: Request, recipe: Recipe, release: Release) -> Release:
     """Return a release without unwanted sources. Raises UsageError for an unknown source or extra."""
-    if unknown := [name for name in request.extras if name not in _extras([recipe])]:
-        raise _unknown_extra(unknown[0], [recipe])
+    for name in request.extras:
+        if name not in recipe.extras:
+            hint = nearest(name, [*recipe.extras]) or "leave --with out"
+            raise UsageError(f"--with has no value {name!r} for {recipe.name}", hint=hint)
     for folder in request.without:
         if folder not in {source.into for source in release.sources}:
             raise UsageError(f"{recipe.name} {release.version} has no source {folder}", hint="leave that option out")
     return replace(release, sources=tuple(source for source in release.sources if source.into not in request.without))
-
-
-def wheel_recipes(recipes: Mapping[str, Recipe]) -> list[Recipe]:
-    """Return the recipes that make a wheel for people."""
-    return [recipe for recipe in recipes.values() if recipe.proof]
 
 
 def supported_pythons(releases: Iterable[Release]) -> list[str]:
@@ -165,13 +160,8 @@ def supported_pythons(releases: Iterable[Release]) -> list[str]:
     return sorted({python for release in releases for python in release.pythons}, key=Version)
 
 
-def _extras(recipes: Iterable[Recipe]) -> list[str]:
-    return [name for recipe in recipes for name, _ in recipe.extras]
-
-
-def _unknown_extra(name: str, recipes: Sequence[Recipe]) -> UsageError:
-    what = f"--with has no value {name!r} for {', '.join(recipe.name for recipe in recipes)}"
-    return UsageError(what, hint=nearest(name, _extras(recipes)) or "leave --with out")
+def _versions(releases: Iterable[Release]) -> list[str]:
+    return sorted({release.version for release in releases}, key=Version)
 
 
 def _offered(name: str | None, recipes: Mapping[str, Recipe]) -> list[Recipe]:
@@ -179,30 +169,30 @@ def _offered(name: str | None, recipes: Mapping[str, Recipe]) -> list[Recipe]:
     if name is not None:
         return [recipes[name]]
     only_beside = {name for recipe in recipes.values() for release in recipe.releases for name in release.dependencies}
-    return [recipe for recipe in wheel_recipes(recipes) if recipe.name not in only_beside]
+    return [recipe for recipe in recipes.values() if recipe.proof and recipe.name not in only_beside]
 
 
-def _choice(
-    request: Request, target: Target, python: str, recipes: Mapping[str, Recipe]
-) -> tuple[Recipe, Release, str]:
-    """Return the recipe and release of a request whose parts exist, and why it is this one."""
-    pairs = [
-        (recipe, release)
-        for recipe in _offered(request.recipe, recipes)
-        for release in recipe.releases
-        if python in release.pythons
-    ]
-    fitting = [pair for pair in pairs if request.version in (None, pair[1].version)]
+def choice(request: Request, target: Target, python: str, recipes: Mapping[str, Recipe]) -> tuple[Recipe, Release, str]:
+    """Return the recipe and release of a request whose parts exist, and why it is this one.
+
+    Raises UsageError if they don't go together: the release does not support the Python, or none is proven.
+    """
+    pairs = [(recipe, release) for recipe in _offered(request.recipe, recipes) for release in recipe.releases]
+    asked = [pair for pair in pairs if request.version in (None, pair[1].version)]
+    fitting = [pair for pair in asked if python in pair[1].pythons]
     if not fitting:
-        versions = sorted({release.version for _, release in pairs}, key=Version)
-        what = f"There is no release {request.version!r} for Python {python}"
-        raise UsageError(what, hint=nearest(request.version or "", versions))
+        others = _versions(release for _, release in pairs if python in release.pythons)
+        raise UsageError(
+            f"Release {request.version} does not support Python {python}",
+            expected=f"Python {', '.join(supported_pythons(release for _, release in asked))}",
+            hint=f"another Python, or for this one the release {' or '.join(others)}",
+        )
     proven = [pair for pair in fitting if pair[1].is_proven_on(target)]
     if request.version is None and not proven:
-        versions = sorted({release.version for _, release in fitting}, key=Version)
+        versions = _versions(release for _, release in fitting)
         raise UsageError(
             f"No release for Python {python} is proven on {target.name}",
-            hint=f"--release {' or '.join(versions)} to build and test one that is not proven yet",
+            hint=f"--release {' or '.join(versions)} (in a matrix: `versions:`) to build and test an unproven one",
         )
     recipe, release = max(proven or fitting, key=lambda pair: Version(pair[1].version))
     why = f"the newest that is proven for Python {python} on {target.name}"
@@ -217,20 +207,21 @@ def nearest_pythons(python: str, supported: Sequence[str]) -> str:
     Each is named with the releases of Raspberry Pi OS that have it. `cp311` and `3.11.2` are spellings of 3.11; any
     other text gets all that are supported.
     """
-    systems: dict[str, list[str]] = {}
-    for system in load_pis().systems:
-        for installed in system.pythons:
-            systems.setdefault(installed.version, []).append(system.name)
+
+    def systems(version: str) -> str:
+        pythons = {system.name: [python.version for python in system.pythons] for system in load_pis().systems}
+        return ", ".join(name for name, versions in pythons.items() if version in versions)
+
     spelling = _PYTHON_SPELLING.fullmatch(python)
     if spelling and (meant := ".".join(spelling.groups())) in supported:
         return f"--python {meant}"
     if not re.fullmatch(r"\d+\.\d+", python):
-        return f"one of: {', '.join(supported)}"
+        return f"one of: {', '.join(supported)}" if supported else ""
     ordered = sorted(supported, key=Version)
     before = [version for version in ordered if Version(version) < Version(python)][-1:]
     after = [version for version in ordered if Version(version) > Version(python)][:1]
-    choices = [f"{version} ({', '.join(systems.get(version, ['no system']))})" for version in before + after]
-    where = f"the Python of {', '.join(systems[python])}" if python in systems else "on no release of Raspberry Pi OS"
+    choices = [f"{version} ({systems(version) or 'no system'})" for version in before + after]
+    where = f"the Python of {systems(python)}" if systems(python) else "on no release of Raspberry Pi OS"
     return f"{python} is {where}; nearest: {' or '.join(choices)}"
 
 

@@ -23,18 +23,20 @@ def all_artifacts(plan: Plan | Wheelhouse) -> tuple[Artifact, ...]:
     return (*compiled, *plan.packages, *plan.plan.artifacts)
 
 
-def stored_wheelhouse(house: Wheelhouse, store: Store) -> list[Entry] | None:
-    """Return the wheels of a wheelhouse that was proven before, its own wheel last; None if one is missing."""
-    entries = [store.wheel(key) for key in (*(plan.key for plan in house.compiled), house.key)]
-    present = [entry for entry in entries if entry]
-    return present if len(present) == len(entries) else None
+def stored_wheels(plan: Plan | Wheelhouse, store: Store) -> list[Entry]:
+    """Return the wheels of a plan or wheelhouse that was proven before, its own wheel last; none if one is missing."""
+    compiled = plan.compiled if isinstance(plan, Wheelhouse) else ()
+    entries = [store.wheel(key) for key in (*(part.key for part in compiled), plan.key)]
+    return [entry for entry in entries if entry] if all(entries) else []
 
 
-def make_wheelhouse(house: Wheelhouse, context: BuildContext) -> list[Entry]:
-    """Make what is missing of a wheelhouse and prove it as a whole; return its entries as stored_wheelhouse does.
+def make_wheels(house: Plan | Wheelhouse, context: BuildContext) -> list[Entry]:
+    """Make what is missing of a plan or wheelhouse and prove it as a whole; return its entries as stored_wheels does.
 
-    The last entry has a record that names all wheels; those in pure Python are among its extras.
+    The last entry of a wheelhouse has a record that names all wheels; those in pure Python are among its extras.
     """
+    if isinstance(house, Plan):
+        return [make_wheel(house, context)]
     compiled = [make_wheel(plan, context) for plan in house.compiled]
     wheel = make_wheel(house.plan, context)
     with context.store.lock(house.key, f"proving {house.title}"), context.once(house.key):

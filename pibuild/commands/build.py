@@ -22,25 +22,18 @@ def run(invocation: Invocation) -> int:
 
     from pibuild.build.catalogue import load_catalogue, requested
     from pibuild.build.context import open_context
-    from pibuild.build.schedule import make_wheel
-    from pibuild.build.wheelhouse import make_wheelhouse, stored_wheelhouse
-    from pibuild.model import Plan
+    from pibuild.build.wheelhouse import make_wheels, stored_wheels
     from pibuild.store.local import deliver
 
     settings, console = invocation.settings, invocation.console
     with open_context(settings, invocation.environ, console) as context:
         plan = requested(load_catalogue(), context)
         console.note(f"{plan.reason}; key {plan.key[:12]}")
-        if isinstance(plan, Plan):
-            proven = context.store.wheel(plan.key)
-            entries = [proven] if proven else []
-        else:
-            entries = stored_wheelhouse(plan, context.store) or []
-        if entries:
+        if entries := stored_wheels(plan, context.store):
             console.note("nothing to do: built and proven before")
         else:
             context.store.sweep()
-            entries = [make_wheel(plan, context)] if isinstance(plan, Plan) else make_wheelhouse(plan, context)
+            entries = make_wheels(plan, context)
         *dependencies, wheel = entries
         for entry in dependencies:
             deliver(entry, Path(settings.output))

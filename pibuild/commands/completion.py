@@ -56,7 +56,7 @@ def _values() -> dict[str, list[str]]:
         "python": list(dict.fromkeys(python for release in releases for python in release.pythons)),
         "recipe": [recipe.name for recipe in recipes],
         "release": list(dict.fromkeys(release.version for release in releases)),
-        "with": [name for recipe in recipes for name, _ in recipe.extras],
+        "with": [name for recipe in recipes for name in recipe.extras],
         "model": [model.name for model in pis.models],
         "os": [system.name for system in pis.systems],
         "format": list(KINDS),

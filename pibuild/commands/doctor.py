@@ -23,7 +23,7 @@ _WANTED_MEMORY_BYTES = 2 * _GB
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
+class Diagnosis:
     """The result of one check, and the remedy if it failed."""
 
     name: str
@@ -50,7 +50,7 @@ def run(invocation: Invocation) -> int:
     return EngineError.exit_code if any(finding.required and not finding.ok for finding in findings) else 0
 
 
-def _findings(invocation: Invocation) -> Iterator[Finding]:
+def _findings(invocation: Invocation) -> Iterator[Diagnosis]:
     import tempfile
 
     from pibuild.adapters.debian import Debian
@@ -61,7 +61,7 @@ def _findings(invocation: Invocation) -> Iterator[Finding]:
 
     settings, environ = invocation.settings, invocation.environ
 
-    def network(name: str, check: Callable[[], str | None], remedy: str, *, required: bool = False) -> Finding:
+    def network(name: str, check: Callable[[], str | None], remedy: str, *, required: bool = False) -> Diagnosis:
         """Make a check that returns the hosts that answered, or None."""
         return _checked(name, lambda: f"{check() or 'the registry'} answers", remedy=remedy, required=required)
 
@@ -76,23 +76,23 @@ def _findings(invocation: Invocation) -> Iterator[Finding]:
     yield network("PyPI", Pypi(http, environ).check, "check pip's index-url and proxy: pip config list", required=True)
     yield network("npm", Npm(environ).check, "only recipes that use Bazel need npm")
     if settings.mirrors:
-        yield Finding(name="git", ok=True, found=f"mirrors: {', '.join(settings.mirrors)}", required=False)
+        yield Diagnosis(name="git", ok=True, found=f"mirrors: {', '.join(settings.mirrors)}", required=False)
     else:
         remedy = "most sources have other places, too; `mirrors:` can name folders of bare clones"
         yield network("git upstream", lambda: Git(environ).resolve(_UPSTREAM, "master") and _UPSTREAM, remedy)
 
 
-def _checked(name: str, check: Callable[[], str], *, remedy: str = "", required: bool = True) -> Finding:
+def _checked(name: str, check: Callable[[], str], *, remedy: str = "", required: bool = True) -> Diagnosis:
     """Make a check, which returns what it found or raises PibuildError; `remedy` stands behind the error's own hint."""
     try:
-        return Finding(name=name, ok=True, found=check(), required=required)
+        return Diagnosis(name=name, ok=True, found=check(), required=required)
     except PibuildError as error:
         found = ": ".join(part for part in (error.what, error.found) if part)
         remedies = "; ".join(filter(None, (error.hint, remedy)))
-        return Finding(name=name, ok=False, found=found, remedy=remedies, required=required)
+        return Diagnosis(name=name, ok=False, found=found, remedy=remedies, required=required)
 
 
-def _engine(environ: Mapping[str, str]) -> Iterator[Finding]:
+def _engine(environ: Mapping[str, str]) -> Iterator[Diagnosis]:
     from pibuild.adapters.docker import Engine
 
     engines: list[Engine] = []

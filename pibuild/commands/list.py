@@ -46,7 +46,7 @@ def run(invocation: Invocation) -> int:
                 "pythons": release.pythons,
                 "proven_on": list(catalogue.targets) if release.proven_on is None else list(release.proven_on),
                 "gives_wheel": bool(recipe.proof),
-                "extras": dict(recipe.extras),
+                "extras": recipe.extras,
             }
             for recipe in recipes
             for release in recipe.releases
@@ -77,7 +77,9 @@ def _products(recipes: "Sequence[Recipe]") -> list[str]:
         rows += [(recipe.name, version, ", ".join(names), proofs) for (version, proofs), names in pythons.items()]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     table = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
-    extras = [f"{recipe.name} --with {name}: {summary}" for recipe in recipes for name, summary in recipe.extras]
+    extras = [
+        f"{recipe.name} --with {name}: {summary}" for recipe in recipes for name, summary in recipe.extras.items()
+    ]
     return [f"  {line}".rstrip() for line in table + extras]
 
 

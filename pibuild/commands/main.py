@@ -162,10 +162,6 @@ def _invocation(
         Console(out=console.out).result(parser.format_help().rstrip(), None)
         return None
     if "-V" in words or "--version" in words:
-        if superfluous := [word for word in (*words, *last_words) if word not in ("-V", "--version", "--json")]:
-            raise UsageError(
-                f"--version prints pibuild's version and does not take {superfluous[0]!r}", hint="pibuild -V"
-            )
         console.result(f"pibuild {__version__}", {"version": __version__})
         return None
     args = parse(parser, words, last_words, root)

@@ -4,6 +4,7 @@ Imports nothing that is slow, because `--help` needs this module.
 """
 
 import argparse
+import stat
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -184,15 +185,14 @@ def add_general(parser: CommandParser, *, has_store: bool = True) -> None:
 
 def wheel_path(word: str) -> Path:
     """Return a word as a path. Raises UsageError for a folder, an archive of sources, or a file that does not exist."""
-    path, hint = Path(word), "the path of a wheel, which ends in .whl"
+    path = Path(word)
     try:
-        is_file, is_folder, reason = path.is_file(), path.is_dir(), ""
+        is_folder = stat.S_ISDIR(path.stat().st_mode)
     except OSError as error:
-        is_file, is_folder, reason = False, False, error.strerror or ""
+        hint = "the path of a wheel, which ends in .whl"
+        raise UsageError(f"There is no file {path}", found=error.strerror or "", hint=hint) from error
     if is_folder:
         raise UsageError(f"{path} is a folder, not a wheel", hint=f"the wheels in it: {path}/*.whl")
-    if not is_file:
-        raise UsageError(f"There is no file {path}", found=reason, hint=hint)
     if path.name.endswith(_SOURCE_ARCHIVES):
         hint = "a wheel of it: pip download --only-binary :all: NAME, or pip wheel NAME"
         raise UsageError(f"{path} is an archive of sources, not a wheel", hint=hint)
@@ -206,6 +206,5 @@ def refuse_idle(invocation: Invocation, names: Sequence[str], needed: str) -> No
     """
     options = [f"--{name.replace('_', '-')}" for name in names if getattr(invocation.args, name) not in (None, False)]
     if options:
-        verb = "has" if len(options) == 1 else "have"
-        what = f"{', '.join(options)} {verb} no effect without {needed}"
+        what = f"{', '.join(options)}: no effect without {needed}"
         raise UsageError(what, hint=f"add {needed}, or leave out {', '.join(options)}")

@@ -30,7 +30,7 @@ from pibuild.publishing.index import index_pages
 from pibuild.publishing.layout import Site
 from pibuild.publishing.model import PublishedSet
 from pibuild.publishing.operations import publish, sweep
-from pibuild.publishing.page import render
+from pibuild.publishing.page.rendering import render
 
 SHOWN_NIGHTS = 30
 """Nights that `nightly log` prints and the page shows."""

@@ -4,7 +4,7 @@ import re
 from typing import TYPE_CHECKING
 
 from pibuild.commands.options import CommandParser, Invocation, add_general, add_options, refuse_idle, wheel_path
-from pibuild.errors import PibuildError, UsageError, collected, combined
+from pibuild.errors import PibuildError, UsageError, raise_all
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -32,21 +32,15 @@ def add_arguments(parser: CommandParser) -> None:
 def run(invocation: Invocation) -> int:
     """Write the new wheels into the output folder; the errors of all wheels are raised at the end."""
     args, settings, console = invocation.args, invocation.settings, invocation.console
-    errors: list[PibuildError] = []
-    with collected(errors):
-        if settings.python is None and args.platform is None:
-            raise UsageError("There is no new tag", hint="--python 3.11 or --platform linux_armv6l, or both")
-        if settings.python is None:
-            refuse_idle(invocation, ("accept_abi_risk",), "--python")
-    with collected(errors):
-        if settings.python is not None and not re.fullmatch(r"[23]\.\d{1,2}", settings.python):
-            raise UsageError(f"{settings.python!r} is not a version of Python", hint="--python 3.11")
-    with collected(errors):
-        if args.platform is not None and not re.fullmatch(r"\w+", args.platform):
-            raise UsageError(f"{args.platform!r} is not a platform tag", hint="--platform linux_armv6l")
-    if errors:
-        raise combined(errors, "Several options are wrong")
-    made: list[str] = []
+    if settings.python is None and args.platform is None:
+        raise UsageError("There is no new tag", hint="--python 3.11 or --platform linux_armv6l, or both")
+    if settings.python is None:
+        refuse_idle(invocation, ("accept_abi_risk",), "--python")
+    if not re.fullmatch(r"[23]\.\d{1,2}", settings.python or "3.0"):
+        raise UsageError(f"{settings.python!r} is not a version of Python", hint="--python 3.11")
+    if not re.fullmatch(r"\w+", args.platform or "any"):
+        raise UsageError(f"{args.platform!r} is not a platform tag", hint="--platform linux_armv6l")
+    made, errors = list[str](), list[PibuildError]()
     for word in args.wheels:
         try:
             made.append(str(_relabelled(wheel_path(word), invocation)))
@@ -54,8 +48,7 @@ def run(invocation: Invocation) -> int:
             errors.append(error)
     if made:
         console.result("\n".join(made), [{"path": path} for path in made])
-    if errors:
-        raise combined(errors, f"{len(errors)} of {len(args.wheels)} files failed")
+    raise_all(errors, f"{len(errors)} of {len(args.wheels)} files failed")
     return 0
 
 

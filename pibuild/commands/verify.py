@@ -11,7 +11,7 @@ from pibuild.commands.options import (
     refuse_idle,
     wheel_path,
 )
-from pibuild.errors import PibuildError, ProofError, UsageError, collected, combined
+from pibuild.errors import PibuildError, ProofError, UsageError, collected, raise_all
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -39,7 +39,7 @@ def add_arguments(parser: CommandParser) -> None:
     group = parser.add_argument_group("where it must run (default: wherever pip installs it)")
     add_options(group, "--target", "--python")
     group.add_argument("--os", metavar="RELEASE", help="release of Raspberry Pi OS, such as bookworm")
-    group.add_argument("--floor", metavar="F", help="oldest glibc that wheels must run with, such as 2.28")
+    group.add_argument("--floor", type=_glibc, metavar="F", help="oldest glibc that wheels must run with, such as 2.28")
     group = parser.add_argument_group("test on the emulated Pi: all of these, and limits and mirrors, only with --run")
     group.add_argument("--run", action="store_true", help="also install and import the wheels; needs Docker")
     group.add_argument("--run-command", metavar="CODE", help="Python code to run after the import")
@@ -77,8 +77,7 @@ def run(invocation: Invocation) -> int:
         del verification, asked  # they hold the unpacked wheel: free that memory before the next one is read
     if console.as_json and facts:
         console.result("", {"schema": SCHEMA_VERSION, "wheels": facts})
-    if errors:
-        raise combined(errors, f"{len(errors)} of {len(args.wheels)} files failed")
+    raise_all(errors, f"{len(errors)} of {len(args.wheels)} files failed")
     return ProofError.exit_code if "fails" in answers else UNSURE_EXIT_CODE if "unsure" in answers else 0
 
 
@@ -109,17 +108,19 @@ def _requirements(invocation: Invocation) -> "tuple[Question, Version | None]":
             if value is not None and value not in known:
                 what = f"{option} {value}: no Raspberry Pi OS has it"
                 raise UsageError(what, hint=f"one of {', '.join(known)}")
-    with collected(errors):
-        if args.floor is not None and not re.fullmatch(r"\d+\.\d+", args.floor):
-            raise UsageError(f"{args.floor!r} is not a version of glibc", hint="--floor 2.28")
     question = Question(target=target, python=settings.python or "", release=args.os or "")
     with collected(errors):
         if not errors and not any(question.names(place) for place in places):
             hint = "`pibuild list -v` shows which Pis, releases and Pythons there are"
             raise UsageError("No Pi has this combination of --target, --os and --python", hint=hint)
-    if errors:
-        raise combined(errors, "Several options are wrong")
+    raise_all(errors)
     return question, Version(args.floor) if args.floor else None
+
+
+def _glibc(text: str) -> str:
+    if re.fullmatch(r"\d+\.\d+", text):
+        return text
+    raise UsageError(f"{text!r} is not a version of glibc", hint="--floor 2.28")
 
 
 def _verified(path: "Path", floor: "Version | None") -> "Verification":

@@ -1,7 +1,7 @@
 """Settings: what flags, PIBUILD_* variables and pibuild.yaml may set, as typed values."""
 
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any
@@ -10,17 +10,17 @@ from platformdirs import user_cache_path
 from pydantic import AfterValidator, BeforeValidator, Field, Tag, TypeAdapter
 from pydantic_core import PydanticCustomError
 
-from pibuild.config.findings import file_levels, near_key
 from pibuild.config.strict_yaml import UserPath, checked, invalid, read_yaml, typed
+from pibuild.config.validation import file_levels
 from pibuild.console import Color
-from pibuild.errors import UsageError
-from pibuild.model import NUMBER, kind_of
+from pibuild.errors import UsageError, closest
+from pibuild.model import kind_of
 from pibuild.urls import without_password
 
 _STRICT = {"extra": "forbid", "use_attribute_docstrings": True}
-_Amount = Annotated[float, Field(gt=0, le=1_000_000, allow_inf_nan=False), NUMBER]
+_Amount = Annotated[float, Field(gt=0, le=1_000_000, allow_inf_nan=False)]
 """An amount that is finite in bytes and in seconds."""
-_Count = Annotated[int, Field(ge=0, le=1_000_000), NUMBER]
+_Count = Annotated[int, Field(ge=0, le=1_000_000)]
 """A number of wheels, or of days that a calendar has."""
 
 
@@ -33,11 +33,7 @@ def _address(text: str) -> str:
 
 def _storage(written: Any) -> Any:  # noqa: ANN401  whatever the YAML holds
     """Return the mapping that a text, or null, is short for."""
-    if written is None or isinstance(written, str):
-        return {"folder": written}
-    if isinstance(written, dict | Storage):
-        return written
-    raise PydanticCustomError("storage", "expected a folder, or a mapping with the keys folder and remote")
+    return {"folder": written} if written is None or isinstance(written, str) else written
 
 
 def _lockable(site: str) -> str:
@@ -229,7 +225,7 @@ class Settings:
     """URL of a Raspbian archive for `pibuild run --os`, such as `http://archive.raspbian.org/raspbian`."""
     offline: bool = False
     """Use no network: fail at once and list what is missing."""
-    jobs: Annotated[int, Field(gt=0, le=1_000_000), NUMBER] | None = None
+    jobs: Annotated[int, Field(gt=0, le=1_000_000)] | None = None
     """Number of compilers that run at the same time; default: as many as processors and memory allow."""
     memory: _Amount | None = None
     """Memory for one container in GB; default: most of the engine's memory."""
@@ -238,7 +234,7 @@ class Settings:
     json: bool = False
     """Print results and errors as JSON."""
     quiet: bool = False
-    """Print no progress, only results, warnings and errors. Not allowed together with `verbose`."""
+    """Print no progress, only results, warnings and errors."""
     verbose: bool = False
     """Also print the output of the programs that pibuild runs."""
     color: Color = "auto"
@@ -248,7 +244,7 @@ class Settings:
 _IN_FILE_ONLY = ("nightly", "publish")
 """Keys of pibuild.yaml that are neither flags nor variables."""
 _EXCLUSIVE = ("quiet", "verbose")
-"""Settings of which at most one may be true in a file, in the variables or in the options."""
+"""Settings that a stronger place sets to false if it sets one of them to true."""
 _OLD_NAMES: Mapping[str, str] = {"version": "release"}
 _ITEM = {"mirrors": r"\S+", "with": r"[^\s,]+"}
 """The pattern of an item in a variable that holds several."""
@@ -277,26 +273,21 @@ def load_settings(
         raise UsageError("Invalid options", details=faults)
     merged = dict(from_file)
     for values in (from_environ, from_flags):
-        if any(_is_on(values.get(name)) for name in _EXCLUSIVE):
+        if any(checked(bool, values.get(name))[0] for name in _EXCLUSIVE):
             merged |= dict.fromkeys(_EXCLUSIVE, False)
         merged |= values
     if isinstance(from_file.get("store"), dict) and isinstance(merged["store"], str):
         merged["store"] = from_file["store"] | {"folder": merged["store"]}
-    return typed(Settings, merged, "The settings")
+    settings = typed(Settings, merged, "The settings")
+    if settings.quiet and settings.verbose:
+        raise UsageError("quiet and verbose are both true in one place", hint="remove one of the two")
+    return settings
 
 
 def _faults(values: Any, spelling: Callable[[str], str] = str) -> list[str]:  # noqa: ANN401  whatever the YAML holds
     """Return what is wrong with settings that come from one place, which spells their names in its own way."""
     faults = checked(Settings, values, levels=_LEVELS)[1]
-    faults = [re.sub(r"^\w+", lambda name: spelling(name[0]), fault) for fault in faults]
-    if isinstance(values, dict) and all(_is_on(values.get(name)) for name in _EXCLUSIVE):
-        first, second = map(spelling, _EXCLUSIVE)
-        faults.append(f"{first}: excludes {second}, which is true, too; remove one of the two")
-    return faults
-
-
-def _is_on(value: Any) -> bool:  # noqa: ANN401  whatever the YAML holds
-    return checked(bool, value)[0] is True
+    return [re.sub(r"^\w+", lambda name: spelling(name[0]), fault) for fault in faults]
 
 
 def _option(name: str) -> str:
@@ -313,15 +304,11 @@ def _from_file(flag: str | None, variable: str | None, cwd: Path, warn: Callable
     try:
         written = read_yaml(path)
     except UsageError as error:
-        if not isinstance(error.__cause__, FileNotFoundError):
+        if flag or variable or not isinstance(error.__cause__, FileNotFoundError):
             raise
-        if flag or variable:
-            name = "--config" if flag else "PIBUILD_CONFIG"
-            raise UsageError(f"{name} names a file that does not exist: {path}") from error
         return {}
     content: dict[str, Any] = {} if written is None else _renamed(written, str, f"{path}: ", warn)
-    old_names = {new: old for old, new in _OLD_NAMES.items() if isinstance(written, dict) and new not in written}
-    if faults := _faults(content, lambda key: old_names.get(key, key)):
+    if faults := _faults(content):
         raise invalid(path, faults)
     return content
 
@@ -332,7 +319,7 @@ def _from_environ(environ: Mapping[str, str], warn: Callable[[str], None]) -> di
     variables = _renamed(variables, _variable, "", warn)
     variables.pop("PIBUILD_CONFIG", None)
     names = {_variable(name): name for name in setting_names()}
-    unknown = [f"{name}: {_unknown_variable(name, variables)}" for name in sorted(variables.keys() - names)]
+    unknown = [f"{name}: {_unknown_variable(name)}" for name in sorted(variables.keys() - names)]
     values = {
         names[variable]: tuple(re.findall(_ITEM[names[variable]], text)) if names[variable] in _ITEM else text
         for variable, text in variables.items()
@@ -343,18 +330,15 @@ def _from_environ(environ: Mapping[str, str], warn: Callable[[str], None]) -> di
     return values
 
 
-def _unknown_variable(variable: str, given: Collection[str]) -> str:
+def _unknown_variable(variable: str) -> str:
     """Return what is wrong with a variable that no setting has."""
     name = variable.removeprefix("PIBUILD_").lower()
     for key in (*_IN_FILE_ONLY, "store"):
-        if name == key or name.startswith(f"{key}_"):
-            place = repr(key) if name == key else f"{name.removeprefix(f'{key}_')!r} below {key!r}"
-            return f"there is no such variable; {place} is only a key of pibuild.yaml"
+        if f"{name}_".startswith(f"{key}_"):
+            return f"there is no such variable; pibuild.yaml can set it, under {key!r}"
     names = {name: name for name in (*setting_names(), "config")} | {**_OLD_NAMES, "extras": "with"}
-    if names.get(name) and _variable(names[name]) in given:
-        return f"there is no such variable; remove it, because {_variable(names[name])!r} is there, too"
-    if meant := near_key(name, names, 0.75):
-        return f"there is no such variable; did you mean {_variable(meant)!r}?"
+    if meant := closest(name, names):
+        return f"there is no such variable; did you mean {_variable(names[meant])!r}?"
     return f"there is no such variable; one of: {', '.join(sorted(map(_variable, {*names.values()})))}"
 
 

@@ -3,16 +3,16 @@
 All findings of a file are collected before it is refused; their words are in findings.py.
 """
 
-from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, cast
 
 import yaml
 from pydantic import AfterValidator, TypeAdapter, ValidationError
-from pydantic_core import ErrorDetails, PydanticCustomError
+from pydantic_core import PydanticCustomError
 
-from pibuild.config.findings import Levels, file_levels, findings
+from pibuild.config.validation import Levels, file_levels, findings
 from pibuild.errors import UsageError
 
 T = TypeVar("T")
@@ -30,10 +30,8 @@ UserPath = Annotated[str, AfterValidator(_homed)]
 """A file or folder; if it begins with `~` or `~name`, that home folder exists."""
 
 
-_NOUNS = {"bool": "true or false", "int": "a whole number", "float": "a number", "timestamp": "a date"}
-"""What a text should be that looks like a value of this YAML type, or is tagged so."""
 _MISFITS = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
-"""What PyYAML raises for a text that is no value of its type."""
+"""What PyYAML raises for a text that is no value of its type, such as 2026-99-99."""
 
 
 def read_yaml(path: Path) -> Any:  # noqa: ANN401  what YAML can hold
@@ -42,65 +40,49 @@ def read_yaml(path: Path) -> Any:  # noqa: ANN401  what YAML can hold
     try:
         loader = kind(path.read_bytes())
         try:
-            nodes = list(_nodes(loader.get_single_node()))
-            faults = [fault for node in nodes for fault in (*_duplicates(node), *_misfits(node, loader))]
-            value = loader.construct_document(nodes[0]) if nodes and not faults else None
+            root = loader.get_single_node()
+            faults = [fault for mapping in _mappings(root, set()) for fault in _key_faults(mapping)]
+            value = loader.construct_document(root) if root and not faults else None
         finally:
             loader.dispose()
-    except yaml.MarkedYAMLError as error:
-        line = f"line {error.problem_mark.line + 1}: " if error.problem_mark else ""
-        problem = str(error.problem).replace("found unhashable key", "a key is a list or a mapping, expected text")
-        raise UsageError(f"{path} can't be read", found=f"{line}{problem}") from error
-    except OSError as error:
-        raise UsageError(f"{path} can't be read", found=error.strerror or str(error)) from error
-    except (yaml.YAMLError, ValueError) as error:
-        problem = " ".join(str(error).split()).replace(' in "<byte string>",', " at")
-        raise UsageError(f"{path} can't be read", found=problem) from error
+    except (OSError, yaml.YAMLError, *_MISFITS) as error:
+        mark = getattr(error, "problem_mark", None)
+        problem = str(getattr(error, "strerror", "") or getattr(error, "problem", "") or "a value is not YAML")
+        found = f"line {mark.line + 1}: {problem}" if mark else problem
+        raise UsageError(f"{path} can't be read", found=found) from error
     if faults:
         raise invalid(path, faults)
     return value
 
 
-def _nodes(root: yaml.Node | None) -> Iterator[yaml.Node]:
-    """Yield each node of a document once, whatever its aliases are, in the order of the file."""
-    waiting, seen = [root] if root else [], set[int]()
-    while waiting:
-        node = waiting.pop()
-        if id(node) in seen:
-            continue
-        seen.add(id(node))
+def _mappings(node: yaml.Node | None, seen: set[int]) -> Iterator[yaml.MappingNode]:
+    """Yield each mapping of a document once, whatever its aliases are."""
+    if node is None or id(node) in seen or isinstance(node, yaml.ScalarNode):
+        return
+    seen.add(id(node))
+    if isinstance(node, yaml.MappingNode):
         yield node
-        if isinstance(node, yaml.SequenceNode):
-            waiting += reversed(node.value)
-        if isinstance(node, yaml.MappingNode):
-            waiting += reversed([part for pair in node.value for part in pair])
+    for part in node.value:
+        for below in part if isinstance(part, tuple) else (part,):
+            yield from _mappings(below, seen)
 
 
-def _duplicates(node: yaml.Node) -> Iterator[str]:
-    """Yield the keys that a mapping has twice: the reader would use the last one without a message."""
-    lines: dict[tuple[str, str], int] = {}
-    for key, _ in node.value if isinstance(node, yaml.MappingNode) else ():
-        name, line = (key.tag, str(key.value)), key.start_mark.line + 1
-        if name in lines:
-            yield f"{key.value}: given twice, in line {lines[name]} and in line {line}; remove one of the two"
+def _key_faults(mapping: yaml.MappingNode) -> Iterator[str]:
+    """Yield what is wrong with keys: of two equal keys, the reader would use the last one without a message."""
+    lines: dict[str, int] = {}
+    for key, _ in mapping.value:
+        name, line = str(key.value), key.start_mark.line + 1
+        if not key.tag.endswith((":str", ":merge")):
+            yield f"line {line}: a key must be text; write it in quotes"
+        elif name in lines:
+            yield f"{name}: given twice, in line {lines[name]} and in line {line}; remove one of the two"
         lines.setdefault(name, line)
-
-
-def _misfits(node: yaml.Node, loader: Any) -> Iterator[str]:  # noqa: ANN401  PyYAML's loaders have no common type
-    """Yield a finding if a text is no value of its type, such as 2026-99-99."""
-    type_name = node.tag.rpartition(":")[2]
-    if isinstance(node, yaml.ScalarNode) and type_name in _NOUNS:
-        try:
-            loader.construct_object(node)
-        except _MISFITS:
-            line = node.start_mark.line + 1
-            yield f"line {line}: expected {_NOUNS[type_name]}, found {node.value!r}; text must be in quotes"
 
 
 def typed(kind: type[T], value: Any, where: Path | str) -> T:  # noqa: ANN401  whatever the YAML holds
     """Return a value as a type. Raises UsageError with all findings; `where` names the file or its like."""
     result, faults = checked(kind, value)
-    if result is None or faults:
+    if result is None:
         raise invalid(where, faults)
     return result
 
@@ -114,27 +96,18 @@ def checked(
     kind: type[T],
     value: Any,  # noqa: ANN401  whatever the YAML holds
     *,
-    below: tuple[str, ...] = (),
     levels: Levels | None = None,
-    apart: Collection[str] = (),
-    context: Mapping[str, Any] | None = None,
+    context: dict[str, Any] | None = None,
 ) -> tuple[T | None, list[str]]:
     """Return a value as a type, or None and what is wrong with it, each finding after its path in the file.
 
-    If the type is only a part of the file, the part stands below some keys, and `levels` are those of the whole file.
-    `apart` names further keys that a mapping must have, which are checked elsewhere. `context` is for the type's own
-    validators.
+    `levels` are the mappings of the file if they are not those of the type; `context` is for its own validators.
     """
-    errors: list[ErrorDetails] = []
-    if isinstance(value, dict):
-        errors += [{"type": "missing", "loc": (key,), "msg": "", "input": value} for key in apart if key not in value]
-        value = {key: part for key, part in value.items() if key not in apart}
-    result, hashable = None, cast("Hashable", kind)  # mypy doubts that a type has a hash
+    hashable = cast("Hashable", kind)  # mypy doubts that a type has a hash
     try:
-        result = _adapter(hashable).validate_python(value, context=context)
+        return _adapter(hashable).validate_python(value, context=context), []
     except ValidationError as error:
-        errors += error.errors(include_url=False)
-    return result, findings(errors, value, levels or file_levels(hashable), below) if errors else []
+        return None, findings(error.errors(include_url=False), value, levels or file_levels(hashable))
 
 
 @cache

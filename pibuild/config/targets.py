@@ -11,9 +11,6 @@ from pibuild.model import Target
 
 _IS_64_BIT = re.compile(r"64|armv8|cortex-a(?:53|72|76)")
 
-_SHORTEST_MISSPELT = 4
-"""Letters of a name that can be a misspelling: `pi` could be any Pi."""
-
 
 def load_targets(folder: Path) -> dict[str, Target]:
     """Return every target by name."""
@@ -43,12 +40,7 @@ def _nearest_target(wanted: str, targets: Mapping[str, Target]) -> str:
             "64-bit systems (AArch64) are not supported yet: --target pi-two for the same Pi with a 32-bit system, "
             "or pibuild verify for a 64-bit wheel from elsewhere"
         )
-    if "pico" in wanted:
-        return "a Pico is a microcontroller without Linux, so no wheel runs on it"
     names = [name for target in targets.values() for name in (target.name, *target.aliases)]
-    by_letters = {re.sub(r"\W", "", name): name for name in reversed(names)}
-    if same := by_letters.get(re.sub(r"\W", "", wanted)):
-        return f"--target {find_target(same, targets).name}"
-    if len(wanted) >= _SHORTEST_MISSPELT and (close := closest(wanted, names, same_digits=True)):
+    if close := closest(wanted, names, same_digits=True):
         return f"did you mean {close!r}?"
     return " or ".join(f"--target {name}" for name in targets)

@@ -18,7 +18,7 @@ from pibuild.config.dockerfiles import load_images
 from pibuild.config.pis import Model, System, load_pis
 from pibuild.config.project_files import project_folder
 from pibuild.config.targets import find_target
-from pibuild.errors import ImageError, PibuildError, UsageError, collected, combined, nearest
+from pibuild.errors import ImageError, PibuildError, UsageError, collected, nearest, raise_all
 from pibuild.model import Image, Plan, Request, Target, Userland
 from pibuild.wheels.pip_tags import architecture, is_for_python
 from pibuild.wheels.wheel import WheelFormatError, WheelName, wheel_name
@@ -118,24 +118,17 @@ def choose(wheel: WheelName, request: DeviceRequest, targets: Mapping[str, Targe
     requested parts don't go together.
     """
     pis = load_pis()
-    model, system, target, python = None, None, None, None
     faults: list[PibuildError] = []
     with collected(faults):
         model = _named("--model", request.model, {model.name: model for model in pis.models})
     with collected(faults):
         system = _named("--os", request.system, {system.name: system for system in pis.systems})
     if (request.bits or _bits(wheel, request)) == 64:
-        if faults:
-            raise combined(faults, f"{len(faults)} settings are missing or wrong")
+        raise_all(faults)
         return _choose_64(wheel, request, model or pis.model(_MODEL_64), system)
-    if model or request.target is not None or request.model is None:
-        with collected(faults):
-            target = _target(wheel, request.target, model, targets)
-    if system or request.system is None:
-        with collected(faults):
-            python = _python(wheel, request.python, emulated_pythons(system) if system else pythons, system)
-    if faults or not target or not python:
-        raise combined(faults, f"{len(faults)} settings are missing or wrong")
+    raise_all(faults)
+    target = _target(wheel, request.target, model, targets)
+    python = _python(wheel, request.python, emulated_pythons(system) if system else pythons, system)
     return Device(target=target, python=python, model=model or pis.model(target.device_model), system=system)
 
 

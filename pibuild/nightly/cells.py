@@ -1,16 +1,20 @@
-"""Cells of a night: their plans, proven wheels and builds."""
+"""Cells of a night: their plans, proven wheels and builds, and the versions of wheels from a branch or tag."""
 
+from datetime import UTC, datetime
 from typing import Any
+
+from packaging.version import Version
 
 from pibuild.build.context import BuildContext
 from pibuild.build.planning import Catalogue
-from pibuild.build.schedule import make_wheel
-from pibuild.build.wheelhouse import make_wheelhouse
+from pibuild.build.wheelhouse import make_wheels
 from pibuild.errors import PibuildError
 from pibuild.model import Cell, Plan, Request, Wheelhouse
-from pibuild.nightly.version import nightly_version
 from pibuild.sources.local_tree import own_source
 from pibuild.store.local import Entry
+
+_HEX_DIGITS = 11
+"""Of a commit in a version; unique even in a repository as large as TensorFlow's."""
 
 
 class CellBuilder:
@@ -48,7 +52,7 @@ class CellBuilder:
         context = self.context
         context.spent_s.update(dict.fromkeys(context.spent_s, 0.0))
         context.cpu_s.clear()
-        entry = make_wheelhouse(plan, context)[-1] if isinstance(plan, Wheelhouse) else make_wheel(plan, context)
+        entry = make_wheels(plan, context)[-1]
         return entry, round(sum(context.cpu_s.values()), 2)
 
     def failed_key(self, error: PibuildError) -> str:
@@ -59,3 +63,25 @@ class CellBuilder:
         """Return the record of a proven wheel; None if the store does not have the wheel any more."""
         entry = self.context.store.wheel(key)
         return entry.facts if entry else None
+
+
+def nightly_version(release: str, commit: str, committed: datetime) -> str:
+    """Return the version of a wheel from a commit after a release: `1.14.1.dev20190618153012+g87989f69597`.
+
+    It sorts above the release and below the next one. After a pre-release the next pre-release follows,
+    `1.15.0rc1` → `1.15.0rc2.dev…`, since `1.15.0.dev…` would sort below. Raises ValueError if `committed` has no
+    time zone.
+    """
+    if committed.tzinfo is None:
+        raise ValueError("the time of a commit needs a time zone")
+    suffix = f"dev{committed.astimezone(UTC):%Y%m%d%H%M%S}+g{commit[:_HEX_DIGITS]}"
+    last = Version(release)
+    if last.pre:
+        kind, number = last.pre
+        return f"{_dotted(last.release)}{kind}{number + 1}.{suffix}"
+    *begin, patch = (*last.release, 0, 0)[: max(3, len(last.release))]
+    return f"{_dotted((*begin, patch + 1))}.{suffix}"
+
+
+def _dotted(numbers: tuple[int, ...]) -> str:
+    return ".".join(map(str, numbers))

@@ -4,16 +4,15 @@ Pure: recipes and targets are passed in. All findings are collected before a mat
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict
+from contextlib import suppress
+from dataclasses import asdict, replace
 from itertools import product
 
-from packaging.version import Version
-
-from pibuild.build.planning import nearest_pythons, supported_pythons, wheel_recipes
+from pibuild.build.planning import choice, request_faults, supported_pythons
 from pibuild.config.settings import Cells, Exclusion, Nightly
 from pibuild.config.targets import find_target
-from pibuild.errors import UsageError, nearest
-from pibuild.model import Cell, Recipe, Release, Target
+from pibuild.errors import UsageError, collected, nearest
+from pibuild.model import Cell, Recipe, Request, Target
 
 
 def matrix(nightly: Nightly, recipes: Mapping[str, Recipe], targets: Mapping[str, Target]) -> tuple[Cell, ...]:
@@ -73,101 +72,58 @@ def with_dependency_cells(
 def _expanded(
     cells: Cells, recipes: Mapping[str, Recipe], targets: Mapping[str, Target]
 ) -> Iterable[tuple[Cell, Sequence[str]]]:
-    """Return each cell of an item of `cells:`, with the reasons if it can't be built.
-
-    Recipe, target, Python and version are examined independently of each other.
-    """
-    products = {recipe.name: recipe for recipe in wheel_recipes(recipes)}
-    recipe = products.get(cells.recipe)
-    recipe_faults = [] if recipe else [f"recipe {cells.recipe!r}: {nearest(cells.recipe, list(products))}"]
-    releases = recipe.releases if recipe else [release for other in products.values() for release in other.releases]
-    pythons = cells.pythons or (supported_pythons(releases) if recipe else ()) or ("?",)
-    for name, python in product(cells.targets or targets, pythons):
-        target, target_faults = _target(name, targets)
-        newest = _newest(releases, python, target) if recipe else "?"
-        for version, ref in product(cells.versions or (newest,), cells.refs or ("",)):
+    """Return each cell of an item of `cells:`, with the reasons if it can't be built."""
+    recipe = recipes.get(cells.recipe)
+    releases = recipe.releases if recipe else [release for other in recipes.values() for release in other.releases]
+    for target, python in product(cells.targets or targets, cells.pythons or supported_pythons(releases) or ("none",)):
+        for version, ref in product(cells.versions or ("",), cells.refs or ("",)):
             supported = supported_pythons(release for release in releases if release.version == version)
             if supported and not cells.pythons and python not in supported:
                 continue  # this Python was not requested for this release
             cell = Cell(
                 recipe=cells.recipe,
                 version=version,
-                target=target.name if target else name,
+                target=target,
                 python=python,
                 ref=ref,
                 with_dependencies=cells.with_dependencies,
             )
-            cell_faults = _cell_faults(cell, recipe) if recipe else _python_faults(releases, python)
-            yield cell, [*recipe_faults, *target_faults, *cell_faults]
+            yield _examined(cell, recipes, targets)
 
 
-def _cell_faults(cell: Cell, recipe: Recipe) -> list[str]:
-    if faults := _release_faults(recipe.releases, cell):
-        return faults
-    if cell.ref and not recipe.own_tree:
-        return [f"{cell.recipe} takes no refs: its recipe can't read the version of a source tree"]
-    if cell.with_dependencies and not _release(cell, recipe).dependencies:
-        return [f"the recipe of {cell.recipe} {cell.version} lists no dependencies"]
-    return []
+def _examined(cell: Cell, recipes: Mapping[str, Recipe], targets: Mapping[str, Target]) -> tuple[Cell, Sequence[str]]:
+    """Return a cell with the target's own name and with a version, and the reasons if it can't be built."""
+    request = Request(target=cell.target, python=cell.python, recipe=cell.recipe, version=cell.version or None)
+    faults = request_faults(request, targets, recipes)
+    with suppress(UsageError):
+        cell = replace(cell, target=find_target(cell.target, targets).name)
+    if not faults:
+        with collected(faults):
+            recipe, release, _ = choice(request, targets[cell.target], cell.python, recipes)
+            cell = replace(cell, version=release.version)
+            if cell.ref and not recipe.own_tree:
+                raise UsageError(f"{recipe.name} takes no refs: its recipe can't read the version of a source tree")
+            if cell.with_dependencies and not release.dependencies:
+                raise UsageError(f"The recipe of {recipe.name} {release.version} lists no dependencies")
+    return cell, [fault.line for fault in faults]
 
 
 def _compiled_dependencies(
     cell: Cell, recipes: Mapping[str, Recipe], targets: Mapping[str, Target]
 ) -> Iterable[tuple[Cell, Sequence[str]]]:
     """Return a cell for each dependency that a recipe compiles, with the reasons if it can't be built."""
-    for recipe in (recipes[name] for name in _release(cell, recipes[cell.recipe]).dependencies):
-        if recipe.proof:
-            version = _newest(recipe.releases, cell.python, targets[cell.target])
-            other = Cell(recipe=recipe.name, version=version, target=cell.target, python=cell.python, is_beside=True)
-            yield other, _release_faults(recipe.releases, other)
-
-
-def _release(cell: Cell, recipe: Recipe) -> Release:
-    versions = (release for release in recipe.releases if release.version == cell.version)
-    return next(release for release in versions if cell.python in release.pythons)
+    versions = (release for release in recipes[cell.recipe].releases if release.version == cell.version)
+    release = next(release for release in versions if cell.python in release.pythons)
+    for name in release.dependencies:
+        if recipes[name].proof:
+            other = Cell(recipe=name, version="", target=cell.target, python=cell.python, is_beside=True)
+            yield _examined(other, recipes, targets)
 
 
 def _request(cell: Cell) -> str:
     """Return what distinguishes a cell from another one of the same name."""
     request = f"ref {cell.ref!r} of version {cell.version}" if cell.ref else f"version {cell.version}"
     return f"{request} with dependencies" if cell.with_dependencies else request
-
-
-def _target(name: str, targets: Mapping[str, Target]) -> tuple[Target | None, list[str]]:
-    try:
-        return find_target(name, targets), []
-    except UsageError as error:
-        return None, [f"{error.what}: {error.hint}"]
-
-
-def _newest(releases: Sequence[Release], python: str, target: Target | None) -> str:
-    """Return the newest release for a Python that is proven for a target; without a target, any release counts."""
-    fitting = [release for release in releases if python in release.pythons]
-    versions = [release.version for release in fitting if target is None or release.is_proven_on(target)]
-    return max(versions, key=Version, default="?")
-
-
-def _release_faults(releases: Sequence[Release], cell: Cell) -> list[str]:
-    if faults := [*_python_faults(releases, cell.python), *_version_faults(releases, cell.version)]:
-        return faults
-    if cell.version == "?":
-        return [f"no release for Python {cell.python} is proven on {cell.target}: name one in `versions:`"]
-    pythons = supported_pythons(release for release in releases if release.version == cell.version)
-    if cell.python not in pythons:
-        return [f"version {cell.version} does not support Python {cell.python}, only {', '.join(pythons)}"]
-    return []
-
-
-def _python_faults(releases: Sequence[Release], python: str) -> list[str]:
-    pythons = supported_pythons(releases)
-    if not pythons:
-        return ["the recipe supports no Python"]
-    return [] if python in ("?", *pythons) else [f"Python {python!r}: {nearest_pythons(python, pythons)}"]
-
-
-def _version_faults(releases: Sequence[Release], version: str) -> list[str]:
-    versions = sorted({release.version for release in releases}, key=Version)
-    return [] if version in ("?", *versions) else [f"version {version!r}: {nearest(version, versions)}"]
 
 
 def _named(exclusion: Exclusion) -> dict[str, str]:

@@ -95,6 +95,12 @@ class Fetcher:
         facts = {"name": source.name, "place": place, "fetched": iso_utc(self.now())}
         return self.store.put_artifact(source.tree, staged, facts, sha256=tree.sha256, kind="sources")
 
+    def write_commit(self, clone: str, commit: str, selection: Selection, to: Path, step: Step) -> Tree:
+        """Write the selected files of a commit as a tree; git works in the folder `git` beside it."""
+        scratch_dir, is_wanted = to.with_name("git"), chooser(selection)
+        with self.git.open_commit(clone, commit, scratch_dir, step.progress, is_wanted) as tar:
+            return write_tree(members_of(tar), selection, to)
+
     def _fetch(self, source: Source, needed_later: set[str]) -> Entry:
         with self.store.lock(f"source-{source.tree}", f"fetching {source.name}"):
             if entry := self.store.artifact(source.tree, "sources"):  # by the pibuild that held the lock
@@ -127,10 +133,7 @@ class Fetcher:
         with self.store.staging() as staging:
             staged = staging / "tree.tar"
             if isinstance(attempt.place, GitPlace):
-                commit, scratch_dir = attempt.place.commit, staging / "git"
-                is_wanted = chooser(selection)
-                with self.git.open_commit(attempt.clone, commit, scratch_dir, step.progress, is_wanted) as tar:
-                    tree = write_tree(members_of(tar), selection, staged)
+                tree = self.write_commit(attempt.clone, attempt.place.commit, selection, staged, step)
                 return self.store_tree(source, str(attempt), tree, staged)
             with self._download(attempt, staging, step) as archive_path:
                 content = (

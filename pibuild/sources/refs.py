@@ -18,9 +18,7 @@ from pibuild.files import json_digest, json_text, write_atomically
 from pibuild.model import GitPlace, Source
 from pibuild.sources.fetcher import Fetcher, is_stored
 from pibuild.sources.places import attempts
-from pibuild.trees.archives import members_of
-from pibuild.trees.selection import Selection, chooser
-from pibuild.trees.tree import write_tree
+from pibuild.trees.selection import Selection
 from pibuild.urls import without_password
 
 T = TypeVar("T")
@@ -78,10 +76,7 @@ class Refs:
             self._fetcher.store.staging() as staging,
         ):
             staged = staging / "tree.tar"
-            with self._fetcher.git.open_commit(
-                clone, commit, staging / "git", step.progress, chooser(selection)
-            ) as tar:
-                tree = write_tree(members_of(tar), selection, staged)
+            tree = self._fetcher.write_commit(clone, commit, selection, staged, step)
             committed_s = self._fetcher.git.committed(clone, commit, staging / "git", step.progress)
             place = f"git commit {commit} from {without_password(clone)}"
             self._fetcher.store_tree(replace(source, tree=tree.tree), place, tree, staged)

@@ -9,7 +9,8 @@ from urllib.parse import unquote
 import pytest
 
 from pibuild.model import Cell
-from pibuild.publishing.page import charts, nights, offers, render
+from pibuild.publishing.page import charts, nights, offers
+from pibuild.publishing.page.rendering import render
 from tests.makers.nights import (
     EVIL,
     make_cells,

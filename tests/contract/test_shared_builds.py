@@ -9,7 +9,7 @@ import pytest
 from pibuild.build.context import BuildContext
 from pibuild.build.record import file_facts
 from pibuild.build.schedule import make_wheel, try_on_device
-from pibuild.build.wheelhouse import make_wheelhouse
+from pibuild.build.wheelhouse import make_wheels
 from pibuild.config.settings import Settings, Storage
 from pibuild.console import Console
 from pibuild.errors import ProofError
@@ -157,9 +157,9 @@ def house_for(proof="p"):
 
 def test_a_wheelhouse_that_another_machine_proved_is_downloaded_whole(machine):
     one, other = machine(), machine()
-    (proven,) = make_wheelhouse(house_for(), one.context)
+    (proven,) = make_wheels(house_for(), one.context)
     other.context.engine = AbsentEngine()
-    (pulled,) = make_wheelhouse(house_for(), other.context)
+    (pulled,) = make_wheels(house_for(), other.context)
 
     assert one.engine.ran.count("proof") == 2  # of the wheel, of all together
     assert pulled.facts == proven.facts
@@ -171,8 +171,8 @@ def test_a_wheelhouse_that_another_machine_proved_is_downloaded_whole(machine):
 def test_a_wheelhouse_of_downloaded_wheels_is_only_proven(machine):
     one, other = machine(), machine()
     one.make(house_for().plan)
-    make_wheelhouse(house_for("another"), one.context)
-    make_wheelhouse(house_for(), other.context)
+    make_wheels(house_for("another"), one.context)
+    make_wheels(house_for(), other.context)
 
     assert other.built == []
     assert other.engine.ran == ["proof"]
@@ -180,12 +180,12 @@ def test_a_wheelhouse_of_downloaded_wheels_is_only_proven(machine):
 
 def test_a_wheelhouse_with_a_damaged_wheel_is_made_again(machine):
     one = machine()
-    (made,) = make_wheelhouse(house_for(), one.context)
+    (made,) = make_wheels(house_for(), one.context)
     (made.path.parent / "extras" / SIX).write_bytes(b"else")
     one.context.remote = Remote(None, store=one.store, console=one.context.console)
 
     assert one.store.wheel(made.key) is None
-    (again,) = make_wheelhouse(house_for(), one.context)
+    (again,) = make_wheels(house_for(), one.context)
     assert (again.path.parent / "extras" / SIX).read_bytes() != b"else"
 
 
@@ -194,7 +194,7 @@ def test_a_failed_proof_is_not_repeated(machine):
     one.engine.refuses = True
     for _ in range(2):
         with fails(ProofError, naming="thing-1.0-cp311-cp311-linux_armv6l.whl"):
-            make_wheelhouse(house, one.context)
+            make_wheels(house, one.context)
     assert one.engine.ran.count("proof") == 1
     assert list(one.context.failed) == [house.plan.key]
 
@@ -205,7 +205,7 @@ def test_a_wheelhouse_keeps_the_extras_of_its_wheel(machine, tmp_path):
     library.write_bytes(b"a library")
     entry = one.make(house.plan)
     one.store.put_wheel(house.plan.key, entry.path, entry.facts | {"extras": [file_facts(library)]}, [library])
-    (made,) = make_wheelhouse(house, one.context)
+    (made,) = make_wheels(house, one.context)
 
     assert [one["file"] for one in made.facts["extras"]] == ["c-library.tar.gz", SIX]
     assert {path.name for path in (made.path.parent / "extras").iterdir()} == {"c-library.tar.gz", SIX}

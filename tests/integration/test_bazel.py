@@ -167,20 +167,20 @@ WRAPT = ("tensorflow/tools/pip_package/setup.py", "'numpy >= 1.13.3',", "'numpy 
 
 def test_pip_installs_the_wheel_with_its_dependencies_from_the_wheelhouse(builds, changed):
     house = builds.wheelhouse("pi-one", "2.7", changed(WRAPT), ("wrapt",))
-    beside, entry = wheelhouse.make_wheelhouse(house, builds.context)
+    beside, entry = wheelhouse.make_wheels(house, builds.context)
     facts = entry.facts["dependencies"]
 
     assert beside.path.name == "wrapt-1.12.1-cp27-cp27mu-linux_armv6l.whl"
     assert [one["file"] for one in facts["wheels"]] == [beside.path.name]
     assert {"wrapt==1.12.1", f"tensorflow=={VERSION}"} <= set(facts["installed"])
-    assert [one.path for one in wheelhouse.stored_wheelhouse(house, builds.store)] == [beside.path, entry.path]
+    assert [one.path for one in wheelhouse.stored_wheels(house, builds.store)] == [beside.path, entry.path]
 
 
 def test_a_wheelhouse_with_an_unneeded_wheel_is_rejected(builds):
     house = builds.wheelhouse("pi-one", "2.7", TREE, ("wrapt",))
 
     with fails(ProofError) as raised:
-        wheelhouse.make_wheelhouse(house, builds.context)
+        wheelhouse.make_wheels(house, builds.context)
     assert raised.value.found == "wrapt-1.12.1-cp27-cp27mu-linux_armv6l.whl"
 
 

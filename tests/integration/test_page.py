@@ -6,7 +6,7 @@ import pytest
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
-from pibuild.publishing.page import render
+from pibuild.publishing.page.rendering import render
 from tests.fakes.servers import served
 from tests.integration.browser import PROGRAMS, browser, complaints, look
 from tests.makers.nights import EVIL, make_cells, make_hostile, make_nights, make_published_wheel, make_set, make_set_of

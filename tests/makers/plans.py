@@ -27,6 +27,7 @@ def make_recipe(name: str = "thing", digest: str | None = None, **changes: Any) 
         "per": (),
         "image": "builder",
         "files": ("build.sh",),
+        "sources": {},
         "releases": (make_release(),),
         "folder": Path("recipes") / name,
     }

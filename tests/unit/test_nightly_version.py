@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from packaging.utils import parse_wheel_filename
 from packaging.version import Version
 
-from pibuild.nightly.version import nightly_version
+from pibuild.nightly.cells import nightly_version
 from tests.failures import fails
 
 COMMIT = "87989f69597d6b2d60de8f112e1e3cea23be7298"

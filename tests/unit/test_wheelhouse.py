@@ -115,14 +115,14 @@ def test_a_dependency_without_a_release_for_the_python_is_named():
 def test_a_wheelhouse_is_complete_if_every_wheel_is_stored(tmp_path):
     store, house = Store(tmp_path / "store", Console()), decided()
     try:
-        assert wheelhouse.stored_wheelhouse(house, store) is None
+        assert wheelhouse.stored_wheels(house, store) == []
         for key, name in ((house.key, "thing"), (house.compiled[0].key, "numpy")):
-            assert wheelhouse.stored_wheelhouse(house, store) is None
+            assert wheelhouse.stored_wheels(house, store) == []
             path = tmp_path / f"{name}-1.0-py3-none-any.whl"
             path.write_bytes(b"a wheel")
             record = {"wheel": {"file": path.name, "sha256": sha256(path)}}
             store.put_wheel(key, path, record)
-        assert [entry.path.name.partition("-")[0] for entry in wheelhouse.stored_wheelhouse(house, store)] == [
+        assert [entry.path.name.partition("-")[0] for entry in wheelhouse.stored_wheels(house, store)] == [
             "numpy",
             "thing",
         ]

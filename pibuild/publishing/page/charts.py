@@ -6,6 +6,7 @@ templates/chart.html.j2 draws them and escapes their text.
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from pibuild.console import seconds, size
 from pibuild.model import CellOutcome, Night
@@ -71,12 +72,12 @@ def charts(nights: Sequence[Night], table: Sequence[Row]) -> tuple[Chart, ...]:
             title="Build time",
             lead="From the start of a cell to its proven wheel, for the nights that built it. A target's first Python "
             "takes longest: it also compiles what the other Pythons share.",
-            panels=_panels(nights, table, _build_times, _time_scale),
+            panels=_panels(nights, table, partial(_line_by_python, _build_time), _time_scale),
         ),
         Chart(
             title="Wheel size",
             lead="The file that pip downloads. The axis may start above zero.",
-            panels=_panels(nights, table, _sizes, _size_scale),
+            panels=_panels(nights, table, partial(_line_by_python, _wheel_size), _size_scale),
         ),
         Chart(
             title="Instructions per inference",
@@ -176,22 +177,16 @@ def _round_up(value: float) -> float:
     return next(nice * power for nice in (1, 2, 5, 10) if nice * power >= value * 0.999)
 
 
-def _build_times(group: Sequence[Row]) -> _Lines:
-    def measured(outcome: CellOutcome) -> _Measured | None:
-        return (outcome.wall_s, seconds(outcome.wall_s), True) if outcome.status == "built" else None
-
-    return _line_by_python(group, measured)
+def _build_time(outcome: CellOutcome) -> _Measured | None:
+    return (outcome.wall_s, seconds(outcome.wall_s), True) if outcome.status == "built" else None
 
 
-def _sizes(group: Sequence[Row]) -> _Lines:
-    def measured(outcome: CellOutcome) -> _Measured | None:
-        has_size = outcome.size_bytes and outcome.status != "failed"
-        return (outcome.size_bytes, size(outcome.size_bytes), outcome.status == "built") if has_size else None
-
-    return _line_by_python(group, measured)
+def _wheel_size(outcome: CellOutcome) -> _Measured | None:
+    has_size = outcome.size_bytes and outcome.status != "failed"
+    return (outcome.size_bytes, size(outcome.size_bytes), outcome.status == "built") if has_size else None
 
 
-def _line_by_python(group: Sequence[Row], measured: Callable[[CellOutcome], _Measured | None]) -> _Lines:
+def _line_by_python(measured: Callable[[CellOutcome], _Measured | None], group: Sequence[Row]) -> _Lines:
     return {
         f"Python {row.cell.python}": _line(measured(outcome) if outcome else None for outcome in reversed(row.outcomes))
         for row in group
