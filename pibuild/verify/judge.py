@@ -28,7 +28,7 @@ from pibuild.verify.python_imports import (
     used_binaries,
     weighed_code_findings,
 )
-from pibuild.wheels.wheel import Wheel, WheelFormatError, read_wheel, wheel_name
+from pibuild.wheels.wheel import Wheel, WheelFormatError, WheelLimitError, read_wheel, wheel_name
 
 INSTALLATION = frozenset(("pip", "file"))
 """Checks whose failure means that pip does not install the wheel."""
@@ -126,7 +126,10 @@ def judge(path: Path, *, floor: Version | None = None) -> Verification:
     try:
         wheel = read_wheel(path)
     except WheelFormatError as err:
-        damage = Finding(outcome="fails", check="file", reason=str(err), remedy="download or build the wheel again")
+        if isinstance(err, WheelLimitError):
+            damage = Finding(outcome="unsure", check="file", reason=str(err), remedy="pibuild verify --run")
+        else:
+            damage = Finding(outcome="fails", check="file", reason=str(err), remedy="download or build the wheel again")
         verdicts = tuple(PlaceVerdict(place=place, findings=(damage,)) for place in load_pis().places)
         return Verification(file_name=path.name, size_bytes=size_bytes, verdicts=verdicts)
     return judge_contents(wheel, size_bytes, floor=floor)
