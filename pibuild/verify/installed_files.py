@@ -31,7 +31,7 @@ _SCHEMES = {
     "data": PREFIX,
     "headers": f"{PREFIX}/include/python",
 }
-_PYTHON_FOLDER = re.compile(rf"{PREFIX}/lib/python\d(\.\d+t?)?(/(?:site|dist)-packages)?")
+_PYTHON_FOLDER = re.compile(rf"{PREFIX}/lib/python\d\.\d+(?P<packages>/(?:site|dist)-packages)?")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,10 +70,10 @@ class InstalledFiles:
             place.removeprefix(f"{SITE}/").partition("/")[0] for place in self.places if place.startswith(SITE)
         )
 
-    def resolved(self, folder: str) -> str | None:
+    def resolved(self, folder: str, python: str) -> str | None:
         """Return a folder without `.` and `..`, or None if a folder on the way to it does not exist.
 
-        Other folders than those of the installation are returned as they are written.
+        The folder of a Python is that of `python`. Folders outside of the installation are returned as they are.
         """
         path = ""
         for name in folder.split("/"):
@@ -82,7 +82,11 @@ class InstalledFiles:
                     return None
                 path = path.rpartition("/")[0]
             elif name not in ("", "."):
-                path = _PYTHON_FOLDER.sub(_standard_folder, f"{path}/{name}")
+                path = f"{path}/{name}"
+                if path == f"{PREFIX}/lib/python{python}":
+                    path = f"{PREFIX}/lib/python"
+                elif path == f"{PREFIX}/lib/python/dist-packages":
+                    path = SITE
         return path or "/"
 
     def _is_missing(self, path: str) -> bool:
@@ -129,7 +133,7 @@ def _place(path: str, data: str) -> str:
 
 
 def _standard_folder(match: re.Match[str]) -> str:
-    return SITE if match[2] else f"{PREFIX}/lib/python"
+    return SITE if match["packages"] else f"{PREFIX}/lib/python"
 
 
 def _requirements(metadata: str) -> Iterable[str]:

@@ -26,7 +26,7 @@ from pibuild.verify.python_imports import used_binaries
 from pibuild.verify.static_tls import joint_static_tls_findings, static_tls_findings
 from pibuild.verify.symbol_binding import C_API, lacking_versions, undefined_references
 
-_SHOWN, _NAME_LETTERS = 4, 80
+_SHOWN, _NAME_LETTERS = 3, 60
 _FOREIGN_LIBC = (
     (re.compile(r"libc\.musl-.*|ld-musl-.*"), "musl's C library"),
     (re.compile(r"lib(c|log|android)\.so"), "of Android or musl"),
@@ -77,8 +77,8 @@ class _LoadedWheel:
         for binary in self._binaries.values():
             for name in binary.names:
                 self._paths_by_name.setdefault(name, []).append(binary.path)
-        self._python_process = LoaderProcess(files, system, bits)
-        self._python_scope = self._python_process.start_python(python)
+        self._python_process = LoaderProcess(files, system, bits, python)
+        self._python_scope = self._python_process.start_python()
         self._starts = self._all_starts()
         self._working = [start for start in self._starts if not start.fails]
         self._loaded_first = self._names_loaded_first()
@@ -117,7 +117,7 @@ class _LoadedWheel:
 
     def _start(self, binary: Binary, kind: Literal["module", "program", "library"]) -> _Start:
         if kind == "program":
-            process = LoaderProcess(self._files, self._system, self._bits)
+            process = LoaderProcess(self._files, self._system, self._bits, self._python)
             global_scope = scope = process.start_program(binary)
         else:
             process, global_scope = self._python_process.copy(), self._python_scope

@@ -113,9 +113,9 @@ class MissingLibrary:
 class LoaderProcess:
     """A process in which files are loaded one after another."""
 
-    def __init__(self, files: InstalledFiles, system: System, bits: int) -> None:
-        """Start with nothing loaded."""
-        self._files, self._system, self._bits = files, system, bits
+    def __init__(self, files: InstalledFiles, system: System, bits: int, python: str) -> None:
+        """Start with nothing loaded, in an installation for one Python."""
+        self._files, self._system, self._bits, self._python = files, system, bits, python
         self.missing: list[MissingLibrary] = []
         self._by_name: dict[str, LoadedFile] = {}
         self._by_place: dict[str, LoadedFile] = {}
@@ -123,15 +123,15 @@ class LoaderProcess:
 
     def copy(self) -> "LoaderProcess":
         """Return a process in which the same files are loaded."""
-        process = LoaderProcess(self._files, self._system, self._bits)
+        process = LoaderProcess(self._files, self._system, self._bits, self._python)
         process.missing = list(self.missing)
         process._by_name, process._by_place = dict(self._by_name), dict(self._by_place)
         return process
 
-    def start_python(self, version: str) -> list[LoadedFile]:
+    def start_python(self) -> list[LoadedFile]:
         """Load the interpreter with what it needs, and return these files: the global scope."""
-        library = system_python(self._system.name, self._bits, version)
-        main = LoadedFile(soname=f"python{version}", library=library, is_python=True)
+        library = system_python(self._system.name, self._bits, self._python)
+        main = LoadedFile(soname=f"python{self._python}", library=library, is_python=True)
         self._add(main)
         scope = self.load_needed(main)
         if library is None:
@@ -277,7 +277,7 @@ class LoaderProcess:
             folder = _replaced(folder, token, text)
         if not folder.startswith("/"):
             return None  # relative to the current folder
-        return self._files.resolved(folder)
+        return self._files.resolved(folder, self._python)
 
 
 def other_project(folder: str, files: InstalledFiles) -> str:

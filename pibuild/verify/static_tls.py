@@ -45,12 +45,11 @@ def joint_static_tls_findings(groups: Sequence[Sequence[LoadedFile]], glibc: Ver
     files = {file.place or file.soname: file for group in groups for file in group}
     parts = list(_parts(files.values()))
     largest = _largest(parts)
-    descriptors = sum(
-        file.binary.elf.dynamic.tls_bytes
-        for file in files.values()
-        if file.binary and file.binary.elf.dynamic and file.binary.elf.dynamic.uses_tls_descriptors
-    )
-    used = _sum(parts) + (min(descriptors, _OPTIONAL_BYTES) if glibc >= _LIMITS_OPTIONAL else descriptors)
+    # A block that a TLS descriptor is for takes room if it fits, whatever comes later.
+    dynamics = [file.binary.elf.dynamic for file in files.values() if file.binary and file.binary.elf.dynamic]
+    sizes = [dynamic.tls_bytes for dynamic in dynamics if dynamic.uses_tls_descriptors]
+    limit = _OPTIONAL_BYTES if glibc >= _LIMITS_OPTIONAL else _ROOM_BYTES
+    used = _sum(parts) + min(sum(size for size in sizes if size <= limit), limit)
     if largest and used > _ROOM_BYTES and all(_sum(list(_parts(group))) <= _ROOM_BYTES for group in groups):
         reason = f"needs, with the other files, {used} bytes of the static TLS block; glibc keeps {_ROOM_BYTES}"
         yield _finding(largest, "unsure", reason, _SETTLES)

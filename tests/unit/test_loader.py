@@ -220,6 +220,14 @@ def test_a_program_finds_libraries_in_the_folder_of_data_files():
     assert worst_outcome(findings_of(files)) == "fails"
 
 
+@pytest.mark.parametrize("packages", ["site-packages", "dist-packages"])
+def test_a_search_path_into_the_folder_of_a_python_serves_that_python(packages):
+    program = make_program(needed=[INNER, "libc.so.6"], runpath=f"$ORIGIN/../lib/python3.11/{packages}/pkg")
+    files = {"demo-1.0.data/scripts/tool": program, f"pkg/{INNER}": make_library(INNER)}
+    assert harm(findings_of(files, "bookworm")) == []
+    assert worst_outcome(findings_of(files, "trixie")) == "fails"
+
+
 def test_a_program_that_works_beside_one_for_musl_is_enough():
     musl = make_program(interpreter="/lib/ld-musl-armhf.so.1", needed=["libc.musl-armv7.so.1"])
     assert worst_outcome(findings_of({"pkg/musl/tool": musl, "pkg/gnu/tool": make_program()})) == "runs"
@@ -363,6 +371,15 @@ def test_static_tls_must_not_be_aligned_more_than_the_block(align, runs_on):
 
 def test_dynamic_tls_may_be_large():
     assert harm(findings_of({MODULE: make_module(tls=(65536, 8))})) == []
+
+
+def test_tls_descriptors_take_room_for_static_tls_only_if_they_fit():
+    static = make_shared_object(bits=64, tls=(1000, 4), own_tls_offset=True, defines=["PyInit_a"])
+    for size, outcome in ((700, "unsure"), (70000, "runs")):
+        described = make_shared_object(bits=64, tls=(size, 4), relocations=[(1031, None)], defines=["PyInit_b"])
+        files = {"pkg/a.abi3.so": static, "pkg/b.abi3.so": described}
+        assert worst_outcome(findings_of(files, "bullseye", 64)) == outcome
+        assert worst_outcome(findings_of(files, "bookworm", 64)) == "runs"
 
 
 def test_static_tls_of_several_modules_is_unsure_if_it_fits_for_each():
