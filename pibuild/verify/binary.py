@@ -207,9 +207,9 @@ class Binary:
         address = int(instructions.addresses[row])
         owner = int(self.owners(instructions.addresses[row : row + 1])[0])
         text = f"{instructions.text(row)} at {address:#x}"
-        if owner < 0:
+        function = self.functions[owner] if owner >= 0 else None
+        if not function or 0 < function.size <= address - function.address:
             return f"{text} in {section_name}" if section_name else text
-        function = self.functions[owner]
         name = function.name if len(function.name) <= letters else f"{function.name[:letters]}…"
         return f"{text} in {name}+{address - function.address:#x}"
 

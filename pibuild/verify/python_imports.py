@@ -211,9 +211,8 @@ def weighed_code_findings(contents: WheelContents, findings: Mapping[str, Sequen
             if finding.outcome == "note" or path not in variants | optional:
                 yield finding
             elif path in variants:
-                yield replace(
-                    finding, outcome="note", reason=f"{finding.reason}; a file of the same name has none of it"
-                )
+                reason = "has instructions that the CPU lacks; a file of the same name has none of them"
+                yield replace(finding, outcome="note", reason=reason, subject="", remedy="")
             else:
                 reason = f"{finding.reason}; the wheel may never load the file"
                 yield replace(finding, outcome="unsure", reason=reason, remedy=_SETTLE)

@@ -29,7 +29,7 @@ WORDS: Mapping[Outcome, str] = {"runs": "yes", "fails": "no", "unsure": "?"}
 """Marks for a terminal whose encoding lacks the others."""
 _NO_PLACE = "-"
 """Stands where a Pi has no such release."""
-_SHOWN_FILES, _SHOWN_NUMBERS, _SHOWN_NOTES, _SHOWN_PLACES = 4, 3, 6, 4
+_SHOWN_NUMBERS, _SHOWN_NOTES, _SHOWN_PLACES = 3, 6, 4
 _EXAMPLE = re.compile(r" \(for [^)]*\)")
 """The part of a reason that names the symbols of one file."""
 
@@ -43,8 +43,7 @@ class _Reason:
     @property
     def sentence(self) -> str:
         """Return the sentence, with what would help."""
-        first, *others = dict.fromkeys(finding.path for finding in self.findings)
-        files = f"{first} and {len(others)} more file{'s' * (len(others) > 1)}" if others else first
+        files = _files(list(dict.fromkeys(finding.path for finding in self.findings)))
         finding = replace(self.findings[0], path=files, at_place=_joined(self.findings))
         return f"{finding.sentence}. Try: {finding.remedy}" if finding.remedy else finding.sentence
 
@@ -63,7 +62,7 @@ def as_text(verification: Verification, *, marks: Mapping[Outcome, str] = MARKS,
     reasons = _reasons(finding for verdict in verification.verdicts for finding in verdict.findings)
     numbers = {finding: number for number, reason in enumerate(reasons, 1) for finding in reason.findings}
     lines = _wrapped(f"{verification.file_name}  {size(verification.size_bytes)}", "", columns)
-    for line in _code_lines(verification.binaries, _SHOWN_FILES if columns else None):
+    for line in _code_lines(verification.binaries):
         lines += _wrapped(line, "  ", columns)
     lines += ["", *(f"  {line}" for line in _table(verification.verdicts, numbers, marks)), ""]
     for number, reason in enumerate(reasons, 1):
@@ -100,6 +99,11 @@ def _notes(notes: Iterable[Finding], reasons: Iterable[Finding]) -> tuple[_Reaso
     """Return the notes in groups, without those on what a reason tells of as well."""
     told = {(reason.path, reason.subject) for reason in reasons if reason.path and reason.subject}
     return _reasons(note for note in notes if (note.path, note.subject) not in told)
+
+
+def _files(paths: Sequence[str]) -> str:
+    more = len(paths) - 1
+    return f"{paths[0]} and {more} more file{'s' * (more > 1)}" if more else paths[0]
 
 
 def _joined(findings: Iterable[Finding]) -> str:
@@ -183,13 +187,15 @@ def _cell(verdict: PlaceVerdict | None, numbers: Mapping[Finding, int], marks: M
     return f"{marks[verdict.outcome]} {','.join(map(str, reasons[:_SHOWN_NUMBERS]))}{more}".rstrip()
 
 
-def _code_lines(binaries: Sequence[Binary], shown: int | None) -> Iterator[str]:
+def _code_lines(binaries: Sequence[Binary]) -> Iterator[str]:
+    """Yield a line for each kind of machine code, with the first file of it."""
+    by_machine: dict[str, list[str]] = {}
+    for binary in binaries:
+        by_machine.setdefault(_machine(binary), []).append(binary.path)
+    for machine, paths in by_machine.items():
+        yield f"{_files(paths)}: {machine}"
     if not binaries:
         yield "no machine code"
-    for binary in binaries[:shown]:
-        yield f"{binary.path}: {_machine(binary)}"
-    if shown and len(binaries) > shown:
-        yield f"and {len(binaries) - shown} more files of machine code"
 
 
 def _machine(binary: Binary) -> str:
