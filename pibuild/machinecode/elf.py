@@ -9,7 +9,7 @@ import struct
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from elftools.common.exceptions import ELFError
@@ -53,8 +53,7 @@ class ElfFormatError(Exception):
     """Raised if a file can't be read as an ELF file; the text says why."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class UndefinedSymbol:
+class UndefinedSymbol(NamedTuple):
     """A symbol that another file must define; version and library are empty if the symbol is not versioned."""
 
     name: str
@@ -122,6 +121,8 @@ class Elf:
 
 _MAX_SECTIONS, _MAX_NAME_LETTERS = 20_000, 4096
 """Of a file, and of a section's name: many sections can share a name, and it is read for each of them."""
+_FEW_SYMBOLS, _SYMBOL_BYTES = 200, 40
+"""Symbols that a file of any size may have, and bytes of the file for each further one; 873 published ones have 79."""
 _SINGLE = ("SHT_DYNAMIC", "SHT_DYNSYM", "SHT_SYMTAB", "SHT_GNU_verneed", "SHT_GNU_versym", "SHT_ARM_ATTRIBUTES")
 """Types of which a file has at most one section (ELF specification, chapter 4, Sections)."""
 _NEEDED, _INIT, _FINI, _SONAME, _RPATH, _RUNPATH, _FLAGS_1 = 1, 12, 13, 14, 15, 29, 0x6FFFFFFB
@@ -288,10 +289,15 @@ def _program_entry(file: _File) -> int:
 
 
 def _symbol_tables(file: _File, kind: str) -> list[SymbolTable]:
-    return [
+    """Return the tables of a type. Raise ValueError if they have so many symbols that few bytes are left for each."""
+    tables = [
         SymbolTable(_content(part), file.linked(part), bits=file.bits, has_thumb=file.is_arm)
         for part in file.of_type(kind)
     ]
+    count = sum(map(len, tables))
+    if count > _FEW_SYMBOLS + len(file.content) // _SYMBOL_BYTES:
+        raise ValueError(f"it has {count} symbols in {len(file.content)} bytes, more than any program needs")
+    return tables
 
 
 def _code_sections(file: _File, tables: list[SymbolTable]) -> dict[int, CodeSection]:
@@ -330,9 +336,9 @@ def _undefined(
     for table in tables:
         rows = table.undefined()
         numbers = indexes[rows].tolist() if len(indexes) else [1] * len(rows)
-        for row, name, number in zip(rows, table.names(rows), numbers, strict=True):
+        for name, number, is_weak in zip(table.names(rows), numbers, table.are_weak(rows).tolist(), strict=True):
             library, version = versions.get(number, ("", ""))
-            yield UndefinedSymbol(name=name, version=version, library=library, weak=table.is_weak(row))
+            yield UndefinedSymbol(name, version, library, is_weak)
 
 
 def _called_at_load(file: _File, start: int) -> Iterator[int]:

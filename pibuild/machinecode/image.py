@@ -7,11 +7,12 @@ Source: ELF specification; ELF for the Arm Architecture (AAELF32, AAELF64), relo
 section 10.6 (.eh_frame_hdr); Exception Handling ABI for the Arm Architecture (EHABI32), section 6.
 """
 
+import re
 import struct
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,7 +54,8 @@ _RELATIVE, _IRELATIVE = {32: 23, 64: 1027}, {32: 160, 64: 1032}
 _WITH_SYMBOL = {32: (2, 21, 22), 64: (257, 1025, 1026)}
 """ABS32, GLOB_DAT, JUMP_SLOT; ABS64, GLOB_DAT, JUMP_SLOT."""
 _FUNC, _GNU_IFUNC = 2, 10
-_MAX_SEGMENTS, _MAX_TAGS, _MAX_UNPACKED = 256, 4096, 8
+_MAX_SEGMENTS, _MAX_ANDROID = 256, 100_000
+"""Of Android's packed relocations, so many are unpacked: no loader of a Pi applies them."""
 _SIGNED_PCREL = 0x1B
 """How .eh_frame writes an address: as a signed 32-bit distance from its place."""
 
@@ -84,6 +86,37 @@ class Entrypoint(NamedTuple):
     name: str
 
 
+_Fact = TypeVar("_Fact")
+
+
+class PlaceTable(Mapping[int, _Fact], Generic[_Fact]):
+    """A fact for each of many places, of which a few are asked for; of several for one place, the last counts."""
+
+    def __init__(self, places: Addresses, numbers: Addresses, fact: Callable[[int], _Fact]) -> None:
+        """Take the places, a number for each, and what makes a fact of a number."""
+        order = np.argsort(places, kind="stable")
+        places, numbers = places[order], numbers[order]
+        is_last = np.ones(len(places), np.bool_)
+        is_last[:-1] = places[1:] != places[:-1]
+        self._places, self._numbers = places[is_last].data, numbers[is_last].data
+        self._fact = fact
+
+    def __getitem__(self, place: int) -> _Fact:
+        """Return the fact. Raise KeyError if there is none for this place."""
+        after = bisect_right(self._places, place)
+        if not after or self._places[after - 1] != place:
+            raise KeyError(place)
+        return self._fact(self._numbers[after - 1])
+
+    def __iter__(self) -> Iterator[int]:
+        """Yield the places in their order."""
+        return iter(self._places)
+
+    def __len__(self) -> int:
+        """Return how many places there are."""
+        return len(self._places)
+
+
 class MemoryImage:
     """A file as it is mapped. A number that points outside of the file is ignored."""
 
@@ -106,6 +139,7 @@ class MemoryImage:
         ]
         self._parts = {int(row["kind"]): (int(row["address"]), int(row["size"])) for row in rows[::-1]}
         self.has_interpreter = _INTERP in self._parts
+        self._names: dict[int, str] = {}
 
     def _segments(self) -> NDArray[Any]:
         at = 28 if self.bits == 32 else 32
@@ -157,12 +191,11 @@ class MemoryImage:
         """The numbers of the dynamic section; of several with one tag, the last counts, as in ld.so."""
         address, size = self._parts.get(_DYNAMIC, (0, 0))
         row = np.dtype([("tag", f"<u{self.width}"), ("value", f"<u{self.width}")])
-        found: dict[int, int] = {}
-        for tag, value in self.rows(address, min(size, _MAX_TAGS * row.itemsize), row).tolist():
-            if tag == 0:
-                break
-            found[tag] = value
-        return found
+        rows = self.rows(address, size, row)
+        ends = np.flatnonzero(rows["tag"] == 0)
+        rows = rows[: ends[0]] if len(ends) else rows
+        _, last = np.unique(rows["tag"][::-1], return_index=True)
+        return dict(rows[len(rows) - 1 - last].tolist())
 
     @cached_property
     def symbols(self) -> NDArray[Any]:
@@ -204,8 +237,10 @@ class MemoryImage:
         """Return the name of a dynamic symbol."""
         if not 0 <= index < len(self.symbols):
             return ""
-        start = self.tags.get(_STRTAB, 0) + int(self.symbols["name"][index])
-        return self.read(start, 512).partition(b"\0")[0].decode(errors="replace")
+        if index not in self._names:
+            start = self.tags.get(_STRTAB, 0) + int(self.symbols["name"][index])
+            self._names[index] = self.read(start, 512).partition(b"\0")[0].decode(errors="replace")
+        return self._names[index]
 
     @cached_property
     def relocations(self) -> tuple[Addresses, Addresses, Addresses, Addresses]:
@@ -230,13 +265,18 @@ class MemoryImage:
             yield places, table["info"], table["addend"] if is_rela else self.pointers_at(places)
         for start, size in ((_RELR, _RELRSZ), (_ANDROID_RELR, _ANDROID_RELRSZ)):
             content = self.rows(tags.get(start, 0), tags.get(size, 0), np.dtype(f"<u{self.width}"))
-            places = _unpacked_places(content, self.width)
+            places = _unpacked_places(content, self.width, self._word_count)
             yield places, np.full(len(places), _RELATIVE[self.bits], np.uint64), self.pointers_at(places)
         for start, size in _ANDROID.items():
             packed = self.read(tags.get(start, 0), tags.get(size, 0))
             rows = np.array(_unpacked_groups(packed), np.int64).reshape(-1, 3)
             own = rows[:, 2] if start == 0x60000011 else self.pointers_at(rows[:, 0])
             yield rows[:, 0], rows[:, 1].astype(np.uint64), own
+
+    @property
+    def _word_count(self) -> int:
+        """How many words are mapped: no table of relocations may change more than each of them once."""
+        return sum(span.end - span.start for span in self.spans) // self.width
 
     def pointers_at(self, places: Addresses) -> Addresses:
         """Return the words at some addresses, 0 where none is mapped."""
@@ -250,8 +290,8 @@ class MemoryImage:
         return values
 
     @cached_property
-    def _resolved(self) -> tuple[dict[int, str], Addresses, Addresses, Addresses]:
-        """Imported name by place; places and values of pointers into the file; resolvers that the loader calls."""
+    def _resolved(self) -> tuple[tuple[Addresses, Addresses], Addresses, Addresses, Addresses]:
+        """Places and symbols of imports, places and values of pointers into the file, resolvers that are called."""
         places, kinds, symbols, addends = self.relocations
         has_symbol = np.isin(kinds, _WITH_SYMBOL[self.bits])
         index = np.where(symbols < len(self.symbols), symbols, 0)
@@ -270,20 +310,42 @@ class MemoryImage:
         is_relative = kinds == _RELATIVE[self.bits]
         pointer = np.where(is_relative, addends, values)
         known = is_relative | is_own
-        rows = np.flatnonzero(has_symbol & ~is_own).tolist()
-        names = {int(places[row]): self.symbol_name(int(symbols[row])) for row in rows}
+        is_import = has_symbol & ~is_own
+        imports = places[is_import], symbols[is_import]
         resolvers = np.concatenate([addends[kinds == _IRELATIVE[self.bits]], values[is_own & (kind_of == _GNU_IFUNC)]])
-        return names, places[known], pointer[known], np.unique(resolvers)
-
-    @property
-    def imports(self) -> dict[int, str]:
-        """Name of the imported symbol by the place of its pointer."""
-        return self._resolved[0]
+        return imports, places[known], pointer[known], np.unique(resolvers)
 
     @cached_property
-    def pointers(self) -> dict[int, int]:
+    def imports(self) -> PlaceTable[str]:
+        """Name of the imported symbol by the place of its pointer."""
+        return PlaceTable(*self._resolved[0], self.symbol_name)
+
+    def has_import(self, names: Collection[str]) -> bool:
+        """Return whether a symbol with one of these names is imported by a pointer."""
+        return bool(np.any(self._are_imports_of(names)))
+
+    def slots_of(self, names: Collection[str]) -> list[int]:
+        """Return the places of the pointers to imported symbols with these names."""
+        slots: list[int] = self._resolved[0][0][self._are_imports_of(names)].tolist()
+        return slots
+
+    def _are_imports_of(self, names: Collection[str]) -> NDArray[np.bool_]:
+        """Return which imports have one of these names; a name may be the end of another one in the table."""
+        strings = self.tags.get(_STRTAB, 0)
+        span = self.span(strings)
+        texts = self.read(strings, span.end - strings) if span else b""
+        pattern = b"|".join(re.escape(name.encode()) for name in names)
+        begins = np.fromiter((match.start() for match in re.finditer(b"(?=(?:%s)\0)" % pattern, texts)), np.int64)
+        symbols = self._resolved[0][1]
+        if not len(begins) or not len(self.symbols):
+            return np.zeros(len(symbols), np.bool_)
+        is_meant = np.isin(self.symbols["name"], begins)
+        return is_meant[np.minimum(symbols, len(is_meant) - 1)] & (symbols < len(is_meant))
+
+    @cached_property
+    def pointers(self) -> PlaceTable[int]:
         """What the loader writes to places that hold addresses of this file."""
-        return dict(zip(self._resolved[1].tolist(), self._resolved[2].tolist(), strict=True))
+        return PlaceTable(self._resolved[1], self._resolved[2], int)
 
     @cached_property
     def pointer_columns(self) -> tuple[Addresses, Addresses]:
@@ -389,8 +451,13 @@ class MemoryImage:
         return values
 
 
-def _unpacked_places(content: NDArray[Any], width: int) -> Addresses:
-    """Return the places in a table of packed relocations (RELR): an address, then bits for the words behind it."""
+def _unpacked_places(content: NDArray[Any], width: int, most: int) -> Addresses:
+    """Return the places in a table of packed relocations (RELR): an address, then bits for the words behind it.
+
+    Where they would be more than `most`, the rest of the table is left out.
+    """
+    counts = np.where(content & 1 == 1, np.bitwise_count(content).astype(np.int64) - 1, 1)
+    content = content[: np.searchsorted(np.cumsum(counts), most, "right")]
     if not len(content):
         return np.empty(0, np.int64)
     is_bits = content & 1 == 1
@@ -413,7 +480,7 @@ def _unpacked_groups(packed: bytes) -> list[tuple[int, int, int]]:
     numbers = _signed_numbers(packed[4:])
     try:
         count, place, info, addend = next(numbers), next(numbers), 0, 0
-        while len(rows) < min(count, _MAX_UNPACKED * len(packed)):
+        while len(rows) < min(count, _MAX_ANDROID):
             size, flags = next(numbers), next(numbers)
             step = next(numbers) if flags & 2 else 0
             info = next(numbers) if flags & 1 else info
@@ -421,7 +488,7 @@ def _unpacked_groups(packed: bytes) -> list[tuple[int, int, int]]:
                 addend += next(numbers)
             elif not flags & 8:
                 addend = 0
-            for _ in range(min(size, _MAX_UNPACKED * len(packed) - len(rows))):
+            for _ in range(min(size, _MAX_ANDROID - len(rows))):
                 place += step if flags & 2 else next(numbers)
                 info = info if flags & 1 else next(numbers)
                 if flags & 12 == 8:

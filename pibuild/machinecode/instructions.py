@@ -97,6 +97,11 @@ class Instructions:
         )
 
 
+_NO_INSTRUCTIONS = Instructions(
+    addresses=np.empty(0, np.int64), words=np.empty(0, np.uint32), encodings=np.empty(0, np.uint16)
+)
+
+
 def newer_instructions(section: CodeSection, skip: frozenset[Feature] = frozenset()) -> Instructions:
     """Return the instructions of a section's regions that need a feature beyond the base that is not in `skip`.
 
@@ -106,13 +111,24 @@ def newer_instructions(section: CodeSection, skip: frozenset[Feature] = frozense
     everything = chain(
         _fixed_width(section, "arm", a32_encodings), _thumb(section), _fixed_width(section, "a64", a64_encodings)
     )
-    parts = [part.at(is_wanted[part.encodings]) for part in everything]
-    unsorted = Instructions(
-        addresses=np.concatenate([part.addresses for part in parts]),
-        words=np.concatenate([part.words for part in parts]),
-        encodings=np.concatenate([part.encodings for part in parts]),
-    )
-    return unsorted.at(np.argsort(unsorted.addresses, kind="stable"))
+    return in_order(part.at(is_wanted[part.encodings]) for part in everything)
+
+
+def in_order(parts: Iterable[Instructions]) -> Instructions:
+    """Return the instructions of all parts by address, the first one of several at one address."""
+    filled = [part for part in parts if len(part.addresses)]
+    if not filled:
+        return _NO_INSTRUCTIONS
+    together = filled[0]
+    if len(filled) > 1:
+        together = Instructions(
+            addresses=np.concatenate([part.addresses for part in filled]),
+            words=np.concatenate([part.words for part in filled]),
+            encodings=np.concatenate([part.encodings for part in filled]),
+        )
+    if np.all(together.addresses[1:] > together.addresses[:-1]):
+        return together
+    return together.at(np.unique(together.addresses, return_index=True)[1])
 
 
 @cache

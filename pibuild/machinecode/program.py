@@ -400,7 +400,7 @@ class Program:
 
     @cached_property
     def _catches_signals(self) -> bool:
-        return bool(questions.HANDLERS & set(self.image.imports.values()))
+        return self.image.has_import(questions.HANDLERS)
 
     @cached_property
     def text_features(self) -> Features:
@@ -433,16 +433,14 @@ class Program:
         asking = questions.FUNCTIONS | {"dlsym", "__dlsym"}
         if self._catches_signals:
             asking |= questions.JUMPS
-        names = set(self.image.imports.values())
-        if names & asking:
+        if self.image.has_import(asking):
             for place, name in self.stubs.items():
                 if name in asking:
                     for site in (*self.callers(place).tolist(), *self.callers(place | 1).tolist()):
                         yield self.function_of(site)
-            for slot, name in self.image.imports.items():
-                if name in asking:
-                    for site in self.referrers(slot, slot + 1).tolist():
-                        yield self.function_of(site)
+            for slot in self.image.slots_of(asking):
+                for site in self.referrers(slot, slot + 1).tolist():
+                    yield self.function_of(site)
         for function in self.elf.functions:
             if function.name in questions.FUNCTIONS and function.address:
                 for site in self.callers(function.address | function.is_thumb).tolist():

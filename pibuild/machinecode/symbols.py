@@ -7,7 +7,7 @@ elf.py.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from struct import unpack_from
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,8 +30,7 @@ _ADDRESSES = 1 << 40
 _FUNC, _GNU_IFUNC, _LOCAL, _WEAK = 2, 10, 0, 2
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Function:
+class Function(NamedTuple):
     """A function; `size` is 0 if it is not known."""
 
     name: str
@@ -87,8 +86,11 @@ class StringTable:
         ends = self._ends[after]
         if np.sum(ends - starts) > _MAX_COPIES * len(self.content) + _MAX_EXTRA_LETTERS * len(starts):
             raise ValueError(f"{len(starts)} names are many times as long as the table that holds them")
+        last, text = -1, ""
         for start, end in zip(starts.tolist(), ends.tolist(), strict=True):
-            yield self.content[start:end].decode(errors="replace")
+            if start != last:  # many symbols may share a name
+                last, text = start, self.content[start:end].decode(errors="replace")
+            yield text
 
 
 class SymbolTable:
@@ -106,6 +108,10 @@ class SymbolTable:
         self._is_function = np.isin(self._rows["info"] & 0xF, (_FUNC, _GNU_IFUNC))
         self._bind = self._rows["info"] >> 4
 
+    def __len__(self) -> int:
+        """Return how many symbols there are."""
+        return len(self._rows)
+
     def names(self, rows: NDArray[np.intp]) -> Iterator[str]:
         """Yield the names of some symbols."""
         return self._texts.at(self._rows["name"][rows])
@@ -114,9 +120,10 @@ class SymbolTable:
         """Return the symbols that another file must define."""
         return np.flatnonzero((self._rows["section"] == 0) & (self._letters(0) != 0))
 
-    def is_weak(self, row: int) -> bool:
-        """Return whether the loader accepts that no file defines the symbol."""
-        return bool(self._bind[row] == _WEAK)
+    def are_weak(self, rows: NDArray[np.intp]) -> NDArray[np.bool_]:
+        """Return for which symbols the loader accepts that no file defines them."""
+        are_weak: NDArray[np.bool_] = self._bind[rows] == _WEAK
+        return are_weak
 
     def exported(self) -> NDArray[np.intp]:
         """Return the symbols that other files can use."""
@@ -156,7 +163,7 @@ class SymbolTable:
         rows = self._rows[which]
         columns = self.names(np.flatnonzero(which)), rows["value"].tolist(), rows["size"].tolist()
         for name, value, size in zip(*columns, strict=True):
-            yield Function(name=name, address=value & ~self._mode_bit, size=size, is_thumb=bool(value & self._mode_bit))
+            yield Function(name, value & ~self._mode_bit, size, bool(value & self._mode_bit))
 
     def _letters(self, place: int) -> NDArray[np.uint8]:
         """Return one letter of each name; after the end of a name, any letter."""

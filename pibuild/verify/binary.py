@@ -41,6 +41,8 @@ _MACHINES = {"EM_ARM": "32-bit ARM", "EM_AARCH64": "64-bit ARM", "EM_X86_64": "x
 _DATA_BYTES = 128
 """In a stripped file, words within this distance of a word that is no instruction count as data."""
 _MAX_ADDRESS = (1 << 63) - 1
+_MAX_FILES, _MAX_FAULTS = 2000, 100
+"""Of a wheel; those for the Pi have up to 200 files of machine code."""
 _NAME_LETTERS = 60
 """Names of C++ templates can be very long."""
 _NAMED_VERSIONS = {"GLIBC_ABI_DT_RELR": Version("2.36")}
@@ -234,6 +236,9 @@ def read_binaries(files: Iterable[WheelFile], *, is_linux: bool) -> tuple[tuple[
     binaries: list[Binary] = []
     faults: list[str] = []
     for file in files:
+        if len(binaries) >= _MAX_FILES or len(faults) >= _MAX_FAULTS:
+            faults.append("the wheel has more machine code than is read, or too many damaged files")
+            break
         try:
             elf = read_code(file.path, file.content) if is_linux or file.content.startswith(MAGIC) else None
         except ElfFormatError as err:

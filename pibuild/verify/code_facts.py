@@ -1,6 +1,6 @@
 """The code of one file: which instructions it has, where it may be entered, and its functions."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from pibuild.machinecode import effects as op
 from pibuild.machinecode.features import Feature
-from pibuild.machinecode.image import MemoryImage
-from pibuild.machinecode.instructions import Instructions, all_encodings, newer_instructions
+from pibuild.machinecode.image import Addresses, MemoryImage
+from pibuild.machinecode.instructions import Instructions, all_encodings, in_order, newer_instructions
 from pibuild.machinecode.program import Answers, Program, without_symbols
 from pibuild.machinecode.reachable import reachable_code
 from pibuild.machinecode.regions import (
@@ -79,6 +79,21 @@ class Entrance:
     name: str
 
 
+class Entrances:
+    """The entrances of a file: those with a name or a rank, and the many places to which only pointers lead."""
+
+    def __init__(self, named: Mapping[int, Entrance], pointed: Addresses) -> None:
+        """Take the entrances by place, and the other places in their order."""
+        self._named, self._pointed = named, pointed
+
+    def get(self, place: int) -> Entrance | None:
+        """Return the entrance at a place; None if there is none."""
+        if place in self._named:
+            return self._named[place]
+        row = int(np.searchsorted(self._pointed, place))
+        return Entrance(0, "") if row < len(self._pointed) and self._pointed[row] == place else None
+
+
 def code_of(binary: Binary, others: Sequence[Binary]) -> "Code":
     """Return the code of a file, beside the other files of its wheel; it is worked out once."""
     code: Code = binary.memo.setdefault(Code, Code(binary, others))
@@ -135,14 +150,9 @@ class Code:
         """The instructions that need more than the base, and that control may reach."""
         parts = [newer_instructions(section) for section in self._examined]
         parts += self._surprises()
-        base = Instructions(
-            addresses=np.concatenate([np.empty(0, np.int64), *(part.addresses for part in parts)]),
-            words=np.concatenate([np.empty(0, np.uint32), *(part.words for part in parts)]),
-            encodings=np.concatenate([np.empty(0, np.uint16), *(part.encodings for part in parts)]),
-        )
-        _, first = np.unique(base.addresses, return_index=True)
-        base = base.at(first)
-        return base.at(~self._are_unwinding(base))
+        base = in_order(parts)
+        are_unwinding = self._are_unwinding(base)
+        return base.at(~are_unwinding) if np.any(are_unwinding) else base
 
     def _are_unwinding(self, instructions: Instructions) -> NDArray[np.bool_]:
         """Return which instructions an unwinder runs on demand only, to save or restore d16 to d31.
@@ -275,26 +285,21 @@ class Code:
         return bool(names & {"__gxx_personality_v0", "rust_eh_personality"})
 
     @cached_property
-    def entries(self) -> dict[int, Entrance]:
+    def entries(self) -> "Entrances":
         """The places at which its code is entered."""
         image, program = self.program.image, self.program
-        found: dict[int, Entrance] = {}
-        values = np.unique(image.pointer_columns[1])
-        for place in values[~program.are_labels(values)].tolist():
-            if image.is_code(place & ~1 if image.bits == 32 else place):
-                found[place] = Entrance(0, "")
-        refs = np.unique(program.references[0])
-        refs = refs[~program.are_labels(refs)]
-        for place in refs[image.are_code(refs & ~1 if image.bits == 32 else refs)].tolist():
-            found.setdefault(place, Entrance(0, ""))
+        values = np.unique(np.concatenate([image.pointer_columns[1], program.references[0]]))
+        values = values[image.are_code(values & ~1 if image.bits == 32 else values)]
+        pointed = values[~program.are_labels(values)]
+        named: dict[int, Entrance] = {}
         for entry in image.exports:
             is_module = entry.name.startswith("PyInit_") or (entry.name.startswith("init") and self._is_module)
-            found[entry.place] = Entrance(3 if is_module else 1, entry.name)
+            named[entry.place] = Entrance(3 if is_module else 1, entry.name)
         for place in self._methods():
-            found[place] = Entrance(2, "")
+            named[place] = Entrance(2, "")
         for entry in image.called_at_load:
-            found[entry.place] = Entrance(3, entry.name)
-        return found
+            named[entry.place] = Entrance(3, entry.name)
+        return Entrances(named, pointed)
 
     @cached_property
     def _is_module(self) -> bool:
@@ -308,9 +313,8 @@ class Code:
         places, values = image.pointer_columns
         width = image.width
         pointers = image.pointers
-        for place, value in zip(places.tolist(), values.tolist(), strict=True):
-            if not image.is_code(value & ~1 if image.bits == 32 else value):
-                continue
+        may_be = image.are_code(values & ~1 if image.bits == 32 else values) & np.isin(places - width, places)
+        for place, value in zip(places[may_be].tolist(), values[may_be].tolist(), strict=True):
             name = pointers.get(place - width)
             if name is None or (image.number(place + width, 4) or 0) not in _METHOD_FLAGS:
                 continue

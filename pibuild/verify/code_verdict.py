@@ -7,6 +7,7 @@ functions, the file's questions decide: kernels that a program chooses among by 
 instructions (LSE) are never chosen so: compilers put them everywhere, or into helpers that test for them in place.
 """
 
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -19,7 +20,7 @@ from pibuild.machinecode.flow import BudgetError, Flow, Walk
 from pibuild.machinecode.program import Program
 from pibuild.machinecode.regions import decoded
 from pibuild.verify.binary import Binary
-from pibuild.verify.code_facts import Entrance, Fault, code_of
+from pibuild.verify.code_facts import Entrance, Entrances, Fault, code_of
 from pibuild.verify.findings import Finding
 
 _NOT_COMPILED = frozenset((Feature.COPROCESSOR, Feature.PRIVILEGED, Feature.UNALLOCATED))
@@ -83,13 +84,15 @@ class _Search:
     def __init__(self, binary: Binary, siblings: Sequence[Binary], feature: Feature) -> None:
         self._binary, self._siblings, self._feature = binary, siblings, feature
         self._code = code_of(binary, siblings)
-        self._instructions = self._code.newer.at(self._code.newer.needing({feature}))
+        newer = self._code.newer
+        needing = newer.needing({feature})
+        self._instructions = newer if np.all(needing) else newer.at(needing)
         instructions = self._instructions
         self._program: Program = self._code.program
         self._flow: Flow = self._program.flow
         self._reached: dict[int, _Reached] = {}
         self._is_whole = True
-        self._rows = {int(address): row for row, address in enumerate(instructions.addresses.tolist())}
+        self._addresses = instructions.addresses.data
 
     @property
     def _is_asked(self) -> bool:
@@ -167,14 +170,15 @@ class _Search:
 
     def _unguarded(self, place: int) -> int | None:
         """Return the first instruction that a function reaches past no question for it."""
-        need = frozenset({self._feature})
-        rows = self._rows
+        need, addresses = frozenset({self._feature}), self._addresses
+        count = len(addresses)
 
         def watch(address: int, _: int) -> frozenset[Feature] | None:
-            return need if address in rows else None
+            row = bisect_left(addresses, address)
+            return need if row < count and addresses[row] == address else None
 
-        walk = self._walk(place, watch=watch)
-        return next((rows[address] for address, guards in walk.watched.items() if self._feature not in guards), None)
+        watched = self._walk(place, watch=watch).watched.items()
+        return next((bisect_left(addresses, at) for at, guards in watched if self._feature not in guards), None)
 
     def _callers(self, place: int) -> Iterator[int]:
         """Yield the functions that call a place past no question."""
@@ -229,7 +233,7 @@ class _Search:
         return self._feature not in walk.callbacks.get(place, frozenset({self._feature}))
 
     @property
-    def _entries(self) -> dict[int, Entrance]:
+    def _entries(self) -> Entrances:
         return self._code.entries
 
     def _told(self, place: int, entry: Entrance) -> Fault:
