@@ -1,8 +1,8 @@
 """README and docs/ are checked against the program: each console and YAML block, commands in the text, and the site.
 
 A console block holds commands after `$ `, with what they print. Commands of pibuild go through its own parser; those
-that list, or that verify or retag wheels of tests/data/wheels.yaml, run and must print what the page shows, but for
-line breaks.
+that list, or that verify or retag wheels of tests/data/real_wheels.yaml, run and must print what the page shows, but
+for line breaks.
 """
 
 import os
@@ -28,12 +28,13 @@ from pibuild.errors import PibuildError
 from pibuild.model import PypiPlace, Recipe, Release, Source
 from pibuild.wheels.wheel import wheel_name
 from tests.requirements import reachable
+from tests.truth import load
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "ci/README.md", *sorted((ROOT / "docs").glob("*.md"))]
 LANGUAGES = {"console", "yaml", "text", "mermaid"}
 """`text` is for what nothing can check; mermaid is drawn by GitHub."""
-PINNED = {wheel["file"]: wheel for wheel in yaml.safe_load((ROOT / "tests/data/wheels.yaml").read_text())["wheels"]}
+PINNED = load("real")
 RUN_FOR_REAL = {"verify", "retag", "list"}
 OTHERS_OPTIONS = {
     "--config=noaws",
@@ -135,7 +136,7 @@ def known_options() -> set[str]:
 
 @pytest.fixture(scope="session")
 def wheels():
-    """Return a function that downloads a wheel of tests/data/wheels.yaml once, into the folder beside the store."""
+    """Return a function that downloads a wheel of real_wheels.yaml once, into the folder beside the store."""
     folder = user_cache_path("pibuild", appauthor=False) / "test-wheels"
     folder.mkdir(parents=True, exist_ok=True)
     environ = dict(os.environ)

@@ -72,6 +72,20 @@ class Roots:
             self.command(root, cpu, *command), capture_output=True, text=True, env=environ, timeout=seconds, check=False
         )
 
+    def tell_cpu(self, root, cpu):
+        """Write the kernel's files about the CPU, which libraries read."""
+        top = self.folder / root
+        if root == "pi-one":
+            return  # has a Pi's files
+        cpus = {one.name.lower(): one for one in load_pis().cpus}
+        told = cpus.get(cpu, cpus["cortex-a72"])
+        text = told.cpuinfo_64 if root.endswith("arm64") else told.cpuinfo
+        for name in ("proc", "sys/devices/system/cpu", "dev"):
+            (top / name).mkdir(parents=True, exist_ok=True)
+        (top / "proc/cpuinfo").write_text("".join(f"processor\t: {number}\n{text}\n" for number in range(4)))
+        for name in ("possible", "present"):
+            (top / "sys/devices/system/cpu" / name).write_text("0-3\n")
+
     def version(self):
         return self.run("bookworm-armhf", "cortex-a7", "--version").stdout.splitlines()[0]
 
@@ -164,6 +178,7 @@ class Runs:
 
     def run(self, jobs, root, cpu, key):
         """Run jobs of (name, path, exercise, beside) in a system."""
+        self.roots.tell_cpu(root, cpu)
         top = self.roots.folder / root / "tmp/truth"
         rmtree(top, ignore_errors=True)
         top.mkdir(parents=True)
@@ -369,7 +384,7 @@ REAL_ABOUT = f"""Real wheels, and what really happens with them, found by runnin
 
 None is in this repository: each comes from PyPI by name and hash. `exercise` is what Python runs after the installation
 (a program of the wheel after `!`), `beside` are wheels that are installed with it. Large wheels are judged only if the
-variable PIBUILD_LARGE_WHEELS is set.
+variable PIBTEST_LARGE_WHEELS is set.
 {_PLACES}"""
 
 

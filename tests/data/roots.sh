@@ -22,6 +22,10 @@ for release in bullseye bookworm trixie; do
     for folder in bin lib sbin; do # trixie's are links that a package's script makes
       [[ -e $root/$folder ]] || ln -s "usr/$folder" "$root/$folder"
     done
+    for library in libblas.so.3 liblapack.so.3 libopenblas.so.0; do # links that a package's script makes
+      found=$(echo "$root"/usr/lib/*/openblas-pthread/"$library")
+      ln -sf "openblas-pthread/$library" "$(dirname "$found")/../$library"
+    done
     mkdir -p "$root/etc/ssl/certs"
     find "$root/usr/share/ca-certificates" -name '*.crt' -exec cat {} + > "$root/etc/ssl/certs/ca-certificates.crt"
     cp "$emulators"/qemu-{arm,aarch64}-static "$root/usr/bin/"
