@@ -72,8 +72,8 @@ def _contradictions(wheel: Wheel, tags: Collection[Tag]) -> Iterator[str]:
             by_pi.setdefault(verdict.place.pi.name, []).append(verdict)
     reasons: dict[str, None] = {}
     for verdicts in by_pi.values():
-        if all(verdict.outcome == "fails" for verdict in verdicts):
-            nearest = min(verdicts, key=lambda verdict: len(verdict.findings))
+        if not any(verdict.outcome == "runs" for verdict in verdicts):
+            nearest = min(verdicts, key=lambda verdict: (verdict.outcome == "fails", len(verdict.findings)))
             reasons |= dict.fromkeys(finding.sentence for finding in nearest.findings)
     yield from reasons
     claimed = {architecture(tag.platform) for tag in tags}

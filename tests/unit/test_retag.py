@@ -139,3 +139,8 @@ def test_a_pure_wheel_stays_pure(tmp_path):
     assert made.file_name == "thing-1.0-py311-none-any.whl"
     assert made.wheel_message["Root-Is-Purelib"] == "true"
     assert "there is no machine code" in refused(path, tmp_path / "2", platform="linux_armv6l")
+
+
+def test_a_wheel_of_which_nothing_is_certain_gets_no_other_tag(tmp_path):
+    path = make_wheel(tmp_path, {SO: make_elf()[:200]})
+    assert SO in refused(path, tmp_path, platform="linux_armv7l")
