@@ -34,7 +34,6 @@ OPEN = {
     "gcc-neon-asked-once": "the bit is a function's argument",
     "ninja-1.11.1.4-py3-none-manylinux_2_28_armv7l.manylinux_2_31_armv7l.whl": "data of stripped code is read as code",
     "sve-asked-for-dot-product": "CPUs without dot product do not reach the code",
-    "symbol-version-of-library-without-versions": "glibc before 2.41 ends with a failed assertion",
 }
 """Wheels with verdicts that are known to be wrong, and why."""
 Place = tuple[str, str]

@@ -94,11 +94,10 @@ class InstalledFiles:
 
     @cached_property
     def places_by_file_name(self) -> dict[str, list[str]]:
-        """The full paths of ELF files by the last part of them."""
+        """The full paths of all files by the last part of them."""
         places: dict[str, list[str]] = {}
-        for place, binary in self.places.items():
-            if binary:
-                places.setdefault(binary.file_name, []).append(place)
+        for place in self.places:
+            places.setdefault(place.rpartition("/")[2], []).append(place)
         return places
 
     @cached_property

@@ -63,6 +63,11 @@ class LibraryLoads:
         return any(_LISTS_FOLDERS.search(code) for code in self._sources.values())
 
     @cached_property
+    def environment_code(self) -> str:
+        """The first Python file that may start programs with folders for their libraries; empty if there is none."""
+        return next((path for path, code in self._contents.sources.items() if b"LD_LIBRARY_PATH" in code), "")
+
+    @cached_property
     def global_code(self) -> str:
         """The first Python file that makes symbols of a library visible to those that are loaded later; else empty."""
         return next((path for path, code in self._contents.sources.items() if _LOADS_GLOBALLY.search(code)), "")

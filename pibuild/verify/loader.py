@@ -24,7 +24,7 @@ from pibuild.verify.loader_process import LoadedFile, LoaderProcess, MissingLibr
 from pibuild.verify.mapped_file import Role, is_program, mapping_findings
 from pibuild.verify.python_imports import used_binaries
 from pibuild.verify.static_tls import joint_static_tls_findings, static_tls_findings
-from pibuild.verify.symbol_binding import C_API, lacking_versions, undefined_references
+from pibuild.verify.symbol_binding import C_API, lacking_versions, undefined_references, unversioned_definer
 
 _SHOWN, _NAME_LETTERS = 3, 60
 _FOREIGN_LIBC = (
@@ -34,6 +34,8 @@ _FOREIGN_LIBC = (
 _RUNTIME = re.compile(r"lib(c|m|dl|pthread|rt|util|resolv|anl|stdc\+\+|gcc_s|atomic|gomp)\.so\.|ld-linux")
 """The libraries of glibc and GCC: every build of a release's package exports the same."""
 _PRIVATE = "GLIBC_PRIVATE"
+_NO_ASSERTION = Version("2.41")
+"""The first glibc that binds a symbol with a version to a library without versions, if that is the one it names."""
 _SETTLES = "pibuild verify --run"
 _MAY_BE_LOADED = "nothing shows that the import of the wheel loads it"
 _MAY_BE_STARTED = "nothing shows that the wheel starts it"
@@ -195,7 +197,7 @@ class _LoadedWheel:
             reason = f"needs {name}, and {missing.searched[0].removeprefix(f'{SITE}/')} is no library for it"
             return replace(finding, reason=reason, remedy="put the library itself into the wheel")
         copies = self._paths_by_name.get(name, [])
-        if chance := self._chance(missing, start, copies):
+        if chance := next(self._chances(missing, start, copies), ""):
             return replace(finding, outcome="unsure", reason=f"needs {name}, {chance}", remedy=_SETTLES)
         if copies:
             reason = f"needs {name}, and neither its RPATH nor its RUNPATH leads to {copies[0]} in the wheel"
@@ -203,22 +205,22 @@ class _LoadedWheel:
         reason, remedy = self._absent(name)
         return replace(finding, reason=reason, remedy=remedy)
 
-    def _chance(self, missing: MissingLibrary, start: _Start, copies: Sequence[str]) -> str:
-        """Return why a library that the loader does not find may be loaded all the same; empty if it can't be."""
-        name = missing.name
-        first = next((other for other in self._loaded_first.get(name, ()) if other is not start), None)
-        if first:
-            return f"which is found only if {first.binary.path} is loaded first"
-        if copies and (code := self._files.loads.code_with(name)):
-            return f"which is found only if {code} loads {copies[0]} first"
-        if copies and self._files.loads.has_computed_names:
-            return f"which is found only if Python code loads {copies[0]} first"
+    def _chances(self, missing: MissingLibrary, start: _Start, copies: Sequence[str]) -> Iterator[str]:
+        """Yield why a library that the loader does not find may be loaded all the same."""
+        name, loads = missing.name, self._files.loads
+        if first := next((other for other in self._loaded_first.get(name, ()) if other is not start), None):
+            yield f"which is found only if {first.binary.path} is loaded first"
+        if copies and (code := loads.code_with(name)):
+            yield f"which is found only if {code} loads {copies[0]} first"
+        if copies and start.kind == "program" and (code := loads.environment_code):
+            yield f"which is found only if {code} starts the program with its folder in LD_LIBRARY_PATH"
+        if copies and loads.has_computed_names:
+            yield f"which is found only if Python code loads {copies[0]} first"
         if project := self._project_of(missing, start):
-            return f"which is found only if the required project {project} loads it first"
+            yield f"which is found only if the required project {project} loads it first"
         is_foreign = any(pattern.fullmatch(name) for pattern, _ in _FOREIGN_LIBC)
         if missing.kind == "unknown" and not is_foreign and not copies:
-            return "of which it is not known whether the release has it"
-        return ""
+            yield f"of which it is not known whether {self._system.name} has it"
 
     def _absent(self, name: str) -> tuple[str, str]:
         """Return the reason and the remedy for a library that a release does not have."""
@@ -276,12 +278,33 @@ class _LoadedWheel:
             return  # they may define what is looked for
         failed = frozenset(version for versions in lacking.values() for version in versions)
         references = undefined_references(dynamic.references, scope, failed)
+        if self._system.glibc < _NO_ASSERTION:
+            yield from self._assertion_findings(binary, dynamic, process, scope)
         is_lazy = kind == "program" and not dynamic.binds_now
         if undefined := [reference for reference in references if not (is_lazy and reference.is_called)]:
             yield self._undefined_finding(binary, dynamic, undefined)
         if called := [_text(reference) for reference in references if is_lazy and reference.is_called]:
             reason = f"calls {_listed(called)}, which nothing defines: the program starts, and ends at the call"
             yield _finding(binary, "unsure", reason, _SETTLES, called[0], "symbols")
+
+    def _assertion_findings(
+        self, binary: Binary, dynamic: DynamicObject, process: LoaderProcess, scope: Sequence[LoadedFile]
+    ) -> Iterator[Finding]:
+        """Yield a finding for a symbol whose version comes from a library that has no versions."""
+        libraries = {need.library: process.find(need.library) for need in dynamic.version_needs}
+        plain = {
+            name
+            for name, file in libraries.items()
+            if file and file.binary and file.binary.elf.dynamic and not file.binary.elf.dynamic.has_symbol_versions
+        }
+        for reference in dynamic.references if plain else ():
+            if reference.library in plain and (path := unversioned_definer(reference, scope)):
+                symbol = _text(reference)
+                reason = f"needs {symbol} of {path}, which has no symbol versions: glibc before {_NO_ASSERTION} stops"
+                yield _finding(
+                    binary, "fails", reason, f"link it with that {reference.library}", reference.name, "symbols"
+                )
+                return
 
     def _version_finding(
         self, binary: Binary, library: LoadedFile | None, name: str, versions: Sequence[str]

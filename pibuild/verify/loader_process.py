@@ -14,7 +14,7 @@ from packaging.version import Version
 from pibuild.config.pis import System
 from pibuild.config.system_libraries import SystemLibrary, known_absent, library_folders, system_library, system_python
 from pibuild.verify.binary import Binary
-from pibuild.verify.installed_files import PREFIX, SITE, InstalledFiles
+from pibuild.verify.installed_files import SITE, InstalledFiles
 
 _LIB_FOLDERS = {32: "lib/arm-linux-gnueabihf", 64: "lib/aarch64-linux-gnu"}
 _PLATFORMS = {32: "v7l", 64: "aarch64"}
@@ -25,6 +25,8 @@ _FILE_NAMES = {
 }
 """Files of GCC's libraries, which the loader finds by these names as well, and their sonames. They are the same in
 bullseye, bookworm and trixie; other libraries have other file names in each release."""
+_MAX_MISSING = 20
+"""The loader stops at the first library that is missing; more are looked for, but not all of a hostile file's."""
 _LAST_WITH_CPU_FOLDERS = Version("2.36")
 _CPU_FOLDERS = frozenset(("tls", "v6l", "v7l", "neon", "vfp", "aarch64", "atomics"))
 """Folders in those of a search path, for libraries for a CPU with certain features, and in one another."""
@@ -110,6 +112,18 @@ class MissingLibrary:
     """The folders outside of the wheel and of the usual ones that were searched."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _SearchPath:
+    """The folders in which the loader searches what a file needs, before those of the system."""
+
+    order: dict[str, int]
+    """The number of each folder."""
+    system_at: int
+    """The number of the first folder that is one of the system's as well."""
+    others: tuple[str, ...]
+    """Folders that neither the wheel nor the loader's own list has."""
+
+
 class LoaderProcess:
     """A process in which files are loaded one after another."""
 
@@ -119,6 +133,7 @@ class LoaderProcess:
         self.missing: list[MissingLibrary] = []
         self._by_name: dict[str, LoadedFile] = {}
         self._by_place: dict[str, LoadedFile] = {}
+        self._paths: dict[LoadedFile, _SearchPath] = {}
         self._main: LoadedFile | None = None
 
     def copy(self) -> "LoaderProcess":
@@ -159,6 +174,8 @@ class LoaderProcess:
         while queue:
             file = queue.popleft()
             for name in dict.fromkeys(file.needed):
+                if len(self.missing) == _MAX_MISSING:
+                    return scope
                 other = self._open(name, file)
                 if other and other not in seen:
                     seen.add(other)
@@ -176,26 +193,25 @@ class LoaderProcess:
     def _open(self, name: str, loader: LoadedFile) -> LoadedFile | None:
         if file := self._by_name.get(name):
             return file
-        searched: list[str] = []
-        for place in self._places(name, loader, searched):
-            if place in self._files.places:
-                binary = self._files.places[place]
-                if binary is None:
-                    self._miss(name, loader, "damaged", (place,))
-                    return None
-                if self._fits(binary):
-                    file = self._open_binary(place, binary, loader)
-                    file.names.add(name)
-                    self._by_name.setdefault(name, file)
-                    return file
+        path = self._search_path(loader)
+        for place in self._places(name, loader, path):
+            binary = self._files.places[place]
+            if binary is None:
+                self._miss(name, loader, "damaged", (place,))
+                return None
+            if self._fits(binary):
+                file = self._open_binary(place, binary, loader)
+                file.names.add(name)
+                self._by_name.setdefault(name, file)
+                return file
         if "/" not in name and (file := self._open_system(name, loader)):
             return file
-        if place := self._place_for_some_cpus(name, loader):
+        if place := self._place_for_some_cpus(name, path):
             self._miss(name, loader, "for some CPUs", (place,))
             return None
         is_known = known_absent(self._system.name, self._bits, name) or "/" in name
-        is_private = any(folder.startswith(("/usr/", "/lib/", "/opt/")) for folder in searched)
-        self._miss(name, loader, "absent" if is_known and not is_private else "unknown", tuple(searched))
+        is_private = any(folder.startswith(("/usr/", "/lib/", "/opt/")) for folder in path.others)
+        self._miss(name, loader, "absent" if is_known and not is_private else "unknown", path.others)
         return None
 
     def _miss(self, name: str, loader: LoadedFile, kind: MissingKind, searched: tuple[str, ...]) -> None:
@@ -224,33 +240,47 @@ class LoaderProcess:
     def _fits(self, binary: Binary) -> bool:
         return binary.elf.is_arm if self._bits == 32 else binary.elf.is_aarch64
 
-    def _place_for_some_cpus(self, name: str, loader: LoadedFile) -> str:
+    def _place_for_some_cpus(self, name: str, path: "_SearchPath") -> str:
         """Return where a library is that the loader finds on CPUs with certain features; empty if it is nowhere."""
         if self._system.glibc > _LAST_WITH_CPU_FOLDERS:
             return ""
-        folders = [folder for folder in self._search_path(loader) if folder in self._files.folders]
-        for place in self._files.places_by_file_name.get(name, ()) if folders else ():
-            binary = self._files.places[place]
-            inner = [place.removeprefix(f"{folder}/") for folder in folders if place.startswith(f"{folder}/")]
-            if binary and self._fits(binary) and any(_CPU_FOLDERS.issuperset(path.split("/")[:-1]) for path in inner):
-                return place
+        for place in self._files.places_by_file_name.get(name, ()):
+            folder, binary = place.rpartition("/")[0], self._files.places[place]
+            while folder.rpartition("/")[2] in _CPU_FOLDERS:
+                folder = folder.rpartition("/")[0]
+                if folder in path.order and binary and self._fits(binary):
+                    return place
         return ""
 
-    def _places(self, name: str, loader: LoadedFile, searched: list[str]) -> Iterator[str]:
-        """Yield where the loader looks for a library before it looks into the system's folders."""
+    def _places(self, name: str, loader: LoadedFile, path: "_SearchPath") -> list[str]:
+        """Return the files of the wheel that the loader finds before it looks into the system's folders, in order."""
         if "/" in name:
-            if folder := self._expanded(name.rpartition("/")[0] or "/", loader):
-                yield f"{folder}/{name.rpartition('/')[2]}"
-            return
-        for folder in self._search_path(loader):
-            if folder.startswith(f"{PREFIX}/"):
-                yield f"{folder}/{name}"
-                if folder not in self._files.folders:
-                    searched.append(folder)
-            elif folder not in library_folders(self._bits):
-                searched.append(folder)
+            folder = self._expanded(name.rpartition("/")[0] or "/", loader)
+            place = f"{folder}/{name.rpartition('/')[2]}"
+            return [place] if place in self._files.places else []
+        places = self._files.places_by_file_name.get(name, ())
+        found = [(path.order[folder], place) for place in places if (folder := place.rpartition("/")[0]) in path.order]
+        if found and path.system_at < max(found)[0]:
+            library = system_library(self._system.name, self._bits, name)
+            limit = path.system_at if library and library.preinstalled else len(path.order)
+            found = [(number, place) for number, place in found if number < limit]
+        return [place for _, place in sorted(found)]
 
-    def _search_path(self, loader: LoadedFile) -> Iterator[str]:
+    def _search_path(self, loader: LoadedFile) -> "_SearchPath":
+        if loader not in self._paths:
+            order: dict[str, int] = {}
+            for folder in self._searched_folders(loader):
+                order.setdefault(folder, len(order))
+            systems = [order[folder] for folder in library_folders(self._bits) if folder in order]
+            others = [folder for folder in order if folder not in self._files.folders]
+            self._paths[loader] = _SearchPath(
+                order=order,
+                system_at=min(systems, default=len(order)),
+                others=tuple(folder for folder in others if folder not in library_folders(self._bits)),
+            )
+        return self._paths[loader]
+
+    def _searched_folders(self, loader: LoadedFile) -> Iterator[str]:
         if loader.folders("RUNPATH") is None:
             file: LoadedFile | None = loader
             seen_main = False

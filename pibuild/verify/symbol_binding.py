@@ -64,3 +64,16 @@ def undefined_references(
             else:
                 del waiting[name]
     return [reference for found in waiting.values() for reference in found]
+
+
+def unversioned_definer(reference: Reference, scope: Iterable[LoadedFile]) -> str:
+    """Return the wheel's library to which a reference with a version is bound, if it has no versions at all.
+
+    It is empty if another file satisfies the reference, or if the library is not the one that it names.
+    """
+    for file in scope:
+        if file.defines(reference.name, reference.version):
+            dynamic = file.binary.elf.dynamic if file.binary else None
+            is_named = reference.library in (file.soname, *file.names)
+            return file.binary.path if file.binary and dynamic and is_named and not dynamic.has_symbol_versions else ""
+    return ""

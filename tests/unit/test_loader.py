@@ -121,6 +121,20 @@ def test_a_library_that_no_search_path_leads_to_fails(place, paths):
     assert "$ORIGIN" in harm(found)[0].remedy
 
 
+@pytest.mark.parametrize(
+    ("path", "outcome"),
+    [("$ORIGIN:/lib/arm-linux-gnueabihf", "runs"), ("/lib/arm-linux-gnueabihf:$ORIGIN", "fails")],
+)
+def test_a_library_of_the_system_is_taken_if_its_folder_comes_first(path, outcome):
+    module = make_module(Undefined(name="extra"), needed=["libssl.so.3"], runpath=path)
+    assert worst_outcome(findings_of({MODULE: module, "pkg/libssl.so.3": make_library("libssl.so.3")})) == outcome
+
+
+def test_a_library_that_the_interpreter_has_is_not_loaded_again():
+    module = make_module(Undefined(name="extra"), needed=["libz.so.1"], runpath="$ORIGIN")
+    assert worst_outcome(findings_of({MODULE: module, "pkg/libz.so.1": make_library("libz.so.1")})) == "fails"
+
+
 def test_rpath_of_the_loading_file_serves_what_it_loads_and_runpath_does_not():
     outer, inner = make_library("libouter.so.1", needed=[INNER]), make_library(INNER)
     files = {"pkg/lib/libouter.so.1": outer, f"pkg/lib/{INNER}": inner}
@@ -220,6 +234,13 @@ def test_a_program_finds_libraries_in_the_folder_of_data_files():
     assert worst_outcome(findings_of(files)) == "fails"
 
 
+def test_a_program_that_code_starts_with_a_folder_for_libraries_is_unsure():
+    files = {"pkg/bin/tool": make_program(needed=[INNER, "libc.so.6"]), f"pkg/lib/{INNER}": make_library(INNER)}
+    code = "import os\nos.environ['LD_LIBRARY_PATH'] = os.path.join(here, 'lib')\n"
+    assert worst_outcome(findings_of({**files, "pkg/__init__.py": code})) == "unsure"
+    assert worst_outcome(findings_of({"pkg/bin/tool": files["pkg/bin/tool"], "pkg/__init__.py": code})) == "fails"
+
+
 @pytest.mark.parametrize("packages", ["site-packages", "dist-packages"])
 def test_a_search_path_into_the_folder_of_a_python_serves_that_python(packages):
     program = make_program(needed=[INNER, "libc.so.6"], runpath=f"$ORIGIN/../lib/python3.11/{packages}/pkg")
@@ -280,9 +301,18 @@ def test_a_version_of_a_library_that_is_not_needed_stops_the_loader():
 def test_a_version_is_looked_up_in_the_wheels_own_library():
     use = Undefined(name="extra", library=INNER, version="V_2")
     module = make_module(use, **USES_INNER, runpath="$ORIGIN")
-    for defines, outcome in (({"extra": "V_2"}, "runs"), ({"extra": "V_1"}, "fails"), ({"extra": ""}, "runs")):
+    for defines, outcome in (({"extra": "V_2"}, "runs"), ({"extra": "V_1"}, "fails")):
         library = make_shared_object(soname=INNER, defines=defines)
         assert worst_outcome(findings_of({MODULE: module, f"pkg/{INNER}": library})) == outcome
+
+
+def test_a_version_of_a_library_without_versions_stops_glibc_before_2_41():
+    module = make_module(Undefined(name="extra", library=INNER, version="V_2"), **USES_INNER, runpath="$ORIGIN")
+    files = {MODULE: module, f"pkg/{INNER}": make_library(INNER)}
+    assert [worst_outcome(findings_of(files, system)) for system in ("bookworm", "trixie")] == ["fails", "runs"]
+    malloc = Undefined(name="malloc", library="libc.so.6", version="GLIBC_2.4")  # with it, the library has versions
+    files[f"pkg/{INNER}"] = make_library(INNER, undefined=[malloc])
+    assert worst_outcome(findings_of(files, "bookworm")) == "runs"
 
 
 @pytest.mark.parametrize("relocation", ["GLOB_DAT", JUMP_SLOT])
