@@ -14,14 +14,15 @@ Operation = tuple[Any, ...]
 
 NOP, SET, SET_NEAR, SET_PAGE, MOVE, KEEP, ADD, ADD_REG, ADD_PC, AND, AND_REG, OR, OR_REG, FLIP, BITS = range(15)
 SHIFT, NOT, COMPARE, COMPARE_REG, CHAIN, SELECT, LOAD, LOAD_REG, LOAD_NEAR, STORE, STORE_REG = range(15, 26)
-CLOBBER, ASK, SEVERAL = range(26, 29)
-CALL, CALL_REG, JUMP, JUMP_REG, RETURN, BRANCH, BRANCH_ZERO, BRANCH_BIT, STOP, IF, IT, TABLE = range(29, 41)
+CLOBBER, ASK, SEVERAL, SHIFT_BY = range(26, 30)
+CALL, CALL_REG, JUMP, JUMP_REG, RETURN, BRANCH, BRANCH_ZERO, BRANCH_BIT, STOP, IF, IT, TABLE = range(30, 42)
 """NOP; SET register, number; SET_NEAR register, distance (+ alignment of the address); SET_PAGE; MOVE register, from;
-KEEP register, mask, number (of the old value, only the bits in the mask stay); ADD register, from, number; AND register
-(-1: only flags), from, mask, flags, inverted; BITS register, from, lowest, width; SHIFT register, from, left, flags;
-COMPARE from, number; CHAIN from, number, condition, nzcv; SELECT register, a, b, condition, 0 | 1 (b + 1) | 2 (other);
-LOAD register, base, distance, size; STORE likewise; BRANCH condition, distance; BRANCH_ZERO register, distance, if not
-zero; BRANCH_BIT register, bit, distance, if set; IF condition, operation; IT conditions; TABLE: a switch."""
+KEEP register, mask, number (of the old value, only the bits in the mask stay); ADD register, from, number; AND
+register (-1: only flags), from, mask, flags, inverted; BITS register, from, lowest, width; SHIFT register, from,
+left, flags; SHIFT_BY register, from, register with the amount, right; COMPARE from, number; CHAIN from, number,
+condition, nzcv; SELECT register, a, b, condition, 0 | 1 (b + 1) | 2 (other); LOAD register, base, distance, size;
+STORE likewise; BRANCH condition, distance; BRANCH_ZERO register, distance, if not zero; BRANCH_BIT register, bit,
+distance, if set; IF condition, operation; IT conditions; TABLE: a switch."""
 
 ZERO, SP, TEMP = 31, 32, 99
 """Registers of A64: 0 to 30, these two; of A32: 0 to 15, of which 13 is the stack's."""
@@ -211,6 +212,8 @@ def _a64_registers(word: int, rd: int, rn: int) -> Operation:
         if top == 0b010 and word >> 29 & 1:
             number = rm if word >> 11 & 1 else None
             return CHAIN, rn, number, condition, word & 15
+        if word & 0x7FE0FC00 in (0x1AC02000, 0x1AC02400, 0x1AC02800):
+            return SHIFT_BY, rd, rn, rm, int(word & 0xC00 != 0)
         return CLOBBER, (rd,)
     return CLOBBER, (rd,)
 
@@ -352,6 +355,9 @@ def _a32_data(word: int, group: int, rd: int, rn: int, rm: int) -> Operation:
         number = ((word & 0xFF) >> turn | (word & 0xFF) << (32 - turn)) & 0xFFFFFFFF
         return data_immediate(how, sets, rd, rn, number, 8)
     if word >> 4 & 1:  # shifted by a register
+        if how == 13 and word >> 5 & 3 != 3:
+            shifted: Operation = (SHIFT_BY, rd, rm, word >> 8 & 15, int(word & 0x60 != 0))
+            return (SEVERAL, shifted, (COMPARE, rd, 0)) if sets else shifted
         return _flags_unknown(rd, sets) if how not in (8, 9, 10, 11) else (COMPARE_REG, TEMP, TEMP)
     return data_register(how, sets, rd, rn, rm, word >> 5 & 3, word >> 7 & 31, 8)
 
@@ -400,7 +406,7 @@ def data_register(how: int, sets: int, rd: int, rn: int, rm: int, kind: int, amo
             operation: Operation = (SET_NEAR, rd, ahead, 1) if rm == 15 else (MOVE, rd, rm)
         elif kind == 0:
             return SHIFT, rd, rm, amount, sets
-        elif kind == 1:
+        elif kind in (1, 2):
             operation = (BITS, rd, rm, amount or 32, 32)
             if sets:
                 return SEVERAL, (AND, -1, rm, 1 << (amount or 32) - 1, 2, 0), operation, (COMPARE, rd, 0)
@@ -450,7 +456,7 @@ def t16_operation(word: int) -> Operation:
     top = word >> 11
     if top < 3:
         amount = word >> 6 & 31
-        return data_register(13, 1, low, 0, mid, top, amount, 4) if top < 2 else _flags_unknown(low, 1)
+        return data_register(13, 1, low, 0, mid, top, amount, 4)
     if top == 3:
         if word >> 10 & 1:
             return data_immediate(2 if word >> 9 & 1 else 4, 1, low, mid, third, 4)
@@ -462,7 +468,9 @@ def t16_operation(word: int) -> Operation:
         if word >> 10 & 1:
             return _t16_high(word)
         how = word >> 6 & 15
-        if how in (2, 3, 4, 7):  # shifts by a register
+        if how in (2, 3, 4):
+            return SEVERAL, (SHIFT_BY, low, low, mid, int(how > 2)), (COMPARE, low, 0)
+        if how == 7:
             return _flags_unknown(low, 1)
         return data_register(how if how not in (9, 13) else 3, 1, low, low, mid, 0, 0, 4)
     if top == 9:
@@ -559,6 +567,8 @@ def t32_operation(word: int) -> Operation:
         if first & 0xFF80 == 0xFA00 and second >> 7 & 1 and rn == 15:
             width = {1: 16, 5: 8}.get(first >> 4 & 7)
             return (BITS, rd, rm, 0, width) if width else (CLOBBER, (rd,))
+        if first & 0xFF80 == 0xFA00 and first & 0x60 != 0x60 and second & 0xF0F0 == 0xF000:
+            return SHIFT_BY, rd, rn, rm, int(first & 0x60 != 0)
         extra = (second >> 12,) if first >> 8 == 0xFB and first >> 7 & 1 else ()
         return CLOBBER, (rd, *extra)
     return _coprocessor(word & 0x0FFFFFFF) if first >> 10 & 0b111011 == 0b111011 else (NOP,)

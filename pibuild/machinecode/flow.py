@@ -16,14 +16,21 @@ from typing import Any
 from pibuild.machinecode import effects as op
 from pibuild.machinecode.image import MemoryImage
 from pibuild.machinecode.instructions import FIRST_OF_TWO
-from pibuild.machinecode.questions import ALL, Features, all_set, some_set
+from pibuild.machinecode.questions import ALL, all_set, some_set
+from pibuild.machinecode.regions import decoded
 
 Value = tuple[Any, ...]
+Features = frozenset[Any]
+"""Features that a CPU has for certain; ("not", features) says that it does not have all of these."""
 _NONE: Features = frozenset()
 _ANSWERS = ("hw", "nhw", "ask")
 _MAX_VISITS = 2
 _MAX_FUNCTION_BYTES = 1 << 18
 """Where switches in larger functions lead is not looked for."""
+_MAX_CASES = 512
+"""Ways of one switch."""
+_SHORT = 16
+"""Instructions of a function that GCC calls without saving registers."""
 _MAX_STEPS = 60_000
 """Instructions of one walk."""
 
@@ -42,6 +49,8 @@ class Knowledge:
     """What functions return, by place."""
     arguments: dict[int, dict[int, Value]] = field(default_factory=dict)
     """What registers hold when a function is called with an answer."""
+    parametric: set[int] = field(default_factory=set)
+    """Functions that return the bit of an answer for which their caller asks."""
     asked: set[Any] = field(default_factory=set)
     """All features of which any was asked for."""
     steps: int = 700_000
@@ -69,6 +78,8 @@ class Walk:
     """Whether it returns at all."""
     is_whole: bool = True
     """Whether all of its code was followed."""
+    is_parametric: bool = False
+    """Whether a number that is not known chooses a bit of an answer."""
     saw_answer: bool = False
     """Whether an answer about the CPU came up."""
     asked: set[Any] = field(default_factory=set)
@@ -93,6 +104,7 @@ class Flow:
         *,
         bounds: Callable[[int], tuple[int, int]],
         is_function: Callable[[int], bool],
+        in_code_section: Callable[[int], bool],
         imported: Callable[[str, dict[int, Value]], Value | None],
         exported: Callable[[str, int], Value | None],
         data_in: Callable[[int, int], Iterable[tuple[int, int]]],
@@ -103,9 +115,11 @@ class Flow:
         """Take what is known of the file: bounds of functions, and what other files answer."""
         self.image, self.knowledge, self.bits = image, knowledge, image.bits
         self._bounds, self._imported, self._exported, self._data_in = bounds, imported, exported, data_in
-        self._is_function = is_function
+        self._is_function, self._in_code_section = is_function, in_code_section
         self._never_returns, self._may_return = never_returns, may_return
         self._may_hold_literals = may_hold_literals
+        self._is_inner = False
+        self._written_by: dict[int, frozenset[int] | None] = {}
         self._orphans_by_range: dict[tuple[int, int, int], list[int]] = {}
         self.stubs: dict[int, str] = {}
         """Names of imported functions by the place of the code that jumps to them."""
@@ -119,15 +133,15 @@ class Flow:
         self,
         start: int,
         *,
-        watch: Callable[[int, int], Features | None] | None = None,
+        watch: Callable[[int], Callable[[Features], bool] | None] | None = None,
         stop: Callable[[int | str, Features], bool] | None = None,
         arguments: dict[int, Value] | None = None,
         with_landing_pads: bool = False,
     ) -> Walk:
         """Return what is met from a place on.
 
-        `watch` tells which addresses are of interest (in the bounds of the function, and what each needs); the walk
-        ends at the first one whose needs are not guarded, or at a call of which `stop` says so.
+        `watch` tells for an address whether it is of interest, and which guards are enough there. The walk ends at the
+        first place where they are not, or at a call of which `stop` says so.
         """
         walk = Walk()
         low, high = self._bounds(start)
@@ -156,7 +170,7 @@ class Flow:
         reached: dict[int, Features] = {}
         stored: dict[int, _State] = {}
         visits: dict[int, int] = {}
-        joins = set[int]()
+        joins, switched = set[int](), set[int]()
         steps, tables = 0, False
         call_guards: Features | None = None
         while True:
@@ -236,10 +250,10 @@ class Flow:
                 if kind == op.IF:
                     here = guards | self._decision(walk, flags, operation[1])[0]
                 if watch is not None:
-                    need = watch(address, thumb)
+                    need = watch(address | thumb)
                     if need is not None:
-                        walk.watched[address] = walk.watched.get(address, here) & here
-                        if not need <= here:
+                        walk.watched[address | thumb] = walk.watched.get(address | thumb, here) & here
+                        if not need(here):
                             self.knowledge.steps -= steps
                             return
                 if kind == op.NOP:
@@ -263,10 +277,12 @@ class Flow:
                             pending.append(_State(outcome, dict(registers), dict(slots), flags, here))
                         if kind == op.TABLE:
                             tables = True
+                        if kind == op.TABLE and address not in switched:
+                            switched.add(address)
                             pending += self._table(address, thumb, low, high, registers, slots, guards)
                         if kind in (op.CALL, op.CALL_REG):
                             call_guards = here if call_guards is None else call_guards & here
-                            self._forget(registers)
+                            registers.pop(0, None)
                     elif kind in (op.STORE, op.STORE_REG):
                         self._store(walk, operation, registers, slots, here)
                     elif kind < op.CALL:
@@ -332,6 +348,8 @@ class Flow:
                     flags = None
                     address += size
                     is_doubtful = address >= high or self._may_hold_literals
+                    if self._may_hold_literals and any(self._data_in(address, address + 2)):
+                        break
                     if is_doubtful and isinstance(outcome, int) and not self._may_return(outcome):
                         break
                     continue
@@ -343,7 +361,10 @@ class Flow:
                     address = outcome & ~1 if not is_a64 else outcome
                     joins.add(address)
                     continue
+                if address in switched:
+                    break
                 if kind == op.TABLE or (kind == op.JUMP_REG and outcome is None):
+                    switched.add(address)
                     found = self._table(address, thumb, low, high, registers, slots, guards)
                     joins.update(one.place & ~1 for one in found)
                     pending += found
@@ -405,17 +426,21 @@ class Flow:
                 walk.saw_answer = True
             for number in range(8 if self._is_a64 else 4):  # functions that are handed over to be called
                 value = registers.get(number)
-                if value is not None and value[0] == "k" and self.image.is_code(value[1] & ~1):
+                if value is not None and value[0] == "k" and self._in_code_section(value[1]):
                     walk.callbacks[value[1]] = walk.callbacks.get(value[1], guards) & guards
         elif isinstance(target, int):
             self._note_call(walk, target, guards, address, registers)
             result = self.knowledge.returns.get(target)
+            if result is None and target in self.knowledge.parametric and not self._is_inner:
+                result = self._answer_for(target, registers)
             if result is not None and result[0] in ("hw", "ask"):
                 walk.saw_answer = True
         else:
             result = None
         if is_call:
+            kept = self._kept(target, registers) if name is None and isinstance(target, int) else {}
             self._forget(registers)
+            registers.update(kept)
             if result is not None:
                 registers[0] = result
             return _STOPPED if name is not None and self._never_returns(name) else target
@@ -423,6 +448,14 @@ class Flow:
         if result is not None:
             walk.returned = result if walk.returned is None else _joined(walk.returned, result) or walk.returned
         return target
+
+    def _answer_for(self, target: int, registers: dict[int, Value]) -> Value | None:
+        """Return what a function returns for these arguments."""
+        numbers = {number: registers[number] for number in range(4) if registers.get(number, ("",))[0] == "k"}
+        self._is_inner = True
+        inner = self.walk(target, arguments=numbers)
+        self._is_inner = False
+        return inner.returned
 
     def _stub(self, target: int | None) -> str | None:
         return None if target is None else self.stubs.get(target)
@@ -436,6 +469,30 @@ class Flow:
         known = {number: registers[number] for number in range(8 if self._is_a64 else 4) if number in registers}
         if any(value[0] in (*_ANSWERS, "k") for value in known.values()):
             walk.passed.append((target, {n: v for n, v in known.items() if v[0] != "s"}))
+
+    def _kept(self, place: int, registers: dict[int, Value]) -> dict[int, Value]:
+        """Return the registers that a short function without calls leaves alone: GCC relies on it (-fipa-ra)."""
+        if place not in self._written_by:
+            self._written_by[place] = self._written(place)
+        written = self._written_by[place]
+        return {} if written is None else {n: value for n, value in registers.items() if n not in written}
+
+    def _written(self, place: int) -> frozenset[int] | None:
+        found = {0} if not self._is_a64 else set[int]()
+        for _ in range(_SHORT):
+            operation, _, size = decoded(self.image, place)
+            if operation[0] == op.RETURN:
+                return frozenset(found)
+            parts = operation[1:] if operation[0] == op.SEVERAL else (operation,)
+            for part in parts:
+                if part[0] >= op.CALL or not size:
+                    return None
+                if part[0] == op.CLOBBER:
+                    found.update(part[1])
+                elif part[0] not in (op.NOP, op.STORE, op.STORE_REG, op.COMPARE, op.COMPARE_REG, op.CHAIN):
+                    found.add(part[1])
+            place += size
+        return None
 
     def _forget(self, registers: dict[int, Value]) -> None:
         for number in range(18) if self._is_a64 else (0, 1, 2, 3, 12, 14):
@@ -466,7 +523,9 @@ class Flow:
     def _truth(self, walk: Walk, value: Value) -> tuple[Features, Features]:
         """Return what is certain if a value is not 0, and if it is 0."""
         if value[0] == "hw":
-            return self._asked(walk, some_set(self.bits, value[1], value[2])), _NONE
+            features = self._asked(walk, some_set(self.bits, value[1], value[2]))
+            is_one_bit = features and value[2].bit_count() == 1
+            return features, frozenset({("not", features)}) if is_one_bit else _NONE
         if value[0] == "nhw":  # all of the bits are 1 in the answer if none is in the value
             return _NONE, self._asked(walk, all_set(self.bits, value[1], value[2]))
         if value[0] == "ask":
@@ -563,7 +622,10 @@ class Flow:
             if kind == op.AND:
                 value = _masked(first, operation[3])
             else:
-                value = self._both(first, get(operation[3]), bool(operation[5]))
+                second = get(operation[3])
+                value = self._both(first, second, bool(operation[5]))
+                one, other = (first, second) if first is not None else (second, first)
+                walk.is_parametric |= one is not None and one[0] == "hw" and other is None
             if value is not None and value[0] == "hw":
                 self._asked(walk, all_set(self.bits, value[1], value[2]) if value[2].bit_count() < 9 else _NONE)
             if operation[4]:
@@ -587,6 +649,16 @@ class Flow:
             value = _low_bits(get(operation[2]), operation[3], operation[4])
             if value is not None and value[0] == "hw" and value[2].bit_count() < 9:
                 self._asked(walk, all_set(self.bits, value[1], value[2]))
+        elif kind == op.SHIFT_BY:
+            first, amount = get(operation[2]), get(operation[3])
+            if amount is not None and amount[0] == "k":
+                number = amount[1] & (self.bits - 1)
+                if operation[4]:
+                    value = _low_bits(first, number, self.bits - number)
+                elif first is not None and first[0] == "k":
+                    value = ("k", first[1] << number & self._full)
+            elif first is not None and first[0] == "hw":
+                walk.is_parametric = True
         elif kind == op.SHIFT:
             first, amount = get(operation[2]), operation[3]
             if first is not None and first[0] == "k":
@@ -783,7 +855,7 @@ class Flow:
             first, second = word & 0xFFFF, word >> 16
             if first & 0xFFF0 == 0xE8D0 and first & 15 == 15:
                 size, base, end, at = 2 if second & 0x10 else 1, address + 4, high, 0
-                while base + at < end and len(places) < 2048:
+                while base + at < end and len(places) < _MAX_CASES:
                     number = image.number(base + at, size)
                     target = base + 2 * (number or 0)
                     if number is None or not base < target < high:
@@ -792,7 +864,7 @@ class Flow:
                     end, at = min(end, target), at + size
         elif not self._is_a64:
             at = address + 8
-            while at < high and len(places) < 2048:
+            while at < high and len(places) < _MAX_CASES:
                 word = int.from_bytes(image.read(at, 4), "little")
                 if word >> 24 == 0xEA:
                     places.append(at)
@@ -932,6 +1004,7 @@ def _by_answer(a: Value | None, b: Value | None, yes: Features, no: Features) ->
     `yes` is what the CPU certainly has if it holds, `no` if it does not.
     """
     zero: Value = ("k", 0)
+    yes, no = (frozenset(guard for guard in guards if not isinstance(guard, tuple)) for guards in (yes, no))
     if yes:
         if b == zero:
             return ("ask", yes | (a[1] if a is not None and a[0] == "ask" and not a[2] else _NONE), False)

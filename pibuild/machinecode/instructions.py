@@ -83,6 +83,12 @@ class Instructions:
         """Return for each instruction whether it needs one of these features."""
         return _encodings_needing(frozenset(features))[self.encodings]
 
+    def places(self) -> NDArray[np.int64]:
+        """Return the addresses, with the lowest bit set where the instruction is Thumb."""
+        first = len(_lines("a32"))
+        is_thumb = (self.encodings >= first) & (self.encodings < 2 * first + len(_lines("t32")))
+        return self.addresses | is_thumb
+
     def text(self, row: int) -> str:
         """Return name and hexadecimal digits of one instruction: `movw e3001234`."""
         encoding = all_encodings()[int(self.encodings[row])]
@@ -115,7 +121,7 @@ def newer_instructions(section: CodeSection, skip: frozenset[Feature] = frozense
 
 
 def in_order(parts: Iterable[Instructions]) -> Instructions:
-    """Return the instructions of all parts by address, the first one of several at one address."""
+    """Return the instructions of all parts by place, the first one of several at one place."""
     filled = [part for part in parts if len(part.addresses)]
     if not filled:
         return _NO_INSTRUCTIONS
@@ -126,9 +132,10 @@ def in_order(parts: Iterable[Instructions]) -> Instructions:
             words=np.concatenate([part.words for part in filled]),
             encodings=np.concatenate([part.encodings for part in filled]),
         )
-    if np.all(together.addresses[1:] > together.addresses[:-1]):
+    places = together.places()
+    if np.all(places[1:] > places[:-1]):
         return together
-    return together.at(np.unique(together.addresses, return_index=True)[1])
+    return together.at(np.unique(places, return_index=True)[1])
 
 
 @cache

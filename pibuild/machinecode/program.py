@@ -34,7 +34,7 @@ _MUSL_BARRIERS = (bytes.fromhex("5bf07ff51eff2fe1"), bytes.fromhex("ba0f07ee1eff
 """musl's barriers for ARMv7 (DMB; BX LR) and for ARMv6 (MCR; BX LR), among which it chooses by HWCAP."""
 _NAMES_BEFORE = 3
 """An instruction in assembler belongs to one of this number of names before it: some are labels within a function."""
-_DEEPEST, _MAX_WITHOUT_RETURN = 6, 1000
+_DEEPEST, _MAX_WITHOUT_RETURN = 40, 4000
 """How far is looked for a way back from a function: calls, and instructions of each."""
 NEVER_RETURN = (
     *("abort", "exit", "_exit", "_Exit", "__stack_chk_fail", "__assert_fail", "longjmp", "siglongjmp", "pthread_exit"),
@@ -74,12 +74,13 @@ class Program:
             self.knowledge,
             bounds=self.bounds,
             is_function=self.is_function,
+            in_code_section=self.in_code_section,
             imported=self._imported,
             exported=self._exported,
             data_in=self.data_in,
             never_returns=never_returns,
             may_return=self.may_return,
-            may_hold_literals=elf.is_arm and not elf.is_mapped,
+            may_hold_literals=self.is_stripped_arm,
         )
         self.flow.stubs = self.stubs
         self._is_resolver = {entry.place for entry in self.image.resolvers}
@@ -100,6 +101,8 @@ class Program:
         columns = np.array([(start, end) for start, end, _ in named if start < 1 << 62], np.int64).reshape(-1, 2)
         columns[:, 1] = columns[:, 1].clip(0, 1 << 62)
         more = np.array([place & mask for place in places if place < 1 << 62], np.int64)
+        if self.is_stripped_arm:  # without a name, what is called is a function
+            more = np.concatenate([more, self._called_directly & ~1])
         begins = [span.start for span in image.spans if span.is_executable]
         begins += [section.address for section in self.sections]
         every = np.concatenate([starts, columns[:, 0], more, np.array(begins, np.int64)])
@@ -113,6 +116,16 @@ class Program:
         latest = np.where(latest > unique, np.minimum(latest, following), following)
         return unique, latest, modes
 
+    @cached_property
+    def _called_directly(self) -> Addresses:
+        """The places that calls lead to."""
+        found = [_NONE]
+        for kind, addresses, words in self._words():
+            for rows, target in _direct_branches(kind, addresses, words):
+                found.append(target[_are_calls(kind, words[rows])])
+        called = np.unique(np.concatenate(found))
+        return np.array([place for place in called.tolist() if self.in_code_section(place)], np.int64)
+
     def bounds(self, place: int) -> tuple[int, int]:
         """Return begin and end of the function that a place lies in."""
         starts, ends, _ = self._table
@@ -123,6 +136,23 @@ class Program:
         if address < ends[row]:
             return int(starts[row]), int(ends[row])
         return int(ends[row]), int(starts[row + 1]) if row + 1 < len(starts) else 1 << 62
+
+    @property
+    def is_stripped_arm(self) -> bool:
+        """Whether which bytes are code, and of which kind, is a guess."""
+        return self.elf.is_arm and not self.elf.is_mapped
+
+    def is_called(self, place: int) -> bool:
+        """Return whether something calls a place, exports it, or runs it when the file is loaded."""
+        return bool(len(self.callers(place))) or place in self._entered
+
+    @cached_property
+    def _entered(self) -> frozenset[int]:
+        return frozenset(entry.place for entry in (*self.image.exports, *self.image.called_at_load))
+
+    def in_code_section(self, place: int) -> bool:
+        """Return whether a place lies in a section of code."""
+        return any(part.address <= place < part.address + len(part.code) for part in self.sections)
 
     def is_function(self, address: int) -> bool:
         """Return whether a function begins at an address of which the end is known."""
@@ -259,7 +289,7 @@ class Program:
             return not never_returns(name)
         place = self.own_stubs.get(place, place)
         if place not in self._returning:
-            self._returning[place] = True  # while it is being found out
+            self._returning[place] = False  # if it calls itself on the way, another way leads back
             self._returning[place] = depth > _DEEPEST or self._reaches_return(place, depth)
         return self._returning[place]
 
@@ -423,10 +453,9 @@ class Program:
                 at = self._content.find(text.encode(), at + 1)
         return found
 
-    def function_of(self, address: int) -> int:
-        """Return the place at which the function of an address begins."""
-        low, _ = self.bounds(address)
-        return low | self.mode_at(low) if self.image.bits == 32 else low
+    def around(self, address: int) -> list[int]:
+        """Return the places from which the instruction at an address may be reached within its function."""
+        return self.nodes_before(np.array([address], np.int64))
 
     def _asking_functions(self) -> Iterator[int]:
         """Yield the functions that ask about the CPU by themselves."""
@@ -437,21 +466,21 @@ class Program:
             for place, name in self.stubs.items():
                 if name in asking:
                     for site in (*self.callers(place).tolist(), *self.callers(place | 1).tolist()):
-                        yield self.function_of(site)
+                        yield from self.around(site)
             for slot in self.image.slots_of(asking):
                 for site in self.referrers(slot, slot + 1).tolist():
-                    yield self.function_of(site)
+                    yield from self.around(site)
         for function in self.elf.functions:
             if function.name in questions.FUNCTIONS and function.address:
                 for site in self.callers(function.address | function.is_thumb).tolist():
-                    yield self.function_of(site)
+                    yield from self.around(site)
         for address in self._texts:
             for site in self.referrers(address, address + 1).tolist():
-                yield self.function_of(site)
+                yield from self.around(site)
         if self.image.bits == 64:
             for _, addresses, words in self._words():
                 for site in addresses[words & 0xFFFFF800 == 0xD5380000].tolist():
-                    yield self.function_of(site)
+                    yield from self.around(site)
         yield from self._is_resolver
 
     def own_question(self, name: str) -> int:
@@ -468,7 +497,8 @@ class Program:
         waiting = list(dict.fromkeys(self._asking_functions()))
         text_users = set[int]()
         for address in self._texts:
-            text_users.update(self.function_of(site) for site in self.referrers(address, address + 1).tolist())
+            for site in self.referrers(address, address + 1).tolist():
+                text_users.update(self.around(site))
         if text_users:
             self.knowledge.asked |= self.text_features
         asking = set(waiting)
@@ -504,7 +534,8 @@ class Program:
         knows = walk.saw_answer or is_vague or bool(walk.asked)
         if knows:
             asking.add(place)
-            for where, value, guards in walk.stores:
+            for where, value, all_guards in walk.stores:
+                guards = frozenset(guard for guard in all_guards if not isinstance(guard, tuple))
                 answer = value if value is not None and value[0] in ("hw", "nhw", "ask") else None
                 if answer is None and guards and value is not None and value[0] == "k" and value[1]:
                     answer = ("ask", guards, False)
@@ -520,6 +551,10 @@ class Program:
                 if before != answer:
                     self.knowledge.memory[where] = answer
                     yield from self._readers(where)
+        if walk.is_parametric and place not in self.knowledge.parametric:
+            self.knowledge.parametric.add(place)
+            for site in self.callers(place).tolist():
+                yield from self.around(site)
         result = walk.returned
         if is_vague and (result is None or result[0] == "k"):
             result = ("ask", asked, False)
@@ -532,12 +567,12 @@ class Program:
             if before != result:
                 self.knowledge.returns[place] = result
                 for site in self.callers(place).tolist():
-                    yield self.function_of(site)
+                    yield from self.around(site)
                 for stub, own in self.own_stubs.items():
                     if own == place:
                         self.knowledge.returns[stub] = result
                         for site in self.callers(stub).tolist():
-                            yield self.function_of(site)
+                            yield from self.around(site)
         for target, known in walk.passed:
             if any(value[0] in ("hw", "nhw", "ask") for value in known.values()) or target in asking:
                 own = self.own_stubs.get(target, target)
@@ -552,10 +587,9 @@ class Program:
         if not isinstance(where, int):
             return
         for site in self.referrers(where - _FIELDS, where + 1).tolist()[:200]:
-            place = self.function_of(site)
-            low, high = self.bounds(place)
+            low, high = self.bounds(site)
             if high - low <= _READER_BYTES:
-                yield place
+                yield from self.around(site)
 
     def answers(self) -> Answers:
         """Return what other files learn about the CPU from this one."""

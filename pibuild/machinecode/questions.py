@@ -19,6 +19,8 @@ HANDLERS = frozenset(("sigaction", "signal", "__sysv_signal", "bsd_signal"))
 
 Features = frozenset[Feature]
 _NONE: Features = frozenset()
+_NOBODY: Features = frozenset({Feature.UNALLOCATED})
+"""What no CPU has of which this module knows."""
 _ARMV7: Features = frozenset(
     {
         *(Feature.ARMV6T2, Feature.ARMV7, Feature.MULTIPROCESSING, Feature.THUMB2, Feature.VFPV3, Feature.VFP_D32),
@@ -74,6 +76,7 @@ _A32: dict[str, dict[int, Features]] = {
         },
         19: frozenset({Feature.VFP_D32, Feature.VFPV3, Feature.ARMV6T2, Feature.THUMB2, Feature.ARMV7}),
         20: _VFPV4,
+        **dict.fromkeys((3, 5, 9, 10), _NOBODY),
         **{bit: _ARMV8 | {Feature.HALF, Feature.RDM} for bit in (22, 23)},
         24: _ARMV8 | {Feature.DOT_PRODUCT, Feature.RDM},
         **{bit: _ARMV8 | {Feature.ARMV8_3, Feature.HALF, Feature.DOT_PRODUCT, Feature.RDM} for bit in (25, 26, 27)},
@@ -111,7 +114,7 @@ ALL: Features = frozenset(Feature) - {Feature.UNALLOCATED, Feature.PRIVILEGED, F
 
 def bit_features(bits: int, word: str, bit: int) -> Features:
     """Return what a CPU certainly has if this bit of an answer (`hwcap`, `isar0`) is 1."""
-    return (_A64 if bits == 64 else _A32).get(word, {}).get(bit, _NONE)
+    return (_A64 if bits == 64 else _A32).get(word, {}).get(bit, _NOBODY if word == "hwcap2" else _NONE)
 
 
 @cache

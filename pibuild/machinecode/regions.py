@@ -28,7 +28,7 @@ from pibuild.machinecode.symbols import CodeSection, Region, RegionKind
 
 _MAX_EXPLORED, _MAX_FROM_ONE = 200_000, 20_000
 _IMPOSSIBLE = (Feature.UNALLOCATED, Feature.PRIVILEGED, Feature.COPROCESSOR)
-_FILL = (0xBF00, 0x46C0, 0xE1A00000, 0xE320F000, 0xD503201F, 0xF3AF8000)
+_FILL = (0, 0xBF00, 0x46C0, 0xE1A00000, 0xE320F000, 0xD503201F, 0xF3AF8000)
 """Instructions that do nothing."""
 LEAVES = (op.JUMP, op.JUMP_REG, op.RETURN, op.STOP, op.TABLE)
 """Kinds of operations behind which the next instruction is not executed."""

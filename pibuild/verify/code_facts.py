@@ -93,6 +93,11 @@ class Entrances:
         row = int(np.searchsorted(self._pointed, place))
         return Entrance(0, "") if row < len(self._pointed) and self._pointed[row] == place else None
 
+    def ranked(self, least: int) -> list[int]:
+        """Return the places with at least a rank, the highest first."""
+        places = [place for place, entrance in self._named.items() if entrance.rank >= least]
+        return sorted(places, key=lambda place: -self._named[place].rank)
+
 
 def code_of(binary: Binary, others: Sequence[Binary]) -> "Code":
     """Return the code of a file, beside the other files of its wheel; it is worked out once."""
@@ -106,7 +111,8 @@ class Code:
     def __init__(self, binary: Binary, others: Sequence[Binary]) -> None:
         """Take the file and the others of its wheel; everything is found out when it is asked for."""
         self._binary, self._others = binary, others
-        self.faults: dict[Feature, Fault | None] = {}
+        self.certain_faults: dict[frozenset[Feature], Fault | None] = {}
+        self.faults: dict[tuple[Feature, frozenset[Feature]], Fault | None] = {}
 
     @cached_property
     def sections(self) -> tuple[CodeSection, ...]:
@@ -189,6 +195,7 @@ class Code:
         entries = [entry.place for entry in (*image.exports, *image.called_at_load)]
         named = np.unique(np.concatenate([image.pointer_columns[1], program.references[0]]))
         named = named[~program.are_labels(named)]
+        pointed = frozenset(image.pointer_columns[1].tolist())
         begins = image.unwound[0]
         if len(begins):  # where the unwinding tables know all functions, another place is none
             addresses = named & ~1
@@ -200,7 +207,7 @@ class Code:
         words = self._follow(entries, {}, _MAX_FOLLOWED)
         yield self._needing(self.map.classified(words))
         for place in named[inside].tolist():  # a number may look like an address, a literal like a function
-            is_likely = self.map.is_listed(place) or not len(begins)
+            is_likely = self.map.is_listed(place) or (not len(begins) and place in pointed)
             if is_likely and place not in words and len(words) < _MAX_FOLLOWED:
                 fresh = self._follow([place], words, _MAX_GUESSED)
                 found = self.map.classified(fresh)
@@ -224,7 +231,13 @@ class Code:
                 part = last_part(part[2]) if is_maybe else part
                 targets = branch_targets(place, part)
                 todo += targets
-                ends = part[0] in LEAVES or (part[0] == op.CALL and not program.may_return(targets[0]))
+                ends = part[0] in LEAVES or (
+                    part[0] in (op.CALL, op.CALL_REG)
+                    and (
+                        any(program.data_in((place & ~1) + size, (place & ~1) + size + 2))
+                        or (part[0] == op.CALL and not program.may_return(targets[0]))
+                    )
+                )
                 if ends and not is_maybe:
                     break
                 place += size
@@ -249,13 +262,33 @@ class Code:
         exported = [entry.place for entry in image.exports if not code_map.is_listed(entry.place)]
         values = np.unique(image.pointer_columns[1])
         values = values[~self.program.are_labels(values)]
-        pointed = values[code_map.unlisted_rows(values)].tolist()
+        pointed = [place for place in values[code_map.unlisted_rows(values)].tolist() if self._may_be_function(place)]
         pointed += self._jumped_to()
         direct = np.unique(np.concatenate(places)).tolist()
         certain = [*sure, *entered, *(direct if self._binary.mapped else [])]
         doubtful = [*after_calls, *exported, *pointed, *([] if self._binary.mapped else direct)]
         yield self._needing(code_map.explore(certain[:_MAX_SURPRISES], only_plausible=False))
         yield self._needing(code_map.explore(doubtful[:_MAX_SURPRISES], only_plausible=True))
+
+    def _may_be_function(self, place: int) -> bool:
+        """Return whether a pointer to bytes that nothing calls code may lead to a function.
+
+        Sections of code hold little else. Constants look like instructions now and then, but hardly like ten that
+        always execute and return.
+        """
+        if self.program.in_code_section(place):
+            return True
+        if place & 1 or place & 2:
+            return False
+        always = 0
+        for at in range(_MAX_GUESSED):
+            operation, word, size = decoded(self.program.image, place + 4 * at)
+            if last_part(operation)[0] == op.RETURN:
+                return always >= at
+            always += self._binary.elf.is_aarch64 or word >> 28 in (0xE, 0xF)
+            if not size or always < at:
+                return False
+        return False
 
     def _jumped_to(self) -> Iterator[int]:
         """Yield places that code puts together right before it jumps to a register, as linkers' veneers do."""
@@ -266,14 +299,16 @@ class Code:
         rows = self.map.unlisted_rows(targets)[:_MAX_SURPRISES]
         for target, site in zip(targets[rows].tolist(), sites[rows].tolist(), strict=True):
             place = site | self.program.mode_at(site)
-            for _ in range(_VENEER):
-                operation, _, size = decoded(image, place)
-                kind = last_part(operation)[0]
-                if kind in (op.JUMP_REG, op.CALL_REG):
-                    yield target
-                if kind in (op.JUMP_REG, op.CALL_REG, op.RETURN, op.JUMP) or not size:
-                    break
+            operation, _, size = decoded(image, place)
+            register = operation[1] if operation[0] in (op.ADD_PC, op.LOAD_NEAR, op.ADD, op.SET_NEAR, op.LOAD) else None
+            for _ in range(_VENEER if register is not None else 0):
                 place += size
+                operation, _, size = decoded(image, place)
+                part = last_part(operation)
+                if part[0] in (op.JUMP_REG, op.CALL_REG) and part[1] == register:
+                    yield target
+                if part[0] >= op.CALL or not size or (part[0] != op.NOP and part[1] == register):
+                    break
 
     def _needing(self, instructions: Instructions) -> Instructions:
         return instructions.at(instructions.needing(frozenset(Feature)))

@@ -16,7 +16,8 @@ import numpy as np
 from pibuild.config.pis import Cpu
 from pibuild.machinecode import effects as op
 from pibuild.machinecode.features import Feature
-from pibuild.machinecode.flow import BudgetError, Flow, Walk
+from pibuild.machinecode.flow import BudgetError, Features, Flow, Walk
+from pibuild.machinecode.instructions import all_encodings
 from pibuild.machinecode.program import Program
 from pibuild.machinecode.regions import decoded
 from pibuild.verify.binary import Binary
@@ -26,6 +27,10 @@ from pibuild.verify.findings import Finding
 _NOT_COMPILED = frozenset((Feature.COPROCESSOR, Feature.PRIVILEGED, Feature.UNALLOCATED))
 """No compiler emits these: they are hand-written and run behind a check, or they are data."""
 _MAX_NODES = 60_000
+_SOON = 100_000
+"""Instructions that are followed from what certainly runs, before who leads to an instruction is looked for."""
+_CALLED = 2
+"""The rank of what Python calls; above it is what certainly runs."""
 _RUN = "pibuild verify --run"
 _SHOWN = 4
 
@@ -56,12 +61,18 @@ def code_findings(binary: Binary, cpu: Cpu, bits: int, siblings: Iterable[Binary
 def _fault(binary: Binary, cpu: Cpu, siblings: Sequence[Binary]) -> Fault | None:
     doubtful: Fault | None = None
     code = code_of(binary, siblings)
-    for feature in code.features:
-        if feature in cpu.runs | _NOT_COMPILED:
-            continue
-        if feature not in code.faults:
-            code.faults[feature] = _Search(binary, siblings, feature).fault()
-        fault = code.faults[feature]
+    lacking = [feature for feature in code.features if feature not in cpu.runs | _NOT_COMPILED]
+    if not lacking:
+        return None
+    if cpu.runs not in code.certain_faults:
+        code.certain_faults[cpu.runs] = _Search(binary, siblings, lacking, cpu.runs).on_the_way()
+    if fault := code.certain_faults[cpu.runs]:
+        return fault
+    for feature in lacking:
+        key = feature, cpu.runs
+        if key not in code.faults:
+            code.faults[key] = _Search(binary, siblings, [feature], cpu.runs).fault()
+        fault = code.faults[key]
         if fault is not None and fault.is_certain:
             return fault
         doubtful = doubtful or fault
@@ -81,18 +92,19 @@ class _Reached:
 class _Search:
     """Looks for a way to the instructions of one file that need one feature."""
 
-    def __init__(self, binary: Binary, siblings: Sequence[Binary], feature: Feature) -> None:
-        self._binary, self._siblings, self._feature = binary, siblings, feature
+    def __init__(self, binary: Binary, siblings: Sequence[Binary], lacking: Sequence[Feature], runs: Features) -> None:
+        self._binary, self._siblings, self._feature, self._runs = binary, siblings, lacking[0], runs
+        self._guarded: dict[Features, bool] = {}
         self._code = code_of(binary, siblings)
         newer = self._code.newer
-        needing = newer.needing({feature})
+        needing = newer.needing(lacking)
         self._instructions = newer if np.all(needing) else newer.at(needing)
         instructions = self._instructions
         self._program: Program = self._code.program
         self._flow: Flow = self._program.flow
         self._reached: dict[int, _Reached] = {}
         self._is_whole = True
-        self._addresses = instructions.addresses.data
+        self._places = instructions.places().data
 
     @property
     def _is_asked(self) -> bool:
@@ -125,6 +137,39 @@ class _Search:
             text = self._binary.describe(self._instructions, 0)
             return Fault(is_certain=False, instruction=text, chain=(), why="its code is too large to follow all of it")
         return fault
+
+    def on_the_way(self) -> Fault | None:
+        """Return what is met soon on the way from what certainly runs, or from what Python calls."""
+        steps = self._program.knowledge.steps
+        self._program.knowledge.steps = _SOON
+        try:
+            return self._met()
+        except BudgetError:
+            return None
+        finally:
+            self._program.knowledge.steps = steps
+
+    def _met(self) -> Fault | None:
+        entries = self._entries
+        first = entries.ranked(_CALLED)
+        origins: dict[int, int | None] = dict.fromkeys(first)
+        waiting = list(first)
+        for place in waiting:
+            walk = self._walk(place, watch=self._watch)
+            row = self._first_unguarded(walk)
+            if row is not None:
+                self._reached[place] = _Reached(place, None, row)
+                at = place
+                while (caller := origins[at]) is not None:
+                    self._reached[caller] = _Reached(caller, at)
+                    at = caller
+                return self._told(at, entries.get(at) or Entrance(0, ""))
+            for target, guards in [*((t, g) for t, (g, _) in walk.calls.items()), *walk.callbacks.items()]:
+                own = self._program.own_stubs.get(target, target)
+                if own not in origins and not self._is_guarded(guards) and not self._saves_registers(own):
+                    origins[own] = place
+                    waiting.append(own)
+        return None
 
     def _found(self) -> Fault | None:
         entries = self._entries
@@ -161,24 +206,40 @@ class _Search:
         self,
         place: int,
         *,
-        watch: Callable[[int, int], frozenset[Feature] | None] | None = None,
-        stop: Callable[[int | str, frozenset[Feature]], bool] | None = None,
+        watch: Callable[[int], Callable[[Features], bool] | None] | None = None,
+        stop: Callable[[int | str, Features], bool] | None = None,
     ) -> Walk:
         walk = self._flow.walk(place, watch=watch, stop=stop, with_landing_pads=self._code.has_landing_pads)
-        self._is_whole = self._is_whole and walk.is_whole
+        # a number that looks like an address leads anywhere: such code may have no end
+        is_guess = self._program.is_stripped_arm and not self._program.is_called(place)
+        self._is_whole = self._is_whole and (walk.is_whole or is_guess)
         return walk
+
+    def _watch(self, place: int) -> Callable[[Features], bool] | None:
+        return self._is_guarded if self._row(place) is not None else None
+
+    def _row(self, place: int) -> int | None:
+        """Return the row of the instruction at a place; None if there is none."""
+        row = bisect_left(self._places, place)
+        return row if row < len(self._places) and self._places[row] == place else None
+
+    def _first_unguarded(self, walk: Walk) -> int | None:
+        places = (place for place, guards in walk.watched.items() if not self._is_guarded(guards))
+        return next((self._row(place) for place in places), None)
+
+    def _is_guarded(self, guards: Features) -> bool:
+        """Return whether this CPU never comes to a place with these guards: they say what it is not."""
+        known = self._guarded.get(guards)
+        if known is None:
+            known = any(
+                guard[1] <= self._runs if isinstance(guard, tuple) else guard not in self._runs for guard in guards
+            )
+            self._guarded[guards] = known
+        return known
 
     def _unguarded(self, place: int) -> int | None:
         """Return the first instruction that a function reaches past no question for it."""
-        need, addresses = frozenset({self._feature}), self._addresses
-        count = len(addresses)
-
-        def watch(address: int, _: int) -> frozenset[Feature] | None:
-            row = bisect_left(addresses, address)
-            return need if row < count and addresses[row] == address else None
-
-        watched = self._walk(place, watch=watch).watched.items()
-        return next((bisect_left(addresses, at) for at, guards in watched if self._feature not in guards), None)
+        return self._first_unguarded(self._walk(place, watch=self._watch))
 
     def _callers(self, place: int) -> Iterator[int]:
         """Yield the functions that call a place past no question."""
@@ -201,7 +262,7 @@ class _Search:
 
     def _saves_registers(self, place: int) -> bool:
         """Return whether a function only saves or restores d16 to d31: unwinders do, on demand only."""
-        if self._feature is not Feature.VFP_D32:
+        if self._row(place) is None:
             return False
         operation, word, size = decoded(self._program.image, place)
         following = decoded(self._program.image, place + size)[0]
@@ -221,16 +282,16 @@ class _Search:
         if self._saves_registers(place) and self._is_unwinder(self._flow.walk(caller)):
             return False
 
-        def stop(target: int | str, guards: frozenset[Feature]) -> bool:
-            if self._feature in guards or isinstance(target, str):
+        def stop(target: int | str, guards: Features) -> bool:
+            if isinstance(target, str) or self._is_guarded(guards):
                 return False
             return place in (target, own_stubs.get(target))
 
         walk = self._walk(caller, stop=stop)
         for target, (guards, _) in walk.calls.items():
-            if (target == place or own_stubs.get(target) == place) and self._feature not in guards:
+            if (target == place or own_stubs.get(target) == place) and not self._is_guarded(guards):
                 return True
-        return self._feature not in walk.callbacks.get(place, frozenset({self._feature}))
+        return place in walk.callbacks and not self._is_guarded(walk.callbacks[place])
 
     @property
     def _entries(self) -> Entrances:
@@ -250,6 +311,7 @@ class _Search:
             1: "an exported function leads to it",
             0: "a pointer leads to it",
         }[entry.rank]
+        self._feature = all_encodings()[int(self._instructions.encodings[row])].needs or self._feature
         asked = "no question guards it" if self._is_asked else "nothing asks whether the CPU has it"
         text = self._binary.describe(self._instructions, row)
         return Fault(is_certain=True, instruction=text, chain=tuple(chain), why=f"{how}, and {asked}")
