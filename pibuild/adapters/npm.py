@@ -15,6 +15,7 @@ _DEADLINE_S = 900.0
 _CHECK_DEADLINE_S = 40.0
 _HINT = "apt-get install npm, or nodejs from its website"
 _SILENT = re.compile(r"ENOTFOUND|ECONNREFUSED|ECONNRESET|ETIMEDOUT|EAI_AGAIN|EHOSTUNREACH|ENETUNREACH")
+_ERROR_LINE = re.compile(r"^npm (?:error|ERR!) (\S.*)", re.MULTILINE)
 
 
 class Npm:
@@ -52,5 +53,12 @@ class Npm:
         if ended.exit_code:
             hint = "check npm's registry and proxy: npm config list"
             if _SILENT.search(ended.err):
-                raise UnreachableError("npm's registry does not answer", found=ended.last_words, hint=hint)
-            raise SourceError(failure, found=ended.last_words, hint=hint)
+                raise UnreachableError(f"npm's registry does not answer: {_cause(ended.err)}", hint=hint)
+            raise SourceError(failure, found=_cause(ended.err) or ended.last_words, hint=hint)
+
+
+def _cause(messages: str) -> str:
+    """Return why a request failed, else the first lines of npm's error."""
+    lines = [line for line in _ERROR_LINE.findall(messages) if not line.startswith("A complete log")]
+    reasons = [reason for line in lines if (reason := line.partition("reason: ")[2])]
+    return reasons[0] if reasons else "; ".join(lines[:3])

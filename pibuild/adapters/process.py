@@ -104,8 +104,11 @@ def with_home(environ: Mapping[str, str], home: Path) -> dict[str, str]:
 
 
 def last_words(output: str) -> str:
-    """Return the last lines of a program's output, on one line."""
-    lines = [line.strip() for line in output.replace("\r", "\n").splitlines() if line.strip()]
+    """Return the last lines of a program's output, on one line; of Python's traceback the error alone."""
+    lines = [line.rstrip() for line in output.replace("\r", "\n").splitlines() if line.strip()]
+    if any(line.startswith("Traceback (most recent call last)") for line in lines):
+        lines = [line for line in lines if not line.startswith((" ", "Traceback "))]
+    lines = [line.strip() for line in lines]
     return "; ".join(lines[-_LAST_LINES:])
 
 

@@ -110,7 +110,7 @@ def test_verify_and_retag_judge_wheels(installed):
     code, out, _ = installed.run("verify", good)
     assert (code, "Pi 1, Zero, Zero W" in out) == (0, True)
     code, out, _ = installed.run("verify", bad)
-    assert (code, "✗ Pi 1, Zero, Zero W" in out) == (9, True)
+    assert (code, "ARM1176" in out) == (9, True)
     assert installed.run("retag", good, "--platform", "linux_armv7l")[0] == 0
     assert (installed.home / "wheelhouse/thing-1.0-cp311-cp311-linux_armv7l.whl").is_file()
 
