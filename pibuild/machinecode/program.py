@@ -340,7 +340,10 @@ class Program:
         refs = np.unique(np.concatenate([self.references[0], values]))
         refs = refs[image.are_code(refs & ~1)]
         everything = np.unique(np.concatenate([targets, entries, own, refs[~self.are_labels(refs)]]))
-        return everything[image.are_code(everything & ~1 if image.bits == 32 else everything)]
+        is_thumb = everything & 1 == 1 if image.bits == 32 else np.zeros(len(everything), np.bool_)
+        everything = everything[is_thumb | (everything & 3 == 0)]
+        named: Addresses = everything[image.are_code(everything & ~1 if image.bits == 32 else everything)]
+        return named
 
     def are_labels(self, places: Addresses) -> NDArray[np.bool_]:
         """Return which places lie within a function whose end is known: a pointer to such is for its own jumps."""

@@ -193,21 +193,22 @@ class Code:
         """Yield what a stripped file for 32 bits reaches from its entries, also behind calls that return."""
         image, program = self.program.image, self.program
         entries = [entry.place for entry in (*image.exports, *image.called_at_load)]
-        named = np.unique(np.concatenate([image.pointer_columns[1], program.references[0]]))
-        named = named[~program.are_labels(named)]
-        pointed = frozenset(image.pointer_columns[1].tolist())
+        words = self._follow(entries, {}, _MAX_FOLLOWED)
+        yield self._needing(self.map.classified(words))
+        pointed = np.unique(image.pointer_columns[1])
+        reached = np.array(sorted(words), np.int64) & ~1
+        targets, sites = program.references
+        named = np.unique(np.concatenate([pointed, targets[np.isin(sites, reached)]]))
+        named = named[~program.are_labels(named) & ((named & 1 == 1) | (named & 3 == 0))]
         begins = image.unwound[0]
         if len(begins):  # where the unwinding tables know all functions, another place is none
             addresses = named & ~1
             is_known = np.isin(addresses, begins) | (addresses < begins[0]) | (addresses > begins[-1])
             named = named[is_known]
-        inside = np.zeros(len(named), np.bool_)
-        for section in self.sections:
-            inside |= (named >= section.address) & (named < section.address + len(section.code))
-        words = self._follow(entries, {}, _MAX_FOLLOWED)
-        yield self._needing(self.map.classified(words))
-        for place in named[inside].tolist():  # a number may look like an address, a literal like a function
-            is_likely = self.map.is_listed(place) or (not len(begins) and place in pointed)
+        are_pointers = frozenset(pointed.tolist())
+        for place in filter(program.in_code_section, named.tolist()):
+            # a number may look like an address, a literal like a function
+            is_likely = self.map.is_listed(place) or (not len(begins) and place in are_pointers)
             if is_likely and place not in words and len(words) < _MAX_FOLLOWED:
                 fresh = self._follow([place], words, _MAX_GUESSED)
                 found = self.map.classified(fresh)
