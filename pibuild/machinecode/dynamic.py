@@ -66,6 +66,8 @@ class DynamicObject:
     has_phdr: bool
     """Whether PT_PHDR comes before PT_DYNAMIC: from it, the loader knows where a program is."""
     loads: tuple[Load, ...]
+    is_cut_off: bool
+    """Whether a segment ends behind the end of the file."""
     stack_flags: int | None
     """The flags of PT_GNU_STACK; None if there is none."""
     tls_bytes: int
@@ -177,6 +179,7 @@ def read_dynamic(content: bytes) -> DynamicObject:
         interpreter=next((_path(content, row[2], row[5]) for row in rows if row[0] == _INTERP), ""),
         has_phdr=_has_phdr([row[0] for row in rows]),
         loads=loads,
+        is_cut_off=any(load.offset + load.file_bytes > len(content) for load in loads),
         stack_flags=next((row[1] for row in rows if row[0] == _STACK), None),
         tls_bytes=tls[0],
         tls_align=max(tls[1], 1),

@@ -196,6 +196,9 @@ class _LoadedWheel:
         if missing.kind == "damaged":
             reason = f"needs {name}, and {missing.searched[0].removeprefix(f'{SITE}/')} is no library for it"
             return replace(finding, reason=reason, remedy="put the library itself into the wheel")
+        if missing.kind == "not searched":
+            reason = f"needs {name}, and forbids the loader to search the system's folders (DF_1_NODEFLIB)"
+            return replace(finding, reason=reason, remedy="link it without -z nodefaultlib")
         copies = self._paths_by_name.get(name, [])
         if chance := next(self._chances(missing, start, copies), ""):
             return replace(finding, outcome="unsure", reason=f"needs {name}, {chance}", remedy=_SETTLES)

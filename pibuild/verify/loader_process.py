@@ -30,7 +30,7 @@ _MAX_MISSING = 20
 _LAST_WITH_CPU_FOLDERS = Version("2.36")
 _CPU_FOLDERS = frozenset(("tls", "v6l", "v7l", "neon", "vfp", "aarch64", "atomics"))
 """Folders in those of a search path, for libraries for a CPU with certain features, and in one another."""
-MissingKind = Literal["absent", "unknown", "damaged", "for some CPUs"]
+MissingKind = Literal["absent", "unknown", "damaged", "for some CPUs", "not searched"]
 _PYTHON_NEEDS = (
     "libc.so.6",
     "libpthread.so.0",
@@ -106,8 +106,8 @@ class MissingLibrary:
     name: str
     needed_by: LoadedFile
     kind: MissingKind
-    """Whether it is nowhere, may be in a folder or package of which the contents are not known, is not readable, or is
-    in a folder that the loader searches on some CPUs."""
+    """Whether it is nowhere, may be in a folder or package of which the contents are not known, is not readable, is in
+    a folder that the loader searches on some CPUs, or may be in the system's folders, which the file forbids."""
     searched: tuple[str, ...]
     """The folders outside of the wheel and of the usual ones that were searched."""
 
@@ -204,15 +204,23 @@ class LoaderProcess:
                 file.names.add(name)
                 self._by_name.setdefault(name, file)
                 return file
-        if "/" not in name and (file := self._open_system(name, loader)):
+        dynamic = loader.binary.elf.dynamic if loader.binary else None
+        is_searched = "/" not in name and not (dynamic and dynamic.ignores_system_folders)
+        if is_searched and (file := self._open_system(name, loader)):
             return file
-        if place := self._place_for_some_cpus(name, path):
-            self._miss(name, loader, "for some CPUs", (place,))
-            return None
-        is_known = known_absent(self._system.name, self._bits, name) or "/" in name
-        is_private = any(folder.startswith(("/usr/", "/lib/", "/opt/")) for folder in path.others)
-        self._miss(name, loader, "absent" if is_known and not is_private else "unknown", path.others)
+        self._miss(name, loader, *self._reason_for_absence(name, path, is_searched=is_searched))
         return None
+
+    def _reason_for_absence(
+        self, name: str, path: "_SearchPath", *, is_searched: bool
+    ) -> tuple[MissingKind, tuple[str, ...]]:
+        if place := self._place_for_some_cpus(name, path):
+            return "for some CPUs", (place,)
+        if not is_searched:
+            return "absent" if "/" in name else "not searched", path.others
+        is_private = any(folder.startswith(("/usr/", "/lib/", "/opt/")) for folder in path.others)
+        is_absent = known_absent(self._system.name, self._bits, name) and not is_private
+        return "absent" if is_absent else "unknown", path.others
 
     def _miss(self, name: str, loader: LoadedFile, kind: MissingKind, searched: tuple[str, ...]) -> None:
         if loader.binary:  # what a package of the system needs, it brings

@@ -27,6 +27,10 @@ _INTERPRETERS = {
         "/lib/aarch64-linux-gnu/ld-linux-aarch64.so.1",
     ),
 }
+_OLD_LINKS = ("/lib/ld-linux.so.3", "/lib/arm-linux-gnueabihf/ld-linux.so.3")
+_LAST_WITH_LINKS = Version("2.31")
+"""Up to bullseye, libc6 has the second as a link to the loader, and Raspberry Pi's libraspberrypi0 makes the first when
+it is installed (https://github.com/RPi-Distro/pi-gen/issues/397)."""
 _OTHER_SYSTEMS = (
     ("ld-musl", "musl's loader"),
     ("/system/bin/linker", "Android's loader"),
@@ -70,7 +74,7 @@ def mapping_findings(binary: Binary, system: System, bits: int, *, role: Role) -
     if dynamic is None:
         return
     if role == "program":
-        yield from _interpreter_findings(binary, dynamic, bits)
+        yield from _interpreter_findings(binary, dynamic, system, bits)
     else:
         yield from _library_findings(binary, dynamic, system, bits, is_dlopened=role == "module")
     yield from _segment_findings(binary, dynamic, system, is_main=role == "program")
@@ -83,9 +87,13 @@ def _finding(binary: Binary, outcome: _Outcome, reason: str, remedy: str = "", s
     return Finding(outcome=outcome, check="loader", path=binary.path, reason=reason, remedy=remedy, subject=subject)
 
 
-def _interpreter_findings(binary: Binary, dynamic: DynamicObject, bits: int) -> Iterator[Finding]:
+def _interpreter_findings(binary: Binary, dynamic: DynamicObject, system: System, bits: int) -> Iterator[Finding]:
     path = dynamic.interpreter
-    if path and path not in _INTERPRETERS[bits]:
+    is_known = path in _INTERPRETERS[bits] or (bits == 32 and path in _OLD_LINKS and system.glibc <= _LAST_WITH_LINKS)
+    if is_known and path in _OLD_LINKS and _is_soft_float(binary, dynamic):
+        reason = f"is a soft-float program that {path} starts, which is a link to the hard-float loader"
+        yield _finding(binary, "unsure", reason, "pibuild verify --run", path)
+    elif path and not is_known:
         whose = next((text for name, text in _OTHER_SYSTEMS if name in path), "which Raspberry Pi OS does not have")
         reason = f"is a program that the kernel starts by {path}, {whose}; Raspberry Pi OS has {_INTERPRETERS[bits][0]}"
         yield _finding(binary, "fails", reason, "compile it for glibc and hard-float ARM, or link it statically", path)
@@ -142,6 +150,13 @@ def _segment_findings(binary: Binary, dynamic: DynamicObject, system: System, *,
     if not loads:
         yield _finding(binary, "fails", "has no segment to load")
         return
+    if dynamic.is_cut_off:
+        yield _finding(
+            binary, "fails", "is cut off: a segment ends behind the end of the file", "build the wheel again"
+        )
+    if is_main and any(load.file_bytes > load.memory_bytes for load in loads):
+        reason = "has a segment with more bytes in the file than in memory, so the kernel does not start it"
+        yield _finding(binary, "fails", reason, _RELINK)
     if not is_main and system.glibc < _ANY_ALIGNMENT and any(map(_is_misaligned, loads)):
         reason = (
             f"has a segment that does not have the alignment that it states, which glibc accepts since {_ANY_ALIGNMENT}"
@@ -149,6 +164,11 @@ def _segment_findings(binary: Binary, dynamic: DynamicObject, system: System, *,
         yield _finding(binary, "fails", reason, _RELINK)
     if any(right.address < left.address for left, right in pairwise(loads)):
         yield _order_finding(binary, loads, is_main=is_main)
+    ordered = sorted(loads, key=lambda load: load.address)
+    if any(left.address + left.memory_bytes > right.address for left, right in pairwise(ordered)):
+        yield _finding(
+            binary, "note", "has segments that overlap in memory: the later one is mapped over the other", _RELINK
+        )
     if any(load.flags & _EXECUTABLE and load.flags & _WRITABLE for load in loads):
         yield _finding(
             binary, "note", "has a segment that is both writable and executable", "link it without -N (--omagic)"
@@ -213,10 +233,15 @@ def _relr_findings(binary: Binary, dynamic: DynamicObject, system: System) -> It
     )
 
 
+def _is_soft_float(binary: Binary, dynamic: DynamicObject) -> bool:
+    """Whether code passes floating-point numbers in core registers, by its header or its build attributes."""
+    attributes = binary.elf.attributes
+    return bool(dynamic.flags & _SOFT_FLOAT or (attributes and attributes.cpu_arch and not attributes.vfp_args))
+
+
 def _float_findings(binary: Binary, dynamic: DynamicObject) -> Iterator[Finding]:
     """Yield a finding if code passes floating-point numbers in other registers than the system's libraries."""
-    attributes = binary.elf.attributes
-    if not attributes or not attributes.cpu_arch or attributes.vfp_args or dynamic.flags & _SOFT_FLOAT:
+    if dynamic.flags & _SOFT_FLOAT or not _is_soft_float(binary, dynamic):
         return
     symbols = [symbol.name for symbol in dynamic.references if _PASSES_FLOATS.fullmatch(symbol.name)]
     if symbols:

@@ -76,6 +76,8 @@ def make_shared_object(
     gap: int = 0,
     swapped: bool = False,
     phdr: bool = True,
+    static: bool = False,
+    cut: int = 0,
 ) -> bytes:
     """Build a library with two segments: code with the tables, and data.
 
@@ -125,6 +127,8 @@ def make_shared_object(
         data_flags=data_flags,
         swapped=swapped,
         phdr=phdr,
+        static=static,
+        cut=cut,
     )
 
 
@@ -190,6 +194,8 @@ class _Layout:
         data_flags: int,
         swapped: bool,
         phdr: bool,
+        static: bool,
+        cut: int,
     ) -> bytes:
         code = bytearray(self.code_end)
         data = self.dynamic + bytes(16)
@@ -198,6 +204,9 @@ class _Layout:
             (_LOAD, data_flags, self.data_offset, self.data_address, len(data), len(data) + tls[0], self.align),
             (_DYNAMIC, 6, self.data_offset, self.data_address, len(self.dynamic), len(self.dynamic), self.width),
         ]
+        if static:
+            segments = [segment for segment in segments if segment[0] != _DYNAMIC]
+        segments[1] = (*segments[1][:4], segments[1][4] + 0x100000 * cut, *segments[1][5:])
         if swapped:
             segments[:2] = segments[1::-1]
         if interpreter:

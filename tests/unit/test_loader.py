@@ -227,6 +227,22 @@ def test_a_program_with_another_loader_fails(interpreter):
     assert [(finding.outcome, finding.subject) for finding in harm(found)] == [("fails", interpreter)]
 
 
+def test_the_loaders_old_name_serves_hard_float_programs_till_bullseye():
+    tool = "demo-1.0.data/scripts/tool"
+    for changes, outcomes in (
+        ({}, ["runs", "fails"]),
+        ({"flags": SOFT}, ["unsure", "fails"]),
+        ({"flags": NEITHER, "vfp_args": 0}, ["unsure", "fails"]),
+    ):
+        program = make_program(interpreter="/lib/ld-linux.so.3", **changes)
+        assert [worst_outcome(findings_of({tool: program}, system)) for system in ("bullseye", "bookworm")] == outcomes
+
+
+def test_a_static_soft_float_program_starts():
+    program = make_shared_object(kind=2, flags=SOFT, needed=[], static=True)
+    assert harm(findings_of({"demo-1.0.data/scripts/tool": program})) == []
+
+
 def test_a_program_finds_libraries_in_the_folder_of_data_files():
     program = make_program(needed=[INNER, "libc.so.6"], runpath="$ORIGIN/../lib")
     files = {"demo-1.0.data/scripts/tool": program}
@@ -464,6 +480,16 @@ def test_a_stated_alignment_that_a_segment_does_not_have_fails_with_an_older_gli
     module = {MODULE: make_module(align=align, gap=0x10000)}
     assert worst_outcome(findings_of(module, "bullseye")) == "fails"
     assert worst_outcome(findings_of(module, "bookworm")) == "runs"
+
+
+def test_a_file_that_is_cut_off_fails():
+    assert worst_outcome(findings_of({MODULE: make_module(cut=8)})) == "fails"
+
+
+def test_a_file_that_forbids_the_systems_folders_finds_only_what_is_loaded():
+    forbids = [(0x6FFFFFFB, 0x800)]
+    assert worst_outcome(findings_of({MODULE: make_module(tags=forbids)})) == "runs"
+    assert worst_outcome(findings_of({MODULE: make_module(tags=forbids, needed=["libssl.so.3"])})) == "fails"
 
 
 def test_segments_in_another_order_than_their_addresses_fail():
