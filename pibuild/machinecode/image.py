@@ -393,9 +393,7 @@ class MemoryImage:
         """The symbols of code that other files can use, with or without a type."""
         symbols = self.symbols
         value = symbols["value"].astype(np.int64)
-        is_named = (
-            (symbols["section"] != 0) & (symbols["info"] >> 4 != 0) & np.isin(symbols["info"] & 0xF, (0, 1, _FUNC))
-        )
+        is_named = (symbols["section"] != 0) & (symbols["info"] >> 4 != 0) & np.isin(symbols["info"] & 0xF, (0, _FUNC))
         is_named &= self.are_code(value & ~1)
         return tuple(
             Entrypoint(int(value[row]), self.symbol_name(int(row))) for row in np.flatnonzero(is_named).tolist()

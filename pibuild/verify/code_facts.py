@@ -193,6 +193,7 @@ class Code:
         """Yield what a stripped file for 32 bits reaches from its entries, also behind calls that return."""
         image, program = self.program.image, self.program
         entries = [entry.place for entry in (*image.exports, *image.called_at_load)]
+        entries = list(filter(program.in_code_section, entries))
         words = self._follow(entries, {}, _MAX_FOLLOWED)
         yield self._needing(self.map.classified(words))
         pointed = np.unique(image.pointer_columns[1])
@@ -354,5 +355,5 @@ class Code:
             name = pointers.get(place - width)
             if name is None or (image.number(place + width, 4) or 0) not in _METHOD_FLAGS:
                 continue
-            if image.text(name).isidentifier():
+            if self.program.in_code_section(value) and image.text(name).isidentifier():
                 yield value

@@ -1,0 +1,150 @@
+"""Which instructions are guarded by a question to the kernel, in the shapes that GCC gives to questions.
+
+Each truth was found by running the code under qemu-user 7.2: `-cpu cortex-a72` for 64 bits, `-cpu arm1176` for 32.
+"""
+
+# ruff: noqa: E501  lines of C
+
+import subprocess
+
+import pytest
+
+from pibuild.config.pis import load_pis
+from pibuild.verify.binary import read_binaries
+from pibuild.verify.code_verdict import code_findings
+from pibuild.wheels.wheel import WheelFile
+from tests.requirements import needs
+
+_ARM, _A64 = "arm-linux-gnueabihf", "aarch64-linux-gnu"
+_COMMON = """
+#include <stddef.h>
+extern unsigned long getauxval(unsigned long);
+extern void *PyModule_Create2(void *, int);
+static struct { long b[5]; const char *name, *doc; long size; void *rest[5]; } d = {{1}, "demo", 0, -1};
+#define MODULE PyModule_Create2(&d, 1013)
+#define NI __attribute__((noinline))
+static long n; volatile int yes = 1, no = 0;
+"""
+_BY = {
+    "LSE": '__asm__ volatile(".arch armv8.1-a\\nldadd %0,%0,[%1]" :: "r"(1L), "r"(&n) : "memory");',
+    "CRC": '__asm__ volatile(".arch armv8-a+crc\\ncrc32b w0,w0,w0" ::: "x0");',
+    "DOT": '__asm__ volatile(".arch armv8.2-a+dotprod\\nudot v0.4s,v0.16b,v0.16b" ::: "v0");',
+    "FP16": '__asm__ volatile(".arch armv8.2-a+fp16\\nfadd h0,h0,h0" ::: "v0");',
+    "NEON": '__asm__ volatile(".fpu neon\\nvadd.i8 d0,d0,d0\\n.fpu vfp" ::: "memory");',
+    "WORD": '__asm__ volatile(".word 0xf2000840" ::: "memory");',
+}
+_HAS = "static long caps = -1; static NI int has(int bit) { if (caps < 0) caps = getauxval(16); return caps >> bit & 1; }"
+_F, _G = "NI static void f(void) {{ {0} }}", "NI static void g(void) { n++; }"
+_RUNS_64 = {
+    "its own bit": "void *PyInit_demo(void) { if (getauxval(16) >> 8 & 1) { LSE } return MODULE; }",
+    "a variable": "static int has; __attribute__((constructor)) static void init(void) { has = getauxval(16) >> 8 & 1; }"
+    "void *PyInit_demo(void) { if (has) { LSE } return MODULE; }",
+    "the whole answer in a variable": "static unsigned long cap; __attribute__((constructor)) static void init(void)"
+    "{ cap = getauxval(16); } void *PyInit_demo(void) { if (cap & (1 << 8)) { LSE } return MODULE; }",
+    "bits of its own": "static int caps; __attribute__((constructor)) static void init(void) { unsigned long h ="
+    "getauxval(16); if (h & (1 << 8)) caps |= 4; if (h & (1 << 7)) caps |= 1; }"
+    "void *PyInit_demo(void) { if (caps & 4) { LSE } return MODULE; }",
+    "a function that answers": f"NI int has(void) {{ return getauxval(16) >> 20 & 1; }} {_F.format('DOT')}"
+    "void *PyInit_demo(void) { if (has()) f(); return MODULE; }",
+    "a function that answers no": f"NI int lacks(void) {{ return !(getauxval(16) >> 20 & 1); }} {_F.format('DOT')}"
+    "void *PyInit_demo(void) { if (!lacks()) f(); return MODULE; }",
+    "a function that is asked for a bit": f"{_HAS} {_F.format('DOT')}"
+    "void *PyInit_demo(void) { if (has(20)) f(); if (has(7)) n = 4; return MODULE; }",
+    "a structure": "static struct cfg { int a; char dot; } c; NI struct cfg *get(void) { c.dot = getauxval(16) >> 20 & 1;"
+    f"return &c; }} {_F.format('DOT')} void *PyInit_demo(void) {{ if (get()->dot) f(); return MODULE; }}",
+    "a pointer that is set": f"{_F.format('DOT')} {_G} static void (*p)(void) = g; __attribute__((constructor)) static"
+    "void init(void) { if (getauxval(16) >> 20 & 1) p = f; } void *PyInit_demo(void) { p(); return MODULE; }",
+    "two bits": f"{_F.format('FP16')} void *PyInit_demo(void) {{ if ((getauxval(16) & 0x600) == 0x600) f(); return MODULE; }}",
+    "an argument": "NI static void f(int has) { if (has) { CRC } else n++; }"
+    "void *PyInit_demo(void) { f(getauxval(16) >> 7 & 1); return MODULE; }",
+    "a register of the CPU": 'void *PyInit_demo(void) { unsigned long x; __asm__("mrs %0, ID_AA64ISAR0_EL1" : "=r"(x));'
+    "if (x >> 20 & 15) { LSE } return MODULE; }",
+    "a bit that this CPU lacks": "void *PyInit_demo(void) { if (getauxval(16) >> 8 & 1) { DOT } return MODULE; }",
+    "a bit that this CPU has": "void *PyInit_demo(void) { if (getauxval(16) >> 7 & 1) n = 1; else { LSE } return MODULE; }",
+    "nobody calls it": "NI __attribute__((used)) static void f(void) { DOT } void *PyInit_demo(void) { return MODULE; }",
+}
+_FAILS_64 = {
+    "the wrong way round": "void *PyInit_demo(void) { if (!(getauxval(16) >> 8 & 1)) { LSE } return MODULE; }",
+    "behind both ways": "void *PyInit_demo(void) { if (getauxval(16) >> 8 & 1) n = 5; else n = 6; LSE return MODULE; }",
+    "another bit": "void *PyInit_demo(void) { if (getauxval(16) >> 7 & 1) { LSE } n = getauxval(16) >> 8 & 1;"
+    "return MODULE; }",
+    "another variable": "static int has, other = 1; __attribute__((constructor)) static void init(void) { has ="
+    "getauxval(16) >> 8 & 1; } void *PyInit_demo(void) { n = has; if (*(volatile int *)&other) { LSE } return MODULE; }",
+    "an answer that is ignored": f"NI int has(void) {{ return getauxval(16) >> 20 & 1; }} {_F.format('DOT')}"
+    "void *PyInit_demo(void) { has(); if (yes) f(); return MODULE; }",
+    "either of two reasons": f"{_F.format('DOT')} void *PyInit_demo(void) {{ unsigned long h = getauxval(16);"
+    "if (yes || (h >> 20 & 1)) f(); return MODULE; }",
+    "one of two callers": f"{_F.format('DOT')} NI void g(int i) {{ if (i > yes) f(); n++; }} NI void h(int i) {{ g(i + 2);"
+    "n--; } void *PyInit_demo(void) { if (getauxval(16) >> 20 & 1) h(4); else g(5); return MODULE; }",
+    "atomics by a pointer": "NI static void f(void) { LSE } static void (*const volatile t[])(void) = {f};"
+    "void *PyInit_demo(void) { if (getauxval(16) >> 8 & 1) n = 1; t[0](); return MODULE; }",
+    "a callback": "extern void qsort(void *, size_t, size_t, int (*)(const void *, const void *)); static int cmp(const void"
+    "*a, const void *b) { DOT return 0; } void *PyInit_demo(void) { static int v[4] = {3, 1, 2}; qsort(v, 4, 4, cmp);"
+    "return MODULE; }",
+    "a case of a switch": "void *PyInit_demo(void) { switch (yes) { case 0: n = 3; break; case 1: LSE break; case 2: n = 9;"
+    "break; case 3: n += 7; break; case 4: n -= 2; break; case 5: n *= 2; break; } return MODULE; }",
+}
+_RUNS_32 = {
+    "its own bit": "void *PyInit_demo(void) { if (getauxval(16) & (1 << 12)) { NEON } return MODULE; }",
+    "the sign of a shifted answer": "void *PyInit_demo(void) { if ((long)(getauxval(16) << 19) < 0) { NEON } return MODULE; }",
+    "a function that is asked for a bit": f"{_HAS} {_F.format('NEON')}"
+    "void *PyInit_demo(void) { if (has(12)) f(); return MODULE; }",
+    "a pointer that is chosen": f"{_F.format('NEON')} {_G} void *PyInit_demo(void) {{ void (*p)(void) ="
+    "getauxval(16) >> 12 & 1 ? f : g; p(); return MODULE; }",
+    "nobody calls it": "NI __attribute__((used)) static void f(void) { NEON } void *PyInit_demo(void) { return MODULE; }",
+    "a call that never returns": 'NI __attribute__((noreturn)) static void die(void) { for (;;) __asm__ volatile(""); }'
+    "void *PyInit_demo(void) { if (no) { die(); WORD } return MODULE; }",
+}
+_FAILS_32 = {
+    "the wrong way round": "void *PyInit_demo(void) { if (!(getauxval(16) & (1 << 12))) { NEON } return MODULE; }",
+    "words behind a call": f"{_G} void *PyInit_demo(void) {{ g(); WORD return MODULE; }}",
+    "a pointer without a question": f"{_F.format('NEON')} {_G} void *PyInit_demo(void) {{ void (*volatile p)(void) ="
+    "yes ? f : g; p(); return MODULE; }",
+    "a destructor": "__attribute__((destructor)) static void end(void) { if (yes) { NEON } }"
+    "void *PyInit_demo(void) { return MODULE; }",
+    "what Python calls": "static void *meth(void *a, void *b) { NEON return 0; } static const struct { const char *n; void"
+    '*(*f)(void *, void *); int flags; const char *doc; } methods[] = {{"go", meth, 4, "x"}, {0}};'
+    "void *PyInit_demo(void) { d.rest[0] = (void *)methods; n = getauxval(16) >> 12 & 1; return MODULE; }",
+}
+_32_FLAGS = ("-march=armv6kz", "-mfpu=vfp", "-mfloat-abi=hard", "-marm", "-nostdlib", "-fno-asynchronous-unwind-tables")
+
+pytestmark = needs(f"{_ARM}-gcc", f"{_A64}-gcc")
+
+
+def outcomes(folder, text, prefix, cpu, *flags):
+    """Return what is said of the library before strip, and after."""
+    for name, instruction in _BY.items():
+        text = text.replace(f"{name} ", f"{instruction} ")
+    source, library = folder / "demo.c", folder / "demo.so"
+    source.write_text(_COMMON + text.replace("staticvoid", "static void") + "\n")
+    subprocess.run([f"{prefix}-gcc", "-fPIC", "-shared", "-w", *flags, source, "-o", library], check=True)
+    for command in ([], [f"{prefix}-strip", library]):
+        if command:
+            subprocess.run(command, check=True)
+        file = WheelFile(path="demo.so", content=library.read_bytes(), executable=False)
+        (binary,), _ = read_binaries([file], is_linux=True)
+        bits = 64 if prefix == _A64 else 32
+        found = code_findings(binary, next(one for one in load_pis().cpus if one.name == cpu), bits, [binary])
+        yield next((finding.outcome for finding in found), "runs")
+
+
+@pytest.mark.parametrize("level", ["-O2", "-O0"])
+@pytest.mark.parametrize("text", _RUNS_64.values(), ids=_RUNS_64)
+def test_64_bit_code_behind_a_question_runs(tmp_path, text, level):
+    assert [*outcomes(tmp_path, text, _A64, "Cortex-A72", level)] == ["runs", "runs"]
+
+
+@pytest.mark.parametrize("level", ["-O2", "-O0"])
+@pytest.mark.parametrize("text", _FAILS_64.values(), ids=_FAILS_64)
+def test_64_bit_code_that_no_question_guards_fails(tmp_path, text, level):
+    assert [*outcomes(tmp_path, text, _A64, "Cortex-A72", level)] == ["fails", "fails"]
+
+
+@pytest.mark.parametrize("text", _RUNS_32.values(), ids=_RUNS_32)
+def test_32_bit_code_behind_a_question_runs(tmp_path, text):
+    assert [*outcomes(tmp_path, text, _ARM, "ARM1176", "-O2", *_32_FLAGS)] == ["runs", "runs"]
+
+
+@pytest.mark.parametrize("text", _FAILS_32.values(), ids=_FAILS_32)
+def test_32_bit_code_that_no_question_guards_fails(tmp_path, text):
+    assert [*outcomes(tmp_path, text, _ARM, "ARM1176", "-O2", *_32_FLAGS)] == ["fails", "fails"]
