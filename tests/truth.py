@@ -32,6 +32,8 @@ OPEN = {
     "gcc-neon-asked-by-cpuinfo": "ARM code is read as Thumb",
     "gcc-neon-asked-by-signal": "the answer of a SIGILL handler is not followed",
     "gcc-neon-asked-once": "the bit is a function's argument",
+    "ai_edge_litert-2.3.0-cp311-cp311-manylinux_2_27_aarch64.whl": "data read as code",
+    "pillow-10.4.0-cp311-cp311-manylinux_2_28_aarch64.whl": "data beside code is read as code",
     "ninja-1.11.1.4-py3-none-manylinux_2_28_armv7l.manylinux_2_31_armv7l.whl": "data of stripped code is read as code",
     "sve-asked-for-dot-product": "CPUs without dot product do not reach the code",
 }
