@@ -165,8 +165,9 @@ class LoaderProcess:
         return self.load_needed(self._open_binary(self._files.paths[binary.path], binary, None))
 
     def find(self, name: str) -> LoadedFile | None:
-        """Return the file that is loaded under a name."""
-        return self._by_name.get(name)
+        """Return the file that was asked for by a name: a soname that nothing asked for is none."""
+        file = self._by_name.get(name)
+        return file if file and name in file.names else None
 
     def load_needed(self, root: LoadedFile) -> list[LoadedFile]:
         """Load what a file needs, breadth first, and return it with all that; note what is missing."""
@@ -192,6 +193,7 @@ class LoaderProcess:
 
     def _open(self, name: str, loader: LoadedFile) -> LoadedFile | None:
         if file := self._by_name.get(name):
+            file.names.add(name)
             return file
         path = self._search_path(loader)
         for place in self._places(name, loader, path):
@@ -236,7 +238,8 @@ class LoaderProcess:
 
     def _open_system(self, name: str, loader: LoadedFile) -> LoadedFile | None:
         soname = _FILE_NAMES.get(name, name)
-        if file := self._by_name.get(name) or self._by_place.get(soname):
+        if file := self._by_place.get(soname):
+            file.names.add(name)
             return file
         library = system_library(self._system.name, self._bits, soname)
         if library is None:

@@ -74,6 +74,6 @@ def unversioned_definer(reference: Reference, scope: Iterable[LoadedFile]) -> st
     for file in scope:
         if file.defines(reference.name, reference.version):
             dynamic = file.binary.elf.dynamic if file.binary else None
-            is_named = reference.library in (file.soname, *file.names)
+            is_named = reference.library in file.names
             return file.binary.path if file.binary and dynamic and is_named and not dynamic.has_symbol_versions else ""
     return ""

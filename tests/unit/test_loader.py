@@ -314,6 +314,15 @@ def test_a_version_of_a_library_that_is_not_needed_stops_the_loader():
     assert [finding.subject for finding in harm(findings_of({MODULE: module}))] == ["GLIBC_2.4"]
 
 
+def test_a_version_of_a_library_that_was_asked_for_by_another_name_stops_the_loader():
+    use = Undefined(name="extra", library=INNER, version="V_1")
+    library = {"pkg/other.so": make_library(INNER, defines={"extra": "V_1"})}
+    by_soname = make_module(use, needed=[INNER, "libc.so.6"], runpath="$ORIGIN")
+    by_name = make_module(use, needed=["other.so", "libc.so.6"], runpath="$ORIGIN")
+    assert worst_outcome(findings_of({MODULE: by_name, **library})) == "fails"
+    assert worst_outcome(findings_of({MODULE: by_soname, f"pkg/{INNER}": library["pkg/other.so"]})) == "runs"
+
+
 def test_a_version_is_looked_up_in_the_wheels_own_library():
     use = Undefined(name="extra", library=INNER, version="V_2")
     module = make_module(use, **USES_INNER, runpath="$ORIGIN")
