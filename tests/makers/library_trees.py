@@ -92,7 +92,7 @@ def _use(chance: random.Random, library: _Library) -> Undefined:
     )
 
 
-def _search_paths(chance: random.Random, folder: str, needed: Sequence[_Library]) -> dict[str, str]:
+def _search_paths(chance: random.Random, folder: str, needed: Sequence[_Library]) -> dict[str, Any]:
     right = [f"$ORIGIN/{os.path.relpath(library.path.rpartition('/')[0], folder)}" for library in needed]
     paths = [*(right if chance.random() < 0.85 else []), *chance.choices(_PATHS, k=chance.randint(0, 2))]
     chance.shuffle(paths)
