@@ -134,6 +134,9 @@ _FIRST_EXACT_INDEX = 3
 """Those who ask for no version get a symbol with a lower index, hidden or not."""
 
 
+_LAZY = -1
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Types:
     """The numbers of a machine's relocations."""
@@ -356,30 +359,36 @@ class _Tables:
         }
 
     def _relocations(self) -> tuple[NDArray[np.int64], NDArray[np.int64], dict[str, Any]]:
-        """Return the symbol and type of all relocations but those that do nothing, and facts about them."""
+        """Return the symbol and type of all relocations but those that do nothing, and facts about them.
+
+        Those that may wait for the call, since they are in the table of procedures, have the type `_LAZY`.
+        """
         parts = []
         values, word = self._values, f"<u{self._width}"
         plt_columns = 2 if values.get(_PLTREL) == _REL else 3
-        for table, size, columns in (
-            (values.get(_REL), values.get(_RELSZ, 0), 2),
-            (values.get(_RELA), values.get(_RELASZ, 0), 3),
-            (values.get(_JMPREL), values.get(_PLTRELSZ, 0), plt_columns),
+        kinds = _RELOCATIONS[self._bits]
+        shift, mask = (8, 0xFF) if self._bits == 32 else (32, 0xFFFFFFFF)
+        for table, size, columns, is_plt in (
+            (values.get(_REL), values.get(_RELSZ, 0), 2, False),
+            (values.get(_RELA), values.get(_RELASZ, 0), 3, False),
+            (values.get(_JMPREL), values.get(_PLTRELSZ, 0), plt_columns, True),
         ):
             if table and size:
                 content = self._memory.at(table, size)
                 row_bytes = columns * self._width
-                rows = np.frombuffer(content, word, size // row_bytes * columns).reshape(-1, columns)
-                parts.append(rows[:, :2].astype(np.uint64))
-        rows = np.concatenate(parts) if parts else np.empty((0, 2), np.uint64)
-        shift, mask = (8, 0xFF) if self._bits == 32 else (32, 0xFFFFFFFF)
-        kinds = _RELOCATIONS[self._bits]
-        types = (rows[:, 1] & np.uint64(mask)).astype(np.int64)
-        rows = rows[~np.isin(types, kinds.none)]
-        types = (rows[:, 1] & np.uint64(mask)).astype(np.int64)
-        used = (rows[:, 1] >> np.uint64(shift)).astype(np.int64)
+                rows = np.frombuffer(content, word, size // row_bytes * columns).reshape(-1, columns).astype(np.uint64)
+                types = (rows[:, 1] & np.uint64(mask)).astype(np.int64)
+                is_lazy = is_plt & (types == kinds.jump_slot)
+                used = (rows[:, 1] >> np.uint64(shift)).astype(np.int64)
+                parts.append((rows[:, 0], np.where(is_lazy, _LAZY, types), used))
+        if not parts:
+            return np.empty(0, np.int64), np.empty(0, np.int64), {}
+        offsets, types, used = (np.concatenate(columns) for columns in zip(*parts, strict=True))
+        is_used = ~np.isin(types, kinds.none)
+        offsets, types, used = offsets[is_used], types[is_used], used[is_used]
         facts = {
-            "relocation_types": frozenset(np.unique(types).tolist()),
-            "read_only_relocation": self._read_only(rows[:, 0]),
+            "relocation_types": frozenset(np.unique(np.where(types == _LAZY, kinds.jump_slot, types)).tolist()),
+            "read_only_relocation": self._read_only(offsets),
             "uses_tls_descriptors": bool(np.any(types == kinds.tls_descriptor)),
         }
         return used, types, facts
@@ -458,7 +467,7 @@ class _Tables:
     ) -> Iterator[Reference]:
         kinds = _RELOCATIONS[self._bits]
         all_used, copied = np.unique(used), np.unique(used[types == kinds.copy])
-        bound = np.unique(used[types != kinds.jump_slot])
+        bound = np.unique(used[types != _LAZY])
         info = symbols["info"][all_used]
         is_reference = (symbols["section"][all_used] == 0) | np.isin(all_used, copied)
         is_reference &= (info >> 4 != 0) & (all_used != 0) & np.isin(symbols["other"][all_used] & 3, _VISIBLE)

@@ -281,9 +281,9 @@ class _LoadedWheel:
             return  # they may define what is looked for
         failed = frozenset(version for versions in lacking.values() for version in versions)
         references = undefined_references(dynamic.references, scope, failed)
-        if self._system.glibc < _NO_ASSERTION:
-            yield from self._assertion_findings(binary, dynamic, process, scope)
         is_lazy = kind == "program" and not dynamic.binds_now
+        if self._system.glibc < _NO_ASSERTION:
+            yield from self._assertion_findings(binary, dynamic, process, scope, is_lazy=is_lazy)
         if undefined := [reference for reference in references if not (is_lazy and reference.is_called)]:
             yield self._undefined_finding(binary, dynamic, undefined)
         if called := [_text(reference) for reference in references if is_lazy and reference.is_called]:
@@ -291,7 +291,13 @@ class _LoadedWheel:
             yield _finding(binary, "unsure", reason, _SETTLES, called[0], "symbols")
 
     def _assertion_findings(
-        self, binary: Binary, dynamic: DynamicObject, process: LoaderProcess, scope: Sequence[LoadedFile]
+        self,
+        binary: Binary,
+        dynamic: DynamicObject,
+        process: LoaderProcess,
+        scope: Sequence[LoadedFile],
+        *,
+        is_lazy: bool,
     ) -> Iterator[Finding]:
         """Yield a finding for a symbol whose version comes from a library that has no versions."""
         libraries = {need.library: process.find(need.library) for need in dynamic.version_needs}
@@ -300,13 +306,16 @@ class _LoadedWheel:
             for name, file in libraries.items()
             if file and file.binary and file.binary.elf.dynamic and not file.binary.elf.dynamic.has_symbol_versions
         }
-        for reference in dynamic.references if plain else ():
+        for reference in sorted(dynamic.references if plain else (), key=lambda reference: reference.is_called):
             if reference.library in plain and (path := unversioned_definer(reference, scope)):
                 symbol = _text(reference)
                 reason = f"needs {symbol} of {path}, which has no symbol versions: glibc before {_NO_ASSERTION} stops"
-                yield _finding(
-                    binary, "fails", reason, f"link it with that {reference.library}", reference.name, "symbols"
-                )
+                remedy = f"link it with that {reference.library}"
+                if is_lazy and reference.is_called:
+                    reason = f"{reason} at the call"
+                    yield _finding(binary, "unsure", reason, _SETTLES, reference.name, "symbols")
+                else:
+                    yield _finding(binary, "fails", reason, remedy, reference.name, "symbols")
                 return
 
     def _version_finding(

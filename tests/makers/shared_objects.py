@@ -35,6 +35,7 @@ _RELOCATIONS = {
     32: {GLOB_DAT: 21, JUMP_SLOT: 22, TLS_OFFSET: 19, COPY: 20, "RELATIVE": 23},
     64: {GLOB_DAT: 1025, JUMP_SLOT: 1026, TLS_OFFSET: 1030, COPY: 1024, "RELATIVE": 1027},
 }
+_RELOCATION_BYTES = {32: 8, 64: 24}
 _CODE = {32: b"\x1e\xff\x2f\xe1" * 4, 64: b"\xc0\x03\x5f\xd6" * 4}
 HARD, SOFT, NEITHER = 0x05000400, 0x05000200, 0x05000000
 
@@ -112,8 +113,8 @@ def make_shared_object(
     rows: list[tuple[str | int, int, int | None]] = []
     rows += [(each.relocation, number, None) for number, each in enumerate(undefined, 1)]
     rows += [(TLS_OFFSET, 0, None)] * own_tls_offset + [(kind, 0, address) for kind, address in relocations]
-    relocation_bytes = {32: 8, 64: 24}[bits]
-    contents[".rel"] = bytes(relocation_bytes * len(rows))
+    rows.sort(key=lambda row: row[0] == JUMP_SLOT)
+    contents[".rel"] = bytes(_RELOCATION_BYTES[bits] * len(rows))
     layout = _Layout(bits, contents, rows, [*dynamic, *tags], page, align or page, gap)
     layout.counts = {".gnu.version_r": len({need[0] for need in needs}), ".gnu.version_d": len(own_versions) + 1}
     return layout.file(
@@ -158,22 +159,24 @@ class _Layout:
         self.data_address = self.data_offset + gap
         tags = [*dynamic, *((tag, self.places[name]) for name, tag in _TAGS.items() if name in self.places)]
         is_rela = bits == 64
-        if rows:
-            size = len(contents[".rel"])
-            tags += (
-                [(7, self.places[".rel"]), (8, size), (9, 24)]
-                if is_rela
-                else [(17, self.places[".rel"]), (18, size), (19, 8)]
-            )
+        each = _RELOCATION_BYTES[bits]
+        plt_bytes = sum(each for kind, *_ in rows if kind == JUMP_SLOT)
+        if size := len(contents[".rel"]) - plt_bytes:
+            tags += zip((7, 8, 9) if is_rela else (17, 18, 19), (self.places[".rel"], size, each), strict=True)
+        tags += [(2, plt_bytes), (20, 7 if is_rela else 17), (23, self.places[".rel"] + size)] if plt_bytes else []
+        got_at = self.data_address + 2 * self.width * (len(tags) + 3)
+        tags.append((3, got_at))
         tags.append((10, len(contents[".dynstr"])))
         word = "I" if bits == 32 else "Q"
         self.dynamic = b"".join(struct.pack(f"<2{word}", *tag) for tag in (*tags, (0, 0)))
         self.got = self.data_address + len(self.dynamic)
+        if self.got != got_at:
+            raise AssertionError("the table of addresses is not where the dynamic section says")
         types = _RELOCATIONS[bits]
         packed = []
         for kind, symbol, address in rows:
             number = types[kind] if isinstance(kind, str) else kind
-            offset = self.got if address is None else address
+            offset = self.got + 3 * self.width if address is None else address
             packed.append(
                 struct.pack("<QQq", offset, symbol << 32 | number, 0)
                 if is_rela
@@ -198,7 +201,7 @@ class _Layout:
         cut: int,
     ) -> bytes:
         code = bytearray(self.code_end)
-        data = self.dynamic + bytes(16)
+        data = self.dynamic + bytes(4 * self.width)
         segments = [
             (_LOAD, 5, 0, 0, self.code_end, self.code_end, self.align),
             (_LOAD, data_flags, self.data_offset, self.data_address, len(data), len(data) + tls[0], self.align),
