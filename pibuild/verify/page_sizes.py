@@ -64,14 +64,13 @@ def _fault(binary: Binary, loads: Sequence[Load], page_bytes: int) -> str:
 def _harms(binary: Binary, left: Load, right: Load, start: int) -> bool:
     """Whether the second segment, which is mapped later, takes something from the first one on their common pages.
 
-    Both show the same bytes of the file if they are equally far from their places in it. Then the first one loses only
-    its permissions: to be executed, if it has code there, and to be changed.
+    The first one loses code there if the second one shows other bytes or can't be executed, and if both show the same
+    bytes, data that can no longer be changed. What else the first one has there may be nothing that is used.
     """
-    if left.address - left.offset != right.address - right.offset:
-        return True
-    lost = left.flags & ~right.flags
     has_code = any(
         left.address <= section.address < right.address and section.address + len(section.code) > start
         for section in binary.elf.sections
     )
-    return bool(lost & _WRITABLE or (lost & _EXECUTABLE and has_code))
+    lost = left.flags & ~right.flags
+    shows_same = left.address - left.offset == right.address - right.offset
+    return (has_code and (not shows_same or bool(lost & _EXECUTABLE))) or (shows_same and bool(lost & _WRITABLE))
