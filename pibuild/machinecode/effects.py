@@ -14,8 +14,8 @@ Operation = tuple[Any, ...]
 
 NOP, SET, SET_NEAR, SET_PAGE, MOVE, KEEP, ADD, ADD_REG, ADD_PC, AND, AND_REG, OR, OR_REG, FLIP, BITS = range(15)
 SHIFT, NOT, COMPARE, COMPARE_REG, CHAIN, SELECT, LOAD, LOAD_REG, LOAD_NEAR, STORE, STORE_REG = range(15, 26)
-CLOBBER, ASK, SEVERAL, SHIFT_BY = range(26, 30)
-CALL, CALL_REG, JUMP, JUMP_REG, RETURN, BRANCH, BRANCH_ZERO, BRANCH_BIT, STOP, IF, IT, TABLE = range(30, 42)
+CLOBBER, ASK, SEVERAL, SHIFT_BY, TO_VECTOR = range(26, 31)
+CALL, CALL_REG, JUMP, JUMP_REG, RETURN, BRANCH, BRANCH_ZERO, BRANCH_BIT, STOP, IF, IT, TABLE = range(31, 43)
 """NOP; SET register, number; SET_NEAR register, distance (+ alignment of the address); SET_PAGE; MOVE register, from;
 KEEP register, mask, number (of the old value, only the bits in the mask stay); ADD register, from, number; AND
 register (-1: only flags), from, mask, flags, inverted; BITS register, from, lowest, width; SHIFT register, from,
@@ -47,7 +47,11 @@ def a64_operation(word: int) -> Operation:
     if group & 0b0111 == 0b0101:
         return _a64_registers(word, rd, rn)
     if group & 0b0111 == 0b0111 and (word & 0x7F20FC00 == 0x1E200000 or word & 0xBFE0EC00 == 0x0E002C00):
+        if word & 0xFF07FC00 in (0x9E070000, 0x1E070000):
+            return TO_VECTOR, rn
         return CLOBBER, (rd,)  # from SIMD registers
+    if word & 0xBFE0FC00 == 0x0E000C00 or word & 0xFFE0FC00 == 0x4E001C00:
+        return TO_VECTOR, rn
     return (NOP,)
 
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pibuild.machinecode import effects as op
+from pibuild.machinecode.features import Feature
 from pibuild.machinecode.image import MemoryImage
 from pibuild.machinecode.instructions import FIRST_OF_TWO
 from pibuild.machinecode.questions import ALL, all_set, some_set
@@ -29,6 +30,9 @@ _MAX_FUNCTION_BYTES = 1 << 18
 """Where switches in larger functions lead is not looked for."""
 _MAX_CASES = 512
 """Ways of one switch."""
+_IP0 = 16
+_ANSWER_BYTES = 512
+"""A table of answers has at most this size."""
 _SHORT = 16
 """Instructions of a function that GCC calls without saving registers."""
 _MAX_STEPS = 60_000
@@ -347,10 +351,9 @@ class Flow:
                         break
                     flags = None
                     address += size
-                    is_doubtful = address >= high or self._may_hold_literals
                     if self._may_hold_literals and any(self._data_in(address, address + 2)):
                         break
-                    if is_doubtful and isinstance(outcome, int) and not self._may_return(outcome):
+                    if isinstance(outcome, int) and not self._may_return(outcome):
                         break
                     continue
                 if (
@@ -592,6 +595,11 @@ class Flow:
             for number in operation[1]:
                 registers.pop(number, None)
             return flags
+        if kind == op.TO_VECTOR:  # what compilers do to test many bits at once
+            value = get(operation[1])
+            if value is not None and value[0] == "hw":
+                self._asked(walk, all_set(self.bits, value[1], value[2]))
+            return flags
         if kind == op.MOVE:
             value = get(operation[2]) if operation[2] != op.ZERO or not self._is_a64 else ("k", 0)
         elif kind == op.SET:
@@ -706,7 +714,10 @@ class Flow:
             base = address & ~(operation[4] - 1) if thumb else address
             value = self._loaded(walk, ("k", base + operation[2] & self._full), operation[3], slots)
         elif kind == op.LOAD:
-            value = self._loaded(walk, _plus(get(operation[2]), operation[3], self._full), operation[4], slots)
+            place = _plus(get(operation[2]), operation[3], self._full)
+            value = self._loaded(walk, place, operation[4], slots)
+            if value is None and self._is_a64 and operation[1] == operation[2] == _IP0 and operation[4] == 1:
+                value = self._outlined(place)
         elif kind == op.LOAD_REG:
             a, b = get(operation[2]), get(operation[3])
             where: Value | None = None
@@ -715,6 +726,10 @@ class Flow:
                     where = _plus(a, b[1] << operation[4], self._full)
                 elif a[0] == "k" and not operation[4]:
                     where = _plus(b, a[1], self._full)
+            if a is not None and a[0] == "k" and b is None:
+                walk.is_parametric |= any(
+                    isinstance(at, int) and a[1] <= at < a[1] + _ANSWER_BYTES for at in self.knowledge.memory
+                )
             value = self._loaded(walk, where, operation[5], slots)
         elif kind in (op.STORE, op.STORE_REG):
             self._store(walk, operation, registers, slots, guards)
@@ -727,6 +742,16 @@ class Flow:
         elif operation[1] != op.ZERO or not self._is_a64:
             registers[operation[1]] = value
         return flags
+
+    def _outlined(self, where: Value | None) -> Value | None:
+        """Return what the variable says that the outlined atomics of GCC, LLVM and Rust test.
+
+        They alone use x16 so: ADRP x16; LDRB w16, [x16]; CBZ w16. Which code writes it may not be known (Rust does so
+        by its own detection), but it begins as 0.
+        """
+        if where is None or where[0] != "k" or not self.image.is_variable(where[1]) or self.image.number(where[1], 1):
+            return None
+        return ("ask", frozenset({Feature.LSE}), False)
 
     def _selected(self, operation: Any, a: Any, b: Any, flags: Any, walk: Walk) -> Value | None:
         zero: Value = ("k", 0)

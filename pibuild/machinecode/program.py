@@ -412,6 +412,7 @@ class Program:
             if which == ("k", questions.AT_HWCAP):
                 return ("hw", "hwcap", (1 << 64) - 1, 0)
             if which == ("k", questions.AT_HWCAP2):
+                self.knowledge.asked |= questions.LATEST  # its bits are often tested many at a time
                 return ("hw", "hwcap2", (1 << 64) - 1, 0)
             return ("ask", questions.ALL, False) if which is None else None
         if name in questions.JUMPS and self._catches_signals:

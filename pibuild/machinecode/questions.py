@@ -109,6 +109,8 @@ _WORDS: dict[str, Features] = {
     "bf16": _NEWEST | {Feature.DOT_PRODUCT},
 }
 """Words in the line Features of /proc/cpuinfo."""
+LATEST: Features = frozenset({Feature.ARMV8_3, Feature.SVE})
+"""What most bits of HWCAP2 of 64-bit systems stand for."""
 ALL: Features = frozenset(Feature) - {Feature.UNALLOCATED, Feature.PRIVILEGED, Feature.COPROCESSOR}
 
 

@@ -9,9 +9,10 @@ instructions (LSE) are never chosen so: compilers put them everywhere, or into h
 
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pibuild.config.pis import Cpu
 from pibuild.machinecode import effects as op
@@ -27,8 +28,10 @@ from pibuild.verify.findings import Finding
 _NOT_COMPILED = frozenset((Feature.COPROCESSOR, Feature.PRIVILEGED, Feature.UNALLOCATED))
 """No compiler emits these: they are hand-written and run behind a check, or they are data."""
 _MAX_NODES = 60_000
-_SOON = 100_000
+_SOON = 200_000
 """Instructions that are followed from what certainly runs, before who leads to an instruction is looked for."""
+_LATER_THAN_LSE = frozenset({Feature.HALF, Feature.DOT_PRODUCT, Feature.SVE})
+"""Who asks for these may choose code that was compiled for a CPU with LSE."""
 _CALLED = 2
 """The rank of what Python calls; above it is what certainly runs."""
 _RUN = "pibuild verify --run"
@@ -174,33 +177,43 @@ class _Search:
     def _found(self) -> Fault | None:
         entries = self._entries
         waiting = list(self._first())
-        weakest: tuple[int, Entrance] | None = None
+        doubtful: Fault | None = None
         at = 0
         while at < len(waiting) and at < _MAX_NODES:
             place = waiting[at]
             at += 1
             entry = entries.get(place)
             if entry is not None and (entry.rank > 1 or not self._saves_registers(place)):
-                if entry.rank >= 2 or self._feature == Feature.LSE or not self._is_asked:
+                if entry.rank >= _CALLED or not self._is_asked:
                     return self._told(place, entry)
-                if weakest is None or entry.rank > weakest[1].rank:
-                    weakest = place, entry
+                if self._feature is Feature.LSE:
+                    # kernels for a later CPU have them, too, and are reached by what was asked for that CPU
+                    fault = self._told(place, entry)
+                    if not self._program.knowledge.asked & _LATER_THAN_LSE:
+                        return fault
+                    doubtful = doubtful or replace(fault, is_certain=False)
             waiting += self._callers(place)
-        return None
+        return doubtful
 
     def _first(self) -> Iterator[int]:
         """Yield the places from which an instruction is reached unguarded within its function."""
         addresses = self._instructions.addresses
         starts = self._program.rows_of(addresses)
         cuts = np.flatnonzero(np.diff(starts)) + 1
+        unwinding = self._tags_own_address()
         for group in np.split(np.arange(len(addresses)), cuts):
-            if not len(group):
+            if not len(group) or np.all(unwinding[group]):
                 continue
             for place in self._program.nodes_before(addresses[group]):
                 row = self._unguarded(place)
                 if row is not None and place not in self._reached:
                     self._reached[place] = _Reached(place, None, row)
                     yield place
+
+    def _tags_own_address(self) -> NDArray[np.bool_]:
+        """Return which instructions are STG of an address to itself, which LLVM's unwinder runs for tagged frames."""
+        words = self._instructions.words
+        return np.asarray((words & 0xFFE00C00 == 0xD9200800) & (words & 31 == words >> 5 & 31), np.bool_)
 
     def _walk(
         self,
@@ -209,7 +222,9 @@ class _Search:
         watch: Callable[[int], Callable[[Features], bool] | None] | None = None,
         stop: Callable[[int | str, Features], bool] | None = None,
     ) -> Walk:
-        walk = self._flow.walk(place, watch=watch, stop=stop, with_landing_pads=self._code.has_landing_pads)
+        # where a file asks, code for a later CPU may be all that handles an exception: linkers keep one copy of many
+        with_landing_pads = self._code.has_landing_pads and not self._is_asked
+        walk = self._flow.walk(place, watch=watch, stop=stop, with_landing_pads=with_landing_pads)
         # a number that looks like an address leads anywhere: such code may have no end
         is_guess = self._program.is_stripped_arm and not self._program.is_called(place)
         self._is_whole = self._is_whole and (walk.is_whole or is_guess)
