@@ -53,7 +53,7 @@ def proof_digest() -> str:
     named = [(path.relative_to(package).as_posix(), path) for path in judges]
     named += [(path.name, path) for path in proof_models()]
     pis = load_pis()
-    limits = [[cpu.name, sorted(cpu.runs)] for cpu in pis.cpus], sorted(pis.libraries["allowed_for_own_wheels"])
+    limits = [[cpu.name, sorted(cpu.runs)] for cpu in pis.cpus], sorted(pis.own_wheel_libraries)
     return json_digest([*([name, file_sha256(path)] for name, path in named), limits])
 
 

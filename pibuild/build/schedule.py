@@ -5,8 +5,7 @@ is a module of its own.
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
-from pathlib import Path
+from dataclasses import asdict, dataclass
 
 from pibuild.build import prove
 from pibuild.build.artifact import build_artifact
@@ -83,19 +82,6 @@ def make_wheel(plan: Plan, context: BuildContext) -> Entry:
             entry = store.put_wheel(plan.key, wheel_path, record, extras)
         context.remote.push(plan, entry)
     return entry
-
-
-def try_on_device(wheel_path: Path, plan: Plan, context: BuildContext, *, imports: Sequence[str], code: str) -> None:
-    """Install a wheel of any origin on a plan's device, beside what its recipe is proven with, and import modules.
-
-    `code` is Python that runs there afterwards. Raises ProofError with the last lines if any of it fails.
-    """
-    installed = on_device(plan)
-    entries, _ = make_artifacts(plan, installed, plan.device, context)
-    env = (("PIBUILD_ALONE", "1"), ("PIBUILD_IMPORTS", ",".join(imports)), ("PIBUILD_CODE", code))
-    recipe = replace(plan.wheel.recipe, proof="check_import.py")
-    trial = replace(plan, wheel=replace(plan.wheel, recipe=recipe, env=(*plan.wheel.env, *env)))
-    prove.prove_on_device(wheel_path, trial, installed, entries, context)
 
 
 def make_artifacts(

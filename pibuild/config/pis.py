@@ -165,8 +165,8 @@ class Pis:
     packages: tuple[str, ...]
     """Debian packages that every emulated release has, beside those with a pip."""
     raspbian_key: str
-    libraries: dict[str, frozenset[str]]
-    """Sonames of the libraries that every release has, in groups."""
+    own_wheel_libraries: frozenset[str]
+    """Sonames of the libraries that wheels of pibuild may need."""
 
     @property
     def places(self) -> tuple[PiPlace, ...]:
@@ -179,11 +179,6 @@ class Pis:
             if pi.bits in system.bits
             for python in system.pythons
         )
-
-    @property
-    def sonames(self) -> frozenset[str]:
-        """Return the sonames of all libraries that every release has."""
-        return frozenset().union(*self.libraries.values())
 
     def pi(self, cpu: Cpu, bits: int) -> Pi | None:
         """Return the Pi with this CPU and a system of so many bits; None if there is none."""

@@ -19,10 +19,7 @@ cd /work/build
 if [[ -d $packages ]]; then
   pip install --quiet --no-index --no-deps --no-compile $packages/wheel/*.whl
 fi
-if [[ -n ${PIBUILD_ALONE-} ]]; then
-  # A wheel that pibuild did not build: its dependencies are not installed. The check shows whether it can be imported.
-  pip install --quiet --no-index --no-deps /work/wheels/*.whl
-elif [[ -d $packages ]]; then
+if [[ -d $packages ]]; then
   # Some of the wheel's compiled dependencies are left out, so pip can't resolve them: it installs the wheel alone. Then
   # pip check lists dependencies that are missing or have a wrong version; only those that were left out may be missing.
   pip install --quiet --no-index --no-deps --find-links /work/wheels "$PIBUILD_PACKAGE"

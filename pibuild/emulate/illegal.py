@@ -51,7 +51,7 @@ def illegal_instruction(wheel: Wheel, place: Mapping[str, Any] | None) -> tuple[
 
 
 def installed_file(wheel: Wheel, path: str) -> WheelFile | None:
-    """Return the file of a wheel that pip installed at this path of the device; None if it is none of them."""
+    """Return the file of a wheel that pip installed at this path of the device; None if the wheel has no such file."""
     files = {_installed_name(file.path): file for file in wheel.files if file.content.startswith(MAGIC)}
     for folder in _PACKAGES:
         if folder in path:

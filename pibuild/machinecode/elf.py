@@ -80,8 +80,6 @@ class Elf:
     run_paths: tuple[str, ...]
     """Folders that the loader searches, from RPATH and RUNPATH."""
     executable_stack: bool
-    has_ifunc: bool
-    """Whether the loader calls functions of this file to choose among others (IFUNC)."""
     needed_versions: tuple[tuple[str, str], ...]
     """(library, version) of all symbol versions that the loader requires."""
     undefined: tuple[UndefinedSymbol, ...]
@@ -133,8 +131,6 @@ _PIE = 0x08000000
 """A flag in DT_FLAGS_1 (glibc's elf.h)."""
 _Tag = tuple[int, int | str]
 _COMPRESSED, _EXECUTABLE = 0x800, 0x4
-_IRELATIVE = {"EM_ARM": 160, "EM_AARCH64": 1032}
-"""R_ARM_IRELATIVE, R_AARCH64_IRELATIVE."""
 
 
 def read_elf(content: bytes) -> Elf:
@@ -256,7 +252,6 @@ def _read(file: _File) -> Elf:
             path for tag, value in file.tags if tag in (_RPATH, _RUNPATH) for path in str(value).split(":") if path
         ),
         executable_stack=any(part.kind == GNU_STACK and bool(part.flags & EXECUTABLE) for part in file.segments),
-        has_ifunc=any(table.has_ifunc() for table in dynamic) or _has_irelative_relocations(file),
         needed_versions=tuple(sorted(set(versions.values()))),
         undefined=tuple(_undefined(file, dynamic, versions)),
         defined=frozenset(name for table in dynamic for name in table.names(table.exported())),
@@ -311,16 +306,6 @@ def _code_sections(file: _File, tables: list[SymbolTable]) -> dict[int, CodeSect
             regions = code_regions(mapping, index, address, address + len(code), default)
             sections[index] = CodeSection(name=part.name, address=address, code=code, regions=regions)
     return sections
-
-
-def _has_irelative_relocations(file: _File) -> bool:
-    """Return whether a function of the file computes the value of a relocation."""
-    wanted, kind_bits = _IRELATIVE.get(file.machine), 0xFF if file.bits == 32 else 0xFFFFFFFF
-    return wanted is not None and any(
-        np.any(file.rows(part, columns)[:, 1] & kind_bits == wanted)
-        for kind, columns in (("SHT_REL", 2), ("SHT_RELA", 3))
-        for part in file.of_type(kind)
-    )
 
 
 def _version_needs(file: _File) -> dict[int, tuple[str, str]]:

@@ -73,11 +73,6 @@ class Span(NamedTuple):
         """Whether the CPU may execute these bytes."""
         return bool(self.flags & _EXECUTABLE)
 
-    @property
-    def is_writable(self) -> bool:
-        """Whether the program may change these bytes."""
-        return bool(self.flags & _WRITABLE)
-
 
 class Entrypoint(NamedTuple):
     """A place at which other files, or the loader, may start to execute this one; odd places are Thumb."""

@@ -10,9 +10,9 @@ Known functions are the exported ones, and those that two tables of a stripped f
 where each function begins, but not whether it is ARM or Thumb code. A pointer in data contains the mode, but may point
 into the middle of a function. A C++ library exports few functions, but its virtual tables point to thousands.
 
-Source: ARM DDI 0406C, A8.8.18 B, A8.8.25 BL and BLX, A8.8.29 CBZ, A2.3.1 (which instructions write the PC); A64: ARM
-DDI 0487J.a, C4.1.87. Exception Handling ABI for the Arm Architecture (EHABI32), section 6 Index table entries; ELF for
-the Arm Architecture (AAELF32), R_ARM_RELATIVE.
+Source: ARM DDI 0406C, A8.8.18 B, A8.8.25 BL and BLX, A8.8.29 CBZ, A2.3.1 (which instructions write the PC). Exception
+Handling ABI for the Arm Architecture (EHABI32), section 6 Index table entries; ELF for the Arm Architecture (AAELF32),
+R_ARM_RELATIVE.
 """
 
 from bisect import bisect_right
@@ -26,7 +26,7 @@ from elftools.elf.sections import Section
 from numpy.typing import NDArray
 
 from pibuild.machinecode.instructions import FIRST_OF_TWO
-from pibuild.machinecode.symbols import CodeSection, Function, Region, RegionKind
+from pibuild.machinecode.symbols import CodeSection, Function, Region
 
 _Effect = tuple[bool, int | None]
 """What an instruction other than a plain one does: whether the next instruction certainly follows, and which other
@@ -77,22 +77,6 @@ def reachable_code(
     return tuple(replace(walk.section, regions=walk.regions()) for walk in walks)
 
 
-def always_executed_code(
-    sections: Iterable[CodeSection], starts: Iterable[int], *, is_a64: bool
-) -> tuple[CodeSection, ...]:
-    """Return the sections with those regions that run whenever a start is called: up to the first conditional branch.
-
-    A start is an address; its lowest bit is set where the code is Thumb.
-    """
-    walks = sorted((_Walk(section, is_a64=is_a64) for section in sections), key=lambda walk: walk.section.address)
-    addresses = [walk.section.address for walk in walks]
-    for start in starts:
-        place: int | None = start
-        while place is not None and (after := bisect_right(addresses, place)):
-            place = walks[after - 1].step(place)
-    return tuple(replace(walk.section, regions=walk.regions()) for walk in walks)
-
-
 def _outside_other_mode(walks: Sequence["_Walk"], functions: Iterable[Function]) -> list[Function]:
     """Return the functions that do not lie in code that was reached in the other mode."""
     addresses = [walk.section.address for walk in walks]
@@ -117,9 +101,9 @@ def _follow(walks: Sequence["_Walk"], functions: Iterable[Function]) -> None:
 class _Walk:
     """The instructions of a section that were reached: a byte for each word or halfword, 1 where one begins."""
 
-    def __init__(self, section: CodeSection, *, is_a64: bool = False) -> None:
+    def __init__(self, section: CodeSection) -> None:
         code = section.code
-        self.section, self._is_a64 = section, is_a64
+        self.section = section
         self._words = np.frombuffer(code, "<u4", len(code) // 4).astype(np.uint32, copy=False).data
         self._halfwords = np.frombuffer(code, "<u2", len(code) // 2).astype(np.uint16, copy=False).data
         self._arm, self._thumb = bytearray(len(self._words)), bytearray(len(self._halfwords))
@@ -132,10 +116,6 @@ class _Walk:
             if not continues:
                 return
 
-    def step(self, place: int) -> int | None:
-        """Reach code from a place on, until control leaves; return where to, or None if that is not certain."""
-        return next((None if continues else other for continues, other in self._effects(place)), None)
-
     def _effects(self, place: int) -> Iterator[_Effect]:
         is_thumb = place & 1
         index, rest = divmod((place & ~1) - self.section.address, 2 if is_thumb else 4)
@@ -144,10 +124,9 @@ class _Walk:
 
     def _arm_effects(self, index: int) -> Iterator[_Effect]:
         words, seen, base = self._words, self._arm, self.section.address
-        effect_of = _a64_effect if self._is_a64 else _arm_effect
         while index < len(seen) and not seen[index]:
             seen[index] = 1
-            if effect := effect_of(words[index], base + 4 * index):
+            if effect := _arm_effect(words[index], base + 4 * index):
                 yield effect
             index += 1
 
@@ -186,7 +165,6 @@ class _Walk:
         starts = np.concatenate((4 * arm, 2 * thumb)) + self.section.address
         ends = starts + np.concatenate((np.full(len(arm), 4), np.where(wide, 4, 2)))
         is_thumb = np.arange(len(starts)) >= len(arm)
-        plain: RegionKind = "a64" if self._is_a64 else "arm"
         order = np.argsort(starts, kind="stable")
         starts, ends, is_thumb = starts[order], ends[order], is_thumb[order]
         if not len(starts):
@@ -194,7 +172,7 @@ class _Walk:
         cuts = np.flatnonzero((starts[1:] != ends[:-1]) | (is_thumb[1:] != is_thumb[:-1]))
         firsts, lasts = np.append(0, cuts + 1), np.append(cuts, len(starts) - 1)
         return tuple(
-            Region(start=start, end=end, kind="thumb" if thumb else plain)
+            Region(start=start, end=end, kind="thumb" if thumb else "arm")
             for start, end, thumb in zip(
                 starts[firsts].tolist(), ends[lasts].tolist(), is_thumb[firsts].tolist(), strict=True
             )
@@ -223,16 +201,6 @@ def _arm_effect(word: int, address: int) -> _Effect | None:
         or word >> 24 & 0xF == 0xF  # SVC: some calls never return
     )
     return ((True, None) if conditional else _LEAVES) if leaves else None
-
-
-def _a64_effect(word: int, address: int) -> _Effect | None:
-    if word >> 26 & 0x1F == 0b00101:  # B, BL
-        return False, address + _signed(word << 2, 28)
-    if word & 0xFE000000 == 0x54000000 or word & 0x7C000000 == 0x34000000:  # B.<c>; CBZ, CBNZ, TBZ, TBNZ
-        return True, None
-    if word & 0xFE000000 == 0xD6000000 or word >> 24 == 0xD4:  # BR, BLR, RET; SVC, BRK
-        return _LEAVES
-    return None
 
 
 def _narrow_effect(halfword: int, address: int) -> _Effect | None:

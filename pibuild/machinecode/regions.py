@@ -98,10 +98,6 @@ class CodeMap:
         kind = self.kind_at(address)
         return kind == ("a64" if self._image.bits == 64 else "thumb" if place & 1 else "arm")
 
-    def unlisted(self, places: Iterable[int]) -> list[int]:
-        """Return those of the places whose code is not known as what it is reached as."""
-        return [place for place in places if not self.is_listed(place)]
-
     def unlisted_rows(self, targets: Addresses) -> NDArray[np.intp]:
         """Return which of many places are not known as what they are reached as, but may be executed."""
         if not len(self._starts):

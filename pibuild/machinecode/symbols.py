@@ -129,10 +129,6 @@ class SymbolTable:
         """Return the symbols that other files can use."""
         return np.flatnonzero((self._rows["section"] != 0) & (self._bind != _LOCAL))
 
-    def has_ifunc(self) -> bool:
-        """Return whether the loader calls functions of this file to choose among others (IFUNC)."""
-        return bool(np.any((self._rows["info"] & 0xF == _GNU_IFUNC) & (self._rows["section"] != 0)))
-
     def defined_functions(self) -> Iterator[Function]:
         """Yield the functions that this file defines."""
         return self._functions(self._is_function & (self._rows["section"] != 0))

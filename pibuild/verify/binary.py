@@ -19,22 +19,12 @@ from packaging.version import Version
 from pibuild.machinecode.elf import MAGIC, Elf, ElfFormatError, read_code
 from pibuild.machinecode.features import Feature
 from pibuild.machinecode.instructions import Instructions, newer_instructions
-from pibuild.machinecode.reachable import always_executed_code, reachable_code
+from pibuild.machinecode.reachable import reachable_code
 from pibuild.machinecode.symbols import CodeSection, Function, Region
 from pibuild.wheels.wheel import WheelFile
 
 NUMPY_1, NUMPY_2 = "numpy.core._multiarray_umath", "numpy._core._multiarray_umath"
 """Names by which an extension module finds the C API of numpy 1, and of numpy 2 (which serves 1 as well)."""
-_CPU_SYMBOLS = ("getauxval", "__getauxval", "elf_aux_info")
-_CPU_TEXTS = ("/proc/cpuinfo", "/proc/self/auxv")
-_CPU_FUNCTIONS = {
-    "getauxval": "its own getauxval",
-    "__a_barrier_v7": "musl's atomics, chosen by the kernel's HWCAP",
-    "OPENSSL_cpuid_setup": "OPENSSL_cpuid_setup",
-}
-"""Functions of a statically linked file that detect the CPU, and what they are."""
-_SIGILL_SYMBOLS = frozenset(("sigaction", "siglongjmp"))
-"""Old OpenSSL uses them to try an instruction and catch SIGILL."""
 _UNWINDER_WORDS = (0xEC900B20, 0xEC800B20, 0xECB00B20, 0xECA00B20)
 """vldmia and vstmia of d16 to d31 in the unwinders of libgcc and LLVM, which run them only for frames that need it."""
 _MACHINES = {"EM_ARM": "32-bit ARM", "EM_AARCH64": "64-bit ARM", "EM_X86_64": "x86-64", "EM_386": "x86"}
@@ -56,7 +46,7 @@ class Binary:
     path: str
     elf: Elf
     texts: frozenset[str] = frozenset()
-    """Texts in the file that show what it uses: `/proc/cpuinfo`, numpy's C API."""
+    """Texts in the file that show which C API of numpy it uses."""
     twin: Elf | None = None
     """The same file before strip."""
     content: bytes = b""
@@ -85,11 +75,6 @@ class Binary:
     def is_for_pis(self) -> bool:
         """Whether it is code for a machine that a Pi can be."""
         return self.elf.is_arm or self.elf.is_aarch64
-
-    @property
-    def machine_bits(self) -> int:
-        """Return 32 for ARM, 64 for AArch64, and 0 for code that no Pi runs."""
-        return 32 if self.elf.is_arm else 64 if self.elf.is_aarch64 else 0
 
     @cached_property
     def mapped(self) -> Elf | None:
@@ -139,30 +124,6 @@ class Binary:
             for encoding, total, _ in part.counts():
                 counts[encoding.needs or Feature.UNALLOCATED] += total
         return counts
-
-    @cached_property
-    def features_at_load(self) -> dict[Feature, str]:
-        """The features that are needed as soon as the file is loaded or imported, each with the first instruction."""
-        modules = [entry for entry in self.elf.entries if entry.name.startswith(("PyInit_", "init"))]
-        starts = [*self.elf.called_at_load, *(module.address | module.is_thumb for module in modules)]
-        features: dict[Feature, str] = {}
-        for part in always_executed_code(self.elf.sections, starts, is_a64=self.elf.is_aarch64):
-            executed = newer_instructions(part)
-            for encoding, _, row in sorted(executed.counts(), key=attrgetter("first_row")):
-                features.setdefault(encoding.needs or Feature.UNALLOCATED, self.describe(executed, row))
-        return features
-
-    @cached_property
-    def cpu_detection(self) -> tuple[str, ...]:
-        """The means by which it detects the CPU at run time; empty if it has none."""
-        undefined = {symbol.name for symbol in self.elf.undefined}
-        functions = {function.name for function in self.elf.functions}
-        means = [name for name in _CPU_SYMBOLS if name in undefined]
-        means += [text for text in _CPU_TEXTS if text in self.texts]
-        means += [text for name, text in _CPU_FUNCTIONS.items() if name in functions]
-        means += ["functions that the loader chooses (IFUNC)"] if self.elf.has_ifunc else []
-        means += ["catching SIGILL"] if undefined >= _SIGILL_SYMBOLS else []
-        return tuple(means)
 
     @cached_property
     def functions(self) -> tuple[Function, ...]:
@@ -245,7 +206,7 @@ def read_binaries(files: Iterable[WheelFile], *, is_linux: bool) -> tuple[tuple[
             faults.append(f"{file.path}: {err}")
             continue
         if elf:
-            texts = frozenset(text for text in (*_CPU_TEXTS, NUMPY_1, NUMPY_2) if text.encode() in file.content)
+            texts = frozenset(text for text in (NUMPY_1, NUMPY_2) if text.encode() in file.content)
             binaries.append(Binary(path=file.path, elf=elf, texts=texts, content=file.content))
     return tuple(binaries), tuple(faults)
 

@@ -74,7 +74,7 @@ def _code_checks(
 ) -> Iterator[Check]:
     binaries, twin_faults = _with_twins(stripped, symbols_dir) if symbols_dir else (stripped, [])
     arm = _arm(binaries)
-    libraries = load_pis().libraries["allowed_for_own_wheels"] | {binary.file_name for binary in binaries}
+    libraries = load_pis().own_wheel_libraries | {binary.file_name for binary in binaries}
     defined = frozenset[str]().union(*(binary.elf.defined for binary in binaries))
     floor = Version(target.glibc_floor)
     yield _check("machine code is readable", [*unreadable, *twin_faults], f"{len(binaries)} ELF files")

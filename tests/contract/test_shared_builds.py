@@ -8,7 +8,7 @@ import pytest
 
 from pibuild.build.context import BuildContext
 from pibuild.build.record import file_facts
-from pibuild.build.schedule import make_wheel, try_on_device
+from pibuild.build.schedule import make_wheel
 from pibuild.build.wheelhouse import make_wheels
 from pibuild.config.settings import Settings, Storage
 from pibuild.console import Console
@@ -209,14 +209,6 @@ def test_a_wheelhouse_keeps_the_extras_of_its_wheel(machine, tmp_path):
 
     assert [one["file"] for one in made.facts["extras"]] == ["c-library.tar.gz", SIX]
     assert {path.name for path in (made.path.parent / "extras").iterdir()} == {"c-library.tar.gz", SIX}
-
-
-def test_the_artifacts_of_pibuild_run_are_downloaded_too(machine):
-    one, other = machine(), machine()
-    proven = one.make(plan_for())
-    try_on_device(proven.path, plan_for(), other.context, imports=["thing"], code="")
-
-    assert other.built == []
 
 
 def test_a_build_goes_on_without_a_remote_that_does_not_answer(machine):

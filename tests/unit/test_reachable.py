@@ -5,7 +5,6 @@ import pytest
 from pibuild.machinecode.features import Feature
 from pibuild.machinecode.instructions import newer_instructions
 from pibuild.machinecode.reachable import (
-    always_executed_code,
     data_words,
     pointed_functions,
     reachable_code,
@@ -37,39 +36,12 @@ def reached(code, *entries):
     return [(one.start - 0x1000, one.end - 0x1000, one.kind) for one in section.regions]
 
 
-def first(code, *starts, is_a64=False):
-    (section,) = always_executed_code([make_section(code)], [0x1000 + start for start in starts], is_a64=is_a64)
-    return [(one.start - 0x1000, one.end - 0x1000, one.kind) for one in section.regions]
-
-
 def test_instructions_around_the_end_of_a_million_words_are_found():
     narrow, wide = (1 << 20) - 1, (0xF241, 0x2034)
     region = Region(start=0x1000, end=0x1000 + 2 * narrow + 8, kind="thumb")
     end = 0x1000 + 2 * narrow
     texts = [(end, "movw f2412034"), (end + 4, "movw f2412034")]
     assert found(thumb(0x4770) * narrow + thumb(*wide, *wide), region) == texts
-
-
-def test_always_executed_code_ends_at_the_first_condition():
-    assert first(arm(NOP, 0x1A000000, NOP), 0) == [(0, 8, "arm")]  # bne
-    assert first(arm(NOP, 0x112FFF1E, NOP), 0) == [(0, 8, "arm")]  # bxne lr
-
-
-def test_always_executed_code_continues_in_a_called_function_only():
-    assert first(arm(0xEB000001, NOP, NOP, BX_LR), 0) == [(0, 4, "arm"), (12, 16, "arm")]
-
-
-def test_always_executed_code_continues_in_the_other_mode():
-    assert first(arm(0xFA000000, NOP) + thumb(0x4770), 0) == [(0, 4, "arm"), (8, 10, "thumb")]
-
-
-@pytest.mark.parametrize("decision", [0x54000040, 0xB4000040, 0x36000040])  # b.eq, cbz, tbz
-def test_always_executed_a64_code_ends_at_the_first_condition(decision):
-    assert first(arm(0x14000002, NOP, decision, NOP), 0, is_a64=True) == [(0, 4, "a64"), (8, 12, "a64")]
-
-
-def test_always_executed_a64_code_ends_at_a_return():
-    assert first(arm(0xD503201F, 0xD65F03C0, NOP), 0, is_a64=True) == [(0, 8, "a64")]  # nop, ret
 
 
 def test_newer_a64_instructions_are_found():
