@@ -4,9 +4,6 @@ A walk starts at a function's first instruction with what is known of its regist
 branch. Where a branch tests an answer about the CPU, only the way that needs "yes" counts as guarded by what was asked
 for. A place that several ways reach is guarded by what all of them are guarded by. Values are followed through
 registers, the stack and global variables, as far as they are numbers, addresses, or answers.
-
-Values: ("k", number), ("s", distance from the caller's stack), ("hw", word, mask, shift) for bits of an answer,
-("ask", features, inverted) for a yes or no, ("at", name, distance) for what another file exports.
 """
 
 from collections.abc import Callable, Iterable
@@ -17,12 +14,21 @@ from pibuild.machinecode import effects as op
 from pibuild.machinecode.features import Feature
 from pibuild.machinecode.image import MemoryImage
 from pibuild.machinecode.instructions import FIRST_OF_TWO
-from pibuild.machinecode.questions import ALL, all_set, some_set
+from pibuild.machinecode.questions import all_set, some_set
 from pibuild.machinecode.regions import decoded
+from pibuild.machinecode.register_values import (
+    Features,
+    Value,
+    by_answer,
+    common,
+    either,
+    joined,
+    low_bits,
+    masked,
+    placed,
+    plus,
+)
 
-Value = tuple[Any, ...]
-Features = frozenset[Any]
-"""Features that a CPU has for certain; ("not", features) says that it does not have all of these."""
 _NONE: Features = frozenset()
 _ANSWERS = ("hw", "nhw", "ask")
 _MAX_VISITS = 2
@@ -296,7 +302,7 @@ class Flow:
                         for register in changed.keys() | registers.keys():
                             old, new = registers.get(register), changed.get(register)
                             if old != new:
-                                value = _by_answer(new, old, yes, no)
+                                value = by_answer(new, old, yes, no)
                                 if value is None:
                                     registers.pop(register, None)
                                 else:
@@ -400,7 +406,7 @@ class Flow:
             walk.returns = True
             value = registers.get(0)
             if value is not None:
-                walk.returned = value if walk.returned is None else _joined(walk.returned, value) or walk.returned
+                walk.returned = value if walk.returned is None else joined(walk.returned, value) or walk.returned
             return None
         if kind == op.TABLE:
             return None
@@ -449,7 +455,7 @@ class Flow:
             return _STOPPED if name is not None and self._never_returns(name) else target
         walk.returns = True
         if result is not None:
-            walk.returned = result if walk.returned is None else _joined(walk.returned, result) or walk.returned
+            walk.returned = result if walk.returned is None else joined(walk.returned, result) or walk.returned
         return target
 
     def _answer_for(self, target: int, registers: dict[int, Value]) -> Value | None:
@@ -514,7 +520,7 @@ class Flow:
         if value is None:
             return _NONE, _NONE
         if operation[0] == op.BRANCH_BIT:
-            value = _low_bits(value, operation[2], 1)
+            value = low_bits(value, operation[2], 1)
             if_set = operation[4]
         else:
             if_set = operation[3]
@@ -610,7 +616,7 @@ class Flow:
         elif kind == op.SET_PAGE:
             value = ("k", (address & ~0xFFF) + operation[2] & self._full)
         elif kind == op.ADD:
-            value = _plus(get(operation[2]), operation[3], self._full)
+            value = plus(get(operation[2]), operation[3], self._full)
         elif kind == op.ADD_PC:
             base = address + operation[3]
             value = get(operation[2])
@@ -619,16 +625,16 @@ class Flow:
             a, b = get(operation[2]), get(operation[3])
             if a is not None and b is not None:
                 if b[0] == "k":
-                    value = _plus(a, b[1] << operation[4], self._full)
+                    value = plus(a, b[1] << operation[4], self._full)
                 elif a[0] == "k" and not operation[4]:
-                    value = _plus(b, a[1], self._full)
+                    value = plus(b, a[1], self._full)
         elif kind == op.KEEP:
             value = get(operation[1])
             value = ("k", value[1] & operation[2] & self._full | operation[3]) if value and value[0] == "k" else None
         elif kind in (op.AND, op.AND_REG):
             first = get(operation[2])
             if kind == op.AND:
-                value = _masked(first, operation[3])
+                value = masked(first, operation[3])
             else:
                 second = get(operation[3])
                 value = self._both(first, second, bool(operation[5]))
@@ -644,7 +650,7 @@ class Flow:
             first = get(operation[2])
             value = ("k", first[1] | operation[3]) if first is not None and first[0] == "k" else None
         elif kind == op.OR_REG:
-            value = _either(get(operation[2]), get(operation[3]))
+            value = either(get(operation[2]), get(operation[3]))
         elif kind == op.FLIP:
             value = self._flipped(get(operation[2]), operation[3])
         elif kind == op.NOT:
@@ -654,7 +660,7 @@ class Flow:
             elif first is not None and first[0] == "hw":
                 value = ("nhw", *first[1:])
         elif kind == op.BITS:
-            value = _low_bits(get(operation[2]), operation[3], operation[4])
+            value = low_bits(get(operation[2]), operation[3], operation[4])
             if value is not None and value[0] == "hw" and value[2].bit_count() < 9:
                 self._asked(walk, all_set(self.bits, value[1], value[2]))
         elif kind == op.SHIFT_BY:
@@ -662,7 +668,7 @@ class Flow:
             if amount is not None and amount[0] == "k":
                 number = amount[1] & (self.bits - 1)
                 if operation[4]:
-                    value = _low_bits(first, number, self.bits - number)
+                    value = low_bits(first, number, self.bits - number)
                 elif first is not None and first[0] == "k":
                     value = ("k", first[1] << number & self._full)
             elif first is not None and first[0] == "hw":
@@ -672,13 +678,13 @@ class Flow:
             if first is not None and first[0] == "k":
                 value = ("k", first[1] << amount & self._full)
             elif first is not None and first[0] == "hw":
-                value = _masked(("hw", first[1], first[2], first[3] - amount), self._full)
+                value = masked(("hw", first[1], first[2], first[3] - amount), self._full)
             if operation[4]:
                 flags = (
                     value,
                     0,
-                    _low_bits(first, 31 - amount, 1),
-                    _low_bits(first, 32 - amount, 1) if amount else None,
+                    low_bits(first, 31 - amount, 1),
+                    low_bits(first, 32 - amount, 1) if amount else None,
                 )
         elif kind == op.COMPARE:
             return get(operation[1]), operation[2], None, None
@@ -714,7 +720,7 @@ class Flow:
             base = address & ~(operation[4] - 1) if thumb else address
             value = self._loaded(walk, ("k", base + operation[2] & self._full), operation[3], slots)
         elif kind == op.LOAD:
-            place = _plus(get(operation[2]), operation[3], self._full)
+            place = plus(get(operation[2]), operation[3], self._full)
             value = self._loaded(walk, place, operation[4], slots)
             if value is None and self._is_a64 and operation[1] == operation[2] == _IP0 and operation[4] == 1:
                 value = self._outlined(place)
@@ -723,9 +729,9 @@ class Flow:
             where: Value | None = None
             if a is not None and b is not None:
                 if b[0] == "k":
-                    where = _plus(a, b[1] << operation[4], self._full)
+                    where = plus(a, b[1] << operation[4], self._full)
                 elif a[0] == "k" and not operation[4]:
-                    where = _plus(b, a[1], self._full)
+                    where = plus(b, a[1], self._full)
             if a is not None and a[0] == "k" and b is None:
                 walk.is_parametric |= any(
                     isinstance(at, int) and a[1] <= at < a[1] + _ANSWER_BYTES for at in self.knowledge.memory
@@ -766,7 +772,7 @@ class Flow:
         elif how == 3:
             b = None
         yes, no = self._decision(walk, flags, operation[4])
-        return a if a is not None and a == b else _by_answer(a, b, yes, no)
+        return a if a is not None and a == b else by_answer(a, b, yes, no)
 
     def _flipped(self, value: Value | None, mask: int) -> Value | None:
         if value is None:
@@ -776,7 +782,7 @@ class Flow:
         if value[0] == "ask" and mask == 1:
             return ("ask", value[1], not value[2])
         if value[0] == "hw":  # the other bits matter no more: an AND follows
-            flipped = _placed(mask, value[3]) & value[2]
+            flipped = placed(mask, value[3]) & value[2]
             return ("nhw", value[1], flipped, value[3]) if flipped else None
         return None
 
@@ -784,15 +790,15 @@ class Flow:
         if a is None and b is None:
             return None
         if b is not None and b[0] == "k":
-            return _masked(a, ~b[1] & self._full if inverted else b[1])
+            return masked(a, ~b[1] & self._full if inverted else b[1])
         if a is not None and a[0] == "k":
             if inverted and b is not None and b[0] == "hw":  # bits of the mask that are not in the answer
-                features = all_set(self.bits, b[1], _placed(a[1], b[3]) & b[2])
+                features = all_set(self.bits, b[1], placed(a[1], b[3]) & b[2])
                 return ("ask", features, True) if features else None
             if b is not None and b[0] == "nhw":
-                features = all_set(self.bits, b[1], _placed(a[1], b[3]) & b[2])
+                features = all_set(self.bits, b[1], placed(a[1], b[3]) & b[2])
                 return ("ask", features, True) if features else None
-            return None if inverted else _masked(b, a[1])
+            return None if inverted else masked(b, a[1])
         if inverted:
             return None
         found = [self._yes(value) for value in (a, b) if value is not None]
@@ -844,10 +850,10 @@ class Flow:
             value = ("k", 0)
         where = registers.get(operation[2])
         if operation[0] == op.STORE:
-            where = _plus(where, operation[3], self._full)
+            where = plus(where, operation[3], self._full)
         else:
             index = registers.get(operation[3])
-            where = _plus(where, index[1], self._full) if index is not None and index[0] == "k" else None
+            where = plus(where, index[1], self._full) if index is not None and index[0] == "k" else None
         if where is None:
             return
         if where[0] == "s":
@@ -956,104 +962,13 @@ def start_of(reached: Iterable[int]) -> int:
     return int(any(address & 3 == 2 for address in reached))
 
 
-def _plus(value: Value | None, number: int, full: int) -> Value | None:
-    if value is None:
-        return None
-    kind = value[0]
-    if kind == "k":
-        return ("k", value[1] + number & full)
-    if kind in ("s", "arg"):
-        return (kind, value[1] + number)
-    if kind == "at":
-        return ("at", value[1], value[2] + number)
-    return value if not number else None
-
-
-def _masked(value: Value | None, mask: int) -> Value | None:
-    if value is None:
-        return None
-    if value[0] == "k":
-        return ("k", value[1] & mask)
-    if value[0] in ("hw", "nhw"):
-        kept = value[2] & _placed(mask, value[3])
-        return (value[0], value[1], kept, value[3]) if kept else ("k", 0)
-    if value[0] == "ask" and mask:
-        return value
-    return None
-
-
-def _low_bits(value: Value | None, low: int, width: int) -> Value | None:
-    if value is None or low < 0:
-        return None
-    mask = (1 << width) - 1
-    if value[0] == "k":
-        return ("k", value[1] >> low & mask)
-    if value[0] in ("hw", "nhw"):
-        return _masked((value[0], value[1], value[2], value[3] + low), mask)
-    return value if value[0] == "ask" else None
-
-
-def _placed(mask: int, shift: int) -> int:
-    """Return the bits of an answer that a mask of a shifted answer stands for."""
-    return mask << shift if shift >= 0 else mask >> -shift
-
-
-def _either(a: Value | None, b: Value | None) -> Value | None:
-    if a is None or b is None:
-        return None
-    if a[0] == b[0] == "k":
-        return ("k", a[1] | b[1])
-    return _joined(a, b)
-
-
-def _joined(a: Value, b: Value) -> Value | None:
-    """Return what is certain of a value that is one or the other."""
-    if a == b:
-        return a
-    for one, other in ((a, b), (b, a)):
-        if one[0] == "k" and other[0] == "ask" and (one[1] == 0) != other[2]:
-            return other
-        if one[0] == "k" and one[1] == 0 and other[0] == "hw":
-            return other
-    if a[0] == b[0] == "hw" and a[1] == b[1] and a[3] == b[3]:
-        return ("hw", a[1], a[2] | b[2], a[3])
-    if a[0] == b[0] == "ask" and a[2] == b[2]:
-        features = a[1] & b[1]
-        return ("ask", features, a[2]) if features else None
-    return None
-
-
-def _by_answer(a: Value | None, b: Value | None, yes: Features, no: Features) -> Value | None:
-    """Return what is certain of a value that is `a` if a test of an answer holds, else `b`.
-
-    `yes` is what the CPU certainly has if it holds, `no` if it does not.
-    """
-    zero: Value = ("k", 0)
-    yes, no = (frozenset(guard for guard in guards if not isinstance(guard, tuple)) for guards in (yes, no))
-    if yes:
-        if b == zero:
-            return ("ask", yes | (a[1] if a is not None and a[0] == "ask" and not a[2] else _NONE), False)
-        if b is not None and b[0] == "ask" and not b[2] and yes & b[1]:
-            return ("ask", yes & b[1], False)
-        if a == zero and b is not None and b[0] == "k":
-            return ("ask", yes, True)
-    if no:
-        if a == zero:
-            return ("ask", no | (b[1] if b is not None and b[0] == "ask" and not b[2] else _NONE), False)
-        if a is not None and a[0] == "ask" and not a[2] and no & a[1]:
-            return ("ask", no & a[1], False)
-        if b == zero and a is not None and a[0] == "k":
-            return ("ask", no, True)
-    return None if a is None or b is None else _joined(a, b)
-
-
 def _merged(
     before: _State, registers: dict[int, Value], slots: dict[int, Value], flags: Any, guards: Features
 ) -> tuple[dict[int, Value], dict[int, Value], Any, Features] | None:
     """Return what is certain on both ways to a place; None if that is what was known before."""
     both = guards & before.guards
-    new_registers = _common(before.registers, registers)
-    new_slots = _common(before.slots, slots)
+    new_registers = common(before.registers, registers)
+    new_slots = common(before.slots, slots)
     new_flags = flags if flags == before.flags else None
     if (
         both == before.guards
@@ -1063,19 +978,3 @@ def _merged(
     ):
         return None
     return new_registers, new_slots, new_flags, both
-
-
-def _common(a: dict[int, Value], b: dict[int, Value]) -> dict[int, Value]:
-    if a == b:
-        return dict(a)
-    common = {}
-    for key, value in a.items():
-        other = b.get(key)
-        if other is not None:
-            joined = value if value == other else _joined(value, other)
-            if joined is not None:
-                common[key] = joined
-    return common
-
-
-__all__ = ["ALL", "BudgetError", "Flow", "Knowledge", "Value", "Walk"]

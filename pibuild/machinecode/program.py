@@ -14,11 +14,12 @@ from numpy.typing import NDArray
 
 from pibuild.machinecode import effects, questions
 from pibuild.machinecode.elf import Elf
-from pibuild.machinecode.flow import BudgetError, Flow, Knowledge, Value
+from pibuild.machinecode.flow import BudgetError, Flow, Knowledge
 from pibuild.machinecode.image import Addresses, MemoryImage
 from pibuild.machinecode.instructions import instruction_words
 from pibuild.machinecode.questions import Features
 from pibuild.machinecode.regions import branch_targets, decoded, last_part
+from pibuild.machinecode.register_values import Value
 from pibuild.machinecode.symbols import CodeSection, Region, RegionKind
 
 _NONE = np.empty(0, np.int64)

@@ -17,10 +17,11 @@ from numpy.typing import NDArray
 from pibuild.config.pis import Cpu
 from pibuild.machinecode import effects as op
 from pibuild.machinecode.features import Feature
-from pibuild.machinecode.flow import BudgetError, Features, Flow, Walk
+from pibuild.machinecode.flow import BudgetError, Flow, Walk
 from pibuild.machinecode.instructions import all_encodings
 from pibuild.machinecode.program import Program
 from pibuild.machinecode.regions import decoded
+from pibuild.machinecode.register_values import Features
 from pibuild.verify.binary import Binary
 from pibuild.verify.code_facts import Entrance, Entrances, Fault, code_of
 from pibuild.verify.findings import Finding
