@@ -28,7 +28,8 @@ ZERO, SP, TEMP = 31, 32, 99
 """Registers of A64: 0 to 30, these two; of A32: 0 to 15, of which 13 is the stack's."""
 
 
-def _signed(value: int, bits: int) -> int:
+def signed(value: int, bits: int) -> int:
+    """Return the low `bits` of a number, read as two's complement."""
     value &= (1 << bits) - 1
     return value - (1 << bits) if value >> (bits - 1) else value
 
@@ -58,17 +59,17 @@ def a64_operation(word: int) -> Operation:
 def _a64_branch(word: int) -> Operation:
     top = word >> 26
     if top == 0b000101:
-        return JUMP, _signed(word << 2, 28)
+        return JUMP, signed(word << 2, 28)
     if top == 0b100101:
-        return CALL, _signed(word << 2, 28)
+        return CALL, signed(word << 2, 28)
     if word & 0xFE000000 == 0x54000000:
         return (
-            (BRANCH, word & 15, _signed(word >> 5 << 2, 21)) if word & 14 != 14 else (JUMP, _signed(word >> 5 << 2, 21))
+            (BRANCH, word & 15, signed(word >> 5 << 2, 21)) if word & 14 != 14 else (JUMP, signed(word >> 5 << 2, 21))
         )
     if word & 0x7E000000 == 0x34000000:
-        return BRANCH_ZERO, word & 31, _signed(word >> 5 << 2, 21), word >> 24 & 1
+        return BRANCH_ZERO, word & 31, signed(word >> 5 << 2, 21), word >> 24 & 1
     if word & 0x7E000000 == 0x36000000:
-        return BRANCH_BIT, word & 31, word >> 26 & 32 | word >> 19 & 31, _signed(word >> 5 << 2, 16), word >> 24 & 1
+        return BRANCH_BIT, word & 31, word >> 26 & 32 | word >> 19 & 31, signed(word >> 5 << 2, 16), word >> 24 & 1
     if word & 0xFE000000 == 0xD6000000:
         kind = word >> 21 & 15
         if kind & 7 == 1:
@@ -88,7 +89,7 @@ def _a64_branch(word: int) -> Operation:
 def _a64_immediate(word: int, rd: int, rn: int) -> Operation:
     kind, wide = word >> 23 & 7, word >> 31
     if kind in (0, 1):
-        distance = _signed(word >> 3 & 0x1FFFFC | word >> 29 & 3, 21)
+        distance = signed(word >> 3 & 0x1FFFFC | word >> 29 & 3, 21)
         return (SET_PAGE, rd, distance << 12) if wide else (SET_NEAR, rd, distance, 1)
     if kind == 2:
         number = (word >> 10 & 0xFFF) << (12 if word >> 22 & 1 else 0)
@@ -139,10 +140,10 @@ def _a64_memory(word: int) -> Operation:
     rt, base, is_vector = word & 31, _sp(word >> 5 & 31), word >> 26 & 1
     kind = word >> 28 & 3
     if kind == 1 and not word >> 24 & 1:  # literal
-        return (NOP,) if is_vector else (LOAD_NEAR, rt, _signed(word >> 5 << 2, 21), 8 if word >> 30 & 1 else 4, 1)
+        return (NOP,) if is_vector else (LOAD_NEAR, rt, signed(word >> 5 << 2, 21), 8 if word >> 30 & 1 else 4, 1)
     if kind == 2:  # pairs
         scale = (2 + (word >> 31)) if not is_vector else 2 + (word >> 30)
-        distance, size = _signed(word >> 15, 7) << scale, 1 << scale
+        distance, size = signed(word >> 15, 7) << scale, 1 << scale
         second, mode = word >> 10 & 31, word >> 23 & 3
         at = 0 if mode == 1 else distance
         change: tuple[Operation, ...] = ((ADD, base, base, distance),) if mode in (1, 3) else ()
@@ -170,7 +171,7 @@ def _a64_memory(word: int) -> Operation:
                 shift = (word >> 30) if word >> 12 & 1 else 0
                 return (STORE_REG, rt, base, index, size) if how == 0 else (LOAD_REG, rt, base, index, shift, size)
             return CLOBBER, (rt,)  # atomic
-        distance, mode = _signed(word >> 12, 9), word >> 10 & 3
+        distance, mode = signed(word >> 12, 9), word >> 10 & 3
         change = ((ADD, base, base, distance),) if mode in (1, 3) else ()
         at = 0 if mode == 1 else distance
         if is_vector:
@@ -231,7 +232,7 @@ def a32_operation(word: int) -> Operation:
     condition = word >> 28
     if condition == 15:
         if word >> 25 & 7 == 0b101:
-            return CALL, 8 + _signed(word << 2, 26) + (word >> 23 & 2), 1
+            return CALL, 8 + signed(word << 2, 26) + (word >> 23 & 2), 1
         return (NOP,)
     operation = _a32(word & 0x0FFFFFFF)
     if condition == 14 or operation[0] == NOP:
@@ -245,7 +246,7 @@ def _a32(word: int) -> Operation:
     group = word >> 25 & 7
     rd, rn, rm = word >> 12 & 15, word >> 16 & 15, word & 15
     if group == 0b101:
-        distance = 8 + _signed(word << 2, 26)
+        distance = 8 + signed(word << 2, 26)
         return (CALL, distance, 0) if word >> 24 & 1 else (JUMP, distance)
     if group in (0, 1):
         return _a32_data(word, group, rd, rn, rm)
@@ -504,8 +505,8 @@ def t16_operation(word: int) -> Operation:
         condition = word >> 8 & 15
         if condition == 14:
             return (STOP,)
-        return (CLOBBER, (0,)) if condition == 15 else (BRANCH, condition, 4 + _signed(word << 1, 9))
-    return JUMP, 4 + _signed(word << 1, 12)
+        return (CLOBBER, (0,)) if condition == 15 else (BRANCH, condition, 4 + signed(word << 1, 9))
+    return JUMP, 4 + signed(word << 1, 12)
 
 
 def _t16_high(word: int) -> Operation:
@@ -578,16 +579,25 @@ def t32_operation(word: int) -> Operation:
     return _coprocessor(word & 0x0FFFFFFF) if first >> 10 & 0b111011 == 0b111011 else (NOP,)
 
 
-def _t32_branch(first: int, second: int) -> Operation:
-    sign, kind = first >> 10 & 1, second >> 12 & 5
-    far = _signed(
+def wide_branch(first: int, second: int) -> tuple[int, int]:
+    """Return the distances of a 32-bit Thumb branch: without a condition (B, BL, BLX), and with one."""
+    sign = first >> 10 & 1
+    far = (
         sign << 24
         | (second >> 13 & 1 ^ sign ^ 1) << 23
         | (second >> 11 & 1 ^ sign ^ 1) << 22
         | (first & 0x3FF) << 12
-        | (second & 0x7FF) << 1,
-        25,
+        | (second & 0x7FF) << 1
     )
+    near = (
+        sign << 20 | (second >> 11 & 1) << 19 | (second >> 13 & 1) << 18 | (first & 0x3F) << 12 | (second & 0x7FF) << 1
+    )
+    return signed(far, 25), signed(near, 21)
+
+
+def _t32_branch(first: int, second: int) -> Operation:
+    kind = second >> 12 & 5
+    far, near = wide_branch(first, second)
     if kind == 4:
         return CALL, 4 + (far & ~3), 2
     if kind == 5:
@@ -595,14 +605,6 @@ def _t32_branch(first: int, second: int) -> Operation:
     if kind == 1:
         return JUMP, 4 + far
     if first >> 7 & 7 != 7:
-        near = _signed(
-            sign << 20
-            | (second >> 11 & 1) << 19
-            | (second >> 13 & 1) << 18
-            | (first & 0x3F) << 12
-            | (second & 0x7FF) << 1,
-            21,
-        )
         return BRANCH, first >> 6 & 15, 4 + near
     if first & 0xFFF0 in (0xF3A0, 0xF3B0):
         return (NOP,)

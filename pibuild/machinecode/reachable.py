@@ -25,6 +25,7 @@ import numpy as np
 from elftools.elf.sections import Section
 from numpy.typing import NDArray
 
+from pibuild.machinecode.effects import signed, wide_branch
 from pibuild.machinecode.instructions import FIRST_OF_TWO
 from pibuild.machinecode.symbols import CodeSection, Function, Region
 
@@ -188,7 +189,7 @@ def _plain_halfwords() -> bytes:
 def _arm_effect(word: int, address: int) -> _Effect | None:
     conditional = word >> 28 < 0xE
     if word >> 25 & 7 == 0b101:
-        target = address + 8 + _signed(word << 2, 26)
+        target = address + 8 + signed(word << 2, 26)
         if word >> 28 == 0xF:  # BLX
             return False, target + (word >> 23 & 2) | 1
         return conditional, target
@@ -205,11 +206,11 @@ def _arm_effect(word: int, address: int) -> _Effect | None:
 
 def _narrow_effect(halfword: int, address: int) -> _Effect | None:
     if halfword >> 11 == 0b11100:  # B
-        return False, address + 4 + _signed(halfword << 1, 12) | 1
+        return False, address + 4 + signed(halfword << 1, 12) | 1
     if halfword >> 12 == 0b1101:  # B<c>, UDF, SVC
         if halfword >> 9 & 7 == 0b111:
             return _LEAVES
-        return True, address + 4 + _signed(halfword << 1, 9) | 1
+        return True, address + 4 + signed(halfword << 1, 9) | 1
     if halfword & 0xF500 == 0xB100:  # CBZ, CBNZ
         return True, address + 4 + (halfword >> 3 & 0x40 | halfword >> 2 & 0x3E) | 1
     leaves = (
@@ -231,36 +232,15 @@ def _wide_effect(first: int, second: int, address: int) -> _Effect | None:
 
 
 def _wide_branch_effect(first: int, second: int, address: int) -> _Effect | None:
-    sign, kind = first >> 10 & 1, second >> 12 & 0b101
-    far = _signed(
-        sign << 24
-        | (second >> 13 & 1 ^ sign ^ 1) << 23
-        | (second >> 11 & 1 ^ sign ^ 1) << 22
-        | (first & 0x3FF) << 12
-        | (second & 0x7FF) << 1,
-        25,
-    )
+    kind = second >> 12 & 0b101
+    far, near = wide_branch(first, second)
     if kind == 0b100:  # BLX
         return False, (address + 4 & ~3) + (far & ~3)
     if kind in (0b101, 0b001):  # BL, B
         return False, address + 4 + far | 1
     if first >> 7 & 7 != 0b111:  # B<c>
-        near = _signed(
-            sign << 20
-            | (second >> 11 & 1) << 19
-            | (second >> 13 & 1) << 18
-            | (first & 0x3F) << 12
-            | (second & 0x7FF) << 1,
-            21,
-        )
         return True, address + 4 + near | 1
     return None if first & 0xFFF0 in (0xF3A0, 0xF3B0) else _LEAVES  # hints and barriers
-
-
-def _signed(value: int, bits: int) -> int:
-    """Return the low `bits` of a number, read as two's complement."""
-    value &= (1 << bits) - 1
-    return value - (1 << bits) if value >> (bits - 1) else value
 
 
 def pointed_functions(words: Iterable[NDArray[np.int64]], parts: Sequence[Section]) -> Iterator[Function]:
