@@ -24,18 +24,9 @@ _CPUS = {
 }
 REFUSED = "pip refuses it"
 OPEN = {
-    "arm64-abs-cssc": "CSSC is not known",
-    "arm64-rndr": "RNDR is not known",
-    "arm64-sme": "SME's smstart is not known",
-    "asks-another-vector": "AT_HWCAP2 of an ARM1176 has no such bit, so the code is never reached",
-    "dot-product-asked-for-atomics": "CPUs without dot product have no atomics, so the code is never reached",
-    "gcc-neon-asked-by-cpuinfo": "ARM code is read as Thumb",
-    "gcc-neon-asked-by-signal": "the answer of a SIGILL handler is not followed",
-    "gcc-neon-asked-once": "the bit is a function's argument",
     "ai_edge_litert-2.3.0-cp311-cp311-manylinux_2_27_aarch64.whl": "data read as code",
     "pillow-10.4.0-cp311-cp311-manylinux_2_28_aarch64.whl": "data beside code is read as code",
     "ninja-1.11.1.4-py3-none-manylinux_2_28_armv7l.manylinux_2_31_armv7l.whl": "data of stripped code is read as code",
-    "sve-asked-for-dot-product": "CPUs without dot product do not reach the code",
 }
 """Wheels with verdicts that are known to be wrong, and why."""
 Place = tuple[str, str]
@@ -101,7 +92,7 @@ class Score:
 def with_open_ones(names: Iterable[str]) -> list[Any]:
     """Return names as parameters of a test; those with a verdict that is known to be wrong are expected to fail."""
     return [
-        pytest.param(name, marks=pytest.mark.xfail(reason=OPEN[name], strict=False)) if name in OPEN else name
+        pytest.param(name, marks=pytest.mark.xfail(reason=OPEN[name], strict=True)) if name in OPEN else name
         for name in names
     ]
 

@@ -314,40 +314,30 @@ def write(path, about, wheels):
 
 
 def crafted(roots, names):
-    path = DATA / "crafted_wheels.yaml"
-    old = {wheel["name"]: wheel for wheel in yaml.safe_load(path.read_text())["wheels"]} if path.exists() else {}
-    folder = roots.folder / "crafted"
-    rmtree(folder, ignore_errors=True)
-    wanted = [
-        wheel
-        for wheel in crafted_wheels()
-        if (wheel.name in names if names else old.get(wheel.name, {}).get("sha256") != wheel.sha256)
-    ]
-    jobs = [(wheel.name, wheel.write(folder), wheel.exercise, ()) for wheel in wanted]
-    runs = Runs(roots)
-    run_all(roots, jobs, runs)
-    for (name, file, _, _), wheel in zip(jobs, wanted, strict=True):
-        old[name] = {"name": name, "sha256": wheel.sha256, "truth": truth(roots, runs, name, file)}
-    write(path, CRAFTED_ABOUT, [old[wheel.name] for wheel in crafted_wheels() if wheel.name in old])
+    renewed(roots, names, "crafted", CRAFTED_ABOUT, crafted_wheels(), lambda wheel, _folder: wheel)
 
 
 def compiled(roots, names):
-    path = DATA / "compiled_wheels.yaml"
+    renewed(roots, names, "compiled", COMPILED_ABOUT, compiled_wheels(), lambda source, folder: source.compiled(folder))
+
+
+def renewed(roots, names, kind, about, sources, made):
+    """Find the truth of the named wheels, or of those that are new or have changed, and write that kind's file."""
+    path, folder = DATA / f"{kind}_wheels.yaml", roots.folder / kind
     old = {wheel["name"]: wheel for wheel in yaml.safe_load(path.read_text())["wheels"]} if path.exists() else {}
-    folder = roots.folder / "compiled"
     rmtree(folder, ignore_errors=True)
     wanted = [
         source
-        for source in compiled_wheels()
+        for source in sources
         if (source.name in names if names else old.get(source.name, {}).get("sha256") != source.sha256)
     ]
-    wheels = [source.compiled(folder / "made") for source in wanted]
+    wheels = [made(source, folder / "made") for source in wanted]
     jobs = [(wheel.name, wheel.write(folder), wheel.exercise, ()) for wheel in wheels]
     runs = Runs(roots)
     run_all(roots, jobs, runs)
     for (name, file, _, _), source in zip(jobs, wanted, strict=True):
         old[name] = {"name": name, "sha256": source.sha256, "truth": truth(roots, runs, name, file)}
-    write(path, COMPILED_ABOUT, [old[source.name] for source in compiled_wheels() if source.name in old])
+    write(path, about, [old[source.name] for source in sources if source.name in old])
 
 
 def real(roots, names):

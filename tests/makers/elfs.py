@@ -60,7 +60,7 @@ def make_elf(
         return b"\x7fELF\x02\x01\x01".ljust(16, b"\0") + struct.pack(
             "<HHIQQQIHHHHHH", kind, machine, 1, *[0] * 4, 64, *[0] * 5
         )
-    strings = _Strings()
+    strings = StringTable()
     libraries = sorted({library for _, library, _ in undefined if library})
     versions = sorted({(library, version) for _, library, version in undefined if version})
     dynamic_symbols, indexes = [(0, 0, 0, 0, 0, 0)], [0]
@@ -84,7 +84,7 @@ def make_elf(
             index = versions.index((library, version)) + 2
             follows = 16 if place < len(mine) - 1 else 0
             wants += struct.pack("<IHHII", 0, 0, index, strings.at(version), follows)
-    names = _Strings()
+    names = StringTable()
     symbols = [(0, 0, 0, 0, 0, 0)]
     symbols += [(names.at(name), _BASE + offset, 0, 0, 0, 1) for name, offset in marks]
     symbols += [(names.at(name), _BASE + offset, 0, 0x12, 0, 1) for name, offset in functions]
@@ -138,7 +138,7 @@ def _unwinding(offsets: Sequence[int], places: Mapping[str, int]) -> bytes:
 
 def _file(sections: Sequence[Section], machine: int, kind: int, flags: int, entry: int) -> bytes:
     """Lay out sections, of which the first is at `_BASE` and those that are loaded come before those that are not."""
-    titles = _Strings()
+    titles = StringTable()
     title = titles.at(".shstrtab")
     body = b""
     placed: list[tuple[int, ...]] = []
@@ -177,11 +177,14 @@ def _places(sections: Iterable[Section]) -> dict[str, int]:
     return places
 
 
-class _Strings:
+class StringTable:
+    """A string table that grows; each text stands in it once."""
+
     def __init__(self) -> None:
         self.content = bytearray(b"\0")
 
     def at(self, text: str) -> int:
+        """Return the offset of a text, which is added if it is missing."""
         wanted = text.encode() + b"\0"
         if wanted not in self.content:
             self.content += wanted

@@ -4,6 +4,8 @@ import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from tests.makers.elfs import StringTable
+
 _LOAD, _DYNAMIC, _INTERP, _PHDR, _TLS, _STACK = 1, 2, 3, 6, 7, 0x6474E551
 _SECTIONS = (
     *(".text", ".interp", ".hash", ".dynsym", ".dynstr", ".gnu.version", ".gnu.version_r", ".gnu.version_d", ".rel"),
@@ -86,7 +88,7 @@ def make_shared_object(
     `tags` are further entries of the dynamic section. `page` is the distance between the segments, and their alignment
     unless `align` states another one; `gap` moves the second segment's address against its place in the file.
     """
-    texts = _Texts()
+    texts = StringTable()
     exported = dict(defines) if isinstance(defines, Mapping) else dict.fromkeys(defines, "")
     own_versions = sorted({version for version in exported.values() if version})
     needs = sorted({(each.library, each.version, each.weak_version) for each in undefined if each.version})
@@ -252,7 +254,7 @@ class _Layout:
         flags: int,
         os_abi: int,
     ) -> bytes:
-        titles = _Texts()
+        titles = StringTable()
         names = [name for name, *_ in sections]
         rows = [struct.pack("<10I" if self.bits == 32 else "<IIQQQQIIQQ", *[0] * 10)]
         for name, offset, address, content in sections:
@@ -311,17 +313,6 @@ class _Layout:
         return start + body[len(start) :] + b"".join(rows)
 
 
-class _Texts:
-    def __init__(self) -> None:
-        self.content = bytearray(b"\0")
-
-    def at(self, text: str) -> int:
-        wanted = text.encode() + b"\0"
-        if wanted not in self.content:
-            self.content += wanted
-        return self.content.index(wanted)
-
-
 def _symbol(bits: int, name: int, value: int, info: int, section: int) -> bytes:
     if bits == 32:
         return struct.pack("<IIIBBH", name, value, 0, info, 0, section)
@@ -344,7 +335,7 @@ def elf_hash(name: str) -> int:
 
 
 def _version_needs(
-    needs: Sequence[tuple[str, str, bool]], numbers: Mapping[tuple[str, str], int], texts: _Texts
+    needs: Sequence[tuple[str, str, bool]], numbers: Mapping[tuple[str, str], int], texts: StringTable
 ) -> bytes:
     libraries = sorted({library for library, _, _ in needs})
     content = b""
@@ -360,7 +351,7 @@ def _version_needs(
     return content
 
 
-def _version_definitions(versions: Sequence[str], texts: _Texts, soname: str) -> bytes:
+def _version_definitions(versions: Sequence[str], texts: StringTable, soname: str) -> bytes:
     if not versions:
         return b""
     named = [(soname or "lib.so", 1, 1), *((version, 0, number) for number, version in enumerate(versions, 2))]
