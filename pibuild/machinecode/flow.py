@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pibuild.machinecode import effects as op
+from pibuild.machinecode.a32_effects import a32_operation
+from pibuild.machinecode.a64_effects import a64_operation
 from pibuild.machinecode.features import Feature
 from pibuild.machinecode.image import MemoryImage
 from pibuild.machinecode.instructions import FIRST_OF_TWO
@@ -28,6 +30,7 @@ from pibuild.machinecode.register_values import (
     placed,
     plus,
 )
+from pibuild.machinecode.thumb_effects import t16_operation, t32_operation
 
 _NONE: Features = frozenset()
 _ANSWERS = ("hw", "nhw", "ask")
@@ -239,15 +242,15 @@ class Flow:
                 at = address + shift
                 size = 4
                 if is_a64:
-                    operation = op.a64_operation(int.from_bytes(content[at : at + 4], "little"))
+                    operation = a64_operation(int.from_bytes(content[at : at + 4], "little"))
                 elif thumb:
                     half = content[at] | content[at + 1] << 8
                     if half < FIRST_OF_TWO:
-                        operation, size = op.t16_operation(half), 2
+                        operation, size = t16_operation(half), 2
                     else:
-                        operation = op.t32_operation(half << 16 | int.from_bytes(content[at + 2 : at + 4], "little"))
+                        operation = t32_operation(half << 16 | int.from_bytes(content[at + 2 : at + 4], "little"))
                 else:
-                    operation = op.a32_operation(int.from_bytes(content[at : at + 4], "little"))
+                    operation = a32_operation(int.from_bytes(content[at : at + 4], "little"))
                 here = guards
                 kind = operation[0]
                 if conditions:
@@ -930,13 +933,13 @@ class Flow:
             half, size = int.from_bytes(content[at : at + 2], "little"), 4
             word = int.from_bytes(content[at : at + 4], "little")
             if self._is_a64:
-                operation = op.a64_operation(word)
+                operation = a64_operation(word)
             elif not thumb:
-                operation = op.a32_operation(word)
+                operation = a32_operation(word)
             elif half < FIRST_OF_TWO:
-                operation, size = op.t16_operation(half), 2
+                operation, size = t16_operation(half), 2
             else:
-                operation = op.t32_operation(half << 16 | word >> 16)
+                operation = t32_operation(half << 16 | word >> 16)
             if operation[0] == op.SEVERAL:
                 operation = operation[-1]
             kind = operation[0]

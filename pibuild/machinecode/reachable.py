@@ -25,9 +25,10 @@ import numpy as np
 from elftools.elf.sections import Section
 from numpy.typing import NDArray
 
-from pibuild.machinecode.effects import signed, wide_branch
+from pibuild.machinecode.effects import signed
 from pibuild.machinecode.instructions import FIRST_OF_TWO
 from pibuild.machinecode.symbols import CodeSection, Function, Region
+from pibuild.machinecode.thumb_effects import wide_branch
 
 _Effect = tuple[bool, int | None]
 """What an instruction other than a plain one does: whether the next instruction certainly follows, and which other

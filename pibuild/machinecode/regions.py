@@ -14,6 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pibuild.machinecode import effects as op
+from pibuild.machinecode.a32_effects import a32_operation
+from pibuild.machinecode.a64_effects import a64_operation
 from pibuild.machinecode.features import Feature
 from pibuild.machinecode.image import Addresses, MemoryImage
 from pibuild.machinecode.instructions import (
@@ -25,6 +27,7 @@ from pibuild.machinecode.instructions import (
     t32_encodings,
 )
 from pibuild.machinecode.symbols import CodeSection, Region, RegionKind
+from pibuild.machinecode.thumb_effects import t16_operation, t32_operation
 
 _MAX_EXPLORED, _MAX_FROM_ONE = 200_000, 20_000
 _IMPOSSIBLE = (Feature.UNALLOCATED, Feature.PRIVILEGED, Feature.COPROCESSOR)
@@ -42,14 +45,14 @@ def decoded(image: MemoryImage, place: int) -> tuple[op.Operation, int, int]:
         if len(content) < 4:
             return (op.STOP,), 0, 0
         word = int.from_bytes(content, "little")
-        return (op.a64_operation(word) if image.bits == 64 else op.a32_operation(word)), word, 4
+        return (a64_operation(word) if image.bits == 64 else a32_operation(word)), word, 4
     half = int.from_bytes(content[:2], "little")
     if len(content) < 2 or (half >= FIRST_OF_TWO and len(content) < 4):
         return (op.STOP,), 0, 0
     if half < FIRST_OF_TWO:
-        return op.t16_operation(half), half, 2
+        return t16_operation(half), half, 2
     word = half << 16 | int.from_bytes(content[2:4], "little")
-    return op.t32_operation(word), word, 4
+    return t32_operation(word), word, 4
 
 
 def last_part(operation: op.Operation) -> op.Operation:

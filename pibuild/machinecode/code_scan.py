@@ -1,0 +1,203 @@
+"""Branches, addresses that code puts together, and the linker's stubs: found in bulk, in time linear in its size."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pibuild.machinecode.image import Addresses, MemoryImage
+from pibuild.machinecode.symbols import RegionKind
+
+_NEAR = 6
+"""An address is put together within this number of instructions (compilers keep the parts close together)."""
+
+
+def _sign(values: NDArray[Any], bits: int) -> Addresses:
+    values = values.astype(np.int64) & (1 << bits) - 1
+    return values - ((values >> (bits - 1)) << bits)
+
+
+def direct_branches(
+    kind: RegionKind, addresses: Addresses, words: NDArray[np.uint32]
+) -> Iterator[tuple[NDArray[np.intp], Addresses]]:
+    """Yield the rows of calls and jumps, and the places to which they lead."""
+    if kind == "a64":
+        rows = np.flatnonzero(words & 0x7C000000 == 0x14000000)
+        yield rows, addresses[rows] + _sign(words[rows] << np.uint32(2), 28)
+        return
+    if kind == "arm":
+        rows = np.flatnonzero(words & 0x0E000000 == 0x0A000000)
+        word = words[rows]
+        target = addresses[rows] + 8 + _sign(word << np.uint32(2), 26)
+        is_exchange = word >> 28 == 15
+        yield rows, np.where(is_exchange, target + (word >> 23 & 2).astype(np.int64) | 1, target)
+        return
+    rows = np.flatnonzero((words > 0xFFFF) & (words & 0xF8008000 == 0xF0008000) & (words & 0x5000 != 0))
+    word = words[rows].astype(np.int64)
+    sign = word >> 26 & 1
+    far = _sign(
+        sign << 24
+        | (word >> 13 & 1 ^ sign ^ 1) << 23
+        | (word >> 11 & 1 ^ sign ^ 1) << 22
+        | (word >> 16 & 0x3FF) << 12
+        | (word & 0x7FF) << 1,
+        25,
+    )
+    is_exchange = word & 0x5000 == 0x4000
+    target = np.where(is_exchange, (addresses[rows] + 4 & ~3) + (far & ~3), addresses[rows] + 4 + far | 1)
+    yield rows, target
+    rows = np.flatnonzero((words < 0x10000) & (words >> 11 == 0b11100))
+    yield rows, addresses[rows] + 4 + _sign(words[rows] << np.uint32(1), 12) | 1
+
+
+def are_calls(kind: RegionKind, words: NDArray[np.uint32]) -> NDArray[np.bool_]:
+    """Return for each direct branch whether it is a call."""
+    if kind == "a64":
+        are_calls = words >> 31 == 1
+    elif kind == "arm":
+        are_calls = (words & 0x0F000000 == 0x0B000000) | (words >> 28 == 15)
+    else:
+        are_calls = (words > 0xFFFF) & (words & 0xC000 == 0xC000)
+    return np.asarray(are_calls, np.bool_)
+
+
+def references64(
+    _: MemoryImage, __: RegionKind, addresses: Addresses, words: NDArray[np.uint32], ___: int
+) -> Iterator[tuple[Addresses, Addresses]]:
+    """Yield addresses from ADR, and from ADRP with what is added soon after it: where, and which."""
+    rows = np.flatnonzero(words & 0x9F000000 == 0x10000000)  # ADR
+    word = words[rows]
+    yield (
+        addresses[rows],
+        addresses[rows] + _sign(word >> np.uint32(3) & np.uint32(0x1FFFFC) | word >> np.uint32(29) & np.uint32(3), 21),
+    )
+    rows = np.flatnonzero(words & 0x9F000000 == 0x90000000)  # ADRP
+    word = words[rows]
+    distance = _sign(word >> np.uint32(3) & np.uint32(0x1FFFFC) | word >> np.uint32(29) & np.uint32(3), 21)
+    page, register = (addresses[rows] & ~0xFFF) + (distance << 12), word & 31
+    for step in range(1, _NEAR + 1):
+        after = np.minimum(rows + step, len(words) - 1)
+        following = words[after]
+        uses = following >> 5 & 31 == register
+        is_add = uses & (following & 0xFF800000 == 0x91000000)
+        yield addresses[after[is_add]], page[is_add] + (following[is_add] >> 10 & 0xFFF).astype(np.int64)
+        is_access = uses & (following & 0x3F000000 == 0x39000000)
+        scale = (following[is_access] >> 30).astype(np.int64)
+        yield (
+            addresses[after[is_access]],
+            page[is_access] + ((following[is_access] >> 10 & 0xFFF).astype(np.int64) << scale),
+        )
+
+
+def references32(
+    image: MemoryImage, kind: RegionKind, addresses: Addresses, words: NDArray[np.uint32], got: int
+) -> Iterator[tuple[Addresses, Addresses]]:
+    """Yield addresses from literals, which count from the PC, from the table of pointers, or from 0; and MOVW, MOVT."""
+    is_arm = kind == "arm"
+    if is_arm:
+        rows = np.flatnonzero(words & 0x0F7F0000 == 0x051F0000)
+        word = words[rows].astype(np.int64)
+        distance = np.where(word >> 23 & 1 == 1, word & 0xFFF, -(word & 0xFFF))
+        place, register = addresses[rows] + 8 + distance, word >> 12 & 15
+    else:
+        narrow = np.flatnonzero((words < 0x10000) & (words >> 11 == 9))
+        wide = np.flatnonzero(words & 0xFF7F0000 == 0xF85F0000)
+        rows = np.concatenate([narrow, wide])
+        word = words[rows].astype(np.int64)
+        is_wide = word > 0xFFFF
+        distance = np.where(is_wide, np.where(word >> 23 & 1 == 1, word & 0xFFF, -(word & 0xFFF)), (word & 0xFF) * 4)
+        place = (addresses[rows] + 4 & ~3) + distance
+        register = np.where(is_wide, word >> 12 & 15, word >> 8 & 7)
+    literal = image.pointers_at(place)
+    yield addresses[rows], literal
+    if got:
+        yield addresses[rows], literal + got & 0xFFFFFFFF
+    for step in range(1, _NEAR + 3):
+        after = np.minimum(rows + step, len(words) - 1)
+        following = words[after].astype(np.int64)
+        if is_arm:
+            uses = (following & 0x0FEF0FF0 == 0x008F0000) & (following & 15 == register)
+            ahead = 8
+        else:
+            uses = (
+                (following & 0xFF78 == 0x4478)
+                & ((following >> 4 & 8 | following & 7) == register)
+                & (following < 0x10000)
+            )
+            ahead = 4
+        yield addresses[after[uses]], literal[uses] + addresses[after[uses]] + ahead & 0xFFFFFFFF
+    low = np.flatnonzero(words & (0x0FF00000 if is_arm else 0xFBF08000) == (0x03000000 if is_arm else 0xF2400000))
+    if not len(low):
+        return
+    number, register = _wide_number(words[low], is_arm=is_arm)
+    for step in range(1, _NEAR + 1):
+        after = np.minimum(low + step, len(words) - 1)
+        is_top = words[after] & (0x0FF00000 if is_arm else 0xFBF08000) == (0x03400000 if is_arm else 0xF2C00000)
+        top, other = _wide_number(words[after], is_arm=is_arm)
+        match = np.flatnonzero(is_top & (other == register))
+        value = number[match] | top[match] << 16
+        yield addresses[after[match]], value
+        for further in range(1, _NEAR + 3):
+            then = np.minimum(after[match] + further, len(words) - 1)
+            following = words[then].astype(np.int64)
+            if is_arm:
+                uses = (following & 0x0FEF0FF0 == 0x008F0000) & (following & 15 == register[match])
+                ahead = 8
+            else:
+                uses = (
+                    (following & 0xFF78 == 0x4478)
+                    & ((following >> 4 & 8 | following & 7) == register[match])
+                    & (following < 0x10000)
+                )
+                ahead = 4
+            yield addresses[then[uses]], value[uses] + addresses[then[uses]] + ahead & 0xFFFFFFFF
+
+
+def _wide_number(words: NDArray[np.uint32], *, is_arm: bool) -> tuple[Addresses, Addresses]:
+    word = words.astype(np.int64)
+    if is_arm:
+        return word >> 4 & 0xF000 | word & 0xFFF, word >> 12 & 15
+    return word >> 4 & 0xF000 | word >> 15 & 0x800 | word >> 4 & 0x700 | word & 0xFF, word >> 8 & 15
+
+
+def stubs64(words: NDArray[np.uint32], base: int) -> dict[int, int]:
+    """Return for ADRP x16; LDR x17, [x16]; ADD; BR x17 where it begins and where its pointer lies."""
+    rows = np.flatnonzero((words[:-1] & 0x9F00001F == 0x90000010) & (words[1:] & 0xFFC003FF == 0xF9400211))
+    found = {}
+    for row in rows.tolist():
+        word = int(words[row])
+        distance = int(_sign(np.array([word >> 3 & 0x1FFFFC | word >> 29 & 3]), 21)[0])
+        address = base + 4 * row
+        slot = (address & ~0xFFF) + (distance << 12) + (int(words[row + 1]) >> 10 & 0xFFF) * 8
+        found[address] = slot
+        if row and int(words[row - 1]) & 0xFFFFFF3F == 0xD503241F:  # BTI
+            found[address - 4] = slot
+    return found
+
+
+def stubs32(words: NDArray[np.uint32], base: int) -> dict[int, int]:
+    """Return for ADD ip, pc; ADD ip, ip; LDR pc, [ip] where it begins and where its pointer lies; also via Thumb."""
+    found: dict[int, int] = {}
+    rows = np.flatnonzero(words & 0xFFFFF000 == 0xE28FC000)
+    for row in rows.tolist():
+        value, at = base + 4 * row + 8, row
+        value += _rotated(int(words[at]))
+        at += 1
+        while at < len(words) and int(words[at]) & 0xFFFFF000 == 0xE28CC000 and at < row + 4:
+            value += _rotated(int(words[at]))
+            at += 1
+        last = int(words[at]) if at < len(words) else 0
+        if last & 0xFFDFF000 == 0xE59CF000:
+            place = base + 4 * row
+            found[place] = found[place - 4 | 1] = value + (last & 0xFFF) & 0xFFFFFFFF
+    rows = np.flatnonzero((words[:-2] == 0xE59FC004) & (words[1:-1] == 0xE08CC00F) & (words[2:] == 0xE59CF000))
+    for row in rows.tolist():  # lld's long form
+        if row + 3 < len(words):
+            found[base + 4 * row] = int(words[row + 3]) + base + 4 * row + 12 & 0xFFFFFFFF
+    return found
+
+
+def _rotated(word: int) -> int:
+    turn, low = (word >> 8 & 15) * 2, word & 0xFF
+    return (low >> turn | low << (32 - turn)) & 0xFFFFFFFF
