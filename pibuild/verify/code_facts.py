@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 from pibuild.machinecode import effects as op
 from pibuild.machinecode.features import Feature
 from pibuild.machinecode.image import Addresses, MemoryImage
+from pibuild.machinecode.imported_answers import Answers
 from pibuild.machinecode.instructions import Instructions, all_encodings, in_order, newer_instructions
-from pibuild.machinecode.program import Answers, Program, without_symbols
+from pibuild.machinecode.program import Program, without_symbols
 from pibuild.machinecode.reachable import reachable_code
 from pibuild.machinecode.regions import (
     LEAVES,
@@ -193,21 +194,21 @@ class Code:
         """Yield what a stripped file for 32 bits reaches from its entries, also behind calls that return."""
         image, program = self.program.image, self.program
         entries = [entry.place for entry in (*image.exports, *image.called_at_load)]
-        entries = list(filter(program.in_code_section, entries))
+        entries = list(filter(program.functions.in_code_section, entries))
         words = self._follow(entries, {}, _MAX_FOLLOWED)
         yield self._needing(self.map.classified(words))
         pointed = np.unique(image.pointer_columns[1])
         reached = np.array(sorted(words), np.int64) & ~1
-        targets, sites = program.references
+        targets, sites = program.graph.references
         named = np.unique(np.concatenate([pointed, targets[np.isin(sites, reached)]]))
-        named = named[~program.are_labels(named) & ((named & 1 == 1) | (named & 3 == 0))]
+        named = named[~program.functions.are_labels(named) & ((named & 1 == 1) | (named & 3 == 0))]
         begins = image.unwound[0]
         if len(begins):  # where the unwinding tables know all functions, another place is none
             addresses = named & ~1
             is_known = np.isin(addresses, begins) | (addresses < begins[0]) | (addresses > begins[-1])
             named = named[is_known]
         are_pointers = frozenset(pointed.tolist())
-        for place in filter(program.in_code_section, named.tolist()):
+        for place in filter(program.functions.in_code_section, named.tolist()):
             # a number may look like an address, a literal like a function
             is_likely = self.map.is_listed(place) or (not len(begins) and place in are_pointers)
             if is_likely and place not in words and len(words) < _MAX_FOLLOWED:
@@ -236,8 +237,8 @@ class Code:
                 ends = part[0] in LEAVES or (
                     part[0] in (op.CALL, op.CALL_REG)
                     and (
-                        any(program.data_in((place & ~1) + size, (place & ~1) + size + 2))
-                        or (part[0] == op.CALL and not program.may_return(targets[0]))
+                        any(program.functions.data_in((place & ~1) + size, (place & ~1) + size + 2))
+                        or (part[0] == op.CALL and not program.returns.may_return(targets[0]))
                     )
                 )
                 if ends and not is_maybe:
@@ -252,18 +253,18 @@ class Code:
             yield from self._followed()
             return
         places = [np.empty(0, np.int64)]
-        for kind, addresses, words in self.program._words():  # noqa: SLF001
+        for kind, addresses, words in self.program.functions.words():
             targets = conditional_targets(kind, addresses, words)
             places.append(targets[code_map.unlisted_rows(targets)])
-        called = self.program.calls[0]
+        called = self.program.graph.calls[0]
         places.append(called[code_map.unlisted_rows(called)])
-        sure, after_calls = (
-            flows_out(image, self.sections, code_map, self.program.may_return) if self._binary.mapped else ([], [])
+        sure, after_calls = flows_out(
+            image, self.sections if self._binary.mapped else (), code_map, self.program.returns.may_return
         )
         entered = [entry.place for entry in image.called_at_load if not code_map.is_listed(entry.place)]
         exported = [entry.place for entry in image.exports if not code_map.is_listed(entry.place)]
         values = np.unique(image.pointer_columns[1])
-        values = values[~self.program.are_labels(values)]
+        values = values[~self.program.functions.are_labels(values)]
         pointed = [place for place in values[code_map.unlisted_rows(values)].tolist() if self._may_be_function(place)]
         pointed += self._jumped_to()
         direct = np.unique(np.concatenate(places)).tolist()
@@ -278,7 +279,7 @@ class Code:
         Sections of code hold little else. Constants look like instructions now and then, but hardly like ten that
         always execute and return.
         """
-        if self.program.in_code_section(place):
+        if self.program.functions.in_code_section(place):
             return True
         if place & 1 or place & 2:
             return False
@@ -295,12 +296,12 @@ class Code:
     def _jumped_to(self) -> Iterator[int]:
         """Yield places that code puts together right before it jumps to a register, as linkers' veneers do."""
         image = self.program.image
-        targets, sites = self.program.references
-        is_free = ~self.program.are_labels(targets)
+        targets, sites = self.program.graph.references
+        is_free = ~self.program.functions.are_labels(targets)
         targets, sites = targets[is_free], sites[is_free]
         rows = self.map.unlisted_rows(targets)[:_MAX_SURPRISES]
         for target, site in zip(targets[rows].tolist(), sites[rows].tolist(), strict=True):
-            place = site | self.program.mode_at(site)
+            place = site | self.program.functions.mode_at(site)
             operation, _, size = decoded(image, place)
             register = operation[1] if operation[0] in (op.ADD_PC, op.LOAD_NEAR, op.ADD, op.SET_NEAR, op.LOAD) else None
             for _ in range(_VENEER if register is not None else 0):
@@ -325,9 +326,9 @@ class Code:
     def entries(self) -> "Entrances":
         """The places at which its code is entered."""
         image, program = self.program.image, self.program
-        values = np.unique(np.concatenate([image.pointer_columns[1], program.references[0]]))
+        values = np.unique(np.concatenate([image.pointer_columns[1], program.graph.references[0]]))
         values = values[image.are_code(values & ~1 if image.bits == 32 else values)]
-        pointed = values[~program.are_labels(values)]
+        pointed = values[~program.functions.are_labels(values)]
         named: dict[int, Entrance] = {}
         for entry in image.exports:
             is_module = entry.name.startswith("PyInit_") or (entry.name.startswith("init") and self._is_module)
@@ -355,5 +356,5 @@ class Code:
             name = pointers.get(place - width)
             if name is None or (image.number(place + width, 4) or 0) not in _METHOD_FLAGS:
                 continue
-            if self.program.in_code_section(value) and image.text(name).isidentifier():
+            if self.program.functions.in_code_section(value) and image.text(name).isidentifier():
                 yield value

@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 from pibuild.config.pis import Cpu
 from pibuild.machinecode import effects as op
 from pibuild.machinecode.features import Feature
-from pibuild.machinecode.flow import BudgetError, Flow, Walk
+from pibuild.machinecode.flow import Flow
 from pibuild.machinecode.instructions import all_encodings
+from pibuild.machinecode.knowledge import BudgetError, Walk
 from pibuild.machinecode.program import Program
 from pibuild.machinecode.regions import decoded
 from pibuild.machinecode.register_values import Features
@@ -169,7 +170,7 @@ class _Search:
                     at = caller
                 return self._told(at, entries.get(at) or Entrance(0, ""))
             for target, guards in [*((t, g) for t, (g, _) in walk.calls.items()), *walk.callbacks.items()]:
-                own = self._program.own_stubs.get(target, target)
+                own = self._program.graph.own_stubs.get(target, target)
                 if own not in origins and not self._is_guarded(guards) and not self._saves_registers(own):
                     origins[own] = place
                     waiting.append(own)
@@ -199,13 +200,13 @@ class _Search:
     def _first(self) -> Iterator[int]:
         """Yield the places from which an instruction is reached unguarded within its function."""
         addresses = self._instructions.addresses
-        starts = self._program.rows_of(addresses)
+        starts = self._program.functions.rows_of(addresses)
         cuts = np.flatnonzero(np.diff(starts)) + 1
         unwinding = self._tags_own_address()
         for group in np.split(np.arange(len(addresses)), cuts):
             if not len(group) or np.all(unwinding[group]):
                 continue
-            for place in self._program.nodes_before(addresses[group]):
+            for place in self._program.graph.nodes_before(addresses[group]):
                 row = self._unguarded(place)
                 if row is not None and place not in self._reached:
                     self._reached[place] = _Reached(place, None, row)
@@ -227,7 +228,7 @@ class _Search:
         with_landing_pads = self._code.has_landing_pads and not self._is_asked
         walk = self._flow.walk(place, watch=watch, stop=stop, with_landing_pads=with_landing_pads)
         # a number that looks like an address leads anywhere: such code may have no end
-        is_guess = self._program.is_stripped_arm and not self._program.is_called(place)
+        is_guess = self._program.functions.is_stripped_arm and not self._program.graph.is_called(place)
         self._is_whole = self._is_whole and (walk.is_whole or is_guess)
         return walk
 
@@ -259,16 +260,16 @@ class _Search:
 
     def _callers(self, place: int) -> Iterator[int]:
         """Yield the functions that call a place past no question."""
-        sites = [*self._program.callers(place).tolist()]
-        for stub in self._program.stubs_of.get(place, ()):
-            sites += self._program.callers(stub).tolist()
-        sites += self._program.referrers(place, place + 1).tolist()
-        row = int(self._program.rows_of(np.array([place & ~1]))[0])
+        sites = [*self._program.graph.callers(place).tolist()]
+        for stub in self._program.graph.stubs_of.get(place, ()):
+            sites += self._program.graph.callers(stub).tolist()
+        sites += self._program.graph.referrers(place, place + 1).tolist()
+        row = int(self._program.functions.rows_of(np.array([place & ~1]))[0])
         if row > 0:  # the function in front may continue here
             sites.append((place & ~1) - 1)
         seen = set[int]()
         for site in sites:
-            for caller in self._program.nodes_before(np.array([site], np.int64)):
+            for caller in self._program.graph.nodes_before(np.array([site], np.int64)):
                 if caller in seen or caller in self._reached:
                     continue
                 seen.add(caller)
@@ -294,7 +295,7 @@ class _Search:
         return helpers > 1
 
     def _calls(self, caller: int, place: int) -> bool:
-        own_stubs = self._program.own_stubs
+        own_stubs = self._program.graph.own_stubs
         if self._saves_registers(place) and self._is_unwinder(self._flow.walk(caller)):
             return False
 

@@ -1,0 +1,188 @@
+"""Which functions of a file ask about the CPU, and where the answers get to: results, variables, arguments.
+
+The functions that ask are followed first, then those that call them or read what they wrote, until nothing new comes
+up.
+"""
+
+from collections.abc import Iterator
+from contextlib import suppress
+
+from pibuild.machinecode import questions
+from pibuild.machinecode.call_graph import CallGraph
+from pibuild.machinecode.flow import Flow
+from pibuild.machinecode.image import MemoryImage
+from pibuild.machinecode.imported_answers import ImportedAnswers
+from pibuild.machinecode.knowledge import BudgetError, Knowledge, Walk
+from pibuild.machinecode.register_values import Features, Value
+
+_ANSWERS = ("hw", "nhw", "ask")
+_FIELDS = 512
+"""A variable that holds answers is a structure of at most this number of bytes."""
+_STEPS, _WALKS, _VISITS = 400_000, 4000, 3
+_READER_BYTES, _READERS = 4096, 200
+_MUSL_BARRIERS = (bytes.fromhex("5bf07ff51eff2fe1"), bytes.fromhex("ba0f07ee1eff2fe1"))
+"""musl's barriers for ARMv7 (DMB; BX LR) and for ARMv6 (MCR; BX LR), among which it chooses by HWCAP."""
+_RESOLVER_ARGUMENTS: dict[int, Value] = {0: ("hw", "hwcap", (1 << 62) - 1, 0), 1: ("arg", 0)}
+
+
+class AnswerSearch:
+    """Finds out what a file knows about the CPU, and adds it to the knowledge of its walks."""
+
+    def __init__(self, image: MemoryImage, graph: CallGraph, flow: Flow, imported: ImportedAnswers) -> None:
+        """Take the file, who calls whom in it, its walks, and what other files answer."""
+        self._image, self._graph, self._flow, self._imported = image, graph, flow, imported
+        self._knowledge: Knowledge = flow.knowledge
+        self._resolvers = frozenset(entry.place for entry in image.resolvers)
+        self._text_users = frozenset(self._users_of_texts())
+        self._asking = set[int]()
+
+    def run(self) -> None:
+        """Follow the functions that ask, then those that get the answers."""
+        knowledge = self._knowledge
+        if self._image.bits == 32 and all(words in self._image.content for words in _MUSL_BARRIERS):
+            knowledge.asked |= questions.bit_features(32, "hwcap", 12)
+        waiting = list(dict.fromkeys(self._first()))
+        if self._text_users:
+            knowledge.asked |= self._imported.text_features
+        self._asking = set(waiting)
+        steps, knowledge.steps = knowledge.steps, _STEPS
+        with suppress(BudgetError):
+            self._follow(waiting)
+        knowledge.steps = steps
+
+    def _follow(self, waiting: list[int]) -> None:
+        walks, visits = 0, dict[int, int]()
+        while waiting and walks < _WALKS:
+            place = waiting.pop(0)
+            visits[place] = visits.get(place, 0) + 1
+            if visits[place] > _VISITS:
+                continue
+            walks += 1
+            for other in self._learn(place):
+                if other not in waiting:
+                    waiting.append(other)
+
+    # who asks
+
+    def _users_of_texts(self) -> Iterator[int]:
+        for address in self._imported.texts:
+            for site in self._graph.referrers(address, address + 1).tolist():
+                yield from self._graph.around(site)
+
+    def _first(self) -> Iterator[int]:
+        """Yield the functions that ask about the CPU by themselves."""
+        graph = self._graph
+        for site in self._asking_sites():
+            yield from graph.around(site)
+        yield from self._users_of_texts()
+        if self._image.bits == 64:
+            for _, addresses, words in graph.functions.words():
+                for site in addresses[words & 0xFFFFF800 == 0xD5380000].tolist():
+                    yield from graph.around(site)
+        yield from self._resolvers
+
+    def _asking_sites(self) -> Iterator[int]:
+        """Yield the addresses of calls of functions that answer."""
+        image, graph = self._image, self._graph
+        asking = questions.FUNCTIONS | {"dlsym", "__dlsym"}
+        if self._imported.catches_signals:
+            asking |= questions.JUMPS
+        if image.has_import(asking):
+            for place, name in graph.stubs.items():
+                if name in asking:
+                    yield from graph.callers(place).tolist()
+                    yield from graph.callers(place | 1).tolist()
+            for slot in image.slots_of(asking):
+                yield from graph.referrers(slot, slot + 1).tolist()
+        for function in graph.functions.elf.functions:
+            if function.name in questions.FUNCTIONS and function.address:
+                yield from graph.callers(function.address | function.is_thumb).tolist()
+
+    # who gets to know
+
+    def _learn(self, place: int) -> Iterator[int]:
+        """Follow a function that knows an answer; yield those that get to know it."""
+        is_vague = place in self._text_users
+        arguments = dict(self._knowledge.arguments.get(place, {}))
+        if place in self._resolvers:
+            arguments = dict(_RESOLVER_ARGUMENTS)
+        try:
+            walk = self._flow.walk(place, arguments=arguments)
+        except BudgetError:
+            return
+        asked = frozenset(walk.asked) | (self._imported.text_features if is_vague else frozenset())
+        if walk.saw_answer or is_vague or walk.asked:
+            self._asking.add(place)
+            yield from self._learn_variables(walk, asked)
+        if walk.is_parametric and place not in self._knowledge.parametric:
+            self._knowledge.parametric.add(place)
+            yield from self._callers(place)
+        result = walk.returned
+        if is_vague and (result is None or result[0] == "k"):
+            result = ("ask", asked, False)
+        if result is not None:
+            yield from self._learn_result(place, result)
+        yield from self._learn_arguments(walk)
+
+    def _learn_variables(self, walk: Walk, asked: Features) -> Iterator[int]:
+        for where, value, guards in walk.stores:
+            answer = _stored_answer(value, guards, asked)
+            if answer is None:
+                continue
+            before = self._knowledge.memory.get(where)
+            if before is not None:
+                answer = _weaker(before, answer)
+            if before != answer:
+                self._knowledge.memory[where] = answer
+                yield from self._readers(where)
+
+    def _learn_result(self, place: int, result: Value) -> Iterator[int]:
+        is_answer = result[0] in _ANSWERS or (result[0] == "k" and self._image.is_variable(result[1]))
+        if not is_answer or self._knowledge.returns.get(place) == result:
+            return
+        for own in (place, *self._graph.stubs_of.get(place, ())):
+            self._knowledge.returns[own] = result
+            yield from self._callers(own)
+
+    def _learn_arguments(self, walk: Walk) -> Iterator[int]:
+        for target, arguments in walk.passed:
+            if target in self._asking or any(value[0] in _ANSWERS for value in arguments.values()):
+                own = self._graph.own_stubs.get(target, target)
+                before = self._knowledge.arguments.get(own)
+                merged = arguments if before is None else {n: v for n, v in arguments.items() if before.get(n) == v}
+                if merged != before:
+                    self._knowledge.arguments[own] = merged
+                    yield own
+
+    def _callers(self, place: int) -> Iterator[int]:
+        for site in self._graph.callers(place).tolist():
+            yield from self._graph.around(site)
+
+    def _readers(self, where: object) -> Iterator[int]:
+        """Yield the small functions that use a variable."""
+        if not isinstance(where, int):
+            return
+        for site in self._graph.referrers(where - _FIELDS, where + 1).tolist()[:_READERS]:
+            low, high = self._graph.functions.bounds(site)
+            if high - low <= _READER_BYTES:
+                yield from self._graph.around(site)
+
+
+def _stored_answer(value: Value | None, all_guards: Features, asked: Features) -> Value | None:
+    """Return the answer that a variable holds after a function wrote it; None if it holds none."""
+    if value is not None and value[0] in _ANSWERS:
+        return value
+    if value is not None and not (value[0] == "k" and value[1]):
+        return None
+    guards = frozenset(guard for guard in all_guards if not isinstance(guard, tuple))
+    if guards:
+        return ("ask", guards, False)
+    return ("ask", asked, False) if value is None and asked else None
+
+
+def _weaker(before: Value, answer: Value) -> Value:
+    if before == answer:
+        return before
+    if before[0] == answer[0] == "ask" and before[2] == answer[2]:
+        return ("ask", before[1] | answer[1], before[2])
+    return before if before[0] == "ask" else answer

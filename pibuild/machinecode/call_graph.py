@@ -1,0 +1,174 @@
+"""Who calls, names and enters the functions of a file: found in bulk, in time linear in the size of the code."""
+
+from functools import cached_property
+
+import numpy as np
+
+from pibuild.machinecode import questions
+from pibuild.machinecode.code_scan import are_calls, direct_branches, references32, references64, stubs32, stubs64
+from pibuild.machinecode.functions import FunctionTable
+from pibuild.machinecode.image import Addresses, MemoryImage
+
+_NONE = np.empty(0, np.int64)
+_AT_ONCE = 1 << 22
+_NAMES_BEFORE = 3
+"""An instruction in assembler belongs to one of this number of names before it: some are labels within a function."""
+
+
+class CallGraph:
+    """The calls and references between the functions of one file."""
+
+    def __init__(self, image: MemoryImage, functions: FunctionTable) -> None:
+        """Take the file and its functions."""
+        self.image, self.functions = image, functions
+
+    def is_called(self, place: int) -> bool:
+        """Return whether something calls a place, exports it, or runs it when the file is loaded."""
+        return bool(len(self.callers(place))) or place in self._entered
+
+    @cached_property
+    def _entered(self) -> frozenset[int]:
+        return frozenset(entry.place for entry in (*self.image.exports, *self.image.called_at_load))
+
+    @cached_property
+    def calls(self) -> tuple[Addresses, Addresses]:
+        """Places that are called or jumped to from other functions, sorted, and the addresses that do so."""
+        sites, targets = [_NONE], [_NONE]
+        for kind, addresses, words in self.functions.words():
+            for rows, target in direct_branches(kind, addresses, words):
+                site, aim = addresses[rows], target if kind == "a64" else target & ~1
+                starts, ends, _ = self.functions.table
+                row = np.maximum(self.functions.rows_of(aim), 0)
+                keep = (self.functions.rows_of(site) != row) | (aim >= ends[row]) | (aim == starts[row])
+                keep |= are_calls(kind, words[rows])
+                sites.append(site[keep])
+                targets.append(target[keep])
+        site, target = np.concatenate(sites), np.concatenate(targets)
+        order = np.argsort(target, kind="stable")
+        return target[order], site[order]
+
+    def callers(self, place: int) -> Addresses:
+        """Return the addresses of the instructions that call or jump to a place."""
+        targets, sites = self.calls
+        first, last = np.searchsorted(targets, (place, place + 1))
+        return sites[first:last]
+
+    @cached_property
+    def references(self) -> tuple[Addresses, Addresses]:
+        """Addresses that code puts together, also by the table of pointers (GOT), sorted; and where it does so."""
+        find = references64 if self.image.bits == 64 else references32
+        got = self.image.tags.get(3, 0)
+        sites, targets = [_NONE], [_NONE]
+        places, values = self.image.pointer_columns
+        order = np.argsort(places, kind="stable")
+        places, values = places[order], values[order]
+        for kind, addresses, words in self.functions.words():
+            for site, target in find(self.image, kind, addresses, words, got):
+                sites.append(site)
+                targets.append(target)
+                if len(places):
+                    at = np.minimum(np.searchsorted(places, target), len(places) - 1)
+                    is_pointer = places[at] == target
+                    sites.append(site[is_pointer])
+                    targets.append(values[at[is_pointer]])
+        site, target = np.concatenate(sites), np.concatenate(targets)
+        order = np.argsort(target, kind="stable")
+        return target[order], site[order]
+
+    def referrers(self, first: int, last: int) -> Addresses:
+        """Return where code puts together an address in a range."""
+        targets, sites = self.references
+        low, high = np.searchsorted(targets, (first, last))
+        return sites[low:high]
+
+    @cached_property
+    def stubs(self) -> dict[int, str]:
+        """Names of imported functions by the place of the code that jumps to them."""
+        return {place: name for place, slot in self._jumps.items() if (name := self.image.imports.get(slot))}
+
+    @cached_property
+    def names(self) -> dict[int, str]:
+        """Names of functions that answer as the system's do, by place: imported ones, and those that are linked in."""
+        named = [f for f in reversed(self.functions.elf.functions) if f.name in questions.FUNCTIONS and f.address]
+        linked = {f.name: f.address | f.is_thumb for f in named}
+        return {**self.stubs, **{place: name for name, place in linked.items()}}
+
+    @cached_property
+    def own_stubs(self) -> dict[int, int]:
+        """Own functions by the place of the code that jumps to them through a pointer."""
+        return {place: own for place, slot in self._jumps.items() if (own := self.image.pointers.get(slot))}
+
+    @cached_property
+    def stubs_of(self) -> dict[int, list[int]]:
+        """The stubs that lead to each own function."""
+        found: dict[int, list[int]] = {}
+        for stub, own in self.own_stubs.items():
+            found.setdefault(own, []).append(stub)
+        return found
+
+    @cached_property
+    def _jumps(self) -> dict[int, int]:
+        """Places of linkage stubs (PLT), and where the pointer lies through which each jumps."""
+        found: dict[int, int] = {}
+        finder = stubs64 if self.image.bits == 64 else stubs32
+        for span in self.image.spans:
+            if span.is_executable:
+                start = -(-span.start // 4) * 4
+                content = self.image.content[span.offset + start - span.start : span.offset + span.end - span.start]
+                words = np.frombuffer(content, "<u4", len(content) // 4)
+                for at in range(0, len(words), _AT_ONCE):
+                    found.update(finder(words[at : at + _AT_ONCE + 8], start + 4 * at))
+        return found
+
+    @cached_property
+    def _named_places(self) -> Addresses:
+        """Places that calls, pointers, exports and the loader name, sorted."""
+        image = self.image
+        values = image.pointer_columns[1]
+        entries = np.array([e.place for e in (*image.exports, *image.called_at_load) if e.place < 1 << 62], np.int64)
+        targets = self.calls[0]
+        own = np.array(list(self.own_stubs.values()), np.int64)
+        refs = np.unique(np.concatenate([self.references[0], values]))
+        refs = refs[image.are_code(refs & ~1)]
+        everything = np.unique(np.concatenate([targets, entries, own, refs[~self.functions.are_labels(refs)]]))
+        is_thumb = everything & 1 == 1 if image.bits == 32 else np.zeros(len(everything), np.bool_)
+        everything = everything[is_thumb | (everything & 3 == 0)]
+        named: Addresses = everything[image.are_code(everything & ~1 if image.bits == 32 else everything)]
+        return named
+
+    def nodes(self, low: int, high: int) -> list[int]:
+        """Return the places in a range at which its code is entered from outside."""
+        places = self._named_places
+        first, last = np.searchsorted(places, (low, high))
+        found = places[first:last].tolist()
+        if self.image.bits == 32:  # a mode that only some of the names state
+            named = {place & ~1 for place in found}
+            mode_at = self.functions.mode_at
+            found = [place for place in found if place & 1 or (place | 1) not in found or not mode_at(place)]
+        else:
+            named = set(found)
+        if low not in named and low in self._starts_set:
+            found.insert(0, low | self.functions.mode_at(low))
+        return [int(place) for place in found]
+
+    def nodes_before(self, addresses: Addresses) -> list[int]:
+        """Return the places from which instructions of one function, or one range without a function, are entered.
+
+        In such a range, functions in assembler follow one another: only the last names before an instruction count.
+        """
+        low, high = self.functions.bounds(int(addresses[0]))
+        nodes = self.nodes(low, high)
+        if self.functions.is_function(low) or len(nodes) <= _NAMES_BEFORE:
+            return nodes
+        places = np.array([node & ~1 if self.image.bits == 32 else node for node in nodes], np.int64)
+        after = np.unique(np.searchsorted(places, addresses, "right"))
+        rows = np.unique(np.concatenate([after - step for step in range(1, _NAMES_BEFORE + 1)]))
+        return [nodes[row] for row in rows.tolist() if row >= 0]
+
+    def around(self, address: int) -> list[int]:
+        """Return the places from which the instruction at an address may be reached within its function."""
+        return self.nodes_before(np.array([address], np.int64))
+
+    @cached_property
+    def _starts_set(self) -> frozenset[int]:
+        return frozenset(self.functions.table[0].tolist())

@@ -1,0 +1,171 @@
+"""What calls, jumps to other functions and returns do to what is known."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pibuild.machinecode import effects as op
+from pibuild.machinecode.effects import Operation
+from pibuild.machinecode.image import MemoryImage
+from pibuild.machinecode.knowledge import Knowledge, State, Walk
+from pibuild.machinecode.regions import decoded
+from pibuild.machinecode.register_values import Features, Value, joined
+
+_PASSED = ("hw", "nhw", "ask", "k")
+"""Kinds of arguments that are of interest to the called function."""
+_SHORT = 16
+"""Instructions of a function that GCC calls without saving registers."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surroundings:
+    """What a walk through one function must know of the rest of the file, and of other files."""
+
+    bounds: Callable[[int], tuple[int, int]]
+    """Begin and end of the function that a place lies in."""
+    is_function: Callable[[int], bool]
+    in_code_section: Callable[[int], bool]
+    data_in: Callable[[int, int], Any]
+    """Begins and ends of what mapping symbols call data, within a range."""
+    stubs: Mapping[int, str]
+    """Names of imported functions by the place of the code that jumps to them."""
+    never_returns: Callable[[str], bool]
+    may_return: Callable[[int], bool]
+    may_hold_literals: bool
+    """Whether literals may follow a call without a mapping symbol."""
+    imported: Callable[[str, dict[int, Value]], Value | None]
+    """What an imported function returns for what registers hold."""
+    exported: Callable[[str, int], Value | None]
+    """What a variable of another file holds."""
+
+
+class Calls:
+    """The calls that the functions of one file make."""
+
+    def __init__(
+        self,
+        image: MemoryImage,
+        knowledge: Knowledge,
+        surroundings: Surroundings,
+        inner_walk: Callable[[int, dict[int, Value]], Walk],
+    ) -> None:
+        """Take what is known of the file, and what walks through a function with arguments."""
+        self._image, self._knowledge, self._surroundings, self._walk = image, knowledge, surroundings, inner_walk
+        self._is_a64, self._is_inner = image.bits == 64, False
+        self._argument_count = 8 if self._is_a64 else 4
+        self._written_by: dict[int, frozenset[int] | None] = {}
+
+    def leave(self, operation: Operation, state: State, walk: Walk) -> int | str | None:
+        """Carry out a call, a return, or a jump out of a function.
+
+        Return where it leads: a place, the name of an imported function, None if that is not known.
+        """
+        kind = operation[0]
+        if kind == op.RETURN:
+            self._return(walk, state.registers.get(0))
+            return None
+        if kind == op.TABLE:
+            return None
+        place = self._target(operation, state)
+        name = place if isinstance(place, str) else None if place is None else self._surroundings.stubs.get(place)
+        kept: dict[int, Value] = {}
+        result: Value | None = None
+        if name is not None:
+            result = self._call_import(name, state, walk)
+        elif isinstance(place, int):
+            result = self._call_own(place, state, walk)
+            kept = self._kept(place, state.registers) if kind in (op.CALL, op.CALL_REG) else kept
+        if kind in (op.CALL, op.CALL_REG):
+            self._forget(state.registers)
+            state.registers.update(kept)
+            if result is not None:
+                state.registers[0] = result
+        else:
+            self._return(walk, result)
+        return place if name is None else name
+
+    def _return(self, walk: Walk, value: Value | None) -> None:
+        walk.returns = True
+        if value is not None:
+            walk.returned = value if walk.returned is None else joined(walk.returned, value) or walk.returned
+
+    def _target(self, operation: Operation, state: State) -> int | str | None:
+        """Return the place or the name to which a call or jump leads."""
+        if operation[0] not in (op.CALL, op.JUMP):
+            value = state.registers.get(operation[1])
+            target: int | str | None = value[1] if value is not None and value[0] in ("k", "at") else None
+            return target
+        mode = operation[2] if len(operation) > 2 else 0
+        if mode == 2:
+            return (state.address & ~3) + int(operation[1])
+        return state.address + int(operation[1]) | int(mode == 1 or state.thumb)
+
+    def _call_import(self, name: str, state: State, walk: Walk) -> Value | None:
+        registers, guards = state.registers, state.guards
+        before = walk.imports.get(name)
+        walk.imports[name] = (guards if before is None else before[0] & guards, state.address)
+        result = self._surroundings.imported(name, registers)
+        if result is not None:
+            walk.saw_answer = True
+        for number in range(self._argument_count):  # functions that are handed over to be called
+            value = registers.get(number)
+            if value is not None and value[0] == "k" and self._surroundings.in_code_section(value[1]):
+                walk.callbacks[value[1]] = walk.callbacks.get(value[1], guards) & guards
+        return result
+
+    def _call_own(self, target: int, state: State, walk: Walk) -> Value | None:
+        self.note(target, state.guards, state, walk)
+        result = self._knowledge.returns.get(target)
+        if result is None and target in self._knowledge.parametric and not self._is_inner:
+            result = self._answer_for(target, state.registers)
+        if result is not None and result[0] in ("hw", "ask"):
+            walk.saw_answer = True
+        return result
+
+    def note(self, target: int, guards: Features, state: State, walk: Walk) -> None:
+        """Note that another place of the file is called or jumped to."""
+        before = walk.calls.get(target)
+        walk.calls[target] = (
+            guards if before is None else before[0] & guards,
+            state.address if before is None else before[1],
+        )
+        registers = state.registers
+        arguments = {number: registers[number] for number in range(self._argument_count) if number in registers}
+        if any(value[0] in _PASSED for value in arguments.values()):
+            walk.passed.append((target, {n: v for n, v in arguments.items() if v[0] != "s"}))
+
+    def _answer_for(self, target: int, registers: dict[int, Value]) -> Value | None:
+        """Return what a function returns for these arguments."""
+        numbers = {number: registers[number] for number in range(4) if registers.get(number, ("",))[0] == "k"}
+        self._is_inner = True
+        inner = self._walk(target, numbers)
+        self._is_inner = False
+        return inner.returned
+
+    def _kept(self, place: int, registers: dict[int, Value]) -> dict[int, Value]:
+        """Return the registers that a short function without calls leaves alone: GCC relies on it (-fipa-ra)."""
+        if place not in self._written_by:
+            self._written_by[place] = self._written(place)
+        written = self._written_by[place]
+        return {} if written is None else {n: value for n, value in registers.items() if n not in written}
+
+    def _written(self, place: int) -> frozenset[int] | None:
+        found = {0} if not self._is_a64 else set[int]()
+        for _ in range(_SHORT):
+            operation, _, size = decoded(self._image, place)
+            if operation[0] == op.RETURN:
+                return frozenset(found)
+            parts = operation[1:] if operation[0] == op.SEVERAL else (operation,)
+            for part in parts:
+                if part[0] >= op.CALL or not size:
+                    return None
+                if part[0] == op.CLOBBER:
+                    found.update(part[1])
+                elif part[0] not in (op.NOP, op.STORE, op.STORE_REG, op.COMPARE, op.COMPARE_REG, op.CHAIN):
+                    found.add(part[1])
+            place += size
+        return None
+
+    def _forget(self, registers: dict[int, Value]) -> None:
+        for number in range(18) if self._is_a64 else (0, 1, 2, 3, 12, 14):
+            registers.pop(number, None)

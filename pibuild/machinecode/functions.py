@@ -1,0 +1,151 @@
+"""Where the functions of a file begin and end, and which bytes are code of which kind."""
+
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pibuild.machinecode.code_scan import are_calls, direct_branches
+from pibuild.machinecode.elf import Elf
+from pibuild.machinecode.image import Addresses, MemoryImage
+from pibuild.machinecode.instructions import instruction_words
+from pibuild.machinecode.symbols import CodeSection, RegionKind
+
+_NONE = np.empty(0, np.int64)
+_AT_ONCE = 1 << 22
+
+
+class FunctionTable:
+    """The functions of one file, by symbols, unwinding tables, exports, and calls."""
+
+    def __init__(self, image: MemoryImage, elf: Elf, sections: Sequence[CodeSection]) -> None:
+        """Take the file, and its sections of code with regions."""
+        self.image, self.elf, self.sections = image, elf, sections
+
+    @cached_property
+    def table(self) -> tuple[Addresses, Addresses, dict[int, int]]:
+        """Begins and ends of all functions that are known, and the mode of those that a symbol or pointer names."""
+        image = self.image
+        mask = ~1 if image.bits == 32 else ~0
+        starts, ends = image.unwound
+        named = [(f.address, f.address + f.size, f.is_thumb) for f in self.elf.functions]
+        places = [entry.place for entry in (*image.exports, *image.called_at_load)]
+        modes = {place & mask: place & ~mask for place in places}
+        modes.update((address, int(thumb)) for address, _, thumb in named)
+        columns = np.array([(start, end) for start, end, _ in named if start < 1 << 62], np.int64).reshape(-1, 2)
+        columns[:, 1] = columns[:, 1].clip(0, 1 << 62)
+        more = np.array([place & mask for place in places if place < 1 << 62], np.int64)
+        if self.is_stripped_arm:  # without a name, what is called is a function
+            more = np.concatenate([more, self._called_directly & ~1])
+        begins = [span.start for span in image.spans if span.is_executable]
+        begins += [section.address for section in self.sections]
+        every = np.concatenate([starts, columns[:, 0], more, np.array(begins, np.int64)])
+        known = np.concatenate([ends, columns[:, 1], more, np.array(begins, np.int64)])
+        is_code = image.are_code(every)
+        every, known = every[is_code], known[is_code]
+        unique, inverse = np.unique(every, return_inverse=True)
+        latest = np.zeros(len(unique), np.int64)
+        np.maximum.at(latest, inverse, known)
+        following = np.append(unique[1:], np.int64(1) << 62)
+        latest = np.where(latest > unique, np.minimum(latest, following), following)
+        return unique, latest, modes
+
+    @cached_property
+    def _called_directly(self) -> Addresses:
+        """The places that calls lead to."""
+        found = [_NONE]
+        for kind, addresses, words in self.words():
+            for rows, target in direct_branches(kind, addresses, words):
+                found.append(target[are_calls(kind, words[rows])])
+        called = np.unique(np.concatenate(found))
+        return np.array([place for place in called.tolist() if self.in_code_section(place)], np.int64)
+
+    def bounds(self, place: int) -> tuple[int, int]:
+        """Return begin and end of the function that a place lies in."""
+        starts, ends, _ = self.table
+        address = place & ~1 if self.image.bits == 32 else place
+        row = int(np.searchsorted(starts, address, "right")) - 1
+        if row < 0:
+            return address, int(starts[0]) if len(starts) else address + (1 << 16)
+        if address < ends[row]:
+            return int(starts[row]), int(ends[row])
+        return int(ends[row]), int(starts[row + 1]) if row + 1 < len(starts) else 1 << 62
+
+    @property
+    def is_stripped_arm(self) -> bool:
+        """Whether which bytes are code, and of which kind, is a guess."""
+        return self.elf.is_arm and not self.elf.is_mapped
+
+    def in_code_section(self, place: int) -> bool:
+        """Return whether a place lies in a section of code."""
+        return any(part.address <= place < part.address + len(part.code) for part in self.sections)
+
+    def is_function(self, address: int) -> bool:
+        """Return whether a function begins at an address of which the end is known."""
+        row = int(np.searchsorted(self.table[0], address, "right")) - 1
+        if row < 0 or int(self.table[0][row]) != address:
+            return False
+        return bool(self._sized_ends[row] > address) or self.image.bits == 32
+
+    def rows_of(self, addresses: Addresses) -> NDArray[np.intp]:
+        """Return for each address the row of its function in the table."""
+        return np.searchsorted(self.table[0], addresses, "right") - 1
+
+    def are_labels(self, places: Addresses) -> NDArray[np.bool_]:
+        """Return which places lie within a function whose end is known: a pointer to such is for its own jumps."""
+        starts, _, _ = self.table
+        addresses = places & ~1 if self.image.bits == 32 else places
+        rows = np.maximum(self.rows_of(addresses), 0)
+        return (addresses > starts[rows]) & (addresses < self._sized_ends[rows])
+
+    @cached_property
+    def _sized_ends(self) -> Addresses:
+        """Where the functions of the table end that have a size, by their symbol or .eh_frame; else their begin."""
+        starts, ends, _ = self.table
+        sized = {f.address: f.address + f.size for f in self.elf.functions if f.size}
+        if self.image.bits == 64:
+            sized.update(zip(*(column.tolist() for column in self.image.unwound), strict=True))
+        known = np.array([sized.get(start, start) for start in starts.tolist()], np.int64)
+        return np.minimum(known, ends)
+
+    def data_in(self, low: int, high: int) -> Iterator[tuple[int, int]]:
+        """Yield begins and ends of what mapping symbols call data, within a range."""
+        starts, ends = self._data_spans
+        first, last = np.searchsorted(ends, low, "right"), np.searchsorted(starts, high)
+        for start, end in zip(starts[first:last].tolist(), ends[first:last].tolist(), strict=True):
+            yield max(start, low), min(end, high)
+
+    @cached_property
+    def _data_spans(self) -> tuple[Addresses, Addresses]:
+        spans = sorted((r.start, r.end) for part in self.sections for r in part.regions if r.kind == "data")
+        columns = np.array(spans, np.int64).reshape(-1, 2)
+        return columns[:, 0], columns[:, 1]
+
+    @cached_property
+    def regions(self) -> list[tuple[int, int, RegionKind]]:
+        """The regions of code that are known by mapping symbols, or guessed for a stripped file, by address."""
+        return sorted((r.start, r.end, r.kind) for part in self.sections for r in part.regions if r.kind != "data")
+
+    def mode_at(self, address: int) -> int:
+        """Return 1 if the code at an address is Thumb."""
+        if self.image.bits == 64:
+            return 0
+        if address in self.table[2]:
+            return self.table[2][address]
+        starts = self._region_starts
+        row = int(np.searchsorted(starts, address, "right")) - 1
+        return int(row >= 0 and self.regions[row][2] == "thumb" and address < self.regions[row][1])
+
+    @cached_property
+    def _region_starts(self) -> Addresses:
+        return np.array([start for start, _, _ in self.regions], np.int64)
+
+    def words(self) -> Iterator[tuple[RegionKind, Addresses, NDArray[np.uint32]]]:
+        """Yield kind, addresses and words of all instructions, many at a time."""
+        for section in self.sections:
+            kinds: tuple[RegionKind, ...] = ("a64",) if self.image.bits == 64 else ("arm", "thumb")
+            for kind in kinds:
+                for addresses, words in instruction_words(section, kind):
+                    for at in range(0, len(words), _AT_ONCE):
+                        yield kind, addresses[at : at + _AT_ONCE], words[at : at + _AT_ONCE].astype(np.uint32)

@@ -1,0 +1,87 @@
+"""What imported functions and variables answer about the CPU, and which texts of a file ask for it."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+from pibuild.machinecode import questions
+from pibuild.machinecode.image import MemoryImage
+from pibuild.machinecode.knowledge import Knowledge
+from pibuild.machinecode.questions import Features
+from pibuild.machinecode.register_values import Value
+
+_LOOKUPS = ("dlsym", "__dlsym")
+_OPENS = ("fopen", "open", "fopen64", "open64", "openat", "__open_2", "__open64_2")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answers:
+    """What a file tells others about the CPU: by exported functions and variables."""
+
+    functions: Mapping[str, Value]
+    variables: Mapping[tuple[str, int], Value]
+    asked: Features
+
+
+class ImportedAnswers:
+    """What other files, and the kernel, answer to one file."""
+
+    def __init__(self, image: MemoryImage, knowledge: Knowledge, answers: Callable[[str], Answers | None]) -> None:
+        """Take the file, and what tells which answers an imported name stands for."""
+        self._image, self._knowledge, self._answers = image, knowledge, answers
+
+    def of_function(self, name: str, registers: dict[int, Value]) -> Value | None:
+        """Return what an imported function answers."""
+        if name in questions.FUNCTIONS:
+            return self._of_kernel(registers.get(0) if name != "elf_aux_info" else None)
+        if name in questions.JUMPS and self.catches_signals:
+            return ("ask", questions.ALL, True)
+        if name in _LOOKUPS and (text := self._text(registers.get(1))) is not None:
+            return ("at", text, 0) if text in questions.FUNCTIONS else None
+        if name in _OPENS and self._text(registers.get(int(name == "openat"))) in questions.TEXTS:
+            return ("ask", self.text_features, False)
+        answers = self._answers(name)
+        return answers.functions.get(name) if answers else None
+
+    def _of_kernel(self, which: Value | None) -> Value | None:
+        """Return what getauxval answers."""
+        if which == ("k", questions.AT_HWCAP):
+            return ("hw", "hwcap", (1 << 64) - 1, 0)
+        if which == ("k", questions.AT_HWCAP2):
+            self._knowledge.asked |= questions.LATEST  # its bits are often tested many at a time
+            return ("hw", "hwcap2", (1 << 64) - 1, 0)
+        return ("ask", questions.ALL, False) if which is None else None
+
+    def _text(self, where: Value | None) -> str | None:
+        return self._image.text(where[1]) if where is not None and where[0] == "k" else None
+
+    def of_variable(self, name: str, distance: int) -> Value | None:
+        """Return what a variable of another file holds."""
+        answers = self._answers(name)
+        return answers.variables.get((name, distance)) if answers else None
+
+    @cached_property
+    def catches_signals(self) -> bool:
+        """Whether the file sets handlers of signals."""
+        return self._image.has_import(questions.HANDLERS)
+
+    @cached_property
+    def text_features(self) -> Features:
+        """What the words of /proc/cpuinfo in this file stand for."""
+        found = questions.text_features(self._image.content)
+        return found | questions.ALL if b"/proc/self/auxv" in self._image.content else found
+
+    @cached_property
+    def texts(self) -> list[int]:
+        """Addresses of the names of files in which the kernel tells about the CPU."""
+        found: list[int] = []
+        for text in questions.TEXTS:
+            at = self._image.content.find(text.encode())
+            while at >= 0 and len(found) < 16:
+                found += [
+                    span.start + at - span.offset
+                    for span in self._image.spans
+                    if span.offset <= at < span.offset + span.end - span.start
+                ]
+                at = self._image.content.find(text.encode(), at + 1)
+        return found

@@ -1,0 +1,85 @@
+"""What walks through code find out (flow.py), and what is known of a whole file."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from pibuild.machinecode.register_values import Features, Value
+
+
+class BudgetError(Exception):
+    """Raised if following the code takes more steps than the size of the file justifies."""
+
+
+@dataclass(slots=True)
+class Knowledge:
+    """What is known of a whole file; walks add to it."""
+
+    memory: dict[Any, Value] = field(default_factory=dict)
+    """Answers that global variables hold, by address or (name, distance)."""
+    returns: dict[int, Value] = field(default_factory=dict)
+    """What functions return, by place."""
+    arguments: dict[int, dict[int, Value]] = field(default_factory=dict)
+    """What registers hold when a function is called with an answer."""
+    parametric: set[int] = field(default_factory=set)
+    """Functions that return the bit of an answer for which their caller asks."""
+    asked: set[Any] = field(default_factory=set)
+    """All features of which any was asked for."""
+    steps: int = 700_000
+    """Instructions that may still be followed."""
+
+
+@dataclass(slots=True)
+class Walk:
+    """What was met on the ways through a function."""
+
+    calls: dict[int, tuple[Features, int]] = field(default_factory=dict)
+    """Places that are called or jumped to: what guards the call, and where one is."""
+    imports: dict[str, tuple[Features, int]] = field(default_factory=dict)
+    """The same for functions of other files."""
+    watched: dict[int, Features] = field(default_factory=dict)
+    """Guards of the instructions that were watched for."""
+    callbacks: dict[int, Features] = field(default_factory=dict)
+    """Places of code that functions of other files get to call, and the guards there."""
+    stores: list[tuple[Any, Value | None, Features]] = field(default_factory=list)
+    """Global variables that are written: which, what, and the guards there."""
+    passed: list[tuple[int, dict[int, Value]]] = field(default_factory=list)
+    """Places that are called, and what is known of their arguments."""
+    returned: Value | None = None
+    returns: bool = False
+    """Whether it returns at all."""
+    is_whole: bool = True
+    """Whether all of its code was followed."""
+    is_parametric: bool = False
+    """Whether a number that is not known chooses a bit of an answer."""
+    saw_answer: bool = False
+    """Whether an answer about the CPU came up."""
+    asked: set[Any] = field(default_factory=set)
+
+
+Flags = tuple[Any, ...]
+"""Of a test: the value, the number that it was compared with, its sign, and its carry."""
+
+
+@dataclass(slots=True)
+class State:
+    """Where a walk is, and what is known there."""
+
+    address: int
+    thumb: int
+    """1 if the code is Thumb."""
+    registers: dict[int, Value]
+    slots: dict[int, Value]
+    """What lies on the stack, by distance."""
+    flags: Flags | None
+    guards: Features
+    conditions: list[int] = field(default_factory=list)
+    """Those of the next instructions (IT)."""
+
+    @property
+    def place(self) -> int:
+        """The address, with the lowest bit set for Thumb."""
+        return self.address | self.thumb
+
+    def at(self, place: int, guards: Features) -> "State":
+        """Return what is known at a place to which control goes from here."""
+        return State(place & ~1, place & 1, dict(self.registers), dict(self.slots), self.flags, guards)

@@ -1,0 +1,115 @@
+"""What loads and stores do: to the stack, to global variables, and to what other files export."""
+
+from collections.abc import Callable
+
+from pibuild.machinecode import effects as op
+from pibuild.machinecode.effects import Operation
+from pibuild.machinecode.features import Feature
+from pibuild.machinecode.image import MemoryImage
+from pibuild.machinecode.knowledge import Knowledge, State, Walk
+from pibuild.machinecode.register_values import Value, plus
+
+_EVERY_BIT = (1 << 64) - 1
+_IP0 = 16
+_ANSWER_BYTES = 512
+"""A table of answers has at most this size."""
+
+
+class Memory:
+    """The memory of a program, as far as it holds numbers, addresses or answers."""
+
+    def __init__(self, image: MemoryImage, knowledge: Knowledge, exported: Callable[[str, int], Value | None]) -> None:
+        """Take what is known of the file, and what tells which values the variables of other files hold."""
+        self._image, self._knowledge, self._exported = image, knowledge, exported
+        self._full, self._is_a64 = (1 << image.bits) - 1, image.bits == 64
+
+    def load_near(self, operation: Operation, state: State, walk: Walk) -> Value | None:
+        """Return what lies at a distance from an instruction."""
+        base = state.address & ~(operation[4] - 1) if state.thumb else state.address
+        return self._loaded(walk, ("k", base + operation[2] & self._full), operation[3], state)
+
+    def load(self, operation: Operation, state: State, walk: Walk) -> Value | None:
+        """Return what lies at a distance from a register."""
+        place = plus(state.registers.get(operation[2]), operation[3], self._full)
+        value = self._loaded(walk, place, operation[4], state)
+        if value is None and self._is_a64 and operation[1] == operation[2] == _IP0 and operation[4] == 1:
+            return self._outlined(place)
+        return value
+
+    def load_register(self, operation: Operation, state: State, walk: Walk) -> Value | None:
+        """Return what lies where two registers lead."""
+        a, b = state.registers.get(operation[2]), state.registers.get(operation[3])
+        where: Value | None = None
+        if a is not None and b is not None:
+            if b[0] == "k":
+                where = plus(a, b[1] << operation[4], self._full)
+            elif a[0] == "k" and not operation[4]:
+                where = plus(b, a[1], self._full)
+        if a is not None and a[0] == "k" and b is None:
+            walk.is_parametric |= any(
+                isinstance(at, int) and a[1] <= at < a[1] + _ANSWER_BYTES for at in self._knowledge.memory
+            )
+        return self._loaded(walk, where, operation[5], state)
+
+    def _outlined(self, where: Value | None) -> Value | None:
+        """Return what the variable says that the outlined atomics of GCC, LLVM and Rust test.
+
+        They alone use x16 so: ADRP x16; LDRB w16, [x16]; CBZ w16. Which code writes it may not be known (Rust does so
+        by its own detection), but it begins as 0.
+        """
+        if where is None or where[0] != "k" or not self._image.is_variable(where[1]):
+            return None
+        return None if self._image.number(where[1], 1) else ("ask", frozenset({Feature.LSE}), False)
+
+    def _loaded(self, walk: Walk, where: Value | None, size: int, state: State) -> Value | None:
+        if where is None:
+            return None
+        kind = where[0]
+        if kind == "s":
+            return state.slots.get(where[1])
+        if kind == "at":
+            value = self._exported(where[1], where[2])
+            return self._knowledge.memory.get((where[1], where[2])) if value is None else value
+        if kind == "arg":  # the structure of HWCAPs that resolvers get (glibc's sys/ifunc.h)
+            word = {8: "hwcap", 16: "hwcap2"}.get(where[1])
+            return ("hw", word, _EVERY_BIT, 0) if word else None
+        return self._at_address(walk, where[1], size) if kind == "k" else None
+
+    def _at_address(self, walk: Walk, address: int, size: int) -> Value | None:
+        image = self._image
+        answer = self._knowledge.memory.get(address)
+        if answer is not None:
+            walk.saw_answer = True
+            return answer
+        if size == image.width:
+            if address in image.imports:
+                return ("at", image.imports[address], 0)
+            if address in image.pointers:
+                return ("k", image.pointers[address])
+        if image.is_variable(address) and not image.is_code(address):
+            return None
+        number = image.number(address, size)
+        return None if number is None else ("k", number)
+
+    def store(self, operation: Operation, state: State, walk: Walk) -> None:
+        """Write a register to the stack, or note that a global variable is written."""
+        value = state.registers.get(operation[1])
+        if operation[1] == op.ZERO and self._is_a64:
+            value = ("k", 0)
+        where = state.registers.get(operation[2])
+        if operation[0] == op.STORE:
+            where = plus(where, operation[3], self._full)
+        else:
+            index = state.registers.get(operation[3])
+            where = plus(where, index[1], self._full) if index is not None and index[0] == "k" else None
+        if where is None:
+            return
+        if where[0] == "s":
+            if value is None:
+                state.slots.pop(where[1], None)
+            else:
+                state.slots[where[1]] = value
+        elif where[0] == "k" and self._image.is_variable(where[1]):
+            walk.stores.append((where[1], value, state.guards))
+        elif where[0] == "at":
+            walk.stores.append(((where[1], where[2]), value, state.guards))

@@ -1,0 +1,56 @@
+"""The places that a walk came to, and what is certain there by all ways that lead to them."""
+
+from dataclasses import dataclass, field
+
+from pibuild.machinecode.knowledge import State
+from pibuild.machinecode.register_values import Features, common
+
+_MAX_VISITS = 2
+"""What registers hold is compared so often at one place; then only guards are."""
+
+
+@dataclass(slots=True)
+class MetPlaces:
+    """The places of one walk, by address."""
+
+    guards: dict[int, Features] = field(default_factory=dict)
+    """What guards each place that was reached."""
+    joins: set[int] = field(default_factory=set)
+    """Where several ways may meet."""
+    _states: dict[int, State] = field(default_factory=dict)
+    _visits: dict[int, int] = field(default_factory=dict)
+
+    def is_news(self, state: State) -> bool:
+        """Return whether less is certain at a place than before; the state is then what is certain by all ways."""
+        address = state.address
+        before = self._states.get(address)
+        if before is not None:
+            if not _merge(before, state):
+                return False
+        elif address in self.guards:
+            state.guards &= self.guards[address]
+        count = self._visits[address] = self._visits.get(address, 0) + 1
+        if count > _MAX_VISITS:
+            if count > _MAX_VISITS + 1:
+                return False
+            state.registers, state.slots, state.flags = {}, {}, None
+        self._states[address] = state.at(state.place, state.guards)
+        return True
+
+    @property
+    def thumb(self) -> int:
+        """1 if any place begins at half a word: then the code is Thumb."""
+        return int(any(address & 3 == 2 for address in self.guards))
+
+
+def _merge(before: State, state: State) -> bool:
+    """Make a state what is certain by it and by what was known before; return whether that is less than before."""
+    guards = state.guards & before.guards
+    registers = common(before.registers, state.registers)
+    slots = common(before.slots, state.slots)
+    flags = state.flags if state.flags == before.flags else None
+    known = before.guards, before.registers, before.slots, before.flags
+    if (guards, registers, slots, flags) == known:
+        return False
+    state.guards, state.registers, state.slots, state.flags = guards, registers, slots, flags
+    return True

@@ -1,0 +1,72 @@
+"""Whether functions return to who calls them."""
+
+from pibuild.machinecode import effects
+from pibuild.machinecode.call_graph import CallGraph
+from pibuild.machinecode.image import MemoryImage
+from pibuild.machinecode.regions import branch_targets, decoded, last_part
+
+_DEEPEST, _MAX_WITHOUT_RETURN = 40, 4000
+"""How far is looked for a way back from a function: calls, and instructions of each."""
+_WAYS_BACK = (effects.RETURN, effects.JUMP_REG, effects.TABLE)
+NEVER_RETURN = (
+    *("abort", "exit", "_exit", "_Exit", "__stack_chk_fail", "__assert_fail", "longjmp", "siglongjmp", "pthread_exit"),
+    *("_Unwind_Resume", "__cxa_throw", "__cxa_rethrow", "__cxa_bad_cast", "__cxa_bad_typeid", "__cxa_end_cleanup"),
+    *("_ZSt9terminatev", "__fortify_fail", "__chk_fail", "quick_exit", "__longjmp_chk", "__libc_start_main"),
+    *("Py_FatalError", "Py_Exit", "__cxa_pure_virtual", "__cxa_throw_bad_array_new_length", "err", "errx"),
+)
+"""Functions of the system's libraries that do not return, beside those whose names begin with `_ZSt..__throw_`."""
+
+
+def never_returns(name: str) -> bool:
+    """Return whether a function of the system's libraries ends the program, or leaves by an exception."""
+    return name in NEVER_RETURN or (name.startswith("_ZSt") and "__throw_" in name)
+
+
+class Returns:
+    """Which functions of one file may return."""
+
+    def __init__(self, image: MemoryImage, graph: CallGraph) -> None:
+        """Take the file, and who calls whom in it."""
+        self._image, self._graph = image, graph
+        self._returning: dict[int, bool] = {}
+
+    def may_return(self, place: int, depth: int = 0) -> bool:
+        """Return whether a called function may return."""
+        name = self._graph.names.get(place)
+        if name is not None:
+            return not never_returns(name)
+        place = self._graph.own_stubs.get(place, place)
+        if place not in self._returning:
+            self._returning[place] = False  # if it calls itself on the way, another way leads back
+            self._returning[place] = depth > _DEEPEST or self._reaches_return(place, depth)
+        return self._returning[place]
+
+    def _reaches_return(self, place: int, depth: int) -> bool:
+        image, todo, seen = self._image, [place], set[int]()
+        while todo and len(seen) < _MAX_WITHOUT_RETURN:
+            at = todo.pop()
+            while at not in seen and image.is_code(at & ~1 if image.bits == 32 else at):
+                seen.add(at)
+                operation, _, size = decoded(image, at)
+                part = last_part(operation)
+                is_maybe = part[0] == effects.IF
+                if is_maybe:
+                    part = last_part(part[2])
+                if part[0] in _WAYS_BACK or self._continues_in_other(at, part, depth, todo):
+                    return True
+                if not is_maybe and (part[0] in (effects.JUMP, effects.STOP) or self._ends_in_call(at, part, depth)):
+                    break
+                at += size or 4
+        return bool(todo)
+
+    def _continues_in_other(self, at: int, part: effects.Operation, depth: int, todo: list[int]) -> bool:
+        """Return whether a jump leads to a function that returns; add the places to which it leads otherwise."""
+        for target in branch_targets(at, part) if part[0] != effects.CALL else ():
+            if target not in self._graph.names and target not in self._graph.own_stubs:
+                todo.append(target)
+            elif self.may_return(target, depth + 1):
+                return True
+        return False
+
+    def _ends_in_call(self, at: int, part: effects.Operation, depth: int) -> bool:
+        return part[0] == effects.CALL and not self.may_return(branch_targets(at, part)[0], depth + 1)

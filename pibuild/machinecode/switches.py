@@ -1,0 +1,100 @@
+"""Where a function goes on that no branch leads to: the ways of switches, and landing pads of exceptions."""
+
+from collections.abc import Callable, Iterable
+
+from pibuild.machinecode import effects as op
+from pibuild.machinecode.image import MemoryImage
+from pibuild.machinecode.regions import decoded, last_part
+
+_MAX_FUNCTION_BYTES = 1 << 18
+"""Where switches in larger functions lead is not looked for."""
+_MAX_CASES = 512
+"""Ways of one switch."""
+
+
+def table_places(image: MemoryImage, place: int, low: int, high: int) -> list[int]:
+    """Return the places to which a table behind an instruction leads (TBB, TBH, branches behind ADD PC)."""
+    if image.bits == 64:
+        return []
+    found = _thumb_table(image, place & ~1, high) if place & 1 else _arm_table(image, place, low, high)
+    return list(dict.fromkeys(found))
+
+
+def _thumb_table(image: MemoryImage, address: int, high: int) -> list[int]:
+    places: list[int] = []
+    word = int.from_bytes(image.read(address, 4), "little")
+    first, second = word & 0xFFFF, word >> 16
+    if first & 0xFFF0 != 0xE8D0 or first & 15 != 15:
+        return places
+    size, base, end, at = 2 if second & 0x10 else 1, address + 4, high, 0
+    while base + at < end and len(places) < _MAX_CASES:
+        number = image.number(base + at, size)
+        target = base + 2 * (number or 0)
+        if number is None or not base < target < high:
+            break
+        places.append(target | 1)
+        end, at = min(end, target), at + size
+    return places
+
+
+def _arm_table(image: MemoryImage, address: int, low: int, high: int) -> list[int]:
+    places: list[int] = []
+    at = address + 8
+    while at < high and len(places) < _MAX_CASES:
+        word = int.from_bytes(image.read(at, 4), "little")
+        if word >> 24 == 0xEA:
+            places.append(at)
+        elif low <= word < high and not word & 3:
+            places.append(word)
+        else:
+            break
+        at += 4
+    return places
+
+
+class Orphans:
+    """The places in functions that follow an instruction that leaves, and to which no branch leads."""
+
+    def __init__(self, image: MemoryImage, data_in: Callable[[int, int], Iterable[tuple[int, int]]]) -> None:
+        """Take the file, and what tells which parts of it mapping symbols call data."""
+        self._image, self._data_in = image, data_in
+        self._by_range: dict[tuple[int, int, int], list[int]] = {}
+
+    def cost(self, low: int, high: int, thumb: int) -> int:
+        """Return how many instructions must be read to answer."""
+        is_read = high - low <= _MAX_FUNCTION_BYTES and (low, high, thumb) not in self._by_range
+        return (high - low) // 4 if is_read else 0
+
+    def places(self, low: int, high: int, thumb: int) -> list[int]:
+        """Return those of one function."""
+        if high - low > _MAX_FUNCTION_BYTES:
+            return []
+        key = low, high, thumb
+        if key not in self._by_range:
+            self._by_range[key] = self._found(low, high, thumb)
+        return self._by_range[key]
+
+    def _found(self, low: int, high: int, thumb: int) -> list[int]:
+        data = {address for start, end in self._data_in(low, high) for address in range(start & ~1, end, 2)}
+        starts, targets, literals, address, is_fresh = set[int](), set[int](), set[int](), low, False
+        while address + 2 <= high:
+            if address in data or address in literals:
+                address, is_fresh = address + (2 if thumb else 4), True
+                continue
+            if is_fresh:
+                starts.add(address)
+            operation, _, size = decoded(self._image, address | thumb)
+            operation = last_part(operation)
+            kind = operation[0]
+            is_fresh = kind in (op.JUMP, op.JUMP_REG, op.RETURN, op.STOP, op.TABLE)
+            if kind == op.JUMP:
+                targets.add(address + operation[1])
+            elif kind in (op.BRANCH, op.BRANCH_ZERO):
+                targets.add(address + operation[2])
+            elif kind == op.BRANCH_BIT:
+                targets.add(address + operation[3])
+            elif kind == op.LOAD_NEAR and self._image.bits == 32:
+                base = address & ~(operation[4] - 1) if thumb else address
+                literals.add(base + operation[2])
+            address += size or (2 if thumb else 4)
+        return [place | thumb for place in sorted(starts - targets - literals)]
