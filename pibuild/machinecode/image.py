@@ -202,7 +202,11 @@ class MemoryImage:
         return self.rows(start, self._symbol_count(start, span) * row.itemsize, row)
 
     def _symbol_count(self, start: int, span: Span) -> int:
-        """Return how many dynamic symbols there are: the hash tables tell, and no relocation names a later one."""
+        """Return how many dynamic symbols there are, or at least that are used.
+
+        DT_HASH tells all. DT_GNU_HASH tells the last one that other files can use: a file without exports has an empty
+        table, and only its relocations tell which symbols it imports.
+        """
         most = (span.end - start) // _SYMBOLS[self.bits].itemsize
         strings = self.tags.get(_STRTAB, 0)
         if strings > start:  # all linkers write the names behind the symbols
@@ -210,7 +214,10 @@ class MemoryImage:
         if _HASH in self.tags:
             return min(most, self.number(self.tags[_HASH] + 4, 4) or 0)
         count = self._hashed_count()
-        return min(most, count) if count is not None else most
+        if count is None:
+            return most
+        named = self.relocations[2]
+        return min(most, max(count, int(named.max()) + 1 if len(named) else 0))
 
     def _hashed_count(self) -> int | None:
         """Return the number of the last symbol in the table DT_GNU_HASH, plus 1; None if there is no such table."""
