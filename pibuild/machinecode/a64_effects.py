@@ -5,6 +5,7 @@ Source: Arm Architecture Reference Manual (ARM DDI 0487, C4.1).
 
 from functools import lru_cache
 
+from pibuild.machinecode.a64_allocation import is_branch_to_register
 from pibuild.machinecode.effects import (
     ADD,
     ADD_REG,
@@ -56,10 +57,12 @@ from pibuild.machinecode.effects import (
 @lru_cache(maxsize=1 << 16)
 def a64_operation(word: int) -> Operation:
     """Return what an A64 instruction does."""
-    rd, rn = word & 31, word >> 5 & 31
+    rd, rn, wide = word & 31, word >> 5 & 31, word >> 31
     group = word >> 25 & 15
     if group in (0b1010, 0b1011):
         return _a64_branch(word)
+    if group in (0b0001, 0b0011) or (group == 0 and not wide):  # UDF, and groups that hold nothing
+        return (STOP,)
     if group in (0b1000, 0b1001):
         return _a64_immediate(word, rd, rn)
     if group & 0b0101 == 0b0100:
@@ -90,6 +93,8 @@ def _a64_branch(word: int) -> Operation:
     if word & 0x7E000000 == 0x36000000:
         return BRANCH_BIT, word & 31, word >> 26 & 32 | word >> 19 & 31, signed(word >> 5 << 2, 16), word >> 24 & 1
     if word & 0xFE000000 == 0xD6000000:
+        if not is_branch_to_register(word):
+            return (STOP,)
         kind = word >> 21 & 15
         if kind & 7 == 1:
             return CALL_REG, word >> 5 & 31

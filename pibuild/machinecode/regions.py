@@ -9,12 +9,14 @@ literals from the instructions that load them.
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from itertools import pairwise
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pibuild.machinecode import effects as op
 from pibuild.machinecode.a32_effects import a32_operation
+from pibuild.machinecode.a64_allocation import is_allocated
 from pibuild.machinecode.a64_effects import a64_operation
 from pibuild.machinecode.features import Feature
 from pibuild.machinecode.image import Addresses, MemoryImage
@@ -114,54 +116,77 @@ class CodeMap:
         rest = np.flatnonzero(kinds != wanted)
         return rest[self._image.are_code(addresses[rest])]
 
-    def explore(self, points: Iterable[int], *, only_plausible: bool) -> Instructions:
-        """Return the instructions that are reached from places and that no region tells of.
+    def explore(self, points: Iterable[int]) -> Instructions:
+        """Return the instructions that are reached from places of code and that no region tells of."""
+        words: dict[int, int] = {}
+        for point in points:
+            if len(words) < _MAX_EXPLORED:
+                words |= self._follow(point, words)[0]
+        return self.classified(words)
 
-        With `only_plausible`, nothing counts of what is reached from a place if a word there is no instruction, if it
-        leads nowhere, or if it is a text.
+    def explore_likely(self, points: Iterable[int]) -> tuple[Instructions, Instructions]:
+        """Return the instructions that are reached from places that look like code, and from those that may be code.
+
+        A place looks like code if each way from there consists of instructions, and returns or leads to known code. It
+        may be code if this is so for some way. It is data if a word on the way is no instruction, or if it is a text.
         """
         words: dict[int, int] = {}
         owners: dict[int, int] = {}
-        dropped = set[int]()
+        data, perhaps = set[int](), set[int]()
         for point in points:
-            is_text = only_plausible and _is_text(self._image.read(point & ~1, 8))
-            if len(words) < _MAX_EXPLORED and not is_text:
-                fresh, ends_well = self._follow(point, words)
+            if len(words) < _MAX_EXPLORED and not _is_text(self._image.read(point & ~1, 8)):
+                fresh, likeness = self._follow(point, words, may_be_data=True)
                 words |= fresh
                 owners |= dict.fromkeys(fresh, point)
-                if only_plausible and not ends_well:
-                    dropped.add(point)
+                if likeness != "code":
+                    (perhaps if likeness == "perhaps" else data).add(point)
         found = self.classified(words)
-        if not only_plausible or not len(found.addresses):
-            return found
+        if not len(found.addresses):
+            return found, found
         by_row = np.array([owners[place] for place in sorted(words)], np.int64)
         is_impossible = found.needing(_IMPOSSIBLE) | np.isin(found.words, (0, 0xFFFFFFFF))
-        bad = np.unique(np.concatenate([by_row[is_impossible], np.array(sorted(dropped), np.int64)]))
-        return found.at(~np.isin(by_row, bad))
+        are_data = np.isin(by_row, np.array(sorted({*data, *by_row[is_impossible].tolist()}), np.int64))
+        are_doubtful = np.isin(by_row, np.array(sorted(perhaps), np.int64))
+        return found.at(~are_data & ~are_doubtful), found.at(~are_data & are_doubtful)
 
-    def _follow(self, point: int, seen: dict[int, int]) -> tuple[dict[int, int], bool]:
-        """Return the words that are reached from a place, and whether they lead to known code or return."""
-        image, todo, ends_well = self._image, [point], False
+    def _follow(
+        self, point: int, seen: dict[int, int], *, may_be_data: bool = False
+    ) -> tuple[dict[int, int], Literal["code", "perhaps", "data"]]:
+        """Return the words that are reached from a place, and what they look like.
+
+        Bytes behind a call are not looked at as strictly: the called function may never return.
+        """
+        image, todo = self._image, [point]
         fresh: dict[int, int] = {}
+        good = bad = 0
         while todo and len(fresh) < _MAX_FROM_ONE:
-            place = todo.pop()
+            place, is_after_call = todo.pop(), False
             while len(fresh) < _MAX_FROM_ONE:
                 if place in seen or place in fresh or self.is_listed(place):
-                    ends_well = True
+                    good += 1
                     break
                 if not image.is_code(place & ~1 if image.bits == 32 else place):
+                    bad += 1
                     break
                 operation, word, size = decoded(image, place)
-                if not size:
+                if not size or (may_be_data and image.bits == 64 and not is_allocated(word)):
+                    if not is_after_call:
+                        if may_be_data:
+                            return fresh, "data"
+                        bad += 1
                     break
                 fresh[place] = word
                 todo += branch_targets(place, operation)
                 kind = last_part(operation)[0]
                 if kind in LEAVES:
-                    ends_well = ends_well or kind not in (op.STOP, op.JUMP)
+                    good += kind not in (op.STOP, op.JUMP)
+                    bad += kind == op.STOP and not is_after_call
                     break
+                is_after_call = kind in (op.CALL, op.CALL_REG)
                 place += size
-        return fresh, ends_well
+        if bad or todo or not good:
+            return fresh, "perhaps" if good else "data"
+        return fresh, "code"
 
     def classified(self, words: dict[int, int]) -> Instructions:
         """Return instructions by their places and words."""

@@ -38,6 +38,10 @@ _D0_TO_D15 = (
 )
 _BACK = (bytes.fromhex("1eff2fe1"), bytes.fromhex("7047"))
 """BX LR in A32 and in T32."""
+_READ_VG, _IS_VG = 0x04E0E3E0, 0x7100B81F
+"""CNTD x0, which libgcc's unwinder runs for DWARF register 46 (VG), and CMP w, #46 (aarch64-unwind.h)."""
+_VG_BYTES = 1024
+"""The comparison is not farther away than this."""
 _MAX_GUESSED = 400
 _IMPOSSIBLE = (Feature.UNALLOCATED, Feature.PRIVILEGED, Feature.COPROCESSOR)
 _VENEER = 6
@@ -114,6 +118,7 @@ class Code:
         self._binary, self._others = binary, others
         self.certain_faults: dict[frozenset[Feature], Fault | None] = {}
         self.faults: dict[tuple[Feature, frozenset[Feature]], Fault | None] = {}
+        self._perhaps = np.empty(0, np.int64)
 
     @cached_property
     def sections(self) -> tuple[CodeSection, ...]:
@@ -161,19 +166,34 @@ class Code:
         are_unwinding = self._are_unwinding(base)
         return base.at(~are_unwinding) if np.any(are_unwinding) else base
 
+    @cached_property
+    def are_perhaps_data(self) -> NDArray[np.bool_]:
+        """Which of the newer instructions may be data: only a pointer leads there, or what looks like code."""
+        return np.isin(self.newer.places(), self._perhaps)
+
     def _are_unwinding(self, instructions: Instructions) -> NDArray[np.bool_]:
-        """Return which instructions an unwinder runs on demand only, to save or restore d16 to d31.
+        """Return which instructions an unwinder runs on demand only, to save or restore d16 to d31, or to read VG.
 
         A file with an unwinder has the functions for d0 to d15, too (libgcc's lib1funcs, LLVM's UnwindRegisters).
         """
         found = np.zeros(len(instructions.addresses), np.bool_)
         content = self._binary.content
+        if self._binary.elf.is_aarch64:
+            for row in np.flatnonzero(instructions.words == _READ_VG).tolist():
+                found[row] = self._compares_vg(int(instructions.addresses[row]))
         if not self._binary.elf.is_arm or not any(low + back in content for low in _D0_TO_D15 for back in _BACK):
             return found
         for row in np.flatnonzero(np.isin(instructions.words, _D16_TO_D31)).tolist():
             following = self.program.image.read(int(instructions.addresses[row]) + 4, 4)
             found[row] = following.startswith(_BACK)
         return found
+
+    def _compares_vg(self, address: int) -> bool:
+        """Return whether code near to an address compares a number with that of VG."""
+        span = self.program.image.span(address)
+        first = max(span.start if span else address, address - _VG_BYTES)
+        words = self.program.image.rows(first, 2 * _VG_BYTES, np.dtype("<u4"))
+        return bool(np.any(words & 0xFFFFFC1F == _IS_VG))
 
     @cached_property
     def features(self) -> tuple[Feature, ...]:
@@ -270,8 +290,11 @@ class Code:
         direct = np.unique(np.concatenate(places)).tolist()
         certain = [*sure, *entered, *(direct if self._binary.mapped else [])]
         doubtful = [*after_calls, *exported, *pointed, *([] if self._binary.mapped else direct)]
-        yield self._needing(code_map.explore(certain[:_MAX_SURPRISES], only_plausible=False))
-        yield self._needing(code_map.explore(doubtful[:_MAX_SURPRISES], only_plausible=True))
+        yield self._needing(code_map.explore(certain[:_MAX_SURPRISES]))
+        likely, perhaps = map(self._needing, code_map.explore_likely(doubtful[:_MAX_SURPRISES]))
+        self._perhaps = perhaps.places()
+        yield likely
+        yield perhaps
 
     def _may_be_function(self, place: int) -> bool:
         """Return whether a pointer to bytes that nothing calls code may lead to a function.
@@ -279,8 +302,8 @@ class Code:
         Sections of code hold little else. Constants look like instructions now and then, but hardly like ten that
         always execute and return.
         """
-        if self.program.functions.in_code_section(place):
-            return True
+        if self.program.functions.in_code_section(place) or self._binary.elf.is_aarch64:
+            return not (place & 3 and self._binary.elf.is_aarch64)
         if place & 1 or place & 2:
             return False
         always = 0
@@ -288,7 +311,7 @@ class Code:
             operation, word, size = decoded(self.program.image, place + 4 * at)
             if last_part(operation)[0] == op.RETURN:
                 return always >= at
-            always += self._binary.elf.is_aarch64 or word >> 28 in (0xE, 0xF)
+            always += word >> 28 in (0xE, 0xF)
             if not size or always < at:
                 return False
         return False

@@ -18,7 +18,7 @@ from pibuild.config.pis import Cpu
 from pibuild.machinecode import effects as op
 from pibuild.machinecode.features import Feature
 from pibuild.machinecode.flow import Flow
-from pibuild.machinecode.instructions import all_encodings
+from pibuild.machinecode.instructions import Instructions, all_encodings
 from pibuild.machinecode.knowledge import BudgetError, Walk
 from pibuild.machinecode.program import Program
 from pibuild.machinecode.regions import decoded
@@ -70,18 +70,31 @@ def _fault(binary: Binary, cpu: Cpu, siblings: Sequence[Binary]) -> Fault | None
     if not lacking:
         return None
     if cpu.runs not in code.certain_faults:
-        code.certain_faults[cpu.runs] = _Search(binary, siblings, lacking, cpu.runs).on_the_way()
+        code.certain_faults[cpu.runs] = _Search(
+            binary, siblings, lacking, cpu.runs, code.newer.at(~code.are_perhaps_data)
+        ).on_the_way()
     if fault := code.certain_faults[cpu.runs]:
         return fault
     for feature in lacking:
         key = feature, cpu.runs
         if key not in code.faults:
-            code.faults[key] = _Search(binary, siblings, [feature], cpu.runs).fault()
+            code.faults[key] = _fault_of(binary, siblings, feature, cpu.runs)
         fault = code.faults[key]
         if fault is not None and fault.is_certain:
             return fault
         doubtful = doubtful or fault
     return doubtful
+
+
+def _fault_of(binary: Binary, siblings: Sequence[Binary], feature: Feature, runs: Features) -> Fault | None:
+    """Return how instructions that need a feature are reached; in bytes that may be data, nothing is certain."""
+    code = code_of(binary, siblings)
+    are_doubtful = code.are_perhaps_data
+    fault = _Search(binary, siblings, [feature], runs, code.newer.at(~are_doubtful)).fault()
+    if fault is None and np.any(are_doubtful):
+        fault = _Search(binary, siblings, [feature], runs, code.newer.at(are_doubtful)).fault()
+        return fault and replace(fault, is_certain=False, why=f"{fault.why}; but these bytes may be data")
+    return fault
 
 
 @dataclass(slots=True)
@@ -97,11 +110,17 @@ class _Reached:
 class _Search:
     """Looks for a way to the instructions of one file that need one feature."""
 
-    def __init__(self, binary: Binary, siblings: Sequence[Binary], lacking: Sequence[Feature], runs: Features) -> None:
+    def __init__(
+        self,
+        binary: Binary,
+        siblings: Sequence[Binary],
+        lacking: Sequence[Feature],
+        runs: Features,
+        newer: Instructions,
+    ) -> None:
         self._binary, self._siblings, self._feature, self._runs = binary, siblings, lacking[0], runs
         self._guarded: dict[Features, bool] = {}
         self._code = code_of(binary, siblings)
-        newer = self._code.newer
         needing = newer.needing(lacking)
         self._instructions = newer if np.all(needing) else newer.at(needing)
         instructions = self._instructions

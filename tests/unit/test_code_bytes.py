@@ -1,0 +1,96 @@
+"""Which bytes of a file are code. The words of libwebp are from pillow 10.4.0 for aarch64, which runs on each Pi."""
+
+import struct
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pibuild.machinecode.a64_allocation import is_allocated
+from pibuild.machinecode.a64_effects import a64_operation
+from pibuild.machinecode.effects import STOP
+from pibuild.machinecode.image import MemoryImage
+from pibuild.machinecode.instructions import a64_encodings, all_encodings
+from pibuild.machinecode.regions import CodeMap
+from pibuild.machinecode.symbols import CodeSection, Region
+from tests.makers.elfs import make_elf
+
+BASE = 0x1000
+RET, NOP, ADD, LDADD, ABORT = 0xD65F03C0, 0xD503201F, 0x91000400, 0xB82103E1, 0x94000000
+LIBWEBP = [*[0x80808080] * 8, 0xFE88FD80, 0x80DBE4FF, 0x80808080, 0xFFF281BD, 0xDBFFD5E3, 0x6A808080, 0xD6FCE37E]
+
+
+def make_image(words):
+    """Return a segment of 64-bit code at BASE, beside a section with one RET."""
+    content = struct.pack("<16sHHIQQQIHHHHHH", b"\x7fELF\x02\x01\x01", 3, 183, 1, 0, 64, 0, 0, 64, 56, 1, 0, 0, 0)
+    body = b"".join(word.to_bytes(4, "little") for word in (RET, *words))
+    content += struct.pack("<IIQQQQQQ", 1, 5, 120, BASE, BASE, len(body), len(body), 4)
+    image = MemoryImage(content + body, bits=64)
+    section = CodeSection(
+        name=".text", address=BASE, code=body[:4], regions=(Region(start=BASE, end=BASE + 4, kind="a64"),)
+    )
+    return CodeMap(image, [section])
+
+
+def looks_like(words):
+    """Return what bytes look like to which only a pointer leads."""
+    likely, perhaps = make_image(words).explore_likely([BASE + 4])
+    return "code" if len(likely.addresses) else "perhaps" if len(perhaps.addresses) else "data"
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ([LDADD, RET], "code"),
+        ([ADD, LDADD, 0x17FFFFFD], "code"),  # B to .text
+        ([ADD, 0xB4000040, LDADD, RET], "code"),  # CBZ
+        ([ADD, 0xB4000040, RET, LDADD, 0xD4200020], "perhaps"),  # ends with BRK on one way
+        ([0x97FFFFFF, *LIBWEBP], "data"),
+        (LIBWEBP, "data"),
+        ([ADD, LDADD, ADD], "data"),
+        ([0x6C6C6548, 0x6F77206F, RET], "data"),
+        ([LDADD, 0xB4000020, 0], "data"),
+    ],
+)
+def test_bytes_that_a_pointer_leads_to_are_code_if_each_way_is(words, expected):
+    assert looks_like(words) == expected
+
+
+@given(st.lists(st.integers(0, 0xFFFFFFFF), min_size=1, max_size=40))
+def test_random_bytes_do_not_look_like_code(words):
+    assert looks_like(words) != "code"
+
+
+@given(st.integers(0, 0xFFFFFFFF))
+def test_words_that_the_table_calls_unallocated_are_not_allocated(word):
+    encoding = all_encodings()[int(a64_encodings(np.array([word], np.uint32))[0])]
+    assert not (encoding.needs == "unallocated" and encoding.name == "udf/reserved" and is_allocated(word))
+
+
+@pytest.mark.parametrize("word", [RET, NOP, ADD, LDADD, 0xD65F0BFF, 0xD61F0200, 0x9BC07C20, 0x1A9F87E0, 0x4E801C00])
+def test_instructions_are_allocated(word):
+    assert is_allocated(word)
+
+
+@pytest.mark.parametrize("word", [0, 0xD6FCE37E, 0xDBFFD5E3, 0x6A80FC80 & 0x7FFFFFFF | 0x8000, 0x12FFFC00, 0xFE88FD80])
+def test_words_that_no_cpu_executes_are_not_allocated(word):
+    assert not is_allocated(word)
+
+
+@pytest.mark.parametrize("word", [0, 0xFFFF, 0xD6FCE37E])
+def test_nothing_is_executed_behind_a_word_that_no_cpu_executes(word):
+    assert a64_operation(word) == (STOP,)
+
+
+def test_a_file_without_exports_has_names_for_its_imports():
+    content = bytearray(make_elf(exports=()))
+    image = MemoryImage(bytes(content), bits=32)
+    before = dict(image.imports)
+    assert list(before.values()) == ["__gmon_start__"]
+    table, place = image.tags[4], content.index(struct.pack("<II", 4, image.tags[4]))
+    content[place : place + 4] = struct.pack("<I", 0x6FFFFEF5)
+    span = image.span(table)
+    at = span.offset + table - span.start
+    content[at : at + 24] = struct.pack("<6I", 1, 1, 1, 0, 0, 0)  # what linkers write for no symbol
+    assert dict(MemoryImage(bytes(content), bits=32).imports) == before
