@@ -23,11 +23,7 @@ _CPUS = {
     ("Cortex-A76", 64): "a76",
 }
 REFUSED = "pip refuses it"
-OPEN = {
-    "ai_edge_litert-2.3.0-cp311-cp311-manylinux_2_27_aarch64.whl": "data read as code",
-    "pillow-10.4.0-cp311-cp311-manylinux_2_28_aarch64.whl": "data beside code is read as code",
-    "ninja-1.11.1.4-py3-none-manylinux_2_28_armv7l.manylinux_2_31_armv7l.whl": "data of stripped code is read as code",
-}
+OPEN: dict[str, str] = {}
 """Wheels with verdicts that are known to be wrong, and why."""
 Place = tuple[str, str]
 """The release with its Python, and the CPU: `("bookworm 3.11", "a72")`."""

@@ -20,13 +20,13 @@ from pibuild.verify.findings import Finding, Outcome, worst_outcome
 from pibuild.verify.installation import claim_notes, installation_findings, read_claims
 from pibuild.verify.installed_files import read_installed_files
 from pibuild.verify.loader import loader_findings
+from pibuild.verify.needed_code import weighed_code_findings
 from pibuild.verify.page_sizes import page_findings
 from pibuild.verify.python_imports import (
     import_findings,
     importable_names,
     read_contents,
     used_binaries,
-    weighed_code_findings,
 )
 from pibuild.wheels.wheel import Wheel, WheelFormatError, WheelLimitError, read_wheel, wheel_name
 
@@ -204,7 +204,7 @@ class _Checks:
                 )
                 for binary in used
             }
-            yield from weighed_code_findings(self._contents, found)
+            yield from weighed_code_findings(self._contents, self._installed.loads, used, found)
         for binary in used:
             yield from self._once(
                 ("pages", binary.path, pi.page_bytes), partial(page_findings, [binary], pi.page_bytes)

@@ -196,28 +196,6 @@ def used_binaries(contents: WheelContents, python: str, bits: int) -> tuple[Bina
     return tuple(binary for binary in (*modules, *contents.others) if _is_for(binary, bits))
 
 
-def weighed_code_findings(contents: WheelContents, findings: Mapping[str, Sequence[Finding]]) -> Iterator[Finding]:
-    """Yield what was found in the code of files as far as the wheel needs them; `findings` are by path.
-
-    Of libraries with one name in several folders, the wheel's code chooses one for the CPU: it is enough that one runs.
-    A module that nothing imports for certain may never be loaded.
-    """
-    failing = {path for path, found in findings.items() if any(finding.outcome == "fails" for finding in found)}
-    runnable = {binary.file_name for binary in contents.others if binary.path in findings.keys() - failing}
-    variants = {binary.path for binary in contents.others if binary.file_name in runnable} & failing
-    optional = {path for path in failing if contents.uses.get(path) in ("perhaps", "mentioned")}
-    for path, found in findings.items():
-        for finding in found:
-            if finding.outcome == "note" or path not in variants | optional:
-                yield finding
-            elif path in variants:
-                reason = "has instructions that the CPU lacks; a file of the same name has none of them"
-                yield replace(finding, outcome="note", reason=reason, subject="", remedy="")
-            else:
-                reason = f"{finding.reason}; the wheel may never load the file"
-                yield replace(finding, outcome="unsure", reason=reason, remedy=_SETTLE)
-
-
 def import_findings(contents: WheelContents, python: SystemPython, bits: int) -> Iterator[Finding]:
     """Yield what keeps a Python from importing the wheel's modules, and notes on files that are not for it."""
     problems = [

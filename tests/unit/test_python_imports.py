@@ -7,12 +7,13 @@ import pytest
 from pibuild.config.pis import load_pis
 from pibuild.verify.binary import NUMPY_1, NUMPY_2, read_binaries
 from pibuild.verify.findings import Finding, worst_outcome
+from pibuild.verify.library_loads import LibraryLoads
+from pibuild.verify.needed_code import weighed_code_findings
 from pibuild.verify.python_imports import (
     import_findings,
     importable_names,
     read_contents,
     used_binaries,
-    weighed_code_findings,
 )
 from pibuild.wheels.python_tags import module_suffixes
 from pibuild.wheels.wheel import read_wheel
@@ -299,11 +300,9 @@ def weighed(folder, files, failing):
     """Return the outcomes of weighed findings, by path, if the code of some files fails on a CPU."""
     made = contents(folder, files)
     bad = Finding(outcome="fails", check="cpu", reason="lacks NEON")
-    found_by_path = {
-        binary.path: [replace(bad, path=binary.path)] if binary.path in failing else []
-        for binary in used_binaries(made, "3.11", 32)
-    }
-    return {finding.path: finding.outcome for finding in weighed_code_findings(made, found_by_path)}
+    used = used_binaries(made, "3.11", 32)
+    found = {binary.path: [replace(bad, path=binary.path)] if binary.path in failing else [] for binary in used}
+    return {finding.path: finding.outcome for finding in weighed_code_findings(made, LibraryLoads(made), used, found)}
 
 
 def test_of_libraries_with_one_name_one_must_run(tmp_path):
@@ -321,6 +320,21 @@ def test_the_code_of_a_module_that_may_never_be_loaded_is_unsure(tmp_path):
         files = {"thing/__init__.py": code, "thing/_core.abi3.so": module("_core")}
         path = "thing/_core.abi3.so"
         assert weighed(tmp_path / str(number), files, {path}) == {path: expected}
+
+
+def test_the_code_of_a_library_that_nothing_loads_for_certain_is_unsure(tmp_path):
+    library_path = "thing/libplugin.so"
+    for number, (core, code, expected) in enumerate(
+        (
+            (module("_core"), "", "unsure"),
+            (module("_core", needed=["libplugin.so"]), "", "fails"),
+            (module("_core"), "import ctypes\nctypes.CDLL('libplugin.so')", "fails"),
+            (module("_core"), "import ctypes\ndef f():\n  ctypes.CDLL('libplugin.so')", "unsure"),
+        )
+    ):
+        files = {"thing/__init__.py": f"from . import _core\n{code}", "thing/_core.abi3.so": core}
+        path = tmp_path / str(number)
+        assert weighed(path, files | {library_path: library()}, {library_path}) == {library_path: expected}
 
 
 def test_a_link_or_text_in_the_place_of_a_module_is_no_module(tmp_path):
