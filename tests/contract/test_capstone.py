@@ -118,18 +118,6 @@ DISAGREEMENTS = (
         "A list of more than 16 registers is UNPREDICTABLE (DDI 0406C A8.8.332). Capstone shows 16 of them.",
     ),
     (
-        r"Advanced SIMD: NEON \| : vcvt\.(f16\.[su]16|[su]16\.f16) [dq]\d+, [dq]\d+, #0x(1[1-9a-f]|20)$",
-        "UNDEFINED: half precision has at most 16 fraction bits (DDI 0487 F4.1.22, VCVT). Capstone does not check.",
-    ),
-    (
-        r"vcmla: ARMv8\.3 or later \| : v(sel|maxnm|minnm|rint|cvt)\w*\.\w*\.?f16",
-        "FP16 is enough (DDI 0487 F4.1.14.2 to F4.1.14.5). The table is too strict.",
-    ),
-    (
-        r"(vsel/vmaxnm/vrint/vcvta: ARMv8 \| : v(ins|movx)|v(maxnm|rint|cvta)\S*: ARMv8 \| : v\S+\.f16)",
-        "Needs FP16, too (DDI 0487 F4.1.14.4, F4.1.20.1, F4.1.21.1). The table is too lax.",
-    ),
-    (
         r"unallocated: unallocated \| : vl(ld|st)m ",
         "VLLDM and VLSTM are ARMv8-M's; in the A profile they are not allocated (DDI 0406C A7.6).",
     ),
@@ -154,18 +142,10 @@ DISAGREEMENTS = (
         "A hint: ARMv6K executes it as NOP (DDI 0406C A5.2.11).",
     ),
     (
-        r"ldadd/swp: LSE \| : ld64b ",
-        "FEAT_LS64, of ARMv8.7 (DDI 0487 C4.1.88). The table is too lax: its line has only the stores.",
-    ),
-    (
         r"cfinv: ARMv8\.3 or later \| privilege: msr (s0_0_c4_|pan|uao|spsel)",
         "PSTATE (DDI 0487 C4.1.87): PAN, UAO and SPSel are not for programs, and Rt must be 31. It has one line.",
     ),
     (r"udf/reserved: unallocated \| : udf ", "Permanently undefined (DDI 0487 C4.1): both mean the same."),
-    (
-        r"ARMv8: None \| : (bc\.\w+|tstart|tcommit|tcancel)",
-        "FEAT_HBC and FEAT_TME are missing in the table (DDI 0487 C4.1.87). No CPU of a Pi has them.",
-    ),
 )
 
 

@@ -110,6 +110,11 @@ BEYOND = {
     0xEE190F1C: ("mcr/mrc", Feature.PRIVILEGED),
     0xE6000010: ("unallocated", Feature.UNALLOCATED),
     0xFF000000: ("unallocated", Feature.UNALLOCATED),
+    0xF35DCFBA: ("vmaxnm/vminnm (half)", Feature.HALF),
+    0xF3F62522: ("vrint (half)", Feature.HALF),
+    0xF3B7B2A1: ("half-precision SIMD", Feature.HALF),
+    0xFE2019AF: ("vsel/vmaxnm/vrint (half)", Feature.HALF),
+    0xFEB00AC0: ("vins/vmovx", Feature.HALF),
 }
 THUMB = {
     0x4770: None,
@@ -135,6 +140,59 @@ THUMB = {
     0xEE310B02: ("VFP arithmetic", Feature.THUMB2),
     0xEE710B02: ("VFP arithmetic", Feature.VFP_D32),
     0xFF000F10: ("vmaxnm/vminnm", Feature.ARMV8),
+}
+
+# words as llvm-mc 19 writes them; the last four as the manual does
+LATER_A64 = {
+    0x54000030: "bc.eq",
+    0x99400020: "ldapur w0, [x1]",
+    0x1DC00820: "ldapur q0, [x1]",
+    0x9D000820: "stlur s0, [x1]",
+    0x0D418420: "ldap1 { v0.d }[0], [x1]",
+    0x0D018420: "stl1 { v0.d }[0], [x1]",
+    0x9B620C20: "maddpt x0, x1, x2, x3",
+    0x9A022020: "addpt x0, x1, x2",
+    0xDA022020: "subpt x0, x1, x2",
+    0x4F020020: "fdot v0.4s, v1.16b, v2.4b[0]",
+    0x0FC20020: "fmlalb v0.8h, v1.16b, v2.b[0]",
+    0x2F428020: "fmlallbt v0.4s, v1.16b, v2.b[0]",
+    0x4E821020: "luti2 v0.16b, { v1.16b }, v2[0]",
+    0x4E431020: "luti4 v0.8h, { v1.8h, v2.8h }, v3[0]",
+    0x4EA2DC20: "famax v0.4s, v1.4s, v2.4s",
+    0x6EC21C20: "famin v0.8h, v1.8h, v2.8h",
+    0x6EA2FC20: "fscale v0.4s, v1.4s, v2.4s",
+    0x2E217820: "f1cvtl v0.8h, v1.8b",
+    0x19200841: "rcwcas x0, x1, [x2]",
+    0x1921A040: "rcwswpp x0, x1, [x2]",
+    0x19211040: "ldclrp x0, x1, [x2]",
+    0xD91F0C20: "gcsstr x0, [x1]",
+    0xD50B7700: "gcspushm x0",
+    0xD5233060: "tstart x0",
+    0xD5233160: "ttest x0",
+    0xD503307F: "tcommit",
+    0xD4600020: "tcancel #0x1",
+    0xD5488700: "tlbip vmalle1, x0, x1",
+    0xD5782000: "mrrs x0, x1, TTBR0_EL1",
+    0xD5582000: "msrr TTBR0_EL1, x0, x1",
+    0xD53B42A0: "mrs x0, DIT",
+    0xD53B42E0: "mrs x0, TCO",
+    0xD53B4240: "mrs x0, SVCR",
+    0xD53B4440: "mrs x0, FPMR",
+    0xD53BD0A0: "mrs x0, TPIDR2_EL0",
+    0xD53BE0C0: "mrs x0, CNTVCTSS_EL0",
+    0xD503415F: "msr DIT, #0x1",
+    0xD503419F: "msr TCO, #0x1",
+    0xD50B7D20: "dc cvadp, x0",
+    0xD50B7460: "dc gva, x0",
+    0xD50B7380: "cfp rctx, x0",
+    0xF83FD100: "ld64b x0, [x8]",
+    0xDAC02020: "abs x0, x1",
+    0x1D010440: "cpyp [x0]!, [x1]!, x2!",
+    0xD503477F: "smstart",
+    0xF380001F: "autiasppc",
+    0x5500001F: "retaasppc",
+    0x74000000: "cbgt w0, w0",
+    0x3C200000: "ldbfadd h0, h0, [x0]",
 }
 
 
@@ -163,6 +221,12 @@ def test_a_newer_instruction_is_named_with_its_feature(word):
 def test_a_newer_thumb_instruction_is_named_with_its_feature(word):
     found = thumb_encoding(word)
     assert (None if found.needs is None else (found.name, found.needs)) == THUMB[word]
+
+
+@pytest.mark.parametrize("word", LATER_A64, ids=LATER_A64.get)
+def test_an_instruction_that_no_pi_has_needs_a_later_feature(word):
+    (number,) = a64_encodings(np.array([word], np.uint32))
+    assert all_encodings()[number].needs is Feature.ARMV8_3
 
 
 def test_the_condition_does_not_change_the_encoding():
