@@ -50,7 +50,7 @@ class PlaceVerdict:
     @property
     def is_installed(self) -> bool:
         """Whether pip installs the wheel there."""
-        return not any(finding.outcome == "fails" and finding.check in INSTALLATION for finding in self.findings)
+        return not any(map(_is_refusal, self.findings))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,10 +165,14 @@ def judge_contents(
     )
 
 
+def _is_refusal(finding: Finding) -> bool:
+    return finding.outcome == "fails" and finding.check in INSTALLATION
+
+
 def _verdict(place: PiPlace, findings: Iterable[Finding]) -> PlaceVerdict:
     """Return the verdict by the findings; where pip refuses the wheel, nothing else matters."""
     reasons = tuple(finding for finding in findings if finding.outcome != "note")
-    refusals = tuple(finding for finding in reasons if finding.outcome == "fails" and finding.check in INSTALLATION)
+    refusals = tuple(filter(_is_refusal, reasons))
     return PlaceVerdict(place=place, findings=refusals or reasons)
 
 
@@ -185,11 +189,14 @@ class _Checks:
         self._made: dict[tuple[Hashable, ...], tuple[Finding, ...]] = {}
 
     def findings(self, place: PiPlace) -> Iterator[Finding]:
-        """Yield everything that is found for a place."""
+        """Yield everything that is found for a place; where pip refuses the wheel, nothing else matters."""
         pi, system, python = place.pi, place.system, place.python.version
-        used = used_binaries(self._contents, python, pi.bits)
         yield from self._once(("file",), self._everywhere)
-        yield from self._once(("pip", pi.name, system.name, python), lambda: installation_findings(self._claims, place))
+        refusals = self._once(("pip", pi.name, system.name, python), lambda: installation_findings(self._claims, place))
+        yield from refusals
+        if any(map(_is_refusal, refusals)):
+            return
+        used = used_binaries(self._contents, python, pi.bits)
         yield from self._once(
             ("python", system.name, python, pi.bits), lambda: import_findings(self._contents, place.python, pi.bits)
         )
