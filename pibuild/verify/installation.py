@@ -23,7 +23,14 @@ from packaging.version import Version
 from pibuild.config.pis import PiPlace
 from pibuild.verify.findings import Finding
 from pibuild.verify.numpy_versions import requirement_findings
-from pibuild.wheels.metadata import Metadata, read_metadata, requirement_or_none, shown, version_or_none
+from pibuild.wheels.metadata import (
+    MAX_REQUIREMENT_LETTERS,
+    Metadata,
+    read_metadata,
+    requirement_or_none,
+    shown,
+    version_or_none,
+)
 from pibuild.wheels.pip_tags import architecture, promised_glibc
 from pibuild.wheels.wheel import (
     Wheel,
@@ -57,7 +64,15 @@ _MAX_DEPTH = 50
 _SCHEMES = ("data", "headers", "platlib", "purelib", "scripts")
 _UPGRADE = "python3 -m pip install --upgrade pip"
 _OLDER_VERSION = "an older version of the package, or a newer Raspberry Pi OS"
-_SHOWN_NOTES, _MAX_NUMPY = 3, 20
+_SHOWN_NOTES, _MAX_NUMPY_LETTERS = 3, 2000
+
+
+_LONG_REQUIREMENTS = Finding(
+    outcome="unsure",
+    check="pip",
+    reason="METADATA has longer Requires-Dist than are read",
+    remedy="pibuild verify --run",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,15 +104,20 @@ class _ClaimedName:
 def read_claims(wheel: Wheel) -> WheelClaims:
     """Return what a wheel claims."""
     metadata = read_metadata(wheel)
-    requirements, refused, invalid = _requirements(dict.fromkeys(metadata.requires_dist))
+    texts = [text for text in dict.fromkeys(metadata.requires_dist) if len(text) <= MAX_REQUIREMENT_LETTERS]
+    requirements, refused, invalid = _requirements(texts)
+    numpy = [part for part in requirements if canonicalize_name(part.name) == "numpy"]
+    is_much = (
+        len(texts) < len(set(metadata.requires_dist)) or sum(len(str(part)) for part in numpy) > _MAX_NUMPY_LETTERS
+    )
     return WheelClaims(
         file_name=wheel.file_name,
         names={strict: _claimed_name(wheel.file_name, strict=strict) for strict in (True, False)},
         metadata=metadata,
-        numpy=tuple(islice((part for part in requirements if canonicalize_name(part.name) == "numpy"), _MAX_NUMPY)),
+        numpy=() if is_much else tuple(numpy),
         refused_requirement=refused,
         invalid_requirement=invalid,
-        faults=tuple(_faults(wheel, metadata)),
+        faults=(*_faults(wheel, metadata), *([_LONG_REQUIREMENTS] if is_much else ())),
         dist_info=wheel.dist_info,
     )
 
@@ -105,11 +125,12 @@ def read_claims(wheel: Wheel) -> WheelClaims:
 def installation_findings(claims: WheelClaims, place: PiPlace) -> Iterator[Finding]:
     """Yield why pip refuses a wheel at a place, or a note if only one of its pips takes it."""
     newest, shipped = place.python.pip, place.python.shipped_pip
-    refusals = list(_refusals(claims, place, newest))
-    shipped_refusals = list(_refusals(claims, place, shipped)) if shipped else refusals
+    refusals, doubts = _refusals_and_doubts(claims, place, newest)
+    shipped_refusals, shipped_doubts = _refusals_and_doubts(claims, place, shipped) if shipped else (refusals, doubts)
     if refusals and shipped_refusals:
         yield from refusals
         return
+    yield from shipped_doubts if refusals else doubts
     if refusals:
         reason = f"pip {newest} refuses it: {refusals[0].reason}; the release's pip installs it"
         at_place = f"{place.system.name} has pip {shipped}"
@@ -133,8 +154,15 @@ def claim_notes(wheel: Wheel) -> Iterator[Finding]:
             yield Finding(outcome="note", check="file", reason="there are more contradictions of this kind")
 
 
+def _refusals_and_doubts(claims: WheelClaims, place: PiPlace, pip: Version) -> tuple[list[Finding], list[Finding]]:
+    """Return why a pip refuses the wheel, and what can't be told."""
+    findings = list(_refusals(claims, place, pip))
+    refusals = [finding for finding in findings if finding.outcome == "fails"]
+    return refusals, [finding for finding in findings if finding.outcome != "fails"]
+
+
 def _refusals(claims: WheelClaims, place: PiPlace, pip: Version) -> Iterator[Finding]:
-    """Yield why a pip refuses the wheel; it stops at a tag that is not for the place."""
+    """Yield why a pip refuses the wheel, or why that can't be told; it stops at a tag that is not for the place."""
     name = claims.names[pip >= _STRICT_NAMES_SINCE]
     if isinstance(name, str):
         yield _refusal(name, remedy="rename the file to NAME-VERSION-PYTHON-ABI-PLATFORM.whl")

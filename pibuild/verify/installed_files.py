@@ -13,12 +13,12 @@ from functools import cached_property
 from itertools import accumulate
 from pathlib import PurePosixPath
 
-from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
 from pibuild.verify.binary import Binary
 from pibuild.verify.library_loads import LibraryLoads
 from pibuild.verify.python_imports import WheelContents
+from pibuild.wheels.metadata import read_metadata, requirement_or_none
 from pibuild.wheels.wheel import Wheel
 
 PREFIX = "/installed"
@@ -117,7 +117,7 @@ def read_installed_files(wheel: Wheel, binaries: Sequence[Binary], contents: Whe
     return InstalledFiles(
         binaries=tuple(binaries),
         places={_place(file.path, data): by_path.get(file.path) for file in wheel.files},
-        requirements=frozenset(_requirements(wheel.text("METADATA"))),
+        requirements=frozenset(_requirements(wheel)),
         contents=contents,
         loads=LibraryLoads(contents),
     )
@@ -135,14 +135,9 @@ def _standard_folder(match: re.Match[str]) -> str:
     return SITE if match["packages"] else f"{PREFIX}/lib/python"
 
 
-def _requirements(metadata: str) -> Iterable[str]:
+def _requirements(wheel: Wheel) -> Iterable[str]:
     """Yield the projects that METADATA requires whatever extras are asked for."""
-    for line in metadata.partition("\n\n")[0].splitlines():
-        field, _, text = line.partition(":")
-        if field.lower() == "requires-dist":
-            try:
-                requirement = Requirement(text.strip())
-            except InvalidRequirement:
-                continue
-            if "extra" not in str(requirement.marker or ""):
-                yield canonicalize_name(requirement.name)
+    for text in dict.fromkeys(read_metadata(wheel).requires_dist):
+        requirement = requirement_or_none(text)
+        if requirement and "extra" not in str(requirement.marker or ""):
+            yield canonicalize_name(requirement.name)

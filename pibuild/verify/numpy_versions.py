@@ -9,8 +9,10 @@ Source: import_array in numpy's __multiarray_api.h of 1.26 and 2.2, numpy's rele
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
 from pibuild.config.pis import PiPlace, SystemPython
@@ -60,7 +62,7 @@ def requirement_findings(requirements: Iterable[Requirement], place: PiPlace) ->
     for requirement in requirements:
         if requirement.url or not _applies(requirement, place) or _fulfilling(python, [requirement]):
             continue
-        if not any(_allow([requirement], version) for version in _RELEASES if version <= python.numpy):
+        if not any(version <= python.numpy for version in _allowed(requirement.specifier)):
             asked, newest = shown(str(requirement)), python.numpy
             yield Finding(
                 outcome="unsure" if is_growing else "fails",
@@ -83,8 +85,7 @@ def module_findings(
         was = "compiled against numpy 1" if module.is_for_numpy_1 else f"compiled for numpy {module.minimum} or newer"
         finding = Finding(outcome="note", check="numpy", path=module.path, subject="numpy", reason=f"it was {was}")
         if not any(_works_with(module, version) for version in fulfilling):
-            allowed = [version for version in _RELEASES if _allow(requirements, version)]
-            is_contradiction = not any(_works_with(module, version) for version in allowed)
+            is_contradiction = not any(_works_with(module, version) for version in _allowed_by_all(requirements))
             asked = f"METADATA asks for {shown(', '.join(map(str, requirements)))}"
             if is_contradiction:
                 yield replace(finding, outcome="fails", reason=f"it was {was}; {asked}", remedy=_OTHER_VERSION)
@@ -110,12 +111,17 @@ def _works_with(module: CompiledModule, version: Version) -> bool:
 def _fulfilling(python: SystemPython, requirements: Iterable[Requirement]) -> list[Version]:
     """Return the releases of numpy for a Python that requirements allow."""
     oldest = _FIRST_OF_PYTHON_3_13 if Version(python.version) >= _FIRST_WITHOUT_NUMPY_1 else _RELEASES[0]
-    of_python = [version for version in _RELEASES if oldest <= version <= python.numpy]
-    return [version for version in of_python if _allow(requirements, version)]
+    return [version for version in _allowed_by_all(requirements) if oldest <= version <= python.numpy]
 
 
-def _allow(requirements: Iterable[Requirement], version: Version) -> bool:
-    return all(part.specifier.contains(version, prereleases=True) for part in requirements)
+def _allowed_by_all(requirements: Iterable[Requirement]) -> list[Version]:
+    parts = [_allowed(part.specifier) for part in requirements]
+    return [version for version in _RELEASES if all(version in part for part in parts)]
+
+
+@lru_cache(maxsize=100)  # each is asked for at each place
+def _allowed(specifiers: SpecifierSet) -> frozenset[Version]:
+    return frozenset(specifiers.filter(_RELEASES, prereleases=True))
 
 
 def _is_growing(python: SystemPython) -> bool:

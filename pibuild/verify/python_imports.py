@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import accumulate, islice
+from itertools import accumulate
 from keyword import iskeyword
 from pathlib import PurePosixPath
 from typing import assert_never
@@ -26,7 +26,7 @@ from pibuild.verify.binary import Binary
 from pibuild.verify.findings import Finding
 from pibuild.verify.import_graph import ImportGraph, Use
 from pibuild.verify.numpy_versions import CompiledModule, module_findings, read_compiled_module
-from pibuild.wheels.metadata import read_metadata, requirement_or_none
+from pibuild.wheels.metadata import MAX_REQUIREMENT_LETTERS, read_metadata, requirement_or_none
 from pibuild.wheels.python_tags import entry_name, module_suffixes
 from pibuild.wheels.wheel import Wheel, WheelFormatError, wheel_name
 
@@ -39,7 +39,7 @@ _ENTRY = re.compile(r"PyInitU?_\w+")
 _C_API = re.compile(r"_?Py[A-Z_]|init[a-z_]")
 _STRAY_NAMES = frozenset(("test", "tests", "doc", "docs", "example", "examples", "benchmark", "benchmarks", "scripts"))
 """Names of folders that wheels contain by mistake, beside the packages that they are made for."""
-_MAX_MODULES, _SHOWN_PROBLEMS, _MAX_REQUIREMENTS = 5000, 20, 20
+_MAX_MODULES, _SHOWN_PROBLEMS = 5000, 20
 _MAX_DEPTH = 50
 """Of folders in folders."""
 _SETTLE = "pibuild verify --run"
@@ -322,7 +322,11 @@ def _numpy_findings(contents: WheelContents, python: SystemPython, bits: int) ->
 
 def _numpy_requirements(wheel: Wheel) -> Iterator[Requirement]:
     texts = dict.fromkeys(read_metadata(wheel).requires_dist)
-    for text in islice((text for text in texts if text.lower().startswith("numpy")), _MAX_REQUIREMENTS):
+    letters = 0
+    for text in (text for text in texts if text.lower().startswith("numpy")):
+        letters += len(text)
+        if letters > MAX_REQUIREMENT_LETTERS:  # installation.py says so
+            return
         requirement = requirement_or_none(text)
         if requirement and canonicalize_name(requirement.name) == "numpy" and not requirement.marker:
             yield requirement

@@ -14,6 +14,8 @@ from packaging.version import Version
 from pibuild.wheels.wheel import MAX_FIELD_BYTES, Wheel, read_fields
 
 _MAX_VERSION_LETTERS = 2000
+MAX_REQUIREMENT_LETTERS = 20_000
+"""Of a field Requires-Dist; those of published wheels have up to 300."""
 _SHOWN_LETTERS = 80
 
 
@@ -60,7 +62,12 @@ def version_or_none(text: str) -> Version | None:
 
 
 def requirement_or_none(text: str) -> Requirement | None:
-    """Return what a field Requires-Dist asks for; None if it is invalid (PEP 508), or no version can be compared."""
+    """Return what a field Requires-Dist asks for; None if it is invalid (PEP 508), or no version can be compared.
+
+    A longer field than MAX_REQUIREMENT_LETTERS is not read: None.
+    """
+    if len(text) > MAX_REQUIREMENT_LETTERS:
+        return None
     try:
         requirement = Requirement(text)
         requirement.specifier.contains("1")  # versions are parsed when they are compared
