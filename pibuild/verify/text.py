@@ -30,6 +30,8 @@ WORDS: Mapping[Outcome, str] = {"runs": "yes", "fails": "no", "unsure": "?"}
 _NO_PLACE = "-"
 """Stands where a Pi has no such release."""
 _SHOWN_NUMBERS, _SHOWN_NOTES, _SHOWN_PLACES = 3, 6, 4
+_MAX_LETTERS = 2000
+"""Of a sentence that is wrapped: names in a wheel can have a million letters."""
 _EXAMPLE = re.compile(r" \(for [^)]*\)")
 """The part of a reason that names the symbols of one file."""
 
@@ -121,7 +123,7 @@ def _wrapped(text: str, begin: str, columns: int | None) -> list[str]:
     text = printable(text)
     if columns is None:
         return [begin + text]
-    indent = " " * len(begin)
+    text, indent = text if len(text) <= _MAX_LETTERS else f"{text[:_MAX_LETTERS]}…", " " * len(begin)
     return textwrap.wrap(text, columns, initial_indent=begin, subsequent_indent=indent, break_on_hyphens=False)
 
 
