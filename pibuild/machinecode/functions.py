@@ -25,7 +25,10 @@ class FunctionTable:
 
     @cached_property
     def table(self) -> tuple[Addresses, Addresses, dict[int, int]]:
-        """Begins and ends of all functions that are known, and the mode of those that a symbol or pointer names."""
+        """Begins and ends of all functions that are known, and the mode of those that a symbol or pointer names.
+
+        There is one at least.
+        """
         image = self.image
         mask = ~1 if image.bits == 32 else ~0
         starts, ends = image.unwound
@@ -44,6 +47,8 @@ class FunctionTable:
         known = np.concatenate([ends, columns[:, 1], more, np.array(begins, np.int64)])
         is_code = image.are_code(every)
         every, known = every[is_code], known[is_code]
+        if not len(every):  # nothing is executable
+            return np.zeros(1, np.int64), np.full(1, 1 << 62, np.int64), modes
         unique, inverse = np.unique(every, return_inverse=True)
         latest = np.zeros(len(unique), np.int64)
         np.maximum.at(latest, inverse, known)
