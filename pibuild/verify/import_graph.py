@@ -12,12 +12,35 @@ import warnings
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import cached_property
 from itertools import islice
-from typing import Literal
+from typing import Literal, NamedTuple
 
 Use = Literal["certain", "guarded", "perhaps", "mentioned", "unused"]
 """How a module is used: imported as soon as the wheel is; imported by code that goes on without it; imported in a
 function or under a condition; its name stands in the code; none of these."""
+Failure = Literal["missing", "broken", "unloadable"]
+"""How an import can fail: Python finds no such module (ModuleNotFoundError), can't load its file (ImportError), or the
+module loads a library by ctypes, and the loader refuses it (OSError)."""
 
+
+class Uses(NamedTuple):
+    """How a module is used if its import fails in each way: the code around it may catch only some exceptions."""
+
+    missing: Use
+    broken: Use
+    unloadable: Use
+
+
+CERTAIN, _PERHAPS = Uses("certain", "certain", "certain"), Uses("perhaps", "perhaps", "perhaps")
+_ALL_ERRORS = ("Exception", "BaseException")
+_CAUGHT_BY: dict[Failure, frozenset[str]] = {
+    "missing": frozenset(("ImportError", "ModuleNotFoundError", *_ALL_ERRORS)),
+    "broken": frozenset(("ImportError", *_ALL_ERRORS)),
+    "unloadable": frozenset(("OSError", "IOError", "EnvironmentError", *_ALL_ERRORS)),
+}
+"""The exceptions that are caught where code goes on after a failure."""
+_EXITS = frozenset(("sys.exit", "exit", "quit", "os._exit", "os.abort"))
+_MAX_REGRETS = 50
+"""How many conditions of a block that raise an exception are compared with the imports above."""
 _STRENGTH: tuple[Use, ...] = ("certain", "guarded", "perhaps")
 _MAX_TOKENS, _MAX_FILE_BYTES = 400_000, 512 << 10
 """Of all Python files that are parsed, about 1.6 MB of usual code, and of one file; a parsed file takes a hundred times
@@ -32,12 +55,13 @@ _SHORTEST_STEM = 4
 """Of a file's name without its end, to be told from other words."""
 PARSE_ERRORS = (SyntaxError, ValueError, RecursionError, MemoryError)
 """What ast.parse raises for code of Python 2, for no code, and for code that is nested too deeply."""
-_IMPORT_ERRORS = frozenset(("ImportError", "ModuleNotFoundError", "Exception", "BaseException"))
 _IMPORT_FUNCTIONS = frozenset(("import_module", "__import__"))
 _WORD = re.compile(rb"\w+")
 _VALUES = {"sys.platform": "linux", "os.name": "posix", "__name__": "the name of the module"}
 """What expressions are on a Pi, on import."""
-_Import = tuple[str, Use]
+_Import = tuple[str, Uses]
+_NamedImport = tuple[str, Uses, bool]
+"""With whether the last part of the name may be no module, but something in one."""
 
 
 class ImportGraph:
@@ -48,12 +72,14 @@ class ImportGraph:
         self._sources = {_module_of(path): (path, content) for path, content in sources.items()}
         self._roots, self._modules = roots, frozenset(modules)
         self._parsed: dict[str, list[_Import]] = {}
+        self._uses: dict[Failure, dict[str, Use]] = {}
         self._tokens = _MAX_TOKENS
 
-    def use(self, module: str) -> Use:
-        """Return how the code uses a module."""
-        if module in self._uses:
-            return self._uses[module]
+    def use(self, module: str, failure: Failure = "broken") -> Use:
+        """Return how the code uses a module whose import fails in this way."""
+        uses = self._uses_if(failure)
+        if module in uses:
+            return uses[module]
         word, words = module.rpartition(".")[2].encode(), self._words
         return "mentioned" if words is None or any(word in found for found in words.values()) else "unused"
 
@@ -61,12 +87,16 @@ class ImportGraph:
         """Whether code that the import of the wheel may execute has the name of a file, with or without its end."""
         stem = file_name.partition(".")[0]
         texts = {file_name.encode(), stem.encode() if len(stem) >= _SHORTEST_STEM else file_name.encode()}
-        reached = (self._sources[name][1] for name in self._uses if name in self._sources)
+        reached = (self._sources[name][1] for name in self._uses_if("broken") if name in self._sources)
         return any(text in content for content in reached for text in texts)
 
-    @cached_property
-    def _uses(self) -> dict[str, Use]:
-        """How each module is imported, Python files included: by the strongest of all ways."""
+    def _uses_if(self, failure: Failure) -> dict[str, Use]:
+        if failure not in self._uses:
+            self._uses[failure] = self._strongest_uses(failure)
+        return self._uses[failure]
+
+    def _strongest_uses(self, failure: Failure) -> dict[str, Use]:
+        """Return how each module is imported, Python files included: by the strongest of all ways."""
         uses: dict[str, Use] = {}
         waiting: dict[Use, list[str]] = {"certain": list(self._roots), "guarded": [], "perhaps": []}
         others = [name for name in self._sources if self._words is None or self._words[name]]
@@ -75,8 +105,8 @@ class ImportGraph:
             if strength in (None, "perhaps") and others:  # nobody is known to import these files
                 name = others.pop()
                 if name not in uses:
-                    for target, use in self._imports(name):
-                        waiting["guarded" if use == "guarded" else "perhaps"].append(target)
+                    for target, each in self._imports(name):
+                        waiting["guarded" if getattr(each, failure) == "guarded" else "perhaps"].append(target)
             elif strength is None:
                 return uses
             else:
@@ -84,7 +114,8 @@ class ImportGraph:
                 if name in uses:
                     continue
                 uses[name] = strength
-                for target, use in self._imports(name):
+                for target, each in self._imports(name):
+                    use: Use = getattr(each, failure)
                     weaker = max(strength, use, key=_STRENGTH.index)
                     waiting["guarded" if use == "guarded" else weaker].append(target)
 
@@ -107,7 +138,12 @@ class ImportGraph:
             if path and self._is_parsable(content):
                 package = name if path.endswith("__init__.py") else name.rpartition(".")[0]
                 found = _all_imports(content, package)
-                self._parsed[name] = [(module, use) for target, use in found for module in self._known(target)]
+                self._parsed[name] = [
+                    (module, uses)
+                    for target, uses, is_part in found
+                    for module in self._known(target)
+                    if module == target or not is_part
+                ]
         return self._parsed[name]
 
     def _is_parsable(self, content: bytes) -> bool:
@@ -142,71 +178,115 @@ def parse_code(content: bytes) -> ast.Module:
         return ast.parse(content)
 
 
-def _all_imports(content: bytes, package: str) -> list[_Import]:
-    """Return (module, how) for each import of a Python file; nothing if it can't be parsed."""
+def _all_imports(content: bytes, package: str) -> list[_NamedImport]:
+    """Return each import of a Python file; nothing if the file can't be parsed."""
     try:
         return list(_imports_of(parse_code(content), package))
     except PARSE_ERRORS:
         return []
 
 
-def _imports_of(tree: ast.Module, package: str) -> Iterator[_Import]:
-    blocks: list[tuple[Sequence[ast.stmt], Use]] = [(tree.body, "certain")]
+def _imports_of(tree: ast.Module, package: str) -> Iterator[_NamedImport]:
+    for statement, uses in statements_of(tree):
+        if isinstance(statement, ast.Import):
+            yield from ((alias.name, uses, False) for alias in statement.names)
+        elif isinstance(statement, ast.ImportFrom):
+            base = _absolute(statement.module or "", statement.level, package)
+            yield base, uses, False
+            inner = uses._replace(missing=uses.broken)  # `from package import module` raises ImportError
+            yield from ((f"{base}.{alias.name}".lstrip("."), inner, True) for alias in statement.names)
+        elif not isinstance(statement, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+            yield from ((name, uses, False) for name in _called_imports(statement, package))
+
+
+def statements_of(tree: ast.Module) -> Iterator[tuple[ast.stmt, Uses]]:
+    """Yield all statements, those in other statements as well, with how they are executed on import."""
+    blocks: list[tuple[Sequence[ast.stmt], Uses]] = [(tree.body, CERTAIN)]
     while blocks:
-        statements, use = blocks.pop()
-        for statement in statements:
-            if isinstance(statement, ast.Import):
-                yield from ((alias.name, use) for alias in statement.names)
-            elif isinstance(statement, ast.ImportFrom):
-                base = _absolute(statement.module or "", statement.level, package)
-                yield from ((f"{base}.{alias.name}".lstrip("."), use) for alias in statement.names)
-            else:
-                blocks += inner_blocks(statement, use)
-                if not isinstance(statement, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
-                    yield from ((name, use) for name in _called_imports(statement, package))
+        statements, uses = blocks.pop()
+        regrets = list(_regrets(statements))
+        for number, statement in enumerate(statements):
+            yield statement, uses
+            inner = _inner_blocks(statement, uses)
+            if regrets and isinstance(statement, (ast.Try, ast.TryStar)):
+                names = set(_bound_names(statement))
+                if any(number < place and not names.isdisjoint(tested) for place, tested in regrets):
+                    inner = [(block, Uses(*(_weakened(use) for use in each))) for block, each in inner]
+            blocks += inner
 
 
-def inner_blocks(statement: ast.stmt, use: Use) -> list[tuple[Sequence[ast.stmt], Use]]:
+def _regrets(statements: Sequence[ast.stmt]) -> Iterator[tuple[int, set[str]]]:
+    """Yield the conditions of a block under which it raises an exception after all: number, and names in the test."""
+    conditions = ((number, each) for number, each in enumerate(statements) if isinstance(each, ast.If))
+    for number, statement in islice(conditions, _MAX_REGRETS):
+        if any(map(_gives_up, statement.body)):
+            yield number, {node.id for node in ast.walk(statement.test) if isinstance(node, ast.Name)}
+
+
+def _bound_names(statement: ast.stmt) -> Iterator[str]:
+    """Yield the names that a statement imports or assigns."""
+    for node in ast.walk(statement):
+        if isinstance(node, ast.alias):
+            yield node.asname or node.name.partition(".")[0]
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            yield node.id
+
+
+def _weakened(use: Use) -> Use:
+    return "perhaps" if use == "guarded" else use
+
+
+def _inner_blocks(statement: ast.stmt, uses: Uses) -> list[tuple[Sequence[ast.stmt], Uses]]:
     """Return the blocks of a compound statement, and how what they import is imported."""
-    perhaps: Use = "perhaps"
     match statement:
         case ast.Try() | ast.TryStar():
-            tried = _guarded_use(statement.handlers, use)
-            handlers = [(handler.body, perhaps) for handler in statement.handlers]
-            return [(statement.body, tried), *handlers, (statement.orelse, tried), (statement.finalbody, use)]
+            tried = Uses(*(_tried_use(statement.handlers, use, _CAUGHT_BY[kind]) for kind, use in _by_failure(uses)))
+            handlers = [(handler.body, _PERHAPS) for handler in statement.handlers]
+            return [(statement.body, tried), *handlers, (statement.orelse, tried), (statement.finalbody, uses)]
         case ast.If():
             truth = _truth(statement.test)
             if truth is not None:
-                return [(statement.body if truth else statement.orelse, use)]
-            return [(statement.body, perhaps), (statement.orelse, perhaps)]
+                return [(statement.body if truth else statement.orelse, uses)]
+            return [(statement.body, _PERHAPS), (statement.orelse, _PERHAPS)]
         case ast.With() | ast.ClassDef():
-            items = statement.items if isinstance(statement, ast.With) else []
-            is_suppressed = any(_suppresses_import_error(item.context_expr) for item in items)
-            return [(statement.body, "guarded" if is_suppressed else use)]
+            calls = [item.context_expr for item in statement.items] if isinstance(statement, ast.With) else []
+            inside = (_use_within(calls, use, _CAUGHT_BY[kind]) for kind, use in _by_failure(uses))
+            return [(statement.body, Uses(*inside))]
         case ast.Match():
-            return [(case.body, perhaps) for case in statement.cases]
+            return [(case.body, _PERHAPS) for case in statement.cases]
     blocks = (getattr(statement, name, []) for name in ("body", "orelse"))  # of functions and loops
-    return [(block, perhaps) for block in blocks if block]
+    return [(block, _PERHAPS) for block in blocks if block]
 
 
-def _guarded_use(handlers: Sequence[ast.ExceptHandler], use: Use) -> Use:
-    """Return how what a try block imports is imported: guarded if a handler goes on after an ImportError."""
+def _by_failure(uses: Uses) -> Iterator[tuple[Failure, Use]]:
+    return zip(_CAUGHT_BY, uses, strict=True)
+
+
+def _tried_use(handlers: Sequence[ast.ExceptHandler], use: Use, errors: frozenset[str]) -> Use:
+    """Return how what a try block imports is imported: guarded if a handler goes on after one of these errors."""
     for handler in handlers:
-        if handler.type is None or _names(handler.type) & _IMPORT_ERRORS:
-            if any(isinstance(statement, ast.Raise) for statement in handler.body):
+        if handler.type is None or _names(handler.type) & errors:
+            if any(map(_gives_up, handler.body)):
                 return use
             nodes = list(islice(ast.walk(handler), _MAX_HANDLER_NODES))
-            is_clear = len(nodes) < _MAX_HANDLER_NODES and not any(isinstance(node, ast.Raise) for node in nodes)
+            is_clear = len(nodes) < _MAX_HANDLER_NODES and not any(map(_gives_up, nodes))
             return "guarded" if is_clear else "perhaps"
     return use
 
 
-def _suppresses_import_error(call: ast.expr) -> bool:
-    return (
-        isinstance(call, ast.Call)
-        and bool(_names(call.func) & {"suppress"})
-        and any(_names(argument) & _IMPORT_ERRORS for argument in call.args)
-    )
+def _gives_up(node: ast.AST) -> bool:
+    """Whether a statement raises an exception, or ends Python."""
+    if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call):
+        called = node.value.func
+        return isinstance(called, (ast.Name, ast.Attribute)) and ast.unparse(called) in _EXITS
+    return isinstance(node, ast.Raise)
+
+
+def _use_within(calls: Sequence[ast.expr], use: Use, errors: frozenset[str]) -> Use:
+    """Return how what the body of a `with` imports is imported: guarded if one of the calls suppresses these errors."""
+    suppressing = (call for call in calls if isinstance(call, ast.Call) and _names(call.func) & {"suppress"})
+    is_guarded = any(_names(argument) & errors for call in suppressing for argument in call.args)
+    return "guarded" if is_guarded else use
 
 
 def _names(expression: ast.expr) -> set[str]:
@@ -236,12 +316,22 @@ def _called_imports(statement: ast.stmt, package: str) -> Iterator[str]:
     """Yield the modules that a simple statement imports by calling a function with their names."""
     if not isinstance(statement, (ast.Expr, ast.Assign, ast.AnnAssign)):
         return
-    for node in ast.walk(statement):
+    for node in executed_nodes(statement):
         if isinstance(node, ast.Call) and node.args and _names(node.func) & _IMPORT_FUNCTIONS:
             value = getattr(node.args[0], "value", None)
             if isinstance(value, str):
                 name = value.lstrip(".")
                 yield _absolute(name, len(value) - len(name), package)
+
+
+def executed_nodes(statement: ast.stmt) -> Iterator[ast.AST]:
+    """Yield the parts of a simple statement that are evaluated with it: not what stands in a `lambda`."""
+    waiting: list[ast.AST] = [statement]
+    while waiting:
+        node = waiting.pop()
+        yield node
+        if not isinstance(node, ast.Lambda):
+            waiting += ast.iter_child_nodes(node)
 
 
 def _absolute(module: str, level: int, package: str) -> str:

@@ -6,11 +6,10 @@ or cffi, and has the library's name. The size of the code that is parsed is limi
 
 import ast
 import re
-import warnings
 from collections.abc import Iterator
 from functools import cached_property
 
-from pibuild.verify.import_graph import PARSE_ERRORS, Use, inner_blocks
+from pibuild.verify.import_graph import PARSE_ERRORS, Use, executed_nodes, parse_code, statements_of
 from pibuild.verify.python_imports import WheelContents
 
 _LOADERS = re.compile(rb"\b(CDLL|PyDLL|LoadLibrary|dlopen)\b")
@@ -87,7 +86,7 @@ class LibraryLoads:
         named: Use = min((use for text, use in texts if file_name in text), key=_STRENGTH.index, default="perhaps")
         module = path.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
         is_named = module in self._contents.import_names
-        imported: Use = "certain" if is_named else self._contents.graph.use(module)
+        imported: Use = "certain" if is_named else self._contents.graph.use(module, "unloadable")
         return max((called, named, imported), key=_STRENGTH.index)
 
     def _statements(self, path: str) -> tuple[Use, list[tuple[str, Use]]]:
@@ -102,7 +101,7 @@ class LibraryLoads:
             if len(code) <= min(_MAX_BYTES, self._left_bytes):
                 self._left_bytes -= len(code)
                 for statement, use in _simple_statements(code):
-                    nodes = list(ast.walk(statement))
+                    nodes = list(executed_nodes(statement))
                     uses += [use] * any(map(_is_load, nodes))
                     values = (node.value for node in nodes if isinstance(node, ast.Constant))
                     texts += [(value, use) for value in values if isinstance(value, str) and ".so" in value]
@@ -113,19 +112,12 @@ class LibraryLoads:
 def _simple_statements(code: bytes) -> Iterator[tuple[ast.stmt, Use]]:
     """Yield the statements without others in them, with how they are executed on import; none if it can't be parsed."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            tree = ast.parse(code)
+        tree = parse_code(code)
     except PARSE_ERRORS:
         return
-    blocks: list[tuple[list[ast.stmt], Use]] = [(tree.body, "certain")]
-    while blocks:
-        statements, use = blocks.pop()
-        for statement in statements:
-            inner = inner_blocks(statement, use)
-            if not inner:
-                yield statement, use
-            blocks += [(list(block), inner_use) for block, inner_use in inner]
+    for statement, uses in statements_of(tree):
+        if not any(isinstance(node, (ast.stmt, ast.excepthandler)) for node in ast.iter_child_nodes(statement)):
+            yield statement, uses.unloadable
 
 
 def _is_load(node: ast.AST) -> bool:

@@ -9,7 +9,7 @@ modules in the order of their suffixes, then .py files), import.c of 2.7.
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import accumulate
@@ -24,7 +24,7 @@ from pibuild.config.pis import SystemPython
 from pibuild.machinecode.elf import MAGIC
 from pibuild.verify.binary import Binary
 from pibuild.verify.findings import Finding
-from pibuild.verify.import_graph import ImportGraph, Use
+from pibuild.verify.import_graph import Failure, ImportGraph, Use
 from pibuild.verify.numpy_versions import CompiledModule, module_findings, read_compiled_module
 from pibuild.wheels.metadata import MAX_REQUIREMENT_LETTERS, read_metadata, requirement_or_none
 from pibuild.wheels.python_tags import entry_name, module_suffixes
@@ -42,6 +42,7 @@ _STRAY_NAMES = frozenset(("test", "tests", "doc", "docs", "example", "examples",
 _MAX_MODULES, _SHOWN_PROBLEMS = 5000, 20
 _MAX_DEPTH = 50
 """Of folders in folders."""
+_NOT_FOUND = "Python does not find it"
 _SETTLE = "pibuild verify --run"
 _FITTING = "a wheel that is built for this Python and machine"
 
@@ -117,9 +118,9 @@ class WheelContents:
         """How the files of extension modules are imported, by their paths in the wheel."""
         return {file.path: self.use(module) for module in self.modules for file in module.files}
 
-    def use(self, module: Module) -> Use:
-        """Return how an extension module is imported; users import one at the top level for certain."""
-        return "certain" if module.dotted_name in self._import_names else self.graph.use(module.dotted_name)
+    def use(self, module: Module, failure: Failure = "broken") -> Use:
+        """Return how an extension module is imported if that fails; users import one at the top level for certain."""
+        return "certain" if module.dotted_name in self._import_names else self.graph.use(module.dotted_name, failure)
 
     @cached_property
     def _import_names(self) -> frozenset[str]:
@@ -235,7 +236,7 @@ def _problem(contents: WheelContents, module: Module, python: str, bits: int) ->
         return None
     if not file:
         wanted = module_suffixes(python, bits)[0]
-        return module.files[0].path, "Python does not find it", f"Python {python} looks for {wanted}"
+        return module.files[0].path, _NOT_FOUND, f"Python {python} looks for {wanted}"
     if file.binary and not _uses_python(file.binary) and contents.use(module) in ("mentioned", "unused"):
         return None  # a library that is named like a module, for ctypes or cffi
     name = module.folder.rpartition("/")[2] if module.name == "__init__" else module.name
@@ -255,11 +256,16 @@ def _file_problem(file: ModuleFile, entry: str, python: str, bits: int) -> tuple
         return None if file.is_elf else ("it is no machine code for Linux", "")
     if not _is_for(file.binary, bits):
         return f"it is code for {file.binary.machine}", f"the system is {_machine(bits)}"
-    if entry in file.binary.elf.defined:
+    if entry in _found_symbols(file.binary):
         return None
     entries = sorted(filter(_ENTRY.fullmatch, file.binary.elf.defined))
     has = f"; it defines {entries[0]}" if entries else ""
     return f"it does not define {entry}, which Python {python[0]} calls{has}", ""
+
+
+def _found_symbols(binary: Binary) -> Collection[str]:
+    """Return the symbols that the loader finds by its hash table."""
+    return binary.elf.dynamic.definitions if binary.elf.dynamic else binary.elf.defined
 
 
 def _judged(contents: WheelContents, module: Module, path: str, reason: str, at_place: str, *, works: bool) -> Finding:
@@ -267,7 +273,7 @@ def _judged(contents: WheelContents, module: Module, path: str, reason: str, at_
 
     `works` is whether another module of the wheel can be imported.
     """
-    name, use = module.dotted_name, contents.use(module)
+    name, use = module.dotted_name, contents.use(module, "missing" if reason == _NOT_FOUND else "broken")
     finding = Finding(
         outcome="unsure", check="python", path=path, subject=name, reason=reason, at_place=at_place, remedy=_SETTLE
     )

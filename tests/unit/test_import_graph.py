@@ -5,11 +5,11 @@ from pibuild.verify.import_graph import ImportGraph
 _CORE = "pkg._core"
 
 
-def use(code, *, module=_CORE, **others):
+def use(code, *, module=_CORE, failure="broken", **others):
     """Return how `pkg/__init__.py` with this code uses a module; others are further files of the package."""
     sources = {"pkg/__init__.py": code.encode()}
     sources |= {f"pkg/{name}.py": text.encode() for name, text in others.items()}
-    return ImportGraph(sources, ["pkg"], [module]).use(module)
+    return ImportGraph(sources, ["pkg"], [module]).use(module, failure)
 
 
 @pytest.mark.parametrize(
@@ -42,7 +42,7 @@ def test_what_is_imported_at_once_is_certain(code):
     "code",
     [
         "try:\n  from . import _core\nexcept ImportError:\n  _core = None",
-        "try:\n  from ._core import a\nexcept (ValueError, ModuleNotFoundError):\n  pass",
+        "try:\n  from ._core import a\nexcept (ValueError, ImportError):\n  pass",
         "try:\n  from . import _core\nexcept:\n  pass",
         "try:\n  import pkg._core\nexcept Exception as e:\n  print(e)",
         "with contextlib.suppress(ImportError):\n  from . import _core",
@@ -151,3 +151,49 @@ def test_hostile_code_is_read_within_bounds(code):
 def test_more_code_than_can_be_parsed_is_not_parsed():
     sources = {f"pkg/a{number}.py": b"x = 1\n" * 100_000 for number in range(40)} | {"pkg/__init__.py": b""}
     assert ImportGraph(sources, ["pkg"], [_CORE]).use(_CORE) == "mentioned"
+
+
+_TRIED = "try:\n  {}\nexcept {}:\n  pass"
+
+
+@pytest.mark.parametrize(
+    ("code", "missing", "broken", "unloadable"),
+    [
+        (_TRIED.format("from ._core import a", "ImportError"), "guarded", "guarded", "certain"),
+        (_TRIED.format("from ._core import a", "ModuleNotFoundError"), "guarded", "certain", "certain"),
+        (_TRIED.format("from . import _core", "ModuleNotFoundError"), "certain", "certain", "certain"),
+        (_TRIED.format("from . import _core", "(OSError, ValueError)"), "certain", "certain", "guarded"),
+        (_TRIED.format("from . import _core", "Exception"), "guarded", "guarded", "guarded"),
+        ("with suppress(ModuleNotFoundError):\n  import pkg._core", "guarded", "certain", "certain"),
+        ("with suppress(OSError):\n  import pkg._core", "certain", "certain", "guarded"),
+    ],
+)
+def test_a_handler_guards_against_what_it_catches(code, missing, broken, unloadable):
+    told = [use(code, failure=failure) for failure in ("missing", "broken", "unloadable")]
+    assert told == [missing, broken, unloadable]
+
+
+@pytest.mark.parametrize("leave", ["sys.exit(1)", "exit()", "os._exit(3)", "raise SystemExit"])
+def test_a_handler_that_ends_python_guards_nothing(leave):
+    assert use(f"try:\n  from . import _core\nexcept ImportError:\n  {leave}") == "certain"
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "try:\n  from . import _core\nexcept ImportError:\n  _core = None\nif _core is None:\n  raise RuntimeError",
+        "try:\n  from . import _core\nexcept ImportError:\n  ok = False\nif not ok:\n  sys.exit(1)",
+        "try:\n  from . import _core\nexcept ImportError:\n  if sys.flags.dev_mode:\n    sys.exit(1)",
+    ],
+)
+def test_a_guarded_import_that_is_missed_later_is_perhaps_needed(code):
+    assert use(code) == "perhaps"
+
+
+def test_a_condition_above_the_import_is_not_about_it():
+    code = "if _core is None:\n  raise RuntimeError\ntry:\n  from . import _core\nexcept ImportError:\n  _core = None"
+    assert use(code) == "guarded"
+
+
+def test_what_a_lambda_imports_is_not_imported_at_once():
+    assert use("f = lambda: __import__('pkg._core')") == "mentioned"
