@@ -61,6 +61,8 @@ class DynamicObject:
     """`e_flags`."""
     os_abi: int
     abi_version: int
+    is_of_first_version: bool
+    """Whether both versions of the file format are 1 and the rest of the identification is empty, as ld.so demands."""
     interpreter: str
     """The path in PT_INTERP."""
     has_phdr: bool
@@ -107,7 +109,14 @@ class DynamicObject:
     """Thread-local variables of other files that must lie there."""
     uses_tls_descriptors: bool = False
 
+    @property
+    def is_soft_float(self) -> bool:
+        """Whether 32-bit code says in its header that it is soft-float, which a hard-float ld.so does not load."""
+        return self.flags >> 24 == _EABI_5 and bool(self.flags & _SOFT_FLOAT)
 
+
+_EABI_5, _SOFT_FLOAT = 5, 0x200
+"""EF_ARM_EABI_VER5 and EF_ARM_ABI_FLOAT_SOFT of `e_flags`."""
 _IDENT_BYTES, _MAX_SEGMENTS, _MAX_VERSIONS, _MAX_LIBRARIES, _MAX_FOLDERS = 16, 1000, 20_000, 1000, 1000
 """Files of the largest wheels have some 15 segments, 100 versions, 100 libraries and 5 folders."""
 _HEADERS = {32: "<HHIIIIIHHH", 64: "<HHIQQQIHHH"}
@@ -159,7 +168,8 @@ def read_dynamic(content: bytes) -> DynamicObject:
     bits = 32 if content[4] == 1 else 64
     if len(content) < _IDENT_BYTES + 48:
         raise ValueError("the file is shorter than its header")
-    kind, _, _, _, segments_at, _, flags, _, entry_bytes, count = unpack_from(_HEADERS[bits], content, _IDENT_BYTES)
+    header = unpack_from(_HEADERS[bits], content, _IDENT_BYTES)
+    kind, _, version, _, segments_at, _, flags, _, entry_bytes, count = header
     form, size = _SEGMENTS[bits]
     if count > _MAX_SEGMENTS or (count and (entry_bytes != size or segments_at + count * size > len(content))):
         raise ValueError(f"{count} segments of {entry_bytes} bytes each, or outside of the file")
@@ -179,6 +189,7 @@ def read_dynamic(content: bytes) -> DynamicObject:
         flags=flags,
         os_abi=content[7],
         abi_version=content[8],
+        is_of_first_version=version == content[6] == 1 and not any(content[9:_IDENT_BYTES]),
         interpreter=next((_path(content, row[2], row[5]) for row in rows if row[0] == _INTERP), ""),
         has_phdr=_has_phdr([row[0] for row in rows]),
         loads=loads,

@@ -9,6 +9,7 @@ import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import PurePosixPath
 from typing import Literal
 
@@ -27,6 +28,8 @@ from pibuild.verify.static_tls import joint_static_tls_findings, static_tls_find
 from pibuild.verify.symbol_binding import C_API, lacking_versions, undefined_references, unversioned_definer
 
 _SHOWN, _NAME_LETTERS = 3, 60
+_MAX_ORDERS = 100
+"""How many pairs of files are loaded one after the other."""
 _FOREIGN_LIBC = (
     (re.compile(r"libc\.musl-.*|ld-musl-.*"), "musl's C library"),
     (re.compile(r"lib(c|log|android)\.so"), "of Android or musl"),
@@ -83,7 +86,9 @@ class _LoadedWheel:
         self._python_scope = self._python_process.start_python()
         self._starts = self._all_starts()
         self._working = [start for start in self._starts if not start.fails]
+        self._loaded_names = {file.binary.file_name for start in self._working for file in start.scope if file.binary}
         self._loaded_first = self._names_loaded_first()
+        self._decisive = dict(self._decisive_starts())
 
     def findings(self) -> Iterator[Finding]:
         """Yield what was found, weighed by whether the wheel needs the file."""
@@ -117,12 +122,18 @@ class _LoadedWheel:
         )
         return "module" if is_module else "library"
 
-    def _start(self, binary: Binary, kind: Literal["module", "program", "library"]) -> _Start:
+    def _start(
+        self, binary: Binary, kind: Literal["module", "program", "library"], first: Binary | None = None
+    ) -> _Start:
+        """Load a file, after the file `first` if there is one."""
         if kind == "program":
             process = LoaderProcess(self._files, self._system, self._bits, self._python)
             global_scope = scope = process.start_program(binary)
         else:
             process, global_scope = self._python_process.copy(), self._python_scope
+            if first:
+                process.load(first)
+                process.missing.clear()
             scope = process.load(binary)
         later = tuple(file for file in scope if file not in global_scope)
         lookup = list(dict.fromkeys((*global_scope, *scope)))
@@ -150,12 +161,39 @@ class _LoadedWheel:
                         found.append(start)
         return loaders
 
+    def _decisive_starts(self) -> Iterator[tuple[_Start, tuple[_Start, str]]]:
+        """Yield files whose loading depends on which other file was loaded before, with that file and a library's name.
+
+        The loader takes a library that is loaded for every file that asks for its name.
+        """
+        loaders: dict[str, dict[str, _Start]] = {}
+        for start in self._starts:
+            for file in start.loaded_later if start.kind == "module" else ():
+                for name in file.names:
+                    loaders.setdefault(name, {}).setdefault(file.place, start)
+        orders = {
+            (start, other): name
+            for start in self._starts
+            for file in (start.loaded_later if start.kind != "program" else ())
+            for name in loaders.keys() & file.names
+            for place, other in loaders[name].items()
+            if place != file.place
+        }
+        for (start, other), name in islice(orders.items(), _MAX_ORDERS):
+            if self._start(start.binary, start.kind, other.binary).fails != start.fails:
+                yield start, (other, name)
+
     # Whether it matters
 
     def _weighed(self, start: _Start) -> Iterator[Finding]:
         """Yield the findings of a start, weakened if the wheel may do without the file."""
         missing = start.process.missing
         findings = [*(self._missing_finding(each, start) for each in missing), *start.findings]
+        if start in self._decisive:
+            other, name = self._decisive[start]
+            reason = f"loads or does not load, as {other.binary.path} with another {name} is loaded before it or not"
+            kept = (finding for finding in findings if finding.outcome == "note")
+            findings = [*kept, _finding(start.binary, "unsure", reason, _SETTLES, name)]
         if all(finding.outcome == "note" for finding in findings):
             yield from findings
             return
@@ -172,7 +210,8 @@ class _LoadedWheel:
     def _need(self, start: _Start) -> tuple[Literal["certain", "perhaps", "none"], str]:
         """Return whether the wheel needs a file, and what tells that."""
         others = [other for other in self._working if other is not start]
-        if start.fails and any(other.variant_name == start.variant_name for other in others):
+        is_spare = start.kind == "library" and start.binary.file_name in self._loaded_names
+        if start.fails and (is_spare or any(other.variant_name == start.variant_name for other in others)):
             return "none", "the wheel has another file of this name"
         if start.kind == "program":
             is_script = ".data/scripts/" in start.binary.path
@@ -181,7 +220,7 @@ class _LoadedWheel:
         if start.kind == "module":
             use, is_public = self._files.contents.uses[start.binary.path], not re.search(r"(^|/)_", start.binary.path)
             others = [other for other in others if other.kind == "module"]
-        if use == "certain" or (use in ("mentioned", "unused") and is_public and not others):
+        if use == "certain" or (use == "unused" and is_public and not others):
             return "certain", ""
         return ("none", "the wheel goes on without it") if use == "guarded" else ("perhaps", _MAY_BE_LOADED)
 
@@ -190,15 +229,24 @@ class _LoadedWheel:
     def _missing_finding(self, missing: MissingLibrary, start: _Start) -> Finding:
         name, path = missing.name, missing.needed_by.binary.path if missing.needed_by.binary else ""
         finding = Finding(outcome="fails", check="loader", path=path, subject=name, reason="")
-        if missing.kind == "for some CPUs":
-            reason = f"needs {name}, which only some CPUs find, in {missing.searched[0].removeprefix(f'{SITE}/')}"
-            return replace(finding, outcome="unsure", reason=reason, remedy=_SETTLES)
-        if missing.kind == "damaged":
-            reason = f"needs {name}, and {missing.searched[0].removeprefix(f'{SITE}/')} is no library for it"
-            return replace(finding, reason=reason, remedy="put the library itself into the wheel")
-        if missing.kind == "not searched":
-            reason = f"needs {name}, and forbids the loader to search the system's folders (DF_1_NODEFLIB)"
-            return replace(finding, reason=reason, remedy="link it without -z nodefaultlib")
+        places = [place.removeprefix(f"{SITE}/") for place in missing.searched]
+        match missing.kind:
+            case "for some CPUs":
+                reason = f"needs {name}, which only some CPUs find, in {places[0]}"
+                return replace(finding, outcome="unsure", reason=reason, remedy=_SETTLES)
+            case "one for some CPUs":
+                reason = f"needs {name}, and some CPUs find {places[0]} instead of {places[1]}"
+                return replace(finding, outcome="unsure", reason=reason, remedy=_SETTLES)
+            case "damaged":
+                reason = f"needs {name}, and {places[0]} is no library for it"
+                return replace(finding, reason=reason, remedy="put the library itself into the wheel")
+            case "not searched":
+                reason = f"needs {name}, and forbids the loader to search the system's folders (DF_1_NODEFLIB)"
+                return replace(finding, reason=reason, remedy="link it without -z nodefaultlib")
+        return self._not_found_finding(missing, start, finding)
+
+    def _not_found_finding(self, missing: MissingLibrary, start: _Start, finding: Finding) -> Finding:
+        name, path = missing.name, finding.path
         copies = self._paths_by_name.get(name, [])
         if chance := next(self._chances(missing, start, copies), ""):
             return replace(finding, outcome="unsure", reason=f"needs {name}, {chance}", remedy=_SETTLES)

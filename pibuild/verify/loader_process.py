@@ -4,6 +4,7 @@ Source: glibc 2.36, elf/dl-load.c (`_dl_map_object`), dl-deps.c, dl-version.c (`
 (`check_match`).
 """
 
+import posixpath
 from collections import deque
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
@@ -30,7 +31,7 @@ _MAX_MISSING = 20
 _LAST_WITH_CPU_FOLDERS = Version("2.36")
 _CPU_FOLDERS = frozenset(("tls", "v6l", "v7l", "neon", "vfp", "aarch64", "atomics"))
 """Folders in those of a search path, for libraries for a CPU with certain features, and in one another."""
-MissingKind = Literal["absent", "unknown", "damaged", "for some CPUs", "not searched"]
+MissingKind = Literal["absent", "unknown", "damaged", "for some CPUs", "one for some CPUs", "not searched"]
 _PYTHON_NEEDS = (
     "libc.so.6",
     "libpthread.so.0",
@@ -107,7 +108,8 @@ class MissingLibrary:
     needed_by: LoadedFile
     kind: MissingKind
     """Whether it is nowhere, may be in a folder or package of which the contents are not known, is not readable, is in
-    a folder that the loader searches on some CPUs, or may be in the system's folders, which the file forbids."""
+    a folder that the loader searches on some CPUs, is another one there, or may be in the system's folders, which the
+    file forbids."""
     searched: tuple[str, ...]
     """The folders outside of the wheel and of the usual ones that were searched."""
 
@@ -196,22 +198,35 @@ class LoaderProcess:
             file.names.add(name)
             return file
         path = self._search_path(loader)
-        for place in self._places(name, loader, path):
+        places = self._places(name, loader, path)
+        for place in places:
             binary = self._files.places[place]
-            if binary is None:
+            if binary is None or self._is_damaged(binary):
                 self._miss(name, loader, "damaged", (place,))
                 return None
-            if self._fits(binary):
-                file = self._open_binary(place, binary, loader)
-                file.names.add(name)
-                self._by_name.setdefault(name, file)
-                return file
+            if self._fits(binary) and not _is_skipped(binary):
+                if other := self._place_for_some_cpus(name, path, binary):
+                    self._miss(name, loader, "one for some CPUs", (other, place))
+                return self._opened(name, place, binary, loader)
         dynamic = loader.binary.elf.dynamic if loader.binary else None
         is_searched = "/" not in name and not (dynamic and dynamic.ignores_system_folders)
-        if is_searched and (file := self._open_system(name, loader)):
+        folder, _, file_name = name.rpartition("/")
+        is_in_system = is_searched or posixpath.normpath(folder) in library_folders(self._bits)
+        if is_in_system and (file := self._open_system(file_name, loader)):
+            file.names.add(name)
             return file
+        for place in places:
+            binary = self._files.places[place]
+            if binary and self._fits(binary):
+                return self._opened(name, place, binary, loader)
         self._miss(name, loader, *self._reason_for_absence(name, path, is_searched=is_searched))
         return None
+
+    def _opened(self, name: str, place: str, binary: Binary, loader: LoadedFile) -> LoadedFile:
+        file = self._open_binary(place, binary, loader)
+        file.names.add(name)
+        self._by_name.setdefault(name, file)
+        return file
 
     def _reason_for_absence(
         self, name: str, path: "_SearchPath", *, is_searched: bool
@@ -251,15 +266,24 @@ class LoaderProcess:
     def _fits(self, binary: Binary) -> bool:
         return binary.elf.is_arm if self._bits == 32 else binary.elf.is_aarch64
 
-    def _place_for_some_cpus(self, name: str, path: "_SearchPath") -> str:
-        """Return where a library is that the loader finds on CPUs with certain features; empty if it is nowhere."""
+    def _is_damaged(self, binary: Binary) -> bool:
+        """Whether the loader stops at a file, instead of searching on: one of the same word size, and big-endian."""
+        return binary.elf.bits == self._bits and not binary.elf.little_endian
+
+    def _place_for_some_cpus(self, name: str, path: "_SearchPath", instead: Binary | None = None) -> str:
+        """Return where a library is that the loader finds on CPUs with certain features; empty if it is nowhere.
+
+        With `instead`, only another library counts, in the folder where this one is or before it.
+        """
         if self._system.glibc > _LAST_WITH_CPU_FOLDERS:
             return ""
+        number = path.order.get(self._files.paths[instead.path].rpartition("/")[0], 0) if instead else len(path.order)
         for place in self._files.places_by_file_name.get(name, ()):
             folder, binary = place.rpartition("/")[0], self._files.places[place]
             while folder.rpartition("/")[2] in _CPU_FOLDERS:
                 folder = folder.rpartition("/")[0]
-                if folder in path.order and binary and self._fits(binary):
+                is_other = binary and (not instead or binary.content != instead.content)
+                if binary and is_other and path.order.get(folder, number + 1) <= number and self._fits(binary):
                     return place
         return ""
 
@@ -319,6 +343,11 @@ class LoaderProcess:
         if not folder.startswith("/"):
             return None  # relative to the current folder
         return self._files.resolved(folder, self._python)
+
+
+def _is_skipped(binary: Binary) -> bool:
+    """Whether the loader goes on to the next folder: soft-float code, by its header, where the system is hard-float."""
+    return binary.elf.is_arm and bool(binary.elf.dynamic and binary.elf.dynamic.is_soft_float)
 
 
 def other_project(folder: str, files: InstalledFiles) -> str:

@@ -4,6 +4,7 @@ Source: glibc 2.31, 2.36 and 2.41: elf/dl-load.c, dl-map-segments.h, dl-reloc.c,
 sysdeps/unix/sysv/linux/arm/ldsodefs.h (the ARM header flags); Linux, fs/binfmt_elf.c.
 """
 
+import posixpath
 import re
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
@@ -20,12 +21,8 @@ Role = Literal["program", "startup", "module"]
 """A program, a library that is loaded when a program starts, and one that is loaded while it runs (by `import`)."""
 _Outcome = Literal["fails", "unsure", "note"]
 _INTERPRETERS = {
-    32: ("/lib/ld-linux-armhf.so.3", "/usr/lib/ld-linux-armhf.so.3", "/lib/arm-linux-gnueabihf/ld-linux-armhf.so.3"),
-    64: (
-        "/lib/ld-linux-aarch64.so.1",
-        "/usr/lib/ld-linux-aarch64.so.1",
-        "/lib/aarch64-linux-gnu/ld-linux-aarch64.so.1",
-    ),
+    32: ("/lib/ld-linux-armhf.so.3", "/lib/arm-linux-gnueabihf/ld-linux-armhf.so.3"),
+    64: ("/lib/ld-linux-aarch64.so.1", "/lib/aarch64-linux-gnu/ld-linux-aarch64.so.1"),
 }
 _OLD_LINKS = ("/lib/ld-linux.so.3", "/lib/arm-linux-gnueabihf/ld-linux.so.3")
 _LAST_WITH_LINKS = Version("2.31")
@@ -42,9 +39,11 @@ accepts segments whose stated alignment is less than a page."""
 _RELR_VERSION = "GLIBC_ABI_DT_RELR"
 _REFUSES_PIE = Version("2.30")
 _EXECUTABLE, _WRITABLE, _FIXED, _GNU, _PAGE, _ALL = 1, 2, 2, 3, 4096, (1 << 64) - 1
-_EABI_5, _SOFT_FLOAT = 5, 0x200
-"""EF_ARM_ABI_FLOAT_SOFT, which a hard-float ld.so refuses in a file of EABI version 5."""
+_SOFT_FLOAT = 0x200
+"""EF_ARM_ABI_FLOAT_SOFT of `e_flags`."""
 _OS_ABIS = {32: (0, 3, 64), 64: (0, 3)}
+_LAST_ABI_VERSION = 2
+"""Of files for GNU (OS ABI 3): glibc 2.31, 2.36 and 2.41 load 1 and 2, and refuse 3 to 9."""
 _KNOWN_RELOCATIONS = {
     32: frozenset((0, 1, 2, 13, 17, 18, 19, 20, 21, 22, 23, 160)),
     64: frozenset((0, 256, 257, 258, *range(1024, 1033))),
@@ -89,6 +88,8 @@ def _finding(binary: Binary, outcome: _Outcome, reason: str, remedy: str = "", s
 
 def _interpreter_findings(binary: Binary, dynamic: DynamicObject, system: System, bits: int) -> Iterator[Finding]:
     path = dynamic.interpreter
+    if path.startswith("/"):
+        path = f"/{posixpath.normpath(path).lstrip('/')}".removeprefix("/usr")  # /lib is a link to /usr/lib
     is_known = path in _INTERPRETERS[bits] or (bits == 32 and path in _OLD_LINKS and system.glibc <= _LAST_WITH_LINKS)
     if is_known and path in _OLD_LINKS and _is_soft_float(binary, dynamic):
         reason = f"is a soft-float program that {path} starts, which is a link to the hard-float loader"
@@ -105,10 +106,13 @@ def _interpreter_findings(binary: Binary, dynamic: DynamicObject, system: System
 def _library_findings(
     binary: Binary, dynamic: DynamicObject, system: System, bits: int, *, is_dlopened: bool
 ) -> Iterator[Finding]:
-    if dynamic.os_abi not in _OS_ABIS[bits] or (dynamic.abi_version and dynamic.os_abi != _GNU):
+    if not dynamic.is_of_first_version:
+        reason = "has another version of the file format than 1 in its header, or no zeros behind it"
+        yield _finding(binary, "fails", reason, "build the wheel again")
+    if dynamic.os_abi not in _OS_ABIS[bits] or dynamic.abi_version > (_LAST_ABI_VERSION * (dynamic.os_abi == _GNU)):
         reason = f"is for another operating system: OS ABI {dynamic.os_abi}, version {dynamic.abi_version}"
         yield _finding(binary, "fails", reason, "compile it for Linux with glibc")
-    if bits == 32 and dynamic.flags >> 24 == _EABI_5 and dynamic.flags & _SOFT_FLOAT:
+    if bits == 32 and dynamic.is_soft_float:
         reason = "is soft-float code by its header, which the loader of a hard-float system refuses"
         yield _finding(binary, "fails", reason, _HARD_FLOAT_REMEDY)
     if dynamic.kind == _FIXED or (dynamic.is_pie and system.glibc >= _REFUSES_PIE):

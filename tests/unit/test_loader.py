@@ -526,6 +526,9 @@ PLUGIN = "pkg/plugins/libplugin.so"
         ("import ctypes\npath = f'{here}/libplugin.so'\nlibrary = ctypes.cdll.LoadLibrary(path)\n", "fails"),
         ("from ctypes import CDLL\ndef start():\n    return CDLL('libplugin.so')\n", "unsure"),
         ("from ctypes import CDLL\ntry:\n    CDLL('libplugin.so')\nexcept Exception:\n    pass\n", "runs"),
+        ("from ctypes import CDLL\ntry:\n    CDLL('libplugin.so')\nexcept OSError:\n    pass\n", "runs"),
+        ("from ctypes import CDLL\ntry:\n    CDLL('libplugin.so')\nexcept ImportError:\n    pass\n", "fails"),
+        ("from ctypes import CDLL\nload = lambda: CDLL('libplugin.so')\n", "unsure"),
     ],
 )
 def test_a_library_that_does_not_load_fails_if_the_import_loads_it(code, outcome):
@@ -553,6 +556,75 @@ def test_a_module_that_does_not_load_fails_if_the_import_needs_it(code, outcome)
 
 def test_a_module_that_is_all_of_the_wheel_fails_if_it_does_not_load():
     assert worst_outcome(findings_of({MODULE: make_module(**BROKEN), "pkg/__init__.py": ""})) == "fails"
+
+
+@pytest.mark.parametrize(
+    ("path", "outcome"),
+    [
+        ("/lib/arm-linux-gnueabihf/libz.so.1", "runs"),
+        ("/usr/lib//arm-linux-gnueabihf/libz.so.1", "runs"),
+        ("/lib/arm-linux-gnueabihf/libssl.so.1.1", "fails"),
+        ("/opt/libz.so.1", "fails"),
+    ],
+)
+def test_a_library_by_its_whole_path_is_searched_only_there(path, outcome):
+    assert worst_outcome(findings_of({MODULE: make_module(needed=["libc.so.6", path])})) == outcome
+
+
+def test_the_loader_passes_over_soft_float_libraries():
+    module = make_module(Undefined(name="extra"), **USES_INNER, runpath="$ORIGIN/a:$ORIGIN/b")
+    soft = {MODULE: module, f"pkg/a/{INNER}": make_library(INNER, flags=SOFT)}
+    assert worst_outcome(findings_of(soft)) == "fails"
+    assert harm(findings_of({**soft, f"pkg/b/{INNER}": make_library(INNER)})) == []
+
+
+@pytest.mark.parametrize(
+    ("system", "content", "outcome"),
+    [
+        ("bookworm", make_library(INNER, defines=["other"]), "unsure"),
+        ("bookworm", make_library(INNER), "runs"),
+        ("bookworm", make_library(INNER, bits=64), "runs"),
+        ("trixie", make_library(INNER, defines=["other"]), "runs"),
+    ],
+)
+def test_another_library_for_some_cpus_is_unsure_till_glibc_2_36(system, content, outcome):
+    module = make_module(Undefined(name="extra"), **USES_INNER, runpath="$ORIGIN")
+    files = {MODULE: module, f"pkg/{INNER}": make_library(INNER), f"pkg/neon/{INNER}": content}
+    assert worst_outcome(findings_of(files, system)) == outcome
+
+
+def test_the_first_library_of_a_name_is_the_one_of_all_files():
+    new, names = Undefined(name="extra", library=INNER, version="INNER_2"), ["PyInit_first"]
+    files = {
+        MODULE: make_module(new, **USES_INNER, runpath="$ORIGIN/new"),
+        "pkg/first.abi3.so": make_shared_object(undefined=(CREATE,), defines=names, **USES_INNER, runpath="$ORIGIN/x"),
+        f"pkg/new/{INNER}": make_library(INNER, defines={"extra": "INNER_2"}),
+        f"pkg/x/{INNER}": make_library(INNER, defines={"extra": "INNER_1"}),
+        "pkg/__init__.py": "from . import first, demo\n",
+    }
+    found = harm(findings_of(files))
+    assert [(finding.outcome, finding.path, finding.subject) for finding in found] == [("unsure", MODULE, INNER)]
+    files[f"pkg/x/{INNER}"] = make_library(INNER, defines={"extra": "INNER_2"})
+    assert harm(findings_of(files)) == []
+
+
+@pytest.mark.parametrize(("at", "value"), [(6, 2), (12, 7), (20, 2), (8, 1)])
+def test_a_header_of_another_version_fails(at, value):
+    module = bytearray(make_module())
+    module[at] = value
+    assert worst_outcome(findings_of({MODULE: bytes(module)})) == "fails"
+
+
+@pytest.mark.parametrize(("version", "outcome"), [(0, "runs"), (2, "runs"), (3, "fails")])
+def test_files_for_gnu_have_abi_versions_up_to_2(version, outcome):
+    module = bytearray(make_module(os_abi=3))
+    module[8] = version
+    assert worst_outcome(findings_of({MODULE: bytes(module)})) == outcome
+
+
+@pytest.mark.parametrize("path", ["/lib//ld-linux-armhf.so.3", "/usr/lib/../lib/ld-linux-armhf.so.3"])
+def test_a_programs_interpreter_may_have_another_path_to_it(path):
+    assert harm(findings_of({"demo-1.0.data/scripts/tool": make_program(interpreter=path)})) == []
 
 
 def test_a_library_in_a_folder_for_some_cpus_is_unsure_till_glibc_2_36():
