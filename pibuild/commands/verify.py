@@ -25,7 +25,7 @@ USAGE = "WHEEL... [OPTION...]"
 EXAMPLES = (
     "pibuild verify grpcio-1.66.2-cp311-cp311-linux_armv7l.whl",
     "pibuild verify *.whl --target pi-one --python 3.11 --json",
-    "pibuild verify thing.whl --os bookworm --run",
+    "pibuild verify thing.whl --model pi-4-b --bits 64 --os bookworm --run",
 )
 UNSURE_EXIT_CODE = 13
 """Nothing that was asked for fails, and something could not be told."""
@@ -38,7 +38,10 @@ def add_arguments(parser: CommandParser) -> None:
     parser.add_argument("wheels", nargs="+", metavar="WHEEL", help="path of a wheel")
     group = parser.add_argument_group("where it must run (default: wherever pip installs it)")
     add_options(group, "--target", "--python")
+    group.add_argument("--model", metavar="M", help="board, such as pi-4-b")
     group.add_argument("--os", metavar="RELEASE", help="release of Raspberry Pi OS, such as bookworm")
+    help_text = "whether that system has 32 or 64 bits (default: both)"
+    group.add_argument("--bits", choices=("32", "64"), metavar="N", help=help_text)
     group.add_argument("--floor", type=_glibc, metavar="F", help="oldest glibc that wheels must run with, such as 2.28")
     group = parser.add_argument_group("test on the emulated Pi: all of these, and limits and mirrors, only with --run")
     group.add_argument("--run", action="store_true", help="also install and import the wheels; needs Docker")
@@ -101,19 +104,28 @@ def _requirements(invocation: Invocation) -> "tuple[Question, Version | None]":
     with collected(errors):
         if settings.target is not None:
             target = find_target(settings.target, load_targets(project_folder("toolchains"))).name
+    cpus = {model.name: model.cpu.name for model in load_pis().models}
     releases = [system.name for system in load_pis().systems]
     pythons = list(dict.fromkeys(place.python.version for place in places))
-    for option, value, known in (("--os", args.os, releases), ("--python", settings.python, pythons)):
+    for option, value, known, what in (
+        ("--model", args.model, list(cpus), "there is no such board"),
+        ("--os", args.os, releases, "no Raspberry Pi OS has it"),
+        ("--python", settings.python, pythons, "no Raspberry Pi OS has it"),
+    ):
         with collected(errors):
             if value is not None and value not in known:
-                what = f"{option} {value}: no Raspberry Pi OS has it"
-                raise UsageError(what, hint=f"one of {', '.join(known)}")
-    question = Question(target=target, python=settings.python or "", release=args.os or "")
-    with collected(errors):
-        if not errors and not any(question.names(place) for place in places):
-            hint = "`pibuild list -v` shows which Pis, releases and Pythons there are"
-            raise UsageError("No Pi has this combination of --target, --os and --python", hint=hint)
+                raise UsageError(f"{option} {value}: {what}", hint=f"one of {', '.join(known)}")
     raise_all(errors)
+    question = Question(
+        target=target,
+        python=settings.python or "",
+        release=args.os or "",
+        cpu=cpus.get(args.model, ""),
+        bits=int(args.bits or 0),
+    )
+    if not any(question.names(place) for place in places):
+        hint = "`pibuild list -v` shows which Pis, releases and Pythons there are"
+        raise UsageError("No Pi has this combination of --target, --model, --os, --bits and --python", hint=hint)
     return question, Version(args.floor) if args.floor else None
 
 
@@ -137,22 +149,27 @@ def _tried(path: "Path", verification: "Verification", question: "Question", inv
     """Return the verification with what the emulated Pis showed, where it was asked for and nothing fails so far."""
     from pibuild.build.catalogue import load_catalogue
     from pibuild.build.context import open_context
-    from pibuild.emulate.trials import device_outcomes
+    from pibuild.emulate.trials import device_outcomes, obstacles
+    from pibuild.emulate.unsettled_modules import unsettled_modules
     from pibuild.wheels.wheel import read_wheel
 
-    places = [verdict.place for verdict in verification.asked(question) if verdict.outcome != "fails"]
-    if not places:
+    asked = [verdict for verdict in verification.asked(question) if verdict.outcome != "fails"]
+    if not asked:
         return verification
+    wheel = read_wheel(path)
+    places = [verdict.place for verdict in asked]
+    findings = [finding for verdict in asked for finding in verdict.findings]
     needed = frozenset(name for binary in verification.binaries for name in binary.elf.needed)
     with open_context(invocation.settings, invocation.environ, invocation.console) as context:
         outcomes = device_outcomes(
             path,
-            read_wheel(path),
+            wheel,
             places,
             context,
             load_catalogue(),
             modules=verification.modules,
+            unsettled=unsettled_modules(wheel, verification.binaries, findings),
             sonames=needed,
             code=invocation.args.run_command or "",
         )
-    return verification.tried(outcomes)
+    return verification.tried(outcomes, obstacles(places, invocation.settings.raspbian))

@@ -27,6 +27,8 @@ _Value = TypeVar("_Value")
 _ARCHITECTURE_64 = "aarch64"
 _MODEL_64 = "pi-3-b"
 """The board that is emulated for a 64-bit system if none is named: the oldest."""
+_DEVICE_GLIBC = Version("2.31")
+"""The C library of a target's own device (dockerfiles/device/userland)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +59,11 @@ class Device:
         return 32 if self.target else 64
 
     @property
+    def is_stand_in(self) -> bool:
+        """Whether it has the CPU and the system of another Pi, for a wheel without machine code for its own."""
+        return self.target is not None and self.target.name != self.model.cpu.target
+
+    @property
     def title(self) -> str:
         """Return its name for people: `Raspberry Pi 4 Model B Rev 1.4, bookworm (64 bit), Python 3.11`."""
         system = f"{self.system.name}{' (64 bit)' if self.bits == 64 else ''}, " if self.system else ""
@@ -83,7 +90,8 @@ def userland(system: System, target: Target | None, raspbian: str | None, more: 
     """Return where a release's userland for a target comes from; `raspbian` is the URL of Raspbian's archive, if any.
 
     The packages are Raspbian's, which support every Pi. Without its archive they are Debian's, for targets whose
-    runtime is Debian's as well; for other targets the C library is compiled. A 64-bit system, which has no target, is
+    runtime is Debian's as well; for other targets the C library is compiled, which takes minutes, or it is the device's
+    own, if that is the release's version. A 64-bit system, which has no target, is
     Debian's. `more` are further packages. Raises ImageError if only Raspbian has the release.
     """
     pis = load_pis()
@@ -97,8 +105,9 @@ def userland(system: System, target: Target | None, raspbian: str | None, more: 
             f"{system.name}, such as http://legacy.raspbian.org/raspbian",
         )
     is_packaged = bool(raspbian) or target.runtime == "debian"
+    compiled = "model" if system.glibc == _DEVICE_GLIBC else "glibc"
     return Userland(
-        image="userland" if is_packaged else "glibc",
+        image="userland" if is_packaged else compiled,
         os=system.name,
         archive=raspbian or "",
         archive_key=pis.raspbian_key if raspbian else "",

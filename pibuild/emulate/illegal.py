@@ -24,6 +24,8 @@ from pibuild.wheels.wheel import Wheel, WheelFile
 
 _PACKAGES = ("/site-packages/", "/dist-packages/")
 _LOAD, _EXECUTABLE = 1, 1
+_AARCH64 = b"\xb7\0"
+"""The machine in a file's header."""
 _HEADER_BYTES = {32: 52, 64: 64}
 
 
@@ -42,12 +44,14 @@ def illegal_instruction(wheel: Wheel, place: Mapping[str, Any] | None) -> tuple[
     except ElfFormatError:
         elf = None
     offset, address = _position(file.content, place)
-    if elf is None or address is None:
+    if address is None:
         return file.path, f"an instruction at offset {offset:#x}", ""
-    binary = Binary(path=file.path, elf=elf)
-    instructions = _instruction(binary, file.content, offset, address)
+    binary = Binary(path=file.path, elf=elf) if elf else None
+    kind = _kind(binary, address) if binary else _kind_by_header(file.content, address)
+    instructions = _instruction(kind, file.content, offset, address)
     feature = all_encodings()[int(instructions.encodings[0])].needs
-    return file.path, binary.describe(instructions, 0), str(feature or "")
+    text = binary.describe(instructions, 0) if binary else f"{instructions.text(0)} at {address:#x}"
+    return file.path, text, str(feature or "")
 
 
 def installed_file(wheel: Wheel, path: str) -> WheelFile | None:
@@ -108,9 +112,8 @@ def loaded_segments(content: bytes) -> list[_Segment]:
     return found
 
 
-def _instruction(binary: Binary, content: bytes, offset: int, address: int) -> Instructions:
+def _instruction(kind: RegionKind, content: bytes, offset: int, address: int) -> Instructions:
     """Return the one instruction at an address."""
-    kind = _kind(binary, address)
     word = int.from_bytes(content[offset : offset + 4].ljust(4, b"\0"), "little")
     if kind == "thumb":
         first, second = word & 0xFFFF, word >> 16
@@ -118,6 +121,13 @@ def _instruction(binary: Binary, content: bytes, offset: int, address: int) -> I
     encodings_of = {"a64": a64_encodings, "thumb": t32_encodings}.get(kind, a32_encodings)
     words = np.array([word], np.uint32)
     return Instructions(addresses=np.array([address], np.int64), words=words, encodings=encodings_of(words))
+
+
+def _kind_by_header(content: bytes, address: int) -> RegionKind:
+    """Return the instruction set at an address of a file whose sections can't be read."""
+    if content[18:20] == _AARCH64:
+        return "a64"
+    return "thumb" if address % 4 else "arm"
 
 
 def _kind(binary: Binary, address: int) -> RegionKind:

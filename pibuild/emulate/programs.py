@@ -11,6 +11,11 @@ _FIXED, _SHARED = 2, 3
 """Of a file's type: a program at a fixed address; a library, or a program that has an interpreter."""
 
 
+def is_code_32(content: bytes) -> bool:
+    """Return whether a file may be machine code for 32-bit ARM, also if it is damaged: an ELF file by its header."""
+    return content.startswith(MAGIC) and (len(content) < _HEADER_BYTES[32] or content[18:20].strip(b"\0") == b"\x28")
+
+
 def programs_of(wheel: Wheel, bits: int) -> list[str]:
     """Return the wheel's programs for so many bits that pip installs as scripts, or that lie in a folder named bin."""
     found = []

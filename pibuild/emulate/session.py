@@ -128,7 +128,7 @@ def device_run(
 def device_env(device: Device) -> dict[str, str]:
     """Return the variables by which `device-run` emulates this model."""
     if device.target:
-        return {"PIBUILD_DEVICE_CPU": device.model.cpu.qemu}
+        return {"PIBUILD_DEVICE_CPU": device.target.device_cpu if device.is_stand_in else device.model.cpu.qemu}
     kernel = device.system.kernel_64 if device.system else ""
     if device.page_bytes > _SMALL_PAGE_BYTES:  # such a kernel is named for the Pi 5's chip, BCM2712
         kernel = kernel.replace("-v8", "-2712")
@@ -146,7 +146,9 @@ def kernel_files(device: Device) -> dict[str, str]:
         "proc/cpuinfo": model.cpuinfo if device.target else model.cpuinfo_64,
         "proc/device-tree/model": f"{model.full_name}\0",
     }
-    if device.target and cpu.qemu != device.target.device_cpu:
+    if device.is_stand_in:
+        files["etc/ld.so.preload"] = f"/work/build/{cpu.machine}.so\n"  # of prepare.sh
+    elif device.target and cpu.qemu != device.target.device_cpu:
         files["etc/ld.so.preload"] = f"/opt/pibuild/model/{cpu.machine}.so\n"
     return files
 

@@ -17,6 +17,7 @@ from pibuild.config.system_libraries import package_of
 from pibuild.emulate.choose import Device
 from pibuild.emulate.illegal import illegal_instruction
 from pibuild.emulate.programs import programs_of
+from pibuild.emulate.unsettled_modules import UnsettledModules
 from pibuild.machinecode.features import Feature
 from pibuild.verify.binary import read_binaries
 from pibuild.verify.findings import Finding
@@ -36,6 +37,8 @@ _LOADERS_WORDS = re.compile(
     r"|static TLS|executable stack|page-aligned|invalid ELF header|dynamic module does not define"
 )
 """What ld.so and Python say of a library that can't be loaded, whatever else is installed."""
+_INSTALLED_IN = re.compile(r"/\S*/python[\d.]+/(?:site|dist)-packages/")
+"""The folder in which pip installs a wheel."""
 _NOT_FOUND = re.compile(r"(?:^|[ :])([^ :/]+\.so[^ :]*): cannot open shared object file")
 
 
@@ -59,7 +62,7 @@ class Subject:
     path: Path
     wheel: Wheel
     modules: tuple[str, ...]
-    extensions: tuple[str, ...]
+    unsettled: UnsettledModules
     code: str
 
 
@@ -119,7 +122,7 @@ def _trial_finding(
     findings = list[Finding]()
     if imported := results.imports.get(number):
         findings += _import_findings(subject, trial, imported, results.install or {})
-    elif subject.modules or subject.extensions or subject.code:
+    elif subject.modules or subject.unsettled.extensions or subject.code:
         findings.append(_unsure(trial.place, how_ended))
     started = results.programs.get(number, [])
     for result in started:
@@ -133,13 +136,16 @@ def _import_findings(
     subject: Subject, trial: Trial, result: Mapping[str, Any], install: Mapping[str, Any]
 ) -> Iterable[Finding]:
     """Yield why an import fails, or why it can't be told."""
-    code, where = result["exit"], _where(trial)
+    code = result["exit"]
     if result["answered"]:
         for failure in result["report"]["failures"]:
             if finding := _failure_finding(subject, trial, failure, install):
                 yield finding
+    called = result.get("called")
+    if called and _is_beyond_any(illegal_instruction(subject.wheel, called.get("illegal"))[2]):
+        yield _crash(subject, trial, called, "a call of its functions")
     if code is not None and code < 0 and code != -signal.SIGKILL:
-        what = "Python's end after the import" if result["answered"] else "its import"
+        what = "Python's end after the import" if result["answered"] else f"import {result['last']}".strip()
         crash = _crash(subject, trial, result, what)
         yield crash if code == -signal.SIGILL else _if_complete(trial.place, install, crash)
     elif code == -signal.SIGKILL:
@@ -147,7 +153,9 @@ def _import_findings(
     elif not result["answered"] and result["is_late"]:
         yield _unsure(trial.place, "the import takes too long under emulation")
     elif not result["answered"]:
-        ending = _fails(f"its import ends Python with exit code {code} {where}", _last_line(result["output"]))
+        ending = _fails(
+            trial, f"import {result['last']} ends Python with exit code {code}", _last_line(result["output"])
+        )
         yield _if_complete(trial.place, install, ending)
 
 
@@ -155,19 +163,22 @@ def _failure_finding(
     subject: Subject, trial: Trial, failure: Mapping[str, Any], install: Mapping[str, Any]
 ) -> Finding | None:
     """Return what a Python exception amounts to; None if it does not count."""
-    name, text, where = failure["name"], f"{failure['error']}: {failure['text']}".rstrip(": "), _where(trial)
+    name, text = failure["name"], f"{failure['error']}: {failure['text']}".rstrip(": ")
     is_module_missing = failure["error"] == "ModuleNotFoundError" or failure["text"].startswith("No module named")
-    if failure["kind"] == "extensions" and (is_module_missing or not failure["is_import_error"]):
-        return None
+    is_main = failure["kind"] == "modules"
     if failure["kind"] == "code":
-        return _fails(f"the code of --run-command fails {where}: {_one_line(text)}", "")
-    failed = _fails(f"import {name} fails {where}: {_one_line(text)}", "")
+        return _fails(trial, f"the code of --run-command fails: {_one_line(text)}")
+    failed = _fails(trial, f"import {name} fails: {_one_line(_INSTALLED_IN.sub('', text))}")
     missing = (failure["missing"] or failure["text"].rpartition(" ")[2].strip("'\"")).partition(".")[0]
     if is_module_missing and missing not in top_names(subject.wheel):
+        if not is_main and install.get("has_dependencies"):
+            return None  # for a use of the wheel that needs more than its dependencies
         return _missing_module(trial, name, missing, install, failed)
     if soname := _missing_library(trial.place, text):
         return _unsure(trial.place, f"import {name} needs {soname}, which this device lacks and a package has")
     is_certain = is_module_missing or _LOADERS_WORDS.search(text)
+    if not is_certain and not is_main:
+        return None
     return failed if is_certain else _if_complete(trial.place, install, failed)
 
 
@@ -200,7 +211,7 @@ def _program_findings(subject: Subject, trial: Trial, result: Mapping[str, Any])
     """Yield why a program does not start. Any exit code of its own is a start; it may not know --version."""
     code, path, output = result["exit"], result["program"], result["output"]
     if not result.get("is_executable", True):
-        yield replace(_fails("is installed as a file that is not executable", ""), path=path)
+        yield replace(_fails(trial, "is installed as a file that is not executable"), path=path)
     if code is None or code == 0:
         return
     if code == -signal.SIGKILL:
@@ -210,7 +221,7 @@ def _program_findings(subject: Subject, trial: Trial, result: Mapping[str, Any])
     elif soname := _missing_library(trial.place, output):
         yield _unsure(trial.place, f"{path} needs {soname}, which this device lacks and a package has")
     elif reason := loader_complaint(output):
-        yield replace(_fails(f"does not start {_where(trial)}: {reason}", ""), path=path)
+        yield replace(_fails(trial, f"does not start: {reason}"), path=path)
 
 
 def loader_complaint(output: str) -> str:
@@ -229,7 +240,7 @@ def loader_complaint(output: str) -> str:
 def _crash(subject: Subject, trial: Trial, result: Mapping[str, Any], what: str) -> Finding:
     name = signal.Signals(-result["exit"]).name
     if result["exit"] != -signal.SIGILL:
-        return _fails(f"{what} dies of {name} {_where(trial)}", _last_line(result["output"]))
+        return _fails(trial, f"{what} dies of {name}", _last_line(result["output"]))
     path, instruction, feature = illegal_instruction(subject.wheel, result.get("illegal"))
     needs = f", which needs {feature}" if feature else ""
     return Finding(
@@ -237,13 +248,15 @@ def _crash(subject: Subject, trial: Trial, result: Mapping[str, Any], what: str)
         check="cpu",
         path=path,
         subject=instruction,
-        reason=f"{what} dies of {name} {_where(trial)}: {instruction}{needs}",
+        reason=f"{what} dies of {name}: {instruction}{needs}",
+        at_place=_where(trial),
     )
 
 
 def _illegal_feature(subject: Subject, results: TrialResults, number: int) -> str:
     """Return what the illegal instruction of a trial needs; empty if there was none or that is not known."""
-    tried = [results.imports.get(number, {}), *results.programs.get(number, [])]
+    imported = results.imports.get(number, {})
+    tried = [imported, imported.get("called", {}), *results.programs.get(number, [])]
     illegal = [result["illegal"] for result in tried if result.get("illegal")]
     return illegal_instruction(subject.wheel, illegal[0])[2] if illegal else ""
 
@@ -268,6 +281,11 @@ def _is_beyond(feature: Feature, cpu: Cpu) -> bool:
     return feature not in cpu.runs and feature not in _NO_CPU
 
 
+def _is_beyond_any(feature: str) -> bool:
+    """Whether an illegal instruction is one of a newer CPU: a call without arguments may also run into a trap."""
+    return bool(feature) and Feature(feature) not in _NO_CPU
+
+
 def _refusal(place: PiPlace, install: Mapping[str, Any]) -> Finding:
     if install["is_late"] or (install["exit"] or 0) < 0:
         return _unsure(place, "pip did not come to its end")
@@ -276,8 +294,9 @@ def _refusal(place: PiPlace, install: Mapping[str, Any]) -> Finding:
     return Finding(outcome="fails", check="pip", reason=f"pip of {system_title(place)} refuses it: {reason}")
 
 
-def _fails(reason: str, detail: str) -> Finding:
-    return Finding(outcome="fails", check="device", reason=f"{reason}: {detail}" if detail else reason)
+def _fails(trial: Trial, reason: str, detail: str = "") -> Finding:
+    reason = f"{reason}: {detail}" if detail else reason
+    return Finding(outcome="fails", check="device", reason=reason, at_place=_where(trial))
 
 
 def _unsure(place: PiPlace, reason: str) -> Finding:
@@ -289,7 +308,7 @@ def _unsure(place: PiPlace, reason: str) -> Finding:
 def _where(trial: Trial) -> str:
     pages = trial.env.get("PIBUILD_PAGE_BYTES", "4096")
     size = f" with {int(pages) // 1024} KiB pages" if pages != "4096" else ""
-    return f"on an emulated {trial.place.pi.cpu.name}{size}, {system_title(trial.place)}"
+    return f"seen on an emulated {trial.place.pi.cpu.name}{size} with {system_title(trial.place)}"
 
 
 def system_title(place: PiPlace) -> str:

@@ -16,9 +16,10 @@ from pibuild.config.pis import PiPlace, load_pis
 from pibuild.config.system_libraries import package_of
 from pibuild.emulate.choose import Device, device_image, plan_beside, userland
 from pibuild.emulate.dependencies import debian_packages, wheels_beside
-from pibuild.emulate.programs import programs_of
+from pibuild.emulate.programs import is_code_32, programs_of
 from pibuild.emulate.session import ON_DEVICE, ROOT, device_env, device_run, kernel_files
 from pibuild.emulate.trial_findings import SUBSET_32, Subject, Trial, TrialResults, place_finding, system_title
+from pibuild.emulate.unsettled_modules import UnsettledModules
 from pibuild.model import Outcome
 from pibuild.store.local import Entry
 from pibuild.verify.findings import Finding
@@ -27,6 +28,10 @@ from pibuild.wheels.wheel import Wheel, wheel_name
 _SCRIPTS = ("try_wheel.py", "import_modules.py")
 _IMPORT_S = 600
 """How long an import may take; under emulation it is about ten times slower than on a Pi 4."""
+_WHOLE_SYSTEMS = ("userland", "device64")
+"""Images with the packages of a release, Python and pip among them."""
+_PACKAGED_TARGET = "pi-two"
+"""The target that Debian's packages for 32 bits are for."""
 _SUPERSET_32 = "max"
 """The only ARMv8 CPU of qemu-arm: it has more than a Pi's."""
 _OF_EACH_DEVICE = frozenset(
@@ -48,6 +53,7 @@ _OF_EACH_DEVICE = frozenset(
     )
 )
 """Packages that pip's Python needs, or that config/pis.yaml lists: one of these makes no further image."""
+_NOTHING_MORE = UnsettledModules()
 _SMALL_PAGES = {"PIBUILD_PAGE_BYTES": "4096"}
 
 
@@ -55,6 +61,17 @@ def is_emulated(place: PiPlace, raspbian: str | None) -> bool:
     """Return whether a place can be emulated: its Python has a pip, and the release's packages are available."""
     has_packages = place.system.in_debian or bool(raspbian and place.pi.bits == 32)
     return bool(place.python.package) and has_packages
+
+
+def obstacles(places: Iterable[PiPlace], raspbian: str | None) -> dict[PiPlace, str]:
+    """Return what would help to try a wheel at those places that can't be emulated."""
+    help_of = {
+        place: f"PIBUILD_RASPBIAN=URL of an archive that has {place.system.name}, with --run"
+        if place.python.package
+        else f"another Python: {place.system.name} has no pip for {place.python.version}"
+        for place in places
+    }
+    return {place: text for place, text in help_of.items() if not is_emulated(place, raspbian)}
 
 
 def device_outcomes(
@@ -65,19 +82,20 @@ def device_outcomes(
     catalogue: Catalogue,
     *,
     modules: tuple[str, ...],
-    extensions: tuple[str, ...] = (),
+    unsettled: UnsettledModules = _NOTHING_MORE,
     sonames: Iterable[str] = (),
     code: str = "",
 ) -> dict[PiPlace, Finding | None]:
     """Return for each place that can be emulated a finding that `fails` or is `unsure`, or None if the wheel runs.
 
-    The wheel is installed by the place's own pip, `modules` are imported, then `extensions`, of which only those count
-    that crash or can't be loaded; then `code` is run, and each program of the wheel is started with `--version`.
+    The wheel is installed by the place's own pip, `modules` and what is `unsettled` are imported and called, then
+    `code` is run, and each program of the wheel is started with `--version`.
     `sonames` are the libraries that the wheel's files need; a device has the Debian packages of those.
     """
-    subject = Subject(path=path, wheel=wheel, modules=modules, extensions=extensions, code=code)
+    subject = Subject(path=path, wheel=wheel, modules=modules, unsettled=unsettled, code=code)
     outcomes: dict[PiPlace, Finding | None] = {}
-    for trials in trial_groups(places, catalogue, context.settings.raspbian):
+    has_code = any(is_code_32(file.content) for file in wheel.files)
+    for trials in trial_groups(places, catalogue, context.settings.raspbian, has_code_32=has_code):
         own = {file.path.rpartition("/")[2] for file in wheel.files}
         beside = wheels_beside(path, wheel, trials[0].device.architecture)
         packages = (*library_packages(trials[0].place, frozenset(sonames) - own), *debian_packages(wheel, beside))
@@ -92,19 +110,31 @@ def library_packages(place: PiPlace, sonames: Iterable[str]) -> tuple[str, ...]:
 
 
 def trial_groups(
-    places: Iterable[PiPlace], catalogue: Catalogue, raspbian: str | None
+    places: Iterable[PiPlace], catalogue: Catalogue, raspbian: str | None, *, has_code_32: bool = True
 ) -> tuple[tuple[Trial, ...], ...]:
-    """Return the trials of the places that can be emulated; each group has one container."""
+    """Return the trials of the places that can be emulated; each group has one container.
+
+    Debian has no packages for ARMv6, so a device for a Pi Zero needs a C library that is compiled for it. A wheel
+    without machine code for 32-bit ARM (`has_code_32`) is tried with Debian's packages and the CPU of a Pi 2 instead.
+    """
     groups: dict[tuple[object, ...], list[Trial]] = {}
     for place in dict.fromkeys(places):
         if is_emulated(place, raspbian):
             device = _device(place, catalogue)
+            if not has_code_32 and not _is_whole(device, raspbian):
+                device = replace(device, target=catalogue.targets[_PACKAGED_TARGET])
             machine = place.pi.cpu.machine if device.target else ""
             key = place.system.name, place.python.version, device.target and device.target.name, machine
             trials = groups.setdefault(key, [])
-            is_whole = userland(place.system, device.target, raspbian).image != "glibc"
+            is_whole = _is_whole(device, raspbian)
             trials += [replace(trial, is_whole=is_whole) for trial in _trials(place, device, len(trials))]
     return tuple(tuple(trials) for trials in groups.values())
+
+
+def _is_whole(device: Device, raspbian: str | None) -> bool:
+    """Return whether a device has the packages of its release."""
+    system = device.system
+    return system is not None and userland(system, device.target, raspbian).image in _WHOLE_SYSTEMS
 
 
 def _device(place: PiPlace, catalogue: Catalogue) -> Device:
@@ -140,7 +170,7 @@ def _outcomes(
     """Run the trials of a group in one container."""
     device = trials[0].device
     image = device_image(device, catalogue, context.settings.raspbian, packages)
-    installed = _installed(device, catalogue, context, has_python=image.name in ("userland", "device64"))
+    installed = _installed(device, catalogue, context, has_python=image.name in _WHOLE_SYSTEMS)
     images.ensure_image(image, context)
     programs = programs_of(subject.wheel, device.bits)
     tasks = {
@@ -152,7 +182,8 @@ def _outcomes(
                 "env": dict(trial.env),
                 "files": {f"{ROOT}/{name}": text for name, text in kernel_files(trial.device).items()},
                 "modules": subject.modules,
-                "extensions": subject.extensions,
+                "extensions": subject.unsettled.extensions,
+                "calls": subject.unsettled.calls,
                 "code": subject.code,
                 "programs": programs,
                 "after_failure_of": trial.after_failure_of,

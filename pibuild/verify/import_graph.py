@@ -85,10 +85,23 @@ class ImportGraph:
 
     def mentions(self, file_name: str) -> bool:
         """Whether code that the import of the wheel may execute has the name of a file, with or without its end."""
+        return any(True for _ in self.mentioning(file_name))
+
+    def mentioning(self, file_name: str) -> Iterator[str]:
+        """Yield the modules that the import of the wheel may execute and that have the name of a file."""
         stem = file_name.partition(".")[0]
         texts = {file_name.encode(), stem.encode() if len(stem) >= _SHORTEST_STEM else file_name.encode()}
-        reached = (self._sources[name][1] for name in self._uses_if("broken") if name in self._sources)
-        return any(text in content for content in reached for text in texts)
+        for name in self._uses_if("broken"):
+            if any(text in self._sources.get(name, ("", b""))[1] for text in texts):
+                yield name
+
+    def importers(self, module: str) -> Iterator[tuple[str, bool]]:
+        """Yield the Python modules that import a module, and whether a function does so."""
+        word = module.rpartition(".")[2].encode()
+        for name, (path, content) in self._sources.items():
+            is_named = self._words is None or word in self._words[name]
+            if is_named and any(found[0] == module for found in self._imports(name)):
+                yield name, module in _imports_in_functions(content, _package_of(name, path))
 
     def _uses_if(self, failure: Failure) -> dict[str, Use]:
         if failure not in self._uses:
@@ -136,8 +149,7 @@ class ImportGraph:
             path, content = self._sources.get(name, ("", b""))
             self._parsed[name] = []
             if path and self._is_parsable(content):
-                package = name if path.endswith("__init__.py") else name.rpartition(".")[0]
-                found = _all_imports(content, package)
+                found = _all_imports(content, _package_of(name, path))
                 self._parsed[name] = [
                     (module, uses)
                     for target, uses, is_part in found
@@ -169,6 +181,11 @@ def _module_of(path: str) -> str:
     return path.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
 
 
+def _package_of(name: str, path: str) -> str:
+    """Return the package that relative imports of a Python file begin at."""
+    return name if path.endswith("__init__.py") else name.rpartition(".")[0]
+
+
 def parse_code(content: bytes) -> ast.Module:
     """Return parsed Python code, without running it. Raise one of PARSE_ERRORS if it can't be parsed within bounds."""
     if _LONG_NAME.search(content):
@@ -184,6 +201,16 @@ def _all_imports(content: bytes, package: str) -> list[_NamedImport]:
         return list(_imports_of(parse_code(content), package))
     except PARSE_ERRORS:
         return []
+
+
+def _imports_in_functions(content: bytes, package: str) -> set[str]:
+    """Return what functions of a Python file import; nothing if it can't be parsed."""
+    try:
+        nodes = list(ast.walk(parse_code(content)))
+    except PARSE_ERRORS:
+        return set()
+    functions = [node for node in nodes if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))]
+    return {found[0] for node in functions for found in _imports_of(ast.Module(node.body, []), package)}
 
 
 def _imports_of(tree: ast.Module, package: str) -> Iterator[_NamedImport]:

@@ -81,31 +81,42 @@ class Verification:
         named = self.about(question).verdicts
         return tuple(verdict for verdict in named if verdict.is_installed) or named
 
-    def tried(self, outcomes: Mapping[PiPlace, Finding | None]) -> "Verification":
+    def tried(
+        self, outcomes: Mapping[PiPlace, Finding | None], untried: Mapping[PiPlace, str] | None = None
+    ) -> "Verification":
         """Return the verification after trials: None if the wheel ran at a place, else what was found there.
 
         A trial settles what was unsure. It does not change that a wheel fails: an import calls few of its functions.
+        `untried` is what would help at places where the wheel can't be tried.
         """
         verdicts = list(self.verdicts)
         for number, verdict in enumerate(verdicts):
             if verdict.place in outcomes and verdict.outcome != "fails":
                 found = outcomes[verdict.place]
                 verdicts[number] = replace(verdict, findings=(found,) if found else ())
+            elif untried and verdict.place in untried and verdict.outcome == "unsure":
+                remedy = untried[verdict.place]
+                findings = tuple(replace(finding, remedy=remedy) for finding in verdict.findings)
+                verdicts[number] = replace(verdict, findings=findings)
         return replace(self, verdicts=tuple(verdicts))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
-    """The places that a person asks about; an empty field names all."""
+    """The places that a person asks about; an empty field, or no bits, names all."""
 
     target: str = ""
     python: str = ""
     release: str = ""
+    cpu: str = ""
+    bits: int = 0
 
     def names(self, place: PiPlace) -> bool:
         """Return whether a place is asked about."""
         return (
             (not self.target or (place.pi.bits == 32 and place.pi.cpu.target == self.target))
+            and self.cpu in ("", place.pi.cpu.name)
+            and self.bits in (0, place.pi.bits)
             and self.python in ("", place.python.version)
             and self.release in ("", place.system.name)
         )
@@ -224,8 +235,10 @@ class _Checks:
 
     def _everywhere(self) -> Iterator[Finding]:
         yield from claim_notes(self._wheel)
-        for reason in self._unreadable:
-            yield Finding(outcome="unsure", check="file", reason=reason, remedy="pibuild verify --run")
+        for fault in self._unreadable:
+            path, separator, reason = fault.partition(": ")
+            found = Finding(outcome="unsure", check="file", reason=fault, remedy="pibuild verify --run")
+            yield replace(found, path=path, reason=reason) if separator else found
         required, sentence = newest_versions(self.binaries).get("GLIBC", (Version("0"), ""))
         if self._floor and required > self._floor:
             yield Finding(outcome="fails", check="symbols", reason=f"{sentence}, the floor is {self._floor}")

@@ -39,7 +39,7 @@ TRY = loaded()
 
 def imported(folder, source, *, deadline_s=20, code="", extensions=()):
     (folder / "thing.py").write_text(source)
-    trial = {"modules": ["thing"], "extensions": list(extensions), "code": code}
+    trial = {"modules": ["thing"], "extensions": list(extensions), "code": code, "calls": []}
     return TRY._imported(trial, {"PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1"}, deadline_s)
 
 
@@ -128,7 +128,7 @@ def test_another_process_can_not_reach_the_output_of_the_first():
         f"spec = importlib.util.spec_from_file_location('try_wheel', {str(SCRIPT)!r})\n"
         "module = importlib.util.module_from_spec(spec)\nspec.loader.exec_module(module)\nmodule._protect()\n"
         "for path in ('fd/1', 'mem'):\n"
-        "    code = 'open(\"/proc/%d/%s\", \"r+b\", 0)' % (os.getpid(), path)\n"
+        '    code = \'open("/proc/%d/%s", "r+b", 0)\' % (os.getpid(), path)\n'
         "    child = subprocess.run([sys.executable, '-c', code], capture_output=True)\n"
         "    print(path, b'PermissionError' in child.stderr)\n"
     )

@@ -190,6 +190,7 @@ def test_an_unknown_key_of_pis_yaml_is_refused_with_its_path(tmp_path):
     [
         ("bookworm", "pi-two", None, "userland", ""),
         ("bookworm", "pi-one", None, "glibc", ""),
+        ("bullseye", "pi-one", None, "model", ""),
         ("bookworm", "pi-one", "http://mirror/raspbian", "userland", "http://mirror/raspbian"),
         ("jessie", "pi-two", "http://mirror/raspbian", "userland", "http://mirror/raspbian"),
     ],

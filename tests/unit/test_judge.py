@@ -147,6 +147,9 @@ def test_without_a_question_the_places_where_pip_installs_it_are_asked_about(tmp
     [
         (Question(target="pi-one"), "fails"),
         (Question(target="pi-two"), "runs"),
+        (Question(cpu="Cortex-A72", bits=32), "runs"),
+        (Question(cpu="Cortex-A72", bits=64), "fails"),
+        (Question(cpu="ARM1176"), "fails"),
         (Question(python="3.13"), "fails"),
         (Question(release="bookworm", target="pi-two"), "runs"),
     ],

@@ -10,10 +10,14 @@ from pibuild.config.pis import load_pis
 from pibuild.emulate.choose import userland
 from pibuild.emulate.dependencies import debian_packages, wheels_beside
 from pibuild.emulate.illegal import illegal_instruction, installed_file
-from pibuild.emulate.programs import is_program, programs_of
+from pibuild.emulate.programs import is_code_32, is_program, programs_of
+from pibuild.emulate.session import kernel_files
 from pibuild.emulate.trial_findings import Subject, TrialResults, loader_complaint, place_finding
-from pibuild.emulate.trials import is_emulated, library_packages, trial_groups
+from pibuild.emulate.trials import is_emulated, library_packages, obstacles, trial_groups
+from pibuild.emulate.unsettled_modules import UnsettledModules, unsettled_modules
 from pibuild.machinecode.elf import MAGIC
+from pibuild.verify.binary import read_binaries
+from pibuild.verify.findings import Finding
 from pibuild.wheels.wheel import read_wheel
 from tests.makers.elfs import NOP, SO, arm, make_elf, thumb
 from tests.makers.wheels import make_wheel
@@ -28,6 +32,7 @@ IMPORTED = {
     "exit": 0,
     "is_late": False,
     "output": "",
+    "last": "thing",
     "report": {"imported": ["thing"], "failures": []},
 }
 DIED = IMPORTED | {"answered": False, "report": None, "exit": -4, "illegal": None}
@@ -79,6 +84,33 @@ def test_releases_that_only_raspbian_has_are_emulated_with_its_archive():
     assert not any(is_emulated(place, "http://raspbian") for place in PLACES if not place.python.package)
 
 
+def test_places_without_a_device_have_what_would_help():
+    jessie = [place for place in places(32, "jessie") if place.python.version == "3.4"]
+    found = obstacles([*jessie, *places(32, "bookworm"), *places(32, "bullseye")], None)
+
+    assert {place.system.name for place in found} == {"jessie", "bullseye"}
+    assert all("RASPBIAN" in found[place] for place in jessie)
+    assert all(place.python.version == "2.7" for place in found if place.system.name == "bullseye")
+
+
+def test_for_a_pi_zero_a_wheel_without_code_for_32_bit_arm_is_tried_on_a_pi_2():
+    zero = places(32, "trixie", cpus=("ARM1176",))
+    ((trial,),) = trial_groups(zero, CATALOGUE, None, has_code_32=False)
+    ((own,),) = trial_groups(zero, CATALOGUE, None)
+
+    assert (trial.env["PIBUILD_DEVICE_CPU"], own.env["PIBUILD_DEVICE_CPU"]) == ("cortex-a7", "arm1176")
+    assert (trial.is_whole, own.is_whole) == (True, False)
+    assert "armv6l" in kernel_files(trial.device)["etc/ld.so.preload"]
+    assert "ARMv6" in kernel_files(trial.device)["proc/cpuinfo"]
+
+
+def test_damaged_machine_code_may_be_for_32_bit_arm():
+    assert is_code_32(make_elf())
+    assert is_code_32(make_elf()[:30])
+    assert not is_code_32(program())
+    assert not is_code_32(b"text")
+
+
 def test_further_packages_are_part_of_a_userland():
     system = places(64, "bookworm")[0].system
 
@@ -96,7 +128,7 @@ def outcome(
 ):
     """The finding of the first of some places after these results of its trials."""
     path = make_wheel(tmp_path, {"thing.py": b""} | (files or {}), metadata=metadata)
-    subject = Subject(path=path, wheel=read_wheel(path), modules=modules, extensions=(), code="")
+    subject = Subject(path=path, wheel=read_wheel(path), modules=modules, unsettled=UnsettledModules(), code="")
     trials = trial_groups(chosen, CATALOGUE, None)[0]
     taken = TrialResults()
     assert all(taken.take(json.dumps({"trial": 0} | result)) for result in results)
@@ -109,6 +141,7 @@ def failure(error, text, missing=""):
     return IMPORTED | {"report": {"imported": [], "failures": failures}}
 
 
+ZERO = places(32, "bookworm", cpus=("ARM1176",))
 PI_3 = places(64, "bookworm", cpus=("Cortex-A53",))
 PI_3_32 = places(32, "bookworm", cpus=("Cortex-A53",))
 PI_5 = places(64, "bookworm", cpus=("Cortex-A76",))
@@ -163,6 +196,68 @@ def test_what_a_trial_amounts_to(tmp_path, results, kind, words):
     assert words in finding.reason
 
 
+def extension_failure(error, text, missing=""):
+    failed = failure(error, text, missing)
+    failed["report"]["failures"][0] |= {"kind": "extensions", "name": "thing.part"}
+    return failed
+
+
+@pytest.mark.parametrize(
+    ("install", "failed", "kind"),
+    [
+        (INSTALLED, ("ImportError", "/x/a.so: undefined symbol: f"), "fails"),
+        (INSTALLED, ("OSError", "/x/a.so: wrong ELF class: ELFCLASS64"), "fails"),
+        (INSTALLED, ("ModuleNotFoundError", "No module named 'thing._c'", "thing._c"), "fails"),
+        (INSTALLED, ("ModuleNotFoundError", "No module named 'gi'", "gi"), None),
+        (ALONE, ("ModuleNotFoundError", "No module named 'numpy'", "numpy"), "unsure"),
+        (INSTALLED, ("ValueError", "no display"), None),
+    ],
+)
+def test_a_module_beside_the_main_ones_fails_if_it_can_not_be_loaded(tmp_path, install, failed, kind):
+    finding = outcome([install, extension_failure(*failed)], PI_3, tmp_path=tmp_path)
+
+    assert (finding and finding.outcome) == kind
+
+
+def test_modules_that_import_an_unsettled_file_are_imported_as_well(tmp_path):
+    files = {
+        "pkg/__init__.py": b"",
+        "pkg/api.py": b"from pkg import _c",
+        "pkg/lazy.py": b"def f():\n    from . import _d",
+        "pkg/_c.abi3.so": make_elf(),
+        "pkg/_d.abi3.so": make_elf(),
+        "pkg/tests/one.py": b"from pkg import _c",
+        "pkg/driver.py": b"import ctypes; ctypes.CDLL('libx.so')",
+        "pkg/libx.so": make_elf(),
+    }
+    wheel = read_wheel(make_wheel(tmp_path, files))
+    binaries = read_binaries(wheel.files, is_linux=True)[0]
+
+    def names(path, check):
+        return unsettled_modules(wheel, binaries, [Finding(outcome="unsure", check=check, path=path, reason="")])
+
+    assert names("pkg/_c.abi3.so", "symbols") == UnsettledModules(extensions=("pkg.api",))
+    assert names("pkg/_d.abi3.so", "cpu") == UnsettledModules(extensions=("pkg.lazy", "pkg._d"), calls=("pkg._d",))
+    assert unsettled_modules(wheel, binaries, []) == UnsettledModules()
+
+
+def test_a_call_that_ends_with_an_instruction_of_a_newer_cpu_fails(tmp_path):
+    elf = make_elf(arm(NOP, VADD))
+    for word, kind in ((VADD, "fails"), (NOP, None)):  # NOP: a trap, which a call without arguments may run into
+        called = died_at(SO, elf.index(arm(word)))
+        found = outcome([INSTALLED, IMPORTED | {"called": called}], ZERO, files={SO: elf}, tmp_path=tmp_path)
+        assert (found and found.outcome) == kind
+
+
+def test_an_illegal_instruction_is_named_without_sections(tmp_path):
+    elf = make_elf(arm(NOP, VADD))
+    cut = elf[:32] + bytes(4) + elf[36:]
+    wheel = read_wheel(make_wheel(tmp_path, {SO: cut}))
+    found = illegal_instruction(wheel, died_at(SO, cut.index(arm(VADD)))["illegal"])
+
+    assert (found[0], found[2]) == (SO, "NEON")
+
+
 def test_a_library_that_a_package_of_the_release_has_is_no_fault_of_the_wheel(tmp_path):
     for text, kind in (
         ("libhdf5_serial.so.103: cannot open shared object file: No such file or directory", "unsure"),
@@ -193,7 +288,7 @@ def test_an_import_that_works_with_small_pages_only_has_the_other_kernel_as_reme
     finding = outcome([INSTALLED, failed, IMPORTED | {"trial": 1}], PI_5, tmp_path=tmp_path)
 
     assert finding.outcome == "fails"
-    assert "16 KiB pages" in finding.reason
+    assert "16 KiB pages" in finding.at_place
     assert "kernel8.img" in finding.remedy
 
 

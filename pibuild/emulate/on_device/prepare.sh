@@ -8,6 +8,8 @@ export PIBUILD_PREFIX=/opt/pibuild/python
 [[ ! -e $own ]] || PIBUILD_PREFIX=/work/build/.local # a user's own packages
 
 mkdir -p "$bin"
+# A Pi 2's system may stand for a Pi Zero's: then programs load this library, by which the machine has that name.
+[[ ! -e /opt/pibuild/model/armv7l.so ]] || sed 's/armv7l/armv6l/' /opt/pibuild/model/armv7l.so > /work/build/armv6l.so
 if [[ -e $own ]]; then
   ln -s "/usr/bin/python$PIBUILD_PYTHON" "$bin/python"
   ln -s python "$bin/python3"

@@ -8,7 +8,7 @@ still play the importer's part, since both share a process.
 
 This file runs on Python 2.7 and later. The tasks are a JSON file: {"wheel": file name, "beside": names of packages,
 "deadline_s": of each process, "trials": [{"env": {}, "files": {path: text}, "modules": [], "extensions": [],
-"code": "", "programs": [path], "after_failure_of": number of an earlier trial or null}]}.
+"code": "", "calls": [], "programs": [path], "after_failure_of": number of an earlier trial or null}]}.
 """
 
 import ctypes
@@ -30,6 +30,8 @@ _OUTPUT_BYTES, _REPORT_BYTES = 16384, 1 << 20
 _REST_S = 5
 _END_S = 30
 """How long a process may take to end after its modules were imported."""
+_CALLS_S = 120
+"""How long the functions of a wheel's modules may be called."""
 _PROGRAM_S = 60
 """A program that runs longer has started."""
 _ROOT = "/opt/pibuild/device"
@@ -67,7 +69,8 @@ def main(tasks_path):  # type: (str) -> None
         if trial["modules"] or trial["extensions"] or trial["code"]:
             result = _tried_import(trial, tasks["deadline_s"])
             _print(dict(result, step="import", trial=number))
-            are_fine[number] = result["answered"] and result["exit"] == 0 and not result["report"]["failures"]
+            is_whole = result["answered"] and result["exit"] == 0 and "called" not in result
+            are_fine[number] = is_whole and not result["report"]["failures"]
         for program in trial["programs"]:
             result = _tried_program(program, trial)
             _print(dict(result, step="program", trial=number, program=program))
@@ -115,6 +118,16 @@ def _install(name, beside, deadline_s):  # type: (str, list, float) -> dict
 
 
 def _tried_import(trial, deadline_s):  # type: (dict, float) -> dict
+    result = _located(dict(trial, calls=[]), deadline_s)
+    if trial["calls"] and result["answered"] and result["exit"] == 0:  # in another process: a call may end it
+        called = _located(dict(trial, code=""), min(_CALLS_S, deadline_s))
+        if called["exit"] == -signal.SIGILL:
+            result["called"] = called
+    return result
+
+
+def _located(trial, deadline_s):  # type: (dict, float) -> dict
+    """Import, and if that ends with an illegal instruction import again to tell where it is."""
     result = _imported(trial, trial["env"], deadline_s)
     if result["exit"] == -signal.SIGILL:
         logged = dict(trial["env"], QEMU_LOG="strace,plugin", QEMU_LOG_FILENAME=_LOG)
@@ -185,7 +198,7 @@ def _imported(trial, more_env, deadline_s):  # type: (dict, dict, float) -> dict
     ours_in, theirs_out = os.pipe()
     for descriptor in (theirs_in, ours_out, ours_in, theirs_out):
         fcntl.fcntl(descriptor, fcntl.F_SETFD, fcntl.FD_CLOEXEC)
-    work = json.dumps({name: trial[name] for name in ("modules", "extensions", "code")})
+    work = json.dumps({name: trial[name] for name in ("modules", "extensions", "code", "calls")})
     # A module named like one of the scripts' must not be found in their folder: so Python gets the text.
     with open(_DRIVER) as stream:
         command = [sys.executable, "-c", stream.read(), str(theirs_in), str(theirs_out), work]
@@ -198,7 +211,8 @@ def _imported(trial, more_env, deadline_s):  # type: (dict, dict, float) -> dict
     finally:
         os.close(ours_in)
         os.close(ours_out)
-    return dict(ended, answered=answer.report is not None and answer.times_asked == 1, report=answer.report)
+    is_answered = answer.report is not None and answer.times_asked == 1
+    return dict(ended, answered=is_answered, report=answer.report, last=answer.last)
 
 
 class _Answer(object):
@@ -207,6 +221,7 @@ class _Answer(object):
     def __init__(self, sink):  # type: (int) -> None
         self._sink, self._received, self._challenge = sink, b"", b""
         self.times_asked = 0
+        self.last = ""  # the module whose import began last
         self.report = None  # type: object
 
     def receive(self, data):  # type: (bytes) -> None
@@ -218,6 +233,8 @@ class _Answer(object):
                 self.times_asked += 1
                 self._challenge = self._challenge or hexlify(os.urandom(16))
                 _send(self._sink, self._challenge + b"\n" if self.times_asked == 1 else b"")
+            elif line.startswith(b"importing "):
+                self.last = line[len(b"importing ") :][:200].decode("utf-8", "replace")
             elif self._challenge and line.startswith(self._challenge + b" ") and self.report is None:
                 self.report = _report(line[len(self._challenge) :])
         self._received = self._received[-_REPORT_BYTES:]
