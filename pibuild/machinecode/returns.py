@@ -7,6 +7,7 @@ from pibuild.machinecode.regions import branch_targets, decoded, last_part
 
 _DEEPEST, _MAX_WITHOUT_RETURN = 40, 4000
 """How far is looked for a way back from a function: calls, and instructions of each."""
+_MAX_STEPS, _NONE_OPEN = 2_000_000, 1 << 30
 _WAYS_BACK = (effects.RETURN, effects.JUMP_REG, effects.TABLE)
 NEVER_RETURN = (
     *("abort", "exit", "_exit", "_Exit", "__stack_chk_fail", "__assert_fail", "longjmp", "siglongjmp", "pthread_exit"),
@@ -29,6 +30,11 @@ class Returns:
         """Take the file, and who calls whom in it."""
         self._image, self._graph = image, graph
         self._returning: dict[int, bool] = {}
+        self._open: dict[int, int] = {}
+        """Functions that are being followed, with the number of those before."""
+        self._outermost = _NONE_OPEN
+        """The first of these that was met again since the last function was begun."""
+        self._steps = _MAX_STEPS
 
     def may_return(self, place: int, depth: int = 0) -> bool:
         """Return whether a called function may return."""
@@ -36,10 +42,21 @@ class Returns:
         if name is not None:
             return not never_returns(name)
         place = self._graph.own_stubs.get(place, place)
-        if place not in self._returning:
-            self._returning[place] = False  # if it calls itself on the way, another way leads back
-            self._returning[place] = depth > _DEEPEST or self._reaches_return(place, depth)
-        return self._returning[place]
+        if place in self._returning:
+            return self._returning[place]
+        if place in self._open:  # if it calls itself on the way, another way leads back
+            self._outermost = min(self._outermost, self._open[place])
+            return False
+        if depth > _DEEPEST or self._steps <= 0:
+            return True
+        before, self._outermost = self._outermost, _NONE_OPEN
+        self._open[place] = number = len(self._open)
+        returns = self._reaches_return(place, depth)
+        del self._open[place]
+        if returns or self._outermost >= number:  # else what was met again may return, and so may this one
+            self._returning[place] = returns
+        self._outermost = min(before, self._outermost) if self._outermost < number else before
+        return returns
 
     def _reaches_return(self, place: int, depth: int) -> bool:
         image, todo, seen = self._image, [place], set[int]()
@@ -47,6 +64,7 @@ class Returns:
             at = todo.pop()
             while at not in seen and image.is_code(at & ~1 if image.bits == 32 else at):
                 seen.add(at)
+                self._steps -= 1
                 operation, _, size = decoded(image, at)
                 part = last_part(operation)
                 is_maybe = part[0] == effects.IF
