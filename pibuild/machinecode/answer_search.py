@@ -6,10 +6,12 @@ up.
 
 from collections.abc import Iterator
 from contextlib import suppress
+from functools import cached_property
 
 from pibuild.machinecode import questions
 from pibuild.machinecode.call_graph import CallGraph
 from pibuild.machinecode.flow import Flow
+from pibuild.machinecode.go_questions import go_answers
 from pibuild.machinecode.image import MemoryImage
 from pibuild.machinecode.imported_answers import ImportedAnswers
 from pibuild.machinecode.knowledge import BudgetError, Knowledge, Walk
@@ -33,6 +35,7 @@ class AnswerSearch:
         self._image, self._graph, self._flow, self._imported = image, graph, flow, imported
         self._knowledge: Knowledge = flow.knowledge
         self._resolvers = frozenset(entry.place for entry in image.resolvers)
+        self._go_variables = dict(self._variables_of_go())
         self._text_users = frozenset(self._users_of_texts())
         self._asking = set[int]()
 
@@ -41,7 +44,8 @@ class AnswerSearch:
         knowledge = self._knowledge
         if self._image.bits == 32 and all(words in self._image.content for words in _MUSL_BARRIERS):
             knowledge.asked |= questions.bit_features(32, "hwcap", 12)
-        waiting = list(dict.fromkeys(self._first()))
+        knowledge.memory |= self._go_variables
+        waiting = list(dict.fromkeys((*self._first(), *self._go_readers)))
         if self._text_users:
             knowledge.asked |= self._imported.text_features
         self._asking = set(waiting)
@@ -65,7 +69,7 @@ class AnswerSearch:
     # who asks
 
     def _users_of_texts(self) -> Iterator[int]:
-        for address in self._imported.texts:
+        for address in self._imported.texts if not self._go_variables else ():
             for site in self._graph.referrers(address, address + 1).tolist():
                 yield from self._graph.around(site)
 
@@ -98,6 +102,15 @@ class AnswerSearch:
             if function.name in questions.FUNCTIONS and function.address:
                 yield from graph.callers(function.address | function.is_thumb).tolist()
 
+    def _variables_of_go(self) -> Iterator[tuple[int, Value]]:
+        for _, addresses, words in self._graph.functions.words():
+            yield from go_answers(self._image, addresses, words)
+
+    @cached_property
+    def _go_readers(self) -> frozenset[int]:
+        """The functions that read what a Go program got from the kernel: they alone keep answers of unknown form."""
+        return frozenset(place for where in self._go_variables for place in self._readers(where))
+
     # who gets to know
 
     def _learn(self, place: int) -> Iterator[int]:
@@ -113,7 +126,8 @@ class AnswerSearch:
         asked = frozenset(walk.asked) | (self._imported.text_features if is_vague else frozenset())
         if walk.saw_answer or is_vague or walk.asked:
             self._asking.add(place)
-            yield from self._learn_variables(walk, asked)
+            is_sparing = bool(self._go_variables) and place not in self._go_readers
+            yield from self._learn_variables(walk, frozenset() if is_sparing else asked)
         if walk.is_parametric and place not in self._knowledge.parametric:
             self._knowledge.parametric.add(place)
             yield from self._callers(place)
@@ -137,7 +151,8 @@ class AnswerSearch:
                 yield from self._readers(where)
 
     def _learn_result(self, place: int, result: Value) -> Iterator[int]:
-        is_answer = result[0] in _ANSWERS or (result[0] == "k" and self._image.is_variable(result[1]))
+        is_structure = result[0] == "k" and self._image.is_variable(result[1]) and not self._go_variables
+        is_answer = result[0] in _ANSWERS or is_structure
         if not is_answer or self._knowledge.returns.get(place) == result:
             return
         for own in (place, *self._graph.stubs_of.get(place, ())):
@@ -162,7 +177,8 @@ class AnswerSearch:
         """Yield the small functions that use a variable."""
         if not isinstance(where, int):
             return
-        for site in self._graph.referrers(where - _FIELDS, where + 1).tolist()[:_READERS]:
+        first = where if self._go_variables else where - _FIELDS  # Go puts together the address of each field
+        for site in self._graph.referrers(first, where + 1).tolist()[:_READERS]:
             low, high = self._graph.functions.bounds(site)
             if high - low <= _READER_BYTES:
                 yield from self._graph.around(site)

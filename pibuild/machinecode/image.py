@@ -17,6 +17,8 @@ from typing import Any, Generic, NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from pibuild.machinecode.go_tables import go_functions
+
 Addresses = NDArray[np.int64]
 
 _LOAD, _DYNAMIC, _INTERP, _EH_FRAME_HDR, _EXIDX = 1, 2, 3, 0x6474E550, 0x70000001
@@ -415,8 +417,24 @@ class MemoryImage:
         starts, ends = self._exidx() if self.bits == 32 else self._eh_frame()
         if self.bits == 32 and not len(starts):
             starts, ends = self._eh_frame()
+        starts, ends = (np.concatenate(columns) for columns in zip((starts, ends), self.go_functions, strict=True))
         order = np.argsort(starts, kind="stable")
         return starts[order], ends[order]
+
+    @cached_property
+    def go_functions(self) -> tuple[Addresses, Addresses]:
+        """Begins and ends of the functions of a Go program, by address; none if it is another one."""
+        starts, ends = go_functions(self.content, self.width, self._pointer_in_file)
+        are_code = self.are_code(starts)
+        return starts[are_code], ends[are_code]
+
+    def _pointer_in_file(self, offset: int) -> int:
+        """Return the address that the loader writes to a place of the file."""
+        for span in self.spans:
+            address = span.start + offset - span.offset
+            if span.start <= address < span.end:
+                return self.pointers.get(address) or self.number(address, self.width) or 0
+        return 0
 
     def _exidx(self) -> tuple[Addresses, Addresses]:
         address, size = self._parts.get(_EXIDX, (0, 0))

@@ -105,10 +105,14 @@ def differences(
 
 def _gap(file: ELFFile, content: bytes, load: Segment, mapped: Iterable[Section]) -> int | None:
     """Return the address of the first bytes of a segment that belong neither to a section, nor to headers, nor fill."""
-    headers = file["e_phoff"], file["e_phoff"] + file["e_phnum"] * _ROWS[file.elfclass].itemsize
+    headers = [
+        (file["e_phoff"], file["e_phoff"] + file["e_phnum"] * _ROWS[file.elfclass].itemsize),
+        (file["e_shoff"], file["e_shoff"] + file["e_shnum"] * file["e_shentsize"]),  # Go's linker maps these, too
+        (0, _HEADER_BYTES[file.elfclass]),
+    ]
     spans = [(part["sh_offset"], part["sh_offset"] + part["sh_size"]) for part in mapped if load.contains(part)]
     at, end = load.offset, load.offset + load.size
-    for start, stop in sorted([*spans, headers, (0, _HEADER_BYTES[file.elfclass]), (end, end)]):
+    for start, stop in sorted([*spans, *headers, (end, end)]):
         if content[at : min(start, end)].strip(_FILL):
             return load.address + at - load.offset
         at = max(at, stop)

@@ -1,6 +1,7 @@
 """Which bytes of a file are code. The words of libwebp are from pillow 10.4.0 for aarch64, which runs on each Pi."""
 
 import struct
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,25 +11,33 @@ from hypothesis import strategies as st
 from pibuild.machinecode.a64_allocation import is_allocated
 from pibuild.machinecode.a64_effects import a64_operation
 from pibuild.machinecode.effects import STOP
+from pibuild.machinecode.go_questions import go_answers
 from pibuild.machinecode.image import MemoryImage
 from pibuild.machinecode.instructions import a64_encodings, all_encodings
 from pibuild.machinecode.regions import CodeMap
+from pibuild.machinecode.returns import Returns
 from pibuild.machinecode.symbols import CodeSection, Region
 from tests.makers.elfs import make_elf
 
-BASE = 0x1000
+BASE, VARIABLES = 0x1000, 0x3000
 RET, NOP, ADD, LDADD, ABORT = 0xD65F03C0, 0xD503201F, 0x91000400, 0xB82103E1, 0x94000000
 LIBWEBP = [*[0x80808080] * 8, 0xFE88FD80, 0x80DBE4FF, 0x80808080, 0xFFF281BD, 0xDBFFD5E3, 0x6A808080, 0xD6FCE37E]
 
 
+def mapped(words, rest=b""):
+    """Return a segment of 64-bit code at BASE, and one of variables at VARIABLES."""
+    content = struct.pack("<16sHHIQQQIHHHHHH", b"\x7fELF\x02\x01\x01", 3, 183, 1, 0, 64, 0, 0, 64, 56, 2, 0, 0, 0)
+    body = b"".join(word.to_bytes(4, "little") for word in words)
+    content += struct.pack("<IIQQQQQQ", 1, 5, 176, BASE, BASE, len(body), len(body), 4)
+    content += struct.pack("<IIQQQQQQ", 1, 6, 176, VARIABLES, VARIABLES, 0, 4096, 4)
+    return MemoryImage(content + body + rest, bits=64)
+
+
 def make_image(words):
-    """Return a segment of 64-bit code at BASE, beside a section with one RET."""
-    content = struct.pack("<16sHHIQQQIHHHHHH", b"\x7fELF\x02\x01\x01", 3, 183, 1, 0, 64, 0, 0, 64, 56, 1, 0, 0, 0)
-    body = b"".join(word.to_bytes(4, "little") for word in (RET, *words))
-    content += struct.pack("<IIQQQQQQ", 1, 5, 120, BASE, BASE, len(body), len(body), 4)
-    image = MemoryImage(content + body, bits=64)
+    """Return code beside a section with one RET."""
+    image, body = mapped([RET, *words]), RET.to_bytes(4, "little")
     section = CodeSection(
-        name=".text", address=BASE, code=body[:4], regions=(Region(start=BASE, end=BASE + 4, kind="a64"),)
+        name=".text", address=BASE, code=body, regions=(Region(start=BASE, end=BASE + 4, kind="a64"),)
     )
     return CodeMap(image, [section])
 
@@ -94,3 +103,58 @@ def test_a_file_without_exports_has_names_for_its_imports():
     at = span.offset + table - span.start
     content[at : at + 24] = struct.pack("<6I", 1, 1, 1, 0, 0, 0)  # what linkers write for no symbol
     assert dict(MemoryImage(bytes(content), bits=32).imports) == before
+
+
+def go_table(version, starts, end):
+    """Return what Go's linker writes of the functions of a program, behind the mark of such a program."""
+    bounds = [*starts, end]
+    if version >= 0xFA:
+        rows = struct.pack(f"<{2 * len(bounds) - 1}Q", *[n for bound in bounds for n in (bound, 0)][:-1])
+        numbers = [len(starts), 1, 0, 0, 0, 0, 72, 0] if version == 0xFA else [len(starts)]
+    else:
+        rows = struct.pack(f"<{2 * len(bounds) - 1}I", *[n for bound in bounds for n in (bound - BASE, 0)][:-1])
+        numbers = [len(starts), 1, BASE, 0, 0, 0, 0, 72]
+    head = bytes([version, 255, 255, 255, 0, 0, 4, 8]) + struct.pack(f"<{len(numbers)}Q", *numbers)
+    return b"\xff Go buildinf:\x08\x02" + head + rows + bytes(64)
+
+
+@pytest.mark.parametrize("version", [0xF1, 0xF0, 0xFA, 0xFB])
+def test_the_table_of_a_go_program_tells_where_its_functions_begin(version):
+    image = mapped([RET] * 8, go_table(version, [BASE, BASE + 8], BASE + 24))
+    if version in (0xF1, 0xF0):
+        image._pointer_in_file = lambda _: BASE  # the table lies in no segment
+    starts, ends = image.go_functions
+    assert (starts.tolist(), ends.tolist()) == ([BASE, BASE + 8], [BASE + 8, BASE + 24])
+    assert image.unwound[0].tolist() == [BASE, BASE + 8]
+
+
+@pytest.mark.parametrize(
+    ("words", "found"),
+    [
+        ([0xF100407F, 0x54000061, 0xD000001B, 0xF9000F64, RET], [(VARIABLES + 24, "hwcap")]),  # runtime.sysauxv
+        ([0xF100687F, 0x54000061, 0xD000001B, 0xF9000F64, RET], [(VARIABLES + 24, "hwcap2")]),
+        ([0xF100687F, 0x54000040, RET, 0xD000001B, 0xF9000F64, RET], [(VARIABLES + 24, "hwcap2")]),
+        ([0xF1003C7F, 0x54000061, 0xD000001B, 0xF9000F64, RET], []),  # another tag
+    ],
+)
+def test_go_keeps_what_the_kernel_tells_in_variables(words, found):
+    for rest, expected in ((b"", []), (go_table(0xFA, [BASE], BASE + 4), found)):
+        image = mapped(words, rest)
+        code = np.array(words, np.uint32)
+        answers = go_answers(image, BASE + 4 * np.arange(len(code)), code)
+        assert [(where, value[1]) for where, value in answers] == expected
+
+
+def test_functions_that_call_each_other_return_whichever_is_asked_first():
+    # f: cbz x0, 3f; bl g; ret; 3: ret.  g: bl f; ret
+    words = [0xB4000060, 0x94000003, RET, RET, 0x97FFFFFC, RET]
+    for order in ((BASE, BASE + 16), (BASE + 16, BASE)):
+        returns = Returns(mapped(words), SimpleNamespace(names={}, own_stubs={}))
+        assert [returns.may_return(place) for place in order] == [True, True]
+
+
+def test_functions_that_only_call_each_other_do_not_return():
+    words = [0x94000002, RET, 0x97FFFFFE, RET]  # f: bl g; ret.  g: bl f; ret
+    returns = Returns(mapped(words), SimpleNamespace(names={}, own_stubs={}))
+    assert not returns.may_return(BASE)
+    assert not returns.may_return(BASE + 8)

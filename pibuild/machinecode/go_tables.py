@@ -1,0 +1,44 @@
+"""What Go's linker writes into each program: where its functions begin, which the runtime needs even without symbols.
+
+Source: Go's src/internal/abi/symtab.go and src/debug/gosym/pclntab.go (go1.24), of which the table has four versions.
+"""
+
+import re
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+_MARKS = (b"\xff Go buildinf:", b"\xff Go build ID: ")
+_FROM_1_18, _FROM_1_16, _FROM_1_2 = (0xF0, 0xF1), 0xFA, 0xFB
+"""The lowest bytes of the numbers that tables begin with."""
+_HEADER = re.compile(rb"[\xf0\xf1\xfa\xfb]\xff\xff\xff\0\0[\1\2\4][\4\x08]")
+_NONE = np.empty(0, np.int64)
+
+
+def go_functions(content: bytes, width: int, pointer_at: Callable[[int], int]) -> tuple[NDArray[np.int64], ...]:
+    """Return where the functions of a Go program begin and end, sorted; none if it is no Go program.
+
+    `pointer_at` tells which address the loader writes to a place of the file.
+    """
+    if any(mark in content for mark in _MARKS):
+        for match in _HEADER.finditer(content):
+            if match[0][7] == width and len(bounds := _bounds(content, match.start(), width, pointer_at)) > 1:
+                return bounds[:-1], bounds[1:]
+    return _NONE, _NONE
+
+
+def _bounds(content: bytes, start: int, width: int, pointer_at: Callable[[int], int]) -> NDArray[np.int64]:
+    """Return the sorted addresses in a table, which ends with that behind the last function; none if it is no table."""
+    if start + 8 + 8 * width > len(content):
+        return _NONE
+    numbers = np.frombuffer(content, f"<u{width}", 8, start + 8).tolist()
+    version, count, word, place, base = content[start], numbers[0], width, start + 8 + width, 0
+    if version in _FROM_1_18:
+        word, place, base = 4, start + numbers[7], pointer_at(start + 8 + 2 * width)
+    elif version == _FROM_1_16:
+        place = start + numbers[6]
+    if not count or place + (2 * count + 1) * word > len(content):
+        return _NONE
+    bounds = np.frombuffer(content, f"<u{word}", 2 * count + 1, place)[::2].astype(np.int64) + base
+    return bounds if np.all(bounds[1:] > bounds[:-1]) else _NONE
