@@ -103,6 +103,10 @@ class ImportGraph:
             if is_named and any(found[0] == module for found in self._imports(name)):
                 yield name, module in _imports_in_functions(content, _package_of(name, path))
 
+    def matches(self, pattern: re.Pattern[bytes]) -> bool:
+        """Whether code that the import of the wheel may execute has a match of a pattern."""
+        return any(pattern.search(self._sources[name][1]) for name in self._uses_if("broken") if name in self._sources)
+
     def _uses_if(self, failure: Failure) -> dict[str, Use]:
         if failure not in self._uses:
             self._uses[failure] = self._strongest_uses(failure)

@@ -13,7 +13,7 @@ from pathlib import Path
 from packaging.tags import Tag
 from packaging.version import Version
 
-from pibuild.config.pis import PiPlace, load_pis
+from pibuild.config.pis import Cpu, PiPlace, load_pis
 from pibuild.verify.binary import Binary, newest_versions, read_binaries
 from pibuild.verify.code_verdict import code_findings
 from pibuild.verify.findings import Finding, Outcome, worst_outcome
@@ -21,6 +21,7 @@ from pibuild.verify.installation import claim_notes, installation_findings, read
 from pibuild.verify.installed_files import read_installed_files
 from pibuild.verify.loader import loader_findings
 from pibuild.verify.needed_code import weighed_code_findings
+from pibuild.verify.packed_code import PackedBinaries, packed_findings, read_packed_binaries
 from pibuild.verify.page_sizes import page_findings
 from pibuild.verify.python_imports import (
     import_findings,
@@ -30,6 +31,7 @@ from pibuild.verify.python_imports import (
 )
 from pibuild.wheels.wheel import Wheel, WheelFormatError, WheelLimitError, read_wheel, wheel_name
 
+_NOTHING_PACKED = PackedBinaries(binaries=(), archives={}, notes=())
 INSTALLATION = frozenset(("pip", "file"))
 """Checks whose failure means that pip does not install the wheel."""
 
@@ -63,6 +65,7 @@ class Verification:
     modules: tuple[str, ...] = ()
     """Names that can be imported after installation."""
     binaries: tuple[Binary, ...] = ()
+    packed: PackedBinaries = _NOTHING_PACKED
     verdicts: tuple[PlaceVerdict, ...]
     """For each place, in the order of config/pis.yaml."""
     notes: tuple[Finding, ...] = ()
@@ -171,6 +174,7 @@ def judge_contents(
         tags=_tags(wheel),
         modules=importable_names(wheel),
         binaries=checks.binaries,
+        packed=checks.packed,
         verdicts=tuple(verdicts),
         notes=tuple(notes),
     )
@@ -195,6 +199,7 @@ class _Checks:
         self._claims = read_claims(wheel)
         is_linux = any("linux" in tag.platform for tag in _tags(wheel))
         self.binaries, self._unreadable = read_binaries(wheel.files, is_linux=is_linux)
+        self.packed = read_packed_binaries(wheel.files)
         self._contents = read_contents(wheel, self.binaries)
         self._installed = read_installed_files(wheel, self.binaries, self._contents)
         self._made: dict[tuple[Hashable, ...], tuple[Finding, ...]] = {}
@@ -223,10 +228,18 @@ class _Checks:
                 for binary in used
             }
             yield from weighed_code_findings(self._contents, self._installed.loads, used, found)
+        yield from packed_findings(
+            self.packed, self._contents, system, pi.bits, partial(self._packed_code_findings, pi.cpu, pi.bits)
+        )
         for binary in used:
             yield from self._once(
                 ("pages", binary.path, pi.page_bytes), partial(page_findings, [binary], pi.page_bytes)
             )
+
+    def _packed_code_findings(self, cpu: Cpu, bits: int, binary: Binary) -> tuple[Finding, ...]:
+        if not self._with_code:
+            return ()
+        return self._once(("code", binary.path, cpu.name, bits), partial(code_findings, binary, cpu, bits, (binary,)))
 
     def _once(self, key: tuple[Hashable, ...], check: Callable[[], Iterable[Finding]]) -> tuple[Finding, ...]:
         if key not in self._made:

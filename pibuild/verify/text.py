@@ -64,7 +64,7 @@ def as_text(verification: Verification, *, marks: Mapping[Outcome, str] = MARKS,
     reasons = _reasons(finding for verdict in verification.verdicts for finding in verdict.findings)
     numbers = {finding: number for number, reason in enumerate(reasons, 1) for finding in reason.findings}
     lines = _wrapped(f"{verification.file_name}  {size(verification.size_bytes)}", "", columns)
-    for line in _code_lines(verification.binaries):
+    for line in _code_lines(verification):
         lines += _wrapped(line, "  ", columns)
     lines += ["", *(f"  {line}" for line in _table(verification.verdicts, numbers, marks)), ""]
     for number, reason in enumerate(reasons, 1):
@@ -189,14 +189,16 @@ def _cell(verdict: PlaceVerdict | None, numbers: Mapping[Finding, int], marks: M
     return f"{marks[verdict.outcome]} {','.join(map(str, reasons[:_SHOWN_NUMBERS]))}{more}".rstrip()
 
 
-def _code_lines(binaries: Sequence[Binary]) -> Iterator[str]:
+def _code_lines(verification: Verification) -> Iterator[str]:
     """Yield a line for each kind of machine code, with the first file of it."""
     by_machine: dict[str, list[str]] = {}
-    for binary in binaries:
+    for binary in verification.binaries:
         by_machine.setdefault(_machine(binary), []).append(binary.path)
+    for binary in verification.packed.binaries:
+        by_machine.setdefault(f"{_machine(binary)}; packed in an archive", []).append(binary.path)
     for machine, paths in by_machine.items():
         yield f"{_files(paths)}: {machine}"
-    if not binaries:
+    if not by_machine:
         yield "no machine code"
 
 
@@ -222,7 +224,10 @@ def as_facts(verification: Verification, asked: Sequence[PlaceVerdict]) -> dict[
         "size_bytes": verification.size_bytes,
         "tags": sorted(map(str, verification.tags)),
         "modules": list(verification.modules),
-        "machine_code": [_code_facts(binary) for binary in verification.binaries],
+        "machine_code": [
+            _code_facts(binary) | {"archive": verification.packed.archives.get(binary.path, "")}
+            for binary in (*verification.binaries, *verification.packed.binaries)
+        ],
         "answer": worst_of(asked),
         "reasons": [_reason_facts(reason) | {"number": number} for reason, number in numbers.items()],
         "notes": [_reason_facts(note) for note in verification.notes],

@@ -54,7 +54,7 @@ _SHOWN_LETTERS = 80
 _HASHES = ("sha256", "sha384", "sha512")
 """Algorithms that RECORD may use: sha256 or better (PEP 427)."""
 _TAG_SET = re.compile(r"[\w.]+-[\w.]+-[\w.]+", re.ASCII)
-_DAMAGE = (
+ZIP_DAMAGE = (
     zipfile.BadZipFile,
     zlib.error,
     lzma.LZMAError,
@@ -169,7 +169,7 @@ def read_wheel(path: Path) -> Wheel:
             infos = [info for info in archive.infolist() if not info.is_dir()]
             _refuse_bomb(infos, path.stat().st_size)
             files = tuple(_wheel_file(archive, info) for info in infos)
-    except (*_DAMAGE, OSError) as err:
+    except (*ZIP_DAMAGE, OSError) as err:
         raise WheelFormatError(f"not a whole zip file: {err or type(err).__name__}") from err
     folders = sorted({file.path.split("/")[0] for file in files if file.path.split("/")[0].endswith(".dist-info")})
     if len(folders) != 1:
@@ -189,7 +189,7 @@ def dist_info_file(path: Path, name: str) -> bytes:
                 raise WheelFormatError(f"{len(infos)} {name} files, one expected")
             with archive.open(infos[0]) as stream:
                 content = stream.read(_MAX_METADATA_BYTES + 1)
-    except (*_DAMAGE, OSError) as err:
+    except (*ZIP_DAMAGE, OSError) as err:
         raise WheelFormatError(f"not a whole zip file: {err or type(err).__name__}") from err
     if len(content) > _MAX_METADATA_BYTES:
         raise WheelFormatError(f"{name} has more than {_MAX_METADATA_BYTES} bytes")
