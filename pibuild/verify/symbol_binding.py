@@ -13,6 +13,8 @@ from pibuild.verify.loader_process import LoadedFile, LoaderProcess
 
 C_API = re.compile(r"_?Py[A-Z_]\w*")
 """Symbols that only an interpreter defines."""
+_FOR_PYTHON = re.compile(r"lib\w*(py|shiboken)", re.IGNORECASE)
+"""Libraries that may define symbols with such names."""
 
 
 def lacking_versions(dynamic: DynamicObject, process: LoaderProcess, system: System) -> dict[str, list[str]]:
@@ -56,7 +58,7 @@ def undefined_references(
     for file in scope:
         names = file.symbol_names
         if names is None:
-            names = [name for name in waiting if not file.is_python or C_API.fullmatch(name)]
+            names = [name for name in waiting if _may_define(file, name)]
         for name in waiting.keys() & names:
             left = [reference for reference in waiting[name] if file.defines(name, reference.version) is False]
             if left:
@@ -64,6 +66,12 @@ def undefined_references(
             else:
                 del waiting[name]
     return [reference for found in waiting.values() for reference in found]
+
+
+def _may_define(file: LoadedFile, name: str) -> bool:
+    """Whether a file of which little is known may define a symbol: Python's C API is only in Python's own libraries."""
+    is_c_api = bool(C_API.fullmatch(name))
+    return is_c_api if file.is_python else not is_c_api or bool(_FOR_PYTHON.match(file.soname))
 
 
 def unversioned_definer(reference: Reference, scope: Iterable[LoadedFile]) -> str:

@@ -58,6 +58,12 @@ def harm(findings: Sequence[Finding]) -> list[Finding]:
     return [finding for finding in findings if finding.outcome != "note"]
 
 
+@pytest.mark.parametrize("system", PYTHONS)
+def test_python_2s_own_functions_are_missing_in_every_python_3(system):
+    found = harm(findings_of({MODULE: make_module(Undefined(name="PyString_FromString"))}, system))
+    assert [(finding.outcome, finding.subject) for finding in found] == [("fails", "PyString_FromString")]
+
+
 # Libraries
 
 
