@@ -4,6 +4,8 @@ What really happens with each was found by running: tests/data/crafted_wheels.ya
 """
 
 import hashlib
+import io
+import zipfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -104,6 +106,9 @@ def crafted_wheels() -> list[CraftedWheel]:
         *_loading(),
         *_modules(),
         *_tags(),
+        *_guards(),
+        *_archives(),
+        *_headers(),
     ]
 
 
@@ -1212,4 +1217,127 @@ def _tags() -> list[CraftedWheel]:
         tagged("tag-of-cp313t", "cp313-cp313t-linux_armv7l", plain),
         tagged("tag-of-cp311-abi3-any", "cp311-abi3-any", text),
         tagged("tag-of-pypy", "pp311-pypy311_pp73-linux_armv7l", plain),
+    ]
+
+
+def _guards() -> list[CraftedWheel]:
+    """Return wheels whose Python code catches what goes wrong, or does not."""
+    missing = {"pkg/_core.abi3.so": _module(name="_core", shape=Shape(needed=["libnowhere.so.9"]))}
+    absent = {"pkg/_core.cpython-310-arm-linux-gnueabihf.so": _module(name="_core")}
+    broken_library = {
+        "pkg/libwork.so": _library([_leaf("inner", is_exported=True)], shape=Shape(needed=["libno.so.9"]))
+    }
+    load = "ctypes.CDLL(os.path.join(os.path.dirname(__file__), 'libwork.so'))"
+
+    def guarded(name: str, code: str, files: Mapping[str, bytes], tag: str = ARM) -> CraftedWheel:
+        held = {"pkg/__init__.py": code.encode(), **files}
+        return CraftedWheel(name=name, kind="python", files=held, tag=tag, exercise="import pkg")
+
+    def tried(error: str, statement: str = "from . import _core") -> str:
+        return f"import ctypes, os\ntry:\n    {statement}\nexcept {error}:\n    _core = None\n"
+
+    py3 = "py3-none-linux_armv6l.linux_armv7l"
+    return [
+        guarded("guard-import-error", tried("ImportError"), missing),
+        guarded("guard-module-not-found", tried("ModuleNotFoundError"), missing),
+        guarded("guard-module-not-found-absent", tried("ModuleNotFoundError", "import pkg._core"), absent, py3),
+        guarded("guard-os-error", tried("OSError"), missing),
+        guarded("guard-import-error-of-ctypes", tried("ImportError", load), broken_library, py3),
+        guarded("guard-os-error-of-ctypes", tried("OSError", load), broken_library, py3),
+        guarded("guard-regretted", tried("ImportError") + "if _core is None:\n    raise RuntimeError\n", missing),
+        guarded("guard-that-exits", tried("ImportError").replace("_core = None", "raise SystemExit(1)"), missing),
+        guarded("import-in-lambda", "load = lambda: __import__('pkg._core')\n", missing),
+    ]
+
+
+def _archives() -> list[CraftedWheel]:
+    """Return wheels with machine code in a zip archive."""
+    unpack = (
+        b"import os, sys, tempfile, zipfile\nfolder = tempfile.mkdtemp(dir='/tmp')\n"
+        b"zipfile.ZipFile(os.path.join(os.path.dirname(__file__), 'bundle.egg')).extractall(folder)\n"
+        b"sys.path.insert(0, folder)\nimport demo\n"
+    )
+    on_path = (
+        b"import os, sys\nsys.path.insert(0, os.path.join(os.path.dirname(__file__), 'bundle.egg'))\nimport demo\n"
+    )
+
+    def packed(name: str, code: bytes, content: bytes) -> CraftedWheel:
+        files = {"pkg/__init__.py": code, "pkg/bundle.egg": _zip_of({MODULE: content})}
+        tag = "py3-none-linux_armv6l.linux_armv7l"
+        return CraftedWheel(name=name, kind="cpu", files=files, tag=tag, exercise="import pkg")
+
+    return [
+        packed("packed-neon-unpacked", unpack, _module(body=NEON_TEN)),
+        packed("packed-neon-left-packed", b"", _module(body=NEON_TEN)),
+        packed("packed-plain-unpacked", unpack, _module()),
+        packed("packed-plain-on-path", on_path, _module()),
+    ]
+
+
+def _zip_of(files: Mapping[str, bytes]) -> bytes:
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w") as archive:
+        for path, content in files.items():
+            archive.writestr(zipfile.ZipInfo(path), content)
+    return stream.getvalue()
+
+
+def _headers() -> list[CraftedWheel]:
+    """Return wheels for which the loader looks at the header, the names and the order of files."""
+    plain = _module()
+
+    def changed(content: bytes, changes: Mapping[int, int]) -> bytes:
+        edited = bytearray(content)
+        for at, value in changes.items():
+            edited[at] = value
+        return bytes(edited)
+
+    def inner(name: str = "inner", **about: object) -> bytes:
+        shape = replace(Shape(soname="libinner.so.1"), **about)  # type: ignore[arg-type]
+        return _library([_leaf(name, is_exported=True)], shape=shape)
+
+    def versioned(version: str) -> bytes:
+        return _library([_leaf("inner", is_exported=True, version=version)], shape=Shape(soname="libinner.so.1"))
+
+    needs = Shape(needed=["libinner.so.1", "libc.so.6"], runpath="$ORIGIN/a:$ORIGIN/b")
+    wants = [Import(name="inner", library="libinner.so.1", version="INNER_2")]
+    module = _module(body=_CALL_INNER, imports=[_INNER], shape=needs)
+
+    def with_libraries(name: str, libraries: Mapping[str, bytes]) -> CraftedWheel:
+        return CraftedWheel(name=name, kind="loader", files={MODULE: module, **libraries})
+
+    def in_order(name: str, first: str, second: str) -> CraftedWheel:
+        files = {
+            "pkg/__init__.py": f"from . import {first}, {second}\n".encode(),
+            "pkg/other.abi3.so": _module(name="other", shape=replace(needs, runpath="$ORIGIN/old")),
+            "pkg/demo.abi3.so": _module(body=_CALL_INNER, imports=wants, shape=replace(needs, runpath="$ORIGIN/new")),
+            "pkg/old/libinner.so.1": versioned("INNER_1"),
+            "pkg/new/libinner.so.1": versioned("INNER_2"),
+        }
+        return CraftedWheel(name=name, kind="loader", files=files, exercise="import pkg")
+
+    tool = "py3-none-linux_armv6l.linux_armv7l"
+    return [
+        _wheel("header-of-version-2", "loader", changed(plain, {20: 2})),
+        _wheel("header-ident-of-version-2", "loader", changed(plain, {6: 2})),
+        _wheel("header-with-padding", "loader", changed(plain, {12: 7})),
+        _wheel("header-gnu-abi-2", "loader", changed(plain, {7: 3, 8: 2})),
+        _wheel("header-gnu-abi-3", "loader", changed(plain, {7: 3, 8: 3})),
+        with_libraries(
+            "library-soft-float-first", {"a/libinner.so.1": inner(flags=0x05000200), "b/libinner.so.1": inner()}
+        ),
+        with_libraries(
+            "library-in-tls-folder-first", {"a/tls/libinner.so.1": inner("other"), "a/libinner.so.1": inner()}
+        ),
+        in_order("library-of-same-name-before", "other", "demo"),
+        in_order("library-of-same-name-after", "demo", "other"),
+        CraftedWheel(
+            name="interpreter-with-two-slashes",
+            kind="loader",
+            files={
+                "interpreter_with_two_slashes-1.0.data/scripts/tool": _program(interpreter="/lib//ld-linux-armhf.so.3")
+            },
+            tag=tool,
+            exercise="!tool",
+        ),
     ]
