@@ -10,6 +10,8 @@ _MAX_FUNCTION_BYTES = 1 << 18
 """Where switches in larger functions lead is not looked for."""
 _MAX_CASES = 512
 """Ways of one switch."""
+_NEAR = 8
+"""As many instructions before a jump, the address of its table is put together."""
 
 
 def table_places(image: MemoryImage, place: int, low: int, high: int) -> list[int]:
@@ -39,6 +41,9 @@ def _thumb_table(image: MemoryImage, address: int, high: int) -> list[int]:
 
 def _arm_table(image: MemoryImage, address: int, low: int, high: int) -> list[int]:
     places: list[int] = []
+    base = _arm_base(image, address, low)
+    if base is not None:
+        return _distances(image, base, high)
     at = address + 8
     while at < high and len(places) < _MAX_CASES:
         word = int.from_bytes(image.read(at, 4), "little")
@@ -49,6 +54,32 @@ def _arm_table(image: MemoryImage, address: int, low: int, high: int) -> list[in
         else:
             break
         at += 4
+    return places
+
+
+def _arm_base(image: MemoryImage, address: int, low: int) -> int | None:
+    """Return where the table lies of which ADD PC, base, distance takes distances (LLVM); None if it is none."""
+    word = int.from_bytes(image.read(address, 4), "little")
+    if word & 0x0FF0FFF0 != 0x0080F000:
+        return None
+    registers = word >> 16 & 15, word & 15
+    for at in range(address - 4, max(low, address - 4 * _NEAR) - 1, -4):
+        operation = decoded(image, at)[0]
+        if operation[0] == op.SET_NEAR and operation[1] in registers:
+            return at + int(operation[2])
+    return None
+
+
+def _distances(image: MemoryImage, base: int, high: int) -> list[int]:
+    """Return the places to which a table of distances from its begin leads; it ends where the first of them begins."""
+    places: list[int] = []
+    at, end = base, high
+    while at < end and len(places) < _MAX_CASES:
+        target = base + (image.number(at, 4) or 0)
+        if target & 3 or not at < target < high:
+            break
+        places.append(target)
+        end, at = min(end, target), at + 4
     return places
 
 

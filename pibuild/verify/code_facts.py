@@ -24,6 +24,7 @@ from pibuild.machinecode.regions import (
     guessed_sections,
     last_part,
 )
+from pibuild.machinecode.switches import table_places
 from pibuild.machinecode.symbols import CodeSection
 from pibuild.verify.binary import Binary
 
@@ -254,6 +255,8 @@ class Code:
                 part = last_part(part[2]) if is_maybe else part
                 targets = branch_targets(place, part)
                 todo += targets
+                if part[0] == op.TABLE:
+                    todo += table_places(image, place, *program.functions.bounds(place))
                 ends = part[0] in LEAVES or (
                     part[0] in (op.CALL, op.CALL_REG)
                     and (
