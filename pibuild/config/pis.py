@@ -34,6 +34,8 @@ class Cpu:
     """6 for ARMv6."""
     runs: frozenset[Feature]
     """What it executes beyond ARMv6KZ with VFPv2, or ARMv8.0."""
+    may_run: frozenset[Feature] = frozenset()
+    """What it executes with some of its kernels."""
     target: str
     """The target whose wheels are compiled for it."""
     qemu: str

@@ -6,6 +6,8 @@ from enum import StrEnum
 class Feature(StrEnum):
     """What an instruction needs of a CPU; the values are the words of the instruction tables and of `toolchains/`."""
 
+    SWAP = "SWP"
+    """SWP and SWPB, which ARMv8 removed: 32-bit kernels emulate them, 64-bit kernels only if abi.swp is 1."""
     ARMV6T2 = "ARMv6T2"
     ARMV7 = "ARMv7"
     MULTIPROCESSING = "ARMv7MP"

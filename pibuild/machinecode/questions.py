@@ -69,7 +69,6 @@ _A32: dict[str, dict[int, Features]] = {
         12: _ARMV7,
         13: _ARMV7 - {Feature.NEON},
         14: _ARMV7 - {Feature.NEON, Feature.VFP_D32},
-        15: frozenset({Feature.ARMV6T2}),
         16: _VFPV4,
         **{
             bit: frozenset({Feature.VIRTUALIZATION, Feature.ARMV6T2, Feature.THUMB2, Feature.ARMV7}) for bit in (17, 18)

@@ -28,7 +28,9 @@ from pibuild.verify.code_facts import Entrance, Entrances, Fault, code_of
 from pibuild.verify.findings import Finding
 
 _NOT_COMPILED = frozenset((Feature.COPROCESSOR, Feature.PRIVILEGED, Feature.UNALLOCATED))
-"""No compiler emits these: they are hand-written and run behind a check, or they are data."""
+"""No compiler emits these: unless they certainly run, they stand behind a check, or they are data."""
+_OFTEN_DATA = frozenset((Feature.COPROCESSOR, Feature.UNALLOCATED))
+"""In a stripped file, bytes that look like these are data."""
 _MAX_NODES = 60_000
 _SOON = 200_000
 """Instructions that are followed from what certainly runs, before who leads to an instruction is looked for."""
@@ -67,19 +69,24 @@ def _fault(binary: Binary, cpu: Cpu, siblings: Sequence[Binary]) -> Fault | None
     doubtful: Fault | None = None
     code = code_of(binary, siblings)
     lacking = [feature for feature in code.features if feature not in cpu.runs | _NOT_COMPILED]
-    if not lacking:
-        return None
-    if cpu.runs not in code.certain_faults:
-        code.certain_faults[cpu.runs] = _Search(
-            binary, siblings, lacking, cpu.runs, code.newer.at(~code.are_perhaps_data)
-        ).on_the_way()
-    if fault := code.certain_faults[cpu.runs]:
+    excluded = cpu.runs | cpu.may_run
+    if not binary.elf.is_arm:  # in the table of A64, it is what ends a program that found an error
+        excluded |= _NOT_COMPILED
+    elif not binary.mapped:
+        excluded |= _OFTEN_DATA
+    certainly = [feature for feature in code.features if feature not in excluded]
+    if certainly and cpu.runs not in code.certain_faults:
+        search = _Search(binary, siblings, certainly, cpu.runs, code.newer.at(~code.are_perhaps_data))
+        code.certain_faults[cpu.runs] = search.on_the_way()
+    if fault := code.certain_faults.get(cpu.runs):
         return fault
     for feature in lacking:
         key = feature, cpu.runs
         if key not in code.faults:
             code.faults[key] = _fault_of(binary, siblings, feature, cpu.runs)
         fault = code.faults[key]
+        if fault is not None and feature in cpu.may_run:
+            fault = replace(fault, is_certain=False, why=f"{fault.why}; some kernels emulate it")
         if fault is not None and fault.is_certain:
             return fault
         doubtful = doubtful or fault

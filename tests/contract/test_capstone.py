@@ -118,6 +118,10 @@ DISAGREEMENTS = (
         "A list of more than 16 registers is UNPREDICTABLE (DDI 0406C A8.8.332). Capstone shows 16 of them.",
     ),
     (
+        r"vmsr/vmrs: privileged \| vfp2: vm(sr|rs) ",
+        "FPEXC, FPINST and the registers that identify the VFP are for kernels (DDI 0406C B1.11.2).",
+    ),
+    (
         r"unallocated: unallocated \| : vl(ld|st)m ",
         "VLLDM and VLSTM are ARMv8-M's; in the A profile they are not allocated (DDI 0406C A7.6).",
     ),

@@ -102,10 +102,16 @@ _FAILS_32 = {
     "yes ? f : g; p(); return MODULE; }",
     "a destructor": "__attribute__((destructor)) static void end(void) { if (yes) { NEON } }"
     "void *PyInit_demo(void) { return MODULE; }",
+    "a case of a switch": "void *PyInit_demo(void) { switch (yes) { case 0: n = 3; break; case 1: NEON break; case 2: n = 9;"
+    "break; case 3: n += 7; break; case 4: n -= 2; break; case 5: n *= 2; break; } return MODULE; }",
+    "a bit that every CPU has": "void *PyInit_demo(void) { if (getauxval(16) & (1 << 15)) { NEON } return MODULE; }",
+    "a register that is for kernels": 'void *PyInit_demo(void) { __asm__ volatile("mrc p15, 0, %0, c9, c13, 0" : "=r"(n));'
+    "return MODULE; }",
     "what Python calls": "static void *meth(void *a, void *b) { NEON return 0; } static const struct { const char *n; void"
     '*(*f)(void *, void *); int flags; const char *doc; } methods[] = {{"go", meth, 4, "x"}, {0}};'
     "void *PyInit_demo(void) { d.rest[0] = (void *)methods; n = getauxval(16) >> 12 & 1; return MODULE; }",
 }
+_SWAPS = {"ARM1176": "runs", "Cortex-A7": "runs", "Cortex-A53": "runs", "Cortex-A72": "unsure", "Cortex-A76": "fails"}
 _32_FLAGS = ("-march=armv6kz", "-mfpu=vfp", "-mfloat-abi=hard", "-marm", "-nostdlib", "-fno-asynchronous-unwind-tables")
 
 pytestmark = needs(f"{_ARM}-gcc", f"{_A64}-gcc")
@@ -148,3 +154,10 @@ def test_32_bit_code_behind_a_question_runs(tmp_path, text):
 @pytest.mark.parametrize("text", _FAILS_32.values(), ids=_FAILS_32)
 def test_32_bit_code_that_no_question_guards_fails(tmp_path, text):
     assert [*outcomes(tmp_path, text, _ARM, "ARM1176", "-O2", *_32_FLAGS)] == ["fails", "fails"]
+
+
+def test_swp_runs_where_the_processor_or_the_kernel_has_it(tmp_path):
+    # qemu runs it everywhere; Linux: Documentation/arch/arm64/legacy_instructions.rst, arch/arm/kernel/swp_emulate.c
+    swap = 'void *PyInit_demo(void) { __asm__ volatile("swp r0, r1, [%0]" :: "r"(&n) : "r0", "memory"); return MODULE; }'
+    runs = {cpu: set(outcomes(tmp_path, swap, _ARM, cpu, "-O2", *_32_FLAGS)) for cpu in _SWAPS}
+    assert runs == {cpu: {outcome} for cpu, outcome in _SWAPS.items()}
