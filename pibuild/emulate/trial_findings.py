@@ -145,7 +145,7 @@ def _import_findings(
     if called and _is_beyond_any(illegal_instruction(subject.wheel, called.get("illegal"))[2]):
         yield _crash(subject, trial, called, "a call of its functions")
     if code is not None and code < 0 and code != -signal.SIGKILL:
-        what = "Python's end after the import" if result["answered"] else f"import {result['last']}".strip()
+        what = "Python's end after the import" if result["answered"] else _what_began(result)
         crash = _crash(subject, trial, result, what)
         yield crash if code == -signal.SIGILL else _if_complete(trial.place, install, crash)
     elif code == -signal.SIGKILL:
@@ -157,6 +157,10 @@ def _import_findings(
             trial, f"import {result['last']} ends Python with exit code {code}", _last_line(result["output"])
         )
         yield _if_complete(trial.place, install, ending)
+
+
+def _what_began(result: Mapping[str, Any]) -> str:
+    return f"import {result['last']}" if result["last"] else "a .pth file or a customization of Python"
 
 
 def _failure_finding(

@@ -101,6 +101,44 @@ def test_extensions_are_imported_after_modules_and_reported_by_kind(tmp_path):
     assert [failure["kind"] for failure in result["report"]["failures"]] == ["extensions"]
 
 
+ANSWER = r"""
+import os, sys
+source, sink = map(int, sys.orig_argv[-3:-1])
+os.write(sink, b"imported\n")
+word = os.read(source, 99).strip()
+os.write(sink, word + b" " + word + b' {"imported": ["thing"], "failures": []}\n')
+"""
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "import importlib; importlib.import_module = lambda name: None",
+        "import json; json.dumps = lambda value: '{\"imported\": [\"thing\"], \"failures\": []}'",
+        ANSWER,
+    ],
+)
+def test_code_that_runs_when_python_starts_can_not_make_up_an_import(tmp_path, source):
+    (tmp_path / "sitecustomize.py").write_text(source)
+    result = imported(tmp_path, "raise ImportError")
+
+    assert not result["answered"] or result["report"]["failures"]
+
+
+def test_a_first_process_ignores_signals_and_its_children_do_not():
+    parent = (
+        "import importlib.util, os, signal, sys\n"
+        f"spec = importlib.util.spec_from_file_location('try_wheel', {str(SCRIPT)!r})\n"
+        "module = importlib.util.module_from_spec(spec)\nspec.loader.exec_module(module)\nmodule._protect()\n"
+        "for number in (signal.SIGTERM, signal.SIGSEGV, 33, 50):\n    os.kill(os.getpid(), number)\n"
+        "code = 'import os; os.kill(os.getpid(), 15)'\n"
+        "print(module._ended([sys.executable, '-c', code], {}, 20)['exit'])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", parent], capture_output=True, text=True, check=False)
+
+    assert done.stdout == "-15\n", done.stderr
+
+
 def test_an_import_that_hangs_is_late(tmp_path):
     result = imported(tmp_path, "import time; time.sleep(60)", deadline_s=1)
 

@@ -1,12 +1,13 @@
 """Import modules in a process of their own, tell the parent how it went, and return its challenge.
 
-try_wheel.py passes this text to `python -c`, with two descriptors, to read from and to write to, and the work:
+try_wheel.py passes this text to `python -S -c`, with two descriptors, to read from and to write to, and the work:
 {"modules": [], "extensions": [], "code": "", "calls": []}. It runs on Python 2.7 and later.
 """
 
 import importlib
 import json
 import os
+import site
 import sys
 import traceback
 import types
@@ -41,26 +42,34 @@ def _call_functions(names):  # type: (list) -> None
 
 
 def main(source, sink, work):  # type: (int, int, dict) -> None
-    """Import, ask for the challenge, and return it with a report."""
+    """Import, ask for the challenge, and return it with a report.
+
+    Until site.main(), nothing of the wheel has run: Python was started with -S. What this function uses afterwards it
+    has by then, and the secret was read: .pth files, sitecustomize and the modules themselves can replace neither.
+    """
+    read, write, dumps, import_module, failure_of = os.read, os.write, json.dumps, importlib.import_module, _failure
+    secret = read(source, 256).strip()
+    site.main()
     imported, failures = [], []
     for kind in ("modules", "extensions"):
         for name in work[kind]:
             try:
-                os.write(sink, b"importing " + name.encode() + b"\n")
-                importlib.import_module(str(name))
+                write(sink, b"importing " + name.encode() + b"\n")
+                import_module(str(name))
                 imported.append(name)
             except BaseException as error:  # noqa: BLE001  sys.exit() is a failure, too
-                failures.append(_failure(name, kind, error))
+                failures.append(failure_of(name, kind, error))
     if work["code"] and not failures:
         try:
             exec(compile(work["code"], "<--run-command>", "exec"), {"__name__": "__main__"})  # noqa: S102  a user's own
         except BaseException as error:  # noqa: BLE001  as above
             traceback.print_exc()
-            failures.append(_failure("--run-command", "code", error))
+            failures.append(failure_of("--run-command", "code", error))
     _call_functions(work["calls"])
-    os.write(sink, b"imported\n")
-    challenge = os.read(source, 256).strip()
-    os.write(sink, challenge + b" " + json.dumps({"imported": imported, "failures": failures}).encode() + b"\n")
+    write(sink, b"imported\n")
+    challenge = read(source, 256).strip()
+    report = dumps({"imported": imported, "failures": failures}).encode()
+    write(sink, secret + b" " + challenge + b" " + report + b"\n")
 
 
 if __name__ == "__main__":

@@ -3,8 +3,8 @@
 This file is the first process of a container, by an interpreter that has loaded nothing of the wheel. The wheel's code
 runs in other processes, which reach neither this process nor its output: what they print is a text in a result, and how
 they end is not taken as success. An import counts only if the process that imported returns, through a pipe, a
-challenge that it asked for once, after the import (import_modules.py). Code in the wheel that knows this protocol could
-still play the importer's part, since both share a process.
+challenge that it asked for once, after the import, and a secret that it had before (import_modules.py). Code that takes
+the secret out of the importer's frames could still play its part, since both share a process.
 
 This file runs on Python 2.7 and later. The tasks are a JSON file: {"wheel": file name, "beside": names of packages,
 "deadline_s": of each process, "trials": [{"env": {}, "files": {path: text}, "modules": [], "extensions": [],
@@ -26,6 +26,7 @@ import time
 from binascii import hexlify
 
 _PR_SET_DUMPABLE = 4
+_KEPT_SIGNALS = (signal.SIGCHLD, signal.SIGPIPE)
 _OUTPUT_BYTES, _REPORT_BYTES = 16384, 1 << 20
 _REST_S = 5
 _END_S = 30
@@ -83,9 +84,33 @@ def _print(result):  # type: (dict) -> None
 
 
 def _protect():  # type: () -> None
-    """Close this process's files and memory to other processes of the same user (proc(5), prctl(2))."""
+    """Close this process's files and memory to other processes of the same user (proc(5), prctl(2)); ignore signals.
+
+    The kernel ends or stops the first process of a container by no signal (pid_namespaces(7)), but the emulator that
+    this process runs in takes each signal by a handler, and would wait forever for the end that such a signal has.
+    """
     if ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0):
         raise OSError("prctl(PR_SET_DUMPABLE) failed")
+    _handle_signals(signal.SIG_IGN)
+
+
+def _handle_signals(handler):  # type: (int) -> None
+    """Ignore all signals that can be ignored (SIG_IGN), or no longer do so (SIG_DFL).
+
+    Neither Python nor the C library sets a handler of signals 32 and 33, so the system call is made here. The
+    kernel's struct sigaction begins with the handler; the rest is 0.
+    """
+    action = (ctypes.c_ulong * 16)(int(handler))
+    syscall, mask_bytes = ctypes.CDLL(None).syscall, 8
+    for number in range(1, 65):
+        if number not in _KEPT_SIGNALS:
+            syscall(_rt_sigaction_number(), number, action, None, mask_bytes)  # fails for SIGKILL and SIGSTOP
+
+
+def _rt_sigaction_number():  # type: () -> int
+    if ctypes.sizeof(ctypes.c_void_p) == 4:
+        return 174
+    return 134 if os.uname()[4] == "aarch64" else 13
 
 
 def _alternatives():  # type: () -> list
@@ -173,17 +198,16 @@ def _installed_path(program):  # type: (str) -> str
 
 def _started(command, more_env, files):  # type: (list, dict, tuple) -> subprocess.Popen
     """Start a command; these descriptors, and no others, stay open in it."""
+    options = {"preexec_fn": lambda: _handle_signals(signal.SIG_DFL)}  # type: dict
     if sys.version_info[0] == 2:
-        kept = {}  # type: dict
         for descriptor in files:
             fcntl.fcntl(descriptor, fcntl.F_SETFD, 0)
     else:
-        kept = {"pass_fds": files}
+        options["pass_fds"] = files
     environ = dict(os.environ, **{str(name): str(value) for name, value in more_env.items()})
+    pipe = subprocess.PIPE
     with open(os.devnull) as nothing:
-        return subprocess.Popen(
-            command, stdin=nothing, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environ, **kept
-        )
+        return subprocess.Popen(command, stdin=nothing, stdout=pipe, stderr=subprocess.STDOUT, env=environ, **options)
 
 
 def _ended(command, more_env, deadline_s):  # type: (list, dict, float) -> dict
@@ -201,11 +225,13 @@ def _imported(trial, more_env, deadline_s):  # type: (dict, dict, float) -> dict
     work = json.dumps({name: trial[name] for name in ("modules", "extensions", "code", "calls")})
     # A module named like one of the scripts' must not be found in their folder: so Python gets the text.
     with open(_DRIVER) as stream:
-        command = [sys.executable, "-c", stream.read(), str(theirs_in), str(theirs_out), work]
+        command = [sys.executable, "-S", "-c", stream.read(), str(theirs_in), str(theirs_out), work]
     child = _started(command, more_env, (theirs_in, theirs_out))
     os.close(theirs_in)
     os.close(theirs_out)
-    answer = _Answer(ours_out)
+    secret = hexlify(os.urandom(16))
+    _send(ours_out, secret + b"\n")
+    answer = _Answer(ours_out, secret)
     try:
         ended = _watched(child, {ours_in: answer.receive}, deadline_s, lambda: answer.report is not None)
     finally:
@@ -216,10 +242,13 @@ def _imported(trial, more_env, deadline_s):  # type: (dict, dict, float) -> dict
 
 
 class _Answer(object):
-    """What an importer says: it asks for a challenge, then returns it with its report."""
+    """What an importer says: it asks for a challenge, then returns it with its report.
 
-    def __init__(self, sink):  # type: (int) -> None
-        self._sink, self._received, self._challenge = sink, b"", b""
+    A secret precedes both, which the importer had read before any code of the wheel ran.
+    """
+
+    def __init__(self, sink, secret):  # type: (int, bytes) -> None
+        self._sink, self._secret, self._received, self._challenge = sink, secret, b"", b""
         self.times_asked = 0
         self.last = ""  # the module whose import began last
         self.report = None  # type: object
@@ -235,9 +264,12 @@ class _Answer(object):
                 _send(self._sink, self._challenge + b"\n" if self.times_asked == 1 else b"")
             elif line.startswith(b"importing "):
                 self.last = line[len(b"importing ") :][:200].decode("utf-8", "replace")
-            elif self._challenge and line.startswith(self._challenge + b" ") and self.report is None:
-                self.report = _report(line[len(self._challenge) :])
+            elif self._challenge and line.startswith(self._begin()) and self.report is None:
+                self.report = _report(line[len(self._begin()) :])
         self._received = self._received[-_REPORT_BYTES:]
+
+    def _begin(self):  # type: () -> bytes
+        return self._secret + b" " + self._challenge + b" "
 
 
 def _report(line):  # type: (bytes) -> object
