@@ -26,8 +26,8 @@ _HEADER_BYTES = {32: 52, 64: 64}
 _MAX_SEGMENTS, _MAX_LOADED_SECTIONS = 32, 1000
 """Linkers make about ten and thirty."""
 _LOADED, _EXECUTABLE = 2, 4
-_FILL = b"\0X\xd4"
-"""Bytes between sections: zeros, and the filling of patchelf and lld."""
+_FILL = b"\0XZ\xd4"
+"""Bytes between sections: zeros, and the filling of patchelf (up to 0.17, and later) and lld."""
 _TABLES = {
     5: "SHT_STRTAB",
     6: "SHT_DYNSYM",
