@@ -31,7 +31,8 @@ from pibuild.machinecode.instructions import (
 from pibuild.machinecode.symbols import CodeSection, Region, RegionKind
 from pibuild.machinecode.thumb_effects import t16_operation, t32_operation
 
-_MAX_EXPLORED, _MAX_FROM_ONE = 200_000, 20_000
+_MAX_EXPLORED, _MAX_FROM_ONE, _MAX_LOOKED_AT = 200_000, 20_000, 2000
+_LAST_UDF = 0xFFFF
 _IMPOSSIBLE = (Feature.UNALLOCATED, Feature.PRIVILEGED, Feature.COPROCESSOR)
 _FILL = (0, 0xBF00, 0x46C0, 0xE1A00000, 0xE320F000, 0xD503201F, 0xF3AF8000)
 """Instructions that do nothing."""
@@ -187,6 +188,33 @@ class CodeMap:
         if bad or todo or not good:
             return fresh, "perhaps" if good else "data"
         return fresh, "code"
+
+    def likeness(self, place: int) -> Literal["code", "perhaps", "data"]:
+        """Return what the bytes at a place look like in a section of 64-bit code of which no symbols tell.
+
+        Functions in assembler have their tables there, too.
+        """
+        todo, seen, good, bad = [place], set[int](), 0, 0
+        while todo and len(seen) < _MAX_LOOKED_AT:
+            at, is_after_call = todo.pop(), False
+            while at not in seen and len(seen) < _MAX_LOOKED_AT:
+                operation, word, size = decoded(self._image, at)
+                kind = last_part(operation)[0]
+                if not size or not is_allocated(word):
+                    if not is_after_call and not 0 < word <= _LAST_UDF:
+                        return "data"
+                    bad += not is_after_call
+                    break
+                seen.add(at)
+                targets = branch_targets(at, operation)
+                bad += not all(map(self._image.is_code, targets))
+                todo += [target for target in targets if kind != op.CALL and self._image.is_code(target)]
+                if kind in LEAVES:
+                    good += kind not in (op.STOP, op.JUMP)
+                    break
+                is_after_call = kind in (op.CALL, op.CALL_REG)
+                at += size
+        return "code" if good and not bad else "perhaps"
 
     def classified(self, words: dict[int, int]) -> Instructions:
         """Return instructions by their places and words."""

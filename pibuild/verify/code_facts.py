@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +27,7 @@ from pibuild.machinecode.regions import (
 )
 from pibuild.machinecode.switches import table_places
 from pibuild.machinecode.symbols import CodeSection
+from pibuild.machinecode.table_loads import loads_from
 from pibuild.verify.binary import Binary
 
 _MAX_SURPRISES, _MAX_FOLLOWED = 20_000, 200_000
@@ -171,6 +173,18 @@ class Code:
     def are_perhaps_data(self) -> NDArray[np.bool_]:
         """Which of the newer instructions may be data: only a pointer leads there, or what looks like code."""
         return np.isin(self.newer.places(), self._perhaps)
+
+    def likeness(self, place: int) -> Literal["code", "perhaps", "data"]:
+        """Return what the bytes look like to which a pointer leads."""
+        image, graph = self.program.image, self.program.graph
+        is_known = self._binary.mapped or self._binary.elf.is_arm or self.program.functions.is_function(place)
+        if is_known or len(graph.callers(place)):
+            return "code"
+        sites = graph.referrers(place, place + 1).tolist()
+        is_pointed = bool(np.any(image.pointer_columns[1] == place))
+        if sites and not is_pointed and all(loads_from(image, site) for site in sites):
+            return "data"
+        return self.map.likeness(place)
 
     def _are_unwinding(self, instructions: Instructions) -> NDArray[np.bool_]:
         """Return which instructions an unwinder runs on demand only, to save or restore d16 to d31, or to read VG.

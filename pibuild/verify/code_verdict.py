@@ -100,8 +100,12 @@ def _fault_of(binary: Binary, siblings: Sequence[Binary], feature: Feature, runs
     fault = _Search(binary, siblings, [feature], runs, code.newer.at(~are_doubtful)).fault()
     if fault is None and np.any(are_doubtful):
         fault = _Search(binary, siblings, [feature], runs, code.newer.at(are_doubtful)).fault()
-        return fault and replace(fault, is_certain=False, why=f"{fault.why}; but these bytes may be data")
+        return fault and _without_certainty(fault)
     return fault
+
+
+def _without_certainty(fault: Fault) -> Fault:
+    return replace(fault, is_certain=False, why=f"{fault.why}; but these bytes may be data")
 
 
 @dataclass(slots=True)
@@ -211,10 +215,13 @@ class _Search:
             place = waiting[at]
             at += 1
             entry = entries.get(place)
-            if entry is not None and (entry.rank > 1 or not self._saves_registers(place)):
-                if entry.rank >= _CALLED or not self._is_asked:
+            likeness = self._code.likeness(place) if entry is not None and not entry.rank else "code"
+            if entry is not None and likeness != "data" and (entry.rank > 1 or not self._saves_registers(place)):
+                if likeness == "perhaps":
+                    doubtful = doubtful or _without_certainty(self._told(place, entry))
+                elif entry.rank >= _CALLED or not self._is_asked:
                     return self._told(place, entry)
-                if self._feature is Feature.LSE:
+                elif self._feature is Feature.LSE:
                     # kernels for a later CPU have them, too, and are reached by what was asked for that CPU
                     fault = self._told(place, entry)
                     if not self._program.knowledge.asked & _LATER_THAN_LSE:

@@ -17,6 +17,7 @@ from pibuild.machinecode.instructions import a64_encodings, all_encodings
 from pibuild.machinecode.regions import CodeMap
 from pibuild.machinecode.returns import Returns
 from pibuild.machinecode.symbols import CodeSection, Region
+from pibuild.machinecode.table_loads import loads_from
 from tests.makers.elfs import make_elf
 
 BASE, VARIABLES = 0x1000, 0x3000
@@ -103,6 +104,38 @@ def test_a_file_without_exports_has_names_for_its_imports():
     at = span.offset + table - span.start
     content[at : at + 24] = struct.pack("<6I", 1, 1, 1, 0, 0, 0)  # what linkers write for no symbol
     assert dict(MemoryImage(bytes(content), bits=32).imports) == before
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ([0x10FFFF2F, 0x79C0004C, 0x4C4071F7, 0x9100C04F, RET], True),  # libjpeg: adr x15; ld1 [x15]; add x15, x2
+        ([0x10FFFF2F, 0x4C4071F7, RET], True),
+        ([0xB0000101, 0x91000022, 0xB9400041, RET], True),  # adrp x1; add x2, x1; ldr w1, [x2]
+        ([0x10FFFF2F, 0x4C4071F7, 0xD63F01E0], False),  # blr x15
+        ([0x10FFFF2F, 0x4C4071F7, 0xAA0F03E0, RET], False),  # mov x0, x15
+        ([0x10FFFF2F, 0x4C4071F7, 0xF90003EF, RET], False),  # str x15, [sp]
+        ([0x10FFFF2F, RET], False),
+    ],
+)
+def test_an_address_that_is_only_loaded_from_is_a_table(words, expected):
+    site = BASE + 4 * (words[0] == 0xB0000101)
+    assert loads_from(mapped(words), site) == expected
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ([0x08040201, 0x80402010, 0xD10443FF, RET], "code"),  # libjpeg's table could be code: loads_from tells
+        ([0xF384098E, 0x187E1151], "data"),
+        ([ADD, 0x17FFFFFF], "perhaps"),
+        ([ADD, 0xB4000040, RET, 0xD4200020], "code"),
+        ([ADD, 0xB4000040, RET, 0x0000DEAD], "perhaps"),
+        ([ADD, 0x94000002, 0, RET], "perhaps"),
+    ],
+)
+def test_bytes_among_code_without_symbols_look_like(words, expected):
+    assert CodeMap(mapped(words), []).likeness(BASE) == expected
 
 
 def go_table(version, starts, end):
