@@ -26,6 +26,7 @@ from pibuild.verify.numpy_versions import requirement_findings
 from pibuild.wheels.metadata import (
     MAX_REQUIREMENT_LETTERS,
     Metadata,
+    is_text,
     read_metadata,
     requirement_or_none,
     shown,
@@ -60,7 +61,14 @@ _OLD_REQUIREMENT = re.compile(
 """What older pips take as a requirement: any text as a version, and a comma at the end."""
 _SCRIPT = re.compile(r"(?P<name>[^\[\s]\S*)\s*=\s*(?P<function>\w+(?:[:.]\w+)*)\s*(\[.*\])?")
 """A program in entry_points.txt (pip/_vendor/distlib/util.py)."""
-_MAX_DEPTH = 50
+_MAX_DEPTH, _MAX_NAME_BYTES, _MAX_DIGITS = 50, 255, 100
+"""Of folders in folders, of the name of a file in Linux, and of Wheel-Version."""
+_IMPORTLIB_SINCE = Version("3.11")
+"""The first Python for which pip reads metadata by importlib. For older ones it uses pkg_resources, which takes a
+project's name from the folder, and parses all entry points."""
+_OLD_ENTRY = re.compile(r"[\w.]+\s*(:\s*[\w.]+)?\s*(\[.*\])?")
+"""What an entry point names, as pkg_resources reads it."""
+_MAX_ENTRIES = 10_000
 _SCHEMES = ("data", "headers", "platlib", "purelib", "scripts")
 _UPGRADE = "python3 -m pip install --upgrade pip"
 _OLDER_VERSION = "an older version of the package, or a newer Raspberry Pi OS"
@@ -91,6 +99,8 @@ class WheelClaims:
     """The first one that every pip refuses."""
     faults: tuple[Finding, ...]
     """What makes every pip refuse the wheel."""
+    old_python_faults: tuple[Finding, ...]
+    """What makes pips for Python before 3.11 refuse it as well."""
     dist_info: str
 
 
@@ -118,6 +128,7 @@ def read_claims(wheel: Wheel) -> WheelClaims:
         refused_requirement=refused,
         invalid_requirement=invalid,
         faults=(*_faults(wheel, metadata), *([_LONG_REQUIREMENTS] if is_much else ())),
+        old_python_faults=tuple(_old_script_faults(wheel)),
         dist_info=wheel.dist_info,
     )
 
@@ -172,9 +183,11 @@ def _refusals(claims: WheelClaims, place: PiPlace, pip: Version) -> Iterator[Fin
         yield replace(_refusal(reason, subject=_listed(map(str, name.tags))), at_place=at_place)
         return
     yield from claims.faults
+    if Version(place.python.version) < _IMPORTLIB_SINCE:
+        yield from claims.old_python_faults
     yield from _python_refusals(claims, place, pip)
     if place.python.version.startswith("3") and pip >= _CONSISTENT_SINCE:
-        yield from _consistency_refusals(claims, name, pip)
+        yield from _consistency_refusals(claims, name, pip, Version(place.python.version))
     if pip >= _STRICT_VERSIONS_SINCE:
         yield from _strict_refusals(claims, name)
     elif claims.invalid_requirement:
@@ -224,12 +237,12 @@ def _python_refusals(claims: WheelClaims, place: PiPlace, pip: Version) -> Itera
         yield replace(refusal, at_place=f"{place.system.name} has {place.python.full_version}")
 
 
-def _consistency_refusals(claims: WheelClaims, name: _ClaimedName, pip: Version) -> Iterator[Finding]:
+def _consistency_refusals(claims: WheelClaims, name: _ClaimedName, pip: Version, python: Version) -> Iterator[Finding]:
     """Yield a finding if the wheel's parts have other names; pip does not compare the versions of a local file."""
     if not canonicalize_name(claims.dist_info).startswith(canonicalize_name(name.name)):
         yield _refusal(f"the folder {shown(claims.dist_info)} does not begin with the name {name.name}")
     stated = claims.metadata.name
-    is_compared = claims.metadata.exists and pip >= _NAMES_COMPARED_SINCE
+    is_compared = claims.metadata.exists and pip >= _NAMES_COMPARED_SINCE and python >= _IMPORTLIB_SINCE
     if is_compared and canonicalize_name(stated[:_MAX_TEXT_LETTERS]) != canonicalize_name(name.name):
         yield _refusal(f"Name in METADATA is {shown(stated) or 'missing'}; the file name says {name.name}")
 
@@ -264,6 +277,8 @@ def _claimed_name(file_name: str, *, strict: bool) -> _ClaimedName | str:
         columns = (match["python"].split("."), match["abi"].split("."), match["platform"].split("."))
         tags = frozenset(Tag(*parts) for parts in islice(product(*columns), _MAX_TEXT_LETTERS))
         return _ClaimedName(name=match["name"].replace("_", "-"), version=match["version"].replace("_", "-"), tags=tags)
+    if not requirement_or_none(name.name):
+        return f"the file name is invalid: {shown(name.name)} is no name of a project (PEP 508)"
     return _ClaimedName(name=name.name, version=str(name.version), tags=name.tags)
 
 
@@ -287,19 +302,31 @@ def _faults(wheel: Wheel, metadata: Metadata) -> Iterator[Finding]:
     version = "" if content is None else str(wheel.wheel_message.get("Wheel-Version", "")).strip()
     if content is None:
         yield _file_fault("there is no WHEEL in the .dist-info folder")
-    elif not re.fullmatch(r"\d{1,9}(\.\d{1,9})*", version):
+    elif not _is_accepted_version(version):
         yield _file_fault(f"Wheel-Version in WHEEL is {shown(version) or 'missing'}; pip takes 1.x")
-    elif int(version.partition(".")[0]) > 1:
-        yield _file_fault(f"Wheel-Version in WHEEL is {shown(version)}; pip takes 1.x")
     if not metadata.exists:
         yield _file_fault("there is no METADATA in the .dist-info folder")
     elif not metadata.is_text:
         yield _file_fault("METADATA is not UTF-8")
+    elif not metadata.version and not metadata.is_cut:
+        yield _file_fault("METADATA has no Version")
     elif metadata.is_cut:
         yield Finding(outcome="unsure", check="file", reason="METADATA has more than 1 MB of fields; they are not read")
+    for name in ("WHEEL", "RECORD", "entry_points.txt"):
+        if not is_text(wheel.content(name) or b""):
+            yield _file_fault(f"{name} is not UTF-8")
     yield from _record_faults(wheel)
     yield from _script_faults(wheel)
     yield from _path_faults(wheel)
+
+
+def _is_accepted_version(text: str) -> bool:
+    """Return whether pip takes a Wheel-Version: numbers as Python's int() reads them, up to 1 the first."""
+    try:
+        numbers = [int(part) for part in text.split(".")] if len(text) <= _MAX_DIGITS else []
+        return bool(numbers) and numbers[0] <= 1
+    except ValueError:
+        return False
 
 
 def _file_fault(reason: str, path: str = "") -> Finding:
@@ -319,15 +346,34 @@ def _record_faults(wheel: Wheel) -> Iterator[Finding]:
 
 
 def _script_faults(wheel: Wheel) -> Iterator[Finding]:
-    """Yield a finding for a program in entry_points.txt that names a module instead of a function."""
+    """Yield a finding for a program in entry_points.txt that names a module, not a function, or a line without `=`."""
     section = ""
     for line in wheel.text("entry_points.txt").splitlines():
         if line.startswith("["):
             section = line.strip()
+        elif section and "=" not in line and line.strip() and not line.lstrip().startswith("#"):
+            yield _file_fault(f"entry_points.txt has the line {shown(line.strip())}, at which pip ends with an error")
+            return
         match = _SCRIPT.fullmatch(line.strip()) if section in ("[console_scripts]", "[gui_scripts]") else None
         if match and ":" not in match["function"]:
             yield _file_fault(f"entry_points.txt names no function for the program {shown(match['name'])}")
             return
+
+
+def _old_script_faults(wheel: Wheel) -> Iterator[Finding]:
+    """Yield a finding for a line of entry_points.txt that pkg_resources does not accept, in whatever section."""
+    section, names = "", set[tuple[str, str]]()
+    for line in map(str.strip, wheel.text("entry_points.txt").splitlines()[:_MAX_ENTRIES]):
+        if line.startswith("[") and line.endswith("]"):
+            section = line
+        elif line and not line.startswith("#") and len(line) <= _MAX_TEXT_LETTERS:
+            name, _, target = line.partition("=")
+            key = section, name.strip()
+            if not section or key in names or not (key[1] and _OLD_ENTRY.fullmatch(target.strip())):
+                reason = f"entry_points.txt has the line {shown(line)}, at which pips for Python before 3.11 end"
+                yield _file_fault(f"{reason}: it is not in a section, is there twice, or is no entry point")
+                return
+            names.add(key)
 
 
 def _path_faults(wheel: Wheel) -> Iterator[Finding]:
@@ -338,10 +384,14 @@ def _path_faults(wheel: Wheel) -> Iterator[Finding]:
         if not paths.isdisjoint(above):
             yield _file_fault("is in a folder that is also a file of the wheel", shown(file.path))
             return
-        if file.path.startswith("/") or _depth(parts) < 0:
+        if max(map(len, file.path.encode("utf-8", "replace").split(b"/"))) > _MAX_NAME_BYTES:
+            yield _file_fault(f"has a name of more than {_MAX_NAME_BYTES} bytes", shown(file.path))
+            return
+        is_data = bool(parts) and parts[0].endswith(".data")
+        if file.path.startswith("/") or _depth(parts[2:] if is_data else parts) < 0:
             yield _file_fault("lies outside of the wheel, which pip refuses", shown(file.path))
             return
-        if parts and parts[0].endswith(".data") and (len(parts) < 3 or parts[1] not in _SCHEMES):
+        if is_data and (len(parts) < 3 or parts[1] not in _SCHEMES):
             yield _file_fault(f"is in no folder of .data that pip knows: {', '.join(_SCHEMES)}", shown(file.path))
             return
 

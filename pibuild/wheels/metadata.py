@@ -43,7 +43,7 @@ def read_metadata(wheel: Wheel) -> Metadata:
     names = [str(value).partition(";") for value in fields.get_all("Import-Name", [])]
     return Metadata(
         exists=content is not None,
-        is_text=_is_text(content or b""),
+        is_text=is_text(content or b""),
         is_cut=_is_cut(content or b""),
         name=str(fields.get("Name", "")),
         version=str(fields.get("Version", "")),
@@ -82,7 +82,8 @@ def shown(text: str) -> str:
     return text if text.isprintable() else repr(text)[1:-1]
 
 
-def _is_text(content: bytes) -> bool:
+def is_text(content: bytes) -> bool:
+    """Return whether a file is UTF-8."""
     try:
         content.decode()
     except UnicodeDecodeError:

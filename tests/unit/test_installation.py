@@ -1,5 +1,7 @@
 """What pip does with wheels: refuses, takes, or takes with another pip. Truth: real pips, as installation.py says."""
 
+from dataclasses import replace
+
 import pytest
 
 from pibuild.config.pis import load_pis
@@ -170,6 +172,8 @@ def test_a_numpy_that_the_python_has_no_release_of_is_a_fault(tmp_path, requirem
         ("th__ing-1.0-py3-none-any.whl", "fails", "fails"),
         ("thing-1.0_rc1-py3-none-any.whl", "runs", "runs"),
         ("th~ing-1.0-py3-none-any.whl", "fails", "fails"),
+        ("_thing-1.0-py3-none-any.whl", "fails", "fails"),
+        ("thíng-1.0-py3-none-any.whl", "fails", "fails"),
         ("thing 1-1.0-py3-none-any.whl", "fails", "fails"),
         ("thing-1.0-py3-any.whl", "fails", "fails"),
         ("thing-1.0-py3-none-any (1).whl", "fails", "fails"),
@@ -197,7 +201,12 @@ def damaged(**changes):
         (damaged(metadata=_PLAIN.replace("1.0", "one")), "version one in METADATA"),
         (damaged(metadata=_PLAIN.replace("1.0", "1." + "9" * 5000)), "invalid"),
         (damaged(dist_info="other-1.0.dist-info"), "other-1.0.dist-info"),
+        (damaged(metadata="Metadata-Version: 2.1\nName: thing\n"), "METADATA has no Version"),
         (damaged(record=lambda _: "\nthing.py,,\n"), "RECORD has an empty line"),
+        (damaged(files={"a" * 256 + ".py": b""}), "more than 255 bytes"),
+        (damaged(files={"thing-1.0.data/data/../../x": b""}), "outside of the wheel"),
+        (damaged(files={"thing-1.0.dist-info/entry_points.txt": b"[x]\n\xff = a:b\n"}), "is not UTF-8"),
+        (damaged(files={"thing-1.0.dist-info/entry_points.txt": b"[x]\na: b:c\n"}), "the line a: b:c"),
         (damaged(record=lambda _: "x" * 140_000 + ",,\n"), "RECORD is not a table"),
         (damaged(files={"../evil.py": b""}), "outside of the wheel"),
         (damaged(files={"/etc/evil": b""}), "outside of the wheel"),
@@ -227,11 +236,38 @@ def test_what_pip_ends_at_is_a_fault(tmp_path, changes, said):
         damaged(
             files={"thing-1.0.dist-info/entry_points.txt": b"[console_scripts]\nx = thing:main [a]\n[y]\nz = thing\n"}
         ),
-        damaged(files={"thing-1.0.dist-info/entry_points.txt": b"garbage\n\xff"}),
+        damaged(files={"thing-1.0.dist-info/entry_points.txt": b"garbage\n"}),
     ],
 )
 def test_what_pip_does_not_mind_is_no_fault(tmp_path, changes):
     assert worst_outcome(judged(tmp_path, (_TWO, "trixie"), **changes)) == "runs"
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        damaged(files={"thing-1.0.dist-info/entry_points.txt": text})
+        for text in (b"a = b:c\n", b"[x]\na = b:c\na = b:d\n", b"[x]\na = b:c # note\n", b"[x\na = b:c\n")
+    ],
+)
+def test_pips_for_python_before_3_11_read_entry_points_strictly(tmp_path, changes):
+    assert worst_outcome(judged(tmp_path, (_TWO, "trixie"), **changes)) == "runs"
+    assert worst_outcome(judged(tmp_path, (_TWO, "bullseye"), **changes)) == "fails"
+
+
+def test_pips_for_python_before_3_11_take_the_name_from_the_folder(tmp_path):
+    changes = damaged(metadata=_PLAIN.replace("thing", "other"))
+    assert worst_outcome(judged(tmp_path, (_TWO, "trixie"), **changes)) == "fails"
+    assert worst_outcome(judged(tmp_path, (_TWO, "bullseye"), **changes)) == "runs"
+
+
+@pytest.mark.parametrize(("version", "outcome"), [("1.9", "runs"), ("-1.0", "runs"), ("2.0", "fails"), ("x", "fails")])
+def test_pip_reads_the_version_of_wheel_as_numbers(tmp_path, version, outcome):
+    wheel = read_wheel(make_wheel(tmp_path, file_name="thing-1.0-py3-none-any.whl", tags=("py3-none-any",)))
+    stated = f"Wheel-Version: {version}\n".encode()
+    files = (replace(file, content=stated) if file.path.endswith("/WHEEL") else file for file in wheel.files)
+    found = installation_findings(read_claims(replace(wheel, files=tuple(files))), place(_TWO, "trixie"))
+    assert worst_outcome(found) == outcome
 
 
 def test_contradictions_that_do_no_harm_are_a_few_notes(tmp_path):
