@@ -7,7 +7,8 @@ import numpy as np
 from pibuild.machinecode import questions
 from pibuild.machinecode.code_scan import are_calls, direct_branches, references32, references64, stubs32, stubs64
 from pibuild.machinecode.functions import FunctionTable
-from pibuild.machinecode.image import Addresses, MemoryImage
+from pibuild.machinecode.image import MemoryImage
+from pibuild.machinecode.relocations import Addresses
 
 _NONE = np.empty(0, np.int64)
 _AT_ONCE = 1 << 22

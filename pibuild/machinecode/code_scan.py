@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pibuild.machinecode.image import Addresses, MemoryImage
+from pibuild.machinecode.image import MemoryImage
+from pibuild.machinecode.relocations import Addresses
 from pibuild.machinecode.symbols import RegionKind
 
 _NEAR = 6

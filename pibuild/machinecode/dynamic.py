@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from pibuild.machinecode.relocations import relr_count
 from pibuild.machinecode.symbols import SYMBOL_ROWS, StringTable
 
 
@@ -127,6 +128,7 @@ _MAX_PATH = 4096
 _NEEDED, _PLTRELSZ, _HASH, _STRTAB, _SYMTAB, _RELA, _RELASZ, _STRSZ = 1, 2, 4, 5, 6, 7, 8, 10
 _SONAME, _RPATH, _REL, _RELSZ, _PLTREL, _TEXTREL, _JMPREL, _BIND_NOW = 14, 15, 17, 18, 20, 22, 23, 24
 _RUNPATH, _FLAGS, _RELR, _GNU_HASH, _VERSYM, _FLAGS_1 = 29, 30, 36, 0x6FFFFEF5, 0x6FFFFFF0, 0x6FFFFFFB
+_RELRSZ, _ANDROID_RELR, _ANDROID_RELRSZ = 35, 0x6FFFE000, 0x6FFFE001
 _VERDEF, _VERNEED, _FILTER = 0x6FFFFFFC, 0x6FFFFFFE, 0x7FFFFFFF
 _ANDROID_TAGS = frozenset((0x6000000F, 0x60000011, 0x6FFFE000))
 _DF_TEXTREL, _DF_BIND_NOW = 4, 8
@@ -260,6 +262,7 @@ class _Tables:
         is_needed = (tags == _NEEDED) | (tags == _FILTER)
         if np.count_nonzero(is_needed) > _MAX_LIBRARIES:
             raise ValueError(f"it needs more than {_MAX_LIBRARIES} libraries")
+        self._check_packed_relocations()
         runpath = self._folders(_RUNPATH)
         has_versions = _VERSYM in values
         needs, references_by_index = self._version_needs() if _VERNEED in values else ((), {})
@@ -368,6 +371,16 @@ class _Tables:
             "uses_static_tls": bool(np.any(is_own)),
             "static_tls_symbols": frozenset(self._texts.at(symbols["name"][tls_symbols[~is_own]])),
         }
+
+    def _check_packed_relocations(self) -> None:
+        """Raise ValueError if there are more packed relocations than words that they can change."""
+        word_count = sum(load.file_bytes for load in self._memory.loads) // self._width
+        for table, size in ((_RELR, _RELRSZ), (_ANDROID_RELR, _ANDROID_RELRSZ)):
+            if self._values.get(table) and self._values.get(size):
+                content = self._memory.at(self._values[table], self._values[size])
+                words = np.frombuffer(content, f"<u{self._width}", len(content) // self._width)
+                if relr_count(words) > word_count:
+                    raise ValueError(f"its packed relocations change more than the {word_count} words that it has")
 
     def _relocations(self) -> tuple[NDArray[np.int64], NDArray[np.int64], dict[str, Any]]:
         """Return the symbol and type of all relocations but those that do nothing, and facts about them.

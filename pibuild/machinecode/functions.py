@@ -8,8 +8,9 @@ from numpy.typing import NDArray
 
 from pibuild.machinecode.code_scan import are_calls, direct_branches
 from pibuild.machinecode.elf import Elf
-from pibuild.machinecode.image import Addresses, MemoryImage
+from pibuild.machinecode.image import MemoryImage
 from pibuild.machinecode.instructions import instruction_words
+from pibuild.machinecode.relocations import Addresses
 from pibuild.machinecode.symbols import CodeSection, RegionKind
 
 _NONE = np.empty(0, np.int64)

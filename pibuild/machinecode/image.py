@@ -18,8 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pibuild.machinecode.go_tables import go_functions
-
-Addresses = NDArray[np.int64]
+from pibuild.machinecode.relocations import Addresses, android_rows, relr_places
 
 _LOAD, _DYNAMIC, _INTERP, _EH_FRAME_HDR, _EXIDX = 1, 2, 3, 0x6474E550, 0x70000001
 _EXECUTABLE, _WRITABLE = 1, 2
@@ -56,8 +55,7 @@ _RELATIVE, _IRELATIVE = {32: 23, 64: 1027}, {32: 160, 64: 1032}
 _WITH_SYMBOL = {32: (2, 21, 22), 64: (257, 1025, 1026)}
 """ABS32, GLOB_DAT, JUMP_SLOT; ABS64, GLOB_DAT, JUMP_SLOT."""
 _FUNC, _GNU_IFUNC = 2, 10
-_MAX_SEGMENTS, _MAX_ANDROID = 256, 100_000
-"""Of Android's packed relocations, so many are unpacked: no loader of a Pi applies them."""
+_MAX_SEGMENTS = 256
 _SIGNED_PCREL = 0x1B
 """How .eh_frame writes an address: as a signed 32-bit distance from its place."""
 
@@ -267,13 +265,13 @@ class MemoryImage:
             table = self.rows(tags.get(start, 0), tags.get(size, 0), _RELOCATIONS[self.bits, is_rela])
             places = table["place"].astype(np.int64)
             yield places, table["info"], table["addend"] if is_rela else self.pointers_at(places)
-        for start, size in ((_RELR, _RELRSZ), (_ANDROID_RELR, _ANDROID_RELRSZ)):
+        for start, size in ((_RELR, _RELRSZ), (_ANDROID_RELR, _ANDROID_RELRSZ)):  # dynamic.py has counted both
             content = self.rows(tags.get(start, 0), tags.get(size, 0), np.dtype(f"<u{self.width}"))
-            places = _unpacked_places(content, self.width, self._word_count)
+            places = relr_places(content, self.width, self._word_count)
             yield places, np.full(len(places), _RELATIVE[self.bits], np.uint64), self.pointers_at(places)
         for start, size in _ANDROID.items():
             packed = self.read(tags.get(start, 0), tags.get(size, 0))
-            rows = np.array(_unpacked_groups(packed), np.int64).reshape(-1, 3)
+            rows = np.array(android_rows(packed), np.int64).reshape(-1, 3)
             own = rows[:, 2] if start == 0x60000011 else self.pointers_at(rows[:, 0])
             yield rows[:, 0], rows[:, 1].astype(np.uint64), own
 
@@ -467,63 +465,3 @@ class MemoryImage:
                 offsets = places[inside] - span.start + span.offset
                 values[inside] = self._data[offsets[:, np.newaxis] + np.arange(4)].view("<u4")[:, 0]
         return values
-
-
-def _unpacked_places(content: NDArray[Any], width: int, most: int) -> Addresses:
-    """Return the places in a table of packed relocations (RELR): an address, then bits for the words behind it.
-
-    Where they would be more than `most`, the rest of the table is left out.
-    """
-    counts = np.where(content & 1 == 1, np.bitwise_count(content).astype(np.int64) - 1, 1)
-    content = content[: np.searchsorted(np.cumsum(counts), most, "right")]
-    if not len(content):
-        return np.empty(0, np.int64)
-    is_bits = content & 1 == 1
-    last = np.maximum.accumulate(np.where(is_bits, -1, np.arange(len(content))))
-    bits_each = 8 * width - 1
-    base = np.where(last >= 0, content[np.maximum(last, 0)].astype(np.int64), 0)
-    start = base + width + (np.arange(len(content)) - last - 1) * bits_each * width
-    found = [content[~is_bits].astype(np.int64)]
-    for bit in range(bits_each):
-        here = is_bits & (content >> np.array(bit + 1, content.dtype) & 1 == 1)
-        found.append(start[here] + bit * width)
-    return np.concatenate(found)
-
-
-def _unpacked_groups(packed: bytes) -> list[tuple[int, int, int]]:
-    """Return place, info and addend of Android's packed relocations (bionic's linker_reloc_iterators.h, `APS2`)."""
-    if packed[:4] != b"APS2":
-        return []
-    rows: list[tuple[int, int, int]] = []
-    numbers = _signed_numbers(packed[4:])
-    try:
-        count, place, info, addend = next(numbers), next(numbers), 0, 0
-        while len(rows) < min(count, _MAX_ANDROID):
-            size, flags = next(numbers), next(numbers)
-            step = next(numbers) if flags & 2 else 0
-            info = next(numbers) if flags & 1 else info
-            if flags & 12 == 12:
-                addend += next(numbers)
-            elif not flags & 8:
-                addend = 0
-            for _ in range(min(size, _MAX_ANDROID - len(rows))):
-                place += step if flags & 2 else next(numbers)
-                info = info if flags & 1 else next(numbers)
-                if flags & 12 == 8:
-                    addend += next(numbers)
-                rows.append((place & (1 << 62) - 1, info & (1 << 62) - 1, addend))
-            if size <= 0:
-                break
-    except StopIteration:
-        pass
-    return rows
-
-
-def _signed_numbers(content: bytes) -> Iterator[int]:
-    value = shift = 0
-    for byte in content:
-        value |= (byte & 0x7F) << min(shift, 70)
-        shift += 7
-        if byte < 0x80:
-            yield value - (1 << shift) if byte & 0x40 and shift < 70 else value
-            value = shift = 0

@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 
 from pibuild.machinecode.effects import signed
 from pibuild.machinecode.instructions import FIRST_OF_TWO
+from pibuild.machinecode.relocations import relr_places
 from pibuild.machinecode.symbols import CodeSection, Function, Region
 from pibuild.machinecode.thumb_effects import wide_branch
 
@@ -264,15 +265,17 @@ def _unwinding_starts(parts: Sequence[Section]) -> Iterator[NDArray[np.int64]]:
 def relocated_pointers(parts: Sequence[Section]) -> Iterator[NDArray[np.int64]]:
     """Yield the words of each section of writable data that the loader relocates: they are pointers."""
     relocations = np.concatenate([_NO_PAIRS, *(_pairs(part) for part in parts if part["sh_type"] == "SHT_REL")])
-    packed = [place for part in parts if part["sh_type"] in _PACKED_RELOCATIONS for place in _unpacked(part)]
+    changed = [part for part in parts if part["sh_type"] in _POINTER_SECTIONS and part["sh_flags"] & _WRITABLE]
+    word_count = sum(len(part.data()) for part in changed) // 4
+    tables = [part.data() for part in parts if part["sh_type"] in _PACKED_RELOCATIONS]
+    packed = [relr_places(np.frombuffer(table, "<u4", len(table) // 4), 4, word_count) for table in tables]
     is_relative = relocations[:, 1] & 0xFF == _R_ARM_RELATIVE
-    places = np.unique(np.concatenate([relocations[is_relative, 0], np.array(packed, np.int64)]))
-    for part in parts:
-        if part["sh_type"] in _POINTER_SECTIONS and part["sh_flags"] & _WRITABLE:
-            start, content = part["sh_addr"], np.frombuffer(part.data(), np.uint8)
-            first, last = np.searchsorted(places, (start, start + len(content) - 3))
-            offsets = places[first:last] - start
-            yield content[offsets[:, np.newaxis] + np.arange(4)].view("<u4")[:, 0].astype(np.int64)
+    places = np.unique(np.concatenate([relocations[is_relative, 0], *packed]))
+    for part in changed:
+        start, content = part["sh_addr"], np.frombuffer(part.data(), np.uint8)
+        first, last = np.searchsorted(places, (start, start + len(content) - 3))
+        offsets = places[first:last] - start
+        yield content[offsets[:, np.newaxis] + np.arange(4)].view("<u4")[:, 0].astype(np.int64)
 
 
 def data_words(parts: Sequence[Section], *, writable: bool) -> Iterator[NDArray[np.int64]]:
@@ -287,18 +290,6 @@ def data_words(parts: Sequence[Section], *, writable: bool) -> Iterator[NDArray[
         if is_data and bool(flags & _WRITABLE) == writable:
             content = part.data()
             yield np.frombuffer(content, "<u4", len(content) // 4).astype(np.int64)
-
-
-def _unpacked(part: Section) -> Iterator[int]:
-    """Yield the places in a table of packed relocations (RELR): an address, then bits for the words behind it."""
-    content, place = part.data(), 0
-    for word in np.frombuffer(content, "<u4", len(content) // 4).tolist():
-        if word & 1:
-            yield from (place + 4 * bit for bit in range(31) if word >> (bit + 1) & 1)
-            place += 31 * 4
-        else:
-            yield word
-            place = word + 4
 
 
 def _pairs(part: Section) -> NDArray[np.int64]:

@@ -19,7 +19,7 @@ from pibuild.machinecode.a32_effects import a32_operation
 from pibuild.machinecode.a64_allocation import is_allocated
 from pibuild.machinecode.a64_effects import a64_operation
 from pibuild.machinecode.features import Feature
-from pibuild.machinecode.image import Addresses, MemoryImage
+from pibuild.machinecode.image import MemoryImage
 from pibuild.machinecode.instructions import (
     FIRST_OF_TWO,
     Instructions,
@@ -28,6 +28,7 @@ from pibuild.machinecode.instructions import (
     instruction_words,
     t32_encodings,
 )
+from pibuild.machinecode.relocations import Addresses
 from pibuild.machinecode.symbols import CodeSection, Region, RegionKind
 from pibuild.machinecode.thumb_effects import t16_operation, t32_operation
 

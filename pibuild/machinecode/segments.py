@@ -64,6 +64,10 @@ def read_segments(file: ELFFile, content: bytes) -> tuple[Segment, ...]:
     if count > _MAX_SEGMENTS or file["e_phentsize"] != rows.itemsize:
         raise ValueError(f"{count} segments of {file['e_phentsize']} bytes each")
     table = np.frombuffer(content, rows, count, file["e_phoff"])
+    loads = table[table["kind"] == LOAD]
+    ends = np.minimum(loads["offset"].astype(np.float64) + loads["size"], len(content))
+    if np.sum(np.maximum(ends - loads["offset"], 0)) > 2 * len(content):
+        raise ValueError("its segments map the same bytes many times")
     return tuple(Segment(*row) for row in table[list(Segment._fields)].tolist())
 
 
