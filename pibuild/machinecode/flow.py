@@ -18,7 +18,7 @@ from pibuild.machinecode.effects import Operation
 from pibuild.machinecode.execution import Execution
 from pibuild.machinecode.image import MemoryImage, Span
 from pibuild.machinecode.instructions import FIRST_OF_TWO
-from pibuild.machinecode.knowledge import BudgetError, Knowledge, State, Walk
+from pibuild.machinecode.knowledge import Knowledge, State, Walk
 from pibuild.machinecode.memory import Memory
 from pibuild.machinecode.met_places import MetPlaces
 from pibuild.machinecode.register_values import Features, Value, by_answer
@@ -27,7 +27,8 @@ from pibuild.machinecode.thumb_effects import t16_operation, t32_operation
 
 _NONE: Features = frozenset()
 _ALWAYS = 14
-_MAX_STEPS = 60_000
+_MAX_STEPS, _WALK_STEPS = 60_000, 20
+"""Of a walk at most, and what each costs beside its steps."""
 """Instructions of one walk."""
 _LEAVING = (op.CALL, op.CALL_REG, op.JUMP, op.JUMP_REG, op.RETURN, op.TABLE)
 _CALLS = (op.CALL, op.CALL_REG)
@@ -105,11 +106,13 @@ class _Walker:
 
     def run(self, start: int, arguments: dict[int, Value], *, with_landing_pads: bool) -> None:
         """Follow all ways from a place, and then those of switches and exceptions."""
+        self._flow.knowledge.spend(_WALK_STEPS)
+        self._flow.knowledge.check_budget()
         self._pending = [self._fresh_state(start, _NONE, arguments)]
         while True:
             while self._pending:
                 if self._follow(self._pending.pop()) is _Next.END:
-                    self._flow.knowledge.steps -= self._steps
+                    self._flow.knowledge.spend(self._steps)
                     return
             if not (self._has_tables or with_landing_pads):
                 break
@@ -128,13 +131,12 @@ class _Walker:
         orphans, thumb = self._flow.orphans, self._met.thumb
         if self._steps >= _MAX_STEPS or not self._surroundings.is_function(self._low):
             return []
-        self._flow.knowledge.steps -= orphans.cost(self._low, self._high, thumb)
+        self._flow.knowledge.spend(orphans.cost(self._low, self._high, thumb))
         return [place for place in orphans.places(self._low, self._high, thumb) if place & ~1 not in self._met.guards]
 
     def _spend(self) -> None:
-        self._flow.knowledge.steps -= self._steps
-        if self._flow.knowledge.steps < 0:
-            raise BudgetError
+        self._flow.knowledge.spend(self._steps)
+        self._flow.knowledge.check_budget()
 
     def _follow(self, state: State) -> _Next:
         """Follow the code from a place on, until it leaves the function or nothing new is known."""

@@ -11,6 +11,13 @@ class BudgetError(Exception):
 
 
 @dataclass(slots=True)
+class StepPool:
+    """How many instructions may still be followed in all files of a wheel."""
+
+    left: int = 450_000
+
+
+@dataclass(slots=True)
 class Knowledge:
     """What is known of a whole file; walks add to it."""
 
@@ -26,6 +33,17 @@ class Knowledge:
     """All features of which any was asked for."""
     steps: int = 700_000
     """Instructions that may still be followed."""
+    pool: StepPool = field(default_factory=StepPool)
+
+    def spend(self, steps: int) -> None:
+        """Take steps from those that are left."""
+        self.steps -= steps
+        self.pool.left -= steps
+
+    def check_budget(self) -> None:
+        """Raise BudgetError if no steps are left."""
+        if self.steps < 0 or self.pool.left < 0:
+            raise BudgetError
 
 
 @dataclass(slots=True)

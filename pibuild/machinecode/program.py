@@ -13,7 +13,7 @@ from pibuild.machinecode.flow import Flow
 from pibuild.machinecode.functions import FunctionTable
 from pibuild.machinecode.image import MemoryImage
 from pibuild.machinecode.imported_answers import Answers, ImportedAnswers
-from pibuild.machinecode.knowledge import Knowledge
+from pibuild.machinecode.knowledge import Knowledge, StepPool
 from pibuild.machinecode.returns import Returns, never_returns
 from pibuild.machinecode.symbols import CodeSection, Region, RegionKind
 
@@ -25,14 +25,19 @@ class Program:
     """The code of one file for a Pi, with the questions that it asks."""
 
     def __init__(
-        self, content: bytes, elf: Elf, sections: Sequence[CodeSection], answers: Callable[[str], Answers | None]
+        self,
+        content: bytes,
+        elf: Elf,
+        sections: Sequence[CodeSection],
+        answers: Callable[[str], Answers | None],
+        pool: StepPool | None = None,
     ) -> None:
-        """Take the file, and what tells which answers an imported name stands for."""
+        """Take the file, what tells which answers an imported name stands for, and the steps that are left."""
         self.image = MemoryImage(content, bits=elf.bits)
-        self.knowledge = Knowledge()
+        self.knowledge = Knowledge(pool=pool or StepPool())
         self.functions = FunctionTable(self.image, elf, sections)
         self.graph = CallGraph(self.image, self.functions)
-        self.returns = Returns(self.image, self.graph)
+        self.returns = Returns(self.image, self.graph, self.knowledge.pool)
         imported = ImportedAnswers(self.image, self.knowledge, answers)
         surroundings = Surroundings(
             bounds=self.functions.bounds,

@@ -3,11 +3,14 @@
 from pibuild.machinecode import effects
 from pibuild.machinecode.call_graph import CallGraph
 from pibuild.machinecode.image import MemoryImage
+from pibuild.machinecode.knowledge import StepPool
 from pibuild.machinecode.regions import branch_targets, decoded, last_part
 
 _DEEPEST, _MAX_WITHOUT_RETURN = 40, 4000
 """How far is looked for a way back from a function: calls, and instructions of each."""
-_MAX_STEPS, _NONE_OPEN = 2_000_000, 1 << 30
+_MAX_STEPS, _NONE_OPEN = 600_000, 1 << 30
+_STEPS_A_STEP = 2
+"""Following what registers hold takes so many times as long."""
 _WAYS_BACK = (effects.RETURN, effects.JUMP_REG, effects.TABLE)
 NEVER_RETURN = (
     *("abort", "exit", "_exit", "_Exit", "__stack_chk_fail", "__assert_fail", "longjmp", "siglongjmp", "pthread_exit"),
@@ -26,9 +29,9 @@ def never_returns(name: str) -> bool:
 class Returns:
     """Which functions of one file may return."""
 
-    def __init__(self, image: MemoryImage, graph: CallGraph) -> None:
-        """Take the file, and who calls whom in it."""
-        self._image, self._graph = image, graph
+    def __init__(self, image: MemoryImage, graph: CallGraph, pool: StepPool | None = None) -> None:
+        """Take the file, who calls whom in it, and the steps that are left; without any, each function may return."""
+        self._image, self._graph, self._pool = image, graph, pool or StepPool()
         self._returning: dict[int, bool] = {}
         self._open: dict[int, int] = {}
         """Functions that are being followed, with the number of those before."""
@@ -47,7 +50,7 @@ class Returns:
         if place in self._open:  # if it calls itself on the way, another way leads back
             self._outermost = min(self._outermost, self._open[place])
             return False
-        if depth > _DEEPEST or self._steps <= 0:
+        if depth > _DEEPEST or self._steps <= 0 or self._pool.left < 0:
             return True
         before, self._outermost = self._outermost, _NONE_OPEN
         self._open[place] = number = len(self._open)
@@ -59,10 +62,19 @@ class Returns:
         return returns
 
     def _reaches_return(self, place: int, depth: int) -> bool:
-        image, todo, seen = self._image, [place], set[int]()
+        seen = set[int]()
+        try:
+            return self._follow(place, depth, seen)
+        finally:
+            self._pool.left -= len(seen) // _STEPS_A_STEP
+
+    def _follow(self, place: int, depth: int, seen: set[int]) -> bool:
+        image, todo = self._image, [place]
         while todo and len(seen) < _MAX_WITHOUT_RETURN:
             at = todo.pop()
             while at not in seen and image.is_code(at & ~1 if image.bits == 32 else at):
+                if self._steps <= 0:
+                    return True
                 seen.add(at)
                 self._steps -= 1
                 operation, _, size = decoded(image, at)

@@ -19,6 +19,7 @@ from packaging.version import Version
 from pibuild.machinecode.elf import MAGIC, Elf, ElfFormatError, read_code
 from pibuild.machinecode.features import Feature
 from pibuild.machinecode.instructions import Instructions, newer_instructions
+from pibuild.machinecode.knowledge import StepPool
 from pibuild.machinecode.reachable import reachable_code
 from pibuild.machinecode.symbols import CodeSection, Function, Region
 from pibuild.wheels.wheel import WheelFile
@@ -51,6 +52,8 @@ class Binary:
     """The same file before strip."""
     content: bytes = b""
     """The file's bytes."""
+    steps: StepPool = field(default_factory=StepPool, compare=False, repr=False)
+    """What is left to follow the code of all files of its wheel."""
     memo: dict[object, Any] = field(default_factory=dict, compare=False, repr=False)
     """What checks worked out of it, by their own keys."""
 
@@ -189,13 +192,17 @@ class Binary:
         ]
 
 
-def read_binaries(files: Iterable[WheelFile], *, is_linux: bool) -> tuple[tuple[Binary, ...], tuple[str, ...]]:
+def read_binaries(
+    files: Iterable[WheelFile], *, is_linux: bool, steps: StepPool | None = None
+) -> tuple[tuple[Binary, ...], tuple[str, ...]]:
     """Return the ELF files, and a fault for each file that can't be read as such.
 
-    In a wheel for Linux, a library of another format is a fault, too; other systems have their own formats.
+    In a wheel for Linux, a library of another format is a fault, too; other systems have their own formats. To follow
+    their code, they share `steps`.
     """
     binaries: list[Binary] = []
     faults: list[str] = []
+    steps = steps or StepPool()
     for file in files:
         if len(binaries) >= _MAX_FILES or len(faults) >= _MAX_FAULTS:
             faults.append("the wheel has more machine code than is read, or too many damaged files")
@@ -207,7 +214,7 @@ def read_binaries(files: Iterable[WheelFile], *, is_linux: bool) -> tuple[tuple[
             continue
         if elf:
             texts = frozenset(text for text in (NUMPY_1, NUMPY_2) if text.encode() in file.content)
-            binaries.append(Binary(path=file.path, elf=elf, texts=texts, content=file.content))
+            binaries.append(Binary(path=file.path, elf=elf, texts=texts, content=file.content, steps=steps))
     return tuple(binaries), tuple(faults)
 
 

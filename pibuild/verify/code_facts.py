@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from pibuild.machinecode import effects as op
 from pibuild.machinecode.features import Feature
-from pibuild.machinecode.image import Addresses, MemoryImage
+from pibuild.machinecode.image import MemoryImage
 from pibuild.machinecode.imported_answers import Answers
 from pibuild.machinecode.instructions import Instructions, all_encodings, in_order, newer_instructions
 from pibuild.machinecode.program import Program, without_symbols
@@ -25,6 +25,7 @@ from pibuild.machinecode.regions import (
     guessed_sections,
     last_part,
 )
+from pibuild.machinecode.relocations import Addresses
 from pibuild.machinecode.switches import table_places
 from pibuild.machinecode.symbols import CodeSection
 from pibuild.machinecode.table_loads import loads_from
@@ -137,7 +138,8 @@ class Code:
     @cached_property
     def program(self) -> Program:
         """Its functions, calls and questions."""
-        return Program(self._binary.content, self._binary.mapped or self._binary.elf, self.sections, self._answers)
+        binary = self._binary
+        return Program(binary.content, binary.mapped or binary.elf, self.sections, self._answers, binary.steps)
 
     def _answers(self, name: str) -> Answers | None:
         return self._exporters.get(name)

@@ -14,6 +14,7 @@ from packaging.tags import Tag
 from packaging.version import Version
 
 from pibuild.config.pis import Cpu, PiPlace, load_pis
+from pibuild.machinecode.knowledge import StepPool
 from pibuild.verify.binary import Binary, newest_versions, read_binaries
 from pibuild.verify.code_verdict import code_findings
 from pibuild.verify.findings import Finding, Outcome, worst_outcome
@@ -32,6 +33,11 @@ from pibuild.verify.python_imports import (
 from pibuild.wheels.wheel import Wheel, WheelFormatError, WheelLimitError, read_wheel, wheel_name
 
 _NOTHING_PACKED = PackedBinaries(binaries=(), archives={}, notes=())
+_STEPS, _SMALL_BYTES, _BYTES_A_STEP = 450_000, 5 << 20, 10
+"""Instructions that are followed in all files of a wheel of 5 MB (grpcio needs 310,000), and one more for so many bytes
+above."""
+_USUAL_RATIO = 3
+"""Between the sizes of files and of the wheel, where only those of the files are known."""
 INSTALLATION = frozenset(("pip", "file"))
 """Checks whose failure means that pip does not install the wheel."""
 
@@ -161,7 +167,7 @@ def judge_contents(
 
     Without `with_code`, what the CPU does is not examined.
     """
-    checks = _Checks(wheel, floor, with_code=with_code)
+    checks = _Checks(wheel, floor, size_bytes, with_code=with_code)
     verdicts, notes = [], dict[Finding, None]()
     for place in load_pis().places if places is None else places:
         findings = tuple(dict.fromkeys(checks.findings(place)))
@@ -194,12 +200,14 @@ def _verdict(place: PiPlace, findings: Iterable[Finding]) -> PlaceVerdict:
 class _Checks:
     """The checks of one wheel; each is made once for what it depends on."""
 
-    def __init__(self, wheel: Wheel, floor: Version | None, *, with_code: bool) -> None:
+    def __init__(self, wheel: Wheel, floor: Version | None, size_bytes: int, *, with_code: bool) -> None:
         self._wheel, self._floor, self._with_code = wheel, floor, with_code
         self._claims = read_claims(wheel)
         is_linux = any("linux" in tag.platform for tag in _tags(wheel))
-        self.binaries, self._unreadable = read_binaries(wheel.files, is_linux=is_linux)
-        self.packed = read_packed_binaries(wheel.files)
+        size_bytes = size_bytes or sum(len(file.content) for file in wheel.files) // _USUAL_RATIO
+        steps = StepPool(left=_STEPS + max(0, size_bytes - _SMALL_BYTES) // _BYTES_A_STEP)
+        self.binaries, self._unreadable = read_binaries(wheel.files, is_linux=is_linux, steps=steps)
+        self.packed = read_packed_binaries(wheel.files, steps)
         self._contents = read_contents(wheel, self.binaries)
         self._installed = read_installed_files(wheel, self.binaries, self._contents)
         self._made: dict[tuple[Hashable, ...], tuple[Finding, ...]] = {}

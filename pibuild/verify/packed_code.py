@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from pibuild.config.pis import System
+from pibuild.machinecode.knowledge import StepPool
 from pibuild.verify.binary import Binary, newest_versions, read_binaries
 from pibuild.verify.findings import Finding
 from pibuild.verify.python_imports import WheelContents
@@ -34,10 +35,10 @@ class PackedBinaries:
     """What is not read."""
 
 
-def read_packed_binaries(files: Iterable[WheelFile]) -> PackedBinaries:
-    """Return the machine code in the archives among a wheel's files."""
+def read_packed_binaries(files: Iterable[WheelFile], steps: StepPool) -> PackedBinaries:
+    """Return the machine code in the archives among a wheel's files; to follow it, `steps` are left."""
     packed = read_packed_code(files)
-    binaries, faults = read_binaries(packed.files, is_linux=False)
+    binaries, faults = read_binaries(packed.files, is_linux=False, steps=steps)
     notes = [Finding(outcome="note", check="file", path=path, reason=reason) for path, reason in packed.unread]
     notes += [Finding(outcome="note", check="file", reason=fault) for fault in faults]
     return PackedBinaries(binaries=binaries, archives=packed.archives, notes=tuple(notes))
