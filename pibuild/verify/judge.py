@@ -21,6 +21,7 @@ from pibuild.verify.findings import Finding, Outcome, worst_outcome
 from pibuild.verify.installation import claim_notes, installation_findings, read_claims
 from pibuild.verify.installed_files import read_installed_files
 from pibuild.verify.loader import loader_findings
+from pibuild.verify.named_loads import named_load_findings
 from pibuild.verify.needed_code import weighed_code_findings
 from pibuild.verify.packed_code import PackedBinaries, packed_findings, read_packed_binaries
 from pibuild.verify.page_sizes import page_findings
@@ -227,6 +228,9 @@ class _Checks:
         yield from self._once(
             ("loader", system.name, python, pi.bits),
             lambda: loader_findings(self._installed, system, pi.bits, python),
+        )
+        yield from self._once(
+            ("loads", system.name, pi.bits), lambda: named_load_findings(self._installed, system, pi.bits)
         )
         if self._with_code:
             found = {

@@ -8,6 +8,7 @@ import ast
 import re
 from collections.abc import Iterator
 from functools import cached_property
+from typing import NamedTuple
 
 from pibuild.verify.import_graph import PARSE_ERRORS, Use, executed_nodes, parse_code, statements_of
 from pibuild.verify.python_imports import WheelContents
@@ -16,10 +17,23 @@ _LOADERS = re.compile(rb"\b(CDLL|PyDLL|LoadLibrary|dlopen)\b")
 _LISTS_FOLDERS = re.compile(rb"\b(glob|iglob|rglob|listdir|iterdir|scandir|walk)\b")
 _LOADS_GLOBALLY = re.compile(rb"\b(setdlopenflags|RTLD_GLOBAL)\b")
 _FUNCTIONS = frozenset(("CDLL", "PyDLL", "LoadLibrary", "dlopen"))
+_LIBRARY = re.compile(r"(?P<folder>.*/)?(?P<name>[\w+.-]+\.so(\.\d+)*)", re.DOTALL)
+_MAX_CALLS = 10
+"""Of a statement."""
 _MAX_BYTES, _MAX_ALL_BYTES, _MAX_SEARCHES = 512 << 10, 2 << 20, 300
 """Of a file that is parsed, and of all; and how many names are searched in the code."""
 _STRENGTH: tuple[Use, ...] = ("certain", "guarded", "perhaps", "mentioned", "unused")
 """The strongest use first."""
+
+
+class NamedLoad(NamedTuple):
+    """A call on import that loads a library whose name stands in the code."""
+
+    path: str
+    """Of the Python file."""
+    name: str
+    is_alone: bool
+    """Whether the name without a folder is all that the call gets, so that only the loader searches the library."""
 
 
 class LibraryLoads:
@@ -31,6 +45,7 @@ class LibraryLoads:
         self._uses: dict[str, Use] = {}
         self._code: dict[str, str] = {}
         self._parsed: dict[str, tuple[Use, list[tuple[str, Use]]]] = {}
+        self._named: dict[str, list[NamedLoad]] = {}
         self._left_bytes = _MAX_ALL_BYTES
 
     def use(self, file_name: str) -> Use:
@@ -55,6 +70,13 @@ class LibraryLoads:
             paths = self._naming(words) if len(self._code) < _MAX_SEARCHES else iter(())
             self._code[name] = next(paths, "")
         return self._code[name]
+
+    def certain_loads(self) -> Iterator[NamedLoad]:
+        """Yield the libraries that the import of the wheel loads for certain by a name in its code."""
+        for path in self._sources:
+            self._statements(path)
+            if self._named.get(path) and self._imported(path) == "certain":
+                yield from self._named[path]
 
     @cached_property
     def has_computed_names(self) -> bool:
@@ -84,10 +106,11 @@ class LibraryLoads:
         """Return how the code of one file, which names a library, loads it."""
         called, texts = self._statements(path)
         named: Use = min((use for text, use in texts if file_name in text), key=_STRENGTH.index, default="perhaps")
+        return max((called, named, self._imported(path)), key=_STRENGTH.index)
+
+    def _imported(self, path: str) -> Use:
         module = path.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
-        is_named = module in self._contents.import_names
-        imported: Use = "certain" if is_named else self._contents.graph.use(module, "unloadable")
-        return max((called, named, imported), key=_STRENGTH.index)
+        return "certain" if module in self._contents.import_names else self._contents.graph.use(module, "unloadable")
 
     def _statements(self, path: str) -> tuple[Use, list[tuple[str, Use]]]:
         """Return how a file calls a function that loads a library, and its texts with how their statements are run.
@@ -102,7 +125,12 @@ class LibraryLoads:
                 self._left_bytes -= len(code)
                 for statement, use in _simple_statements(code):
                     nodes = list(executed_nodes(statement))
-                    uses += [use] * any(map(_is_load, nodes))
+                    calls = [node for node in nodes if isinstance(node, ast.Call) and _is_load(node)]
+                    uses += [use] * bool(calls)
+                    if use == "certain":
+                        self._named.setdefault(path, []).extend(
+                            load for call in calls[:_MAX_CALLS] for load in _named_loads(path, call)
+                        )
                     values = (node.value for node in nodes if isinstance(node, ast.Constant))
                     texts += [(value, use) for value in values if isinstance(value, str) and ".so" in value]
             self._parsed[path] = min(uses, key=_STRENGTH.index), texts
@@ -120,5 +148,14 @@ def _simple_statements(code: bytes) -> Iterator[tuple[ast.stmt, Use]]:
             yield statement, uses.unloadable
 
 
-def _is_load(node: ast.AST) -> bool:
-    return isinstance(node, ast.Call) and getattr(node.func, "attr", getattr(node.func, "id", "")) in _FUNCTIONS
+def _named_loads(path: str, call: ast.Call) -> Iterator[NamedLoad]:
+    for argument in call.args[:1]:
+        for node in ast.walk(argument):
+            value = node.value if isinstance(node, ast.Constant) else None
+            match = _LIBRARY.fullmatch(value) if isinstance(value, str) else None
+            if match and not (match["folder"] or "").startswith("/"):
+                yield NamedLoad(path, match["name"], is_alone=node is argument and not match["folder"])
+
+
+def _is_load(node: ast.Call) -> bool:
+    return getattr(node.func, "attr", getattr(node.func, "id", "")) in _FUNCTIONS

@@ -192,9 +192,15 @@ def importable_names(wheel: Wheel) -> tuple[str, ...]:
 
 def used_binaries(contents: WheelContents, python: str, bits: int) -> tuple[Binary, ...]:
     """Return the machine code that a Python can load or start: not modules for other Pythons, nor other machines."""
-    chosen = (_chosen_file(module, python, bits) for module in contents.modules)
+    modules_found = (module for module in contents.modules if not _is_hidden(contents, module))
+    chosen = (_chosen_file(module, python, bits) for module in modules_found)
     modules = (file.binary for file in chosen if file and file.binary)
     return tuple(binary for binary in (*modules, *contents.others) if _is_for(binary, bits))
+
+
+def _is_hidden(contents: WheelContents, module: Module) -> bool:
+    """Whether Python finds a package of the same name before an extension module."""
+    return module.name != "__init__" and f"{module.folder}/{module.name}/__init__.py".lstrip("/") in contents.paths
 
 
 def import_findings(contents: WheelContents, python: SystemPython, bits: int) -> Iterator[Finding]:

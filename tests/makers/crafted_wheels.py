@@ -1227,6 +1227,7 @@ def _guards() -> list[CraftedWheel]:
     broken_library = {
         "pkg/libwork.so": _library([_leaf("inner", is_exported=True)], shape=Shape(needed=["libno.so.9"]))
     }
+    whole_library = {"pkg/libwork.so": _library([_leaf("inner", is_exported=True)])}
     load = "ctypes.CDLL(os.path.join(os.path.dirname(__file__), 'libwork.so'))"
 
     def guarded(name: str, code: str, files: Mapping[str, bytes], tag: str = ARM) -> CraftedWheel:
@@ -1246,6 +1247,13 @@ def _guards() -> list[CraftedWheel]:
         guarded("guard-os-error-of-ctypes", tried("OSError", load), broken_library, py3),
         guarded("guard-regretted", tried("ImportError") + "if _core is None:\n    raise RuntimeError\n", missing),
         guarded("guard-that-exits", tried("ImportError").replace("_core = None", "raise SystemExit(1)"), missing),
+        guarded("load-by-name-alone", "import ctypes\nctypes.CDLL('libwork.so')\n", whole_library, py3),
+        guarded("load-of-missing-file", tried("ImportError", load.replace("libwork", "libother")), whole_library, py3),
+        CraftedWheel(
+            name="module-hidden-by-package",
+            kind="python",
+            files={MODULE: _module(shape=Shape(needed=["libnowhere.so.9"])), "demo/__init__.py": b""},
+        ),
         guarded("import-in-lambda", "load = lambda: __import__('pkg._core')\n", missing),
     ]
 

@@ -8,8 +8,9 @@ from pibuild.config.pis import load_pis
 from pibuild.machinecode.elf import ElfFormatError, read_elf
 from pibuild.verify.binary import read_binaries
 from pibuild.verify.findings import Finding, worst_outcome
-from pibuild.verify.installed_files import read_installed_files
+from pibuild.verify.installed_files import InstalledFiles, read_installed_files
 from pibuild.verify.loader import loader_findings
+from pibuild.verify.named_loads import named_load_findings
 from pibuild.verify.page_sizes import page_findings
 from pibuild.verify.python_imports import read_contents
 from pibuild.wheels.wheel import Wheel, WheelFile
@@ -34,9 +35,7 @@ def make_program(**changes) -> bytes:
     )
 
 
-def findings_of(
-    files: Mapping[str, bytes | str], system: str = "bookworm", bits: int = 32, requires: Sequence[str] = ()
-) -> list[Finding]:
+def installed_files(files: Mapping[str, bytes | str], requires: Sequence[str] = ()) -> InstalledFiles:
     metadata = "Metadata-Version: 2.1\nName: demo\n" + "".join(f"Requires-Dist: {name}\n" for name in requires)
     contents = {"demo-1.0.dist-info/METADATA": metadata, **files}
     wheel = Wheel(
@@ -49,9 +48,14 @@ def findings_of(
     )
     binaries, unreadable = read_binaries(wheel.files, is_linux=True)
     assert not unreadable
+    return read_installed_files(wheel, binaries, read_contents(wheel, binaries))
+
+
+def findings_of(
+    files: Mapping[str, bytes | str], system: str = "bookworm", bits: int = 32, requires: Sequence[str] = ()
+) -> list[Finding]:
     release = next(each for each in load_pis().systems if each.name == system)
-    installed = read_installed_files(wheel, binaries, read_contents(wheel, binaries))
-    return list(loader_findings(installed, release, bits, PYTHONS[system]))
+    return list(loader_findings(installed_files(files, requires), release, bits, PYTHONS[system]))
 
 
 def harm(findings: Sequence[Finding]) -> list[Finding]:
@@ -540,6 +544,36 @@ PLUGIN = "pkg/plugins/libplugin.so"
 def test_a_library_that_does_not_load_fails_if_the_import_loads_it(code, outcome):
     files = {MODULE: make_module(), PLUGIN: make_library("libplugin.so", **BROKEN), "pkg/__init__.py": code}
     assert worst_outcome(findings_of(files)) == outcome
+
+
+LOAD = "import ctypes, os\nlibrary = ctypes.CDLL({})\n"
+JOINED = "os.path.join(os.path.dirname(__file__), '{}')"
+
+
+@pytest.mark.parametrize(
+    ("code", "system", "outcomes"),
+    [
+        (LOAD.format("'libc.so.6'"), "bookworm", []),
+        (LOAD.format("'libvlc.so.5'"), "bookworm", ["note"]),
+        (LOAD.format("'libssl.so.1.1'"), "bookworm", ["unsure"]),
+        (LOAD.format("'libssl.so.1.1'"), "bullseye", []),
+        (LOAD.format("'libplugin.so'"), "bookworm", ["unsure"]),
+        (LOAD.format(JOINED.format("libplugin.so")), "bookworm", []),
+        (LOAD.format(JOINED.format("libother.so")), "bookworm", ["unsure"]),
+        (LOAD.format("'/opt/libother.so'"), "bookworm", []),
+        ("import ctypes\ntry:\n    ctypes.CDLL('libother.so')\nexcept OSError:\n    pass\n", "bookworm", []),
+        ("import ctypes\ndef load():\n    return ctypes.CDLL('libother.so')\n", "bookworm", []),
+    ],
+)
+def test_a_library_that_python_code_loads_by_name_must_be_there(code, system, outcomes):
+    installed = installed_files({PLUGIN: make_library("libplugin.so"), "pkg/__init__.py": code})
+    release = next(each for each in load_pis().systems if each.name == system)
+    assert [finding.outcome for finding in named_load_findings(installed, release, 32)] == outcomes
+
+
+def test_a_module_that_a_package_hides_is_not_loaded():
+    files = {"demo.abi3.so": make_module(**BROKEN), "demo/__init__.py": ""}
+    assert harm(findings_of(files)) == []
 
 
 def test_a_library_that_is_all_of_the_wheel_fails_if_it_does_not_load():
