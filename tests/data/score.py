@@ -1,10 +1,12 @@
 """Prints the table of figures of docs/verify.md: how verdicts compare with the truth, before and now.
 
-usage: score.py [--before CHECKOUT] [--large]
+usage: score.py [--before CHECKOUT] [--large] [--kind KIND...] [--keep FILE [--seconds N]]
 
 CHECKOUT is the project at commit 611fb76, with a .venv; its verdict on a place is whether `pibuild verify --json` lists
 the place under `runs_on`. Wheels from PyPI are taken from the folder beside pibuild's store, where
-tests/integration/test_real_wheels.py puts them; wheels that are not there are left out.
+tests/integration/test_real_wheels.py puts them; wheels that are not there are left out. Each wheel is judged in a
+process of its own, whose time and memory are measured. With --keep, what was found is kept in a file: the next run
+judges only wheels that are not in it, and the table is of all.
 """
 
 import argparse
@@ -14,7 +16,12 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections import defaultdict
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict
+from functools import partial
+from itertools import islice
+from multiprocessing import get_context
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -26,58 +33,114 @@ from tests.makers.crafted_wheels import crafted_wheels  # noqa: E402
 from tests.truth import Score, cpu_name, judged, load, release_name, score  # noqa: E402
 
 CACHE = Path.home() / ".cache/pibuild/test-wheels"
+BATCH = 8
+KINDS = ("crafted", "compiled", "real")
+GROUPS = {"crafted": "made in code", "compiled": "compiled", "real": "from PyPI"}
+HEAD = """\
+| wheels | wheels | places | wrong before | wrong now | unsure now | CPU time: median, most | memory: most |
+|---|---|---|---|---|---|---|---|"""
 
 
 def main():
     parser = argparse.ArgumentParser()
-    parser.add_argument("--before", type=Path)
+    parser.add_argument("--before", type=Path, metavar="CHECKOUT")
     parser.add_argument("--large", action="store_true", help="also the large wheels")
+    parser.add_argument("--kind", choices=KINDS, action="append", help="only these wheels")
+    parser.add_argument("--keep", type=Path, metavar="FILE", help="for a run in parts: what was found")
+    parser.add_argument("--seconds", type=float, default=float("inf"), metavar="N", help="begin no wheel after so long")
     options = parser.parse_args()
-    now, before = defaultdict(Score), defaultdict(Score)
-    counts, times = defaultdict(int), defaultdict(list)
+    kept = json.loads(options.keep.read_text()) if options.keep and options.keep.exists() else {}
+    until = time.monotonic() + options.seconds
     with tempfile.TemporaryDirectory() as folder:
-        for group, path, wheel in wheels(Path(folder), with_large=options.large):
-            counts[group] += 1
-            begin = time.process_time()
-            score(now[group], judged(path), wheel)
-            times[group].append(time.process_time() - begin)
-            if options.before:
-                score(before[group], judged_before(options.before, path), wheel)
-    print("| wheels | cases | places | wrong before | wrong now | unsure now | refusals, wrong | CPU: median, most |")
-    print("|---|---|---|---|---|---|---|---|")
-    for group, counted in counts.items():
-        after, spent = now[group], sorted(times[group])
-        print(
-            f"| {group} | {counted} | {after.places} | {before[group].wrong} | {after.wrong} | "
-            f"{after.unsure} ({after.unsure_percent:.1f} %) | {after.refusals}, {after.wrong_refusals} | "
-            f"{spent[len(spent) // 2]:.1f} s, {spent[-1]:.1f} s |"
-        )
-    print(f"Peak memory: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024} MB", file=sys.stderr)
+        every = iter(wheels(Path(folder), options.kind or KINDS, with_large=options.large))
+        while some := list(islice(every, BATCH)):
+            if time.monotonic() > until:
+                break
+            judge_some(some, kept, options.before)
+            if options.keep:
+                options.keep.write_text(json.dumps(kept, indent=1))
+    print(HEAD)
+    for kind, title in GROUPS.items():
+        rows = [results for results in kept.values() if results["kind"] == kind and "now" in results]
+        if rows:
+            print_row(title, rows)
+    print_row("all", [results for results in kept.values() if "now" in results])
 
 
-def wheels(folder, *, with_large):
-    """Yield (group, path, truth) of each wheel."""
-    truth = load("crafted")
-    for wheel in crafted_wheels():
-        yield f"crafted: {wheel.kind}", wheel.write(folder), truth[wheel.name]
-    truth = load("compiled")
-    for source in compiled_wheels():
-        yield "compiled", source.compiled(folder).write(folder), truth[source.name]
-    for file, wheel in load("real").items():
-        if (CACHE / file).exists() and (with_large or not wheel.get("is_large")):
-            yield "from PyPI", CACHE / file, wheel
+def wheels(folder: Path, kinds, *, with_large: bool) -> Iterator[tuple]:
+    """Yield (kind, name, how to make it, truth) of each wheel."""
+    for kind in kinds:
+        truth = load(kind)
+        if kind == "crafted":
+            for made in crafted_wheels():
+                yield kind, made.name, partial(made.write, folder), truth[made.name]
+        elif kind == "compiled":
+            for source in compiled_wheels():
+                yield kind, source.name, partial(compiled, source, folder), truth[source.name]
+        else:
+            for name, wheel in truth.items():
+                if (CACHE / name).exists() and (with_large or not wheel.get("is_large")):
+                    yield kind, name, partial(Path, CACHE / name), wheel
 
 
-def judged_before(checkout, path):
-    """Return the verdicts of an earlier commit, by its own command line."""
+def judge_some(some, kept, checkout):
+    """Add what is not known yet of some wheels."""
+    new = [(f"{kind} {name}", kind, make, wheel) for kind, name, make, wheel in some]
+    wanted = {"now", "before"} if checkout else {"now"}
+    new = [entry for entry in new if wanted - kept.get(entry[0], {}).keys()]
+    paths = {name: make() for name, _, make, _ in new}
+    listed = listed_before(checkout, paths.values()) if checkout and new else {}
+    for name, kind, _, wheel in new:
+        results = kept.setdefault(name, {"kind": kind})
+        if "now" not in results:
+            results |= alone(compared_now, paths[name], wheel)
+        if checkout:
+            results["before"] = compared(listed[paths[name].name], wheel)
+
+
+def compiled(source, folder):
+    return source.compiled(folder).write(folder)
+
+
+def alone(function, *args):
+    """Return what a function returns in a process of its own."""
+    with ProcessPoolExecutor(1, mp_context=get_context("fork")) as process:
+        return process.submit(function, *args).result()
+
+
+def compared_now(path, wheel):
+    begin = time.process_time()
+    verdicts = judged(path)
+    return {
+        "now": compared(verdicts, wheel),
+        "cpu_s": time.process_time() - begin,
+        "memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+    }
+
+
+def compared(verdicts, wheel):
+    found = Score()
+    score(found, verdicts, wheel)
+    return asdict(found)
+
+
+def listed_before(checkout, paths):
+    """Return the verdicts of an earlier commit on wheels by file name, by its own command line."""
     ran = subprocess.run(
-        [checkout / ".venv/bin/python", "-m", "pibuild", "verify", "--json", path],
+        [checkout / ".venv/bin/python", "-m", "pibuild", "verify", "--json", *paths],
         cwd=checkout, capture_output=True, text=True, check=False,
     )  # fmt: skip
     try:
-        listed = json.loads(ran.stdout)["wheels"][0].get("runs_on", [])
+        answers = json.loads(ran.stdout)["wheels"]
     except (ValueError, LookupError):
-        listed = []
+        answers = []
+        if len(paths) > 1:  # one that it can't read ends it
+            return {name: found for path in paths for name, found in listed_before(checkout, [path]).items()}
+    found = {path.name: verdicts_before([]) for path in paths}
+    return found | {answer["file"]: verdicts_before(answer.get("runs_on", [])) for answer in answers}
+
+
+def verdicts_before(listed):
     runs = {(place["pi"], place["system"], place["python"]) for place in listed}
     return {
         (release_name(place), cpu_name(place)): (
@@ -88,4 +151,24 @@ def judged_before(checkout, path):
     }
 
 
-main()
+def print_row(title, rows):
+    now, before = total(rows, "now"), total(rows, "before")
+    times = sorted(results["cpu_s"] for results in rows)
+    memory = max(results["memory_mb"] for results in rows)
+    print(
+        f"| {title} | {len(rows)} | {now.places} + {now.refusals} | {wrong(before)} | {wrong(now)} | "
+        f"{now.unsure} ({now.unsure_percent:.1f} %) | {times[len(times) // 2]:.1f} s, {times[-1]:.1f} s | {memory} MB |"
+    )
+
+
+def total(rows, when):
+    scores = [results[when] for results in rows if when in results]
+    return Score(**{name: sum(found[name] for found in scores) for name in asdict(Score())})
+
+
+def wrong(found):
+    return f"{found.wrong} ({found.wrong_runs} `✓`, {found.wrong_fails} `✗`, {found.wrong_refusals} of pip)"
+
+
+if __name__ == "__main__":
+    main()
