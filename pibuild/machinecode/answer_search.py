@@ -4,6 +4,7 @@ The functions that ask are followed first, then those that call them or read wha
 up.
 """
 
+from collections import Counter, deque
 from collections.abc import Iterator
 from contextlib import suppress
 from functools import cached_property
@@ -18,7 +19,7 @@ from pibuild.machinecode.knowledge import BudgetError, Knowledge, Walk
 from pibuild.machinecode.register_values import Features, Value
 
 _ANSWERS = ("hw", "nhw", "ask")
-_FIELDS = 512
+FIELDS = 512
 """A variable that holds answers is a structure of at most this number of bytes."""
 _STEPS, _WALKS, _VISITS = 400_000, 4000, 3
 _READER_BYTES, _READERS = 4096, 200
@@ -49,22 +50,25 @@ class AnswerSearch:
         if self._text_users:
             knowledge.asked |= self._imported.text_features
         self._asking = set(waiting)
-        steps, knowledge.steps = knowledge.steps, _STEPS
-        with suppress(BudgetError):
-            self._follow(waiting)
-        knowledge.steps = steps
+        knowledge.is_whole = False
+        with suppress(BudgetError), knowledge.pool.limited(_STEPS):
+            knowledge.is_whole = self._follow(waiting)
 
-    def _follow(self, waiting: list[int]) -> None:
-        walks, visits = 0, dict[int, int]()
-        while waiting and walks < _WALKS:
-            place = waiting.pop(0)
-            visits[place] = visits.get(place, 0) + 1
+    def _follow(self, waiting: list[int]) -> bool:
+        """Follow functions and those that get to know their answers; return whether these were all."""
+        todo, queued, visits, walks = deque(waiting), set(waiting), Counter[int](), 0
+        while todo and walks < _WALKS:
+            place = todo.popleft()
+            queued.discard(place)
+            visits[place] += 1
             if visits[place] > _VISITS:
                 continue
             walks += 1
             for other in self._learn(place):
-                if other not in waiting:
-                    waiting.append(other)
+                if other not in queued:
+                    queued.add(other)
+                    todo.append(other)
+        return not todo
 
     # who asks
 
@@ -119,10 +123,7 @@ class AnswerSearch:
         arguments = dict(self._knowledge.arguments.get(place, {}))
         if place in self._resolvers:
             arguments = dict(_RESOLVER_ARGUMENTS)
-        try:
-            walk = self._flow.walk(place, arguments=arguments)
-        except BudgetError:
-            return
+        walk = self._flow.walk(place, arguments=arguments)
         asked = frozenset(walk.asked) | (self._imported.text_features if is_vague else frozenset())
         if walk.saw_answer or is_vague or walk.asked:
             self._asking.add(place)
@@ -177,7 +178,7 @@ class AnswerSearch:
         """Yield the small functions that use a variable."""
         if not isinstance(where, int):
             return
-        first = where if self._go_variables else where - _FIELDS  # Go puts together the address of each field
+        first = where if self._go_variables else where - FIELDS  # Go puts together the address of each field
         for site in self._graph.referrers(first, where + 1).tolist()[:_READERS]:
             low, high = self._graph.functions.bounds(site)
             if high - low <= _READER_BYTES:

@@ -5,7 +5,14 @@ from functools import cached_property
 import numpy as np
 
 from pibuild.machinecode import questions
-from pibuild.machinecode.code_scan import are_calls, direct_branches, references32, references64, stubs32, stubs64
+from pibuild.machinecode.code_scan import (
+    are_calls,
+    direct_branches,
+    references32,
+    references64,
+    stubs32,
+    stubs64,
+)
 from pibuild.machinecode.functions import FunctionTable
 from pibuild.machinecode.image import MemoryImage
 from pibuild.machinecode.relocations import Addresses
@@ -143,9 +150,8 @@ class CallGraph:
         first, last = np.searchsorted(places, (low, high))
         found = places[first:last].tolist()
         if self.image.bits == 32:  # a mode that only some of the names state
-            named = {place & ~1 for place in found}
-            mode_at = self.functions.mode_at
-            found = [place for place in found if place & 1 or (place | 1) not in found or not mode_at(place)]
+            named, every, mode_at = {place & ~1 for place in found}, frozenset(found), self.functions.mode_at
+            found = [place for place in found if place & 1 or (place | 1) not in every or not mode_at(place)]
         else:
             named = set(found)
         if low not in named and low in self._starts_set:

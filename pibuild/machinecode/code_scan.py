@@ -52,6 +52,56 @@ def direct_branches(
     yield rows, addresses[rows] + 4 + _sign(words[rows] << np.uint32(1), 12) | 1
 
 
+def conditional_branches(
+    kind: RegionKind, addresses: Addresses, words: NDArray[np.uint32]
+) -> tuple[Addresses, Addresses]:
+    """Return the addresses of conditional branches, and where they lead; those of A32 are direct branches."""
+    if kind == "arm":
+        return addresses[:0], addresses[:0]
+    ways: tuple[tuple[NDArray[np.intp], Addresses], ...]
+    if kind == "a64":
+        near = np.flatnonzero((words & 0xFF000000 == 0x54000000) | (words & 0x7E000000 == 0x34000000))
+        bits = np.flatnonzero(words & 0x7E000000 == 0x36000000)
+        ways = ((near, _sign(words[near] >> np.uint32(5), 19) * 4), (bits, _sign(words[bits] >> np.uint32(5), 14) * 4))
+    else:
+        short = np.flatnonzero((words < 0x10000) & (words >> 12 == 0xD) & (words >> 9 & 7 != 7))
+        zero = np.flatnonzero((words < 0x10000) & (words & 0xF500 == 0xB100))
+        wide = np.flatnonzero((words > 0xFFFF) & (words & 0xF800D000 == 0xF0008000) & (words >> 23 & 7 != 7))
+        word = words[wide].astype(np.int64)
+        top = (word >> 26 & 1) << 20 | (word >> 11 & 1) << 19 | (word >> 13 & 1) << 18
+        ways = (
+            (short, 4 + _sign(words[short], 8) * 2),
+            (zero, 4 + (words[zero] >> 3 & 0x40 | words[zero] >> 2 & 0x3E).astype(np.int64)),
+            (wide, 4 + _sign(top | (word >> 16 & 0x3F) << 12 | (word & 0x7FF) << 1, 21)),
+        )
+    sites = [addresses[rows] for rows, _ in ways]
+    return np.concatenate(sites), np.concatenate([site + way for site, (_, way) in zip(sites, ways, strict=True)])
+
+
+def _a64_words(image: MemoryImage) -> Iterator[tuple[int, NDArray[np.uint32]]]:
+    """Yield the begin of each part that may be executed, and its words."""
+    for span in image.spans:
+        if span.is_executable:
+            start = -(-span.start // 4) * 4
+            yield start, image.rows(start, span.end - start, np.dtype("<u4"))
+
+
+def a64_turns(image: MemoryImage) -> Addresses:
+    """Return the addresses of the words behind which another one than the next may follow, sorted."""
+    found = [np.empty(0, np.int64)]
+    for start, words in _a64_words(image):
+        found.append(start + 4 * np.flatnonzero((words & 0x1C000000 == 0x14000000) & (words >> 24 != 0xD5)))
+    return np.concatenate(found)
+
+
+def a64_returns(image: MemoryImage) -> Addresses:
+    """Return the addresses of RET and its kin, sorted."""
+    found = [np.empty(0, np.int64)]
+    for start, words in _a64_words(image):
+        found.append(start + 4 * np.flatnonzero((words & 0xFE000000 == 0xD6000000) & (words & 0x00C00000 != 0)))
+    return np.concatenate(found)
+
+
 def are_calls(kind: RegionKind, words: NDArray[np.uint32]) -> NDArray[np.bool_]:
     """Return for each direct branch whether it is a call."""
     if kind == "a64":

@@ -6,7 +6,8 @@ for. A place that several ways reach is guarded by what all of them are guarded 
 registers, the stack and global variables, as far as they are numbers, addresses, or answers.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
 from enum import Enum, auto
 
 from pibuild.machinecode import effects as op
@@ -28,13 +29,18 @@ from pibuild.machinecode.thumb_effects import t16_operation, t32_operation
 _NONE: Features = frozenset()
 _ALWAYS = 14
 _MAX_STEPS, _WALK_STEPS = 60_000, 20
-"""Of a walk at most, and what each costs beside its steps."""
-"""Instructions of one walk."""
+"""Instructions of one walk at most, and what each costs beside its steps."""
 _LEAVING = (op.CALL, op.CALL_REG, op.JUMP, op.JUMP_REG, op.RETURN, op.TABLE)
 _CALLS = (op.CALL, op.CALL_REG)
 
-Watch = Callable[[int], Callable[[Features], bool] | None]
-Stop = Callable[[int | str, Features], bool]
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """Instructions of interest."""
+
+    places: Collection[int]
+    ends: Callable[[int, Features], bool]
+    """Whether a walk ends at one of them, with these guards."""
 
 
 class _Next(Enum):
@@ -66,21 +72,19 @@ class Flow:
         start: int,
         *,
         watch: Watch | None = None,
-        stop: Stop | None = None,
         arguments: dict[int, Value] | None = None,
         with_landing_pads: bool = False,
     ) -> Walk:
         """Return what is met from a place on.
 
-        `watch` tells for an address whether it is of interest, and which guards are enough there. The walk ends at the
-        first place where they are not, or at a call of which `stop` says so. Raise BudgetError if it takes more steps
-        than the size of the file justifies.
+        The walk ends early at an instruction of interest if `watch` says so. Raise BudgetError if it takes more steps
+        than the size of the wheel justifies.
         """
         low, high = self.surroundings.bounds(start)
         span = self.image.span(low)
         if span is None or not span.is_executable:
             return Walk()
-        walker = _Walker(self, low, min(high, span.end), span, watch, stop)
+        walker = _Walker(self, low, min(high, span.end), span, watch)
         walker.run(start, arguments or {}, with_landing_pads=with_landing_pads)
         return walker.walk
 
@@ -91,14 +95,15 @@ class Flow:
 class _Walker:
     """One walk through one function."""
 
-    def __init__(self, flow: Flow, low: int, high: int, span: Span, watch: Watch | None, stop: Stop | None) -> None:
+    def __init__(self, flow: Flow, low: int, high: int, span: Span, watch: Watch | None) -> None:
         self.walk = Walk()
-        self._flow, self._low, self._high, self._watch, self._stop = flow, low, high, watch, stop
+        self._flow, self._low, self._high, self._watch = flow, low, high, watch
         self._content, self._shift = flow.image.content, span.offset - span.start
         self._is_a64 = flow.image.bits == 64
         self._surroundings, self._decisions, self._calls = flow.surroundings, flow.decisions, flow.calls
         self._execute, self._store = flow.execution.execute, flow.memory.store
         self._pending: list[State] = []
+        self._pool = flow.knowledge.pool
         self._met = MetPlaces()
         self._switched = set[int]()
         self._steps, self._has_tables = 0, False
@@ -106,13 +111,12 @@ class _Walker:
 
     def run(self, start: int, arguments: dict[int, Value], *, with_landing_pads: bool) -> None:
         """Follow all ways from a place, and then those of switches and exceptions."""
-        self._flow.knowledge.spend(_WALK_STEPS)
-        self._flow.knowledge.check_budget()
+        self._pool.spend(_WALK_STEPS)
         self._pending = [self._fresh_state(start, _NONE, arguments)]
         while True:
             while self._pending:
                 if self._follow(self._pending.pop()) is _Next.END:
-                    self._flow.knowledge.spend(self._steps)
+                    self._pool.spend(self._steps)
                     return
             if not (self._has_tables or with_landing_pads):
                 break
@@ -120,7 +124,7 @@ class _Walker:
             guards = _NONE if self._has_tables else (self._call_guards or _NONE)
             self._has_tables = with_landing_pads = False
             self._pending = [self._fresh_state(place, guards, {}) for place in self._orphans()]
-        self._spend()
+        self._pool.spend(self._steps)
 
     def _fresh_state(self, place: int, guards: Features, registers: dict[int, Value]) -> State:
         registers = {**registers, op.SP if self._is_a64 else 13: ("s", 0)}
@@ -131,42 +135,41 @@ class _Walker:
         orphans, thumb = self._flow.orphans, self._met.thumb
         if self._steps >= _MAX_STEPS or not self._surroundings.is_function(self._low):
             return []
-        self._flow.knowledge.spend(orphans.cost(self._low, self._high, thumb))
+        self._pool.spend(orphans.cost(self._low, self._high, thumb))
         return [place for place in orphans.places(self._low, self._high, thumb) if place & ~1 not in self._met.guards]
-
-    def _spend(self) -> None:
-        self._flow.knowledge.spend(self._steps)
-        self._flow.knowledge.check_budget()
 
     def _follow(self, state: State) -> _Next:
         """Follow the code from a place on, until it leaves the function or nothing new is known."""
-        met = self._met
-        following = _Next.ON
-        while following is _Next.ON:
+        guards, joins, watched = self._met.guards, self._met.joins, self._watch.places if self._watch else ()
+        while True:
             address = state.address
             if not self._low <= address < self._high:
                 return self._continue_behind(state)
-            if (address in met.guards or address in met.joins) and not met.is_news(state):
+            if (address in guards or address in joins) and not self._met.is_news(state):
                 return _Next.OFF
-            met.guards[address] = state.guards
+            guards[address] = state.guards
             self._steps += 1
             if self._steps > _MAX_STEPS:
                 self.walk.is_whole = False
-                self._spend()
-                self._steps = 0
                 return _Next.END
             operation, size = self._decoded(address, state.thumb)
             if state.conditions:
                 operation = _conditional(operation, size, state.conditions.pop(0))
+            if operation[0] < op.CALL and operation[0] != op.SEVERAL and address | state.thumb not in watched:
+                if operation[0]:
+                    self._execute(operation, state, self.walk)
+                state.address = address + size
+                continue
             following = self._step(operation, size, state)
-        return following
+            if following is not _Next.ON:
+                return following
 
     def _step(self, operation: Operation, size: int, state: State) -> _Next:
         kind = operation[0]
         here = state.guards
         if kind == op.IF:
             here = here | self._decisions.decision(self.walk, state.flags, operation[1])[0]
-        if self._watch is not None and self._is_enough(state.place, here):
+        if self._watch is not None and state.place in self._watch.places and self._is_found(state.place, here):
             return _Next.END
         if kind == op.IF:
             return self._follow_conditional(operation, size, here, state)
@@ -191,7 +194,7 @@ class _Walker:
         if state.address != self._high or not self._met.guards:
             return _Next.OFF
         self._calls.note(state.place, state.guards, state, self.walk)
-        return _Next.END if self._stop and self._stop(state.place, state.guards) else _Next.OFF
+        return _Next.OFF
 
     def _decoded(self, address: int, thumb: int) -> tuple[Operation, int]:
         content, at = self._content, address + self._shift
@@ -204,13 +207,11 @@ class _Walker:
             return t16_operation(half), 2
         return t32_operation(half << 16 | int.from_bytes(content[at + 2 : at + 4], "little")), 4
 
-    def _is_enough(self, place: int, guards: Features) -> bool:
-        """Note an instruction that is watched for; return whether its guards end the walk."""
-        need = self._watch(place) if self._watch is not None else None
-        if need is None:
-            return False
+    def _is_found(self, place: int, guards: Features) -> bool:
+        """Note an instruction that is watched for; return whether the walk ends there."""
         self.walk.watched[place] = self.walk.watched.get(place, guards) & guards
-        return not need(guards)
+        self.walk.is_cut = self._watch is not None and self._watch.ends(place, guards)
+        return self.walk.is_cut
 
     # instructions by which control leaves
 
@@ -222,8 +223,7 @@ class _Walker:
         kind, guards = inner[0], state.guards
         state.guards = here
         if kind in _LEAVING:
-            if self._leave_maybe(inner, guards, state):
-                return _Next.END
+            self._leave_maybe(inner, guards, state)
         elif kind in (op.STORE, op.STORE_REG):
             self._store(inner, state, self.walk)
         elif kind < op.CALL:
@@ -232,19 +232,15 @@ class _Walker:
         state.address += size
         return _Next.ON
 
-    def _leave_maybe(self, operation: Operation, guards: Features, state: State) -> bool:
-        """Carry out a conditional call, jump or return; return whether the walk ends there."""
+    def _leave_maybe(self, operation: Operation, guards: Features, state: State) -> None:
+        """Carry out a conditional call, jump or return."""
         kind, here = operation[0], state.guards
         if kind == op.JUMP and self._low <= state.address + operation[1] < self._high:
             target = state.address + operation[1] | state.thumb
-            if self._stop and self._stop(target, here):
-                return True
             self._met.joins.add(target & ~1)
             self._pending.append(state.at(target, here))
-            return False
-        outcome = self._calls.leave(operation, state, self.walk)
-        if self._stop and outcome is not None and self._stop(outcome, here):
-            return True
+            return
+        self._calls.leave(operation, state, self.walk)
         if kind == op.TABLE:
             self._has_tables = True
             if state.address not in self._switched:
@@ -253,7 +249,6 @@ class _Walker:
         if kind in _CALLS:
             self._call_guards = here if self._call_guards is None else self._call_guards & here
             state.registers.pop(0, None)
-        return False
 
     def _execute_maybe(self, operation: Operation, condition: int, state: State) -> None:
         """Execute a plain instruction that a condition guards."""
@@ -284,17 +279,12 @@ class _Walker:
             self._pending.append(state.at(target | state.thumb, there))
         else:
             self._calls.note(target | state.thumb, there, state, self.walk)
-            if self._stop and self._stop(target | state.thumb, there):
-                return _Next.END
         state.guards = state.guards | falls
         state.address += size
-        self._met.joins.add(state.address)
         return _Next.ON
 
     def _call(self, operation: Operation, size: int, state: State) -> _Next:
         outcome, guards = self._calls.leave(operation, state, self.walk), state.guards
-        if self._stop and outcome is not None and self._stop(outcome, guards):
-            return _Next.END
         self._call_guards = guards if self._call_guards is None else self._call_guards & guards
         surroundings = self._surroundings
         if isinstance(outcome, str) and surroundings.never_returns(outcome):
@@ -312,14 +302,10 @@ class _Walker:
             return _Next.OFF
         if kind == op.JUMP and self._low <= state.address + operation[1] < self._high:
             target = state.address + operation[1]
-            if self._stop and self._stop(target | state.thumb, state.guards):
-                return _Next.END
             state.address = target
             self._met.joins.add(target)
             return _Next.ON
         outcome = self._calls.leave(operation, state, self.walk)
-        if self._stop and outcome is not None and self._stop(outcome, state.guards):
-            return _Next.END
         is_switch = kind == op.TABLE or (kind == op.JUMP_REG and outcome is None)
         if is_switch and state.address not in self._switched:
             self._switched.add(state.address)

@@ -43,6 +43,13 @@ class ImportedAnswers:
         answers = self._answers(name)
         return answers.functions.get(name) if answers else None
 
+    def may_answer(self, name: str) -> bool:
+        """Return whether a call of an imported function may tell about the CPU."""
+        if name in questions.FUNCTIONS or name in questions.JUMPS or name in (*_LOOKUPS, *_OPENS):
+            return True
+        answers = self._answers(name)
+        return answers is not None and name in answers.functions
+
     def _of_kernel(self, which: Value | None) -> Value | None:
         """Return what getauxval answers."""
         if which == ("k", questions.AT_HWCAP):

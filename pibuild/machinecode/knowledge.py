@@ -1,5 +1,7 @@
 """What walks through code find out (flow.py), and what is known of a whole file."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,11 +18,28 @@ class StepPool:
 
     left: int = 450_000
 
+    def spend(self, steps: int) -> None:
+        """Raise BudgetError if nothing is left."""
+        self.left -= steps
+        if self.left < 0:
+            raise BudgetError
+
+    @contextmanager
+    def limited(self, most: int) -> Iterator[None]:
+        """Let a part of the work have no more than a number of steps."""
+        reserve = max(0, self.left - most)
+        self.left -= reserve
+        try:
+            yield
+        finally:
+            self.left = max(0, self.left) + reserve
+
 
 @dataclass(slots=True)
 class Knowledge:
     """What is known of a whole file; walks add to it."""
 
+    pool: StepPool
     memory: dict[Any, Value] = field(default_factory=dict)
     """Answers that global variables hold, by address or (name, distance)."""
     returns: dict[int, Value] = field(default_factory=dict)
@@ -31,19 +50,8 @@ class Knowledge:
     """Functions that return the bit of an answer for which their caller asks."""
     asked: set[Any] = field(default_factory=set)
     """All features of which any was asked for."""
-    steps: int = 700_000
-    """Instructions that may still be followed."""
-    pool: StepPool = field(default_factory=StepPool)
-
-    def spend(self, steps: int) -> None:
-        """Take steps from those that are left."""
-        self.steps -= steps
-        self.pool.left -= steps
-
-    def check_budget(self) -> None:
-        """Raise BudgetError if no steps are left."""
-        if self.steps < 0 or self.pool.left < 0:
-            raise BudgetError
+    is_whole: bool = True
+    """Whether all functions were followed that may ask, or may get to know an answer."""
 
 
 @dataclass(slots=True)
@@ -67,6 +75,8 @@ class Walk:
     """Whether it returns at all."""
     is_whole: bool = True
     """Whether all of its code was followed."""
+    is_cut: bool = False
+    """Whether it ended early, at an instruction of interest."""
     is_parametric: bool = False
     """Whether a number that is not known chooses a bit of an answer."""
     saw_answer: bool = False

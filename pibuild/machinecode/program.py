@@ -2,14 +2,17 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import cached_property
 
 import numpy as np
+from numpy.typing import NDArray
 
-from pibuild.machinecode.answer_search import AnswerSearch
+from pibuild.machinecode.answer_search import FIELDS, AnswerSearch
 from pibuild.machinecode.call_graph import CallGraph
 from pibuild.machinecode.calls import Surroundings
 from pibuild.machinecode.elf import Elf
 from pibuild.machinecode.flow import Flow
+from pibuild.machinecode.function_graph import FunctionGraph
 from pibuild.machinecode.functions import FunctionTable
 from pibuild.machinecode.image import MemoryImage
 from pibuild.machinecode.imported_answers import Answers, ImportedAnswers
@@ -30,15 +33,19 @@ class Program:
         elf: Elf,
         sections: Sequence[CodeSection],
         answers: Callable[[str], Answers | None],
-        pool: StepPool | None = None,
+        pool: StepPool,
     ) -> None:
-        """Take the file, what tells which answers an imported name stands for, and the steps that are left."""
+        """Take the file, what tells which answers an imported name stands for, and how much may be followed."""
         self.image = MemoryImage(content, bits=elf.bits)
-        self.knowledge = Knowledge(pool=pool or StepPool())
+        self._knowledge = Knowledge(pool)
         self.functions = FunctionTable(self.image, elf, sections)
         self.graph = CallGraph(self.image, self.functions)
-        self.returns = Returns(self.image, self.graph, self.knowledge.pool)
-        imported = ImportedAnswers(self.image, self.knowledge, answers)
+        self.returns = Returns(self.image, self.graph, pool)
+        self.rows = FunctionGraph(self.graph, self.returns)
+        self._imported, self._is_searched = ImportedAnswers(self.image, self._knowledge, answers), False
+
+    @cached_property
+    def _flow(self) -> Flow:
         surroundings = Surroundings(
             bounds=self.functions.bounds,
             is_function=self.functions.is_function,
@@ -48,12 +55,42 @@ class Program:
             never_returns=never_returns,
             may_return=self.returns.may_return,
             may_hold_literals=self.functions.is_stripped_arm,
-            imported=imported.of_function,
-            exported=imported.of_variable,
+            imported=self._imported.of_function,
+            exported=self._imported.of_variable,
         )
-        self.flow = Flow(self.image, self.knowledge, surroundings)
-        AnswerSearch(self.image, self.graph, self.flow, imported).run()
+        return Flow(self.image, self._knowledge, surroundings)
 
+    @property
+    def flow(self) -> Flow:
+        """Walks through its functions, which know what it asks."""
+        if not self._is_searched:
+            self._is_searched = True  # files that need each other get to know what is known so far
+            AnswerSearch(self.image, self.graph, self._flow, self._imported).run()
+        return self._flow
+
+    @property
+    def knowledge(self) -> Knowledge:
+        """What it asks about the CPU, and where the answers are."""
+        return self.flow.knowledge
+
+    @cached_property
+    def knows_answers(self) -> NDArray[np.bool_]:
+        """Which functions, by row, may get to know what the file asked; there may be more."""
+        graph, knowledge = self.graph, self.knowledge
+        sites = [
+            *(graph.callers(place) for place in knowledge.returns),
+            *(graph.callers(place) for place, name in graph.names.items() if self._imported.may_answer(name)),
+            *(graph.referrers(where - FIELDS, where + 1) for where in knowledge.memory if isinstance(where, int)),
+        ]
+        found = np.zeros(self.rows.size, np.bool_)
+        found[self.rows.rows_of(np.concatenate([np.empty(0, np.int64), *sites]))] = True
+        if self.image.bits == 64:
+            for _, addresses, words in self.functions.words():
+                is_question = (words & 0xFFFFF800 == 0xD5380000) | (words & 0xCA0003FF == 0x08000210)
+                found[self.rows.rows_of(addresses[is_question])] = True
+        return found
+
+    @cached_property
     def answers(self) -> Answers:
         """Return what other files learn about the CPU from this one."""
         functions, variables = {}, {}

@@ -1,7 +1,11 @@
 """Whether functions return to who calls them."""
 
+from bisect import bisect_left
+from functools import cached_property
+
 from pibuild.machinecode import effects
 from pibuild.machinecode.call_graph import CallGraph
+from pibuild.machinecode.code_scan import a64_turns
 from pibuild.machinecode.image import MemoryImage
 from pibuild.machinecode.knowledge import StepPool
 from pibuild.machinecode.regions import branch_targets, decoded, last_part
@@ -71,7 +75,7 @@ class Returns:
     def _follow(self, place: int, depth: int, seen: set[int]) -> bool:
         image, todo = self._image, [place]
         while todo and len(seen) < _MAX_WITHOUT_RETURN:
-            at = todo.pop()
+            at = self._turn(todo.pop())
             while at not in seen and image.is_code(at & ~1 if image.bits == 32 else at):
                 if self._steps <= 0:
                     return True
@@ -86,8 +90,18 @@ class Returns:
                     return True
                 if not is_maybe and (part[0] in (effects.JUMP, effects.STOP) or self._ends_in_call(at, part, depth)):
                     break
-                at += size or 4
+                at = self._turn(at + (size or 4))
         return bool(todo)
+
+    def _turn(self, at: int) -> int:
+        """Return the place from which on it is not certain that the next instruction follows."""
+        turns = self._turns
+        row = bisect_left(turns, at) if turns else 0
+        return turns[row] if turns and row < len(turns) else at
+
+    @cached_property
+    def _turns(self) -> memoryview | None:
+        return a64_turns(self._image).data if self._image.bits == 64 else None
 
     def _continues_in_other(self, at: int, part: effects.Operation, depth: int, todo: list[int]) -> bool:
         """Return whether a jump leads to a function that returns; add the places to which it leads otherwise."""

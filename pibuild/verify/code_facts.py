@@ -1,7 +1,8 @@
 """The code of one file: which instructions it has, where it may be entered, and its functions."""
 
+from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal
 
@@ -9,10 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pibuild.machinecode import effects as op
+from pibuild.machinecode.code_scan import a64_returns
 from pibuild.machinecode.features import Feature
 from pibuild.machinecode.image import MemoryImage
 from pibuild.machinecode.imported_answers import Answers
 from pibuild.machinecode.instructions import Instructions, all_encodings, in_order, newer_instructions
+from pibuild.machinecode.knowledge import Walk
 from pibuild.machinecode.program import Program, without_symbols
 from pibuild.machinecode.reachable import reachable_code
 from pibuild.machinecode.regions import (
@@ -78,6 +81,14 @@ class Fault:
     """Functions, from the entry to the one with the instruction."""
     why: str
 
+    def doubtful(self, why: str = "") -> "Fault":
+        """Return this fault as one that is not certain."""
+        return replace(self, is_certain=False, why=f"{self.why}{why}")
+
+    def perhaps_data(self) -> "Fault":
+        """Return this fault as one of bytes that may be data."""
+        return self.doubtful("; but these bytes may be data")
+
 
 @dataclass(slots=True)
 class Entrance:
@@ -110,7 +121,9 @@ class Entrances:
 
 def code_of(binary: Binary, others: Sequence[Binary]) -> "Code":
     """Return the code of a file, beside the other files of its wheel; it is worked out once."""
-    code: Code = binary.memo.setdefault(Code, Code(binary, others))
+    if Code not in binary.memo:
+        binary.memo[Code] = Code(binary, others)
+    code: Code = binary.memo[Code]
     return code
 
 
@@ -120,8 +133,10 @@ class Code:
     def __init__(self, binary: Binary, others: Sequence[Binary]) -> None:
         """Take the file and the others of its wheel; everything is found out when it is asked for."""
         self._binary, self._others = binary, others
-        self.certain_faults: dict[frozenset[Feature], Fault | None] = {}
-        self.faults: dict[tuple[Feature, frozenset[Feature]], Fault | None] = {}
+        self.faults: dict[tuple[frozenset[Feature], frozenset[Feature]], Fault | None] = {}
+        """What stops it on CPUs, by what they have, and what kernels may emulate."""
+        self.walks: dict[tuple[int, bool], Walk] = {}
+        """Whole walks through its functions, by place and whether landing pads were followed."""
         self._perhaps = np.empty(0, np.int64)
 
     @cached_property
@@ -152,7 +167,7 @@ class Code:
             if other is binary or other.elf.bits != binary.elf.bits or not other.is_for_pis:
                 continue
             if set(binary.elf.needed) & other.names and not set(other.elf.needed) & binary.names:
-                answers = code_of(other, self._others).program.answers()
+                answers = code_of(other, self._others).program.answers
                 names = {*answers.functions, *(name for name, _ in answers.variables)}
                 found.update(dict.fromkeys(names, answers))
         return found
@@ -304,7 +319,8 @@ class Code:
         exported = [entry.place for entry in image.exports if not code_map.is_listed(entry.place)]
         values = np.unique(image.pointer_columns[1])
         values = values[~self.program.functions.are_labels(values)]
-        pointed = [place for place in values[code_map.unlisted_rows(values)].tolist() if self._may_be_function(place)]
+        values = values[code_map.unlisted_rows(values)]
+        pointed = [place for place in values.tolist() if self._may_be_function(place)]
         pointed += self._jumped_to()
         direct = np.unique(np.concatenate(places)).tolist()
         certain = [*sure, *entered, *(direct if self._binary.mapped else [])]
@@ -321,10 +337,26 @@ class Code:
         Sections of code hold little else. Constants look like instructions now and then, but hardly like ten that
         always execute and return.
         """
-        if self.program.functions.in_code_section(place) or self._binary.elf.is_aarch64:
-            return not (place & 3 and self._binary.elf.is_aarch64)
+        if self.program.functions.in_code_section(place):
+            return True
         if place & 1 or place & 2:
             return False
+        return self._returns64(place) if self._binary.elf.is_aarch64 else self._returns32(place)
+
+    def _returns64(self, place: int) -> bool:
+        """Return whether a RET stands soon behind a place."""
+        image, returns = self.program.image, self._a64_returns
+        row = bisect_left(returns, place)
+        span = image.span(place)
+        last = min(place + 4 * _MAX_GUESSED, span.end if span else 0)
+        return row < len(returns) and returns[row] < last
+
+    @cached_property
+    def _a64_returns(self) -> memoryview:
+        return a64_returns(self.program.image).data
+
+    def _returns32(self, place: int) -> bool:
+        """Return whether instructions that always execute lead from a place to a return."""
         always = 0
         for at in range(_MAX_GUESSED):
             operation, word, size = decoded(self.program.image, place + 4 * at)

@@ -34,9 +34,9 @@ from pibuild.verify.python_imports import (
 from pibuild.wheels.wheel import Wheel, WheelFormatError, WheelLimitError, read_wheel, wheel_name
 
 _NOTHING_PACKED = PackedBinaries(binaries=(), archives={}, notes=())
-_STEPS, _SMALL_BYTES, _BYTES_A_STEP = 450_000, 5 << 20, 10
-"""Instructions that are followed in all files of a wheel of 5 MB (grpcio needs 310,000), and one more for so many bytes
-above."""
+_STEPS, _SMALL_BYTES, _BYTES_A_STEP, _MOST_STEPS = 450_000, 5 << 20, 10, 1_200_000
+"""Instructions that are followed in all files of a wheel of 5 MB (grpcio needs 310,000), one more for so many bytes
+above, and never more than this."""
 _USUAL_RATIO = 3
 """Between the sizes of files and of the wheel, where only those of the files are known."""
 INSTALLATION = frozenset(("pip", "file"))
@@ -206,7 +206,8 @@ class _Checks:
         self._claims = read_claims(wheel)
         is_linux = any("linux" in tag.platform for tag in _tags(wheel))
         size_bytes = size_bytes or sum(len(file.content) for file in wheel.files) // _USUAL_RATIO
-        steps = StepPool(left=_STEPS + max(0, size_bytes - _SMALL_BYTES) // _BYTES_A_STEP)
+        more = max(0, size_bytes - _SMALL_BYTES) // _BYTES_A_STEP
+        steps = StepPool(left=min(_STEPS + more, _MOST_STEPS))
         self.binaries, self._unreadable = read_binaries(wheel.files, is_linux=is_linux, steps=steps)
         self.packed = read_packed_binaries(wheel.files, steps)
         self._contents = read_contents(wheel, self.binaries)

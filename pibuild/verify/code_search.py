@@ -1,0 +1,346 @@
+"""How control comes to instructions that a CPU lacks, past no question for what they need.
+
+Only functions that may lead to such an instruction at all are followed; which these are is found in bulk
+(machinecode/function_graph.py). From what certainly runs, calls are followed forwards, the shortest way first. From
+the instructions, they are followed backwards to exported functions and pointers.
+"""
+
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cached_property
+from heapq import heappop, heappush
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pibuild.machinecode import effects as op
+from pibuild.machinecode.features import Feature
+from pibuild.machinecode.flow import Watch
+from pibuild.machinecode.function_graph import FAR
+from pibuild.machinecode.instructions import Instructions
+from pibuild.machinecode.knowledge import BudgetError, Walk
+from pibuild.machinecode.program import Program
+from pibuild.machinecode.regions import decoded
+from pibuild.machinecode.register_values import Features
+from pibuild.verify.binary import Binary
+from pibuild.verify.code_facts import Code, Entrance, Fault
+
+_CALLED = 2
+"""The rank of what Python calls; above it is what certainly runs."""
+_LATER_THAN_LSE = frozenset({Feature.HALF, Feature.DOT_PRODUCT, Feature.SVE})
+"""Who asks for these may choose code that was compiled for a CPU with LSE."""
+_SOON = 200_000
+"""Instructions that are followed from what certainly runs, before who leads to an instruction is looked for."""
+_FEW = 300
+"""Functions with instructions of interest, all of which are followed first."""
+_SHOWN = 4
+_TOO_LARGE = "its code is too large to follow all of it"
+
+
+@dataclass(slots=True)
+class _Reached:
+    """A place from which an instruction of interest is reached past no question for it."""
+
+    place: int
+    via: int | None
+    """The place that it calls; None if the instruction is in its own function."""
+    row: int = -1
+
+
+class CodeSearch:
+    """Looks for a way to the instructions of one file that need some features."""
+
+    def __init__(
+        self,
+        binary: Binary,
+        code: Code,
+        newer: Instructions,
+        lacking: Sequence[Feature],
+        runs: Features,
+        *,
+        is_asked: bool,
+    ) -> None:
+        """Take instructions of a file, features that a CPU lacks, what it has, and whether the file asks for them."""
+        self._binary, self._code, self._lacking, self._runs, self._is_asked = binary, code, lacking, runs, is_asked
+        self._program: Program = code.program
+        self._every = code.newer.places().data
+        self._instructions = newer.at(newer.needing(lacking))
+        self._places = self._instructions.places().data
+        self._guarded: dict[Features, bool] = {}
+        self._reached: dict[int, _Reached] = {}
+        self._walks: dict[int, Walk] = {}
+        self._is_whole = True
+
+    def fault(self) -> Fault | None:
+        """Return how an instruction is reached; None if it is not, or only where the program asked."""
+        if not len(self._places):
+            return None
+        is_complete, pool = False, self._program.knowledge.pool
+        fault: Fault | None = None
+        with suppress(BudgetError), pool.limited(_SOON):
+            fault = self._forwards()
+            is_complete = True
+        is_chosen = self._is_asked and Feature.LSE not in self._lacking
+        if fault is None and not (is_complete and is_chosen):
+            self._is_whole, is_complete = True, False
+            with suppress(BudgetError):
+                fault = self._backwards(only_certain=is_chosen)
+                is_complete = True
+        if fault is None and not (is_complete and self._is_whole):
+            text = self._binary.describe(self._instructions, 0)
+            return Fault(is_certain=False, instruction=text, chain=(), why=_TOO_LARGE)
+        return fault
+
+    def certain_fault(self) -> Fault | None:
+        """Return how an instruction is reached from what certainly runs."""
+        with suppress(BudgetError), self._program.knowledge.pool.limited(_SOON):
+            return self._forwards()
+        return None
+
+    # from what certainly runs
+
+    def _forwards(self) -> Fault | None:
+        """Return what is met on the way from what certainly runs, or from what Python calls."""
+        distances, program, entries = self._distances, self._program, self._code.entries
+        origins: dict[int, int | None] = {}
+        waiting: list[tuple[int, int, int]] = []
+
+        def wait(place: int, origin: int | None) -> None:
+            place = program.graph.own_stubs.get(place, place)
+            if not program.image.is_code(place & ~1):
+                return
+            distance = distances[program.rows.row_of(place)]
+            if place not in origins and distance < FAR and not (origin is not None and self._saves_registers(place)):
+                heappush(waiting, (int(distance), len(origins), place))
+                origins[place] = origin
+
+        for place in entries.ranked(_CALLED):
+            wait(place, None)
+        while waiting:
+            place = heappop(waiting)[2]
+            walk = self._walk(place)
+            row = self._first_unguarded(walk)
+            if row is not None:
+                return self._told_forwards(place, row, origins)
+            for target, guards in [*((t, g) for t, (g, _) in walk.calls.items()), *walk.callbacks.items()]:
+                if not self._is_guarded(guards):
+                    wait(target, place)
+        return None
+
+    def _told_forwards(self, place: int, row: int, origins: dict[int, int | None]) -> Fault:
+        self._reached[place] = _Reached(place, None, row)
+        while (caller := origins[place]) is not None:
+            self._reached[caller] = _Reached(caller, place)
+            place = caller
+        return self._told(place, self._code.entries.get(place) or Entrance(0, ""))
+
+    @cached_property
+    def _distances(self) -> NDArray[np.int32]:
+        """For each function, how far it is from one with an instruction that nothing guards in it."""
+        rows = self._program.rows
+        has_one = np.zeros(rows.size, np.bool_)
+        has_one[rows.rows_of(self._instructions.addresses)] = True
+        has_one &= self._are_reached
+        is_few = np.count_nonzero(has_one) <= _FEW
+        for row, group in self._groups():
+            if has_one[row] and (is_few or self._program.knows_answers[row]):
+                has_one[row] = self._may_reach(group)
+        return rows.distances(has_one)
+
+    @cached_property
+    def _are_reached(self) -> NDArray[np.bool_]:
+        """The functions to which what certainly runs may lead."""
+        return self._program.rows.are_reached(np.array(self._code.entries.ranked(_CALLED), np.int64))
+
+    def _may_reach(self, group: NDArray[np.intp]) -> bool:
+        """Return whether a function may come to any of its instructions past no question."""
+        is_whole = self._is_whole
+        try:
+            places = self._program.graph.nodes_before(self._instructions.addresses[group])
+            walks = [self._walk(place) for place in places]
+        except BudgetError:
+            return True
+        finally:
+            self._is_whole = is_whole
+        return any(not walk.is_whole or self._first_unguarded(walk) is not None for walk in walks)
+
+    # from the instructions
+
+    def _backwards(self, *, only_certain: bool) -> Fault | None:
+        """Return an exported function or a pointer that leads to an instruction; or only what certainly runs.
+
+        Kernels are chosen by pointers after the file asked. But atomic instructions are put everywhere by compilers.
+        """
+        doubtful: Fault | None = None
+        # kernels for a later CPU have them, too, and are reached by what was asked for that CPU
+        is_chosen = self._is_asked and bool(self._program.knowledge.asked & _LATER_THAN_LSE)
+        for first in self._first(only_certain=only_certain):
+            waiting = [first]
+            for place in waiting:
+                fault = self._entered(place, _CALLED if only_certain else 0)
+                if fault is not None and is_chosen:
+                    return fault.doubtful()
+                if fault is not None and fault.is_certain:
+                    return fault
+                doubtful = doubtful or fault
+                waiting += self._callers(place, only_certain=only_certain)
+        return doubtful
+
+    def _entered(self, place: int, least_rank: int) -> Fault | None:
+        """Return the fault if a place that leads to an instruction is entered from outside."""
+        entry = self._code.entries.get(place)
+        if entry is None or entry.rank < least_rank or (entry.rank < _CALLED and self._saves_registers(place)):
+            return None
+        likeness = self._code.likeness(place) if not entry.rank else "code"
+        if likeness == "data":
+            return None
+        fault = self._told(place, entry)
+        return fault.perhaps_data() if likeness == "perhaps" else fault
+
+    def _groups(self) -> Iterator[tuple[int, NDArray[np.intp]]]:
+        """Yield the functions that have instructions of interest, as rows, and which these are."""
+        rows = self._program.rows.rows_of(self._instructions.addresses)
+        cuts = np.flatnonzero(np.diff(rows)) + 1
+        for group in np.split(np.arange(len(rows)), cuts):
+            yield int(rows[group[0]]), group
+
+    def _first(self, *, only_certain: bool) -> Iterator[int]:
+        """Yield the places from which an instruction is reached unguarded within its function."""
+        unwinding = self._tags_own_address()
+        for function, group in self._groups():
+            if np.all(unwinding[group]) or (only_certain and not self._are_reached[function]):
+                continue
+            for place in self._program.graph.nodes_before(self._instructions.addresses[group]):
+                row = self._unguarded(place)
+                if row is not None and place not in self._reached:
+                    self._reached[place] = _Reached(place, None, row)
+                    yield place
+
+    def _tags_own_address(self) -> NDArray[np.bool_]:
+        """Return which instructions are STG of an address to itself, which LLVM's unwinder runs for tagged frames."""
+        words = self._instructions.words
+        return np.asarray((words & 0xFFE00C00 == 0xD9200800) & (words & 31 == words >> 5 & 31), np.bool_)
+
+    def _callers(self, place: int, *, only_certain: bool) -> Iterator[int]:
+        """Yield the functions that call a place past no question."""
+        graph = self._program.graph
+        sites = [*graph.callers(place).tolist()]
+        for stub in graph.stubs_of.get(place, ()):
+            sites += graph.callers(stub).tolist()
+        sites += graph.referrers(place, place + 1).tolist()
+        if self._program.rows.row_of(place) > 0:  # the function in front may continue here
+            sites.append((place & ~1) - 1)
+        seen = set[int]()
+        for site in sites:
+            if only_certain and not self._are_reached[self._program.rows.row_of(site)]:
+                continue
+            for caller in graph.nodes_before(np.array([site], np.int64)):
+                if caller in seen or caller in self._reached:
+                    continue
+                seen.add(caller)
+                if self._calls(caller, place):
+                    self._reached[caller] = _Reached(caller, place)
+                    yield caller
+
+    def _calls(self, caller: int, place: int) -> bool:
+        own_stubs = self._program.graph.own_stubs
+        walk = self._walk(caller)
+        if self._saves_registers(place) and self._is_unwinder(walk):
+            return False
+        for target, (guards, _) in walk.calls.items():
+            if (target == place or own_stubs.get(target) == place) and not self._is_guarded(guards):
+                return True
+        return place in walk.callbacks and not self._is_guarded(walk.callbacks[place])
+
+    def _saves_registers(self, place: int) -> bool:
+        """Return whether a function only saves or restores d16 to d31: unwinders do, on demand only."""
+        if self._row(place) is None:
+            return False
+        operation, word, size = decoded(self._program.image, place)
+        following = decoded(self._program.image, place + size)[0]
+        return word & 0x0E1F0F00 in (0x0C000B00, 0x0C100B00) and following == (op.RETURN,) and operation[0] == op.NOP
+
+    def _is_unwinder(self, walk: Walk) -> bool:
+        """Return whether a function calls several that save or restore registers of the VFP."""
+        image = self._program.image
+        helpers = 0
+        for target in walk.calls:
+            _, word, size = decoded(image, target)
+            helpers += word & 0x0E0F0E00 == 0x0C000A00 and decoded(image, target + size)[0] == (op.RETURN,)
+        return helpers > 1
+
+    # within a function
+
+    def _walk(self, place: int) -> Walk:
+        """Follow a function up to the first of its instructions of interest that nothing guards."""
+        if place in self._walks:
+            return self._walks[place]
+        # where a file asks, code for a later CPU may be all that handles an exception: linkers keep one copy of many
+        with_landing_pads = self._code.has_landing_pads and not self._is_asked
+        whole = self._code.walks.get((place, with_landing_pads))
+        if whole is None:
+            low, high = self._program.functions.bounds(place)
+            inside = slice(bisect_left(self._every, low), bisect_left(self._every, high))
+            watch = Watch(frozenset(self._every[inside].tolist()), self._ends)
+            whole = self._program.flow.walk(place, watch=watch, with_landing_pads=with_landing_pads)
+            if not whole.is_cut:
+                self._code.walks[place, with_landing_pads] = whole
+        # a number that looks like an address leads anywhere: such code may have no end
+        is_guess = self._program.functions.is_stripped_arm and not self._program.graph.is_called(place)
+        self._is_whole = self._is_whole and (whole.is_whole or is_guess)
+        self._walks[place] = whole
+        return whole
+
+    def _ends(self, place: int, guards: Features) -> bool:
+        return not self._is_guarded(guards) and self._row(place) is not None
+
+    def _row(self, place: int) -> int | None:
+        """Return the row of the instruction at a place; None if there is none."""
+        row = bisect_left(self._places, place)
+        return row if row < len(self._places) and self._places[row] == place else None
+
+    def _first_unguarded(self, walk: Walk) -> int | None:
+        places = (place for place, guards in walk.watched.items() if not self._is_guarded(guards))
+        return next((row for place in places if (row := self._row(place)) is not None), None)
+
+    def _is_guarded(self, guards: Features) -> bool:
+        """Return whether this CPU never comes to a place with these guards: they say what it is not."""
+        known = self._guarded.get(guards)
+        if known is None:
+            known = any(
+                guard[1] <= self._runs if isinstance(guard, tuple) else guard not in self._runs for guard in guards
+            )
+            self._guarded[guards] = known
+        return known
+
+    def _unguarded(self, place: int) -> int | None:
+        """Return the first instruction that a function reaches past no question for it."""
+        return self._first_unguarded(self._walk(place))
+
+    # what is told
+
+    def _told(self, place: int, entry: Entrance) -> Fault:
+        chain, row, at = [self._name(place, entry)], -1, self._reached[place]
+        while at.via is not None:
+            at = self._reached[at.via]
+            chain.append(self._name(at.place, None))
+        row = at.row
+        if len(chain) > _SHOWN:
+            chain = [*chain[:2], "…", *chain[-1:]]
+        how = {
+            3: "it runs as soon as the file is loaded or started",
+            2: "Python calls it",
+            1: "an exported function leads to it",
+            0: "a pointer leads to it",
+        }[entry.rank]
+        asked = "no question guards it" if self._is_asked else "nothing asks whether the CPU has it"
+        text = self._binary.describe(self._instructions, row)
+        return Fault(is_certain=True, instruction=text, chain=tuple(chain), why=f"{how}, and {asked}")
+
+    def _name(self, place: int, entry: Entrance | None) -> str:
+        if entry is not None and entry.name:
+            return entry.name
+        address = place & ~1 if self._binary.elf.bits == 32 else place
+        return self._binary.name_at(address) or f"{address:#x}"
