@@ -164,8 +164,8 @@ class CodeMap:
         while todo and len(fresh) < _MAX_FROM_ONE:
             place, is_after_call = todo.pop(), False
             while len(fresh) < _MAX_FROM_ONE:
-                if place in seen or place in fresh or self.is_listed(place):
-                    good += 1
+                if place in fresh or place in seen or self.is_listed(place):
+                    good += place not in fresh  # else it is a loop
                     break
                 if not image.is_code(place & ~1 if image.bits == 32 else place):
                     bad += 1
