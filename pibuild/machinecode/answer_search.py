@@ -96,7 +96,7 @@ class AnswerSearch:
         if self._imported.catches_signals:
             asking |= questions.JUMPS
         if image.has_import(asking):
-            for place, name in graph.stubs.items():
+            for place, name in graph.names.items():
                 if name in asking:
                     yield from graph.callers(place).tolist()
                     yield from graph.callers(place | 1).tolist()

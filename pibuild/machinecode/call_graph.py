@@ -1,9 +1,11 @@
 """Who calls, names and enters the functions of a file: found in bulk, in time linear in the size of the code."""
 
+from collections.abc import Iterator
 from functools import cached_property
 
 import numpy as np
 
+from pibuild.machinecode import effects as op
 from pibuild.machinecode import questions
 from pibuild.machinecode.code_scan import (
     are_calls,
@@ -15,6 +17,7 @@ from pibuild.machinecode.code_scan import (
 )
 from pibuild.machinecode.functions import FunctionTable
 from pibuild.machinecode.image import MemoryImage
+from pibuild.machinecode.regions import decoded, last_part
 from pibuild.machinecode.relocations import Addresses
 
 _NONE = np.empty(0, np.int64)
@@ -99,7 +102,18 @@ class CallGraph:
         """Names of functions that answer as the system's do, by place: imported ones, and those that are linked in."""
         named = [f for f in reversed(self.functions.elf.functions) if f.name in questions.FUNCTIONS and f.address]
         linked = {f.name: f.address | f.is_thumb for f in named}
-        return {**self.stubs, **{place: name for name, place in linked.items()}}
+        own = {place: name for name, place in linked.items()}
+        asking = [*own.items(), *((place, name) for place, name in self.stubs.items() if name in questions.FUNCTIONS)]
+        passed_on = {caller: name for place, name in asking for caller in self._passing_on(place)}
+        return {**passed_on, **self.stubs, **own}
+
+    def _passing_on(self, place: int) -> Iterator[int]:
+        """Yield the functions that do nothing but jump to a place: what they get and return is the same."""
+        for site in self.callers(place).tolist():
+            start = site | self.functions.mode_at(site)
+            is_jump = last_part(decoded(self.image, start)[0])[0] == op.JUMP
+            if is_jump and (len(self.callers(start)) or start in self._entered):
+                yield start
 
     @cached_property
     def own_stubs(self) -> dict[int, int]:

@@ -13,6 +13,18 @@ from pibuild.machinecode.register_values import Features, Value, joined
 
 _PASSED = ("hw", "nhw", "ask", "k")
 """Kinds of arguments that are of interest to the called function."""
+_CALL_NOTHING = frozenset(
+    (
+        *("fwrite", "fprintf", "printf", "fputs", "fputc", "puts", "putchar", "snprintf", "sprintf", "vsnprintf"),
+        *("__fprintf_chk", "__printf_chk", "__snprintf_chk", "__sprintf_chk", "__memcpy_chk", "__memset_chk"),
+        *("fopen", "fclose", "fgets", "fread", "getline", "open", "open64", "read", "write", "close", "sscanf"),
+        *("strlen", "strchr", "strrchr", "strcmp", "strncmp", "strstr", "strdup", "strtok", "strtol", "strtoul"),
+        *("memcpy", "memmove", "memset", "memcmp", "memchr", "malloc", "calloc", "realloc", "free", "perror", "atoi"),
+        *("getenv", "secure_getenv", "getauxval", "__getauxval", "sysconf", "getpagesize", "abort", "exit", "time"),
+        *("pthread_mutex_lock", "pthread_mutex_unlock", "clock_gettime", "gettimeofday", "__errno_location"),
+    )
+)
+"""Functions of libc that call no function which they get; an address may be left in a register of no argument."""
 _SHORT = 16
 """Instructions of a function that GCC calls without saving registers."""
 
@@ -107,7 +119,9 @@ class Calls:
         result = self._surroundings.imported(name, registers)
         if result is not None:
             walk.saw_answer = True
-        for number in range(self._argument_count):  # functions that are handed over to be called
+        for number in range(
+            0 if name in _CALL_NOTHING else self._argument_count
+        ):  # functions that are handed over to be called
             value = registers.get(number)
             if value is not None and value[0] == "k" and self._surroundings.in_code_section(value[1]):
                 walk.callbacks[value[1]] = walk.callbacks.get(value[1], guards) & guards

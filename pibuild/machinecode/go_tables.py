@@ -16,26 +16,26 @@ _HEADER = re.compile(rb"[\xf0\xf1\xfa\xfb]\xff\xff\xff\0\0[\1\2\4][\4\x08]")
 _NONE = np.empty(0, np.int64)
 
 
-def go_functions(content: bytes, width: int, pointer_at: Callable[[int], int]) -> tuple[NDArray[np.int64], ...]:
+def go_functions(content: bytes, width: int, text_of: Callable[[int], int]) -> tuple[NDArray[np.int64], ...]:
     """Return where the functions of a Go program begin and end, sorted; none if it is no Go program.
 
-    `pointer_at` tells which address the loader writes to a place of the file.
+    `text_of` returns the address from which a table at a place of the file counts.
     """
     if any(mark in content for mark in _MARKS):
         for match in _HEADER.finditer(content):
-            if match[0][7] == width and len(bounds := _bounds(content, match.start(), width, pointer_at)) > 1:
+            if match[0][7] == width and len(bounds := _bounds(content, match.start(), width, text_of)) > 1:
                 return bounds[:-1], bounds[1:]
     return _NONE, _NONE
 
 
-def _bounds(content: bytes, start: int, width: int, pointer_at: Callable[[int], int]) -> NDArray[np.int64]:
+def _bounds(content: bytes, start: int, width: int, text_of: Callable[[int], int]) -> NDArray[np.int64]:
     """Return the sorted addresses in a table, which ends with that behind the last function; none if it is no table."""
     if start + 8 + 8 * width > len(content):
         return _NONE
     numbers = np.frombuffer(content, f"<u{width}", 8, start + 8).tolist()
     version, count, word, place, base = content[start], numbers[0], width, start + 8 + width, 0
     if version in _FROM_1_18:
-        word, place, base = 4, start + numbers[7], pointer_at(start + 8 + 2 * width)
+        word, place, base = 4, start + numbers[7], text_of(start)
     elif version == _FROM_1_16:
         place = start + numbers[6]
     if not count or place + (2 * count + 1) * word > len(content):

@@ -55,6 +55,8 @@ _RELATIVE, _IRELATIVE = {32: 23, 64: 1027}, {32: 160, 64: 1032}
 _WITH_SYMBOL = {32: (2, 21, 22), 64: (257, 1025, 1026)}
 """ABS32, GLOB_DAT, JUMP_SLOT; ABS64, GLOB_DAT, JUMP_SLOT."""
 _FUNC, _GNU_IFUNC = 2, 10
+_GO_MODULE_TEXT, _MAX_MODULES = 22, 16
+"""The word of a Go module's record that holds where its code begins; and how many records are looked at."""
 _MAX_SEGMENTS = 256
 _SIGNED_PCREL = 0x1B
 """How .eh_frame writes an address: as a signed 32-bit distance from its place."""
@@ -422,17 +424,31 @@ class MemoryImage:
     @cached_property
     def go_functions(self) -> tuple[Addresses, Addresses]:
         """Begins and ends of the functions of a Go program, by address; none if it is another one."""
-        starts, ends = go_functions(self.content, self.width, self._pointer_in_file)
+        starts, ends = go_functions(self.content, self.width, self._go_text)
         are_code = self.are_code(starts)
         return starts[are_code], ends[are_code]
 
-    def _pointer_in_file(self, offset: int) -> int:
-        """Return the address that the loader writes to a place of the file."""
-        for span in self.spans:
-            address = span.start + offset - span.offset
-            if span.start <= address < span.end:
-                return self.pointers.get(address) or self.number(address, self.width) or 0
-        return 0
+    def _go_text(self, offset: int) -> int:
+        """Return where the code of a Go program begins, of which the table of functions lies at a place of the file.
+
+        Up to Go 1.25, a number in the table tells. The record of the module tells always; it begins with the address of
+        the table (moduledata in src/runtime/symtab.go).
+        """
+        table = self._mapped_place(offset)
+        word, at, places = table.to_bytes(self.width, "little"), -1, [table + 8 + 2 * self.width]
+        modules = self.pointer_columns[0][self.pointer_columns[1] == table].tolist()
+        while table and len(modules) < _MAX_MODULES and (at := self.content.find(word, at + 1)) >= 0:
+            modules.append(self._mapped_place(at))
+        places += [module + _GO_MODULE_TEXT * self.width for module in modules]
+        texts = (self.pointers.get(place) or self.number(place, self.width) or 0 for place in places)
+        return next(filter(self.is_code, texts), 0)
+
+    def _mapped_place(self, offset: int) -> int:
+        """Return the address to which a place of the file is mapped, 0 if it is not."""
+        places = (span.start + offset - span.offset for span in self.spans if offset >= span.offset)
+        return next(
+            (place for place in places if (span := self.span(place)) and place - span.start + span.offset == offset), 0
+        )
 
     def _exidx(self) -> tuple[Addresses, Addresses]:
         address, size = self._parts.get(_EXIDX, (0, 0))

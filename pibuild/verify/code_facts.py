@@ -47,6 +47,9 @@ _BACK = (bytes.fromhex("1eff2fe1"), bytes.fromhex("7047"))
 """BX LR in A32 and in T32."""
 _READ_VG, _IS_VG = 0x04E0E3E0, 0x7100B81F
 """CNTD x0, which libgcc's unwinder runs for DWARF register 46 (VG), and CMP w, #46 (aarch64-unwind.h)."""
+_GO_DIT = 0xD53B42A0, 0xD5034140, 0xD51B42A0
+"""MRS and MSR of DIT, without the register. Go's runtime runs them if GODEBUG asks for dataindependenttiming, and
+crypto/subtle if the CPU has them (sys.DITSupported)."""
 _VG_BYTES = 1024
 """The comparison is not farther away than this."""
 _MAX_GUESSED = 400
@@ -183,8 +186,8 @@ class Code:
         parts = [newer_instructions(section) for section in self._examined]
         parts += self._surprises()
         base = in_order(parts)
-        are_unwinding = self._are_unwinding(base)
-        return base.at(~are_unwinding) if np.any(are_unwinding) else base
+        are_on_demand = self._are_on_demand(base)
+        return base.at(~are_on_demand) if np.any(are_on_demand) else base
 
     @cached_property
     def are_perhaps_data(self) -> NDArray[np.bool_]:
@@ -203,14 +206,17 @@ class Code:
             return "data"
         return self.map.likeness(place)
 
-    def _are_unwinding(self, instructions: Instructions) -> NDArray[np.bool_]:
-        """Return which instructions an unwinder runs on demand only, to save or restore d16 to d31, or to read VG.
+    def _are_on_demand(self, instructions: Instructions) -> NDArray[np.bool_]:
+        """Return which instructions run on demand only.
 
-        A file with an unwinder has the functions for d0 to d15, too (libgcc's lib1funcs, LLVM's UnwindRegisters).
+        An unwinder saves and restores d16 to d31, and reads VG; Go's runtime switches DIT on. A file with an unwinder
+        has the functions for d0 to d15, too (libgcc's lib1funcs, LLVM's UnwindRegisters).
         """
         found = np.zeros(len(instructions.addresses), np.bool_)
         content = self._binary.content
         if self._binary.elf.is_aarch64:
+            if len(self.program.image.go_functions[0]):
+                found |= np.isin(instructions.words & ~np.uint32(31), _GO_DIT)
             for row in np.flatnonzero(instructions.words == _READ_VG).tolist():
                 found[row] = self._compares_vg(int(instructions.addresses[row]))
         if not self._binary.elf.is_arm or not any(low + back in content for low in _D0_TO_D15 for back in _BACK):

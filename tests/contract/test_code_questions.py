@@ -33,7 +33,9 @@ _BY = {
     "NEON": '__asm__ volatile(".fpu neon\\nvadd.i8 d0,d0,d0\\n.fpu vfp" ::: "memory");',
     "WORD": '__asm__ volatile(".word 0xf2000840" ::: "memory");',
 }
-_HAS = "static long caps = -1; static NI int has(int bit) { if (caps < 0) caps = getauxval(16); return caps >> bit & 1; }"
+_HAS = (
+    "static long caps = -1; static NI int has(int bit) { if (caps < 0) caps = getauxval(16); return caps >> bit & 1; }"
+)
 _F, _G = "NI static void f(void) {{ {0} }}", "NI static void g(void) { n++; }"
 _RUNS_64 = {
     "its own bit": "void *PyInit_demo(void) { if (getauxval(16) >> 8 & 1) { LSE } return MODULE; }",
@@ -61,6 +63,11 @@ _RUNS_64 = {
     "if (x >> 20 & 15) { LSE } return MODULE; }",
     "a bit that this CPU lacks": "void *PyInit_demo(void) { if (getauxval(16) >> 8 & 1) { DOT } return MODULE; }",
     "a bit that this CPU has": "void *PyInit_demo(void) { if (getauxval(16) >> 7 & 1) n = 1; else { LSE } return MODULE; }",
+    "a function that only passes the question on": "NI unsigned long ask(unsigned long k) { return getauxval(k); }"
+    f"{_F.format('DOT')} void *PyInit_demo(void) {{ if (ask(16) >> 20 & 1) f(); return MODULE; }}",
+    "a register of no argument": f"extern char *getenv(const char *); {_F.format('DOT')} void *PyInit_demo(void) {{"
+    'register void (*q)(void) __asm__("x5") = f; __asm__ volatile("" :: "r"(q)); getenv("HOME");'
+    "if (getauxval(16) >> 20 & 1) yes = 2; return MODULE; }",
     "nobody calls it": "NI __attribute__((used)) static void f(void) { DOT } void *PyInit_demo(void) { return MODULE; }",
 }
 _FAILS_64 = {
@@ -158,6 +165,8 @@ def test_32_bit_code_that_no_question_guards_fails(tmp_path, text):
 
 def test_swp_runs_where_the_processor_or_the_kernel_has_it(tmp_path):
     # qemu runs it everywhere; Linux: Documentation/arch/arm64/legacy_instructions.rst, arch/arm/kernel/swp_emulate.c
-    swap = 'void *PyInit_demo(void) { __asm__ volatile("swp r0, r1, [%0]" :: "r"(&n) : "r0", "memory"); return MODULE; }'
+    swap = (
+        'void *PyInit_demo(void) { __asm__ volatile("swp r0, r1, [%0]" :: "r"(&n) : "r0", "memory"); return MODULE; }'
+    )
     runs = {cpu: set(outcomes(tmp_path, swap, _ARM, cpu, "-O2", *_32_FLAGS)) for cpu in _SWAPS}
     assert runs == {cpu: {outcome} for cpu, outcome in _SWAPS.items()}

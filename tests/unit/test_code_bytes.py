@@ -157,7 +157,7 @@ def go_table(version, starts, end):
 def test_the_table_of_a_go_program_tells_where_its_functions_begin(version):
     image = mapped([RET] * 8, go_table(version, [BASE, BASE + 8], BASE + 24))
     if version in (0xF1, 0xF0):
-        image._pointer_in_file = lambda _: BASE  # the table lies in no segment
+        image._go_text = lambda _: BASE  # the table lies in no segment
     starts, ends = image.go_functions
     assert (starts.tolist(), ends.tolist()) == ([BASE, BASE + 8], [BASE + 8, BASE + 24])
     assert image.unwound[0].tolist() == [BASE, BASE + 8]
