@@ -1,8 +1,11 @@
 #!/usr/bin/env bash
 # Makes the systems in which find_truth.py runs wheels: Debian's userlands, and pibuild's own for ARMv6, which Debian lacks.
-# usage: roots.sh DIR; needs root, mmdebstrap and qemu-user-static; pi-one also needs Docker and the artifact of its CPython.
+# usage: roots.sh DIR [ROOT...], with roots such as bookworm-armhf (default: all)
+# Needs root, mmdebstrap and qemu-user-static (QEMU_DIR: its folder); pi-one also needs Docker and the artifact of its CPython.
 set -euo pipefail
 dir=${1:?DIR}
+shift
+wanted=" $* "
 mkdir -p "$dir"
 cd "$dir"
 exec 9> lock
@@ -16,7 +19,7 @@ for release in bullseye bookworm trixie; do
   [[ $release != bullseye ]] || packages+=,python2.7
   for architecture in armhf arm64; do
     root=$release-$architecture
-    [[ -e $root/made ]] && continue
+    [[ -e $root/made || ($wanted != "  " && $wanted != *" $root "*) ]] && continue
     rm -rf "$root"
     mmdebstrap --quiet --variant=extract --architectures="$architecture" --include="$packages" "$release" "$root" "$mirror"
     for folder in bin lib sbin; do # trixie's are links that a package's script makes
@@ -38,7 +41,7 @@ for release in bullseye bookworm trixie; do
   done
 done
 
-if [[ ! -e pi-one/made ]] && command -v docker > /dev/null; then
+if [[ ! -e pi-one/made && ($wanted == "  " || $wanted == *" pi-one "*) ]] && command -v docker > /dev/null; then
   rm -rf pi-one
   image=$(docker images --format '{{.Repository}}:{{.Tag}}' | grep -m1 '^pibuild/device-pi-one:')
   artifact=$("$here/../../.venv/bin/python" "$here/cpython_artifact.py" pi-one 3.11)

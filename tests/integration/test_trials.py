@@ -125,6 +125,36 @@ def test_a_wheel_that_makes_up_a_result_fails(context, tmp_path, source):
     assert found["Cortex-A72"].outcome == "fails"
 
 
+def test_a_pth_file_can_not_make_up_an_import(context, tmp_path):
+    files = {
+        "thing.py": b"raise ImportError('undefined symbol: f')",
+        "thing.pth": b"import importlib, json; importlib.import_module = lambda name: None\n",
+    }
+    found = tried(context, tmp_path, files, cpus=("Cortex-A72",))
+
+    assert found["Cortex-A72"].outcome == "fails"
+
+
+def test_a_wheel_can_not_end_the_process_that_tries_it(context, tmp_path):
+    source = b"import os, signal\nfor number in (15, 2, 11, 33):\n    os.kill(1, number)\nos._exit(0)"
+    found = tried(context, tmp_path, {"thing.py": source}, cpus=("Cortex-A72",))
+
+    assert found["Cortex-A72"].outcome == "fails"
+
+
+def test_for_a_pi_zero_a_wheel_without_machine_code_needs_no_compiled_c_library(context, tmp_path):
+    source = b"import platform\nassert platform.machine() == 'armv6l', platform.machine()"
+    path = make_wheel(tmp_path, {"thing.py": source}, file_name="thing-1.0-py3-none-any.whl", tags=("py3-none-any",))
+    places = [
+        place
+        for place in load_pis().places
+        if (place.system.name, place.pi.cpu.name) == ("trixie", "ARM1176") and place.python.package
+    ]
+    outcomes = device_outcomes(path, read_wheel(path), places, context, load_catalogue(), modules=("thing",))
+
+    assert list(outcomes.values()) == [None]
+
+
 def test_programs_are_started(context, tmp_path):
     started = {"thing-1.0.data/scripts/tool": program(tmp_path)}
     musl = program(tmp_path, "-Wl,--dynamic-linker,/lib/ld-musl-aarch64.so.1")
