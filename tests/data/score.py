@@ -5,8 +5,8 @@ usage: score.py [--before CHECKOUT] [--large] [--kind KIND...] [--keep FILE [--s
 CHECKOUT is the project at commit 611fb76, with a .venv; its verdict on a place is whether `pibuild verify --json` lists
 the place under `runs_on`. Wheels from PyPI are taken from the folder beside pibuild's store, where
 tests/integration/test_real_wheels.py puts them; wheels that are not there are left out. Each wheel is judged in a
-process of its own, whose time and memory are measured. With --keep, what was found is kept in a file: the next run
-judges only wheels that are not in it, and the table is of all.
+process of its own, whose time and memory are measured, without the start of the program. With --keep, what was found is
+kept in a file: the next run judges only wheels that are not in it, and the table is of all.
 """
 
 import argparse
@@ -33,7 +33,7 @@ from tests.makers.crafted_wheels import crafted_wheels  # noqa: E402
 from tests.truth import Score, cpu_name, judged, load, release_name, score  # noqa: E402
 
 CACHE = Path.home() / ".cache/pibuild/test-wheels"
-BATCH = 8
+BATCHES = {"crafted": 40, "compiled": 40, "real": 4}
 KINDS = ("crafted", "compiled", "real")
 GROUPS = {"crafted": "made in code", "compiled": "compiled", "real": "from PyPI"}
 HEAD = """\
@@ -52,13 +52,13 @@ def main():
     kept = json.loads(options.keep.read_text()) if options.keep and options.keep.exists() else {}
     until = time.monotonic() + options.seconds
     with tempfile.TemporaryDirectory() as folder:
-        every = iter(wheels(Path(folder), options.kind or KINDS, with_large=options.large))
-        while some := list(islice(every, BATCH)):
-            if time.monotonic() > until:
-                break
-            judge_some(some, kept, options.before)
-            if options.keep:
-                options.keep.write_text(json.dumps(kept, indent=1))
+        judged(next(iter(crafted_wheels())).write(Path(folder) / "first"))  # loads what each process then has
+        for kind in options.kind or KINDS:
+            every = iter(wheels(Path(folder), kind, with_large=options.large))
+            while (some := list(islice(every, BATCHES[kind]))) and time.monotonic() < until:
+                judge_some(some, kind, kept, options.before)
+                if options.keep:
+                    options.keep.write_text(json.dumps(kept, indent=1))
     print(HEAD)
     for kind, title in GROUPS.items():
         rows = [results for results in kept.values() if results["kind"] == kind and "now" in results]
@@ -67,30 +67,29 @@ def main():
     print_row("all", [results for results in kept.values() if "now" in results])
 
 
-def wheels(folder: Path, kinds, *, with_large: bool) -> Iterator[tuple]:
-    """Yield (kind, name, how to make it, truth) of each wheel."""
-    for kind in kinds:
-        truth = load(kind)
-        if kind == "crafted":
-            for made in crafted_wheels():
-                yield kind, made.name, partial(made.write, folder), truth[made.name]
-        elif kind == "compiled":
-            for source in compiled_wheels():
-                yield kind, source.name, partial(compiled, source, folder), truth[source.name]
-        else:
-            for name, wheel in truth.items():
-                if (CACHE / name).exists() and (with_large or not wheel.get("is_large")):
-                    yield kind, name, partial(Path, CACHE / name), wheel
+def wheels(folder: Path, kind, *, with_large: bool) -> Iterator[tuple]:
+    """Yield (name, how to make it, truth) of each wheel of a kind."""
+    truth = load(kind)
+    if kind == "crafted":
+        for made in crafted_wheels():
+            yield made.name, partial(made.write, folder), truth[made.name]
+    elif kind == "compiled":
+        for source in compiled_wheels():
+            yield source.name, partial(compiled, source, folder), truth[source.name]
+    else:
+        for name, wheel in truth.items():
+            if (CACHE / name).exists() and (with_large or not wheel.get("is_large")):
+                yield name, partial(Path, CACHE / name), wheel
 
 
-def judge_some(some, kept, checkout):
+def judge_some(some, kind, kept, checkout):
     """Add what is not known yet of some wheels."""
-    new = [(f"{kind} {name}", kind, make, wheel) for kind, name, make, wheel in some]
     wanted = {"now", "before"} if checkout else {"now"}
+    new = [(f"{kind} {name}", make, wheel) for name, make, wheel in some]
     new = [entry for entry in new if wanted - kept.get(entry[0], {}).keys()]
-    paths = {name: make() for name, _, make, _ in new}
+    paths = {name: make() for name, make, _ in new}
     listed = listed_before(checkout, paths.values()) if checkout and new else {}
-    for name, kind, _, wheel in new:
+    for name, _, wheel in new:
         results = kept.setdefault(name, {"kind": kind})
         if "now" not in results:
             results |= alone(compared_now, paths[name], wheel)
