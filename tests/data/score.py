@@ -33,7 +33,7 @@ from tests.makers.crafted_wheels import crafted_wheels  # noqa: E402
 from tests.truth import Score, cpu_name, judged, load, release_name, score  # noqa: E402
 
 CACHE = Path.home() / ".cache/pibuild/test-wheels"
-BATCHES = {"crafted": 40, "compiled": 40, "real": 4}
+BATCHES = {"crafted": 40, "compiled": 40, "real": 2}
 KINDS = ("crafted", "compiled", "real")
 GROUPS = {"crafted": "made in code", "compiled": "compiled", "real": "from PyPI"}
 HEAD = """\
