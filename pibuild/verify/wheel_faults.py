@@ -12,8 +12,8 @@ from pibuild.verify.findings import Finding
 from pibuild.wheels.metadata import Metadata, is_text, shown
 from pibuild.wheels.wheel import Wheel
 
-_SCRIPT = re.compile(r"(?P<name>[^\[\s]\S*)\s*=\s*(?P<function>\w+(?:[:.]\w+)*)\s*(\[.*\])?")
-"""A program in entry_points.txt (pip/_vendor/distlib/util.py)."""
+_SCRIPT = re.compile(r"(?P<name>[^\[\s]\S*)\s*=\s*(?P<function>\w+(?:[:.]\w+)*)")
+"""A program in entry_points.txt, as pip reads it (ENTRY_RE of pip/_vendor/distlib/util.py): what follows is ignored."""
 _MAX_DEPTH, _MAX_NAME_BYTES, _MAX_DIGITS = 50, 255, 100
 """Of folders in folders, of the name of a file in Linux, and of Wheel-Version."""
 _OLD_ENTRY = re.compile(r"[\w.]+\s*(:\s*[\w.]+)?\s*(\[.*\])?")
@@ -75,12 +75,12 @@ def _script_faults(wheel: Wheel) -> Iterator[Finding]:
     """Yield a finding for a program in entry_points.txt that names a module, not a function, or a line without `=`."""
     section = ""
     for line in wheel.text("entry_points.txt").splitlines():
-        if line.startswith("["):
+        if line.strip().startswith("[") and line.strip().endswith("]"):
             section = line.strip()
         elif section and "=" not in line and line.strip() and not line.lstrip().startswith("#"):
             yield _file_fault(f"entry_points.txt has the line {shown(line.strip())}, at which pip ends with an error")
             return
-        match = _SCRIPT.fullmatch(line.strip()) if section in ("[console_scripts]", "[gui_scripts]") else None
+        match = _SCRIPT.match(line.strip()) if section in ("[console_scripts]", "[gui_scripts]") else None
         if match and ":" not in match["function"]:
             yield _file_fault(f"entry_points.txt names no function for the program {shown(match['name'])}")
             return

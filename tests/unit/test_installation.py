@@ -214,6 +214,7 @@ def damaged(**changes):
         (damaged(files={"thing-1.0.data/x": b""}), "no folder of .data"),
         (damaged(files={"thing": b"", "thing/a.py": b""}), "also a file"),
         (damaged(files={"thing-1.0.dist-info/entry_points.txt": b"[console_scripts]\nx = thing\n"}), "program x"),
+        (damaged(files={"thing-1.0.dist-info/entry_points.txt": b"[console_scripts]\nx = a:*\n"}), "program x"),
     ],
 )
 def test_what_pip_ends_at_is_a_fault(tmp_path, changes, said):
@@ -247,7 +248,7 @@ def test_what_pip_does_not_mind_is_no_fault(tmp_path, changes):
     "changes",
     [
         damaged(files={"thing-1.0.dist-info/entry_points.txt": text})
-        for text in (b"a = b:c\n", b"[x]\na = b:c\na = b:d\n", b"[x]\na = b:c # note\n", b"[x\na = b:c\n")
+        for text in (b"a = b:c\n", b"[x]\na = b:c\na = b:d\n", b"[x]\na = b:c # note\n", b"[x\na\n")
     ],
 )
 def test_pips_for_python_before_3_11_read_entry_points_strictly(tmp_path, changes):
