@@ -37,6 +37,7 @@ from pibuild.verify.binary import Binary
 _MAX_SURPRISES, _MAX_FOLLOWED = 20_000, 200_000
 _D16_TO_D31 = (0xECD00B20, 0xECC00B20, 0xECF00B20, 0xECE00B20)
 """vldmia and vstmia of d16 to d31, as unwinders have them: A32 and T32 write them alike."""
+_COPROCESSOR_NUMBER, _LAST_OF_IWMMXT = 0xF00, 0x100
 _D0_TO_D15 = (
     bytes.fromhex("200b90ec"),
     bytes.fromhex("210b90ec"),
@@ -210,7 +211,8 @@ class Code:
         """Return which instructions run on demand only.
 
         An unwinder saves and restores d16 to d31, and reads VG; Go's runtime switches DIT on. A file with an unwinder
-        has the functions for d0 to d15, too (libgcc's lib1funcs, LLVM's UnwindRegisters).
+        has the functions for d0 to d15, too (libgcc's lib1funcs, LLVM's UnwindRegisters). libgcc's unwinder and
+        glibc's setjmp know the registers of iWMMXt, which are those of the coprocessors 0 and 1.
         """
         found = np.zeros(len(instructions.addresses), np.bool_)
         content = self._binary.content
@@ -219,6 +221,9 @@ class Code:
                 found |= np.isin(instructions.words & ~np.uint32(31), _GO_DIT)
             for row in np.flatnonzero(instructions.words == _READ_VG).tolist():
                 found[row] = self._compares_vg(int(instructions.addresses[row]))
+        if self._binary.elf.is_arm:
+            is_coprocessor = instructions.needing({Feature.COPROCESSOR})
+            found |= is_coprocessor & (instructions.words & _COPROCESSOR_NUMBER <= _LAST_OF_IWMMXT)
         if not self._binary.elf.is_arm or not any(low + back in content for low in _D0_TO_D15 for back in _BACK):
             return found
         for row in np.flatnonzero(np.isin(instructions.words, _D16_TO_D31)).tolist():

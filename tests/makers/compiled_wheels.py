@@ -358,6 +358,18 @@ def _others() -> list[Source]:
             text=_c(vector + "static void begin(void) { n = size(); }", extern='extern "C"'),
         ),
         Source(
+            name="gxx-static-libraries",
+            compiler="arm-linux-gnueabihf-g++",
+            tag="cp37-abi3-linux_armv7l",
+            flags=("-O2", "-fPIC", "-shared", "-w", "-static-libstdc++", "-static-libgcc"),
+            text=_c(
+                vector + "#include <stdexcept>\nstatic void begin(void) { try { throw std::runtime_error("
+                "std::string(size(), 'x')); } catch (std::exception &e) { n = e.what()[0]; } }",
+                extern='extern "C"',
+            ),
+            is_stripped=False,
+        ),
+        Source(
             name="gcc-tls-large", exercise=exercise, kind="loader", flags=(*_V6, "-DSIZE=65536"), text=_c(tls + begin)
         ),
         Source(name="gcc-tls-small", exercise=exercise, kind="loader", flags=(*_V6, "-DSIZE=32"), text=_c(tls + begin)),
