@@ -28,6 +28,7 @@ from pibuild.machinecode.effects import (
     LOAD,
     LOAD_NEAR,
     LOAD_REG,
+    MIX,
     MOVE,
     NOP,
     NOT,
@@ -219,7 +220,7 @@ def data_immediate(how: int, sets: int, rd: int, rn: int, number: int, ahead: in
     elif how == 1:
         operation = (FLIP, rd, rn, number)
     else:
-        operation = (CLOBBER, (rd,))
+        operation = (MIX, rd, rn, rn)
     if rd == 15:
         return (TABLE,)
     return (SEVERAL, operation, (COMPARE, rd, 0)) if sets else operation
@@ -240,7 +241,7 @@ def data_register(how: int, sets: int, rd: int, rn: int, rm: int, kind: int, amo
             if sets:
                 return SEVERAL, (AND, -1, rm, 1 << (amount or 32) - 1, 2, 0), operation, (COMPARE, rd, 0)
         else:
-            operation = (CLOBBER, (rd,))
+            operation = (MIX, rd, rm, rm)
     elif rd == 15 and how not in (8, 9, 10, 11):
         return (TABLE,)
     elif how == 10 and is_plain:
@@ -258,12 +259,16 @@ def data_register(how: int, sets: int, rd: int, rn: int, rm: int, kind: int, amo
     elif how == 15 and is_plain:
         operation = (NOT, rd, rm)
     else:
-        operation = (CLOBBER, (rd,))
+        operation = (MIX, rd, rn, rm)
     return (SEVERAL, operation, (COMPARE, rd, 0)) if sets else operation
 
 
 def _a32_extra(word: int, rd: int, rn: int, rm: int) -> Operation:
     kind = word >> 5 & 3
+    if word & 0x0F900FFF == 0x01900F9F and word >> 21 & 3 != 1:  # LDREX, LDREXB, LDREXH
+        return LOAD, rd, rn, 0, {0: 4, 2: 1, 3: 2}[word >> 21 & 3]
+    if word & 0x0F900FF0 == 0x01800F90 and word >> 21 & 3 != 1:  # STREX, STREXB, STREXH
+        return SEVERAL, (STORE, rm, rn, 0, {0: 4, 2: 1, 3: 2}[word >> 21 & 3]), (CLOBBER, (rd,))
     if kind == 0:  # multiply, exclusive
         return CLOBBER, (rd, rn)
     is_load = word >> 20 & 1

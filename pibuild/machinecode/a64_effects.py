@@ -23,12 +23,14 @@ from pibuild.machinecode.effects import (
     COMPARE,
     COMPARE_REG,
     FLIP,
+    FROM_VECTOR,
     JUMP,
     JUMP_REG,
     KEEP,
     LOAD,
     LOAD_NEAR,
     LOAD_REG,
+    MIX,
     MOVE,
     NOP,
     NOT,
@@ -46,9 +48,9 @@ from pibuild.machinecode.effects import (
     STOP,
     STORE,
     STORE_REG,
+    STORE_VECTOR,
     TEMP,
     TO_VECTOR,
-    ZERO,
     Operation,
     signed,
 )
@@ -72,7 +74,7 @@ def a64_operation(word: int) -> Operation:
     if group & 0b0111 == 0b0111 and (word & 0x7F20FC00 == 0x1E200000 or word & 0xBFE0EC00 == 0x0E002C00):
         if word & 0xFF07FC00 in (0x9E070000, 0x1E070000):
             return TO_VECTOR, rn
-        return CLOBBER, (rd,)  # from SIMD registers
+        return FROM_VECTOR, rd
     if word & 0xBFE0FC00 == 0x0E000C00 or word & 0xFFE0FC00 == 0x4E001C00:
         return TO_VECTOR, rn
     return (NOP,)
@@ -135,11 +137,11 @@ def _a64_immediate(word: int, rd: int, rn: int) -> Operation:
         return SET, rd, (~number if how == 0 else number) & full
     if kind == 6:
         how, low, high, size = word >> 29 & 3, word >> 16 & 63, word >> 10 & 63, 64 if wide else 32
-        if how == 1:
-            return CLOBBER, (rd,)
-        if high >= low:
+        if how != 1 and high >= low:
             return BITS, rd, rn, low, high - low + 1
-        return (SHIFT, rd, rn, size - low, 0) if how == 2 and high == low - 1 else (CLOBBER, (rd,))
+        if how == 1:  # BFI, BFXIL
+            return MIX, rd, rn, rd
+        return (SHIFT, rd, rn, size - low, 0) if how == 2 and high == low - 1 else (MIX, rd, rn, rn)
     return CLOBBER, (rd,)
 
 
@@ -185,7 +187,8 @@ def _a64_memory(word: int) -> Operation:
         if word >> 24 & 1:
             distance = (word >> 10 & 0xFFF) * size
             if is_vector:
-                return (NOP,)
+                size = 16 if how >= 2 else size
+                return (STORE_VECTOR, base, (word >> 10 & 0xFFF) * size, size) if how in (0, 2) else (NOP,)
             return (STORE, rt, base, distance, size) if how == 0 else (LOAD, rt, base, distance, size)
         if word >> 21 & 1:
             if word >> 10 & 3 == 2:
@@ -198,6 +201,9 @@ def _a64_memory(word: int) -> Operation:
         distance, mode = signed(word >> 12, 9), word >> 10 & 3
         change = ((ADD, base, base, distance),) if mode in (1, 3) else ()
         at = 0 if mode == 1 else distance
+        if is_vector and how in (0, 2):
+            stored: Operation = (STORE_VECTOR, base, at, 16 if how == 2 else size)
+            return (SEVERAL, stored, *change) if change else stored
         if is_vector:
             return change[0] if change else (NOP,)
         part: Operation = (STORE, rt, base, at, size) if how == 0 else (LOAD, rt, base, at, size)
@@ -208,6 +214,10 @@ def _a64_memory(word: int) -> Operation:
             return (LOAD, rt, base, 0, size) if is_load else (STORE, rt, base, 0, size)
         if word >> 21 & 1 and is_ordered:
             return CLOBBER, (word >> 16 & 31,)  # CAS
+        if is_load and not word >> 21 & 1:
+            return LOAD, rt, base, 0, size
+        if not word >> 21 & 1:
+            return SEVERAL, (STORE, rt, base, 0, size), (CLOBBER, (word >> 16 & 31,))
         return CLOBBER, ((rt, word >> 10 & 31) if is_load else (word >> 16 & 31,))
     return (NOP,)
 
@@ -224,14 +234,14 @@ def _a64_registers(word: int, rd: int, rn: int) -> Operation:
             return BITS, rd, rm, amount, 64 - amount
         if how in (0, 3):
             if amount:
-                return (SEVERAL, (CLOBBER, (rd,)), (COMPARE, ZERO, 1)) if how == 3 else (CLOBBER, (rd,))
+                return (SEVERAL, (MIX, rd, rn, rm), (COMPARE, rd, 0)) if how == 3 else (MIX, rd, rn, rm)
             return AND_REG, (-1 if rd == 31 and how == 3 else rd), rn, rm, int(how == 3), invert
-        return (OR_REG, rd, rn, rm) if how == 1 and not invert else (CLOBBER, (rd,))
+        return (OR_REG, rd, rn, rm) if how == 1 and not invert else (MIX, rd, rn, rm)
     if kind == 0b01011:
         how = word >> 29 & 3
         if how == 3 and rd == 31:
             return (COMPARE_REG, rn, rm) if not word >> 10 & 63 or word >> 21 & 1 else (COMPARE_REG, TEMP, TEMP)
-        return (ADD_REG, rd, rn, rm, word >> 10 & 63) if how == 0 and not word >> 21 & 1 else (CLOBBER, (rd,))
+        return (ADD_REG, rd, rn, rm, word >> 10 & 63) if how == 0 and not word >> 21 & 1 else (MIX, rd, rn, rm)
     if kind == 0b11010:
         top = word >> 21 & 7
         condition = word >> 12 & 15
@@ -243,5 +253,4 @@ def _a64_registers(word: int, rd: int, rn: int) -> Operation:
             return CHAIN, rn, number, condition, word & 15
         if word & 0x7FE0FC00 in (0x1AC02000, 0x1AC02400, 0x1AC02800):
             return SHIFT_BY, rd, rn, rm, int(word & 0xC00 != 0)
-        return CLOBBER, (rd,)
-    return CLOBBER, (rd,)
+    return MIX, rd, rn, rm

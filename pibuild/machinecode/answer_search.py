@@ -16,9 +16,9 @@ from pibuild.machinecode.go_questions import go_answers
 from pibuild.machinecode.image import MemoryImage
 from pibuild.machinecode.imported_answers import ImportedAnswers
 from pibuild.machinecode.knowledge import BudgetError, Knowledge, Walk
-from pibuild.machinecode.register_values import Features, Value
+from pibuild.machinecode.register_values import ANSWERS, Features, Value
+from pibuild.machinecode.variables import held_answer
 
-_ANSWERS = ("hw", "nhw", "ask")
 FIELDS = 512
 """A variable that holds answers is a structure of at most this number of bytes."""
 _STEPS, _WALKS, _VISITS = 400_000, 4000, 3
@@ -128,32 +128,48 @@ class AnswerSearch:
         if walk.saw_answer or is_vague or walk.asked:
             self._asking.add(place)
             is_sparing = bool(self._go_variables) and place not in self._go_readers
-            yield from self._learn_variables(walk, frozenset() if is_sparing else asked)
+            asked = frozenset() if is_sparing else asked
+        else:
+            asked = frozenset()
+        yield from self._learn_variables(place, walk, asked, is_vague=is_vague)
+        if walk.tells - self._knowledge.telling.get(place, frozenset()):
+            self._knowledge.telling[place] = walk.tells | self._knowledge.telling.get(place, frozenset())
+            yield from self._callers(place)
         if walk.is_parametric and place not in self._knowledge.parametric:
             self._knowledge.parametric.add(place)
             yield from self._callers(place)
         result = walk.returned
         if is_vague and (result is None or result[0] == "k"):
-            result = ("ask", asked, False)
+            result = ("vague", asked) if asked else None
         if result is not None:
             yield from self._learn_result(place, result)
         yield from self._learn_arguments(walk)
 
-    def _learn_variables(self, walk: Walk, asked: Features) -> Iterator[int]:
+    def _learn_variables(self, place: int, walk: Walk, asked: Features, *, is_vague: bool) -> Iterator[int]:
+        """Learn what a function writes; of one that knows no answer, only what it writes where others keep theirs."""
+        written = self._knowledge.written
+        stores: dict[object, list[tuple[Value | None, Features]]] = {}
         for where, value, guards in walk.stores:
-            answer = _stored_answer(value, guards, asked)
-            if answer is None:
+            if asked or walk.saw_answer or where in written:
+                stores.setdefault(where, []).append((value, guards))
+        for where, values in stores.items():
+            if is_vague and not any(value and value[0] in ANSWERS for value, _ in values):
+                values = [(value, guards | {("maybe", asked)}) for value, guards in values]  # noqa: PLW2901
+            writers = written.setdefault(where, {})
+            if writers.get(place) == values:
                 continue
-            before = self._knowledge.memory.get(where)
-            if before is not None:
-                answer = _weaker(before, answer)
-            if before != answer:
+            writers[place] = values
+            everything = [value for values in writers.values() for value in values]
+            answer = held_answer(self._image, where, everything)
+            if answer is None:
+                self._knowledge.memory.pop(where, None)
+            elif self._knowledge.memory.get(where) != answer:
                 self._knowledge.memory[where] = answer
                 yield from self._readers(where)
 
     def _learn_result(self, place: int, result: Value) -> Iterator[int]:
         is_structure = result[0] == "k" and self._image.is_variable(result[1]) and not self._go_variables
-        is_answer = result[0] in _ANSWERS or is_structure
+        is_answer = result[0] in ANSWERS or is_structure
         if not is_answer or self._knowledge.returns.get(place) == result:
             return
         for own in (place, *self._graph.stubs_of.get(place, ())):
@@ -162,7 +178,7 @@ class AnswerSearch:
 
     def _learn_arguments(self, walk: Walk) -> Iterator[int]:
         for target, arguments in walk.passed:
-            if target in self._asking or any(value[0] in _ANSWERS for value in arguments.values()):
+            if target in self._asking or any(value[0] in ANSWERS for value in arguments.values()):
                 own = self._graph.own_stubs.get(target, target)
                 before = self._knowledge.arguments.get(own)
                 merged = arguments if before is None else {n: v for n, v in arguments.items() if before.get(n) == v}
@@ -183,23 +199,3 @@ class AnswerSearch:
             low, high = self._graph.functions.bounds(site)
             if high - low <= _READER_BYTES:
                 yield from self._graph.around(site)
-
-
-def _stored_answer(value: Value | None, all_guards: Features, asked: Features) -> Value | None:
-    """Return the answer that a variable holds after a function wrote it; None if it holds none."""
-    if value is not None and value[0] in _ANSWERS:
-        return value
-    if value is not None and not (value[0] == "k" and value[1]):
-        return None
-    guards = frozenset(guard for guard in all_guards if not isinstance(guard, tuple))
-    if guards:
-        return ("ask", guards, False)
-    return ("ask", asked, False) if value is None and asked else None
-
-
-def _weaker(before: Value, answer: Value) -> Value:
-    if before == answer:
-        return before
-    if before[0] == answer[0] == "ask" and before[2] == answer[2]:
-        return ("ask", before[1] | answer[1], before[2])
-    return before if before[0] == "ask" else answer

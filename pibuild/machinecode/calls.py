@@ -8,10 +8,12 @@ from pibuild.machinecode import effects as op
 from pibuild.machinecode.effects import Operation
 from pibuild.machinecode.image import MemoryImage
 from pibuild.machinecode.knowledge import Knowledge, State, Walk
+from pibuild.machinecode.memory import TOLD
+from pibuild.machinecode.questions import ALL, COMPARERS, FINDERS, HANDLERS, SIGILL
 from pibuild.machinecode.regions import decoded
-from pibuild.machinecode.register_values import Features, Value, joined
+from pibuild.machinecode.register_values import ANSWERS, Features, Value, joined, vague
 
-_PASSED = ("hw", "nhw", "ask", "k")
+_PASSED = (*ANSWERS, "k")
 """Kinds of arguments that are of interest to the called function."""
 _CALL_NOTHING = frozenset(
     (
@@ -25,6 +27,7 @@ _CALL_NOTHING = frozenset(
     )
 )
 """Functions of libc that call no function which they get; an address may be left in a register of no argument."""
+_WRITE_NO_REGISTER = (op.NOP, op.STORE, op.STORE_REG, op.STORE_VECTOR, op.COMPARE, op.COMPARE_REG, op.CHAIN)
 _SHORT = 16
 """Instructions of a function that GCC calls without saving registers."""
 
@@ -74,7 +77,7 @@ class Calls:
         """
         kind = operation[0]
         if kind == op.RETURN:
-            self._return(walk, state.registers.get(0))
+            self._return(walk, state.registers.get(0), state.guards)
             return None
         if kind == op.TABLE:
             return None
@@ -84,6 +87,8 @@ class Calls:
         result: Value | None = None
         if name is not None:
             result = self._call_import(name, state, walk)
+        elif place is None and (pointer := state.registers.get(operation[1])) and pointer[0] == "choice":
+            self.note_choice(pointer, state, walk)
         elif isinstance(place, int):
             result = self._call_own(place, state, walk)
             kept = self._kept(place, state.registers) if kind in (op.CALL, op.CALL_REG) else kept
@@ -93,13 +98,19 @@ class Calls:
             if result is not None:
                 state.registers[0] = result
         else:
-            self._return(walk, result)
+            self._return(walk, result, state.guards)
         return place if name is None else name
 
-    def _return(self, walk: Walk, value: Value | None) -> None:
+    def _return(self, walk: Walk, value: Value | None, guards: Features) -> None:
+        before = walk.returned
+        if not walk.returns:
+            walk.returned, walk.returned_guards = value, guards
+        elif before is not None and value is not None:
+            walk.returned = joined(before, value, walk.returned_guards, guards)
+            walk.returned_guards = walk.returned_guards & guards
+        else:  # a way of which nothing is known
+            walk.returned = vague(before, value)
         walk.returns = True
-        if value is not None:
-            walk.returned = value if walk.returned is None else joined(walk.returned, value) or walk.returned
 
     def _target(self, operation: Operation, state: State) -> int | str | None:
         """Return the place or the name to which a call or jump leads."""
@@ -119,6 +130,10 @@ class Calls:
         result = self._surroundings.imported(name, registers)
         if result is not None:
             walk.saw_answer = True
+        elif name in FINDERS | COMPARERS:  # the caller may say which word
+            walk.is_parametric = True
+        if name in HANDLERS and registers.get(0) == ("k", SIGILL):
+            state.guards = guards | {("maybe", ALL)}
         for number in range(
             0 if name in _CALL_NOTHING else self._argument_count
         ):  # functions that are handed over to be called
@@ -130,11 +145,26 @@ class Calls:
     def _call_own(self, target: int, state: State, walk: Walk) -> Value | None:
         self.note(target, state.guards, state, walk)
         result = self._knowledge.returns.get(target)
-        if result is None and target in self._knowledge.parametric and not self._is_inner:
-            result = self._answer_for(target, state.registers)
-        if result is not None and result[0] in ("hw", "ask"):
+        is_known = result is not None and result[0] != "vague"
+        if not is_known and target in self._knowledge.parametric and not self._is_inner:
+            result = self._answer_for(target, state.registers) or result
+        if result is not None and result[0] in ANSWERS:
             walk.saw_answer = True
+        if told := self._knowledge.telling.get(target):
+            walk.saw_answer = True
+            where = next((value for value in map(state.registers.get, range(4)) if value and value[0] == "s"), None)
+            if where is not None:
+                state.slots = {at: value for at, value in state.slots.items() if at < where[1]}
+                state.registers[TOLD] = ("told", where[1], told)
         return result
+
+    def note_choice(self, value: Value, state: State, walk: Walk) -> None:
+        """Note that one of several places is called or jumped to."""
+        for place, features in value[1]:
+            if self._surroundings.in_code_section(place):
+                chosen = self._knowledge.chosen
+                chosen[place] = chosen.get(place, features) & features
+                self.note(place, state.guards | features, state, walk)
 
     def note(self, target: int, guards: Features, state: State, walk: Walk) -> None:
         """Note that another place of the file is called or jumped to."""
@@ -175,7 +205,7 @@ class Calls:
                     return None
                 if part[0] == op.CLOBBER:
                     found.update(part[1])
-                elif part[0] not in (op.NOP, op.STORE, op.STORE_REG, op.COMPARE, op.COMPARE_REG, op.CHAIN):
+                elif part[0] not in _WRITE_NO_REGISTER:
                     found.add(part[1])
             place += size
         return None
@@ -183,3 +213,4 @@ class Calls:
     def _forget(self, registers: dict[int, Value]) -> None:
         for number in range(18) if self._is_a64 else (0, 1, 2, 3, 12, 14):
             registers.pop(number, None)
+        registers.pop(op.VECTORS, None)

@@ -4,10 +4,10 @@ from pibuild.machinecode import effects as op
 from pibuild.machinecode.effects import Operation
 from pibuild.machinecode.knowledge import Flags, Knowledge, Walk
 from pibuild.machinecode.questions import all_set, some_set
-from pibuild.machinecode.register_values import Features, Value, low_bits
+from pibuild.machinecode.register_values import ANSWERS, Features, Value, about, by_zero, choice, low_bits, where
 
 _NONE: Features = frozenset()
-_ANSWERS = ("hw", "nhw", "ask")
+_SIGNED, _WORD = 1 << 31, (1 << 32) - 1
 
 
 class Decisions:
@@ -50,12 +50,29 @@ class Decisions:
         if value[0] == "ask":
             features = self.asked(walk, value[1])
             return (_NONE, features) if value[2] else (features, _NONE)
+        if value[0] in ("choice", "flags"):
+            return self.chosen(walk, by_zero(value))
+        if value[0] == "vague":
+            return self.maybe(walk, value)
         return _NONE, _NONE
+
+    def maybe(self, walk: Walk, value: Value) -> tuple[Features, Features]:
+        """Return what a test tells that is not followed: an answer decided, nobody knows how."""
+        features = about(value)
+        walk.saw_answer = True
+        guards = frozenset({("maybe", features)}) if features else _NONE
+        return guards, guards
+
+    def chosen(self, walk: Walk, guards: tuple[Features, Features]) -> tuple[Features, Features]:
+        """Note what a test of a choice asks for, and return it."""
+        for features in guards:
+            self.asked(walk, frozenset(feature for feature in features if not isinstance(feature, tuple)))
+        return guards
 
     def test_of(self, flags: Flags | None) -> Value | None:
         """Return the answer that the flags tell of."""
         value = None if flags is None else flags[0] or flags[2] or flags[3]
-        return value if value is not None and value[0] in _ANSWERS else None
+        return value if value is not None and value[0] in ANSWERS else None
 
     def decision(self, walk: Walk, flags: Flags | None, condition: int) -> tuple[Features, Features]:
         """Return what is certain if a condition holds, and if it does not."""
@@ -67,27 +84,53 @@ class Decisions:
             yes, no = self.truth(walk, sign)
         elif positive == 2 and carry is not None:  # cs, cc
             yes, no = self.truth(walk, carry)
-        elif value is None or value[0] not in _ANSWERS:
+        elif value is None or value[0] not in ANSWERS:
             return _NONE, _NONE
-        elif number == 0:
-            yes, no = self.truth(walk, value)
-            if positive in (0, 8, 12):  # eq: the value is 0; hi, gt: it is not
-                yes, no = (no, yes) if positive == 0 else (yes, no)
-            else:
-                return _NONE, _NONE
-        elif number is not None:
-            if value[0] == "hw":
-                features = self.asked(walk, all_set(self.bits, value[1], (number << value[3]) & value[2]))
-                features = features if number else _NONE
-            else:
-                features = _NONE if value[2] else self.asked(walk, value[1])
-            yes, no = (features, _NONE) if positive in (0, 2, 8, 10, 12) else (_NONE, _NONE)
         else:
-            return _NONE, _NONE
+            yes, no = self._compared(walk, value, number, positive)
         return (no, yes) if inverted else (yes, no)
+
+    def _compared(self, walk: Walk, value: Value, number: int | None, condition: int) -> tuple[Features, Features]:
+        """Return what is certain if a condition holds after an answer was compared with a number, and if not."""
+        if value[0] == "vague" or number is None:
+            return self.maybe(walk, value)
+        if value[0] == "choice":
+            return self.chosen(walk, where(value, lambda one: _holds(condition, one, number)))
+        if number == 0:
+            yes, no = self.truth(walk, value)  # eq: the value is 0; hi, gt: it is not
+            return ((no, yes) if condition == 0 else (yes, no)) if condition in (0, 8, 12) else (_NONE, _NONE)
+        if value[0] == "flags":
+            bits = [features for bit, features in value[1] if number >> bit & 1]
+            return self.chosen(walk, (_NONE.union(*bits), _NONE)) if condition == 0 else self.maybe(walk, value)
+        if value[0] == "hw":
+            features = self.asked(walk, all_set(self.bits, value[1], (number << value[3]) & value[2]))
+        else:
+            features = _NONE if value[2] else self.asked(walk, value[1])
+        return (features, _NONE) if condition in (0, 2, 8, 10, 12) else (_NONE, _NONE)
+
+    def as_choice(self, value: Value | None) -> Value | None:
+        """Return one bit of an answer as the choice of two numbers; other values stay."""
+        if value is None or value[0] != "hw" or value[2].bit_count() != 1:
+            return value
+        features = some_set(self.bits, value[1], value[2])
+        number = value[2] >> value[3] if value[3] >= 0 else value[2] << -value[3]
+        return choice({0: frozenset({("not", features)}), number: features}) if features and number else value
 
     def sure_of(self, value: Value) -> Features:
         """Return what is certain if a value is not 0."""
         if value[0] == "hw":
             return some_set(self.bits, value[1], value[2])
+        if value[0] in ("choice", "flags"):
+            return frozenset(feature for feature in by_zero(value)[0] if not isinstance(feature, tuple))
         return value[1] if value[0] == "ask" and not value[2] else _NONE
+
+
+def _holds(condition: int, number: int, other: int) -> bool:
+    """Return whether a condition holds after a comparison of two numbers; pairs of conditions have the even one."""
+    if condition == 0:
+        return (number - other) & _WORD == 0
+    if condition in (2, 8):
+        number, other = number & _WORD, other & _WORD
+        return number >= other if condition == 2 else number > other
+    number, other = ((one & _WORD ^ _SIGNED) - _SIGNED for one in (number, other))
+    return {4: number < other, 10: number >= other, 12: number > other}.get(condition, False)

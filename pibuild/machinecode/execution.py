@@ -12,12 +12,30 @@ from pibuild.machinecode.effects import Operation
 from pibuild.machinecode.knowledge import State, Walk
 from pibuild.machinecode.memory import Memory
 from pibuild.machinecode.questions import all_set
-from pibuild.machinecode.register_values import Features, Value, by_answer, either, low_bits, masked, placed, plus
+from pibuild.machinecode.register_values import (
+    Features,
+    Value,
+    by_answer,
+    changed,
+    either,
+    low_bits,
+    masked,
+    placed,
+    plus,
+    together,
+    vague,
+)
 
 _NONE: Features = frozenset()
 _EVERY_BIT = (1 << 64) - 1
 _FEW_BITS = 9
 """Whoever selects fewer bits of an answer asks for each of them."""
+_SOURCES: dict[int, tuple[int, ...]] = {
+    **dict.fromkeys((op.MOVE, op.ADD, op.ADD_PC, op.OR, op.FLIP, op.NOT, op.BITS, op.SHIFT, op.LOAD), (2,)),
+    **dict.fromkeys((op.ADD_REG, op.OR_REG, op.SHIFT_BY, op.SELECT, op.LOAD_REG, op.MIX), (2, 3)),
+    op.KEEP: (1,),
+}
+"""Where operations name the registers of which they make a value."""
 _Effect = Callable[[Operation, State, Walk], Value | None]
 _Act = Callable[[Operation, State, Walk], None]
 
@@ -55,6 +73,8 @@ class Execution:
             op.LOAD: memory.load,
             op.LOAD_REG: memory.load_register,
             op.ASK: self._ask,
+            op.MIX: self._unknown,
+            op.FROM_VECTOR: self._from_vector,
         }
         """What an instruction leaves in the register that it names first."""
         self._acts: dict[int, _Act] = {
@@ -69,6 +89,7 @@ class Execution:
             op.CHAIN: self._chain,
             op.STORE: memory.store,
             op.STORE_REG: memory.store,
+            op.STORE_VECTOR: memory.store_vector,
         }
         """All other instructions."""
 
@@ -79,7 +100,15 @@ class Execution:
         if effect is None:
             self._acts[kind](operation, state, walk)
         else:
-            self._write(operation[1], effect(operation, state, walk), state)
+            value = effect(operation, state, walk)
+            if value is None:
+                value = self._mixed(operation, state)
+            self._write(operation[1], value, state)
+
+    def _mixed(self, operation: Operation, state: State) -> Value | None:
+        """Return what an operation makes of answers in a way that is not followed."""
+        get = state.registers.get
+        return vague(*(get(operation[at]) for at in _SOURCES.get(operation[0], ())))
 
     def _write(self, register: int, value: Value | None, state: State) -> None:
         if value is None:
@@ -106,6 +135,15 @@ class Execution:
         value = state.registers.get(operation[1])
         if value is not None and value[0] == "hw":
             self._decisions.asked(walk, all_set(self.bits, value[1], value[2]))
+        value = vague(value, state.registers.get(op.VECTORS))
+        if value is not None:
+            state.registers[op.VECTORS] = value
+
+    def _from_vector(self, _: Operation, state: State, __: Walk) -> Value | None:
+        return state.registers.get(op.VECTORS)
+
+    def _unknown(self, _: Operation, __: State, ___: Walk) -> None:
+        return None
 
     # numbers and addresses
 
@@ -137,6 +175,8 @@ class Execution:
             return None
         if b[0] == "k":
             return plus(a, b[1] << operation[4], self._full)
+        if "choice" in (a[0], b[0]):
+            return together(a, b, lambda one, other: one + (other << operation[4]) & self._full)
         return plus(b, a[1], self._full) if a[0] == "k" and not operation[4] else None
 
     def _keep(self, operation: Operation, state: State, _: Walk) -> Value | None:
@@ -151,16 +191,24 @@ class Execution:
             value = masked(first, operation[3])
         else:
             second = state.registers.get(operation[3])
-            value = self._both(first, second, bool(operation[5]))
+            value = self._of_choices(first, second, bool(operation[5]))
+            value = self._both(first, second, bool(operation[5])) if value is None else value
             one, other = (first, second) if first is not None else (second, first)
             walk.is_parametric |= one is not None and one[0] == "hw" and other is None
         if value is not None and value[0] == "hw":
             is_question = value[2].bit_count() < _FEW_BITS
             self._decisions.asked(walk, all_set(self.bits, value[1], value[2]) if is_question else _NONE)
+        if value is None:
+            value = vague(first, state.registers.get(operation[3]) if operation[0] == op.AND_REG else None)
         if operation[4]:
             state.flags = (value, 0, None, None)
         if operation[1] >= 0:
             self._write(operation[1], value, state)
+
+    def _of_choices(self, a: Value | None, b: Value | None, inverted: bool) -> Value | None:
+        if a is None or b is None:
+            return None
+        return together(a, b, lambda one, other: one & (~other & self._full if inverted else other))
 
     def _both(self, a: Value | None, b: Value | None, inverted: bool) -> Value | None:
         if a is None and b is None:
@@ -174,13 +222,19 @@ class Execution:
                 return ("ask", features, True) if features else None
             return None if inverted else masked(b, a[1])
         if inverted:
-            return None
+            return vague(a, b)
         features = _NONE.union(*(self._decisions.sure_of(value) for value in (a, b) if value is not None))
-        return ("ask", features, False) if features else None
+        return ("ask", features, False) if features else vague(a, b)
 
     def _or(self, operation: Operation, state: State, _: Walk) -> Value | None:
-        first = state.registers.get(operation[2])
-        return ("k", first[1] | operation[3]) if first is not None and first[0] == "k" else None
+        first, mask = state.registers.get(operation[2]), operation[3]
+        if first is not None and first[0] in ("flags", "old"):
+            return either(first, ("k", mask))
+        if first is None or first[0] not in ("k", "choice", "hw"):
+            return None
+        if first[0] == "hw":  # the other bits are still those of the answer
+            return ("hw", first[1], first[2] & ~placed(mask, first[3]), first[3])
+        return ("k", first[1] | mask) if first[0] == "k" else changed(first, lambda one: one | mask)
 
     def _or_register(self, operation: Operation, state: State, _: Walk) -> Value | None:
         return either(state.registers.get(operation[2]), state.registers.get(operation[3]))
@@ -191,6 +245,8 @@ class Execution:
             return None
         if value[0] == "k":
             return ("k", value[1] ^ mask)
+        if value[0] == "choice":
+            return changed(value, lambda one: one ^ mask)
         if value[0] == "ask" and mask == 1:
             return ("ask", value[1], not value[2])
         if value[0] == "hw":  # the other bits matter no more: an AND follows
@@ -204,6 +260,8 @@ class Execution:
             return None
         if first[0] == "k":
             return ("k", ~first[1] & self._full)
+        if first[0] == "choice":
+            return changed(first, lambda one: ~one & self._full)
         return ("nhw", *first[1:]) if first[0] == "hw" else None
 
     def _bits(self, operation: Operation, state: State, walk: Walk) -> Value | None:
@@ -230,6 +288,8 @@ class Execution:
             value = ("k", first[1] << amount & self._full)
         elif first is not None and first[0] == "hw":
             value = masked(("hw", first[1], first[2], first[3] - amount), self._full)
+        elif first is not None and first[0] == "choice":
+            value = changed(first, lambda one: one << amount & self._full)
         if operation[4]:
             sign, carry = low_bits(first, 31 - amount, 1), low_bits(first, 32 - amount, 1) if amount else None
             state.flags = (value, 0, sign, carry)
@@ -243,6 +303,9 @@ class Execution:
     def _compare_registers(self, operation: Operation, state: State, _: Walk) -> None:
         a, b = state.registers.get(operation[1]), state.registers.get(operation[2])
         state.flags = None
+        doubtful = vague(a, b)
+        if doubtful is not None:
+            state.flags = (doubtful, None, None, None)
         if a is None or b is None:
             return
         if b[0] == "k":
@@ -258,7 +321,7 @@ class Execution:
         flags, decisions = state.flags, self._decisions
         value = state.registers.get(operation[1])
         state.flags = None
-        if value is not None and value[0] in ("hw", "ask") and operation[2] is not None:
+        if value is not None and value[0] in ("hw", "ask", "choice", "flags") and operation[2] is not None:
             if flags is None or decisions.test_of(flags) is None:
                 state.flags = (value, operation[2], None, None)
                 return
@@ -270,20 +333,22 @@ class Execution:
             is_after_yes = operation[3] & 14 == 0 and operation[3] & 1
             if is_after_yes and operation[4] & 4:
                 state.flags = (("ask", decisions.truth(walk, flags[0])[0], False), 0, None, None)
+            else:
+                state.flags = (vague(flags[0]), None, None, None)
 
     def _select(self, operation: Operation, state: State, walk: Walk) -> Value | None:
-        a, b = state.registers.get(operation[2]), state.registers.get(operation[3])
+        a, b = (self._decisions.as_choice(state.registers.get(operation[at])) for at in (2, 3))
         zero: Value = ("k", 0)
         if self._is_a64:
             a = zero if operation[2] == op.ZERO else a
             b = zero if operation[3] == op.ZERO else b
         how = operation[5]
         if how == 1 and b is not None:
-            b = ("k", b[1] + 1) if b[0] == "k" else None
+            b = plus(b, 1, self._full)
         elif how == 2 and b is not None:
-            b = ("k", ~b[1] & self._full) if b[0] == "k" else None
+            b = ("k", ~b[1] & self._full) if b[0] == "k" else vague(b)
         elif how == 3:
-            b = None
+            b = vague(b)
         yes, no = self._decisions.decision(walk, state.flags, operation[4])
         return a if a is not None and a == b else by_answer(a, b, yes, no)
 

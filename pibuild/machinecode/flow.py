@@ -22,7 +22,7 @@ from pibuild.machinecode.instructions import FIRST_OF_TWO
 from pibuild.machinecode.knowledge import Knowledge, State, Walk
 from pibuild.machinecode.memory import Memory
 from pibuild.machinecode.met_places import MetPlaces
-from pibuild.machinecode.register_values import Features, Value, by_answer
+from pibuild.machinecode.register_values import Features, Value, by_answer, vague
 from pibuild.machinecode.switches import Orphans, table_places
 from pibuild.machinecode.thumb_effects import t16_operation, t32_operation
 
@@ -258,7 +258,8 @@ class _Walker:
         for register in changed.registers.keys() | state.registers.keys():
             old, new = state.registers.get(register), changed.registers.get(register)
             if old != new:
-                value = by_answer(new, old, yes, no)
+                value = by_answer(self._decisions.as_choice(new), self._decisions.as_choice(old), yes, no)
+                value = vague(new, old) if value is None else value
                 if value is None:
                     state.registers.pop(register, None)
                 else:

@@ -34,21 +34,40 @@ class ImportedAnswers:
         """Return what an imported function answers."""
         if name in questions.FUNCTIONS:
             return self._of_kernel(registers.get(0) if name != "elf_aux_info" else None)
+        if name in questions.HANDLERS:
+            first = registers.get(0)
+            self._knowledge.signals.add(first[1] if first is not None and first[0] == "k" else None)
         if name in questions.JUMPS and self.catches_signals:
-            return ("ask", questions.ALL, True)
+            return self._of_jump()
+        if name in questions.FINDERS | questions.COMPARERS and (word := self._word(registers)):
+            return ("ask", word, name in questions.COMPARERS)
         if name in _LOOKUPS and (text := self._text(registers.get(1))) is not None:
             return ("at", text, 0) if text in questions.FUNCTIONS else None
         if name in _OPENS and self._text(registers.get(int(name == "openat"))) in questions.TEXTS:
-            return ("ask", self.text_features, False)
+            return ("vague", self.text_features)
         answers = self._answers(name)
         return answers.functions.get(name) if answers else None
 
     def may_answer(self, name: str) -> bool:
         """Return whether a call of an imported function may tell about the CPU."""
-        if name in questions.FUNCTIONS or name in questions.JUMPS or name in (*_LOOKUPS, *_OPENS):
+        if name in (*_LOOKUPS, *_OPENS) or any(name in names for names in questions.ASKING):
             return True
         answers = self._answers(name)
         return answers is not None and name in answers.functions
+
+    def _of_jump(self) -> Value | None:
+        """Return what setjmp answers: not 0 after a signal."""
+        signals = self._knowledge.signals
+        if questions.SIGILL in signals:
+            return ("ask", questions.ALL, True)
+        return ("vague", questions.ALL) if not signals or None in signals else None
+
+    def _word(self, registers: dict[int, Value]) -> Features:
+        """Return what the word of /proc/cpuinfo stands for that is searched in another text."""
+        if not self.texts:
+            return frozenset()
+        words = (self._text(registers.get(number)) for number in range(3))
+        return next((features for word in words if word and (features := questions.word_features(word))), frozenset())
 
     def _of_kernel(self, which: Value | None) -> Value | None:
         """Return what getauxval answers."""
@@ -75,8 +94,7 @@ class ImportedAnswers:
     @cached_property
     def text_features(self) -> Features:
         """What the words of /proc/cpuinfo in this file stand for."""
-        found = questions.text_features(self._image.content)
-        return found | questions.ALL if b"/proc/self/auxv" in self._image.content else found
+        return questions.text_features(self._image.content)
 
     @cached_property
     def texts(self) -> list[int]:

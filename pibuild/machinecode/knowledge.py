@@ -52,6 +52,14 @@ class Knowledge:
     """All features of which any was asked for."""
     is_whole: bool = True
     """Whether all functions were followed that may ask, or may get to know an answer."""
+    written: dict[Any, dict[int, list[tuple[Value | None, Features]]]] = field(default_factory=dict)
+    """What functions write to global variables, by place, and the guards there."""
+    chosen: dict[int, Features] = field(default_factory=dict)
+    """Places of code among which answers choose, and what is certain where a place is chosen."""
+    telling: dict[int, Features] = field(default_factory=dict)
+    """Functions that write answers to where their callers want them, and what the answers are about."""
+    signals: set[Any] = field(default_factory=set)
+    """Numbers of the signals for which handlers are set; None for one that is not known."""
 
 
 @dataclass(slots=True)
@@ -71,6 +79,8 @@ class Walk:
     passed: list[tuple[int, dict[int, Value]]] = field(default_factory=list)
     """Places that are called, and what is known of their arguments."""
     returned: Value | None = None
+    returned_guards: Features = frozenset()
+    """What is certain on all ways to a return."""
     returns: bool = False
     """Whether it returns at all."""
     is_whole: bool = True
@@ -82,6 +92,8 @@ class Walk:
     saw_answer: bool = False
     """Whether an answer about the CPU came up."""
     asked: set[Any] = field(default_factory=set)
+    tells: Features = frozenset()
+    """What the answers are about that it writes to places that are not known."""
 
 
 Flags = tuple[Any, ...]

@@ -7,10 +7,23 @@ from pibuild.machinecode.effects import Operation
 from pibuild.machinecode.features import Feature
 from pibuild.machinecode.image import MemoryImage
 from pibuild.machinecode.knowledge import Knowledge, State, Walk
-from pibuild.machinecode.register_values import Value, plus
+from pibuild.machinecode.register_values import (
+    ANSWERS,
+    Features,
+    Value,
+    about,
+    changed,
+    choice,
+    low_bits,
+    merged,
+    plus,
+    vague,
+)
 
 _EVERY_BIT = (1 << 64) - 1
 _IP0 = 16
+TOLD = 97
+"""Stands for the register that holds what a function wrote to its caller's stack: ("told", distance, features)."""
 _ANSWER_BYTES = 512
 """A table of answers has at most this size."""
 
@@ -43,6 +56,8 @@ class Memory:
         if a is not None and b is not None:
             if b[0] == "k":
                 where = plus(a, b[1] << operation[4], self._full)
+            elif b[0] == "choice" and a[0] == "k":
+                where = changed(b, lambda one: a[1] + (one << operation[4]) & self._full)
             elif a[0] == "k" and not operation[4]:
                 where = plus(b, a[1], self._full)
         if a is not None and a[0] == "k" and b is None:
@@ -66,7 +81,9 @@ class Memory:
             return None
         kind = where[0]
         if kind == "s":
-            return state.slots.get(where[1])
+            return state.slots.get(where[1], self._told(where[1], state))
+        if kind == "choice":
+            return self._chosen(walk, where, size, state)
         if kind == "at":
             value = self._exported(where[1], where[2])
             return self._knowledge.memory.get((where[1], where[2])) if value is None else value
@@ -75,9 +92,26 @@ class Memory:
             return ("hw", word, _EVERY_BIT, 0) if word else None
         return self._at_address(walk, where[1], size) if kind == "k" else None
 
+    def _told(self, distance: int, state: State) -> Value | None:
+        """Return what a function may have written to the stack of its caller, if it writes answers there."""
+        told = state.registers.get(TOLD)
+        return ("vague", told[2]) if told is not None and told[1] <= distance < told[1] + _ANSWER_BYTES else None
+
+    def _chosen(self, walk: Walk, where: Value, size: int, state: State) -> Value | None:
+        """Return what lies at one of several addresses."""
+        numbers: dict[int, Features] = {}
+        for address, features in where[1]:
+            value = self._loaded(walk, ("k", address), size, state)
+            if value is None or value[0] != "k":
+                return vague(where)
+            numbers = merged(numbers, {value[1]: features})
+        return choice(numbers)
+
     def _at_address(self, walk: Walk, address: int, size: int) -> Value | None:
         image = self._image
         answer = self._knowledge.memory.get(address)
+        if answer is None:
+            answer = self._part(address)
         if answer is not None:
             walk.saw_answer = True
             return answer
@@ -87,9 +121,17 @@ class Memory:
             if address in image.pointers:
                 return ("k", image.pointers[address])
         if image.is_variable(address) and not image.is_code(address):
-            return None
+            return ("old", address, ())
         number = image.number(address, size)
         return None if number is None else ("k", number)
+
+    def _part(self, address: int) -> Value | None:
+        """Return the bits of an answer that lie behind its first byte."""
+        for back in range(1, 8):
+            value = self._knowledge.memory.get(address - back)
+            if value is not None:
+                return low_bits(value, 8 * back, 64) if value[0] == "hw" else None
+        return None
 
     def store(self, operation: Operation, state: State, walk: Walk) -> None:
         """Write a register to the stack, or note that a global variable is written."""
@@ -102,7 +144,9 @@ class Memory:
         else:
             index = state.registers.get(operation[3])
             where = plus(where, index[1], self._full) if index is not None and index[0] == "k" else None
-        if where is None:
+        if where is None or where[0] in ("vague", "old"):
+            if value is not None and value[0] in ANSWERS:
+                walk.tells |= about(value)
             return
         if where[0] == "s":
             if value is None:
@@ -110,6 +154,21 @@ class Memory:
             else:
                 state.slots[where[1]] = value
         elif where[0] == "k" and self._image.is_variable(where[1]):
-            walk.stores.append((where[1], value, state.guards))
+            is_made = value is not None and value[0] == "vague" and operation[0] == op.STORE  # perhaps of several
+            walk.stores += [(where[1] + at, value, state.guards) for at in range(operation[4] if is_made else 1)]
         elif where[0] == "at":
             walk.stores.append(((where[1], where[2]), value, state.guards))
+
+    def store_vector(self, operation: Operation, state: State, walk: Walk) -> None:
+        """Note that a vector is written that may hold answers."""
+        value = state.registers.get(op.VECTORS)
+        where = plus(state.registers.get(operation[1]), operation[2], self._full)
+        if where is None or where[0] not in ("s", "k"):
+            walk.tells |= about(value) if value is not None else frozenset()
+            return
+        for place in range(where[1], where[1] + operation[3]):
+            if where[0] == "s":
+                state.slots.pop(place, None)
+                state.slots.update({place: value} if value is not None else {})
+            elif value is not None and self._image.is_variable(place):
+                walk.stores.append((place, value, state.guards))

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass, field
 
-from pibuild.machinecode.knowledge import State
-from pibuild.machinecode.register_values import Features, common
+from pibuild.machinecode.knowledge import Flags, State
+from pibuild.machinecode.register_values import Features, Value, common
 
 _MAX_VISITS = 2
 """What registers hold is compared so often at one place; then only guards are."""
@@ -33,7 +33,7 @@ class MetPlaces:
         if count > _MAX_VISITS:
             if count > _MAX_VISITS + 1:
                 return False
-            state.registers, state.slots, state.flags = {}, {}, None
+            state.registers, state.slots, state.flags = _same(before, state)
         self._states[address] = state.at(state.place, state.guards)
         return True
 
@@ -43,11 +43,20 @@ class MetPlaces:
         return int(any(address & 3 == 2 for address in self.guards))
 
 
+def _same(before: State | None, state: State) -> tuple[dict[int, Value], dict[int, Value], Flags | None]:
+    """Return what did not change at a place since a walk came there before."""
+    if before is None:
+        return {}, {}, None
+    registers = {number: value for number, value in state.registers.items() if before.registers.get(number) == value}
+    slots = {at: value for at, value in state.slots.items() if before.slots.get(at) == value}
+    return registers, slots, state.flags if state.flags == before.flags else None
+
+
 def _merge(before: State, state: State) -> bool:
     """Make a state what is certain by it and by what was known before; return whether that is less than before."""
     guards = state.guards & before.guards
-    registers = common(before.registers, state.registers)
-    slots = common(before.slots, state.slots)
+    registers = common(before.registers, state.registers, before.guards, state.guards)
+    slots = common(before.slots, state.slots, before.guards, state.guards)
     flags = state.flags if state.flags == before.flags else None
     known = before.guards, before.registers, before.slots, before.flags
     if (guards, registers, slots, flags) == known:

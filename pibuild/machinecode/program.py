@@ -78,7 +78,7 @@ class Program:
         """Which functions, by row, may get to know what the file asked; there may be more."""
         graph, knowledge = self.graph, self.knowledge
         sites = [
-            *(graph.callers(place) for place in knowledge.returns),
+            *(graph.callers(place) for place in (*knowledge.returns, *knowledge.parametric, *knowledge.telling)),
             *(graph.callers(place) for place, name in graph.names.items() if self._imported.may_answer(name)),
             *(graph.referrers(where - FIELDS, where + 1) for where in knowledge.memory if isinstance(where, int)),
         ]

@@ -11,11 +11,22 @@ from pibuild.machinecode.features import NEON, Feature
 AT_HWCAP, AT_HWCAP2 = 16, 26
 FUNCTIONS = frozenset(("getauxval", "__getauxval", "elf_aux_info"))
 """Functions of the system that answer with HWCAP or HWCAP2."""
-TEXTS = ("/proc/cpuinfo", "/proc/self/auxv")
+_MIDR = "regs/identification/midr_el1"
+TEXTS = (
+    *("/proc/cpuinfo", "/proc/self/auxv"),
+    *(f"/sys/devices/system/cpu/cpu{number}/{_MIDR}" for number in ("0", "%d", "%u")),
+)
 """Files in which the kernel tells about the CPU."""
 JUMPS = frozenset(("sigsetjmp", "__sigsetjmp", "_setjmp", "setjmp"))
 """They return a second time after SIGILL: old OpenSSL tries an instruction so."""
 HANDLERS = frozenset(("sigaction", "signal", "__sysv_signal", "bsd_signal"))
+SIGILL = 4
+FINDERS = frozenset(("strstr", "strcasestr", "memmem"))
+"""They answer with a pointer, or with 0."""
+COMPARERS = frozenset(("strcmp", "strncmp", "strcasecmp", "strncasecmp", "memcmp", "bcmp"))
+"""They answer with 0 if two texts are equal."""
+
+ASKING = FUNCTIONS, JUMPS, HANDLERS, FINDERS, COMPARERS
 
 Features = frozenset[Feature]
 _NONE: Features = frozenset()
@@ -131,6 +142,13 @@ def some_set(bits: int, word: str, mask: int) -> Features:
     return frozenset.intersection(*each) if each else _NONE
 
 
+def word_features(word: str) -> Features:
+    """Return what a CPU has if a word stands in the line Features of /proc/cpuinfo."""
+    return _WORDS.get(word.strip(" \t\n:"), _NONE)
+
+
 def text_features(content: bytes) -> Features:
     """Return what the words of /proc/cpuinfo that a file holds stand for."""
+    if b"/proc/self/auxv" in content or _MIDR.encode() in content:
+        return ALL
     return _NONE.union(*(features for word, features in _WORDS.items() if word.encode() in content))

@@ -25,7 +25,7 @@ from pibuild.machinecode.program import Program
 from pibuild.machinecode.regions import decoded
 from pibuild.machinecode.register_values import Features
 from pibuild.verify.binary import Binary
-from pibuild.verify.code_facts import Code, Entrance, Fault
+from pibuild.verify.code_facts import Code, Entrance, Fault, code_of
 
 _CALLED = 2
 """The rank of what Python calls; above it is what certainly runs."""
@@ -61,8 +61,15 @@ class CodeSearch:
         runs: Features,
         *,
         is_asked: bool,
+        linked: Sequence[Binary] = (),
+        trusts_doubts: bool = True,
     ) -> None:
-        """Take instructions of a file, features that a CPU lacks, what it has, and whether the file asks for them."""
+        """Take instructions of a file, features that a CPU lacks, what it has, and whether the file asks for them.
+
+        `linked` are the files of the wheel that use this one. Without trust in doubts, a test of an answer that is not
+        followed guards nothing.
+        """
+        self._linked, self._trusts_doubts, self.relies_on_doubts = linked, trusts_doubts, False
         self._binary, self._code, self._lacking, self._runs, self._is_asked = binary, code, lacking, runs, is_asked
         self._program: Program = code.program
         self._every = code.newer.places().data
@@ -92,6 +99,14 @@ class CodeSearch:
             text = self._binary.describe(self._instructions, 0)
             return Fault(is_certain=False, instruction=text, chain=(), why=_TOO_LARGE)
         return fault
+
+    def fault_behind_doubts(self) -> Fault | None:
+        """Return how an instruction is reached, as far as that can be followed."""
+        is_chosen = self._is_asked and Feature.LSE not in self._lacking
+        fault: Fault | None = None
+        with suppress(BudgetError), self._program.knowledge.pool.limited(_SOON):
+            fault = self._forwards() or self._backwards(only_certain=is_chosen)
+        return fault and fault.doubtful(" for certain; a test may do so")
 
     def certain_fault(self) -> Fault | None:
         """Return how an instruction is reached from what certainly runs."""
@@ -193,11 +208,48 @@ class CodeSearch:
         entry = self._code.entries.get(place)
         if entry is None or entry.rank < least_rank or (entry.rank < _CALLED and self._saves_registers(place)):
             return None
+        if self._is_asked and entry.rank < _CALLED and self._is_chosen(place, entry):
+            return None
         likeness = self._code.likeness(place) if not entry.rank else "code"
         if likeness == "data":
             return None
         fault = self._told(place, entry)
         return fault.perhaps_data() if likeness == "perhaps" else fault
+
+    def _is_chosen(self, place: int, entry: Entrance) -> bool:
+        """Return whether all that leads to a place by pointer, or by name from the wheel's files, asked before."""
+        if entry.rank:
+            return self._is_called_by_those_who_ask(entry.name)
+        graph, chosen = self._program.graph, self._program.knowledge.chosen
+        is_in_data = np.any(self._program.image.pointer_columns[1] == place)
+        if place not in chosen or not self._is_guarded(chosen[place]) or is_in_data:
+            return False
+        sites = graph.referrers(place, place + 1).tolist()
+        callers = dict.fromkeys(node for site in sites for node in graph.nodes_before(np.array([site], np.int64)))
+        return not any(self._hands_over(self._walk(caller), place) for caller in callers)
+
+    def _hands_over(self, walk: Walk, place: int) -> bool:
+        """Return whether a function gives a pointer away past no question."""
+        plain, chosen = ("k", place), self._program.knowledge.chosen
+        stored = any(value == plain and not self._is_guarded(guards) for _, value, guards in walk.stores)
+        passed = any(plain in arguments.values() for target, arguments in walk.passed if target not in chosen)
+        return walk.is_cut or stored or passed or place in walk.callbacks
+
+    def _is_called_by_those_who_ask(self, name: str) -> bool:
+        """Return whether files of the wheel call an exported function, and all of them ask before."""
+        calls = 0
+        for user in self._linked:
+            if all(symbol.name != name for symbol in user.elf.undefined):
+                continue
+            program = code_of(user, ()).program
+            stubs = [place for place, other in program.graph.names.items() if other == name]
+            sites = [site for place in stubs for site in program.graph.callers(place).tolist()]
+            for caller in dict.fromkeys(node for site in sites for node in program.graph.around(site)):
+                guards, _ = program.flow.walk(caller).imports.get(name, (frozenset(), 0))
+                calls += 1
+                if not self._is_guarded(guards):
+                    return False
+        return calls > 0
 
     def _groups(self) -> Iterator[tuple[int, NDArray[np.intp]]]:
         """Yield the functions that have instructions of interest, as rows, and which these are."""
@@ -309,11 +361,19 @@ class CodeSearch:
         """Return whether this CPU never comes to a place with these guards: they say what it is not."""
         known = self._guarded.get(guards)
         if known is None:
-            known = any(
-                guard[1] <= self._runs if isinstance(guard, tuple) else guard not in self._runs for guard in guards
-            )
+            known = any(self._excludes(guard) for guard in guards)
+            if not known and self._trusts_doubts:
+                maybe = (guard[1] for guard in guards if isinstance(guard, tuple) and guard[0] == "maybe")
+                known = any(not features <= self._runs for features in maybe)
+                self.relies_on_doubts |= known
             self._guarded[guards] = known
         return known
+
+    def _excludes(self, guard: object) -> bool:
+        """Return whether this CPU is certainly not what a guard says."""
+        if isinstance(guard, tuple):
+            return bool(guard[0] == "not" and guard[1] <= self._runs)
+        return guard not in self._runs
 
     def _unguarded(self, place: int) -> int | None:
         """Return the first instruction that a function reaches past no question for it."""

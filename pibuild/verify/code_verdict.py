@@ -65,8 +65,9 @@ def _faults(binary: Binary, code: Code, cpu: Cpu, siblings: Sequence[Binary]) ->
     rare = [feature for feature in code.features if feature in _NOT_COMPILED - _may_be_data(binary)]
     if not lacking and not rare:
         return
+    linked = tuple(_linked(binary, siblings))
     asked = frozenset(code.program.knowledge.asked).union(
-        *(code_of(sibling, siblings).program.knowledge.asked for sibling in _linked(binary, siblings))
+        *(code_of(sibling, siblings).program.knowledge.asked for sibling in linked)
     )
     is_sure = ~code.are_perhaps_data
     for are_meant in (is_sure, ~is_sure):
@@ -74,7 +75,12 @@ def _faults(binary: Binary, code: Code, cpu: Cpu, siblings: Sequence[Binary]) ->
         for features, is_asked in _groups(lacking, cpu, asked):
             if not np.any(newer.needing(features)):
                 continue
-            fault = CodeSearch(binary, code, newer, features, cpu.runs, is_asked=is_asked).fault()
+            about = (binary, code, newer, features, cpu.runs)
+            search = CodeSearch(*about, is_asked=is_asked, linked=linked)
+            fault = search.fault()
+            if fault is None and search.relies_on_doubts:
+                search = CodeSearch(*about, is_asked=is_asked, linked=linked, trusts_doubts=False)
+                fault = search.fault_behind_doubts()
             if fault is not None and are_meant is not is_sure:
                 fault = fault.perhaps_data()
             if fault is not None and cpu.may_run.issuperset(features):

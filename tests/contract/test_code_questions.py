@@ -68,6 +68,15 @@ _RUNS_64 = {
     "a register of no argument": f"extern char *getenv(const char *); {_F.format('DOT')} void *PyInit_demo(void) {{"
     'register void (*q)(void) __asm__("x5") = f; __asm__ volatile("" :: "r"(q)); getenv("HOME");'
     "if (getauxval(16) >> 20 & 1) yes = 2; return MODULE; }",
+    "atomics by a pointer that an answer chooses": f"NI static void f(void) {{ LSE }} {_G} void *PyInit_demo(void)"
+    "{ (getauxval(16) >> 8 & 1 ? f : g)(); return MODULE; }",
+    "a variable that is read and written in one piece": "static unsigned long c; static NI unsigned long get(void) {"
+    "unsigned long v = __atomic_load_n(&c, 2); if (!v) { v = getauxval(16) | 1ul << 62; __atomic_store_n(&c, v, 3); }"
+    "return v; } void *PyInit_demo(void) { if (get() & 256) { LSE } return MODULE; }",
+    "a word of a text": "#include <stdio.h>\n#include <string.h>\nstatic int has, crc; static NI void ask(void) {"
+    'FILE *f = fopen("/proc/cpuinfo", "r"); char l[500]; while (f && fgets(l, 500, f)) { if (strstr(l, " atomics"))'
+    'has = 1; if (strstr(l, " crc32")) crc = 1; } } void *PyInit_demo(void) { ask(); n = crc; if (has) { LSE } return'
+    " MODULE; }",
     "nobody calls it": "NI __attribute__((used)) static void f(void) { DOT } void *PyInit_demo(void) { return MODULE; }",
 }
 _FAILS_64 = {
@@ -77,6 +86,18 @@ _FAILS_64 = {
     "return MODULE; }",
     "another variable": "static int has, other = 1; __attribute__((constructor)) static void init(void) { has ="
     "getauxval(16) >> 8 & 1; } void *PyInit_demo(void) { n = has; if (*(volatile int *)&other) { LSE } return MODULE; }",
+    "a variable that is set for two reasons": "static volatile int v; static NI void ask(void) { unsigned long h ="
+    "getauxval(16); if (h & 256) v = 1; if (h & 128) v = 1; } void *PyInit_demo(void) { ask(); if (v) { LSE } return MODULE; }",
+    "a variable that is set without a reason, too": "static volatile int v; static NI void ask(void) { if (getauxval(16) &"
+    "256) v = 1; } static NI void force(void) { v = 1; } void *PyInit_demo(void) { ask(); force(); if (v) { LSE } return MODULE; }",
+    "a variable that begins as 1": "static volatile int v = 1; static NI void ask(void) { if (getauxval(16) & 256) v = 2; }"
+    "void *PyInit_demo(void) { ask(); if (v) { LSE } return MODULE; }",
+    "another word of a text": "#include <stdio.h>\n#include <string.h>\nstatic int has, crc; static NI void ask(void) {"
+    'FILE *f = fopen("/proc/cpuinfo", "r"); char l[500]; while (f && fgets(l, 500, f)) { if (strstr(l, " atomics"))'
+    'has = 1; if (strstr(l, " crc32")) crc = 1; } } void *PyInit_demo(void) { ask(); n = has; if (crc) { LSE } return'
+    " MODULE; }",
+    "another signal": "#include <signal.h>\n#include <setjmp.h>\nstatic sigjmp_buf b; static void jump(int s) {"
+    "siglongjmp(b, 1); } void *PyInit_demo(void) { signal(SIGSEGV, jump); if (!sigsetjmp(b, 1)) { LSE } return MODULE; }",
     "an answer that is ignored": f"NI int has(void) {{ return getauxval(16) >> 20 & 1; }} {_F.format('DOT')}"
     "void *PyInit_demo(void) { has(); if (yes) f(); return MODULE; }",
     "either of two reasons": f"{_F.format('DOT')} void *PyInit_demo(void) {{ unsigned long h = getauxval(16);"
@@ -91,6 +112,24 @@ _FAILS_64 = {
     "a case of a switch": "void *PyInit_demo(void) { switch (yes) { case 0: n = 3; break; case 1: LSE break; case 2: n = 9;"
     "break; case 3: n += 7; break; case 4: n -= 2; break; case 5: n *= 2; break; } return MODULE; }",
 }
+_LEVELS = (
+    "static NI int level(void) { unsigned long h = getauxval(16); int l = 0; if (h >> 7 & 1) l = 1;"
+    "if (h >> 8 & 1) l = 2; if (h >> 20 & 1) l = 3; return l; } void *PyInit_demo(void) { if (level() >= 2) { LSE }"
+    "return MODULE; }"
+)
+_UNSURE_64 = {
+    "the number of bits": "void *PyInit_demo(void) { if (__builtin_popcountl(getauxval(16) & 384) == 2) { LSE } return MODULE; }",
+    "a structure that is returned": "struct s { char a, b, c; }; static NI struct s get(void) { unsigned long h ="
+    "getauxval(16); struct s s = {h >> 7 & 1, h >> 8 & 1, h >> 20 & 1}; return s; }"
+    "void *PyInit_demo(void) { if (get().b) { LSE } return MODULE; }",
+    "a structure of the caller": "struct s { char a, b, c; }; static NI void get(struct s *s) { unsigned long h ="
+    "getauxval(16); s->a = h >> 7 & 1; s->b = h >> 8 & 1; s->c = h >> 20 & 1; }"
+    "void *PyInit_demo(void) { struct s s; get(&s); if (s.b) { LSE } return MODULE; }",
+    "a handler that steps over it": "#include <signal.h>\n#include <ucontext.h>\nstatic volatile int bad; static void skip"
+    "(int s, siginfo_t *i, void *u) { bad = 1; ((ucontext_t *)u)->uc_mcontext.pc += 4; } void *PyInit_demo(void) {"
+    "struct sigaction a = {.sa_sigaction = skip, .sa_flags = SA_SIGINFO}; sigaction(SIGILL, &a, 0); LSE return MODULE; }",
+}
+"""Where an answer decides in a way that is not followed."""
 _RUNS_32 = {
     "its own bit": "void *PyInit_demo(void) { if (getauxval(16) & (1 << 12)) { NEON } return MODULE; }",
     "the sign of a shifted answer": "void *PyInit_demo(void) { if ((long)(getauxval(16) << 19) < 0) { NEON } return MODULE; }",
@@ -151,6 +190,16 @@ def test_64_bit_code_behind_a_question_runs(tmp_path, text, level):
 @pytest.mark.parametrize("text", _FAILS_64.values(), ids=_FAILS_64)
 def test_64_bit_code_that_no_question_guards_fails(tmp_path, text, level):
     assert [*outcomes(tmp_path, text, _A64, "Cortex-A72", level)] == ["fails", "fails"]
+
+
+def test_a_number_that_answers_make_is_compared(tmp_path):
+    assert [*outcomes(tmp_path, _LEVELS, _A64, "Cortex-A72", "-O2")] == ["runs", "runs"]
+    assert "fails" not in {*outcomes(tmp_path, _LEVELS, _A64, "Cortex-A72", "-O0")}
+
+
+@pytest.mark.parametrize("text", _UNSURE_64.values(), ids=_UNSURE_64)
+def test_64_bit_code_behind_a_test_that_is_not_followed_is_unsure(tmp_path, text):
+    assert [*outcomes(tmp_path, text, _A64, "Cortex-A72", "-O2")] == ["unsure", "unsure"]
 
 
 @pytest.mark.parametrize("text", _RUNS_32.values(), ids=_RUNS_32)
