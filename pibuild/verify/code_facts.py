@@ -37,6 +37,10 @@ from pibuild.verify.binary import Binary
 _MAX_SURPRISES, _MAX_FOLLOWED = 20_000, 200_000
 _D16_TO_D31 = (0xECD00B20, 0xECC00B20, 0xECF00B20, 0xECE00B20)
 """vldmia and vstmia of d16 to d31, as unwinders have them: A32 and T32 write them alike."""
+_GLIBC_TAGS = b"glibc.mem.tagging"
+"""A tunable's name in a glibc that is linked in statically."""
+_MEMORY_TAGS = ((0xFF200000, 0xD9200000), (0xFFE0F800, 0x9AC01000), (0xFFFFFF00, 0xD50B7400))
+"""Masks and words of stg and ldg, of irg and gmi, and of dc gva."""
 _COPROCESSOR_NUMBER, _LAST_OF_IWMMXT = 0xF00, 0x100
 _D0_TO_D15 = (
     bytes.fromhex("200b90ec"),
@@ -212,11 +216,15 @@ class Code:
 
         An unwinder saves and restores d16 to d31, and reads VG; Go's runtime switches DIT on. A file with an unwinder
         has the functions for d0 to d15, too (libgcc's lib1funcs, LLVM's UnwindRegisters). libgcc's unwinder and
-        glibc's setjmp know the registers of iWMMXt, which are those of the coprocessors 0 and 1.
+        glibc's setjmp know the registers of iWMMXt, which are those of the coprocessors 0 and 1. glibc's malloc, linked
+        in statically, tags memory if the tunable glibc.mem.tagging asks for it.
         """
         found = np.zeros(len(instructions.addresses), np.bool_)
         content = self._binary.content
         if self._binary.elf.is_aarch64:
+            if _GLIBC_TAGS in content:
+                for mask, word in _MEMORY_TAGS:
+                    found |= instructions.words & np.uint32(mask) == word
             if len(self.program.image.go_functions[0]):
                 found |= np.isin(instructions.words & ~np.uint32(31), _GO_DIT)
             for row in np.flatnonzero(instructions.words == _READ_VG).tolist():
