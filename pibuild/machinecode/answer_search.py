@@ -21,7 +21,8 @@ from pibuild.machinecode.variables import held_answer
 
 FIELDS = 512
 """A variable that holds answers is a structure of at most this number of bytes."""
-_STEPS, _WALKS, _VISITS = 400_000, 4000, 3
+_STEPS, _PARTS, _WALKS, _VISITS = 400_000, 2, 4000, 3
+"""The search takes at most so many steps and this part of those that are left, walks, and visits of a function."""
 _READER_BYTES, _READERS = 4096, 200
 _MUSL_BARRIERS = (bytes.fromhex("5bf07ff51eff2fe1"), bytes.fromhex("ba0f07ee1eff2fe1"))
 """musl's barriers for ARMv7 (DMB; BX LR) and for ARMv6 (MCR; BX LR), among which it chooses by HWCAP."""
@@ -50,9 +51,11 @@ class AnswerSearch:
         if self._text_users:
             knowledge.asked |= self._imported.text_features
         self._asking = set(waiting)
-        knowledge.is_whole = False
-        with suppress(BudgetError), knowledge.pool.limited(_STEPS):
-            knowledge.is_whole = self._follow(waiting)
+        self._imported.ask_others()
+        is_whole = False
+        with suppress(BudgetError), knowledge.pool.limited(min(_STEPS, knowledge.pool.left // _PARTS)):
+            is_whole = self._follow(waiting)
+        knowledge.is_whole = is_whole and knowledge.is_whole
 
     def _follow(self, waiting: list[int]) -> bool:
         """Follow functions and those that get to know their answers; return whether these were all."""
@@ -124,6 +127,7 @@ class AnswerSearch:
         if place in self._resolvers:
             arguments = dict(_RESOLVER_ARGUMENTS)
         walk = self._flow.walk(place, arguments=arguments)
+        self._knowledge.is_whole = self._knowledge.is_whole and walk.is_whole
         asked = frozenset(walk.asked) | (self._imported.text_features if is_vague else frozenset())
         if walk.saw_answer or is_vague or walk.asked:
             self._asking.add(place)

@@ -48,6 +48,10 @@ class ImportedAnswers:
         answers = self._answers(name)
         return answers.functions.get(name) if answers else None
 
+    def ask_others(self) -> None:
+        """Find out first what other files answer: that is not part of what this file may cost."""
+        self._answers("")
+
     def may_answer(self, name: str) -> bool:
         """Return whether a call of an imported function may tell about the CPU."""
         if name in (*_LOOKUPS, *_OPENS) or any(name in names for names in questions.ASKING):

@@ -87,8 +87,11 @@ class CodeMap:
     """The kind of each part of the code, and the instructions that symbols do not tell of."""
 
     def __init__(self, image: MemoryImage, sections: Sequence[CodeSection]) -> None:
-        """Take the sections of code with the regions that are known, or guessed."""
-        self._image = image
+        """Take the sections of code with the regions that are known, or guessed.
+
+        `is_whole` says whether all places were explored to their ends.
+        """
+        self._image, self.is_whole = image, True
         spans = sorted((r.start, r.end, r.kind) for part in sections for r in part.regions)
         self._starts = np.array([start for start, _, _ in spans], np.int64)
         self._ends = np.array([end for _, end, _ in spans], np.int64)
@@ -124,6 +127,8 @@ class CodeMap:
         for point in points:
             if len(words) < _MAX_EXPLORED:
                 words |= self._follow(point, words)[0]
+            else:
+                self.is_whole = False
         return self.classified(words)
 
     def explore_likely(self, points: Iterable[int]) -> tuple[Instructions, Instructions]:
@@ -136,6 +141,7 @@ class CodeMap:
         owners: dict[int, int] = {}
         data, perhaps = set[int](), set[int]()
         for point in points:
+            self.is_whole = self.is_whole and len(words) < _MAX_EXPLORED
             if len(words) < _MAX_EXPLORED and not _is_text(self._image.read(point & ~1, 8)):
                 fresh, likeness = self._follow(point, words, may_be_data=True)
                 words |= fresh
@@ -186,6 +192,7 @@ class CodeMap:
                     break
                 is_after_call = kind in (op.CALL, op.CALL_REG)
                 place += size
+        self.is_whole = self.is_whole and len(fresh) < _MAX_FROM_ONE
         if bad or todo or not good:
             return fresh, "perhaps" if good else "data"
         return fresh, "code"

@@ -194,6 +194,11 @@ class Code:
         are_on_demand = self._are_on_demand(base)
         return base.at(~are_on_demand) if np.any(are_on_demand) else base
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether all bytes were looked at to which control may come, when `newer` was found."""
+        return self.map.is_whole
+
     @cached_property
     def are_perhaps_data(self) -> NDArray[np.bool_]:
         """Which of the newer instructions may be data: only a pointer leads there, or what looks like code."""
@@ -344,6 +349,7 @@ class Code:
         direct = np.unique(np.concatenate(places)).tolist()
         certain = [*sure, *entered, *(direct if self._binary.mapped else [])]
         doubtful = [*after_calls, *exported, *pointed, *([] if self._binary.mapped else direct)]
+        code_map.is_whole = max(len(certain), len(doubtful)) <= _MAX_SURPRISES
         yield self._needing(code_map.explore(certain[:_MAX_SURPRISES]))
         likely, perhaps = map(self._needing, code_map.explore_likely(doubtful[:_MAX_SURPRISES]))
         self._perhaps = perhaps.places()

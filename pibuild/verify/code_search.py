@@ -31,7 +31,7 @@ _CALLED = 2
 """The rank of what Python calls; above it is what certainly runs."""
 _LATER_THAN_LSE = frozenset({Feature.HALF, Feature.DOT_PRODUCT, Feature.SVE})
 """Who asks for these may choose code that was compiled for a CPU with LSE."""
-_SOON = 200_000
+_SOON = 50_000
 """Instructions that are followed from what certainly runs, before who leads to an instruction is looked for."""
 _FEW = 300
 """Functions with instructions of interest, all of which are followed first."""
@@ -214,7 +214,11 @@ class CodeSearch:
         if likeness == "data":
             return None
         fault = self._told(place, entry)
-        return fault.perhaps_data() if likeness == "perhaps" else fault
+        if likeness == "perhaps":
+            return fault.perhaps_data()
+        if entry.rank < _CALLED and not self._is_asked and not self._program.knowledge.is_whole:
+            return fault.doubtful("; it may ask in code that is too large to follow all of it")
+        return fault
 
     def _is_chosen(self, place: int, entry: Entrance) -> bool:
         """Return whether all that leads to a place by pointer, or by name from the wheel's files, asked before."""

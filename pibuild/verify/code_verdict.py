@@ -24,6 +24,12 @@ _NOT_COMPILED = frozenset((Feature.COPROCESSOR, Feature.PRIVILEGED, Feature.UNAL
 _OFTEN_DATA = frozenset((Feature.COPROCESSOR, Feature.UNALLOCATED))
 """In a stripped file, bytes that look like these are data."""
 _RUN = "pibuild verify --run"
+_UNREAD = Fault(
+    is_certain=False,
+    instruction="code where the file has data",
+    chain=(),
+    why="there is more of it than is looked at",
+)
 
 
 def code_findings(binary: Binary, cpu: Cpu, bits: int, siblings: Iterable[Binary]) -> Iterator[Finding]:
@@ -55,6 +61,8 @@ def _fault(binary: Binary, cpu: Cpu, siblings: Sequence[Binary]) -> Fault | None
     key = cpu.runs, cpu.may_run
     if key not in code.faults:
         faults = [fault for fault in _faults(binary, code, cpu, siblings) if fault is not None]
+        if not code.is_whole:
+            faults.append(_UNREAD)
         code.faults[key] = next((fault for fault in faults if fault.is_certain), faults[0] if faults else None)
     return code.faults[key]
 
