@@ -77,6 +77,8 @@ class Instructions:
 
     def at(self, rows: NDArray[np.bool_] | NDArray[np.intp]) -> Self:
         """Return some of the instructions, in the order of `rows`."""
+        if rows.dtype == np.bool_ and np.all(rows):
+            return self
         return type(self)(addresses=self.addresses[rows], words=self.words[rows], encodings=self.encodings[rows])
 
     def needing(self, features: Iterable[Feature]) -> NDArray[np.bool_]:
