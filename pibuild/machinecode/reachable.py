@@ -15,11 +15,12 @@ Handling ABI for the Arm Architecture (EHABI32), section 6 Index table entries; 
 R_ARM_RELATIVE.
 """
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
-from functools import cache
+from functools import cache, cached_property
+from typing import Any
 
 import numpy as np
 from elftools.elf.sections import Section
@@ -45,6 +46,7 @@ _R_ARM_RELATIVE = 23
 _POINTER_SECTIONS = ("SHT_PROGBITS", "SHT_INIT_ARRAY", "SHT_FINI_ARRAY")
 _PACKED_RELOCATIONS = ("SHT_RELR", 19)
 _WRITABLE, _LOADED, _EXECUTABLE = 1, 2, 4
+_AT_ONCE = 1 << 20
 _NO_PAIRS = np.empty((0, 2), np.int64)
 
 
@@ -125,29 +127,39 @@ class _Walk:
         if not rest:
             yield from self._thumb_effects(index) if is_thumb else self._arm_effects(index)
 
+    @cached_property
+    def _arm_stops(self) -> memoryview:
+        """The rows of the words after which the next one may not follow."""
+        return _rows_where(_may_leave, np.asarray(self._words))
+
+    @cached_property
+    def _thumb_stops(self) -> memoryview:
+        """The rows of the halfwords after which the next one may not follow, or that begin a wide instruction."""
+        plain = np.frombuffer(_plain_halfwords(), np.uint8)
+        return _rows_where(lambda halfwords: plain[halfwords] == 0, np.asarray(self._halfwords))
+
     def _arm_effects(self, index: int) -> Iterator[_Effect]:
-        words, seen, base = self._words, self._arm, self.section.address
-        while index < len(seen) and not seen[index]:
-            seen[index] = 1
-            if effect := _arm_effect(words[index], base + 4 * index):
+        words, seen, base, stops = self._words, self._arm, self.section.address, self._arm_stops
+        while (stop := _mark(seen, index, stops)) is not None:
+            if effect := _arm_effect(words[stop], base + 4 * stop):
                 yield effect
-            index += 1
+            index = stop + 1
 
     def _thumb_effects(self, index: int) -> Iterator[_Effect]:
-        halfwords, seen, base, plain = self._halfwords, self._thumb, self.section.address, _plain_halfwords()
+        halfwords, seen, base, stops = self._halfwords, self._thumb, self.section.address, self._thumb_stops
         count = len(seen)
-        while index < count and not seen[index]:
-            first, size, effect = halfwords[index], 1, None
-            if first >= FIRST_OF_TWO:
-                if index + 1 == count:
-                    return
-                effect, size = _wide_effect(first, halfwords[index + 1], base + 2 * index), 2
-            elif not plain[first]:
-                effect = _narrow_effect(first, base + 2 * index)
-            seen[index] = 1
+        while (stop := _mark(seen, index, stops)) is not None:
+            first, size = halfwords[stop], 1
+            if first < FIRST_OF_TWO:
+                effect = _narrow_effect(first, base + 2 * stop)
+            elif stop + 1 == count:
+                seen[stop] = 0
+                return
+            else:
+                effect, size = _wide_effect(first, halfwords[stop + 1], base + 2 * stop), 2
             if effect:
                 yield effect
-            index += size
+            index = stop + size
 
     def has_reached(self, *, is_thumb: bool) -> bool:
         """Return whether any code was reached in a mode."""
@@ -180,6 +192,38 @@ class _Walk:
                 starts[firsts].tolist(), ends[lasts].tolist(), is_thumb[firsts].tolist(), strict=True
             )
         )
+
+
+def _mark(seen: bytearray, index: int, stops: memoryview) -> int | None:
+    """Mark the rows from an index to the next stop as seen, and return that stop.
+
+    Return None if they lead to a row that was seen before, or to the end.
+    """
+    row = bisect_left(stops, index)
+    stop = stops[row] if row < len(stops) else len(seen)
+    known = seen.find(1, index, stop + 1)
+    end = known if known >= 0 else min(stop + 1, len(seen))
+    if end > index:
+        seen[index:end] = bytes((1,)) * (end - index)
+    return stop if known < 0 and stop < len(seen) else None
+
+
+def _rows_where(is_meant: Callable[[NDArray[Any]], NDArray[np.bool_]], words: NDArray[Any]) -> memoryview:
+    """Return the rows of some words, which are looked at many at a time."""
+    parts = [
+        at + np.flatnonzero(is_meant(words[at : at + _AT_ONCE])).astype(np.int64)
+        for at in range(0, len(words), _AT_ONCE)
+    ]
+    return np.concatenate([_NO_PAIRS[:, 0], *parts]).data
+
+
+def _may_leave(words: NDArray[Any]) -> NDArray[np.bool_]:
+    """Return which ARM words may have an effect."""
+    group = words >> 25 & 7
+    into_pc = (words >> 27 & 1 == 0) & (words >> 12 & 0xF == 0xF)
+    is_udf = words & 0x0FF000F0 == 0x07F000F0
+    found: NDArray[np.bool_] = (group == 0b100) | (group == 0b101) | into_pc | is_udf | (words >> 24 & 0xF == 0xF)
+    return found
 
 
 @cache

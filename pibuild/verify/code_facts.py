@@ -17,7 +17,6 @@ from pibuild.machinecode.imported_answers import Answers
 from pibuild.machinecode.instructions import Instructions, all_encodings, in_order, newer_instructions
 from pibuild.machinecode.knowledge import Walk
 from pibuild.machinecode.program import Program, without_symbols
-from pibuild.machinecode.reachable import reachable_code
 from pibuild.machinecode.regions import (
     LEAVES,
     CodeMap,
@@ -261,10 +260,8 @@ class Code:
     @property
     def _examined(self) -> Sequence[CodeSection]:
         """The sections with those regions that are certainly code: in a stripped file for 32 bits, what is reached."""
-        binary, elf = self._binary, self._binary.elf
-        if binary.mapped or elf.is_aarch64:
-            return self.sections
-        return reachable_code(elf.sections, elf.entries, elf.pointed_by_data, elf.pointed_by_constants)
+        binary = self._binary
+        return self.sections if binary.mapped or binary.elf.is_aarch64 else binary.sections
 
     def _followed(self) -> Iterator[Instructions]:
         """Yield what a stripped file for 32 bits reaches from its entries, also behind calls that return."""
