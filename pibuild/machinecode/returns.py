@@ -13,7 +13,7 @@ from pibuild.machinecode.regions import branch_targets, decoded, last_part
 _DEEPEST, _MAX_WITHOUT_RETURN = 40, 4000
 """How far is looked for a way back from a function: calls, and instructions of each."""
 _MAX_STEPS, _NONE_OPEN = 600_000, 1 << 30
-_STEPS_A_STEP = 2
+_STEPS_A_STEP = 3
 """Following what registers hold takes so many times as long."""
 _WAYS_BACK = (effects.RETURN, effects.JUMP_REG, effects.TABLE)
 NEVER_RETURN = (

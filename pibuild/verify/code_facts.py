@@ -58,6 +58,8 @@ _VG_BYTES = 1024
 """The comparison is not farther away than this."""
 _MAX_GUESSED = 400
 _IMPOSSIBLE = (Feature.UNALLOCATED, Feature.PRIVILEGED, Feature.COPROCESSOR)
+_WORDS_A_STEP = 6
+"""Following what registers hold takes so many times as long as finding the way."""
 _VENEER = 6
 """Instructions between the one that puts an address together and the jump to it."""
 _METHOD_FLAGS = frozenset(
@@ -295,9 +297,10 @@ class Code:
         """Return the words that are reached from places, by place, without those that are known."""
         image, program, todo = self.program.image, self.program, list(places)
         words: dict[int, int] = {}
+        most = min(most, max(0, _WORDS_A_STEP * self._binary.steps.left))
         while todo and len(words) < most:
             place = todo.pop()
-            while place not in words and place not in known and image.is_code(place & ~1):
+            while place not in words and place not in known and image.is_code(place & ~1) and len(words) < most:
                 operation, word, size = decoded(image, place)
                 if not size:
                     break
@@ -319,6 +322,8 @@ class Code:
                 if ends and not is_maybe:
                     break
                 place += size
+        self._binary.steps.left -= len(words) // _WORDS_A_STEP
+        self.map.is_whole = self.map.is_whole and self._binary.steps.left > 0
         return words
 
     def _surprises(self) -> Iterator[Instructions]:

@@ -55,7 +55,7 @@ def undefined_references(
     for reference in references:
         if not reference.is_weak and reference.version not in but:
             waiting.setdefault(reference.name, []).append(reference)
-    for file in scope:
+    for file in scope if waiting else ():
         names = file.symbol_names
         if names is None:
             names = [name for name in waiting if _may_define(file, name)]
