@@ -80,6 +80,8 @@ class ImportedAnswers:
         if which == ("k", questions.AT_HWCAP2):
             self._knowledge.asked |= questions.LATEST  # its bits are often tested many at a time
             return ("hw", "hwcap2", (1 << 64) - 1, 0)
+        if which == ("k", questions.AT_PLATFORM):
+            return ("vague", questions.ALL)
         return ("ask", questions.ALL, False) if which is None else None
 
     def _text(self, where: Value | None) -> str | None:

@@ -45,8 +45,9 @@ class Memory:
         """Return what lies at a distance from a register."""
         place = plus(state.registers.get(operation[2]), operation[3], self._full)
         value = self._loaded(walk, place, operation[4], state)
-        if value is None and self._is_a64 and operation[1] == operation[2] == _IP0 and operation[4] == 1:
-            return self._outlined(place)
+        is_open = value is None or value[0] == "old"
+        if is_open and self._is_a64 and operation[1] == operation[2] == _IP0 and operation[4] == 1:
+            return self._outlined(place) or value
         return value
 
     def load_register(self, operation: Operation, state: State, walk: Walk) -> Value | None:

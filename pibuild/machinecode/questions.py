@@ -8,7 +8,7 @@ from functools import cache
 
 from pibuild.machinecode.features import NEON, Feature
 
-AT_HWCAP, AT_HWCAP2 = 16, 26
+AT_PLATFORM, AT_HWCAP, AT_HWCAP2 = 15, 16, 26
 FUNCTIONS = frozenset(("getauxval", "__getauxval", "elf_aux_info"))
 """Functions of the system that answer with HWCAP or HWCAP2."""
 _MIDR = "regs/identification/midr_el1"
