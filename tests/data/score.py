@@ -37,7 +37,7 @@ BATCHES = {"crafted": 40, "compiled": 40, "real": 2}
 KINDS = ("crafted", "compiled", "real")
 GROUPS = {"crafted": "made in code", "compiled": "compiled", "real": "from PyPI"}
 HEAD = """\
-| wheels | wheels | places | wrong before | wrong now | unsure now | CPU time: median, most | memory: most |
+| origin | wheels | places | wrong before | wrong now | unsure now | CPU time: median, most | memory: most |
 |---|---|---|---|---|---|---|---|"""
 
 
@@ -154,8 +154,10 @@ def print_row(title, rows):
     now, before = total(rows, "now"), total(rows, "before")
     times = sorted(results["cpu_s"] for results in rows)
     memory = max(results["memory_mb"] for results in rows)
+    known = sum("before" in results for results in rows)
+    told = wrong(before) if known == len(rows) else f"{wrong(before)} of {known} wheels"
     print(
-        f"| {title} | {len(rows)} | {now.places} + {now.refusals} | {wrong(before)} | {wrong(now)} | "
+        f"| {title} | {len(rows)} | {now.places} + {now.refusals} | {told} | {wrong(now)} | "
         f"{now.unsure} ({now.unsure_percent:.1f} %) | {times[len(times) // 2]:.1f} s, {times[-1]:.1f} s | {memory} MB |"
     )
 
@@ -166,7 +168,9 @@ def total(rows, when):
 
 
 def wrong(found):
-    return f"{found.wrong} ({found.wrong_runs} `✓`, {found.wrong_fails} `✗`, {found.wrong_refusals} of pip)"
+    kinds = (found.wrong_runs, "`✓`"), (found.wrong_fails, "`✗`"), (found.wrong_refusals, "not refused")
+    named = ", ".join(f"{count} {kind}" for count, kind in kinds if count)
+    return f"{found.wrong} ({named})" if named else str(found.wrong)
 
 
 if __name__ == "__main__":
