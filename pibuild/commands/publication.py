@@ -23,7 +23,6 @@ from pibuild.model import Night
 from pibuild.nightly import notify, summary
 from pibuild.nightly.cells import CellBuilder
 from pibuild.nightly.history import History
-from pibuild.publishing import signature
 from pibuild.publishing.add_wheels import ProvenWheel
 from pibuild.publishing.destinations import Uploader
 from pibuild.publishing.index import index_pages
@@ -31,6 +30,7 @@ from pibuild.publishing.layout import Site
 from pibuild.publishing.model import PublishedSet
 from pibuild.publishing.operations import publish, sweep
 from pibuild.publishing.page.rendering import render
+from pibuild.signing import key_files
 
 SHOWN_NIGHTS = 30
 """Nights that `nightly log` prints and the page shows."""
@@ -90,14 +90,14 @@ def open_publication(invocation: Invocation) -> tuple[Site, Uploader]:
     """Return the site and the destinations of pibuild.yaml. Raises UsageError if the signing key can't be used."""
     settings, environ, console = invocation.settings, invocation.environ, invocation.console
     declared = settings.publish or Publish()
-    key = signature.load_key(Path(declared.key).expanduser()) if declared.key else None
+    key = key_files.load_key(Path(declared.key).expanduser()) if declared.key else None
     history = history_of(settings) if settings.nightly else None
 
     def pages(published: PublishedSet) -> dict[str, bytes]:
         nights = tuple(islice(history.nights(), SHOWN_NIGHTS)) if history else ()
         logs = history.log if history else lambda _name: None
         page = render(published, nights, title=declared.title, base_url=declared.url, logs=logs)
-        return index_pages(published) | page | ({"pibuild.pub": signature.public_pem(key)} if key else {})
+        return index_pages(published) | page | ({"pibuild.pub": key_files.public_pem(key)} if key else {})
 
     site = Site(
         folder=Path(declared.site).expanduser().absolute(),

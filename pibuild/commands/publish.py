@@ -113,11 +113,11 @@ def _gathered(invocation: Invocation) -> "tuple[list[ProvenWheel], bool]":
 def _check(invocation: Invocation) -> int:
     """Check every published file at an address."""
     from pibuild.adapters.http import Http
-    from pibuild.publishing import signature
     from pibuild.publishing.check import check_site
+    from pibuild.signing import key_files
 
     args, console = invocation.args, invocation.console
-    key = signature.load_public_key(Path(args.public_key)) if args.public_key else None
+    key = key_files.load_public_key(Path(args.public_key)) if args.public_key else None
     with console.step(f"checking {args.address}") as step:
         http = Http(invocation.environ, note=console.note)
         checked = check_site(args.address, http, public_key=key, progress=step.progress)

@@ -24,7 +24,7 @@ from pibuild.publishing.index import index_pages
 from pibuild.publishing.layout import SUMS, site_path
 from pibuild.publishing.model import PublishedSet, PublishedWheel, pointed_set, read_error, set_from
 from pibuild.publishing.provenance import PREDICATE_TYPE, STATEMENT_TYPE, descriptor
-from pibuild.publishing.signature import is_signed
+from pibuild.signing.key_files import is_signed
 from pibuild.sources.places import Downloader
 from pibuild.urls import without_password
 from pibuild.wheels.wheel import WheelFormatError, dist_info_file

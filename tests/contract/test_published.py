@@ -11,7 +11,7 @@ import pytest
 from pibuild.adapters.http import Http
 from pibuild.errors import PublishError, UsageError
 from pibuild.publishing.check import check_site
-from pibuild.publishing.signature import load_key, load_public_key, public_pem
+from pibuild.signing.key_files import load_key, load_public_key, public_pem
 from tests.failures import fails
 from tests.fakes.servers import served
 from tests.makers.sites import add_wheel, make_site

@@ -6,7 +6,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, NoEncryption, PrivateFormat
 
 from pibuild.errors import UsageError
-from pibuild.publishing.signature import is_signed, load_key, load_public_key, public_pem
+from pibuild.signing.key_files import is_signed, load_key, load_public_key, public_pem
 
 SUMS = b"0  file\n"
 
