@@ -1,12 +1,14 @@
-"""Signatures: Ed25519 over the bytes of SHA256SUMS, made with a key file and without a network.
+"""Key files: Ed25519 keys in PEM, a key's public half as text, and signatures of a file's bytes.
 
-The keys are those of `openssl genpkey -algorithm ed25519 -out pibuild.key` and `openssl pkey -in pibuild.key -pubout
--out pibuild.pub`. A signature is 64 bytes. OpenSSL 3 and coreutils verify a set, in its folder:
+Knows who may read and write a key. The keys are those of `openssl genpkey -algorithm ed25519 -out pibuild.key` and
+`openssl pkey -in pibuild.key -pubout -out pibuild.pub`. A signature is 64 bytes. OpenSSL 3 and coreutils verify a
+published set, in its folder:
 
     openssl pkeyutl -verify -pubin -inkey pibuild.pub -rawin -in SHA256SUMS -sigfile SHA256SUMS.sig
     sha256sum --check --quiet SHA256SUMS
 """
 
+import os
 import re
 import stat
 from collections.abc import Callable
@@ -18,13 +20,17 @@ from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
+    NoEncryption,
+    PrivateFormat,
     PublicFormat,
     load_pem_private_key,
     load_pem_public_key,
 )
 
 from pibuild.errors import UsageError
+from pibuild.files import folder_errors, locked, write_atomically
 
+_PREFIX = "ed25519:"
 _PRIVATE_HINT = "openssl genpkey -algorithm ed25519 -out pibuild.key"
 _PUBLIC_HINT = "openssl pkey -in pibuild.key -pubout -out pibuild.pub"
 
@@ -35,12 +41,38 @@ def load_key(path: Path) -> Ed25519PrivateKey:
     Raises UsageError if the file is something else, or if every user of the machine may read or write it. The group
     may, so that a service can use the key.
     """
+    return _private_key(path, stat.S_IROTH | stat.S_IWOTH, "mode 600, or 640 for a group")
+
+
+def machine_key(path: Path) -> Ed25519PrivateKey:
+    """Return this machine's own private key, which is made if there is no such file yet.
+
+    Raises UsageError if the file is something else, or if other users may read or write it; StoreError or ResourceError
+    if it can't be made.
+    """
+    if not path.exists():
+        with folder_errors(path.parent, setting="`store: key:`"):
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            with locked(path.with_name(f"{path.name}.lock"), lambda: None):  # of two first pibuilds, one makes it
+                if not path.exists():
+                    pem = Ed25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+                    write_atomically(path, pem, 0o600)
+    key = _private_key(path, stat.S_IRWXG | stat.S_IRWXO, "mode 600")
+    owner, user = path.stat().st_uid, os.geteuid()
+    if owner not in (user, 0) and user:
+        hint = "name a key file of your own: `store: key:`"
+        raise UsageError(f"The key {path} belongs to another user", expected=f"{user}", found=f"{owner}", hint=hint)
+    return key
+
+
+def _private_key(path: Path, forbidden: int, expected: str) -> Ed25519PrivateKey:
     key: Ed25519PrivateKey = _load(path, partial(load_pem_private_key, password=None), Ed25519PrivateKey, _PRIVATE_HINT)
     mode = stat.S_IMODE(path.stat().st_mode)
-    if mode & (stat.S_IROTH | stat.S_IWOTH):
+    if mode & forbidden:
+        who = "every user" if mode & (stat.S_IROTH | stat.S_IWOTH) else "other users"
         raise UsageError(
-            f"The signing key {path} is open to every user of this machine",
-            expected="mode 600, or 640 for a group",
+            f"The signing key {path} is open to {who} of this machine",
+            expected=expected,
             found=f"mode {mode:03o}",
             hint=f"chmod 600 {path}; make a new key if a stranger may have read it",
         )
@@ -51,6 +83,23 @@ def load_public_key(path: Path) -> Ed25519PublicKey:
     """Return the public key that verifies, from a PEM file. Raises UsageError if the file is something else."""
     key: Ed25519PublicKey = _load(path, load_pem_public_key, Ed25519PublicKey, _PUBLIC_HINT)
     return key
+
+
+def public_text(key: Ed25519PublicKey) -> str:
+    """Return a public key on one line: `ed25519:` and 64 hex digits."""
+    return f"{_PREFIX}{raw_hex(key)}"
+
+
+def public_key_of(text: str) -> Ed25519PublicKey:
+    """Return the key that public_text wrote. Raises ValueError for another text."""
+    if not re.fullmatch(rf"{_PREFIX}[0-9a-f]{{64}}", text):
+        raise ValueError(f"expected {_PREFIX} and 64 hex digits")
+    return Ed25519PublicKey.from_public_bytes(bytes.fromhex(text.removeprefix(_PREFIX)))
+
+
+def raw_hex(key: Ed25519PublicKey) -> str:
+    """Return the 32 bytes of a public key as hex digits."""
+    return key.public_bytes(Encoding.Raw, PublicFormat.Raw).hex()
 
 
 def public_pem(key: Ed25519PrivateKey) -> bytes:

@@ -1,4 +1,7 @@
-"""Signatures by key files, and files that are no key."""
+"""Key files: those that are made, those that are read, and files that are no key."""
+
+import os
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key
@@ -6,7 +9,15 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, NoEncryption, PrivateFormat
 
 from pibuild.errors import UsageError
-from pibuild.signing.key_files import is_signed, load_key, load_public_key, public_pem
+from pibuild.signing.key_files import (
+    is_signed,
+    load_key,
+    load_public_key,
+    machine_key,
+    public_key_of,
+    public_pem,
+    public_text,
+)
 
 SUMS = b"0  file\n"
 
@@ -114,3 +125,57 @@ def test_an_encrypted_key_is_rejected_with_the_command_that_opens_it(key, tmp_pa
     said = refusal(load_key, written(tmp_path, private_pem(key, BestAvailableEncryption(b"secret"))))
     assert "is encrypted" in said
     assert "try: openssl pkey -in" in said
+
+
+def test_a_machine_key_is_made_once_and_only_its_user_can_read_it(tmp_path):
+    umask = os.umask(0)
+    try:
+        key = machine_key(tmp_path / "folder/machine.pem")
+    finally:
+        os.umask(umask)
+
+    assert public_pem(machine_key(tmp_path / "folder/machine.pem")) == public_pem(key)
+    assert (tmp_path / "folder/machine.pem").stat().st_mode & 0o777 == 0o600
+    assert (tmp_path / "folder").stat().st_mode & 0o777 == 0o700
+
+
+@pytest.mark.locks
+def test_processes_that_start_together_get_one_machine_key(tmp_path):
+    with ThreadPoolExecutor(8) as pool:
+        keys = list(pool.map(lambda _: public_pem(machine_key(tmp_path / "machine.pem")), range(8)))
+
+    assert len({*keys}) == 1
+
+
+@pytest.mark.parametrize("mode", [0o640, 0o660, 0o604, 0o602, 0o777])
+def test_a_machine_key_that_other_users_may_read_or_write_is_rejected(tmp_path, mode):
+    path = tmp_path / "machine.pem"
+    machine_key(path)
+    path.chmod(mode)
+    said = refusal(machine_key, path)
+
+    assert f"found:    mode {mode:o}" in said
+    assert f"chmod 600 {path}" in said
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file to another user")
+def test_a_machine_key_of_another_user_is_rejected(tmp_path, monkeypatch):
+    path = tmp_path / "machine.pem"
+    machine_key(path)
+    os.chown(path, 1234, -1)
+    monkeypatch.setattr(os, "geteuid", lambda: 4321)
+
+    assert "belongs to another user" in refusal(machine_key, path)
+
+
+def test_a_public_key_is_a_line_of_text(key):
+    text = public_text(key.public_key())
+
+    assert text.startswith("ed25519:")
+    assert public_key_of(text) == key.public_key()
+
+
+@pytest.mark.parametrize("text", ["", "ed25519:", "ed25519:" + "0" * 63, "rsa:" + "0" * 64, "ed25519:" + "G" * 64])
+def test_a_text_that_is_no_public_key_is_rejected(text):
+    with pytest.raises(ValueError, match="64 hex digits"):
+        public_key_of(text)
