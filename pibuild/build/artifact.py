@@ -30,7 +30,7 @@ def build_artifact(artifact: Artifact, entries: Mapping[str, Entry], context: Bu
     lines and the log, and the failed container is kept for `pibuild shell`.
     """
     image = ensure_image(artifact.image, context)
-    fetched = context.fetcher.fetch_all(artifact.release.sources)
+    fetched = context.fetcher.measure_all(artifact.release.sources)
     folder = artifact.recipe.folder
     with context.store.staging() as staging:
         scripts = {path.relative_to(folder).as_posix(): path for path in artifact.release.files}

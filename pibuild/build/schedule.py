@@ -19,9 +19,12 @@ from pibuild.console import size
 from pibuild.errors import ResourceError
 from pibuild.model import Artifact, Image, Plan, Source
 from pibuild.store.local import Entry, Store
-from pibuild.trees.tree import unpack
+from pibuild.trees.selection import Selection
+from pibuild.trees.stored_tree import unpack
 
 _GB = 1_000_000_000
+_OF_A_WHEEL = Selection(keep=("/wheel/*.whl", "/symbols/", "/extras/"))
+"""What of an artifact is read on this machine: wheel, libraries before strip, and what was made beside the wheel."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +65,7 @@ def make_wheel(plan: Plan, context: BuildContext) -> Entry:
         entries, device = make_artifacts(plan, (*on_device(plan), plan.wheel), plan.device, context)
         with store.staging() as staging:
             raw_dir = staging / "raw"
-            unpack(entries[plan.wheel.key].path, raw_dir)
+            unpack(entries[plan.wheel.key].path, raw_dir, _OF_A_WHEEL)
             wheel_path, checks = prove.tagged_and_verified(plan, raw_dir, staging, context.console)
             result, spent = prove.prove_on_device(wheel_path, plan, on_device(plan), entries, context)
             extras = prove.packed_extras(plan, raw_dir, staging, context.console)

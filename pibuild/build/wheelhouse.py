@@ -12,7 +12,10 @@ from pibuild.build.record import file_facts
 from pibuild.build.schedule import make_artifacts, make_wheel
 from pibuild.model import Artifact, Plan, Wheelhouse
 from pibuild.store.local import Entry, Store
-from pibuild.trees.tree import unpack
+from pibuild.trees.selection import Selection
+from pibuild.trees.stored_tree import unpack
+
+_WHEELS = Selection(keep=("/wheel/*.whl",))
 
 
 def all_artifacts(plan: Plan | Wheelhouse) -> tuple[Artifact, ...]:
@@ -74,5 +77,5 @@ def _prove(house: Wheelhouse, compiled: Sequence[Entry], wheel: Entry, context: 
 
 
 def _wheels_in(packages: Entry, folder: Path) -> list[Path]:
-    unpack(packages.path, folder)
+    unpack(packages.path, folder, _WHEELS)
     return sorted((folder / "wheel").glob("*.whl"))

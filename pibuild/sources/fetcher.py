@@ -22,6 +22,7 @@ from pibuild.store.local import Entry, Store
 from pibuild.times import iso_utc
 from pibuild.trees.archives import members, members_of, only_member
 from pibuild.trees.selection import Selection, chooser
+from pibuild.trees.stored_tree import stored_tree_hash
 from pibuild.trees.tree import Tree, folder_members, write_tree
 
 
@@ -70,6 +71,23 @@ class Fetcher:
         if failures:
             raise _failure(failures, len(sources))
         return tuple(done[source.tree] for source in sources)
+
+    def measure_all(self, sources: Sequence[Source]) -> tuple[Entry, ...]:
+        """Return every source as fetch_all does, each compared with its pin now: for sources that are about to be used.
+
+        A stored source that has another tree is fetched again. Raises SourceError if that does not help, too.
+        """
+        entries = self.fetch_all(sources)
+        if wrong := _not_pinned(sources, entries):
+            for entry in wrong:
+                self.console.warn(f"the stored source {entry.facts['name']} is not the pinned one; it is fetched again")
+                self.store.remove_artifact(entry.key, "sources")
+            entries = self.fetch_all(sources)
+        if wrong := _not_pinned(sources, entries):
+            names = ", ".join(entry.facts["name"] for entry in wrong)
+            hint = "check the disk of the store"
+            raise SourceError(f"What the store returns is not what was put there: {names}", hint=hint)
+        return entries
 
     def take(self, source: Source, folder: Path) -> Source:
         """Store a person's own tree as it is now, without the files that git ignores.
@@ -183,6 +201,18 @@ class Fetcher:
                 raise AssertionError(place)  # a commit is no download
             case _:
                 assert_never(place)
+
+
+def _not_pinned(sources: Sequence[Source], entries: Sequence[Entry]) -> list[Entry]:
+    """Return the entries whose tars don't hold the trees of their sources."""
+
+    def tree(entry: Entry) -> str:
+        try:
+            return stored_tree_hash(entry.path)
+        except SourceError:
+            return ""
+
+    return [entry for source, entry in zip(sources, entries, strict=True) if tree(entry) != source.tree]
 
 
 class _NoPlaceError(SourceError):

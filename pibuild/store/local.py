@@ -122,10 +122,14 @@ class Store:
         facts = _facts(facts_path) or {}
         if not tar_path.is_file() or file_sha256(tar_path) != facts.get("sha256"):
             self._console.warn(f"the store's copy of {facts.get('name', key)} is damaged; it is replaced")
-            facts_path.unlink(missing_ok=True)
-            tar_path.unlink(missing_ok=True)
+            self.remove_artifact(key, kind)
             return None
         return Entry(key=key, path=tar_path, facts=facts)
+
+    def remove_artifact(self, key: str, kind: Kind = "artifacts") -> None:
+        """Remove an artifact or a source, its facts first."""
+        for path in reversed(self._paths(key, kind)):
+            path.unlink(missing_ok=True)
 
     def has_artifact(self, key: str, kind: Kind = "artifacts") -> bool:
         """Return whether there is an artifact or a source, without reading it."""

@@ -4,8 +4,7 @@ Knows patterns, the folder that holds a whole archive, and which names are unsaf
 tree's knowledge.
 """
 
-import posixpath
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import IO
@@ -19,6 +18,8 @@ FILE, PROGRAM, LINK = "100644", "100755", "120000"
 """Modes as git writes them."""
 
 _CHUNK_BYTES = 1 << 20
+_MAX_LINKS = 40
+"""On the way of one link, as Linux has it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,7 +90,7 @@ class Picker:
 
     def offer(self, member: Member) -> None:
         """Choose the member if it is selected."""
-        path = _safe_path(member.path)
+        path = safe_path(member.path)
         if not path:
             return
         top, _, rest = path.partition("/")
@@ -123,7 +124,7 @@ class Picker:
         for path, entry in chosen.items():
             if entry.fault:
                 raise SourceError(f"{path!r} in it is {entry.fault}")
-            if entry.mode == LINK and not _is_inside(path, entry.target):
+            if entry.mode == LINK and not _is_inside(path, entry.target, chosen):
                 raise SourceError(f"{path!r} in it is a link to {entry.target!r}, outside of the tree")
             if above := next((folder for folder in folders_above(path) if folder in chosen), None):
                 raise SourceError(f"{path!r} in it lies below {above!r}, which is not a folder")
@@ -137,7 +138,7 @@ class Picker:
                 return TreeEntry(mode=LINK, sha256=sha256(path_bytes(member.target)).hexdigest(), target=member.target)
             case "hard link":
                 fault = f"a hard link to {member.target!r}, which is not selected"
-                return self._by_name.get(_safe_path(member.target), TreeEntry(mode=FILE, sha256="", fault=fault))
+                return self._by_name.get(safe_path(member.target), TreeEntry(mode=FILE, sha256="", fault=fault))
             case "folder" | "other":
                 return TreeEntry(mode=FILE, sha256="", fault="neither a file nor a folder nor a link")
 
@@ -156,7 +157,7 @@ class Picker:
         return TreeEntry(mode=mode, sha256=digest.hexdigest(), size_bytes=size_bytes, offset=offset)
 
 
-def _safe_path(path: str) -> str:
+def safe_path(path: str) -> str:
     """Return the path without `.` and doubled slashes. Raises SourceError if it leads out of the archive."""
     parts = [part for part in path.split("/") if part not in ("", ".")]
     if path.startswith("/") or ".." in parts or "\n" in path or "\0" in path:
@@ -164,10 +165,32 @@ def _safe_path(path: str) -> str:
     return "/".join(parts)
 
 
-def _is_inside(path: str, target: str) -> bool:
-    """Return whether a link's target is within the tree."""
-    reached = posixpath.normpath(posixpath.join(posixpath.dirname(path), target))
-    return bool(target) and not target.startswith("/") and reached != ".." and not reached.startswith("../")
+def _is_inside(path: str, target: str, chosen: Mapping[str, TreeEntry]) -> bool:
+    """Return whether following a link, and the links of the tree on its way, never leads out of the tree."""
+    reached, rest = path.split("/")[:-1], list(reversed(target.split("/")))
+    followed = 0
+    if not target or target.startswith("/"):
+        return False
+    while rest:
+        match rest.pop():
+            case "" | ".":
+                continue
+            case "..":
+                if not reached:
+                    return False
+                reached.pop()
+            case name:
+                reached.append(name)
+                on_way = chosen.get("/".join(reached))
+                if on_way and on_way.mode == LINK:
+                    followed += 1
+                    if followed > _MAX_LINKS:
+                        return True  # nobody can follow it
+                    if on_way.target.startswith("/"):
+                        return False
+                    reached.pop()
+                    rest += reversed(on_way.target.split("/"))
+    return True
 
 
 def folders_above(path: str) -> Iterator[str]:

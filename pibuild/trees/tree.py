@@ -148,15 +148,6 @@ def _paths_below(folder: Path) -> Iterator[str]:
         yield from (str(Path(parent, name).relative_to(folder)) for name in [*folders, *files])
 
 
-def unpack(tar_path: Path, folder: Path) -> None:
-    """Write out a tar that write_tree made."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with tarfile.open(tar_path) as tar:
-        # Python 3.11.0 to 3.11.3 have no filters. None is needed here: write_tree has refused unsafe members.
-        tar.extraction_filter = getattr(tarfile, "data_filter", lambda member, _path: member)
-        tar.extractall(folder)  # noqa: S202
-
-
 def _write_tar(entries: Mapping[str, TreeEntry], spool: IO[bytes], to: IO[bytes]) -> None:
     """Write folders, files and links sorted by path, without an owner, all with the same time."""
     folders = {folder for path in entries for folder in folders_above(path)}

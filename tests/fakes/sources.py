@@ -28,6 +28,9 @@ class FakeFetcher:
         facts = {"place": "here", "size_bytes": 1}
         return tuple(Entry(key=source.tree, path=Path(), facts=facts) for source in sources)
 
+    def measure_all(self, sources: Sequence[Source]) -> tuple[Entry, ...]:
+        return self.fetch_all(sources)
+
 
 class FakeWeb:
     """Answers with bytes or an error, by the address or the file's name; goes on behind a part as a server would."""

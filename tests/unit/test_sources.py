@@ -129,6 +129,22 @@ def test_a_stored_source_is_not_fetched_again(make_fetcher, tree):
     assert later.web.asked == []
 
 
+def test_a_stored_source_that_is_not_the_pinned_one_never_goes_into_a_container(make_fetcher, tree, words):
+    """Somebody, or a disk, changed the tar and its facts: only its pin tells."""
+    content = make_tar(FILES)
+    wanted = [source(tree(FILES), archive("a", content))]
+    fetcher = make_fetcher({"https://example.org/a": content})
+    (fetched,) = fetcher.fetch_all(wanted)
+    forged = fetched.path.read_bytes().replace(b"alpha", b"ALPHA")
+    fetched.path.write_bytes(forged)
+    facts = fetched.facts | {"sha256": sha256(forged)}
+    fetched.path.with_suffix(".json").write_text(json.dumps(facts))
+    (used,) = fetcher.measure_all(wanted)
+
+    assert files_of(used.path) == {"a": b"alpha", "b": b"beta"}
+    assert "the stored source thing is not the pinned one" in words.getvalue()
+
+
 def test_a_fetched_source_has_name_tree_place_and_size(make_fetcher, tree):
     content = make_tar(FILES)
     wanted = source(tree(FILES), archive("a", content))

@@ -12,7 +12,8 @@ import pytest
 from pibuild.errors import ResourceError, SourceError
 from pibuild.trees.archives import members, members_of
 from pibuild.trees.selection import Selection
-from pibuild.trees.tree import main, pack_gzip, unpack, write_tree
+from pibuild.trees.stored_tree import unpack
+from pibuild.trees.tree import main, pack_gzip, write_tree
 from tests.failures import fails
 from tests.makers.archives import DEVICE, FOLDER, HardLink, Link, Program, files_of, make_tar, make_zip, tree_of
 
