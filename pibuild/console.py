@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TextIO
 
 from pibuild.errors import PibuildError, ResourceError
+from pibuild.urls import redacted
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
@@ -120,9 +121,12 @@ class Console:
         return _can_encode(self.out, "".join(texts))
 
     def _print_err(self, text: str) -> None:
-        """Print on stderr. Output is lost if its disk is full; BrokenPipeError is raised if its reader is gone."""
+        """Print on stderr, without secrets of URLs.
+
+        Output is lost if its disk is full; BrokenPipeError is raised if its reader is gone.
+        """
         try:
-            print(self._shown(text, self.err), file=self.err, flush=True)
+            print(self._shown(redacted(text), self.err), file=self.err, flush=True)
         except OSError as error:  # else Python 3.11.2 writes the text once more at its end, and ends with code 120
             discard_output(self.err)
             if isinstance(error, BrokenPipeError):

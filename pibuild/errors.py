@@ -11,6 +11,8 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+from pibuild.urls import redacted
+
 _COMMAND = re.compile(r"^\s*:(?=:)|#(?=#\w*\[)")
 """How a line begins that a CI system obeys: `::error::` and `##[error]` (GitHub), `##vso[` (Azure)."""
 
@@ -40,10 +42,10 @@ class PibuildError(Exception):
         log: Path | None = None,
         container: str = "",
     ) -> None:
-        """Keep the parts; `str()` of the error is all of them."""
-        super().__init__(what)
-        self.what, self.expected, self.found, self.hint = what, expected, found, hint
-        self.details, self.log, self.container = tuple(details), log, container
+        """Keep the parts, without secrets of URLs in them; `str()` of the error is all of them."""
+        self.what, self.expected, self.found, self.hint = map(redacted, (what, expected, found, hint))
+        super().__init__(self.what)
+        self.details, self.log, self.container = tuple(map(redacted, details)), log, container
 
     def __str__(self) -> str:
         """Return the message for people, a part on each line."""

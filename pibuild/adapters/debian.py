@@ -4,6 +4,7 @@ A mirror has files in pool/ by the package's name. The pinned file is first look
 finds files that the suite no longer lists; then in apt's signed index of the suite.
 """
 
+import hashlib
 import re
 import shlex
 from collections.abc import Callable, Mapping
@@ -15,7 +16,9 @@ from pibuild.adapters.http import Http, Route, local_path
 from pibuild.adapters.process import Ended, run
 from pibuild.console import Progress
 from pibuild.errors import SourceError, UnreachableError
+from pibuild.files import write_atomically
 from pibuild.model import DebianPlace
+from pibuild.urls import host
 
 _DEADLINE_S = 300.0
 _HINT = "use a Debian machine, or name another place for this source"
@@ -59,7 +62,7 @@ class Debian:
         """
         for mirror in self.mirrors:
             self._http.has(f"{mirror}/dists/stable/InRelease", self._route)
-        return ", ".join(urlsplit(mirror).hostname or mirror for mirror in self.mirrors)
+        return ", ".join(host(mirror) or mirror for mirror in self.mirrors)
 
     def _in_pool(self, mirror: str, place: DebianPlace) -> str:
         """Return the file's address in the pool, where it is as long as the mirror has it.
@@ -73,7 +76,7 @@ class Debian:
         """Return the file's address in the suite's signed index, or beside the package's other files."""
         options = self._private(mirror, place.suite)
         if (mirror, place.suite) not in self._updated:
-            self._note(f"  asking {urlsplit(mirror).hostname or mirror} for the index of {place.suite}")
+            self._note(f"  asking {host(mirror) or mirror} for the index of {place.suite}")
             updated = self._apt_get(*options, "update")
             if updated.exit_code:
                 hint = "apt-get install debian-archive-keyring" if "NO_PUBKEY" in updated.err else ""
@@ -93,11 +96,14 @@ class Debian:
         return str(address)
 
     def _private(self, mirror: str, suite: str) -> list[str]:
-        """Write a configuration with only this suite's sources; return the options that select it."""
-        folder = self._state_dir / re.sub(r"\W+", "-", f"{mirror}-{suite}")
+        """Write a configuration with only this suite's sources; return the options that select it.
+
+        Only this user can read it, since apt's sources may have a password.
+        """
+        folder = self._state_dir / f"{hashlib.sha256(mirror.encode()).hexdigest()[:12]}-{suite}"
         (folder / "lists" / "partial").mkdir(parents=True, exist_ok=True)
         signed = f" [signed-by={_KEYRING}]" if _KEYRING.exists() else ""
-        (folder / "sources.list").write_text(f"deb-src{signed} {mirror} {suite} main contrib non-free\n")
+        write_atomically(folder / "sources.list", f"deb-src{signed} {mirror} {suite} main contrib non-free\n", 0o600)
         settings = {
             "Dir::Etc::sourcelist": folder / "sources.list",
             "Dir::Etc::sourceparts": "/dev/null",

@@ -20,6 +20,7 @@ from pibuild.console import Progress
 from pibuild.errors import SourceError, UnreachableError
 from pibuild.files import file_sha256
 from pibuild.model import ArchivePlace
+from pibuild.urls import Address
 
 _DEADLINE_S = 600.0
 _ARCHIVE_DEADLINE_S = 3600.0
@@ -37,6 +38,13 @@ _LOCAL_VARIABLES = {  # `git rev-parse --local-env-vars`, less what may hold a p
     "GIT_WORK_TREE",
 }
 _REMOTE = re.compile(r"^(?!file://)(?:\w[\w+.-]*://|[\w.-]+@[\w.-]+:)")
+_HTTP = re.compile(r"https?://", re.IGNORECASE)
+_USER, _PASSWORD = "PIBUILD_GIT_USER", "PIBUILD_GIT_PASSWORD"
+_HELPER = f'!printf \'username=%s\\npassword=%s\\n\' "${_USER}" "${_PASSWORD}"; :'
+"""A credential helper: git's shell expands the variables, so that no command line has their values (gitcredentials(7)).
+
+git adds the action as a word at the end, where `:` ignores it.
+"""
 _RECEIVED = re.compile(r"Receiving objects: +\d+% \((\d+)/(\d+)\)")
 _SILENT = re.compile(
     r"could not resolve|failed to connect|couldn't connect|connection (?:refused|timed out|reset)"
@@ -59,7 +67,10 @@ class WorkTree:
 
 
 class Git:
-    """The git of this machine, with the person's own proxies and credentials, without prompts."""
+    """The git of this machine, with the person's own proxies and credentials, without prompts.
+
+    Credentials in a URL reach git through its environment: command lines are visible to every user of the machine.
+    """
 
     def __init__(self, environ: Mapping[str, str], *, silence_s: float = 60.0) -> None:
         """Keep git's environment; a server that sends nothing for `silence_s` is unreachable."""
@@ -115,10 +126,11 @@ class Git:
         names = [f"refs/heads/{ref}", f"refs/tags/{ref}^{{}}", f"refs/tags/{ref}"]  # ^{}: the commit of a signed tag
         if not _REMOTE.match(location):
             location = str(_objects_dir(location).parent)
-        words = [*self._server_options, "ls-remote", "--", location, *names]
-        ended = _git(*words, environ=self._server_environ, deadline_s=2 * self._silence_s)
+        address = Address(location)
+        words = [*self._server_options, "ls-remote", "--", address.without_credentials.reveal(), *names]
+        ended = _git(*words, environ=self._server_environ(address), deadline_s=2 * self._silence_s)
         if ended.exit_code:
-            raise self._fetch_error(ended.err, ref, location)
+            raise self._fetch_error(ended.err, ref, address)
         commits = {name: commit for commit, _, name in (line.partition("\t") for line in ended.out.splitlines())}
         for name in names:
             if name in commits:
@@ -156,12 +168,12 @@ class Git:
         settings = ("core.askPass=", "http.lowSpeedLimit=1", f"http.lowSpeedTime={self._silence_s:.0f}")
         return [word for setting in settings for word in ("-c", setting)]
 
-    @property
-    def _server_environ(self) -> dict[str, str]:
-        """The environment for asking servers: the person's own, without prompts."""
+    def _server_environ(self, address: Address) -> dict[str, str]:
+        """Return the environment for asking a server: the person's own, without prompts, with its credentials."""
         return (
             {"GIT_SSH_COMMAND": "ssh -o BatchMode=yes"}
             | self._environ
+            | _credentials(address, self._environ)
             | {
                 "GIT_ALLOW_PROTOCOL": "file:git:http:https:ssh",
                 "GIT_ASKPASS": "",
@@ -187,38 +199,38 @@ class Git:
         if ended.exit_code:
             raise SourceError("git can't make a repository", found=ended.last_words)
         if _REMOTE.match(location):
-            self._fetch(location, commit, scratch_dir, progress)
+            self._fetch(Address(location), commit, scratch_dir, progress)
         else:
             environ |= {"GIT_ALTERNATE_OBJECT_DIRECTORIES": _quoted(_objects_dir(location))}
         return environ
 
-    def _fetch(self, url: str, commit: str, scratch_dir: Path, progress: Progress) -> None:
+    def _fetch(self, address: Address, commit: str, scratch_dir: Path, progress: Progress) -> None:
         """Fetch one commit, without its history, from a server."""
         command = ["git", f"--git-dir={scratch_dir}", "-c", "core.hooksPath=/dev/null", "-c", "gc.auto=0"]
         command += [*self._server_options, "fetch", "--no-recurse-submodules", "--depth=1", "--no-tags", "--progress"]
-        command += ["--", url, commit]
+        command += ["--", address.without_credentials.reveal(), commit]
         with subprocess.Popen(
             command,
-            env=self._server_environ,
+            env=self._server_environ(address),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
         ) as program:
             try:
-                message = self._listen(program, progress, url)
+                message = self._listen(program, progress, address)
             finally:
                 program.kill()
         if program.returncode:
             check_space(message)
-            raise self._fetch_error(message, f"the commit {commit}", url)
+            raise self._fetch_error(message, f"the commit {commit}", address)
 
-    def _listen(self, program: subprocess.Popen[bytes], progress: Progress, url: str) -> str:
+    def _listen(self, program: subprocess.Popen[bytes], progress: Progress, address: Address) -> str:
         """Return all that a program writes to stderr. Raises UnreachableError if it writes nothing for too long."""
         message, stderr = "", program.stderr
         assert stderr  # noqa: S101  asked for
         while True:
             if not select.select([stderr], [], [], self._silence_s)[0]:
-                raise UnreachableError(f"{self._server(url)} sent nothing for {self._silence_s:.0f} s")
+                raise UnreachableError(f"{self._server(address)} sent nothing for {self._silence_s:.0f} s")
             part = os.read(stderr.fileno(), 1 << 16).decode(errors="replace")
             if not part:
                 program.wait()
@@ -227,24 +239,43 @@ class Git:
             if counted := _RECEIVED.findall(part):
                 progress(int(counted[-1][0]), int(counted[-1][1]), "objects")
 
-    def _fetch_error(self, message: str, ref: str, url: str) -> SourceError:
+    def _fetch_error(self, message: str, ref: str, address: Address) -> SourceError:
         """Return the error for a failed request to a server."""
-        found = last_words(message)
+        found = address.censored(last_words(message))
         if _SILENT.search(message):
             hint = "check git's http.proxy, and http_proxy, https_proxy, all_proxy and no_proxy"
-            return UnreachableError(f"{self._server(url)} is not reachable", found=found, hint=hint)
+            return UnreachableError(f"{self._server(address)} is not reachable", found=found, hint=hint)
         if _LACKING.search(message):
             return SourceError(f"the server does not have {ref}", found=found)
         return SourceError("git fetch failed", found=found)
 
-    def _server(self, url: str) -> str:
+    def _server(self, address: Address) -> str:
         """Return a URL's host for messages, with the proxy that git is set up to use for it."""
-        scheme, host = urlsplit(url).scheme, urlsplit(url).hostname or "the server"
+        url, host = address.without_credentials.reveal(), address.host or "the server"
+        scheme = url.partition("://")[0]
         ended = _git("config", "--get-urlmatch", "http.proxy", url, environ=self._environ)
         names = (f"{scheme}_proxy", f"{scheme.upper()}_PROXY", "all_proxy", "ALL_PROXY")
         proxy = ended.out.strip() or next((self._environ[name] for name in names if self._environ.get(name)), "")
-        address = (urlsplit(proxy).netloc if "://" in proxy else proxy.rstrip("/")).rpartition("@")[2]
-        return f"{host} (through the proxy {address})" if address else host
+        place = Address(proxy).place
+        return f"{host} (through the proxy {place})" if place else host
+
+
+def _credentials(address: Address, environ: Mapping[str, str]) -> dict[str, str]:
+    """Return variables with a credential helper that knows this server's user and password, and no other server's.
+
+    They are added to the settings that the environment already has (GIT_CONFIG_COUNT, git-config(1)).
+    """
+    if address.credentials is None or not _HTTP.match(address.reveal()):
+        return {}
+    user, password = address.credentials
+    before = environ.get("GIT_CONFIG_COUNT", "")
+    first = int(before) if before.isdecimal() else 0
+    origin = f"credential.{address.reveal().partition('://')[0]}://{address.place}"
+    settings = ((f"{origin}.helper", ""), (f"{origin}.helper", _HELPER))  # the empty one ends the list of others
+    variables = {"GIT_CONFIG_COUNT": str(first + len(settings)), _USER: user, _PASSWORD: password}
+    for number, (key, value) in enumerate(settings, first):
+        variables |= {f"GIT_CONFIG_KEY_{number}": key, f"GIT_CONFIG_VALUE_{number}": value}
+    return variables
 
 
 def _git(*words: str, environ: Mapping[str, str], deadline_s: float = _DEADLINE_S) -> Ended:

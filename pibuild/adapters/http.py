@@ -21,7 +21,7 @@ from pibuild import __version__
 from pibuild.console import Progress, seconds, size
 from pibuild.errors import SourceError, UnreachableError
 from pibuild.files import disk_full_error, file_sha256, is_disk_full
-from pibuild.urls import without_password
+from pibuild.urls import Address
 
 T = TypeVar("T")
 _MB = 1_000_000
@@ -146,7 +146,7 @@ class Http:
 
     def _persist(self, url: str, route: Route, attempt: Callable[[], T], to: Path | None = None) -> T:
         """Try until it works or is hopeless; all tries are available again if the file has grown."""
-        server = _server(url, route)
+        server = _server(Address(url), route)
         failed = failed_in_row = 0
         while True:
             before_bytes = _size_bytes(to)
@@ -188,7 +188,8 @@ class Http:
         self, url: str, headers: Mapping[str, str], route: Route, content: IO[bytes] | None = None
     ) -> Iterator[requests.Response]:
         """Yield a successful answer; `content`, if there is any, is put."""
-        server = _server(url, route)
+        address = Address(url)
+        server = _server(address, route)
         verify = route.certificates or self._certificates
         try:
             answer = self._session.request(
@@ -216,14 +217,15 @@ class Http:
                 "the connection broke" if dropped else connection_cause(error), is_silent=not dropped
             ) from error
         except OSError as error:  # of requests, or of a path of certificates that does not exist
-            raise SourceError(f"{server} can't be asked", found=str(error)) from error
+            raise SourceError(f"{server} can't be asked", found=address.censored(str(error))) from error
+        reason = address.censored(str(answer.reason))
         with answer:
             if answer.status_code in _TRANSIENT:
-                after, why = answer.headers.get("Retry-After", ""), f"it answers {answer.status_code} {answer.reason}"
+                after, why = answer.headers.get("Retry-After", ""), f"it answers {answer.status_code} {reason}"
                 raise _TransientError(why, wait_s=float(after) if after.isdecimal() else None)
             if answer.status_code >= requests.codes.bad and answer.status_code != requests.codes.requested_range:
                 kind = NotThereError if answer.status_code in _NOT_THERE else SourceError
-                raise kind(f"{server} answers {answer.status_code} {answer.reason}")
+                raise kind(f"{server} answers {answer.status_code} {reason}")
             yield answer
 
 
@@ -246,11 +248,12 @@ def local_path(url: str) -> Path:
     return Path(unquote(urlsplit(url).path))
 
 
-def _server(url: str, route: Route) -> str:
+def _server(address: Address, route: Route) -> str:
     """Return a URL's host for messages, with the proxy that leads to it."""
+    url = address.reveal()
     proxies = requests.utils.get_environ_proxies(url) | dict(route.proxies)
-    proxy = urlsplit(requests.utils.select_proxy(url, proxies) or "").netloc.rpartition("@")[2]
-    host = urlsplit(url).hostname or url
+    proxy = Address(requests.utils.select_proxy(url, proxies) or "").place
+    host = address.host or str(address)
     return f"{host} (through the proxy {proxy})" if proxy else host
 
 
@@ -269,7 +272,7 @@ def _write(answer: requests.Response, to: Path, begin_bytes: int, total_bytes: i
     except OSError as error:
         if not is_disk_full(error):
             raise
-        what = f" to download {without_password(answer.url)}"
+        what = f" to download {Address(answer.url)}"
         raise disk_full_error(to.parent, what, needed_bytes=max(total_bytes - done_bytes, 1)) from error
     if done_bytes < total_bytes:
         raise _TransientError(f"the connection broke after {size(done_bytes)} of {size(total_bytes)}")

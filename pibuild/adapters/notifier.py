@@ -4,23 +4,25 @@ from collections.abc import Mapping, Sequence
 
 import requests
 
+from pibuild.adapters.http import connection_cause
 from pibuild.adapters.process import run
 from pibuild.errors import PibuildError
-from pibuild.urls import without_password
+from pibuild.urls import Webhook
 
 _TIMEOUT_S = 30.0
 
 
-def post(url: str, content: str) -> None:
+def post(webhook: Webhook, content: str) -> None:
     """Send JSON to a webhook. Raises PibuildError if it does not accept it."""
     try:
         answer = requests.post(
-            url, data=content.encode(), headers={"Content-Type": "application/json"}, timeout=_TIMEOUT_S
+            webhook.reveal(), data=content.encode(), headers={"Content-Type": "application/json"}, timeout=_TIMEOUT_S
         )
         answer.raise_for_status()
     except requests.RequestException as error:
-        why = f"{error.response.status_code} {error.response.reason}" if error.response is not None else str(error)
-        raise PibuildError(f"the webhook {without_password(url)} did not accept the notice", found=why) from error
+        refusal = error.response
+        why = connection_cause(error) if refusal is None else f"{refusal.status_code} {refusal.reason}"
+        raise PibuildError(f"the webhook {webhook} did not accept the notice", found=webhook.censored(why)) from error
 
 
 def call(command: Sequence[str], content: str, environ: Mapping[str, str]) -> None:

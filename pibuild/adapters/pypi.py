@@ -22,7 +22,7 @@ from pibuild.adapters.simple_index import ACCEPT, ListedFile, listed_files
 from pibuild.console import Progress
 from pibuild.errors import SourceError, UnreachableError
 from pibuild.model import PypiPlace
-from pibuild.urls import without_password
+from pibuild.urls import Address, host
 
 _DEADLINE_S = 60.0
 _HINT = "python3 -m ensurepip"
@@ -61,7 +61,7 @@ class Pypi:
                 file = self._listed(url).get(place.file)
                 if file and (sha256 := file.hashes.get("sha256", place.sha256)) == place.sha256:
                     return self._http.download(file.url, to, progress, settings.route)
-                findings += [f"{without_password(url)} lists it with sha256 {sha256}"] if file else []
+                findings += [f"{Address(url)} lists it with sha256 {sha256}"] if file else []
             except UnreachableError as error:
                 unreachable = error
             except SourceError as error:
@@ -84,7 +84,7 @@ class Pypi:
             self._http.has(f"{url.rstrip('/')}/pip/", self._settings.route)
         if not urls:
             raise SourceError("pip is set up without an index", hint="pip config list")
-        return ", ".join(urlsplit(url).hostname or url for url in urls)
+        return ", ".join(map(host, urls))
 
     def _listed(self, url: str) -> dict[str, ListedFile]:
         """Return what a page or a folder lists, by file name."""

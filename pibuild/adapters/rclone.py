@@ -13,6 +13,7 @@ from pathlib import Path
 from pibuild.adapters.process import Ended, run
 from pibuild.errors import ResourceError, SourceError, UnreachableError
 from pibuild.files import is_disk_full
+from pibuild.urls import Address
 
 _HINT = "apt-get install rclone"
 _DEADLINE_S = 6 * 3600.0
@@ -29,7 +30,6 @@ _SILENT = re.compile(
     re.IGNORECASE,
 )
 _DENIED = re.compile(r"\b40[13]\b|access ?denied|permission denied|forbidden|unauthori[sz]ed", re.IGNORECASE)
-_SECRET = re.compile(r"[,:](?:\w*pass\w*|\w*secret\w*|\w*token\w*|\w*key\w*)=|://[^/@]*:[^/@]*@", re.IGNORECASE)
 
 
 class Rclone:
@@ -112,9 +112,9 @@ class Rclone:
             raise _translated(ended, verb, *words)
 
     def _run(self, verb: str, *words: str) -> Ended:
-        if secret := next((word for word in words if _SECRET.search(word)), ""):
+        if secret := next((address for address in map(Address, words) if address.has_secret), None):
             hint = "make a remote of it (rclone config), or set RCLONE_CONFIG_NAME_… variables"
-            what = f"{_remote_name(secret)} has a secret in it, which a command line shows to every user"
+            what = f"{secret} has a secret in it, which a command line shows to every user"
             raise SourceError(what, hint=hint)
         try:
             command = ["rclone", verb, *_PATIENCE, *words]
@@ -122,7 +122,7 @@ class Rclone:
         except OSError as error:
             if not is_disk_full(error):
                 raise
-            raise _full(words[-1], str(error)) from error
+            raise _full(str(Address(words[-1])), str(error)) from error
 
 
 @contextmanager
@@ -140,7 +140,7 @@ def _listed(paths: Sequence[str] | None) -> Iterator[list[str]]:
 def _translated(ended: Ended, verb: str, *words: str) -> SourceError | ResourceError:
     """Return the error that rclone met, with a hint."""
     message = "\n".join(_PREFIX.sub("", line) for line in ended.err.splitlines())
-    remote = _remote_name(words[-1])
+    remote = str(Address(words[-1]))
     found = Ended(exit_code=ended.exit_code, out="", err=message).last_words
     if _FULL.search(message):
         return _full(remote, found)
@@ -157,8 +157,3 @@ def _translated(ended: Ended, verb: str, *words: str) -> SourceError | ResourceE
 
 def _full(remote: str, found: str) -> ResourceError:
     return ResourceError(f"No space left at {remote}", found=found, hint="make room there, or raise its quota")
-
-
-def _remote_name(remote_path: str) -> str:
-    """Return a remote's name, without the rest of an address that has a secret in it."""
-    return f"{remote_path.partition(',')[0]},…" if _SECRET.search(remote_path) else remote_path

@@ -6,6 +6,7 @@ from html.parser import HTMLParser
 from urllib.parse import unquote, urldefrag, urljoin, urlsplit
 
 from pibuild.errors import SourceError
+from pibuild.urls import host
 
 ACCEPT = "application/vnd.pypi.simple.v1+json, text/html;q=0.5"
 """The Accept header of a request whose answer `listed_files` can read."""
@@ -36,8 +37,7 @@ def listed_files(url: str, media_type: str, content: bytes) -> dict[str, ListedF
             for file in json.loads(content)["files"]
         }
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        host = urlsplit(url).hostname or url
-        raise SourceError(f"{host} does not answer as a package index (PEP 691)", found=str(error)) from error
+        raise SourceError(f"{host(url)} does not answer as a package index (PEP 691)", found=str(error)) from error
 
 
 def _linked_file(link: str) -> tuple[str, ListedFile]:

@@ -18,7 +18,7 @@ from pibuild import __version__
 from pibuild.adapters.process import Ended, last_words, run
 from pibuild.adapters.simple_index import ACCEPT, ListedFile, listed_files
 from pibuild.errors import ResourceError, SourceError, UnreachableError
-from pibuild.urls import without_password
+from pibuild.urls import Address, host
 
 _DEADLINE_S = 3600.0
 _TIMEOUTS_S = (15.0, 120.0)
@@ -58,7 +58,7 @@ class Twine:
                 digest = hashlib.file_digest(file, lambda: hashlib.new(algorithm, usedforsecurity=False)).hexdigest()
             if digest != hashes[algorithm]:
                 found = f"{algorithm} {hashes[algorithm]} there, {digest} here"
-                raise _name_taken(path.name, without_password(index), found)
+                raise _name_taken(path.name, str(Address(index)), found)
         return True
 
     def upload(self, server: str, path: Path) -> None:
@@ -75,7 +75,7 @@ class Twine:
         command = [self._python, "-m", "twine", "--no-color", "upload", *options, str(path)]
         ended = run(command, environ, hint=_HINT, deadline_s=_DEADLINE_S)
         if ended.exit_code:
-            raise _translated(ended, path.name, without_password(url or section))
+            raise _translated(ended, path.name, Address(url or section))
 
     def address(self, server: str) -> tuple[str, str]:
         """Return a server's section in ~/.pypirc and its URL; the one that is unknown is empty."""
@@ -95,8 +95,8 @@ class Twine:
 
         A server that redirects an unknown project to another server's index has no file of it.
         """
-        index_url = f"{index.rstrip('/')}/"
-        url = f"{index_url}{project}/"
+        index_url = Address(index).below("").reveal()
+        url = Address(index).below(f"{project}/").reveal()
         headers = {"Accept": ACCEPT, "User-Agent": f"pibuild/{__version__}"}
         get = partial(requests.get, headers=headers, timeout=_TIMEOUTS_S)
         try:
@@ -110,14 +110,14 @@ class Twine:
                 is_missing = answer.status_code == requests.codes.not_found
                 return {} if is_missing and get(index_url, stream=True).ok else None
         except requests.RequestException as error:
-            raise UnreachableError(f"{urlsplit(url).netloc.rpartition('@')[2]} is not reachable", hint=_LOOK) from error
+            raise UnreachableError(f"{host(url)} is not reachable", hint=_LOOK) from error
         media_type = answer.headers.get("Content-Type", "").partition(";")[0].strip()
         return listed_files(url, media_type, answer.content)
 
 
-def _translated(ended: Ended, file: str, server: str) -> SourceError | ResourceError:
+def _translated(ended: Ended, file: str, address: Address) -> SourceError | ResourceError:
     """Return the error that fits what twine printed."""
-    output = f"{ended.out}\n{ended.err}"
+    server, output = str(address), address.censored(f"{ended.out}\n{ended.err}")
     found = last_words(output[max(output.rfind("ERROR"), 0) :])
     status = match[1] if (match := _STATUS.search(output)) else ""
     if _UNREACHABLE.search(output):

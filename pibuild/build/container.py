@@ -16,6 +16,7 @@ from pibuild.build.context import BuildContext
 from pibuild.console import Console, Step, seconds, size
 from pibuild.errors import BuildError, EngineError, OutOfMemoryError, PibuildError, ResourceError
 from pibuild.model import Artifact, Limits, Outcome, Run, Spent
+from pibuild.urls import redacted
 
 FAILED_IMAGES = "pibuild/failed"
 _TAIL_LINES = 15
@@ -51,7 +52,8 @@ class Transcript:
         self._expected = 0
 
     def __call__(self, line: str) -> None:
-        """Take one line."""
+        """Take one line, without secrets of URLs: apt and pip print the addresses of proxies and mirrors."""
+        line = redacted(line)
         self._log.write(line + "\n")
         self._log.flush()
         self._console.debug(line)

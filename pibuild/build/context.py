@@ -139,13 +139,14 @@ class BuildContext:
         from pibuild.store.remote import Remote  # noqa: PLC0415
         from pibuild.store.remote_folders import LocalFolder, ServedFolder  # noqa: PLC0415
 
-        address, folder = self.settings.store.remote, None
-        if address and not self.settings.offline:
+        remote, folder = self.settings.store.remote, None
+        if remote and not self.settings.offline:
+            address = remote.reveal()
             is_server = address.startswith(("http://", "https://"))
             folder = (
                 LocalFolder(Path(address))
                 if address.startswith("/")
-                else ServedFolder(self.http if is_server else Rclone(self.environ), address)
+                else ServedFolder(self.http if is_server else Rclone(self.environ), remote)
             )
         return Remote(folder, store=self.store, console=self.console)
 

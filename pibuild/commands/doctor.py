@@ -76,7 +76,7 @@ def _findings(invocation: Invocation) -> Iterator[Diagnosis]:
     yield network("PyPI", Pypi(http, environ).check, "check pip's index-url and proxy: pip config list", required=True)
     yield network("npm", Npm(environ).check, "only recipes that use Bazel need npm")
     if settings.mirrors:
-        yield Diagnosis(name="git", ok=True, found=f"mirrors: {', '.join(settings.mirrors)}", required=False)
+        yield Diagnosis(name="git", ok=True, found=f"mirrors: {', '.join(map(str, settings.mirrors))}", required=False)
     else:
         remedy = "most sources have other places, too; `mirrors:` can name folders of bare clones"
         yield network("git upstream", lambda: Git(environ).resolve(_UPSTREAM, "master") and _UPSTREAM, remedy)

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
-from types import FrameType
+from types import FrameType, TracebackType
 from typing import NoReturn
 
 from pibuild import __version__
@@ -18,6 +18,7 @@ from pibuild.commands.grammar import find_command, parse, with_release
 from pibuild.commands.options import CommandParser, Invocation, add_command, add_help
 from pibuild.console import Color, Console, discard_output
 from pibuild.errors import PibuildError, ProofError, UsageError
+from pibuild.urls import Address, redacted
 
 _EXIT_INTERRUPTED = 130
 _EXIT_UNREAD = 141
@@ -76,6 +77,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             stream.reconfigure(errors="backslashreplace")  # the terminal's encoding may lack a character of a file name
     if argv is None:
         signal.signal(signal.SIGTERM, _interrupt)  # when a CI system stops pibuild, clean up as after Ctrl-C
+        sys.excepthook = _print_bug
     own = words[: words.index("--")] if "--" in words else words
     as_json = "--json" in own or environ.get("PIBUILD_JSON", "").strip().lower() in _TRUE
     console, invocation = Console(as_json=as_json, color=_color("auto", environ)), None
@@ -101,7 +103,7 @@ def _next_commands(error: PibuildError, words: Sequence[str], invocation: Invoca
     """Return what to type after an error: the same command if it may succeed later, a shell in a failed container."""
     commands = {}
     if invocation and error.exit_code not in _FINAL:
-        commands["again"] = shlex.join(["pibuild", *map(_without_password, words)])
+        commands["again"] = shlex.join(["pibuild", *map(_without_secrets, words)])
     if invocation and error.container and hasattr(invocation.args, "recipe"):  # `run`, `verify` and `nightly` have none
         commands["shell"] = shlex.join(["pibuild", "shell", *_selection(invocation)])
     return commands
@@ -114,14 +116,20 @@ def _selection(invocation: Invocation) -> Iterator[str]:
         if value is not None and action.dest not in ("json", "quiet", "verbose", "color"):
             option = action.option_strings[-1]
             for item in value if isinstance(value, list) else [value]:
-                yield from [option] if item is True else [option, _without_password(str(item))]
+                yield from [option] if item is True else [option, _without_secrets(str(item))]
 
 
-def _without_password(word: str) -> str:
-    from pibuild.urls import without_password
+def _without_secrets(word: str) -> str:
+    """Return a word of the command line as it may be printed; it may have an address behind `=`."""
+    option, equals, value = word.partition("=") if word.startswith("--") else ("", "", word)
+    return f"{option}{equals}{Address(value)}"
 
-    option, equals, value = word.rpartition("=")
-    return option + equals + without_password(value) if option.startswith("--") else without_password(word)
+
+def _print_bug(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """Print the traceback of a bug. Errors of libraries in it have whole URLs."""
+    import traceback
+
+    sys.stderr.write(redacted("".join(traceback.format_exception(kind, error, trace))))
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> NoReturn:

@@ -115,10 +115,11 @@ def _check(invocation: Invocation) -> int:
     from pibuild.adapters.http import Http
     from pibuild.publishing.check import check_site
     from pibuild.signing import key_files
+    from pibuild.urls import Address
 
     args, console = invocation.args, invocation.console
     key = key_files.load_public_key(Path(args.public_key)) if args.public_key else None
-    with console.step(f"checking {args.address}") as step:
+    with console.step(f"checking {Address(args.address)}") as step:
         http = Http(invocation.environ, note=console.note)
         checked = check_site(args.address, http, public_key=key, progress=step.progress)
     signed = "signed by this key" if key else "signature not checked (--public-key)"

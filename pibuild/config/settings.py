@@ -15,7 +15,7 @@ from pibuild.config.validation import file_levels
 from pibuild.console import Color
 from pibuild.errors import UsageError, closest
 from pibuild.model import kind_of
-from pibuild.urls import without_password
+from pibuild.urls import NOWHERE, Address, Webhook
 
 _STRICT = {"extra": "forbid", "use_attribute_docstrings": True}
 _Amount = Annotated[float, Field(gt=0, le=1_000_000, allow_inf_nan=False)]
@@ -24,11 +24,48 @@ _Count = Annotated[int, Field(ge=0, le=1_000_000)]
 """A number of wheels, or of days that a calendar has."""
 
 
-def _address(text: str) -> str:
+def _address(address: Address) -> Address:
+    """Accept only addresses whose secret parts are certain."""
+    if address.is_ambiguous:
+        raise PydanticCustomError("address", "an `@` behind the server's name: write %40 in a path, user or password")
+    if re.match(r"https?:(?!//[^/\s])", address.reveal(), re.IGNORECASE):
+        raise PydanticCustomError("address", "expected http(s)://SERVER/PATH")
+    return address
+
+
+def _remote(address: Address) -> Address:
     """Accept only unambiguous addresses: `folder/x` could be a folder of this machine or a remote's path."""
-    if re.fullmatch(r"https?://[^/\s]+\S*|/.*|(?!https?:)[^-/\s][^/]*:.*", text):
-        return text
-    raise PydanticCustomError("address", "expected http(s)://SERVER/PATH, rclone's REMOTE:PATH or /FOLDER")
+    if re.fullmatch(r"https?://[^/\s]+\S*|/.*|(?!https?:)[^-/\s][^/]*:.*", address.reveal()):
+        return address
+    text = address.reveal()
+    found = f", found {text!r}" if re.fullmatch(r"[\w./~: -]{0,30}", text) else ""  # else it may have a secret
+    raise PydanticCustomError("address", f"expected http(s)://SERVER/PATH, rclone's REMOTE:PATH or /FOLDER{found}")
+
+
+def _clone(address: Address) -> Address:
+    """Accept only addresses that git can have without a secret in its command line."""
+    if address.has_query:
+        raise PydanticCustomError("address", "git shows a query to all users: give the token as https://USER:TOKEN@…")
+    return address
+
+
+def _webhook(webhook: Webhook) -> Webhook:
+    """Accept only URLs that can be posted to."""
+    if re.fullmatch(r"https?://[^/\s]+\S*", webhook.reveal()):
+        return webhook
+    raise PydanticCustomError("address", "expected http(s)://SERVER/PATH")
+
+
+def _public(url: str) -> str:
+    """Accept only URLs without secrets: pages, or images, have them."""
+    address = _address(Address(url))
+    if address.has_secret:
+        raise PydanticCustomError("address", "everybody can read this URL, so it can't have a password or a token")
+    return url
+
+
+_Address = Annotated[Address, AfterValidator(_address)]
+_PublicUrl = Annotated[str, AfterValidator(_public)]
 
 
 def _storage(written: Any) -> Any:  # noqa: ANN401  whatever the YAML holds
@@ -51,7 +88,7 @@ class Storage:
     folder: UserPath | None = None
     """Folder for sources, artifacts and logs; default: in the user's cache folder. `--store` and PIBUILD_STORE set
     only this key."""
-    remote: Annotated[str, AfterValidator(_address)] | None = None
+    remote: Annotated[_Address, AfterValidator(_remote)] | None = None
     """Address of the shared store: `http(s)://SERVER/PATH` of a server that takes GET and PUT, an rclone remote with a
     path (`name:path`), or a folder that all machines mount."""
 
@@ -97,7 +134,7 @@ class Notify:
     """What is called when a cell fails that did not fail before, and when it passes again: a webhook or a command."""
 
     __pydantic_config__ = _STRICT
-    webhook: str | None = None
+    webhook: Annotated[Webhook, AfterValidator(_webhook)] | None = None
     """A URL that takes JSON by POST."""
     command: tuple[str, ...] = ()
     """A program and its arguments; it reads the JSON from its standard input."""
@@ -138,13 +175,13 @@ class RcloneDestination:
     """A store that rclone reaches, or a folder."""
 
     __pydantic_config__ = _STRICT
-    rclone: str
+    rclone: _Address
     """`name:path` as rclone's configuration names it, or `/folder`."""
 
     @property
     def name(self) -> str:
         """Return the name that messages use."""
-        return self.rclone.partition(",")[0]
+        return str(self.rclone)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,15 +189,15 @@ class TwineDestination:
     """A package server. Credentials come from ~/.pypirc or from the TWINE_* variables."""
 
     __pydantic_config__ = _STRICT
-    twine: str
+    twine: _Address
     """URL to which wheels are uploaded, or the section of ~/.pypirc that has this URL."""
-    index: str = ""
+    index: _Address = NOWHERE
     """URL of the server's simple index; default: `simple/` below the URL for uploads."""
 
     @property
     def name(self) -> str:
         """Return the name that messages use."""
-        return without_password(self.twine)
+        return str(self.twine)
 
 
 Destination = Annotated[
@@ -178,7 +215,7 @@ class Publish:
     """Folder of the published sets, which a web server can serve as it is."""
     title: str = "TensorFlow for the Raspberry Pi"
     """Title of the page."""
-    url: str = ""
+    url: _PublicUrl = ""
     """URL of the site, which the page shows; default: the address from which a browser has loaded the page."""
     key: UserPath | None = None
     """PEM file of an Ed25519 private key, which signs every set; default: sets are not signed."""
@@ -219,9 +256,9 @@ class Settings:
     """Where wheels are published."""
     store: Annotated[Storage, BeforeValidator(_storage, json_schema_input_type=str | Storage | None)] = Storage()
     """Folder for sources, artifacts and logs, or in pibuild.yaml a mapping: `{folder: DIR, remote: ADDRESS}`."""
-    mirrors: tuple[str, ...] = ()
+    mirrors: tuple[Annotated[_Address, AfterValidator(_clone)], ...] = ()
     """Folders or servers of bare git clones, such as `/srv/git/{owner}+{name}/repo`."""
-    raspbian: str | None = None
+    raspbian: _PublicUrl | None = None
     """URL of a Raspbian archive for `pibuild run --os`, such as `http://archive.raspbian.org/raspbian`."""
     offline: bool = False
     """Use no network: fail at once and list what is missing."""

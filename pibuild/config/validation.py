@@ -41,8 +41,8 @@ _PYDANTICS = frozenset(get_args(ErrorType))
 """All of pydantic's types. Other types are pibuild's own."""
 _UNKNOWN = ("extra_forbidden", "unexpected_keyword_argument")
 _MISSING = ("missing", "missing_keyword_only_argument")
-_WHOLE_SENTENCES = ("computed", "no_such_name", "unpinned")
-"""pibuild's own types of errors whose messages already name the value."""
+_WHOLE_SENTENCES = ("address", "computed", "no_such_name", "unpinned")
+"""pibuild's own types of errors whose messages already name the value, or must not."""
 
 
 @cache
@@ -162,4 +162,6 @@ def _shown(value: Any) -> str:  # noqa: ANN401  whatever the YAML holds
         return "a list"
     if value is None:
         return "null"
-    return repr(value) if isinstance(value, str) else str(value).lower()
+    if isinstance(value, str):  # an address at the wrong place may have a secret anywhere
+        return "an address" if "://" in value or "@" in value else repr(value)
+    return str(value).lower()

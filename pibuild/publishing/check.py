@@ -26,7 +26,7 @@ from pibuild.publishing.model import PublishedSet, PublishedWheel, pointed_set, 
 from pibuild.publishing.provenance import PREDICATE_TYPE, STATEMENT_TYPE, descriptor
 from pibuild.signing.key_files import is_signed
 from pibuild.sources.places import Downloader
-from pibuild.urls import without_password
+from pibuild.urls import Address
 from pibuild.wheels.wheel import WheelFormatError, dist_info_file
 
 _SET = "set.json"
@@ -80,7 +80,7 @@ def check_site(
 
     Raises PublishError with all faults, or at once if there is no set or the server does not answer.
     """
-    address_text = without_password(address)
+    address_text = str(Address(address))
     with _site_at(address, web) as read:
         set_id = _current(read, address_text)
         check = _begun(read, set_id, address_text, progress)
@@ -100,7 +100,7 @@ def _site_at(address: str, web: Downloader[str]) -> Iterator[Read]:
     parts = urlsplit(address)
     if parts.scheme in ("http", "https"):
         with tempfile.TemporaryDirectory(prefix="pibuild-check-") as scratch:
-            yield partial(_downloaded, web, address.rstrip("/"), Path(scratch) / "file")
+            yield partial(_downloaded, web, Address(address), Path(scratch) / "file")
     elif parts.scheme == "file":
         yield partial(_local, Path(unquote(parts.path)))
     elif "://" in address:
@@ -110,12 +110,12 @@ def _site_at(address: str, web: Downloader[str]) -> Iterator[Read]:
         yield partial(_local, Path(address))
 
 
-def _downloaded(web: Downloader[str], address: str, to: Path, path: str) -> SiteFile:
+def _downloaded(web: Downloader[str], address: Address, to: Path, path: str) -> SiteFile:
     to.unlink(missing_ok=True)
     try:
-        digest = web.download(f"{address}/{quote(path)}", to, lambda *_: None)
+        digest = web.download(address.below(quote(path)).reveal(), to, lambda *_: None)
     except UnreachableError as error:
-        what = f"{without_password(address)} can't be checked"
+        what = f"{address} can't be checked"
         raise PublishError(what, found=error.what, hint=error.hint) from error
     return SiteFile(path=to, sha256=digest, size_bytes=to.stat().st_size)
 

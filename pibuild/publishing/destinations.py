@@ -18,6 +18,7 @@ from pibuild.console import Console
 from pibuild.errors import PublishError, ResourceError, SourceError
 from pibuild.publishing.layout import SUMS, damaged_files, parsed_sums, sums_of
 from pibuild.publishing.model import PublishedSet, PublishedWheel, pointed_set
+from pibuild.urls import Address
 
 _SHOWN = 10
 
@@ -80,11 +81,11 @@ class Uploader:
 class _Store:
     """A copy of the site at a store, which has no symbolic links."""
 
-    remote: str
+    remote: Address
     rclone: Rclone
 
     def at(self, path: str) -> str:
-        return f"{self.remote}{path}" if self.remote.endswith((":", "/")) else f"{self.remote}/{path}"
+        return self.remote.below(path).reveal()
 
     def push(self, site_dir: Path, published: PublishedSet) -> None:
         """Send wheels, set and current pages, each compared after its transfer, and the pointer last."""
@@ -95,7 +96,7 @@ class _Store:
         # compared when the store's current set was sent
         listing = self.rclone.cat(self.at(f"{store_id}/{SUMS}")) if store_id else None
         compared = _wheel_sums(parsed_sums(store_id, listing or ""))
-        missing = self.rclone.differing(site_dir, self.remote, sorted(wheels), by_size=True)
+        missing = self.rclone.differing(site_dir, self.remote.reveal(), sorted(wheels), by_size=True)
         new = missing | {path for path, sha256 in wheels.items() if compared.get(path) != sha256}
         _reject_changed(site_dir, {path: wheels[path] for path in new})
         self._send(site_dir, "", missing=missing, new=new)
@@ -109,7 +110,7 @@ class _Store:
 
     def _send(self, folder: Path, place: str, *, missing: set[str], new: set[str]) -> None:
         """Send missing files, compare new ones, and send files again that an interrupted transfer damaged."""
-        remote = self.at(place) if place else self.remote
+        remote = self.at(place) if place else self.remote.reveal()
         if missing:
             self.rclone.copy_tree(folder, remote, paths=sorted(missing))
         for is_last in (False, True):
@@ -118,7 +119,7 @@ class _Store:
                 return
             if is_last:
                 hint = "check that store's disk and connection: its files differ from what was sent"
-                raise PublishError(f"{remote} damages what it receives", details=damaged[:_SHOWN], hint=hint)
+                raise PublishError(f"{Address(remote)} damages what it receives", details=damaged[:_SHOWN], hint=hint)
             self.rclone.copy_tree(folder, remote, paths=damaged)
 
     def _current_id(self) -> str:
@@ -142,8 +143,8 @@ def _reject_changed(site_dir: Path, sums: Mapping[str, str]) -> None:
 
 def _upload(site_dir: Path, published: PublishedSet, destination: TwineDestination, twine: Twine) -> None:
     """Upload the wheels that aren't yanked and that the server lacks."""
-    _, url = twine.address(destination.twine)
-    index = destination.index or (f"{url.rstrip('/')}/simple/" if url else "")
+    _, url = twine.address(destination.twine.reveal())
+    index = destination.index.reveal() or (Address(url).below("simple/").reveal() if url else "")
     details: list[str] = []
     for wheel in (wheel for wheel in published.listed if wheel.yanked is None):
         try:
@@ -161,7 +162,7 @@ def _upload_one(site_dir: Path, wheel: PublishedWheel, destination: TwineDestina
         return
     _reject_changed(site_dir, {wheel.paths[0]: wheel.sha256})
     try:
-        twine.upload(destination.twine, path)
+        twine.upload(destination.twine.reveal(), path)
     except NameTakenError:
         if is_listed is not None:
             raise

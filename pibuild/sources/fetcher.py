@@ -24,6 +24,7 @@ from pibuild.trees.archives import members, members_of, only_member
 from pibuild.trees.selection import Selection, chooser
 from pibuild.trees.stored_tree import stored_tree_hash
 from pibuild.trees.tree import Tree, folder_members, write_tree
+from pibuild.urls import Address
 
 
 def is_stored(store: Store, source: Source) -> bool:
@@ -42,7 +43,7 @@ class Fetcher:
     debian: Downloader[DebianPlace]
     store: Store
     console: Console
-    mirrors: Sequence[str]
+    mirrors: Sequence[Address]
     offline: bool
     now: Callable[[], datetime]
     _silent: dict[str, str] = field(default_factory=dict, init=False)
@@ -113,10 +114,10 @@ class Fetcher:
         facts = {"name": source.name, "place": place, "fetched": iso_utc(self.now())}
         return self.store.put_artifact(source.tree, staged, facts, sha256=tree.sha256, kind="sources")
 
-    def write_commit(self, clone: str, commit: str, selection: Selection, to: Path, step: Step) -> Tree:
+    def write_commit(self, clone: Address, commit: str, selection: Selection, to: Path, step: Step) -> Tree:
         """Write the selected files of a commit as a tree; git works in the folder `git` beside it."""
         scratch_dir, is_wanted = to.with_name("git"), chooser(selection)
-        with self.git.open_commit(clone, commit, scratch_dir, step.progress, is_wanted) as tar:
+        with self.git.open_commit(clone.reveal(), commit, scratch_dir, step.progress, is_wanted) as tar:
             return write_tree(members_of(tar), selection, to)
 
     def _fetch(self, source: Source, needed_later: set[str]) -> Entry:
@@ -188,7 +189,7 @@ class Fetcher:
     def _ask(self, attempt: Attempt, to: Path, staging: Path, progress: Progress) -> str:
         match place := attempt.place:
             case ArchivePlace() if attempt.clone:
-                return self.git.make_archive(attempt.clone, place, to, staging / "git", progress)
+                return self.git.make_archive(attempt.clone.reveal(), place, to, staging / "git", progress)
             case ArchivePlace():
                 return self.http.download(place.archive, to, progress)
             case PypiPlace():

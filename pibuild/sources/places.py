@@ -7,15 +7,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, TypeVar, assert_never
-from urllib.parse import urlsplit
 
 from pibuild.console import Progress
 from pibuild.model import ArchivePlace, DebianPlace, GitPlace, NpmPlace, Place, PypiPlace, Source
-from pibuild.urls import without_password
+from pibuild.urls import NOWHERE, Address, host, redacted
 
 P_contra = TypeVar("P_contra", contravariant=True)
 
-UPSTREAM = "https://github.com/{owner}/{name}.git"
+UPSTREAM = Address("https://github.com/{owner}/{name}.git")
 """Where `owner/name` is, if no mirror has it."""
 
 
@@ -34,7 +33,7 @@ class Attempt:
     """A place of a source, and how it is reached."""
 
     place: Place
-    clone: str = ""
+    clone: Address = NOWHERE
     """A clone of the repository, as a folder or a URL; empty if none is used."""
 
     @property
@@ -48,13 +47,14 @@ class Attempt:
             case DebianPlace():
                 return "the Debian mirror"
             case GitPlace() | ArchivePlace():
-                url = self.clone or (self.place.archive if isinstance(self.place, ArchivePlace) else "")
-                return urlsplit(url).hostname or ""
+                if self.clone or isinstance(self.place, GitPlace):
+                    return self.clone.host
+                return host(self.place.archive)
             case _:
                 assert_never(self.place)
 
     def __str__(self) -> str:
-        """Return a description for people, without the passwords of URLs."""
+        """Return a description for people, without the secrets of URLs."""
         match self.place:
             case PypiPlace():
                 return f"PyPI, {self.place.file}"
@@ -63,15 +63,15 @@ class Attempt:
             case DebianPlace():
                 return f"Debian {self.place.suite}, {self.place.file}"
             case GitPlace():
-                return f"git {self.place.git} {self.place.commit[:10]} from {without_password(self.clone)}"
+                return f"git {self.place.git} {self.place.commit[:10]} from {self.clone}"
             case ArchivePlace():
-                made = f", made again from {without_password(self.clone)}" if self.clone else ""
-                return without_password(self.place.archive) + made
+                made = f", made again from {self.clone}" if self.clone else ""
+                return redacted(self.place.archive) + made
             case _:
                 assert_never(self.place)
 
 
-def attempts(source: Source, mirrors: Sequence[str]) -> tuple[Attempt, ...]:
+def attempts(source: Source, mirrors: Sequence[Address]) -> tuple[Attempt, ...]:
     """Return the attempts to fetch a source in order: mirrors first, then its places as written.
 
     An archive with a commit is downloaded if its server has it, and else made from the upstream repository.
@@ -84,12 +84,12 @@ def attempts(source: Source, mirrors: Sequence[str]) -> tuple[Attempt, ...]:
     ]
     as_written = []
     for place in source.places:
-        upstream = _filled(UPSTREAM, place.git) if isinstance(place, GitPlace | ArchivePlace) and place.git else ""
+        upstream = _filled(UPSTREAM, place.git) if isinstance(place, GitPlace | ArchivePlace) and place.git else None
         as_written += [] if isinstance(place, GitPlace) else [Attempt(place=place)]
         as_written += [Attempt(place=place, clone=upstream)] if upstream else []
     return (*from_mirrors, *as_written)
 
 
-def _filled(pattern: str, repository: str) -> str:
+def _filled(pattern: Address, repository: str) -> Address:
     owner, _, name = repository.partition("/")
-    return pattern.replace("{owner}", owner).replace("{name}", name)
+    return Address(pattern.reveal().replace("{owner}", owner).replace("{name}", name))

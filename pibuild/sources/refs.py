@@ -19,7 +19,7 @@ from pibuild.model import GitPlace, Source
 from pibuild.sources.fetcher import Fetcher, is_stored
 from pibuild.sources.places import attempts
 from pibuild.trees.selection import Selection
-from pibuild.urls import without_password
+from pibuild.urls import Address
 
 T = TypeVar("T")
 
@@ -65,31 +65,33 @@ class Refs:
 
     def _commit(self, source: Source, place: GitPlace, ref: str) -> str:
         if (place.git, ref) not in self._commits:
-            commit = self._first(source, f"{ref} of {place.git}", lambda clone: self._fetcher.git.resolve(clone, ref))
+            commit = self._first(
+                source, f"{ref} of {place.git}", lambda clone: self._fetcher.git.resolve(clone.reveal(), ref)
+            )
             self._fetcher.console.note(f"{ref} of {place.git} is {commit[:10]}")
             self._commits[place.git, ref] = commit
         return self._commits[place.git, ref]
 
-    def _fetch(self, source: Source, commit: str, clone: str, selection: Selection) -> tuple[str, int]:
+    def _fetch(self, source: Source, commit: str, clone: Address, selection: Selection) -> tuple[str, int]:
         with (
             self._fetcher.console.step(f"fetching {source.name} at {commit[:10]}") as step,
             self._fetcher.store.staging() as staging,
         ):
             staged = staging / "tree.tar"
             tree = self._fetcher.write_commit(clone, commit, selection, staged, step)
-            committed_s = self._fetcher.git.committed(clone, commit, staging / "git", step.progress)
-            place = f"git commit {commit} from {without_password(clone)}"
+            committed_s = self._fetcher.git.committed(clone.reveal(), commit, staging / "git", step.progress)
+            place = f"git commit {commit} from {clone}"
             self._fetcher.store_tree(replace(source, tree=tree.tree), place, tree, staged)
         return tree.tree, committed_s
 
-    def _first(self, source: Source, what: str, ask: Callable[[str], T]) -> T:
+    def _first(self, source: Source, what: str, ask: Callable[[Address], T]) -> T:
         """Return the answer of the first clone of a source's repository that has one."""
         tried = []
         for clone in self._clones(source):
             try:
                 return ask(clone)
             except SourceError as error:
-                tried.append(f"{without_password(clone)}: {error.line}")
+                tried.append(f"{clone}: {error.line}")
         offline = "; servers are not asked with --offline" if self._fetcher.offline else ""
         raise SourceError(
             f"No clone has {what}{offline}",
@@ -97,10 +99,10 @@ class Refs:
             hint="check the name of the ref, or add a clone that has it to `mirrors:`",
         )
 
-    def _clones(self, source: Source) -> Iterable[str]:
+    def _clones(self, source: Source) -> Iterable[Address]:
         gits = replace(source, places=tuple(place for place in source.places if isinstance(place, GitPlace)))
         clones = dict.fromkeys(attempt.clone for attempt in attempts(gits, self._fetcher.mirrors))
-        return [clone for clone in clones if not (self._fetcher.offline and "://" in clone)]
+        return [clone for clone in clones if not (self._fetcher.offline and clone.host)]
 
 
 def _read_facts(path: Path) -> tuple[str, int] | None:

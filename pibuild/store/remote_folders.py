@@ -10,6 +10,7 @@ from pibuild.adapters.http import Http
 from pibuild.adapters.rclone import Rclone
 from pibuild.errors import SourceError
 from pibuild.files import is_disk_full
+from pibuild.urls import Address
 
 
 class LocalFolder:
@@ -58,18 +59,21 @@ class LocalFolder:
 class ServedFolder:
     """A path of an rclone remote, or of a server that stores what is put there: WebDAV, or a cache of that kind."""
 
-    def __init__(self, client: Http | Rclone, address: str) -> None:
+    def __init__(self, client: Http | Rclone, address: Address) -> None:
         """Keep the client and the address; no server is asked yet."""
-        self._client, self._address = client, address if address.endswith((":", "/")) else f"{address}/"
+        self._client, self._address = client, address
 
     def get(self, name: str, to: Path) -> bool:
         """Write a file if the folder has it; return whether it has."""
-        return self._client.get(f"{self._address}{name}", to)
+        return self._client.get(self._at(name), to)
 
     def put(self, path: Path, name: str) -> None:
         """Store a file under a name."""
-        self._client.put(path, f"{self._address}{name}")
+        self._client.put(path, self._at(name))
 
     def has(self, name: str) -> bool:
         """Return whether the folder has a file."""
-        return self._client.has(f"{self._address}{name}")
+        return self._client.has(self._at(name))
+
+    def _at(self, name: str) -> str:
+        return self._address.below(name).reveal()

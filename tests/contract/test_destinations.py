@@ -17,6 +17,7 @@ from pibuild.config.settings import RcloneDestination, TwineDestination
 from pibuild.errors import PublishError, ResourceError, SourceError, UnreachableError
 from pibuild.publishing.destinations import Uploader
 from pibuild.publishing.operations import publish, rollback, sweep, yank
+from pibuild.urls import Address
 from tests.failures import fails
 from tests.fakes.servers import answering, free_port
 from tests.makers.publications import after, everything, make_proven, read, site_in
@@ -113,7 +114,7 @@ def uploader(rclone, twine, console):
 @pytest.fixture
 def send(site, uploader, installed_rclone):  # noqa: ARG001  it skips
     """Copy a set to a store."""
-    return lambda published, remote: uploader().push_to(RcloneDestination(rclone=remote), site, published)
+    return lambda published, remote: uploader().push_to(RcloneDestination(rclone=Address(remote)), site, published)
 
 
 def test_a_store_gets_the_whole_set_and_a_pointer(store, put, send):
@@ -130,7 +131,7 @@ def test_files_in_a_folder_of_this_machine_are_public_whatever_the_umask(tmp_pat
     folder, before = tmp_path / "web" / "pibuild", os.umask(0o077)
     try:
         rclone = Rclone(environ, umask=0o022)
-        uploader(rclone=rclone).push_to(RcloneDestination(rclone=str(folder)), site, put("1.0"))
+        uploader(rclone=rclone).push_to(RcloneDestination(rclone=Address(str(folder))), site, put("1.0"))
     finally:
         os.umask(before)
 
@@ -206,8 +207,8 @@ def test_what_a_sweep_removed_is_removed_from_a_store(store, site, put, send, co
     (old,) = first.wheels
     swept = sweep(site_in(site, console), count=1)
     assert first.id in swept
-    uploader(RcloneDestination(rclone=store[0])).forget(swept)
-    uploader(RcloneDestination(rclone=store[0])).forget(swept)
+    uploader(RcloneDestination(rclone=Address(store[0]))).forget(swept)
+    uploader(RcloneDestination(rclone=Address(store[0]))).forget(swept)
     assert not any((store[1] / path).exists() for path in swept)
     assert old.folder.rstrip("/") in swept
     assert len(read(store[1])) == 1
@@ -233,7 +234,7 @@ def test_a_push_killed_at_every_call_leaves_a_whole_set_at_the_store(tmp_path, s
             return super()._run(verb, *words)
 
     folder = tmp_path / "store"
-    rclone, destination = Dying(environ), RcloneDestination(rclone=str(folder))
+    rclone, destination = Dying(environ), RcloneDestination(rclone=Address(str(folder)))
     rclone.left = 0
     old = put("1.0")
     uploader(rclone=rclone).push_to(destination, site, old)
@@ -291,7 +292,7 @@ def test_a_destination_that_fails_does_not_stop_the_others(tmp_path, site, put, 
     published = put("1.0")
     bad, good = ("nowhere:wheels", str(tmp_path / "good"))
     with fails(PublishError, naming=("nowhere:wheels", published.id)) as caught:
-        uploader(*(RcloneDestination(rclone=remote) for remote in (bad, good))).push(site, published)
+        uploader(*(RcloneDestination(rclone=Address(remote)) for remote in (bad, good))).push(site, published)
     assert "rclone has no remote nowhere:wheels" in str(caught.value)
     assert len(read(tmp_path / "good")) == 1
 
@@ -316,7 +317,7 @@ def test_rclone_brings_and_sends_single_files(store, tmp_path, rclone):
 
 def test_without_rclone_the_package_is_named(put, site, uploader):
     published = put("1.0")
-    destination = RcloneDestination(rclone="anything:")
+    destination = RcloneDestination(rclone=Address("anything:"))
     with fails(PublishError, naming="apt-get install rclone"):
         uploader(rclone=Rclone({"PATH": "/nowhere"})).push_to(destination, site, published)
 
@@ -338,7 +339,7 @@ def package_server(tmp_path):
 @pytest.fixture
 def upload(site, uploader):
     def upload(published, url, **changes):
-        uploader(**changes).push_to(TwineDestination(twine=url), site, published)
+        uploader(**changes).push_to(TwineDestination(twine=Address(url)), site, published)
 
     return upload
 
@@ -375,7 +376,7 @@ def test_a_server_with_another_file_of_the_name_is_reported(package_server, put,
 
 
 def test_a_server_without_an_index_is_asked_by_uploading(package_server, put, site, uploader, rclone):
-    destination = TwineDestination(twine=package_server[0], index=f"{package_server[0]}nothing/here/")
+    destination = TwineDestination(twine=Address(package_server[0]), index=Address(f"{package_server[0]}nothing/here/"))
     published = put("1.0")
     for _ in range(2):
         uploader(rclone=rclone).push_to(destination, site, published)

@@ -12,6 +12,7 @@ from pibuild.adapters.rclone import Rclone
 from pibuild.errors import SourceError, UnreachableError
 from pibuild.model import ArchivePlace
 from pibuild.store.remote_folders import LocalFolder, ServedFolder
+from pibuild.urls import Address
 from tests.contract.test_git import ENVIRON, git
 from tests.fakes.folders import RefusingFolder, SilentFolder
 from tests.fakes.rclone import FakeRclone
@@ -135,7 +136,7 @@ def test_a_folder_that_is_no_work_tree_is_none(repository, tmp_path):
 
 @pytest.mark.parametrize("kind", ["real", "fake"])
 def test_a_shared_folder_without_its_server_is_unreachable(kind, http, tmp_path):
-    folder = ServedFolder(http, f"http://127.0.0.1:{free_port()}/cache") if kind == "real" else SilentFolder()
+    folder = ServedFolder(http, Address(f"http://127.0.0.1:{free_port()}/cache")) if kind == "real" else SilentFolder()
     (tmp_path / "file").touch()
     for ask in (
         lambda: folder.get("name", tmp_path / "got"),
@@ -150,7 +151,7 @@ def test_a_shared_folder_without_its_server_is_unreachable(kind, http, tmp_path)
 def test_a_shared_folder_that_refuses_writes_is_still_read(kind, http, tmp_path):
     (tmp_path / "file").write_bytes(CONTENT)
     with running(CacheServer()) as server:
-        writable = ServedFolder(http, server.url) if kind == "real" else LocalFolder(tmp_path / "shared")
+        writable = ServedFolder(http, Address(server.url)) if kind == "real" else LocalFolder(tmp_path / "shared")
         writable.put(tmp_path / "file", "name")
         server.refusal = 403
         refusing = RefusingFolder(tmp_path / "shared", SourceError("it answers 403 Forbidden"), reads=True)

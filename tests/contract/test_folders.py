@@ -11,6 +11,7 @@ from pibuild.adapters.http import Http
 from pibuild.adapters.rclone import Rclone
 from pibuild.errors import SourceError, UnreachableError
 from pibuild.store.remote_folders import LocalFolder, ServedFolder
+from pibuild.urls import Address
 from tests.failures import fails
 from tests.fakes.servers import CacheServer, free_port, running
 from tests.makers.plans import plan_for
@@ -74,11 +75,11 @@ def folder(request, tmp_path):
         case "mounted":
             return LocalFolder(tmp_path / "shared")
         case "http":
-            return ServedFolder(request.getfixturevalue("http"), request.getfixturevalue("cache").url)
+            return ServedFolder(request.getfixturevalue("http"), Address(request.getfixturevalue("cache").url))
         case "rclone, a folder":
-            return ServedFolder(request.getfixturevalue("rclone"), str(tmp_path / "shared"))
+            return ServedFolder(request.getfixturevalue("rclone"), Address(str(tmp_path / "shared")))
         case "rclone, WebDAV":
-            return ServedFolder(request.getfixturevalue("rclone"), request.getfixturevalue("webdav")())
+            return ServedFolder(request.getfixturevalue("rclone"), Address(request.getfixturevalue("webdav")()))
 
 
 @pytest.fixture
@@ -128,14 +129,14 @@ def test_two_machines_share_a_wheel_through_the_folder(folder, tmp_path):
 
 
 def test_a_server_that_is_not_there_is_unreachable(http, file, tmp_path):
-    folder = ServedFolder(http, f"http://127.0.0.1:{free_port()}/cache")
+    folder = ServedFolder(http, Address(f"http://127.0.0.1:{free_port()}/cache"))
     for ask in (lambda: folder.get(NAME, tmp_path / "got"), lambda: folder.has(NAME), lambda: folder.put(file, NAME)):
         with fails(UnreachableError, naming="127.0.0.1"):
             ask()
 
 
 def test_a_remote_without_a_server_is_unreachable(rclone, file, tmp_path):
-    folder = ServedFolder(rclone, f":webdav,url='http://127.0.0.1:{free_port()}/':pibuild")
+    folder = ServedFolder(rclone, Address(f":webdav,url='http://127.0.0.1:{free_port()}/':pibuild"))
     for ask in (lambda: folder.get(NAME, tmp_path / "got"), lambda: folder.has(NAME), lambda: folder.put(file, NAME)):
         with fails(UnreachableError) as caught:
             ask()
@@ -143,7 +144,9 @@ def test_a_remote_without_a_server_is_unreachable(rclone, file, tmp_path):
 
 
 def test_a_password_in_a_remote_is_rejected_and_not_printed(rclone):
-    folder = ServedFolder(rclone, ":webdav,url='http://127.0.0.1/',user=me,pass=djBBKf1RvZVmWWpuYcFbR828:pibuild")
+    folder = ServedFolder(
+        rclone, Address(":webdav,url='http://127.0.0.1/',user=me,pass=djBBKf1RvZVmWWpuYcFbR828:pibuild")
+    )
     with fails(SourceError, naming=":webdav") as caught:
         folder.has(NAME)
     assert "djBB" not in str(caught.value)
@@ -151,18 +154,18 @@ def test_a_password_in_a_remote_is_rejected_and_not_printed(rclone):
 
 def test_a_remote_that_rclone_does_not_know_is_rejected(rclone):
     with fails(SourceError, naming="nosuch:pibuild"):
-        ServedFolder(rclone, "nosuch:pibuild").has(NAME)
+        ServedFolder(rclone, Address("nosuch:pibuild")).has(NAME)
 
 
 def test_without_rclone_the_error_names_the_package():
     with fails(SourceError, naming="apt-get install rclone"):
-        ServedFolder(Rclone({"PATH": "/nowhere"}), "cloud:pibuild").has(NAME)
+        ServedFolder(Rclone({"PATH": "/nowhere"}), Address("cloud:pibuild")).has(NAME)
 
 
 @pytest.mark.parametrize("code", [401, 403, 405, 507])
 def test_a_server_that_rejects_uploads_is_still_read(cache, http, file, tmp_path, code):
     cache.refusal, cache.kept[f"/cache/{NAME}"] = code, CONTENT
-    folder = ServedFolder(http, cache.url)
+    folder = ServedFolder(http, Address(cache.url))
 
     with fails(SourceError, naming=("127.0.0.1", str(code))):
         folder.put(file, NAME)
@@ -171,7 +174,7 @@ def test_a_server_that_rejects_uploads_is_still_read(cache, http, file, tmp_path
 
 def test_an_upload_to_a_busy_server_is_repeated_whole(cache, http, file):
     cache.failures = [503, 500]
-    ServedFolder(http, cache.url).put(file, NAME)
+    ServedFolder(http, Address(cache.url)).put(file, NAME)
 
     assert cache.kept == {f"/cache/{NAME}": CONTENT}
 
@@ -179,7 +182,7 @@ def test_an_upload_to_a_busy_server_is_repeated_whole(cache, http, file):
 def test_a_read_only_remote_rejects_uploads_and_is_still_read(rclone, webdav, file, tmp_path):
     (tmp_path / "served" / "pibuild" / "artifacts").mkdir(parents=True)
     (tmp_path / "served" / "pibuild" / NAME).write_bytes(CONTENT)
-    folder = ServedFolder(rclone, webdav("--read-only"))
+    folder = ServedFolder(rclone, Address(webdav("--read-only")))
 
     with fails(SourceError, naming="/artifacts/other.tar"):
         folder.put(file, "artifacts/other.tar")

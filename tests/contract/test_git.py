@@ -21,7 +21,7 @@ from pibuild.trees.archives import members_of
 from pibuild.trees.selection import EVERYTHING, Selection, chooser
 from pibuild.trees.tree import write_tree
 from tests.failures import fails
-from tests.fakes.servers import free_port
+from tests.fakes.servers import free_port, locked, redirecting
 from tests.makers.archives import files_of
 
 ENVIRON = {"PATH": os.environ["PATH"], "HOME": "/nonexistent"}
@@ -284,6 +284,30 @@ def test_a_git_server_that_sends_nothing_is_unreachable(read):
 
         with fails(UnreachableError):
             read(url, NOBODY, Git(ENVIRON, silence_s=1))
+
+
+def test_credentials_in_a_url_open_a_clone(client, mirror, project):
+    git("update-server-info", cwd=mirror)
+    name = git("symbolic-ref", "--short", "HEAD", cwd=mirror)
+    with locked(mirror.parent, "me", "p@ss") as (place, _):
+        assert client.resolve(f"http://me:p%40ss@{place}/mirror", name) == git("rev-parse", "HEAD", cwd=project[0])
+        with fails(SourceError) as caught:
+            client.resolve(f"http://me:wrong@{place}/mirror", name)
+    assert "wrong" not in str(caught.value)
+
+
+def test_credentials_are_added_to_settings_that_the_environment_has(mirror):
+    git("update-server-info", cwd=mirror)
+    name = git("symbolic-ref", "--short", "HEAD", cwd=mirror)
+    environ = {"GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": "http.userAgent", "GIT_CONFIG_VALUE_0": "someone"}
+    with locked(mirror.parent, "me", "p@ss") as (place, _):
+        assert Git(ENVIRON | environ).resolve(f"http://me:p%40ss@{place}/mirror", name)
+
+
+def test_a_server_that_is_redirected_to_does_not_get_the_credentials(client, tmp_path):
+    with locked(tmp_path, "me", "p@ss") as (other, asked), redirecting(f"http://{other}") as place, fails(SourceError):
+        client.resolve(f"http://me:p%40ss@{place}/mirror", "main")
+    assert set(asked) == {""}
 
 
 @pytest.mark.parametrize("transport", ["ext::", "ext://"])

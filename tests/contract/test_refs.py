@@ -12,6 +12,7 @@ from pibuild.model import GitPlace
 from pibuild.sources.fetcher import Fetcher, is_stored
 from pibuild.sources.refs import Refs
 from pibuild.store.local import Store
+from pibuild.urls import Address
 from tests.contract.test_git import ENVIRON, git
 from tests.failures import fails
 from tests.makers.plans import make_source
@@ -55,7 +56,7 @@ def refs(tmp_path, store, said):
             debian=None,
             store=store,
             console=console,
-            mirrors=mirrors,
+            mirrors=tuple(map(Address, mirrors)),
             offline=offline,
             now=lambda: datetime.now(UTC),
         )

@@ -17,6 +17,7 @@ from pibuild.model import Wheelhouse
 from pibuild.store.local import Store
 from pibuild.store.remote import Remote
 from pibuild.store.remote_folders import LocalFolder
+from pibuild.urls import Address
 from tests.failures import fails
 from tests.fakes.engines import SIX, AbsentEngine, BuildingEngine
 from tests.fakes.folders import SilentFolder
@@ -234,7 +235,7 @@ def test_a_build_goes_on_with_a_read_only_remote(machine, tmp_path):
 @pytest.mark.parametrize(("offline", "asked"), [(False, True), (True, False)])
 def test_a_remote_is_asked_unless_offline(machine, store, console, tmp_path, offline, asked):
     machine().make(plan_for())
-    settings = Settings(store=Storage(remote=str(tmp_path / "shared")), offline=offline)
+    settings = Settings(store=Storage(remote=Address(str(tmp_path / "shared"))), offline=offline)
     context = BuildContext(settings=settings, environ={}, console=console)
     context.store = store
 

@@ -1,5 +1,6 @@
 """Servers on this machine that answer as a test asks."""
 
+import base64
 import contextlib
 import socket
 import threading
@@ -119,6 +120,45 @@ def served(folder: Path, *, negotiates: bool = False) -> Iterator[str]:
     request = partial(FolderRequest, directory=str(folder), negotiates=negotiates)
     with running(ThreadingHTTPServer(("127.0.0.1", 0), request)) as server:
         yield f"http://127.0.0.1:{server.server_port}"
+
+
+@contextlib.contextmanager
+def locked(folder: Path, user: str, password: str) -> Iterator[tuple[str, list[str]]]:
+    """Serve a folder to one user; yield `host:port`, and the list of the credentials that were sent."""
+    wanted, sent = f"Basic {base64.b64encode(f'{user}:{password}'.encode()).decode()}", list[str]()
+
+    class LockedRequest(FolderRequest):
+        def do_GET(self) -> None:
+            sent.append(self.headers.get("Authorization", ""))
+            if sent[-1] == wanted:
+                super().do_GET()
+                return
+            self.send_response(401)
+            self.send_header("WWW-Authenticate", 'Basic realm="x"')
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+    request = partial(LockedRequest, directory=str(folder), negotiates=False)
+    with running(ThreadingHTTPServer(("127.0.0.1", 0), request)) as server:
+        yield f"127.0.0.1:{server.server_port}", sent
+
+
+@contextlib.contextmanager
+def redirecting(url: str) -> Iterator[str]:
+    """Redirect every request to the same path of another server; yield `host:port`."""
+
+    class RedirectedRequest(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(302)
+            self.send_header("Location", f"{url}{self.path}")
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with running(ThreadingHTTPServer(("127.0.0.1", 0), RedirectedRequest)) as server:
+        yield f"127.0.0.1:{server.server_port}"
 
 
 @contextlib.contextmanager

@@ -10,6 +10,7 @@ from pibuild.config.settings import Storage, load_settings
 from pibuild.config.targets import load_targets
 from pibuild.errors import UsageError
 from pibuild.trees.tree import file_tree_hash
+from pibuild.urls import Address
 from tests.failures import fails
 from tests.makers.plans import make_target
 
@@ -318,7 +319,7 @@ def test_variables_can_be_numbers_and_lists(tmp_path):
     environ |= {"PIBUILD_MIRRORS": "/a /b", "PIBUILD_OFFLINE": "1"}
     found = settings(tmp_path, environ=environ)
 
-    assert (found.jobs, found.mirrors, found.offline) == (3, ("/a", "/b"), True)
+    assert (found.jobs, found.mirrors, found.offline) == (3, (Address("/a"), Address("/b")), True)
     assert found.extras == ("one", "two", "three")
 
 
@@ -450,7 +451,7 @@ def test_a_nested_list_of_sources_is_flattened(recipes):
 def test_a_store_is_a_folder_or_a_folder_and_a_remote(tmp_path):
     assert settings(tmp_path, file="store: /big/disk\n").store == Storage(folder="/big/disk")
     both = settings(tmp_path, file="store: {folder: /big/disk, remote: 'cloud:pibuild'}\n").store
-    assert both == Storage(folder="/big/disk", remote="cloud:pibuild")
+    assert both == Storage(folder="/big/disk", remote=Address("cloud:pibuild"))
     assert settings(tmp_path, file="store:\n").store == settings(tmp_path, file="").store == Storage()
 
 
@@ -460,7 +461,7 @@ def test_a_store_is_a_folder_or_a_folder_and_a_remote(tmp_path):
 def test_a_store_flag_or_variable_keeps_the_remote_of_the_file(tmp_path, how):
     file = "store: {folder: /big/disk, remote: /mnt/shared}\n"
 
-    assert settings(tmp_path, **how, file=file).store == Storage(folder="/other", remote="/mnt/shared")
+    assert settings(tmp_path, **how, file=file).store == Storage(folder="/other", remote=Address("/mnt/shared"))
     assert settings(tmp_path, **how, file="store: /big/disk\n").store == Storage(folder="/other")
 
 
@@ -476,12 +477,12 @@ def test_a_store_flag_or_variable_keeps_the_remote_of_the_file(tmp_path, how):
     ],
 )
 def test_urls_rclone_remotes_and_folders_are_addresses_of_a_remote(tmp_path, address):
-    assert settings(tmp_path, file=f'store: {{remote: "{address}"}}\n').store.remote == address
+    assert settings(tmp_path, file=f'store: {{remote: "{address}"}}\n').store.remote == Address(address)
 
 
 @pytest.mark.parametrize("address", ["", "shared", "~/shared", "a/b:c", "--config=x:y", "http://", "https:/x", " a:b"])
 def test_an_invalid_address_of_a_remote_is_rejected(tmp_path, address):
-    with fails(UsageError, naming=("store.remote", address)):
+    with fails(UsageError, naming=("store.remote", "SERVER")):
         settings(tmp_path, file=f'store: {{remote: "{address}"}}\n')
 
 

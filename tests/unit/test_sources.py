@@ -17,6 +17,7 @@ from pibuild.model import ArchivePlace, DebianPlace, GitPlace, NpmPlace, PypiPla
 from pibuild.sources.fetcher import Fetcher, is_stored
 from pibuild.sources.places import attempts
 from pibuild.trees.tree import file_tree_hash
+from pibuild.urls import Address
 from tests.failures import fails
 from tests.fakes.sources import FakeGit, FakeWeb
 from tests.makers.archives import files_of, make_tar, tree_of
@@ -43,7 +44,7 @@ def make_fetcher(store, words):
             debian=web,
             store=store,
             console=Console(err=words),
-            mirrors=mirrors,
+            mirrors=tuple(map(Address, mirrors)),
             offline=offline,
             now=lambda: datetime(2026, 11, 23, tzinfo=UTC),
         )
@@ -202,7 +203,8 @@ def test_mirrors_are_asked_before_all_other_places():
     again = archive("n.tar.gz", b"", git="p/q", commit=COMMIT, prefix="q-1/")
     debian = DebianPlace(debian="n", suite="sid", file="n.tar.xz", sha256="0" * 64)
     found = attempts(
-        source("0" * 64, debian, git, again), ["/srv/{owner}/{name}", "https://git.example.org/{name}.git"]
+        source("0" * 64, debian, git, again),
+        [Address("/srv/{owner}/{name}"), Address("https://git.example.org/{name}.git")],
     )
 
     assert [str(attempt) for attempt in found] == [
