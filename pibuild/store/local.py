@@ -10,7 +10,9 @@ hash when they are used. So neither an interrupted process nor a bad disk leaves
     logs/ locks/ tmp/SESSION/
 """
 
+import hashlib
 import json
+import os
 import re
 import shutil
 import tempfile
@@ -27,11 +29,13 @@ from pibuild.console import Console
 from pibuild.errors import StoreError
 from pibuild.files import file_sha256, folder_errors, json_text, locked, write_atomically
 from pibuild.model import SESSION_LABEL, STORE_LABEL
+from pibuild.store.folder_access import refuse_if_public, writers_beside_user
 from pibuild.wheels.wheel import legacy_names
 
 Kind = Literal["artifacts", "sources"]
 """The folders that have a tar and its facts for each key."""
 
+_FOLDERS = ("artifacts", "wheels", "sources", "downloads", "logs", "locks", "tmp")
 _CACHEDIR_TAG = "Signature: 8a477f597d28d172789f06886806bc55\n# A cache of pibuild: `pibuild clean` empties it.\n"
 
 
@@ -53,15 +57,18 @@ class Store:
         """Open the folder, make what is missing in it, and begin a session."""
         self.root, self._console = root, console
         with folder_errors(root):
-            for folder in ("artifacts", "wheels", "sources", "downloads", "logs", "locks", "tmp"):
-                (root / folder).mkdir(parents=True, exist_ok=True)
+            for folder in _FOLDERS:
+                _make_folder(root / folder)
+            refuse_if_public(root, (root / folder for folder in _FOLDERS))
             (root / "CACHEDIR.TAG").write_text(_CACHEDIR_TAG)
             self.id = _store_id(root)
             self.session = f"session-{uuid.uuid4().hex[:12]}"
             self._alive = FileLock(root / "locks" / f"{self.session}.lock")
             self._alive.acquire()  # before the folder exists: a folder without a lock belongs to a dead session
             self.session_dir = root / "tmp" / self.session
-            self.session_dir.mkdir()
+            self.session_dir.mkdir(mode=0o700)
+        if writers := [*writers_beside_user(root)]:
+            console.warn(f"{' and '.join(writers)} can change the store {root}, and so what is built from it")
 
     @property
     def labels(self) -> tuple[tuple[str, str], ...]:
@@ -246,8 +253,20 @@ def _copy_new(path: Path, content: bytes, mode: int = 0o644) -> None:
         write_atomically(path, content, mode)
 
 
+def _make_folder(folder: Path) -> None:
+    """Make a folder, and those above it, that only its owner can write to, whatever the umask is."""
+    if not folder.is_dir():
+        _make_folder(folder.parent)
+        folder.mkdir(mode=0o755, exist_ok=True)
+
+
 def _store_id(root: Path) -> str:
-    """Return the name that tells this store from others whose pibuilds use the same engine."""
+    """Return the name that tells this store from others whose pibuilds use the same engine.
+
+    File system and inode of the folder are part of it, so a copy of the folder, with all that is in it, has another
+    name: it must not remove the containers of the original. The file system's own id is used, since device numbers
+    change when a machine starts.
+    """
     path = root / "id"
     with FileLock(root / "locks" / "id.lock"):  # of two first pibuilds, one must write it
         if not path.exists():
@@ -256,7 +275,9 @@ def _store_id(root: Path) -> str:
     if not re.fullmatch(rb"[0-9a-f]{32}", name):
         hint = "remove it, and then the containers and volumes of the old name"
         raise StoreError(f"{path} is damaged", expected="32 hex digits", found=repr(name[:40]), hint=hint)
-    return name.decode()
+    state = root.stat()
+    device = os.statvfs(root).f_fsid or state.st_dev
+    return hashlib.sha256(b"%s %d %d" % (name, device, state.st_ino)).hexdigest()[:32]
 
 
 def _facts(path: Path) -> dict[str, Any] | None:

@@ -1,6 +1,8 @@
-"""Two pibuilds share a store by real locks."""
+"""Two pibuilds share a store by real locks, and a copy of a store is another store."""
 
 import io
+import shutil
+import subprocess
 import threading
 
 from pibuild.console import Console
@@ -32,7 +34,7 @@ def test_two_processes_that_create_a_store_agree_on_its_id(tmp_path, monkeypatch
     for one in both:
         one.join()
 
-    assert {one.id for one in opened} == {(tmp_path / "id").read_text()}
+    assert len({one.id for one in opened}) == 1
     for one in opened:
         one.close()
 
@@ -58,3 +60,26 @@ def test_a_second_process_waits_for_the_lock_and_says_so(tmp_path):
 
     assert order == ["first", "second"]
     assert "another pibuild is building thing 1.0: waiting for it" in words.getvalue()
+
+
+def opened_id(root):
+    store = Store(root, Console(err=io.StringIO()))
+    store.close()
+    return store.id
+
+
+def test_a_store_keeps_its_id_when_it_is_opened_again_or_moved(tmp_path):
+    first = opened_id(tmp_path / "store")
+    (tmp_path / "store").rename(tmp_path / "moved")
+
+    assert opened_id(tmp_path / "moved") == first
+
+
+def test_a_copied_store_has_another_id_and_the_original_keeps_its_own(tmp_path):
+    original = Store(tmp_path / "store", Console(err=io.StringIO()))
+    subprocess.run(["cp", "-a", original.root, tmp_path / "copy"], check=True)
+    shutil.copytree(original.root, tmp_path / "second")
+
+    assert len({original.id, opened_id(tmp_path / "copy"), opened_id(tmp_path / "second")}) == 3
+    assert opened_id(original.root) == original.id
+    original.close()

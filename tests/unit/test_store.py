@@ -4,6 +4,7 @@ import errno
 import hashlib
 import io
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -170,6 +171,58 @@ def test_a_damaged_id_is_named(tmp_path, console, content):
     (tmp_path / "id").write_bytes(content)
     with fails(StoreError, naming=tmp_path / "id"):
         Store(tmp_path, console)
+
+
+@pytest.mark.parametrize("name", ["", "artifacts", "wheels", "sources"])
+def test_a_store_that_every_user_can_write_to_is_refused(tmp_path, console, name):
+    Store(tmp_path / "store", console).close()
+    (tmp_path / "store" / name).chmod(0o757)
+
+    with fails(StoreError, naming=(tmp_path / "store" / name, "757", "chmod -R o-w")):
+        Store(tmp_path / "store", console)
+
+
+def test_a_store_in_a_folder_where_every_user_can_replace_it_is_refused(tmp_path, console):
+    (tmp_path / "open").mkdir()
+    (tmp_path / "open").chmod(0o777)
+    with fails(StoreError, naming=(tmp_path / "open", "777")):
+        Store(tmp_path / "open/store", console)
+    (tmp_path / "open").chmod(0o1777)  # as /tmp
+
+    Store(tmp_path / "open/store", console).close()
+
+
+def test_a_store_is_not_made_public_by_the_umask(tmp_path, console, words):
+    umask = os.umask(0)
+    try:
+        Store(tmp_path / "a/store", console).close()
+    finally:
+        os.umask(umask)
+
+    assert words.getvalue() == ""
+
+
+def test_a_store_that_a_group_can_write_to_gets_a_warning(tmp_path, console, words):
+    Store(tmp_path / "store", console).close()
+    try:
+        os.chown(tmp_path / "store", -1, 60_001)
+    except PermissionError:
+        pytest.skip("only root can give a folder to any group")
+    (tmp_path / "store").chmod(0o775)
+    Store(tmp_path / "store", console).close()
+
+    assert "warning: the group 60001 can change the store" in words.getvalue()
+
+
+def test_a_store_of_another_user_gets_a_warning(tmp_path, console, words):
+    Store(tmp_path / "store", console).close()
+    try:
+        os.chown(tmp_path / "store", 60_001, -1)
+    except PermissionError:
+        pytest.skip("only root can give a folder to another user")
+    Store(tmp_path / "store", console).close()
+
+    assert "warning: its owner (user 60001) can change the store" in words.getvalue()
 
 
 def test_an_os_error_about_another_file_is_not_a_store_error(tmp_path):
