@@ -92,6 +92,10 @@ class UnreachableError(SourceError):
     """A server does not answer at all: asking it for the next source would only cost time."""
 
 
+class TooLargeError(SourceError):
+    """A file has more bytes than it may have; not all of it was read."""
+
+
 class ImageError(PibuildError):
     """An image could not be made."""
 

@@ -19,7 +19,7 @@ from urllib3.exceptions import HTTPError, ProtocolError
 
 from pibuild import __version__
 from pibuild.console import Progress, seconds, size
-from pibuild.errors import SourceError, UnreachableError
+from pibuild.errors import SourceError, TooLargeError, UnreachableError
 from pibuild.files import disk_full_error, file_sha256, is_disk_full
 from pibuild.urls import Address
 
@@ -105,10 +105,13 @@ class Http:
             self._persist(url, route, lambda: self._transfer(url, to, progress, route), to)
         return file_sha256(to)
 
-    def get(self, url: str, to: Path) -> bool:
-        """Write a file if the server has it; return whether it has. Raises as download does."""
+    def get(self, url: str, to: Path, most_bytes: int) -> bool:
+        """Write a file if the server has it; return whether it has.
+
+        Raises as download does, and TooLargeError when more than `most_bytes` came.
+        """
         try:
-            self._persist(url, DIRECT, lambda: self._transfer(url, to, lambda *_amounts: None, DIRECT), to)
+            self._persist(url, DIRECT, lambda: self._transfer(url, to, lambda *_amounts: None, DIRECT, most_bytes), to)
         except NotThereError:
             return False
         return True
@@ -163,7 +166,7 @@ class Http:
                 self._note(f"  {server}: {error.why}; again in {seconds(wait_s)}")
                 self._sleep(wait_s)
 
-    def _transfer(self, url: str, to: Path, progress: Progress, route: Route) -> None:
+    def _transfer(self, url: str, to: Path, progress: Progress, route: Route, most_bytes: int | None = None) -> None:
         begin_bytes = _size_bytes(to)
         wanted = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={begin_bytes}-"} if begin_bytes else {})
         with self._answer(url, wanted, route) as answer:
@@ -181,7 +184,7 @@ class Http:
                 begin_bytes = 0
             length = answer.headers.get("Content-Length", "")
             total_bytes = begin_bytes + int(length) if length.isdecimal() else 0
-            _write(answer, to, begin_bytes, total_bytes, progress)
+            _write(answer, to, begin_bytes, total_bytes, progress, most_bytes)
 
     @contextmanager
     def _answer(
@@ -257,8 +260,15 @@ def _server(address: Address, route: Route) -> str:
     return f"{host} (through the proxy {proxy})" if proxy else host
 
 
-def _write(answer: requests.Response, to: Path, begin_bytes: int, total_bytes: int, progress: Progress) -> None:
-    """Append an answer to a file as it comes."""
+def _write(
+    answer: requests.Response,
+    to: Path,
+    begin_bytes: int,
+    total_bytes: int,
+    progress: Progress,
+    most_bytes: int | None,
+) -> None:
+    """Append an answer to a file as it comes. Raises TooLargeError when the file has more than `most_bytes`."""
     done_bytes = begin_bytes
     unit, per = ("MB", _MB) if total_bytes > 10 * _MB else ("kB", 1000)
     try:
@@ -267,6 +277,9 @@ def _write(answer: requests.Response, to: Path, begin_bytes: int, total_bytes: i
                 file.write(chunk)
                 done_bytes += len(chunk)
                 progress(done_bytes // per, total_bytes // per, unit)
+                if most_bytes is not None and done_bytes > most_bytes:
+                    what = f"{Address(answer.url)} is larger than it should be"
+                    raise TooLargeError(what, expected=f"{most_bytes} bytes at most")
     except HTTPError as error:
         raise _TransientError(f"the connection broke after {size(done_bytes)} of {size(total_bytes)}") from error
     except OSError as error:

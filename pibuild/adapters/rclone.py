@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from pibuild.adapters.process import Ended, run
-from pibuild.errors import ResourceError, SourceError, UnreachableError
+from pibuild.errors import ResourceError, SourceError, TooLargeError, UnreachableError
 from pibuild.files import is_disk_full
 from pibuild.urls import Address
 
@@ -22,6 +22,8 @@ _OWN_UMASK = -1
 _PATIENCE = ("--retries=1", "--low-level-retries=3", "--contimeout=15s", "--timeout=120s")
 _NOT_FOUND = (3, 4)
 """Exit codes: a folder, a file. Source: `rclone help`, "Exit Code"."""
+_LIMIT_REACHED = 8
+"""Exit code: --max-transfer."""
 _PREFIX = re.compile(r"\d{4}/\d\d/\d\d \d\d:\d\d:\d\d (?:(?:ERROR|NOTICE|CRITICAL)\s*: )?")
 _FULL = re.compile(r"no space left on device|remaining disk space|insufficient storage|quota|disk full", re.IGNORECASE)
 _SILENT = re.compile(
@@ -48,13 +50,19 @@ class Rclone:
         ended = self._unless_missing("cat", remote_path)
         return None if ended is None else ended.out
 
-    def get(self, remote_path: str, to: Path) -> bool:
-        """Download a file, which appears by rename; return whether there is one."""
+    def get(self, remote_path: str, to: Path, most_bytes: int) -> bool:
+        """Download a file, which appears by rename; return whether there is one.
+
+        Raises TooLargeError when more than `most_bytes` came.
+        """
         with tempfile.TemporaryDirectory(dir=to.parent, prefix=f".{to.name}.") as folder:
             staged = Path(folder) / to.name
             # its checksums cost more than the copy, and callers check the files
-            if self._unless_missing("copyto", "--ignore-checksum", remote_path, str(staged)) is None:
+            limit = (f"--max-transfer={most_bytes + 1}B", "--cutoff-mode=hard")
+            if self._unless_missing("copyto", "--ignore-checksum", *limit, remote_path, str(staged)) is None:
                 return False
+            if staged.stat().st_size > most_bytes:
+                raise TooLargeError(f"{Address(remote_path)} is larger than it should be")
             staged.replace(to)
         return True
 
@@ -141,6 +149,8 @@ def _translated(ended: Ended, verb: str, *words: str) -> SourceError | ResourceE
     """Return the error that rclone met, with a hint."""
     message = "\n".join(_PREFIX.sub("", line) for line in ended.err.splitlines())
     remote = str(Address(words[-1]))
+    if ended.exit_code == _LIMIT_REACHED:
+        return TooLargeError(f"{Address(words[-2])} is larger than it should be")
     found = Ended(exit_code=ended.exit_code, out="", err=message).last_words
     if _FULL.search(message):
         return _full(remote, found)

@@ -15,7 +15,7 @@ from pibuild.build.images import ensure_image
 from pibuild.console import seconds, size
 from pibuild.errors import BuildError, OutOfMemoryError, SourceError
 from pibuild.model import Artifact, Limits
-from pibuild.store.local import Entry
+from pibuild.store.local import Entry, machines_in, with_machines
 from pibuild.trees.archives import members
 from pibuild.trees.selection import EVERYTHING
 from pibuild.trees.tree import pack, write_tree
@@ -49,7 +49,7 @@ def build_artifact(artifact: Artifact, entries: Mapping[str, Entry], context: Bu
                 | {name: tree.facts[name] for name in ("place", "size_bytes")}
                 for source, tree in zip(artifact.release.sources, fetched, strict=True)
             ],
-        }
+        } | with_machines(machines_in(*(entries[need.key].facts for need in artifact.needs)))
         limits = context.limits
         while True:
             try:

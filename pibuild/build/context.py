@@ -16,13 +16,16 @@ from typing import TYPE_CHECKING
 
 import pibuild
 from pibuild.config.project_files import project_folder
-from pibuild.config.settings import Settings, store_folder
+from pibuild.config.settings import Settings, machine_key_path, store_folder
 from pibuild.console import Console
 from pibuild.errors import PibuildError
 from pibuild.model import Limits, Spent
 from pibuild.store.local import Store
+from pibuild.store.trust import Trust, trust_of, untrusted_remote
 
 if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
     from pibuild.adapters.docker import Engine
     from pibuild.adapters.http import Http
     from pibuild.adapters.mmdebstrap import Mmdebstrap
@@ -62,7 +65,18 @@ class BuildContext:
     @cached_property
     def store(self) -> Store:
         """The folder of sources, artifacts and logs; `open_context` ends its session."""
-        return Store(store_folder(self.settings), self.console)
+        return Store(store_folder(self.settings), self.console, self.trust)
+
+    @cached_property
+    def trust(self) -> Trust:
+        """The machines whose work is taken."""
+        return trust_of(self.settings.store)
+
+    def machine_key(self) -> "Ed25519PrivateKey":
+        """Return this machine's private key, made if there is none yet; it signs what is shared."""
+        from pibuild.signing.key_files import machine_key  # noqa: PLC0415
+
+        return machine_key(machine_key_path(self.settings))
 
     @cached_property
     def engine(self) -> "Engine":
@@ -134,8 +148,12 @@ class BuildContext:
 
     @cached_property
     def remote(self) -> "Remote":
-        """The store that machines share; without an address, and offline, it returns and stores nothing."""
+        """The store that machines share; without an address, and offline, it returns and stores nothing.
+
+        A warning is printed if any machine's work is taken from it, and others than this user can write there.
+        """
         from pibuild.adapters.rclone import Rclone  # noqa: PLC0415
+        from pibuild.store.folder_access import is_own_folder  # noqa: PLC0415
         from pibuild.store.remote import Remote  # noqa: PLC0415
         from pibuild.store.remote_folders import LocalFolder, ServedFolder  # noqa: PLC0415
 
@@ -148,7 +166,10 @@ class BuildContext:
                 if address.startswith("/")
                 else ServedFolder(self.http if is_server else Rclone(self.environ), remote)
             )
-        return Remote(folder, store=self.store, console=self.console)
+            is_own = address.startswith("/") and is_own_folder(Path(address))
+            if self.trust.listed is None and not is_own:
+                self.console.warn(untrusted_remote(str(remote)))
+        return Remote(folder, store=self.store, console=self.console, trust=self.trust, key=self.machine_key)
 
     @contextmanager
     def timed(self, name: str) -> Iterator[None]:

@@ -55,11 +55,16 @@ def packed_extras(plan: Plan, raw_dir: Path, out_dir: Path, console: Console) ->
     """Verify what was made beside the wheel and pack each folder under a name with recipe, version and target."""
     packed = []
     for folder in sorted((raw_dir / "extras").glob("*")):
-        name = f"{plan.wheel.recipe.name}-{plan.wheel.release.version}-{folder.name}-{plan.target.platform_tag}.tar.gz"
+        name = extra_name(plan, folder.name)
         with console.step(f"verifying and packing {name}"):
             verify_extra(folder, target=plan.target, symbols_dir=raw_dir / "symbols" / folder.name)
             packed.append(pack_gzip(folder, out_dir / name))
     return packed
+
+
+def extra_name(plan: Plan, extra: str) -> str:
+    """Return the file name of what was made beside a plan's wheel."""
+    return f"{plan.wheel.recipe.name}-{plan.wheel.release.version}-{extra}-{plan.target.platform_tag}.tar.gz"
 
 
 def prove_on_device(

@@ -13,12 +13,13 @@ from pibuild.build.context import BuildContext
 from pibuild.build.graph import with_needs
 from pibuild.build.images import PresentImage, ensure_image
 from pibuild.build.planning import on_device
+from pibuild.build.pulled_wheel import pull_wheel
 from pibuild.build.record import make_record
 from pibuild.build.toolchain_check import check_toolchain
 from pibuild.console import size
 from pibuild.errors import ResourceError
 from pibuild.model import Artifact, Image, Plan, Source
-from pibuild.store.local import Entry, Store
+from pibuild.store.local import Entry, Store, machines_in, with_machines
 from pibuild.trees.selection import Selection
 from pibuild.trees.stored_tree import unpack
 
@@ -60,7 +61,7 @@ def make_wheel(plan: Plan, context: BuildContext) -> Entry:
     if entry := store.wheel(plan.key):
         return entry
     with store.lock(plan.key, f"making {plan.title}"), context.once(plan.key):
-        if entry := store.wheel(plan.key) or context.remote.pull_wheel(plan):
+        if entry := store.wheel(plan.key) or pull_wheel(plan, context):
             return entry
         entries, device = make_artifacts(plan, (*on_device(plan), plan.wheel), plan.device, context)
         with store.staging() as staging:
@@ -81,6 +82,8 @@ def make_wheel(plan: Plan, context: BuildContext) -> Entry:
             )
             record["proof"] = asdict(spent)
             record["spent_s"] = {name: round(value, 2) for name, value in context.spent_s.items()}
+            parts = [*record["artifacts"], *(used.facts for used in entries.values())]
+            record |= with_machines(machines_in(*parts))
             record["wall_s"] = round(context.clock() - began_s, 2)
             entry = store.put_wheel(plan.key, wheel_path, record, extras)
         context.remote.push(plan, entry)

@@ -8,10 +8,11 @@ from pathlib import Path
 
 from pibuild.build.context import BuildContext
 from pibuild.build.prove import check_minimal, prove_on_device
+from pibuild.build.pulled_wheel import pull_wheel
 from pibuild.build.record import file_facts
 from pibuild.build.schedule import make_artifacts, make_wheel
 from pibuild.model import Artifact, Plan, Wheelhouse
-from pibuild.store.local import Entry, Store
+from pibuild.store.local import Entry, Store, machines_in, with_machines
 from pibuild.trees.selection import Selection
 from pibuild.trees.stored_tree import unpack
 
@@ -43,7 +44,7 @@ def make_wheels(house: Plan | Wheelhouse, context: BuildContext) -> list[Entry]:
     compiled = [make_wheel(plan, context) for plan in house.compiled]
     wheel = make_wheel(house.plan, context)
     with context.store.lock(house.key, f"proving {house.title}"), context.once(house.key):
-        entry = context.store.wheel(house.key) or context.remote.pull_wheel(house)
+        entry = context.store.wheel(house.key) or pull_wheel(house, context)
         return [*compiled, entry or _prove(house, compiled, wheel, context)]
 
 
@@ -71,6 +72,8 @@ def _prove(house: Wheelhouse, compiled: Sequence[Entry], wheel: Entry, context: 
         }
         extras = [wheel.path.parent / "extras" / extra["file"] for extra in wheel.facts["extras"]] + pure
         record = wheel.facts | {"extras": [file_facts(path) for path in extras], "dependencies": facts}
+        parts = (wheel.facts, *(part.facts for part in (*compiled, *entries.values())))
+        record |= with_machines(machines_in(*parts))
         entry = context.store.put_wheel(house.key, wheel.path, record, extras)
     context.remote.push(house, entry)
     return entry

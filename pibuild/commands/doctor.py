@@ -1,7 +1,7 @@
 """`pibuild doctor`: whether this machine can build, and a remedy for each fault.
 
 Each check uses what it checks: it connects to the engine, and asks servers for a file. None writes outside a temporary
-folder.
+folder, except that this machine's key is made if there is a shared store and no key yet.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -10,7 +10,7 @@ from pathlib import Path
 
 from pibuild.commands.options import CommandParser, Invocation, add_general, add_options
 from pibuild.console import size
-from pibuild.errors import EngineError, ImageError, PibuildError, ResourceError
+from pibuild.errors import EngineError, ImageError, PibuildError, ResourceError, StoreError
 
 SUMMARY = "check the engine, disk, memory and network, with a remedy for each fault"
 USAGE = "[OPTION...]"
@@ -66,6 +66,7 @@ def _findings(invocation: Invocation) -> Iterator[Diagnosis]:
         return _checked(name, lambda: f"{check() or 'the registry'} answers", remedy=remedy, required=required)
 
     yield from _engine(environ)
+    yield from _sharing(invocation)
     yield _checked("disk", lambda: _disk(invocation))
     yield _checked("processor", _processor)
     yield _checked("base image", lambda: _base(environ), required=False)
@@ -112,6 +113,31 @@ def _engine(environ: Mapping[str, str]) -> Iterator[Diagnosis]:
 
     yield _checked("Docker engine", connection)
     yield _checked("memory", memory)
+
+
+def _sharing(invocation: Invocation) -> Iterator[Diagnosis]:
+    """Yield the public key of this machine, and whose work is taken from the shared store; nothing without one."""
+    from pibuild.config.settings import machine_key_path
+    from pibuild.signing.key_files import machine_key, public_text
+    from pibuild.store.trust import trust_of
+
+    storage = invocation.settings.store
+    if storage.remote is None:
+        return
+
+    def key() -> str:
+        path = machine_key_path(invocation.settings)
+        return f"{public_text(machine_key(path).public_key())} ({path})"
+
+    def trusted() -> str:
+        listed = trust_of(storage).listed
+        if listed is None:
+            found = f"work of every machine is taken from {storage.remote}"
+            raise StoreError(found, hint="list the keys of your machines in `store: trust:`")
+        return f"work of {len(listed)} other machine(s) is taken from {storage.remote}"
+
+    yield _checked("this machine's key", key, remedy="the key signs what this machine shares")
+    yield _checked("trust", trusted, required=False)
 
 
 def _disk(invocation: Invocation) -> str:

@@ -31,6 +31,7 @@ from pibuild.publishing.model import PublishedSet
 from pibuild.publishing.operations import publish, sweep
 from pibuild.publishing.page.rendering import render
 from pibuild.signing import key_files
+from pibuild.store.trust import trust_of
 
 SHOWN_NIGHTS = 30
 """Nights that `nightly log` prints and the page shows."""
@@ -103,6 +104,7 @@ def open_publication(invocation: Invocation) -> tuple[Site, Uploader]:
         folder=Path(declared.site).expanduser().absolute(),
         pages=pages,
         sign=key.sign if key else None,
+        trust=trust_of(settings.store),
         retention=declared.retention,
         now=datetime.now(UTC),
         console=console,

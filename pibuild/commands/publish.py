@@ -92,10 +92,11 @@ def _gathered(invocation: Invocation) -> "tuple[list[ProvenWheel], bool]":
 
     console, history = invocation.console, history_of(invocation.settings)
     wheels: list[ProvenWheel] = []
+    is_signed = bool(invocation.settings.publish and invocation.settings.publish.key)
     with open_builder(invocation) as builder:
         catalogue = builder.catalogue
         cells = matrix(nightly_settings(invocation.settings), catalogue.recipes, catalogue.targets)
-        if night := gathered(cells, builder.context.remote, history):
+        if night := gathered(cells, builder.context.remote, history, console, is_for_signing=is_signed):
             history.put(night)
             report(night, history, invocation)
         for cell in cells:

@@ -3,14 +3,16 @@
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any
+from urllib.parse import urlsplit
 
-from platformdirs import user_cache_path
+from platformdirs import user_cache_path, user_data_path
 from pydantic import AfterValidator, BeforeValidator, Field, Tag, TypeAdapter
 from pydantic_core import PydanticCustomError
 
-from pibuild.config.strict_yaml import UserPath, checked, invalid, read_yaml, typed
+from pibuild.config.strict_yaml import UserPath, checked, homed, invalid, read_yaml, typed
 from pibuild.config.validation import file_levels
 from pibuild.console import Color
 from pibuild.errors import UsageError, closest
@@ -80,6 +82,13 @@ def _lockable(site: str) -> str:
     raise PydanticCustomError("site", "expected a folder within another folder, which has the site's lock file")
 
 
+def _trusted(text: str) -> str:
+    """Accept a public key as signing.key_files writes it, or the path of a file that has one."""
+    if text.startswith("ed25519:") and not re.fullmatch(r"ed25519:[0-9a-f]{64}", text):
+        raise PydanticCustomError("public_key", "expected a public key, ed25519: and 64 hex digits, or a PEM file")
+    return homed(text)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Storage:
     """Where sources and artifacts are stored."""
@@ -91,6 +100,16 @@ class Storage:
     remote: Annotated[_Address, AfterValidator(_remote)] | None = None
     """Address of the shared store: `http(s)://SERVER/PATH` of a server that takes GET and PUT, an rclone remote with a
     path (`name:path`), or a folder that all machines mount."""
+    key: UserPath | None = None
+    """PEM file of this machine's Ed25519 private key, which signs what it uploads; default: `machine.pem` in the user's
+    data folder, which is made on first use."""
+    trust: tuple[Annotated[str, AfterValidator(_trusted)], ...] | None = None
+    """The machines whose work is taken from the shared store: public keys as `pibuild doctor` prints them
+    (`ed25519:…`), or PEM files. The work of all others is built again. Default: work of every machine is taken, but
+    never signed for publication."""
+    allow_http: bool = False
+    """Allow a shared store at an `http://` address of another machine, where everybody on the way sees what is
+    transferred."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -316,6 +335,7 @@ def load_settings(
     if isinstance(from_file.get("store"), dict) and isinstance(merged["store"], str):
         merged["store"] = from_file["store"] | {"folder": merged["store"]}
     settings = typed(Settings, merged, "The settings")
+    _refuse_plain_http(settings.store)
     if settings.quiet and settings.verbose:
         raise UsageError("quiet and verbose are both true in one place", hint="remove one of the two")
     return settings
@@ -399,6 +419,41 @@ def store_folder(settings: Settings) -> Path:
     except RuntimeError as error:
         hint = "--store DIR, PIBUILD_STORE or HOME"
         raise UsageError("This user has no home folder for the store", found=str(error), hint=hint) from error
+
+
+def machine_key_path(settings: Settings) -> Path:
+    """Return the file of this machine's private key; UsageError if none is set and the user has no home folder.
+
+    It is not in the store: CI systems copy the store's folder as a cache, which others can read.
+    """
+    if settings.store.key:
+        return Path(settings.store.key).expanduser().absolute()
+    try:
+        Path.home()
+        return user_data_path("pibuild", appauthor=False) / "machine.pem"
+    except RuntimeError as error:
+        what, hint = "This user has no home folder for the key of this machine", "`store: key:`, or HOME"
+        raise UsageError(what, found=str(error), hint=hint) from error
+
+
+def _refuse_plain_http(storage: Storage) -> None:
+    """Raise UsageError if the shared store is at an http:// address of another machine, unless that is allowed."""
+    parts = urlsplit(storage.remote.reveal() if storage.remote else "")
+    if parts.scheme != "http" or storage.allow_http or _is_loopback(parts.hostname or ""):
+        return
+    raise UsageError(
+        "`store: remote:` is an http:// address of another machine",
+        expected="https://, or rclone with encryption",
+        found=str(storage.remote),
+        hint="`store: allow_http: true` if nobody else is in that network",
+    )
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def settings_schema() -> dict[str, Any]:

@@ -18,7 +18,8 @@ from pibuild.errors import UsageError
 T = TypeVar("T")
 
 
-def _homed(text: str) -> str:
+def homed(text: str) -> str:
+    """Return a path. Raises PydanticCustomError if it begins with a home folder that does not exist."""
     try:
         Path(text).expanduser()
     except RuntimeError as error:
@@ -26,7 +27,7 @@ def _homed(text: str) -> str:
     return text
 
 
-UserPath = Annotated[str, AfterValidator(_homed)]
+UserPath = Annotated[str, AfterValidator(homed)]
 """A file or folder; if it begins with `~` or `~name`, that home folder exists."""
 
 

@@ -7,6 +7,7 @@ from packaging.version import Version
 
 from pibuild.build.context import BuildContext
 from pibuild.build.planning import Catalogue
+from pibuild.build.pulled_wheel import pull_wheel
 from pibuild.build.wheelhouse import make_wheels
 from pibuild.errors import PibuildError
 from pibuild.model import Cell, Plan, Request, Wheelhouse
@@ -42,7 +43,7 @@ class CellBuilder:
         if entry := self.context.store.wheel(plan.key):
             self.context.remote.push_proven(plan, entry)
             return entry
-        return self.context.remote.pull_wheel(plan)
+        return pull_wheel(plan, self.context)
 
     def build(self, plan: Plan | Wheelhouse) -> tuple[Entry, float]:
         """Build and prove the wheel of a plan, with its dependencies if the plan has them.

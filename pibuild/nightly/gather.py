@@ -3,16 +3,49 @@
 The gathered outcomes become one night. So history, page and alarms are the same as those of a night on one machine.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from math import isfinite
 from typing import Annotated
 
-from pydantic import StringConstraints, TypeAdapter, ValidationError
+from pydantic import AfterValidator, StringConstraints
+from pydantic_core import PydanticCustomError
 
 from pibuild import __version__
+from pibuild.config.strict_yaml import checked
+from pibuild.console import Console
+from pibuild.errors import printable
 from pibuild.model import Cell, CellOutcome, Night
 from pibuild.nightly.history import History
 from pibuild.store.remote import Remote
+
+_PATTERNS = {
+    "began": r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ",
+    "commit": r"([0-9a-f]{40})?",
+    "failed_at": r"[\w./:-]{0,200}",
+    "key": r"([0-9a-f]{64})?",
+    "log": r"([^./\x00-\x1f][^/\x00-\x1f]{0,254})?",
+    "sha256": r"([0-9a-f]{64})?",
+    "wheel": r"(\w[\w.+!-]{0,250})?",
+}
+"""What the texts of an outcome look like: names lead to no other folder."""
+_MOST_LETTERS = 1 << 20
+_LOG_BYTES = 4 << 20
+"""Of a failure's log, its end is shared."""
+
+
+def _sound(outcome: CellOutcome) -> CellOutcome:
+    """Return the outcome of another machine if its values can be what they stand for."""
+    amounts = (outcome.wall_s, outcome.cpu_s, outcome.size_bytes, outcome.checks, *outcome.instructions.values())
+    if not all(isfinite(amount) and amount >= 0 for amount in amounts):
+        raise PydanticCustomError("amount", "expected finite amounts, 0 or more")
+    for name, pattern in _PATTERNS.items():
+        if not re.fullmatch(pattern, getattr(outcome, name), re.ASCII):
+            raise PydanticCustomError("pattern", "expected another {name}", {"name": name})
+    if sum(map(len, (outcome.cause, *outcome.changed, *outcome.instructions))) > _MOST_LETTERS:
+        raise PydanticCustomError("length", "expected shorter texts")
+    return outcome
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,7 +54,7 @@ class SharedOutcome:
 
     night: Annotated[str, StringConstraints(pattern=r"^\d{8}T\d{6}Z$")]
     """The id of the machine's own night."""
-    outcome: CellOutcome
+    outcome: Annotated[CellOutcome, AfterValidator(_sound)]
     log: str
     """The content of the failure's log."""
 
@@ -29,15 +62,18 @@ class SharedOutcome:
 def share(night: Night, remote: Remote, history: History) -> None:
     """Write each outcome of a night, with the log of a failure, to the shared store."""
     for outcome in night.outcomes:
-        log = (history.log(outcome.log) or b"").decode(errors="replace")
+        log = (history.log(outcome.log) or b"")[-_LOG_BYTES:].decode(errors="replace")
         shared = SharedOutcome(night=night.id, outcome=outcome, log=log)
-        remote.put_facts(*_place(outcome.cell), asdict(shared))
+        remote.put_outcome(outcome.cell.id, asdict(shared))
 
 
-def gathered(cells: Sequence[Cell], remote: Remote, history: History) -> Night | None:
+def gathered(
+    cells: Sequence[Cell], remote: Remote, history: History, console: Console, *, is_for_signing: bool
+) -> Night | None:
     """Return the outcomes at the shared store that are newer than the history's, as one night; None if there are none.
 
-    Writes the logs of their failures.
+    Writes the logs of their failures. If the night is published under a signature, only outcomes of this machine and of
+    trusted ones are taken.
     """
     latest: dict[str, CellOutcome] = {}
     for night in history.nights():
@@ -45,8 +81,8 @@ def gathered(cells: Sequence[Cell], remote: Remote, history: History) -> Night |
             latest.setdefault(outcome.cell.id, outcome)
     newer = []
     for cell in cells:
-        shared, recorded = _shared(cell, remote), latest.get(cell.id)
-        if shared and shared.outcome.cell == cell and (recorded is None or recorded.began < shared.outcome.began):
+        shared, recorded = _shared(cell, remote, console, is_for_signing=is_for_signing), latest.get(cell.id)
+        if shared and (recorded is None or recorded.began < shared.outcome.began):
             newer.append(shared)
             if shared.outcome.log:
                 history.put_log(shared.outcome.log, shared.log.encode())
@@ -62,14 +98,14 @@ def gathered(cells: Sequence[Cell], remote: Remote, history: History) -> Night |
     )
 
 
-def _place(cell: Cell) -> tuple[str, str]:
-    """Return the name of a cell's outcome at the shared store, and its title in messages."""
-    return f"outcomes/{cell.id}", f"the outcome of {cell.id}"
-
-
-def _shared(cell: Cell, remote: Remote) -> SharedOutcome | None:
+def _shared(cell: Cell, remote: Remote, console: Console, *, is_for_signing: bool) -> SharedOutcome | None:
     """Return the shared outcome of a cell; None if there is none, or something else under its name."""
-    try:
-        return TypeAdapter(SharedOutcome).validate_python(remote.facts(*_place(cell)))
-    except ValidationError:
+    facts = remote.outcome(cell.id, is_for_signing=is_for_signing)
+    if facts is None:
         return None
+    shared, faults = checked(SharedOutcome, facts)
+    if shared is None or shared.outcome.cell != cell:
+        why = "; ".join(faults) or "it is of another cell"
+        console.warn(printable(f"the outcome of {cell.id} in the remote store is damaged and is skipped: {why}"))
+        return None
+    return shared

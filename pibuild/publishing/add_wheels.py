@@ -21,7 +21,7 @@ from pibuild.model import Cell
 from pibuild.publishing.layout import staging_dir, sync
 from pibuild.publishing.model import SIDECARS, PublishedWheel, wheel_folder
 from pibuild.publishing.provenance import provenance
-from pibuild.store.local import Entry
+from pibuild.store.local import Entry, machines_in, with_machines
 from pibuild.wheels.wheel import WheelFormatError, dist_info_file
 
 
@@ -77,6 +77,7 @@ def _package_record(record: dict[str, Any], packages: dict[str, Any], wheel: dic
         "artifacts": [{name: value for name, value in packages.items() if name != "wheels"}],
         "checks": {"file": [], "device": proven["device"]},
         "proof": proven["proof"],
+        **with_machines(machines_in(record)),
     }
 
 
@@ -116,7 +117,25 @@ def _sidecars(wheel_path: Path) -> list[Path]:
 def _is_whole(site_dir: Path, wheel: ProvenWheel) -> bool:
     """Return whether an earlier set, or an interrupted publication, added the wheel already."""
     path = _folder(site_dir, wheel) / wheel.file
-    return all(file.is_file() for file in (path, *_sidecars(path))) and file_sha256(path) == wheel.sha256
+    is_present = all(file.is_file() for file in (path, *_sidecars(path))) and file_sha256(path) == wheel.sha256
+    return is_present and not is_own_now(site_dir, wheel)
+
+
+def is_own_now(site_dir: Path, wheel: ProvenWheel) -> bool:
+    """Return whether a published wheel came from another machine, and this one has now made the same bytes itself.
+
+    Its record is then replaced, or the set could not be signed.
+    """
+    _, record_path, _ = _sidecars(_folder(site_dir, wheel) / wheel.file)
+    return record_path.is_file() and bool(machines_in(_record(record_path))) and not machines_in(wheel.record)
+
+
+def _record(path: Path) -> dict[str, Any]:
+    try:
+        record = json.loads(path.read_bytes())
+    except ValueError:
+        return {}
+    return record if isinstance(record, dict) else {}
 
 
 def _write_sidecars(wheel: ProvenWheel, copy: Path) -> None:

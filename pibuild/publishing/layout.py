@@ -18,7 +18,7 @@ import os
 import re
 import shutil
 import stat
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
@@ -30,6 +30,8 @@ from pibuild.console import Console
 from pibuild.errors import PublishError
 from pibuild.files import file_sha256, folder_errors, json_text, locked, write_atomically
 from pibuild.publishing.model import PublishedSet, PublishedWheel, pointed_set, read_error, set_from
+from pibuild.store.local import machines_in
+from pibuild.store.trust import ANYBODY, Trust
 from pibuild.times import compact_utc, iso_utc, later_stamp
 
 SUMS = "SHA256SUMS"
@@ -58,6 +60,8 @@ class Site:
     retention: Policy
     now: datetime
     console: Console
+    trust: Trust = ANYBODY
+    """The machines whose work is signed."""
 
 
 def set_ids(site_dir: Path) -> tuple[str, ...]:
@@ -157,8 +161,13 @@ def staging_dir(site_dir: Path) -> Path:
 
 
 def put_set(site: Site, wheels: tuple[PublishedWheel, ...], *, why: str, sums: Mapping[str, str]) -> PublishedSet:
-    """Write a set and make it the current one. `sums` has the sha256 of the wheels and sidecars by path."""
+    """Write a set and make it the current one. `sums` has the sha256 of the wheels and sidecars by path.
+
+    Raises PublishError if the set is signed and machines that are not trusted had a part in its wheels.
+    """
     folder, before = site.folder, current_id(site.folder)
+    if site.sign:
+        _refuse_strangers(site, wheels)
     if not folder.stat().st_mode & 0o055:
         site.console.warn(f"a web server of another user can't read {folder}; try: chmod 755 {folder}")
     digest = hashlib.sha256(repr((wheels, before)).encode()).hexdigest()
@@ -183,6 +192,26 @@ def put_set(site: Site, wheels: tuple[PublishedWheel, ...], *, why: str, sums: M
     staged.rename(folder / published.id)
     point_to(folder, published.id)
     return published
+
+
+def _refuse_strangers(site: Site, wheels: Iterable[PublishedWheel]) -> None:
+    """Raise PublishError if machines that are not trusted had a part in wheels, as their published records say."""
+    details = []
+    for wheel in wheels:
+        path = site.folder / f"{wheel.folder}{wheel.file}.record.json"
+        try:
+            machines = machines_in(json.loads(path.read_bytes()))
+        except (OSError, ValueError):
+            continue  # of a hidden wheel whose files were removed
+        if strangers := site.trust.strangers(machines):
+            details.append(f"{wheel.file}: {', '.join(strangers)}")
+    if details:
+        raise PublishError(
+            "The set is not signed: machines that are not trusted had a part in its wheels",
+            expected="work of this machine, and of those in `store: trust:`",
+            details=details,
+            hint="list these keys in `store: trust:` if they are yours; else set it to [], and build again",
+        )
 
 
 def point_to(site_dir: Path, set_id: str) -> None:

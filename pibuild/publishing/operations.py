@@ -15,7 +15,7 @@ from pydantic import TypeAdapter
 
 from pibuild.errors import PublishError, UsageError, nearest
 from pibuild.files import file_sha256, json_text
-from pibuild.publishing.add_wheels import ProvenWheel, add_wheels
+from pibuild.publishing.add_wheels import ProvenWheel, add_wheels, is_own_now
 from pibuild.publishing.layout import (
     SUMS,
     Site,
@@ -58,7 +58,8 @@ def publish(site: Site, wheels: Sequence[ProvenWheel], *, why: str, anew: bool =
         present = before.wheels if before else ()
         offered = _accepted(site, present, wheels)
         stored = {(wheel.file, wheel.sha256) for wheel in present if (site.folder / wheel.paths[0]).is_file()}
-        added = add_wheels(site.folder, [wheel for wheel in offered if (wheel.file, wheel.sha256) not in stored])
+        new = [wheel for wheel in offered if (wheel.file, wheel.sha256) not in stored or is_own_now(site.folder, wheel)]
+        added = add_wheels(site.folder, new)
         after = _retained(merged(_reassigned(present, offered), added), site)
         if after == present and not added and not anew:
             return None

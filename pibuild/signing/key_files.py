@@ -30,7 +30,8 @@ from cryptography.hazmat.primitives.serialization import (
 from pibuild.errors import UsageError
 from pibuild.files import folder_errors, locked, write_atomically
 
-_PREFIX = "ed25519:"
+KEY_PREFIX = "ed25519:"
+"""How a public key's text begins."""
 _PRIVATE_HINT = "openssl genpkey -algorithm ed25519 -out pibuild.key"
 _PUBLIC_HINT = "openssl pkey -in pibuild.key -pubout -out pibuild.pub"
 
@@ -87,14 +88,14 @@ def load_public_key(path: Path) -> Ed25519PublicKey:
 
 def public_text(key: Ed25519PublicKey) -> str:
     """Return a public key on one line: `ed25519:` and 64 hex digits."""
-    return f"{_PREFIX}{raw_hex(key)}"
+    return f"{KEY_PREFIX}{raw_hex(key)}"
 
 
 def public_key_of(text: str) -> Ed25519PublicKey:
     """Return the key that public_text wrote. Raises ValueError for another text."""
-    if not re.fullmatch(rf"{_PREFIX}[0-9a-f]{{64}}", text):
-        raise ValueError(f"expected {_PREFIX} and 64 hex digits")
-    return Ed25519PublicKey.from_public_bytes(bytes.fromhex(text.removeprefix(_PREFIX)))
+    if not re.fullmatch(rf"{KEY_PREFIX}[0-9a-f]{{64}}", text):
+        raise ValueError(f"expected {KEY_PREFIX} and 64 hex digits")
+    return Ed25519PublicKey.from_public_bytes(bytes.fromhex(text.removeprefix(KEY_PREFIX)))
 
 
 def raw_hex(key: Ed25519PublicKey) -> str:

@@ -7,11 +7,17 @@ refused; a group, or another owner, may be meant, and gets a warning.
 import grp
 import os
 import pwd
+import re
 import stat
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from pibuild.errors import StoreError
+
+_OF_ONE_MACHINE = frozenset(
+    {"bcachefs", "btrfs", "ext2", "ext3", "ext4", "f2fs", "jfs", "overlay", "tmpfs", "xfs", "zfs"}
+)
+"""File systems that no other machine can write to, unless it exports them."""
 
 
 def refuse_if_public(root: Path, folders: Iterable[Path]) -> None:
@@ -40,6 +46,31 @@ def writers_beside_user(root: Path) -> Iterator[str]:
         yield f"its owner (user {_user(state.st_uid)})"
     if state.st_mode & stat.S_IWGRP and state.st_gid and _group(state.st_gid) != _user(user):
         yield f"the group {_group(state.st_gid)}"
+
+
+def is_own_folder(folder: Path) -> bool:
+    """Return whether only this user of this machine can write to a folder, or to the one in which it would be made."""
+    existing = next(path for path in (folder, *folder.absolute().parents) if path.exists()).resolve()
+    state = existing.stat()
+    is_private = state.st_uid == os.geteuid() and not state.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+    return is_private and _file_system(existing) in _OF_ONE_MACHINE
+
+
+def _file_system(folder: Path) -> str:
+    """Return the type of the file system that a folder is on, as Linux names it; "" if that is not known."""
+    try:
+        lines = Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="surrogateescape").splitlines()
+    except OSError:
+        return ""
+    # source: proc(5); the fifth field is the place, and the type stands behind a lone hyphen
+    mounts = [(line.split()[4], line.partition(" - ")[2].split()[0]) for line in lines]
+    decoded = [(Path(re.sub(r"\\(\d{3})", lambda code: chr(int(code[1], 8)), place)), kind) for place, kind in mounts]
+    above = [(len(place.parts), number, kind) for number, (place, kind) in enumerate(decoded) if _is_in(folder, place)]
+    return max(above)[2] if above else ""
+
+
+def _is_in(folder: Path, place: Path) -> bool:
+    return folder == place or place in folder.parents
 
 
 def _user(uid: int) -> str:

@@ -17,7 +17,7 @@ import re
 import shutil
 import tempfile
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +30,7 @@ from pibuild.errors import StoreError
 from pibuild.files import file_sha256, folder_errors, json_text, locked, write_atomically
 from pibuild.model import SESSION_LABEL, STORE_LABEL
 from pibuild.store.folder_access import refuse_if_public, writers_beside_user
+from pibuild.store.trust import ANYBODY, Trust
 from pibuild.wheels.wheel import legacy_names
 
 Kind = Literal["artifacts", "sources"]
@@ -53,9 +54,12 @@ class Entry:
 class Store:
     """The cache folder and this process's session in it."""
 
-    def __init__(self, root: Path, console: Console) -> None:
-        """Open the folder, make what is missing in it, and begin a session."""
-        self.root, self._console = root, console
+    def __init__(self, root: Path, console: Console, trust: Trust = ANYBODY) -> None:
+        """Open the folder, make what is missing in it, and begin a session.
+
+        What a machine made that `trust` does not take is not in this store, even if it was taken before.
+        """
+        self.root, self._console, self._trust = root, console, trust
         with folder_errors(root):
             for folder in _FOLDERS:
                 _make_folder(root / folder)
@@ -127,6 +131,8 @@ class Store:
         if not facts_path.exists():
             return None
         facts = _facts(facts_path) or {}
+        if not self._trust.takes(machines_in(facts)):
+            return None
         if not tar_path.is_file() or file_sha256(tar_path) != facts.get("sha256"):
             self._console.warn(f"the store's copy of {facts.get('name', key)} is damaged; it is replaced")
             self.remove_artifact(key, kind)
@@ -140,11 +146,13 @@ class Store:
 
     def has_artifact(self, key: str, kind: Kind = "artifacts") -> bool:
         """Return whether there is an artifact or a source, without reading it."""
-        return all(path.exists() for path in self._paths(key, kind))
+        tar_path, facts_path = self._paths(key, kind)
+        return tar_path.exists() and facts_path.exists() and self._trust.takes(machines_in(_facts(facts_path) or {}))
 
     def artifact_facts(self, key: str) -> dict[str, Any] | None:
         """Return the facts of an artifact without reading its content; None if there are none."""
-        return _facts(self._paths(key, "artifacts")[1])
+        facts = _facts(self._paths(key, "artifacts")[1])
+        return facts if facts and self._trust.takes(machines_in(facts)) else None
 
     def put_artifact(
         self, key: str, staged: Path, facts: dict[str, Any], *, sha256: str = "", kind: Kind = "artifacts"
@@ -166,6 +174,8 @@ class Store:
         record = _facts(folder / "record.json")
         match record:
             case None:
+                return None
+            case _ if not self._trust.takes(machines_in(record)):
                 return None
             case {"wheel": {"file": str(name), "sha256": sha256}}:
                 path = folder / name
@@ -225,6 +235,17 @@ class Store:
     def _paths(self, key: str, kind: Kind) -> tuple[Path, Path]:
         folder = self.root / kind
         return folder / f"{key}.tar", folder / f"{key}.json"
+
+
+def machines_in(*facts: Mapping[str, Any]) -> list[str]:
+    """Return the other machines that had a part in what these facts or records describe, by their public keys."""
+    named = [each.get("machines", []) for each in facts]
+    return sorted({str(machine) for machines in named for machine in (machines if isinstance(machines, list) else "?")})
+
+
+def with_machines(machines: Sequence[str]) -> dict[str, Any]:
+    """Return what a record says of the other machines that had a part in it: nothing if there are none."""
+    return {"machines": list(machines)} if machines else {}
 
 
 def deliver(entry: Entry, output_dir: Path, *, with_legacy_names: bool = False) -> Path:

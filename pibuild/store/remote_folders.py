@@ -1,6 +1,8 @@
 """Folders that many machines share, with a name for each file: mounted, on an HTTP server, or behind rclone."""
 
+import os
 import shutil
+import stat
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,9 +10,11 @@ from pathlib import Path
 
 from pibuild.adapters.http import Http
 from pibuild.adapters.rclone import Rclone
-from pibuild.errors import SourceError
+from pibuild.errors import SourceError, TooLargeError
 from pibuild.files import is_disk_full
 from pibuild.urls import Address
+
+_CHUNK_BYTES = 1 << 20
 
 
 class LocalFolder:
@@ -20,13 +24,24 @@ class LocalFolder:
         """Keep the path of the folder."""
         self._root = root
 
-    def get(self, name: str, to: Path) -> bool:
-        """Write a file if the folder has it; return whether it has."""
+    def get(self, name: str, to: Path, most_bytes: int) -> bool:
+        """Write a file if the folder has it; return whether it has.
+
+        Raises TooLargeError if it has more than `most_bytes`, or is no file: a pipe would never end.
+        """
         with self._named():
             try:
-                shutil.copyfile(self._root / name, to)
+                descriptor = os.open(self._root / name, os.O_RDONLY | os.O_NONBLOCK)
             except FileNotFoundError:
                 return False
+            with open(descriptor, "rb") as file, to.open("wb") as copy:  # noqa: PTH123  Path has no such flags
+                state = os.fstat(descriptor)
+                if not stat.S_ISREG(state.st_mode) or state.st_size > most_bytes:
+                    raise _too_large(name, most_bytes)
+                while chunk := file.read(min(_CHUNK_BYTES, most_bytes + 1 - copy.tell())):
+                    copy.write(chunk)
+                if copy.tell() > most_bytes:  # it grows
+                    raise _too_large(name, most_bytes)
         return True
 
     def put(self, path: Path, name: str) -> None:
@@ -34,6 +49,8 @@ class LocalFolder:
         stored = self._root / name
         staged = stored.with_name(f".{stored.name}.{uuid.uuid4().hex}")
         with self._named():
+            if stored.parent.is_symlink():
+                raise SourceError(f"{stored.parent} is a link", hint="a stranger may have made it; remove it")
             stored.parent.mkdir(parents=True, exist_ok=True)
             try:
                 shutil.copyfile(path, staged)
@@ -63,9 +80,9 @@ class ServedFolder:
         """Keep the client and the address; no server is asked yet."""
         self._client, self._address = client, address
 
-    def get(self, name: str, to: Path) -> bool:
-        """Write a file if the folder has it; return whether it has."""
-        return self._client.get(self._at(name), to)
+    def get(self, name: str, to: Path, most_bytes: int) -> bool:
+        """Write a file if the folder has it; return whether it has. Raises TooLargeError if it is longer."""
+        return self._client.get(self._at(name), to, most_bytes)
 
     def put(self, path: Path, name: str) -> None:
         """Store a file under a name."""
@@ -77,3 +94,7 @@ class ServedFolder:
 
     def _at(self, name: str) -> str:
         return self._address.below(name).reveal()
+
+
+def _too_large(name: str, most_bytes: int) -> TooLargeError:
+    return TooLargeError(f"{name} is no file, or larger than it should be", expected=f"{most_bytes} bytes at most")

@@ -10,6 +10,7 @@ from pibuild.adapters.http import Http
 from pibuild.adapters.pypi import Pypi
 from pibuild.commands.main import main
 from pibuild.errors import UnreachableError
+from pibuild.signing.key_files import machine_key, public_text
 from tests.fakes.servers import free_port
 
 
@@ -58,3 +59,35 @@ def test_doctor_names_the_git_server_that_answered(capsys, tmp_path, monkeypatch
     assert main(["doctor", "--json", "--store", str(tmp_path)]) == 4
     findings = {finding["name"]: finding for finding in json.loads(capsys.readouterr().out)}
     assert findings["git upstream"]["found"] == f"{clone} answers"
+
+
+@pytest.mark.usefixtures("dead_proxy")
+def test_doctor_shows_this_machines_key_and_whose_work_is_taken(capsys, tmp_path, monkeypatch):
+    monkeypatch.setenv("DOCKER_HOST", "unix:///nowhere")
+    key = tmp_path / "data/machine.pem"
+    config = tmp_path / "pibuild.yaml"
+
+    def findings(trust):
+        config.write_text(f"store: {{remote: /srv/shared, key: {key}{trust}}}\nmirrors: [/srv]\n")
+        assert main(["doctor", "--json", "--config", str(config)]) == 4
+        return {finding["name"]: finding for finding in json.loads(capsys.readouterr().out)}
+
+    open_, listed = findings(""), findings(f', trust: ["ed25519:{"0" * 64}"]')
+    public = public_text(machine_key(key).public_key())
+    assert open_["this machine's key"]["found"] == f"{public} ({key})"
+    assert not open_["trust"]["ok"]
+    assert "store: trust:" in open_["trust"]["remedy"]
+    assert listed["trust"]["ok"]
+    assert listed["trust"]["found"] == "work of 1 other machine(s) is taken from /srv/shared"
+    key.chmod(0o644)
+    assert f"chmod 600 {key}" in findings("")["this machine's key"]["remedy"]
+
+
+@pytest.mark.usefixtures("dead_proxy")
+def test_doctor_makes_no_key_without_a_shared_store(capsys, tmp_path, monkeypatch):
+    monkeypatch.setenv("DOCKER_HOST", "unix:///nowhere")
+    (tmp_path / "pibuild.yaml").write_text(f"store: {{key: {tmp_path / 'machine.pem'}}}\nmirrors: [/srv]\n")
+    main(["doctor", "--config", str(tmp_path / "pibuild.yaml")])
+
+    assert "machine's key" not in capsys.readouterr().out
+    assert not (tmp_path / "machine.pem").exists()

@@ -1,5 +1,6 @@
 """Every kind of shared folder against the real thing: a file system, servers on this machine, and rclone."""
 
+import contextlib
 import os
 import socket
 import subprocess
@@ -9,17 +10,18 @@ import pytest
 
 from pibuild.adapters.http import Http
 from pibuild.adapters.rclone import Rclone
-from pibuild.errors import SourceError, UnreachableError
+from pibuild.errors import SourceError, TooLargeError, UnreachableError
 from pibuild.store.remote_folders import LocalFolder, ServedFolder
 from pibuild.urls import Address
 from tests.failures import fails
-from tests.fakes.servers import CacheServer, free_port, running
+from tests.fakes.servers import AnswerServer, CacheServer, free_port, running
 from tests.makers.plans import plan_for
 from tests.makers.stores import Machine
 from tests.requirements import missing
 
 CONTENT = bytes(range(256)) * 8000
 NAME = "artifacts/0123.tar"
+MOST = len(CONTENT)
 
 
 @pytest.fixture
@@ -93,17 +95,17 @@ def test_a_file_that_was_put_can_be_read_back(folder, file, tmp_path):
     folder.put(file, NAME)
 
     assert folder.has(NAME)
-    assert folder.get(NAME, tmp_path / "got")
+    assert folder.get(NAME, tmp_path / "got", MOST)
     assert (tmp_path / "got").read_bytes() == CONTENT
 
 
 def test_an_unknown_file_is_absent_with_and_without_its_folder(folder, file, tmp_path):
     assert not folder.has(NAME)
-    assert not folder.get(NAME, tmp_path / "got")
+    assert not folder.get(NAME, tmp_path / "got", MOST)
     folder.put(file, NAME)
 
     assert not folder.has("artifacts/other.tar")
-    assert not folder.get("artifacts/other.tar", tmp_path / "got")
+    assert not folder.get("artifacts/other.tar", tmp_path / "got", MOST)
     assert not (tmp_path / "got").exists()
 
 
@@ -111,9 +113,51 @@ def test_a_file_that_is_put_again_replaces_the_old_one(folder, file, tmp_path):
     folder.put(file, NAME)
     file.write_bytes(CONTENT[::-1])
     folder.put(file, NAME)
-    folder.get(NAME, tmp_path / "got")
+    folder.get(NAME, tmp_path / "got", MOST)
 
     assert (tmp_path / "got").read_bytes() == CONTENT[::-1]
+
+
+def test_a_file_that_is_longer_than_it_may_be_is_not_taken(folder, file, tmp_path):
+    folder.put(file, NAME)
+    with fails(TooLargeError, naming="0123.tar"):
+        folder.get(NAME, tmp_path / "got", MOST - 1)
+
+
+def test_a_file_without_an_end_is_not_taken(http, tmp_path):
+    """The server states no length, and sends forever."""
+
+    def flood(request):
+        request.send_response(200)
+        request.end_headers()
+        request.close_connection = True
+        with contextlib.suppress(ConnectionError):
+            while True:
+                request.wfile.write(bytes(1 << 20))
+
+    with running(AnswerServer()) as server:
+        server.answers = [flood]
+        folder = ServedFolder(http, Address(server.url))
+        with fails(TooLargeError, naming=NAME):
+            folder.get(NAME, tmp_path / "got", 5_000_000)
+    assert (tmp_path / "got").stat().st_size < 10_000_000
+
+
+@pytest.mark.parametrize("plant", [os.mkfifo, lambda path: path.symlink_to("/dev/zero"), lambda path: path.mkdir()])
+def test_what_is_no_file_in_a_mounted_folder_is_not_read(tmp_path, plant):
+    (tmp_path / "shared/artifacts").mkdir(parents=True)
+    plant(tmp_path / "shared" / NAME)
+    with pytest.raises(SourceError):
+        LocalFolder(tmp_path / "shared").get(NAME, tmp_path / "got", MOST)
+
+
+def test_nothing_is_written_through_a_link_in_a_mounted_folder(tmp_path, file):
+    (tmp_path / "shared").mkdir()
+    (tmp_path / "victim").mkdir()
+    (tmp_path / "shared/artifacts").symlink_to(tmp_path / "victim")
+    with fails(SourceError, naming="artifacts"):
+        LocalFolder(tmp_path / "shared").put(file, NAME)
+    assert list((tmp_path / "victim").iterdir()) == []
 
 
 def test_two_machines_share_a_wheel_through_the_folder(folder, tmp_path):
@@ -121,8 +165,9 @@ def test_two_machines_share_a_wheel_through_the_folder(folder, tmp_path):
     one, other = (Machine(tmp_path / name, folder) for name in ("one", "other"))
     one.share(plan)
 
-    assert other.remote.pull_artifact(plan.wheel).facts == one.store.artifact(plan.wheel.key).facts
-    assert other.remote.pull_wheel(plan) == other.store.wheel(plan.key)
+    facts = one.store.artifact(plan.wheel.key).facts
+    assert other.remote.pull_artifact(plan.wheel).facts == facts | {"machines": [one.public]}
+    assert other.pull_wheel(plan) == other.store.wheel(plan.key)
     assert (one.warnings, other.warnings) == ([], [])
     one.store.close()
     other.store.close()
@@ -130,14 +175,16 @@ def test_two_machines_share_a_wheel_through_the_folder(folder, tmp_path):
 
 def test_a_server_that_is_not_there_is_unreachable(http, file, tmp_path):
     folder = ServedFolder(http, Address(f"http://127.0.0.1:{free_port()}/cache"))
-    for ask in (lambda: folder.get(NAME, tmp_path / "got"), lambda: folder.has(NAME), lambda: folder.put(file, NAME)):
+    got = tmp_path / "got"
+    for ask in (lambda: folder.get(NAME, got, MOST), lambda: folder.has(NAME), lambda: folder.put(file, NAME)):
         with fails(UnreachableError, naming="127.0.0.1"):
             ask()
 
 
 def test_a_remote_without_a_server_is_unreachable(rclone, file, tmp_path):
     folder = ServedFolder(rclone, Address(f":webdav,url='http://127.0.0.1:{free_port()}/':pibuild"))
-    for ask in (lambda: folder.get(NAME, tmp_path / "got"), lambda: folder.has(NAME), lambda: folder.put(file, NAME)):
+    got = tmp_path / "got"
+    for ask in (lambda: folder.get(NAME, got, MOST), lambda: folder.has(NAME), lambda: folder.put(file, NAME)):
         with fails(UnreachableError) as caught:
             ask()
         assert "connection refused" in caught.value.found
@@ -169,7 +216,7 @@ def test_a_server_that_rejects_uploads_is_still_read(cache, http, file, tmp_path
 
     with fails(SourceError, naming=("127.0.0.1", str(code))):
         folder.put(file, NAME)
-    assert folder.get(NAME, tmp_path / "got")
+    assert folder.get(NAME, tmp_path / "got", MOST)
 
 
 def test_an_upload_to_a_busy_server_is_repeated_whole(cache, http, file):
@@ -186,7 +233,7 @@ def test_a_read_only_remote_rejects_uploads_and_is_still_read(rclone, webdav, fi
 
     with fails(SourceError, naming="/artifacts/other.tar"):
         folder.put(file, "artifacts/other.tar")
-    assert folder.get(NAME, tmp_path / "got")
+    assert folder.get(NAME, tmp_path / "got", MOST)
 
 
 def test_a_shared_folder_that_is_a_file_is_named(file, tmp_path):
@@ -194,7 +241,7 @@ def test_a_shared_folder_that_is_a_file_is_named(file, tmp_path):
 
     assert not folder.has(NAME)
     with fails(SourceError, naming=tmp_path / "file"):
-        folder.get(NAME, tmp_path / "got")
+        folder.get(NAME, tmp_path / "got", MOST)
     with fails(SourceError, naming=tmp_path / "file"):
         folder.put(file, NAME)
 

@@ -5,18 +5,27 @@ import os
 import subprocess
 
 import pytest
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from pibuild.build.catalogue import load_catalogue
 from pibuild.commands.main import main
 from pibuild.console import Console
 from pibuild.model import Request
+from pibuild.signing.key_files import machine_key, public_key_of, public_text
 from pibuild.store.local import Store
+from tests.fakes.servers import CacheServer, running
+from tests.makers.elfs import BX_LR, PI_TWO, SO, arm, make_elf
 from tests.makers.publications import everything
 from tests.makers.sites import make_record
-from tests.makers.wheels import make_wheel
+from tests.makers.wheels import TFLITE, make_tflite_wheel
 
-WHEEL = "tflite_runtime-2.14.1-cp311-cp311-linux_armv6l.whl"
 CELL = "tflite-runtime-2.14.1-pi-one-3.11"
+
+
+def public_key_pem(text):
+    return public_key_of(text).public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+
+
 SETTINGS = """\
 nightly:
   cells: [{recipe: tflite-runtime, targets: [pi-one], pythons: ["3.11"]}]
@@ -40,14 +49,9 @@ def folder(monkeypatch, tmp_path):
 def stored(folder):
     """Put the proven wheel of the cell into a store."""
 
-    def stored(store_dir=folder / "store"):
+    def stored(store_dir=folder / "store", path=None):
         plan = load_catalogue().plan(Request(target="pi-one", python="3.11", recipe=None, version=None))
-        path = make_wheel(
-            folder / "made",
-            file_name=WHEEL,
-            metadata="Metadata-Version: 2.1\nName: tflite-runtime\nVersion: 2.14.1\n",
-            dist_info="tflite_runtime-2.14.1.dist-info",
-        )
+        path = path or make_tflite_wheel(folder / "made")
         record = make_record(path, recipe="tflite-runtime", version="2.14.1")
         record["plan"]["key"] = plan.key
         store = Store(store_dir, Console())
@@ -67,7 +71,7 @@ def test_a_night_publishes_the_proven_wheel_signed_and_public(folder, stored, ca
 
     site = folder / "site"
     (wheel,) = json.loads((site / "current/set.json").read_text())["wheels"]
-    assert (wheel["file"], wheel["cell"]) == (WHEEL, CELL)
+    assert (wheel["file"], wheel["cell"]) == (TFLITE, CELL)
     assert {path.stat().st_mode & 0o777 for path in site.rglob("*") if path.is_file()} == {0o644}
     (record,) = (folder / "nightly/nights").iterdir()
     assert json.loads(record.read_text())["set_id"] == (site / "current").readlink().name
@@ -85,19 +89,109 @@ def test_a_second_night_and_a_publication_write_nothing_to_the_site(folder, stor
     assert everything(folder / "site") == before
 
 
-def test_a_cell_of_another_machine_is_gathered_and_published(folder, stored, monkeypatch, capsys):
-    (folder / "pibuild.yaml").write_text(f"{SETTINGS}store: {{remote: {folder / 'shared'}}}\n")
-    stored(folder / "other" / "store")
-    with monkeypatch.context() as other:
-        other.setenv("PIBUILD_STORE", str(folder / "other" / "store"))
-        other.chdir(folder / "other")
-        assert main(["nightly", "--no-publish", "--config", "../pibuild.yaml"]) == 3
+@pytest.fixture
+def shared(folder, stored, monkeypatch):
+    """Let another machine share its night; return the start of this one's settings, and the other's public key."""
+
+    def shared(path=None):
+        settings = f"remote: {folder / 'shared'}, key: machine.pem"
+        (folder / "other").mkdir(exist_ok=True)
+        (folder / "other/pibuild.yaml").write_text(f"{SETTINGS}store: {{{settings}}}\n")
+        stored(folder / "other/store", path)
+        with monkeypatch.context() as other:
+            other.setenv("PIBUILD_STORE", str(folder / "other/store"))
+            other.chdir(folder / "other")
+            assert main(["nightly", "--no-publish"]) == 3
+        return settings, public_text(machine_key(folder / "other/machine.pem").public_key())
+
+    return shared
+
+
+def files_in(site):
+    return [one["file"] for one in json.loads((site / "current/set.json").read_text())["wheels"]]
+
+
+def test_a_cell_of_a_trusted_machine_is_gathered_published_and_signed(folder, shared, capsys):
+    settings, public = shared()
+    (folder / "pibuild.yaml").write_text(f'{SETTINGS}store: {{{settings}, trust: ["{public}"]}}\n')
+    capsys.readouterr()
 
     assert main(["publish"]) == 0
-    assert [one["file"] for one in json.loads((folder / "site/current/set.json").read_text())["wheels"]] == [WHEEL]
+    assert "warning" not in capsys.readouterr().err
+    assert files_in(folder / "site") == [TFLITE]
+    assert main(["publish", "check", "site", "--public-key", "site/current/pibuild.pub"]) == 0
     capsys.readouterr()
     assert main(["nightly", "log", CELL]) == 0
     assert "unchanged" in capsys.readouterr().out
+
+
+def test_a_trusted_machine_may_be_named_by_its_pem_file(folder, shared):
+    settings, public = shared()
+    (folder / "other.pub").write_bytes(public_key_pem(public))
+    (folder / "pibuild.yaml").write_text(f"{SETTINGS}store: {{{settings}, trust: [other.pub]}}\n")
+
+    assert main(["publish"]) == 0
+    assert files_in(folder / "site") == [TFLITE]
+
+
+def test_a_set_with_the_work_of_a_machine_that_is_not_listed_is_not_signed(folder, shared, capsys):
+    settings, public = shared()
+    (folder / "pibuild.yaml").write_text(f"{SETTINGS}store: {{{settings}}}\n")
+    capsys.readouterr()
+
+    assert main(["publish"]) == 12
+    said = capsys.readouterr().err
+    assert f"{TFLITE}: {public}" in said
+    assert "store: trust:" in said
+    assert not (folder / "site/current").exists()
+    (folder / "pibuild.yaml").write_text(f'{SETTINGS}store: {{{settings}, trust: ["{public}"]}}\n')
+    assert main(["publish"]) == 0
+
+
+def test_wheels_of_machines_that_are_not_listed_are_published_without_a_signature(folder, shared):
+    settings, _ = shared()
+    unsigned = SETTINGS.replace("{key: key.pem}", "{}")
+    (folder / "pibuild.yaml").write_text(f"{unsigned}store: {{{settings}}}\n")
+    assert main(["publish"]) == 0
+    assert files_in(folder / "site") == [TFLITE]
+
+    (folder / "pibuild.yaml").write_text(f"{SETTINGS}store: {{{settings}}}\n")
+    assert main(["publish", "yank", TFLITE, "--reason", "a test"]) == 12  # it would be signed now
+
+
+def test_the_same_wheel_made_here_is_signed_in_place_of_a_strangers(folder, shared, stored):
+    settings, _ = shared()
+    unsigned = SETTINGS.replace("{key: key.pem}", "{}")
+    (folder / "pibuild.yaml").write_text(f"{unsigned}store: {{{settings}}}\n")
+    assert main(["publish"]) == 0
+    (folder / "pibuild.yaml").write_text(f"{SETTINGS}store: {{{settings}, trust: []}}\n")
+    stored()
+
+    assert main(["publish"]) == 0
+    assert main(["publish", "check", "site", "--public-key", "site/current/pibuild.pub"]) == 0
+
+
+def test_a_wheel_that_verify_refuses_is_never_published(folder, shared, capsys):
+    """A trusted machine signed it: it has ARMv7 code in a wheel for ARMv6."""
+    bad = make_tflite_wheel(folder / "bad", {SO: make_elf(arm(0xE3001001, BX_LR), attributes=PI_TWO)})
+    settings, public = shared(bad)
+    (folder / "pibuild.yaml").write_text(f'{SETTINGS}store: {{{settings}, trust: ["{public}"]}}\n')
+    capsys.readouterr()
+
+    assert main(["publish"]) == 2
+    assert "is not what it should be and is made again" in capsys.readouterr().err
+    assert not (folder / "site/current").exists()
+
+
+def test_a_remote_without_a_list_gets_a_warning_unless_it_is_the_users_own_folder(folder, stored, capsys):
+    stored()
+    with running(CacheServer()) as cache:
+        for remote, warned in ((folder / "mine", False), (folder / "open", True), (cache.url, True)):
+            (folder / "open").mkdir(exist_ok=True)
+            (folder / "open").chmod(0o777)
+            (folder / "pibuild.yaml").write_text(f"{SETTINGS}store: {{remote: {remote}, key: machine.pem}}\n")
+            assert main(["publish"]) == 0
+            assert ("`store: trust:` is not set" in capsys.readouterr().err) is warned, remote
 
 
 def test_an_open_signing_key_ends_a_night_before_it_begins(folder, stored, capsys):

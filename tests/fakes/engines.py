@@ -177,9 +177,25 @@ class BuildingContainer(PrintingContainer):
         tag, library = f"cp{python}-cp{python}-linux_armv6l", f"thing/_core.cpython-{python}-arm-linux-gnueabihf.so"
         out = self.folder / f"out-{uuid.uuid4().hex}"
         if self.env.get("PURE"):
-            make_wheel(out / "wheel", {"six.py": b""}, file_name=SIX, tags=("py2.py3-none-any",))
+            make_wheel(
+                out / "wheel",
+                {"six.py": b""},
+                file_name=SIX,
+                tags=("py2-none-any", "py3-none-any"),
+                purelib="true",
+                metadata="Metadata-Version: 2.1\nName: six\nVersion: 1.16.0\n",
+                dist_info="six-1.16.0.dist-info",
+            )
             return out
-        make_wheel(out / "wheel", {library: make_elf()}, file_name=f"thing-1.0-{tag}.whl", tags=(tag,))
+        version = self.env.get("PIBUILD_VERSION", "1.0")
+        make_wheel(
+            out / "wheel",
+            {library: make_elf()},
+            file_name=f"thing-{version}-{tag}.whl",
+            tags=(tag,),
+            metadata=f"Metadata-Version: 2.1\nName: thing\nVersion: {version}\n",
+            dist_info=f"thing-{version}.dist-info",
+        )
         (out / "symbols" / library).parent.mkdir(parents=True)
         (out / "symbols" / library).write_bytes(make_elf())
         return out

@@ -12,7 +12,7 @@ class SilentFolder(LocalFolder):
     def __init__(self) -> None:
         pass
 
-    def get(self, name: str, to: Path) -> bool:
+    def get(self, name: str, to: Path, most_bytes: int) -> bool:  # noqa: ARG002
         raise UnreachableError("cache.example.org is not reachable", found=f"{name} {to}")
 
     def put(self, path: Path, name: str) -> None:
@@ -23,17 +23,17 @@ class SilentFolder(LocalFolder):
 
 
 class RefusingFolder(LocalFolder):
-    """A folder that rejects writes, and reads unless `reads` is set; it counts the requests."""
+    """A folder that rejects writes, and reads unless `reads` is set; it counts what it rejects."""
 
     def __init__(self, root: Path, error: Exception, *, reads: bool = False) -> None:
         super().__init__(root)
         self.error, self.reads, self.asked = error, reads, 0
 
-    def get(self, name: str, to: Path) -> bool:
-        self.asked += 1
+    def get(self, name: str, to: Path, most_bytes: int) -> bool:
         if not self.reads:
+            self.asked += 1
             raise self.error
-        return super().get(name, to)
+        return super().get(name, to, most_bytes)
 
     def put(self, path: Path, name: str) -> None:  # noqa: ARG002
         self.asked += 1

@@ -10,7 +10,7 @@ def make_outcome(python: str = "3.11", target: str = "pi-one", **changes: Any) -
     plain: dict[str, Any] = {
         "cell": cell,
         "status": "built",
-        "key": "k" * 64,
+        "key": "e" * 64,
         "began": "2026-11-25T03:00:00Z",
         "wall_s": 12.5,
     }

@@ -57,6 +57,7 @@ def make_recipes() -> dict[str, Recipe]:
             per=("target", "python"),
             image="toolchain",
             proof="check.py",
+            package="thing",
             releases=(
                 make_release("2.9.0", pythons=("3.9", "3.11"), needs=("cpython", "tensorflow-lite")),
                 make_release("2.14.1", pythons=("3.11", "3.13"), needs=("cpython", "tensorflow-lite")),

@@ -65,6 +65,8 @@ def make_record(
         "version": version,
         "target": target,
         "python": python,
+        "wall_s": 1.0,
+        "cpu_s": 1.0,
     }
     artifact |= {"key": "3" * 64, "sha256": "4" * 64, "size_bytes": 10, "image": image, "tree": "5" * 64}
     return {
@@ -72,7 +74,14 @@ def make_record(
         "made": made,
         "wheel": {"file": path.name, "sha256": _sha256(path.read_bytes()), "size_bytes": path.stat().st_size},
         "extras": [],
-        "plan": {"key": "e" * 64, "target": target, "python": python, "recipe": recipe, "version": version},
+        "plan": {
+            "key": "e" * 64,
+            "target": target,
+            "python": python,
+            "recipe": recipe,
+            "version": version,
+            "reason": "",
+        },
         "device": {"reference": "pibuild/device:0", "id": f"sha256:{'6' * 64}", "base": "debian", "cpu": "arm1176"},
         "artifacts": [artifact | {"sources": [source]}, artifact | {"sources": [source, source | {"tree": "7" * 64}]}],
         "checks": {"file": [], "device": {}},

@@ -45,5 +45,19 @@ def make_wheel(
     return path
 
 
+TFLITE = "tflite_runtime-2.14.1-cp311-cp311-linux_armv6l.whl"
+
+
+def make_tflite_wheel(folder: Path, files: Mapping[str, bytes] | None = None) -> Path:
+    """The wheel of the newest tflite-runtime for pi-one and Python 3.11, as far as its plan tells."""
+    return make_wheel(
+        folder,
+        files,
+        file_name=TFLITE,
+        metadata="Metadata-Version: 2.1\nName: tflite-runtime\nVersion: 2.14.1\n",
+        dist_info="tflite_runtime-2.14.1.dist-info",
+    )
+
+
 def _digest(content: bytes) -> str:
     return "sha256=" + base64.urlsafe_b64encode(hashlib.sha256(content).digest()).rstrip(b"=").decode()

@@ -6,9 +6,10 @@ import pytest
 
 from pibuild.config.dockerfiles import load_images
 from pibuild.config.recipes import load_recipes
-from pibuild.config.settings import Storage, load_settings
+from pibuild.config.settings import Storage, load_settings, machine_key_path
 from pibuild.config.targets import load_targets
 from pibuild.errors import UsageError
+from pibuild.store.trust import trust_of
 from pibuild.trees.tree import file_tree_hash
 from pibuild.urls import Address
 from tests.failures import fails
@@ -518,3 +519,47 @@ def test_quiet_and_verbose_in_one_place_are_refused(tmp_path, text, environ):
         load_settings({}, environ, tmp_path)
     (tmp_path / "pibuild.yaml").write_text("verbose: true\n")
     assert load_settings({}, {"PIBUILD_QUIET": "1"}, tmp_path).quiet
+
+
+@pytest.mark.parametrize(
+    "address", ["http://cache.example.org/x", "http://10.0.0.1:8080/x", "http://localhost.example.org/x", "http://[fe80::1]/"]
+)
+def test_a_shared_store_at_a_plain_http_address_is_refused_unless_allowed(tmp_path, address):
+    with fails(UsageError, naming=(address, "allow_http")):
+        settings(tmp_path, file=f"store: {{remote: '{address}'}}")
+
+    assert settings(tmp_path, file=f"store: {{remote: '{address}', allow_http: true}}").store.remote == Address(address)
+
+
+@pytest.mark.parametrize("address", ["http://127.0.0.1/x", "http://localhost:80/x", "http://[::1]:1/x", "https://a.org/"])
+def test_a_shared_store_on_this_machine_or_behind_tls_is_allowed(tmp_path, address):
+    assert settings(tmp_path, file=f"store: {{remote: '{address}'}}").store.remote == Address(address)
+
+
+@pytest.mark.parametrize("key", ["ed25519:", f"ed25519:{'0' * 63}", f"ed25519:{'G' * 64}", 5])
+def test_a_trusted_key_that_is_none_is_named(tmp_path, key):
+    with fails(UsageError, naming="store.trust.0"):
+        settings(tmp_path, file=f"store: {{trust: [{key!r}]}}")
+
+
+def test_trust_is_not_set_or_a_list_which_may_be_empty(tmp_path):
+    key = f"ed25519:{'0' * 64}"
+
+    assert trust_of(settings(tmp_path, file="store: {}").store).listed is None
+    assert trust_of(settings(tmp_path, file="store: {trust: []}").store).listed == frozenset()
+    assert trust_of(settings(tmp_path, file=f"store: {{trust: ['{key}']}}").store).listed == {key}
+
+
+def test_a_trusted_file_that_is_no_public_key_is_named(tmp_path):
+    (tmp_path / "key.pem").write_text("hunter2")
+    with fails(UsageError, naming=tmp_path / "key.pem"):
+        trust_of(settings(tmp_path, file=f"store: {{trust: ['{tmp_path / 'key.pem'}']}}").store)
+
+
+def test_the_key_of_this_machine_is_not_in_the_store(tmp_path, monkeypatch):
+    """Stores are cached by CI systems, where others read them."""
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    found = settings(tmp_path, flags={"store": str(tmp_path / "store")})
+
+    assert machine_key_path(found) == tmp_path / "data/pibuild/machine.pem"
+    assert machine_key_path(settings(tmp_path, file="store: {key: /etc/key.pem}")) == Path("/etc/key.pem")

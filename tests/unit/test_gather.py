@@ -1,14 +1,17 @@
 """Outcomes of many machines become one night on the machine that publishes."""
 
 import io
-import json
 from dataclasses import replace
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from pibuild.console import Console
-from pibuild.nightly.gather import gathered, share
+from pibuild.nightly.gather import gathered as gather
+from pibuild.nightly.gather import share
 from pibuild.nightly.history import History
+from pibuild.signing.key_files import public_text
+from pibuild.store.attestation import attest, read_attestation
 from pibuild.store.local import Store
 from pibuild.store.remote import Remote
 from pibuild.store.remote_folders import LocalFolder
@@ -17,6 +20,19 @@ from tests.makers.outcomes import make_night, make_outcome
 BUILT = make_outcome()
 FAILED = make_outcome(python="3.13", status="failed", cause="no room", log="a.log", began="2026-11-25T03:05:00Z")
 CELLS = (BUILT.cell, FAILED.cell)
+KEY, STRANGER = Ed25519PrivateKey.generate(), Ed25519PrivateKey.generate()
+
+
+def gathered(cells, remote, history, *, is_for_signing=False):
+    return gather(cells, remote, history, remote._console, is_for_signing=is_for_signing)
+
+
+def plant(path, shared, key=KEY):
+    path.write_text(attest(key, "outcome", path.stem, shared))
+
+
+def read(path):
+    return read_attestation(path.read_bytes(), "outcome", path.stem).record
 
 
 @pytest.fixture
@@ -27,7 +43,7 @@ def console():
 @pytest.fixture
 def remote(tmp_path, console):
     store = Store(tmp_path / "store", console)
-    yield Remote(LocalFolder(tmp_path / "shared"), store=store, console=console)
+    yield Remote(LocalFolder(tmp_path / "shared"), store=store, console=console, key=lambda: KEY)
     store.close()
 
 
@@ -77,30 +93,75 @@ def test_without_shared_outcomes_there_is_no_night(remote, history):
 
 
 @pytest.mark.parametrize("left", ["{}", '{"night": "x", "outcome": []}', "no JSON"])
-def test_a_damaged_shared_outcome_is_ignored(remote, history, tmp_path, left):
+def test_a_damaged_shared_outcome_is_skipped_with_a_warning(remote, history, console, tmp_path, left):
     path = tmp_path / "shared" / "outcomes" / f"{BUILT.cell.id}.json"
     path.parent.mkdir(parents=True)
     path.write_text(left)
     assert gathered(CELLS, remote, history) is None
+    assert console.err.getvalue().count("warning") == 1
 
 
 @pytest.mark.usefixtures("machines")
-def test_a_log_cannot_be_written_or_read_elsewhere(remote, history, there):
-    there.put_log("b.log", b"words")
-    share(make_night("20261125T040000Z", replace(FAILED, log="../nights/b.log")), remote, there)
-    (outcome,) = (one for one in gathered(CELLS, remote, history).outcomes if one.log)
-    assert (history.state_dir / "logs" / "b.log").read_bytes() == b"words"
+def test_a_log_cannot_be_read_elsewhere(history):
+    history.put_log("b.log", b"words")
     (history.state_dir / "nights").mkdir()
     (history.state_dir / "nights" / "b.log").write_text("elsewhere")
-    assert history.log(outcome.log) == b"words"
+    assert history.log("../nights/b.log") == b"words"
 
 
 @pytest.mark.usefixtures("machines")
-@pytest.mark.parametrize("changes", [{"night": "../../x"}, {"night": 5}, {"log": None}, {"outcome": {"began": 5}}])
-def test_a_shared_outcome_with_a_wrong_value_is_ignored(remote, history, tmp_path, changes):
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"night": "../../x"},
+        {"night": 5},
+        {"log": None},
+        {"outcome": {"began": 5}},
+        {"outcome": {"began": "9"}},
+        {"outcome": {"wall_s": float("inf")}},
+        {"outcome": {"cpu_s": -1.0}},
+        {"outcome": {"log": "../nights/b.log"}},
+        {"outcome": {"wheel": "../x"}},
+        {"outcome": {"key": "x"}},
+        {"outcome": {"sha256": "<b>"}},
+        {"outcome": {"instructions": {"m": -5}}},
+        {"outcome": {"cause": "x" * (1 << 21)}},
+        {"outcome": {"status": "splendid"}},
+    ],
+)
+def test_a_shared_outcome_with_a_wrong_value_is_skipped(remote, history, console, tmp_path, changes):
     path = tmp_path / "shared" / "outcomes" / f"{BUILT.cell.id}.json"
-    facts = json.loads(path.read_text())
+    facts = read(path)
     changes = changes | {"outcome": facts["outcome"] | changes.get("outcome", {})}
-    path.write_text(json.dumps(facts | changes))
+    plant(path, facts | changes)
 
     assert gathered(CELLS, remote, history).outcomes == (FAILED,)
+    assert console.err.getvalue().count("is damaged and is skipped") == 1
+
+
+@pytest.mark.usefixtures("machines")
+def test_an_outcome_under_the_name_of_another_cell_is_skipped(remote, history, tmp_path):
+    folder = tmp_path / "shared" / "outcomes"
+    (folder / f"{BUILT.cell.id}.json").write_bytes((folder / f"{FAILED.cell.id}.json").read_bytes())
+
+    assert gathered(CELLS, remote, history).outcomes == (FAILED,)
+
+
+@pytest.mark.usefixtures("machines")
+def test_outcomes_of_strangers_are_not_gathered_for_a_signed_page(remote, history, console, tmp_path):
+    path = tmp_path / "shared" / "outcomes" / f"{BUILT.cell.id}.json"
+    plant(path, read(path), STRANGER)
+
+    assert gathered(CELLS, remote, history, is_for_signing=True).outcomes == (FAILED,)
+    assert public_text(STRANGER.public_key()) in console.err.getvalue()
+    assert gathered(CELLS, remote, history).outcomes == (BUILT, FAILED)
+
+
+@pytest.mark.usefixtures("there")
+def test_of_a_long_log_the_end_is_shared(remote, history, there):
+    there.put_log("a.log", b"begin" + b"x" * (5 << 20) + b"the end")
+    share(make_night("20261125T030500Z", FAILED), remote, there)
+    gathered(CELLS, remote, history)
+
+    assert history.log("a.log").endswith(b"xthe end")
+    assert len(history.log("a.log")) == 4 << 20

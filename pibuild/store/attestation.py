@@ -1,0 +1,96 @@
+"""What a machine says of something that it shares, under its signature: what it is, its hash, and its record.
+
+An attestation is an envelope (DSSE) with a JSON payload:
+
+    kind         artifact, wheel or outcome
+    key          of the artifact, the proven wheel, or the cell
+    sha256       of the tar beside it, and `size_bytes`; empty and 0 if there is none
+    machine      the signer's public key, so that a reader can tell who it is; the signature proves it
+    record       as the machine has it in its own store
+
+Kind and key are signed, too: an attestation counts only under the name for which it was made.
+"""
+
+import json
+from dataclasses import asdict, dataclass
+from typing import Annotated, Any, Literal
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from pydantic import Field
+
+from pibuild.config.strict_yaml import checked
+from pibuild.files import json_text
+from pibuild.signing.envelope import EnvelopeError, read_envelope, sealed
+from pibuild.signing.key_files import public_key_of, public_text
+from pibuild.store.shared_records import PublicKeyText, Sha256
+
+PAYLOAD_TYPE = "application/vnd.pibuild.shared+json"
+SharedKind = Literal["artifact", "wheel", "outcome"]
+
+
+class AttestationError(Exception):
+    """A file of the shared store is no valid attestation; the text says why."""
+
+
+class UnsignedError(AttestationError):
+    """A file of the shared store was written before files there were signed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attestation:
+    """One machine's word on one thing of the shared store."""
+
+    kind: SharedKind
+    key: str
+    sha256: Sha256 | Literal[""]
+    size_bytes: Annotated[int, Field(ge=0)]
+    machine: PublicKeyText
+    record: dict[str, Any]
+
+
+def attest(
+    key: Ed25519PrivateKey,
+    kind: SharedKind,
+    name: str,
+    record: dict[str, Any],
+    *,
+    sha256: str = "",
+    size_bytes: int = 0,
+) -> str:
+    """Return the content of an attestation's file. `name` is the key of what it is about, `key` the signer's."""
+    machine = public_text(key.public_key())
+    said = Attestation(kind=kind, key=name, sha256=sha256, size_bytes=size_bytes, machine=machine, record=record)
+    return json_text(sealed(json_text(asdict(said)).encode(), PAYLOAD_TYPE, key))
+
+
+def read_attestation(content: bytes, kind: SharedKind, name: str) -> Attestation:
+    """Return the attestation in a file's content, its signature verified; the record is not yet validated.
+
+    Raises UnsignedError if the file is from an older pibuild, AttestationError if it is anything else than an
+    attestation of this kind and name that its machine signed.
+    """
+    try:
+        envelope = read_envelope(content)
+        if envelope.payload_type != PAYLOAD_TYPE:
+            raise AttestationError(f"its payload is {envelope.payload_type[:80]!r}, not {PAYLOAD_TYPE}")
+        said, faults = checked(Attestation, json.loads(envelope.payload))
+    except EnvelopeError as error:
+        raise (UnsignedError if _is_plain(content) else AttestationError)(str(error)) from error
+    except (ValueError, RecursionError) as error:
+        raise AttestationError(f"its payload is not JSON: {error}") from error
+    if said is None:
+        raise AttestationError("; ".join(faults))
+    if not envelope.is_signed_by(public_key_of(said.machine)):
+        raise AttestationError(f"it is not signed by {said.machine}, as it says")
+    if (said.kind, said.key) != (kind, name):
+        raise AttestationError(f"it is about the {said.kind} {said.key[:80]!r}, not about this {kind}")
+    return said
+
+
+def _is_plain(content: bytes) -> bool:
+    """Return whether a file holds facts without an envelope, as pibuild wrote them before."""
+    try:
+        facts = json.loads(content)
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(facts, dict) and not facts.keys().isdisjoint(("sha256", "wheel", "outcome"))
