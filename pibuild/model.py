@@ -450,6 +450,7 @@ class Limits:
 
     jobs: int
     cpus: int
+    """How many processors the engine has; a container gets one for each job, but no more than these."""
     memory_bytes: int
     deadline_s: float
     uid: int
@@ -481,6 +482,8 @@ class Outcome:
     out_of_memory: bool
     timed_out: bool
     wall_s: float
+    disk_full: bool = False
+    """Whether it was stopped because the engine's disk was nearly full."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -24,6 +24,7 @@ from platformdirs import user_cache_path
 
 import pibuild
 from pibuild.adapters.docker import Engine
+from pibuild.build.context import NOBODY
 from pibuild.config.project_files import project_folder
 from pibuild.config.recipes import load_recipes
 from pibuild.config.targets import load_targets
@@ -115,8 +116,8 @@ def run_on_device(asked: argparse.Namespace, record: dict[str, Any], tests: list
             cpus=engine.cpus,
             memory_bytes=engine.memory_bytes,
             deadline_s=DEADLINE_S,
-            uid=os.getuid(),
-            gid=os.getgid(),
+            uid=os.getuid() or NOBODY,
+            gid=os.getgid() or NOBODY,
         ),
         labels=(),
     )

@@ -22,16 +22,29 @@ from typing import Any
 import docker
 import requests
 from docker.errors import APIError, DockerException, ImageNotFound, NotFound
+from docker.types import Mount
 
 from pibuild.adapters.http import connection_cause
-from pibuild.errors import EngineError, ImageError, PibuildError
+from pibuild.console import size
+from pibuild.errors import BuildError, EngineError, ImageError, PibuildError, ResourceError
 from pibuild.model import SESSION_LABEL, STORE_LABEL, Outcome, Run
 
 _API_TIMEOUT_S = 600
 _PIDS = 4096
 _NANO = 1_000_000_000
-_FOLDERS = ("work/src", "work/in", "work/build", "work/out")
-_CACHE_FOLDER = "work/cache"
+_WORK, _TEMPORARY, _CACHE = "/work", "/tmp", "/work/cache"  # noqa: S108  in the container
+_FOLDERS = ("/work/src", "/work/in", "/work/build", "/work/out")
+_IN_MEMORY = {"/run": "size=64m,mode=1777", "/var/tmp": "size=64m,mode=1777"}  # noqa: S108  in the container
+_MOST_BYTES = 16_000_000_000
+"""Of a folder that is copied out of a container. The largest artifact has 2 GB."""
+_LEAST_FREE_BYTES = 1_000_000_000
+"""Room on the engine's disk below which a container is stopped."""
+_LOOK_EVERY_S = 1.0
+_TAKE_OVER = """
+[ "$(stat -c %u:%g /work/cache)" = "$0" ] && exit
+find /work/cache -mindepth 1 -exec chown -h "$0" {} + && chown "$0" /work/cache
+"""
+"""Gives the files of a cache to another user; the top is last, so that an interrupted run begins again."""
 _CHUNK_BYTES = 1 << 20
 _LOCAL = "unix:///var/run/docker.sock"
 _TLS_FILES = ("ca.pem", "cert.pem", "key.pem")
@@ -160,33 +173,69 @@ class Engine:
     @contextmanager
     def container(self, run: Run) -> Iterator["Container"]:
         """Make a container with its inputs in place; it is removed at the end of the block, whatever happens."""
-        limits = run.limits
-        with self._translated(f"making a container of {run.image}"):
-            handle = self._client.containers.create(
-                run.image,
-                list(run.command),
-                user=f"{limits.uid}:{limits.gid}",
-                working_dir="/work",
-                network_mode="none",
-                cap_drop=["ALL"],
-                security_opt=["no-new-privileges"],
-                mem_limit=limits.memory_bytes,
-                memswap_limit=limits.memory_bytes,
-                nano_cpus=limits.cpus * _NANO,
-                pids_limit=_PIDS,
-                environment=dict(run.env),
-                labels=dict(run.labels),
-                stdin_open=bool(run.stdin),
-                tty=run.stdin == "terminal",
-                volumes={run.cache: {"bind": f"/{_CACHE_FOLDER}", "mode": "rw"}} if run.cache else {},
-            )
-        try:
+        if run.cache:
+            self._take_over_cache(run)
+        options = container_options(run)
+        # The engine copies nothing into a container whose root file system is read-only, so another one, which is never
+        # started, gets the files: both have the same volumes.
+        filled = options | {"read_only": False, "tmpfs": {}, "stdin_open": False, "tty": False}
+        with self._made(run.image, ["true"], filled, run) as filler:
             with self._translated("copying files into the container"):
-                handle.put_archive("/", _inputs_tar(run))
-            yield Container(self, handle, run)
+                filler.put_archive("/", _inputs_tar(run))
+            options |= {"mounts": [], "volumes_from": [filler.id]}
+            with self._made(run.image, list(run.command), options, run) as handle:
+                yield Container(self, handle, run)
+
+    @contextmanager
+    def _made(self, image: str, command: list[str], options: Mapping[str, Any], run: Run) -> Iterator[Any]:
+        """Make a container that is removed at the end of the block, with its volumes that have no name."""
+        with self._translated(f"making a container of {image}"):
+            handle = self._client.containers.create(image, command, labels=dict(run.labels), **options)
+        try:
+            yield handle
         finally:
             with suppress(PibuildError), self._translated("removing the container"), suppress(NotFound):
                 handle.remove(force=True, v=True)
+
+    def _take_over_cache(self, run: Run) -> None:
+        """Give a cache volume to the run's user: it is new, or it was filled by another user.
+
+        Root does that in a container of its own, which runs nothing of a recipe.
+        """
+        options = container_options(run) | {
+            "user": "0:0",
+            "cap_add": ["CHOWN", "DAC_READ_SEARCH"],
+            "environment": {},
+            "stdin_open": False,
+            "tty": False,
+        }
+        command = ["bash", "-c", _TAKE_OVER, f"{run.limits.uid}:{run.limits.gid}"]
+        with self._made(run.image, command, options, run) as handle, self._translated("preparing the cache"):
+            handle.start()
+            if handle.wait()["StatusCode"]:
+                raise EngineError(f"The cache {run.cache} can't be used", found=handle.logs().decode(errors="replace"))
+
+    @contextmanager
+    def archive(self, handle: Any, path: str) -> Iterator[Iterator[bytes]]:  # noqa: ANN401  the SDK has no types
+        """Yield the tar of a path of a container, in chunks, of which not all need be read.
+
+        The SDK's own method can't end early, and the engine locks a container until all is read or nobody listens.
+        """
+        api: Any = self._client.api
+        url = api._url("/containers/{0}/archive", handle.id)  # noqa: SLF001  the SDK has no other way to close it
+        with api._get(url, params={"path": path}, stream=True) as answer:  # noqa: SLF001
+            api._raise_for_status(answer)  # noqa: SLF001
+            yield answer.iter_content(_CHUNK_BYTES)
+
+    def keep(self, handle: Any, run: Run, reference: str) -> None:  # noqa: ANN401  the SDK has no types
+        """Save the image of an ended container with what its volumes hold, without the cache, as an image."""
+        repository, _, image_tag = reference.rpartition(":")
+        options = container_options(run) | {"read_only": False, "mounts": [], "tmpfs": {}}
+        with self._made(run.image, list(run.command), options, run) as copy, self._translated("keeping the container"):
+            for path in _kept_paths(run):
+                with suppress(NotFound), self.archive(handle, path) as chunks:
+                    copy.put_archive(str(Path(path).parent), _at_most(chunks, path, _MOST_BYTES))
+            copy.commit(repository=repository, tag=image_tag)
 
     def remove_containers(self, store_id: str, is_dead: Callable[[str], bool]) -> int:
         """Remove a store's containers whose session is dead; return their number."""
@@ -242,12 +291,11 @@ class Container:
 
         def stop_late() -> None:
             late.set()
-            with suppress(DockerException, requests.RequestException):
-                self._handle.kill()
+            self._kill()
 
         alarm = threading.Timer(self._run.limits.deadline_s, stop_late)
         alarm.daemon = True
-        with self._engine._translated("running the container"):  # noqa: SLF001  one idea, one module
+        with self._engine._translated("running the container"), self._disk_watched() as full:  # noqa: SLF001  one idea, one module
             try:
                 self._handle.start()
                 alarm.start()
@@ -256,7 +304,31 @@ class Container:
                 self._handle.wait()
             finally:
                 alarm.cancel()
-        return self._outcome(began_s, timed_out=late.is_set())
+        return self._outcome(began_s, timed_out=late.is_set(), disk_full=full.is_set())
+
+    def _kill(self) -> None:
+        with suppress(DockerException, requests.RequestException):
+            self._handle.kill()
+
+    @contextmanager
+    def _disk_watched(self) -> Iterator[threading.Event]:
+        """Stop the container when the engine's disk is nearly full, if that disk is this machine's."""
+        full, over = threading.Event(), threading.Event()
+
+        def watch() -> None:
+            while not over.wait(_LOOK_EVERY_S):
+                free_bytes = self._engine.free_bytes
+                if free_bytes is not None and free_bytes < _LEAST_FREE_BYTES:
+                    full.set()
+                    self._kill()
+
+        watching = threading.Thread(target=watch, daemon=True)
+        watching.start()
+        try:
+            yield full
+        finally:
+            over.set()
+            watching.join()
 
     def attach(self) -> Outcome:
         """Start it with this process's own stdin, stdout and stderr, and wait for its end or the deadline.
@@ -265,29 +337,31 @@ class Container:
         """
         began_s, late = time.monotonic(), False
         command = ["docker", "start", "--attach", "--interactive", self._handle.id]
-        try:
-            subprocess.run(command, env=self._engine._environ, check=False, timeout=self._run.limits.deadline_s)  # noqa: SLF001
-        except subprocess.TimeoutExpired:
-            late = True
-        except FileNotFoundError as error:
-            raise EngineError(
-                "The docker command line client is missing", hint="apt-get install docker.io, or docker-cli"
-            ) from error
-        return self._outcome(began_s, timed_out=late)
+        with self._disk_watched() as full:
+            try:
+                subprocess.run(command, env=self._engine._environ, check=False, timeout=self._run.limits.deadline_s)  # noqa: SLF001
+            except subprocess.TimeoutExpired:
+                late = True
+            except FileNotFoundError as error:
+                raise EngineError(
+                    "The docker command line client is missing", hint="apt-get install docker.io, or docker-cli"
+                ) from error
+        return self._outcome(began_s, timed_out=late, disk_full=full.is_set())
 
-    def _outcome(self, began_s: float, *, timed_out: bool) -> Outcome:
+    def _outcome(self, began_s: float, *, timed_out: bool, disk_full: bool) -> Outcome:
         """Return how the container ended. Raises EngineError if it still runs before its deadline."""
         wall_s = time.monotonic() - began_s
         with self._engine._translated("asking how the container ended"):  # noqa: SLF001
             self._handle.reload()
         state = self._handle.attrs["State"]
-        if state["Running"] and not timed_out:
+        if state["Running"] and not timed_out and not disk_full:
             raise EngineError("The connection to the container was lost", hint="run the same command again")
         return Outcome(
             exit_code=int(state["ExitCode"]),
             out_of_memory=bool(state["OOMKilled"]),
             timed_out=timed_out,
             wall_s=wall_s,
+            disk_full=disk_full,
         )
 
     def has(self, path: str) -> bool:
@@ -299,28 +373,78 @@ class Container:
                 return False
         return True
 
-    def copy_out(self, path: str, tar_path: Path) -> None:
+    def copy_out(self, path: str, tar_path: Path, *, most_bytes: int = _MOST_BYTES) -> None:
         """Write a folder or file of the container as a tar; its first part is the path's last name.
 
-        If the disk is full the rest is still read: the engine locks the container until all of it is.
+        Raises BuildError if there is none, ResourceError if it is larger than `most_bytes`.
         """
-        failure: OSError | None = None
         with self._engine._translated(f"copying {path} out of the container"), tar_path.open("wb") as tar:  # noqa: SLF001
-            chunks, _ = self._handle.get_archive(path)
-            for chunk in chunks:
-                if failure is None:
-                    try:
+            try:
+                with self._engine.archive(self._handle, path) as chunks:
+                    for chunk in _at_most(chunks, path, most_bytes):
                         tar.write(chunk)
-                    except OSError as error:
-                        failure = error
-        if failure:
-            raise failure
+            except NotFound as error:
+                raise BuildError(f"The container left no {path}") from error
 
     def keep_as(self, reference: str) -> None:
-        """Save its file system as an image."""
-        repository, _, image_tag = reference.rpartition(":")
-        with self._engine._translated("keeping the container"):  # noqa: SLF001
-            self._handle.commit(repository=repository, tag=image_tag)
+        """Save its image with the contents of its folders as an image."""
+        self._engine.keep(self._handle, self._run, reference)
+
+
+def container_options(run: Run) -> dict[str, Any]:
+    """Return what a container may do: of a build, a proof, a trial, a command on the device and a shell.
+
+    It has no network, no capability and no set-uid program, its user is the run's, and it can write in its own volumes
+    and in memory only. The engine's defaults for proxies are not passed on: they may have passwords.
+    """
+    limits = run.limits
+    mounts = [Mount(target=folder, source=None, type="volume") for folder in _volumes(run)]
+    return {
+        "user": f"{limits.uid}:{limits.gid}",
+        "working_dir": _WORK,
+        "network_mode": "none",
+        "cap_drop": ["ALL"],
+        "security_opt": ["no-new-privileges"],
+        "read_only": True,
+        "tmpfs": dict(_IN_MEMORY),
+        "mounts": [*mounts, *([Mount(target=_CACHE, source=run.cache, type="volume")] if run.cache else [])],
+        "mem_limit": limits.memory_bytes,
+        "memswap_limit": limits.memory_bytes,
+        "nano_cpus": max(1, min(limits.jobs, limits.cpus)) * _NANO,
+        "pids_limit": _PIDS,
+        "environment": dict(run.env),
+        "stdin_open": bool(run.stdin),
+        "tty": run.stdin == "terminal",
+        "use_config_proxy": False,
+    }
+
+
+def _volumes(run: Run) -> list[str]:
+    """Return the folders that a container can write in, each a volume of its own; none is within another one."""
+    folders = sorted({_WORK, _TEMPORARY, *(folder for folder, _ in run.inputs)})
+    return [folder for folder in folders if not any(_is_below(folder, other) for other in folders)]
+
+
+def _is_below(path: str, folder: str) -> bool:
+    return path.startswith(f"{folder}/")
+
+
+def _kept_paths(run: Run) -> list[str]:
+    """Return the folders of a failed container that are kept: of /work those that are known, since it has the cache."""
+    of_work = [folder for folder, _ in run.inputs if _is_below(folder, _WORK)]
+    tops = {f"{_WORK}/{folder.split('/')[2]}" for folder in (*_FOLDERS, *of_work)}
+    others = [folder for folder in _volumes(run) if folder not in (_WORK, _TEMPORARY)]
+    return sorted(tops if run.cache else {_WORK}) + others
+
+
+def _at_most(chunks: Iterator[bytes], path: str, most_bytes: int) -> Iterator[bytes]:
+    """Yield chunks. Raises ResourceError if they are too many: a sparse file has any size."""
+    done_bytes = 0
+    for chunk in chunks:
+        done_bytes += len(chunk)
+        if done_bytes > most_bytes:
+            raise ResourceError(f"{path} of the container is too large", expected=f"{size(most_bytes)} at most")
+        yield chunk
 
 
 def _endpoint(environ: Mapping[str, str]) -> Endpoint:
@@ -400,8 +524,8 @@ def _inputs_tar(run: Run) -> Iterator[bytes]:
                     made.add(folder)
                     tar.addfile(_owned(tarfile.TarInfo(folder), run, tarfile.DIRTYPE))
 
-        for folder in (*_FOLDERS, *((_CACHE_FOLDER,) if run.cache else ())):
-            add_folders(_with_parents(folder))
+        for folder in (*_FOLDERS, *((_CACHE,) if run.cache else ())):
+            add_folders(_with_parents(folder.strip("/")))
         for folder, tar_path in run.inputs:
             top = folder.strip("/")
             add_folders(_with_parents(top))

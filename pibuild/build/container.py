@@ -4,13 +4,15 @@ Knows how compilers, linkers and the kernel report a failure, so that an error n
 command runs on which input is the callers' knowledge.
 """
 
+import json
+import math
 import re
 import tarfile
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from pibuild.build.context import BuildContext
 from pibuild.console import Console, Step, seconds, size
@@ -21,6 +23,11 @@ from pibuild.urls import redacted
 FAILED_IMAGES = "pibuild/failed"
 _TAIL_LINES = 15
 _TEN_YEARS_S = 3e8
+_MOST_TEXT_BYTES = 4_000_000
+"""Of a result or a list that a container leaves."""
+_CPU_SLACK = 1.5
+"""How much more CPU time than processors times seconds is credible; clocks differ."""
+_TIMES = re.compile(r"\d+m[\d.]+s \d+m[\d.]+s\n(\d{1,9})m(\d\d?\.\d{3})s (\d{1,9})m(\d\d?\.\d{3})s\n")
 _COUNTED = re.compile(r"^\[([\d,]+) ?/ ?([\d,]+)\]")
 """How ninja (`[1/20]`) and Bazel (`[1,234 / 5,678]`) count."""
 _EXPECTED = re.compile(r"^about ([\d,]+) actions in all$")
@@ -153,18 +160,27 @@ def run_to_end(
     with context.engine.container(run) as container, context.store.staging() as staging:
         with Transcript(log_path, step, context.console) as transcript:
             outcome = container.wait(transcript)
-        if outcome.exit_code or outcome.timed_out:
+        if outcome.exit_code or outcome.timed_out or outcome.disk_full:
             try:
-                if slug:
+                if slug and not outcome.disk_full:
                     container.keep_as(failed_image(slug))
-            except EngineError as error:
+            except (EngineError, ResourceError) as error:
                 context.console.warn(f"`pibuild shell` can't open this container: {error.found or error.what}")
                 slug = ""
             raise _failure(failure, outcome, transcript, run.limits, slug)
-        container.copy_out("/work/cpu", staging / "cpu.tar")
-        for path, tar_path in outputs.items():
-            container.copy_out(path, tar_path)
-        return Spent(wall_s=round(outcome.wall_s, 2), cpu_s=cpu_seconds(single_file(staging / "cpu.tar")))
+        try:
+            container.copy_out("/work/cpu", staging / "cpu.tar", most_bytes=_MOST_TEXT_BYTES)
+            cpu_s = cpu_seconds(single_file(staging / "cpu.tar"))
+            _check_credible(cpu_s, outcome, run.limits)
+            for path, tar_path in outputs.items():
+                is_text = path.endswith((".json", ".txt"))
+                container.copy_out(path, tar_path, **({"most_bytes": _MOST_TEXT_BYTES} if is_text else {}))
+                if is_text:
+                    check_text(path, single_file(tar_path))
+        except BuildError as error:
+            what = f"{failure}: {error.what}"
+            raise BuildError(what, expected=error.expected, found=error.found, log=log_path) from error
+        return Spent(wall_s=round(outcome.wall_s, 2), cpu_s=cpu_s)
 
 
 def failed_image(slug: str) -> str:
@@ -174,15 +190,66 @@ def failed_image(slug: str) -> str:
 
 def cpu_seconds(times: str) -> float:
     """Return user and system time of the children, the second line of bash's `times`: `3m9.481s 0m7.021s`."""
-    parts = re.findall(r"(\d+)m([\d.]+)s", times.splitlines()[1])
-    return round(sum(60 * int(minutes) + float(rest) for minutes, rest in parts), 2)
+    if not (match := _TIMES.fullmatch(times)):
+        raise BuildError("/work/cpu is not what the shell's `times` prints", found=repr(times[:80]))
+    user_min, user_s, system_min, system_s = (float(number) for number in match.groups())
+    return round(60 * (user_min + system_min) + user_s + system_s, 2)
+
+
+def _check_credible(cpu_s: float, outcome: Outcome, limits: Limits) -> None:
+    """Raise BuildError for a CPU time that the container can't have had."""
+    if cpu_s > _CPU_SLACK * (outcome.wall_s + 1) * limits.cpus:
+        expected = f"what {limits.cpus} processors do in {seconds(outcome.wall_s)}"
+        raise BuildError(f"/work/cpu has {seconds(cpu_s)} of CPU", expected=expected)
 
 
 def single_file(tar_path: Path) -> str:
-    """Return the content of the one file of a tar."""
-    with tarfile.open(tar_path) as tar:
-        content = tar.extractfile(tar.next() or "")
-        return content.read().decode() if content else ""
+    """Return the text of the one file of a tar that a container left. Raises BuildError if it is something else."""
+    try:
+        with tarfile.open(tar_path, "r:") as tar:
+            member = tar.next()
+            if member is None or not member.isreg():
+                raise BuildError(f"{member.name if member else 'an output'} of the container is not a file")
+            content = tar.extractfile(member)
+            return content.read().decode() if content else ""
+    except (tarfile.TarError, UnicodeDecodeError) as error:
+        raise BuildError("An output of the container is not a text", found=str(error)) from error
+
+
+def check_text(path: str, text: str) -> None:
+    """Raise BuildError if a container left a text that is not what its name says.
+
+    JSON has to be an object of finite numbers, of which `results` is a count, and `models` a list of objects with a
+    name and a count. Other texts have to be lines without control characters.
+    """
+    if not path.endswith(".json"):
+        if any(not line.isprintable() for line in text.splitlines()):
+            raise BuildError(f"{path} of the container has control characters")
+        return
+    try:
+        facts = json.loads(text, parse_constant=_no_number)
+    except (ValueError, RecursionError) as error:
+        raise BuildError(f"{path} of the container is not JSON", found=str(error)[:200]) from error
+    if not isinstance(facts, dict) or not _is_result(facts) or _has_infinity(facts):
+        raise BuildError(f"{path} of the container is not a result", found=text[:80])
+
+
+def _no_number(word: str) -> float:
+    raise ValueError(f"{word} is not JSON")
+
+
+def _is_result(facts: dict[str, Any]) -> bool:
+    models = facts.get("models", [])
+    described = [model for model in models if isinstance(model, dict)] if isinstance(models, list) else [{}]
+    counts = [facts.get("results", 0), *(model.get("instructions", 0) for model in described)]
+    has_counts = all(isinstance(count, int) and not isinstance(count, bool) and count >= 0 for count in counts)
+    return has_counts and all(isinstance(model.get("name"), str) for model in described)
+
+
+def _has_infinity(value: Any) -> bool:  # noqa: ANN401  what JSON can hold
+    if isinstance(value, dict | list):
+        return any(map(_has_infinity, value.values() if isinstance(value, dict) else value))
+    return isinstance(value, float) and not math.isfinite(value)
 
 
 def _number(text: str) -> int:
@@ -197,7 +264,7 @@ def _failure(failure: str, outcome: Outcome, transcript: Transcript, limits: Lim
         kind = OutOfMemoryError
         cause = f"out of memory at {size(limits.memory_bytes)} with {limits.jobs} jobs"
         hint = "fewer --jobs or more --memory"
-    elif transcript.is_disk_full:
+    elif transcript.is_disk_full or outcome.disk_full:
         cause, hint = "no space left on the engine's disk", "make room: docker system prune, pibuild clean"
     else:
         kind, hint = BuildError, ""

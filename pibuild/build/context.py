@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from pibuild.sources.refs import Refs
     from pibuild.store.remote import Remote
 
+NOBODY = 65_000
+"""The user and the group of containers where root calls pibuild. Debian's policy gives this id to no user (9.2.2)."""
 _GB = 1_000_000_000
 _RESERVED_BYTES = _GB // 2
 """Memory that is left to the engine and its system."""
@@ -45,9 +47,9 @@ class BuildContext:
     settings: Settings
     environ: Mapping[str, str]
     console: Console
-    uid: int = field(default_factory=os.getuid)
-    """The user and the group that containers run as."""
-    gid: int = field(default_factory=os.getgid)
+    uid: int = field(default_factory=lambda: os.getuid() or NOBODY)
+    """The user and the group that containers run as: this process's, which is never root there."""
+    gid: int = field(default_factory=lambda: os.getgid() or NOBODY)
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
     clock: Callable[[], float] = time.monotonic
     """Seconds, of which only differences count."""

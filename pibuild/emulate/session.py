@@ -4,7 +4,7 @@ Passes files to the container and reads its results. `choose` selects the Pi. Tr
 container, too.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
@@ -69,6 +69,8 @@ def start(
             missing = _collect(container, results, staging, context.console) if is_installed else []
     if outcome.timed_out:
         raise ResourceError(f"Not done within {seconds(limits.deadline_s)}", hint="a longer --deadline")
+    if outcome.disk_full:
+        raise ResourceError("The engine's disk is full", hint="make room: docker system prune, pibuild clean")
     if outcome.out_of_memory:
         raise OutOfMemoryError(f"Out of memory at {size(limits.memory_bytes)}", hint="more --memory")
     if not is_installed:
@@ -119,10 +121,19 @@ def device_run(
             ("/work/wheels", pack(staging / "wheels.tar", {wheel.name: wheel for wheel in wheels})),
             ("/work/run", pack(staging / "run.tar", files)),
             *inputs,
-            (ROOT, pack(staging / "kernel.tar", {name: text.encode() for name, text in kernel_files(device).items()})),
+            *_kernel_inputs(device, staging),
         ),
         stdin=stdin,
     )
+
+
+def _kernel_inputs(device: Device, staging: Path) -> Iterator[tuple[str, Path]]:
+    """Yield the folders that a kernel's files are in, each with a tar: they can be written, the rest of ROOT can't."""
+    for folder in ("etc", "proc"):
+        begin = f"{folder}/"
+        files = {name: text.encode() for name, text in kernel_files(device).items() if name.startswith(begin)}
+        content = {name.removeprefix(begin): text for name, text in files.items()}
+        yield f"{ROOT}/{folder}", pack(staging / f"kernel-{folder}.tar", content)
 
 
 def device_env(device: Device) -> dict[str, str]:

@@ -134,7 +134,7 @@ class PrintingContainer(Container):
     def keep_as(self, reference: str) -> None:
         self.kept.append(reference)
 
-    def copy_out(self, path: str, tar_path: Path) -> None:
+    def copy_out(self, path: str, tar_path: Path, *, most_bytes: int = 0) -> None:  # noqa: ARG002
         _write_tar(tar_path, path.rpartition("/")[2], _TIMES)
 
 
@@ -162,7 +162,7 @@ class BuildingContainer(PrintingContainer):
         super().__init__((), _outcome(exit_code=exit_code), [])
         self.folder, self.env = folder, env
 
-    def copy_out(self, path: str, tar_path: Path) -> None:
+    def copy_out(self, path: str, tar_path: Path, *, most_bytes: int = 0) -> None:  # noqa: ARG002
         if path == "/work/out":
             with tarfile.open(tar_path, "w") as tar:
                 tar.add(self._out(), "out")

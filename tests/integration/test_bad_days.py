@@ -164,7 +164,7 @@ def test_the_next_start_removes_leftovers_of_a_killed_build_and_builds(store, sc
     wait_for(lambda: "started" in log_of(store.root))
     running.kill()
     running.communicate()
-    assert len(containers(store)) == 1
+    assert len(containers(store)) == 2  # the one with its files, and the one that runs
     assert not list((store.root / "artifacts").iterdir())
 
     again = start(store.root, path)

@@ -1,0 +1,383 @@
+"""What a hostile recipe or wheel tries in its container: nothing outside changes, and nothing of it is believed."""
+
+import contextlib
+import http.server
+import os
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from pibuild.adapters import docker as docker_adapter
+from pibuild.adapters.docker import container_options
+from pibuild.build.catalogue import load_catalogue
+from pibuild.build.container import container_run, run_to_end, script_command
+from pibuild.build.context import NOBODY, open_context
+from pibuild.config.pis import load_pis
+from pibuild.config.settings import load_settings
+from pibuild.console import Console
+from pibuild.emulate.trials import device_outcomes
+from pibuild.errors import BuildError, ResourceError
+from pibuild.wheels.wheel import read_wheel
+from tests.failures import fails
+from tests.fakes.servers import running
+from tests.integration.one_build import base_image, one_build
+from tests.integration.test_bad_days import containers
+from tests.makers.contexts import make_context
+from tests.makers.plans import make_run
+from tests.makers.wheels import make_wheel
+
+pytestmark = pytest.mark.usefixtures("base")
+ROOT = Path(__file__).parents[2]
+EVERYWHERE = """
+tried=()
+for folder in / /etc /usr /usr/bin /opt /var /root /home /sys /proc/sys/kernel /dev /run/host /mnt /boot /lib; do
+  if ( echo hostile > "$folder/hostile" ) 2> /dev/null; then tried+=("$folder"); fi
+done
+echo "wrote: ${tried[*]}" > out/wrote
+mount -t tmpfs none /mnt 2> /dev/null && echo mount >> out/wrote
+mknod out/device b 8 0 2> /dev/null && echo device >> out/wrote
+chown 0:0 out/wrote 2> /dev/null && echo chown >> out/wrote
+cat /proc/self/status > out/status
+ls -A /dev > out/dev
+true
+"""
+
+
+def content(entry, name):
+    with tarfile.open(entry.path) as tar:
+        return tar.extractfile(name).read().decode()
+
+
+@pytest.fixture(scope="module")
+def listening():
+    """A server on all addresses of this machine, and what it was asked."""
+    asked: list[str] = []
+
+    class Request(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            asked.append(self.path)
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_):
+            pass
+
+    with running(http.server.ThreadingHTTPServer(("0.0.0.0", 0), Request)) as server:
+        yield server.server_port, asked
+
+
+def test_a_recipe_writes_nowhere_but_in_its_own_folders(store, script, console):
+    entry = one_build(store, script(EVERYWHERE), console)
+
+    assert content(entry, "wrote") == "wrote: \n"
+    status = dict(line.split(":\t", 1) for line in content(entry, "status").splitlines() if ":\t" in line)
+    assert {status[name] for name in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")} == {"0" * 16}
+    assert (status["NoNewPrivs"], status["Seccomp"]) == ("1", "2")
+    assert not {"sda", "vda", "kvm", "mem", "kmsg"} & {*content(entry, "dev").split()}
+
+
+def test_root_builds_as_a_user_that_is_nobody(store, console, monkeypatch):
+    monkeypatch.setattr(os, "getuid", lambda: 0)
+    monkeypatch.setattr(os, "getgid", lambda: 0)
+    with open_context(load_settings({"store": str(store.root)}, {}, store.root), dict(os.environ), console) as context:
+        run = container_run(context, image=base_image().reference, command=("bash", "-c", "id"), env=())
+        lines: list[str] = []
+        with context.engine.container(run) as container:
+            assert container.wait(lines.append).exit_code == 0
+
+    assert lines == [f"uid={NOBODY} gid={NOBODY} groups={NOBODY}"]
+
+
+@pytest.mark.parametrize("stdin", ["", "pipe", "terminal"])
+def test_every_container_has_the_same_options(engine, stdin):
+    run = make_run(image=base_image().reference, command=("bash",), env=(), stdin=stdin)
+    plain = container_options(make_run())
+    assert {**container_options(run), "stdin_open": 0, "tty": 0} == {**plain, "stdin_open": 0, "tty": 0}
+    with engine.container(run) as container:
+        container._handle.reload()
+        facts = container._handle.attrs
+    host = facts["HostConfig"]
+
+    assert host["ReadonlyRootfs"]
+    assert {*host["Tmpfs"]} == {"/run", "/var/tmp"}
+    assert {mount["Destination"]: mount["Type"] for mount in facts["Mounts"]} == {"/work": "volume", "/tmp": "volume"}
+
+
+@pytest.mark.parametrize(("jobs", "cpus"), [(1, 1), (2, 2), (64, 4)])
+def test_a_container_has_a_processor_for_each_job(jobs, cpus):
+    limits = make_run().limits
+    changed = type(limits)(**{name: getattr(limits, name) for name in limits.__slots__} | {"jobs": jobs, "cpus": 4})
+
+    assert container_options(make_run(limits=changed))["nano_cpus"] == cpus * 10**9
+
+
+def test_a_recipe_reaches_no_server_of_the_machine(store, script, console, listening):
+    port, asked = listening
+    text = f"""
+    for host in 127.0.0.1 172.17.0.1 $(hostname) localhost; do
+      (exec 3<> /dev/tcp/$host/{port}; printf 'GET /hostile HTTP/1.0\\r\\n\\r\\n' >&3) 2> /dev/null || continue
+      echo $host >> out/reached
+    done
+    for socket in /var/run/docker.sock /run/docker.sock; do [ ! -e $socket ] || echo $socket >> out/reached; done
+    echo done > out/done
+    """
+    entry = one_build(store, script(text), console)
+
+    with tarfile.open(entry.path) as tar:
+        assert tar.getnames() == ["done"]
+    assert asked == []
+
+
+def test_a_fork_bomb_ends_at_the_deadline_and_leaves_nothing(store, script, console):
+    with pytest.raises(ResourceError, match=r"deadline|memory"):
+        one_build(store, script("bomb() { bomb | bomb & }; bomb; sleep 60"), console, deadline_s=6, jobs=1)
+
+    assert containers(store) == []
+
+
+def test_a_recipe_that_fills_the_disk_is_stopped_before_it_is_full(store, script, console, engine, monkeypatch):
+    if engine.free_bytes is None:
+        pytest.skip("the engine's disk is another machine's; to run it: a local engine")
+    engine.remove_image("pibuild/failed:small")
+    monkeypatch.setattr(docker_adapter, "_LEAST_FREE_BYTES", engine.free_bytes - 400_000_000)
+    with fails(ResourceError, naming=("small 1.0", "disk")):
+        one_build(store, script("while true; do head -c 50000000 /dev/zero >> out/large; sleep 0.3; done"), console)
+
+    assert containers(store) == []
+    assert engine.image_id("pibuild/failed:small") is None
+
+
+def test_a_sparse_file_of_any_size_is_not_copied_out(store, script, console, monkeypatch):
+    monkeypatch.setattr(docker_adapter.Container.copy_out, "__kwdefaults__", {"most_bytes": 50_000_000})
+    with fails(ResourceError, naming="/work/out"):
+        one_build(store, script("truncate -s 4T out/large"), console)
+
+    assert containers(store) == []
+    assert not list((store.root / "artifacts").iterdir())
+    assert sum(path.stat().st_size for path in (store.root / "tmp").rglob("*") if path.is_file()) == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("ln -s /etc/shadow out/link", "link"),
+        ("ln -s ../../../root out/link", "link"),
+        ("mkfifo out/pipe", "pipe"),
+        ("touch $'out/two\\nlines'", "two"),
+        ("rm -rf out; ln -s /etc out", "/work/out"),
+    ],
+)
+def test_what_is_no_file_is_not_stored(store, script, console, text, name):
+    with pytest.raises(BuildError) as caught:
+        one_build(store, script(text), console)
+
+    assert name in str(caught.value) or "nothing in /work/out" in str(caught.value)
+    assert "\n  found:    two\n" not in str(caught.value)
+    assert containers(store) == []
+
+
+def test_set_uid_bits_and_owners_are_not_stored(store, script, console):
+    text = "cp /bin/true out/program; chmod 6777 out/program; mkdir -m 1777 out/folder; touch out/folder/x"
+    entry = one_build(store, script(text), console)
+
+    with tarfile.open(entry.path) as tar:
+        facts = {info.name: (info.mode, info.uid, info.gid, info.uname) for info in tar}
+    assert facts["program"] == (0o755, 0, 0, "")
+    assert facts["folder"] == (0o755, 0, 0, "")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "rm -f /work/cpu; mkdir /work/cpu",
+        "ln -s /etc/passwd /work/cpu",
+        "trap 'echo 0m0.0s > /work/cpu' EXIT; (sleep 0.5; echo nothing > /work/cpu; sleep 5) & disown; echo x > out/x",
+    ],
+)
+def test_a_forged_cpu_time_is_rejected_or_overwritten(store, script, console, text):
+    with contextlib.suppress(BuildError):
+        entry = one_build(store, script(f"{text}; echo x > out/x"), console)
+        assert 0 <= entry.facts["cpu_s"] < 60
+    assert containers(store) == []
+
+
+@pytest.fixture
+def left(store, console, engine):
+    """Run a script whose result is /work/out/result.json, as a proof's is; return the result."""
+
+    def left(text):
+        context = make_context(store, console, environ=dict(os.environ), engine=engine)
+        context.limits = make_run().limits
+        run = container_run(
+            context, image=base_image().reference, command=script_command(f"cd /work/out; {text}"), env=()
+        )
+        with console.step("a proof") as step, store.staging() as staging:
+            run_to_end(
+                run,
+                context,
+                step=step,
+                log_name="proof",
+                slug="",
+                failure="it failed",
+                outputs={"/work/out/result.json": staging / "result.tar"},
+            )
+
+    return left
+
+
+def test_a_result_is_taken(left):
+    left("""echo '{"results": 3, "models": [{"name": "a", "instructions": 5}], "other": [1.5, null]}' > result.json""")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "true",
+        "mkdir result.json",
+        "ln -s /etc/passwd result.json",
+        "mkfifo result.json",
+        "echo nothing > result.json",
+        "echo '[]' > result.json",
+        "echo '{\"a\": NaN}' > result.json",
+        "echo '{\"a\": 1e999}' > result.json",
+        'echo \'{"results": "many"}\' > result.json',
+        "echo '{\"results\": -1}' > result.json",
+        'echo \'{"models": [{"instructions": 5}]}\' > result.json',
+        'printf \'{"a": "\\xff"}\' > result.json',
+        "(printf '{\"a\":'; head -c 100000 /dev/zero | tr '\\0' '['; echo '}') > result.json",
+    ],
+)
+def test_what_is_no_result_is_rejected(left, text):
+    with fails(BuildError, naming="it failed"):
+        left(text)
+
+
+def test_a_result_of_any_size_is_rejected(left):
+    with fails(ResourceError, naming="result.json"):
+        left("truncate -s 4T result.json")
+
+
+def test_a_failed_container_is_kept_with_its_files_but_nothing_in_it_runs_as_root(store, script, console, engine):
+    with fails(BuildError, naming="small 1.0"):
+        one_build(store, script("echo kept > build/word; mkdir -p /tmp/x; exit 3"), console)
+    reference = "pibuild/failed:small"
+    run = make_run(image=reference, command=("bash", "-c", "cat /work/build/word; ls /work/recipe; id -u"), env=())
+    lines: list[str] = []
+    try:
+        with engine.container(run) as container:
+            container.wait(lines.append)
+    finally:
+        engine.remove_image(reference)
+
+    assert lines == ["kept", "build.sh", str(run.limits.uid)]
+
+
+def test_a_cache_that_root_filled_is_taken_over_and_goes_on(engine):
+    name = f"pibuild-test-{os.urandom(6).hex()}"
+    image = base_image().reference
+    mount = ["--rm", "--network=none", "--volume", f"{name}:/work/cache", image, "bash", "-c"]
+    try:
+        subprocess.run(
+            ["docker", "run", *mount, "mkdir -m 700 /work/cache/a; echo 1 > /work/cache/a/b; ln -s /etc /work/cache/l"],
+            check=True,
+        )
+        for _ in range(2):
+            run = make_run(
+                image=image, command=("bash", "-c", "cat /work/cache/a/b && echo 1 >> /work/cache/a/b"), cache=name
+            )
+            lines: list[str] = []
+            with engine.container(run) as container:
+                assert container.wait(lines.append).exit_code == 0, lines
+        assert lines == ["1", "1"]
+        command = ["docker", "run", *mount, "stat -c %u /work/cache/a/b /work/cache/l /etc"]
+        found = subprocess.run(command, capture_output=True, text=True, check=True)
+        uid = str(run.limits.uid)
+        assert found.stdout.split() == [uid, uid, "0"]
+    finally:
+        subprocess.run(["docker", "volume", "rm", "--force", name], check=False, capture_output=True)
+
+
+HOSTILE_MODULE = """
+import os, signal, socket, subprocess, sys, threading
+def attempt(action):
+    try:
+        action()
+    except BaseException:
+        pass
+for path in ("/hostile", "/etc/hostile", "/usr/bin/hostile", "/opt/pibuild/bin/hostile", "/root/hostile", "/work/cpu"):
+    attempt(lambda: open(path, "w").write("hostile"))
+for place in (("127.0.0.1", PORT), ("172.17.0.1", PORT)):
+    attempt(lambda: socket.create_connection(place, 1).sendall(b"GET /hostile HTTP/1.0\\r\\n\\r\\n"))
+for path in ("/work/run/try_wheel.py", "/work/run/import_modules.py", "/work/out/installed", "/work/out/result.json"):
+    attempt(lambda: open(path, "w").write("import sys; print(0)"))
+attempt(lambda: os.mkfifo("/work/files/pipe"))
+attempt(lambda: os.symlink("/etc/passwd", "/work/files/passwd"))
+attempt(lambda: os.mknod("/work/files/device", 0o60666, os.makedev(8, 0)))
+for path in ("/proc/1/fd/1", "/proc/1/fd/2"):
+    attempt(lambda: open(path, "w").write(FORGED))
+"""
+
+
+@pytest.fixture
+def context(tmp_path, engine):
+    assert engine
+    settings = load_settings({"store": str(tmp_path / "store")}, {}, tmp_path)
+    with open_context(settings, dict(os.environ), Console()) as opened:
+        yield opened
+
+
+FORGED = '{"step": "import", "trial": 0, "answered": true, "exit": 0, "report": {"imported": [], "failures": []}}\n'
+
+
+def hostile_wheel(folder, port, end):
+    source = HOSTILE_MODULE.replace("PORT", str(port)).replace("FORGED", repr(FORGED)) + end
+    return make_wheel(
+        folder,
+        {"thing.py": source.encode()},
+        file_name="thing-1.0-py3-none-any.whl",
+        tags=("py3-none-any",),
+        purelib="true",
+    )
+
+
+def test_a_hostile_wheel_in_a_trial_is_not_believed(context, tmp_path, listening):
+    port, asked = listening
+    path = hostile_wheel(tmp_path, port, "raise RuntimeError('not imported')\n")
+    places = [
+        place
+        for place in load_pis().places
+        if (place.system.name, place.pi.bits, place.pi.cpu.name) == ("bookworm", 64, "Cortex-A72")
+    ]
+    outcomes = device_outcomes(path, read_wheel(path), places, context, load_catalogue(), modules=("thing",))
+
+    assert [finding and finding.outcome for finding in outcomes.values()] == ["fails"]
+    assert asked == []
+    assert containers(context.store) == []
+    assert not Path("/hostile").exists()
+
+
+def test_a_hostile_wheel_in_a_run_changes_nothing_outside(engine, tmp_path, listening):
+    assert engine
+    port, asked = listening
+    path = hostile_wheel(tmp_path / "wheels", port, "")
+    here = tmp_path / "here"
+    here.mkdir()
+    command = [
+        *(sys.executable, "-m", "pibuild", "run", path, "--os", "bookworm", "--bits", "64", "--model", "pi-4-b"),
+        *("--store", tmp_path / "store", "--collect", "pipe", "--collect", "passwd", "--collect", "device"),
+        *("--", "python", "-c", "import thing; print('imported')"),
+    ]
+    ended = subprocess.run(
+        command, cwd=here, env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=False
+    )
+
+    assert "imported" in ended.stdout, ended.stderr
+    assert [*here.iterdir()] == []
+    assert asked == []
+    assert not Path("/hostile").exists()
+    mark = f"label=pibuild.store={(tmp_path / 'store' / 'id').read_text()}"
+    listed = subprocess.run(["docker", "ps", "-aq", "--filter", mark], capture_output=True, text=True, check=True)
+    assert listed.stdout == ""
