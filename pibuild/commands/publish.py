@@ -1,5 +1,6 @@
 """`pibuild publish`: publish what is proven, go back to an earlier set, yank wheels, check what is published."""
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -92,11 +93,12 @@ def _gathered(invocation: Invocation) -> "tuple[list[ProvenWheel], bool]":
 
     console, history = invocation.console, history_of(invocation.settings)
     wheels: list[ProvenWheel] = []
+    now = datetime.now(UTC)
     is_signed = bool(invocation.settings.publish and invocation.settings.publish.key)
     with open_builder(invocation) as builder:
         catalogue = builder.catalogue
         cells = matrix(nightly_settings(invocation.settings), catalogue.recipes, catalogue.targets)
-        if night := gathered(cells, builder.context.remote, history, console, is_for_signing=is_signed):
+        if night := gathered(cells, builder.context.remote, history, console, is_for_signing=is_signed, now=now):
             history.put(night)
             report(night, history, invocation)
         for cell in cells:

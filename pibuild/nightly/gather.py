@@ -6,6 +6,7 @@ The gathered outcomes become one night. So history, page and alarms are the same
 import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from datetime import datetime, timedelta
 from math import isfinite
 from typing import Annotated
 
@@ -19,6 +20,7 @@ from pibuild.errors import printable
 from pibuild.model import Cell, CellOutcome, Night
 from pibuild.nightly.history import History
 from pibuild.store.remote import Remote
+from pibuild.times import compact_utc, iso_z
 
 _PATTERNS = {
     "began": r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ",
@@ -31,7 +33,8 @@ _PATTERNS = {
 }
 """What the texts of an outcome look like: names lead to no other folder."""
 _MOST_LETTERS = 1 << 20
-_LOG_BYTES = 4 << 20
+_CLOCKS_DIFFER = timedelta(days=1)
+_LOG_BYTES = 1 << 20
 """Of a failure's log, its end is shared."""
 
 
@@ -43,6 +46,9 @@ def _sound(outcome: CellOutcome) -> CellOutcome:
     for name, pattern in _PATTERNS.items():
         if not re.fullmatch(pattern, getattr(outcome, name), re.ASCII):
             raise PydanticCustomError("pattern", "expected another {name}", {"name": name})
+    texts = (*outcome.cause.splitlines(), *outcome.changed, *outcome.instructions, outcome.failed_at, outcome.log)
+    if any(text != printable(text) for text in texts):
+        raise PydanticCustomError("unprintable", "expected texts that can be printed")
     if sum(map(len, (outcome.cause, *outcome.changed, *outcome.instructions))) > _MOST_LETTERS:
         raise PydanticCustomError("length", "expected shorter texts")
     return outcome
@@ -68,7 +74,7 @@ def share(night: Night, remote: Remote, history: History) -> None:
 
 
 def gathered(
-    cells: Sequence[Cell], remote: Remote, history: History, console: Console, *, is_for_signing: bool
+    cells: Sequence[Cell], remote: Remote, history: History, console: Console, *, is_for_signing: bool, now: datetime
 ) -> Night | None:
     """Return the outcomes at the shared store that are newer than the history's, as one night; None if there are none.
 
@@ -82,6 +88,11 @@ def gathered(
     newer = []
     for cell in cells:
         shared, recorded = _shared(cell, remote, console, is_for_signing=is_for_signing), latest.get(cell.id)
+        latest_time = now + _CLOCKS_DIFFER
+        is_early = shared and shared.outcome.began <= iso_z(latest_time) and shared.night <= compact_utc(latest_time)
+        if shared and not is_early:  # it would hide all later ones
+            console.warn(f"the outcome of {cell.id} in the remote store is from the future and is skipped")
+            continue
         if shared and (recorded is None or recorded.began < shared.outcome.began):
             newer.append(shared)
             if shared.outcome.log:

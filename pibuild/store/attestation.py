@@ -73,7 +73,7 @@ def read_attestation(content: bytes, kind: SharedKind, name: str) -> Attestation
         envelope = read_envelope(content)
         if envelope.payload_type != PAYLOAD_TYPE:
             raise AttestationError(f"its payload is {envelope.payload_type[:80]!r}, not {PAYLOAD_TYPE}")
-        said, faults = checked(Attestation, json.loads(envelope.payload))
+        said, faults = checked(Attestation, json.loads(envelope.payload, parse_constant=_refuse))
     except EnvelopeError as error:
         raise (UnsignedError if _is_plain(content) else AttestationError)(str(error)) from error
     except (ValueError, RecursionError) as error:
@@ -85,6 +85,11 @@ def read_attestation(content: bytes, kind: SharedKind, name: str) -> Attestation
     if (said.kind, said.key) != (kind, name):
         raise AttestationError(f"it is about the {said.kind} {said.key[:80]!r}, not about this {kind}")
     return said
+
+
+def _refuse(name: str) -> None:
+    """Refuse NaN and infinities, which Python would read and write, but which are not JSON."""
+    raise ValueError(f"{name} is not JSON")
 
 
 def _is_plain(content: bytes) -> bool:

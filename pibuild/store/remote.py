@@ -44,8 +44,9 @@ T = TypeVar("T")
 RemoteFolder = LocalFolder | ServedFolder
 """Raises SourceError if it does not answer or refuses."""
 _FOLDERS: Mapping[SharedKind, str] = {"artifact": "artifacts", "wheel": "wheels", "outcome": "outcomes"}
-_MOST_TEXT_BYTES = 64 << 20
-"""Of an attestation. Records have a few hundred kB; an outcome has the end of a log."""
+_MOST_TEXT_BYTES: Mapping[SharedKind, int] = {"artifact": 4 << 20, "wheel": 4 << 20, "outcome": 16 << 20}
+"""Of an attestation, which is read into memory before its signature is known. A record has some 30 kB, that of a
+wheelhouse a few hundred; an outcome has the end of a log."""
 
 _SHOWN = 5
 """Faults that a message lists."""
@@ -193,7 +194,7 @@ class Remote:
     def _said(self, folder: RemoteFolder, kind: SharedKind, key: str, staging: Path) -> Attestation | None:
         """Return the attestation under a name; None if there is none. Raises _StrangerError if it is not trusted."""
         path = staging / "attestation.json"
-        if not folder.get(f"{_FOLDERS[kind]}/{key}.json", path, _MOST_TEXT_BYTES):
+        if not folder.get(f"{_FOLDERS[kind]}/{key}.json", path, _MOST_TEXT_BYTES[kind]):
             return None
         said = read_attestation(path.read_bytes(), kind, key)
         if not self._trust.takes(machines := self._machines(said)):

@@ -13,9 +13,11 @@ from pydantic_core import PydanticCustomError
 from typing_extensions import TypedDict
 
 from pibuild.config.strict_yaml import checked
+from pibuild.errors import printable
 from pibuild.signing.key_files import public_key_of
 
 T = TypeVar("T")
+_MOST_LEVELS = 32
 
 
 class RecordError(Exception):
@@ -39,6 +41,23 @@ def _is_key(text: str) -> str:
     return text
 
 
+def _is_printable(text: str) -> str:
+    if text == printable(text):
+        return text
+    raise PydanticCustomError("unprintable", "expected a text that can be printed")
+
+
+def _is_shallow(value: dict[str, JsonValue]) -> dict[str, JsonValue]:
+    """Accept only what can be written again: Python's writer of JSON calls itself for each level."""
+    level: list[Any] = [value]
+    for _ in range(_MOST_LEVELS):
+        below = [part.values() if isinstance(part, dict) else part for part in level if isinstance(part, dict | list)]
+        level = [part for parts in below for part in parts]
+    if level:
+        raise PydanticCustomError("depth", "expected fewer levels")
+    return value
+
+
 def _is_time(text: str) -> str:
     try:
         if datetime.fromisoformat(text).tzinfo is not None:
@@ -52,11 +71,13 @@ Sha256 = Annotated[str, _matching(r"[0-9a-f]{64}", "64 hex digits")]
 FileName = Annotated[str, _matching(r"\w[\w.+!-]{0,250}", "the name of a file, without a folder")]
 """Leads to no other folder, and begins with a letter or digit."""
 PublicKeyText = Annotated[str, AfterValidator(_is_key)]
-_Text = Annotated[str, Field(max_length=4096)]
+_Text = Annotated[str, Field(max_length=4096), AfterValidator(_is_printable)]
 _Time = Annotated[str, AfterValidator(_is_time)]
 _Size = Annotated[int, Field(ge=0, le=1 << 50)]
 _Seconds = Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)]
-_Machines = list[PublicKeyText]
+_Measured = Annotated[dict[str, JsonValue], AfterValidator(_is_shallow)]
+"""What a device measured, which depends on the recipe."""
+_Machines = Annotated[list[PublicKeyText], Field(max_length=1000)]
 
 
 class FileFacts(TypedDict):
@@ -128,7 +149,7 @@ class Checks(TypedDict):
     """The checks of a wheel; what the device measured depends on the recipe."""
 
     file: list[CheckFacts]
-    device: dict[str, JsonValue]
+    device: _Measured
 
 
 class ProofCost(TypedDict):
@@ -144,7 +165,7 @@ class DependencyFacts(TypedDict):
     wheels: list[FileFacts]
     packages: list[ArtifactFacts]
     installed: list[_Text]
-    device: dict[str, JsonValue]
+    device: _Measured
     proof: ProofCost
 
 

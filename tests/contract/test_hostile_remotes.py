@@ -129,6 +129,13 @@ def plant(shelf, kind, tar, record, key, *, name="", sha256=""):
     shelf.write(f"{NAME[kind]}.json", text.encode())
 
 
+def nested(depth):
+    value = []
+    for _ in range(depth):
+        value = [value]
+    return value
+
+
 def good_tar(kind):
     return stored(SHARED if kind == "wheel" else {"name": b"bad"})
 
@@ -288,8 +295,8 @@ def test_what_would_fill_the_disk_is_not_downloaded(shelf, one, other, kind):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_an_attestation_of_a_gigabyte_is_not_read(shelf, other, kind):
-    shelf.write(f"{NAME[kind]}.json", bytes(65 << 20))
+def test_an_attestation_of_megabytes_is_not_read(shelf, other, kind):
+    shelf.write(f"{NAME[kind]}.json", bytes(5 << 20))
     refused(other, kind, "larger than it should be")
 
 
@@ -330,6 +337,11 @@ def test_a_record_that_names_a_file_elsewhere_is_refused(shelf, one, other, name
         ("wheel", {"machines": "me"}),
         ("artifact", {"name": None}),
         ("artifact", {"name": "x" * 10_000}),
+        ("artifact", {"name": "x\x1b[2J"}),
+        ("artifact", {"name": "::error::x"}),
+        ("artifact", {"version": "\ud800"}),
+        ("wheel", {"checks": {"file": [], "device": {"a": float("nan")}}}),
+        ("wheel", {"checks": {"file": [], "device": {"a": nested(100)}}}),
         ("artifact", {"image": "an image"}),
         ("artifact", {"sources": [{"name": "x"}]}),
         ("artifact", {"cpu_s": -1}),

@@ -187,6 +187,21 @@ def test_a_pibuild_with_another_store_leaves_a_running_build_alone(store, script
     assert running.returncode == 0, err
 
 
+def test_the_pibuild_of_a_copied_store_leaves_a_running_build_alone(store, script, console, tmp_path):
+    """In the copy, nobody holds the lock of the session: its pibuild takes the session for dead."""
+    running = start(store.root, script("echo started; sleep 8; echo done > out/file"))
+    wait_for(lambda: "started" in log_of(store.root))
+    subprocess.run(["cp", "-a", store.root, tmp_path / "copy"], check=True)
+    copy = Store(tmp_path / "copy", console)
+    copy.sweep()
+    removed = Engine(dict(os.environ)).remove_containers(copy.id, copy.is_dead)
+    copy.close()
+    _, err = running.communicate(timeout=120)
+
+    assert removed == 0
+    assert running.returncode == 0, err
+
+
 def test_of_two_equal_builds_at_once_one_builds_and_the_other_waits(store, script):
     path = script("echo started; sleep 6; date +%s%N > out/file")  # the second one takes seconds to start
     first = start(store.root, path)

@@ -10,10 +10,12 @@ from pibuild.build.artifact import build_artifact
 from pibuild.build.container import Transcript, cpu_seconds, shell_run
 from pibuild.config.settings import Settings
 from pibuild.console import Console
-from pibuild.errors import BuildError, PibuildError, ResourceError
+from pibuild.errors import BuildError, PibuildError, ResourceError, SourceError
 from pibuild.model import Artifact
 from pibuild.store.local import Store
+from tests.failures import fails
 from tests.fakes.engines import FailingEngine, PresentEngine
+from tests.fakes.sources import FakeFetcher
 from tests.makers.contexts import make_context
 from tests.makers.plans import make_images, make_recipe, make_release
 
@@ -168,3 +170,15 @@ def test_the_shell_of_a_failed_build_has_its_limits_environment_and_cache(store,
     assert run.cache == store.cache_volume(artifact.image.reference)
     assert (run.env, run.image, run.command) == ((("PIBUILD", "1"),), "pibuild/failed:thing", ("bash",))
     assert (run.stdin, run.labels) == ("terminal", store.labels)
+
+
+def test_sources_are_measured_before_they_go_into_a_container(store):
+    class Changed(FakeFetcher):
+        def measure_all(self, sources):
+            raise SourceError(f"What the store returns is not what was put there: {sources[0].name}")
+
+    engine = FailingEngine([])
+    context = make_context(store, Console(err=io.StringIO()), engine=engine, fetcher=Changed(), settings=SETTINGS)
+    with fails(SourceError, naming="thing"):
+        build_artifact(replace(ARTIFACT, release=make_release()), {}, context)
+    assert engine.runs == []
