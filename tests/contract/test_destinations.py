@@ -301,14 +301,14 @@ def test_rclone_brings_and_sends_single_files(store, tmp_path, rclone):
     remote = f"{store[0]}{'' if store[0].endswith(':') else '/'}a/b.txt"
     assert not rclone.has(remote)
     assert rclone.cat(remote) is None
-    assert not rclone.get(remote, tmp_path / "b.txt")
+    assert not rclone.get(remote, tmp_path / "b.txt", 100)
     (tmp_path / "a.txt").write_text("one\n")
     rclone.put(tmp_path / "a.txt", remote)
     (tmp_path / "a.txt").write_text("two\n")
     rclone.put(tmp_path / "a.txt", remote)
     assert rclone.has(remote)
     assert rclone.cat(remote) == "two\n"
-    assert rclone.get(remote, tmp_path / "b.txt")
+    assert rclone.get(remote, tmp_path / "b.txt", 100)
     assert (tmp_path / "b.txt").read_text() == "two\n"
     rclone.delete(remote)
     rclone.delete(remote)

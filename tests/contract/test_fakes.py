@@ -139,7 +139,7 @@ def test_a_shared_folder_without_its_server_is_unreachable(kind, http, tmp_path)
     folder = ServedFolder(http, Address(f"http://127.0.0.1:{free_port()}/cache")) if kind == "real" else SilentFolder()
     (tmp_path / "file").touch()
     for ask in (
-        lambda: folder.get("name", tmp_path / "got"),
+        lambda: folder.get("name", tmp_path / "got", 1 << 20),
         lambda: folder.put(tmp_path / "file", "name"),
         lambda: folder.has("name"),
     ):
@@ -160,7 +160,7 @@ def test_a_shared_folder_that_refuses_writes_is_still_read(kind, http, tmp_path)
             folder.put(tmp_path / "file", "other")
 
         assert (folder.has("name"), folder.has("other")) == (True, False)
-        assert folder.get("name", tmp_path / "got")
+        assert folder.get("name", tmp_path / "got", 1 << 20)
         assert (tmp_path / "got").read_bytes() == CONTENT
 
 
