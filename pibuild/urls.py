@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from pydantic_core import CoreSchema
 
 _HIDDEN = "…"
-_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://\S*[^\s\"'`<>()\[\]{},.:;]")
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{0,20}://\S*[^\s\"'`<>()\[\]{},.:;]")
 _NAMED = re.compile(
-    r"(\b(?:Basic|Bearer) (?=[\w+/=.~-]{12})|[\w-]*(?:token|sig|signature|secret|passw(?:or)?d|api_?key)=)[\w+/=.~%-]+",
+    r"(\b(?:Basic|Bearer) (?=[\w+/=.~-]{12})|(?:token|sig|signature|secret|passw(?:or)?d|api_?key)=)[\w+/=.~%-]+",
     re.IGNORECASE,
 )
 _WHOLE_URL = re.compile(

@@ -39,6 +39,7 @@ _MOST_BYTES = 16_000_000_000
 """Of a folder that is copied out of a container. The largest artifact has 2 GB."""
 _LEAST_FREE_BYTES = 1_000_000_000
 """Room on the engine's disk below which a container is stopped."""
+_LONGEST_LINE_BYTES = 1 << 16
 _LOOK_EVERY_S = 1.0
 _TAKE_OVER = """
 [ "$(stat -c %u:%g /work/cache)" = "$0" ] && exit
@@ -301,6 +302,8 @@ class Container:
                 alarm.start()
                 for line in _lines(self._handle.logs(stream=True, follow=True)):
                     on_line(line)
+                    if late.is_set() or full.is_set():
+                        break  # the engine may have hours of output left
                 self._handle.wait()
             finally:
                 alarm.cancel()
@@ -501,9 +504,12 @@ def _tls(folder: Path, names: Collection[str], hint: str, *, is_verified: bool) 
 
 
 def _lines(chunks: Iterator[bytes]) -> Iterator[str]:
+    """Yield the lines of a container's output; one that is too long is cut."""
     rest = b""
     for chunk in chunks:
         *whole, rest = (rest + chunk).split(b"\n")
+        if len(rest) > _LONGEST_LINE_BYTES:
+            whole, rest = [*whole, rest], b""
         yield from (line.decode(errors="replace").rstrip("\r") for line in whole)
     if rest:
         yield rest.decode(errors="replace")

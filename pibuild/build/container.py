@@ -23,6 +23,8 @@ from pibuild.urls import redacted
 FAILED_IMAGES = "pibuild/failed"
 _TAIL_LINES = 15
 _TEN_YEARS_S = 3e8
+_LONGEST_CAUSE = 4096
+"""Characters of a line in which a cause is looked for: the patterns take the square of a line's length."""
 _MOST_TEXT_BYTES = 4_000_000
 """Of a result or a list that a container leaves."""
 _CPU_SLACK = 1.5
@@ -75,7 +77,7 @@ class Transcript:
         self.is_killed |= "Killed signal terminated program" in line or "virtual memory exhausted" in line
         self.is_disk_full |= "No space left on device" in line
         for rank, pattern in enumerate(_CAUSES[: self._rank]):
-            if match := pattern.search(line):
+            if match := pattern.search(line[:_LONGEST_CAUSE]):
                 self.cause, self._rank = match["cause"], rank
                 break
 

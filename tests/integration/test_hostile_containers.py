@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import tarfile
+import time
 from pathlib import Path
 
 import pytest
@@ -148,6 +149,19 @@ def test_a_recipe_that_fills_the_disk_is_stopped_before_it_is_full(store, script
 
     assert containers(store) == []
     assert engine.image_id("pibuild/failed:small") is None
+
+
+@pytest.mark.parametrize(
+    "text", ["cat /dev/zero", "tr '\\0' a < /dev/zero", "yes aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"]
+)
+def test_output_without_end_stops_at_the_deadline(store, script, console, text):
+    began_s = time.monotonic()
+    with fails(ResourceError, naming="deadline"):
+        one_build(store, script(text), console, deadline_s=3)
+
+    assert time.monotonic() - began_s < 60
+    assert max(map(len, (store.root / "logs" / "small.log").read_text().splitlines())) < 1_000_000
+    assert containers(store) == []
 
 
 def test_a_sparse_file_of_any_size_is_not_copied_out(store, script, console, monkeypatch):
