@@ -16,7 +16,7 @@ from pibuild.commands.options import (
     add_limits,
     add_network,
 )
-from pibuild.errors import UsageError, nearest
+from pibuild.errors import UsageError, nearest, printable
 from pibuild.times import compact_utc, iso_z
 
 if TYPE_CHECKING:
@@ -181,7 +181,9 @@ def _log(invocation: Invocation) -> int:
     if name := next((outcome.log for _, outcome in past if outcome.log), ""):
         log = history.log(name)
         lines += ["", f"{history.log_path(name)}:"]
-        lines += log.decode(errors="replace").splitlines() if log is not None else ["this file was removed"]
+        lines += (
+            map(printable, log.decode(errors="replace").splitlines()) if log is not None else ["this file was removed"]
+        )
     facts = [{"night": night_id, **asdict(outcome)} for night_id, outcome in past]
     invocation.console.result("\n".join(lines), facts)
     return 0

@@ -182,14 +182,15 @@ def test_a_store_that_every_user_can_write_to_is_refused(tmp_path, console, name
         Store(tmp_path / "store", console)
 
 
-def test_a_store_in_a_folder_where_every_user_can_replace_it_is_refused(tmp_path, console):
+def test_a_store_in_a_folder_where_every_user_can_replace_it_gets_a_warning(tmp_path, console, words):
     (tmp_path / "open").mkdir()
     (tmp_path / "open").chmod(0o777)
-    with fails(StoreError, naming=(tmp_path / "open", "777")):
-        Store(tmp_path / "open/store", console)
-    (tmp_path / "open").chmod(0o1777)  # as /tmp
-
     Store(tmp_path / "open/store", console).close()
+    assert f"every user who can write to {tmp_path / 'open'} can change the store" in words.getvalue()
+
+    (tmp_path / "open").chmod(0o1777)  # as /tmp
+    Store(tmp_path / "open/store", console).close()
+    assert words.getvalue().count("warning") == 1
 
 
 def test_a_store_is_not_made_public_by_the_umask(tmp_path, console, words):
