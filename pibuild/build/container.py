@@ -221,8 +221,8 @@ def single_file(tar_path: Path) -> str:
 def check_text(path: str, text: str) -> None:
     """Raise BuildError if a container left a text that is not what its name says.
 
-    JSON has to be an object of finite numbers, of which `results` is a count, and `models` a list of objects with a
-    name and a count. Other texts have to be lines without control characters.
+    JSON has to be an object of finite numbers, of which `results` is a count or a list of names, and `models` a list of
+    objects with a name and a count. Other texts have to be lines without control characters.
     """
     if not path.endswith(".json"):
         if any(not line.isprintable() for line in text.splitlines()):
@@ -243,9 +243,14 @@ def _no_number(word: str) -> float:
 def _is_result(facts: dict[str, Any]) -> bool:
     models = facts.get("models", [])
     described = [model for model in models if isinstance(model, dict)] if isinstance(models, list) else [{}]
-    counts = [facts.get("results", 0), *(model.get("instructions", 0) for model in described)]
+    results = facts.get("results", 0)
+    names = results if isinstance(results, list) else []
+    counts = [
+        len(results) if isinstance(results, list) else results,
+        *(model.get("instructions", 0) for model in described),
+    ]
     has_counts = all(isinstance(count, int) and not isinstance(count, bool) and count >= 0 for count in counts)
-    return has_counts and all(isinstance(model.get("name"), str) for model in described)
+    return has_counts and all(isinstance(name, str) for name in [*names, *(model.get("name") for model in described)])
 
 
 def _has_infinity(value: Any) -> bool:  # noqa: ANN401  what JSON can hold

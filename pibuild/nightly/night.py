@@ -92,11 +92,13 @@ def _with_wheel(outcome: CellOutcome, entry: Entry) -> CellOutcome:
     record, wheel = entry.facts, entry.facts["wheel"]
     device = record["checks"]["device"]
     models = [model for model in device.get("models", ()) if isinstance(model, dict)]
+    results = device.get("results", 1)
     return replace(
         outcome,
         wheel=wheel["file"],
         sha256=wheel["sha256"],
         size_bytes=wheel["size_bytes"],
-        checks=len(record["checks"]["file"]) + (len(models) or int(device.get("results", 1))),
+        checks=len(record["checks"]["file"])
+        + (len(models) or (len(results) if isinstance(results, list) else int(results))),
         instructions={model["name"]: model["instructions"] for model in models if model.get("instructions")},
     )

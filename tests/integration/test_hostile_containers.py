@@ -243,6 +243,7 @@ def left(store, console, engine):
 
 
 def test_a_result_is_taken(left):
+    left("""echo '{"results": ["dot", "sines"], "error": null}' > result.json""")
     left("""echo '{"results": 3, "models": [{"name": "a", "instructions": 5}], "other": [1.5, null]}' > result.json""")
 
 
@@ -259,6 +260,7 @@ def test_a_result_is_taken(left):
         "echo '{\"a\": 1e999}' > result.json",
         'echo \'{"results": "many"}\' > result.json',
         "echo '{\"results\": -1}' > result.json",
+        "echo '{\"results\": [1]}' > result.json",
         'echo \'{"models": [{"instructions": 5}]}\' > result.json',
         'printf \'{"a": "\\xff"}\' > result.json',
         "(printf '{\"a\":'; head -c 100000 /dev/zero | tr '\\0' '['; echo '}') > result.json",
