@@ -232,7 +232,7 @@ def check_text(path: str, text: str) -> None:
         facts = json.loads(text, parse_constant=_no_number)
     except (ValueError, RecursionError) as error:
         raise BuildError(f"{path} of the container is not JSON", found=str(error)[:200]) from error
-    if not isinstance(facts, dict) or not _is_result(facts) or _has_infinity(facts):
+    if not isinstance(facts, dict) or not is_result(facts) or _has_infinity(facts):
         raise BuildError(f"{path} of the container is not a result", found=text[:80])
 
 
@@ -240,7 +240,8 @@ def _no_number(word: str) -> float:
     raise ValueError(f"{word} is not JSON")
 
 
-def _is_result(facts: dict[str, Any]) -> bool:
+def is_result(facts: Mapping[str, Any]) -> bool:
+    """Return whether a proof's result has its counts and names, as far as pibuild reads them."""
     models = facts.get("models", [])
     described = [model for model in models if isinstance(model, dict)] if isinstance(models, list) else [{}]
     results = facts.get("results", 0)

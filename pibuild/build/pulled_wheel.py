@@ -13,6 +13,7 @@ from typing import Any
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
+from pibuild.build.container import is_result
 from pibuild.build.context import BuildContext
 from pibuild.build.prove import extra_name
 from pibuild.errors import ProofError
@@ -65,6 +66,12 @@ class PlanJudge:
         if (name.name, name.version) != wanted:
             faults.append(f"{record['wheel']['file']} is not a wheel of {wanted[0]} {wanted[1]}")
         pure = self._pure(record)
+        measured = [
+            record["checks"]["device"],
+            *([record["dependencies"]["device"]] if "dependencies" in record else []),
+        ]
+        if not all(map(is_result, measured)):
+            faults.append("what the device measured is no result")
         extras = {extra["file"]: extra["sha256"] for extra in record["extras"]}
         named = {extra_name(plan, extra) for extra in dict(plan.wheel.env).get("PIBUILD_EXTRAS", "").split()}
         faults += [f"{file} is not a file of this plan" for file in sorted(extras.keys() - named - pure.keys())]

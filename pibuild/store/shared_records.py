@@ -6,6 +6,7 @@ some; values that it knows have their type and their limits.
 
 import re
 from datetime import datetime
+from math import isfinite
 from typing import Annotated, Any, NotRequired, TypeVar
 
 from pydantic import AfterValidator, Field, JsonValue
@@ -51,6 +52,8 @@ def _is_shallow(value: dict[str, JsonValue]) -> dict[str, JsonValue]:
     """Accept only what can be written again: Python's writer of JSON calls itself for each level."""
     level: list[Any] = [value]
     for _ in range(_MOST_LEVELS):
+        if any(isinstance(part, float) and not isfinite(part) for part in level):
+            raise PydanticCustomError("finite", "expected finite numbers")
         below = [part.values() if isinstance(part, dict) else part for part in level if isinstance(part, dict | list)]
         level = [part for parts in below for part in parts]
     if level:

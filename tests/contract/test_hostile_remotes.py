@@ -342,6 +342,7 @@ def test_a_record_that_names_a_file_elsewhere_is_refused(shelf, one, other, name
         ("artifact", {"version": "\ud800"}),
         ("wheel", {"checks": {"file": [], "device": {"a": float("nan")}}}),
         ("wheel", {"checks": {"file": [], "device": {"a": nested(100)}}}),
+        ("wheel", {"checks": {"file": [], "device": {"a": [1e308 * 10]}}}),
         ("artifact", {"image": "an image"}),
         ("artifact", {"sources": [{"name": "x"}]}),
         ("artifact", {"cpu_s": -1}),

@@ -326,6 +326,15 @@ def test_a_record_of_another_plan_is_refused(machine, change):
     is_made_again(machine(), plan, "its record is not of this plan")
 
 
+@pytest.mark.parametrize("device", [{"results": "x"}, {"models": 5}, {"models": [{"name": 5}]}, {"results": -1}])
+def test_a_measured_result_that_a_night_cant_read_is_refused(machine, device):
+    one, plan = machine(), plan_for()
+    entry = one.make(plan)
+    share_forged(one, plan, entry.path, entry.facts | {"checks": {"file": [], "device": device}})
+
+    is_made_again(machine(), plan, "what the device measured is no result")
+
+
 @pytest.mark.parametrize("name", ["numpy-9.9-py3-none-any.whl", "x.tar.gz", THING.replace("2.14.1", "3.0")])
 def test_extras_that_the_plan_does_not_name_are_refused(machine, tmp_path, name):
     """pip would install what is planted beside the wheel: extras are delivered into the output folder."""
