@@ -132,6 +132,8 @@ class Source:
     """Patterns of the paths that stay; all if empty. Applied to every place before hashing."""
     drop: tuple[str, ...] = ()
     """Patterns of the paths that go."""
+    domain: Annotated[str, COMPUTED] = ""
+    """Whose content it is, if it is not pinned: that of a ref or of a person's folder. Compilers' caches are apart."""
 
 
 def _named_sources(value: Any, info: ValidationInfo) -> Any:  # noqa: ANN401  whatever the YAML holds
@@ -470,6 +472,10 @@ class Run:
     labels: tuple[tuple[str, str], ...]
     cache: str = ""
     """The engine's volume at /work/cache; none if empty."""
+    cache_from: str = ""
+    """The volume that a new cache begins as a copy of; none if empty. It is not written."""
+    volumes: tuple[str, ...] = ()
+    """Folders in the cache that are not in its volume, but empty at each start."""
     stdin: Literal["", "pipe", "terminal"] = ""
     """What the command reads from; nothing if empty."""
 

@@ -32,7 +32,7 @@ from pibuild.model import SESSION_LABEL, STORE_LABEL, Outcome, Run
 _API_TIMEOUT_S = 600
 _PIDS = 4096
 _NANO = 1_000_000_000
-_WORK, _TEMPORARY, _CACHE = "/work", "/tmp", "/work/cache"  # noqa: S108  in the container
+_WORK, _TEMPORARY, _CACHE, _FROM = "/work", "/tmp", "/work/cache", "/from"  # noqa: S108  in the container
 _FOLDERS = ("/work/src", "/work/in", "/work/build", "/work/out")
 _IN_MEMORY = {"/run": "size=64m,mode=1777", "/var/tmp": "size=64m,mode=1777"}  # noqa: S108  in the container
 _MOST_BYTES = 16_000_000_000
@@ -41,6 +41,14 @@ _LEAST_FREE_BYTES = 1_000_000_000
 """Room on the engine's disk below which a container is stopped."""
 _LONGEST_LINE_BYTES = 1 << 16
 _LOOK_EVERY_S = 1.0
+_COPY = """
+if [ ! -e /work/cache/.begun ]; then
+  chmod -R u+w /work/cache && find /work/cache -mindepth 1 -delete
+  cp -rP --preserve=mode,timestamps,links /from/. /work/cache && touch /work/cache/.begun || exit
+  chown -h 0:0 /work/cache
+fi
+"""
+"""Copies a cache without its owners; the mark is last, so that an interrupted run begins again."""
 _TAKE_OVER = """
 [ "$(stat -c %u:%g /work/cache)" = "$0" ] && exit
 find /work/cache -mindepth 1 -exec chown -h "$0" {} + && chown "$0" /work/cache
@@ -174,8 +182,6 @@ class Engine:
     @contextmanager
     def container(self, run: Run) -> Iterator["Container"]:
         """Make a container with its inputs in place; it is removed at the end of the block, whatever happens."""
-        if run.cache:
-            self._take_over_cache(run)
         options = container_options(run)
         # The engine copies nothing into a container whose root file system is read-only, so another one, which is never
         # started, gets the files: both have the same volumes.
@@ -198,19 +204,22 @@ class Engine:
             with suppress(PibuildError), self._translated("removing the container"), suppress(NotFound):
                 handle.remove(force=True, v=True)
 
-    def _take_over_cache(self, run: Run) -> None:
-        """Give a cache volume to the run's user: it is new, or it was filled by another user.
+    def prepare_cache(self, run: Run) -> None:
+        """Fill a run's new cache from the one that it begins with, and give it to the run's user.
 
-        Root does that in a container of its own, which runs nothing of a recipe.
+        Root does that in a container of its own, which runs nothing of a recipe. The other cache is read only.
         """
+        mounts = [Mount(target=_CACHE, source=run.cache, type="volume")]
+        mounts += [Mount(target=_FROM, source=run.cache_from, type="volume", read_only=True)] if run.cache_from else []
         options = container_options(run) | {
+            "mounts": mounts,
             "user": "0:0",
             "cap_add": ["CHOWN", "DAC_READ_SEARCH"],
             "environment": {},
             "stdin_open": False,
             "tty": False,
         }
-        command = ["bash", "-c", _TAKE_OVER, f"{run.limits.uid}:{run.limits.gid}"]
+        command = ["bash", "-c", (_COPY if run.cache_from else "") + _TAKE_OVER, f"{run.limits.uid}:{run.limits.gid}"]
         with self._made(run.image, command, options, run) as handle, self._translated("preparing the cache"):
             handle.start()
             if handle.wait()["StatusCode"]:
@@ -401,7 +410,7 @@ def container_options(run: Run) -> dict[str, Any]:
     and in memory only. The engine's defaults for proxies are not passed on: they may have passwords.
     """
     limits = run.limits
-    mounts = [Mount(target=folder, source=None, type="volume") for folder in _volumes(run)]
+    mounts = [Mount(target=folder, source=None, type="volume") for folder in (*_volumes(run), *run.volumes)]
     return {
         "user": f"{limits.uid}:{limits.gid}",
         "working_dir": _WORK,
@@ -530,7 +539,7 @@ def _inputs_tar(run: Run) -> Iterator[bytes]:
                     made.add(folder)
                     tar.addfile(_owned(tarfile.TarInfo(folder), run, tarfile.DIRTYPE))
 
-        for folder in (*_FOLDERS, *((_CACHE,) if run.cache else ())):
+        for folder in (*_FOLDERS, *((_CACHE,) if run.cache else ()), *run.volumes):
             add_folders(_with_parents(folder.strip("/")))
         for folder, tar_path in run.inputs:
             top = folder.strip("/")

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from pibuild.build.container import cache_volume, container_run, run_to_end, script_command
+from pibuild.build.container import container_run, locked_cache, run_to_end, script_command
 from pibuild.build.context import BuildContext
 from pibuild.build.images import ensure_image
 from pibuild.console import seconds, size
@@ -75,11 +75,10 @@ def _attempt(
         env=(*artifact.env, ("PIBUILD_JOBS", str(limits.jobs))),
         inputs=inputs,
         limits=limits,
-        cache=cache_volume(artifact, context),
+        cache_of=artifact,
     )
     with ExitStack() as stack:
-        if run.cache:
-            stack.enter_context(context.store.lock(run.cache, "compiling into the same cache"))
+        stack.enter_context(locked_cache(run, context))
         step = stack.enter_context(context.console.step(f"building {artifact.title}"))
         staging = stack.enter_context(context.store.staging())
         spent = run_to_end(

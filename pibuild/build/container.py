@@ -9,7 +9,8 @@ import math
 import re
 import tarfile
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -21,6 +22,8 @@ from pibuild.model import Artifact, Limits, Outcome, Run, Spent
 from pibuild.urls import redacted
 
 FAILED_IMAGES = "pibuild/failed"
+_INSTALLATION = "/work/cache/bazel"
+"""Where Bazel unpacks itself: programs that a later build would run, so each build unpacks its own."""
 _TAIL_LINES = 15
 _TEN_YEARS_S = 3e8
 _LONGEST_CAUSE = 4096
@@ -103,10 +106,14 @@ def container_run(
     env: Iterable[tuple[str, str]],
     inputs: Iterable[tuple[str, Path]] = (),
     limits: Limits | None = None,
-    cache: str = "",
+    cache_of: Artifact | None = None,
     stdin: Literal["", "pipe", "terminal"] = "",
 ) -> Run:
-    """Return the description of a container: with the context's limits, unless others are given, and its labels."""
+    """Return the description of a container: with the context's limits, unless others are given, and its labels.
+
+    With `cache_of` it has the cache of an artifact, if that artifact's recipe has one.
+    """
+    releases, cache = cache_volumes(cache_of, context) if cache_of else ("", "")
     return Run(
         image=image,
         command=tuple(command),
@@ -115,6 +122,8 @@ def container_run(
         limits=limits or context.limits,
         labels=context.store.labels,
         cache=cache,
+        cache_from=releases if releases != cache else "",
+        volumes=(_INSTALLATION,) if cache else (),
         stdin=stdin,
     )
 
@@ -127,14 +136,34 @@ def shell_run(artifact: Artifact, context: BuildContext, *, is_terminal: bool) -
         command=("bash",),
         env=artifact.env,
         limits=replace(context.limits, deadline_s=_TEN_YEARS_S),
-        cache=cache_volume(artifact, context),
+        cache_of=artifact,
         stdin="terminal" if is_terminal else "pipe",
     )
 
 
-def cache_volume(artifact: Artifact, context: BuildContext) -> str:
-    """Return the engine's volume that is an artifact's /work/cache; empty if its recipe has none."""
-    return context.store.cache_volume(artifact.image.reference) if artifact.recipe.has_cache else ""
+def cache_volumes(artifact: Artifact, context: BuildContext) -> tuple[str, str]:
+    """Return the engine's volume with the cache of releases, and the one that is the artifact's /work/cache.
+
+    They are the same for a release, since only pinned code writes into it. Empty if its recipe has no cache.
+    """
+    if not artifact.recipe.has_cache:
+        return "", ""
+    image, domains = artifact.image.reference, {source.domain for source in artifact.release.sources} - {""}
+    store = context.store
+    return store.cache_volume(image), store.cache_volume(image, "\n".join(sorted(domains)))
+
+
+@contextmanager
+def locked_cache(run: Run, context: BuildContext) -> Iterator[None]:
+    """Prepare a run's cache, if it has one, and lock it until the end of the block."""
+    if not run.cache:
+        yield
+        return
+    doing = "compiling into the same cache"
+    with context.store.lock(run.cache, doing):
+        with context.store.lock(run.cache_from, doing) if run.cache_from else nullcontext():
+            context.engine.prepare_cache(run)
+        yield
 
 
 def script_command(script: str) -> tuple[str, ...]:

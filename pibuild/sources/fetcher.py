@@ -99,7 +99,8 @@ class Fetcher:
             state = self.git.work_tree(folder)
             content = folder_members(folder, state.files if state else None)
             tree = write_tree(content, Selection(keep=source.keep, drop=source.drop), staging / "tree.tar")
-            taken = replace(source, tree=tree.tree, places=(), file="")
+            domain = f"folder {folder.absolute()}"
+            taken = replace(source, tree=tree.tree, places=(), file="", domain=domain)
             place = f"{folder}, {_state_words(state) if state else 'not under git'}"
             if not is_stored(self.store, taken):
                 self.store_tree(taken, place, tree, staging / "tree.tar")

@@ -60,7 +60,9 @@ class Refs:
             write_atomically(facts_path, json_text({"tree": facts[0], "committed": facts[1]}))
         tree, committed_s = facts
         return Moved(
-            source=replace(pinned, tree=tree), commit=commit, committed=datetime.fromtimestamp(committed_s, UTC)
+            source=replace(pinned, tree=tree, domain=f"ref {ref}"),
+            commit=commit,
+            committed=datetime.fromtimestamp(committed_s, UTC),
         )
 
     def _commit(self, source: Source, place: GitPlace, ref: str) -> str:

@@ -84,9 +84,13 @@ class Store:
         """How the names of this store's volumes begin."""
         return f"pibuild-cache-{self.id[:12]}-"
 
-    def cache_volume(self, image: str) -> str:
-        """Return the name of the engine's volume for the compilers' cache of an image; each store has its own."""
-        return f"{self.cache_prefix}{re.sub(r'[^a-zA-Z0-9_.-]', '-', image.removeprefix('pibuild/'))}"
+    def cache_volume(self, image: str, domain: str = "") -> str:
+        """Return the name of the engine's volume for the compilers' cache of an image; each store has its own.
+
+        Releases share one; each other domain (model.Source) has its own.
+        """
+        name = f"{self.cache_prefix}{re.sub(r'[^a-zA-Z0-9_.-]', '-', image.removeprefix('pibuild/'))}"
+        return f"{name}-{hashlib.sha256(domain.encode()).hexdigest()[:12]}" if domain else name
 
     def close(self) -> None:
         """End the session."""

@@ -14,11 +14,13 @@ from pathlib import Path
 import pytest
 import yaml
 
+from pibuild.adapters.debian import Debian
+from pibuild.adapters.http import Http
 from pibuild.build.catalogue import load_catalogue
 from pibuild.config.settings import load_settings
 from pibuild.console import Console
-from pibuild.errors import PibuildError
-from pibuild.model import Request
+from pibuild.errors import PibuildError, SourceError
+from pibuild.model import DebianPlace, Request
 from pibuild.store.local import Store
 from tests.fakes.servers import free_port, running
 from tests.makers.secrets import NO_ADDRESSES, Secrets, address_places, settings_with, text_places
@@ -280,3 +282,33 @@ def test_nothing_that_pibuild_writes_has_a_secret(folder, command_lines, way):
             forms = Secrets(name).forms
             assert forms["path"] in asked or name == "mirrors.*"
         assert "upload-pack" in asked
+
+
+def test_the_password_of_apts_mirror_is_in_no_message_and_for_others_in_no_file(tmp_path, command_lines):
+    mirror = Secrets("apt").address(f"127.0.0.1:{free_port()}", "user", "password", path="/debian")
+    (tmp_path / "sources.list").write_text(f"deb [trusted=yes] {mirror} stable main\n")
+    config = (
+        f'Dir::Etc::sourcelist "{tmp_path}/sources.list"; Dir::Etc::sourceparts "/dev/null"; Acquire::Retries "0";\n'
+    )
+    (tmp_path / "apt.conf").write_text(config)
+    environ = {"PATH": os.environ["PATH"], "APT_CONFIG": str(tmp_path / "apt.conf")}
+    notes: list[str] = []
+    http = Http(environ, note=notes.append, sleep=lambda _seconds: None)
+    state_dir = tmp_path / "state"
+    debian = Debian(http, environ, state_dir=state_dir, note=notes.append)
+    place = DebianPlace(debian="zlib", suite="stable", file="zlib_1.3.orig.tar.xz", sha256="0" * 64)
+
+    assert debian.mirrors == (mirror,)
+    with pytest.raises(SourceError) as caught:
+        debian.download(place, tmp_path / "file", lambda *_: None)
+    with pytest.raises(SourceError) as not_listed:
+        debian._in_index(mirror, place)
+    command_lines.is_over = True
+    command_lines.join()
+
+    files = [path for path in state_dir.rglob("*") if path.is_file()]
+    with_password = [path for path in files if Secrets("apt").forms["password"].encode() in path.read_bytes()]
+    assert {path.stat().st_mode & 0o777 for path in with_password} <= {0o600}
+    outputs = {"messages": "\n".join([*notes, str(caught.value), str(not_listed.value), *map(str, files)]).encode()}
+    outputs |= {f"command line {number}": words for number, words in enumerate(command_lines.seen)}
+    assert leaks(["apt"], outputs) == []

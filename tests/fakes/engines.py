@@ -41,6 +41,9 @@ class PresentEngine(Engine):
     def check(self) -> None:
         pass
 
+    def prepare_cache(self, run: Run) -> None:
+        pass
+
     def remove_containers(self, store_id: str, is_dead: Callable[[str], bool]) -> int:  # noqa: ARG002
         return 0
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import http.server
+import json
 import os
 import subprocess
 import sys
@@ -12,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from pibuild.adapters import docker as docker_adapter
-from pibuild.adapters.docker import container_options
+from pibuild.adapters.docker import Engine, container_options
 from pibuild.build.catalogue import load_catalogue
 from pibuild.build.container import container_run, run_to_end, script_command
 from pibuild.build.context import NOBODY, open_context
@@ -105,6 +106,20 @@ def test_every_container_has_the_same_options(engine, stdin):
     assert host["ReadonlyRootfs"]
     assert {*host["Tmpfs"]} == {"/run", "/var/tmp"}
     assert {mount["Destination"]: mount["Type"] for mount in facts["Mounts"]} == {"/work": "volume", "/tmp": "volume"}
+
+
+def test_a_container_does_not_get_the_proxies_of_the_docker_program(engine, tmp_path, monkeypatch):
+    proxies = {"proxies": {"default": {"httpProxy": "http://me:secret@127.0.0.1:1", "noProxy": "secret.example.org"}}}
+    (tmp_path / "config.json").write_text(json.dumps(proxies))
+    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
+    run = make_run(image=base_image().reference, command=("env",), env=())
+    lines: list[str] = []
+    with Engine(dict(os.environ)).container(run) as container:
+        container.wait(lines.append)
+
+    assert engine
+    assert lines
+    assert not [line for line in lines if "secret" in line]
 
 
 @pytest.mark.parametrize(("jobs", "cpus"), [(1, 1), (2, 2), (64, 4)])
@@ -305,6 +320,7 @@ def test_a_cache_that_root_filled_is_taken_over_and_goes_on(engine):
                 image=image, command=("bash", "-c", "cat /work/cache/a/b && echo 1 >> /work/cache/a/b"), cache=name
             )
             lines: list[str] = []
+            engine.prepare_cache(run)
             with engine.container(run) as container:
                 assert container.wait(lines.append).exit_code == 0, lines
         assert lines == ["1", "1"]
@@ -314,6 +330,30 @@ def test_a_cache_that_root_filled_is_taken_over_and_goes_on(engine):
         assert found.stdout.split() == [uid, uid, "0"]
     finally:
         subprocess.run(["docker", "volume", "rm", "--force", name], check=False, capture_output=True)
+
+
+def test_the_cache_of_another_domain_begins_as_a_copy_and_writes_nothing_back(engine):
+    """A ref or a person's own tree can't put anything into what releases are made of."""
+    releases, own = (f"pibuild-test-{os.urandom(6).hex()}" for _ in range(2))
+    image = base_image().reference
+
+    def ran(text, **changes):
+        run = make_run(image=image, command=("bash", "-c", text), volumes=("/work/cache/bazel",), **changes)
+        engine.prepare_cache(run)
+        lines: list[str] = []
+        with engine.container(run) as container:
+            assert container.wait(lines.append).exit_code == 0, lines
+        return lines
+
+    look = "cd /work/cache; find . -type f -not -name .begun | sort; cat disk/*"
+    try:
+        ran("cd /work/cache; mkdir -m 555 -p read; mkdir disk; echo 1 > disk/a; echo x > bazel/x", cache=releases)
+        ran("cd /work/cache; echo 2 > disk/a; echo 3 > disk/b; echo x > bazel/x", cache=own, cache_from=releases)
+
+        assert ran(look, cache=releases) == ["./disk/a", "1"]
+        assert ran(look, cache=own, cache_from=releases) == ["./disk/a", "./disk/b", "2", "3"]
+    finally:
+        subprocess.run(["docker", "volume", "rm", "--force", releases, own], check=False, capture_output=True)
 
 
 HOSTILE_MODULE = """

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from pibuild.build.artifact import build_artifact
-from pibuild.build.container import Transcript, cpu_seconds, shell_run
+from pibuild.build.container import Transcript, container_run, cpu_seconds, shell_run
 from pibuild.config.settings import Settings
 from pibuild.console import Console
 from pibuild.errors import BuildError, PibuildError, ResourceError, SourceError
@@ -17,7 +17,7 @@ from tests.failures import fails
 from tests.fakes.engines import FailingEngine, PresentEngine
 from tests.fakes.sources import FakeFetcher
 from tests.makers.contexts import make_context
-from tests.makers.plans import make_images, make_recipe, make_release
+from tests.makers.plans import make_images, make_recipe, make_release, make_source
 
 SETTINGS = Settings(jobs=2, memory=4.0, deadline=1.0)
 ARTIFACT = Artifact(
@@ -161,13 +161,30 @@ def test_the_total_is_at_least_what_the_script_expects(tmp_path):
     assert told == [(10, 4000), (4100, 4200)]
 
 
+def test_a_ref_and_each_folder_have_a_cache_apart_from_that_of_releases(store, console):
+    context = make_context(store, console, engine=PresentEngine(), settings=SETTINGS)
+    recipe = make_recipe("thing", has_cache=True)
+    runs = []
+    for domain in ("", "ref main", "ref r1.14", "folder /home/me/tree", "ref main"):
+        release = make_release(sources=(make_source("pinned"), make_source("thing", domain=domain)))
+        artifact = replace(ARTIFACT, recipe=recipe, release=release)
+        runs.append(container_run(context, image="x", command=(), env=(), cache_of=artifact))
+    releases, *others = runs
+
+    assert releases.cache == store.cache_volume(ARTIFACT.image.reference)
+    assert releases.cache_from == ""
+    assert len({run.cache for run in runs}) == 4
+    assert {run.cache_from for run in others} == {releases.cache}
+    assert all(run.cache.startswith(store.cache_prefix) for run in runs)
+
+
 def test_the_shell_of_a_failed_build_has_its_limits_environment_and_cache(store, console):
     artifact = replace(ARTIFACT, recipe=make_recipe("thing", has_cache=True))
     context = make_context(store, console, engine=PresentEngine(), settings=SETTINGS)
     run = shell_run(artifact, context, is_terminal=True)
 
     assert replace(run.limits, deadline_s=context.limits.deadline_s) == context.limits
-    assert run.cache == store.cache_volume(artifact.image.reference)
+    assert (run.cache, run.cache_from) == (store.cache_volume(artifact.image.reference), "")
     assert (run.env, run.image, run.command) == ((("PIBUILD", "1"),), "pibuild/failed:thing", ("bash",))
     assert (run.stdin, run.labels) == ("terminal", store.labels)
 
