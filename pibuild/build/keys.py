@@ -30,7 +30,7 @@ JUDGES = (
     "device/*.sh",
     "config/system_libraries.py",
     "config/system_libraries/**/*.txt",
-    "machinecode/[!_]*.py",
+    "machinecode/**/[!_]*.py",
     "machinecode/tables/*.txt",
     "verify/[!_rt]*.py",
     "verify/target_code.py",

@@ -26,11 +26,11 @@ import numpy as np
 from elftools.elf.sections import Section
 from numpy.typing import NDArray
 
-from pibuild.machinecode.effects import signed
+from pibuild.machinecode.decoders.effects import signed
+from pibuild.machinecode.decoders.thumb_effects import wide_branch
 from pibuild.machinecode.instructions import FIRST_OF_TWO
 from pibuild.machinecode.relocations import relr_places
 from pibuild.machinecode.symbols import CodeSection, Function, Region
-from pibuild.machinecode.thumb_effects import wide_branch
 
 _Effect = tuple[bool, int | None]
 """What an instruction other than a plain one does: whether the next instruction certainly follows, and which other

@@ -14,10 +14,11 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from pibuild.machinecode import effects as op
-from pibuild.machinecode.a32_effects import a32_operation
 from pibuild.machinecode.a64_allocation import is_allocated
-from pibuild.machinecode.a64_effects import a64_operation
+from pibuild.machinecode.decoders import effects as op
+from pibuild.machinecode.decoders.a32_effects import a32_operation
+from pibuild.machinecode.decoders.a64_effects import a64_operation
+from pibuild.machinecode.decoders.thumb_effects import t16_operation, t32_operation
 from pibuild.machinecode.features import Feature
 from pibuild.machinecode.image import MemoryImage
 from pibuild.machinecode.instructions import (
@@ -30,7 +31,6 @@ from pibuild.machinecode.instructions import (
 )
 from pibuild.machinecode.relocations import Addresses
 from pibuild.machinecode.symbols import CodeSection, Region, RegionKind
-from pibuild.machinecode.thumb_effects import t16_operation, t32_operation
 
 _MAX_EXPLORED, _MAX_FROM_ONE, _MAX_LOOKED_AT = 200_000, 20_000, 2000
 _LAST_UDF = 0xFFFF

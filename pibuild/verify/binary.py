@@ -16,10 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 from packaging.version import Version
 
+from pibuild.machinecode.control_flow.knowledge import StepPool
 from pibuild.machinecode.elf import MAGIC, Elf, ElfFormatError, read_code
 from pibuild.machinecode.features import Feature
 from pibuild.machinecode.instructions import Instructions, newer_instructions
-from pibuild.machinecode.knowledge import StepPool
 from pibuild.machinecode.reachable import reachable_code
 from pibuild.machinecode.symbols import CodeSection, Function, Region
 from pibuild.wheels.wheel import WheelFile

@@ -9,14 +9,15 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from pibuild.machinecode import effects as op
 from pibuild.machinecode.code_scan import a64_returns
+from pibuild.machinecode.control_flow.imported_answers import Answers
+from pibuild.machinecode.control_flow.knowledge import Walk
+from pibuild.machinecode.control_flow.program import Program, without_symbols
+from pibuild.machinecode.control_flow.switches import table_places
+from pibuild.machinecode.decoders import effects as op
 from pibuild.machinecode.features import Feature
 from pibuild.machinecode.image import MemoryImage
-from pibuild.machinecode.imported_answers import Answers
 from pibuild.machinecode.instructions import Instructions, all_encodings, in_order, newer_instructions
-from pibuild.machinecode.knowledge import Walk
-from pibuild.machinecode.program import Program, without_symbols
 from pibuild.machinecode.regions import (
     LEAVES,
     CodeMap,
@@ -28,7 +29,6 @@ from pibuild.machinecode.regions import (
     last_part,
 )
 from pibuild.machinecode.relocations import Addresses
-from pibuild.machinecode.switches import table_places
 from pibuild.machinecode.symbols import CodeSection
 from pibuild.machinecode.table_loads import loads_from
 from pibuild.verify.binary import Binary

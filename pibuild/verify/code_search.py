@@ -1,7 +1,7 @@
 """How control comes to instructions that a CPU lacks, past no question for what they need.
 
 Only functions that may lead to such an instruction at all are followed; which these are is found in bulk
-(machinecode/function_graph.py). From what certainly runs, calls are followed forwards, the shortest way first. From
+(control_flow/function_graph.py). From what certainly runs, calls are followed forwards, the shortest way first. From
 the instructions, they are followed backwards to exported functions and pointers.
 """
 
@@ -15,15 +15,15 @@ from heapq import heappop, heappush
 import numpy as np
 from numpy.typing import NDArray
 
-from pibuild.machinecode import effects as op
+from pibuild.machinecode.control_flow.flow import Watch
+from pibuild.machinecode.control_flow.function_graph import FAR
+from pibuild.machinecode.control_flow.knowledge import BudgetError, Walk
+from pibuild.machinecode.control_flow.program import Program
+from pibuild.machinecode.control_flow.register_values import Features
+from pibuild.machinecode.decoders import effects as op
 from pibuild.machinecode.features import Feature
-from pibuild.machinecode.flow import Watch
-from pibuild.machinecode.function_graph import FAR
 from pibuild.machinecode.instructions import Instructions
-from pibuild.machinecode.knowledge import BudgetError, Walk
-from pibuild.machinecode.program import Program
 from pibuild.machinecode.regions import decoded
-from pibuild.machinecode.register_values import Features
 from pibuild.verify.binary import Binary
 from pibuild.verify.code_facts import Code, Entrance, Fault, code_of
 

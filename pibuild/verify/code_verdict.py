@@ -1,7 +1,7 @@
 """Whether the code of an ELF file runs on a CPU: which instructions it lacks, and what leads to them.
 
 An instruction that the CPU lacks does no harm where control comes only if the program was told that the CPU has it
-(machinecode/flow.py). From the functions in which nothing guards such an instruction, the calls are followed backwards
+(control_flow/flow.py). From the functions in which nothing guards such an instruction, the calls are followed backwards
 to who calls them. If that leads to what certainly runs, the file fails. If it leads only to pointers or exported
 functions, the file's questions decide: kernels that a program chooses among by what it asked are reached so. Atomic
 instructions (LSE) are never chosen so: compilers put them everywhere, or into helpers that test for them in place.
@@ -12,8 +12,8 @@ from collections.abc import Iterable, Iterator, Sequence
 import numpy as np
 
 from pibuild.config.pis import Cpu
+from pibuild.machinecode.control_flow.register_values import Features
 from pibuild.machinecode.features import Feature
-from pibuild.machinecode.register_values import Features
 from pibuild.verify.binary import Binary
 from pibuild.verify.code_facts import Code, Fault, code_of
 from pibuild.verify.code_search import CodeSearch

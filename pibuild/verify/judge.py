@@ -14,7 +14,7 @@ from packaging.tags import Tag
 from packaging.version import Version
 
 from pibuild.config.pis import Cpu, PiPlace, load_pis
-from pibuild.machinecode.knowledge import StepPool
+from pibuild.machinecode.control_flow.knowledge import StepPool
 from pibuild.verify.binary import Binary, newest_versions, read_binaries
 from pibuild.verify.code_verdict import code_findings
 from pibuild.verify.findings import Finding, Outcome, worst_outcome

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from pibuild.config.pis import System
-from pibuild.machinecode.knowledge import StepPool
+from pibuild.machinecode.control_flow.knowledge import StepPool
 from pibuild.verify.binary import Binary, newest_versions, read_binaries
 from pibuild.verify.findings import Finding
 from pibuild.verify.python_imports import WheelContents

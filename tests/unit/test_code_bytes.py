@@ -9,13 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pibuild.machinecode.a64_allocation import is_allocated
-from pibuild.machinecode.a64_effects import a64_operation
-from pibuild.machinecode.effects import STOP
-from pibuild.machinecode.go_questions import go_answers
+from pibuild.machinecode.control_flow.go_questions import go_answers
+from pibuild.machinecode.control_flow.returns import Returns
+from pibuild.machinecode.decoders.a64_effects import a64_operation
+from pibuild.machinecode.decoders.effects import STOP
 from pibuild.machinecode.image import MemoryImage
 from pibuild.machinecode.instructions import a64_encodings, all_encodings
 from pibuild.machinecode.regions import CodeMap
-from pibuild.machinecode.returns import Returns
 from pibuild.machinecode.symbols import CodeSection, Region
 from pibuild.machinecode.table_loads import loads_from
 from tests.makers.elfs import make_elf

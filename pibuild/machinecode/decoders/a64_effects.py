@@ -6,7 +6,7 @@ Source: Arm Architecture Reference Manual (ARM DDI 0487, C4.1).
 from functools import lru_cache
 
 from pibuild.machinecode.a64_allocation import is_branch_to_register
-from pibuild.machinecode.effects import (
+from pibuild.machinecode.decoders.effects import (
     ADD,
     ADD_REG,
     AND,

@@ -5,8 +5,6 @@ from functools import cached_property
 
 import numpy as np
 
-from pibuild.machinecode import effects as op
-from pibuild.machinecode import questions
 from pibuild.machinecode.code_scan import (
     are_calls,
     direct_branches,
@@ -15,7 +13,9 @@ from pibuild.machinecode.code_scan import (
     stubs32,
     stubs64,
 )
-from pibuild.machinecode.functions import FunctionTable
+from pibuild.machinecode.control_flow import questions
+from pibuild.machinecode.control_flow.functions import FunctionTable
+from pibuild.machinecode.decoders import effects as op
 from pibuild.machinecode.image import MemoryImage
 from pibuild.machinecode.regions import decoded, last_part
 from pibuild.machinecode.relocations import Addresses

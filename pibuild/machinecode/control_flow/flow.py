@@ -10,21 +10,21 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from enum import Enum, auto
 
-from pibuild.machinecode import effects as op
-from pibuild.machinecode.a32_effects import a32_operation
-from pibuild.machinecode.a64_effects import a64_operation
-from pibuild.machinecode.calls import Calls, Surroundings
-from pibuild.machinecode.decisions import Decisions
-from pibuild.machinecode.effects import Operation
-from pibuild.machinecode.execution import Execution
+from pibuild.machinecode.control_flow.calls import Calls, Surroundings
+from pibuild.machinecode.control_flow.decisions import Decisions
+from pibuild.machinecode.control_flow.execution import Execution
+from pibuild.machinecode.control_flow.knowledge import Knowledge, State, Walk
+from pibuild.machinecode.control_flow.memory import Memory
+from pibuild.machinecode.control_flow.met_places import MetPlaces
+from pibuild.machinecode.control_flow.register_values import Features, Value, by_answer, vague
+from pibuild.machinecode.control_flow.switches import Orphans, table_places
+from pibuild.machinecode.decoders import effects as op
+from pibuild.machinecode.decoders.a32_effects import a32_operation
+from pibuild.machinecode.decoders.a64_effects import a64_operation
+from pibuild.machinecode.decoders.effects import Operation
+from pibuild.machinecode.decoders.thumb_effects import t16_operation, t32_operation
 from pibuild.machinecode.image import MemoryImage, Span
 from pibuild.machinecode.instructions import FIRST_OF_TWO
-from pibuild.machinecode.knowledge import Knowledge, State, Walk
-from pibuild.machinecode.memory import Memory
-from pibuild.machinecode.met_places import MetPlaces
-from pibuild.machinecode.register_values import Features, Value, by_answer, vague
-from pibuild.machinecode.switches import Orphans, table_places
-from pibuild.machinecode.thumb_effects import t16_operation, t32_operation
 
 _NONE: Features = frozenset()
 _ALWAYS = 14

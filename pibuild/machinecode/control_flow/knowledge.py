@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from pibuild.machinecode.register_values import Features, Value
+from pibuild.machinecode.control_flow.register_values import Features, Value
 
 
 class BudgetError(Exception):

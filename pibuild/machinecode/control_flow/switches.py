@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable
 
-from pibuild.machinecode import effects as op
+from pibuild.machinecode.decoders import effects as op
 from pibuild.machinecode.image import MemoryImage
 from pibuild.machinecode.regions import decoded, last_part
 

@@ -10,12 +10,12 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from pibuild.machinecode import effects as op
-from pibuild.machinecode.call_graph import CallGraph
 from pibuild.machinecode.code_scan import conditional_branches
+from pibuild.machinecode.control_flow.call_graph import CallGraph
+from pibuild.machinecode.control_flow.returns import Returns
+from pibuild.machinecode.decoders import effects as op
 from pibuild.machinecode.regions import LEAVES, branch_targets, decoded, last_part
 from pibuild.machinecode.relocations import Addresses
-from pibuild.machinecode.returns import Returns
 
 Rows = NDArray[np.intp]
 _Edges = tuple[Rows, NDArray[np.int32]]

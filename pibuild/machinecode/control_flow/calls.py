@@ -4,14 +4,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pibuild.machinecode import effects as op
-from pibuild.machinecode.effects import Operation
+from pibuild.machinecode.control_flow.knowledge import Knowledge, State, Walk
+from pibuild.machinecode.control_flow.memory import TOLD
+from pibuild.machinecode.control_flow.questions import ALL, COMPARERS, FINDERS, HANDLERS, SIGILL
+from pibuild.machinecode.control_flow.register_values import ANSWERS, Features, Value, joined, vague
+from pibuild.machinecode.decoders import effects as op
+from pibuild.machinecode.decoders.effects import Operation
 from pibuild.machinecode.image import MemoryImage
-from pibuild.machinecode.knowledge import Knowledge, State, Walk
-from pibuild.machinecode.memory import TOLD
-from pibuild.machinecode.questions import ALL, COMPARERS, FINDERS, HANDLERS, SIGILL
 from pibuild.machinecode.regions import decoded
-from pibuild.machinecode.register_values import ANSWERS, Features, Value, joined, vague
 
 _PASSED = (*ANSWERS, "k")
 """Kinds of arguments that are of interest to the called function."""

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass, field
 
-from pibuild.machinecode.knowledge import Flags, State
-from pibuild.machinecode.register_values import Features, Value, common
+from pibuild.machinecode.control_flow.knowledge import Flags, State
+from pibuild.machinecode.control_flow.register_values import Features, Value, common
 
 _MAX_VISITS = 2
 """What registers hold is compared so often at one place; then only guards are."""

@@ -5,7 +5,7 @@ Source: Arm Architecture Reference Manual (ARM DDI 0406C, A6).
 
 from functools import lru_cache
 
-from pibuild.machinecode.a32_effects import (
+from pibuild.machinecode.decoders.a32_effects import (
     coprocessor_effect,
     data_immediate,
     data_register,
@@ -13,7 +13,7 @@ from pibuild.machinecode.a32_effects import (
     indexed_access,
     load_multiple,
 )
-from pibuild.machinecode.effects import (
+from pibuild.machinecode.decoders.effects import (
     ADD,
     BITS,
     BRANCH,

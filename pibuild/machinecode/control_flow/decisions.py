@@ -1,10 +1,19 @@
 """What is certain about the CPU behind a test of an answer."""
 
-from pibuild.machinecode import effects as op
-from pibuild.machinecode.effects import Operation
-from pibuild.machinecode.knowledge import Flags, Knowledge, Walk
-from pibuild.machinecode.questions import all_set, some_set
-from pibuild.machinecode.register_values import ANSWERS, Features, Value, about, by_zero, choice, low_bits, where
+from pibuild.machinecode.control_flow.knowledge import Flags, Knowledge, Walk
+from pibuild.machinecode.control_flow.questions import all_set, some_set
+from pibuild.machinecode.control_flow.register_values import (
+    ANSWERS,
+    Features,
+    Value,
+    about,
+    by_zero,
+    choice,
+    low_bits,
+    where,
+)
+from pibuild.machinecode.decoders import effects as op
+from pibuild.machinecode.decoders.effects import Operation
 
 _NONE: Features = frozenset()
 _SIGNED, _WORD = 1 << 31, (1 << 32) - 1

@@ -6,13 +6,11 @@ Loads and stores are in memory.py. Instructions that only control where the prog
 
 from collections.abc import Callable
 
-from pibuild.machinecode import effects as op
-from pibuild.machinecode.decisions import Decisions
-from pibuild.machinecode.effects import Operation
-from pibuild.machinecode.knowledge import State, Walk
-from pibuild.machinecode.memory import Memory
-from pibuild.machinecode.questions import all_set
-from pibuild.machinecode.register_values import (
+from pibuild.machinecode.control_flow.decisions import Decisions
+from pibuild.machinecode.control_flow.knowledge import State, Walk
+from pibuild.machinecode.control_flow.memory import Memory
+from pibuild.machinecode.control_flow.questions import all_set
+from pibuild.machinecode.control_flow.register_values import (
     Features,
     Value,
     by_answer,
@@ -25,6 +23,8 @@ from pibuild.machinecode.register_values import (
     together,
     vague,
 )
+from pibuild.machinecode.decoders import effects as op
+from pibuild.machinecode.decoders.effects import Operation
 
 _NONE: Features = frozenset()
 _EVERY_BIT = (1 << 64) - 1

@@ -3,11 +3,11 @@
 from bisect import bisect_left
 from functools import cached_property
 
-from pibuild.machinecode import effects
-from pibuild.machinecode.call_graph import CallGraph
 from pibuild.machinecode.code_scan import a64_turns
+from pibuild.machinecode.control_flow.call_graph import CallGraph
+from pibuild.machinecode.control_flow.knowledge import StepPool
+from pibuild.machinecode.decoders import effects
 from pibuild.machinecode.image import MemoryImage
-from pibuild.machinecode.knowledge import StepPool
 from pibuild.machinecode.regions import branch_targets, decoded, last_part
 
 _DEEPEST, _MAX_WITHOUT_RETURN = 40, 4000

@@ -11,7 +11,7 @@ that is not followed, ("at", name, distance) for what another file exports.
 from collections.abc import Callable
 from typing import Any
 
-from pibuild.machinecode.questions import ALL, all_set
+from pibuild.machinecode.control_flow.questions import ALL, all_set
 
 Value = tuple[Any, ...]
 Features = frozenset[Any]

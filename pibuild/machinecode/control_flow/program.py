@@ -7,17 +7,17 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from pibuild.machinecode.answer_search import FIELDS, AnswerSearch
-from pibuild.machinecode.call_graph import CallGraph
-from pibuild.machinecode.calls import Surroundings
+from pibuild.machinecode.control_flow.answer_search import FIELDS, AnswerSearch
+from pibuild.machinecode.control_flow.call_graph import CallGraph
+from pibuild.machinecode.control_flow.calls import Surroundings
+from pibuild.machinecode.control_flow.flow import Flow
+from pibuild.machinecode.control_flow.function_graph import FunctionGraph
+from pibuild.machinecode.control_flow.functions import FunctionTable
+from pibuild.machinecode.control_flow.imported_answers import Answers, ImportedAnswers
+from pibuild.machinecode.control_flow.knowledge import Knowledge, StepPool
+from pibuild.machinecode.control_flow.returns import Returns, never_returns
 from pibuild.machinecode.elf import Elf
-from pibuild.machinecode.flow import Flow
-from pibuild.machinecode.function_graph import FunctionGraph
-from pibuild.machinecode.functions import FunctionTable
 from pibuild.machinecode.image import MemoryImage
-from pibuild.machinecode.imported_answers import Answers, ImportedAnswers
-from pibuild.machinecode.knowledge import Knowledge, StepPool
-from pibuild.machinecode.returns import Returns, never_returns
 from pibuild.machinecode.symbols import CodeSection, Region, RegionKind
 
 _MAX_VARIABLES = 10_000

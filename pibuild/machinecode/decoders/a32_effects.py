@@ -7,7 +7,7 @@ Source: Arm Architecture Reference Manual (ARM DDI 0406C, A5).
 
 from functools import lru_cache
 
-from pibuild.machinecode.effects import (
+from pibuild.machinecode.decoders.effects import (
     ADD,
     ADD_PC,
     ADD_REG,

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
+from pibuild.machinecode.control_flow.register_values import Value
 from pibuild.machinecode.image import MemoryImage
-from pibuild.machinecode.register_values import Value
 from pibuild.machinecode.relocations import Addresses
 
 _TAGS = {16: "hwcap", 26: "hwcap2"}

@@ -4,11 +4,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
-from pibuild.machinecode import questions
+from pibuild.machinecode.control_flow import questions
+from pibuild.machinecode.control_flow.knowledge import Knowledge
+from pibuild.machinecode.control_flow.questions import Features
+from pibuild.machinecode.control_flow.register_values import Value
 from pibuild.machinecode.image import MemoryImage
-from pibuild.machinecode.knowledge import Knowledge
-from pibuild.machinecode.questions import Features
-from pibuild.machinecode.register_values import Value
 
 _LOOKUPS = ("dlsym", "__dlsym")
 _OPENS = ("fopen", "open", "fopen64", "open64", "openat", "__open_2", "__open64_2")

@@ -9,15 +9,15 @@ from collections.abc import Iterator
 from contextlib import suppress
 from functools import cached_property
 
-from pibuild.machinecode import questions
-from pibuild.machinecode.call_graph import CallGraph
-from pibuild.machinecode.flow import Flow
-from pibuild.machinecode.go_questions import go_answers
+from pibuild.machinecode.control_flow import questions
+from pibuild.machinecode.control_flow.call_graph import CallGraph
+from pibuild.machinecode.control_flow.flow import Flow
+from pibuild.machinecode.control_flow.go_questions import go_answers
+from pibuild.machinecode.control_flow.imported_answers import ImportedAnswers
+from pibuild.machinecode.control_flow.knowledge import BudgetError, Knowledge, Walk
+from pibuild.machinecode.control_flow.register_values import ANSWERS, Features, Value
+from pibuild.machinecode.control_flow.variables import held_answer
 from pibuild.machinecode.image import MemoryImage
-from pibuild.machinecode.imported_answers import ImportedAnswers
-from pibuild.machinecode.knowledge import BudgetError, Knowledge, Walk
-from pibuild.machinecode.register_values import ANSWERS, Features, Value
-from pibuild.machinecode.variables import held_answer
 
 FIELDS = 512
 """A variable that holds answers is a structure of at most this number of bytes."""

@@ -2,12 +2,8 @@
 
 from collections.abc import Callable
 
-from pibuild.machinecode import effects as op
-from pibuild.machinecode.effects import Operation
-from pibuild.machinecode.features import Feature
-from pibuild.machinecode.image import MemoryImage
-from pibuild.machinecode.knowledge import Knowledge, State, Walk
-from pibuild.machinecode.register_values import (
+from pibuild.machinecode.control_flow.knowledge import Knowledge, State, Walk
+from pibuild.machinecode.control_flow.register_values import (
     ANSWERS,
     Features,
     Value,
@@ -19,6 +15,10 @@ from pibuild.machinecode.register_values import (
     plus,
     vague,
 )
+from pibuild.machinecode.decoders import effects as op
+from pibuild.machinecode.decoders.effects import Operation
+from pibuild.machinecode.features import Feature
+from pibuild.machinecode.image import MemoryImage
 
 _EVERY_BIT = (1 << 64) - 1
 _IP0 = 16

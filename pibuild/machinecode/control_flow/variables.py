@@ -3,8 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
-from pibuild.machinecode.image import MemoryImage
-from pibuild.machinecode.register_values import (
+from pibuild.machinecode.control_flow.register_values import (
     ANSWERS,
     Features,
     Value,
@@ -17,6 +16,7 @@ from pibuild.machinecode.register_values import (
     numbers_of,
     vague,
 )
+from pibuild.machinecode.image import MemoryImage
 
 _NOT_YET = (1 << 32) - 1
 """-1, which many variables hold until their program has asked."""
