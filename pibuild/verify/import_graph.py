@@ -67,10 +67,19 @@ _NamedImport = tuple[str, Uses, bool]
 class ImportGraph:
     """The imports of a wheel's Python code."""
 
-    def __init__(self, sources: Mapping[str, bytes], roots: Sequence[str], modules: Collection[str]) -> None:
-        """Take the Python files by path, the names that users import, and the modules that are asked about."""
+    def __init__(
+        self,
+        sources: Mapping[str, bytes],
+        roots: Sequence[str],
+        modules: Collection[str],
+        standard: Collection[str] = (),
+    ) -> None:
+        """Take the Python files by path, the names that users import, and the modules that are asked about.
+
+        `standard` are modules outside of the wheel. Only imports that an import of the wheel executes count for them.
+        """
         self._sources = {_module_of(path): (path, content) for path, content in sources.items()}
-        self._roots, self._modules = roots, frozenset(modules)
+        self._roots, self._modules, self._standard = roots, frozenset(modules), frozenset(standard)
         self._parsed: dict[str, list[_Import]] = {}
         self._uses: dict[Failure, dict[str, Use]] = {}
         self._tokens = _MAX_TOKENS
@@ -176,7 +185,7 @@ class ImportGraph:
         parts = target.split(".")[:_MAX_DEPTH]
         for end in range(1, len(parts) + 1):
             name = ".".join(parts[:end])
-            if name in self._sources or name in self._modules:
+            if name in self._sources or name in self._modules or name in self._standard:
                 yield name
 
 

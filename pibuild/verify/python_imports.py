@@ -26,6 +26,7 @@ from pibuild.verify.binary import Binary
 from pibuild.verify.findings import Finding
 from pibuild.verify.import_graph import Failure, ImportGraph, Use
 from pibuild.verify.numpy_versions import CompiledModule, module_findings, read_compiled_module
+from pibuild.verify.standard_library import bringing_package, changing_modules, missing_modules
 from pibuild.wheels.metadata import MAX_REQUIREMENT_LETTERS, read_metadata, requirement_or_none
 from pibuild.wheels.python_tags import entry_name, module_suffixes
 from pibuild.wheels.wheel import Wheel, WheelFormatError, wheel_name
@@ -107,11 +108,21 @@ class WheelContents:
     """The modules that use numpy's C API; none of numpy itself."""
     is_cut: bool
     """Whether it has more extension modules than are examined."""
+    requires: frozenset[str]
+    """The packages that it requires, on whatever condition."""
 
     @cached_property
     def graph(self) -> ImportGraph:
         """What its Python code imports."""
-        return ImportGraph(self.sources, self.import_names, [module.dotted_name for module in self.modules])
+        names = [module.dotted_name for module in self.modules]
+        return ImportGraph(self.sources, self.import_names, names, self.standard_modules)
+
+    @cached_property
+    def standard_modules(self) -> frozenset[str]:
+        """The modules of Python's own library that not every Python has, and for which the wheel has no file."""
+        own = {PurePosixPath(path).name.partition(".")[0] for path in self.paths}
+        own |= {part for path in self.paths for part in path.split("/")[:-1]}
+        return frozenset(name for name in changing_modules() if name.partition(".")[0] not in own)
 
     @cached_property
     def uses(self) -> dict[str, Use]:
@@ -170,6 +181,7 @@ def read_contents(wheel: Wheel, binaries: Sequence[Binary]) -> WheelContents:
         numpy=tuple(_numpy_requirements(wheel)),
         compiled=tuple(compiled),
         is_cut=len(grouped) > _MAX_MODULES,
+        requires=frozenset(_required_names(wheel)),
     )
 
 
@@ -218,6 +230,7 @@ def import_findings(contents: WheelContents, python: SystemPython, bits: int) ->
         reason = f"the wheel has more than {_MAX_MODULES} extension modules; the others are not examined"
         yield Finding(outcome="unsure", check="python", reason=reason, remedy=_SETTLE)
     yield from _machine_findings(contents, bits)
+    yield from _standard_findings(contents, python.version)
     yield from _numpy_findings(contents, python, bits)
 
 
@@ -323,6 +336,26 @@ def _machine_findings(contents: WheelContents, bits: int) -> Iterator[Finding]:
             yield finding
 
 
+def _standard_findings(contents: WheelContents, python: str) -> Iterator[Finding]:
+    """Yield a finding for each module of Python's own library that the import of the wheel needs, and that is missing.
+
+    A package that the wheel requires may bring the module; setuptools, which many systems have, brings distutils.
+    """
+    for name, reason in missing_modules(python).items():
+        if name not in contents.standard_modules or bringing_package(name) in contents.requires:
+            continue
+        if contents.graph.use(name, "missing") == "certain":
+            finding = Finding(
+                outcome="fails",
+                check="python",
+                subject=name,
+                reason=f"the import of the wheel needs the module {name}, which {reason}",
+                remedy="a version of the package that was made for this Python",
+            )
+            is_open = contents.requires or bringing_package(name) == "setuptools" or len(contents.import_names) > 1
+            yield replace(finding, outcome="unsure", remedy=_SETTLE) if is_open else finding
+
+
 def _numpy_findings(contents: WheelContents, python: SystemPython, bits: int) -> Iterator[Finding]:
     """Yield a finding if a module that is used works with another numpy only than the one that there may be."""
     used = {binary.path for binary in used_binaries(contents, python.version, bits)} if contents.compiled else set()
@@ -330,6 +363,12 @@ def _numpy_findings(contents: WheelContents, python: SystemPython, bits: int) ->
     for finding in module_findings(modules, contents.numpy, python):
         is_needed = contents.uses.get(finding.path, "unused") in ("certain", "unused")
         yield finding if is_needed or finding.outcome != "fails" else replace(finding, outcome="unsure")
+
+
+def _required_names(wheel: Wheel) -> Iterator[str]:
+    for text in dict.fromkeys(read_metadata(wheel).requires_dist):
+        if len(text) <= MAX_REQUIREMENT_LETTERS and (requirement := requirement_or_none(text)):
+            yield canonicalize_name(requirement.name)
 
 
 def _numpy_requirements(wheel: Wheel) -> Iterator[Requirement]:

@@ -1255,6 +1255,10 @@ def _guards() -> list[CraftedWheel]:
             files={MODULE: _module(shape=Shape(needed=["libnowhere.so.9"])), "demo/__init__.py": b""},
         ),
         guarded("import-in-lambda", "load = lambda: __import__('pkg._core')\n", missing),
+        guarded("import-of-imp", "import imp\n", {}, "py3-none-any"),
+        guarded("import-of-imp-tried", tried("ImportError", "import imp"), {}, "py3-none-any"),
+        guarded("import-of-cgi-by-submodule", "from . import sub\n", {"pkg/sub.py": b"import cgi\n"}, "py3-none-any"),
+        guarded("import-of-tomllib", "import tomllib\n", {}, "py3-none-any"),
     ]
 
 

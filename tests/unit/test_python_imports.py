@@ -362,3 +362,38 @@ def test_many_modules_of_one_problem_are_a_few_findings(tmp_path):
     findings = found(tmp_path, files)
     assert {finding.outcome for finding in findings} == {"fails", "unsure", "note"}
     assert len(findings) < 50
+
+
+# modules of Python's own library
+
+
+@pytest.mark.parametrize(
+    ("code", "fails_on"),
+    [
+        ("import imp", {"3.13"}),
+        ("import cgi, telnetlib", {"3.13"}),
+        ("from collections.abc import Mapping", {"2.7"}),
+        ("import dataclasses", {"2.7", "3.4", "3.5"}),
+        ("from importlib import metadata", {"2.7", "3.4", "3.5", "3.7"}),
+        ("import urllib2", {"3.4", "3.5", "3.7", "3.9", "3.11", "3.13"}),
+        ("try:\n    import imp\nexcept ImportError:\n    imp = None", set()),
+        ("import sys\nif sys.version_info < (3, 12):\n    import imp", set()),
+        ("def load():\n    import imp", set()),
+        ("import json, os.path, concurrency", set()),
+    ],
+)
+def test_a_module_that_this_python_lacks_is_a_fault_if_the_import_needs_it(tmp_path, code, fails_on):
+    files, pythons = {"thing/__init__.py": code}, ("2.7", "3.4", "3.5", "3.7", "3.9", "3.11", "3.13")
+    outcomes = {python: outcome(tmp_path, files, python, tag="py3-none-any") for python in pythons}
+
+    assert outcomes == {python: "fails" if python in fails_on else "runs" for python in pythons}
+
+
+def test_other_packages_may_bring_a_module(tmp_path):
+    files, tag = {"thing/__init__.py": "import dataclasses"}, "py3-none-any"
+    backport, other = (f"{_PLAIN}Requires-Dist: {name}\n" for name in ("dataclasses; python_version < '3.7'", "attrs"))
+
+    assert outcome(tmp_path, files, "3.5", tag=tag, metadata=backport) == "runs"
+    assert outcome(tmp_path, files, "3.5", tag=tag, metadata=other) == "unsure"
+    assert outcome(tmp_path, {"thing/__init__.py": "import distutils"}, "3.13", tag=tag) == "unsure"
+    assert outcome(tmp_path, {"thing/__init__.py": "import imp", "imp.py": ""}, "3.13", tag=tag) == "runs"
