@@ -14,6 +14,8 @@ from functools import cached_property
 from itertools import islice
 from typing import Literal, NamedTuple
 
+from pibuild.verify.syntax import Syntax, Unreadable, newest_syntax
+
 Use = Literal["certain", "guarded", "perhaps", "mentioned", "unused"]
 """How a module is used: imported as soon as the wheel is; imported by code that goes on without it; imported in a
 function or under a condition; its name stands in the code; none of these."""
@@ -81,6 +83,7 @@ class ImportGraph:
         self._sources = {_module_of(path): (path, content) for path, content in sources.items()}
         self._roots, self._modules, self._standard = roots, frozenset(modules), frozenset(standard)
         self._parsed: dict[str, list[_Import]] = {}
+        self._syntax: dict[str, Syntax | Unreadable] = {}
         self._uses: dict[Failure, dict[str, Use]] = {}
         self._tokens = _MAX_TOKENS
 
@@ -111,6 +114,18 @@ class ImportGraph:
             is_named = self._words is None or word in self._words[name]
             if is_named and any(found[0] == module for found in self._imports(name)):
                 yield name, module in _imports_in_functions(content, _package_of(name, path))
+
+    def syntax(self) -> Iterator[tuple[str, Syntax | Unreadable]]:
+        """Yield the newest thing in each Python file that the import of the wheel certainly executes, by path.
+
+        What is beyond the limits is left out.
+        """
+        for name, use in self._uses_if("broken").items():
+            path, content = self._sources.get(name, ("", b""))
+            if path and use == "certain" and name not in self._syntax and self._is_small(content):
+                self._parse(name, content)
+            if path and use == "certain" and name in self._syntax:
+                yield path, self._syntax[name]
 
     def matches(self, pattern: re.Pattern[bytes]) -> bool:
         """Whether code that the import of the wheel may execute has a match of a pattern."""
@@ -161,19 +176,31 @@ class ImportGraph:
         if name not in self._parsed:
             path, content = self._sources.get(name, ("", b""))
             self._parsed[name] = []
-            if path and self._is_parsable(content):
-                found = _all_imports(content, _package_of(name, path))
+            if path and b"import" in content and self._is_small(content) and (tree := self._parse(name, content)):
                 self._parsed[name] = [
                     (module, uses)
-                    for target, uses, is_part in found
+                    for target, uses, is_part in _imports_of(tree, _package_of(name, path))
                     for module in self._known(target)
                     if module == target or not is_part
                 ]
         return self._parsed[name]
 
-    def _is_parsable(self, content: bytes) -> bool:
+    def _parse(self, name: str, content: bytes) -> ast.Module | None:
+        """Return the syntax tree of a Python file, and keep how new it is; None if the file can't be parsed."""
+        try:
+            tree = parse_code(content)
+            self._syntax[name] = newest_syntax(tree)
+        except SyntaxError as error:
+            self._syntax[name] = Unreadable(error.msg)
+        except PARSE_ERRORS:
+            return None
+        else:
+            return tree
+        return None
+
+    def _is_small(self, content: bytes) -> bool:
         """Whether a file is small enough to be parsed; its tokens are then used up."""
-        if b"import" not in content or len(content) > _MAX_FILE_BYTES:
+        if len(content) > _MAX_FILE_BYTES:
             return False
         tokens = len(_TOKEN.findall(content))
         is_small = tokens <= self._tokens
@@ -206,14 +233,6 @@ def parse_code(content: bytes) -> ast.Module:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return ast.parse(content)
-
-
-def _all_imports(content: bytes, package: str) -> list[_NamedImport]:
-    """Return each import of a Python file; nothing if the file can't be parsed."""
-    try:
-        return list(_imports_of(parse_code(content), package))
-    except PARSE_ERRORS:
-        return []
 
 
 def _imports_in_functions(content: bytes, package: str) -> set[str]:

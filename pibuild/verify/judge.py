@@ -31,6 +31,7 @@ from pibuild.verify.python_imports import (
     read_contents,
     used_binaries,
 )
+from pibuild.verify.python_version import version_findings
 from pibuild.wheels.wheel import Wheel, WheelFormatError, WheelLimitError, read_wheel, wheel_name
 
 _NOTHING_PACKED = PackedBinaries(binaries=(), archives={}, notes=())
@@ -226,6 +227,7 @@ class _Checks:
         yield from self._once(
             ("python", system.name, python, pi.bits), lambda: import_findings(self._contents, place.python, pi.bits)
         )
+        yield from self._once(("version", python), lambda: version_findings(self._contents, python))
         yield from self._once(
             ("loader", system.name, python, pi.bits),
             lambda: loader_findings(self._installed, system, pi.bits, python),

@@ -26,7 +26,7 @@ from pibuild.verify.binary import Binary
 from pibuild.verify.findings import Finding
 from pibuild.verify.import_graph import Failure, ImportGraph, Use
 from pibuild.verify.numpy_versions import CompiledModule, module_findings, read_compiled_module
-from pibuild.verify.standard_library import bringing_package, changing_modules, missing_modules
+from pibuild.verify.standard_library import changing_modules
 from pibuild.wheels.metadata import MAX_REQUIREMENT_LETTERS, read_metadata, requirement_or_none
 from pibuild.wheels.python_tags import entry_name, module_suffixes
 from pibuild.wheels.wheel import Wheel, WheelFormatError, wheel_name
@@ -230,7 +230,6 @@ def import_findings(contents: WheelContents, python: SystemPython, bits: int) ->
         reason = f"the wheel has more than {_MAX_MODULES} extension modules; the others are not examined"
         yield Finding(outcome="unsure", check="python", reason=reason, remedy=_SETTLE)
     yield from _machine_findings(contents, bits)
-    yield from _standard_findings(contents, python.version)
     yield from _numpy_findings(contents, python, bits)
 
 
@@ -334,26 +333,6 @@ def _machine_findings(contents: WheelContents, bits: int) -> Iterator[Finding]:
             yield replace(finding, outcome="unsure", reason=reason, remedy=_SETTLE)
         else:
             yield finding
-
-
-def _standard_findings(contents: WheelContents, python: str) -> Iterator[Finding]:
-    """Yield a finding for each module of Python's own library that the import of the wheel needs, and that is missing.
-
-    A package that the wheel requires may bring the module; setuptools, which many systems have, brings distutils.
-    """
-    for name, reason in missing_modules(python).items():
-        if name not in contents.standard_modules or bringing_package(name) in contents.requires:
-            continue
-        if contents.graph.use(name, "missing") == "certain":
-            finding = Finding(
-                outcome="fails",
-                check="python",
-                subject=name,
-                reason=f"the import of the wheel needs the module {name}, which {reason}",
-                remedy="a version of the package that was made for this Python",
-            )
-            is_open = contents.requires or bringing_package(name) == "setuptools" or len(contents.import_names) > 1
-            yield replace(finding, outcome="unsure", remedy=_SETTLE) if is_open else finding
 
 
 def _numpy_findings(contents: WheelContents, python: SystemPython, bits: int) -> Iterator[Finding]:

@@ -1258,6 +1258,8 @@ def _guards() -> list[CraftedWheel]:
         guarded("import-of-imp", "import imp\n", {}, "py3-none-any"),
         guarded("import-of-imp-tried", tried("ImportError", "import imp"), {}, "py3-none-any"),
         guarded("import-of-cgi-by-submodule", "from . import sub\n", {"pkg/sub.py": b"import cgi\n"}, "py3-none-any"),
+        guarded("match-statement", "match 1:\n    case 1:\n        pass\n", {}, "py3-none-any"),
+        guarded("print-statement", "print 'hello'\n", {}, "py2.py3-none-any"),
         guarded("import-of-tomllib", "import tomllib\n", {}, "py3-none-any"),
     ]
 

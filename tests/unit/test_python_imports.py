@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import pytest
+from packaging.version import Version
 
 from pibuild.config.pis import load_pis
 from pibuild.verify.binary import NUMPY_1, NUMPY_2, read_binaries
@@ -15,6 +16,7 @@ from pibuild.verify.python_imports import (
     read_contents,
     used_binaries,
 )
+from pibuild.verify.python_version import version_findings
 from pibuild.wheels.python_tags import module_suffixes
 from pibuild.wheels.wheel import read_wheel
 from tests.makers.elfs import make_elf
@@ -50,6 +52,10 @@ def found(folder, files, python="3.11", bits=32, **changes):
     pythons = (one for system in load_pis().systems for one in system.pythons)
     chosen = next(one for one in pythons if one.version == python)
     return list(import_findings(contents(folder, files, **changes), chosen, bits))
+
+
+def version_outcome(folder, files, python, **changes):
+    return worst_outcome(version_findings(contents(folder, files, **changes), python))
 
 
 def outcome(folder, files, python="3.11", bits=32, **changes):
@@ -384,7 +390,7 @@ def test_many_modules_of_one_problem_are_a_few_findings(tmp_path):
 )
 def test_a_module_that_this_python_lacks_is_a_fault_if_the_import_needs_it(tmp_path, code, fails_on):
     files, pythons = {"thing/__init__.py": code}, ("2.7", "3.4", "3.5", "3.7", "3.9", "3.11", "3.13")
-    outcomes = {python: outcome(tmp_path, files, python, tag="py3-none-any") for python in pythons}
+    outcomes = {python: version_outcome(tmp_path, files, python, tag="py3-none-any") for python in pythons}
 
     assert outcomes == {python: "fails" if python in fails_on else "runs" for python in pythons}
 
@@ -393,7 +399,42 @@ def test_other_packages_may_bring_a_module(tmp_path):
     files, tag = {"thing/__init__.py": "import dataclasses"}, "py3-none-any"
     backport, other = (f"{_PLAIN}Requires-Dist: {name}\n" for name in ("dataclasses; python_version < '3.7'", "attrs"))
 
-    assert outcome(tmp_path, files, "3.5", tag=tag, metadata=backport) == "runs"
-    assert outcome(tmp_path, files, "3.5", tag=tag, metadata=other) == "unsure"
-    assert outcome(tmp_path, {"thing/__init__.py": "import distutils"}, "3.13", tag=tag) == "unsure"
-    assert outcome(tmp_path, {"thing/__init__.py": "import imp", "imp.py": ""}, "3.13", tag=tag) == "runs"
+    assert version_outcome(tmp_path, files, "3.5", tag=tag, metadata=backport) == "runs"
+    assert version_outcome(tmp_path, files, "3.5", tag=tag, metadata=other) == "unsure"
+    assert version_outcome(tmp_path, {"thing/__init__.py": "import distutils"}, "3.13", tag=tag) == "unsure"
+    assert version_outcome(tmp_path, {"thing/__init__.py": "import imp", "imp.py": ""}, "3.13", tag=tag) == "runs"
+
+
+# what is written in a Python file
+
+
+@pytest.mark.parametrize(
+    ("code", "fails_before"),
+    [
+        ("print(f'{1}')", "3.6"),
+        ("value: int = 1", "3.6"),
+        ("if (n := 1): pass", "3.8"),
+        ("def call(a, /): pass", "3.8"),
+        ("match 1:\n    case 1: pass", "3.10"),
+        ("async def run(): pass", "3.5"),
+        ("def call(*, a): pass", "3.0"),
+        ("def call(a, b): return {'a': 1}", "2.0"),
+    ],
+)
+def test_a_python_that_can_not_read_what_is_imported_fails(tmp_path, code, fails_before):
+    pythons = ("2.7", "3.4", "3.5", "3.7", "3.9", "3.11", "3.13")
+    files = {"thing/__init__.py": "from . import part", "thing/part.py": code}
+    outcomes = {python: version_outcome(tmp_path, files, python, tag="py3-none-any") for python in pythons}
+
+    failing = {python for python in pythons if Version(python) < Version(fails_before)}
+    assert outcomes == {python: "fails" if python in failing else "runs" for python in pythons}
+
+
+def test_code_of_python_2_fails_where_it_is_certainly_imported(tmp_path):
+    def outcomes(code, pythons):
+        files = {"thing/__init__.py": code, "thing/part.py": "print 'hello'\n"}
+        return {version_outcome(tmp_path, files, python, tag="py2.py3-none-any") for python in pythons}
+
+    assert outcomes("import thing.part", ["3.7", "3.11"]) == {"fails"}
+    assert outcomes("import thing.part", ["2.7"]) == {"runs"}
+    assert outcomes("def old():\n    import thing.part", ["2.7", "3.11"]) == {"runs"}
