@@ -21,6 +21,7 @@ from pibuild.machinecode.go_tables import go_functions
 from pibuild.machinecode.relocations import Addresses, android_rows, relr_places
 
 _LOAD, _DYNAMIC, _INTERP, _EH_FRAME_HDR, _EXIDX = 1, 2, 3, 0x6474E550, 0x70000001
+_RELRO = 0x6474E552
 _EXECUTABLE, _WRITABLE = 1, 2
 _SEGMENTS = {
     32: np.dtype([(name, "<u4") for name in ("kind", "offset", "address", "_", "size", "memory", "flags", "align")]),
@@ -58,6 +59,8 @@ _FUNC, _GNU_IFUNC = 2, 10
 _GO_MODULE_TEXT, _MAX_MODULES = 22, 16
 """The word of a Go module's record that holds where its code begins; and how many records are looked at."""
 _MAX_SEGMENTS = 256
+START = "the program's start"
+"""The name of the place at which a program begins."""
 _SIGNED_PCREL = 0x1B
 """How .eh_frame writes an address: as a signed 32-bit distance from its place."""
 
@@ -159,6 +162,17 @@ class MemoryImage:
     def is_variable(self, address: int) -> bool:
         """Return whether a program may write to an address."""
         return any(start <= address < end for start, end in self.memory)
+
+    def fixed_pointer(self, address: int) -> int | None:
+        """Return the address that a word of a static program always holds; None if it does not, or may change.
+
+        The table of pointers (GOT) of a program that is mapped where it says needs no relocations.
+        """
+        start, size = self._parts.get(_RELRO, (0, 0))
+        if _DYNAMIC in self._parts or not start <= address < start + size:
+            return None
+        value = self.number(address, self.width)
+        return value if value is not None and (self.is_variable(value) or self.span(value)) else None
 
     def read(self, address: int, size: int) -> bytes:
         """Return the bytes at an address; fewer if no more are mapped."""
@@ -276,6 +290,20 @@ class MemoryImage:
             rows = np.array(android_rows(packed), np.int64).reshape(-1, 3)
             own = rows[:, 2] if start == 0x60000011 else self.pointers_at(rows[:, 0])
             yield rows[:, 0], rows[:, 1].astype(np.uint64), own
+        if _DYNAMIC not in self._parts and self.bits == 64:
+            yield from self._static_tables()
+
+    def _static_tables(self) -> Iterator[tuple[NDArray[Any], NDArray[Any], NDArray[Any]]]:
+        """Yield the relocations that a static program carries out by itself; only its own code knows where they lie."""
+        row = _RELOCATIONS[64, True]
+        for span in self.spans:
+            words = self.rows(span.start, span.end - span.start, np.dtype("<u8"))
+            first = np.flatnonzero(words == _IRELATIVE[64]) - 1
+            first = first[(first >= 0) & (first < len(words) - 2)]
+            table = np.stack([words[first], words[first + 1], words[first + 2]], 1).reshape(-1).view(row)
+            is_variable = np.array([self.is_variable(int(place)) for place in table["place"].tolist()], np.bool_)
+            table = table[is_variable & self.are_code(table["addend"])]
+            yield table["place"].astype(np.int64), table["info"], table["addend"]
 
     @property
     def _word_count(self) -> int:
@@ -389,7 +417,7 @@ class MemoryImage:
         start = int.from_bytes(self.content[24 : 24 + self.width], "little")
         kind = int.from_bytes(self.content[16:18], "little")
         if start and (kind == 2 or self.has_interpreter or tags.get(_FLAGS_1, 0) & _PIE):
-            entries.append(Entrypoint(start, "the program's start"))
+            entries.append(Entrypoint(start, START))
         return (*(entry for entry in entries if self.is_code(entry.place & ~1)), *self.resolvers)
 
     @cached_property

@@ -10,13 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pibuild.machinecode.code_scan import a64_returns
+from pibuild.machinecode.control_flow.auxiliary_vector import holds_glibc
 from pibuild.machinecode.control_flow.imported_answers import Answers
 from pibuild.machinecode.control_flow.knowledge import Walk
 from pibuild.machinecode.control_flow.program import Program, without_symbols
 from pibuild.machinecode.control_flow.switches import table_places
 from pibuild.machinecode.decoders import effects as op
 from pibuild.machinecode.features import Feature
-from pibuild.machinecode.image import MemoryImage
+from pibuild.machinecode.image import START, MemoryImage
 from pibuild.machinecode.instructions import Instructions, all_encodings, in_order, newer_instructions
 from pibuild.machinecode.regions import (
     LEAVES,
@@ -180,6 +181,12 @@ class Code:
                 names = {*answers.functions, *(name for name, _ in answers.variables)}
                 found.update(dict.fromkeys(names, answers))
         return found
+
+    @cached_property
+    def is_fixed_glibc(self) -> bool:
+        """Whether it is a static program with a glibc of its own, and is mapped where it says."""
+        image = self.program.image
+        return holds_glibc(image) and not image.tags
 
     @cached_property
     def map(self) -> CodeMap:
@@ -438,7 +445,20 @@ class Code:
             named[place] = Entrance(2, "")
         for entry in image.called_at_load:
             named[entry.place] = Entrance(3, entry.name)
+        for place in self._started():
+            named[place] = Entrance(3, "")
         return Entrances(named, pointed)
+
+    def _started(self) -> Iterator[int]:
+        """Yield main, and what else the start of a static program hands over to its C library."""
+        image, program = self.program.image, self.program
+        if image.has_interpreter or image.imports:
+            return
+        for entry in image.called_at_load:
+            if entry.name == START:
+                for _, arguments in program.flow.walk(entry.place).passed:
+                    numbers = (value[1] for value in arguments.values() if value[0] == "k")
+                    yield from filter(program.functions.in_code_section, numbers)
 
     @cached_property
     def _is_module(self) -> bool:

@@ -89,7 +89,7 @@ class CodeSearch:
         with suppress(BudgetError), pool.limited(_SOON):
             fault = self._forwards()
             is_complete = True
-        is_chosen = self._is_asked and Feature.LSE not in self._lacking
+        is_chosen = self._may_be_chosen
         if fault is None and not (is_complete and is_chosen):
             self._is_whole, is_complete = True, False
             with suppress(BudgetError):
@@ -102,7 +102,7 @@ class CodeSearch:
 
     def fault_behind_doubts(self) -> Fault | None:
         """Return how an instruction is reached, as far as that can be followed."""
-        is_chosen = self._is_asked and Feature.LSE not in self._lacking
+        is_chosen = self._may_be_chosen
         fault: Fault | None = None
         with suppress(BudgetError), self._program.knowledge.pool.limited(_SOON):
             fault = self._forwards() or self._backwards(only_certain=is_chosen)
@@ -113,6 +113,12 @@ class CodeSearch:
         with suppress(BudgetError), self._program.knowledge.pool.limited(_SOON):
             return self._forwards()
         return None
+
+    @property
+    def _may_be_chosen(self) -> bool:
+        """Whether what only pointers lead to is taken for chosen: the file asks, and not only for its own glibc."""
+        is_of_glibc = bool(self._program.knowledge.copying_stores)
+        return self._is_asked and Feature.LSE not in self._lacking and not is_of_glibc
 
     # from what certainly runs
 

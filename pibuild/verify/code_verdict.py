@@ -63,8 +63,23 @@ def _fault(binary: Binary, cpu: Cpu, siblings: Sequence[Binary]) -> Fault | None
         faults = [fault for fault in _faults(binary, code, cpu, siblings) if fault is not None]
         if not code.is_whole:
             faults.append(_UNREAD)
+        if code.is_fixed_glibc:
+            faults = list(_of_fixed_glibc(binary, code, cpu, faults))
         code.faults[key] = next((fault for fault in faults if fault.is_certain), faults[0] if faults else None)
     return code.faults[key]
+
+
+def _of_fixed_glibc(binary: Binary, code: Code, cpu: Cpu, faults: Sequence[Fault]) -> Iterator[Fault]:
+    """Yield what is known of a static program that is mapped where it says: its pointers need no relocations.
+
+    Which of its data are pointers is not known, so other code may run than what was found. Without symbols, neither is
+    where its functions begin.
+    """
+    yield from (fault if binary.mapped else fault.doubtful() for fault in faults)
+    newer = code.newer.at(code.newer.needing([f for f in code.features if f not in cpu.runs | _NOT_COMPILED]))
+    if not faults and len(newer.addresses):
+        why = "which pointers of a static program lead to it is not known"
+        yield Fault(is_certain=False, instruction=binary.describe(newer, 0), chain=(), why=why)
 
 
 def _faults(binary: Binary, code: Code, cpu: Cpu, siblings: Sequence[Binary]) -> Iterator[Fault | None]:

@@ -9,13 +9,16 @@ from collections.abc import Iterator
 from contextlib import suppress
 from functools import cached_property
 
+import numpy as np
+
 from pibuild.machinecode.control_flow import questions
+from pibuild.machinecode.control_flow.auxiliary_vector import copying_stores, holds_glibc
 from pibuild.machinecode.control_flow.call_graph import CallGraph
 from pibuild.machinecode.control_flow.flow import Flow
 from pibuild.machinecode.control_flow.go_questions import go_answers
 from pibuild.machinecode.control_flow.imported_answers import ImportedAnswers
 from pibuild.machinecode.control_flow.knowledge import BudgetError, Knowledge, Walk
-from pibuild.machinecode.control_flow.register_values import ANSWERS, Features, Value
+from pibuild.machinecode.control_flow.register_values import ANSWERS, Features, Value, numbers_of
 from pibuild.machinecode.control_flow.variables import held_answer
 from pibuild.machinecode.image import MemoryImage
 
@@ -23,6 +26,7 @@ FIELDS = 512
 """A variable that holds answers is a structure of at most this number of bytes."""
 _STEPS, _PARTS, _WALKS, _VISITS = 400_000, 2, 4000, 3
 """The search takes at most so many steps and this part of those that are left, walks, and visits of a function."""
+_GETAUXVAL_BYTES = 128
 _READER_BYTES, _READERS = 4096, 200
 _MUSL_BARRIERS = (bytes.fromhex("5bf07ff51eff2fe1"), bytes.fromhex("ba0f07ee1eff2fe1"))
 """musl's barriers for ARMv7 (DMB; BX LR) and for ARMv6 (MCR; BX LR), among which it chooses by HWCAP."""
@@ -40,6 +44,9 @@ class AnswerSearch:
         self._go_variables = dict(self._variables_of_go())
         self._text_users = frozenset(self._users_of_texts())
         self._asking = set[int]()
+        if holds_glibc(image):
+            stores = (copying_stores(addresses, words) for _, addresses, words in graph.functions.words())
+            flow.knowledge.copying_stores = frozenset(site for found in stores for site in found)
 
     def run(self) -> None:
         """Follow the functions that ask, then those that get the answers."""
@@ -83,7 +90,7 @@ class AnswerSearch:
     def _first(self) -> Iterator[int]:
         """Yield the functions that ask about the CPU by themselves."""
         graph = self._graph
-        for site in self._asking_sites():
+        for site in (*sorted(self._knowledge.copying_stores), *self._asking_sites()):
             yield from graph.around(site)
         yield from self._users_of_texts()
         if self._image.bits == 64:
@@ -127,6 +134,11 @@ class AnswerSearch:
         if place in self._resolvers:
             arguments = dict(_RESOLVER_ARGUMENTS)
         walk = self._flow.walk(place, arguments=arguments)
+        if place in self._resolvers and self._knowledge.copying_stores:
+            self._learn_chosen(walk)
+        if place not in self._graph.names and self._knowledge.copying_stores and self._is_getauxval(place, walk):
+            self._graph.names[place] = "getauxval"
+            yield from self._callers(place)
         self._knowledge.is_whole = self._knowledge.is_whole and walk.is_whole
         asked = frozenset(walk.asked) | (self._imported.text_features if is_vague else frozenset())
         if walk.saw_answer or is_vague or walk.asked:
@@ -170,6 +182,30 @@ class AnswerSearch:
             elif self._knowledge.memory.get(where) != answer:
                 self._knowledge.memory[where] = answer
                 yield from self._readers(where)
+
+    def _is_getauxval(self, place: int, walk: Walk) -> bool:
+        """Return whether a function returns HWCAP or HWCAP2, as the number says that it gets."""
+        _, high = self._graph.functions.bounds(place)
+        words = self._image.rows(place, min(high - place, _GETAUXVAL_BYTES), np.dtype("<u4"))
+        values = [value for value, _ in walk.results]
+        return all(
+            ("hw", word, (1 << 64) - 1, 0) in values and bool(np.any(words == 0xF100001F | kind << 10))  # CMP x0, #kind
+            for word, kind in (("hwcap", questions.AT_HWCAP), ("hwcap2", questions.AT_HWCAP2))
+        )
+
+    def _learn_chosen(self, walk: Walk) -> None:
+        """Learn what guards each of the functions among which a resolver chooses."""
+        found: dict[int, Features] = {}
+        for value, guards in walk.results:
+            is_either = value is not None and value[0] == "either"
+            numbers = dict.fromkeys(value[1], guards) if value and is_either else numbers_of(value, guards)
+            if numbers is None:  # one of those that it put together
+                numbers = {number: made | guards for number, made in walk.made.items()}
+            for number, features in numbers.items():
+                found[number] = found.get(number, features) & features
+        self._knowledge.chosen |= {
+            number: features for number, features in found.items() if self._image.is_code(number)
+        }
 
     def _learn_result(self, place: int, result: Value) -> Iterator[int]:
         is_structure = result[0] == "k" and self._image.is_variable(result[1]) and not self._go_variables

@@ -28,6 +28,8 @@ _CALL_NOTHING = frozenset(
 )
 """Functions of libc that call no function which they get; an address may be left in a register of no argument."""
 _WRITE_NO_REGISTER = (op.NOP, op.STORE, op.STORE_REG, op.STORE_VECTOR, op.COMPARE, op.COMPARE_REG, op.CHAIN)
+_COPYING = 256
+"""The loop that fills an array is not farther behind what clears it."""
 _SHORT = 16
 """Instructions of a function that GCC calls without saving registers."""
 
@@ -103,6 +105,7 @@ class Calls:
 
     def _return(self, walk: Walk, value: Value | None, guards: Features) -> None:
         before = walk.returned
+        walk.results.append((value, guards))
         if not walk.returns:
             walk.returned, walk.returned_guards = value, guards
         elif before is not None and value is not None:
@@ -144,7 +147,7 @@ class Calls:
 
     def _call_own(self, target: int, state: State, walk: Walk) -> Value | None:
         self.note(target, state.guards, state, walk)
-        result = self._knowledge.returns.get(target)
+        result = self._knowledge.returns.get(target) or self._cleared(state)
         is_known = result is not None and result[0] != "vague"
         if not is_known and target in self._knowledge.parametric and not self._is_inner:
             result = self._answer_for(target, state.registers) or result
@@ -157,6 +160,13 @@ class Calls:
                 state.slots = {at: value for at, value in state.slots.items() if at < where[1]}
                 state.registers[TOLD] = ("told", where[1], told)
         return result
+
+    def _cleared(self, state: State) -> Value | None:
+        """Return the array that is cleared (memset) before the auxiliary vector is copied into it."""
+        array, byte, size = map(state.registers.get, range(3))
+        is_array = array is not None and array[0] == "s" and byte == ("k", 0) and size is not None and size[0] == "k"
+        is_near = any(0 < store - state.address < _COPYING for store in self._knowledge.copying_stores)
+        return array if is_array and is_near else None
 
     def note_choice(self, value: Value, state: State, walk: Walk) -> None:
         """Note that one of several places is called or jumped to."""

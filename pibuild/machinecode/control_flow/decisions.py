@@ -1,7 +1,7 @@
 """What is certain about the CPU behind a test of an answer."""
 
 from pibuild.machinecode.control_flow.knowledge import Flags, Knowledge, Walk
-from pibuild.machinecode.control_flow.questions import all_set, some_set
+from pibuild.machinecode.control_flow.questions import CHKFEAT, all_set, some_set
 from pibuild.machinecode.control_flow.register_values import (
     ANSWERS,
     Features,
@@ -25,6 +25,11 @@ class Decisions:
     def __init__(self, bits: int, knowledge: Knowledge) -> None:
         """Take the width of the file's registers, and what is known of it."""
         self.bits, self._knowledge = bits, knowledge
+
+    @property
+    def in_glibc(self) -> bool:
+        """Whether the file is a static program with a glibc of its own."""
+        return bool(self._knowledge.copying_stores)
 
     def asked(self, walk: Walk, features: Features) -> Features:
         """Note a question, and return what it asks for."""
@@ -55,7 +60,8 @@ class Decisions:
             is_one_bit = features and value[2].bit_count() == 1
             return features, frozenset({("not", features)}) if is_one_bit else _NONE
         if value[0] == "nhw":  # all of the bits are 1 in the answer if none is in the value
-            return _NONE, self.asked(walk, all_set(self.bits, value[1], value[2]))
+            features = all_set(self.bits, value[1], value[2])
+            return _NONE, features if value[1] == CHKFEAT else self.asked(walk, features)
         if value[0] == "ask":
             features = self.asked(walk, value[1])
             return (_NONE, features) if value[2] else (features, _NONE)

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pibuild.machinecode.control_flow.decisions import Decisions
 from pibuild.machinecode.control_flow.knowledge import State, Walk
 from pibuild.machinecode.control_flow.memory import Memory
-from pibuild.machinecode.control_flow.questions import all_set
+from pibuild.machinecode.control_flow.questions import CHKFEAT, all_set
 from pibuild.machinecode.control_flow.register_values import (
     Features,
     Value,
@@ -160,8 +160,11 @@ class Execution:
     def _set_page(self, operation: Operation, state: State, _: Walk) -> Value:
         return ("k", (state.address & ~0xFFF) + operation[2] & self._full)
 
-    def _add(self, operation: Operation, state: State, _: Walk) -> Value | None:
-        return plus(state.registers.get(operation[2]), operation[3], self._full)
+    def _add(self, operation: Operation, state: State, walk: Walk) -> Value | None:
+        value = plus(state.registers.get(operation[2]), operation[3], self._full)
+        if value is not None and value[0] == "k":
+            walk.made[value[1]] = walk.made.get(value[1], state.guards) & state.guards
+        return value
 
     def _add_pc(self, operation: Operation, state: State, _: Walk) -> Value | None:
         value = state.registers.get(operation[2])
@@ -350,8 +353,13 @@ class Execution:
         elif how == 3:
             b = vague(b)
         yes, no = self._decisions.decision(walk, state.flags, operation[4])
-        return a if a is not None and a == b else by_answer(a, b, yes, no)
+        value = a if a is not None and a == b else by_answer(a, b, yes, no)
+        if value is None and a is not None and b is not None and a[0] == b[0] == "k" and self._decisions.in_glibc:
+            return ("either", (a[1], b[1]))
+        return value
 
     def _ask(self, operation: Operation, _: State, walk: Walk) -> Value:
+        if operation[2] == CHKFEAT:  # clears the bits of the features that are on
+            return ("nhw", CHKFEAT, 1, 0)
         walk.saw_answer = True
         return ("hw", operation[2], _EVERY_BIT, 0)

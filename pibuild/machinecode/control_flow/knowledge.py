@@ -60,6 +60,8 @@ class Knowledge:
     """Functions that write answers to where their callers want them, and what the answers are about."""
     signals: set[Any] = field(default_factory=set)
     """Numbers of the signals for which handlers are set; None for one that is not known."""
+    copying_stores: frozenset[int] = frozenset()
+    """Instructions that copy the auxiliary vector into an array."""
 
 
 @dataclass(slots=True)
@@ -94,6 +96,12 @@ class Walk:
     asked: set[Any] = field(default_factory=set)
     tells: Features = frozenset()
     """What the answers are about that it writes to places that are not known."""
+    vector: int | None = None
+    """Where on the stack it copies the auxiliary vector to."""
+    made: dict[int, Features] = field(default_factory=dict)
+    """Addresses that it puts together, and the guards there."""
+    results: list[tuple[Value | None, Features]] = field(default_factory=list)
+    """What it returns, and the guards there."""
 
 
 Flags = tuple[Any, ...]

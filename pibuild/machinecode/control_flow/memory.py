@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from pibuild.machinecode.control_flow.auxiliary_vector import field_of
 from pibuild.machinecode.control_flow.knowledge import Knowledge, State, Walk
 from pibuild.machinecode.control_flow.register_values import (
     ANSWERS,
@@ -82,7 +83,8 @@ class Memory:
             return None
         kind = where[0]
         if kind == "s":
-            return state.slots.get(where[1], self._told(where[1], state))
+            field = field_of(where[1] - walk.vector) if walk.vector is not None else None
+            return field or state.slots.get(where[1], self._told(where[1], state))
         if kind == "choice":
             return self._chosen(walk, where, size, state)
         if kind == "at":
@@ -121,6 +123,8 @@ class Memory:
                 return ("at", image.imports[address], 0)
             if address in image.pointers:
                 return ("k", image.pointers[address])
+            if (fixed := image.fixed_pointer(address)) is not None:
+                return ("k", fixed)
         if image.is_variable(address) and not image.is_code(address):
             return ("old", address, ())
         number = image.number(address, size)
@@ -143,9 +147,11 @@ class Memory:
         if operation[0] == op.STORE:
             where = plus(where, operation[3], self._full)
         else:
+            if state.address in self._knowledge.copying_stores and where is not None and where[0] == "s":
+                walk.vector, walk.saw_answer = where[1], True
             index = state.registers.get(operation[3])
             where = plus(where, index[1], self._full) if index is not None and index[0] == "k" else None
-        if where is None or where[0] in ("vague", "old"):
+        if where is None or where[0] in ("vague", "old", "either"):
             if value is not None and value[0] in ANSWERS:
                 walk.tells |= about(value)
             return

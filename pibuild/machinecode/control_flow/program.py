@@ -87,6 +87,7 @@ class Program:
         if self.image.bits == 64:
             for _, addresses, words in self.functions.words():
                 is_question = (words & 0xFFFFF800 == 0xD5380000) | (words & 0xCA0003FF == 0x08000210)
+                is_question |= words == 0xD503251F
                 found[self.rows.rows_of(addresses[is_question])] = True
         return found
 

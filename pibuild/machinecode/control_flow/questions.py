@@ -11,6 +11,8 @@ from pibuild.machinecode.features import NEON, Feature
 AT_PLATFORM, AT_HWCAP, AT_HWCAP2 = 15, 16, 26
 FUNCTIONS = frozenset(("getauxval", "__getauxval", "elf_aux_info"))
 """Functions of the system that answer with HWCAP or HWCAP2."""
+CHKFEAT = "chkfeat"
+"""The instruction that tells whether guarded control stacks are on; older CPUs take it for a hint."""
 _MIDR = "regs/identification/midr_el1"
 TEXTS = (
     *("/proc/cpuinfo", "/proc/self/auxv"),
@@ -73,6 +75,7 @@ _A64: dict[str, dict[int, Features]] = {
         **{bit: _V8_1 | {Feature.HALF} for bit in range(16, 24)},
         **{bit: _NEWEST | {Feature.SVE, Feature.DOT_PRODUCT} for bit in range(32, 36)},
     },
+    CHKFEAT: {0: frozenset({Feature.ARMV8_3})},
     "id": {bit: _NEWEST | {Feature.DOT_PRODUCT, Feature.SVE, Feature.CRYPTO} for bit in range(64)},
 }
 _A32: dict[str, dict[int, Features]] = {

@@ -5,7 +5,8 @@ shift) for bits of an answer about the CPU ("nhw" inverted), ("ask", features, i
 ((number, features), …)) for a number that is one of several, and what is certain with each, ("flags", ((bit,
 features), …)) for a number and what is certain if a bit of it is 1, ("old", address, ((bit, features), …)) for what a
 variable held before, with more bits set, ("vague", features) for what depends on an answer about features in a way
-that is not followed, ("at", name, distance) for what another file exports.
+that is not followed, ("at", name, distance) for what another file exports,
+("either", numbers) for what a test chooses that tells nothing certain.
 """
 
 from collections.abc import Callable

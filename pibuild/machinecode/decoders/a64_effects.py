@@ -101,6 +101,8 @@ def _a64_branch(word: int) -> Operation:
         if kind & 7 == 1:
             return CALL_REG, word >> 5 & 31
         return (RETURN,) if kind & 7 != 0 else (JUMP_REG, word >> 5 & 31)
+    if word == 0xD503251F:
+        return ASK, 16, "chkfeat"
     if word & 0xFFFFF000 == 0xD5380000:
         register = word >> 5 & 0x7F
         name = {0x30: "isar0", 0x20: "pfr0"}.get(register, "id")
