@@ -15,12 +15,13 @@ Handling ABI for the Arm Architecture (EHABI32), section 6 Index table entries; 
 R_ARM_RELATIVE.
 """
 
+import sys
 from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import cache, cached_property
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from elftools.elf.sections import Section
@@ -39,6 +40,7 @@ place is reached.
 A place is an address; its lowest bit is set where the code is Thumb, as in a pointer.
 """
 _LEAVES: _Effect = False, None
+_GOES_ON: _Effect = True, None
 _BY_CHANCE = 0.01
 """Up to this share of the words of data that name functions name one in a mode that the file does not have."""
 
@@ -50,13 +52,26 @@ _AT_ONCE = 1 << 20
 _NO_PAIRS = np.empty((0, 2), np.int64)
 
 
+class Ways(Protocol):
+    """What holds how many instructions may still be looked at, as control_flow's StepPool does."""
+
+    ways: int
+
+
+class _AllWays:
+    """No limit."""
+
+    ways = sys.maxsize
+
+
 def reachable_code(
     sections: Iterable[CodeSection],
     entries: Iterable[Function],
     pointed_by_data: Iterable[Function] = (),
     pointed_by_constants: Iterable[Function] = (),
+    pool: Ways | None = None,
 ) -> tuple[CodeSection, ...]:
-    """Return the sections with those regions that are certainly code.
+    """Return the sections with those regions that are certainly code; some are missing if the pool's ways are spent.
 
     `entries` are certainly functions. A word of data or a constant that looks like a pointer to a function may be a
     mere number. If it is wrongly used, ARM code is read as Thumb instructions that do not exist, and the file is
@@ -68,7 +83,8 @@ def reachable_code(
     was reached in the other mode.
     """
     walks = sorted(map(_Walk, sections), key=lambda walk: (walk.section.address, len(walk.section.code)))
-    _follow(walks, entries)
+    pool = pool or _AllWays()
+    _follow(walks, entries, pool)
     data = tuple(pointed_by_data)
     counts = Counter(function.is_thumb for function in data)
     modes = {
@@ -76,9 +92,9 @@ def reachable_code(
         for is_thumb in (False, True)
         if any(walk.has_reached(is_thumb=is_thumb) for walk in walks) or counts[is_thumb] > _BY_CHANCE * len(data)
     }
-    _follow(walks, _outside_other_mode(walks, (function for function in data if function.is_thumb in modes)))
+    _follow(walks, _outside_other_mode(walks, (function for function in data if function.is_thumb in modes)), pool)
     constants = (function for function in pointed_by_constants if modes == {function.is_thumb})
-    _follow(walks, _outside_other_mode(walks, constants))
+    _follow(walks, _outside_other_mode(walks, constants), pool)
     return tuple(replace(walk.section, regions=walk.regions()) for walk in walks)
 
 
@@ -93,14 +109,14 @@ def _outside_other_mode(walks: Sequence["_Walk"], functions: Iterable[Function])
     ]
 
 
-def _follow(walks: Sequence["_Walk"], functions: Iterable[Function]) -> None:
-    """Reach all code that functions lead to; the walks are sorted by address."""
+def _follow(walks: Sequence["_Walk"], functions: Iterable[Function], pool: Ways) -> None:
+    """Reach all code that functions lead to, as long as there are ways left; the walks are sorted by address."""
     addresses = [walk.section.address for walk in walks]
     todo = [function.address | function.is_thumb for function in functions]
-    while todo:
+    while todo and pool.ways > 0:
         place = todo.pop()
         if after := bisect_right(addresses, place):
-            walks[after - 1].follow(place, todo)
+            pool.ways -= walks[after - 1].follow(place, todo, pool.ways)
 
 
 class _Walk:
@@ -113,13 +129,19 @@ class _Walk:
         self._halfwords = np.frombuffer(code, "<u2", len(code) // 2).astype(np.uint16, copy=False).data
         self._arm, self._thumb = bytearray(len(self._words)), bytearray(len(self._halfwords))
 
-    def follow(self, place: int, todo: list[int]) -> None:
-        """Reach code from a place on, until control leaves or known code begins; add places that branches lead to."""
+    def follow(self, place: int, todo: list[int], most: int) -> int:
+        """Reach code from a place on, until control leaves or known code begins; add places that branches lead to.
+
+        Return how many instructions were looked at, and one more; these are not more than `most`.
+        """
+        count = 1
         for continues, other in self._effects(place):
+            count += 1
             if other is not None:
                 todo.append(other)
-            if not continues:
-                return
+            if not continues or count >= most:
+                break
+        return count
 
     def _effects(self, place: int) -> Iterator[_Effect]:
         is_thumb = place & 1
@@ -141,8 +163,7 @@ class _Walk:
     def _arm_effects(self, index: int) -> Iterator[_Effect]:
         words, seen, base, stops = self._words, self._arm, self.section.address, self._arm_stops
         while (stop := _mark(seen, index, stops)) is not None:
-            if effect := _arm_effect(words[stop], base + 4 * stop):
-                yield effect
+            yield _arm_effect(words[stop], base + 4 * stop) or _GOES_ON
             index = stop + 1
 
     def _thumb_effects(self, index: int) -> Iterator[_Effect]:
@@ -157,8 +178,7 @@ class _Walk:
                 return
             else:
                 effect, size = _wide_effect(first, halfwords[stop + 1], base + 2 * stop), 2
-            if effect:
-                yield effect
+            yield effect or _GOES_ON
             index = stop + size
 
     def has_reached(self, *, is_thumb: bool) -> bool:

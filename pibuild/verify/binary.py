@@ -102,7 +102,8 @@ class Binary:
         if self.mapped:
             return self.mapped.sections
         if elf.is_arm:
-            return reachable_code(elf.sections, elf.entries, elf.pointed_by_data, elf.pointed_by_constants)
+            pointed = elf.pointed_by_data, elf.pointed_by_constants
+            return reachable_code(elf.sections, elf.entries, *pointed, pool=self.steps)
         return tuple(
             replace(part, regions=(Region(start=part.address, end=part.address + len(part.code), kind="a64"),))
             for part in elf.sections

@@ -59,8 +59,8 @@ _VG_BYTES = 1024
 """The comparison is not farther away than this."""
 _MAX_GUESSED = 400
 _IMPOSSIBLE = (Feature.UNALLOCATED, Feature.PRIVILEGED, Feature.COPROCESSOR)
-_WORDS_A_STEP = 6
-"""Following what registers hold takes so many times as long as finding the way."""
+_WORDS_A_STEP, _WAYS_A_WORD = 6, 2
+"""What finding the way takes of the steps that follow what registers hold, and of the ways."""
 _VENEER = 6
 """Instructions between the one that puts an address together and the jump to it."""
 _METHOD_FLAGS = frozenset(
@@ -197,6 +197,7 @@ class Code:
     def newer(self) -> Instructions:
         """The instructions that need more than the base, and that control may reach."""
         parts = [newer_instructions(section) for section in self._examined]
+        self.map.is_whole = self._examined is self.sections or self._binary.steps.ways > 0
         parts += self._surprises()
         base = in_order(parts)
         are_on_demand = self._are_on_demand(base)
@@ -304,7 +305,9 @@ class Code:
         """Return the words that are reached from places, by place, without those that are known."""
         image, program, todo = self.program.image, self.program, list(places)
         words: dict[int, int] = {}
-        most = min(most, max(0, _WORDS_A_STEP * self._binary.steps.left))
+        steps = self._binary.steps
+        left = max(0, min(_WORDS_A_STEP * steps.left, steps.ways // _WAYS_A_WORD))
+        most = min(most, left)
         while todo and len(words) < most:
             place = todo.pop()
             while place not in words and place not in known and image.is_code(place & ~1) and len(words) < most:
@@ -329,8 +332,9 @@ class Code:
                 if ends and not is_maybe:
                     break
                 place += size
-        self._binary.steps.left -= len(words) // _WORDS_A_STEP
-        self.map.is_whole = self.map.is_whole and self._binary.steps.left > 0
+        steps.left -= len(words) // _WORDS_A_STEP
+        steps.ways -= len(words) * _WAYS_A_WORD
+        self.map.is_whole = self.map.is_whole and len(words) < left
         return words
 
     def _surprises(self) -> Iterator[Instructions]:

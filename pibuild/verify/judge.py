@@ -38,6 +38,8 @@ _NOTHING_PACKED = PackedBinaries(binaries=(), archives={}, notes=())
 _STEPS, _SMALL_BYTES, _BYTES_A_STEP, _MOST_STEPS = 450_000, 5 << 20, 10, 1_200_000
 """Instructions that are followed in all files of a wheel of 5 MB (grpcio needs 310,000), one more for so many bytes
 above, and never more than this."""
+_WAYS, _BYTES_A_WAY = 2_000_000, 2
+"""Those that are only looked at for where control goes (lxml needs 1,330,000), and one more for so many bytes."""
 _USUAL_RATIO = 3
 """Between the sizes of files and of the wheel, where only those of the files are known."""
 INSTALLATION = frozenset(("pip", "file"))
@@ -207,8 +209,10 @@ class _Checks:
         self._claims = read_claims(wheel)
         is_linux = any("linux" in tag.platform for tag in _tags(wheel))
         size_bytes = size_bytes or sum(len(file.content) for file in wheel.files) // _USUAL_RATIO
-        more = max(0, size_bytes - _SMALL_BYTES) // _BYTES_A_STEP
-        steps = StepPool(left=min(_STEPS + more, _MOST_STEPS))
+        more_bytes = max(0, size_bytes - _SMALL_BYTES)
+        steps = StepPool(
+            left=min(_STEPS + more_bytes // _BYTES_A_STEP, _MOST_STEPS), ways=_WAYS + more_bytes // _BYTES_A_WAY
+        )
         self.binaries, self._unreadable = read_binaries(wheel.files, is_linux=is_linux, steps=steps)
         self.packed = read_packed_binaries(wheel.files, steps)
         self._contents = read_contents(wheel, self.binaries)

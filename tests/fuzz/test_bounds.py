@@ -114,6 +114,19 @@ def branches(bits: Bits) -> dict[str, bytes]:
     return {core(bits): module(bits, straight(bits, 600_000, {32: 0x0A000000, 64: 0x54000040}[bits]))}
 
 
+def calls(bits: Bits) -> dict[str, bytes]:
+    """Let each instruction call the next one."""
+    return {core(bits): module(bits, straight(bits, 600_000, {32: 0xEBFFFFFF, 64: 0x94000001}[bits]))}
+
+
+def many_modules(bits: Bits) -> dict[str, bytes]:
+    """Have 300 modules of branches, and random bytes, without which the wheel unpacks to more than is read."""
+    words, files = straight(bits, 26_500, {32: 0x0A000000, 64: 0x54000040}[bits]), {}
+    for number in range(300):
+        files[f"thing/m{number}.cpython-311-{_ENDINGS[bits]}.so"] = module(bits, words, name=f"m{number}")
+    return {"thing/data.bin": np.random.default_rng(1).bytes(4_500_000), **files}
+
+
 def libraries_in_a_ring(bits: Bits) -> dict[str, bytes]:
     """Have 1,500 libraries, each of which needs five others."""
     count, files = 1500, {}
@@ -177,7 +190,7 @@ def tiny_files(_: Bits) -> dict[str, bytes]:
 
 
 _FILES: tuple[Callable[[Bits], Mapping[str, bytes]], ...] = (
-    *(relocated, packed_relocations, symbols_and_words, long_function, branches),
+    *(relocated, packed_relocations, symbols_and_words, long_function, branches, calls, many_modules),
     *(libraries_in_a_ring, modules_with_a_chain, many_sections, unwinding, sources, tiny_files),
 )
 _FIELDS = {

@@ -32,6 +32,8 @@ class CallGraph:
     def __init__(self, image: MemoryImage, functions: FunctionTable) -> None:
         """Take the file and its functions."""
         self.image, self.functions = image, functions
+        self._latest: tuple[tuple[int, int], Addresses] = (-1, -1), _NONE
+        """Begin and end of a range, and the places at which its code is entered."""
 
     def is_called(self, place: int) -> bool:
         """Return whether something calls a place, exports it, or runs it when the file is loaded."""
@@ -162,7 +164,7 @@ class CallGraph:
         """Return the places in a range at which its code is entered from outside."""
         places = self._named_places
         first, last = np.searchsorted(places, (low, high))
-        found = places[first:last].tolist()
+        found: list[int] = places[first:last].tolist()
         if self.image.bits == 32:  # a mode that only some of the names state
             named, every, mode_at = {place & ~1 for place in found}, frozenset(found), self.functions.mode_at
             found = [place for place in found if place & 1 or (place | 1) not in every or not mode_at(place)]
@@ -170,7 +172,7 @@ class CallGraph:
             named = set(found)
         if low not in named and low in self._starts_set:
             found.insert(0, low | self.functions.mode_at(low))
-        return [int(place) for place in found]
+        return found
 
     def nodes_before(self, addresses: Addresses) -> list[int]:
         """Return the places from which instructions of one function, or one range without a function, are entered.
@@ -178,13 +180,15 @@ class CallGraph:
         In such a range, functions in assembler follow one another: only the last names before an instruction count.
         """
         low, high = self.functions.bounds(int(addresses[0]))
-        nodes = self.nodes(low, high)
+        if (low, high) != self._latest[0]:  # a function with many nodes is often asked for again and again
+            self._latest = (low, high), np.array(self.nodes(low, high), np.int64)
+        nodes = self._latest[1]
         if self.functions.is_function(low) or len(nodes) <= _NAMES_BEFORE:
-            return nodes
-        places = np.array([node & ~1 if self.image.bits == 32 else node for node in nodes], np.int64)
+            return [int(node) for node in nodes.tolist()]
+        places = nodes & ~1 if self.image.bits == 32 else nodes
         after = np.unique(np.searchsorted(places, addresses, "right"))
         rows = np.unique(np.concatenate([after - step for step in range(1, _NAMES_BEFORE + 1)]))
-        return [nodes[row] for row in rows.tolist() if row >= 0]
+        return [int(node) for node in nodes[rows[rows >= 0]].tolist()]
 
     def around(self, address: int) -> list[int]:
         """Return the places from which the instruction at an address may be reached within its function."""

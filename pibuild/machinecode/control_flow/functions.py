@@ -65,7 +65,10 @@ class FunctionTable:
             for rows, target in direct_branches(kind, addresses, words):
                 found.append(target[are_calls(kind, words[rows])])
         called = np.unique(np.concatenate(found))
-        return np.array([place for place in called.tolist() if self.in_code_section(place)], np.int64)
+        is_inside = np.zeros(len(called), np.bool_)
+        for part in self.sections:
+            is_inside |= (part.address <= called) & (called < part.address + len(part.code))
+        return called[is_inside]
 
     def bounds(self, place: int) -> tuple[int, int]:
         """Return begin and end of the function that a place lies in."""

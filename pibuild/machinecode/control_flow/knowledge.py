@@ -1,5 +1,6 @@
 """What walks through code find out (flow.py), and what is known of a whole file."""
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -17,6 +18,8 @@ class StepPool:
     """How many instructions may still be followed in all files of a wheel."""
 
     left: int = 450_000
+    ways: int = sys.maxsize
+    """How many instructions may still be looked at to find out where control goes, without what registers hold."""
 
     def spend(self, steps: int) -> None:
         """Raise BudgetError if nothing is left."""

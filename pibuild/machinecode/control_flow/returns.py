@@ -15,6 +15,8 @@ _DEEPEST, _MAX_WITHOUT_RETURN = 40, 4000
 _MAX_STEPS, _NONE_OPEN = 600_000, 1 << 30
 _STEPS_A_STEP = 3
 """Following what registers hold takes so many times as long."""
+_WAYS_AN_INSTRUCTION = 2
+"""What looking at one takes of the pool's ways, of which a stop in reachable.py takes one."""
 _WAYS_BACK = (effects.RETURN, effects.JUMP_REG, effects.TABLE)
 NEVER_RETURN = (
     *("abort", "exit", "_exit", "_Exit", "__stack_chk_fail", "__assert_fail", "longjmp", "siglongjmp", "pthread_exit"),
@@ -54,7 +56,7 @@ class Returns:
         if place in self._open:  # if it calls itself on the way, another way leads back
             self._outermost = min(self._outermost, self._open[place])
             return False
-        if depth > _DEEPEST or self._steps <= 0 or self._pool.left < 0:
+        if depth > _DEEPEST or self._steps <= 0 or self._pool.left < 0 or self._pool.ways <= 0:
             return True
         before, self._outermost = self._outermost, _NONE_OPEN
         self._open[place] = number = len(self._open)
@@ -73,14 +75,15 @@ class Returns:
             self._pool.left -= len(seen) // _STEPS_A_STEP
 
     def _follow(self, place: int, depth: int, seen: set[int]) -> bool:
-        image, todo = self._image, [place]
+        image, pool, todo = self._image, self._pool, [place]
         while todo and len(seen) < _MAX_WITHOUT_RETURN:
             at = self._turn(todo.pop())
             while at not in seen and image.is_code(at & ~1 if image.bits == 32 else at):
-                if self._steps <= 0:
+                if self._steps <= 0 or pool.ways <= 0:
                     return True
                 seen.add(at)
                 self._steps -= 1
+                pool.ways -= _WAYS_AN_INSTRUCTION
                 operation, _, size = decoded(image, at)
                 part = last_part(operation)
                 is_maybe = part[0] == effects.IF
