@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -30,8 +31,9 @@ from pibuild.errors import BuildError, EngineError, ImageError, PibuildError, Re
 from pibuild.model import SESSION_LABEL, STORE_LABEL, Outcome, Run
 
 _API_TIMEOUT_S = 600
-_PIDS = 4096
-_NANO = 1_000_000_000
+_PIDS, _PIDS_PER_CPU = 1024, 32
+"""Processes and threads of a container: Bazel has some hundred, whatever the machine is, and some for each job."""
+_CPU_PERIOD_US = 100_000
 _WORK, _TEMPORARY, _CACHE, _FROM = "/work", "/tmp", "/work/cache", "/from"  # noqa: S108  in the container
 _FOLDERS = ("/work/src", "/work/in", "/work/build", "/work/out")
 _IN_MEMORY = {"/run": "size=64m,mode=1777", "/var/tmp": "size=64m,mode=1777"}  # noqa: S108  in the container
@@ -319,8 +321,10 @@ class Container:
         return self._outcome(began_s, timed_out=late.is_set(), disk_full=full.is_set())
 
     def _kill(self) -> None:
-        with suppress(DockerException, requests.RequestException):
-            self._handle.kill()
+        """End the container. Its CPU limit is lifted first: a thousand processes need minutes under it to end."""
+        for end in (partial(self._handle.update, cpu_quota=-1), self._handle.kill):
+            with suppress(DockerException, requests.RequestException):
+                end()
 
     @contextmanager
     def _disk_watched(self) -> Iterator[threading.Event]:
@@ -410,6 +414,7 @@ def container_options(run: Run) -> dict[str, Any]:
     and in memory only. The engine's defaults for proxies are not passed on: they may have passwords.
     """
     limits = run.limits
+    cpus = max(1, min(limits.jobs, limits.cpus))
     mounts = [Mount(target=folder, source=None, type="volume") for folder in (*_volumes(run), *run.volumes)]
     return {
         "user": f"{limits.uid}:{limits.gid}",
@@ -422,8 +427,9 @@ def container_options(run: Run) -> dict[str, Any]:
         "mounts": [*mounts, *([Mount(target=_CACHE, source=run.cache, type="volume")] if run.cache else [])],
         "mem_limit": limits.memory_bytes,
         "memswap_limit": limits.memory_bytes,
-        "nano_cpus": max(1, min(limits.jobs, limits.cpus)) * _NANO,
-        "pids_limit": _PIDS,
+        "cpu_period": _CPU_PERIOD_US,
+        "cpu_quota": cpus * _CPU_PERIOD_US,
+        "pids_limit": _PIDS + _PIDS_PER_CPU * cpus,
         "environment": dict(run.env),
         "stdin_open": bool(run.stdin),
         "tty": run.stdin == "terminal",

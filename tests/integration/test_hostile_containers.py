@@ -127,7 +127,7 @@ def test_a_container_has_a_processor_for_each_job(jobs, cpus):
     limits = make_run().limits
     changed = type(limits)(**{name: getattr(limits, name) for name in limits.__slots__} | {"jobs": jobs, "cpus": 4})
 
-    assert container_options(make_run(limits=changed))["nano_cpus"] == cpus * 10**9
+    assert container_options(make_run(limits=changed))["cpu_quota"] == cpus * 100_000
 
 
 def test_a_recipe_reaches_no_server_of_the_machine(store, script, console, listening):

@@ -23,7 +23,8 @@ def test_a_container_has_no_rights_and_no_network(engine, stdin):
     assert (host["CapAdd"], host["CapDrop"], host["Privileged"]) == (None, ["ALL"], False)
     assert (host["SecurityOpt"], host["NetworkMode"]) == (["no-new-privileges"], "none")
     assert (host["Memory"], host["MemorySwap"]) == (run.limits.memory_bytes, run.limits.memory_bytes)
-    assert (host["NanoCpus"], host["PidsLimit"]) == (run.limits.cpus * 10**9, 4096)
+    assert (host["CpuQuota"], host["CpuPeriod"]) == (run.limits.cpus * 100_000, 100_000)
+    assert host["PidsLimit"] == 1024 + 32 * run.limits.cpus
     assert not host["Binds"]
     assert not host["Devices"]
     assert facts["Config"]["User"] == f"{run.limits.uid}:{run.limits.gid}"
