@@ -454,9 +454,9 @@ class Code:
         return Entrances(named, pointed)
 
     def _started(self) -> Iterator[int]:
-        """Yield main, and what else the start of a static program hands over to its C library."""
+        """Yield main, and what else the start of a static program hands over to the glibc in it."""
         image, program = self.program.image, self.program
-        if image.has_interpreter or image.imports:
+        if not holds_glibc(image):
             return
         for entry in image.called_at_load:
             if entry.name == START:

@@ -123,7 +123,7 @@ class Memory:
                 return ("at", image.imports[address], 0)
             if address in image.pointers:
                 return ("k", image.pointers[address])
-            if (fixed := image.fixed_pointer(address)) is not None:
+            if self._knowledge.copying_stores and (fixed := image.fixed_pointer(address)) is not None:
                 return ("k", fixed)
         if image.is_variable(address) and not image.is_code(address):
             return ("old", address, ())
