@@ -4,17 +4,14 @@ Knows the engine's API and its errors. What goes into an image or a container is
 mounted from this machine: files are copied in and out, so the engine may be on another machine.
 """
 
-import hashlib
 import io
 import json
 import shutil
 import subprocess
-import tarfile
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -25,6 +22,8 @@ import requests
 from docker.errors import APIError, DockerException, ImageNotFound, NotFound
 from docker.types import Mount
 
+from pibuild.adapters.container_files import CACHE, WORK, inputs_tar, kept_paths, written_folders
+from pibuild.adapters.engine_endpoint import Endpoint, chosen_endpoint
 from pibuild.adapters.http import connection_cause
 from pibuild.console import size
 from pibuild.errors import BuildError, EngineError, ImageError, PibuildError, ResourceError
@@ -34,8 +33,7 @@ _API_TIMEOUT_S = 600
 _PIDS, _PIDS_PER_CPU = 1024, 32
 """Processes and threads of a container: Bazel has some hundred, whatever the machine is, and some for each job."""
 _CPU_PERIOD_US = 100_000
-_WORK, _TEMPORARY, _CACHE, _FROM = "/work", "/tmp", "/work/cache", "/from"  # noqa: S108  in the container
-_FOLDERS = ("/work/src", "/work/in", "/work/build", "/work/out")
+_FROM = "/from"
 _IN_MEMORY = {"/run": "size=64m,mode=1777", "/var/tmp": "size=64m,mode=1777"}  # noqa: S108  in the container
 _MOST_BYTES = 16_000_000_000
 """Of a folder that is copied out of a container. The largest artifact has 2 GB."""
@@ -57,19 +55,6 @@ find /work/cache -mindepth 1 -exec chown -h "$0" {} + && chown "$0" /work/cache
 """
 """Gives the files of a cache to another user; the top is last, so that an interrupted run begins again."""
 _CHUNK_BYTES = 1 << 20
-_LOCAL = "unix:///var/run/docker.sock"
-_TLS_FILES = ("ca.pem", "cert.pem", "key.pem")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Endpoint:
-    """Where an engine is, and what selects it."""
-
-    url: str
-    setting: str
-    """The setting that has the URL; empty for the engine of this machine."""
-    hint: str
-    tls: docker.tls.TLSConfig | None = None
 
 
 class Engine:
@@ -82,7 +67,7 @@ class Engine:
         local one.
         """
         self._environ = dict(environ)
-        self._endpoint = _endpoint(environ)
+        self._endpoint = chosen_endpoint(environ)
         url, tls = self._endpoint.url, self._endpoint.tls
         if url.startswith("ssh:") and not find_spec("paramiko"):
             hint = "pip install paramiko, or set DOCKER_HOST to a socket that ssh forwards (ssh -L)"
@@ -190,7 +175,7 @@ class Engine:
         filled = options | {"read_only": False, "tmpfs": {}, "stdin_open": False, "tty": False}
         with self._made(run.image, ["true"], filled, run) as filler:
             with self._translated("copying files into the container"):
-                filler.put_archive("/", _inputs_tar(run))
+                filler.put_archive("/", inputs_tar(run))
             options |= {"mounts": [], "volumes_from": [filler.id]}
             with self._made(run.image, list(run.command), options, run) as handle:
                 yield Container(self, handle, run)
@@ -211,7 +196,7 @@ class Engine:
 
         Root does that in a container of its own, which runs nothing of a recipe. The other cache is read only.
         """
-        mounts = [Mount(target=_CACHE, source=run.cache, type="volume")]
+        mounts = [Mount(target=CACHE, source=run.cache, type="volume")]
         mounts += [Mount(target=_FROM, source=run.cache_from, type="volume", read_only=True)] if run.cache_from else []
         options = container_options(run) | {
             "mounts": mounts,
@@ -244,7 +229,7 @@ class Engine:
         repository, _, image_tag = reference.rpartition(":")
         options = container_options(run) | {"read_only": False, "mounts": [], "tmpfs": {}}
         with self._made(run.image, list(run.command), options, run) as copy, self._translated("keeping the container"):
-            for path in _kept_paths(run):
+            for path in kept_paths(run):
                 with suppress(NotFound), self.archive(handle, path) as chunks:
                     copy.put_archive(str(Path(path).parent), _at_most(chunks, path, _MOST_BYTES))
             copy.commit(repository=repository, tag=image_tag)
@@ -415,16 +400,16 @@ def container_options(run: Run) -> dict[str, Any]:
     """
     limits = run.limits
     cpus = max(1, min(limits.jobs, limits.cpus))
-    mounts = [Mount(target=folder, source=None, type="volume") for folder in (*_volumes(run), *run.volumes)]
+    mounts = [Mount(target=folder, source=None, type="volume") for folder in (*written_folders(run), *run.volumes)]
     return {
         "user": f"{limits.uid}:{limits.gid}",
-        "working_dir": _WORK,
+        "working_dir": WORK,
         "network_mode": "none",
         "cap_drop": ["ALL"],
         "security_opt": ["no-new-privileges"],
         "read_only": True,
         "tmpfs": dict(_IN_MEMORY),
-        "mounts": [*mounts, *([Mount(target=_CACHE, source=run.cache, type="volume")] if run.cache else [])],
+        "mounts": [*mounts, *([Mount(target=CACHE, source=run.cache, type="volume")] if run.cache else [])],
         "mem_limit": limits.memory_bytes,
         "memswap_limit": limits.memory_bytes,
         "cpu_period": _CPU_PERIOD_US,
@@ -437,24 +422,6 @@ def container_options(run: Run) -> dict[str, Any]:
     }
 
 
-def _volumes(run: Run) -> list[str]:
-    """Return the folders that a container can write in, each a volume of its own; none is within another one."""
-    folders = sorted({_WORK, _TEMPORARY, *(folder for folder, _ in run.inputs)})
-    return [folder for folder in folders if not any(_is_below(folder, other) for other in folders)]
-
-
-def _is_below(path: str, folder: str) -> bool:
-    return path.startswith(f"{folder}/")
-
-
-def _kept_paths(run: Run) -> list[str]:
-    """Return the folders of a failed container that are kept: of /work those that are known, since it has the cache."""
-    of_work = [folder for folder, _ in run.inputs if _is_below(folder, _WORK)]
-    tops = {f"{_WORK}/{folder.split('/')[2]}" for folder in (*_FOLDERS, *of_work)}
-    others = [folder for folder in _volumes(run) if folder not in (_WORK, _TEMPORARY)]
-    return sorted(tops if run.cache else {_WORK}) + others
-
-
 def _at_most(chunks: Iterator[bytes], path: str, most_bytes: int) -> Iterator[bytes]:
     """Yield chunks. Raises ResourceError if they are too many: a sparse file has any size."""
     done_bytes = 0
@@ -463,59 +430,6 @@ def _at_most(chunks: Iterator[bytes], path: str, most_bytes: int) -> Iterator[by
         if done_bytes > most_bytes:
             raise ResourceError(f"{path} of the container is too large", expected=f"{size(most_bytes)} at most")
         yield chunk
-
-
-def _endpoint(environ: Mapping[str, str]) -> Endpoint:
-    """Return the engine that the docker program would use. Raises EngineError if its settings name none."""
-    config_dir = Path(environ.get("DOCKER_CONFIG") or Path(environ.get("HOME", "/"), ".docker"))
-    config_path = config_dir / "config.json"
-    if url := environ.get("DOCKER_HOST", ""):
-        names = "DOCKER_HOST, DOCKER_TLS_VERIFY and DOCKER_CERT_PATH"
-        hint, tls = f"correct {names}, or unset them to use the engine of this machine", None
-        is_verified, cert_path = bool(environ.get("DOCKER_TLS_VERIFY")), environ.get("DOCKER_CERT_PATH")
-        if is_verified or cert_path:
-            tls = _tls(Path(cert_path or config_dir), _TLS_FILES, hint, is_verified=is_verified)
-        return Endpoint(url=url, setting="DOCKER_HOST", tls=tls, hint=hint)
-    setting, local_hint, name = "DOCKER_CONTEXT", "unset DOCKER_CONTEXT", environ.get("DOCKER_CONTEXT", "")
-    if not name:
-        setting, local_hint = str(config_path), "docker context use default"
-        with suppress(OSError, ValueError, AttributeError):  # the docker program ignores a damaged file, too
-            name = json.loads(config_path.read_bytes()).get("currentContext") or ""
-    if name not in ("", "default"):
-        hint = f"{local_hint} (for the engine of this machine); docker context ls lists the contexts"
-        return _context_endpoint(config_dir, name, setting, hint)
-    hint = "start it (systemctl start docker, or ci/pibuild as root), or set DOCKER_HOST to another engine"
-    hint += f"; {config_path} selects no context" if config_path.exists() else ""
-    return Endpoint(url=_LOCAL, setting="", hint=hint)
-
-
-def _context_endpoint(config_dir: Path, name: str, setting: str, hint: str) -> Endpoint:
-    """Return the engine of a context, which a variable or file, `setting`, selects.
-
-    The SDK looks contexts up only where config.json exists, and takes an unknown one for the local engine. The layout
-    of the folder is that of github.com/docker/cli, cli/context/store.
-    """
-    digest = hashlib.sha256(name.encode()).hexdigest()
-    meta_path, tls_dir = config_dir / "contexts/meta" / digest / "meta.json", config_dir / "contexts/tls" / digest
-    try:
-        endpoint = json.loads(meta_path.read_bytes())["Endpoints"]["docker"]
-        url, is_verified = str(endpoint["Host"]), not endpoint.get("SkipTLSVerify")
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        what = f"The Docker context {name!r} of {setting} does not exist or is damaged"
-        raise EngineError(what, expected=f"a context in {meta_path}", hint=hint) from error
-    names = [file.name for file in (tls_dir / "docker").glob("*.pem")]
-    tls = _tls(tls_dir / "docker", names, hint, is_verified=is_verified) if names else None
-    return Endpoint(url=url, setting=f"the context {name!r} of {setting}", tls=tls, hint=hint)
-
-
-def _tls(folder: Path, names: Collection[str], hint: str, *, is_verified: bool) -> docker.tls.TLSConfig:
-    """Return the TLS settings of the files in a folder. Raises EngineError if one is missing."""
-    ca, cert, key = (str(folder / name) if name in names else "" for name in _TLS_FILES)
-    try:
-        return docker.tls.TLSConfig((cert, key) if cert or key else None, ca or None, verify=is_verified)
-    except DockerException as error:
-        what = f"A TLS file is missing in {folder}"
-        raise EngineError(what, expected=", ".join(_TLS_FILES), hint=hint) from error
 
 
 def _lines(chunks: Iterator[bytes]) -> Iterator[str]:
@@ -528,66 +442,6 @@ def _lines(chunks: Iterator[bytes]) -> Iterator[str]:
         yield from (line.decode(errors="replace").rstrip("\r") for line in whole)
     if rest:
         yield rest.decode(errors="replace")
-
-
-def _inputs_tar(run: Run) -> Iterator[bytes]:
-    """Yield one tar of all inputs, each under its folder, with every member and folder owned by the run's user.
-
-    Folders that no tar contains would be made by the engine and owned by root, so the user could not write in them. It
-    is one tar because each one costs the engine a twentieth of a second.
-    """
-    sink, made = io.BytesIO(), set[str]()
-    with tarfile.open(fileobj=sink, mode="w|") as tar:
-
-        def add_folders(folders: list[str]) -> None:
-            for folder in folders:
-                if folder not in made:
-                    made.add(folder)
-                    tar.addfile(_owned(tarfile.TarInfo(folder), run, tarfile.DIRTYPE))
-
-        for folder in (*_FOLDERS, *((_CACHE,) if run.cache else ()), *run.volumes):
-            add_folders(_with_parents(folder.strip("/")))
-        for folder, tar_path in run.inputs:
-            top = folder.strip("/")
-            add_folders(_with_parents(top))
-            with tarfile.open(tar_path, "r:") as source:
-                for info in source:
-                    info.name = f"{top}/{info.name}"
-                    info.linkname = f"{top}/{info.linkname}" if info.islnk() else info.linkname
-                    add_folders(_with_parents(info.name)[:-1])
-                    content = source.extractfile(info) if info.isfile() else None
-                    tar.addfile(_owned(info, run, info.type))
-                    while content and (chunk := content.read(_CHUNK_BYTES)):  # a file may not fit into memory
-                        tar.fileobj.write(chunk)
-                        tar.offset += len(chunk)
-                        if sink.tell() >= _CHUNK_BYTES:
-                            yield _taken(sink)
-                    padding = -tar.offset % tarfile.BLOCKSIZE
-                    tar.fileobj.write(bytes(padding))
-                    tar.offset += padding
-    yield _taken(sink)
-
-
-def _taken(sink: io.BytesIO) -> bytes:
-    """Return what was written, and empty the file."""
-    written = sink.getvalue()
-    sink.seek(0)
-    sink.truncate()
-    return written
-
-
-def _with_parents(path: str) -> list[str]:
-    """Return a path after the folders that lead to it."""
-    parts = path.split("/")
-    return ["/".join(parts[:depth]) for depth in range(1, len(parts) + 1)]
-
-
-def _owned(info: tarfile.TarInfo, run: Run, kind: bytes) -> tarfile.TarInfo:
-    info.type, info.uid, info.gid, info.uname, info.gname = kind, run.limits.uid, run.limits.gid, "", ""
-    info.pax_headers = {}  # a long path in them would override the new name
-    if kind == tarfile.DIRTYPE:
-        info.mode = 0o755
-    return info
 
 
 def _engine_error(doing: str, endpoint: Endpoint, error: Exception) -> EngineError:

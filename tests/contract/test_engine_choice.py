@@ -126,7 +126,7 @@ def test_a_damaged_context_names_its_file(tmp_path):
 
 @pytest.mark.parametrize("content", ["{", "[]"])
 def test_a_damaged_config_is_named_where_the_local_engine_does_not_answer(tmp_path, monkeypatch, content):
-    monkeypatch.setattr("pibuild.adapters.docker._LOCAL", f"unix://{tmp_path}/away.sock")
+    monkeypatch.setattr("pibuild.adapters.engine_endpoint._LOCAL", f"unix://{tmp_path}/away.sock")
     (tmp_path / "config.json").write_text(content)
     error = connect(tmp_path)
     assert f"{tmp_path}/config.json" in error

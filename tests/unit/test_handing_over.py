@@ -4,7 +4,7 @@ import io
 import tarfile
 from pathlib import PurePosixPath
 
-from pibuild.adapters.docker import _inputs_tar
+from pibuild.adapters.container_files import inputs_tar
 from tests.makers.plans import make_run
 
 
@@ -15,7 +15,7 @@ def test_a_file_with_a_long_path_lies_under_its_inputs_folder(tmp_path):
         info.size = 3
         tar.addfile(info, io.BytesIO(b"abc"))
     run = make_run(inputs=(("/work/site", tmp_path / "in.tar"),))
-    with tarfile.open(fileobj=io.BytesIO(b"".join(_inputs_tar(run)))) as tar:
+    with tarfile.open(fileobj=io.BytesIO(b"".join(inputs_tar(run)))) as tar:
         names = tar.getnames()
         assert f"work/site/{long}" in names
         assert tar.extractfile(f"work/site/{long}").read() == b"abc"
@@ -30,7 +30,7 @@ def test_a_hard_link_leads_to_its_file_under_the_inputs_folder(tmp_path):
         tar.add(tmp_path / "link", "data/link")
         assert tar.getmember("data/link").islnk()
     run = make_run(inputs=(("/work/files", tmp_path / "in.tar"),))
-    with tarfile.open(fileobj=io.BytesIO(b"".join(_inputs_tar(run)))) as tar:
+    with tarfile.open(fileobj=io.BytesIO(b"".join(inputs_tar(run)))) as tar:
         assert tar.extractfile("work/files/data/link").read() == b"abc"
 
 
@@ -39,7 +39,7 @@ def test_a_large_file_is_handed_over_in_parts(tmp_path):
         info = tarfile.TarInfo("large")
         info.size = 10_000_001
         tar.addfile(info, io.BytesIO(b"x" * info.size))
-    parts = list(_inputs_tar(make_run(inputs=(("/work/site", tmp_path / "in.tar"),))))
+    parts = list(inputs_tar(make_run(inputs=(("/work/site", tmp_path / "in.tar"),))))
     assert max(map(len, parts)) < 4_000_000
     with tarfile.open(fileobj=io.BytesIO(b"".join(parts))) as tar:
         assert tar.extractfile("work/site/large").read() == b"x" * 10_000_001
