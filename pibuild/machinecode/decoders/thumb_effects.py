@@ -147,14 +147,8 @@ def t32_operation(word: int) -> Operation:
             return load_multiple(rn, second, bool(first >> 4 & 1), 1 if mode == 1 else 2, bool(first >> 5 & 1))
         return (NOP,)
     if first >> 9 == 0b1110101:
-        how = {0: 0, 1: 14, 2: 12, 3: 15, 4: 1, 8: 4, 13: 2}.get(first >> 5 & 15, 3)
         sets, amount = first >> 4 & 1, second >> 10 & 0x1C | second >> 6 & 3
-        if how in (12, 15) and rn == 15:
-            how = 13 if how == 12 else 15
-        elif how == 15:
-            how = 3
-        elif rd == 15 and sets:
-            how = {0: 8, 1: 9, 4: 11, 2: 10}.get(how, 9)
+        how = _data_kind(first, rd)
         return data_register(how, sets, rd, rn, rm, second >> 4 & 3, amount, 4)
     if first >> 9 == 0b1111100:
         return _t32_single(first, second, rn)
@@ -218,15 +212,21 @@ def _t32_immediate(first: int, second: int, rn: int, rd: int) -> Operation:
         if how == 28:
             return BITS, rd, rn, second >> 10 & 0x1C | second >> 6 & 3, (second & 31) + 1
         return CLOBBER, (rd,)
-    how = {0: 0, 1: 14, 2: 12, 3: 15, 4: 1, 8: 4, 13: 2}.get(first >> 5 & 15, 3)
     sets = first >> 4 & 1
-    if how in (12, 15) and rn == 15:
-        how = 13 if how == 12 else 15
-    elif how == 15:
-        how = 3
-    elif rd == 15 and sets:
-        how = {0: 8, 1: 9, 4: 11, 2: 10}.get(how, 9)
+    how = _data_kind(first, rd)
     return data_immediate(how, sets, rd, rn, thumb_constant(number), 4)
+
+
+def _data_kind(first: int, rd: int) -> int:
+    """Return the kind of a data-processing instruction, as A32 numbers it; TST, TEQ, CMP and CMN write no register."""
+    how, rn = {0: 0, 1: 14, 2: 12, 3: 15, 4: 1, 8: 4, 13: 2}.get(first >> 5 & 15, 3), first & 15
+    if how in (12, 15) and rn == 15:
+        return 13 if how == 12 else 15
+    if how == 15:
+        return 3
+    if rd == 15 and first >> 4 & 1:
+        return {0: 8, 1: 9, 4: 11, 2: 10}.get(how, 9)
+    return how
 
 
 def thumb_constant(number: int) -> int:
