@@ -1,7 +1,6 @@
 """Whether the code of a wheel is for the version of a Python: what it is written in, and which modules it needs."""
 
 from collections.abc import Iterator
-from dataclasses import replace
 
 from pibuild.verify.findings import Finding
 from pibuild.verify.python_imports import WheelContents
@@ -23,44 +22,44 @@ def _standard_findings(contents: WheelContents, python: str) -> Iterator[Finding
 
     A package that the wheel requires may bring the module; setuptools, which many systems have, brings distutils.
     """
-    for name, reason in missing_modules(python).items():
+    for name, history in missing_modules(python).items():
         if name not in contents.standard_modules or bringing_package(name) in contents.requires:
             continue
         if contents.graph.use(name, "missing") == "certain":
-            finding = Finding(
-                outcome="fails",
-                check="python",
-                subject=name,
-                reason=f"the import of the wheel needs the module {name}, which {reason}",
-                remedy=_FITTING,
-            )
-            is_open = contents.requires or bringing_package(name) == "setuptools" or len(contents.import_names) > 1
-            yield replace(finding, outcome="unsure", remedy=_SETTLE) if is_open else finding
+            reason = f"the import of the wheel needs the module {name}, which {history}"
+            is_open = bool(contents.requires) or bringing_package(name) == "setuptools"
+            yield _finding(contents, reason, subject=name, is_open=is_open)
 
 
 def _syntax_findings(contents: WheelContents, python: str) -> Iterator[Finding]:
     """Yield a finding for the first file that a Python can't read, of those that the import of the wheel executes."""
     version = _two_numbers(python)
     for path, syntax in contents.graph.syntax():
-        is_open = len(contents.import_names) > 1
+        can_be_read: bool | None
         if isinstance(syntax, Unreadable):
             can_be_read = syntax.can_be_read(version)
-            reason, is_open = f"Python 3 can't read it ({syntax.reason})", is_open or can_be_read is None
+            reason = f"Python 3 can't read it ({syntax.reason})"
         else:
             can_be_read = version >= syntax.python
             newer = ".".join(map(str, syntax.python))
             reason = f"{syntax.what} in line {syntax.line} is new in Python {newer}"
-        if can_be_read:
-            continue
-        finding = Finding(
-            outcome="fails",
-            check="python",
-            path=path,
-            reason=f"{reason}, and the import of the wheel needs it",
-            remedy=_FITTING,
-        )
-        yield replace(finding, outcome="unsure", remedy=_SETTLE) if is_open else finding
-        return
+        if not can_be_read:
+            reason += ", and the import of the wheel needs it"
+            yield _finding(contents, reason, path=path, is_open=can_be_read is None)
+            return
+
+
+def _finding(contents: WheelContents, reason: str, *, path: str = "", subject: str = "", is_open: bool) -> Finding:
+    """Return the finding on an import that fails; unsure if that is open, or if users may import something else."""
+    is_open = is_open or len(contents.import_names) > 1
+    return Finding(
+        outcome="unsure" if is_open else "fails",
+        check="python",
+        path=path,
+        subject=subject,
+        reason=reason,
+        remedy=_SETTLE if is_open else _FITTING,
+    )
 
 
 def _two_numbers(python: str) -> tuple[int, int]:
