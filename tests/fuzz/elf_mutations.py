@@ -63,7 +63,7 @@ def fields(content: bytes) -> dict[str, list[list[Field]]]:
 
 
 def _area(title: str, kind: int, flags: int) -> str:
-    """Return the area that a section belongs to; empty if it is none of them."""
+    """Return the area of a section; empty if it belongs to none."""
     if title in _UNWINDING:
         return "unwinding"
     if kind == _DYNAMIC:
