@@ -6,6 +6,8 @@ import uuid
 import pytest
 
 from pibuild.adapters.docker import Engine
+from pibuild.build.context import open_context
+from pibuild.config.settings import load_settings
 from pibuild.console import Console
 from pibuild.errors import EngineError
 from pibuild.store.local import Store
@@ -26,6 +28,15 @@ def base(engine, tmp_path_factory):
     store = Store(tmp_path_factory.mktemp("base-store"), Console())
     ensure_base(engine, store, Console())
     store.close()
+
+
+@pytest.fixture
+def context(tmp_path, engine):
+    """Open what builds and trials share, with a store of this test's own."""
+    assert engine
+    settings = load_settings({"store": str(tmp_path / "store")}, {}, tmp_path)
+    with open_context(settings, dict(os.environ), Console()) as opened:
+        yield opened
 
 
 @pytest.fixture

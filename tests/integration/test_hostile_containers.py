@@ -19,7 +19,6 @@ from pibuild.build.container import container_run, run_to_end, script_command
 from pibuild.build.context import NOBODY, open_context
 from pibuild.config.pis import load_pis
 from pibuild.config.settings import load_settings
-from pibuild.console import Console
 from pibuild.emulate.trials import device_outcomes
 from pibuild.errors import BuildError, ResourceError
 from pibuild.wheels.wheel import read_wheel
@@ -375,14 +374,6 @@ attempt(lambda: os.mknod("/work/files/device", 0o60666, os.makedev(8, 0)))
 for path in ("/proc/1/fd/1", "/proc/1/fd/2"):
     attempt(lambda: open(path, "w").write(FORGED))
 """
-
-
-@pytest.fixture
-def context(tmp_path, engine):
-    assert engine
-    settings = load_settings({"store": str(tmp_path / "store")}, {}, tmp_path)
-    with open_context(settings, dict(os.environ), Console()) as opened:
-        yield opened
 
 
 FORGED = '{"step": "import", "trial": 0, "answered": true, "exit": 0, "report": {"imported": [], "failures": []}}\n'

@@ -1,15 +1,11 @@
 """`verify --run` on real devices: small wheels whose truth is known, and wheels that make up results."""
 
-import os
 import subprocess
 
 import pytest
 
 from pibuild.build.catalogue import load_catalogue
-from pibuild.build.context import open_context
 from pibuild.config.pis import load_pis
-from pibuild.config.settings import load_settings
-from pibuild.console import Console
 from pibuild.emulate.trials import device_outcomes
 from pibuild.wheels.wheel import read_wheel
 from tests.makers.wheels import make_wheel
@@ -30,14 +26,6 @@ _AES = '__asm__ volatile(".arch armv8-a+crypto\\naese v0.16b, v1.16b" ::: "v0");
 _CRC = '__asm__ volatile("crc32b %0, %0, %0" : "+r"(n));'
 
 pytestmark = needs(*_GCC.values())
-
-
-@pytest.fixture
-def context(tmp_path, engine):
-    assert engine
-    settings = load_settings({"store": str(tmp_path / "store")}, {}, tmp_path)
-    with open_context(settings, dict(os.environ), Console()) as opened:
-        yield opened
 
 
 def module(folder, work, *flags, asked="0", bits=64):
