@@ -14,9 +14,24 @@ _NEAR = 6
 """An address is put together within this number of instructions (compilers keep the parts close together)."""
 
 
-def _sign(values: NDArray[Any], bits: int) -> Addresses:
+def signed(values: NDArray[Any], bits: int) -> Addresses:
+    """Return the low bits of numbers, read as two's complement."""
     values = values.astype(np.int64) & (1 << bits) - 1
     return values - ((values >> (bits - 1)) << bits)
+
+
+def thumb_distance(halves: NDArray[Any]) -> Addresses:
+    """Return how far 32-bit Thumb branches without a condition go; the first halfword is on top."""
+    word = halves.astype(np.int64)
+    sign = word >> 26 & 1
+    return signed(
+        sign << 24
+        | (word >> 13 & 1 ^ sign ^ 1) << 23
+        | (word >> 11 & 1 ^ sign ^ 1) << 22
+        | (word >> 16 & 0x3FF) << 12
+        | (word & 0x7FF) << 1,
+        25,
+    )
 
 
 def direct_branches(
@@ -25,31 +40,23 @@ def direct_branches(
     """Yield the rows of calls and jumps, and the places to which they lead."""
     if kind == "a64":
         rows = np.flatnonzero(words & 0x7C000000 == 0x14000000)
-        yield rows, addresses[rows] + _sign(words[rows] << np.uint32(2), 28)
+        yield rows, addresses[rows] + signed(words[rows] << np.uint32(2), 28)
         return
     if kind == "arm":
         rows = np.flatnonzero(words & 0x0E000000 == 0x0A000000)
         word = words[rows]
-        target = addresses[rows] + 8 + _sign(word << np.uint32(2), 26)
+        target = addresses[rows] + 8 + signed(word << np.uint32(2), 26)
         is_exchange = word >> 28 == 15
         yield rows, np.where(is_exchange, target + (word >> 23 & 2).astype(np.int64) | 1, target)
         return
     rows = np.flatnonzero((words > 0xFFFF) & (words & 0xF8008000 == 0xF0008000) & (words & 0x5000 != 0))
     word = words[rows].astype(np.int64)
-    sign = word >> 26 & 1
-    far = _sign(
-        sign << 24
-        | (word >> 13 & 1 ^ sign ^ 1) << 23
-        | (word >> 11 & 1 ^ sign ^ 1) << 22
-        | (word >> 16 & 0x3FF) << 12
-        | (word & 0x7FF) << 1,
-        25,
-    )
+    far = thumb_distance(word)
     is_exchange = word & 0x5000 == 0x4000
     target = np.where(is_exchange, (addresses[rows] + 4 & ~3) + (far & ~3), addresses[rows] + 4 + far | 1)
     yield rows, target
     rows = np.flatnonzero((words < 0x10000) & (words >> 11 == 0b11100))
-    yield rows, addresses[rows] + 4 + _sign(words[rows] << np.uint32(1), 12) | 1
+    yield rows, addresses[rows] + 4 + signed(words[rows] << np.uint32(1), 12) | 1
 
 
 def conditional_branches(
@@ -62,7 +69,10 @@ def conditional_branches(
     if kind == "a64":
         near = np.flatnonzero((words & 0xFF000000 == 0x54000000) | (words & 0x7E000000 == 0x34000000))
         bits = np.flatnonzero(words & 0x7E000000 == 0x36000000)
-        ways = ((near, _sign(words[near] >> np.uint32(5), 19) * 4), (bits, _sign(words[bits] >> np.uint32(5), 14) * 4))
+        ways = (
+            (near, signed(words[near] >> np.uint32(5), 19) * 4),
+            (bits, signed(words[bits] >> np.uint32(5), 14) * 4),
+        )
     else:
         short = np.flatnonzero((words < 0x10000) & (words >> 12 == 0xD) & (words >> 9 & 7 != 7))
         zero = np.flatnonzero((words < 0x10000) & (words & 0xF500 == 0xB100))
@@ -70,9 +80,9 @@ def conditional_branches(
         word = words[wide].astype(np.int64)
         top = (word >> 26 & 1) << 20 | (word >> 11 & 1) << 19 | (word >> 13 & 1) << 18
         ways = (
-            (short, 4 + _sign(words[short], 8) * 2),
+            (short, 4 + signed(words[short], 8) * 2),
             (zero, 4 + (words[zero] >> 3 & 0x40 | words[zero] >> 2 & 0x3E).astype(np.int64)),
-            (wide, 4 + _sign(top | (word >> 16 & 0x3F) << 12 | (word & 0x7FF) << 1, 21)),
+            (wide, 4 + signed(top | (word >> 16 & 0x3F) << 12 | (word & 0x7FF) << 1, 21)),
         )
     sites = [addresses[rows] for rows, _ in ways]
     return np.concatenate(sites), np.concatenate([site + way for site, (_, way) in zip(sites, ways, strict=True)])
@@ -121,11 +131,11 @@ def references64(
     word = words[rows]
     yield (
         addresses[rows],
-        addresses[rows] + _sign(word >> np.uint32(3) & np.uint32(0x1FFFFC) | word >> np.uint32(29) & np.uint32(3), 21),
+        addresses[rows] + signed(word >> np.uint32(3) & np.uint32(0x1FFFFC) | word >> np.uint32(29) & np.uint32(3), 21),
     )
     rows = np.flatnonzero(words & 0x9F000000 == 0x90000000)  # ADRP
     word = words[rows]
-    distance = _sign(word >> np.uint32(3) & np.uint32(0x1FFFFC) | word >> np.uint32(29) & np.uint32(3), 21)
+    distance = signed(word >> np.uint32(3) & np.uint32(0x1FFFFC) | word >> np.uint32(29) & np.uint32(3), 21)
     page, register = (addresses[rows] & ~0xFFF) + (distance << 12), word & 31
     for step in range(1, _NEAR + 1):
         after = np.minimum(rows + step, len(words) - 1)
@@ -218,7 +228,7 @@ def stubs64(words: NDArray[np.uint32], base: int) -> dict[int, int]:
     found = {}
     for row in rows.tolist():
         word = int(words[row])
-        distance = int(_sign(np.array([word >> 3 & 0x1FFFFC | word >> 29 & 3]), 21)[0])
+        distance = int(signed(np.array([word >> 3 & 0x1FFFFC | word >> 29 & 3]), 21)[0])
         address = base + 4 * row
         slot = (address & ~0xFFF) + (distance << 12) + (int(words[row + 1]) >> 10 & 0xFFF) * 8
         found[address] = slot

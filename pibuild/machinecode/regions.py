@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pibuild.machinecode.a64_allocation import is_allocated
+from pibuild.machinecode.code_scan import signed, thumb_distance
 from pibuild.machinecode.decoders import effects as op
 from pibuild.machinecode.decoders.a32_effects import a32_operation
 from pibuild.machinecode.decoders.a64_effects import a64_operation
@@ -302,9 +303,9 @@ def conditional_targets(kind: RegionKind, addresses: Addresses, words: NDArray[n
     if kind == "a64":
         found = []
         near = np.flatnonzero((words & 0xFF000010 == 0x54000000) | (words & 0x7E000000 == 0x34000000))
-        found.append(addresses[near] + _signed(words[near] >> np.uint32(5), 19) * 4)
+        found.append(addresses[near] + signed(words[near] >> np.uint32(5), 19) * 4)
         bits = np.flatnonzero(words & 0x7E000000 == 0x36000000)
-        found.append(addresses[bits] + _signed(words[bits] >> np.uint32(5), 14) * 4)
+        found.append(addresses[bits] + signed(words[bits] >> np.uint32(5), 14) * 4)
         return np.concatenate(found)
     if kind == "arm":
         return np.empty(0, np.int64)
@@ -313,15 +314,10 @@ def conditional_targets(kind: RegionKind, addresses: Addresses, words: NDArray[n
     word = words[zero].astype(np.int64)
     return np.concatenate(
         [
-            addresses[narrow] + 4 + _signed(words[narrow], 8) * 2 | 1,
+            addresses[narrow] + 4 + signed(words[narrow], 8) * 2 | 1,
             addresses[zero] + 4 + (word >> 3 & 0x40 | word >> 2 & 0x3E) | 1,
         ]
     )
-
-
-def _signed(values: NDArray[np.uint32], bits: int) -> Addresses:
-    low = values.astype(np.int64) & (1 << bits) - 1
-    return low - ((low >> (bits - 1)) << bits)
 
 
 def guessed_sections(image: MemoryImage, sections: Sequence[CodeSection]) -> tuple[CodeSection, ...]:
@@ -375,24 +371,14 @@ def _called_places(kind: RegionKind, addresses: Addresses, words: NDArray[np.uin
     if kind == "arm":
         rows = np.flatnonzero(words & 0x0F000000 == 0x0B000000)
         rows = rows[words[rows] >> 28 != 15]
-        plain = addresses[rows] + 8 + _signed(words[rows], 24) * 4
+        plain = addresses[rows] + 8 + signed(words[rows], 24) * 4
         other = np.flatnonzero(words & 0xFE000000 == 0xFA000000)
         word = words[other]
-        exchanged = addresses[other] + 8 + _signed(word, 24) * 4 + (word >> 23 & 2).astype(np.int64) | 1
+        exchanged = addresses[other] + 8 + signed(word, 24) * 4 + (word >> 23 & 2).astype(np.int64) | 1
         return np.concatenate([plain, exchanged])
     rows = np.flatnonzero((words > 0xFFFF) & (words & 0xF800C000 == 0xF000C000))
     word = words[rows].astype(np.int64)
-    sign = word >> 26 & 1
-    far = _signed(
-        (
-            sign << 24
-            | (word >> 13 & 1 ^ sign ^ 1) << 23
-            | (word >> 11 & 1 ^ sign ^ 1) << 22
-            | (word >> 16 & 0x3FF) << 12
-            | (word & 0x7FF) << 1
-        ).astype(np.uint32),
-        25,
-    )
+    far = thumb_distance(word)
     is_exchange = word >> 12 & 1 == 0
     return np.where(is_exchange, (addresses[rows] + 4 & ~3) + (far & ~3), addresses[rows] + 4 + far | 1)
 
