@@ -14,7 +14,7 @@ from pibuild.build.context import BuildContext
 from pibuild.build.images import ensure_image
 from pibuild.console import seconds, size
 from pibuild.errors import BuildError, OutOfMemoryError, SourceError
-from pibuild.model import Artifact, Limits
+from pibuild.model import Artifact, Run
 from pibuild.store.local import Entry, machines_in, with_machines
 from pibuild.trees.archives import members
 from pibuild.trees.selection import EVERYTHING
@@ -24,7 +24,26 @@ from pibuild.trees.tree import pack, write_tree
 def build_artifact(artifact: Artifact, entries: Mapping[str, Entry], context: BuildContext) -> Entry:
     """Build one artifact and take it into the store; `entries` has what it needs, by key.
 
-    If compilers are killed for memory, the build starts again with half as many.
+    Raises as run_recipe does.
+    """
+    with context.store.staging() as staging:
+        facts = run_recipe(artifact, entries, context, staging / "artifact.tar")
+        return context.store.put_artifact(artifact.key, staging / "artifact.tar", facts)
+
+
+def run_recipe(
+    artifact: Artifact,
+    entries: Mapping[str, Entry],
+    context: BuildContext,
+    to: Path,
+    *,
+    doing: str = "building",
+    is_cache_new: bool = False,
+) -> dict[str, Any]:
+    """Build one artifact, write it as a tar and return its facts; `entries` has what it needs, by key.
+
+    If compilers are killed for memory, the build starts again with half as many. With `is_cache_new`, the compilers'
+    cache is empty, and removed afterwards.
 
     Raises BuildError if the script fails, ResourceError if memory, disk or time runs out; both name the cause, the last
     lines and the log, and the failed container is kept for `pibuild shell`.
@@ -52,8 +71,18 @@ def build_artifact(artifact: Artifact, entries: Mapping[str, Entry], context: Bu
         } | with_machines(machines_in(*(entries[need.key].facts for need in artifact.needs)))
         limits = context.limits
         while True:
+            run = container_run(
+                context,
+                image=artifact.image.reference,
+                command=script_command("bash /work/recipe/build.sh"),
+                env=(*artifact.env, ("PIBUILD_JOBS", str(limits.jobs))),
+                inputs=inputs,
+                limits=limits,
+                cache_of=artifact,
+                is_cache_new=is_cache_new,
+            )
             try:
-                return _attempt(artifact, inputs, facts, limits, context)
+                return facts | _attempt(artifact, run, context, to, doing)
             except OutOfMemoryError as error:
                 if limits.jobs == 1:
                     raise
@@ -61,25 +90,11 @@ def build_artifact(artifact: Artifact, entries: Mapping[str, Entry], context: Bu
                 context.console.warn(f"{error.what}; again with {limits.jobs}")
 
 
-def _attempt(
-    artifact: Artifact,
-    inputs: list[tuple[str, Path]],
-    inputs_facts: Mapping[str, Any],
-    limits: Limits,
-    context: BuildContext,
-) -> Entry:
-    run = container_run(
-        context,
-        image=artifact.image.reference,
-        command=script_command("bash /work/recipe/build.sh"),
-        env=(*artifact.env, ("PIBUILD_JOBS", str(limits.jobs))),
-        inputs=inputs,
-        limits=limits,
-        cache_of=artifact,
-    )
+def _attempt(artifact: Artifact, run: Run, context: BuildContext, to: Path, doing: str) -> dict[str, Any]:
+    """Run a build's container once and write its output as a tar; return the facts that this gives."""
     with ExitStack() as stack:
         stack.enter_context(locked_cache(run, context))
-        step = stack.enter_context(context.console.step(f"building {artifact.title}"))
+        step = stack.enter_context(context.console.step(f"{doing} {artifact.title}"))
         staging = stack.enter_context(context.store.staging())
         spent = run_to_end(
             run,
@@ -91,23 +106,20 @@ def _attempt(
             outputs={"/work/out": staging / "out.tar"},
         )
         try:
-            tree = write_tree(members(staging / "out.tar"), EVERYTHING, staging / "artifact.tar").tree
+            tree = write_tree(members(staging / "out.tar"), EVERYTHING, to)
         except SourceError as error:
             raise BuildError(
                 f"{artifact.title} left nothing in /work/out that can be stored", found=error.what
             ) from error
-        facts = {
-            **inputs_facts,
-            "name": artifact.title,
-            "recipe": artifact.recipe.name,
-            "version": artifact.release.version,
-            "target": artifact.target.name if artifact.target else None,
-            "python": artifact.python,
-            "tree": tree,
-            "wall_s": spent.wall_s,
-            "cpu_s": spent.cpu_s,
-        }
-        entry = context.store.put_artifact(artifact.key, staging / "artifact.tar", facts)
         context.count(artifact.key, spent)
-        step.detail = f"{seconds(spent.cpu_s)} of CPU, {size(entry.facts['size_bytes'])}"
-    return entry
+        step.detail = f"{seconds(spent.cpu_s)} of CPU, {size(tree.size_bytes)}"
+    return {
+        "name": artifact.title,
+        "recipe": artifact.recipe.name,
+        "version": artifact.release.version,
+        "target": artifact.target.name if artifact.target else None,
+        "python": artifact.python,
+        "tree": tree.tree,
+        "wall_s": spent.wall_s,
+        "cpu_s": spent.cpu_s,
+    }

@@ -22,7 +22,8 @@ from pibuild.model import Artifact, Limits, Outcome, Run, Spent
 from pibuild.urls import redacted
 
 FAILED_IMAGES = "pibuild/failed"
-_INSTALLATION = "/work/cache/bazel"
+_CACHE = "/work/cache"
+_INSTALLATION = f"{_CACHE}/bazel"
 """Where Bazel unpacks itself: programs that a later build would run, so each build unpacks its own."""
 _TAIL_LINES = 15
 _TEN_YEARS_S = 3e8
@@ -107,13 +108,18 @@ def container_run(
     inputs: Iterable[tuple[str, Path]] = (),
     limits: Limits | None = None,
     cache_of: Artifact | None = None,
+    is_cache_new: bool = False,
     stdin: Literal["", "pipe", "terminal"] = "",
 ) -> Run:
     """Return the description of a container: with the context's limits, unless others are given, and its labels.
 
-    With `cache_of` it has the cache of an artifact, if that artifact's recipe has one.
+    With `cache_of` it has the cache of an artifact, if that artifact's recipe has one; with `is_cache_new`, an empty
+    one that is removed with the container.
     """
-    releases, cache = cache_volumes(cache_of, context) if cache_of else ("", "")
+    releases, cache = cache_volumes(cache_of, context) if cache_of and not is_cache_new else ("", "")
+    volumes = (_INSTALLATION,) if cache else ()
+    if is_cache_new and cache_of and cache_of.recipe.has_cache:
+        volumes = (_CACHE,)
     return Run(
         image=image,
         command=tuple(command),
@@ -123,7 +129,7 @@ def container_run(
         labels=context.store.labels,
         cache=cache,
         cache_from=releases if releases != cache else "",
-        volumes=(_INSTALLATION,) if cache else (),
+        volumes=volumes,
         stdin=stdin,
     )
 

@@ -33,22 +33,30 @@ def tagged_and_verified(
 
     Raises ProofError if there is not exactly one raw wheel, or if a check fails.
     """
+    with console.step(f"retagging and verifying the wheel of {plan.title}"):
+        wheel_path = tagged(plan, raw_dir, out_dir)
+        checks = verify_wheel(wheel_path, target=plan.target, python=plan.python, symbols_dir=raw_dir / "symbols")
+    return wheel_path, [asdict(check) for check in checks]
+
+
+def tagged(plan: Plan, raw_dir: Path, out_dir: Path) -> Path:
+    """Write the wheel of an unpacked artifact under its tag; return its path. Equal artifacts give equal bytes.
+
+    Raises ProofError if there is not exactly one raw wheel.
+    """
     from pibuild.build.sbom import sbom  # noqa: PLC0415  its library takes time to import
 
     raw = sorted((raw_dir / "wheel").glob("*.whl"))
     if len(raw) != 1:
         raise ProofError(f"{plan.title} left {len(raw)} wheels", expected="one, in wheel/")
-    with console.step(f"retagging and verifying {raw[0].name}"):
-        wheel_path = relabel_built_wheel(
-            raw[0],
-            python=plan.python,
-            platform_tag=plan.target.platform_tag,
-            out_dir=out_dir,
-            version=plan.version if plan.version != plan.wheel.release.version else None,
-            sbom=sbom(plan),
-        )
-        checks = verify_wheel(wheel_path, target=plan.target, python=plan.python, symbols_dir=raw_dir / "symbols")
-    return wheel_path, [asdict(check) for check in checks]
+    return relabel_built_wheel(
+        raw[0],
+        python=plan.python,
+        platform_tag=plan.target.platform_tag,
+        out_dir=out_dir,
+        version=plan.version if plan.version != plan.wheel.release.version else None,
+        sbom=sbom(plan),
+    )
 
 
 def packed_extras(plan: Plan, raw_dir: Path, out_dir: Path, console: Console) -> list[Path]:

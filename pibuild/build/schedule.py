@@ -24,7 +24,7 @@ from pibuild.trees.selection import Selection
 from pibuild.trees.stored_tree import unpack
 
 _GB = 1_000_000_000
-_OF_A_WHEEL = Selection(keep=("/wheel/*.whl", "/symbols/", "/extras/"))
+OF_A_WHEEL = Selection(keep=("/wheel/*.whl", "/symbols/", "/extras/"))
 """What of an artifact is read on this machine: wheel, libraries before strip, and what was made beside the wheel."""
 
 
@@ -66,7 +66,7 @@ def make_wheel(plan: Plan, context: BuildContext) -> Entry:
         entries, device = make_artifacts(plan, (*on_device(plan), plan.wheel), plan.device, context)
         with store.staging() as staging:
             raw_dir = staging / "raw"
-            unpack(entries[plan.wheel.key].path, raw_dir, _OF_A_WHEEL)
+            unpack(entries[plan.wheel.key].path, raw_dir, OF_A_WHEEL)
             wheel_path, checks = prove.tagged_and_verified(plan, raw_dir, staging, context.console)
             result, spent = prove.prove_on_device(wheel_path, plan, on_device(plan), entries, context)
             extras = prove.packed_extras(plan, raw_dir, staging, context.console)

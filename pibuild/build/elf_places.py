@@ -1,0 +1,103 @@
+"""Where two ELF files differ: the first section with another content, and the symbol there.
+
+The build id is a hash of the rest, so it is named only if nothing else differs.
+"""
+
+import io
+from dataclasses import dataclass
+from typing import BinaryIO
+
+from elftools.common.exceptions import ELFError
+from elftools.construct import ConstructError
+from elftools.elf.elffile import ELFFile
+from elftools.elf.sections import Section, SymbolTableSection
+
+_OF_THE_REST = (".note.gnu.build-id", ".gnu_debuglink")
+"""Sections that hold a hash of other parts."""
+_NO_CONTENT = ("SHT_NOBITS", "SHT_NULL")
+_DAMAGED = (ELFError, ConstructError, ValueError, KeyError, IndexError, UnicodeError, AttributeError, TypeError)
+"""What pyelftools raises for a file that is cut off or points outside of itself."""
+_RELOCATABLE = "ET_REL"
+_MOST_SECTIONS = 200_000
+"""An object file has one for each function; a file that was made to keep a reader busy has more."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ElfDifference:
+    """The first difference between two ELF files."""
+
+    offset: int
+    """Bytes from the begin of the first file."""
+    rebuilt_offset: int
+    """Bytes from the begin of the second file; another one if its sections lie elsewhere."""
+    place: str
+    """`section .rodata, symbol banner`."""
+
+
+def elf_difference(stored: BinaryIO, rebuilt: BinaryIO) -> ElfDifference | None:
+    """Return the first difference between the sections of two ELF files.
+
+    None if one of them is not an ELF file, or if they differ only outside of sections.
+    """
+    contents = []
+    for file in (stored, rebuilt):
+        file.seek(0)
+        if file.read(4) != b"\x7fELF":
+            return None
+        file.seek(0)
+        contents.append(file.read())
+    try:
+        files = [ELFFile(io.BytesIO(content)) for content in contents]
+        sections, others = ([*_sections(file)] for file in files)
+        return _of_sections(files[0], sections, others, contents)
+    except _DAMAGED:
+        return None
+
+
+def _sections(file: ELFFile) -> list[Section]:
+    if file.num_sections() > _MOST_SECTIONS:
+        raise ValueError("too many sections")
+    sections = [section for section in file.iter_sections() if section["sh_type"] not in _NO_CONTENT]
+    return sorted(sections, key=lambda section: (section.name in _OF_THE_REST, section["sh_offset"]))
+
+
+def _of_sections(
+    file: ELFFile, sections: list[Section], others: list[Section], contents: list[bytes]
+) -> ElfDifference | None:
+    for number, section in enumerate(sections):
+        if number >= len(others) or others[number].name != section.name:
+            place = f"section {section.name}, which the other file does not have here"
+            return ElfDifference(offset=section["sh_offset"], rebuilt_offset=section["sh_offset"], place=place)
+        other = others[number]
+        begins = [section["sh_offset"], other["sh_offset"]]
+        first, second = (
+            content[begin : begin + each["sh_size"]]
+            for content, begin, each in zip(contents, begins, (section, other), strict=True)
+        )
+        if first == second:
+            continue
+        pairs = enumerate(zip(first, second, strict=False))
+        inside = next((place for place, (one, two) in pairs if one != two), min(len(first), len(second)))
+        symbol = _symbol(file, section, inside)
+        place = f"section {section.name}" + (f", symbol {symbol}" if symbol else "")
+        return ElfDifference(offset=begins[0] + inside, rebuilt_offset=begins[1] + inside, place=place)
+    return None
+
+
+def _symbol(file: ELFFile, section: Section, inside: int) -> str:
+    """Return the name of the function or object at an offset in a section; empty if no symbol covers it."""
+    address = inside + (0 if file["e_type"] == _RELOCATABLE else section["sh_addr"])
+    is_thumb = file["e_machine"] == "EM_ARM"
+    for table in file.iter_sections():
+        if not isinstance(table, SymbolTableSection):
+            continue
+        for symbol in table.iter_symbols():
+            begin, kind = symbol["st_value"], symbol["st_info"]["type"]
+            if kind not in ("STT_FUNC", "STT_OBJECT"):
+                continue
+            if file["e_type"] == _RELOCATABLE and file.get_section(symbol["st_shndx"]).name != section.name:
+                continue
+            begin -= begin & 1 if is_thumb and kind == "STT_FUNC" else 0
+            if begin <= address < begin + symbol["st_size"]:
+                return str(symbol.name)
+    return ""
