@@ -124,6 +124,10 @@ class ProofError(PibuildError):
     exit_code = 9
 
 
+class RebuildError(ProofError):
+    """An artifact that was built again is not the one in the store."""
+
+
 class StoreError(PibuildError):
     """The store can't be read or written."""
 

@@ -560,6 +560,32 @@ class CellOutcome:
     """What differs from the cell's last proven wheel, a few words each: `source tensorflow`, `image toolchain`."""
 
 
+RebuildStatus = Literal["equal", "different", "failed"]
+"""How an artifact that was built again compares with the store's; `failed`: it could not be built again."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RebuildOutcome:
+    """An artifact that a night built again without cache, to compare it with the store's."""
+
+    key: str
+    name: str
+    """For people: `numpy 2.0.2 for pi-one, Python 3.11`."""
+    status: RebuildStatus
+    began: str
+    wall_s: float
+    cpu_s: float = 0.0
+    cause: str = ""
+    """The first difference, or the error message; empty if it is equal."""
+    log: str = ""
+    """Name of the failed container's log in the state folder's `logs/`; empty if there is none."""
+
+    @property
+    def id(self) -> str:
+        """Name in notices and reports, beside those of cells."""
+        return f"rebuild of {self.name}"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Night:
     """One run of the whole matrix, or of a part of it."""
@@ -574,6 +600,13 @@ class Night:
     outcomes: tuple[CellOutcome, ...]
     set_id: str = ""
     """The set that was published; empty if none was."""
+    rebuilds: tuple[RebuildOutcome, ...] = ()
+    """The artifacts that were built again after the cells."""
+
+    @property
+    def wrong_rebuilds(self) -> tuple[RebuildOutcome, ...]:
+        """The artifacts that differ from the store's, or could not be built again."""
+        return tuple(rebuild for rebuild in self.rebuilds if rebuild.status != "equal")
 
     @property
     def failed(self) -> tuple[CellOutcome, ...]:

@@ -1,10 +1,15 @@
 """`pibuild build`, which is also pibuild without a command."""
 
 from pibuild.commands.options import SWITCH, CommandParser, Invocation, add_build_options, add_options, add_selection
+from pibuild.errors import RebuildError
 
 SUMMARY = "build and prove a wheel (what pibuild does without a command)"
 USAGE = "--target T --python V [OPTION...]"
-EXAMPLES = ("pibuild --target pi-one --python 3.11", "pibuild build --target pi-two --python 3.5 --with-dependencies")
+EXAMPLES = (
+    "pibuild --target pi-one --python 3.11",
+    "pibuild build --target pi-two --python 3.5 --with-dependencies",
+    "pibuild build --target pi-one --python 3.11 --rebuild",
+)
 
 
 def add_arguments(parser: CommandParser) -> None:
@@ -13,15 +18,23 @@ def add_arguments(parser: CommandParser) -> None:
     output = parser.add_argument_group("output")
     add_options(output, "--output")
     output.add_argument("--legacy-name", **SWITCH, help="also write copies under the file names of 2017")
+    group = parser.add_argument_group("check")
+    help_text = "then build everything again without cache and compare it with the store"
+    group.add_argument("--rebuild", action="store_true", help=help_text)
     add_build_options(parser)
 
 
 def run(invocation: Invocation) -> int:
-    """Build and prove the wheel unless the store has it, and copy it into the output folder."""
+    """Build and prove the wheel unless the store has it, and copy it into the output folder; then rebuild it if asked.
+
+    Raises RebuildError, after the result is printed, if an artifact that was built again differs.
+    """
+    from dataclasses import asdict
     from pathlib import Path
 
     from pibuild.build.catalogue import load_catalogue, requested
     from pibuild.build.context import open_context
+    from pibuild.build.rebuild import rebuild
     from pibuild.build.wheelhouse import make_wheels, stored_wheels
     from pibuild.store.local import deliver
 
@@ -38,5 +51,12 @@ def run(invocation: Invocation) -> int:
         for entry in dependencies:
             deliver(entry, Path(settings.output))
         path = deliver(wheel, Path(settings.output), with_legacy_names=settings.legacy_name)
-    console.result(str(path), wheel.facts | {"path": str(path)})
+        results = [*rebuild(plan, context)] if invocation.args.rebuild else []
+    facts = wheel.facts | {"path": str(path)}
+    if invocation.args.rebuild:
+        facts |= {"rebuilt": [asdict(result) | {"is_equal": result.difference is None} for result in results]}
+    console.result("\n".join([str(path), *(result.line for result in results)]), facts)
+    if different := [result.line for result in results if result.difference]:
+        what = f"{len(different)} of {len(results)} artifacts differ from the store's when they are built again"
+        raise RebuildError(what, details=different)
     return 0

@@ -58,7 +58,7 @@ EXIT_CODES = {
     8: "out of memory, disk or time",
     9: "a verification or proof failed",
     10: "the store failed",
-    11: "nightly: some cells failed",
+    11: "nightly: some cells failed, or an artifact differs when it is built again",
     12: "publishing failed, or the published set is damaged",
     13: "verify: nothing fails, but something could not be told",
     130: "interrupted",

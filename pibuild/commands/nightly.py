@@ -74,13 +74,13 @@ def _run(invocation: Invocation) -> int:
     from pibuild.nightly.night import run_night
 
     console, is_published = invocation.console, not invocation.args.no_publish
-    history = history_of(invocation.settings)
+    history, declared = history_of(invocation.settings), nightly_settings(invocation.settings)
     if is_published:
         open_publication(invocation)  # a wrong key is reported before anything is built
     with ExitStack() as stack:
         builder = stack.enter_context(open_builder(invocation))
         catalogue, context = builder.catalogue, builder.context
-        all_cells = matrix(nightly_settings(invocation.settings), catalogue.recipes, catalogue.targets)
+        all_cells = matrix(declared, catalogue.recipes, catalogue.targets)
         cells = chosen(all_cells, invocation.args.only)
         if is_published:  # the index of a cell with dependencies has its dependencies, too
             cells = with_dependency_cells(cells, all_cells, catalogue.recipes, catalogue.targets)
@@ -90,7 +90,8 @@ def _run(invocation: Invocation) -> int:
             stack.enter_context(locked(history.state_dir / "night.lock", lambda: console.note(note)))
         now = datetime.now(UTC)
         night = Night(id=history.new_id(compact_utc(now)), began=iso_z(now), ended="", pibuild=__version__, outcomes=())
-        night = run_night(night, cells, builder, history)
+        rebuilds = 0 if invocation.args.only else declared.rebuild
+        night = run_night(night, cells, builder, history, rebuilds=rebuilds)
         try:
             if is_published:
                 night = replace(night, set_id=_publish_night(night, context, invocation))
@@ -115,7 +116,8 @@ def _publish_night(night: "Night", context: "BuildContext", invocation: Invocati
         if outcome.status != "failed" and (entry := context.store.wheel(outcome.key))
         for wheel in proven_wheels(outcome.cell, entry)
     ]
-    published = publish_wheels(site, uploader, wheels, f"night {night.id}", anew=not night.is_unchanged)
+    is_news = not night.is_unchanged or bool(night.wrong_rebuilds)
+    published = publish_wheels(site, uploader, wheels, f"night {night.id}", anew=is_news)
     if published is None:
         return ""
     uploader.push(site.folder, published)
@@ -137,7 +139,7 @@ def _matrix(invocation: Invocation) -> int:
 
 
 def _status(invocation: Invocation) -> int:
-    """Print the last night, and for each cell since when it fails or works."""
+    """Print the last night, for each cell since when it fails or works, and the last rebuild of each artifact."""
     from pibuild.commands.publication import history_of
     from pibuild.nightly import summary
 
@@ -152,6 +154,12 @@ def _status(invocation: Invocation) -> int:
     last = nights[0]
     verdict = summary.verdict(last) if last.ended else "interrupted, or still running"
     lines = [f"night {last.id}: {verdict}", *(_standing(cell_id, past[cell_id]) for cell_id in sorted(past))]
+    rebuilt = {rebuild.id: (night.id, rebuild) for night in reversed(nights) for rebuild in night.rebuilds}
+    for rebuild_id, (night_id, rebuild) in sorted(rebuilt.items()):
+        details = rebuild.cause.partition("\n")[0] or f"{rebuild.cpu_s:.0f} s of CPU"
+        lines.append(
+            f"  {'✓' if rebuild.status == 'equal' else '✗'} {rebuild_id}: {rebuild.status}, {night_id}, {details}"
+        )
     invocation.console.result("\n".join(lines), asdict(last))
     return 0
 

@@ -172,6 +172,8 @@ class Nightly:
     """Folder of the history, the nights' records and logs, junit.xml and summary.md."""
     notify: Notify | None = None
     """What is called when the result of a cell changes."""
+    rebuild: _Count = 0
+    """Number of artifacts that each night builds again without cache and compares with the store's, in turn."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -31,6 +31,11 @@ CREATE TABLE outcomes (
   wheel TEXT NOT NULL, sha256 TEXT NOT NULL, size_bytes INTEGER NOT NULL, checks INTEGER NOT NULL,
   cause TEXT NOT NULL, facts TEXT NOT NULL, PRIMARY KEY (night, cell)
 ) STRICT;
+CREATE TABLE rebuilds (
+  night TEXT NOT NULL REFERENCES nights (id) ON DELETE CASCADE, key TEXT NOT NULL, name TEXT NOT NULL,
+  status TEXT NOT NULL, began TEXT NOT NULL, wall_s REAL NOT NULL, cpu_s REAL NOT NULL, cause TEXT NOT NULL,
+  PRIMARY KEY (night, key)
+) STRICT;
 CREATE INDEX outcomes_of_cell ON outcomes (cell, night);
 """
 """`facts` is the whole outcome as JSON; the other columns repeat parts of it for queries."""
@@ -117,6 +122,11 @@ def _fill(database: sqlite3.Connection, nights: Iterable[Night]) -> None:
             outcomes = {outcome.cell.id: (place, outcome) for place, outcome in enumerate(night.outcomes)}
             rows = [_row(night.id, place, outcome) for place, outcome in outcomes.values()]
             database.executemany(f"INSERT INTO outcomes VALUES ({', '.join('?' * 19)})", rows)  # noqa: S608  no values
+            rebuilds = [
+                (night.id, one.key, one.name, one.status, one.began, one.wall_s, one.cpu_s, one.cause)
+                for one in night.rebuilds
+            ]
+            database.executemany("INSERT OR REPLACE INTO rebuilds VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rebuilds)
 
 
 def _row(night_id: str, place: int, outcome: CellOutcome) -> tuple[str | float, ...]:

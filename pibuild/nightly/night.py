@@ -13,12 +13,18 @@ from pibuild.errors import PibuildError
 from pibuild.model import Cell, CellOutcome, Night
 from pibuild.nightly.cells import CellBuilder
 from pibuild.nightly.history import History
+from pibuild.nightly.rebuilds import rebuild_in_turn
 from pibuild.store.local import Entry
 from pibuild.times import iso_z
 
 
-def run_night(night: Night, cells: Sequence[Cell], builder: CellBuilder, history: History) -> Night:
-    """Run the cells in order and return the night with their outcomes; it is recorded after each cell."""
+def run_night(
+    night: Night, cells: Sequence[Cell], builder: CellBuilder, history: History, *, rebuilds: int = 0
+) -> Night:
+    """Run the cells in order, build as many artifacts again, and return the night with all outcomes.
+
+    The night is recorded after each cell.
+    """
     context = builder.context
     history.put(night)
     for cell in cells:
@@ -27,6 +33,7 @@ def run_night(night: Night, cells: Sequence[Cell], builder: CellBuilder, history
         outcome = replace(outcome, wall_s=round(context.clock() - began_s, 2))
         night = replace(night, outcomes=(*night.outcomes, outcome))
         history.put(night)
+    night = rebuild_in_turn(night, rebuilds, builder, history)
     night = replace(night, ended=iso_z(context.now()))
     history.put(night)
     return night

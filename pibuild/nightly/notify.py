@@ -24,6 +24,7 @@ class Notice:
 
     turned: Colour
     cells: tuple[str, ...]
+    """Names of cells, and of artifacts that were built again: `rebuild of numpy 2.0.2 for pi-one, Python 3.11`."""
     cause: str
     """Empty for green."""
     night: str
@@ -42,7 +43,13 @@ def notices(night: Night, announced: Mapping[str, str]) -> tuple[Notice, ...]:
         cells, cause = tuple(outcome.cell.id for outcome in outcomes), outcomes[0].cause
         text = f"{_listed(cells)} turned red: {cause.splitlines()[0] if cause else 'no cause was recorded'}"
         new.append(Notice(turned="red", cells=cells, cause=cause, night=night.id, text=text))
+    for rebuild in night.wrong_rebuilds:
+        if announced.get(rebuild.id) != "red":
+            first_line = rebuild.cause.partition("\n")[0]
+            text = f"{rebuild.id}: {rebuild.status}: {first_line}"
+            new.append(Notice(turned="red", cells=(rebuild.id,), cause=rebuild.cause, night=night.id, text=text))
     passed = [outcome.cell.id for outcome in night.outcomes if outcome.status != "failed"]
+    passed += [rebuild.id for rebuild in night.rebuilds if rebuild.status == "equal"]
     if green := tuple(cell_id for cell_id in passed if announced.get(cell_id) == "red"):
         text = f"{_listed(green)} turned green again"
         new.append(Notice(turned="green", cells=green, cause="", night=night.id, text=text))

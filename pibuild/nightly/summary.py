@@ -7,38 +7,43 @@ from junitparser import Error, JUnitXml, Skipped, TestCase, TestSuite
 
 from pibuild.console import seconds, size
 from pibuild.files import write_atomically
-from pibuild.model import CellOutcome, CellStatus, Night
+from pibuild.model import CellOutcome, CellStatus, Night, RebuildOutcome, RebuildStatus
 
 ALL_GOOD, NOTHING_TO_DO, SOME_FAILED = 0, 3, 11
 _SIGNS = {"built": "✓ built", "unchanged": "· unchanged", "failed": "✗ failed"}
+_REBUILT_SIGNS = {"equal": "✓ equal", "different": "✗ different", "failed": "✗ failed"}
 
 
 def exit_code(night: Night) -> int:
-    """Return 11 if a cell failed, 3 if every cell is unchanged, else 0."""
-    if night.failed:
+    """Return 11 if a cell failed or a rebuilt artifact is not equal, 3 if every cell is unchanged, else 0."""
+    if night.failed or night.wrong_rebuilds:
         return SOME_FAILED
     return NOTHING_TO_DO if night.is_unchanged else ALL_GOOD
 
 
 def verdict(night: Night) -> str:
-    """Return the counts of a night: `1 built, 1 failed, 10 unchanged of 12 cells`."""
+    """Return the counts of a night: `1 built, 1 failed, 10 unchanged of 12 cells; rebuilt: 1 equal`."""
     statuses: list[CellStatus] = [outcome.status for outcome in night.outcomes]
     parts = [f"{statuses.count(status)} {status}" for status in ("built", "failed") if status in statuses]
+    rebuilt: list[RebuildStatus] = [rebuild.status for rebuild in night.rebuilds]
+    counts = [f"{rebuilt.count(status)} {status}" for status in _REBUILT_SIGNS if status in rebuilt]
+    rebuilds = f"; rebuilt: {', '.join(counts)}" if counts else ""
     if not parts:
-        return "nothing to do"
-    return f"{', '.join(parts)}, {statuses.count('unchanged')} unchanged of {len(statuses)} cells"
+        return f"nothing to do{rebuilds}"
+    return f"{', '.join(parts)}, {statuses.count('unchanged')} unchanged of {len(statuses)} cells{rebuilds}"
 
 
 def as_table(night: Night) -> str:
-    """Return a line for each cell, in columns, and the verdict."""
+    """Return a line for each cell and rebuilt artifact, in columns, and the verdict."""
     rows = [(outcome.cell.id, *_row(outcome)) for outcome in night.outcomes]
+    rows += [(rebuild.id, *_rebuilt_row(rebuild)) for rebuild in night.rebuilds]
     widths = [max((len(row[column]) for row in rows), default=0) for column in range(5)]
     lines = ["  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip() for row in rows]
     return "\n".join([*lines, verdict(night)])
 
 
 def as_markdown(night: Night) -> str:
-    """Return a table of the cells, and each cause of failure once."""
+    """Return a table of the cells and rebuilt artifacts, and each cause of failure once."""
     lines = [f"### pibuild, night {night.id}: {verdict(night)}", ""]
     lines += ["| cell | status | time | size | details |", "| --- | --- | --- | --- | --- |"]
     by_cause: dict[str, list[str]] = {}
@@ -47,6 +52,11 @@ def as_markdown(night: Night) -> str:
         lines.append(f"| {_cell(outcome.cell.id)} | {status} | {duration} | {wheel_size} | {_cell(details)} |")
         if outcome.status == "failed":
             by_cause.setdefault(outcome.cause, []).append(outcome.cell.id)
+    for rebuild in night.rebuilds:
+        status, duration, _, details = _rebuilt_row(rebuild)
+        lines.append(f"| {_cell(rebuild.id)} | {status} | {duration} | | {_cell(details)} |")
+        if rebuild.status != "equal":
+            by_cause.setdefault(rebuild.cause, []).append(rebuild.id)
     for cause, cells in by_cause.items():
         lines += ["", f"<details><summary>{html.escape(', '.join(cells))}</summary>", "", "<pre>"]
         lines += [html.escape(cause, quote=False), "</pre>", "</details>"]
@@ -54,23 +64,40 @@ def as_markdown(night: Night) -> str:
 
 
 def write_junit(night: Night, path: Path) -> None:
-    """Write a test case for each cell: an error if the cell failed, skipped if it is unchanged."""
+    """Write a test case for each cell: an error if the cell failed, skipped if it is unchanged.
+
+    Rebuilt artifacts are test cases of the class `rebuild`.
+    """
     suite = TestSuite("pibuild nightly")
     suite.timestamp = night.began
     for outcome in night.outcomes:
         case = TestCase(_printable(outcome.cell.id), classname=_printable(outcome.cell.recipe), time=outcome.wall_s)
         if outcome.status == "failed":
-            cause = _printable(outcome.cause)
-            error = Error(cause.splitlines()[0] if cause else "failed", "pibuild")
-            error.text = cause
-            case.result = [error]
+            case.result = [_error(outcome.cause, outcome.status)]
         elif outcome.status == "unchanged":
             case.result = [Skipped("the proven wheel exists")]
+        suite.add_testcase(case)
+    for rebuild in night.rebuilds:
+        case = TestCase(_printable(rebuild.id), classname="rebuild", time=rebuild.wall_s)
+        if rebuild.status != "equal":
+            case.result = [_error(rebuild.cause, rebuild.status)]
         suite.add_testcase(case)
     xml = JUnitXml("pibuild")
     xml.add_testsuite(suite)
     xml.update_statistics()  # type: ignore[no-untyped-call]
     write_atomically(path, bytes(xml.tostring()))  # type: ignore[no-untyped-call]
+
+
+def _error(cause: str, status: str) -> Error:
+    text = _printable(cause)
+    error = Error(text.splitlines()[0] if text else status, "pibuild")
+    error.text = text
+    return error
+
+
+def _rebuilt_row(rebuild: RebuildOutcome) -> tuple[str, str, str, str]:
+    details = rebuild.cause.splitlines()[0] if rebuild.cause else f"{seconds(rebuild.cpu_s)} of CPU"
+    return _REBUILT_SIGNS[rebuild.status], seconds(rebuild.wall_s), "", details
 
 
 def _row(outcome: CellOutcome) -> tuple[str, str, str, str]:

@@ -23,6 +23,7 @@ from tests.makers.nights import (
     make_set_of,
     wheel_file,
 )
+from tests.makers.outcomes import make_rebuild
 
 FLOORS = {"pi-one": "2.19", "pi-two": "2.19"}
 SITE = "https://wheels.example.org/pi"
@@ -475,6 +476,13 @@ def test_a_chart_has_title_description_units_points_and_a_table():
     assert "Build time, tflite-runtime 2.14.1, pi-one, in minutes by night</title>" in text
     assert '<text class="axis" x="4" y="12">minutes</text>' in text
     assert '<tr><th scope="row">25 Nov</th><td>5 min 00 s</td></tr>' in text
+
+
+def test_an_artifact_that_differs_when_built_again_is_named_with_its_difference():
+    rebuilds = (make_rebuild(name="openblas 0.3.21"), make_rebuild("different"))
+    text = show(make_set(), [make_night(0, [make_outcome()], rebuilds=rebuilds)])["index.html"].decode()
+    assert "✗ numpy 2.0.2 for pi-one, Python 3.11, 25 Nov: different: lib/numpy.so: its content differs" in text
+    assert "✓ openblas 0.3.21, 25 Nov: equal" in text
 
 
 def test_text_that_is_no_time_is_shown_unchanged():

@@ -9,6 +9,7 @@ from typing import Any
 from pibuild.model import Cell, CellOutcome, Night
 from pibuild.publishing.model import PublishedSet, PublishedWheel
 from pibuild.wheels import python_tags
+from tests.makers.outcomes import make_rebuild
 from tests.makers.sites import make_listed
 
 MODELS = {"digits-float32": 1_184_000, "digits-int8": 402_000, "operators-float32": 5_310_000}
@@ -186,7 +187,8 @@ def make_hostile() -> tuple[PublishedSet, list[Night]]:
     measured: dict[str, Any] = {"wheel": EVIL, "sha256": EVIL, "instructions": {EVIL: 100}}
     failed = make_outcome(evil, "failed", **words)
     built = make_outcome(evil, **words | measured)
-    nights = [make_night(1, [built], began=EVIL), make_night(0, [failed])]
+    rebuilds = (make_rebuild("different", EVIL, cause=f"{EVIL}\n{EVIL}", log=EVIL),)
+    nights = [make_night(1, [built], began=EVIL), make_night(0, [failed], rebuilds=rebuilds)]
     release, other = make_cells()[1], make_cells()[4]
     wheels = [
         make_published_wheel(evil, file=EVIL, sha256=EVIL, yanked=EVIL, abi_risk=EVIL, made=EVIL, python=EVIL),

@@ -10,7 +10,7 @@ import pytest
 from pibuild.errors import StoreError
 from pibuild.nightly.history import History
 from tests.failures import fails
-from tests.makers.outcomes import make_night, make_outcome
+from tests.makers.outcomes import make_night, make_outcome, make_rebuild
 
 
 @pytest.fixture
@@ -119,6 +119,14 @@ def test_the_database_has_every_night_and_outcome(history, tmp_path):
     rows = query(tmp_path, "SELECT place, cell, cause, facts FROM outcomes WHERE status = 'failed'")
     assert [(place, cell, cause) for place, cell, cause, _ in rows] == [(1, failed.cell.id, "why")]
     assert json.loads(rows[0][3]) == json.loads(json.dumps(asdict(failed)))
+
+
+def test_the_database_has_every_artifact_that_was_built_again(history, tmp_path):
+    history.put(make_night("20261124T030000Z", make_outcome(), rebuilds=(make_rebuild("different"),)))
+    history.write_database()
+
+    rows = query(tmp_path, "SELECT night, name, status FROM rebuilds")
+    assert rows == [("20261124T030000Z", "numpy 2.0.2 for pi-one, Python 3.11", "different")]
 
 
 @pytest.mark.parametrize("suffix", ["", "-wal", "-shm"])

@@ -5,7 +5,7 @@ import io
 from pibuild.console import Console
 from pibuild.errors import PibuildError
 from pibuild.nightly.notify import notices, notify
-from tests.makers.outcomes import make_night, make_outcome
+from tests.makers.outcomes import make_night, make_outcome, make_rebuild
 
 RED = make_outcome(status="failed", cause="thing.cc:1:2: error: no\nmore", failed_at="artifact-1")
 
@@ -54,3 +54,20 @@ def test_a_notice_that_was_not_sent_is_sent_after_the_next_night(tmp_path):
 
 def test_an_unchanged_night_has_no_notice():
     assert notices(make_night("1", make_outcome(status="unchanged")), {}) == ()
+
+
+def test_an_artifact_that_differs_is_announced_once_until_it_is_equal_again(tmp_path):
+    nights = [
+        make_night("1", rebuilds=(make_rebuild("different"),)),
+        make_night("2"),
+        make_night("3", rebuilds=(make_rebuild("different"),)),
+        make_night("4", rebuilds=(make_rebuild(),)),
+    ]
+    name = ("rebuild of numpy 2.0.2 for pi-one, Python 3.11",)
+    assert told(tmp_path, *nights) == [("red", name), ("green", name)]
+
+
+def test_a_notice_of_a_difference_names_the_file():
+    (notice,) = notices(make_night("1", rebuilds=(make_rebuild("different"),)), {})
+    assert "lib/numpy.so" in notice.text
+    assert "more" in notice.cause

@@ -5,7 +5,7 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from pibuild.nightly.summary import as_markdown, as_table, exit_code, verdict, write_junit
-from tests.makers.outcomes import make_night, make_outcome
+from tests.makers.outcomes import make_night, make_outcome, make_rebuild
 
 BUILT, SAME = make_outcome(changed=("source eigen",)), make_outcome(python="3.13", status="unchanged")
 FAILED = make_outcome(python="3.9", status="failed", cause="no <b>|`\x00 room\nmore")
@@ -47,3 +47,18 @@ def test_junit_has_a_case_for_each_cell_and_can_be_read(tmp_path):
     error = suite.find("testcase/error")
     assert error.attrib["message"] == "no <b>|` room"
     assert "more" in error.text
+
+
+@pytest.mark.parametrize(("status", "code"), [("equal", 3), ("different", 11), ("failed", 11)])
+def test_an_artifact_that_is_not_equal_when_built_again_fails_the_night(status, code):
+    assert exit_code(make_night("1", SAME, rebuilds=(make_rebuild(status),))) == code
+
+
+def test_rebuilt_artifacts_are_in_every_report_with_their_difference(tmp_path):
+    night = make_night("1", SAME, rebuilds=(make_rebuild("different"), make_rebuild(name="openblas 0.3.21 for pi-one")))
+    write_junit(night, tmp_path / "junit.xml")
+    suite = ET.parse(tmp_path / "junit.xml").getroot().find("testsuite")
+    assert verdict(night) == "nothing to do; rebuilt: 1 equal, 1 different"
+    assert "lib/numpy.so: its content differs at byte 7" in as_table(night)
+    assert "| rebuild of numpy 2.0.2 for pi-one, Python 3.11 | ✗ different |" in as_markdown(night)
+    assert suite.attrib["errors"] == "1"

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from pibuild.model import Cell, CellOutcome, CellStatus, Night
+from pibuild.model import Cell, CellOutcome, CellStatus, Night, RebuildOutcome
 
 _NIGHTS = 30
 """Nights that the page shows."""
@@ -92,6 +92,15 @@ def failures(nights: Sequence[Night], table: Sequence[Row]) -> list[Failure]:
     return sorted(causes, key=lambda failure: not failure.is_current)[:_FAILURES]
 
 
+def rebuilt(nights: Sequence[Night]) -> list[tuple[Night, RebuildOutcome]]:
+    """Return the newest result of each artifact that was built again, those that are not equal first."""
+    newest: dict[str, tuple[Night, RebuildOutcome]] = {}
+    for night in nights:
+        for outcome in night.rebuilds:
+            newest.setdefault(outcome.name, (night, outcome))
+    return sorted(newest.values(), key=lambda item: item[1].status == "equal")
+
+
 def split_cause(cause: str) -> tuple[str, str]:
     """Return a cause's first line, shortened if it is very long, and the text that this leaves out."""
     first, _, rest = cause.strip().partition("\n")
@@ -103,7 +112,9 @@ def split_cause(cause: str) -> tuple[str, str]:
 def tally(night: Night) -> str:
     """Return the counts of a night: `2 built, 9 unchanged, 1 failed`."""
     statuses = [outcome.status for outcome in night.outcomes]
-    return ", ".join(f"{statuses.count(status)} {status}" for status in SIGNS if status in statuses) or "nothing ran"
+    counts = [f"{statuses.count(status)} {status}" for status in SIGNS if status in statuses] or ["nothing ran"]
+    counts += [f"{len(night.wrong_rebuilds)} not as built again"] if night.wrong_rebuilds else []
+    return ", ".join(counts)
 
 
 def short_duration(value_s: float) -> str:

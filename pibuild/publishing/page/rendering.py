@@ -76,7 +76,9 @@ def render(
     """
     latest = nights_of.latest(nights)
     table = nights_of.rows(latest)
-    names = dict.fromkeys(outcome.log for night in latest for outcome in night.outcomes if outcome.log)
+    logged = [outcome.log for night in latest for outcome in night.outcomes]
+    logged += [rebuild.log for night in latest for rebuild in night.rebuilds]
+    names = dict.fromkeys(filter(None, logged))
     log_contents = {name: log for name in names if (log := logs(name)) is not None}
     by_sha256 = {wheel.sha256: wheel for wheel in published.listed}
     links = {up: _Links(up=up, wheels=by_sha256, logs=frozenset(log_contents)) for up in ("", "../")}
@@ -108,6 +110,7 @@ def _front(
         "nights": latest,
         "groups": nights_of.grouped(table),
         "failures": nights_of.failures(latest, table),
+        "rebuilt": nights_of.rebuilt(latest),
         "charts": charts_of.charts(latest, table),
         "frame": charts_of,
         "targets": {name: targets[name].models for row in table if (name := row.cell.target) in targets},
