@@ -8,13 +8,13 @@ Source: the language reference of Python 3.13, "The import system" and "Simple s
 
 import ast
 import re
-import warnings
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import cached_property
 from itertools import islice
 from typing import Literal, NamedTuple
 
-from pibuild.verify.syntax import Syntax, Unreadable, newest_syntax
+from pibuild.verify.import_values import Conditions, ImportValues, module_name
+from pibuild.verify.syntax import PARSE_ERRORS, Syntax, Unreadable, newest_syntax, parse_code
 
 Use = Literal["certain", "guarded", "perhaps", "mentioned", "unused"]
 """How a module is used: imported as soon as the wheel is; imported by code that goes on without it; imported in a
@@ -48,15 +48,15 @@ _MAX_TOKENS, _MAX_FILE_BYTES = 400_000, 512 << 10
 """Of all Python files that are parsed, about 1.6 MB of usual code, and of one file; a parsed file takes a hundred times
 its size."""
 _TOKEN = re.compile(rb"\w+|[^\w\s]")
-_LONG_NAME = re.compile(rb"\b(?:\w++(?:[ \t]|\\\r?\n)*+\.(?:[ \t]|\\\r?\n)*+){64}")
-"""A name of 64 parts, in an import: ast.parse takes memory with the square of their number."""
 _MAX_SEARCHED_BYTES = 12 << 20
 _MAX_DEPTH, _MAX_HANDLER_NODES = 50, 1000
 """Of packages in packages, and of what is examined of an exception handler."""
+_MAX_EMPTY_BYTES = 16 << 10
+"""Of the `__init__.py` of a package that has nothing itself."""
+STRAY_NAMES = frozenset(("test", "tests", "doc", "docs", "example", "examples", "benchmark", "benchmarks", "scripts"))
+"""Names of folders that wheels contain by mistake, beside the packages that they are made for."""
 _SHORTEST_STEM = 4
 """Of a file's name without its end, to be told from other words."""
-PARSE_ERRORS = (SyntaxError, ValueError, RecursionError, MemoryError)
-"""What ast.parse raises for code of Python 2, for no code, and for code that is nested too deeply."""
 _IMPORT_FUNCTIONS = frozenset(("import_module", "__import__"))
 _WORD = re.compile(rb"\w+")
 _VALUES = {"sys.platform": "linux", "os.name": "posix", "__name__": "the name of the module"}
@@ -75,17 +75,20 @@ class ImportGraph:
         roots: Sequence[str],
         modules: Collection[str],
         standard: Collection[str] = (),
+        paths: Collection[str] = (),
     ) -> None:
         """Take the Python files by path, the names that users import, and the modules that are asked about.
 
         `standard` are modules outside of the wheel. Only imports that an import of the wheel executes count for them.
+        `paths` are the wheel's files, other than the Python files as well.
         """
-        self._sources = {_module_of(path): (path, content) for path, content in sources.items()}
+        self.values = ImportValues(sources, paths or sources.keys())
+        self._sources = {module_name(path): (path, content) for path, content in sources.items()}
         self._roots, self._modules, self._standard = roots, frozenset(modules), frozenset(standard)
         self._parsed: dict[str, list[_Import]] = {}
         self._syntax: dict[str, Syntax | Unreadable] = {}
         self._uses: dict[Failure, dict[str, Use]] = {}
-        self._tokens = _MAX_TOKENS
+        self._tokens, self._is_cut = _MAX_TOKENS, False
 
     def use(self, module: str, failure: Failure = "broken") -> Use:
         """Return how the code uses a module whose import fails in this way."""
@@ -114,6 +117,38 @@ class ImportGraph:
             is_named = self._words is None or word in self._words[name]
             if is_named and any(found[0] == module for found in self._imports(name)):
                 yield name, module in _imports_in_functions(content, _package_of(name, path))
+
+    def is_needed_by_users(self, module: str, failure: Failure = "broken") -> bool:
+        """Whether a module that users import, in packages that have nothing themselves, certainly imports a module.
+
+        It is not if any code goes on without one of the modules on the way.
+        """
+        importers: dict[Use, dict[str, set[str]]] = {"certain": {}, "guarded": {}, "perhaps": {}}
+        for name in self._sources:
+            for target, uses in self._imports(name):
+                importers[getattr(uses, failure)].setdefault(target, set()).add(name)
+        waiting, found = [module], {module}
+        while waiting:
+            waiting += (fresh := importers["certain"].get(waiting.pop(), set()) - found)
+            found |= fresh
+        is_clear = not self._is_cut and importers["guarded"].keys().isdisjoint(found)
+        return is_clear and any(map(self._is_offered, found - {module}))
+
+    def _is_offered(self, name: str) -> bool:
+        """Whether users can only mean this module, since its name is public and the packages around it are empty."""
+        parts = name.split(".")
+        around = (".".join(parts[:count]) for count in range(1, len(parts)))
+        is_public = not any(part.startswith("_") or part in STRAY_NAMES for part in parts)
+        return is_public and len(parts) > 1 and all(map(self._is_empty, around))
+
+    def _is_empty(self, package: str) -> bool:
+        """Whether a package defines and imports nothing of the wheel."""
+        _, content = self._sources.get(package, ("", b""))
+        try:
+            body = parse_code(content).body if len(content) <= _MAX_EMPTY_BYTES else [ast.Pass()]
+        except PARSE_ERRORS:
+            return False
+        return all(isinstance(each, (ast.Assign, ast.AnnAssign)) or _is_text(each) for each in body)
 
     def syntax(self) -> Iterator[tuple[str, Syntax | Unreadable]]:
         """Yield the newest thing in each Python file that the import of the wheel certainly executes, by path.
@@ -179,7 +214,9 @@ class ImportGraph:
             if path and b"import" in content and self._is_small(content) and (tree := self._parse(name, content)):
                 self._parsed[name] = [
                     (module, uses)
-                    for target, uses, is_part in _imports_of(tree, _package_of(name, path))
+                    for target, uses, is_part in _imports_of(
+                        tree, _package_of(name, path), self.values.conditions(name)
+                    )
                     for module in self._known(target)
                     if module == target or not is_part
                 ]
@@ -201,10 +238,12 @@ class ImportGraph:
     def _is_small(self, content: bytes) -> bool:
         """Whether a file is small enough to be parsed; its tokens are then used up."""
         if len(content) > _MAX_FILE_BYTES:
+            self._is_cut = True
             return False
         tokens = len(_TOKEN.findall(content))
         is_small = tokens <= self._tokens
         self._tokens -= tokens if is_small else 0
+        self._is_cut = self._is_cut or not is_small
         return is_small
 
     def _known(self, target: str) -> Iterator[str]:
@@ -216,23 +255,13 @@ class ImportGraph:
                 yield name
 
 
-def _module_of(path: str) -> str:
-    """Return the dotted name of a Python file."""
-    return path.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
-
-
 def _package_of(name: str, path: str) -> str:
     """Return the package that relative imports of a Python file begin at."""
     return name if path.endswith("__init__.py") else name.rpartition(".")[0]
 
 
-def parse_code(content: bytes) -> ast.Module:
-    """Return parsed Python code, without running it. Raise one of PARSE_ERRORS if it can't be parsed within bounds."""
-    if _LONG_NAME.search(content):
-        raise ValueError("a name has too many parts")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return ast.parse(content)
+def _is_text(statement: ast.stmt) -> bool:
+    return isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)
 
 
 def _imports_in_functions(content: bytes, package: str) -> set[str]:
@@ -245,8 +274,8 @@ def _imports_in_functions(content: bytes, package: str) -> set[str]:
     return {found[0] for node in functions for found in _imports_of(ast.Module(node.body, []), package)}
 
 
-def _imports_of(tree: ast.Module, package: str) -> Iterator[_NamedImport]:
-    for statement, uses in statements_of(tree):
+def _imports_of(tree: ast.Module, package: str, conditions: Conditions | None = None) -> Iterator[_NamedImport]:
+    for statement, uses in statements_of(tree, conditions):
         if isinstance(statement, ast.Import):
             yield from ((alias.name, uses, False) for alias in statement.names)
         elif isinstance(statement, ast.ImportFrom):
@@ -258,15 +287,18 @@ def _imports_of(tree: ast.Module, package: str) -> Iterator[_NamedImport]:
             yield from ((name, uses, False) for name in _called_imports(statement, package))
 
 
-def statements_of(tree: ast.Module) -> Iterator[tuple[ast.stmt, Uses]]:
-    """Yield all statements, those in other statements as well, with how they are executed on import."""
+def statements_of(tree: ast.Module, conditions: Conditions | None = None) -> Iterator[tuple[ast.stmt, Uses]]:
+    """Yield all statements, those in other statements as well, with how they are executed on import.
+
+    `conditions` returns what is known of a condition in this code.
+    """
     blocks: list[tuple[Sequence[ast.stmt], Uses]] = [(tree.body, CERTAIN)]
     while blocks:
         statements, uses = blocks.pop()
         regrets = list(_regrets(statements))
         for number, statement in enumerate(statements):
             yield statement, uses
-            inner = _inner_blocks(statement, uses)
+            inner = _inner_blocks(statement, uses, conditions)
             if regrets and isinstance(statement, (ast.Try, ast.TryStar)):
                 names = set(_bound_names(statement))
                 if any(number < place and not names.isdisjoint(tested) for place, tested in regrets):
@@ -295,7 +327,9 @@ def _weakened(use: Use) -> Use:
     return "perhaps" if use == "guarded" else use
 
 
-def _inner_blocks(statement: ast.stmt, uses: Uses) -> list[tuple[Sequence[ast.stmt], Uses]]:
+def _inner_blocks(
+    statement: ast.stmt, uses: Uses, conditions: Conditions | None
+) -> list[tuple[Sequence[ast.stmt], Uses]]:
     """Return the blocks of a compound statement, and how what they import is imported."""
     match statement:
         case ast.Try() | ast.TryStar():
@@ -304,6 +338,8 @@ def _inner_blocks(statement: ast.stmt, uses: Uses) -> list[tuple[Sequence[ast.st
             return [(statement.body, tried), *handlers, (statement.orelse, tried), (statement.finalbody, uses)]
         case ast.If():
             truth = _truth(statement.test)
+            if truth is None and conditions:
+                truth = conditions(statement.test)
             if truth is not None:
                 return [(statement.body if truth else statement.orelse, uses)]
             return [(statement.body, _PERHAPS), (statement.orelse, _PERHAPS)]

@@ -15,6 +15,7 @@ from pathlib import PurePosixPath
 
 from packaging.utils import canonicalize_name
 
+from pibuild.machinecode.elf import MAGIC
 from pibuild.verify.binary import Binary
 from pibuild.verify.library_loads import LibraryLoads
 from pibuild.verify.python_imports import WheelContents
@@ -41,6 +42,8 @@ class InstalledFiles:
     binaries: tuple[Binary, ...]
     places: Mapping[str, Binary | None]
     """By their full path: ELF files, and None for other files."""
+    plain: frozenset[str]
+    """Paths of files that are no ELF files, below the folder of all packages."""
     requirements: frozenset[str]
     """Names of the projects that are installed with the wheel, `PyYAML` as `pyyaml`."""
     contents: WheelContents
@@ -114,9 +117,12 @@ def read_installed_files(wheel: Wheel, binaries: Sequence[Binary], contents: Whe
     """Return where a wheel's files are after its installation."""
     data = f"{wheel.dist_info.removesuffix('.dist-info')}.data"
     by_path = {binary.path: binary for binary in binaries}
+    places = {file.path: _place(file.path, data) for file in wheel.files}
+    plain = (places[file.path] for file in wheel.files if not file.content.startswith(MAGIC))
     return InstalledFiles(
         binaries=tuple(binaries),
-        places={_place(file.path, data): by_path.get(file.path) for file in wheel.files},
+        places={place: by_path.get(path) for path, place in places.items()},
+        plain=frozenset(place.removeprefix(f"{SITE}/") for place in plain),
         requirements=frozenset(_requirements(wheel)),
         contents=contents,
         loads=LibraryLoads(contents),

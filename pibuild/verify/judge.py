@@ -21,7 +21,7 @@ from pibuild.verify.findings import Finding, Outcome, worst_outcome
 from pibuild.verify.installation import claim_notes, installation_findings, read_claims
 from pibuild.verify.installed_files import read_installed_files
 from pibuild.verify.loader import loader_findings
-from pibuild.verify.named_loads import named_load_findings
+from pibuild.verify.named_loads import foreign_library_findings, named_load_findings
 from pibuild.verify.needed_code import weighed_code_findings
 from pibuild.verify.packed_code import PackedBinaries, packed_findings, read_packed_binaries
 from pibuild.verify.page_sizes import page_findings
@@ -239,6 +239,7 @@ class _Checks:
         yield from self._once(
             ("loads", system.name, pi.bits), lambda: named_load_findings(self._installed, system, pi.bits)
         )
+        yield from self._once(("foreign", pi.bits), lambda: foreign_library_findings(self._installed, pi.bits))
         if self._with_code:
             found = {
                 binary.path: self._once(

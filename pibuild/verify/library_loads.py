@@ -10,8 +10,10 @@ from collections.abc import Iterator
 from functools import cached_property
 from typing import NamedTuple
 
-from pibuild.verify.import_graph import PARSE_ERRORS, Use, executed_nodes, parse_code, statements_of
+from pibuild.verify.import_graph import Use, executed_nodes, statements_of
+from pibuild.verify.import_values import Conditions, ImportValues, module_name, packaged_path
 from pibuild.verify.python_imports import WheelContents
+from pibuild.verify.syntax import PARSE_ERRORS, parse_code
 
 _LOADERS = re.compile(rb"\b(CDLL|PyDLL|LoadLibrary|dlopen)\b")
 _LISTS_FOLDERS = re.compile(rb"\b(glob|iglob|rglob|listdir|iterdir|scandir|walk)\b")
@@ -27,13 +29,15 @@ _STRENGTH: tuple[Use, ...] = ("certain", "guarded", "perhaps", "mentioned", "unu
 
 
 class NamedLoad(NamedTuple):
-    """A call on import that loads a library whose name stands in the code."""
+    """A call on import that loads a library whose name stands in the code, or that the code computes."""
 
     path: str
     """Of the Python file."""
     name: str
     is_alone: bool
     """Whether the name without a folder is all that the call gets, so that only the loader searches the library."""
+    place: str = ""
+    """The path below the folder of all packages, if it is certain that the call gets this path."""
 
 
 class LibraryLoads:
@@ -46,10 +50,13 @@ class LibraryLoads:
         self._code: dict[str, str] = {}
         self._parsed: dict[str, tuple[Use, list[tuple[str, Use]]]] = {}
         self._named: dict[str, list[NamedLoad]] = {}
+        self._computed: dict[int, tuple[NamedLoad, ...]] = {}
         self._left_bytes = _MAX_ALL_BYTES
 
     def use(self, file_name: str) -> Use:
         """Return how the code loads a library: `certain` if that is a part of the import, `guarded` if it may fail."""
+        if file_name not in self._uses and any(load.name == file_name for load in self.computed_loads(0)):
+            self._uses[file_name] = "certain"
         if file_name not in self._uses:
             paths = self._naming([file_name]) if len(self._uses) < _MAX_SEARCHES else ()
             self._uses[file_name] = min(
@@ -77,6 +84,22 @@ class LibraryLoads:
             self._statements(path)
             if self._named.get(path) and self._imported(path) == "certain":
                 yield from self._named[path]
+
+    def computed_loads(self, bits: int) -> tuple[NamedLoad, ...]:
+        """Return the libraries of the wheel that its import certainly loads by their paths, with 32 or 64 bits.
+
+        With 0, only what a system with either loads is returned.
+        """
+        if bits not in self._computed:
+            contents = self._contents
+            values = ImportValues(contents.sources, contents.paths, bits) if bits else contents.graph.values
+            loads = (load for path in self._sources for load in values.module(module_name(path)).loads)
+            self._computed[bits] = tuple(
+                NamedLoad(load.path, place.rpartition("/")[2], is_alone=False, place=place)
+                for load in loads
+                if load.is_certain and (place := packaged_path(load.value)) and self._imported(load.path) == "certain"
+            )
+        return self._computed[bits]
 
     @cached_property
     def has_computed_names(self) -> bool:
@@ -109,7 +132,7 @@ class LibraryLoads:
         return max((called, named, self._imported(path)), key=_STRENGTH.index)
 
     def _imported(self, path: str) -> Use:
-        module = path.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+        module = module_name(path)
         return "certain" if module in self._contents.import_names else self._contents.graph.use(module, "unloadable")
 
     def _statements(self, path: str) -> tuple[Use, list[tuple[str, Use]]]:
@@ -123,7 +146,9 @@ class LibraryLoads:
             texts: list[tuple[str, Use]] = []
             if len(code) <= min(_MAX_BYTES, self._left_bytes):
                 self._left_bytes -= len(code)
-                for statement, use in _simple_statements(code):
+                for statement, use in _simple_statements(
+                    code, self._contents.graph.values.conditions(module_name(path))
+                ):
                     nodes = list(executed_nodes(statement))
                     calls = [node for node in nodes if isinstance(node, ast.Call) and _is_load(node)]
                     uses += [use] * bool(calls)
@@ -137,13 +162,13 @@ class LibraryLoads:
         return self._parsed[path]
 
 
-def _simple_statements(code: bytes) -> Iterator[tuple[ast.stmt, Use]]:
+def _simple_statements(code: bytes, conditions: Conditions) -> Iterator[tuple[ast.stmt, Use]]:
     """Yield the statements without others in them, with how they are executed on import; none if it can't be parsed."""
     try:
         tree = parse_code(code)
     except PARSE_ERRORS:
         return
-    for statement, uses in statements_of(tree):
+    for statement, uses in statements_of(tree, conditions):
         if not any(isinstance(node, (ast.stmt, ast.excepthandler)) for node in ast.iter_child_nodes(statement)):
             yield statement, uses.unloadable
 

@@ -1,7 +1,8 @@
-"""Libraries that a wheel's Python code loads by name, and that are neither in the wheel nor in a release.
+"""Libraries that a wheel's Python code loads: those that are code for another machine, and those that are nowhere.
 
 The loader searches a name without a folder in the system's folders only, even if the wheel has a library of that name.
-What a name in the code really leads to can't be told for certain, so that nothing here makes a wheel fail.
+What a name in the code really leads to can't be told for certain. A wheel fails if its import computes the path of one
+of its own files, and this is no library for the system.
 
 Source: dlopen(3); CPython 3.13, Lib/ctypes/__init__.py (CDLL passes the name on).
 """
@@ -12,7 +13,10 @@ from dataclasses import replace
 from pibuild.config.pis import System
 from pibuild.config.system_libraries import known_absent, system_library
 from pibuild.verify.findings import Finding
-from pibuild.verify.installed_files import InstalledFiles
+from pibuild.verify.installed_files import SITE, InstalledFiles
+from pibuild.verify.python_imports import is_for, system_is
+
+_SETTLE = "pibuild verify --run"
 
 
 def named_load_findings(files: InstalledFiles, system: System, bits: int) -> Iterator[Finding]:
@@ -27,7 +31,7 @@ def named_load_findings(files: InstalledFiles, system: System, bits: int) -> Ite
             subject=load.name,
             reason=f"loads {load.name}",
             at_place=f"{system.name} does not have it",
-            remedy="pibuild verify --run",
+            remedy=_SETTLE,
         )
         if library and load.is_alone and not library.preinstalled:
             reason, remedy = f"loads {load.name}, which is not preinstalled", f"sudo apt install {library.package}"
@@ -39,3 +43,30 @@ def named_load_findings(files: InstalledFiles, system: System, bits: int) -> Ite
             yield replace(finding, reason=reason)
         elif known_absent(system.name, bits, load.name):
             yield replace(finding, reason=f"loads {load.name}, which the wheel does not include")
+
+
+def foreign_library_findings(files: InstalledFiles, bits: int) -> Iterator[Finding]:
+    """Yield a finding for each library that is code for another machine, or none, and that the wheel may load."""
+    loaded = {load.place: load.path for load in files.loads.computed_loads(bits)}
+    for place, path in loaded.items():
+        if place in files.plain:
+            reason = f"it is no machine code for Linux, and the import of {path} loads it as a library"
+            yield Finding(
+                outcome="fails", check="loader", path=place, reason=reason, remedy="a wheel with this library"
+            )
+    libraries = [binary for binary in files.contents.others if ".data/scripts/" not in binary.path]
+    has_fitting = any(is_for(binary, bits) for binary in files.contents.others)
+    for binary in libraries:
+        if is_for(binary, bits):
+            continue
+        reason, place = f"it is code for {binary.machine}", files.paths[binary.path].removeprefix(f"{SITE}/")
+        note = Finding(outcome="note", check="loader", path=binary.path, reason=reason, at_place=system_is(bits))
+        if place in loaded:
+            reason = f"{reason}, and the import of {loaded[place]} loads it"
+            remedy = "a wheel that is built for this machine"
+            yield replace(note, outcome="fails", reason=reason, remedy=remedy)
+        elif not has_fitting and files.contents.graph.mentions(binary.file_name):
+            reason = f"{reason}, and the wheel's Python code has its name: it may load it"
+            yield replace(note, outcome="unsure", reason=reason, remedy=_SETTLE)
+        else:
+            yield note

@@ -15,7 +15,7 @@ from pibuild.config.pis import System
 from pibuild.machinecode.control_flow.knowledge import StepPool
 from pibuild.verify.binary import Binary, newest_versions, read_binaries
 from pibuild.verify.findings import Finding
-from pibuild.verify.python_imports import WheelContents
+from pibuild.verify.python_imports import WheelContents, is_for, system_is
 from pibuild.wheels.packed_files import read_packed_code
 from pibuild.wheels.wheel import WheelFile
 
@@ -53,16 +53,16 @@ def packed_findings(
 ) -> Iterator[Finding]:
     """Yield what is found in packed code for a release, with what `code_findings` tells of a file's instructions."""
     yield from packed.notes
-    fitting = {packed.archives[binary.path] for binary in packed.binaries if _is_for(binary, bits)}
-    has_own = any(_is_for(binary, bits) for binary in contents.others) or bool(contents.modules)
+    fitting = {packed.archives[binary.path] for binary in packed.binaries if is_for(binary, bits)}
+    has_own = any(is_for(binary, bits) for binary in contents.others) or bool(contents.modules)
     for binary in packed.binaries:
         archive = packed.archives[binary.path]
-        if _is_for(binary, bits):
+        if is_for(binary, bits):
             found = [*code_findings(binary), *_version_findings(binary, system)]
             yield from _import_findings(binary, archive, contents)
             yield from (_weighed(finding, archive, contents) for finding in found if finding.outcome != "note")
         else:
-            reason, system_bits = f"it is code for {binary.machine}", f"the system is {bits}-bit ARM"
+            reason, system_bits = f"it is code for {binary.machine}", system_is(bits)
             foreign = Finding(outcome="note", check="loader", path=binary.path, reason=reason, at_place=system_bits)
             yield foreign if archive in fitting or has_own else _weighed(foreign, archive, contents)
 
@@ -94,7 +94,3 @@ def _weighed(finding: Finding, archive: str, contents: WheelContents) -> Finding
         return replace(finding, outcome="unsure", reason=reason, remedy=_SETTLE)
     reason = f"{finding.reason}; it is packed in {name}, and Python loads no machine code from there"
     return replace(finding, outcome="note", reason=reason, remedy="")
-
-
-def _is_for(binary: Binary, bits: int) -> bool:
-    return binary.elf.is_arm if bits == 32 else binary.elf.is_aarch64

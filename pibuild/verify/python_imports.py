@@ -24,7 +24,7 @@ from pibuild.config.pis import SystemPython
 from pibuild.machinecode.elf import MAGIC
 from pibuild.verify.binary import Binary
 from pibuild.verify.findings import Finding
-from pibuild.verify.import_graph import Failure, ImportGraph, Use
+from pibuild.verify.import_graph import STRAY_NAMES, Failure, ImportGraph, Use
 from pibuild.verify.numpy_versions import CompiledModule, module_findings, read_compiled_module
 from pibuild.verify.standard_library import changing_modules
 from pibuild.wheels.metadata import MAX_REQUIREMENT_LETTERS, read_metadata, requirement_or_none
@@ -38,8 +38,6 @@ _MODULE_FILE = re.compile(
 """The name of a file that may be an extension module of some Python and system."""
 _ENTRY = re.compile(r"PyInitU?_\w+")
 _C_API = re.compile(r"_?Py[A-Z_]|init[a-z_]")
-_STRAY_NAMES = frozenset(("test", "tests", "doc", "docs", "example", "examples", "benchmark", "benchmarks", "scripts"))
-"""Names of folders that wheels contain by mistake, beside the packages that they are made for."""
 _MAX_MODULES, _SHOWN_PROBLEMS = 5000, 20
 _MAX_DEPTH = 50
 """Of folders in folders."""
@@ -115,7 +113,7 @@ class WheelContents:
     def graph(self) -> ImportGraph:
         """What its Python code imports."""
         names = [module.dotted_name for module in self.modules]
-        return ImportGraph(self.sources, self.import_names, names, self.standard_modules)
+        return ImportGraph(self.sources, self.import_names, names, self.standard_modules, self.paths)
 
     @cached_property
     def standard_modules(self) -> frozenset[str]:
@@ -131,7 +129,15 @@ class WheelContents:
 
     def use(self, module: Module, failure: Failure = "broken") -> Use:
         """Return how an extension module is imported if that fails; users import one at the top level for certain."""
-        return "certain" if module.dotted_name in self._import_names else self.graph.use(module.dotted_name, failure)
+        name = module.dotted_name
+        use: Use = "certain" if name in self._import_names else self.graph.use(name, failure)
+        if use == "perhaps" and self._is_only_module and self.graph.is_needed_by_users(name, failure):
+            return "certain"
+        return use
+
+    @cached_property
+    def _is_only_module(self) -> bool:
+        return sum(module.is_for_linux for module in self.modules) == 1
 
     @cached_property
     def _import_names(self) -> frozenset[str]:
@@ -198,7 +204,7 @@ def importable_names(wheel: Wheel) -> tuple[str, ...]:
         return tuple(sorted(stated))
     names = _top_level_names(paths)
     public = {name for name in names if not any(part.startswith("_") for part in name.split("."))} or names
-    main = {name for name in public if name.partition(".")[0] not in _STRAY_NAMES} or public
+    main = {name for name in public if name.partition(".")[0] not in STRAY_NAMES} or public
     return tuple(sorted(main))
 
 
@@ -207,7 +213,7 @@ def used_binaries(contents: WheelContents, python: str, bits: int) -> tuple[Bina
     modules_found = (module for module in contents.modules if not _is_hidden(contents, module))
     chosen = (_chosen_file(module, python, bits) for module in modules_found)
     modules = (file.binary for file in chosen if file and file.binary)
-    return tuple(binary for binary in (*modules, *contents.others) if _is_for(binary, bits))
+    return tuple(binary for binary in (*modules, *contents.others) if is_for(binary, bits))
 
 
 def _is_hidden(contents: WheelContents, module: Module) -> bool:
@@ -272,8 +278,8 @@ def _file_problem(file: ModuleFile, entry: str, python: str, bits: int) -> tuple
     """Return why a Python can't import the file that it found, and what the place has; None if it can."""
     if file.binary is None:
         return None if file.is_elf else ("it is no machine code for Linux", "")
-    if not _is_for(file.binary, bits):
-        return f"it is code for {file.binary.machine}", f"the system is {_machine(bits)}"
+    if not is_for(file.binary, bits):
+        return f"it is code for {file.binary.machine}", system_is(bits)
     if entry in _found_symbols(file.binary):
         return None
     entries = sorted(filter(_ENTRY.fullmatch, file.binary.elf.defined))
@@ -318,21 +324,14 @@ def _judged(contents: WheelContents, module: Module, path: str, reason: str, at_
 
 
 def _machine_findings(contents: WheelContents, bits: int) -> Iterator[Finding]:
-    """Yield a finding for each library or program that is code for another machine."""
-    foreign = [binary for binary in contents.others if not _is_for(binary, bits)]
-    fitting = [binary for binary in contents.others if _is_for(binary, bits)]
-    is_tool = not contents.import_names
-    for binary in foreign:
-        reason, system = f"it is code for {binary.machine}", f"the system is {_machine(bits)}"
-        finding = Finding(outcome="note", check="loader", path=binary.path, reason=reason, at_place=system)
-        is_script = ".data/scripts/" in binary.path
-        if is_script and is_tool and not fitting:
-            yield replace(finding, outcome="fails", reason=f"{reason}, and the wheel has nothing else")
-        elif not is_script and not fitting and contents.graph.mentions(binary.file_name):
-            reason = f"{reason}, and the wheel's Python code has its name: it may load it"
-            yield replace(finding, outcome="unsure", reason=reason, remedy=_SETTLE)
-        else:
-            yield finding
+    """Yield a finding for each program that users start and that is code for another machine."""
+    is_tool = not contents.import_names and not any(is_for(binary, bits) for binary in contents.others)
+    for binary in contents.others:
+        if ".data/scripts/" in binary.path and not is_for(binary, bits):
+            reason = f"it is code for {binary.machine}"
+            finding = Finding(outcome="note", check="loader", path=binary.path, reason=reason, at_place=system_is(bits))
+            reason = f"{reason}, and the wheel has nothing else"
+            yield replace(finding, outcome="fails", reason=reason) if is_tool else finding
 
 
 def _numpy_findings(contents: WheelContents, python: SystemPython, bits: int) -> Iterator[Finding]:
@@ -400,12 +399,14 @@ def _chosen_file(module: Module, python: str, bits: int) -> ModuleFile | None:
     return next((by_name[name] for name in names if name in by_name), None)
 
 
-def _is_for(binary: Binary, bits: int) -> bool:
+def is_for(binary: Binary, bits: int) -> bool:
+    """Return whether machine code is for a system with 32 or 64 bits."""
     return binary.elf.is_arm if bits == 32 else binary.elf.is_aarch64
 
 
-def _machine(bits: int) -> str:
-    return f"{bits}-bit ARM"
+def system_is(bits: int) -> str:
+    """Return what machine code a system needs, as the last part of a finding."""
+    return f"the system is {bits}-bit ARM"
 
 
 def _is_python(place: str, content: bytes) -> bool:

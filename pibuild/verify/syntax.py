@@ -4,7 +4,9 @@ Source: the sections on syntax of "What's New in Python" 3.0 to 3.12.
 """
 
 import ast
+import re
 import sys
+import warnings
 from typing import NamedTuple
 
 _NEW_NODES: dict[str, tuple[str, str]] = {
@@ -25,6 +27,10 @@ _NEW_NODES: dict[str, tuple[str, str]] = {
 them, and what they are."""
 
 
+PARSE_ERRORS = (SyntaxError, ValueError, RecursionError, MemoryError)
+"""What ast.parse raises for code of Python 2, for no code, and for code that is nested too deeply."""
+_LONG_NAME = re.compile(rb"\b(?:\w++(?:[ \t]|\\\r?\n)*+\.(?:[ \t]|\\\r?\n)*+){64}")
+"""A name of 64 parts, in an import: ast.parse takes memory with the square of their number."""
 _WITH_LINES = (ast.stmt, ast.expr, ast.arg)
 
 
@@ -40,6 +46,15 @@ class Syntax(NamedTuple):
 OLDEST = Syntax((2, 7), "", 0)
 _PYTHON_2 = "Missing parentheses in call to"
 """How Python 3 refuses the statements print and exec."""
+
+
+def parse_code(content: bytes) -> ast.Module:
+    """Return parsed Python code, without running it. Raise one of PARSE_ERRORS if it can't be parsed within bounds."""
+    if _LONG_NAME.search(content):
+        raise ValueError("a name has too many parts")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return ast.parse(content)
 
 
 class Unreadable(NamedTuple):

@@ -26,7 +26,7 @@ from tests.makers.assembly import (
     init_function,
     module_data,
 )
-from tests.makers.elfs import PI_TWO
+from tests.makers.elfs import PI_TWO, make_elf
 from tests.makers.wheels import make_wheel
 
 ARM = "cp37-abi3-linux_armv6l.linux_armv7l"
@@ -107,6 +107,7 @@ def crafted_wheels() -> list[CraftedWheel]:
         *_modules(),
         *_tags(),
         *_guards(),
+        *_computed_loads(),
         *_archives(),
         *_headers(),
     ]
@@ -1262,6 +1263,61 @@ def _guards() -> list[CraftedWheel]:
         guarded("print-statement", "print 'hello'\n", {}, "py2.py3-none-any"),
         guarded("import-of-tomllib", "import tomllib\n", {}, "py3-none-any"),
     ]
+
+
+def _computed_loads() -> list[CraftedWheel]:
+    """Return wheels whose Python code computes the path of a library: of one for another machine, or of none."""
+    files = {
+        "pkg/libpc.so": make_elf(bits=64, machine=62, kind=3),
+        "pkg/libpi.so": _library([_leaf("inner", is_exported=True)]),
+        "pkg/libtext.so": b"libpi.so",
+    }
+    begin = "import ctypes, os, sys\nHERE = os.path.dirname(os.path.abspath(__file__))\n"
+    lines = {
+        "load-of-pc-library": "ctypes.CDLL(os.path.join(HERE, 'libpc.so'))",
+        "load-of-text": "ctypes.CDLL(os.path.join(HERE, 'libtext.so'))",
+        "load-of-pc-library-if-there": "path = os.path.join(HERE, 'libpc.so')\nif os.path.isfile(path):\n"
+        "    name = path\nelse:\n    name = 'libpc.so'\nlib = ctypes.CDLL(name)",
+        "load-in-function": "def load(name, folder=HERE):\n    return ctypes.cdll.LoadLibrary(f'{folder}/{name}.so')\n"
+        "lib = load('libpc', HERE)",
+        "load-by-pathlib": "from pathlib import Path\nlib = ctypes.CDLL(str(Path(__file__).parent / 'libpc.so'))",
+        "load-in-class": "class Lib:\n    lib = ctypes.PyDLL(HERE + '/libpc.so')",
+        "load-by-table": "NAMES = {'linux': 'libpc.so', 'win32': 'x.dll'}\n"
+        "ctypes.CDLL(os.path.join(HERE, NAMES[sys.platform]))",
+        "load-that-is-caught": "try:\n    ctypes.CDLL(HERE + '/libpc.so')\nexcept OSError:\n    pass",
+        "load-that-is-caught-and-raised": "try:\n    ctypes.CDLL(HERE + '/libpc.so')\nexcept OSError as error:\n"
+        "    raise ImportError('no') from error",
+        "load-elsewhere-only": "def is_windows():\n    return sys.platform == 'win32'\nif is_windows():\n"
+        "    ctypes.CDLL(HERE + '/libpc.so')",
+        "load-in-loop": "for name in ('libpc.so', 'libpi.so'):\n    try:\n"
+        "        lib = ctypes.CDLL(os.path.join(HERE, name))\n        break\n    except OSError:\n        pass",
+        "load-of-replaced-file": "import shutil\nshutil.copy(HERE + '/libpi.so', HERE + '/libpc.so')\n"
+        "lib = ctypes.CDLL(HERE + '/libpc.so')",
+    }
+    caught = "try:\n    from . import native\nexcept {}:\n    native = None\n"
+    native = {"pkg/native.py": f"{begin}ctypes.CDLL(HERE + '/libpc.so')\n".encode()}
+    core = {"pkg/_core.abi3.so": _module(name="_core", shape=Shape(needed=["libnowhere.so.9"]))}
+    needs = {"pkg/__init__.py": b"__version__ = '1'\n", "pkg/fast.py": b"from pkg import _core\n", **core}
+    tried = {"pkg/api.py": b"try:\n    from pkg import fast\nexcept ImportError:\n    fast = None\n"}
+
+    def made(name: str, changes: Mapping[str, bytes], exercise: str = "import pkg", tag: str = ARM) -> CraftedWheel:
+        return CraftedWheel(name=name, kind="loader", files=changes, tag=tag, exercise=exercise)
+
+    pure = "py3-none-any"
+    return [
+        *(
+            made(name, {"pkg/__init__.py": f"{begin}{code}\n".encode(), **files}, tag=pure)
+            for name, code in lines.items()
+        ),
+        made("load-in-module-that-is-caught", {
+            "pkg/__init__.py": caught.format("(ImportError, OSError)").encode(), **native, **files,
+        }, tag=pure),
+        made("load-in-module-that-is-not-caught", {
+            "pkg/__init__.py": caught.format("ImportError").encode(), **native, **files,
+        }, tag=pure),
+        made("module-that-users-need", needs, "import pkg.fast"),
+        made("module-that-another-tries", needs | tried, "import pkg.api"),
+    ]  # fmt: skip
 
 
 def _archives() -> list[CraftedWheel]:

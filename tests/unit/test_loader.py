@@ -10,10 +10,11 @@ from pibuild.verify.binary import read_binaries
 from pibuild.verify.findings import Finding, worst_outcome
 from pibuild.verify.installed_files import InstalledFiles, read_installed_files
 from pibuild.verify.loader import loader_findings
-from pibuild.verify.named_loads import named_load_findings
+from pibuild.verify.named_loads import foreign_library_findings, named_load_findings
 from pibuild.verify.page_sizes import page_findings
 from pibuild.verify.python_imports import read_contents
 from pibuild.wheels.wheel import Wheel, WheelFile
+from tests.makers.elfs import make_elf
 from tests.makers.shared_objects import COPY, JUMP_SLOT, NEITHER, SOFT, Undefined, make_shared_object
 
 MODULE = "pkg/demo.abi3.so"
@@ -569,6 +570,30 @@ def test_a_library_that_python_code_loads_by_name_must_be_there(code, system, ou
     installed = installed_files({PLUGIN: make_library("libplugin.so"), "pkg/__init__.py": code})
     release = next(each for each in load_pis().systems if each.name == system)
     assert [finding.outcome for finding in named_load_findings(installed, release, 32)] == outcomes
+
+
+def test_a_library_for_another_machine_fails_if_the_import_loads_it_and_is_unsure_if_code_names_it():
+    files = {"pkg/linux_x64/helper.so": make_elf(bits=64, machine=62), "pkg/__init__.py": ""}
+    load = LOAD.format(JOINED.format("linux_x64/helper.so"))
+
+    mention = "lib = ctypes.CDLL(os.path.join(HERE, 'helper.so'))"
+
+    def outcomes(bits=32):
+        return [finding.outcome for finding in foreign_library_findings(installed_files(files), bits)]
+
+    assert outcomes() == ["note"]
+    files |= {"pkg/__init__.py": "from . import load", "pkg/load.py": mention}
+    assert outcomes() == ["unsure"]
+    files["pkg/load.py"] = load
+    assert outcomes() == ["fails"]
+    files |= {"pkg/load.py": mention, "pkg/armv7/helper.so": make_library("helper.so")}
+    assert outcomes() == ["note"]
+    assert outcomes(bits=64) == ["unsure", "unsure"]
+
+
+def test_a_file_that_the_import_loads_as_a_library_must_be_one():
+    files = {"pkg/work.library": "../work", "pkg/__init__.py": LOAD.format(JOINED.format("work.library"))}
+    assert [found.outcome for found in foreign_library_findings(installed_files(files), 32)] == ["fails"]
 
 
 def test_a_module_that_a_package_hides_is_not_loaded():

@@ -200,17 +200,6 @@ def test_modules_for_other_systems_only_are_notes(tmp_path):
 # files that are not modules
 
 
-def test_a_library_for_another_machine_is_a_note_unless_the_code_has_its_name(tmp_path):
-    files = {"thing/__init__.py": "", "thing/linux_x64/helper.so": x86()}
-    assert [finding.outcome for finding in found(tmp_path / "1", files, tag="py3-none-any")] == ["note"]
-    files["thing/__init__.py"] = "from . import load"
-    files["thing/load.py"] = "lib = ctypes.CDLL(os.path.join(HERE, 'helper.so'))"
-    assert outcome(tmp_path / "2", files, tag="py3-none-any") == "unsure"
-    files["thing/armv7/helper.so"] = library()
-    assert outcome(tmp_path / "3", files, tag="py3-none-any") == "runs"
-    assert outcome(tmp_path / "4", files, bits=64, tag="py3-none-any") == "unsure"
-
-
 def test_a_wheel_with_one_program_of_another_machine_fails(tmp_path):
     files = {"thing-1.0.data/scripts/tool": x86()}
     assert outcome(tmp_path / "1", files, tag="py3-none-linux_armv7l") == "fails"

@@ -1,0 +1,65 @@
+"""What operators make of known values in Python code; UNKNOWN where that can't be told."""
+
+import ast
+import operator as operators
+from collections.abc import Callable, Mapping
+from pathlib import PurePosixPath
+from typing import Any
+
+from pibuild.verify.known_functions import MAX_LETTERS, UNKNOWN
+
+_MAX_POWER = 64
+
+
+def short(text: str) -> object:
+    """Return a text that was computed, if it is not too long to go on with it."""
+    return text if len(text) <= MAX_LETTERS else UNKNOWN
+
+
+def item(value: object, index: object) -> object:
+    """Return an item of a tuple or a dict."""
+    if isinstance(value, dict) and UNKNOWN not in value and isinstance(index, (str, int)):
+        return value.get(index, UNKNOWN)
+    if isinstance(value, tuple) and isinstance(index, int) and -len(value) <= index < len(value):
+        return value[index]
+    return UNKNOWN
+
+
+def combined(left: object, operator: ast.operator, right: object) -> object:
+    """Return the result of an operator with two operands."""
+    match operator, left, right:
+        case ast.Add(), str(), str():
+            return short(left + right)
+        case ast.Div(), PurePosixPath(), (str() | PurePosixPath()):
+            path = left / right
+            return path if len(str(path)) <= MAX_LETTERS else UNKNOWN
+        case ((ast.Pow() | ast.LShift()), int(), int()) if left in (0, 1, 2) and 0 <= right <= _MAX_POWER:
+            return left**right if isinstance(operator, ast.Pow) else left << right
+        case ast.Sub(), int(), int():
+            return left - right
+    return UNKNOWN
+
+
+_COMPARISONS: Mapping[type[ast.cmpop], Callable[[Any, Any], bool]] = {
+    ast.Eq: operators.eq,
+    ast.NotEq: operators.ne,
+    ast.Is: operators.eq,
+    ast.IsNot: operators.ne,
+    ast.In: lambda left, right: left in right,
+    ast.NotIn: lambda left, right: left not in right,
+    ast.Lt: operators.lt,
+    ast.LtE: operators.le,
+    ast.Gt: operators.gt,
+    ast.GtE: operators.ge,
+}
+
+
+def compared(left: object, operator: ast.cmpop, right: object) -> object:
+    """Return the result of a comparison, of values whose order or equality is the same everywhere."""
+    parts = right if isinstance(right, tuple) else (right,)
+    if not all(isinstance(part, (str, int, type(None), PurePosixPath)) for part in (left, *parts)):
+        return UNKNOWN
+    try:
+        return _COMPARISONS[type(operator)](left, right)
+    except TypeError:
+        return UNKNOWN

@@ -1,0 +1,65 @@
+"""What is in a statement of Python code, whatever of it is executed: the names that it sets, and how it may end."""
+
+import ast
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+_CHANGING_METHODS = frozenset(("update", "setdefault", "pop", "popitem", "clear"))
+
+
+def unsteady_names(tree: ast.Module) -> Iterator[str]:
+    """Yield the names whose values are not followed: functions set them, or something in them."""
+    for node in ast.walk(tree):
+        match node:
+            case ast.Global(names=names) | ast.Nonlocal(names=names):
+                yield from names
+            case ast.NamedExpr(target=ast.Name(id=name)):
+                yield name
+            case ast.Subscript(value=ast.Name(id=name), ctx=ast.Store() | ast.Del()):
+                yield name
+            case ast.Call(func=ast.Attribute(value=ast.Name(id=name), attr=method)) if method in _CHANGING_METHODS:
+                yield name
+
+
+class StatementTraits(NamedTuple):
+    """What is in a statement; `*` of its names stands for any."""
+
+    nodes: int
+    stored_names: frozenset[str]
+    may_return: bool
+    may_end: bool
+    has_yield: bool
+
+
+def statement_traits(statement: ast.stmt) -> StatementTraits:
+    """Return what is in a statement."""
+    names, kinds, nodes = set[str](), set[type[ast.AST]](), 0
+    for node in ast.walk(statement):
+        nodes += 1
+        kinds.add(type(node))
+        match node:
+            case ast.Name(id=name, ctx=ast.Store() | ast.Del()):
+                names.add(name)
+            case ast.alias(name=name, asname=as_name):
+                names.add(as_name or name.partition(".")[0])
+            case ast.MatchMapping(rest=str(name)):
+                names.add(name)
+            case (
+                ast.FunctionDef(name=name)
+                | ast.AsyncFunctionDef(name=name)
+                | ast.ClassDef(name=name)
+                | ast.ExceptHandler(name=str(name))
+                | ast.MatchAs(name=str(name))
+                | ast.MatchStar(name=str(name))
+            ):
+                names.add(name)
+    may_return = ast.Return in kinds
+    has_yield = not kinds.isdisjoint((ast.Yield, ast.YieldFrom))
+    return StatementTraits(nodes, frozenset(names), may_return, may_return or ast.Raise in kinds, has_yield)
+
+
+def blocks_of(statement: ast.stmt) -> list[Sequence[ast.stmt]]:
+    """Return the blocks of a loop, or of `match`."""
+    if isinstance(statement, ast.Match):
+        return [case.body for case in statement.cases]
+    return [getattr(statement, name, []) for name in ("body", "orelse")]
