@@ -20,6 +20,7 @@ from pibuild.verify.code_verdict import code_findings
 from pibuild.verify.findings import Finding, Outcome, worst_outcome
 from pibuild.verify.installation import claim_notes, installation_findings, read_claims
 from pibuild.verify.installed_files import read_installed_files
+from pibuild.verify.interpreter_stack import with_stack_room
 from pibuild.verify.loader import loader_findings
 from pibuild.verify.named_loads import foreign_library_findings, named_load_findings
 from pibuild.verify.needed_code import weighed_code_findings
@@ -140,6 +141,7 @@ def worst_of(verdicts: Iterable[PlaceVerdict]) -> Outcome:
     return worst_outcome(finding for verdict in verdicts for finding in verdict.findings)
 
 
+@with_stack_room
 def judge(path: Path, *, floor: Version | None = None) -> Verification:
     """Return the verification of a wheel; a damaged wheel fails at each place. Raise OSError if it can't be read.
 
@@ -159,6 +161,7 @@ def judge(path: Path, *, floor: Version | None = None) -> Verification:
     return judge_contents(wheel, size_bytes, floor=floor)
 
 
+@with_stack_room
 def judge_contents(
     wheel: Wheel,
     size_bytes: int = 0,
