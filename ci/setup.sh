@@ -154,17 +154,20 @@ start_engine() {
   lack "$extra" 4 "the Docker engine did not start within 30 s; its log: /var/log/dockerd.log, or journalctl -u docker"
 }
 
-# The stamp holds what the environment was made from, and is written last.
+# Installs the files whose hashes ci/lock.d/ lists, and nothing else: only wheels, because a source archive is built with
+# packages that no lock names, and pibuild itself with the hatchling of the lock. `pip check` finds a lock that pyproject.toml
+# has outgrown. The stamp holds what the environment was made from, and is written last.
 make_venv() {
-  local extra=$1 stamp wanted
-  stamp="$venv/made-of${extra:+-$extra}"
-  wanted=$(cat "$root/pyproject.toml")
-  if [ -e "$stamp" ] && [ "$(cat "$stamp")" = "$wanted" ]; then return; fi
+  local extra=$1
+  local lock="$root/ci/lock.d/${extra:-pibuild}.txt" stamp="$venv/made-of${extra:+-$extra}"
+  if cat "$root/pyproject.toml" "$lock" | cmp --silent - "$stamp"; then return; fi
   say "making $venv"
   (
     flock 9
     [ -x "$venv/bin/python" ] || "$(find_python)" -m venv "$venv"
-    "$venv/bin/python" -m pip install --quiet --quiet --disable-pip-version-check --editable "$root${extra:+[$extra]}"
-    echo "$wanted" > "$stamp"
+    install=("$venv/bin/python" -m pip install --quiet --quiet --disable-pip-version-check --no-deps)
+    "${install[@]}" --require-hashes --only-binary :all: --requirement "$lock"
+    "${install[@]}" --no-index --no-build-isolation --editable "$root"
+    cat "$root/pyproject.toml" "$lock" > "$stamp"
   ) 9> "$root/.venv.lock"
 }

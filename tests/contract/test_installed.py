@@ -46,7 +46,7 @@ class Installed:
         self._user = {"user": NOBODY, "group": NOBODY, "extra_groups": []} if os.geteuid() == 0 else {}
         wheel_dir, venv_dir = folder / "wheel", folder / "venv"
         subprocess.run([self._python(), "-m", "venv", "--without-pip", venv_dir], check=True)
-        pip("wheel", "--no-deps", "--wheel-dir", wheel_dir, ROOT)
+        pip("wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", wheel_dir, ROOT)
         pip("--python", venv_dir / "bin/python", "install", *wheel_dir.glob("*.whl"))
         self.program = venv_dir / "bin/pibuild"
         self.home.mkdir()

@@ -83,11 +83,8 @@ def copied(folder):
 def test_a_wheel_that_pip_installed_gives_the_keys_of_the_checkout(scratch, checkout):
     venv_dir = scratch / "venv"
     pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
-    made = subprocess.run(
-        [*pip, "wheel", "--no-deps", "--wheel-dir", scratch, ROOT], capture_output=True, text=True, check=False
-    )
-    if made.returncode and "No matching distribution" in made.stderr and os.environ.get("CI") != "true":
-        pytest.skip(f"no package index is reached: {made.stderr}")
+    words = ["wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", scratch, ROOT]
+    made = subprocess.run([*pip, *words], capture_output=True, text=True, check=False)
     assert made.returncode == 0, made.stderr
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", venv_dir], check=True)
     (site,) = venv_dir.glob("lib/python*/site-packages")
