@@ -9,8 +9,10 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -50,6 +52,13 @@ def said(*command, cwd=None):
     """Run a program; return its exit code and all that it said."""
     ended = subprocess.run(command, capture_output=True, text=True, cwd=cwd, check=False)
     return ended.returncode, ended.stdout + ended.stderr
+
+
+def wait_until(condition):
+    deadline = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
 
 
 def damaged(path, old, new, to):
@@ -180,7 +189,14 @@ BAD_STEPS = [
     ("steps {", "stepps {", "there is no stepps in stage"),
     ("junit(", "junitt(", "there is no step junitt"),
     ("'NOT_BUILT'", "'NOTBUILT'", "there is no result NOTBUILT"),
+    ("withSigningKey('ci/pibuild nightly')", "sh(script: '$SIGNING_KEY')", "SIGNING_KEY is not bound"),
 ]
+SIGNED = {  # the same rehearsals of a Jenkinsfile that names a key
+    "signed on one machine": (False, {}),
+    "signed, red": (False, {NIGHT: 11}),
+    "signed, not installed": (False, {'install -m 600 "$SIGNING_KEY" signing-key.pem': 1}),
+    "signed by a job of its own": (True, {CELL_A: 11}),
+}
 
 
 @pytest.fixture(scope="module")
@@ -216,6 +232,8 @@ def rehearsed(jars, tmp_path_factory):
     """Return the result of each rehearsal, and of each damaged copy, by name: Java is started once."""
     folder = tmp_path_factory.mktemp("steps")
     scenarios = {name: (JENKINS, *one) for name, one in REHEARSALS.items()}
+    signing = damaged(JENKINS, "SIGNING_KEY = ''", "SIGNING_KEY = 'pibuild-key'", folder / "signing")
+    scenarios |= {name: (signing, *one) for name, one in SIGNED.items()}
     for n, (old, new, word) in enumerate(BAD_STEPS):
         scenarios[word] = (damaged(JENKINS, old, new, folder / str(n)), False, {NIGHT: 3})
     asked = {
@@ -270,6 +288,36 @@ def test_jenkins_publishes_nothing_if_the_matrix_cant_be_read(rehearsed):
     assert outcome(rehearsed["no matrix"]) == ("FAILURE", [MATRIX])
 
 
+INSTALL, REMOVE = 'install -m 600 "$SIGNING_KEY" signing-key.pem', "rm -f signing-key.pem"
+BOUND = "bound pibuild-key to SIGNING_KEY"
+
+
+@needs("java", "npm")
+@pytest.mark.parametrize("name", ["signed on one machine", "signed, red"])
+def test_jenkins_removes_the_key_whatever_a_night_ends_with(rehearsed, name):
+    ran = rehearsed[name]["ran"]
+
+    assert ran[:5] == [BOUND, INSTALL, NIGHT, REMOVE, "unbound"]
+    assert rehearsed[name]["result"] == ("FAILURE" if "red" in name else "SUCCESS")
+
+
+@needs("java", "npm")
+def test_jenkins_removes_a_key_that_could_not_be_installed(rehearsed):
+    ran = rehearsed["signed, not installed"]["ran"]
+
+    assert ran[:4] == [BOUND, INSTALL, REMOVE, "unbound"]
+    assert NIGHT not in ran
+
+
+@needs("java", "npm")
+def test_jenkins_gives_the_key_to_the_stage_that_publishes_only(rehearsed):
+    ran = rehearsed["signed by a job of its own"]["ran"]
+    bound = ran.index(BOUND)
+
+    assert {MATRIX, CELL_A, CELL_B} <= set(ran[:bound])
+    assert ran[bound:] == [BOUND, INSTALL, PUBLISH, REMOVE, "unbound"]
+
+
 @needs("java", "npm")
 @pytest.mark.parametrize("word", [bad[2] for bad in BAD_STEPS])
 def test_the_rehearsal_refuses_a_damaged_copy(rehearsed, word):
@@ -302,6 +350,7 @@ def test_systemd_finds_nothing_in_the_units(verify):
     ("name", "old", "new", "word"),
     [
         ("pibuild-nightly.service", "Type=oneshot", "Type=oneshoot", "Failed to parse service type"),
+        ("pibuild-nightly.service", "LoadCredential=pibuild", "LoadCredential=:pibuild", "Credential name"),
         ("pibuild-nightly.service", "TimeoutStopSec=", "TimeoutEndSec=", "Unknown key"),
         ("pibuild-nightly.service", "ci/pibuild nightly", "ci/pibuilt nightly", "not executable"),
         ("pibuild-nightly.timer", "02:00:00", "26:00:00", "Failed to parse calendar"),
@@ -370,6 +419,136 @@ def test_shellcheck_finds_nothing_in_a_script(tmp_path, script):
     path.write_text(f"{script}\n")
 
     assert said(Path(sys.executable).parent / "shellcheck", "--shell=bash", "--exclude=SC2154", path) == (0, "")
+
+
+# the key that signs
+
+KEY = "-----BEGIN PRIVATE KEY-----\nnot a real one\n-----END PRIVATE KEY-----"
+SIGNS = "SIGNING_KEY"
+FAKE_PIBUILD = """#!/bin/sh
+echo "$*" > ran
+if [ -e signing-key.pem ]; then stat -c %a signing-key.pem; fi > mode
+env > environment
+if [ {ending} = hangs ]; then touch hangs; exec sleep 60; fi
+exit {ending}
+"""
+
+
+def github_jobs(path):
+    return yaml.safe_load(path.read_text())["jobs"]
+
+
+def actions(text):
+    """Return each action that a workflow uses, and the rest of its line."""
+    return re.findall(r"uses: *(\S+)(.*)", text)
+
+
+def unpinned(text):
+    """Return the actions that are not pinned by a commit, with the version as a comment."""
+    return [
+        action
+        for action, rest in actions(text)
+        if not re.fullmatch(r"[\w/-]+@[0-9a-f]{40}", action) or not re.fullmatch(r" # v\d+\.\d+\.\d+", rest)
+    ]
+
+
+@pytest.mark.parametrize("path", GITHUB, ids=lambda path: path.name)
+def test_every_action_is_pinned_by_its_commit(path):
+    assert len(actions(path.read_text())) >= 5
+    assert unpinned(path.read_text()) == []
+
+
+@pytest.mark.parametrize("action", ["actions/checkout@v6", f"a/b@{'a' * 39} # v1.0.0", f"a/b@{'a' * 40}"])
+def test_an_action_that_is_not_pinned_is_found(action):
+    assert unpinned(f"- uses: {action}\n") == [action.partition(" ")[0]]
+
+
+def test_in_github_s_jobs_only_the_job_that_builds_nothing_gets_the_key():
+    jobs = github_jobs(WORKFLOW)
+    with_key = {name: job for name, job in jobs.items() if SIGNS in json.dumps(job)}
+
+    assert list(with_key) == ["publish"]
+    assert with_key["publish"]["environment"] == "publication"
+    assert "ci/pibuild nightly" not in json.dumps(with_key)
+    assert [name for name, job in jobs.items() if job.get("environment") == "publication"] == ["publish"]
+
+
+def test_in_gitlab_s_jobs_only_the_job_that_builds_nothing_gets_the_key():
+    jobs = {name: job for name, job in yaml.safe_load(GITLAB.read_text()).items() if "stage" in job}
+
+    assert [name for name, job in jobs.items() if SIGNS in json.dumps(job)] == ["publish"]
+    assert [name for name, job in jobs.items() if "environment" in job] == ["publish"]
+    assert jobs["publish"]["environment"] == "publication"
+    assert "ci/pibuild nightly" not in json.dumps(jobs["publish"])
+    assert not {"environment", SIGNS} & set(re.findall(r"\w+", as_gitlab(CELLS)))
+
+
+def with_key():
+    """Return each script that gets the key, and what its system runs afterwards, whatever came of the script."""
+    for path in GITHUB:
+        for name, job in github_jobs(path).items():
+            afterwards = [step["run"] for step in job["steps"] if step.get("if") == "${{ always() }}" and "run" in step]
+            for step in job["steps"]:
+                if SIGNS in step.get("env", {}):
+                    yield pytest.param(step["run"], "\n".join(afterwards), id=f"{path.name}-{name}")
+    publish = yaml.safe_load(GITLAB.read_text())["publish"]
+    yield pytest.param("\n".join(publish["script"]), "\n".join(publish["after_script"]), id="gitlab")
+
+
+class Job:
+    """A script of a job, in a folder where a program stands for ci/pibuild."""
+
+    def __init__(self, folder, script, ending):
+        self.folder, self.script = folder, script
+        (folder / "ci").mkdir()
+        (folder / "ci/pibuild").write_text(FAKE_PIBUILD.format(ending=ending))
+        (folder / "ci/pibuild").chmod(0o755)
+
+    def start(self, key=KEY):
+        if key and "<<<" not in self.script:  # GitLab gives the name of a file
+            (self.folder / "variable").write_text(key)
+            key = str(self.folder / "variable")
+        command = ["bash", "-eo", "pipefail", "-c", self.script]
+        environ = {name: value for name, value in os.environ.items() if not name.endswith("_KEY")} | {SIGNS: key}
+        return subprocess.Popen(command, cwd=self.folder, env=environ, start_new_session=True)
+
+    def has_key(self):
+        return any((self.folder / name).exists() for name in ("signing-key.pem", "variable"))
+
+
+@pytest.mark.parametrize("code", [0, 3, 11])
+@pytest.mark.parametrize("script", [pytest.param(one.values[0], id=one.id) for one in with_key()])
+def test_a_job_has_the_key_while_pibuild_runs_and_not_afterwards(tmp_path, script, code):
+    job = Job(tmp_path, script, code)
+
+    assert job.start().wait() == (0 if code == 3 else code)
+    assert (tmp_path / "mode").read_text() == "600\n"
+    assert "not a real one" not in (tmp_path / "environment").read_text()
+    assert not job.has_key()
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGKILL"])
+@pytest.mark.parametrize(("script", "afterwards"), list(with_key()))
+def test_a_job_that_is_killed_leaves_no_key(tmp_path, script, afterwards, name):
+    job = Job(tmp_path, script, "hangs")
+    started = job.start()
+    wait_until((tmp_path / "hangs").exists)
+    assert job.has_key()
+    os.killpg(started.pid, getattr(signal, name))
+    started.wait()
+    if name == "SIGKILL":
+        subprocess.run(["bash", "-ec", afterwards], cwd=tmp_path, env=os.environ | {SIGNS: "variable"}, check=True)
+
+    assert not job.has_key()
+
+
+@pytest.mark.parametrize(("script", "afterwards"), list(with_key()))
+def test_a_job_without_a_key_ends_as_pibuild_does(tmp_path, script, afterwards):
+    job = Job(tmp_path, script, 0)
+
+    assert job.start(key="").wait() == 0
+    assert (tmp_path / "mode").read_text() == ""
+    subprocess.run(["bash", "-ec", afterwards], cwd=tmp_path, env=os.environ | {SIGNS: ""}, check=True)
 
 
 @pytest.mark.parametrize(("code", "expected"), [(0, 0), (3, 0), (11, 11), (2, 2)])

@@ -25,16 +25,33 @@ class Steps {
     Build build
     List ran
     boolean onAgent
+    List secrets = []
 
     def script(Closure body) { Rehearsal.within(body, this) }
 
     def sh(Map how) {
         if (!onAgent) { throw new Refused("sh without an agent: ${how.script}") }
+        def unbound = how.script =~ /\$(\w+)/
+        unbound.each { if (!(it[1] in secrets)) { throw new Refused("${it[1]} is not bound: ${how.script}") } }
         ran << how.script
         int code = scenario.codes[how.script] ?: 0
         if (how.returnStatus) { return code }
         if (code) { error("exit code ${code}") }
         if (how.returnStdout) { return JsonOutput.toJson(scenario.matrix) }
+    }
+
+    def file(Map how) { how }
+
+    /** The variables of the credentials are in the environment of each command of the block, which `ran` shows. */
+    def withCredentials(List bindings, Closure body) {
+        secrets += bindings*.variable
+        bindings.each { ran << "bound ${it.credentialsId} to ${it.variable}".toString() }
+        try {
+            Rehearsal.within(body, this)
+        } finally {
+            secrets -= bindings*.variable
+            ran << 'unbound'
+        }
     }
 
     def readJSON(Map how) { new JsonSlurper().parseText(how.text) }
@@ -90,11 +107,19 @@ class Block {
 }
 
 class Rehearsal {
+    static Steps current
+
     static within(Closure body, delegate) {
         body.delegate = delegate
         body.resolveStrategy = Closure.DELEGATE_FIRST
-        def given = body.call()
-        delegate instanceof Block ? delegate : given
+        def before = current
+        current = delegate instanceof Steps ? delegate : before
+        try {
+            def given = body.call()
+            return delegate instanceof Block ? delegate : given
+        } finally {
+            current = before
+        }
     }
 
     static boolean applies(Block condition) {
@@ -129,6 +154,8 @@ def rehearse(Map scenario) {
     def known = [params: scenario.params, currentBuild: build, scm: 'scm', none: 'none', any: 'any']
     def file = new GroovyShell(new Binding(known)).parse(new File(scenario.file))
     file.metaClass.pipeline = { Closure body -> Rehearsal.run(Rehearsal.within(body, new Block(kind: 'pipeline')), steps) }
+    // A closure of the file itself calls steps by name, too.
+    file.metaClass.methodMissing = { String name, given -> Rehearsal.current.invokeMethod(name, given) }
     try {
         file.run()
         [result: build.result, ran: steps.ran]
