@@ -27,7 +27,7 @@ def run(invocation: Invocation) -> int:
     has_artifacts = args.artifacts or args.all
     folders = ["logs", "downloads"]
     folders += ["artifacts", "wheels"] if has_artifacts else []
-    folders += ["sources"] if args.all else []
+    folders += ["sources", "rebuilds"] if args.all else []
     with open_context(invocation.settings, invocation.environ, console) as context:
         store = context.store
         store.sweep()

@@ -70,7 +70,7 @@ class RebuildTurns:
 
     def _put(self, key: str, turn: Turn) -> None:
         with folder_errors(self._folder):
-            self._folder.mkdir(mode=0o755, exist_ok=True)
+            self._folder.mkdir(exist_ok=True)
             write_atomically(self._path(key), json_text(asdict(turn)))
 
     def _path(self, key: str) -> Path:
