@@ -1,14 +1,17 @@
 """Artifacts built elsewhere: as on another machine, of another user, at another time.
 
-What differs: the folder that pibuild runs in, its store, HOME, time zone, umask, the containers' user, the number of
-jobs and processors, the order in which artifacts are built, and for the programs in the container the clock (a year
+What differs: the user and the folder that pibuild runs in, its store, HOME, time zone, umask, the number of jobs and
+processors, the order in which artifacts are built, and for the programs in the container the clock (a year
 ahead) and the order in which folders list their files.
 
 usage: python -m tests.integration.elsewhere --elsewhere DIR [--store DIR] [--target T…] [--recipe R…] [--report FILE]
 """
 
 import argparse
+import importlib
 import os
+import pkgutil
+import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,11 +19,12 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+import pibuild
 from pibuild.adapters.docker import Container, Engine
 from pibuild.build.artifact import build_artifact
 from pibuild.build.catalogue import load_catalogue
 from pibuild.build.container import container_run, run_to_end, script_command
-from pibuild.build.context import BuildContext
+from pibuild.build.context import BuildContext, open_context
 from pibuild.build.differences import first_difference
 from pibuild.build.graph import with_needs
 from pibuild.build.images import ensure_image
@@ -30,7 +34,7 @@ from pibuild.config.settings import load_settings
 from pibuild.console import Console
 from pibuild.errors import PibuildError, UsageError
 from pibuild.model import Artifact, Image, Plan, Request, Run
-from pibuild.store.local import Entry, Store
+from pibuild.store.local import Entry
 from pibuild.trees.archives import members
 from pibuild.trees.selection import EVERYTHING
 from pibuild.trees.tree import pack, write_tree
@@ -38,9 +42,18 @@ from pibuild.trees.tree import pack, write_tree
 SOURCE = Path(__file__).with_suffix(".c")
 UID = 4321
 FOLDER = "/work/elsewhere"
+_ENGINE = Path("/var/run/docker.sock")
 _UMASK, _ZONE = 0o077, "Pacific/Chatham"
-_PLANS = (("wrapt", "2.7"), ("h5py", "2.7"), ("grpcio", "2.7"), ("numpy-wheel", "3.11"), ("tflite-runtime", "3.11"))
-"""Recipes and Pythons whose artifacts are those of all recipes but TensorFlow's own."""
+_WHOLE = "tensorflow"
+_PLANS = (
+    ("wrapt", "2.7"),
+    ("h5py", "2.7"),
+    ("grpcio", "2.7"),
+    ("numpy-wheel", "3.11"),
+    ("tflite-runtime", "3.11"),
+    (_WHOLE, "2.7"),
+)
+"""Recipes and Pythons that need all recipes."""
 
 
 class Elsewhere(Engine):
@@ -64,12 +77,34 @@ class Elsewhere(Engine):
 
 
 def leave(folder: Path) -> None:
-    """Give this process another folder, HOME, time zone and umask, for good."""
-    os.umask(_UMASK)
+    """Give this process another folder, HOME, time zone, umask and, if it is root's, another user, for good."""
     folder.mkdir(parents=True, exist_ok=True)
+    os.umask(_UMASK)
     os.chdir(folder)
     os.environ |= {"TZ": _ZONE, "HOME": str(folder), "LC_ALL": "C"}
     time.tzset()
+    if os.getuid() == 0 and all(map(_is_public, (Path(pibuild.__file__).parent, folder.parent))):
+        for module in pkgutil.walk_packages(pibuild.__path__, "pibuild."):
+            if not module.name.endswith("__main__"):  # the other user may not be able to read Python's own folder
+                importlib.import_module(module.name)
+        os.chown(folder, UID, UID)
+        os.setgroups([group for group in os.getgroups() if group] + [_ENGINE.stat().st_gid] * _ENGINE.exists())
+        os.setgid(UID)
+        os.setuid(UID)
+
+
+def hand_over(store_dir: Path, names: Sequence[str], folder: Path) -> Path:
+    """Copy files of a store, as far as they exist, into a folder that every user can read; return it."""
+    for name in names:
+        if (store_dir / name).exists() and not (folder / name).exists():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(store_dir / name, folder / name)
+    return folder
+
+
+def _is_public(folder: Path) -> bool:
+    """Return whether every user can read a folder and those above it."""
+    return all(path.stat().st_mode & 0o005 for path in (folder, *folder.parents))
 
 
 def context_elsewhere(root: Path, image: Image, console: Console) -> BuildContext:
@@ -122,38 +157,45 @@ def other_order(artifacts: Sequence[Artifact]) -> Iterator[Artifact]:
         yield ready[-1]
 
 
-def compare(
+def build_here(plans: Sequence[Plan], names: Sequence[str], context: BuildContext) -> dict[str, Entry]:
+    """Return the artifacts of these recipes, or of all but TensorFlow's, and what they need; missing ones are built."""
+    artifacts = [(each, plan) for plan in plans for each in plan.artifacts]
+    plan_of = {
+        each.key: plan
+        for each, plan in artifacts
+        if (each.recipe.name in names if names else each.recipe.name != _WHOLE)
+    }
+    wanted = [each for each, plan in artifacts if plan_of.get(each.key) is plan]
+    entries = dict[str, Entry]()
+    for artifact in with_needs(wanted):
+        plan = plan_of.get(artifact.key, plans[0])
+        context.fetcher.fetch_all(artifact.release.sources)
+        entries |= make_artifacts(plan, [artifact], plan.device, context)[0]
+    return {artifact.key: entries[artifact.key] for artifact in with_needs(wanted)}
+
+
+def build_there(
     plans: Sequence[Plan],
-    wanted: Callable[[Artifact], bool],
-    here: BuildContext,
-    there: BuildContext,
+    stored: Mapping[str, Entry],
+    sources_dir: Path,
+    context: BuildContext,
     report: Callable[[Artifact, str, Entry, Entry], None],
 ) -> int:
-    """Build artifacts here where they are missing, and there; report each pair; return how many differ.
+    """Build the stored artifacts in other surroundings; report each pair; return how many differ.
 
-    What the wanted artifacts need is built there, too, so nothing comes from here but sources.
+    What an artifact needs is what was built there, so nothing comes from here but sources.
     """
-    plan_of = {artifact.key: plan for plan in plans for artifact in plan.artifacts if wanted(artifact)}
-    artifacts = with_needs([artifact for plan in plans for artifact in plan.artifacts if artifact.key in plan_of])
+    artifacts = {artifact.key: artifact for plan in plans for artifact in plan.artifacts if artifact.key in stored}
     entries, different = dict[str, Entry](), 0
-    for artifact in other_order(artifacts):
-        plan = plan_of.get(artifact.key, plans[0])
-        stored = make_artifacts(plan, [artifact], plan.device, here)[0][artifact.key]
-        lend_sources(artifact, here.store, there.store)
-        entries[artifact.key] = there.store.artifact(artifact.key) or build_artifact(artifact, entries, there)
-        difference = first_difference(stored.path, entries[artifact.key].path)
+    for artifact in other_order([*artifacts.values()]):
+        for source in artifact.release.sources:
+            for path in (sources_dir / f"{source.tree}.tar", sources_dir / f"{source.tree}.json"):
+                shutil.copyfile(path, context.store.root / "sources" / path.name)
+        entries[artifact.key] = context.store.artifact(artifact.key) or build_artifact(artifact, entries, context)
+        difference = first_difference(stored[artifact.key].path, entries[artifact.key].path)
         different += difference is not None
-        report(artifact, difference.text if difference else "", stored, entries[artifact.key])
+        report(artifact, difference.text if difference else "", stored[artifact.key], entries[artifact.key])
     return different
-
-
-def lend_sources(artifact: Artifact, giver: Store, taker: Store) -> None:
-    """Let another store have an artifact's sources without a download."""
-    for source in artifact.release.sources:
-        for suffix in ("tar", "json"):
-            name = f"sources/{source.tree}.{suffix}"
-            if (giver.root / name).exists() and not (taker.root / name).exists():
-                os.link(giver.root / name, taker.root / name)
 
 
 def main() -> int:
@@ -167,14 +209,8 @@ def main() -> int:
     parser.add_argument("--report", type=Path, help="file for the table of results")
     args = parser.parse_args()
     catalogue, console = load_catalogue(), Console()
-    plans = planned(catalogue, args.target or [*catalogue.targets], args.recipe)
-    flags = {"store": str(args.store) if args.store else None, "mirrors": args.mirrors or None}
-    here = BuildContext(settings=load_settings(flags, {}, Path.cwd()), environ=dict(os.environ), console=console)
     report_path = args.report.absolute() if args.report else None
-    assert here.store.root.is_dir()  # opened before the process is elsewhere
-    leave(args.elsewhere.absolute() / "näher am Meer")
-    there = context_elsewhere(Path.cwd(), catalogue.images[plans[0].target.name]["builder"], console)
-    rows = []
+    rows: list[str] = []
 
     def report(artifact: Artifact, difference: str, stored: Entry, rebuilt: Entry) -> None:
         cpu = " | ".join(f"{entry.facts['cpu_s']:.0f}" for entry in (stored, rebuilt))
@@ -184,15 +220,28 @@ def main() -> int:
             report_path.write_text("\n".join([*_HEAD, *sorted(rows), ""]))
 
     try:
-        different = compare(
-            plans, lambda artifact: not args.recipe or artifact.recipe.name in args.recipe, here, there, report
-        )
+        plans = planned(catalogue, args.target or [*catalogue.targets], args.recipe)
+        flags = {"store": str(args.store) if args.store else None, "mirrors": args.mirrors or None}
+        settings = load_settings(flags, {}, Path.cwd())
+        with open_context(settings, dict(os.environ), console) as here:
+            stored = build_here(plans, args.recipe, here)
+            sources = [source for plan in plans for artifact in plan.artifacts for source in artifact.release.sources]
+            names = [f"artifacts/{key}.tar" for key in stored]
+            names += [f"sources/{source.tree}.{suffix}" for source in sources for suffix in ("tar", "json")]
+            handed_over = hand_over(here.store.root, names, args.elsewhere.absolute() / "here")
+        stored = {key: replace(entry, path=handed_over / f"artifacts/{key}.tar") for key, entry in stored.items()}
+        if report_path and os.getuid() == 0:
+            report_path.touch()
+            os.chown(report_path, UID, UID)
+        leave(args.elsewhere.absolute() / "näher am Meer")
+        there = context_elsewhere(Path.cwd(), catalogue.images[plans[0].target.name]["builder"], console)
+        try:
+            different = build_there(plans, stored, handed_over / "sources", there, report)
+        finally:
+            there.store.close()
     except PibuildError as error:
         console.error(error, {})
         return error.exit_code
-    finally:
-        there.store.close()
-        here.store.close()
     return int(different > 0)
 
 
