@@ -12,6 +12,8 @@ from pibuild.machinecode.symbols import RegionKind
 
 _NEAR = 6
 """An address is put together within this number of instructions (compilers keep the parts close together)."""
+FARTHEST_PART = 2 * _NEAR + 2
+"""The last instruction that puts an address together is not farther behind the first."""
 
 
 def signed(values: NDArray[Any], bits: int) -> Addresses:
@@ -121,6 +123,17 @@ def are_calls(kind: RegionKind, words: NDArray[np.uint32]) -> NDArray[np.bool_]:
     else:
         are_calls = (words > 0xFFFF) & (words & 0xC000 == 0xC000)
     return np.asarray(are_calls, np.bool_)
+
+
+def certainly_leave(kind: RegionKind, words: NDArray[np.uint32]) -> NDArray[np.bool_]:
+    """Return which words are usual returns, or jumps without a condition; not all that may leave are found."""
+    if kind == "a64":
+        leave = (words == 0xD65F03C0) | (words & 0xFC000000 == 0x14000000)
+    elif kind == "arm":
+        leave = (words == 0xE12FFF1E) | (words & 0xFFFF8000 == 0xE8BD8000) | (words & 0xFF000000 == 0xEA000000)
+    else:
+        leave = (words == 0x4770) | (words & 0xFFFFFF00 == 0xBD00) | (words & 0xFFFFF800 == 0xE000)
+    return np.asarray(leave, np.bool_)
 
 
 def references64(

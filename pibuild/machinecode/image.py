@@ -7,7 +7,6 @@ Source: ELF specification; ELF for the Arm Architecture (AAELF32, AAELF64), relo
 section 10.6 (.eh_frame_hdr); Exception Handling ABI for the Arm Architecture (EHABI32), section 6.
 """
 
-import re
 import struct
 from bisect import bisect_right
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -19,6 +18,7 @@ from numpy.typing import NDArray
 
 from pibuild.machinecode.go_tables import go_functions
 from pibuild.machinecode.relocations import Addresses, android_rows, relr_places
+from pibuild.machinecode.sorted_arrays import distinct
 
 _LOAD, _DYNAMIC, _INTERP, _EH_FRAME_HDR, _EXIDX = 1, 2, 3, 0x6474E550, 0x70000001
 _RELRO = 0x6474E552
@@ -345,7 +345,7 @@ class MemoryImage:
         is_import = has_symbol & ~is_own
         imports = places[is_import], symbols[is_import]
         resolvers = np.concatenate([addends[kinds == _IRELATIVE[self.bits]], values[is_own & (kind_of == _GNU_IFUNC)]])
-        return imports, places[known], pointer[known], np.unique(resolvers)
+        return imports, places[known], pointer[known], distinct(resolvers)
 
     @cached_property
     def imports(self) -> PlaceTable[str]:
@@ -363,14 +363,14 @@ class MemoryImage:
 
     def _are_imports_of(self, names: Collection[str]) -> NDArray[np.bool_]:
         """Return which imports have one of these names; a name may be the end of another one in the table."""
-        strings = self.tags.get(_STRTAB, 0)
+        strings, symbols = self.tags.get(_STRTAB, 0), self._resolved[0][1]
         span = self.span(strings)
-        texts = self.read(strings, span.end - strings) if span else b""
-        pattern = b"|".join(re.escape(name.encode()) for name in names)
-        begins = np.fromiter((match.start() for match in re.finditer(b"(?=(?:%s)\0)" % pattern, texts)), np.int64)
-        symbols = self._resolved[0][1]
-        if not len(begins) or not len(self.symbols):
+        if span is None or not len(self.symbols):
             return np.zeros(len(symbols), np.bool_)
+        first = span.offset + strings - span.start
+        texts = [name.encode() + b"\0" for name in names]
+        last = min(first + int(self.symbols["name"].max()) + max(map(len, texts)), span.offset + span.end - span.start)
+        begins = np.array([at - first for text in texts for at in _begins(self.content, text, first, last)], np.int64)
         is_meant = np.isin(self.symbols["name"], begins)
         return is_meant[np.minimum(symbols, len(is_meant) - 1)] & (symbols < len(is_meant))
 
@@ -483,7 +483,7 @@ class MemoryImage:
         offsets = self.rows(address, size, np.dtype([("offset", "<u4"), ("_", "<u4")]))["offset"].astype(np.int64)
         signed = (offsets & 0x7FFFFFFF) - (offsets << 1 & 0x80000000)
         starts = address + 8 * np.arange(len(offsets)) + signed
-        starts = np.unique(starts[self.are_code(starts)])
+        starts = distinct(starts[self.are_code(starts)])
         return starts, np.append(starts[1:], starts[-1:] + (1 << 12))
 
     def _eh_frame(self) -> tuple[Addresses, Addresses]:
@@ -509,3 +509,10 @@ class MemoryImage:
                 offsets = places[inside] - span.start + span.offset
                 values[inside] = self._data[offsets[:, np.newaxis] + np.arange(4)].view("<u4")[:, 0]
         return values
+
+
+def _begins(content: bytes, part: bytes, first: int, last: int) -> Iterator[int]:
+    """Yield where a part begins between two places."""
+    while (at := content.find(part, first, last)) >= 0:
+        yield at
+        first = at + 1

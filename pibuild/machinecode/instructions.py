@@ -277,13 +277,23 @@ def _words_in_a32(words: Words) -> Words:
     return np.where(words & 0xEF000000 == 0xEF000000, 0xF2000000 | words >> 4 & 0x01000000 | low, same)
 
 
-def instruction_words(section: CodeSection, kind: RegionKind) -> Iterator[tuple[NDArray[np.int64], NDArray[np.uint32]]]:
-    """Yield addresses and words of the instructions in a section's regions of one kind."""
+def instruction_words(
+    section: CodeSection, kind: RegionKind, ahead: int = 0
+) -> Iterator[tuple[NDArray[np.int64], NDArray[np.uint32]]]:
+    """Yield addresses and words of the instructions in a section's regions of one kind, many at a time.
+
+    Where a region is cut, each part also has the first words of the next one, `ahead` of them.
+    """
     if kind == "thumb":
         yield from _thumb_words(section)
         return
-    for index, _ in _places(section, kind):
-        yield section.address + 4 * index, np.frombuffer(section.code, "<u4", len(section.code) // 4)[index]
+    words = np.frombuffer(section.code, "<u4", len(section.code) // 4)
+    if sum(region.kind == kind for region in section.regions) > 1:
+        for index, _ in _places(section, kind):
+            yield section.address + 4 * index, words[index]
+        return
+    for first, last in _places_of_one(section, kind, ahead):
+        yield section.address + 4 * np.arange(first, last), words[first:last]
 
 
 def _fixed_width(
@@ -325,6 +335,15 @@ def _classified(
     for start in range(0, len(words) + 1, _AT_ONCE):  # at least one part, of a section without code an empty one
         part = slice(start, start + _AT_ONCE)
         yield Instructions(addresses=addresses[part], words=words[part], encodings=encodings_of(words[part]))
+
+
+def _places_of_one(section: CodeSection, kind: RegionKind, ahead: int) -> Iterator[tuple[int, int]]:
+    """Yield the first and last index (exclusive) of words of the only region of a kind, which need not be copied."""
+    for region in section.regions:
+        if region.kind == kind:
+            low, high = (min(max(0, end - section.address), len(section.code)) for end in (region.start, region.end))
+            for at in range((low + 3) // 4, high // 4, _AT_ONCE):
+                yield at, min(at + _AT_ONCE + ahead, high // 4)
 
 
 def _places(section: CodeSection, kind: RegionKind) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:

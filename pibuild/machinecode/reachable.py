@@ -31,6 +31,7 @@ from pibuild.machinecode.decoders.effects import signed
 from pibuild.machinecode.decoders.thumb_effects import wide_branch
 from pibuild.machinecode.instructions import FIRST_OF_TWO
 from pibuild.machinecode.relocations import relr_places
+from pibuild.machinecode.sorted_arrays import distinct
 from pibuild.machinecode.symbols import CodeSection, Function, Region
 
 _Effect = tuple[bool, int | None]
@@ -311,7 +312,7 @@ def _wide_branch_effect(first: int, second: int, address: int) -> _Effect | None
 
 def pointed_functions(words: Iterable[NDArray[np.int64]], parts: Sequence[Section]) -> Iterator[Function]:
     """Yield the functions, by address, that words point to and that the unwinding tables of the sections name."""
-    pointers = np.unique(np.concatenate([_NO_PAIRS[:, 0], *words]))
+    pointers = distinct(np.concatenate([_NO_PAIRS[:, 0], *words]))
     begins = np.concatenate([_NO_PAIRS[:, 0], *_unwinding_starts(parts)])
     for pointer in pointers[np.isin(pointers & ~1, begins)].tolist():
         address, mode = pointer & ~1, pointer & 1
@@ -334,7 +335,7 @@ def relocated_pointers(parts: Sequence[Section]) -> Iterator[NDArray[np.int64]]:
     tables = [part.data() for part in parts if part["sh_type"] in _PACKED_RELOCATIONS]
     packed = [relr_places(np.frombuffer(table, "<u4", len(table) // 4), 4, word_count) for table in tables]
     is_relative = relocations[:, 1] & 0xFF == _R_ARM_RELATIVE
-    places = np.unique(np.concatenate([relocations[is_relative, 0], *packed]))
+    places = distinct(np.concatenate([relocations[is_relative, 0], *packed]))
     for part in changed:
         start, content = part["sh_addr"], np.frombuffer(part.data(), np.uint8)
         first, last = np.searchsorted(places, (start, start + len(content) - 3))

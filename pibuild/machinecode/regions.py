@@ -6,6 +6,7 @@ In a stripped file for 32 bits, functions are taken from the unwinding tables, t
 literals from the instructions that load them.
 """
 
+from bisect import bisect_right
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from itertools import pairwise
@@ -31,10 +32,13 @@ from pibuild.machinecode.instructions import (
     t32_encodings,
 )
 from pibuild.machinecode.relocations import Addresses
+from pibuild.machinecode.sorted_arrays import distinct
 from pibuild.machinecode.symbols import CodeSection, Region, RegionKind
 
 _MAX_EXPLORED, _MAX_FROM_ONE, _MAX_LOOKED_AT = 200_000, 20_000, 2000
 _LAST_UDF = 0xFFFF
+_KINDS: tuple[RegionKind, ...] = ("data", "arm", "thumb", "a64")
+_ARM, _THUMB, _A64 = 1, 2, 3
 _IMPOSSIBLE = (Feature.UNALLOCATED, Feature.PRIVILEGED, Feature.COPROCESSOR)
 _FILL = (0, 0xBF00, 0x46C0, 0xE1A00000, 0xE320F000, 0xD503201F, 0xF3AF8000)
 """Instructions that do nothing."""
@@ -96,18 +100,14 @@ class CodeMap:
         spans = sorted((r.start, r.end, r.kind) for part in sections for r in part.regions)
         self._starts = np.array([start for start, _, _ in spans], np.int64)
         self._ends = np.array([end for _, end, _ in spans], np.int64)
-        self._kinds = [kind for _, _, kind in spans]
-
-    def kind_at(self, address: int) -> RegionKind | None:
-        """Return the kind of the region at an address, None outside of all."""
-        row = int(np.searchsorted(self._starts, address, "right")) - 1
-        return self._kinds[row] if row >= 0 and address < self._ends[row] else None
+        self._kinds = np.array([_KINDS.index(kind) for _, _, kind in spans], np.int8)
+        self._first, self._last, self._numbers = self._starts.data, self._ends.data, self._kinds.data
 
     def is_listed(self, place: int) -> bool:
         """Return whether the code at a place is known as what it is reached as."""
-        address = place if self._image.bits == 64 else place & ~1
-        kind = self.kind_at(address)
-        return kind == ("a64" if self._image.bits == 64 else "thumb" if place & 1 else "arm")
+        address, wanted = (place, _A64) if self._image.bits == 64 else (place & ~1, _THUMB if place & 1 else _ARM)
+        row = bisect_right(self._first, address) - 1
+        return row >= 0 and address < self._last[row] and self._numbers[row] == wanted
 
     def unlisted_rows(self, targets: Addresses) -> NDArray[np.intp]:
         """Return which of many places are not known as what they are reached as, but may be executed."""
@@ -116,9 +116,8 @@ class CodeMap:
         is_64 = self._image.bits == 64
         addresses = targets if is_64 else targets & ~1
         rows = np.searchsorted(self._starts, addresses, "right") - 1
-        numbers = np.array([("data", "arm", "thumb", "a64").index(kind) for kind in self._kinds], np.int8)
-        kinds = np.where((rows >= 0) & (addresses < self._ends[rows]), numbers[rows], -1)
-        wanted = 3 if is_64 else np.where(targets & 1 == 1, 2, 1)
+        kinds = np.where((rows >= 0) & (addresses < self._ends[rows]), self._kinds[rows], -1)
+        wanted = _A64 if is_64 else np.where(targets & 1 == 1, _THUMB, _ARM)
         rest = np.flatnonzero(kinds != wanted)
         return rest[self._image.are_code(addresses[rest])]
 
@@ -325,7 +324,7 @@ def guessed_sections(image: MemoryImage, sections: Sequence[CodeSection]) -> tup
     modes = _known_modes(image)
     counts = np.bincount(list(modes.values()), minlength=2)
     default = int(counts[1] > counts[0])
-    starts = np.unique(np.concatenate([image.unwound[0], np.array(list(modes), np.int64)]))
+    starts = distinct(np.concatenate([image.unwound[0], np.array(list(modes), np.int64)]))
     starts = starts[image.are_code(starts)]
     for _ in range(2):
         found: list[Addresses] = []
@@ -334,7 +333,7 @@ def guessed_sections(image: MemoryImage, sections: Sequence[CodeSection]) -> tup
             for kind in ("arm", "thumb"):
                 for addresses, words in instruction_words(guess, kind):
                     found.append(_called_places(kind, addresses, words.astype(np.uint32)))
-        called = np.unique(np.concatenate([np.empty(0, np.int64), *found]))
+        called = distinct(np.concatenate([np.empty(0, np.int64), *found]))
         # a literal that looks like a call leads anywhere, hardly to where a function begins
         called = called[np.isin(called & ~1, starts)]
         for place in called.tolist():
@@ -346,7 +345,7 @@ def _known_modes(image: MemoryImage) -> dict[int, int]:
     begins = image.unwound[0]
     values = image.pointer_columns[1]
     named = values[np.isin(values & ~1, begins)] if len(begins) else values[:0]
-    modes = {value & ~1: value & 1 for value in np.unique(named).tolist()}
+    modes = {value & ~1: value & 1 for value in distinct(named).tolist()}
     modes.update({entry.place & ~1: entry.place & 1 for entry in (*image.exports, *image.called_at_load)})
     return modes
 
@@ -407,7 +406,7 @@ def literal_places(section: CodeSection) -> Addresses:
         amount = np.where(is_vector, (word & 0xFF) * 4, word & 0xFFF)
         place = (addresses[wide] + 4 & ~3) + np.where(word >> 23 & 1 == 1, amount, -amount)
         places += [place, place[is_vector & (word >> 8 & 1 == 1)] + 4]
-    return np.unique(np.concatenate(places) & ~1)
+    return distinct(np.concatenate(places) & ~1)
 
 
 def _without_literals(section: CodeSection) -> CodeSection:

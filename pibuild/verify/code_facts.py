@@ -30,6 +30,7 @@ from pibuild.machinecode.regions import (
     last_part,
 )
 from pibuild.machinecode.relocations import Addresses
+from pibuild.machinecode.sorted_arrays import distinct
 from pibuild.machinecode.symbols import CodeSection
 from pibuild.machinecode.table_loads import loads_from
 from pibuild.verify.binary import Binary
@@ -264,7 +265,7 @@ class Code:
     def features(self) -> tuple[Feature, ...]:
         """What its instructions need beyond the base; what is put everywhere by compilers comes first."""
         encodings = all_encodings()
-        needs = {encodings[number].needs for number in np.unique(self.newer.encodings).tolist()}
+        needs = {encodings[number].needs for number in distinct(self.newer.encodings).tolist()}
         return tuple(sorted((need for need in needs if need), key=lambda need: (need is not Feature.LSE, need)))
 
     @property
@@ -280,10 +281,10 @@ class Code:
         entries = list(filter(program.functions.in_code_section, entries))
         words = self._follow(entries, {}, _MAX_FOLLOWED)
         yield self._needing(self.map.classified(words))
-        pointed = np.unique(image.pointer_columns[1])
+        pointed = distinct(image.pointer_columns[1])
         reached = np.array(sorted(words), np.int64) & ~1
         targets, sites = program.graph.references
-        named = np.unique(np.concatenate([pointed, targets[np.isin(sites, reached)]]))
+        named = distinct(np.concatenate([pointed, targets[np.isin(sites, reached)]]))
         named = named[~program.functions.are_labels(named) & ((named & 1 == 1) | (named & 3 == 0))]
         begins = image.unwound[0]
         if len(begins):  # where the unwinding tables know all functions, another place is none
@@ -354,12 +355,12 @@ class Code:
         )
         entered = [entry.place for entry in image.called_at_load if not code_map.is_listed(entry.place)]
         exported = [entry.place for entry in image.exports if not code_map.is_listed(entry.place)]
-        values = np.unique(image.pointer_columns[1])
+        values = distinct(image.pointer_columns[1])
         values = values[~self.program.functions.are_labels(values)]
         values = values[code_map.unlisted_rows(values)]
         pointed = [place for place in values.tolist() if self._may_be_function(place)]
         pointed += self._jumped_to()
-        direct = np.unique(np.concatenate(places)).tolist()
+        direct = distinct(np.concatenate(places)).tolist()
         certain = [*sure, *entered, *(direct if self._binary.mapped else [])]
         doubtful = [*after_calls, *exported, *pointed, *([] if self._binary.mapped else direct)]
         code_map.is_whole = max(len(certain), len(doubtful)) <= _MAX_SURPRISES
@@ -438,7 +439,7 @@ class Code:
     def entries(self) -> "Entrances":
         """The places at which its code is entered."""
         image, program = self.program.image, self.program
-        values = np.unique(np.concatenate([image.pointer_columns[1], program.graph.references[0]]))
+        values = distinct(np.concatenate([image.pointer_columns[1], program.graph.references[0]]))
         values = values[image.are_code(values & ~1 if image.bits == 32 else values)]
         pointed = values[~program.functions.are_labels(values)]
         named: dict[int, Entrance] = {}

@@ -1,11 +1,13 @@
 """Who calls, names and enters the functions of a file: found in bulk, in time linear in the size of the code."""
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from functools import cached_property
 
 import numpy as np
 
 from pibuild.machinecode.code_scan import (
+    FARTHEST_PART,
     are_calls,
     direct_branches,
     references32,
@@ -19,6 +21,7 @@ from pibuild.machinecode.decoders import effects as op
 from pibuild.machinecode.image import MemoryImage
 from pibuild.machinecode.regions import decoded, last_part
 from pibuild.machinecode.relocations import Addresses
+from pibuild.machinecode.sorted_arrays import distinct
 
 _NONE = np.empty(0, np.int64)
 _AT_ONCE = 1 << 22
@@ -62,9 +65,12 @@ class CallGraph:
 
     def callers(self, place: int) -> Addresses:
         """Return the addresses of the instructions that call or jump to a place."""
-        targets, sites = self.calls
-        first, last = np.searchsorted(targets, (place, place + 1))
-        return sites[first:last]
+        first = bisect_left(self._called, place)
+        return self.calls[1][first : bisect_right(self._called, place, first)]
+
+    @cached_property
+    def _called(self) -> memoryview:
+        return self.calls[0].data
 
     @cached_property
     def references(self) -> tuple[Addresses, Addresses]:
@@ -75,7 +81,7 @@ class CallGraph:
         places, values = self.image.pointer_columns
         order = np.argsort(places, kind="stable")
         places, values = places[order], values[order]
-        for kind, addresses, words in self.functions.words():
+        for kind, addresses, words in self.functions.words(ahead=FARTHEST_PART):
             for site, target in find(self.image, kind, addresses, words, got):
                 sites.append(site)
                 targets.append(target)
@@ -90,9 +96,12 @@ class CallGraph:
 
     def referrers(self, first: int, last: int) -> Addresses:
         """Return where code puts together an address in a range."""
-        targets, sites = self.references
-        low, high = np.searchsorted(targets, (first, last))
-        return sites[low:high]
+        low = bisect_left(self._referred, first)
+        return self.references[1][low : bisect_left(self._referred, last, low)]
+
+    @cached_property
+    def _referred(self) -> memoryview:
+        return self.references[0].data
 
     @cached_property
     def stubs(self) -> dict[int, str]:
@@ -145,26 +154,26 @@ class CallGraph:
         return found
 
     @cached_property
-    def _named_places(self) -> Addresses:
+    def _named_places(self) -> memoryview:
         """Places that calls, pointers, exports and the loader name, sorted."""
         image = self.image
         values = image.pointer_columns[1]
         entries = np.array([e.place for e in (*image.exports, *image.called_at_load) if e.place < 1 << 62], np.int64)
         targets = self.calls[0]
         own = np.array(list(self.own_stubs.values()), np.int64)
-        refs = np.unique(np.concatenate([self.references[0], values]))
+        refs = distinct(np.concatenate([self.references[0], values]))
         refs = refs[image.are_code(refs & ~1)]
-        everything = np.unique(np.concatenate([targets, entries, own, refs[~self.functions.are_labels(refs)]]))
+        everything = distinct(np.concatenate([targets, entries, own, refs[~self.functions.are_labels(refs)]]))
         is_thumb = everything & 1 == 1 if image.bits == 32 else np.zeros(len(everything), np.bool_)
         everything = everything[is_thumb | (everything & 3 == 0)]
         named: Addresses = everything[image.are_code(everything & ~1 if image.bits == 32 else everything)]
-        return named
+        return named.data
 
     def nodes(self, low: int, high: int) -> list[int]:
         """Return the places in a range at which its code is entered from outside."""
         places = self._named_places
-        first, last = np.searchsorted(places, (low, high))
-        found: list[int] = places[first:last].tolist()
+        first = bisect_left(places, low)
+        found: list[int] = places[first : bisect_left(places, high, first)].tolist()
         if self.image.bits == 32:  # a mode that only some of the names state
             named, every, mode_at = {place & ~1 for place in found}, frozenset(found), self.functions.mode_at
             found = [place for place in found if place & 1 or (place | 1) not in every or not mode_at(place)]
@@ -186,8 +195,8 @@ class CallGraph:
         if self.functions.is_function(low) or len(nodes) <= _NAMES_BEFORE:
             return [int(node) for node in nodes.tolist()]
         places = nodes & ~1 if self.image.bits == 32 else nodes
-        after = np.unique(np.searchsorted(places, addresses, "right"))
-        rows = np.unique(np.concatenate([after - step for step in range(1, _NAMES_BEFORE + 1)]))
+        after = distinct(np.searchsorted(places, addresses, "right"))
+        rows = distinct(np.concatenate([after - step for step in range(1, _NAMES_BEFORE + 1)]))
         return [int(node) for node in nodes[rows[rows >= 0]].tolist()]
 
     def around(self, address: int) -> list[int]:

@@ -36,6 +36,9 @@ _SOURCES: dict[int, tuple[int, ...]] = {
     op.KEEP: (1,),
 }
 """Where operations name the registers of which they make a value."""
+_OF_ONE = frozenset((op.ADD, op.ADD_PC, op.OR, op.FLIP, op.NOT, op.BITS, op.LOAD))
+_OF_TWO = frozenset((op.ADD_REG, op.OR_REG, op.SHIFT_BY, op.LOAD_REG, op.MIX))
+"""Operations that make nothing of registers of which nothing is known."""
 _Effect = Callable[[Operation, State, Walk], Value | None]
 _Act = Callable[[Operation, State, Walk], None]
 
@@ -95,7 +98,12 @@ class Execution:
 
     def execute(self, operation: Operation, state: State, walk: Walk) -> None:
         """Change what is known as a plain instruction does."""
-        kind = operation[0]
+        kind, registers = operation[0], state.registers
+        if (kind in _OF_ONE and operation[2] not in registers) or (
+            kind in _OF_TWO and operation[2] not in registers and operation[3] not in registers
+        ):  # most instructions
+            registers.pop(operation[1], None)
+            return
         effect = self._values.get(kind)
         if effect is None:
             self._acts[kind](operation, state, walk)

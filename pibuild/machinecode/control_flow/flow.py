@@ -141,12 +141,15 @@ class _Walker:
     def _follow(self, state: State) -> _Next:
         """Follow the code from a place on, until it leaves the function or nothing new is known."""
         guards, joins, watched = self._met.guards, self._met.joins, self._watch.places if self._watch else ()
+        is_begin = True
         while True:
             address = state.address
             if not self._low <= address < self._high:
                 return self._continue_behind(state)
-            if (address in guards or address in joins) and not self._met.is_news(state):
+            # between joins, only one way leads from each instruction to the next
+            if (address in joins or (is_begin and address in guards)) and not self._met.is_news(state):
                 return _Next.OFF
+            is_begin = False
             guards[address] = state.guards
             self._steps += 1
             if self._steps > _MAX_STEPS:
@@ -155,7 +158,8 @@ class _Walker:
             operation, size = self._decoded(address, state.thumb)
             if state.conditions:
                 operation = _conditional(operation, size, state.conditions.pop(0))
-            if operation[0] < op.CALL and operation[0] != op.SEVERAL and address | state.thumb not in watched:
+            last = operation[-1][0] if operation[0] == op.SEVERAL else operation[0]
+            if last < op.CALL and address | state.thumb not in watched:
                 if operation[0]:
                     self._execute(operation, state, self.walk)
                 state.address = address + size

@@ -10,12 +10,13 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from pibuild.machinecode.code_scan import conditional_branches
+from pibuild.machinecode.code_scan import certainly_leave, conditional_branches
 from pibuild.machinecode.control_flow.call_graph import CallGraph
 from pibuild.machinecode.control_flow.returns import Returns
 from pibuild.machinecode.decoders import effects as op
 from pibuild.machinecode.regions import LEAVES, branch_targets, decoded, last_part
 from pibuild.machinecode.relocations import Addresses
+from pibuild.machinecode.sorted_arrays import distinct
 
 Rows = NDArray[np.intp]
 _Edges = tuple[Rows, NDArray[np.int32]]
@@ -40,7 +41,7 @@ class FunctionGraph:
 
     def row_of(self, place: int) -> int:
         """Return the row of one place."""
-        return int(self.rows_of(np.array([place], np.int64))[0])
+        return max(self._functions.row_of(place & ~1 if self.image.bits == 32 else place), 0)
 
     @property
     def size(self) -> int:
@@ -111,14 +112,14 @@ class FunctionGraph:
     def _continued(self) -> Rows:
         """Return the functions behind whose last instruction the next function may follow."""
         starts = self._functions.table[0]
-        last = np.full(len(starts), -1, np.int64)
-        for kind, addresses, _ in self._functions.words():
+        last, leaves = np.full(len(starts), -1, np.int64), np.zeros(len(starts), np.bool_)
+        for kind, addresses, words in self._functions.words():
             if len(addresses) and len(starts) > 1:
-                before = np.searchsorted(addresses, starts[1:]) - 1
-                place = addresses[np.maximum(before, 0)] | (kind == "thumb")
-                is_here = (before >= 0) & (place >= starts[:-1])
-                last[:-1][is_here] = np.maximum(last[:-1][is_here], place[is_here])
-        rows = np.flatnonzero(last >= 0)
+                before = np.maximum(np.searchsorted(addresses, starts[1:]) - 1, 0)
+                place = addresses[before] | (kind == "thumb")
+                later = np.flatnonzero((place >= starts[:-1]) & (place < starts[1:]) & (place > last[:-1]))
+                last[later], leaves[later] = place[later], certainly_leave(kind, words[before[later]])
+        rows = np.flatnonzero((last >= 0) & ~leaves)
         return rows[[self._may_continue(place) for place in last[rows].tolist()]]
 
     def _may_continue(self, place: int) -> bool:
@@ -147,7 +148,7 @@ class FunctionGraph:
             distance += 1
             counts = begins[frontier + 1] - begins[frontier]
             at = np.repeat(begins[frontier] - np.cumsum(counts) + counts, counts) + np.arange(counts.sum())
-            fresh = np.unique(others[at])
+            fresh = distinct(others[at])
             frontier = fresh[found[fresh] == FAR]
             found[frontier] = distance
         return found

@@ -1,5 +1,6 @@
 """Where the functions of a file begin and end, and which bytes are code of which kind."""
 
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 
@@ -11,6 +12,7 @@ from pibuild.machinecode.elf import Elf
 from pibuild.machinecode.image import MemoryImage
 from pibuild.machinecode.instructions import instruction_words
 from pibuild.machinecode.relocations import Addresses
+from pibuild.machinecode.sorted_arrays import distinct
 from pibuild.machinecode.symbols import CodeSection, RegionKind
 
 _NONE = np.empty(0, np.int64)
@@ -64,7 +66,7 @@ class FunctionTable:
         for kind, addresses, words in self.words():
             for rows, target in direct_branches(kind, addresses, words):
                 found.append(target[are_calls(kind, words[rows])])
-        called = np.unique(np.concatenate(found))
+        called = distinct(np.concatenate(found))
         is_inside = np.zeros(len(called), np.bool_)
         for part in self.sections:
             is_inside |= (part.address <= called) & (called < part.address + len(part.code))
@@ -72,14 +74,22 @@ class FunctionTable:
 
     def bounds(self, place: int) -> tuple[int, int]:
         """Return begin and end of the function that a place lies in."""
-        starts, ends, _ = self.table
+        starts, ends = self._starts, self._ends
         address = place & ~1 if self.image.bits == 32 else place
-        row = int(np.searchsorted(starts, address, "right")) - 1
+        row = bisect_right(starts, address) - 1
         if row < 0:
-            return address, int(starts[0]) if len(starts) else address + (1 << 16)
+            return address, starts[0]
         if address < ends[row]:
-            return int(starts[row]), int(ends[row])
-        return int(ends[row]), int(starts[row + 1]) if row + 1 < len(starts) else 1 << 62
+            return starts[row], ends[row]
+        return ends[row], starts[row + 1] if row + 1 < len(starts) else 1 << 62
+
+    @cached_property
+    def _starts(self) -> memoryview:
+        return self.table[0].data
+
+    @cached_property
+    def _ends(self) -> memoryview:
+        return self.table[1].data
 
     @property
     def is_stripped_arm(self) -> bool:
@@ -92,10 +102,14 @@ class FunctionTable:
 
     def is_function(self, address: int) -> bool:
         """Return whether a function begins at an address of which the end is known."""
-        row = int(np.searchsorted(self.table[0], address, "right")) - 1
-        if row < 0 or int(self.table[0][row]) != address:
+        row = self.row_of(address)
+        if row < 0 or self._starts[row] != address:
             return False
-        return bool(self._sized_ends[row] > address) or self.image.bits == 32
+        return self.image.bits == 32 or bool(self._sized_ends[row] > address)
+
+    def row_of(self, address: int) -> int:
+        """Return the row of the function that an address belongs to; -1 if it lies before all functions."""
+        return bisect_right(self._starts, address) - 1
 
     def rows_of(self, addresses: Addresses) -> NDArray[np.intp]:
         """Return for each address the row of its function in the table."""
@@ -142,19 +156,22 @@ class FunctionTable:
             return 0
         if address in self.table[2]:
             return self.table[2][address]
-        starts = self._region_starts
-        row = int(np.searchsorted(starts, address, "right")) - 1
+        row = bisect_right(self._region_starts, address) - 1
         return int(row >= 0 and self.regions[row][2] == "thumb" and address < self.regions[row][1])
 
     @cached_property
-    def _region_starts(self) -> Addresses:
-        return np.array([start for start, _, _ in self.regions], np.int64)
+    def _region_starts(self) -> memoryview:
+        return np.array([start for start, _, _ in self.regions], np.int64).data
 
-    def words(self) -> Iterator[tuple[RegionKind, Addresses, NDArray[np.uint32]]]:
-        """Yield kind, addresses and words of all instructions, many at a time."""
+    def words(self, ahead: int = 0) -> Iterator[tuple[RegionKind, Addresses, NDArray[np.uint32]]]:
+        """Yield kind, addresses and words of all instructions, many at a time.
+
+        Where code is cut, each part also has the first words of the next one, `ahead` of them.
+        """
         for section in self.sections:
             kinds: tuple[RegionKind, ...] = ("a64",) if self.image.bits == 64 else ("arm", "thumb")
             for kind in kinds:
-                for addresses, words in instruction_words(section, kind):
-                    for at in range(0, len(words), _AT_ONCE):
-                        yield kind, addresses[at : at + _AT_ONCE], words[at : at + _AT_ONCE].astype(np.uint32)
+                for addresses, words in instruction_words(section, kind, ahead):
+                    for at in range(0, max(1, len(words) - ahead), _AT_ONCE):
+                        part = slice(at, at + _AT_ONCE + ahead)
+                        yield kind, addresses[part], words[part].astype(np.uint32, copy=False)
