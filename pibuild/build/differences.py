@@ -16,7 +16,7 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import IO, BinaryIO, Literal, cast
@@ -25,7 +25,7 @@ from pibuild.build.elf_places import elf_difference
 from pibuild.errors import printable
 
 Field = Literal["presence", "kind", "mode", "mtime", "owner", "target", "compression", "content", "order", "header"]
-"""`header` is a part of an archive that belongs to no member."""
+"""`header` is a further part of a member's entry, or a part of the archive that belongs to no member."""
 
 _CHUNK_BYTES = 1 << 20
 _DEEPEST = 8
@@ -92,6 +92,8 @@ class _Member:
     name: str
     fields: Mapping[Field, str]
     read: Callable[[], BinaryIO]
+    packing: Mapping[Field, str] = field(default_factory=dict)
+    """How the archive stores it, which differs also because the content does."""
 
 
 def first_difference(stored: Path, rebuilt: Path) -> Difference | None:
@@ -139,16 +141,23 @@ def _of_members(files: tuple[str, ...], stored: Sequence[_Member], rebuilt: Sequ
             return Difference(files=(*files, key[0]), field="presence", stored=there[0], rebuilt=there[1])
     for key, member in first.items():
         other, own = second[key], (*files, key[0])
-        for field, value in member.fields.items():
-            if value != other.fields.get(field, ""):
-                return Difference(files=own, field=field, stored=value, rebuilt=other.fields.get(field, "none"))
+        if difference := _of_fields(own, member.fields, other.fields):
+            return difference
         with member.read() as content, other.read() as other_content:
-            if difference := _difference(own, content, other_content):
-                return difference
+            difference = _difference(own, content, other_content)
+        if difference := difference or _of_fields(own, member.packing, other.packing):
+            return difference
     pairs = enumerate(zip(first, second, strict=True))
     if moved := next(((place, one[0], two[0]) for place, (one, two) in pairs if one != two), None):
         place, one, two = moved
         return Difference(files=(*files, one), field="order", stored=f"member {place}", rebuilt=f"{two} is there")
+    return None
+
+
+def _of_fields(files: tuple[str, ...], stored: Mapping[Field, str], rebuilt: Mapping[Field, str]) -> Difference | None:
+    for name, value in stored.items():
+        if value != rebuilt.get(name):
+            return Difference(files=files, field=name, stored=value or "none", rebuilt=rebuilt.get(name) or "none")
     return None
 
 
@@ -240,9 +249,12 @@ def _zip_members(file: BinaryIO) -> Iterator[_Member]:
         fields: dict[Field, str] = {
             "mtime": "{}-{:02}-{:02} {:02}:{:02}:{:02}".format(*info.date_time),
             "mode": f"{info.external_attr >> 16:o}",
-            "compression": str(info.compress_type),
         }
-        yield _Member(name=info.filename, fields=fields, read=partial(_opened, archive, info))
+        packing: dict[Field, str] = {
+            "compression": f"method {info.compress_type}, {info.compress_size} bytes",
+            "header": f"system {info.create_system}, flags {info.flag_bits:x}, more {info.extra.hex() or 'none'}",
+        }
+        yield _Member(name=info.filename, fields=fields, read=partial(_opened, archive, info), packing=packing)
 
 
 def _opened(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> BinaryIO:

@@ -117,6 +117,31 @@ def test_the_section_and_the_function_of_a_library_are_named(differ):
     assert first[found.offset] != second[found.offset]
 
 
+def make_packed_zip(content: bytes, level: int, comment: bytes = b"") -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, compresslevel=level) as file:
+        info = zipfile.ZipInfo("a", (2020, 1, 1, 0, 0, 0))
+        info.extra = comment
+        info.compress_type = zipfile.ZIP_DEFLATED
+        file.writestr(info, content, compresslevel=level)
+    return buffer.getvalue()
+
+
+def test_the_same_content_that_is_compressed_otherwise_is_named(differ):
+    content = b"".join(b"%d" % (number * number) for number in range(5000))
+    found = differ(make_packed_zip(content, 1), make_packed_zip(content, 9))
+    assert (found.files, found.field) == (("out.tar", "a"), "compression")
+
+
+def test_a_content_that_differs_is_named_before_how_it_is_compressed(differ):
+    assert differ(make_packed_zip(TIME * 9, 9), make_packed_zip(LATER, 9)).field == "content"
+
+
+def test_a_further_field_of_a_zips_member_is_named(differ):
+    found = differ(make_packed_zip(TIME, 9), make_packed_zip(TIME, 9, b"ux\x01\x00z"))
+    assert (found.files, found.field) == (("out.tar", "a"), "header")
+
+
 def test_an_archive_that_is_damaged_is_compared_as_bytes(differ):
     found = differ(b"PK\x03\x04 first", b"PK\x03\x04 other")
     assert (found.field, found.offset) == ("content", 5)
