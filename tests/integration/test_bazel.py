@@ -7,15 +7,21 @@ need (Pythons, numpy, OpenBLAS) stays in the person's own store; the rest, with 
 import re
 import shutil
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from pibuild.build import wheelhouse
+from pibuild.build.artifact import run_recipe
 from pibuild.build.container import failed_image
-from pibuild.build.schedule import Missing, missing_parts
+from pibuild.build.differences import first_difference
+from pibuild.build.schedule import Missing, make_artifacts, missing_parts
 from pibuild.console import Console
 from pibuild.errors import BuildError, ProofError
+from pibuild.trees.selection import Selection
+from pibuild.trees.stored_tree import stored_members
+from pibuild.trees.tree import write_tree
 from tests.failures import fails
 from tests.integration.workspace import PYTHONS, TREE, VERSION, WorkspaceBuilds, lend
 
@@ -139,6 +145,21 @@ def test_the_wheel_requires_the_numpy_that_it_was_compiled_with(built):
     }
 
     assert wanted == {"2.7": "1.16", "3.11": "2.0"}
+
+
+def test_a_wheel_is_the_same_if_another_user_builds_it_with_fewer_jobs_and_no_cache(
+    builds, tree, tmp_path, monkeypatch
+):
+    plan, context = builds.plan("pi-one", "2.7", tree), builds.context
+    entries, _ = make_artifacts(plan, plan.artifacts, plan.device, context)
+    monkeypatch.setattr(context, "limits", replace(context.limits, jobs=1, uid=4321, gid=4321))
+    run_recipe(plan.wheel, entries, context, tmp_path / "again.tar", is_cache_new=True)
+
+    results = Selection(keep=("/wheel/", "/symbols/", "/extras/"))  # the list of actions has times
+    for path, name in ((entries[plan.wheel.key].path, "first"), (tmp_path / "again.tar", "second")):
+        write_tree(stored_members(path), results, tmp_path / name)
+    assert len([*stored_members(tmp_path / "first")]) > 3
+    assert first_difference(tmp_path / "first", tmp_path / "second") is None
 
 
 def test_the_second_python_runs_a_tenth_of_the_first_ones_cpp_actions(builds, built):
