@@ -21,7 +21,7 @@ from packaging.version import Version
 from pibuild.config.pis import PiPlace
 from pibuild.verify.findings import Finding
 from pibuild.verify.numpy_versions import requirement_findings
-from pibuild.verify.wheel_faults import file_faults, old_entry_point_faults
+from pibuild.verify.wheel_faults import file_faults, new_metadata_faults, old_entry_point_faults
 from pibuild.wheels.metadata import (
     MAX_REQUIREMENT_LETTERS,
     Metadata,
@@ -91,6 +91,8 @@ class WheelClaims:
     """What makes every pip refuse the wheel."""
     old_python_faults: tuple[Finding, ...]
     """What makes pips for Python before 3.11 refuse it as well."""
+    new_python_faults: tuple[Finding, ...]
+    """What makes pips for Python from 3.11 on refuse it as well."""
     dist_info: str
 
 
@@ -119,6 +121,7 @@ def read_claims(wheel: Wheel) -> WheelClaims:
         invalid_requirement=invalid,
         faults=(*file_faults(wheel, metadata), *([_LONG_REQUIREMENTS] if is_much else ())),
         old_python_faults=tuple(old_entry_point_faults(wheel)),
+        new_python_faults=tuple(new_metadata_faults(metadata)),
         dist_info=wheel.dist_info,
     )
 
@@ -173,13 +176,13 @@ def _refusals(claims: WheelClaims, place: PiPlace, pip: Version) -> Iterator[Fin
         yield replace(_refusal(reason, subject=_listed(map(str, name.tags))), at_place=at_place)
         return
     yield from claims.faults
-    if Version(place.python.version) < _IMPORTLIB_SINCE:
-        yield from claims.old_python_faults
+    is_old = Version(place.python.version) < _IMPORTLIB_SINCE
+    yield from claims.old_python_faults if is_old else claims.new_python_faults
     yield from _python_refusals(claims, place, pip)
     if place.python.version.startswith("3") and pip >= _CONSISTENT_SINCE:
         yield from _consistency_refusals(claims, name, pip, Version(place.python.version))
     if pip >= _STRICT_VERSIONS_SINCE:
-        yield from _strict_refusals(claims, name)
+        yield from _strict_refusals(claims, name, claims.metadata.listed_version if is_old else claims.metadata.version)
     elif claims.invalid_requirement:
         yield _refusal(f"METADATA has the invalid Requires-Dist {claims.invalid_requirement}")
 
@@ -237,8 +240,8 @@ def _consistency_refusals(claims: WheelClaims, name: _ClaimedName, pip: Version,
         yield _refusal(f"Name in METADATA is {shown(stated) or 'missing'}; the file name says {name.name}")
 
 
-def _strict_refusals(claims: WheelClaims, name: _ClaimedName) -> Iterator[Finding]:
-    for place, version in (("METADATA", claims.metadata.version), ("the file name", name.version)):
+def _strict_refusals(claims: WheelClaims, name: _ClaimedName, stated: str) -> Iterator[Finding]:
+    for place, version in (("METADATA", stated), ("the file name", name.version)):
         if version_or_none(version) is None:
             yield _refusal(f"the version {shown(version) or '(none)'} in {place} is invalid (PEP 440)")
     if claims.refused_requirement:

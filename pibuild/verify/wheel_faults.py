@@ -34,7 +34,7 @@ def file_faults(wheel: Wheel, metadata: Metadata) -> Iterator[Finding]:
         yield _file_fault("there is no METADATA in the .dist-info folder")
     elif not metadata.is_text:
         yield _file_fault("METADATA is not UTF-8")
-    elif not metadata.version and not metadata.is_cut:
+    elif not metadata.version and not metadata.listed_version and not metadata.is_cut:
         yield _file_fault("METADATA has no Version")
     elif metadata.is_cut:
         yield Finding(outcome="unsure", check="file", reason="METADATA has more than 1 MB of fields; they are not read")
@@ -84,6 +84,13 @@ def _script_faults(wheel: Wheel) -> Iterator[Finding]:
         if match and ":" not in match["function"]:
             yield _file_fault(f"entry_points.txt names no function for the program {shown(match['name'])}")
             return
+
+
+def new_metadata_faults(metadata: Metadata) -> Iterator[Finding]:
+    """Yield a finding for METADATA whose fields can't be read, though a line has the version: importlib needs them."""
+    if metadata.is_text and metadata.listed_version and not metadata.version and not metadata.is_cut:
+        reason = "METADATA has no Version where pips for Python 3.11 and newer look for it: it begins with no field"
+        yield _file_fault(reason)
 
 
 def old_entry_point_faults(wheel: Wheel) -> Iterator[Finding]:

@@ -30,6 +30,11 @@ class Metadata:
     """Whether it has more fields than are read."""
     name: str
     version: str
+    listed_version: str
+    """That of the first line that begins with `Version:`, which pips for Python before 3.11 (pkg_resources) take.
+
+    It differs from `version` where the fields can't be read: after a byte order mark or an empty line at the begin.
+    """
     requires_python: str
     requires_dist: tuple[str, ...]
     import_names: tuple[str, ...]
@@ -47,10 +52,17 @@ def read_metadata(wheel: Wheel) -> Metadata:
         is_cut=_is_cut(content or b""),
         name=str(fields.get("Name", "")),
         version=str(fields.get("Version", "")),
+        listed_version=_listed_version(content or b""),
         requires_python=str(fields.get("Requires-Python", "")).strip(),
         requires_dist=tuple(str(value).strip() for value in fields.get_all("Requires-Dist", [])),
         import_names=tuple(name.strip() for name, _, note in names if note.strip() != "private"),
     )
+
+
+def _listed_version(content: bytes) -> str:
+    lines = content[:MAX_FIELD_BYTES].decode(errors="replace").splitlines()
+    line = next((line for line in map(str.strip, lines) if line.lower().startswith("version:")), "")
+    return line.partition(":")[2].strip()
 
 
 def version_or_none(text: str) -> Version | None:

@@ -262,6 +262,16 @@ def test_pips_for_python_before_3_11_take_the_name_from_the_folder(tmp_path):
     assert worst_outcome(judged(tmp_path, (_TWO, "bullseye"), **changes)) == "runs"
 
 
+@pytest.mark.parametrize("begin", ["\ufeff", "\n"])
+def test_pips_for_python_before_3_11_find_the_version_in_any_line(tmp_path, begin):
+    # by pip 20.3.4 and 26.0.1 of Python 3.9, 23.0.1 and 26.3 of 3.11, 25.1.1 and 26.3 of 3.13, under qemu-arm
+    text = f"{begin}{_PLAIN}Requires-Python: >=3.99\n"
+    for system, outcome in (("bullseye", "runs"), ("bookworm", "fails"), ("trixie", "fails")):
+        assert worst_outcome(judged(tmp_path, (_TWO, system), metadata=text)) == outcome
+    text = f"{begin}Version: 1.0\nName: thing\n" if begin == "\ufeff" else "\nName: thing\n"
+    assert worst_outcome(judged(tmp_path, (_TWO, "bullseye"), metadata=text)) == "fails"
+
+
 @pytest.mark.parametrize(("version", "outcome"), [("1.9", "runs"), ("-1.0", "runs"), ("2.0", "fails"), ("x", "fails")])
 def test_pip_reads_the_version_of_wheel_as_numbers(tmp_path, version, outcome):
     wheel = read_wheel(make_wheel(tmp_path, file_name="thing-1.0-py3-none-any.whl", tags=("py3-none-any",)))
