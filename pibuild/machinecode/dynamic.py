@@ -15,7 +15,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from pibuild.machinecode.relocations import relr_count
+from pibuild.machinecode.load_calls import LoadCall, Relocations, load_calls
+from pibuild.machinecode.relocations import relr_count, relr_places
 from pibuild.machinecode.symbols import SYMBOL_ROWS, StringTable
 
 
@@ -66,6 +67,8 @@ class DynamicObject:
     """Whether both versions of the file format are 1 and the rest of the identification is empty, as ld.so demands."""
     interpreter: str
     """The path in PT_INTERP."""
+    start: int
+    """The address at which a program begins."""
     has_phdr: bool
     """Whether PT_PHDR comes before PT_DYNAMIC: from it, the loader knows where a program is."""
     loads: tuple[Load, ...]
@@ -92,6 +95,10 @@ class DynamicObject:
     """Whether the loader must not look into the system's folders for what it needs (DF_1_NODEFLIB)."""
     has_relr: bool = False
     """Whether it has packed relative relocations (DT_RELR), which glibc knows since 2.36."""
+    has_empty_relr: bool = False
+    """Whether the table of packed relocations has none."""
+    lacks_relr_size: bool = False
+    """Whether there is such a table without its size (DT_RELRSZ)."""
     has_android_relocations: bool = False
     """Whether it has relocations that only Android's loader applies."""
     has_symbol_versions: bool = False
@@ -102,6 +109,12 @@ class DynamicObject:
     """Symbols that other files can use, and their versions: `""` for none, `"@V"` for V if only those who ask for V get
     it."""
     relocation_types: frozenset[int] = frozenset()
+    lazy_types: frozenset[int] = frozenset()
+    """Types of the relocations in the table of procedures, those that do nothing as well."""
+    calls: tuple[LoadCall, ...] = ()
+    """What the loader calls."""
+    init_functions: Mapping[str, int] = field(default_factory=dict)
+    """The addresses of the functions that Python calls to make a module, by symbol: `PyInit_demo`."""
     read_only_relocation: int | None = None
     """The address of a relocation that changes a read-only segment."""
     uses_static_tls: bool = False
@@ -145,7 +158,8 @@ _FIRST_EXACT_INDEX = 3
 """Those who ask for no version get a symbol with a lower index, hidden or not."""
 
 
-_LAZY = -1
+_LAZY, _RELA_COLUMNS = -1, 3
+_NOTHING = np.empty(0, np.int64)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -171,7 +185,7 @@ def read_dynamic(content: bytes) -> DynamicObject:
     if len(content) < _IDENT_BYTES + 48:
         raise ValueError("the file is shorter than its header")
     header = unpack_from(_HEADERS[bits], content, _IDENT_BYTES)
-    kind, _, version, _, segments_at, _, flags, _, entry_bytes, count = header
+    kind, _, version, start, segments_at, _, flags, _, entry_bytes, count = header
     form, size = _SEGMENTS[bits]
     if count > _MAX_SEGMENTS or (count and (entry_bytes != size or segments_at + count * size > len(content))):
         raise ValueError(f"{count} segments of {entry_bytes} bytes each, or outside of the file")
@@ -193,6 +207,7 @@ def read_dynamic(content: bytes) -> DynamicObject:
         abi_version=content[8],
         is_of_first_version=version == content[6] == 1 and not any(content[9:_IDENT_BYTES]),
         interpreter=next((_path(content, row[2], row[5]) for row in rows if row[0] == _INTERP), ""),
+        start=start,
         has_phdr=_has_phdr([row[0] for row in rows]),
         loads=loads,
         is_cut_off=any(load.offset + load.file_bytes > len(content) for load in loads),
@@ -253,6 +268,7 @@ class _Tables:
         texts = self._values.get(_STRTAB)
         content = memory.after(texts)[: self._values.get(_STRSZ)] if texts is not None else memoryview(b"")
         self._texts = StringTable(bytes(content))
+        self._init_functions: dict[str, int] = {}
 
     def facts(self) -> dict[str, Any]:
         """Return the fields of DynamicObject that come from the dynamic section."""
@@ -278,6 +294,8 @@ class _Tables:
             "forbids_dlopen": bool(flags_1 & _DF_1_NOOPEN),
             "ignores_system_folders": bool(flags_1 & _DF_1_NODEFLIB),
             "has_relr": _RELR in values,
+            "has_empty_relr": not values.get(_RELRSZ),
+            "lacks_relr_size": _RELR in values and _RELRSZ not in values,
             "has_android_relocations": not _ANDROID_TAGS.isdisjoint(values),
             "has_symbol_versions": has_versions and bool(needs or defined_versions),
             "version_needs": needs,
@@ -367,6 +385,7 @@ class _Tables:
         return {
             **facts,
             "definitions": self._definitions(symbols, indexes, first, count, defined),
+            "init_functions": self._init_functions,
             "references": tuple(self._references(symbols, indexes, used, types, needs)),
             "uses_static_tls": bool(np.any(is_own)),
             "static_tls_symbols": frozenset(self._texts.at(symbols["name"][tls_symbols[~is_own]])),
@@ -387,7 +406,7 @@ class _Tables:
 
         Those that may wait for the call, since they are in the table of procedures, have the type `_LAZY`.
         """
-        parts = []
+        parts, addends, lazy = [], [], set[int]()
         values, word = self._values, f"<u{self._width}"
         plt_columns = 2 if values.get(_PLTREL) == _REL else 3
         kinds = _RELOCATIONS[self._bits]
@@ -405,17 +424,38 @@ class _Tables:
                 is_lazy = is_plt & (types == kinds.jump_slot)
                 used = (rows[:, 1] >> np.uint64(shift)).astype(np.int64)
                 parts.append((rows[:, 0], np.where(is_lazy, _LAZY, types), used))
+                lazy |= set(np.unique(types).tolist()) if is_plt else set()
+                given = rows[:, 2] if columns == _RELA_COLUMNS else np.zeros(len(rows), np.uint64)
+                addends.append(given.astype(np.int64))
         if not parts:
-            return np.empty(0, np.int64), np.empty(0, np.int64), {}
+            return np.empty(0, np.int64), np.empty(0, np.int64), {"calls": self._calls(_NOTHING, _NOTHING, None)}
         offsets, types, used = (np.concatenate(columns) for columns in zip(*parts, strict=True))
+        has_addends = self._bits == 64 or _RELA in values
+        calls = self._calls(offsets.astype(np.int64), types, np.concatenate(addends) if has_addends else None)
         is_used = ~np.isin(types, kinds.none)
         offsets, types, used = offsets[is_used], types[is_used], used[is_used]
         facts = {
             "relocation_types": frozenset(np.unique(np.where(types == _LAZY, kinds.jump_slot, types)).tolist()),
             "read_only_relocation": self._read_only(offsets),
+            "lazy_types": frozenset(lazy),
+            "calls": calls,
             "uses_tls_descriptors": bool(np.any(types == kinds.tls_descriptor)),
         }
         return used, types, facts
+
+    def _calls(
+        self, places: NDArray[np.int64], types: NDArray[np.int64], addends: NDArray[np.int64] | None
+    ) -> tuple[LoadCall, ...]:
+        packed, word = _NOTHING, f"<u{self._width}"
+        if self._values.get(_RELR) and self._values.get(_RELRSZ):
+            content = self._memory.at(self._values[_RELR], self._values[_RELRSZ])
+            table = np.frombuffer(content, word, len(content) // self._width)
+            packed = relr_places(table, self._width, sum(load.file_bytes for load in self._memory.loads) // self._width)
+        relocations = Relocations(places, types, addends, packed)
+        return tuple(load_calls(self._values, self._words_at, relocations, self._bits))
+
+    def _words_at(self, address: int, size: int) -> NDArray[Any]:
+        return np.frombuffer(self._memory.at(address, size), f"<u{self._width}")
 
     def _read_only(self, offsets: NDArray[np.uint64]) -> int | None:
         """Return the address of a relocation in a read-only segment."""
@@ -474,7 +514,10 @@ class _Tables:
         rows = np.flatnonzero(is_visible)
         definitions: dict[str, frozenset[str]] = {}
         sets: dict[int, frozenset[str]] = {}
-        for name, index in zip(self._texts.at(symbols["name"][rows]), indexes[rows].tolist(), strict=True):
+        columns = indexes[rows].tolist(), rows.tolist()
+        for name, index, row in zip(self._texts.at(symbols["name"][rows]), *columns, strict=True):
+            if name.startswith("PyInit_"):
+                self._init_functions[name] = int(symbols["value"][row])
             if index not in sets:
                 sets[index] = frozenset((_version_text(index, defined),))
             others = definitions.get(name)

@@ -98,13 +98,20 @@ def differences(
             yield f"no section describes the code at {gap:#x}"
     places = {(part["sh_type"], part["sh_addr"]) for part in sections if part["sh_flags"] & _LOADED}
     tables = [("SHT_DYNAMIC", segment.address) for segment in segments if segment.kind == DYNAMIC]
-    tables += [(_TABLES[tag], value) for tag, value in tags if tag in _TABLES]
+    tables += [(_TABLES[tag], value) for tag, value in tags if tag in _TABLES and value]
     yield from (
         f"there is no section for the {kind} at {address:#x}"
         for kind, address in tables
         if (kind, address) not in places
     )
-    yield from (f"{address:#x} is called and lies in no section of code" for address in _outside(called, mapped))
+    executed = [address for address in called if any(_may_be_executed(load, address) for load in loads)]
+    yield from (f"{address:#x} is called and lies in no section of code" for address in _outside(executed, mapped))
+
+
+def _may_be_executed(load: Segment, address: int) -> bool:
+    """Whether an address is in a segment of code, behind the header; a call of any other ends the process."""
+    headers_end = _HEADER_BYTES[32] if load.offset == 0 else 0
+    return bool(load.flags & EXECUTABLE) and headers_end <= address - load.address < load.size
 
 
 def _gap(file: ELFFile, content: bytes, load: Segment, mapped: Iterable[Section]) -> int | None:

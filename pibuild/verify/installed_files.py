@@ -67,6 +67,14 @@ class InstalledFiles:
         )
 
     @cached_property
+    def folders_by_name(self) -> dict[str, list[str]]:
+        """The folders in which files of the wheel are, by the last part of their paths."""
+        names: dict[str, list[str]] = {}
+        for folder in self.folders:
+            names.setdefault(folder.rpartition("/")[2], []).append(folder)
+        return names
+
+    @cached_property
     def top_level(self) -> frozenset[str]:
         """Names of the wheel's own files and folders among those of all projects."""
         return frozenset(

@@ -107,6 +107,11 @@ class LibraryLoads:
         return any(_LISTS_FOLDERS.search(code) for code in self._sources.values())
 
     @cached_property
+    def searches_system(self) -> bool:
+        """Whether code asks for libraries of the system by ctypes.util.find_library, which never finds the wheel's."""
+        return any(b"find_library" in code for code in self._sources.values())
+
+    @cached_property
     def environment_code(self) -> str:
         """The first Python file that may start programs with folders for their libraries; empty if there is none."""
         return next((path for path, code in self._contents.sources.items() if b"LD_LIBRARY_PATH" in code), "")
@@ -146,10 +151,11 @@ class LibraryLoads:
             texts: list[tuple[str, Use]] = []
             if len(code) <= min(_MAX_BYTES, self._left_bytes):
                 self._left_bytes -= len(code)
-                for statement, use in _simple_statements(
-                    code, self._contents.graph.values.conditions(module_name(path))
-                ):
+                conditions = self._contents.graph.values.conditions(module_name(path))
+                for statement, executed in _simple_statements(code, conditions):
                     nodes = list(executed_nodes(statement))
+                    is_search = any(map(_is_search, nodes))  # it finds the system's libraries only, or none
+                    use: Use = "perhaps" if is_search and executed == "certain" else executed
                     calls = [node for node in nodes if isinstance(node, ast.Call) and _is_load(node)]
                     uses += [use] * bool(calls)
                     if use == "certain":
@@ -180,6 +186,10 @@ def _named_loads(path: str, call: ast.Call) -> Iterator[NamedLoad]:
             match = _LIBRARY.fullmatch(value) if isinstance(value, str) else None
             if match and not (match["folder"] or "").startswith("/"):
                 yield NamedLoad(path, match["name"], is_alone=node is argument and not match["folder"])
+
+
+def _is_search(node: ast.AST) -> bool:
+    return isinstance(node, ast.Call) and getattr(node.func, "attr", getattr(node.func, "id", "")) == "find_library"
 
 
 def _is_load(node: ast.Call) -> bool:

@@ -220,6 +220,8 @@ class _LoadedWheel:
         if start.kind == "module":
             use, is_public = self._files.contents.uses[start.binary.path], not re.search(r"(^|/)_", start.binary.path)
             others = [other for other in others if other.kind == "module"]
+        elif use == "unused" and self._files.loads.searches_system:
+            return "perhaps", _MAY_BE_LOADED
         if use == "certain" or (use == "unused" and is_public and not others):
             return "certain", ""
         return ("none", "the wheel goes on without it") if use == "guarded" else ("perhaps", _MAY_BE_LOADED)

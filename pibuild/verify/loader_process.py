@@ -200,7 +200,7 @@ class LoaderProcess:
         path = self._search_path(loader)
         places = self._places(name, loader, path)
         for place in places:
-            binary = self._files.places[place]
+            binary = self._files.places.get(place)
             if binary is None or self._is_damaged(binary):
                 self._miss(name, loader, "damaged", (place,))
                 return None
@@ -216,7 +216,7 @@ class LoaderProcess:
             file.names.add(name)
             return file
         for place in places:
-            binary = self._files.places[place]
+            binary = self._files.places.get(place)
             if binary and self._fits(binary):
                 return self._opened(name, place, binary, loader)
         self._miss(name, loader, *self._reason_for_absence(name, path, is_searched=is_searched))
@@ -288,12 +288,15 @@ class LoaderProcess:
         return ""
 
     def _places(self, name: str, loader: LoadedFile, path: "_SearchPath") -> list[str]:
-        """Return the files of the wheel that the loader finds before it looks into the system's folders, in order."""
+        """Return the files of the wheel that the loader finds before it looks into the system's folders, in order.
+
+        A folder of this name is such a file, too, which the loader can't read.
+        """
         if "/" in name:
             folder = self._expanded(name.rpartition("/")[0] or "/", loader)
             place = f"{folder}/{name.rpartition('/')[2]}"
-            return [place] if place in self._files.places else []
-        places = self._files.places_by_file_name.get(name, ())
+            return [place] if place in self._files.places or place in self._files.folders else []
+        places = [*self._files.places_by_file_name.get(name, ()), *self._files.folders_by_name.get(name, ())]
         found = [(path.order[folder], place) for place in places if (folder := place.rpartition("/")[0]) in path.order]
         if found and path.system_at < max(found)[0]:
             library = system_library(self._system.name, self._bits, name)

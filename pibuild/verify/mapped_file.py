@@ -14,6 +14,7 @@ from packaging.version import Version
 
 from pibuild.config.pis import System
 from pibuild.machinecode.dynamic import DynamicObject, Load
+from pibuild.machinecode.load_calls import LoadCall
 from pibuild.verify.binary import Binary
 from pibuild.verify.findings import Finding
 
@@ -48,6 +49,9 @@ _KNOWN_RELOCATIONS = {
     32: frozenset((0, 1, 2, 13, 17, 18, 19, 20, 21, 22, 23, 160)),
     64: frozenset((0, 256, 257, 258, *range(1024, 1033))),
 }
+_LAZY_RELOCATIONS = {32: frozenset((13, 22, 160)), 64: frozenset((1026, 1031, 1032))}
+"""Those that the loader leaves for the first call: JUMP_SLOT, TLS_DESC and IRELATIVE."""
+_HEADER_BYTES = 52
 _PASSES_FLOATS = re.compile(
     r"PyFloat_(FromDouble|AsDouble)|PyComplex_\w+|_Py_c_\w+|PyOS_(string_to_double|double_to_string)|strto[dfl]{1,2}|atof"
     r"|(a?(sin|cos|tan)h?|atan2|exp(2|m1)?|log(2|10|1p|b)?|pow|sqrt|cbrt|hypot|erfc?|[tl]gamma(_r)?|fabs|fmod|f(ma|max|min|dim)"
@@ -78,6 +82,9 @@ def mapping_findings(binary: Binary, system: System, bits: int, *, role: Role) -
         yield from _library_findings(binary, dynamic, system, bits, is_dlopened=role == "module")
     yield from _segment_findings(binary, dynamic, system, is_main=role == "program")
     yield from _relocation_findings(binary, dynamic, bits)
+    if role != "module" and not dynamic.binds_now:
+        yield from _lazy_findings(binary, dynamic, bits)
+    yield from _call_findings(binary, dynamic, role)
     yield from _relr_findings(binary, dynamic, system)
     yield from _float_findings(binary, dynamic)
 
@@ -93,6 +100,9 @@ def _interpreter_findings(binary: Binary, dynamic: DynamicObject, system: System
     is_known = path in _INTERPRETERS[bits] or (bits == 32 and path in _OLD_LINKS and system.glibc <= _LAST_WITH_LINKS)
     if is_known and path in _OLD_LINKS and _is_soft_float(binary, dynamic):
         reason = f"is a soft-float program that {path} starts, which is a link to the hard-float loader"
+        yield _finding(binary, "unsure", reason, "pibuild verify --run", path)
+    elif path and not path.startswith("/"):
+        reason = f"is a program that the kernel starts by {path}, if the current folder has that"
         yield _finding(binary, "unsure", reason, "pibuild verify --run", path)
     elif path and not is_known:
         whose = next((text for name, text in _OTHER_SYSTEMS if name in path), "which Raspberry Pi OS does not have")
@@ -219,11 +229,55 @@ def _relocation_findings(binary: Binary, dynamic: DynamicObject, bits: int) -> I
         yield _finding(binary, "fails", reason, "compile all of it with -fPIC")
 
 
+def _lazy_findings(binary: Binary, dynamic: DynamicObject, bits: int) -> Iterator[Finding]:
+    """Yield a finding for a relocation that glibc stops at if a program binds its symbols when it calls them."""
+    unknown = sorted(dynamic.lazy_types - _LAZY_RELOCATIONS[bits])
+    if unknown:
+        reason = f"has a relocation of type {unknown[0]} among those of its procedures, at which the loader stops"
+        yield _finding(binary, "fails", reason, "link it with -Wl,-z,now", f"relocation {unknown[0]}")
+
+
+def _call_findings(binary: Binary, dynamic: DynamicObject, role: Role) -> Iterator[Finding]:
+    """Yield a finding for the first function that certainly is called, and that lies where the CPU executes nothing."""
+    stack = dynamic.stack_flags
+    if role == "program" and (stack is None or stack & _EXECUTABLE):
+        return  # then the kernel lets such a program execute all that it can read
+    calls = list(dynamic.calls)
+    if role == "program":
+        calls.append(LoadCall("the program's start", dynamic.start, is_relocated=True))
+    stem = binary.file_name.partition(".")[0]
+    if role == "module" and f"PyInit_{stem}" in dynamic.init_functions:
+        name = f"PyInit_{stem}"
+        calls.append(LoadCall(name, dynamic.init_functions[name], is_relocated=True))
+    for call in calls:
+        if not _is_executed(dynamic, call):
+            reason = f"calls {call.name} at {call.address:#x}, where no code can be executed, and crashes"
+            yield _finding(binary, "fails", reason, _RELINK, call.name)
+            return
+
+
+def _is_executed(dynamic: DynamicObject, call: LoadCall) -> bool:
+    """Whether the CPU may execute what is called: a page of a segment of code, behind the header."""
+    if dynamic.kind != _FIXED and not call.is_relocated:
+        return dynamic.has_relr or dynamic.has_android_relocations  # not applied here
+    pages = [
+        load
+        for load in dynamic.loads
+        if load.address // _PAGE <= call.address // _PAGE <= (load.address + max(load.memory_bytes, 1) - 1) // _PAGE
+    ]
+    is_header = any(load.offset == 0 and 0 <= call.address - load.address < _HEADER_BYTES for load in pages)
+    return any(load.flags & _EXECUTABLE for load in pages) and not is_header
+
+
 def _relr_findings(binary: Binary, dynamic: DynamicObject, system: System) -> Iterator[Finding]:
     if not dynamic.has_relr:
         return
+    if system.glibc < _RELR and dynamic.has_empty_relr:
+        return
     if system.glibc < _RELR:
         reason = f"has packed relocations (DT_RELR), which glibc applies since {_RELR}"
+    elif dynamic.lacks_relr_size:
+        reason = "has packed relocations (DT_RELR) without their size (DT_RELRSZ), at which the loader crashes"
     elif (
         dynamic.version_needs
         and any(name.startswith("libc.so.") for name in dynamic.needed)

@@ -36,6 +36,8 @@ _MODULE_FILE = re.compile(
     r"(?P<name>[^.]+)(?P<python>\.[\w-]*(?:cpython|abi3|cp\d|pypy|graalpy)[\w-]*)?[\w.-]*\.(?:so|pyd)"
 )
 """The name of a file that may be an extension module of some Python and system."""
+_NUMBER = re.compile(r"(?<=\.so)(\.\d+)+$")
+"""What libraries have at their end, and no Python looks for."""
 _ENTRY = re.compile(r"PyInitU?_\w+")
 _C_API = re.compile(r"_?Py[A-Z_]|init[a-z_]")
 _MAX_MODULES, _SHOWN_PROBLEMS = 5000, 20
@@ -375,7 +377,9 @@ def _installed_path(path: str, dist_info: str) -> str | None:
 def _module_key(place: str, binary: Binary | None) -> tuple[str, str] | None:
     """Return (folder, name) of the extension module that a file is; None if it is none."""
     folder, _, file_name = place.rpartition("/")
-    match = _MODULE_FILE.fullmatch(file_name)
+    match = _MODULE_FILE.fullmatch(_NUMBER.sub("", file_name))
+    if match and match[0] != file_name and not (binary and f"PyInit_{match['name']}" in binary.elf.defined):
+        return None  # a library
     if (
         not match
         or not match["name"].isidentifier()

@@ -102,6 +102,12 @@ class Shape:
     weak_versions: Sequence[str] = ()
     """Versions whose entry in .gnu.version_r says VER_FLG_WEAK."""
     text_relocations: Mapping[str, str] = field(default_factory=dict)
+    null_constructors: int = 0
+    """Words of .init_array without a relocation."""
+    procedure_relocations: Sequence[int] = ()
+    """Types of relocations in the table of procedures (DT_JMPREL), which change a spare word."""
+    more_tags: Sequence[tuple[int, int]] = ()
+    """Further rows of the dynamic section."""
 
 
 def assemble_object(
@@ -286,6 +292,7 @@ class _Layout:
             + len(self.shape.constructors)
             + len(self.shape.destructors)
             + len(self.shape.text_relocations)
+            + len(self.shape.procedure_relocations)
         )
 
     def _place_code(self, at: int) -> list[_Section]:
@@ -312,8 +319,8 @@ class _Layout:
             sections.append(_Section(name, kind, flags, bytes(size), offset + gap, offset))
             offset += 0 if kind == 8 else size
 
-        if shape.constructors:
-            add(".init_array", 14, 3, word * len(shape.constructors))
+        if shape.constructors or shape.null_constructors:
+            add(".init_array", 14, 3, word * (len(shape.constructors) + shape.null_constructors))
         if shape.destructors:
             add(".fini_array", 15, 3, word * len(shape.destructors))
         add(".dynamic", 6, 3, 2 * word * 32)
@@ -328,6 +335,7 @@ class _Layout:
             self.labels[label] = at + gap
             at += sum(len(item) if isinstance(item, bytes) else word for item in items)
         add(".data", 1, 3, at - start + 8)
+        self.labels["spare"] = sections[-1].address + at - start
         return sections
 
     def _fill_data(self, sections: Sequence[_Section]) -> None:
@@ -344,6 +352,7 @@ class _Layout:
         self._fill_words(by_name[".data"], relative, absolute)
         for place, symbol in self.shape.text_relocations.items():
             self.relocations.append((self.labels[place], absolute, self.symbol_index[symbol], 0))
+        self.relocations += [(self.labels["spare"], kind, 0, 0) for kind in self.shape.procedure_relocations]
 
     def _fill_got(self, got: _Section, glob: int) -> None:
         content = bytearray(got.content)
@@ -483,7 +492,10 @@ class _Layout:
         table = by_name[relocations]
         if table.content:
             kind, size, entry = (17, 18, 19) if self.bits == 32 else (7, 8, 9)
-            tags += [(kind, table.address), (size, len(table.content)), (entry, relocation_size)]
+            lazy = relocation_size * len(shape.procedure_relocations)
+            first = len(table.content) - lazy
+            tags += [(kind, table.address), (size, first), (entry, relocation_size)] if first else []
+            tags += [(23, table.address + first), (2, lazy), (20, kind)] if lazy else []
         for name, tag, size in ((".init_array", 25, 27), (".fini_array", 26, 28)):
             if name in by_name:
                 tags += [(tag, by_name[name].address), (size, len(by_name[name].content))]
@@ -495,6 +507,7 @@ class _Layout:
         flags = 0x10 * shape.is_tls_static | 0x4 * bool(shape.text_relocations)
         if flags:
             tags.append((30, flags))
+        tags += shape.more_tags
         if shape.interpreter:
             tags.append((0x6FFFFFFB, 0x08000000))
         form = "<II" if self.bits == 32 else "<QQ"

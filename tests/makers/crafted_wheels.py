@@ -110,6 +110,8 @@ def crafted_wheels() -> list[CraftedWheel]:
         *_computed_loads(),
         *_archives(),
         *_headers(),
+        *_strange_calls(),
+        *_strange_files(),
     ]
 
 
@@ -1411,3 +1413,81 @@ def _headers() -> list[CraftedWheel]:
             exercise="!tool",
         ),
     ]
+
+
+def _strange_calls() -> list[CraftedWheel]:
+    """Return wheels with something that the loader calls where no code is, or relocations that it may not know."""
+    back = {"back": [b"\x1e\xff\x2f\xe1"]}
+    back64 = {"back": [b"\xc0\x03\x5f\xd6\0\0\0\0"]}
+    tool = "py3-none-linux_armv6l.linux_armv7l"
+    leaf = _leaf("work")
+
+    def program(name: str, **about: object) -> CraftedWheel:
+        files = {f"{name.replace('-', '_')}-1.0.data/scripts/tool": _program(**about)}  # type: ignore[arg-type]
+        return CraftedWheel(name=name, kind="loader", files=files, tag=tool, exercise="!tool")
+
+    def module(
+        name: str, *, bits: Bits = 32, data: Mapping[str, Sequence[Datum]] | None = None, **about: object
+    ) -> CraftedWheel:
+        shape = replace(Shape(), **about)  # type: ignore[arg-type]
+        content = _module(bits, functions=[replace(leaf, code=Assembly(bits).leave)], data=data, shape=shape)
+        return _wheel(name, "loader", content, tag=ARM if bits == 32 else ARM64)
+
+    return [
+        module("constructor-in-data", data=back, constructors=["back"]),
+        module("constructor-in-data-64", bits=64, data=back64, constructors=["back"]),
+        module("destructor-in-data", data=back, destructors=["back"]),
+        module("constructor-in-code", constructors=["work"]),
+        module("constructor-in-code-64", bits=64, constructors=["work"]),
+        module("init-in-data", data=back, init="back"),
+        module("init-in-code", init="work"),
+        module("code-not-executable", code_flags=6),
+        module("code-not-executable-64", bits=64, code_flags=4),
+        module("constructor-not-executable", constructors=["work"], code_flags=4),
+        program("program-not-executable", code_flags=6),
+        module("init-of-nothing", more_tags=[(12, 0)]),
+        module("constructor-of-nothing", constructors=["work"], null_constructors=1),
+        module("constructor-of-nothing-64", bits=64, constructors=["work"], null_constructors=1),
+        module("constructors-without-one", more_tags=[(25, 0), (27, 0)]),
+        module("procedures-with-relocation-of-nothing", procedure_relocations=[0]),
+        module("procedures-with-pointer", procedure_relocations=[23]),
+        module("procedures-with-pointer-64", bits=64, procedure_relocations=[1027]),
+        program("program-with-procedure-of-nothing", procedure_relocations=[0]),
+        program("program-with-pointer-in-procedures", procedure_relocations=[23]),
+        program("program-with-procedure-of-nothing-bound-now", procedure_relocations=[0], more_tags=[(24, 0)]),
+        program("program-by-relative-interpreter", interpreter="lib/ld-linux-armhf.so.3"),
+        module("packed-relocations-empty", more_tags=[(36, 0x100), (35, 0), (37, 4)]),
+        module("packed-relocations-of-no-size", more_tags=[(36, 0x100), (37, 4)]),
+    ]
+
+
+def _strange_files() -> list[CraftedWheel]:
+    """Return wheels with files that are not what their names promise."""
+    library = _library([_leaf("inner", is_exported=True)], shape=Shape(soname="libinner.so.1"))
+    needs = Shape(needed=["libinner.so.1", "libc.so.6"], runpath="$ORIGIN/a:$ORIGIN/b")
+    module = _module(body=_CALL_INNER, imports=[_INNER], shape=needs)
+    load = "import ctypes, ctypes.util\nlib = ctypes.CDLL(ctypes.util.find_library({}))\n"
+    broken = _library([_leaf("inner", is_exported=True)], shape=Shape(needed=["libno.so.9"]))
+
+    def made(name: str, files: Mapping[str, bytes], exercise: str = "import demo", tag: str = ARM) -> CraftedWheel:
+        return CraftedWheel(name=name, kind="loader", files=files, exercise=exercise, tag=tag)
+
+    folder = {"a/libinner.so.1/README": b"not a library"}
+    return [
+        made("folder-named-like-library", {MODULE: module, **folder}),
+        made("folder-named-like-library-first", {MODULE: module, **folder, "b/libinner.so.1": library}),
+        made("folder-named-like-library-last", {
+            MODULE: module, "a/libinner.so.1": library, "b/libinner.so.1/README": b"",
+        }),
+        made("folder-named-like-system-library", {
+            MODULE: _module(shape=Shape(needed=["libz.so.1"], runpath="$ORIGIN/a")), "a/libz.so.1/README": b"",
+        }),
+        made("library-with-longer-name", {MODULE: module, "a/libinner.so.1.0.0": library}),
+        made("library-with-shorter-name", {MODULE: module, "a/libinner.so": library}),
+        made("module-with-number", {"demo.so.1": _module()}),
+        made("module-with-number-in-package", {"pkg/__init__.py": b"from . import demo\n", "pkg/demo.so.1": _module()},
+             "import pkg"),
+        made("found-library-of-wheel-by-file-name", {
+            "pkg/__init__.py": load.format("'libwork.so'").encode(), "pkg/libwork.so": broken,
+        }, "import pkg", "py3-none-linux_armv6l.linux_armv7l"),
+    ]  # fmt: skip

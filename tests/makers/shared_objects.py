@@ -291,11 +291,11 @@ class _Layout:
         row = (title, 3, 0, 0, len(body), len(titles.content), 0, 0, 1, 0)
         rows.append(struct.pack("<10I" if self.bits == 32 else "<IIQQQQIIQQ", *row))
         body += bytes(titles.content) + b"\0" * (-len(titles.content) % 8)
-        table = len(body)
+        table, count = len(body), len(rows)
         ident = b"\x7fELF" + bytes((1 if self.bits == 32 else 2, 1, 1, os_abi)).ljust(12, b"\0")
         if self.bits == 32:
             header = struct.pack(
-                "<HHIIIIIHHHHHH", kind, 40, 1, 0, 52, table, flags, 52, 32, len(segments), 40, len(rows), len(rows) - 1
+                "<HHIIIIIHHHHHH", kind, 40, 1, _TEXT, 52, table, flags, 52, 32, len(segments), 40, count, count - 1
             )
             described = b"".join(
                 struct.pack("<8I", kind, offset, address, address, size, memory, mode, align)
@@ -303,7 +303,7 @@ class _Layout:
             )
         else:
             header = struct.pack(
-                "<HHIQQQIHHHHHH", kind, 183, 1, 0, 64, table, 0, 64, 56, len(segments), 64, len(rows), len(rows) - 1
+                "<HHIQQQIHHHHHH", kind, 183, 1, _TEXT, 64, table, 0, 64, 56, len(segments), 64, count, count - 1
             )
             described = b"".join(
                 struct.pack("<IIQQQQQQ", kind, mode, offset, address, address, size, memory, align)
