@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -443,6 +444,27 @@ def test_a_user_without_a_name_or_a_home_is_asked_for_a_store(capsys, monkeypatc
     assert main(["plan", "--target", "pi-one", "--python", "3.11"]) == 2
     assert "--store" in capsys.readouterr().err
     assert main(["list"]) == 0
+
+
+def test_no_code_of_a_wheel_runs_until_a_python_imports_it(tmp_path, monkeypatch):
+    """Also if the wheel is unpacked in the current folder and has modules with names that pibuild imports."""
+    ran = tmp_path / "ran"
+    code = f"open({str(ran)!r}, 'w').close()\n".encode()
+    scripts = {f"thing-1.0.data/scripts/{name}": b"#!python\n" + code for name in ("thing", "objdump", "readelf")}
+    modules = dict.fromkeys(("thing/__init__.py", "thing/__main__.py", "setup.py", "sitecustomize.py", "yaml.py"), code)
+    path = make_wheel(tmp_path / "in", {SO: make_elf(), "thing.pth": b"import os; " + code} | modules | scripts)
+    with zipfile.ZipFile(path) as archive:
+        archive.extractall(tmp_path)  # as people do who look into it
+    monkeypatch.chdir(tmp_path)
+
+    assert main(["verify", str(path)]) == 0
+    ended = subprocess.run(
+        [Path(sys.executable).parent / "pibuild", "verify", path], capture_output=True, text=True, check=False
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert not ran.exists()
+    subprocess.run([sys.executable, "-c", "import thing"], check=True)
+    assert ran.exists()
 
 
 def test_a_wheel_that_does_not_run_on_the_target_is_code_9(capsys, tmp_path):
