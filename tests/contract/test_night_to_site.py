@@ -8,6 +8,8 @@ import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from pibuild.build.catalogue import load_catalogue
+from pibuild.build.differences import Difference
+from pibuild.build.rebuild import Rebuilt
 from pibuild.commands.main import main
 from pibuild.console import Console
 from pibuild.model import Request
@@ -87,6 +89,42 @@ def test_a_second_night_and_a_publication_write_nothing_to_the_site(folder, stor
     assert main(["nightly"]) == 3
     assert main(["publish"]) == 0
     assert everything(folder / "site") == before
+
+
+@pytest.fixture
+def differing(folder, monkeypatch):
+    """Let a night build one artifact again; its engine makes another file than the stored one."""
+    (folder / "pibuild.yaml").write_text(SETTINGS.replace("nightly:\n", "nightly:\n  rebuild: 1\n"))
+    plan = load_catalogue().plan(Request(target="pi-one", python="3.11", recipe=None, version=None))
+    artifact = plan.artifacts[0]
+    (folder / "out.tar").write_bytes(b"a tar")
+    store = Store(folder / "store", Console())
+    store.put_artifact(artifact.key, folder / "out.tar", {"name": artifact.title})
+    store.close()
+    content = Difference(files=("lib/banner.txt",), field="content", stored="'9:00'", rebuilt="'9:01'", offset=7)
+    found = {"difference": content, "is_same_image": True, "wall_s": 9.0, "cpu_s": 8.0}
+    result = Rebuilt(key=artifact.key, title=artifact.title, **found)
+    monkeypatch.setattr("pibuild.nightly.rebuilds.rebuild_artifact", lambda *_words: result)
+    return artifact.title
+
+
+def test_a_night_fails_and_publishes_if_an_artifact_differs_when_built_again(folder, stored, differing, capsys):
+    stored()
+    assert main(["nightly"]) == 11
+
+    assert f"rebuild of {differing}" in capsys.readouterr().out
+    page = (folder / "site/current/index.html").read_text()
+    for text in (page, (folder / "nightly/summary.md").read_text(), (folder / "nightly/junit.xml").read_text()):
+        assert differing in text
+        assert "lib/banner.txt: its content differs at byte 7" in text
+    assert main(["nightly", "status"]) == 0
+    assert f"✗ rebuild of {differing}: different" in capsys.readouterr().out
+
+
+def test_a_night_of_one_cell_builds_nothing_again(stored, differing, capsys):
+    stored()
+    assert main(["nightly", "--only", CELL]) == 3
+    assert differing not in capsys.readouterr().out
 
 
 @pytest.fixture
