@@ -202,7 +202,7 @@ def main() -> int:
     """Build elsewhere and compare; return 1 if an artifact differs."""
     parser = argparse.ArgumentParser(prog="ci/rebuild-elsewhere", description=main.__doc__)
     parser.add_argument("--store", type=Path, help="the store that is compared; default: pibuild's own")
-    parser.add_argument("--elsewhere", type=Path, required=True, help="folder on the same disk for the other builds")
+    parser.add_argument("--elsewhere", type=Path, required=True, help="folder for the other builds")
     parser.add_argument("--target", action="append", default=[], help="default: all targets")
     parser.add_argument("--recipe", action="append", default=[], help="default: all recipes but tensorflow")
     parser.add_argument("--mirrors", action="append", default=[], help="as for pibuild")
