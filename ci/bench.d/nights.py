@@ -76,7 +76,7 @@ def published(paths: list[Path], to: Path) -> float:
     site = Site(
         folder=to,
         pages=index_pages,
-        sign=None,
+        key=None,
         retention=Policy(),
         now=datetime.now(UTC),
         console=Console(err=sys.stderr),

@@ -120,7 +120,6 @@ def _publish_night(night: "Night", context: "BuildContext", invocation: Invocati
     published = publish_wheels(site, uploader, wheels, f"night {night.id}", anew=is_news)
     if published is None:
         return ""
-    uploader.push(site.folder, published)
     invocation.console.note(f"{site.folder}/current is {published.id}, {len(published.listed)} wheels")
     return published.id
 

@@ -28,7 +28,7 @@ from pibuild.publishing.destinations import Uploader
 from pibuild.publishing.index import index_pages
 from pibuild.publishing.layout import Site
 from pibuild.publishing.model import PublishedSet
-from pibuild.publishing.operations import publish, sweep
+from pibuild.publishing.operations import current, publish, sweep
 from pibuild.publishing.page.rendering import render
 from pibuild.signing import key_files
 from pibuild.store.trust import trust_of
@@ -103,7 +103,9 @@ def open_publication(invocation: Invocation) -> tuple[Site, Uploader]:
     site = Site(
         folder=Path(declared.site).expanduser().absolute(),
         pages=pages,
-        sign=key.sign if key else None,
+        key=key,
+        expiry_days=declared.expiry_days,
+        former_keys=tuple(key_files.load_public_key(Path(path).expanduser()) for path in declared.former_keys),
         trust=trust_of(settings.store),
         retention=declared.retention,
         now=datetime.now(UTC),
@@ -116,8 +118,14 @@ def open_publication(invocation: Invocation) -> tuple[Site, Uploader]:
 def publish_wheels(
     site: Site, uploader: Uploader, wheels: Sequence[ProvenWheel], why: str, *, anew: bool
 ) -> PublishedSet | None:
-    """Publish a set of the site's wheels and these, and remove outdated ones; None if the set would be the same."""
+    """Publish a set of the site's wheels and these to all destinations, and remove outdated ones.
+
+    Returns None if the set would be the same; then destinations get what they lack, a renewed pointer included.
+    """
     published = publish(site, wheels, why=why, anew=anew)
-    if published:
+    try:
+        if present := published or current(site.folder):
+            uploader.push(site.folder, present)
+    finally:
         uploader.forget(sweep(site, count=site.retention.count))
     return published

@@ -4,7 +4,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pibuild.commands.options import CommandParser, Invocation, add_command, add_general, add_help, add_network
+from pibuild.commands.options import (
+    CommandParser,
+    Invocation,
+    add_command,
+    add_general,
+    add_help,
+    add_network,
+    refuse_idle,
+)
 from pibuild.errors import PibuildError, UsageError
 
 if TYPE_CHECKING:
@@ -39,10 +47,12 @@ def add_arguments(parser: CommandParser) -> None:
     undelete = add_command(actions, "undelete", summary, "FILE [OPTION...]", examples)
     undelete.add_argument("wheel", metavar="FILE", help="the wheel's file name")
     summary = "verify every file, hash, page and signature of the published set"
-    examples = ["pibuild publish check https://wheels.example.org/ --public-key pibuild.pub"]
+    examples = ["pibuild publish check https://wheels.example.org/ --public-key pibuild.pub --state seen.json"]
     check = add_command(actions, "check", summary, "SITE [OPTION...]", examples)
     check.add_argument("address", metavar="SITE", help="URL or folder of the site: the one that has current/")
     check.add_argument("--public-key", metavar="PEM", help="public key with which the set must be signed")
+    text = "remember the newest set in this file, and refuse an older one (needs --public-key)"
+    check.add_argument("--state", metavar="FILE", help=text)
     for action in (put, rollback, yank, unyank, undelete):
         add_general(action)
     add_general(check, has_store=False)
@@ -72,7 +82,8 @@ def run(invocation: Invocation) -> int:
     published = changed or operations.current(site.folder)
     if published is None:
         raise UsageError("There is nothing to publish", hint="pibuild nightly builds and proves the matrix")
-    uploader.push(site.folder, published)
+    if args.action != "put":
+        uploader.push(site.folder, published)
     text = f"{site.folder}/current is {published.id}, {len(published.listed)} wheels"
     invocation.console.result(
         text if changed else f"nothing changed: {text}",
@@ -121,13 +132,22 @@ def _check(invocation: Invocation) -> int:
     from pibuild.urls import Address
 
     args, console = invocation.args, invocation.console
+    if not args.public_key:
+        refuse_idle(invocation, ["state"], "--public-key")
     key = key_files.load_public_key(Path(args.public_key)) if args.public_key else None
     with console.step(f"checking {Address(args.address)}") as step:
         http = Http(invocation.environ, note=console.note)
-        checked = check_site(args.address, http, public_key=key, progress=step.progress)
-    signed = "signed by this key" if key else "signature not checked (--public-key)"
+        state_path = Path(args.state) if args.state else None
+        now = datetime.now(UTC)
+        checked = check_site(args.address, http, now=now, public_key=key, state_path=state_path, progress=step.progress)
+    signed = (
+        f"number {checked.number}, signed by this key, valid until {checked.expires}"
+        if key
+        else "hashes only, nobody's signature was checked (--public-key)"
+    )
+    facts = {"set": checked.set_id, "wheels": checked.wheels, "files": checked.files, "is_signed": key is not None}
+    facts |= {"number": checked.number, "made": checked.made, "expires": checked.expires, "checked": signed}
     console.result(
-        f"the set {checked.set_id} is complete: {checked.wheels} wheels, {checked.files} files, {signed}",
-        {"set": checked.set_id, "wheels": checked.wheels, "files": checked.files, "is_signed": key is not None},
+        f"the set {checked.set_id} is complete: {checked.wheels} wheels, {checked.files} files, {signed}", facts
     )
     return 0

@@ -240,6 +240,12 @@ class Publish:
     """URL of the site, which the page shows; default: the address from which a browser has loaded the page."""
     key: UserPath | None = None
     """PEM file of an Ed25519 private key, which signs every set; default: sets are not signed."""
+    former_keys: tuple[UserPath, ...] = ()
+    """PEM files of the public keys that signed the site before `key`. A set that is signed with none of these keys is
+    not continued."""
+    expiry_days: Annotated[int, Field(gt=0, le=3650)] = 7
+    """Days after which `publish check --public-key` refuses a signed set that was not renewed. Each `nightly` and
+    `publish` renews it."""
     to: tuple[Destination, ...] = ()
     """Destinations to which each set is copied."""
     retention: Policy = Policy()

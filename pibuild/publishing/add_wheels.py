@@ -6,13 +6,14 @@ A wheel's folder in files/ is named by its sha256, appears whole by rename, and 
 import hashlib
 import json
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from email.parser import Parser
 from pathlib import Path
 from typing import Any
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from packaging.utils import parse_wheel_filename
 
 from pibuild.errors import PublishError
@@ -20,7 +21,7 @@ from pibuild.files import file_sha256, json_text
 from pibuild.model import Cell
 from pibuild.publishing.layout import staging_dir, sync
 from pibuild.publishing.model import SIDECARS, PublishedWheel, wheel_folder
-from pibuild.publishing.provenance import provenance
+from pibuild.publishing.provenance import provenance, signed_provenance
 from pibuild.store.local import Entry, machines_in, with_machines
 from pibuild.wheels.wheel import WheelFormatError, dist_info_file
 
@@ -81,12 +82,12 @@ def _package_record(record: dict[str, Any], packages: dict[str, Any], wheel: dic
     }
 
 
-def add_wheels(site_dir: Path, wheels: Sequence[ProvenWheel]) -> tuple[PublishedWheel, ...]:
-    """Put wheels into files/, all of them or none.
+def add_wheels(site_dir: Path, wheels: Sequence[ProvenWheel], *, anew: bool = False) -> tuple[PublishedWheel, ...]:
+    """Put wheels into files/, all of them or none; with `anew` also those that files/ has.
 
     Raises PublishError if a wheel is not the one of its record.
     """
-    new = [wheel for wheel in wheels if not _is_whole(site_dir, wheel)]
+    new = [wheel for wheel in wheels if anew or not _is_whole(site_dir, wheel)]
     with ThreadPoolExecutor(2) as hashing, ThreadPoolExecutor(4) as syncing:  # copy, hash and disk at the same time
         steps: list[Future[None]] = []
         for wheel in new:
@@ -155,12 +156,38 @@ def _write_sidecars(wheel: ProvenWheel, copy: Path) -> None:
 
 
 def _shelve(site_dir: Path, wheel: ProvenWheel) -> None:
-    """Move a finished folder to its place, and a damaged one that is there out of the way."""
+    """Move a finished folder to its place, or its files if a folder is there: readers find a whole file each time."""
     staged, place = _folder(staging_dir(site_dir), wheel), _folder(site_dir, wheel)
     place.parent.mkdir(parents=True, exist_ok=True)
     if place.exists():
-        place.rename(staging_dir(site_dir) / f"damaged-{wheel.sha256}")
-    staged.rename(place)
+        for path in staged.iterdir():
+            path.replace(place / path.name)
+        sync(place)
+    else:
+        staged.rename(place)
+
+
+def sign_provenance(site_dir: Path, wheel: PublishedWheel, sums: Mapping[str, str], key: Ed25519PrivateKey) -> str:
+    """Write the provenance of a wheel as an envelope of this key beside it, and return the envelope's sha256.
+
+    `sums` has the sha256 of the provenance. Returns "" if that file is missing. Raises PublishError if it was changed.
+    """
+    path, envelope_path = site_dir / f"{wheel.paths[0]}.provenance.json", site_dir / wheel.signed_provenance
+    if not path.is_file():
+        return ""
+    statement = path.read_bytes()
+    if hashlib.sha256(statement).hexdigest() != sums[f"{wheel.paths[0]}.provenance.json"]:
+        hint = "copy it back from a destination, or publish another set: pibuild publish rollback SET"
+        raise PublishError(f"{path} was changed; nothing is published", hint=hint)
+    envelope = signed_provenance(statement, key)
+    if not envelope_path.is_file() or envelope_path.read_bytes() != envelope:
+        staged = staging_dir(site_dir) / envelope_path.name
+        staged.parent.mkdir(exist_ok=True)
+        staged.write_bytes(envelope)
+        sync(staged)
+        staged.replace(envelope_path)
+        sync(envelope_path.parent)
+    return hashlib.sha256(envelope).hexdigest()
 
 
 def _published(site_dir: Path, wheel: ProvenWheel) -> PublishedWheel:

@@ -1,37 +1,34 @@
-"""`pibuild publish check`: whether the set at an address is complete and undamaged.
-
-Only one file of a site at an address is on this machine at a time, and a wheel is never in memory.
-"""
+"""`pibuild publish check`: whether the set at an address is the publisher's newest one, complete and undamaged."""
 
 import hashlib
-import json
 import re
-import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import datetime
 from functools import partial
 from pathlib import Path
-from typing import Any
-from urllib.parse import quote, unquote, urlsplit
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from pibuild.console import Progress
-from pibuild.errors import PublishError, SourceError, UnreachableError, UsageError
-from pibuild.files import file_sha256
+from pibuild.errors import PublishError, SourceError
+from pibuild.publishing.current_set import TOP
 from pibuild.publishing.index import index_pages
 from pibuild.publishing.layout import SUMS, site_path
-from pibuild.publishing.model import PublishedSet, PublishedWheel, pointed_set, read_error, set_from
-from pibuild.publishing.provenance import PREDICATE_TYPE, STATEMENT_TYPE, descriptor
+from pibuild.publishing.model import PublishedSet, PublishedWheel, read_error, set_from
+from pibuild.publishing.pointer import NEXT, POINTER, PointerFile, read_pointer
+from pibuild.publishing.seen_pointer import SeenPointer, remember, seen_in
+from pibuild.publishing.sidecars import envelope_faults, sidecar_faults
+from pibuild.publishing.site_reader import SiteFile, SiteReader, site_at
+from pibuild.publishing.unlisted import unlisted_files, unlisted_projects
 from pibuild.signing.key_files import is_signed
 from pibuild.sources.places import Downloader
 from pibuild.urls import Address
-from pibuild.wheels.wheel import WheelFormatError, dist_info_file
+from pibuild.wheels.wheel import WheelFormatError, wheel_name
 
 _SET = "set.json"
 _SUM_LINE = re.compile(r"([0-9a-f]{64})  ((?:\.\./files/)?([^/]+(?:/[^/]+)*))")
-_MOST_TEXT_BYTES = 64 << 20
+_UNFINISHED = "a publication was interrupted, or is still running; `pibuild publish` of the publisher finishes it"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,120 +39,84 @@ class CheckedSet:
     wheels: int
     files: int
     """Number of files in SHA256SUMS."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SiteFile:
-    """A file of a site, on this machine until the next one is read."""
-
-    path: Path
-    sha256: str
-    size_bytes: int
-
-    def content(self) -> bytes:
-        """Read it whole. Raises SourceError if it is too large for a text."""
-        if self.size_bytes > _MOST_TEXT_BYTES:
-            raise SourceError(f"has {self.size_bytes} bytes, {_MOST_TEXT_BYTES} at most expected")
-        return self.path.read_bytes()
-
-
-Read = Callable[[str], SiteFile]
-"""Returns a file by its path under the site's top folder.
-
-Raises SourceError if there is none, PublishError if the server does not answer.
-"""
+    number: int
+    """Of current.json; 0 if an older pibuild wrote it. `made` and `expires` are its times, or empty."""
+    made: str
+    expires: str
 
 
 def check_site(
     address: str,
     web: Downloader[str],
     *,
+    now: datetime,
     public_key: Ed25519PublicKey | None = None,
+    state_path: Path | None = None,
     progress: Progress = lambda *_: None,
 ) -> CheckedSet:
     """Check every file of the current set at `http(s)://…`, at `file://…` or in a folder.
 
-    With a public key the set must be signed by it; without one, signatures are not checked. `progress` receives the
-    number of checked files.
+    With a public key, current.json, the set and the provenance must be signed by it; without one, only hashes are
+    checked. `state_path` is a file in which the newest current.json is remembered: an older one is a fault. `progress`
+    receives the number of checked files.
 
-    Raises PublishError with all faults, or at once if there is no set or the server does not answer.
+    Raises PublishError with all faults, or at once if there is no set or the server does not answer; UsageError if
+    the state is damaged.
     """
     address_text = str(Address(address))
-    with _site_at(address, web) as read:
-        set_id = _current(read, address_text)
-        check = _begun(read, set_id, address_text, progress)
-        check.run(public_key)
-        if check.faults and _current(read, address_text) != set_id:
+    seen = seen_in(state_path) if state_path else None
+    with site_at(address, web) as reader:
+        stored = _current(reader, address_text)
+        check = _begun(reader, stored, address_text, progress)
+        check.run(public_key, seen, now)
+        if check.faults and _current(reader, address_text).content != stored.content:
             what = f"{address_text} was published anew during the check"
-            raise PublishError(what, found=set_id, hint="check it again")
+            raise PublishError(what, found=stored.pointer.set, hint="check it again")
     if check.faults:
         hint = "publish it again, or publish an earlier set: pibuild publish rollback"
+        if check.is_unfinished:
+            hint = "on the publishing machine: pibuild publish; or check again later"
         raise PublishError(f"{address_text} has {len(check.faults)} faults", details=check.faults, hint=hint)
-    return CheckedSet(set_id=set_id, wheels=len(check.published.listed), files=len(check.sums))
+    pointer = stored.pointer
+    if state_path:
+        remember(state_path, pointer)
+    return CheckedSet(
+        set_id=pointer.set,
+        wheels=len(check.published.listed),
+        files=len(check.sums),
+        number=pointer.number,
+        made=pointer.made,
+        expires=pointer.expires,
+    )
 
 
-@contextmanager
-def _site_at(address: str, web: Downloader[str]) -> Iterator[Read]:
-    """Provide the reader of a site. Raises UsageError for an address of another kind."""
-    parts = urlsplit(address)
-    if parts.scheme in ("http", "https"):
-        with tempfile.TemporaryDirectory(prefix="pibuild-check-") as scratch:
-            yield partial(_downloaded, web, Address(address), Path(scratch) / "file")
-    elif parts.scheme == "file":
-        yield partial(_local, Path(unquote(parts.path)))
-    elif "://" in address:
-        hint = "https://…, http://…, file://… or a folder"
-        raise UsageError(f"A site at {parts.scheme}:// can't be checked", hint=hint)
-    else:
-        yield partial(_local, Path(address))
-
-
-def _downloaded(web: Downloader[str], address: Address, to: Path, path: str) -> SiteFile:
-    to.unlink(missing_ok=True)
+def _current(reader: SiteReader, address_text: str) -> PointerFile:
+    """Return the site's current.json."""
     try:
-        digest = web.download(address.below(quote(path)).reveal(), to, lambda *_: None)
-    except UnreachableError as error:
-        what = f"{address} can't be checked"
-        raise PublishError(what, found=error.what, hint=error.hint) from error
-    return SiteFile(path=to, sha256=digest, size_bytes=to.stat().st_size)
-
-
-def _local(root: Path, path: str) -> SiteFile:
-    try:
-        digest = file_sha256(root / path)
-    except FileNotFoundError as error:
-        raise SourceError("is missing") from error
-    except OSError as error:
-        raise SourceError(f"can't be read: {error.strerror}") from error
-    return SiteFile(path=root / path, sha256=digest, size_bytes=(root / path).stat().st_size)
-
-
-def _current(read: Read, address_text: str) -> str:
-    """Return the id of the set that current.json names."""
-    try:
-        return pointed_set(read("current.json").content())
+        return read_pointer(reader.read(POINTER).content())
     except (SourceError, ValueError) as error:
-        found, hint = f"current.json {read_error(error)}", "give the address or folder that contains current/"
+        found, hint = f"{POINTER} {read_error(error)}", "give the address or folder that contains current/"
         raise PublishError(f"There is no published set at {address_text}", found=found, hint=hint) from error
 
 
-def _begun(read: Read, set_id: str, address_text: str, progress: Progress) -> "_Check":
+def _begun(reader: SiteReader, stored: PointerFile, address_text: str, progress: Progress) -> "_Check":
     """Read set.json and SHA256SUMS, which name all other files."""
+    set_id = stored.pointer.set
     try:
-        published = set_from(read(f"{set_id}/{_SET}").content())
-        sums = read(f"{set_id}/{SUMS}").content()
+        published = set_from(reader.read(f"{set_id}/{_SET}").content())
+        sums = reader.read(f"{set_id}/{SUMS}").content()
         pages = {f"{set_id}/{name}": _sha256(page) for name, page in index_pages(published).items()}
     except (SourceError, WheelFormatError, ValueError, OverflowError) as error:
         raise PublishError(f"The set {set_id} of {address_text} can't be read", found=read_error(error)) from error
-    return _Check(read=read, set_id=set_id, published=published, pages=pages, sums_file=sums, progress=progress)
+    return _Check(reader=reader, stored=stored, published=published, pages=pages, sums_file=sums, progress=progress)
 
 
 @dataclass(slots=True, kw_only=True)
 class _Check:
     """A check and its faults so far; it reads only files that SHA256SUMS lists."""
 
-    read: Read
-    set_id: str
+    reader: SiteReader
+    stored: PointerFile
     published: PublishedSet
     pages: dict[str, str]
     """sha256 of each page that the index must have, by path."""
@@ -164,23 +125,80 @@ class _Check:
     sums: dict[str, str] = field(default_factory=dict)
     """sha256 of each file in SHA256SUMS, by path."""
     faults: list[str] = field(default_factory=list)
+    metadata: list[bytes] = field(default_factory=list)
+    """METADATA of the listed wheels."""
     is_current: bool = False
     """Whether current/ is this set."""
+    is_unfinished: bool = False
+    """Whether a publication was interrupted, or is running."""
 
-    def run(self, public_key: Ed25519PublicKey | None) -> None:
+    @property
+    def set_id(self) -> str:
+        """The set that current.json names."""
+        return self.stored.pointer.set
+
+    def run(self, public_key: Ed25519PublicKey | None, seen: SeenPointer | None, now: datetime) -> None:
         """Check everything."""
+        self._check_pointer(public_key, seen, now)
+        self._check_next(public_key)
         if self.published.id != self.set_id:
             self._add(f"{self.set_id}/{_SET}", f"is of the set {self.published.id}")
-        if public_key and self._is_signed(self.set_id, public_key):
+        if public_key and self._is_signed(self.set_id, public_key) and not self.is_unfinished:
             self._is_signed("current", public_key)
         self._list_sums()
         self._check_current()
-        wheel_paths = {path for wheel in self.published.wheels for path in wheel.paths}
-        steps = [partial(self._check_wheel, wheel) for wheel in self.published.wheels]
+        wheels = self.published.wheels
+        wheel_paths = {path for wheel in wheels for path in (*wheel.paths, wheel.signed_provenance)}
+        steps = [partial(self._check_wheel, wheel, public_key) for wheel in wheels]
         steps += [partial(self._check_page, path) for path in sorted(self.sums.keys() - wheel_paths)]
         for done, step in enumerate(steps, 1):
             step()
             self.progress(done, len(steps), "files")
+        if not self.is_unfinished:
+            self.faults += self._unlisted(public_key)
+
+    def _check_pointer(self, public_key: Ed25519PublicKey | None, seen: SeenPointer | None, now: datetime) -> None:
+        """Check current.json: whose it is, whether it holds, and what it names."""
+        pointer = self.stored.pointer
+        if public_key and self.stored.envelope is None:
+            self._add(POINTER, "is not signed; `pibuild publish` signs it")
+        elif public_key and not self.stored.is_signed_by([public_key]):
+            self._add(POINTER, "is not signed by this key")
+        for fault in (*pointer.clock_faults(now), *(seen.faults(pointer) if seen else ())):
+            self._add(POINTER, fault)
+        if pointer.sums_sha256 and (digest := _sha256(self.sums_file)) != pointer.sums_sha256:
+            self._add(f"{self.set_id}/{SUMS}", f"has sha256 {digest}, {POINTER} says {pointer.sums_sha256}")
+
+    def _check_next(self, public_key: Ed25519PublicKey | None) -> None:
+        """Find out whether a publication is not finished; otherwise check the files of the top folder."""
+        pointer, folder = self.stored.pointer, self.reader.folder
+        try:
+            following = read_pointer(self.reader.read(NEXT).content())
+        except SourceError:
+            following = self.stored
+        except ValueError as error:
+            self._add(NEXT, read_error(error))
+            following = self.stored
+        if following.content != self.stored.content:
+            if public_key and not following.is_signed_by([public_key]):
+                self._add(NEXT, "is not signed by this key")
+            elif following.pointer.number > pointer.number:
+                self.is_unfinished = True
+                self._add(NEXT, f"names the set {following.pointer.set}: {_UNFINISHED}")
+        if not self.is_unfinished and folder and (folder / ".making").exists():
+            self.is_unfinished = True
+            self._add(".making", f"has unfinished files: {_UNFINISHED}")
+        if not self.is_unfinished:
+            for path, sha256 in pointer.top.items():
+                self._file(path, sha256)
+
+    def _unlisted(self, public_key: Ed25519PublicKey | None) -> Iterator[str]:
+        """Yield a sentence for each file and project that no signed list has."""
+        top = self.stored.pointer.top or TOP
+        yield from unlisted_files(self.reader, self.set_id, self.sums, top, public_key)
+        if self.reader.folder is None:
+            projects = {wheel_name(wheel.file).name for wheel in self.published.listed}
+            yield from unlisted_projects(self.reader.read, self.set_id, projects, self.metadata)
 
     def _is_signed(self, folder: str, public_key: Ed25519PublicKey) -> bool:
         signature = self._content(f"{folder}/{SUMS}.sig")
@@ -192,6 +210,8 @@ class _Check:
 
     def _check_current(self) -> None:
         """Compare SHA256SUMS of current/, where pip looks, with the set's; of another set nothing more is checked."""
+        if self.is_unfinished:
+            return
         content = self._content(f"current/{SUMS}")
         self.is_current = content == self.sums_file
         if content is not None and not self.is_current:
@@ -210,7 +230,7 @@ class _Check:
         for path in sorted({f"{self.set_id}/{_SET}", *self.pages, *wheel_paths} - self.sums.keys()):
             self._add(sums_path, f"does not list {path.removeprefix(f'{self.set_id}/')}")
 
-    def _check_wheel(self, wheel: PublishedWheel) -> None:
+    def _check_wheel(self, wheel: PublishedWheel, public_key: Ed25519PublicKey | None) -> None:
         """Check a wheel and its sidecars; a hidden wheel may be missing if SHA256SUMS does not list it."""
         path, *sidecars = wheel.paths
         contents = [self._content(sidecar) for sidecar in sidecars if sidecar in self.sums]
@@ -222,8 +242,20 @@ class _Check:
             self._add(path, f"{found}, set.json says {wheel.sha256} and {wheel.size_bytes}")
         sidecar_contents = [content for content in contents if content is not None]
         if len(sidecar_contents) == len(sidecars):
-            for fault in _sidecar_faults(wheel, file.path, *sidecar_contents):
+            for fault in sidecar_faults(wheel, file.path, *sidecar_contents):
                 self._add(path, fault)
+            self.metadata += sidecar_contents[:1]
+            self._check_envelope(wheel, sidecar_contents[-1], public_key)
+
+    def _check_envelope(self, wheel: PublishedWheel, statement: bytes, public_key: Ed25519PublicKey | None) -> None:
+        """Check the signed provenance of a wheel, which a signed set must have."""
+        path = wheel.signed_provenance
+        if path not in self.sums:
+            if public_key and not wheel.hidden:
+                self._add(f"{self.set_id}/{SUMS}", f"does not list ../{path}")
+        elif (content := self._content(path)) is not None:
+            for fault in envelope_faults(content, statement, public_key):
+                self._add(wheel.paths[0], fault)
 
     def _check_page(self, path: str) -> None:
         """Check any other file: its sum, an index page's content, and that current/ has the same."""
@@ -247,7 +279,7 @@ class _Check:
         """Read a file and compare its hash, if it is listed; None if it can't be read, which is a fault as well."""
         expected = sha256 or self.sums.get(path, "")
         try:
-            file = self.read(path)
+            file = self.reader.read(path)
         except SourceError as error:
             self._add(path, read_error(error))
             return None
@@ -257,58 +289,6 @@ class _Check:
 
     def _add(self, path: str, fault: str) -> None:
         self.faults.append(f"{path}: {fault}")
-
-
-def _sidecar_faults(
-    wheel: PublishedWheel, wheel_path: Path, metadata: bytes, record: bytes, provenance: bytes
-) -> Iterator[str]:
-    """Yield a sentence for each way in which the sidecars do not belong to the wheel."""
-    if _sha256(metadata) != wheel.metadata_sha256:
-        yield f".metadata has sha256 {_sha256(metadata)}, set.json says {wheel.metadata_sha256}"
-    try:
-        if dist_info_file(wheel_path, "METADATA") != metadata:
-            yield ".metadata differs from METADATA in the wheel"
-    except WheelFormatError as error:
-        yield f"METADATA can't be read: {error}"
-    facts = _facts(record)
-    for keys, expected in (
-        (("wheel", "file"), wheel.file),
-        (("wheel", "sha256"), wheel.sha256),
-        (("plan", "key"), wheel.key),
-    ):
-        if (found := _at(facts, *keys)) != expected:
-            yield f".record.json has {found or 'nothing'} as {' '.join(keys)}, expected {expected}"
-    yield from _provenance_faults(wheel, _facts(provenance), _sha256(record))
-
-
-def _provenance_faults(wheel: PublishedWheel, facts: object, record_sha256: str) -> Iterator[str]:
-    if (_at(facts, "_type"), _at(facts, "predicateType")) != (STATEMENT_TYPE, PREDICATE_TYPE):
-        yield f".provenance.json is not a statement ({STATEMENT_TYPE}) of provenance ({PREDICATE_TYPE})"
-        return
-    if descriptor(wheel.file, wheel.sha256) not in _list_at(facts, "subject"):
-        yield f".provenance.json has no subject {wheel.file} with sha256 {wheel.sha256}"
-    byproducts = _list_at(facts, "predicate", "runDetails", "byproducts")
-    if descriptor(f"{wheel.file}.record.json", record_sha256) not in byproducts:
-        yield f".provenance.json does not name the record with sha256 {record_sha256}"
-
-
-def _facts(content: bytes) -> object:
-    try:
-        return json.loads(content)
-    except (ValueError, RecursionError):
-        return None
-
-
-def _at(facts: Any, *keys: str) -> Any:  # noqa: ANN401  what JSON can hold
-    """Return the value under these keys; None if there is none."""
-    for key in keys:
-        facts = facts.get(key) if isinstance(facts, dict) else None
-    return facts
-
-
-def _list_at(facts: object, *keys: str) -> list[Any]:
-    value = _at(facts, *keys)
-    return value if isinstance(value, list) else []
 
 
 def _sha256(content: bytes) -> str:

@@ -5,6 +5,7 @@ site: a reader of the pointer sees the old set or the new one. A package server 
 it lacks, and keeps the others.
 """
 
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,8 @@ from pibuild.config.settings import Destination, RcloneDestination, TwineDestina
 from pibuild.console import Console
 from pibuild.errors import PublishError, ResourceError, SourceError
 from pibuild.publishing.layout import SUMS, damaged_files, parsed_sums, sums_of
-from pibuild.publishing.model import PublishedSet, PublishedWheel, pointed_set
+from pibuild.publishing.model import PublishedSet, PublishedWheel
+from pibuild.publishing.pointer import NEXT, POINTER, PointerFile, read_pointer
 from pibuild.urls import Address
 
 _SHOWN = 10
@@ -88,10 +90,34 @@ class _Store:
         return self.remote.below(path).reveal()
 
     def push(self, site_dir: Path, published: PublishedSet) -> None:
-        """Send wheels, set and current pages, each compared after its transfer, and the pointer last."""
-        store_id = self._current_id()
-        if store_id == published.id:
-            return
+        """Send wheels, set and current pages, each compared after its transfer, and the pointer last.
+
+        next.json is at the store meanwhile, so that a reader can tell an interrupted publication from a change.
+        """
+        with tempfile.TemporaryDirectory(prefix="pibuild-pointer-") as scratch:
+            pointer_path = Path(scratch) / POINTER
+            content = (site_dir / POINTER).read_bytes()
+            pointer_path.write_bytes(content)
+            pointer = read_pointer(content).pointer
+            if pointer.set != published.id:
+                return  # published anew meanwhile: who did that sends it
+            there, unfinished = self._pointer(POINTER), self._pointer(NEXT)
+            is_finished = unfinished is None or (there is not None and unfinished.content == there.content)
+            if there and there.content == content and is_finished:
+                return
+            is_same = bool(there and there.pointer.set == published.id and is_finished)
+            if not is_same or (there and dict(there.pointer.top) != dict(pointer.top)):
+                self.rclone.put(pointer_path, self.at(NEXT))
+            if not is_same:
+                self._push_set(site_dir, published, there.pointer.set if there else "")
+            for name in pointer.top:
+                if not is_same or (there and there.pointer.top.get(name) != pointer.top[name]):
+                    self.rclone.put(site_dir / name, self.at(name))
+            self.rclone.put(pointer_path, self.at(POINTER))
+            self.rclone.delete(self.at(NEXT))
+
+    def _push_set(self, site_dir: Path, published: PublishedSet, store_id: str) -> None:
+        """Send the wheels and pages of a set. `store_id` is the set that the store's pointer names."""
         wheels = _wheel_sums(sums_of(site_dir, published.id))
         # compared when the store's current set was sent
         listing = self.rclone.cat(self.at(f"{store_id}/{SUMS}")) if store_id else None
@@ -105,8 +131,6 @@ class _Store:
         for place in (published.id, "current"):
             self.rclone.copy_tree(folder, self.at(place), exactly=True)
             self._send(folder, place, missing=set(), new=pages)
-        for name in ("index.html", "current.json"):
-            self.rclone.put(site_dir / name, self.at(name))
 
     def _send(self, folder: Path, place: str, *, missing: set[str], new: set[str]) -> None:
         """Send missing files, compare new ones, and send files again that an interrupted transfer damaged."""
@@ -122,11 +146,13 @@ class _Store:
                 raise PublishError(f"{Address(remote)} damages what it receives", details=damaged[:_SHOWN], hint=hint)
             self.rclone.copy_tree(folder, remote, paths=damaged)
 
-    def _current_id(self) -> str:
+    def _pointer(self, name: str) -> PointerFile | None:
+        """Return the store's current.json or next.json; None if it is missing or damaged, and written anew."""
         try:
-            return pointed_set(self.rclone.cat(self.at("current.json")) or "")
+            content = self.rclone.cat(self.at(name))
+            return None if content is None else read_pointer(content.encode())
         except ValueError:
-            return ""  # a missing or damaged pointer is written anew
+            return None
 
 
 def _wheel_sums(sums: Mapping[str, str]) -> dict[str, str]:

@@ -1,51 +1,43 @@
 """Sets on disk: each in a folder that never changes, and one pointer to the set that readers see.
 
-A set is written whole or not at all, and every user can read it. What is in a set, and why, is decided in operations.
-Paths of files are relative to the site's top folder.
+A set is written whole or not at all by transaction, and every user can read it. What is in a set, and why, is decided
+in operations. Paths of files are relative to the site's top folder.
 
     files/ab/ab12…/WHEEL…      written by add_wheels
     SETID/set.json …           a set: its pages, SHA256SUMS, and the signature of SHA256SUMS
     current -> SETID           the pointer, swapped by rename
-    current.json               the same pointer for copies of the site without links
+    current.json               the same pointer, signed; for copies of the site without links, too
+    next.json                  the coming current.json, while a publication replaces files one after another
     index.html                 leads browsers to current/
     rolled-back.json           written by operations
     .making/                   unfinished files; the next publication removes them
 """
 
-import hashlib
-import json
 import os
 import re
-import shutil
 import stat
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from contextlib import suppress
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from pibuild.config.settings import Policy
 from pibuild.console import Console
 from pibuild.errors import PublishError
-from pibuild.files import file_sha256, folder_errors, json_text, locked, write_atomically
-from pibuild.publishing.model import PublishedSet, PublishedWheel, pointed_set, read_error, set_from
-from pibuild.store.local import machines_in
+from pibuild.files import file_sha256, write_atomically
+from pibuild.publishing.model import PublishedSet, read_error, set_from
+from pibuild.publishing.pointer import POINTER, pointed_set
 from pibuild.store.trust import ANYBODY, Trust
-from pibuild.times import compact_utc, iso_utc, later_stamp
 
 SUMS = "SHA256SUMS"
-_ID = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{8}")
-_FILE_MODE, _FOLDER_MODE = 0o644, 0o755
+SET_ID = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{8}")
+FOLDER_MODE = 0o755
+_FILE_MODE = 0o644
 _ROLLBACK = "publish another set: pibuild publish rollback SET"
-_REDIRECT = """<!doctype html>
-<html lang="en">
-<meta charset="utf-8">
-<meta http-equiv="refresh" content="0; url=current/">
-<title>Wheels</title>
-<p>The wheels are in <a href="current/">current/</a>.</p>
-</html>
-"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,18 +47,22 @@ class Site:
     folder: Path
     pages: Callable[[PublishedSet], Mapping[str, bytes]]
     """Makes all pages of a set, by path from its folder."""
-    sign: Callable[[bytes], bytes] | None
-    """Returns the signature of SHA256SUMS; None if sets are not signed."""
+    key: Ed25519PrivateKey | None
+    """Signs SHA256SUMS, the pointer and provenance; None if nothing is signed."""
     retention: Policy
     now: datetime
     console: Console
+    expiry_days: int = 7
+    """Days for which a signed pointer holds."""
+    former_keys: tuple[Ed25519PublicKey, ...] = ()
+    """Keys that signed sets before `key`."""
     trust: Trust = ANYBODY
     """The machines whose work is signed."""
 
 
 def set_ids(site_dir: Path) -> tuple[str, ...]:
     """Return the ids of the sets on disk, the newest first."""
-    return tuple(sorted((path.name for path in site_dir.glob("*Z-*") if _ID.fullmatch(path.name)), reverse=True))
+    return tuple(sorted((path.name for path in site_dir.glob("*Z-*") if SET_ID.fullmatch(path.name)), reverse=True))
 
 
 def read_set(site_dir: Path, set_id: str) -> PublishedSet:
@@ -93,12 +89,12 @@ def current_id(site_dir: Path) -> str:
         hint = "move it away; current.json names the current set"
         raise PublishError(f"{pointer} is a folder, expected a link to a set", hint=hint)
     try:
-        return pointed_set((site_dir / "current.json").read_bytes())
+        return pointed_set((site_dir / POINTER).read_bytes())
     except FileNotFoundError:
         return ""
     except (OSError, ValueError) as error:
         hint = "remove it, and name the current set: pibuild publish rollback SET"
-        raise PublishError(f"{site_dir / 'current.json'} can't be read", found=read_error(error), hint=hint) from error
+        raise PublishError(f"{site_dir / POINTER} can't be read", found=read_error(error), hint=hint) from error
 
 
 def sums_of(site_dir: Path, set_id: str) -> dict[str, str]:
@@ -133,104 +129,16 @@ def damaged_files(site_dir: Path, sums: Mapping[str, str]) -> tuple[str, ...]:
     return tuple(f"{path} {state}" for path, state in damage.items())
 
 
-@contextmanager
-def publishing(site: Site) -> Iterator[None]:
-    """Hold the site's lock, and remove the files of an interrupted publication.
-
-    Raises ResourceError if the disk is full, PublishError if the site can't be written. The current set stays then.
-    """
-    folder = site.folder
-    with folder_errors(folder, kind=PublishError, setting="`publish: site:`", room="lower `publish: retention:`"):
-        missing = [path for path in (folder, *folder.absolute().parents) if not path.exists()]
-        folder.mkdir(parents=True, exist_ok=True)
-        for path in missing:
-            path.chmod(_FOLDER_MODE)
-
-        note = f"  another pibuild publishes to {folder}: waiting for it"
-        with locked(folder.with_name(f".{folder.name}.lock"), lambda: site.console.note(note)):
-            _clear(folder)
-            try:
-                yield
-            finally:
-                shutil.rmtree(staging_dir(folder), ignore_errors=True)
-
-
 def staging_dir(site_dir: Path) -> Path:
     """Return the folder for unfinished files, on the site's own disk; it exists only during a publication."""
     return site_dir / ".making"
-
-
-def put_set(site: Site, wheels: tuple[PublishedWheel, ...], *, why: str, sums: Mapping[str, str]) -> PublishedSet:
-    """Write a set and make it the current one. `sums` has the sha256 of the wheels and sidecars by path.
-
-    Raises PublishError if the set is signed and machines that are not trusted had a part in its wheels.
-    """
-    folder, before = site.folder, current_id(site.folder)
-    if site.sign:
-        _refuse_strangers(site, wheels)
-    if not folder.stat().st_mode & 0o055:
-        site.console.warn(f"a web server of another user can't read {folder}; try: chmod 755 {folder}")
-    digest = hashlib.sha256(repr((wheels, before)).encode()).hexdigest()
-    published = PublishedSet(
-        id=f"{later_stamp(compact_utc(site.now), set_ids(folder))}-{digest[:8]}",
-        made=iso_utc(site.now),
-        wheels=wheels,
-        why=why,
-        follows=before,
-    )
-    files = {**site.pages(published), "set.json": json_text(asdict(published), indent=1).encode()}
-    all_sums = {f"../{path}": sha256 for path, sha256 in sums.items()}
-    all_sums |= {path: hashlib.sha256(content).hexdigest() for path, content in files.items()}
-    listing = "".join(f"{sha256}  {path}\n" for path, sha256 in sorted(all_sums.items())).encode()
-    files |= {SUMS: listing} | ({f"{SUMS}.sig": site.sign(listing)} if site.sign else {})
-    staged = staging_dir(folder) / published.id
-    for path, content in files.items():
-        (staged / path).parent.mkdir(parents=True, exist_ok=True)
-        (staged / path).write_bytes(content)
-    sync(staged, *staged.rglob("*"))
-    (staging_dir(folder) / "pending").write_text(published.id)
-    staged.rename(folder / published.id)
-    point_to(folder, published.id)
-    return published
-
-
-def _refuse_strangers(site: Site, wheels: Iterable[PublishedWheel]) -> None:
-    """Raise PublishError if machines that are not trusted had a part in wheels, as their published records say."""
-    details = []
-    for wheel in wheels:
-        path = site.folder / f"{wheel.folder}{wheel.file}.record.json"
-        try:
-            machines = machines_in(json.loads(path.read_bytes()))
-        except (OSError, ValueError):
-            continue  # of a hidden wheel whose files were removed
-        if strangers := site.trust.strangers(machines):
-            details.append(f"{wheel.file}: {', '.join(strangers)}")
-    if details:
-        raise PublishError(
-            "The set is not signed: machines that are not trusted had a part in its wheels",
-            expected="work of this machine, and of those in `store: trust:`",
-            details=details,
-            hint="list these keys in `store: trust:` if they are yours; else set it to [], and build again",
-        )
-
-
-def point_to(site_dir: Path, set_id: str) -> None:
-    """Make a set the current one: from one moment to the next, readers see it."""
-    staging_dir(site_dir).mkdir(exist_ok=True)
-    make_public(site_dir)
-    pointer = staging_dir(site_dir) / "current"
-    pointer.symlink_to(set_id)
-    sync(site_dir)
-    pointer.replace(site_dir / "current")
-    sync(site_dir)
-    _update_pointers(site_dir)
 
 
 def make_public(site_dir: Path) -> None:
     """Let every user read the files and folders in the site, whatever umask they were written with."""
     for path in site_dir.rglob("*"):
         present = path.lstat().st_mode
-        mode = _FOLDER_MODE if stat.S_ISDIR(present) else _FILE_MODE
+        mode = FOLDER_MODE if stat.S_ISDIR(present) else _FILE_MODE
         if not stat.S_ISLNK(present) and stat.S_IMODE(present) != mode:
             with suppress(PermissionError):  # a file of another user, who decides on its mode
                 path.chmod(mode)
@@ -253,34 +161,10 @@ def _sync(path: Path) -> None:
         os.close(descriptor)
 
 
-def put_file(site_dir: Path, name: str, text: str) -> None:
+def put_file(site_dir: Path, name: str, content: bytes) -> None:
     """Write a file of the site's top folder if it differs; it appears by rename."""
     path = site_dir / name
-    if not path.exists() or path.read_text() != text:
+    if not path.exists() or path.read_bytes() != content:
         staging_dir(site_dir).mkdir(exist_ok=True)
-        write_atomically(staging_dir(site_dir) / name, text)
+        write_atomically(staging_dir(site_dir) / name, content)
         (staging_dir(site_dir) / name).replace(path)
-
-
-def _update_pointers(site_dir: Path) -> None:
-    """Write current.json and index.html, which lead to the current set."""
-    put_file(site_dir, "current.json", json.dumps({"set": current_id(site_dir)}) + "\n")
-    put_file(site_dir, "index.html", _REDIRECT)
-
-
-def _clear(site_dir: Path) -> None:
-    """Undo an interrupted publication, or finish it if its set is already the current one.
-
-    A set that has its name but never became current is removed: no reader saw it, and a rollback must not find it.
-    """
-    staging = staging_dir(site_dir)
-    if not staging.is_dir():
-        return
-    pending = staging / "pending"
-    set_id = pending.read_text() if pending.exists() else ""
-    if _ID.fullmatch(set_id) and set_id != current_id(site_dir) and (site_dir / set_id).is_dir():
-        shutil.rmtree(staging / set_id, ignore_errors=True)
-        (site_dir / set_id).rename(staging / set_id)
-    if current_id(site_dir):
-        _update_pointers(site_dir)
-    shutil.rmtree(staging)

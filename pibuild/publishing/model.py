@@ -1,18 +1,19 @@
 """The nouns of publishing: a wheel of the index, and a set of wheels.
 
-set.json is a PublishedSet as JSON, and current.json names the current set. How a set becomes files is in layout.
+set.json is a PublishedSet as JSON. How a set becomes files is in layout.
 """
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated
 
-from pydantic import StringConstraints, TypeAdapter, ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from pibuild.errors import PibuildError
 
 SIDECARS = (".metadata", ".record.json", ".provenance.json")
 """Suffixes of the files beside a wheel."""
+SIGNED_PROVENANCE = ".intoto.jsonl"
+"""Suffix of the signed copy of a wheel's provenance."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +61,11 @@ class PublishedWheel:
         """Paths of the wheel and its sidecars under the site's top folder."""
         return tuple(f"{self.folder}{self.file}{suffix}" for suffix in ("", *SIDECARS))
 
+    @property
+    def signed_provenance(self) -> str:
+        """Path of the signed provenance, which a set has if it is signed."""
+        return f"{self.folder}{self.file}{SIGNED_PROVENANCE}"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PublishedSet:
@@ -79,18 +85,6 @@ class PublishedSet:
     def listed(self) -> tuple[PublishedWheel, ...]:
         """The wheels that the index lists."""
         return tuple(wheel for wheel in self.wheels if not wheel.hidden)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Pointer:
-    """The content of current.json."""
-
-    set: Annotated[str, StringConstraints(pattern=r"^[0-9A-Za-z-]+$")]
-
-
-def pointed_set(content: str | bytes) -> str:
-    """Return the id of the set that a current.json names. Raises ValueError if it is the JSON of something else."""
-    return TypeAdapter(_Pointer).validate_json(content).set
 
 
 def set_from(content: bytes) -> PublishedSet:

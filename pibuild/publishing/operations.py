@@ -15,16 +15,14 @@ from pydantic import TypeAdapter
 
 from pibuild.errors import PublishError, UsageError, nearest
 from pibuild.files import file_sha256, json_text
-from pibuild.publishing.add_wheels import ProvenWheel, add_wheels, is_own_now
+from pibuild.publishing.add_wheels import ProvenWheel, add_wheels, is_own_now, sign_provenance
+from pibuild.publishing.current_set import ROLLED_BACK, is_own, point_to, renew
 from pibuild.publishing.layout import (
     SUMS,
     Site,
     current_id,
     damaged_files,
-    point_to,
-    publishing,
     put_file,
-    put_set,
     read_set,
     set_ids,
     staging_dir,
@@ -33,9 +31,9 @@ from pibuild.publishing.layout import (
 )
 from pibuild.publishing.model import PublishedSet, PublishedWheel, read_error
 from pibuild.publishing.retention import outdated_sets, retained
+from pibuild.publishing.transaction import publishing, put_set
 from pibuild.times import iso_utc
 
-_ROLLED_BACK = "rolled-back.json"
 _SHOWN = 10
 """Faults that a message lists."""
 
@@ -49,21 +47,56 @@ def current(site_dir: Path) -> PublishedSet | None:
 def publish(site: Site, wheels: Sequence[ProvenWheel], *, why: str, anew: bool = False) -> PublishedSet | None:
     """Add proven wheels to the current set, apply the retention policy, and publish the resulting set.
 
-    Returns None, and writes nothing, if that set would equal the current one; `anew` publishes it even then, since its
-    pages differ. Raises PublishError if a wheel was changed after its proof, ResourceError if the disk is full; the
-    current set stays then.
+    Returns None if that set would equal the current one; then only a signed pointer is renewed. `anew` publishes the
+    set even then, since its pages differ. Raises PublishError if a wheel was changed after its proof, or if the current
+    set is not this publication's; ResourceError if the disk is full; the current set stays then.
     """
     with publishing(site):
         before = current(site.folder)
         present = before.wheels if before else ()
         offered = _accepted(site, present, wheels)
+        if before and not is_own(site, before.id):
+            vouched = _retained(_vouched(site, before, offered), site)
+            return _put(site, vouched, vouched, why=why)
         stored = {(wheel.file, wheel.sha256) for wheel in present if (site.folder / wheel.paths[0]).is_file()}
         new = [wheel for wheel in offered if (wheel.file, wheel.sha256) not in stored or is_own_now(site.folder, wheel)]
         added = add_wheels(site.folder, new)
         after = _retained(merged(_reassigned(present, offered), added), site)
-        if after == present and not added and not anew:
+        if after == present and not added and not anew and _has_own_signature(site, before):
+            renew(site)
             return None
         return _put(site, after, added, why=why)
+
+
+def _vouched(site: Site, before: PublishedSet, offered: Sequence[ProvenWheel]) -> tuple[PublishedWheel, ...]:
+    """Add the offered wheels again that a set without this publication's signature has.
+
+    What lies in the site proves nothing then. Raises PublishError if the set lists wheels that are not offered.
+    """
+    ours = {(wheel.file, wheel.sha256) for wheel in offered}
+    details = [wheel.file for wheel in before.listed if (wheel.file, wheel.sha256) not in ours]
+    if details:
+        raise _strange_set(site, before.id, details)
+    marked = {wheel.sha256: wheel for wheel in before.wheels}
+    return tuple(
+        replace(wheel, yanked=mark.yanked, kept=mark.kept) if (mark := marked.get(wheel.sha256)) else wheel
+        for wheel in merged((), add_wheels(site.folder, offered, anew=True))
+    )
+
+
+def _strange_set(site: Site, set_id: str, details: Sequence[str] = ()) -> PublishError:
+    return PublishError(
+        f"The set {set_id} of {site.folder} is not signed with `publish: key:`, and is not continued",
+        expected="a set of this publication, or wheels that are all in the store",
+        details=details[:_SHOWN],
+        hint="after a change of the key, list the old public key in `publish: former_keys:`; else name a new folder "
+        "in `publish: site:`",
+    )
+
+
+def _has_own_signature(site: Site, published: PublishedSet | None) -> bool:
+    """Return whether nothing is to be signed: the set has this key's signature, or there is no key or set."""
+    return published is None or is_own(site, published.id, also_former=False)
 
 
 def merged(present: Iterable[PublishedWheel], added: Iterable[PublishedWheel]) -> tuple[PublishedWheel, ...]:
@@ -115,6 +148,8 @@ def rollback(site: Site, set_id: str | None) -> PublishedSet:
             what = f"There is no set {wanted}" if wanted else "There is no set before the current one"
             raise UsageError(what, hint=nearest(wanted, ids) if ids else "publish one first: pibuild publish")
         target = read_set(site.folder, wanted)
+        if not is_own(site, wanted, also_former=False):
+            raise _strange_set(site, wanted)
         if details := damaged_files(site.folder, sums_of(site.folder, wanted)):
             hint = "copy the files back from a destination, or name another set"
             raise PublishError(f"The set {wanted} is damaged", details=details[:_SHOWN], hint=hint)
@@ -122,16 +157,16 @@ def rollback(site: Site, set_id: str | None) -> PublishedSet:
         text = f"rollback from {before.id if before else 'nothing'} to {wanted} at {iso_utc(site.now)}"
         rolled_back = _rolled_back(site.folder) | {wheel.sha256: text for wheel in (before.wheels if before else ())}
         rolled_back = {sha256: reason for sha256, reason in rolled_back.items() if sha256 not in published}
-        put_file(site.folder, _ROLLED_BACK, json_text(rolled_back, indent=1))
-        point_to(site.folder, wanted)
+        put_file(site.folder, ROLLED_BACK, json_text(rolled_back, indent=1).encode())
+        point_to(site, wanted)
         return target
 
 
 def sweep(site: Site, *, count: int) -> tuple[str, ...]:
     """Remove the sets beyond `count`, and the wheels that no remaining set has; return the paths of removed folders.
 
-    The current set and the one before it stay. If a set can't be read, its files are unknown: nothing is removed then,
-    and a warning says so.
+    The current set and the one before it stay. Other sets that the present key has not signed are removed. If a set
+    can't be read, its files are unknown: nothing is removed then, and a warning says so.
     """
     with publishing(site):
         folder = site.folder
@@ -143,7 +178,9 @@ def sweep(site: Site, *, count: int) -> tuple[str, ...]:
         except PublishError as error:
             site.console.warn(f"{error.what} ({error.found}): no old set or wheel is removed until it is repaired")
             return ()
-        outdated = outdated_sets(sets, current=present, count=count)
+        strange = {published.id for published in sets if not is_own(site, published.id, also_former=False)}
+        outdated_ids = {*strange, *outdated_sets(sets, current=present, count=count)} - {present.id}
+        outdated = tuple(published.id for published in sets if published.id in outdated_ids)
         remaining = (published for published in sets if published.id not in outdated)
         needed = {wheel.folder.rstrip("/") for published in remaining for wheel in published.wheels}
         stored = (path.relative_to(folder).as_posix() for path in sorted((folder / "files").glob("*/*")))
@@ -162,7 +199,7 @@ def _put(
 ) -> PublishedSet:
     """Publish a set of wheels. The sidecars of wheels that were not just added must be those of the set before."""
     set_id, new_folders = current_id(site.folder), {wheel.folder for wheel in added}
-    sums_before = sums_of(site.folder, set_id) if set_id else {}
+    sums_before = sums_of(site.folder, set_id) if set_id and is_own(site, set_id) else {}
     sums: dict[str, str] = {}
     for wheel in wheels:
         wheel_path, *sidecars = wheel.paths
@@ -170,6 +207,8 @@ def _put(
         for path in sidecars:
             is_new = wheel.folder in new_folders
             sums[path] = file_sha256(site.folder / path) if is_new else sums_before.get(path, "")
+    if site.key:
+        sums |= {wheel.signed_provenance: sign_provenance(site.folder, wheel, sums, site.key) for wheel in wheels}
     missing = [path for path, sha256 in sums.items() if not sha256 or not (site.folder / path).is_file()]
     if missing:
         hint = f"copy them, and {SUMS} if it lacks them, back from a destination"
@@ -191,6 +230,8 @@ def _changed(
     """
     with publishing(site):
         before = current(site.folder)
+        if before and not is_own(site, before.id):
+            raise _strange_set(site, before.id)
         if before is None:
             raise UsageError(f"Nothing was published to {site.folder} yet", hint="pibuild nightly")
         candidates = [wheel for wheel in before.wheels if is_candidate(wheel)]
@@ -260,7 +301,7 @@ def _readable(site: Site) -> PublishedSet | None:
 
 def _rolled_back(site_dir: Path) -> dict[str, str]:
     """Return the rollback that took a wheel out of the index, by the wheel's sha256."""
-    path = site_dir / _ROLLED_BACK
+    path = site_dir / ROLLED_BACK
     try:
         return TypeAdapter(dict[str, str]).validate_json(path.read_bytes())
     except FileNotFoundError:

@@ -15,7 +15,10 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
 from pibuild.files import json_text
+from pibuild.signing.envelope import IN_TOTO, sealed
 from pibuild.times import iso_z
 
 STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
@@ -56,6 +59,11 @@ def provenance(record: bytes) -> bytes:
         },
     }
     return json_text(statement).encode()
+
+
+def signed_provenance(statement: bytes, key: Ed25519PrivateKey) -> bytes:
+    """Return a statement in an envelope (DSSE) on one line, as tools of in-toto and SLSA read it (`.intoto.jsonl`)."""
+    return (json.dumps(sealed(statement, IN_TOTO, key), sort_keys=True) + "\n").encode()
 
 
 def _dependencies(facts: Mapping[str, Any]) -> Iterator[dict[str, Any]]:

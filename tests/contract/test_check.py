@@ -3,6 +3,7 @@
 import json
 import shutil
 from dataclasses import asdict
+from datetime import UTC, datetime
 from hashlib import sha256
 
 import pytest
@@ -12,13 +13,15 @@ from pibuild.errors import PublishError, SourceError, UsageError
 from pibuild.publishing.check import CheckedSet, check_site
 from tests.failures import fails
 from tests.fakes.sources import NoWeb, SilentWeb
-from tests.makers.sites import add_wheel, make_set, make_site, write_sums
+from tests.makers.sites import add_wheel, make_set, make_site, point, write_sums
 
 KEY = Ed25519PrivateKey.generate()
+PUBLIC = KEY.public_key()
+NOW = datetime(2026, 11, 26, tzinfo=UTC)
 
 
 def check(site, **more):
-    return check_site(str(site), NoWeb(), **more)
+    return check_site(str(site), NoWeb(), **{"now": NOW} | more)
 
 
 def faults(site, **more):
@@ -44,7 +47,8 @@ def beside(tmp_path, wheel, suffix=""):
 def test_a_whole_site_is_whole_in_a_folder_and_by_a_file_address(tmp_path):
     wheels = add_wheel(tmp_path, yanked="bad"), add_wheel(tmp_path, python="3.13", requires_python=">=3.13")
     published = make_site(tmp_path, *wheels)
-    expected = CheckedSet(set_id=published.id, wheels=2, files=2 * 4 + 2 + 4)
+    times = {"made": "2026-11-25T03:15:00Z", "expires": "2026-12-02T03:15:00Z"}
+    expected = CheckedSet(set_id=published.id, wheels=2, files=2 * 4 + 2 + 4, number=20261125031500, **times)
     assert check(tmp_path) == expected
     assert check(tmp_path.as_uri()) == expected
 
@@ -104,7 +108,7 @@ def test_a_set_json_that_makes_no_index_is_rejected(tmp_path, published, changes
 
 def test_a_server_that_does_not_answer_ends_the_check():
     with pytest.raises(PublishError) as caught:
-        check_site("https://me:secret@pi.example/", SilentWeb())
+        check_site("https://me:secret@pi.example/", SilentWeb(), now=NOW)
     assert "can't be checked" in str(caught.value)
     assert "pi.example is not reachable" in str(caught.value)
     assert "secret" not in str(caught.value)
@@ -112,7 +116,7 @@ def test_a_server_that_does_not_answer_ends_the_check():
 
 def test_an_address_of_another_kind_is_rejected():
     with fails(UsageError, naming="ftp://"):
-        check_site("ftp://example.org/", NoWeb())
+        check_site("ftp://example.org/", NoWeb(), now=NOW)
 
 
 @pytest.mark.usefixtures("published")
@@ -168,18 +172,21 @@ def test_a_file_that_the_sums_leave_out_is_found(tmp_path, published, name):
 def test_sums_that_lead_out_of_the_site_are_rejected(tmp_path, published, name):
     with (tmp_path / published.id / "SHA256SUMS").open("a") as sums:
         sums.write(f"{'0' * 64}  {name}\n")
+    point(tmp_path, published.id)
     assert ["has a line that names no file of the set" in one for one in faults(tmp_path)] == [True]
 
 
 def test_a_file_that_the_sums_list_twice_is_found(tmp_path, published):
     with (tmp_path / published.id / "SHA256SUMS").open("a") as sums:
         sums.write(f"{'0' * 64}  set.json\n")
+    point(tmp_path, published.id)
     assert faults(tmp_path) == [f"{published.id}/SHA256SUMS: lists set.json twice"]
 
 
 def test_any_other_file_in_the_sums_is_checked(tmp_path, published):
     with (tmp_path / published.id / "SHA256SUMS").open("a") as sums:
         sums.write(f"{'0' * 64}  style.css\n{'0' * 64}  ../files/ab/old.whl\n")
+    point(tmp_path, published.id)
     assert set(faults(tmp_path)) == {"files/ab/old.whl: is missing", f"{published.id}/style.css: is missing"}
 
 
@@ -204,15 +211,17 @@ def test_a_page_of_current_that_was_altered_is_found(tmp_path, published):
     assert fault.startswith("current/simple/index.html: has sha256 ")
 
 
-def test_with_a_key_a_missing_signature_is_a_fault(tmp_path, published):
-    said = faults(tmp_path, public_key=KEY.public_key())
-    assert said == [f"{published.id}/SHA256SUMS.sig: is missing"]
+def test_with_a_key_a_missing_signature_is_a_fault(tmp_path, wheel):
+    published = make_site(tmp_path, wheel, key=KEY)
+    (tmp_path / published.id / "SHA256SUMS.sig").unlink()
+    assert faults(tmp_path, public_key=PUBLIC) == [f"{published.id}/SHA256SUMS.sig: is missing"]
 
 
 @pytest.mark.parametrize("signature", [b"", Ed25519PrivateKey.generate().sign(b"x"), b"x" * 64])
-def test_with_a_key_another_signature_is_a_fault(tmp_path, published, signature):
+def test_with_a_key_another_signature_is_a_fault(tmp_path, wheel, signature):
+    published = make_site(tmp_path, wheel, key=KEY)
     (tmp_path / published.id / "SHA256SUMS.sig").write_bytes(signature)
-    said = faults(tmp_path, public_key=KEY.public_key())
+    said = faults(tmp_path, public_key=PUBLIC)
     assert said == [f"{published.id}/SHA256SUMS.sig: is not this key's signature of SHA256SUMS"]
 
 
@@ -308,10 +317,12 @@ def test_a_file_that_a_server_refuses_is_a_fault(tmp_path):
             path = tmp_path / url.removeprefix("https://pi.example/pi/")
             if path.name == "index.html":
                 raise SourceError("pi.example answers 403 Forbidden")
+            if not path.exists():
+                raise SourceError("pi.example answers 404 Not Found")
             shutil.copyfile(path, to)
             return sha256(to.read_bytes()).hexdigest()
 
     with pytest.raises(PublishError) as caught:
-        check_site("https://pi.example/pi/", Refusing())
-    assert len(caught.value.details) == 3
+        check_site("https://pi.example/pi/", Refusing(), now=NOW)
+    assert len(caught.value.details) == 4
     assert all(one.endswith("index.html: pi.example answers 403 Forbidden") for one in caught.value.details)

@@ -16,7 +16,9 @@ from pibuild.adapters.twine import Twine
 from pibuild.config.settings import RcloneDestination, TwineDestination
 from pibuild.errors import PublishError, ResourceError, SourceError, UnreachableError
 from pibuild.publishing.destinations import Uploader
+from pibuild.publishing.layout import read_set
 from pibuild.publishing.operations import publish, rollback, sweep, yank
+from pibuild.publishing.pointer import pointed_set
 from pibuild.urls import Address
 from tests.failures import fails
 from tests.fakes.servers import answering, free_port
@@ -244,10 +246,11 @@ def test_a_push_killed_at_every_call_leaves_a_whole_set_at_the_store(tmp_path, s
         with contextlib.suppress(KeyboardInterrupt):
             uploader(rclone=rclone).push_to(destination, site, new)
             break
-        pointed = (folder / "current.json").read_text()
-        assert old.id in pointed
-        assert len(read(folder, old.id)) == 1
+        pointed = pointed_set((folder / "current.json").read_bytes())
+        assert pointed in (old.id, new.id)
+        assert len(read(folder, pointed)) == len(read_set(site, pointed).wheels)
     assert step > 5
+    assert pointed_set((folder / "current.json").read_bytes()) == new.id
     assert len(read(folder, new.id)) == len(read(folder)) == 2
 
 

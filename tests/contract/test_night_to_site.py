@@ -3,6 +3,7 @@
 import json
 import os
 import subprocess
+from datetime import datetime, timedelta
 
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
@@ -13,6 +14,7 @@ from pibuild.build.rebuild import Rebuilt
 from pibuild.commands.main import main
 from pibuild.console import Console
 from pibuild.model import Request
+from pibuild.publishing.pointer import read_pointer
 from pibuild.signing.key_files import machine_key, public_key_of, public_text
 from pibuild.store.local import Store
 from tests.fakes.servers import CacheServer, running
@@ -81,14 +83,36 @@ def test_a_night_publishes_the_proven_wheel_signed_and_public(folder, stored, ca
     assert "signed by this key" in capsys.readouterr().out
 
 
-def test_a_second_night_and_a_publication_write_nothing_to_the_site(folder, stored):
+def test_without_a_key_a_second_night_and_a_publication_write_nothing_to_the_site(folder, stored):
     stored()
+    (folder / "pibuild.yaml").write_text(SETTINGS.replace("{key: key.pem}", "{}"))
     assert main(["nightly"]) == 3
     before = everything(folder / "site")
 
     assert main(["nightly"]) == 3
     assert main(["publish"]) == 0
     assert everything(folder / "site") == before
+
+
+def test_a_night_that_changes_nothing_renews_the_signed_pointer_everywhere(folder, stored):
+    stored()
+    to = f"to: [{{rclone: {folder / 'copy'}}}]"
+    (folder / "pibuild.yaml").write_text(SETTINGS.replace("key.pem}", f"key.pem, expiry_days: 2, {to}}}"))
+    assert main(["nightly"]) == 3
+    pointers = []
+    for command in ("nightly", "publish", "nightly"):
+        before = everything(folder / "site")
+        assert main([command]) in (0, 3)
+        pointers.append(read_pointer((folder / "site/current.json").read_bytes()).pointer)
+        assert (folder / "copy/current.json").read_bytes() == (folder / "site/current.json").read_bytes()
+        changed = {path for path, facts in everything(folder / "site").items() if before.get(path) != facts}
+        assert changed == {".", "current.json"}
+    assert len({one.set for one in pointers}) == 1
+    assert [one.number for one in pointers] == sorted({one.number for one in pointers})
+    valid = [datetime.fromisoformat(one.expires) - datetime.fromisoformat(one.made) for one in pointers]
+    assert valid == [timedelta(days=2)] * 3
+    for site in ("site", "copy"):
+        assert main(["publish", "check", site, "--public-key", "site/current/pibuild.pub"]) == 0
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ import json
 from datetime import timedelta
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from pibuild.config.settings import Policy
 from pibuild.errors import PublishError, UsageError
@@ -12,6 +13,8 @@ from pibuild.publishing.operations import current, publish, rollback, sweep, und
 from pibuild.publishing.provenance import provenance
 from tests.failures import fails
 from tests.makers.publications import NOON, after, everything, make_proven, pages, proven, read, site_in
+
+KEY = Ed25519PrivateKey.generate()
 
 
 @pytest.fixture
@@ -46,7 +49,7 @@ def test_a_first_publication_makes_a_whole_set_current(site, put):
     published = put("1.0", "1.1")
     assert read(site) == ["thing-1.0-cp311-cp311-linux_armv6l.whl", "thing-1.1-cp311-cp311-linux_armv6l.whl"]
     assert current(site) == published
-    assert json.loads((site / "current.json").read_text()) == {"set": published.id}
+    assert json.loads((site / "current.json").read_text())["set"] == published.id
     assert 'href="current/"' in (site / "index.html").read_text()
 
 
@@ -63,9 +66,9 @@ def test_a_wheel_and_its_sidecars_are_in_a_folder_named_by_its_hash(site, put, m
 
 
 def test_sums_are_signed_if_there_is_a_key(site, put):
-    published = put("1.0", sign=lambda content: b"signed " + content)
+    published = put("1.0", key=KEY)
     sums = (site / published.id / "SHA256SUMS").read_bytes()
-    assert (site / published.id / "SHA256SUMS.sig").read_bytes() == b"signed " + sums
+    KEY.public_key().verify((site / published.id / "SHA256SUMS.sig").read_bytes(), sums)
 
 
 def test_without_a_key_there_is_no_signature(site, put):
@@ -316,7 +319,7 @@ def test_a_rollback_goes_to_the_set_that_the_current_one_was_made_from(site, put
     put("1.1", now=after(1))
     assert rollback(site_in(site, console), None) == first
     assert len(read(site)) == 1
-    assert json.loads((site / "current.json").read_text()) == {"set": first.id}
+    assert json.loads((site / "current.json").read_text())["set"] == first.id
 
 
 def test_a_second_rollback_skips_the_set_that_the_first_one_left(site, put, console):

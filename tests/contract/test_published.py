@@ -4,6 +4,7 @@ import shutil
 import subprocess
 import sys
 import zipfile
+from datetime import UTC, datetime
 
 import pypi_simple
 import pytest
@@ -16,6 +17,7 @@ from tests.failures import fails
 from tests.fakes.servers import served
 from tests.makers.sites import add_wheel, make_site
 
+NOW = datetime(2026, 11, 26, tzinfo=UTC)
 OPENSSL = shutil.which("openssl")
 
 
@@ -54,7 +56,7 @@ def test_a_whole_site_is_whole_over_http(site, http):
     wheels = [add_wheel(site, version=version) for version in ("1.0+g1", "2.0")]
     published = make_site(site, *wheels, key=key)
     with served(site) as url:
-        found = check_site(url, http, public_key=key.public_key())
+        found = check_site(url, http, now=NOW, public_key=key.public_key())
     assert (found.set_id, found.wheels) == (published.id, 2)
 
 
@@ -65,7 +67,7 @@ def test_all_damage_behind_a_server_is_reported_at_once(site, http):
     (site / wheel.folder / f"{wheel.file}.record.json").unlink()
     (site / published.id / "simple/index.json").unlink()
     with served(site) as url, pytest.raises(PublishError) as caught:
-        check_site(url, http)
+        check_site(url, http, now=NOW)
     said = str(caught.value)
     assert f"{wheel.file}: has sha256" in said
     assert f"{wheel.file}.record.json: 127.0.0.1 answers 404" in said
@@ -76,7 +78,7 @@ def test_an_unreachable_server_is_named(site, http):
     with served(site) as url:
         pass
     with fails(PublishError, naming="127.0.0.1"):
-        check_site(url, http)
+        check_site(url, http, now=NOW)
 
 
 @pytest.mark.parametrize("negotiates", [False, True], ids=["html", "json"])

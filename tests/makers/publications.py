@@ -9,6 +9,7 @@ from typing import Any
 from pibuild.config.settings import Policy
 from pibuild.console import Console
 from pibuild.publishing.add_wheels import ProvenWheel
+from pibuild.publishing.index import index_pages
 from pibuild.publishing.layout import Site
 from pibuild.publishing.model import PublishedSet, PublishedWheel
 from pibuild.wheels.wheel import read_wheel, write_wheel
@@ -73,9 +74,14 @@ def pages(published: PublishedSet) -> dict[str, bytes]:
     return {"index.html": published.id.encode(), "simple/thing/index.html": listed.encode()}
 
 
+def whole_pages(published: PublishedSet) -> dict[str, bytes]:
+    """The index as pip reads it, which `publish check` compares, and a page that differs from set to set."""
+    return index_pages(published) | {"index.html": published.id.encode()}
+
+
 def site_in(folder: Path, console: Console, **changes: Any) -> Site:
     """A site in a folder, which need not exist: at noon, unsigned, with plain pages; every wheel stays."""
-    plain: dict[str, Any] = {"folder": folder, "pages": pages, "sign": None, "retention": KEEP_ALL, "now": NOON}
+    plain: dict[str, Any] = {"folder": folder, "pages": pages, "key": None, "retention": KEEP_ALL, "now": NOON}
     return Site(**plain | changes, console=console)
 
 

@@ -13,7 +13,8 @@ NO_ADDRESSES = {
     *("nightly.state", "nightly.notify.command.*"),
     *(f"nightly.cells.*.{name}" for name in ("recipe", "versions.*", "refs.*", "targets.*", "pythons.*")),
     *(f"nightly.exclude.*.{name}" for name in ("recipe", "version", "ref", "target", "python")),
-    *("publish.site", "publish.title", "publish.key", "store.folder", "store.key", "store.trust.*"),
+    *("publish.site", "publish.title", "publish.key", "publish.former_keys.*"),
+    *("store.folder", "store.key", "store.trust.*"),
 }
 """Texts of pibuild.yaml that are no addresses. A new setting belongs here, or it is one of the addresses."""
 

@@ -1,7 +1,6 @@
 """Whole small sites for tests, with real small wheels. A test names what differs from the plainest one."""
 
 import hashlib
-import json
 import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -13,7 +12,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from pibuild.files import json_text
 from pibuild.publishing.index import index_pages
 from pibuild.publishing.model import PublishedSet, PublishedWheel
-from pibuild.publishing.provenance import provenance
+from pibuild.publishing.pointer import Pointer, write_pointer
+from pibuild.publishing.provenance import provenance, signed_provenance
 from pibuild.wheels.python_tags import abi_tag, interpreter_tag
 from tests.makers.wheels import make_wheel
 
@@ -98,6 +98,7 @@ def add_wheel(
     target: str = "pi-one",
     files: Mapping[str, bytes] | None = None,
     requires_python: str = "",
+    requires: tuple[str, ...] = (),
     **changes: Any,
 ) -> PublishedWheel:
     """Put a real small wheel, and what belongs beside it, into files/ of a site; return it as a set lists it."""
@@ -105,6 +106,7 @@ def add_wheel(
     tag = f"{interpreter_tag(python)}-{abi_tag(python)}-linux_{machine}"
     metadata = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
     metadata += f"Requires-Python: {requires_python}\n" if requires_python else ""
+    metadata += "".join(f"Requires-Dist: {requirement}\n" for requirement in requires)
     with tempfile.TemporaryDirectory() as scratch:
         path = make_wheel(
             Path(scratch),
@@ -139,25 +141,47 @@ def add_wheel(
     return wheel
 
 
-def make_site(folder: Path, *wheels: PublishedWheel, key: Ed25519PrivateKey | None = None) -> PublishedSet:
+def make_site(
+    folder: Path, *wheels: PublishedWheel, key: Ed25519PrivateKey | None = None, made: str = MADE
+) -> PublishedSet:
     """Make a whole site of wheels that add_wheel put there (one of its own if there are none); sign it with a key."""
-    published = make_set(*(wheels or [add_wheel(folder)]))
+    published = make_set(*(wheels or [add_wheel(folder)]), made=made)
     own = Path(folder) / published.id
     pages = index_pages(published) | {"index.html": b"<!DOCTYPE html>\n<title>Wheels</title>\n"}
     pages["set.json"] = (json_text(asdict(published))).encode()
     for path, content in pages.items():
         (own / path).parent.mkdir(parents=True, exist_ok=True)
         (own / path).write_bytes(content)
-    write_sums(folder, published, key=key)
+    for wheel in published.wheels:
+        if key is None:
+            break
+        statement = (Path(folder) / f"{wheel.paths[0]}.provenance.json").read_bytes()
+        (Path(folder) / wheel.signed_provenance).write_bytes(signed_provenance(statement, key))
     (Path(folder) / "current").unlink(missing_ok=True)
     (Path(folder) / "current").symlink_to(published.id)
-    (Path(folder) / "current.json").write_text(json.dumps({"set": published.id}) + "\n")
     (Path(folder) / "index.html").write_text('<!DOCTYPE html>\n<a href="current/">wheels</a>\n')
+    write_sums(folder, published, key=key)
     return published
 
 
+def point(
+    folder: Path, set_id: str, *, key: Ed25519PrivateKey | None = None, name: str = "current.json", **changes: Any
+) -> None:
+    """Write the pointer to a set as it is now: valid from the morning of the 25th of November 2026 for a week."""
+    digits = "".join(letter for letter in set_id[:16] if letter.isdigit())
+    plain: dict[str, Any] = {
+        "set": set_id,
+        "number": int(digits or 1),
+        "made": "2026-11-25T03:15:00Z",
+        "expires": "2026-12-02T03:15:00Z",
+        "sums_sha256": _sha256((Path(folder) / set_id / "SHA256SUMS").read_bytes()),
+        "top": {"index.html": _sha256((Path(folder) / "index.html").read_bytes())},
+    }
+    (Path(folder) / name).write_bytes(write_pointer(Pointer(**plain | changes), key))
+
+
 def write_sums(folder: Path, published: PublishedSet, *, key: Ed25519PrivateKey | None = None) -> None:
-    """Write SHA256SUMS of what is there now, and sign it with a key; for tests that alter a file with its sum."""
+    """Write SHA256SUMS of what is there now, and the pointer; sign both with a key. For tests that alter files."""
     own = Path(folder) / published.id
     unlisted = ("SHA256SUMS", "SHA256SUMS.sig")
     paths = [path for path in own.rglob("*") if path.is_file() and path.name not in unlisted]
@@ -169,6 +193,7 @@ def write_sums(folder: Path, published: PublishedSet, *, key: Ed25519PrivateKey 
     (own / "SHA256SUMS").write_bytes(sums)
     if key:
         (own / "SHA256SUMS.sig").write_bytes(key.sign(sums))
+    point(folder, published.id, key=key)
 
 
 def _sha256(content: bytes) -> str:

@@ -1,0 +1,165 @@
+"""Signed publications that are killed at every step: `publish check` recognises each, and the next command ends it.
+
+The publisher is a process that kills itself with SIGKILL before each change of a file, or before each start of rclone.
+"""
+
+import contextlib
+import io
+import os
+import shutil
+import signal
+import sys
+import threading
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from pibuild.adapters.rclone import Rclone
+from pibuild.adapters.twine import Twine
+from pibuild.commands.publication import publish_wheels
+from pibuild.config.settings import Policy, RcloneDestination
+from pibuild.console import Console
+from pibuild.errors import PublishError
+from pibuild.publishing.check import check_site
+from pibuild.publishing.destinations import Uploader
+from pibuild.publishing.operations import publish, rollback
+from pibuild.publishing.pointer import read_pointer
+from pibuild.urls import Address
+from tests.fakes.sources import NoWeb
+from tests.makers.publications import after, make_proven, site_in, whole_pages
+from tests.requirements import needs
+
+KEY = Ed25519PrivateKey.generate()
+CHANGING = {"os.rename", "os.mkdir", "os.rmdir", "os.remove", "os.symlink", "os.link", "os.chmod", "os.truncate"}
+
+
+def signed(folder, console, **changes):
+    return site_in(folder, console, **{"key": KEY, "pages": whole_pages, "now": after(1)} | changes)
+
+
+def is_write(event, words):
+    is_opened = event == "open" and isinstance(words[2], int) and words[2] & (os.O_WRONLY | os.O_RDWR)
+    return event in CHANGING or bool(is_opened)
+
+
+def killed_at(step, act, counts):
+    """Run something in a child that kills itself before the step-th event that counts; return whether it got so far."""
+    child = os.fork()
+    if child == 0:
+        left, lock = [step], threading.Lock()
+
+        def watch(event, words):
+            if counts(event, words):
+                with lock:
+                    left[0] -= 1
+                    if left[0] == 0:
+                        os.kill(os.getpid(), signal.SIGKILL)
+
+        code = 1
+        with contextlib.suppress(BaseException):
+            sys.addaudithook(watch)
+            act(Console(err=io.StringIO(), out=io.StringIO()))
+            code = 0
+        os._exit(code)
+    _, status = os.waitpid(child, 0)
+    assert os.WIFSIGNALED(status) or os.WEXITSTATUS(status) == 0, "the child failed of something else"
+    return os.WIFSIGNALED(status)
+
+
+def state_of(site):
+    """Return what a reader is told: the number of wheels of a whole site, or `unfinished`."""
+    try:
+        return check_site(str(site), NoWeb(), now=after(1.5), public_key=KEY.public_key()).wheels
+    except PublishError as error:
+        is_recognised = any("was interrupted, or is still running" in detail for detail in error.details)
+        return "unfinished" if is_recognised and "pibuild publish" in error.hint else str(error)
+
+
+def copies(start, top):
+    """Yield a fresh copy of a folder for each step."""
+    for step in range(1, 1000):
+        folder = top / f"{start.name}-{step}"
+        shutil.copytree(start, folder, symlinks=True)
+        yield step, folder
+
+
+@pytest.fixture
+def start(tmp_path, console):
+    """A signed site with two sets."""
+    folder = tmp_path / "site"
+    for number, version in enumerate(("1.0", "1.1")):
+        wheel = make_proven(tmp_path / "made", version)
+        publish(signed(folder, console, now=after(number / 10)), [wheel], why="a test")
+    assert state_of(folder) == 2
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def fast_disk(monkeypatch):
+    """A killed process loses nothing that was written; waiting for the disk is for power cuts."""
+    monkeypatch.setattr(os, "fsync", lambda _: None)
+
+
+SHORT = Policy(count=1, days=60, warn_days=7, grace_days=14)
+ACTS = {
+    "publish": (3, lambda site, wheels: publish(site, wheels, why="a test")),
+    "renewal": (2, lambda site, _wheels: publish(site, [], why="a test")),
+    "rollback": (1, lambda site, _wheels: rollback(site, None)),
+}
+
+
+@pytest.mark.parametrize("name", ACTS)
+def test_a_killed_change_of_a_site_is_recognised_and_finished(name, tmp_path, start, console):
+    wheels = [make_proven(tmp_path / "made", "1.2")]
+    wanted, act = ACTS[name]
+    told = []
+    for step, folder in copies(start, tmp_path):
+        if not killed_at(step, lambda quiet, to=folder: act(signed(to, quiet), wheels), is_write):
+            assert state_of(folder) == wanted
+            break
+        told.append(state_of(folder))
+        uploader = Uploader(destinations=(), rclone=Rclone({}), twine=Twine({}), console=console)
+        publish_wheels(signed(folder, console), uploader, [], "the next command", anew=False)
+        assert state_of(folder) in (2, wanted)
+        assert not (folder / "next.json").exists()
+        assert not (folder / ".making").exists()
+        shutil.rmtree(folder)
+    assert len(told) >= 4
+    assert "unfinished" in told
+    assert set(told) <= {2, wanted, "unfinished"}
+
+
+@needs("rclone")
+@pytest.mark.parametrize("name", ["publish", "rollback"])
+def test_a_killed_copy_to_a_destination_is_recognised_and_finished(name, tmp_path, start, console):
+    """It is killed before each start of rclone; the destination has no links, so pages are replaced one by one."""
+    environ = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "RCLONE_CONFIG": str(tmp_path / "rclone.conf")}
+    destination = tmp_path / "destination"
+
+    def uploader(to, console):
+        destinations = (RcloneDestination(rclone=Address(str(to))),)
+        return Uploader(destinations=destinations, rclone=Rclone(environ), twine=Twine({}), console=console)
+
+    publish_wheels(signed(start, console), uploader(destination, console), [], "a test", anew=False)
+    assert state_of(destination) == 2
+    wanted, act = ACTS[name]
+    act(signed(start, console), [make_proven(tmp_path / "made", "1.2")])
+    told = []
+    for step, folder in copies(destination, tmp_path):
+        if not killed_at(
+            step,
+            lambda quiet, to=folder: publish_wheels(signed(start, quiet), uploader(to, quiet), [], "again", anew=False),
+            lambda event, _: event == "subprocess.Popen",
+        ):
+            assert state_of(folder) == wanted
+            break
+        told.append(state_of(folder))
+        publish_wheels(signed(start, console), uploader(folder, console), [], "the next command", anew=False)
+        assert state_of(folder) == wanted
+        assert not (folder / "next.json").exists()
+        shutil.rmtree(folder)
+    assert len(told) > 5
+    assert "unfinished" in told
+    assert set(told) <= {2, wanted, "unfinished"}
+    numbers = [read_pointer((top / "current.json").read_bytes()).pointer.number for top in (start, folder)]
+    assert numbers[0] == numbers[1]
