@@ -146,14 +146,14 @@ def _verified(path: "Path", floor: "Version | None") -> "Verification":
 
 
 def _tried(path: "Path", verification: "Verification", question: "Question", invocation: Invocation) -> "Verification":
-    """Return the verification with what the emulated Pis showed, where it was asked for and nothing fails so far."""
+    """Return the verification with what the emulated Pis showed, where it was asked for and a trial tells more."""
     from pibuild.build.catalogue import load_catalogue
     from pibuild.build.context import open_context
     from pibuild.emulate.trials import device_outcomes, obstacles
     from pibuild.emulate.unsettled_modules import unsettled_modules
     from pibuild.wheels.wheel import read_wheel
 
-    asked = [verdict for verdict in verification.asked(question) if verdict.outcome != "fails"]
+    asked = [verdict for verdict in verification.asked(question) if verdict.is_worth_a_trial]
     if not asked:
         return verification
     wheel = read_wheel(path)

@@ -26,8 +26,9 @@ from pibuild.verify.findings import Finding
 from pibuild.wheels.wheel import Wheel, wheel_name
 
 _SCRIPTS = ("try_wheel.py", "import_modules.py")
-_IMPORT_S = 600
-"""How long an import may take; under emulation it is about ten times slower than on a Pi 4."""
+_IMPORT_S, _MORE_S_PER_MB = 600, 5
+"""How long an import may take, and how much longer for each MB of the wheel: under emulation it is about ten times
+slower than on a Pi 4."""
 _WHOLE_SYSTEMS = ("userland", "device64")
 """Images with the packages of a release, Python and pip among them."""
 _PACKAGED_TARGET = "pi-two"
@@ -176,7 +177,7 @@ def _outcomes(
     tasks = {
         "wheel": subject.path.name,
         "beside": sorted({wheel_name(path.name).name for path in beside}),
-        "deadline_s": min(_IMPORT_S, context.limits.deadline_s),
+        "deadline_s": min(_import_s(subject.path.stat().st_size), context.limits.deadline_s),
         "trials": [
             {
                 "env": dict(trial.env),
@@ -213,6 +214,10 @@ def _outcomes(
         context.console.debug(line)
     places = dict.fromkeys(trial.place for trial in trials)
     return {place: place_finding(subject, place, trials, results, _how_ended(ended, rest)) for place in places}
+
+
+def _import_s(size_bytes: int) -> float:
+    return _IMPORT_S + _MORE_S_PER_MB * size_bytes / 1e6
 
 
 def _installed(

@@ -65,6 +65,15 @@ class PlaceVerdict:
         """Whether pip installs the wheel there."""
         return not any(map(_is_refusal, self.findings))
 
+    @property
+    def is_worth_a_trial(self) -> bool:
+        """Whether a trial on an emulated Pi tells more: nothing fails, or only the CPU lacks an instruction there.
+
+        64-bit systems need nothing to be compiled for that.
+        """
+        lacking = all(finding.check == "cpu" for finding in self.findings if finding.outcome == "fails")
+        return self.outcome != "fails" or (lacking and self.place.pi.bits == 64)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verification:
@@ -100,7 +109,8 @@ class Verification:
     ) -> "Verification":
         """Return the verification after trials: None if the wheel ran at a place, else what was found there.
 
-        A trial settles what was unsure. It does not change that a wheel fails: an import calls few of its functions.
+        A trial settles what was unsure. It does not change that a wheel fails: an import calls few of its functions. If
+        it fails on the device as well, that is another reason.
         `untried` is what would help at places where the wheel can't be tried.
         """
         verdicts = list(self.verdicts)
@@ -108,6 +118,8 @@ class Verification:
             if verdict.place in outcomes and verdict.outcome != "fails":
                 found = outcomes[verdict.place]
                 verdicts[number] = replace(verdict, findings=(found,) if found else ())
+            elif (seen := outcomes.get(verdict.place)) and seen.outcome == "fails":
+                verdicts[number] = replace(verdict, findings=(*verdict.findings, seen))
             elif untried and verdict.place in untried and verdict.outcome == "unsure":
                 remedy = untried[verdict.place]
                 findings = tuple(replace(finding, remedy=remedy) for finding in verdict.findings)

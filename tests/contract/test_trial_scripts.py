@@ -139,6 +139,19 @@ def test_a_first_process_ignores_signals_and_its_children_do_not():
     assert done.stdout == "-15\n", done.stderr
 
 
+def test_the_time_that_an_import_waits_for_a_busy_cpu_does_not_count(tmp_path):
+    burn = "import os\nos.sched_setaffinity(0, {min(os.sched_getaffinity(0))})\nwhile sum(os.times()[:2]) < {}: pass"
+    others = [subprocess.Popen([sys.executable, "-c", burn.replace("{}", "60")]) for _ in range(3)]
+    try:
+        result = imported(tmp_path, burn.replace("{}", "0.5"), deadline_s=1)
+    finally:
+        for other in others:
+            other.kill()
+            other.wait()
+
+    assert (result["answered"], result["is_late"]) == (True, False)
+
+
 def test_an_import_that_hangs_is_late(tmp_path):
     result = imported(tmp_path, "import time; time.sleep(60)", deadline_s=1)
 

@@ -184,6 +184,21 @@ def test_a_trial_does_not_excuse_what_fails(tmp_path):
     assert worst_of(tried.asked(Question())) == "fails"
 
 
+def test_a_trial_adds_what_it_shows_of_an_instruction_that_the_cpu_lacks(tmp_path):
+    failing = for_armv7(tmp_path)
+    cpu = Finding(outcome="fails", check="cpu", reason="uses ldadd/swp")
+    loader = Finding(outcome="fails", check="loader", reason="needs libssl.so.1.1")
+    seen = Finding(outcome="fails", check="cpu", reason="import demo dies of SIGILL")
+    bits_64 = next(each for each in failing.verdicts if each.place.pi.bits == 64)
+    bits_32 = next(each for each in failing.verdicts if each.place.pi.bits == 32)
+    assert replace(bits_64, findings=(cpu,)).is_worth_a_trial
+    assert not replace(bits_64, findings=(cpu, loader)).is_worth_a_trial
+    assert not replace(bits_32, findings=(cpu,)).is_worth_a_trial
+    told = replace(failing, verdicts=(replace(bits_64, findings=(cpu,)),))
+    assert told.tried({bits_64.place: seen}).verdicts[0].findings == (cpu, seen)
+    assert told.tried({bits_64.place: None}).verdicts[0].findings == (cpu,)
+
+
 # how they are told
 
 
