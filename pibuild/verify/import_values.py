@@ -107,6 +107,8 @@ class _Frame:
     is_certain: bool = True
     returned: list[object] = field(default_factory=list)
     has_ended: bool = False
+    may_raise: bool = False
+    """Whether a condition that is not known may have raised an exception."""
 
 
 class _TooMuchError(Exception):
@@ -125,6 +127,10 @@ class ImportValues:
         self._modules: dict[str, ModuleValues] = {}
         self._traits_of: dict[ast.stmt, StatementTraits] = {}
         self._left_steps, self._left_bytes = _MAX_STEPS, _MAX_ALL_BYTES
+
+    def has(self, name: str) -> bool:
+        """Return whether the wheel has a module."""
+        return name in self._sources
 
     def module(self, name: str) -> ModuleValues:
         """Return what is known of a module of the wheel; nothing beyond the limits."""
@@ -198,7 +204,7 @@ class ImportValues:
                 frame.returned.append(self._value(value, frame) if value else None)
                 frame.has_ended = True
             case ast.Raise():
-                frame.has_ended = True
+                frame.has_ended = frame.may_raise = True
                 frame.is_certain = False
                 frame.returned.append(UNKNOWN)
             case ast.With(items=items, body=body):
@@ -262,6 +268,7 @@ class ImportValues:
         for each in statements:
             self._forget(each, frame)
         if any(self._traits(each).may_end for each in statements):
+            frame.may_raise = frame.may_raise or any(self._traits(each).may_raise for each in statements)
             frame.is_certain = False
             frame.returned.append(UNKNOWN)
 
@@ -422,7 +429,8 @@ class ImportValues:
     def _outside_call(self, name: str, arguments: Sequence[object], frame: _Frame) -> object:
         if name in _LOADERS:
             value = arguments[0] if arguments else UNKNOWN
-            is_certain = frame.is_certain and not frame.module.may_change_files
+            may_change = frame.module.may_change_files or frame.importing.may_change_files
+            is_certain = frame.is_certain and not may_change
             frame.importing.loads.append(Load(frame.module.path, is_certain, value))
             return UNKNOWN
         if name in _EXISTS and len(arguments) == 1:
@@ -447,6 +455,8 @@ class ImportValues:
         inner = _Frame(function.module, frame.importing, names, function.unsteady - names.keys(), frame.depth + 1)
         inner.is_certain = frame.is_certain
         self._block(node.body, inner)
+        frame.may_raise = frame.may_raise or inner.may_raise
+        frame.is_certain = frame.is_certain and not inner.may_raise
         if len(inner.returned) == 1:
             return inner.returned[0]
         return UNKNOWN if inner.returned else None

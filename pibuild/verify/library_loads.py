@@ -93,13 +93,25 @@ class LibraryLoads:
         if bits not in self._computed:
             contents = self._contents
             values = ImportValues(contents.sources, contents.paths, bits) if bits else contents.graph.values
-            loads = (load for path in self._sources for load in values.module(module_name(path)).loads)
+            loads = (
+                load
+                for path in self._sources
+                if self._imported(path) == "certain" and not self._is_changed_before(path, values)
+                for load in values.module(module_name(path)).loads
+            )
             self._computed[bits] = tuple(
                 NamedLoad(load.path, place.rpartition("/")[2], is_alone=False, place=place)
                 for load in loads
-                if load.is_certain and (place := packaged_path(load.value)) and self._imported(load.path) == "certain"
+                if load.is_certain and (place := packaged_path(load.value))
             )
         return self._computed[bits]
+
+    @staticmethod
+    def _is_changed_before(path: str, values: ImportValues) -> bool:
+        """Whether a package around a module may put other files into the place of the wheel's."""
+        parts = module_name(path).split(".")
+        around = (".".join(parts[:count]) for count in range(1, len(parts)))
+        return any(values.has(name) and values.module(name).may_change_files for name in around)
 
     @cached_property
     def has_computed_names(self) -> bool:

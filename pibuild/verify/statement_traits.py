@@ -27,6 +27,7 @@ class StatementTraits(NamedTuple):
     nodes: int
     stored_names: frozenset[str]
     may_return: bool
+    may_raise: bool
     may_end: bool
     has_yield: bool
 
@@ -55,7 +56,8 @@ def statement_traits(statement: ast.stmt) -> StatementTraits:
                 names.add(name)
     may_return = ast.Return in kinds
     has_yield = not kinds.isdisjoint((ast.Yield, ast.YieldFrom))
-    return StatementTraits(nodes, frozenset(names), may_return, may_return or ast.Raise in kinds, has_yield)
+    may_raise = ast.Raise in kinds
+    return StatementTraits(nodes, frozenset(names), may_return, may_raise, may_return or may_raise, has_yield)
 
 
 def blocks_of(statement: ast.stmt) -> list[Sequence[ast.stmt]]:

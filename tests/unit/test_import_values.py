@@ -55,6 +55,7 @@ def test_a_load_whose_path_the_code_computes_is_certain(code):
         "import subprocess\nsubprocess.run(['make'])\nctypes.CDLL(HERE + '/libpc.so')",
         "[ctypes.CDLL(HERE + '/libpc.so') for each in sys.argv]",
         "def f():\n    for each in sys.argv:\n        return 1\n    ctypes.CDLL(HERE + '/libpc.so')\nf()",
+        "def check():\n    if sys.argv:\n        raise RuntimeError\ncheck()\nctypes.CDLL(HERE + '/libpc.so')",
         "if not os.path.exists(HERE + '/libmade.so'):\n    ctypes.CDLL(HERE + '/libpc.so')",
     ],
 )
