@@ -30,6 +30,7 @@ PAYLOAD_TYPE = "application/vnd.pibuild.current+json"
 CLOCKS_DIFFER = timedelta(minutes=10)
 """How much the clocks of publisher and reader may differ."""
 _Time = Annotated[str, StringConstraints(pattern=r"^(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ)?$")]
+_TopFile = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z-]*\.(html|json)$")]
 _Sha256 = Annotated[str, StringConstraints(pattern=r"^([0-9a-f]{64})?$")]
 
 
@@ -42,7 +43,7 @@ class Pointer:
     made: _Time = ""
     expires: _Time = ""
     sums_sha256: _Sha256 = ""
-    top: Mapping[str, _Sha256] = field(default_factory=dict)
+    top: Mapping[_TopFile, _Sha256] = field(default_factory=dict)
 
     def clock_faults(self, now: datetime) -> Iterable[str]:
         """Yield a sentence if it is expired, or made later than this machine's clock says."""

@@ -4,6 +4,7 @@ Only one file of a site at an address is on this machine at a time, and a wheel 
 """
 
 import os
+import stat
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -86,6 +87,8 @@ def _downloaded(web: Downloader[str], address: Address, to: Path, path: str) -> 
 
 def _local(root: Path, path: str) -> SiteFile:
     try:
+        if stat.S_ISFIFO((root / path).stat().st_mode) or (root / path).is_char_device():
+            raise SourceError("is not a file")
         digest = file_sha256(root / path)
     except FileNotFoundError as error:
         raise SourceError("is missing") from error

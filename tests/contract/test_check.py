@@ -1,6 +1,7 @@
 """The check of a site in a folder: undamaged, and one test for each kind of damage."""
 
 import json
+import os
 import shutil
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -78,6 +79,21 @@ def test_a_folder_without_a_site_is_exit_code_12(tmp_path):
     assert caught.value.exit_code == 12
     assert "no published set" in str(caught.value)
     assert "current.json is missing" in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["../../etc/passwd", "/dev/zero", "a/b.html", ""])
+def test_a_pointer_that_leads_out_of_the_top_folder_is_named(tmp_path, published, name):
+    point(tmp_path, published.id, top={name: "0" * 64})
+    with fails(PublishError, naming=(tmp_path, "current.json")):
+        check(tmp_path)
+
+
+@pytest.mark.parametrize("path", ["index.html", "simple/index.html"])
+def test_a_pipe_in_place_of_a_file_does_not_stop_the_check(tmp_path, published, path):
+    place = tmp_path / path if "/" not in path else tmp_path / published.id / path
+    place.unlink()
+    os.mkfifo(place)
+    assert any(fault.endswith("is not a file") for fault in faults(tmp_path))
 
 
 @pytest.mark.usefixtures("published")

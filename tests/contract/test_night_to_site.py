@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 from datetime import datetime, timedelta
 
@@ -233,15 +234,45 @@ def test_the_same_wheel_made_here_is_signed_in_place_of_a_strangers(folder, shar
     assert main(["publish", "check", "site", "--public-key", "site/current/pibuild.pub"]) == 0
 
 
-def test_a_wheel_that_verify_refuses_is_never_published(folder, shared, capsys):
-    """A trusted machine signed it: it has ARMv7 code in a wheel for ARMv6."""
-    bad = make_tflite_wheel(folder / "bad", {SO: make_elf(arm(0xE3001001, BX_LR), attributes=PI_TWO)})
-    settings, public = shared(bad)
-    (folder / "pibuild.yaml").write_text(f'{SETTINGS}store: {{{settings}, trust: ["{public}"]}}\n')
+BAD_CODE = {SO: make_elf(arm(0xE3001001, BX_LR), attributes=PI_TWO)}
+"""ARMv7 code, which `pibuild verify` refuses in a wheel for ARMv6."""
+
+
+@pytest.mark.parametrize("whose", ["a trusted machine's", "anybody's", "anybody's, unsigned site"])
+def test_a_wheel_that_verify_refuses_is_never_published(folder, shared, capsys, whose):
+    """Its machine has signed it in the shared store."""
+    settings, public = shared(make_tflite_wheel(folder / "bad", BAD_CODE))
+    trust = f', trust: ["{public}"]' if whose == "a trusted machine's" else ""
+    own = SETTINGS.replace("{key: key.pem}", "{}") if "unsigned" in whose else SETTINGS
+    (folder / "pibuild.yaml").write_text(f"{own}store: {{{settings}{trust}}}\n")
     capsys.readouterr()
 
     assert main(["publish"]) == 2
     assert "is not what it should be and is made again" in capsys.readouterr().err
+    assert not (folder / "site/current").exists()
+
+
+@pytest.mark.parametrize("is_resigned", [False, True])
+def test_a_wheel_that_was_exchanged_in_the_shared_store_is_never_published(folder, shared, capsys, is_resigned):
+    """Whoever did it can write to the shared store; at best he signs with a key that nobody trusts."""
+    settings, public = shared()
+    (good,) = (folder / "shared/wheels").glob("*.tar")
+    content, attestation = good.read_bytes(), good.with_suffix(".json").read_bytes()
+    shutil.rmtree(folder / "shared")
+    shutil.rmtree(folder / "other/store")
+    shutil.rmtree(folder / "other/nightly")
+    (folder / "other/machine.pem").unlink()
+    _, stranger = shared(make_tflite_wheel(folder / "exchanged", {"tflite_runtime/evil.py": b"evil = 1"}))
+    assert stranger != public
+    assert good.read_bytes() != content
+    if not is_resigned:
+        good.with_suffix(".json").write_bytes(attestation)
+    (folder / "pibuild.yaml").write_text(f'{SETTINGS}store: {{{settings}, trust: ["{public}"]}}\n')
+    capsys.readouterr()
+
+    assert main(["publish"]) == 2
+    word = stranger if is_resigned else "is damaged in the remote store"
+    assert word in capsys.readouterr().err
     assert not (folder / "site/current").exists()
 
 
