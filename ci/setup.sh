@@ -68,6 +68,7 @@ missing_packages() {
     command -v arm-linux-gnueabihf-g++ > /dev/null || echo g++-arm-linux-gnueabihf
     command -v arm-linux-gnueabi-gcc > /dev/null || echo gcc-arm-linux-gnueabi
     [ -e /usr/aarch64-linux-gnu/lib/libc.a ] || echo libc6-dev-arm64-cross
+    command -v gpg > /dev/null || echo gpg # which signs a small archive
     command -v npm > /dev/null || echo npm # Bazel comes through it
     # tests of the page and of publishing
     command -v chromium > /dev/null || echo chromium

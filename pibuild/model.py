@@ -344,10 +344,13 @@ class Base:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Image:
-    """An image as it will be: named by the hash of everything that goes into it."""
+    """An image, named by the hash of everything that goes into it, with the versions of its packages."""
 
     name: str
     reference: str
+    """Its name in the engine. If it was made of other versions than its lock has, `locked` and a hash of those."""
+    locked: str
+    """Its name if it is made of the versions that its lock has."""
     folder: Path
     args: tuple[tuple[str, str], ...]
     parents: tuple["Image", ...]
@@ -405,6 +408,8 @@ class Plan:
     artifacts: tuple[Artifact, ...]
     """Everything that the wheel and its proof need, each after its needs; the wheel's artifact is the last."""
     device: Image
+    proof_digest: str
+    """Digest of the files that judge the wheel."""
     key: str
     """The hash of the artifact's key and of all that judges it: equal key, equal proven wheel."""
     reason: str

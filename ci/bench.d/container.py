@@ -17,7 +17,7 @@ CONTEXT = ("Dockerfile", "count-run", "infer.py", "instructions.py", "compile_bo
 def built_image(builder: str, device: str) -> str:
     """Make the image of this folder on the builder image, with what the device image counts by; answer its id."""
     with tempfile.TemporaryDirectory() as folder:
-        for path in (*(HERE / name for name in CONTEXT), ROOT / "dockerfiles" / "device" / "counter" / "unpack.sh"):
+        for path in (HERE / name for name in CONTEXT):
             (Path(folder) / path.name).write_bytes(path.read_bytes())
             (Path(folder) / path.name).chmod(0o755)
         args = {"BUILDER": builder, "DEVICE": device, "DEVICE_CPU": TARGET["device_cpu"]}

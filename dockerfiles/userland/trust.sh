@@ -4,8 +4,6 @@
 # The key is in a package of the archive's own, which is taken unsigned: only what has this fingerprint is used of it.
 set -eu
 archive=$1 suite=$2 key=$3
-apt-get -qq update
-DEBIAN_FRONTEND=noninteractive apt-get -qq install --yes --no-install-recommends gpg
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
@@ -28,3 +26,4 @@ if [ ! -s /etc/apt/trusted.gpg.d/raspbian.gpg ]; then
   exit 1
 fi
 echo "deb $archive $suite main" > /etc/apt/sources.list
+echo raspbian > /opt/pibuild/packages/archive

@@ -118,15 +118,35 @@ class Debian:
     @cached_property
     def mirrors(self) -> tuple[str, ...]:
         """The Debian archives that apt uses, in whichever format its sources are written."""
-        lists_dir = self._state_dir / "no-lists"
-        (lists_dir / "partial").mkdir(parents=True, exist_ok=True)
-        ended = self._apt_get("-o", f"Dir::State::lists={lists_dir}", "--print-uris", "update")
+        ended = self._used
         archives = [archive for archive, suite in _RELEASE.findall(ended.out) if "security" not in suite]
         named = [mirror for archive in archives for mirror in _listed_mirrors(archive)]
         debian = [mirror for mirror in named if urlsplit(mirror).path.rstrip("/").endswith("debian")]
         if not named:
             raise SourceError("This machine's apt has no Debian mirror", found=ended.last_words, hint=_HINT)
         return tuple(dict.fromkeys(mirror.rstrip("/") for mirror in debian or named))
+
+    def package_sources(self, suite: str, *, has_fixes: bool) -> tuple[str, ...]:
+        """Return lines of a sources.list for a suite's binary packages, from the first mirror.
+
+        `has_fixes` adds updates, and security fixes from the archive that apt has those of this machine from, or else
+        from the one beside the mirror.
+        """
+        mirror = self.mirrors[0]
+        secure = [archive for archive, part in _RELEASE.findall(self._used.out) if "security" in part]
+        listed = [address.rstrip("/") for archive in secure for address in _listed_mirrors(archive)]
+        places = [(mirror, suite)]
+        if has_fixes:
+            places += [(mirror, f"{suite}-updates"), ((listed or [f"{mirror}-security"])[0], f"{suite}-security")]
+        signed = f" [signed-by={_KEYRING}]" if _KEYRING.exists() else ""
+        return tuple(f"deb{signed} {address} {part} main" for address, part in places)
+
+    @cached_property
+    def _used(self) -> Ended:
+        """What apt prints of the indexes that it uses."""
+        lists_dir = self._state_dir / "no-lists"
+        (lists_dir / "partial").mkdir(parents=True, exist_ok=True)
+        return self._apt_get("-o", f"Dir::State::lists={lists_dir}", "--print-uris", "update")
 
     @cached_property
     def _route(self) -> Route:

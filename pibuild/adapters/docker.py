@@ -8,6 +8,7 @@ import io
 import json
 import shutil
 import subprocess
+import tarfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -37,6 +38,7 @@ _FROM = "/from"
 _IN_MEMORY = {"/run": "size=64m,mode=1777", "/var/tmp": "size=64m,mode=1777"}  # noqa: S108  in the container
 _MOST_BYTES = 16_000_000_000
 """Of a folder that is copied out of a container. The largest artifact has 2 GB."""
+_MOST_TEXT_BYTES = 10_000_000
 _LEAST_FREE_BYTES = 1_000_000_000
 """Room on the engine's disk below which a container is stopped."""
 _LONGEST_LINE_BYTES = 1 << 16
@@ -165,6 +167,21 @@ class Engine:
                 if "error" in answer:
                     on_line(answer["error"])
                     raise ImageError(f"The image {reference} can't be made", found=answer["error"].strip())
+
+    def image_text(self, reference: str, folder: str) -> str:
+        """Return the text of all files in a folder of an image, one after the other; empty without the folder."""
+        with self._translated(f"reading the image {reference}"):
+            handle = self._client.containers.create(reference, ["true"])
+            try:
+                with self.archive(handle, folder) as chunks:
+                    content = b"".join(_at_most(chunks, folder, _MOST_TEXT_BYTES))
+            except NotFound:
+                return ""
+            finally:
+                handle.remove(force=True, v=True)
+        with tarfile.open(fileobj=io.BytesIO(content)) as tar:
+            files = [tar.extractfile(member) for member in tar if member.isfile()]
+            return "".join(file.read().decode(errors="replace") for file in files if file)
 
     @contextmanager
     def container(self, run: Run) -> Iterator["Container"]:

@@ -11,7 +11,7 @@ from typing import Any
 
 from pibuild.build.container import container_run, locked_cache, run_to_end, script_command
 from pibuild.build.context import BuildContext
-from pibuild.build.images import ensure_image
+from pibuild.build.images import ensure_planned
 from pibuild.console import seconds, size
 from pibuild.errors import BuildError, OutOfMemoryError, SourceError
 from pibuild.model import Artifact, Run
@@ -48,7 +48,7 @@ def run_recipe(
     Raises BuildError if the script fails, ResourceError if memory, disk or time runs out; both name the cause, the last
     lines and the log, and the failed container is kept for `pibuild shell`.
     """
-    image = ensure_image(artifact.image, context)
+    image = ensure_planned(artifact.image, context)
     fetched = context.fetcher.measure_all(artifact.release.sources)
     folder = artifact.recipe.folder
     with context.store.staging() as staging:

@@ -1,5 +1,6 @@
 """What can be asked for, read from the project's files, and the plan that a person's settings ask for."""
 
+from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,13 +18,16 @@ from pibuild.model import Plan, Request, Wheelhouse
 from pibuild.sources.local_tree import identify, own_source
 
 
-def load_catalogue() -> Catalogue:
-    """Read targets, recipes and Dockerfiles."""
-    targets = load_targets(project_folder("toolchains"))
+def load_catalogue(own_images: Collection[str] = ()) -> Catalogue:
+    """Read targets, recipes and Dockerfiles.
+
+    `own_images` are names of images that this machine made of other versions than their locks have.
+    """
+    targets, dockerfiles = load_targets(project_folder("toolchains")), project_folder("dockerfiles")
     return Catalogue(
         targets=targets,
         recipes=load_recipes(Path(pibuild.__file__).parent / "recipes"),
-        images={target.name: load_images(project_folder("dockerfiles"), target) for target in targets.values()},
+        images={target.name: load_images(dockerfiles, target, own=own_images) for target in targets.values()},
         proof_digest=proof_digest(),
     )
 

@@ -21,6 +21,7 @@ from pibuild.console import Console
 from pibuild.errors import PibuildError
 from pibuild.model import Limits, Spent
 from pibuild.store.local import Store
+from pibuild.store.own_images import OwnImages
 from pibuild.store.trust import Trust, trust_of, untrusted_remote
 
 if TYPE_CHECKING:
@@ -68,6 +69,11 @@ class BuildContext:
     def store(self) -> Store:
         """The folder of sources, artifacts and logs; `open_context` ends its session."""
         return Store(store_folder(self.settings), self.console, self.trust)
+
+    @cached_property
+    def own_images(self) -> OwnImages:
+        """The images that this machine made of other versions than their locks have."""
+        return OwnImages(self.store.root)
 
     @cached_property
     def trust(self) -> Trust:

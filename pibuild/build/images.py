@@ -1,25 +1,43 @@
-"""Images: each is made if the engine lacks it, after those that it stands on.
+"""Images: each is made if the engine lacks it, after those that it stands on, and named by what is in it.
 
-Knows Dockerfiles' contexts and the two ways to a base. Which images a build needs, and their names, is planning's
-knowledge.
+An image of exactly the packages that its lock lists gets the name that planning knows. Any other gets a name of its
+own, so that keys, which contain the name, are never those of the locked image. Knows Dockerfiles' contexts and the two
+ways to a base. Which images a build needs is planning's knowledge.
 """
 
 import io
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from pibuild.build.container import Transcript
 from pibuild.build.context import BuildContext
-from pibuild.build.graph import with_parents
-from pibuild.config.dockerfiles import load_base
-from pibuild.config.project_files import own_files, project_folder
+from pibuild.config.dockerfiles import load_base, name_with, with_parents_named
+from pibuild.config.package_locks import (
+    Difference,
+    LockedPackage,
+    lock_time,
+    package_lines,
+    read_lock,
+    snapshot_sources,
+    surplus_and_drift,
+)
+from pibuild.config.project_files import own_files
 from pibuild.console import Step
 from pibuild.errors import EngineError, ImageError
-from pibuild.model import Image
+from pibuild.model import Base, Image
 from pibuild.trees.tree import write_files
 
 ORIGIN_LABEL = "pibuild.base"
+PACKAGES_LABEL = "pibuild.packages"
+LOCKED_LABEL = "pibuild.locked"
+UNNAMED_IMAGES = "pibuild/unnamed:"
+"""What an image is called until its packages are known."""
+_INSTALLED = "/opt/pibuild/packages/installed"
+"""Where locked.sh writes what it takes."""
+_SHOWN = 10
+"""Packages that a warning names."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,87 +45,219 @@ class PresentImage:
     """An image that the engine has."""
 
     reference: str
+    """Its name in the engine."""
     id: str
     """The engine's digest of it."""
     origin: str
     """Where the base at its bottom came from."""
+    locked: str = ""
+    """Its name if it were made of the versions that its lock has."""
+    packages: tuple[str, ...] = ()
+    """All packages that went into it and into the images below it, as lines of a lock."""
 
-    def facts(self) -> dict[str, str]:
+    def facts(self) -> dict[str, Any]:
         """Return the image as records have it."""
-        return {"reference": self.reference, "id": self.id, "base": self.origin}
+        return {
+            "reference": self.reference,
+            "id": self.id,
+            "base": self.origin,
+            "locked": self.locked,
+            "packages": list(self.packages),
+        }
 
 
 def ensure_image(image: Image, context: BuildContext) -> PresentImage:
-    """Make an image, after those that it stands on, if the engine lacks it.
+    """Make an image, after those that it stands on, if the engine lacks it; return it under the name that it has.
 
     Raises ImageError if it can't be made, with the Dockerfile's last lines and the log; with --offline at once.
     """
     engine = context.engine
     with context.timed("images"), context.once(image.reference):
-        missing = with_parents([image], lambda part: engine.image_id(part.reference))
-        if missing and context.settings.offline:
-            raise ImageError(
-                f"The image {image.reference} does not exist, and making it needs packages from the network",
-                hint="pibuild fetch with a network, then the same command with --offline",
-            )
-        for part in missing:
-            _make(part, context)
-        image_id = engine.image_id(image.reference)
+        own = _present(image, context) or _made(image, context)
+        image_id = engine.image_id(own.reference)
         if image_id is None:
-            raise ImageError(
-                f"The engine made {image.reference} but does not have it", hint="run the same command again"
-            )
-        origin = engine.image_labels(image.reference).get(ORIGIN_LABEL, "unknown")
-    return PresentImage(reference=image.reference, id=image_id, origin=origin)
+            raise ImageError(f"The engine made {own.reference} but does not have it", hint="run the same command again")
+        labels = engine.image_labels(own.reference)
+    return PresentImage(
+        reference=own.reference,
+        id=image_id,
+        origin=labels.get(ORIGIN_LABEL, "unknown"),
+        locked=own.locked,
+        packages=tuple(labels.get(PACKAGES_LABEL, "").splitlines()),
+    )
 
 
-def _make(image: Image, context: BuildContext) -> None:
-    lock_name = image.reference.replace("/", "_").replace(":", "_")
-    with context.store.lock(lock_name, f"making the image {image.reference}"):
-        if context.engine.image_id(image.reference) is not None:  # by the pibuild that held the lock
-            return
-        with context.console.step(f"making the image {image.reference}") as step:
-            if image.parents:
-                _build(image, context, step)
-            else:
-                _import_base(image, context)
-
-
-def _import_base(image: Image, context: BuildContext) -> None:
-    """Take the base from its registry by digest, else make it from the distribution's packages."""
-    base, engine = load_base(project_folder("dockerfiles")), context.engine
-    try:
-        engine.pull(base.pinned, f"{image.reference}-pulled")
-        dockerfile = f"FROM {image.reference}-pulled\n".encode()
-        engine.build_image(
-            image.reference, _tar({"Dockerfile": dockerfile}), {}, {ORIGIN_LABEL: base.pinned}, lambda _: None
+def ensure_planned(image: Image, context: BuildContext) -> PresentImage:
+    """Make an image as ensure_image does. Raises ImageError if it then has another name, which keys don't contain."""
+    present = ensure_image(image, context)
+    if present.reference != image.reference:
+        raise ImageError(
+            f"The image {image.reference} is gone, and made again it is {present.reference}",
+            hint="run the same command again: it plans with that image",
         )
-    except (ImageError, EngineError) as error:
-        context.console.debug(str(error))
-        context.console.note(f"  no registry has {base.pinned}: making it from {base.suite}'s packages with mmdebstrap")
+    return present
+
+
+def _present(image: Image, context: BuildContext) -> Image | None:
+    """Return the image as the engine has it: as planned, as locked, or else made of other versions."""
+    engine = context.engine
+    names = [name for name in (image.reference, image.locked) if engine.image_id(name) is not None]
+    for reference in names or engine.images(f"{image.locked}-"):
+        own = replace(image, reference=reference)
+        context.own_images.note(own)
+        return own
+    parents = [_present(parent, context) for parent in image.parents]
+    if not parents or not all(parents):
+        return None
+    moved = with_parents_named(image, [parent for parent in parents if parent])
+    return _present(moved, context) if moved.locked != image.locked else None
+
+
+def _made(image: Image, context: BuildContext) -> Image:
+    if context.settings.offline:
+        raise ImageError(
+            f"The image {image.locked} does not exist, and making it needs packages from the network",
+            hint="pibuild fetch with a network, then the same command with --offline",
+        )
+    parents = [_present(parent, context) or _made(parent, context) for parent in image.parents]
+    image = with_parents_named(image, parents)
+    lock_name = image.locked.replace("/", "_").replace(":", "_")
+    with context.store.lock(lock_name, f"making the image {image.locked}"):
+        if own := _present(image, context):  # by the pibuild that held the lock
+            return own
+        unnamed = f"{UNNAMED_IMAGES}{image.locked.replace('/', '-').replace(':', '-')}"
+        with context.console.step(f"making the image {image.locked}") as step:
+            try:
+                origin = (_build if parents else _build_base)(image, unnamed, context, step)
+                return _named(image, unnamed, origin, context)
+            finally:
+                engine = context.engine
+                for reference in (unnamed, f"{unnamed}-root"):
+                    engine.remove_image(reference)
+
+
+def _build_base(image: Image, unnamed: str, context: BuildContext, step: Step) -> str:
+    """Make the base from the distribution's packages, or else from the image of a registry; return which it was."""
+    base, engine, root = load_base(image.folder.parent), context.engine, f"{unnamed}-root"
+    try:
         with context.store.staging() as staging:
-            context.bootstrap.root_tar(base, staging / "root.tar")
-            engine.import_root(staging / "root.tar", image.reference, {ORIGIN_LABEL: f"mmdebstrap {base.suite}"})
+            _bootstrap(base, image, staging / "root.tar", context)
+            engine.import_root(staging / "root.tar", root, {})
+        origin = f"mmdebstrap {base.suite}"
+    except ImageError as error:
+        context.console.debug(str(error))
+        context.console.note(f"  {error.what}: taking {base.pinned} from its registry")
+        try:
+            engine.pull(base.pinned, root)
+        except (ImageError, EngineError) as other:
+            raise ImageError(
+                "The base image can't be made",
+                found=f"{error.line}; {other.line}",
+                details=error.details,
+                hint="see docs/images.md for what to do when mirrors have dropped a release",
+            ) from error
+        origin = base.pinned
+    _run_dockerfile(image, unnamed, {"ROOT": root}, context, step)
+    return origin
 
 
-def _build(image: Image, context: BuildContext, step: Step) -> None:
+def _bootstrap(base: Base, image: Image, tar_path: Path, context: BuildContext) -> None:
+    """Write a root file system of the locked versions, from a snapshot if the archive lacks some, or of the newest."""
+    locked, snapshot = read_lock(image.folder), context.settings.snapshot
+    versions = [(package.name, package.version) for package in locked]
+    failure: ImageError | None = None
+    try:
+        if context.bootstrap.root_tar(base, tar_path, versions=versions) == _text(locked) or not snapshot:
+            return
+    except ImageError as error:
+        if not snapshot:
+            raise
+        failure = error
+    context.console.note("  the archive lacks locked versions of the base: asking the snapshot")
+    sources = snapshot_sources(snapshot, base.suite, base.components, lock_time(image.folder))
+    other_path = tar_path.with_name("snapshot.tar")
+    try:
+        context.bootstrap.root_tar(base, other_path, versions=versions, sources=sources)
+    except ImageError as error:
+        if failure:
+            raise
+        context.console.note(f"  {error.line}")
+    else:
+        other_path.replace(tar_path)
+
+
+def _build(image: Image, unnamed: str, context: BuildContext, step: Step) -> str:
+    """Make an image from its Dockerfile; return where its base came from."""
     args = dict(image.args) | {parent.name.upper(): parent.reference for parent in image.parents}
-    if "ARG JOBS" in (image.folder / "Dockerfile").read_text():
+    dockerfile = (image.folder / "Dockerfile").read_text()
+    if "ARG JOBS" in dockerfile:
         args["JOBS"] = str(context.limits.cpus)
-    origin = context.engine.image_labels(image.parents[0].reference).get(ORIGIN_LABEL, "unknown")
+    if "ARG SNAPSHOT" in dockerfile:
+        address = context.settings.snapshot or ""
+        args["SNAPSHOT"] = address.replace("{archive}", "@ARCHIVE@").replace("{time}", "@SNAPSHOTID@")
+    _run_dockerfile(image, unnamed, args, context, step)
+    return context.engine.image_labels(image.parents[0].reference).get(ORIGIN_LABEL, "unknown")
+
+
+def _run_dockerfile(image: Image, unnamed: str, args: Mapping[str, str], context: BuildContext, step: Step) -> None:
     files = {path.relative_to(image.folder).as_posix(): path for path in own_files(image.folder)}
-    log_path = context.store.log_path(image.reference.replace("/", "-").replace(":", "-"))
+    log_path = context.store.log_path(image.locked.replace("/", "-").replace(":", "-"))
     with Transcript(log_path, step, context.console) as transcript:
         try:
-            context.engine.build_image(image.reference, _tar(files), args, {ORIGIN_LABEL: origin}, transcript)
+            context.engine.build_image(unnamed, _tar(files), args, {}, transcript)
         except ImageError as error:
             raise ImageError(
-                error.what,
+                error.what.replace(unnamed, image.locked),
                 found=error.found,
                 details=transcript.last_lines,
                 log=log_path,
-                hint="pibuild doctor checks the network and the disk",
+                hint="pibuild doctor checks the network and the disk; docs/images.md says what to do when mirrors have "
+                "dropped a release",
             ) from error
+
+
+def _named(image: Image, unnamed: str, origin: str, context: BuildContext) -> Image:
+    """Give an image the name that its packages have earned, and labels that list them."""
+    engine = context.engine
+    total = _packages(engine.image_text(unnamed, _INSTALLED), image)
+    below = {package for parent in image.parents for package in _packages(_label(parent, context), parent)}
+    locked = read_lock(image.folder)
+    surplus, drift = surplus_and_drift(set(total) - below, total, locked)
+    if drift or surplus:
+        own = replace(image, reference=name_with(image, [origin, [package.line for package in total]]))
+    else:
+        own = image
+    if drift:
+        _warn(own, drift, context)
+    labels = {ORIGIN_LABEL: origin, PACKAGES_LABEL: _text(total).rstrip("\n"), LOCKED_LABEL: image.locked}
+    engine.build_image(own.reference, _tar({"Dockerfile": f"FROM {unnamed}\n".encode()}), {}, labels, lambda _: None)
+    context.own_images.note(own)
+    return own
+
+
+def _warn(own: Image, drift: Sequence[Difference], context: BuildContext) -> None:
+    rows = [str(difference) for difference in drift[:_SHOWN]]
+    if len(drift) > _SHOWN:
+        rows.append(f"and {len(drift) - _SHOWN} more")
+    context.console.warn(
+        f"{own.locked} is made of other packages than its lock lists, so its name is {own.reference}. Machines that "
+        f"have the locked image share no artifacts with this one: {'; '.join(rows)}"
+    )
+
+
+def _label(image: Image, context: BuildContext) -> str:
+    return context.engine.image_labels(image.reference).get(PACKAGES_LABEL, "")
+
+
+def _packages(text: str, image: Image) -> tuple[LockedPackage, ...]:
+    try:
+        return tuple(sorted(set(package_lines(text))))
+    except ValueError as error:
+        raise ImageError(f"The list of packages in {image.locked} is damaged", found=str(error)) from error
+
+
+def _text(packages: Iterable[LockedPackage]) -> str:
+    return "".join(f"{package.line}\n" for package in sorted(set(packages)))
 
 
 def _tar(files: Mapping[str, Path | bytes]) -> bytes:

@@ -67,6 +67,7 @@ class Catalogue:
             version=version or release.version,
             artifacts=artifacts,
             device=device,
+            proof_digest=self.proof_digest,
             key=plan_key(wheel, version or release.version, artifacts, target, device, self.proof_digest),
             reason=reason,
         )

@@ -11,10 +11,11 @@ from pibuild.build import prove
 from pibuild.build.artifact import build_artifact
 from pibuild.build.context import BuildContext
 from pibuild.build.graph import with_needs
-from pibuild.build.images import PresentImage, ensure_image
+from pibuild.build.images import PresentImage, ensure_image, ensure_planned
 from pibuild.build.planning import on_device
 from pibuild.build.pulled_wheel import pull_wheel
 from pibuild.build.record import make_record
+from pibuild.build.replanning import artifacts_in, plan_in
 from pibuild.build.toolchain_check import check_toolchain
 from pibuild.console import size
 from pibuild.errors import ResourceError
@@ -43,12 +44,12 @@ def missing_parts(plans: Sequence[Plan], store: Store, artifacts: Sequence[Artif
     roots = [*artifacts, *(artifact for plan in unproven for artifact in (plan.wheel, *on_device(plan)))]
     missing = with_needs(roots, lambda artifact: store.has_artifact(artifact.key))
     devices = [plan.device for plan in (plans if artifacts else unproven)]
-    images = [*(artifact.image for artifact in missing), *devices]
-    return Missing(
-        artifacts=missing,
-        images=tuple({image.reference: image for image in images}.values()),
-        sources=_sources(missing),
-    )
+    return Missing(artifacts=missing, images=_images(missing, devices), sources=_sources(missing))
+
+
+def _images(artifacts: Sequence[Artifact], devices: Sequence[Image]) -> tuple[Image, ...]:
+    images = (*(artifact.image for artifact in artifacts), *devices)
+    return tuple({image.reference: image for image in images}.values())
 
 
 def _sources(artifacts: Sequence[Artifact]) -> tuple[Source, ...]:
@@ -63,7 +64,11 @@ def make_wheel(plan: Plan, context: BuildContext) -> Entry:
     with store.lock(plan.key, f"making {plan.title}"), context.once(plan.key):
         if entry := store.wheel(plan.key) or pull_wheel(plan, context):
             return entry
-        entries, device = make_artifacts(plan, (*on_device(plan), plan.wheel), plan.device, context)
+        prepared = _prepare(plan, (*on_device(plan), plan.wheel), context)
+        if (own := plan_in(plan, context.own_images.names)).key != plan.key:
+            context.console.note(f"{plan.title}: key {own.key[:12]}, since images of this machine are not as locked")
+            return make_wheel(own, context)
+        entries, device = _build(plan, prepared, context), ensure_planned(plan.device, context)
         with store.staging() as staging:
             raw_dir = staging / "raw"
             unpack(entries[plan.wheel.key].path, raw_dir, OF_A_WHEEL)
@@ -95,35 +100,78 @@ def make_artifacts(
 ) -> tuple[dict[str, Entry], PresentImage]:
     """Make artifacts and a device's image, and return the entries by key, with those that were needed.
 
-    An artifact comes from the store or from the remote if it is there; what only it needs is then not asked for.
+    An artifact comes from the store or from the remote if it is there; what only it needs is then not asked for. If
+    images of this machine are not as locked, artifacts are built under other keys, and returned under these as well.
+    """
+    prepared = _prepare(plan, artifacts, context)
+    entries = _build(plan, prepared, context)
+    entries |= {artifact.key: entries[own.key] for artifact, own in zip(artifacts, prepared.artifacts, strict=True)}
+    return entries, ensure_image(device, context)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Prepared:
+    """What is ready for building artifacts."""
+
+    artifacts: tuple[Artifact, ...]
+    """As they are made in the images of this machine."""
+    entries: dict[str, Entry]
+    """Those that the store or the remote had, and what was needed of them, by key."""
+    missing: tuple[Artifact, ...]
+
+
+def _prepare(plan: Plan, artifacts: Sequence[Artifact], context: BuildContext) -> _Prepared:
+    """Fetch what exists of artifacts, the sources of the others, and make the images for these and the device's.
+
+    An image that is made of other versions than its lock has changes keys, so that all is looked up again.
     """
     if not context.settings.offline:
         context.engine.check()  # before anything is downloaded for an engine that does not answer
     entries: dict[str, Entry] = {}
 
     def is_available(artifact: Artifact) -> bool:
-        if entry := context.store.artifact(artifact.key) or context.remote.pull_artifact(artifact):
+        if entry := context.store.artifact(artifact.key) or _pulled(artifact, context):
             entries[artifact.key] = entry
         return entry is not None
 
     with context.timed("sources"):
         missing = with_needs(artifacts, is_available)
-    if entries:
-        context.console.note(f"reusing {'; '.join(entry.facts['name'] for entry in entries.values())}")
     if any(artifact.recipe.memory_gb or artifact.recipe.disk_gb for artifact in missing):
         check_room(missing, context.limits.memory_bytes, context.engine.free_bytes)
     with context.timed("sources"):
         context.fetcher.fetch_all(_sources(missing))
-    toolchain = next((artifact.image for artifact in missing if artifact.recipe.image == "toolchain"), None)
+    for image in _images(missing, [plan.device]):
+        ensure_image(image, context)
+    moved = artifacts_in(artifacts, context.own_images.names)
+    if [artifact.key for artifact in moved] != [artifact.key for artifact in artifacts]:
+        return _prepare(plan, moved, context)
+    return _Prepared(artifacts=moved, entries=entries, missing=missing)
+
+
+def _build(plan: Plan, prepared: _Prepared, context: BuildContext) -> dict[str, Entry]:
+    """Build what is missing, and return all entries by key."""
+    entries = dict(prepared.entries)
+    if entries:
+        context.console.note(f"reusing {'; '.join(entry.facts['name'] for entry in entries.values())}")
+    toolchain = next((artifact.image for artifact in prepared.missing if artifact.recipe.image == "toolchain"), None)
     if toolchain:  # nothing is built with an image that has not passed the conformance set
         compiler, emulator = (ensure_image(image, context) for image in (toolchain, plan.device))
         with context.timed("images"), context.once(f"conformance of {compiler.id}"):
             check_toolchain(plan.target, compiler, emulator, context)
-    for artifact in missing:
+    for artifact in prepared.missing:
         with context.store.lock(artifact.key, f"building {artifact.title}"), context.once(artifact.key):
             # another pibuild may have built it meanwhile
             entries[artifact.key] = context.store.artifact(artifact.key) or build_artifact(artifact, entries, context)
-    return entries, ensure_image(device, context)
+    return entries
+
+
+def _pulled(artifact: Artifact, context: BuildContext) -> Entry | None:
+    """Return an artifact of the remote, with a note if it was made in another image than this machine would use."""
+    entry = context.remote.pull_artifact(artifact)
+    made_in = entry.facts.get("image", {}).get("reference", "") if entry else ""
+    if made_in not in ("", artifact.image.reference):
+        context.console.note(f"{artifact.title} was made in {made_in}; this machine's is {artifact.image.reference}")
+    return entry
 
 
 def fetch(plans: Sequence[Plan], context: BuildContext, artifacts: Sequence[Artifact] = ()) -> Missing:

@@ -9,7 +9,8 @@ from pathlib import Path
 from pibuild.build.context import BuildContext
 from pibuild.build.prove import check_minimal, prove_on_device
 from pibuild.build.pulled_wheel import pull_wheel
-from pibuild.build.record import file_facts
+from pibuild.build.record import file_facts, with_packages, without_image_packages
+from pibuild.build.replanning import plan_in
 from pibuild.build.schedule import make_artifacts, make_wheel
 from pibuild.model import Artifact, Plan, Wheelhouse
 from pibuild.store.local import Entry, Store, machines_in, with_machines
@@ -43,6 +44,7 @@ def make_wheels(house: Plan | Wheelhouse, context: BuildContext) -> list[Entry]:
         return [make_wheel(house, context)]
     compiled = [make_wheel(plan, context) for plan in house.compiled]
     wheel = make_wheel(house.plan, context)
+    house = plan_in(house, context.own_images.names)  # which making them may have changed
     with context.store.lock(house.key, f"proving {house.title}"), context.once(house.key):
         entry = context.store.wheel(house.key) or pull_wheel(house, context)
         return [*compiled, entry or _prove(house, compiled, wheel, context)]
@@ -63,7 +65,8 @@ def _prove(house: Wheelhouse, compiled: Sequence[Entry], wheel: Entry, context: 
         facts = {
             "wheels": [file_facts(path) for path in beside],
             "packages": [
-                entries[artifact.key].facts | {"key": artifact.key, "wheels": [file_facts(path) for path in paths]}
+                without_image_packages(entries[artifact.key].facts)
+                | {"key": artifact.key, "wheels": [file_facts(path) for path in paths]}
                 for artifact, paths in packages
             ],
             "installed": installed,
@@ -71,7 +74,9 @@ def _prove(house: Wheelhouse, compiled: Sequence[Entry], wheel: Entry, context: 
             "proof": {"wall_s": spent.wall_s, "cpu_s": spent.cpu_s},
         }
         extras = [wheel.path.parent / "extras" / extra["file"] for extra in wheel.facts["extras"]] + pure
-        record = wheel.facts | {"extras": [file_facts(path) for path in extras], "dependencies": facts}
+        images = [entries[artifact.key].facts.get("image", {}) for artifact in house.packages]
+        record = wheel.facts | {"images": with_packages([*wheel.facts.get("images", ()), *images])}
+        record |= {"extras": [file_facts(path) for path in extras], "dependencies": facts}
         parts = (wheel.facts, *(part.facts for part in (*compiled, *entries.values())))
         record |= with_machines(machines_in(*parts))
         entry = context.store.put_wheel(house.key, wheel.path, record, extras)

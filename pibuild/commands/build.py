@@ -35,18 +35,20 @@ def run(invocation: Invocation) -> int:
     from pibuild.build.catalogue import load_catalogue, requested
     from pibuild.build.context import open_context
     from pibuild.build.rebuild import rebuild
+    from pibuild.build.replanning import plan_in
     from pibuild.build.wheelhouse import make_wheels, stored_wheels
     from pibuild.store.local import deliver
 
     settings, console = invocation.settings, invocation.console
     with open_context(settings, invocation.environ, console) as context:
-        plan = requested(load_catalogue(), context)
+        plan = requested(load_catalogue(context.own_images.names), context)
         console.note(f"{plan.reason}; key {plan.key[:12]}")
         if entries := stored_wheels(plan, context.store):
             console.note("nothing to do: built and proven before")
         else:
             context.store.sweep()
             entries = make_wheels(plan, context)
+            plan = plan_in(plan, context.own_images.names)  # which making them may have changed
         *dependencies, wheel = entries
         for entry in dependencies:
             deliver(entry, Path(settings.output))

@@ -20,6 +20,7 @@ def run(invocation: Invocation) -> int:
     from pibuild.adapters.docker import Engine
     from pibuild.build.container import FAILED_IMAGES
     from pibuild.build.context import open_context
+    from pibuild.build.images import UNNAMED_IMAGES
     from pibuild.console import size
     from pibuild.errors import PibuildError
 
@@ -40,7 +41,8 @@ def run(invocation: Invocation) -> int:
             engine.remove_containers(store.id, store.is_dead)
             if has_artifacts:
                 engine.remove_volumes(store.cache_prefix)
-            for reference in engine.images("pibuild/" if args.all else FAILED_IMAGES):
-                engine.remove_image(reference)
+            for prefix in ("pibuild/",) if args.all else (FAILED_IMAGES, UNNAMED_IMAGES):
+                for reference in engine.images(prefix):
+                    engine.remove_image(reference)
     console.result(f"{size(freed_bytes)} freed under {store.root}", {"freed_bytes": freed_bytes})
     return 0

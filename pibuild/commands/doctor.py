@@ -12,7 +12,7 @@ from pibuild.commands.options import CommandParser, Invocation, add_general, add
 from pibuild.console import size
 from pibuild.errors import EngineError, ImageError, PibuildError, ResourceError, StoreError
 
-SUMMARY = "check the engine, disk, memory and network, with a remedy for each fault"
+SUMMARY = "check the engine, disk, memory and network, and name remedies"
 USAGE = "[OPTION...]"
 EXAMPLES = ("pibuild doctor",)
 

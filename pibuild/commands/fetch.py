@@ -22,7 +22,7 @@ def run(invocation: Invocation) -> int:
 
     console = invocation.console
     with open_context(invocation.settings, invocation.environ, console) as context:
-        plan = requested(load_catalogue(), context)
+        plan = requested(load_catalogue(context.own_images.names), context)
         console.note(f"{plan.reason}; key {plan.key[:12]}")
         context.store.sweep()
         if isinstance(plan, Plan):

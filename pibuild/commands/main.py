@@ -41,6 +41,7 @@ _NAMES = (
     "doctor",
     "shell",
     "clean",
+    "lock",
     "schema",
     "completion",
 )

@@ -32,7 +32,7 @@ def run(invocation: Invocation) -> int:
 
     settings, console = invocation.settings, invocation.console
     with open_context(settings, invocation.environ, console) as context:
-        plan = requested(load_catalogue(), context)
+        plan = requested(load_catalogue(context.own_images.names), context)
         plans = [plan] if isinstance(plan, Plan) else [*plan.compiled, plan.plan]
         engine: Engine | None = None
         try:

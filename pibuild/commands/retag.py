@@ -9,7 +9,7 @@ from pibuild.errors import PibuildError, UsageError, raise_all
 if TYPE_CHECKING:
     from pathlib import Path
 
-SUMMARY = "change the Python or platform tag of a wheel, if its contents allow it"
+SUMMARY = "change the Python or platform tag of a wheel, if it fits"
 USAGE = "WHEEL... [--python V] [--platform P] [OPTION...]"
 EXAMPLES = ("pibuild retag thing-1.0-cp311-cp311-linux_armv7l.whl --platform linux_armv6l",)
 

@@ -42,6 +42,8 @@ def add_arguments(parser: CommandParser) -> None:
 
 def run(invocation: Invocation) -> int:
     """Run the command on the Pi that the options or the wheel's tags name; return the command's exit code."""
+    from dataclasses import replace
+
     from packaging.utils import canonicalize_name
 
     from pibuild.build import images, schedule
@@ -78,18 +80,18 @@ def run(invocation: Invocation) -> int:
         installed = []
         if plan:
             artifacts = [artifact for artifact in on_device(plan) if artifact.recipe.name not in omitted]
-            entries, _ = schedule.make_artifacts(plan, artifacts, image, context)
+            entries, present = schedule.make_artifacts(plan, artifacts, image, context)
             for artifact in artifacts:
                 folder = artifact.recipe.device.format(python=device.python)
                 folder = folder.replace(_OUR_PYTHON, _USERS_OWN) if has_python else folder
                 installed.append((folder, entries[artifact.key]))
         else:
-            images.ensure_image(image, context)
+            present = images.ensure_image(image, context)
         return session.start(
             wheels,
             args.command_words,
             device=device,
-            image=image,
+            image=replace(image, reference=present.reference),
             installed=installed,
             context=context,
             is_terminal=sys.stdin.isatty() and sys.stdout.isatty(),

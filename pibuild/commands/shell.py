@@ -24,7 +24,7 @@ def run(invocation: Invocation) -> int:
     from pibuild.build.wheelhouse import all_artifacts
 
     with open_context(invocation.settings, invocation.environ, invocation.console) as context:
-        plan = requested(load_catalogue(), context)
+        plan = requested(load_catalogue(context.own_images.names), context)
         failed = [artifact for artifact in all_artifacts(plan) if context.engine.image_id(failed_image(artifact.slug))]
         if not failed:
             raise UsageError(f"No build or proof of {plan.title} has failed here", hint="pibuild plan, then a build")

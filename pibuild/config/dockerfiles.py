@@ -1,8 +1,8 @@
 """The Dockerfiles under dockerfiles/, and the images that they describe."""
 
 import re
-from collections.abc import Mapping
-from dataclasses import asdict, fields
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, fields, replace
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import Any
@@ -21,12 +21,21 @@ def load_base(folder: Path) -> Base:
     return typed(Base, read_yaml(path), path)
 
 
-def load_images(folder: Path, target: Target | None, userland: Userland | None = None) -> dict[str, Image]:
+_OF_THE_MACHINE = {"JOBS", "SNAPSHOT"}
+"""ARGs that an image's name does not depend on."""
+
+
+def load_images(
+    folder: Path, target: Target | None, userland: Userland | None = None, *, own: Collection[str] = ()
+) -> dict[str, Image]:
     """Return a target's images by name, one for each folder of dockerfiles/.
 
-    A Dockerfile's ARG that is the name of another folder takes that image's reference, and JOBS is set by the engine.
-    CPUINFO and CPUS are those of the target's device model. Every other ARG takes the key of the same name, the
-    target's or the userland's. Images with an ARG of the userland, or of the target, exist only if one is given.
+    A Dockerfile's ARG that is the name of another folder takes that image's reference. JOBS and SNAPSHOT are set when
+    the image is made. CPUINFO and CPUS are those of the target's device model. Every other ARG takes the key of that
+    name, the target's or the userland's. Images with an ARG of the userland, or of the target, exist only if one is
+    given.
+
+    `own` are names of images that this machine made of other versions than the locks have: they stand for those.
     """
     args = {path.parent.name: _args(path.read_text()) for path in folder.glob("*/Dockerfile")}
     absent = {field.name.upper() for field in fields(Userland)} if userland is None else set()
@@ -49,21 +58,48 @@ def load_images(folder: Path, target: Target | None, userland: Userland | None =
     images: dict[str, Image] = {}
     for name in order:
         values = tuple(
-            (arg, _argument(keys, arg, folder / name)) for arg in sorted(args[name] - names.keys() - {"JOBS"})
+            (arg, _argument(keys, arg, folder / name)) for arg in sorted(args[name] - names.keys() - _OF_THE_MACHINE)
         )
-        parents = tuple(images[parent] for parent in graph[name])
-        digest = folder_digest(folder / name)
-        if parents:
-            digest = json_digest({"files": digest, "args": values, "parents": [image.reference for image in parents]})
         suffix = f"-{target.name if target else keys['os']}" if values else ""
-        images[name] = Image(
-            name=name,
-            reference=f"pibuild/{name}{suffix}:{digest[:16]}",
-            folder=folder / name,
-            args=values,
-            parents=parents,
-        )
+        title = f"pibuild/{name}{suffix}"
+        image = Image(name=name, reference=title, locked=title, folder=folder / name, args=values, parents=())
+        images[name] = as_here(standing_on(image, [images[parent] for parent in graph[name]]), own)
     return images
+
+
+def standing_on(image: Image, parents: Sequence[Image]) -> Image:
+    """Return an image with these parents, named as it is if it is made of the versions that its lock has."""
+    digest = folder_digest(image.folder)
+    if parents:
+        references = [parent.reference for parent in parents]
+        digest = json_digest({"files": digest, "args": image.args, "parents": references})
+    reference = f"{image.locked.partition(':')[0]}:{digest[:16]}"
+    return replace(image, reference=reference, locked=reference, parents=tuple(parents))
+
+
+def with_parents_named(image: Image, parents: Sequence[Image]) -> Image:
+    """Return an image with its parents under other names, which change its own; the same image if none has another."""
+    same = [parent.reference for parent in parents] == [parent.reference for parent in image.parents]
+    return image if same else standing_on(image, parents)
+
+
+def as_here(image: Image, own: Collection[str]) -> Image:
+    """Return an image under its name on this machine; `own` are names of images that are not made as locked.
+
+    If an image below it has another name here, it has, too.
+    """
+    image = with_parents_named(image, [as_here(parent, own) for parent in image.parents])
+    return replace(image, reference=next((name for name in own if is_made_for(name, image)), image.locked))
+
+
+def is_made_for(reference: str, image: Image) -> bool:
+    """Return whether a name is that of an image as its lock has it, but with other versions."""
+    return reference.startswith(f"{image.locked}-")
+
+
+def name_with(image: Image, taken: object) -> str:
+    """Return the name of an image that is made of other versions; `taken`, which JSON can hold, says of which."""
+    return f"{image.locked}-{json_digest(taken)[:12]}"
 
 
 def _args(dockerfile: str) -> set[str]:

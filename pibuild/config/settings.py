@@ -66,6 +66,13 @@ def _public(url: str) -> str:
     return url
 
 
+def _archive(url: str) -> str:
+    """Accept only what can be an address in a list of apt's sources."""
+    if re.fullmatch(r"(https?://|file:/)[^\s\[\]\\]+", url):
+        return url
+    raise PydanticCustomError("address", "expected http(s)://SERVER/PATH or file:/PATH")
+
+
 _Address = Annotated[Address, AfterValidator(_address)]
 _PublicUrl = Annotated[str, AfterValidator(_public)]
 
@@ -287,6 +294,9 @@ class Settings:
     """Folders or servers of bare git clones, such as `/srv/git/{owner}+{name}/repo`."""
     raspbian: _PublicUrl | None = None
     """URL of a Raspbian archive for `pibuild run --os`, such as `http://archive.raspbian.org/raspbian`."""
+    snapshot: Annotated[_PublicUrl, AfterValidator(_archive)] | None = None
+    """Archive with old versions of Debian's packages, for locked versions that the mirror lacks. `{archive}` in it
+    becomes `debian` or `debian-security`, and `{time}` the time of the lock."""
     offline: bool = False
     """Use no network: fail at once and list what is missing."""
     jobs: Annotated[int, Field(gt=0, le=1_000_000)] | None = None

@@ -172,7 +172,7 @@ def _outcomes(
     device = trials[0].device
     image = device_image(device, catalogue, context.settings.raspbian, packages)
     installed = _installed(device, catalogue, context, has_python=image.name in _WHOLE_SYSTEMS)
-    images.ensure_image(image, context)
+    image = replace(image, reference=images.ensure_image(image, context).reference)
     programs = programs_of(subject.wheel, device.bits)
     tasks = {
         "wheel": subject.path.name,

@@ -8,6 +8,7 @@ from packaging.version import Version
 from pibuild.build.context import BuildContext
 from pibuild.build.planning import Catalogue
 from pibuild.build.pulled_wheel import pull_wheel
+from pibuild.build.replanning import plan_in
 from pibuild.build.wheelhouse import make_wheels
 from pibuild.errors import PibuildError
 from pibuild.model import Cell, Plan, Request, Wheelhouse
@@ -36,7 +37,9 @@ class CellBuilder:
             tree = self.context.refs.take(own_source(plan), cell.ref)
             version, commit = nightly_version(cell.version, tree.commit, tree.committed), tree.commit
             plan = self.catalogue.plan(request, tree.source, version)
-        return self.catalogue.wheelhouse(plan) if cell.with_dependencies else plan, commit
+        house = self.catalogue.wheelhouse(plan) if cell.with_dependencies else plan
+        # an earlier cell of the night may have made images of other versions than the locks have
+        return plan_in(house, self.context.own_images.names), commit
 
     def proven(self, plan: Plan | Wheelhouse) -> Entry | None:
         """Return the proven wheel of a plan from the store, else from the shared store; None if neither has it."""

@@ -60,7 +60,8 @@ def _outcome(cell: Cell, night_id: str, builder: CellBuilder, history: History) 
     keys = (past.key for _, past in history.outcomes(cell.id) if past.wheel and past.key != plan.key)
     last_key = next(keys, "")
     changed = changes(builder.record(last_key), entry.facts) if last_key else ("first wheel",)
-    return replace(_with_wheel(outcome, entry), status="built", cpu_s=cpu_s, changed=changed)
+    # the key is another one if the images that were made for this wheel are not as locked
+    return replace(_with_wheel(outcome, entry), key=entry.key, status="built", cpu_s=cpu_s, changed=changed)
 
 
 def changes(before: dict[str, Any] | None, after: dict[str, Any]) -> tuple[str, ...]:

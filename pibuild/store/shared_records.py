@@ -78,6 +78,7 @@ _Text = Annotated[str, Field(max_length=4096), AfterValidator(_is_printable)]
 _Time = Annotated[str, AfterValidator(_is_time)]
 _Size = Annotated[int, Field(ge=0, le=1 << 50)]
 _Seconds = Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)]
+_PackageLine = Annotated[str, Field(max_length=400), AfterValidator(_is_printable)]
 _Measured = Annotated[dict[str, JsonValue], AfterValidator(_is_shallow)]
 """What a device measured, which depends on the recipe."""
 _Machines = Annotated[list[PublicKeyText], Field(max_length=1000)]
@@ -97,6 +98,8 @@ class ImageFacts(TypedDict):
     base: _Text
     id: _Text
     reference: _Text
+    locked: NotRequired[_Text]
+    packages: NotRequired[Annotated[list[_PackageLine], Field(max_length=10_000)]]
     cpu: NotRequired[_Text]
 
 
@@ -182,6 +185,7 @@ class WheelRecord(TypedDict):
     plan: PlanFacts
     device: ImageFacts
     artifacts: list[ArtifactFacts]
+    images: NotRequired[Annotated[list[ImageFacts], Field(max_length=100)]]
     checks: Checks
     dependencies: NotRequired[DependencyFacts]
     proof: NotRequired[ProofCost]

@@ -53,36 +53,67 @@ class PresentEngine(Engine):
     def image_labels(self, reference: str) -> dict[str, str]:  # noqa: ARG002
         return {}
 
+    def image_text(self, reference: str, folder: str) -> str:  # noqa: ARG002
+        return ""
+
+    def images(self, prefix: str) -> list[str]:  # noqa: ARG002
+        return []
+
+    def remove_image(self, reference: str) -> None:
+        pass
+
 
 class MakingEngine(PresentEngine):
-    """An engine without images or registry; `made` has the names of the files that each image was made of."""
+    """An engine without images; `made` has the labels of its images, `contexts` the files that each step was given.
 
-    def __init__(self, *, failure: str = "") -> None:
-        self.failure = failure
-        self.made: dict[str, list[str]] = {}
+    `installed` are the lines that locked.sh leaves in an image, by a part of the image's name.
+    """
+
+    def __init__(self, *, failure: str = "", registry: bool = False, installed: Mapping[str, str] = {}) -> None:
+        self.failure, self.registry, self.installed = failure, registry, installed
+        self.made: dict[str, Mapping[str, str]] = {}
+        self.contexts: list[list[str]] = []
+        self.args: list[Mapping[str, str]] = []
 
     def image_id(self, reference: str) -> str | None:
         return f"sha256:{reference}" if reference in self.made else None
 
-    def pull(self, pinned: str, reference: str) -> None:  # noqa: ARG002
-        raise ImageError(f"{pinned} can't be pulled")
+    def image_labels(self, reference: str) -> dict[str, str]:
+        return dict(self.made[reference])
 
-    def import_root(self, tar_path: Path, reference: str, labels: Mapping[str, str]) -> None:  # noqa: ARG002
-        self.made[reference] = [tar_path.name]
+    def image_text(self, reference: str, folder: str) -> str:  # noqa: ARG002
+        return "".join(text for part, text in self.installed.items() if part in reference)
+
+    def images(self, prefix: str) -> list[str]:
+        return sorted(name for name in self.made if name.startswith(prefix))
+
+    def remove_image(self, reference: str) -> None:
+        self.made.pop(reference, None)
+
+    def pull(self, pinned: str, reference: str) -> None:
+        if not self.registry:
+            raise ImageError(f"{pinned} can't be pulled")
+        self.made[reference] = {}
+
+    def import_root(self, tar_path: Path, reference: str, labels: Mapping[str, str]) -> None:
+        self.contexts.append([tar_path.name])
+        self.made[reference] = labels
 
     def build_image(
         self,
         reference: str,
         context: bytes,
-        args: Mapping[str, str],  # noqa: ARG002
-        labels: Mapping[str, str],  # noqa: ARG002
+        args: Mapping[str, str],
+        labels: Mapping[str, str],
         on_line: Callable[[str], None],
     ) -> None:
         if self.failure:
             on_line(self.failure)
             raise ImageError(f"The image {reference} can't be made", found="exit code 1")
         with tarfile.open(fileobj=io.BytesIO(context)) as tar:
-            self.made[reference] = tar.getnames()
+            self.contexts.append(tar.getnames())
+        self.args.append(args)
+        self.made[reference] = labels
 
 
 class AbsentEngine(Engine):

@@ -12,7 +12,7 @@ from pathlib import Path
 from pibuild.adapters.docker import Engine
 from pibuild.build.artifact import build_artifact
 from pibuild.build.images import ensure_image
-from pibuild.config.dockerfiles import load_images
+from pibuild.config.dockerfiles import as_here, load_images
 from pibuild.config.project_files import folder_digest, project_folder
 from pibuild.config.targets import load_targets
 from pibuild.console import Console
@@ -23,9 +23,10 @@ from tests.makers.plans import make_recipe, make_release, make_run
 
 
 def base_image() -> Image:
-    """The image that every other one stands on, as the product plans it."""
+    """The image that every other one stands on, under the name that the engine has it under, or as it is planned."""
     target = next(iter(load_targets(project_folder("toolchains")).values()))
-    return load_images(project_folder("dockerfiles"), target)["base"]
+    image, engine = load_images(project_folder("dockerfiles"), target)["base"], Engine(dict(os.environ))
+    return image if engine.image_id(image.locked) else as_here(image, engine.images(f"{image.locked}-"))
 
 
 def ensure_base(engine: Engine, store: Store, console: Console) -> None:

@@ -97,7 +97,7 @@ def make_target(name: str = "pi-one", **changes: Any) -> Target:
 def make_images(target: str) -> dict[str, Image]:
     def image(name: str, *parents: Image, own: bool = False) -> Image:
         reference = f"pibuild/{name}{'-' + target if own else ''}:0"
-        return Image(name=name, reference=reference, folder=Path(name), args=(), parents=parents)
+        return Image(name=name, reference=reference, locked=reference, folder=Path(name), args=(), parents=parents)
 
     base = image("base")
     builder = image("builder", base)

@@ -49,7 +49,7 @@ def test_a_wheel_runs_with_a_systems_own_python(monkeypatch, tmp_path, store, co
     path = make_wheel(tmp_path, {"six.py": b""}, file_name="six-1.17.0-py3-none-any.whl", tags=("py3-none-any",))
     made, started = [], []
     monkeypatch.setattr(contexts, "open_context", lambda *_: nullcontext(make_context(store, console)))
-    monkeypatch.setattr(images, "ensure_image", lambda image, _context: made.append(image.name))
+    monkeypatch.setattr(images, "ensure_image", lambda image, _context: made.append(image.name) or image)
     monkeypatch.setattr(session, "start", lambda *_words, **how: started.append(how) or 7)
     where = {"model": "pi-2-b", "os": "buster", "bits": None}
     args = Namespace(wheel=str(path), command_words=["python"], **where, copy=[], collect=[])

@@ -1,1 +1,0 @@
-../device/counter/unpack.sh

@@ -1,0 +1,43 @@
+"""A plan in other images: after this machine made some of other versions than their locks have, its keys are others."""
+
+from collections.abc import Collection, Iterable
+from dataclasses import replace
+from typing import TypeVar
+
+from pibuild.build.keys import artifact_key, plan_key, wheelhouse_key
+from pibuild.config.dockerfiles import as_here
+from pibuild.model import Artifact, Plan, Wheelhouse
+
+T = TypeVar("T", bound=Plan | Wheelhouse)
+
+
+def artifacts_in(artifacts: Iterable[Artifact], own: Collection[str]) -> tuple[Artifact, ...]:
+    """Return artifacts as they are made in the images of this machine, with their keys; and so what they need.
+
+    `own` are names of images that this machine made of other versions than their locks have.
+    """
+    moved: dict[str, Artifact] = {}
+
+    def move(artifact: Artifact) -> Artifact:
+        if artifact.key not in moved:
+            needs = tuple(move(need) for need in artifact.needs)
+            image = as_here(artifact.image, own)
+            key = artifact_key(artifact.release, image, artifact.env, needs)
+            moved[artifact.key] = replace(artifact, key=key, image=image, needs=needs)
+        return moved[artifact.key]
+
+    return tuple(move(artifact) for artifact in artifacts)
+
+
+def plan_in(plan: T, own: Collection[str]) -> T:
+    """Return a plan or wheelhouse as it is made in the images of this machine, with its key; `own` as above."""
+    if isinstance(plan, Wheelhouse):
+        compiled: tuple[Plan, ...] = tuple(plan_in(part, own) for part in plan.compiled)
+        packages, main = artifacts_in(plan.packages, own), plan_in(plan.plan, own)
+        installed = artifacts_in(plan.installed, own)
+        key = wheelhouse_key((main, *compiled), packages)
+        return replace(plan, plan=main, compiled=compiled, packages=packages, installed=installed, key=key)
+    artifacts, device = artifacts_in(plan.artifacts, own), as_here(plan.device, own)
+    wheel = artifacts[-1]
+    key = plan_key(wheel, plan.version, artifacts, plan.target, device, plan.proof_digest)
+    return replace(plan, wheel=wheel, artifacts=artifacts, device=device, key=key)
