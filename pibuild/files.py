@@ -1,18 +1,23 @@
 """Files: hashes, JSON with one spelling, atomic writes, and what a refused write means to a person."""
 
 import errno
+import fcntl
+import glob
 import hashlib
 import json
 import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from pibuild.console import size
 from pibuild.errors import PibuildError, ResourceError, StoreError
+
+_PART = ".part"
+"""How the names of unfinished files end."""
 
 
 def file_sha256(path: Path) -> str:
@@ -32,8 +37,12 @@ def json_digest(value: Any) -> str:  # noqa: ANN401  what JSON can hold
 
 
 def write_atomically(path: Path, content: str | bytes, mode: int = 0o644) -> None:
-    """Write a file under a temporary name, sync it, and rename it: a reader sees the old content or the new one."""
-    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as staged:
+    """Write a file under a temporary name, sync it, and rename it: a reader sees the old content or the new one.
+
+    What a killed process left of the same file is removed.
+    """
+    _remove_unfinished(path)
+    with _unfinished(path) as staged:
         try:
             staged.write(content.encode() if isinstance(content, str) else content)
             staged.flush()
@@ -43,6 +52,27 @@ def write_atomically(path: Path, content: str | bytes, mode: int = 0o644) -> Non
         except BaseException:
             Path(staged.name).unlink(missing_ok=True)
             raise
+
+
+def _unfinished(path: Path) -> "tempfile._TemporaryFileWrapper[bytes]":
+    """Open a file beside a path under a temporary name, which is locked as long as this process lives."""
+    while True:
+        staged = tempfile.NamedTemporaryFile(  # noqa: SIM115  the caller closes it
+            dir=path.parent, prefix=f".{path.name}.", suffix=_PART, delete=False
+        )
+        with suppress(OSError):  # of a file system without locks, where nobody removes it
+            fcntl.flock(staged, fcntl.LOCK_EX)
+        if Path(staged.name).exists():
+            return staged
+        staged.close()  # another process removed it before it was locked
+
+
+def _remove_unfinished(path: Path) -> None:
+    """Remove the temporary files of a path whose processes have ended."""
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*{_PART}"):
+        with suppress(OSError), left.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            left.unlink()
 
 
 def is_disk_full(error: OSError) -> bool:

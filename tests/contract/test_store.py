@@ -3,7 +3,9 @@
 import io
 import shutil
 import subprocess
+import sys
 import threading
+from pathlib import Path
 
 from pibuild.console import Console
 from pibuild.files import write_atomically
@@ -37,6 +39,36 @@ def test_two_processes_that_create_a_store_agree_on_its_id(tmp_path, monkeypatch
     assert len({one.id for one in opened}) == 1
     for one in opened:
         one.close()
+
+
+def test_what_a_killed_write_left_is_removed_by_the_next_write(tmp_path):
+    path = tmp_path / "file"
+    script = f"""
+import os, pathlib, signal
+from pibuild import files
+os.fsync = lambda _: os.kill(os.getpid(), signal.SIGKILL)
+files.write_atomically(pathlib.Path({str(path)!r}), "half")
+"""
+    subprocess.run([sys.executable, "-c", script], check=False, cwd=Path(__file__).parents[2])
+    assert len(list(tmp_path.iterdir())) == 1
+    (tmp_path / ".file.of-a-person").touch()
+    write_atomically(path, "whole")
+
+    assert sorted(left.name for left in tmp_path.iterdir()) == [".file.of-a-person", "file"]
+
+
+def test_a_write_leaves_the_unfinished_file_of_another_one_alone(tmp_path, monkeypatch):
+    path, is_first = tmp_path / "file", [True]
+
+    def meanwhile(_descriptor):
+        if is_first.pop() if is_first else False:
+            write_atomically(path, "other")
+
+    monkeypatch.setattr("pibuild.files.os.fsync", meanwhile)
+    write_atomically(path, "one")
+
+    assert path.read_text() == "one"
+    assert [left.name for left in tmp_path.iterdir()] == ["file"]
 
 
 def test_a_second_process_waits_for_the_lock_and_says_so(tmp_path):
