@@ -229,6 +229,8 @@ class Http:
             if answer.status_code >= requests.codes.bad and answer.status_code != requests.codes.requested_range:
                 kind = NotThereError if answer.status_code in _NOT_THERE else SourceError
                 raise kind(f"{server} answers {answer.status_code} {reason}")
+            if content and answer.request.method != "PUT":  # the redirections 301 to 303 drop the content
+                raise SourceError(f"{server} redirects what is put there to {Address(answer.url).host}")
             yield answer
 
 

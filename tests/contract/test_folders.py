@@ -118,6 +118,36 @@ def test_a_file_that_is_put_again_replaces_the_old_one(folder, file, tmp_path):
     assert (tmp_path / "got").read_bytes() == CONTENT[::-1]
 
 
+def test_what_a_killed_upload_left_a_day_ago_is_removed(file, tmp_path):
+    folder, shelf = LocalFolder(tmp_path / "shared"), tmp_path / "shared" / "artifacts"
+    shelf.mkdir(parents=True)
+    old, new, other = (shelf / f".{name}" for name in ("0123.tar.old.part", "0123.tar.new.part", "4567.tar.x.part"))
+    for path in (old, new, other):
+        path.touch()
+    for path in (old, other):
+        os.utime(path, (0, 0))
+    folder.put(file, NAME)
+
+    assert {path.name for path in shelf.iterdir()} == {"0123.tar", new.name, other.name}
+
+
+def test_a_server_that_redirects_what_is_put_has_not_taken_it(http, file):
+    """A page where one logs in is no store."""
+
+    def answer(request):
+        request.give(200, b"please log in")
+
+    def redirect(request):
+        request.rfile.read(int(request.headers["Content-Length"]))
+        request.give(302, Location="/login")
+
+    with running(AnswerServer()) as server:
+        server.answers = [answer]
+        server.RequestHandlerClass = type("Redirecting", (server.RequestHandlerClass,), {"do_PUT": redirect})
+        with fails(SourceError, naming="redirects"):
+            http.put(file, server.url)
+
+
 def test_a_file_that_is_longer_than_it_may_be_is_not_taken(folder, file, tmp_path):
     folder.put(file, NAME)
     with fails(TooLargeError, naming="0123.tar"):
