@@ -4,11 +4,12 @@ Knows the remote's layout, and takes nothing on trust because it is there: each 
 `store: trust:` lists has signed its hash under this key. No build fails because of the remote: if it does not answer it
 is not asked again, and what is damaged or signed by others is built here and replaced.
 
-    artifacts/KEY.tar KEY.json     a tree as in the store; its attestation with the facts
-    wheels/KEY.tar KEY.json        a proven wheel with what was made beside it; its attestation with the record
-    outcomes/CELL.json             an attestation with the last outcome of a cell of the nightly matrix
+    artifacts/KEY-HASH.tar KEY.json  a tree as in the store; its attestation with the facts
+    wheels/KEY-HASH.tar KEY.json     a proven wheel with what was made beside it; its attestation with the record
+    outcomes/CELL.json               an attestation with the last outcome of a cell of the nightly matrix
 
-The .json is put last and makes the rest present.
+The .json is put last and makes the rest present. HASH is the begin of the tar's sha256, which the .json has: machines
+that upload the same key at the same time, and interrupted uploads, leave no .json that fits no tar.
 """
 
 import shutil
@@ -48,6 +49,8 @@ _MOST_TEXT_BYTES: Mapping[SharedKind, int] = {"artifact": 4 << 20, "wheel": 4 <<
 """Of an attestation, which is read into memory before its signature is known. A record has some 30 kB, that of a
 wheelhouse a few hundred; an outcome has the end of a log."""
 
+_DIGITS = 16
+"""Of the hash in the name of a tar."""
 _SHOWN = 5
 """Faults that a message lists."""
 _COPIES = 3
@@ -223,7 +226,7 @@ class Remote:
                 return None
             with self._console.step(f"pulling {title}") as step:
                 tar_path = staging / "content.tar"
-                if not folder.get(f"{_FOLDERS[kind]}/{key}.tar", tar_path, said.size_bytes):
+                if not folder.get(_content_name(kind, key, said.sha256), tar_path, said.size_bytes):
                     raise _DamagedError("its content is missing")
                 if (sha256 := file_sha256(tar_path)) != said.sha256:
                     raise _DamagedError(f"its sha256 is {sha256}, expected {said.sha256}")
@@ -290,12 +293,15 @@ class Remote:
     ) -> None:
         with self._console.step(f"sharing {title}") as step:
             try:
-                folder.put(content, f"{_FOLDERS[kind]}/{key}.tar")
-                self._put_attestation(folder, kind, key, facts, staging, content)
+                sha256 = file_sha256(content)
+                folder.put(content, _content_name(kind, key, sha256))
+                self._put_attestation(folder, kind, key, facts, staging, sha256, content.stat().st_size)
             except OSError as error:  # the remote's disk, not this machine's
                 raise SourceError("it can't be written", found=str(error)) from error
+            self._damaged.discard(f"{_FOLDERS[kind]}/{key}")
+            if self._lacks(folder, kind, key):
+                raise SourceError("it does not keep what is put there")
             step.detail = size(content.stat().st_size)
-        self._damaged.discard(f"{_FOLDERS[kind]}/{key}")
 
     def _put_attestation(
         self,
@@ -304,12 +310,16 @@ class Remote:
         key: str,
         facts: dict[str, Any],
         staging: Path,
-        content: Path | None = None,
+        sha256: str = "",
+        size_bytes: int = 0,
     ) -> None:
-        sha256, size_bytes = (file_sha256(content), content.stat().st_size) if content else ("", 0)
         path = staging / "attestation.json"
         path.write_text(attest(self._key(), kind, key, facts, sha256=sha256, size_bytes=size_bytes))
         folder.put(path, f"{_FOLDERS[kind]}/{key}.json")
+
+
+def _content_name(kind: SharedKind, key: str, sha256: str) -> str:
+    return f"{_FOLDERS[kind]}/{key}-{sha256[:_DIGITS]}.tar"
 
 
 def _normalised(tar_path: Path, said: Attestation) -> tuple[Path, Tree]:

@@ -27,7 +27,7 @@ from pibuild.urls import Address
 from tests.fakes.servers import CacheServer, running
 from tests.makers.archives import DEVICE, HardLink, Link, files_of, make_tar
 from tests.makers.plans import plan_for
-from tests.makers.stores import WHEEL, Machine, extra_file, make_facts, make_wheel_record
+from tests.makers.stores import WHEEL, Machine, extra_file, make_facts, make_wheel_record, tar_name, tar_named
 
 PLAN = plan_for()
 ARTIFACT = PLAN.wheel
@@ -41,6 +41,9 @@ class Shelf:
 
     def __init__(self, folder, read, write):
         self.folder, self.read, self.write = folder, read, write
+
+    def tar_named(self, name):
+        return tar_named(name, self.read(f"{name}.json"))
 
 
 @pytest.fixture(params=["mounted", "http"])
@@ -125,8 +128,15 @@ def plant(shelf, kind, tar, record, key, *, name="", sha256=""):
         record = record | {"sha256": hashlib.sha256(tar).hexdigest(), "size_bytes": len(tar)}
     digest = sha256 or hashlib.sha256(tar).hexdigest()
     text = attest(key, kind, name or NAME[kind].partition("/")[2], record, sha256=digest, size_bytes=len(tar))
-    shelf.write(f"{NAME[kind]}.tar", tar)
     shelf.write(f"{NAME[kind]}.json", text.encode())
+    shelf.write(shelf.tar_named(NAME[kind]), tar)
+
+
+def exchange(shelf, name, other):
+    """Put what one name has under another one."""
+    tar = shelf.read(shelf.tar_named(name))
+    shelf.write(f"{other}.json", shelf.read(f"{name}.json"))
+    shelf.write(shelf.tar_named(other), tar)
 
 
 def nested(depth):
@@ -150,8 +160,9 @@ def stored(files):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_changed_tar_is_refused(shelf, other, kind):
-    content = shelf.read(f"{NAME[kind]}.tar")
-    shelf.write(f"{NAME[kind]}.tar", content[:600] + b"?" + content[601:])
+    name = shelf.tar_named(NAME[kind])
+    content = shelf.read(name)
+    shelf.write(name, content[:600] + b"?" + content[601:])
     refused(other, kind, "its sha256 is")
 
 
@@ -171,7 +182,7 @@ def test_a_tar_and_facts_that_are_both_changed_are_refused(shelf, one, other, ki
     record = record_of(kind) | {"sha256": hashlib.sha256(tar).hexdigest()}
     said = {"kind": kind, "key": NAME[kind].partition("/")[2], "sha256": record["sha256"], "size_bytes": len(tar)}
     payload = json_text(said | {"machine": one.public, "record": record}).encode()
-    shelf.write(f"{NAME[kind]}.tar", tar)
+    shelf.write(tar_name(NAME[kind], tar), tar)
     shelf.write(f"{NAME[kind]}.json", json.dumps(sealed(payload, PAYLOAD_TYPE, attacker.key)).encode())
     refused(other, kind, f"not signed by {one.public}")
 
@@ -192,7 +203,7 @@ def test_an_unlisted_key_is_named_once(shelf, other, attacker):
 def test_work_of_a_trusted_machine_on_that_of_an_unlisted_one_is_made_again(shelf, one, other, attacker):
     """The first machine takes everybody's work; the second one does not, by no way round."""
     record = record_of("artifact") | {"machines": [attacker.public]}
-    tar = shelf.read(f"{NAME['artifact']}.tar")
+    tar = shelf.read(shelf.tar_named(NAME["artifact"]))
     plant(shelf, "artifact", tar, record, one.key)
     refused(other, "artifact", attacker.public)
 
@@ -203,22 +214,18 @@ def test_an_attestation_of_another_key_is_refused(shelf, one, other, kind):
     another = plan_for("3.13")
     one.share(another)
     name = f"wheels/{another.key}" if kind == "wheel" else f"artifacts/{another.wheel.key}"
-    for suffix in (".tar", ".json"):
-        shelf.write(f"{NAME[kind]}{suffix}", shelf.read(f"{name}{suffix}"))
+    exchange(shelf, name, NAME[kind])
     refused(other, kind, "not about this")
 
 
 def test_an_artifact_under_the_name_of_a_wheel_is_refused(shelf, other):
-    for suffix in (".tar", ".json"):
-        shelf.write(f"{NAME['wheel']}{suffix}", shelf.read(f"{NAME['artifact']}{suffix}"))
+    exchange(shelf, NAME["artifact"], NAME["wheel"])
     refused(other, "wheel", "not about this wheel")
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_an_older_attestation_does_not_fit_a_newer_tar(shelf, one, other, kind):
-    old = shelf.read(f"{NAME[kind]}.json")
-    plant(shelf, kind, stored({"name": b"newer"}), record_of(kind), one.key)
-    shelf.write(f"{NAME[kind]}.json", old)
+def test_an_older_attestation_does_not_fit_a_newer_tar(shelf, other, kind):
+    shelf.write(shelf.tar_named(NAME[kind]), stored({"name": b"newer"}))
     refused(other, kind, "its sha256 is")
 
 
@@ -231,7 +238,7 @@ def test_facts_without_a_signature_are_made_again_with_a_clear_message(shelf, ot
     """So wrote pibuild before: whoever could write there could change both."""
     tar = good_tar(kind)
     facts = record_of(kind) | {"sha256": hashlib.sha256(tar).hexdigest(), "size_bytes": len(tar)}
-    shelf.write(f"{NAME[kind]}.tar", tar)
+    shelf.write(tar_name(NAME[kind], tar), tar)
     shelf.write(f"{NAME[kind]}.json", json_text(facts).encode())
     refused(other, kind, "is not signed in the remote store and is made again")
 
@@ -272,7 +279,8 @@ def test_hostile_members_are_refused_even_from_a_trusted_machine(shelf, one, oth
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_tar_that_is_larger_than_signed_is_not_downloaded(shelf, other, kind):
-    shelf.write(f"{NAME[kind]}.tar", shelf.read(f"{NAME[kind]}.tar") + bytes(20 << 20))
+    name = shelf.tar_named(NAME[kind])
+    shelf.write(name, shelf.read(name) + bytes(20 << 20))
     refused(other, kind, "larger than it should be")
 
 
@@ -288,7 +296,7 @@ def test_a_huge_member_is_refused(shelf, one, other, kind):
 def test_what_would_fill_the_disk_is_not_downloaded(shelf, one, other, kind):
     record, tar = record_of(kind), good_tar(kind)
     text = attest(one.key, kind, NAME[kind].partition("/")[2], record, sha256="0" * 64, size_bytes=1 << 49)
-    shelf.write(f"{NAME[kind]}.tar", tar)
+    shelf.write(tar_name(NAME[kind], tar), tar)
     shelf.write(f"{NAME[kind]}.json", text.encode())
     assert pull(other, kind) is None
     assert "is not downloaded: it needs" in other.warnings[0]
@@ -351,7 +359,7 @@ def test_a_record_that_names_a_file_elsewhere_is_refused(shelf, one, other, name
 )
 def test_a_record_of_another_shape_is_refused(machine, shelf, one, kind, change):
     other = machine()
-    tar = shelf.read(f"{NAME[kind]}.tar")
+    tar = shelf.read(shelf.tar_named(NAME[kind]))
     plant(shelf, kind, tar, record_of(kind) | change, one.key)
     refused(other, kind, "is damaged")
 

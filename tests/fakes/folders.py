@@ -38,3 +38,10 @@ class RefusingFolder(LocalFolder):
     def put(self, path: Path, name: str) -> None:  # noqa: ARG002
         self.asked += 1
         raise self.error
+
+
+class ForgetfulFolder(LocalFolder):
+    """A folder that stores nothing, and says that it did."""
+
+    def put(self, path: Path, name: str) -> None:
+        pass

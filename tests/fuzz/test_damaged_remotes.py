@@ -61,7 +61,7 @@ def test_whatever_happens_to_a_remote_only_good_work_is_taken(tmp_path, seed):
         from_path = tmp_path / source / (name if source == "m" else chance.choice(names))
         if source and from_path.is_file():
             shutil.copy(from_path, path)
-        elif path.with_suffix(".json").is_file() and not path.is_symlink():
+        elif path.is_file() and not path.is_symlink():
             try:
                 chance.choice(DAMAGE)(path, chance)
             except ValueError:  # no JSON any more

@@ -1,7 +1,9 @@
 """Machines for tests: each has a store and a key of its own, and all share a remote."""
 
+import base64
 import hashlib
 import io
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,17 @@ from tests.makers.archives import make_tar
 
 WHEEL = "thing-1.0-py3-none-any.whl"
 _IMAGE = {"base": "a base", "id": f"sha256:{'2' * 64}", "reference": "pibuild/builder:0"}
+
+
+def tar_name(name: str, content: bytes) -> str:
+    """Return the name of the tar of `artifacts/KEY` or `wheels/KEY` at a remote."""
+    return f"{name}-{hashlib.sha256(content).hexdigest()[:16]}.tar"
+
+
+def tar_named(name: str, attestation: bytes) -> str:
+    """Return the name of the tar that an attestation under `artifacts/KEY` or `wheels/KEY` is about."""
+    said = json.loads(base64.b64decode(json.loads(attestation)["payload"]))
+    return f"{name}-{said['sha256'][:16]}.tar"
 
 
 class AnyWheel:
@@ -96,11 +109,11 @@ class Machine:
     def pull_wheel(self, plan: Plan) -> Entry | None:
         return self.remote.pull_wheel(plan, AnyWheel())
 
-    def make(self, plan: Plan, wheel: bytes = b"a wheel", **changes: Any) -> Entry:
-        """Stand for a build and its proof; `changes` are of the record."""
+    def make(self, plan: Plan, wheel: bytes = b"a wheel", stamp: bytes = b"", **changes: Any) -> Entry:
+        """Stand for a build and its proof; `stamp` is in each artifact, `changes` are of the record."""
         with self.store.staging() as staging:
             for artifact in plan.artifacts:
-                content = make_tar({"out/name": artifact.title.encode()})
+                content = make_tar({"out/name": artifact.title.encode() + stamp})
                 tree = write_tree(members_of(io.BytesIO(content)), EVERYTHING, staging / "out.tar")
                 self.store.put_artifact(artifact.key, staging / "out.tar", make_facts(artifact, tree=tree.tree))
             (staging / WHEEL).write_bytes(wheel)

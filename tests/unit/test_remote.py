@@ -11,10 +11,10 @@ from pibuild.errors import SourceError, UnreachableError
 from pibuild.store.remote import Remote
 from pibuild.store.remote_folders import LocalFolder
 from pibuild.store.trust import ANYBODY
-from tests.fakes.folders import RefusingFolder
+from tests.fakes.folders import ForgetfulFolder, RefusingFolder
 from tests.makers.archives import files_of
 from tests.makers.plans import plan_for
-from tests.makers.stores import AnyWheel, Machine, extra_file
+from tests.makers.stores import AnyWheel, Machine, extra_file, tar_named
 
 
 @pytest.fixture
@@ -39,6 +39,10 @@ def machine(tmp_path, shared):
     yield make
     for one in made:
         one.store.close()
+
+
+def tar_of(shared, name):
+    return shared / tar_named(name, (shared / f"{name}.json").read_bytes())
 
 
 def test_an_artifact_of_one_machine_is_pulled_by_another(machine, plan):
@@ -84,7 +88,7 @@ def test_a_packed_wheel_has_the_same_bytes_on_every_machine(machine, shared, tmp
     machine().share(plan)
     machine(LocalFolder(tmp_path / "elsewhere")).share(plan)
 
-    name = f"wheels/{plan.key}.tar"
+    name = tar_of(shared, f"wheels/{plan.key}").relative_to(shared)
     assert (shared / name).read_bytes() == (tmp_path / "elsewhere" / name).read_bytes()
 
 
@@ -101,8 +105,9 @@ def test_an_interrupted_push_leaves_nothing_visible_and_is_repeated(machine, sha
     key = plan.key if kind == "wheels" else plan.wheel.key
     one, other = machine(), machine()
     one.share(plan)
+    tar_path = tar_of(shared, f"{kind}/{key}")
     (shared / kind / f"{key}.json").unlink()
-    (shared / kind / f"{key}.tar").write_bytes(b"half")
+    tar_path.write_bytes(b"half")
 
     assert (other.pull_wheel if kind == "wheels" else other.remote.pull_artifact)(
         plan if kind == "wheels" else plan.wheel
@@ -110,15 +115,16 @@ def test_an_interrupted_push_leaves_nothing_visible_and_is_repeated(machine, sha
     assert other.words.getvalue() == ""
     one.remote.push(plan, one.store.wheel(plan.key))
     assert (shared / kind / f"{key}.json").exists()
-    assert (shared / kind / f"{key}.tar").read_bytes() != b"half"
+    assert tar_path.read_bytes() != b"half"
 
 
 def test_an_artifact_that_the_remote_has_is_not_pushed_again(machine, plan, shared):
     machine().share(plan)
-    (shared / "artifacts" / f"{plan.wheel.key}.tar").write_bytes(b"mark")
+    tar_path = tar_of(shared, f"artifacts/{plan.wheel.key}")
+    tar_path.write_bytes(b"mark")
     machine().share(plan)
 
-    assert (shared / "artifacts" / f"{plan.wheel.key}.tar").read_bytes() == b"mark"
+    assert tar_path.read_bytes() == b"mark"
 
 
 def tampered(path):
@@ -145,7 +151,8 @@ def tampered_payload(path):
 )
 def test_a_damaged_artifact_at_the_remote_is_replaced_with_a_warning(machine, shared, plan, name, damage):
     machine().share(plan)
-    damage(shared / "artifacts" / f"{plan.wheel.key}{name}")
+    attestation_path = shared / "artifacts" / f"{plan.wheel.key}.json"
+    damage(tar_of(shared, f"artifacts/{plan.wheel.key}") if name == ".tar" else attestation_path)
     other = machine()
 
     assert other.remote.pull_artifact(plan.wheel) is None
@@ -158,7 +165,7 @@ def test_a_damaged_artifact_at_the_remote_is_replaced_with_a_warning(machine, sh
 
 def test_a_truncated_tar_is_rejected(machine, shared, plan):
     machine().share(plan)
-    tar_path = shared / "wheels" / f"{plan.key}.tar"
+    tar_path = tar_of(shared, f"wheels/{plan.key}")
     tar_path.write_bytes(tar_path.read_bytes()[:600])
     other = machine()
 
@@ -214,3 +221,37 @@ def test_without_a_remote_nothing_is_pulled_or_pushed(store, console, plan):
     assert remote.pull_wheel(plan, AnyWheel()) is None
     assert remote.pull_artifact(plan.wheel) is None
     assert remote.artifact_facts(plan.wheel) is None
+
+
+def test_a_remote_that_keeps_nothing_is_named_in_a_warning(machine, shared, plan):
+    """Such as a server that answers 200 to everything, with a page where one logs in."""
+    one = machine(ForgetfulFolder(shared))
+    one.share(plan)
+
+    assert len(one.warnings) == 1
+    assert "does not keep what is put there" in one.warnings[0]
+
+
+class MeddlingFolder(LocalFolder):
+    """A folder to which another machine uploads the same artifact while this one does."""
+
+    def __init__(self, root, meddle):
+        super().__init__(root)
+        self.meddle = meddle
+
+    def put(self, path, name):
+        if name.endswith(".json") and name.startswith("artifacts/") and self.meddle:
+            meddle, self.meddle = self.meddle, None
+            meddle()
+        super().put(path, name)
+
+
+def test_of_two_machines_that_upload_other_bytes_at_once_one_is_whole(machine, shared, plan):
+    """Compilers need not give the same bytes: the tar of one must not stand beside the attestation of the other."""
+    other = machine()
+    one = machine(MeddlingFolder(shared, lambda: other.share(plan, stamp=b"other")))
+    one.share(plan, stamp=b"one")
+    third = machine()
+
+    assert all(third.remote.pull_artifact(artifact) for artifact in plan.artifacts)
+    assert third.warnings == []
