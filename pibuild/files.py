@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 import tempfile
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -18,6 +19,8 @@ from pibuild.errors import PibuildError, ResourceError, StoreError
 
 _PART = ".part"
 """How the names of unfinished files end."""
+_ABANDONED_S = 86_400.0
+"""Age of an unfinished file that nobody writes to any more."""
 
 
 def file_sha256(path: Path) -> str:
@@ -73,6 +76,20 @@ def _remove_unfinished(path: Path) -> None:
         with suppress(OSError), left.open("rb") as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             left.unlink()
+
+
+def unfinished_path(path: Path) -> Path:
+    """Return the name of a file beside a path that is to become it by rename, for folders that machines share."""
+    return path.with_name(f".{path.name}.{uuid.uuid4().hex}{_PART}")
+
+
+def remove_abandoned(path: Path, staged: Path) -> None:
+    """Remove unfinished files of a path that are a day older than a new one, by the clock of the folder's server."""
+    now_s = staged.stat().st_mtime
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*{_PART}"):
+        with suppress(OSError):  # another machine removes it, too, or another user owns it
+            if left.stat().st_mtime < now_s - _ABANDONED_S:
+                left.unlink()
 
 
 def is_disk_full(error: OSError) -> bool:

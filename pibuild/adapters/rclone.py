@@ -5,6 +5,7 @@ are sent, even those that seem equal, because stores without hashes and times ca
 """
 
 import re
+import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -12,7 +13,7 @@ from pathlib import Path
 
 from pibuild.adapters.process import Ended, run
 from pibuild.errors import ResourceError, SourceError, TooLargeError, UnreachableError
-from pibuild.files import is_disk_full
+from pibuild.files import is_disk_full, remove_abandoned, unfinished_path
 from pibuild.urls import Address
 
 _HINT = "apt-get install rclone"
@@ -67,13 +68,34 @@ class Rclone:
         return True
 
     def put(self, path: Path, remote_path: str) -> None:
-        """Send a file, replacing the one there."""
-        self._done("copyto", "--ignore-times", str(path), remote_path)
+        """Send a file, replacing the one there; in a folder of this machine by rename."""
+        if not remote_path.startswith("/"):
+            self._done("copyto", "--ignore-times", str(path), remote_path)
+            return
+        place = Path(remote_path)
+        staged = unfinished_path(place)
+        try:
+            self._done("copyto", "--ignore-times", str(path), str(staged))
+            with _named(remote_path):
+                remove_abandoned(place, staged)
+                staged.replace(place)
+        finally:
+            staged.unlink(missing_ok=True)
 
     def copy_tree(
         self, folder: Path, remote_path: str, *, paths: Sequence[str] | None = None, exactly: bool = False
     ) -> None:
-        """Send a folder, or only these paths of it; `exactly` then removes everything else there."""
+        """Send a folder, or only these paths of it; `exactly` then removes everything else there.
+
+        With `exactly`, files in a folder of this machine are replaced by rename: rclone before 1.63 writes into them.
+        """
+        if exactly and remote_path.startswith("/"):
+            place = Path(remote_path)
+            staged = place.with_name(f".{place.name}.new")
+            self._done("sync", "--ignore-times", str(folder), str(staged))
+            with _named(remote_path):
+                _replace_files(staged, place)
+            return
         with _listed(paths) as listed:
             self._done("sync" if exactly else "copy", "--ignore-times", *listed, str(folder), remote_path)
 
@@ -131,6 +153,31 @@ class Rclone:
             if not is_disk_full(error):
                 raise
             raise _full(str(Address(words[-1])), str(error)) from error
+
+
+def _replace_files(staged: Path, place: Path) -> None:
+    """Move files to their places by rename, pages below others first; then remove what is not among them."""
+    names = [path.relative_to(staged) for path in staged.rglob("*")]
+    for name in (Path(), *sorted(name for name in names if (staged / name).is_dir())):
+        (place / name).mkdir(exist_ok=True)
+        (place / name).chmod((staged / name).stat().st_mode)
+    for name in sorted((name for name in names if (staged / name).is_file()), key=lambda name: -len(name.parts)):
+        (staged / name).replace(place / name)
+    for path in sorted(place.rglob("*"), reverse=True):
+        if path.relative_to(place) not in names:
+            path.rmdir() if path.is_dir() and not path.is_symlink() else path.unlink()
+    shutil.rmtree(staged)
+
+
+@contextmanager
+def _named(remote_path: str) -> Iterator[None]:
+    """Translate what the system refuses in a folder of this machine."""
+    try:
+        yield
+    except OSError as error:
+        if is_disk_full(error):
+            raise _full(remote_path, str(error)) from error
+        raise SourceError(f"{remote_path} can't be written", found=str(error)) from error
 
 
 @contextmanager

@@ -3,22 +3,17 @@
 import os
 import shutil
 import stat
-import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 from pibuild.adapters.http import Http
 from pibuild.adapters.rclone import Rclone
 from pibuild.errors import SourceError, TooLargeError
-from pibuild.files import is_disk_full
+from pibuild.files import is_disk_full, remove_abandoned, unfinished_path
 from pibuild.urls import Address
 
 _CHUNK_BYTES = 1 << 20
-_PART = ".part"
-"""How the names of unfinished files end."""
-_ABANDONED_S = 86_400.0
-"""Age of an unfinished file that no upload works on any more."""
 
 
 class LocalFolder:
@@ -51,14 +46,14 @@ class LocalFolder:
     def put(self, path: Path, name: str) -> None:
         """Store a file under a name; it appears by rename. What a killed upload of it left a day ago is removed."""
         stored = self._root / name
-        staged = stored.with_name(f".{stored.name}.{uuid.uuid4().hex}{_PART}")
+        staged = unfinished_path(stored)
         with self._named():
             if stored.parent.is_symlink():
                 raise SourceError(f"{stored.parent} is a link", hint="a stranger may have made it; remove it")
             stored.parent.mkdir(parents=True, exist_ok=True)
             try:
                 shutil.copyfile(path, staged)
-                _remove_abandoned(stored, staged)
+                remove_abandoned(stored, staged)
                 staged.replace(stored)
             finally:
                 staged.unlink(missing_ok=True)
@@ -99,15 +94,6 @@ class ServedFolder:
 
     def _at(self, name: str) -> str:
         return self._address.below(name).reveal()
-
-
-def _remove_abandoned(stored: Path, staged: Path) -> None:
-    """Remove unfinished files of a name that nobody has written to for a day, by the clock of the folder's server."""
-    now_s = staged.stat().st_mtime
-    for left in stored.parent.glob(f".{stored.name}.*{_PART}"):
-        with suppress(OSError):  # another machine removes it, too, or another user owns it
-            if left.stat().st_mtime < now_s - _ABANDONED_S:
-                left.unlink()
 
 
 def _too_large(name: str, most_bytes: int) -> TooLargeError:

@@ -167,6 +167,22 @@ def test_pages_of_equal_size_and_other_content_are_replaced(store, put, send):
     assert (store[1] / "current" / "index.html").read_text() == published.id
 
 
+@needs("rclone")
+def test_pages_in_a_folder_of_this_machine_are_replaced_whole(tmp_path, put, send):
+    """rclone 1.60 writes into the old file, so that a reader finds an empty or a half page."""
+    folder = tmp_path / "web"
+    send(put("1.0", pages=lambda one: {"simple/index.html": one.id.encode() * 1000}), str(folder))
+    pages = [folder / name for name in ("current/simple/index.html", "current/set.json", "index.html", "current.json")]
+    with contextlib.ExitStack() as stack:
+        opened = {path: stack.enter_context(path.open()) for path in pages}
+        before = {path: path.read_text() for path in pages}
+        send(put("1.1", now=after(1), pages=lambda one: {"simple/index.html": one.id.encode() * 9}), str(folder))
+
+        assert {path: file.read() for path, file in opened.items()} == before
+    assert (folder / "current/simple/index.html").read_text() != before[pages[0]]
+    assert not list(folder.rglob(".*"))
+
+
 def test_removed_pages_are_removed_from_the_current_folder(store, put, send):
     send(put("1.0", pages=lambda one: {"index.html": one.id.encode(), "old.html": b""}), store[0])
     send(put("1.1", now=after(1)), store[0])
