@@ -13,6 +13,11 @@ flock 9
 here=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")
 emulators=${QEMU_DIR:-/usr/bin}
 mirror=$(apt-get indextargets --format '$(SITE)' 'Created-By: Packages' | grep -m1 '/debian$')
+pips=(
+  "20.3.4 217ae5161a0e08c0fb873858806e3478c9775caffce5168b50ec885e358c199d"
+  "26.0.1 bdb1b08f4274833d62c1aa29e20907365a2ceb950410df15fc9521bad440122b"
+  "26.3 f3b60b20ffaadd4415ed7957212a38ac63fa4c5fa375bd0f4a797777940fad13"
+)
 
 for release in bullseye bookworm trixie; do
   packages=python3,python3-pip,libatomic1,libgomp1,libstdc++6,libgfortran5,libopenblas0-pthread,python3-numpy,python3-cffi-backend
@@ -32,8 +37,10 @@ for release in bullseye bookworm trixie; do
     mkdir -p "$root/etc/ssl/certs"
     find "$root/usr/share/ca-certificates" -name '*.crt' -exec cat {} + > "$root/etc/ssl/certs/ca-certificates.crt"
     cp "$emulators"/qemu-{arm,aarch64}-static "$root/usr/bin/"
-    for pip in 20.3.4 26.0.1 26.3; do
-      python3 -m pip download --quiet --no-deps --no-cache-dir --python-version 3.11 --only-binary :all: --dest pips "pip==$pip"
+    for pin in "${pips[@]}"; do
+      pip=${pin%% *}
+      python3 -m pip download --quiet --no-deps --no-cache-dir --python-version 3.11 --only-binary :all: --dest pips \
+        --require-hashes --requirement <(echo "pip==$pip --hash=sha256:${pin#* }")
       mkdir -p "$root/pips/pip-$pip"
       python3 -m zipfile -e pips/pip-"$pip"-*.whl "$root/pips/pip-$pip"
     done
