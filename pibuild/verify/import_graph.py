@@ -119,9 +119,10 @@ class ImportGraph:
                 yield name, module in _imports_in_functions(content, _package_of(name, path))
 
     def is_needed_by_users(self, module: str, failure: Failure = "broken") -> bool:
-        """Whether a module that users import, in packages that have nothing themselves, certainly imports a module.
+        """Whether all that users can import, in packages that have nothing themselves, certainly imports a module.
 
-        It is not if any code goes on without one of the modules on the way.
+        Modules that are only parts of what imports it do not count. It is not needed if any code goes on without one of
+        the modules on the way.
         """
         importers: dict[Use, dict[str, set[str]]] = {"certain": {}, "guarded": {}, "perhaps": {}}
         for name in self._sources:
@@ -131,8 +132,15 @@ class ImportGraph:
         while waiting:
             waiting += (fresh := importers["certain"].get(waiting.pop(), set()) - found)
             found |= fresh
-        is_clear = not self._is_cut and importers["guarded"].keys().isdisjoint(found)
-        return is_clear and any(map(self._is_offered, found - {module}))
+        if self._is_cut or not importers["guarded"].keys().isdisjoint(found):
+            return False
+        parts, waiting = found - {module}, list(found)
+        while waiting:
+            imported = {target for target, _ in self._imports(waiting.pop())} - parts
+            parts |= imported
+            waiting += imported
+        offered = set(filter(self._is_offered, self._sources))
+        return bool(offered & found) and offered <= parts
 
     def _is_offered(self, name: str) -> bool:
         """Whether users can only mean this module, since its name is public and the packages around it are empty."""

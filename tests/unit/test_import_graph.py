@@ -197,3 +197,29 @@ def test_a_condition_above_the_import_is_not_about_it():
 
 def test_what_a_lambda_imports_is_not_imported_at_once():
     assert use("f = lambda: __import__('pkg._core')") == "mentioned"
+
+
+_USERS = {
+    "pkg/__init__.py": b"__version__ = '1'\n",
+    "pkg/api.py": b"from pkg import _core, parts\n",
+    "pkg/parts.py": b"",
+    "pkg/_private.py": b"",
+}
+
+
+@pytest.mark.parametrize(
+    ("changes", "is_needed"),
+    [
+        ({}, True),
+        ({"pkg/other.py": b"from pkg import api\n"}, True),
+        ({"pkg/other.py": b"import os\n"}, False),
+        ({"pkg/__init__.py": b"def work():\n    pass\n"}, False),
+        ({"pkg/__init__.py": b"import os\n"}, False),
+        ({"pkg/other.py": b"try:\n    from pkg import api\nexcept ImportError:\n    api = None\n"}, False),
+        ({"pkg/api.py": b"if DEBUG:\n    from pkg import _core\n"}, False),
+        ({"pkg/api.py": b"", "pkg/_private.py": b"from pkg import _core\n"}, False),
+    ],
+)
+def test_a_module_is_needed_if_all_that_users_can_import_imports_it(changes, is_needed):
+    sources = _USERS | changes
+    assert ImportGraph(sources, ["pkg"], ["pkg._core"]).is_needed_by_users("pkg._core") == is_needed
