@@ -20,10 +20,12 @@ def artifacts_in(artifacts: Iterable[Artifact], own: Collection[str]) -> tuple[A
 
     def move(artifact: Artifact) -> Artifact:
         if artifact.key not in moved:
-            needs = tuple(move(need) for need in artifact.needs)
-            image = as_here(artifact.image, own)
-            key = artifact_key(artifact.release, image, artifact.env, needs)
-            moved[artifact.key] = replace(artifact, key=key, image=image, needs=needs)
+            needs, image = tuple(move(need) for need in artifact.needs), as_here(artifact.image, own)
+            if (needs, image) != (artifact.needs, artifact.image):
+                key = artifact_key(artifact.release, image, artifact.env, needs)
+                moved[artifact.key] = replace(artifact, key=key, image=image, needs=needs)
+            else:
+                moved[artifact.key] = artifact
         return moved[artifact.key]
 
     return tuple(move(artifact) for artifact in artifacts)
@@ -35,9 +37,13 @@ def plan_in(plan: T, own: Collection[str]) -> T:
         compiled: tuple[Plan, ...] = tuple(plan_in(part, own) for part in plan.compiled)
         packages, main = artifacts_in(plan.packages, own), plan_in(plan.plan, own)
         installed = artifacts_in(plan.installed, own)
+        if (compiled, packages, main) == (plan.compiled, plan.packages, plan.plan):
+            return plan
         key = wheelhouse_key((main, *compiled), packages)
         return replace(plan, plan=main, compiled=compiled, packages=packages, installed=installed, key=key)
     artifacts, device = artifacts_in(plan.artifacts, own), as_here(plan.device, own)
+    if (artifacts, device) == (plan.artifacts, plan.device):
+        return plan
     wheel = artifacts[-1]
     key = plan_key(wheel, plan.version, artifacts, plan.target, device, plan.proof_digest)
     return replace(plan, wheel=wheel, artifacts=artifacts, device=device, key=key)

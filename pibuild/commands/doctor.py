@@ -169,6 +169,6 @@ def _base(environ: Mapping[str, str]) -> str:
     import shutil
 
     if shutil.which("mmdebstrap", path=environ.get("PATH")) is None:
-        hint = "needed only if no registry of images is reachable: apt-get install mmdebstrap"
+        hint = "a new base image then comes from a registry, under another name: apt-get install mmdebstrap"
         raise ImageError("mmdebstrap is missing", hint=hint)
     return "mmdebstrap is installed"
