@@ -125,6 +125,35 @@ def test_a_changed_lock_is_installed_into_the_same_environment(checkout):
     assert "thing==2.0" in checkout.make_venv().stderr
 
 
+def skip_if_unreached(ended):
+    if "Failed to fetch" in ended.stderr and os.environ.get("CI") != "true":
+        pytest.skip(reason("no package index is reached", "a machine that reaches it"))
+
+
+def test_ci_lock_keeps_the_locks_and_adds_what_pyproject_needs(tmp_path):
+    files = ("ci/lock", "ci/setup.sh", "ci/lock.d", "pyproject.toml", "pibuild/__init__.py", "README.md", "LICENSE")
+    for name in files:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (shutil.copytree if (ROOT / name).is_dir() else shutil.copy)(ROOT / name, tmp_path / name)
+    project = tmp_path / "pyproject.toml"
+    project.write_text(project.read_text().replace('"shtab', '"iniconfig", "shtab'))
+    binaries = tmp_path / ".venv/bin"
+    binaries.mkdir(parents=True)
+    for name in ("python", "uv"):
+        (binaries / name).symlink_to(Path(sys.executable).with_name(name))
+    stamp = project.read_bytes() + (tmp_path / "ci/lock.d/test.txt").read_bytes()
+    (tmp_path / ".venv/made-of-test").write_bytes(stamp)
+    ended = subprocess.run([tmp_path / "ci/lock"], capture_output=True, text=True, check=False)
+    skip_if_unreached(ended)
+
+    assert ended.returncode == 0, ended.stderr
+    before, after = ((folder / "ci/lock.d/pibuild.txt").read_text() for folder in (ROOT, tmp_path))
+    added = set(after.splitlines()) - set(before.splitlines())
+    assert (tmp_path / "ci/lock.d/test.txt").read_text() == (ROOT / "ci/lock.d/test.txt").read_text()
+    assert [line.partition("==")[0] for line in added if "==" in line] == ["iniconfig"]
+    assert not set(before.splitlines()) - set(after.splitlines())
+
+
 @pytest.mark.parametrize("python", ["3.11", "3.12", "3.13", "3.14"])
 def test_the_index_has_a_wheel_of_every_entry_for_each_python(tmp_path, python):
     uv = Path(sys.executable).parent / "uv"
@@ -133,8 +162,7 @@ def test_the_index_has_a_wheel_of_every_entry_for_each_python(tmp_path, python):
     ended = subprocess.run(
         [*command, "--requirement", ROOT / "ci/lock.d/test.txt"], capture_output=True, text=True, check=False
     )
-    if "Failed to fetch" in ended.stderr and os.environ.get("CI") != "true":
-        pytest.skip(reason("no package index is reached", "a machine that reaches it"))
+    skip_if_unreached(ended)
 
     assert ended.returncode == 0, ended.stderr
     assert "+ pydantic-core==" in ended.stderr
