@@ -124,6 +124,15 @@ class Rclone:
         if ended is not None:
             self._done("purge" if '"IsDir": true' in ended.out else "deletefile", remote_path)
 
+    def _bound_to_parent(self) -> list[str]:
+        """Return the words before a command that let Linux end it with this process, even if this one is killed.
+
+        An rclone that goes on alone would write pages of an old set between those of the next one.
+        """
+        path = self._environ.get("PATH")
+        has_both = shutil.which("setpriv", path=path) and shutil.which("rclone", path=path)
+        return ["setpriv", "--pdeathsig=KILL"] if has_both else []
+
     def _compare(self, folder: Path, remote_path: str, *options: str) -> Ended:
         return self._run("check", "--one-way", "--combined=-", *options, str(folder), remote_path)
 
@@ -147,7 +156,7 @@ class Rclone:
             what = f"{secret} has a secret in it, which a command line shows to every user"
             raise SourceError(what, hint=hint)
         try:
-            command = ["rclone", verb, *_PATIENCE, *words]
+            command = [*self._bound_to_parent(), "rclone", verb, *_PATIENCE, *words]
             return run(command, self._environ, hint=_HINT, deadline_s=self._deadline_s, umask=self._umask)
         except OSError as error:
             if not is_disk_full(error):

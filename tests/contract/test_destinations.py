@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -332,6 +333,34 @@ def test_rclone_brings_and_sends_single_files(store, tmp_path, rclone):
     rclone.delete(remote)
     rclone.delete(remote)
     assert not rclone.has(remote)
+
+
+@needs("rclone", "setpriv")
+def test_rclone_ends_when_its_publisher_is_killed(tmp_path, environ):
+    """Else it would go on to write pages of the old set while the next command writes those of a new one."""
+    (tmp_path / "large").mkdir()
+    (tmp_path / "large/file").touch()
+    os.truncate(tmp_path / "large/file", 1 << 30)
+    environ["RCLONE_BWLIMIT"] = "10k"
+    child = os.fork()
+    if child == 0:
+        Rclone(environ).copy_tree(tmp_path / "large", str(tmp_path / "there"))
+        os._exit(1)
+    for _ in range(300):
+        if any(path.stat().st_size for path in tmp_path.glob("there/*")):
+            break
+        time.sleep(0.05)
+    (rclone_pid,) = Path(f"/proc/{child}/task/{child}/children").read_text().split()
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    stat = Path(f"/proc/{rclone_pid}/stat")
+    for _ in range(100):
+        if not stat.exists() or stat.read_text().rpartition(")")[2].split()[0] == "Z":
+            break
+        time.sleep(0.05)
+    else:
+        os.kill(int(rclone_pid), signal.SIGKILL)
+        raise AssertionError("rclone goes on alone")
 
 
 def test_without_rclone_the_package_is_named(put, site, uploader):
