@@ -107,9 +107,9 @@ def _is_public(folder: Path) -> bool:
     return all(path.stat().st_mode & 0o005 for path in (folder, *folder.parents))
 
 
-def context_elsewhere(root: Path, image: Image, console: Console) -> BuildContext:
+def context_elsewhere(root: Path, image: Image, console: Console, jobs: int = 1) -> BuildContext:
     """Return a context with another store, user and number of jobs, and an engine of the class Elsewhere."""
-    settings = load_settings({"store": str(root / "a store"), "jobs": "1"}, {}, root)
+    settings = load_settings({"store": str(root / "a store"), "jobs": str(jobs)}, {}, root)
     environ = dict(os.environ)
     context = BuildContext(settings=settings, environ=environ, console=console, uid=UID, gid=UID)
     engine = Elsewhere(environ)
@@ -205,6 +205,9 @@ def main() -> int:
     parser.add_argument("--elsewhere", type=Path, required=True, help="folder for the other builds")
     parser.add_argument("--target", action="append", default=[], help="default: all targets")
     parser.add_argument("--recipe", action="append", default=[], help="default: all recipes but tensorflow")
+    parser.add_argument(
+        "--jobs", type=int, default=1, help="compilers at the same time in the other builds (default: 1)"
+    )
     parser.add_argument("--mirrors", action="append", default=[], help="as for pibuild")
     parser.add_argument("--report", type=Path, help="file for the table of results")
     args = parser.parse_args()
@@ -234,7 +237,7 @@ def main() -> int:
             report_path.touch()
             os.chown(report_path, UID, UID)
         leave(args.elsewhere.absolute() / "näher am Meer")
-        there = context_elsewhere(Path.cwd(), catalogue.images[plans[0].target.name]["builder"], console)
+        there = context_elsewhere(Path.cwd(), catalogue.images[plans[0].target.name]["builder"], console, args.jobs)
         try:
             different = build_there(plans, stored, handed_over / "sources", there, report)
         finally:
