@@ -120,12 +120,16 @@ def context_elsewhere(root: Path, image: Image, console: Console, jobs: int = 1)
 
 def _library(context: BuildContext, image: Image, root: Path) -> Path:
     """Compile the library that is preloaded, in the image whose C library it is for; return a tar with it."""
-    ensure_image(image, context)
+    present = ensure_image(image, context)
     with context.store.staging() as staging:
         source = pack(staging / "source.tar", {SOURCE.name: SOURCE})
         compiler = "gcc -O2 -shared -fPIC -o /work/out/elsewhere.so /work/source/elsewhere.c -ldl -lpthread"
         run = container_run(
-            context, image=image.reference, command=script_command(compiler), env=(), inputs=[("/work/source", source)]
+            context,
+            image=present.reference,
+            command=script_command(compiler),
+            env=(),
+            inputs=[("/work/source", source)],
         )
         with context.console.step("compiling what is preloaded") as step:
             outputs = {"/work/out": staging / "out.tar"}
@@ -211,7 +215,7 @@ def main() -> int:
     parser.add_argument("--mirrors", action="append", default=[], help="as for pibuild")
     parser.add_argument("--report", type=Path, help="file for the table of results")
     args = parser.parse_args()
-    catalogue, console = load_catalogue(), Console()
+    console = Console()
     report_path = args.report.absolute() if args.report else None
     rows: list[str] = []
 
@@ -223,10 +227,11 @@ def main() -> int:
             report_path.write_text("\n".join([*_HEAD, *sorted(rows), ""]))
 
     try:
-        plans = planned(catalogue, args.target or [*catalogue.targets], args.recipe)
         flags = {"store": str(args.store) if args.store else None, "mirrors": args.mirrors or None}
         settings = load_settings(flags, {}, Path.cwd())
         with open_context(settings, dict(os.environ), console) as here:
+            catalogue = load_catalogue(here.own_images.names)
+            plans = planned(catalogue, args.target or [*catalogue.targets], args.recipe)
             stored = build_here(plans, args.recipe, here)
             sources = [source for plan in plans for artifact in plan.artifacts for source in artifact.release.sources]
             names = [f"artifacts/{key}.tar" for key in stored]
