@@ -60,7 +60,7 @@ _COMPRESSED: tuple[tuple[bytes, Callable[[IO[bytes]], IO[bytes]]], ...] = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Difference:
+class FileDifference:
     """The first difference between two files."""
 
     files: tuple[str, ...]
@@ -96,13 +96,13 @@ class _Member:
     """How the archive stores it, which differs also because the content does."""
 
 
-def first_difference(stored: Path, rebuilt: Path) -> Difference | None:
+def first_difference(stored: Path, rebuilt: Path) -> FileDifference | None:
     """Return the first difference between two files; None if all bytes are equal."""
     with stored.open("rb") as first, rebuilt.open("rb") as second:
         return _difference((stored.name,), first, second)
 
 
-def _difference(files: tuple[str, ...], stored: BinaryIO, rebuilt: BinaryIO) -> Difference | None:
+def _difference(files: tuple[str, ...], stored: BinaryIO, rebuilt: BinaryIO) -> FileDifference | None:
     offset = _first_offset(stored, rebuilt)
     if offset is None:
         return None
@@ -132,13 +132,13 @@ def _first_offset(stored: BinaryIO, rebuilt: BinaryIO) -> int | None:
         begin += len(first)
 
 
-def _of_members(files: tuple[str, ...], stored: Sequence[_Member], rebuilt: Sequence[_Member]) -> Difference | None:
+def _of_members(files: tuple[str, ...], stored: Sequence[_Member], rebuilt: Sequence[_Member]) -> FileDifference | None:
     """Return the first difference between archives' members; None if only what belongs to no member differs."""
     first, second = _numbered(stored), _numbered(rebuilt)
     for key in [*first, *second]:
         if key not in first or key not in second:
             there = ["yes" if key in members else "no" for members in (first, second)]
-            return Difference(files=(*files, key[0]), field="presence", stored=there[0], rebuilt=there[1])
+            return FileDifference(files=(*files, key[0]), field="presence", stored=there[0], rebuilt=there[1])
     for key, member in first.items():
         other, own = second[key], (*files, key[0])
         if difference := _of_fields(own, member.fields, other.fields):
@@ -150,14 +150,16 @@ def _of_members(files: tuple[str, ...], stored: Sequence[_Member], rebuilt: Sequ
     pairs = enumerate(zip(first, second, strict=True))
     if moved := next(((place, one[0], two[0]) for place, (one, two) in pairs if one != two), None):
         place, one, two = moved
-        return Difference(files=(*files, one), field="order", stored=f"member {place}", rebuilt=f"{two} is there")
+        return FileDifference(files=(*files, one), field="order", stored=f"member {place}", rebuilt=f"{two} is there")
     return None
 
 
-def _of_fields(files: tuple[str, ...], stored: Mapping[Field, str], rebuilt: Mapping[Field, str]) -> Difference | None:
+def _of_fields(
+    files: tuple[str, ...], stored: Mapping[Field, str], rebuilt: Mapping[Field, str]
+) -> FileDifference | None:
     for name, value in stored.items():
         if value != rebuilt.get(name):
-            return Difference(files=files, field=name, stored=value or "none", rebuilt=rebuilt.get(name) or "none")
+            return FileDifference(files=files, field=name, stored=value or "none", rebuilt=rebuilt.get(name) or "none")
     return None
 
 
@@ -179,13 +181,13 @@ def _of_bytes(
     offset: int,
     place: str = "",
     rebuilt_offset: int | None = None,
-) -> Difference:
+) -> FileDifference:
     first, second = _around(stored, offset), _around(rebuilt, offset if rebuilt_offset is None else rebuilt_offset)
     if not (_is_text(first[0] + first[1][:1]) and _is_text(second[0] + second[1][:1])):
         texts = [after[:_SHOWN_HEX].hex(" ") or "the end of the file" for _, after in (first, second)]
     else:
         texts = [_text(*first), _text(*second)]
-    return Difference(files=files, field=field, stored=texts[0], rebuilt=texts[1], offset=offset, place=place)
+    return FileDifference(files=files, field=field, stored=texts[0], rebuilt=texts[1], offset=offset, place=place)
 
 
 def _around(file: BinaryIO, offset: int) -> tuple[bytes, bytes]:

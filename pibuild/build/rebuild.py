@@ -11,8 +11,9 @@ from pathlib import Path
 
 from pibuild.build.artifact import run_recipe
 from pibuild.build.context import BuildContext
-from pibuild.build.differences import Difference, first_difference
+from pibuild.build.differences import FileDifference, first_difference
 from pibuild.build.prove import extra_name, tagged
+from pibuild.build.replanning import artifacts_in, plan_in
 from pibuild.build.schedule import OF_A_WHEEL, check_room, make_artifacts
 from pibuild.build.wheelhouse import all_artifacts
 from pibuild.errors import StoreError
@@ -28,7 +29,7 @@ class Rebuilt:
 
     key: str
     title: str
-    difference: Difference | None
+    difference: FileDifference | None
     """Of the artifact, or else of the wheel that is made of it; None if all bytes are equal."""
     is_same_image: bool
     """Whether both were made in the same image, as the engine names its content."""
@@ -50,11 +51,14 @@ def rebuild(house: Plan | Wheelhouse, context: BuildContext) -> Iterator[Rebuilt
     The store gets the artifacts that it lacks first, from the shared store or built: those are built twice.
     Raises what run_recipe raises, if an artifact can't be built again.
     """
+    planned = all_artifacts(house)
+    context.fetcher.fetch_all([source for artifact in planned for source in artifact.release.sources])
+    main = house.plan if isinstance(house, Wheelhouse) else house
+    entries, _ = make_artifacts(main, planned, main.device, context)
+    house = plan_in(house, context.own_images.names)  # which making the images may have changed
     plans = [*house.compiled, house.plan] if isinstance(house, Wheelhouse) else [house]
     plan_of = {plan.wheel.key: plan for plan in plans}
     artifacts = {artifact.key: artifact for artifact in all_artifacts(house)}
-    context.fetcher.fetch_all([source for artifact in artifacts.values() for source in artifact.release.sources])
-    entries, _ = make_artifacts(plans[-1], [*artifacts.values()], plans[-1].device, context)
     check_room([*artifacts.values()], context.limits.memory_bytes, context.engine.free_bytes)
     for key, artifact in artifacts.items():
         yield _rebuilt(artifact, plan_of.get(key), entries, context)
@@ -62,9 +66,10 @@ def rebuild(house: Plan | Wheelhouse, context: BuildContext) -> Iterator[Rebuilt
 
 def rebuild_artifact(artifact: Artifact, plan: Plan, context: BuildContext) -> Rebuilt:
     """Build one artifact of a plan again and compare it, as rebuild does."""
-    needed = (*artifact.needs, artifact)
     context.fetcher.fetch_all(artifact.release.sources)
-    entries, _ = make_artifacts(plan, needed, plan.device, context)
+    entries, _ = make_artifacts(plan, (*artifact.needs, artifact), plan.device, context)
+    (artifact,) = artifacts_in([artifact], context.own_images.names)
+    plan = plan_in(plan, context.own_images.names)
     check_room([artifact], context.limits.memory_bytes, context.engine.free_bytes)
     return _rebuilt(artifact, plan if plan.wheel.key == artifact.key else None, entries, context)
 
@@ -98,7 +103,7 @@ def _rebuilt(artifact: Artifact, plan: Plan | None, entries: Mapping[str, Entry]
     return result
 
 
-def _of_wheel(plan: Plan, tar_path: Path, staging: Path, context: BuildContext) -> Difference | None:
+def _of_wheel(plan: Plan, tar_path: Path, staging: Path, context: BuildContext) -> FileDifference | None:
     """Return the first difference between a plan's stored wheel, or a file beside it, and what its artifact gives."""
     if not (stored := context.store.wheel(plan.key)):
         return None

@@ -10,7 +10,7 @@ import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from pibuild.build.catalogue import load_catalogue
-from pibuild.build.differences import Difference
+from pibuild.build.differences import FileDifference
 from pibuild.build.rebuild import Rebuilt
 from pibuild.commands.main import main
 from pibuild.console import Console
@@ -126,7 +126,7 @@ def differing(folder, monkeypatch):
     store = Store(folder / "store", Console())
     store.put_artifact(artifact.key, folder / "out.tar", {"name": artifact.title})
     store.close()
-    content = Difference(files=("lib/banner.txt",), field="content", stored="'9:00'", rebuilt="'9:01'", offset=7)
+    content = FileDifference(files=("lib/banner.txt",), field="content", stored="'9:00'", rebuilt="'9:01'", offset=7)
     found = {"difference": content, "is_same_image": True, "wall_s": 9.0, "cpu_s": 8.0}
     result = Rebuilt(key=artifact.key, title=artifact.title, **found)
     monkeypatch.setattr("pibuild.nightly.rebuilds.rebuild_artifact", lambda *_words: result)

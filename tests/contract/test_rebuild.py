@@ -310,7 +310,7 @@ def asked(one, monkeypatch, tmp_path, *words):
         yield one.context
 
     monkeypatch.setattr("pibuild.build.context.open_context", opened)
-    monkeypatch.setattr("pibuild.build.catalogue.load_catalogue", make_catalogue)
+    monkeypatch.setattr("pibuild.build.catalogue.load_catalogue", lambda _own: make_catalogue())
     monkeypatch.chdir(tmp_path)
     plain = ("build", "--target", "pi-one", "--python", "3.11", "--rebuild")
     return main([*plain, *words])
