@@ -18,6 +18,7 @@ import requests
 from urllib3.exceptions import HTTPError, ProtocolError
 
 from pibuild import __version__
+from pibuild.adapters.least_speed import LEAST_BYTES, ended_if_slow
 from pibuild.console import Progress, seconds, size
 from pibuild.errors import SourceError, TooLargeError, UnreachableError
 from pibuild.files import disk_full_error, file_sha256, is_disk_full
@@ -25,7 +26,6 @@ from pibuild.urls import Address
 
 T = TypeVar("T")
 _MB = 1_000_000
-_CHUNK_BYTES = 1 << 20
 _TIMEOUTS_S = (10.0, 60.0)
 """To connect, and between two packets."""
 _TRIES = 4
@@ -274,8 +274,8 @@ def _write(
     done_bytes = begin_bytes
     unit, per = ("MB", _MB) if total_bytes > 10 * _MB else ("kB", 1000)
     try:
-        with to.open("ab" if begin_bytes else "wb") as file:
-            for chunk in answer.raw.stream(_CHUNK_BYTES, decode_content=False):
+        with to.open("ab" if begin_bytes else "wb") as file, ended_if_slow(answer, lambda: done_bytes):
+            for chunk in answer.raw.stream(LEAST_BYTES, decode_content=False):
                 file.write(chunk)
                 done_bytes += len(chunk)
                 progress(done_bytes // per, total_bytes // per, unit)

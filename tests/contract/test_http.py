@@ -1,7 +1,9 @@
 """The real client against a real server on this machine that misbehaves in every way that servers do."""
 
+import contextlib
 import gzip
 import hashlib
+import time
 from pathlib import Path
 
 import pytest
@@ -150,6 +152,25 @@ def test_a_download_that_always_drops_fails_and_keeps_its_part(server, client, p
         client.download(server.url, part, ignore)
     assert "after 1.0 MB of 3.0 MB" in caught.value.found
     assert part.read_bytes() == CONTENT[:1_000_000]
+
+
+def test_a_download_that_nearly_stands_still_is_ended(server, client, part, monkeypatch):
+    """Each byte comes before the time-out, so that nothing else would end it."""
+    monkeypatch.setattr("pibuild.adapters.least_speed.PERIOD_S", 0.2)
+
+    def drip(request):
+        request.send_response(200)
+        request.send_header("Content-Length", "40")
+        request.end_headers()
+        with contextlib.suppress(ConnectionError):
+            for _ in range(40):
+                request.wfile.write(b"x")
+                time.sleep(0.05)
+        request.close_connection = True
+
+    server.answers = [drip]
+    with fails(SourceError, naming="broke"):
+        client.download(server.url, part, ignore)
 
 
 def test_a_connection_closed_without_an_answer_is_retried(server, client, part, said):

@@ -1,0 +1,48 @@
+"""Downloads that nearly stand still are ended.
+
+A server that sends a byte now and then keeps a connection open for ever, since each byte comes before the time-out.
+"""
+
+import os
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+
+import requests
+
+LEAST_BYTES = 1 << 16
+"""What has to come in each period. It is also the largest part in which a download may be read."""
+PERIOD_S = 60.0
+
+
+@contextmanager
+def ended_if_slow(answer: requests.Response, received_bytes: Callable[[], int]) -> Iterator[None]:
+    """Break the connection of an answer if it brings less than LEAST_BYTES in a period, until the end of the block.
+
+    The reader then finds a broken connection.
+    """
+    over = threading.Event()
+
+    def watch() -> None:
+        before_bytes = received_bytes()
+        while not over.wait(PERIOD_S):
+            now_bytes = received_bytes()
+            if now_bytes - before_bytes < LEAST_BYTES:
+                _break(answer)
+                return
+            before_bytes = now_bytes
+
+    watching = threading.Thread(target=watch, daemon=True)
+    watching.start()
+    try:
+        yield
+    finally:
+        over.set()
+        watching.join()
+
+
+def _break(answer: requests.Response) -> None:
+    """Shut the connection down, which wakes a thread that reads from it; to close it would not."""
+    with suppress(OSError, ValueError), socket.socket(fileno=os.dup(answer.raw.fileno())) as connection:
+        connection.shutdown(socket.SHUT_RDWR)
