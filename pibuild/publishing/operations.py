@@ -5,7 +5,8 @@ set; index and page make its pages.
 """
 
 import shutil
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from datetime import datetime
 from pathlib import Path
@@ -29,7 +30,7 @@ from pibuild.publishing.layout import (
     sums_of,
     sync,
 )
-from pibuild.publishing.model import PublishedSet, PublishedWheel, read_error
+from pibuild.publishing.model import PublishedSet, PublishedWheel, read_error, wheel_folder
 from pibuild.publishing.retention import outdated_sets, retained
 from pibuild.publishing.transaction import publishing, put_set
 from pibuild.times import iso_utc
@@ -60,12 +61,28 @@ def publish(site: Site, wheels: Sequence[ProvenWheel], *, why: str, anew: bool =
             return _put(site, vouched, vouched, why=why)
         stored = {(wheel.file, wheel.sha256) for wheel in present if (site.folder / wheel.paths[0]).is_file()}
         new = [wheel for wheel in offered if (wheel.file, wheel.sha256) not in stored or is_own_now(site.folder, wheel)]
-        added = add_wheels(site.folder, new)
-        after = _retained(merged(_reassigned(present, offered), added), site)
-        if after == present and not added and not anew and _has_own_signature(site, before):
-            renew(site)
-            return None
-        return _put(site, after, added, why=why)
+        with _removed_on_failure(site, new):
+            added = add_wheels(site.folder, new)
+            after = _retained(merged(_reassigned(present, offered), added), site)
+            if after == present and not added and not anew and _has_own_signature(site, before):
+                renew(site)
+                return None
+            return _put(site, after, added, why=why)
+
+
+@contextmanager
+def _removed_on_failure(site: Site, wheels: Iterable[ProvenWheel]) -> Iterator[None]:
+    """Remove the folders of wheels that are new in the site if the block fails before its set is the current one."""
+    before = current_id(site.folder)
+    places = [site.folder / wheel_folder(wheel.sha256) for wheel in wheels]
+    new = [place for place in places if not place.exists()]
+    try:
+        yield
+    except BaseException:
+        if current_id(site.folder) == before:
+            for place in new:
+                shutil.rmtree(place, ignore_errors=True)
+        raise
 
 
 def _vouched(site: Site, before: PublishedSet, offered: Sequence[ProvenWheel]) -> tuple[PublishedWheel, ...]:

@@ -1,5 +1,6 @@
 """Publish, yank, undelete, roll back and sweep: what each changes in a site, and what it rejects."""
 
+import errno
 import json
 from datetime import timedelta
 
@@ -7,7 +8,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from pibuild.config.settings import Policy
-from pibuild.errors import PublishError, UsageError
+from pibuild.errors import PublishError, ResourceError, UsageError
 from pibuild.publishing.layout import damaged_files, read_set, set_ids, sums_of
 from pibuild.publishing.operations import current, publish, rollback, sweep, undelete, unyank, yank
 from pibuild.publishing.provenance import provenance
@@ -158,6 +159,22 @@ def test_a_publication_removes_what_an_interrupted_one_left(site, put):
     assert not (site / ".making").exists()
     assert not (site / lost).exists()
     assert (site / published.id).exists()
+
+
+def test_a_publication_that_fails_leaves_no_wheel_that_no_set_lists(site, put):
+    """`publish check` would take it for a stranger's."""
+    put("1.0")
+    before = sorted(path for path in site.rglob("*") if path.is_file())
+
+    def full(_published):
+        raise OSError(errno.ENOSPC, "No space left on device", str(site))
+
+    with fails(ResourceError, naming=site):
+        put("1.1", pages=full, now=after(1))
+
+    assert sorted(path for path in site.rglob("*") if path.is_file()) == before
+    put("1.1", now=after(1))
+    assert len(read(site)) == 2
 
 
 def test_a_missing_wheel_of_the_site_is_copied_again(site, put):
