@@ -32,7 +32,7 @@ def find_command(words: Sequence[str], root: CommandParser) -> tuple[CommandPars
     parser, others, is_value, unknown = root, list[str](), False, ""
     for word in words:
         option = _option(word)
-        is_wrong = bool(option) and option not in options
+        is_wrong = bool(option) and option not in {*root.options, *parser.options_below}
         if option or is_value or not parser.commands:
             others.append(word)
             unknown = unknown or (option if is_wrong else "")

@@ -76,6 +76,11 @@ class CommandParser(argparse.ArgumentParser):
         """What each option string stands for."""
         return dict(self._option_string_actions)
 
+    @property
+    def options_below(self) -> set[str]:
+        """The option strings of all commands or actions that this parser leads to."""
+        return {option for _, parser in self.leaves() for option in parser.options}
+
     def leaves(self, path: tuple[str, ...] = ()) -> "Iterator[tuple[tuple[str, ...], CommandParser]]":
         """Yield each command that has no actions, and each action, with its parser."""
         if not self.commands:
