@@ -12,6 +12,7 @@ from pibuild.machinecode.symbols import RegionKind
 
 _NEAR = 6
 """An address is put together within this number of instructions (compilers keep the parts close together)."""
+_BYTES_AT_ONCE = 1 << 22
 FARTHEST_PART = 2 * _NEAR + 2
 """The last instruction that puts an address together is not farther behind the first."""
 
@@ -91,11 +92,11 @@ def conditional_branches(
 
 
 def _a64_words(image: MemoryImage) -> Iterator[tuple[int, NDArray[np.uint32]]]:
-    """Yield the begin of each part that may be executed, and its words."""
+    """Yield the begin of each part of what may be executed, and its words."""
     for span in image.spans:
         if span.is_executable:
-            start = -(-span.start // 4) * 4
-            yield start, image.rows(start, span.end - start, np.dtype("<u4"))
+            for start in range(-(-span.start // 4) * 4, span.end, _BYTES_AT_ONCE):
+                yield start, image.rows(start, min(span.end - start, _BYTES_AT_ONCE), np.dtype("<u4"))
 
 
 def a64_turns(image: MemoryImage) -> Addresses:

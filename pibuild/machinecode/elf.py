@@ -224,10 +224,14 @@ def _check_name_lengths(header: ELFFile, content: bytes) -> None:
 
 
 def _content(part: Section) -> bytes:
-    if part["sh_flags"] & _COMPRESSED:
-        raise ValueError(f"{part.name} is compressed, which no loader supports")
+    _check_is_plain(part)
     content: bytes = part.data()
     return content
+
+
+def _check_is_plain(part: Section) -> None:
+    if part["sh_flags"] & _COMPRESSED:
+        raise ValueError(f"{part.name} is compressed, which no loader supports")
 
 
 def _read(file: _File) -> Elf:
@@ -302,7 +306,8 @@ def _code_sections(file: _File, tables: list[SymbolTable]) -> dict[int, CodeSect
     sections = {}
     for index, part in enumerate(file.sections):
         if part["sh_flags"] & _EXECUTABLE and part["sh_type"] != "SHT_NOBITS":
-            code, address = _content(part), part["sh_addr"]
+            _check_is_plain(part)
+            code, address = memoryview(file.content)[part["sh_offset"] :][: part["sh_size"]], part["sh_addr"]
             regions = code_regions(mapping, index, address, address + len(code), default)
             sections[index] = CodeSection(name=part.name, address=address, code=code, regions=regions)
     return sections

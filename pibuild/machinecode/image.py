@@ -193,9 +193,10 @@ class MemoryImage:
         return content.decode("ascii") if end and content.isascii() and content.decode("ascii").isprintable() else ""
 
     def rows(self, address: int, size: int, row: np.dtype[Any]) -> NDArray[Any]:
-        """Return a table at an address."""
-        content = self.read(address, max(0, size))
-        return np.frombuffer(content, row, len(content) // row.itemsize)
+        """Return a table at an address, of which nothing is copied."""
+        span = self.span(address)
+        count = min(max(0, size), span.end - address) // row.itemsize if span else 0
+        return np.frombuffer(self.content, row, count, span.offset + address - span.start if span and count else 0)
 
     @cached_property
     def tags(self) -> dict[int, int]:

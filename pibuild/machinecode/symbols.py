@@ -54,7 +54,8 @@ class CodeSection:
 
     name: str
     address: int
-    code: bytes
+    code: bytes | memoryview
+    """A part of the file's bytes, which need not be copied."""
     regions: tuple[Region, ...] = ()
     """By address, from the mapping symbols; empty if the file is stripped."""
 

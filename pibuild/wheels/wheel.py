@@ -12,6 +12,7 @@ import hashlib
 import io
 import lzma
 import re
+import shutil
 import struct
 import zipfile
 import zlib
@@ -46,6 +47,7 @@ _MAX_DOTS = 20
 """In a set of tags; the alternatives of its parts multiply."""
 _MAX_TAGS = 10_000
 """Of a file name; a dozen Pythons and platforms make 150."""
+_UNPACKED_AT_ONCE = 1 << 20
 _MAX_METADATA_BYTES = 10 << 20
 """Of METADATA and WHEEL; a long description has 100 kB."""
 MAX_FIELD_BYTES = 1 << 20
@@ -209,8 +211,10 @@ def _refuse_bomb(infos: list[zipfile.ZipInfo], size_bytes: int) -> None:
 
 
 def _wheel_file(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> WheelFile:
+    unpacked = io.BytesIO()  # grows in place, so that a large file is not in memory twice
     with archive.open(info) as stream:  # never yields more than the stated size
-        content = stream.read(info.file_size + 1)
+        shutil.copyfileobj(stream, unpacked, _UNPACKED_AT_ONCE)
+    content = unpacked.getvalue()
     if len(content) != info.file_size:
         raise WheelFormatError(f"{info.filename!r} has {len(content)} bytes and states {info.file_size}")
     mode = info.external_attr >> 16
