@@ -118,7 +118,17 @@ class Binary:
     @cached_property
     def newer_code(self) -> tuple[Instructions, ...]:
         """The instructions of each section that need more than ARMv6KZ with VFPv2, or ARMv8.0, without likely data."""
-        return tuple(_without_data(newer_instructions(part), is_stripped=not self.mapped) for part in self.sections)
+        return tuple(_without_data(part, is_stripped=not self.mapped) for part in self.newer_words)
+
+    @cached_property
+    def newer_words(self) -> tuple[Instructions, ...]:
+        """What would be such instructions, also where it may be data."""
+        return tuple(map(newer_instructions, self.sections))
+
+    @cached_property
+    def undefined_names(self) -> frozenset[str]:
+        """The symbols that other files must define."""
+        return frozenset(symbol.name for symbol in self.elf.undefined)
 
     @cached_property
     def feature_counts(self) -> Counter[Feature]:

@@ -18,7 +18,7 @@ from pibuild.machinecode.control_flow.switches import table_places
 from pibuild.machinecode.decoders import effects as op
 from pibuild.machinecode.features import Feature
 from pibuild.machinecode.image import START, MemoryImage
-from pibuild.machinecode.instructions import Instructions, all_encodings, in_order, newer_instructions
+from pibuild.machinecode.instructions import Instructions, all_encodings, in_order
 from pibuild.machinecode.regions import (
     LEAVES,
     CodeMap,
@@ -197,8 +197,10 @@ class Code:
     @cached_property
     def newer(self) -> Instructions:
         """The instructions that need more than the base, and that control may reach."""
-        parts = [newer_instructions(section) for section in self._examined]
-        self.map.is_whole = self._examined is self.sections or self._binary.steps.ways > 0
+        binary = self._binary
+        parts = list(binary.newer_words)
+        # in a stripped file for 32 bits, these are of what is reached
+        self.map.is_whole = bool(binary.mapped) or binary.elf.is_aarch64 or binary.steps.ways > 0
         parts += self._surprises()
         base = in_order(parts)
         are_on_demand = self._are_on_demand(base)
@@ -267,12 +269,6 @@ class Code:
         encodings = all_encodings()
         needs = {encodings[number].needs for number in distinct(self.newer.encodings).tolist()}
         return tuple(sorted((need for need in needs if need), key=lambda need: (need is not Feature.LSE, need)))
-
-    @property
-    def _examined(self) -> Sequence[CodeSection]:
-        """The sections with those regions that are certainly code: in a stripped file for 32 bits, what is reached."""
-        binary = self._binary
-        return self.sections if binary.mapped or binary.elf.is_aarch64 else binary.sections
 
     def _followed(self) -> Iterator[Instructions]:
         """Yield what a stripped file for 32 bits reaches from its entries, also behind calls that return."""

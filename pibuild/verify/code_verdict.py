@@ -137,9 +137,7 @@ def _linked(binary: Binary, siblings: Sequence[Binary]) -> Iterator[Binary]:
     for sibling in siblings:
         if not sibling.is_for_pis or sibling.elf.bits != binary.elf.bits:
             continue
-        mine = {symbol.name for symbol in binary.elf.undefined}
-        its = {symbol.name for symbol in sibling.elf.undefined}
-        if (needed & sibling.names and mine & sibling.elf.defined) or (
-            names & set(sibling.elf.needed) and its & binary.elf.defined
+        if (needed & sibling.names and binary.undefined_names & sibling.elf.defined) or (
+            names & set(sibling.elf.needed) and sibling.undefined_names & binary.elf.defined
         ):
             yield sibling

@@ -52,12 +52,11 @@ class CallGraph:
         sites, targets = [_NONE], [_NONE]
         for kind, addresses, words in self.functions.words():
             for rows, target in direct_branches(kind, addresses, words):
-                site, aim = addresses[rows], target if kind == "a64" else target & ~1
-                starts, ends, _ = self.functions.table
-                row = np.maximum(self.functions.rows_of(aim), 0)
-                keep = (self.functions.rows_of(site) != row) | (aim >= ends[row]) | (aim == starts[row])
-                keep |= are_calls(kind, words[rows])
-                sites.append(site[keep])
+                keep = are_calls(kind, words[rows])
+                jumps = np.flatnonzero(~keep)
+                aims = target[jumps] if kind == "a64" else target[jumps] & ~1
+                keep[jumps] = ~self.functions.are_labels_for(addresses[rows[jumps]], aims)
+                sites.append(addresses[rows[keep]])
                 targets.append(target[keep])
         site, target = np.concatenate(sites), np.concatenate(targets)
         order = np.argsort(target, kind="stable")
@@ -147,8 +146,7 @@ class CallGraph:
         for span in self.image.spans:
             if span.is_executable:
                 start = -(-span.start // 4) * 4
-                content = self.image.content[span.offset + start - span.start : span.offset + span.end - span.start]
-                words = np.frombuffer(content, "<u4", len(content) // 4)
+                words = self.image.rows(start, span.end - start, np.dtype("<u4"))
                 for at in range(0, len(words), _AT_ONCE):
                     found.update(finder(words[at : at + _AT_ONCE + 8], start + 4 * at))
         return found

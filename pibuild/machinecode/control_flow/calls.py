@@ -70,6 +70,7 @@ class Calls:
         self._image, self._knowledge, self._surroundings, self._walk = image, knowledge, surroundings, inner_walk
         self._is_a64, self._is_inner = image.bits == 64, False
         self._argument_count = 8 if self._is_a64 else 4
+        self._volatile = frozenset((*range(18), op.VECTORS) if self._is_a64 else (0, 1, 2, 3, 12, 14, op.VECTORS))
         self._written_by: dict[int, frozenset[int] | None] = {}
 
     def leave(self, operation: Operation, state: State, walk: Walk) -> int | str | None:
@@ -163,6 +164,8 @@ class Calls:
 
     def _cleared(self, state: State) -> Value | None:
         """Return the array that is cleared (memset) before the auxiliary vector is copied into it."""
+        if not self._knowledge.copying_stores:
+            return None
         array, byte, size = map(state.registers.get, range(3))
         is_array = array is not None and array[0] == "s" and byte == ("k", 0) and size is not None and size[0] == "k"
         is_near = any(0 < store - state.address < _COPYING for store in self._knowledge.copying_stores)
@@ -184,7 +187,7 @@ class Calls:
             state.address if before is None else before[1],
         )
         registers = state.registers
-        arguments = {number: registers[number] for number in range(self._argument_count) if number in registers}
+        arguments = {number: value for number, value in registers.items() if number < self._argument_count}
         if any(value[0] in _PASSED for value in arguments.values()):
             walk.passed.append((target, {n: v for n, v in arguments.items() if v[0] != "s"}))
 
@@ -221,6 +224,5 @@ class Calls:
         return None
 
     def _forget(self, registers: dict[int, Value]) -> None:
-        for number in range(18) if self._is_a64 else (0, 1, 2, 3, 12, 14):
-            registers.pop(number, None)
-        registers.pop(op.VECTORS, None)
+        for number in self._volatile.intersection(registers):
+            del registers[number]

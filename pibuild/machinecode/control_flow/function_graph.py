@@ -50,10 +50,11 @@ class FunctionGraph:
 
     @cached_property
     def _edges(self) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-        """The rows that lead to others, and to which."""
+        """The rows that lead to others, and to which; each pair once."""
         sources, targets = (np.concatenate(column) for column in zip(*self._found_edges(), strict=True))
         is_other = sources != targets
-        return sources[is_other].astype(np.int32), targets[is_other].astype(np.int32)
+        pairs = distinct(sources[is_other] << 32 | targets[is_other])
+        return (pairs >> 32).astype(np.int32), pairs.astype(np.int32)
 
     def _by(self, keys: NDArray[np.int32], others: NDArray[np.int32]) -> _Edges:
         order = np.argsort(keys, kind="stable")
@@ -105,9 +106,8 @@ class FunctionGraph:
         """Yield who jumps into another function if a condition holds."""
         for kind, addresses, words in self._functions.words():
             sites, targets = conditional_branches(kind, addresses, words)
-            rows, others = self.rows_of(sites), self.rows_of(targets)
-            is_other = rows != others
-            yield rows[is_other], others[is_other]
+            is_other = ~self._functions.are_labels_for(sites, targets)
+            yield self.rows_of(sites[is_other]), self.rows_of(targets[is_other])
 
     def _continued(self) -> Rows:
         """Return the functions behind whose last instruction the next function may follow."""

@@ -115,6 +115,12 @@ class FunctionTable:
         """Return for each address the row of its function in the table."""
         return np.searchsorted(self.table[0], addresses, "right") - 1
 
+    def are_labels_for(self, sites: Addresses, addresses: Addresses) -> NDArray[np.bool_]:
+        """Return which addresses lie within the function of a site, behind its begin."""
+        starts, ends, _ = self.table
+        rows = self.rows_of(sites)
+        return (rows >= 0) & (addresses > starts[rows]) & (addresses < ends[rows])
+
     def are_labels(self, places: Addresses) -> NDArray[np.bool_]:
         """Return which places lie within a function whose end is known: a pointer to such is for its own jumps."""
         starts, _, _ = self.table

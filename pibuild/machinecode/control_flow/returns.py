@@ -15,7 +15,7 @@ _DEEPEST, _MAX_WITHOUT_RETURN = 40, 4000
 _MAX_STEPS, _NONE_OPEN = 600_000, 1 << 30
 _STEPS_A_STEP = 3
 """Following what registers hold takes so many times as long."""
-_WAYS_AN_INSTRUCTION = 2
+_WAYS_AN_INSTRUCTION, _WAYS_A_FUNCTION = 2, 8
 """What looking at one takes of the pool's ways, of which a stop in reachable.py takes one."""
 _WAYS_BACK = (effects.RETURN, effects.JUMP_REG, effects.TABLE)
 NEVER_RETURN = (
@@ -76,6 +76,7 @@ class Returns:
 
     def _follow(self, place: int, depth: int, seen: set[int]) -> bool:
         image, pool, todo = self._image, self._pool, [place]
+        pool.ways -= _WAYS_A_FUNCTION
         while todo and len(seen) < _MAX_WITHOUT_RETURN:
             at = self._turn(todo.pop())
             while at not in seen and image.is_code(at & ~1 if image.bits == 32 else at):
