@@ -44,5 +44,7 @@ def run(invocation: Invocation) -> int:
             for prefix in ("pibuild/",) if args.all else (FAILED_IMAGES, UNNAMED_IMAGES):
                 for reference in engine.images(prefix):
                     engine.remove_image(reference)
+            if args.all:
+                context.own_images.forget()
     console.result(f"{size(freed_bytes)} freed under {store.root}", {"freed_bytes": freed_bytes})
     return 0

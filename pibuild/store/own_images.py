@@ -26,6 +26,11 @@ class OwnImages:
             return ()
         return tuple(name for name in found if isinstance(name, str)) if isinstance(found, list) else ()
 
+    def forget(self) -> None:
+        """Remove the file, as if no such image had been made."""
+        with folder_errors(self._path.parent):
+            self._path.unlink(missing_ok=True)
+
     def note(self, image: Image) -> None:
         """Write down how an image is named here. Raises StoreError if the file can't be written."""
         names = self.names

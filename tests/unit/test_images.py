@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from pibuild.build.images import LOCKED_LABEL, ORIGIN_LABEL, PACKAGES_LABEL, ensure_image, ensure_planned
+from pibuild.config.dockerfiles import as_here
 from pibuild.config.settings import Settings
 from pibuild.errors import ImageError
 from tests.fakes.engines import MakingEngine
@@ -138,6 +139,16 @@ def test_an_image_of_other_versions_is_found_again_without_the_store(image, stor
 
     assert again == first
     assert len(engine.contexts) == steps
+
+
+def test_a_forgotten_image_is_planned_as_locked_again(image, store, console):
+    context = made_with(MakingEngine(installed={"device": NEWER_QEMU}), store, console)
+    own = ensure_image(image, context).reference
+    before = as_here(image, context.own_images.names)
+    context.own_images.forget()
+
+    assert before.reference == own
+    assert as_here(image, context.own_images.names).reference == image.locked
 
 
 def test_a_planned_image_that_is_made_of_other_versions_is_refused(image, store, console):
