@@ -14,6 +14,7 @@ import pytest
 from pibuild.build.artifact import build_artifact
 from pibuild.build.catalogue import load_catalogue
 from pibuild.build.differences import first_difference
+from pibuild.build.keys import artifact_key
 from pibuild.build.rebuild import rebuild_artifact
 from pibuild.config.project_files import folder_digest
 from pibuild.console import Console
@@ -32,20 +33,21 @@ def planned(script):
 
     def planned(text: str) -> Plan:
         path = script(text)
-        release = make_release(sources=(), files=(path,))
+        release = make_release(sources=(), files=(path,), digest=folder_digest(path))
+        image, env = base_image(), (("SOURCE_DATE_EPOCH", "1577836800"),)
         recipe = make_recipe("small", folder=path.parent)
         artifact = Artifact(
-            key=folder_digest(path),
+            key=artifact_key(release, image, env, ()),
             recipe=recipe,
             release=release,
             target=None,
             python=None,
-            image=base_image(),
-            env=(("SOURCE_DATE_EPOCH", "1577836800"),),
+            image=image,
+            env=env,
             needs=(),
         )
-        plain = {"version": "1.0", "python": "3.11", "key": artifact.key, "reason": "a test"}
-        return Plan(target=make_target(), wheel=artifact, artifacts=(artifact,), device=base_image(), **plain)
+        plain = {"version": "1.0", "python": "3.11", "key": artifact.key, "reason": "a test", "proof_digest": ""}
+        return Plan(target=make_target(), wheel=artifact, artifacts=(artifact,), device=image, **plain)
 
     return planned
 
