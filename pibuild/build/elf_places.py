@@ -1,6 +1,6 @@
 """Where two ELF files differ: the first section with another content, and the symbol there.
 
-The build id is a hash of the rest, so it is named only if nothing else differs.
+The build id is a hash of the rest, so it is named only if nothing else differs, headers included.
 """
 
 import io
@@ -35,9 +35,9 @@ class ElfDifference:
 
 
 def elf_difference(stored: BinaryIO, rebuilt: BinaryIO) -> ElfDifference | None:
-    """Return the first difference between the sections of two ELF files.
+    """Return the first difference between the sections of two ELF files, or else between their headers.
 
-    None if one of them is not an ELF file, or if they differ only outside of sections.
+    None if one of them is not an ELF file, or is damaged.
     """
     contents = []
     for file in (stored, rebuilt):
@@ -76,12 +76,36 @@ def _of_sections(
         )
         if first == second:
             continue
+        if section.name in _OF_THE_REST and (outside := _of_headers(file, sections, contents)):
+            return outside
         pairs = enumerate(zip(first, second, strict=False))
         inside = next((place for place, (one, two) in pairs if one != two), min(len(first), len(second)))
         symbol = _symbol(file, section, inside)
         place = f"section {section.name}" + (f", symbol {symbol}" if symbol else "")
         return ElfDifference(offset=begins[0] + inside, rebuilt_offset=begins[1] + inside, place=place)
-    return None
+    return _of_headers(file, sections, contents)
+
+
+def _of_headers(file: ELFFile, sections: list[Section], contents: list[bytes]) -> ElfDifference | None:
+    """Return the first difference outside of the sections that hold hashes; None if there is none."""
+    masked = [bytearray(content) for content in contents]
+    for section in sections:
+        if section.name in _OF_THE_REST:
+            for content in masked:
+                content[section["sh_offset"] : section["sh_offset"] + section["sh_size"]] = bytes(section["sh_size"])
+    pairs = enumerate(zip(*masked, strict=False))
+    offset = next((place for place, (one, two) in pairs if one != two), None)
+    if offset is None:
+        return None
+    place = "outside of sections"
+    for name, table in (("program header", "e_ph"), ("section header", "e_sh")):
+        number, rest = divmod(offset - file[f"{table}off"], file[f"{table}entsize"] or 1)
+        if 0 <= number < file[f"{table}num"] and rest >= 0:
+            kind = file.get_segment(number)["p_type"] if table == "e_ph" else file.get_section(number).name
+            place = f"{name} of {kind}"
+    if offset < file["e_ehsize"]:
+        place = "ELF header"
+    return ElfDifference(offset=offset, rebuilt_offset=offset, place=place)
 
 
 def _symbol(file: ELFFile, section: Section, inside: int) -> str:

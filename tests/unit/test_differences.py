@@ -142,6 +142,14 @@ def test_a_further_field_of_a_zips_member_is_named(differ):
     assert (found.files, found.field) == (("out.tar", "a"), "header")
 
 
+def test_a_header_that_differs_while_all_sections_are_equal_is_named(differ):
+    library = bytearray(make_elf())
+    flags_offset = 52 + 24  # of the first program header
+    library[flags_offset] ^= 1
+    found = differ(make_elf(), bytes(library), "thing.so")
+    assert (found.offset, found.place) == (flags_offset, "program header of PT_LOAD")
+
+
 def test_an_archive_that_is_damaged_is_compared_as_bytes(differ):
     found = differ(b"PK\x03\x04 first", b"PK\x03\x04 other")
     assert (found.field, found.offset) == ("content", 5)
