@@ -62,10 +62,15 @@ class Binary:
         """Return the last part of its path."""
         return self.path.rpartition("/")[2]
 
-    @property
-    def names(self) -> set[str]:
-        """Return the names by which the loader may find it."""
-        return {self.file_name, self.elf.soname}
+    @cached_property
+    def names(self) -> frozenset[str]:
+        """The names by which the loader may find it."""
+        return frozenset((self.file_name, self.elf.soname))
+
+    @cached_property
+    def needed_names(self) -> frozenset[str]:
+        """The names of the libraries that it needs."""
+        return frozenset(self.elf.needed)
 
     @property
     def machine(self) -> str:

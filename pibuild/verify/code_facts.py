@@ -175,9 +175,11 @@ class Code:
         """What files of the wheel that this one needs answer, by exported name."""
         binary, found = self._binary, {}
         for other in self._others:
-            if other is binary or other.elf.bits != binary.elf.bits or not other.is_for_pis:
+            if binary.needed_names.isdisjoint(other.names) or other is binary:
                 continue
-            if set(binary.elf.needed) & other.names and not set(other.elf.needed) & binary.names:
+            if other.elf.bits != binary.elf.bits or not other.is_for_pis:
+                continue
+            if other.needed_names.isdisjoint(binary.names):
                 answers = code_of(other, self._others).program.answers
                 names = {*answers.functions, *(name for name, _ in answers.variables)}
                 found.update(dict.fromkeys(names, answers))

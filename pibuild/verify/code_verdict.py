@@ -133,11 +133,12 @@ def _groups(lacking: Sequence[Feature], cpu: Cpu, asked: Features) -> Iterator[t
 
 def _linked(binary: Binary, siblings: Sequence[Binary]) -> Iterator[Binary]:
     """Yield the files that use this one, or that it uses."""
-    needed, names = set(binary.elf.needed), binary.names
+    needed, names = binary.needed_names, binary.names
     for sibling in siblings:
-        if not sibling.is_for_pis or sibling.elf.bits != binary.elf.bits:
+        is_needed, needs = not needed.isdisjoint(sibling.names), not names.isdisjoint(sibling.needed_names)
+        if not (is_needed or needs) or not sibling.is_for_pis or sibling.elf.bits != binary.elf.bits:
             continue
-        if (needed & sibling.names and binary.undefined_names & sibling.elf.defined) or (
-            names & set(sibling.elf.needed) and sibling.undefined_names & binary.elf.defined
+        if (is_needed and binary.undefined_names & sibling.elf.defined) or (
+            needs and sibling.undefined_names & binary.elf.defined
         ):
             yield sibling
