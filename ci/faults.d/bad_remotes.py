@@ -24,17 +24,17 @@ def kinds(ground: Ground) -> list[Kind]:
     return [
         Kind(
             name="remote-pull",
-            summary="a server of a shared store that hangs, lies, truncates, fails or redirects is downloaded from",
+            summary="download from a shared store whose server hangs, lies, truncates, fails, redirects or is slow",
             run=partial(_pull, ground),
         ),
         Kind(
             name="remote-push",
-            summary="the same when it is uploaded to",
+            summary="upload to a shared store whose server misbehaves in these ways",
             run=partial(_push, ground),
         ),
         Kind(
             name="remote-folder",
-            summary="a shared folder, mounted or behind rclone, whose files are damaged, cut, swapped or gone",
+            summary="download from a shared folder, also by rclone, whose files are damaged, cut, swapped or gone",
             run=partial(_folder, ground),
         ),
     ]
@@ -52,7 +52,7 @@ def _pull(ground: Ground, trial: Trial) -> str:
         ended = machine.must(*_NIGHT, codes=GOOD_NIGHT, deadline_s=_DEADLINE_S)
         server.behave()
         _whole_in_the_end(ground, machine, trial, server.url, remote_dir)
-    return f"it {behaviour}: {_source_of(ended.code)}"
+    return _source_of(ended.code)
 
 
 def _push(ground: Ground, trial: Trial) -> str:
@@ -69,14 +69,14 @@ def _push(ground: Ground, trial: Trial) -> str:
         if not has_all and "warning" not in ended.err:
             raise ViolationError(f"the server {behaviour}, has not everything, and no warning says so:\n{ended.err}")
         _whole_in_the_end(ground, machine, trial, server.url, remote_dir)
-    return f"it {behaviour}: {'everything is there' if has_all else 'a warning'}"
+    return "everything was there" if has_all else "a warning said that it lacks something"
 
 
 def _folder(ground: Ground, trial: Trial) -> str:
     """Damage some files of a shared folder, and pull from it."""
     remote_dir = trial.folder / "remote"
     shutil.copytree(ground.remote_dir, remote_dir)
-    name, damage = trial.random.choice(_DAMAGES)
+    damage = trial.random.choice(_DAMAGES)
     files = sorted(path for path in remote_dir.rglob("*") if path.is_file())
     for path in trial.random.sample(files, trial.random.randint(1, 4)):
         damage(path, trial)
@@ -96,7 +96,7 @@ def _folder(ground: Ground, trial: Trial) -> str:
         other.must(*_NIGHT, codes=GOOD_NIGHT)
         promises.whole(other)
     promises.nothing_left(machine, promises.left_at_engine(machine))
-    return f"{name}: {_source_of(ended.code)}"
+    return _source_of(ended.code)
 
 
 def _whole_in_the_end(ground: Ground, machine: Machine, trial: Trial, url: str, remote_dir: Path) -> None:
@@ -159,11 +159,4 @@ def _folder_instead(path: Path, _trial: Trial) -> None:
     path.mkdir()
 
 
-_DAMAGES: tuple[tuple[str, Callable[[Path, Trial], None]], ...] = (
-    ("a changed bit", _flip),
-    ("cut", _cut),
-    ("longer", _lengthen),
-    ("removed", _remove),
-    ("swapped", _swap),
-    ("a folder in its place", _folder_instead),
-)
+_DAMAGES: tuple[Callable[[Path, Trial], None], ...] = (_flip, _cut, _lengthen, _remove, _swap, _folder_instead)
