@@ -32,7 +32,7 @@ def test_one_fault_of_each_kind_breaks_no_promise(tmp_path):
     if os.getuid() != 0:
         pytest.skip(reason("only root may mount small disks and start an engine", "sudo ci/test"))
     table = tmp_path / "table.md"
-    command = [sys.executable, "ci/faults.d/faults.py", "--faults", "1", "--minutes", "8", "--table", str(table)]
+    command = [sys.executable, "ci/faults.d/faults.py", "--faults", "1", "--minutes", "120", "--table", str(table)]
     ended = subprocess.run(
         command, cwd=ROOT, env=os.environ | {"PYTHONPATH": "."}, capture_output=True, text=True, check=False
     )
