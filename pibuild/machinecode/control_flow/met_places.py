@@ -6,7 +6,7 @@ from pibuild.machinecode.control_flow.knowledge import Flags, State
 from pibuild.machinecode.control_flow.register_values import Features, Value, common
 
 _MAX_VISITS = 2
-"""What registers hold is compared so often at one place; then only guards are."""
+"""So often, what registers hold at one place may become another value; then it is kept or forgotten."""
 
 
 @dataclass(slots=True)
@@ -30,9 +30,7 @@ class MetPlaces:
         elif address in self.guards:
             state.guards &= self.guards[address]
         count = self._visits[address] = self._visits.get(address, 0) + 1
-        if count > _MAX_VISITS:
-            if count > _MAX_VISITS + 1:
-                return False
+        if count > _MAX_VISITS:  # from now on less is certain each time, so this ends
             state.registers, state.slots, state.flags = _same(before, state)
         self._states[address] = state.at(state.place, state.guards)
         return True
