@@ -157,6 +157,11 @@ _FAILS_32 = {
     '*(*f)(void *, void *); int flags; const char *doc; } methods[] = {{"go", meth, 4, "x"}, {0}};'
     "void *PyInit_demo(void) { d.rest[0] = (void *)methods; n = getauxval(16) >> 12 & 1; return MODULE; }",
 }
+_JOINS = (
+    "void *PyInit_demo(void) {{ unsigned long h = getauxval(16);"
+    + "".join(f'if (h & 1 << {{{at}}}) {{{{ __asm__ volatile("nop");' for at in range(6))
+    + " n++; }}}}}}}}}}}} {6} return MODULE; }}"
+)
 _SWAPS = {"ARM1176": "runs", "Cortex-A7": "runs", "Cortex-A53": "runs", "Cortex-A72": "unsure", "Cortex-A76": "fails"}
 _32_FLAGS = ("-march=armv6kz", "-mfpu=vfp", "-mfloat-abi=hard", "-marm", "-nostdlib", "-fno-asynchronous-unwind-tables")
 
@@ -210,6 +215,11 @@ def test_32_bit_code_behind_a_question_runs(tmp_path, text):
 @pytest.mark.parametrize("text", _FAILS_32.values(), ids=_FAILS_32)
 def test_32_bit_code_that_no_question_guards_fails(tmp_path, text):
     assert [*outcomes(tmp_path, text, _ARM, "ARM1176", "-O2", *_32_FLAGS)] == ["fails", "fails"]
+
+
+def test_what_guards_only_some_of_many_ways_to_an_instruction_does_not_guard_it(tmp_path):
+    many = _JOINS.format(8, 7, 3, 20, 12, 9, "LSE")
+    assert [*outcomes(tmp_path, many, _A64, "Cortex-A72", "-O2")] == ["fails", "fails"]
 
 
 def test_swp_runs_where_the_processor_or_the_kernel_has_it(tmp_path):
