@@ -33,6 +33,7 @@ _TRIES = 4
 _TRIES_OF_SILENT = 2
 _TRIES_IN_ALL = 20
 _LONGEST_WAIT_S = 60.0
+_LENGTH = re.compile(r"[0-9]{1,18}")
 _NOT_THERE = {404, 410}
 _TRANSIENT = {408, 425, 429, 500, 502, 503, 504}
 
@@ -143,7 +144,10 @@ class Http:
         def attempt() -> Page:
             with self._answer(url, {"Accept": accept}, route) as answer:
                 kind = answer.headers.get("Content-Type", "").partition(";")[0].strip()
-                return Page(url=answer.url, kind=kind, content=answer.content)
+                try:
+                    return Page(url=answer.url, kind=kind, content=answer.content)
+                except requests.RequestException as error:  # it is shorter than announced, or not in its encoding
+                    raise _TransientError("its answer is damaged, or the connection broke") from error
 
         return self._persist(url, route, attempt)
 
@@ -183,7 +187,7 @@ class Http:
             else:
                 begin_bytes = 0
             length = answer.headers.get("Content-Length", "")
-            total_bytes = begin_bytes + int(length) if length.isdecimal() else 0
+            total_bytes = begin_bytes + int(length) if _LENGTH.fullmatch(length) else 0
             _write(answer, to, begin_bytes, total_bytes, progress, most_bytes)
 
     @contextmanager
@@ -221,6 +225,8 @@ class Http:
             ) from error
         except OSError as error:  # of requests, or of a path of certificates that does not exist
             raise SourceError(f"{server} can't be asked", found=address.censored(str(error))) from error
+        except (ValueError, HTTPError) as error:  # of an address to which it redirects
+            raise SourceError(f"{server} sends what is no answer", found=address.censored(str(error))) from error
         reason = address.censored(str(answer.reason))
         with answer:
             if answer.status_code in _TRANSIENT:

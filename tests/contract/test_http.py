@@ -222,6 +222,27 @@ def test_redirections_are_followed(server, client, part):
     assert client.download(server.url, part, ignore) == sha256(CONTENT)
 
 
+@pytest.mark.parametrize("location", ["http://[::1", f"http://{'a' * 70}.b/", "http://\xff\xfe/", "file:///etc/passwd"])
+def test_a_redirection_to_what_is_no_address_is_refused(server, client, part, location):
+    server.answers = [status(302, Location=location)]
+    for ask in (lambda: client.get(server.url, part, 9), lambda: client.has(server.url)):
+        with pytest.raises(SourceError):
+            ask()
+
+
+def test_a_length_of_thousands_of_digits_is_ignored(server, client, part):
+    server.answers = [lambda request: request.give(200, b"content", length="1" * 5000)]
+    assert client.get(server.url, part, 9)
+    assert part.read_bytes() == b"content"
+
+
+@pytest.mark.parametrize("answer", [{"length": 300}, {"Content_Encoding": "gzip"}])
+def test_a_damaged_page_is_named_after_some_tries(server, client, answer):
+    server.answers = [lambda request: request.give(200, b"content", **answer)]
+    with fails(SourceError, naming="damaged"):
+        client.page(server.url, "text/html")
+
+
 def test_a_content_encoding_is_not_decoded(server, client, part):
     packed = gzip.compress(b"a tar")
     server.answers = [lambda request: request.give(200, packed, Content_Encoding="gzip")]
