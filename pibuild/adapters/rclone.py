@@ -92,6 +92,8 @@ class Rclone:
         if exactly and remote_path.startswith("/"):
             place = Path(remote_path)
             staged = place.with_name(f".{place.name}.new")
+            with _named(remote_path):
+                _remove_links(place, staged)
             self._done("sync", "--ignore-times", str(folder), str(staged))
             with _named(remote_path):
                 _replace_files(staged, place)
@@ -162,6 +164,18 @@ class Rclone:
             if not is_disk_full(error):
                 raise
             raise _full(str(Address(words[-1])), str(error)) from error
+
+
+def _remove_links(place: Path, staged: Path) -> None:
+    """Remove links in two folders, through which files elsewhere would be replaced and removed.
+
+    Raises SourceError if the first folder is a link itself: readers would miss it until the new one is complete.
+    """
+    if place.is_symlink():
+        hint = "look who made it, and remove it"
+        raise SourceError(f"{place} is a link, expected a folder", found=str(place.readlink()), hint=hint)
+    for path in [path for path in (staged, *staged.rglob("*"), *place.rglob("*")) if path.is_symlink()]:
+        path.unlink(missing_ok=True)
 
 
 def _replace_files(staged: Path, place: Path) -> None:

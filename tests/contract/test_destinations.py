@@ -184,6 +184,34 @@ def test_pages_in_a_folder_of_this_machine_are_replaced_whole(tmp_path, put, sen
     assert not list(folder.rglob(".*"))
 
 
+@needs("rclone")
+@pytest.mark.parametrize("link", ["current", ".current.new", "current/simple", ".current.new/simple"])
+def test_a_link_in_a_folder_of_this_machine_leads_to_no_file_elsewhere(tmp_path, put, send, link):
+    """Who can write to the folder can't make the publisher replace or remove the publisher's files."""
+    private, folder = tmp_path / "private", tmp_path / "web"
+    (private / "deep").mkdir(parents=True)
+    (private / "deep" / "id").write_text("secret")
+    private.chmod(0o700)
+    (folder / link).parent.mkdir(parents=True)
+    (folder / link).symlink_to(private)
+    before = everything(private)
+    with contextlib.suppress(PublishError):
+        send(put("1.0"), str(folder))
+    assert everything(private) == before
+    assert private.stat().st_mode & 0o777 == 0o700
+    if link != "current":
+        assert len(read(folder)) == 1
+
+
+@needs("rclone")
+def test_a_link_in_place_of_the_current_folder_is_named(tmp_path, put, send):
+    folder = tmp_path / "web"
+    folder.mkdir()
+    (folder / "current").symlink_to(tmp_path)
+    with fails(PublishError, naming=f"{folder / 'current'} is a link"):
+        send(put("1.0"), str(folder))
+
+
 def test_removed_pages_are_removed_from_the_current_folder(store, put, send):
     send(put("1.0", pages=lambda one: {"index.html": one.id.encode(), "old.html": b""}), store[0])
     send(put("1.1", now=after(1)), store[0])
