@@ -51,9 +51,9 @@ class SiteReader:
     folder: Path | None = None
     """The site's top folder; None behind a server, which does not list its files."""
 
-    def paths(self) -> Iterator[str]:
-        """Yield the path of each file and link in the folder."""
-        for place, folders, files in os.walk(self.folder) if self.folder else ():
+    def paths(self, on_error: Callable[[OSError], None]) -> Iterator[str]:
+        """Yield the path of each file and link in the folder. `on_error` is called for folders that can't be listed."""
+        for place, folders, files in os.walk(self.folder, onerror=on_error) if self.folder else ():
             links = [name for name in folders if (Path(place) / name).is_symlink()]
             yield from (Path(place, name).relative_to(str(self.folder)).as_posix() for name in (*links, *files))
 

@@ -38,11 +38,15 @@ def unlisted_files(
         allowed |= paths
     present = f"{set_id}/"
     allowed |= {f"current/{path.removeprefix(present)}" for path in allowed if path.startswith(present)}
-    for path in sorted(reader.paths()):
-        if path not in allowed and path != "current":
+    closed: list[OSError] = []
+    for path in sorted(reader.paths(closed.append)):
+        is_link = path == "current" and (reader.folder / path).is_symlink()
+        if path not in allowed and not is_link:
             yield f"{path}: {_ABSENT}"
-        elif path == "current" and (reader.folder / path).readlink() != Path(set_id):
+        elif is_link and (reader.folder / path).readlink() != Path(set_id):
             yield f"current: is a link to {(reader.folder / path).readlink()}, not to {set_id}"
+    for error in closed:  # a web server may open files in them all the same
+        yield f"{Path(error.filename).relative_to(reader.folder)}: can't be listed: {error.strerror}"
 
 
 def _other_set(folder: Path, set_id: str, public_key: Ed25519PublicKey | None) -> tuple[list[str], set[str]]:

@@ -1,6 +1,7 @@
 """A signed site that somebody without the key has changed: what a reader with the public key is told."""
 
 import json
+import os
 import shutil
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -174,6 +175,31 @@ def test_an_added_link_is_refused(site):
     make_site(site, key=KEY)
     (site / "latest").symlink_to("current")
     assert "latest: is not in the signed list of a set" in faults(site)
+
+
+def test_a_folder_that_cant_be_listed_is_refused(site, monkeypatch):
+    """A web server opens files in it all the same."""
+    published = make_site(site, add_wheel(site), key=KEY)
+    added = site / published.id / "simple" / "added"
+    added.mkdir()
+    (added / "index.html").write_text("<a href=added-1.0-py3-none-any.whl>added</a>")
+    monkeypatch.chdir(site)  # a user other than root may not pass the folders above
+    user = os.geteuid()
+    added.chmod(0o711 if user == 0 else 0o311)
+    os.seteuid(user or 65534)
+    try:
+        said = faults(".")
+    finally:
+        os.seteuid(user)
+        added.chmod(0o755)
+    assert f"{published.id}/simple/added: can't be listed: Permission denied" in said
+
+
+def test_a_file_in_place_of_the_current_set_is_refused(site):
+    make_site(site, add_wheel(site), key=KEY)
+    (site / "current").unlink()
+    (site / "current").write_text("")
+    assert "current: is not in the signed list of a set" in faults(site)
 
 
 def test_a_set_that_another_key_has_signed_is_refused_beside_the_current_one(site):
