@@ -6,7 +6,7 @@ A wheel's folder in files/ is named by its sha256, appears whole by rename, and 
 import hashlib
 import json
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from email.parser import Parser
@@ -82,12 +82,15 @@ def _package_record(record: dict[str, Any], packages: dict[str, Any], wheel: dic
     }
 
 
-def add_wheels(site_dir: Path, wheels: Sequence[ProvenWheel], *, anew: bool = False) -> tuple[PublishedWheel, ...]:
-    """Put wheels into files/, all of them or none; with `anew` also those that files/ has.
+def add_wheels(
+    site_dir: Path, wheels: Sequence[ProvenWheel], *, listed: Collection[tuple[str, str]] = ()
+) -> tuple[PublishedWheel, ...]:
+    """Put wheels into files/, all of them or none, also those that files/ has.
 
-    Raises PublishError if a wheel is not the one of its record.
+    `listed` has path and sha256 of files that sets of this publication list. A wheel stays as it is if all its sidecars
+    are among them; others may have been planted. Raises PublishError if a wheel is not the one of its record.
     """
-    new = [wheel for wheel in wheels if anew or not _is_whole(site_dir, wheel)]
+    new = [wheel for wheel in wheels if not _is_whole(site_dir, wheel, listed)]
     with ThreadPoolExecutor(2) as hashing, ThreadPoolExecutor(4) as syncing:  # copy, hash and disk at the same time
         steps: list[Future[None]] = []
         for wheel in new:
@@ -115,11 +118,15 @@ def _sidecars(wheel_path: Path) -> list[Path]:
     return [wheel_path.with_name(f"{wheel_path.name}{suffix}") for suffix in SIDECARS]
 
 
-def _is_whole(site_dir: Path, wheel: ProvenWheel) -> bool:
-    """Return whether an earlier set, or an interrupted publication, added the wheel already."""
+def _is_whole(site_dir: Path, wheel: ProvenWheel, listed: Collection[tuple[str, str]]) -> bool:
+    """Return whether an earlier set added the wheel, and its sidecars are those that the set lists."""
     path = _folder(site_dir, wheel) / wheel.file
-    is_present = all(file.is_file() for file in (path, *_sidecars(path))) and file_sha256(path) == wheel.sha256
-    return is_present and not is_own_now(site_dir, wheel)
+    is_present = path.is_file() and file_sha256(path) == wheel.sha256
+    are_listed = all(
+        file.is_file() and (file.relative_to(site_dir).as_posix(), file_sha256(file)) in listed
+        for file in _sidecars(path)
+    )
+    return is_present and are_listed and not is_own_now(site_dir, wheel)
 
 
 def is_own_now(site_dir: Path, wheel: ProvenWheel) -> bool:

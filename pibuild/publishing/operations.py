@@ -6,7 +6,7 @@ set; index and page make its pages.
 
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, replace
 from datetime import datetime
 from pathlib import Path
@@ -62,12 +62,21 @@ def publish(site: Site, wheels: Sequence[ProvenWheel], *, why: str, anew: bool =
         stored = {(wheel.file, wheel.sha256) for wheel in present if (site.folder / wheel.paths[0]).is_file()}
         new = [wheel for wheel in offered if (wheel.file, wheel.sha256) not in stored or is_own_now(site.folder, wheel)]
         with _removed_on_failure(site, new):
-            added = add_wheels(site.folder, new)
+            added = add_wheels(site.folder, new, listed=_own_files(site) if new else ())
             after = _retained(merged(_reassigned(present, offered), added), site)
             if after == present and not added and not anew and _has_own_signature(site, before):
                 renew(site)
                 return None
             return _put(site, after, added, why=why)
+
+
+def _own_files(site: Site) -> set[tuple[str, str]]:
+    """Return path and sha256 of each file that sets of this publication list."""
+    files: set[tuple[str, str]] = set()
+    for set_id in set_ids(site.folder):
+        with suppress(PublishError):  # a damaged set
+            files |= set(sums_of(site.folder, set_id).items()) if is_own(site, set_id) else set()
+    return files
 
 
 @contextmanager
@@ -97,7 +106,7 @@ def _vouched(site: Site, before: PublishedSet, offered: Sequence[ProvenWheel]) -
     marked = {wheel.sha256: wheel for wheel in before.wheels}
     return tuple(
         replace(wheel, yanked=mark.yanked, kept=mark.kept) if (mark := marked.get(wheel.sha256)) else wheel
-        for wheel in merged((), add_wheels(site.folder, offered, anew=True))
+        for wheel in merged((), add_wheels(site.folder, offered))
     )
 
 

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -12,8 +13,11 @@ from securesystemslib.signer import SSlibKey
 from pibuild.errors import PublishError
 from pibuild.publishing.check import check_site
 from pibuild.publishing.layout import set_ids
+from pibuild.publishing.model import SIDECARS
 from pibuild.publishing.operations import current, publish, rollback, sweep, unyank, yank
 from pibuild.publishing.pointer import read_pointer
+from pibuild.publishing.provenance import provenance
+from pibuild.wheels.wheel import dist_info_file
 from tests.failures import fails
 from tests.fakes.sources import NoWeb
 from tests.makers.publications import after, make_proven, site_in, whole_pages
@@ -116,6 +120,37 @@ def test_a_wheel_that_was_planted_in_the_site_is_never_signed(site, signed, make
         assert (site / "current.json").read_bytes() == before
     with fails(PublishError, naming="thing-6.6-cp311-cp311-linux_armv6l.whl"):
         publish(signed(), make("1.0", "1.1"), why="a test")
+
+
+def test_sidecars_that_were_planted_before_their_wheel_are_never_signed(site, signed, make):
+    """Wheels are the same bit for bit, so others can make the next one, too."""
+    publish(signed(), make("1.0"), why="a test")
+    (wheel,) = make("1.1")
+    folder = site / f"files/{wheel.sha256[:2]}/{wheel.sha256}"
+    folder.mkdir(parents=True)
+    record = json.dumps(wheel.record | {"pibuild": "forged"}).encode()
+    metadata = dist_info_file(wheel.path, "METADATA")
+    shutil.copy(wheel.path, folder)
+    for suffix, content in zip(SIDECARS, (metadata, record, provenance(record)), strict=True):
+        (folder / f"{wheel.file}{suffix}").write_bytes(content)
+
+    publish(signed(now=after(0.1)), make("1.0", "1.1"), why="a test")
+
+    assert wheels_for(site, KEY) == 2
+    assert json.loads((folder / f"{wheel.file}.record.json").read_bytes()) == wheel.record
+    assert b"forged" not in b"".join(path.read_bytes() for path in folder.iterdir())
+
+
+def test_a_wheel_that_only_an_earlier_set_lists_keeps_its_record(site, signed, tmp_path):
+    """Else the earlier set would be damaged."""
+    first, second = (make_proven(tmp_path / content.decode(), content=content) for content in (b"first", b"second"))
+    publish(signed(), [first], why="a test")
+    publish(signed(now=after(0.1)), [second], why="a test")
+    again = replace(first, record=first.record | {"pibuild": "newer"})
+    published = publish(signed(now=after(0.2)), [again], why="a test")
+    record_path = site / f"{published.wheels[0].paths[0]}.record.json"
+    assert json.loads(record_path.read_bytes()) == first.record
+    assert wheels_for(site, KEY) == 1
 
 
 def test_an_unsigned_site_is_signed_if_the_store_has_all_its_wheels(site, signed, make):
