@@ -1,6 +1,7 @@
 """A Docker engine of the campaign's own, on a small disk of its own: it may be stopped, killed and filled up.
 
-It runs in a process namespace, so that nothing of it survives, under a loop that starts it again as systemd would.
+It runs in namespaces of its own, under a loop that starts it again as systemd would. So nothing of it survives, and it
+leaves the network of the machine's engine alone.
 """
 
 import os
@@ -106,7 +107,7 @@ def own_engine(folder: Path) -> Iterator[OwnEngine]:
     subprocess.run(["mkfs.ext4", "-q", "-F", str(folder / "disk.img")], check=True)
     subprocess.run(["mount", "-o", "loop", str(folder / "disk.img"), str(folder / "disk")], check=True)
     try:
-        command = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]
+        command = ["unshare", "--mount", "--net", "--pid", "--fork", "--kill-child", "--mount-proc"]
         process = subprocess.Popen([*command, "bash", "-c", _SUPERVISOR, "supervisor", str(folder)])
         engine = OwnEngine(folder, process)
         try:
