@@ -61,7 +61,7 @@ Conditions = Callable[[ast.expr], bool | None]
 """Returns the value of a condition by its place in a Python file; None if it is not known."""
 
 
-class Load(NamedTuple):
+class LibraryLoad(NamedTuple):
     """A call that loads a library on import."""
 
     path: str
@@ -81,7 +81,7 @@ class ModuleValues:
     names: dict[str, object] = field(default_factory=dict)
     truths: dict[Place, bool] = field(default_factory=dict)
     """The values of conditions outside of functions."""
-    loads: list[Load] = field(default_factory=list)
+    loads: list[LibraryLoad] = field(default_factory=list)
     may_change_files: bool = False
     """Whether its code may put another file to a place of the wheel, or start a program that does."""
 
@@ -431,7 +431,7 @@ class ImportValues:
             value = arguments[0] if arguments else UNKNOWN
             may_change = frame.module.may_change_files or frame.importing.may_change_files
             is_certain = frame.is_certain and not may_change
-            frame.importing.loads.append(Load(frame.module.path, is_certain, value))
+            frame.importing.loads.append(LibraryLoad(frame.module.path, is_certain, value))
             return UNKNOWN
         if name in _EXISTS and len(arguments) == 1:
             return self._exists(arguments[0])
