@@ -19,10 +19,13 @@ from pibuild.build.context import BuildContext
 from pibuild.console import Console, Step, seconds, size
 from pibuild.errors import BuildError, EngineError, OutOfMemoryError, PibuildError, ResourceError
 from pibuild.model import Artifact, Limits, Outcome, Run, Spent
+from pibuild.store.local import machines_in
 from pibuild.urls import redacted
 
 FAILED_IMAGES = "pibuild/failed"
 _CACHE = "/work/cache"
+_STRANGERS = "other machines"
+"""The domain of caches that work of machines without trust could write to."""
 _INSTALLATION = f"{_CACHE}/bazel"
 """Where Bazel unpacks itself: programs that a later build would run, so each build unpacks its own."""
 _TAIL_LINES = 15
@@ -150,12 +153,16 @@ def shell_run(artifact: Artifact, context: BuildContext, *, is_terminal: bool) -
 def cache_volumes(artifact: Artifact, context: BuildContext) -> tuple[str, str]:
     """Return the engine's volume with the cache of releases, and the one that is the artifact's /work/cache.
 
-    They are the same for a release, since only pinned code writes into it. Empty if its recipe has no cache.
+    They are the same for a release, since only pinned code writes into it, if machines that are not in `store: trust:`
+    had no part in what it needs: a build runs the Python that it needs. Empty if its recipe has no cache.
     """
     if not artifact.recipe.has_cache:
         return "", ""
     image, domains = artifact.image.reference, {source.domain for source in artifact.release.sources} - {""}
     store = context.store
+    needed = (store.artifact_facts(need.key) or {} for need in artifact.needs)
+    if context.trust.strangers(machines_in(*needed)):
+        domains.add(_STRANGERS)
     return store.cache_volume(image), store.cache_volume(image, "\n".join(sorted(domains)))
 
 

@@ -13,6 +13,7 @@ from pibuild.console import Console
 from pibuild.errors import BuildError, PibuildError, ResourceError, SourceError
 from pibuild.model import Artifact
 from pibuild.store.local import Store
+from pibuild.store.trust import ANYBODY, Trust
 from tests.failures import fails
 from tests.fakes.engines import FailingEngine, PresentEngine
 from tests.fakes.sources import FakeFetcher
@@ -176,6 +177,23 @@ def test_a_ref_and_each_folder_have_a_cache_apart_from_that_of_releases(store, c
     assert len({run.cache for run in runs}) == 4
     assert {run.cache_from for run in others} == {releases.cache}
     assert all(run.cache.startswith(store.cache_prefix) for run in runs)
+
+
+@pytest.mark.parametrize("is_trusted", [True, False])
+def test_work_of_an_unlisted_machine_does_not_write_into_the_releases_cache(store, console, tmp_path, is_trusted):
+    """The Python that a build needs runs in it; a wheel that is made later would get what it has put there."""
+    machine = f"ed25519:{'1' * 64}"
+    (tmp_path / "tree.tar").write_bytes(b"")
+    need = replace(ARTIFACT, key="b" * 64)
+    store.put_artifact(need.key, tmp_path / "tree.tar", {"name": "python", "machines": [machine]})
+    context = make_context(store, console, engine=PresentEngine(), settings=SETTINGS)
+    context.trust = Trust(listed=frozenset([machine])) if is_trusted else ANYBODY
+    artifact = replace(ARTIFACT, recipe=make_recipe("thing", has_cache=True), needs=(need,))
+    run = container_run(context, image="x", command=(), env=(), cache_of=artifact)
+
+    releases = store.cache_volume(artifact.image.reference)
+    assert (run.cache == releases) == is_trusted
+    assert run.cache_from == ("" if is_trusted else releases)
 
 
 def test_the_shell_of_a_failed_build_has_its_limits_environment_and_cache(store, console):
