@@ -76,6 +76,7 @@ def unpack_results(tar_path: Path, folder: Path, warn: Callable[[str], None]) ->
     Anything but files, folders and links inside the results is left out with a warning. Raises UsageError if a link or
     something else lies here where a folder has to be.
     """
+    links: dict[Path, str] = {}
     with tarfile.open(tar_path) as tar:
         for member in tar:
             parts = PurePosixPath(member.name).parts
@@ -90,8 +91,20 @@ def unpack_results(tar_path: Path, folder: Path, warn: Callable[[str], None]) ->
                 path = _real_folder(folder, parts[:-1]) / parts[-1]
                 path.unlink(missing_ok=True)
                 path.symlink_to(member.linkname)
+                links[path] = parts[0]
             else:
                 warn(f"{member.name!r} is not collected: it is neither a file, a folder nor a link inside the results")
+    for path, top in links.items():  # other links may be on the way of a link
+        if not _is_inside(path, folder / top):
+            path.unlink()
+            warn(f"{str(path.relative_to(folder))!r} is not collected: it leads out of the results")
+
+
+def _is_inside(path: Path, top: Path) -> bool:
+    try:
+        return path.resolve().is_relative_to(top.resolve())
+    except (OSError, RuntimeError):
+        return True  # a loop, which nobody can follow
 
 
 def _stays_inside(member: tarfile.TarInfo) -> bool:

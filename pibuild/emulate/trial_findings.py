@@ -138,7 +138,7 @@ def _import_findings(
     """Yield why an import fails, or why it can't be told."""
     code = result["exit"]
     if result["answered"]:
-        for failure in result["report"]["failures"]:
+        for failure in map(_texts, result["report"]["failures"]):
             if finding := _failure_finding(subject, trial, failure, install):
                 yield finding
     called = result.get("called")
@@ -163,8 +163,14 @@ def _what_began(result: Mapping[str, Any]) -> str:
     return f"import {result['last']}" if result["last"] else "a .pth file or a customization of Python"
 
 
+def _texts(failure: Mapping[str, Any]) -> dict[str, str]:
+    """Return a failure as texts: an exception of the wheel's own may have made it of anything that JSON has."""
+    texts = {name: str(failure.get(name, "")) for name in ("name", "error", "text", "missing")}
+    return texts | {"kind": str(failure.get("kind", "modules"))}
+
+
 def _failure_finding(
-    subject: Subject, trial: Trial, failure: Mapping[str, Any], install: Mapping[str, Any]
+    subject: Subject, trial: Trial, failure: Mapping[str, str], install: Mapping[str, Any]
 ) -> Finding | None:
     """Return what a Python exception amounts to; None if it does not count."""
     name, text = failure["name"], f"{failure['error']}: {failure['text']}".rstrip(": ")
@@ -242,7 +248,7 @@ def loader_complaint(output: str) -> str:
 
 
 def _crash(subject: Subject, trial: Trial, result: Mapping[str, Any], what: str) -> Finding:
-    name = signal.Signals(-result["exit"]).name
+    name = _signal_name(-result["exit"])
     if result["exit"] != -signal.SIGILL:
         return _fails(trial, f"{what} dies of {name}", _last_line(result["output"]))
     path, instruction, feature = illegal_instruction(subject.wheel, result.get("illegal"))
@@ -255,6 +261,11 @@ def _crash(subject: Subject, trial: Trial, result: Mapping[str, Any], what: str)
         reason=f"{what} dies of {name}: {instruction}{needs}",
         at_place=_where(trial),
     )
+
+
+def _signal_name(number: int) -> str:
+    """Return `SIGSEGV`; most of the signals from 32 on have no name."""
+    return signal.Signals(number).name if number in [*signal.Signals] else f"signal {number}"
 
 
 def _illegal_feature(subject: Subject, results: TrialResults, number: int) -> str:

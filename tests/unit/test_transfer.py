@@ -130,6 +130,19 @@ def test_what_leads_out_of_the_results_is_left_out_with_a_warning(tmp_path, here
     assert not any(path.name == "evil" for path in tmp_path.rglob("*"))
 
 
+def test_a_link_that_leads_out_through_other_links_is_left_out(tmp_path, here):
+    (tmp_path / "secret").write_text("mine")
+    deep = [("out/a/b/c/up", ("link", "../../../s")), ("out/s/x", b"x"), ("out/in", ("link", "a/b/c/up/x"))]
+    evil = ("out/evil", ("link", "a/b/c/up/../../../secret"))
+    for entries in ([*deep, evil], [evil, *deep]):
+        warnings = []
+        unpack_results(packed(tmp_path, *entries), here, warnings.append)
+        assert len(warnings) == 1
+        assert "out/evil" in warnings[0]
+        assert not (here / "out" / "evil").is_symlink()
+        assert (here / "out" / "in").read_text() == "x"
+
+
 def test_a_result_is_not_written_through_a_link(tmp_path, here):
     (tmp_path / "victim").write_text("mine")
     (tmp_path / "folder").mkdir()
