@@ -7,6 +7,7 @@
 # locked.sh record                                        packages of this image that nothing above took; their sha256 is -
 # A version that the archive lacks is taken from SNAPSHOT, an archive of that time, if it is set; else the newest is taken.
 # @SNAPSHOTID@ in SNAPSHOT becomes the lock's time, and @ARCHIVE@ the last part of the archive's path.
+# shellcheck disable=SC2086 # options are words
 set -eu
 export LC_ALL=C DEBIAN_FRONTEND=noninteractive
 here=/opt/pibuild/packages
