@@ -8,7 +8,7 @@ import os
 import re
 import select
 import subprocess
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -149,7 +149,7 @@ class Git:
         """Return the state of a person's work tree; None if the folder is not the top of one."""
         if not (folder / ".git").exists():
             return None
-        environ = self._environ | {"LC_ALL": "C", "GIT_OPTIONAL_LOCKS": "0"}
+        environ = self._environ | {"LC_ALL": "C", "GIT_OPTIONAL_LOCKS": "0", "GIT_ALLOW_PROTOCOL": "none"}
 
         def ask(*words: str) -> str:
             ended = _git("-C", str(folder), *words, environ=environ)
@@ -157,9 +157,11 @@ class Git:
                 raise SourceError(f"git can't read the work tree {folder}", found=ended.last_words)
             return ended.out
 
+        environ |= _harmless(ask("config", "--list", "--show-scope", "--name-only", "-z"), environ)
         files = ask("ls-files", "-z", "--cached", "--others", "--exclude-standard").split("\0")
         commit = ask("rev-parse", "HEAD").strip()
-        changes = ask("status", "--porcelain", "-z", "--no-renames").split("\0")
+        # a submodule has settings of its own
+        changes = ask("status", "--porcelain", "-z", "--no-renames", "--ignore-submodules=all").split("\0")
         return WorkTree(files=tuple(dict.fromkeys(filter(None, files))), commit=commit, changes=len(changes) - 1)
 
     @property
@@ -261,18 +263,34 @@ class Git:
 
 
 def _credentials(address: Address, environ: Mapping[str, str]) -> dict[str, str]:
-    """Return variables with a credential helper that knows this server's user and password, and no other server's.
-
-    They are added to the settings that the environment already has (GIT_CONFIG_COUNT, git-config(1)).
-    """
+    """Return variables with a credential helper that knows this server's user and password, and no other server's."""
     if address.credentials is None or not _HTTP.match(address.reveal()):
         return {}
     user, password = address.credentials
-    before = environ.get("GIT_CONFIG_COUNT", "")
-    first = int(before) if before.isdecimal() else 0
     origin = f"credential.{address.reveal().partition('://')[0]}://{address.place}"
     settings = ((f"{origin}.helper", ""), (f"{origin}.helper", _HELPER))  # the empty one ends the list of others
-    variables = {"GIT_CONFIG_COUNT": str(first + len(settings)), _USER: user, _PASSWORD: password}
+    return {_USER: user, _PASSWORD: password} | _added_settings(settings, environ)
+
+
+def _harmless(listed: str, environ: Mapping[str, str]) -> dict[str, str]:
+    """Return variables that keep git from running the programs that a folder's own settings name.
+
+    `listed` has the names of all settings, each after its scope. Filters of the person's own settings stay.
+    """
+    words = iter(listed.split("\0"))
+    own = {name for scope, name in zip(words, words, strict=False) if scope in ("local", "worktree")}
+    drivers = {name.rpartition(".")[0] for name in own if name.startswith("filter.")}
+    settings = [("core.fsmonitor", "false"), ("core.hooksPath", os.devnull)]
+    for driver in sorted(drivers):
+        settings += [(f"{driver}.clean", ""), (f"{driver}.process", ""), (f"{driver}.required", "false")]
+    return _added_settings(settings, environ)
+
+
+def _added_settings(settings: Sequence[tuple[str, str]], environ: Mapping[str, str]) -> dict[str, str]:
+    """Return variables that add settings to those that an environment already has (GIT_CONFIG_COUNT, git-config(1))."""
+    before = environ.get("GIT_CONFIG_COUNT", "")
+    first = int(before) if before.isdecimal() else 0
+    variables = {"GIT_CONFIG_COUNT": str(first + len(settings))}
     for number, (key, value) in enumerate(settings, first):
         variables |= {f"GIT_CONFIG_KEY_{number}": key, f"GIT_CONFIG_VALUE_{number}": value}
     return variables

@@ -368,6 +368,36 @@ def test_a_work_tree_lists_tracked_and_new_files_and_counts_changes(client, proj
     assert (found.commit, found.changes) == (git("rev-parse", "HEAD", cwd=folder), 3)
 
 
+@pytest.mark.parametrize(
+    "settings",
+    [
+        '[core]\n fsmonitor = "COMMAND #"\n',
+        '[filter "x"]\n clean = "COMMAND"\n',
+        '[filter "x"]\n clean = "COMMAND"\n required = true\n',
+        '[filter "x=y.z"]\n process = "COMMAND"\n',
+        "[include]\n path = more\n",
+        "[extensions]\n worktreeConfig = true\n",
+    ],
+)
+@pytest.mark.parametrize("place", ["mine", "mine/module"])
+def test_settings_of_a_work_tree_or_a_submodule_run_no_program(client, project, tmp_path, settings, place):
+    """The folder may be a stranger's, with all that is in its .git."""
+    for folder in ("mine", "mine/module"):
+        git("clone", "--quiet", str(project[0]), str(tmp_path / folder))
+    git("add", "module", cwd=tmp_path / "mine")
+    folder, mark = tmp_path / place, tmp_path / "mark"
+    driver = "x=y.z" if "x=y" in settings else "x"
+    (folder / ".gitattributes").write_text(f"* filter={driver}\n")
+    (folder / "a.txt").write_bytes((folder / "a.txt").read_bytes().swapcase())  # of the same size
+    with (folder / ".git/config").open("a") as file:
+        file.write(settings.replace("COMMAND", f"touch {mark}; false"))
+    for name in ("more", "config.worktree"):
+        (folder / ".git" / name).write_text(f'[filter "x"]\n clean = "touch {mark}; false"\n')
+
+    assert "a.txt" in client.work_tree(tmp_path / "mine").files
+    assert not mark.exists()
+
+
 def test_a_folder_without_git_is_no_work_tree(client, tmp_path):
     assert client.work_tree(tmp_path) is None
 
