@@ -23,6 +23,8 @@ _OWN_UMASK = -1
 _PATIENCE = ("--retries=1", "--low-level-retries=3", "--contimeout=15s", "--timeout=120s")
 _NOT_FOUND = (3, 4)
 """Exit codes: a folder, a file. Source: `rclone help`, "Exit Code"."""
+_MOST_TEXT_BYTES = 64 << 20
+"""Of a text that is read into memory."""
 _LIMIT_REACHED = 8
 """Exit code: --max-transfer."""
 _PREFIX = re.compile(r"\d{4}/\d\d/\d\d \d\d:\d\d:\d\d (?:(?:ERROR|NOTICE|CRITICAL)\s*: )?")
@@ -47,8 +49,8 @@ class Rclone:
         return self._unless_missing("lsjson", "--stat", remote_path) is not None
 
     def cat(self, remote_path: str) -> str | None:
-        """Return a short text; None if there is none."""
-        ended = self._unless_missing("cat", remote_path)
+        """Return a short text, of a long one only the begin; None if there is none."""
+        ended = self._unless_missing("cat", f"--head={_MOST_TEXT_BYTES}", remote_path)
         return None if ended is None else ended.out
 
     def get(self, remote_path: str, to: Path, most_bytes: int) -> bool:

@@ -13,12 +13,13 @@ from functools import partial
 from pathlib import Path
 from urllib.parse import quote, unquote, urlsplit
 
-from pibuild.errors import PublishError, SourceError, UnreachableError, UsageError
+from pibuild.errors import PublishError, SourceError, TooLargeError, UnreachableError, UsageError
 from pibuild.files import file_sha256
 from pibuild.sources.places import Downloader
 from pibuild.urls import Address
 
-_MOST_TEXT_BYTES = 64 << 20
+_MOST_TEXT_BYTES, _MOST_WHEEL_BYTES = 64 << 20, 4 << 30
+"""Of a file behind a server, which could go on for ever."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,9 +77,15 @@ def site_at(address: str, web: Downloader[str]) -> Iterator[SiteReader]:
 
 
 def _downloaded(web: Downloader[str], address: Address, to: Path, path: str) -> SiteFile:
+    most_bytes = _MOST_WHEEL_BYTES if path.endswith(".whl") else _MOST_TEXT_BYTES
+
+    def limit(*_: object) -> None:
+        if to.stat().st_size > most_bytes:
+            raise TooLargeError("is too large", expected=f"{most_bytes} bytes at most")
+
     to.unlink(missing_ok=True)
     try:
-        digest = web.download(address.below(quote(path)).reveal(), to, lambda *_: None)
+        digest = web.download(address.below(quote(path)).reveal(), to, limit)
     except UnreachableError as error:
         what = f"{address} can't be checked"
         raise PublishError(what, found=error.what, hint=error.hint) from error

@@ -1,5 +1,6 @@
 """A signed site that somebody without the key has changed: what a reader with the public key is told."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -15,7 +16,7 @@ from pibuild.errors import PublishError, UsageError
 from pibuild.publishing.check import check_site
 from pibuild.signing.key_files import public_pem
 from tests.failures import fails
-from tests.fakes.servers import served
+from tests.fakes.servers import AnswerServer, running, served
 from tests.fakes.sources import NoWeb
 from tests.makers.sites import add_wheel, make_site, point
 
@@ -175,6 +176,23 @@ def test_an_added_link_is_refused(site):
     make_site(site, key=KEY)
     (site / "latest").symlink_to("current")
     assert "latest: is not in the signed list of a set" in faults(site)
+
+
+def test_a_file_without_an_end_does_not_fill_the_disk_of_a_reader(http, monkeypatch, tmp_path):
+    def flood(request):
+        request.send_response(200)
+        request.end_headers()
+        request.close_connection = True
+        with contextlib.suppress(ConnectionError):
+            for _ in range(50):
+                request.wfile.write(bytes(1 << 20))
+
+    monkeypatch.setattr("pibuild.publishing.site_reader._MOST_TEXT_BYTES", 5_000_000)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    with running(AnswerServer()) as server:
+        server.answers = [flood]
+        with fails(PublishError, naming="is too large"):
+            check_site(server.url, http, now=NOW, public_key=PUBLIC)
 
 
 def test_a_folder_that_cant_be_listed_is_refused(site, monkeypatch):

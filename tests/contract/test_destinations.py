@@ -363,6 +363,15 @@ def test_rclone_brings_and_sends_single_files(store, tmp_path, rclone):
     assert not rclone.has(remote)
 
 
+def test_of_a_text_without_an_end_only_the_begin_is_read(store, rclone, tmp_path, monkeypatch):
+    """Who can write to a store can't fill the memory of the publisher."""
+    remote = f"{store[0]}{'' if store[0].endswith(':') else '/'}current.json"
+    (tmp_path / "long").write_text("long")
+    rclone.put(tmp_path / "long", remote)
+    monkeypatch.setattr("pibuild.adapters.rclone._MOST_TEXT_BYTES", 3)
+    assert rclone.cat(remote) == "lon"
+
+
 @needs("rclone", "setpriv")
 def test_rclone_ends_when_its_publisher_is_killed(tmp_path, environ):
     """Else it would go on to write pages of the old set while the next command writes those of a new one."""
