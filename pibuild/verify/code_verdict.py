@@ -7,7 +7,7 @@ functions, the file's questions decide: kernels that a program chooses among by 
 instructions (LSE) are never chosen so: compilers put them everywhere, or into helpers that test for them in place.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -32,15 +32,15 @@ _UNREAD = Fault(
 )
 
 
-def code_findings(binary: Binary, cpu: Cpu, bits: int, siblings: Iterable[Binary]) -> Iterator[Finding]:
+def code_findings(binary: Binary, cpu: Cpu, bits: int, files: Sequence[Binary]) -> Iterator[Finding]:
     """Yield a finding if a file's code does not run on a CPU, or if that can't be told; nothing if it runs.
 
-    `siblings` are the files of its wheel. What they ask counts only where one of the two uses the other.
+    `files` are those of its wheel. What the others ask counts only where one of the two uses the other.
     """
     elf = binary.elf
     if elf.kind == "ET_REL" or not (elf.is_arm if bits == 32 else elf.is_aarch64):
         return
-    fault = _fault(binary, cpu, tuple(sibling for sibling in siblings if sibling is not binary))
+    fault = _fault(binary, cpu, files)
     if fault is None:
         return
     way = f" ({' → '.join(fault.chain)})" if len(fault.chain) > 1 else ""
@@ -55,17 +55,20 @@ def code_findings(binary: Binary, cpu: Cpu, bits: int, siblings: Iterable[Binary
     )
 
 
-def _fault(binary: Binary, cpu: Cpu, siblings: Sequence[Binary]) -> Fault | None:
+def _fault(binary: Binary, cpu: Cpu, files: Sequence[Binary]) -> Fault | None:
     """Return what stops a file on a CPU; a certain fault counts before a doubtful one."""
+    key, known = (cpu.runs, cpu.may_run), binary.memo.get(Code)
+    if known and key in known.faults:  # the others are left alone: a wheel may have very many files
+        fault: Fault | None = known.faults[key]
+        return fault
+    siblings = [file for file in files if file is not binary]
     code = code_of(binary, siblings)
-    key = cpu.runs, cpu.may_run
-    if key not in code.faults:
-        faults = [fault for fault in _faults(binary, code, cpu, siblings) if fault is not None]
-        if not code.is_whole:
-            faults.append(_UNREAD)
-        if code.is_fixed_glibc:
-            faults = list(_of_fixed_glibc(binary, code, cpu, faults))
-        code.faults[key] = next((fault for fault in faults if fault.is_certain), faults[0] if faults else None)
+    faults = [fault for fault in _faults(binary, code, cpu, siblings) if fault is not None]
+    if not code.is_whole:
+        faults.append(_UNREAD)
+    if code.is_fixed_glibc:
+        faults = list(_of_fixed_glibc(binary, code, cpu, faults))
+    code.faults[key] = next((fault for fault in faults if fault.is_certain), faults[0] if faults else None)
     return code.faults[key]
 
 
