@@ -38,6 +38,8 @@ _KEYS: dict[tuple[str, int], _Key] = {
     ("a64", 32): ((21, 11),),
 }
 _UNDECIDED = 0xFFFF
+_FEW = 100
+"""Words of which it is faster to compare each one by itself."""
 _AT_ONCE = 1 << 20
 """Words or halfwords that are classified together: this bounds the memory, and the columns stay in the caches."""
 _TABLES_DIR = Path(__file__).parent / "tables"
@@ -197,7 +199,8 @@ class _BitTable:
             words |= (keys & (1 << width) - 1) << low
             key_mask |= (1 << width) - 1 << low
             keys >>= width
-        self._by_key = self._first(words, key_mask)
+        self._by_key, self._key_mask = self._first(words, key_mask), key_mask
+        self._possible: dict[int, list[tuple[int, int, int]]] = {}
         undecided = [number for number, mask, _ in self._lines if mask & ~key_mask]
         self._by_key[np.isin(self._by_key, undecided)] = _UNDECIDED
 
@@ -208,8 +211,10 @@ class _BitTable:
             keys = keys << width | words >> low & (1 << width) - 1
         numbers = self._by_key[keys]
         undecided = np.flatnonzero(numbers == _UNDECIDED)
-        if len(undecided):  # a file may have very many sections with next to nothing in them
+        if len(undecided) > _FEW:
             numbers[undecided] = self._first(words[undecided], 0xFFFFFFFF)
+        elif len(undecided):  # a wheel may have very many sections with next to nothing in them
+            numbers[undecided] = [self._first_of(word) for word in words[undecided].tolist()]
         return numbers
 
     def _first(self, words: Words, known_bits: int) -> _Numbers:
@@ -217,6 +222,12 @@ class _BitTable:
         for number, mask, value in reversed(self._lines):
             numbers[words & (mask & known_bits) == value & known_bits] = number
         return numbers
+
+    def _first_of(self, word: int) -> int:
+        key = word & self._key_mask
+        if key not in self._possible:
+            self._possible[key] = [line for line in self._lines if not (key ^ line[2]) & line[1] & self._key_mask]
+        return next((number for number, mask, value in self._possible[key] if word & mask == value), _UNDECIDED)
 
 
 def _mask(pattern: str, digits: str) -> int:

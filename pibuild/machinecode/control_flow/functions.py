@@ -16,7 +16,7 @@ from pibuild.machinecode.sorted_arrays import distinct
 from pibuild.machinecode.symbols import CodeSection, RegionKind
 
 _NONE = np.empty(0, np.int64)
-_AT_ONCE = 1 << 22
+_AT_ONCE, _FARTHEST = 1 << 22, 1 << 62
 
 
 class FunctionTable:
@@ -39,9 +39,9 @@ class FunctionTable:
         places = [entry.place for entry in (*image.exports, *image.called_at_load)]
         modes = {place & mask: place & ~mask for place in places}
         modes.update((address, int(thumb)) for address, _, thumb in named)
-        columns = np.array([(start, end) for start, end, _ in named if start < 1 << 62], np.int64).reshape(-1, 2)
-        columns[:, 1] = columns[:, 1].clip(0, 1 << 62)
-        more = np.array([place & mask for place in places if place < 1 << 62], np.int64)
+        columns = np.array([(start, end) for start, end, _ in named if start < _FARTHEST], np.int64).reshape(-1, 2)
+        columns[:, 1] = columns[:, 1].clip(0, _FARTHEST)
+        more = np.array([place & mask for place in places if place < _FARTHEST], np.int64)
         if self.is_stripped_arm:  # without a name, what is called is a function
             more = np.concatenate([more, self._called_directly & ~1])
         begins = [span.start for span in image.spans if span.is_executable]
@@ -51,11 +51,11 @@ class FunctionTable:
         is_code = image.are_code(every)
         every, known = every[is_code], known[is_code]
         if not len(every):  # nothing is executable
-            return np.zeros(1, np.int64), np.full(1, 1 << 62, np.int64), modes
+            return np.zeros(1, np.int64), np.full(1, _FARTHEST, np.int64), modes
         unique, inverse = np.unique(every, return_inverse=True)
         latest = np.zeros(len(unique), np.int64)
         np.maximum.at(latest, inverse, known)
-        following = np.append(unique[1:], np.int64(1) << 62)
+        following = np.append(unique[1:], np.int64(_FARTHEST))
         latest = np.where(latest > unique, np.minimum(latest, following), following)
         return unique, latest, modes
 
@@ -81,7 +81,7 @@ class FunctionTable:
             return address, starts[0]
         if address < ends[row]:
             return starts[row], ends[row]
-        return ends[row], starts[row + 1] if row + 1 < len(starts) else 1 << 62
+        return ends[row], starts[row + 1] if row + 1 < len(starts) else _FARTHEST
 
     @cached_property
     def _starts(self) -> memoryview:
@@ -132,10 +132,15 @@ class FunctionTable:
     def _sized_ends(self) -> Addresses:
         """Where the functions of the table end that have a size, by their symbol or .eh_frame; else their begin."""
         starts, ends, _ = self.table
-        sized = {f.address: f.address + f.size for f in self.elf.functions if f.size}
+        named = [(f.address, min(f.address + f.size, _FARTHEST)) for f in self.elf.functions if f.size]
+        columns = np.array([row for row in named if row[0] < _FARTHEST], np.int64).reshape(-1, 2)
+        sized, known = [(columns[:, 0], columns[:, 1])], starts.copy()
         if self.image.bits == 64:
-            sized.update(zip(*(column.tolist() for column in self.image.unwound), strict=True))
-        known = np.array([sized.get(start, start) for start in starts.tolist()], np.int64)
+            sized.append(self.image.unwound)
+        for begins, latest in sized:
+            rows = np.minimum(np.searchsorted(starts, begins), len(starts) - 1)
+            is_known = starts[rows] == begins
+            known[rows[is_known]] = latest[is_known]
         return np.minimum(known, ends)
 
     def data_in(self, low: int, high: int) -> Iterator[tuple[int, int]]:

@@ -18,6 +18,8 @@ _STEPS_A_STEP = 3
 _WAYS_AN_INSTRUCTION, _WAYS_A_FUNCTION = 2, 8
 """What looking at one takes of the pool's ways, of which a stop in reachable.py takes one."""
 _WAYS_BACK = (effects.RETURN, effects.JUMP_REG, effects.TABLE)
+_MAX_EFFECTS = 50_000
+"""Instructions of which is kept what they do, until the outermost function is followed: each is met by many ways."""
 NEVER_RETURN = (
     *("abort", "exit", "_exit", "_Exit", "__stack_chk_fail", "__assert_fail", "longjmp", "siglongjmp", "pthread_exit"),
     *("_Unwind_Resume", "__cxa_throw", "__cxa_rethrow", "__cxa_bad_cast", "__cxa_bad_typeid", "__cxa_end_cleanup"),
@@ -44,6 +46,7 @@ class Returns:
         self._outermost = _NONE_OPEN
         """The first of these that was met again since the last function was begun."""
         self._steps = _MAX_STEPS
+        self._effects: dict[int, tuple[effects.Operation, bool, int]] = {}
 
     def may_return(self, place: int, depth: int = 0) -> bool:
         """Return whether a called function may return."""
@@ -62,6 +65,8 @@ class Returns:
         self._open[place] = number = len(self._open)
         returns = self._reaches_return(place, depth)
         del self._open[place]
+        if not self._open:
+            self._effects.clear()
         if returns or self._outermost >= number:  # else what was met again may return, and so may this one
             self._returning[place] = returns
         self._outermost = min(before, self._outermost) if self._outermost < number else before
@@ -85,17 +90,26 @@ class Returns:
                 seen.add(at)
                 self._steps -= 1
                 pool.ways -= _WAYS_AN_INSTRUCTION
-                operation, _, size = decoded(image, at)
-                part = last_part(operation)
-                is_maybe = part[0] == effects.IF
-                if is_maybe:
-                    part = last_part(part[2])
+                part, is_maybe, size = self._effect(at)
                 if part[0] in _WAYS_BACK or self._continues_in_other(at, part, depth, todo):
                     return True
                 if not is_maybe and (part[0] in (effects.JUMP, effects.STOP) or self._ends_in_call(at, part, depth)):
                     break
-                at = self._turn(at + (size or 4))
+                at = self._turn(at + size)
         return bool(todo)
+
+    def _effect(self, at: int) -> tuple[effects.Operation, bool, int]:
+        """Return what an instruction does that decides what follows, whether only under a condition, and its size."""
+        effect = self._effects.get(at)
+        if effect is None:
+            operation, _, size = decoded(self._image, at)
+            part = last_part(operation)
+            is_maybe = part[0] == effects.IF
+            effect = last_part(part[2]) if is_maybe else part, is_maybe, size or 4
+            if len(self._effects) >= _MAX_EFFECTS:
+                self._effects.clear()
+            self._effects[at] = effect
+        return effect
 
     def _turn(self, at: int) -> int:
         """Return the place from which on it is not certain that the next instruction follows."""
