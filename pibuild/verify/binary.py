@@ -26,14 +26,14 @@ from pibuild.wheels.wheel import WheelFile
 
 NUMPY_1, NUMPY_2 = "numpy.core._multiarray_umath", "numpy._core._multiarray_umath"
 """Names by which an extension module finds the C API of numpy 1, and of numpy 2 (which serves 1 as well)."""
+TOO_MANY = "the wheel has more machine code than is read, or too many damaged files"
 _UNWINDER_WORDS = (0xEC900B20, 0xEC800B20, 0xECB00B20, 0xECA00B20)
 """vldmia and vstmia of d16 to d31 in the unwinders of libgcc and LLVM, which run them only for frames that need it."""
 _MACHINES = {"EM_ARM": "32-bit ARM", "EM_AARCH64": "64-bit ARM", "EM_X86_64": "x86-64", "EM_386": "x86"}
 _DATA_BYTES = 128
 """In a stripped file, words within this distance of a word that is no instruction count as data."""
 _MAX_ADDRESS = (1 << 63) - 1
-_MAX_FILES, _MAX_FAULTS = 2000, 100
-"""Of a wheel; those for the Pi have up to 200 files of machine code."""
+_MAX_FAULTS = 100
 _NAME_LETTERS = 60
 """Names of C++ templates can be very long."""
 _NAMED_VERSIONS = {"GLIBC_ABI_DT_RELR": Version("2.36")}
@@ -213,15 +213,16 @@ def read_binaries(
 ) -> tuple[tuple[Binary, ...], tuple[str, ...]]:
     """Return the ELF files, and a fault for each file that can't be read as such.
 
-    In a wheel for Linux, a library of another format is a fault, too; other systems have their own formats. To follow
-    their code, they share `steps`.
+    In a wheel for Linux, a library of another format is a fault, too; other systems have their own formats. All files
+    of a wheel share `steps`: so many are read, and so far is their code followed. The last fault is TOO_MANY if there
+    are more.
     """
     binaries: list[Binary] = []
     faults: list[str] = []
     steps = steps or StepPool()
     for file in files:
-        if len(binaries) >= _MAX_FILES or len(faults) >= _MAX_FAULTS:
-            faults.append("the wheel has more machine code than is read, or too many damaged files")
+        if steps.files <= 0 or len(faults) >= _MAX_FAULTS:
+            faults.append(TOO_MANY)
             break
         try:
             elf = read_code(file.path, file.content) if is_linux or file.content.startswith(MAGIC) else None
@@ -229,6 +230,7 @@ def read_binaries(
             faults.append(f"{file.path}: {err}")
             continue
         if elf:
+            steps.files -= 1
             texts = frozenset(text for text in (NUMPY_1, NUMPY_2) if text.encode() in file.content)
             binaries.append(Binary(path=file.path, elf=elf, texts=texts, content=file.content, steps=steps))
     return tuple(binaries), tuple(faults)

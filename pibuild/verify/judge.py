@@ -41,6 +41,8 @@ _STEPS, _SMALL_BYTES, _BYTES_A_STEP, _MOST_STEPS = 450_000, 5 << 20, 3, 1_200_00
 above, and never more than this."""
 _WAYS, _BYTES_A_WAY = 2_000_000, 2
 """Those that are only looked at for where control goes (lxml needs 1,330,000), and one more for so many bytes."""
+_FILES, _BYTES_A_FILE, _MOST_FILES = 1000, 8192, 2000
+"""Files of machine code of a wheel of 5 MB (those for the Pi have up to 200), one more for so many bytes above."""
 _USUAL_RATIO = 3
 """Between the sizes of files and of the wheel, where only those of the files are known."""
 INSTALLATION = frozenset(("pip", "file"))
@@ -226,7 +228,9 @@ class _Checks:
         size_bytes = size_bytes or sum(len(file.content) for file in wheel.files) // _USUAL_RATIO
         more_bytes = max(0, size_bytes - _SMALL_BYTES)
         steps = StepPool(
-            left=min(_STEPS + more_bytes // _BYTES_A_STEP, _MOST_STEPS), ways=_WAYS + more_bytes // _BYTES_A_WAY
+            left=min(_STEPS + more_bytes // _BYTES_A_STEP, _MOST_STEPS),
+            ways=_WAYS + more_bytes // _BYTES_A_WAY,
+            files=min(_FILES + more_bytes // _BYTES_A_FILE, _MOST_FILES),
         )
         self.binaries, self._unreadable = read_binaries(wheel.files, is_linux=is_linux, steps=steps)
         self.packed = read_packed_binaries(wheel.files, steps)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 from pibuild.config.pis import System
 from pibuild.machinecode.control_flow.knowledge import StepPool
-from pibuild.verify.binary import Binary, newest_versions, read_binaries
+from pibuild.verify.binary import TOO_MANY, Binary, newest_versions, read_binaries
 from pibuild.verify.findings import Finding
 from pibuild.verify.python_imports import WheelContents, is_for, system_is
 from pibuild.wheels.packed_files import read_packed_code
@@ -33,6 +33,8 @@ class PackedBinaries:
     """The archive in the wheel that each of them is in, by its path."""
     notes: tuple[Finding, ...]
     """What is not read."""
+    is_whole: bool = True
+    """Whether there is no more machine code than is read."""
 
 
 def read_packed_binaries(files: Iterable[WheelFile], steps: StepPool) -> PackedBinaries:
@@ -40,8 +42,9 @@ def read_packed_binaries(files: Iterable[WheelFile], steps: StepPool) -> PackedB
     packed = read_packed_code(files)
     binaries, faults = read_binaries(packed.files, is_linux=False, steps=steps)
     notes = [Finding(outcome="note", check="file", path=path, reason=reason) for path, reason in packed.unread]
-    notes += [Finding(outcome="note", check="file", reason=fault) for fault in faults]
-    return PackedBinaries(binaries=binaries, archives=packed.archives, notes=tuple(notes))
+    notes += [Finding(outcome="note", check="file", reason=fault) for fault in faults if fault != TOO_MANY]
+    is_whole = TOO_MANY not in faults
+    return PackedBinaries(binaries=binaries, archives=packed.archives, notes=tuple(notes), is_whole=is_whole)
 
 
 def packed_findings(
@@ -53,6 +56,10 @@ def packed_findings(
 ) -> Iterator[Finding]:
     """Yield what is found in packed code for a release, with what `code_findings` tells of a file's instructions."""
     yield from packed.notes
+    if not packed.is_whole:
+        may_unpack = contents.graph.matches(_UNPACKS)
+        unread = Finding(outcome="note", check="file", reason=f"{TOO_MANY}, in archives")
+        yield replace(unread, outcome="unsure", remedy=_SETTLE) if may_unpack else unread
     fitting = {packed.archives[binary.path] for binary in packed.binaries if is_for(binary, bits)}
     has_own = any(is_for(binary, bits) for binary in contents.others) or bool(contents.modules)
     for binary in packed.binaries:

@@ -140,6 +140,14 @@ def test_packed_code_that_nothing_unpacks_is_a_note():
     assert any("Python loads no machine code from there" in note.reason for note in verification.notes)
 
 
+def test_packed_code_that_is_too_much_is_unsure_if_the_wheel_may_unpack_it(monkeypatch):
+    archive = zip_of({"a.so": make_shared_object(), "b.so": make_shared_object()})
+    assert judged(archive, b"import zipfile")[1] == ["runs", "runs"]
+    monkeypatch.setattr("pibuild.verify.judge._FILES", 1)
+    assert judged(archive, b"import zipfile")[1] == ["unsure", "unsure"]
+    assert judged(archive)[1] == ["runs", "runs"]
+
+
 def test_an_archive_with_code_for_another_machine_alone_is_unsure_if_it_is_named():
     x86, arm = make_elf(bits=64, machine=62), make_shared_object(defines=["inner"])
     assert judged(zip_of({"x.so": x86}))[1] == ["runs", "runs"]

@@ -15,11 +15,12 @@ class BudgetError(Exception):
 
 @dataclass(slots=True)
 class StepPool:
-    """How many instructions may still be followed in all files of a wheel."""
+    """How many instructions may still be followed in all files of a wheel, and how many files may still be read."""
 
     left: int = 450_000
     ways: int = sys.maxsize
     """How many instructions may still be looked at to find out where control goes, without what registers hold."""
+    files: int = 2000
 
     def spend(self, steps: int) -> None:
         """Raise BudgetError if nothing is left."""
