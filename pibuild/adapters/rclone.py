@@ -7,7 +7,7 @@ are sent, even those that seem equal, because stores without hashes and times ca
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -100,6 +100,9 @@ class Rclone:
             with _named(remote_path):
                 _replace_files(staged, place)
             return
+        if paths and remote_path.startswith("/"):
+            with _named(remote_path):
+                _remove_links_to(paths, Path(remote_path))
         with _listed(paths) as listed:
             self._done("sync" if exactly else "copy", "--ignore-times", *listed, str(folder), remote_path)
 
@@ -178,6 +181,13 @@ def _remove_links(place: Path, staged: Path) -> None:
         raise SourceError(f"{place} is a link, expected a folder", found=str(place.readlink()), hint=hint)
     for path in [path for path in (staged, *staged.rglob("*"), *place.rglob("*")) if path.is_symlink()]:
         path.unlink(missing_ok=True)
+
+
+def _remove_links_to(paths: Iterable[str], place: Path) -> None:
+    """Remove links in a folder at these paths and on the way to them: rclone would write through them."""
+    for path in sorted({part for path in paths for part in (Path(path), *Path(path).parents)}):
+        if path != Path() and (place / path).is_symlink():
+            (place / path).unlink()
 
 
 def _replace_files(staged: Path, place: Path) -> None:

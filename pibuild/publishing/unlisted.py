@@ -58,11 +58,15 @@ def _other_set(folder: Path, set_id: str, public_key: Ed25519PublicKey | None) -
         sums = parsed_sums(set_id, (set_dir / SUMS).read_text("utf-8"))
     except (OSError, UnicodeDecodeError):
         return [f"{set_id}/{SUMS}: can't be read"], set()
-    pages = {path: sha256 for path, sha256 in sums.items() if path.startswith(f"{set_id}/")}
     faults = [
         f"{path}: is missing, or is not as the set {set_id} lists it"
-        for path, sha256 in sorted(pages.items())
-        if not (folder / path).is_file() or file_sha256(folder / path) != sha256
+        for path, sha256 in sorted(sums.items())
+        if path.startswith(f"{set_id}/") and not ((folder / path).is_file() and file_sha256(folder / path) == sha256)
+    ]
+    faults += [  # a record beside a wheel may be replaced, the wheel never
+        f"{path}: is not as the set {set_id} lists it"
+        for path, sha256 in sorted(sums.items())
+        if path.endswith(".whl") and (folder / path).is_file() and file_sha256(folder / path) != sha256
     ]
     return faults, {*sums, f"{set_id}/{SUMS}", f"{set_id}/{SUMS}.sig"}
 

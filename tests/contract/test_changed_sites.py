@@ -226,6 +226,15 @@ def test_a_set_that_another_key_has_signed_is_refused_beside_the_current_one(sit
     assert f"{other.id}/SHA256SUMS.sig: is not this key's signature" in faults(site)
 
 
+def test_a_changed_wheel_of_an_earlier_set_is_refused(site):
+    wheel = add_wheel(site, version="0.9")
+    first = make_site(site, wheel, key=KEY)
+    make_site(site, add_wheel(site), key=KEY, made="2026-11-25T09:15:00+00:00")
+    check(site)
+    (site / wheel.paths[0]).write_bytes(b"another wheel")
+    assert f"{wheel.paths[0]}: is not as the set {first.id} lists it" in faults(site)
+
+
 def test_a_changed_page_of_an_earlier_set_is_refused(site):
     _, first, _ = two_sets(site)
     assert check(site)

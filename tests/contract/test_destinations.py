@@ -204,6 +204,23 @@ def test_a_link_in_a_folder_of_this_machine_leads_to_no_file_elsewhere(tmp_path,
 
 
 @needs("rclone")
+@pytest.mark.parametrize("depth", [1, 2, 3, 4])
+def test_no_wheel_is_written_through_a_link_in_a_folder_of_this_machine(tmp_path, put, send, depth):
+    """Wheels are the same bit for bit, so their paths are known before they are published."""
+    published = put("1.0")
+    private, folder = tmp_path / "private", tmp_path / "web"
+    private.mkdir()
+    (private / "file").write_text("mine")
+    path = folder.joinpath(*Path(published.wheels[0].paths[0]).parts[:depth])
+    path.parent.mkdir(parents=True)
+    path.symlink_to(private / "file" if depth == 4 else private)
+    before = everything(private)
+    send(published, str(folder))
+    assert everything(private) == before
+    assert len(read(folder)) == 1
+
+
+@needs("rclone")
 def test_a_link_in_place_of_the_current_folder_is_named(tmp_path, put, send):
     folder = tmp_path / "web"
     folder.mkdir()
