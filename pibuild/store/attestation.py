@@ -43,7 +43,7 @@ class Attestation:
     kind: SharedKind
     key: str
     sha256: Sha256 | Literal[""]
-    size_bytes: Annotated[int, Field(ge=0)]
+    size_bytes: Annotated[int, Field(ge=0, le=1 << 50)]
     machine: PublicKeyText
     record: dict[str, Any]
 

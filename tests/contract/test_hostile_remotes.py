@@ -303,6 +303,13 @@ def test_what_would_fill_the_disk_is_not_downloaded(shelf, one, other, kind):
 
 
 @pytest.mark.parametrize("kind", KINDS)
+def test_a_size_of_hundreds_of_digits_is_refused(shelf, one, other, kind):
+    text = attest(one.key, kind, NAME[kind].partition("/")[2], record_of(kind), sha256="0" * 64, size_bytes=10**400)
+    shelf.write(f"{NAME[kind]}.json", text.encode())
+    refused(other, kind, "size_bytes")
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_an_attestation_of_megabytes_is_not_read(shelf, other, kind):
     shelf.write(f"{NAME[kind]}.json", bytes(5 << 20))
     refused(other, kind, "larger than it should be")
