@@ -185,9 +185,9 @@ def _remove_links(place: Path, staged: Path) -> None:
 
 def _remove_links_to(paths: Iterable[str], place: Path) -> None:
     """Remove links in a folder at these paths and on the way to them: rclone would write through them."""
-    for path in sorted({part for path in paths for part in (Path(path), *Path(path).parents)}):
-        if path != Path() and (place / path).is_symlink():
-            (place / path).unlink()
+    for part in sorted({part for path in paths for part in (Path(path), *Path(path).parents)}):
+        if part != Path() and (place / part).is_symlink():
+            (place / part).unlink()
 
 
 def _replace_files(staged: Path, place: Path) -> None:
