@@ -7,7 +7,6 @@ import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
-from math import isfinite
 from typing import Annotated
 
 from pydantic import AfterValidator, StringConstraints
@@ -33,6 +32,8 @@ _PATTERNS = {
 }
 """What the texts of an outcome look like: names lead to no other folder."""
 _MOST_LETTERS = 1 << 20
+_MOST_AMOUNT = 1 << 53
+"""What JSON's readers, databases and charts can have."""
 _CLOCKS_DIFFER = timedelta(days=1)
 _LOG_BYTES = 1 << 20
 """Of a failure's log, its end is shared."""
@@ -41,7 +42,7 @@ _LOG_BYTES = 1 << 20
 def _sound(outcome: CellOutcome) -> CellOutcome:
     """Return the outcome of another machine if its values can be what they stand for."""
     amounts = (outcome.wall_s, outcome.cpu_s, outcome.size_bytes, outcome.checks, *outcome.instructions.values())
-    if not all(isfinite(amount) and amount >= 0 for amount in amounts):
+    if not all(0 <= amount <= _MOST_AMOUNT for amount in amounts):
         raise PydanticCustomError("amount", "expected finite amounts, 0 or more")
     for name, pattern in _PATTERNS.items():
         if not re.fullmatch(pattern, getattr(outcome, name), re.ASCII):
@@ -96,7 +97,7 @@ def gathered(
         if shared and (recorded is None or recorded.began < shared.outcome.began):
             newer.append(shared)
             if shared.outcome.log:
-                history.put_log(shared.outcome.log, shared.log.encode())
+                history.put_log(shared.outcome.log, shared.log.encode(errors="replace"))
     if not newer:
         return None
     outcomes = tuple(shared.outcome for shared in newer)

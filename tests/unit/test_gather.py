@@ -104,6 +104,14 @@ def test_a_damaged_shared_outcome_is_skipped_with_a_warning(remote, history, con
 
 
 @pytest.mark.usefixtures("machines")
+def test_a_log_that_is_not_unicode_is_gathered(remote, history, tmp_path):
+    path = tmp_path / "shared" / "outcomes" / f"{FAILED.cell.id}.json"
+    plant(path, read(path) | {"log": "half a pair: \ud800"})
+    assert gathered([FAILED.cell], remote, history).outcomes == (FAILED,)
+    assert history.log("a.log") == b"half a pair: ?"
+
+
+@pytest.mark.usefixtures("machines")
 def test_a_log_cannot_be_read_elsewhere(history):
     history.put_log("b.log", b"words")
     (history.state_dir / "nights").mkdir()
@@ -127,6 +135,8 @@ def test_a_log_cannot_be_read_elsewhere(history):
         {"outcome": {"key": "x"}},
         {"outcome": {"sha256": "<b>"}},
         {"outcome": {"instructions": {"m": -5}}},
+        {"outcome": {"instructions": {"m": 10**400}}},
+        {"outcome": {"checks": 10**400}},
         {"outcome": {"cause": "x" * (1 << 21)}},
         {"outcome": {"cause": "no room\x1b[2J"}},
         {"outcome": {"cause": "no room\n::error::look here"}},
