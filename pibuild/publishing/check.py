@@ -2,7 +2,8 @@
 
 import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
@@ -26,7 +27,7 @@ from pibuild.sources.places import Downloader
 from pibuild.urls import Address
 from pibuild.wheels.wheel import WheelFormatError, wheel_name
 
-_SET = "set.json"
+_SET, _PAGE = "set.json", "index.html"
 _SUM_LINE = re.compile(r"([0-9a-f]{64})  ((?:\.\./files/)?([^/]+(?:/[^/]+)*))")
 _UNFINISHED = "a publication was interrupted, or is still running; `pibuild publish` of the publisher finishes it"
 
@@ -191,6 +192,7 @@ class _Check:
         if not self.is_unfinished:
             for path, sha256 in pointer.top.items():
                 self._file(path, sha256)
+                self._check_answer(path, {sha256})
 
     def _unlisted(self, public_key: Ed25519PublicKey | None) -> Iterator[str]:
         """Yield a sentence for each file and project that no signed list has."""
@@ -264,8 +266,23 @@ class _Check:
             return
         if file.sha256 != self.pages.get(path, file.sha256):
             self._add(path, "is not the page that set.json makes")
+        pages = {file.sha256, self.sums.get(path.replace(_PAGE, "index.json"), "")}
+        self._check_answer(path, pages)
         if self.is_current:
-            self._file(f"current/{path.removeprefix(f'{self.set_id}/')}", file.sha256)
+            current = f"current/{path.removeprefix(f'{self.set_id}/')}"
+            self._file(current, file.sha256)
+            self._check_answer(current, pages)
+
+    def _check_answer(self, path: str, pages: Collection[str]) -> None:
+        """Compare what a server answers for the folder of an index.html: pip and browsers ask for the folder.
+
+        `pages` has the sha256 of what it may be. A store may have no answer for folders.
+        """
+        folder = path.removesuffix(_PAGE)
+        if self.reader.folder is None and folder != path:
+            with suppress(SourceError):
+                if self.reader.read(folder).sha256 not in pages:
+                    self._add(folder or "/", f"is another page than its {_PAGE}")
 
     def _content(self, path: str) -> bytes | None:
         file = self._file(path)

@@ -5,6 +5,8 @@ import json
 import os
 import shutil
 from datetime import UTC, datetime, timedelta
+from functools import partial
+from http.server import ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -16,7 +18,7 @@ from pibuild.errors import PublishError, UsageError
 from pibuild.publishing.check import check_site
 from pibuild.signing.key_files import public_pem
 from tests.failures import fails
-from tests.fakes.servers import AnswerServer, running, served
+from tests.fakes.servers import AnswerServer, FolderRequest, running, served
 from tests.fakes.sources import NoWeb
 from tests.makers.sites import add_wheel, make_site, point
 
@@ -253,6 +255,27 @@ def test_a_changed_front_door_is_refused(site, http, served_by):
             check_site(url, http, now=NOW, public_key=PUBLIC)
         said = str(caught.value)
     assert "index.html: has sha256" in said
+
+
+@pytest.mark.parametrize("folder", ["", "current/", "current/simple/", "current/simple/thing/", "SET/simple/thing/"])
+def test_another_answer_for_a_folder_is_refused(site, http, folder):
+    """pip asks for folders. A server may prefer other files there, or have been told what to answer."""
+    published = make_site(site, add_wheel(site), key=KEY)
+    asked = f"/{folder.replace('SET', published.id)}"
+
+    class OtherRequest(FolderRequest):
+        def send_head(self):
+            if self.path == asked:
+                self.path += "index.htm"
+            return super().send_head()
+
+    request = partial(OtherRequest, directory=str(site), negotiates=False)
+    with running(ThreadingHTTPServer(("127.0.0.1", 0), request)) as server:
+        url = f"http://127.0.0.1:{server.server_port}"
+        assert check_site(url, http, now=NOW, public_key=PUBLIC).set_id == published.id  # without an answer
+        (site / asked[1:] / "index.htm").write_text("<a href=thing-9-py3-none-any.whl>thing</a>")
+        with fails(PublishError, naming="is another page than its index.html"):
+            check_site(url, http, now=NOW, public_key=PUBLIC)
 
 
 def test_a_front_door_that_is_missing_is_refused(site):

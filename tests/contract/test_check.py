@@ -333,7 +333,7 @@ def test_a_file_that_a_server_refuses_is_a_fault(tmp_path):
             path = tmp_path / url.removeprefix("https://pi.example/pi/")
             if path.name == "index.html":
                 raise SourceError("pi.example answers 403 Forbidden")
-            if not path.exists():
+            if not path.is_file():
                 raise SourceError("pi.example answers 404 Not Found")
             shutil.copyfile(path, to)
             return sha256(to.read_bytes()).hexdigest()
