@@ -42,6 +42,15 @@ class CallGraph:
         """Return whether something calls a place, exports it, or runs it when the file is loaded."""
         return bool(len(self.callers(place))) or place in self._entered
 
+    def may_be_address(self, number: int) -> bool:
+        """Return whether a number may be the address of a function: code for 64 bits must put it together as such."""
+        is_known = self.image.bits == 32 or self.functions.is_begin(number) or number in self._pointed
+        return is_known or len(self.referrers(number, number + 1)) > 0
+
+    @cached_property
+    def _pointed(self) -> frozenset[int]:
+        return frozenset(self.image.pointer_columns[1].tolist())
+
     @cached_property
     def _entered(self) -> frozenset[int]:
         return frozenset(entry.place for entry in (*self.image.exports, *self.image.called_at_load))

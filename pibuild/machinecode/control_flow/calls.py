@@ -42,6 +42,8 @@ class Surroundings:
     """Begin and end of the function that a place lies in."""
     is_function: Callable[[int], bool]
     in_code_section: Callable[[int], bool]
+    may_be_address: Callable[[int], bool]
+    """Whether a number may be the address of a function, rather than look like it."""
     data_in: Callable[[int, int], Any]
     """Begins and ends of what mapping symbols call data, within a range."""
     stubs: Mapping[int, str]
@@ -142,9 +144,12 @@ class Calls:
             0 if name in _CALL_NOTHING else self._argument_count
         ):  # functions that are handed over to be called
             value = registers.get(number)
-            if value is not None and value[0] == "k" and self._surroundings.in_code_section(value[1]):
+            if value is not None and value[0] == "k" and self._is_function(value[1]):
                 walk.callbacks[value[1]] = walk.callbacks.get(value[1], guards) & guards
         return result
+
+    def _is_function(self, number: int) -> bool:
+        return self._surroundings.in_code_section(number) and self._surroundings.may_be_address(number)
 
     def _call_own(self, target: int, state: State, walk: Walk) -> Value | None:
         self.note(target, state.guards, state, walk)

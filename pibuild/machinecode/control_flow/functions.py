@@ -100,12 +100,16 @@ class FunctionTable:
         """Return whether a place lies in a section of code."""
         return any(part.address <= place < part.address + len(part.code) for part in self.sections)
 
+    def is_begin(self, address: int) -> bool:
+        """Return whether a function begins at an address."""
+        row = self.row_of(address)
+        return row >= 0 and self._starts[row] == address
+
     def is_function(self, address: int) -> bool:
         """Return whether a function begins at an address of which the end is known."""
-        row = self.row_of(address)
-        if row < 0 or self._starts[row] != address:
+        if not self.is_begin(address):
             return False
-        return self.image.bits == 32 or bool(self._sized_ends[row] > address)
+        return self.image.bits == 32 or bool(self._sized_ends[self.row_of(address)] > address)
 
     def row_of(self, address: int) -> int:
         """Return the row of the function that an address belongs to; -1 if it lies before all functions."""

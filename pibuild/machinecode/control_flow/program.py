@@ -50,6 +50,7 @@ class Program:
             bounds=self.functions.bounds,
             is_function=self.functions.is_function,
             in_code_section=self.functions.in_code_section,
+            may_be_address=self.graph.may_be_address,
             data_in=self.functions.data_in,
             stubs=self.graph.names,
             never_returns=never_returns,
