@@ -200,6 +200,15 @@ def test_64_bit_code_that_no_question_guards_fails(tmp_path, text, level):
     assert [*outcomes(tmp_path, text, _A64, "Cortex-A72", level)] == ["fails", "fails"]
 
 
+def test_a_number_that_is_not_known_tells_that_the_cpu_has_something_if_it_is_zero_else(tmp_path):
+    text = (
+        "static volatile char has; __attribute__((constructor)) static void init(void) { int v = 0; if (getauxval(16) & 256)"
+        "{ v = 1; if (yes == 7) { if (no == 9) v = yes != 100; } } has = v; }"
+        "void *PyInit_demo(void) { if (has) { LSE } return MODULE; }"
+    )
+    assert [*outcomes(tmp_path, text, _A64, "Cortex-A72", "-O0")] == ["runs", "runs"]
+
+
 def test_a_number_that_answers_make_is_compared(tmp_path):
     assert [*outcomes(tmp_path, _LEVELS, _A64, "Cortex-A72", "-O2")] == ["runs", "runs"]
     assert "fails" not in {*outcomes(tmp_path, _LEVELS, _A64, "Cortex-A72", "-O0")}

@@ -30,7 +30,8 @@ class MetPlaces:
         elif address in self.guards:
             state.guards &= self.guards[address]
         count = self._visits[address] = self._visits.get(address, 0) + 1
-        if count > _MAX_VISITS:  # from now on less is certain each time, so this ends
+        is_guarded_as_before = before is None or state.guards == before.guards
+        if count > _MAX_VISITS and is_guarded_as_before:  # from now on less is certain each time, so this ends
             state.registers, state.slots, state.flags = _same(before, state)
         self._states[address] = state.at(state.place, state.guards)
         return True

@@ -306,4 +306,20 @@ def common(
             certain = value if value == other else joined(value, other, features_a, features_b)
             if certain is not None:
                 both[key] = certain
+    for known, unknown, features in ((a, b, features_b), (b, a, features_a)):
+        sure = frozenset(feature for feature in features if not isinstance(feature, tuple))
+        for key in known.keys() - unknown.keys() if sure else ():
+            answer = _zero_without(known[key], sure)
+            if answer is not None:
+                both[key] = answer
     return both
+
+
+def _zero_without(value: Value, features: Features) -> Value | None:
+    """Return what is certain of a value or, where features are certain, of a number that is not known."""
+    if value == ("k", 0):
+        return ("ask", features, False)
+    answer = as_ask(value)
+    if answer is None or answer[0] != "ask" or answer[2] or not features & answer[1]:
+        return None
+    return ("ask", features & answer[1], False)
