@@ -169,6 +169,8 @@ class AnswerSearch:
             if asked or walk.saw_answer or where in written:
                 stores.setdefault(where, []).append((value, guards))
         for where, values in stores.items():
+            if where in self._go_variables and all(value is None for value, _ in values):
+                continue  # what the kernel told
             if is_vague and not any(value and value[0] in ANSWERS for value, _ in values):
                 values = [(value, guards | {("maybe", asked)}) for value, guards in values]  # noqa: PLW2901
             writers = written.setdefault(where, {})
