@@ -36,7 +36,7 @@ from pibuild.verify.python_version import version_findings
 from pibuild.wheels.wheel import Wheel, WheelFormatError, WheelLimitError, read_wheel, wheel_name
 
 _NOTHING_PACKED = PackedBinaries(binaries=(), archives={}, notes=())
-_STEPS, _SMALL_BYTES, _BYTES_A_STEP, _MOST_STEPS = 450_000, 5 << 20, 3, 2_400_000
+_STEPS, _SMALL_BYTES, _BYTES_A_STEP, _MOST_STEPS = 450_000, 5 << 20, 2, 2_400_000
 """Instructions that are followed in all files of a wheel of 5 MB (grpcio needs 310,000), one more for so many bytes
 above, and never more than this."""
 _WAYS, _BYTES_A_WAY = 2_000_000, 2
