@@ -65,7 +65,11 @@ def _parts(files: Iterable[LoadedFile]) -> Iterator[tuple[LoadedFile, int, int]]
     )
     for file in files:
         dynamic = file.binary.elf.dynamic if file.binary else None
-        if dynamic and dynamic.tls_bytes and (dynamic.uses_static_tls or not symbols.isdisjoint(dynamic.definitions)):
+        if (
+            dynamic
+            and dynamic.tls_bytes
+            and (dynamic.uses_static_tls or not dynamic.definitions.keys().isdisjoint(symbols))
+        ):
             yield file, dynamic.tls_bytes, dynamic.tls_align
         elif file.library and file.library.static_tls and file.library.tls_bytes:
             yield file, file.library.tls_bytes, _ALIGN
