@@ -8,6 +8,7 @@ section 10.6 (.eh_frame_hdr); Exception Handling ABI for the Arm Architecture (E
 """
 
 import struct
+import sys
 from bisect import bisect_right
 from collections.abc import Callable, Collection, Iterator, Mapping
 from functools import cached_property
@@ -258,7 +259,7 @@ class MemoryImage:
             return ""
         if index not in self._names:
             start = self.tags.get(_STRTAB, 0) + int(self.symbols["name"][index])
-            self._names[index] = self.read(start, 512).partition(b"\0")[0].decode(errors="replace")
+            self._names[index] = sys.intern(self.read(start, 512).partition(b"\0")[0].decode(errors="replace"))
         return self._names[index]
 
     @cached_property

@@ -4,6 +4,7 @@ A library has tens of thousands of symbols, so numpy reads a table as columns. W
 elf.py.
 """
 
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from struct import unpack_from
@@ -77,7 +78,7 @@ class StringTable:
         self._ends = np.flatnonzero(np.frombuffer(content, np.uint8) == 0)
 
     def at(self, starts: NDArray[np.integer[Any]]) -> Iterator[str]:
-        """Yield the texts at these offsets.
+        """Yield the texts at these offsets. The same text in other tables, and of other files, takes memory once.
 
         Raise ValueError if a text has no end, or if so many share a long one that reading them would fill the memory.
         """
@@ -90,7 +91,7 @@ class StringTable:
         last, text = -1, ""
         for start, end in zip(starts.tolist(), ends.tolist(), strict=True):
             if start != last:  # many symbols may share a name
-                last, text = start, self.content[start:end].decode(errors="replace")
+                last, text = start, sys.intern(self.content[start:end].decode(errors="replace"))
             yield text
 
 
