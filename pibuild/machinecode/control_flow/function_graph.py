@@ -51,9 +51,11 @@ class FunctionGraph:
     @cached_property
     def _edges(self) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
         """The rows that lead to others, and to which; each pair once."""
-        sources, targets = (np.concatenate(column) for column in zip(*self._found_edges(), strict=True))
-        is_other = sources != targets
-        pairs = distinct(sources[is_other] << 32 | targets[is_other])
+        parts = [np.empty(0, np.intp)]
+        for sources, targets in self._found_edges():  # many of a part are equal: so they take less memory at once
+            is_other = sources != targets
+            parts.append(distinct(sources[is_other] << 32 | targets[is_other]))
+        pairs = distinct(np.concatenate(parts))
         return (pairs >> 32).astype(np.int32), pairs.astype(np.int32)
 
     def _by(self, keys: NDArray[np.int32], others: NDArray[np.int32]) -> _Edges:
@@ -70,7 +72,6 @@ class FunctionGraph:
         return self._by(*self._edges)
 
     def _found_edges(self) -> Iterator[tuple[Rows, Rows]]:
-        yield np.empty(0, np.intp), np.empty(0, np.intp)
         targets, sites = self._graph.calls
         targets, is_own = self._without_stubs(targets)
         yield self.rows_of(sites[is_own]), self.rows_of(targets[is_own])
