@@ -87,6 +87,11 @@ def ensure_image(image: Image, context: BuildContext) -> PresentImage:
     )
 
 
+def is_present(image: Image, context: BuildContext) -> bool:
+    """Return whether the engine has an image: as planned, as locked, or made of other versions."""
+    return _present(image, context) is not None
+
+
 def ensure_planned(image: Image, context: BuildContext) -> PresentImage:
     """Make an image as ensure_image does. Raises ImageError if it then has another name, which keys don't contain."""
     present = ensure_image(image, context)

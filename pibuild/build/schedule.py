@@ -5,13 +5,13 @@ is a module of its own.
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 from pibuild.build import prove
 from pibuild.build.artifact import build_artifact
 from pibuild.build.context import BuildContext
 from pibuild.build.graph import with_needs
-from pibuild.build.images import PresentImage, ensure_image, ensure_planned
+from pibuild.build.images import PresentImage, ensure_image, ensure_planned, is_present
 from pibuild.build.planning import on_device
 from pibuild.build.pulled_wheel import pull_wheel
 from pibuild.build.record import make_record
@@ -175,12 +175,14 @@ def _pulled(artifact: Artifact, context: BuildContext) -> Entry | None:
 
 
 def fetch(plans: Sequence[Plan], context: BuildContext, artifacts: Sequence[Artifact] = ()) -> Missing:
-    """Fetch the sources and make the images that plans and artifacts still need; return what was missing."""
+    """Fetch the sources and make the images that plans and artifacts still need; return those that were not here."""
     missing = missing_parts(plans, context.store, artifacts)
+    sources = tuple(source for source in missing.sources if not context.store.has_artifact(source.tree, "sources"))
     context.fetcher.fetch_all(missing.sources)
+    images = tuple(image for image in missing.images if not is_present(image, context))
     for image in missing.images:
         ensure_image(image, context)
-    return missing
+    return replace(missing, images=images, sources=sources)
 
 
 def check_room(artifacts: Sequence[Artifact], memory_bytes: int, free_bytes: int | None) -> None:

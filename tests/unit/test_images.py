@@ -5,12 +5,14 @@ from dataclasses import replace
 import pytest
 
 from pibuild.build.images import LOCKED_LABEL, ORIGIN_LABEL, PACKAGES_LABEL, ensure_image, ensure_planned
+from pibuild.build.schedule import fetch
 from pibuild.config.dockerfiles import as_here
 from pibuild.config.settings import Settings
 from pibuild.errors import ImageError
 from tests.fakes.engines import MakingEngine
+from tests.fakes.sources import FakeFetcher
 from tests.makers.contexts import make_context
-from tests.makers.plans import make_images
+from tests.makers.plans import make_images, plan_for
 
 BASE_YAML = f"""suite: bullseye
 variant: minbase
@@ -224,3 +226,20 @@ def test_an_image_that_fails_gives_the_last_lines_and_the_log(image, store, cons
 
     assert caught.value.details == ("| E: no such package",)
     assert caught.value.log.read_text() == "E: no such package\n"
+
+
+def test_fetch_returns_the_images_and_sources_that_were_not_on_this_machine(image, store, console, tmp_path):
+    plan = replace(plan_for(), device=image)
+    source = plan.wheel.release.sources[0]
+    engine = MakingEngine(installed=AS_LOCKED)
+    engine.made |= {artifact.image.reference: {} for artifact in plan.artifacts}
+    context = made_with(engine, store, console)
+    context.fetcher = FakeFetcher()
+
+    first = fetch([plan], context)
+    (tmp_path / "tree.tar").write_bytes(b"")
+    store.put_artifact(source.tree, tmp_path / "tree.tar", {"name": source.name}, kind="sources")
+    second = fetch([plan], context)
+
+    assert (first.images, first.sources) == ((image,), (source,))
+    assert (second.images, second.sources) == ((), ())
