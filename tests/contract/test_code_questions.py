@@ -59,6 +59,8 @@ _RUNS_64 = {
     "a number that looks like an address": "extern void note(long); NI static void f(void) {"
     '__asm__ volatile(".rept 4000\\nnop\\n.endr"); LSE } void *PyInit_demo(void) {'
     "note(0x2000); if (getauxval(16) >> 8 & 1) f(); return MODULE; }",
+    "a pointer left in a register": f"extern void *_Znwm(unsigned long); {_F.format('DOT')} void *PyInit_demo(void) {{"
+    "((void *(*)(unsigned long, void (*)(void)))_Znwm)(8, f); if (getauxval(16) >> 20 & 1) f(); return MODULE; }",
     "two bits": f"{_F.format('FP16')} void *PyInit_demo(void) {{ if ((getauxval(16) & 0x600) == 0x600) f(); return MODULE; }}",
     "an argument": "NI static void f(int has) { if (has) { CRC } else n++; }"
     "void *PyInit_demo(void) { f(getauxval(16) >> 7 & 1); return MODULE; }",

@@ -24,9 +24,10 @@ _CALL_NOTHING = frozenset(
         *("memcpy", "memmove", "memset", "memcmp", "memchr", "malloc", "calloc", "realloc", "free", "perror", "atoi"),
         *("getenv", "secure_getenv", "getauxval", "__getauxval", "sysconf", "getpagesize", "abort", "exit", "time"),
         *("pthread_mutex_lock", "pthread_mutex_unlock", "clock_gettime", "gettimeofday", "__errno_location"),
+        *("__cxa_guard_acquire", "__cxa_guard_release", "__cxa_allocate_exception", "__stack_chk_fail"),
     )
 )
-"""Functions of libc that call no function which they get; an address may be left in a register of no argument."""
+"""Functions of C that call no function which they get; an address may be left in a register of no argument."""
 _WRITE_NO_REGISTER = (op.NOP, op.STORE, op.STORE_REG, op.STORE_VECTOR, op.COMPARE, op.COMPARE_REG, op.CHAIN)
 _COPYING = 256
 """The loop that fills an array is not farther behind what clears it."""
@@ -140,9 +141,7 @@ class Calls:
             walk.is_parametric = True
         if name in HANDLERS and registers.get(0) == ("k", SIGILL):
             state.guards = guards | {("maybe", ALL)}
-        for number in range(
-            0 if name in _CALL_NOTHING else self._argument_count
-        ):  # functions that are handed over to be called
+        for number in range(self._argument_count if _may_call(name) else 0):  # functions that are handed over
             value = registers.get(number)
             if value is not None and value[0] == "k" and self._is_function(value[1]):
                 walk.callbacks[value[1]] = walk.callbacks.get(value[1], guards) & guards
@@ -231,3 +230,11 @@ class Calls:
     def _forget(self, registers: dict[int, Value]) -> None:
         for number in self._volatile.intersection(registers):
             del registers[number]
+
+
+def _may_call(name: str) -> bool:
+    """Return whether an imported function may call a function that it gets in a register.
+
+    The name of one in C++ has the types of its arguments: PF is a pointer to a function (Itanium C++ ABI, 5.1.5).
+    """
+    return name not in _CALL_NOTHING and (not name.startswith("_Z") or "PF" in name)
