@@ -16,10 +16,10 @@ chmod +x "$prefix/bin/python3"
 export PIP_ROOT_USER_ACTION=ignore PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_PYTHON_VERSION_WARNING=1
 pip() { "$prefix/bin/python3" -m pip "$@"; }
 cd /work/build
-if [[ -d $packages ]]; then
+if [[ -d $packages/wheel ]]; then
   pip install --quiet --no-index --no-deps --no-compile $packages/wheel/*.whl
 fi
-if [[ -d $packages ]]; then
+if [[ -d $packages/wheel ]]; then
   # Some of the wheel's compiled dependencies are left out, so pip can't resolve them: it installs the wheel alone. Then
   # pip check lists dependencies that are missing or have a wrong version; only those that were left out may be missing.
   pip install --quiet --no-index --no-deps --find-links /work/wheels "$PIBUILD_PACKAGE"
