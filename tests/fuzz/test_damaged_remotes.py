@@ -34,9 +34,10 @@ def remove(path: Path, _chance: random.Random) -> None:
 
 
 def change_json(path: Path, chance: random.Random) -> None:
-    value = json.loads(path.with_suffix(".json").read_bytes())
+    path = path.with_name(f"{path.stem.partition('-')[0]}.json")  # that of a tar, too
+    value = json.loads(path.read_bytes())
     value[chance.choice(list(value))] = chance.choice([None, 1, [], {}, "x", [{}], [[]], "0" * 100])
-    path.with_suffix(".json").write_text(json.dumps(value))
+    path.write_text(json.dumps(value))
 
 
 def plant_link(path: Path, chance: random.Random) -> None:
@@ -55,10 +56,13 @@ def test_whatever_happens_to_a_remote_only_good_work_is_taken(tmp_path, seed):
     one.remote.put_outcome("cell", {"a": 1})
     forger.share(PLAN, wheel=b"evil")
     names = sorted(path.relative_to(shared) for path in shared.rglob("*.*"))
+    forged = sorted(path.relative_to(tmp_path / "m") for path in (tmp_path / "m").rglob("*.*"))
     shutil.copytree(shared, tmp_path / "good")
     for name in chance.sample(names, chance.randrange(1, 5)):
         path, source = shared / name, chance.choice(("good", "m", ""))
-        from_path = tmp_path / source / (name if source == "m" else chance.choice(names))
+        from_path = tmp_path / source / chance.choice(forged if source == "m" else names)
+        if source == "m":
+            path = shared / chance.choice((name, from_path.relative_to(tmp_path / "m")))
         if source and from_path.is_file():
             shutil.copy(from_path, path)
         elif path.is_file() and not path.is_symlink():
