@@ -202,7 +202,7 @@ def test_64_bit_code_that_no_question_guards_fails(tmp_path, text, level):
     assert [*outcomes(tmp_path, text, _A64, "Cortex-A72", level)] == ["fails", "fails"]
 
 
-def test_a_number_that_is_not_known_tells_that_the_cpu_has_something_if_it_is_zero_else(tmp_path):
+def test_an_unknown_number_or_else_zero_tells_what_the_cpu_has(tmp_path):
     text = (
         "static volatile char has; __attribute__((constructor)) static void init(void) { int v = 0; if (getauxval(16) & 256)"
         "{ v = 1; if (yes == 7) { if (no == 9) v = yes != 100; } } has = v; }"
