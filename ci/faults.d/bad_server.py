@@ -50,7 +50,7 @@ class BadServer(ThreadingHTTPServer):
         return self.behaviour
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """Say nothing about clients that break off."""
+        """Print no traceback when a client closes the connection early."""
 
 
 class _Request(BaseHTTPRequestHandler):

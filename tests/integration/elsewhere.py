@@ -77,7 +77,7 @@ class Elsewhere(Engine):
 
 
 def leave(folder: Path) -> None:
-    """Give this process another folder, HOME, time zone, umask and, if it is root's, another user, for good."""
+    """Change the folder, HOME, time zone and umask of this process; if root runs it, also its user. Nothing changes back."""
     folder.mkdir(parents=True, exist_ok=True)
     os.umask(_UMASK)
     os.chdir(folder)
