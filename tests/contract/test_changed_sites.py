@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from pibuild.adapters.http import Http
 from pibuild.commands.main import main
 from pibuild.errors import PublishError, UsageError
 from pibuild.publishing.check import check_site
@@ -25,13 +24,6 @@ from tests.makers.sites import add_wheel, make_site, point
 KEY, OTHER = Ed25519PrivateKey.generate(), Ed25519PrivateKey.generate()
 PUBLIC = KEY.public_key()
 NOW = datetime(2026, 11, 26, tzinfo=UTC)
-
-
-@pytest.fixture
-def http():
-    http = Http({}, note=lambda _: None, sleep=lambda _: None)
-    yield http
-    http.close()
 
 
 @pytest.fixture

@@ -7,7 +7,6 @@ from hashlib import sha256
 import pytest
 
 from pibuild.adapters.git import Git
-from pibuild.adapters.http import Http
 from pibuild.adapters.rclone import Rclone
 from pibuild.errors import SourceError, UnreachableError
 from pibuild.model import ArchivePlace
@@ -26,13 +25,6 @@ COMMIT = "c" * 40
 
 def ignore(_done, _total, _unit):
     pass
-
-
-@pytest.fixture
-def http():
-    client = Http({}, note=lambda _: None, sleep=lambda _: None)
-    yield client
-    client.close()
 
 
 # downloads

@@ -8,7 +8,6 @@ import time
 
 import pytest
 
-from pibuild.adapters.http import Http
 from pibuild.adapters.rclone import Rclone
 from pibuild.errors import SourceError, TooLargeError, UnreachableError
 from pibuild.store.remote_folders import LocalFolder, ServedFolder
@@ -28,13 +27,6 @@ MOST = len(CONTENT)
 def cache():
     with running(CacheServer()) as server:
         yield server
-
-
-@pytest.fixture
-def http():
-    client = Http({}, note=lambda _: None, sleep=lambda _: None)
-    yield client
-    client.close()
 
 
 @pytest.fixture

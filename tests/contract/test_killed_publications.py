@@ -3,13 +3,9 @@
 The publisher is a process that kills itself with SIGKILL before each change of a file, or before each start of rclone.
 """
 
-import contextlib
 import io
 import os
 import shutil
-import signal
-import sys
-import threading
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -26,44 +22,19 @@ from pibuild.publishing.operations import publish, rollback
 from pibuild.publishing.pointer import read_pointer
 from pibuild.urls import Address
 from tests.fakes.sources import NoWeb
+from tests.makers.kills import killed_at
 from tests.makers.publications import after, make_proven, site_in, whole_pages
 from tests.requirements import needs
 
 KEY = Ed25519PrivateKey.generate()
-CHANGING = {"os.rename", "os.mkdir", "os.rmdir", "os.remove", "os.symlink", "os.link", "os.chmod", "os.truncate"}
+
+
+def quiet():
+    return Console(err=io.StringIO(), out=io.StringIO())
 
 
 def signed(folder, console, **changes):
     return site_in(folder, console, **{"key": KEY, "pages": whole_pages, "now": after(1)} | changes)
-
-
-def is_write(event, words):
-    is_opened = event == "open" and isinstance(words[2], int) and words[2] & (os.O_WRONLY | os.O_RDWR)
-    return event in CHANGING or bool(is_opened)
-
-
-def killed_at(step, act, counts):
-    """Run something in a child that kills itself before the step-th event that counts; return whether it got so far."""
-    child = os.fork()
-    if child == 0:
-        left, lock = [step], threading.Lock()
-
-        def watch(event, words):
-            if counts(event, words):
-                with lock:
-                    left[0] -= 1
-                    if left[0] == 0:
-                        os.kill(os.getpid(), signal.SIGKILL)
-
-        code = 1
-        with contextlib.suppress(BaseException):
-            sys.addaudithook(watch)
-            act(Console(err=io.StringIO(), out=io.StringIO()))
-            code = 0
-        os._exit(code)
-    _, status = os.waitpid(child, 0)
-    assert os.WIFSIGNALED(status) or os.WEXITSTATUS(status) == 0, "the child failed of something else"
-    return os.WIFSIGNALED(status)
 
 
 def state_of(site):
@@ -114,7 +85,7 @@ def test_a_killed_change_of_a_site_is_recognised_and_finished(name, tmp_path, st
     wanted, act = ACTS[name]
     told = []
     for step, folder in copies(start, tmp_path):
-        if not killed_at(step, lambda quiet, to=folder: act(signed(to, quiet), wheels), is_write):
+        if not killed_at(step, lambda to=folder: act(signed(to, quiet()), wheels)):
             assert state_of(folder) == wanted
             break
         told.append(state_of(folder))
@@ -148,7 +119,7 @@ def test_a_killed_copy_to_a_destination_is_recognised_and_finished(name, tmp_pat
     for step, folder in copies(destination, tmp_path):
         if not killed_at(
             step,
-            lambda quiet, to=folder: publish_wheels(signed(start, quiet), uploader(to, quiet), [], "again", anew=False),
+            lambda to=folder: publish_wheels(signed(start, quiet()), uploader(to, quiet()), [], "again", anew=False),
             lambda event, _: event == "subprocess.Popen",
         ):
             assert state_of(folder) == wanted

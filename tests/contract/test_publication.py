@@ -3,9 +3,7 @@
 import contextlib
 import io
 import os
-import signal
 import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -19,44 +17,16 @@ from pibuild.errors import ResourceError
 from pibuild.publishing.layout import current_id, read_set, set_ids
 from pibuild.publishing.operations import current, publish, rollback, sweep, yank
 from tests.failures import fails
+from tests.makers.kills import killed_at
 from tests.makers.publications import after, everything, make_proven, read, site_in
 from tests.requirements import needs_root
 
-CHANGING = {"os.rename", "os.mkdir", "os.rmdir", "os.remove", "os.symlink", "os.link", "os.chmod", "os.truncate"}
 SHORT = {"hidden": Policy(count=1, days=60, warn_days=7, grace_days=14)}
 
 
 def put(site, wheels, console, **changes):
     how = {name: changes.pop(name) for name in ("anew",) if name in changes}
     return publish(site_in(site, console, **changes), wheels, why="a test", **how)
-
-
-def killed_at(step: int, act) -> bool:
-    """Run something in a child that kills itself before its step-th change of a file; return whether it got so far."""
-    child = os.fork()
-    if child == 0:
-        left = [step]
-        lock = threading.Lock()
-
-        def watch(event, words):
-            is_write = event == "open" and isinstance(words[2], int) and words[2] & (os.O_WRONLY | os.O_RDWR)
-            if event in CHANGING or is_write:
-                with lock:
-                    left[0] -= 1
-                    if left[0] == 0:
-                        os.kill(os.getpid(), signal.SIGKILL)
-
-        code = 1
-        with contextlib.suppress(BaseException):
-            sys.addaudithook(watch)
-            act()
-            code = 0
-        os._exit(code)
-    _, status = os.waitpid(child, 0)
-    if os.WIFSIGNALED(status):
-        return True
-    assert os.WEXITSTATUS(status) == 0, "the child failed of something else"
-    return False
 
 
 def lineage(site):

@@ -9,7 +9,6 @@ from datetime import UTC, datetime
 import pypi_simple
 import pytest
 
-from pibuild.adapters.http import Http
 from pibuild.errors import PublishError, UsageError
 from pibuild.publishing.check import check_site
 from pibuild.signing.key_files import load_key, load_public_key, public_pem
@@ -19,13 +18,6 @@ from tests.makers.sites import add_wheel, make_site
 
 NOW = datetime(2026, 11, 26, tzinfo=UTC)
 OPENSSL = shutil.which("openssl")
-
-
-@pytest.fixture
-def http():
-    http = Http({}, note=lambda _: None, sleep=lambda _: None)
-    yield http
-    http.close()
 
 
 @pytest.fixture
