@@ -222,7 +222,7 @@ def _run_dockerfile(image: Image, unnamed: str, args: Mapping[str, str], context
 
 
 def _named(image: Image, unnamed: str, origin: str, context: BuildContext) -> Image:
-    """Name an image by its packages: as locked if they equal the lock, else with a hash. Write the packages into labels."""
+    """Name an image by its packages: as its lock says if they equal it, else with a hash. Labels list them."""
     engine = context.engine
     total = _packages(engine.image_text(unnamed, _INSTALLED), image)
     below = {package for parent in image.parents for package in _packages(_label(parent, context), parent)}

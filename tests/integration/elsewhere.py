@@ -77,7 +77,7 @@ class Elsewhere(Engine):
 
 
 def leave(folder: Path) -> None:
-    """Change the folder, HOME, time zone and umask of this process; if root runs it, also its user. Nothing changes back."""
+    """Change folder, HOME, time zone and umask of this process until it ends, and its user if root runs it."""
     folder.mkdir(parents=True, exist_ok=True)
     os.umask(_UMASK)
     os.chdir(folder)
