@@ -34,7 +34,7 @@ PACKAGES_LABEL = "pibuild.packages"
 LOCKED_LABEL = "pibuild.locked"
 UNNAMED_IMAGES = "pibuild/unnamed:"
 """What an image is called until its packages are known."""
-_INSTALLED = "/opt/pibuild/packages/installed"
+INSTALLED = "/opt/pibuild/packages/installed"
 """Where locked.sh writes what it takes."""
 _SHOWN = 10
 """Packages that a warning names."""
@@ -224,7 +224,7 @@ def _run_dockerfile(image: Image, unnamed: str, args: Mapping[str, str], context
 def _named(image: Image, unnamed: str, origin: str, context: BuildContext) -> Image:
     """Name an image by its packages: as its lock says if they equal it, else with a hash. Labels list them."""
     engine = context.engine
-    total = _packages(engine.image_text(unnamed, _INSTALLED), image)
+    total = _packages(engine.image_text(unnamed, INSTALLED), image)
     below = {package for parent in image.parents for package in _packages(_label(parent, context), parent)}
     locked = read_lock(image.folder)
     surplus, drift = surplus_and_drift(set(total) - below, total, locked)

@@ -3,7 +3,7 @@
 # The check's JSON is written to /work/out/result.json. If a count_X.py belongs to the recipe's check_X.py, it adds the
 # instructions that the emulator counts.
 set -euo pipefail
-prefix=/opt/pibuild/python packages=/opt/pibuild/packages
+prefix=/opt/pibuild/python packages=/opt/pibuild/dependencies
 
 # A program started through sys.executable must be emulated, too, and the machine's kernel does not do that. So the
 # interpreter's name is a script that calls the emulator; argv[0] still tells Python where its library is.

@@ -6,6 +6,7 @@ import pytest
 from packaging.utils import parse_wheel_filename
 
 import pibuild
+from pibuild.build.images import INSTALLED
 from pibuild.config.recipes import load_recipes
 from pibuild.model import PypiPlace
 
@@ -30,6 +31,14 @@ def test_a_source_of_several_recipes_is_pinned_the_same_in_each(recipes):
             pins.setdefault(source.name, set()).add(source)
 
     assert [name for name, found in pins.items() if len(found) > 1] == []
+
+
+def test_a_recipe_unpacks_nothing_into_the_folder_of_an_image_s_lock(recipes):
+    images = Path(INSTALLED).parent
+    folders = [Path(recipe.device) for recipe in recipes.values() if recipe.device]
+
+    assert len(folders) > 3
+    assert [str(folder) for folder in folders if folder == images or images in folder.parents] == []
 
 
 @pytest.mark.parametrize("name", ["cpython", "cpython-machine", "numpy", "numpy-wheel"])

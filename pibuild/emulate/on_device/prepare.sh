@@ -2,7 +2,7 @@
 # Sourced on the device before anything runs there: the names `python` and `pip` stand for the device's own, and pip installs
 # from folders alone. Needs PIBUILD_PYTHON; sets PIBUILD_PREFIX, below which pip installs.
 own=/opt/pibuild/device/usr/bin/python$PIBUILD_PYTHON # the system's, where the userland is a whole one
-packages=/opt/pibuild/packages
+packages=/opt/pibuild/dependencies
 bin=/work/build/bin
 export PIBUILD_PREFIX=/opt/pibuild/python
 [[ ! -e $own ]] || PIBUILD_PREFIX=/work/build/.local # a user's own packages
