@@ -34,17 +34,24 @@ def refuse_if_public(root: Path, folders: Iterable[Path]) -> None:
 
 
 def writers_beside_user(root: Path) -> Iterator[str]:
-    """Yield who else can change the store: its owner, a group, or every user if a folder above it is theirs to change.
+    """Yield who else can change the store, or a folder above it and so replace it: an owner, a group, or every user.
 
-    A group that is named like the user is its own.
+    A group that is named like the user is its own. In a sticky folder, only its owner can replace what is another's.
     """
-    state, user = root.stat(), os.geteuid()
-    if state.st_uid not in (user, 0):
+    state = root.stat()
+    if _is_of_another(state):
         yield f"its owner (user {_user(state.st_uid)})"
-    if state.st_mode & stat.S_IWGRP and state.st_gid and _group(state.st_gid) != _user(user):
+    if _has_group(state):
         yield f"the group {_group(state.st_gid)}"
     for folder in root.resolve().parents:
-        if folder.stat().st_mode & (stat.S_IWOTH | stat.S_ISVTX) == stat.S_IWOTH:
+        state = folder.stat()
+        if _is_of_another(state):
+            yield f"the owner of {folder} (user {_user(state.st_uid)})"
+        if state.st_mode & stat.S_ISVTX:
+            continue
+        if _has_group(state):
+            yield f"the group {_group(state.st_gid)} of {folder}"
+        if state.st_mode & stat.S_IWOTH:
             yield f"every user who can write to {folder}"
 
 
@@ -54,6 +61,15 @@ def is_own_folder(folder: Path) -> bool:
     state = existing.stat()
     is_private = state.st_uid == os.geteuid() and not state.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
     return is_private and _file_system(existing) in _OF_ONE_MACHINE
+
+
+def _is_of_another(state: os.stat_result) -> bool:
+    return state.st_uid not in (os.geteuid(), 0)
+
+
+def _has_group(state: os.stat_result) -> bool:
+    """Return whether a group of other users may write."""
+    return bool(state.st_mode & stat.S_IWGRP and state.st_gid) and _group(state.st_gid) != _user(os.geteuid())
 
 
 def _file_system(folder: Path) -> str:

@@ -193,6 +193,39 @@ def test_a_store_in_a_folder_where_every_user_can_replace_it_gets_a_warning(tmp_
     assert words.getvalue().count("warning") == 1
 
 
+@pytest.mark.parametrize(
+    ("owner", "group", "mode", "writer"),
+    [
+        (60_001, -1, 0o755, "the owner of {} (user 60001)"),
+        (60_001, -1, 0o1777, "the owner of {} (user 60001)"),
+        (-1, 60_001, 0o775, "the group 60001 of {}"),
+    ],
+)
+def test_a_store_below_a_folder_of_others_gets_a_warning(tmp_path, console, words, owner, group, mode, writer):
+    above = tmp_path / "theirs"
+    Store(above / "deep/store", console).close()
+    try:
+        os.chown(above, owner, group)
+    except PermissionError:
+        pytest.skip("only root can give a folder to others")
+    above.chmod(mode)
+    Store(above / "deep/store", console).close()
+
+    assert f"warning: {writer.format(above)} can change the store" in words.getvalue()
+
+
+def test_a_group_s_sticky_folder_above_a_store_gets_no_warning(tmp_path, console, words):
+    Store(tmp_path / "ours/store", console).close()
+    try:
+        os.chown(tmp_path / "ours", -1, 60_001)
+    except PermissionError:
+        pytest.skip("only root can give a folder to any group")
+    (tmp_path / "ours").chmod(0o1775)
+    Store(tmp_path / "ours/store", console).close()
+
+    assert words.getvalue() == ""
+
+
 def test_a_store_is_not_made_public_by_the_umask(tmp_path, console, words):
     umask = os.umask(0)
     try:
