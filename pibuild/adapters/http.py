@@ -33,6 +33,8 @@ _TRIES = 4
 _TRIES_OF_SILENT = 2
 _TRIES_IN_ALL = 20
 _LONGEST_WAIT_S = 60.0
+_LARGEST_PAGE_BYTES = 100_000_000
+"""The page of an index that lists all files of a project has some megabytes at most."""
 _LENGTH = re.compile(r"[0-9]{1,18}")
 _NOT_THERE = {404, 410}
 _TRANSIENT = {408, 425, 429, 500, 502, 503, 504}
@@ -139,13 +141,13 @@ class Http:
         self._persist(url, DIRECT, attempt)
 
     def page(self, url: str, accept: str, route: Route = DIRECT) -> Page:
-        """Return a short answer. Raises as download does."""
+        """Return a short answer. Raises as download does, and TooLargeError if it is too long to be one."""
 
         def attempt() -> Page:
             with self._answer(url, {"Accept": accept}, route) as answer:
                 kind = answer.headers.get("Content-Type", "").partition(";")[0].strip()
                 try:
-                    return Page(url=answer.url, kind=kind, content=answer.content)
+                    return Page(url=answer.url, kind=kind, content=_short_content(answer))
                 except requests.RequestException as error:  # it is shorter than announced, or not in its encoding
                     raise _TransientError("its answer is damaged, or the connection broke") from error
 
@@ -266,6 +268,18 @@ def _server(address: Address, route: Route) -> str:
     proxy = Address(requests.utils.select_proxy(url, proxies) or "").place
     host = address.host or str(address)
     return f"{host} (through the proxy {proxy})" if proxy else host
+
+
+def _short_content(answer: requests.Response) -> bytes:
+    """Return an answer's content, unpacked. Raises TooLargeError as soon as it is longer than a page."""
+    content = bytearray()
+    with ended_if_slow(answer, lambda: len(content)):
+        for chunk in answer.iter_content(LEAST_BYTES):
+            content += chunk
+            if len(content) > _LARGEST_PAGE_BYTES:
+                what = f"{Address(answer.url)} is larger than a page should be"
+                raise TooLargeError(what, expected=f"{_LARGEST_PAGE_BYTES} bytes at most")
+    return bytes(content)
 
 
 def _write(

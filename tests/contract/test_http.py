@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from pibuild.adapters.http import Http, NotThereError
-from pibuild.errors import ResourceError, SourceError, UnreachableError
+from pibuild.errors import ResourceError, SourceError, TooLargeError, UnreachableError
 from tests.failures import fails
 from tests.fakes.servers import AnswerServer, free_port, running, serve_whole
 
@@ -312,6 +312,24 @@ def test_a_page_has_its_content_type_and_final_address(server, client):
 
     assert (page.content, page.kind, page.url) == (b"{}", "application/json", server.url)
     assert server.asked[0]["Accept"] == "application/json"
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_page_that_is_too_large_is_refused_before_it_is_read(server, client, monkeypatch, packed):
+    monkeypatch.setattr("pibuild.adapters.http._LARGEST_PAGE_BYTES", 1_000_000)
+    content = bytes(1_000_001)
+    headers = {"Content_Encoding": "gzip"} if packed else {}
+    server.answers = [lambda request: request.give(200, gzip.compress(content) if packed else content, **headers)]
+
+    with fails(TooLargeError, naming=(server.url, "1000000")):
+        client.page(server.url, "text/html")
+
+
+def test_a_page_as_large_as_allowed_is_read(server, client, monkeypatch):
+    monkeypatch.setattr("pibuild.adapters.http._LARGEST_PAGE_BYTES", 1_000_000)
+    server.answers = [lambda request: request.give(200, bytes(1_000_000))]
+
+    assert client.page(server.url, "text/html").content == bytes(1_000_000)
 
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
