@@ -135,13 +135,27 @@ def staging_dir(site_dir: Path) -> Path:
 
 
 def make_public(site_dir: Path) -> None:
-    """Let every user read the files and folders in the site, whatever umask they were written with."""
-    for path in site_dir.rglob("*"):
-        present = path.lstat().st_mode
+    """Let every user read the files and folders in the site, whatever umask they were written with.
+
+    Links are not followed, even if somebody puts them there meanwhile.
+    """
+    for _, folders, files, folder in os.fwalk(site_dir):
+        for name in (*folders, *files):
+            with suppress(FileNotFoundError):
+                _open_to_readers(name, folder)
+
+
+def _open_to_readers(name: str, folder: int) -> None:
+    """Change the mode of a file or folder, by its name in an open folder, so that every user can read it."""
+    descriptor = os.open(name, os.O_PATH | os.O_NOFOLLOW, dir_fd=folder)
+    try:
+        present = os.fstat(descriptor).st_mode
         mode = FOLDER_MODE if stat.S_ISDIR(present) else _FILE_MODE
         if not stat.S_ISLNK(present) and stat.S_IMODE(present) != mode:
             with suppress(PermissionError):  # a file of another user, who decides on its mode
-                path.chmod(mode)
+                Path(f"/proc/self/fd/{descriptor}").chmod(mode)  # fchmod needs a file that can be read
+    finally:
+        os.close(descriptor)
 
 
 def sync(*paths: Path) -> None:

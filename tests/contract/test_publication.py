@@ -14,7 +14,7 @@ import pytest
 from pibuild.config.settings import Policy
 from pibuild.console import Console
 from pibuild.errors import ResourceError
-from pibuild.publishing.layout import current_id, read_set, set_ids
+from pibuild.publishing.layout import current_id, make_public, read_set, set_ids
 from pibuild.publishing.operations import current, publish, rollback, sweep, yank
 from tests.failures import fails
 from tests.makers.kills import killed_at
@@ -112,6 +112,28 @@ def test_a_rollback_opens_a_set_that_was_published_with_closed_modes(public_dir,
     rollback(site_in(site, console), None)
 
     assert read_as_stranger(site) == 0
+
+
+@pytest.mark.parametrize("swapped", ["set/file", "set"])
+def test_opening_a_site_never_opens_a_file_that_a_link_is_put_to(tmp_path, monkeypatch, swapped):
+    site, secret_dir = tmp_path / "site", tmp_path / "secret"
+    for folder in (site / "set", secret_dir):
+        folder.mkdir(parents=True)
+        (folder / "file").write_text("")
+        (folder / "file").chmod(0o600)
+    real = os.chmod
+
+    def chmod(path, mode, **keywords):
+        if not (site / swapped).is_symlink() and mode == 0o644:
+            (site / swapped).rename(tmp_path / "before")
+            (site / swapped).symlink_to(secret_dir / "file" if swapped == "set/file" else secret_dir)
+        real(path, mode, **keywords)
+
+    monkeypatch.setattr(os, "chmod", chmod)
+    make_public(site)
+
+    assert (site / swapped).is_symlink()
+    assert (secret_dir / "file").stat().st_mode & 0o777 == 0o600
 
 
 def test_an_existing_site_folder_that_is_closed_stays_so_with_a_warning(tmp_path, site, console, words):
