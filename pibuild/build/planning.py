@@ -11,11 +11,11 @@ from packaging.version import Version
 
 from pibuild.build.keys import artifact_key, plan_key, wheelhouse_key
 from pibuild.config.pis import load_pis
+from pibuild.config.python_versions import refuse_free_threaded, spelled_python
 from pibuild.config.targets import find_target
 from pibuild.errors import PibuildError, UsageError, collected, nearest, raise_all
 from pibuild.model import Artifact, Image, Plan, Recipe, Release, Request, Source, Target, Wheelhouse
 
-_PYTHON_SPELLING = re.compile(r"(?:c?py?|python)?\W?([23])\.?(\d{1,2})(?:\.\d+)?", re.IGNORECASE)
 _ENV = (
     ("HOME", "/work/build"),
     ("LC_ALL", "C.UTF-8"),
@@ -128,10 +128,12 @@ def request_faults(
     if request.python is None:
         faults.append(UsageError("No Python is set", hint=f"--python, and one of {', '.join(pythons)}"))
     elif request.python not in pythons:
-        details = [f"{recipe.name}: {', '.join(supported_pythons(recipe.releases))}" for recipe in offered]
-        subject = f"No release of {request.recipe}" if request.recipe in names else "No recipe"
-        what = f"{subject} supports Python {request.python!r}"
-        faults.append(UsageError(what, details=details, hint=nearest_pythons(request.python, pythons)))
+        with collected(faults):
+            refuse_free_threaded(request.python)
+            details = [f"{recipe.name}: {', '.join(supported_pythons(recipe.releases))}" for recipe in offered]
+            subject = f"No release of {request.recipe}" if request.recipe in names else "No recipe"
+            what = f"{subject} supports Python {request.python!r}"
+            raise UsageError(what, details=details, hint=nearest_pythons(request.python, pythons))
     versions = _versions(releases)
     if request.version not in (None, *versions):
         hint = nearest(request.version or "", versions)
@@ -213,8 +215,7 @@ def nearest_pythons(python: str, supported: Sequence[str]) -> str:
         pythons = {system.name: [python.version for python in system.pythons] for system in load_pis().systems}
         return ", ".join(name for name, versions in pythons.items() if version in versions)
 
-    spelling = _PYTHON_SPELLING.fullmatch(python)
-    if spelling and (meant := ".".join(spelling.groups())) in supported:
+    if (meant := spelled_python(python)) in supported:
         return f"--python {meant}"
     if not re.fullmatch(r"\d+\.\d+", python):
         return f"one of: {', '.join(supported)}" if supported else ""

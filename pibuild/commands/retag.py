@@ -4,6 +4,7 @@ import re
 from typing import TYPE_CHECKING
 
 from pibuild.commands.options import CommandParser, Invocation, add_general, add_options, refuse_idle, wheel_path
+from pibuild.config.python_versions import refuse_free_threaded
 from pibuild.errors import PibuildError, UsageError, raise_all
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ def run(invocation: Invocation) -> int:
         raise UsageError("There is no new tag", hint="--python 3.11 or --platform linux_armv6l, or both")
     if settings.python is None:
         refuse_idle(invocation, ("accept_abi_risk",), "--python")
+    refuse_free_threaded(settings.python)
     if not re.fullmatch(r"[23]\.\d{1,2}", settings.python or "3.0"):
         raise UsageError(f"{settings.python!r} is not a version of Python", hint="--python 3.11")
     if not re.fullmatch(r"\w+", args.platform or "any"):

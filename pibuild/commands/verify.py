@@ -93,6 +93,7 @@ def _requirements(invocation: Invocation) -> "tuple[Question, Version | None]":
 
     from pibuild.config.pis import load_pis
     from pibuild.config.project_files import project_folder
+    from pibuild.config.python_versions import refuse_free_threaded
     from pibuild.config.targets import find_target, load_targets
     from pibuild.verify.judge import Question
 
@@ -114,6 +115,8 @@ def _requirements(invocation: Invocation) -> "tuple[Question, Version | None]":
     ):
         with collected(errors):
             if value is not None and value not in known:
+                if option == "--python":
+                    refuse_free_threaded(value)
                 raise UsageError(f"{option} {value}: {what}", hint=f"one of {', '.join(known)}")
     raise_all(errors)
     question = Question(

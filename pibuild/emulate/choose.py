@@ -17,6 +17,7 @@ from pibuild.build.planning import Catalogue, nearest_pythons
 from pibuild.config.dockerfiles import load_images
 from pibuild.config.pis import Model, System, load_pis
 from pibuild.config.project_files import project_folder
+from pibuild.config.python_versions import refuse_free_threaded
 from pibuild.config.targets import find_target
 from pibuild.errors import ImageError, PibuildError, UsageError, collected, nearest, raise_all
 from pibuild.model import Image, Plan, Request, Target, Userland
@@ -129,6 +130,8 @@ def choose(wheel: WheelName, request: DeviceRequest, targets: Mapping[str, Targe
     pis = load_pis()
     faults: list[PibuildError] = []
     with collected(faults):
+        refuse_free_threaded(request.python)
+    with collected(faults):
         model = _named("--model", request.model, {model.name: model for model in pis.models})
     with collected(faults):
         system = _named("--os", request.system, {system.name: system for system in pis.systems})
@@ -223,7 +226,8 @@ def _python(wheel: WheelName, wanted: str | None, available: Sequence[str], syst
             found=", ".join(sorted({f"{tag.interpreter}-{tag.abi}" for tag in wheel.tags})),
             hint="another --os" if system else "a wheel for one of these, or --python to see pip refuse it",
         )
-    return max(fitting, key=Version)
+    of_systems = {place.python.version for place in load_pis().places}
+    return max(fitting, key=lambda python: (python in of_systems, Version(python)))
 
 
 def plan_beside(wheel: WheelName, device: Device, catalogue: Catalogue) -> Plan | None:

@@ -18,7 +18,7 @@ from tests.failures import fails
 
 SYSTEMS = {system.name: system for system in load_pis().systems}
 TARGETS = load_targets(project_folder("toolchains"))
-PYTHONS = ("2.7", "3.5", "3.9", "3.11", "3.13")
+PYTHONS = ("2.7", "3.5", "3.9", "3.11", "3.13", "3.14")
 
 
 def chosen(tags, **wish):
@@ -32,6 +32,7 @@ def chosen(tags, **wish):
         ("cp311-cp311-linux_armv7l", {}, "pi-two", "3.11", "pi-2-b"),
         ("cp35-cp35m-linux_armv7l", {}, "pi-two", "3.5", "pi-2-b"),
         ("cp27-cp27mu-linux_armv6l", {}, "pi-one", "2.7", "pi-zero-w"),
+        ("cp314-cp314-linux_armv6l", {}, "pi-one", "3.14", "pi-zero-w"),
         ("cp39-abi3-manylinux_2_17_armv7l.manylinux2014_armv7l", {}, "pi-two", "3.13", "pi-2-b"),
         ("py3-none-any", {"target": "pi-two", "python": "3.9"}, "pi-two", "3.9", "pi-2-b"),
         ("py3-none-any", {"model": "pi-1-b-plus"}, "pi-one", "3.13", "pi-1-b-plus"),
@@ -66,6 +67,8 @@ def test_defaults_of_a_device_come_from_the_wheels_tags(tags, wish, target, pyth
         ("cp311-cp311-linux_armv7l", {"model": "pi-6"}, "one of: pi-1-b-plus"),
         ("cp311-cp311-linux_armv7l", {"target": ""}, "target ''"),
         ("cp311-cp311-linux_armv7l", {"python": ""}, "Python ''"),
+        ("cp313-cp313-linux_armv7l", {"python": "3.13t"}, "--python 3.13,"),
+        ("py3-none-any", {"bits": 64, "python": "cp313t"}, "--python 3.13,"),
         ("cp311-cp311-linux_armv7l", {"model": "pi-4-b", "target": "pi-zero"}, "pi-two"),
     ],
 )

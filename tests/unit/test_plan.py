@@ -259,6 +259,12 @@ def test_an_unknown_target_is_answered_with_the_nearest_kind_of_pi(name, hint):
     assert len(caught.value.details) == len(TARGETS)
 
 
+@pytest.mark.parametrize("python", ["3.13t", "cp313t", "3.14t"])
+def test_a_free_threaded_python_is_refused_with_the_ordinary_one(python):
+    with fails(UsageError, naming=(python, "ABI", "Raspberry Pi OS", f"--python 3.{'14' if '14' in python else '13'}")):
+        plan_for(python)
+
+
 @pytest.mark.parametrize(
     ("python", "hints"),
     [
