@@ -18,7 +18,7 @@ import requests
 from urllib3.exceptions import HTTPError, ProtocolError
 
 from pibuild import __version__
-from pibuild.adapters.least_speed import LEAST_BYTES, ended_if_slow
+from pibuild.adapters.least_speed import LEAST_BYTES, PERIOD_S, SlowError, ended_if_slow
 from pibuild.console import Progress, seconds, size
 from pibuild.errors import SourceError, TooLargeError, UnreachableError
 from pibuild.files import disk_full_error, file_sha256, is_disk_full
@@ -33,6 +33,7 @@ _TRIES = 4
 _TRIES_OF_SILENT = 2
 _TRIES_IN_ALL = 20
 _LONGEST_WAIT_S = 60.0
+_TOO_SLOW = f"it sends less than {size(LEAST_BYTES)} in a period of {seconds(PERIOD_S)}"
 _LARGEST_PAGE_BYTES = 100_000_000
 """The page of an index that lists all files of a project has some megabytes at most."""
 _LENGTH = re.compile(r"[0-9]{1,18}")
@@ -71,9 +72,11 @@ class NotThereError(SourceError):
 class _TransientError(Exception):
     """An attempt failed, and the next one may succeed."""
 
-    def __init__(self, why: str, *, wait_s: float | None = None, is_silent: bool = False) -> None:
+    def __init__(
+        self, why: str, *, wait_s: float | None = None, is_silent: bool = False, is_slow: bool = False
+    ) -> None:
         super().__init__(why)
-        self.why, self.wait_s, self.is_silent = why, wait_s, is_silent
+        self.why, self.wait_s, self.is_silent, self.is_slow = why, wait_s, is_silent, is_slow
 
 
 class Http:
@@ -150,11 +153,13 @@ class Http:
                     return Page(url=answer.url, kind=kind, content=_short_content(answer))
                 except requests.RequestException as error:  # it is shorter than announced, or not in its encoding
                     raise _TransientError("its answer is damaged, or the connection broke") from error
+                except SlowError as error:
+                    raise _TransientError(_TOO_SLOW, is_slow=True) from error
 
         return self._persist(url, route, attempt)
 
     def _persist(self, url: str, route: Route, attempt: Callable[[], T], to: Path | None = None) -> T:
-        """Try until it works or is hopeless; all tries are available again if the file has grown."""
+        """Try until it works or is hopeless; a file that has grown, unless very slowly, has all tries again."""
         server = _server(Address(url), route)
         failed = failed_in_row = 0
         while True:
@@ -162,7 +167,8 @@ class Http:
             try:
                 return attempt()
             except _TransientError as error:
-                failed, failed_in_row = failed + 1, 1 if _size_bytes(to) > before_bytes else failed_in_row + 1
+                is_progress = _size_bytes(to) > before_bytes and not error.is_slow
+                failed, failed_in_row = failed + 1, 1 if is_progress else failed_in_row + 1
                 if error.is_silent and failed_in_row >= _TRIES_OF_SILENT:
                     hint = "check the network, http_proxy, https_proxy and no_proxy, and the proxy of pip or apt"
                     raise UnreachableError(f"{server} is not reachable", found=error.why, hint=hint) from error
@@ -302,6 +308,8 @@ def _write(
                 if most_bytes is not None and done_bytes > most_bytes:
                     what = f"{Address(answer.url)} is larger than it should be"
                     raise TooLargeError(what, expected=f"{most_bytes} bytes at most")
+    except SlowError as error:
+        raise _TransientError(_TOO_SLOW, is_slow=True) from error
     except HTTPError as error:
         raise _TransientError(f"the connection broke after {size(done_bytes)} of {size(total_bytes)}") from error
     except OSError as error:

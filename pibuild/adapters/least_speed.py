@@ -16,19 +16,24 @@ LEAST_BYTES = 1 << 16
 PERIOD_S = 60.0
 
 
+class SlowError(Exception):
+    """A download brought less than LEAST_BYTES in a period."""
+
+
 @contextmanager
 def ended_if_slow(answer: requests.Response, received_bytes: Callable[[], int]) -> Iterator[None]:
     """Break the connection of an answer if it brings less than LEAST_BYTES in a period, until the end of the block.
 
-    The reader then finds a broken connection.
+    The reader then finds a broken connection, and the block ends with SlowError.
     """
-    over = threading.Event()
+    over, is_broken = threading.Event(), threading.Event()
 
     def watch() -> None:
         before_bytes = received_bytes()
         while not over.wait(PERIOD_S):
             now_bytes = received_bytes()
             if now_bytes - before_bytes < LEAST_BYTES:
+                is_broken.set()
                 _break(answer)
                 return
             before_bytes = now_bytes
@@ -37,9 +42,15 @@ def ended_if_slow(answer: requests.Response, received_bytes: Callable[[], int]) 
     watching.start()
     try:
         yield
+    except Exception as error:
+        if is_broken.is_set():
+            raise SlowError from error
+        raise
     finally:
         over.set()
         watching.join()
+    if is_broken.is_set():
+        raise SlowError
 
 
 def _break(answer: requests.Response) -> None:
