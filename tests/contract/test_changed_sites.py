@@ -15,11 +15,12 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from pibuild.commands.main import main
 from pibuild.errors import PublishError, UsageError
 from pibuild.publishing.check import check_site
+from pibuild.publishing.provenance import signed_provenance
 from pibuild.signing.key_files import public_pem
 from tests.failures import fails
 from tests.fakes.servers import AnswerServer, FolderRequest, running, served
 from tests.fakes.sources import NoWeb
-from tests.makers.sites import add_wheel, make_site, point
+from tests.makers.sites import add_wheel, make_site, point, write_sums
 
 KEY, OTHER = Ed25519PrivateKey.generate(), Ed25519PrivateKey.generate()
 PUBLIC = KEY.public_key()
@@ -308,6 +309,23 @@ def test_signed_provenance_that_is_missing_or_of_another_wheel_is_refused(site):
     assert ".intoto.jsonl is not an envelope of .provenance.json" in faults(site)
     (site / one.signed_provenance).unlink()
     assert f"{one.signed_provenance}: is missing" in faults(site)
+
+
+def test_provenance_that_another_key_has_signed_is_refused_in_a_signed_set(site):
+    wheel = add_wheel(site)
+    published = make_site(site, wheel, key=KEY)
+    statement = (site / f"{wheel.paths[0]}.provenance.json").read_bytes()
+    (site / wheel.signed_provenance).write_bytes(signed_provenance(statement, OTHER))
+    write_sums(site, published, key=KEY)
+    assert ".intoto.jsonl is not signed by this key" in faults(site)
+
+
+def test_a_signed_set_without_signed_provenance_is_refused(site):
+    wheel = add_wheel(site)
+    published = make_site(site, wheel, key=KEY)
+    (site / wheel.signed_provenance).unlink()
+    write_sums(site, published, key=KEY)
+    assert f"does not list ../{wheel.signed_provenance}" in faults(site)
 
 
 # The state of a reader
