@@ -232,6 +232,30 @@ def test_a_forged_cpu_time_is_rejected_or_overwritten(store, script, console, te
     assert containers(store) == []
 
 
+@pytest.mark.parametrize(
+    "forge",
+    [
+        "echo nothing > forged",
+        "printf '0m0.0s 0m0.0s\\n-5m0.000s 0m0.000s\\n' > forged",
+        "printf '0m0.0s 0m0.0s\\n90000m0.000s 0m0.000s\\n' > forged",
+        "printf '0m0.0s 0m0.0s\\n0m0.000s 0m0.000s\\nmore\\n' > forged",
+        "ln -s /etc/passwd forged",
+    ],
+)
+def test_a_forged_cpu_time_that_nothing_overwrites_is_rejected(store, script, console, forge):
+    """The shell that writes the time waits for a reader of a pipe, whose name is another file's meanwhile."""
+    text = f"""
+        echo x > out/x
+        cd /work
+        mkfifo pipe
+        ln pipe cpu
+        (sleep 1; {forge}; mv -fT forged cpu; cat pipe) > /dev/null 2>&1 &
+    """
+    with fails(BuildError, naming="could not be built"):
+        one_build(store, script(text), console)
+    assert containers(store) == []
+
+
 @pytest.fixture
 def left(store, console, engine):
     """Run a script whose result is /work/out/result.json, as a proof's is; return the result."""
