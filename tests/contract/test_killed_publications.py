@@ -18,7 +18,8 @@ from pibuild.console import Console
 from pibuild.errors import PublishError
 from pibuild.publishing.check import check_site
 from pibuild.publishing.destinations import Uploader
-from pibuild.publishing.operations import publish, rollback
+from pibuild.publishing.layout import current_id
+from pibuild.publishing.operations import publish, rollback, sweep
 from pibuild.publishing.pointer import read_pointer
 from pibuild.urls import Address
 from tests.fakes.sources import NoWeb
@@ -43,7 +44,7 @@ def state_of(site):
         return check_site(str(site), NoWeb(), now=after(1.5), public_key=KEY.public_key()).wheels
     except PublishError as error:
         is_recognised = any("was interrupted, or is still running" in detail for detail in error.details)
-        return "unfinished" if is_recognised and "pibuild publish" in error.hint else str(error)
+        return "unfinished" if is_recognised and "on the publishing machine" in error.hint else str(error)
 
 
 def copies(start, top):
@@ -98,6 +99,21 @@ def test_a_killed_change_of_a_site_is_recognised_and_finished(name, tmp_path, st
     assert len(told) >= 4
     assert "unfinished" in told
     assert set(told) <= {2, wanted, "unfinished"}
+
+
+def test_a_command_that_publishes_nothing_finishes_a_killed_publication(start, tmp_path, console):
+    """The kill comes when the new set is the current one, and before the pointer names it."""
+    wheels = [make_proven(tmp_path / "made", "1.2")]
+    before = current_id(start)
+
+    def points(event, words):
+        return event == "os.rename" and str(words[1]).endswith("current.json")
+
+    assert killed_at(1, lambda: publish(signed(start, quiet()), wheels, why="a test"), points)
+    assert current_id(start) != before
+    assert state_of(start) == "unfinished"
+    sweep(signed(start, console), count=9)
+    assert state_of(start) == 3
 
 
 @needs("rclone")
