@@ -5,18 +5,19 @@ its own work if the shared store's can't be used.
 """
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
 import promises
-from bad_server import BEHAVIOURS, serving
+from bad_server import BEHAVIOURS, SLOW, serving
 from ground import Ground
 from machine import GOOD_NIGHT, Machine
 from model import Kind, Trial, ViolationError
 
 _NIGHT = ("nightly", "--no-publish")
-_DEADLINE_S = 90.0
+_DEADLINE_S = 600.0
+"""A server that nearly stands still is asked four times, for a minute each."""
 
 
 def kinds(ground: Ground) -> list[Kind]:
@@ -33,6 +34,11 @@ def kinds(ground: Ground) -> list[Kind]:
             run=partial(_push, ground),
         ),
         Kind(
+            name="remote-slow",
+            summary="download or upload, with a server that is slow from some answer on, or nearly stands still",
+            run=partial(_slow, ground),
+        ),
+        Kind(
             name="remote-folder",
             summary="download from a shared folder, also by rclone, whose files are damaged, cut, swapped or gone",
             run=partial(_folder, ground),
@@ -40,12 +46,12 @@ def kinds(ground: Ground) -> list[Kind]:
     ]
 
 
-def _pull(ground: Ground, trial: Trial) -> str:
+def _pull(ground: Ground, trial: Trial, behaviours: Sequence[str] = BEHAVIOURS) -> str:
     """Pull both wheels, the first answers being good; what can't be pulled is built."""
     remote_dir = trial.folder / "remote"
     shutil.copytree(ground.remote_dir, remote_dir)
     machine = _machine(ground, trial.folder / "machine")
-    behaviour = trial.random.choice(BEHAVIOURS)
+    behaviour = trial.random.choice(behaviours)
     with serving(remote_dir) as server:
         machine.set_up(remote=server.url, trust=[])
         server.misbehave(behaviour, after=trial.random.randrange(8), chance=trial.random)
@@ -55,11 +61,18 @@ def _pull(ground: Ground, trial: Trial) -> str:
     return _source_of(ended.code)
 
 
-def _push(ground: Ground, trial: Trial) -> str:
+def _slow(ground: Ground, trial: Trial) -> str:
+    """Pull or push both wheels with a server that is slow, or one that sends a byte now and then."""
+    act, words = trial.random.choice(((_pull, "download"), (_push, "upload")))
+    behaviour = trial.random.choice(SLOW)
+    return f"{words}, the server {behaviour}: {act(ground, trial, [behaviour])}"
+
+
+def _push(ground: Ground, trial: Trial, behaviours: Sequence[str] = BEHAVIOURS) -> str:
     """Push both wheels; in the end another machine can pull them."""
     machine, remote_dir = ground.machine(ground.both, trial.folder / "machine"), trial.folder / "remote"
     remote_dir.mkdir()
-    behaviour = trial.random.choice(BEHAVIOURS)
+    behaviour = trial.random.choice(behaviours)
     with serving(remote_dir) as server:
         machine.set_up(remote=server.url, trust=[])
         server.misbehave(behaviour, after=trial.random.randrange(12), chance=trial.random)

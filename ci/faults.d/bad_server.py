@@ -191,6 +191,7 @@ _WITH_CONTENT: dict[str, Callable[[_Request, bytes], None]] = {
     "nearly stands still": _Request.drip,
 }
 BEHAVIOURS = (*_WITHOUT_CONTENT, *_WITH_CONTENT)
+SLOW = ("is slow", "nearly stands still")
 
 
 @contextmanager
