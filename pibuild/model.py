@@ -302,6 +302,8 @@ class Recipe:
     """Names of the sources that only the build uses; no part of them is in the artifact."""
     package: str = ""
     """The wheel's name for pip, if it is not the recipe's."""
+    replaces: str = ""
+    """Name of the recipe that this one succeeds: where both make a proven wheel, this one is the default."""
 
     @property
     def package_name(self) -> str:

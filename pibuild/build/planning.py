@@ -197,7 +197,9 @@ def choice(request: Request, target: Target, python: str, recipes: Mapping[str, 
             f"No release for Python {python} is proven on {target.name}",
             hint=f"--release {' or '.join(versions)} (in a matrix: `versions:`) to build and test an unproven one",
         )
-    recipe, release = max(proven or fitting, key=lambda pair: Version(pair[1].version))
+    replaced = {recipe.replaces for recipe, _ in proven or fitting}
+    current = [pair for pair in proven or fitting if pair[0].name not in replaced]
+    recipe, release = max(current, key=lambda pair: Version(pair[1].version))
     why = f"the newest that is proven for Python {python} on {target.name}"
     if request.version is not None:
         why = "as asked" if proven else f"as asked; it is untested for Python {python} on {target.name}"

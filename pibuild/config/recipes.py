@@ -22,6 +22,8 @@ def load_recipes(folder: Path) -> dict[str, Recipe]:
 
 def _faults_of_needs(recipe: Recipe, recipes: Mapping[str, Recipe]) -> Iterator[str]:
     """Yield what is wrong with the other recipes that a recipe names."""
+    if (name := recipe.replaces) and name not in recipes:
+        yield f"{recipe.name}: replaces: there is no recipe {name!r}; {nearest(name, list(recipes))}"
     for index, release in enumerate(recipe.releases):
         for key in ("needs", "needs_without_neon", "proven_with", "dependencies"):
             place = f"{recipe.name}: releases.{index}.{key}"

@@ -85,6 +85,36 @@ def test_the_newest_release_is_the_newest_that_is_proven_for_the_target():
     assert "untested" not in planned("pi-two", "2.14.1").reason
 
 
+def with_successor(*, proven_on=("pi-one", "pi-two")):
+    recipes = make_recipes()
+    release = make_release("1.0", pythons=("3.11",), needs=("cpython",))
+    successor = make_recipe(
+        "litert",
+        per=("target", "python"),
+        image="toolchain",
+        proof="check.py",
+        replaces="tflite-runtime",
+        releases=(replace(release, proven_on=proven_on),),
+    )
+    return recipes | {"litert": successor}
+
+
+def test_the_successor_of_a_product_is_the_default_whatever_its_version():
+    recipes = with_successor()
+
+    assert plan_for("3.11", recipes=recipes).reason.startswith("litert 1.0: the newest")
+    assert plan_for("3.11", recipe="tflite-runtime", recipes=recipes).wheel.release.version == "2.14.1"
+    assert plan_for("3.11", version="2.9.0", recipes=recipes).wheel.recipe.name == "tflite-runtime"
+
+
+def test_the_replaced_product_is_the_default_where_its_successor_is_not_proven():
+    recipes = with_successor(proven_on=("pi-two",))
+
+    assert plan_for("3.9", recipes=recipes).wheel.recipe.name == "tflite-runtime"
+    assert plan_for("3.11", target="pi-one", recipes=recipes).wheel.recipe.name == "tflite-runtime"
+    assert plan_for("3.11", target="pi-two", recipes=recipes).wheel.recipe.name == "litert"
+
+
 def test_everything_that_is_missing_or_wrong_in_a_request_is_reported_at_once():
     request = Request(target="pi-six", python="4", recipe="tflite", version="9")
     with fails(UsageError, naming=("'pi-six'", "'4'", "'tflite'", "'9'")):

@@ -241,6 +241,14 @@ def test_each_mistake_in_a_recipe_is_one_finding(tmp_path, old, new, names):
     assert len(caught.value.details) == 1, caught.value.details
 
 
+def test_a_recipe_that_replaces_an_unknown_one_names_the_nearest(tmp_path):
+    (tmp_path / "thing").mkdir()
+    (tmp_path / "thing" / "build.sh").write_text("")
+    (tmp_path / "thing" / "recipe.yaml").write_text(RECIPE.replace("image:", "replaces: thnig\nimage:"))
+    with fails(UsageError, naming=("replaces:", "'thnig'", "'thing'")):
+        load_recipes(tmp_path)
+
+
 def test_a_recipe_without_sources_lacks_one_key(tmp_path):
     (tmp_path / "thing").mkdir()
     (tmp_path / "thing" / "recipe.yaml").write_text(RECIPE[: RECIPE.index("sources:\n")])
