@@ -666,7 +666,7 @@ def test_extras_are_separated_by_commas(capsys):
 @pytest.fixture
 def shared(tmp_path):
     """A remote that has the proven wheel of pi-one and 3.11, and the file that names it."""
-    plan = load_catalogue().plan(Request(target="pi-one", python="3.11", recipe=None, version=None))
+    plan = load_catalogue().plan(Request(target="pi-one", python="3.11", recipe="tflite-runtime", version=None))
     other = Machine(tmp_path / "other", LocalFolder(tmp_path / "shared"))
     other.share_wheel(plan, make_tflite_wheel(tmp_path / "made"))
     other.store.close()
@@ -675,7 +675,7 @@ def shared(tmp_path):
 
 
 def test_a_wheel_that_another_machine_proved_is_downloaded_without_an_engine(capsys, shared, tmp_path):
-    words = ["--target", "pi-one", "--python", "3.11"]
+    words = ["--recipe", "tflite-runtime", "--target", "pi-one", "--python", "3.11"]
 
     assert main(words) == 0
     said = capsys.readouterr()
@@ -689,7 +689,7 @@ def test_a_wheel_that_another_machine_proved_is_downloaded_without_an_engine(cap
 
 @pytest.mark.usefixtures("shared")
 def test_offline_asks_no_remote(capsys):
-    assert main(["--target", "pi-one", "--python", "3.11", "--offline"]) == 5
+    assert main(["--recipe", "tflite-runtime", "--target", "pi-one", "--python", "3.11", "--offline"]) == 5
     assert "pulling" not in capsys.readouterr().err
 
 

@@ -117,12 +117,13 @@ def test_verify_and_retag_judge_wheels(installed):
 
 def test_list_and_plan_need_no_engine(installed):
     assert installed.run("list")[0] == 0
-    code, out, _ = installed.run("plan", "--target", "pi-one", "--python", "3.11")
+    code, out, _ = installed.run("plan", "--recipe", "tflite-runtime", "--target", "pi-one", "--python", "3.11")
     assert (code, "tflite-runtime 2.14.1" in out) == (0, True)
 
 
 def test_publish_makes_a_site_of_what_the_store_has_proven(installed):
-    plan = json.loads(installed.run("plan", "--target", "pi-one", "--python", "3.11", "--json")[1])
+    words = ("--recipe", "tflite-runtime", "--target", "pi-one", "--python", "3.11")
+    plan = json.loads(installed.run("plan", *words, "--json")[1])
     name, version = "tflite_runtime", "2.14.1"
     wheel = make_wheel(
         installed.folder,

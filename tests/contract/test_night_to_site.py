@@ -55,7 +55,7 @@ def stored(folder):
     """Put the proven wheel of the cell into a store."""
 
     def stored(store_dir=folder / "store", path=None):
-        plan = load_catalogue().plan(Request(target="pi-one", python="3.11", recipe=None, version=None))
+        plan = load_catalogue().plan(Request(target="pi-one", python="3.11", recipe="tflite-runtime", version=None))
         path = path or make_tflite_wheel(folder / "made")
         record = make_record(path, recipe="tflite-runtime", version="2.14.1")
         record["plan"]["key"] = plan.key
@@ -120,7 +120,7 @@ def test_a_night_that_changes_nothing_renews_the_signed_pointer_everywhere(folde
 def differing(folder, monkeypatch):
     """Let a night build one artifact again; its engine makes another file than the stored one."""
     (folder / "pibuild.yaml").write_text(SETTINGS.replace("nightly:\n", "nightly:\n  rebuild: 1\n"))
-    plan = load_catalogue().plan(Request(target="pi-one", python="3.11", recipe=None, version=None))
+    plan = load_catalogue().plan(Request(target="pi-one", python="3.11", recipe="tflite-runtime", version=None))
     artifact = plan.artifacts[0]
     (folder / "out.tar").write_bytes(b"a tar")
     store = Store(folder / "store", Console())

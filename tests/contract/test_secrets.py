@@ -111,7 +111,7 @@ def command_lines():
 def folder(tmp_path):
     """A folder with a proven wheel in its store, and a home folder."""
     (tmp_path / "home").mkdir()
-    plan = load_catalogue().plan(Request(target="pi-one", python="3.11", recipe=None, version=None))
+    plan = load_catalogue().plan(Request(target="pi-one", python="3.11", recipe="tflite-runtime", version=None))
     path = make_wheel(
         tmp_path / "made",
         file_name=WHEEL,
