@@ -7,7 +7,7 @@ numpy, loading and the first inference. The inputs are seeded, so two wheels get
 the outputs, and `--against` compares with written ones. `--maps` writes the process's memory map, from which hot.py
 reads where a library is. stdout is one line of JSON about the run.
 
-It runs on every Python that has a tflite_runtime, and needs numpy.
+It runs on every Python that has tflite_runtime or its successor ai_edge_litert, and needs numpy.
 """
 
 from __future__ import annotations
@@ -19,7 +19,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tflite_runtime.interpreter import Interpreter
+
+try:
+    from tflite_runtime.interpreter import Interpreter
+except ImportError:
+    from ai_edge_litert.interpreter import Interpreter
 
 
 def seeded_input(detail: dict[str, Any], number: int) -> np.ndarray:

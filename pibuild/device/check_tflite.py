@@ -1,4 +1,4 @@
-"""Run models on the device and compare tflite_runtime's outputs with what x86 TensorFlow computed.
+"""Run models on the device and compare the interpreter's outputs with what x86 TensorFlow computed.
 
     python check_tflite.py FOLDER
 
@@ -7,8 +7,11 @@ runs on each of its samples, with one thread and with two, and each output is co
 of the manifest. One JSON document goes to stdout. The exit status is 1 when an output differs or a model
 does not run (stderr names the model, the place, expected and found), 2 when a file is missing or damaged.
 
-This file uses the standard library, numpy and tflite_runtime only, and must run on Python 3.9 and later. The
-caller decides whether the right kernels were used (XNNPACK, NEON), by `operators` in the report and by the
+The interpreter is that of tflite_runtime or of its successor ai_edge_litert, whichever is installed. Of the second,
+the modules are checked as well: those of the wheel can be imported, and those that are left out say what to do.
+
+This file uses the standard library, numpy and the interpreter only, and must run on Python 3.7 and later. The caller
+decides whether the right kernels were used (XNNPACK, NEON), by `operators` in the report and by the
 machine code.
 """
 
@@ -16,6 +19,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import importlib
 import json
 import platform
 import sys
@@ -24,10 +28,26 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tflite_runtime
-from tflite_runtime.interpreter import Interpreter
+
+try:
+    import tflite_runtime as runtime
+    from tflite_runtime.interpreter import Interpreter
+except ImportError:
+    import ai_edge_litert as runtime
+    from ai_edge_litert.interpreter import Interpreter
 
 THREAD_COUNTS = (1, 2)
+LITERT_MODULES = {
+    "metrics_interface": "",
+    "metrics_portable": "",
+    "schema_py_generated": "pip install flatbuffers",
+    "aot": "Raspberry Pi",
+    "compiled_model": "Raspberry Pi",
+    "converter": "Raspberry Pi",
+    "hardware_accelerator": "Raspberry Pi",
+    "tensor_buffer": "Raspberry Pi",
+}
+"""Modules of ai_edge_litert, and words of the ImportError if one can't be imported."""
 
 Array = Any  # numpy.ndarray; its type parameters differ between the numpy versions that run here
 
@@ -164,6 +184,18 @@ def checked_model(folder: Path, entry: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def import_faults(package: str) -> list[str]:
+    """Return what is wrong with the modules of the package, a sentence for each."""
+    faults = []
+    for name, hint in LITERT_MODULES.items() if package == "ai_edge_litert" else ():
+        try:
+            importlib.import_module(f"{package}.{name}")
+        except ImportError as error:
+            if not hint or hint not in str(error):
+                faults.append(f"{package}.{name}: expected {hint or 'a module'!r}, found {error}")
+    return faults
+
+
 def report(folder: Path) -> dict[str, Any]:
     """Run all models; return the report."""
     manifest_path = folder / "models.json"
@@ -171,19 +203,21 @@ def report(folder: Path) -> dict[str, Any]:
         raise UnusableError(f"{manifest_path}: no such file; the folder must hold models.json and its models")
     manifest = json.loads(manifest_path.read_text(encoding="utf-8"))
     models = [checked_model(folder, entry) for entry in manifest["models"]]
+    faults = import_faults(runtime.__name__)
     return {
-        "ok": bool(models) and all(model["ok"] for model in models),
+        "ok": bool(models) and all(model["ok"] for model in models) and not faults,
         "python": platform.python_version(),
         "machine": platform.machine(),
         "numpy": np.__version__,
-        "tflite_runtime": getattr(tflite_runtime, "__version__", None),
+        runtime.__name__: getattr(runtime, "__version__", None),
+        "faults": faults,
         "models": models,
     }
 
 
 def main(arguments: list[str]) -> int:
     """Return the exit status: 0 if all outputs agree, 1 if one does not, 2 if a file is missing or damaged."""
-    parser = argparse.ArgumentParser(description="Compare tflite_runtime's outputs with x86 TensorFlow's.")
+    parser = argparse.ArgumentParser(description="Compare the interpreter's outputs with x86 TensorFlow's.")
     parser.add_argument("folder", type=Path, help="holds models.json and the files that it names")
     try:
         result = report(parser.parse_args(arguments).folder)
@@ -191,6 +225,8 @@ def main(arguments: list[str]) -> int:
         print(error, file=sys.stderr)
         return 2
     print(json.dumps(result, indent=2))
+    for fault in result["faults"]:
+        print(fault, file=sys.stderr)
     for model in result["models"]:
         if not model["ok"]:
             worst = json.dumps(model["worst"])

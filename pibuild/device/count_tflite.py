@@ -21,7 +21,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tflite_runtime.interpreter import Interpreter
+
+try:
+    from tflite_runtime.interpreter import Interpreter
+except ImportError:
+    from ai_edge_litert.interpreter import Interpreter
 
 # Some work is done only once: packing weights, binding symbols, growing the heap, and specializing Python code that has
 # run several times (measured: the first inferences have up to 0.3 % more instructions than later ones).

@@ -1,6 +1,7 @@
 """The check on the device says yes to x86 TensorFlow's outputs, and no to anything else."""
 
 import hashlib
+import importlib
 import importlib.util
 import json
 import sys
@@ -141,6 +142,41 @@ def test_a_model_that_does_not_run_fails_with_the_reason(run, tmp_path, interpre
     assert status == 1
     assert not console["ok"]
     assert "Magic" in words
+
+
+@pytest.fixture
+def litert(check, monkeypatch, tmp_path):
+    """Make the check's package ai_edge_litert; return the folder of its modules."""
+    folder = tmp_path / "site" / "ai_edge_litert"
+    folder.mkdir(parents=True)
+    (folder / "__init__.py").write_text("__version__ = '2.1.0'")
+    for name, hint in check.LITERT_MODULES.items():
+        (folder / f"{name}.py").write_text(f"raise ImportError({hint!r})" if hint else "")
+    monkeypatch.syspath_prepend(folder.parent)
+    monkeypatch.setattr(check, "runtime", importlib.import_module("ai_edge_litert"))
+    yield folder
+    for name in [name for name in sys.modules if name.partition(".")[0] == "ai_edge_litert"]:
+        del sys.modules[name]
+
+
+@pytest.mark.usefixtures("litert")
+def test_a_module_that_is_left_out_says_what_to_do(run, tmp_path):
+    write_models(tmp_path)
+    status, console, _ = run()
+    assert (status, console["ai_edge_litert"], console["faults"]) == (0, "2.1.0", [])
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [("compiled_model", "import ai_edge_litert._wrapper"), ("metrics_portable", "import no")],
+)
+def test_another_import_error_of_a_module_fails(run, tmp_path, litert, name, text):
+    write_models(tmp_path)
+    (litert / f"{name}.py").write_text(text)
+    status, console, words = run()
+    assert status == 1
+    assert not console["ok"]
+    assert f"ai_edge_litert.{name}" in words
 
 
 @pytest.mark.parametrize("name", ["m.tflite", "m.npz"])
