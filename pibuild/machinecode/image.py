@@ -59,7 +59,8 @@ _WITH_SYMBOL = {32: (2, 21, 22), 64: (257, 1025, 1026)}
 _FUNC, _GNU_IFUNC = 2, 10
 _GO_MODULE_TEXT, _MAX_MODULES = 22, 16
 """The word of a Go module's record that holds where its code begins; and how many records are looked at."""
-_MAX_SEGMENTS = 256
+_MAX_SEGMENTS = 1000
+"""A file with more of them can't be read (dynamic.py)."""
 START = "the program's start"
 """The name of the place at which a program begins."""
 _SIGNED_PCREL = 0x1B

@@ -222,7 +222,7 @@ class CodeMap:
                     break
                 is_after_call = kind in (op.CALL, op.CALL_REG)
                 at += size
-        return "code" if good and not bad else "perhaps"
+        return "code" if good and not bad and not todo else "perhaps"
 
     def classified(self, words: dict[int, int]) -> Instructions:
         """Return instructions by their places and words."""

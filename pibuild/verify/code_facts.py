@@ -149,6 +149,7 @@ class Code:
         self.walks: dict[tuple[int, bool], Walk] = {}
         """Whole walks through its functions, by place and whether landing pads were followed."""
         self._perhaps = np.empty(0, np.int64)
+        self._jumps_are_whole = True
 
     @cached_property
     def sections(self) -> tuple[CodeSection, ...]:
@@ -361,7 +362,7 @@ class Code:
         direct = distinct(np.concatenate(places)).tolist()
         certain = [*sure, *entered, *(direct if self._binary.mapped else [])]
         doubtful = [*after_calls, *exported, *pointed, *([] if self._binary.mapped else direct)]
-        code_map.is_whole = max(len(certain), len(doubtful)) <= _MAX_SURPRISES
+        code_map.is_whole = max(len(certain), len(doubtful)) <= _MAX_SURPRISES and self._jumps_are_whole
         yield self._needing(code_map.explore(certain[:_MAX_SURPRISES]))
         likely, perhaps = map(self._needing, code_map.explore_likely(doubtful[:_MAX_SURPRISES]))
         self._perhaps = perhaps.places()
@@ -410,7 +411,9 @@ class Code:
         targets, sites = self.program.graph.references
         is_free = ~self.program.functions.are_labels(targets)
         targets, sites = targets[is_free], sites[is_free]
-        rows = self.map.unlisted_rows(targets)[:_MAX_SURPRISES]
+        rows = self.map.unlisted_rows(targets)
+        rows = rows[self.program.graph.are_before_jumps(sites[rows], 4 * _VENEER)]
+        self._jumps_are_whole, rows = len(rows) <= _MAX_SURPRISES, rows[:_MAX_SURPRISES]
         for target, site in zip(targets[rows].tolist(), sites[rows].tolist(), strict=True):
             place = site | self.program.functions.mode_at(site)
             operation, _, size = decoded(image, place)

@@ -82,6 +82,19 @@ class CodeSearch:
 
     def fault(self) -> Fault | None:
         """Return how an instruction is reached; None if it is not, or only where the program asked."""
+        return self._found(only_certain=self._may_be_chosen)
+
+    def fault_behind_doubts(self) -> Fault | None:
+        """Return how an instruction is reached, as far as that can be followed."""
+        fault = self._found(only_certain=self._may_be_chosen)
+        return fault and (fault if fault.why == _TOO_LARGE else fault.doubtful(" for certain; a test may do so"))
+
+    def certain_fault(self) -> Fault | None:
+        """Return how an instruction is reached from what certainly runs."""
+        return self._found(only_certain=True)
+
+    def _found(self, *, only_certain: bool) -> Fault | None:
+        """Return how an instruction is reached from what certainly runs, or else from pointers and exports."""
         if not len(self._places):
             return None
         is_complete, pool = False, self._program.knowledge.pool
@@ -89,30 +102,16 @@ class CodeSearch:
         with suppress(BudgetError), pool.limited(_SOON):
             fault = self._forwards()
             is_complete = True
-        is_chosen = self._may_be_chosen
-        if fault is None and not (is_complete and is_chosen):
+        if fault is None and not (is_complete and only_certain):
             self._is_whole, is_complete = True, False
             with suppress(BudgetError):
-                fault = self._backwards(only_certain=is_chosen)
+                fault = self._backwards(only_certain=only_certain)
                 is_complete = True
-        if fault is None and not (is_complete and self._is_whole):
-            text = self._binary.describe(self._instructions, 0)
-            return Fault(is_certain=False, instruction=text, chain=(), why=_TOO_LARGE)
-        return fault
+        return fault if fault is not None or (is_complete and self._is_whole) else self._too_large()
 
-    def fault_behind_doubts(self) -> Fault | None:
-        """Return how an instruction is reached, as far as that can be followed."""
-        is_chosen = self._may_be_chosen
-        fault: Fault | None = None
-        with suppress(BudgetError), self._program.knowledge.pool.limited(_SOON):
-            fault = self._forwards() or self._backwards(only_certain=is_chosen)
-        return fault and fault.doubtful(" for certain; a test may do so")
-
-    def certain_fault(self) -> Fault | None:
-        """Return how an instruction is reached from what certainly runs."""
-        with suppress(BudgetError), self._program.knowledge.pool.limited(_SOON):
-            return self._forwards()
-        return None
+    def _too_large(self) -> Fault:
+        text = self._binary.describe(self._instructions, 0)
+        return Fault(is_certain=False, instruction=text, chain=(), why=_TOO_LARGE)
 
     @property
     def _may_be_chosen(self) -> bool:
@@ -350,7 +349,7 @@ class CodeSearch:
             if not whole.is_cut:
                 self._code.walks[place, with_landing_pads] = whole
         # a number that looks like an address leads anywhere: such code may have no end
-        is_guess = self._program.functions.is_stripped_arm and not self._program.graph.is_called(place)
+        is_guess = self._program.functions.is_stripped_arm and not self._program.graph.is_meant(place)
         self._is_whole = self._is_whole and (whole.is_whole or is_guess)
         self._walks[place] = whole
         return whole

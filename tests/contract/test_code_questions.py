@@ -162,11 +162,26 @@ _FAILS_32 = {
     '*(*f)(void *, void *); int flags; const char *doc; } methods[] = {{"go", meth, 4, "x"}, {0}};'
     "void *PyInit_demo(void) { d.rest[0] = (void *)methods; n = getauxval(16) >> 12 & 1; return MODULE; }",
 }
+_NOP, _SKIPPED = '__asm__ volatile("nop");', '__asm__ volatile("b 1f\\n.rept 1200\\nnop\\n.endr\\n1:");'
 _JOINS = (
     "void *PyInit_demo(void) {{ unsigned long h = getauxval(16);"
-    + "".join(f'if (h & 1 << {{{at}}}) {{{{ __asm__ volatile("nop");' for at in range(6))
+    + "".join(f"if (h & 1 << {{{at}}}) {{{{ {_NOP}" for at in range(6))
     + " n++; }}}}}}}}}}}} {6} return MODULE; }}"
 )
+_ASKS = "static volatile int v; static NI void ask(void) { if (getauxval(16) & 256) v = 1; }"
+_FORCED = "void *PyInit_demo(void) { ask(); force(); if (v) { LSE } return MODULE; }"
+_READERS = "".join(f"NI int read{at}(void) {{ return v + {at}; }}" for at in range(300))
+_FAILS_64_AFTER_MUCH = {
+    "many ways that meet": _JOINS.format(8, 7, 3, 20, 12, 9, "LSE"),
+    "a variable that a large function writes": f"{_ASKS} NI void force(void) {{ {_SKIPPED} v = 1; }} {_FORCED}",
+    "a variable that many functions use": f"{_ASKS} {_READERS} NI void force(void) {{ v = 1; }} {_FORCED}",
+}
+_FAILS_32_AFTER_MUCH = {
+    "many ways that meet": _JOINS.format(12, 13, 14, 16, 17, 19, "NEON"),
+    "the last of many cases": "void *PyInit_demo(void) { switch (yes) {"
+    + "".join(f"case {at}: n = n * {at * 7 % 31 + 1} + {at}; {_NOP} break;" for at in range(700))
+    + "case 700: NEON break; } return MODULE; }",
+}
 _SWAPS = {"ARM1176": "runs", "Cortex-A7": "runs", "Cortex-A53": "runs", "Cortex-A72": "unsure", "Cortex-A76": "fails"}
 _32_FLAGS = ("-march=armv6kz", "-mfpu=vfp", "-mfloat-abi=hard", "-marm", "-nostdlib", "-fno-asynchronous-unwind-tables")
 
@@ -221,6 +236,16 @@ def test_64_bit_code_behind_a_test_that_is_not_followed_is_unsure(tmp_path, text
     assert [*outcomes(tmp_path, text, _A64, "Cortex-A72", "-O2")] == ["unsure", "unsure"]
 
 
+@pytest.mark.parametrize("text", _FAILS_64_AFTER_MUCH.values(), ids=_FAILS_64_AFTER_MUCH)
+def test_64_bit_code_does_not_run_where_following_it_has_a_limit(tmp_path, text):
+    assert "runs" not in {*outcomes(tmp_path, text, _A64, "Cortex-A72", "-O2")}
+
+
+@pytest.mark.parametrize("text", _FAILS_32_AFTER_MUCH.values(), ids=_FAILS_32_AFTER_MUCH)
+def test_32_bit_code_does_not_run_where_following_it_has_a_limit(tmp_path, text):
+    assert "runs" not in {*outcomes(tmp_path, text, _ARM, "ARM1176", "-O2", *_32_FLAGS)}
+
+
 @pytest.mark.parametrize("text", _RUNS_32.values(), ids=_RUNS_32)
 def test_32_bit_code_behind_a_question_runs(tmp_path, text):
     assert [*outcomes(tmp_path, text, _ARM, "ARM1176", "-O2", *_32_FLAGS)] == ["runs", "runs"]
@@ -229,11 +254,6 @@ def test_32_bit_code_behind_a_question_runs(tmp_path, text):
 @pytest.mark.parametrize("text", _FAILS_32.values(), ids=_FAILS_32)
 def test_32_bit_code_that_no_question_guards_fails(tmp_path, text):
     assert [*outcomes(tmp_path, text, _ARM, "ARM1176", "-O2", *_32_FLAGS)] == ["fails", "fails"]
-
-
-def test_what_guards_only_some_of_many_ways_to_an_instruction_does_not_guard_it(tmp_path):
-    many = _JOINS.format(8, 7, 3, 20, 12, 9, "LSE")
-    assert [*outcomes(tmp_path, many, _A64, "Cortex-A72", "-O2")] == ["fails", "fails"]
 
 
 def test_swp_runs_where_the_processor_or_the_kernel_has_it(tmp_path):

@@ -18,7 +18,8 @@ from pibuild.machinecode.control_flow.flow import Flow
 from pibuild.machinecode.control_flow.go_questions import go_answers
 from pibuild.machinecode.control_flow.imported_answers import ImportedAnswers
 from pibuild.machinecode.control_flow.knowledge import BudgetError, Knowledge, Walk
-from pibuild.machinecode.control_flow.register_values import ANSWERS, Features, Value, numbers_of
+from pibuild.machinecode.control_flow.register_values import ANSWERS, Features, Value, numbers_of, vague
+from pibuild.machinecode.control_flow.variable_writes import may_write
 from pibuild.machinecode.control_flow.variables import held_answer
 from pibuild.machinecode.image import MemoryImage
 
@@ -44,6 +45,7 @@ class AnswerSearch:
         self._go_variables = dict(self._variables_of_go())
         self._text_users = frozenset(self._users_of_texts())
         self._asking = set[int]()
+        self._visits = Counter[int]()
         if holds_glibc(image):
             stores = (copying_stores(addresses, words) for _, addresses, words in graph.functions.words())
             flow.knowledge.copying_stores = frozenset(site for found in stores for site in found)
@@ -63,15 +65,17 @@ class AnswerSearch:
         with suppress(BudgetError), knowledge.pool.limited(min(_STEPS, knowledge.pool.left // _PARTS)):
             is_whole = self._follow(waiting)
         knowledge.is_whole = is_whole and knowledge.is_whole
+        if not self._go_variables:
+            self._doubt_variables()
 
     def _follow(self, waiting: list[int]) -> bool:
         """Follow functions and those that get to know their answers; return whether these were all."""
-        todo, queued, visits, walks = deque(waiting), set(waiting), Counter[int](), 0
+        todo, queued, walks = deque(waiting), set(waiting), 0
         while todo and walks < _WALKS:
             place = todo.popleft()
             queued.discard(place)
-            visits[place] += 1
-            if visits[place] > _VISITS:
+            self._visits[place] += 1
+            if self._visits[place] > _VISITS:
                 continue
             walks += 1
             for other in self._learn(place):
@@ -184,6 +188,26 @@ class AnswerSearch:
             elif self._knowledge.memory.get(where) != answer:
                 self._knowledge.memory[where] = answer
                 yield from self._readers(where)
+
+    def _doubt_variables(self) -> None:
+        """Take what a variable tells for not certain if a function that was not followed may write to it."""
+        graph, memory = self._graph, self._knowledge.memory
+        followed = frozenset(graph.functions.rows_of(np.array([*self._visits], np.int64)).tolist())
+        for where, answer in [*memory.items()]:
+            if isinstance(where, int) and answer[0] != "vague" and self._is_written_elsewhere(where, followed):
+                memory[where] = vague(answer) or ("vague", questions.ALL)
+
+    def _is_written_elsewhere(self, where: int, followed: frozenset[int]) -> bool:
+        """Return whether a function that is not in one of some rows may write to a variable."""
+        targets, sites = self._graph.references
+        first, last = np.searchsorted(targets, (where - FIELDS, where + 1))
+        rows = self._graph.functions.rows_of(sites[first:last]).tolist()
+        mode_at = self._graph.functions.mode_at
+        pairs = zip(targets[first:last].tolist(), sites[first:last].tolist(), rows, strict=True)
+        return any(
+            row not in followed and may_write(self._image, site | mode_at(site), target, where)
+            for target, site, row in pairs
+        )
 
     def _is_getauxval(self, place: int, walk: Walk) -> bool:
         """Return whether a function returns HWCAP or HWCAP2, as the number says that it gets."""

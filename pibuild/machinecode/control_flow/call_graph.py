@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from functools import cached_property
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pibuild.machinecode.code_scan import (
     FARTHEST_PART,
@@ -47,6 +48,10 @@ class CallGraph:
         is_known = self.image.bits == 32 or self.functions.is_begin(number) or number in self._pointed
         return is_known or len(self.referrers(number, number + 1)) > 0
 
+    def is_meant(self, place: int) -> bool:
+        """Return whether something calls a place, exports it, or holds a pointer to it that the loader changes."""
+        return self.is_called(place) or place in self._pointed
+
     @cached_property
     def _pointed(self) -> frozenset[int]:
         return frozenset(self.image.pointer_columns[1].tolist())
@@ -79,6 +84,29 @@ class CallGraph:
     @cached_property
     def _called(self) -> memoryview:
         return self.calls[0].data
+
+    def are_before_jumps(self, sites: Addresses, most_bytes: int) -> NDArray[np.bool_]:
+        """Return which instructions stand shortly before one that jumps or calls by a register."""
+        jumps = self._register_jumps
+        rows = np.searchsorted(jumps, sites)
+        following = jumps[np.minimum(rows, len(jumps) - 1)] if len(jumps) else np.full(len(sites), -1)
+        are_near: NDArray[np.bool_] = (following >= sites) & (following - sites <= most_bytes)
+        return are_near
+
+    @cached_property
+    def _register_jumps(self) -> Addresses:
+        """Addresses of what may jump or call by a register, sorted."""
+        found = [_NONE]
+        for kind, addresses, words in self.functions.words():
+            if kind == "a64":
+                is_jump = words & 0xFF000000 == 0xD6000000
+            elif kind == "arm":  # what writes the PC, as a number of a register or in a list
+                is_jump = (words & 0x08000000 == 0) & (words & 0xF000 == 0xF000) | (words & 0x0E108000 == 0x08108000)
+            else:
+                is_jump = (words < 0x10000) & ((words >> 8 == 0x47) | (words & 0xFD87 == 0x4487))
+                is_jump |= (words > 0xFFFF) & (words & 0xFE10F000 == 0xF810F000)
+            found.append(addresses[is_jump])
+        return np.sort(np.concatenate(found))
 
     @cached_property
     def references(self) -> tuple[Addresses, Addresses]:

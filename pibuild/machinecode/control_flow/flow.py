@@ -133,7 +133,10 @@ class _Walker:
     def _orphans(self) -> list[int]:
         """Return the places of the function to which nothing else leads."""
         orphans, thumb = self._flow.orphans, self._met.thumb
-        if self._steps >= _MAX_STEPS or not self._surroundings.is_function(self._low):
+        if not self._surroundings.is_function(self._low):
+            return []
+        if self._steps >= _MAX_STEPS or orphans.is_too_large(self._low, self._high):
+            self.walk.is_whole = False
             return []
         self._pool.spend(orphans.cost(self._low, self._high, thumb))
         return [place for place in orphans.places(self._low, self._high, thumb) if place & ~1 not in self._met.guards]
@@ -323,6 +326,7 @@ class _Walker:
     def _table(self, state: State, guards: Features) -> list[State]:
         """Return where the ways of a switch begin."""
         places = table_places(self._flow.image, state.place, self._low, self._high)
+        self._steps += len(places)
         ways = [state.at(place, guards) for place in places]
         for way in ways:
             way.flags = None

@@ -7,9 +7,9 @@ from pibuild.machinecode.image import MemoryImage
 from pibuild.machinecode.regions import decoded, last_part
 
 _MAX_FUNCTION_BYTES = 1 << 18
-"""Where switches in larger functions lead is not looked for."""
-_MAX_CASES = 512
-"""Ways of one switch."""
+"""Where other switches in larger functions lead is not looked for."""
+_MAX_CASES = 1 << 15
+"""Ways of one switch: more do not fit between a Thumb switch and the farthest of them."""
 _NEAR = 8
 """As many instructions before a jump, the address of its table is put together."""
 
@@ -93,12 +93,16 @@ class Orphans:
 
     def cost(self, low: int, high: int, thumb: int) -> int:
         """Return how many instructions must be read to answer."""
-        is_read = high - low <= _MAX_FUNCTION_BYTES and (low, high, thumb) not in self._by_range
+        is_read = not self.is_too_large(low, high) and (low, high, thumb) not in self._by_range
         return (high - low) // 4 if is_read else 0
+
+    def is_too_large(self, low: int, high: int) -> bool:
+        """Return whether those of a function are not looked for."""
+        return high - low > _MAX_FUNCTION_BYTES
 
     def places(self, low: int, high: int, thumb: int) -> list[int]:
         """Return those of one function."""
-        if high - low > _MAX_FUNCTION_BYTES:
+        if self.is_too_large(low, high):
             return []
         key = low, high, thumb
         if key not in self._by_range:
