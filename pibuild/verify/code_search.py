@@ -336,23 +336,26 @@ class CodeSearch:
 
     def _walk(self, place: int) -> Walk:
         """Follow a function up to the first of its instructions of interest that nothing guards."""
-        if place in self._walks:
-            return self._walks[place]
+        if place not in self._walks:
+            self._walks[place] = self._fresh_walk(place)
+        walk = self._walks[place]
+        # a number that looks like an address leads anywhere: such code may have no end
+        is_guess = self._program.functions.is_stripped_arm and not self._program.graph.is_meant(place)
+        self._is_whole = self._is_whole and (walk.is_whole or is_guess)
+        return walk
+
+    def _fresh_walk(self, place: int) -> Walk:
         # where a file asks, code for a later CPU may be all that handles an exception: linkers keep one copy of many
         with_landing_pads = self._code.has_landing_pads and not self._is_asked
-        whole = self._code.walks.get((place, with_landing_pads))
-        if whole is None:
+        walk = self._code.walks.get((place, with_landing_pads))
+        if walk is None:
             low, high = self._program.functions.bounds(place)
             inside = slice(bisect_left(self._every, low), bisect_left(self._every, high))
             watch = Watch(frozenset(self._every[inside].tolist()), self._ends)
-            whole = self._program.flow.walk(place, watch=watch, with_landing_pads=with_landing_pads)
-            if not whole.is_cut:
-                self._code.walks[place, with_landing_pads] = whole
-        # a number that looks like an address leads anywhere: such code may have no end
-        is_guess = self._program.functions.is_stripped_arm and not self._program.graph.is_meant(place)
-        self._is_whole = self._is_whole and (whole.is_whole or is_guess)
-        self._walks[place] = whole
-        return whole
+            walk = self._program.flow.walk(place, watch=watch, with_landing_pads=with_landing_pads)
+            if not walk.is_cut:
+                self._code.walks[place, with_landing_pads] = walk
+        return walk
 
     def _ends(self, place: int, guards: Features) -> bool:
         return not self._is_guarded(guards) and self._row(place) is not None

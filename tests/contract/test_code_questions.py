@@ -176,6 +176,11 @@ _FAILS_64_AFTER_MUCH = {
     "a variable that a large function writes": f"{_ASKS} NI void force(void) {{ {_SKIPPED} v = 1; }} {_FORCED}",
     "a variable that many functions use": f"{_ASKS} {_READERS} NI void force(void) {{ v = 1; }} {_FORCED}",
 }
+_SWITCH = (
+    "NI static int f(int k) {{ switch (k) {{"
+    + "".join(f"case {at}: n = n * {at * 7 % 31 + 1} + {at}; {_NOP} break;" for at in range(30))
+    + "case 30: {0} break; }} return n; }} void *PyInit_demo(void) {{ f(yes); return MODULE; }}"
+)
 _FAILS_32_AFTER_MUCH = {
     "many ways that meet": _JOINS.format(12, 13, 14, 16, 17, 19, "NEON"),
     "the last of many cases": "void *PyInit_demo(void) { switch (yes) {"
@@ -239,6 +244,11 @@ def test_64_bit_code_behind_a_test_that_is_not_followed_is_unsure(tmp_path, text
 @pytest.mark.parametrize("text", _FAILS_64_AFTER_MUCH.values(), ids=_FAILS_64_AFTER_MUCH)
 def test_64_bit_code_does_not_run_where_following_it_has_a_limit(tmp_path, text):
     assert "runs" not in {*outcomes(tmp_path, text, _A64, "Cortex-A72", "-O2")}
+
+
+def test_a_switch_in_a_function_of_unknown_size_is_unsure(tmp_path):
+    flags = "-O2", "-fno-asynchronous-unwind-tables", "-fno-unwind-tables", "-nostdlib"
+    assert [*outcomes(tmp_path, _SWITCH.format("DOT"), _A64, "Cortex-A72", *flags)] == ["fails", "unsure"]
 
 
 @pytest.mark.parametrize("text", _FAILS_32_AFTER_MUCH.values(), ids=_FAILS_32_AFTER_MUCH)

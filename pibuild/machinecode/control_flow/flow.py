@@ -17,7 +17,7 @@ from pibuild.machinecode.control_flow.knowledge import Knowledge, State, Walk
 from pibuild.machinecode.control_flow.memory import Memory
 from pibuild.machinecode.control_flow.met_places import MetPlaces
 from pibuild.machinecode.control_flow.register_values import Features, Value, by_answer, vague
-from pibuild.machinecode.control_flow.switches import Orphans, table_places
+from pibuild.machinecode.control_flow.switches import Orphans, is_sum, table_places
 from pibuild.machinecode.decoders import effects as op
 from pibuild.machinecode.decoders.a32_effects import a32_operation
 from pibuild.machinecode.decoders.a64_effects import a64_operation
@@ -107,6 +107,7 @@ class _Walker:
         self._met = MetPlaces()
         self._switched = set[int]()
         self._steps, self._has_tables = 0, False
+        self._has_unknown_switch = False
         self._call_guards: Features | None = None
 
     def run(self, start: int, arguments: dict[int, Value], *, with_landing_pads: bool) -> None:
@@ -134,6 +135,7 @@ class _Walker:
         """Return the places of the function to which nothing else leads."""
         orphans, thumb = self._flow.orphans, self._met.thumb
         if not self._surroundings.is_function(self._low):
+            self.walk.is_whole = self.walk.is_whole and not self._has_unknown_switch
             return []
         if self._steps >= _MAX_STEPS or orphans.is_too_large(self._low, self._high):
             self.walk.is_whole = False
@@ -321,6 +323,8 @@ class _Walker:
             self._met.joins.update(way.address for way in ways)
             self._pending += ways
             self._has_tables = self._has_tables or not ways
+            is_meant = kind == op.TABLE or (self._is_a64 and is_sum(self._flow.image, state.address, operation[1]))
+            self._has_unknown_switch = self._has_unknown_switch or (is_meant and not ways)
         return _Next.OFF
 
     def _table(self, state: State, guards: Features) -> list[State]:

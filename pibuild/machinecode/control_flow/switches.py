@@ -83,6 +83,17 @@ def _distances(image: MemoryImage, base: int, high: int) -> list[int]:
     return places
 
 
+def is_sum(image: MemoryImage, place: int, register: int) -> bool:
+    """Return whether A64 code jumps to the sum of two registers, as switches do; tail calls load a pointer."""
+    for at in range(place - 4, place - 4 * (_NEAR + 1), -4):
+        word = image.number(at, 4) or 0
+        if word & 31 == register and word & 0xFF000000 in (0x8B000000, 0x0B000000):
+            return True
+        if word & 0x3BC0001F == 0x39400000 | register:  # LDR, LDRB, LDRH
+            return False
+    return False
+
+
 class Orphans:
     """The places in functions that follow an instruction that leaves, and to which no branch leads."""
 
