@@ -1,0 +1,1 @@
+../../device/counter/insn_count.c

@@ -1,0 +1,1 @@
+../../device/counter/still_clock.c

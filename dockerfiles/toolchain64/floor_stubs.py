@@ -1,0 +1,1 @@
+../toolchain/floor_stubs.py

@@ -1,0 +1,1 @@
+../../toolchain/runtime/runtime-debian.sh

@@ -1,0 +1,1 @@
+../../toolchain/shims/clock.h

@@ -1,0 +1,1 @@
+../../toolchain/shims/pthread_cond_clockwait.c

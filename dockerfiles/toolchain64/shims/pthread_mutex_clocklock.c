@@ -1,0 +1,1 @@
+../../toolchain/shims/pthread_mutex_clocklock.c

@@ -1,0 +1,1 @@
+../../toolchain/shims/pthread_rwlock_clockwrlock.c
