@@ -184,19 +184,40 @@ class Release:
     """Further needs, for a target without NEON."""
     dependencies: tuple[str, ...] = ()
     """Recipes of the wheel's dependencies: each makes a compiled wheel, or many in pure Python."""
+    targets: tuple[str, ...] | None = None
+    """Targets that it can be built for; None for every target."""
     proven_on: tuple[str, ...] | None = None
     """Targets for which a wheel of it has been proven; None for every target.
 
     For another target, it is built only if its version is asked for.
     """
+    script: str = "build.sh"
+    """The file of the recipe's folder that builds it."""
     files: Annotated[tuple[Path, ...], COMPUTED] = ()
     """What the build sees of the recipe's folder."""
     digest: Annotated[str, COMPUTED] = ""
     """sha256 over these files."""
 
+    def is_for(self, target: "Target") -> bool:
+        """Return whether it can be built for a target."""
+        return self.targets is None or target.name in self.targets
+
     def is_proven_on(self, target: "Target") -> bool:
         """Return whether a wheel of it has been proven for a target."""
         return self.proven_on is None or target.name in self.proven_on
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProofDevice:
+    """An emulated Pi on which a target's wheels are proven."""
+
+    __pydantic_config__ = STRICT
+    model: str
+    """A board: a name of config/pis.yaml."""
+    cpu: str
+    """Its CPU, as the emulator of the device's image spells it."""
+    page_bytes: int = 4096
+    """The size of a memory page."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -210,6 +231,8 @@ class Target:
     """The Pis that it is for, as text for people."""
     aliases: tuple[str, ...]
     """Other names that people try."""
+    bits: Literal[32, 64]
+    """The width of its system's addresses: 32 is ARM, 64 AArch64."""
     compiler: str
     triple: str
     arch_flags: str
@@ -225,12 +248,12 @@ class Target:
     platform_tag: str
     cmake_processor: str
     neon: bool
-    elf_cpu_arch: Literal["v6KZ", "v7"]
-    """The highest Tag_CPU_arch, as readelf spells it: `v6KZ`."""
-    elf_fp_arch: Literal["VFPv2", "VFPv3", "VFPv4"]
+    elf_cpu_arch: Literal["v6KZ", "v7", "none"]
+    """The highest Tag_CPU_arch, as readelf spells it: `v6KZ`; `none` for 64 bits: such files have no attributes."""
+    elf_fp_arch: Literal["VFPv2", "VFPv3", "VFPv4", "none"]
     """The highest Tag_FP_arch: `VFPv2`."""
-    elf_simd: Literal["none", "required"]
-    """Whether SIMD instructions are forbidden or required."""
+    elf_simd: Literal["none", "required", "base"]
+    """Whether SIMD instructions are forbidden or required; `base` if every CPU of this architecture has them."""
     runtime_allowed_functions: tuple[str, ...]
     """Patterns of the runtime's functions that may have instructions beyond these limits; with a second word, only of
     that kind. The toolchain image is checked with these."""
@@ -240,6 +263,19 @@ class Target:
     """CPU model of the emulated Pi, as qemu-arm -cpu spells it."""
     device_model: str
     """The board that is emulated, the oldest that the target serves: a name of config/pis.yaml."""
+    further_devices: tuple[ProofDevice, ...] = ()
+    """The other devices on which each wheel is proven."""
+    toolchain_image: str = "toolchain"
+    """The folder of dockerfiles/ that makes its toolchain."""
+    device_image: str = "device"
+    """The folder of dockerfiles/ that makes its device."""
+    device_system: str = ""
+    """The release of Raspberry Pi OS whose userland the device has; empty if the device's image makes its own."""
+
+    @property
+    def devices(self) -> tuple[ProofDevice, ...]:
+        """The devices on which each wheel is proven."""
+        return (ProofDevice(model=self.device_model, cpu=self.device_cpu), *self.further_devices)
 
     @property
     def allowed_functions(self) -> tuple[str, ...]:

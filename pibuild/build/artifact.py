@@ -74,7 +74,7 @@ def run_recipe(
             run = container_run(
                 context,
                 image=artifact.image.reference,
-                command=script_command("bash /work/recipe/build.sh"),
+                command=script_command(f"bash /work/recipe/{artifact.release.script}"),
                 env=(*artifact.env, ("PIBUILD_JOBS", str(limits.jobs))),
                 inputs=inputs,
                 limits=limits,

@@ -8,7 +8,7 @@ import pibuild
 from pibuild.build.context import BuildContext
 from pibuild.build.keys import proof_digest
 from pibuild.build.planning import Catalogue, request_faults
-from pibuild.config.dockerfiles import load_images
+from pibuild.config.dockerfiles import target_images
 from pibuild.config.project_files import project_folder
 from pibuild.config.recipes import load_recipes
 from pibuild.config.settings import Settings
@@ -27,7 +27,7 @@ def load_catalogue(own_images: Collection[str] = ()) -> Catalogue:
     return Catalogue(
         targets=targets,
         recipes=load_recipes(Path(pibuild.__file__).parent / "recipes"),
-        images={target.name: load_images(dockerfiles, target, own=own_images) for target in targets.values()},
+        images={target.name: target_images(dockerfiles, target, own=own_images) for target in targets.values()},
         proof_digest=proof_digest(),
     )
 

@@ -63,6 +63,7 @@ def artifact_key(release: Release, image: Image, env: Sequence[tuple[str, str]],
         {
             "format": _FORMAT,
             "recipe": release.digest,
+            **({} if release.script == "build.sh" else {"script": release.script}),
             "image": image.reference,
             "env": env,
             "sources": sorted((source.into, source.tree) for source in release.sources),

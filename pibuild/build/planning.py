@@ -56,7 +56,7 @@ class Catalogue:
             reason = f"{recipe.name} {version or release.version}: the version of the tree"
         planner = _Planner(target=target, python=python, catalogue=self)
         for name in release.proven_with:
-            planner.artifact(*self._proven_beside(name, python, release))
+            planner.artifact(*self._proven_beside(name, target, python, release))
         wheel = planner.artifact(recipe, release, extras=" ".join(sorted(set(request.extras))))
         artifacts = tuple(planner.planned.values())
         device = self.images[target.name]["device"]
@@ -90,7 +90,7 @@ class Catalogue:
         )
         planner = _Planner(target=plan.target, python=plan.python, catalogue=self)
         packages = tuple(
-            planner.artifact(*self._proven_beside(recipe.name, plan.python, release))
+            planner.artifact(*self._proven_beside(recipe.name, plan.target, plan.python, release))
             for recipe in named
             if not recipe.proof
         )
@@ -104,8 +104,8 @@ class Catalogue:
             key=wheelhouse_key((plan, *compiled), packages),
         )
 
-    def _proven_beside(self, name: str, python: str, release: Release) -> tuple[Recipe, Release]:
-        return self.recipes[name], _release_for(self.recipes[name], python, release.version)
+    def _proven_beside(self, name: str, target: Target, python: str, release: Release) -> tuple[Recipe, Release]:
+        return self.recipes[name], _release_for(self.recipes[name], target, python, release.version)
 
 
 def request_faults(
@@ -113,32 +113,63 @@ def request_faults(
 ) -> list[PibuildError]:
     """Return an error for each part of a request that is missing or does not exist."""
     faults: list[PibuildError] = []
+    target = None
     if request.target is None:
         faults.append(UsageError("No target is set", hint=" or ".join(f"--target {name}" for name in targets)))
     else:
         with collected(faults):
-            find_target(request.target, targets)
+            target = find_target(request.target, targets)
     names = [recipe.name for recipe in recipes.values() if recipe.proof]
     if request.recipe not in (None, *names):
         what = f"There is no recipe {request.recipe!r} that makes a wheel"
         faults.append(UsageError(what, hint=nearest(request.recipe or "", names)))
     offered = _offered(request.recipe if request.recipe in names else None, recipes)
     releases = [release for recipe in offered for release in recipe.releases]
+    if target:
+        here = [release for release in releases if release.is_for(target)]
+        if not here:
+            faults.append(_not_for(target, request.recipe or "", releases, offered, recipes))
+        releases = here or releases
     pythons = supported_pythons(releases)
     if request.python is None:
         faults.append(UsageError("No Python is set", hint=f"--python, and one of {', '.join(pythons)}"))
     elif request.python not in pythons:
         with collected(faults):
             refuse_free_threaded(request.python)
-            details = [f"{recipe.name}: {', '.join(supported_pythons(recipe.releases))}" for recipe in offered]
+            details = [
+                f"{recipe.name}: {', '.join(own)}"
+                for recipe in offered
+                if (own := supported_pythons(release for release in recipe.releases if release in releases))
+            ]
             subject = f"No release of {request.recipe}" if request.recipe in names else "No recipe"
-            what = f"{subject} supports Python {request.python!r}"
+            where = f" on {target.name}" if target and request.python in _all_pythons(offered) else ""
+            what = f"{subject} supports Python {request.python!r}{where}"
             raise UsageError(what, details=details, hint=nearest_pythons(request.python, pythons))
     versions = _versions(releases)
     if request.version not in (None, *versions):
         hint = nearest(request.version or "", versions)
         faults.append(UsageError(f"There is no release {request.version!r}", hint=hint))
     return faults
+
+
+def _all_pythons(recipes: Iterable[Recipe]) -> list[str]:
+    return supported_pythons(release for recipe in recipes for release in recipe.releases)
+
+
+def _not_for(
+    target: Target, name: str, releases: Sequence[Release], offered: Sequence[Recipe], recipes: Mapping[str, Recipe]
+) -> UsageError:
+    """Return why no release of a recipe can be built for a target, and which recipes can."""
+    others = sorted({other for release in releases for other in release.targets or ()})
+    possible = [
+        recipe.name
+        for recipe in _offered(None, recipes)
+        if recipe not in offered and any(release.is_for(target) for release in recipe.releases)
+    ]
+    return UsageError(
+        f"{name or 'No recipe'} can't be built for {target.name}: it is for {' and '.join(others)} only",
+        hint=" or ".join([*(f"--target {other}" for other in others), *(f"--recipe {other}" for other in possible)]),
+    )
 
 
 def on_device(plan: Plan) -> tuple[Artifact, ...]:
@@ -182,12 +213,14 @@ def choice(request: Request, target: Target, python: str, recipes: Mapping[str, 
     """
     pairs = [(recipe, release) for recipe in _offered(request.recipe, recipes) for release in recipe.releases]
     asked = [pair for pair in pairs if request.version in (None, pair[1].version)]
-    fitting = [pair for pair in asked if python in pair[1].pythons]
+    fitting = [pair for pair in asked if python in pair[1].pythons and pair[1].is_for(target)]
     if not fitting:
-        others = _versions(release for _, release in pairs if python in release.pythons)
+        others = _versions(release for _, release in pairs if python in release.pythons and release.is_for(target))
+        here = [release for _, release in asked if release.is_for(target)]
+        where = "" if here and not any(python in release.pythons for _, release in asked) else f" on {target.name}"
         raise UsageError(
-            f"Release {request.version} does not support Python {python}",
-            expected=f"Python {', '.join(supported_pythons(release for _, release in asked))}",
+            f"Release {request.version} does not support Python {python}{where}",
+            expected=f"Python {', '.join(supported_pythons(here))}" if here else "",
             hint=f"another Python, or for this one the release {' or '.join(others)}",
         )
     proven = [pair for pair in fitting if pair[1].is_proven_on(target)]
@@ -245,7 +278,7 @@ class _Planner:
             return self.planned[recipe.name]
         needed = (*release.needs, *(() if self.target.neon else release.needs_without_neon))
         recipes = [self.catalogue.recipes[name] for name in needed]
-        needs = tuple(self.artifact(need, _release_for(need, self.python)) for need in recipes)
+        needs = tuple(self.artifact(need, _release_for(need, self.target, self.python)) for need in recipes)
         target = self.target if "target" in recipe.per else None
         python = self.python if "python" in recipe.per else None
         image = self.catalogue.images[self.target.name][recipe.image]
@@ -270,9 +303,14 @@ class _Planner:
         return self.planned[recipe.name]
 
 
-def _release_for(recipe: Recipe, python: str, version: str = "") -> Release:
-    """Return the release of this version for a Python, or else the newest."""
-    fitting = [release for release in recipe.releases if not release.pythons or python in release.pythons]
+def _release_for(recipe: Recipe, target: Target, python: str, version: str = "") -> Release:
+    """Return the release of this version for a target and a Python, or else the newest."""
+    fitting = [
+        release
+        for release in recipe.releases
+        if release.is_for(target) and (not release.pythons or python in release.pythons)
+    ]
     if not fitting:
-        raise UsageError(f"{recipe.name} has no release for Python {python}", hint="add one to its recipe.yaml")
+        what = f"{recipe.name} has no release for {target.name} and Python {python}"
+        raise UsageError(what, hint="add one to its recipe.yaml")
     return max(fitting, key=lambda release: (release.version == version, Version(release.version)))

@@ -13,10 +13,11 @@ from packaging.utils import canonicalize_name, parse_wheel_filename
 
 from pibuild.build.container import container_run, run_to_end, script_command, single_file
 from pibuild.build.context import BuildContext
+from pibuild.build.devices import device_env, device_inputs, device_name
 from pibuild.build.keys import proof_models
 from pibuild.console import Console, seconds
 from pibuild.errors import BuildError, ProofError
-from pibuild.model import Artifact, Plan, Spent
+from pibuild.model import Artifact, Plan, ProofDevice, Spent
 from pibuild.store.local import Entry
 from pibuild.trees.tree import pack, pack_gzip
 from pibuild.verify.own_wheel import verify_extra, verify_wheel
@@ -83,16 +84,44 @@ def prove_on_device(
     context: BuildContext,
     beside: Sequence[Path] = (),
 ) -> tuple[dict[str, Any], Spent]:
-    """Install a wheel on a device, import it and run the recipe's check; return what that measured, and its cost.
+    """Install a wheel on each of its target's devices, import it and run the recipe's check.
+
+    Return what the first device measured, and the cost of all. If there are others, the result has the names of all
+    `devices`; instructions are counted on the first alone.
 
     `installed` are the artifacts that stand on the device, `entries` has them by key, and `beside` are the wheels that
     pip may take as well. With such wheels the result has what pip `installed`.
 
     Raises ProofError with the check's last lines if it fails.
     """
+    target = plan.target
+    proofs = [
+        _proof_on(device, wheel_path, plan, installed, entries, context, beside, is_counted=device is target.devices[0])
+        for device in target.devices
+    ]
+    result = proofs[0][0]
+    if target.further_devices:
+        result["devices"] = [device_name(device) for device in target.devices]
+    costs = [spent for _, spent in proofs]
+    return result, Spent(wall_s=sum(cost.wall_s for cost in costs), cpu_s=sum(cost.cpu_s for cost in costs))
+
+
+def _proof_on(
+    device: ProofDevice,
+    wheel_path: Path,
+    plan: Plan,
+    installed: Sequence[Artifact],
+    entries: Mapping[str, Entry],
+    context: BuildContext,
+    beside: Sequence[Path],
+    *,
+    is_counted: bool,
+) -> tuple[dict[str, Any], Spent]:
+    """Prove a wheel on one device; return what that measured, and its cost."""
     how = f", installed from {len(beside) + 1} wheels alone," if beside else ""
+    where = device_name(device) if plan.target.further_devices else device.cpu
     with (
-        context.console.step(f"proving {wheel_path.name}{how} on an emulated {plan.target.device_cpu}") as step,
+        context.console.step(f"proving {wheel_path.name}{how} on an emulated {where}") as step,
         context.store.staging() as staging,
     ):
         scripts = {path.name: path for path in context.device_dir.iterdir() if path.suffix in (".py", ".sh")}
@@ -103,7 +132,8 @@ def prove_on_device(
             command=script_command("bash /work/check/prove.sh"),
             env=(
                 *plan.wheel.env,
-                ("PIBUILD_DEVICE_CPU", plan.target.device_cpu),
+                *device_env(plan.target, device),
+                *(() if is_counted else (("PIBUILD_UNCOUNTED", "1"),)),
                 ("PIBUILD_CHECK", plan.wheel.recipe.proof),
                 *((("PIBUILD_WHEELHOUSE", "1"),) if beside else ()),
                 ("PIBUILD_PACKAGE", plan.wheel.recipe.package_name),
@@ -115,6 +145,7 @@ def prove_on_device(
                 ),
                 ("/work/wheels", pack(staging / "wheels.tar", {path.name: path for path in (*beside, wheel_path)})),
                 ("/work/check", pack(staging / "check.tar", scripts | models)),
+                *device_inputs(plan.target, device, staging),
             ),
         )
         outputs = {"/work/out/result.json": staging / "result.tar"}

@@ -8,6 +8,7 @@ from typing import Any
 
 from pibuild.build.container import container_run, run_to_end, script_command
 from pibuild.build.context import BuildContext
+from pibuild.build.devices import device_env, device_name, device_names
 from pibuild.build.images import PresentImage
 from pibuild.config.project_files import own_files
 from pibuild.console import seconds
@@ -32,12 +33,14 @@ def check_toolchain(target: Target, toolchain: PresentImage, device: PresentImag
         "toolchain": {"reference": toolchain.reference, "id": toolchain.id},
         "device": {"reference": device.reference, "id": device.id, "cpu": target.device_cpu},
     }
+    if target.further_devices:
+        facts["devices"] = [device_name(other) for other in target.devices]
     key = json_digest([facts, [[name, path.read_text()] for name, path in programs.items()]])
     if store.has_artifact(key):
         return
     with (
         store.lock(key, f"proving {toolchain.reference}"),
-        context.console.step(f"proving {toolchain.reference} on an emulated {target.device_cpu}") as step,
+        context.console.step(f"proving {toolchain.reference} on an emulated {device_names(target)}") as step,
         store.staging() as staging,
     ):
         if store.has_artifact(key):
@@ -45,15 +48,16 @@ def check_toolchain(target: Target, toolchain: PresentImage, device: PresentImag
         cpu_s = 0.0
         out_path = staging / "out.tar"
         source_path = pack(staging / "programs.tar", programs)
-        for image, command, tar, outputs in (
-            (toolchain, _COMPILE, ("/work/src", source_path), {"/work/out": out_path}),
-            (device, _RUN, ("/work/in", out_path), {}),
+        compiler = (("PIBUILD_JOBS", str(context.limits.jobs)), ("PIBUILD_TRIPLE", target.triple))
+        for image, command, tar, env, outputs in (
+            (toolchain, _COMPILE, ("/work/src", source_path), compiler, {"/work/out": out_path}),
+            *((device, _RUN, ("/work/in", out_path), device_env(target, other), {}) for other in target.devices),
         ):
             run = container_run(
                 context,
                 image=image.reference,
                 command=command,
-                env=(("PIBUILD_JOBS", str(context.limits.jobs)), ("LC_ALL", "C.UTF-8"), ("TZ", "UTC")),
+                env=(*env, ("LC_ALL", "C.UTF-8"), ("TZ", "UTC")),
                 inputs=(tar,),
             )
             try:

@@ -44,7 +44,10 @@ def run(invocation: Invocation) -> int:
                 "kind": kinds[recipe.name],
                 "version": release.version,
                 "pythons": release.pythons,
-                "proven_on": list(catalogue.targets) if release.proven_on is None else list(release.proven_on),
+                "targets": [target.name for target in targets if release.is_for(target)],
+                "proven_on": [
+                    target.name for target in targets if release.is_for(target) and release.is_proven_on(target)
+                ],
                 "gives_wheel": bool(recipe.proof),
                 "extras": recipe.extras,
             }
@@ -71,7 +74,8 @@ def _products(recipes: "Sequence[Recipe]") -> list[str]:
     for recipe in recipes:
         pythons: dict[tuple[str, str], list[str]] = {}
         for release in recipe.releases:
-            proofs = "every target" if release.proven_on is None else ", ".join(release.proven_on)
+            where = release.targets if release.proven_on is None else release.proven_on
+            proofs = "every target" if where is None else ", ".join(where)
             key = (release.version, proofs or f"no target: needs --release {release.version}")
             pythons.setdefault(key, []).extend(release.pythons)
         rows += [(recipe.name, version, ", ".join(names), proofs) for (version, proofs), names in pythons.items()]

@@ -31,5 +31,5 @@ def run(invocation: Invocation) -> int:
         artifact = failed[-1]
         is_terminal = sys.stdin.isatty() and sys.stdout.isatty()
         with context.engine.container(shell_run(artifact, context, is_terminal=is_terminal)) as container:
-            context.console.note(f"{artifact.title}: its folder is /work; `bash recipe/build.sh` runs it again")
+            context.console.note(f"{artifact.title}: `bash recipe/{artifact.release.script}` in /work runs it again")
             return container.attach().exit_code

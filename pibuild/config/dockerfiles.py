@@ -7,7 +7,7 @@ from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import Any
 
-from pibuild.config.pis import load_pis
+from pibuild.config.pis import System, load_pis
 from pibuild.config.project_files import folder_digest
 from pibuild.config.strict_yaml import read_yaml, typed
 from pibuild.errors import UsageError, nearest
@@ -23,6 +23,32 @@ def load_base(folder: Path) -> Base:
 
 _OF_THE_MACHINE = {"JOBS", "SNAPSHOT"}
 """ARGs that an image's name does not depend on."""
+_ROLES = ("toolchain", "device")
+"""Folders that a target can replace by one whose name begins like this: `toolchain64`."""
+
+
+def target_images(folder: Path, target: Target, *, own: Collection[str] = ()) -> dict[str, Image]:
+    """Return the images with which a target's wheels are built and proven, by name.
+
+    The target's own toolchain and device are `toolchain` and `device`, whatever the names of their folders are. `own`
+    is as in load_images.
+    """
+    images = load_images(folder, target, own=own)
+    if target.device_system:
+        system = {system.name: system for system in load_pis().systems}[target.device_system]
+        images[target.device_image] = load_images(folder, None, debian_userland(system, target.device_image), own=own)[
+            target.device_image
+        ]
+    for role, name in zip(_ROLES, (target.toolchain_image, target.device_image), strict=True):
+        images[role] = images.pop(name)
+    return images
+
+
+def debian_userland(system: System, image: str, more: Sequence[str] = ()) -> Userland:
+    """Return a release's userland of Debian's packages; `more` are further ones."""
+    pythons = (python.package for python in system.pythons if python.package)
+    packages = (*load_pis().packages, *more, *pythons)
+    return Userland(image=image, os=system.name, archive="", archive_key="", packages=packages)
 
 
 def load_images(
@@ -33,14 +59,20 @@ def load_images(
     A Dockerfile's ARG that is the name of another folder takes that image's reference. JOBS and SNAPSHOT are set when
     the image is made. CPUINFO and CPUS are those of the target's device model. Every other ARG takes the key of that
     name, the target's or the userland's. Images with an ARG of the userland, or of the target, exist only if one is
-    given.
+    given. Of the folders that make toolchains or devices, a target has only those that it names.
 
     `own` are names of images that this machine made of other versions than the locks have: they stand for those.
     """
-    args = {path.parent.name: _args(path.read_text()) for path in folder.glob("*/Dockerfile")}
+    args = {
+        path.parent.name: _args(path.read_text())
+        for path in folder.glob("*/Dockerfile")
+        if target is None or _serves(path.parent.name, target)
+    }
     absent = {field.name.upper() for field in fields(Userland)} if userland is None else set()
     if target is None:
         absent |= {field.name.upper() for field in fields(Target)} | {"CPUINFO", "CPUS"}
+    else:
+        absent |= {role.upper() for role in _ROLES} - {name.upper() for name in args}
     while unplanned := {name for name, used in args.items() if used & absent}:
         absent |= {name.upper() for name in unplanned}
         args = {name: used for name, used in args.items() if name not in unplanned}
@@ -100,6 +132,11 @@ def is_made_for(reference: str, image: Image) -> bool:
 def name_with(image: Image, taken: object) -> str:
     """Return the name of an image that is made of other versions; `taken`, which JSON can hold, says of which."""
     return f"{image.locked}-{json_digest(taken)[:12]}"
+
+
+def _serves(name: str, target: Target) -> bool:
+    """Return whether a folder makes an image for a target: not if it makes the toolchain or device of others."""
+    return name in (target.toolchain_image, target.device_image) or not name.startswith(_ROLES)
 
 
 def _args(dockerfile: str) -> set[str]:

@@ -37,7 +37,7 @@ class Cpu:
     may_run: frozenset[Feature] = frozenset()
     """What it executes with some of its kernels."""
     target: str
-    """The target whose wheels are compiled for it."""
+    """The target whose wheels are compiled for it, with a 32-bit system."""
     qemu: str
     """Its name for qemu-arm -cpu."""
     machine: str
@@ -45,6 +45,8 @@ class Cpu:
     cores: int
     cpuinfo: str
     """What /proc/cpuinfo has for each core, after its number."""
+    target_64: str = ""
+    """The target whose wheels are compiled for it, with a 64-bit system."""
     qemu_64: str = ""
     """Its name for qemu-aarch64 -cpu; empty if it is a CPU of 32 bits."""
     cpuinfo_64: str = ""
@@ -93,6 +95,11 @@ class Pi:
     first_system: str
     page_bytes: int = 4096
     """The size of a memory page of its usual kernel."""
+
+    @property
+    def target(self) -> str:
+        """Return the target whose wheels are compiled for it."""
+        return self.cpu.target if self.bits == 32 else self.cpu.target_64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

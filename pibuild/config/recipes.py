@@ -60,7 +60,7 @@ def _with_files(recipe: Recipe, folder: Path) -> tuple[Recipe, list[str]]:
     for release in recipe.releases:
         matches = {
             pattern: set(folder.glob(pattern.replace("{version}", release.version))).intersection(own)
-            for pattern in recipe.files
+            for pattern in {*recipe.files, release.script}
         }
         missing |= {pattern for pattern, files in matches.items() if not files and "*" not in pattern}
         files = tuple(sorted(set[Path]().union(*matches.values())))

@@ -35,11 +35,8 @@ def find_target(name: str, targets: Mapping[str, Target]) -> Target:
 
 def _nearest_target(wanted: str, targets: Mapping[str, Target]) -> str:
     """Return what to ask for instead: the same kind of Pi, else a name with the same digits, else all targets."""
-    if _IS_64_BIT.search(wanted):
-        return (
-            "64-bit systems (AArch64) are not supported yet: --target pi-two for the same Pi with a 32-bit system, "
-            "or pibuild verify for a 64-bit wheel from elsewhere"
-        )
+    if _IS_64_BIT.search(wanted) and (others := [target.name for target in targets.values() if target.bits == 64]):
+        return f"--target {' or '.join(others)} for a 64-bit system; `getconf LONG_BIT` on the Pi prints 32 or 64"
     names = [name for target in targets.values() for name in (target.name, *target.aliases)]
     if close := closest(wanted, names, same_digits=True):
         return f"did you mean {close!r}?"

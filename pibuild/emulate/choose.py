@@ -13,8 +13,8 @@ from typing import TypeVar
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
-from pibuild.build.planning import Catalogue, nearest_pythons
-from pibuild.config.dockerfiles import load_images
+from pibuild.build.planning import Catalogue, nearest_pythons, supported_pythons
+from pibuild.config.dockerfiles import debian_userland, load_images
 from pibuild.config.pis import Model, System, load_pis
 from pibuild.config.project_files import project_folder
 from pibuild.config.python_versions import refuse_free_threaded
@@ -48,7 +48,7 @@ class Device:
     """The emulated Pi on which a wheel is tried."""
 
     target: Target | None
-    """The target whose artifacts it can have; None for a 64-bit system, which no recipe builds for."""
+    """The target of a 32-bit system; None for 64 bits, where the device is always a release with its own Python."""
     python: str
     model: Model
     system: System | None
@@ -98,7 +98,7 @@ def userland(system: System, target: Target | None, raspbian: str | None, more: 
     pis = load_pis()
     packages = (*pis.packages, *more, *(python.package for python in system.pythons if python.package))
     if target is None:
-        return Userland(image="device64", os=system.name, archive="", archive_key="", packages=packages)
+        return debian_userland(system, "device64", more)
     if not raspbian and not system.in_debian:
         raise ImageError(
             f"The system {system.name} is not available: Debian's mirrors lack it, and no Raspbian archive is set",
@@ -116,9 +116,10 @@ def userland(system: System, target: Target | None, raspbian: str | None, more: 
     )
 
 
-def recipe_pythons(catalogue: Catalogue) -> list[str]:
-    """Return the Pythons that the recipe of CPython can put on a device."""
-    return [python for release in catalogue.recipes["cpython"].releases for python in release.pythons]
+def recipe_pythons(catalogue: Catalogue, target: str = "") -> list[str]:
+    """Return the Pythons that the recipe of CPython can put on a device: of a target, or of any."""
+    releases = catalogue.recipes["cpython"].releases
+    return supported_pythons(release for release in releases if not target or release.is_for(catalogue.targets[target]))
 
 
 def choose(wheel: WheelName, request: DeviceRequest, targets: Mapping[str, Target], pythons: Sequence[str]) -> Device:
@@ -135,27 +136,51 @@ def choose(wheel: WheelName, request: DeviceRequest, targets: Mapping[str, Targe
         model = _named("--model", request.model, {model.name: model for model in pis.models})
     with collected(faults):
         system = _named("--os", request.system, {system.name: system for system in pis.systems})
-    if (request.bits or _bits(wheel, request)) == 64:
-        raise_all(faults)
-        return _choose_64(wheel, request, model or pis.model(_MODEL_64), system)
+    wanted = None
+    with collected(faults):
+        wanted = find_target(request.target, targets) if request.target is not None else None
     raise_all(faults)
+    if wanted and request.bits not in (None, wanted.bits):
+        others = [target.name for target in targets.values() if target.bits == request.bits]
+        hint = f"omit --bits, or --target {' or '.join(others)}"
+        raise UsageError(f"{wanted.name} has a {wanted.bits}-bit system", found=f"--bits {request.bits}", hint=hint)
+    _refuse_other_width(wheel, request.bits or (wanted.bits if wanted else 0), targets)
+    if (request.bits or _bits(wheel, wanted)) == 64:
+        return _choose_64(wheel, request, model or pis.model(_MODEL_64), system)
     target = _target(wheel, request.target, model, targets)
     python = _python(wheel, request.python, emulated_pythons(system) if system else pythons, system)
     return Device(target=target, python=python, model=model or pis.model(target.device_model), system=system)
 
 
-def _bits(wheel: WheelName, request: DeviceRequest) -> int:
-    """Return 64 if the wheel is only for that, and no target is requested: those have 32 bits."""
+def _refuse_other_width(wheel: WheelName, bits: int, targets: Mapping[str, Target]) -> None:
+    """Raise UsageError if a wheel is only for ARM systems of another width than the requested one; 0 is any width."""
+    widths = {target.machine: target.bits for target in targets.values()}
     machines = {architecture(tag.platform) for tag in wheel.tags}
-    return 64 if machines == {_ARCHITECTURE_64} and not request.target else 32
+    if not bits or any(widths.get(machine, bits) == bits for machine in machines):
+        return
+    own = " or ".join(f"--target {target.name}" for target in targets.values() if target.machine in machines)
+    others = [target for target in targets.values() if target.bits == bits]
+    raise UsageError(
+        f"{wheel.name} is for a system with {96 - bits} bits, and the requested one has {bits}",
+        expected=" or ".join(target.platform_tag for target in others),
+        found=", ".join(sorted({tag.platform for tag in wheel.tags})),
+        hint=f"{own} to run this wheel; pibuild build --target {others[-1].name} makes one for {bits} bits. "
+        f"`getconf LONG_BIT` on the Pi prints 32 or 64",
+    )
+
+
+def _bits(wheel: WheelName, target: Target | None) -> int:
+    """Return whether the requested target has 32 or 64 bits; without one, 64 if the wheel is only for that."""
+    if target:
+        return target.bits
+    machines = {architecture(tag.platform) for tag in wheel.tags}
+    return 64 if machines == {_ARCHITECTURE_64} else 32
 
 
 def _choose_64(wheel: WheelName, request: DeviceRequest, model: Model, system: System | None) -> Device:
     """Return a device with a 64-bit system: the requested one, else the newest whose Python accepts the wheel."""
     pis = load_pis()
     pi = pis.pi(model.cpu, 64)
-    if request.target:
-        raise UsageError(f"{request.target} has a 32-bit system", hint="omit --target, or --bits 64")
     if not pi or not model.cpu.qemu_64:
         raise UsageError(
             f"{model.name} has a 32-bit CPU",
@@ -200,14 +225,14 @@ def _target(wheel: WheelName, wanted: str | None, model: Model | None, targets: 
     if wanted is not None:
         return find_target(wanted, targets)
     platforms = {tag.platform for tag in wheel.tags}
-    for target in targets.values():
+    for target in (target for target in targets.values() if target.bits == 32):
         if any(platform.endswith(f"_{target.machine}") for platform in platforms):
             return target
     if "any" in platforms:
         raise UsageError(f"{wheel.name} runs on any Pi, and none was chosen", hint="--target pi-one, or --model pi-4-b")
     raise UsageError(
         f"{wheel.name} is for no Pi that can be emulated",
-        expected=" or ".join(target.platform_tag for target in targets.values()),
+        expected=" or ".join(target.platform_tag for target in targets.values() if target.bits == 32),
         found=", ".join(sorted(platforms)),
     )
 
@@ -235,9 +260,10 @@ def plan_beside(wheel: WheelName, device: Device, catalogue: Catalogue) -> Plan 
 
     Return None if that is nothing: the system has its own Python, and no recipe makes anything for that version.
     """
-    if not device.target or (device.system and device.python not in recipe_pythons(catalogue)):
+    name = device.target.name if device.target else device.model.cpu.target_64
+    if device.system and device.python not in recipe_pythons(catalogue, name):
         return None
-    request = Request(target=device.target.name, python=device.python, recipe=None, version=None)
+    request = Request(target=name, python=device.python, recipe=None, version=None)
     for recipe in catalogue.recipes.values():
         if recipe.proof and canonicalize_name(recipe.package_name) == wheel.name:
             with suppress(UsageError):  # the recipe lacks this Python or this release

@@ -12,7 +12,7 @@ from pibuild.build.planning import choice, request_faults, supported_pythons
 from pibuild.config.settings import Cells, Exclusion, Nightly
 from pibuild.config.targets import find_target
 from pibuild.errors import UsageError, collected, nearest
-from pibuild.model import Cell, Recipe, Request, Target
+from pibuild.model import Cell, Recipe, Release, Request, Target
 
 
 def matrix(nightly: Nightly, recipes: Mapping[str, Recipe], targets: Mapping[str, Target]) -> tuple[Cell, ...]:
@@ -76,8 +76,11 @@ def _expanded(
     recipe = recipes.get(cells.recipe)
     releases = recipe.releases if recipe else [release for other in recipes.values() for release in other.releases]
     for target, python in product(cells.targets or targets, cells.pythons or supported_pythons(releases) or ("none",)):
+        here = [release for release in releases if target not in targets or release.is_for(targets[target])]
+        if len(here) < len(releases) and not _is_requested(cells, python, here):
+            continue
         for version, ref in product(cells.versions or ("",), cells.refs or ("",)):
-            supported = supported_pythons(release for release in releases if release.version == version)
+            supported = supported_pythons(release for release in here if release.version == version)
             if supported and not cells.pythons and python not in supported:
                 continue  # this Python was not requested for this release
             cell = Cell(
@@ -89,6 +92,14 @@ def _expanded(
                 with_dependencies=cells.with_dependencies,
             )
             yield _examined(cell, recipes, targets)
+
+
+def _is_requested(cells: Cells, python: str, here: Sequence[Release]) -> bool:
+    """Return whether an item names a target or Python for which the recipe has no release, so that this is an error.
+
+    `here` are the recipe's releases for the target.
+    """
+    return bool(cells.targets and (cells.pythons or not here)) or python in supported_pythons(here)
 
 
 def _examined(cell: Cell, recipes: Mapping[str, Recipe], targets: Mapping[str, Target]) -> tuple[Cell, Sequence[str]]:
@@ -113,7 +124,8 @@ def _compiled_dependencies(
 ) -> Iterable[tuple[Cell, Sequence[str]]]:
     """Return a cell for each dependency that a recipe compiles, with the reasons if it can't be built."""
     versions = (release for release in recipes[cell.recipe].releases if release.version == cell.version)
-    release = next(release for release in versions if cell.python in release.pythons)
+    target = targets[cell.target]
+    release = next(release for release in versions if cell.python in release.pythons and release.is_for(target))
     for name in release.dependencies:
         if recipes[name].proof:
             other = Cell(recipe=name, version="", target=cell.target, python=cell.python, is_beside=True)

@@ -142,7 +142,7 @@ class Question:
     def names(self, place: PiPlace) -> bool:
         """Return whether a place is asked about."""
         return (
-            (not self.target or (place.pi.bits == 32 and place.pi.cpu.target == self.target))
+            (not self.target or place.pi.target == self.target)
             and self.cpu in ("", place.pi.cpu.name)
             and self.bits in (0, place.pi.bits)
             and self.python in ("", place.python.version)

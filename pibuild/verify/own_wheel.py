@@ -22,8 +22,6 @@ from pibuild.wheels.wheel import Wheel, WheelFile, WheelFormatError, disagreemen
 
 _C_API = re.compile(r"_?Py[A-Z_]\w*")
 """Names that the interpreter defines: Python's C API."""
-_PLATFORM = "arm-linux-gnueabihf"
-"""The platform in the suffix of an extension module for a Pi (PEP 3149)."""
 _SHOWN = 5
 
 
@@ -51,7 +49,7 @@ def verify_wheel(path: Path, *, target: Target, python: str, symbols_dir: Path |
     checks = (
         _wheel_check(wheel, target, python),
         *_code_checks(binaries, faults, target, symbols_dir),
-        _check_each("Python ABI", _arm(binaries), lambda binary: _python_faults(binary, python)),
+        _check_each("Python ABI", _own(binaries, target), lambda binary: _python_faults(binary, python, target)),
         _check("verdict on the target's Pis", tuple(_failures(wheel, target, python)), "it fails on none of them"),
     )
     return _passed(checks, path.name, f"a wheel for {target.name}, Python {python}")
@@ -73,17 +71,18 @@ def _code_checks(
     stripped: Sequence[Binary], unreadable: Sequence[str], target: Target, symbols_dir: Path | None
 ) -> Iterator[Check]:
     binaries, twin_faults = _with_twins(stripped, symbols_dir) if symbols_dir else (stripped, [])
-    arm = _arm(binaries)
+    own = _own(binaries, target)
     libraries = load_pis().own_wheel_libraries | {binary.file_name for binary in binaries}
     defined = frozenset[str]().union(*(binary.elf.defined for binary in binaries))
     floor = Version(target.glibc_floor)
     yield _check("machine code is readable", [*unreadable, *twin_faults], f"{len(binaries)} ELF files")
-    yield _check_each("ELF header", binaries, _header_faults)
-    yield _check_each("build attributes", arm, lambda binary: attribute_faults(binary.elf, target))
-    yield _check("instructions", *examine_code(arm, target))
-    yield _check_each("libraries", arm, lambda binary: _library_faults(binary, libraries))
-    yield _check_each("symbol versions", arm, lambda binary: _version_faults(binary, floor))
-    yield _check_each("undefined symbols", arm, lambda binary: _undefined_faults(binary, defined))
+    yield _check_each("ELF header", binaries, lambda binary: _header_faults(binary, target))
+    if target.bits == 32:
+        yield _check_each("build attributes", own, lambda binary: attribute_faults(binary.elf, target))
+    yield _check("instructions", *examine_code(own, target))
+    yield _check_each("libraries", own, lambda binary: _library_faults(binary, libraries))
+    yield _check_each("symbol versions", own, lambda binary: _version_faults(binary, floor))
+    yield _check_each("undefined symbols", own, lambda binary: _undefined_faults(binary, defined))
 
 
 def _passed(checks: tuple[Check, ...], name: str, expected: str) -> tuple[Check, ...]:
@@ -108,8 +107,9 @@ def _check_each(name: str, binaries: Iterable[Binary], faults_of: Callable[[Bina
     return _check(name, faults, ", ".join(binary.path for binary in binaries))
 
 
-def _arm(binaries: Iterable[Binary]) -> list[Binary]:
-    return [binary for binary in binaries if binary.elf.is_arm]
+def _own(binaries: Iterable[Binary], target: Target) -> list[Binary]:
+    """Return the files for the target's kind of processor."""
+    return [binary for binary in binaries if (binary.elf.is_arm if target.bits == 32 else binary.elf.is_aarch64)]
 
 
 def _with_twins(binaries: Iterable[Binary], symbols_dir: Path) -> tuple[list[Binary], list[str]]:
@@ -152,8 +152,7 @@ def _failures(wheel: Wheel, target: Target, python: str) -> Iterator[str]:
     places = [
         place
         for place in load_pis().places
-        if (place.pi.bits, place.pi.cpu.target, place.python.version) == (32, target.name, python)
-        and place.system.glibc >= floor
+        if (place.pi.target, place.python.version) == (target.name, python) and place.system.glibc >= floor
     ]
     verdicts = judge_contents(wheel, places=places, with_code=False).verdicts
     yield from dict.fromkeys(
@@ -161,13 +160,16 @@ def _failures(wheel: Wheel, target: Target, python: str) -> Iterator[str]:
     )
 
 
-def _header_faults(binary: Binary) -> Iterator[str]:
+def _header_faults(binary: Binary, target: Target) -> Iterator[str]:
     elf = binary.elf
-    if not elf.is_arm:
-        yield f"code for {binary.machine}, expected 32-bit little-endian ARM"
+    if not _own([binary], target):
+        expected = "32-bit little-endian ARM" if target.bits == 32 else "little-endian AArch64"
+        yield f"code for {binary.machine}, expected {expected}"
         return
     if ".so" in binary.path and elf.kind != "ET_DYN":
         yield f"type {elf.kind}, expected ET_DYN"
+    if target.bits == 64:
+        return
     if elf.eabi != 5:
         yield f"EABI version {elf.eabi}, expected 5"
     if not elf.hard_float:
@@ -202,8 +204,8 @@ def _listed(names: Sequence[str]) -> str:
     return ", ".join(names[:_SHOWN]) + more
 
 
-def _python_faults(binary: Binary, python: str) -> Iterator[str]:
-    yield from suffix_faults(binary.path, {abi_tag(python)}, _PLATFORM)
+def _python_faults(binary: Binary, python: str, target: Target) -> Iterator[str]:
+    yield from suffix_faults(binary.path, {abi_tag(python)}, target.triple)
     uses_python = any(_C_API.fullmatch(symbol.name) for symbol in binary.elf.undefined)
     function = entry_point(binary.path, python)
     if uses_python and is_extension_name(binary.path) and function not in binary.elf.defined:

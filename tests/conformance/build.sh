@@ -4,7 +4,7 @@
 set -euo pipefail
 source_dir=$(dirname "$(readlink -f "$0")")
 out_dir=$1
-compiler=(arm-linux-gnueabihf-g++ -std=c++17 -O2 -Wall -Wno-deprecated-declarations -D_FILE_OFFSET_BITS=64 -pthread)
+compiler=("$PIBUILD_TRIPLE-g++" -std=c++17 -O2 -Wall -Wno-deprecated-declarations -D_FILE_OFFSET_BITS=64 -pthread)
 
 mkdir -p "$out_dir"
 cd "$out_dir"

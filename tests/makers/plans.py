@@ -73,6 +73,7 @@ def make_target(name: str = "pi-one", **changes: Any) -> Target:
         "models": "some",
         "libstdcxx": "static",
         "aliases": ALIASES.get(name, ()),
+        "bits": 32,
         "compiler": "GCC 10",
         "triple": "arm-linux-gnueabihf",
         "arch_flags": f"-mcpu={name}",

@@ -56,7 +56,12 @@ def test_defaults_of_a_device_come_from_the_wheels_tags(tags, wish, target, pyth
         ("py3-none-any", {"bits": 64, "python": "3.10"}, "3.11 (bookworm)"),
         ("cp311-cp311-linux_aarch64", {"system": "bullseye"}, "No Python of bullseye"),
         ("cp311-cp311-linux_aarch64", {"model": "pi-zero-w"}, "pi-zero-2-w or pi-3-b"),
-        ("py3-none-any", {"bits": 64, "target": "pi-two"}, "--target"),
+        ("py3-none-any", {"bits": 64, "target": "pi-two"}, "--target pi-64"),
+        ("py3-none-any", {"bits": 32, "target": "pi-64"}, "pi-one or pi-two"),
+        ("cp311-cp311-linux_armv7l", {"bits": 64}, "--target pi-64 makes one"),
+        ("cp311-cp311-linux_armv7l", {"target": "pi-64"}, "--target pi-two to run this wheel"),
+        ("cp311-cp311-linux_aarch64", {"target": "pi-two"}, "getconf LONG_BIT"),
+        ("cp311-cp311-linux_aarch64", {"target": "pi-64", "model": "pi-zero-w"}, "pi-zero-2-w or pi-3-b"),
         ("py3-none-any", {"bits": 64, "system": "buster"}, "bullseye or bookworm or trixie"),
         ("py3-none-any", {"bits": 64, "system": "bullseye", "model": "pi-5"}, "bookworm or trixie"),
         ("cp310-cp310-linux_armv7l", {}, "cp310-cp310"),
@@ -91,7 +96,6 @@ def test_all_options_of_a_device_that_name_nothing_are_reported_at_once():
         ("cp39-abi3-manylinux2014_aarch64", {"python": "3.9"}, "pi-3-b", "bullseye", "3.9"),
         ("cp39-abi3-manylinux2014_aarch64", {"model": "pi-5", "system": "bookworm"}, "pi-5", "bookworm", "3.11"),
         ("py3-none-any", {"bits": 64, "model": "pi-zero-2-w"}, "pi-zero-2-w", "trixie", "3.13"),
-        ("cp311-cp311-linux_armv7l", {"bits": 64, "python": "3.11"}, "pi-3-b", "bookworm", "3.11"),
     ],
 )
 def test_a_64_bit_system_is_the_requested_one_or_the_newest_that_fits(tags, wish, model, system, python):
@@ -149,12 +153,15 @@ def test_the_64_bit_image_needs_no_toolchain_and_is_named_by_its_release():
 
 def test_each_target_names_a_board_with_the_cpu_that_is_emulated():
     for target in TARGETS.values():
-        cpu = load_pis().model(target.device_model).cpu
-        assert (cpu.target, cpu.qemu, cpu.machine) == (target.name, target.device_cpu, target.machine)
+        for device in target.devices:
+            cpu = load_pis().model(device.model).cpu
+            names = (cpu.target, cpu.qemu, cpu.machine)
+            names_64 = (cpu.target_64, cpu.qemu_64, "aarch64")
+            assert (names if target.bits == 32 else names_64) == (target.name, device.cpu, target.machine)
 
 
 def test_the_device_image_has_the_cpuinfo_of_the_targets_board():
-    for target in TARGETS.values():
+    for target in (target for target in TARGETS.values() if not target.device_system):
         model = load_pis().model(target.device_model)
         args = dict(load_images(project_folder("dockerfiles"), target)["device"].args)
         assert (args["CPUINFO"], args["CPUS"]) == (model.cpuinfo, str(model.cpu.cores))

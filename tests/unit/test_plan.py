@@ -268,8 +268,8 @@ def test_an_unknown_target_is_answered_with_the_nearest_name():
 @pytest.mark.parametrize(
     ("name", "hint"),
     [
-        ("pi-64", "64-bit"),
-        ("aarch64", "64-bit"),
+        ("pi-4-64-bits", "--target pi-sixty for a 64-bit system"),
+        ("aarch64-linux", "getconf LONG_BIT"),
         ("pi-zero2", "'pi-zero-2'"),
         ("pi_zero2_w", "'pi-zero-2-w'"),
         ("pi4", "'pi-4'"),
@@ -283,10 +283,12 @@ def test_an_unknown_target_is_answered_with_the_nearest_name():
 def test_an_unknown_target_is_answered_with_the_nearest_kind_of_pi(name, hint):
     targets = {name: replace(target, aliases=("pi-4", "pi-zero-2", "pi-zero-2-w")) for name, target in TARGETS.items()}
     targets["pi-one"] = replace(targets["pi-one"], aliases=("pi-zero",))
+    if "64" in name:
+        targets["pi-sixty"] = make_target("pi-sixty", bits=64)
     with pytest.raises(UsageError) as caught:
         find_target(name, targets)
     assert hint in caught.value.hint
-    assert len(caught.value.details) == len(TARGETS)
+    assert len(caught.value.details) == len(targets)
 
 
 @pytest.mark.parametrize("python", ["3.13t", "cp313t", "3.14t"])

@@ -16,8 +16,9 @@ def recipes():
     return load_recipes(Path(pibuild.__file__).parent / "recipes")
 
 
-def pythons(recipe):
-    return sorted(python for release in recipe.releases for python in release.pythons)
+def pythons(recipe, target="pi-one"):
+    releases = [release for release in recipe.releases if release.targets is None or target in release.targets]
+    return sorted(python for release in releases for python in release.pythons)
 
 
 def places(release):
