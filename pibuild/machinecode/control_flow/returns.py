@@ -25,6 +25,7 @@ NEVER_RETURN = (
     *("_Unwind_Resume", "__cxa_throw", "__cxa_rethrow", "__cxa_bad_cast", "__cxa_bad_typeid", "__cxa_end_cleanup"),
     *("_ZSt9terminatev", "__fortify_fail", "__chk_fail", "quick_exit", "__longjmp_chk", "__libc_start_main"),
     *("Py_FatalError", "Py_Exit", "__cxa_pure_virtual", "__cxa_throw_bad_array_new_length", "err", "errx"),
+    *("_ZSt17rethrow_exceptionNSt15__exception_ptr13exception_ptrE", "_ZSt10unexpectedv", "__cxa_call_unexpected"),
 )
 """Functions of the system's libraries that do not return, beside those whose names begin with `_ZSt..__throw_`."""
 

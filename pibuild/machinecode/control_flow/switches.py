@@ -29,7 +29,8 @@ def _thumb_table(image: MemoryImage, address: int, high: int) -> list[int]:
     if first & 0xFFF0 != 0xE8D0 or first & 15 != 15:
         return places
     size, base, end, at = 2 if second & 0x10 else 1, address + 4, high, 0
-    while base + at < end and len(places) < _MAX_CASES:
+    most = _compared_number(image, address, second & 15)
+    while base + at < end and len(places) < most:
         number = image.number(base + at, size)
         target = base + 2 * (number or 0)
         if number is None or not base < target < high:
@@ -37,6 +38,15 @@ def _thumb_table(image: MemoryImage, address: int, high: int) -> list[int]:
         places.append(target | 1)
         end, at = min(end, target), at + size
     return places
+
+
+def _compared_number(image: MemoryImage, address: int, register: int) -> int:
+    """Return how many ways a Thumb switch has, by the CMP and BHI before it; the most of all if they are others."""
+    before = image.read(address - 6, 6)
+    halfwords = [int.from_bytes(before[at : at + 2], "little") for at in (0, 2, 4)]
+    is_wide = halfwords[1] & 0xFBC0 == 0xF200 and halfwords[2] & 0xD000 == 0x8000
+    compare = halfwords[0] if is_wide else halfwords[1] if halfwords[2] >> 8 == 0xD8 else 0
+    return (compare & 0xFF) + 1 if compare >> 8 == 0x28 | register else _MAX_CASES
 
 
 def _arm_table(image: MemoryImage, address: int, low: int, high: int) -> list[int]:
@@ -129,7 +139,7 @@ class Orphans:
                 continue
             if is_fresh:
                 starts.add(address)
-            operation, _, size = decoded(self._image, address | thumb)
+            operation, word, size = decoded(self._image, address | thumb)
             operation = last_part(operation)
             kind = operation[0]
             is_fresh = kind in (op.JUMP, op.JUMP_REG, op.RETURN, op.STOP, op.TABLE)
@@ -139,8 +149,20 @@ class Orphans:
                 targets.add(address + operation[2])
             elif kind == op.BRANCH_BIT:
                 targets.add(address + operation[3])
-            elif kind == op.LOAD_NEAR and self._image.bits == 32:
-                base = address & ~(operation[4] - 1) if thumb else address
-                literals.add(base + operation[2])
+            if self._image.bits == 32:
+                literals |= _literal(operation, word, address, thumb)
             address += size or (2 if thumb else 4)
         return [place | thumb for place in sorted(starts - targets - literals)]
+
+
+def _literal(operation: op.Operation, word: int, address: int, thumb: int) -> set[int]:
+    """Return the addresses of the halfwords of a constant near to its code that an instruction for 32 bits loads."""
+    if operation[0] == op.LOAD_NEAR:
+        begin = (address & ~(operation[4] - 1) if thumb else address) + int(operation[2])
+        return set(range(begin, begin + 4, 2))
+    is_vector, is_pair = word & 0x0F3F0E00 == 0x0D1F0A00, word & 0xFE7F0000 == 0xE85F0000 and thumb
+    if not is_vector and not is_pair:
+        return set()
+    distance = (word & 0xFF) * (4 if word >> 23 & 1 else -4)
+    begin = (address + (4 if thumb else 8) & ~3) + distance
+    return set(range(begin, begin + (8 if is_pair or word & 0x100 else 4), 2))
