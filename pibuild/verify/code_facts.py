@@ -138,6 +138,17 @@ def code_of(binary: Binary, others: Sequence[Binary]) -> "Code":
     return code
 
 
+def _are_of_iwmmxt(words: NDArray[np.uint32]) -> NDArray[np.bool_]:
+    """Return which instructions of coprocessors load and store registers of iWMMXt, as functions for all CPUs do.
+
+    These are LDC and STC, and moves of its control registers 8 to 11. FPA had the number of coprocessor 1 before.
+    """
+    is_access = words & 0x0E000000 == 0x0C000000
+    is_move = (words & 0x0F000010 == 0x0E000010) & (words & 0x000C0000 == 0x00080000)
+    are_meant: NDArray[np.bool_] = (is_access | is_move) & (words & _COPROCESSOR_NUMBER <= _LAST_OF_IWMMXT)
+    return are_meant
+
+
 class Code:
     """The code of a file for a Pi."""
 
@@ -250,8 +261,7 @@ class Code:
             for row in np.flatnonzero(instructions.words == _READ_VG).tolist():
                 found[row] = self._compares_vg(int(instructions.addresses[row]))
         if self._binary.elf.is_arm:
-            is_coprocessor = instructions.needing({Feature.COPROCESSOR})
-            found |= is_coprocessor & (instructions.words & _COPROCESSOR_NUMBER <= _LAST_OF_IWMMXT)
+            found |= instructions.needing({Feature.COPROCESSOR}) & _are_of_iwmmxt(instructions.words)
         if not self._binary.elf.is_arm or not any(low + back in content for low in _D0_TO_D15 for back in _BACK):
             return found
         for row in np.flatnonzero(np.isin(instructions.words, _D16_TO_D31)).tolist():

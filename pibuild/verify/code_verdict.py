@@ -89,7 +89,8 @@ def _faults(binary: Binary, code: Code, cpu: Cpu, siblings: Sequence[Binary]) ->
     """Yield what stops a file, up to the first fault that is certain."""
     lacking = [feature for feature in code.features if feature not in cpu.runs | _NOT_COMPILED]
     rare = [feature for feature in code.features if feature in _NOT_COMPILED - _may_be_data(binary)]
-    if not lacking and not rare:
+    doubted = [feature for feature in code.features if feature in _NOT_COMPILED and feature not in rare]
+    if not lacking and not rare and not (doubted and binary.elf.is_arm):
         return
     linked = tuple(_linked(binary, siblings))
     asked = frozenset(code.program.knowledge.asked).union(
@@ -114,8 +115,15 @@ def _faults(binary: Binary, code: Code, cpu: Cpu, siblings: Sequence[Binary]) ->
             yield fault
             if fault is not None and fault.is_certain:
                 return
-    if np.any(code.newer.at(is_sure).needing(rare)):
-        yield CodeSearch(binary, code, code.newer.at(is_sure), rare, cpu.runs, is_asked=True).certain_fault()
+    yield _impossible(binary, code, rare, cpu)
+    fault = _impossible(binary, code, doubted, cpu) if binary.elf.is_arm else None
+    yield fault and fault.perhaps_data()
+
+
+def _impossible(binary: Binary, code: Code, features: Sequence[Feature], cpu: Cpu) -> Fault | None:
+    """Return how code certainly comes to an instruction that no compiler emits."""
+    newer = code.newer.at(~code.are_perhaps_data)
+    return CodeSearch(binary, code, newer, features, cpu.runs, is_asked=True).certain_fault()
 
 
 def _may_be_data(binary: Binary) -> frozenset[Feature]:

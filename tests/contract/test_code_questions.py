@@ -186,6 +186,8 @@ _FAILS_32_AFTER_MUCH = {
     "the last of many cases": "void *PyInit_demo(void) { switch (yes) {"
     + "".join(f"case {at}: n = n * {at * 7 % 31 + 1} + {at}; {_NOP} break;" for at in range(700))
     + "case 700: NEON break; } return MODULE; }",
+    "an instruction of FPA": 'void *PyInit_demo(void) { n++; __asm__ volatile(".inst 0xee000110"); return MODULE; }',
+    "an unknown coprocessor": 'void *PyInit_demo(void) { n++; __asm__ volatile(".inst 0xee000700"); return MODULE; }',
 }
 _SWAPS = {"ARM1176": "runs", "Cortex-A7": "runs", "Cortex-A53": "runs", "Cortex-A72": "unsure", "Cortex-A76": "fails"}
 _32_FLAGS = ("-march=armv6kz", "-mfpu=vfp", "-mfloat-abi=hard", "-marm", "-nostdlib", "-fno-asynchronous-unwind-tables")
