@@ -77,6 +77,9 @@ def _expanded(
     releases = recipe.releases if recipe else [release for other in recipes.values() for release in other.releases]
     for target, python in product(cells.targets or targets, cells.pythons or supported_pythons(releases) or ("none",)):
         here = [release for release in releases if target not in targets or release.is_for(targets[target])]
+        is_open = not cells.targets and not cells.versions
+        if releases and is_open and not any(release.is_proven_on(targets[target]) for release in here):
+            continue
         if len(here) < len(releases) and not _is_requested(cells, python, here):
             continue
         for version, ref in product(cells.versions or ("",), cells.refs or ("",)):
