@@ -1,13 +1,14 @@
 """Every line that pibuild prints: results on stdout; progress, warnings and errors on stderr.
 
 Knows terminals, colors, encodings and progress bars. Without a terminal each line is plain; in a CI system that folds
-lines, a step is a fold.
+lines, a step's lines are folded under its last one. Steps of several threads may be open at once.
 """
 
 import json
 import os
 import re
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -18,7 +19,7 @@ from pibuild.errors import PibuildError, ResourceError
 from pibuild.urls import redacted
 
 if TYPE_CHECKING:
-    from rich.progress import Progress as Bar
+    from rich.progress import Progress as Bars
     from rich.progress import TaskID
 
 Progress = Callable[[int, int, str], None]
@@ -36,26 +37,26 @@ _QUESTION = re.compile(r"(?<!\S)\?(?!\S)")
 
 @dataclass(slots=True, kw_only=True)
 class Step:
-    """A step that has begun; `detail` is added to its closing line."""
+    """A step that has begun; `detail` is added to its closing line. Several may be open at once."""
 
     title: str
     console: "Console"
     started_s: float
     detail: str = ""
+    lines: list[str] = field(default_factory=list)
+    """What it printed, where a CI system folds it under the closing line."""
     _printed_s: float = 0.0
-    _bar: "tuple[Bar, TaskID] | None" = field(default=None)
+    bar: "TaskID | None" = None
 
     def progress(self, done: int, total: int, unit: str = "") -> None:
         """Show how much is done: a bar with the time left on a terminal, else a line every 30 seconds."""
-        if self._bar:
-            progress, task = self._bar
-            progress.update(task, completed=done, total=total or None)
+        if self.console.show_bar(self, done, total):
             return
         now = time.monotonic()
         if now - max(self._printed_s, self.started_s) < _PLAIN_EVERY_S or not total:
             return
         self._printed_s = now
-        text = f"  {done}/{total} {unit}".rstrip()
+        text = f"  {self.console.name_beside_others(self)}{done}/{total} {unit}".rstrip()
         if done >= total * _PACE_FRACTION:
             text += f", about {seconds((now - self.started_s) / done * (total - done))} left"
         self.console.note(text)
@@ -74,10 +75,23 @@ class Console:
     color: Color = "auto"
     err: TextIO = field(default_factory=lambda: sys.stderr)
     out: TextIO = field(default_factory=lambda: sys.stdout)
+    _open: list[Step] = field(default_factory=list)
+    """Steps that have begun and not ended."""
+    _bars: "Bars | None" = None
+    """The bars of open steps, on a terminal."""
+    _lock: threading.RLock = field(default_factory=threading.RLock)
+    """Held while a line is printed or the list of steps changes."""
+    _thread: threading.local = field(default_factory=threading.local)
+    """`step`: the one that this thread is in."""
 
     def note(self, text: str) -> None:
-        """Print one line of progress."""
-        if not self.quiet:
+        """Print one line of progress. Where a CI system folds lines, those of a step follow when it ends."""
+        step: Step | None = getattr(self._thread, "step", None)
+        if self.quiet:
+            return
+        if self.fold and step:
+            step.lines.append(redacted(text))
+        else:
             self._print_err(text)
 
     def warn(self, text: str) -> None:
@@ -125,12 +139,17 @@ class Console:
 
         Output is lost if its disk is full; BrokenPipeError is raised if its reader is gone.
         """
-        try:
-            print(self._shown(redacted(text), self.err), file=self.err, flush=True)
-        except OSError as error:  # else Python 3.11.2 writes the text once more at its end, and ends with code 120
-            discard_output(self.err)
-            if isinstance(error, BrokenPipeError):
-                raise
+        with self._lock:
+            text = self._shown(redacted(text), self.err)
+            try:
+                if self._bars:
+                    self._bars.console.out(text, highlight=False)
+                else:
+                    print(text, file=self.err, flush=True)
+            except OSError as error:  # else Python 3.11.2 writes the text once more at its end, and ends with code 120
+                discard_output(self.err)
+                if isinstance(error, BrokenPipeError):
+                    raise
 
     def _shown(self, text: str, stream: TextIO) -> str:
         """Return a text with its marks in color if the stream takes it, and as words if its encoding lacks them."""
@@ -152,36 +171,69 @@ class Console:
     def step(self, title: str) -> Iterator[Step]:
         """Print a line when a step begins, and a line with its duration when it ends."""
         step = Step(title=title, console=self, started_s=time.monotonic())
-        self.note(f"::group::{title}" if self.fold else f"▸ {title}")
+        outer = getattr(self._thread, "step", None)
+        self.note(f"▸ {title}")
+        self._begin(step)
         try:
-            with self._bar(step):
-                yield step
+            yield step
         except BaseException:
-            self._close(step, "✗")
+            self._end(step, outer, "✗")
             raise
-        self._close(step, "✓")
+        self._end(step, outer, "✓")
 
-    def _close(self, step: Step, mark: str) -> None:
+    def name_beside_others(self, step: Step) -> str:
+        """Return the step's title as the beginning of a line if other steps are open, else nothing."""
+        return f"{step.title}: " if len(self._open) > 1 else ""
+
+    def show_bar(self, step: Step, done: int, total: int) -> bool:
+        """Show a step's progress as a bar; return False where there is no terminal."""
+        with self._lock:
+            if not self._bars or step.bar is None:
+                return False
+            self._bars.update(step.bar, completed=done, total=total or None)
+        return True
+
+    def _begin(self, step: Step) -> None:
+        self._thread.step = step
+        with self._lock:
+            self._open.append(step)
+            if not self.err.isatty() or self.fold or self.quiet:
+                return
+            if not self._bars:
+                self._bars = _bars(self.err, has_color=self.color != "never")
+                self._bars.start()
+            step.bar = self._bars.add_task(step.title, total=None)
+
+    def _end(self, step: Step, outer: Step | None, mark: str) -> None:
+        self._thread.step = outer
+        with self._lock:
+            self._open.remove(step)
+            if self._bars and step.bar is not None:
+                self._bars.remove_task(step.bar)
+                if not self._open:
+                    self._bars.stop()
+                    self._bars = None
         took = seconds(time.monotonic() - step.started_s)
-        self.note(f"{mark} {step.title}: {', '.join(part for part in (took, step.detail) if part)}")
-        if self.fold:
-            self.note("::endgroup::")
+        closing = f"{mark} {step.title}: {', '.join(part for part in (took, step.detail) if part)}"
+        if step.lines:
+            closing = "\n".join([f"::group::{closing}", *step.lines, "::endgroup::"])
+        if not self.quiet:
+            self._print_err(closing)
 
-    @contextmanager
-    def _bar(self, step: Step) -> Iterator[None]:
-        if not self.err.isatty() or self.fold or self.quiet:
-            yield
-            return
-        from rich.console import Console as RichConsole  # noqa: PLC0415  costs a tenth of a second, only terminals need it
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn  # noqa: PLC0415
 
-        columns = (TextColumn(" "), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        with Progress(
-            *columns, console=RichConsole(file=self.err, no_color=self.color == "never"), transient=True
-        ) as progress:
-            step._bar = (progress, progress.add_task("", total=None))  # noqa: SLF001  same idea, one module
-            yield
-            step._bar = None  # noqa: SLF001
+def _bars(stream: TextIO, *, has_color: bool) -> "Bars":
+    """Return an empty list of bars, one for each open step that tells its progress."""
+    from rich.console import Console as RichConsole  # noqa: PLC0415  costs a tenth of a second, only terminals need it
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn  # noqa: PLC0415
+    from rich.progress import Progress as RichProgress  # noqa: PLC0415
+
+    columns = (
+        TextColumn("  {task.description}", markup=False),
+        BarColumn(bar_width=20),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+    )
+    return RichProgress(*columns, console=RichConsole(file=stream, no_color=not has_color), transient=True)
 
 
 def _can_encode(stream: TextIO, text: str) -> bool:

@@ -202,7 +202,7 @@ def run_to_end(
     """
     log_path = context.store.log_path(log_name)
     with context.engine.container(run) as container, context.store.staging() as staging:
-        with Transcript(log_path, step, context.console) as transcript:
+        with context.watch.timed("containers"), Transcript(log_path, step, context.console) as transcript:
             outcome = container.wait(transcript)
         if outcome.exit_code or outcome.timed_out or outcome.disk_full:
             try:

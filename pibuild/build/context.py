@@ -5,6 +5,7 @@ to import are imported then, too.
 """
 
 import os
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pibuild
+from pibuild.build.stopwatch import Stopwatch
 from pibuild.config.project_files import project_folder
 from pibuild.config.settings import Settings, machine_key_path, store_folder
 from pibuild.console import Console
@@ -58,12 +60,14 @@ class BuildContext:
     """The scripts that prove wheels on the device."""
     conformance_dir: Path = field(default_factory=lambda: project_folder("tests/conformance"))
     """The programs that prove a toolchain."""
-    spent_s: dict[str, float] = field(default_factory=lambda: dict.fromkeys(("sources", "images", "containers"), 0.0))
-    """Wall time by what it went to; the rest of a build's is pibuild's own."""
+    watch: Stopwatch = field(default_factory=Stopwatch)
+    """Wall time by what it went to: sources, images, containers; what is none of these is pibuild's own."""
     cpu_s: dict[str, float] = field(default_factory=dict)
     """CPU seconds by the key of the artifact that was built, or of the plan that was proven."""
     failed: dict[str, PibuildError] = field(default_factory=dict)
     """What failed and is not tried again, by key; an image by its reference."""
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    """Held while a total changes."""
 
     @cached_property
     def store(self) -> Store:
@@ -95,6 +99,10 @@ class BuildContext:
         if removed := engine.remove_containers(self.store.id, self.store.is_dead):
             self.console.note(f"removed {removed} container(s) that a killed pibuild left")
         return engine
+
+    def remove_own_containers(self) -> None:
+        """End what runs in containers of this process: it was interrupted."""
+        self.engine.remove_containers(self.store.id, lambda session: session == self.store.session)
 
     @cached_property
     def limits(self) -> Limits:
@@ -179,19 +187,10 @@ class BuildContext:
                 self.console.warn(untrusted_remote(str(remote)))
         return Remote(folder, store=self.store, console=self.console, trust=self.trust, key=self.machine_key)
 
-    @contextmanager
-    def timed(self, name: str) -> Iterator[None]:
-        """Add the time until the end of the block to `spent_s` under a name."""
-        began_s = self.clock()
-        try:
-            yield
-        finally:
-            self.spent_s[name] += self.clock() - began_s
-
     def count(self, key: str, spent: Spent) -> None:
         """Add what a container cost to the totals; `key` is that of the artifact or plan that it ran for."""
-        self.spent_s["containers"] += spent.wall_s
-        self.cpu_s[key] = self.cpu_s.get(key, 0.0) + spent.cpu_s
+        with self._lock:
+            self.cpu_s[key] = self.cpu_s.get(key, 0.0) + spent.cpu_s
 
     @contextmanager
     def once(self, key: str) -> Iterator[None]:
@@ -201,8 +200,9 @@ class BuildContext:
         try:
             yield
         except PibuildError as error:
-            if error not in self.failed.values():  # of something that this key needs
-                self.failed[key] = error
+            with self._lock:
+                if error not in self.failed.values():  # of something that this key needs
+                    self.failed[key] = error
             raise
 
 

@@ -72,7 +72,7 @@ def ensure_image(image: Image, context: BuildContext) -> PresentImage:
     Raises ImageError if it can't be made, with the Dockerfile's last lines and the log; with --offline at once.
     """
     engine = context.engine
-    with context.timed("images"), context.once(image.reference):
+    with context.watch.timed("images"), context.once(image.reference):
         own = _present(image, context) or _made(image, context)
         image_id = engine.image_id(own.reference)
         if image_id is None:

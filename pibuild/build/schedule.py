@@ -8,15 +8,16 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 
 from pibuild.build import prove
-from pibuild.build.artifact import build_artifact
+from pibuild.build.artifact_graph import ArtifactGraph, ImageChangedError, budget, image_nodes, sources_node, sources_of
 from pibuild.build.context import BuildContext
+from pibuild.build.durations import Durations
+from pibuild.build.executor import run_graph
 from pibuild.build.graph import with_needs
 from pibuild.build.images import PresentImage, ensure_image, ensure_planned, is_present
 from pibuild.build.planning import on_device
 from pibuild.build.pulled_wheel import pull_wheel
 from pibuild.build.record import make_record
 from pibuild.build.replanning import artifacts_in, plan_in
-from pibuild.build.toolchain_check import check_toolchain
 from pibuild.console import size
 from pibuild.errors import ResourceError
 from pibuild.model import Artifact, Image, Plan, Source
@@ -24,6 +25,7 @@ from pibuild.store.local import Entry, Store, machines_in, with_machines
 from pibuild.trees.selection import Selection
 from pibuild.trees.stored_tree import unpack
 
+_Entries = dict[str, Entry]
 _GB = 1_000_000_000
 OF_A_WHEEL = Selection(keep=("/wheel/*.whl", "/symbols/", "/extras/"))
 """What of an artifact is read on this machine: wheel, libraries before strip, and what was made beside the wheel."""
@@ -44,16 +46,12 @@ def missing_parts(plans: Sequence[Plan], store: Store, artifacts: Sequence[Artif
     roots = [*artifacts, *(artifact for plan in unproven for artifact in (plan.wheel, *on_device(plan)))]
     missing = with_needs(roots, lambda artifact: store.has_artifact(artifact.key))
     devices = [plan.device for plan in (plans if artifacts else unproven)]
-    return Missing(artifacts=missing, images=_images(missing, devices), sources=_sources(missing))
+    return Missing(artifacts=missing, images=_images(missing, devices), sources=sources_of(missing))
 
 
 def _images(artifacts: Sequence[Artifact], devices: Sequence[Image]) -> tuple[Image, ...]:
     images = (*(artifact.image for artifact in artifacts), *devices)
     return tuple({image.reference: image for image in images}.values())
-
-
-def _sources(artifacts: Sequence[Artifact]) -> tuple[Source, ...]:
-    return tuple({source.tree: source for artifact in artifacts for source in artifact.release.sources}.values())
 
 
 def make_wheel(plan: Plan, context: BuildContext) -> Entry:
@@ -64,11 +62,11 @@ def make_wheel(plan: Plan, context: BuildContext) -> Entry:
     with store.lock(plan.key, f"making {plan.title}"), context.once(plan.key):
         if entry := store.wheel(plan.key) or pull_wheel(plan, context):
             return entry
-        prepared = _prepare(plan, (*on_device(plan), plan.wheel), context)
+        _, entries = _made(plan, (*on_device(plan), plan.wheel), context)
         if (own := plan_in(plan, context.own_images.names)).key != plan.key:
             context.console.note(f"{plan.title}: key {own.key[:12]}, since images of this machine are not as locked")
             return make_wheel(own, context)
-        entries, device = _build(plan, prepared, context), ensure_planned(plan.device, context)
+        device = ensure_planned(plan.device, context)
         with store.staging() as staging:
             raw_dir = staging / "raw"
             unpack(entries[plan.wheel.key].path, raw_dir, OF_A_WHEEL)
@@ -86,7 +84,7 @@ def make_wheel(plan: Plan, context: BuildContext) -> Entry:
                 facts_of=lambda artifact: store.artifact_facts(artifact.key) or context.remote.artifact_facts(artifact),
             )
             record["proof"] = asdict(spent)
-            record["spent_s"] = {name: round(value, 2) for name, value in context.spent_s.items()}
+            record["spent_s"] = context.watch.spent_s
             parts = [*record["artifacts"], *(used.facts for used in entries.values())]
             record |= with_machines(machines_in(*parts))
             record["wall_s"] = round(context.clock() - began_s, 2)
@@ -103,66 +101,40 @@ def make_artifacts(
     An artifact comes from the store or from the remote if it is there; what only it needs is then not asked for. If
     images of this machine are not as locked, artifacts are built under other keys, and returned under these as well.
     """
-    prepared = _prepare(plan, artifacts, context)
-    entries = _build(plan, prepared, context)
-    entries |= {artifact.key: entries[own.key] for artifact, own in zip(artifacts, prepared.artifacts, strict=True)}
+    own, entries = _made(plan, artifacts, context)
+    entries |= {artifact.key: entries[moved.key] for artifact, moved in zip(artifacts, own, strict=True)}
     return entries, ensure_image(device, context)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Prepared:
-    """What is ready for building artifacts."""
-
-    artifacts: tuple[Artifact, ...]
-    """As they are made in the images of this machine."""
-    entries: dict[str, Entry]
-    """Those that the store or the remote had, and what was needed of them, by key."""
-    missing: tuple[Artifact, ...]
-
-
-def _prepare(plan: Plan, artifacts: Sequence[Artifact], context: BuildContext) -> _Prepared:
-    """Fetch what exists of artifacts, the sources of the others, and make the images for these and the device's.
+def _made(plan: Plan, artifacts: Sequence[Artifact], context: BuildContext) -> tuple[tuple[Artifact, ...], _Entries]:
+    """Make what is missing of artifacts; return them as they are made in this machine's images, and all entries by key.
 
     An image that is made of other versions than its lock has changes keys, so that all is looked up again.
     """
     if not context.settings.offline:
         context.engine.check()  # before anything is downloaded for an engine that does not answer
-    entries: dict[str, Entry] = {}
+    entries: _Entries = {}
 
     def is_available(artifact: Artifact) -> bool:
         if entry := context.store.artifact(artifact.key) or _pulled(artifact, context):
             entries[artifact.key] = entry
         return entry is not None
 
-    with context.timed("sources"):
+    with context.watch.timed("sources"):
         missing = with_needs(artifacts, is_available)
     if any(artifact.recipe.memory_gb or artifact.recipe.disk_gb for artifact in missing):
         check_room(missing, context.limits.memory_bytes, context.engine.free_bytes)
-    with context.timed("sources"):
-        context.fetcher.fetch_all(_sources(missing))
-    for image in _images(missing, [plan.device]):
-        ensure_image(image, context)
-    moved = artifacts_in(artifacts, context.own_images.names)
-    if [artifact.key for artifact in moved] != [artifact.key for artifact in artifacts]:
-        return _prepare(plan, moved, context)
-    return _Prepared(artifacts=moved, entries=entries, missing=missing)
-
-
-def _build(plan: Plan, prepared: _Prepared, context: BuildContext) -> dict[str, Entry]:
-    """Build what is missing, and return all entries by key."""
-    entries = dict(prepared.entries)
     if entries:
         context.console.note(f"reusing {'; '.join(entry.facts['name'] for entry in entries.values())}")
-    toolchain = next((artifact.image for artifact in prepared.missing if artifact.recipe.image == "toolchain"), None)
-    if toolchain:  # nothing is built with an image that has not passed the conformance set
-        compiler, emulator = (ensure_image(image, context) for image in (toolchain, plan.device))
-        with context.timed("images"), context.once(f"conformance of {compiler.id}"):
-            check_toolchain(plan.target, compiler, emulator, context)
-    for artifact in prepared.missing:
-        with context.store.lock(artifact.key, f"building {artifact.title}"), context.once(artifact.key):
-            # another pibuild may have built it meanwhile
-            entries[artifact.key] = context.store.artifact(artifact.key) or build_artifact(artifact, entries, context)
-    return entries
+    try:
+        ArtifactGraph(plan=plan, missing=missing, context=context, entries=entries).make()
+    except ImageChangedError:
+        own = context.own_images.names
+        moved = artifacts_in(artifacts, own)
+        if [artifact.key for artifact in moved] == [artifact.key for artifact in artifacts]:
+            raise
+        return _made(plan_in(plan, own), moved, context)
+    return tuple(artifacts), entries
 
 
 def _pulled(artifact: Artifact, context: BuildContext) -> Entry | None:
@@ -178,10 +150,11 @@ def fetch(plans: Sequence[Plan], context: BuildContext, artifacts: Sequence[Arti
     """Fetch the sources and make the images that plans and artifacts still need; return those that were not here."""
     missing = missing_parts(plans, context.store, artifacts)
     sources = tuple(source for source in missing.sources if not context.store.has_artifact(source.tree, "sources"))
-    context.fetcher.fetch_all(missing.sources)
     images = tuple(image for image in missing.images if not is_present(image, context))
-    for image in missing.images:
-        ensure_image(image, context)
+    nodes = image_nodes(missing.images, context, Durations(context.store))
+    if missing.sources:
+        nodes.append(sources_node(missing.sources, context))
+    run_graph(nodes, budget(context), stop=context.remove_own_containers)
     return replace(missing, images=images, sources=sources)
 
 

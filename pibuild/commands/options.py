@@ -38,6 +38,7 @@ _OPTIONS: Mapping[str, dict[str, Any]] = {
     "--snapshot": {"metavar": "URL", "help": "archive with old package versions, for the locks of images"},
     "--offline": {**SWITCH, "help": "use no network; fail and list what is missing"},
     "--jobs": {"metavar": "N", "help": "compilers that run at the same time"},
+    "--serial": {**SWITCH, "help": "do one step after the other"},
     "--memory": {"metavar": "GB", "help": "memory (default: most of the engine's)"},
     "--deadline": {"metavar": "MIN", "help": "minutes until it is stopped (default: 480)"},
 }
@@ -158,7 +159,7 @@ def add_network(parser: CommandParser) -> None:
 
 def add_limits(parser: CommandParser) -> None:
     """Add the options that limit a container."""
-    add_options(parser.add_argument_group("limits of a container"), "--jobs", "--memory", "--deadline")
+    add_options(parser.add_argument_group("limits of a container"), "--jobs", "--serial", "--memory", "--deadline")
 
 
 def add_build_options(parser: CommandParser) -> None:

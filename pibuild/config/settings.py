@@ -301,6 +301,8 @@ class Settings:
     """Use no network: fail at once and list what is missing."""
     jobs: Annotated[int, Field(gt=0, le=1_000_000)] | None = None
     """Number of compilers that run at the same time; default: as many as processors and memory allow."""
+    serial: bool = False
+    """Do one step after the other, not several at once."""
     memory: _Amount | None = None
     """Memory for one container in GB; default: most of the engine's memory."""
     deadline: _Amount = 480.0

@@ -54,7 +54,7 @@ class CellBuilder:
         Returns the wheel, and the CPU seconds of the containers.
         """
         context = self.context
-        context.spent_s.update(dict.fromkeys(context.spent_s, 0.0))
+        context.watch.reset()
         context.cpu_s.clear()
         entry = make_wheels(plan, context)[-1]
         return entry, round(sum(context.cpu_s.values()), 2)

@@ -159,6 +159,12 @@ class Store:
         facts = _facts(self._paths(key, "artifacts")[1])
         return facts if facts and self._trust.takes(machines_in(facts)) else None
 
+    def all_artifact_facts(self) -> Iterator[dict[str, Any]]:
+        """Yield the facts of all artifacts, whoever built them; damaged ones are left out."""
+        for path in (self.root / "artifacts").glob("*.json"):
+            if facts := _facts(path):
+                yield facts
+
     def put_artifact(
         self, key: str, staged: Path, facts: dict[str, Any], *, sha256: str = "", kind: Kind = "artifacts"
     ) -> Entry:

@@ -1,6 +1,7 @@
 """Which images this machine made of other versions than their locks have, so that plans name them without an engine."""
 
 import json
+import threading
 from pathlib import Path
 
 from pibuild.config.dockerfiles import is_made_for
@@ -16,6 +17,7 @@ class OwnImages:
     def __init__(self, store_root: Path) -> None:
         """Read nothing yet."""
         self._path = store_root / _NAME
+        self._lock = threading.Lock()
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -33,6 +35,10 @@ class OwnImages:
 
     def note(self, image: Image) -> None:
         """Write down how an image is named here. Raises StoreError if the file can't be written."""
+        with self._lock:
+            self._note(image)
+
+    def _note(self, image: Image) -> None:
         names = self.names
         others = [name for name in names if not is_made_for(name, image)]
         wanted = [*others, image.reference] if image.reference != image.locked else others

@@ -1,0 +1,152 @@
+"""Artifacts, with what they need, as a graph: images, sources, the toolchain's check, and one node for each artifact.
+
+Decides what each node waits for, how long it will take, and how much runs at once. What a node does is a module of its
+own: images, toolchain_check, artifact; the fetcher brings sources.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from pibuild.build.artifact import build_artifact
+from pibuild.build.context import BuildContext
+from pibuild.build.durations import CHECK_S, Durations
+from pibuild.build.executor import Budget, Node, run_graph
+from pibuild.build.graph import with_parents
+from pibuild.build.images import ensure_image, is_present
+from pibuild.build.toolchain_check import check_toolchain
+from pibuild.errors import PibuildError
+from pibuild.model import Artifact, Image, Plan, Source
+from pibuild.store.local import Entry
+
+_GB = 1_000_000_000
+_MEMORY_PER_JOB_GB = 0.5
+"""What a compiler of C takes, and most of C++; a recipe that needs more says so."""
+_SOURCES = "sources"
+
+
+class ImageChangedError(PibuildError):
+    """An image turned out to be made of other versions than its lock has, so that keys are others than planned."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArtifactGraph:
+    """What is missing of a plan's artifacts, and what of them the store has."""
+
+    plan: Plan
+    """For its target and its device."""
+    missing: Sequence[Artifact]
+    context: BuildContext
+    entries: dict[str, Entry] = field(default_factory=dict)
+    """By key; each node of an artifact adds its own."""
+
+    def make(self) -> None:
+        """Make everything that is missing.
+
+        Raises ImageChangedError if images of this machine are not as planned, after what does not need them is made;
+        else the first error.
+        """
+        context = self.context
+        run_graph(
+            self.nodes(),
+            budget(context),
+            stop=context.remove_own_containers,
+            on_error=self._tell,
+        )
+
+    def nodes(self) -> list[Node]:
+        """Return the graph's nodes, in an order in which they can run one by one."""
+        durations = Durations(self.context.store)
+        images = {
+            image.reference: image for image in (*(artifact.image for artifact in self.missing), self.plan.device)
+        }
+        toolchain = next((artifact.image for artifact in self.missing if artifact.recipe.image == "toolchain"), None)
+        nodes = [*image_nodes(images.values(), self.context, durations)]
+        if sources := sources_of(self.missing):
+            nodes.append(sources_node(sources, self.context))
+        if toolchain:
+            nodes.append(self._check_node(toolchain))
+        return [*nodes, *(self._artifact_node(artifact, durations) for artifact in self.missing)]
+
+    def _check_node(self, toolchain: Image) -> Node:
+        context, target = self.context, self.plan.target
+
+        def check() -> None:
+            compiler, emulator = (ensure_image(image, context) for image in (toolchain, self.plan.device))
+            with context.watch.timed("images"), context.once(f"conformance of {compiler.id}"):
+                check_toolchain(target, compiler, emulator, context)
+
+        return Node(
+            name=_check_name(toolchain),
+            run=check,
+            needs=(toolchain.reference, self.plan.device.reference),
+            expected_s=CHECK_S,
+        )
+
+    def _artifact_node(self, artifact: Artifact, durations: Durations) -> Node:
+        context = self.context
+
+        def build() -> None:
+            if (made := ensure_image(artifact.image, context).reference) != artifact.image.reference:
+                raise ImageChangedError(f"{artifact.image.reference} is {made} on this machine")
+            with context.store.lock(artifact.key, f"building {artifact.title}"), context.once(artifact.key):
+                # another pibuild may have built it meanwhile
+                entry = context.store.artifact(artifact.key) or build_artifact(artifact, self.entries, context)
+                self.entries[artifact.key] = entry
+
+        recipe = artifact.recipe
+        return Node(
+            name=artifact.key,
+            run=build,
+            # nothing is built with an image that has not passed the conformance set
+            needs=(artifact.image.reference, _SOURCES, _check_name(artifact.image), *(n.key for n in artifact.needs)),
+            expected_s=durations.of(artifact),
+            memory_bytes=int(max(recipe.memory_gb, _MEMORY_PER_JOB_GB * context.limits.jobs) * _GB),
+        )
+
+    def _tell(self, _: Node, error: PibuildError) -> None:
+        if not isinstance(error, ImageChangedError):
+            self.context.console.warn(f"{error.line}; what does not need it goes on")
+
+
+def budget(context: BuildContext) -> Budget:
+    """Return how much may run at once: one node more than jobs, since configure scripts wait for disk and network."""
+    limits = context.limits
+    is_serial = context.settings.serial or limits.jobs == 1
+    return Budget(nodes=1 if is_serial else limits.jobs + 1, memory_bytes=limits.memory_bytes)
+
+
+def image_nodes(images: Iterable[Image], context: BuildContext, durations: Durations) -> list[Node]:
+    """Return a node for each image that the engine lacks and each that it stands on, the lowest first."""
+
+    def node(image: Image) -> Node:
+        return Node(
+            name=image.reference,
+            run=lambda: _make_image(image, context),
+            needs=tuple(parent.reference for parent in image.parents),
+            expected_s=durations.of_image(image),
+        )
+
+    return [node(image) for image in with_parents(images, lambda image: is_present(image, context))]
+
+
+def _make_image(image: Image, context: BuildContext) -> None:
+    ensure_image(image, context)
+
+
+def sources_node(sources: Sequence[Source], context: BuildContext) -> Node:
+    """Return a node that fetches all sources: together, so that an error names all that are missing."""
+
+    def fetch() -> None:
+        with context.watch.timed("sources"):
+            context.fetcher.fetch_all(sources)
+
+    return Node(name=_SOURCES, run=fetch)
+
+
+def sources_of(artifacts: Iterable[Artifact]) -> tuple[Source, ...]:
+    """Return the sources of artifacts, each once."""
+    return tuple({source.tree: source for artifact in artifacts for source in artifact.release.sources}.values())
+
+
+def _check_name(toolchain: Image) -> str:
+    return f"conformance of {toolchain.reference}"

@@ -1,0 +1,162 @@
+"""Runs a graph: each node as soon as what it needs is done, several at once within a budget, the longest path first.
+
+Knows nothing of what nodes do. Threads suffice: nodes wait for containers, which do the work.
+"""
+
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from graphlib import CycleError, TopologicalSorter
+
+from pibuild.errors import PibuildError
+
+_END_S = 10.0
+"""How long running nodes have to clean up after they were stopped."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Node:
+    """Something to do once what it needs is done."""
+
+    name: str
+    run: Callable[[], None]
+    needs: tuple[str, ...] = ()
+    """Names of nodes; those that are not in the graph are done."""
+    expected_s: float = 0.0
+    """How long it will take, by experience."""
+    memory_bytes: int = 0
+    """What it needs of the budget while it runs."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Budget:
+    """What all running nodes may use together."""
+
+    nodes: int
+    """How many may run at once; with 1, they run one after the other, in the order that they are given."""
+    memory_bytes: int = 0
+    """The sum of their memory. A node that needs more than this runs alone."""
+
+
+class _Running:
+    """A graph that runs. Only the thread that waits for it reads and writes this."""
+
+    def __init__(self, nodes: Mapping[str, Node], budget: Budget) -> None:
+        self._nodes, self._budget = nodes, budget
+        self._rank_s = _longest_paths(nodes)
+        self._waits_for = {name: {need for need in node.needs if need in nodes} for name, node in nodes.items()}
+        self._running: dict[str, Node] = {}
+        self._threads: list[threading.Thread] = []
+        self._ended: queue.SimpleQueue[tuple[str, BaseException | None]] = queue.SimpleQueue()
+
+    def start(self) -> bool:
+        """Start what is ready and fits; return whether anything runs."""
+        while node := self._next():
+            del self._waits_for[node.name]
+            self._running[node.name] = node
+            thread = threading.Thread(target=self._run, args=(node,), name=node.name, daemon=True)
+            self._threads.append(thread)
+            thread.start()
+        return bool(self._running)
+
+    def wait(self) -> tuple[Node, PibuildError | None]:
+        """Wait until a node ends; return it with its error. What needs a failed one is never started.
+
+        Other errors than pibuild's are raised: they are defects or an interruption.
+        """
+        name, error = self._ended.get()
+        node = self._running.pop(name)
+        if error is None:
+            for needs in self._waits_for.values():
+                needs.discard(name)
+            return node, None
+        if not isinstance(error, PibuildError):
+            raise error
+        self._leave_out(name)
+        return node, error
+
+    def join(self, seconds: float) -> None:
+        """Wait for the end of all threads, but no longer."""
+        end_s = time.monotonic() + seconds
+        for thread in self._threads:
+            thread.join(max(0.0, end_s - time.monotonic()))
+
+    def _next(self) -> Node | None:
+        """Return what should be started now: of the nodes that are ready and fit, that with the longest path."""
+        if len(self._running) >= self._budget.nodes:
+            return None
+        left_bytes = self._budget.memory_bytes - sum(node.memory_bytes for node in self._running.values())
+        ready = [self._nodes[name] for name, needs in self._waits_for.items() if not needs]
+        if self._running:
+            ready = [node for node in ready if node.memory_bytes <= left_bytes]
+        if self._budget.nodes == 1:
+            return ready[0] if ready else None
+        return max(ready, key=lambda node: self._rank_s[node.name], default=None)
+
+    def _run(self, node: Node) -> None:
+        error: BaseException | None = None
+        try:
+            node.run()
+        except BaseException as raised:  # noqa: BLE001  it is raised again in the thread that waits
+            error = raised
+        self._ended.put((node.name, error))
+
+    def _leave_out(self, name: str) -> None:
+        stopped = {name}
+        while more := {other for other, needs in self._waits_for.items() if needs & stopped}:
+            stopped |= more
+            for other in more:
+                del self._waits_for[other]
+
+
+def run_graph(
+    nodes: Iterable[Node],
+    budget: Budget,
+    *,
+    stop: Callable[[], None] = lambda: None,
+    on_error: Callable[[Node, PibuildError], None] = lambda _node, _error: None,
+) -> None:
+    """Run all nodes. A failed one stops what needs it and nothing else; the first error is raised at the end.
+
+    `on_error` is told of an error if other nodes go on. If this thread is interrupted, `stop` has to make running nodes
+    end, and their errors are not told. Raises ValueError if nodes need each other in a circle.
+    """
+    running = _Running({node.name: node for node in nodes}, budget)
+    errors: list[PibuildError] = []
+    try:
+        while running.start():
+            node, error = running.wait()
+            if error:
+                errors.append(error)
+                if running.start():
+                    on_error(node, error)
+    except BaseException:
+        stop()
+        running.join(_END_S)
+        raise
+    if errors:
+        raise errors[0]
+
+
+def remaining_s(nodes: Iterable[Node]) -> float:
+    """Return the length of the longest path through nodes, in seconds: no machine is faster."""
+    return max(_longest_paths({node.name: node for node in nodes}).values(), default=0.0)
+
+
+def _longest_paths(nodes: Mapping[str, Node]) -> dict[str, float]:
+    """Return for each node the expected time from its start to the end of all that needs it."""
+    needed_by: dict[str, list[str]] = {name: [] for name in nodes}
+    for node in nodes.values():
+        for need in node.needs:
+            if need in nodes:
+                needed_by[need].append(node.name)
+    try:
+        order = tuple(TopologicalSorter(needed_by).static_order())
+    except CycleError as error:
+        raise ValueError(f"these need each other: {' → '.join(error.args[1])}") from error
+    rank_s: dict[str, float] = {}
+    for name in order:
+        rank_s[name] = nodes[name].expected_s + max((rank_s[other] for other in needed_by[name]), default=0.0)
+    return rank_s

@@ -1,0 +1,52 @@
+"""Wall time by what it went to, where several things go on at once."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+ALL = "all"
+"""The time in which at least one of the kinds went on; the rest of a build's is pibuild's own."""
+KINDS = ("sources", "images", "containers")
+
+
+class Stopwatch:
+    """The time in which at least one thing of a kind went on, by kind, in seconds."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        """Begin with nothing; of the clock's seconds only differences count."""
+        self._clock = clock
+        self._lock = threading.Lock()
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget what was measured."""
+        with self._lock:
+            self._spent_s = dict.fromkeys((*KINDS, ALL), 0.0)
+            self._running = dict.fromkeys((*KINDS, ALL), 0)
+            self._began_s: dict[str, float] = {}
+
+    @contextmanager
+    def timed(self, kind: str) -> Iterator[None]:
+        """Measure the time until the end of the block as that of a kind."""
+        self._count(kind, 1)
+        try:
+            yield
+        finally:
+            self._count(kind, -1)
+
+    @property
+    def spent_s(self) -> dict[str, float]:
+        """What ended so far, by kind and as a whole."""
+        with self._lock:
+            return {name: round(value, 2) for name, value in self._spent_s.items()}
+
+    def _count(self, kind: str, change: int) -> None:
+        with self._lock:
+            now_s = self._clock()
+            for name in (kind, ALL):
+                if change > 0 and not self._running[name]:
+                    self._began_s[name] = now_s
+                self._running[name] = max(0, self._running[name] + change)
+                if not self._running[name] and name in self._began_s:
+                    self._spent_s[name] += now_s - self._began_s.pop(name)
