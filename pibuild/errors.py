@@ -86,6 +86,8 @@ class SourceError(PibuildError):
     """A source can't be fetched with its pinned hash from any of its places."""
 
     exit_code = 5
+    unfetched: tuple[str, ...] = ()
+    """The names of the sources, where several steps may report some."""
 
 
 class UnreachableError(SourceError):

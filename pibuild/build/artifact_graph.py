@@ -14,14 +14,14 @@ from pibuild.build.executor import Budget, Node, run_graph
 from pibuild.build.graph import with_parents
 from pibuild.build.images import ensure_image, is_present
 from pibuild.build.toolchain_check import check_toolchain
-from pibuild.errors import PibuildError
+from pibuild.errors import PibuildError, SourceError
 from pibuild.model import Artifact, Image, Plan, Source
+from pibuild.sources.fetcher import is_stored, joined, with_shared_archives
 from pibuild.store.local import Entry
 
 _GB = 1_000_000_000
 _MEMORY_PER_JOB_GB = 0.5
 """What a compiler of C takes, and most of C++; a recipe that needs more says so."""
-_SOURCES = "sources"
 
 
 class ImageChangedError(PibuildError):
@@ -46,12 +46,7 @@ class ArtifactGraph:
         else the first error.
         """
         context = self.context
-        run_graph(
-            self.nodes(),
-            budget(context),
-            stop=context.remove_own_containers,
-            on_error=self._tell,
-        )
+        run_nodes(self.nodes(), context)
 
     def nodes(self) -> list[Node]:
         """Return the graph's nodes, in an order in which they can run one by one."""
@@ -61,11 +56,11 @@ class ArtifactGraph:
         }
         toolchain = next((artifact.image for artifact in self.missing if artifact.recipe.image == "toolchain"), None)
         nodes = [*image_nodes(images.values(), self.context, durations)]
-        if sources := sources_of(self.missing):
-            nodes.append(sources_node(sources, self.context))
+        fetched = source_nodes(sources_of(self.missing), self.context)
+        nodes += fetched
         if toolchain:
             nodes.append(self._check_node(toolchain))
-        return [*nodes, *(self._artifact_node(artifact, durations) for artifact in self.missing)]
+        return [*nodes, *(self._artifact_node(artifact, fetched, durations) for artifact in self.missing)]
 
     def _check_node(self, toolchain: Image) -> Node:
         context, target = self.context, self.plan.target
@@ -82,8 +77,8 @@ class ArtifactGraph:
             expected_s=CHECK_S,
         )
 
-    def _artifact_node(self, artifact: Artifact, durations: Durations) -> Node:
-        context = self.context
+    def _artifact_node(self, artifact: Artifact, fetched: Sequence[Node], durations: Durations) -> Node:
+        context, trees = self.context, {source.tree for source in artifact.release.sources}
 
         def build() -> None:
             if (made := ensure_image(artifact.image, context).reference) != artifact.image.reference:
@@ -98,21 +93,39 @@ class ArtifactGraph:
             name=artifact.key,
             run=build,
             # nothing is built with an image that has not passed the conformance set
-            needs=(artifact.image.reference, _SOURCES, _check_name(artifact.image), *(n.key for n in artifact.needs)),
+            needs=(
+                artifact.image.reference,
+                _check_name(artifact.image),
+                *(node.name for node in fetched if trees.intersection(node.name.split())),
+                *(need.key for need in artifact.needs),
+            ),
             expected_s=durations.of(artifact),
             memory_bytes=int(max(recipe.memory_gb, _MEMORY_PER_JOB_GB * context.limits.jobs) * _GB),
         )
 
-    def _tell(self, _: Node, error: PibuildError) -> None:
-        if not isinstance(error, ImageChangedError):
-            self.context.console.warn(f"{error.line}; what does not need it goes on")
+
+def run_nodes(nodes: Sequence[Node], context: BuildContext) -> None:
+    """Run nodes within what the settings allow: one node more than jobs, since configure scripts also wait for disks.
+
+    Raises the first error after all that does not need the failed node is done; of sources, one that names all that are
+    missing.
+    """
+    limits, is_serial = context.limits, context.settings.serial
+    errors = run_graph(
+        nodes,
+        Budget(nodes=1 if is_serial or limits.jobs == 1 else limits.jobs + 1, memory_bytes=limits.memory_bytes),
+        stop=context.remove_own_containers,
+        on_error=lambda _, error: _tell(error, context),
+    )
+    if unfetched := [error for error in errors if isinstance(error, SourceError) and error.unfetched]:
+        raise joined(unfetched)
+    if errors:
+        raise errors[0]
 
 
-def budget(context: BuildContext) -> Budget:
-    """Return how much may run at once: one node more than jobs, since configure scripts wait for disk and network."""
-    limits = context.limits
-    is_serial = context.settings.serial or limits.jobs == 1
-    return Budget(nodes=1 if is_serial else limits.jobs + 1, memory_bytes=limits.memory_bytes)
+def _tell(error: PibuildError, context: BuildContext) -> None:
+    if not isinstance(error, ImageChangedError):
+        context.console.warn(f"{error.line}; what does not need it goes on")
 
 
 def image_nodes(images: Iterable[Image], context: BuildContext, durations: Durations) -> list[Node]:
@@ -133,14 +146,24 @@ def _make_image(image: Image, context: BuildContext) -> None:
     ensure_image(image, context)
 
 
-def sources_node(sources: Sequence[Source], context: BuildContext) -> Node:
-    """Return a node that fetches all sources: together, so that an error names all that are missing."""
+def source_nodes(sources: Iterable[Source], context: BuildContext) -> list[Node]:
+    """Return nodes that fetch sources that the store lacks."""
 
-    def fetch() -> None:
-        with context.watch.timed("sources"):
-            context.fetcher.fetch_all(sources)
+    def node(group: Sequence[Source]) -> Node:
+        def fetch() -> None:
+            with context.watch.timed("sources"):
+                context.fetcher.fetch_all(group)
 
-    return Node(name=_SOURCES, run=fetch)
+        return Node(name=_sources_name(group), run=fetch)
+
+    missing = [source for source in sources if not is_stored(context.store, source)]
+    if context.settings.offline:
+        context.fetcher.fetch_all(missing)  # which names all that are missing
+    return [node(group) for group in with_shared_archives(missing)]
+
+
+def _sources_name(group: Sequence[Source]) -> str:
+    return " ".join(source.tree for source in group)
 
 
 def sources_of(artifacts: Iterable[Artifact]) -> tuple[Source, ...]:

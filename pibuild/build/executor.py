@@ -117,8 +117,8 @@ def run_graph(
     *,
     stop: Callable[[], None] = lambda: None,
     on_error: Callable[[Node, PibuildError], None] = lambda _node, _error: None,
-) -> None:
-    """Run all nodes. A failed one stops what needs it and nothing else; the first error is raised at the end.
+) -> tuple[PibuildError, ...]:
+    """Run all nodes, and return their errors as they came. A failed node stops what needs it and nothing else.
 
     `on_error` is told of an error if other nodes go on. If this thread is interrupted, `stop` has to make running nodes
     end, and their errors are not told. Raises ValueError if nodes need each other in a circle.
@@ -136,8 +136,7 @@ def run_graph(
         stop()
         running.join(_END_S)
         raise
-    if errors:
-        raise errors[0]
+    return tuple(errors)
 
 
 def remaining_s(nodes: Iterable[Node]) -> float:

@@ -8,10 +8,16 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 
 from pibuild.build import prove
-from pibuild.build.artifact_graph import ArtifactGraph, ImageChangedError, budget, image_nodes, sources_node, sources_of
+from pibuild.build.artifact_graph import (
+    ArtifactGraph,
+    ImageChangedError,
+    image_nodes,
+    run_nodes,
+    source_nodes,
+    sources_of,
+)
 from pibuild.build.context import BuildContext
 from pibuild.build.durations import Durations
-from pibuild.build.executor import run_graph
 from pibuild.build.graph import with_needs
 from pibuild.build.images import PresentImage, ensure_image, ensure_planned, is_present
 from pibuild.build.planning import on_device
@@ -151,10 +157,8 @@ def fetch(plans: Sequence[Plan], context: BuildContext, artifacts: Sequence[Arti
     missing = missing_parts(plans, context.store, artifacts)
     sources = tuple(source for source in missing.sources if not context.store.has_artifact(source.tree, "sources"))
     images = tuple(image for image in missing.images if not is_present(image, context))
-    nodes = image_nodes(missing.images, context, Durations(context.store))
-    if missing.sources:
-        nodes.append(sources_node(missing.sources, context))
-    run_graph(nodes, budget(context), stop=context.remove_own_containers)
+    durations = Durations(context.store)
+    run_nodes([*image_nodes(missing.images, context, durations), *source_nodes(missing.sources, context)], context)
     return replace(missing, images=images, sources=sources)
 
 

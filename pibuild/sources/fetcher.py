@@ -5,7 +5,7 @@ Knows downloads/ of the store. How each kind of place is asked is its adapter's 
     downloads/SHA256 SHA256.part   archives while sources need them; a download continues its .part
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -30,6 +30,19 @@ from pibuild.urls import Address
 def is_stored(store: Store, source: Source) -> bool:
     """Return whether the store has a source, without reading it."""
     return store.has_artifact(source.tree, "sources")
+
+
+def with_shared_archives(sources: Iterable[Source]) -> list[tuple[Source, ...]]:
+    """Return sources in groups: those of one archive are fetched together, so that it is downloaded once."""
+    groups: list[tuple[set[str], tuple[Source, ...]]] = []
+    for source in sources:
+        members: tuple[Source, ...] = (source,)
+        hashes = {_sha256(attempt) for attempt in attempts(source, ())} - {""}
+        for other in [group for group in groups if group[0] & hashes]:
+            groups.remove(other)
+            hashes, members = hashes | other[0], (*other[1], *members)
+        groups.append((hashes, members))
+    return [members for _, members in groups]
 
 
 @dataclass(kw_only=True)
@@ -70,7 +83,7 @@ class Fetcher:
             except _NoPlaceError as error:
                 failures.append((source, error.details))
         if failures:
-            raise _failure(failures, len(sources))
+            raise _failure(failures)
         return tuple(done[source.tree] for source in sources)
 
     def measure_all(self, sources: Sequence[Source]) -> tuple[Entry, ...]:
@@ -242,13 +255,25 @@ def _offline_error(missing: Sequence[Source]) -> SourceError:
     )
 
 
-def _failure(failures: Sequence[tuple[Source, Sequence[str]]], asked: int) -> SourceError:
-    names = ", ".join(source.name for source, _ in failures)
+def _failure(failures: Sequence[tuple[Source, Sequence[str]]]) -> SourceError:
     details = []
     for source, tried in failures:
         details += [f"{source.name}: tree {source.tree}", *(f"  - {line}" for line in tried)]
-    return SourceError(
-        f"{len(failures)} of {asked} sources can't be fetched from any of their places: {names}",
+    return _unfetched([source.name for source, _ in failures], details)
+
+
+def joined(errors: Sequence[SourceError]) -> SourceError:
+    """Return one error for all sources that several steps could not fetch."""
+    names = [name for error in errors for name in error.unfetched]
+    return _unfetched(names, [line for error in errors for line in error.details])
+
+
+def _unfetched(names: Sequence[str], details: Sequence[str]) -> SourceError:
+    what = "One source" if len(names) == 1 else f"{len(names)} sources"
+    error = SourceError(
+        f"{what} can't be fetched from any of the places: {', '.join(names)}",
         details=details,
         hint="pibuild doctor shows what is reachable, and `mirrors:` can name clones; what was fetched is kept",
     )
+    error.unfetched = tuple(names)
+    return error
