@@ -50,13 +50,13 @@ class ArtifactGraph:
 
     def nodes(self) -> list[Node]:
         """Return the graph's nodes, in an order in which they can run one by one."""
+        fetched = source_nodes(sources_of(self.missing), self.context)
         durations = Durations(self.context.store)
         images = {
             image.reference: image for image in (*(artifact.image for artifact in self.missing), self.plan.device)
         }
         toolchain = next((artifact.image for artifact in self.missing if artifact.recipe.image == "toolchain"), None)
         nodes = [*image_nodes(images.values(), self.context, durations)]
-        fetched = source_nodes(sources_of(self.missing), self.context)
         nodes += fetched
         if toolchain:
             nodes.append(self._check_node(toolchain))

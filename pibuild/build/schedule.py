@@ -27,6 +27,7 @@ from pibuild.build.replanning import artifacts_in, plan_in
 from pibuild.console import size
 from pibuild.errors import ResourceError
 from pibuild.model import Artifact, Image, Plan, Source
+from pibuild.sources.fetcher import is_stored
 from pibuild.store.local import Entry, Store, machines_in, with_machines
 from pibuild.trees.selection import Selection
 from pibuild.trees.stored_tree import unpack
@@ -155,10 +156,10 @@ def _pulled(artifact: Artifact, context: BuildContext) -> Entry | None:
 def fetch(plans: Sequence[Plan], context: BuildContext, artifacts: Sequence[Artifact] = ()) -> Missing:
     """Fetch the sources and make the images that plans and artifacts still need; return those that were not here."""
     missing = missing_parts(plans, context.store, artifacts)
-    sources = tuple(source for source in missing.sources if not context.store.has_artifact(source.tree, "sources"))
+    sources = tuple(source for source in missing.sources if not is_stored(context.store, source))
+    fetching = source_nodes(sources, context)
     images = tuple(image for image in missing.images if not is_present(image, context))
-    durations = Durations(context.store)
-    run_nodes([*image_nodes(missing.images, context, durations), *source_nodes(missing.sources, context)], context)
+    run_nodes([*image_nodes(missing.images, context, Durations(context.store)), *fetching], context)
     return replace(missing, images=images, sources=sources)
 
 

@@ -17,11 +17,12 @@ for patch in recipe/patches/"$PIBUILD_VERSION"/*.patch; do
 done
 python3 recipe/prepare.py "$tensorflow" src
 
-# Tools that Bazel calls: paths are parts of its keys, so they are the same whatever the Python.
+# Tools that Bazel calls: paths are parts of its keys, so they are the same whatever the Python. Bazel's actions have no
+# HOME, and without it Python before 3.8 asks for the user's entry in /etc/passwd, which a person's own user has not.
 mkdir -p "$tools" build/python-lib
 cat > "$tools/python" << TOOL
 #!/bin/sh
-exec $PWD/in/cpython-machine/bin/python$PIBUILD_PYTHON "\$@"
+HOME=$PWD/build exec $PWD/in/cpython-machine/bin/python$PIBUILD_PYTHON "\$@"
 TOOL
 cp "$tools/python" "$tools/python${PIBUILD_PYTHON%.*}"
 cat > "$tools/swig" << TOOL
