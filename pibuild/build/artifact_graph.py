@@ -52,12 +52,9 @@ class ArtifactGraph:
         """Return the graph's nodes, in an order in which they can run one by one."""
         fetched = source_nodes(sources_of(self.missing), self.context)
         durations = Durations(self.context.store)
-        images = {
-            image.reference: image for image in (*(artifact.image for artifact in self.missing), self.plan.device)
-        }
+        images = (*(artifact.image for artifact in self.missing), self.plan.device)
         toolchain = next((artifact.image for artifact in self.missing if artifact.recipe.image == "toolchain"), None)
-        nodes = [*image_nodes(images.values(), self.context, durations)]
-        nodes += fetched
+        nodes = [*image_nodes(images, self.context, durations), *fetched]
         if toolchain:
             nodes.append(self._check_node(toolchain))
         return [*nodes, *(self._artifact_node(artifact, fetched, durations) for artifact in self.missing)]
