@@ -41,7 +41,7 @@ for target in catalogue.targets:
     for recipe in catalogue.recipes.values():
         for release in recipe.releases:
             answer["containers"][f"{recipe.name} {release.version}"] = packed(recipe.folder, release.files)
-            for python in release.pythons if recipe.proof else ():
+            for python in release.pythons if recipe.proof and release.is_for(catalogue.targets[target]) else ():
                 request = Request(target=target, python=python, recipe=recipe.name, version=release.version)
                 plan = catalogue.plan(request)
                 answer["wheels"][plan.title] = plan.key
