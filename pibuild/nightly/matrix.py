@@ -83,7 +83,7 @@ def _expanded(
         if len(here) < len(releases) and not _is_requested(cells, python, here):
             continue
         for version, ref in product(cells.versions or ("",), cells.refs or ("",)):
-            supported = supported_pythons(release for release in here if release.version == version)
+            supported = supported_pythons(_built_unasked(here, version, targets.get(target)))
             if supported and not cells.pythons and python not in supported:
                 continue  # this Python was not requested for this release
             cell = Cell(
@@ -103,6 +103,13 @@ def _is_requested(cells: Cells, python: str, here: Sequence[Release]) -> bool:
     `here` are the recipe's releases for the target.
     """
     return bool(cells.targets and (cells.pythons or not here)) or python in supported_pythons(here)
+
+
+def _built_unasked(here: Iterable[Release], version: str, target: Target | None) -> list[Release]:
+    """Return the releases of a version, or without one those that are proven on the target."""
+    if version:
+        return [release for release in here if release.version == version]
+    return [release for release in here if target and release.is_proven_on(target)]
 
 
 def _examined(cell: Cell, recipes: Mapping[str, Recipe], targets: Mapping[str, Target]) -> tuple[Cell, Sequence[str]]:

@@ -232,6 +232,18 @@ def test_without_versions_each_target_gets_the_newest_that_is_proven_for_it():
         cells(Cells(recipe="tflite-runtime", pythons=("3.13",)), more=[for_two])
 
 
+def test_without_pythons_a_target_gets_those_for_which_a_release_is_proven_on_it():
+    runtime = make_recipes()["tflite-runtime"]
+    proven, extra = make_release("2.14.1", pythons=("3.11",)), make_release("2.14.1", pythons=("3.13",))
+    for_two = replace(runtime, releases=(proven, replace(extra, proven_on=("pi-two",))))
+    found = cells(Cells(recipe="tflite-runtime"), more=[for_two])
+    assert sorted((cell.target, cell.python) for cell in found) == [
+        ("pi-one", "3.11"),
+        ("pi-two", "3.11"),
+        ("pi-two", "3.13"),
+    ]
+
+
 def test_an_exclusion_without_effect_is_rejected():
     with fails(UsageError, naming=("nightly.exclude.0", "pi-onne")):
         cells(LITE, exclude=(Exclusion(target="pi-onne"),))
