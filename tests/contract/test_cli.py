@@ -45,7 +45,7 @@ def alone(monkeypatch, tmp_path):
     ("words", "answer"),
     [
         (["--target", "pi-onne", "--python", "3.11"], "did you mean 'pi-one'"),
-        (["--target", "pi-one", "--python", "3.12"], "3.9, 3.11, 3.13"),
+        (["--target", "pi-one", "--python", "3.10"], "3.9, 3.11, 3.12, 3.13, 3.14"),
         (["--target", "pi-one", "--python", "3.11", "--recipe", "tflite-runtme"], "did you mean 'tflite-runtime'"),
         (["--target", "pi-one", "--python", "3.11", "--release", "2.14.2"], "did you mean '2.14.1'"),
         (["--targte", "pi-one"], "'--target'"),
@@ -71,7 +71,7 @@ def alone(monkeypatch, tmp_path):
         (["verify", __file__, "--floor", "-2"], "'-2' is not a version of glibc"),
         (["--target", "", "--python", "3.11"], "try: --target pi-one or --target pi-two\n"),
         (["verify", __file__, "--target", ""], "There is no target ''"),
-        (["--target", "pi-one", "--python", "4"], "one of: 2.7, 3.4, 3.5, 3.9, 3.11, 3.13"),
+        (["--target", "pi-one", "--python", "4"], "one of: 2.7, 3.4, 3.5, 3.9, 3.11, 3.12, 3.13, 3.14"),
         (["run", __file__, "--raspbian", "http://host/", "--", "true"], "--os"),
         (["retag", __file__, "--platform", "any", "--accept-abi-risk"], "--python"),
         (["thing-1.0-py3-none-any.whl"], "pibuild verify thing-1.0-py3-none-any.whl"),
@@ -224,6 +224,9 @@ def test_verify_as_json_prints_the_wheels_that_it_read_or_nothing(capsys, tmp_pa
         (["verify", "--floor", "new", __file__, "--json"], "'new' is not a version of glibc"),
         (["verify", __file__, "--floor", "new", __file__], "'new' is not a version of glibc"),
         (["--json", "retag", "--python", "three", __file__], "'three' is not a version of Python"),
+        (["--json", "retag", "--python", "cp313t", __file__], "cp313t is a free-threaded Python"),
+        (["--json", "verify", "--python", "3.14t", __file__], "3.14t is a free-threaded Python"),
+        (["--json", "plan", "--target", "pi-one", "--python", "3.13t"], "3.13t is a free-threaded Python"),
         (["nightly", "--json", "log", "thing"], "`nightly:`"),
         (
             ["run", "--os", "bookwrm", "thing-1.0-py3-none-any.whl", "--", "python", "--os", "-c"],
@@ -574,7 +577,8 @@ def test_list_names_products_with_their_proofs_and_targets_with_their_pis(capsys
     out = capsys.readouterr().out
     assert out.startswith("products:\n")
     assert ["tensorflow", "1.14.0", "2.7", "pi-two"] in [line.split() for line in out.splitlines()]
-    for word in ("tflite-runtime", "3.9, 3.11, 3.13", "c-library", "grpcio", "pi-one: Raspberry Pi 1", "Zero 2 W"):
+    words = ("3.9, 3.11, 3.13", "needs --release 2.14.1", "c-library", "grpcio", "pi-one: Raspberry Pi 1", "Zero 2 W")
+    for word in words:
         assert word in out
     for word in ("armv6l", "gcc 10", "cpython"):
         assert word not in out

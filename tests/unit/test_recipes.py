@@ -44,15 +44,26 @@ def test_a_recipe_unpacks_nothing_into_the_folder_of_an_image_s_lock(recipes):
 
 @pytest.mark.parametrize("name", ["cpython", "cpython-machine", "numpy", "numpy-wheel"])
 def test_each_python_has_one_release_of_its_build_and_proof_dependencies(recipes, name):
-    assert pythons(recipes[name]) == sorted(["2.7", "3.4", "3.5", "3.9", "3.11", "3.13"])
+    assert pythons(recipes[name]) == sorted(["2.7", "3.4", "3.5", "3.9", "3.11", "3.12", "3.13", "3.14"])
+
+
+def test_the_pythons_of_a_device_are_of_the_release_that_the_build_machine_has(recipes):
+    device, machine = (
+        {release.version: release.pythons for release in recipes[name].releases}
+        for name in ("cpython", "cpython-machine")
+    )
+
+    assert device == machine
+    assert all(version.startswith(f"{python}.") for version, (python,) in device.items())
 
 
 def test_users_get_the_numpy_that_wheels_are_built_and_proven_with(recipes):
-    releases = [
-        {release.version: release.pythons for release in recipes[name].releases} for name in ("numpy", "numpy-wheel")
-    ]
+    built_with, offered = (
+        {python: release.version for release in recipes[name].releases for python in release.pythons}
+        for name in ("numpy", "numpy-wheel")
+    )
 
-    assert releases[0] == releases[1]
+    assert built_with == offered
 
 
 def test_a_cpython_is_built_with_the_help_of_exactly_its_own_version(recipes):
