@@ -274,3 +274,19 @@ def test_a_version_without_quotes_is_rejected(tmp_path):
     (tmp_path / "pibuild.yaml").write_text("nightly:\n  cells:\n    - {recipe: tflite-runtime, pythons: [3.10]}\n")
     with fails(UsageError, naming=("nightly.cells.0.pythons.0", "3.1")):
         load_settings({}, {}, tmp_path)
+
+
+def test_a_target_without_a_proven_release_is_left_out_unless_it_is_named():
+    unproven = make_recipe("open", proof="check.py", releases=(make_release(pythons=("3.11",), proven_on=("pi-one",)),))
+    named = Cells(recipe="open", targets=("pi-two",), versions=("1.0",))
+
+    assert {cell.target for cell in cells(Cells(recipe="open"), more=(unproven,))} == {"pi-one"}
+    assert {cell.target for cell in cells(named, more=(unproven,))} == {"pi-two"}
+
+
+def test_a_release_that_is_not_for_a_target_is_rejected_there():
+    release = make_release(pythons=("3.11",), targets=("pi-one",))
+    elsewhere = make_recipe("elsewhere", proof="check.py", releases=(release,))
+
+    with fails(UsageError, naming=("can't be built for pi-two", "--target pi-one")):
+        cells(Cells(recipe="elsewhere", targets=("pi-two",)), more=(elsewhere,))
