@@ -20,7 +20,7 @@ _SOURCE_ARCHIVES = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".zip")
 SWITCH: Mapping[str, Any] = {"action": "store_true", "default": None}
 """A setting without a value; it is None if it is not given, so that the variable or key decides."""
 _OPTIONS: Mapping[str, dict[str, Any]] = {
-    "--target": {"metavar": "T", "help": "kind of Pi: pi-one (1, Zero) or pi-two (2 and later)"},
+    "--target": {"metavar": "T", "help": "kind of Pi: pi-one (1, Zero), pi-two, pi-64 (64 bit)"},
     "--python": {"metavar": "V", "help": "Python on the Pi, such as 3.11"},
     "--recipe": {"metavar": "R", "help": "what to build (default: the newest proven product)"},
     "--release": {"metavar": "X", "help": "the recipe's release (default: the newest proven one)"},
@@ -35,12 +35,12 @@ _OPTIONS: Mapping[str, dict[str, Any]] = {
     "--with-dependencies": {**SWITCH, "help": "also build all dependencies of the wheel"},
     "--output": {"metavar": "DIR", "help": "folder for wheels and records (default: wheelhouse)"},
     "--mirrors": {"action": "append", "metavar": "P", "help": "bare git clones: a path or URL with {owner}, {name}"},
-    "--snapshot": {"metavar": "URL", "help": "archive with old package versions, for the locks of images"},
+    "--snapshot": {"metavar": "URL", "help": "archive of old packages, for the locks of images"},
     "--offline": {**SWITCH, "help": "use no network; fail and list what is missing"},
     "--jobs": {"metavar": "N", "help": "compilers that run at the same time"},
     "--serial": {**SWITCH, "help": "do one step after the other"},
-    "--memory": {"metavar": "GB", "help": "memory (default: most of the engine's)"},
-    "--deadline": {"metavar": "MIN", "help": "minutes until it is stopped (default: 480)"},
+    "--memory": {"metavar": "GB", "help": "memory of a container (default: most of the engine's)"},
+    "--deadline": {"metavar": "MIN", "help": "minutes until a container is stopped (default: 480)"},
 }
 """The options that several commands share, as argparse takes them."""
 
@@ -159,7 +159,7 @@ def add_network(parser: CommandParser) -> None:
 
 def add_limits(parser: CommandParser) -> None:
     """Add the options that limit a container."""
-    add_options(parser.add_argument_group("limits of a container"), "--jobs", "--serial", "--memory", "--deadline")
+    add_options(parser.add_argument_group("limits"), "--jobs", "--serial", "--memory", "--deadline")
 
 
 def add_build_options(parser: CommandParser) -> None:
