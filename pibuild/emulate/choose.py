@@ -258,7 +258,7 @@ def _python(wheel: WheelName, wanted: str | None, available: Sequence[str], syst
 def plan_beside(wheel: WheelName, device: Device, catalogue: Catalogue) -> Plan | None:
     """Plan what is installed beside a wheel: what its recipe is proven with; without a recipe, what any wheel gets.
 
-    Return None if that is nothing: the system has its own Python, and no recipe makes anything for that version.
+    Return None if that is nothing: the system has its own Python, and no recipe makes a proven wheel for that version.
     """
     name = device.target.name if device.target else device.model.cpu.target_64
     if device.system and device.python not in recipe_pythons(catalogue, name):
@@ -268,7 +268,12 @@ def plan_beside(wheel: WheelName, device: Device, catalogue: Catalogue) -> Plan 
         if recipe.proof and canonicalize_name(recipe.package_name) == wheel.name:
             with suppress(UsageError):  # the recipe lacks this Python or this release
                 return catalogue.plan(replace(request, recipe=recipe.name, version=str(wheel.version)))
-    return catalogue.plan(request)
+    try:
+        return catalogue.plan(request)
+    except UsageError:
+        if device.system:
+            return None
+        raise
 
 
 def device_image(device: Device, catalogue: Catalogue, raspbian: str | None, more: Sequence[str] = ()) -> Image:
