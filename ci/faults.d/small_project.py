@@ -59,7 +59,8 @@ class SmallProject:
         package = folder / "pibuild"
         ignored = shutil.ignore_patterns("recipes", "__pycache__")
         shutil.copytree(ROOT / "pibuild", package, ignore=ignored)
-        shutil.copytree(ROOT / "toolchains", folder / "toolchains")
+        (folder / "toolchains").mkdir()
+        shutil.copy(ROOT / "toolchains" / f"{TARGET}.yaml", folder / "toolchains")
         shutil.copytree(ROOT / "dockerfiles" / "base", folder / "dockerfiles" / "base")
         shutil.copytree(ROOT / "tests" / "conformance", folder / "tests" / "conformance")
         (folder / "tests" / "models").mkdir()

@@ -40,7 +40,8 @@ def target_images(folder: Path, target: Target, *, own: Collection[str] = ()) ->
             target.device_image
         ]
     for role, name in zip(_ROLES, (target.toolchain_image, target.device_image), strict=True):
-        images[role] = images.pop(name)
+        if name in images:
+            images[role] = images.pop(name)
     return images
 
 
