@@ -21,7 +21,10 @@ def run_on_device(
     environ = {key: value for key, value in os.environ.items() if key.startswith("PIBUILD_")}
     settings, console = load_settings({}, environ, scratch), Console()
     with open_context(settings, dict(os.environ), console) as context:
-        plan = load_catalogue().plan(Request(target=target, python=python, recipe="tflite-runtime", version=None))
+        catalogue = load_catalogue()
+        registered = {one for release in catalogue.recipes["tflite-runtime"].releases for one in release.pythons}
+        recipe = "tflite-runtime" if python in registered else None  # whose sources registries have
+        plan = catalogue.plan(Request(target=target, python=python, recipe=recipe, version=None))
         artifacts = [one for one in plan.artifacts if one.recipe.name in beside]
         entries, _ = make_artifacts(plan, artifacts, plan.device, context)
         with tarfile.open(scratch / "site.tar", "w") as tar:
