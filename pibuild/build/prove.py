@@ -96,8 +96,8 @@ def prove_on_device(
     """
     target = plan.target
     proofs = [
-        _proof_on(device, wheel_path, plan, installed, entries, context, beside, is_counted=device is target.devices[0])
-        for device in target.devices
+        _proof_on(device, wheel_path, plan, installed, entries, context, beside, is_counted=index == 0)
+        for index, device in enumerate(target.devices)
     ]
     result = proofs[0][0]
     if target.further_devices:
