@@ -99,7 +99,7 @@ def own_share() -> list[str]:
     rows = []
     for target in ("pi-one", "pi-two"):
         found = record(target, "3.11")
-        own_s = found["wall_s"] - sum(found["spent_s"].values())
+        own_s = found["wall_s"] - found["spent_s"]["all"]
         share = own_s / found["wall_s"]
         rows.append(
             row(

@@ -131,16 +131,12 @@ def image_nodes(images: Iterable[Image], context: BuildContext, durations: Durat
     def node(image: Image) -> Node:
         return Node(
             name=image.reference,
-            run=lambda: _make_image(image, context),
+            run=lambda: ensure_image(image, context),
             needs=tuple(parent.reference for parent in image.parents),
             expected_s=durations.of_image(image),
         )
 
     return [node(image) for image in with_parents(images, lambda image: is_present(image, context))]
-
-
-def _make_image(image: Image, context: BuildContext) -> None:
-    ensure_image(image, context)
 
 
 def source_nodes(sources: Iterable[Source], context: BuildContext) -> list[Node]:

@@ -61,7 +61,7 @@ class BuildContext:
     conformance_dir: Path = field(default_factory=lambda: project_folder("tests/conformance"))
     """The programs that prove a toolchain."""
     watch: Stopwatch = field(default_factory=Stopwatch)
-    """Wall time by what it went to: sources, images, containers; what is none of these is pibuild's own."""
+    """Wall time of sources, images and containers. The rest of a build's wall time is pibuild's own."""
     cpu_s: dict[str, float] = field(default_factory=dict)
     """CPU seconds by the key of the artifact that was built, or of the plan that was proven."""
     failed: dict[str, PibuildError] = field(default_factory=dict)

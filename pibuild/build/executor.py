@@ -21,7 +21,7 @@ class Node:
     """Something to do once what it needs is done."""
 
     name: str
-    run: Callable[[], None]
+    run: Callable[[], object]
     needs: tuple[str, ...] = ()
     """Names of nodes; those that are not in the graph are done."""
     expected_s: float = 0.0
@@ -137,11 +137,6 @@ def run_graph(
         running.join(_END_S)
         raise
     return tuple(errors)
-
-
-def remaining_s(nodes: Iterable[Node]) -> float:
-    """Return the length of the longest path through nodes, in seconds: no machine is faster."""
-    return max(_longest_paths({node.name: node for node in nodes}).values(), default=0.0)
 
 
 def _longest_paths(nodes: Mapping[str, Node]) -> dict[str, float]:

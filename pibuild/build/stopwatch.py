@@ -1,4 +1,4 @@
-"""Wall time by what it went to, where several things go on at once."""
+"""Wall time of each kind of work, where several go on at once."""
 
 import threading
 import time
