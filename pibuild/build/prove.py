@@ -6,14 +6,17 @@ Passes files to the device's container and reads its results. The rules for a wh
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from packaging.utils import canonicalize_name, parse_wheel_filename
 
+from pibuild.build.artifact_graph import run_nodes
 from pibuild.build.container import container_run, run_to_end, script_command, single_file
 from pibuild.build.context import BuildContext
 from pibuild.build.devices import device_env, device_inputs, device_name
+from pibuild.build.executor import Node
 from pibuild.build.keys import proof_models
 from pibuild.console import Console, seconds
 from pibuild.errors import BuildError, ProofError
@@ -87,23 +90,26 @@ def prove_on_device(
     """Install a wheel on each of its target's devices, import it and run the recipe's check.
 
     Return what the first device measured, and the cost of all. If there are others, the result has the names of all
-    `devices`; instructions are counted on the first alone.
+    `devices`; instructions are counted on the first alone. With more than one job, several devices run at once.
 
     `installed` are the artifacts that stand on the device, `entries` has them by key, and `beside` are the wheels that
     pip may take as well. With such wheels the result has what pip `installed`.
 
     Raises ProofError with the check's last lines if it fails.
     """
-    target = plan.target
-    proofs = [
-        _proof_on(device, wheel_path, plan, installed, entries, context, beside, is_counted=index == 0)
-        for index, device in enumerate(target.devices)
-    ]
-    result = proofs[0][0]
-    if target.further_devices:
-        result["devices"] = [device_name(device) for device in target.devices]
-    costs = [spent for _, spent in proofs]
-    return result, Spent(wall_s=sum(cost.wall_s for cost in costs), cpu_s=sum(cost.cpu_s for cost in costs))
+    devices, began_s = plan.target.devices, context.clock()
+    proofs: dict[ProofDevice, tuple[dict[str, Any], Spent]] = {}
+
+    def prove_on(device: ProofDevice) -> None:
+        is_counted = device == devices[0]
+        proofs[device] = _proof_on(device, wheel_path, plan, installed, entries, context, beside, is_counted=is_counted)
+
+    run_nodes([Node(name=device_name(device), run=partial(prove_on, device)) for device in devices], context)
+    result, _ = proofs[devices[0]]
+    if len(devices) > 1:
+        result["devices"] = [device_name(device) for device in devices]
+    cpu_s = sum(spent.cpu_s for _, spent in proofs.values())
+    return result, Spent(wall_s=round(context.clock() - began_s, 2), cpu_s=cpu_s)
 
 
 def _proof_on(
@@ -119,7 +125,10 @@ def _proof_on(
 ) -> tuple[dict[str, Any], Spent]:
     """Prove a wheel on one device; return what that measured, and its cost."""
     how = f", installed from {len(beside) + 1} wheels alone," if beside else ""
-    where = device_name(device) if plan.target.further_devices else device.cpu
+    where, log_name = device.cpu, f"proof-{plan.wheel.slug}"
+    if plan.target.further_devices:
+        where = device_name(device)
+        log_name = "-".join([log_name, *where.split()])
     with (
         context.console.step(f"proving {wheel_path.name}{how} on an emulated {where}") as step,
         context.store.staging() as staging,
@@ -156,7 +165,7 @@ def _proof_on(
                 run,
                 context,
                 step=step,
-                log_name=f"proof-{plan.wheel.slug}",
+                log_name=log_name,
                 slug=plan.wheel.slug,
                 failure=f"{wheel_path.name} does not run on the device",
                 outputs=outputs,

@@ -1,13 +1,20 @@
 """What a build needs is looked at before it starts, and what it leaves becomes the wheel that is proven."""
 
 import json
+import threading
+from contextlib import contextmanager
 
-from pibuild.build.prove import tagged_and_verified
+import pytest
+
+from pibuild.build.prove import prove_on_device, tagged_and_verified
 from pibuild.build.schedule import check_room
-from pibuild.errors import ResourceError
-from pibuild.model import Artifact, Request
+from pibuild.config.settings import Settings
+from pibuild.errors import ProofError, ResourceError
+from pibuild.model import Artifact, ProofDevice, Request
 from pibuild.wheels.wheel import read_wheel
 from tests.failures import fails
+from tests.fakes.engines import BuildingEngine
+from tests.makers.contexts import make_context
 from tests.makers.elfs import SO, make_elf
 from tests.makers.plans import make_catalogue, make_images, make_recipe, make_release, make_target
 from tests.makers.wheels import make_wheel
@@ -68,3 +75,38 @@ def test_a_nightlys_wheel_has_the_plans_version_and_so_has_its_bill_of_materials
     facts = json.loads(read_wheel(path).text("sboms/pibuild.cdx.json"))
     assert path.name == "thing-1.0.1.dev20190618+gabc-cp311-cp311-linux_armv6l.whl"
     assert facts["metadata"]["component"]["version"] == "1.0.1.dev20190618+gabc"
+
+
+class MeetingEngine(BuildingEngine):
+    """An engine whose proofs wait for each other; `counted` has the CPUs on which instructions are counted."""
+
+    def __init__(self, folder, together):
+        super().__init__(folder)
+        self.meeting = threading.Barrier(together)
+        self.counted = []
+
+    @contextmanager
+    def container(self, run):
+        env = dict(run.env)
+        if "PIBUILD_UNCOUNTED" not in env:
+            self.counted.append(env["PIBUILD_DEVICE_CPU"])
+        self.meeting.wait(timeout=10)
+        with super().container(run) as container:
+            yield container
+
+
+@pytest.mark.parametrize(("jobs", "together"), [(1, 1), (2, 3)])
+def test_a_wheel_is_proven_on_several_devices_at_once_if_there_are_jobs(store, console, tmp_path, jobs, together):
+    devices = tuple(ProofDevice(model="pi-zero-w", cpu=cpu) for cpu in ("b", "c"))
+    catalogue = make_catalogue(targets={"pi-one": make_target(device_cpu="a", further_devices=devices)})
+    plan = catalogue.plan(Request(target="pi-one", python="3.11", recipe=None, version=None))
+    engine = MeetingEngine(tmp_path, together)
+    context = make_context(store, console, engine=engine, settings=Settings(jobs=jobs))
+
+    result, spent = prove_on_device(make_wheel(tmp_path), plan, (), {}, context)
+    assert result["devices"] == [f"{cpu} with 4 KiB pages" for cpu in "abc"]
+    assert (engine.counted, len(engine.ran), spent.cpu_s) == (["a"], 3, 4.5)
+
+    engine.refuses = True
+    with fails(ProofError, naming=("thing",)):
+        prove_on_device(make_wheel(tmp_path), plan, (), {}, context)

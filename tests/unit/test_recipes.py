@@ -7,6 +7,7 @@ from packaging.utils import parse_wheel_filename
 
 import pibuild
 from pibuild.build.images import INSTALLED
+from pibuild.config.pis import load_pis
 from pibuild.config.recipes import load_recipes
 from pibuild.model import PypiPlace
 
@@ -42,9 +43,28 @@ def test_a_recipe_unpacks_nothing_into_the_folder_of_an_image_s_lock(recipes):
     assert [str(folder) for folder in folders if folder == images or images in folder.parents] == []
 
 
-@pytest.mark.parametrize("name", ["cpython", "cpython-machine", "numpy", "numpy-wheel"])
-def test_each_python_has_one_release_of_its_build_and_proof_dependencies(recipes, name):
-    assert pythons(recipes[name]) == sorted(["2.7", "3.4", "3.5", "3.9", "3.11", "3.12", "3.13", "3.14"])
+@pytest.mark.parametrize("name", ["cpython", "numpy", "numpy-wheel"])
+@pytest.mark.parametrize("target", ["pi-one", "pi-two", "pi-64"])
+def test_each_python_has_one_release_of_its_build_and_proof_dependencies(recipes, name, target):
+    expected = ["3.7", "3.9", "3.11", "3.12", "3.13", "3.14", *(["2.7", "3.4", "3.5"] if target != "pi-64" else [])]
+    assert pythons(recipes[name], target) == sorted(expected)
+    assert set(expected) <= set(pythons(recipes["cpython-machine"]))
+
+
+def test_each_python_of_raspberry_pi_os_can_be_built_for(recipes):
+    of_systems = {place.python.version for place in load_pis().places}
+
+    assert of_systems <= set(pythons(recipes["cpython"]))
+
+
+def test_a_release_has_the_files_of_its_own_version_in_addition_to_those_of_all(recipes):
+    of_37, of_39 = (
+        [release for release in recipes["cpython"].releases if v in release.pythons] for v in ("3.7", "3.9")
+    )
+
+    assert [release.script for release in of_37] == ["build-3.7.17.sh", "build-aarch64.sh"]
+    assert all("build-3.7.17.sh" in {path.name for path in release.files} for release in of_37)
+    assert not any("build-3.7.17.sh" in {path.name for path in release.files} for release in of_39)
 
 
 def test_the_pythons_of_a_device_are_of_the_release_that_the_build_machine_has(recipes):
