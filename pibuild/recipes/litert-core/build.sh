@@ -27,6 +27,10 @@ mkdir -p build/flatc
 
 xnnpack=OFF
 [ "$PIBUILD_NEON" = 1 ] && xnnpack=ON
+# A target with KleidiAI among its sources, that is, one for AArch64, gets kernels for newer CPUs too. XNNPACK calls
+# them only if the CPU has their instructions.
+newer=OFF
+[ -d src/kleidiai ] && newer=ON
 flags="$PIBUILD_CFLAGS -ffile-prefix-map=$PWD/= -fvisibility=hidden -ffunction-sections -fdata-sections -Wno-psabi"
 src=$PWD/src
 args=(
@@ -43,10 +47,11 @@ args=(
   -D TFLITE_ENABLE_XNNPACK="$xnnpack" -D TFLITE_ENABLE_GPU=OFF -D TFLITE_ENABLE_NNAPI=OFF
   -D TFLITE_ENABLE_EXTERNAL_DELEGATE=OFF
   -D CPUINFO_LIBRARY_TYPE=static -D PTHREADPOOL_LIBRARY_TYPE=static -D XNNPACK_LIBRARY_TYPE=static
-  -D XNNPACK_BUILD_ALL_MICROKERNELS=OFF -D XNNPACK_ENABLE_KLEIDIAI=OFF
-  -D XNNPACK_ENABLE_ARM_FP16_SCALAR=OFF -D XNNPACK_ENABLE_ARM_FP16_VECTOR=OFF -D XNNPACK_ENABLE_ARM_BF16=OFF
-  -D XNNPACK_ENABLE_ARM_DOTPROD=OFF -D XNNPACK_ENABLE_ARM_I8MM=OFF
-  -D XNNPACK_ENABLE_ARM_SME=OFF -D XNNPACK_ENABLE_ARM_SME2=OFF
+  -D XNNPACK_BUILD_ALL_MICROKERNELS=OFF
+  -D XNNPACK_ENABLE_KLEIDIAI="$newer" -D KLEIDIAI_SOURCE_DIR="$src/kleidiai"
+  -D XNNPACK_ENABLE_ARM_FP16_SCALAR="$newer" -D XNNPACK_ENABLE_ARM_FP16_VECTOR="$newer"
+  -D XNNPACK_ENABLE_ARM_DOTPROD="$newer" -D XNNPACK_ENABLE_ARM_I8MM="$newer"
+  -D XNNPACK_ENABLE_ARM_BF16=OFF -D XNNPACK_ENABLE_ARM_SME=OFF -D XNNPACK_ENABLE_ARM_SME2=OFF
 )
 for name in abseil-cpp cpuinfo eigen farmhash fft2d flatbuffers gemmlowp ruy xnnpack; do
   args+=(-D "FETCHCONTENT_SOURCE_DIR_${name^^}=$src/$name")
@@ -60,9 +65,11 @@ find build/lite -name '*.o' | LC_ALL=C sort > build/objects
 "$PIBUILD_TRIPLE-ar" qcsD out/lib/liblitert.a @build/objects
 
 if [ "$PIBUILD_NEON" = 1 ]; then
+  # Names of NEON's instructions on ARMv7, and on AArch64, where floating-point instructions share some of them.
+  neon='\t(v(mla|mlal|mull|ld1|st1)\.|(fmla|mla|smlal|umlal|smull|ld1|st1)\t\{?v)'
   for part in CMakeFiles/tensorflow-lite.dir/kernels _deps/ruy-build _deps/xnnpack-build; do
     count=$(find "build/lite/$part" -name '*.o' -exec "$PIBUILD_TRIPLE-objdump" --disassemble {} + |
-      grep -cP '\tv(mla|mlal|mull|ld1|st1)\.' || true)
+      grep -cP "$neon" || true)
     echo "NEON: $count instructions in $part"
     [ "$count" -gt 100 ] || { echo "$part was compiled without NEON" >&2; exit 1; }
   done
@@ -82,5 +89,5 @@ cp build/schema/schema_generated.py out/python/schema_py_generated.py
 for source in src/*; do
   mkdir "out/licenses/${source#src/}"
   find "$source" -maxdepth 1 \( -name 'LICENSE*' -o -name 'COPYING*' -o -name 'readme2d.txt' \) \
-    -exec cp -t "out/licenses/${source#src/}" {} +
+    -exec cp -R -t "out/licenses/${source#src/}" {} +
 done

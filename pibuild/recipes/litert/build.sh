@@ -8,8 +8,11 @@ package=build/wheel/ai_edge_litert
 module=_pywrap_litert_interpreter_wrapper
 sysconfig=(in/cpython/lib/python"$PIBUILD_PYTHON"/_sysconfigdata*.py)
 suffix=$(sed -n "s/^ *'EXT_SUFFIX': '\(.*\)',\$/\1/p" "${sysconfig[0]}")
-case $suffix in
-  .cpython-"${PIBUILD_PYTHON/./}"*-"$PIBUILD_TRIPLE".so) ;;
+# .cpython-311-arm-linux-gnueabihf.so; until Python 3.7, there is an m behind the version.
+abi=${suffix#.cpython-}
+abi=${abi%-"$PIBUILD_TRIPLE".so}
+case $abi in
+  "${PIBUILD_PYTHON/./}" | "${PIBUILD_PYTHON/./}m") ;;
   *) echo "in/cpython says EXT_SUFFIX is '$suffix': not Python $PIBUILD_PYTHON for $PIBUILD_TRIPLE" >&2; exit 1 ;;
 esac
 numpy=(in/numpy/numpy/{_core,core}/include)
@@ -61,37 +64,33 @@ mkdir -p "$info"
 cp -R "$core/licenses" "$info/licenses"
 mkdir "$info/licenses/pybind11"
 cp src/pybind11/*.dist-info/LICENSE "$info/licenses/pybind11/"
-tag=cp${PIBUILD_PYTHON/./}-cp${PIBUILD_PYTHON/./}-linux_$PIBUILD_MACHINE
+tag=cp${PIBUILD_PYTHON/./}-cp$abi-linux_$PIBUILD_MACHINE
 cat > "$info/METADATA" << METADATA
 Metadata-Version: 2.1
 Name: ai-edge-litert
 Version: $PIBUILD_VERSION
-Summary: LiteRT is for mobile and embedded devices.
-Home-page: https://www.tensorflow.org/lite/
+Summary: LiteRT's interpreter for the Raspberry Pi: runs .tflite models on the CPU
+Home-page: https://github.com/google-ai-edge/LiteRT
 Author: Google AI Edge Authors
-Author-email: packages@tensorflow.org
 License: Apache 2.0
-Keywords: litert tflite tensorflow tensor machine learning
-Classifier: Development Status :: 5 - Production/Stable
+Keywords: litert,tflite,tensorflow,machine learning,raspberry pi
 Classifier: Intended Audience :: Developers
-Classifier: Intended Audience :: Education
-Classifier: Intended Audience :: Science/Research
 Classifier: License :: OSI Approved :: Apache Software License
 Classifier: Operating System :: POSIX :: Linux
 Classifier: Programming Language :: Python :: $PIBUILD_PYTHON
 Classifier: Topic :: Scientific/Engineering :: Artificial Intelligence
 Requires-Dist: numpy (>=1.19.3)
 
-LiteRT is the official solution for running machine learning models on mobile
-and embedded devices. It enables on-device machine learning inference with low
-latency and a small binary size on Android, iOS, and other operating systems.
+Built from LiteRT's sources by pibuild. Programs with this import run unchanged:
 
-This wheel was built by pibuild for the Raspberry Pi. It contains
-ai_edge_litert.interpreter, the metrics modules and schema_py_generated, which
-needs the package flatbuffers (pip install flatbuffers). It does not contain
-compiled_model, tensor_buffer, hardware_accelerator (GPU and NPU), aot, the
-converter and the other modules of the wheel for x86-64. Importing one of them
-raises ImportError with a hint. To convert or compile a model, install
+    from ai_edge_litert.interpreter import Interpreter
+
+The wheel contains ai_edge_litert.interpreter, the metrics modules and
+schema_py_generated, which needs the package flatbuffers.
+
+It does not contain compiled_model, tensor_buffer, hardware_accelerator (GPU and
+NPU), aot, the converter and the other modules of the wheel for x86-64. Importing
+one of them raises ImportError with a hint. To convert or compile a model, install
 ai-edge-litert on a PC.
 METADATA
 printf '%s\n' 'Wheel-Version: 1.0' 'Generator: pibuild' 'Root-Is-Purelib: false' "Tag: $tag" > "$info/WHEEL"
