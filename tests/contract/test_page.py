@@ -62,7 +62,7 @@ def show(published=None, of_nights=(), *, title="Wheels", base_url=SITE, logs=la
 
 
 def answers(wheels, floors=FLOORS):
-    return {(one.pi, one.system, one.python): one for one in offers.choices(wheels, floors)}
+    return {(one.pi, one.place, one.python): one for one in offers.choices(wheels, floors)}
 
 
 def cell(recipe="tflite-runtime", version="2.14.1", target="pi-one", python="3.11", ref=""):
@@ -143,6 +143,17 @@ def test_a_wheel_for_armv7l_is_not_offered_to_a_pi_zero():
 
 def test_a_64_bit_system_without_wheels_gets_that_reason():
     assert "32-bit" in reason(make_set().wheels, "Pi 4", "bookworm (64 bit)", "3.11")
+
+
+def test_a_wheel_of_64_bits_is_offered_to_64_bit_systems_alone():
+    file = "tflite_runtime-2.14.1-cp39-cp39-manylinux_2_28_aarch64.whl"
+    wheels = [make_published_wheel(cell(target="pi-64", python="3.9"), file=file)]
+    offered = {key: one.offers[0].name for key, one in answers(wheels, {"pi-64": "2.28"}).items() if one.offers}
+
+    assert offered == dict.fromkeys(
+        [(pi, "bullseye (64 bit)", "3.9") for pi in ("Pi 3, Zero 2", "Pi 4")], "tflite-runtime 2.14.1"
+    )
+    assert "64-bit systems, and this one has 32 bits" in reason(wheels, "Pi 4", "bullseye (32 bit)", "3.9")
 
 
 def test_a_python_without_a_wheel_gets_the_list_of_those_with_one():

@@ -118,6 +118,8 @@ def test_the_command_of_a_pi_can_be_reached_by_keyboard(driver, address):
     look(driver, address + "current/")
     tab_to(driver, "pi")
     press(driver, "Pi 3")
+    tab_to(driver, "bits")
+    press(driver, "32")
     tab_to(driver, "system")
     press(driver, "stretch")
     tab_to(driver, "python")
@@ -131,7 +133,8 @@ def test_the_command_of_a_pi_can_be_reached_by_keyboard(driver, address):
 def test_a_64_bit_system_shows_why_it_has_no_wheel(driver, address):
     look(driver, address + "current/")
     driver.find_element(By.ID, "pi").send_keys("Pi 5")
-    driver.find_element(By.ID, "system").send_keys("trixie (64")
+    driver.find_element(By.ID, "bits").send_keys("64")
+    driver.find_element(By.ID, "system").send_keys("trixie")
     assert "32-bit system" in driver.find_element(By.ID, "answer").text
     assert shown_commands(driver) == []
 
@@ -140,7 +143,21 @@ def test_chosen_options_stay_if_the_next_pi_has_them(driver, address):
     look(driver, address + "current/")
     driver.find_element(By.ID, "system").send_keys("bookworm")
     driver.find_element(By.ID, "pi").send_keys("Pi 5")
-    assert driver.find_element(By.ID, "system").get_property("value") == "bookworm (32 bit)"
+    assert driver.find_element(By.ID, "system").get_property("value") == "bookworm"
+
+
+def test_the_page_says_how_to_find_out_whether_a_system_has_32_or_64_bits(driver, address):
+    look(driver, address + "current/")
+    assert [option.text for option in driver.find_elements(By.CSS_SELECTOR, "#bits option")] == ["32 bit"]
+    driver.find_element(By.ID, "pi").send_keys("Pi 4")
+    assert {option.text.split(" (")[0] for option in driver.find_elements(By.CSS_SELECTOR, "#bits option")} == {
+        "32 bit",
+        "64 bit",
+    }
+    described = driver.find_element(By.ID, "bits").get_attribute("aria-describedby")
+    assert {"getconf LONG_BIT", "dpkg --print-architecture"} <= {
+        code.text for code in driver.find_elements(By.CSS_SELECTOR, f"#{described} code")
+    }
 
 
 def test_the_entered_address_is_in_the_commands(driver, address):

@@ -43,6 +43,8 @@ class Choice:
     """One Pi with one system and one of its Pythons, and the offers for it."""
 
     pi: str
+    bits: str
+    """Of the system: `32 bit` or `64 bit`."""
     system: str
     python: str
     offers: tuple[Offer, ...]
@@ -50,6 +52,11 @@ class Choice:
     """Why there is no offer; empty if there is one."""
     before: tuple[tuple[str, str], ...] = ()
     """Commands to run once before the installation: (why, command)."""
+
+    @property
+    def place(self) -> str:
+        """Return the system with its bits: `bookworm (64 bit)`."""
+        return f"{self.system} ({self.bits})"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,7 +92,7 @@ def choices(wheels: Iterable[PublishedWheel], floors: Mapping[str, str]) -> tupl
 def merged(answers: Iterable[Choice]) -> list[tuple[str, Choice]]:
     """Return the choices with offers; choices that differ only by the Pi are one: (the Pis' names, choice)."""
     choices_by_offer = _grouped(
-        ((choice.system, choice.python, choice.offers), choice) for choice in answers if choice.offers
+        ((choice.place, choice.python, choice.offers), choice) for choice in answers if choice.offers
     )
     rows = [("; ".join(choice.pi for choice in group), group[0]) for group in choices_by_offer.values()]
     order = {names: number for number, names in enumerate(dict.fromkeys(names for names, _ in rows))}
@@ -96,7 +103,7 @@ def gaps(answers: Iterable[Choice]) -> list[tuple[str, str]]:
     """Return why there is no offer, and for which Pis and systems: (reason, places)."""
     rows = []
     for reason, places in _grouped((choice.reason, choice) for choice in answers if choice.reason).items():
-        systems_by_pi = _grouped((choice.pi, choice.system) for choice in places)
+        systems_by_pi = _grouped((choice.pi, choice.place) for choice in places)
         pis_by_systems = _grouped((", ".join(dict.fromkeys(systems)), pi) for pi, systems in systems_by_pi.items())
         rows.append((reason, ". ".join(f"{'; '.join(pis)} with {systems}" for systems, pis in pis_by_systems.items())))
     return rows
@@ -133,7 +140,8 @@ def _choice(candidates: Sequence[_Candidate], place: PiPlace) -> Choice:
     ]
     return Choice(
         pi=place.pi.name.split(" (")[0],
-        system=f"{place.system.name} ({place.pi.bits} bit)",
+        bits=f"{place.pi.bits} bit",
+        system=place.system.name,
         python=place.python.version,
         offers=tuple(_offers(fitting, place.python.version)),
         reason="" if fitting else _reason(candidates, tagged, place),
@@ -189,6 +197,8 @@ def _reason(candidates: Sequence[_Candidate], tagged: Sequence[_Candidate], plac
     if of_pi:
         pythons = ", ".join(sorted({candidate.wheel.python for candidate in of_pi}, key=Version))
         return f"There is no wheel for Python {place.python.version} on this Pi; there are wheels for Python {pythons}."
-    if pi.bits == 64 and candidates:
-        return "All wheels are for 32-bit systems, and this one has 64 bits. With a 32-bit system this Pi can use them."
+    bits_of = {name: other.bits for other in load_pis().pis for name in other.architectures}
+    bits = {bits_of.get(name, pi.bits) for candidate in candidates for name in candidate.architectures}
+    if bits and pi.bits not in bits:
+        return f"All wheels are for {96 - pi.bits}-bit systems, and this one has {pi.bits} bits."
     return f"There is no wheel for this Pi ({', '.join(pi.architectures)})."

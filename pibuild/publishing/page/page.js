@@ -2,7 +2,7 @@
 (() => {
   const { index: known, choices } = JSON.parse(document.getElementById("choices").textContent);
   const byId = (id) => document.getElementById(id);
-  const selects = { pi: byId("pi"), system: byId("system"), python: byId("python") };
+  const selects = { pi: byId("pi"), bits: byId("bits"), system: byId("system"), python: byId("python") };
 
   // If the site's address is unknown, the commands get the page's own address.
   const isServed = /^https?:$/.test(location.protocol);
@@ -82,7 +82,7 @@
 
   function answer() {
     const choice = choices.find((candidate) => matches(candidate, names.length));
-    const where = `${choice.pi} with ${choice.system}, Python ${choice.python}`;
+    const where = `${choice.pi} with ${choice.system} (${choice.bits}), Python ${choice.python}`;
     const parts = [];
     if (choice.offers.length) {
       for (const [why, command] of choice.before) parts.push(make("p", why), commandBlock(command));
