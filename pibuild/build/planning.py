@@ -12,7 +12,7 @@ from packaging.version import Version
 from pibuild.build.keys import artifact_key, plan_key, wheelhouse_key
 from pibuild.config.pis import load_pis
 from pibuild.config.python_versions import refuse_free_threaded, spelled_python
-from pibuild.config.targets import find_target
+from pibuild.config.targets import find_target, width_note
 from pibuild.errors import PibuildError, UsageError, collected, nearest, raise_all
 from pibuild.model import Artifact, Image, Plan, Recipe, Release, Request, Source, Target, Wheelhouse
 
@@ -54,6 +54,7 @@ class Catalogue:
                 release, sources=tuple(own if source.into == own.into else source for source in release.sources)
             )
             reason = f"{recipe.name} {version or release.version}: the version of the tree"
+        reason += width_note(request.target or "", target, self.targets)
         planner = _Planner(target=target, python=python, catalogue=self)
         for name in release.proven_with:
             planner.artifact(*self._proven_beside(name, target, python, release))

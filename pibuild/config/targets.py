@@ -22,7 +22,7 @@ def load_targets(folder: Path) -> dict[str, Target]:
 
 def find_target(name: str, targets: Mapping[str, Target]) -> Target:
     """Find a target by its name or one of the names that people try."""
-    wanted = name.strip().lower().replace("_", "-").replace(" ", "-")
+    wanted = _normalized(name)
     for target in targets.values():
         if wanted in (target.name, *target.aliases):
             return target
@@ -31,6 +31,21 @@ def find_target(name: str, targets: Mapping[str, Target]) -> Target:
         details=[f"{target.name} is for {target.models}" for target in targets.values()],
         hint=_nearest_target(wanted, targets),
     )
+
+
+def width_note(name: str, target: Target, targets: Mapping[str, Target]) -> str:
+    """Return a remark if `name` is a board that has a target for each width of its system: `pi-4`; else nothing."""
+    for other in targets.values():
+        if other.bits != target.bits and f"{_normalized(name)}-{other.bits}" in other.aliases:
+            return (
+                f"; {target.name} is for a {target.bits}-bit system: if `getconf LONG_BIT` on the Pi prints {other.bits}, "
+                f"use --target {other.name}"
+            )
+    return ""
+
+
+def _normalized(name: str) -> str:
+    return name.strip().lower().replace("_", "-").replace(" ", "-")
 
 
 def _nearest_target(wanted: str, targets: Mapping[str, Target]) -> str:

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from pibuild.config.targets import find_target
+from pibuild.config.targets import find_target, width_note
 from pibuild.errors import UsageError
 from pibuild.model import Plan, Recipe, Request
 from tests.failures import fails
@@ -289,6 +289,21 @@ def test_an_unknown_target_is_answered_with_the_nearest_kind_of_pi(name, hint):
         find_target(name, targets)
     assert hint in caught.value.hint
     assert len(caught.value.details) == len(targets)
+
+
+@pytest.mark.parametrize(
+    ("name", "is_ambiguous"), [("Pi 4", True), ("pi_4_64", False), ("zero", False), ("pi-two", False)]
+)
+def test_the_name_of_a_board_that_may_have_either_width_says_how_to_find_out(name, is_ambiguous):
+    targets = TARGETS | {
+        "pi-one": replace(TARGETS["pi-one"], aliases=("zero",)),
+        "pi-two": replace(TARGETS["pi-two"], aliases=("pi-4",)),
+        "pi-sixty": make_target("pi-sixty", bits=64, aliases=("pi-4-64",)),
+    }
+    said = width_note(name, find_target(name, targets), targets)
+
+    assert bool(said) == is_ambiguous
+    assert ("LONG_BIT" in said and "--target pi-sixty" in said) == is_ambiguous
 
 
 @pytest.mark.parametrize("python", ["3.13t", "cp313t", "3.14t"])
