@@ -38,8 +38,8 @@ def width_note(name: str, target: Target, targets: Mapping[str, Target]) -> str:
     for other in targets.values():
         if other.bits != target.bits and f"{_normalized(name)}-{other.bits}" in other.aliases:
             return (
-                f"; {target.name} is for a {target.bits}-bit system: if `getconf LONG_BIT` on the Pi prints {other.bits}, "
-                f"use --target {other.name}"
+                f"; {target.name} is for a {target.bits}-bit system: if `getconf LONG_BIT` on the Pi prints "
+                f"{other.bits}, use --target {other.name}"
             )
     return ""
 
