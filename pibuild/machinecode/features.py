@@ -8,6 +8,8 @@ class Feature(StrEnum):
 
     SWAP = "SWP"
     """SWP and SWPB, which ARMv8 removed: 32-bit kernels emulate them, 64-bit kernels only if abi.swp is 1."""
+    VFPV2_ONLY = "VFPv2 only"
+    """What programs may do with VFPv2, and only kernels with VFPv3: use the register FPSID."""
     ARMV6T2 = "ARMv6T2"
     ARMV7 = "ARMv7"
     MULTIPROCESSING = "ARMv7MP"
@@ -30,6 +32,8 @@ class Feature(StrEnum):
     """Atomic memory operations in one instruction (ARMv8.1)."""
     RDM = "RDM"
     RCPC = "RCPC"
+    PERSISTENCE = "DC CVAP"
+    """The cache instruction of ARMv8.2 for memory that keeps its contents."""
     HALF = "FP16"
     """Arithmetic in half precision (ARMv8.2)."""
     DOT_PRODUCT = "dot product"
@@ -49,6 +53,7 @@ NEON = frozenset({Feature.NEON, Feature.NEON_FMA, Feature.NEON_HALF})
 NEWER_THAN_ARMV7 = frozenset(
     {
         *(Feature.ARMV8, Feature.CRC, Feature.CRYPTO, Feature.LSE, Feature.RDM, Feature.RCPC, Feature.HALF),
+        Feature.PERSISTENCE,
         *(Feature.DOT_PRODUCT, Feature.ARMV8_3, Feature.SVE),
     }
 )

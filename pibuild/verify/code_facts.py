@@ -35,6 +35,8 @@ from pibuild.machinecode.symbols import CodeSection
 from pibuild.machinecode.table_loads import loads_from
 from pibuild.verify.binary import Binary
 
+CERTAIN = 3
+"""The rank of entrances that certainly run."""
 _MAX_SURPRISES, _MAX_FOLLOWED = 20_000, 200_000
 _D16_TO_D31 = (0xECD00B20, 0xECC00B20, 0xECF00B20, 0xECE00B20)
 """vldmia and vstmia of d16 to d31, as unwinders have them: A32 and T32 write them alike."""

@@ -13,9 +13,10 @@ import numpy as np
 
 from pibuild.config.pis import Cpu
 from pibuild.machinecode.control_flow.register_values import Features
+from pibuild.machinecode.control_flow.straight_code import straight_code
 from pibuild.machinecode.features import Feature
 from pibuild.verify.binary import Binary
-from pibuild.verify.code_facts import Code, Fault, code_of
+from pibuild.verify.code_facts import CERTAIN, Code, Fault, code_of
 from pibuild.verify.code_search import CodeSearch
 from pibuild.verify.findings import Finding
 
@@ -23,6 +24,9 @@ _NOT_COMPILED = frozenset((Feature.COPROCESSOR, Feature.PRIVILEGED, Feature.UNAL
 """No compiler emits these: unless they certainly run, they stand behind a check, or they are data."""
 _OFTEN_DATA = frozenset((Feature.COPROCESSOR, Feature.UNALLOCATED))
 """In a stripped file, bytes that look like these are data."""
+_FORBIDDEN = frozenset((Feature.PRIVILEGED, Feature.UNALLOCATED))
+_MAX_STARTS = 300
+"""As many constructors and other entries are followed to instructions that no program may execute."""
 _RUN = "pibuild verify --run"
 _UNREAD = Fault(
     is_certain=False,
@@ -64,6 +68,8 @@ def _fault(binary: Binary, cpu: Cpu, files: Sequence[Binary]) -> Fault | None:
     siblings = [file for file in files if file is not binary]
     code = code_of(binary, siblings)
     faults = [fault for fault in _faults(binary, code, cpu, siblings) if fault is not None]
+    if binary.elf.is_aarch64:
+        faults += filter(None, [_forbidden(binary, code)])
     if not code.is_whole:
         faults.append(_UNREAD)
     if code.is_fixed_glibc:
@@ -124,6 +130,27 @@ def _impossible(binary: Binary, code: Code, features: Sequence[Feature], cpu: Cp
     """Return how code certainly comes to an instruction that no compiler emits."""
     newer = code.newer.at(~code.are_perhaps_data)
     return CodeSearch(binary, code, newer, features, cpu.runs, is_asked=True).certain_fault()
+
+
+def _forbidden(binary: Binary, code: Code) -> Fault | None:
+    """Return how 64-bit code comes, before any condition, to an instruction that no program may execute.
+
+    Behind a condition, such an instruction ends a program on purpose, or a setting of the kernel allows it.
+    """
+    image, own_stubs = code.program.image, code.program.graph.own_stubs
+    for entry in code.entries.ranked(CERTAIN)[:_MAX_STARTS]:
+        words = dict(straight_code(image, entry, own_stubs))
+        found = code.map.classified(words)
+        rows = np.flatnonzero(found.needing(_FORBIDDEN))
+        if len(rows):
+            entrance = code.entries.get(entry)
+            return Fault(
+                is_certain=True,
+                instruction=binary.describe(found, int(rows[0])),
+                chain=(entrance.name if entrance else "",),
+                why="it runs as soon as the file is loaded or started, and no program may execute it",
+            )
+    return None
 
 
 def _may_be_data(binary: Binary) -> frozenset[Feature]:

@@ -69,7 +69,10 @@ RULES_32 = (
     (r"\bv8\b|\bfparmv8\b", F.ARMV8),
     # what it has none for: DDI 0406C A5.2.9, A5.4.4, B8, A7.4.1, A7.3, A7.5, A7.4.5
     (r": (ldrht|strht|ldrsbt|ldrsht) ", F.ARMV6T2),
-    (r": ([su]div|eret)\b|: mrrc p15, #\w+, \w+, \w+, c14$", F.VIRTUALIZATION),
+    (r": (hlt|hvc|smc|eret)\b", F.PRIVILEGED),
+    (r": hlt\b|: (ldm|stm|push|pop).*\} \^$", F.UNALLOCATED),
+    (r": vm(sr|rs) .*fpsid", F.VFPV2_ONLY),
+    (r": [su]div\b|: mrrc p15, #\w+, \w+, \w+, c14$", F.VIRTUALIZATION),
     (r": vac(ge|gt|le|lt)\.f32", F.NEON),
     (r": v(?!ld[1-4]|st[1-4]).*\bd(1[6-9]|2\d|3[01])\b|: f(ld|st)m.*\bd(1[6-9]|2\d|3[01])\b", F.VFP_D32),
     (r": vcvt\.\w+\.\w+ [sd]\d+, [sd]\d+, #", F.VFPV3),
@@ -102,6 +105,8 @@ RULES_64 = (
     (r": sqrdml[as]h ", F.RDM),
     (r": ldapr[bh]? ", F.RCPC),
     (r": [su]dot v", F.DOT_PRODUCT),
+    (r": dc cvap", F.PERSISTENCE),
+    (r": (hlt|hvc|smc|eret)\b", F.PRIVILEGED),
     (r": (f(?!cvt[lnx]?2? )\w+|[su]cvtf) .*(\bh\d|\.[248]h)", F.HALF),
     (r": (addg|subg|irg|gmi|subps?|ldgm?|stz?2?gm?|stgp|(cpy|set)f?[gpme]\w*|(ldapur|stlur)\w*|ldra[ab]) ", F.ARMV8_3),
     (r": ((ld|st)64bv?0?|bc\.\w+|tstart|tcommit|tcancel|rmif|setf8|setf16|cfinv|axflag|xaflag|sb)\b", F.ARMV8_3),
@@ -148,6 +153,10 @@ DISAGREEMENTS = (
     (
         r"cfinv: ARMv8\.3 or later \| privilege: msr (s0_0_c4_|pan|uao|spsel)",
         "PSTATE (DDI 0487 C4.1.87): PAN, UAO and SPSel are not for programs, and Rt must be 31. It has one line.",
+    ),
+    (
+        r"^d5\w{6} (mrs/msr|mrs|msr|sys)( \(\w+\))?: privileged \| ",
+        "Linux keeps these registers and instructions for itself (DDI 0487 C5.2, C5.3); Capstone shows no levels.",
     ),
     (r"udf/reserved: unallocated \| : udf ", "Permanently undefined (DDI 0487 C4.1): both mean the same."),
 )

@@ -83,6 +83,11 @@ _RUNS_64 = {
     'has = 1; if (strstr(l, " crc32")) crc = 1; } } void *PyInit_demo(void) { ask(); n = crc; if (has) { LSE } return'
     " MODULE; }",
     "nobody calls it": "NI __attribute__((used)) static void f(void) { DOT } void *PyInit_demo(void) { return MODULE; }",
+    "a trap behind a condition": 'void *PyInit_demo(void) { if (no) __asm__ volatile("hlt #5"); return MODULE; }',
+    "a counter behind a condition": 'void *PyInit_demo(void) { if (no) __asm__ volatile("mrs %0, pmccntr_el0" : "=r"(n));'
+    "return MODULE; }",
+    "registers of programs": 'void *PyInit_demo(void) { __asm__ volatile("mrs %0, cntvct_el0\\nmrs %0, midr_el1\\nmrs %0,'
+    'tpidr_el0\\nmrs %0, pmuserenr_el0\\ndc civac, %1" : "=r"(n) : "r"(&n)); return MODULE; }',
 }
 _FAILS_64 = {
     "the wrong way round": "void *PyInit_demo(void) { if (!(getauxval(16) >> 8 & 1)) { LSE } return MODULE; }",
@@ -116,6 +121,12 @@ _FAILS_64 = {
     "return MODULE; }",
     "a case of a switch": "void *PyInit_demo(void) { switch (yes) { case 0: n = 3; break; case 1: LSE break; case 2: n = 9;"
     "break; case 3: n += 7; break; case 4: n -= 2; break; case 5: n *= 2; break; } return MODULE; }",
+    "a register that is for kernels": 'NI static void f(void) { __asm__ volatile("mrs %0, currentel" : "=r"(n)); }'
+    "void *PyInit_demo(void) { n++; f(); return MODULE; }",
+    "a counter that is off": 'void *PyInit_demo(void) { __asm__ volatile("mrs %0, pmccntr_el0" : "=r"(n)); return MODULE; }',
+    "a trap on every way": 'void *PyInit_demo(void) { __asm__ volatile("hlt #5"); return MODULE; }',
+    "a cache instruction of ARMv8.2": 'void *PyInit_demo(void) { if (yes) __asm__ volatile(".arch armv8.2-a\\ndc cvap, %0" ::'
+    '"r"(&n)); return MODULE; }',
 }
 _LEVELS = (
     "static NI int level(void) { unsigned long h = getauxval(16); int l = 0; if (h >> 7 & 1) l = 1;"
@@ -158,6 +169,7 @@ _FAILS_32 = {
     "a bit that every CPU has": "void *PyInit_demo(void) { if (getauxval(16) & (1 << 15)) { NEON } return MODULE; }",
     "a register that is for kernels": 'void *PyInit_demo(void) { __asm__ volatile("mrc p15, 0, %0, c9, c13, 0" : "=r"(n));'
     "return MODULE; }",
+    "what kernels of ARMv8 keep for debuggers": 'void *PyInit_demo(void) { __asm__ volatile(".inst 0xe1000070"); return MODULE; }',
     "what Python calls": "static void *meth(void *a, void *b) { NEON return 0; } static const struct { const char *n; void"
     '*(*f)(void *, void *); int flags; const char *doc; } methods[] = {{"go", meth, 4, "x"}, {0}};'
     "void *PyInit_demo(void) { d.rest[0] = (void *)methods; n = getauxval(16) >> 12 & 1; return MODULE; }",
@@ -189,6 +201,7 @@ _FAILS_32_AFTER_MUCH = {
     "an instruction of FPA": 'void *PyInit_demo(void) { n++; __asm__ volatile(".inst 0xee000110"); return MODULE; }',
     "an unknown coprocessor": 'void *PyInit_demo(void) { n++; __asm__ volatile(".inst 0xee000700"); return MODULE; }',
 }
+_FPSID = {"ARM1176": "runs", "Cortex-A7": "fails", "Cortex-A53": "fails"}
 _SWAPS = {"ARM1176": "runs", "Cortex-A7": "runs", "Cortex-A53": "runs", "Cortex-A72": "unsure", "Cortex-A76": "fails"}
 _32_FLAGS = ("-march=armv6kz", "-mfpu=vfp", "-mfloat-abi=hard", "-marm", "-nostdlib", "-fno-asynchronous-unwind-tables")
 
@@ -266,6 +279,17 @@ def test_32_bit_code_behind_a_question_runs(tmp_path, text):
 @pytest.mark.parametrize("text", _FAILS_32.values(), ids=_FAILS_32)
 def test_32_bit_code_that_no_question_guards_fails(tmp_path, text):
     assert [*outcomes(tmp_path, text, _ARM, "ARM1176", "-O2", *_32_FLAGS)] == ["fails", "fails"]
+
+
+def test_fpsid_is_for_programs_with_vfpv2_only(tmp_path):
+    read = 'void *PyInit_demo(void) { __asm__ volatile("vmrs %0, fpsid" : "=r"(n)); return MODULE; }'
+    said = {cpu: set(outcomes(tmp_path, read, _ARM, cpu, "-O2", *_32_FLAGS)) for cpu in _FPSID}
+    assert said == {cpu: {outcome} for cpu, outcome in _FPSID.items()}
+
+
+def test_lists_with_the_registers_of_the_user_mode_are_for_kernels(tmp_path):
+    load = 'void *PyInit_demo(void) { __asm__ volatile("mov r0, sp\\nldmia r0, {r1, r2}^" ::: "r0", "r1", "r2"); return MODULE; }'
+    assert [*outcomes(tmp_path, load, _ARM, "Cortex-A7", "-O2", *_32_FLAGS)] == ["fails", "unsure"]
 
 
 def test_swp_runs_where_the_processor_or_the_kernel_has_it(tmp_path):

@@ -15,7 +15,7 @@ from tests.requirements import needs
 _SOURCE = Path(__file__).parent / "sweep" / "runwords_a64.c"
 _TOOLS = ("aarch64-linux-gnu-gcc", "qemu-aarch64")
 _A53 = {None, Feature.CRC, Feature.CRYPTO}  # qemu's has the cryptographic extension, those of the Pis have not
-_A76 = _A53 | {Feature.LSE, Feature.RDM, Feature.RCPC, Feature.HALF, Feature.DOT_PRODUCT}
+_A76 = _A53 | {Feature.LSE, Feature.RDM, Feature.RCPC, Feature.PERSISTENCE, Feature.HALF, Feature.DOT_PRODUCT}
 
 pytestmark = needs(*_TOOLS)
 

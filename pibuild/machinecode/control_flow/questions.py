@@ -55,6 +55,7 @@ _A64: dict[str, dict[int, Features]] = {
         12: frozenset({Feature.RDM, Feature.LSE, Feature.CRC}),
         **dict.fromkeys((13, 14, 17, 18, 21, 23, 24, 25, 26, 27, 28, 29, 30, 31), _NEWEST),
         15: _V8_2,
+        16: _V8_1 | {Feature.PERSISTENCE},
         20: _V8_1 | {Feature.DOT_PRODUCT},
         22: _NEWEST | {Feature.SVE, Feature.DOT_PRODUCT},
     },
