@@ -67,14 +67,15 @@ def run(invocation: Invocation) -> int:
     request = choose.DeviceRequest(
         target=settings.target, python=settings.python, model=args.model, system=args.os, bits=bits
     )
-    device = choose.choose(wheel, request, catalogue.targets, choose.recipe_pythons(catalogue))
+    device = choose.choose(wheel, request, catalogue.targets, choose.pythons_by_bits(catalogue))
     plan = choose.plan_beside(wheel, device, catalogue)
     image = choose.device_image(device, catalogue, settings.raspbian)
     wheels = choose.fitting_wheels(path, device)
     packages = {wheel_name(path.name).name for path in wheels}
     recipes = catalogue.recipes.values()
     omitted = [recipe.name for recipe in recipes if canonicalize_name(recipe.package_name) in packages]
-    has_python = image.name in ("userland", "device64")
+    own_pythons = choose.emulated_pythons(device.system) if device.system else ()
+    has_python = image.name in ("userland", "device64") and device.python in own_pythons
     omitted += ["cpython"] if has_python else []
     with open_context(settings, invocation.environ, invocation.console) as context:
         installed = []

@@ -116,17 +116,27 @@ def userland(system: System, target: Target | None, raspbian: str | None, more: 
     )
 
 
-def recipe_pythons(catalogue: Catalogue, target: str = "") -> list[str]:
-    """Return the Pythons that the recipe of CPython can put on a device: of a target, or of any."""
+def recipe_pythons(catalogue: Catalogue, target: str) -> list[str]:
+    """Return the Pythons that the recipe of CPython can put on a target's device."""
     releases = catalogue.recipes["cpython"].releases
-    return supported_pythons(release for release in releases if not target or release.is_for(catalogue.targets[target]))
+    return supported_pythons(release for release in releases if release.is_for(catalogue.targets[target]))
 
 
-def choose(wheel: WheelName, request: DeviceRequest, targets: Mapping[str, Target], pythons: Sequence[str]) -> Device:
+def pythons_by_bits(catalogue: Catalogue) -> dict[int, list[str]]:
+    """Return the Pythons that the recipe of CPython can put on devices whose systems have 32 and 64 bits."""
+    pythons: dict[int, set[str]] = {32: set(), 64: set()}
+    for target in catalogue.targets.values():
+        pythons[target.bits].update(recipe_pythons(catalogue, target.name))
+    return {bits: sorted(names, key=Version) for bits, names in pythons.items()}
+
+
+def choose(
+    wheel: WheelName, request: DeviceRequest, targets: Mapping[str, Target], pythons: Mapping[int, Sequence[str]]
+) -> Device:
     """Return the device on which a wheel is tried; what the request leaves open, the wheel's tags decide.
 
-    `pythons` are available where no system is requested. Raises UsageError if something does not exist, or if the
-    requested parts don't go together.
+    `pythons` are by bits those that are available where no system is requested. Raises UsageError if something does not
+    exist, or if the requested parts don't go together.
     """
     pis = load_pis()
     faults: list[PibuildError] = []
@@ -146,9 +156,9 @@ def choose(wheel: WheelName, request: DeviceRequest, targets: Mapping[str, Targe
         raise UsageError(f"{wanted.name} has a {wanted.bits}-bit system", found=f"--bits {request.bits}", hint=hint)
     _refuse_other_width(wheel, request.bits or (wanted.bits if wanted else 0), targets)
     if (request.bits or _bits(wheel, wanted)) == 64:
-        return _choose_64(wheel, request, model or pis.model(_MODEL_64), system)
+        return _choose_64(wheel, request, model or pis.model(_MODEL_64), system, pythons[64])
     target = _target(wheel, request.target, model, targets)
-    python = _python(wheel, request.python, emulated_pythons(system) if system else pythons, system)
+    python = _python(wheel, request.python, emulated_pythons(system) if system else pythons[32], system)
     return Device(target=target, python=python, model=model or pis.model(target.device_model), system=system)
 
 
@@ -177,8 +187,13 @@ def _bits(wheel: WheelName, target: Target | None) -> int:
     return 64 if machines == {_ARCHITECTURE_64} else 32
 
 
-def _choose_64(wheel: WheelName, request: DeviceRequest, model: Model, system: System | None) -> Device:
-    """Return a device with a 64-bit system: the requested one, else the newest whose Python accepts the wheel."""
+def _choose_64(
+    wheel: WheelName, request: DeviceRequest, model: Model, system: System | None, pythons: Sequence[str]
+) -> Device:
+    """Return a device with a 64-bit system: the requested one, else the newest whose Python accepts the wheel.
+
+    If none does, it is the oldest system, with one of `pythons`, which pibuild builds.
+    """
     pis = load_pis()
     pi = pis.pi(model.cpu, 64)
     if not pi or not model.cpu.qemu_64:
@@ -194,18 +209,28 @@ def _choose_64(wheel: WheelName, request: DeviceRequest, model: Model, system: S
             f"{system.name} has no 64-bit version that runs on {model.name}",
             expected=" or ".join(other.name for other in supported),
         )
-    system = system or _newest_fitting(wheel, request.python, supported)
-    python = _python(wheel, request.python, emulated_pythons(system), system)
+    if system:
+        python = _python(wheel, request.python, emulated_pythons(system), system)
+    else:
+        system, python = _newest_fitting(wheel, request.python, supported, pythons)
     return Device(target=None, python=python, model=model, system=system)
 
 
-def _newest_fitting(wheel: WheelName, python: str | None, systems: Sequence[System]) -> System:
-    """Return the newest release that has a Python, or if none is requested one that accepts the wheel."""
-    for system in reversed(systems):
-        pythons = emulated_pythons(system)
-        if python in pythons or (python is None and any(is_for_python(wheel.tags, other) for other in pythons)):
-            return system
-    named = ", ".join(f"{other} ({system.name})" for system in systems for other in emulated_pythons(system))
+def _newest_fitting(
+    wheel: WheelName, python: str | None, systems: Sequence[System], built: Sequence[str]
+) -> tuple[System, str]:
+    """Return the newest release that has a Python, or if none is requested one that accepts the wheel, and that Python.
+
+    If there is none, it is one of the Pythons that pibuild has built, with the oldest release.
+    """
+    newest_first = {system: sorted(emulated_pythons(system), key=Version, reverse=True) for system in reversed(systems)}
+    places = [(system, other) for system, pythons in newest_first.items() for other in pythons]
+    places += [(systems[0], other) for other in reversed(built)]
+    for system, other in places:
+        if other == python or (python is None and is_for_python(wheel.tags, other)):
+            return system, other
+    of_systems = [(system, other) for system in systems for other in emulated_pythons(system)]
+    named = ", ".join(f"{other} ({system.name})" for system, other in of_systems)
     what = f"No 64-bit system has Python {python}" if python else f"No Python of a 64-bit system accepts {wheel.name}"
     tags = ", ".join(sorted({f"{tag.interpreter}-{tag.abi}" for tag in wheel.tags}))
     raise UsageError(what, expected=named, found="" if python else tags)

@@ -18,7 +18,7 @@ from tests.failures import fails
 
 SYSTEMS = {system.name: system for system in load_pis().systems}
 TARGETS = load_targets(project_folder("toolchains"))
-PYTHONS = ("2.7", "3.5", "3.9", "3.11", "3.13", "3.14")
+PYTHONS = {32: ("2.7", "3.5", "3.9", "3.11", "3.13", "3.14"), 64: ("3.7", "3.9", "3.11", "3.14")}
 
 
 def chosen(tags, **wish):
@@ -53,6 +53,8 @@ def test_defaults_of_a_device_come_from_the_wheels_tags(tags, wish, target, pyth
         ("cp311-cp311-manylinux2014_x86_64", {}, "x86_64"),
         ("cp311-cp311-linux_aarch64", {"bits": 32}, "linux_armv6l or linux_armv7l"),
         ("cp310-cp310-linux_aarch64", {}, "3.9 (bullseye)"),
+        ("cp314-cp314-linux_aarch64", {"system": "trixie"}, "No Python of trixie"),
+        ("cp27-cp27mu-linux_aarch64", {}, "cp27-cp27mu"),
         ("py3-none-any", {"bits": 64, "python": "3.10"}, "3.11 (bookworm)"),
         ("cp311-cp311-linux_aarch64", {"system": "bullseye"}, "No Python of bullseye"),
         ("cp311-cp311-linux_aarch64", {"model": "pi-zero-w"}, "pi-zero-2-w or pi-3-b"),
@@ -93,6 +95,10 @@ def test_all_options_of_a_device_that_name_nothing_are_reported_at_once():
     [
         ("cp311-cp311-manylinux_2_28_aarch64", {}, "pi-3-b", "bookworm", "3.11"),
         ("cp39-abi3-manylinux2014_aarch64", {}, "pi-3-b", "trixie", "3.13"),
+        ("cp314-cp314-manylinux_2_28_aarch64", {}, "pi-3-b", "bullseye", "3.14"),
+        ("cp37-cp37m-manylinux_2_28_aarch64", {"target": "pi-64"}, "pi-3-b", "bullseye", "3.7"),
+        ("cp314-cp314-manylinux_2_28_aarch64", {"model": "pi-5"}, "pi-5", "bookworm", "3.14"),
+        ("py3-none-any", {"bits": 64, "python": "3.14"}, "pi-3-b", "bullseye", "3.14"),
         ("cp39-abi3-manylinux2014_aarch64", {"python": "3.9"}, "pi-3-b", "bullseye", "3.9"),
         ("cp39-abi3-manylinux2014_aarch64", {"model": "pi-5", "system": "bookworm"}, "pi-5", "bookworm", "3.11"),
         ("py3-none-any", {"bits": 64, "model": "pi-zero-2-w"}, "pi-zero-2-w", "trixie", "3.13"),
