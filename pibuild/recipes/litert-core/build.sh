@@ -31,8 +31,10 @@ xnnpack=OFF
 # them only if the CPU has their instructions.
 newer=OFF
 [ -d src/kleidiai ] && newer=ON
-flags="$PIBUILD_CFLAGS -ffile-prefix-map=$PWD/= -fvisibility=hidden -ffunction-sections -fdata-sections -Wno-psabi"
 src=$PWD/src
+# embedding_lookup.cc includes FP16's header, whose folder CMake knows only from XNNPACK.
+flags="$PIBUILD_CFLAGS -ffile-prefix-map=$PWD/= -fvisibility=hidden -ffunction-sections -fdata-sections -Wno-psabi"
+flags+=" -I$src/fp16/include"
 args=(
   -G Ninja -S src/litert/tflite -B build/lite
   -D CMAKE_TOOLCHAIN_FILE="$PWD/recipe/toolchain.cmake"
