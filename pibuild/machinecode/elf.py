@@ -104,7 +104,7 @@ class Elf:
     @property
     def is_mapped(self) -> bool:
         """Whether mapping symbols separate code from data."""
-        return any(section.regions for section in self.sections)
+        return any(len(section.regions) for section in self.sections)
 
     @property
     def is_arm(self) -> bool:

@@ -299,7 +299,7 @@ def instruction_words(
         yield from _thumb_words(section)
         return
     words = np.frombuffer(section.code, "<u4", len(section.code) // 4)
-    if sum(region.kind == kind for region in section.regions) > 1:
+    if len(section.regions.of_kind(kind)) > 1:
         for index, _ in _places(section, kind):
             yield section.address + 4 * index, words[index]
         return
@@ -350,18 +350,17 @@ def _classified(
 
 def _places_of_one(section: CodeSection, kind: RegionKind, ahead: int) -> Iterator[tuple[int, int]]:
     """Yield the first and last index (exclusive) of words of the only region of a kind, which need not be copied."""
-    for region in section.regions:
-        if region.kind == kind:
-            low, high = (min(max(0, end - section.address), len(section.code)) for end in (region.start, region.end))
-            for at in range((low + 3) // 4, high // 4, _AT_ONCE):
-                yield at, min(at + _AT_ONCE + ahead, high // 4)
+    for region in section.regions.of_kind(kind):
+        low, high = (min(max(0, end - section.address), len(section.code)) for end in (region.start, region.end))
+        for at in range((low + 3) // 4, high // 4, _AT_ONCE):
+            yield at, min(at + _AT_ONCE + ahead, high // 4)
 
 
 def _places(section: CodeSection, kind: RegionKind) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
     """Yield the indexes of the words or halfwords of some regions, and which of them are the first of a region."""
     size = 2 if kind == "thumb" else 4
-    spans = np.array([(region.start, region.end) for region in section.regions if region.kind == kind], np.int64)
-    starts, ends = (spans.reshape(-1, 2) - section.address).clip(0, len(section.code)).T
+    regions = section.regions.of_kind(kind)
+    starts, ends = ((bound - section.address).clip(0, len(section.code)) for bound in (regions.starts, regions.ends))
     starts = (starts + (3 if size == 4 else 0)) // size  # a word that begins before its region does not count
     counts = ends // size - starts
     starts, counts = starts[counts > 0], counts[counts > 0]

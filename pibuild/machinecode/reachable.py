@@ -32,7 +32,7 @@ from pibuild.machinecode.decoders.thumb_effects import wide_branch
 from pibuild.machinecode.instructions import FIRST_OF_TWO
 from pibuild.machinecode.relocations import relr_places
 from pibuild.machinecode.sorted_arrays import distinct
-from pibuild.machinecode.symbols import CodeSection, Function, Region
+from pibuild.machinecode.symbols import KINDS, NO_REGIONS, CodeSection, Function, Regions
 
 _Effect = tuple[bool, int | None]
 """What an instruction other than a plain one does: whether the next instruction certainly follows, and which other
@@ -194,7 +194,7 @@ class _Walk:
         reached = self._thumb[index : index + 2] if is_thumb else self._arm[index // 2 : index // 2 + 1]
         return 1 in reached
 
-    def regions(self) -> tuple[Region, ...]:
+    def regions(self) -> Regions:
         """Return the reached instructions as regions: those of one kind that follow one another are one region."""
         arm, thumb = (np.flatnonzero(np.frombuffer(seen, np.uint8)) for seen in (self._arm, self._thumb))
         wide = np.asarray(self._halfwords)[thumb] >= FIRST_OF_TWO
@@ -204,15 +204,11 @@ class _Walk:
         order = np.argsort(starts, kind="stable")
         starts, ends, is_thumb = starts[order], ends[order], is_thumb[order]
         if not len(starts):
-            return ()
+            return NO_REGIONS
         cuts = np.flatnonzero((starts[1:] != ends[:-1]) | (is_thumb[1:] != is_thumb[:-1]))
         firsts, lasts = np.append(0, cuts + 1), np.append(cuts, len(starts) - 1)
-        return tuple(
-            Region(start=start, end=end, kind="thumb" if thumb else "arm")
-            for start, end, thumb in zip(
-                starts[firsts].tolist(), ends[lasts].tolist(), is_thumb[firsts].tolist(), strict=True
-            )
-        )
+        kinds = np.where(is_thumb[firsts], KINDS.index("thumb"), KINDS.index("arm")).astype(np.int8)
+        return Regions(starts[firsts], ends[lasts], kinds)
 
 
 def _mark(seen: bytearray, index: int, stops: memoryview) -> int | None:

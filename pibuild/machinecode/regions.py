@@ -9,7 +9,6 @@ literals from the instructions that load them.
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from itertools import pairwise
 from typing import Literal
 
 import numpy as np
@@ -33,12 +32,13 @@ from pibuild.machinecode.instructions import (
 )
 from pibuild.machinecode.relocations import Addresses
 from pibuild.machinecode.sorted_arrays import distinct
-from pibuild.machinecode.symbols import CodeSection, Region, RegionKind
+from pibuild.machinecode.symbols import KINDS, CodeSection, Region, RegionKind, Regions, all_regions
 
 _MAX_EXPLORED, _MAX_FROM_ONE, _MAX_LOOKED_AT = 200_000, 20_000, 2000
 _LAST_UDF = 0xFFFF
-_KINDS: tuple[RegionKind, ...] = ("data", "arm", "thumb", "a64")
-_ARM, _THUMB, _A64 = 1, 2, 3
+_DATA, _ARM, _THUMB, _A64 = range(len(KINDS))
+_NOTHING = -1
+"""The mark of bytes that belong to no region."""
 _IMPOSSIBLE = (Feature.UNALLOCATED, Feature.PRIVILEGED, Feature.COPROCESSOR)
 _FILL = (0, 0xBF00, 0x46C0, 0xE1A00000, 0xE320F000, 0xD503201F, 0xF3AF8000)
 """Instructions that do nothing."""
@@ -97,10 +97,8 @@ class CodeMap:
         `is_whole` says whether all places were explored to their ends.
         """
         self._image, self.is_whole = image, True
-        spans = sorted((r.start, r.end, r.kind) for part in sections for r in part.regions)
-        self._starts = np.array([start for start, _, _ in spans], np.int64)
-        self._ends = np.array([end for _, end, _ in spans], np.int64)
-        self._kinds = np.array([_KINDS.index(kind) for _, _, kind in spans], np.int8)
+        regions = all_regions(sections)
+        self._starts, self._ends, self._kinds = regions.starts, regions.ends, regions.kinds
         self._first, self._last, self._numbers = self._starts.data, self._ends.data, self._kinds.data
 
     def is_listed(self, place: int) -> bool:
@@ -254,8 +252,7 @@ def flows_out(
     sure, unsure = [], []
     for section in sections:
         literals = frozenset(literal_places(section).tolist())
-        regions = [region for region in section.regions if region.kind != "data"]
-        for known in regions:
+        for known in section.regions.of_code():
             region = known
             thumb = int(region.kind == "thumb")
             following = region.end | thumb
@@ -353,17 +350,12 @@ def _known_modes(image: MemoryImage) -> dict[int, int]:
 def _split(section: CodeSection, starts: Addresses, modes: dict[int, int], default: int) -> CodeSection:
     first, last = section.address, section.address + len(section.code)
     if section.name in (".plt", ".iplt"):
-        return replace(section, regions=(Region(start=first, end=last, kind="arm"),))
-    inside = starts[(starts > first) & (starts < last)].tolist()
-    bounds = [first, *inside, last]
-    regions: list[Region] = []
-    for start, end in pairwise(bounds):
-        kind: RegionKind = "thumb" if modes.get(start, default) else "arm"
-        if regions and regions[-1].kind == kind:
-            regions[-1] = replace(regions[-1], end=end)
-        else:
-            regions.append(Region(start=start, end=end, kind=kind))
-    return replace(section, regions=tuple(region for region in regions if region.start < region.end))
+        return replace(section, regions=Regions.of(Region(start=first, end=last, kind="arm")))
+    begins = np.append(first, starts[(starts > first) & (starts < last)])
+    is_thumb = np.array([modes.get(begin, default) for begin in begins.tolist()], np.int8)
+    is_other = np.append(True, is_thumb[1:] != is_thumb[:-1]) & (first < last)
+    begins, kinds = begins[is_other], np.where(is_thumb[is_other], _THUMB, _ARM).astype(np.int8)
+    return replace(section, regions=Regions(begins, np.append(begins, last)[1:], kinds))
 
 
 def _called_places(kind: RegionKind, addresses: Addresses, words: NDArray[np.uint32]) -> Addresses:
@@ -416,18 +408,16 @@ def _without_literals(section: CodeSection) -> CodeSection:
     literals = literals[(literals >= first) & (literals < last)]
     if not len(literals):
         return section
-    marks = np.zeros((last - first + 1) // 2 + 2, np.int8)
-    for region in section.regions:
-        marks[(region.start - first) // 2 : (region.end - first) // 2] = 1 if region.kind == "arm" else 2
+    marks = np.full((last - first + 1) // 2 + 2, _NOTHING, np.int8)
+    for start, end, kind in zip(section.regions.starts, section.regions.ends, section.regions.kinds, strict=True):
+        marks[(start - first) // 2 : (end - first) // 2] = kind
     at = (literals - first) // 2
-    marks[at] = marks[at + 1] = 3
+    marks[at] = marks[at + 1] = _DATA
     marks = marks[: (last - first) // 2]
     cuts = np.flatnonzero(np.diff(marks)) + 1
-    bounds = np.concatenate([[0], cuts, [len(marks)]])
-    kinds: dict[int, RegionKind] = {1: "arm", 2: "thumb", 3: "data"}
-    regions = tuple(
-        Region(start=first + 2 * a, end=first + 2 * b, kind=kinds[int(mark)])
-        for a, b, mark in zip(bounds[:-1].tolist(), bounds[1:].tolist(), marks[bounds[:-1]].tolist(), strict=True)
-        if mark in kinds and a < b
-    )
+    bounds = np.concatenate([[0], cuts, [len(marks)]]).astype(np.int64)
+    begins, ends = bounds[:-1], bounds[1:]
+    rows = np.flatnonzero(begins < ends)
+    rows = rows[marks[begins[rows]] != _NOTHING]
+    regions = Regions(first + 2 * begins[rows], first + 2 * ends[rows], marks[begins[rows]])
     return replace(section, regions=regions)

@@ -5,17 +5,19 @@ elf.py.
 """
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from struct import unpack_from
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pibuild.machinecode.relocations import Addresses
+
 RegionKind = Literal["arm", "thumb", "a64", "data"]
-_KINDS: tuple[RegionKind, ...] = ("data", "arm", "thumb", "a64")
-"""Of several mapping symbols at one address, the one whose kind comes last here counts."""
+KINDS: tuple[RegionKind, ...] = ("data", "arm", "thumb", "a64")
+"""A kind's place here is its number. Of several mapping symbols at one address, the highest number counts."""
 _KIND_BY_LETTER: dict[str, RegionKind] = {"d": "data", "a": "arm", "t": "thumb", "x": "a64"}
 
 SYMBOL_ROWS = {
@@ -28,6 +30,7 @@ SYMBOL_ROWS = {
 }
 _ADDRESSES = 1 << 40
 """Addresses are below this, so that a mapping symbol's section, address and kind fit into one number."""
+_DATA = 0
 _FUNC, _GNU_IFUNC, _LOCAL, _WEAK = 2, 10, 0, 2
 
 
@@ -49,7 +52,56 @@ class Region:
     kind: RegionKind
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+class Regions:
+    """Regions of one section as columns, for a stripped library has hundreds of thousands of them."""
+
+    def __init__(self, starts: Addresses, ends: Addresses, kinds: NDArray[np.integer[Any]]) -> None:
+        """Take for each region where it begins, where it ends (exclusive), and the number of its kind in `KINDS`."""
+        self.starts, self.ends, self.kinds = starts, ends, kinds
+
+    @classmethod
+    def of(cls, *regions: Region) -> Self:
+        """Return some regions as columns."""
+        columns = np.array([(one.start, one.end, KINDS.index(one.kind)) for one in regions], np.int64).reshape(-1, 3)
+        return cls(columns[:, 0], columns[:, 1], columns[:, 2].astype(np.int8))
+
+    def __len__(self) -> int:
+        """Return how many regions there are."""
+        return len(self.starts)
+
+    def __iter__(self) -> Iterator[Region]:
+        """Yield the regions one by one."""
+        for start, end, kind in zip(self.starts.tolist(), self.ends.tolist(), self.kinds.tolist(), strict=True):
+            yield Region(start=start, end=end, kind=KINDS[kind])
+
+    def at(self, rows: NDArray[np.bool_] | NDArray[np.intp]) -> Self:
+        """Return some of the regions, in the order of `rows`."""
+        return type(self)(self.starts[rows], self.ends[rows], self.kinds[rows])
+
+    def of_kind(self, kind: RegionKind) -> Self:
+        """Return the regions of one kind."""
+        return self.at(self.kinds == KINDS.index(kind))
+
+    def of_code(self) -> Self:
+        """Return the regions that are not data."""
+        return self.at(self.kinds != _DATA)
+
+
+NO_REGIONS = Regions.of()
+
+
+def all_regions(sections: Iterable["CodeSection"]) -> Regions:
+    """Return the regions of all sections, by address."""
+    parts = [NO_REGIONS, *(section.regions for section in sections)]
+    together = Regions(
+        np.concatenate([part.starts for part in parts]),
+        np.concatenate([part.ends for part in parts]),
+        np.concatenate([part.kinds for part in parts]),
+    )
+    return together.at(np.lexsort((together.ends, together.starts)))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class CodeSection:
     """An executable section."""
 
@@ -57,7 +109,7 @@ class CodeSection:
     address: int
     code: bytes | memoryview
     """A part of the file's bytes, which need not be copied."""
-    regions: tuple[Region, ...] = ()
+    regions: Regions = NO_REGIONS
     """By address, from the mapping symbols; empty if the file is stripped."""
 
 
@@ -150,7 +202,7 @@ class SymbolTable:
         is_mapping = (dollar == ord("$")) & np.isin(letter, list(b"datx")) & np.isin(end, list(b"\0."))
         numbers = np.zeros(256, np.uint64)
         for name, kind in _KIND_BY_LETTER.items():
-            numbers[ord(name)] = _KINDS.index(kind)
+            numbers[ord(name)] = KINDS.index(kind)
         kinds = numbers[letter[is_mapping]]
         section, value = (self._rows[column][is_mapping].astype(np.uint64) for column in ("section", "value"))
         value = value.clip(max=_ADDRESSES - 1)
@@ -171,25 +223,22 @@ class SymbolTable:
 
 def code_regions(
     mapping_symbols: NDArray[np.uint64], section: int, address: int, end: int, default: RegionKind = "arm"
-) -> tuple[Region, ...]:
+) -> Regions:
     """Return the regions of a section, by the sorted mapping symbols of a file; none if the file has none.
 
     Of two symbols at one address, code counts rather than data: it is judged more strictly. What lies before the
     section's first symbol is code of the kind `default`.
     """
     if not len(mapping_symbols):
-        return ()
+        return NO_REGIONS
     bounds = np.array((section, section + 1), np.uint64).clip(max=0xFFFF)  # symbols have 16 bits for their section
     first, last = np.searchsorted(mapping_symbols, bounds << 48)
     symbols = mapping_symbols[first:last]
-    values, kinds = (symbols >> 8 & _ADDRESSES - 1).tolist(), (symbols & 0xFF).tolist()
-    if values[:1] != [address]:
-        values, kinds = [address, *values], [_KINDS.index(default), *kinds]
-    return tuple(
-        Region(start=start, end=min(stop, end), kind=_KINDS[kind])
-        for start, stop, kind in zip(values, [*values[1:], end], kinds, strict=True)
-        if start < stop
-    )
+    starts, kinds = (symbols >> 8 & _ADDRESSES - 1).astype(np.int64), (symbols & 0xFF).astype(np.int8)
+    if not len(starts) or starts[0] != address:
+        starts, kinds = np.append(address, starts), np.append(np.int8(KINDS.index(default)), kinds)
+    stops = np.append(starts[1:], end)
+    return Regions(starts, np.minimum(stops, end), kinds).at(starts < stops)
 
 
 def version_needs(content: bytes, texts: bytes, library_count: int) -> dict[int, tuple[str, str]]:

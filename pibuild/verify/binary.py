@@ -21,7 +21,7 @@ from pibuild.machinecode.elf import MAGIC, Elf, ElfFormatError, read_code
 from pibuild.machinecode.features import Feature
 from pibuild.machinecode.instructions import Instructions, newer_instructions
 from pibuild.machinecode.reachable import reachable_code
-from pibuild.machinecode.symbols import CodeSection, Function, Region
+from pibuild.machinecode.symbols import CodeSection, Function, Region, Regions, all_regions
 from pibuild.wheels.wheel import WheelFile
 
 NUMPY_1, NUMPY_2 = "numpy.core._multiarray_umath", "numpy._core._multiarray_umath"
@@ -110,15 +110,15 @@ class Binary:
             pointed = elf.pointed_by_data, elf.pointed_by_constants
             return reachable_code(elf.sections, elf.entries, *pointed, pool=self.steps)
         return tuple(
-            replace(part, regions=(Region(start=part.address, end=part.address + len(part.code), kind="a64"),))
+            replace(part, regions=Regions.of(Region(start=part.address, end=part.address + len(part.code), kind="a64")))
             for part in elf.sections
         )
 
     @cached_property
     def examined_bytes(self) -> int:
         """The size of the code that is examined."""
-        regions = (region for section in self.sections for region in section.regions if region.kind != "data")
-        return sum(region.end - region.start for region in regions)
+        code = all_regions(self.sections).of_code()
+        return int(np.sum(code.ends - code.starts))
 
     @cached_property
     def newer_code(self) -> tuple[Instructions, ...]:

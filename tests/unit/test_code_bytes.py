@@ -16,7 +16,7 @@ from pibuild.machinecode.decoders.effects import STOP
 from pibuild.machinecode.image import MemoryImage
 from pibuild.machinecode.instructions import a64_encodings, all_encodings
 from pibuild.machinecode.regions import CodeMap
-from pibuild.machinecode.symbols import CodeSection, Region
+from pibuild.machinecode.symbols import CodeSection, Region, Regions
 from pibuild.machinecode.table_loads import loads_from
 from tests.makers.elfs import make_elf
 
@@ -38,7 +38,7 @@ def make_image(words):
     """Return code beside a section with one RET."""
     image, body = mapped([RET, *words]), RET.to_bytes(4, "little")
     section = CodeSection(
-        name=".text", address=BASE, code=body, regions=(Region(start=BASE, end=BASE + 4, kind="a64"),)
+        name=".text", address=BASE, code=body, regions=Regions.of(Region(start=BASE, end=BASE + 4, kind="a64"))
     )
     return CodeMap(image, [section])
 

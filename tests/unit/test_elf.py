@@ -69,7 +69,7 @@ def test_code_comes_with_its_address():
 
 def test_mapping_symbols_cut_a_section_into_regions():
     elf = read_elf(make_elf(arm(NOP, 0, NOP, BX_LR), marks=(("$a", 0), ("$d", 4), ("$t.12", 8))))
-    assert elf.sections[0].regions == (
+    assert tuple(elf.sections[0].regions) == (
         Region(start=0x1000, end=0x1004, kind="arm"),
         Region(start=0x1004, end=0x1008, kind="data"),
         Region(start=0x1008, end=0x1010, kind="thumb"),
@@ -93,7 +93,7 @@ def test_code_counts_if_two_mapping_symbols_have_one_address():
 
 def test_a_stripped_file_has_neither_regions_nor_functions():
     elf = read_elf(make_elf(marks=(), functions=()))
-    assert (elf.sections[0].regions, elf.functions) == ((), ())
+    assert (tuple(elf.sections[0].regions), elf.functions) == ((), ())
 
 
 def test_functions_are_sorted_by_address():

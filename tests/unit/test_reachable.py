@@ -10,7 +10,7 @@ from pibuild.machinecode.reachable import (
     reachable_code,
     relocated_pointers,
 )
-from pibuild.machinecode.symbols import CodeSection, Function, Region
+from pibuild.machinecode.symbols import CodeSection, Function, Region, Regions
 from tests.fakes.sections import FakeSection
 from tests.makers.elfs import BX_LR, NOP, arm, thumb
 
@@ -18,7 +18,7 @@ MOVW, DMB = 0xE3001234, 0xF57FF05B
 
 
 def make_section(code, *regions):
-    return CodeSection(name=".text", address=0x1000, code=code, regions=regions)
+    return CodeSection(name=".text", address=0x1000, code=code, regions=Regions.of(*regions))
 
 
 def found(code, *regions, skip=frozenset()):

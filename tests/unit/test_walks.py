@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from pibuild.machinecode.instructions import FIRST_OF_TWO, all_encodings, newer_instructions, t32_encodings
 from pibuild.machinecode.reachable import _arm_effect, _narrow_effect, _wide_effect, reachable_code
-from pibuild.machinecode.symbols import CodeSection, Function, Region
+from pibuild.machinecode.symbols import CodeSection, Function, Region, Regions
 from tests.makers.elfs import thumb
 
 BASE = 0x1000
@@ -17,7 +17,7 @@ CODE = st.lists(st.integers(0, 0xFFFF) | st.integers(FIRST_OF_TWO, 0xFFFF) | st.
 
 
 def make_section(halfwords, regions=()):
-    return CodeSection(name=".text", address=BASE, code=thumb(*halfwords), regions=tuple(regions))
+    return CodeSection(name=".text", address=BASE, code=thumb(*halfwords), regions=Regions.of(*regions))
 
 
 def instruction_at(halfwords, index, end):

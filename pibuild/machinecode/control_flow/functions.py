@@ -13,7 +13,7 @@ from pibuild.machinecode.image import MemoryImage
 from pibuild.machinecode.instructions import instruction_words
 from pibuild.machinecode.relocations import Addresses
 from pibuild.machinecode.sorted_arrays import distinct
-from pibuild.machinecode.symbols import CodeSection, RegionKind
+from pibuild.machinecode.symbols import KINDS, CodeSection, RegionKind, Regions, all_regions
 
 _NONE = np.empty(0, np.int64)
 _AT_ONCE, _FARTHEST = 1 << 22, 1 << 62
@@ -156,14 +156,13 @@ class FunctionTable:
 
     @cached_property
     def _data_spans(self) -> tuple[Addresses, Addresses]:
-        spans = sorted((r.start, r.end) for part in self.sections for r in part.regions if r.kind == "data")
-        columns = np.array(spans, np.int64).reshape(-1, 2)
-        return columns[:, 0], columns[:, 1]
+        data = all_regions(self.sections).of_kind("data")
+        return data.starts, data.ends
 
     @cached_property
-    def regions(self) -> list[tuple[int, int, RegionKind]]:
+    def _regions(self) -> Regions:
         """The regions of code that are known by mapping symbols, or guessed for a stripped file, by address."""
-        return sorted((r.start, r.end, r.kind) for part in self.sections for r in part.regions if r.kind != "data")
+        return all_regions(self.sections).of_code()
 
     def mode_at(self, address: int) -> int:
         """Return 1 if the code at an address is Thumb."""
@@ -172,11 +171,12 @@ class FunctionTable:
         if address in self.table[2]:
             return self.table[2][address]
         row = bisect_right(self._region_starts, address) - 1
-        return int(row >= 0 and self.regions[row][2] == "thumb" and address < self.regions[row][1])
+        regions = self._regions
+        return int(row >= 0 and KINDS[regions.kinds[row]] == "thumb" and address < regions.ends[row])
 
     @cached_property
     def _region_starts(self) -> memoryview:
-        return np.array([start for start, _, _ in self.regions], np.int64).data
+        return self._regions.starts.data
 
     def words(self, ahead: int = 0) -> Iterator[tuple[RegionKind, Addresses, NDArray[np.uint32]]]:
         """Yield kind, addresses and words of all instructions, many at a time.

@@ -18,7 +18,7 @@ from pibuild.machinecode.control_flow.knowledge import Knowledge, StepPool
 from pibuild.machinecode.control_flow.returns import Returns, never_returns
 from pibuild.machinecode.elf import Elf
 from pibuild.machinecode.image import MemoryImage
-from pibuild.machinecode.symbols import CodeSection, Region, RegionKind
+from pibuild.machinecode.symbols import CodeSection, Region, RegionKind, Regions
 
 _MAX_VARIABLES = 10_000
 """Of exported variables with answers."""
@@ -116,4 +116,4 @@ class Program:
 def without_symbols(section: CodeSection, kind: RegionKind) -> CodeSection:
     """Return a section of which all is taken for code of one kind."""
     region = Region(start=section.address, end=section.address + len(section.code), kind=kind)
-    return replace(section, regions=(region,))
+    return replace(section, regions=Regions.of(region))
