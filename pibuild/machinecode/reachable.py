@@ -42,6 +42,7 @@ A place is an address; its lowest bit is set where the code is Thumb, as in a po
 """
 _LEAVES: _Effect = False, None
 _GOES_ON: _Effect = True, None
+_SEEN = b"\1"
 _BY_CHANCE = 0.01
 """Up to this share of the words of data that name functions name one in a mode that the file does not have."""
 
@@ -135,20 +136,11 @@ class _Walk:
 
         Return how many instructions were looked at, and one more; these are not more than `most`.
         """
-        count = 1
-        for continues, other in self._effects(place):
-            count += 1
-            if other is not None:
-                todo.append(other)
-            if not continues or count >= most:
-                break
-        return count
-
-    def _effects(self, place: int) -> Iterator[_Effect]:
         is_thumb = place & 1
         index, rest = divmod((place & ~1) - self.section.address, 2 if is_thumb else 4)
-        if not rest:
-            yield from self._thumb_effects(index) if is_thumb else self._arm_effects(index)
+        if rest:
+            return 1
+        return self._follow_thumb(index, todo, most) if is_thumb else self._follow_arm(index, todo, most)
 
     @cached_property
     def _arm_stops(self) -> memoryview:
@@ -161,26 +153,41 @@ class _Walk:
         plain = np.frombuffer(_plain_halfwords(), np.uint8)
         return _rows_where(lambda halfwords: plain[halfwords] == 0, np.asarray(self._halfwords))
 
-    def _arm_effects(self, index: int) -> Iterator[_Effect]:
+    def _follow_arm(self, index: int, todo: list[int], most: int) -> int:
         words, seen, base, stops = self._words, self._arm, self.section.address, self._arm_stops
-        while (stop := _mark(seen, index, stops)) is not None:
-            yield _arm_effect(words[stop], base + 4 * stop) or _GOES_ON
-            index = stop + 1
+        row, count = bisect_left(stops, index), 1
+        while count < most and _mark(seen, index, stop := stops[row] if row < len(stops) else len(seen)):
+            continues, other = _arm_effect(words[stop], base + 4 * stop) or _GOES_ON
+            count += 1
+            if other is not None:
+                todo.append(other)
+            if not continues:
+                break
+            index, row = stop + 1, row + 1
+        return count
 
-    def _thumb_effects(self, index: int) -> Iterator[_Effect]:
+    def _follow_thumb(self, index: int, todo: list[int], most: int) -> int:
         halfwords, seen, base, stops = self._halfwords, self._thumb, self.section.address, self._thumb_stops
-        count = len(seen)
-        while (stop := _mark(seen, index, stops)) is not None:
+        row, count = bisect_left(stops, index), 1
+        while count < most and _mark(seen, index, stop := stops[row] if row < len(stops) else len(seen)):
             first, size = halfwords[stop], 1
             if first < FIRST_OF_TWO:
                 effect = _narrow_effect(first, base + 2 * stop)
-            elif stop + 1 == count:
+            elif stop + 1 == len(seen):
                 seen[stop] = 0
-                return
+                break
             else:
                 effect, size = _wide_effect(first, halfwords[stop + 1], base + 2 * stop), 2
-            yield effect or _GOES_ON
-            index = stop + size
+            continues, other = effect or _GOES_ON
+            count += 1
+            if other is not None:
+                todo.append(other)
+            if not continues:
+                break
+            index, row = stop + size, row + 1
+            if row < len(stops) and stops[row] < index:  # the second half of a wide instruction
+                row += 1
+        return count
 
     def has_reached(self, *, is_thumb: bool) -> bool:
         """Return whether any code was reached in a mode."""
@@ -211,18 +218,16 @@ class _Walk:
         return Regions(starts[firsts], ends[lasts], kinds)
 
 
-def _mark(seen: bytearray, index: int, stops: memoryview) -> int | None:
-    """Mark the rows from an index to the next stop as seen, and return that stop.
+def _mark(seen: bytearray, index: int, stop: int) -> bool:
+    """Mark the rows from an index to a stop as seen; return whether that stop is reached.
 
-    Return None if they lead to a row that was seen before, or to the end.
+    It is not if they lead to a row that was seen before, or to the end.
     """
-    row = bisect_left(stops, index)
-    stop = stops[row] if row < len(stops) else len(seen)
     known = seen.find(1, index, stop + 1)
     end = known if known >= 0 else min(stop + 1, len(seen))
     if end > index:
-        seen[index:end] = bytes((1,)) * (end - index)
-    return stop if known < 0 and stop < len(seen) else None
+        seen[index:end] = _SEEN * (end - index)
+    return known < 0 and stop < len(seen)
 
 
 def _rows_where(is_meant: Callable[[NDArray[Any]], NDArray[np.bool_]], words: NDArray[Any]) -> memoryview:

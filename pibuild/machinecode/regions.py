@@ -21,7 +21,7 @@ from pibuild.machinecode.decoders.a32_effects import a32_operation
 from pibuild.machinecode.decoders.a64_effects import a64_operation
 from pibuild.machinecode.decoders.thumb_effects import t16_operation, t32_operation
 from pibuild.machinecode.features import Feature
-from pibuild.machinecode.image import MemoryImage
+from pibuild.machinecode.image import MemoryImage, Span
 from pibuild.machinecode.instructions import (
     FIRST_OF_TWO,
     Instructions,
@@ -40,6 +40,7 @@ _DATA, _ARM, _THUMB, _A64 = range(len(KINDS))
 _NOTHING = -1
 """The mark of bytes that belong to no region."""
 _IMPOSSIBLE = (Feature.UNALLOCATED, Feature.PRIVILEGED, Feature.COPROCESSOR)
+_NOTHING_THERE: tuple[op.Operation, int, int] = (op.STOP,), 0, 0
 _FILL = (0, 0xBF00, 0x46C0, 0xE1A00000, 0xE320F000, 0xD503201F, 0xF3AF8000)
 """Instructions that do nothing."""
 LEAVES = (op.JUMP, op.JUMP_REG, op.RETURN, op.STOP, op.TABLE)
@@ -48,19 +49,29 @@ LEAVES = (op.JUMP, op.JUMP_REG, op.RETURN, op.STOP, op.TABLE)
 
 def decoded(image: MemoryImage, place: int) -> tuple[op.Operation, int, int]:
     """Return what the instruction at a place does, its word and its size; a word of 0 bytes if none is mapped."""
-    address = place if image.bits == 64 else place & ~1
-    content = image.read(address, 4)
+    is_64 = image.bits == 64
+    address = place if is_64 else place & ~1
+    span = image.span(address)
+    return _NOTHING_THERE if span is None else decoded_in(image, span, place, address)
+
+
+def decoded_in(image: MemoryImage, span: Span, place: int, address: int) -> tuple[op.Operation, int, int]:
+    """Return the same of a place whose address lies in a part of the file that is known."""
+    content, left = image.content, span.end - address
+    at = span.offset + address - span.start
     if image.bits == 64 or not place & 1:
-        if len(content) < 4:
-            return (op.STOP,), 0, 0
-        word = int.from_bytes(content, "little")
+        if left < 4:
+            return _NOTHING_THERE
+        word = int.from_bytes(content[at : at + 4], "little")
         return (a64_operation(word) if image.bits == 64 else a32_operation(word)), word, 4
-    half = int.from_bytes(content[:2], "little")
-    if len(content) < 2 or (half >= FIRST_OF_TWO and len(content) < 4):
-        return (op.STOP,), 0, 0
+    if left < 2:
+        return _NOTHING_THERE
+    half = content[at] | content[at + 1] << 8
     if half < FIRST_OF_TWO:
         return t16_operation(half), half, 2
-    word = half << 16 | int.from_bytes(content[2:4], "little")
+    if left < 4:
+        return _NOTHING_THERE
+    word = half << 16 | content[at + 2] | content[at + 3] << 8
     return t32_operation(word), word, 4
 
 

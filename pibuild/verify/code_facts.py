@@ -25,6 +25,7 @@ from pibuild.machinecode.regions import (
     branch_targets,
     conditional_targets,
     decoded,
+    decoded_in,
     flows_out,
     guessed_sections,
     last_part,
@@ -322,12 +323,17 @@ class Code:
         most = min(most, left)
         while todo and len(words) < most:
             place = todo.pop()
-            while place not in words and place not in known and image.is_code(place & ~1) and len(words) < most:
-                operation, word, size = decoded(image, place)
-                if not size:
+            span = image.span(place & ~1)
+            while span is not None and span.is_executable and place not in words and place not in known:
+                operation, word, size = decoded_in(image, span, place, place & ~1)
+                if not size or len(words) >= most:
                     break
                 words[place] = word
                 part = last_part(operation)
+                if part[0] < op.CALL:  # nothing but the next instruction follows
+                    place += size
+                    span = span if place < span.end else image.span(place & ~1)
+                    continue
                 is_maybe = part[0] == op.IF
                 part = last_part(part[2]) if is_maybe else part
                 targets = branch_targets(place, part)
@@ -344,6 +350,7 @@ class Code:
                 if ends and not is_maybe:
                     break
                 place += size
+                span = image.span(place & ~1)
         steps.left -= len(words) // _WORDS_A_STEP
         steps.ways -= len(words) * _WAYS_A_WORD
         self.map.is_whole = self.map.is_whole and len(words) < left
