@@ -102,15 +102,14 @@ class ArtifactGraph:
 
 
 def run_nodes(nodes: Sequence[Node], context: BuildContext) -> None:
-    """Run nodes within what the settings allow: one node more than jobs, since configure scripts also wait for disks.
+    """Run nodes within what the settings allow.
 
     Raises the first error after all that does not need the failed node is done; of sources, one that names all that are
     missing.
     """
-    limits, is_serial = context.limits, context.settings.serial
     errors = run_graph(
         nodes,
-        Budget(nodes=1 if is_serial or limits.jobs == 1 else limits.jobs + 1, memory_bytes=limits.memory_bytes),
+        budget(context),
         stop=context.remove_own_containers,
         on_error=lambda _, error: _tell(error, context),
     )
@@ -118,6 +117,12 @@ def run_nodes(nodes: Sequence[Node], context: BuildContext) -> None:
         raise joined(unfetched)
     if errors:
         raise errors[0]
+
+
+def budget(context: BuildContext) -> Budget:
+    """Return what the settings allow: one node more than jobs, since configure scripts also wait for disks."""
+    limits, is_serial = context.limits, context.settings.serial
+    return Budget(nodes=1 if is_serial or limits.jobs == 1 else limits.jobs + 1, memory_bytes=limits.memory_bytes)
 
 
 def _tell(error: PibuildError, context: BuildContext) -> None:

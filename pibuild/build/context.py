@@ -7,7 +7,7 @@ to import are imported then, too.
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -66,6 +66,8 @@ class BuildContext:
     """CPU seconds by the key of the artifact that was built, or of the plan that was proven."""
     failed: dict[str, PibuildError] = field(default_factory=dict)
     """What failed and is not tried again, by key; an image by its reference."""
+    _claimed: set[str] = field(default_factory=set)
+    """Keys whose CPU seconds are those of a wheel already."""
     _lock: threading.Lock = field(default_factory=threading.Lock)
     """Held while a total changes."""
 
@@ -191,6 +193,13 @@ class BuildContext:
         """Add what a container cost to the totals; `key` is that of the artifact or plan that it ran for."""
         with self._lock:
             self.cpu_s[key] = self.cpu_s.get(key, 0.0) + spent.cpu_s
+
+    def claim_cpu_s(self, keys: Iterable[str]) -> float:
+        """Return what the containers of some keys cost that nobody has claimed before."""
+        with self._lock:
+            unclaimed = set(keys) - self._claimed
+            self._claimed |= unclaimed
+            return sum(self.cpu_s.get(key, 0.0) for key in unclaimed)
 
     @contextmanager
     def once(self, key: str) -> Iterator[None]:

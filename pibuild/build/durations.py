@@ -9,6 +9,8 @@ _UNKNOWN_S = 60.0
 """An artifact that was never built: CPython takes about as long."""
 CHECK_S = 10.0
 """The check of a toolchain."""
+PROOF_S = 15.0
+"""The verification and the proof of a wheel."""
 _IMAGE_S = 45.0
 _IMAGES_S = {"base": 15.0, "builder": 50.0, "toolchain": 90.0}
 """By the folder of the image in dockerfiles/, as measured on a machine with two processors."""

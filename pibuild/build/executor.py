@@ -24,6 +24,8 @@ class Node:
     run: Callable[[], object]
     needs: tuple[str, ...] = ()
     """Names of nodes; those that are not in the graph are done."""
+    after: tuple[str, ...] = ()
+    """Names of nodes that end before it, whether they fail or not."""
     expected_s: float = 0.0
     """How long it will take, by experience."""
     memory_bytes: int = 0
@@ -46,7 +48,7 @@ class _Running:
     def __init__(self, nodes: Mapping[str, Node], budget: Budget) -> None:
         self._nodes, self._budget = nodes, budget
         self._rank_s = _longest_paths(nodes)
-        self._waits_for = {name: {need for need in node.needs if need in nodes} for name, node in nodes.items()}
+        self._waits_for = {name: {need for need in _before(node) if need in nodes} for name, node in nodes.items()}
         self._running: dict[str, Node] = {}
         self._threads: list[threading.Thread] = []
         self._ended: queue.SimpleQueue[tuple[str, BaseException | None]] = queue.SimpleQueue()
@@ -68,13 +70,11 @@ class _Running:
         """
         name, error = self._ended.get()
         node = self._running.pop(name)
-        if error is None:
-            for needs in self._waits_for.values():
-                needs.discard(name)
-            return node, None
-        if not isinstance(error, PibuildError):
+        if error is not None and not isinstance(error, PibuildError):
             raise error
-        self._leave_out(name)
+        if error is not None:
+            self._leave_out(name)
+        self._ended_are({name})
         return node, error
 
     def join(self, seconds: float) -> None:
@@ -105,10 +105,15 @@ class _Running:
 
     def _leave_out(self, name: str) -> None:
         stopped = {name}
-        while more := {other for other, needs in self._waits_for.items() if needs & stopped}:
+        while more := {other for other in self._waits_for if stopped.intersection(self._nodes[other].needs)}:
             stopped |= more
             for other in more:
                 del self._waits_for[other]
+        self._ended_are(stopped)
+
+    def _ended_are(self, names: set[str]) -> None:
+        for waited_for in self._waits_for.values():
+            waited_for.difference_update(names)
 
 
 def run_graph(
@@ -118,7 +123,7 @@ def run_graph(
     stop: Callable[[], None] = lambda: None,
     on_error: Callable[[Node, PibuildError], None] = lambda _node, _error: None,
 ) -> tuple[PibuildError, ...]:
-    """Run all nodes, and return their errors as they came. A failed node stops what needs it and nothing else.
+    """Run all nodes, and return their errors as they came. A failed node stops what needs it, and nothing else.
 
     `on_error` is told of an error if other nodes go on. If this thread is interrupted, `stop` has to make running nodes
     end, and their errors are not told. Raises ValueError if nodes need each other in a circle.
@@ -139,11 +144,15 @@ def run_graph(
     return tuple(errors)
 
 
+def _before(node: Node) -> tuple[str, ...]:
+    return (*node.needs, *node.after)
+
+
 def _longest_paths(nodes: Mapping[str, Node]) -> dict[str, float]:
     """Return for each node the expected time from its start to the end of all that needs it."""
     needed_by: dict[str, list[str]] = {name: [] for name in nodes}
     for node in nodes.values():
-        for need in node.needs:
+        for need in _before(node):
             if need in nodes:
                 needed_by[need].append(node.name)
     try:

@@ -4,7 +4,7 @@ Decides the order of the steps, and which are not needed because the store or th
 is a module of its own.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 
 from pibuild.build import prove
@@ -63,7 +63,7 @@ def _images(artifacts: Sequence[Artifact], devices: Sequence[Image]) -> tuple[Im
 
 def make_wheel(plan: Plan, context: BuildContext) -> Entry:
     """Return the proven wheel of a plan, from the store or made now."""
-    store, began_s = context.store, context.clock()
+    store, began_s, before_s = context.store, context.clock(), context.watch.spent_s
     if entry := store.wheel(plan.key):
         return entry
     with store.lock(plan.key, f"making {plan.title}"), context.once(plan.key):
@@ -91,7 +91,7 @@ def make_wheel(plan: Plan, context: BuildContext) -> Entry:
                 facts_of=lambda artifact: store.artifact_facts(artifact.key) or context.remote.artifact_facts(artifact),
             )
             record["proof"] = asdict(spent)
-            record["spent_s"] = context.watch.spent_s
+            record["spent_s"] = context.watch.since(before_s)
             parts = [*record["artifacts"], *(used.facts for used in entries.values())]
             record |= with_machines(machines_in(*parts))
             record["wall_s"] = round(context.clock() - began_s, 2)
@@ -120,17 +120,7 @@ def _made(plan: Plan, artifacts: Sequence[Artifact], context: BuildContext) -> t
     """
     if not context.settings.offline:
         context.engine.check()  # before anything is downloaded for an engine that does not answer
-    entries: _Entries = {}
-
-    def is_available(artifact: Artifact) -> bool:
-        if entry := context.store.artifact(artifact.key) or _pulled(artifact, context):
-            entries[artifact.key] = entry
-        return entry is not None
-
-    with context.watch.timed("sources"):
-        missing = with_needs(artifacts, is_available)
-    if any(artifact.recipe.memory_gb or artifact.recipe.disk_gb for artifact in missing):
-        check_room(missing, context.limits.memory_bytes, context.engine.free_bytes)
+    missing, entries = look_up(artifacts, context)
     if entries:
         context.console.note(f"reusing {'; '.join(entry.facts['name'] for entry in entries.values())}")
     try:
@@ -142,6 +132,25 @@ def _made(plan: Plan, artifacts: Sequence[Artifact], context: BuildContext) -> t
             raise
         return _made(plan_in(plan, own), moved, context)
     return tuple(artifacts), entries
+
+
+def look_up(artifacts: Iterable[Artifact], context: BuildContext) -> tuple[tuple[Artifact, ...], _Entries]:
+    """Return what must be built of artifacts and of what they need, and the entries by key that the stores have.
+
+    Raises ResourceError if what must be built needs more memory or disk than there is.
+    """
+    entries: _Entries = {}
+
+    def is_available(artifact: Artifact) -> bool:
+        if entry := context.store.artifact(artifact.key) or _pulled(artifact, context):
+            entries[artifact.key] = entry
+        return entry is not None
+
+    with context.watch.timed("sources"):
+        missing = with_needs(artifacts, is_available)
+    if any(artifact.recipe.memory_gb or artifact.recipe.disk_gb for artifact in missing):
+        check_room(missing, context.limits.memory_bytes, context.engine.free_bytes)
+    return missing, entries
 
 
 def _pulled(artifact: Artifact, context: BuildContext) -> Entry | None:

@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 ALL = "all"
@@ -17,14 +17,9 @@ class Stopwatch:
         """Begin with nothing; of the clock's seconds only differences count."""
         self._clock = clock
         self._lock = threading.Lock()
-        self.reset()
-
-    def reset(self) -> None:
-        """Forget what was measured."""
-        with self._lock:
-            self._spent_s = dict.fromkeys((*KINDS, ALL), 0.0)
-            self._running = dict.fromkeys((*KINDS, ALL), 0)
-            self._began_s: dict[str, float] = {}
+        self._spent_s = dict.fromkeys((*KINDS, ALL), 0.0)
+        self._running = dict.fromkeys((*KINDS, ALL), 0)
+        self._began_s: dict[str, float] = {}
 
     @contextmanager
     def timed(self, kind: str) -> Iterator[None]:
@@ -40,6 +35,10 @@ class Stopwatch:
         """What ended so far, by kind and as a whole."""
         with self._lock:
             return {name: round(value, 2) for name, value in self._spent_s.items()}
+
+    def since(self, before_s: Mapping[str, float]) -> dict[str, float]:
+        """Return what ended after `spent_s` had some values."""
+        return {name: round(value - before_s[name], 2) for name, value in self.spent_s.items()}
 
     def _count(self, kind: str, change: int) -> None:
         with self._lock:

@@ -1,15 +1,17 @@
 """Cells of a night: their plans, proven wheels and builds, and the versions of wheels from a branch or tag."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 from packaging.version import Version
 
 from pibuild.build.context import BuildContext
+from pibuild.build.joint_graph import Job, run_jobs
 from pibuild.build.planning import Catalogue
 from pibuild.build.pulled_wheel import pull_wheel
 from pibuild.build.replanning import plan_in
-from pibuild.build.wheelhouse import make_wheels
+from pibuild.build.wheelhouse import all_artifacts, make_wheels
 from pibuild.errors import PibuildError
 from pibuild.model import Cell, Plan, Request, Wheelhouse
 from pibuild.sources.local_tree import own_source
@@ -48,16 +50,18 @@ class CellBuilder:
             return entry
         return pull_wheel(plan, self.context)
 
+    def run(self, jobs: Sequence[Job]) -> None:
+        """Run the jobs of cells that have no proven wheel, as one graph."""
+        run_jobs(jobs, self.context)
+
     def build(self, plan: Plan | Wheelhouse) -> tuple[Entry, float]:
         """Build and prove the wheel of a plan, with its dependencies if the plan has them.
 
-        Returns the wheel, and the CPU seconds of the containers.
+        Returns the wheel, and the CPU seconds of containers, of which none counts for two wheels.
         """
-        context = self.context
-        context.watch.reset()
-        context.cpu_s.clear()
-        entry = make_wheels(plan, context)[-1]
-        return entry, round(sum(context.cpu_s.values()), 2)
+        entry = make_wheels(plan, self.context)[-1]
+        own = plan_in(plan, self.context.own_images.names)  # making them may have changed images, and so the keys
+        return entry, round(self.context.claim_cpu_s(_keys(own)), 2)
 
     def failed_key(self, error: PibuildError) -> str:
         """Return the key of the artifact or image that raised an error; empty if another step raised it."""
@@ -67,6 +71,12 @@ class CellBuilder:
         """Return the record of a proven wheel; None if the store does not have the wheel any more."""
         entry = self.context.store.wheel(key)
         return entry.facts if entry else None
+
+
+def _keys(house: Plan | Wheelhouse) -> list[str]:
+    """Return the keys of everything that runs in containers for a wheel, or a wheel with dependencies."""
+    plans = (*house.compiled, house.plan) if isinstance(house, Wheelhouse) else (house,)
+    return [*(artifact.key for artifact in all_artifacts(house)), *(plan.key for plan in plans), house.key]
 
 
 def nightly_version(release: str, commit: str, committed: datetime) -> str:

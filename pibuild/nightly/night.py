@@ -1,16 +1,19 @@
-"""A night: every cell of the matrix is planned, and each that has no proven wheel is built, one after the other.
+"""A night: every cell of the matrix is planned, and those that have no proven wheel are built, as one graph.
 
 A failed cell does not stop the night. An interrupted night loses no work: its wheels are in the store, and its record
 has the cells that were done.
 """
 
 import re
+import threading
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
+from pibuild.build.joint_graph import Job
 from pibuild.errors import PibuildError
-from pibuild.model import Cell, CellOutcome, Night
+from pibuild.model import Cell, CellOutcome, Night, Plan, Wheelhouse
 from pibuild.nightly.cells import CellBuilder
 from pibuild.nightly.history import History
 from pibuild.nightly.rebuilds import rebuild_in_turn
@@ -21,47 +24,74 @@ from pibuild.times import iso_z
 def run_night(
     night: Night, cells: Sequence[Cell], builder: CellBuilder, history: History, *, rebuilds: int = 0
 ) -> Night:
-    """Run the cells in order, build as many artifacts again, and return the night with all outcomes.
+    """Run the cells, build as many artifacts again, and return the night with all outcomes, in the order of the cells.
 
     The night is recorded after each cell.
     """
     context = builder.context
-    history.put(night)
-    for cell in cells:
-        began_s = context.clock()
-        outcome = _outcome(cell, night.id, builder, history)
-        outcome = replace(outcome, wall_s=round(context.clock() - began_s, 2))
-        night = replace(night, outcomes=(*night.outcomes, outcome))
-        history.put(night)
-    night = rebuild_in_turn(night, rebuilds, builder, history)
+    running = _RunningNight(night, cells, builder, history)
+    builder.run([job for cell in cells if (job := running.job(cell))])
+    night = rebuild_in_turn(running.night, rebuilds, builder, history)
     night = replace(night, ended=iso_z(context.now()))
     history.put(night)
     return night
 
 
-def _outcome(cell: Cell, night_id: str, builder: CellBuilder, history: History) -> CellOutcome:
-    """Run a cell; the duration is not measured here."""
-    context = builder.context
-    outcome = CellOutcome(cell=cell, status="failed", key="", began=iso_z(context.now()), wall_s=0.0)
-    try:
-        plan, commit = builder.plan(cell)
-        outcome = replace(outcome, key=plan.key, commit=commit)
-        if entry := builder.proven(plan):
-            return replace(_with_wheel(outcome, entry), status="unchanged")
+class _RunningNight:
+    """A night of which some cells are done. Cells may end in several threads."""
+
+    def __init__(self, night: Night, cells: Sequence[Cell], builder: CellBuilder, history: History) -> None:
+        self.night, self._builder, self._history = night, builder, history
+        self._places = {cell.id: place for place, cell in enumerate(cells)}
+        self._lock = threading.Lock()
+        history.put(night)
+
+    def job(self, cell: Cell) -> Job | None:
+        """Return what builds a cell; None if it has a proven wheel, or can't be planned, which is then recorded."""
+        context, began_s = self._builder.context, self._builder.context.clock()
+        outcome = CellOutcome(cell=cell, status="failed", key="", began=iso_z(context.now()), wall_s=0.0)
+        try:
+            plan, commit = self._builder.plan(cell)
+            outcome = replace(outcome, key=plan.key, commit=commit)
+            entry = self._builder.proven(plan)
+        except PibuildError as error:
+            self._end(self._failed(outcome, error), began_s)
+            return None
+        if entry:
+            self._end(replace(_with_wheel(outcome, entry), status="unchanged"), began_s)
+            return None
         context.console.note(f"{cell.id}: {plan.reason}; key {plan.key[:12]}")
-        entry, cpu_s = builder.build(plan)
-    except PibuildError as error:
-        context.console.warn(f"{cell.id} failed: {error}")
-        log = ""
+        return Job(name=cell.id, house=plan, run=partial(self._build, plan, outcome))
+
+    def _build(self, plan: Plan | Wheelhouse, outcome: CellOutcome) -> None:
+        began_s = self._builder.context.clock()
+        try:
+            entry, cpu_s = self._builder.build(plan)
+        except PibuildError as error:
+            self._end(self._failed(outcome, error), began_s)
+            return
+        past = (one for _, one in self._history.outcomes(outcome.cell.id) if one.wheel and one.key != plan.key)
+        last = next(past, None)
+        changed = changes(self._builder.record(last.key), entry.facts) if last else ("first wheel",)
+        # the key is another one if the images that were made for this wheel are not as locked
+        outcome = replace(_with_wheel(outcome, entry), key=entry.key, status="built", cpu_s=cpu_s, changed=changed)
+        self._end(outcome, began_s)
+
+    def _failed(self, outcome: CellOutcome, error: PibuildError) -> CellOutcome:
+        cell_id, log = outcome.cell.id, ""
+        self._builder.context.console.warn(f"{cell_id} failed: {error}")
         if error.log and error.log.exists():
-            log = f"{night_id}-{cell.id}.log"
-            history.put_log(log, error.log.read_bytes())
-        return replace(outcome, cause=str(error), failed_at=builder.failed_key(error), log=log)
-    keys = (past.key for _, past in history.outcomes(cell.id) if past.wheel and past.key != plan.key)
-    last_key = next(keys, "")
-    changed = changes(builder.record(last_key), entry.facts) if last_key else ("first wheel",)
-    # the key is another one if the images that were made for this wheel are not as locked
-    return replace(_with_wheel(outcome, entry), key=entry.key, status="built", cpu_s=cpu_s, changed=changed)
+            log = f"{self.night.id}-{cell_id}.log"
+            self._history.put_log(log, error.log.read_bytes())
+        return replace(outcome, cause=str(error), failed_at=self._builder.failed_key(error), log=log)
+
+    def _end(self, outcome: CellOutcome, began_s: float) -> None:
+        """Record an outcome."""
+        outcome = replace(outcome, wall_s=round(self._builder.context.clock() - began_s, 2))
+        with self._lock:
+            outcomes = sorted((*self.night.outcomes, outcome), key=lambda one: self._places[one.cell.id])
+            self.night = replace(self.night, outcomes=tuple(outcomes))
+            self._history.put(self.night)
 
 
 def changes(before: dict[str, Any] | None, after: dict[str, Any]) -> tuple[str, ...]:

@@ -1,0 +1,60 @@
+"""Several wheels as one graph: what they have in common is made once, and what is ready of any of them runs.
+
+Decides what is missing of all of them together. How each wheel is then put together and proven is not decided here.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+
+from pibuild.build.artifact_graph import ArtifactGraph, budget
+from pibuild.build.context import BuildContext
+from pibuild.build.durations import PROOF_S
+from pibuild.build.executor import Node, run_graph
+from pibuild.build.planning import on_device
+from pibuild.build.pulled_wheel import pull_wheel
+from pibuild.build.schedule import look_up
+from pibuild.errors import PibuildError
+from pibuild.model import Plan, Wheelhouse
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """A wheel that has no proof yet."""
+
+    name: str
+    house: Plan | Wheelhouse
+    """The wheel's plan, or that of the wheel and its dependencies."""
+    run: Callable[[], object]
+    """Makes the wheel from artifacts in the store, and makes again what failed. It raises no error of pibuild's."""
+
+
+def run_jobs(jobs: Sequence[Job], context: BuildContext) -> None:
+    """Make what is missing of all jobs, and run each job when what it needs was made or could not be made.
+
+    A job whose parts can't be looked up is run, too: it finds the same error again, and tells it.
+    """
+    if not jobs:
+        return
+    nodes: dict[str, Node] = {}
+    for job in jobs:
+        own: list[Node] = []
+        with suppress(PibuildError):
+            own = [node for plan in _unproven(job.house, context) for node in _nodes(plan, job.house, context)]
+        for node in own:
+            nodes.setdefault(node.name, node)
+        nodes[job.name] = Node(name=job.name, run=job.run, after=tuple(node.name for node in own), expected_s=PROOF_S)
+    run_graph(nodes.values(), budget(context), stop=context.remove_own_containers)
+
+
+def _unproven(house: Plan | Wheelhouse, context: BuildContext) -> Iterator[Plan]:
+    plans = (*house.compiled, house.plan) if isinstance(house, Wheelhouse) else (house,)
+    for plan in plans:
+        if not (context.store.wheel(plan.key) or pull_wheel(plan, context)):
+            yield plan
+
+
+def _nodes(plan: Plan, house: Plan | Wheelhouse, context: BuildContext) -> list[Node]:
+    beside = (*house.packages, *house.installed) if isinstance(house, Wheelhouse) and plan is house.plan else ()
+    missing, entries = look_up((*on_device(plan), plan.wheel, *beside), context)
+    return ArtifactGraph(plan=plan, missing=missing, context=context, entries=entries).nodes()
