@@ -27,6 +27,8 @@ Progress = Callable[[int, int, str], None]
 
 Color = Literal["auto", "always", "never"]
 _PLAIN_EVERY_S = 30.0
+_FEW = 3
+"""Fewer steps of a graph are not counted: each shows by itself how far it is."""
 _PACE_FRACTION = 0.01
 """How much must be done before the time left is estimated."""
 _MARKS = {"✓": ("[ok]", 32), "✗": ("[failed]", 31), "▸": ("[start]", 36), "·": ("-", 0), "…": ("...", 0)}
@@ -58,8 +60,29 @@ class Step:
         self._printed_s = now
         text = f"  {self.console.name_beside_others(self)}{done}/{total} {unit}".rstrip()
         if done >= total * _PACE_FRACTION:
-            text += f", about {seconds((now - self.started_s) / done * (total - done))} left"
+            text += f", {_about((now - self.started_s) / done * (total - done))}"
         self.console.note(text)
+
+
+@dataclass(slots=True, kw_only=True)
+class Total:
+    """How far all steps of a graph are: a bar on a terminal, else a line every 30 seconds."""
+
+    unit: str
+    console: "Console"
+    is_shown: bool
+    """Whether no total of a larger graph is shown."""
+    _printed_s: float = field(default_factory=time.monotonic)
+    bar: "TaskID | None" = None
+
+    def show(self, done: int, count: int, left_s: float) -> None:
+        """Show how many of all are done, and how long the rest will take."""
+        if not self.is_shown or count < _FEW or self.console.show_total(self, done, count, left_s):
+            return
+        now = time.monotonic()
+        if now - self._printed_s >= _PLAIN_EVERY_S:
+            self._printed_s = now
+            self.console.note(f"  {done} of {count} {self.unit} done, {_about(left_s)}")
 
 
 @dataclass(slots=True, kw_only=True)
@@ -77,6 +100,8 @@ class Console:
     out: TextIO = field(default_factory=lambda: sys.stdout)
     _open: list[Step] = field(default_factory=list)
     """Steps that have begun and not ended."""
+    _total: Total | None = None
+    """What is shown of the outermost graph."""
     _bars: "Bars | None" = None
     """The bars of open steps, on a terminal."""
     _lock: threading.RLock = field(default_factory=threading.RLock)
@@ -181,6 +206,32 @@ class Console:
             raise
         self._end(step, outer, "✓")
 
+    @contextmanager
+    def total(self, unit: str) -> Iterator[Total]:
+        """Let the steps of a graph be counted; graphs that run within another one's steps show nothing."""
+        total = Total(unit=unit, console=self, is_shown=self._total is None)
+        if not total.is_shown:
+            yield total
+            return
+        self._total = total
+        try:
+            yield total
+        finally:
+            with self._lock:
+                self._total = None
+                if self._bars and total.bar is not None:
+                    self._bars.remove_task(total.bar)
+
+    def show_total(self, total: Total, done: int, count: int, left_s: float) -> bool:
+        """Show a total as a bar beside those of the steps; return False where there is no terminal."""
+        with self._lock:
+            if not self._bars:
+                return False
+            if total.bar is None:
+                total.bar = self._bars.add_task(f"all {total.unit}")
+            self._bars.update(total.bar, completed=done, total=count, left=_about(left_s))
+        return True
+
     def name_beside_others(self, step: Step) -> str:
         """Return the step's title as the beginning of a line if other steps are open, else nothing."""
         return f"{step.title}: " if len(self._open) > 1 else ""
@@ -213,6 +264,8 @@ class Console:
                 if not self._open:
                     self._bars.stop()
                     self._bars = None
+                    if self._total:
+                        self._total.bar = None
         took = seconds(time.monotonic() - step.started_s)
         closing = f"{mark} {step.title}: {', '.join(part for part in (took, step.detail) if part)}"
         if step.lines:
@@ -224,14 +277,21 @@ class Console:
 def _bars(stream: TextIO, *, has_color: bool) -> "Bars":
     """Return an empty list of bars, one for each open step that tells its progress."""
     from rich.console import Console as RichConsole  # noqa: PLC0415  costs a tenth of a second, only terminals need it
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn  # noqa: PLC0415
+    from rich.progress import BarColumn, MofNCompleteColumn, Task, TextColumn, TimeRemainingColumn  # noqa: PLC0415
     from rich.progress import Progress as RichProgress  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415
+
+    class TimeLeft(TimeRemainingColumn):
+        """The time that is left: as was told, or else by the pace so far."""
+
+        def render(self, task: Task) -> Text:
+            return Text(task.fields["left"]) if "left" in task.fields else super().render(task)
 
     columns = (
         TextColumn("  {task.description}", markup=False),
         BarColumn(bar_width=20),
         MofNCompleteColumn(),
-        TimeRemainingColumn(),
+        TimeLeft(),
     )
     return RichProgress(*columns, console=RichConsole(file=stream, no_color=not has_color), transient=True)
 
@@ -242,6 +302,10 @@ def _can_encode(stream: TextIO, text: str) -> bool:
     except (UnicodeEncodeError, LookupError):
         return False
     return True
+
+
+def _about(left_s: float) -> str:
+    return f"about {seconds(left_s)} left"
 
 
 def _ansi(text: str, color: int) -> str:

@@ -107,12 +107,14 @@ def run_nodes(nodes: Sequence[Node], context: BuildContext) -> None:
     Raises the first error after all that does not need the failed node is done; of sources, one that names all that are
     missing.
     """
-    errors = run_graph(
-        nodes,
-        budget(context),
-        stop=context.remove_own_containers,
-        on_error=lambda _, error: _tell(error, context),
-    )
+    with context.console.total("steps") as total:
+        errors = run_graph(
+            nodes,
+            budget(context),
+            stop=context.remove_own_containers,
+            on_error=lambda _, error: _tell(error, context),
+            on_progress=lambda progress: total.show(progress.done, progress.nodes, progress.left_s),
+        )
     if unfetched := [error for error in errors if isinstance(error, SourceError) and error.unfetched]:
         raise joined(unfetched)
     if errors:

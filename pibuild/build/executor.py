@@ -42,6 +42,17 @@ class Budget:
     """The sum of their memory. A node that needs more than this runs alone."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """How far a graph is."""
+
+    done: int
+    """How many nodes ended, or will never start since one that they need failed."""
+    nodes: int
+    left_s: float
+    """How long the rest will take, by experience: its longest path, or all of it within the budget."""
+
+
 class _Running:
     """A graph that runs. Only the thread that waits for it reads and writes this."""
 
@@ -50,6 +61,7 @@ class _Running:
         self._rank_s = _longest_paths(nodes)
         self._waits_for = {name: {need for need in _before(node) if need in nodes} for name, node in nodes.items()}
         self._running: dict[str, Node] = {}
+        self._began_s: dict[str, float] = {}
         self._threads: list[threading.Thread] = []
         self._ended: queue.SimpleQueue[tuple[str, BaseException | None]] = queue.SimpleQueue()
 
@@ -57,7 +69,7 @@ class _Running:
         """Start what is ready and fits; return whether anything runs."""
         while node := self._next():
             del self._waits_for[node.name]
-            self._running[node.name] = node
+            self._running[node.name], self._began_s[node.name] = node, time.monotonic()
             thread = threading.Thread(target=self._run, args=(node,), name=node.name, daemon=True)
             self._threads.append(thread)
             thread.start()
@@ -76,6 +88,20 @@ class _Running:
             self._leave_out(name)
         self._ended_are({name})
         return node, error
+
+    @property
+    def progress(self) -> "Progress":
+        """How far the graph is. A node that takes longer than expected counts as nearly done."""
+        now_s = time.monotonic()
+        spent_s = {name: min(now_s - self._began_s[name], node.expected_s) for name, node in self._running.items()}
+        left = [*self._waits_for, *self._running]
+        longest_s = max((self._rank_s[name] - spent_s.get(name, 0.0) for name in left), default=0.0)
+        work_s = sum(self._nodes[name].expected_s for name in left) - sum(spent_s.values())
+        return Progress(
+            done=len(self._nodes) - len(left),
+            nodes=len(self._nodes),
+            left_s=max(longest_s, work_s / self._budget.nodes),
+        )
 
     def join(self, seconds: float) -> None:
         """Wait for the end of all threads, but no longer."""
@@ -122,16 +148,19 @@ def run_graph(
     *,
     stop: Callable[[], None] = lambda: None,
     on_error: Callable[[Node, PibuildError], None] = lambda _node, _error: None,
+    on_progress: Callable[[Progress], None] = lambda _progress: None,
 ) -> tuple[PibuildError, ...]:
     """Run all nodes, and return their errors as they came. A failed node stops what needs it, and nothing else.
 
-    `on_error` is told of an error if other nodes go on. If this thread is interrupted, `stop` has to make running nodes
-    end, and their errors are not told. Raises ValueError if nodes need each other in a circle.
+    `on_error` is told of an error if other nodes go on, `on_progress` how far the graph is after each start. If this
+    thread is interrupted, `stop` has to make running nodes end, and their errors are not told. Raises ValueError if
+    nodes need each other in a circle.
     """
     running = _Running({node.name: node for node in nodes}, budget)
     errors: list[PibuildError] = []
     try:
         while running.start():
+            on_progress(running.progress)
             node, error = running.wait()
             if error:
                 errors.append(error)

@@ -16,6 +16,7 @@ from pibuild.build.pulled_wheel import pull_wheel
 from pibuild.build.schedule import look_up
 from pibuild.errors import PibuildError
 from pibuild.model import Plan, Wheelhouse
+from pibuild.store.local import Entry
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,14 +38,21 @@ def run_jobs(jobs: Sequence[Job], context: BuildContext) -> None:
     if not jobs:
         return
     nodes: dict[str, Node] = {}
+    entries: dict[str, Entry] = {}
     for job in jobs:
         own: list[Node] = []
         with suppress(PibuildError):
-            own = [node for plan in _unproven(job.house, context) for node in _nodes(plan, job.house, context)]
+            own = [node for plan in _unproven(job.house, context) for node in _nodes(plan, job.house, entries, context)]
         for node in own:
             nodes.setdefault(node.name, node)
         nodes[job.name] = Node(name=job.name, run=job.run, after=tuple(node.name for node in own), expected_s=PROOF_S)
-    run_graph(nodes.values(), budget(context), stop=context.remove_own_containers)
+    with context.console.total("steps") as total:
+        run_graph(
+            nodes.values(),
+            budget(context),
+            stop=context.remove_own_containers,
+            on_progress=lambda progress: total.show(progress.done, progress.nodes, progress.left_s),
+        )
 
 
 def _unproven(house: Plan | Wheelhouse, context: BuildContext) -> Iterator[Plan]:
@@ -54,7 +62,9 @@ def _unproven(house: Plan | Wheelhouse, context: BuildContext) -> Iterator[Plan]
             yield plan
 
 
-def _nodes(plan: Plan, house: Plan | Wheelhouse, context: BuildContext) -> list[Node]:
+def _nodes(plan: Plan, house: Plan | Wheelhouse, entries: dict[str, Entry], context: BuildContext) -> list[Node]:
+    """Return what is missing of a plan; `entries` get what the stores have of it, and what the nodes make."""
     beside = (*house.packages, *house.installed) if isinstance(house, Wheelhouse) and plan is house.plan else ()
-    missing, entries = look_up((*on_device(plan), plan.wheel, *beside), context)
+    missing, stored = look_up((*on_device(plan), plan.wheel, *beside), context)
+    entries |= stored
     return ArtifactGraph(plan=plan, missing=missing, context=context, entries=entries).nodes()

@@ -55,11 +55,23 @@ def test_the_longest_path_starts_first() -> None:
         log.node("short", expected_s=5),
         log.node("long", expected_s=1),
         log.node("after long", "long", expected_s=100),
-        log.node("middle", expected_s=50),
+        log.node("middle", expected_s=50, takes_s=0.5),
     ]
     run_graph(nodes, Budget(nodes=2))
     assert set(log.started()[:2]) == {"long", "middle"}
     assert log.started()[2] == "after long"
+
+
+def test_the_time_left_is_that_of_the_longest_path_or_of_all_the_work() -> None:
+    log, told = Log(), []
+    path = [log.node("first", expected_s=10, takes_s=0), log.node("last", "first", expected_s=100, takes_s=0)]
+    run_graph(path, Budget(nodes=2), on_progress=told.append)
+    assert [(one.done, one.nodes, round(one.left_s)) for one in told] == [(0, 2, 110), (1, 2, 100)]
+
+    told.clear()
+    work = [log.node(str(number), expected_s=30, takes_s=0) for number in range(8)]
+    run_graph(work, Budget(nodes=2), on_progress=told.append)
+    assert round(told[0].left_s) == 120
 
 
 def test_one_node_at_a_time_keeps_the_given_order() -> None:
@@ -90,6 +102,19 @@ def test_a_failure_stops_what_needs_it_and_nothing_else() -> None:
     assert [error.what for error in errors] == ["bad failed"]
     assert sorted(log.started()) == ["bad", "good", "needs good"]
     assert told == [("bad", "bad failed")]
+
+
+def test_what_comes_after_a_node_runs_whether_that_fails_or_is_never_started() -> None:
+    log = Log()
+    nodes = [
+        log.node("bad", fails=True),
+        log.node("needs bad", "bad"),
+        Node(name="after both", run=log.node("after both").run, after=("bad", "needs bad", "slow")),
+        log.node("slow", takes_s=0.1),
+    ]
+    run_graph(nodes, Budget(nodes=3))
+    assert sorted(log.started()) == ["after both", "bad", "slow"]
+    assert log.events[-2:] == ["+after both", "-after both"]
 
 
 def test_an_error_at_the_end_is_returned_and_not_told_before() -> None:

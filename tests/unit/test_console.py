@@ -34,6 +34,19 @@ def test_no_time_left_is_shown_for_the_first_few_files(told):
     assert told(3, 6000) == "3/6000 files"
 
 
+@pytest.mark.parametrize(("count", "hours", "lines"), [(40, 1, ["12 of 40 steps done, about 5 min 10 s left"]),
+                                                       (40, 0, []), (2, 1, [])])
+def test_a_graph_shows_now_and_then_how_much_of_it_is_done_unless_its_steps_are_few(monkeypatch, count, hours, lines):
+    console = Console(err=io.StringIO())
+    began_s = time.monotonic()
+    with console.total("steps") as total, console.total("devices") as inner:
+        monkeypatch.setattr(reports.time, "monotonic", lambda: began_s + 3600.0 * hours)
+        inner.show(1, 100, 10.0)
+        total.show(12, count, 310.0)
+        monkeypatch.undo()
+    assert console.err.getvalue().split("\n")[:-1] == [f"  {line}" for line in lines]
+
+
 class Terminal(io.StringIO):
     """A terminal that takes what an encoding has."""
 
