@@ -37,7 +37,7 @@ def test_wheels_that_are_made_together_build_what_they_share_once(machine):  # n
     )
 
 
-def test_all_artifacts_of_all_wheels_may_run_before_the_first_proof_and_none_is_proven_twice(machine):  # noqa: F811
+def test_each_wheel_is_proven_once(machine):  # noqa: F811
     one, plans = machine(), [plan_for("3.11"), plan_for("3.13")]
     outcomes([plans[0], plans[1], house_for()], one.context)
     assert one.engine.ran.count("proof") == 3  # house_for's own wheel is that of 3.11's plan

@@ -36,7 +36,7 @@ def test_no_time_left_is_shown_for_the_first_few_files(told):
 
 @pytest.mark.parametrize(("count", "hours", "lines"), [(40, 1, ["12 of 40 steps done, about 5 min 10 s left"]),
                                                        (40, 0, []), (2, 1, [])])
-def test_a_graph_shows_now_and_then_how_much_of_it_is_done_unless_its_steps_are_few(monkeypatch, count, hours, lines):
+def test_a_graph_shows_how_much_is_done_unless_its_steps_are_few(monkeypatch, count, hours, lines):
     console = Console(err=io.StringIO())
     began_s = time.monotonic()
     with console.total("steps") as total, console.total("devices") as inner:
