@@ -2,7 +2,8 @@
 
 ci/bench                 what a warm store allows: answers, the second Python, pibuild's own share
 ci/bench --cold          first builds pi-one from an empty store without any image of pibuild's (a quarter of an hour)
-ci/bench --instructions  guest instructions per inference against the official wheel for ARMv7
+ci/bench --instructions  guest instructions per inference, LiteRT against tflite-runtime and the official wheels
+ci/bench --litert        CPU time of LiteRT's C++ and of each further Python (its sources are on GitHub)
 ci/bench --nightly       a night in which nothing changed, publishing against copying, index and page
 ci/bench --native        CPU time of the cross compiler against the same compiler emulated, on the same files
 """
@@ -26,6 +27,10 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 PIBUILD = str(Path(sys.executable).with_name("pibuild"))
 RUNS = 5
+TFLITE = ("--recipe", "tflite-runtime")
+LITERT = ("--recipe", "litert", "--release", "2.1.0")
+LITERT_GOALS_MIN = {"pi-one": 10, "pi-two": 25}
+"""CPU minutes of the first Python."""
 
 
 def timed(*words: str, **environ: str) -> float:
@@ -38,9 +43,9 @@ def timed(*words: str, **environ: str) -> float:
     return statistics.median(spent)
 
 
-def record(target: str, python: str, *more: str) -> dict[str, Any]:
+def record(target: str, python: str, *more: str, product: tuple[str, ...] = TFLITE) -> dict[str, Any]:
     """Build a wheel, or take it from the store; return its record."""
-    words = [PIBUILD, "--target", target, "--python", python, "--json", *more]
+    words = [PIBUILD, *product, "--target", target, "--python", python, "--json", *more]
     done = subprocess.run(words, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True)
     found: dict[str, Any] = json.loads(done.stdout)
     return found
@@ -55,7 +60,7 @@ def answers() -> list[str]:
     """How soon pibuild answers where there is nothing to do."""
     record("pi-one", "3.11")
     help_s = timed(PIBUILD, "--help")
-    again_s = timed(PIBUILD, "--target", "pi-one", "--python", "3.11", DOCKER_HOST="unix:///nowhere")
+    again_s = timed(PIBUILD, *TFLITE, "--target", "pi-one", "--python", "3.11", DOCKER_HOST="unix:///nowhere")
     added_s = timed("ci/pibuild", "--version") - timed(PIBUILD, "--version")
     return [
         row("`pibuild --help`", "under 0.2 s", f"{help_s:.2f} s", met=help_s < 0.2),
@@ -92,6 +97,44 @@ def second_python() -> list[str]:
             ),
         ]
     return rows
+
+
+def litert() -> list[str]:
+    """What LiteRT's C++ and each further Python cost, in CPU time."""
+    rows = []
+    for target, goal_min in LITERT_GOALS_MIN.items():
+        first, second = (record(target, python, product=LITERT) for python in ("3.11", "3.13"))
+        core_s, wheel_s = spent(first, "litert-core"), spent(second, "litert")
+        first_min, share = (core_s + spent(first, "litert")) / 60, wheel_s / core_s
+        rows += [
+            row(
+                f"LiteRT for {target}: C++ and the first wheel",
+                f"{goal_min} CPU-min",
+                f"{first_min:.1f} CPU-min",
+                met=first_min <= goal_min,
+            ),
+            row(
+                f"LiteRT for {target}: each further wheel",
+                "4 % of the C++",
+                f"{wheel_s:.0f} of {core_s:.0f} CPU-s, {share:.1%}",
+                met=share <= 0.04,
+            ),
+        ]
+    return rows
+
+
+def spent(found: dict[str, Any], recipe: str) -> float:
+    """Return the CPU time of a recipe's artifact, in seconds."""
+    return float(sum(one["cpu_s"] for one in found["artifacts"] if one["recipe"] == recipe))
+
+
+def compare(target: str) -> int:
+    """Compare the wheels of a target by instructions; return the exit status of compare_wheels.py."""
+    wheels = {"litert": LITERT} if target == "pi-64" else {"tflite": TFLITE, "litert": LITERT}
+    named = [f"{name}={record(target, '3.11', product=product)['path']}" for name, product in wheels.items()]
+    print(f"\n{target}\n", flush=True)
+    command = [sys.executable, HERE / "compare_wheels.py", "--target", target, *images(target)]
+    return subprocess.run([*command, "--cache", user_cache_path("pibuild-bench"), *named], check=False).returncode
 
 
 def own_share() -> list[str]:
@@ -155,21 +198,22 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cold", action="store_true")
     parser.add_argument("--instructions", action="store_true")
+    parser.add_argument("--litert", action="store_true")
     parser.add_argument("--native", action="store_true")
     parser.add_argument("--nightly", action="store_true")
     asked = parser.parse_args()
-    if asked.instructions or asked.native:
-        wheel_path = Path(record("pi-two", "3.11")["path"])
-        if asked.instructions:
-            program = ["compare_wheels.py", "--cache", user_cache_path("pibuild-bench"), f"pibuild={wheel_path}"]
-        else:
-            record_path = wheel_path.with_name(f"{wheel_path.name}.record.json")
-            program = ["native.py", "--sources", user_cache_path("pibuild") / "sources", record_path]
-        command = [sys.executable, HERE / program[0], *images(), *program[1:]]
+    sys.path.insert(0, str(ROOT))
+    if asked.instructions:
+        return max([compare(target) for target in ("pi-one", "pi-two", "pi-64")])
+    if asked.native:
+        record_path = Path(record("pi-two", "3.11")["path"] + ".record.json")
+        command = [sys.executable, HERE / "native.py", *images("pi-two")]
+        command += ["--sources", user_cache_path("pibuild") / "sources", record_path]
         return subprocess.run(command, check=False).returncode
     parts: list[Callable[[], list[str]]] = [*([cold] if asked.cold else []), answers, second_python, own_share]
+    if asked.litert:
+        parts = [litert]
     if asked.nightly:
-        sys.path.insert(0, str(ROOT))
         import nights  # noqa: PLC0415
 
         parts = [nights.parts]
@@ -185,15 +229,21 @@ def main() -> int:
     return 0
 
 
-def images() -> list[str]:
+def images(target: str) -> list[str]:
     """Return the options that name the images from which the container of this folder is made."""
-    from pibuild.config.dockerfiles import load_images  # noqa: PLC0415
+    from pibuild.config.dockerfiles import debian_userland, load_images  # noqa: PLC0415
+    from pibuild.config.pis import load_pis  # noqa: PLC0415
     from pibuild.config.project_files import project_folder  # noqa: PLC0415
     from pibuild.config.targets import load_targets  # noqa: PLC0415
 
-    target = load_targets(project_folder("toolchains"))["pi-two"]
-    found = load_images(project_folder("dockerfiles"), target)
-    return [word for name in ("builder", "device") for word in (f"--{name}", found[name].reference)]
+    targets, folder = load_targets(project_folder("toolchains")), project_folder("dockerfiles")
+    found = load_images(folder, targets["pi-two"])
+    device = found["device"]
+    if targets[target].bits == 64:  # official wheels need bookworm's C library
+        bookworm = next(system for system in load_pis().systems if system.name == "bookworm")
+        name = targets[target].device_image
+        device = load_images(folder, None, debian_userland(bookworm, name))[name]
+    return ["--builder", found["builder"].reference, "--device", device.reference]
 
 
 if __name__ == "__main__":

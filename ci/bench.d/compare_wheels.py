@@ -1,10 +1,12 @@
-"""Compare wheels by guest instructions per inference, each against the official tflite-runtime for ARMv7.
+"""Compare wheels by guest instructions per inference, each against the official wheel for the target.
 
-    compare_wheels.py --builder IMAGE --device IMAGE --cache FOLDER [--json FILE] NAME=WHEEL...
+    compare_wheels.py [--target T] --builder IMAGE --device IMAGE --cache FOLDER [--json FILE] NAME=WHEEL...
 
 Downloads the files of models.yaml once (through the person's own pip), makes the image of this folder's Dockerfile on
 the builder image, runs every wheel on every model in it without a network, and prints a Markdown table. WHEEL must be
-for Python 3.11 on ARMv7. Exit status 1 when outputs differ or a wheel needs more instructions than the official one.
+for Python 3.11 and the target. For pi-one, there is no official wheel: the first WHEEL takes its place, and runs like
+the others on the CPU of pi-two, since Debian's Python needs ARMv7. A wheel without NEON executes the same code there.
+Exit status 1 if outputs differ, or if a wheel needs more instructions than the official one.
 """
 
 import argparse
@@ -22,7 +24,6 @@ import yaml
 from container import built_image, measured
 
 HERE = Path(__file__).resolve().parent
-OFFICIAL = "official"
 # Floats: a share of the output's largest value. Integers: steps. The reasons are those of tests/models/models.json.
 FLOAT_TOLERANCE = 1e-4
 INTEGER_TOLERANCE = 1
@@ -62,25 +63,25 @@ def write_models(pins: dict[str, Any], cache_dir: Path, folder: Path) -> None:
         (folder / Path(packed).stem).write_bytes(checked(content, sha256, packed))
 
 
-def is_good(run: dict[str, Any], official: dict[str, Any]) -> bool:
-    """Return whether a wheel has the outputs of the official one and needs no more instructions."""
-    if "failed" in run or "failed" in official or run["difference"] is None:
+def is_good(run: dict[str, Any], base: dict[str, Any]) -> bool:
+    """Return whether a wheel has the outputs of the base and needs no more instructions."""
+    if "failed" in run or "failed" in base or run["difference"] is None:
         return False
     tolerance = FLOAT_TOLERANCE if run["outputs"][0].startswith("float") else INTEGER_TOLERANCE
-    return bool(run["difference"] <= tolerance and run["instructions"] <= official["instructions"])
+    return bool(run["difference"] <= tolerance and run["instructions"] <= base["instructions"])
 
 
 def row(model: str, runs: dict[str, Any]) -> str:
-    """Return one line of the table."""
-    official = runs[OFFICIAL]
+    """Return one line of the table; the first run is what the others are compared with."""
+    base = next(iter(runs.values()))
     cells = [model]
-    for name, run in runs.items():
+    for run in runs.values():
         if "failed" in run:
-            cells += [f"failed: {run['failed']}"] if name == OFFICIAL else [f"failed: {run['failed']}", "", ""]
+            cells += [f"failed: {run['failed']}"] if run is base else [f"failed: {run['failed']}", "", ""]
             continue
         cells.append(f"{run['instructions'] / 1e6:.2f}")
-        if name != OFFICIAL:
-            ratio = run["instructions"] / official["instructions"] if "failed" not in official else float("nan")
+        if run is not base:
+            ratio = run["instructions"] / base["instructions"] if "failed" not in base else float("nan")
             difference = "differ" if run["difference"] is None else f"{run['difference']:.1e}"
             cells += [f"{ratio:.3f}", difference if run["difference"] else "0"]
     return "| " + " | ".join(cells) + " |"
@@ -89,15 +90,17 @@ def row(model: str, runs: dict[str, Any]) -> str:
 def main() -> int:
     """Measure and print; answer the exit status."""
     parser = argparse.ArgumentParser(description="Compare wheels by guest instructions per inference.")
+    parser.add_argument("--target", default="pi-two", choices=("pi-one", "pi-two", "pi-64"))
     parser.add_argument("--builder", required=True, help="the builder image")
-    parser.add_argument("--device", required=True, help="the target's device image")
+    parser.add_argument("--device", required=True, help="the device image: pi-two's, or bookworm's for 64 bits")
     parser.add_argument("--cache", required=True, type=Path, help="a folder for what is fetched")
     parser.add_argument("--json", type=Path, help="write the numbers to this file as well")
     parser.add_argument("wheels", nargs="*", metavar="NAME=WHEEL")
     asked = parser.parse_args()
     asked.cache.mkdir(parents=True, exist_ok=True)
     pins = yaml.safe_load((HERE / "models.yaml").read_text(encoding="utf-8"))
-    wheels = {OFFICIAL: fetched(pins[OFFICIAL], asked.cache)}
+    official = pins["official"].get(asked.target)
+    wheels = {"official": fetched(official, asked.cache)} if official else {}
     wheels |= {name: Path(path) for name, _, path in (wheel.partition("=") for wheel in asked.wheels)}
     with tempfile.TemporaryDirectory() as folder:
         material_dir = Path(folder)
@@ -106,20 +109,23 @@ def main() -> int:
         for name, path in wheels.items():
             with zipfile.ZipFile(path) as wheel:
                 wheel.extractall(material_dir / "wheels" / name)
+        if numpy := pins["numpy"].get(asked.target):
+            with zipfile.ZipFile(fetched(numpy, asked.cache)) as wheel:
+                wheel.extractall(material_dir / "numpy")
         command = ["python3", "/opt/pibuild/bench/instructions.py", "/material/wheels", "/material/models", "/material"]
-        table = measured(built_image(asked.builder, asked.device), material_dir, [*command, *wheels])
+        table = measured(built_image(asked.target, asked.builder, asked.device), material_dir, [*command, *wheels])
     if asked.json:
         asked.json.write_text(json.dumps(table, indent=2) + "\n", encoding="utf-8")
-    others = list(wheels)[1:]
+    base, *others = wheels
     heads = [
         "model",
-        "official, M instructions",
+        f"{base}, M instructions",
         *(h for name in others for h in (name, "ratio", "largest difference")),
     ]
     print("| " + " | ".join(heads) + " |\n|" + " --- |" * len(heads))
     for model, runs in table.items():
         print(row(model, runs))
-    return 0 if all(is_good(runs[name], runs[OFFICIAL]) for runs in table.values() for name in others) else 1
+    return 0 if all(is_good(runs[name], runs[base]) for runs in table.values() for name in others) else 1
 
 
 if __name__ == "__main__":

@@ -2,7 +2,8 @@
 
     python3 instructions.py WHEELS MODELS WORK NAME...
 
-WHEELS/NAME is an unpacked wheel, MODELS holds .tflite files, WORK is for files on the way. The outputs of the first
+WHEELS/NAME is an unpacked wheel, MODELS holds .tflite files, WORK is for files on the way; WORK/numpy is a numpy for
+systems that have none. The outputs of the first
 wheel are what the others' are compared with. One JSON document on stdout:
 {model: {wheel: {instructions, operators, outputs, difference}}}; the differences as infer.py has them.
 """
@@ -24,7 +25,7 @@ def counted(wheel_dir: Path, model_path: Path, work_dir: Path, arguments: list[s
     """Run a model with a wheel; answer infer.py's report, with the instructions of the last inference."""
     counts_path = work_dir / "counts"
     command = [HERE / "count-run", counts_path, HERE / "infer.py", model_path, str(INFERENCES), *arguments]
-    environ = {**os.environ, "PYTHONPATH": str(wheel_dir)}
+    environ = {**os.environ, "PYTHONPATH": f"{wheel_dir}:{work_dir / 'numpy'}"}
     done = subprocess.run(command, env=environ, check=False, capture_output=True, text=True)
     if done.returncode:
         return {"failed": (done.stderr.strip().splitlines() or [f"exit {done.returncode}"])[-1]}

@@ -13,7 +13,7 @@ import tarfile
 import tempfile
 from pathlib import Path
 
-from container import TARGET, built_image, measured
+from container import built_image, measured, target_limits
 
 GOAL = 9
 # Of tensorflow/lite: some small, some with much of Eigen and ruy in them, as a build has them.
@@ -53,7 +53,8 @@ def main() -> int:
     asked = parser.parse_args()
     artifacts = {one["recipe"]: one for one in json.loads(asked.record.read_text(encoding="utf-8"))["artifacts"]}
     trees = {one["name"].rpartition("-")[0]: one["tree"] for one in artifacts["tensorflow-lite"]["sources"]}
-    flags = [*TARGET["arch_flags"].split(), "-O3", "-DNDEBUG", "-std=gnu++17", "-DTFLITE_WITH_RUY", "-Wno-psabi"]
+    flags = [*target_limits("pi-two")["arch_flags"].split(), "-O3", "-DNDEBUG", "-std=gnu++17"]
+    flags += ["-DTFLITE_WITH_RUY", "-Wno-psabi"]
     flags += [f"-I/material/{name}/{folder}" for name, folder in INCLUDES.items()]
     files = [f"/material/tensorflow/tensorflow/lite/{name}" for name in FILES]
     with tempfile.TemporaryDirectory() as folder:
@@ -61,7 +62,7 @@ def main() -> int:
             with tarfile.open(asked.sources / f"{trees[name]}.tar") as tar:
                 tar.extractall(Path(folder) / name, filter="data")
         command = ["python3", "/opt/pibuild/bench/compile_both.py", *files, "--", *flags]
-        table = measured(built_image(asked.builder, asked.device), Path(folder), command)
+        table = measured(built_image("pi-two", asked.builder, asked.device), Path(folder), command)
     print("| file | cross, CPU-s | emulated, CPU-s | ratio | same object |\n|" + " --- |" * 5)
     for path, found in table.items():
         cross_s, emulated_s, same = found["cross_s"], found["emulated_s"], "yes" if found["same"] else "**no**"
