@@ -4,7 +4,8 @@ Decides the order of the steps, and which are not needed because the store or th
 is a module of its own.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 
 from pibuild.build import prove
@@ -25,7 +26,7 @@ from pibuild.build.pulled_wheel import pull_wheel
 from pibuild.build.record import make_record
 from pibuild.build.replanning import artifacts_in, plan_in
 from pibuild.console import size
-from pibuild.errors import ResourceError
+from pibuild.errors import ResourceError, SourceError
 from pibuild.model import Artifact, Image, Plan, Source
 from pibuild.sources.fetcher import is_stored
 from pibuild.store.local import Entry, Store, machines_in, with_machines
@@ -124,7 +125,8 @@ def _made(plan: Plan, artifacts: Sequence[Artifact], context: BuildContext) -> t
     if entries:
         context.console.note(f"reusing {'; '.join(entry.facts['name'] for entry in entries.values())}")
     try:
-        ArtifactGraph(plan=plan, missing=missing, context=context, entries=entries).make()
+        with _older_product_hint([plan]):
+            ArtifactGraph(plan=plan, missing=missing, context=context, entries=entries).make()
     except ImageChangedError:
         own = context.own_images.names
         moved = artifacts_in(artifacts, own)
@@ -168,8 +170,20 @@ def fetch(plans: Sequence[Plan], context: BuildContext, artifacts: Sequence[Arti
     sources = tuple(source for source in missing.sources if not is_stored(context.store, source))
     fetching = source_nodes(sources, context)
     images = tuple(image for image in missing.images if not is_present(image, context))
-    run_nodes([*image_nodes(missing.images, context, Durations(context.store)), *fetching], context)
+    with _older_product_hint(plans):
+        run_nodes([*image_nodes(missing.images, context, Durations(context.store)), *fetching], context)
     return replace(missing, images=images, sources=sources)
+
+
+@contextmanager
+def _older_product_hint(plans: Sequence[Plan]) -> Iterator[None]:
+    """Add to the error for missing sources that the product which a plan's one replaces has other sources."""
+    try:
+        yield
+    except SourceError as error:
+        if error.unfetched and (older := sorted({plan.wheel.recipe.replaces for plan in plans} - {""})):
+            error.hint += f"; or build the older product, which has other sources: --recipe {' or '.join(older)}"
+        raise
 
 
 def check_room(artifacts: Sequence[Artifact], memory_bytes: int, free_bytes: int | None) -> None:

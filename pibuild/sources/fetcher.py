@@ -273,7 +273,7 @@ def _unfetched(names: Sequence[str], details: Sequence[str]) -> SourceError:
     error = SourceError(
         f"{what} can't be fetched from any of the places: {', '.join(names)}",
         details=details,
-        hint="pibuild doctor shows what is reachable, and `mirrors:` can name clones; what was fetched is kept",
+        hint="pibuild doctor shows what is reachable, and --mirrors can name clones; what was fetched is kept",
     )
     error.unfetched = tuple(names)
     return error

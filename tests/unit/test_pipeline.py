@@ -3,20 +3,23 @@
 import json
 import threading
 from contextlib import contextmanager
+from dataclasses import replace
 
 import pytest
 
 from pibuild.build.prove import prove_on_device, tagged_and_verified
-from pibuild.build.schedule import check_room
+from pibuild.build.schedule import check_room, fetch
 from pibuild.config.settings import Settings
-from pibuild.errors import ProofError, ResourceError
+from pibuild.errors import ProofError, ResourceError, SourceError
 from pibuild.model import Artifact, ProofDevice, Request
+from pibuild.sources.fetcher import joined
 from pibuild.wheels.wheel import read_wheel
 from tests.failures import fails
-from tests.fakes.engines import BuildingEngine
+from tests.fakes.engines import BuildingEngine, PresentEngine
+from tests.fakes.sources import FakeFetcher
 from tests.makers.contexts import make_context
 from tests.makers.elfs import SO, make_elf
-from tests.makers.plans import make_catalogue, make_images, make_recipe, make_release, make_target
+from tests.makers.plans import make_catalogue, make_images, make_recipe, make_recipes, make_release, make_target
 from tests.makers.wheels import make_wheel
 
 GB = 1_000_000_000
@@ -110,3 +113,28 @@ def test_a_wheel_is_proven_on_several_devices_at_once_if_there_are_jobs(store, c
     engine.refuses = True
     with fails(ProofError, naming=("thing",)):
         prove_on_device(make_wheel(tmp_path), plan, (), {}, context)
+
+
+class UnreachableFetcher(FakeFetcher):
+    """Reaches no place of any source."""
+
+    def fetch_all(self, sources):
+        raise joined([_unfetched(source.name) for source in sources])
+
+
+def _unfetched(name):
+    error = SourceError(f"no place has {name}")
+    error.unfetched = (name,)
+    return error
+
+
+@pytest.mark.parametrize(("replaces", "is_named"), [("tensorflow-lite", True), ("", False)])
+def test_without_a_successors_sources_the_older_product_is_suggested(store, console, replaces, is_named):
+    recipes = make_recipes()
+    recipes["tflite-runtime"] = replace(recipes["tflite-runtime"], replaces=replaces)
+    plan = make_catalogue(recipes=recipes).plan(Request(target="pi-one", python="3.11", recipe=None, version=None))
+    context = make_context(store, console, engine=PresentEngine(), fetcher=UnreachableFetcher())
+
+    with fails(SourceError, naming="--mirrors") as caught:
+        fetch([plan], context)
+    assert ("--recipe tensorflow-lite" in caught.value.hint) == is_named

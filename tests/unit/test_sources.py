@@ -286,7 +286,7 @@ def test_if_every_place_fails_each_is_listed_with_its_reason(make_fetcher, tree)
     assert "PyPI, n-1.tar.gz: it answers 404" in text
     assert "npm, @n/n 1.0: npm is not on this machine" in text
     assert "Debian sid, n.tar.xz: it answers 404" in text
-    assert "`mirrors:` can name clones" in text
+    assert "--mirrors can name clones" in text
     assert caught.value.exit_code == 5
 
 
