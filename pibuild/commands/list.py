@@ -70,6 +70,8 @@ def recipe_kinds(recipes: "Mapping[str, Recipe]") -> dict[str, str]:
 
 def _products(recipes: "Sequence[Recipe]") -> list[str]:
     """Return a table of products, a row for each release with the same proofs, then their extras."""
+    from packaging.version import Version
+
     rows = [("recipe", "release", "Pythons", "proven on")]
     for recipe in recipes:
         pythons: dict[tuple[str, str], list[str]] = {}
@@ -78,7 +80,10 @@ def _products(recipes: "Sequence[Recipe]") -> list[str]:
             proofs = "every target" if where is None else ", ".join(where)
             key = (release.version, proofs or f"no target: needs --release {release.version}")
             pythons.setdefault(key, []).extend(release.pythons)
-        rows += [(recipe.name, version, ", ".join(names), proofs) for (version, proofs), names in pythons.items()]
+        rows += [
+            (recipe.name, version, ", ".join(sorted(set(names), key=Version)), proofs)
+            for (version, proofs), names in pythons.items()
+        ]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     table = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
     extras = [
