@@ -9,11 +9,13 @@ the store. Exit status 1 where a test failed that tests.yaml does not explain.
 import argparse
 import json
 import os
+import signal
 import sys
 import tarfile
 import tempfile
 import time
 from collections import deque
+from contextlib import closing
 from datetime import UTC, datetime
 from fnmatch import fnmatch
 from pathlib import Path
@@ -28,7 +30,9 @@ from pibuild.build.context import NOBODY
 from pibuild.config.project_files import project_folder
 from pibuild.config.recipes import load_recipes
 from pibuild.config.targets import load_targets
+from pibuild.console import Console
 from pibuild.model import Limits, Run
+from pibuild.store.local import Store
 from pibuild.trees.tree import pack
 
 HERE = Path(__file__).resolve().parent
@@ -47,19 +51,20 @@ def main() -> int:
     parser.add_argument("--report", type=Path, help="where the Markdown goes; stdout where not given")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     asked = parser.parse_intermixed_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the container is removed
     chosen = yaml.safe_load((HERE / "tests.yaml").read_text())
     record = json.loads(asked.wheel.with_name(f"{asked.wheel.name}.record.json").read_text())
     names = asked.names or chosen["files"] + (chosen["thorough"] if asked.thorough else [])
     began_s = time.monotonic()
-    with tempfile.TemporaryDirectory() as folder:
+    with closing(Store(asked.store, Console())) as store, tempfile.TemporaryDirectory() as folder:
         tests = taken_tests(asked.store, record, names, Path(folder) / "tests")
-        found = run_on_device(asked, record, tests, Path(folder))
+        found = run_on_device(asked, record, tests, Path(folder), store)
     spent_s = time.monotonic() - began_s
     has_neon = load_targets(project_folder("toolchains"))[record["plan"]["target"]].neon
     explained = chosen["explained"] | (chosen["explained_with_neon"] if has_neon else {})
-    text, unexplained = console(record, found, explained, spent_s)
-    if asked.console:
-        asked.console.write_text(text)
+    text, unexplained = report(record, found, explained, spent_s)
+    if asked.report:
+        asked.report.write_text(text)
     else:
         sys.stdout.write(text)
     return 1 if unexplained else 0
@@ -80,8 +85,13 @@ def taken_tests(store: Path, record: dict[str, Any], names: list[str], to: Path)
     return sorted(to.iterdir())
 
 
-def run_on_device(asked: argparse.Namespace, record: dict[str, Any], tests: list[Path], folder: Path) -> dict[str, Any]:
-    """Install the wheel on the device as its proof did and run the files; return the JSON of run_upstream_tests.py."""
+def run_on_device(
+    asked: argparse.Namespace, record: dict[str, Any], tests: list[Path], folder: Path, store: Store
+) -> dict[str, Any]:
+    """Install the wheel on the device as its proof did and run the files; return the JSON of run_upstream_tests.py.
+
+    If this process is killed, the next pibuild with this store removes the container.
+    """
     package = Path(pibuild.__file__).parent
     recipes, python = load_recipes(package / "recipes"), record["plan"]["python"]
     target = load_targets(project_folder("toolchains"))[record["plan"]["target"]]
@@ -119,7 +129,7 @@ def run_on_device(asked: argparse.Namespace, record: dict[str, Any], tests: list
             uid=os.getuid() or NOBODY,
             gid=os.getgid() or NOBODY,
         ),
-        labels=(),
+        labels=store.labels,
     )
     with engine.container(run) as container:
         said = deque[str](maxlen=20)
@@ -139,7 +149,7 @@ def run_on_device(asked: argparse.Namespace, record: dict[str, Any], tests: list
     return answer
 
 
-def console(
+def report(
     record: dict[str, Any], found: dict[str, Any], explained: dict[str, str], spent_s: float
 ) -> tuple[str, list[str]]:
     """Return the report, and the failed tests without an explanation; `explained` has a reason by pattern of ids."""
