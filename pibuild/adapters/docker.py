@@ -11,6 +11,7 @@ import subprocess
 import tarfile
 import threading
 import time
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import partial
@@ -201,12 +202,21 @@ class Engine:
     def _made(self, image: str, command: list[str], options: Mapping[str, Any], run: Run) -> Iterator[Any]:
         """Make a container that is removed at the end of the block, with its volumes that have no name."""
         with self._translated(f"making a container of {image}"):
-            handle = self._client.containers.create(image, command, labels=dict(run.labels), **options)
+            handle = self._created(image, command, {**options, "labels": dict(run.labels)})
         try:
             yield handle
         finally:
             with suppress(PibuildError), self._translated("removing the container"), suppress(NotFound):
                 handle.remove(force=True, v=True)
+
+    def _created(self, image: str, command: list[str], options: dict[str, Any]) -> Any:  # noqa: ANN401  docker's own
+        """Make a container; on all processors of an engine that numbers those that it may use in another way."""
+        try:
+            return self._client.containers.create(image, command, **options)
+        except APIError as error:
+            if not options.get("cpuset_cpus") or "CPUs are not available" not in str(error):
+                raise
+            return self._client.containers.create(image, command, **(options | {"cpuset_cpus": None}))
 
     def prepare_cache(self, run: Run) -> None:
         """Fill a run's new cache from the one that it begins with, and give it to the run's user.
@@ -431,12 +441,25 @@ def container_options(run: Run) -> dict[str, Any]:
         "memswap_limit": limits.memory_bytes,
         "cpu_period": _CPU_PERIOD_US,
         "cpu_quota": cpus * _CPU_PERIOD_US,
+        "cpuset_cpus": _processors(run),
         "pids_limit": _PIDS + _PIDS_PER_CPU * cpus,
         "environment": dict(run.env),
         "stdin_open": bool(run.stdin),
         "tty": run.stdin == "terminal",
         "use_config_proxy": False,
     }
+
+
+def _processors(run: Run) -> str | None:
+    """Return the processors that all containers of a session share; None if it may use all of the engine's.
+
+    So they never take more together than its jobs. Where two sessions run, each begins at another processor.
+    """
+    jobs, cpus = max(1, run.limits.jobs), run.limits.cpus
+    if jobs >= cpus:
+        return None
+    first = zlib.crc32(dict(run.labels).get(SESSION_LABEL, "").encode())
+    return ",".join(str((first + number) % cpus) for number in range(jobs))
 
 
 def _at_most(chunks: Iterator[bytes], path: str, most_bytes: int) -> Iterator[bytes]:

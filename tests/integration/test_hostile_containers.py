@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tarfile
 import time
+import zlib
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,7 @@ from pibuild.config.pis import load_pis
 from pibuild.config.settings import load_settings
 from pibuild.emulate.trials import device_outcomes
 from pibuild.errors import BuildError, ResourceError
+from pibuild.model import SESSION_LABEL
 from pibuild.wheels.wheel import read_wheel
 from tests.failures import fails
 from tests.fakes.servers import running
@@ -127,6 +129,40 @@ def test_a_container_has_a_processor_for_each_job(jobs, cpus):
     changed = type(limits)(**{name: getattr(limits, name) for name in limits.__slots__} | {"jobs": jobs, "cpus": 4})
 
     assert container_options(make_run(limits=changed))["cpu_quota"] == cpus * 100_000
+
+
+@pytest.mark.parametrize(("jobs", "count"), [(1, 1), (3, 3), (4, 0), (64, 0)])
+def test_the_containers_of_a_session_share_a_processor_for_each_job(jobs, count):
+    limits = make_run().limits
+    changed = type(limits)(**{name: getattr(limits, name) for name in limits.__slots__} | {"jobs": jobs, "cpus": 4})
+    sets = set()
+    for session in range(40):
+        run = make_run(limits=changed, labels=(("pibuild.session", f"session-{session}"),))
+        sets.add(container_options(run)["cpuset_cpus"])
+
+    assert {len(set(one.split(","))) if one else 0 for one in sets} == {count}
+    assert len(sets) == (4 if count else 1)  # each begins at another one
+
+
+def processors(engine, cpus):
+    """How many processors a container with one job sees, of an engine that is said to have so many."""
+    limits = make_run().limits
+    few = type(limits)(**{name: getattr(limits, name) for name in limits.__slots__} | {"jobs": 1, "cpus": cpus})
+    labels = ((SESSION_LABEL, "session-1"),)
+    run = make_run(image=base_image().reference, command=("nproc",), env=(), limits=few, labels=labels)
+    assert zlib.crc32(b"session-1") % 1000 >= engine.cpus
+    lines: list[str] = []
+    with engine.container(run) as container:
+        container.wait(lines.append)
+    return int(lines[0])
+
+
+def test_a_container_runs_on_the_processors_of_its_session(engine):
+    assert processors(engine, engine.cpus) == 1
+
+
+def test_a_container_runs_on_all_processors_where_the_engine_numbers_them_in_another_way(engine):
+    assert processors(engine, 1000) == engine.cpus
 
 
 def test_a_recipe_reaches_no_server_of_the_machine(store, script, console, listening):
