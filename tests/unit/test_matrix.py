@@ -1,9 +1,11 @@
 """The matrix of pibuild.yaml becomes cells that can be built."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
+from pibuild.build.catalogue import load_catalogue
 from pibuild.config.settings import Cells, Exclusion, Nightly, load_settings
 from pibuild.errors import UsageError
 from pibuild.model import OwnTree
@@ -11,6 +13,7 @@ from pibuild.nightly.matrix import chosen, matrix, with_dependency_cells
 from tests.failures import fails
 from tests.makers.plans import make_recipe, make_recipes, make_release, make_target
 
+ROOT = Path(__file__).parents[2]
 LITE = Cells(recipe="tflite-runtime", versions=("2.14.1",), targets=("pi-one",), pythons=("3.11",))
 LITE_WITH = replace(LITE, with_dependencies=True)
 
@@ -290,3 +293,18 @@ def test_a_release_that_is_not_for_a_target_is_rejected_there():
 
     with fails(UsageError, naming=("can't be built for pi-two", "--target pi-one")):
         cells(Cells(recipe="elsewhere", targets=("pi-two",)), more=(elsewhere,))
+
+
+def test_the_example_has_every_wheel_that_can_be_built():
+    catalogue = load_catalogue()
+    settings = load_settings({"config": str(ROOT / "ci" / "nightly.yaml")}, {}, ROOT)
+    example = matrix(settings.nightly, catalogue.recipes, catalogue.targets)
+    found = {(cell.recipe, cell.version, cell.target, cell.python) for cell in example if not cell.is_beside}
+    assert found == {
+        (recipe.name, release.version, target.name, python)
+        for recipe in (catalogue.recipes[name] for name in ("tensorflow", "litert", "tflite-runtime"))
+        for release in recipe.releases
+        for target in catalogue.targets.values()
+        if release.is_for(target)
+        for python in release.pythons
+    }
