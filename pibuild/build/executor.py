@@ -53,48 +53,49 @@ class Progress:
     """How long the rest will take, by experience: its longest path, or all of it within the budget."""
 
 
-class _Running:
-    """A graph that runs. Only the thread that waits for it reads and writes this."""
+class Schedule:
+    """Decides what of a graph runs next. It starts nothing by itself, and asks no clock."""
 
     def __init__(self, nodes: Mapping[str, Node], budget: Budget) -> None:
+        """Take nodes by name. Raises ValueError if they need each other in a circle."""
         self._nodes, self._budget = nodes, budget
-        self._rank_s = _longest_paths(nodes)
+        self._rank_s = longest_paths(nodes)
         self._waits_for = {name: {need for need in _before(node) if need in nodes} for name, node in nodes.items()}
-        self._running: dict[str, Node] = {}
         self._began_s: dict[str, float] = {}
-        self._threads: list[threading.Thread] = []
-        self._ended: queue.SimpleQueue[tuple[str, BaseException | None]] = queue.SimpleQueue()
 
-    def start(self) -> bool:
-        """Start what is ready and fits; return whether anything runs."""
-        while node := self._next():
+    def next(self, now_s: float) -> Node | None:
+        """Return what is to be started now, if anything: of the nodes that are ready and fit, the longest path's."""
+        if len(self._began_s) >= self._budget.nodes:
+            return None
+        left_bytes = self._budget.memory_bytes - sum(self._nodes[name].memory_bytes for name in self._began_s)
+        ready = [self._nodes[name] for name, waited_for in self._waits_for.items() if not waited_for]
+        if self._began_s:
+            ready = [node for node in ready if node.memory_bytes <= left_bytes]
+        if self._budget.nodes == 1:
+            node = ready[0] if ready else None
+        else:
+            node = max(ready, key=lambda node: self._rank_s[node.name], default=None)
+        if node:
             del self._waits_for[node.name]
-            self._running[node.name], self._began_s[node.name] = node, time.monotonic()
-            thread = threading.Thread(target=self._run, args=(node,), name=node.name, daemon=True)
-            self._threads.append(thread)
-            thread.start()
-        return bool(self._running)
+            self._began_s[node.name] = now_s
+        return node
 
-    def wait(self) -> tuple[Node, PibuildError | None]:
-        """Wait until a node ends; return it with its error. What needs a failed one is never started.
+    def end(self, name: str, *, has_failed: bool = False) -> Node:
+        """Note that a node ended, and return it. What needs a failed one is never started."""
+        del self._began_s[name]
+        ended = {name}
+        while has_failed and (more := {one for one in self._waits_for if ended.intersection(self._nodes[one].needs)}):
+            ended |= more
+            for other in more:
+                del self._waits_for[other]
+        for waited_for in self._waits_for.values():
+            waited_for.difference_update(ended)
+        return self._nodes[name]
 
-        Other errors than pibuild's are raised: they are defects or an interruption.
-        """
-        name, error = self._ended.get()
-        node = self._running.pop(name)
-        if error is not None and not isinstance(error, PibuildError):
-            raise error
-        if error is not None:
-            self._leave_out(name)
-        self._ended_are({name})
-        return node, error
-
-    @property
-    def progress(self) -> "Progress":
-        """How far the graph is. A node that takes longer than expected counts as nearly done."""
-        now_s = time.monotonic()
-        spent_s = {name: min(now_s - self._began_s[name], node.expected_s) for name, node in self._running.items()}
-        left = [*self._waits_for, *self._running]
+    def progress(self, now_s: float) -> Progress:
+        """Return how far the graph is. A node that takes longer than expected counts as nearly done."""
+        spent_s = {name: min(now_s - began_s, self._nodes[name].expected_s) for name, began_s in self._began_s.items()}
+        left = [*self._waits_for, *self._began_s]
         longest_s = max((self._rank_s[name] - spent_s.get(name, 0.0) for name in left), default=0.0)
         work_s = sum(self._nodes[name].expected_s for name in left) - sum(spent_s.values())
         return Progress(
@@ -103,23 +104,38 @@ class _Running:
             left_s=max(longest_s, work_s / self._budget.nodes),
         )
 
+
+class _Threads:
+    """The nodes that run, each in a thread."""
+
+    def __init__(self) -> None:
+        self._threads: dict[str, threading.Thread] = {}
+        self._ended: queue.SimpleQueue[tuple[str, BaseException | None]] = queue.SimpleQueue()
+
+    def start(self, node: Node) -> None:
+        thread = threading.Thread(target=self._run, args=(node,), name=node.name, daemon=True)
+        self._threads[node.name] = thread
+        thread.start()
+
+    def __len__(self) -> int:
+        return len(self._threads)
+
+    def wait(self) -> tuple[str, PibuildError | None]:
+        """Wait until a node ends; return its name and its error.
+
+        Other errors than pibuild's are raised: they are defects or an interruption.
+        """
+        name, error = self._ended.get()
+        if error is not None and not isinstance(error, PibuildError):
+            raise error
+        del self._threads[name]
+        return name, error
+
     def join(self, seconds: float) -> None:
         """Wait for the end of all threads, but no longer."""
         end_s = time.monotonic() + seconds
-        for thread in self._threads:
+        for thread in self._threads.values():
             thread.join(max(0.0, end_s - time.monotonic()))
-
-    def _next(self) -> Node | None:
-        """Return what should be started now: of the nodes that are ready and fit, that with the longest path."""
-        if len(self._running) >= self._budget.nodes:
-            return None
-        left_bytes = self._budget.memory_bytes - sum(node.memory_bytes for node in self._running.values())
-        ready = [self._nodes[name] for name, needs in self._waits_for.items() if not needs]
-        if self._running:
-            ready = [node for node in ready if node.memory_bytes <= left_bytes]
-        if self._budget.nodes == 1:
-            return ready[0] if ready else None
-        return max(ready, key=lambda node: self._rank_s[node.name], default=None)
 
     def _run(self, node: Node) -> None:
         error: BaseException | None = None
@@ -128,18 +144,6 @@ class _Running:
         except BaseException as raised:  # noqa: BLE001  it is raised again in the thread that waits
             error = raised
         self._ended.put((node.name, error))
-
-    def _leave_out(self, name: str) -> None:
-        stopped = {name}
-        while more := {other for other in self._waits_for if stopped.intersection(self._nodes[other].needs)}:
-            stopped |= more
-            for other in more:
-                del self._waits_for[other]
-        self._ended_are(stopped)
-
-    def _ended_are(self, names: set[str]) -> None:
-        for waited_for in self._waits_for.values():
-            waited_for.difference_update(names)
 
 
 def run_graph(
@@ -156,19 +160,26 @@ def run_graph(
     thread is interrupted, `stop` has to make running nodes end, and their errors are not told. Raises ValueError if
     nodes need each other in a circle.
     """
-    running = _Running({node.name: node for node in nodes}, budget)
+    schedule, threads = Schedule({node.name: node for node in nodes}, budget), _Threads()
     errors: list[PibuildError] = []
+
+    def start() -> bool:
+        while node := schedule.next(time.monotonic()):
+            threads.start(node)
+        return len(threads) > 0
+
     try:
-        while running.start():
-            on_progress(running.progress)
-            node, error = running.wait()
+        while start():
+            on_progress(schedule.progress(time.monotonic()))
+            name, error = threads.wait()
+            node = schedule.end(name, has_failed=error is not None)
             if error:
                 errors.append(error)
-                if running.start():
+                if start():
                     on_error(node, error)
     except BaseException:
         stop()
-        running.join(_END_S)
+        threads.join(_END_S)
         raise
     return tuple(errors)
 
@@ -177,8 +188,11 @@ def _before(node: Node) -> tuple[str, ...]:
     return (*node.needs, *node.after)
 
 
-def _longest_paths(nodes: Mapping[str, Node]) -> dict[str, float]:
-    """Return for each node the expected time from its start to the end of all that needs it."""
+def longest_paths(nodes: Mapping[str, Node]) -> dict[str, float]:
+    """Return for each node the expected time from its start to the end of all that needs it, in seconds.
+
+    Raises ValueError if nodes need each other in a circle.
+    """
     needed_by: dict[str, list[str]] = {name: [] for name in nodes}
     for node in nodes.values():
         for need in _before(node):
