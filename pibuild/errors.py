@@ -104,6 +104,13 @@ class ImageError(PibuildError):
     exit_code = 6
 
 
+class RegistryError(ImageError):
+    """A registry of images does not answer, or refuses."""
+
+    is_denied = False
+    """Whether it wants another login, or none may do that."""
+
+
 class BuildError(PibuildError):
     """A recipe's script failed."""
 

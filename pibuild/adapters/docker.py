@@ -14,7 +14,7 @@ import time
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from functools import partial
+from functools import cached_property, partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -27,11 +27,14 @@ from docker.types import Mount
 from pibuild.adapters.container_files import CACHE, WORK, inputs_tar, kept_paths, written_folders
 from pibuild.adapters.engine_endpoint import Endpoint, chosen_endpoint
 from pibuild.adapters.http import connection_cause
+from pibuild.adapters.image_transfer import ImageTransfer
 from pibuild.console import size
 from pibuild.errors import BuildError, EngineError, ImageError, PibuildError, ResourceError
 from pibuild.model import SESSION_LABEL, STORE_LABEL, Outcome, Run
 
 _API_TIMEOUT_S = 600
+_PLATFORM = "linux/amd64"
+"""That of images in registries, which have some for several."""
 _PIDS, _PIDS_PER_CPU = 1024, 32
 """Processes and threads of a container: Bazel has some hundred, whatever the machine is, and some for each job."""
 _CPU_PERIOD_US = 100_000
@@ -81,6 +84,11 @@ class Engine:
         except Exception as error:  # paramiko, which may be missing, has errors of its own
             raise _engine_error("connecting", self._endpoint, error) from error
 
+    @cached_property
+    def _transfer(self) -> ImageTransfer:
+        with self._translated("connecting"):
+            return ImageTransfer(self._endpoint.url, self._endpoint.tls)
+
     @property
     def cpus(self) -> int:
         """How many processors the engine has."""
@@ -120,13 +128,16 @@ class Engine:
         with self._translated(f"reading the image {reference}"):
             return dict(self._client.images.get(reference).labels)
 
-    def pull(self, pinned: str, reference: str) -> None:
-        """Download an image by its digest and name it here. Raises ImageError if its registry is not reachable."""
-        with self._translated(f"pulling {pinned}"):
-            try:
-                self._client.images.pull(pinned, platform="linux/amd64").tag(reference)
-            except (APIError, ImageNotFound) as error:
-                raise ImageError(f"{pinned} can't be pulled", found=str(error.explanation or error)) from error
+    def pull(self, name: str, reference: str) -> bool:
+        """Download an image of a registry, by its tag or digest, and name it here; return whether there is one.
+
+        Raises RegistryError if the registry is not reachable or refuses.
+        """
+        return self._transfer.pull(name, reference, _PLATFORM)
+
+    def push(self, reference: str, name: str) -> str:
+        """Upload an image to a registry as NAME:TAG and return its digest. Raises RegistryError if that fails."""
+        return self._transfer.push(reference, name)
 
     def import_root(self, tar_path: Path, reference: str, labels: Mapping[str, str]) -> None:
         """Make an image from the tar of a root file system."""

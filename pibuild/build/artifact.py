@@ -68,7 +68,7 @@ def run_recipe(
                 | {name: tree.facts[name] for name in ("place", "size_bytes")}
                 for source, tree in zip(artifact.release.sources, fetched, strict=True)
             ],
-        } | with_machines(machines_in(*(entries[need.key].facts for need in artifact.needs)))
+        } | with_machines(machines_in(image.facts(), *(entries[need.key].facts for need in artifact.needs)))
         limits = context.limits
         while True:
             run = container_run(

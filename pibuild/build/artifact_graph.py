@@ -14,6 +14,7 @@ from pibuild.build.executor import Budget, Node, run_graph
 from pibuild.build.graph import with_parents
 from pibuild.build.images import ensure_image, is_present
 from pibuild.build.toolchain_check import check_toolchain
+from pibuild.config.dockerfiles import as_here
 from pibuild.errors import PibuildError, SourceError
 from pibuild.model import Artifact, Image, Plan, Source
 from pibuild.sources.fetcher import is_stored, joined, with_shared_archives
@@ -57,6 +58,8 @@ class ArtifactGraph:
         nodes = [*image_nodes(images, self.context, durations), *fetched]
         if toolchain:
             nodes.append(self._check_node(toolchain))
+            if self.context.settings.images.push:
+                nodes.append(self._sharing_node(toolchain))
         return [*nodes, *(self._artifact_node(artifact, fetched, durations) for artifact in self.missing)]
 
     def _check_node(self, toolchain: Image) -> Node:
@@ -73,6 +76,16 @@ class ArtifactGraph:
             needs=(toolchain.reference, self.plan.device.reference),
             expected_s=CHECK_S,
         )
+
+    def _sharing_node(self, toolchain: Image) -> Node:
+        """Return the node that uploads images, for which nothing waits."""
+        context = self.context
+
+        def share() -> None:
+            for image in with_parents([toolchain, self.plan.device]):
+                context.image_registry.push(as_here(image, context.own_images.names))
+
+        return Node(name=f"sharing of {toolchain.reference}", run=share, needs=(_check_name(toolchain),))
 
     def _artifact_node(self, artifact: Artifact, fetched: Sequence[Node], durations: Durations) -> Node:
         context, trees = self.context, {source.tree for source in artifact.release.sources}
@@ -133,7 +146,10 @@ def _tell(error: PibuildError, context: BuildContext) -> None:
 
 
 def image_nodes(images: Iterable[Image], context: BuildContext, durations: Durations) -> list[Node]:
-    """Return a node for each image that the engine lacks and each that it stands on, the lowest first."""
+    """Return a node for each image that the engine lacks and each that it stands on, the lowest first.
+
+    With a registry of images, only the wanted images have one: what they stand on is made if the registry lacks them.
+    """
 
     def node(image: Image) -> Node:
         return Node(
@@ -143,7 +159,9 @@ def image_nodes(images: Iterable[Image], context: BuildContext, durations: Durat
             expected_s=durations.of_image(image),
         )
 
-    return [node(image) for image in with_parents(images, lambda image: is_present(image, context))]
+    missing = with_parents(images, lambda image: is_present(image, context))
+    wanted = {image.reference for image in images} if context.image_registry.is_asked else None
+    return [node(image) for image in missing if wanted is None or image.reference in wanted]
 
 
 def source_nodes(sources: Iterable[Source], context: BuildContext) -> list[Node]:

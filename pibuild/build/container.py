@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 from pibuild.build.context import BuildContext
+from pibuild.build.image_registry import machines_of
 from pibuild.console import Console, Step, seconds, size
 from pibuild.errors import BuildError, EngineError, OutOfMemoryError, PibuildError, ResourceError
 from pibuild.model import Artifact, Limits, Outcome, Run, Spent
@@ -154,14 +155,16 @@ def cache_volumes(artifact: Artifact, context: BuildContext) -> tuple[str, str]:
     """Return the engine's volume with the cache of releases, and the one that is the artifact's /work/cache.
 
     They are the same for a release, since only pinned code writes into it, if machines that are not in `store: trust:`
-    had no part in what it needs: a build runs the Python that it needs. Empty if its recipe has no cache.
+    had no part in what it needs or in its image: a build runs the Python that it needs, and the image's compilers.
+    Empty if its recipe has no cache.
     """
     if not artifact.recipe.has_cache:
         return "", ""
     image, domains = artifact.image.reference, {source.domain for source in artifact.release.sources} - {""}
-    store = context.store
+    store, engine = context.store, context.engine
     needed = (store.artifact_facts(need.key) or {} for need in artifact.needs)
-    if context.trust.strangers(machines_in(*needed)):
+    compilers = machines_of(engine.image_labels(image)) if engine.image_id(image) else []
+    if context.trust.strangers([*machines_in(*needed), *compilers]):
         domains.add(_STRANGERS)
     return store.cache_volume(image), store.cache_volume(image, "\n".join(sorted(domains)))
 

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from pibuild.adapters.docker import Engine
     from pibuild.adapters.http import Http
     from pibuild.adapters.mmdebstrap import Mmdebstrap
+    from pibuild.build.image_registry import ImageRegistry
     from pibuild.sources.fetcher import Fetcher
     from pibuild.sources.refs import Refs
     from pibuild.store.remote import Remote
@@ -188,6 +189,27 @@ class BuildContext:
             if self.trust.listed is None and not is_own:
                 self.console.warn(untrusted_remote(str(remote)))
         return Remote(folder, store=self.store, console=self.console, trust=self.trust, key=self.machine_key)
+
+    @cached_property
+    def image_registry(self) -> "ImageRegistry":
+        """The registry of images that machines share; without an address, and offline, it has none and takes none.
+
+        A warning is printed if images of any machine are taken from it.
+        """
+        from pibuild.build.image_registry import ImageRegistry  # noqa: PLC0415
+
+        images = self.settings.images
+        address = "" if self.settings.offline else images.registry or ""
+        if address and self.trust.listed is None:
+            self.console.warn(untrusted_remote(address))
+        return ImageRegistry(
+            address,
+            is_pushed_to=images.push,
+            engine=lambda: self.engine,
+            console=self.console,
+            trust=self.trust,
+            key=self.machine_key,
+        )
 
     def count(self, key: str, spent: Spent) -> None:
         """Add what a container cost to the totals; `key` is that of the artifact or plan that it ran for."""

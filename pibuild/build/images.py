@@ -6,13 +6,23 @@ ways to a base. Which images a build needs is planning's knowledge.
 """
 
 import io
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from pibuild.build.container import Transcript
 from pibuild.build.context import BuildContext
+from pibuild.build.image_registry import (
+    DIGEST_LABEL,
+    LOCKED_LABEL,
+    MACHINES_LABEL,
+    ORIGIN_LABEL,
+    PACKAGES_LABEL,
+    UNNAMED_IMAGES,
+    machines_of,
+)
 from pibuild.config.dockerfiles import load_base, name_with, with_parents_named
 from pibuild.config.package_locks import (
     Difference,
@@ -27,13 +37,9 @@ from pibuild.config.project_files import own_files
 from pibuild.console import Step
 from pibuild.errors import EngineError, ImageError
 from pibuild.model import Base, Image
+from pibuild.store.local import with_machines
 from pibuild.trees.tree import write_files
 
-ORIGIN_LABEL = "pibuild.base"
-PACKAGES_LABEL = "pibuild.packages"
-LOCKED_LABEL = "pibuild.locked"
-UNNAMED_IMAGES = "pibuild/unnamed:"
-"""What an image is called until its packages are known."""
 INSTALLED = "/opt/pibuild/packages/installed"
 """Where locked.sh writes what it takes."""
 _SHOWN = 10
@@ -54,20 +60,27 @@ class PresentImage:
     """Its name if it were made of the versions that its lock has."""
     packages: tuple[str, ...] = ()
     """All packages that went into it and into the images below it, as lines of a lock."""
+    digest: str = ""
+    """The digest by which it was downloaded from a registry; empty if this machine made it."""
+    machines: tuple[str, ...] = ()
+    """The other machines that had a part in it, by their public keys."""
 
     def facts(self) -> dict[str, Any]:
         """Return the image as records have it."""
-        return {
+        facts = {
             "reference": self.reference,
             "id": self.id,
             "base": self.origin,
             "locked": self.locked,
             "packages": list(self.packages),
         }
+        return facts | ({"digest": self.digest} if self.digest else {}) | with_machines(self.machines)
 
 
 def ensure_image(image: Image, context: BuildContext) -> PresentImage:
-    """Make an image, after those that it stands on, if the engine lacks it; return it under the name that it has.
+    """Make an image if the engine lacks it, and return it under the name that it has.
+
+    It comes from the registry of images if that has it; otherwise it is made, after those that it stands on.
 
     Raises ImageError if it can't be made, with the Dockerfile's last lines and the log; with --offline at once.
     """
@@ -84,6 +97,8 @@ def ensure_image(image: Image, context: BuildContext) -> PresentImage:
         origin=labels.get(ORIGIN_LABEL, "unknown"),
         locked=own.locked,
         packages=tuple(labels.get(PACKAGES_LABEL, "").splitlines()),
+        digest=labels.get(DIGEST_LABEL, ""),
+        machines=tuple(machines_of(labels)),
     )
 
 
@@ -108,6 +123,8 @@ def _present(image: Image, context: BuildContext) -> Image | None:
     engine = context.engine
     names = [name for name in (image.reference, image.locked) if engine.image_id(name) is not None]
     for reference in names or engine.images(f"{image.locked}-"):
+        if not context.trust.takes(machines_of(engine.image_labels(reference))):
+            continue
         own = replace(image, reference=reference)
         context.own_images.note(own)
         return own
@@ -124,10 +141,11 @@ def _made(image: Image, context: BuildContext) -> Image:
             f"The image {image.locked} does not exist, and making it needs packages from the network",
             hint="pibuild fetch with a network, then the same command with --offline",
         )
+    if own := _pulled(image, context):
+        return own
     parents = [_present(parent, context) or _made(parent, context) for parent in image.parents]
     image = with_parents_named(image, parents)
-    lock_name = image.locked.replace("/", "_").replace(":", "_")
-    with context.store.lock(lock_name, f"making the image {image.locked}"):
+    with _locked(image, context):
         if own := _present(image, context):  # by the pibuild that held the lock
             return own
         unnamed = f"{UNNAMED_IMAGES}{image.locked.replace('/', '-').replace(':', '-')}"
@@ -139,6 +157,27 @@ def _made(image: Image, context: BuildContext) -> Image:
                 engine = context.engine
                 for reference in (unnamed, f"{unnamed}-root"):
                     engine.remove_image(reference)
+
+
+def _pulled(image: Image, context: BuildContext) -> Image | None:
+    """Return an image that is downloaded from the registry; None if that has none that is taken."""
+    if not context.image_registry.is_asked:
+        return None
+    with _locked(image, context):
+        if own := _present(image, context):
+            return own
+        if not context.image_registry.pull(image):
+            return None
+        context.own_images.note(image)
+        return image
+
+
+@contextmanager
+def _locked(image: Image, context: BuildContext) -> Iterator[None]:
+    """Let one pibuild of this store make an image, or download it."""
+    name = image.locked.replace("/", "_").replace(":", "_")
+    with context.store.lock(name, f"making the image {image.locked}"):
+        yield
 
 
 def _build_base(image: Image, unnamed: str, context: BuildContext, step: Step) -> str:
@@ -153,7 +192,7 @@ def _build_base(image: Image, unnamed: str, context: BuildContext, step: Step) -
         context.console.debug(str(error))
         context.console.note(f"  {error.what}: taking {base.pinned} from its registry")
         try:
-            engine.pull(base.pinned, root)
+            _pull_base(base, root, context)
         except (ImageError, EngineError) as other:
             raise ImageError(
                 "The base image can't be made",
@@ -164,6 +203,11 @@ def _build_base(image: Image, unnamed: str, context: BuildContext, step: Step) -
         origin = base.pinned
     _run_dockerfile(image, unnamed, {"ROOT": root}, context, step)
     return origin
+
+
+def _pull_base(base: Base, reference: str, context: BuildContext) -> None:
+    if not context.engine.pull(base.pinned, reference):
+        raise ImageError(f"{base.pinned} can't be pulled", found="its registry does not have it")
 
 
 def _bootstrap(base: Base, image: Image, tar_path: Path, context: BuildContext) -> None:
@@ -234,7 +278,15 @@ def _named(image: Image, unnamed: str, origin: str, context: BuildContext) -> Im
         own = image
     if drift:
         _warn(own, drift, context)
-    labels = {ORIGIN_LABEL: origin, PACKAGES_LABEL: _text(total).rstrip("\n"), LOCKED_LABEL: image.locked}
+    machines = {machine for parent in image.parents for machine in machines_of(engine.image_labels(parent.reference))}
+    labels = {
+        ORIGIN_LABEL: origin,
+        PACKAGES_LABEL: _text(total).rstrip("\n"),
+        LOCKED_LABEL: image.locked,
+        # over those of the images below
+        DIGEST_LABEL: "",
+        MACHINES_LABEL: " ".join(sorted(machines)),
+    }
     engine.build_image(own.reference, _tar({"Dockerfile": f"FROM {unnamed}\n".encode()}), {}, labels, lambda _: None)
     context.own_images.note(own)
     return own

@@ -93,7 +93,7 @@ def make_wheel(plan: Plan, context: BuildContext) -> Entry:
             )
             record["proof"] = asdict(spent)
             record["spent_s"] = context.watch.since(before_s)
-            parts = [*record["artifacts"], *(used.facts for used in entries.values())]
+            parts = [device.facts(), *record["artifacts"], *(used.facts for used in entries.values())]
             record |= with_machines(machines_in(*parts))
             record["wall_s"] = round(context.clock() - began_s, 2)
             entry = store.put_wheel(plan.key, wheel_path, record, extras)

@@ -20,7 +20,7 @@ def run(invocation: Invocation) -> int:
     from pibuild.adapters.docker import Engine
     from pibuild.build.container import FAILED_IMAGES
     from pibuild.build.context import open_context
-    from pibuild.build.images import UNNAMED_IMAGES
+    from pibuild.build.image_registry import UNNAMED_IMAGES
     from pibuild.console import size
     from pibuild.errors import PibuildError
 

@@ -35,6 +35,7 @@ _OPTIONS: Mapping[str, dict[str, Any]] = {
     "--with-dependencies": {**SWITCH, "help": "also build all dependencies of the wheel"},
     "--output": {"metavar": "DIR", "help": "folder for wheels and records (default: wheelhouse)"},
     "--mirrors": {"action": "append", "metavar": "P", "help": "bare git clones: a path or URL with {owner}, {name}"},
+    "--images": {"metavar": "HOST/PATH", "help": "registry of images that machines share"},
     "--snapshot": {"metavar": "URL", "help": "archive of old packages, for the locks of images"},
     "--offline": {**SWITCH, "help": "use no network; fail and list what is missing"},
     "--jobs": {"metavar": "N", "help": "compilers that run at the same time"},
@@ -154,7 +155,7 @@ def add_selection(parser: CommandParser) -> None:
 
 def add_network(parser: CommandParser) -> None:
     """Add the options that say where sources come from."""
-    add_options(parser.add_argument_group("network"), "--mirrors", "--snapshot", "--offline")
+    add_options(parser.add_argument_group("network"), "--mirrors", "--images", "--snapshot", "--offline")
 
 
 def add_limits(parser: CommandParser) -> None:

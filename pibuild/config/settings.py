@@ -77,6 +77,15 @@ _Address = Annotated[Address, AfterValidator(_address)]
 _PublicUrl = Annotated[str, AfterValidator(_public)]
 
 
+_PART = r"[a-z0-9]+(?:[._-]+[a-z0-9]+)*"
+_REGISTRY = rf"(?:[a-z0-9.-]+\.[a-z0-9-]+|localhost|[a-z0-9.-]+(?=:))(?::\d{{1,5}})?(?:/{_PART})+"
+
+
+def _images(written: Any) -> Any:  # noqa: ANN401  whatever the YAML holds
+    """Return the mapping that a text, or null, is short for."""
+    return {"registry": written} if written is None or isinstance(written, str) else written
+
+
 def _storage(written: Any) -> Any:  # noqa: ANN401  whatever the YAML holds
     """Return the mapping that a text, or null, is short for."""
     return {"folder": written} if written is None or isinstance(written, str) else written
@@ -117,6 +126,25 @@ class Storage:
     allow_http: bool = False
     """Allow a shared store at an `http://` address of another machine, where everybody on the way sees what is
     transferred."""
+
+
+def _registry(text: str) -> str:
+    """Accept only what can begin the name of an image in a registry: Docker takes `name/path` for one of its hub's."""
+    if re.fullmatch(_REGISTRY, text):
+        return text
+    raise PydanticCustomError("address", "expected HOST/PATH, such as registry.example.org/pibuild")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SharedImages:
+    """The registry through which machines share images."""
+
+    __pydantic_config__ = _STRICT
+    registry: Annotated[str, AfterValidator(_registry)] | None = None
+    """Where images are looked for before they are made: `HOST/PATH` or `HOST:PORT/PATH`. The login is that of `docker
+    login`. `--images` and PIBUILD_IMAGES set only this key."""
+    push: bool = False
+    """Also upload the images that this machine makes as their locks say, once the toolchain has passed its check."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -290,6 +318,10 @@ class Settings:
     """Where wheels are published."""
     store: Annotated[Storage, BeforeValidator(_storage, json_schema_input_type=str | Storage | None)] = Storage()
     """Folder for sources, artifacts and logs, or in pibuild.yaml a mapping: `{folder: DIR, remote: ADDRESS}`."""
+    images: Annotated[SharedImages, BeforeValidator(_images, json_schema_input_type=str | SharedImages | None)] = (
+        SharedImages()
+    )
+    """Registry of images that machines share, or in pibuild.yaml a mapping: `{registry: HOST/PATH, push: true}`."""
     mirrors: tuple[Annotated[_Address, AfterValidator(_clone)], ...] = ()
     """Folders or servers of bare git clones, such as `/srv/git/{owner}+{name}/repo`."""
     raspbian: _PublicUrl | None = None
@@ -321,6 +353,8 @@ _IN_FILE_ONLY = ("nightly", "publish")
 """Keys of pibuild.yaml that are neither flags nor variables."""
 _EXCLUSIVE = ("quiet", "verbose")
 """Settings that a stronger place sets to false if it sets one of them to true."""
+_SHORT: Mapping[str, str] = {"store": "folder", "images": "registry"}
+"""Settings that are mappings, with the key that an option or a variable sets."""
 _OLD_NAMES: Mapping[str, str] = {"version": "release"}
 _ITEM = {"mirrors": r"\S+", "with": r"[^\s,]+"}
 """The pattern of an item in a variable that holds several."""
@@ -352,8 +386,9 @@ def load_settings(
         if any(checked(bool, values.get(name))[0] for name in _EXCLUSIVE):
             merged |= dict.fromkeys(_EXCLUSIVE, False)
         merged |= values
-    if isinstance(from_file.get("store"), dict) and isinstance(merged["store"], str):
-        merged["store"] = from_file["store"] | {"folder": merged["store"]}
+    for name, short in _SHORT.items():
+        if isinstance(from_file.get(name), dict) and isinstance(merged[name], str):
+            merged[name] = from_file[name] | {short: merged[name]}
     settings = typed(Settings, merged, "The settings")
     _refuse_plain_http(settings.store)
     if settings.quiet and settings.verbose:
@@ -410,7 +445,7 @@ def _from_environ(environ: Mapping[str, str], warn: Callable[[str], None]) -> di
 def _unknown_variable(variable: str) -> str:
     """Return what is wrong with a variable that no setting has."""
     name = variable.removeprefix("PIBUILD_").lower()
-    for key in (*_IN_FILE_ONLY, "store"):
+    for key in (*_IN_FILE_ONLY, *_SHORT):
         if f"{name}_".startswith(f"{key}_"):
             return f"there is no such variable; pibuild.yaml can set it, under {key!r}"
     names = {name: name for name in (*setting_names(), "config")} | {**_OLD_NAMES, "extras": "with"}

@@ -2,9 +2,9 @@
 
 An attestation is an envelope (DSSE) with a JSON payload:
 
-    kind         artifact, wheel or outcome
-    key          of the artifact, the proven wheel, or the cell
-    sha256       of the tar beside it, and `size_bytes`; empty and 0 if there is none
+    kind         artifact, wheel, outcome or image
+    key          of the artifact, the proven wheel, or the cell; the name of the image
+    sha256       of the tar beside it, and `size_bytes`; empty and 0 if there is none. Of an image, its digest
     machine      the signer's public key, so that a reader can tell who it is; the signature proves it
     record       as the machine has it in its own store
 
@@ -25,7 +25,7 @@ from pibuild.signing.key_files import public_key_of, public_text
 from pibuild.store.shared_records import PublicKeyText, Sha256
 
 PAYLOAD_TYPE = "application/vnd.pibuild.shared+json"
-SharedKind = Literal["artifact", "wheel", "outcome"]
+SharedKind = Literal["artifact", "wheel", "outcome", "image"]
 
 
 class AttestationError(Exception):

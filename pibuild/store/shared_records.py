@@ -99,8 +99,17 @@ class ImageFacts(TypedDict):
     id: _Text
     reference: _Text
     locked: NotRequired[_Text]
+    digest: NotRequired[_Text]
+    machines: NotRequired[_Machines]
     packages: NotRequired[Annotated[list[_PackageLine], Field(max_length=10_000)]]
     cpu: NotRequired[_Text]
+
+
+class SharedImage(TypedDict):
+    """What is written about an image that is uploaded to a registry."""
+
+    id: _Text
+    machines: NotRequired[_Machines]
 
 
 class SourceFacts(TypedDict):

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pibuild.adapters.docker import Container, Engine
-from pibuild.errors import ImageError
+from pibuild.errors import ImageError, RegistryError
 from pibuild.model import Outcome, Run
 from tests.makers.elfs import make_elf
 from tests.makers.wheels import make_wheel
@@ -90,10 +90,11 @@ class MakingEngine(PresentEngine):
     def remove_image(self, reference: str) -> None:
         self.made.pop(reference, None)
 
-    def pull(self, pinned: str, reference: str) -> None:
+    def pull(self, name: str, reference: str) -> bool:
         if not self.registry:
-            raise ImageError(f"{pinned} can't be pulled")
+            raise RegistryError(f"{name} can't be pulled")
         self.made[reference] = {}
+        return True
 
     def import_root(self, tar_path: Path, reference: str, labels: Mapping[str, str]) -> None:
         self.contexts.append([tar_path.name])

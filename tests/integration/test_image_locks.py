@@ -7,7 +7,8 @@ import uuid
 
 import pytest
 
-from pibuild.build.images import PACKAGES_LABEL, ensure_image
+from pibuild.build.image_registry import PACKAGES_LABEL
+from pibuild.build.images import ensure_image
 from pibuild.config.settings import load_settings
 from pibuild.console import Console
 from pibuild.errors import ImageError

@@ -8,6 +8,8 @@ import pytest
 
 from pibuild.build.artifact import build_artifact
 from pibuild.build.container import Transcript, container_run, cpu_seconds, shell_run
+from pibuild.build.image_registry import DIGEST_LABEL, MACHINES_LABEL
+from pibuild.build.images import ensure_image
 from pibuild.config.settings import Settings
 from pibuild.console import Console
 from pibuild.errors import BuildError, PibuildError, ResourceError, SourceError
@@ -31,6 +33,17 @@ ARTIFACT = Artifact(
     env=(("PIBUILD", "1"),),
     needs=(),
 )
+
+
+class PulledEngine(FailingEngine):
+    """An engine whose images come from a machine."""
+
+    def __init__(self, machine):
+        super().__init__([])
+        self.labels = {MACHINES_LABEL: machine, DIGEST_LABEL: f"sha256:{'7' * 64}"}
+
+    def image_labels(self, reference):  # noqa: ARG002
+        return self.labels
 
 
 def failure(store: Store, engine: FailingEngine) -> PibuildError:
@@ -194,6 +207,27 @@ def test_work_of_an_unlisted_machine_does_not_write_into_the_releases_cache(stor
     releases = store.cache_volume(artifact.image.reference)
     assert (run.cache == releases) == is_trusted
     assert run.cache_from == ("" if is_trusted else releases)
+
+
+@pytest.mark.parametrize("is_trusted", [True, False])
+def test_compilers_of_an_unlisted_machine_do_not_write_into_the_releases_cache(store, console, is_trusted):
+    machine = f"ed25519:{'1' * 64}"
+    context = make_context(store, console, engine=PulledEngine(machine), settings=SETTINGS)
+    context.trust = Trust(listed=frozenset([machine])) if is_trusted else ANYBODY
+    artifact = replace(ARTIFACT, recipe=make_recipe("thing", has_cache=True))
+    run = container_run(context, image="x", command=(), env=(), cache_of=artifact)
+
+    assert (run.cache == store.cache_volume(artifact.image.reference)) == is_trusted
+
+
+def test_an_image_says_which_machine_made_it_and_its_digest(store, console):
+    machine = f"ed25519:{'1' * 64}"
+    context = make_context(store, console, engine=PulledEngine(machine), settings=SETTINGS)
+    context.trust = Trust(listed=frozenset([machine]))
+    present = ensure_image(ARTIFACT.image, context)
+
+    assert present.facts()["machines"] == [machine]
+    assert present.facts()["digest"] == f"sha256:{'7' * 64}"
 
 
 def test_the_shell_of_a_failed_build_has_its_limits_environment_and_cache(store, console):

@@ -4,7 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from pibuild.build.images import LOCKED_LABEL, ORIGIN_LABEL, PACKAGES_LABEL, ensure_image, ensure_planned
+from pibuild.build.image_registry import DIGEST_LABEL, LOCKED_LABEL, MACHINES_LABEL, ORIGIN_LABEL, PACKAGES_LABEL
+from pibuild.build.images import ensure_image, ensure_planned
 from pibuild.build.schedule import fetch
 from pibuild.config.dockerfiles import as_here
 from pibuild.config.settings import Settings
@@ -93,6 +94,8 @@ def test_an_image_of_its_locks_versions_has_the_planned_name_and_lists_them(imag
         ORIGIN_LABEL: "mmdebstrap bullseye",
         PACKAGES_LABEL: (BASH + QEMU).rstrip(),
         LOCKED_LABEL: image.reference,
+        DIGEST_LABEL: "",
+        MACHINES_LABEL: "",
     }
     assert context.own_images.names == ()
     assert "warning" not in console.err.getvalue()

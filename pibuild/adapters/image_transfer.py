@@ -1,0 +1,111 @@
+"""Transfers of images between a Docker engine and a registry, by the SDK.
+
+Knows what the engine and registries answer. The login is Docker's own: `docker login` and credential helpers, which the
+SDK reads as the docker program does. Transfers use a client of their own, which does not wait long for a registry
+that says nothing.
+"""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import docker
+import requests
+from docker.errors import APIError, DockerException, NotFound
+
+from pibuild.errors import ImageError, RegistryError, printable
+from pibuild.urls import redacted
+
+_SILENCE_S = 60
+"""How long a transfer may make no progress."""
+_ABSENT = re.compile(r"manifest( for \S+)? (not found|unknown)|name unknown|not known to registry", re.IGNORECASE)
+_DENIED = re.compile(r"denied|unauthorized|authentication required|no basic auth|forbidden", re.IGNORECASE)
+_LONGEST_ANSWER = 300
+
+
+class ImageTransfer:
+    """Uploads and downloads images for one engine."""
+
+    def __init__(self, url: str, tls: Any) -> None:  # noqa: ANN401  the SDK has no types
+        """Make a client of the engine at a URL."""
+        self._client = docker.DockerClient(base_url=url, tls=tls or False, timeout=_SILENCE_S)
+
+    def pull(self, name: str, reference: str, platform: str) -> bool:
+        """Download the image NAME:TAG or NAME@DIGEST, and name it `reference` only; return whether there is one.
+
+        Raises RegistryError if the registry does not answer or refuses, ImageError for an image that runs commands
+        where others stand on it.
+        """
+        repository, _, image_tag = name.partition("@") if "@" in name else name.rpartition(":")
+        with _translated(f"pulling {name}"):
+            try:
+                answers = self._client.api.pull(repository, tag=image_tag, stream=True, decode=True, platform=platform)
+                _read(answers, name)
+                image = self._client.images.get(name)
+            except _AbsentError:
+                return False
+            except NotFound as error:  # some registries answer so, too, if the login may not see the image
+                if _DENIED.search(str(error)):
+                    raise
+                return False
+            triggers = image.attrs["Config"].get("OnBuild")
+            if not triggers:
+                image.tag(reference)
+            self._client.images.remove(name)
+        if triggers:
+            raise ImageError(f"{name} has ONBUILD instructions", found=printable(str(triggers))[:_LONGEST_ANSWER])
+        return True
+
+    def push(self, reference: str, name: str) -> str:
+        """Upload an image as NAME:TAG, and return the digest under which the registry has it: `sha256:…`.
+
+        Raises RegistryError if the registry does not answer or refuses.
+        """
+        repository, _, image_tag = name.rpartition(":")
+        with _translated(f"pushing {name}"):
+            self._client.images.get(reference).tag(repository, image_tag)
+            try:
+                answers = self._client.api.push(repository, tag=image_tag, stream=True, decode=True)
+                digests = [answer["aux"].get("Digest", "") for answer in _read(answers, name) if "aux" in answer]
+            finally:
+                self._client.images.remove(name)
+        if not digests or not re.fullmatch(r"sha256:[0-9a-f]{64}", digests[-1]):
+            raise RegistryError(f"pushing {name}: the engine did not say its digest")
+        return str(digests[-1])
+
+
+class _AbsentError(Exception):
+    """The registry has no such image."""
+
+
+def _read(answers: Iterator[dict[str, Any]], name: str) -> list[dict[str, Any]]:
+    """Return what the engine reports of a transfer. Raises RegistryError, or _AbsentError, for a failed one."""
+    reports = []
+    for answer in answers:
+        if failure := answer.get("error"):
+            if _ABSENT.search(failure) and not _DENIED.search(failure):
+                raise _AbsentError
+            raise _registry_error(f"transferring {name}", failure)
+        reports.append(answer)
+    return reports
+
+
+def _registry_error(doing: str, failure: str) -> RegistryError:
+    text = printable(redacted(" ".join(failure.split())))[:_LONGEST_ANSWER]
+    error = RegistryError(doing, found=text)
+    error.is_denied = bool(_DENIED.search(failure))
+    return error
+
+
+@contextmanager
+def _translated(doing: str) -> Iterator[None]:
+    """Translate the SDK's errors to RegistryError."""
+    try:
+        yield
+    except requests.Timeout as error:
+        raise RegistryError(doing, found=f"no progress for {_SILENCE_S} s") from error
+    except APIError as error:
+        raise _registry_error(doing, str(error.explanation or error)) from error
+    except (DockerException, requests.RequestException) as error:
+        raise _registry_error(doing, str(error)) from error

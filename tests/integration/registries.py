@@ -1,0 +1,140 @@
+"""A real registry of images on loopback, and a second engine, which stands for another machine."""
+
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from tempfile import mkdtemp
+from typing import Any
+
+import requests
+
+from tests.fakes.servers import free_port
+
+LOGIN = ("builder", "not-a-secret")
+"""The user and the password of a registry that wants a login."""
+_HTPASSWD = "$2b$04$V9euRPD8Ew7heXOmNtieGe1dVrSSjZXO380PYN7wWqpDQa8W5Fl4u"
+"""bcrypt of that password."""
+_CONFIG = """version: 0.1
+log: {{accesslog: {{disabled: true}}, level: warn}}
+storage:
+  filesystem: {{rootdirectory: {root}}}
+  delete: {{enabled: true}}
+http: {{addr: "127.0.0.1:{port}"}}
+"""
+_AUTH = 'auth: {{htpasswd: {{realm: test, path: "{path}"}}}}\n'
+_ENGINE = """
+mount -t tmpfs none /run/containerd 2> /dev/null
+exec dockerd --data-root "$1/data" --exec-root "$1/exec" --pidfile "$1/pid" --host "unix://$1/sock" \
+  --bridge none --iptables=false --ip-forward=false
+"""
+_MANIFESTS = "application/vnd.docker.distribution.manifest.v2+json"
+
+
+class Registry:
+    """A registry that runs; `address` is HOST/PATH for the settings."""
+
+    def __init__(self, port: int, login: tuple[str, str] | None) -> None:
+        self.host, self._login = f"127.0.0.1:{port}", login
+        self.address = f"{self.host}/some/path"
+
+    def tags(self, name: str) -> list[str]:
+        answer = requests.get(f"http://{self.host}/v2/some/path/{name}/tags/list", auth=self._login, timeout=10)
+        return sorted(answer.json().get("tags") or [])
+
+    def copy(self, name: str, tag: str, to: str) -> None:
+        """Put the image of a tag under another name, as whoever may write to the registry can."""
+        base = f"http://{self.host}/v2/some/path"
+        found = self._asked("GET", f"{base}/{name}/manifests/{tag}", headers={"Accept": _MANIFESTS})
+        manifest = found.json()
+        for part in (manifest["config"], *manifest["layers"]):
+            query = f"mount={part['digest']}&from=some/path/{name}"
+            self._asked("POST", f"{base}/{to}/blobs/uploads/?{query}")
+        headers = {"Content-Type": found.headers["Content-Type"]}
+        self._asked("PUT", f"{base}/{to}/manifests/{tag}", data=found.content, headers=headers)
+
+    def drop(self, name: str, tag: str) -> None:
+        """Delete the image of a tag."""
+        base = f"http://{self.host}/v2/some/path/{name}/manifests"
+        found = self._asked("HEAD", f"{base}/{tag}", headers={"Accept": _MANIFESTS})
+        self._asked("DELETE", f"{base}/{found.headers['Docker-Content-Digest']}")
+
+    def _asked(self, method: str, url: str, **more: Any) -> requests.Response:
+        answer = requests.request(method, url, auth=self._login, timeout=10, **more)
+        answer.raise_for_status()
+        return answer
+
+
+@contextmanager
+def running_registry(folder: Path, login: tuple[str, str] | None = None) -> Iterator[Registry]:
+    """Start docker-registry in a new folder, and end it at the end of the block."""
+    folder.mkdir()
+    port = free_port()
+    config = _CONFIG.format(root=folder / "images", port=port)
+    if login:
+        (folder / "htpasswd").write_text(f"{login[0]}:{_HTPASSWD}\n")
+        config += _AUTH.format(path=folder / "htpasswd")
+    (folder / "config.yml").write_text(config)
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen(["docker-registry", "serve", str(folder / "config.yml")], stdout=log, stderr=log)
+    try:
+        for _ in range(100):
+            with suppress(requests.ConnectionError):
+                requests.get(f"http://127.0.0.1:{port}/v2/", timeout=5)
+                break
+            time.sleep(0.1)
+        else:
+            raise RuntimeError(f"the registry did not start: {(folder / 'log').read_text()[-1000:]}")
+        yield Registry(port, login)
+    finally:
+        process.kill()
+        process.wait()
+
+
+def engine_lack() -> str:
+    """Return what the machine lacks for a second engine."""
+    path = f"{os.environ['PATH']}:/usr/sbin:/sbin"
+    if os.getuid() != 0:
+        return "only root may start an engine"
+    missing = [name for name in ("dockerd", "unshare") if not shutil.which(name, path=path)]
+    return f"{', '.join(missing)} not found" if missing else ""
+
+
+@contextmanager
+def second_engine() -> Iterator[str]:
+    """Start another Docker engine, without images, and yield its DOCKER_HOST; all of it ends with the block.
+
+    Its folder has a short name: a socket's path has 107 characters at most.
+    """
+    folder = Path(mkdtemp(prefix="engine-"))
+    command = [
+        "unshare",
+        "--mount",
+        "--pid",
+        "--fork",
+        "--kill-child",
+        "--mount-proc",
+        "bash",
+        "-c",
+        _ENGINE,
+        "dockerd",
+    ]
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen([*command, str(folder)], stdout=log, stderr=log)
+    host = f"unix://{folder}/sock"
+    try:
+        for _ in range(1200):
+            environ = os.environ | {"DOCKER_HOST": host}
+            if not subprocess.run(["docker", "version"], env=environ, capture_output=True, check=False).returncode:
+                break
+            time.sleep(0.1)
+        else:
+            raise RuntimeError(f"the engine did not start: {(folder / 'log').read_text()[-2000:]}")
+        yield host
+    finally:
+        process.kill()  # and with it, all processes of its namespace
+        process.wait()
+        shutil.rmtree(folder)
