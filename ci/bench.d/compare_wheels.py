@@ -1,6 +1,7 @@
 """Compare wheels by guest instructions per inference, each against the official wheel for the target.
 
-    compare_wheels.py [--target T] --builder IMAGE --device IMAGE --cache FOLDER [--json FILE] NAME=WHEEL...
+    compare_wheels.py [--target T] --builder IMAGE --device IMAGE --cache FOLDER [--references FOLDER] [--json FILE]
+        NAME=WHEEL...
 
 Downloads the files of models.yaml once (through the person's own pip), makes the image of this folder's Dockerfile on
 the builder image, runs every wheel on every model in it without a network, and prints a Markdown table. WHEEL must be
@@ -95,6 +96,8 @@ def main() -> int:
     parser.add_argument("--device", required=True, help="the device image: pi-two's, or bookworm's for 64 bits")
     parser.add_argument("--cache", required=True, type=Path, help="a folder for what is fetched")
     parser.add_argument("--json", type=Path, help="write the numbers to this file as well")
+    help_text = "a folder with outputs of other machines, as `infer.py MODEL 2 --outputs MODEL.npz` writes them"
+    parser.add_argument("--references", type=Path, help=help_text)
     parser.add_argument("wheels", nargs="*", metavar="NAME=WHEEL")
     asked = parser.parse_args()
     asked.cache.mkdir(parents=True, exist_ok=True)
@@ -106,6 +109,8 @@ def main() -> int:
         material_dir = Path(folder)
         (material_dir / "models").mkdir()
         write_models(pins, asked.cache, material_dir / "models")
+        for path in asked.references.glob("*.npz") if asked.references else ():
+            (material_dir / path.name).write_bytes(path.read_bytes())
         for name, path in wheels.items():
             with zipfile.ZipFile(path) as wheel:
                 wheel.extractall(material_dir / "wheels" / name)

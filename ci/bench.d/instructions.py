@@ -3,8 +3,8 @@
     python3 instructions.py WHEELS MODELS WORK NAME...
 
 WHEELS/NAME is an unpacked wheel, MODELS holds .tflite files, WORK is for files on the way; WORK/numpy is a numpy for
-systems that have none. The outputs of the first
-wheel are what the others' are compared with. One JSON document on stdout:
+systems that have none. Outputs are
+compared with those in WORK/MODEL.npz; without this file, with those of the first wheel. One JSON document on stdout:
 {model: {wheel: {instructions, operators, outputs, difference}}}; the differences as infer.py has them.
 """
 
@@ -41,7 +41,7 @@ def main(wheels_dir: str, models_dir: str, work_dir: str, *names: str) -> None:
         row = table.setdefault(model_path.stem, {})
         for name in names:
             print(f"{model_path.stem} with {name}", file=sys.stderr, flush=True)
-            arguments: list[str | Path] = ["--against" if row else "--outputs", outputs_path]
+            arguments: list[str | Path] = ["--against" if outputs_path.exists() else "--outputs", outputs_path]
             row[name] = counted(Path(wheels_dir) / name, model_path, Path(work_dir), arguments)
     print(json.dumps(table, indent=2))
 
