@@ -3,9 +3,9 @@
     python3 instructions.py WHEELS MODELS WORK NAME...
 
 WHEELS/NAME is an unpacked wheel, MODELS holds .tflite files, WORK is for files on the way; WORK/numpy is a numpy for
-systems that have none. Outputs are
-compared with those in WORK/MODEL.npz; without this file, with those of the first wheel. One JSON document on stdout:
-{model: {wheel: {instructions, operators, outputs, difference}}}; the differences as infer.py has them.
+systems that have none. Outputs are compared with those in WORK/MODEL.npz; without this file, with those of the first
+wheel. One JSON document on stdout: {model: {wheel: {instructions, operators, outputs, difference}}}; the differences as
+infer.py has them.
 """
 
 from __future__ import annotations
