@@ -24,6 +24,7 @@ def add_arguments(parser: CommandParser) -> None:
 def run(invocation: Invocation) -> int:
     """Print the products, dependencies and targets; with --json all recipes, each with its kind."""
     from pibuild.build.catalogue import load_catalogue
+    from pibuild.build.devices import device_name
 
     catalogue, console = load_catalogue(), invocation.console
     recipes, targets = catalogue.recipes.values(), list(catalogue.targets.values())
@@ -35,9 +36,23 @@ def run(invocation: Invocation) -> int:
     if invocation.args.all:
         sections["built only for other recipes"] = _lines_of(BUILD_ONLY, recipes, kinds)
     sections["targets"] = [line for target in targets for line in _target(target, verbose=console.verbose)]
-    fields = ("name", "aliases", "models", "compiler", "arch_flags", "glibc_floor", "platform_tag", "device_cpu")
+    fields = (
+        "name",
+        "aliases",
+        "models",
+        "bits",
+        "compiler",
+        "arch_flags",
+        "glibc_floor",
+        "platform_tag",
+        "device_cpu",
+    )
     facts = {
-        "targets": [{field: getattr(target, field) for field in fields} for target in targets],
+        "targets": [
+            {field: getattr(target, field) for field in fields}
+            | {"devices": [device_name(device) for device in target.devices]}
+            for target in targets
+        ],
         "recipes": [
             {
                 "name": recipe.name,
@@ -102,9 +117,11 @@ def _lines_of(kind: str, recipes: "Iterable[Recipe]", kinds: "Mapping[str, str]"
 
 
 def _target(target: "Target", *, verbose: bool) -> "Iterator[str]":
+    from pibuild.build.devices import device_names
+
     yield f"  {target.name}: {target.models}"
     if verbose:
         yield f"    aliases: {', '.join(target.aliases)}"
         yield f"    {target.compiler}, {target.arch_flags}"
         yield f"    platform tag {target.platform_tag}, glibc {target.glibc_floor} or newer"
-        yield f"    proven on an emulated {target.device_cpu}"
+        yield f"    {target.bits} bit, proven on an emulated {device_names(target)}"
