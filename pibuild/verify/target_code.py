@@ -28,6 +28,10 @@ _SMALL_BYTES = 100_000
 """Up to this size, code need not use NEON (wrapt has 10,000 bytes), but its build attributes must name NEON."""
 _XNNPACK = "xnn_"
 """The names of XNNPACK's kernels begin with this. They have NEON even if the flags of all other code are wrong."""
+_PADDING = 0
+"""GNU ld pads the stubs by which it avoids erratum 843419 of the Cortex-A53 to 4 KiB with zeros, without a mapping
+symbol (elfNN_aarch64_resize_stubs in bfd/elfnn-aarch64.c). For each CPU of 64 bits, zero is `udf`, so no newer CPU runs
+more of it."""
 _SHOWN = 5
 _LETTERS = 1000
 """A function's name is shown up to this length, so that a person can add it to the allowed ones."""
@@ -105,7 +109,7 @@ def _sorted_instructions(binary: Binary, target: Target) -> tuple[int, int, list
         instructions = newer_instructions(section, runs - NEON)
         neon_owners = binary.owners(instructions.addresses[instructions.needing(NEON)], section.address)
         neon += int(np.count_nonzero(~binary.are_in(neon_owners, lambda name: name.startswith(_XNNPACK))))
-        beyond = instructions.at(~instructions.needing(runs))
+        beyond = instructions.at(~instructions.needing(runs) & (instructions.words != _PADDING))
         owners = binary.owners(beyond.addresses, section.address)
         is_allowed = np.zeros(len(owners), np.bool_)
         for rule in target.allowed_functions:

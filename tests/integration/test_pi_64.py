@@ -29,6 +29,7 @@ releases:
     pythons: ["3.11"]
     needs: [cpython]
     sources: []
+sources: {}
 """
 MODULE = """
 #define PY_SSIZE_T_CLEAN
@@ -56,7 +57,7 @@ set -euo pipefail
 name=probe.cpython-311-$PIBUILD_TRIPLE.so info=build/wheel/probe-1.0.dist-info
 mkdir -p "$info" out/wheel out/symbols
 headers=in/cpython/include/python3.11
-"$PIBUILD_TRIPLE-gcc" $PIBUILD_CFLAGS FLAGS -shared -fPIC -I $headers recipe/probe.c -o "out/symbols/$name"
+"$PIBUILD_TRIPLE-gcc" $PIBUILD_CFLAGS @EXTRA@ -shared -fPIC -I $headers recipe/probe.c -o "out/symbols/$name"
 "$PIBUILD_TRIPLE-strip" -o "build/wheel/$name" "out/symbols/$name"
 tag=cp311-cp311-linux_$PIBUILD_MACHINE
 printf '%s\\n' 'Metadata-Version: 2.1' 'Name: probe' 'Version: 1.0' > "$info/METADATA"
@@ -82,7 +83,7 @@ def builds_with_probe(root: Path | None, folder: Path, flags: str) -> WorkspaceB
         shutil.copytree(ROOT / "pibuild" / "recipes", folder / "recipes")
         probe.mkdir()
         shutil.copy(ROOT / "pibuild" / "recipes" / "tflite-runtime" / "pack_wheel.py", probe)
-        texts = {"recipe.yaml": RECIPE, "build.sh": SCRIPT.replace("FLAGS", flags), "probe.c": MODULE}
+        texts = {"recipe.yaml": RECIPE, "build.sh": SCRIPT.replace("@EXTRA@", flags), "probe.c": MODULE}
         for name, text in texts.items():
             (probe / name).write_text(text.lstrip())
     builds = WorkspaceBuilds(root, Console())

@@ -17,7 +17,7 @@ from typing import Any
 from pibuild.build.context import BuildContext
 from pibuild.build.planning import Catalogue
 from pibuild.build.schedule import make_artifacts, make_wheel
-from pibuild.config.dockerfiles import load_images
+from pibuild.config.dockerfiles import target_images
 from pibuild.config.project_files import folder_digest, project_folder
 from pibuild.config.recipes import load_recipes
 from pibuild.config.settings import load_settings
@@ -117,7 +117,7 @@ class WorkspaceBuilds:
     def catalogue(self) -> Catalogue:
         """What the product plans with, with the small recipe in it."""
         folder = project_folder("dockerfiles")
-        images = {target.name: load_images(folder, target) for target in self.targets.values()}
+        images = {target.name: target_images(folder, target) for target in self.targets.values()}
         digest = folder_digest(self.check_dir)
         return Catalogue(targets=self.targets, recipes=self.recipes, images=images, proof_digest=digest)
 
