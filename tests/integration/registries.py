@@ -27,7 +27,9 @@ http: {{addr: "127.0.0.1:{port}"}}
 """
 _AUTH = 'auth: {{htpasswd: {{realm: test, path: "{path}"}}}}\n'
 _ENGINE = """
-mount -t tmpfs none /run/containerd 2> /dev/null
+ip link set lo up
+[ ! -d /run/containerd ] || mount -t tmpfs none /run/containerd
+docker-registry serve "$2" > /dev/null 2>&1 &
 exec dockerd --data-root "$1/data" --exec-root "$1/exec" --pidfile "$1/pid" --host "unix://$1/sock" \
   --bridge none --iptables=false --ip-forward=false
 """
@@ -37,8 +39,8 @@ _MANIFESTS = "application/vnd.docker.distribution.manifest.v2+json"
 class Registry:
     """A registry that runs; `address` is HOST/PATH for the settings."""
 
-    def __init__(self, port: int, login: tuple[str, str] | None) -> None:
-        self.host, self._login = f"127.0.0.1:{port}", login
+    def __init__(self, config_path: Path, port: int, login: tuple[str, str] | None) -> None:
+        self.config_path, self.host, self._login = config_path, f"127.0.0.1:{port}", login
         self.address = f"{self.host}/some/path"
 
     def tags(self, name: str) -> list[str]:
@@ -88,7 +90,7 @@ def running_registry(folder: Path, login: tuple[str, str] | None = None) -> Iter
             time.sleep(0.1)
         else:
             raise RuntimeError(f"the registry did not start: {(folder / 'log').read_text()[-1000:]}")
-        yield Registry(port, login)
+        yield Registry(folder / "config.yml", port, login)
     finally:
         process.kill()
         process.wait()
@@ -99,31 +101,22 @@ def engine_lack() -> str:
     path = f"{os.environ['PATH']}:/usr/sbin:/sbin"
     if os.getuid() != 0:
         return "only root may start an engine"
-    missing = [name for name in ("dockerd", "unshare") if not shutil.which(name, path=path)]
+    missing = [name for name in ("dockerd", "ip", "unshare") if not shutil.which(name, path=path)]
     return f"{', '.join(missing)} not found" if missing else ""
 
 
 @contextmanager
-def second_engine() -> Iterator[str]:
+def second_engine(registry: Registry) -> Iterator[str]:
     """Start another Docker engine, without images, and yield its DOCKER_HOST; all of it ends with the block.
 
-    Its folder has a short name: a socket's path has 107 characters at most.
+    It has a network of its own, because it would remove the bridge of the machine's engine; the registry serves the
+    same images there at the same address. Its folder has a short name: a socket's path has 107 characters at most.
     """
     folder = Path(mkdtemp(prefix="engine-"))
-    command = [
-        "unshare",
-        "--mount",
-        "--pid",
-        "--fork",
-        "--kill-child",
-        "--mount-proc",
-        "bash",
-        "-c",
-        _ENGINE,
-        "dockerd",
-    ]
+    spaces = ["--mount", "--net", "--pid", "--mount-proc"]
+    command = ["unshare", *spaces, "--fork", "--kill-child", "bash", "-c", _ENGINE, "dockerd"]
     with (folder / "log").open("wb") as log:
-        process = subprocess.Popen([*command, str(folder)], stdout=log, stderr=log)
+        process = subprocess.Popen([*command, str(folder), str(registry.config_path)], stdout=log, stderr=log)
     host = f"unix://{folder}/sock"
     try:
         for _ in range(1200):

@@ -3,6 +3,8 @@
 import io
 import json
 import os
+import re
+import shutil
 import subprocess
 import tarfile
 import uuid
@@ -13,12 +15,14 @@ from pibuild.adapters.docker import Engine
 from pibuild.build.context import open_context
 from pibuild.build.image_registry import DIGEST_LABEL, LOCKED_LABEL, MACHINES_LABEL, PACKAGES_LABEL, tar_of
 from pibuild.build.images import ensure_image
+from pibuild.config.project_files import project_folder
 from pibuild.config.settings import load_settings
 from pibuild.console import Console
 from pibuild.errors import ImageError
 from pibuild.model import Image
 from pibuild.signing.key_files import machine_key, public_text
 from tests.fakes.servers import free_port
+from tests.integration.one_build import base_image
 from tests.integration.registries import LOGIN, engine_lack, running_registry, second_engine
 from tests.requirements import needs, reason
 
@@ -328,8 +332,8 @@ def test_a_login_is_docker_s_own(machines, images, engine, registry, monkeypatch
 
 
 @pytest.mark.skipif(bool(engine_lack()), reason=reason(engine_lack(), "sudo ci/test"))
-def test_a_second_engine_gets_the_image_without_its_base(machines, shared):
-    with second_engine() as host:
+def test_a_second_engine_gets_the_image_without_its_base(machines, shared, registry):
+    with second_engine(registry) as host:
         present, printed = machines.run(
             "b", make(shared.image), trust=[machines.key("a")], environ={"DOCKER_HOST": host}
         )
@@ -339,3 +343,52 @@ def test_a_second_engine_gets_the_image_without_its_base(machines, shared):
         assert engine.images("") == [shared.name]
         assert engine.image_labels(shared.name)[DIGEST_LABEL] == present.digest
         assert engine.image_labels(shared.name)[MACHINES_LABEL] == machines.key("a")
+
+
+class NoBootstrap:
+    """What makes a base on a machine without mmdebstrap."""
+
+    def root_tar(self, *_words, **_more):
+        raise ImageError("mmdebstrap is missing")
+
+
+@pytest.fixture
+def base_in_registry(tmp_path, engine, registry):
+    """A folder for the image of a base, and the digest under which the registry has one."""
+    folder = tmp_path / "dockerfiles" / "base"
+    shutil.copytree(project_folder("dockerfiles") / "base", folder)
+    name = f"{registry.host}/debian"
+    digest = engine.push(base_image().reference, f"{name}:11")
+
+    def pinned(digest):
+        base_yaml = (folder / "base.yaml").read_text()
+        base_yaml = re.sub("repository: .*", f"repository: {name}", base_yaml)
+        (folder / "base.yaml").write_text(re.sub("digest: .*", f"digest: {digest}", base_yaml))
+        reference = f"pibuild/test-base-{uuid.uuid4().hex[:12]}:0123456789abcdef"
+        return Image(name="base", reference=reference, locked=reference, folder=folder, args=(), parents=())
+
+    return pinned, digest
+
+
+@pytest.mark.usefixtures("base")
+def test_a_base_comes_from_its_registry_by_digest_under_another_name(base_in_registry, context, engine, registry):
+    pinned, digest = base_in_registry
+    context.bootstrap, image = NoBootstrap(), pinned(digest)
+    present = ensure_image(image, context)
+    engine.remove_image(present.reference)
+
+    assert present.origin == f"{registry.host}/debian@{digest}"
+    assert present.reference.startswith(f"{image.locked}-")
+    assert any(" bash " in line for line in present.packages)
+
+
+@pytest.mark.usefixtures("base")
+def test_a_base_of_another_digest_is_not_taken(base_in_registry, context, engine):
+    pinned, _ = base_in_registry
+    context.bootstrap, image = NoBootstrap(), pinned(f"sha256:{'0' * 64}")
+    with pytest.raises(ImageError) as caught:
+        ensure_image(image, context)
+
+    assert "mmdebstrap is missing" in caught.value.found
+    assert "does not have it" in caught.value.found
+    assert engine.images(image.locked) == []
