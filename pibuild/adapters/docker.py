@@ -295,9 +295,9 @@ class Engine:
     def images(self, prefix: str) -> list[str]:
         """Return the names of the images that begin with the prefix."""
         with self._translated("listing images"):
-            return sorted(
-                name for image in self._client.images.list() for name in image.tags if name.startswith(prefix)
-            )
+            # The SDK's own method then asks for each image, of which some may be gone by then.
+            listed: list[dict[str, Any]] = self._client.api.images()
+            return sorted(name for image in listed for name in image["RepoTags"] or () if name.startswith(prefix))
 
     def remove_image(self, reference: str) -> None:
         """Remove an image's name, and the image if it has no other name."""
