@@ -184,14 +184,19 @@ def build_there(
     sources_dir: Path,
     context: BuildContext,
     report: Callable[[Artifact, str, Entry, Entry], None],
+    only: Sequence[str] = (),
 ) -> int:
     """Build the stored artifacts in other surroundings; report each pair; return how many differ.
 
-    What an artifact needs is what was built there, so nothing comes from here but sources.
+    What an artifact needs is what was built there, so nothing comes from here but sources. With `only`, names of
+    recipes, no others are built: what they need comes from here.
     """
     artifacts = {artifact.key: artifact for plan in plans for artifact in plan.artifacts if artifact.key in stored}
     entries, different = dict[str, Entry](), 0
     for artifact in other_order([*artifacts.values()]):
+        if only and artifact.recipe.name not in only:
+            entries[artifact.key] = stored[artifact.key]
+            continue
         for source in artifact.release.sources:
             for path in (sources_dir / f"{source.tree}.tar", sources_dir / f"{source.tree}.json"):
                 shutil.copyfile(path, context.store.root / "sources" / path.name)
@@ -209,6 +214,7 @@ def main() -> int:
     parser.add_argument("--elsewhere", type=Path, required=True, help="folder for the other builds")
     parser.add_argument("--target", action="append", default=[], help="default: all targets")
     parser.add_argument("--recipe", action="append", default=[], help="default: all recipes but tensorflow")
+    parser.add_argument("--only", action="store_true", help="take what these recipes need as it is")
     parser.add_argument(
         "--jobs", type=int, default=1, help="compilers at the same time in the other builds (default: 1)"
     )
@@ -244,7 +250,8 @@ def main() -> int:
         leave(args.elsewhere.absolute() / "näher am Meer")
         there = context_elsewhere(Path.cwd(), catalogue.images[plans[0].target.name]["builder"], console, args.jobs)
         try:
-            different = build_there(plans, stored, handed_over / "sources", there, report)
+            only = args.recipe if args.only else ()
+            different = build_there(plans, stored, handed_over / "sources", there, report, only)
         finally:
             there.store.close()
     except PibuildError as error:
