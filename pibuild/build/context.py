@@ -206,6 +206,7 @@ class BuildContext:
             address,
             is_pushed_to=images.push,
             engine=lambda: self.engine,
+            store=self.store,
             console=self.console,
             trust=self.trust,
             key=self.machine_key,

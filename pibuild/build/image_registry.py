@@ -9,6 +9,7 @@ what is missing, damaged or made by others is made here.
     HOST/PATH/NAME:HASH.attestation    an image that nobody runs; its label has the attestation of the other's digest
 """
 
+import base64
 import io
 from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
@@ -22,9 +23,10 @@ from pibuild.errors import EngineError, ImageError, RegistryError, printable
 from pibuild.model import Image
 from pibuild.signing.key_files import public_text
 from pibuild.store.attestation import Attestation, AttestationError, attest, read_attestation
+from pibuild.store.local import Store
 from pibuild.store.shared_records import RecordError, SharedImage, validated
 from pibuild.store.trust import Trust
-from pibuild.trees.tree import write_files
+from pibuild.trees.tree import pack, write_files
 
 if TYPE_CHECKING:
     from pibuild.adapters.docker import Engine
@@ -40,7 +42,6 @@ UNNAMED_IMAGES = "pibuild/unnamed:"
 """What an image is called until it is known that its name is right."""
 _ATTESTATION_LABEL = "pibuild.attestation"
 _ATTESTATION = ".attestation"
-_DOCKERFILE = b"FROM scratch\nCOPY attestation.json /\n"
 
 
 class _RefusedError(Exception):
@@ -56,6 +57,7 @@ class ImageRegistry:
         *,
         is_pushed_to: bool,
         engine: Callable[[], "Engine"],
+        store: Store,
         console: Console,
         trust: Trust,
         key: Callable[[], Ed25519PrivateKey],
@@ -66,7 +68,7 @@ class ImageRegistry:
         """
         self._address, self._is_pushed_to = address, is_pushed_to and bool(address)
         self._is_asked = bool(address)
-        self._engine, self._console, self._trust, self._key = engine, console, trust, key
+        self._engine, self._store, self._console, self._trust, self._key = engine, store, console, trust, key
 
     @property
     def is_asked(self) -> bool:
@@ -136,9 +138,8 @@ class ImageRegistry:
         try:
             if not engine.pull(f"{self._repository(image)}:{_tag(image)}{_ATTESTATION}", unnamed):
                 return None
-            said = read_attestation(
-                engine.image_labels(unnamed).get(_ATTESTATION_LABEL, "").encode(), "image", image.reference
-            )
+            label = engine.image_labels(unnamed).get(_ATTESTATION_LABEL, "")
+            said = read_attestation(_decoded(label), "image", image.reference)
             validated(SharedImage, said.record)
             if not said.sha256:
                 raise _RefusedError("its attestation has no digest")
@@ -167,12 +168,14 @@ class ImageRegistry:
         machines = machines_of(labels)
         record = {"id": engine.image_id(image.reference)} | ({"machines": machines} if machines else {})
         text = attest(self._key(), "image", image.reference, record, sha256=digest)
-        context = tar_of({"Dockerfile": _DOCKERFILE, "attestation.json": text.encode()})
-        try:
-            engine.build_image(unnamed, context, {}, {_ATTESTATION_LABEL: text}, lambda _: None)
-            engine.push(unnamed, f"{name}{_ATTESTATION}")
-        finally:
-            engine.remove_image(unnamed)
+        label = base64.b64encode(text.encode()).decode()
+        with self._store.staging() as staging:
+            tar_path = pack(staging / "attestation.tar", {"attestation.json": text.encode()})
+            try:
+                engine.import_root(tar_path, unnamed, {_ATTESTATION_LABEL: label})
+                engine.push(unnamed, f"{name}{_ATTESTATION}")
+            finally:
+                engine.remove_image(unnamed)
         if self._lacks(image):
             raise RegistryError(f"{self._address} does not keep what is put there")
 
@@ -240,6 +243,13 @@ def tar_of(files: Mapping[str, bytes]) -> bytes:
     buffer = io.BytesIO()
     write_files(buffer, files)
     return buffer.getvalue()
+
+
+def _decoded(label: str) -> bytes:
+    try:
+        return base64.b64decode(label, validate=True)
+    except ValueError as error:
+        raise AttestationError("it is not base64") from error
 
 
 def _ancestors(image: Image) -> Iterator[Image]:

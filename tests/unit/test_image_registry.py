@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from pibuild.build.artifact_graph import image_nodes
+from pibuild.build.artifact_graph import ArtifactGraph, image_nodes
 from pibuild.build.durations import Durations
 from pibuild.build.image_registry import ImageRegistry, is_as_locked
 from pibuild.config.settings import Settings, SharedImages
@@ -15,7 +15,7 @@ from pibuild.errors import RegistryError
 from pibuild.store.trust import Trust
 from tests.fakes.engines import MakingEngine
 from tests.makers.contexts import make_context
-from tests.makers.plans import make_images
+from tests.makers.plans import make_images, plan_for
 
 ADDRESS = "registry.example.org/pibuild"
 DEVICE = make_images("pi-one")["device"]
@@ -45,12 +45,13 @@ class EmptyRegistry(MakingEngine):
         return False
 
 
-def registry_of(engine, console, *, is_pushed_to=False):
+def registry_of(engine, store, console, *, is_pushed_to=False):
     key = Ed25519PrivateKey.generate()
     return ImageRegistry(
         ADDRESS,
         is_pushed_to=is_pushed_to,
         engine=lambda: engine,
+        store=store,
         console=console,
         trust=Trust(listed=frozenset()),
         key=lambda: key,
@@ -62,18 +63,18 @@ def console():
     return Console(err=io.StringIO())
 
 
-def test_an_image_is_asked_for_by_its_own_name(console):
+def test_an_image_is_asked_for_by_its_own_name(store, console):
     engine = EmptyRegistry()
 
-    assert not registry_of(engine, console).pull(DEVICE)
+    assert not registry_of(engine, store, console).pull(DEVICE)
     assert engine.asked == [f"{ADDRESS}/{DEVICE.reference.removeprefix('pibuild/')}.attestation"]
     assert console.err.getvalue() == ""
 
 
-def test_a_registry_that_fails_is_asked_once(console):
+def test_a_registry_that_fails_is_asked_once(store, console):
     engine = EmptyRegistry("connection refused")
     engine.made[DEVICE.reference] = {}
-    registry = registry_of(engine, console, is_pushed_to=True)
+    registry = registry_of(engine, store, console, is_pushed_to=True)
     for _ in range(2):
         registry.pull(DEVICE)
         registry.push(DEVICE)
@@ -82,10 +83,10 @@ def test_a_registry_that_fails_is_asked_once(console):
     assert console.err.getvalue().count("connection refused") == 1
 
 
-def test_a_registry_that_shows_nothing_before_an_upload_gets_that_upload(console):
+def test_a_registry_that_shows_nothing_before_an_upload_gets_that_upload(store, console):
     engine = EmptyRegistry("denied: requested access to the resource is denied", is_denied=True)
     engine.made[DEVICE.reference] = {}
-    registry = registry_of(engine, console, is_pushed_to=True)
+    registry = registry_of(engine, store, console, is_pushed_to=True)
     registry.pull(DEVICE)
     asked = console.err.getvalue()
     registry.push(DEVICE)
@@ -94,11 +95,11 @@ def test_a_registry_that_shows_nothing_before_an_upload_gets_that_upload(console
     assert console.err.getvalue().count("denied: requested") == 1
 
 
-def test_an_image_that_is_not_as_locked_is_neither_asked_for_nor_uploaded(console):
+def test_an_image_that_is_not_as_locked_is_neither_asked_for_nor_uploaded(store, console):
     engine = EmptyRegistry()
     own = replace(DEVICE, reference=f"{DEVICE.locked}-0123456789ab")
     engine.made[own.reference] = {}
-    registry = registry_of(engine, console, is_pushed_to=True)
+    registry = registry_of(engine, store, console, is_pushed_to=True)
     registry.pull(own)
     registry.push(own)
 
@@ -120,3 +121,15 @@ def test_what_a_shared_image_stands_on_is_not_made_first(store, console, registr
     names = [node.name for node in image_nodes([DEVICE], context, Durations(store))]
 
     assert names == ([DEVICE.reference] if registry else [DEVICE.parents[0].reference, DEVICE.reference])
+
+
+@pytest.mark.parametrize("push", [False, True])
+def test_images_are_uploaded_after_the_toolchain_s_check_while_others_go_on(store, console, push):
+    plan = plan_for()
+    settings = Settings(images=SharedImages(registry=ADDRESS, push=push), jobs=1, memory=4.0)
+    context = make_context(store, console, engine=EmptyRegistry(), settings=settings)
+    nodes = {node.name: node for node in ArtifactGraph(plan=plan, missing=plan.artifacts, context=context).nodes()}
+    uploads = [node for name, node in nodes.items() if name.startswith("sharing")]
+
+    assert [node.needs for node in uploads] == [(f"conformance of {plan.wheel.image.reference}",)] * push
+    assert not [node for node in nodes.values() if {*node.needs} & {upload.name for upload in uploads}]
