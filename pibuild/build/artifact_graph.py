@@ -58,9 +58,10 @@ class ArtifactGraph:
         nodes = [*image_nodes(images, self.context, durations), *fetched]
         if toolchain:
             nodes.append(self._check_node(toolchain))
-            if self.context.settings.images.push:
-                nodes.append(self._sharing_node(toolchain))
-        return [*nodes, *(self._artifact_node(artifact, fetched, durations) for artifact in self.missing)]
+        nodes += [self._artifact_node(artifact, fetched, durations) for artifact in self.missing]
+        if toolchain and self.context.settings.images.push:
+            nodes.append(self._sharing_node(toolchain))
+        return nodes
 
     def _check_node(self, toolchain: Image) -> Node:
         context, target = self.context, self.plan.target
