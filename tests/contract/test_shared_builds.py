@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 import pytest
 
 from pibuild.build.context import BuildContext
+from pibuild.build.image_registry import MACHINES_LABEL
 from pibuild.build.pulled_wheel import pull_wheel
 from pibuild.build.record import file_facts
 from pibuild.build.schedule import make_wheel
@@ -431,3 +432,14 @@ def test_unclear_code_is_judged_with_the_libraries_before_strip(machine, monkeyp
 
     assert (asked, other.built, other.warnings) == ([False, True], [], [])
     assert entry.facts["machines"] == [one.public]
+
+
+@pytest.mark.parametrize("part", ["toolchain", "device"])
+def test_a_wheel_names_the_machine_whose_image_it_was_made_or_proven_in(machine, part):
+    """Without `store: trust:` such a wheel is never signed for publication."""
+    maker = f"ed25519:{'1' * 64}"
+    one = machine()
+    one.engine.image_labels = lambda reference: {MACHINES_LABEL: maker} if part in reference else {}
+    entry = one.make(plan_for())
+
+    assert entry.facts["machines"] == [maker]
