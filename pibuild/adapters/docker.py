@@ -273,12 +273,16 @@ class Engine:
             copy.commit(repository=repository, tag=image_tag)
 
     def remove_containers(self, store_id: str, is_dead: Callable[[str], bool]) -> int:
-        """Remove a store's containers whose session is dead; return their number."""
+        """Remove a store's containers whose session is dead; return their number.
+
+        One that does not end, as on a machine with too much to do, is tried again after the others.
+        """
         mark = f"{STORE_LABEL}={store_id}"
         with self._translated("looking for left containers"):
             containers = self._client.containers.list(all=True, filters={"label": mark}, ignore_removed=True)
             dead = [container for container in containers if is_dead(container.labels[SESSION_LABEL])]
-            for container in dead:
+            late = [container for container in dead if not _is_removed(container)]
+            for container in late:
                 with suppress(NotFound):
                     container.remove(force=True, v=True)
         return len(dead)
@@ -428,6 +432,17 @@ class Container:
     def keep_as(self, reference: str) -> None:
         """Save its image with the contents of its folders as an image."""
         self._engine.keep(self._handle, self._run, reference)
+
+
+def _is_removed(container: Any) -> bool:  # noqa: ANN401  the SDK has no types
+    """Remove a container; return whether it is gone."""
+    try:
+        container.remove(force=True, v=True)
+    except NotFound:
+        return True
+    except APIError:
+        return False
+    return True
 
 
 def container_options(run: Run) -> dict[str, Any]:
