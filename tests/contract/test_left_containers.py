@@ -51,6 +51,6 @@ def test_one_that_ends_late_is_told_again_after_the_others(engine):
 
 def test_one_that_does_not_end_is_an_error_after_the_others_are_gone(engine):
     stuck, other = Left("dead", times=9), Left("dead")
-    with fails(EngineError, naming="did not receive an exit event"):
+    with fails(EngineError, naming="looking for left containers"):
         engine(stuck, other).remove_containers("store", lambda _: True)
     assert other.asked == 1
