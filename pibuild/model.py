@@ -338,6 +338,8 @@ class Recipe:
     """Names of the sources that only the build uses; no part of them is in the artifact."""
     package: str = ""
     """The wheel's name for pip, if it is not the recipe's."""
+    remote: Literal["", "bazel", "cmake"] = ""
+    """What starts compile actions that `remote_execution` can send to other machines; empty if nothing does."""
     replaces: str = ""
     """Name of the recipe that this one succeeds: where both make a proven wheel, this one is the default."""
 
@@ -521,6 +523,10 @@ class Run:
     """Folders in the cache that are not in its volume, but empty at each start."""
     stdin: Literal["", "pipe", "terminal"] = ""
     """What the command reads from; nothing if empty."""
+    shared: str = ""
+    """The engine's volume at SHARED, which another container has, too; none if empty."""
+    has_network: bool = False
+    """Whether it has the network of the engine's machine; only programs that are pinned run with it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

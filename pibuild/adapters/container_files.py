@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from pibuild.model import Run
 
 WORK, CACHE = "/work", "/work/cache"
+SHARED = "/remote-socket"
+"""The volume that two containers have in common."""
 _TEMPORARY = "/tmp"  # noqa: S108  in the container
 _FOLDERS = ("/work/src", "/work/in", "/work/build", "/work/out")
 _CHUNK_BYTES = 1 << 20
@@ -45,7 +47,7 @@ def inputs_tar(run: Run) -> Iterator[bytes]:
                     made.add(folder)
                     tar.addfile(_owned(tarfile.TarInfo(folder), run, tarfile.DIRTYPE))
 
-        for folder in (*_FOLDERS, *((CACHE,) if run.cache else ()), *run.volumes):
+        for folder in (*_FOLDERS, *((CACHE,) if run.cache else ()), *((SHARED,) if run.shared else ()), *run.volumes):
             add_folders(_with_parents(folder.strip("/")))
         for folder, tar_path in run.inputs:
             top = folder.strip("/")

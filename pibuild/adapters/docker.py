@@ -24,7 +24,7 @@ import requests
 from docker.errors import APIError, DockerException, ImageNotFound, NotFound
 from docker.types import Mount
 
-from pibuild.adapters.container_files import CACHE, WORK, inputs_tar, kept_paths, written_folders
+from pibuild.adapters.container_files import CACHE, SHARED, WORK, inputs_tar, kept_paths, written_folders
 from pibuild.adapters.engine_endpoint import Endpoint, chosen_endpoint
 from pibuild.adapters.http import connection_cause
 from pibuild.adapters.image_transfer import ImageTransfer
@@ -407,6 +407,11 @@ class Container:
             disk_full=disk_full,
         )
 
+    def end(self, grace_s: int) -> None:
+        """Ask a container that runs to end, and kill it after a while."""
+        with self._engine._translated("ending the container"), suppress(NotFound):  # noqa: SLF001
+            self._handle.stop(timeout=grace_s)
+
     def has(self, path: str) -> bool:
         """Return whether the container has a file."""
         with self._engine._translated(f"looking for {path} in the container"):  # noqa: SLF001
@@ -448,21 +453,24 @@ def _is_removed(container: Any) -> bool:  # noqa: ANN401  the SDK has no types
 def container_options(run: Run) -> dict[str, Any]:
     """Return what a container may do: of a build, a proof, a trial, a command on the device and a shell.
 
-    It has no network, no capability and no set-uid program, its user is the run's, and it can write in its own volumes
-    and in memory only. The engine's defaults for proxies are not passed on: they may have passwords.
+    It has no network unless the run says so, no capability and no set-uid program, its user is the run's, and it can
+    write in its own volumes and in memory only. The engine's defaults for proxies are not passed on: they may have
+    passwords.
     """
     limits = run.limits
     cpus = max(1, min(limits.jobs, limits.cpus))
     mounts = [Mount(target=folder, source=None, type="volume") for folder in (*written_folders(run), *run.volumes)]
+    for folder, volume in ((CACHE, run.cache), (SHARED, run.shared)):
+        mounts += [Mount(target=folder, source=volume, type="volume")] if volume else []
     return {
         "user": f"{limits.uid}:{limits.gid}",
         "working_dir": WORK,
-        "network_mode": "none",
+        "network_mode": "host" if run.has_network else "none",
         "cap_drop": ["ALL"],
         "security_opt": ["no-new-privileges"],
         "read_only": True,
         "tmpfs": dict(_IN_MEMORY),
-        "mounts": [*mounts, *([Mount(target=CACHE, source=run.cache, type="volume")] if run.cache else [])],
+        "mounts": mounts,
         "mem_limit": limits.memory_bytes,
         "memswap_limit": limits.memory_bytes,
         "cpu_period": _CPU_PERIOD_US,

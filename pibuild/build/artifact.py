@@ -12,6 +12,7 @@ from typing import Any
 from pibuild.build.container import container_run, locked_cache, run_to_end, script_command
 from pibuild.build.context import BuildContext
 from pibuild.build.images import ensure_planned
+from pibuild.build.remote_execution import REPORT, Remote, remote_of, report_facts
 from pibuild.console import seconds, size
 from pibuild.errors import BuildError, OutOfMemoryError, SourceError
 from pibuild.model import Artifact, Run
@@ -51,7 +52,7 @@ def run_recipe(
     image = ensure_planned(artifact.image, context)
     fetched = context.fetcher.measure_all(artifact.release.sources)
     folder = artifact.recipe.folder
-    with context.store.staging() as staging:
+    with context.store.staging() as staging, ExitStack() as stack:
         scripts = {path.relative_to(folder).as_posix(): path for path in artifact.release.files}
         inputs = [
             ("/work/recipe", pack(staging / "recipe.tar", scripts)),
@@ -70,6 +71,10 @@ def run_recipe(
             ],
         } | with_machines(machines_in(image.facts(), *(entries[need.key].facts for need in artifact.needs)))
         limits = context.limits
+        remote = None
+        if not is_cache_new:  # a rebuild tells whether this machine makes the same
+            trees = {source.into: tree for source, tree in zip(artifact.release.sources, fetched, strict=True)}
+            remote = stack.enter_context(remote_of(artifact, context, sources=trees))
         while True:
             run = container_run(
                 context,
@@ -82,7 +87,7 @@ def run_recipe(
                 is_cache_new=is_cache_new,
             )
             try:
-                return facts | _attempt(artifact, run, context, to, doing)
+                return facts | _attempt(artifact, run, context, to, doing, remote)
             except OutOfMemoryError as error:
                 if limits.jobs == 1:
                     raise
@@ -90,12 +95,17 @@ def run_recipe(
                 context.console.warn(f"{error.what}; again with {limits.jobs}")
 
 
-def _attempt(artifact: Artifact, run: Run, context: BuildContext, to: Path, doing: str) -> dict[str, Any]:
+def _attempt(
+    artifact: Artifact, run: Run, context: BuildContext, to: Path, doing: str, remote: Remote | None
+) -> dict[str, Any]:
     """Run a build's container once and write its output as a tar; return the facts that this gives."""
     with ExitStack() as stack:
         stack.enter_context(locked_cache(run, context))
         step = stack.enter_context(context.console.step(f"{doing} {artifact.title}"))
         staging = stack.enter_context(context.store.staging())
+        outputs = {"/work/out": staging / "out.tar"}
+        if remote:
+            run, outputs = remote.applied(run), outputs | {REPORT: staging / "remote.tar"}
         spent = run_to_end(
             run,
             context,
@@ -103,7 +113,7 @@ def _attempt(artifact: Artifact, run: Run, context: BuildContext, to: Path, doin
             log_name=artifact.slug,
             slug=artifact.slug,
             failure=f"{artifact.title} could not be built",
-            outputs={"/work/out": staging / "out.tar"},
+            outputs=outputs,
         )
         try:
             tree = write_tree(members(staging / "out.tar"), EVERYTHING, to)
@@ -113,6 +123,12 @@ def _attempt(artifact: Artifact, run: Run, context: BuildContext, to: Path, doin
             ) from error
         context.count(artifact.key, spent)
         step.detail = f"{seconds(spent.cpu_s)} of CPU, {size(tree.size_bytes)}"
+        done: dict[str, Any] = {}
+        if remote:
+            facts = report_facts(staging / "remote.tar", remote.settings)
+            done = {"remote_execution": facts}
+            step.detail += f", {facts['remote']} actions elsewhere ({seconds(facts['worker_cpu_s'])} of CPU)"
+            step.detail += f", {facts['cached']} cached"
     return {
         "name": artifact.title,
         "recipe": artifact.recipe.name,
@@ -122,4 +138,4 @@ def _attempt(artifact: Artifact, run: Run, context: BuildContext, to: Path, doin
         "tree": tree.tree,
         "wall_s": spent.wall_s,
         "cpu_s": spent.cpu_s,
-    }
+    } | done

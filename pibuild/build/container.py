@@ -30,6 +30,8 @@ _STRANGERS = "other machines"
 _INSTALLATION = f"{_CACHE}/bazel"
 """Where Bazel unpacks itself: programs that a later build would run, so each build unpacks its own."""
 _TAIL_LINES = 15
+_WARNING = "pibuild: remote execution: "
+"""How the scripts of pibuild/remote_execution begin a line that is a warning."""
 _TEN_YEARS_S = 3e8
 _LONGEST_CAUSE = 4096
 """Characters of a line in which a cause is looked for: the patterns take the square of a line's length."""
@@ -76,6 +78,8 @@ class Transcript:
         self._console.debug(line)
         if line.strip():
             self._tail.append(line)
+        if line.startswith(_WARNING):
+            self._console.warn(line.removeprefix("pibuild: "))
         if counted := _COUNTED.match(line):
             done, total = (_number(text) for text in counted.groups())
             self._step.progress(done, max(total, self._expected), "files")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from pibuild.commands.options import CommandParser, Invocation, add_general, add_options
 from pibuild.console import size
-from pibuild.errors import EngineError, ImageError, PibuildError, ResourceError, StoreError
+from pibuild.errors import BuildError, EngineError, ImageError, PibuildError, ResourceError, StoreError
 
 SUMMARY = "check the engine, disk, memory and network, and name remedies"
 USAGE = "[OPTION...]"
@@ -67,6 +67,8 @@ def _findings(invocation: Invocation) -> Iterator[Diagnosis]:
 
     yield from _engine(environ)
     yield from _sharing(invocation)
+    if settings.remote_execution:
+        yield _remote(invocation)
     yield _checked("disk", lambda: _disk(invocation))
     yield _checked("processor", _processor)
     yield _checked("base image", lambda: _base(environ), required=False)
@@ -138,6 +140,36 @@ def _sharing(invocation: Invocation) -> Iterator[Diagnosis]:
 
     yield _checked("this machine's key", key, remedy="the key signs what this machine shares")
     yield _checked("trust", trusted, required=False)
+
+
+def _remote(invocation: Invocation) -> Diagnosis:
+    """Check the server of remote execution: what it speaks, and one action for each toolchain image that is here."""
+    from pibuild.build.catalogue import load_catalogue
+    from pibuild.build.context import open_context
+    from pibuild.build.remote_execution import probe
+
+    settings = invocation.settings.remote_execution
+
+    def check() -> str:
+        if settings is None:
+            raise BuildError("no server is set")
+        with open_context(invocation.settings, invocation.environ, invocation.console) as context:
+            images = load_catalogue(context.own_images.names).images
+            found = {name: context.engine.image_id(roles["toolchain"].reference) for name, roles in images.items()}
+            targets = [name for name, image_id in found.items() if image_id]
+            if not targets:
+                raise BuildError("untested: no toolchain image is here yet", hint="the first build makes one")
+            reports = {name: probe(settings, images[name]["toolchain"].reference, context) for name in targets}
+        served = [name for name, report in reports.items() if not report["problem"]]
+        if not served:
+            raise BuildError(f"{settings.server}: {next(iter(reports.values()))['problem']}")
+        version = reports[served[0]]["version"]
+        lacking = [name for name in targets if name not in served]
+        more = f"; no worker for {', '.join(lacking)}" if lacking else ""
+        return f"{settings.server} speaks {version} and has workers for {', '.join(served)}{more}"
+
+    remedy = "builds compile here; docs/remote-execution.md"
+    return _checked("remote execution", check, remedy=remedy, required=bool(settings and settings.required))
 
 
 def _disk(invocation: Invocation) -> str:

@@ -38,6 +38,7 @@ _NAMES = (
     "run",
     "nightly",
     "publish",
+    "worker",
     "doctor",
     "shell",
     "clean",

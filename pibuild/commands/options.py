@@ -40,6 +40,7 @@ _OPTIONS: Mapping[str, dict[str, Any]] = {
     "--offline": {**SWITCH, "help": "use no network; fail and list what is missing"},
     "--jobs": {"metavar": "N", "help": "compilers that run at the same time"},
     "--serial": {**SWITCH, "help": "do one step after the other"},
+    "--remote-execution": {"metavar": "URL", "help": "server whose workers compile (grpcs://HOST:PORT)"},
     "--memory": {"metavar": "GB", "help": "memory of a container (default: most of the engine's)"},
     "--deadline": {"metavar": "MIN", "help": "minutes until a container is stopped (default: 480)"},
 }
@@ -160,7 +161,8 @@ def add_network(parser: CommandParser) -> None:
 
 def add_limits(parser: CommandParser) -> None:
     """Add the options that limit a container."""
-    add_options(parser.add_argument_group("limits"), "--jobs", "--serial", "--memory", "--deadline")
+    group = parser.add_argument_group("limits")
+    add_options(group, "--jobs", "--serial", "--memory", "--deadline", "--remote-execution")
 
 
 def add_build_options(parser: CommandParser) -> None:

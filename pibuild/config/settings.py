@@ -287,6 +287,35 @@ class Publish:
     """How long wheels stay in the index."""
 
 
+def _execution_server(url: str) -> str:
+    """Accept only what has a host, a port and no secret: the certificate is the secret."""
+    if re.fullmatch(r"grpcs?://[^/@\s:?#]+:[0-9]{1,5}/?", url):
+        return url.rstrip("/")
+    raise PydanticCustomError("address", "expected grpcs://HOST:PORT, or grpc://HOST:PORT without encryption")
+
+
+def _remote_execution(written: Any) -> Any:  # noqa: ANN401  whatever the YAML holds
+    """Return the mapping that a text is short for."""
+    return {"server": written} if isinstance(written, str) else written
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RemoteExecution:
+    """The server whose workers run compile actions."""
+
+    __pydantic_config__ = _STRICT
+    server: Annotated[str, AfterValidator(_execution_server)]
+    """Address of a server of the Remote Execution API v2: `grpcs://HOST:PORT`, or `grpc://HOST:PORT` without
+    encryption. `--remote-execution` and PIBUILD_REMOTE_EXECUTION set only this key."""
+    jobs: Annotated[int, Field(gt=0, le=10_000)] = 16
+    """Number of actions that are sent at the same time: about the number of the workers' processors."""
+    certificate: UserPath | None = None
+    """PEM file with this machine's certificate, its key, and the authority of the server; default: the authorities of
+    the system, and no certificate of this machine."""
+    required: bool = False
+    """Fail if the server is not available, instead of compiling on this machine."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """What a person may set: by a flag, else a PIBUILD_* variable, else a key of pibuild.yaml."""
@@ -339,6 +368,13 @@ class Settings:
     """Memory for one container in GB; default: most of the engine's memory."""
     deadline: _Amount = 480.0
     """Minutes after which a container is stopped."""
+    remote_execution: (
+        Annotated[
+            RemoteExecution, BeforeValidator(_remote_execution, json_schema_input_type=str | RemoteExecution | None)
+        ]
+        | None
+    ) = None
+    """Server whose workers run compile actions, or in pibuild.yaml a mapping: `{server: URL, jobs: N}`."""
     json: bool = False
     """Print results and errors as JSON."""
     quiet: bool = False
@@ -353,7 +389,7 @@ _IN_FILE_ONLY = ("nightly", "publish")
 """Keys of pibuild.yaml that are neither flags nor variables."""
 _EXCLUSIVE = ("quiet", "verbose")
 """Settings that a stronger place sets to false if it sets one of them to true."""
-_SHORT: Mapping[str, str] = {"store": "folder", "images": "registry"}
+_SHORT: Mapping[str, str] = {"store": "folder", "images": "registry", "remote_execution": "server"}
 """Settings that are mappings, with the key that an option or a variable sets."""
 _OLD_NAMES: Mapping[str, str] = {"version": "release"}
 _ITEM = {"mirrors": r"\S+", "with": r"[^\s,]+"}
@@ -394,6 +430,16 @@ def load_settings(
     if settings.quiet and settings.verbose:
         raise UsageError("quiet and verbose are both true in one place", hint="remove one of the two")
     return settings
+
+
+def execution_settings(settings: Settings, *, server: str | None, certificate: str | None) -> RemoteExecution:
+    """Return the settings of remote execution, with these in place of its own. Raises UsageError without a server."""
+    own = settings.remote_execution
+    written = {"server": server or (own.server if own else None), "certificate": own.certificate if own else None}
+    written |= {"certificate": certificate} if certificate else {}
+    if written["server"] is None:
+        raise UsageError("No server of remote execution is set", hint="--server grpcs://HOST:PORT")
+    return typed(RemoteExecution, written, "--server and --certificate")
 
 
 def _faults(values: Any, spelling: Callable[[str], str] = str) -> list[str]:  # noqa: ANN401  whatever the YAML holds

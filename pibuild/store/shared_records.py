@@ -121,6 +121,20 @@ class SourceFacts(TypedDict):
     tree: Sha256
 
 
+class RemoteFacts(TypedDict):
+    """Which compile actions other machines ran for an artifact."""
+
+    server: _Text
+    version: _Text
+    image: _Text
+    remote: _Size
+    cached: _Size
+    local: _Size
+    worker_cpu_s: _Seconds
+    bytes_in: NotRequired[_Size]
+    problem: _Text
+
+
 class ArtifactFacts(TypedDict):
     """What is written about an artifact when it is made."""
 
@@ -138,6 +152,7 @@ class ArtifactFacts(TypedDict):
     tree: NotRequired[Sha256]
     key: NotRequired[Sha256]
     machines: NotRequired[_Machines]
+    remote_execution: NotRequired[RemoteFacts]
     wheels: NotRequired[list[FileFacts]]
 
 

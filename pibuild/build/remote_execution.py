@@ -1,0 +1,228 @@
+"""Remote execution: compile actions of a build on other machines, by the Remote Execution API v2.
+
+A build's container keeps no network. Beside it runs a relay: a container that has the network and the certificate, and
+shares one socket with it. The scripts in them are in pibuild/remote_execution; what they report goes into the record.
+"""
+
+import json
+import tarfile
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from pibuild.adapters.container_files import SHARED
+from pibuild.build.container import container_run, run_to_end, single_file
+from pibuild.build.context import BuildContext
+from pibuild.build.remote_programs import PROGRAMS, certificate_files, container_files
+from pibuild.config.settings import RemoteExecution
+from pibuild.errors import BuildError, PibuildError
+from pibuild.model import Artifact, Run
+from pibuild.store.local import Entry
+from pibuild.trees.tree import pack
+
+REPORT = "/work/remote.json"
+_SECRETS = "/secrets"
+_SOCKET = f"{SHARED}/server"
+_CLIENTS = ("recc", "trexe")
+_WORKER_PROGRAMS = ("buildbox-casd", "buildbox-run-hosttools", "buildbox-worker", "casdownload", "casupload")
+_RELAY_MEMORY_BYTES = 1_000_000_000
+_READY_S = 60.0
+_GRACE_S = 2
+_WORKER_GRACE_S = 320
+"""A little more than worker.py gives its actions."""
+PROBE_S = 30
+"""Seconds in which one action of the image has to end before the server is used."""
+STALL_S = 900
+"""Seconds without any result while actions are waited for, after which the build goes on here."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Remote:
+    """A server that a build's container may use."""
+
+    settings: RemoteExecution
+    volume: str
+    """The volume with the relay's socket."""
+    inputs: tuple[tuple[str, Path], ...]
+    env: tuple[tuple[str, str], ...]
+
+    def applied(self, run: Run) -> Run:
+        """Return a build's run with the server: its script runs within the session."""
+        shell, option, command = run.command
+        command = f"python3 {PROGRAMS}/session.py {command}"
+        inputs = (*run.inputs, *self.inputs)
+        return replace(
+            run, command=(shell, option, command), inputs=inputs, env=(*run.env, *self.env), shared=self.volume
+        )
+
+
+@contextmanager
+def remote_of(artifact: Artifact, context: BuildContext, *, sources: Mapping[str, Entry]) -> Iterator[Remote | None]:
+    """Yield the server for an artifact's build, with its relay running; None if it compiles on this machine.
+
+    `sources` has the artifact's sources by their folders below src/.
+    """
+    settings = context.settings.remote_execution
+    if settings is None or not artifact.recipe.remote or context.settings.offline:
+        yield None
+        return
+    image = artifact.image.reference
+    with context.store.staging() as staging, relay(settings, image, context) as volume:
+        inputs = [(PROGRAMS, pack(staging / "programs.tar", container_files(_CLIENTS, context)))]
+        if artifact.recipe.remote == "bazel":
+            inputs += _bazel_inputs(sources["bazel"].path, staging)
+        yield Remote(settings=settings, volume=volume, inputs=tuple(inputs), env=_session_env(settings, image))
+
+
+def _bazel_inputs(bazel: Path, staging: Path) -> list[tuple[str, Path]]:
+    """Return a Bazel that sends actions away, under the name of the real one, which stands in PROGRAMS."""
+    with tarfile.open(bazel) as tar:
+        (name,) = (info.name for info in tar if info.isfile() and info.name.startswith("bazel-"))
+    shim = Path(f"{Path(__file__).parents[1]}/remote_execution/bazel")
+    return [(f"{PROGRAMS}/bazel-real", bazel), ("/work/src/bazel", pack(staging / "shim.tar", {name: shim}))]
+
+
+def _session_env(settings: RemoteExecution, image: str) -> tuple[tuple[str, str], ...]:
+    return (
+        ("PIBUILD_REMOTE_SOCKET", _SOCKET),
+        ("PIBUILD_REMOTE_IMAGE", image),
+        ("PIBUILD_REMOTE_JOBS", str(settings.jobs)),
+        ("PIBUILD_REMOTE_REQUIRED", str(int(settings.required))),
+        ("PIBUILD_REMOTE_PROBE_S", str(PROBE_S)),
+        ("PIBUILD_REMOTE_STALL_S", str(STALL_S)),
+    )
+
+
+@contextmanager
+def relay(settings: RemoteExecution, image: str, context: BuildContext) -> Iterator[str]:
+    """Run the relay in a container of this image, and yield the name of the volume that has its socket.
+
+    Raises BuildError if the relay does not start. The volume is removed afterwards.
+    """
+    volume = f"{context.store.cache_prefix}socket-{context.store.session[:12]}-{threading.get_ident():x}"
+    certificate = certificate_files(settings.certificate)
+    words = ["python3", f"{PROGRAMS}/relay.py", _SOCKET, settings.server]
+    with context.store.staging() as staging:
+        inputs = [(PROGRAMS, pack(staging / "relay.tar", {"relay.py": _script("relay.py")}))]
+        if certificate:
+            _check_readable(certificate["certificate.pem"])
+            inputs.append((_SECRETS, pack(staging / "secrets.tar", certificate)))
+            words.append(f"{_SECRETS}/certificate.pem")
+        run = container_run(context, image=image, command=words, env=(), inputs=inputs)
+        limits = replace(run.limits, jobs=1, memory_bytes=min(_RELAY_MEMORY_BYTES, run.limits.memory_bytes))
+        run = replace(run, limits=limits, shared=volume, has_network=True)
+        try:
+            with _in_background(run, context, name="the relay of remote execution", note=context.console.debug):
+                yield volume
+        finally:
+            with suppress(PibuildError):
+                context.engine.remove_volumes(volume)
+
+
+@contextmanager
+def _in_background(
+    run: Run, context: BuildContext, *, name: str, note: Callable[[str], None], grace_s: int = _GRACE_S
+) -> Iterator[threading.Event]:
+    """Run a container beside this one's work, from its first line to the end of the block; `note` gets its lines.
+
+    Yields the event of its end.
+    """
+    is_ready, over, lines = threading.Event(), threading.Event(), list[str]()
+
+    def take(line: str) -> None:
+        lines.append(line)
+        note(f"{name}: {line}")
+        is_ready.set()
+
+    with context.engine.container(run) as container:
+
+        def wait() -> None:
+            try:
+                container.wait(take)
+            except PibuildError as error:
+                lines.append(error.line)
+            over.set()
+            is_ready.set()
+
+        thread = threading.Thread(target=wait, daemon=True)
+        thread.start()
+        try:
+            if not is_ready.wait(_READY_S) or over.is_set():
+                raise BuildError(f"{name} does not start", found="; ".join(lines[-3:]))
+            yield over
+        finally:
+            with suppress(PibuildError):
+                container.end(grace_s)
+            thread.join(_READY_S)
+
+
+def _script(name: str) -> Path:
+    return Path(__file__).parents[1] / "remote_execution" / name
+
+
+def _check_readable(path: Path) -> None:
+    """Raise BuildError if the certificate can't be read."""
+    try:
+        path.read_bytes()
+    except OSError as error:
+        what = f"The certificate {path} can't be read"
+        raise BuildError(what, found=error.strerror or "", hint="`remote_execution: certificate:`") from error
+
+
+def report_facts(report_tar: Path, settings: RemoteExecution) -> dict[str, Any]:
+    """Return what a build's record has of remote execution, from the report that its container left."""
+    report = json.loads(single_file(report_tar))
+    names = ("version", "image", "remote", "cached", "local", "worker_cpu_s", "bytes_in", "problem")
+    return {"server": settings.server} | {name: report[name] for name in names}
+
+
+def probe(settings: RemoteExecution, image: str, context: BuildContext) -> dict[str, Any]:
+    """Ask a server what it speaks and let a worker of this image run one action; return the report.
+
+    Its `problem` is empty if all of that worked. Raises BuildError if the containers can't be run.
+    """
+    with context.store.staging() as staging, relay(settings, image, context) as volume:
+        script = f"python3 {PROGRAMS}/session.py --probe"
+        run = container_run(
+            context,
+            image=image,
+            command=("bash", "-c", f"{script}; code=$?; times > /work/cpu; exit $code"),
+            env=_session_env(settings, image),
+            inputs=((PROGRAMS, pack(staging / "programs.tar", container_files(_CLIENTS, context))),),
+        )
+        with context.console.step(f"probing {settings.server}") as step:
+            run_to_end(
+                replace(run, shared=volume),
+                context,
+                step=step,
+                log_name="remote-probe",
+                slug="",
+                failure=f"{settings.server} could not be probed",
+                outputs={REPORT: staging / "report.tar"},
+            )
+        report: dict[str, Any] = json.loads(single_file(staging / "report.tar"))
+    return report
+
+
+@contextmanager
+def worker(settings: RemoteExecution, image: str, context: BuildContext, *, name: str) -> Iterator[threading.Event]:
+    """Run a worker of this image for a server until the end of the block; its running actions may then end.
+
+    Yields the event that is set if the worker ends before.
+    """
+    with context.store.staging() as staging, relay(settings, image, context) as volume:
+        run = container_run(
+            context,
+            image=image,
+            command=("python3", f"{PROGRAMS}/worker.py"),
+            env=(*_session_env(settings, image), ("PIBUILD_REMOTE_NAME", name)),
+            inputs=((PROGRAMS, pack(staging / "programs.tar", container_files(_WORKER_PROGRAMS, context))),),
+        )
+        limits = replace(run.limits, jobs=settings.jobs, deadline_s=3e8)
+        run = replace(run, limits=limits, shared=volume)
+        note = context.console.note
+        with _in_background(run, context, name=name, note=note, grace_s=_WORKER_GRACE_S) as over:
+            yield over
