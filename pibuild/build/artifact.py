@@ -12,7 +12,7 @@ from typing import Any
 from pibuild.build.container import container_run, locked_cache, run_to_end, script_command
 from pibuild.build.context import BuildContext
 from pibuild.build.images import ensure_planned
-from pibuild.build.remote_execution import REPORT, Remote, remote_of, report_facts
+from pibuild.build.remote_execution import REPORT, RemoteServer, remote_of, report_facts
 from pibuild.console import seconds, size
 from pibuild.errors import BuildError, OutOfMemoryError, SourceError
 from pibuild.model import Artifact, Run
@@ -96,7 +96,7 @@ def run_recipe(
 
 
 def _attempt(
-    artifact: Artifact, run: Run, context: BuildContext, to: Path, doing: str, remote: Remote | None
+    artifact: Artifact, run: Run, context: BuildContext, to: Path, doing: str, remote: RemoteServer | None
 ) -> dict[str, Any]:
     """Run a build's container once and write its output as a tar; return the facts that this gives."""
     with ExitStack() as stack:

@@ -32,7 +32,7 @@ _RELAY_MEMORY_BYTES = 1_000_000_000
 _READY_S = 60.0
 _GRACE_S = 2
 _WORKER_GRACE_S = 320
-"""A little more than worker.py gives its actions."""
+"""A little more than action_worker.py gives its actions."""
 PROBE_S = 30
 """Seconds in which one action of the image has to end before the server is used."""
 STALL_S = 900
@@ -40,7 +40,7 @@ STALL_S = 900
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Remote:
+class RemoteServer:
     """A server that a build's container may use."""
 
     settings: RemoteExecution
@@ -52,7 +52,7 @@ class Remote:
     def applied(self, run: Run) -> Run:
         """Return a build's run with the server: its script runs within the session."""
         shell, option, command = run.command
-        command = f"python3 {PROGRAMS}/session.py {command}"
+        command = f"python3 {PROGRAMS}/remote_session.py {command}"
         inputs = (*run.inputs, *self.inputs)
         return replace(
             run, command=(shell, option, command), inputs=inputs, env=(*run.env, *self.env), shared=self.volume
@@ -60,7 +60,9 @@ class Remote:
 
 
 @contextmanager
-def remote_of(artifact: Artifact, context: BuildContext, *, sources: Mapping[str, Entry]) -> Iterator[Remote | None]:
+def remote_of(
+    artifact: Artifact, context: BuildContext, *, sources: Mapping[str, Entry]
+) -> Iterator[RemoteServer | None]:
     """Yield the server for an artifact's build, with its relay running; None if it compiles on this machine.
 
     `sources` has the artifact's sources by their folders below src/.
@@ -74,7 +76,7 @@ def remote_of(artifact: Artifact, context: BuildContext, *, sources: Mapping[str
         inputs = [(PROGRAMS, pack(staging / "programs.tar", container_files(_CLIENTS, context)))]
         if artifact.recipe.remote == "bazel":
             inputs += _bazel_inputs(sources["bazel"].path, staging)
-        yield Remote(settings=settings, volume=volume, inputs=tuple(inputs), env=_session_env(settings, image))
+        yield RemoteServer(settings=settings, volume=volume, inputs=tuple(inputs), env=_session_env(settings, image))
 
 
 def _bazel_inputs(bazel: Path, staging: Path) -> list[tuple[str, Path]]:
@@ -185,7 +187,7 @@ def probe(settings: RemoteExecution, image: str, context: BuildContext) -> dict[
     Its `problem` is empty if all of that worked. Raises BuildError if the containers can't be run.
     """
     with context.store.staging() as staging, relay(settings, image, context) as volume:
-        script = f"python3 {PROGRAMS}/session.py --probe"
+        script = f"python3 {PROGRAMS}/remote_session.py --probe"
         run = container_run(
             context,
             image=image,
@@ -217,7 +219,7 @@ def worker(settings: RemoteExecution, image: str, context: BuildContext, *, name
         run = container_run(
             context,
             image=image,
-            command=("python3", f"{PROGRAMS}/worker.py"),
+            command=("python3", f"{PROGRAMS}/action_worker.py"),
             env=(*_session_env(settings, image), ("PIBUILD_REMOTE_NAME", name)),
             inputs=((PROGRAMS, pack(staging / "programs.tar", container_files(_WORKER_PROGRAMS, context))),),
         )

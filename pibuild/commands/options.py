@@ -40,7 +40,7 @@ _OPTIONS: Mapping[str, dict[str, Any]] = {
     "--offline": {**SWITCH, "help": "use no network; fail and list what is missing"},
     "--jobs": {"metavar": "N", "help": "compilers that run at the same time"},
     "--serial": {**SWITCH, "help": "do one step after the other"},
-    "--remote-execution": {"metavar": "URL", "help": "server whose workers compile (grpcs://HOST:PORT)"},
+    "--remote-execution": {"metavar": "U", "help": "server whose workers compile: grpcs://HOST:PORT"},
     "--memory": {"metavar": "GB", "help": "memory of a container (default: most of the engine's)"},
     "--deadline": {"metavar": "MIN", "help": "minutes until a container is stopped (default: 480)"},
 }

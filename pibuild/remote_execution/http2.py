@@ -69,7 +69,7 @@ def _encoded(number):
     return bytes(out)
 
 
-class Answers:
+class ActionResults:
     """Reads what a server sends on one connection, and tells `tally` of each action's result."""
 
     def __init__(self, tally):

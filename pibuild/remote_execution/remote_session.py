@@ -1,7 +1,7 @@
 """Runs a build's script with compile actions on other machines, as far as these answer.
 
-session.py COMMAND...    in the build's container, which has no network: only the relay's socket in a shared volume.
-session.py --probe       says what a server answers, and whether one of its workers has this image
+remote_session.py COMMAND...    in the build's container, which has no network: only the relay's socket in a shared volume.
+remote_session.py --probe       says what a server answers, and whether one of its workers has this image
 
 Environment: PIBUILD_REMOTE_SOCKET, PIBUILD_REMOTE_IMAGE (the value of the workers' property), PIBUILD_REMOTE_JOBS,
 PIBUILD_REMOTE_REQUIRED (1 or 0), PIBUILD_REMOTE_STALL_S, PIBUILD_REMOTE_PROBE_S.
@@ -19,7 +19,7 @@ import sys
 import threading
 import time
 
-from http2 import Answers, call, fields, first
+from http2 import ActionResults, call, fields, first
 from relay import join
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -87,7 +87,7 @@ class Forwarder:
             writer.close()  # or the client would wait for ever
             return
         self._writers.update((writer, server[1]))
-        answers = Answers(self.tally)
+        answers = ActionResults(self.tally)
 
         def look(chunk):
             self.moved_bytes += len(chunk)

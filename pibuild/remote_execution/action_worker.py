@@ -1,6 +1,6 @@
 """Does compile actions for a server, in a container of a toolchain image that has no network.
 
-worker.py    Environment: PIBUILD_REMOTE_SOCKET, PIBUILD_REMOTE_IMAGE, PIBUILD_REMOTE_JOBS, PIBUILD_REMOTE_NAME.
+action_worker.py    Environment: PIBUILD_REMOTE_SOCKET, PIBUILD_REMOTE_IMAGE, PIBUILD_REMOTE_JOBS, PIBUILD_REMOTE_NAME.
 The parts are started again when they end, as they do when the server restarts. SIGTERM lets running actions end.
 """
 
@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 
-from session import HERE, Forwarder, capabilities
+from remote_session import HERE, Forwarder, capabilities
 
 _CACHE, _SOCKET = "/work/cas", "/work/cas.sock"
 _LONGEST_PAUSE_S = 10
