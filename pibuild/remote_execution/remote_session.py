@@ -1,6 +1,6 @@
 """Runs a build's script with compile actions on other machines, as far as these answer.
 
-remote_session.py COMMAND...    in the build's container, which has no network: only the relay's socket in a shared volume.
+remote_session.py COMMAND...    in a build's container, which has no network: only the relay's socket in a shared volume
 remote_session.py --probe       says what a server answers, and whether one of its workers has this image
 
 Environment: PIBUILD_REMOTE_SOCKET, PIBUILD_REMOTE_IMAGE (the value of the workers' property), PIBUILD_REMOTE_JOBS,
