@@ -82,6 +82,8 @@ missing_packages() {
     # tests of the jobs in ci/: Groovy's parser runs on Java
     command -v java > /dev/null || echo default-jre-headless
     command -v systemd-analyze > /dev/null || echo systemd
+    # the database of a server of remote execution
+    command -v initdb > /dev/null || compgen -G "/usr/lib/postgresql/*/bin/initdb" > /dev/null || echo postgresql
   fi
 }
 
