@@ -358,7 +358,11 @@ def base_in_registry(tmp_path, engine, registry):
     folder = tmp_path / "dockerfiles" / "base"
     shutil.copytree(project_folder("dockerfiles") / "base", folder)
     name = f"{registry.host}/debian"
-    digest = engine.push(base_image().reference, f"{name}:11")
+    plain = f"pibuild/test-base-{uuid.uuid4().hex[:12]}:plain"  # as a distribution has it, without pibuild's own files
+    dockerfile = tar_of({"Dockerfile": f"FROM {base_image().reference}\nRUN rm -r /opt/pibuild\n".encode()})
+    engine.build_image(plain, dockerfile, {}, {}, lambda _: None)
+    digest = engine.push(plain, f"{name}:11")
+    engine.remove_image(plain)
 
     def pinned(digest):
         base_yaml = (folder / "base.yaml").read_text()
