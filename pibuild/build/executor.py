@@ -7,6 +7,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
 
@@ -178,7 +179,8 @@ def run_graph(
                 if start():
                     on_error(node, error)
     except BaseException:
-        stop()
+        with suppress(PibuildError):  # the interruption is what counts
+            stop()
         threads.join(_END_S)
         raise
     return tuple(errors)

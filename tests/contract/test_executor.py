@@ -6,7 +6,7 @@ import time
 import pytest
 
 from pibuild.build.executor import Budget, Node, run_graph
-from pibuild.errors import BuildError
+from pibuild.errors import BuildError, EngineError
 
 
 class Log:
@@ -121,6 +121,17 @@ def test_an_error_at_the_end_is_returned_and_not_told_before() -> None:
     log, told = Log(), []
     errors = run_graph([log.node("bad", fails=True)], Budget(nodes=2), on_error=lambda *error: told.append(error))
     assert (len(errors), told) == (1, [])
+
+
+def test_an_engine_that_can_t_stop_what_runs_does_not_hide_the_interruption() -> None:
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    def stop() -> None:
+        raise EngineError("no engine answers")
+
+    with pytest.raises(KeyboardInterrupt):
+        run_graph([Node(name="interrupted", run=interrupted)], Budget(nodes=1), stop=stop)
 
 
 def test_an_interruption_stops_what_runs_and_starts_nothing_more() -> None:
