@@ -4,7 +4,7 @@ import os
 import shutil
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import mkdtemp
@@ -27,20 +27,35 @@ http: {{addr: "127.0.0.1:{port}"}}
 """
 _AUTH = 'auth: {{htpasswd: {{realm: test, path: "{path}"}}}}\n'
 _ENGINE = """
+folder=$1
+shift
 ip link set lo up
 [ ! -d /run/containerd ] || mount -t tmpfs none /run/containerd
-docker-registry serve "$2" > /dev/null 2>&1 &
-exec dockerd --data-root "$1/data" --exec-root "$1/exec" --pidfile "$1/pid" --host "unix://$1/sock" \
-  --bridge none --iptables=false --ip-forward=false
+"$@" > /dev/null 2>&1 &
+exec dockerd --data-root "$folder/data" --exec-root "$folder/exec" --pidfile "$folder/pid" \
+  --host "unix://$folder/sock" --bridge none --iptables=false --ip-forward=false
 """
 _MANIFESTS = "application/vnd.docker.distribution.manifest.v2+json"
 
 
-class Registry:
-    """A registry that runs; `address` is HOST/PATH for the settings."""
+def registry_program(folder: Path) -> str:
+    """Return the path of docker-registry: the machine's, or that of Debian's package, unpacked into a folder.
 
-    def __init__(self, config_path: Path, port: int, login: tuple[str, str] | None) -> None:
-        self.config_path, self.host, self._login = config_path, f"127.0.0.1:{port}", login
+    To install the package would start a service on all addresses of the machine.
+    """
+    if path := shutil.which("docker-registry"):
+        return path
+    subprocess.run(["apt-get", "download", "docker-registry"], cwd=folder, check=True, capture_output=True)
+    (package,) = folder.glob("*.deb")
+    subprocess.run(["dpkg-deb", "--extract", package, folder], check=True)
+    return str(folder / "usr/bin/docker-registry")
+
+
+class Registry:
+    """A registry that runs; `address` is HOST/PATH for the settings, `command` the words that started it."""
+
+    def __init__(self, command: Sequence[str], port: int, login: tuple[str, str] | None) -> None:
+        self.command, self.host, self._login = command, f"127.0.0.1:{port}", login
         self.address = f"{self.host}/some/path"
 
     def tags(self, name: str) -> list[str]:
@@ -71,7 +86,7 @@ class Registry:
 
 
 @contextmanager
-def running_registry(folder: Path, login: tuple[str, str] | None = None) -> Iterator[Registry]:
+def running_registry(program: str, folder: Path, login: tuple[str, str] | None = None) -> Iterator[Registry]:
     """Start docker-registry in a new folder, and end it at the end of the block."""
     folder.mkdir()
     port = free_port()
@@ -80,8 +95,9 @@ def running_registry(folder: Path, login: tuple[str, str] | None = None) -> Iter
         (folder / "htpasswd").write_text(f"{login[0]}:{_HTPASSWD}\n")
         config += _AUTH.format(path=folder / "htpasswd")
     (folder / "config.yml").write_text(config)
+    command = [program, "serve", str(folder / "config.yml")]
     with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(["docker-registry", "serve", str(folder / "config.yml")], stdout=log, stderr=log)
+        process = subprocess.Popen(command, stdout=log, stderr=log)
     try:
         for _ in range(100):
             with suppress(requests.ConnectionError):
@@ -90,7 +106,7 @@ def running_registry(folder: Path, login: tuple[str, str] | None = None) -> Iter
             time.sleep(0.1)
         else:
             raise RuntimeError(f"the registry did not start: {(folder / 'log').read_text()[-1000:]}")
-        yield Registry(folder / "config.yml", port, login)
+        yield Registry(command, port, login)
     finally:
         process.kill()
         process.wait()
@@ -116,7 +132,7 @@ def second_engine(registry: Registry) -> Iterator[str]:
     spaces = ["--mount", "--net", "--pid", "--mount-proc"]
     command = ["unshare", *spaces, "--fork", "--kill-child", "bash", "-c", _ENGINE, "dockerd"]
     with (folder / "log").open("wb") as log:
-        process = subprocess.Popen([*command, str(folder), str(registry.config_path)], stdout=log, stderr=log)
+        process = subprocess.Popen([*command, str(folder), *registry.command], stdout=log, stderr=log)
     host = f"unix://{folder}/sock"
     try:
         for _ in range(1200):

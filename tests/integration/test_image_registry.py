@@ -23,10 +23,10 @@ from pibuild.model import Image
 from pibuild.signing.key_files import machine_key, public_text
 from tests.fakes.servers import free_port
 from tests.integration.one_build import base_image
-from tests.integration.registries import LOGIN, engine_lack, running_registry, second_engine
+from tests.integration.registries import LOGIN, engine_lack, registry_program, running_registry, second_engine
 from tests.requirements import needs, reason
 
-pytestmark = [needs("docker-registry"), pytest.mark.usefixtures("engine")]
+pytestmark = [needs("apt-get", "dpkg-deb"), pytest.mark.usefixtures("engine")]
 TINY = f"debian bullseye amd64 tiny 1.0 {'1' * 64}\n"
 INSTALLED = "/opt/pibuild/packages/installed"
 DOCKERFILE = f"ARG BASE\nFROM ${{BASE}}\nCOPY installed {INSTALLED}/tiny\nCOPY content /\n"
@@ -67,9 +67,17 @@ class Images:
         )
 
 
+@pytest.fixture(scope="module")
+def program(tmp_path_factory):
+    try:
+        return registry_program(tmp_path_factory.mktemp("program"))
+    except subprocess.CalledProcessError:
+        pytest.skip(reason("docker-registry not found", "apt-get install docker-registry"))
+
+
 @pytest.fixture(params=[None])
-def registry(request, tmp_path):
-    with running_registry(tmp_path / "registry", login=request.param) as running:
+def registry(request, program, tmp_path):
+    with running_registry(program, tmp_path / "registry", login=request.param) as running:
         yield running
 
 
