@@ -86,10 +86,18 @@ def unpacked(packages: Sequence[Source], names: Sequence[str], context: BuildCon
     for name in names:
         if not (folder / "libexec" / name).exists():
             raise SourceError(f"the pinned packages have no program {name}")
-        start = f'exec {prefix}/lib/{_LOADER} --library-path {prefix}/lib --argv0 {name} {prefix}/libexec/{name} "$@"'
-        _write(folder / "bin" / name, f"#!/bin/sh\n{start}\n".encode(), 0o755)
+        _write(folder / "bin" / name, starter(name, prefix).encode(), 0o755)
     (folder / "done").touch()
     return folder
+
+
+def starter(name: str, prefix: str) -> str:
+    """Return the script that starts a program with the loader and the libraries below `prefix`.
+
+    It is for bash: dash drops variables such as RECC_REMOTE_PLATFORM_container-image, by which workers are chosen.
+    """
+    start = f'exec {prefix}/lib/{_LOADER} --library-path {prefix}/lib --argv0 {name} {prefix}/libexec/{name} "$@"'
+    return f"#!/bin/bash\n{start}\n"
 
 
 def _unpack(name: str, content: bytes, programs: Sequence[str], folder: Path) -> None:

@@ -215,7 +215,7 @@ def main(words):
             return 78
         say(f"not available, so everything is compiled here: {report['problem']}")
     else:
-        child_environ |= settings_of_clients(forwarder.port, image, jobs, is_required)
+        child_environ |= settings_of_clients(forwarder.port, jobs, is_required)
         threading.Thread(target=watch, args=(forwarder, stall_s, image), daemon=True).start()
     child = subprocess.Popen(words, env=child_environ)
     signal.signal(signal.SIGTERM, lambda *_: child.terminate())
@@ -240,7 +240,7 @@ def write(report):
         json.dump(report, file)
 
 
-def settings_of_clients(port, image, jobs, is_required):
+def settings_of_clients(port, jobs, is_required):
     """Return the environment in which Bazel's shim and the compilers' launcher use the server."""
     local_jobs = os.environ.get("PIBUILD_JOBS", "1")
     os.makedirs(f"{HERE}/slots", exist_ok=True)
@@ -257,7 +257,6 @@ def settings_of_clients(port, image, jobs, is_required):
         "RECC_CAS_SERVER": f"http://127.0.0.1:{port}",
         "RECC_ACTION_CACHE_SERVER": f"http://127.0.0.1:{port}",
         "RECC_PROJECT_ROOT": "/work",
-        "RECC_REMOTE_PLATFORM_container-image": image,
         "RECC_REAPI_VERSION": "2.2",
         "RECC_RETRY_LIMIT": "3",
         "RECC_RETRY_DELAY": "500",

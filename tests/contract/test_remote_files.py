@@ -6,7 +6,7 @@ from pathlib import Path
 
 import yaml
 
-from pibuild.build.remote_programs import pinned_programs
+from pibuild.build.remote_programs import pinned_programs, starter
 
 REMOTE = Path(__file__).parents[2] / "ci" / "remote"
 
@@ -46,3 +46,17 @@ def test_every_pinned_program_has_a_hash_at_each_place():
     for source in programs.values():
         assert len(source.tree) == 64
         assert all(len(place.sha256) == 64 for place in source.places)
+
+
+def test_the_property_by_which_workers_are_chosen_reaches_a_program(tmp_path):
+    loader = tmp_path / "lib" / "ld-linux-x86-64.so.2"
+    loader.parent.mkdir()
+    loader.write_text("#!/bin/bash\nexec env\n")
+    program = tmp_path / "recc"
+    program.write_text(starter("recc", str(tmp_path)))
+    for path in (loader, program):
+        path.chmod(0o755)
+    name = "RECC_REMOTE_PLATFORM_container-image"
+    ended = subprocess.run([program], env={name: "the-image"}, capture_output=True, text=True, check=True)
+
+    assert f"{name}=the-image" in ended.stdout.splitlines()

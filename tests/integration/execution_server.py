@@ -52,6 +52,15 @@ class ExecutionServer:
     def url(self) -> str:
         return f"grpcs://localhost:{self.ports['front']}"
 
+    def requirements(self) -> int:
+        """Return how many different sets of properties the actions had that were sent so far."""
+        query = "select count(distinct platform_requirements) from jobs"
+        code = "import psycopg2, sys; c = psycopg2.connect(sys.argv[1]).cursor(); c.execute(sys.argv[2]); "
+        code += "print(*c.fetchone())"
+        address = f"postgresql://buildgrid@127.0.0.1:{self.ports['database']}/postgres"
+        command = [self.python, "-c", code, address, query]
+        return int(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+
     def start(self) -> None:
         """Start the parts that do not run."""
         for name, begin in (
