@@ -58,7 +58,7 @@ class ExecutionServer:
         code = "import psycopg2, sys; c = psycopg2.connect(sys.argv[1]).cursor(); c.execute(sys.argv[2]); "
         code += "print(*c.fetchone())"
         address = f"postgresql://buildgrid@127.0.0.1:{self.ports['database']}/postgres"
-        command = [self.python, "-c", code, address, query]
+        command = [str(self.python), "-c", code, address, query]
         return int(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
 
     def start(self) -> None:
