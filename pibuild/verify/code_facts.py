@@ -14,7 +14,7 @@ from pibuild.machinecode.control_flow.auxiliary_vector import holds_glibc
 from pibuild.machinecode.control_flow.imported_answers import Answers
 from pibuild.machinecode.control_flow.knowledge import Walk
 from pibuild.machinecode.control_flow.program import Program, without_symbols
-from pibuild.machinecode.control_flow.switches import table_places
+from pibuild.machinecode.control_flow.switches import Orphans, is_sum, table_places
 from pibuild.machinecode.decoders import effects as op
 from pibuild.machinecode.features import Feature
 from pibuild.machinecode.image import START, MemoryImage
@@ -338,8 +338,8 @@ class Code:
                 part = last_part(part[2]) if is_maybe else part
                 targets = branch_targets(place, part)
                 todo += targets
-                if part[0] == op.TABLE:
-                    todo += table_places(image, place, *program.functions.bounds(place))
+                if part[0] == op.TABLE or (part[0] == op.JUMP_REG and is_sum(image, place, part[1])):
+                    todo += self._ways(place)
                 ends = part[0] in LEAVES or (
                     part[0] in (op.CALL, op.CALL_REG)
                     and (
@@ -355,6 +355,23 @@ class Code:
         steps.ways -= len(words) * _WAYS_A_WORD
         self.map.is_whole = self.map.is_whole and len(words) < left
         return words
+
+    def _ways(self, place: int) -> list[int]:
+        """Return where a switch may lead: where its table says, or else to all that nothing else leads to."""
+        image, functions = self.program.image, self.program.functions
+        low, high = functions.bounds(place)
+        span = image.span(place & ~1)
+        high = min(high, span.end) if span else high
+        ways = table_places(image, place, low, high)
+        if ways or not functions.is_function(low) or self._orphans.is_too_large(low, high):
+            self.map.is_whole = self.map.is_whole and bool(ways)
+            return ways
+        self._binary.steps.left -= self._orphans.cost(low, high, place & 1) // _WORDS_A_STEP
+        return self._orphans.places(low, high, place & 1)
+
+    @cached_property
+    def _orphans(self) -> Orphans:
+        return Orphans(self.program.image, self.program.functions.data_in)
 
     def _surprises(self) -> Iterator[Instructions]:
         """Yield instructions that lie where the file says data, or nothing."""

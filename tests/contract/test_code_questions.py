@@ -27,6 +27,7 @@ static long n; volatile int yes = 1, no = 0;
 """
 _BY = {
     "LSE": '__asm__ volatile(".arch armv8.1-a\\nldadd %0,%0,[%1]" :: "r"(1L), "r"(&n) : "memory");',
+    "SVE": '__asm__ volatile(".arch armv8.2-a+sve\\nptrue p0.b" ::: "memory");',
     "CRC": '__asm__ volatile(".arch armv8-a+crc\\ncrc32b w0,w0,w0" ::: "x0");',
     "DOT": '__asm__ volatile(".arch armv8.2-a+dotprod\\nudot v0.4s,v0.16b,v0.16b" ::: "v0");',
     "FP16": '__asm__ volatile(".arch armv8.2-a+fp16\\nfadd h0,h0,h0" ::: "v0");',
@@ -83,6 +84,14 @@ _RUNS_64 = {
     'has = 1; if (strstr(l, " crc32")) crc = 1; } } void *PyInit_demo(void) { ask(); n = crc; if (has) { LSE } return'
     " MODULE; }",
     "nobody calls it": "NI __attribute__((used)) static void f(void) { DOT } void *PyInit_demo(void) { return MODULE; }",
+    "what the loader tells a resolver": f"NI static void f(void) {{ LSE }} {_G} static void *pick(unsigned long h)"
+    '{ return h >> 8 & 1 ? f : g; } void work(void) __attribute__((ifunc("pick"))); void *PyInit_demo(void) { work(); return MODULE; }',
+    "what the loader tells a resolver in a structure": f"NI static void f(void) {{ LSE }} {_G} static void *pick(unsigned long h,"
+    "const unsigned long *a) { return (h >> 62 & 1) && (a[1] >> 8 & 1) ? f : g; }"
+    'void work(void) __attribute__((ifunc("pick"))); void *PyInit_demo(void) { work(); return MODULE; }',
+    "the length of vectors": "extern int prctl(int, ...); void *PyInit_demo(void) { if (prctl(51) > 0) { SVE } return MODULE; }",
+    "a child that ends": "extern int fork(void), waitpid(int, int *, int); extern void _exit(int); void *PyInit_demo(void) {"
+    "int s; if (!fork()) _exit(0); waitpid(-1, &s, 0); return MODULE; }",
     "a trap behind a condition": 'void *PyInit_demo(void) { if (no) __asm__ volatile("hlt #5"); return MODULE; }',
     "a counter behind a condition": 'void *PyInit_demo(void) { if (no) __asm__ volatile("mrs %0, pmccntr_el0" : "=r"(n));'
     "return MODULE; }",
@@ -121,6 +130,10 @@ _FAILS_64 = {
     "return MODULE; }",
     "a case of a switch": "void *PyInit_demo(void) { switch (yes) { case 0: n = 3; break; case 1: LSE break; case 2: n = 9;"
     "break; case 3: n += 7; break; case 4: n -= 2; break; case 5: n *= 2; break; } return MODULE; }",
+    "a resolver that asks for something else": f"NI static void f(void) {{ LSE }} {_G} static void *pick(unsigned long h)"
+    '{ return h >> 7 & 1 ? f : g; } void work(void) __attribute__((ifunc("pick"))); void *PyInit_demo(void) { work(); return MODULE; }',
+    "a child that tries nothing": f"extern int fork(void), waitpid(int, int *, int); extern void _exit(int); {_F.format('LSE')}"
+    "void *PyInit_demo(void) { int s; if (!fork()) _exit(0); waitpid(-1, &s, 0); f(); return MODULE; }",
     "a register that is for kernels": 'NI static void f(void) { __asm__ volatile("mrs %0, currentel" : "=r"(n)); }'
     "void *PyInit_demo(void) { n++; f(); return MODULE; }",
     "a counter that is off": 'void *PyInit_demo(void) { __asm__ volatile("mrs %0, pmccntr_el0" : "=r"(n)); return MODULE; }',
@@ -141,6 +154,29 @@ _UNSURE_64 = {
     "a structure of the caller": "struct s { char a, b, c; }; static NI void get(struct s *s) { unsigned long h ="
     "getauxval(16); s->a = h >> 7 & 1; s->b = h >> 8 & 1; s->c = h >> 20 & 1; }"
     "void *PyInit_demo(void) { struct s s; get(&s); if (s.b) { LSE } return MODULE; }",
+    "the name of the system": f"#include <sys/utsname.h>\n#include <string.h>\n{_F.format('LSE')} void *PyInit_demo(void) {{"
+    'struct utsname u; uname(&u); if (!strcmp(u.machine, "aarch64_new")) f(); return MODULE; }',
+    "the name of the system in a variable": f"#include <sys/utsname.h>\nstatic struct utsname u; {_F.format('LSE')} NI int ask(void)"
+    "{ uname(&u); return u.release[0] > '6'; } void *PyInit_demo(void) { if (ask()) f(); return MODULE; }",
+    "a child that tries it": f"extern int fork(void), waitpid(int, int *, int); extern void _exit(int); {_F.format('LSE')}"
+    "NI int ask(void) { int s; if (!fork()) { f(); _exit(0); } waitpid(-1, &s, 0); return !(s & 127); }"
+    "void *PyInit_demo(void) { if (ask()) f(); return MODULE; }",
+    "the auxiliary vector in a file": f"extern int open(const char *, int, ...); extern long read(int, void *, size_t); {_F.format('LSE')}"
+    'void *PyInit_demo(void) { unsigned long a[2]; int d = open("/proc/self/auxv", 0), has = 0; while (read(d, a, 16) == 16)'
+    "if (a[0] == 16) { has = a[1] >> 8 & 1; break; } if (has) f(); return MODULE; }",
+    "a structure on the heap": "extern void *malloc(size_t); struct s { int a, b, c; }; NI struct s *get(void) { struct s *s = malloc(sizeof"
+    "*s); unsigned long h = getauxval(16); s->a = h >> 7 & 1; s->b = h >> 8 & 1; s->c = h >> 20 & 1; return s; }"
+    f"{_F.format('LSE')} void *PyInit_demo(void) {{ if (get()->b) f(); return MODULE; }}",
+    "a loop over bits": "static const struct { int bit, is; } T[] = {{7, 1}, {8, 2}, {20, 4}, {3, 8}, {4, 16}, {5, 32}, {6, 64}, {9, 128},"
+    "{10, 256}}; NI int ask(void) { unsigned long h = getauxval(16); int r = 0; for (int i = 0; i < 9; i++) if (h >> T[i].bit & 1)"
+    f"r |= T[i].is; return r; }} {_F.format('LSE')} void *PyInit_demo(void) {{ if (ask() & 2) f(); return MODULE; }}",
+    "a loop over bits with a switch": "NI int ask(void) { unsigned long h = getauxval(16); int r = 0; for (int i = 0; i < 40; i++)"
+    "if (h >> i & 1) switch (i) { case 3: r |= 1; break; case 8: r |= 2; break; case 4: r |= 4; break; case 7: r |= 8; break;"
+    f"case 9: r |= 16; break; case 20: r |= 32; }} return r; }} {_F.format('LSE')}"
+    "void *PyInit_demo(void) { if (ask() & 2) f(); return MODULE; }",
+    "a switch over a level": "NI int level(void) { unsigned long h = getauxval(16); int l = 0; for (int i = 0; i < 40; i++) l += h >> i & 1;"
+    "return l; } void *PyInit_demo(void) { switch (level()) { case 0: n = 3; break; case 1: LSE break; case 2: n = 9; break;"
+    "case 3: n += 7; break; case 4: n -= 2; break; case 5: n *= 2; break; } return MODULE; }",
     "a handler that steps over it": "#include <signal.h>\n#include <ucontext.h>\nstatic volatile int bad; static void skip"
     "(int s, siginfo_t *i, void *u) { bad = 1; ((ucontext_t *)u)->uc_mcontext.pc += 4; } void *PyInit_demo(void) {"
     "struct sigaction a = {.sa_sigaction = skip, .sa_flags = SA_SIGINFO}; sigaction(SIGILL, &a, 0); LSE return MODULE; }",
@@ -164,6 +200,8 @@ _FAILS_32 = {
     "yes ? f : g; p(); return MODULE; }",
     "a destructor": "__attribute__((destructor)) static void end(void) { if (yes) { NEON } }"
     "void *PyInit_demo(void) { return MODULE; }",
+    "a computed goto": "void *PyInit_demo(void) { static const int t[] = {&&a - &&a, &&b - &&a, &&c - &&a}; goto *(&&a + t[yes]);"
+    "a: n = 3; goto e; b: NEON goto e; c: n = 7; e: n++; return MODULE; }",
     "a case of a switch": "void *PyInit_demo(void) { switch (yes) { case 0: n = 3; break; case 1: NEON break; case 2: n = 9;"
     "break; case 3: n += 7; break; case 4: n -= 2; break; case 5: n *= 2; break; } return MODULE; }",
     "a bit that every CPU has": "void *PyInit_demo(void) { if (getauxval(16) & (1 << 15)) { NEON } return MODULE; }",
@@ -173,6 +211,13 @@ _FAILS_32 = {
     "what Python calls": "static void *meth(void *a, void *b) { NEON return 0; } static const struct { const char *n; void"
     '*(*f)(void *, void *); int flags; const char *doc; } methods[] = {{"go", meth, 4, "x"}, {0}};'
     "void *PyInit_demo(void) { d.rest[0] = (void *)methods; n = getauxval(16) >> 12 & 1; return MODULE; }",
+}
+_UNSURE_32 = {
+    "bits that are put together one by one": "NI int caps(void) { unsigned long h = getauxval(16); int r = h >> 1 & 1;"
+    f"if (h >> 12 & 1) r |= 2; if (h >> 2 & 1) r |= 4; return r; }} {_F.format('NEON')}"
+    "void *PyInit_demo(void) { if (caps() & 2) f(); return MODULE; }",
+    "a computed goto": "void *PyInit_demo(void) { static void *const t[] = {&&a, &&b, &&c}; goto *t[getauxval(16) >> 12 & 1];"
+    "a: n = 3; goto e; b: NEON goto e; c: n = 7; e: n++; return MODULE; }",
 }
 _NOP, _SKIPPED = '__asm__ volatile("nop");', '__asm__ volatile("b 1f\\n.rept 1200\\nnop\\n.endr\\n1:");'
 _JOINS = (
@@ -274,6 +319,11 @@ def test_32_bit_code_does_not_run_where_following_it_has_a_limit(tmp_path, text)
 @pytest.mark.parametrize("text", _RUNS_32.values(), ids=_RUNS_32)
 def test_32_bit_code_behind_a_question_runs(tmp_path, text):
     assert [*outcomes(tmp_path, text, _ARM, "ARM1176", "-O2", *_32_FLAGS)] == ["runs", "runs"]
+
+
+@pytest.mark.parametrize("text", _UNSURE_32.values(), ids=_UNSURE_32)
+def test_32_bit_code_behind_a_test_that_is_not_followed_is_unsure(tmp_path, text):
+    assert [*outcomes(tmp_path, text, _ARM, "ARM1176", "-O1", *_32_FLAGS)] == ["unsure", "unsure"]
 
 
 @pytest.mark.parametrize("text", _FAILS_32.values(), ids=_FAILS_32)

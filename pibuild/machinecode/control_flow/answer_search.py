@@ -42,6 +42,7 @@ class AnswerSearch:
         self._image, self._graph, self._flow, self._imported = image, graph, flow, imported
         self._knowledge: Knowledge = flow.knowledge
         self._resolvers = frozenset(entry.place for entry in image.resolvers)
+        flow.knowledge.handed_over |= {place: dict(_RESOLVER_ARGUMENTS) for place in self._resolvers}
         self._go_variables = dict(self._variables_of_go())
         self._text_users = frozenset(self._users_of_texts())
         self._asking = set[int]()
@@ -106,7 +107,8 @@ class AnswerSearch:
     def _asking_sites(self) -> Iterator[int]:
         """Yield the addresses of calls of functions that answer."""
         image, graph = self._image, self._graph
-        asking = questions.FUNCTIONS | {"dlsym", "__dlsym"}
+        asking = questions.FUNCTIONS | questions.FORKS | {*questions.NAMES_OF_SYSTEM, questions.PROCESS_CONTROL}
+        asking |= {"dlsym", "__dlsym"}
         if self._imported.catches_signals:
             asking |= questions.JUMPS
         if image.has_import(asking):
@@ -135,10 +137,8 @@ class AnswerSearch:
         """Follow a function that knows an answer; yield those that get to know it."""
         is_vague = place in self._text_users
         arguments = dict(self._knowledge.arguments.get(place, {}))
-        if place in self._resolvers:
-            arguments = dict(_RESOLVER_ARGUMENTS)
         walk = self._flow.walk(place, arguments=arguments)
-        if place in self._resolvers and self._knowledge.copying_stores:
+        if place in self._resolvers:
             self._learn_chosen(walk)
         if place not in self._graph.names and self._knowledge.copying_stores and self._is_getauxval(place, walk):
             self._graph.names[place] = "getauxval"
@@ -152,12 +152,13 @@ class AnswerSearch:
         else:
             asked = frozenset()
         yield from self._learn_variables(place, walk, asked, is_vague=is_vague)
-        if walk.tells - self._knowledge.telling.get(place, frozenset()):
-            self._knowledge.telling[place] = walk.tells | self._knowledge.telling.get(place, frozenset())
-            yield from self._callers(place)
-        if walk.is_parametric and place not in self._knowledge.parametric:
-            self._knowledge.parametric.add(place)
-            yield from self._callers(place)
+        told = self._knowledge.telling.get(place, frozenset())
+        for own in self._with_stubs(place) if walk.tells - told else ():
+            self._knowledge.telling[own] = walk.tells | told
+            yield from self._callers(own)
+        for own in self._with_stubs(place) if walk.is_parametric and place not in self._knowledge.parametric else ():
+            self._knowledge.parametric.add(own)
+            yield from self._callers(own)
         result = walk.returned
         if is_vague and (result is None or result[0] == "k"):
             result = ("vague", asked) if asked else None
@@ -238,9 +239,13 @@ class AnswerSearch:
         is_answer = result[0] in ANSWERS or is_structure
         if not is_answer or self._knowledge.returns.get(place) == result:
             return
-        for own in (place, *self._graph.stubs_of.get(place, ())):
+        for own in self._with_stubs(place):
             self._knowledge.returns[own] = result
             yield from self._callers(own)
+
+    def _with_stubs(self, place: int) -> tuple[int, ...]:
+        """Return a place, and those of the code that jumps to it through a pointer."""
+        return (place, *self._graph.stubs_of.get(place, ()))
 
     def _learn_arguments(self, walk: Walk) -> Iterator[int]:
         for target, arguments in walk.passed:

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from pibuild.machinecode.control_flow.knowledge import Knowledge, State, Walk
-from pibuild.machinecode.control_flow.memory import TOLD
+from pibuild.machinecode.control_flow.memory import TOLD, told_at
 from pibuild.machinecode.control_flow.questions import ALL, COMPARERS, FINDERS, HANDLERS, SIGILL
-from pibuild.machinecode.control_flow.register_values import ANSWERS, Features, Value, joined, vague
+from pibuild.machinecode.control_flow.register_values import ANSWERS, Features, Value, doubted, joined, vague
 from pibuild.machinecode.decoders import effects as op
 from pibuild.machinecode.decoders.effects import Operation
 from pibuild.machinecode.image import MemoryImage
@@ -55,6 +55,8 @@ class Surroundings:
     """Whether literals may follow a call without a mapping symbol."""
     imported: Callable[[str, dict[int, Value]], Value | None]
     """What an imported function returns for what registers hold."""
+    told_by: Callable[[str], tuple[int, Features] | None]
+    """Which argument of an imported function leads to what it writes, and what that may tell about the CPU."""
     exported: Callable[[str, int], Value | None]
     """What a variable of another file holds."""
 
@@ -117,6 +119,8 @@ class Calls:
             walk.returned_guards = walk.returned_guards & guards
         else:  # a way of which nothing is known
             walk.returned = vague(before, value)
+        if walk.returned is None:
+            walk.returned = doubted(*(features for _, features in walk.results))
         walk.returns = True
 
     def _target(self, operation: Operation, state: State) -> int | str | None:
@@ -139,6 +143,12 @@ class Calls:
             walk.saw_answer = True
         elif name in FINDERS | COMPARERS:  # the caller may say which word
             walk.is_parametric = True
+        place, features = self._surroundings.told_by(name) or (0, frozenset())
+        where = registers.get(place) if features else None
+        if result is None:
+            result = self._of_told(registers)
+        if where is not None and where[0] in ("s", "k"):
+            self._tell(state, where, features, walk)
         if name in HANDLERS and registers.get(0) == ("k", SIGILL):
             state.guards = guards | {("maybe", ALL)}
         for number in range(self._argument_count if _may_call(name) else 0):  # functions that are handed over
@@ -146,6 +156,18 @@ class Calls:
             if value is not None and value[0] == "k" and self._is_function(value[1]):
                 walk.callbacks[value[1]] = walk.callbacks.get(value[1], guards) & guards
         return result
+
+    def _tell(self, state: State, where: Value, features: Features, walk: Walk) -> None:
+        """Note that answers are written from a place on: on the stack, or in a variable."""
+        walk.saw_answer = True
+        if where[0] == "s":
+            state.slots = {at: value for at, value in state.slots.items() if at < where[1]}
+        state.registers[TOLD] = ("told", where[0], where[1], features)
+
+    def _of_told(self, registers: dict[int, Value]) -> Value | None:
+        """Return what a function may make of answers to which one of its arguments leads."""
+        arguments = (told_at(registers.get(number), registers) for number in range(4))
+        return next((value for value in arguments if value is not None), None)
 
     def _is_function(self, number: int) -> bool:
         return self._surroundings.in_code_section(number) and self._surroundings.may_be_address(number)
@@ -162,9 +184,10 @@ class Calls:
             walk.saw_answer = True
             where = next((value for value in map(state.registers.get, range(4)) if value and value[0] == "s"), None)
             if where is not None:
-                state.slots = {at: value for at, value in state.slots.items() if at < where[1]}
-                state.registers[TOLD] = ("told", where[1], told)
-        return result
+                self._tell(state, where, told, walk)
+            elif result is None:  # it may return where it wrote them
+                result = ("vague", told)
+        return self._of_told(state.registers) if result is None else result
 
     def _cleared(self, state: State) -> Value | None:
         """Return the array that is cleared (memset) before the auxiliary vector is copied into it."""

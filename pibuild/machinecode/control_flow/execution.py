@@ -15,6 +15,7 @@ from pibuild.machinecode.control_flow.register_values import (
     Value,
     by_answer,
     changed,
+    decided_by,
     either,
     low_bits,
     masked,
@@ -238,13 +239,14 @@ class Execution:
         return ("ask", features, False) if features else vague(a, b)
 
     def _or(self, operation: Operation, state: State, _: Walk) -> Value | None:
-        first, mask = state.registers.get(operation[2]), operation[3]
+        first, mask = self._decisions.as_choice(state.registers.get(operation[2])), operation[3]
         if first is not None and first[0] in ("flags", "old"):
             return either(first, ("k", mask))
         if first is None or first[0] not in ("k", "choice", "hw"):
             return None
         if first[0] == "hw":  # the other bits are still those of the answer
-            return ("hw", first[1], first[2] & ~placed(mask, first[3]), first[3])
+            set_bits = placed(mask, first[3])
+            return ("hw", first[1], first[2] & ~set_bits, first[3]) if first[2] & set_bits else None
         return ("k", first[1] | mask) if first[0] == "k" else changed(first, lambda one: one | mask)
 
     def _or_register(self, operation: Operation, state: State, _: Walk) -> Value | None:
@@ -362,9 +364,10 @@ class Execution:
             b = vague(b)
         yes, no = self._decisions.decision(walk, state.flags, operation[4])
         value = a if a is not None and a == b else by_answer(a, b, yes, no)
-        if value is None and a is not None and b is not None and a[0] == b[0] == "k" and self._decisions.in_glibc:
+        is_open = value is None or value[0] == "vague"
+        if is_open and a is not None and b is not None and a[0] == b[0] == "k" and self._decisions.in_glibc:
             return ("either", (a[1], b[1]))
-        return value
+        return value if value is not None or vague(a, b) else decided_by(yes | no)
 
     def _ask(self, operation: Operation, _: State, walk: Walk) -> Value:
         if operation[2] == CHKFEAT:  # clears the bits of the features that are on

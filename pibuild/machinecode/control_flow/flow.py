@@ -16,7 +16,7 @@ from pibuild.machinecode.control_flow.execution import Execution
 from pibuild.machinecode.control_flow.knowledge import Knowledge, State, Walk
 from pibuild.machinecode.control_flow.memory import Memory
 from pibuild.machinecode.control_flow.met_places import MetPlaces
-from pibuild.machinecode.control_flow.register_values import Features, Value, by_answer, vague
+from pibuild.machinecode.control_flow.register_values import Features, Value, about, by_answer, decided_by, vague
 from pibuild.machinecode.control_flow.switches import Orphans, is_sum, table_places
 from pibuild.machinecode.decoders import effects as op
 from pibuild.machinecode.decoders.a32_effects import a32_operation
@@ -85,7 +85,8 @@ class Flow:
         if span is None or not span.is_executable:
             return Walk()
         walker = _Walker(self, low, min(high, span.end), span, watch)
-        walker.run(start, arguments or {}, with_landing_pads=with_landing_pads)
+        arguments = {**self.knowledge.handed_over.get(start, {}), **(arguments or {})}
+        walker.run(start, arguments, with_landing_pads=with_landing_pads)
         return walker.walk
 
     def _inner_walk(self, place: int, arguments: dict[int, Value]) -> Walk:
@@ -109,6 +110,7 @@ class _Walker:
         self._steps, self._has_tables = 0, False
         self._has_unknown_switch = False
         self._call_guards: Features | None = None
+        self._switch_doubts: Features | None = None
 
     def run(self, start: int, arguments: dict[int, Value], *, with_landing_pads: bool) -> None:
         """Follow all ways from a place, and then those of switches and exceptions."""
@@ -121,8 +123,9 @@ class _Walker:
                     return
             if not (self._has_tables or with_landing_pads):
                 break
-            # where switches and exceptions lead: guarded by what guards all calls
-            guards = _NONE if self._has_tables else (self._call_guards or _NONE)
+            # where switches and exceptions lead: guarded by what guards all calls, or what all switches doubt
+            guards = (self._switch_doubts if self._has_tables else self._call_guards) or _NONE
+            guards = _NONE if self._has_tables and with_landing_pads else guards
             self._has_tables = with_landing_pads = False
             self._pending = [self._fresh_state(place, guards, {}) for place in self._orphans()]
         self._pool.spend(self._steps)
@@ -254,7 +257,7 @@ class _Walker:
             self._has_tables = True
             if state.address not in self._switched:
                 self._switched.add(state.address)
-                self._pending += self._table(state, guards)
+                self._pending += self._table(state, guards | self._switch_doubt(operation, state))
         if kind in _CALLS:
             self._call_guards = here if self._call_guards is None else self._call_guards & here
             state.registers.pop(0, None)
@@ -269,6 +272,7 @@ class _Walker:
             if old != new:
                 value = by_answer(self._decisions.as_choice(new), self._decisions.as_choice(old), yes, no)
                 value = vague(new, old) if value is None else value
+                value = decided_by(yes | no) if value is None else value
                 if value is None:
                     state.registers.pop(register, None)
                 else:
@@ -317,15 +321,34 @@ class _Walker:
             return _Next.ON
         outcome = self._calls.leave(operation, state, self.walk)
         is_switch = kind == op.TABLE or (kind == op.JUMP_REG and outcome is None)
-        if is_switch and state.address not in self._switched:
+        if is_switch and (ways := self._chosen_ways(operation, state)):
+            self._met.joins.update(way.address for way in ways)
+            self._pending += ways
+        elif is_switch and state.address not in self._switched:
             self._switched.add(state.address)
-            ways = self._table(state, state.guards)
+            ways = self._table(state, state.guards | self._switch_doubt(operation, state))
             self._met.joins.update(way.address for way in ways)
             self._pending += ways
             self._has_tables = self._has_tables or not ways
-            is_meant = kind == op.TABLE or (self._is_a64 and is_sum(self._flow.image, state.address, operation[1]))
+            is_meant = kind == op.TABLE or is_sum(self._flow.image, state.place, operation[1])
             self._has_unknown_switch = self._has_unknown_switch or (is_meant and not ways)
         return _Next.OFF
+
+    def _chosen_ways(self, operation: Operation, state: State) -> list[State]:
+        """Return where a jump to one of several places of this function leads, and what is certain there."""
+        pointer = state.registers.get(operation[1]) if operation[0] == op.JUMP_REG else None
+        places = pointer[1] if pointer is not None and pointer[0] == "choice" else ()
+        if not all(self._low <= place & ~1 < self._high for place, _ in places):
+            return []
+        return [state.at(place, state.guards | features) for place, features in places]
+
+    def _switch_doubt(self, operation: Operation, state: State) -> Features:
+        """Return what a switch tells that an answer chooses: it decided, in a way that is not followed."""
+        values = [state.registers.get(register) for register in operation[1:]]
+        features = _NONE.union(*(about(value) for value in values if value is not None))
+        doubts = frozenset({("maybe", features)}) if features else _NONE
+        self._switch_doubts = doubts if self._switch_doubts is None else self._switch_doubts & doubts
+        return doubts
 
     def _table(self, state: State, guards: Features) -> list[State]:
         """Return where the ways of a switch begin."""

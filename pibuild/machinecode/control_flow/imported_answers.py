@@ -11,6 +11,7 @@ from pibuild.machinecode.control_flow.register_values import Value
 from pibuild.machinecode.image import MemoryImage
 
 _LOOKUPS = ("dlsym", "__dlsym")
+_MINUS_1 = (1 << 32) - 1
 _OPENS = ("fopen", "open", "fopen64", "open64", "openat", "__open_2", "__open64_2")
 
 
@@ -41,6 +42,12 @@ class ImportedAnswers:
             return self._of_jump()
         if name in questions.FINDERS | questions.COMPARERS and (word := self._word(registers)):
             return ("ask", word, name in questions.COMPARERS)
+        if name in questions.FORKS or name == questions.PROCESS_CONTROL:
+            return self._of_process(name, registers.get(0))
+        return self._by_name(name, registers)
+
+    def _by_name(self, name: str, registers: dict[int, Value]) -> Value | None:
+        """Return what the function answers, or leads to, whose name, or the name of a file, is handed over."""
         if name in _LOOKUPS and (text := self._text(registers.get(1))) is not None:
             return ("at", text, 0) if text in questions.FUNCTIONS else None
         if name in _OPENS and self._text(registers.get(int(name == "openat"))) in questions.TEXTS:
@@ -58,6 +65,25 @@ class ImportedAnswers:
             return True
         answers = self._answers(name)
         return answers is not None and name in answers.functions
+
+    def told_by(self, name: str) -> tuple[int, Features] | None:
+        """Return which argument leads to what an imported function writes, and what that may tell about the CPU."""
+        if name in questions.NAMES_OF_SYSTEM:
+            return questions.NAMES_OF_SYSTEM[name], questions.ALL
+        if name in questions.WAITS and self._image.has_import(questions.FORKS):
+            return questions.WAITS[name], questions.ALL
+        if name in questions.READERS and self.texts:
+            return questions.READERS[name], self.text_features
+        return None
+
+    def _of_process(self, name: str, which: Value | None) -> Value | None:
+        """Return what fork answers, whose child may try an instruction, or prctl about the length of vectors."""
+        if name in questions.FORKS:
+            return ("choice", ((0, frozenset({("maybe", questions.ALL)})), (1, frozenset())))
+        if which == ("k", questions.SVE_LENGTH) and self._image.bits == 64:
+            has = questions.bit_features(64, "hwcap", questions.SVE_BIT)
+            return ("choice", ((16, has), (_MINUS_1, frozenset({("not", has)}))))
+        return ("vague", questions.LATEST) if which == ("k", questions.SME_LENGTH) else None
 
     def _of_jump(self) -> Value | None:
         """Return what setjmp answers: not 0 after a signal."""

@@ -50,6 +50,8 @@ class Knowledge:
     """What functions return, by place."""
     arguments: dict[int, dict[int, Value]] = field(default_factory=dict)
     """What registers hold when a function is called with an answer."""
+    handed_over: dict[int, dict[int, Value]] = field(default_factory=dict)
+    """What the loader hands over to the functions that it calls."""
     parametric: set[int] = field(default_factory=set)
     """Functions that return the bit of an answer for which their caller asks."""
     asked: set[Any] = field(default_factory=set)

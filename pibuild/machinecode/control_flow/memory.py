@@ -24,9 +24,17 @@ from pibuild.machinecode.image import MemoryImage
 _EVERY_BIT = (1 << 64) - 1
 _IP0 = 16
 TOLD = 97
-"""Stands for the register that holds what a function wrote to its caller's stack: ("told", distance, features)."""
+"""Stands for the register that says where answers were written: ("told", "s" | "k", distance or address, features)."""
 _ANSWER_BYTES = 512
 """A table of answers has at most this size."""
+
+
+def told_at(where: Value | None, registers: dict[int, Value]) -> Value | None:
+    """Return what a function may have written to a place, if it writes answers there."""
+    told = registers.get(TOLD)
+    if told is None or where is None or where[0] != told[1] or not told[2] <= where[1] < told[2] + _ANSWER_BYTES:
+        return None
+    return ("vague", told[3])
 
 
 class Memory:
@@ -84,7 +92,7 @@ class Memory:
         kind = where[0]
         if kind == "s":
             field = field_of(where[1] - walk.vector) if walk.vector is not None else None
-            return field or state.slots.get(where[1], self._told(where[1], state))
+            return field or state.slots.get(where[1], told_at(where, state.registers))
         if kind == "choice":
             return self._chosen(walk, where, size, state)
         if kind == "at":
@@ -93,12 +101,7 @@ class Memory:
         if kind == "arg":  # the structure of HWCAPs that resolvers get (glibc's sys/ifunc.h)
             word = {8: "hwcap", 16: "hwcap2"}.get(where[1])
             return ("hw", word, _EVERY_BIT, 0) if word else None
-        return self._at_address(walk, where[1], size) if kind == "k" else None
-
-    def _told(self, distance: int, state: State) -> Value | None:
-        """Return what a function may have written to the stack of its caller, if it writes answers there."""
-        told = state.registers.get(TOLD)
-        return ("vague", told[2]) if told is not None and told[1] <= distance < told[1] + _ANSWER_BYTES else None
+        return told_at(where, state.registers) or self._at_address(walk, where[1], size) if kind == "k" else None
 
     def _chosen(self, walk: Walk, where: Value, size: int, state: State) -> Value | None:
         """Return what lies at one of several addresses."""

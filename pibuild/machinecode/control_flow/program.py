@@ -57,6 +57,7 @@ class Program:
             may_return=self.returns.may_return,
             may_hold_literals=self.functions.is_stripped_arm,
             imported=self._imported.of_function,
+            told_by=self._imported.told_by,
             exported=self._imported.of_variable,
         )
         return Flow(self.image, self._knowledge, surroundings)

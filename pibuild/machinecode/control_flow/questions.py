@@ -9,6 +9,8 @@ from functools import cache
 from pibuild.machinecode.features import NEON, Feature
 
 AT_PLATFORM, AT_HWCAP, AT_HWCAP2 = 15, 16, 26
+SVE_BIT = 22
+"""Of HWCAP."""
 FUNCTIONS = frozenset(("getauxval", "__getauxval", "elf_aux_info"))
 """Functions of the system that answer with HWCAP or HWCAP2."""
 CHKFEAT = "chkfeat"
@@ -28,7 +30,18 @@ FINDERS = frozenset(("strstr", "strcasestr", "memmem"))
 COMPARERS = frozenset(("strcmp", "strncmp", "strcasecmp", "strncasecmp", "memcmp", "bcmp"))
 """They answer with 0 if two texts are equal."""
 
-ASKING = FUNCTIONS, JUMPS, HANDLERS, FINDERS, COMPARERS
+FORKS = frozenset(("fork", "vfork", "__fork"))
+"""A process that tries an instruction, and whose end its parent looks at."""
+WAITS = {"waitpid": 1, "wait": 0, "wait4": 1, "wait3": 0, "waitid": 2}
+NAMES_OF_SYSTEM = {"uname": 0}
+READERS = {
+    **dict.fromkeys(("read", "pread", "pread64", "__read_chk"), 1),
+    **dict.fromkeys(("fread", "fgets", "__fread_chk", "__fgets_chk"), 0),
+}
+"""Functions that write to where an argument leads, and which argument that is."""
+PROCESS_CONTROL, SVE_LENGTH, SME_LENGTH = "prctl", 51, 63
+"""prctl, and the numbers of PR_SVE_GET_VL and PR_SME_GET_VL: it returns -1 if the CPU has no such vectors."""
+ASKING = FUNCTIONS, JUMPS, HANDLERS, FINDERS, COMPARERS, FORKS, frozenset((*WAITS, *NAMES_OF_SYSTEM, PROCESS_CONTROL))
 
 Features = frozenset[Feature]
 _NONE: Features = frozenset()
@@ -57,7 +70,7 @@ _A64: dict[str, dict[int, Features]] = {
         15: _V8_2,
         16: _V8_1 | {Feature.PERSISTENCE},
         20: _V8_1 | {Feature.DOT_PRODUCT},
-        22: _NEWEST | {Feature.SVE, Feature.DOT_PRODUCT},
+        SVE_BIT: _NEWEST | {Feature.SVE, Feature.DOT_PRODUCT},
     },
     "hwcap2": {
         **{bit: _NEWEST | {Feature.DOT_PRODUCT} for bit in range(64)},

@@ -9,7 +9,7 @@ that is not followed, ("at", name, distance) for what another file exports,
 ("either", numbers) for what a test chooses that tells nothing certain.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from pibuild.machinecode.control_flow.questions import ALL, all_set
@@ -20,6 +20,8 @@ Features = frozenset[Any]
 that an answer about them decided in a way that is not followed."""
 ANSWERS = ("hw", "nhw", "ask", "choice", "flags", "vague")
 """Kinds of values that tell about the CPU."""
+_DECIDED = ("k", *ANSWERS)
+"""Kinds of values that, beside one that is not known, may be what a test decided."""
 _NONE: Features = frozenset()
 _MOST_NUMBERS = 16
 """Of one choice."""
@@ -119,10 +121,23 @@ def choice(numbers: dict[int, Features]) -> Value | None:
     if len(numbers) == 1:
         return ("k", next(iter(numbers)))
     if not any(numbers.values()) or len(set(numbers.values())) == 1:
-        return None
+        return doubted(*numbers.values())
     if len(numbers) > _MOST_NUMBERS:
         return flags(bits_of(numbers))
     return ("choice", tuple(sorted(numbers.items(), key=lambda item: item[0])))
+
+
+def doubted(*guards: Features) -> Value | None:
+    """Return what is known of a value about which only a test decided that is not followed; None if none did."""
+    doubts = (guard[1] for features in guards for guard in features if isinstance(guard, tuple) and guard[0] == "maybe")
+    about_what = _NONE.union(*doubts)
+    return ("vague", about_what) if about_what else None
+
+
+def decided_by(guards: Features) -> Value | None:
+    """Return what is known of a value that a test with these guards decided, and that is not followed."""
+    features = frozenset(feature for guard in guards for feature in _named(guard))
+    return ("vague", features) if features else None
 
 
 def numbers_of(value: Value | None, features: Features) -> dict[int, Features] | None:
@@ -306,13 +321,23 @@ def common(
             certain = value if value == other else joined(value, other, features_a, features_b)
             if certain is not None:
                 both[key] = certain
-    for known, unknown, features in ((a, b, features_b), (b, a, features_a)):
-        sure = frozenset(feature for feature in features if not isinstance(feature, tuple))
-        for key in known.keys() - unknown.keys() if sure else ():
-            answer = _zero_without(known[key], sure)
-            if answer is not None:
-                both[key] = answer
+    doubt = doubted(features_a, features_b)
+    both.update(_beside_unknown(a, b, features_b, doubt))
+    both.update(_beside_unknown(b, a, features_a, doubt))
     return both
+
+
+def _beside_unknown(
+    known: dict[int, Value], unknown: dict[int, Value], features: Features, doubt: Value | None
+) -> Iterator[tuple[int, Value]]:
+    """Yield what is certain of places by a state, or by one in which features are certain, but the value is unknown."""
+    sure = frozenset(feature for feature in features if not isinstance(feature, tuple))
+    for key in known.keys() - unknown.keys() if sure or doubt else ():
+        answer = _zero_without(known[key], sure) if sure else None
+        if answer is not None:
+            yield key, answer
+        elif doubt is not None and known[key][0] in _DECIDED:
+            yield key, doubt
 
 
 def _zero_without(value: Value, features: Features) -> Value | None:

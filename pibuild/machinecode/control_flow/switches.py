@@ -94,12 +94,25 @@ def _distances(image: MemoryImage, base: int, high: int) -> list[int]:
 
 
 def is_sum(image: MemoryImage, place: int, register: int) -> bool:
-    """Return whether A64 code jumps to the sum of two registers, as switches do; tail calls load a pointer."""
+    """Return whether code jumps to the sum of two registers, as switches do; tail calls load a pointer."""
+    if image.bits == 32:
+        return _is_sum32(image, place, register)
     for at in range(place - 4, place - 4 * (_NEAR + 1), -4):
         word = image.number(at, 4) or 0
         if word & 31 == register and word & 0xFF000000 in (0x8B000000, 0x0B000000):
             return True
         if word & 0x3BC0001F == 0x39400000 | register:  # LDR, LDRB, LDRH
+            return False
+    return False
+
+
+def _is_sum32(image: MemoryImage, place: int, register: int) -> bool:
+    step = 2 if place & 1 else 4
+    for at in range(place - step, place - step * (_NEAR + 1), -step):
+        operation = last_part(decoded(image, at)[0])
+        if operation[0] in (op.ADD_REG, op.ADD_PC, op.LOAD, op.LOAD_REG, op.LOAD_NEAR) and operation[1] == register:
+            return operation[0] in (op.ADD_REG, op.ADD_PC)
+        if operation[0] >= op.CALL:
             return False
     return False
 

@@ -114,7 +114,7 @@ def _a32_load(word: int, group: int, rd: int, rn: int, rm: int) -> Operation:
     if group == 3:
         kind, amount = word >> 5 & 3, word >> 7 & 31
         if rd == 15 and is_load:
-            return (TABLE,)
+            return (TABLE, rn, rm)
         if rn == 15 and is_load:
             return SEVERAL, (ADD_PC, TEMP, rm, 8, 1), (LOAD, rd, TEMP, 0, size)
         if word >> 24 & 1 and word >> 23 & 1 and kind == 0:
@@ -222,7 +222,7 @@ def data_immediate(how: int, sets: int, rd: int, rn: int, number: int, ahead: in
     else:
         operation = (MIX, rd, rn, rn)
     if rd == 15:
-        return (TABLE,)
+        return (TABLE, rn)
     return (SEVERAL, operation, (COMPARE, rd, 0)) if sets else operation
 
 
@@ -231,7 +231,7 @@ def data_register(how: int, sets: int, rd: int, rn: int, rm: int, kind: int, amo
     is_plain = not amount and not kind
     if how == 13:
         if rd == 15:
-            return ((RETURN,) if rm == 14 else (JUMP_REG, rm)) if is_plain else (TABLE,)
+            return ((RETURN,) if rm == 14 else (JUMP_REG, rm)) if is_plain else (TABLE, rm)
         if is_plain:
             operation: Operation = (SET_NEAR, rd, ahead, 1) if rm == 15 else (MOVE, rd, rm)
         elif kind == 0:
@@ -243,7 +243,7 @@ def data_register(how: int, sets: int, rd: int, rn: int, rm: int, kind: int, amo
         else:
             operation = (MIX, rd, rm, rm)
     elif rd == 15 and how not in (8, 9, 10, 11):
-        return (TABLE,)
+        return (TABLE, rn, rm)
     elif how == 10 and is_plain:
         return COMPARE_REG, rn, rm
     elif how in (8, 0, 14) and is_plain:

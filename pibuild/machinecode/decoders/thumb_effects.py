@@ -241,7 +241,7 @@ def thumb_constant(number: int) -> int:
 def _t32_double(first: int, second: int, rn: int) -> Operation:
     is_load, rt, rt2 = first >> 4 & 1, second >> 12, second >> 8 & 15
     if first & 0xFFF0 == 0xE8D0 and second & 0xF0 in (0, 0x10):
-        return (TABLE,)
+        return (TABLE, second & 15)
     if first & 0x0120 == 0:  # exclusive
         return CLOBBER, ((rt, rt2) if is_load else (second & 15,))
     distance = (second & 0xFF) * 4
@@ -268,6 +268,6 @@ def _t32_single(first: int, second: int, rn: int) -> Operation:
         distance = second & 0xFF if second >> 9 & 1 else -(second & 0xFF)
         return indexed_access(rt, rn, distance, size, is_load, bool(second >> 10 & 1), bool(second >> 8 & 1), 4)
     if rt == 15 and is_load:
-        return (TABLE,)
+        return (TABLE, rn, second & 15)
     index, amount = second & 15, second >> 4 & 3
     return (LOAD_REG, rt, rn, index, amount, size) if is_load else (STORE_REG, rt, rn, index, size)
