@@ -14,7 +14,7 @@ from pibuild.machinecode.control_flow.auxiliary_vector import holds_glibc
 from pibuild.machinecode.control_flow.imported_answers import Answers
 from pibuild.machinecode.control_flow.knowledge import Walk
 from pibuild.machinecode.control_flow.program import Program, without_symbols
-from pibuild.machinecode.control_flow.switches import Orphans, is_sum, table_places
+from pibuild.machinecode.control_flow.switches import Orphans, is_sum, near_label, table_places
 from pibuild.machinecode.decoders import effects as op
 from pibuild.machinecode.features import Feature
 from pibuild.machinecode.image import START, MemoryImage
@@ -65,6 +65,7 @@ _MAX_GUESSED = 400
 _IMPOSSIBLE = (Feature.UNALLOCATED, Feature.PRIVILEGED, Feature.COPROCESSOR)
 _WORDS_A_STEP, _WAYS_A_WORD = 6, 2
 """What finding the way takes of the steps that follow what registers hold, and of the ways."""
+_LINK = 14
 _VENEER = 6
 """Instructions between the one that puts an address together and the jump to it."""
 _METHOD_FLAGS = frozenset(
@@ -340,6 +341,9 @@ class Code:
                 todo += targets
                 if part[0] == op.TABLE or (part[0] == op.JUMP_REG and is_sum(image, place, part[1])):
                     todo += self._ways(place)
+                register = part[1] if part[0] in (op.JUMP_REG, op.CALL_REG) else _LINK if part[0] == op.RETURN else None
+                label = None if register is None else near_label(image, place, register)
+                todo += [] if label is None else [label]
                 ends = part[0] in LEAVES or (
                     part[0] in (op.CALL, op.CALL_REG)
                     and (
@@ -362,7 +366,8 @@ class Code:
         low, high = functions.bounds(place)
         span = image.span(place & ~1)
         high = min(high, span.end) if span else high
-        ways = table_places(image, place, low, high)
+        is_table = last_part(decoded(image, place)[0])[0] != op.JUMP_REG
+        ways = table_places(image, place, low, high) if is_table else []
         if ways or not functions.is_function(low) or self._orphans.is_too_large(low, high):
             self.map.is_whole = self.map.is_whole and bool(ways)
             return ways

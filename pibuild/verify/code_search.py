@@ -179,12 +179,21 @@ class CodeSearch:
         is_whole = self._is_whole
         try:
             places = self._program.graph.nodes_before(self._instructions.addresses[group])
-            walks = [self._walk(place) for place in places]
+            walks = list(self._walks_within(places))
         except BudgetError:
             return True
         finally:
             self._is_whole = is_whole
         return any(not walk.is_whole or self._first_unguarded(walk) is not None for walk in walks)
+
+    def _walks_within(self, places: Sequence[int]) -> Iterator[Walk]:
+        """Yield the walks from places of a function, and from those that it calls or jumps to within itself."""
+        rows, todo = self._program.rows, list(dict.fromkeys(places))
+        for place in todo:
+            walk = self._walk(place)
+            yield walk
+            own = rows.row_of(place)
+            todo += [target for target in walk.calls if target not in todo and rows.row_of(target) == own]
 
     # from the instructions
 

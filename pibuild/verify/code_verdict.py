@@ -70,7 +70,7 @@ def _fault(binary: Binary, cpu: Cpu, files: Sequence[Binary]) -> Fault | None:
     faults = [fault for fault in _faults(binary, code, cpu, siblings) if fault is not None]
     if binary.elf.is_aarch64:
         faults += filter(None, [_forbidden(binary, code)])
-    if not code.is_whole:
+    if not code.is_whole or not code.program.rows.is_whole:
         faults.append(_UNREAD)
     if code.is_fixed_glibc:
         faults = list(_of_fixed_glibc(binary, code, cpu, faults))

@@ -132,6 +132,12 @@ _FAILS_64 = {
     "break; case 3: n += 7; break; case 4: n -= 2; break; case 5: n *= 2; break; } return MODULE; }",
     "a resolver that asks for something else": f"NI static void f(void) {{ LSE }} {_G} static void *pick(unsigned long h)"
     '{ return h >> 7 & 1 ? f : g; } void work(void) __attribute__((ifunc("pick"))); void *PyInit_demo(void) { work(); return MODULE; }',
+    "a label in the register of a return": 'NI void go(void) { __asm__ volatile("mov x9, x30\\nadr x30, 1f\\nret\\nnop\\n1: mov x30, x9\\n'
+    '.arch armv8.1-a\\nldadd %0, %0, [%1]" :: "r"(1L), "r"(&n) : "x9", "memory"); } void *PyInit_demo(void) { go(); return MODULE; }',
+    "a return to another register": 'NI void go(void) { __asm__ volatile("adr x9, 1f\\nret x9\\nnop\\n1: .arch armv8.1-a\\n'
+    'ldadd %0, %0, [%1]" :: "r"(1L), "r"(&n) : "x9", "memory"); } void *PyInit_demo(void) { go(); return MODULE; }',
+    "a pointer far inside of a table": f"NI static void f(void) {{ LSE }} {_G} static void (*const volatile t[40])(void) = {{[0 ... 39] = g,"
+    "[20] = f}; void *PyInit_demo(void) { if (getauxval(16) >> 8 & 1) n = 4; t[20](); return MODULE; }",
     "a child that tries nothing": f"extern int fork(void), waitpid(int, int *, int); extern void _exit(int); {_F.format('LSE')}"
     "void *PyInit_demo(void) { int s; if (!fork()) _exit(0); waitpid(-1, &s, 0); f(); return MODULE; }",
     "a register that is for kernels": 'NI static void f(void) { __asm__ volatile("mrs %0, currentel" : "=r"(n)); }'
@@ -170,10 +176,6 @@ _UNSURE_64 = {
     "a loop over bits": "static const struct { int bit, is; } T[] = {{7, 1}, {8, 2}, {20, 4}, {3, 8}, {4, 16}, {5, 32}, {6, 64}, {9, 128},"
     "{10, 256}}; NI int ask(void) { unsigned long h = getauxval(16); int r = 0; for (int i = 0; i < 9; i++) if (h >> T[i].bit & 1)"
     f"r |= T[i].is; return r; }} {_F.format('LSE')} void *PyInit_demo(void) {{ if (ask() & 2) f(); return MODULE; }}",
-    "a loop over bits with a switch": "NI int ask(void) { unsigned long h = getauxval(16); int r = 0; for (int i = 0; i < 40; i++)"
-    "if (h >> i & 1) switch (i) { case 3: r |= 1; break; case 8: r |= 2; break; case 4: r |= 4; break; case 7: r |= 8; break;"
-    f"case 9: r |= 16; break; case 20: r |= 32; }} return r; }} {_F.format('LSE')}"
-    "void *PyInit_demo(void) { if (ask() & 2) f(); return MODULE; }",
     "a switch over a level": "NI int level(void) { unsigned long h = getauxval(16); int l = 0; for (int i = 0; i < 40; i++) l += h >> i & 1;"
     "return l; } void *PyInit_demo(void) { switch (level()) { case 0: n = 3; break; case 1: LSE break; case 2: n = 9; break;"
     "case 3: n += 7; break; case 4: n -= 2; break; case 5: n *= 2; break; } return MODULE; }",
@@ -200,6 +202,12 @@ _FAILS_32 = {
     "yes ? f : g; p(); return MODULE; }",
     "a destructor": "__attribute__((destructor)) static void end(void) { if (yes) { NEON } }"
     "void *PyInit_demo(void) { return MODULE; }",
+    "a label that is called": 'NI void go(void) { __asm__ volatile("push {lr}\\nadr r3, 1f\\nblx r3\\nb 2f\\n1: .fpu neon\\n'
+    'vadd.i8 d0, d0, d0\\n.fpu vfp\\nbx lr\\n2: pop {lr}" ::: "r3", "memory"); } void *PyInit_demo(void) { go(); return MODULE; }',
+    "a sum that is jumped to": 'NI void go(long k) { __asm__ volatile("adr r3, 1f\\nadd r3, r3, %0, lsl #3\\nbx r3\\n1: nop\\nb 2f\\n'
+    '.fpu neon\\nvadd.i8 d0, d0, d0\\n.fpu vfp\\nb 2f\\n2:" :: "r"(k) : "r3"); } void *PyInit_demo(void) { go(yes); return MODULE; }',
+    "a pointer far inside of a table": f"{_F.format('NEON')} {_G} static void (*const volatile t[40])(void) = {{[0 ... 39] = g,"
+    "[20] = f}; void *PyInit_demo(void) { if (getauxval(16) >> 12 & 1) n = 4; t[20](); return MODULE; }",
     "a computed goto": "void *PyInit_demo(void) { static const int t[] = {&&a - &&a, &&b - &&a, &&c - &&a}; goto *(&&a + t[yes]);"
     "a: n = 3; goto e; b: NEON goto e; c: n = 7; e: n++; return MODULE; }",
     "a case of a switch": "void *PyInit_demo(void) { switch (yes) { case 0: n = 3; break; case 1: NEON break; case 2: n = 9;"

@@ -3,6 +3,7 @@
 from types import SimpleNamespace
 
 from pibuild.machinecode.control_flow.switches import Orphans, table_places
+from pibuild.machinecode.image import Span
 
 _COMPARE_2, _IF_HIGHER, _WIDE_IF_HIGHER = b"\x02\x2a", b"\x10\xd8", b"\x00\xf2\x80\x80"
 _TBB, _TABLE = b"\xdf\xe8\x02\xf0", b"\x02\x03\x04\x05"
@@ -11,6 +12,8 @@ _TBB, _TABLE = b"\xdf\xe8\x02\xf0", b"\x02\x03\x04\x05"
 def image(code):
     return SimpleNamespace(
         bits=32,
+        content=code,
+        span=lambda at: Span(0, len(code), 0, 5) if 0 <= at < len(code) else None,
         read=lambda at, size: code[at : at + size],
         number=lambda at, size: int.from_bytes(code[at : at + size], "little") if at + size <= len(code) else None,
     )

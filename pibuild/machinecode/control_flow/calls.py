@@ -29,6 +29,7 @@ _CALL_NOTHING = frozenset(
 )
 """Functions of C that call no function which they get; an address may be left in a register of no argument."""
 _WRITE_NO_REGISTER = (op.NOP, op.STORE, op.STORE_REG, op.STORE_VECTOR, op.COMPARE, op.COMPARE_REG, op.CHAIN)
+_PC = 15
 _COPYING = 256
 """The loop that fills an array is not farther behind what clears it."""
 _SHORT = 16
@@ -75,7 +76,7 @@ class Calls:
         self._image, self._knowledge, self._surroundings, self._walk = image, knowledge, surroundings, inner_walk
         self._is_a64, self._is_inner = image.bits == 64, False
         self._argument_count = 8 if self._is_a64 else 4
-        self._volatile = frozenset((*range(18), op.VECTORS) if self._is_a64 else (0, 1, 2, 3, 12, 14, op.VECTORS))
+        self._volatile = frozenset((*range(18), 30, op.VECTORS) if self._is_a64 else (0, 1, 2, 3, 12, 14, op.VECTORS))
         self._written_by: dict[int, frozenset[int] | None] = {}
 
     def leave(self, operation: Operation, state: State, walk: Walk) -> int | str | None:
@@ -127,6 +128,8 @@ class Calls:
         """Return the place or the name to which a call or jump leads."""
         if operation[0] not in (op.CALL, op.JUMP):
             value = state.registers.get(operation[1])
+            if not self._is_a64 and operation[1] == _PC:  # BX PC: into ARM code
+                return (state.address & ~3) + (4 if state.thumb else 8)
             target: int | str | None = value[1] if value is not None and value[0] in ("k", "at") else None
             return target
         mode = operation[2] if len(operation) > 2 else 0

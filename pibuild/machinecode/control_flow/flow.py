@@ -319,6 +319,10 @@ class _Walker:
             state.address = target
             self._met.joins.add(target)
             return _Next.ON
+        if kind == op.RETURN and (label := self._label_in_link_register(state)) is not None:
+            self._met.joins.add(label & ~1)
+            self._pending.append(state.at(label, state.guards))
+            return _Next.OFF
         outcome = self._calls.leave(operation, state, self.walk)
         is_switch = kind == op.TABLE or (kind == op.JUMP_REG and outcome is None)
         if is_switch and (ways := self._chosen_ways(operation, state)):
@@ -326,13 +330,20 @@ class _Walker:
             self._pending += ways
         elif is_switch and state.address not in self._switched:
             self._switched.add(state.address)
-            ways = self._table(state, state.guards | self._switch_doubt(operation, state))
+            doubt = self._switch_doubt(operation, state)
+            ways = self._table(state, state.guards | doubt) if kind == op.TABLE else []
             self._met.joins.update(way.address for way in ways)
             self._pending += ways
             self._has_tables = self._has_tables or not ways
             is_meant = kind == op.TABLE or is_sum(self._flow.image, state.place, operation[1])
             self._has_unknown_switch = self._has_unknown_switch or (is_meant and not ways)
         return _Next.OFF
+
+    def _label_in_link_register(self, state: State) -> int | None:
+        """Return the place of this function to which a return leads that is a jump; None if it leads to the caller."""
+        link = state.registers.get(30 if self._is_a64 else 14)
+        is_label = link is not None and link[0] == "k" and self._low < link[1] & ~1 < self._high
+        return int(link[1]) if link is not None and is_label else None
 
     def _chosen_ways(self, operation: Operation, state: State) -> list[State]:
         """Return where a jump to one of several places of this function leads, and what is certain there."""

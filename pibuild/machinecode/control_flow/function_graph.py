@@ -23,8 +23,12 @@ _Edges = tuple[Rows, NDArray[np.int32]]
 """For each row, where in the second column the rows begin that belong to it."""
 FAR = 1 << 30
 """The distance of what does not lead anywhere of interest."""
-_TABLE_BYTES = 64
-"""Pointers that code calls at a number are looked for at most so far behind an address that it puts together."""
+_TABLE_BYTES, _LARGEST_TABLE = 64, 1 << 14
+"""Pointers that code calls at a number are looked for at most so far behind an address that it puts together.
+
+The larger number counts for the last address before a pointer."""
+_MAX_PAIRS = 1 << 22
+"""Functions that use such tables, and pointers in them."""
 
 
 class FunctionGraph:
@@ -33,6 +37,8 @@ class FunctionGraph:
     def __init__(self, graph: CallGraph, returns: Returns) -> None:
         """Take who calls and names what, and which functions return."""
         self._graph, self._functions, self._returns, self.image = graph, graph.functions, returns, graph.image
+        self.is_whole = True
+        """Whether all was looked at that may lead from one function to another."""
 
     def rows_of(self, places: Addresses) -> Rows:
         """Return the row of each place; those before all functions have the first one."""
@@ -102,6 +108,32 @@ class FunctionGraph:
             hits = np.flatnonzero(places[rows] == targets + distance) if len(places) else rows[:0]
             hits = hits[self.image.are_code(values[rows[hits]] & ~1)]
             yield self.rows_of(sites[hits]), self.rows_of(values[rows[hits]])
+        yield self._in_large_tables(targets, self.rows_of(sites), places, values)
+
+    def _in_large_tables(
+        self, targets: Addresses, users: Rows, places: Addresses, values: Addresses
+    ) -> tuple[Rows, Rows]:
+        """Return who uses a table, by the address of its begin, and the functions to which pointers far inside lead."""
+        is_code = self.image.are_code(values & ~1 if self.image.bits == 32 else values)
+        places, values = places[is_code], values[is_code]
+        uses = distinct(np.searchsorted(tables := distinct(targets), targets) << 32 | users)
+        counts = np.bincount(uses >> 32, minlength=len(tables))
+        table = np.searchsorted(tables, places, "right") - 1
+        inside = places - tables[np.maximum(table, 0)] if len(tables) else np.empty(0, np.int64)
+        hits = (
+            np.flatnonzero((table >= 0) & (inside >= _TABLE_BYTES) & (inside < _LARGEST_TABLE))
+            if len(tables)
+            else table[:0]
+        )
+        hits = hits[np.argsort(table[hits], kind="stable")]
+        ends = np.cumsum(counts[table[hits]])
+        known = int(np.searchsorted(ends, _MAX_PAIRS))
+        self.is_whole = self.is_whole and known == len(hits)
+        hits = hits[:known]
+        number = counts[table[hits]]
+        first = (np.cumsum(counts) - counts)[table[hits]]
+        at = np.repeat(first - np.cumsum(number) + number, number) + np.arange(number.sum())
+        return (uses[at] & 0xFFFFFFFF).astype(np.intp), np.repeat(self.rows_of(values[hits]), number)
 
     def _across(self) -> Iterator[tuple[Rows, Rows]]:
         """Yield who jumps into another function if a condition holds."""

@@ -9,7 +9,7 @@ that is not followed, ("at", name, distance) for what another file exports,
 ("either", numbers) for what a test chooses that tells nothing certain.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 from pibuild.machinecode.control_flow.questions import ALL, all_set
@@ -20,8 +20,6 @@ Features = frozenset[Any]
 that an answer about them decided in a way that is not followed."""
 ANSWERS = ("hw", "nhw", "ask", "choice", "flags", "vague")
 """Kinds of values that tell about the CPU."""
-_DECIDED = ("k", *ANSWERS)
-"""Kinds of values that, beside one that is not known, may be what a test decided."""
 _NONE: Features = frozenset()
 _MOST_NUMBERS = 16
 """Of one choice."""
@@ -321,23 +319,13 @@ def common(
             certain = value if value == other else joined(value, other, features_a, features_b)
             if certain is not None:
                 both[key] = certain
-    doubt = doubted(features_a, features_b)
-    both.update(_beside_unknown(a, b, features_b, doubt))
-    both.update(_beside_unknown(b, a, features_a, doubt))
+    for known, unknown, features in ((a, b, features_b), (b, a, features_a)):
+        sure = frozenset(feature for feature in features if not isinstance(feature, tuple))
+        for key in known.keys() - unknown.keys() if sure else ():
+            answer = _zero_without(known[key], sure)
+            if answer is not None:
+                both[key] = answer
     return both
-
-
-def _beside_unknown(
-    known: dict[int, Value], unknown: dict[int, Value], features: Features, doubt: Value | None
-) -> Iterator[tuple[int, Value]]:
-    """Yield what is certain of places by a state, or by one in which features are certain, but the value is unknown."""
-    sure = frozenset(feature for feature in features if not isinstance(feature, tuple))
-    for key in known.keys() - unknown.keys() if sure or doubt else ():
-        answer = _zero_without(known[key], sure) if sure else None
-        if answer is not None:
-            yield key, answer
-        elif doubt is not None and known[key][0] in _DECIDED:
-            yield key, doubt
 
 
 def _zero_without(value: Value, features: Features) -> Value | None:

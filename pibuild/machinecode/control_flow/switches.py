@@ -117,6 +117,18 @@ def _is_sum32(image: MemoryImage, place: int, register: int) -> bool:
     return False
 
 
+def near_label(image: MemoryImage, place: int, register: int) -> int | None:
+    """Return the place near to code for 32 bits that it puts into a register and then jumps to; None if it does not."""
+    step = 2 if place & 1 else 4
+    for at in range(place - step, place - step * (_NEAR + 1), -step):
+        operation = decoded(image, at)[0]
+        if operation[0] == op.SET_NEAR and operation[1] == register:
+            return int(((at & ~1) & ~(operation[3] - 1) if at & 1 else at) + operation[2])
+        if operation[0] >= op.CALL or (operation[0] not in (op.NOP, op.COMPARE) and operation[1:2] == (register,)):
+            return None
+    return None
+
+
 class Orphans:
     """The places in functions that follow an instruction that leaves, and to which no branch leads."""
 

@@ -100,7 +100,8 @@ def _a64_branch(word: int) -> Operation:
         kind = word >> 21 & 15
         if kind & 7 == 1:
             return CALL_REG, word >> 5 & 31
-        return (RETURN,) if kind & 7 != 0 else (JUMP_REG, word >> 5 & 31)
+        is_return = kind & 7 != 0 and (kind != 2 or word & 0xFFFF0FE0 == 0xD65F03C0)  # RET Xn is a jump
+        return (RETURN,) if is_return else (JUMP_REG, word >> 5 & 31)
     if word == 0xD503251F:
         return ASK, 16, "chkfeat"
     if word & 0xFFFFF000 == 0xD5380000:
