@@ -176,7 +176,7 @@ def test_each_text_of_the_settings_is_an_address_or_known_to_be_none():
     assert places >= NO_ADDRESSES
     assert places - NO_ADDRESSES == {
         *("mirrors.*", "nightly.notify.webhook", "publish.to.*.index", "publish.to.*.rclone", "publish.to.*.twine"),
-        *("images.registry", "publish.url", "raspbian", "snapshot", "store.remote"),
+        *("images.registry", "publish.url", "raspbian", "remote_execution.server", "snapshot", "store.remote"),
     }, "a new setting: if it takes an address, give it the type Address and plant it in this test; else NO_ADDRESSES"
 
 
@@ -201,7 +201,7 @@ def test_an_address_is_rejected_or_taken_without_showing_its_secret(tmp_path, pl
     assert is_public or not [text for text in shown if secret in text]
 
 
-@pytest.mark.parametrize("place", ["images.registry", "publish.url", "raspbian", "snapshot"])
+@pytest.mark.parametrize("place", ["images.registry", "publish.url", "raspbian", "remote_execution.server", "snapshot"])
 @pytest.mark.parametrize("form", ["user", "query", "fragment", "path"])
 def test_an_address_that_is_published_may_not_have_a_secret(tmp_path, place, form):
     (tmp_path / "pibuild.yaml").write_text(

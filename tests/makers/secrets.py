@@ -14,7 +14,7 @@ NO_ADDRESSES = {
     *(f"nightly.cells.*.{name}" for name in ("recipe", "versions.*", "refs.*", "targets.*", "pythons.*")),
     *(f"nightly.exclude.*.{name}" for name in ("recipe", "version", "ref", "target", "python")),
     *("publish.site", "publish.title", "publish.key", "publish.former_keys.*"),
-    *("store.folder", "store.key", "store.trust.*"),
+    *("store.folder", "store.key", "store.trust.*", "remote_execution.certificate"),
 }
 """Texts of pibuild.yaml that are no addresses. A new setting belongs here, or it is one of the addresses."""
 
