@@ -2,9 +2,11 @@
 
 from argparse import Namespace
 from contextlib import nullcontext
+from dataclasses import replace
 
 import pytest
 
+from pibuild.build import catalogue as catalogues
 from pibuild.build import context as contexts
 from pibuild.build import images
 from pibuild.build.catalogue import load_catalogue
@@ -28,9 +30,16 @@ PLACES = [
 ]
 
 
-def planned(system, python, target="pi-two", name="six-1.17.0-py3-none-any.whl"):
+def without_python(version):
+    """Return the catalogue without a version of CPython."""
+    cpython = CATALOGUE.recipes["cpython"]
+    others = tuple(release for release in cpython.releases if version not in release.pythons)
+    return replace(CATALOGUE, recipes=CATALOGUE.recipes | {"cpython": replace(cpython, releases=others)})
+
+
+def planned(system, python, target="pi-two", name="six-1.17.0-py3-none-any.whl", catalogue=CATALOGUE):
     device = Device(target=CATALOGUE.targets[target], python=python, model=MODELS[target], system=SYSTEMS[system])
-    return device, plan_beside(wheel_name(name), device, CATALOGUE)
+    return device, plan_beside(wheel_name(name), device, catalogue)
 
 
 @pytest.mark.parametrize(("system", "python", "target"), PLACES)
@@ -41,13 +50,14 @@ def test_every_python_of_every_system_can_run(system, python, target):
 
 
 def test_a_python_without_recipes_has_no_plan():
-    assert planned("buster", "3.7")[1] is None
+    assert planned("buster", "3.7", catalogue=without_python("3.7"))[1] is None
     assert "numpy" in {one.recipe.name for one in planned("buster", "2.7")[1].artifacts}
 
 
 def test_a_wheel_runs_with_a_systems_own_python(monkeypatch, tmp_path, store, console):
     path = make_wheel(tmp_path, {"six.py": b""}, file_name="six-1.17.0-py3-none-any.whl", tags=("py3-none-any",))
     made, started = [], []
+    monkeypatch.setattr(catalogues, "load_catalogue", lambda: without_python("3.7"))
     monkeypatch.setattr(contexts, "open_context", lambda *_: nullcontext(make_context(store, console)))
     monkeypatch.setattr(images, "ensure_image", lambda image, _context: made.append(image.name) or image)
     monkeypatch.setattr(session, "start", lambda *_words, **how: started.append(how) or 7)
