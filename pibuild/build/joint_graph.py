@@ -33,9 +33,16 @@ class Job:
 def run_jobs(jobs: Sequence[Job], context: BuildContext) -> None:
     """Make what is missing of all jobs, and run each job when what it needs was made or could not be made.
 
-    A job whose parts can't be looked up is run, too: it finds the same error again, and tells it.
+    A job whose parts can't be looked up is run, too: it finds the same error again, and tells it. So are all jobs if no
+    engine answers.
     """
     if not jobs:
+        return
+    try:
+        allowed = budget(context)
+    except PibuildError:  # no engine answers
+        for job in jobs:
+            job.run()
         return
     nodes: dict[str, Node] = {}
     entries: dict[str, Entry] = {}
@@ -49,7 +56,7 @@ def run_jobs(jobs: Sequence[Job], context: BuildContext) -> None:
     with context.console.total("steps") as total:
         run_graph(
             nodes.values(),
-            budget(context),
+            allowed,
             stop=context.remove_own_containers,
             on_progress=lambda progress: total.show(progress.done, progress.nodes, progress.left_s),
         )

@@ -71,6 +71,7 @@ def test_no_wrong_value_of_any_key_is_answered_in_pydantics_words(kind):
     for document in mappings_with(kind):
         for finding in checked(kind, document)[1]:
             words = re.sub("'[^']*'", "''", finding)  # what the file has
+            words = re.sub(r"^[\w.]+(?=: )|(?<=; one of: ).*", "key", words)
             assert not FOREIGN_WORDS.search(words), (document, finding)
             assert not re.search(r"^:|: *$|: *:|; *$|\.\.|[:;] ,", words), (document, finding)
 
