@@ -161,7 +161,7 @@ def test_a_container_runs_on_the_processors_of_its_session(engine):
     assert processors(engine, engine.cpus) == 1
 
 
-def test_a_container_runs_on_all_processors_where_the_engine_numbers_them_in_another_way(engine):
+def test_a_container_runs_on_all_processors_of_an_engine_with_other_numbers(engine):
     assert processors(engine, 1000) == engine.cpus
 
 
