@@ -11,7 +11,6 @@ import subprocess
 import tarfile
 import threading
 import time
-import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import cached_property, partial
@@ -24,9 +23,9 @@ import requests
 from docker.errors import APIError, DockerException, ImageNotFound, NotFound
 from docker.types import Mount
 
-from pibuild.adapters.container_files import CACHE, SHARED, WORK, inputs_tar, kept_paths, written_folders
-from pibuild.adapters.engine_endpoint import Endpoint, chosen_endpoint
-from pibuild.adapters.http import connection_cause
+from pibuild.adapters.container_files import CACHE, inputs_tar, kept_paths
+from pibuild.adapters.container_options import container_options
+from pibuild.adapters.engine_endpoint import chosen_endpoint, engine_error
 from pibuild.adapters.image_transfer import ImageTransfer
 from pibuild.console import size
 from pibuild.errors import BuildError, EngineError, ImageError, PibuildError, ResourceError
@@ -35,11 +34,7 @@ from pibuild.model import SESSION_LABEL, STORE_LABEL, Outcome, Run
 _API_TIMEOUT_S = 600
 _PLATFORM = "linux/amd64"
 """That of images in registries, which have some for several."""
-_PIDS, _PIDS_PER_CPU = 1024, 32
-"""Processes and threads of a container: Bazel has some hundred, whatever the machine is, and some for each job."""
-_CPU_PERIOD_US = 100_000
 _FROM = "/from"
-_IN_MEMORY = {"/run": "size=64m,mode=1777", "/var/tmp": "size=64m,mode=1777"}  # noqa: S108  in the container
 _MOST_BYTES = 16_000_000_000
 """Of a folder that is copied out of a container. The largest artifact has 2 GB."""
 _MOST_TEXT_BYTES = 10_000_000
@@ -82,7 +77,7 @@ class Engine:
             self._client = docker.DockerClient(base_url=url, tls=tls or False, timeout=_API_TIMEOUT_S)
             self._info: dict[str, Any] = self._client.info()
         except Exception as error:  # paramiko, which may be missing, has errors of its own
-            raise _engine_error("connecting", self._endpoint, error) from error
+            raise engine_error("connecting", self._endpoint, error) from error
 
     @cached_property
     def _transfer(self) -> ImageTransfer:
@@ -314,7 +309,7 @@ class Engine:
         try:
             yield
         except (DockerException, requests.RequestException) as error:
-            raise _engine_error(doing, self._endpoint, error) from error
+            raise engine_error(doing, self._endpoint, error) from error
 
 
 class Container:
@@ -450,52 +445,6 @@ def _is_removed(container: Any) -> bool:  # noqa: ANN401  the SDK has no types
     return True
 
 
-def container_options(run: Run) -> dict[str, Any]:
-    """Return what a container may do: of a build, a proof, a trial, a command on the device and a shell.
-
-    It has no network unless the run says so, no capability and no set-uid program, its user is the run's, and it can
-    write in its own volumes and in memory only. The engine's defaults for proxies are not passed on: they may have
-    passwords.
-    """
-    limits = run.limits
-    cpus = max(1, min(limits.jobs, limits.cpus))
-    mounts = [Mount(target=folder, source=None, type="volume") for folder in (*written_folders(run), *run.volumes)]
-    for folder, volume in ((CACHE, run.cache), (SHARED, run.shared)):
-        mounts += [Mount(target=folder, source=volume, type="volume")] if volume else []
-    return {
-        "user": f"{limits.uid}:{limits.gid}",
-        "working_dir": WORK,
-        "network_mode": "host" if run.has_network else "none",
-        "cap_drop": ["ALL"],
-        "security_opt": ["no-new-privileges"],
-        "read_only": True,
-        "tmpfs": dict(_IN_MEMORY),
-        "mounts": mounts,
-        "mem_limit": limits.memory_bytes,
-        "memswap_limit": limits.memory_bytes,
-        "cpu_period": _CPU_PERIOD_US,
-        "cpu_quota": cpus * _CPU_PERIOD_US,
-        "cpuset_cpus": _processors(run),
-        "pids_limit": _PIDS + _PIDS_PER_CPU * cpus,
-        "environment": dict(run.env),
-        "stdin_open": bool(run.stdin),
-        "tty": run.stdin == "terminal",
-        "use_config_proxy": False,
-    }
-
-
-def _processors(run: Run) -> str | None:
-    """Return the processors that all containers of a session share; None if it may use all of the engine's.
-
-    So they never take more together than its jobs. Where two sessions run, each begins at another processor.
-    """
-    jobs, cpus = max(1, run.limits.jobs), run.limits.cpus
-    if jobs >= cpus:
-        return None
-    first = zlib.crc32(dict(run.labels).get(SESSION_LABEL, "").encode())
-    return ",".join(str((first + number) % cpus) for number in range(jobs))
-
-
 def _at_most(chunks: Iterator[bytes], path: str, most_bytes: int) -> Iterator[bytes]:
     """Yield chunks. Raises ResourceError if they are too many: a sparse file has any size."""
     done_bytes = 0
@@ -516,21 +465,3 @@ def _lines(chunks: Iterator[bytes]) -> Iterator[str]:
         yield from (line.decode(errors="replace").rstrip("\r") for line in whole)
     if rest:
         yield rest.decode(errors="replace")
-
-
-def _engine_error(doing: str, endpoint: Endpoint, error: Exception) -> EngineError:
-    """Return the error for a failed request."""
-    url = f"{endpoint.url} ({endpoint.setting})" if endpoint.setting else endpoint.url
-    what, expected, hint, found = f"no Docker engine answers at {url}", "", endpoint.hint, connection_cause(error)
-    answer = error.__cause__ if isinstance(error.__cause__, APIError) else error
-    if isinstance(answer, APIError):
-        what, found = f"the engine at {url} refused", f"HTTP {answer.status_code}: {answer.explanation}"
-    if found == "Permission denied":
-        what = f"no permission to use the engine at {url}"
-        hint = "join the group of the engine's socket (usermod -aG docker NAME, then log in again), or run as root"
-    elif "no space left on device" in found.lower():
-        what, hint = "the engine's disk is full", "docker system prune, or pibuild clean"
-    elif doing == "connecting" and isinstance(error, DockerException | ValueError) and not error.__cause__:
-        what, found = f"{url} is not the address of an engine", ""
-        expected = "unix:///PATH, tcp://HOST:PORT or ssh://USER@HOST"
-    return EngineError(f"{doing}: {what}", expected=expected, found=found, hint=hint)

@@ -1,4 +1,7 @@
-"""Which Docker engine the settings of the docker program choose: its variables, its contexts, or this machine's."""
+"""Which Docker engine the settings of the docker program choose: its variables, its contexts, or this machine's.
+
+Also what an error of that engine means for people.
+"""
 
 import hashlib
 import json
@@ -8,8 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import docker
-from docker.errors import DockerException
+from docker.errors import APIError, DockerException
 
+from pibuild.adapters.http import connection_cause
 from pibuild.errors import EngineError
 
 _LOCAL = "unix:///var/run/docker.sock"
@@ -78,3 +82,21 @@ def _tls(folder: Path, names: Collection[str], hint: str, *, is_verified: bool) 
     except DockerException as error:
         what = f"A TLS file is missing in {folder}"
         raise EngineError(what, expected=", ".join(_TLS_FILES), hint=hint) from error
+
+
+def engine_error(doing: str, endpoint: Endpoint, error: Exception) -> EngineError:
+    """Return the error for a failed request."""
+    url = f"{endpoint.url} ({endpoint.setting})" if endpoint.setting else endpoint.url
+    what, expected, hint, found = f"no Docker engine answers at {url}", "", endpoint.hint, connection_cause(error)
+    answer = error.__cause__ if isinstance(error.__cause__, APIError) else error
+    if isinstance(answer, APIError):
+        what, found = f"the engine at {url} refused", f"HTTP {answer.status_code}: {answer.explanation}"
+    if found == "Permission denied":
+        what = f"no permission to use the engine at {url}"
+        hint = "join the group of the engine's socket (usermod -aG docker NAME, then log in again), or run as root"
+    elif "no space left on device" in found.lower():
+        what, hint = "the engine's disk is full", "docker system prune, or pibuild clean"
+    elif doing == "connecting" and isinstance(error, DockerException | ValueError) and not error.__cause__:
+        what, found = f"{url} is not the address of an engine", ""
+        expected = "unix:///PATH, tcp://HOST:PORT or ssh://USER@HOST"
+    return EngineError(f"{doing}: {what}", expected=expected, found=found, hint=hint)

@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from pibuild.adapters import docker as docker_adapter
-from pibuild.adapters.docker import Engine, container_options
+from pibuild.adapters.container_options import container_options
+from pibuild.adapters.docker import Engine
 from pibuild.build.catalogue import load_catalogue
 from pibuild.build.container import container_run, run_to_end, script_command
 from pibuild.build.context import NOBODY, open_context
