@@ -14,7 +14,7 @@ from pibuild.machinecode.control_flow.auxiliary_vector import holds_glibc
 from pibuild.machinecode.control_flow.imported_answers import Answers
 from pibuild.machinecode.control_flow.knowledge import Walk
 from pibuild.machinecode.control_flow.program import Program, without_symbols
-from pibuild.machinecode.control_flow.switches import Orphans, is_sum, near_label, table_places
+from pibuild.machinecode.control_flow.switches import is_sum, near_label, table_places
 from pibuild.machinecode.decoders import effects as op
 from pibuild.machinecode.features import Feature
 from pibuild.machinecode.image import START, MemoryImage
@@ -361,22 +361,14 @@ class Code:
         return words
 
     def _ways(self, place: int) -> list[int]:
-        """Return where a switch may lead: where its table says, or else to all that nothing else leads to."""
-        image, functions = self.program.image, self.program.functions
-        low, high = functions.bounds(place)
+        """Return where a switch leads by its table; without one, some code stays unread: data may lie behind a jump."""
+        image = self.program.image
+        low, high = self.program.functions.bounds(place)
         span = image.span(place & ~1)
-        high = min(high, span.end) if span else high
         is_table = last_part(decoded(image, place)[0])[0] != op.JUMP_REG
-        ways = table_places(image, place, low, high) if is_table else []
-        if ways or not functions.is_function(low) or self._orphans.is_too_large(low, high):
-            self.map.is_whole = self.map.is_whole and bool(ways)
-            return ways
-        self._binary.steps.left -= self._orphans.cost(low, high, place & 1) // _WORDS_A_STEP
-        return self._orphans.places(low, high, place & 1)
-
-    @cached_property
-    def _orphans(self) -> Orphans:
-        return Orphans(self.program.image, self.program.functions.data_in)
+        ways = table_places(image, place, low, min(high, span.end) if span else high) if is_table else []
+        self.map.is_whole = self.map.is_whole and bool(ways)
+        return ways
 
     def _surprises(self) -> Iterator[Instructions]:
         """Yield instructions that lie where the file says data, or nothing."""

@@ -69,7 +69,9 @@ def _fault(binary: Binary, cpu: Cpu, files: Sequence[Binary]) -> Fault | None:
     code = code_of(binary, siblings)
     faults = [fault for fault in _faults(binary, code, cpu, siblings) if fault is not None]
     if binary.elf.is_aarch64:
-        faults += filter(None, [_forbidden(binary, code)])
+        if _forbidden not in binary.memo:  # which is the same for all CPUs
+            binary.memo[_forbidden] = _forbidden(binary, code)
+        faults += filter(None, [binary.memo[_forbidden]])
     if not code.is_whole or not code.program.rows.is_whole:
         faults.append(_UNREAD)
     if code.is_fixed_glibc:
