@@ -14,7 +14,7 @@ from pibuild.machinecode.control_flow.auxiliary_vector import holds_glibc
 from pibuild.machinecode.control_flow.imported_answers import Answers
 from pibuild.machinecode.control_flow.knowledge import Walk
 from pibuild.machinecode.control_flow.program import Program, without_symbols
-from pibuild.machinecode.control_flow.switches import is_sum, near_label, table_places
+from pibuild.machinecode.control_flow.switches import near_label, table_places
 from pibuild.machinecode.decoders import effects as op
 from pibuild.machinecode.features import Feature
 from pibuild.machinecode.image import START, MemoryImage
@@ -339,8 +339,8 @@ class Code:
                 part = last_part(part[2]) if is_maybe else part
                 targets = branch_targets(place, part)
                 todo += targets
-                if part[0] == op.TABLE or (part[0] == op.JUMP_REG and is_sum(image, place, part[1])):
-                    todo += self._ways(place)
+                if part[0] == op.TABLE:
+                    todo += table_places(image, place, *program.functions.bounds(place))
                 register = part[1] if part[0] in (op.JUMP_REG, op.CALL_REG) else _LINK if part[0] == op.RETURN else None
                 label = None if register is None else near_label(image, place, register)
                 todo += [] if label is None else [label]
@@ -359,16 +359,6 @@ class Code:
         steps.ways -= len(words) * _WAYS_A_WORD
         self.map.is_whole = self.map.is_whole and len(words) < left
         return words
-
-    def _ways(self, place: int) -> list[int]:
-        """Return where a switch leads by its table; without one, some code stays unread: data may lie behind a jump."""
-        image = self.program.image
-        low, high = self.program.functions.bounds(place)
-        span = image.span(place & ~1)
-        is_table = last_part(decoded(image, place)[0])[0] != op.JUMP_REG
-        ways = table_places(image, place, low, min(high, span.end) if span else high) if is_table else []
-        self.map.is_whole = self.map.is_whole and bool(ways)
-        return ways
 
     def _surprises(self) -> Iterator[Instructions]:
         """Yield instructions that lie where the file says data, or nothing."""

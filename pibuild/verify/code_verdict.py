@@ -70,7 +70,8 @@ def _fault(binary: Binary, cpu: Cpu, files: Sequence[Binary]) -> Fault | None:
     faults = [fault for fault in _faults(binary, code, cpu, siblings) if fault is not None]
     if binary.elf.is_aarch64:
         if _forbidden not in binary.memo:  # which is the same for all CPUs
-            binary.memo[_forbidden] = _forbidden(binary, code)
+            has_any = np.any(code.newer.needing(_FORBIDDEN))
+            binary.memo[_forbidden] = _forbidden(binary, code) if has_any else None
         faults += filter(None, [binary.memo[_forbidden]])
     if not code.is_whole or not code.program.rows.is_whole:
         faults.append(_UNREAD)
