@@ -12,6 +12,7 @@ what is missing, damaged or made by others is made here.
 import base64
 import io
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -117,7 +118,7 @@ class ImageRegistry:
     def _take(self, image: Image, said: Attestation) -> None:
         """Download the image of an attestation, compare it with what its name says, and name it."""
         engine, unnamed = self._engine(), f"{_unnamed(image)}-pulled"
-        try:
+        with _temporary(engine, unnamed):
             if not engine.pull(f"{self._repository(image)}@sha256:{said.sha256}", unnamed):
                 raise _RefusedError(f"it has no image with the signed digest sha256:{said.sha256[:12]}…")
             if fault := label_fault(image, engine.image_labels(unnamed)):
@@ -125,32 +126,21 @@ class ImageRegistry:
             labels = {DIGEST_LABEL: f"sha256:{said.sha256}", MACHINES_LABEL: " ".join(self._machines(said))}
             dockerfile = tar_of({"Dockerfile": f"FROM {unnamed}\n".encode()})
             engine.build_image(image.reference, dockerfile, {}, labels, lambda _: None)
-        except RegistryError:
-            raise
-        except ImageError as error:
-            raise _RefusedError(error.line) from error
-        finally:
-            engine.remove_image(unnamed)
 
     def _attestation(self, image: Image) -> Attestation | None:
         """Return what a trusted machine said of an image; None if the registry has nothing about it."""
         engine, unnamed = self._engine(), f"{_unnamed(image)}-attestation"
-        try:
-            if not engine.pull(f"{self._repository(image)}:{_tag(image)}{_ATTESTATION}", unnamed):
-                return None
-            label = engine.image_labels(unnamed).get(_ATTESTATION_LABEL, "")
-            said = read_attestation(_decoded(label), "image", image.reference)
-            validated(SharedImage, said.record)
-            if not said.sha256:
-                raise _RefusedError("its attestation has no digest")
-        except (AttestationError, RecordError) as error:
-            raise _RefusedError(f"its attestation is not valid: {error}") from error
-        except RegistryError:
-            raise
-        except ImageError as error:
-            raise _RefusedError(error.line) from error
-        finally:
-            engine.remove_image(unnamed)
+        with _temporary(engine, unnamed):
+            try:
+                if not engine.pull(f"{self._repository(image)}:{_tag(image)}{_ATTESTATION}", unnamed):
+                    return None
+                label = engine.image_labels(unnamed).get(_ATTESTATION_LABEL, "")
+                said = read_attestation(_decoded(label), "image", image.reference)
+                validated(SharedImage, said.record)
+                if not said.sha256:
+                    raise _RefusedError("its attestation has no digest")
+            except (AttestationError, RecordError) as error:
+                raise _RefusedError(f"its attestation is not valid: {error}") from error
         if strangers := self._refused(said):
             raise _RefusedError(f"it is the work of {strangers[0]}, which is not in `store: trust:`")
         return said
@@ -260,6 +250,19 @@ def _ancestors(image: Image) -> Iterator[Image]:
 
 def _tag(image: Image) -> str:
     return image.reference.rpartition(":")[2]
+
+
+@contextmanager
+def _temporary(engine: "Engine", name: str) -> Iterator[None]:
+    """Remove an image's name at the end of the block; what is wrong with the image is a reason to refuse it."""
+    try:
+        yield
+    except RegistryError:
+        raise
+    except ImageError as error:
+        raise _RefusedError(error.line) from error
+    finally:
+        engine.remove_image(name)
 
 
 def _unnamed(image: Image) -> str:

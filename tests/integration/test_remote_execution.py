@@ -276,17 +276,23 @@ def test_two_workers_compile_the_same_objects_as_this_machine(server, workers, c
     assert all(worker.actions > count for worker, count in zip(workers, before, strict=True))
 
 
+def killed_when_begun(worker: WorkerProcess, client: Client) -> threading.Event:
+    """Kill a worker's container when the client's build has begun; return what is set then."""
+    killed = threading.Event()
+
+    def kill(line: str) -> None:
+        if re.match(r"\[[1-9]\d* ?/ ?\d+\]", line) and not killed.is_set():
+            killed.set()
+            worker.kill_container()
+
+    client.console.on_line = kill
+    return killed
+
+
 @pytest.mark.usefixtures("workers")
 def test_a_worker_that_is_killed_in_the_middle_loses_no_action(server, client, local, tmp_path):
     third = WorkerProcess(server, tmp_path, "third").ready()
-    killed = threading.Event()
-
-    def kill_when_begun(line: str) -> None:
-        if re.match(r"\[[1-9]\d* ?/ ?\d+\]", line) and not killed.is_set():
-            killed.set()
-            third.kill_container()
-
-    client.console.on_line = kill_when_begun
+    killed = killed_when_begun(third, client)
     try:
         facts, objects = client.build("ninja", tmp_path, slow=6, value=2)
     finally:
@@ -338,14 +344,7 @@ def test_actions_that_no_worker_takes_any_more_are_done_here(settings, tmp_path,
     monkeypatch.setattr(remote_execution, "STALL_S", 12)
     client = Client(own_settings)
     only = WorkerProcess(other, tmp_path, "only").ready()
-    killed = threading.Event()
-
-    def kill_when_begun(line: str) -> None:
-        if re.match(r"\[[1-9]\d* ?/ ?\d+\]", line) and not killed.is_set():
-            killed.set()
-            only.kill_container()
-
-    client.console.on_line = kill_when_begun
+    killed_when_begun(only, client)
     try:
         _, objects = client.build("ninja", tmp_path / "build", slow=6, value=4)
     finally:
