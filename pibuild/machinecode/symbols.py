@@ -41,6 +41,8 @@ class Function(NamedTuple):
     address: int
     size: int
     is_thumb: bool
+    is_label: bool = False
+    """Whether nothing says that it is a function: assembler's labels have neither type nor size."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -211,9 +213,10 @@ class SymbolTable:
 
     def _functions(self, which: NDArray[np.bool_]) -> Iterator[Function]:
         rows = self._rows[which]
-        columns = self.names(np.flatnonzero(which)), rows["value"].tolist(), rows["size"].tolist()
-        for name, value, size in zip(*columns, strict=True):
-            yield Function(name, value & ~self._mode_bit, size, bool(value & self._mode_bit))
+        are_labels = (~self._is_function[which] & (rows["size"] == 0)).tolist()
+        columns = self.names(np.flatnonzero(which)), rows["value"].tolist(), rows["size"].tolist(), are_labels
+        for name, value, size, is_label in zip(*columns, strict=True):
+            yield Function(name, value & ~self._mode_bit, size, bool(value & self._mode_bit), is_label)
 
     def _letters(self, place: int) -> NDArray[np.uint8]:
         """Return one letter of each name; after the end of a name, any letter."""

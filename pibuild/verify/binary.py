@@ -5,8 +5,9 @@ them, only what is certainly code is examined if the file is for 32 bits, and al
 """
 
 import re
+from bisect import bisect_left
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from operator import attrgetter
@@ -19,6 +20,7 @@ from packaging.version import Version
 from pibuild.machinecode.control_flow.knowledge import StepPool
 from pibuild.machinecode.elf import MAGIC, Elf, ElfFormatError, read_code
 from pibuild.machinecode.features import Feature
+from pibuild.machinecode.function_ranges import FunctionRanges
 from pibuild.machinecode.instructions import Instructions, newer_instructions
 from pibuild.machinecode.reachable import reachable_code
 from pibuild.machinecode.symbols import CodeSection, Function, Region, Regions, all_regions
@@ -32,7 +34,6 @@ _UNWINDER_WORDS = (0xEC900B20, 0xEC800B20, 0xECB00B20, 0xECA00B20)
 _MACHINES = {"EM_ARM": "32-bit ARM", "EM_AARCH64": "64-bit ARM", "EM_X86_64": "x86-64", "EM_386": "x86"}
 _DATA_BYTES = 128
 """In a stripped file, words within this distance of a word that is no instruction count as data."""
-_MAX_ADDRESS = (1 << 63) - 1
 _MAX_FAULTS = 100
 _NAME_LETTERS = 60
 """Names of C++ templates can be very long."""
@@ -153,29 +154,31 @@ class Binary:
 
     def name_at(self, address: int) -> str:
         """Return the name of the function that begins at an address; empty if it has none."""
-        owner = int(self.owners(np.array([address]))[0])
-        function = self.functions[owner] if owner >= 0 else None
-        return function.name[:_NAME_LETTERS] if function and function.address == address else ""
+        return next((name[:_NAME_LETTERS] for name in self._names_at(address)), "")
+
+    def _names_at(self, address: int) -> Iterator[str]:
+        for place in range(bisect_left(self.functions, address, key=attrgetter("address")), len(self.functions)):
+            if self.functions[place].address != address:
+                return
+            yield self.functions[place].name
 
     @cached_property
-    def _starts(self) -> NDArray[np.int64]:
-        return np.array([-1, *(min(function.address, _MAX_ADDRESS) for function in self.functions)], np.int64)
+    def _ranges(self) -> FunctionRanges:
+        return FunctionRanges(self.functions)
 
-    def owners(self, addresses: NDArray[np.int64], first_address: int = 0) -> NDArray[np.intp]:
+    def owners(self, addresses: NDArray[np.int64], first_address: int = 0) -> NDArray[np.int64]:
         """Return the function of each address, as the index of the first with that start; -1 if there is none.
 
         Functions that begin before `first_address` do not count.
         """
-        starts = self._starts[np.searchsorted(self._starts, addresses, "right") - 1]
-        return np.where(starts >= first_address, np.searchsorted(self._starts, starts) - 1, -1)
+        return self._ranges.owners(addresses, first_address)
 
-    def are_in(self, owners: NDArray[np.intp], is_meant: Callable[[str], object]) -> NDArray[np.bool_]:
+    def are_in(self, owners: NDArray[np.int64], is_meant: Callable[[str], object]) -> NDArray[np.bool_]:
         """Return for each owner whether `is_meant` accepts a name of that function, which may have several."""
         unique, inverse = np.unique(owners, return_inverse=True)
-        ends = np.searchsorted(self._starts, self._starts[unique + 1], "right") - 1
         are_meant = [
-            owner >= 0 and any(is_meant(function.name) for function in self.functions[owner:end])
-            for owner, end in zip(unique.tolist(), ends.tolist(), strict=True)
+            owner >= 0 and any(map(is_meant, self._names_at(self.functions[owner].address)))
+            for owner in unique.tolist()
         ]
         return np.array(are_meant, np.bool_)[inverse]
 
@@ -190,7 +193,7 @@ class Binary:
         owner = int(self.owners(instructions.addresses[row : row + 1])[0])
         text = f"{instructions.text(row)} at {address:#x}"
         function = self.functions[owner] if owner >= 0 else None
-        if not function or 0 < function.size <= address - function.address:
+        if not function:
             return f"{text} in {section_name}" if section_name else text
         name = function.name if len(function.name) <= letters else f"{function.name[:letters]}…"
         return f"{text} in {name}+{address - function.address:#x}"

@@ -1,4 +1,4 @@
-"""What the cross linker adds to the code of a library for 64 bits, and what is refused there."""
+"""What the cross assembler and linker make of a library for 64 bits, and what is refused there."""
 
 import subprocess
 
@@ -58,3 +58,62 @@ def test_other_words_that_an_armv8_cpu_lacks_are_refused(tmp_path, word, name):
 
     assert "1 instructions that pi-64 lacks" in fault
     assert name in fault
+
+
+_KERNEL = """
+.type {name}, %function
+{name}:
+    nop
+label_1:
+    .inst 0x4e849400
+    ret
+{size}
+"""
+_WHOLE = ".size {name}, . - {name}"
+_GUARDED, _PLAIN = "kai_kernel_neon_dotprod", "plain"
+
+
+def kernel(name, size=_WHOLE):
+    return _KERNEL.format(name=name, size=size.format(name=name))
+
+
+def test_a_label_in_a_guarded_kernel_does_not_hide_it(tmp_path):
+    faults, summary = examine_code([linked(tmp_path, kernel(_GUARDED))], _TARGET)
+
+    assert faults == []
+    assert "1 beyond the target in allowed functions" in summary
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        kernel(_PLAIN),
+        kernel(_PLAIN).replace("label_1", "kai_label_dotprod"),
+        kernel(_GUARDED, size="").replace("label_1", _PLAIN),
+        kernel(_GUARDED, size=".size {name}, label_1 - {name}"),
+        kernel(_GUARDED) + ".inst 0x4e849400",
+        kernel(_GUARDED) + f"{_PLAIN}: .inst 0x4e849400",
+        kernel(_GUARDED).replace("label_1:", f".type {_PLAIN}, %function\n{_PLAIN}:"),
+    ],
+    ids=[
+        "in a function without a guard",
+        "behind a label with a kernel's name in such a function",
+        "behind a label after a kernel of unknown size",
+        "behind a label at the kernel's end",
+        "behind the kernel without a name",
+        "behind the kernel at a label",
+        "in another function within the kernel's size",
+    ],
+)
+def test_a_guarded_kernel_excuses_no_instruction_outside_of_it(tmp_path, code):
+    (fault, *_), _ = examine_code([linked(tmp_path, code)], _TARGET)
+
+    assert "1 instructions that pi-64 lacks" in fault
+
+
+@pytest.mark.parametrize("name", ["xnn_qd8_f16_gemm__neondotfp16arith", "xnn_qd8_f16_gemm__neoni8mm"])
+def test_half_precision_is_allowed_in_xnnpacks_kernels_that_ask_for_it(tmp_path, name):
+    fadd = "0x4e401400"
+
+    assert examine_code([linked(tmp_path, kernel(name).replace("0x4e849400", fadd))], _TARGET)[0] == []
+    assert examine_code([linked(tmp_path, kernel("xnn_f32_gemm__neoni8mm").replace("0x4e849400", fadd))], _TARGET)[0]
