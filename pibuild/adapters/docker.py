@@ -123,6 +123,10 @@ class Engine:
         with self._translated(f"reading the image {reference}"):
             return dict(self._client.images.get(reference).labels)
 
+    def registry_has(self, name: str) -> bool:
+        """Return whether a registry has the image NAME:TAG. Raises as `pull` does."""
+        return self._transfer.has(name)
+
     def pull(self, name: str, reference: str) -> bool:
         """Download an image of a registry, by its tag or digest, and name it here; return whether there is one.
 

@@ -31,6 +31,19 @@ class ImageTransfer:
         """Make a client of the engine at a URL."""
         self._client = docker.DockerClient(base_url=url, tls=tls or False, timeout=_SILENCE_S)
 
+    def has(self, name: str) -> bool:
+        """Return whether the registry has the image NAME:TAG, which the engine asks it. Raises as `pull` does."""
+        with _translated(f"asking for {name}"):
+            try:
+                api: Any = self._client.api
+                api.inspect_distribution(name)
+            except APIError as error:
+                answer = str(error.explanation or error)
+                if _ABSENT.search(answer) and not _DENIED.search(answer):
+                    return False
+                raise
+        return True
+
     def pull(self, name: str, reference: str, platform: str) -> bool:
         """Download the image NAME:TAG or NAME@DIGEST, and name it `reference` only; return whether there is one.
 

@@ -24,6 +24,7 @@ from pibuild.errors import PibuildError
 from pibuild.model import Limits, Spent
 from pibuild.store.local import Store
 from pibuild.store.own_images import OwnImages
+from pibuild.store.transfers import remove_left
 from pibuild.store.trust import Trust, trust_of, untrusted_remote
 
 if TYPE_CHECKING:
@@ -95,12 +96,13 @@ class BuildContext:
 
     @cached_property
     def engine(self) -> "Engine":
-        """The Docker engine; containers that killed sessions left there are removed first."""
+        """The Docker engine; containers and names of images that killed sessions left there are removed first."""
         from pibuild.adapters.docker import Engine  # noqa: PLC0415
 
         engine = Engine(self.environ)
         if removed := engine.remove_containers(self.store.id, self.store.is_dead):
             self.console.note(f"removed {removed} container(s) that a killed pibuild left")
+        remove_left(self.store, engine.remove_image)
         return engine
 
     def remove_own_containers(self) -> None:

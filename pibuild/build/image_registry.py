@@ -26,6 +26,7 @@ from pibuild.signing.key_files import public_text
 from pibuild.store.attestation import Attestation, AttestationError, attest, read_attestation
 from pibuild.store.local import Store
 from pibuild.store.shared_records import RecordError, SharedImage, validated
+from pibuild.store.transfers import noted
 from pibuild.store.trust import Trust
 from pibuild.trees.tree import pack, write_files
 
@@ -76,6 +77,13 @@ class ImageRegistry:
         """Whether there is a registry that has answered so far."""
         return self._is_asked
 
+    def has(self, image: Image) -> bool:
+        """Return whether the registry has an attestation of an image, whoever signed it.
+
+        Raises RegistryError if the registry does not answer or refuses.
+        """
+        return self._engine().registry_has(self._attestation_name(image))
+
     def pull(self, image: Image) -> bool:
         """Download an image that is as its locks say, under the name that it has here.
 
@@ -119,7 +127,7 @@ class ImageRegistry:
         """Download the image of an attestation, compare it with what its name says, and name it."""
         engine, unnamed = self._engine(), f"{_unnamed(image)}-pulled"
         with _temporary(engine, unnamed):
-            if not engine.pull(f"{self._repository(image)}@sha256:{said.sha256}", unnamed):
+            if not self._pull(f"{self._repository(image)}@sha256:{said.sha256}", unnamed):
                 raise _RefusedError(f"it has no image with the signed digest sha256:{said.sha256[:12]}…")
             if fault := label_fault(image, engine.image_labels(unnamed)):
                 raise _RefusedError(fault)
@@ -132,7 +140,7 @@ class ImageRegistry:
         engine, unnamed = self._engine(), f"{_unnamed(image)}-attestation"
         with _temporary(engine, unnamed):
             try:
-                if not engine.pull(f"{self._repository(image)}:{_tag(image)}{_ATTESTATION}", unnamed):
+                if not self._pull(self._attestation_name(image), unnamed):
                     return None
                 label = engine.image_labels(unnamed).get(_ATTESTATION_LABEL, "")
                 said = read_attestation(_decoded(label), "image", image.reference)
@@ -154,7 +162,7 @@ class ImageRegistry:
     def _upload(self, image: Image, labels: Mapping[str, str]) -> None:
         engine, unnamed = self._engine(), f"{_unnamed(image)}-attestation"
         name = f"{self._repository(image)}:{_tag(image)}"
-        digest = engine.push(image.reference, name).removeprefix("sha256:")
+        digest = self._push(image.reference, name).removeprefix("sha256:")
         machines = machines_of(labels)
         record = {"id": engine.image_id(image.reference)} | ({"machines": machines} if machines else {})
         text = attest(self._key(), "image", image.reference, record, sha256=digest)
@@ -163,11 +171,19 @@ class ImageRegistry:
             tar_path = pack(staging / "attestation.tar", {"attestation.json": text.encode()})
             try:
                 engine.import_root(tar_path, unnamed, {_ATTESTATION_LABEL: label})
-                engine.push(unnamed, f"{name}{_ATTESTATION}")
+                self._push(unnamed, self._attestation_name(image))
             finally:
                 engine.remove_image(unnamed)
         if self._lacks(image):
             raise RegistryError(f"{self._address} does not keep what is put there")
+
+    def _pull(self, name: str, reference: str) -> bool:
+        with noted(self._store, name, self._engine().remove_image):
+            return self._engine().pull(name, reference)
+
+    def _push(self, reference: str, name: str) -> str:
+        with noted(self._store, name, self._engine().remove_image):
+            return self._engine().push(reference, name)
 
     @cached_property
     def _own(self) -> str:
@@ -184,6 +200,9 @@ class ImageRegistry:
 
     def _repository(self, image: Image) -> str:
         return f"{self._address}/{image.reference.rpartition(':')[0].removeprefix('pibuild/')}"
+
+    def _attestation_name(self, image: Image) -> str:
+        return f"{self._repository(image)}:{_tag(image)}{_ATTESTATION}"
 
     def _give_up(self, error: ImageError | EngineError) -> None:
         """Ask the registry no more, and warn of it."""

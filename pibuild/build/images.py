@@ -38,6 +38,7 @@ from pibuild.console import Step
 from pibuild.errors import EngineError, ImageError
 from pibuild.model import Base, Image
 from pibuild.store.local import with_machines
+from pibuild.store.transfers import noted
 from pibuild.trees.tree import write_files
 
 INSTALLED = "/opt/pibuild/packages/installed"
@@ -206,7 +207,9 @@ def _build_base(image: Image, unnamed: str, context: BuildContext, step: Step) -
 
 
 def _pull_base(base: Base, reference: str, context: BuildContext) -> None:
-    if not context.engine.pull(base.pinned, reference):
+    with noted(context.store, base.pinned, context.engine.remove_image):
+        is_there = context.engine.pull(base.pinned, reference)
+    if not is_there:
         raise ImageError(f"{base.pinned} can't be pulled", found="its registry does not have it")
 
 

@@ -17,7 +17,6 @@ def add_arguments(parser: CommandParser) -> None:
 
 def run(invocation: Invocation) -> int:
     """Remove what the options name from the store and the engine, and print how much disk space that freed."""
-    from pibuild.adapters.docker import Engine
     from pibuild.build.container import FAILED_IMAGES
     from pibuild.build.context import open_context
     from pibuild.build.image_registry import UNNAMED_IMAGES
@@ -34,11 +33,10 @@ def run(invocation: Invocation) -> int:
         store.sweep()
         freed_bytes = store.empty(tuple(folders))
         try:
-            engine = Engine(invocation.environ)
+            engine = context.engine  # without what killed sessions have left
         except PibuildError as error:
             console.warn(f"{error.what}: containers and images are not removed")
         else:
-            engine.remove_containers(store.id, store.is_dead)
             if has_artifacts:
                 engine.remove_volumes(store.cache_prefix)
             for prefix in ("pibuild/",) if args.all else (FAILED_IMAGES, UNNAMED_IMAGES):

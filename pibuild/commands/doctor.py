@@ -10,7 +10,15 @@ from pathlib import Path
 
 from pibuild.commands.options import CommandParser, Invocation, add_general, add_options
 from pibuild.console import size
-from pibuild.errors import BuildError, EngineError, ImageError, PibuildError, ResourceError, StoreError
+from pibuild.errors import (
+    BuildError,
+    EngineError,
+    ImageError,
+    PibuildError,
+    RegistryError,
+    ResourceError,
+    StoreError,
+)
 
 SUMMARY = "check the engine, disk, memory and network, and name remedies"
 USAGE = "[OPTION...]"
@@ -67,6 +75,8 @@ def _findings(invocation: Invocation) -> Iterator[Diagnosis]:
 
     yield from _engine(environ)
     yield from _sharing(invocation)
+    if settings.images.registry:
+        yield _registry(invocation)
     if settings.remote_execution:
         yield _remote(invocation)
     yield _checked("disk", lambda: _disk(invocation))
@@ -118,13 +128,14 @@ def _engine(environ: Mapping[str, str]) -> Iterator[Diagnosis]:
 
 
 def _sharing(invocation: Invocation) -> Iterator[Diagnosis]:
-    """Yield the public key of this machine, and whose work is taken from the shared store; nothing without one."""
+    """Yield the public key of this machine, and whose work is taken; nothing if this machine shares nothing."""
     from pibuild.config.settings import machine_key_path
     from pibuild.signing.key_files import machine_key, public_text
     from pibuild.store.trust import trust_of
 
     storage = invocation.settings.store
-    if storage.remote is None:
+    places = " and ".join(str(place) for place in (storage.remote, invocation.settings.images.registry) if place)
+    if not places:
         return
 
     def key() -> str:
@@ -134,12 +145,36 @@ def _sharing(invocation: Invocation) -> Iterator[Diagnosis]:
     def trusted() -> str:
         listed = trust_of(storage).listed
         if listed is None:
-            found = f"work of every machine is taken from {storage.remote}"
+            found = f"work of every machine is taken from {places}"
             raise StoreError(found, hint="list the keys of your machines in `store: trust:`")
-        return f"work of {len(listed)} other machine(s) is taken from {storage.remote}"
+        return f"work of {len(listed)} other machine(s) is taken from {places}"
 
     yield _checked("this machine's key", key, remedy="the key signs what this machine shares")
     yield _checked("trust", trusted, required=False)
+
+
+def _registry(invocation: Invocation) -> Diagnosis:
+    """Let the engine ask the registry of images for the toolchains of this version."""
+    from pibuild.build.catalogue import load_catalogue
+    from pibuild.build.context import open_context
+
+    address = str(invocation.settings.images.registry)
+    host = address.partition("/")[0]
+
+    def check() -> str:
+        with open_context(invocation.settings, invocation.environ, invocation.console) as context:
+            toolchains = {name: roles["toolchain"] for name, roles in load_catalogue().images.items()}
+            try:
+                present = [name for name, image in toolchains.items() if context.image_registry.has(image)]
+            except RegistryError as error:
+                if error.is_denied:
+                    error.hint = f"docker login {host}"
+                raise
+        which = f"the toolchains of {', '.join(present)}" if present else "no toolchain of this version yet"
+        return f"{address} answers, and this machine may read it; it has {which}"
+
+    remedy = "images are made here until then; `images: registry:` is HOST/PATH, docs/images.md"
+    return _checked("registry of images", check, remedy=remedy, required=False)
 
 
 def _remote(invocation: Invocation) -> Diagnosis:

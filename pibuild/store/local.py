@@ -8,6 +8,7 @@ hash when they are used. So neither an interrupted process nor a bad disk leaves
     sources/TREE.tar TREE.json     a source's tree, and where it came from
     downloads/                     archives while they are downloaded
     rebuilds/KEY.json              when an artifact was last built again and compared
+    transfers/                     images that go to a registry or come from it (store.transfers)
     logs/ locks/ tmp/SESSION/
 """
 
@@ -37,7 +38,7 @@ from pibuild.wheels.wheel import legacy_names
 Kind = Literal["artifacts", "sources"]
 """The folders that have a tar and its facts for each key."""
 
-_FOLDERS = ("artifacts", "wheels", "sources", "downloads", "rebuilds", "logs", "locks", "tmp")
+_FOLDERS = ("artifacts", "wheels", "sources", "downloads", "rebuilds", "transfers", "logs", "locks", "tmp")
 _CACHEDIR_TAG = "Signature: 8a477f597d28d172789f06886806bc55\n# A cache of pibuild: `pibuild clean` empties it.\n"
 
 

@@ -1,20 +1,27 @@
 """Images that machines share by a registry: a real one, real engines, and attempts to slip another image in."""
 
+import base64
 import io
 import json
+import multiprocessing
 import os
 import re
 import shutil
+import signal
 import subprocess
 import tarfile
 import uuid
+from dataclasses import replace
 
 import pytest
+from docker.models.images import ImageCollection
 
 from pibuild.adapters.docker import Engine
+from pibuild.build.catalogue import load_catalogue
 from pibuild.build.context import open_context
 from pibuild.build.image_registry import DIGEST_LABEL, LOCKED_LABEL, MACHINES_LABEL, PACKAGES_LABEL, tar_of
 from pibuild.build.images import ensure_image
+from pibuild.commands.main import main
 from pibuild.config.project_files import project_folder
 from pibuild.config.settings import load_settings
 from pibuild.console import Console
@@ -322,6 +329,50 @@ def test_offline_no_registry_is_asked(machines, shared):
         machines.run("b", make(shared.image), trust=[machines.key("a")], offline=True)
 
 
+def transfer_and_be_killed(machines, name, image, trust):
+    """Make and share an image, or download it, and be killed when the engine's name for the transfer would go."""
+    remove = ImageCollection.remove
+
+    def killed(self, reference, **more):
+        if reference.startswith("127.0.0.1:"):
+            self.get(reference)  # an image has this name
+            os.kill(os.getpid(), signal.SIGKILL)
+        remove(self, reference, **more)
+
+    pytest.MonkeyPatch().setattr(ImageCollection, "remove", killed)
+    machines.run(name, make_and_share(image), trust=trust, push=True)
+
+
+def engine_names(registry):
+    """The names under which the engine has what was transferred, by tag and by digest."""
+    words = ["docker", "images", "--no-trunc", "--format", "{{.Repository}} {{.Tag}} {{.Digest}}"]
+    lines = subprocess.run(words, check=True, capture_output=True, text=True).stdout.splitlines()
+    return [line for line in lines if line.startswith(registry.host)]
+
+
+@pytest.mark.parametrize("machine", ["a", "b"])
+@pytest.mark.parametrize("command", ["clean", "build"])
+def test_the_names_of_a_killed_transfer_go_with_the_next_command(machines, shared, engine, registry, machine, command):
+    restore_base(shared, engine)
+    trust, image = [machines.key("a")], shared.image
+    if machine == "a":  # another image is uploaded
+        (shared.folder / "tiny" / "content").write_text("another")
+        image = replace(image, reference=f"{image.reference[:-4]}beef", locked=f"{image.reference[:-4]}beef")
+    spawn = multiprocessing.get_context("spawn")
+    killed = spawn.Process(target=transfer_and_be_killed, args=(machines, machine, image, trust))
+    killed.start()
+    killed.join()
+    left = engine_names(registry)
+    if command == "clean":
+        main(["clean", "--config", str(machines.folder / machine / "pibuild.yaml")])
+    else:
+        machines.run(machine, lambda context: context.engine.check(), trust=trust)
+
+    assert killed.exitcode == -signal.SIGKILL
+    assert left
+    assert engine_names(registry) == []
+
+
 @pytest.mark.parametrize("registry", [LOGIN], indirect=True)
 def test_a_login_is_docker_s_own(machines, images, engine, registry, monkeypatch, tmp_path):
     monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path / "docker"))
@@ -351,6 +402,69 @@ def test_a_second_engine_gets_the_image_without_its_base(machines, shared, regis
         assert engine.images("pibuild/") == [shared.name]
         assert engine.image_labels(shared.name)[DIGEST_LABEL] == present.digest
         assert engine.image_labels(shared.name)[MACHINES_LABEL] == machines.key("a")
+
+
+@pytest.fixture
+def doctor(tmp_path, monkeypatch, capsys):
+    """What `pibuild doctor` finds out about a registry; nothing else is asked of any network."""
+    dead = f"http://127.0.0.1:{free_port()}"
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    for name in ("http_proxy", "https_proxy"):
+        monkeypatch.setenv(name, dead)
+    monkeypatch.setattr("pibuild.adapters.http.time.sleep", lambda _wait_s: None)
+
+    def finding(address, **more):
+        images = {"registry": address} | more
+        config = tmp_path / "doctor.yaml"
+        store = {"folder": str(tmp_path / "doctor"), "key": str(tmp_path / "doctor.pem")}
+        config.write_text(json.dumps({"images": images, "mirrors": ["/srv"], "store": store}))
+        main(["doctor", "--json", "--config", str(config)])
+        findings = {finding["name"]: finding for finding in json.loads(capsys.readouterr().out)}
+        assert "ed25519:" in findings["this machine's key"]["found"]
+        assert not findings["registry of images"]["required"]
+        return findings["registry of images"]
+
+    return finding
+
+
+def test_doctor_says_that_a_registry_answers_and_has_no_image_yet(doctor, registry):
+    found = doctor(registry.address, push=True)
+
+    assert found["ok"]
+    assert registry.address in found["found"]
+    assert "it has no toolchain of this version yet" in found["found"]
+
+
+def test_doctor_names_the_targets_whose_toolchain_a_registry_has(doctor, engine, registry):
+    toolchain = load_catalogue().images["pi-two"]["toolchain"].locked.removeprefix("pibuild/")
+    engine.push(base_image().reference, f"{registry.address}/{toolchain}.attestation")
+    found = doctor(registry.address)
+
+    assert found["ok"]
+    assert "pi-two" in found["found"]
+    assert "pi-one" not in found["found"]
+
+
+def test_doctor_says_what_to_do_about_a_registry_that_does_not_answer(doctor):
+    gone = f"127.0.0.1:{free_port()}"
+    found = doctor(f"{gone}/path")
+
+    assert not found["ok"]
+    assert "connection refused" in found["found"]
+    assert "images: registry:" in found["remedy"]
+
+
+@pytest.mark.parametrize("registry", [LOGIN], indirect=True)
+@pytest.mark.parametrize("password", ["", "wrong", LOGIN[1]])
+def test_doctor_says_whether_the_login_at_a_registry_is_accepted(doctor, registry, monkeypatch, tmp_path, password):
+    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
+    login = base64.b64encode(f"{LOGIN[0]}:{password}".encode()).decode()
+    (tmp_path / "config.json").write_text(json.dumps({"auths": {registry.host: {"auth": login}} if password else {}}))
+    found = doctor(registry.address)
+
+    assert found["ok"] == (password == LOGIN[1])
+    if not found["ok"]:
+        assert f"docker login {registry.host}" in found["remedy"]
 
 
 class NoBootstrap:
