@@ -62,8 +62,15 @@ _WORD = re.compile(rb"\w+")
 _VALUES = {"sys.platform": "linux", "os.name": "posix", "__name__": "the name of the module"}
 """What expressions are on a Pi, on import."""
 _Import = tuple[str, Uses]
-_NamedImport = tuple[str, Uses, bool]
-"""With whether the last part of the name may be no module, but something in one."""
+
+
+class NamedImport(NamedTuple):
+    """A module that a statement names, whoever has it."""
+
+    module: str
+    uses: Uses
+    is_part: bool
+    """Whether the last part of the name may be no module, but something in one."""
 
 
 class ImportGraph:
@@ -85,6 +92,7 @@ class ImportGraph:
         self.values = ImportValues(sources, paths or sources.keys())
         self._sources = {module_name(path): (path, content) for path, content in sources.items()}
         self._roots, self._modules, self._standard = roots, frozenset(modules), frozenset(standard)
+        self._named: dict[str, list[NamedImport]] = {}
         self._parsed: dict[str, list[_Import]] = {}
         self._syntax: dict[str, Syntax | Unreadable] = {}
         self._uses: dict[Failure, dict[str, Use]] = {}
@@ -170,6 +178,13 @@ class ImportGraph:
             if path and use == "certain" and name in self._syntax:
                 yield path, self._syntax[name]
 
+    def needed(self) -> Iterator[tuple[str, NamedImport]]:
+        """Yield what the import of the wheel certainly imports and can't do without, with the path of each importer."""
+        for name, use in self._uses_if("missing").items():
+            if use == "certain" and name in self._sources:
+                path, _ = self._sources[name]
+                yield from ((path, named) for named in self._named[name] if named.uses.missing == "certain")
+
     def matches(self, pattern: re.Pattern[bytes]) -> bool:
         """Whether code that the import of the wheel may execute has a match of a pattern."""
         return any(pattern.search(self._sources[name][1]) for name in self._uses_if("broken") if name in self._sources)
@@ -218,16 +233,16 @@ class ImportGraph:
         """Return what a Python file imports, and how; nothing for other modules, and beyond the limits."""
         if name not in self._parsed:
             path, content = self._sources.get(name, ("", b""))
-            self._parsed[name] = []
+            self._named[name] = []
             if path and b"import" in content and self._is_small(content) and (tree := self._parse(name, content)):
-                self._parsed[name] = [
-                    (module, uses)
-                    for target, uses, is_part in _imports_of(
-                        tree, _package_of(name, path), self.values.conditions(name)
-                    )
-                    for module in self._known(target)
-                    if module == target or not is_part
-                ]
+                conditions = self.values.conditions(name)
+                self._named[name] = list(_imports_of(tree, _package_of(name, path), conditions))
+            self._parsed[name] = [
+                (module, named.uses)
+                for named in self._named[name]
+                for module in self._known(named.module)
+                if module == named.module or not named.is_part
+            ]
         return self._parsed[name]
 
     def _parse(self, name: str, content: bytes) -> ast.Module | None:
@@ -282,17 +297,19 @@ def _imports_in_functions(content: bytes, package: str) -> set[str]:
     return {found[0] for node in functions for found in _imports_of(ast.Module(node.body, []), package)}
 
 
-def _imports_of(tree: ast.Module, package: str, conditions: Conditions | None = None) -> Iterator[_NamedImport]:
+def _imports_of(tree: ast.Module, package: str, conditions: Conditions | None = None) -> Iterator[NamedImport]:
     for statement, uses in statements_of(tree, conditions):
         if isinstance(statement, ast.Import):
-            yield from ((alias.name, uses, False) for alias in statement.names)
+            yield from (NamedImport(alias.name, uses, is_part=False) for alias in statement.names)
         elif isinstance(statement, ast.ImportFrom):
-            base = _absolute(statement.module or "", statement.level, package)
-            yield base, uses, False
+            base = absolute_name(statement.module or "", statement.level, package)
+            yield NamedImport(base, uses, is_part=False)
             inner = uses._replace(missing=uses.broken)  # `from package import module` raises ImportError
-            yield from ((f"{base}.{alias.name}".lstrip("."), inner, True) for alias in statement.names)
+            yield from (
+                NamedImport(f"{base}.{alias.name}".lstrip("."), inner, is_part=True) for alias in statement.names
+            )
         elif not isinstance(statement, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
-            yield from ((name, uses, False) for name in _called_imports(statement, package))
+            yield from (NamedImport(name, uses, is_part=False) for name in _called_imports(statement, package))
 
 
 def statements_of(tree: ast.Module, conditions: Conditions | None = None) -> Iterator[tuple[ast.stmt, Uses]]:
@@ -424,7 +441,7 @@ def _called_imports(statement: ast.stmt, package: str) -> Iterator[str]:
             value = getattr(node.args[0], "value", None)
             if isinstance(value, str):
                 name = value.lstrip(".")
-                yield _absolute(name, len(value) - len(name), package)
+                yield absolute_name(name, len(value) - len(name), package)
 
 
 def executed_nodes(statement: ast.stmt) -> Iterator[ast.AST]:
@@ -437,7 +454,7 @@ def executed_nodes(statement: ast.stmt) -> Iterator[ast.AST]:
             waiting += ast.iter_child_nodes(node)
 
 
-def _absolute(module: str, level: int, package: str) -> str:
+def absolute_name(module: str, level: int, package: str) -> str:
     """Return the absolute name of a module that an import names with so many dots in front."""
     if not level:
         return module

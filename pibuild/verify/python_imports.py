@@ -98,6 +98,8 @@ class WheelContents:
     paths: frozenset[str]
     """All files there."""
     modules: tuple[Module, ...]
+    machine_code: tuple[bytes, ...]
+    """The bytes of the files that are machine code."""
     others: tuple[Binary, ...]
     """Machine code that is no extension module: libraries, programs."""
     import_names: tuple[str, ...]
@@ -156,6 +158,7 @@ def read_contents(wheel: Wheel, binaries: Sequence[Binary]) -> WheelContents:
     by_path = {binary.path: binary for binary in binaries}
     grouped: dict[tuple[str, str], list[ModuleFile]] = {}
     sources, paths, module_paths, compiled = {}, set(), set(), []
+    machine_code = tuple(file.content for file in wheel.files if file.path in by_path)
     for file in wheel.files:
         place = _installed_path(file.path, wheel.dist_info)
         if place is None:
@@ -184,6 +187,7 @@ def read_contents(wheel: Wheel, binaries: Sequence[Binary]) -> WheelContents:
         sources=sources,
         paths=frozenset(paths),
         modules=modules,
+        machine_code=machine_code,
         others=tuple(binary for binary in binaries if binary.path not in module_paths),
         import_names=importable_names(wheel),
         numpy=tuple(_numpy_requirements(wheel)),
@@ -378,11 +382,11 @@ def _module_key(place: str, binary: Binary | None) -> tuple[str, str] | None:
     """Return (folder, name) of the extension module that a file is; None if it is none."""
     folder, _, file_name = place.rpartition("/")
     match = _MODULE_FILE.fullmatch(_NUMBER.sub("", file_name))
-    if match and match[0] != file_name and not (binary and f"PyInit_{match['name']}" in binary.elf.defined):
+    if match and match[0] != file_name and not (binary and entry_name(match["name"], "3") in binary.elf.defined):
         return None  # a library
     if (
         not match
-        or not match["name"].isidentifier()
+        or not match["name"].replace("-", "_").isidentifier()  # importlib imports names with a hyphen, too
         or not all(part.isidentifier() for part in folder.split("/") if part)
     ):
         return None

@@ -1,19 +1,23 @@
-"""Whether the code of a wheel is for the version of a Python: what it is written in, and which modules it needs."""
+"""Whether a Python finds what the code of a wheel needs: the language it is written in, and the modules it imports."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from pibuild.verify.findings import Finding
+from pibuild.verify.lacking_modules import lacking_modules
 from pibuild.verify.python_imports import WheelContents
 from pibuild.verify.standard_library import bringing_package, missing_modules
 from pibuild.verify.syntax import Unreadable
 
 _SETTLE = "pibuild verify --run"
 _FITTING = "a version of the package that was made for this Python"
+_WHOLE = "a wheel that contains the module"
 
 
 def version_findings(contents: WheelContents, python: str) -> Iterator[Finding]:
     """Yield what keeps a Python from executing the code that an import of the wheel executes."""
     yield from _standard_findings(contents, python)
+    yield from _lacking_findings(contents)
     yield from _syntax_findings(contents, python)
 
 
@@ -29,6 +33,15 @@ def _standard_findings(contents: WheelContents, python: str) -> Iterator[Finding
             reason = f"the import of the wheel needs the module {name}, which {history}"
             is_open = bool(contents.requires) or bringing_package(name) == "setuptools"
             yield _finding(contents, reason, subject=name, is_open=is_open)
+
+
+def _lacking_findings(contents: WheelContents) -> Iterator[Finding]:
+    """Yield a finding for the first module of the wheel's own that its import needs and that it does not contain."""
+    lacking = sorted(lacking_modules(contents), key=lambda each: not each.is_certain)
+    for module in lacking[:1]:
+        reason = f"it imports {module.name}, which the wheel does not contain"
+        finding = _finding(contents, reason, path=module.path, subject=module.name, is_open=not module.is_certain)
+        yield replace(finding, remedy=finding.remedy if finding.outcome == "unsure" else _WHOLE)
 
 
 def _syntax_findings(contents: WheelContents, python: str) -> Iterator[Finding]:

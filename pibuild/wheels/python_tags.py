@@ -61,7 +61,7 @@ def entry_name(module: str, python: str) -> str:
     if python.startswith("2."):
         return f"init{module}"
     if module.isascii():
-        return f"PyInit_{module}"
+        return f"PyInit_{module.replace('-', '_')}"
     return f"PyInitU_{module.encode('punycode').decode().replace('-', '_')}"
 
 

@@ -508,7 +508,7 @@ class Job:
         if key and "<<<" not in self.script:  # GitLab gives the name of a file
             (self.folder / "variable").write_text(key)
             key = str(self.folder / "variable")
-        # a shell obeys SIGINT only where it is not ignored as it starts, which it may be where tests run in the background
+        # what runs the tests in the background may ignore SIGINT; a shell that starts so ignores it for good
         command = ["env", "--default-signal=INT", "bash", "-eo", "pipefail", "-c", self.script]
         environ = {name: value for name, value in os.environ.items() if not name.endswith("_KEY")} | {SIGNS: key}
         return subprocess.Popen(command, cwd=self.folder, env=environ, start_new_session=True)

@@ -1129,6 +1129,18 @@ def _modules() -> list[CraftedWheel]:
         ),
         CraftedWheel(name="init-function-of-other-name", kind="python", files={MODULE: _module(name="other")}),
         CraftedWheel(
+            name="name-with-hyphen",
+            kind="python",
+            exercise="import importlib; importlib.import_module('my-demo')",
+            files={"my-demo.abi3.so": _module(name="my_demo")},
+        ),
+        CraftedWheel(
+            name="init-function-of-other-name-with-hyphen",
+            kind="python",
+            exercise="import importlib; importlib.import_module('my-demo')",
+            files={"my-demo.abi3.so": plain},
+        ),
+        CraftedWheel(
             name="init-function-of-python-2",
             kind="python",
             files={MODULE: _library([_leaf("initdemo", is_exported=True)])},
@@ -1264,6 +1276,22 @@ def _guards() -> list[CraftedWheel]:
         guarded("match-statement", "match 1:\n    case 1:\n        pass\n", {}, "py3-none-any"),
         guarded("print-statement", "print 'hello'\n", {}, "py2.py3-none-any"),
         guarded("import-of-tomllib", "import tomllib\n", {}, "py3-none-any"),
+        guarded("import-of-lacking-module", "from ._core import thing\n", {}, "py3-none-any"),
+        guarded("import-of-lacking-part", "import os\nfrom . import _core\n", {}, "py3-none-any"),
+        guarded("import-of-lacking-module-tried", tried("ImportError", "from ._core import thing"), {}, "py3-none-any"),
+        guarded("import-of-lacking-module-later", "def f():\n    import pkg._core\n", {}, "py3-none-any"),
+        guarded(
+            "import-of-own-name",
+            "_core = 1\nfrom . import sub\n",
+            {"pkg/sub.py": b"from . import _core\n"},
+            "py3-none-any",
+        ),
+        guarded(
+            "import-of-module-made-by-code",
+            "import sys, types\nsys.modules['pkg._core'] = types.ModuleType('_core')\nfrom ._core import __name__\n",
+            {},
+            "py3-none-any",
+        ),
     ]
 
 

@@ -1,0 +1,94 @@
+"""Which of its own modules a wheel imports and does not contain, such as an extension module that was never compiled.
+
+Only modules of packages that have an `__init__.py` in the wheel are asked about: another package may add modules to a
+namespace package. Code may put modules in place while it runs; where the wheel has code that does so, nothing is told
+for certain.
+
+Source: the language reference of Python 3.13, "The import system".
+"""
+
+import ast
+import re
+from collections.abc import Collection, Iterator
+from itertools import accumulate
+from typing import NamedTuple
+
+from packaging.utils import canonicalize_name
+
+from pibuild.verify.import_graph import absolute_name
+from pibuild.verify.python_imports import WheelContents
+from pibuild.verify.statement_traits import statement_traits
+from pibuild.verify.syntax import PARSE_ERRORS, parse_code
+
+_MAKES_MODULES = re.compile(
+    rb"\b(meta_path|path_hooks|sys\.modules|__path__|ModuleType|module_from_spec|extend_path)\b"
+)
+"""What stands in code that brings modules for which there is no file."""
+_SETS_ANY_NAME = re.compile(rb"\b(__getattr__|globals|exec|vars|__dict__|setattr)\b")
+_MAX_BYTES = 128 << 10
+"""Of the `__init__.py` that is asked for the names in it."""
+
+
+class LackingModule(NamedTuple):
+    """A module of the wheel's own package that no file of the wheel is."""
+
+    path: str
+    """Of the Python file that imports it."""
+    name: str
+    is_certain: bool
+    """Whether nothing else can bring the module."""
+
+
+def lacking_modules(contents: WheelContents) -> Iterator[LackingModule]:
+    """Yield the wheel's own modules that its import needs for certain and that it does not contain."""
+    there = frozenset(_places(contents.paths))
+    may_make = None
+    for path, named in contents.graph.needed():
+        name = _first_lacking(named.module.split("."), contents.paths, there)
+        if not name or (named.is_part and name == named.module and _may_have(contents, name)):
+            continue
+        if may_make is None:
+            may_make = contents.graph.matches(_MAKES_MODULES)
+        yield LackingModule(path, name, is_certain=not (may_make or _may_be_brought(contents, name)))
+
+
+def _places(paths: Collection[str]) -> Iterator[str]:
+    """Yield the folders, and the files without the end of their names."""
+    for path in paths:
+        folders, slash, file_name = path.rpartition("/")
+        yield f"{folders}{slash}{file_name.partition('.')[0]}"
+        yield from accumulate(folders.split("/"), "{}/{}".format)
+
+
+def _first_lacking(parts: list[str], paths: Collection[str], there: Collection[str]) -> str:
+    """Return the outermost module on the way to one that a package of the wheel lacks; empty if there is none."""
+    for end in range(1, len(parts)):
+        package = "/".join(parts[:end])
+        if f"{package}/__init__.py" not in paths:
+            return ""
+        if parts[end] != "*" and f"{package}/{parts[end]}" not in there:
+            return ".".join(parts[: end + 1])
+    return ""
+
+
+def _may_have(contents: WheelContents, name: str) -> bool:
+    """Whether a package may have something of this name that is no module."""
+    package, _, part = name.rpartition(".")
+    code = contents.sources[f"{package.replace('.', '/')}/__init__.py"]
+    if part.startswith("__") or len(code) > _MAX_BYTES or _SETS_ANY_NAME.search(code):
+        return True
+    try:
+        tree = parse_code(code)
+    except PARSE_ERRORS:
+        return True
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and absolute_name(node.module or "", node.level, package) == package:
+            node.names = [alias for alias in node.names if alias.name != part]
+    return any({part, "*"} & statement_traits(statement).stored_names for statement in tree.body)
+
+
+def _may_be_brought(contents: WheelContents, name: str) -> bool:
+    """Whether a package that the wheel requires may add a module to the wheel's own, or machine code may make it."""
+    top, part = canonicalize_name(name.partition(".")[0]), name.rpartition(".")[2].encode()
+    is_required = any(required.startswith(top) or top.startswith(required) for required in contents.requires)
+    return is_required or any(part in code for code in contents.machine_code)
