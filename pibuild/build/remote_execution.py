@@ -110,9 +110,9 @@ def relay(settings: RemoteExecution, image: str, context: BuildContext) -> Itera
     with context.store.staging() as staging:
         inputs = [(PROGRAMS, pack(staging / "relay.tar", {"relay.py": _script("relay.py")}))]
         if certificate:
-            _check_readable(certificate["certificate.pem"])
+            end_s = certificate_end(certificate["certificate.pem"])
             inputs.append((_SECRETS, pack(staging / "secrets.tar", certificate)))
-            words.append(f"{_SECRETS}/certificate.pem")
+            words += [f"{_SECRETS}/certificate.pem", str(end_s)]
         run = container_run(context, image=image, command=words, env=(), inputs=inputs)
         limits = replace(run.limits, jobs=1, memory_bytes=min(_RELAY_MEMORY_BYTES, run.limits.memory_bytes))
         run = replace(run, limits=limits, shared=volume, has_network=True)
@@ -165,13 +165,19 @@ def _script(name: str) -> Path:
     return Path(__file__).parents[1] / "remote_execution" / name
 
 
-def _check_readable(path: Path) -> None:
-    """Raise BuildError if the certificate can't be read."""
+def certificate_end(path: Path) -> float:
+    """Return when the first certificate of a PEM file expires, in seconds since 1970.
+
+    Raises BuildError if it can't be read.
+    """
+    from cryptography.x509 import load_pem_x509_certificates  # noqa: PLC0415  takes time to import
+
     try:
-        path.read_bytes()
-    except OSError as error:
+        return load_pem_x509_certificates(path.read_bytes())[0].not_valid_after_utc.timestamp()
+    except (OSError, ValueError) as error:
+        found = error.strerror or "" if isinstance(error, OSError) else "it has no certificate as PEM"
         what = f"The certificate {path} can't be read"
-        raise BuildError(what, found=error.strerror or "", hint="`remote_execution: certificate:`") from error
+        raise BuildError(what, found=found, hint="`remote_execution: certificate:`") from error
 
 
 def report_facts(report_tar: Path, settings: RemoteExecution) -> dict[str, Any]:

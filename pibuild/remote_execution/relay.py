@@ -1,7 +1,7 @@
 """Connects a socket in a shared volume with a server: the one part that has a network and a certificate.
 
-relay.py SOCKET URL [CERTIFICATE]    URL: grpcs://HOST:PORT or grpc://HOST:PORT; CERTIFICATE: a PEM file with the
-client's certificate, its key, and the authority of the server.
+relay.py SOCKET URL [CERTIFICATE END]    URL: grpcs://HOST:PORT or grpc://HOST:PORT; CERTIFICATE: a PEM file with the
+client's certificate, its key, and the authority of the server; END: when the first one expires, in seconds since 1970.
 
 Beside the socket it writes `status`: empty after a connection to the server, else why there is none.
 """
@@ -11,6 +11,7 @@ import contextlib
 import os
 import ssl
 import sys
+import time
 from urllib.parse import urlsplit
 
 _CONNECT_S = 15
@@ -59,11 +60,11 @@ def reason(error):
 class Relay:
     """A server's address, and how it is reached."""
 
-    def __init__(self, folder, url, certificate):
+    def __init__(self, folder, url, certificate, end_s):
         self._folder, parts = folder, urlsplit(url)
         self._is_secure = parts.scheme in ("grpcs", "https")
         self._host, self._port = parts.hostname, parts.port or (443 if self._is_secure else 80)
-        self._certificate = certificate
+        self._certificate, self._end_s = certificate, end_s
 
     def tls(self):
         """Return the TLS settings, or None; they are read for each connection, so that a certificate can be renewed."""
@@ -82,15 +83,24 @@ class Relay:
             file.write(text)
         os.replace(f"{path}.new", path)
 
+    def refuse(self, text, writer):
+        """Say why there is no connection to the server, and close the client's side."""
+        self.tell(text)
+        print(text, flush=True)
+        writer.close()
+
     async def serve(self, reader, writer):
         """Serve one connection; the client's side is closed if the server can't be reached."""
+        if self._end_s is not None and time.time() > self._end_s:  # servers refuse it without saying why
+            end = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(self._end_s))
+            remedy = "make another one: ci/remote/certificates FOLDER --add client NAME (or worker)"
+            self.refuse(f"the certificate of this machine expired at {end}; {remedy}", writer)
+            return
         try:
             opened = asyncio.open_connection(self._host, self._port, ssl=self.tls())
             server = await asyncio.wait_for(opened, _CONNECT_S)
         except (OSError, asyncio.TimeoutError) as error:
-            self.tell(reason(error))
-            print(reason(error), flush=True)
-            writer.close()
+            self.refuse(reason(error), writer)
             return
         self.tell("")
         problem = await join((reader, writer), server)
@@ -99,9 +109,9 @@ class Relay:
             print(reason(problem), flush=True)
 
 
-async def main(path, url, certificate=None):
+async def main(path, url, certificate=None, end_s=None):
     """Listen until the end."""
-    relay = Relay(os.path.dirname(path), url, certificate)
+    relay = Relay(os.path.dirname(path), url, certificate, float(end_s) if end_s else None)
     with contextlib.suppress(FileNotFoundError):
         os.unlink(path)
     server = await asyncio.start_unix_server(relay.serve, path)
