@@ -21,6 +21,7 @@ _SILENCE_S = 60
 """How long a transfer may make no progress."""
 _ABSENT = re.compile(r"manifest( for \S+)? (not found|unknown)|name unknown|not known to registry", re.IGNORECASE)
 _DENIED = re.compile(r"denied|unauthorized|authentication required|no basic auth|forbidden", re.IGNORECASE)
+_FAILED = re.compile(r"\b5\d\d (?:Internal Server Error|Insufficient Storage)|no space left", re.IGNORECASE)
 _LONGEST_ANSWER = 300
 
 
@@ -106,7 +107,8 @@ def _read(answers: Iterator[dict[str, Any]], name: str) -> list[dict[str, Any]]:
 
 def _registry_error(doing: str, failure: str) -> RegistryError:
     text = printable(redacted(" ".join(failure.split())))[:_LONGEST_ANSWER]
-    error = RegistryError(doing, found=text)
+    hint = "the registry itself failed: look at its log, and whether its disk is full" if _FAILED.search(text) else ""
+    error = RegistryError(doing, found=text, hint=hint)
     error.is_denied = bool(_DENIED.search(failure))
     return error
 

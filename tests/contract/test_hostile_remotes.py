@@ -430,3 +430,43 @@ def test_a_planted_attestation_is_replaced_when_this_machine_shares_its_own_work
     one.remote.push_proven(PLAN, one.make(PLAN))
 
     assert json.loads(payload_of(shelf.read(f"{NAME['wheel']}.json")))["machine"] == one.public
+
+
+# What is no attack: the shared store has no room.
+
+
+@pytest.mark.parametrize("room_kb", [0, 8, 40])
+def test_a_shared_folder_on_a_full_disk_gives_one_warning_and_no_part_of_a_file(small_disk, tmp_path, room_kb):
+    filler = small_disk / "filler"
+    filler.write_bytes(bytes(3 * 1024 * 1024 - room_kb * 1024))
+    one = Machine(tmp_path / "one", LocalFolder(small_disk / "shared"))
+    one.share(PLAN)
+    one.share(PLAN)
+    parts = [path for path in small_disk.rglob(".*") if path.is_file()]
+    filler.unlink()
+    later, other = (Machine(tmp_path / name, LocalFolder(small_disk / "shared")) for name in ("later", "other"))
+    later.share(PLAN)
+
+    assert len(one.warnings) == 1
+    assert "nothing more is pushed to the remote store" in one.warnings[0]
+    assert "No space left" in one.warnings[0]
+    assert parts == []
+    assert later.warnings == []
+    assert other.pull_wheel(PLAN)
+    for machine in (one, later, other):
+        machine.store.close()
+
+
+def test_a_server_without_room_gives_one_warning_that_says_so(tmp_path):
+    with running(CacheServer()) as cache:
+        cache.refusal = 507
+        http = Http({}, note=lambda _: None, sleep=lambda _: None)
+        one = Machine(tmp_path / "one", ServedFolder(http, Address(cache.url)))
+        one.share(PLAN)
+        one.share(PLAN)
+        http.close()
+        one.store.close()
+
+    assert len(one.warnings) == 1
+    assert "nothing more is pushed to the remote store" in one.warnings[0]
+    assert "507 Insufficient Storage" in one.warnings[0]

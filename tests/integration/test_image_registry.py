@@ -324,6 +324,24 @@ def test_a_registry_that_does_not_answer_gives_one_warning(machines, images):
     assert "the registry of images is not asked again" in printed
 
 
+def test_a_registry_without_room_gives_one_warning_and_gets_the_image_later(
+    machines, images, engine, program, small_disk
+):
+    with running_registry(program, small_disk) as registry:
+        (small_disk / "filler").write_bytes(bytes(shutil.disk_usage(small_disk).free))
+        present, full = machines.run("a", make_and_share(images.image), trust=[], push=True, address=registry.address)
+        (small_disk / "filler").unlink()
+        _, later = machines.run("a", make_and_share(images.image), trust=[], push=True, address=registry.address)
+        engine.remove_image(images.name)
+        pulled, _ = machines.run("b", make(images.image), trust=[machines.key("a")], address=registry.address)
+
+    assert present.digest == ""
+    assert full.count("warning") == 1
+    assert "look at its log, and whether its disk is full" in full
+    assert "warning" not in later
+    assert pulled.digest
+
+
 def test_offline_no_registry_is_asked(machines, shared):
     with pytest.raises(ImageError):
         machines.run("b", make(shared.image), trust=[machines.key("a")], offline=True)
