@@ -23,12 +23,13 @@ import engine_faults
 import full_disks
 import kills
 import lost_networks
+import registry_faults
 import two_machines
 from faults_table import as_json, as_markdown, from_json
 from ground import Ground, open_ground
 from model import Kind, Result, Trial, ViolationError
 
-_MODULES = (kills, full_disks, engine_faults, bad_remotes, lost_networks, clock_changes, two_machines)
+_MODULES = (kills, full_disks, engine_faults, bad_remotes, lost_networks, clock_changes, two_machines, registry_faults)
 
 
 def main() -> int:

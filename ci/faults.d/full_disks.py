@@ -29,13 +29,13 @@ _FULL = (8, 10, 12)
 def kinds(ground: Ground) -> list[Kind]:
     """Return the kinds of this module."""
     return [
-        Kind(name="full-store", summary="the disk of the store is full", run=partial(_store, ground), lack=_lack),
-        Kind(name="full-site", summary="the disk of the site is full", run=partial(_site, ground), lack=_lack),
+        Kind(name="full-store", summary="the disk of the store is full", run=partial(_store, ground), lack=lack),
+        Kind(name="full-site", summary="the disk of the site is full", run=partial(_site, ground), lack=lack),
         Kind(
             name="full-remote",
             summary="the disk of the shared folder, or of a destination, is full",
             run=partial(_remote, ground),
-            lack=_lack,
+            lack=lack,
         ),
     ]
 
@@ -45,12 +45,12 @@ def _store(ground: Ground, trial: Trial) -> str:
     machine = ground.machine(ground.first, trial.folder / "machine")
     used_kb = _used_kb(machine.store_dir)
     whole_kb = _used_kb(ground.both.store_dir) * 2 - used_kb
-    with _small_disk(machine.store_dir, used_kb + trial.random.randrange(whole_kb - used_kb)):
+    with small_disk(machine.store_dir, used_kb + trial.random.randrange(whole_kb - used_kb)):
         machine.set_up()
         before = promises.whole(machine)
         ended = _full(machine.run(*BUILD), machine)
         promises.nothing_lost(before, promises.whole(machine))
-        _make_room(machine.store_dir)
+        make_room(machine.store_dir)
         machine.must(*BUILD)
         promises.nothing_lost(before, promises.whole(machine))
         promises.nothing_left(machine, promises.left_at_engine(machine))
@@ -62,14 +62,14 @@ def _site(ground: Ground, trial: Trial) -> str:
     """Publish to a site whose disk has room for a part of the set."""
     machine = ground.machine(ground.both, trial.folder / "machine")
     used_kb = _used_kb(machine.site_dir)
-    with _small_disk(machine.site_dir, used_kb + trial.random.randrange(2200)):
+    with small_disk(machine.site_dir, used_kb + trial.random.randrange(2200)):
         machine.set_up()
         before = promises.whole(machine)
         with served(machine.site_dir) as url, reading(f"{url}/current/simple/"):
             ended = _full(machine.run("publish"), machine)
             promises.nothing_lost(before, promises.whole(machine))
             promises.checked(machine, is_finished=False)
-            _make_room(machine.site_dir)
+            make_room(machine.site_dir)
             machine.must("publish")
             promises.nothing_lost(before, promises.whole(machine))
             promises.checked(machine, is_finished=True)
@@ -83,7 +83,7 @@ def _remote(ground: Ground, trial: Trial) -> str:
     machine, full_dir = ground.machine(ground.both, trial.folder / "machine"), trial.folder / "full"
     full_dir.mkdir()
     is_shared = trial.random.random() < 0.5
-    with _small_disk(full_dir, 100 + trial.random.randrange(4500)):
+    with small_disk(full_dir, 100 + trial.random.randrange(4500)):
         machine.set_up(**({"remote": str(full_dir), "trust": []} if is_shared else {"destination": str(full_dir)}))
         words = ("nightly", "--no-publish") if is_shared else ("publish",)
         before = promises.whole(machine)
@@ -94,7 +94,7 @@ def _remote(ground: Ground, trial: Trial) -> str:
         promises.nothing_lost(before, promises.whole(machine))
         if is_shared:
             promises.whole_remote(full_dir)
-        _make_room(full_dir)
+        make_room(full_dir)
         machine.must(*words, codes=GOOD_NIGHT)
         if is_shared:
             if len(promises.whole_remote(full_dir)) < len(promises.whole_remote(ground.remote_dir)):
@@ -116,7 +116,8 @@ def _full(ended: object, machine: Machine) -> str:
     return "was full, then went on" if code else "had room"
 
 
-def _lack() -> str:
+def lack() -> str:
+    """Return what the machine lacks for a small disk."""
     return "" if os.getuid() == 0 else "only root may mount a small disk"
 
 
@@ -127,7 +128,7 @@ def _used_kb(folder: Path) -> int:
 
 
 @contextmanager
-def _small_disk(folder: Path, size_kb: int) -> Iterator[None]:
+def small_disk(folder: Path, size_kb: int) -> Iterator[None]:
     """Move a folder to a disk of its own, of so many kB, until the end of the block."""
     moved = folder.with_name(f"{folder.name}-moved")
     folder.rename(moved)
@@ -141,5 +142,6 @@ def _small_disk(folder: Path, size_kb: int) -> Iterator[None]:
         subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
-def _make_room(folder: Path) -> None:
+def make_room(folder: Path) -> None:
+    """Let a small disk grow."""
     subprocess.run(["mount", "-o", "remount,size=200m", str(folder)], check=True)

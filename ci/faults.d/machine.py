@@ -58,6 +58,7 @@ class Machine:
         remote: str = "",
         trust: Sequence[str] | None = None,
         destination: str = "",
+        registry: str = "",
     ) -> None:
         """Write the settings, and the keys if there are none."""
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -69,7 +70,8 @@ class Machine:
         publish: dict[str, Any] = {"site": str(self.site_dir), "key": str(self.folder / "site.pem")}
         publish |= {"to": [{"rclone": destination}]} if destination else {}
         cells = {"recipe": "thing", "versions": list(versions), "targets": [TARGET], "pythons": [PYTHON]}
-        settings = {"store": store, "publish": publish, "nightly": {"cells": [cells]}}
+        settings: dict[str, Any] = {"store": store, "publish": publish, "nightly": {"cells": [cells]}}
+        settings |= {"images": {"registry": registry, "push": True}} if registry else {}
         (self.folder / "pibuild.yaml").write_text(json.dumps(settings))
 
     @property
@@ -106,6 +108,10 @@ class Machine:
         program = ["-m", "pibuild"] if step is None else [str(_STEP_KILL)]
         more = {} if step is None else {"FAULT_STEP": str(step)}
         return Running([sys.executable, *program, *words], self.folder, self.environ | more | environ)
+
+    def start_script(self, path: Path, *words: str) -> "Running":
+        """Start a script that uses pibuild's modules."""
+        return Running([sys.executable, str(path), *words], self.folder, self.environ)
 
     def run(self, *words: str, deadline_s: float = _DEADLINE_S, **environ: str) -> Ended:
         """Run a command to its end. Raises ViolationError if it does not end, or ends with a traceback."""

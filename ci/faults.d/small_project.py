@@ -68,6 +68,7 @@ class SmallProject:
         (package / "device" / "prove.sh").write_text(_PROVE)
         self._shorten_waits(package / "adapters" / "http.py", _TIMEOUTS_S="(1.0, 1.5)", _LONGEST_WAIT_S="0.2")
         self._shorten_waits(package / "adapters" / "least_speed.py", PERIOD_S="1.5")
+        self._shorten_waits(package / "adapters" / "image_transfer.py", _SILENCE_S="4")
         for image in ("builder", "device"):
             (folder / "dockerfiles" / image).mkdir()
             text = f"ARG BASE\nFROM ${{BASE}}\nENV PIBUILD_SMALL={image}\n"

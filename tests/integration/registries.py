@@ -54,9 +54,25 @@ def registry_program(folder: Path) -> str:
 class Registry:
     """A registry that runs; `address` is HOST/PATH for the settings, `command` the words that started it."""
 
-    def __init__(self, command: Sequence[str], port: int, login: tuple[str, str] | None) -> None:
-        self.command, self.host, self._login = command, f"127.0.0.1:{port}", login
+    def __init__(self, command: Sequence[str], port: int, login: tuple[str, str] | None, log_path: Path) -> None:
+        self.command, self.host, self._login, self._log_path = command, f"127.0.0.1:{port}", login, log_path
         self.address = f"{self.host}/some/path"
+
+    def start(self) -> None:
+        """Start it, and wait until it answers."""
+        with self._log_path.open("ab") as log:
+            self._process = subprocess.Popen(self.command, stdout=log, stderr=log)
+        for _ in range(100):
+            with suppress(requests.ConnectionError):
+                requests.get(f"http://{self.host}/v2/", timeout=5)
+                return
+            time.sleep(0.1)
+        raise RuntimeError(f"the registry did not start: {self._log_path.read_text()[-1000:]}")
+
+    def kill(self) -> None:
+        """Kill it."""
+        self._process.kill()
+        self._process.wait()
 
     def tags(self, name: str) -> list[str]:
         answer = requests.get(f"http://{self.host}/v2/some/path/{name}/tags/list", auth=self._login, timeout=10)
@@ -88,7 +104,7 @@ class Registry:
 @contextmanager
 def running_registry(program: str, folder: Path, login: tuple[str, str] | None = None) -> Iterator[Registry]:
     """Start docker-registry in a new folder, and end it at the end of the block."""
-    folder.mkdir()
+    folder.mkdir(exist_ok=True)
     port = free_port()
     config = _CONFIG.format(root=folder / "images", port=port)
     if login:
@@ -96,20 +112,12 @@ def running_registry(program: str, folder: Path, login: tuple[str, str] | None =
         config += _AUTH.format(path=folder / "htpasswd")
     (folder / "config.yml").write_text(config)
     command = [program, "serve", str(folder / "config.yml")]
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=log)
+    registry = Registry(command, port, login, folder / "log")
     try:
-        for _ in range(100):
-            with suppress(requests.ConnectionError):
-                requests.get(f"http://127.0.0.1:{port}/v2/", timeout=5)
-                break
-            time.sleep(0.1)
-        else:
-            raise RuntimeError(f"the registry did not start: {(folder / 'log').read_text()[-1000:]}")
-        yield Registry(command, port, login)
+        registry.start()
+        yield registry
     finally:
-        process.kill()
-        process.wait()
+        registry.kill()
 
 
 def engine_lack() -> str:
