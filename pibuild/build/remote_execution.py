@@ -14,13 +14,14 @@ from pathlib import Path
 from typing import Any
 
 from pibuild.adapters.container_files import SHARED
-from pibuild.build.container import container_run, run_to_end, single_file
+from pibuild.build.container import check_text, container_run, run_to_end, single_file
 from pibuild.build.context import BuildContext
 from pibuild.build.remote_programs import PROGRAMS, certificate_files, container_files
 from pibuild.config.settings import RemoteExecution
-from pibuild.errors import BuildError, PibuildError
+from pibuild.errors import BuildError, PibuildError, printable
 from pibuild.model import Artifact, Run
 from pibuild.store.local import Entry
+from pibuild.store.shared_records import RecordError, RemoteFacts, validated
 from pibuild.trees.tree import pack
 
 REPORT = "/work/remote.json"
@@ -30,6 +31,7 @@ _CLIENTS = ("recc", "trexe")
 _WORKER_PROGRAMS = ("buildbox-casd", "buildbox-run-hosttools", "buildbox-worker", "casdownload", "casupload")
 _RELAY_MEMORY_BYTES = 1_000_000_000
 _READY_S = 60.0
+_LONGEST_PROBLEM = 500
 _GRACE_S = 2
 _WORKER_GRACE_S = 320
 """A little more than action_worker.py gives its actions."""
@@ -181,10 +183,26 @@ def certificate_end(path: Path) -> float:
 
 
 def report_facts(report_tar: Path, settings: RemoteExecution) -> dict[str, Any]:
-    """Return what a build's record has of remote execution, from the report that its container left."""
-    report = json.loads(single_file(report_tar))
+    """Return what a build's record has of remote execution, from the report that its container left.
+
+    Raises BuildError if it is no such report: a recipe's script can write there, too.
+    """
+    report = _report(report_tar)
     names = ("version", "image", "remote", "cached", "local", "worker_cpu_s", "bytes_in", "problem")
-    return {"server": settings.server} | {name: report[name] for name in names}
+    facts: dict[str, Any] = {"server": settings.server} | {name: report.get(name) for name in names}
+    try:
+        return dict(validated(RemoteFacts, facts))
+    except RecordError as error:
+        raise BuildError("The build's report of remote execution is damaged", found=str(error)) from error
+
+
+def _report(report_tar: Path) -> dict[str, Any]:
+    """Return a report, with a problem that can be printed."""
+    text = single_file(report_tar)
+    check_text(REPORT, text)
+    report: dict[str, Any] = json.loads(text)
+    problem = report.get("problem")
+    return report | ({"problem": printable(problem)[:_LONGEST_PROBLEM]} if isinstance(problem, str) else {})
 
 
 def probe(settings: RemoteExecution, image: str, context: BuildContext) -> dict[str, Any]:
@@ -211,8 +229,7 @@ def probe(settings: RemoteExecution, image: str, context: BuildContext) -> dict[
                 failure=f"{settings.server} could not be probed",
                 outputs={REPORT: staging / "report.tar"},
             )
-        report: dict[str, Any] = json.loads(single_file(staging / "report.tar"))
-    return report
+        return _report(staging / "report.tar")
 
 
 @contextmanager
