@@ -23,7 +23,7 @@ import requests
 from docker.errors import APIError, DockerException, ImageNotFound, NotFound
 from docker.types import Mount
 
-from pibuild.adapters.container_files import CACHE, inputs_tar, kept_paths
+from pibuild.adapters.container_files import CACHE, SHARED, inputs_tar, kept_paths
 from pibuild.adapters.container_options import container_options
 from pibuild.adapters.engine_endpoint import chosen_endpoint, engine_error
 from pibuild.adapters.image_transfer import ImageTransfer
@@ -272,7 +272,7 @@ class Engine:
             copy.commit(repository=repository, tag=image_tag)
 
     def remove_containers(self, store_id: str, is_dead: Callable[[str], bool]) -> int:
-        """Remove a store's containers whose session is dead; return their number.
+        """Remove a store's containers whose session is dead, with the volume that some share; return their number.
 
         One that does not end, as on a machine with too much to do, is tried again after the others.
         """
@@ -284,6 +284,9 @@ class Engine:
             for container in late:
                 with suppress(NotFound):
                     container.remove(force=True, v=True)
+            for name in {name for container in dead for name in _shared_volumes(container)}:
+                with suppress(APIError):  # it is gone, or a container that did not end has it
+                    self._client.volumes.get(name).remove()
         return len(dead)
 
     def remove_volumes(self, prefix: str) -> int:
@@ -436,6 +439,12 @@ class Container:
     def keep_as(self, reference: str) -> None:
         """Save its image with the contents of its folders as an image."""
         self._engine.keep(self._handle, self._run, reference)
+
+
+def _shared_volumes(container: Any) -> list[str]:  # noqa: ANN401  the SDK has no types
+    """Return the volume by which a container shares a socket with others of its session."""
+    mounts = container.attrs.get("Mounts", [])
+    return [mount["Name"] for mount in mounts if mount.get("Destination") == SHARED and mount.get("Name")]
 
 
 def _is_removed(container: Any) -> bool:  # noqa: ANN401  the SDK has no types

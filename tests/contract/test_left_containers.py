@@ -17,6 +17,7 @@ class Left:
 
     def __init__(self, session, times=1):
         self.labels, self.times, self.asked = {SESSION_LABEL: session}, times, 0
+        self.attrs = {}
 
     def remove(self, **_):
         self.asked += 1

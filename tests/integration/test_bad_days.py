@@ -12,12 +12,13 @@ from pathlib import Path
 
 import pytest
 
+from pibuild.adapters.container_files import SHARED
 from pibuild.adapters.docker import Engine
 from pibuild.errors import BuildError, EngineError, OutOfMemoryError, ResourceError
-from pibuild.model import STORE_LABEL
+from pibuild.model import SESSION_LABEL, STORE_LABEL
 from pibuild.store.local import Store
 from tests.failures import fails
-from tests.integration.one_build import one_build
+from tests.integration.one_build import base_image, one_build
 from tests.requirements import reason
 
 pytestmark = pytest.mark.usefixtures("base")
@@ -174,6 +175,20 @@ def test_the_next_start_removes_leftovers_of_a_killed_build_and_builds(store, sc
     assert containers(store) == []
     with tarfile.open(out.strip()) as tar:
         assert tar.getnames() == ["file"]
+
+
+def test_the_socket_of_a_killed_session_goes_with_its_containers(engine, store):
+    volume = f"{store.cache_prefix}socket-test"
+    labels = [f"--label={STORE_LABEL}={store.id}", f"--label={SESSION_LABEL}=session-0123456789ab"]
+    create = ["docker", "create", *labels, "--volume", f"{volume}:{SHARED}", base_image().reference, "true"]
+    for _ in range(2):  # the build's container and the relay's
+        subprocess.run(create, check=True, capture_output=True)
+    listing = ["docker", "volume", "ls", "--quiet", "--filter", f"name={volume}"]
+    before = subprocess.run(listing, check=True, capture_output=True).stdout
+    engine.remove_containers(store.id, store.is_dead)
+
+    assert before
+    assert subprocess.run(listing, check=True, capture_output=True).stdout == b""
 
 
 def test_a_pibuild_with_another_store_leaves_a_running_build_alone(store, script, console, tmp_path):
