@@ -13,9 +13,9 @@ from model import Kind, Trial, ViolationError
 from own_engine import lack
 
 _GB = 1_000_000_000
-_FAILED = (0, 4, 6, 7, 8, 9, 11)
+FAILED = (0, 4, 6, 7, 8, 9, 11)
 """Exit codes of a build or night whose engine goes away or is full; never a bug, nor a broken store."""
-_ENDS = ("SIGTERM", "SIGKILL", "containerd")
+ENDS = ("SIGTERM", "SIGKILL", "containerd")
 
 
 def kinds(ground: Ground) -> list[Kind]:
@@ -37,14 +37,14 @@ def _restart(ground: Ground, trial: Trial) -> str:
     machine.set_up()
     words = trial.random.choice((BUILD, NIGHT))
     before, mounted = promises.whole(machine), promises.mounts(ground.folder)
-    running, how = machine.start(*words), trial.random.choice(_ENDS)
+    running, how = machine.start(*words), trial.random.choice(ENDS)
     has_ended = running.wait(0.4 + trial.random.random() * ground.night_s * 0.7)
     if how == "containerd":
         engine.end_containerd()
     else:
         engine.end(signal.Signals[how])
     ended = running.ended(120)
-    if ended.code not in (*_FAILED, *GOOD_NIGHT):
+    if ended.code not in (*FAILED, *GOOD_NIGHT):
         raise ViolationError(f"`pibuild {words[0]}` ended with {ended.code}:\n{ended.err}")
     promises.nothing_lost(before, promises.whole(machine))
     engine.wait_until_ready()

@@ -21,6 +21,7 @@ import bad_remotes
 import clock_changes
 import engine_faults
 import full_disks
+import joint_nights
 import kills
 import lost_networks
 import registry_faults
@@ -29,7 +30,17 @@ from faults_table import as_json, as_markdown, from_json
 from ground import Ground, open_ground
 from model import Kind, Result, Trial, ViolationError
 
-_MODULES = (kills, full_disks, engine_faults, bad_remotes, lost_networks, clock_changes, two_machines, registry_faults)
+_MODULES = (
+    kills,
+    joint_nights,
+    full_disks,
+    engine_faults,
+    bad_remotes,
+    registry_faults,
+    lost_networks,
+    clock_changes,
+    two_machines,
+)
 
 
 def main() -> int:
