@@ -19,6 +19,7 @@ numpy=(in/numpy/numpy/{_core,core}/include)
 [ -d "${numpy[0]}" ] || numpy=("${numpy[1]}")
 headers=(in/cpython/include/python"$PIBUILD_PYTHON"*)
 
+# XNNPACK's assembly for 32 bits doesn't say that it needs no executable stack. glibc 2.41 (trixie) refuses modules that do.
 # Built against NumPy 2's headers, a module runs with every NumPy from the target version on: METADATA says the same.
 cat > build/build.ninja << NINJA
 flags = $PIBUILD_CFLAGS $(cat "$core/cxxflags") -fPIC -fvisibility=hidden -fvisibility-inlines-hidden $
@@ -30,7 +31,7 @@ rule compile
 rule link
   description = linking \$out
   command = $PIBUILD_TRIPLE-g++ $PIBUILD_CFLAGS -shared -o \$out \$in $core/lib/liblitert.a -Wl,--gc-sections $
-    -Wl,--as-needed -Wl,--version-script=exports -Wl,-O1 -pthread -ldl
+    -Wl,--as-needed -Wl,--version-script=exports -Wl,-O1 -Wl,-z,noexecstack -pthread -ldl
 $(for name in interpreter_wrapper interpreter_wrapper_pybind11 numpy python_error_reporter python_utils; do
     echo "build $name.o: compile $core/python/interpreter_wrapper/$name.cc"
     objects="${objects-} $name.o"
