@@ -41,7 +41,7 @@ def test_one_fault_of_each_kind_breaks_no_promise(tmp_path):
     seen = {result["kind"] for result in json.loads(table.with_suffix(".json").read_text())}
     left_out = {line.partition(" ")[0] for line in ended.stderr.splitlines() if " is left out: " in line}
     assert left_out <= {"clock"}
-    assert len(seen | left_out) == 17
+    assert len(seen | left_out) == 24
     assert "| | all |" in table.read_text()
 
 

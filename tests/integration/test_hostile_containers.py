@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from pibuild.adapters import docker as docker_adapter
+from pibuild.adapters.container_files import SHARED
 from pibuild.adapters.container_options import container_options
 from pibuild.adapters.docker import Engine
 from pibuild.build.catalogue import load_catalogue
@@ -108,6 +109,23 @@ def test_every_container_has_the_same_options(engine, stdin):
     assert host["ReadonlyRootfs"]
     assert {*host["Tmpfs"]} == {"/run", "/var/tmp"}
     assert {mount["Destination"]: mount["Type"] for mount in facts["Mounts"]} == {"/work": "volume", "/tmp": "volume"}
+
+
+def test_a_build_that_shares_a_socket_with_a_relay_has_no_network(engine):
+    volume, lines = "pibuild-test-socket", []
+    command = ("bash", "-c", f"echo yes > {SHARED}/own; cat {SHARED}/own; cat /proc/net/route /proc/net/tcp")
+    run = make_run(image=base_image().reference, command=command, env=(), shared=volume)
+    try:
+        with engine.container(run) as container:
+            container.wait(lines.append)
+            container._handle.reload()
+            facts = container._handle.attrs
+    finally:
+        engine.remove_volumes(volume)
+
+    assert facts["HostConfig"]["NetworkMode"] == "none"
+    assert lines[0] == "yes"
+    assert len(lines) == 3  # and of the other files, the headings alone
 
 
 def test_a_container_does_not_get_the_proxies_of_the_docker_program(engine, tmp_path, monkeypatch):
