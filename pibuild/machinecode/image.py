@@ -281,11 +281,11 @@ class MemoryImage:
         tags = self.tags
         plt_is_rela = tags.get(_PLTREL) == _RELA
         for start, size, is_rela in ((_REL, _RELSZ, False), (_RELA, _RELASZ, True), (_JMPREL, _PLTRELSZ, plt_is_rela)):
-            table = self.rows(tags.get(start, 0), tags.get(size, 0), _RELOCATIONS[self.bits, is_rela])
+            table = self._tagged_rows(start, size, _RELOCATIONS[self.bits, is_rela])
             places = table["place"].astype(np.int64)
             yield places, table["info"], table["addend"] if is_rela else self.pointers_at(places)
         for start, size in ((_RELR, _RELRSZ), (_ANDROID_RELR, _ANDROID_RELRSZ)):  # dynamic.py has counted both
-            content = self.rows(tags.get(start, 0), tags.get(size, 0), np.dtype(f"<u{self.width}"))
+            content = self._tagged_rows(start, size, np.dtype(f"<u{self.width}"))
             places = relr_places(content, self.width, self._word_count)
             yield places, np.full(len(places), _RELATIVE[self.bits], np.uint64), self.pointers_at(places)
         for start, size in _ANDROID.items():
@@ -295,6 +295,10 @@ class MemoryImage:
             yield rows[:, 0], rows[:, 1].astype(np.uint64), own
         if _DYNAMIC not in self._parts and self.bits == 64:
             yield from self._static_tables()
+
+    def _tagged_rows(self, start: int, size: int, row: np.dtype[Any]) -> NDArray[Any]:
+        """Return the rows of a table by the tags of its address and size; none if it has no address."""
+        return self.rows(self.tags.get(start, 0), self.tags.get(size, 0) if start in self.tags else 0, row)
 
     def _static_tables(self) -> Iterator[tuple[NDArray[Any], NDArray[Any], NDArray[Any]]]:
         """Yield the relocations that a static program carries out by itself; only its own code knows where they lie."""
