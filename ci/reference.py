@@ -13,7 +13,7 @@ from typing import Any
 from pibuild import __version__
 from pibuild.commands.main import EXIT_CODES, make_parser
 from pibuild.commands.options import CommandParser
-from pibuild.config.settings import setting_names, settings_schema
+from pibuild.config.settings_sources import setting_names, settings_schema
 
 ROOT = Path(__file__).resolve().parents[1]
 NOTE = "<!-- Written by ci/reference.py from the program: change the program, then run it. -->"

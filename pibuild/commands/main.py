@@ -175,7 +175,8 @@ def _invocation(
         console.result(f"pibuild {__version__}", {"version": __version__})
         return None
     args = parse(parser, words, last_words, root)
-    from pibuild.config.settings import Settings, load_settings
+    from pibuild.config.settings import Settings
+    from pibuild.config.settings_sources import load_settings
 
     settings = Settings()
     if hasattr(args, "config"):  # `completion` and `schema` read no settings

@@ -25,7 +25,7 @@ def add_arguments(parser: CommandParser) -> None:
 
 def run(invocation: Invocation) -> int:
     """Print the schema."""
-    from pibuild.config.settings import settings_schema
+    from pibuild.config.settings_sources import settings_schema
 
     if invocation.args.of == "verify":
         schema = (Path(__file__).parent.parent / "verify" / "schema.json").read_text(encoding="utf-8").rstrip()

@@ -35,7 +35,7 @@ def run(invocation: Invocation) -> int:
     from pibuild.build.context import open_context
     from pibuild.build.images import ensure_planned
     from pibuild.build.remote_execution import worker
-    from pibuild.config.settings import execution_settings
+    from pibuild.config.settings_sources import execution_settings
     from pibuild.config.targets import find_target
 
     args, settings, console = invocation.args, invocation.settings, invocation.console

@@ -1,108 +1,35 @@
-"""Settings: what flags, PIBUILD_* variables and pibuild.yaml may set, as typed values."""
+"""The settings: what options, PIBUILD_* variables and pibuild.yaml may set, as typed values."""
 
-import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
-from ipaddress import ip_address
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
-from urllib.parse import urlsplit
+from typing import Annotated
 
 from platformdirs import user_cache_path, user_data_path
-from pydantic import AfterValidator, BeforeValidator, Field, Tag, TypeAdapter
-from pydantic_core import PydanticCustomError
+from pydantic import AfterValidator, BeforeValidator, Field, Tag
 
-from pibuild.config.strict_yaml import UserPath, checked, homed, invalid, read_yaml, typed
-from pibuild.config.validation import file_levels
+from pibuild.config.setting_values import (
+    Amount,
+    CheckedAddress,
+    Count,
+    PublicUrl,
+    archive_url,
+    clone_address,
+    execution_server,
+    lockable,
+    registry_name,
+    remote_address,
+    short_for,
+    trusted_key,
+    webhook_url,
+)
+from pibuild.config.strict_yaml import UserPath
 from pibuild.console import Color
-from pibuild.errors import UsageError, closest
+from pibuild.errors import UsageError
 from pibuild.model import kind_of
-from pibuild.urls import NOWHERE, Address, Webhook
+from pibuild.urls import NOWHERE, Webhook
 
 _STRICT = {"extra": "forbid", "use_attribute_docstrings": True}
-_Amount = Annotated[float, Field(gt=0, le=1_000_000, allow_inf_nan=False)]
-"""An amount that is finite in bytes and in seconds."""
-_Count = Annotated[int, Field(ge=0, le=1_000_000)]
-"""A number of wheels, or of days that a calendar has."""
-
-
-def _address(address: Address) -> Address:
-    """Accept only addresses whose secret parts are certain."""
-    if address.is_ambiguous:
-        raise PydanticCustomError("address", "an `@` behind the server's name: write %40 in a path, user or password")
-    if re.match(r"https?:(?!//[^/\s])", address.reveal(), re.IGNORECASE):
-        raise PydanticCustomError("address", "expected http(s)://SERVER/PATH")
-    return address
-
-
-def _remote(address: Address) -> Address:
-    """Accept only unambiguous addresses: `folder/x` could be a folder of this machine or a remote's path."""
-    if re.fullmatch(r"https?://[^/\s]+\S*|/.*|(?!https?:)[^-/\s][^/]*:.*", address.reveal()):
-        return address
-    text = address.reveal()
-    found = f", found {text!r}" if re.fullmatch(r"[\w./~: -]{0,30}", text) else ""  # else it may have a secret
-    raise PydanticCustomError("address", f"expected http(s)://SERVER/PATH, rclone's REMOTE:PATH or /FOLDER{found}")
-
-
-def _clone(address: Address) -> Address:
-    """Accept only addresses that git can have without a secret in its command line."""
-    if address.has_query:
-        raise PydanticCustomError("address", "git shows a query to all users: give the token as https://USER:TOKEN@…")
-    return address
-
-
-def _webhook(webhook: Webhook) -> Webhook:
-    """Accept only URLs that can be posted to."""
-    if re.fullmatch(r"https?://[^/\s]+\S*", webhook.reveal()):
-        return webhook
-    raise PydanticCustomError("address", "expected http(s)://SERVER/PATH")
-
-
-def _public(url: str) -> str:
-    """Accept only URLs without secrets: pages, or images, have them."""
-    address = _address(Address(url))
-    if address.has_secret:
-        raise PydanticCustomError("address", "everybody can read this URL, so it can't have a password or a token")
-    return url
-
-
-def _archive(url: str) -> str:
-    """Accept only what can be an address in a list of apt's sources."""
-    if re.fullmatch(r"(https?://|file:/)[^\s\[\]\\]+", url):
-        return url
-    raise PydanticCustomError("address", "expected http(s)://SERVER/PATH or file:/PATH")
-
-
-_Address = Annotated[Address, AfterValidator(_address)]
-_PublicUrl = Annotated[str, AfterValidator(_public)]
-
-
-_PART = r"[a-z0-9]+(?:[._-]+[a-z0-9]+)*"
-_REGISTRY = rf"(?:[a-z0-9.-]+\.[a-z0-9-]+|localhost|[a-z0-9.-]+(?=:))(?::\d{{1,5}})?(?:/{_PART})+"
-
-
-def _images(written: Any) -> Any:  # noqa: ANN401  whatever the YAML holds
-    """Return the mapping that a text, or null, is short for."""
-    return {"registry": written} if written is None or isinstance(written, str) else written
-
-
-def _storage(written: Any) -> Any:  # noqa: ANN401  whatever the YAML holds
-    """Return the mapping that a text, or null, is short for."""
-    return {"folder": written} if written is None or isinstance(written, str) else written
-
-
-def _lockable(site: str) -> str:
-    """Accept only folders that have a parent folder: the lock is a file in it."""
-    if Path(site).expanduser().absolute().name:
-        return site
-    raise PydanticCustomError("site", "expected a folder within another folder, which has the site's lock file")
-
-
-def _trusted(text: str) -> str:
-    """Accept a public key as signing.key_files writes it, or the path of a file that has one."""
-    if text.startswith("ed25519:") and not re.fullmatch(r"ed25519:[0-9a-f]{64}", text):
-        raise PydanticCustomError("public_key", "expected a public key, ed25519: and 64 hex digits, or a PEM file")
-    return homed(text)
+_TEXT_OR_NULL = (str, type(None))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,13 +40,13 @@ class Storage:
     folder: UserPath | None = None
     """Folder for sources, artifacts and logs; default: in the user's cache folder. `--store` and PIBUILD_STORE set
     only this key."""
-    remote: Annotated[_Address, AfterValidator(_remote)] | None = None
+    remote: Annotated[CheckedAddress, AfterValidator(remote_address)] | None = None
     """Address of the shared store: `http(s)://SERVER/PATH` of a server that takes GET and PUT, an rclone remote with a
     path (`name:path`), or a folder that all machines mount."""
     key: UserPath | None = None
     """PEM file of this machine's Ed25519 private key, which signs what it uploads; default: `machine.pem` in the user's
     data folder, which is made on first use."""
-    trust: tuple[Annotated[str, AfterValidator(_trusted)], ...] | None = None
+    trust: tuple[Annotated[str, AfterValidator(trusted_key)], ...] | None = None
     """The machines whose work is taken from the shared store: public keys as `pibuild doctor` prints them
     (`ed25519:…`), or PEM files. The work of all others is built again. Default: work of every machine is taken, but
     never signed for publication."""
@@ -128,19 +55,12 @@ class Storage:
     transferred."""
 
 
-def _registry(text: str) -> str:
-    """Accept only what can begin the name of an image in a registry: Docker takes `name/path` for one of its hub's."""
-    if re.fullmatch(_REGISTRY, text):
-        return text
-    raise PydanticCustomError("address", "expected HOST/PATH, such as registry.example.org/pibuild")
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SharedImages:
     """The registry through which machines share images."""
 
     __pydantic_config__ = _STRICT
-    registry: Annotated[str, AfterValidator(_registry)] | None = None
+    registry: Annotated[str, AfterValidator(registry_name)] | None = None
     """Where images are looked for before they are made: `HOST/PATH` or `HOST:PORT/PATH`. The login is that of `docker
     login`. `--images` and PIBUILD_IMAGES set only this key."""
     push: bool = False
@@ -188,7 +108,7 @@ class Notify:
     """What is called when a cell fails that did not fail before, and when it passes again: a webhook or a command."""
 
     __pydantic_config__ = _STRICT
-    webhook: Annotated[Webhook, AfterValidator(_webhook)] | None = None
+    webhook: Annotated[Webhook, AfterValidator(webhook_url)] | None = None
     """A URL that takes JSON by POST."""
     command: tuple[str, ...] = ()
     """A program and its arguments; it reads the JSON from its standard input."""
@@ -207,7 +127,7 @@ class Nightly:
     """Folder of the history, the nights' records and logs, junit.xml and summary.md."""
     notify: Notify | None = None
     """What is called when the result of a cell changes."""
-    rebuild: _Count = 0
+    rebuild: Count = 0
     """Number of artifacts that each night builds again without cache and compares with the store's, in turn."""
 
 
@@ -216,13 +136,13 @@ class Policy:
     """How long wheels stay in the index. Releases and the newest wheel of each cell always stay."""
 
     __pydantic_config__ = _STRICT
-    count: _Count = 30
+    count: Count = 30
     """Number of wheels of one cell that stay in the index, and of sets that stay on the disk."""
-    days: _Count = 60
+    days: Count = 60
     """Age in days at which a wheel of a moving ref leaves the index."""
-    warn_days: _Count = 7
+    warn_days: Count = 7
     """Number of days before a wheel leaves the index at which warnings begin."""
-    grace_days: _Count = 14
+    grace_days: Count = 14
     """Number of days after a wheel has left the index for which `pibuild publish undelete` can bring it back."""
 
 
@@ -231,7 +151,7 @@ class RcloneDestination:
     """A store that rclone reaches, or a folder."""
 
     __pydantic_config__ = _STRICT
-    rclone: _Address
+    rclone: CheckedAddress
     """`name:path` as rclone's configuration names it, or `/folder`."""
 
     @property
@@ -245,9 +165,9 @@ class TwineDestination:
     """A package server. Credentials come from ~/.pypirc or from the TWINE_* variables."""
 
     __pydantic_config__ = _STRICT
-    twine: _Address
+    twine: CheckedAddress
     """URL to which wheels are uploaded, or the section of ~/.pypirc that has this URL."""
-    index: _Address = NOWHERE
+    index: CheckedAddress = NOWHERE
     """URL of the server's simple index; default: `simple/` below the URL for uploads."""
 
     @property
@@ -267,11 +187,11 @@ class Publish:
     """Where wheels are published, and how long they stay."""
 
     __pydantic_config__ = _STRICT
-    site: Annotated[UserPath, AfterValidator(_lockable)] = "site"
+    site: Annotated[UserPath, AfterValidator(lockable)] = "site"
     """Folder of the published sets, which a web server can serve as it is."""
     title: str = "TensorFlow for the Raspberry Pi"
     """Title of the page."""
-    url: _PublicUrl = ""
+    url: PublicUrl = ""
     """URL of the site, which the page shows; default: the address from which a browser has loaded the page."""
     key: UserPath | None = None
     """PEM file of an Ed25519 private key, which signs every set; default: sets are not signed."""
@@ -287,24 +207,12 @@ class Publish:
     """How long wheels stay in the index."""
 
 
-def _execution_server(url: str) -> str:
-    """Accept only what has a host, a port and no secret: the certificate is the secret."""
-    if re.fullmatch(r"grpcs?://[^/@\s:?#]+:[0-9]{1,5}/?", url):
-        return url.rstrip("/")
-    raise PydanticCustomError("address", "expected grpcs://HOST:PORT, or grpc://HOST:PORT without encryption")
-
-
-def _remote_execution(written: Any) -> Any:  # noqa: ANN401  whatever the YAML holds
-    """Return the mapping that a text is short for."""
-    return {"server": written} if isinstance(written, str) else written
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RemoteExecution:
     """The server whose workers run compile actions."""
 
     __pydantic_config__ = _STRICT
-    server: Annotated[str, AfterValidator(_execution_server)]
+    server: Annotated[str, AfterValidator(execution_server)]
     """Address of a server of the Remote Execution API v2: `grpcs://HOST:PORT`, or `grpc://HOST:PORT` without
     encryption. `--remote-execution` and PIBUILD_REMOTE_EXECUTION set only this key."""
     jobs: Annotated[int, Field(gt=0, le=10_000)] = 16
@@ -345,17 +253,20 @@ class Settings:
     """The matrix of every night."""
     publish: Publish | None = None
     """Where wheels are published."""
-    store: Annotated[Storage, BeforeValidator(_storage, json_schema_input_type=str | Storage | None)] = Storage()
+    store: Annotated[
+        Storage, BeforeValidator(short_for("folder", _TEXT_OR_NULL), json_schema_input_type=str | Storage | None)
+    ] = Storage()
     """Folder for sources, artifacts and logs, or in pibuild.yaml a mapping: `{folder: DIR, remote: ADDRESS}`."""
-    images: Annotated[SharedImages, BeforeValidator(_images, json_schema_input_type=str | SharedImages | None)] = (
-        SharedImages()
-    )
+    images: Annotated[
+        SharedImages,
+        BeforeValidator(short_for("registry", _TEXT_OR_NULL), json_schema_input_type=str | SharedImages | None),
+    ] = SharedImages()
     """Registry of images that machines share, or in pibuild.yaml a mapping: `{registry: HOST/PATH, push: true}`."""
-    mirrors: tuple[Annotated[_Address, AfterValidator(_clone)], ...] = ()
+    mirrors: tuple[Annotated[CheckedAddress, AfterValidator(clone_address)], ...] = ()
     """Folders or servers of bare git clones, such as `/srv/git/{owner}+{name}/repo`."""
-    raspbian: _PublicUrl | None = None
+    raspbian: PublicUrl | None = None
     """URL of a Raspbian archive for `pibuild run --os`, such as `http://archive.raspbian.org/raspbian`."""
-    snapshot: Annotated[_PublicUrl, AfterValidator(_archive)] | None = None
+    snapshot: Annotated[PublicUrl, AfterValidator(archive_url)] | None = None
     """Archive with old versions of Debian's packages, for locked versions that the mirror lacks. `{archive}` in it
     becomes `debian` or `debian-security`, and `{time}` the time of the lock."""
     offline: bool = False
@@ -364,13 +275,13 @@ class Settings:
     """Number of compilers that run at the same time; default: as many as processors and memory allow."""
     serial: bool = False
     """Do one step after the other, not several at once."""
-    memory: _Amount | None = None
+    memory: Amount | None = None
     """Memory for one container in GB; default: most of the engine's memory."""
-    deadline: _Amount = 480.0
+    deadline: Amount = 480.0
     """Minutes after which a container is stopped."""
     remote_execution: (
         Annotated[
-            RemoteExecution, BeforeValidator(_remote_execution, json_schema_input_type=str | RemoteExecution | None)
+            RemoteExecution, BeforeValidator(short_for("server"), json_schema_input_type=str | RemoteExecution | None)
         ]
         | None
     ) = None
@@ -383,131 +294,6 @@ class Settings:
     """Also print the output of the programs that pibuild runs."""
     color: Color = "auto"
     """When to use colors. `auto` means on a terminal, unless NO_COLOR is set."""
-
-
-_IN_FILE_ONLY = ("nightly", "publish")
-"""Keys of pibuild.yaml that are neither flags nor variables."""
-_EXCLUSIVE = ("quiet", "verbose")
-"""Settings that a stronger place sets to false if it sets one of them to true."""
-_SHORT: Mapping[str, str] = {"store": "folder", "images": "registry", "remote_execution": "server"}
-"""Settings that are mappings, with the key that an option or a variable sets."""
-_OLD_NAMES: Mapping[str, str] = {"version": "release"}
-_ITEM = {"mirrors": r"\S+", "with": r"[^\s,]+"}
-"""The pattern of an item in a variable that holds several."""
-_LEVELS = {**(levels := file_levels(Settings)), (): {**levels[()], **_OLD_NAMES}}
-"""The mappings of pibuild.yaml."""
-
-
-def setting_names() -> list[str]:
-    """Return the names of the settings that are flags, variables and keys: --jobs, PIBUILD_JOBS and `jobs:`."""
-    names = ["with" if field.name == "extras" else field.name for field in fields(Settings)]
-    return [name for name in names if name not in _IN_FILE_ONLY]
-
-
-def load_settings(
-    flags: Mapping[str, Any], environ: Mapping[str, str], cwd: Path, warn: Callable[[str], None] = lambda _text: None
-) -> Settings:
-    """Merge flags (None where not given), PIBUILD_* variables and pibuild.yaml; a flag is the strongest.
-
-    The file is the flag's or `$PIBUILD_CONFIG`, else `pibuild.yaml` in the current folder. `warn` is called for a name
-    that the next release will not take. Raises UsageError with the names of unknown or invalid variables and keys.
-    """
-    from_file = _from_file(flags.get("config"), environ.get("PIBUILD_CONFIG"), cwd, warn)
-    from_environ = _from_environ(environ, warn)
-    from_flags = {name: flags[name] for name in setting_names() if flags.get(name) is not None}
-    if faults := _faults(from_flags, _option):
-        raise UsageError("Invalid options", details=faults)
-    merged = dict(from_file)
-    for values in (from_environ, from_flags):
-        if any(checked(bool, values.get(name))[0] for name in _EXCLUSIVE):
-            merged |= dict.fromkeys(_EXCLUSIVE, False)
-        merged |= values
-    for name, short in _SHORT.items():
-        if isinstance(from_file.get(name), dict) and isinstance(merged[name], str):
-            merged[name] = from_file[name] | {short: merged[name]}
-    settings = typed(Settings, merged, "The settings")
-    _refuse_plain_http(settings.store)
-    if settings.quiet and settings.verbose:
-        raise UsageError("quiet and verbose are both true in one place", hint="remove one of the two")
-    return settings
-
-
-def execution_settings(settings: Settings, *, server: str | None, certificate: str | None) -> RemoteExecution:
-    """Return the settings of remote execution, with these in place of its own. Raises UsageError without a server."""
-    own = settings.remote_execution
-    written = {"server": server or (own.server if own else None), "certificate": own.certificate if own else None}
-    written |= {"certificate": certificate} if certificate else {}
-    if written["server"] is None:
-        raise UsageError("No server of remote execution is set", hint="--server grpcs://HOST:PORT")
-    return typed(RemoteExecution, written, "--server and --certificate")
-
-
-def _faults(values: Any, spelling: Callable[[str], str] = str) -> list[str]:  # noqa: ANN401  whatever the YAML holds
-    """Return what is wrong with settings that come from one place, which spells their names in its own way."""
-    faults = checked(Settings, values, levels=_LEVELS)[1]
-    return [re.sub(r"^\w+", lambda name: spelling(name[0]), fault) for fault in faults]
-
-
-def _option(name: str) -> str:
-    return f"--{name.replace('_', '-')}"
-
-
-def _variable(name: str) -> str:
-    return f"PIBUILD_{name.upper()}"
-
-
-def _from_file(flag: str | None, variable: str | None, cwd: Path, warn: Callable[[str], None]) -> dict[str, Any]:
-    """Return the valid content of the file that is named, or of pibuild.yaml if it exists."""
-    path = Path(flag or variable or cwd / "pibuild.yaml")
-    try:
-        written = read_yaml(path)
-    except UsageError as error:
-        if flag or variable or not isinstance(error.__cause__, FileNotFoundError):
-            raise
-        return {}
-    content: dict[str, Any] = {} if written is None else _renamed(written, str, f"{path}: ", warn)
-    if faults := _faults(content):
-        raise invalid(path, faults)
-    return content
-
-
-def _from_environ(environ: Mapping[str, str], warn: Callable[[str], None]) -> dict[str, Any]:
-    """Return the settings that valid variables set."""
-    variables = {name: text for name, text in environ.items() if name.startswith("PIBUILD_")}
-    variables = _renamed(variables, _variable, "", warn)
-    variables.pop("PIBUILD_CONFIG", None)
-    names = {_variable(name): name for name in setting_names()}
-    unknown = [f"{name}: {_unknown_variable(name)}" for name in sorted(variables.keys() - names)]
-    values = {
-        names[variable]: tuple(re.findall(_ITEM[names[variable]], text)) if names[variable] in _ITEM else text
-        for variable, text in variables.items()
-        if variable in names
-    }
-    if faults := [*unknown, *_faults(values, _variable)]:
-        raise UsageError("Invalid environment variables", details=faults)
-    return values
-
-
-def _unknown_variable(variable: str) -> str:
-    """Return what is wrong with a variable that no setting has."""
-    name = variable.removeprefix("PIBUILD_").lower()
-    for key in (*_IN_FILE_ONLY, *_SHORT):
-        if f"{name}_".startswith(f"{key}_"):
-            return f"there is no such variable; pibuild.yaml can set it, under {key!r}"
-    names = {name: name for name in (*setting_names(), "config")} | {**_OLD_NAMES, "extras": "with"}
-    if meant := closest(name, names):
-        return f"there is no such variable; did you mean {_variable(names[meant])!r}?"
-    return f"there is no such variable; one of: {', '.join(sorted(map(_variable, {*names.values()})))}"
-
-
-def _renamed(values: Any, spelling: Callable[[str], str], prefix: str, warn: Callable[[str], None]) -> Any:  # noqa: ANN401  whatever the YAML holds
-    """Return values with the old names replaced by the new ones, as a file or the environment spells them."""
-    for old, new in _OLD_NAMES.items():
-        before, after = spelling(old), spelling(new)
-        if isinstance(values, dict) and before in values and after not in values:
-            warn(f"{prefix}{before} is now {after}; the next release of pibuild will not take the old name")
-            values = {(after if name == before else name): value for name, value in values.items()}
-    return values
 
 
 def store_folder(settings: Settings) -> Path:
@@ -535,29 +321,3 @@ def machine_key_path(settings: Settings) -> Path:
     except RuntimeError as error:
         what, hint = "This user has no home folder for the key of this machine", "`store: key:`, or HOME"
         raise UsageError(what, found=str(error), hint=hint) from error
-
-
-def _refuse_plain_http(storage: Storage) -> None:
-    """Raise UsageError if the shared store is at an http:// address of another machine, unless that is allowed."""
-    parts = urlsplit(storage.remote.reveal() if storage.remote else "")
-    if parts.scheme != "http" or storage.allow_http or _is_loopback(parts.hostname or ""):
-        return
-    raise UsageError(
-        "`store: remote:` is an http:// address of another machine",
-        expected="https://, or rclone with encryption",
-        found=str(storage.remote),
-        hint="`store: allow_http: true` if nobody else is in that network",
-    )
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return host == "localhost" or ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
-def settings_schema() -> dict[str, Any]:
-    """Return the JSON schema of pibuild.yaml, for editors; settings.schema.json is this."""
-    schema: dict[str, Any] = TypeAdapter(Settings).json_schema()
-    return schema | {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "pibuild.yaml"}

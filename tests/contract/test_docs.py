@@ -23,7 +23,7 @@ from pibuild.adapters.http import Http
 from pibuild.adapters.pypi import Pypi
 from pibuild.commands import main as command_line
 from pibuild.config.recipes import load_recipes
-from pibuild.config.settings import load_settings
+from pibuild.config.settings_sources import load_settings
 from pibuild.errors import PibuildError
 from pibuild.model import PypiPlace, Recipe, Release, Source
 from pibuild.wheels.wheel import wheel_name

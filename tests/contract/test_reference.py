@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from pibuild.commands.main import EXIT_CODES, make_parser
-from pibuild.config.settings import setting_names
+from pibuild.config.settings_sources import setting_names
 from pibuild.errors import PibuildError
 
 SOURCE = Path(__file__).parents[2] / "ci" / "reference.py"

@@ -17,7 +17,7 @@ import yaml
 from pibuild.adapters.debian import Debian
 from pibuild.adapters.http import Http
 from pibuild.build.catalogue import load_catalogue
-from pibuild.config.settings import load_settings
+from pibuild.config.settings_sources import load_settings
 from pibuild.console import Console
 from pibuild.errors import PibuildError, SourceError
 from pibuild.model import DebianPlace, Request

@@ -7,7 +7,7 @@ import pytest
 
 from pibuild.adapters.docker import Engine
 from pibuild.build.context import open_context
-from pibuild.config.settings import load_settings
+from pibuild.config.settings_sources import load_settings
 from pibuild.console import Console
 from pibuild.errors import EngineError
 from pibuild.store.local import Store

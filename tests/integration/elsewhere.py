@@ -30,7 +30,7 @@ from pibuild.build.graph import with_needs
 from pibuild.build.images import ensure_image
 from pibuild.build.planning import Catalogue
 from pibuild.build.schedule import make_artifacts
-from pibuild.config.settings import load_settings
+from pibuild.config.settings_sources import load_settings
 from pibuild.console import Console
 from pibuild.errors import PibuildError, UsageError
 from pibuild.model import Artifact, Image, Plan, Request, Run

@@ -21,7 +21,7 @@ from typing import Any
 from pibuild.build.context import BuildContext, open_context
 from pibuild.build.remote_programs import CASD, pinned_programs, unpacked
 from pibuild.config.project_files import files_digest
-from pibuild.config.settings import load_settings
+from pibuild.config.settings_sources import load_settings
 from pibuild.console import Console
 from pibuild.trees.stored_tree import stored_members
 

@@ -8,7 +8,7 @@ from pibuild.build.catalogue import load_catalogue
 from pibuild.build.container import container_run
 from pibuild.build.context import open_context
 from pibuild.build.schedule import make_artifacts
-from pibuild.config.settings import load_settings
+from pibuild.config.settings_sources import load_settings
 from pibuild.console import Console
 from pibuild.model import Request
 from pibuild.trees.tree import pack

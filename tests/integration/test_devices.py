@@ -13,7 +13,7 @@ from pibuild.build.images import PresentImage, ensure_image
 from pibuild.build.toolchain_check import check_toolchain
 from pibuild.config.dockerfiles import load_images
 from pibuild.config.project_files import project_folder
-from pibuild.config.settings import load_settings
+from pibuild.config.settings_sources import load_settings
 from pibuild.config.targets import load_targets
 from pibuild.console import Console
 from pibuild.errors import ImageError

@@ -21,7 +21,7 @@ from pibuild.build.catalogue import load_catalogue
 from pibuild.build.container import container_run, run_to_end, script_command
 from pibuild.build.context import NOBODY, open_context
 from pibuild.config.pis import load_pis
-from pibuild.config.settings import load_settings
+from pibuild.config.settings_sources import load_settings
 from pibuild.emulate.trials import device_outcomes
 from pibuild.errors import BuildError, ResourceError
 from pibuild.model import SESSION_LABEL

@@ -9,7 +9,7 @@ import pytest
 
 from pibuild.build.image_registry import PACKAGES_LABEL
 from pibuild.build.images import ensure_image
-from pibuild.config.settings import load_settings
+from pibuild.config.settings_sources import load_settings
 from pibuild.console import Console
 from pibuild.errors import ImageError
 from pibuild.model import Image

@@ -23,7 +23,7 @@ from pibuild.build.image_registry import DIGEST_LABEL, LOCKED_LABEL, MACHINES_LA
 from pibuild.build.images import ensure_image
 from pibuild.commands.main import main
 from pibuild.config.project_files import project_folder
-from pibuild.config.settings import load_settings
+from pibuild.config.settings_sources import load_settings
 from pibuild.console import Console
 from pibuild.errors import ImageError
 from pibuild.model import Image

@@ -20,7 +20,8 @@ from pibuild.build.context import BuildContext
 from pibuild.build.differences import first_difference
 from pibuild.commands.main import main
 from pibuild.config.project_files import files_digest
-from pibuild.config.settings import RemoteExecution, load_settings
+from pibuild.config.settings import RemoteExecution
+from pibuild.config.settings_sources import load_settings
 from pibuild.console import Console
 from pibuild.errors import BuildError
 from pibuild.model import Artifact

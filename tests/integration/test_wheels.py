@@ -18,7 +18,7 @@ from pibuild.build.context import open_context
 from pibuild.build.planning import on_device
 from pibuild.build.prove import prove_on_device
 from pibuild.config.project_files import project_folder
-from pibuild.config.settings import load_settings
+from pibuild.config.settings_sources import load_settings
 from pibuild.config.targets import load_targets
 from pibuild.console import Console
 from pibuild.errors import ProofError

@@ -20,7 +20,7 @@ from pibuild.build.schedule import make_artifacts, make_wheel
 from pibuild.config.dockerfiles import target_images
 from pibuild.config.project_files import folder_digest, project_folder
 from pibuild.config.recipes import load_recipes
-from pibuild.config.settings import load_settings
+from pibuild.config.settings_sources import load_settings
 from pibuild.config.targets import load_targets
 from pibuild.console import Console
 from pibuild.model import Plan, Recipe, Request, Source, Wheelhouse

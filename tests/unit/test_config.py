@@ -6,7 +6,8 @@ import pytest
 
 from pibuild.config.dockerfiles import load_images
 from pibuild.config.recipes import load_recipes
-from pibuild.config.settings import Storage, load_settings, machine_key_path
+from pibuild.config.settings import Storage, machine_key_path
+from pibuild.config.settings_sources import load_settings
 from pibuild.config.targets import load_targets
 from pibuild.errors import UsageError
 from pibuild.store.trust import trust_of

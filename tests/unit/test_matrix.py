@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from pibuild.build.catalogue import load_catalogue
-from pibuild.config.settings import Cells, Exclusion, Nightly, load_settings
+from pibuild.config.settings import Cells, Exclusion, Nightly
+from pibuild.config.settings_sources import load_settings
 from pibuild.errors import UsageError
 from pibuild.model import OwnTree
 from pibuild.nightly.matrix import chosen, matrix, with_dependency_cells

@@ -9,7 +9,8 @@ from pydantic_core.core_schema import ErrorType
 
 from pibuild.config.pis import Pis
 from pibuild.config.recipes import load_recipes
-from pibuild.config.settings import Settings, load_settings
+from pibuild.config.settings import Settings
+from pibuild.config.settings_sources import load_settings
 from pibuild.config.strict_yaml import checked
 from pibuild.config.targets import load_targets
 from pibuild.config.validation import EXPECTED, file_levels
