@@ -11,7 +11,7 @@ from pathlib import Path
 
 from pibuild.build.context import open_context
 from pibuild.build.images import ensure_image
-from pibuild.config.settings import load_settings
+from pibuild.config.settings_sources import load_settings
 from pibuild.console import Console
 from pibuild.errors import PibuildError
 from pibuild.model import Image
