@@ -112,7 +112,7 @@ def test_every_container_has_the_same_options(engine, stdin):
 
 
 def test_a_build_that_shares_a_socket_with_a_relay_has_no_network(engine):
-    volume, lines = "pibuild-test-socket", []
+    volume, lines = "pibuild-test-socket", list[str]()
     command = ("bash", "-c", f"echo yes > {SHARED}/own; cat {SHARED}/own; cat /proc/net/route /proc/net/tcp")
     run = make_run(image=base_image().reference, command=command, env=(), shared=volume)
     try:
