@@ -262,7 +262,11 @@ class Engine:
             yield answer.iter_content(_CHUNK_BYTES)
 
     def keep(self, handle: Any, run: Run, reference: str) -> None:  # noqa: ANN401  the SDK has no types
-        """Save the image of an ended container with what its volumes hold, without the cache, as an image."""
+        """Save the image of an ended container with what its volumes hold, without the cache, as an image.
+
+        The image that had this name before is removed, unless a container uses it.
+        """
+        before = self.image_id(reference)
         repository, _, image_tag = reference.rpartition(":")
         options = container_options(run) | {"read_only": False, "mounts": [], "tmpfs": {}}
         with self._made(run.image, list(run.command), options, run) as copy, self._translated("keeping the container"):
@@ -270,6 +274,9 @@ class Engine:
                 with suppress(NotFound), self.archive(handle, path) as chunks:
                     copy.put_archive(str(Path(path).parent), _at_most(chunks, path, _MOST_BYTES))
             copy.commit(repository=repository, tag=image_tag)
+            if before and before != self.image_id(reference):
+                with suppress(APIError):
+                    self._client.images.remove(before)
 
     def remove_containers(self, store_id: str, is_dead: Callable[[str], bool]) -> int:
         """Remove a store's containers whose session is dead, with the volume that some share; return their number.

@@ -117,6 +117,21 @@ def test_a_failing_script_leaves_an_image_for_a_shell_and_no_container(store, sc
     engine.remove_image("pibuild/failed:small")
 
 
+def test_a_second_failure_leaves_no_image_of_the_first_one(store, script, console, engine):
+    def failed() -> str:
+        with fails(BuildError, naming="small"):
+            one_build(store, script("exit 3"), console)
+        (reference,) = engine.images("pibuild/failed:small")
+        return engine.image_id(reference)
+
+    first, second = failed(), failed()
+    known = subprocess.run(["docker", "images", "--all", "--quiet", "--no-trunc"], capture_output=True, check=True)
+    engine.remove_image("pibuild/failed:small")
+
+    assert first != second
+    assert first.encode() not in known.stdout
+
+
 def test_a_script_without_output_fails(store, script, console):
     with fails(BuildError, naming="small 1.0"):
         one_build(store, script("true"), console)
