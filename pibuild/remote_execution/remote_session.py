@@ -153,6 +153,8 @@ def probe(forwarder, image, deadline_s):
         raise OSError(f"no worker with the image {image} took an action in {deadline_s:g} s") from None
     if ended.returncode:
         text = ended.stdout.decode(errors="replace").strip()
+        if re.search("OutOfSpace|No space left", text):
+            raise OSError("the server's storage is full: make room on its disk, or start it with a larger quota")
         told = re.findall(r'errMsg = "(.+)', text) or text.splitlines()[-1:] or [f"code {ended.returncode}"]
         raise OSError(status(forwarder.socket_path) or told[-1][:300].rstrip('"'))
 

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -353,6 +354,26 @@ def test_actions_that_no_worker_takes_any_more_are_done_here(settings, tmp_path,
         other.close()
 
     assert [text for text in client.console.warnings if "waiting for" in text]
+    assert len(list(stored_members(objects))) == FILES
+
+
+def test_a_storage_without_room_is_named_and_the_build_goes_on_here(engine, tmp_path, small_disk):
+    engine.check()
+    (tmp_path / "server").mkdir()
+    (tmp_path / "server" / "storage").symlink_to(small_disk)
+    other = ExecutionServer(tmp_path / "server", **server_programs(tmp_path, Client(None).context))
+    settings = RemoteExecution(server=other.url, certificate=str(other.certificates / "client.pem"))
+    client, only = Client(settings), WorkerProcess(other, tmp_path, "only").ready()
+    (small_disk / "filler").write_bytes(bytes(shutil.disk_usage(small_disk).free))
+    try:
+        facts, objects = client.build("ninja", tmp_path / "build", value=5)
+    finally:
+        only.end()
+        other.close()
+
+    assert len(client.console.warnings) == 1
+    assert "the server's storage is full" in client.console.warnings[0]
+    assert facts["remote"] == 0
     assert len(list(stored_members(objects))) == FILES
 
 
