@@ -10,7 +10,21 @@ import pytest
 
 from pibuild.console import Console
 from pibuild.store.local import Store
-from tests.requirements import not_run, reason, skip_reason
+from tests.requirements import WITHOUT_ENGINE, not_run, reason, skip_reason
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Where processes share the tests, let one run all that use the engine, and begin with them: they take longest.
+
+    What only one process may do at a time, such as removing what other sessions left, is theirs. Of the others, each
+    file is run by one process.
+    """
+    if not hasattr(config, "workerinput"):
+        return
+    for item in items:
+        is_engine = item.path.parent.name == "integration" and item.path.stem not in WITHOUT_ENGINE
+        item.add_marker(pytest.mark.xdist_group("engine" if is_engine else item.path.stem))
+    items.sort(key=lambda item: item.get_closest_marker("xdist_group").args != ("engine",))  # type: ignore[union-attr]
 
 
 @pytest.hookimpl(wrapper=True)

@@ -233,7 +233,11 @@ def test_with_a_key_a_missing_signature_is_a_fault(tmp_path, wheel):
     assert faults(tmp_path, public_key=PUBLIC) == [f"{published.id}/SHA256SUMS.sig: is missing"]
 
 
-@pytest.mark.parametrize("signature", [b"", Ed25519PrivateKey.generate().sign(b"x"), b"x" * 64])
+@pytest.mark.parametrize(
+    "signature",
+    [b"", Ed25519PrivateKey.generate().sign(b"x"), b"x" * 64],
+    ids=["empty", "of another key", "no signature"],
+)
 def test_with_a_key_another_signature_is_a_fault(tmp_path, wheel, signature):
     published = make_site(tmp_path, wheel, key=KEY)
     (tmp_path / published.id / "SHA256SUMS.sig").write_bytes(signature)
