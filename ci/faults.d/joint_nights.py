@@ -51,7 +51,9 @@ def _kill(ground: Ground, trial: Trial) -> str:
     promises.checked(machine, is_finished=False)
     _goes_on(machine, before, left)
     promises.nothing_mounted(mounted, ground.folder)
-    return f"killed with {number} steps" if killed else "it had ended before"
+    if not killed:
+        return "it had ended before"
+    return "killed while several steps ran" if number > 1 else "killed while one step ran, or none"
 
 
 def _engine(ground: Ground, trial: Trial) -> str:

@@ -1,10 +1,12 @@
 """Several wheels as one graph, with a fake engine."""
 
+import shutil
 from functools import partial
 
 import pytest
 
 from pibuild.build import artifact_graph
+from pibuild.build.image_registry import MACHINES_LABEL
 from pibuild.build.joint_graph import Job, run_jobs
 from pibuild.build.wheelhouse import make_wheels
 from pibuild.errors import BuildError, PibuildError
@@ -67,3 +69,23 @@ def test_the_cost_of_what_cells_share_is_that_of_one_of_them(machine, count):  #
     builder = CellBuilder(make_catalogue(), one.context)
     costs = [builder.build(plan_for(python))[1] for python in ("3.11", "3.13")[:count]]
     assert sum(costs) == pytest.approx(sum(one.context.cpu_s.values()))
+
+
+@pytest.mark.parametrize("part", ["toolchain", "device"])
+def test_wheels_that_are_made_together_name_the_machine_of_their_images(machine, part):  # noqa: F811
+    maker = f"ed25519:{'1' * 64}"
+    one, plans = machine(), [plan_for("3.11"), plan_for("3.13")]
+    one.engine.image_labels = lambda reference: {MACHINES_LABEL: maker} if part in reference else {}
+    found = outcomes(plans, one.context)
+
+    assert [found[plan.key].facts["machines"] for plan in plans] == [[maker], [maker]]
+
+
+def test_wheels_that_are_made_together_name_the_machines_of_their_artifacts(machine, tmp_path):  # noqa: F811
+    one, other, plans = machine(), machine(), [plan_for("3.11"), plan_for("3.13")]
+    outcomes(plans, one.context)
+    shutil.rmtree(tmp_path / "shared" / "wheels")
+    found = outcomes(plans, other.context)
+
+    assert "tflite-runtime" not in other.built
+    assert [found[plan.key].facts["machines"] for plan in plans] == [[one.public], [one.public]]
