@@ -1290,7 +1290,7 @@ def _guards() -> list[CraftedWheel]:
             "import-of-module-made-by-code",
             "import sys, types\nsys.modules['pkg._core'] = types.ModuleType('_core')\nfrom ._core import __name__\n",
             {},
-            "py3-none-any",
+            ARM64,
         ),
     ]
 
