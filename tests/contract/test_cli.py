@@ -545,8 +545,8 @@ def test_an_output_folder_that_is_a_file_is_named(capsys, tmp_path):
 def test_plan_says_what_would_be_done_and_starts_nothing(capsys):
     assert main(["plan", "--target", "armv6", "--python", "3.11"]) == 0
     out = capsys.readouterr().out
-    assert "tflite-runtime 2.14.1: the newest that is proven for Python 3.11 on pi-one" in out
-    assert "build  tensorflow-lite 2.14.1 for pi-one" in out
+    assert "litert 2.1.0: the newest that is proven for Python 3.11 on pi-one" in out
+    assert "build  litert-core 2.1.0 for pi-one" in out
     assert "fetch  " in out
 
 
@@ -562,7 +562,7 @@ def test_a_plan_with_dependencies_is_one_json_document(capsys):
     main(["plan", "--target", "pi-two", "--python", "3.13", "--with-dependencies", "--json"])
     reasons = [plan["reason"] for plan in json.loads(capsys.readouterr().out)]
 
-    assert [reason.split()[0] for reason in reasons] == ["numpy-wheel", "tflite-runtime"]
+    assert [reason.split()[0] for reason in reasons] == ["numpy-wheel", "litert"]
 
 
 def test_offline_with_an_empty_store_lists_everything_that_is_missing_at_once(capsys):
