@@ -116,7 +116,8 @@ def request_faults(
     faults: list[PibuildError] = []
     target = None
     if request.target is None:
-        faults.append(UsageError("No target is set", hint=" or ".join(f"--target {name}" for name in targets)))
+        hint = f"{' or '.join(f'--target {name}' for name in targets)}; `pibuild list` shows the Pis of each"
+        faults.append(UsageError("No target is set", hint=hint))
     else:
         with collected(faults):
             target = find_target(request.target, targets)
@@ -133,7 +134,8 @@ def request_faults(
         releases = here or releases
     pythons = supported_pythons(releases)
     if request.python is None:
-        faults.append(UsageError("No Python is set", hint=f"--python, and one of {', '.join(pythons)}"))
+        hint = f"--python, and the version that `python3 --version` prints on the Pi: one of {', '.join(pythons)}"
+        faults.append(UsageError("No Python is set", hint=hint))
     elif request.python not in pythons:
         with collected(faults):
             refuse_free_threaded(request.python)
@@ -226,10 +228,10 @@ def choice(request: Request, target: Target, python: str, recipes: Mapping[str, 
         )
     proven = [pair for pair in fitting if pair[1].is_proven_on(target)]
     if request.version is None and not proven:
-        versions = _versions(release for _, release in fitting)
+        untested = dict.fromkeys(f"{release.version} ({recipe.name})" for recipe, release in fitting)
         raise UsageError(
             f"No release for Python {python} is proven on {target.name}",
-            hint=f"--release {' or '.join(versions)} (in a matrix: `versions:`) to build and test an unproven one",
+            hint=f"--release {' or '.join(untested)} builds and tests it; in a matrix, `versions:` does",
         )
     replaced = {recipe.replaces for recipe, _ in proven or fitting}
     current = [pair for pair in proven or fitting if pair[0].name not in replaced]

@@ -7,6 +7,7 @@ from pibuild.commands.options import CommandParser, Invocation, add_general, add
 
 if TYPE_CHECKING:
     from pibuild.adapters.docker import Engine
+    from pibuild.build.schedule import Missing
     from pibuild.model import Artifact, Image, Plan
     from pibuild.store.local import Store
 
@@ -61,16 +62,23 @@ def plan_overview(plan: "Plan", store: "Store", engine: "Engine | None") -> tupl
             for source in missing.sources
         ],
     }
-    lines = [f"{plan.reason}; key {plan.key[:12]}", ""]
-    if not missing.artifacts and not missing.images:
-        lines += ["nothing to do: built and proven before", ""]
+    lines = [f"{plan.reason}; key {plan.key[:12]}", "", _to_do(missing), ""]
     for title, rows in parts.items():
+        if not rows:
+            continue
         lines.append(f"{title}:")
         for row in rows:
             why = f"  ({row['why']})" if row.get("why") else ""
             lines.append(f"  {row['do']:7}{row['name']}{why}")
         lines.append("")
     return "\n".join(lines).rstrip(), {"key": plan.key, "reason": plan.reason, **parts}
+
+
+def _to_do(missing: "Missing") -> str:
+    """Return in one line what a build would do; a proven wheel needs no artifact and no image."""
+    if missing.artifacts:
+        return f"to do: build artifacts ({len(missing.artifacts)}), then verify and prove the wheel"
+    return "to do: verify and prove the wheel" if missing.images else "nothing to do: built and proven before"
 
 
 def _artifact_row(artifact: "Artifact", missing: "Sequence[Artifact]", store: "Store") -> dict[str, str]:

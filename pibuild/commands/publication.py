@@ -40,8 +40,8 @@ SHOWN_NIGHTS = 30
 def nightly_settings(settings: Settings) -> Nightly:
     """Return `nightly:` of pibuild.yaml. Raises UsageError if it is missing or names no way to notify."""
     if settings.nightly is None:
-        hint = "docs/nightly.md has an example"
-        raise UsageError("pibuild.yaml has no matrix", expected="`nightly:` with `cells:`", hint=hint)
+        expected = "`nightly:` with `cells:` in pibuild.yaml of this folder, or in the file that -c names"
+        raise UsageError("No matrix is set", expected=expected, hint="docs/nightly.md begins with an example")
     target = settings.nightly.notify
     if target and bool(target.webhook) == bool(target.command):
         raise UsageError("`nightly: notify:` needs a webhook or a command", hint="set one of the two")

@@ -10,7 +10,7 @@ from pibuild.errors import PibuildError, UsageError, raise_all
 if TYPE_CHECKING:
     from pathlib import Path
 
-SUMMARY = "change the Python or platform tag of a wheel, if it fits"
+SUMMARY = "change a wheel's Python or platform tag if its contents fit"
 USAGE = "WHEEL... [--python V] [--platform P] [OPTION...]"
 EXAMPLES = ("pibuild retag thing-1.0-cp311-cp311-linux_armv7l.whl --platform linux_armv6l",)
 
@@ -34,7 +34,7 @@ def run(invocation: Invocation) -> int:
     """Write the new wheels into the output folder; the errors of all wheels are raised at the end."""
     args, settings, console = invocation.args, invocation.settings, invocation.console
     if settings.python is None and args.platform is None:
-        raise UsageError("There is no new tag", hint="--python 3.11 or --platform linux_armv6l, or both")
+        raise UsageError("pibuild retag needs a new tag", hint="--python 3.11 or --platform linux_armv6l, or both")
     if settings.python is None:
         refuse_idle(invocation, ("accept_abi_risk",), "--python")
     refuse_free_threaded(settings.python)

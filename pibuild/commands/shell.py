@@ -27,7 +27,8 @@ def run(invocation: Invocation) -> int:
         plan = requested(load_catalogue(context.own_images.names), context)
         failed = [artifact for artifact in all_artifacts(plan) if context.engine.image_id(failed_image(artifact.slug))]
         if not failed:
-            raise UsageError(f"No build or proof of {plan.title} has failed here", hint="pibuild plan, then a build")
+            hint = "build it first: if that fails, this command opens its container"
+            raise UsageError(f"No build or proof of {plan.title} has failed here", hint=hint)
         artifact = failed[-1]
         is_terminal = sys.stdin.isatty() and sys.stdout.isatty()
         with context.engine.container(shell_run(artifact, context, is_terminal=is_terminal)) as container:

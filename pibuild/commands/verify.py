@@ -127,8 +127,10 @@ def _requirements(invocation: Invocation) -> "tuple[Question, Version | None]":
         bits=int(args.bits or 0),
     )
     if not any(question.names(place) for place in places):
-        hint = "`pibuild list -v` shows which Pis, releases and Pythons there are"
-        raise UsageError("No Pi has this combination of --target, --model, --os, --bits and --python", hint=hint)
+        given = (("target", target), ("model", args.model), ("os", args.os), ("bits", args.bits))
+        options = [f"--{name} {value}" for name, value in (*given, ("python", settings.python)) if value]
+        hint = "leave out one of these options; then the table has `-` where a release does not exist for a Pi"
+        raise UsageError(f"No Pi has all of this: {' '.join(options)}", hint=hint)
     return question, Version(args.floor) if args.floor else None
 
 

@@ -40,7 +40,7 @@ def run(invocation: Invocation) -> int:
 
     args, settings, console = invocation.args, invocation.settings, invocation.console
     if not settings.target:
-        raise UsageError("worker needs --target", hint="pibuild list")
+        raise UsageError("worker needs --target", hint="--target pi-one; `pibuild list` shows all targets")
     remote = execution_settings(settings, server=args.server, certificate=args.certificate)
     with open_context(settings, invocation.environ, console) as context:
         catalogue = load_catalogue(context.own_images.names)

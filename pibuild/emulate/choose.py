@@ -254,7 +254,7 @@ def _target(wheel: WheelName, wanted: str | None, model: Model | None, targets: 
         if any(platform.endswith(f"_{target.machine}") for platform in platforms):
             return target
     if "any" in platforms:
-        raise UsageError(f"{wheel.name} runs on any Pi, and none was chosen", hint="--target pi-one, or --model pi-4-b")
+        raise UsageError(f"{wheel.name} is for any Pi, and no Pi is chosen", hint="--target pi-one, or --model pi-4-b")
     raise UsageError(
         f"{wheel.name} is for no Pi that can be emulated",
         expected=" or ".join(target.platform_tag for target in targets.values() if target.bits == 32),

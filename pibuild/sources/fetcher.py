@@ -100,7 +100,7 @@ class Fetcher:
         if wrong := _not_pinned(sources, entries):
             names = ", ".join(entry.facts["name"] for entry in wrong)
             hint = "check the disk of the store"
-            raise SourceError(f"What the store returns is not what was put there: {names}", hint=hint)
+            raise SourceError(f"The store damages what is written into it: {names}", hint=hint)
         return entries
 
     def take(self, source: Source, folder: Path) -> Source:

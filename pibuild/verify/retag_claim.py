@@ -53,7 +53,7 @@ def retagged_wheel(path: Path, *, python: str | None, platform: str | None, acce
     faults = tuple(_contradictions(retagged, parse_tag_set(claim)))
     refused_risk = [risk] if risk and not accept_abi_risk else []
     if faults or refused_risk:
-        hint = "build it for what it is to claim"
+        hint = "compile the wheel for this tag, or choose a tag that its contents allow"
         hint += "" if faults else ", or --accept-abi-risk, which is then written into the wheel"
         raise ProofError(f"{path.name} can't be tagged {claim}", details=(*refused_risk, *faults), hint=hint)
     return retagged

@@ -98,7 +98,7 @@ def alone(monkeypatch, tmp_path):
         (["verify", __file__, "--raspbian", "http://x"], "an option of run"),
         (["verify", __file__, "--model", "pi-6"], "pi-5"),
         (["verify", __file__, "--bits", "16"], "'16'"),
-        (["verify", __file__, "--model", "pi-2-b", "--bits", "64"], "No Pi has this combination"),
+        (["verify", __file__, "--model", "pi-2-b", "--bits", "64"], "--model pi-2-b --bits 64"),
         (["verify", __file__, "--recipe", "tflite-runtime"], "an option of build, plan, fetch, shell"),
         (["verify", __file__, "--os", "bullsaye"], "bullseye"),
         (["verify", __file__, "--python", "3.12"], "3.13"),
