@@ -1,1 +1,1 @@
-"""The only modules that import docker, subprocess and requests; each translates its library's errors."""
+"""Docker, programs and servers, each behind one module that translates its library's errors; no other imports them."""
