@@ -1,4 +1,4 @@
-"""A plan in other images: after this machine made some of other versions than their locks have, its keys are others."""
+"""A plan again, with other keys: this machine made images whose packages are not those of their locks."""
 
 from collections.abc import Collection, Iterable
 from dataclasses import replace

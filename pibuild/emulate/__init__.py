@@ -1,1 +1,1 @@
-"""A command on an emulated Pi that has a wheel installed."""
+"""`pibuild run` and `verify --run`: a wheel is installed on an emulated Pi, and commands run there."""

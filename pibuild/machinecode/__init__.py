@@ -1,1 +1,1 @@
-"""Bytes of machine code become facts; no knowledge of targets or Pis."""
+"""What is in ELF files: instructions, symbols, control flow. Knows no targets and no Pis."""

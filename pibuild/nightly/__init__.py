@@ -1,1 +1,1 @@
-"""Every night: what changed in the matrix is built and proven, recorded, and reported."""
+"""Nights: the cells of the matrix that changed are built, proven, recorded and reported."""

@@ -1,1 +1,1 @@
-"""A set of proven wheels becomes a package index, whole or not at all: first in a folder, then at its destinations."""
+"""A package index of proven wheels: published in a folder, completely or not at all, then copied to destinations."""

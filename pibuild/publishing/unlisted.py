@@ -1,4 +1,4 @@
-"""Files and projects of a site that no signed list has: whoever adds one could offer a wheel of his own.
+"""Files and projects of a site that no signed list has: an attacker could add a wheel in this way.
 
 A folder is read whole. A server doesn't list its files, so it is asked for the projects that the wheels depend on:
 pip would install those from it.

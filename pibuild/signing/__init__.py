@@ -1,1 +1,1 @@
-"""Ed25519 keys in files, and what they sign: files as they are, and JSON in envelopes."""
+"""Ed25519 keys in files; signatures of files, and of JSON in envelopes (DSSE)."""

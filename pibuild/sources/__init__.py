@@ -1,1 +1,1 @@
-"""Pins become trees in the store."""
+"""Sources: downloaded from one of their places, compared with the pinned hash, and put into the store."""

@@ -1,4 +1,4 @@
-"""What a machine says of something that it shares, under its signature: what it is, its hash, and its record.
+"""Signed statements about artifacts, wheels, outcomes and images that machines share: kind, key, hash and record.
 
 An attestation is an envelope (DSSE) with a JSON payload:
 

@@ -1,4 +1,4 @@
-"""Which images this machine made of other versions than their locks have, so that plans name them without an engine."""
+"""Images of this machine whose packages are not those of their locks: remembered, so that plans need no engine."""
 
 import json
 import threading
