@@ -92,11 +92,11 @@ class ImageRegistry:
         if not self._is_asked or not is_as_locked(image):
             return False
         try:
-            said = self._attestation(image)
-            if said is None:
+            attestation = self._attestation(image)
+            if attestation is None:
                 return False
             with self._console.step(f"pulling the image {image.reference}"):
-                self._take(image, said)
+                self._take(image, attestation)
         except _RefusedError as error:
             self._warn(f"{image.reference} at {self._address} is not used, and made here: {error}")
             return False
@@ -123,35 +123,38 @@ class ImageRegistry:
         except (ImageError, EngineError) as error:
             self._give_up(error)
 
-    def _take(self, image: Image, said: Attestation) -> None:
+    def _take(self, image: Image, attestation: Attestation) -> None:
         """Download the image of an attestation, compare it with what its name says, and name it."""
         engine, unnamed = self._engine(), f"{_unnamed(image)}-pulled"
         with _temporary(engine, unnamed):
-            if not self._pull(f"{self._repository(image)}@sha256:{said.sha256}", unnamed):
-                raise _RefusedError(f"it has no image with the signed digest sha256:{said.sha256[:12]}…")
+            if not self._pull(f"{self._repository(image)}@sha256:{attestation.sha256}", unnamed):
+                raise _RefusedError(f"it has no image with the signed digest sha256:{attestation.sha256[:12]}…")
             if fault := label_fault(image, engine.image_labels(unnamed)):
                 raise _RefusedError(fault)
-            labels = {DIGEST_LABEL: f"sha256:{said.sha256}", MACHINES_LABEL: " ".join(self._machines(said))}
+            labels = {
+                DIGEST_LABEL: f"sha256:{attestation.sha256}",
+                MACHINES_LABEL: " ".join(self._machines(attestation)),
+            }
             dockerfile = tar_of({"Dockerfile": f"FROM {unnamed}\n".encode()})
             engine.build_image(image.reference, dockerfile, {}, labels, lambda _: None)
 
     def _attestation(self, image: Image) -> Attestation | None:
-        """Return what a trusted machine said of an image; None if the registry has nothing about it."""
+        """Return the attestation of an image by a trusted machine; None if the registry has none."""
         engine, unnamed = self._engine(), f"{_unnamed(image)}-attestation"
         with _temporary(engine, unnamed):
             try:
                 if not self._pull(self._attestation_name(image), unnamed):
                     return None
                 label = engine.image_labels(unnamed).get(_ATTESTATION_LABEL, "")
-                said = read_attestation(_decoded(label), "image", image.reference)
-                validated(SharedImage, said.record)
-                if not said.sha256:
+                attestation = read_attestation(_decoded(label), "image", image.reference)
+                validated(SharedImage, attestation.record)
+                if not attestation.sha256:
                     raise _RefusedError("its attestation has no digest")
             except (AttestationError, RecordError) as error:
                 raise _RefusedError(f"its attestation is not valid: {error}") from error
-        if strangers := self._refused(said):
+        if strangers := self._refused(attestation):
             raise _RefusedError(f"it is the work of {strangers[0]}, which is not in `store: trust:`")
-        return said
+        return attestation
 
     def _lacks(self, image: Image) -> bool:
         try:
@@ -190,12 +193,12 @@ class ImageRegistry:
         """The text of this machine's public key."""
         return public_text(self._key().public_key())
 
-    def _machines(self, said: Attestation) -> list[str]:
+    def _machines(self, attestation: Attestation) -> list[str]:
         """Return the other machines that had a part in an image, its signer included."""
-        return sorted({said.machine, *said.record.get("machines", [])} - {self._own})
+        return sorted({attestation.machine, *attestation.record.get("machines", [])} - {self._own})
 
-    def _refused(self, said: Attestation) -> tuple[str, ...]:
-        machines = self._machines(said)
+    def _refused(self, attestation: Attestation) -> tuple[str, ...]:
+        machines = self._machines(attestation)
         return () if self._trust.takes(machines) else self._trust.strangers(machines)
 
     def _repository(self, image: Image) -> str:

@@ -59,8 +59,8 @@ def attest(
 ) -> str:
     """Return the content of an attestation's file. `name` is the key of what it is about, `key` the signer's."""
     machine = public_text(key.public_key())
-    said = Attestation(kind=kind, key=name, sha256=sha256, size_bytes=size_bytes, machine=machine, record=record)
-    return json_text(sealed(json_text(asdict(said)).encode(), PAYLOAD_TYPE, key))
+    attestation = Attestation(kind=kind, key=name, sha256=sha256, size_bytes=size_bytes, machine=machine, record=record)
+    return json_text(sealed(json_text(asdict(attestation)).encode(), PAYLOAD_TYPE, key))
 
 
 def read_attestation(content: bytes, kind: SharedKind, name: str) -> Attestation:
@@ -73,18 +73,18 @@ def read_attestation(content: bytes, kind: SharedKind, name: str) -> Attestation
         envelope = read_envelope(content)
         if envelope.payload_type != PAYLOAD_TYPE:
             raise AttestationError(f"its payload is {envelope.payload_type[:80]!r}, not {PAYLOAD_TYPE}")
-        said, faults = checked(Attestation, json.loads(envelope.payload, parse_constant=_refuse))
+        attestation, faults = checked(Attestation, json.loads(envelope.payload, parse_constant=_refuse))
     except EnvelopeError as error:
         raise (UnsignedError if _is_plain(content) else AttestationError)(str(error)) from error
     except (ValueError, RecursionError) as error:
         raise AttestationError(f"its payload is not JSON: {error}") from error
-    if said is None:
+    if attestation is None:
         raise AttestationError("; ".join(faults))
-    if not envelope.is_signed_by(public_key_of(said.machine)):
-        raise AttestationError(f"it is not signed by {said.machine}, as it says")
-    if (said.kind, said.key) != (kind, name):
-        raise AttestationError(f"it is about the {said.kind} {said.key[:80]!r}, not about this {kind}")
-    return said
+    if not envelope.is_signed_by(public_key_of(attestation.machine)):
+        raise AttestationError(f"it is not signed by {attestation.machine}, as it says")
+    if (attestation.kind, attestation.key) != (kind, name):
+        raise AttestationError(f"it is about the {attestation.kind} {attestation.key[:80]!r}, not about this {kind}")
+    return attestation
 
 
 def _refuse(name: str) -> None:

@@ -101,11 +101,13 @@ class Remote:
     def pull_artifact(self, artifact: Artifact) -> Entry | None:
         """Download an artifact into the store; None if the remote has none that is whole and of a trusted machine."""
 
-        def land(tar_path: Path, said: Attestation) -> Entry:
-            facts, (tree_path, tree) = validated(ArtifactFacts, said.record), _normalised(tar_path, said)
+        def land(tar_path: Path, attestation: Attestation) -> Entry:
+            facts, (tree_path, tree) = validated(ArtifactFacts, attestation.record), _normalised(tar_path, attestation)
             if (facts["sha256"], facts.get("tree", tree.tree)) != (tree.sha256, tree.tree):
                 raise _DamagedError("its facts are about another tree")
-            return self._store.put_artifact(artifact.key, tree_path, self._owned(said, facts), sha256=tree.sha256)
+            return self._store.put_artifact(
+                artifact.key, tree_path, self._owned(attestation, facts), sha256=tree.sha256
+            )
 
         if self._source is None:
             return None
@@ -118,13 +120,13 @@ class Remote:
         None if the remote has none that is whole, of a trusted machine, and what the plan says.
         """
 
-        def land(tar_path: Path, said: Attestation) -> Entry:
-            record = validated(WheelRecord, said.record)
+        def land(tar_path: Path, attestation: Attestation) -> Entry:
+            record = validated(WheelRecord, attestation.record)
             judge.check_record(record)
-            tree_path, _ = _normalised(tar_path, said)
+            tree_path, _ = _normalised(tar_path, attestation)
             wheel_path, *extras = _unpacked(tree_path, _contents(record), tar_path.with_name("wheel"))
             judge.check_files(wheel_path, record, extras)
-            return self._store.put_wheel(plan.key, wheel_path, self._owned(said, record), extras)
+            return self._store.put_wheel(plan.key, wheel_path, self._owned(attestation, record), extras)
 
         return self._pull("wheel", plan.key, f"the proven wheel of {plan.title}", land)
 
@@ -132,8 +134,8 @@ class Remote:
         """Return the facts of an artifact without downloading it; None if no trusted machine has shared it."""
 
         def read(folder: RemoteFolder, staging: Path) -> dict[str, Any] | None:
-            said = self._said(folder, "artifact", artifact.key, staging)
-            return self._owned(said, validated(ArtifactFacts, said.record)) if said else None
+            attestation = self._attestation(folder, "artifact", artifact.key, staging)
+            return self._owned(attestation, validated(ArtifactFacts, attestation.record)) if attestation else None
 
         return self._ask("artifact", artifact.key, artifact.title, read)
 
@@ -144,10 +146,10 @@ class Remote:
         """
 
         def read(folder: RemoteFolder, staging: Path) -> dict[str, Any] | None:
-            said = self._said(folder, "outcome", cell_id, staging)
-            if said and is_for_signing and (strangers := self._trust.strangers(self._machines(said))):
+            attestation = self._attestation(folder, "outcome", cell_id, staging)
+            if attestation and is_for_signing and (strangers := self._trust.strangers(self._machines(attestation))):
                 raise _StrangerError(strangers[0])
-            return said.record if said else None
+            return attestation.record if attestation else None
 
         return self._ask("outcome", cell_id, f"the outcome of {cell_id}", read)
 
@@ -183,26 +185,26 @@ class Remote:
         """The text of this machine's public key."""
         return public_text(self._key().public_key())
 
-    def _machines(self, said: Attestation) -> list[str]:
+    def _machines(self, attestation: Attestation) -> list[str]:
         """Return the other machines that had a part in something at the remote, its signer included."""
-        named = said.record.get("machines", [])
-        return sorted({said.machine, *(map(str, named) if isinstance(named, list) else "?")} - {self._own})
+        named = attestation.record.get("machines", [])
+        return sorted({attestation.machine, *(map(str, named) if isinstance(named, list) else "?")} - {self._own})
 
-    def _owned(self, said: Attestation, record: Mapping[str, Any]) -> dict[str, Any]:
+    def _owned(self, attestation: Attestation, record: Mapping[str, Any]) -> dict[str, Any]:
         """Return a record as this machine's store keeps it: with the machines that it came from."""
-        machines = self._machines(said)
+        machines = self._machines(attestation)
         others = {name: value for name, value in record.items() if name != "machines"}
         return others | ({"machines": machines} if machines else {})
 
-    def _said(self, folder: RemoteFolder, kind: SharedKind, key: str, staging: Path) -> Attestation | None:
+    def _attestation(self, folder: RemoteFolder, kind: SharedKind, key: str, staging: Path) -> Attestation | None:
         """Return the attestation under a name; None if there is none. Raises _StrangerError if it is not trusted."""
         path = staging / "attestation.json"
         if not folder.get(f"{_FOLDERS[kind]}/{key}.json", path, _MOST_TEXT_BYTES[kind]):
             return None
-        said = read_attestation(path.read_bytes(), kind, key)
-        if not self._trust.takes(machines := self._machines(said)):
+        attestation = read_attestation(path.read_bytes(), kind, key)
+        if not self._trust.takes(machines := self._machines(attestation)):
             raise _StrangerError(self._trust.strangers(machines)[0])
-        return said
+        return attestation
 
     def _send(self, failure: str, send: Callable[[RemoteFolder, Path], None]) -> None:
         if self._target is None:
@@ -216,22 +218,22 @@ class Remote:
 
     def _pull(self, kind: SharedKind, key: str, title: str, land: Callable[[Path, Attestation], Entry]) -> Entry | None:
         def bring(folder: RemoteFolder, staging: Path) -> Entry | None:
-            said = self._said(folder, kind, key, staging)
-            if said is None:
+            attestation = self._attestation(folder, kind, key, staging)
+            if attestation is None:
                 return None
             free_bytes = shutil.disk_usage(staging).free
-            if said.size_bytes * _COPIES > free_bytes:
-                needed = f"it needs {size(said.size_bytes * _COPIES)}, {size(free_bytes)} are free"
+            if attestation.size_bytes * _COPIES > free_bytes:
+                needed = f"it needs {size(attestation.size_bytes * _COPIES)}, {size(free_bytes)} are free"
                 self._console.warn(f"{title} is not downloaded: {needed}")
                 return None
             with self._console.step(f"pulling {title}") as step:
                 tar_path = staging / "content.tar"
-                if not folder.get(_content_name(kind, key, said.sha256), tar_path, said.size_bytes):
+                if not folder.get(_content_name(kind, key, attestation.sha256), tar_path, attestation.size_bytes):
                     raise _DamagedError("its content is missing")
-                if (sha256 := file_sha256(tar_path)) != said.sha256:
-                    raise _DamagedError(f"its sha256 is {sha256}, expected {said.sha256}")
-                step.detail = size(said.size_bytes)
-                return land(tar_path, said)
+                if (sha256 := file_sha256(tar_path)) != attestation.sha256:
+                    raise _DamagedError(f"its sha256 is {sha256}, expected {attestation.sha256}")
+                step.detail = size(attestation.size_bytes)
+                return land(tar_path, attestation)
 
         return self._ask(kind, key, title, bring)
 
@@ -277,7 +279,7 @@ class Remote:
             return True
         try:
             with self._store.staging() as staging:
-                return self._said(folder, kind, key, staging) is None
+                return self._attestation(folder, kind, key, staging) is None
         except (_StrangerError, AttestationError, TooLargeError):
             return True
 
@@ -322,14 +324,14 @@ def _content_name(kind: SharedKind, key: str, sha256: str) -> str:
     return f"{_FOLDERS[kind]}/{key}-{sha256[:_DIGITS]}.tar"
 
 
-def _normalised(tar_path: Path, said: Attestation) -> tuple[Path, Tree]:
+def _normalised(tar_path: Path, attestation: Attestation) -> tuple[Path, Tree]:
     """Write a downloaded tree again, as the output of a build is written. Raises _DamagedError if that changes it."""
     tree_path = tar_path.with_name("normalised.tar")
     try:
         tree = normalised(tar_path, tree_path)
     except SourceError as error:
         raise _DamagedError(error.line) from error
-    if tree.sha256 != said.sha256:
+    if tree.sha256 != attestation.sha256:
         raise _DamagedError("it is not a tree as pibuild writes it")
     return tree_path, tree
 
