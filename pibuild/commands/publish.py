@@ -143,7 +143,7 @@ def _check(invocation: Invocation) -> int:
     signed = (
         f"number {checked.number}, signed by this key, valid until {checked.expires}"
         if key
-        else "hashes only, nobody's signature was checked (--public-key)"
+        else "hashes only; its signature was not checked, which needs --public-key"
     )
     facts = {"set": checked.set_id, "wheels": checked.wheels, "files": checked.files, "is_signed": key is not None}
     facts |= {"number": checked.number, "made": checked.made, "expires": checked.expires, "checked": signed}

@@ -172,7 +172,8 @@ def rollback(site: Site, set_id: str | None) -> PublishedSet:
         wanted, ids = set_id or (before.follows if before else ""), set_ids(site.folder)
         if wanted not in ids:
             what = f"There is no set {wanted}" if wanted else "There is no set before the current one"
-            raise UsageError(what, hint=nearest(wanted, ids) if ids else "publish one first: pibuild publish")
+            choices = ids if wanted else [other for other in ids if before is None or other != before.id]
+            raise UsageError(what, hint=nearest(wanted, choices) if choices else "a rollback needs two sets; pibuild publish makes one")
         target = read_set(site.folder, wanted)
         if not is_own(site, wanted, also_former=False):
             raise _strange_set(site, wanted)
