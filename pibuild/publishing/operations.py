@@ -173,7 +173,7 @@ def rollback(site: Site, set_id: str | None) -> PublishedSet:
         if wanted not in ids:
             what = f"There is no set {wanted}" if wanted else "There is no set before the current one"
             choices = ids if wanted else [other for other in ids if before is None or other != before.id]
-            raise UsageError(what, hint=nearest(wanted, choices) if choices else "a rollback needs two sets; pibuild publish makes one")
+            raise UsageError(what, hint=nearest(wanted, choices) if choices else "a rollback needs two sets")
         target = read_set(site.folder, wanted)
         if not is_own(site, wanted, also_former=False):
             raise _strange_set(site, wanted)
