@@ -111,6 +111,8 @@ class CodeMap:
         regions = all_regions(sections)
         self._starts, self._ends, self._kinds = regions.starts, regions.ends, regions.kinds
         self._first, self._last, self._numbers = self._starts.data, self._ends.data, self._kinds.data
+        self.branches: list[tuple[int, int]] = []
+        """From where to where instructions branch that were explored and are code, although no region tells of them."""
 
     def is_listed(self, place: int) -> bool:
         """Return whether the code at a place is known as what it is reached as."""
@@ -149,6 +151,7 @@ class CodeMap:
         words: dict[int, int] = {}
         owners: dict[int, int] = {}
         data, perhaps = set[int](), set[int]()
+        branches, self.branches = self.branches, []
         for point in points:
             self.is_whole = self.is_whole and len(words) < _MAX_EXPLORED
             if len(words) < _MAX_EXPLORED and not _is_text(self._image.read(point & ~1, 8)):
@@ -159,12 +162,16 @@ class CodeMap:
                     (perhaps if likeness == "perhaps" else data).add(point)
         found = self.classified(words)
         if not len(found.addresses):
+            self.branches = branches
             return found, found
         by_row = np.array([owners[place] for place in sorted(words)], np.int64)
         is_impossible = found.needing(_IMPOSSIBLE) | np.isin(found.words, (0, 0xFFFFFFFF))
         are_data = np.isin(by_row, np.array(sorted({*data, *by_row[is_impossible].tolist()}), np.int64))
         are_doubtful = np.isin(by_row, np.array(sorted(perhaps), np.int64))
-        return found.at(~are_data & ~are_doubtful), found.at(~are_data & are_doubtful)
+        are_code = ~are_data & ~are_doubtful
+        certain = set(np.array(sorted(words), np.int64)[are_code].tolist())
+        self.branches = branches + [branch for branch in self.branches if branch[0] in certain]
+        return found.at(are_code), found.at(~are_data & are_doubtful)
 
     def _follow(
         self, point: int, seen: dict[int, int], *, may_be_data: bool = False
@@ -193,7 +200,9 @@ class CodeMap:
                         bad += 1
                     break
                 fresh[place] = word
-                todo += branch_targets(place, operation)
+                targets = branch_targets(place, operation)
+                todo += targets
+                self.branches += ((place, target) for target in targets)
                 kind = last_part(operation)[0]
                 if kind in LEAVES:
                     good += kind not in (op.STOP, op.JUMP)

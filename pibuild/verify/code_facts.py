@@ -388,6 +388,7 @@ class Code:
         code_map.is_whole = max(len(certain), len(doubtful)) <= _MAX_SURPRISES and self._jumps_are_whole
         yield self._needing(code_map.explore(certain[:_MAX_SURPRISES]))
         likely, perhaps = map(self._needing, code_map.explore_likely(doubtful[:_MAX_SURPRISES]))
+        self.program.graph.add_calls(code_map.branches)
         self._perhaps = perhaps.places()
         yield likely
         yield perhaps

@@ -1,7 +1,7 @@
 """Who calls, names and enters the functions of a file: found in bulk, in time linear in the size of the code."""
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 
 import numpy as np
@@ -72,9 +72,15 @@ class CallGraph:
                 keep[jumps] = ~self.functions.are_labels_for(addresses[rows[jumps]], aims)
                 sites.append(addresses[rows[keep]])
                 targets.append(target[keep])
-        site, target = np.concatenate(sites), np.concatenate(targets)
-        order = np.argsort(target, kind="stable")
-        return target[order], site[order]
+        return _by_target(np.concatenate(sites), np.concatenate(targets))
+
+    def add_calls(self, branches: Sequence[tuple[int, int]]) -> None:
+        """Add the branches, as (place, target), of code that was found where the file says data, or nothing."""
+        places, further = np.array(branches, np.int64).reshape(-1, 2).T
+        addresses = places if self.image.bits == 64 else places & ~1
+        targets, sites = self.calls
+        self.calls = _by_target(np.concatenate([sites, addresses]), np.concatenate([targets, further]))
+        self.__dict__.pop("_called", None)
 
     def callers(self, place: int) -> Addresses:
         """Return the addresses of the instructions that call or jump to a place."""
@@ -126,9 +132,7 @@ class CallGraph:
                     is_pointer = places[at] == target
                     sites.append(site[is_pointer])
                     targets.append(values[at[is_pointer]])
-        site, target = np.concatenate(sites), np.concatenate(targets)
-        order = np.argsort(target, kind="stable")
-        return target[order], site[order]
+        return _by_target(np.concatenate(sites), np.concatenate(targets))
 
     def referrers(self, first: int, last: int) -> Addresses:
         """Return where code puts together an address in a range."""
@@ -241,3 +245,8 @@ class CallGraph:
     @cached_property
     def _starts_set(self) -> frozenset[int]:
         return frozenset(self.functions.table[0].tolist())
+
+
+def _by_target(sites: Addresses, targets: Addresses) -> tuple[Addresses, Addresses]:
+    order = np.argsort(targets, kind="stable")
+    return targets[order], sites[order]
