@@ -42,6 +42,8 @@ class InstalledFiles:
     binaries: tuple[Binary, ...]
     places: Mapping[str, Binary | None]
     """By their full path: ELF files, and None for other files."""
+    paths: Mapping[str, str]
+    """The full path of each ELF file, by its path in the wheel. `./x` and `x` have the same one."""
     plain: frozenset[str]
     """Paths of files that are no ELF files, below the folder of all packages."""
     requirements: frozenset[str]
@@ -50,11 +52,6 @@ class InstalledFiles:
     """The same files as Python sees them."""
     loads: LibraryLoads
     """How the wheel's Python code loads libraries."""
-
-    @cached_property
-    def paths(self) -> dict[str, str]:
-        """The full path of each ELF file, by its path in the wheel."""
-        return {binary.path: place for place, binary in self.places.items() if binary}
 
     @cached_property
     def folders(self) -> frozenset[str]:
@@ -130,6 +127,7 @@ def read_installed_files(wheel: Wheel, binaries: Sequence[Binary], contents: Whe
     return InstalledFiles(
         binaries=tuple(binaries),
         places={place: by_path.get(path) for path, place in places.items()},
+        paths={path: places[path] for path in by_path},
         plain=frozenset(place.removeprefix(f"{SITE}/") for place in plain),
         requirements=frozenset(_requirements(wheel)),
         contents=contents,

@@ -41,8 +41,8 @@ _NUMBER = re.compile(r"(?<=\.so)(\.\d+)+$")
 _ENTRY = re.compile(r"PyInitU?_\w+")
 _C_API = re.compile(r"_?Py[A-Z_]|init[a-z_]")
 _MAX_MODULES, _SHOWN_PROBLEMS = 5000, 20
-_MAX_DEPTH = 50
-"""Of folders in folders."""
+_MAX_DEPTH, _MAX_NAME_LETTERS = 50, 255
+"""Of folders in folders, and of a file's name in Linux."""
 _NOT_FOUND = "Python does not find it"
 _SETTLE = "pibuild verify --run"
 _FITTING = "a wheel that is built for this Python and machine"
@@ -370,7 +370,7 @@ def _numpy_requirements(wheel: Wheel) -> Iterator[Requirement]:
 def _installed_path(path: str, dist_info: str) -> str | None:
     """Return where a file is installed below the folder of all packages; None if it is installed elsewhere."""
     top, _, rest = path.partition("/")
-    if top == dist_info or path.count("/") > _MAX_DEPTH:
+    if top == dist_info or path.count("/") > _MAX_DEPTH or len(path.rpartition("/")[2]) > _MAX_NAME_LETTERS:
         return None
     if top.endswith(".data"):
         scheme, _, place = rest.partition("/")
