@@ -7,24 +7,24 @@ from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
 
 from pibuild.console import Console
 from pibuild.store.local import Store
-from tests.requirements import WITHOUT_ENGINE, not_run, reason, skip_reason
+from tests.requirements import not_run, reason, skip_reason
+from tests.sharing import ENGINE, SharedTests, shared_unit
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Where processes share the tests, let one run all that use the engine, and begin with them: they take longest.
+    """Where processes share the tests, begin with those that use the engine: they take longest."""
+    if hasattr(config, "workerinput"):
+        items.sort(key=lambda item: shared_unit(item.nodeid) != ENGINE)
 
-    What only one process may do at a time, such as removing what other sessions left, is theirs. Of the others, each
-    file is run by one process.
-    """
-    if not hasattr(config, "workerinput"):
-        return
-    for item in items:
-        is_engine = item.path.parent.name == "integration" and item.path.stem not in WITHOUT_ENGINE
-        item.add_marker(pytest.mark.xdist_group("engine" if is_engine else item.path.stem))
-    items.sort(key=lambda item: item.get_closest_marker("xdist_group").args != ("engine",))  # type: ignore[union-attr]
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadScopeScheduling:
+    """Return what hands the tests out to processes, in units."""
+    return SharedTests(config, log)
 
 
 @pytest.hookimpl(wrapper=True)

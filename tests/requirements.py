@@ -28,18 +28,6 @@ PACKAGES = {
     "xz": "xz-utils",
 }
 """Debian's package of a program, where its name is another."""
-WITHOUT_ENGINE = frozenset(
-    (
-        "test_a64_table",
-        "test_compiled_wheels",
-        "test_instruction_tables",
-        "test_library_trees",
-        "test_page",
-        "test_real_wheels",
-        "test_verify_real",
-    )
-)
-"""The files of integration tests that start no container."""
 REMEDY = "; to run it: "
 """What parts the reason of a skip from what would run the test."""
 
