@@ -16,8 +16,6 @@ from own_engine import lack
 _LONGER = 1.3
 """A night of both releases takes so many times as long as one of the second release, about, on a busy machine."""
 _DEADLINE_S = 300.0
-_DIFFERS = 9
-"""The exit code of a rebuild: the small project writes the time into what it makes."""
 
 
 def kinds(ground: Ground) -> list[Kind]:
@@ -115,8 +113,6 @@ def _goes_on(machine: Machine, before: promises.Whole, left: promises.Left) -> N
     promises.nothing_lost(before, promises.whole(machine))
     promises.checked(machine, is_finished=True)
     machine.must(*NIGHT, codes=(3,), deadline_s=_DEADLINE_S)
-    if left.containers:  # a night that had nothing to do has asked no engine: the next command that does removes them
-        machine.must(*BUILD, "--rebuild", codes=(0, _DIFFERS), deadline_s=_DEADLINE_S)
     promises.nothing_left(machine, left)
     promises.no_unfinished_files([machine.store_dir, machine.site_dir])
 

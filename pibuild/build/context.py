@@ -8,7 +8,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
@@ -104,6 +104,12 @@ class BuildContext:
             self.console.note(f"removed {removed} container(s) that a killed pibuild left")
         remove_left(self.store, engine.remove_image)
         return engine
+
+    def sweep(self) -> None:
+        """Remove what killed sessions left in the store, and at the engine if it answers."""
+        if self.store.sweep():
+            with suppress(PibuildError):
+                _ = self.engine
 
     def remove_own_containers(self) -> None:
         """End what runs in containers of this process: it was interrupted."""

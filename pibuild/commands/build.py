@@ -46,7 +46,7 @@ def run(invocation: Invocation) -> int:
         if entries := stored_wheels(plan, context.store):
             console.note("nothing to do: built and proven before")
         else:
-            context.store.sweep()
+            context.sweep()
             entries = make_wheels(plan, context)
             plan = plan_in(plan, context.own_images.names)  # which making them may have changed
         *dependencies, wheel = entries

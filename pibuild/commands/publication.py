@@ -57,7 +57,7 @@ def history_of(settings: Settings) -> History:
 def open_builder(invocation: Invocation) -> Iterator[CellBuilder]:
     """Open the store and provide what plans and builds cells; no engine is asked before a cell is built."""
     with open_context(invocation.settings, invocation.environ, invocation.console) as context:
-        context.store.sweep()
+        context.sweep()
         yield CellBuilder(load_catalogue(context.own_images.names), context)
 
 

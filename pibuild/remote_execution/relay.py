@@ -84,7 +84,7 @@ class Relay:
         os.replace(f"{path}.new", path)
 
     def refuse(self, text, writer):
-        """Say why there is no connection to the server, and close the client's side."""
+        """Write to `status` why the server can't be reached, and close the connection of the client."""
         self.tell(text)
         print(text, flush=True)
         writer.close()

@@ -115,11 +115,12 @@ class Store:
         lock_path.unlink(missing_ok=True)
         return True
 
-    def sweep(self) -> None:
-        """Remove the files of dead sessions from tmp/."""
-        for folder in (self.root / "tmp").iterdir():
-            if self.is_dead(folder.name):
-                shutil.rmtree(folder, ignore_errors=True)
+    def sweep(self) -> bool:
+        """Remove the files of dead sessions from tmp/; return whether there were any."""
+        dead = [folder for folder in (self.root / "tmp").iterdir() if self.is_dead(folder.name)]
+        for folder in dead:
+            shutil.rmtree(folder, ignore_errors=True)
+        return bool(dead)
 
     @contextmanager
     def lock(self, name: str, doing: str) -> Iterator[None]:
