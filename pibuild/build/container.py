@@ -4,17 +4,15 @@ Knows how compilers, linkers and the kernel report a failure, so that an error n
 command runs on which input is the callers' knowledge.
 """
 
-import json
-import math
 import re
-import tarfile
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Literal, Self
 
+from pibuild.build.container_outputs import check_text, cpu_seconds, single_file
 from pibuild.build.context import BuildContext
 from pibuild.build.image_registry import machines_of
 from pibuild.console import Console, Step, seconds, size
@@ -39,7 +37,6 @@ _MOST_TEXT_BYTES = 4_000_000
 """Of a result or a list that a container leaves."""
 _CPU_SLACK = 1.5
 """How much more CPU time than processors times seconds is credible; clocks differ."""
-_TIMES = re.compile(r"\d+m[\d.]+s \d+m[\d.]+s\n(\d{1,9})m(\d\d?\.\d{3})s (\d{1,9})m(\d\d?\.\d{3})s\n")
 _COUNTED = re.compile(r"^\[([\d,]+) ?/ ?([\d,]+)\]")
 """How ninja (`[1/20]`) and Bazel (`[1,234 / 5,678]`) count."""
 _EXPECTED = re.compile(r"^about ([\d,]+) actions in all$")
@@ -239,74 +236,11 @@ def failed_image(slug: str) -> str:
     return f"{FAILED_IMAGES}:{slug}"
 
 
-def cpu_seconds(times: str) -> float:
-    """Return user and system time of the children, the second line of bash's `times`: `3m9.481s 0m7.021s`."""
-    if not (match := _TIMES.fullmatch(times)):
-        raise BuildError("/work/cpu is not what the shell's `times` prints", found=repr(times[:80]))
-    user_min, user_s, system_min, system_s = (float(number) for number in match.groups())
-    return round(60 * (user_min + system_min) + user_s + system_s, 2)
-
-
 def _check_credible(cpu_s: float, outcome: Outcome, limits: Limits) -> None:
     """Raise BuildError for a CPU time that the container can't have had."""
     if cpu_s > _CPU_SLACK * (outcome.wall_s + 1) * limits.cpus:
         expected = f"what {limits.cpus} processors do in {seconds(outcome.wall_s)}"
         raise BuildError(f"/work/cpu has {seconds(cpu_s)} of CPU", expected=expected)
-
-
-def single_file(tar_path: Path) -> str:
-    """Return the text of the one file of a tar that a container left. Raises BuildError if it is something else."""
-    try:
-        with tarfile.open(tar_path, "r:") as tar:
-            member = tar.next()
-            if member is None or not member.isreg():
-                raise BuildError(f"{member.name if member else 'an output'} of the container is not a file")
-            content = tar.extractfile(member)
-            return content.read().decode() if content else ""
-    except (tarfile.TarError, UnicodeDecodeError) as error:
-        raise BuildError("An output of the container is not a text", found=str(error)) from error
-
-
-def check_text(path: str, text: str) -> None:
-    """Raise BuildError if a container left a text that is not what its name says.
-
-    JSON has to be an object of finite numbers, of which `results` is a count or a list of names, and `models` a list of
-    objects with a name and a count. Other texts have to be lines without control characters.
-    """
-    if not path.endswith(".json"):
-        if any(not line.isprintable() for line in text.splitlines()):
-            raise BuildError(f"{path} of the container has control characters")
-        return
-    try:
-        facts = json.loads(text, parse_constant=_no_number)
-    except (ValueError, RecursionError) as error:
-        raise BuildError(f"{path} of the container is not JSON", found=str(error)[:200]) from error
-    if not isinstance(facts, dict) or not is_result(facts) or _has_infinity(facts):
-        raise BuildError(f"{path} of the container is not a result", found=text[:80])
-
-
-def _no_number(word: str) -> float:
-    raise ValueError(f"{word} is not JSON")
-
-
-def is_result(facts: Mapping[str, Any]) -> bool:
-    """Return whether a proof's result has its counts and names, as far as pibuild reads them."""
-    models = facts.get("models", [])
-    described = [model for model in models if isinstance(model, dict)] if isinstance(models, list) else [{}]
-    results = facts.get("results", 0)
-    names = results if isinstance(results, list) else []
-    counts = [
-        len(results) if isinstance(results, list) else results,
-        *(model.get("instructions", 0) for model in described),
-    ]
-    has_counts = all(isinstance(count, int) and not isinstance(count, bool) and count >= 0 for count in counts)
-    return has_counts and all(isinstance(name, str) for name in [*names, *(model.get("name") for model in described)])
-
-
-def _has_infinity(value: Any) -> bool:  # noqa: ANN401  what JSON can hold
-    if isinstance(value, dict | list):
-        return any(map(_has_infinity, value.values() if isinstance(value, dict) else value))
-    return isinstance(value, float) and not math.isfinite(value)
 
 
 def _number(text: str) -> int:

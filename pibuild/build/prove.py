@@ -13,7 +13,8 @@ from typing import Any
 from packaging.utils import canonicalize_name, parse_wheel_filename
 
 from pibuild.build.artifact_graph import run_nodes
-from pibuild.build.container import container_run, run_to_end, script_command, single_file
+from pibuild.build.container import container_run, run_to_end, script_command
+from pibuild.build.container_outputs import single_file
 from pibuild.build.context import BuildContext
 from pibuild.build.devices import device_env, device_inputs, device_name
 from pibuild.build.executor import Node

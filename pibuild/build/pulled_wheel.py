@@ -13,7 +13,7 @@ from typing import Any
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
-from pibuild.build.container import is_result
+from pibuild.build.container_outputs import is_result
 from pibuild.build.context import BuildContext
 from pibuild.build.prove import extra_name
 from pibuild.errors import ProofError

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from pibuild.adapters.container_files import SHARED
-from pibuild.build.container import check_text, container_run, run_to_end, single_file
+from pibuild.build.container import container_run, run_to_end
+from pibuild.build.container_outputs import check_text, single_file
 from pibuild.build.context import BuildContext
 from pibuild.build.remote_programs import PROGRAMS, certificate_files, container_files
 from pibuild.config.settings import RemoteExecution

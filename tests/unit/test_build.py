@@ -7,7 +7,8 @@ from types import SimpleNamespace
 import pytest
 
 from pibuild.build.artifact import build_artifact
-from pibuild.build.container import Transcript, container_run, cpu_seconds, shell_run
+from pibuild.build.container import Transcript, container_run, shell_run
+from pibuild.build.container_outputs import cpu_seconds
 from pibuild.build.image_registry import DIGEST_LABEL, MACHINES_LABEL
 from pibuild.build.images import ensure_image
 from pibuild.config.settings import Settings
