@@ -33,7 +33,7 @@ JUDGES = (
     "machinecode/**/[!_]*.py",
     "machinecode/tables/*.txt",
     "verify/[!_rt]*.py",
-    "verify/target_code.py",
+    "verify/code/target_code.py",
     "wheels/[!_]*.py",
 )
 """Files of the package, as patterns."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from pibuild.verify.binary import Binary
 from pibuild.verify.findings import Finding
-from pibuild.verify.python_imports import Module, WheelContents, read_contents
+from pibuild.verify.imports.python_imports import Module, WheelContents, read_contents
 from pibuild.wheels.wheel import Wheel
 
 _MAX_NAMES = 40

@@ -1,7 +1,7 @@
 """What the dynamic loader reads of an ELF file: its header, its segments and its dynamic section, never its sections.
 
 The facts are those that glibc's ld.so uses when it maps a file, searches the libraries that the file needs, compares
-symbol versions and binds symbols. What they mean on a release is decided in verify/loader.py.
+symbol versions and binds symbols. What they mean on a release is decided in verify/loading/loader.py.
 
 Source: ELF specification, chapter 5; glibc 2.36, elf/dl-load.c, dl-version.c, dl-lookup.c, dl-reloc.c and
 sysdeps/{arm,aarch64}/dl-machine.h.

@@ -17,8 +17,8 @@ from packaging.utils import canonicalize_name
 
 from pibuild.machinecode.elf import MAGIC
 from pibuild.verify.binary import Binary
-from pibuild.verify.library_loads import LibraryLoads
-from pibuild.verify.python_imports import WheelContents
+from pibuild.verify.imports.library_loads import LibraryLoads
+from pibuild.verify.imports.python_imports import WheelContents
 from pibuild.wheels.metadata import read_metadata, requirement_or_none
 from pibuild.wheels.wheel import Wheel
 

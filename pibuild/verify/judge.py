@@ -16,22 +16,22 @@ from packaging.version import Version
 from pibuild.config.pis import Cpu, PiPlace, load_pis
 from pibuild.machinecode.control_flow.knowledge import StepPool
 from pibuild.verify.binary import Binary, newest_versions, read_binaries
-from pibuild.verify.code_verdict import code_findings
+from pibuild.verify.code.code_verdict import code_findings
+from pibuild.verify.code.needed_code import weighed_code_findings
+from pibuild.verify.code.packed_code import PackedBinaries, packed_findings, read_packed_binaries
 from pibuild.verify.findings import Finding, Outcome, worst_outcome
-from pibuild.verify.installation import claim_notes, installation_findings, read_claims
-from pibuild.verify.installed_files import read_installed_files
-from pibuild.verify.interpreter_stack import with_stack_room
-from pibuild.verify.loader import loader_findings
-from pibuild.verify.named_loads import foreign_library_findings, named_load_findings
-from pibuild.verify.needed_code import weighed_code_findings
-from pibuild.verify.packed_code import PackedBinaries, packed_findings, read_packed_binaries
-from pibuild.verify.page_sizes import page_findings
-from pibuild.verify.python_imports import (
+from pibuild.verify.imports.python_imports import (
     import_findings,
     importable_names,
     read_contents,
     used_binaries,
 )
+from pibuild.verify.installation import claim_notes, installation_findings, read_claims
+from pibuild.verify.installed_files import read_installed_files
+from pibuild.verify.loading.interpreter_stack import with_stack_room
+from pibuild.verify.loading.loader import loader_findings
+from pibuild.verify.loading.page_sizes import page_findings
+from pibuild.verify.named_loads import foreign_library_findings, named_load_findings
 from pibuild.verify.python_version import version_findings
 from pibuild.wheels.wheel import Wheel, WheelFormatError, WheelLimitError, read_wheel, wheel_name
 

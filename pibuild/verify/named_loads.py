@@ -13,8 +13,8 @@ from dataclasses import replace
 from pibuild.config.pis import System
 from pibuild.config.system_libraries import known_absent, system_library
 from pibuild.verify.findings import Finding
+from pibuild.verify.imports.python_imports import is_for, system_is
 from pibuild.verify.installed_files import SITE, InstalledFiles
-from pibuild.verify.python_imports import is_for, system_is
 
 _SETTLE = "pibuild verify --run"
 

@@ -15,8 +15,8 @@ from pibuild.errors import ProofError
 from pibuild.machinecode.elf import ElfFormatError, read_elf
 from pibuild.model import Target
 from pibuild.verify.binary import Binary, read_binaries, version_number
+from pibuild.verify.code.target_code import attribute_faults, examine_code
 from pibuild.verify.judge import judge_contents
-from pibuild.verify.target_code import attribute_faults, examine_code
 from pibuild.wheels.python_tags import abi_tag, entry_point, interpreter_tag, is_extension_name, suffix_faults
 from pibuild.wheels.wheel import Wheel, WheelFile, WheelFormatError, disagreements, read_wheel
 

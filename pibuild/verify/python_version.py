@@ -4,10 +4,10 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from pibuild.verify.findings import Finding
-from pibuild.verify.lacking_modules import lacking_modules
-from pibuild.verify.python_imports import WheelContents
-from pibuild.verify.standard_library import bringing_package, missing_modules
-from pibuild.verify.syntax import Unreadable
+from pibuild.verify.imports.lacking_modules import lacking_modules
+from pibuild.verify.imports.python_imports import WheelContents
+from pibuild.verify.imports.standard_library import bringing_package, missing_modules
+from pibuild.verify.imports.syntax import Unreadable
 
 _SETTLE = "pibuild verify --run"
 _FITTING = "a version of the package that was made for this Python"

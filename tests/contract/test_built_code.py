@@ -8,7 +8,7 @@ from pibuild.config.project_files import project_folder
 from pibuild.config.targets import load_targets
 from pibuild.machinecode.elf import read_elf
 from pibuild.verify.binary import Binary
-from pibuild.verify.target_code import examine_code
+from pibuild.verify.code.target_code import examine_code
 from tests.requirements import needs
 
 _GCC = "aarch64-linux-gnu-gcc"

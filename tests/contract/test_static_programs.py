@@ -11,7 +11,7 @@ import pytest
 
 from pibuild.config.pis import load_pis
 from pibuild.verify.binary import read_binaries
-from pibuild.verify.code_verdict import code_findings
+from pibuild.verify.code.code_verdict import code_findings
 from pibuild.wheels.wheel import WheelFile
 from tests.requirements import needs
 

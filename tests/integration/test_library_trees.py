@@ -10,9 +10,9 @@ from packaging.version import Version
 from pibuild.config.pis import load_pis
 from pibuild.machinecode.dynamic import read_dynamic
 from pibuild.verify.binary import read_binaries, version_number
+from pibuild.verify.imports.python_imports import read_contents
 from pibuild.verify.installed_files import read_installed_files
-from pibuild.verify.loader import loader_findings
-from pibuild.verify.python_imports import read_contents
+from pibuild.verify.loading.loader import loader_findings
 from pibuild.wheels.wheel import Wheel, WheelFile
 from tests.makers.library_trees import MODULE, make_tree
 from tests.requirements import needs

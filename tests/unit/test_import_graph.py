@@ -1,6 +1,6 @@
 import pytest
 
-from pibuild.verify.import_graph import ImportGraph
+from pibuild.verify.imports.import_graph import ImportGraph
 
 _CORE = "pkg._core"
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pibuild.verify.import_values import TOP, ImportValues
+from pibuild.verify.imports.import_values import TOP, ImportValues
 
 _BEGIN = "import ctypes, os, sys, platform\nfrom pathlib import Path\nHERE = os.path.dirname(__file__)\n"
 _FILES = {"pkg/__init__.py", "pkg/libpc.so"}

@@ -3,7 +3,7 @@
 import resource
 from itertools import repeat
 
-from pibuild.verify.interpreter_stack import with_stack_room
+from pibuild.verify.loading.interpreter_stack import with_stack_room
 
 _CALLS = 1000
 

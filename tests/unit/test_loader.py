@@ -8,11 +8,11 @@ from pibuild.config.pis import load_pis
 from pibuild.machinecode.elf import ElfFormatError, read_elf
 from pibuild.verify.binary import read_binaries
 from pibuild.verify.findings import Finding, worst_outcome
+from pibuild.verify.imports.python_imports import read_contents
 from pibuild.verify.installed_files import InstalledFiles, read_installed_files
-from pibuild.verify.loader import loader_findings
+from pibuild.verify.loading.loader import loader_findings
+from pibuild.verify.loading.page_sizes import page_findings
 from pibuild.verify.named_loads import foreign_library_findings, named_load_findings
-from pibuild.verify.page_sizes import page_findings
-from pibuild.verify.python_imports import read_contents
 from pibuild.wheels.wheel import Wheel, WheelFile
 from tests.makers.elfs import make_elf
 from tests.makers.shared_objects import COPY, JUMP_SLOT, NEITHER, SOFT, Undefined, make_shared_object

@@ -7,10 +7,10 @@ from packaging.version import Version
 
 from pibuild.config.pis import load_pis
 from pibuild.verify.binary import NUMPY_1, NUMPY_2, read_binaries
+from pibuild.verify.code.needed_code import weighed_code_findings
 from pibuild.verify.findings import Finding, worst_outcome
-from pibuild.verify.library_loads import LibraryLoads
-from pibuild.verify.needed_code import weighed_code_findings
-from pibuild.verify.python_imports import (
+from pibuild.verify.imports.library_loads import LibraryLoads
+from pibuild.verify.imports.python_imports import (
     import_findings,
     importable_names,
     read_contents,

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import NamedTuple
 
-from pibuild.verify.known_functions import (
+from pibuild.verify.imports.known_functions import (
     MAX_LETTERS,
     METHODS,
     UNKNOWN,
@@ -25,9 +25,9 @@ from pibuild.verify.known_functions import (
     result_of,
     result_of_method,
 )
-from pibuild.verify.known_operators import combined, compared, item, short
-from pibuild.verify.statement_traits import StatementTraits, blocks_of, statement_traits, unsteady_names
-from pibuild.verify.syntax import PARSE_ERRORS, parse_code
+from pibuild.verify.imports.known_operators import combined, compared, item, short
+from pibuild.verify.imports.statement_traits import StatementTraits, blocks_of, statement_traits, unsteady_names
+from pibuild.verify.imports.syntax import PARSE_ERRORS, parse_code
 
 TOP = "/packages"
 """Stands for the folder of all packages."""

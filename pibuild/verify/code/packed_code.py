@@ -15,7 +15,7 @@ from pibuild.config.pis import System
 from pibuild.machinecode.control_flow.knowledge import StepPool
 from pibuild.verify.binary import TOO_MANY, Binary, newest_versions, read_binaries
 from pibuild.verify.findings import Finding
-from pibuild.verify.python_imports import WheelContents, is_for, system_is
+from pibuild.verify.imports.python_imports import WheelContents, is_for, system_is
 from pibuild.wheels.packed_files import read_packed_code
 from pibuild.wheels.wheel import WheelFile
 

@@ -15,10 +15,10 @@ from typing import NamedTuple
 
 from packaging.utils import canonicalize_name
 
-from pibuild.verify.import_graph import absolute_name
-from pibuild.verify.python_imports import WheelContents
-from pibuild.verify.statement_traits import statement_traits
-from pibuild.verify.syntax import PARSE_ERRORS, parse_code
+from pibuild.verify.imports.import_graph import absolute_name
+from pibuild.verify.imports.python_imports import WheelContents
+from pibuild.verify.imports.statement_traits import statement_traits
+from pibuild.verify.imports.syntax import PARSE_ERRORS, parse_code
 
 _MAKES_MODULES = re.compile(
     rb"\b(meta_path|path_hooks|sys\.modules|__path__|ModuleType|module_from_spec|extend_path)\b"

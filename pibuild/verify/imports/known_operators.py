@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import PurePosixPath
 from typing import Any
 
-from pibuild.verify.known_functions import MAX_LETTERS, UNKNOWN
+from pibuild.verify.imports.known_functions import MAX_LETTERS, UNKNOWN
 
 _MAX_POWER = 64
 

@@ -10,10 +10,10 @@ from collections.abc import Iterator
 from functools import cached_property
 from typing import NamedTuple
 
-from pibuild.verify.import_graph import Use, executed_nodes, statements_of
-from pibuild.verify.import_values import Conditions, ImportValues, module_name, packaged_path
-from pibuild.verify.python_imports import WheelContents
-from pibuild.verify.syntax import PARSE_ERRORS, parse_code
+from pibuild.verify.imports.import_graph import Use, executed_nodes, statements_of
+from pibuild.verify.imports.import_values import Conditions, ImportValues, module_name, packaged_path
+from pibuild.verify.imports.python_imports import WheelContents
+from pibuild.verify.imports.syntax import PARSE_ERRORS, parse_code
 
 _LOADERS = re.compile(rb"\b(CDLL|PyDLL|LoadLibrary|dlopen)\b")
 _LISTS_FOLDERS = re.compile(rb"\b(glob|iglob|rglob|listdir|iterdir|scandir|walk)\b")

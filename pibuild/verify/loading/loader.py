@@ -20,12 +20,12 @@ from pibuild.config.system_libraries import releases_with, system_library
 from pibuild.machinecode.dynamic import DynamicObject, Reference
 from pibuild.verify.binary import Binary, version_number
 from pibuild.verify.findings import Check, Finding
+from pibuild.verify.imports.python_imports import used_binaries
 from pibuild.verify.installed_files import SITE, InstalledFiles
-from pibuild.verify.loader_process import LoadedFile, LoaderProcess, MissingLibrary, other_project
-from pibuild.verify.mapped_file import Role, is_program, mapping_findings
-from pibuild.verify.python_imports import used_binaries
-from pibuild.verify.static_tls import joint_static_tls_findings, static_tls_findings
-from pibuild.verify.symbol_binding import C_API, lacking_versions, undefined_references, unversioned_definer
+from pibuild.verify.loading.loader_process import LoadedFile, LoaderProcess, MissingLibrary, other_project
+from pibuild.verify.loading.mapped_file import Role, is_program, mapping_findings
+from pibuild.verify.loading.static_tls import joint_static_tls_findings, static_tls_findings
+from pibuild.verify.loading.symbol_binding import C_API, lacking_versions, undefined_references, unversioned_definer
 
 _SHOWN, _NAME_LETTERS = 3, 60
 _MAX_ORDERS = 100

@@ -25,7 +25,7 @@ from pibuild.machinecode.features import Feature
 from pibuild.machinecode.instructions import Instructions
 from pibuild.machinecode.regions import decoded
 from pibuild.verify.binary import Binary
-from pibuild.verify.code_facts import Code, Entrance, Fault, code_of
+from pibuild.verify.code.code_facts import Code, Entrance, Fault, code_of
 
 _CALLED = 2
 """The rank of what Python calls; above it is what certainly runs."""

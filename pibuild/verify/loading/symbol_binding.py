@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable
 from pibuild.config.pis import System
 from pibuild.machinecode.dynamic import DynamicObject, Reference
 from pibuild.verify.binary import version_number
-from pibuild.verify.loader_process import LoadedFile, LoaderProcess
+from pibuild.verify.loading.loader_process import LoadedFile, LoaderProcess
 
 C_API = re.compile(r"_?Py[A-Z_]\w*")
 """Symbols that only an interpreter defines."""

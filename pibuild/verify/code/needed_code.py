@@ -9,9 +9,9 @@ from dataclasses import replace
 
 from pibuild.verify.binary import Binary
 from pibuild.verify.findings import Finding
-from pibuild.verify.library_loads import LibraryLoads
-from pibuild.verify.mapped_file import is_program
-from pibuild.verify.python_imports import WheelContents
+from pibuild.verify.imports.library_loads import LibraryLoads
+from pibuild.verify.imports.python_imports import WheelContents
+from pibuild.verify.loading.mapped_file import is_program
 
 
 def weighed_code_findings(

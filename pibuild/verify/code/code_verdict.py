@@ -16,8 +16,8 @@ from pibuild.machinecode.control_flow.register_values import Features
 from pibuild.machinecode.control_flow.straight_code import straight_code
 from pibuild.machinecode.features import Feature
 from pibuild.verify.binary import Binary
-from pibuild.verify.code_facts import CERTAIN, Code, Fault, code_of
-from pibuild.verify.code_search import CodeSearch
+from pibuild.verify.code.code_facts import CERTAIN, Code, Fault, code_of
+from pibuild.verify.code.code_search import CodeSearch
 from pibuild.verify.findings import Finding
 
 _NOT_COMPILED = frozenset((Feature.COPROCESSOR, Feature.PRIVILEGED, Feature.UNALLOCATED))

@@ -13,8 +13,8 @@ from functools import cached_property
 from itertools import islice
 from typing import Literal, NamedTuple
 
-from pibuild.verify.import_values import Conditions, ImportValues, module_name
-from pibuild.verify.syntax import PARSE_ERRORS, Syntax, Unreadable, newest_syntax, parse_code
+from pibuild.verify.imports.import_values import Conditions, ImportValues, module_name
+from pibuild.verify.imports.syntax import PARSE_ERRORS, Syntax, Unreadable, newest_syntax, parse_code
 
 Use = Literal["certain", "guarded", "perhaps", "mentioned", "unused"]
 """How a module is used: imported as soon as the wheel is; imported by code that goes on without it; imported in a

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from packaging.version import Version
 
 from pibuild.verify.findings import Finding
-from pibuild.verify.loader_process import LoadedFile
+from pibuild.verify.loading.loader_process import LoadedFile
 
 _ROOM_BYTES, _ROUNDED_BYTES = 1664, 8
 """The room, and how much more there can be: a library with 1668 bytes loads with glibc 2.31 and 2.36, not with 2.41."""

@@ -1,0 +1,1 @@
+"""What a wheel's machine code needs of a CPU."""

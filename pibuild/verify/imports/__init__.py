@@ -1,0 +1,1 @@
+"""What a wheel's Python code imports and loads, on each Python."""
