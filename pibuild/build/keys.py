@@ -32,7 +32,7 @@ JUDGES = (
     "config/system_libraries/**/*.txt",
     "machinecode/**/[!_]*.py",
     "machinecode/tables/*.txt",
-    "verify/[!_rt]*.py",
+    "verify/**/[!_rt]*.py",
     "verify/code/target_code.py",
     "wheels/[!_]*.py",
 )
