@@ -13,7 +13,8 @@ PACKAGE = Path(pibuild.__file__).parent
 CARRIERS = {
     *("urls", "console", "errors", "files", "model", "times"),
     *("adapters", "sources", "store", "trees", "config.pis", "config.project_files", "config.settings"),
-    *("build.artifact_graph", "build.container", "build.context", "build.devices", "build.executor", "build.keys"),
+    *("build.artifact_graph", "build.container", "build.container_outputs", "build.context", "build.devices"),
+    *("build.executor", "build.keys"),
 }
 """Modules and packages that carry data, run containers or print, and decide nothing about a wheel.
 
