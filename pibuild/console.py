@@ -201,8 +201,10 @@ class Console:
         self._begin(step)
         try:
             yield step
-        except BaseException:
-            self._end(step, outer, "✗")
+        except BaseException as error:
+            is_stopped = isinstance(error, KeyboardInterrupt)
+            step.detail = "stopped" if is_stopped else step.detail
+            self._end(step, outer, "·" if is_stopped else "✗")
             raise
         self._end(step, outer, "✓")
 

@@ -4,12 +4,12 @@ import contextlib
 import http.client
 import random
 import re
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+from tests.fakes.servers import running
 from tests.integration.registries import Registry
 
 BEHAVIOURS = ("hangs", "answers 500", "answers 403", "breaks connections", "lies", "truncates", "is killed")
@@ -137,16 +137,6 @@ class _Request(BaseHTTPRequestHandler):
         """Print nothing."""
 
 
-@contextmanager
-def before(registry: Registry) -> Iterator[BadRegistry]:
+def before(registry: Registry) -> AbstractContextManager[BadRegistry]:
     """Let all requests to a registry go through a proxy until the end of the block."""
-    server = BadRegistry(registry)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    try:
-        yield server
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
-        server.behave()
+    return running(BadRegistry(registry))

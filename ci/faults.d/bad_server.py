@@ -1,14 +1,15 @@
 """A server of a folder that answers GET and PUT as a good one does, or misbehaves in a chosen way."""
 
-import contextlib
 import random
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import unquote
+
+from tests.fakes.servers import running
 
 _PAGE = b"<!doctype html><html><title>Please log in</title></html>"
 _HANGS_S = 5.0
@@ -194,16 +195,6 @@ BEHAVIOURS = (*_WITHOUT_CONTENT, *_WITH_CONTENT)
 SLOW = ("is slow", "nearly stands still")
 
 
-@contextmanager
-def serving(folder: Path) -> Iterator[BadServer]:
+def serving(folder: Path) -> AbstractContextManager[BadServer]:
     """Serve a folder until the end of the block."""
-    server = BadServer(folder)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    try:
-        yield server
-    finally:
-        server.shutdown()
-        with contextlib.suppress(OSError):
-            server.server_close()
-        thread.join()
+    return running(BadServer(folder))

@@ -9,7 +9,6 @@ ci/faults --seed 7 --only kill-night --faults 1
 import argparse
 import random
 import shutil
-import signal
 import sys
 import tempfile
 import time
@@ -29,6 +28,8 @@ import two_machines
 from faults_table import as_json, as_markdown, from_json
 from ground import Ground, open_ground
 from model import Kind, Result, Trial, ViolationError
+
+from pibuild.signals import INTERRUPTED, raise_interrupts
 
 _MODULES = (
     kills,
@@ -53,7 +54,7 @@ def main() -> int:
     parser.add_argument("--table", type=Path, metavar="FILE", help="write the table here as Markdown, and as .json")
     parser.add_argument("--add", action="store_true", help="add to the faults that FILE has already")
     args = parser.parse_args()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that disks are unmounted and engines end
+    raise_interrupts()  # so that disks are unmounted and engines end
     earlier = from_json(args.table.with_suffix(".json")) if args.add else []
     end_s, results = time.monotonic() + 60 * args.minutes, []
     with (
@@ -120,4 +121,7 @@ def _line(result: Result) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)

@@ -9,7 +9,6 @@ the store. Exit status 1 where a test failed that tests.yaml does not explain.
 import argparse
 import json
 import os
-import signal
 import sys
 import tarfile
 import tempfile
@@ -32,6 +31,7 @@ from pibuild.config.recipes import load_recipes
 from pibuild.config.targets import load_targets
 from pibuild.console import Console
 from pibuild.model import Limits, Run
+from pibuild.signals import INTERRUPTED, raise_interrupts
 from pibuild.store.local import Store
 from pibuild.trees.tree import pack
 
@@ -51,7 +51,7 @@ def main() -> int:
     parser.add_argument("--report", type=Path, help="where the Markdown goes; stdout where not given")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     asked = parser.parse_intermixed_args()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the container is removed
+    raise_interrupts()  # so that the container is removed
     chosen = yaml.safe_load((HERE / "tests.yaml").read_text())
     record = json.loads(asked.wheel.with_name(f"{asked.wheel.name}.record.json").read_text())
     names = asked.names or chosen["files"] + (chosen["thorough"] if asked.thorough else [])
@@ -185,4 +185,7 @@ def report(
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)

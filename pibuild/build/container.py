@@ -205,9 +205,10 @@ def run_to_end(
     memory, disk or time runs out.
     """
     log_path = context.store.log_path(log_name)
-    with context.engine.container(run) as container, context.store.staging() as staging:
+    with context.container(run) as container, context.store.staging() as staging:
         with context.watch.timed("containers"), Transcript(log_path, step, context.console) as transcript:
             outcome = container.wait(transcript)
+        context.check_interruption()
         if outcome.exit_code or outcome.timed_out or outcome.disk_full:
             try:
                 if slug and not outcome.disk_full:

@@ -21,7 +21,7 @@ from pibuild.config.project_files import project_folder
 from pibuild.config.settings import Settings, machine_key_path, store_folder
 from pibuild.console import Console
 from pibuild.errors import PibuildError
-from pibuild.model import Limits, Spent
+from pibuild.model import Limits, Run, Spent
 from pibuild.store.local import Store
 from pibuild.store.own_images import OwnImages
 from pibuild.store.transfers import remove_left
@@ -30,7 +30,7 @@ from pibuild.store.trust import Trust, trust_of, untrusted_remote
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-    from pibuild.adapters.docker import Engine
+    from pibuild.adapters.docker import Container, Engine
     from pibuild.adapters.http import Http
     from pibuild.adapters.mmdebstrap import Mmdebstrap
     from pibuild.build.image_registry import ImageRegistry
@@ -72,6 +72,7 @@ class BuildContext:
     """Keys whose CPU seconds are those of a wheel already."""
     _lock: threading.Lock = field(default_factory=threading.Lock)
     """Held while a total changes."""
+    _is_interrupted: threading.Event = field(default_factory=threading.Event)
 
     @cached_property
     def store(self) -> Store:
@@ -112,8 +113,29 @@ class BuildContext:
                 _ = self.engine
 
     def remove_own_containers(self) -> None:
-        """End what runs in containers of this process: it was interrupted."""
+        """End what runs in containers of this process, and start no others: it was interrupted."""
+        self._is_interrupted.set()
         self.engine.remove_containers(self.store.id, lambda session: session == self.store.session)
+
+    @contextmanager
+    def container(self, run: Run) -> Iterator["Container"]:
+        """Make a container, which is removed at the end of the block.
+
+        Raises KeyboardInterrupt in every thread if this process was interrupted: the container did not fail.
+        """
+        self.check_interruption()
+        try:
+            with self.engine.container(run) as container:
+                yield container
+        except PibuildError:
+            self.check_interruption()
+            raise
+        self.check_interruption()
+
+    def check_interruption(self) -> None:
+        """Raise KeyboardInterrupt if this process was interrupted, and so its containers were removed."""
+        if self._is_interrupted.is_set():
+            raise KeyboardInterrupt
 
     @cached_property
     def limits(self) -> Limits:
@@ -248,10 +270,15 @@ class BuildContext:
 
 @contextmanager
 def open_context(settings: Settings, environ: Mapping[str, str], console: Console) -> Iterator[BuildContext]:
-    """Make a context whose store is closed at the end of the block."""
+    """Make a context whose store is closed at the end of the block, and whose containers an interruption removes."""
     context = BuildContext(settings=settings, environ=environ, console=console)
     try:
         yield context
+    except KeyboardInterrupt:
+        if "engine" in context.__dict__:
+            with suppress(PibuildError):
+                context.remove_own_containers()
+        raise
     finally:
         if "store" in context.__dict__:  # it was used
             context.store.close()

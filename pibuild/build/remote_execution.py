@@ -142,7 +142,7 @@ def _in_background(
         note(f"{name}: {line}")
         is_ready.set()
 
-    with context.engine.container(run) as container:
+    with context.container(run) as container:
 
         def wait() -> None:
             try:

@@ -3,24 +3,22 @@
 import io
 import os
 import shlex
-import signal
 import sys
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
-from types import FrameType, TracebackType
-from typing import NoReturn
+from types import TracebackType
 
 from pibuild import __version__
 from pibuild.commands.grammar import find_command, parse, with_release
 from pibuild.commands.options import CommandParser, Invocation, add_command, add_help
 from pibuild.console import Color, Console, discard_output
 from pibuild.errors import PibuildError, ProofError, UsageError
+from pibuild.signals import INTERRUPTED, raise_interrupts
 from pibuild.urls import Address, redacted
 
-_EXIT_INTERRUPTED = 130
 _EXIT_UNREAD = 141
 """What a shell reports for a program that was ended by SIGPIPE."""
 _FINAL = (UsageError.exit_code, ProofError.exit_code)
@@ -63,7 +61,7 @@ EXIT_CODES = {
     11: "nightly: some cells failed, or an artifact differs when it is built again",
     12: "publishing failed, or the published set is damaged",
     13: "verify: nothing fails, but something could not be told",
-    130: "interrupted",
+    INTERRUPTED: "interrupted",
     141: "broken pipe",
 }
 
@@ -78,7 +76,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         elif isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # the terminal's encoding may lack a character of a file name
     if argv is None:
-        signal.signal(signal.SIGTERM, _interrupt)  # when a CI system stops pibuild, clean up as after Ctrl-C
+        raise_interrupts()
         sys.excepthook = _print_bug
     own = words[: words.index("--")] if "--" in words else words
     as_json = "--json" in own or environ.get("PIBUILD_JSON", "").strip().lower() in _TRUE
@@ -95,7 +93,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         with suppress(OSError):
             console.warn("interrupted; the same command continues where this one stopped")
-        return _EXIT_INTERRUPTED
+        return INTERRUPTED
     except BrokenPipeError:  # from stderr: Console.result handles that of stdout
         discard_output(sys.stderr)
         return _EXIT_UNREAD
@@ -132,10 +130,6 @@ def _print_bug(kind: type[BaseException], error: BaseException, trace: Traceback
     import traceback
 
     sys.stderr.write(redacted("".join(traceback.format_exception(kind, error, trace))))
-
-
-def _interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
-    raise KeyboardInterrupt
 
 
 def make_parser() -> CommandParser:

@@ -31,6 +31,6 @@ def run(invocation: Invocation) -> int:
             raise UsageError(f"No build or proof of {plan.title} has failed here", hint=hint)
         artifact = failed[-1]
         is_terminal = sys.stdin.isatty() and sys.stdout.isatty()
-        with context.engine.container(shell_run(artifact, context, is_terminal=is_terminal)) as container:
+        with context.container(shell_run(artifact, context, is_terminal=is_terminal)) as container:
             context.console.note(f"{artifact.title}: `bash recipe/{artifact.release.script}` in /work runs it again")
             return container.attach().exit_code

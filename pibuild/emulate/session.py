@@ -63,7 +63,7 @@ def start(
             stdin="terminal" if is_terminal else "pipe",
         )
         context.console.note(f"▸ {name} on an emulated {device.title}")
-        with context.engine.container(run) as container:
+        with context.container(run) as container:
             outcome = container.attach()
             is_installed = container.has("/work/out/installed")
             missing = _collect(container, results, staging, context.console) if is_installed else []

@@ -208,7 +208,7 @@ def _outcomes(
             scripts=scripts,
         )
         results, rest = TrialResults(), list[str]()
-        with context.engine.container(run) as container:
+        with context.container(run) as container:
             ended = container.wait(lambda line: None if results.take(line) else rest.append(line))
     for line in rest:
         context.console.debug(line)

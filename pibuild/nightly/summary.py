@@ -15,22 +15,23 @@ _REBUILT_SIGNS = {"equal": "✓ equal", "different": "✗ different", "failed": 
 
 
 def exit_code(night: Night) -> int:
-    """Return 11 if a cell failed or a rebuilt artifact is not equal, 3 if every cell is unchanged, else 0."""
+    """Return 11 if a cell failed or a rebuilt artifact is not equal, 0 if wheels were built or published, else 3."""
     if night.failed or night.wrong_rebuilds:
         return SOME_FAILED
-    return NOTHING_TO_DO if night.is_unchanged else ALL_GOOD
+    return NOTHING_TO_DO if night.is_unchanged and not night.set_id else ALL_GOOD
 
 
 def verdict(night: Night) -> str:
-    """Return the counts of a night: `1 built, 1 failed, 10 unchanged of 12 cells; rebuilt: 1 equal`."""
+    """Return the counts of a night: `1 built, 1 failed, 10 unchanged of 12 cells; published SET; rebuilt: 1 equal`."""
     statuses: list[CellStatus] = [outcome.status for outcome in night.outcomes]
     parts = [f"{statuses.count(status)} {status}" for status in ("built", "failed") if status in statuses]
+    is_news = bool(parts or night.set_id)
+    parts.append(f"{statuses.count('unchanged')} unchanged of {len(statuses)} cells")
+    published = f"; published {night.set_id}" if night.set_id else ""
     rebuilt: list[RebuildStatus] = [rebuild.status for rebuild in night.rebuilds]
     counts = [f"{rebuilt.count(status)} {status}" for status in _REBUILT_SIGNS if status in rebuilt]
     rebuilds = f"; rebuilt: {', '.join(counts)}" if counts else ""
-    if not parts:
-        return f"nothing to do{rebuilds}"
-    return f"{', '.join(parts)}, {statuses.count('unchanged')} unchanged of {len(statuses)} cells{rebuilds}"
+    return f"{', '.join(parts) if is_news else 'nothing to do'}{published}{rebuilds}"
 
 
 def as_table(night: Night) -> str:

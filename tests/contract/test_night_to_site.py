@@ -70,7 +70,7 @@ def test_a_night_publishes_the_proven_wheel_signed_and_public(folder, stored, ca
     stored()
     before = os.umask(0o077)
     try:
-        assert main(["nightly"]) == 3
+        assert main(["nightly"]) == 0
     finally:
         os.umask(before)
 
@@ -79,7 +79,9 @@ def test_a_night_publishes_the_proven_wheel_signed_and_public(folder, stored, ca
     assert (wheel["file"], wheel["cell"]) == (TFLITE, CELL)
     assert {path.stat().st_mode & 0o777 for path in site.rglob("*") if path.is_file()} == {0o644}
     (record,) = (folder / "nightly/nights").iterdir()
-    assert json.loads(record.read_text())["set_id"] == (site / "current").readlink().name
+    set_id = (site / "current").readlink().name
+    assert json.loads(record.read_text())["set_id"] == set_id
+    assert f"1 unchanged of 1 cells; published {set_id}" in capsys.readouterr().out
     assert main(["publish", "check", "site", "--public-key", "site/current/pibuild.pub"]) == 0
     assert "signed by this key" in capsys.readouterr().out
 
@@ -87,7 +89,7 @@ def test_a_night_publishes_the_proven_wheel_signed_and_public(folder, stored, ca
 def test_without_a_key_a_second_night_and_a_publication_write_nothing_to_the_site(folder, stored):
     stored()
     (folder / "pibuild.yaml").write_text(SETTINGS.replace("{key: key.pem}", "{}"))
-    assert main(["nightly"]) == 3
+    assert main(["nightly"]) == 0
     before = everything(folder / "site")
 
     assert main(["nightly"]) == 3
@@ -99,7 +101,7 @@ def test_a_night_that_changes_nothing_renews_the_signed_pointer_everywhere(folde
     stored()
     to = f"to: [{{rclone: {folder / 'copy'}}}]"
     (folder / "pibuild.yaml").write_text(SETTINGS.replace("key.pem}", f"key.pem, expiry_days: 2, {to}}}"))
-    assert main(["nightly"]) == 3
+    assert main(["nightly"]) == 0
     pointers = []
     for command in ("nightly", "publish", "nightly"):
         before = everything(folder / "site")

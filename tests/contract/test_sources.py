@@ -21,7 +21,7 @@ from pibuild.errors import SourceError
 from pibuild.model import ArchivePlace, GitPlace, Source
 from pibuild.sources.fetcher import Fetcher, is_stored
 from pibuild.store.local import Store
-from tests.fakes.servers import free_port
+from tests.fakes.servers import free_port, running
 from tests.makers.archives import files_of, make_tar, tree_of
 
 BIG = hashlib.shake_256(b"big").digest(4_000_000)
@@ -84,14 +84,9 @@ def server():
         def log_message(self, *_):
             pass
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        server.daemon_threads = True
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
+    with running(ThreadingHTTPServer(("127.0.0.1", 0), Handler)) as server:
         yield f"http://127.0.0.1:{server.server_port}/thing.tar", asked
         stop.set()
-        server.shutdown()
-        thread.join()
 
 
 def test_a_download_ended_by_kill_9_is_continued_by_the_same_command(server, tmp_path):

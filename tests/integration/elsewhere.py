@@ -34,6 +34,7 @@ from pibuild.config.settings_sources import load_settings
 from pibuild.console import Console
 from pibuild.errors import PibuildError, UsageError
 from pibuild.model import Artifact, Image, Plan, Request, Run
+from pibuild.signals import INTERRUPTED, raise_interrupts
 from pibuild.store.local import Entry
 from pibuild.trees.archives import members
 from pibuild.trees.selection import EVERYTHING
@@ -221,6 +222,7 @@ def main() -> int:
     parser.add_argument("--mirrors", action="append", default=[], help="as for pibuild")
     parser.add_argument("--report", type=Path, help="file for the table of results")
     args = parser.parse_args()
+    raise_interrupts()  # so that the container is removed
     console = Console()
     report_path = args.report.absolute() if args.report else None
     rows: list[str] = []
@@ -264,4 +266,7 @@ _HEAD = ("| artifact | result | CPU seconds | CPU seconds elsewhere |", "| --- |
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)

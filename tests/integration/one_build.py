@@ -17,6 +17,7 @@ from pibuild.config.project_files import folder_digest, project_folder
 from pibuild.config.targets import load_targets
 from pibuild.console import Console
 from pibuild.model import Artifact, Image
+from pibuild.signals import INTERRUPTED, raise_interrupts
 from pibuild.store.local import Entry, Store
 from tests.makers.contexts import make_context
 from tests.makers.plans import make_recipe, make_release, make_run
@@ -54,12 +55,13 @@ def one_build(store: Store, script: Path, console: Console, environ: dict[str, s
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job's children ignore it
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # a background job's children ignore it
+    raise_interrupts()
     own = Store(Path(sys.argv[1]), Console())
     own.sweep()
     try:
         print(one_build(own, Path(sys.argv[2]), Console()).path)
     except KeyboardInterrupt:
-        sys.exit(130)
+        sys.exit(INTERRUPTED)
     finally:
         own.close()

@@ -23,6 +23,12 @@ def test_the_verdict_has_the_count_of_each_status():
     assert verdict(make_night("1", SAME)) == "nothing to do"
 
 
+def test_a_night_that_only_publishes_has_done_something():
+    night = make_night("1", SAME, set_id="20261125T031500Z")
+    assert exit_code(night) == 0
+    assert verdict(night) == "1 unchanged of 1 cells; published 20261125T031500Z"
+
+
 def test_the_table_has_changes_or_the_cause_of_each_cell():
     lines = as_table(make_night("1", BUILT, SAME, FAILED)).splitlines()
     assert "✓ built" in lines[0]
