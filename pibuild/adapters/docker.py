@@ -11,7 +11,7 @@ import subprocess
 import tarfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import cached_property, partial
 from importlib.util import find_spec
@@ -179,10 +179,13 @@ class Engine:
                     on_line(answer["error"])
                     raise ImageError(f"The image {reference} can't be made", found=answer["error"].strip())
 
-    def image_text(self, reference: str, folder: str) -> str:
-        """Return the text of all files in a folder of an image, one after the other; empty without the folder."""
+    def image_text(self, reference: str, folder: str, labels: Iterable[tuple[str, str]] = ()) -> str:
+        """Return the text of all files in a folder of an image, one after the other; empty without the folder.
+
+        `labels` are those of a container that is made for this, and never started.
+        """
         with self._translated(f"reading the image {reference}"):
-            handle = self._client.containers.create(reference, ["true"])
+            handle = self._client.containers.create(reference, ["true"], labels=dict(labels))
             try:
                 with self.archive(handle, folder) as chunks:
                     content = b"".join(_at_most(chunks, folder, _MOST_TEXT_BYTES))

@@ -26,7 +26,7 @@ from pibuild.signing.key_files import public_text
 from pibuild.store.attestation import Attestation, AttestationError, attest, read_attestation
 from pibuild.store.local import Store
 from pibuild.store.shared_records import RecordError, SharedImage, validated
-from pibuild.store.transfers import noted
+from pibuild.store.transfers import noted, unnamed
 from pibuild.store.trust import Trust
 from pibuild.trees.tree import pack, write_files
 
@@ -40,8 +40,6 @@ DIGEST_LABEL = "pibuild.digest"
 """The registry's digest of an image that was downloaded; empty if it was made here."""
 MACHINES_LABEL = "pibuild.machines"
 """The other machines that had a part in an image, by their public keys."""
-UNNAMED_IMAGES = "pibuild/unnamed:"
-"""What an image is called until it is known that its name is right."""
 _ATTESTATION_LABEL = "pibuild.attestation"
 _ATTESTATION = ".attestation"
 
@@ -125,27 +123,27 @@ class ImageRegistry:
 
     def _take(self, image: Image, attestation: Attestation) -> None:
         """Download the image of an attestation, compare it with what its name says, and name it."""
-        engine, unnamed = self._engine(), f"{_unnamed(image)}-pulled"
-        with _temporary(engine, unnamed):
-            if not self._pull(f"{self._repository(image)}@sha256:{attestation.sha256}", unnamed):
+        engine = self._engine()
+        with _refusing(), unnamed(self._store, image.reference, "pulled", engine.remove_image) as name:
+            if not self._pull(f"{self._repository(image)}@sha256:{attestation.sha256}", name):
                 raise _RefusedError(f"it has no image with the signed digest sha256:{attestation.sha256[:12]}…")
-            if fault := label_fault(image, engine.image_labels(unnamed)):
+            if fault := label_fault(image, engine.image_labels(name)):
                 raise _RefusedError(fault)
             labels = {
                 DIGEST_LABEL: f"sha256:{attestation.sha256}",
                 MACHINES_LABEL: " ".join(self._machines(attestation)),
             }
-            dockerfile = tar_of({"Dockerfile": f"FROM {unnamed}\n".encode()})
+            dockerfile = tar_of({"Dockerfile": f"FROM {name}\n".encode()})
             engine.build_image(image.reference, dockerfile, {}, labels, lambda _: None)
 
     def _attestation(self, image: Image) -> Attestation | None:
         """Return the attestation of an image by a trusted machine; None if the registry has none."""
-        engine, unnamed = self._engine(), f"{_unnamed(image)}-attestation"
-        with _temporary(engine, unnamed):
+        engine = self._engine()
+        with _refusing(), unnamed(self._store, image.reference, "attestation", engine.remove_image) as name:
             try:
-                if not self._pull(self._attestation_name(image), unnamed):
+                if not self._pull(self._attestation_name(image), name):
                     return None
-                label = engine.image_labels(unnamed).get(_ATTESTATION_LABEL, "")
+                label = engine.image_labels(name).get(_ATTESTATION_LABEL, "")
                 attestation = read_attestation(_decoded(label), "image", image.reference)
                 validated(SharedImage, attestation.record)
                 if not attestation.sha256:
@@ -163,20 +161,17 @@ class ImageRegistry:
             return True
 
     def _upload(self, image: Image, labels: Mapping[str, str]) -> None:
-        engine, unnamed = self._engine(), f"{_unnamed(image)}-attestation"
-        name = f"{self._repository(image)}:{_tag(image)}"
-        digest = self._push(image.reference, name).removeprefix("sha256:")
+        engine = self._engine()
+        digest = self._push(image.reference, f"{self._repository(image)}:{_tag(image)}").removeprefix("sha256:")
         machines = machines_of(labels)
         record = {"id": engine.image_id(image.reference)} | ({"machines": machines} if machines else {})
         text = attest(self._key(), "image", image.reference, record, sha256=digest)
         label = base64.b64encode(text.encode()).decode()
         with self._store.staging() as staging:
             tar_path = pack(staging / "attestation.tar", {"attestation.json": text.encode()})
-            try:
-                engine.import_root(tar_path, unnamed, {_ATTESTATION_LABEL: label})
-                self._push(unnamed, self._attestation_name(image))
-            finally:
-                engine.remove_image(unnamed)
+            with unnamed(self._store, image.reference, "attestation", engine.remove_image) as name:
+                engine.import_root(tar_path, name, {_ATTESTATION_LABEL: label})
+                self._push(name, self._attestation_name(image))
         if self._lacks(image):
             raise RegistryError(f"{self._address} does not keep what is put there")
 
@@ -275,17 +270,11 @@ def _tag(image: Image) -> str:
 
 
 @contextmanager
-def _temporary(engine: "Engine", name: str) -> Iterator[None]:
-    """Remove an image's name at the end of the block; what is wrong with the image is a reason to refuse it."""
+def _refusing() -> Iterator[None]:
+    """Let what is wrong with an image of the registry be a reason to refuse it."""
     try:
         yield
     except RegistryError:
         raise
     except ImageError as error:
         raise _RefusedError(error.line) from error
-    finally:
-        engine.remove_image(name)
-
-
-def _unnamed(image: Image) -> str:
-    return f"{UNNAMED_IMAGES}{image.reference.replace('/', '-').replace(':', '-')}"

@@ -20,7 +20,6 @@ from pibuild.build.image_registry import (
     MACHINES_LABEL,
     ORIGIN_LABEL,
     PACKAGES_LABEL,
-    UNNAMED_IMAGES,
     machines_of,
 )
 from pibuild.config.dockerfiles import load_base, name_with, with_parents_named
@@ -38,7 +37,7 @@ from pibuild.console import Step
 from pibuild.errors import EngineError, ImageError
 from pibuild.model import Base, Image
 from pibuild.store.local import with_machines
-from pibuild.store.transfers import noted
+from pibuild.store.transfers import noted, unnamed
 from pibuild.trees.tree import write_files
 
 INSTALLED = "/opt/pibuild/packages/installed"
@@ -149,15 +148,12 @@ def _made(image: Image, context: BuildContext) -> Image:
     with _locked(image, context):
         if own := _present(image, context):  # by the pibuild that held the lock
             return own
-        unnamed = f"{UNNAMED_IMAGES}{image.locked.replace('/', '-').replace(':', '-')}"
-        with context.console.step(f"making the image {image.locked}") as step:
-            try:
-                origin = (_build if parents else _build_base)(image, unnamed, context, step)
-                return _named(image, unnamed, origin, context)
-            finally:
-                engine = context.engine
-                for reference in (unnamed, f"{unnamed}-root"):
-                    engine.remove_image(reference)
+        with (
+            context.console.step(f"making the image {image.locked}") as step,
+            unnamed(context.store, image.locked, "made", context.engine.remove_image) as name,
+        ):
+            origin = (_build if parents else _build_base)(image, name, context, step)
+            return _named(image, name, origin, context)
 
 
 def _pulled(image: Image, context: BuildContext) -> Image | None:
@@ -181,14 +177,21 @@ def _locked(image: Image, context: BuildContext) -> Iterator[None]:
         yield
 
 
-def _build_base(image: Image, unnamed: str, context: BuildContext, step: Step) -> str:
+def _build_base(image: Image, name: str, context: BuildContext, step: Step) -> str:
     """Make the base from the distribution's packages, or else from the image of a registry; return which it was."""
-    base, engine, root = load_base(image.folder.parent), context.engine, f"{unnamed}-root"
+    base, engine = load_base(image.folder.parent), context.engine
+    with unnamed(context.store, image.locked, "root", engine.remove_image) as root:
+        origin = _import_root(base, image, root, context)
+        _run_dockerfile(image, name, {"ROOT": root}, context, step)
+    return origin
+
+
+def _import_root(base: Base, image: Image, root: str, context: BuildContext) -> str:
+    """Give the engine the base's root file system under this name; return where it came from."""
     try:
         with context.store.staging() as staging:
             _bootstrap(base, image, staging / "root.tar", context)
-            engine.import_root(staging / "root.tar", root, {})
-        origin = f"mmdebstrap {base.suite}"
+            context.engine.import_root(staging / "root.tar", root, {})
     except ImageError as error:
         context.console.debug(str(error))
         context.console.note(f"  {error.what}: taking {base.pinned} from its registry")
@@ -201,9 +204,8 @@ def _build_base(image: Image, unnamed: str, context: BuildContext, step: Step) -
                 details=error.details,
                 hint="see docs/images.md for what to do when mirrors have dropped a release",
             ) from error
-        origin = base.pinned
-    _run_dockerfile(image, unnamed, {"ROOT": root}, context, step)
-    return origin
+        return base.pinned
+    return f"mmdebstrap {base.suite}"
 
 
 def _pull_base(base: Base, reference: str, context: BuildContext) -> None:
@@ -238,7 +240,7 @@ def _bootstrap(base: Base, image: Image, tar_path: Path, context: BuildContext) 
         other_path.replace(tar_path)
 
 
-def _build(image: Image, unnamed: str, context: BuildContext, step: Step) -> str:
+def _build(image: Image, name: str, context: BuildContext, step: Step) -> str:
     """Make an image from its Dockerfile; return where its base came from."""
     args = dict(image.args) | {parent.name.upper(): parent.reference for parent in image.parents}
     dockerfile = (image.folder / "Dockerfile").read_text()
@@ -247,19 +249,19 @@ def _build(image: Image, unnamed: str, context: BuildContext, step: Step) -> str
     if "ARG SNAPSHOT" in dockerfile:
         address = context.settings.snapshot or ""
         args["SNAPSHOT"] = address.replace("{archive}", "@ARCHIVE@").replace("{time}", "@SNAPSHOTID@")
-    _run_dockerfile(image, unnamed, args, context, step)
+    _run_dockerfile(image, name, args, context, step)
     return context.engine.image_labels(image.parents[0].reference).get(ORIGIN_LABEL, "unknown")
 
 
-def _run_dockerfile(image: Image, unnamed: str, args: Mapping[str, str], context: BuildContext, step: Step) -> None:
+def _run_dockerfile(image: Image, name: str, args: Mapping[str, str], context: BuildContext, step: Step) -> None:
     files = {path.relative_to(image.folder).as_posix(): path for path in own_files(image.folder)}
     log_path = context.store.log_path(image.locked.replace("/", "-").replace(":", "-"))
     with Transcript(log_path, step, context.console) as transcript:
         try:
-            context.engine.build_image(unnamed, _tar(files), args, {}, transcript)
+            context.engine.build_image(name, _tar(files), args, {}, transcript)
         except ImageError as error:
             raise ImageError(
-                error.what.replace(unnamed, image.locked),
+                error.what.replace(name, image.locked),
                 found=error.found,
                 details=transcript.last_lines,
                 log=log_path,
@@ -268,10 +270,10 @@ def _run_dockerfile(image: Image, unnamed: str, args: Mapping[str, str], context
             ) from error
 
 
-def _named(image: Image, unnamed: str, origin: str, context: BuildContext) -> Image:
+def _named(image: Image, name: str, origin: str, context: BuildContext) -> Image:
     """Name an image by its packages: as its lock says if they equal it, else with a hash. Labels list them."""
     engine = context.engine
-    total = _packages(engine.image_text(unnamed, INSTALLED), image)
+    total = _packages(engine.image_text(name, INSTALLED, context.store.labels), image)
     below = {package for parent in image.parents for package in _packages(_label(parent, context), parent)}
     locked = read_lock(image.folder)
     surplus, drift = surplus_and_drift(set(total) - below, total, locked)
@@ -290,7 +292,7 @@ def _named(image: Image, unnamed: str, origin: str, context: BuildContext) -> Im
         DIGEST_LABEL: "",
         MACHINES_LABEL: " ".join(sorted(machines)),
     }
-    engine.build_image(own.reference, _tar({"Dockerfile": f"FROM {unnamed}\n".encode()}), {}, labels, lambda _: None)
+    engine.build_image(own.reference, _tar({"Dockerfile": f"FROM {name}\n".encode()}), {}, labels, lambda _: None)
     context.own_images.note(own)
     return own
 

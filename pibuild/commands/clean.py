@@ -19,7 +19,6 @@ def run(invocation: Invocation) -> int:
     """Remove what the options name from the store and the engine, and print how much disk space that freed."""
     from pibuild.build.container import FAILED_IMAGES
     from pibuild.build.context import open_context
-    from pibuild.build.image_registry import UNNAMED_IMAGES
     from pibuild.console import size
     from pibuild.errors import PibuildError
 
@@ -39,9 +38,8 @@ def run(invocation: Invocation) -> int:
         else:
             if has_artifacts:
                 engine.remove_volumes(store.cache_prefix)
-            for prefix in ("pibuild/",) if args.all else (FAILED_IMAGES, UNNAMED_IMAGES):
-                for reference in engine.images(prefix):
-                    engine.remove_image(reference)
+            for reference in engine.images("pibuild/" if args.all else FAILED_IMAGES):
+                engine.remove_image(reference)
             if args.all:
                 context.own_images.forget()
     console.result(f"{size(freed_bytes)} freed under {store.root}", {"freed_bytes": freed_bytes})

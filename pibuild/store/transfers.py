@@ -1,4 +1,4 @@
-"""The names that images have in the engine while they go to a registry or come from it.
+"""The names that images have in the engine for a while: in a transfer, or until their own name is known to be right.
 
 Each is noted in the store before the engine has it, so that a later process removes what a killed one has left there.
 
@@ -8,9 +8,13 @@ Each is noted in the store before the engine has it, so that a later process rem
 import hashlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 
 from pibuild.files import folder_errors
 from pibuild.store.local import Store
+
+UNNAMED_IMAGES = "pibuild/unnamed:"
+"""How the names begin of images whose own name is not known to be right."""
 
 
 @contextmanager
@@ -26,12 +30,29 @@ def noted(store: Store, name: str, remove_image: Callable[[str], None]) -> Itera
         path.unlink(missing_ok=True)
 
 
+@contextmanager
+def unnamed(store: Store, reference: str, role: str, remove_image: Callable[[str], None]) -> Iterator[str]:
+    """Yield a name of this session for an image until the end of the block, where `remove_image` removes the name.
+
+    `reference` is the name that the image may get, `role` what tells it from others that are made for the same one.
+    """
+    name = f"{UNNAMED_IMAGES}{reference.replace('/', '-').replace(':', '-')}-{store.session}-{role}"
+    with noted(store, name, remove_image):
+        yield name
+
+
 def remove_left(store: Store, remove_image: Callable[[str], None]) -> None:
-    """Remove the names that transfers of ended sessions have left."""
-    for path in (store.root / "transfers").glob(f"{store.id}-*"):
-        if store.is_dead(path.name.removeprefix(f"{store.id}-").rpartition("-")[0]):
-            with suppress(FileNotFoundError):  # another process removes it, too
-                name, end, _ = path.read_text(errors="replace").partition("\n")
-                if end:  # otherwise the process was killed while it wrote
-                    remove_image(name)
-                path.unlink()
+    """Remove the names that ended sessions have left, except for those that a running session uses, too."""
+    notes = {path: path.name.removeprefix(f"{store.id}-").rpartition("-") for path in _notes(store)}
+    left = {path: digest for path, (session, _, digest) in notes.items() if store.is_dead(session)}
+    used = {digest for path, (_, _, digest) in notes.items() if path not in left}
+    for path, digest in left.items():
+        with suppress(FileNotFoundError):  # another process removes it, too
+            name, end, _ = path.read_text(errors="replace").partition("\n")
+            if end and digest not in used:  # without an end, the process was killed while it wrote
+                remove_image(name)
+            path.unlink()
+
+
+def _notes(store: Store) -> Iterator[Path]:
+    return (store.root / "transfers").glob(f"{store.id}-*")

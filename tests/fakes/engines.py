@@ -3,7 +3,7 @@
 import io
 import tarfile
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -53,7 +53,7 @@ class PresentEngine(Engine):
     def image_labels(self, reference: str) -> dict[str, str]:  # noqa: ARG002
         return {}
 
-    def image_text(self, reference: str, folder: str) -> str:  # noqa: ARG002
+    def image_text(self, reference: str, folder: str, labels: Iterable[tuple[str, str]] = ()) -> str:  # noqa: ARG002
         return ""
 
     def images(self, prefix: str) -> list[str]:  # noqa: ARG002
@@ -81,7 +81,7 @@ class MakingEngine(PresentEngine):
     def image_labels(self, reference: str) -> dict[str, str]:
         return dict(self.made[reference])
 
-    def image_text(self, reference: str, folder: str) -> str:  # noqa: ARG002
+    def image_text(self, reference: str, folder: str, labels: Iterable[tuple[str, str]] = ()) -> str:  # noqa: ARG002
         return "".join(text for part, text in self.installed.items() if part in reference)
 
     def images(self, prefix: str) -> list[str]:

@@ -28,6 +28,7 @@ from pibuild.console import Console
 from pibuild.errors import ImageError
 from pibuild.model import Image
 from pibuild.signing.key_files import machine_key, public_text
+from pibuild.store.transfers import UNNAMED_IMAGES
 from tests.fakes.servers import free_port
 from tests.integration.one_build import base_image
 from tests.integration.registries import LOGIN, engine_lack, registry_program, running_registry, second_engine
@@ -361,11 +362,12 @@ def transfer_and_be_killed(machines, name, image, trust):
     machines.run(name, make_and_share(image), trust=trust, push=True)
 
 
-def engine_names(registry):
-    """The names under which the engine has what was transferred, by tag and by digest."""
-    words = ["docker", "images", "--no-trunc", "--format", "{{.Repository}} {{.Tag}} {{.Digest}}"]
+def engine_names(registry, image):
+    """The names under which the engine has what is transferred, by tag and by digest."""
+    words = ["docker", "images", "--no-trunc", "--format", "{{.Repository}}:{{.Tag}} {{.Digest}}"]
     lines = subprocess.run(words, check=True, capture_output=True, text=True).stdout.splitlines()
-    return [line for line in lines if line.startswith(registry.host)]
+    unnamed = f"{UNNAMED_IMAGES}{image.reference.replace('/', '-').replace(':', '-')}"
+    return [line for line in lines if line.startswith((registry.host, unnamed))]
 
 
 @pytest.mark.parametrize("machine", ["a", "b"])
@@ -380,15 +382,15 @@ def test_the_names_of_a_killed_transfer_go_with_the_next_command(machines, share
     killed = spawn.Process(target=transfer_and_be_killed, args=(machines, machine, image, trust))
     killed.start()
     killed.join()
-    left = engine_names(registry)
+    left = engine_names(registry, image)
     if command == "clean":
         main(["clean", "--config", str(machines.folder / machine / "pibuild.yaml")])
     else:
         machines.run(machine, lambda context: context.engine.check(), trust=trust)
 
     assert killed.exitcode == -signal.SIGKILL
-    assert left
-    assert engine_names(registry) == []
+    assert len({name.startswith(UNNAMED_IMAGES) for name in left}) == 2  # those of the registry, and one of pibuild's
+    assert engine_names(registry, image) == []
 
 
 @pytest.mark.parametrize("registry", [LOGIN], indirect=True)

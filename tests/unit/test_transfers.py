@@ -5,7 +5,7 @@ import shutil
 import pytest
 
 from pibuild.store.local import Store
-from pibuild.store.transfers import noted, remove_left
+from pibuild.store.transfers import noted, remove_left, unnamed
 
 NAME = "registry.example.org/pibuild/builder:0123456789abcdef"
 
@@ -57,6 +57,30 @@ def test_the_name_of_a_running_session_stays(tmp_path, console, removed):
         store.close()
 
     assert removed == []
+
+
+def test_an_ended_session_s_name_that_a_running_session_uses_stays(tmp_path, console, removed):
+    left_by(tmp_path / "store", console)
+    one, other = (Store(tmp_path / "store", console) for _ in range(2))
+    with noted(one, NAME, lambda _: None):
+        remove_left(other, removed.append)
+    for store in (one, other):
+        store.close()
+
+    assert removed == []
+
+
+def test_the_image_without_a_name_of_a_killed_session_goes(tmp_path, console, removed):
+    dead, later = (Store(tmp_path / "store", console) for _ in range(2))
+    with pytest.raises(KilledError), unnamed(dead, "pibuild/builder:0123", "pulled", killed) as name:
+        pass
+    dead.close()
+    with unnamed(later, "pibuild/builder:0123", "pulled", removed.append) as other:
+        remove_left(later, removed.append)
+    later.close()
+
+    assert removed == [name, other]
+    assert name != other
 
 
 def test_a_copied_store_removes_no_name_of_the_original(tmp_path, console, removed):
