@@ -2,7 +2,9 @@
 
 import os
 import tarfile
+import time
 from hashlib import sha256
+from pathlib import Path
 
 import pytest
 
@@ -17,6 +19,7 @@ from tests.fakes.folders import RefusingFolder, SilentFolder
 from tests.fakes.rclone import FakeRclone
 from tests.fakes.servers import AnswerServer, CacheServer, free_port, running, serve_whole
 from tests.fakes.sources import FakeGit, FakeWeb, SilentWeb
+from tests.integration.execution_server import kill_group, started_group
 from tests.requirements import needs
 
 CONTENT = bytes(range(256)) * 4000
@@ -170,3 +173,27 @@ def test_rclone_deletes_what_exists_or_not_and_fails_at_a_remote_that_is_down(ki
         client.delete(str(tmp_path / "folder"))
     with pytest.raises(SourceError):
         client.delete(f":webdav,url='http://127.0.0.1:{free_port()}':x" if kind == "real" else "down:x")
+
+
+# servers
+
+
+def is_running(pid):
+    """Whether a process runs; one that has ended may wait for its parent."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def test_the_processes_that_a_server_has_started_end_with_it(tmp_path):
+    server = started_group(["bash", "-c", "sleep 60 & echo $!; wait"], tmp_path / "log")
+    while not (child := (tmp_path / "log").read_text().strip()):
+        assert server.poll() is None
+        time.sleep(0.01)
+    assert is_running(child)
+    kill_group(server)
+    deadline_s = time.monotonic() + 10
+    while is_running(child):
+        assert time.monotonic() < deadline_s
+        time.sleep(0.01)

@@ -7,6 +7,7 @@ a server and waits.
 import os
 import pwd
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -23,6 +24,7 @@ from pibuild.build.remote_programs import CASD, pinned_programs, unpacked
 from pibuild.config.project_files import files_digest
 from pibuild.config.settings_sources import load_settings
 from pibuild.console import Console
+from pibuild.signals import raise_interrupts
 from pibuild.trees.stored_tree import stored_members
 
 ROOT = Path(__file__).parents[2]
@@ -77,8 +79,11 @@ class ExecutionServer:
         """End some parts, as a machine that is switched off does."""
         for name in names:
             process = self._running.pop(name)
-            process.kill() if name != "database" else process.send_signal(2)
-            process.wait()
+            if name == "database":
+                process.send_signal(signal.SIGINT)
+                process.wait()
+            else:
+                kill_group(process)
 
     def close(self) -> None:
         """End everything."""
@@ -127,8 +132,7 @@ class ExecutionServer:
         self._run("front", [*self._nginx, *words])
 
     def _run(self, name: str, command: Sequence[str | Path], **options: Any) -> None:
-        with (self.folder / f"{name}.log").open("ab") as log:
-            self._running[name] = subprocess.Popen(list(map(str, command)), stdout=log, stderr=log, **options)
+        self._running[name] = started_group(command, self.folder / f"{name}.log", **options)
 
     def _wait_for(self, name: str) -> None:
         """Wait until a part takes connections."""
@@ -138,6 +142,20 @@ class ExecutionServer:
                 return
             time.sleep(0.1)
         raise RuntimeError(f"{name} does not start:\n{(self.folder / f'{name}.log').read_text()[-3000:]}")
+
+
+def started_group(command: Sequence[str | Path], log_path: Path, **options: Any) -> "subprocess.Popen[bytes]":
+    """Start a program in a process group of its own."""
+    with log_path.open("ab") as log:
+        words = list(map(str, command))
+        return subprocess.Popen(words, stdout=log, stderr=log, start_new_session=True, **options)
+
+
+def kill_group(process: "subprocess.Popen[bytes]") -> None:
+    """Kill a program with the processes that it started: nginx's would outlive it."""
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
 
 
 def _postgres_programs() -> Path:
@@ -193,6 +211,7 @@ def server_programs(folder: Path, context: BuildContext) -> dict[str, Any]:
 
 def main(folder: Path) -> None:
     """Run a server until it is interrupted."""
+    raise_interrupts()
     folder.mkdir(parents=True, exist_ok=True)
     with open_context(load_settings({}, os.environ, folder), os.environ, Console()) as context:
         server = ExecutionServer(folder, **server_programs(folder, context))
