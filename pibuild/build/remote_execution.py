@@ -21,6 +21,7 @@ from pibuild.build.remote_programs import PROGRAMS, certificate_files, container
 from pibuild.config.settings import RemoteExecution
 from pibuild.errors import BuildError, PibuildError, printable
 from pibuild.model import Artifact, Run
+from pibuild.signing.key_files import refuse_if_open
 from pibuild.store.local import Entry
 from pibuild.store.shared_records import RecordError, RemoteFacts, validated
 from pibuild.trees.tree import pack
@@ -105,7 +106,8 @@ def _session_env(settings: RemoteExecution, image: str) -> tuple[tuple[str, str]
 def relay(settings: RemoteExecution, image: str, context: BuildContext) -> Iterator[str]:
     """Run the relay in a container of this image, and yield the name of the volume that has its socket.
 
-    Raises BuildError if the relay does not start. The volume is removed afterwards.
+    Raises BuildError if the relay does not start, UsageError if every user of the machine may read or write the
+    certificate's file, which has its key. The volume is removed afterwards.
     """
     volume = f"{context.store.cache_prefix}socket-{context.store.session[:12]}-{threading.get_ident():x}"
     certificate = certificate_files(settings.certificate)
@@ -114,6 +116,7 @@ def relay(settings: RemoteExecution, image: str, context: BuildContext) -> Itera
         inputs = [(PROGRAMS, pack(staging / "relay.tar", {"relay.py": _script("relay.py")}))]
         if certificate:
             end_s = certificate_end(certificate["certificate.pem"])
+            refuse_if_open(certificate["certificate.pem"], "The certificate and key")
             inputs.append((_SECRETS, pack(staging / "secrets.tar", certificate)))
             words += [f"{_SECRETS}/certificate.pem", str(end_s)]
         run = container_run(context, image=image, command=words, env=(), inputs=inputs)

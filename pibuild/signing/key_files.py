@@ -32,6 +32,8 @@ from pibuild.files import folder_errors, locked, write_atomically
 
 KEY_PREFIX = "ed25519:"
 """How a public key's text begins."""
+_EVERY_USER = stat.S_IROTH | stat.S_IWOTH
+_FOR_A_GROUP = "mode 600, or 640 for a group"
 _PRIVATE_HINT = "openssl genpkey -algorithm ed25519 -out pibuild.key"
 _PUBLIC_HINT = "openssl pkey -in pibuild.key -pubout -out pibuild.pub"
 
@@ -42,7 +44,7 @@ def load_key(path: Path) -> Ed25519PrivateKey:
     Raises UsageError if the file is something else, or if every user of the machine may read or write it. The group
     may, so that a service can use the key.
     """
-    return _private_key(path, stat.S_IROTH | stat.S_IWOTH, "mode 600, or 640 for a group")
+    return _private_key(path, _EVERY_USER, _FOR_A_GROUP)
 
 
 def machine_key(path: Path) -> Ed25519PrivateKey:
@@ -68,16 +70,24 @@ def machine_key(path: Path) -> Ed25519PrivateKey:
 
 def _private_key(path: Path, forbidden: int, expected: str) -> Ed25519PrivateKey:
     key: Ed25519PrivateKey = _load(path, partial(load_pem_private_key, password=None), Ed25519PrivateKey, _PRIVATE_HINT)
+    refuse_if_open(path, "The signing key", forbidden, expected)
+    return key
+
+
+def refuse_if_open(path: Path, title: str, forbidden: int = _EVERY_USER, expected: str = _FOR_A_GROUP) -> None:
+    """Raise UsageError if users of the machine have one of the `forbidden` rights to a file with a private key.
+
+    That is by default every user's right to read or to write it. `title` begins the message.
+    """
     mode = stat.S_IMODE(path.stat().st_mode)
     if mode & forbidden:
-        who = "every user" if mode & (stat.S_IROTH | stat.S_IWOTH) else "other users"
+        who = "every user" if mode & _EVERY_USER else "other users"
         raise UsageError(
-            f"The signing key {path} is open to {who} of this machine",
+            f"{title} {path} is open to {who} of this machine",
             expected=expected,
             found=f"mode {mode:03o}",
             hint=f"chmod 600 {path}; make a new key if a stranger may have read it",
         )
-    return key
 
 
 def load_public_key(path: Path) -> Ed25519PublicKey:

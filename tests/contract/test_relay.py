@@ -12,7 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from pibuild.build.remote_execution import certificate_end
+from pibuild.build.remote_execution import certificate_end, relay
+from pibuild.config.settings import RemoteExecution
+from pibuild.errors import UsageError
+from tests.failures import fails
+from tests.fakes.engines import PresentEngine
+from tests.makers.contexts import make_context
 
 ROOT = Path(__file__).parents[2]
 RELAY = ROOT / "pibuild/remote_execution/relay.py"
@@ -96,3 +101,14 @@ def test_an_expired_certificate_of_this_machine_is_named_with_its_end_and_a_reme
     assert answer == b""
     assert "the certificate of this machine expired at 20" in text
     assert "ci/remote/certificates" in text
+
+
+@pytest.mark.parametrize("mode", [0o604, 0o644, 0o602])
+def test_a_certificate_that_every_user_may_read_or_write_is_refused(valid, store, console, tmp_path, mode):
+    path = tmp_path / "client.pem"
+    path.write_bytes((valid / "client.pem").read_bytes())
+    path.chmod(mode)
+    settings = RemoteExecution(server="grpcs://localhost:8443", certificate=str(path))
+    context = make_context(store, console, engine=PresentEngine())
+    with fails(UsageError, naming=(str(path), f"mode {mode:o}", "chmod 600")), relay(settings, "image", context):
+        pass

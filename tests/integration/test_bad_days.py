@@ -163,10 +163,13 @@ def test_a_full_disk_under_the_store_is_reported_and_leaves_no_partial_file(smal
     store.close()
 
 
-def test_an_interrupted_build_leaves_no_container(store, script):
+@pytest.mark.parametrize("signals", [["SIGINT"], ["SIGINT", "SIGTERM"], ["SIGTERM", "SIGTERM"], ["SIGHUP"]])
+def test_an_interrupted_build_leaves_no_container(store, script, signals):
     running = start(store.root, script(STARTED))
     wait_for(lambda: "started" in log_of(store.root))
-    running.send_signal(signal.SIGINT)
+    for name in signals:
+        running.send_signal(getattr(signal, name))
+        time.sleep(0.05)  # it has begun to clean up
 
     running.communicate(timeout=60)
 
