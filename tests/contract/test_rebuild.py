@@ -13,20 +13,24 @@ from datetime import UTC, datetime
 
 import pytest
 
+from pibuild.build.catalogue import load_catalogue
 from pibuild.build.rebuild import rebuild
 from pibuild.build.record import file_facts
 from pibuild.build.schedule import make_wheel
 from pibuild.commands.main import main
 from pibuild.config.settings import Settings
 from pibuild.console import Console
+from pibuild.errors import UsageError
 from pibuild.nightly.cells import CellBuilder
 from pibuild.nightly.history import History
 from pibuild.nightly.night import run_night
 from pibuild.nightly.rebuilds import rebuild_in_turn
 from pibuild.store.local import Store
 from pibuild.store.rebuild_turns import RebuildTurns
+from tests.failures import fails
 from tests.fakes.engines import BuildingContainer, BuildingEngine
 from tests.fakes.sources import FakeFetcher
+from tests.integration.elsewhere import planned
 from tests.makers.contexts import make_context
 from tests.makers.outcomes import make_night, make_outcome
 from tests.makers.plans import make_catalogue, plan_for
@@ -338,3 +342,19 @@ def test_the_command_fails_with_the_file_that_differs(machine, monkeypatch, tmp_
     assert error["type"] == "RebuildError"
     assert "share/banner.txt" in error["details"][0]
     assert json.loads(out)["rebuilt"][0]["difference"]["files"] == ["share/banner.txt"]
+
+
+def test_every_recipe_is_built_elsewhere_for_each_target_that_it_is_for():
+    catalogue = load_catalogue()
+    built = {
+        (artifact.recipe.name, artifact.target.name if artifact.target else "")
+        for plan in planned(catalogue, [*catalogue.targets], [*catalogue.recipes])
+        for artifact in plan.artifacts
+    }
+    assert {recipe for recipe, _ in built} == {*catalogue.recipes}
+    assert {(recipe, target) for recipe in ("litert", "litert-core") for target in catalogue.targets} <= built
+
+
+def test_a_target_that_nobody_knows_is_not_built_elsewhere():
+    with fails(UsageError, naming="pi-6"):
+        planned(load_catalogue(), ["pi-6"], [])

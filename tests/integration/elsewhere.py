@@ -9,13 +9,14 @@ usage: python -m tests.integration.elsewhere --elsewhere DIR [--store DIR] [--ta
 
 import argparse
 import importlib
+import itertools
 import os
 import pkgutil
 import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -31,6 +32,7 @@ from pibuild.build.images import ensure_image
 from pibuild.build.planning import Catalogue
 from pibuild.build.schedule import make_artifacts
 from pibuild.config.settings_sources import load_settings
+from pibuild.config.targets import find_target
 from pibuild.console import Console
 from pibuild.errors import PibuildError, UsageError
 from pibuild.model import Artifact, Image, Plan, Request, Run
@@ -52,9 +54,10 @@ _PLANS = (
     ("grpcio", "2.7"),
     ("numpy-wheel", "3.11"),
     ("tflite-runtime", "3.11"),
+    ("litert", "3.11"),
     (_WHOLE, "2.7"),
 )
-"""Recipes and Pythons that need all recipes."""
+"""Recipes and Pythons that need all recipes; some are not for all targets."""
 
 
 class Elsewhere(Engine):
@@ -140,12 +143,12 @@ def _library(context: BuildContext, image: Image, root: Path) -> Path:
 
 
 def planned(catalogue: Catalogue, targets: Sequence[str], recipes: Sequence[str]) -> list[Plan]:
-    """Return plans whose artifacts include these recipes', for these targets."""
-    plans = [
-        catalogue.plan(Request(target=target, python=python, recipe=recipe, version=None))
-        for target in targets
-        for recipe, python in _PLANS
-    ]
+    """Return plans whose artifacts include these recipes', for these targets. Raises UsageError if one is unknown."""
+    plans: list[Plan] = []
+    names = [find_target(target, catalogue.targets).name for target in targets]
+    for target, (recipe, python) in itertools.product(names, _PLANS):
+        with suppress(UsageError):  # no release of the recipe is for the target
+            plans.append(catalogue.plan(Request(target=target, python=python, recipe=recipe, version=None)))
     unknown = {*recipes} - {artifact.recipe.name for plan in plans for artifact in plan.artifacts}
     if unknown:
         raise UsageError(f"No plan has an artifact of {', '.join(sorted(unknown))}")
