@@ -139,7 +139,7 @@ def make_parser() -> CommandParser:
     parser = CommandParser(
         prog="pibuild",
         usage="pibuild [COMMAND] [OPTION...]",
-        summary="build TensorFlow wheels for the Raspberry Pi, and prove them on an emulated one",
+        summary="build LiteRT and TensorFlow wheels for the Raspberry Pi, proven by emulation",
         examples=("pibuild --target pi-one --python 3.11",),
         epilog=f"`pibuild COMMAND --help` shows a command's options and examples.\n\nexit codes:\n{exit_codes}",
     )

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from pibuild.commands.options import (
     CommandParser,
     Invocation,
-    add_build_options,
+    add_general,
     add_options,
     refuse_idle,
     wheel_path,
@@ -29,7 +29,7 @@ EXAMPLES = (
 )
 UNSURE_EXIT_CODE = 13
 """Nothing that was asked for fails, and something could not be told."""
-_ONLY_WITH_RUN = ("run_command", "mirrors", "jobs", "memory", "deadline", "store")
+_ONLY_WITH_RUN = ("run_command", "mirrors", "images", "snapshot", "jobs", "memory", "deadline", "store")
 """Options without effect on a wheel that is only read; --offline is always obeyed."""
 
 
@@ -43,10 +43,12 @@ def add_arguments(parser: CommandParser) -> None:
     help_text = "whether that system has 32 or 64 bits (default: both)"
     group.add_argument("--bits", choices=("32", "64"), metavar="N", help=help_text)
     group.add_argument("--floor", type=_glibc, metavar="F", help="oldest glibc that wheels must run with, such as 2.28")
-    group = parser.add_argument_group("test on the emulated Pi: all of these, and limits and mirrors, only with --run")
+    group = parser.add_argument_group("test on the emulated Pi (the others only with --run)")
     group.add_argument("--run", action="store_true", help="also install and import the wheels; needs Docker")
     group.add_argument("--run-command", metavar="CODE", help="Python code to run after the import")
-    add_build_options(parser)
+    add_options(group, "--mirrors", "--images", "--snapshot", "--jobs", "--memory", "--deadline")
+    add_options(parser.add_argument_group("network"), "--offline")
+    add_general(parser)
 
 
 def run(invocation: Invocation) -> int:

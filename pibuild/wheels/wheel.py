@@ -172,11 +172,18 @@ def read_wheel(path: Path) -> Wheel:
             _refuse_bomb(infos, path.stat().st_size)
             files = tuple(_wheel_file(archive, info) for info in infos)
     except (*ZIP_DAMAGE, OSError) as err:
-        raise WheelFormatError(f"not a whole zip file: {err or type(err).__name__}") from err
+        raise WheelFormatError(_damage(err)) from err
     folders = sorted({file.path.split("/")[0] for file in files if file.path.split("/")[0].endswith(".dist-info")})
     if len(folders) != 1:
         raise WheelFormatError(f"one .dist-info folder expected, found {len(folders)}: {', '.join(folders[:5])}")
     return Wheel(file_name=path.name, files=files, dist_info=folders[0])
+
+
+def _damage(error: Exception) -> str:
+    """Return what is wrong with a file that zipfile can't read; its own words for a missing end say less."""
+    is_endless = str(error) == "File is not a zip file"
+    found = "its end is missing, or it is another kind of file" if is_endless else error or type(error).__name__
+    return f"not a whole zip file: {found}"
 
 
 def dist_info_file(path: Path, name: str) -> bytes:
@@ -192,7 +199,7 @@ def dist_info_file(path: Path, name: str) -> bytes:
             with archive.open(infos[0]) as stream:
                 content = stream.read(_MAX_METADATA_BYTES + 1)
     except (*ZIP_DAMAGE, OSError) as err:
-        raise WheelFormatError(f"not a whole zip file: {err or type(err).__name__}") from err
+        raise WheelFormatError(_damage(err)) from err
     if len(content) > _MAX_METADATA_BYTES:
         raise WheelFormatError(f"{name} has more than {_MAX_METADATA_BYTES} bytes")
     return content
