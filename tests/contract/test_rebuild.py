@@ -169,7 +169,24 @@ def test_a_recipe_with_a_cache_gets_a_new_one_when_it_is_built_again(machine):
     built, again = (run for run in one.engine.runs if run.cache or "/work/cache" in run.volumes)
 
     assert built.cache
+    assert built.volumes == ("/work/cache/bazel",)  # Bazel's own programs are not in the cache
     assert (again.cache, again.cache_from, again.volumes) == ("", "", ("/work/cache",))
+
+
+def test_what_is_built_again_is_compiled_on_this_machine(machine, monkeypatch):
+    one, asked = machine(), []
+
+    def elsewhere(artifact, _context, *, sources):  # noqa: ARG001
+        asked.append(artifact.recipe.name)
+        return nullcontext(None)
+
+    monkeypatch.setattr("pibuild.build.artifact.remote_of", elsewhere)
+    make_wheel(plan_for(), one.context)
+    first = list(asked)
+    [*rebuild(plan_for(), one.context)]
+
+    assert sorted(first) == sorted(ALL)
+    assert asked == first
 
 
 @pytest.fixture
