@@ -7,7 +7,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from io import StringIO
@@ -164,15 +165,27 @@ class Running:
     def wait(self, seconds: float) -> bool:
         """Wait for its end, but not longer than this; return whether it has ended."""
         try:
-            self.process.wait(seconds)
+            with self._ended_with_this_process():
+                self.process.wait(seconds)
         except subprocess.TimeoutExpired:
             return False
         return True
 
+    @contextmanager
+    def _ended_with_this_process(self) -> Iterator[None]:
+        """If this process is interrupted, end the command as well, so that it removes its containers."""
+        try:
+            yield
+        except KeyboardInterrupt:
+            self.process.terminate()
+            self.process.communicate(timeout=_DEADLINE_S)
+            raise
+
     def ended(self, deadline_s: float) -> Ended:
         """Wait for its end. Raises ViolationError if it does not end, or ends with a traceback."""
         try:
-            out, err = self.process.communicate(timeout=deadline_s)
+            with self._ended_with_this_process():
+                out, err = self.process.communicate(timeout=deadline_s)
         except subprocess.TimeoutExpired:
             os.killpg(self.process.pid, signal.SIGKILL)
             out, err = self.process.communicate()

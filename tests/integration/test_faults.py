@@ -3,8 +3,11 @@
 import importlib
 import json
 import os
+import signal
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -92,3 +95,28 @@ def test_a_fault_that_breaks_a_promise_is_told_with_its_seed_and_the_others_go_o
 
     assert [(result.seed, result.violation) for result in results] == [(7, "a wheel is lost"), (8, "a wheel is lost")]
     assert "ci/faults --seed 7 --only theft --faults 1" in faults._line(results[0])
+
+
+def test_an_interrupted_campaign_ends_its_command_in_order(campaign, tmp_path):
+    code = (
+        "import pathlib, signal, sys, time\n"
+        "signal.signal(signal.SIGTERM, lambda *_: (pathlib.Path('ended').touch(), sys.exit(130)))\n"
+        "pathlib.Path('begun').touch()\n"
+        "time.sleep(60)\n"
+    )
+    running = campaign("machine").Running([sys.executable, "-c", code], tmp_path, dict(os.environ))
+
+    def interrupt():
+        while not (tmp_path / "begun").exists():
+            time.sleep(0.01)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        threading.Thread(target=interrupt).start()
+        with pytest.raises(KeyboardInterrupt):
+            running.ended(30)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert running.process.returncode == 130
+    assert (tmp_path / "ended").exists()
