@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 
 from pibuild.machinecode.control_flow.calls import Calls, Surroundings
+from pibuild.machinecode.control_flow.computed_jumps import link_label
 from pibuild.machinecode.control_flow.decisions import Decisions
 from pibuild.machinecode.control_flow.execution import Execution
 from pibuild.machinecode.control_flow.knowledge import Knowledge, State, Walk
@@ -106,11 +107,11 @@ class _Walker:
         self._pending: list[State] = []
         self._pool = flow.knowledge.pool
         self._met = MetPlaces()
-        self._switched = set[int]()
+        self._switches: dict[int, list[int]] = {}
         self._steps, self._has_tables = 0, False
         self._has_unknown_switch = False
         self._call_guards: Features | None = None
-        self._switch_doubts: Features | None = None
+        self._switch_guarded: Features | None = None
 
     def run(self, start: int, arguments: dict[int, Value], *, with_landing_pads: bool) -> None:
         """Follow all ways from a place, and then those of switches and exceptions."""
@@ -123,8 +124,8 @@ class _Walker:
                     return
             if not (self._has_tables or with_landing_pads):
                 break
-            # where switches and exceptions lead: guarded by what guards all calls, or what all switches doubt
-            guards = (self._switch_doubts if self._has_tables else self._call_guards) or _NONE
+            # where switches and exceptions lead: guarded by what guards all switches, or all calls
+            guards = (self._switch_guarded if self._has_tables else self._call_guards) or _NONE
             guards = _NONE if self._has_tables and with_landing_pads else guards
             self._has_tables = with_landing_pads = False
             self._pending = [self._fresh_state(place, guards, {}) for place in self._orphans()]
@@ -255,9 +256,7 @@ class _Walker:
         self._calls.leave(operation, state, self.walk)
         if kind == op.TABLE:
             self._has_tables = True
-            if state.address not in self._switched:
-                self._switched.add(state.address)
-                self._pending += self._table(state, guards | self._switch_doubt(operation, state))
+            self._pending += self._table(operation, state, guards)
         if kind in _CALLS:
             self._call_guards = here if self._call_guards is None else self._call_guards & here
             state.registers.pop(0, None)
@@ -319,31 +318,44 @@ class _Walker:
             state.address = target
             self._met.joins.add(target)
             return _Next.ON
-        if kind == op.RETURN and (label := self._label_in_link_register(state)) is not None:
-            self._met.joins.add(label & ~1)
-            self._pending.append(state.at(label, state.guards))
-            return _Next.OFF
+        if kind == op.RETURN:
+            operation = self._as_jump(operation, state)
+            kind = operation[0]
+        label = self._label_in_link_register(state) if kind != op.TABLE else None
         outcome = self._calls.leave(operation, state, self.walk)
+        if label is not None:  # a call that is written as a jump
+            self._met.joins.add(label & ~1)
+            self._pending.append(self._fresh_state(label, state.guards, {}))
+        if kind == op.JUMP_REG and isinstance(outcome, int) and self._low < outcome & ~1 < self._high:
+            self._met.joins.add(outcome & ~1)
+            self._pending.append(state.at(outcome, state.guards))
         is_switch = kind == op.TABLE or (kind == op.JUMP_REG and outcome is None)
         if is_switch and (ways := self._chosen_ways(operation, state)):
             self._met.joins.update(way.address for way in ways)
             self._pending += ways
-        elif is_switch and state.address not in self._switched:
-            self._switched.add(state.address)
-            doubt = self._switch_doubt(operation, state)
-            ways = self._table(state, state.guards | doubt) if kind == op.TABLE else []
-            self._met.joins.update(way.address for way in ways)
+        elif is_switch:
+            is_meant = kind == op.TABLE or is_sum(self._flow.image, state.place, operation[1])
+            ways = self._table(operation, state, state.guards) if is_meant else []
             self._pending += ways
             self._has_tables = self._has_tables or not ways
-            is_meant = kind == op.TABLE or is_sum(self._flow.image, state.place, operation[1])
             self._has_unknown_switch = self._has_unknown_switch or (is_meant and not ways)
         return _Next.OFF
 
+    def _as_jump(self, operation: Operation, state: State) -> Operation:
+        """Return a return as a jump to a register if that holds an address."""
+        register = operation[1] if len(operation) > 1 else 30 if self._is_a64 else 14
+        value = state.registers.pop(register, None)
+        if value is None or value[0] != "k" or not self._surroundings.in_code_section(value[1]):
+            return operation
+        state.registers[op.TEMP] = value
+        return op.JUMP_REG, op.TEMP
+
     def _label_in_link_register(self, state: State) -> int | None:
-        """Return the place of this function to which a return leads that is a jump; None if it leads to the caller."""
+        """Return the place of this function to which it returns to which control goes; None if that is the caller."""
         link = state.registers.get(30 if self._is_a64 else 14)
-        is_label = link is not None and link[0] == "k" and self._low < link[1] & ~1 < self._high
-        return int(link[1]) if link is not None and is_label else None
+        if link is None or link[0] != "k" or not self._low < link[1] & ~1 < self._high:
+            return None
+        return int(link[1]) if self._is_a64 else link_label(self._flow.image, state.place)
 
     def _chosen_ways(self, operation: Operation, state: State) -> list[State]:
         """Return where a jump to one of several places of this function leads, and what is certain there."""
@@ -353,19 +365,23 @@ class _Walker:
             return []
         return [state.at(place, state.guards | features) for place, features in places]
 
-    def _switch_doubt(self, operation: Operation, state: State) -> Features:
-        """Return what a switch tells that an answer chooses: it decided, in a way that is not followed."""
+    def _switch_guards(self, operation: Operation, state: State, guards: Features) -> Features:
+        """Return what guards all ways of a switch: if an answer chooses, it decided in a way that is not followed."""
         values = [state.registers.get(register) for register in operation[1:]]
         features = _NONE.union(*(about(value) for value in values if value is not None))
-        doubts = frozenset({("maybe", features)}) if features else _NONE
-        self._switch_doubts = doubts if self._switch_doubts is None else self._switch_doubts & doubts
-        return doubts
+        guards = guards | {("maybe", features)} if features else guards
+        self._switch_guarded = guards if self._switch_guarded is None else self._switch_guarded & guards
+        return guards
 
-    def _table(self, state: State, guards: Features) -> list[State]:
+    def _table(self, operation: Operation, state: State, guards: Features) -> list[State]:
         """Return where the ways of a switch begin."""
-        places = table_places(self._flow.image, state.place, self._low, self._high)
-        self._steps += len(places)
-        ways = [state.at(place, guards) for place in places]
+        guards = self._switch_guards(operation, state, guards)
+        if state.address not in self._switches:
+            places = table_places(self._flow.image, state.place, self._low, self._high)
+            self._switches[state.address] = places
+            self._steps += len(places)
+        ways = [state.at(place, guards) for place in self._switches[state.address]]
+        self._met.joins.update(way.address for way in ways)
         for way in ways:
             way.flags = None
         return ways

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from pibuild.machinecode.control_flow.knowledge import Flags, State
-from pibuild.machinecode.control_flow.register_values import Features, Value, common
+from pibuild.machinecode.control_flow.register_values import Features, Value, common, vague
 
 _MAX_VISITS = 2
 """So often, what registers hold at one place may become another value; then it is kept or forgotten."""
@@ -46,9 +46,14 @@ def _same(before: State | None, state: State) -> tuple[dict[int, Value], dict[in
     """Return what did not change at a place since a walk came there before."""
     if before is None:
         return {}, {}, None
-    registers = {number: value for number, value in state.registers.items() if before.registers.get(number) == value}
-    slots = {at: value for at, value in state.slots.items() if before.slots.get(at) == value}
-    return registers, slots, state.flags if state.flags == before.flags else None
+    flags = state.flags if state.flags == before.flags else None
+    return _kept(before.registers, state.registers), _kept(before.slots, state.slots), flags
+
+
+def _kept(before: dict[int, Value], now: dict[int, Value]) -> dict[int, Value]:
+    """Return the values that did not change; of others, what they are about."""
+    values = ((key, value if before.get(key) == value else vague(value)) for key, value in now.items())
+    return {key: value for key, value in values if value is not None}
 
 
 def _merge(before: State, state: State) -> bool:

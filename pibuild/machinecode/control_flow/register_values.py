@@ -317,6 +317,8 @@ def common(
         other = b.get(key)
         if other is not None:
             certain = value if value == other else joined(value, other, features_a, features_b)
+            if certain is None and not value[0] == other[0] == "k" and "choice" not in (value[0], other[0]):
+                certain = vague(value, other)
             if certain is not None:
                 both[key] = certain
     for known, unknown, features in ((a, b, features_b), (b, a, features_a)):

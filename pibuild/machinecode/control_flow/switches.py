@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable
 
+from pibuild.machinecode.control_flow.computed_jumps import is_sum32, jump_places
 from pibuild.machinecode.decoders import effects as op
 from pibuild.machinecode.image import MemoryImage
 from pibuild.machinecode.regions import decoded, last_part
@@ -15,11 +16,11 @@ _NEAR = 8
 
 
 def table_places(image: MemoryImage, place: int, low: int, high: int) -> list[int]:
-    """Return the places to which a table behind an instruction leads (TBB, TBH, branches behind ADD PC)."""
+    """Return the places to which a switch of 32-bit code leads (TBB, TBH, a sum, a loaded word); none if not known."""
     if image.bits == 64:
         return []
-    found = _thumb_table(image, place & ~1, high) if place & 1 else _arm_table(image, place, low, high)
-    return list(dict.fromkeys(found))
+    found = _thumb_table(image, place & ~1, high) if place & 1 else []
+    return list(dict.fromkeys(found)) or jump_places(image, place, low, high)
 
 
 def _thumb_table(image: MemoryImage, address: int, high: int) -> list[int]:
@@ -49,54 +50,10 @@ def _compared_number(image: MemoryImage, address: int, register: int) -> int:
     return (compare & 0xFF) + 1 if compare >> 8 == 0x28 | register else _MAX_CASES
 
 
-def _arm_table(image: MemoryImage, address: int, low: int, high: int) -> list[int]:
-    places: list[int] = []
-    base = _arm_base(image, address, low)
-    if base is not None:
-        return _distances(image, base, high)
-    at = address + 8
-    while at < high and len(places) < _MAX_CASES:
-        word = int.from_bytes(image.read(at, 4), "little")
-        if word >> 24 == 0xEA:
-            places.append(at)
-        elif low <= word < high and not word & 3:
-            places.append(word)
-        else:
-            break
-        at += 4
-    return places
-
-
-def _arm_base(image: MemoryImage, address: int, low: int) -> int | None:
-    """Return where the table lies of which ADD PC, base, distance takes distances (LLVM); None if it is none."""
-    word = int.from_bytes(image.read(address, 4), "little")
-    if word & 0x0FF0FFF0 != 0x0080F000:
-        return None
-    registers = word >> 16 & 15, word & 15
-    for at in range(address - 4, max(low, address - 4 * _NEAR) - 1, -4):
-        operation = decoded(image, at)[0]
-        if operation[0] == op.SET_NEAR and operation[1] in registers:
-            return at + int(operation[2])
-    return None
-
-
-def _distances(image: MemoryImage, base: int, high: int) -> list[int]:
-    """Return the places to which a table of distances from its begin leads; it ends where the first of them begins."""
-    places: list[int] = []
-    at, end = base, high
-    while at < end and len(places) < _MAX_CASES:
-        target = base + (image.number(at, 4) or 0)
-        if target & 3 or not at < target < high:
-            break
-        places.append(target)
-        end, at = min(end, target), at + 4
-    return places
-
-
 def is_sum(image: MemoryImage, place: int, register: int) -> bool:
     """Return whether code jumps to the sum of two registers, as switches do; tail calls load a pointer."""
     if image.bits == 32:
-        return _is_sum32(image, place, register)
+        return is_sum32(image, place, register)
     for at in range(place - 4, place - 4 * (_NEAR + 1), -4):
         word = image.number(at, 4) or 0
         if word & 31 == register and word & 0xFF000000 in (0x8B000000, 0x0B000000):
@@ -104,29 +61,6 @@ def is_sum(image: MemoryImage, place: int, register: int) -> bool:
         if word & 0x3BC0001F == 0x39400000 | register:  # LDR, LDRB, LDRH
             return False
     return False
-
-
-def _is_sum32(image: MemoryImage, place: int, register: int) -> bool:
-    step = 2 if place & 1 else 4
-    for at in range(place - step, place - step * (_NEAR + 1), -step):
-        operation = last_part(decoded(image, at)[0])
-        if operation[0] in (op.ADD_REG, op.ADD_PC, op.LOAD, op.LOAD_REG, op.LOAD_NEAR) and operation[1] == register:
-            return operation[0] in (op.ADD_REG, op.ADD_PC)
-        if operation[0] >= op.CALL:
-            return False
-    return False
-
-
-def near_label(image: MemoryImage, place: int, register: int) -> int | None:
-    """Return the place near to code for 32 bits that it puts into a register and then jumps to; None if it does not."""
-    step = 2 if place & 1 else 4
-    for at in range(place - step, place - step * (_NEAR + 1), -step):
-        operation = decoded(image, at)[0]
-        if operation[0] == op.SET_NEAR and operation[1] == register:
-            return int(((at & ~1) & ~(operation[3] - 1) if at & 1 else at) + operation[2])
-        if operation[0] >= op.CALL or (operation[0] not in (op.NOP, op.COMPARE) and operation[1:2] == (register,)):
-            return None
-    return None
 
 
 class Orphans:

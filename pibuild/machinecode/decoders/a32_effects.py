@@ -116,7 +116,7 @@ def _a32_load(word: int, group: int, rd: int, rn: int, rm: int) -> Operation:
         if rd == 15 and is_load:
             return (TABLE, rn, rm)
         if rn == 15 and is_load:
-            return SEVERAL, (ADD_PC, TEMP, rm, 8, 1), (LOAD, rd, TEMP, 0, size)
+            return SEVERAL, (SET_NEAR, TEMP, 8, 1), (LOAD_REG, rd, TEMP, rm, amount, size)
         if word >> 24 & 1 and word >> 23 & 1 and kind == 0:
             return (LOAD_REG, rd, rn, rm, amount, size) if is_load else (STORE_REG, rd, rn, rm, size)
         return (CLOBBER, (rd, rn)) if is_load else (NOP,)
@@ -139,7 +139,7 @@ def indexed_access(
     change: tuple[Operation, ...] = ((ADD, rn, rn, distance),) if changes else ()
     leave: tuple[Operation, ...] = ()
     if rd == 15 and is_load:
-        leave = ((RETURN,),) if rn == 13 else ((JUMP_REG, TEMP),)
+        leave = ((RETURN, TEMP),) if rn == 13 else ((JUMP_REG, TEMP),)
     return (SEVERAL, part, *change, *leave) if change or leave else part
 
 
@@ -151,15 +151,14 @@ def load_multiple(rn: int, registers: int, is_load: bool, mode: int, is_written:
     first = (4 if before else 0) if up else (-amount if before else 4 - amount)
     parts: list[Operation] = []
     for at, number in enumerate(numbers):
-        if is_load and number == 15:
-            continue
-        parts.append((LOAD if is_load else STORE, number, rn, first + 4 * at, 4))
+        target = TEMP if is_load and number == 15 else number
+        parts.append((LOAD if is_load else STORE, target, rn, first + 4 * at, 4))
     if is_load and registers >> rn & 1:
         parts = [(CLOBBER, tuple(number for number in numbers if number != 15))]
     elif is_written:
         parts.append((ADD, rn, rn, amount if up else -amount))
     if is_load and registers >> 15 & 1:
-        parts.append((RETURN,))
+        parts.append((RETURN, TEMP))
     return (SEVERAL, *parts) if parts else (NOP,)
 
 

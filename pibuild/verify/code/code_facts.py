@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 
 from pibuild.machinecode.code_scan import a64_returns
 from pibuild.machinecode.control_flow.auxiliary_vector import holds_glibc
+from pibuild.machinecode.control_flow.computed_jumps import link_label
 from pibuild.machinecode.control_flow.imported_answers import Answers
 from pibuild.machinecode.control_flow.knowledge import Walk
 from pibuild.machinecode.control_flow.program import Program, without_symbols
-from pibuild.machinecode.control_flow.switches import near_label, table_places
+from pibuild.machinecode.control_flow.switches import table_places
 from pibuild.machinecode.decoders import effects as op
 from pibuild.machinecode.features import Feature
 from pibuild.machinecode.image import START, MemoryImage
@@ -65,7 +66,9 @@ _MAX_GUESSED = 400
 _IMPOSSIBLE = (Feature.UNALLOCATED, Feature.PRIVILEGED, Feature.COPROCESSOR)
 _WORDS_A_STEP, _WAYS_A_WORD = 6, 2
 """What finding the way takes of the steps that follow what registers hold, and of the ways."""
-_LINK = 14
+_COMPUTED = (op.TABLE, op.JUMP_REG, op.CALL_REG, op.RETURN)
+"""Operations that leave to where a register or a loaded word says."""
+_JUMPS = (op.JUMP_REG, op.JUMP)
 _VENEER = 6
 """Instructions between the one that puts an address together and the jump to it."""
 _METHOD_FLAGS = frozenset(
@@ -339,11 +342,11 @@ class Code:
                 part = last_part(part[2]) if is_maybe else part
                 targets = branch_targets(place, part)
                 todo += targets
-                if part[0] == op.TABLE:
+                if part[0] in _COMPUTED:
                     todo += table_places(image, place, *program.functions.bounds(place))
-                register = part[1] if part[0] in (op.JUMP_REG, op.CALL_REG) else _LINK if part[0] == op.RETURN else None
-                label = None if register is None else near_label(image, place, register)
-                todo += [] if label is None else [label]
+                if part[0] in _JUMPS or (part[0] == op.RETURN and len(part) > 1):
+                    label = link_label(image, place)
+                    todo += [] if label is None else [label]
                 ends = part[0] in LEAVES or (
                     part[0] in (op.CALL, op.CALL_REG)
                     and (
