@@ -201,6 +201,20 @@ class MemoryImage:
         return np.frombuffer(self.content, row, count, span.offset + address - span.start if span and count else 0)
 
     @cached_property
+    def pc_uses(self) -> tuple[Addresses, Addresses]:
+        """Addresses in executable parts at which 32-bit code may make an address of the PC: of ARM code, and of Thumb."""
+        words, halves = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
+        for span in self.spans:
+            if span.is_executable and span.start % 4 == 0:
+                code = self.rows(span.start, span.end - span.start, np.dtype("<u4"))
+                reads_pc = (code & 0x0C0F0000 == 0x000F0000) | (code & 0x0FFF0FFF == 0x01A0000F)
+                words.append(span.start + 4 * np.flatnonzero(reads_pc | (code & 0x0FFFFFDF == 0x012FFF1F)))
+                half = self.rows(span.start, span.end - span.start, np.dtype("<u2"))
+                reads_pc = (half & 0xF800 == 0xA000) | (half & 0xFC78 == 0x4478) | (half & 0xFF5F == 0xF20F)
+                halves.append(span.start + 2 * np.flatnonzero(reads_pc))
+        return np.concatenate(words), np.concatenate(halves)
+
+    @cached_property
     def tags(self) -> dict[int, int]:
         """The numbers of the dynamic section; of several with one tag, the last counts, as in ld.so."""
         address, size = self._parts.get(_DYNAMIC, (0, 0))

@@ -5,6 +5,7 @@ of distances or pointers. A comparison of the index tells how many ways there ar
 ends where the first of its ways begins.
 """
 
+from bisect import bisect_left
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
@@ -74,7 +75,12 @@ def jump_places(image: MemoryImage, place: int, low: int, high: int) -> list[int
 
     A return counts as a jump if the code puts the address together to which it returns.
     """
-    jump = _Jump(image, place, low)
+    operation = last_part(decoded(image, place)[0])
+    operation = last_part(operation[2]) if operation[0] == op.IF else operation
+    is_far = operation[0] == op.TABLE or (operation[0] == op.JUMP_REG and is_sum32(image, place, operation[1]))
+    if not is_far and not _has_near_address(image, place):  # most
+        return []
+    jump = _Jump(image, place, max(low, place - (_NEAR_BYTES if is_far else _NEAREST_BYTES)))
     found: dict[int, None] = {}
     for value in jump.targets():
         places = _places_of(image, value, place & 1 if jump.keeps_mode else None, low, high)
@@ -89,6 +95,8 @@ def link_label(image: MemoryImage, place: int) -> int | None:
 
     Code that calls so puts the place into the link register and reads it no more: else it is the address of a table.
     """
+    if not _has_near_address(image, place):
+        return None
     for count, (at, parts) in enumerate(_before(image, place, max(0, place - 4 * _LINKED))):
         if any(_reads(part, _LINK) for part in parts) or count == _LINKED:
             return None
@@ -98,6 +106,13 @@ def link_label(image: MemoryImage, place: int) -> int | None:
         if any(_writes(part, _LINK) for part in parts):
             return None
     return None
+
+
+def _has_near_address(image: MemoryImage, place: int) -> bool:
+    """Return whether a jump, or an instruction shortly before it, may make an address of the PC."""
+    uses = image.pc_uses[place & 1].data
+    row = bisect_left(uses, (place & ~1) - _NEAREST_BYTES)
+    return row < len(uses) and uses[row] <= place & ~1
 
 
 def is_sum32(image: MemoryImage, place: int, register: int) -> bool:
@@ -121,9 +136,7 @@ class _Jump:
         self._condition = operation[1] if operation[0] == op.IF else None
         self._operation = operation[2] if operation[0] == op.IF else operation
         self._is_wide = size == 4
-        part = last_part(self._operation)
-        is_far = part[0] == op.TABLE or (part[0] == op.JUMP_REG and is_sum32(image, place, part[1]))
-        self._rows = [*_before(image, place, max(low, place - (_NEAR_BYTES if is_far else _NEAREST_BYTES)))]
+        self._rows = [*_before(image, place, low)]
 
     @property
     def keeps_mode(self) -> bool:
