@@ -33,6 +33,7 @@ _WRITING = frozenset(range(op.SET, op.SHIFT + 1)) | {
 """Operations that overwrite the register that they name first."""
 _READING_TWO = (op.ADD_REG, op.AND_REG, op.OR_REG, op.SHIFT_BY, op.LOAD_REG, op.STORE_REG, op.MIX, op.SELECT)
 _READING_ONE = (*(op.MOVE, op.ADD, op.ADD_PC, op.AND, op.OR, op.FLIP, op.BITS, op.SHIFT, op.NOT, op.LOAD), op.STORE)
+_COMPUTING = _WRITING - {op.LOAD, op.LOAD_REG, op.LOAD_NEAR, op.MOVE}
 _ONE_PLACE = (op.RETURN, op.CALL_REG)
 """What leads to slots of equal size hardly ever."""
 _ABOVE = {8: 1, 2: 0}
@@ -90,6 +91,16 @@ def jump_places(image: MemoryImage, place: int, low: int, high: int) -> list[int
     return list(found)
 
 
+def is_computed(image: MemoryImage, place: int, low: int) -> bool:
+    """Return whether code computes the target of a jump or a return, rather than loads or keeps a pointer."""
+    jump = _Jump(image, place, max(low, place - _NEAREST_BYTES))
+    part = jump.part
+    if part[0] == op.RETURN and len(part) > 1:
+        register = jump.stored_register()
+        return register not in (None, _LINK)
+    return part[0] == op.TABLE or jump.writer(part[1] if len(part) > 1 else _LINK) in _COMPUTING
+
+
 def link_label(image: MemoryImage, place: int) -> int | None:
     """Return the place to which the function returns to which a jump leads; None if its caller put it there.
 
@@ -143,6 +154,29 @@ class _Jump:
         """Whether the lowest bit of the target does not choose between ARM and Thumb."""
         is_bx = self._word & 0x0FFFFFD0 == 0x012FFF10 or (not self._is_wide and self._word >> 8 == 0x47)
         return last_part(self._operation)[0] != op.RETURN and not is_bx and bool(self._place & 1)
+
+    @property
+    def part(self) -> op.Operation:
+        """What the instruction does at last."""
+        return last_part(self._operation)
+
+    def writer(self, register: int) -> int:
+        """Return the kind of the instruction before the jump that wrote a register; NOP if none is near."""
+        for _, parts in self._rows:
+            for part in reversed(parts):
+                inner = part[2] if part[0] == op.IF else part
+                if _writes(inner, register):
+                    if inner[0] != op.MOVE:
+                        return int(inner[0])
+                    register = inner[2]
+        return op.NOP
+
+    def stored_register(self) -> int | None:
+        """Return the register that code shortly before writes to the stack, where the jump then reads its target."""
+        own = self._operation[1:] if self._operation[0] == op.SEVERAL else ()
+        load = next((part for part in own if part[:3] == (op.LOAD, op.TEMP, _SP)), None)
+        row = None if load is None else self._stored(load[3], self._rows, 0)
+        return None if row is None else int(row[2])
 
     def targets(self) -> list[_Sum]:
         """Return what the target may be made of."""
@@ -249,19 +283,29 @@ class _Jump:
 
     def _from_stack(self, distance: int, rows: list[tuple[int, op.Operation]], at: int) -> list[_Sum]:
         """Return what was written to the stack, at a distance from its pointer."""
+        stored = self._stored(distance, rows, at)
+        if stored is None:
+            return []
+        row, number, register = stored
+        rest = [*rows]
+        rest[row] = rows[row][0], rows[row][1][:number]
+        return [value for value in self._values(register, rest, row) if not value.is_open]
+
+    def _stored(
+        self, distance: int, rows: list[tuple[int, op.Operation]], at: int
+    ) -> tuple[int, int, int] | None:
+        """Return which row and part writes to the stack at a distance from its pointer, and which register."""
         for row in range(at, len(rows)):
-            place, parts = rows[row]
+            parts = rows[row][1]
             for number in range(len(parts) - 1, -1, -1):
                 part = parts[number]
                 if part[0] == op.STORE and part[2:] == (_SP, distance, 4):
-                    rest = [*rows]
-                    rest[row] = place, parts[:number]
-                    return [value for value in self._values(part[1], rest, row) if not value.is_open]
+                    return row, number, part[1]
                 if part[0] == op.ADD and part[1:3] == (_SP, _SP):
                     distance += part[3]
                 elif _writes(part, _SP) or part[0] == op.IF:
-                    return []
-        return []
+                    return None
+        return None
 
     def _bound(self, register: int, rows: list[tuple[int, op.Operation]], at: int) -> int | None:
         """Return how many numbers an index may be, by the comparison before it is used."""

@@ -17,6 +17,7 @@ from pibuild.machinecode.control_flow.execution import Execution
 from pibuild.machinecode.control_flow.knowledge import Knowledge, State, Walk
 from pibuild.machinecode.control_flow.memory import Memory
 from pibuild.machinecode.control_flow.met_places import MetPlaces
+from pibuild.machinecode.control_flow.questions import ALL
 from pibuild.machinecode.control_flow.register_values import Features, Value, about, by_answer, decided_by, vague
 from pibuild.machinecode.control_flow.switches import Orphans, is_sum, table_places
 from pibuild.machinecode.decoders import effects as op
@@ -42,6 +43,8 @@ class Watch:
     places: Collection[int]
     ends: Callable[[int, Features], bool]
     """Whether a walk ends at one of them, with these guards."""
+    has_all: bool = False
+    """Whether symbols tell which bytes are code, and no exceptions are caught: then all code of a function is met."""
 
 
 class _Next(Enum):
@@ -109,7 +112,7 @@ class _Walker:
         self._met = MetPlaces()
         self._switches: dict[int, list[int]] = {}
         self._steps, self._has_tables = 0, False
-        self._has_unknown_switch = False
+        self._has_unknown_switch = self._has_unmet_once = False
         self._call_guards: Features | None = None
         self._switch_guarded: Features | None = None
 
@@ -122,14 +125,24 @@ class _Walker:
                 if self._follow(self._pending.pop()) is _Next.END:
                     self._pool.spend(self._steps)
                     return
-            if not (self._has_tables or with_landing_pads):
+            is_unmet = not self._has_tables and self._has_unmet()
+            if not (self._has_tables or with_landing_pads or is_unmet):
                 break
             # where switches and exceptions lead: guarded by what guards all switches, or all calls
             guards = (self._switch_guarded if self._has_tables else self._call_guards) or _NONE
             guards = _NONE if self._has_tables and with_landing_pads else guards
+            guards = frozenset({("maybe", ALL)}) if is_unmet else guards
             self._has_tables = with_landing_pads = False
             self._pending = [self._fresh_state(place, guards, {}) for place in self._orphans()]
         self._pool.spend(self._steps)
+
+    def _has_unmet(self) -> bool:
+        """Return whether an instruction of interest was not met, which then is reached in a way that is not followed."""
+        if self._watch is None or not self._watch.has_all or self._has_unmet_once:
+            return False
+        self._has_unmet_once = True
+        is_function = self._surroundings.is_function(self._low)
+        return is_function and any(place & ~1 not in self._met.guards for place in self._watch.places)
 
     def _fresh_state(self, place: int, guards: Features, registers: dict[int, Value]) -> State:
         registers = {**registers, op.SP if self._is_a64 else 13: ("s", 0)}

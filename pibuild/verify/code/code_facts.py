@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from pibuild.machinecode.code_scan import a64_returns
 from pibuild.machinecode.control_flow.auxiliary_vector import holds_glibc
-from pibuild.machinecode.control_flow.computed_jumps import link_label
+from pibuild.machinecode.control_flow.computed_jumps import is_computed, link_label
 from pibuild.machinecode.control_flow.imported_answers import Answers
 from pibuild.machinecode.control_flow.knowledge import Walk
 from pibuild.machinecode.control_flow.program import Program, without_symbols
@@ -343,7 +343,10 @@ class Code:
                 targets = branch_targets(place, part)
                 todo += targets
                 if part[0] in _COMPUTED:
-                    todo += table_places(image, place, *program.functions.bounds(place))
+                    ways = table_places(image, place, *program.functions.bounds(place))
+                    todo += ways
+                    if not (ways or known) and is_computed(image, place, program.functions.bounds(place)[0]):
+                        self.map.is_whole = False
                 if part[0] in _JUMPS or (part[0] == op.RETURN and len(part) > 1):
                     label = link_label(image, place)
                     todo += [] if label is None else [label]

@@ -360,7 +360,8 @@ class CodeSearch:
         if walk is None:
             low, high = self._program.functions.bounds(place)
             inside = slice(bisect_left(self._every, low), bisect_left(self._every, high))
-            watch = Watch(frozenset(self._every[inside].tolist()), self._ends)
+            has_all = bool(self._binary.mapped) and not self._code.has_landing_pads
+            watch = Watch(frozenset(self._every[inside].tolist()), self._ends, has_all)
             walk = self._program.flow.walk(place, watch=watch, with_landing_pads=with_landing_pads)
             if not walk.is_cut:
                 self._code.walks[place, with_landing_pads] = walk
