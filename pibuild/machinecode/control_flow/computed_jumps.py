@@ -98,7 +98,8 @@ def is_computed(image: MemoryImage, place: int, low: int) -> bool:
     if part[0] == op.RETURN and len(part) > 1:
         register = jump.stored_register()
         return register not in (None, _LINK)
-    return part[0] == op.TABLE or jump.writer(part[1] if len(part) > 1 else _LINK) in _COMPUTING
+    is_move = part[0] == op.JUMP_REG and len(part) > 2  # compilers leave functions by BX
+    return part[0] == op.TABLE or is_move or jump.writer(part[1] if len(part) > 1 else _LINK) in _COMPUTING
 
 
 def link_label(image: MemoryImage, place: int) -> int | None:
@@ -152,8 +153,8 @@ class _Jump:
     @property
     def keeps_mode(self) -> bool:
         """Whether the lowest bit of the target does not choose between ARM and Thumb."""
-        is_bx = self._word & 0x0FFFFFD0 == 0x012FFF10 or (not self._is_wide and self._word >> 8 == 0x47)
-        return last_part(self._operation)[0] != op.RETURN and not is_bx and bool(self._place & 1)
+        is_sum = self.part[0] == op.TABLE and self._as_sum()[0] not in (op.LOAD, op.LOAD_REG)
+        return bool(self._place & 1) and (is_sum or (self.part[0] == op.JUMP_REG and len(self.part) > 2))
 
     @property
     def part(self) -> op.Operation:

@@ -32,7 +32,9 @@ _NONE: Features = frozenset()
 _ALWAYS = 14
 _MAX_STEPS, _WALK_STEPS = 60_000, 20
 """Instructions of one walk at most, and what each costs beside its steps."""
-_LEAVING = (op.CALL, op.CALL_REG, op.JUMP, op.JUMP_REG, op.RETURN, op.TABLE)
+_LEAVING = (op.CALL, op.CALL_REG, op.JUMP)
+_POINTED = (op.JUMP_REG, op.RETURN, op.TABLE)
+"""What leads to where a register says."""
 _CALLS = (op.CALL, op.CALL_REG)
 
 
@@ -203,7 +205,7 @@ class _Walker:
             if kind != op.NOP:
                 self._execute(operation, state, self.walk)
             last = operation[-1] if kind == op.SEVERAL else operation
-            if last[0] not in (op.RETURN, op.JUMP_REG, op.TABLE):
+            if last[0] not in _POINTED:
                 state.address += size
                 return _Next.ON
             operation, kind = last, last[0]
@@ -244,12 +246,18 @@ class _Walker:
     def _follow_conditional(self, operation: Operation, size: int, here: Features, state: State) -> _Next:
         """Carry out an instruction that a condition guards; control goes on behind it, too."""
         condition, inner = operation[1], operation[2]
-        if inner[0] == op.SEVERAL and inner[-1][0] in (op.RETURN, op.JUMP_REG):
-            inner = inner[-1]
+        last = inner[-1] if inner[0] == op.SEVERAL else inner
+        if last[0] in _POINTED:
+            taken = state.at(state.place, here)
+            if last is not inner:
+                self._execute(inner, taken, self.walk)
+            self._jump(last, taken)
+            state.address += size
+            return _Next.ON
         kind, guards = inner[0], state.guards
         state.guards = here
         if kind in _LEAVING:
-            self._leave_maybe(inner, guards, state)
+            self._leave_maybe(inner, state)
         elif kind in (op.STORE, op.STORE_REG):
             self._store(inner, state, self.walk)
         elif kind < op.CALL:
@@ -258,8 +266,8 @@ class _Walker:
         state.address += size
         return _Next.ON
 
-    def _leave_maybe(self, operation: Operation, guards: Features, state: State) -> None:
-        """Carry out a conditional call, jump or return."""
+    def _leave_maybe(self, operation: Operation, state: State) -> None:
+        """Carry out a conditional call or jump to a place that the instruction names."""
         kind, here = operation[0], state.guards
         if kind == op.JUMP and self._low <= state.address + operation[1] < self._high:
             target = state.address + operation[1] | state.thumb
@@ -267,9 +275,6 @@ class _Walker:
             self._pending.append(state.at(target, here))
             return
         self._calls.leave(operation, state, self.walk)
-        if kind == op.TABLE:
-            self._has_tables = True
-            self._pending += self._table(operation, state, guards)
         if kind in _CALLS:
             self._call_guards = here if self._call_guards is None else self._call_guards & here
             state.registers.pop(0, None)
@@ -334,6 +339,8 @@ class _Walker:
         if kind == op.RETURN:
             operation = self._as_jump(operation, state)
             kind = operation[0]
+        if kind == op.JUMP_REG and len(operation) > 2:
+            self._keep_mode(operation[1], state)
         label = self._label_in_link_register(state) if kind != op.TABLE else None
         outcome = self._calls.leave(operation, state, self.walk)
         if label is not None:  # a call that is written as a jump
@@ -348,7 +355,7 @@ class _Walker:
             self._pending += ways
         elif is_switch:
             is_meant = kind == op.TABLE or is_sum(self._flow.image, state.place, operation[1])
-            ways = self._table(operation, state, state.guards) if is_meant else []
+            ways = self._table(operation, state)
             self._pending += ways
             self._has_tables = self._has_tables or not ways
             self._has_unknown_switch = self._has_unknown_switch or (is_meant and not ways)
@@ -362,6 +369,12 @@ class _Walker:
             return operation
         state.registers[op.TEMP] = value
         return op.JUMP_REG, op.TEMP
+
+    def _keep_mode(self, register: int, state: State) -> None:
+        """Make the place in a register one of Thumb, for a jump that does not change the mode."""
+        value = state.registers.get(register)
+        if value is not None and value[0] == "k":
+            state.registers[register] = ("k", value[1] | state.thumb)
 
     def _label_in_link_register(self, state: State) -> int | None:
         """Return the place of this function to which it returns to which control goes; None if that is the caller."""
@@ -378,20 +391,21 @@ class _Walker:
             return []
         return [state.at(place, state.guards | features) for place, features in places]
 
-    def _switch_guards(self, operation: Operation, state: State, guards: Features) -> Features:
+    def _switch_guards(self, operation: Operation, state: State) -> Features:
         """Return what guards all ways of a switch: if an answer chooses, it decided in a way that is not followed."""
-        values = [state.registers.get(register) for register in operation[1:]]
+        registers = operation[1:2] if operation[0] == op.JUMP_REG else operation[1:]
+        values = [state.registers.get(register) for register in registers]
         features = _NONE.union(*(about(value) for value in values if value is not None))
-        guards = guards | {("maybe", features)} if features else guards
+        guards = state.guards | {("maybe", features)} if features else state.guards
         self._switch_guarded = guards if self._switch_guarded is None else self._switch_guarded & guards
         return guards
 
-    def _table(self, operation: Operation, state: State, guards: Features) -> list[State]:
+    def _table(self, operation: Operation, state: State) -> list[State]:
         """Return where the ways of a switch begin."""
-        guards = self._switch_guards(operation, state, guards)
+        guards = self._switch_guards(operation, state)
         if state.address not in self._switches:
             places = table_places(self._flow.image, state.place, self._low, self._high)
-            self._switches[state.address] = places
+            self._switches[state.address] = [place for place in places if self._low <= place & ~1 < self._high]
             self._steps += len(places)
         ways = [state.at(place, guards) for place in self._switches[state.address]]
         self._met.joins.update(way.address for way in ways)

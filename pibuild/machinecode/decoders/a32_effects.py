@@ -230,7 +230,7 @@ def data_register(how: int, sets: int, rd: int, rn: int, rm: int, kind: int, amo
     is_plain = not amount and not kind
     if how == 13:
         if rd == 15:
-            return ((RETURN,) if rm == 14 else (JUMP_REG, rm)) if is_plain else (TABLE, rm)
+            return ((RETURN,) if rm == 14 else (JUMP_REG, rm, 1)) if is_plain else (TABLE, rm)
         if is_plain:
             operation: Operation = (SET_NEAR, rd, ahead, 1) if rm == 15 else (MOVE, rd, rm)
         elif kind == 0:
