@@ -16,7 +16,8 @@ from pibuild.machinecode.image import MemoryImage
 from pibuild.machinecode.regions import LEAVES, decoded, last_part
 
 _NEAR_SUM, _NEAR_BYTES, _NEAREST_BYTES = 8, 48, 20
-"""As many instructions before a jump tell whether it leads to a sum; as many bytes are looked at if it does, or not."""
+"""As many instructions before a jump tell whether it leads to a sum; as many bytes tell what the sum is made of, if it
+does or if an instruction in the nearest bytes makes an address of the PC."""
 _LINKED = 4
 """Instructions from the one that sets the link register to the jump."""
 _MAX_CASES = 1 << 15
@@ -81,7 +82,7 @@ def jump_places(image: MemoryImage, place: int, low: int, high: int) -> list[int
     is_far = operation[0] == op.TABLE or (operation[0] == op.JUMP_REG and is_sum32(image, place, operation[1]))
     if not is_far and not _has_near_address(image, place):  # most
         return []
-    jump = _Jump(image, place, max(low, place - (_NEAR_BYTES if is_far else _NEAREST_BYTES)))
+    jump = _Jump(image, place, max(low, place - _NEAR_BYTES))
     found: dict[int, None] = {}
     for value in jump.targets():
         places = _places_of(image, value, place & 1 if jump.keeps_mode else None, low, high)
@@ -98,8 +99,9 @@ def is_computed(image: MemoryImage, place: int, low: int) -> bool:
     if part[0] == op.RETURN and len(part) > 1:
         register = jump.stored_register()
         return register not in (None, _LINK)
-    is_move = part[0] == op.JUMP_REG and len(part) > 2  # compilers leave functions by BX
-    return part[0] == op.TABLE or is_move or jump.writer(part[1] if len(part) > 1 else _LINK) in _COMPUTING
+    if part[0] == op.JUMP_REG and (len(part) > 2 or jump.is_from_own_stack(part[1])):
+        return True  # compilers leave functions by BX, and give their stack back before
+    return part[0] == op.TABLE or jump.writer(part[1] if len(part) > 1 else _LINK) in _COMPUTING
 
 
 def link_label(image: MemoryImage, place: int) -> int | None:
@@ -171,6 +173,11 @@ class _Jump:
                         return int(inner[0])
                     register = inner[2]
         return op.NOP
+
+    def is_from_own_stack(self, register: int) -> bool:
+        """Return whether the instruction before the jump loads the target from the stack."""
+        before = self._rows[0][1] if self._rows else ()
+        return len(before) == 1 and before[0][:3] == (op.LOAD, register, _SP)
 
     def stored_register(self) -> int | None:
         """Return the register that code shortly before writes to the stack, where the jump then reads its target."""
@@ -405,7 +412,8 @@ def _places_of(image: MemoryImage, value: _Sum, mode: int | None, low: int, high
         return _slots(image, value, mode, low, high)
     address, step, size = value.table
     found: list[int] = []
-    end = high if value.most is None else address + value.most * step
+    most = _MAX_CASES if value.most is None else value.most
+    end = high if value.most is None and low <= address < high else address + most * step
     while address < end and len(found) < _MAX_CASES:
         entry = image.pointers.get(address) if size == 4 else None
         entry = image.number(address, size) if entry is None else entry
