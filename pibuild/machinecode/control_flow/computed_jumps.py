@@ -15,9 +15,9 @@ from pibuild.machinecode.decoders.thumb_effects import t32_operation
 from pibuild.machinecode.image import MemoryImage
 from pibuild.machinecode.regions import LEAVES, decoded, last_part
 
-_NEAR_SUM, _NEAR_BYTES, _NEAREST_BYTES = 8, 48, 20
+_NEAR_SUM, _NEAR_BYTES, _NEAREST_BYTES, _LAST_BYTES = 8, 48, 20, 12
 """As many instructions before a jump tell whether it leads to a sum; as many bytes tell what the sum is made of, if it
-does or if an instruction in the nearest bytes makes an address of the PC."""
+does or if an instruction in the nearest bytes makes an address of the PC. The last bytes tell whether it is computed at all."""
 _LINKED = 4
 """Instructions from the one that sets the link register to the jump."""
 _MAX_CASES = 1 << 15
@@ -80,9 +80,9 @@ def jump_places(image: MemoryImage, place: int, low: int, high: int) -> list[int
     operation = last_part(decoded(image, place)[0])
     operation = last_part(operation[2]) if operation[0] == op.IF else operation
     is_far = operation[0] == op.TABLE or (operation[0] == op.JUMP_REG and is_sum32(image, place, operation[1]))
-    if not is_far and not _has_near_address(image, place):  # most
+    if not is_far and next(_near_addresses(image, place), None) is None:  # most
         return []
-    jump = _Jump(image, place, max(low, place - _NEAR_BYTES))
+    jump = _Jump(image, place, max(low, place - (_NEAREST_BYTES if operation[0] in _ONE_PLACE else _NEAR_BYTES)))
     found: dict[int, None] = {}
     for value in jump.targets():
         places = _places_of(image, value, place & 1 if jump.keeps_mode else None, low, high)
@@ -94,7 +94,7 @@ def jump_places(image: MemoryImage, place: int, low: int, high: int) -> list[int
 
 def is_computed(image: MemoryImage, place: int, low: int) -> bool:
     """Return whether code computes the target of a jump or a return, rather than loads or keeps a pointer."""
-    jump = _Jump(image, place, max(low, place - _NEAREST_BYTES))
+    jump = _Jump(image, place, max(low, place - _LAST_BYTES))
     part = jump.part
     if part[0] == op.RETURN and len(part) > 1:
         register = jump.stored_register()
@@ -109,7 +109,7 @@ def link_label(image: MemoryImage, place: int) -> int | None:
 
     Code that calls so puts the place into the link register and reads it no more: else it is the address of a table.
     """
-    if not _has_near_address(image, place):
+    if not any(_sets_link(image, use | place & 1) for use in _near_addresses(image, place)):
         return None
     for count, (at, parts) in enumerate(_before(image, place, max(0, place - 4 * _LINKED))):
         if any(_reads(part, _LINK) for part in parts) or count == _LINKED:
@@ -122,11 +122,17 @@ def link_label(image: MemoryImage, place: int) -> int | None:
     return None
 
 
-def _has_near_address(image: MemoryImage, place: int) -> bool:
-    """Return whether a jump, or an instruction shortly before it, may make an address of the PC."""
+def _near_addresses(image: MemoryImage, place: int) -> Iterator[int]:
+    """Yield where a jump, or an instruction shortly before it, may make an address of the PC."""
     uses = image.pc_uses[place & 1].data
     row = bisect_left(uses, (place & ~1) - _NEAREST_BYTES)
-    return row < len(uses) and uses[row] <= place & ~1
+    while row < len(uses) and uses[row] <= place & ~1:
+        yield uses[row]
+        row += 1
+
+
+def _sets_link(image: MemoryImage, place: int) -> bool:
+    return decoded(image, place)[0][:2] == (op.SET_NEAR, _LINK)
 
 
 def is_sum32(image: MemoryImage, place: int, register: int) -> bool:

@@ -345,7 +345,8 @@ class Code:
                 if part[0] in _COMPUTED:
                     ways = table_places(image, place, *program.functions.bounds(place))
                     todo += ways
-                    if not (ways or known) and is_computed(image, place, program.functions.bounds(place)[0]):
+                    is_open = part[0] != op.CALL_REG and not ways and not known
+                    if is_open and is_computed(image, place, program.functions.bounds(place)[0]):
                         self.map.is_whole = False
                 if part[0] in _JUMPS or (part[0] == op.RETURN and len(part) > 1):
                     label = link_label(image, place)
