@@ -407,16 +407,21 @@ class MemoryImage:
 
     @cached_property
     def resolvers(self) -> tuple[Entrypoint, ...]:
-        """The functions that choose others (IFUNC), which the loader calls."""
-        symbols = self.symbols
-        rows = np.flatnonzero((symbols["info"] & 0xF == _GNU_IFUNC) & (symbols["section"] != 0))
-        named = {int(symbols["value"][row]): self.symbol_name(int(row)) for row in rows}
-        places = sorted({*self._resolved[3].tolist(), *named})
+        """The functions that choose others (IFUNC), which the loader calls as it relocates this file."""
+        names = {entry.place: entry.name for entry in self.exported_resolvers}
         return tuple(
-            Entrypoint(place, named.get(place, "") or f"the resolver at {place:#x}")
-            for place in places
+            Entrypoint(place, names.get(place, "") or f"the resolver at {place:#x}")
+            for place in self._resolved[3].tolist()
             if self.is_code(place & ~1)
         )
+
+    @cached_property
+    def exported_resolvers(self) -> tuple[Entrypoint, ...]:
+        """Those that the loader calls if this file or another one uses a symbol."""
+        symbols = self.symbols
+        rows = np.flatnonzero((symbols["info"] & 0xF == _GNU_IFUNC) & (symbols["section"] != 0))
+        entries = (Entrypoint(int(symbols["value"][row]), self.symbol_name(int(row))) for row in rows)
+        return tuple(entry for entry in entries if self.is_code(entry.place & ~1))
 
     @cached_property
     def called_at_load(self) -> tuple[Entrypoint, ...]:

@@ -43,7 +43,7 @@ class AnswerSearch:
         """Take the file, who calls whom in it, its walks, and what other files answer."""
         self._image, self._graph, self._flow, self._imported = image, graph, flow, imported
         self._knowledge: Knowledge = flow.knowledge
-        self._resolvers = frozenset(entry.place for entry in image.resolvers)
+        self._resolvers = frozenset(entry.place for entry in (*image.resolvers, *image.exported_resolvers))
         flow.knowledge.handed_over |= {place: dict(_RESOLVER_ARGUMENTS) for place in self._resolvers}
         self._go_variables = dict(self._variables_of_go())
         self._text_users = frozenset(self._users_of_texts())

@@ -293,7 +293,7 @@ class Code:
     def _followed(self) -> Iterator[Instructions]:
         """Yield what a stripped file for 32 bits reaches from its entries, also behind calls that return."""
         image, program = self.program.image, self.program
-        entries = [entry.place for entry in (*image.exports, *image.called_at_load)]
+        entries = [entry.place for entry in (*image.exports, *image.exported_resolvers, *image.called_at_load)]
         entries = list(filter(program.functions.in_code_section, entries))
         words = self._follow(entries, {}, _MAX_FOLLOWED)
         yield self._needing(self.map.classified(words))
@@ -383,7 +383,8 @@ class Code:
             image, self.sections if self._binary.mapped else (), code_map, self.program.returns.may_return
         )
         entered = [entry.place for entry in image.called_at_load if not code_map.is_listed(entry.place)]
-        exported = [entry.place for entry in image.exports if not code_map.is_listed(entry.place)]
+        exports = (*image.exports, *image.exported_resolvers)
+        exported = [entry.place for entry in exports if not code_map.is_listed(entry.place)]
         values = distinct(image.pointer_columns[1])
         values = values[~self.program.functions.are_labels(values)]
         values = values[code_map.unlisted_rows(values)]
@@ -478,6 +479,11 @@ class Code:
         for entry in image.exports:
             is_module = entry.name.startswith("PyInit_") or (entry.name.startswith("init") and self._is_module)
             named[entry.place] = Entrance(3 if is_module else 1, entry.name)
+        used = self._used_by_others
+        is_module = any(entry.name.startswith("PyInit_") for entry in image.exports)
+        for entry in image.exported_resolvers:
+            if entry.name in used or not is_module:  # nothing asks a module for other symbols
+                named[entry.place] = Entrance(3 if entry.name in used else 1, entry.name)
         for place in self._methods():
             named[place] = Entrance(2, "")
         for entry in image.called_at_load:
@@ -485,6 +491,13 @@ class Code:
         for place in self._started():
             named[place] = Entrance(3, "")
         return Entrances(named, pointed)
+
+    @cached_property
+    def _used_by_others(self) -> frozenset[str]:
+        """Symbols that other files of the wheel use which need this one."""
+        names = self._binary.names
+        users = (other for other in self._others if other is not self._binary and other.needed_names & names)
+        return frozenset[str]().union(*(user.undefined_names for user in users))
 
     def _started(self) -> Iterator[int]:
         """Yield main, and what else the start of a static program hands over to the glibc in it."""
