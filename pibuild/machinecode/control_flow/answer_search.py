@@ -33,6 +33,8 @@ _GETAUXVAL_BYTES = 128
 _READER_BYTES, _READERS = 4096, 200
 _MUSL_BARRIERS = (bytes.fromhex("5bf07ff51eff2fe1"), bytes.fromhex("ba0f07ee1eff2fe1"))
 """musl's barriers for ARMv7 (DMB; BX LR) and for ARMv6 (MCR; BX LR), among which it chooses by HWCAP."""
+_SVC = {"a64": 0xD4000001, "arm": 0xEF000000, "thumb": 0xDF00}
+_SYSTEM_CALLS = 50
 _RESOLVER_ARGUMENTS: dict[int, Value] = {0: ("hw", "hwcap", (1 << 62) - 1, 0), 1: ("arg", 0)}
 
 
@@ -105,12 +107,30 @@ class AnswerSearch:
                 for site in addresses[words & 0xFFFFF800 == 0xD5380000].tolist():
                     yield from graph.around(site)
         yield from self._resolvers
+        with suppress(BudgetError):
+            yield from self._callers_of_kernel()
+
+    def _callers_of_kernel(self) -> Iterator[int]:
+        """Yield the functions that call the kernel, and those that call one that only passes a number on."""
+        for site in self._system_calls():
+            for place in self._graph.around(site):
+                yield place
+                if self._flow.walk(place).wraps_system:
+                    self._graph.names.setdefault(place, questions.SYSTEM_CALL)
+                    yield from self._callers(place)
+
+    def _system_calls(self) -> list[int]:
+        """Return where the code calls the kernel; none in a program that does so everywhere, as with a C library."""
+        sites: list[int] = []
+        for kind, addresses, words in self._graph.functions.words():
+            sites += addresses[words == _SVC[kind]].tolist()
+        return sites if len(sites) <= _SYSTEM_CALLS else []
 
     def _asking_sites(self) -> Iterator[int]:
         """Yield the addresses of calls of functions that answer."""
         image, graph = self._image, self._graph
         asking = questions.FUNCTIONS | questions.FORKS | {*questions.NAMES_OF_SYSTEM, questions.PROCESS_CONTROL}
-        asking |= {"dlsym", "__dlsym"}
+        asking |= {"dlsym", "__dlsym", questions.SYSTEM_CALL}
         if self._imported.catches_signals:
             asking |= questions.JUMPS
         if image.has_import(asking):

@@ -58,7 +58,9 @@ class CallGraph:
 
     @cached_property
     def _entered(self) -> frozenset[int]:
-        return frozenset(entry.place for entry in (*self.image.exports, *self.image.exported_resolvers, *self.image.called_at_load))
+        return frozenset(
+            entry.place for entry in (*self.image.exports, *self.image.exported_resolvers, *self.image.called_at_load)
+        )
 
     @cached_property
     def calls(self) -> tuple[Addresses, Addresses]:
@@ -197,7 +199,10 @@ class CallGraph:
         """Places that calls, pointers, exports and the loader name, sorted."""
         image = self.image
         values = image.pointer_columns[1]
-        entries = np.array([e.place for e in (*image.exports, *image.exported_resolvers, *image.called_at_load) if e.place < 1 << 62], np.int64)
+        entries = np.array(
+            [e.place for e in (*image.exports, *image.exported_resolvers, *image.called_at_load) if e.place < 1 << 62],
+            np.int64,
+        )
         targets = self.calls[0]
         own = np.array(list(self.own_stubs.values()), np.int64)
         refs = distinct(np.concatenate([self.references[0], values]))

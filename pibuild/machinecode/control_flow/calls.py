@@ -6,7 +6,15 @@ from typing import Any
 
 from pibuild.machinecode.control_flow.knowledge import Knowledge, State, Walk
 from pibuild.machinecode.control_flow.memory import TOLD, told_at
-from pibuild.machinecode.control_flow.questions import ALL, COMPARERS, FINDERS, HANDLERS, SIGILL
+from pibuild.machinecode.control_flow.questions import (
+    ALL,
+    COMPARERS,
+    FINDERS,
+    HANDLERS,
+    SIGILL,
+    SYSTEM_CALL,
+    SYSTEM_CALLS,
+)
 from pibuild.machinecode.control_flow.register_values import ANSWERS, Features, Value, doubted, joined, vague
 from pibuild.machinecode.decoders import effects as op
 from pibuild.machinecode.decoders.effects import Operation
@@ -137,7 +145,37 @@ class Calls:
             return (state.address & ~3) + int(operation[1])
         return state.address + int(operation[1]) | int(mode == 1 or state.thumb)
 
+    def call_system(self, state: State, walk: Walk) -> None:
+        """Carry out a call of the kernel, whose number a register holds."""
+        number = state.registers.get(8 if self._is_a64 else 7)
+        walk.wraps_system |= number is None
+        result = self._of_system(number, state, walk)
+        state.registers.pop(0, None)
+        if result is not None:
+            state.registers[0] = result
+
+    def _of_system(self, number: Value | None, state: State, walk: Walk) -> Value | None:
+        numbers = SYSTEM_CALLS[64 if self._is_a64 else 32]
+        name = numbers.get(number[1]) if number is not None and number[0] == "k" else None
+        return None if name is None else self._call_import(name, state, walk)
+
+    def _call_syscall(self, state: State, walk: Walk) -> Value | None:
+        """Carry out a call of syscall(), which gets the number before the arguments of the kernel."""
+        inner = state.at(state.place, state.guards)
+        arguments = {at - 1: value for at, value in state.registers.items() if 0 < at <= self._argument_count}
+        inner.registers = {
+            **{at: value for at, value in state.registers.items() if at > self._argument_count},
+            **arguments,
+        }
+        result = self._of_system(state.registers.get(0), inner, walk)
+        state.slots, state.guards = inner.slots, inner.guards
+        if TOLD in inner.registers:
+            state.registers[TOLD] = inner.registers[TOLD]
+        return result
+
     def _call_import(self, name: str, state: State, walk: Walk) -> Value | None:
+        if name == SYSTEM_CALL:
+            return self._call_syscall(state, walk)
         registers, guards = state.registers, state.guards
         before = walk.imports.get(name)
         walk.imports[name] = (guards if before is None else before[0] & guards, state.address)

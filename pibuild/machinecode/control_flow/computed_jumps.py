@@ -305,9 +305,7 @@ class _Jump:
         rest[row] = rows[row][0], rows[row][1][:number]
         return [value for value in self._values(register, rest, row) if not value.is_open]
 
-    def _stored(
-        self, distance: int, rows: list[tuple[int, op.Operation]], at: int
-    ) -> tuple[int, int, int] | None:
+    def _stored(self, distance: int, rows: list[tuple[int, op.Operation]], at: int) -> tuple[int, int, int] | None:
         """Return which row and part writes to the stack at a distance from its pointer, and which register."""
         for row in range(at, len(rows)):
             parts = rows[row][1]

@@ -209,6 +209,10 @@ class _Walker:
                 state.address += size
                 return _Next.ON
             operation, kind = last, last[0]
+        if kind == op.SYSTEM:
+            self._calls.call_system(state, self.walk)
+            state.address += size
+            return _Next.ON
         if kind == op.IT:
             state.conditions = list(operation[1])
             state.address += size

@@ -97,6 +97,8 @@ class Walk:
     """Whether it ended early, at an instruction of interest."""
     is_parametric: bool = False
     """Whether a number that is not known chooses a bit of an answer."""
+    wraps_system: bool = False
+    """Whether it calls the kernel with a number that it gets."""
     saw_answer: bool = False
     """Whether an answer about the CPU came up."""
     asked: set[Any] = field(default_factory=set)

@@ -43,6 +43,7 @@ from pibuild.machinecode.decoders.effects import (
     STOP,
     STORE,
     STORE_REG,
+    SYSTEM,
     TABLE,
     TEMP,
     Operation,
@@ -81,7 +82,7 @@ def _a32(word: int) -> Operation:
     if group == 4:
         return load_multiple(rn, word & 0xFFFF, bool(word >> 20 & 1), word >> 23 & 3, bool(word >> 21 & 1))
     if group == 7 and word >> 24 & 1:
-        return CLOBBER, (0,)  # SVC
+        return (SYSTEM,)  # SVC
     return coprocessor_effect(word)
 
 

@@ -49,6 +49,7 @@ from pibuild.machinecode.decoders.effects import (
     STORE,
     STORE_REG,
     STORE_VECTOR,
+    SYSTEM,
     TEMP,
     TO_VECTOR,
     Operation,
@@ -111,7 +112,7 @@ def _a64_branch(word: int) -> Operation:
     if word & 0xFFF00000 == 0xD5300000:
         return CLOBBER, (word & 31,)
     if word >> 24 == 0xD4:
-        return (CLOBBER, (0,)) if word & 0x1F == 1 else (STOP,)  # SVC; BRK, HLT
+        return (SYSTEM,) if word & 0x1F == 1 else (STOP,)  # SVC; BRK, HLT
     return (NOP,)
 
 

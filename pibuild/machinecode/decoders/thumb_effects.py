@@ -38,6 +38,7 @@ from pibuild.machinecode.decoders.effects import (
     STOP,
     STORE,
     STORE_REG,
+    SYSTEM,
     TABLE,
     Operation,
     signed,
@@ -95,7 +96,7 @@ def t16_operation(word: int) -> Operation:
         condition = word >> 8 & 15
         if condition == 14:
             return (STOP,)
-        return (CLOBBER, (0,)) if condition == 15 else (BRANCH, condition, 4 + signed(word << 1, 9))
+        return (SYSTEM,) if condition == 15 else (BRANCH, condition, 4 + signed(word << 1, 9))
     return JUMP, 4 + signed(word << 1, 12)
 
 
