@@ -202,7 +202,7 @@ class MemoryImage:
 
     @cached_property
     def pc_uses(self) -> tuple[Addresses, Addresses]:
-        """Addresses in executable parts at which 32-bit code may make an address of the PC: of ARM code, and of Thumb."""
+        """Addresses at which 32-bit code may make an address of the PC: of ARM code, and of Thumb."""
         words, halves = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
         for span in self.spans:
             if span.is_executable and span.start % 4 == 0:
@@ -456,6 +456,11 @@ class MemoryImage:
         return tuple(
             Entrypoint(int(value[row]), self.symbol_name(int(row))) for row in np.flatnonzero(is_named).tolist()
         )
+
+    @property
+    def entrypoints(self) -> tuple[Entrypoint, ...]:
+        """All places at which other files, or the loader, may start to execute this one."""
+        return (*self.exports, *self.exported_resolvers, *self.called_at_load)
 
     def are_code(self, addresses: Addresses) -> NDArray[np.bool_]:
         """Return for each address whether the CPU may execute it."""

@@ -58,9 +58,7 @@ class CallGraph:
 
     @cached_property
     def _entered(self) -> frozenset[int]:
-        return frozenset(
-            entry.place for entry in (*self.image.exports, *self.image.exported_resolvers, *self.image.called_at_load)
-        )
+        return frozenset(entry.place for entry in self.image.entrypoints)
 
     @cached_property
     def calls(self) -> tuple[Addresses, Addresses]:
@@ -200,7 +198,7 @@ class CallGraph:
         image = self.image
         values = image.pointer_columns[1]
         entries = np.array(
-            [e.place for e in (*image.exports, *image.exported_resolvers, *image.called_at_load) if e.place < 1 << 62],
+            [e.place for e in image.entrypoints if e.place < 1 << 62],
             np.int64,
         )
         targets = self.calls[0]

@@ -17,7 +17,8 @@ from pibuild.machinecode.regions import LEAVES, decoded, last_part
 
 _NEAR_SUM, _NEAR_BYTES, _NEAREST_BYTES, _LAST_BYTES = 8, 48, 20, 12
 """As many instructions before a jump tell whether it leads to a sum; as many bytes tell what the sum is made of, if it
-does or if an instruction in the nearest bytes makes an address of the PC. The last bytes tell whether it is computed at all."""
+does or if an instruction in the nearest bytes makes an address of the PC. The last bytes tell whether it is computed.
+"""
 _LINKED = 4
 """Instructions from the one that sets the link register to the jump."""
 _MAX_CASES = 1 << 15
@@ -245,7 +246,9 @@ class _Jump:
                     return values if len(values) <= _VALUES else []
         return [opaque]
 
-    def _made(self, part: op.Operation, place: int, rows: list[tuple[int, op.Operation]], at: int) -> list[_Sum]:
+    def _made(  # noqa: PLR0911  one for each kind
+        self, part: op.Operation, place: int, rows: list[tuple[int, op.Operation]], at: int
+    ) -> list[_Sum]:
         """Return what an instruction leaves in its register."""
         if part[0] == op.SEVERAL:
             rows = [*rows]

@@ -139,7 +139,7 @@ class _Walker:
         self._pool.spend(self._steps)
 
     def _has_unmet(self) -> bool:
-        """Return whether an instruction of interest was not met, which then is reached in a way that is not followed."""
+        """Return whether an instruction of interest was not met: something that is not followed leads to it."""
         if self._watch is None or not self._watch.has_all or self._has_unmet_once:
             return False
         self._has_unmet_once = True
@@ -209,12 +209,11 @@ class _Walker:
                 state.address += size
                 return _Next.ON
             operation, kind = last, last[0]
-        if kind == op.SYSTEM:
-            self._calls.call_system(state, self.walk)
-            state.address += size
-            return _Next.ON
-        if kind == op.IT:
-            state.conditions = list(operation[1])
+        if kind in (op.SYSTEM, op.IT):
+            if kind == op.SYSTEM:
+                self._calls.call_system(state, self.walk)
+            else:
+                state.conditions = list(operation[1])
             state.address += size
             return _Next.ON
         if kind in (op.BRANCH, op.BRANCH_ZERO, op.BRANCH_BIT):

@@ -42,26 +42,13 @@ READERS = {
 PROCESS_CONTROL, SVE_LENGTH, SME_LENGTH = "prctl", 51, 63
 """prctl, and the numbers of PR_SVE_GET_VL and PR_SME_GET_VL: it returns -1 if the CPU has no such vectors."""
 SYSTEM_CALL = "syscall"
-SYSTEM_CALLS = {
-    64: {
-        **{56: "openat", 63: "read", 67: "pread64", 134: "sigaction", 160: "uname", 167: "prctl", 220: "fork"},
-        260: "wait4",
-    },
-    32: {
-        **{2: "fork", 3: "read", 5: "open", 67: "sigaction", 114: "wait4", 120: "fork", 122: "uname", 172: "prctl"},
-        **{174: "sigaction", 180: "pread64", 190: "vfork", 322: "openat"},
-    },
-}
-"""Functions that do the same as a call of the kernel, by its number (Linux: asm-generic/unistd.h, arm/tools/syscall.tbl)."""
-ASKING = (
-    FUNCTIONS,
-    JUMPS,
-    HANDLERS,
-    FINDERS,
-    COMPARERS,
-    FORKS,
-    frozenset((*WAITS, *NAMES_OF_SYSTEM, PROCESS_CONTROL, SYSTEM_CALL)),
-)
+_CALLS_64 = {56: "openat", 63: "read", 67: "pread64", 134: "sigaction", 160: "uname", 167: "prctl", 220: "fork"}
+_CALLS_32 = {2: "fork", 3: "read", 5: "open", 67: "sigaction", 114: "wait4", 120: "fork", 122: "uname", 172: "prctl"}
+_MORE_32 = {174: "sigaction", 180: "pread64", 190: "vfork", 322: "openat"}
+SYSTEM_CALLS = {64: _CALLS_64 | {260: "wait4"}, 32: _CALLS_32 | _MORE_32}
+"""Functions that do what a call of the kernel does, by its number (asm-generic/unistd.h, arm/tools/syscall.tbl)."""
+_OTHERS = frozenset((*WAITS, *NAMES_OF_SYSTEM, PROCESS_CONTROL, SYSTEM_CALL))
+ASKING = FUNCTIONS, JUMPS, HANDLERS, FINDERS, COMPARERS, FORKS, _OTHERS
 
 Features = frozenset[Feature]
 _NONE: Features = frozenset()

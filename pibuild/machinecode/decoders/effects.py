@@ -20,11 +20,10 @@ KEEP register, mask, number (of the old value, only the bits in the mask stay); 
 register (-1: only flags), from, mask, flags, inverted; BITS register, from, lowest, width; SHIFT register, from,
 left, flags; SHIFT_BY register, from, register with the amount, right; COMPARE from, number; CHAIN from, number,
 condition, nzcv; SELECT register, a, b, condition, 0 | 1 (b + 1) | 2 (other); LOAD register, base, distance, size;
-STORE likewise; STORE_VECTOR base, distance, size; FROM_VECTOR register; MIX register, from, from (something is made of
-them); BRANCH condition, distance; BRANCH_ZERO register, distance, if not zero; BRANCH_BIT register, bit,
-distance, if set; IF condition, operation; IT conditions; JUMP_REG register (+ 1: in
-the same mode); RETURN (+ register with a loaded address); TABLE registers that choose the way: a switch; SYSTEM: a call of
-the kernel."""
+STORE likewise; STORE_VECTOR base, distance, size; FROM_VECTOR register; MIX register, from, from (something is made
+of them); BRANCH condition, distance; BRANCH_ZERO register, distance, if not zero; BRANCH_BIT register, bit,
+distance, if set; IF condition, operation; IT conditions; JUMP_REG register (+ 1: in the same mode); RETURN (+
+register with a loaded address); TABLE registers that choose the way: a switch; SYSTEM: a call of the kernel."""
 
 ZERO, SP, TEMP, VECTORS = 31, 32, 99, 98
 """Registers of A64: 0 to 30, these two; of A32: 0 to 15, of which 13 is the stack's; all vectors."""

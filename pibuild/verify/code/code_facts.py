@@ -293,7 +293,7 @@ class Code:
     def _followed(self) -> Iterator[Instructions]:
         """Yield what a stripped file for 32 bits reaches from its entries, also behind calls that return."""
         image, program = self.program.image, self.program
-        entries = [entry.place for entry in (*image.exports, *image.exported_resolvers, *image.called_at_load)]
+        entries = [entry.place for entry in image.entrypoints]
         entries = list(filter(program.functions.in_code_section, entries))
         words = self._follow(entries, {}, _MAX_FOLLOWED)
         yield self._needing(self.map.classified(words))
