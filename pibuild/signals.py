@@ -1,5 +1,6 @@
 """Signals that end pibuild: Ctrl-C, a closed terminal, and what CI systems and service managers send."""
 
+import atexit
 import signal
 from types import FrameType
 from typing import NoReturn
@@ -24,8 +25,15 @@ def _interrupt(number: int, _frame: FrameType | None) -> NoReturn:
     for other in _ENDING:
         if other != number or number != signal.SIGINT:
             signal.signal(other, _pass)
+    atexit.register(_ignore_all)
     raise KeyboardInterrupt
 
 
 def _pass(_number: int, _frame: FrameType | None) -> None:
     """Do nothing. Programs that are started now would inherit SIG_IGN, but not this."""
+
+
+def _ignore_all() -> None:
+    """Ignore the signals while Python ends: it removes its handlers then, so that they would kill."""
+    for number in _ENDING:
+        signal.signal(number, signal.SIG_IGN)

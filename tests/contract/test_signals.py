@@ -8,13 +8,22 @@ from pathlib import Path
 import pytest
 
 PROGRAM = """
-import signal, sys, time
+import os, signal, sys, time
 from types import SimpleNamespace
 
 for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # what runs the tests may ignore some
     signal.signal(number, signal.SIG_IGN if number in IGNORED else signal.SIG_DFL)
 if signal.SIGINT not in IGNORED:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+class Last:
+    def __del__(self, write=os.write, sleep=time.sleep):
+        write(1, b"ending\\n")
+        sleep(0.5)
+
+
+last = Last()
 
 
 def run(*_):
@@ -46,8 +55,11 @@ ROOT = Path(__file__).parents[2]
 INTERRUPT, TERMINATE, HANG_UP = signal.SIGINT, signal.SIGTERM, signal.SIGHUP
 
 
-def ended(*, first, then=(), ignored=(), end_s=30.0, program=PIBUILD):
-    """Send signals to a program, the first while it works and the others while it cleans up; return output and code."""
+def ended(*, first, then=(), late=(), ignored=(), end_s=30.0, program=PIBUILD):
+    """Send signals to a program: the first while it works, others while it cleans up, and late ones while Python ends.
+
+    Return what it prints and its exit code.
+    """
     code = PROGRAM.replace("IGNORED", repr([int(number) for number in ignored])).replace("END_S", str(end_s)) + program
     command = [sys.executable, "-c", code]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
@@ -56,8 +68,12 @@ def ended(*, first, then=(), ignored=(), end_s=30.0, program=PIBUILD):
         lines.append(process.stdout.readline().strip())
         for number in then:
             process.send_signal(number)
-        rest, _ = process.communicate(timeout=30)
-    return [*lines, *rest.split()], process.returncode
+        while lines[-1] not in ("ending", ""):
+            lines.append(process.stdout.readline().strip())
+        for number in late:
+            process.send_signal(number)
+        process.communicate(timeout=30)
+    return lines[:-1], process.returncode
 
 
 @pytest.mark.parametrize("first", [INTERRUPT, TERMINATE, HANG_UP])
@@ -77,6 +93,11 @@ def test_a_signal_ends_pibuild_after_it_has_cleaned_up(first):
 )
 def test_a_further_signal_does_not_disturb_cleaning_up(first, then):
     assert ended(first=first, then=then) == (["running", "cleaning", "clean"], 130)
+
+
+@pytest.mark.parametrize("late", [INTERRUPT, TERMINATE, HANG_UP])
+def test_a_signal_while_python_ends_does_not_change_the_exit_code(late):
+    assert ended(first=TERMINATE, late=[late]) == (["running", "cleaning", "clean"], 130)
 
 
 def test_only_ctrl_c_after_ctrl_c_ends_cleaning_up():
