@@ -126,6 +126,30 @@ def known_absent(system: str, bits: int, soname: str) -> bool:
     return not is_link and not any(_entry(place, name) for name in shorter)
 
 
+def finds_library(system: str, bits: int, name: str) -> bool | None:
+    """Return whether a release has a library that ctypes.util.find_library finds by a name such as `usb-1.0`.
+
+    None if that is not known.
+    """
+    if sonames_of(system, bits, name):
+        return True
+    is_elsewhere = any(fnmatchcase(f"lib{name}.so.1", pattern) for pattern in _notes("elsewhere"))
+    return False if system in _IN_INDEX and not is_elsewhere else None
+
+
+def sonames_of(system: str, bits: int, name: str) -> tuple[str, ...]:
+    """Return the libraries of a release that ctypes.util.find_library may find by a name such as `usb-1.0`."""
+    text, word = _index(), f" lib{name}.so"
+    found: dict[str, None] = {}
+    at = text.find(word) if name.split() == [name] else -1
+    while at >= 0:
+        soname = text[at + 1 : text.index(" ", at + 1)]
+        if soname[len(word) - 1 :][:1] in ("", ".") and _entry(_place(system, bits), soname):
+            found[soname] = None
+        at = text.find(word, at + 1)
+    return tuple(found)
+
+
 def _place(system: str, bits: int) -> _Place:
     return f"{system}/{bits}"
 

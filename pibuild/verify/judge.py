@@ -31,7 +31,7 @@ from pibuild.verify.installed_files import read_installed_files
 from pibuild.verify.loading.interpreter_stack import with_stack_room
 from pibuild.verify.loading.loader import loader_findings
 from pibuild.verify.loading.page_sizes import page_findings
-from pibuild.verify.named_loads import foreign_library_findings, named_load_findings
+from pibuild.verify.named_loads import foreign_library_findings, lookup_findings, named_load_findings
 from pibuild.verify.python_version import version_findings
 from pibuild.wheels.wheel import Wheel, WheelFormatError, WheelLimitError, read_wheel, wheel_name
 
@@ -257,6 +257,10 @@ class _Checks:
         )
         yield from self._once(
             ("loads", system.name, pi.bits), lambda: named_load_findings(self._installed, system, pi.bits)
+        )
+        yield from self._once(
+            ("lookups", system.name, python, pi.bits),
+            lambda: lookup_findings(self._installed, system, pi.bits, python),
         )
         yield from self._once(("foreign", pi.bits), lambda: foreign_library_findings(self._installed, pi.bits))
         if self._with_code:

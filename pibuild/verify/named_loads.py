@@ -11,8 +11,9 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from pibuild.config.pis import System
-from pibuild.config.system_libraries import known_absent, system_library
+from pibuild.config.system_libraries import finds_library, known_absent, sonames_of, system_library, system_python
 from pibuild.verify.findings import Finding
+from pibuild.verify.imports.library_loads import Lookup
 from pibuild.verify.imports.python_imports import is_for, system_is
 from pibuild.verify.installed_files import SITE, InstalledFiles
 
@@ -43,6 +44,37 @@ def named_load_findings(files: InstalledFiles, system: System, bits: int) -> Ite
             yield replace(finding, reason=reason)
         elif known_absent(system.name, bits, load.name):
             yield replace(finding, reason=f"loads {load.name}, which the wheel does not include")
+
+
+def lookup_findings(files: InstalledFiles, system: System, bits: int, python: str) -> Iterator[Finding]:
+    """Yield a finding for each library that the import searches and a release lacks, and for symbols that it lacks."""
+    for lookup in dict.fromkeys(files.loads.certain_lookups()):
+        finding = Finding(outcome="unsure", check="loader", path=lookup.path, reason="", remedy=_SETTLE)
+        is_found = finds_library(system.name, bits, lookup.library) if lookup.is_searched else None
+        if lookup.is_searched and is_found is False and not lookup.symbol:
+            at_place, reason = f"{system.name} does not have it", f"searches the library {lookup.library}"
+            yield replace(finding, subject=lookup.library, reason=reason, at_place=at_place)
+        elif lookup.symbol and is_found is not False and _lacks(system.name, bits, python, lookup) is True:
+            where = f"lib{lookup.library}" if lookup.is_searched else lookup.library or "Python's program"
+            reason = f"looks up {lookup.symbol} in {where}, which does not have it"
+            yield replace(finding, subject=lookup.symbol, reason=reason, at_place=f"on {system.name}")
+
+
+def _lacks(system: str, bits: int, python: str, lookup: Lookup) -> bool:
+    """Return whether neither a library, nor what it loads itself, exports a symbol; False if that is not known."""
+    if not lookup.library:
+        first = system_python(system, bits, python)
+    else:
+        names = sonames_of(system, bits, lookup.library) if lookup.is_searched else (lookup.library,)
+        first = system_library(system, bits, names[0]) if len(names) == 1 else None
+    waiting, seen = [first], set[str]()
+    for library in waiting:
+        if library is None or library.defines(lookup.symbol) is not False or library.needed is None:
+            return False
+        fresh = [name for name in library.needed if name not in seen]
+        seen.update(fresh)
+        waiting += [system_library(system, bits, name) for name in fresh]
+    return True
 
 
 def foreign_library_findings(files: InstalledFiles, bits: int) -> Iterator[Finding]:

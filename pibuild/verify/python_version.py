@@ -39,7 +39,8 @@ def _lacking_findings(contents: WheelContents) -> Iterator[Finding]:
     """Yield a finding for the first module of the wheel's own that its import needs and that it does not contain."""
     lacking = sorted(lacking_modules(contents), key=lambda each: not each.is_certain)
     for module in lacking[:1]:
-        reason = f"it imports {module.name}, which the wheel does not contain"
+        lacks = "the wheel does not contain" if module.is_own else "neither Python nor the wheel has"
+        reason = f"it imports {module.name}, which {lacks}"
         finding = _finding(contents, reason, path=module.path, subject=module.name, is_open=not module.is_certain)
         yield replace(finding, remedy=finding.remedy if finding.outcome == "unsure" else _WHOLE)
 

@@ -71,6 +71,8 @@ class NamedImport(NamedTuple):
     uses: Uses
     is_part: bool
     """Whether the last part of the name may be no module, but something in one."""
+    instead_of: tuple[str, ...] = ()
+    """The modules that the code tries to import before: this one is imported if that fails."""
 
 
 class ImportGraph:
@@ -184,6 +186,13 @@ class ImportGraph:
             if use == "certain" and name in self._sources:
                 path, _ = self._sources[name]
                 yield from ((path, named) for named in self._named[name] if named.uses.missing == "certain")
+
+    def fallbacks(self) -> Iterator[tuple[str, NamedImport]]:
+        """Yield what the import of the wheel certainly imports if other imports fail, with the path of each importer."""
+        for name, use in self._uses_if("missing").items():
+            if use == "certain" and name in self._sources:
+                path, _ = self._sources[name]
+                yield from ((path, named) for named in self._named[name] if named.instead_of)
 
     def matches(self, pattern: re.Pattern[bytes]) -> bool:
         """Whether code that the import of the wheel may execute has a match of a pattern."""
@@ -299,17 +308,40 @@ def _imports_in_functions(content: bytes, package: str) -> set[str]:
 
 def _imports_of(tree: ast.Module, package: str, conditions: Conditions | None = None) -> Iterator[NamedImport]:
     for statement, uses in statements_of(tree, conditions):
-        if isinstance(statement, ast.Import):
-            yield from (NamedImport(alias.name, uses, is_part=False) for alias in statement.names)
-        elif isinstance(statement, ast.ImportFrom):
-            base = absolute_name(statement.module or "", statement.level, package)
-            yield NamedImport(base, uses, is_part=False)
-            inner = uses._replace(missing=uses.broken)  # `from package import module` raises ImportError
-            yield from (
-                NamedImport(f"{base}.{alias.name}".lstrip("."), inner, is_part=True) for alias in statement.names
-            )
+        if isinstance(statement, (ast.Import, ast.ImportFrom)):
+            yield from _named_by(statement, uses, package)
+        elif isinstance(statement, ast.Try) and uses == CERTAIN:
+            yield from _fallbacks_of(statement, package)
         elif not isinstance(statement, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
             yield from (NamedImport(name, uses, is_part=False) for name in _called_imports(statement, package))
+
+
+def _named_by(statement: ast.stmt, uses: Uses, package: str) -> Iterator[NamedImport]:
+    """Yield what a statement imports; nothing if it is no import."""
+    if isinstance(statement, ast.Import):
+        yield from (NamedImport(alias.name, uses, is_part=False) for alias in statement.names)
+    elif isinstance(statement, ast.ImportFrom):
+        base = absolute_name(statement.module or "", statement.level, package)
+        yield NamedImport(base, uses, is_part=False)
+        inner = uses._replace(missing=uses.broken)  # `from package import module` raises ImportError
+        yield from (NamedImport(f"{base}.{alias.name}".lstrip("."), inner, is_part=True) for alias in statement.names)
+
+
+def _fallbacks_of(statement: ast.Try, package: str) -> Iterator[NamedImport]:
+    """Yield what the handlers of a try statement import if an import in it fails."""
+    tried = [named.module for named in _certain_imports(statement.body, package)]
+    for handler in statement.handlers:
+        if handler.type is None or _names(handler.type) & _CAUGHT_BY["missing"]:
+            for named in _certain_imports(handler.body, package):
+                yield named._replace(uses=_PERHAPS, instead_of=tuple(tried))
+            return
+
+
+def _certain_imports(body: list[ast.stmt], package: str) -> Iterator[NamedImport]:
+    """Yield what a block imports whenever it is executed."""
+    for named in _imports_of(ast.Module(body, []), package):
+        if named.uses.missing == "certain":
+            yield named
 
 
 def statements_of(tree: ast.Module, conditions: Conditions | None = None) -> Iterator[tuple[ast.stmt, Uses]]:
@@ -399,7 +431,7 @@ def _gives_up(node: ast.AST) -> bool:
     if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call):
         called = node.value.func
         return isinstance(called, (ast.Name, ast.Attribute)) and ast.unparse(called) in _EXITS
-    return isinstance(node, ast.Raise)
+    return isinstance(node, ast.Raise) or (isinstance(node, ast.Assert) and _truth(node.test) is False)
 
 
 def _use_within(calls: Sequence[ast.expr], use: Use, errors: frozenset[str]) -> Use:

@@ -1,6 +1,7 @@
-"""Which of its own modules a wheel imports and does not contain, such as an extension module that was never compiled.
+"""Which modules a wheel imports and does not contain, such as an extension module that was never compiled.
 
-Only modules of packages that have an `__init__.py` in the wheel are asked about: another package may add modules to a
+A module of another package is asked about only if the wheel requires none: which modules packages bring is not known.
+Of its own modules, only modules of packages that have an `__init__.py` in the wheel are asked about: another package may add modules to a
 namespace package. Code may put modules in place while it runs; where the wheel has code that does so, nothing is told
 for certain.
 
@@ -9,6 +10,7 @@ Source: the language reference of Python 3.13, "The import system".
 
 import ast
 import re
+import sys
 from collections.abc import Collection, Iterator
 from itertools import accumulate
 from typing import NamedTuple
@@ -17,6 +19,7 @@ from packaging.utils import canonicalize_name
 
 from pibuild.verify.imports.import_graph import absolute_name
 from pibuild.verify.imports.python_imports import WheelContents
+from pibuild.verify.imports.standard_library import changing_modules
 from pibuild.verify.imports.statement_traits import statement_traits
 from pibuild.verify.imports.syntax import PARSE_ERRORS, parse_code
 
@@ -25,31 +28,56 @@ _MAKES_MODULES = re.compile(
 )
 """What stands in code that brings modules for which there is no file."""
 _SETS_ANY_NAME = re.compile(rb"\b(__getattr__|globals|exec|vars|__dict__|setattr)\b")
+_OF_PYTHON = frozenset(("_typeshed", *(name.partition(".")[0] for name in changing_modules())))
+"""Modules of some Pythons, which the Python that runs this may lack."""
 _MAX_BYTES = 128 << 10
 """Of the `__init__.py` that is asked for the names in it."""
 
 
 class LackingModule(NamedTuple):
-    """A module of the wheel's own package that no file of the wheel is."""
+    """A module that no file of the wheel is."""
 
     path: str
     """Of the Python file that imports it."""
     name: str
     is_certain: bool
     """Whether nothing else can bring the module."""
+    is_own: bool = True
+    """Whether it is one of the wheel's own package."""
 
 
 def lacking_modules(contents: WheelContents) -> Iterator[LackingModule]:
-    """Yield the wheel's own modules that its import needs for certain and that it does not contain."""
+    """Yield the modules that the wheel's import needs for certain, and that neither Python nor the wheel has."""
     there = frozenset(_places(contents.paths))
+    needed = contents.graph.needed()
+    instead = (
+        (path, named)
+        for path, named in contents.graph.fallbacks()
+        if any(_is_lacking(contents, module, there) for module in named.instead_of)
+    )
     may_make = None
-    for path, named in contents.graph.needed():
+    for path, named in (*needed, *instead):
         name = _first_lacking(named.module.split("."), contents.paths, there)
-        if not name or (named.is_part and name == named.module and _may_have(contents, name)):
+        if not name:
+            if not named.is_part and _is_of_nobody(contents, named.module, there):
+                yield LackingModule(path, named.module, is_certain=False, is_own=False)
+            continue
+        if named.is_part and name == named.module and _may_have(contents, name):
             continue
         if may_make is None:
             may_make = contents.graph.matches(_MAKES_MODULES)
         yield LackingModule(path, name, is_certain=not (may_make or _may_be_brought(contents, name)))
+
+
+def _is_lacking(contents: WheelContents, module: str, there: Collection[str]) -> bool:
+    return bool(_first_lacking(module.split("."), contents.paths, there)) or _is_of_nobody(contents, module, there)
+
+
+def _is_of_nobody(contents: WheelContents, module: str, there: Collection[str]) -> bool:
+    """Whether a module is neither of Python nor of the wheel, and the wheel requires no package that may bring it."""
+    top = module.partition(".")[0]
+    is_known = top in there or top in sys.stdlib_module_names or top in _OF_PYTHON
+    return bool(top) and not (contents.requires or is_known or contents.graph.matches(_MAKES_MODULES))
 
 
 def _places(paths: Collection[str]) -> Iterator[str]:

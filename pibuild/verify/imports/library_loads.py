@@ -40,6 +40,19 @@ class NamedLoad(NamedTuple):
     """The path below the folder of all packages, if it is certain that the call gets this path."""
 
 
+class Lookup(NamedTuple):
+    """What the import certainly looks up in a library that ctypes loaded."""
+
+    path: str
+    """Of the Python file."""
+    library: str
+    """The library's name, for find_library a name such as `m`; empty for the program itself."""
+    is_searched: bool
+    """Whether find_library gets the name."""
+    symbol: str
+    """Empty if only the library is searched."""
+
+
 class LibraryLoads:
     """The loads of libraries in a wheel's Python code."""
 
@@ -50,6 +63,7 @@ class LibraryLoads:
         self._code: dict[str, str] = {}
         self._parsed: dict[str, tuple[Use, list[tuple[str, Use]]]] = {}
         self._named: dict[str, list[NamedLoad]] = {}
+        self._lookups: dict[str, list[Lookup]] = {}
         self._computed: dict[int, tuple[NamedLoad, ...]] = {}
         self._left_bytes = _MAX_ALL_BYTES
 
@@ -84,6 +98,13 @@ class LibraryLoads:
             self._statements(path)
             if self._named.get(path) and self._imported(path) == "certain":
                 yield from self._named[path]
+
+    def certain_lookups(self) -> Iterator[Lookup]:
+        """Yield the libraries that the import certainly searches in the system, and the symbols that it looks up."""
+        for path in self._sources:
+            self._statements(path)
+            if self._lookups.get(path) and self._imported(path) == "certain":
+                yield from self._lookups[path]
 
     def computed_loads(self, bits: int) -> tuple[NamedLoad, ...]:
         """Return the libraries of the wheel that its import certainly loads by their paths, with 32 or 64 bits.
@@ -164,6 +185,7 @@ class LibraryLoads:
             if len(code) <= min(_MAX_BYTES, self._left_bytes):
                 self._left_bytes -= len(code)
                 conditions = self._contents.graph.values.conditions(module_name(path))
+                loaded: dict[str, Lookup] = {}
                 for statement, executed in _simple_statements(code, conditions):
                     nodes = list(executed_nodes(statement))
                     is_search = any(map(_is_search, nodes))  # it finds the system's libraries only, or none
@@ -174,6 +196,8 @@ class LibraryLoads:
                         self._named.setdefault(path, []).extend(
                             load for call in calls[:_MAX_CALLS] for load in _named_loads(path, call)
                         )
+                    if executed == "certain":
+                        self._lookups.setdefault(path, []).extend(_lookups(path, statement, nodes, loaded))
                     values = (node.value for node in nodes if isinstance(node, ast.Constant))
                     texts += [(value, use) for value in values if isinstance(value, str) and ".so" in value]
             self._parsed[path] = min(uses, key=_STRENGTH.index), texts
@@ -198,6 +222,43 @@ def _named_loads(path: str, call: ast.Call) -> Iterator[NamedLoad]:
             match = _LIBRARY.fullmatch(value) if isinstance(value, str) else None
             if match and not (match["folder"] or "").startswith("/"):
                 yield NamedLoad(path, match["name"], is_alone=node is argument and not match["folder"])
+
+
+def _lookups(path: str, statement: ast.stmt, nodes: list[ast.AST], loaded: dict[str, Lookup]) -> Iterator[Lookup]:
+    """Yield what a statement searches or looks up; keep which names it gives to libraries."""
+    for node in nodes:
+        if isinstance(node, ast.Call) and _is_search(node) and (name := _text(node.args)) is not None:
+            yield Lookup(path, name, is_searched=True, symbol="")
+        elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load):
+            value = node.value
+            lookup = loaded.get(value.id) if isinstance(value, ast.Name) else _loaded_library(path, value)
+            if lookup and not node.attr.startswith("_") and node.attr != "LoadLibrary":
+                yield lookup._replace(symbol=node.attr)
+    if isinstance(statement, ast.Assign):
+        lookup = _loaded_library(path, statement.value)
+        for target in statement.targets:
+            for node in ast.walk(target):
+                if isinstance(node, ast.Name):
+                    loaded.pop(node.id, None)
+            if lookup and isinstance(target, ast.Name):
+                loaded[target.id] = lookup
+
+
+def _loaded_library(path: str, node: ast.AST) -> Lookup | None:
+    """Return the library that an expression loads; None if it loads none, or if its name is not known."""
+    if not isinstance(node, ast.Call) or not _is_load(node) or not node.args:
+        return None
+    name = node.args[0]
+    if isinstance(name, ast.Constant) and (name.value is None or isinstance(name.value, str)):
+        is_plain = name.value is None or "/" not in name.value
+        return Lookup(path, name.value or "", is_searched=False, symbol="") if is_plain else None
+    text = _text(name.args) if isinstance(name, ast.Call) and _is_search(name) else None
+    return None if text is None else Lookup(path, text, is_searched=True, symbol="")
+
+
+def _text(arguments: list[ast.expr]) -> str | None:
+    value = getattr(arguments[0], "value", None) if arguments else None
+    return value if isinstance(value, str) else None
 
 
 def _is_search(node: ast.AST) -> bool:
