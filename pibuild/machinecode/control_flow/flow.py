@@ -112,7 +112,7 @@ class _Walker:
         self._pending: list[State] = []
         self._pool = flow.knowledge.pool
         self._met = MetPlaces()
-        self._switches: dict[int, list[int]] = {}
+        self._switches: dict[int, tuple[list[int], Features]] = {}
         self._steps, self._has_tables = 0, False
         self._has_unknown_switch = self._has_unmet_once = False
         self._call_guards: Features | None = None
@@ -358,10 +358,10 @@ class _Walker:
             self._pending += ways
         elif is_switch:
             is_meant = kind == op.TABLE or is_sum(self._flow.image, state.place, operation[1])
-            ways = self._table(operation, state)
-            self._pending += ways
-            self._has_tables = self._has_tables or not ways
-            self._has_unknown_switch = self._has_unknown_switch or (is_meant and not ways)
+            self._pending += self._table(operation, state)
+            is_unknown = not self._switches[state.address][0]
+            self._has_tables = self._has_tables or is_unknown
+            self._has_unknown_switch = self._has_unknown_switch or (is_meant and is_unknown)
         return _Next.OFF
 
     def _as_jump(self, operation: Operation, state: State) -> Operation:
@@ -404,17 +404,23 @@ class _Walker:
         return guards
 
     def _table(self, operation: Operation, state: State) -> list[State]:
-        """Return where the ways of a switch begin."""
-        guards = self._switch_guards(operation, state)
-        if state.address not in self._switches:
-            places = table_places(self._flow.image, state.place, self._low, self._high)
-            self._switches[state.address] = [place for place in places if self._low <= place & ~1 < self._high]
-            self._steps += len(places)
-        ways = [state.at(place, guards) for place in self._switches[state.address]]
+        """Return where the ways of a switch begin; none if they were followed before with no more guards."""
+        guards, before = self._switch_guards(operation, state), self._switches.get(state.address)
+        places = self._ways_of(state.place) if before is None else before[0]
+        guards = guards if before is None else guards & before[1]
+        self._switches[state.address] = places, guards
+        if before is not None and guards == before[1]:
+            return []
+        ways = [state.at(place, guards) for place in places]
         self._met.joins.update(way.address for way in ways)
         for way in ways:
             way.flags = None
         return ways
+
+    def _ways_of(self, place: int) -> list[int]:
+        places = table_places(self._flow.image, place, self._low, self._high)
+        self._steps += len(places)
+        return [way for way in places if self._low <= way & ~1 < self._high]
 
 
 def _conditional(operation: Operation, size: int, condition: int) -> Operation:

@@ -52,8 +52,11 @@ def _same(before: State | None, state: State) -> tuple[dict[int, Value], dict[in
 
 def _kept(before: dict[int, Value], now: dict[int, Value]) -> dict[int, Value]:
     """Return the values that did not change; of others, what they are about."""
-    values = ((key, value if before.get(key) == value else vague(value)) for key, value in now.items())
-    return {key: value for key, value in values if value is not None}
+    kept = {key: value for key, value in now.items() if before.get(key) == value}
+    for key, value in now.items():
+        if value[0] in ("hw", "vague") and key not in kept and (doubt := vague(value)):
+            kept[key] = doubt
+    return kept
 
 
 def _merge(before: State, state: State) -> bool:

@@ -317,7 +317,7 @@ def common(
         other = b.get(key)
         if other is not None:
             certain = value if value == other else joined(value, other, features_a, features_b)
-            if certain is None and not value[0] == other[0] == "k" and "choice" not in (value[0], other[0]):
+            if certain is None and value[0] == other[0] == "hw":  # bits that a loop shifts
                 certain = vague(value, other)
             if certain is not None:
                 both[key] = certain

@@ -188,7 +188,7 @@ class ImportGraph:
                 yield from ((path, named) for named in self._named[name] if named.uses.missing == "certain")
 
     def fallbacks(self) -> Iterator[tuple[str, NamedImport]]:
-        """Yield what the import of the wheel certainly imports if other imports fail, with the path of each importer."""
+        """Yield what the import of the wheel certainly imports if other imports fail, with each importer's path."""
         for name, use in self._uses_if("missing").items():
             if use == "certain" and name in self._sources:
                 path, _ = self._sources[name]

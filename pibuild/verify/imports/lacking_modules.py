@@ -1,9 +1,9 @@
 """Which modules a wheel imports and does not contain, such as an extension module that was never compiled.
 
 A module of another package is asked about only if the wheel requires none: which modules packages bring is not known.
-Of its own modules, only modules of packages that have an `__init__.py` in the wheel are asked about: another package may add modules to a
-namespace package. Code may put modules in place while it runs; where the wheel has code that does so, nothing is told
-for certain.
+Of its own modules, only those of packages that have an `__init__.py` in the wheel are asked about: another package may
+add modules to a namespace package. Code may put modules in place while it runs; where the wheel has code that does so,
+nothing is told for certain.
 
 Source: the language reference of Python 3.13, "The import system".
 """
