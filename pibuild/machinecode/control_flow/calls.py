@@ -186,6 +186,8 @@ class Calls:
             walk.is_parametric = True
         place, features = self._surroundings.told_by(name) or (0, frozenset())
         where = registers.get(place) if features else None
+        if result is None and name in COMPARERS:  # of texts among which an answer chose
+            result = vague(registers.get(0), registers.get(1))
         if result is None:
             result = self._of_told(registers)
         if where is not None and where[0] in ("s", "k"):

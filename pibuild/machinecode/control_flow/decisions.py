@@ -75,6 +75,7 @@ class Decisions:
         """Return what a test tells that is not followed: an answer decided, nobody knows how."""
         features = about(value)
         walk.saw_answer = True
+        self._knowledge.doubted |= features
         guards = frozenset({("maybe", features)}) if features else _NONE
         return guards, guards
 

@@ -56,6 +56,8 @@ class Knowledge:
     """Functions that return the bit of an answer for which their caller asks."""
     asked: set[Any] = field(default_factory=set)
     """All features of which any was asked for."""
+    doubted: set[Any] = field(default_factory=set)
+    """All features about which an answer decided in a way that is not followed."""
     is_whole: bool = True
     """Whether all functions were followed that may ask, or may get to know an answer."""
     written: dict[Any, dict[int, list[tuple[Value | None, Features]]]] = field(default_factory=dict)

@@ -230,6 +230,8 @@ class CodeSearch:
         fault = self._told(place, entry)
         if likeness == "perhaps":
             return fault.perhaps_data()
+        if not entry.rank and not self._program.knowledge.doubted.isdisjoint(self._lacking):
+            return fault.doubtful("; an answer may choose it in a way that is not followed")
         if entry.rank < _CALLED and not self._is_asked and not self._program.knowledge.is_whole:
             return fault.doubtful("; it may ask in code that is too large to follow all of it")
         return fault
