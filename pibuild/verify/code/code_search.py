@@ -227,13 +227,13 @@ class CodeSearch:
         likeness = self._code.likeness(place) if not entry.rank else "code"
         if likeness == "data":
             return None
-        fault = self._told(place, entry)
+        fault, knowledge = self._told(place, entry), self._program.knowledge
         if likeness == "perhaps":
-            return fault.perhaps_data()
-        if not entry.rank and not self._program.knowledge.doubted.isdisjoint(self._lacking):
-            return fault.doubtful("; an answer may choose it in a way that is not followed")
-        if entry.rank < _CALLED and not self._is_asked and not self._program.knowledge.is_whole:
-            return fault.doubtful("; it may ask in code that is too large to follow all of it")
+            fault = fault.perhaps_data()
+        elif not entry.rank and not knowledge.doubted.isdisjoint(self._lacking):
+            fault = fault.doubtful("; an answer may choose it in a way that is not followed")
+        elif entry.rank < _CALLED and not self._is_asked and not knowledge.is_whole:
+            fault = fault.doubtful("; it may ask in code that is too large to follow all of it")
         return fault
 
     def _is_chosen(self, place: int, entry: Entrance) -> bool:

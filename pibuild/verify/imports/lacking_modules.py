@@ -27,6 +27,8 @@ _MAKES_MODULES = re.compile(
     rb"\b(meta_path|path_hooks|sys\.modules|__path__|ModuleType|module_from_spec|extend_path)\b"
 )
 """What stands in code that brings modules for which there is no file."""
+_ADDS_FOLDERS = re.compile(rb"\b(sys\.path|sys import .*path|addsitedir|zipimport|site-packages|dist-packages)\b")
+"""What stands in code that makes Python look for modules in other places."""
 _SETS_ANY_NAME = re.compile(rb"\b(__getattr__|globals|exec|vars|__dict__|setattr)\b")
 _OF_PYTHON = frozenset(("_typeshed", *(name.partition(".")[0] for name in changing_modules())))
 """Modules of some Pythons, which the Python that runs this may lack."""
@@ -76,8 +78,9 @@ def _is_lacking(contents: WheelContents, module: str, there: Collection[str]) ->
 def _is_of_nobody(contents: WheelContents, module: str, there: Collection[str]) -> bool:
     """Whether a module is neither of Python nor of the wheel, and the wheel requires no package that may bring it."""
     top = module.partition(".")[0]
-    is_known = top in there or top in sys.stdlib_module_names or top in _OF_PYTHON
-    return bool(top) and not (contents.requires or is_known or contents.graph.matches(_MAKES_MODULES))
+    if not top or contents.requires or top in there or top in sys.stdlib_module_names or top in _OF_PYTHON:
+        return False
+    return not any(map(contents.graph.matches, (_MAKES_MODULES, _ADDS_FOLDERS)))
 
 
 def _places(paths: Collection[str]) -> Iterator[str]:
