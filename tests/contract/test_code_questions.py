@@ -98,6 +98,17 @@ _RUNS_64 = {
     "registers of programs": 'void *PyInit_demo(void) { __asm__ volatile("mrs %0, cntvct_el0\\nmrs %0, midr_el1\\nmrs %0,'
     'tpidr_el0\\nmrs %0, pmuserenr_el0\\ndc civac, %1" : "=r"(n) : "r"(&n)); return MODULE; }',
 }
+_KERNEL = (
+    'static long kernel(long nr, long a, long b, long c, long d) { register long x8 __asm__("x8") = nr, x0 __asm__("x0") = a,'
+    'x1 __asm__("x1") = b, x2 __asm__("x2") = c, x3 __asm__("x3") = d; __asm__ volatile("svc 0" : "+r"(x0) : "r"(x8), "r"(x1),'
+    '"r"(x2), "r"(x3) : "memory"); return x0; } '
+)
+_RUNS_64 |= {
+    "the length of vectors by a call of the kernel": f"{_KERNEL} void *PyInit_demo(void) {{ if (kernel(167, 51, 0, 0, 0) > 0)"
+    "{ SVE } return MODULE; }",
+    "a resolver of a symbol that nothing uses": f"{_G} static void *pick(unsigned long h) {{ LSE return g; }}"
+    'void work(void) __attribute__((ifunc("pick"))); void *PyInit_demo(void) { return MODULE; }',
+}
 _FAILS_64 = {
     "the wrong way round": "void *PyInit_demo(void) { if (!(getauxval(16) >> 8 & 1)) { LSE } return MODULE; }",
     "behind both ways": "void *PyInit_demo(void) { if (getauxval(16) >> 8 & 1) n = 5; else n = 6; LSE return MODULE; }",
@@ -170,6 +181,15 @@ _UNSURE_64 = {
     "the auxiliary vector in a file": f"extern int open(const char *, int, ...); extern long read(int, void *, size_t); {_F.format('LSE')}"
     'void *PyInit_demo(void) { unsigned long a[2]; int d = open("/proc/self/auxv", 0), has = 0; while (read(d, a, 16) == 16)'
     "if (a[0] == 16) { has = a[1] >> 8 & 1; break; } if (has) f(); return MODULE; }",
+    "the auxiliary vector by calls of the kernel": f"{_KERNEL} {_F.format('LSE')} void *PyInit_demo(void) {{ unsigned long a[2];"
+    'int has = 0; long d = kernel(56, -100, (long)"/proc/self/auxv", 0, 0); while (kernel(63, d, (long)a, 16, 0) == 16)'
+    "if (a[0] == 16) { has = a[1] >> 8 & 1; break; } if (has) f(); return MODULE; }",
+    "the auxiliary vector by syscall": f"extern long syscall(long, ...); {_F.format('LSE')} void *PyInit_demo(void) {{ unsigned"
+    ' long a[2]; int has = 0; long d = syscall(56, -100, "/proc/self/auxv", 0, 0); while (syscall(63, d, a, 16) == 16)'
+    "if (a[0] == 16) { has = a[1] >> 8 & 1; break; } if (has) f(); return MODULE; }",
+    "the name of what it has": "extern int strcmp(const char *, const char *); NI const char *name(void) { unsigned long h ="
+    f'getauxval(16); return h >> 20 & 1 ? "dot" : h >> 8 & 1 ? "lse" : "base"; }} {_F.format("LSE")} void *PyInit_demo(void) {{'
+    'const char *l = name(); if (!strcmp(l, "lse") || !strcmp(l, "dot")) f(); return MODULE; }',
     "a structure on the heap": "extern void *malloc(size_t); struct s { int a, b, c; }; NI struct s *get(void) { struct s *s = malloc(sizeof"
     "*s); unsigned long h = getauxval(16); s->a = h >> 7 & 1; s->b = h >> 8 & 1; s->c = h >> 20 & 1; return s; }"
     f"{_F.format('LSE')} void *PyInit_demo(void) {{ if (get()->b) f(); return MODULE; }}",

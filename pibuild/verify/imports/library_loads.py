@@ -15,7 +15,7 @@ from pibuild.verify.imports.import_values import Conditions, ImportValues, modul
 from pibuild.verify.imports.python_imports import WheelContents
 from pibuild.verify.imports.syntax import PARSE_ERRORS, parse_code
 
-_LOADERS = re.compile(rb"\b(CDLL|PyDLL|LoadLibrary|dlopen)\b")
+_LOADERS = re.compile(rb"\b(CDLL|PyDLL|LoadLibrary|dlopen|find_library)\b")
 _LISTS_FOLDERS = re.compile(rb"\b(glob|iglob|rglob|listdir|iterdir|scandir|walk)\b")
 _LOADS_GLOBALLY = re.compile(rb"\b(setdlopenflags|RTLD_GLOBAL)\b")
 _FUNCTIONS = frozenset(("CDLL", "PyDLL", "LoadLibrary", "dlopen"))
