@@ -25,7 +25,13 @@ from pibuild.verify.installed_files import SITE, InstalledFiles
 from pibuild.verify.loading.loader_process import LoadedFile, LoaderProcess, MissingLibrary, other_project
 from pibuild.verify.loading.mapped_file import Role, is_program, mapping_findings
 from pibuild.verify.loading.static_tls import joint_static_tls_findings, static_tls_findings
-from pibuild.verify.loading.symbol_binding import C_API, lacking_versions, undefined_references, unversioned_definer
+from pibuild.verify.loading.symbol_binding import (
+    C_API,
+    lacking_versions,
+    mismatched_references,
+    undefined_references,
+    unversioned_definer,
+)
 
 _SHOWN, _NAME_LETTERS = 3, 60
 _MAX_ORDERS = 100
@@ -329,6 +335,12 @@ class _LoadedWheel:
         yield from self._private_findings(binary, dynamic)
         if process.missing:
             return  # they may define what is looked for
+        for reference, definer in mismatched_references(binary, scope):
+            kind_text = "is data" if reference.is_called else "is not thread-local"
+            where = definer.binary.path if definer.binary else definer.soname
+            reason = f"uses {_text(reference)}, which {kind_text} in {where}"
+            yield _finding(binary, "unsure", reason, _SETTLES, reference.name, "symbols")
+            break
         failed = frozenset(version for versions in lacking.values() for version in versions)
         references = undefined_references(dynamic.references, scope, failed)
         is_lazy = kind == "program" and not dynamic.binds_now

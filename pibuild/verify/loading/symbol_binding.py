@@ -4,13 +4,18 @@ Source: glibc 2.36, elf/dl-version.c (`_dl_check_map_versions`) and elf/dl-looku
 """
 
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
+
+import numpy as np
 
 from pibuild.config.pis import System
 from pibuild.machinecode.dynamic import DynamicObject, Reference
-from pibuild.verify.binary import version_number
+from pibuild.machinecode.image import MemoryImage
+from pibuild.verify.binary import Binary, version_number
 from pibuild.verify.loading.loader_process import LoadedFile, LoaderProcess
 
+_OBJECT, _TLS = 1, 6
+"""Kinds of symbols (gABI, STT_OBJECT and STT_TLS)."""
 C_API = re.compile(r"_?Py[A-Z_]\w*")
 """Symbols that only an interpreter defines."""
 _FOR_PYTHON = re.compile(r"lib\w*(py|shiboken)", re.IGNORECASE)
@@ -72,6 +77,38 @@ def _may_define(file: LoadedFile, name: str) -> bool:
     """Whether a file of which little is known may define a symbol: Python's C API is only in Python's own libraries."""
     is_c_api = bool(C_API.fullmatch(name))
     return is_c_api if file.is_python else not is_c_api or bool(_FOR_PYTHON.match(file.soname))
+
+
+def mismatched_references(binary: Binary, scope: Iterable[LoadedFile]) -> Iterator[tuple[Reference, LoadedFile]]:
+    """Yield the references that are bound to a symbol of another kind in a file of the wheel: calls of data, and TLS.
+
+    The loader doesn't compare kinds. A call then jumps into data; thread-local data that is none lies anywhere.
+    """
+    dynamic = binary.elf.dynamic
+    if dynamic is None:
+        return
+    files = list(scope)
+    own = _data_symbols(binary)
+    others = {file: _data_symbols(file.binary) for file in files if file.binary and file.binary is not binary}
+    for reference in dynamic.references if others else ():
+        is_thread_local = own.get(reference.name) == _TLS
+        kinds = {file: symbols.get(reference.name) for file, symbols in others.items()}
+        if not is_thread_local and not (reference.is_called and any(kinds.values())):
+            continue
+        definer = next((file for file in files if file.defines(reference.name, reference.version)), None)
+        if definer in kinds and (kinds[definer] != _TLS if is_thread_local else kinds[definer] is not None):
+            yield reference, definer
+
+
+def _data_symbols(binary: Binary) -> dict[str, int]:
+    """Return the kinds of a file's symbols that are data, or thread-local."""
+    if _data_symbols not in binary.memo:
+        image = MemoryImage(binary.content, bits=binary.elf.bits)
+        kinds = image.symbols["info"] & 0xF
+        rows = np.flatnonzero((kinds == _TLS) | ((kinds == _OBJECT) & (image.symbols["section"] != 0))).tolist()
+        binary.memo[_data_symbols] = {image.symbol_name(row): int(kinds[row]) for row in rows}
+    symbols: dict[str, int] = binary.memo[_data_symbols]
+    return symbols
 
 
 def unversioned_definer(reference: Reference, scope: Iterable[LoadedFile]) -> str:
