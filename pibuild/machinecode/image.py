@@ -142,6 +142,8 @@ class MemoryImage:
         self._parts = {int(row["kind"]): (int(row["address"]), int(row["size"])) for row in rows[::-1]}
         self.has_interpreter = _INTERP in self._parts
         self._names: dict[int, str] = {}
+        self.table_entries = 0
+        """Entries of tables that were read so far, to find out where jumps lead (computed_jumps.py)."""
 
     def _segments(self) -> NDArray[Any]:
         at = 28 if self.bits == 32 else 32

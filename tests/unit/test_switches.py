@@ -12,6 +12,7 @@ _TBB, _TABLE = b"\xdf\xe8\x02\xf0", b"\x02\x03\x04\x05"
 def image(code):
     return SimpleNamespace(
         bits=32,
+        table_entries=0,
         content=code,
         span=lambda at: Span(0, len(code), 0, 5) if 0 <= at < len(code) else None,
         read=lambda at, size: code[at : at + size],

@@ -24,8 +24,10 @@ _LINKED = 4
 _MAX_CASES = 1 << 15
 _SLOTS = 16
 """As many slots are looked at if nothing tells their number."""
-_VALUES = 4
-"""Of one register, by conditional instructions."""
+_VALUES, _LOOKUPS = 4, 200
+"""What one register may hold, by conditional instructions; and registers that are looked up for one jump."""
+_MAX_ENTRIES = 1 << 20
+"""Of all tables of a file."""
 _FULL = (1 << 32) - 1
 _IP, _SP, _LINK, _PC = 12, 13, 14, 15
 _VOLATILE = (0, 1, 2, 3, 12, 14)
@@ -158,6 +160,7 @@ class _Jump:
         self._operation = operation[2] if operation[0] == op.IF else operation
         self._is_wide = size == 4
         self._rows = [*_before(image, place, low)]
+        self._left = _LOOKUPS
 
     @property
     def keeps_mode(self) -> bool:
@@ -225,6 +228,9 @@ class _Jump:
         if register == _PC:
             place = rows[at][0] if rows else self._place
             return [_Sum(number=((place & ~3) + 4 if place & 1 else place + 8) & _FULL, is_address=True)]
+        self._left -= 1
+        if self._left < 0:
+            return []
         opaque = _Sum(is_open=True, most=self._bound(register, rows, at))
         for row in range(at, len(rows)):
             place, parts = rows[row]
@@ -422,6 +428,9 @@ def _places_of(image: MemoryImage, value: _Sum, mode: int | None, low: int, high
     most = _MAX_CASES if value.most is None else value.most
     end = high if value.most is None and low <= address < high else address + most * step
     while address < end and len(found) < _MAX_CASES:
+        image.table_entries += 1
+        if image.table_entries > _MAX_ENTRIES:
+            return None
         entry = image.pointers.get(address) if size == 4 else None
         entry = image.number(address, size) if entry is None else entry
         target = None if entry is None else _place(image, value.number + (entry << value.shift) & _FULL, mode)
@@ -446,6 +455,9 @@ def _slots(image: MemoryImage, value: _Sum, mode: int | None, low: int, high: in
     found: list[int] = []
     most = _SLOTS if value.most is None else min(value.most, _MAX_CASES)
     for number in range(most if size > 1 else 0):
+        image.table_entries += 1
+        if image.table_entries > _MAX_ENTRIES:
+            return None
         place = _place(image, value.number + number * size & _FULL, mode)
         if place is None or not low <= place < high:
             break
