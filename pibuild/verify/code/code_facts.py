@@ -69,6 +69,7 @@ _WORDS_A_STEP, _WAYS_A_WORD = 6, 2
 _COMPUTED = (op.TABLE, op.JUMP_REG, op.CALL_REG, op.RETURN)
 """Operations that leave to where a register or a loaded word says."""
 _JUMPS = (op.JUMP_REG, op.JUMP)
+_RET = 0xD65F03C0
 _VENEER = 6
 """Instructions between the one that puts an address together and the jump to it."""
 _METHOD_FLAGS = frozenset(
@@ -396,10 +397,20 @@ class Code:
         code_map.is_whole = max(len(certain), len(doubtful)) <= _MAX_SURPRISES and self._jumps_are_whole
         yield self._needing(code_map.explore(certain[:_MAX_SURPRISES]))
         likely, perhaps = map(self._needing, code_map.explore_likely(doubtful[:_MAX_SURPRISES]))
+        if not self._binary.mapped and self._edits_returns():
+            code_map.is_whole = False
         self.program.graph.add_calls(code_map.branches)
         self._perhaps = perhaps.places()
         yield likely
         yield perhaps
+
+    def _edits_returns(self) -> bool:
+        """Return whether a function of 64-bit code adds to the address to which it then returns; compilers do not."""
+        for _, _, words in self.program.functions.words():
+            adds = (words[:-1] & 0xFF8003FF == 0x910003DE) | (words[:-1] & 0xFFE003FF == 0x8B0003DE)
+            if self._binary.elf.is_aarch64 and np.any(adds & (words[1:] == _RET)):
+                return True
+        return False
 
     def _may_be_function(self, place: int) -> bool:
         """Return whether a pointer to bytes that nothing calls code may lead to a function.
