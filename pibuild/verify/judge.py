@@ -20,6 +20,7 @@ from pibuild.verify.code.code_verdict import code_findings
 from pibuild.verify.code.needed_code import weighed_code_findings
 from pibuild.verify.code.packed_code import PackedBinaries, packed_findings, read_packed_binaries
 from pibuild.verify.findings import Finding, Outcome, worst_outcome
+from pibuild.verify.garbage_collection import with_rare_collections
 from pibuild.verify.imports.python_imports import (
     import_findings,
     importable_names,
@@ -155,6 +156,7 @@ def worst_of(verdicts: Iterable[PlaceVerdict]) -> Outcome:
     return worst_outcome(finding for verdict in verdicts for finding in verdict.findings)
 
 
+@with_rare_collections
 @with_stack_room
 def judge(path: Path, *, floor: Version | None = None) -> Verification:
     """Return the verification of a wheel; a damaged wheel fails at each place. Raise OSError if it can't be read.
@@ -175,6 +177,7 @@ def judge(path: Path, *, floor: Version | None = None) -> Verification:
     return judge_contents(wheel, size_bytes, floor=floor)
 
 
+@with_rare_collections
 @with_stack_room
 def judge_contents(
     wheel: Wheel,
