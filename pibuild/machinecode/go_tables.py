@@ -10,7 +10,7 @@ from itertools import islice
 import numpy as np
 from numpy.typing import NDArray
 
-_MARKS = (b"\xff Go buildinf:", b"\xff Go build ID: ")
+_MARK = re.compile(rb"\xff Go build(?:inf:| ID: )")
 _FROM_1_18, _FROM_1_16, _FROM_1_2 = (0xF0, 0xF1), 0xFA, 0xFB
 """The lowest bytes of the numbers that tables begin with."""
 _HEADER = re.compile(rb"[\xf0\xf1\xfa\xfb]\xff\xff\xff\0\0[\1\2\4][\4\x08]")
@@ -24,7 +24,7 @@ def go_functions(content: bytes, width: int, text_of: Callable[[int], int]) -> t
 
     `text_of` returns the address from which a table at a place of the file counts.
     """
-    if any(mark in content for mark in _MARKS):
+    if _MARK.search(content):
         for match in islice(_HEADER.finditer(content), _MAX_HEADERS):
             if match[0][7] == width and len(bounds := _bounds(content, match.start(), width, text_of)) > 1:
                 return bounds[:-1], bounds[1:]

@@ -110,6 +110,11 @@ class PlaceTable(Mapping[int, _Fact], Generic[_Fact]):
             raise KeyError(place)
         return self._fact(self._numbers[after - 1])
 
+    @property
+    def numbers(self) -> Addresses:
+        """The numbers, by place."""
+        return np.asarray(self._numbers)
+
     def __iter__(self) -> Iterator[int]:
         """Yield the places in their order."""
         return iter(self._places)
@@ -385,17 +390,11 @@ class MemoryImage:
         return slots
 
     def _are_imports_of(self, names: Collection[str]) -> NDArray[np.bool_]:
-        """Return which imports have one of these names; a name may be the end of another one in the table."""
-        strings, symbols = self.tags.get(_STRTAB, 0), self._resolved[0][1]
-        span = self.span(strings)
-        if span is None or not len(self.symbols):
-            return np.zeros(len(symbols), np.bool_)
-        first = span.offset + strings - span.start
-        texts = [name.encode() + b"\0" for name in names]
-        last = min(first + int(self.symbols["name"].max()) + max(map(len, texts)), span.offset + span.end - span.start)
-        begins = np.array([at - first for text in texts for at in _begins(self.content, text, first, last)], np.int64)
-        is_meant = np.isin(self.symbols["name"], begins)
-        return is_meant[np.minimum(symbols, len(is_meant) - 1)] & (symbols < len(is_meant))
+        """Return which imports have one of these names."""
+        symbols = self._resolved[0][1]
+        meant = [row for row in distinct(symbols).tolist() if self.symbol_name(row) in names]
+        are_meant: NDArray[np.bool_] = np.isin(symbols, np.array(meant, np.int64))
+        return are_meant
 
     @cached_property
     def pointers(self) -> PlaceTable[int]:
@@ -449,20 +448,35 @@ class MemoryImage:
         return (*(entry for entry in entries if self.is_code(entry.place & ~1)), *self.resolvers)
 
     @cached_property
-    def exports(self) -> tuple[Entrypoint, ...]:
-        """The symbols of code that other files can use, with or without a type."""
+    def exported(self) -> tuple[Addresses, Addresses]:
+        """Places and rows of the symbols of code that other files can use, with or without a type."""
         symbols = self.symbols
-        value = symbols["value"].astype(np.int64)
+        values = symbols["value"].astype(np.int64)
         is_named = (symbols["section"] != 0) & (symbols["info"] >> 4 != 0) & np.isin(symbols["info"] & 0xF, (0, _FUNC))
-        is_named &= self.are_code(value & ~1)
-        return tuple(
-            Entrypoint(int(value[row]), self.symbol_name(int(row))) for row in np.flatnonzero(is_named).tolist()
-        )
+        rows = np.flatnonzero(is_named & self.are_code(values & ~1))
+        return values[rows], rows
 
-    @property
-    def entrypoints(self) -> tuple[Entrypoint, ...]:
-        """All places at which other files, or the loader, may start to execute this one."""
-        return (*self.exports, *self.exported_resolvers, *self.called_at_load)
+    @cached_property
+    def exports(self) -> PlaceTable[int]:
+        """The rows of these symbols by place."""
+        return PlaceTable(*self.exported, int)
+
+    @cached_property
+    def entered(self) -> Addresses:
+        """The places of exported code, and of what is called when the file is loaded."""
+        more = [entry.place for entry in (*self.exported_resolvers, *self.called_at_load)]
+        return np.concatenate([self.exported[0], np.array(more, np.int64)])
+
+    def named_rows(self, rows: Addresses, begin: bytes) -> Addresses:
+        """Return which of some symbols have names that begin with a text."""
+        span = self.span(self.tags.get(_STRTAB, 0))
+        if span is None:
+            return rows[:0]
+        first = self.tags[_STRTAB] - span.start + span.offset + self.symbols["name"][rows].astype(np.int64)
+        rows, first = rows[first < len(self.content) - len(begin)], first[first < len(self.content) - len(begin)]
+        letters = self._data[first[:, np.newaxis] + np.arange(len(begin))]
+        named: Addresses = rows[np.all(letters == np.frombuffer(begin, np.uint8), axis=1)]
+        return named
 
     def are_code(self, addresses: Addresses) -> NDArray[np.bool_]:
         """Return for each address whether the CPU may execute it."""
@@ -504,6 +518,11 @@ class MemoryImage:
         texts = (self.pointers.get(place) or self.number(place, self.width) or 0 for place in places)
         return next(filter(self.is_code, texts), 0)
 
+    def mapped_at(self, offset: int) -> list[int]:
+        """Return the addresses to which a place of the file is mapped."""
+        spans = (span for span in self.spans if span.offset <= offset < span.offset + span.end - span.start)
+        return [span.start + offset - span.offset for span in spans]
+
     def _mapped_place(self, offset: int) -> int:
         """Return the address to which a place of the file is mapped, 0 if it is not."""
         places = (span.start + offset - span.offset for span in self.spans if offset >= span.offset)
@@ -542,10 +561,3 @@ class MemoryImage:
                 offsets = places[inside] - span.start + span.offset
                 values[inside] = self._data[offsets[:, np.newaxis] + np.arange(4)].view("<u4")[:, 0]
         return values
-
-
-def _begins(content: bytes, part: bytes, first: int, last: int) -> Iterator[int]:
-    """Yield where a part begins between two places."""
-    while (at := content.find(part, first, last)) >= 0:
-        yield at
-        first = at + 1

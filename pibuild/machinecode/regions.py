@@ -363,7 +363,7 @@ def _known_modes(image: MemoryImage) -> dict[int, int]:
     values = image.pointer_columns[1]
     named = values[np.isin(values & ~1, begins)] if len(begins) else values[:0]
     modes = {value & ~1: value & 1 for value in distinct(named).tolist()}
-    modes.update({entry.place & ~1: entry.place & 1 for entry in image.entrypoints})
+    modes.update({place & ~1: place & 1 for place in image.entered.tolist()})
     return modes
 
 

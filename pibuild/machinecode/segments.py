@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from elftools.elf.elffile import ELFFile
 from elftools.elf.sections import Section
+from numpy.typing import NDArray
 
 LOAD, DYNAMIC, INTERP, GNU_STACK = 1, 2, 3, 0x6474E551
 EXECUTABLE = 1
@@ -104,14 +105,19 @@ def differences(
         for kind, address in tables
         if (kind, address) not in places
     )
-    executed = [address for address in called if any(_may_be_executed(load, address) for load in loads)]
+    executed = _may_be_executed(loads, np.array(list(called), np.uint64))
     yield from (f"{address:#x} is called and lies in no section of code" for address in _outside(executed, mapped))
 
 
-def _may_be_executed(load: Segment, address: int) -> bool:
-    """Whether an address is in a segment of code, behind the header; a call of any other ends the process."""
-    headers_end = _HEADER_BYTES[32] if load.offset == 0 else 0
-    return bool(load.flags & EXECUTABLE) and headers_end <= address - load.address < load.size
+def _may_be_executed(loads: Iterable[Segment], addresses: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Return the addresses in segments of code, behind the header; a call of any other ends the process."""
+    found = np.zeros(len(addresses), np.bool_)
+    for load in loads:
+        if load.flags & EXECUTABLE:
+            inside = addresses - np.uint64(load.address)
+            headers_end = _HEADER_BYTES[32] if load.offset == 0 else 0
+            found |= (addresses >= load.address) & (inside >= headers_end) & (inside < load.size)
+    return addresses[found]
 
 
 def _gap(file: ELFFile, content: bytes, load: Segment, mapped: Iterable[Section]) -> int | None:
@@ -130,10 +136,10 @@ def _gap(file: ELFFile, content: bytes, load: Segment, mapped: Iterable[Section]
     return None
 
 
-def _outside(called: Iterable[int], mapped: Iterable[Section]) -> list[int]:
+def _outside(called: NDArray[np.uint64], mapped: Iterable[Section]) -> list[int]:
     """Return the lowest address, if any, that lies in no section of code."""
     spans = [(part["sh_addr"], part["sh_addr"] + part["sh_size"]) for part in mapped if part["sh_flags"] & _EXECUTABLE]
-    addresses = np.array(sorted(called), np.uint64)
+    addresses = np.sort(called)
     bounds = np.searchsorted(addresses, np.array(spans, np.uint64).reshape(-1, 2))
     depths = np.zeros(len(addresses) + 1, np.int64)
     np.add.at(depths, bounds[:, 0], 1)

@@ -130,6 +130,7 @@ class StringTable:
         """Read the content of the section."""
         self.content = content
         self._ends = np.flatnonzero(np.frombuffer(content, np.uint8) == 0)
+        self._known: dict[int, str] = {}
 
     def at(self, starts: NDArray[np.integer[Any]]) -> Iterator[str]:
         """Yield the texts at these offsets. The same text in other tables, and of other files, takes memory once.
@@ -142,10 +143,11 @@ class StringTable:
         ends = self._ends[after]
         if np.sum(ends - starts) > _MAX_COPIES * len(self.content) + _MAX_EXTRA_LETTERS * len(starts):
             raise ValueError(f"{len(starts)} names are many times as long as the table that holds them")
-        last, text = -1, ""
+        known = self._known
         for start, end in zip(starts.tolist(), ends.tolist(), strict=True):
-            if start != last:  # many symbols may share a name
-                last, text = start, sys.intern(self.content[start:end].decode(errors="replace"))
+            text = known.get(start)
+            if text is None:
+                text = known[start] = sys.intern(self.content[start:end].decode(errors="replace"))
             yield text
 
 

@@ -28,6 +28,7 @@ from pibuild.wheels.wheel import WheelFile
 
 NUMPY_1, NUMPY_2 = "numpy.core._multiarray_umath", "numpy._core._multiarray_umath"
 """Names by which an extension module finds the C API of numpy 1, and of numpy 2 (which serves 1 as well)."""
+_NUMPY = re.compile("|".join(map(re.escape, (NUMPY_1, NUMPY_2))).encode())
 TOO_MANY = "the wheel has more machine code than is read, or too many damaged files"
 _UNWINDER_WORDS = (0xEC900B20, 0xEC800B20, 0xECB00B20, 0xECA00B20)
 """vldmia and vstmia of d16 to d31 in the unwinders of libgcc and LLVM, which run them only for frames that need it."""
@@ -234,7 +235,7 @@ def read_binaries(
             continue
         if elf:
             steps.files -= 1
-            texts = frozenset(text for text in (NUMPY_1, NUMPY_2) if text.encode() in file.content)
+            texts = frozenset(match[0].decode() for match in _NUMPY.finditer(file.content))
             binaries.append(Binary(path=file.path, elf=elf, texts=texts, content=file.content, steps=steps))
     return tuple(binaries), tuple(faults)
 

@@ -45,20 +45,26 @@ class CallGraph:
 
     def may_be_address(self, number: int) -> bool:
         """Return whether a number may be the address of a function: code for 64 bits must put it together as such."""
-        is_known = self.image.bits == 32 or self.functions.is_begin(number) or number in self._pointed
+        is_known = self.image.bits == 32 or self.functions.is_begin(number) or self.is_pointed(number)
         return is_known or len(self.referrers(number, number + 1)) > 0
 
     def is_meant(self, place: int) -> bool:
         """Return whether something calls a place, exports it, or holds a pointer to it that the loader changes."""
-        return self.is_called(place) or place in self._pointed
+        return self.is_called(place) or self.is_pointed(place)
+
+    def is_pointed(self, place: int) -> bool:
+        """Return whether a pointer that the loader changes leads to a place."""
+        row = bisect_left(self._pointed, place)
+        return row < len(self._pointed) and self._pointed[row] == place
 
     @cached_property
-    def _pointed(self) -> frozenset[int]:
-        return frozenset(self.image.pointer_columns[1].tolist())
+    def _pointed(self) -> memoryview:
+        """Places to which pointers lead that the loader changes, sorted."""
+        return distinct(self.image.pointer_columns[1]).data
 
     @cached_property
     def _entered(self) -> frozenset[int]:
-        return frozenset(entry.place for entry in self.image.entrypoints)
+        return frozenset(self.image.entered.tolist())
 
     @cached_property
     def calls(self) -> tuple[Addresses, Addresses]:
@@ -136,8 +142,13 @@ class CallGraph:
 
     def referrers(self, first: int, last: int) -> Addresses:
         """Return where code puts together an address in a range."""
+        return self.references_to(first, last)[1]
+
+    def references_to(self, first: int, last: int) -> tuple[Addresses, Addresses]:
+        """Return the addresses in a range that code puts together, and where it does so."""
         low = bisect_left(self._referred, first)
-        return self.references[1][low : bisect_left(self._referred, last, low)]
+        rows = slice(low, bisect_left(self._referred, last, low))
+        return self.references[0][rows], self.references[1][rows]
 
     @cached_property
     def _referred(self) -> memoryview:
@@ -197,10 +208,7 @@ class CallGraph:
         """Places that calls, pointers, exports and the loader name, sorted."""
         image = self.image
         values = image.pointer_columns[1]
-        entries = np.array(
-            [e.place for e in image.entrypoints if e.place < 1 << 62],
-            np.int64,
-        )
+        entries = image.entered[image.entered < 1 << 62]
         targets = self.calls[0]
         own = np.array(list(self.own_stubs.values()), np.int64)
         refs = distinct(np.concatenate([self.references[0], values]))

@@ -36,7 +36,7 @@ class FunctionTable:
         mask = ~1 if image.bits == 32 else ~0
         starts, ends = image.unwound
         named = [(f.address, f.address + f.size, f.is_thumb) for f in self.elf.functions]
-        places = [entry.place for entry in image.entrypoints]
+        places = image.entered.tolist()
         modes = {place & mask: place & ~mask for place in places}
         modes.update((address, int(thumb)) for address, _, thumb in named)
         columns = np.array([(start, end) for start, end, _ in named if start < _FARTHEST], np.int64).reshape(-1, 2)

@@ -1,5 +1,6 @@
 """What imported functions and variables answer about the CPU, and which texts of a file ask for it."""
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,6 +13,8 @@ from pibuild.machinecode.image import MemoryImage
 
 _LOOKUPS = ("dlsym", "__dlsym")
 _MINUS_1 = (1 << 32) - 1
+_TEXTS = re.compile(b"|".join(re.escape(text.encode()) for text in questions.TEXTS))
+_MAX_TEXTS = 16
 _OPENS = ("fopen", "open", "fopen64", "open64", "openat", "__open_2", "__open64_2")
 
 
@@ -131,14 +134,9 @@ class ImportedAnswers:
     @cached_property
     def texts(self) -> list[int]:
         """Addresses of the names of files in which the kernel tells about the CPU."""
-        found: list[int] = []
-        for text in questions.TEXTS:
-            at = self._image.content.find(text.encode())
-            while at >= 0 and len(found) < 16:
-                found += [
-                    span.start + at - span.offset
-                    for span in self._image.spans
-                    if span.offset <= at < span.offset + span.end - span.start
-                ]
-                at = self._image.content.find(text.encode(), at + 1)
-        return found
+        by_text: dict[bytes, list[int]] = {text.encode(): [] for text in questions.TEXTS}
+        for match in _TEXTS.finditer(self._image.content):
+            places = by_text[match[0]]
+            if len(places) < _MAX_TEXTS:
+                places += self._image.mapped_at(match.start())
+        return [place for places in by_text.values() for place in places][:_MAX_TEXTS]

@@ -98,9 +98,11 @@ class Program:
         """Return what other files learn about the CPU from this one."""
         functions, variables = {}, {}
         symbols = self.image.symbols
-        for entry in self.image.exports:
-            if entry.place in self.knowledge.returns:
-                functions[entry.name] = self.knowledge.returns[entry.place]
+        returns = self.knowledge.returns
+        places, rows = self.image.exported
+        is_answer = np.isin(places, np.array([place for place in returns if place < 1 << 62], np.int64))
+        for place, row in zip(places[is_answer].tolist(), rows[is_answer].tolist(), strict=True):
+            functions[self.image.symbol_name(row)] = returns[place]
         addresses = [where for where in self.knowledge.memory if isinstance(where, int)]
         if addresses:
             is_object = (symbols["section"] != 0) & (symbols["info"] & 0xF != 2) & (symbols["size"] > 0)

@@ -119,23 +119,27 @@ class Entrance:
 
 
 class Entrances:
-    """The entrances of a file: those with a name or a rank, and the many places to which only pointers lead."""
+    """The entrances of a file: those with a rank, exported ones, and the many places to which only pointers lead."""
 
-    def __init__(self, named: Mapping[int, Entrance], pointed: Addresses) -> None:
-        """Take the entrances by place, and the other places in their order."""
-        self._named, self._pointed = named, pointed
+    def __init__(self, ranked: Mapping[int, Entrance], image: MemoryImage, pointed: Addresses) -> None:
+        """Take the entrances with a rank by place, the file with its exports, and other places in their order."""
+        exported = sorted((place for place in ranked if place in image.exports), key=image.exports.__getitem__)
+        self._ranked = {place: ranked[place] for place in (*exported, *ranked)}
+        self._image, self._pointed = image, pointed
 
     def get(self, place: int) -> Entrance | None:
         """Return the entrance at a place; None if there is none."""
-        if place in self._named:
-            return self._named[place]
+        if place in self._ranked:
+            return self._ranked[place]
+        if place in self._image.exports:
+            return Entrance(1, self._image.symbol_name(self._image.exports[place]))
         row = int(np.searchsorted(self._pointed, place))
         return Entrance(0, "") if row < len(self._pointed) and self._pointed[row] == place else None
 
     def ranked(self, least: int) -> list[int]:
         """Return the places with at least a rank, the highest first."""
-        places = [place for place, entrance in self._named.items() if entrance.rank >= least]
-        return sorted(places, key=lambda place: -self._named[place].rank)
+        places = [place for place, entrance in self._ranked.items() if entrance.rank >= least]
+        return sorted(places, key=lambda place: -self._ranked[place].rank)
 
 
 def code_of(binary: Binary, others: Sequence[Binary]) -> "Code":
@@ -294,8 +298,7 @@ class Code:
     def _followed(self) -> Iterator[Instructions]:
         """Yield what a stripped file for 32 bits reaches from its entries, also behind calls that return."""
         image, program = self.program.image, self.program
-        entries = [entry.place for entry in image.entrypoints]
-        entries = list(filter(program.functions.in_code_section, entries))
+        entries = list(filter(program.functions.in_code_section, image.entered.tolist()))
         words = self._follow(entries, {}, _MAX_FOLLOWED)
         yield self._needing(self.map.classified(words))
         pointed = distinct(image.pointer_columns[1])
@@ -384,8 +387,8 @@ class Code:
             image, self.sections if self._binary.mapped else (), code_map, self.program.returns.may_return
         )
         entered = [entry.place for entry in image.called_at_load if not code_map.is_listed(entry.place)]
-        exports = (*image.exports, *image.exported_resolvers)
-        exported = [entry.place for entry in exports if not code_map.is_listed(entry.place)]
+        resolvers = [entry.place for entry in image.exported_resolvers]
+        exported = [place for place in (*image.exported[0].tolist(), *resolvers) if not code_map.is_listed(place)]
         values = distinct(image.pointer_columns[1])
         values = values[~self.program.functions.are_labels(values)]
         values = values[code_map.unlisted_rows(values)]
@@ -487,11 +490,10 @@ class Code:
         values = values[image.are_code(values & ~1 if image.bits == 32 else values)]
         pointed = values[~program.functions.are_labels(values)]
         named: dict[int, Entrance] = {}
-        for entry in image.exports:
-            is_module = entry.name.startswith("PyInit_") or (entry.name.startswith("init") and self._is_module)
-            named[entry.place] = Entrance(3 if is_module else 1, entry.name)
+        for row in self._init_functions():
+            named[int(image.symbols["value"][row])] = Entrance(3, image.symbol_name(row))
         used = self._used_by_others
-        is_module = any(entry.name.startswith("PyInit_") for entry in image.exports)
+        is_module = len(image.named_rows(image.exports.numbers, b"PyInit_")) > 0
         for entry in image.exported_resolvers:
             if entry.name in used or not is_module:  # nothing asks a module for other symbols
                 named[entry.place] = Entrance(3 if entry.name in used else 1, entry.name)
@@ -501,7 +503,16 @@ class Code:
             named[entry.place] = Entrance(3, entry.name)
         for place in self._started():
             named[place] = Entrance(3, "")
-        return Entrances(named, pointed)
+        return Entrances(named, image, pointed)
+
+    def _init_functions(self) -> list[int]:
+        """Return the symbols of the functions that Python calls to make a module."""
+        image = self.program.image
+        rows = np.sort(image.exports.numbers)
+        found = image.named_rows(rows, b"PyInit_")
+        if self._is_module:
+            found = np.union1d(found, image.named_rows(rows, b"init"))
+        return [int(row) for row in found.tolist()]
 
     @cached_property
     def _used_by_others(self) -> frozenset[str]:
