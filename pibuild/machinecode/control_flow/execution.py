@@ -7,10 +7,11 @@ Loads and stores are in memory.py. Instructions that only control where the prog
 from collections.abc import Callable
 
 from pibuild.machinecode.control_flow.decisions import Decisions
-from pibuild.machinecode.control_flow.knowledge import State, Walk
+from pibuild.machinecode.control_flow.knowledge import Flags, State, Walk
 from pibuild.machinecode.control_flow.memory import Memory
 from pibuild.machinecode.control_flow.questions import CHKFEAT, all_set
 from pibuild.machinecode.control_flow.register_values import (
+    ANSWERS,
     Features,
     Value,
     by_answer,
@@ -84,6 +85,7 @@ class Execution:
         self._acts: dict[int, _Act] = {
             op.NOP: self._nothing,
             op.SEVERAL: self._several,
+            op.AT: self._at,
             op.CLOBBER: self._clobber,
             op.TO_VECTOR: self._to_vector,
             op.AND: self._and,
@@ -134,6 +136,10 @@ class Execution:
         for part in operation[1:]:
             if part[0] < op.CALL:
                 self.execute(part, state, walk)
+
+    def _at(self, operation: Operation, state: State, walk: Walk) -> None:
+        state.address = operation[1]
+        self.execute(operation[2], state, walk)
 
     def _clobber(self, operation: Operation, state: State, _: Walk) -> None:
         for number in operation[1]:
@@ -213,7 +219,7 @@ class Execution:
         if value is None:
             value = vague(first, state.registers.get(operation[3]) if operation[0] == op.AND_REG else None)
         if operation[4]:
-            state.flags = (value, 0, None, None)
+            state.flags = _flags(value, 0)
         if operation[1] >= 0:
             self._write(operation[1], value, state)
 
@@ -305,26 +311,23 @@ class Execution:
             value = changed(first, lambda one: one << amount & self._full)
         if operation[4]:
             sign, carry = low_bits(first, 31 - amount, 1), low_bits(first, 32 - amount, 1) if amount else None
-            state.flags = (value, 0, sign, carry)
+            state.flags = _flags(value, 0, sign, carry)
         return value
 
     # tests
 
     def _compare(self, operation: Operation, state: State, _: Walk) -> None:
-        state.flags = (state.registers.get(operation[1]), operation[2], None, None)
+        state.flags = _flags(state.registers.get(operation[1]), operation[2])
 
     def _compare_registers(self, operation: Operation, state: State, _: Walk) -> None:
         a, b = state.registers.get(operation[1]), state.registers.get(operation[2])
-        state.flags = None
-        doubtful = vague(a, b)
-        if doubtful is not None:
-            state.flags = (doubtful, None, None, None)
+        state.flags = None if a is None and b is None else _flags(vague(a, b), None)
         if a is None or b is None:
             return
         if b[0] == "k":
-            state.flags = (a, b[1], None, None)
+            state.flags = _flags(a, b[1])
         elif a[0] == "k":
-            state.flags = (b, a[1], None, None)
+            state.flags = _flags(b, a[1])
         elif a[0] == "hw" and b[0] == "hw" and a[1] == b[1]:
             smaller = a if a[2] & b[2] == a[2] else b
             state.flags = (smaller, smaller[2] >> smaller[3] if smaller[3] >= 0 else 0, None, None)
@@ -374,3 +377,11 @@ class Execution:
             return ("nhw", CHKFEAT, 1, 0)
         walk.saw_answer = True
         return ("hw", operation[2], _EVERY_BIT, 0)
+
+
+def _flags(
+    value: Value | None, number: int | None, sign: Value | None = None, carry: Value | None = None
+) -> Flags | None:
+    """Return the flags after a test; None if they tell nothing about the CPU."""
+    is_answer = any(one is not None and one[0] in ANSWERS for one in (value, sign, carry))
+    return (value, number, sign, carry) if is_answer else None

@@ -9,6 +9,7 @@ registers, the stack and global variables, as far as they are numbers, addresses
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from enum import Enum, auto
+from heapq import heappop, heappush
 
 from pibuild.machinecode.control_flow.calls import Calls, Surroundings
 from pibuild.machinecode.control_flow.computed_jumps import link_label
@@ -19,23 +20,23 @@ from pibuild.machinecode.control_flow.memory import Memory
 from pibuild.machinecode.control_flow.met_places import MetPlaces
 from pibuild.machinecode.control_flow.questions import ALL
 from pibuild.machinecode.control_flow.register_values import Features, Value, about, by_answer, decided_by, vague
+from pibuild.machinecode.control_flow.straight_runs import StraightRuns
 from pibuild.machinecode.control_flow.switches import Orphans, is_sum, table_places
 from pibuild.machinecode.decoders import effects as op
-from pibuild.machinecode.decoders.a32_effects import a32_operation
-from pibuild.machinecode.decoders.a64_effects import a64_operation
 from pibuild.machinecode.decoders.effects import Operation
-from pibuild.machinecode.decoders.thumb_effects import t16_operation, t32_operation
-from pibuild.machinecode.image import MemoryImage, Span
-from pibuild.machinecode.instructions import FIRST_OF_TWO
+from pibuild.machinecode.image import MemoryImage
+from pibuild.machinecode.regions import decoded
 
 _NONE: Features = frozenset()
 _ALWAYS = 14
 _MAX_STEPS, _WALK_STEPS = 60_000, 20
 """Instructions of one walk at most, and what each costs beside its steps."""
+_WORD_BYTES = 4
 _LEAVING = (op.CALL, op.CALL_REG, op.JUMP)
 _POINTED = (op.JUMP_REG, op.RETURN, op.TABLE)
 """What leads to where a register says."""
 _CALLS = (op.CALL, op.CALL_REG)
+_BRANCHES = (op.BRANCH, op.BRANCH_ZERO, op.BRANCH_BIT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +73,7 @@ class Flow:
         self.memory = memory
         self.calls = Calls(image, knowledge, surroundings, self._inner_walk)
         self.orphans = Orphans(image, surroundings.data_in)
+        self.runs = StraightRuns(image)
 
     def walk(
         self,
@@ -90,7 +92,7 @@ class Flow:
         span = self.image.span(low)
         if span is None or not span.is_executable:
             return Walk()
-        walker = _Walker(self, low, min(high, span.end), span, watch)
+        walker = _Walker(self, low, min(high, span.end), watch)
         arguments = {**self.knowledge.handed_over.get(start, {}), **(arguments or {})}
         walker.run(start, arguments, with_landing_pads=with_landing_pads)
         return walker.walk
@@ -102,18 +104,21 @@ class Flow:
 class _Walker:
     """One walk through one function."""
 
-    def __init__(self, flow: Flow, low: int, high: int, span: Span, watch: Watch | None) -> None:
+    def __init__(self, flow: Flow, low: int, high: int, watch: Watch | None) -> None:
         self.walk = Walk()
         self._flow, self._low, self._high, self._watch = flow, low, high, watch
-        self._content, self._shift = flow.image.content, span.offset - span.start
         self._is_a64 = flow.image.bits == 64
+        places = watch.places if watch else ()
+        self._watched = frozenset(places if self._is_a64 else (place & ~1 for place in places))
         self._surroundings, self._decisions, self._calls = flow.surroundings, flow.decisions, flow.calls
         self._execute, self._store = flow.execution.execute, flow.memory.store
-        self._pending: list[State] = []
+        self._run = flow.runs.run
+        self._waiting: list[tuple[int, int, State]] = []
+        """States at places from which on the walk goes on, by address."""
         self._pool = flow.knowledge.pool
         self._met = MetPlaces()
         self._switches: dict[int, tuple[list[int], Features]] = {}
-        self._steps, self._has_tables = 0, False
+        self._steps, self._waits, self._has_tables = 0, 0, False
         self._has_unknown_switch = self._has_unmet_once = False
         self._call_guards: Features | None = None
         self._switch_guarded: Features | None = None
@@ -121,10 +126,11 @@ class _Walker:
     def run(self, start: int, arguments: dict[int, Value], *, with_landing_pads: bool) -> None:
         """Follow all ways from a place, and then those of switches and exceptions."""
         self._pool.spend(_WALK_STEPS)
-        self._pending = [self._fresh_state(start, _NONE, arguments)]
+        self._wait(self._fresh_state(start, _NONE, arguments))
         while True:
-            while self._pending:
-                if self._follow(self._pending.pop()) is _Next.END:
+            while self._waiting:
+                state = self._met.merged(self._next())
+                if state is not None and self._follow(state) is _Next.END:
                     self._pool.spend(self._steps)
                     return
             is_unmet = not self._has_tables and self._has_unmet()
@@ -135,7 +141,8 @@ class _Walker:
             guards = _NONE if self._has_tables and with_landing_pads else guards
             guards = frozenset({("maybe", ALL)}) if is_unmet else guards
             self._has_tables = with_landing_pads = False
-            self._pending = [self._fresh_state(place, guards, {}) for place in self._orphans()]
+            for place in self._orphans():
+                self._wait(self._fresh_state(place, guards, {}))
         self._pool.spend(self._steps)
 
     def _has_unmet(self) -> bool:
@@ -145,6 +152,21 @@ class _Walker:
         self._has_unmet_once = True
         is_function = self._surroundings.is_function(self._low)
         return is_function and any(place & ~1 not in self._met.guards for place in self._watch.places)
+
+    def _wait(self, *states: State) -> None:
+        """Let the walk go on from some states."""
+        for state in states:
+            self._met.joins.add(state.address)
+            self._waits += 1
+            heappush(self._waiting, (state.address, self._waits, state))
+
+    def _next(self) -> list[State]:
+        """Return the states with the lowest address: so that most places are met after all that leads there."""
+        address, _, state = heappop(self._waiting)
+        states = [state]
+        while self._waiting and self._waiting[0][0] == address:
+            states.append(heappop(self._waiting)[2])
+        return states
 
     def _fresh_state(self, place: int, guards: Features, registers: dict[int, Value]) -> State:
         registers = {**registers, op.SP if self._is_a64 else 13: ("s", 0)}
@@ -163,62 +185,77 @@ class _Walker:
         return [place for place in orphans.places(self._low, self._high, thumb) if place & ~1 not in self._met.guards]
 
     def _follow(self, state: State) -> _Next:
-        """Follow the code from a place on, until it leaves the function or nothing new is known."""
-        guards, joins, watched = self._met.guards, self._met.joins, self._watch.places if self._watch else ()
-        is_begin = True
+        """Follow the code from a place on, until it leaves the function, or comes to where several ways may meet."""
+        guards, joins, watched, walk = self._met.guards, self._met.joins, self._watched, self.walk
+        is_begin, high = True, self._high
         while True:
             address = state.address
-            if not self._low <= address < self._high:
+            if not self._low <= address < high:
                 return self._continue_behind(state)
-            # between joins, only one way leads from each instruction to the next
-            if (address in joins or (is_begin and address in guards)) and not self._met.is_news(state):
+            if address in joins and not is_begin:
+                self._wait(state)
                 return _Next.OFF
             is_begin = False
-            guards[address] = state.guards
-            self._steps += 1
-            if self._steps > _MAX_STEPS:
-                self.walk.is_whole = False
-                return _Next.END
-            operation, size = self._decoded(address, state.thumb)
-            if state.conditions:
-                operation = _conditional(operation, size, state.conditions.pop(0))
-            last = operation[-1][0] if operation[0] == op.SEVERAL else operation[0]
-            if last < op.CALL and address | state.thumb not in watched:
-                if operation[0]:
-                    self._execute(operation, state, self.walk)
-                state.address = address + size
-                continue
-            following = self._step(operation, size, state)
+            if state.conditions or address in watched:
+                following = self._follow_one(state)
+            else:
+                run = self._run(address, state.thumb, high, joins, watched)
+                self._steps += len(run.addresses)
+                if self._steps > _MAX_STEPS:
+                    walk.is_whole = False
+                    return _Next.END
+                guards.update(dict.fromkeys(run.addresses, state.guards))
+                registers = state.registers
+                for is_certain, first, second, overwritten, operation in run.effects:
+                    if is_certain or first in registers or second in registers:
+                        self._execute(operation, state, walk)
+                    else:
+                        registers.pop(overwritten, None)
+                state.address = run.end
+                following = _Next.ON if run.last is None else self._lead(*run.last, state)
             if following is not _Next.ON:
                 return following
 
-    def _step(self, operation: Operation, size: int, state: State) -> _Next:
+    def _follow_one(self, state: State) -> _Next:
+        """Follow one instruction that is watched, or that a condition guards."""
+        self._met.guards[state.address] = state.guards
+        self._steps += 1
+        operation, _, size = decoded(self._flow.image, state.place)
+        if state.conditions:
+            operation = _conditional(operation, size, state.conditions.pop(0))
+        if self._watch is not None and state.place in self._watch.places:
+            here = self._where_executed(operation, state) if operation[0] == op.IF else state.guards
+            if self._is_found(state.place, here):
+                return _Next.END
+        return self._lead(operation, size or _WORD_BYTES, state)
+
+    def _where_executed(self, operation: Operation, state: State) -> Features:
+        """Return what guards an instruction that a condition guards."""
+        return state.guards | self._decisions.decision(self.walk, state.flags, operation[1])[0]
+
+    def _lead(self, operation: Operation, size: int, state: State) -> _Next:
+        """Carry out an instruction that may lead elsewhere."""
         kind = operation[0]
-        here = state.guards
+        if kind in _CALLS:
+            return self._call(operation, size, state)
+        if kind in _BRANCHES:
+            return self._branch(operation, size, state)
         if kind == op.IF:
-            here = here | self._decisions.decision(self.walk, state.flags, operation[1])[0]
-        if self._watch is not None and state.place in self._watch.places and self._is_found(state.place, here):
-            return _Next.END
-        if kind == op.IF:
-            return self._follow_conditional(operation, size, here, state)
-        if kind < op.CALL:
+            return self._follow_conditional(operation, size, state)
+        if kind == op.IT:
+            state.conditions = list(operation[1])
+        elif kind == op.SYSTEM:
+            self._calls.call_system(state, self.walk)
+        elif kind >= op.CALL:
+            return self._jump(operation, state)
+        else:
             if kind != op.NOP:
                 self._execute(operation, state, self.walk)
             last = operation[-1] if kind == op.SEVERAL else operation
-            if last[0] not in _POINTED:
-                state.address += size
-                return _Next.ON
-            operation, kind = last, last[0]
-        if kind in (op.SYSTEM, op.IT):
-            if kind == op.SYSTEM:
-                self._calls.call_system(state, self.walk)
-            else:
-                state.conditions = list(operation[1])
-            state.address += size
-            return _Next.ON
-        if kind in (op.BRANCH, op.BRANCH_ZERO, op.BRANCH_BIT):
-            return self._branch(operation, size, state)
-        return self._call(operation, size, state) if kind in _CALLS else self._jump(operation, state)
+            if last[0] in _POINTED:
+                return self._jump(last, state)
+        state.address += size
+        return _Next.ON
 
     def _continue_behind(self, state: State) -> _Next:
         """Note that the next function continues this one."""
@@ -226,17 +263,6 @@ class _Walker:
             return _Next.OFF
         self._calls.note(state.place, state.guards, state, self.walk)
         return _Next.OFF
-
-    def _decoded(self, address: int, thumb: int) -> tuple[Operation, int]:
-        content, at = self._content, address + self._shift
-        if self._is_a64:
-            return a64_operation(int.from_bytes(content[at : at + 4], "little")), 4
-        if not thumb:
-            return a32_operation(int.from_bytes(content[at : at + 4], "little")), 4
-        half = content[at] | content[at + 1] << 8
-        if half < FIRST_OF_TWO:
-            return t16_operation(half), 2
-        return t32_operation(half << 16 | int.from_bytes(content[at + 2 : at + 4], "little")), 4
 
     def _is_found(self, place: int, guards: Features) -> bool:
         """Note an instruction that is watched for; return whether the walk ends there."""
@@ -246,19 +272,19 @@ class _Walker:
 
     # instructions by which control leaves
 
-    def _follow_conditional(self, operation: Operation, size: int, here: Features, state: State) -> _Next:
+    def _follow_conditional(self, operation: Operation, size: int, state: State) -> _Next:
         """Carry out an instruction that a condition guards; control goes on behind it, too."""
         condition, inner = operation[1], operation[2]
         last = inner[-1] if inner[0] == op.SEVERAL else inner
         if last[0] in _POINTED:
-            taken = state.at(state.place, here)
+            taken = state.at(state.place, self._where_executed(operation, state))
             if last is not inner:
                 self._execute(inner, taken, self.walk)
             self._jump(last, taken)
             state.address += size
             return _Next.ON
         kind, guards = inner[0], state.guards
-        state.guards = here
+        state.guards = self._where_executed(operation, state)
         if kind in _LEAVING:
             self._leave_maybe(inner, state)
         elif kind in (op.STORE, op.STORE_REG):
@@ -274,8 +300,7 @@ class _Walker:
         kind, here = operation[0], state.guards
         if kind == op.JUMP and self._low <= state.address + operation[1] < self._high:
             target = state.address + operation[1] | state.thumb
-            self._met.joins.add(target & ~1)
-            self._pending.append(state.at(target, here))
+            self._wait(state.at(target, here))
             return
         self._calls.leave(operation, state, self.walk)
         if kind in _CALLS:
@@ -309,8 +334,7 @@ class _Walker:
         target = state.address + (operation[3] if kind == op.BRANCH_BIT else operation[2])
         there = state.guards | taken
         if self._low <= target < self._high:
-            self._met.joins.add(target)
-            self._pending.append(state.at(target | state.thumb, there))
+            self._wait(state.at(target | state.thumb, there))
         else:
             self._calls.note(target | state.thumb, there, state, self.walk)
         state.guards = state.guards | falls
@@ -347,18 +371,15 @@ class _Walker:
         label = self._label_in_link_register(state) if kind != op.TABLE else None
         outcome = self._calls.leave(operation, state, self.walk)
         if label is not None:  # a call that is written as a jump
-            self._met.joins.add(label & ~1)
-            self._pending.append(self._fresh_state(label, state.guards, {}))
+            self._wait(self._fresh_state(label, state.guards, {}))
         if kind == op.JUMP_REG and isinstance(outcome, int) and self._low < outcome & ~1 < self._high:
-            self._met.joins.add(outcome & ~1)
-            self._pending.append(state.at(outcome, state.guards))
+            self._wait(state.at(outcome, state.guards))
         is_switch = kind == op.TABLE or (kind == op.JUMP_REG and outcome is None)
         if is_switch and (ways := self._chosen_ways(operation, state)):
-            self._met.joins.update(way.address for way in ways)
-            self._pending += ways
+            self._wait(*ways)
         elif is_switch:
             is_meant = kind == op.TABLE or is_sum(self._flow.image, state.place, operation[1])
-            self._pending += self._table(operation, state)
+            self._wait(*self._table(operation, state))
             is_unknown = not self._switches[state.address][0]
             self._has_tables = self._has_tables or is_unknown
             self._has_unknown_switch = self._has_unknown_switch or (is_meant and is_unknown)
@@ -412,7 +433,6 @@ class _Walker:
         if before is not None and guards == before[1]:
             return []
         ways = [state.at(place, guards) for place in places]
-        self._met.joins.update(way.address for way in ways)
         for way in ways:
             way.flags = None
         return ways

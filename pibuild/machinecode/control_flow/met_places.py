@@ -1,5 +1,6 @@
 """The places that a walk came to, and what is certain there by all ways that lead to them."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from pibuild.machinecode.control_flow.knowledge import Flags, State
@@ -20,21 +21,23 @@ class MetPlaces:
     _states: dict[int, State] = field(default_factory=dict)
     _visits: dict[int, int] = field(default_factory=dict)
 
-    def is_news(self, state: State) -> bool:
-        """Return whether less is certain at a place than before; the state is then what is certain by all ways."""
-        address = state.address
+    def merged(self, states: Sequence[State]) -> State | None:
+        """Return what is certain at a place by all ways that lead there; None if that is not less than before."""
+        state, address = states[0], states[0].address
+        for other in states[1:]:
+            state = other if _merge(state, other) else state
         before = self._states.get(address)
         if before is not None:
             if not _merge(before, state):
-                return False
+                return None
         elif address in self.guards:
             state.guards &= self.guards[address]
         count = self._visits[address] = self._visits.get(address, 0) + 1
-        is_guarded_as_before = before is None or state.guards == before.guards
-        if count > _MAX_VISITS and is_guarded_as_before:  # from now on less is certain each time, so this ends
+        if count > _MAX_VISITS and before is not None and state.guards == before.guards:
+            # from now on less is certain each time, so this ends
             state.registers, state.slots, state.flags = _same(before, state)
         self._states[address] = state.at(state.place, state.guards)
-        return True
+        return state
 
     @property
     def thumb(self) -> int:
@@ -42,10 +45,8 @@ class MetPlaces:
         return int(any(address & 3 == 2 for address in self.guards))
 
 
-def _same(before: State | None, state: State) -> tuple[dict[int, Value], dict[int, Value], Flags | None]:
+def _same(before: State, state: State) -> tuple[dict[int, Value], dict[int, Value], Flags | None]:
     """Return what did not change at a place since a walk came there before."""
-    if before is None:
-        return {}, {}, None
     flags = state.flags if state.flags == before.flags else None
     return _kept(before.registers, state.registers), _kept(before.slots, state.slots), flags
 

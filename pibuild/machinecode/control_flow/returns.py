@@ -20,12 +20,24 @@ _WAYS_AN_INSTRUCTION, _WAYS_A_FUNCTION = 2, 8
 _WAYS_BACK = (effects.RETURN, effects.JUMP_REG, effects.TABLE)
 _MAX_EFFECTS = 50_000
 """Instructions of which is kept what they do, until the outermost function is followed: each is met by many ways."""
-NEVER_RETURN = (
-    *("abort", "exit", "_exit", "_Exit", "__stack_chk_fail", "__assert_fail", "longjmp", "siglongjmp", "pthread_exit"),
-    *("_Unwind_Resume", "__cxa_throw", "__cxa_rethrow", "__cxa_bad_cast", "__cxa_bad_typeid", "__cxa_end_cleanup"),
-    *("_ZSt9terminatev", "__fortify_fail", "__chk_fail", "quick_exit", "__longjmp_chk", "__libc_start_main"),
-    *("Py_FatalError", "Py_Exit", "__cxa_pure_virtual", "__cxa_throw_bad_array_new_length", "err", "errx"),
-    *("_ZSt17rethrow_exceptionNSt15__exception_ptr13exception_ptrE", "_ZSt10unexpectedv", "__cxa_call_unexpected"),
+NEVER_RETURN = frozenset(
+    (
+        *(
+            "abort",
+            "exit",
+            "_exit",
+            "_Exit",
+            "__stack_chk_fail",
+            "__assert_fail",
+            "longjmp",
+            "siglongjmp",
+            "pthread_exit",
+        ),
+        *("_Unwind_Resume", "__cxa_throw", "__cxa_rethrow", "__cxa_bad_cast", "__cxa_bad_typeid", "__cxa_end_cleanup"),
+        *("_ZSt9terminatev", "__fortify_fail", "__chk_fail", "quick_exit", "__longjmp_chk", "__libc_start_main"),
+        *("Py_FatalError", "Py_Exit", "__cxa_pure_virtual", "__cxa_throw_bad_array_new_length", "err", "errx"),
+        *("_ZSt17rethrow_exceptionNSt15__exception_ptr13exception_ptrE", "_ZSt10unexpectedv", "__cxa_call_unexpected"),
+    )
 )
 """Functions of the system's libraries that do not return, beside those whose names begin with `_ZSt..__throw_`."""
 
