@@ -53,6 +53,9 @@ _RUNS_64 = {
     "void *PyInit_demo(void) { if (!lacks()) f(); return MODULE; }",
     "a function that is asked for a bit": f"{_HAS} {_F.format('DOT')}"
     "void *PyInit_demo(void) { if (has(20)) f(); if (has(7)) n = 4; return MODULE; }",
+    "a field behind another one": "extern void lock(void *); static struct { long a[4]; char other, lse; } c; NI int has(void) {"
+    "lock(&c.a[1]); return c.lse; } __attribute__((constructor)) static void init(void) { c.lse = getauxval(16) >> 8 & 1; }"
+    "void *PyInit_demo(void) { if (has()) { LSE } return MODULE; }",
     "a structure": "static struct cfg { int a; char dot; } c; NI struct cfg *get(void) { c.dot = getauxval(16) >> 20 & 1;"
     f"return &c; }} {_F.format('DOT')} void *PyInit_demo(void) {{ if (get()->dot) f(); return MODULE; }}",
     "a pointer that is set": f"{_F.format('DOT')} {_G} static void (*p)(void) = g; __attribute__((constructor)) static"
@@ -164,6 +167,13 @@ _LEVELS = (
     "return MODULE; }"
 )
 _UNSURE_64 = {
+    "a function that looks for a word": "#include <stdio.h>\n#include <string.h>\nstatic int has, crc; NI __attribute__((noipa))"
+    "int find(const char *l, const char *w) { return strstr(l, w) != 0; } static NI void ask(void) { char l[500];"
+    'FILE *f = fopen("/proc/cpuinfo", "r"); while (f && fgets(l, 500, f)) { if (find(l, " atomics")) has = 1;'
+    'if (find(l, " crc32")) crc = 1; } } void *PyInit_demo(void) { ask(); n = crc; if (has) { LSE } return MODULE; }',
+    "a word that a function gets": "#include <stdio.h>\n#include <string.h>\nNI __attribute__((noipa)) int has(const char *w) {"
+    'FILE *f = fopen("/proc/cpuinfo", "r"); char l[500]; while (f && fgets(l, 500, f)) if (strstr(l, w)) return 1;'
+    'return 0; } void *PyInit_demo(void) { n = has(" crc32"); if (has(" atomics")) { LSE } return MODULE; }',
     "the number of bits": "void *PyInit_demo(void) { if (__builtin_popcountl(getauxval(16) & 384) == 2) { LSE } return MODULE; }",
     "a structure that is returned": "struct s { char a, b, c; }; static NI struct s get(void) { unsigned long h ="
     "getauxval(16); struct s s = {h >> 7 & 1, h >> 8 & 1, h >> 20 & 1}; return s; }"

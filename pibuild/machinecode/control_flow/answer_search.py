@@ -12,6 +12,7 @@ from functools import cached_property
 import numpy as np
 
 from pibuild.machinecode.control_flow import questions
+from pibuild.machinecode.control_flow.address_uses import AddressUses
 from pibuild.machinecode.control_flow.auxiliary_vector import copying_stores, holds_glibc
 from pibuild.machinecode.control_flow.call_graph import CallGraph
 from pibuild.machinecode.control_flow.flow import Flow
@@ -49,7 +50,7 @@ class AnswerSearch:
         flow.knowledge.handed_over |= {place: dict(_RESOLVER_ARGUMENTS) for place in self._resolvers}
         self._go_variables = dict(self._variables_of_go())
         self._text_users = frozenset(self._users_of_texts())
-        self._asking = set[int]()
+        self._asking, self._uses = set[int](), AddressUses(graph)
         self._visits = Counter[int]()
         if holds_glibc(image):
             stores = (copying_stores(addresses, words) for _, addresses, words in graph.functions.words())
@@ -178,9 +179,14 @@ class AnswerSearch:
         for own in self._with_stubs(place) if walk.tells - told else ():
             self._knowledge.telling[own] = walk.tells | told
             yield from self._callers(own)
-        for own in self._with_stubs(place) if walk.is_parametric and place not in self._knowledge.parametric else ():
-            self._knowledge.parametric.add(own)
-            yield from self._callers(own)
+        compares = walk.compares and bool(self._imported.texts)
+        for is_such, known in (
+            (walk.is_parametric, self._knowledge.parametric),
+            (compares, self._knowledge.comparing),
+        ):
+            for own in self._with_stubs(place) if is_such and place not in known else ():
+                known.add(own)
+                yield from self._callers(own)
         result = walk.returned
         if is_vague and (result is None or result[0] == "k"):
             result = ("vague", asked) if asked else None
@@ -222,14 +228,14 @@ class AnswerSearch:
 
     def _is_written_elsewhere(self, where: int, followed: frozenset[int]) -> bool:
         """Return whether a function that is not in one of some rows may write to a variable."""
-        targets, sites = self._graph.references
-        first, last = np.searchsorted(targets, (where - FIELDS, where + 1))
-        rows = self._graph.functions.rows_of(sites[first:last]).tolist()
-        mode_at = self._graph.functions.mode_at
-        pairs = zip(targets[first:last].tolist(), sites[first:last].tolist(), rows, strict=True)
+        targets, sites = self._graph.references_to(where - FIELDS, where + 1)
+        rows = self._graph.functions.rows_of(sites).tolist()
+        mode_at, may_come_to = self._graph.functions.mode_at, self._uses.may_come_to
         return any(
-            row not in followed and may_write(self._image, site | mode_at(site), target, where)
-            for target, site, row in pairs
+            row not in followed
+            and may_come_to(where, target, site, self._asking)
+            and may_write(self._image, site | mode_at(site), target, where)
+            for target, site, row in zip(targets.tolist(), sites.tolist(), rows, strict=True)
         )
 
     def _is_getauxval(self, place: int, walk: Walk) -> bool:
@@ -288,7 +294,8 @@ class AnswerSearch:
         if not isinstance(where, int):
             return
         first = where if self._go_variables else where - FIELDS  # Go puts together the address of each field
-        for site in self._graph.referrers(first, where + 1).tolist()[:_READERS]:
+        targets, sites = self._graph.references_to(first, where + 1)
+        for target, site in zip(targets[:_READERS].tolist(), sites[:_READERS].tolist(), strict=True):
             low, high = self._graph.functions.bounds(site)
-            if high - low <= _READER_BYTES:
+            if high - low <= _READER_BYTES and self._uses.may_come_to(where, target, site, self._asking):
                 yield from self._graph.around(site)

@@ -60,6 +60,8 @@ class Surroundings:
     """Names of imported functions by the place of the code that jumps to them."""
     never_returns: Callable[[str], bool]
     may_return: Callable[[int], bool]
+    leads_to_word: Callable[[int], bool]
+    """Whether a number leads to a text that stands for what a CPU has."""
     may_hold_literals: bool
     """Whether literals may follow a call without a mapping symbol."""
     imported: Callable[[str, dict[int, Value]], Value | None]
@@ -183,7 +185,7 @@ class Calls:
         if result is not None:
             walk.saw_answer = True
         elif name in FINDERS | COMPARERS:  # the caller may say which word
-            walk.is_parametric = True
+            walk.compares = True
         place, features = self._surroundings.told_by(name) or (0, frozenset())
         where = registers.get(place) if features else None
         if result is None and name in COMPARERS:  # of texts among which an answer chose
@@ -209,6 +211,8 @@ class Calls:
 
     def _of_told(self, registers: dict[int, Value]) -> Value | None:
         """Return what a function may make of answers to which one of its arguments leads."""
+        if TOLD not in registers:
+            return None
         arguments = (told_at(registers.get(number), registers) for number in range(4))
         return next((value for value in arguments if value is not None), None)
 
@@ -219,7 +223,7 @@ class Calls:
         self.note(target, state.guards, state, walk)
         result = self._knowledge.returns.get(target) or self._cleared(state)
         is_known = result is not None and result[0] != "vague"
-        if not is_known and target in self._knowledge.parametric and not self._is_inner:
+        if not is_known and not self._is_inner and self._depends_on(target, state.registers):
             result = self._answer_for(target, state.registers) or result
         if result is not None and result[0] in ANSWERS:
             walk.saw_answer = True
@@ -256,16 +260,23 @@ class Calls:
             guards if before is None else before[0] & guards,
             state.address if before is None else before[1],
         )
-        registers = state.registers
-        arguments = {number: value for number, value in registers.items() if number < self._argument_count}
+        count = self._argument_count
+        arguments = {number: value for number, value in state.registers.items() if number < count and value[0] != "s"}
         if any(value[0] in _PASSED for value in arguments.values()):
-            walk.passed.append((target, {n: v for n, v in arguments.items() if v[0] != "s"}))
+            walk.passed.append((target, arguments))
+
+    def _depends_on(self, target: int, registers: dict[int, Value]) -> bool:
+        """Return whether what a function answers may depend on these arguments."""
+        if target in self._knowledge.parametric:
+            return True
+        return target in self._knowledge.comparing and any(
+            self._surroundings.leads_to_word(value[1]) for value in _numbers(registers).values()
+        )
 
     def _answer_for(self, target: int, registers: dict[int, Value]) -> Value | None:
         """Return what a function returns for these arguments."""
-        numbers = {number: registers[number] for number in range(4) if registers.get(number, ("",))[0] == "k"}
         self._is_inner = True
-        inner = self._walk(target, numbers)
+        inner = self._walk(target, _numbers(registers))
         self._is_inner = False
         return inner.returned
 
@@ -296,6 +307,11 @@ class Calls:
     def _forget(self, registers: dict[int, Value]) -> None:
         for number in self._volatile.intersection(registers):
             del registers[number]
+
+
+def _numbers(registers: dict[int, Value]) -> dict[int, Value]:
+    """Return the arguments that are known numbers."""
+    return {number: registers[number] for number in range(4) if registers.get(number, ("",))[0] == "k"}
 
 
 def _may_call(name: str) -> bool:

@@ -15,6 +15,7 @@ _LOOKUPS = ("dlsym", "__dlsym")
 _MINUS_1 = (1 << 32) - 1
 _TEXTS = re.compile(b"|".join(re.escape(text.encode()) for text in questions.TEXTS))
 _MAX_TEXTS = 16
+_RECORD_BYTES = 64
 _OPENS = ("fopen", "open", "fopen64", "open64", "openat", "__open_2", "__open64_2")
 
 
@@ -33,6 +34,7 @@ class ImportedAnswers:
     def __init__(self, image: MemoryImage, knowledge: Knowledge, answers: Callable[[str], Answers | None]) -> None:
         """Take the file, and what tells which answers an imported name stands for."""
         self._image, self._knowledge, self._answers = image, knowledge, answers
+        self._leading: dict[int, bool] = {}
 
     def of_function(self, name: str, registers: dict[int, Value]) -> Value | None:
         """Return what an imported function answers."""
@@ -101,6 +103,18 @@ class ImportedAnswers:
             return frozenset()
         words = (self._text(registers.get(number)) for number in range(3))
         return next((features for word in words if word and (features := questions.word_features(word))), frozenset())
+
+    def leads_to_word(self, number: int) -> bool:
+        """Return whether a number leads to a text with a word for what a CPU has, if this file reads such words.
+
+        It may be the address of the text, or of a record with a pointer to it.
+        """
+        if number not in self._leading:
+            width, pointers = self._image.width, self._image.pointers
+            places = (number, *(pointers.get(at, 0) for at in range(number, number + _RECORD_BYTES, width)))
+            texts = (self._image.text(place) for place in places if place) if self.texts else ()
+            self._leading[number] = any(map(questions.has_word, texts))
+        return self._leading[number]
 
     def _of_kernel(self, which: Value | None) -> Value | None:
         """Return what getauxval answers."""

@@ -54,6 +54,8 @@ class Knowledge:
     """What the loader hands over to the functions that it calls."""
     parametric: set[int] = field(default_factory=set)
     """Functions that return the bit of an answer for which their caller asks."""
+    comparing: set[int] = field(default_factory=set)
+    """Functions that search for a text, or compare one, which their caller may hand over."""
     asked: set[Any] = field(default_factory=set)
     """All features of which any was asked for."""
     doubted: set[Any] = field(default_factory=set)
@@ -101,6 +103,8 @@ class Walk:
     """Whether a number that is not known chooses a bit of an answer."""
     wraps_system: bool = False
     """Whether it calls the kernel with a number that it gets."""
+    compares: bool = False
+    """Whether it searches for a text, or compares one, and which one is not known to be a word for what a CPU has."""
     saw_answer: bool = False
     """Whether an answer about the CPU came up."""
     asked: set[Any] = field(default_factory=set)

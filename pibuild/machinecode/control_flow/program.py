@@ -55,6 +55,7 @@ class Program:
             stubs=self.graph.names,
             never_returns=never_returns,
             may_return=self.returns.may_return,
+            leads_to_word=self._imported.leads_to_word,
             may_hold_literals=self.functions.is_stripped_arm,
             imported=self._imported.of_function,
             told_by=self._imported.told_by,
@@ -79,8 +80,9 @@ class Program:
     def knows_answers(self) -> NDArray[np.bool_]:
         """Which functions, by row, may get to know what the file asked; there may be more."""
         graph, knowledge = self.graph, self.knowledge
+        followed = (*knowledge.returns, *knowledge.parametric, *knowledge.comparing, *knowledge.telling)
         sites = [
-            *(graph.callers(place) for place in (*knowledge.returns, *knowledge.parametric, *knowledge.telling)),
+            *(graph.callers(place) for place in followed),
             *(graph.callers(place) for place, name in graph.names.items() if self._imported.may_answer(name)),
             *(graph.referrers(where - FIELDS, where + 1) for where in knowledge.memory if isinstance(where, int)),
         ]

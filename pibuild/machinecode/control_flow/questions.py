@@ -171,6 +171,11 @@ def word_features(word: str) -> Features:
     return _WORDS.get(word.strip(" \t\n:"), _NONE)
 
 
+def has_word(text: str) -> bool:
+    """Return whether a text has such a word anywhere."""
+    return any(word in text for word in _WORDS)
+
+
 def text_features(content: bytes) -> Features:
     """Return what the words of /proc/cpuinfo that a file holds stand for."""
     if b"/proc/self/auxv" in content or _MIDR.encode() in content:
