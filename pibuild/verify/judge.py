@@ -19,6 +19,7 @@ from pibuild.verify.binary import Binary, newest_versions, read_binaries
 from pibuild.verify.code.code_verdict import code_findings
 from pibuild.verify.code.needed_code import weighed_code_findings
 from pibuild.verify.code.packed_code import PackedBinaries, packed_findings, read_packed_binaries
+from pibuild.verify.code.siblings import Siblings
 from pibuild.verify.findings import Finding, Outcome, worst_outcome
 from pibuild.verify.garbage_collection import with_rare_collections
 from pibuild.verify.imports.python_imports import (
@@ -267,9 +268,11 @@ class _Checks:
         )
         yield from self._once(("foreign", pi.bits), lambda: foreign_library_findings(self._installed, pi.bits))
         if self._with_code:
+            siblings = Siblings(used)
             found = {
                 binary.path: self._once(
-                    ("code", binary.path, pi.cpu.name, pi.bits), partial(code_findings, binary, pi.cpu, pi.bits, used)
+                    ("code", binary.path, pi.cpu.name, pi.bits),
+                    partial(code_findings, binary, pi.cpu, pi.bits, siblings),
                 )
                 for binary in used
             }
@@ -285,7 +288,8 @@ class _Checks:
     def _packed_code_findings(self, cpu: Cpu, bits: int, binary: Binary) -> tuple[Finding, ...]:
         if not self._with_code:
             return ()
-        return self._once(("code", binary.path, cpu.name, bits), partial(code_findings, binary, cpu, bits, (binary,)))
+        check = partial(code_findings, binary, cpu, bits, Siblings((binary,)))
+        return self._once(("code", binary.path, cpu.name, bits), check)
 
     def _once(self, key: tuple[Hashable, ...], check: Callable[[], Iterable[Finding]]) -> tuple[Finding, ...]:
         if key not in self._made:

@@ -12,6 +12,7 @@ import pytest
 from pibuild.config.pis import load_pis
 from pibuild.verify.binary import read_binaries
 from pibuild.verify.code.code_verdict import code_findings
+from pibuild.verify.code.siblings import Siblings
 from pibuild.wheels.wheel import WheelFile
 from tests.requirements import needs
 
@@ -307,7 +308,7 @@ def outcomes(folder, text, prefix, cpu, *flags):
         file = WheelFile(path="demo.so", content=library.read_bytes(), executable=False)
         (binary,), _ = read_binaries([file], is_linux=True)
         bits = 64 if prefix == _A64 else 32
-        found = code_findings(binary, next(one for one in load_pis().cpus if one.name == cpu), bits, [binary])
+        found = code_findings(binary, next(one for one in load_pis().cpus if one.name == cpu), bits, Siblings([binary]))
         yield next((finding.outcome for finding in found), "runs")
 
 

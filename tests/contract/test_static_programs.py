@@ -12,6 +12,7 @@ import pytest
 from pibuild.config.pis import load_pis
 from pibuild.verify.binary import read_binaries
 from pibuild.verify.code.code_verdict import code_findings
+from pibuild.verify.code.siblings import Siblings
 from pibuild.wheels.wheel import WheelFile
 from tests.requirements import needs
 
@@ -56,7 +57,7 @@ def outcomes(folder, text, flags):
         (binary,), _ = read_binaries([file], is_linux=True)
         for cpu in load_pis().cpus:
             if cpu.name in ("Cortex-A53", "Cortex-A72"):
-                finding = next(iter(code_findings(binary, cpu, 64, [binary])), None)
+                finding = next(iter(code_findings(binary, cpu, 64, Siblings([binary]))), None)
                 found.add(finding.outcome if finding else "runs")
     return found
 

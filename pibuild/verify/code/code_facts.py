@@ -1,7 +1,7 @@
 """The code of one file: which instructions it has, where it may be entered, and its functions."""
 
 from bisect import bisect_left
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal
@@ -36,6 +36,7 @@ from pibuild.machinecode.sorted_arrays import distinct
 from pibuild.machinecode.symbols import CodeSection
 from pibuild.machinecode.table_loads import loads_from
 from pibuild.verify.binary import Binary
+from pibuild.verify.code.siblings import Siblings
 
 CERTAIN = 3
 """The rank of entrances that certainly run."""
@@ -142,10 +143,10 @@ class Entrances:
         return sorted(places, key=lambda place: -self._ranked[place].rank)
 
 
-def code_of(binary: Binary, others: Sequence[Binary]) -> "Code":
+def code_of(binary: Binary, siblings: Siblings) -> "Code":
     """Return the code of a file, beside the other files of its wheel; it is worked out once."""
     if Code not in binary.memo:
-        binary.memo[Code] = Code(binary, others)
+        binary.memo[Code] = Code(binary, siblings)
     code: Code = binary.memo[Code]
     return code
 
@@ -164,9 +165,9 @@ def _are_of_iwmmxt(words: NDArray[np.uint32]) -> NDArray[np.bool_]:
 class Code:
     """The code of a file for a Pi."""
 
-    def __init__(self, binary: Binary, others: Sequence[Binary]) -> None:
+    def __init__(self, binary: Binary, siblings: Siblings) -> None:
         """Take the file and the others of its wheel; everything is found out when it is asked for."""
-        self._binary, self._others = binary, others
+        self._binary, self._siblings = binary, siblings
         self.faults: dict[tuple[frozenset[Feature], frozenset[Feature]], Fault | None] = {}
         """What stops it on CPUs, by what they have, and what kernels may emulate."""
         self.walks: dict[tuple[int, bool], Walk] = {}
@@ -198,13 +199,11 @@ class Code:
     def _exporters(self) -> dict[str, Answers]:
         """What files of the wheel that this one needs answer, by exported name."""
         binary, found = self._binary, {}
-        for other in self._others:
-            if binary.needed_names.isdisjoint(other.names) or other is binary:
-                continue
+        for other in self._siblings.needed_by(binary):
             if other.elf.bits != binary.elf.bits or not other.is_for_pis:
                 continue
             if other.needed_names.isdisjoint(binary.names):
-                answers = code_of(other, self._others).program.answers
+                answers = code_of(other, self._siblings).program.answers
                 names = {*answers.functions, *(name for name, _ in answers.variables)}
                 found.update(dict.fromkeys(names, answers))
         return found
@@ -517,8 +516,7 @@ class Code:
     @cached_property
     def _used_by_others(self) -> frozenset[str]:
         """Symbols that other files of the wheel use which need this one."""
-        names = self._binary.names
-        users = (other for other in self._others if other is not self._binary and other.needed_names & names)
+        users = self._siblings.users_of(self._binary)
         return frozenset[str]().union(*(user.undefined_names for user in users))
 
     def _started(self) -> Iterator[int]:

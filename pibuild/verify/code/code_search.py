@@ -26,6 +26,7 @@ from pibuild.machinecode.instructions import Instructions
 from pibuild.machinecode.regions import decoded
 from pibuild.verify.binary import Binary
 from pibuild.verify.code.code_facts import Code, Entrance, Fault, code_of
+from pibuild.verify.code.siblings import Siblings
 
 _CALLED = 2
 """The rank of what Python calls; above it is what certainly runs."""
@@ -261,7 +262,7 @@ class CodeSearch:
         for user in self._linked:
             if all(symbol.name != name for symbol in user.elf.undefined):
                 continue
-            program = code_of(user, ()).program
+            program = code_of(user, Siblings()).program
             stubs = [place for place, other in program.graph.names.items() if other == name]
             sites = [site for place in stubs for site in program.graph.callers(place).tolist()]
             for caller in dict.fromkeys(node for site in sites for node in program.graph.around(site)):

@@ -18,6 +18,7 @@ from pibuild.machinecode.features import Feature
 from pibuild.verify.binary import Binary
 from pibuild.verify.code.code_facts import CERTAIN, Code, Fault, code_of
 from pibuild.verify.code.code_search import CodeSearch
+from pibuild.verify.code.siblings import Siblings
 from pibuild.verify.findings import Finding
 
 _NOT_COMPILED = frozenset((Feature.COPROCESSOR, Feature.PRIVILEGED, Feature.UNALLOCATED))
@@ -36,15 +37,15 @@ _UNREAD = Fault(
 )
 
 
-def code_findings(binary: Binary, cpu: Cpu, bits: int, files: Sequence[Binary]) -> Iterator[Finding]:
+def code_findings(binary: Binary, cpu: Cpu, bits: int, siblings: Siblings) -> Iterator[Finding]:
     """Yield a finding if a file's code does not run on a CPU, or if that can't be told; nothing if it runs.
 
-    `files` are those of its wheel. What the others ask counts only where one of the two uses the other.
+    `siblings` are the files of its wheel. What the others ask counts only where one of the two uses the other.
     """
     elf = binary.elf
     if elf.kind == "ET_REL" or not (elf.is_arm if bits == 32 else elf.is_aarch64):
         return
-    fault = _fault(binary, cpu, files)
+    fault = _fault(binary, cpu, siblings)
     if fault is None:
         return
     way = f" ({' → '.join(fault.chain)})" if len(fault.chain) > 1 else ""
@@ -59,13 +60,12 @@ def code_findings(binary: Binary, cpu: Cpu, bits: int, files: Sequence[Binary]) 
     )
 
 
-def _fault(binary: Binary, cpu: Cpu, files: Sequence[Binary]) -> Fault | None:
+def _fault(binary: Binary, cpu: Cpu, siblings: Siblings) -> Fault | None:
     """Return what stops a file on a CPU; a certain fault counts before a doubtful one."""
     key, known = (cpu.runs, cpu.may_run), binary.memo.get(Code)
-    if known and key in known.faults:  # the others are left alone: a wheel may have very many files
+    if known and key in known.faults:
         fault: Fault | None = known.faults[key]
         return fault
-    siblings = [file for file in files if file is not binary]
     code = code_of(binary, siblings)
     faults = [fault for fault in _faults(binary, code, cpu, siblings) if fault is not None]
     if binary.elf.is_aarch64:
@@ -94,7 +94,7 @@ def _of_fixed_glibc(binary: Binary, code: Code, cpu: Cpu, faults: Sequence[Fault
         yield Fault(is_certain=False, instruction=binary.describe(newer, 0), chain=(), why=why)
 
 
-def _faults(binary: Binary, code: Code, cpu: Cpu, siblings: Sequence[Binary]) -> Iterator[Fault | None]:
+def _faults(binary: Binary, code: Code, cpu: Cpu, siblings: Siblings) -> Iterator[Fault | None]:
     """Yield what stops a file, up to the first fault that is certain."""
     lacking = [feature for feature in code.features if feature not in cpu.runs | _NOT_COMPILED]
     rare = [feature for feature in code.features if feature in _NOT_COMPILED - _may_be_data(binary)]
@@ -172,13 +172,13 @@ def _groups(lacking: Sequence[Feature], cpu: Cpu, asked: Features) -> Iterator[t
         yield [feature for feature in here if feature in asked and feature is not Feature.LSE], True
 
 
-def _linked(binary: Binary, siblings: Sequence[Binary]) -> Iterator[Binary]:
+def _linked(binary: Binary, siblings: Siblings) -> Iterator[Binary]:
     """Yield the files that use this one, or that it uses."""
-    needed, names = binary.needed_names, binary.names
-    for sibling in siblings:
-        is_needed, needs = not needed.isdisjoint(sibling.names), not names.isdisjoint(sibling.needed_names)
-        if not (is_needed or needs) or not sibling.is_for_pis or sibling.elf.bits != binary.elf.bits:
+    for sibling in siblings.linked_with(binary):
+        if not sibling.is_for_pis or sibling.elf.bits != binary.elf.bits:
             continue
+        is_needed = not binary.needed_names.isdisjoint(sibling.names)
+        needs = not binary.names.isdisjoint(sibling.needed_names)
         if (is_needed and binary.undefined_names & sibling.elf.defined) or (
             needs and sibling.undefined_names & binary.elf.defined
         ):
