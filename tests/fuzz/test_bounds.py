@@ -7,6 +7,7 @@ takes about half of that: other programs on the same core slow each one down.
 import io
 import os
 import resource
+import signal
 import struct
 import subprocess
 import sys
@@ -22,6 +23,8 @@ from tests.makers.large_objects import Table, make_large_object, symbols
 from tests.makers.wheels import make_wheel
 
 _MAX_S, _MAX_BYTES, _MAX_WHEEL_BYTES = 10, 512 << 20, 5 << 20
+_ATTEMPTS = 3
+"""A virtual machine may get memory from its host so slowly that this takes most of one attempt's CPU time."""
 _ENDINGS = {32: "arm-linux-gnueabihf", 64: "aarch64-linux-gnu"}
 _TAGS = {32: "linux_armv7l", 64: "manylinux_2_17_aarch64"}
 _NEWER = {32: 0xF2200150, 64: 0xF8E00000}
@@ -299,7 +302,10 @@ def verify_within_limits(wheel: Path) -> None:
 
     environ = os.environ | {"OPENBLAS_NUM_THREADS": "1"}  # its buffers are for threads that verify does not use
     command = [sys.executable, "-c", _CHILD, str(wheel)]
-    ended = subprocess.run(command, capture_output=True, text=True, env=environ, preexec_fn=limit, check=False)
+    for _ in range(_ATTEMPTS):
+        ended = subprocess.run(command, capture_output=True, text=True, env=environ, preexec_fn=limit, check=False)
+        if ended.returncode != -signal.SIGKILL:
+            break
     assert ended.returncode == 0, ended.stderr[-2000:] or f"ended by signal {-ended.returncode}"
 
 
