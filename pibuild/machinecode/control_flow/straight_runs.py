@@ -38,7 +38,7 @@ class Effect(NamedTuple):
     operation: Operation
 
 
-class Run(NamedTuple):
+class StraightRun(NamedTuple):
     """A straight run, and the instruction behind it that may lead elsewhere."""
 
     addresses: Sequence[int]
@@ -56,9 +56,11 @@ class StraightRuns:
     def __init__(self, image: MemoryImage) -> None:
         """Take the file."""
         self._image, self._is_a64, self._full = image, image.bits == 64, (1 << image.bits) - 1
-        self._runs: dict[int, Run] = {}
+        self._runs: dict[int, StraightRun] = {}
 
-    def run(self, address: int, thumb: int, high: int, joins: AbstractSet[int], watched: AbstractSet[int]) -> Run:
+    def run(
+        self, address: int, thumb: int, high: int, joins: AbstractSet[int], watched: AbstractSet[int]
+    ) -> StraightRun:
         """Return the run from an address on. It ends at a limit, where ways join, and at watched addresses."""
         run = self._runs.get(address | thumb)
         is_cut = run is not None and (
@@ -70,7 +72,9 @@ class StraightRuns:
             run = self._runs[address | thumb] = self._read(address, thumb, high, joins, watched)
         return run
 
-    def _read(self, address: int, thumb: int, high: int, joins: AbstractSet[int], watched: AbstractSet[int]) -> Run:
+    def _read(
+        self, address: int, thumb: int, high: int, joins: AbstractSet[int], watched: AbstractSet[int]
+    ) -> StraightRun:
         addresses, effects = [address], list[Effect]()
         content, span = self._image.content, self._image.span(address)
         shift = span.offset - span.start if span else 0
@@ -87,11 +91,11 @@ class StraightRuns:
                 instruction = _t32((word & 0xFFFF) << 16 | word >> 16)
             operation, leads, parts = instruction
             if leads:
-                return Run(addresses, effects, address, (operation, size))
+                return StraightRun(addresses, effects, address, (operation, size))
             effects += self._placed(operation, address, thumb) if parts is None else parts
             address += size
             if address >= high or address in joins or address in watched or len(addresses) == _MOST:
-                return Run(addresses, effects, address, None)
+                return StraightRun(addresses, effects, address, None)
             addresses.append(address)
 
     def _placed(self, operation: Operation, address: int, thumb: int) -> Iterator[Effect]:
