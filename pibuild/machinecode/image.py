@@ -469,10 +469,11 @@ class MemoryImage:
 
     def named_rows(self, rows: Addresses, begin: bytes) -> Addresses:
         """Return which of some symbols have names that begin with a text."""
-        span = self.span(self.tags.get(_STRTAB, 0))
+        strings = self.tags.get(_STRTAB, 0)
+        span = self.span(strings)
         if span is None:
             return rows[:0]
-        first = self.tags[_STRTAB] - span.start + span.offset + self.symbols["name"][rows].astype(np.int64)
+        first = strings - span.start + span.offset + self.symbols["name"][rows].astype(np.int64)
         rows, first = rows[first < len(self.content) - len(begin)], first[first < len(self.content) - len(begin)]
         letters = self._data[first[:, np.newaxis] + np.arange(len(begin))]
         named: Addresses = rows[np.all(letters == np.frombuffer(begin, np.uint8), axis=1)]
