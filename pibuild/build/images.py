@@ -187,7 +187,7 @@ def _build_base(image: Image, name: str, context: BuildContext, step: Step) -> s
 
 
 def _import_root(base: Base, image: Image, root: str, context: BuildContext) -> str:
-    """Give the engine the base's root file system under this name; return where it came from."""
+    """Import the base's root file system into the engine as the image `root`; return where it came from."""
     try:
         with context.store.staging() as staging:
             _bootstrap(base, image, staging / "root.tar", context)

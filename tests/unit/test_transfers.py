@@ -49,18 +49,10 @@ def test_the_name_of_an_ended_session_goes_once(tmp_path, console, removed):
     assert removed == [NAME]
 
 
-def test_the_name_of_a_running_session_stays(tmp_path, console, removed):
-    one, other = (Store(tmp_path / "store", console) for _ in range(2))
-    with noted(one, NAME, lambda _: None):
-        remove_left(other, removed.append)
-    for store in (one, other):
-        store.close()
-
-    assert removed == []
-
-
-def test_an_ended_session_s_name_that_a_running_session_uses_stays(tmp_path, console, removed):
-    left_by(tmp_path / "store", console)
+@pytest.mark.parametrize("is_left", [False, True], ids=["used", "left by an ended session and used"])
+def test_a_name_that_a_running_session_uses_stays(tmp_path, console, removed, is_left):
+    if is_left:
+        left_by(tmp_path / "store", console)
     one, other = (Store(tmp_path / "store", console) for _ in range(2))
     with noted(one, NAME, lambda _: None):
         remove_left(other, removed.append)
