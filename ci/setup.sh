@@ -67,6 +67,7 @@ missing_packages() {
     # wheels whose truth is known
     command -v arm-linux-gnueabihf-g++ > /dev/null || echo g++-arm-linux-gnueabihf
     command -v arm-linux-gnueabi-gcc > /dev/null || echo gcc-arm-linux-gnueabi
+    [ -e /usr/arm-linux-gnueabi/lib/libc.a ] || echo libc6-dev-armel-cross
     [ -e /usr/aarch64-linux-gnu/lib/libc.a ] || echo libc6-dev-arm64-cross
     command -v gpg > /dev/null || echo gpg # which signs a small archive
     command -v npm > /dev/null || echo npm # Bazel comes through it

@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import re
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -105,8 +106,11 @@ def test_a_toolchain_is_proven_before_anything_is_built_with_it_and_once(machine
         one.make(plan_for(python))
     steps = [line for line in one.words.getvalue().splitlines() if line.startswith("▸ ")]
     proofs = [number for number, line in enumerate(steps) if line.startswith("▸ proving pibuild/toolchain")]
+    compiled = [number for number, line in enumerate(steps) if re.match("▸ building .* for pi-", line)]
 
-    assert proofs == [0]
+    assert len(proofs) == 1
+    assert len(compiled) == 5
+    assert proofs[0] < compiled[0]
 
 
 def test_artifacts_that_two_wheels_share_are_built_once(machine):

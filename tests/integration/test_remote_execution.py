@@ -382,8 +382,10 @@ def test_a_certificate_of_another_authority_is_refused(server, settings, tmp_pat
     subprocess.run([ROOT / "ci/remote/certificates", strangers, "localhost"], check=True)
     own = server.certificates / "ca.crt"
     text = (strangers / "client.pem").read_text().rpartition("-----BEGIN CERTIFICATE-----")[0]
-    (tmp_path / "client.pem").write_text(text + own.read_text())  # it trusts the server, which does not trust it
-    client = Client(replace(settings, certificate=str(tmp_path / "client.pem")))
+    certificate = tmp_path / "client.pem"
+    certificate.touch(0o600)
+    certificate.write_text(text + own.read_text())  # it trusts the server, which does not trust it
+    client = Client(replace(settings, certificate=str(certificate)))
     facts, _ = client.build("ninja", tmp_path / "build")
 
     assert len(client.console.warnings) == 1
