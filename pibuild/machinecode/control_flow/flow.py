@@ -13,22 +13,23 @@ from heapq import heappop, heappush
 
 from pibuild.machinecode.control_flow.calls import Calls, Surroundings
 from pibuild.machinecode.control_flow.computed_jumps import link_label
+from pibuild.machinecode.control_flow.conditional_execution import ConditionalExecution, conditional
 from pibuild.machinecode.control_flow.decisions import Decisions
 from pibuild.machinecode.control_flow.execution import Execution
 from pibuild.machinecode.control_flow.knowledge import Knowledge, State, Walk
 from pibuild.machinecode.control_flow.memory import Memory
 from pibuild.machinecode.control_flow.met_places import MetPlaces
 from pibuild.machinecode.control_flow.questions import ALL
-from pibuild.machinecode.control_flow.register_values import Features, Value, about, by_answer, decided_by, vague
+from pibuild.machinecode.control_flow.register_values import Features, Value
 from pibuild.machinecode.control_flow.straight_runs import StraightRuns
-from pibuild.machinecode.control_flow.switches import Orphans, is_sum, table_places
+from pibuild.machinecode.control_flow.switches import Switches
+from pibuild.machinecode.control_flow.unreached_blocks import UnreachedBlocks
 from pibuild.machinecode.decoders import effects as op
 from pibuild.machinecode.decoders.effects import Operation
 from pibuild.machinecode.image import MemoryImage
 from pibuild.machinecode.regions import decoded
 
 _NONE: Features = frozenset()
-_ALWAYS = 14
 _MAX_STEPS, _WALK_STEPS = 60_000, 20
 """Instructions of one walk at most, and what each costs beside its steps."""
 _WORD_BYTES = 4
@@ -72,7 +73,7 @@ class Flow:
         self.execution = Execution(image.bits, self.decisions, memory)
         self.memory = memory
         self.calls = Calls(image, knowledge, surroundings, self._inner_walk)
-        self.orphans = Orphans(image, surroundings.data_in)
+        self.unreached = UnreachedBlocks(image, surroundings.data_in)
         self.runs = StraightRuns(image)
 
     def walk(
@@ -117,14 +118,14 @@ class _Walker:
         """States at places from which on the walk goes on, by address."""
         self._pool = flow.knowledge.pool
         self._met = MetPlaces()
-        self._switches: dict[int, tuple[list[int], Features]] = {}
-        self._steps, self._waits, self._has_tables = 0, 0, False
-        self._has_unknown_switch = self._has_unmet_once = False
+        self._switches = Switches(flow.image, low, high)
+        self._conditional = ConditionalExecution(self.walk, flow.decisions, flow.execution.execute)
+        self._steps, self._waits, self._has_unmet_once = 0, 0, False
         self._call_guards: Features | None = None
-        self._switch_guarded: Features | None = None
 
     def run(self, start: int, arguments: dict[int, Value], *, with_landing_pads: bool) -> None:
         """Follow all ways from a place, and then those of switches and exceptions."""
+        switches = self._switches
         self._pool.spend(_WALK_STEPS)
         self._wait(self._fresh_state(start, _NONE, arguments))
         while True:
@@ -133,15 +134,15 @@ class _Walker:
                 if state is not None and self._follow(state) is _Next.END:
                     self._pool.spend(self._steps)
                     return
-            is_unmet = not self._has_tables and self._has_unmet()
-            if not (self._has_tables or with_landing_pads or is_unmet):
+            is_unmet = not switches.has_unfollowed and self._has_unmet()
+            if not (switches.has_unfollowed or with_landing_pads or is_unmet):
                 break
             # where switches and exceptions lead: guarded by what guards all switches, or all calls
-            guards = (self._switch_guarded if self._has_tables else self._call_guards) or _NONE
-            guards = _NONE if self._has_tables and with_landing_pads else guards
+            guards = (switches.guards if switches.has_unfollowed else self._call_guards) or _NONE
+            guards = _NONE if switches.has_unfollowed and with_landing_pads else guards
             guards = frozenset({("maybe", ALL)}) if is_unmet else guards
-            self._has_tables = with_landing_pads = False
-            for place in self._orphans():
+            switches.has_unfollowed = with_landing_pads = False
+            for place in self._unreached_places():
                 self._wait(self._fresh_state(place, guards, {}))
         self._pool.spend(self._steps)
 
@@ -172,17 +173,17 @@ class _Walker:
         registers = {**registers, op.SP if self._is_a64 else 13: ("s", 0)}
         return State(place & ~1, place & 1, registers, {}, None, guards)
 
-    def _orphans(self) -> list[int]:
+    def _unreached_places(self) -> list[int]:
         """Return the places of the function to which nothing else leads."""
-        orphans, thumb = self._flow.orphans, self._met.thumb
+        unreached, thumb = self._flow.unreached, self._met.thumb
         if not self._surroundings.is_function(self._low):
-            self.walk.is_whole = self.walk.is_whole and not self._has_unknown_switch
+            self.walk.is_whole = self.walk.is_whole and not self._switches.has_unknown
             return []
-        if self._steps >= _MAX_STEPS or orphans.is_too_large(self._low, self._high):
+        if self._steps >= _MAX_STEPS or unreached.is_too_large(self._low, self._high):
             self.walk.is_whole = False
             return []
-        self._pool.spend(orphans.cost(self._low, self._high, thumb))
-        return [place for place in orphans.places(self._low, self._high, thumb) if place & ~1 not in self._met.guards]
+        self._pool.spend(unreached.cost(self._low, self._high, thumb))
+        return [place for place in unreached.places(self._low, self._high, thumb) if place & ~1 not in self._met.guards]
 
     def _follow(self, state: State) -> _Next:
         """Follow the code from a place on, until it leaves the function, or comes to where several ways may meet."""
@@ -222,16 +223,12 @@ class _Walker:
         self._steps += 1
         operation, _, size = decoded(self._flow.image, state.place)
         if state.conditions:
-            operation = _conditional(operation, size, state.conditions.pop(0))
+            operation = conditional(operation, size, state.conditions.pop(0))
         if self._watch is not None and state.place in self._watch.places:
-            here = self._where_executed(operation, state) if operation[0] == op.IF else state.guards
+            here = self._conditional.guards(operation[1], state) if operation[0] == op.IF else state.guards
             if self._is_found(state.place, here):
                 return _Next.END
         return self._lead(operation, size or _WORD_BYTES, state)
-
-    def _where_executed(self, operation: Operation, state: State) -> Features:
-        """Return what guards an instruction that a condition guards."""
-        return state.guards | self._decisions.decision(self.walk, state.flags, operation[1])[0]
 
     def _lead(self, operation: Operation, size: int, state: State) -> _Next:
         """Carry out an instruction that may lead elsewhere."""
@@ -277,20 +274,20 @@ class _Walker:
         condition, inner = operation[1], operation[2]
         last = inner[-1] if inner[0] == op.SEVERAL else inner
         if last[0] in _POINTED:
-            taken = state.at(state.place, self._where_executed(operation, state))
+            taken = state.at(state.place, self._conditional.guards(condition, state))
             if last is not inner:
                 self._execute(inner, taken, self.walk)
             self._jump(last, taken)
             state.address += size
             return _Next.ON
         kind, guards = inner[0], state.guards
-        state.guards = self._where_executed(operation, state)
+        state.guards = self._conditional.guards(condition, state)
         if kind in _LEAVING:
             self._leave_maybe(inner, state)
         elif kind in (op.STORE, op.STORE_REG):
             self._store(inner, state, self.walk)
         elif kind < op.CALL:
-            self._execute_maybe(inner, condition, state)
+            self._conditional.execute(inner, condition, state)
         state.guards = guards
         state.address += size
         return _Next.ON
@@ -306,24 +303,6 @@ class _Walker:
         if kind in _CALLS:
             self._call_guards = here if self._call_guards is None else self._call_guards & here
             state.registers.pop(0, None)
-
-    def _execute_maybe(self, operation: Operation, condition: int, state: State) -> None:
-        """Execute a plain instruction that a condition guards."""
-        yes, no = self._decisions.decision(self.walk, state.flags, condition)
-        changed = state.at(state.place, state.guards)
-        self._execute(operation, changed, self.walk)
-        for register in changed.registers.keys() | state.registers.keys():
-            old, new = state.registers.get(register), changed.registers.get(register)
-            if old != new:
-                value = by_answer(self._decisions.as_choice(new), self._decisions.as_choice(old), yes, no)
-                value = vague(new, old) if value is None else value
-                value = decided_by(yes | no) if value is None else value
-                if value is None:
-                    state.registers.pop(register, None)
-                else:
-                    state.registers[register] = value
-        if operation[0] in (op.COMPARE, op.AND) and changed.flags is not state.flags and not (yes or no):
-            state.flags = changed.flags
 
     def _branch(self, operation: Operation, size: int, state: State) -> _Next:
         kind = operation[0]
@@ -374,15 +353,10 @@ class _Walker:
             self._wait(self._fresh_state(label, state.guards, {}))
         if kind == op.JUMP_REG and isinstance(outcome, int) and self._low < outcome & ~1 < self._high:
             self._wait(state.at(outcome, state.guards))
-        is_switch = kind == op.TABLE or (kind == op.JUMP_REG and outcome is None)
-        if is_switch and (ways := self._chosen_ways(operation, state)):
+        if kind == op.TABLE or (kind == op.JUMP_REG and outcome is None):
+            ways = self._switches.ways(operation, state)
+            self._steps += len(ways)
             self._wait(*ways)
-        elif is_switch:
-            is_meant = kind == op.TABLE or is_sum(self._flow.image, state.place, operation[1])
-            self._wait(*self._table(operation, state))
-            is_unknown = not self._switches[state.address][0]
-            self._has_tables = self._has_tables or is_unknown
-            self._has_unknown_switch = self._has_unknown_switch or (is_meant and is_unknown)
         return _Next.OFF
 
     def _as_jump(self, operation: Operation, state: State) -> Operation:
@@ -406,47 +380,3 @@ class _Walker:
         if link is None or link[0] != "k" or not self._low < link[1] & ~1 < self._high:
             return None
         return int(link[1]) if self._is_a64 else link_label(self._flow.image, state.place)
-
-    def _chosen_ways(self, operation: Operation, state: State) -> list[State]:
-        """Return where a jump to one of several places of this function leads, and what is certain there."""
-        pointer = state.registers.get(operation[1]) if operation[0] == op.JUMP_REG else None
-        places = pointer[1] if pointer is not None and pointer[0] == "choice" else ()
-        if not all(self._low <= place & ~1 < self._high for place, _ in places):
-            return []
-        return [state.at(place, state.guards | features) for place, features in places]
-
-    def _switch_guards(self, operation: Operation, state: State) -> Features:
-        """Return what guards all ways of a switch: if an answer chooses, it decided in a way that is not followed."""
-        registers = operation[1:2] if operation[0] == op.JUMP_REG else operation[1:]
-        values = [state.registers.get(register) for register in registers]
-        features = _NONE.union(*(about(value) for value in values if value is not None))
-        guards = state.guards | {("maybe", features)} if features else state.guards
-        self._switch_guarded = guards if self._switch_guarded is None else self._switch_guarded & guards
-        return guards
-
-    def _table(self, operation: Operation, state: State) -> list[State]:
-        """Return where the ways of a switch begin; none if they were followed before with no more guards."""
-        guards, before = self._switch_guards(operation, state), self._switches.get(state.address)
-        places = self._ways_of(state.place) if before is None else before[0]
-        guards = guards if before is None else guards & before[1]
-        self._switches[state.address] = places, guards
-        if before is not None and guards == before[1]:
-            return []
-        ways = [state.at(place, guards) for place in places]
-        for way in ways:
-            way.flags = None
-        return ways
-
-    def _ways_of(self, place: int) -> list[int]:
-        places = table_places(self._flow.image, place, self._low, self._high)
-        self._steps += len(places)
-        return [way for way in places if self._low <= way & ~1 < self._high]
-
-
-def _conditional(operation: Operation, size: int, condition: int) -> Operation:
-    """Return an instruction with the condition that IT gives it."""
-    if condition == _ALWAYS or operation[0] in (op.NOP, op.BRANCH):
-        return operation
-    if operation[0] == op.SEVERAL and operation[-1][0] == op.COMPARE and size == 2:
-        operation = operation[:-1]
-    return (op.IF, condition, operation)

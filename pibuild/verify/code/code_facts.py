@@ -11,11 +11,10 @@ from numpy.typing import NDArray
 
 from pibuild.machinecode.code_scan import a64_returns
 from pibuild.machinecode.control_flow.auxiliary_vector import holds_glibc
-from pibuild.machinecode.control_flow.computed_jumps import is_computed, link_label
+from pibuild.machinecode.control_flow.computed_jumps import is_computed, link_label, table_places
 from pibuild.machinecode.control_flow.imported_answers import Answers
 from pibuild.machinecode.control_flow.knowledge import Walk
 from pibuild.machinecode.control_flow.program import Program, without_symbols
-from pibuild.machinecode.control_flow.switches import table_places
 from pibuild.machinecode.decoders import effects as op
 from pibuild.machinecode.features import Feature
 from pibuild.machinecode.image import START, MemoryImage

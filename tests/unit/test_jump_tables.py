@@ -2,7 +2,7 @@
 
 from types import SimpleNamespace
 
-from pibuild.machinecode.control_flow.switches import Orphans, table_places
+from pibuild.machinecode.control_flow.computed_jumps import table_places
 from pibuild.machinecode.image import Span
 
 _COMPARE_2, _IF_HIGHER, _WIDE_IF_HIGHER = b"\x02\x2a", b"\x10\xd8", b"\x00\xf2\x80\x80"
@@ -33,9 +33,3 @@ def test_a_table_of_bytes_has_as_many_ways_as_the_comparison_says():
 
 def test_a_table_of_bytes_ends_where_its_first_way_begins_if_nothing_compares():
     assert ways(bytes(6)) == [5, 7, 9, 11]
-
-
-def test_the_constant_that_code_loads_is_no_code():
-    # ldr r0, [pc, #4]; bx lr; nop; nop; a word; bx lr
-    code = b"\x01\x48\x70\x47\x00\xbf\x00\xbf" + b"\x12\xf0\x34\x12" + b"\x70\x47"
-    assert 10 | 1 not in Orphans(image(code), lambda *_: []).places(0, len(code), 1)
