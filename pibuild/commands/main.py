@@ -60,7 +60,7 @@ EXIT_CODES = {
     10: "the store failed",
     11: "nightly: some cells failed, or an artifact differs when it is built again",
     12: "publishing failed, or the published set is damaged",
-    13: "verify: nothing fails, but something could not be told",
+    13: "verify: no wheel fails, but a verdict is unsure",
     INTERRUPTED: "interrupted",
     141: "broken pipe",
 }

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from pibuild.verify.judge import Question, Verification
 
-SUMMARY = "tell on which Pis, systems and Pythons any wheel runs"
+SUMMARY = "show on which Pis, systems and Pythons any wheel runs"
 USAGE = "WHEEL... [OPTION...]"
 EXAMPLES = (
     "pibuild verify grpcio-1.66.2-cp311-cp311-linux_armv7l.whl",
