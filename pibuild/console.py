@@ -28,13 +28,13 @@ Progress = Callable[[int, int, str], None]
 Color = Literal["auto", "always", "never"]
 _PLAIN_EVERY_S = 30.0
 _FEW = 3
-"""Fewer steps of a graph are not counted: each shows by itself how far it is."""
+"""A graph with fewer steps shows no total: each step shows its own progress."""
 _PACE_FRACTION = 0.01
-"""How much must be done before the time left is estimated."""
+"""The fraction of the work that must be done before the remaining time is estimated."""
 _MARKS = {"✓": ("[ok]", 32), "✗": ("[failed]", 31), "▸": ("[start]", 36), "·": ("-", 0), "…": ("...", 0)}
-"""Characters that messages hold, the word for each where an encoding lacks it, and its ANSI color."""
+"""Marks in messages: for each, the word that replaces it in an encoding that lacks it, and its ANSI color."""
 _QUESTION = re.compile(r"(?<!\S)\?(?!\S)")
-"""The mark of what is unsure: a question mark that stands alone."""
+"""The mark of an unsure verdict: a question mark that stands alone."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -46,7 +46,7 @@ class Step:
     started_s: float
     detail: str = ""
     lines: list[str] = field(default_factory=list)
-    """What it printed, where a CI system folds it under the closing line."""
+    """The lines that it printed. A CI system folds them under the closing line."""
     _printed_s: float = 0.0
     bar: "TaskID | None" = None
 
@@ -66,17 +66,17 @@ class Step:
 
 @dataclass(slots=True, kw_only=True)
 class Total:
-    """How far all steps of a graph are: a bar on a terminal, else a line every 30 seconds."""
+    """The progress of all steps of a graph: a bar on a terminal, else a line every 30 seconds."""
 
     unit: str
     console: "Console"
     is_shown: bool
-    """Whether no total of a larger graph is shown."""
+    """Whether this total is printed: the total of a graph within a larger graph is not."""
     _printed_s: float = field(default_factory=time.monotonic)
     bar: "TaskID | None" = None
 
     def show(self, done: int, count: int, left_s: float) -> None:
-        """Show how many of all are done, and how long the rest will take."""
+        """Show how many steps are done, and how long the others will take."""
         if not self.is_shown or count < _FEW or self.console.show_total(self, done, count, left_s):
             return
         now = time.monotonic()
@@ -101,13 +101,13 @@ class Console:
     _open: list[Step] = field(default_factory=list)
     """Steps that have begun and not ended."""
     _total: Total | None = None
-    """What is shown of the outermost graph."""
+    """The total of the outermost graph."""
     _bars: "Bars | None" = None
     """The bars of open steps, on a terminal."""
     _lock: threading.RLock = field(default_factory=threading.RLock)
     """Held while a line is printed or the list of steps changes."""
     _thread: threading.local = field(default_factory=threading.local)
-    """`step`: the one that this thread is in."""
+    """`step` is the step that this thread is in."""
 
     def note(self, text: str) -> None:
         """Print one line of progress. Where a CI system folds lines, those of a step follow when it ends."""
@@ -120,7 +120,7 @@ class Console:
             self._print_err(text)
 
     def warn(self, text: str) -> None:
-        """Print one thing that a person should look at."""
+        """Print a warning: something that a person should look at."""
         self._print_err(f"{self._colored('warning:', 33)} {text}")
 
     def debug(self, text: str) -> None:
@@ -210,7 +210,7 @@ class Console:
 
     @contextmanager
     def total(self, unit: str) -> Iterator[Total]:
-        """Let the steps of a graph be counted; graphs that run within another one's steps show nothing."""
+        """Count the steps of a graph in the block. A graph that runs within a step of another graph shows no total."""
         total = Total(unit=unit, console=self, is_shown=self._total is None)
         if not total.is_shown:
             yield total
@@ -277,14 +277,14 @@ class Console:
 
 
 def _bars(stream: TextIO, *, has_color: bool) -> "Bars":
-    """Return an empty list of bars, one for each open step that tells its progress."""
+    """Return an empty list of bars. Each open step that reports its progress adds a bar."""
     from rich.console import Console as RichConsole  # noqa: PLC0415  costs a tenth of a second, only terminals need it
     from rich.progress import BarColumn, MofNCompleteColumn, Task, TextColumn, TimeRemainingColumn  # noqa: PLC0415
     from rich.progress import Progress as RichProgress  # noqa: PLC0415
     from rich.text import Text  # noqa: PLC0415
 
     class TimeLeft(TimeRemainingColumn):
-        """The time that is left: as was told, or else by the pace so far."""
+        """The remaining time: as the step reported it, or else estimated from the pace so far."""
 
         def render(self, task: Task) -> Text:
             return Text(task.fields["left"]) if "left" in task.fields else super().render(task)

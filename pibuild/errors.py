@@ -14,12 +14,13 @@ from typing import Any
 from pibuild.urls import redacted
 
 _COMMAND = re.compile(r"^\s*:(?=:)|#(?=#\w*\[)")
-"""How a line begins that a CI system obeys: `::error::` and `##[error]` (GitHub), `##vso[` (Azure)."""
+"""The beginning of a line that a CI system takes for a command: `::error::` and `##[error]` (GitHub), `##vso[`
+(Azure)."""
 
 _SIMILAR = 0.75
 """The least ratio of SequenceMatcher for a misspelling: `plna` and `plan` have 0.75, `yank` and `plan` 0.5."""
 _SHORTEST_BEGIN = 3
-"""Letters that a name needs to be taken for the beginning of another."""
+"""The length that a name needs to be taken for the beginning of another name."""
 
 
 class PibuildError(Exception):
@@ -77,7 +78,7 @@ class UsageError(PibuildError):
 
 
 class EngineError(PibuildError):
-    """No Docker engine answers, or it may not be used, or it went away."""
+    """No Docker engine answers, or this user may not use it, or the connection was lost."""
 
     exit_code = 4
 
@@ -87,15 +88,15 @@ class SourceError(PibuildError):
 
     exit_code = 5
     unfetched: tuple[str, ...] = ()
-    """The names of the sources, where several steps may report some."""
+    """The names of the missing sources; several steps may report some."""
 
 
 class UnreachableError(SourceError):
-    """A server does not answer at all: asking it for the next source would only cost time."""
+    """A server does not answer. It is not asked for other sources, because each attempt would wait for the time-out."""
 
 
 class TooLargeError(SourceError):
-    """A file has more bytes than it may have; not all of it was read."""
+    """A file is larger than allowed, and was not read completely."""
 
 
 class ImageError(PibuildError):
@@ -108,7 +109,7 @@ class RegistryError(ImageError):
     """A registry of images does not answer, or refuses."""
 
     is_denied = False
-    """Whether it wants another login, or none may do that."""
+    """Whether the registry rejects the login, or allows the action to no login."""
 
 
 class BuildError(PibuildError):
@@ -124,7 +125,10 @@ class ResourceError(PibuildError):
 
 
 class OutOfMemoryError(ResourceError):
-    """A container, or a compiler in it, was killed for memory: fewer compilers at a time may do."""
+    """The kernel killed a container, or a compiler in it, because memory ran out.
+
+    With fewer compilers at a time, the build may succeed.
+    """
 
 
 class ProofError(PibuildError):
@@ -134,7 +138,7 @@ class ProofError(PibuildError):
 
 
 class RebuildError(ProofError):
-    """An artifact that was built again is not the one in the store."""
+    """An artifact that was built again differs from the one in the store."""
 
 
 class StoreError(PibuildError):
@@ -144,13 +148,13 @@ class StoreError(PibuildError):
 
 
 class PublishError(PibuildError):
-    """A set could not be published, or what is published is not whole."""
+    """A set could not be published, or the published set is incomplete."""
 
     exit_code = 12
 
 
 def printable(line: str) -> str:
-    """Return a line without control characters and CI commands, which names in foreign files may hold."""
+    """Return a line without control characters and CI commands, which names in untrusted files may contain."""
     shown = "".join(
         letter if letter.isprintable() or letter == "\t" else letter.encode("unicode_escape").decode()
         for letter in line
@@ -181,8 +185,8 @@ def raise_all(errors: Sequence[PibuildError], what: str = "Settings are missing 
 def closest(name: str, known: Collection[str], *, same_digits: bool = False) -> str:
     """Return the known name of which a name is probably a misspelling or the beginning; "" if there is none.
 
-    What all options or all variables begin with is not compared: it makes `--bogus` no more similar to `--os`. With
-    `same_digits`, a name with other digits is not similar: `pi-6` is another thing than `pi-5`.
+    The common prefixes `--` and `PIBUILD_` are not compared, because they would make `--bogus` more similar to `--os`.
+    With `same_digits`, a name with other digits is not similar: `pi-6` is another thing than `pi-5`.
     """
     wanted, *others = (text.lstrip("-").removeprefix("PIBUILD_").lower() for text in (name, *known))
     names = dict(zip(reversed(others), reversed([*known]), strict=True))
@@ -193,7 +197,7 @@ def closest(name: str, known: Collection[str], *, same_digits: bool = False) -> 
 
 
 def nearest(name: str, known: Collection[str], *, same_digits: bool = False) -> str:
-    """Return which known name was probably meant, else all known names, as a hint; "" if there are none."""
+    """Return a hint: the known name that was probably meant, else all known names; "" if there are none."""
     if close := closest(name, known, same_digits=same_digits):
         return f"did you mean {close!r}?"
     return f"one of: {', '.join(dict.fromkeys(known))}" if known else ""

@@ -1,4 +1,4 @@
-"""Files: hashes, JSON with one spelling, atomic writes, and what a refused write means to a person."""
+"""Files: hashes, canonical JSON, atomic writes, and messages for writes that the system refuses."""
 
 import errno
 import fcntl
@@ -18,7 +18,7 @@ from pibuild.console import size
 from pibuild.errors import PibuildError, ResourceError, StoreError
 
 _PART = ".part"
-"""How the names of unfinished files end."""
+"""The suffix of unfinished files."""
 _ABANDONED_S = 86_400.0
 """Age of an unfinished file that nobody writes to any more."""
 
@@ -42,7 +42,7 @@ def json_digest(value: Any) -> str:  # noqa: ANN401  what JSON can hold
 def write_atomically(path: Path, content: str | bytes, mode: int = 0o644) -> None:
     """Write a file under a temporary name, sync it, and rename it: a reader sees the old content or the new one.
 
-    What a killed process left of the same file is removed.
+    Unfinished files that a killed process left for the same path are removed.
     """
     _remove_unfinished(path)
     with _unfinished(path) as staged:
@@ -79,7 +79,7 @@ def _remove_unfinished(path: Path) -> None:
 
 
 def unfinished_path(path: Path) -> Path:
-    """Return the name of a file beside a path that is to become it by rename, for folders that machines share."""
+    """Return the name of a file that is later renamed to `path`, in a folder that machines share."""
     return path.with_name(f".{path.name}.{uuid.uuid4().hex}{_PART}")
 
 
@@ -126,7 +126,8 @@ def folder_errors(
     """Translate what the system refuses in a folder.
 
     Raises ResourceError if the disk is full, an error of `kind` if the folder can't be written or used. An OSError that
-    does not concern the folder passes unchanged. Messages name the `setting` of the folder, and what makes `room`.
+    does not concern the folder passes unchanged. Messages name the `setting` of the folder and the command that makes
+    `room`.
     """
     try:
         yield
@@ -147,7 +148,7 @@ def folder_errors(
 def concerns(error: OSError, folder: Path) -> bool:
     """Return whether an error is about this folder, a path to it or a path in it, and not about a server or program."""
     if not isinstance(error.filename, str):
-        return error.errno in (errno.EIO, errno.ESTALE)  # the disk's own errors name no file that was already open
+        return error.errno in (errno.EIO, errno.ESTALE)  # errors about an open file name no path
     path, folder = Path(error.filename).absolute(), folder.absolute()
     return path.is_relative_to(folder) or folder.is_relative_to(path)
 

@@ -1,4 +1,4 @@
-"""The nouns: what is asked (request), what is decided (plan), what recipes and targets declare, and what a night was.
+"""The values of pibuild: requests, plans, recipes, targets, and nights with their outcomes.
 
 Values only: frozen, with tuples inside. config reads them from YAML; build's planning makes a plan of a request.
 """
@@ -14,7 +14,7 @@ from pydantic_core import PydanticCustomError
 from pibuild.errors import nearest
 
 STRICT = {"extra": "forbid", "use_attribute_docstrings": True}
-"""How pydantic reads these nouns from YAML: a key that a noun does not have is an error."""
+"""How pydantic reads these values from YAML: an unknown key is an error."""
 
 
 def _refused(_value: Any) -> None:  # noqa: ANN401  whatever the YAML holds
@@ -26,7 +26,7 @@ COMPUTED = BeforeValidator(_refused)
 
 
 def kind_of(*kinds: str) -> Discriminator:
-    """Return what tells kinds of mappings apart: each has a key of the kind's name. The tag of `git` is `<git>`.
+    """Return a discriminator for kinds of mappings: each kind has a key with its name. The tag of `git` is `<git>`.
 
     If several of these keys are there, the first kind counts.
     """
@@ -41,7 +41,7 @@ def kind_of(*kinds: str) -> Discriminator:
 SESSION_LABEL = "pibuild.session"
 """Label of every container: the session of the process that made it."""
 STORE_LABEL = "pibuild.store"
-"""Label of every container: its store, which knows whether the session is dead."""
+"""Label of every container: the id of its store. The store's files show whether the session has ended."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,11 +115,11 @@ Place = Annotated[
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
-    """One content, named by its tree hash, that one or more places have."""
+    """A pinned input: one tree, identified by its hash, that one or more places have."""
 
     __pydantic_config__ = STRICT
     name: Annotated[str, COMPUTED] = ""
-    """The key under which the file has it."""
+    """Its key in recipe.yaml."""
     places: tuple[Place, ...]
     tree: str = ""
     """sha256 of the tree (see trees.tree); every place must give exactly this. recipe.yaml leaves it out if `file` is
@@ -131,9 +131,10 @@ class Source:
     keep: tuple[str, ...] = ()
     """Patterns of the paths that stay; all if empty. Applied to every place before hashing."""
     drop: tuple[str, ...] = ()
-    """Patterns of the paths that go."""
+    """Patterns of the paths that are removed."""
     domain: Annotated[str, COMPUTED] = ""
-    """Whose content it is, if it is not pinned: that of a ref or of a person's folder. Compilers' caches are apart."""
+    """The origin of a source that is not pinned: a ref, or a person's folder. Each domain has its own compiler
+    cache."""
 
 
 def _named_sources(value: Any, info: ValidationInfo) -> Any:  # noqa: ANN401  whatever the YAML holds
@@ -179,7 +180,7 @@ class Release:
     needs: tuple[str, ...] = ()
     """Recipes whose artifacts (for the same target and Python) the build uses."""
     proven_with: tuple[str, ...] = ()
-    """Recipes whose artifacts are on the device when the wheel is proven, and are no part of it."""
+    """Recipes whose artifacts are on the device when the wheel is proven, but not in the wheel."""
     needs_without_neon: tuple[str, ...] = ()
     """Further needs, for a target without NEON."""
     dependencies: tuple[str, ...] = ()
@@ -194,7 +195,7 @@ class Release:
     script: str = "build.sh"
     """The file of the recipe's folder that builds it."""
     files: Annotated[tuple[Path, ...], COMPUTED] = ()
-    """What the build sees of the recipe's folder."""
+    """The files of the recipe's folder that the build sees."""
     digest: Annotated[str, COMPUTED] = ""
     """sha256 over these files."""
 
@@ -230,7 +231,7 @@ class Target:
     models: str
     """The Pis that it is for, as text for people."""
     aliases: tuple[str, ...]
-    """Other names that people try."""
+    """Other names that `--target` accepts."""
     bits: Literal[32, 64]
     """The width of its system's addresses: 32 is ARM, 64 AArch64."""
     compiler: str
@@ -244,7 +245,7 @@ class Target:
     libstdcxx: Literal["static"]
     glibc_floor: str
     machine: str
-    """What `uname -m` says there."""
+    """The output of `uname -m` on the Pi."""
     platform_tag: str
     cmake_processor: str
     neon: bool
@@ -321,13 +322,13 @@ class Recipe:
     folder: Annotated[Path, COMPUTED] = Path()
     """Where recipe.yaml and the files are."""
     extras: dict[str, str] = field(default_factory=dict)
-    """What can be asked for beside the wheel: a summary by name."""
+    """What `--with` can add beside the wheel: a summary by name."""
     own_tree: OwnTree | None = None
-    """What tells the version of a tree that a person works on; None if the recipe takes none."""
+    """How the version of a person's own tree is found; None if the recipe can't build such a tree."""
     memory_gb: float = 0.0
-    """What one container must have."""
+    """Memory that one container needs."""
     disk_gb: float = 0.0
-    """What the engine's disk must have free when the build starts."""
+    """Free space that the engine's disk needs when the build starts."""
     has_cache: Annotated[bool, Field(alias="cache")] = False
     """Whether the containers of an image share /work/cache, so that an interrupted build continues."""
     device: str = ""
@@ -339,7 +340,8 @@ class Recipe:
     package: str = ""
     """The wheel's name for pip, if it is not the recipe's."""
     remote: Literal["", "bazel", "cmake"] = ""
-    """What starts compile actions that `remote_execution` can send to other machines; empty if nothing does."""
+    """The program that starts the compile actions which `remote_execution` sends to other machines; empty if there is
+    none."""
     replaces: str = ""
     """Name of the recipe that this one succeeds: where both make a proven wheel, this one is the default."""
 
@@ -351,7 +353,7 @@ class Recipe:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """What a person asked for; anything left open is None."""
+    """What a person asked for. A part that the person left open is None."""
 
     target: str | None
     python: str | None
@@ -438,7 +440,7 @@ class Artifact:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What was decided for a request."""
+    """The decisions for a request: the recipe, the release, the artifacts and the images."""
 
     target: Target
     python: str
@@ -453,7 +455,7 @@ class Plan:
     key: str
     """The hash of the artifact's key and of all that judges it: equal key, equal proven wheel."""
     reason: str
-    """Why this recipe and release."""
+    """Why this recipe and release were chosen."""
 
     @property
     def title(self) -> str:
@@ -482,7 +484,7 @@ class Wheelhouse:
 
     @property
     def reason(self) -> str:
-        """Why this recipe and release."""
+        """Why this recipe and release were chosen."""
         return f"{self.plan.reason}, with its dependencies"
 
     @property

@@ -101,7 +101,7 @@ def _folder(ground: Ground, trial: Trial) -> str:
     ended = machine.must(*_NIGHT, codes=GOOD_NIGHT, deadline_s=_DEADLINE_S)
     promises.whole(machine)
     machine.must(*_NIGHT, codes=(3,))
-    if "the remote store is not asked again" not in ended.err:
+    if "the shared store is not asked again" not in ended.err:
         other = _machine(ground, trial.folder / "other")
         other.extra = dict(machine.extra)
         other.set_up(remote=address, trust=[])

@@ -1,4 +1,4 @@
-"""The folders of a container: what is copied into them, what it writes there, and what is kept of a failed one."""
+"""The folders of a container: which it can write, which are kept if it fails, and the tar of its inputs."""
 
 import io
 import tarfile
@@ -25,7 +25,7 @@ def _is_below(path: str, folder: str) -> bool:
 
 
 def kept_paths(run: Run) -> list[str]:
-    """Return the folders of a failed container that are kept: of /work those that are known, since it has the cache."""
+    """Return the folders of a failed container that are kept. The cache, which is below /work, is not."""
     of_work = [folder for folder, _ in run.inputs if _is_below(folder, WORK)]
     tops = {f"{WORK}/{folder.split('/')[2]}" for folder in (*_FOLDERS, *of_work)}
     others = [folder for folder in written_folders(run) if folder not in (WORK, _TEMPORARY)]
@@ -36,7 +36,7 @@ def inputs_tar(run: Run) -> Iterator[bytes]:
     """Yield one tar of all inputs, each under its folder, with every member and folder owned by the run's user.
 
     Folders that no tar contains would be made by the engine and owned by root, so the user could not write in them. It
-    is one tar because each one costs the engine a twentieth of a second.
+    is one tar because the engine takes a twentieth of a second for each tar.
     """
     sink, made = io.BytesIO(), set[str]()
     with tarfile.open(fileobj=sink, mode="w|") as tar:

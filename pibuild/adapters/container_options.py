@@ -1,4 +1,4 @@
-"""What a container may do and use, in the words of Docker's SDK: one function for builds, proofs, trials and shells."""
+"""The rights and limits of containers, as options of Docker's SDK, for builds, proofs, trials and shells."""
 
 import zlib
 from typing import Any
@@ -9,13 +9,13 @@ from pibuild.adapters.container_files import CACHE, SHARED, WORK, written_folder
 from pibuild.model import SESSION_LABEL, Run
 
 _PIDS, _PIDS_PER_CPU = 1024, 32
-"""Processes and threads of a container: Bazel has some hundred, whatever the machine is, and some for each job."""
+"""Processes and threads of a container. Bazel uses some hundred on every machine, and some more for each job."""
 _CPU_PERIOD_US = 100_000
 _IN_MEMORY = {"/run": "size=64m,mode=1777", "/var/tmp": "size=64m,mode=1777"}  # noqa: S108  in the container
 
 
 def container_options(run: Run) -> dict[str, Any]:
-    """Return what a container may do: of a build, a proof, a trial, a command on the device and a shell.
+    """Return the options of a container for a build, a proof, a trial, a command on the device or a shell.
 
     It has no network unless the run says so, no capability and no set-uid program, its user is the run's, and it can
     write in its own volumes and in memory only. The engine's defaults for proxies are not passed on: they may have
@@ -51,7 +51,8 @@ def container_options(run: Run) -> dict[str, Any]:
 def _processors(run: Run) -> str | None:
     """Return the processors that all containers of a session share; None if it may use all of the engine's.
 
-    So they never take more together than its jobs. Where two sessions run, each begins at another processor.
+    So together they never use more processors than the session has jobs. Different sessions begin at different
+    processors.
     """
     jobs, cpus = max(1, run.limits.jobs), run.limits.cpus
     if jobs >= cpus:

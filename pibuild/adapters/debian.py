@@ -56,7 +56,7 @@ class Debian:
         raise SourceError("no mirror of this machine's apt has it", found="; ".join(dict.fromkeys(found)))
 
     def check(self) -> str:
-        """Ask each mirror whether it answers, and return their hosts.
+        """Send a request to each mirror, and return their hosts.
 
         Raises SourceError if apt has no mirror or is missing, UnreachableError if a mirror is silent.
         """
@@ -143,7 +143,7 @@ class Debian:
 
     @cached_property
     def _used(self) -> Ended:
-        """What apt prints of the indexes that it uses."""
+        """The indexes that apt uses, as apt prints them."""
         lists_dir = self._state_dir / "no-lists"
         (lists_dir / "partial").mkdir(parents=True, exist_ok=True)
         return self._apt_get("-o", f"Dir::State::lists={lists_dir}", "--print-uris", "update")

@@ -1,4 +1,4 @@
-"""apt's choice of binary packages: which versions it would install now, from signed indexes, without installing any."""
+"""The binary packages that apt would install now: names and versions from signed indexes. Nothing is installed."""
 
 import re
 from collections.abc import Collection, Mapping, Sequence
@@ -46,7 +46,7 @@ class DebianPackages:
             raise SourceError("apt can't download an index of packages", found=updated.last_words, hint=hint)
 
     def minimal_system(self) -> tuple[ChosenPackage, ...]:
-        """Return what a new system of the variant `minbase` has: essential and required packages, and apt."""
+        """Return the packages of a new system of the variant `minbase`: essential and required packages, and apt."""
         required = [
             fields["Package"]
             for fields in map(_fields, self._listed.values())
@@ -55,7 +55,7 @@ class DebianPackages:
         return self.installed((*required, "apt"), ())
 
     def installed(self, names: Sequence[str], present: Collection[ChosenPackage]) -> tuple[ChosenPackage, ...]:
-        """Return what apt would add for these names to a system that has `present`, without recommended packages."""
+        """Return the packages that apt would add to a system with `present`, without recommended packages."""
         self._have(present)
         return self._chosen("--yes", "install", *names)
 

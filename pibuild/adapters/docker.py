@@ -33,13 +33,13 @@ from pibuild.model import SESSION_LABEL, STORE_LABEL, Outcome, Run
 
 _API_TIMEOUT_S = 600
 _PLATFORM = "linux/amd64"
-"""That of images in registries, which have some for several."""
+"""The platform of the images that are pulled. Registries have some images for several platforms."""
 _FROM = "/from"
 _MOST_BYTES = 16_000_000_000
-"""Of a folder that is copied out of a container. The largest artifact has 2 GB."""
+"""The largest folder that is copied out of a container. The largest artifact has 2 GB."""
 _MOST_TEXT_BYTES = 10_000_000
 _LEAST_FREE_BYTES = 1_000_000_000
-"""Room on the engine's disk below which a container is stopped."""
+"""Free space on the engine's disk below which a container is stopped."""
 _LONGEST_LINE_BYTES = 1 << 16
 _LOOK_EVERY_S = 1.0
 _COPY = """
@@ -96,7 +96,7 @@ class Engine:
 
     @property
     def free_bytes(self) -> int | None:
-        """How much room its disk has; None where the disk is another machine's."""
+        """The free space on its disk; None if the engine runs on another machine."""
         root = Path(self._info["DockerRootDir"])
         return shutil.disk_usage(root).free if self._endpoint.url.startswith("unix:") and root.exists() else None
 
@@ -223,7 +223,7 @@ class Engine:
                 handle.remove(force=True, v=True)
 
     def _created(self, image: str, command: list[str], options: dict[str, Any]) -> Any:  # noqa: ANN401  docker's own
-        """Make a container; on all processors of an engine that numbers those that it may use in another way."""
+        """Make a container. If the engine numbers its processors differently, the container may use all of them."""
         try:
             return self._client.containers.create(image, command, **options)
         except APIError as error:
@@ -254,9 +254,10 @@ class Engine:
 
     @contextmanager
     def archive(self, handle: Any, path: str) -> Iterator[Iterator[bytes]]:  # noqa: ANN401  the SDK has no types
-        """Yield the tar of a path of a container, in chunks, of which not all need be read.
+        """Yield the tar of a path of a container in chunks. The reader may stop early.
 
-        The SDK's own method can't end early, and the engine locks a container until all is read or nobody listens.
+        The SDK's own method can't stop early, and the engine locks a container until everything is read or the
+        connection ends.
         """
         api: Any = self._client.api
         url = api._url("/containers/{0}/archive", handle.id)  # noqa: SLF001  the SDK has no other way to close it
@@ -265,7 +266,7 @@ class Engine:
             yield answer.iter_content(_CHUNK_BYTES)
 
     def keep(self, handle: Any, run: Run, reference: str) -> None:  # noqa: ANN401  the SDK has no types
-        """Save the image of an ended container with what its volumes hold, without the cache, as an image.
+        """Save an ended container and the contents of its volumes as an image, without the cache.
 
         The image that had this name before is removed, unless a container uses it.
         """
@@ -284,7 +285,7 @@ class Engine:
     def remove_containers(self, store_id: str, is_dead: Callable[[str], bool]) -> int:
         """Remove a store's containers whose session is dead, with the volume that some share; return their number.
 
-        One that does not end, as on a machine with too much to do, is tried again after the others.
+        If a container does not end, as on a busy machine, its removal is tried again after the others.
         """
         mark = f"{STORE_LABEL}={store_id}"
         with self._translated("looking for left containers"):
@@ -295,7 +296,7 @@ class Engine:
                 with suppress(NotFound):
                     container.remove(force=True, v=True)
             for name in {name for container in dead for name in _shared_volumes(container)}:
-                with suppress(APIError):  # it is gone, or a container that did not end has it
+                with suppress(APIError):  # it was removed already, or a container that did not end uses it
                     self._client.volumes.get(name).remove()
         return len(dead)
 
@@ -311,7 +312,7 @@ class Engine:
     def images(self, prefix: str) -> list[str]:
         """Return the names of the images that begin with the prefix."""
         with self._translated("listing images"):
-            # The SDK's own method then asks for each image, of which some may be gone by then.
+            # The SDK's own method sends a request for each image, and some images may have been removed meanwhile.
             listed: list[dict[str, Any]] = self._client.api.images()
             return sorted(name for image in listed for name in image["RepoTags"] or () if name.startswith(prefix))
 
@@ -353,14 +354,17 @@ class Container:
                 for line in _lines(self._handle.logs(stream=True, follow=True)):
                     on_line(line)
                     if late.is_set() or full.is_set():
-                        break  # the engine may have hours of output left
+                        break  # the engine may still have hours of output to send
                 self._handle.wait()
             finally:
                 alarm.cancel()
         return self._outcome(began_s, timed_out=late.is_set(), disk_full=full.is_set())
 
     def _kill(self) -> None:
-        """End the container. Its CPU limit is lifted first: a thousand processes need minutes under it to end."""
+        """End the container.
+
+        Its CPU limit is removed first, because a thousand processes would take minutes to end under this limit.
+        """
         for end in (partial(self._handle.update, cpu_quota=-1), self._handle.kill):
             with suppress(DockerException, requests.RequestException):
                 end()
@@ -444,7 +448,7 @@ class Container:
                     for chunk in _at_most(chunks, path, most_bytes):
                         tar.write(chunk)
             except NotFound as error:
-                raise BuildError(f"The container left no {path}") from error
+                raise BuildError(f"The container has no {path}") from error
 
     def keep_as(self, reference: str) -> None:
         """Save its image with the contents of its folders as an image."""
@@ -469,7 +473,7 @@ def _is_removed(container: Any) -> bool:  # noqa: ANN401  the SDK has no types
 
 
 def _at_most(chunks: Iterator[bytes], path: str, most_bytes: int) -> Iterator[bytes]:
-    """Yield chunks. Raises ResourceError if they are too many: a sparse file has any size."""
+    """Yield chunks. Raises ResourceError if they exceed the limit: a sparse file can have any size."""
     done_bytes = 0
     for chunk in chunks:
         done_bytes += len(chunk)
@@ -479,7 +483,7 @@ def _at_most(chunks: Iterator[bytes], path: str, most_bytes: int) -> Iterator[by
 
 
 def _lines(chunks: Iterator[bytes]) -> Iterator[str]:
-    """Yield the lines of a container's output; one that is too long is cut."""
+    """Yield the lines of a container's output. Long lines are cut."""
     rest = b""
     for chunk in chunks:
         *whole, rest = (rest + chunk).split(b"\n")

@@ -1,6 +1,6 @@
-"""Which Docker engine the settings of the docker program choose: its variables, its contexts, or this machine's.
+"""The Docker engine that the docker program's settings select: a variable, a context, or the engine of this machine.
 
-Also what an error of that engine means for people.
+Also translates errors of that engine into messages.
 """
 
 import hashlib
@@ -22,7 +22,7 @@ _TLS_FILES = ("ca.pem", "cert.pem", "key.pem")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Endpoint:
-    """Where an engine is, and what selects it."""
+    """The address of an engine, and the setting that selects it."""
 
     url: str
     setting: str
@@ -58,7 +58,7 @@ def chosen_endpoint(environ: Mapping[str, str]) -> Endpoint:
 def _context_endpoint(config_dir: Path, name: str, setting: str, hint: str) -> Endpoint:
     """Return the engine of a context, which a variable or file, `setting`, selects.
 
-    The SDK looks contexts up only where config.json exists, and takes an unknown one for the local engine. The layout
+    The SDK looks contexts up only if config.json exists, and uses the local engine for an unknown context. The layout
     of the folder is that of github.com/docker/cli, cli/context/store.
     """
     digest = hashlib.sha256(name.encode()).hexdigest()

@@ -1,6 +1,6 @@
 """git: a commit's files, or an archive of them, from a clone in a folder or on a server.
 
-A clone may lack objects, its configuration may be hostile, and many variables change what git does. So a clone's
+A clone may lack objects, its configuration may be hostile, and many variables change git's behaviour. So a clone's
 objects are read from an empty repository of pibuild's own, without the clone's settings, hooks and references.
 """
 

@@ -29,13 +29,13 @@ _MB = 1_000_000
 _TIMEOUTS_S = (10.0, 60.0)
 """To connect, and between two packets."""
 _TRIES = 4
-"""In a row, if no try brings a further byte."""
+"""Attempts in a row that bring no further byte."""
 _TRIES_OF_SILENT = 2
 _TRIES_IN_ALL = 20
 _LONGEST_WAIT_S = 60.0
 _TOO_SLOW = f"it sends less than {size(LEAST_BYTES)} in a period of {seconds(PERIOD_S)}"
 _LARGEST_PAGE_BYTES = 100_000_000
-"""The page of an index that lists all files of a project has some megabytes at most."""
+"""The largest answer that is read into memory. An index page with all files of a project has some megabytes at most."""
 _LENGTH = re.compile(r"[0-9]{1,18}")
 _NOT_THERE = {404, 410}
 _TRANSIENT = {408, 425, 429, 500, 502, 503, 504}
@@ -112,7 +112,7 @@ class Http:
         return file_sha256(to)
 
     def get(self, url: str, to: Path, most_bytes: int) -> bool:
-        """Write a file if the server has it; return whether it has.
+        """Write a file if the server has it; return whether the server has it.
 
         Raises as download does, and TooLargeError when more than `most_bytes` came.
         """
@@ -123,7 +123,7 @@ class Http:
         return True
 
     def has(self, url: str, route: Route = DIRECT) -> bool:
-        """Return whether the server has a file, by beginning to read it: not every cache knows HEAD."""
+        """Return whether the server has a file. The request is a GET, because some caches don't support HEAD."""
 
         def attempt() -> bool:
             with self._answer(url, {}, route):
@@ -159,7 +159,10 @@ class Http:
         return self._persist(url, route, attempt)
 
     def _persist(self, url: str, route: Route, attempt: Callable[[], T], to: Path | None = None) -> T:
-        """Try until it works or is hopeless; a file that has grown, unless very slowly, has all tries again."""
+        """Repeat an attempt until it succeeds or can't succeed.
+
+        If the file has grown, unless very slowly, counting starts again.
+        """
         server = _server(Address(url), route)
         failed = failed_in_row = 0
         while True:
@@ -218,7 +221,7 @@ class Http:
                 verify=verify,
             )
         except requests.exceptions.SSLError as error:
-            hint = "set SSL_CERT_FILE to your certificates if a proxy reads your traffic"
+            hint = "if a proxy replaces certificates, set SSL_CERT_FILE to its certificates"
             raise UnreachableError(
                 f"{server} has a certificate that is not trusted", found=connection_cause(error), hint=hint
             ) from error
@@ -232,9 +235,9 @@ class Http:
                 "the connection broke" if dropped else connection_cause(error), is_silent=not dropped
             ) from error
         except OSError as error:  # of requests, or of a path of certificates that does not exist
-            raise SourceError(f"{server} can't be asked", found=address.censored(str(error))) from error
+            raise SourceError(f"The request to {server} failed", found=address.censored(str(error))) from error
         except (ValueError, HTTPError) as error:  # of an address to which it redirects
-            raise SourceError(f"{server} sends what is no answer", found=address.censored(str(error))) from error
+            raise SourceError(f"{server} sends no valid answer", found=address.censored(str(error))) from error
         reason = address.censored(str(answer.reason))
         with answer:
             if answer.status_code in _TRANSIENT:
@@ -244,7 +247,7 @@ class Http:
                 kind = NotThereError if answer.status_code in _NOT_THERE else SourceError
                 raise kind(f"{server} answers {answer.status_code} {reason}")
             if content and answer.request.method != "PUT":  # the redirections 301 to 303 drop the content
-                raise SourceError(f"{server} redirects what is put there to {Address(answer.url).host}")
+                raise SourceError(f"{server} redirects an upload to {Address(answer.url).host}")
             yield answer
 
 

@@ -1,8 +1,8 @@
 """Transfers of images between a Docker engine and a registry, by the SDK.
 
-Knows what the engine and registries answer. The login is Docker's own: `docker login` and credential helpers, which the
-SDK reads as the docker program does. Transfers use a client of their own, which does not wait long for a registry
-that says nothing.
+Knows the answers of the engine and of registries. The login is Docker's own: `docker login` and credential helpers,
+which the SDK reads as the docker program does. Transfers use a client of their own, which does not wait long for a
+registry that says nothing.
 """
 
 import re
@@ -59,7 +59,7 @@ class ImageTransfer:
                 image = self._client.images.get(name)
             except _AbsentError:
                 return False
-            except NotFound as error:  # some registries answer so, too, if the login may not see the image
+            except NotFound as error:  # some registries also answer this if the login may not see the image
                 if _DENIED.search(str(error)):
                     raise
                 return False
@@ -107,7 +107,7 @@ def _read(answers: Iterator[dict[str, Any]], name: str) -> list[dict[str, Any]]:
 
 def _registry_error(doing: str, failure: str) -> RegistryError:
     text = printable(redacted(" ".join(failure.split())))[:_LONGEST_ANSWER]
-    hint = "the registry itself failed: look at its log, and whether its disk is full" if _FAILED.search(text) else ""
+    hint = "look at the registry's log, and check whether its disk is full" if _FAILED.search(text) else ""
     error = RegistryError(doing, found=text, hint=hint)
     error.is_denied = bool(_DENIED.search(failure))
     return error

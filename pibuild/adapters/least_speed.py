@@ -1,4 +1,4 @@
-"""Downloads that nearly stand still are ended.
+"""A minimum speed for downloads: slower ones are ended.
 
 A server that sends a byte now and then keeps a connection open for ever, since each byte comes before the time-out.
 """
@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 import requests
 
 LEAST_BYTES = 1 << 16
-"""What has to come in each period. It is also the largest part in which a download may be read."""
+"""Bytes that must arrive in each period. A download must not be read in larger parts than this."""
 PERIOD_S = 60.0
 
 
@@ -54,6 +54,6 @@ def ended_if_slow(answer: requests.Response, received_bytes: Callable[[], int]) 
 
 
 def _break(answer: requests.Response) -> None:
-    """Shut the connection down, which wakes a thread that reads from it; to close it would not."""
+    """Shut the connection down. This wakes a thread that reads from it; closing the connection would not."""
     with suppress(OSError, ValueError), socket.socket(fileno=os.dup(answer.raw.fileno())) as connection:
         connection.shutdown(socket.SHUT_RDWR)

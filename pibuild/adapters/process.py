@@ -42,7 +42,7 @@ def run(
 ) -> Ended:
     """Run a program without a terminal; it reads `stdin`.
 
-    Raises SourceError if it is missing (with this hint) or not done in time, OSError if it met a full disk.
+    Raises SourceError if the program is missing (with this hint) or does not end in time, OSError if its disk was full.
     """
     try:
         ended = subprocess.run(
@@ -60,7 +60,7 @@ def run(
     except FileNotFoundError as error:
         raise SourceError(f"{command[0]} is not on this machine", hint=hint) from error
     except subprocess.TimeoutExpired as error:
-        raise SourceError(f"{command[0]} was not done within {deadline_s:.0f} s") from error
+        raise SourceError(f"{command[0]} did not end within {deadline_s:.0f} s") from error
     if ended.returncode:
         check_space(ended.stderr)
     return Ended(exit_code=ended.returncode, out=ended.stdout, err=ended.stderr)
@@ -104,7 +104,7 @@ def with_home(environ: Mapping[str, str], home: Path) -> dict[str, str]:
 
 
 def last_words(output: str) -> str:
-    """Return the last lines of a program's output, on one line; of Python's traceback the error alone."""
+    """Return the last lines of a program's output on one line. Of a Python traceback, return only the error."""
     lines = [line.rstrip() for line in output.replace("\r", "\n").splitlines() if line.strip()]
     if any(line.startswith("Traceback (most recent call last)") for line in lines):
         lines = [line for line in lines if not line.startswith((" ", "Traceback "))]
@@ -113,7 +113,7 @@ def last_words(output: str) -> str:
 
 
 def check_space(output: str) -> None:
-    """Raise the OSError of a full disk if a program's message says that it met one."""
+    """Raise the OSError of a full disk if a program's message says that its disk was full."""
     if "No space left on device" in output or "ENOSPC" in output:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
@@ -121,7 +121,7 @@ def check_space(output: str) -> None:
 def _check_end(program: subprocess.Popen[bytes], output: IO[bytes], messages: IO[bytes], name: str) -> None:
     """Raise SourceError with the program's message if it failed."""
     while output.read(1 << 16):
-        pass  # the program would fail if nobody read the rest of its output
+        pass  # the program would fail if its output were not read to the end
     if code := program.wait():
         messages.seek(0)
         message = messages.read().decode(errors="replace")

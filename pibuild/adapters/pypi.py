@@ -75,7 +75,7 @@ class Pypi:
         )
 
     def check(self) -> str:
-        """Ask each index whether it answers, and return their hosts; folders are not asked.
+        """Send a request to each index, and return their hosts. Folders are skipped.
 
         Raises SourceError if pip has no index, or for the first index that refuses; UnreachableError if it is silent.
         """

@@ -24,7 +24,7 @@ _PATIENCE = ("--retries=1", "--low-level-retries=3", "--contimeout=15s", "--time
 _NOT_FOUND = (3, 4)
 """Exit codes: a folder, a file. Source: `rclone help`, "Exit Code"."""
 _MOST_TEXT_BYTES = 64 << 20
-"""Of a text that is read into memory."""
+"""The largest text that is read into memory."""
 _LIMIT_REACHED = 8
 """Exit code: --max-transfer."""
 _PREFIX = re.compile(r"\d{4}/\d\d/\d\d \d\d:\d\d:\d\d (?:(?:ERROR|NOTICE|CRITICAL)\s*: )?")
@@ -49,7 +49,7 @@ class Rclone:
         return self._unless_missing("lsjson", "--stat", remote_path) is not None
 
     def cat(self, remote_path: str) -> str | None:
-        """Return a short text, of a long one only the begin; None if there is none."""
+        """Return the text of a file, up to a limit; None if there is no such file."""
         ended = self._unless_missing("cat", f"--head={_MOST_TEXT_BYTES}", remote_path)
         return None if ended is None else ended.out
 
@@ -65,7 +65,7 @@ class Rclone:
             if self._unless_missing("copyto", "--ignore-checksum", *limit, remote_path, str(staged)) is None:
                 return False
             if staged.stat().st_size > most_bytes:
-                raise TooLargeError(f"{Address(remote_path)} is larger than it should be")
+                raise TooLargeError(f"{Address(remote_path)} is larger than expected")
             staged.replace(to)
         return True
 
@@ -134,7 +134,7 @@ class Rclone:
     def _bound_to_parent(self) -> list[str]:
         """Return the words before a command that let Linux end it with this process, even if this one is killed.
 
-        An rclone that goes on alone would write pages of an old set between those of the next one.
+        An rclone that outlives pibuild would write pages of an old set between those of the next set.
         """
         path = self._environ.get("PATH")
         has_both = shutil.which("setpriv", path=path) and shutil.which("rclone", path=path)
@@ -177,7 +177,7 @@ def _remove_links(place: Path, staged: Path) -> None:
     Raises SourceError if the first folder is a link itself: readers would miss it until the new one is complete.
     """
     if place.is_symlink():
-        hint = "look who made it, and remove it"
+        hint = "find out who made this link, and remove it"
         raise SourceError(f"{place} is a link, expected a folder", found=str(place.readlink()), hint=hint)
     for path in [path for path in (staged, *staged.rglob("*"), *place.rglob("*")) if path.is_symlink()]:
         path.unlink(missing_ok=True)
@@ -232,7 +232,7 @@ def _translated(ended: Ended, verb: str, *words: str) -> SourceError | ResourceE
     message = "\n".join(_PREFIX.sub("", line) for line in ended.err.splitlines())
     remote = str(Address(words[-1]))
     if ended.exit_code == _LIMIT_REACHED:
-        return TooLargeError(f"{Address(words[-2])} is larger than it should be")
+        return TooLargeError(f"{Address(words[-2])} is larger than expected")
     found = Ended(exit_code=ended.exit_code, out="", err=message).last_words
     if _FULL.search(message):
         return _full(remote, found)

@@ -23,10 +23,7 @@ from pibuild.trees.tree import pack, write_tree
 
 
 def build_artifact(artifact: Artifact, entries: Mapping[str, Entry], context: BuildContext) -> Entry:
-    """Build one artifact and take it into the store; `entries` has what it needs, by key.
-
-    Raises as run_recipe does.
-    """
+    """Build one artifact and put it into the store; `entries` has what it needs, by key. Raises as run_recipe does."""
     with context.store.staging() as staging:
         facts = run_recipe(artifact, entries, context, staging / "artifact.tar")
         return context.store.put_artifact(artifact.key, staging / "artifact.tar", facts)
@@ -72,7 +69,7 @@ def run_recipe(
         } | with_machines(machines_in(image.facts(), *(entries[need.key].facts for need in artifact.needs)))
         limits = context.limits
         remote = None
-        if not is_cache_new:  # a rebuild tells whether this machine makes the same
+        if not is_cache_new:  # a rebuild compares what this machine makes
             trees = {source.into: tree for source, tree in zip(artifact.release.sources, fetched, strict=True)}
             remote = stack.enter_context(remote_of(artifact, context, sources=trees))
         while True:
@@ -92,7 +89,7 @@ def run_recipe(
                 if limits.jobs == 1:
                     raise
                 limits = replace(limits, jobs=limits.jobs // 2)
-                context.console.warn(f"{error.what}; again with {limits.jobs}")
+                context.console.warn(f"{error.what}; trying again with {limits.jobs}")
 
 
 def _attempt(
@@ -119,7 +116,7 @@ def _attempt(
             tree = write_tree(members(staging / "out.tar"), EVERYTHING, to)
         except SourceError as error:
             raise BuildError(
-                f"{artifact.title} left nothing in /work/out that can be stored", found=error.what
+                f"{artifact.title}: /work/out has no result that can be stored", found=error.what
             ) from error
         context.count(artifact.key, spent)
         step.detail = f"{seconds(spent.cpu_s)} of CPU, {size(tree.size_bytes)}"

@@ -22,16 +22,16 @@ from pibuild.store.local import Entry
 
 _GB = 1_000_000_000
 _MEMORY_PER_JOB_GB = 0.5
-"""What a compiler of C takes, and most of C++; a recipe that needs more says so."""
+"""Memory of a C compiler, and of most C++ compilers. A recipe that needs more sets `memory_gb`."""
 
 
 class ImageChangedError(PibuildError):
-    """An image turned out to be made of other versions than its lock has, so that keys are others than planned."""
+    """An image was made of other versions than its lock has, so the keys differ from the planned ones."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ArtifactGraph:
-    """What is missing of a plan's artifacts, and what of them the store has."""
+    """The missing artifacts of a plan, and those that the store has."""
 
     plan: Plan
     """For its target and its device."""
@@ -103,7 +103,7 @@ class ArtifactGraph:
         return Node(
             name=artifact.key,
             run=build,
-            # nothing is built with an image that has not passed the conformance set
+            # no artifact is built with an image that has not passed the conformance set
             needs=(
                 artifact.image.reference,
                 _check_name(artifact.image),
@@ -136,20 +136,20 @@ def run_nodes(nodes: Sequence[Node], context: BuildContext) -> None:
 
 
 def budget(context: BuildContext) -> Budget:
-    """Return what the settings allow: one node more than jobs, since configure scripts also wait for disks."""
+    """Return the limits of the settings: one node more than jobs, because configure scripts also wait for disks."""
     limits, is_serial = context.limits, context.settings.serial
     return Budget(nodes=1 if is_serial or limits.jobs == 1 else limits.jobs + 1, memory_bytes=limits.memory_bytes)
 
 
 def _tell(error: PibuildError, context: BuildContext) -> None:
     if not isinstance(error, ImageChangedError):
-        context.console.warn(f"{error.line}; what does not need it goes on")
+        context.console.warn(f"{error.line}; steps that don't need it continue")
 
 
 def image_nodes(images: Iterable[Image], context: BuildContext, durations: Durations) -> list[Node]:
-    """Return a node for each image that the engine lacks and each that it stands on, the lowest first.
+    """Return a node for each missing image and each missing parent of it, parents first.
 
-    With a registry of images, only the wanted images have one: what they stand on is made if the registry lacks them.
+    With a registry of images, parents have no node: they are made only if the registry lacks the image.
     """
 
     def node(image: Image) -> Node:

@@ -1,4 +1,4 @@
-"""What can be asked for, read from the project's files, and the plan that a person's settings ask for."""
+"""The recipes, targets and images of the project's files, and the plan that a person's settings ask for."""
 
 from collections.abc import Collection
 from dataclasses import replace
@@ -65,7 +65,7 @@ def requested_wheel(catalogue: Catalogue, settings: Settings) -> Request:
         request = replace(request, recipe=recipe, version=version)
         if settings.release not in (None, version):
             what = f"{_tree_dir(settings)} is not {recipe} {settings.release}"
-            raise UsageError(what, found=f"{recipe} {version}", hint="leave --release out: the tree tells it")
+            raise UsageError(what, found=f"{recipe} {version}", hint="leave out --release: the tree has its version")
     raise_all(request_faults(request, catalogue.targets, catalogue.recipes))
     return request
 

@@ -24,9 +24,10 @@ from pibuild.urls import redacted
 FAILED_IMAGES = "pibuild/failed"
 _CACHE = "/work/cache"
 _STRANGERS = "other machines"
-"""The domain of caches that work of machines without trust could write to."""
+"""The domain of caches into which the work of untrusted machines could write."""
 _INSTALLATION = f"{_CACHE}/bazel"
-"""Where Bazel unpacks itself: programs that a later build would run, so each build unpacks its own."""
+"""The folder into which Bazel unpacks its own programs. Each build unpacks them again, because a later build would run
+them."""
 _TAIL_LINES = 15
 _WARNING = "pibuild: remote execution: "
 """How the scripts of pibuild/remote_execution begin a line that is a warning."""
@@ -34,13 +35,14 @@ _TEN_YEARS_S = 3e8
 _LONGEST_CAUSE = 4096
 """Characters of a line in which a cause is looked for: the patterns take the square of a line's length."""
 _MOST_TEXT_BYTES = 4_000_000
-"""Of a result or a list that a container leaves."""
+"""The largest result or list of a container that is read."""
 _CPU_SLACK = 1.5
-"""How much more CPU time than processors times seconds is credible; clocks differ."""
+"""The credible CPU time as a multiple of processors times seconds: clocks differ."""
 _COUNTED = re.compile(r"^\[([\d,]+) ?/ ?([\d,]+)\]")
 """How ninja (`[1/20]`) and Bazel (`[1,234 / 5,678]`) count."""
 _EXPECTED = re.compile(r"^about ([\d,]+) actions in all$")
-"""How a script announces the size of a build whose total grows on the way, as Bazel's does."""
+"""The line in which a script announces the number of actions, for builds whose total grows while they run, as Bazel's
+does."""
 _CAUSES = (
     re.compile(r"^(?P<cause>(?:Current Bazel version is|Please (?:up|down)grade your bazel) .+)$"),
     re.compile(r"^(?P<cause>\S+?:\d+(?::\d+)?: (?:fatal )?error: .+)$"),
@@ -68,7 +70,7 @@ class Transcript:
         self._expected = 0
 
     def __call__(self, line: str) -> None:
-        """Take one line, without secrets of URLs: apt and pip print the addresses of proxies and mirrors."""
+        """Log one line without secrets of URLs: apt and pip print the addresses of proxies and mirrors."""
         line = redacted(line)
         self._log.write(line + "\n")
         self._log.flush()
@@ -155,9 +157,9 @@ def shell_run(artifact: Artifact, context: BuildContext, *, is_terminal: bool) -
 def cache_volumes(artifact: Artifact, context: BuildContext) -> tuple[str, str]:
     """Return the engine's volume with the cache of releases, and the one that is the artifact's /work/cache.
 
-    They are the same for a release, since only pinned code writes into it, if machines that are not in `store: trust:`
-    had no part in what it needs or in its image: a build runs the Python that it needs, and the image's compilers.
-    Empty if its recipe has no cache.
+    For a release, both are the same volume, because only pinned code writes into it. But if untrusted machines had a
+    part in its image or in an artifact that it needs, they differ: the build runs that image's compilers and that
+    artifact's Python. Both are empty if its recipe has no cache.
     """
     if not artifact.recipe.has_cache:
         return "", ""
@@ -238,7 +240,7 @@ def failed_image(slug: str) -> str:
 
 
 def _check_credible(cpu_s: float, outcome: Outcome, limits: Limits) -> None:
-    """Raise BuildError for a CPU time that the container can't have had."""
+    """Raise BuildError for a CPU time that is impossible for the container."""
     if cpu_s > _CPU_SLACK * (outcome.wall_s + 1) * limits.cpus:
         expected = f"what {limits.cpus} processors do in {seconds(outcome.wall_s)}"
         raise BuildError(f"/work/cpu has {seconds(cpu_s)} of CPU", expected=expected)
@@ -251,11 +253,11 @@ def _number(text: str) -> int:
 def _failure(failure: str, outcome: Outcome, transcript: Transcript, limits: Limits, slug: str) -> PibuildError:
     kind: type[PibuildError] = ResourceError
     if outcome.timed_out:
-        cause, hint = f"not done within the deadline of {seconds(limits.deadline_s)}", "a longer --deadline"
+        cause, hint = f"not done within the deadline of {seconds(limits.deadline_s)}", "set a longer --deadline"
     elif outcome.out_of_memory or transcript.is_killed:
         kind = OutOfMemoryError
         cause = f"out of memory at {size(limits.memory_bytes)} with {limits.jobs} jobs"
-        hint = "fewer --jobs or more --memory"
+        hint = "set fewer --jobs or more --memory"
     elif transcript.is_disk_full or outcome.disk_full:
         cause, hint = "no space left on the engine's disk", "make room: docker system prune, pibuild clean"
     else:

@@ -1,6 +1,6 @@
-"""What a container leaves, as far as pibuild reads it: a CPU time, results as JSON, lists as text.
+"""The outputs of a container that pibuild reads: a CPU time, results as JSON, lists as text.
 
-The programs of a container are not trusted. What they leave is checked before it is used.
+The programs of a container are not trusted, so their outputs are checked before they are used.
 """
 
 import json
@@ -38,7 +38,7 @@ def single_file(tar_path: Path) -> str:
 
 
 def check_text(path: str, text: str) -> None:
-    """Raise BuildError if a container left a text that is not what its name says.
+    """Raise BuildError if the text of an output does not fit its name.
 
     JSON has to be an object of finite numbers, of which `results` is a count or a list of names, and `models` a list of
     objects with a name and a count. Other texts have to be lines without control characters.

@@ -1,4 +1,4 @@
-"""What the steps of a build share: settings, the store, the adapters, and what this process has done so far.
+"""The objects that the steps of a build share: settings, the store, the adapters, and this process's totals.
 
 Each part is made when it is first used, so that a command without containers needs no engine. Adapters that take time
 to import are imported then, too.
@@ -47,7 +47,7 @@ _RESERVED_BYTES = _GB // 2
 
 @dataclass(kw_only=True)
 class BuildContext:
-    """What every step uses, made once for any number of wheels."""
+    """The objects that every step uses, made once for any number of wheels."""
 
     settings: Settings
     environ: Mapping[str, str]
@@ -67,9 +67,9 @@ class BuildContext:
     cpu_s: dict[str, float] = field(default_factory=dict)
     """CPU seconds by the key of the artifact that was built, or of the plan that was proven."""
     failed: dict[str, PibuildError] = field(default_factory=dict)
-    """What failed and is not tried again, by key; an image by its reference."""
+    """Errors of artifacts and images that are not tried again, by key; of an image, by its reference."""
     _claimed: set[str] = field(default_factory=set)
-    """Keys whose CPU seconds are those of a wheel already."""
+    """Keys whose CPU seconds were already counted for a wheel."""
     _lock: threading.Lock = field(default_factory=threading.Lock)
     """Held while a total changes."""
     _is_interrupted: threading.Event = field(default_factory=threading.Event)
@@ -86,7 +86,7 @@ class BuildContext:
 
     @cached_property
     def trust(self) -> Trust:
-        """The machines whose work is taken."""
+        """The machines whose work is accepted from the shared store."""
         return trust_of(self.settings.store)
 
     def machine_key(self) -> "Ed25519PrivateKey":
@@ -113,7 +113,7 @@ class BuildContext:
                 _ = self.engine
 
     def remove_own_containers(self) -> None:
-        """End what runs in containers of this process, and start no others: it was interrupted."""
+        """Remove the containers of this process, and start no others: it was interrupted."""
         self._is_interrupted.set()
         self.engine.remove_containers(self.store.id, lambda session: session == self.store.session)
 
@@ -153,7 +153,7 @@ class BuildContext:
 
     @cached_property
     def bootstrap(self) -> "Mmdebstrap":
-        """What makes the base image where no registry is reachable."""
+        """The adapter that makes the root file system of the base image."""
         from pibuild.adapters.mmdebstrap import Mmdebstrap  # noqa: PLC0415
 
         return Mmdebstrap(self.environ)
@@ -167,7 +167,7 @@ class BuildContext:
 
     @cached_property
     def fetcher(self) -> "Fetcher":
-        """What brings sources into the store."""
+        """The fetcher, which puts sources into the store."""
         from pibuild.adapters.debian import Debian  # noqa: PLC0415
         from pibuild.adapters.git import Git  # noqa: PLC0415
         from pibuild.adapters.npm import Npm  # noqa: PLC0415
@@ -190,14 +190,14 @@ class BuildContext:
 
     @cached_property
     def refs(self) -> "Refs":
-        """What looks branches and tags up, each once."""
+        """The resolver of branches and tags. Each is looked up once."""
         from pibuild.sources.refs import Refs  # noqa: PLC0415
 
         return Refs(self.fetcher)
 
     @cached_property
     def remote(self) -> "Remote":
-        """The store that machines share; without an address, and offline, it returns and stores nothing.
+        """The shared store. Without an address, and with --offline, it returns and stores nothing.
 
         A warning is printed if any machine's work is taken from it, and others than this user can write there.
         """
@@ -222,7 +222,7 @@ class BuildContext:
 
     @cached_property
     def image_registry(self) -> "ImageRegistry":
-        """The registry of images that machines share; without an address, and offline, it has none and takes none.
+        """The registry of shared images. Without an address, and with --offline, it returns and stores nothing.
 
         A warning is printed if images of any machine are taken from it.
         """
@@ -248,7 +248,7 @@ class BuildContext:
             self.cpu_s[key] = self.cpu_s.get(key, 0.0) + spent.cpu_s
 
     def claim_cpu_s(self, keys: Iterable[str]) -> float:
-        """Return what the containers of some keys cost that nobody has claimed before."""
+        """Return the CPU seconds of the containers of some keys, without those that an earlier call has returned."""
         with self._lock:
             unclaimed = set(keys) - self._claimed
             self._claimed |= unclaimed
@@ -256,7 +256,7 @@ class BuildContext:
 
     @contextmanager
     def once(self, key: str) -> Iterator[None]:
-        """Remember an error under a key, and raise it at once the next time: cells share artifacts and images."""
+        """Remember an error of the block by a key, and raise it at once next time: cells share artifacts and images."""
         if error := self.failed.get(key):
             raise error
         try:

@@ -1,4 +1,4 @@
-"""What differs between two files: the first difference, named by the innermost file that has it.
+"""The first difference between two files, named by the innermost file that has it.
 
 Archives are opened (tar, zip and wheel, ar, gzip, bzip2, xz), one in another as well, and compared member by member:
 whether it is there, its mode, time and owner, its content, then the order. Of two ELF files, sections are compared, so
@@ -29,16 +29,16 @@ Field = Literal["presence", "kind", "mode", "mtime", "owner", "target", "compres
 
 _CHUNK_BYTES = 1 << 20
 _DEEPEST = 8
-"""Archives in archives that are opened."""
+"""The depth to which archives in archives are opened."""
 _SHOWN_BYTES = 24
-"""On both sides of a difference that are shown if they are text."""
+"""Bytes on both sides of a difference that are shown if they are text."""
 _SHOWN_HEX = 8
 _AR_MAGIC = b"!<arch>\n"
 _AR_HEADER_BYTES = 60
 _TAR_MAGIC_OFFSET = 257
 _PYC_HEADER = range(4, 16)
 _MOST_BYTES = 1 << 30
-"""Of a compressed member that is opened."""
+"""The largest compressed member that is opened."""
 _DAMAGED = (
     tarfile.TarError,
     zipfile.BadZipFile,
@@ -51,7 +51,7 @@ _DAMAGED = (
     IndexError,
     RuntimeError,  # of zipfile, for encrypted members
 )
-"""What the readers raise for a file that is no archive, or one that they can't read."""
+"""Errors that the readers raise for a file that is not an archive, or that they can't read."""
 _COMPRESSED: tuple[tuple[bytes, Callable[[IO[bytes]], IO[bytes]]], ...] = (
     (b"\x1f\x8b", lambda file: cast("IO[bytes]", gzip.GzipFile(fileobj=file))),
     (b"BZh", bz2.BZ2File),
@@ -67,9 +67,9 @@ class FileDifference:
     """The file, and if it is an archive, the member that differs, and the member of that."""
     field: Field
     stored: str
-    """What the first file has there, shortened."""
+    """The contents of the first file there, shortened."""
     rebuilt: str
-    """What the second file has."""
+    """The contents of the second file there, shortened."""
     offset: int | None = None
     """Bytes from the begin of the innermost file in its first version; None if no content differs."""
     place: str = ""
@@ -106,7 +106,7 @@ def _difference(files: tuple[str, ...], stored: BinaryIO, rebuilt: BinaryIO) -> 
     offset = _first_offset(stored, rebuilt)
     if offset is None:
         return None
-    with suppress(*_DAMAGED):  # then it only begins like an archive
+    with suppress(*_DAMAGED):  # the file only begins like an archive
         first, second = (_members(file) if len(files) <= _DEEPEST else None for file in (stored, rebuilt))
         if first is not None and second is not None:
             return _of_members(files, first, second) or _of_bytes(files, "header", stored, rebuilt, offset)

@@ -1,4 +1,4 @@
-"""Where two ELF files differ: the first section with another content, and the symbol there.
+"""The place where two ELF files differ: the first section with different contents, and the symbol there.
 
 The build id is a hash of the rest, so it is named only if nothing else differs, headers included.
 """
@@ -13,13 +13,13 @@ from elftools.elf.elffile import ELFFile
 from elftools.elf.sections import Section, SymbolTableSection
 
 _OF_THE_REST = (".note.gnu.build-id", ".gnu_debuglink")
-"""Sections that hold a hash of other parts."""
+"""Sections that contain a hash of other sections."""
 _NO_CONTENT = ("SHT_NOBITS", "SHT_NULL")
 _DAMAGED = (ELFError, ConstructError, ValueError, KeyError, IndexError, UnicodeError, AttributeError, TypeError)
 """What pyelftools raises for a file that is cut off or points outside of itself."""
 _RELOCATABLE = "ET_REL"
 _MOST_SECTIONS = 200_000
-"""An object file has one for each function; a file that was made to keep a reader busy has more."""
+"""The most sections that are read. An object file has one for each function; a hostile file may have more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,23 +19,23 @@ _END_S = 10.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Node:
-    """Something to do once what it needs is done."""
+    """A task that can run once the nodes that it needs have ended."""
 
     name: str
     run: Callable[[], object]
     needs: tuple[str, ...] = ()
-    """Names of nodes; those that are not in the graph are done."""
+    """Names of nodes. Nodes that are not in the graph count as done."""
     after: tuple[str, ...] = ()
     """Names of nodes that end before it, whether they fail or not."""
     expected_s: float = 0.0
-    """How long it will take, by experience."""
+    """Its expected duration, from past runs."""
     memory_bytes: int = 0
-    """What it needs of the budget while it runs."""
+    """Memory that it takes from the budget while it runs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Budget:
-    """What all running nodes may use together."""
+    """The limits for all running nodes together."""
 
     nodes: int
     """How many may run at once; with 1, they run one after the other, in the order that they are given."""
@@ -51,11 +51,11 @@ class Progress:
     """How many nodes ended, or will never start since one that they need failed."""
     nodes: int
     left_s: float
-    """How long the rest will take, by experience: its longest path, or all of it within the budget."""
+    """The expected remaining time: that of the longest path, or of all nodes within the budget."""
 
 
 class Schedule:
-    """Decides what of a graph runs next. It starts nothing by itself, and asks no clock."""
+    """Decides which node of a graph runs next. It starts no node itself, and uses no clock."""
 
     def __init__(self, nodes: Mapping[str, Node], budget: Budget) -> None:
         """Take nodes by name. Raises ValueError if they need each other in a circle."""
@@ -65,7 +65,7 @@ class Schedule:
         self._began_s: dict[str, float] = {}
 
     def next(self, now_s: float) -> Node | None:
-        """Return what is to be started now, if anything: of the nodes that are ready and fit, the longest path's."""
+        """Return the node to start now, if any: of the ready nodes that fit the budget, that of the longest path."""
         if len(self._began_s) >= self._budget.nodes:
             return None
         left_bytes = self._budget.memory_bytes - sum(self._nodes[name].memory_bytes for name in self._began_s)
@@ -82,7 +82,7 @@ class Schedule:
         return node
 
     def end(self, name: str, *, has_failed: bool = False) -> Node:
-        """Note that a node ended, and return it. What needs a failed one is never started."""
+        """Record that a node ended, and return it. Nodes that need a failed node are never started."""
         del self._began_s[name]
         ended = {name}
         while has_failed and (more := {one for one in self._waits_for if ended.intersection(self._nodes[one].needs)}):

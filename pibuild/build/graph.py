@@ -21,7 +21,7 @@ def with_needs(
 
 
 def with_parents(images: Iterable[Image], is_available: Callable[[Image], object] | None = None) -> tuple[Image, ...]:
-    """Return images and all that they stand on, the lowest first; available ones are left out as by with_needs."""
+    """Return images and their parents, parents first. Available images are left out as by with_needs."""
     return _needed_first(images, lambda image: image.reference, lambda image: image.parents, is_available)
 
 

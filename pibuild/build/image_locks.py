@@ -17,7 +17,7 @@ from pibuild.model import Userland
 
 _BASE = "base"
 _ARCHITECTURE = "amd64"
-"""That of the images' own packages."""
+"""The architecture of the images' own packages."""
 
 Index = Callable[[str, str], DebianPackages]
 """Returns the packages of a suite for an architecture."""
@@ -80,7 +80,7 @@ class _Resolution:
     userlands: tuple[Userland, ...]
     index: Index
     systems: dict[tuple[str, str], tuple[ChosenPackage, ...]] = field(default_factory=dict)
-    """What is installed in an image, by its name, or in a stage of it, by both names."""
+    """The packages that are installed in an image, by its name, or in a stage of it, by both names."""
 
     @property
     def suite(self) -> str:
@@ -101,7 +101,7 @@ class _Resolution:
         return set(_locked(self.suite, _ARCHITECTURE, self._system(_BASE, "", {})))
 
     def _taken(self, folder: Path) -> set[LockedPackage]:
-        """Return what the stages of an image take, for each system that it is made for."""
+        """Return the packages that the stages of an image take, for each system that it is made for."""
         systems = [userland for userland in self.userlands if userland.image == folder.name]
         taken: set[LockedPackage] = set()
         for args in [_args(userland) for userland in systems] or [{}]:
@@ -123,13 +123,13 @@ class _Resolution:
         return self.suite, _ARCHITECTURE, self.own_index.installed(call.packages, beneath)
 
     def _origin(self, image: str, stage: Stage) -> tuple[str, str]:
-        """Return the image and stage that a stage stands on; the last stage of another image has no name here."""
+        """Return the image and stage from which a stage begins; the last stage of another image has no name here."""
         if (self.folder / stage.stands_on.lower()).is_dir() and stage.stands_on.isupper():
             return stage.stands_on.lower(), ""
         return image, stage.stands_on
 
     def _system(self, image: str, stage_name: str, args: Mapping[str, str]) -> tuple[ChosenPackage, ...]:
-        """Return what is installed at the end of a stage; that of an image's last stage if it has no name."""
+        """Return the packages that are installed at the end of a stage; without a name, of the image's last stage."""
         if (image, stage_name) not in self.systems:
             if image == _BASE:
                 present = self.own_index.minimal_system()

@@ -1,9 +1,9 @@
 """Images in a registry that machines share: what one machine made as its locks say, the others download.
 
-Takes nothing on trust because it is there. An image is used only if a machine that `store: trust:` lists has signed its
-digest under this name, and if it has the packages that its locks list. It is downloaded by that digest, whatever the
-registry has under the name. No build fails because of the registry: if it does not answer it is not asked again, and
-what is missing, damaged or made by others is made here.
+An image is not trusted because it is in the registry. An image is used only if a machine that `store: trust:` lists has
+signed its digest under this name, and if it has the packages that its locks list. It is downloaded by that digest,
+whatever the registry has under the name. No build fails because of the registry: if it does not answer it is not asked
+again, and what is missing, damaged or made by others is made here.
 
     HOST/PATH/NAME:HASH                an image, named as in the engine
     HOST/PATH/NAME:HASH.attestation    an image that nobody runs; its label has the attestation of the other's digest
@@ -45,11 +45,11 @@ _ATTESTATION = ".attestation"
 
 
 class _RefusedError(Exception):
-    """An image of the registry is not what its name says, or the work of a machine that is not trusted."""
+    """An image of the registry contradicts its name, or was made by an untrusted machine."""
 
 
 class ImageRegistry:
-    """The part of an engine's images that machines share."""
+    """The images that machines share through a registry."""
 
     def __init__(
         self,
@@ -104,15 +104,15 @@ class ImageRegistry:
         return True
 
     def push(self, image: Image) -> None:
-        """Upload an image that this machine made as its locks say, if the registry has none that it would take.
+        """Upload an image that this machine made as locked, unless the registry has one that this machine would use.
 
-        Warn once if that fails.
+        Warn once if the upload fails.
         """
         engine = self._engine()
         if not self._is_pushed_to or not is_as_locked(image) or engine.image_id(image.reference) is None:
             return
         labels = engine.image_labels(image.reference)
-        if labels.get(DIGEST_LABEL):  # it is from there
+        if labels.get(DIGEST_LABEL):  # it came from the registry
             return
         try:
             if self._lacks(image):
@@ -173,7 +173,7 @@ class ImageRegistry:
                 engine.import_root(tar_path, name, {_ATTESTATION_LABEL: label})
                 self._push(name, self._attestation_name(image))
         if self._lacks(image):
-            raise RegistryError(f"{self._address} does not keep what is put there")
+            raise RegistryError(f"{self._address} does not store uploaded images")
 
     def _pull(self, name: str, reference: str) -> bool:
         with noted(self._store, name, self._engine().remove_image):
@@ -203,9 +203,9 @@ class ImageRegistry:
         return f"{self._repository(image)}:{_tag(image)}{_ATTESTATION}"
 
     def _give_up(self, error: ImageError | EngineError) -> None:
-        """Ask the registry no more, and warn of it."""
+        """Stop using the registry, and print a warning."""
         if isinstance(error, RegistryError) and error.is_denied and self._is_pushed_to and self._is_asked:
-            # Some registries refuse to look for what nobody has uploaded yet: the upload will tell.
+            # Some registries deny requests for images that were never uploaded: the upload shows whether it is allowed.
             self._is_asked = False
             return
         self._is_asked = self._is_pushed_to = False
@@ -225,7 +225,7 @@ def is_as_locked(image: Image) -> bool:
 
 
 def label_fault(image: Image, labels: Mapping[str, str]) -> str:
-    """Return in what the labels of an image differ from what this machine would make under its name; "" if not."""
+    """Return how the labels of an image differ from those that this machine would write; "" if they are equal."""
     if (name := labels.get(LOCKED_LABEL, "")) != image.locked:
         return f"it was made as {name[:100]!r}"
     try:
@@ -271,7 +271,7 @@ def _tag(image: Image) -> str:
 
 @contextmanager
 def _refusing() -> Iterator[None]:
-    """Let what is wrong with an image of the registry be a reason to refuse it."""
+    """Translate errors about an image of the registry to _RefusedError."""
     try:
         yield
     except RegistryError:

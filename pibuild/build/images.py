@@ -1,4 +1,4 @@
-"""Images: each is made if the engine lacks it, after those that it stands on, and named by what is in it.
+"""Images: each is made if the engine lacks it, after its parents, and named by its contents.
 
 An image of exactly the packages that its lock lists gets the name that planning knows. Any other gets a name of its
 own, so that keys, which contain the name, are never those of the locked image. Knows Dockerfiles' contexts and the two
@@ -41,7 +41,7 @@ from pibuild.store.transfers import noted, unnamed
 from pibuild.trees.tree import write_files
 
 INSTALLED = "/opt/pibuild/packages/installed"
-"""Where locked.sh writes what it takes."""
+"""The file into which locked.sh writes the packages that it installs."""
 _SHOWN = 10
 """Packages that a warning names."""
 
@@ -112,8 +112,8 @@ def ensure_planned(image: Image, context: BuildContext) -> PresentImage:
     present = ensure_image(image, context)
     if present.reference != image.reference:
         raise ImageError(
-            f"The image {image.reference} is gone, and made again it is {present.reference}",
-            hint="run the same command again: it plans with that image",
+            f"The engine no longer has the image {image.reference}. A new image was made: {present.reference}",
+            hint="run the same command again: it uses the new image",
         )
     return present
 
@@ -157,7 +157,7 @@ def _made(image: Image, context: BuildContext) -> Image:
 
 
 def _pulled(image: Image, context: BuildContext) -> Image | None:
-    """Return an image that is downloaded from the registry; None if that has none that is taken."""
+    """Return an image that is downloaded from the registry; None if the registry has none that is accepted."""
     if not context.image_registry.is_asked:
         return None
     with _locked(image, context):

@@ -1,6 +1,6 @@
-"""Several wheels as one graph: what they have in common is made once, and what is ready of any of them runs.
+"""Several wheels as one graph: artifacts that they share are made once, and ready nodes of all wheels run together.
 
-Decides what is missing of all of them together. How each wheel is then put together and proven is not decided here.
+Decides which artifacts of all wheels are missing. How each wheel is then assembled and proven is decided elsewhere.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -33,8 +33,8 @@ class Job:
 def run_jobs(jobs: Sequence[Job], context: BuildContext) -> None:
     """Make what is missing of all jobs, and run each job when what it needs was made or could not be made.
 
-    A job whose parts can't be looked up is run, too: it finds the same error again, and tells it. So are all jobs if no
-    engine answers.
+    A job whose parts can't be looked up is run, too: it meets the same error again, and reports it. So are all jobs if
+    no engine answers.
     """
     if not jobs:
         return

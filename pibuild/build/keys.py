@@ -1,9 +1,9 @@
 """Keys: equal key, equal artifact or proven wheel. What goes into a key, and nothing else, decides what is made again.
 
 An artifact's key is made of its recipe's files, its pins, its image, its environment and the keys of its needs. A
-proof's key adds what judges the wheel: when one of these files changes, wheels are proven again. Modules that only
-carry data, run containers or print judge nothing, so a change in them leaves every key as it is. A test compares
-JUDGES with what `prove` imports. The key of an image is its tag (config/dockerfiles.py).
+proof's key adds what judges the wheel: when one of these files changes, wheels are proven again. A change in modules
+that only carry data, run containers or print changes no key, because they don't judge wheels. A test compares JUDGES
+with what `prove` imports. The key of an image is its tag (config/dockerfiles.py).
 """
 
 from collections.abc import Sequence

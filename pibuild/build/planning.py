@@ -81,7 +81,7 @@ class Catalogue:
         release = plan.wheel.release
         if not release.dependencies:
             raise UsageError(
-                f"The recipe of {plan.wheel.recipe.name} names no dependencies", hint="leave --with-dependencies out"
+                f"The recipe of {plan.wheel.recipe.name} names no dependencies", hint="leave out --with-dependencies"
             )
         named = [self.recipes[name] for name in release.dependencies]
         compiled = tuple(
@@ -95,7 +95,7 @@ class Catalogue:
             for recipe in named
             if not recipe.proof
         )
-        # An artifact that stands on the device in place of a wheel would hide from pip that the wheel is missing.
+        # If an artifact were on the device instead of a wheel, pip would not notice that the wheel is missing.
         replaced = {name for recipe in named for name in (recipe.name, recipe.package_name)}
         return Wheelhouse(
             plan=plan,
@@ -184,11 +184,11 @@ def _varied(request: Request, recipe: Recipe, release: Release) -> Release:
     """Return a release without unwanted sources. Raises UsageError for an unknown source or extra."""
     for name in request.extras:
         if name not in recipe.extras:
-            hint = nearest(name, [*recipe.extras]) or "leave --with out"
+            hint = nearest(name, [*recipe.extras]) or "leave out --with"
             raise UsageError(f"--with has no value {name!r} for {recipe.name}", hint=hint)
     for folder in request.without:
         if folder not in {source.into for source in release.sources}:
-            raise UsageError(f"{recipe.name} {release.version} has no source {folder}", hint="leave that option out")
+            raise UsageError(f"{recipe.name} {release.version} has no source {folder}", hint="leave out that option")
     return replace(release, sources=tuple(source for source in release.sources if source.into not in request.without))
 
 
@@ -243,7 +243,7 @@ def choice(request: Request, target: Target, python: str, recipes: Mapping[str, 
 
 
 def nearest_pythons(python: str, supported: Sequence[str]) -> str:
-    """Return which Pythons to take instead of one that is not supported: the one before and the one after it.
+    """Return the supported Pythons next to one that is not supported: the one before and the one after it.
 
     Each is named with the releases of Raspberry Pi OS that have it. `cp311` and `3.11.2` are spellings of 3.11; any
     other text gets all that are supported.

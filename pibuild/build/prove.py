@@ -28,7 +28,7 @@ from pibuild.verify.own_wheel import verify_extra, verify_wheel
 from pibuild.wheels.relabel import relabel_built_wheel
 
 _BROUGHT_BY_PYTHON = frozenset({"pip", "setuptools", "wheel"})
-"""Packages that a Python may bring, so that pip need not install them."""
+"""Packages that may come with Python, so that pip doesn't need to install them."""
 
 
 def tagged_and_verified(
@@ -53,7 +53,7 @@ def tagged(plan: Plan, raw_dir: Path, out_dir: Path) -> Path:
 
     raw = sorted((raw_dir / "wheel").glob("*.whl"))
     if len(raw) != 1:
-        raise ProofError(f"{plan.title} left {len(raw)} wheels", expected="one, in wheel/")
+        raise ProofError(f"{plan.title} made {len(raw)} wheels", expected="one wheel, in wheel/")
     return relabel_built_wheel(
         raw[0],
         python=plan.python,
@@ -65,7 +65,7 @@ def tagged(plan: Plan, raw_dir: Path, out_dir: Path) -> Path:
 
 
 def packed_extras(plan: Plan, raw_dir: Path, out_dir: Path, console: Console) -> list[Path]:
-    """Verify what was made beside the wheel and pack each folder under a name with recipe, version and target."""
+    """Verify the extras of a wheel and pack the folder of each under a name with recipe, version and target."""
     packed = []
     for folder in sorted((raw_dir / "extras").glob("*")):
         name = extra_name(plan, folder.name)
@@ -90,8 +90,9 @@ def prove_on_device(
 ) -> tuple[dict[str, Any], Spent]:
     """Install a wheel on each of its target's devices, import it and run the recipe's check.
 
-    Return what the first device measured, and the cost of all. If there are others, the result has the names of all
-    `devices`; instructions are counted on the first alone. With more than one job, several devices run at once.
+    Return the measurements of the first device, and the cost of all devices. If there are others, the result has the
+    names of all `devices`; instructions are counted on the first alone. With more than one job, several devices run at
+    once.
 
     `installed` are the artifacts that stand on the device, `entries` has them by key, and `beside` are the wheels that
     pip may take as well. With such wheels the result has what pip `installed`.
@@ -124,7 +125,7 @@ def _proof_on(
     *,
     is_counted: bool,
 ) -> tuple[dict[str, Any], Spent]:
-    """Prove a wheel on one device; return what that measured, and its cost."""
+    """Prove a wheel on one device; return its measurements and its cost."""
     how = f", installed from {len(beside) + 1} wheels alone," if beside else ""
     where, log_name = device.cpu, f"proof-{plan.wheel.slug}"
     if plan.target.further_devices:
@@ -182,11 +183,11 @@ def _proof_on(
 
 
 def check_minimal(wheels: Iterable[Path], installed: Iterable[str]) -> None:
-    """Raise ProofError with the wheels of a wheelhouse that pip left alone, given its `name==version` lines."""
+    """Raise ProofError with the wheels of a wheelhouse that pip did not install, given its `name==version` lines."""
     names = {canonicalize_name(line.partition("==")[0]) for line in installed} | _BROUGHT_BY_PYTHON
     if unused := [path.name for path in wheels if parse_wheel_filename(path.name)[0] not in names]:
         raise ProofError(
             f"pip does not need {len(unused)} wheel(s) of the wheelhouse",
             found=", ".join(sorted(unused)),
-            hint="leave them out of `dependencies` in the recipe",
+            hint="remove them from `dependencies` in the recipe",
         )

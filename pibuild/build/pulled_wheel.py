@@ -71,7 +71,7 @@ class PlanJudge:
             *([record["dependencies"]["device"]] if "dependencies" in record else []),
         ]
         if not all(map(is_result, measured)):
-            faults.append("what the device measured is no result")
+            faults.append("the result of the device is invalid")
         extras = {extra["file"]: extra["sha256"] for extra in record["extras"]}
         named = {extra_name(plan, extra) for extra in dict(plan.wheel.env).get("PIBUILD_EXTRAS", "").split()}
         faults += [f"{file} is not a file of this plan" for file in sorted(extras.keys() - named - pure.keys())]
@@ -80,7 +80,7 @@ class PlanJudge:
         if len(extras) != len(record["extras"]):
             faults.append("a file beside the wheel is recorded twice")
         if faults:
-            raise ProofError("its record is not of this plan", found="; ".join(faults))
+            raise ProofError("its record is of another plan", found="; ".join(faults))
 
     def check_files(self, wheel_path: Path, record: WheelRecord, extras: Sequence[Path]) -> None:
         """Verify the wheel and each wheel in pure Python beside it. Raises ProofError with all that failed."""
@@ -113,7 +113,7 @@ class PlanJudge:
         """Return the sha256 of each wheel in pure Python that a wheelhouse may have. Raises ProofError for others."""
         if not isinstance(self.house, Wheelhouse):
             if "dependencies" in record:
-                raise ProofError("its record has dependencies, which the plan has not")
+                raise ProofError("its record has dependencies, but the plan has none")
             return {}
         if "dependencies" not in record:
             raise ProofError("its record has no dependencies")
@@ -155,7 +155,7 @@ def _verify_pure(path: Path) -> None:
     if wheel.has_machine_code or any(tag.platform != "any" for tag in _parsed(path.name).tags):
         faults.append("it is not in pure Python")
     if faults:
-        raise ProofError(f"{path.name} is not what its name says", details=faults)
+        raise ProofError(f"the contents of {path.name} contradict its name", details=faults)
 
 
 def _verify_packed(path: Path) -> None:

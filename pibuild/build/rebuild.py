@@ -1,8 +1,8 @@
 """Building again: each artifact of a plan is made a second time without any cache, and compared with the store's.
 
 An artifact is built from the stored artifacts that it needs, so each is judged by itself: if it differs, those that
-need it do not. Since they are all built again, equal artifacts mean that the wheel follows from its sources. Nothing of
-it gets into the store.
+need it do not. Since they are all built again, equal artifacts mean that the wheel follows from its sources. The store
+does not get these artifacts.
 """
 
 from collections.abc import Iterator, Mapping
@@ -84,7 +84,7 @@ def _rebuilt(artifact: Artifact, plan: Plan | None, entries: Mapping[str, Entry]
             hint = "the same command again"
             raise StoreError(f"{artifact.title} was removed from the store while it was rebuilt", hint=hint)
         difference = first_difference(stored.path, tar_path)
-        if difference:  # the tar's own name says nothing
+        if difference:  # the tar's own name means nothing to people
             difference = replace(difference, files=difference.files[1:] or (artifact.slug,))
         elif plan:
             difference = _of_wheel(plan, tar_path, staging, context)

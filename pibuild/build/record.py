@@ -1,4 +1,4 @@
-"""The record: what went into a wheel and from where, which images, what was checked, and what it cost.
+"""The record of a wheel: its sources and where they came from, its images, its checks, and its cost.
 
 Each image's list of packages is in the record once, however many artifacts were made in it.
 """

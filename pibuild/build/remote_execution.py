@@ -1,7 +1,7 @@
 """Remote execution: compile actions of a build on other machines, by the Remote Execution API v2.
 
-A build's container keeps no network. Beside it runs a relay: a container that has the network and the certificate, and
-shares one socket with it. The scripts in them are in pibuild/remote_execution; what they report goes into the record.
+A build's container has no network. A second container, the relay, has the network and the certificate, and shares one
+socket with it. The scripts in them are in pibuild/remote_execution; what they report goes into the record.
 """
 
 import json
@@ -84,7 +84,10 @@ def remote_of(
 
 
 def _bazel_inputs(bazel: Path, staging: Path) -> list[tuple[str, Path]]:
-    """Return a Bazel that sends actions away, under the name of the real one, which stands in PROGRAMS."""
+    """Return a script that sends Bazel's actions to the server.
+
+    It has the name of the real Bazel, which is in PROGRAMS.
+    """
     with tarfile.open(bazel) as tar:
         (name,) = (info.name for info in tar if info.isfile() and info.name.startswith("bazel-"))
     shim = Path(f"{Path(__file__).parents[1]}/remote_execution/bazel")
@@ -189,7 +192,7 @@ def certificate_end(path: Path) -> float:
 def report_facts(report_tar: Path, settings: RemoteExecution) -> dict[str, Any]:
     """Return what a build's record has of remote execution, from the report that its container left.
 
-    Raises BuildError if it is no such report: a recipe's script can write there, too.
+    Raises BuildError if the report is invalid: a recipe's script can write this file, too.
     """
     report = _report(report_tar)
     names = ("version", "image", "remote", "cached", "local", "worker_cpu_s", "bytes_in", "problem")

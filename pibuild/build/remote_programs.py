@@ -1,7 +1,7 @@
 """The programs of remote execution: pinned Debian packages, unpacked for containers of older systems.
 
-They bring their own loader and libraries, and stand below PROGRAMS, together with the scripts of
-pibuild/remote_execution, in builds, workers and relays alike.
+They have their own loader and libraries. In the containers of builds, workers and relays they are below PROGRAMS,
+together with the scripts of pibuild/remote_execution.
 """
 
 import lzma
@@ -55,7 +55,7 @@ def _file_tree(source: Source) -> str:
 
 
 def container_files(names: Sequence[str], context: BuildContext) -> dict[str, bytes | Path]:
-    """Return what stands in PROGRAMS, by path: these programs of the packages, their libraries, and the scripts.
+    """Return the files of PROGRAMS by path: these programs of the packages, their libraries, and the scripts.
 
     A file of bytes is data, a file that is a path keeps its mode. Raises SourceError if a package can't be had.
     """

@@ -1,4 +1,4 @@
-"""A plan again, with other keys: this machine made images whose packages are not those of their locks."""
+"""A plan with new keys, after this machine made images whose packages are not those of their locks."""
 
 from collections.abc import Collection, Iterable
 from dataclasses import replace
@@ -12,7 +12,7 @@ T = TypeVar("T", bound=Plan | Wheelhouse)
 
 
 def artifacts_in(artifacts: Iterable[Artifact], own: Collection[str]) -> tuple[Artifact, ...]:
-    """Return artifacts as they are made in the images of this machine, with their keys; and so what they need.
+    """Return artifacts and their needs as they are made in the images of this machine, with their keys.
 
     `own` are names of images that this machine made of other versions than their locks have.
     """

@@ -36,12 +36,12 @@ from pibuild.trees.stored_tree import unpack
 _Entries = dict[str, Entry]
 _GB = 1_000_000_000
 OF_A_WHEEL = Selection(keep=("/wheel/*.whl", "/symbols/", "/extras/"))
-"""What of an artifact is read on this machine: wheel, libraries before strip, and what was made beside the wheel."""
+"""The files of an artifact that are read on this machine: the wheel, its libraries before strip, and its extras."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Missing:
-    """What of plans is still to be made or fetched."""
+    """The artifacts, images and sources of plans that are still to be made or fetched."""
 
     artifacts: tuple[Artifact, ...]
     images: tuple[Image, ...]
@@ -88,7 +88,7 @@ def make_wheel(plan: Plan, context: BuildContext) -> Entry:
                 extras,
                 checks={"file": checks, "device": result},
                 made=context.now(),
-                # an artifact that only reused ones needed may have been removed, or never have been stored here
+                # an artifact that only reused artifacts needed may have been removed, or was never stored here
                 facts_of=lambda artifact: store.artifact_facts(artifact.key) or context.remote.artifact_facts(artifact),
             )
             record["proof"] = asdict(spent)
@@ -177,7 +177,7 @@ def fetch(plans: Sequence[Plan], context: BuildContext, artifacts: Sequence[Arti
 
 @contextmanager
 def _older_product_hint(plans: Sequence[Plan]) -> Iterator[None]:
-    """Add to the error for missing sources that the product which a plan's one replaces has other sources."""
+    """Add a hint to the error for missing sources: the product that this one replaces has other sources."""
     try:
         yield
     except SourceError as error:
@@ -197,7 +197,7 @@ def check_room(artifacts: Sequence[Artifact], memory_bytes: int, free_bytes: int
                 f"{recipe.name} needs more memory than a container may use",
                 expected=f"{recipe.memory_gb:g} GB",
                 found=size(memory_bytes),
-                hint="more --memory, or an engine that has it",
+                hint="set more --memory, or use an engine that has more",
             )
         if free_bytes is not None and recipe.disk_gb * _GB > free_bytes:
             raise ResourceError(

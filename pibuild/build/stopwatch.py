@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 ALL = "all"
-"""The time in which at least one of the kinds went on; the rest of a build's is pibuild's own."""
+"""The time in which work of any kind was running. The rest of a build's time is pibuild's own."""
 KINDS = ("sources", "images", "containers")
 
 
 class Stopwatch:
-    """The time in which at least one thing of a kind went on, by kind, in seconds."""
+    """The time in which at least one piece of work of a kind was running, by kind, in seconds."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         """Begin with nothing; of the clock's seconds only differences count."""
@@ -32,7 +32,7 @@ class Stopwatch:
 
     @property
     def spent_s(self) -> dict[str, float]:
-        """What ended so far, by kind and as a whole."""
+        """The times that were measured so far, by kind and in total."""
         with self._lock:
             return {name: round(value, 2) for name, value in self._spent_s.items()}
 

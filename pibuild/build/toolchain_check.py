@@ -71,7 +71,7 @@ def check_toolchain(target: Target, toolchain: PresentImage, device: PresentImag
                     outputs=outputs,
                 ).cpu_s
             except BuildError as error:
-                hint = "look at what changed under dockerfiles/ or toolchains/: nothing is built with this image"
+                hint = "check what changed in dockerfiles/ or toolchains/. pibuild builds nothing with this image"
                 raise ImageError(error.what, details=error.details, log=error.log, hint=hint) from error
         store.put_artifact(key, out_path, facts | {"cpu_s": cpu_s})
         step.detail = f"{seconds(cpu_s)} of CPU"

@@ -19,7 +19,7 @@ def add_arguments(parser: CommandParser) -> None:
     add_options(output, "--output")
     output.add_argument("--legacy-name", **SWITCH, help="also write copies under the file names of 2017")
     group = parser.add_argument_group("check")
-    help_text = "then build all of it again and compare with the store"
+    help_text = "then build everything again, compare with the store"
     group.add_argument("--rebuild", action="store_true", help=help_text)
     add_build_options(parser)
 

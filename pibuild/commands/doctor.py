@@ -1,7 +1,7 @@
 """`pibuild doctor`: whether this machine can build, and a remedy for each fault.
 
-Each check uses what it checks: it connects to the engine, and asks servers for a file. None writes outside a temporary
-folder, except that this machine's key is made if there is a shared store and no key yet.
+Each check really uses the thing: it connects to the engine, and downloads a file from servers. None writes outside a
+temporary folder, except that this machine's key is made if there is a shared store and no key yet.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -128,7 +128,7 @@ def _engine(environ: Mapping[str, str]) -> Iterator[Diagnosis]:
 
 
 def _sharing(invocation: Invocation) -> Iterator[Diagnosis]:
-    """Yield the public key of this machine, and whose work is taken; nothing if this machine shares nothing."""
+    """Yield this machine's public key and the number of trusted machines, if a shared store or a registry is set."""
     from pibuild.config.settings import machine_key_path
     from pibuild.signing.key_files import machine_key, public_text
     from pibuild.store.trust import trust_of
@@ -193,7 +193,7 @@ def _remote(invocation: Invocation) -> Diagnosis:
             found = {name: context.engine.image_id(roles["toolchain"].reference) for name, roles in images.items()}
             targets = [name for name, image_id in found.items() if image_id]
             if not targets:
-                raise BuildError("untested: no toolchain image is here yet", hint="the first build makes one")
+                raise BuildError("untested: this machine has no toolchain image yet", hint="the first build makes one")
             reports = {name: probe(settings, images[name]["toolchain"].reference, context) for name in targets}
         served = [name for name, report in reports.items() if not report["problem"]]
         if not served:

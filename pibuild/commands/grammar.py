@@ -1,4 +1,4 @@
-"""The grammar of the command line, as far as argparse has none for it.
+"""The grammar of the command line, where it goes beyond argparse.
 
 Options may stand before, between and after other words. Without a command, the first one runs; so does the first action
 of a command. Errors name the nearest name, the command of an action, or the commands that have an option.

@@ -20,9 +20,9 @@ from pibuild.signals import INTERRUPTED, raise_interrupts
 from pibuild.urls import Address, redacted
 
 _EXIT_UNREAD = 141
-"""What a shell reports for a program that was ended by SIGPIPE."""
+"""The exit code that a shell reports for a program that was ended by SIGPIPE."""
 _FINAL = (UsageError.exit_code, ProofError.exit_code)
-"""Exit codes of errors that the same command would repeat."""
+"""Exit codes of errors that would occur again with the same command."""
 _TRUE = ("1", "true", "yes", "on", "t", "y")
 """How PIBUILD_JSON may be set to true; errors that come before the settings are read are JSON, too."""
 
@@ -100,7 +100,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _next_commands(error: PibuildError, words: Sequence[str], invocation: Invocation | None) -> dict[str, str]:
-    """Return what to type after an error: the same command if it may succeed later, a shell in a failed container."""
+    """Return commands to type after an error: the same one if it may succeed later, a shell in a failed container."""
     commands = {}
     if invocation and error.exit_code not in _FINAL:
         commands["again"] = shlex.join(["pibuild", *map(_without_secrets, words)])

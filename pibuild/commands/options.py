@@ -1,4 +1,4 @@
-"""What the commands share: the parser class, groups of options, and the value that a command runs with.
+"""Shared by all commands: the parser class, groups of options, and the value that a command runs with.
 
 Imports nothing that is slow, because `--help` needs this module.
 """
@@ -38,8 +38,8 @@ _OPTIONS: Mapping[str, dict[str, Any]] = {
     "--images": {"metavar": "HOST/PATH", "help": "registry of images that machines share"},
     "--snapshot": {"metavar": "URL", "help": "archive of old packages, for the locks of images"},
     "--offline": {**SWITCH, "help": "use no network; fail and list what is missing"},
-    "--jobs": {"metavar": "N", "help": "compilers that run at the same time"},
-    "--serial": {**SWITCH, "help": "do one step after the other"},
+    "--jobs": {"metavar": "N", "help": "number of compilers that run at the same time"},
+    "--serial": {**SWITCH, "help": "run one step at a time"},
     "--remote-execution": {"metavar": "U", "help": "server whose workers compile: grpcs://HOST:PORT"},
     "--memory": {"metavar": "GB", "help": "memory of a container (default: most of the engine's)"},
     "--deadline": {"metavar": "MIN", "help": "minutes until a container is stopped (default: 480)"},
@@ -76,7 +76,7 @@ class CommandParser(argparse.ArgumentParser):
 
     @property
     def options(self) -> dict[str, argparse.Action]:
-        """What each option string stands for."""
+        """The action of each option string."""
         return dict(self._option_string_actions)
 
     @property
@@ -148,7 +148,7 @@ def add_options(group: argparse._ActionsContainer, *names: str) -> None:
 
 
 def add_selection(parser: CommandParser) -> None:
-    """Add the options that say which wheel is meant."""
+    """Add the options that select the wheel."""
     group = parser.add_argument_group("which wheel")
     add_options(group, "--target", "--python", "--recipe", "--release", "--source", "--with")
     add_options(group, "--no-api-wheel", "--with-dependencies")
@@ -166,7 +166,7 @@ def add_limits(parser: CommandParser) -> None:
 
 
 def add_build_options(parser: CommandParser) -> None:
-    """Add what every command takes that may build something: the network, limits and general options."""
+    """Add the options of commands that may build something: the network, limits and general options."""
     add_network(parser)
     add_limits(parser)
     add_general(parser)
@@ -180,7 +180,7 @@ def add_help(parser: CommandParser) -> "argparse._ArgumentGroup":
 
 
 def add_general(parser: CommandParser, *, has_store: bool = True) -> None:
-    """Add what every command takes that reads settings."""
+    """Add the options of commands that read settings."""
     group = add_help(parser)
     group.add_argument("-c", "--config", metavar="FILE", help="settings file (default: pibuild.yaml, if it exists)")
     if has_store:
@@ -199,12 +199,12 @@ def wheel_path(word: str) -> Path:
     try:
         is_folder = stat.S_ISDIR(path.stat().st_mode)
     except OSError as error:
-        hint = "the path of a wheel, which ends in .whl"
+        hint = "give the path of a wheel, which ends in .whl"
         raise UsageError(f"There is no file {path}", found=error.strerror or "", hint=hint) from error
     if is_folder:
-        raise UsageError(f"{path} is a folder, not a wheel", hint=f"the wheels in it: {path}/*.whl")
+        raise UsageError(f"{path} is a folder, not a wheel", hint=f"give the wheels in it: {path}/*.whl")
     if path.name.endswith(_SOURCE_ARCHIVES):
-        hint = "a wheel of it: pip download --only-binary :all: NAME, or pip wheel NAME"
+        hint = "get a wheel of it: pip download --only-binary :all: NAME, or pip wheel NAME"
         raise UsageError(f"{path} is an archive of sources, not a wheel", hint=hint)
     return path
 

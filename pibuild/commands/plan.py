@@ -87,7 +87,7 @@ def _artifact_row(artifact: "Artifact", missing: "Sequence[Artifact]", store: "S
     elif artifact in missing:
         do, why = "build", "not in the store"
     else:
-        do, why = "skip", "only needed by what is reused"
+        do, why = "skip", "needed only by reused artifacts"
     return {"name": artifact.title, "do": do, "why": why, "key": artifact.key}
 
 

@@ -55,14 +55,14 @@ def history_of(settings: Settings) -> History:
 
 @contextmanager
 def open_builder(invocation: Invocation) -> Iterator[CellBuilder]:
-    """Open the store and provide what plans and builds cells; no engine is asked before a cell is built."""
+    """Open the store and provide the builder of cells. The Docker engine isn't used before a cell is built."""
     with open_context(invocation.settings, invocation.environ, invocation.console) as context:
         context.sweep()
         yield CellBuilder(load_catalogue(context.own_images.names), context)
 
 
 def report(night: Night, history: History, invocation: Invocation) -> None:
-    """Write what CI systems and people read of a night, and send the notices of cells that changed colour."""
+    """Write the reports of a night for CI systems and people, and send the notices of cells that changed colour."""
     markdown = summary.as_markdown(night)
     with history.folder_errors():
         summary.write_junit(night, history.state_dir / "junit.xml")

@@ -34,7 +34,7 @@ def add_arguments(parser: CommandParser) -> None:
     examples = ["pibuild publish rollback"]
     rollback = add_command(actions, "rollback", "publish an earlier set again", "[SET] [OPTION...]", examples)
     rollback.add_argument("set", nargs="?", metavar="SET", help="name of the set (default: the one before)")
-    summary = "mark a wheel so that pip installs it only if its version is asked for"
+    summary = "mark a wheel so that pip installs it only if its version is pinned"
     examples = [f'pibuild publish yank {_CELL} --reason "crashes on a Zero"']
     yank = add_command(actions, "yank", summary, "WHEEL --reason TEXT [OPTION...]", examples)
     yank.add_argument("wheel", metavar="WHEEL", help="file name of a wheel, or a cell (its newest wheel)")

@@ -34,7 +34,7 @@ def run(invocation: Invocation) -> int:
     """Write the new wheels into the output folder; the errors of all wheels are raised at the end."""
     args, settings, console = invocation.args, invocation.settings, invocation.console
     if settings.python is None and args.platform is None:
-        raise UsageError("pibuild retag needs a new tag", hint="--python 3.11 or --platform linux_armv6l, or both")
+        raise UsageError("pibuild retag needs a new tag", hint="set --python 3.11, --platform linux_armv6l, or both")
     if settings.python is None:
         refuse_idle(invocation, ("accept_abi_risk",), "--python")
     refuse_free_threaded(settings.python)
@@ -67,4 +67,4 @@ def _relabelled(path: "Path", invocation: Invocation) -> "Path":
         try:
             return write_wheel(wheel, out_dir)
         except FileExistsError as error:
-            raise UsageError(f"{out_dir} is not a folder", found=str(error), hint="another --output") from error
+            raise UsageError(f"{out_dir} is not a folder", found=str(error), hint="choose another --output") from error

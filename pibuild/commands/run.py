@@ -26,7 +26,7 @@ def add_arguments(parser: CommandParser) -> None:
     add_options(group, "--target", "--python")
     group.add_argument("--model", metavar="M", help="board, such as pi-4-b (default: a Zero W, Pi 2 B or Pi 3 B)")
     group.add_argument("--os", metavar="RELEASE", help="release of Raspberry Pi OS, such as bookworm")
-    help_text = "whether it has 32 or 64 bits (default: as the wheel)"
+    help_text = "bits of the system: 32 or 64 (default: the wheel's)"
     group.add_argument("--bits", choices=("32", "64"), metavar="N", help=help_text)
     group.add_argument("--raspbian", metavar="URL", help="Raspbian archive from which --os is installed")
     group = parser.add_argument_group("files")

@@ -11,7 +11,7 @@ EXAMPLES = ("pibuild schema > pibuild.schema.json", "pibuild schema verify")
 
 
 def add_arguments(parser: CommandParser) -> None:
-    """Add what the schema is of."""
+    """Add the name of the schema."""
     parser.add_argument(
         "of",
         nargs="?",

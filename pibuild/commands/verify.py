@@ -28,7 +28,7 @@ EXAMPLES = (
     "pibuild verify thing.whl --model pi-4-b --bits 64 --os bookworm --run",
 )
 UNSURE_EXIT_CODE = 13
-"""Nothing that was asked for fails, and something could not be told."""
+"""No wheel fails at a place that was asked about, but a verdict is unsure."""
 _ONLY_WITH_RUN = ("run_command", "mirrors", "images", "snapshot", "jobs", "memory", "deadline", "store")
 """Options without effect on a wheel that is only read; --offline is always obeyed."""
 
@@ -40,10 +40,10 @@ def add_arguments(parser: CommandParser) -> None:
     add_options(group, "--target", "--python")
     group.add_argument("--model", metavar="M", help="board, such as pi-4-b")
     group.add_argument("--os", metavar="RELEASE", help="release of Raspberry Pi OS, such as bookworm")
-    help_text = "whether that system has 32 or 64 bits (default: both)"
+    help_text = "bits of the system: 32 or 64 (default: both)"
     group.add_argument("--bits", choices=("32", "64"), metavar="N", help=help_text)
     group.add_argument("--floor", type=_glibc, metavar="F", help="oldest glibc that wheels must run with, such as 2.28")
-    group = parser.add_argument_group("test on the emulated Pi (the others only with --run)")
+    group = parser.add_argument_group("test on the emulated Pi (the other options need --run)")
     group.add_argument("--run", action="store_true", help="also install and import the wheels; needs Docker")
     group.add_argument("--run-command", metavar="CODE", help="Python code to run after the import")
     add_options(group, "--mirrors", "--images", "--snapshot", "--jobs", "--memory", "--deadline")
@@ -52,10 +52,10 @@ def add_arguments(parser: CommandParser) -> None:
 
 
 def run(invocation: Invocation) -> int:
-    """Verify wheels; print the result of each as soon as it is known, or with --json all in one document.
+    """Verify wheels. Print each result at once, or with --json all results in one document.
 
     Returns 0 if each wheel runs at each place that was asked for, 9 if one fails at one of them, else 13. After the
-    last result, raises UsageError if files can't be read; if no file can be, there is no result.
+    last result, raises UsageError if files can't be read. If no file can be read, no result is printed.
     """
     from pibuild.verify.judge import worst_of
     from pibuild.verify.text import COLUMNS, MARKS, SCHEMA_VERSION, WORDS, as_facts, as_text
@@ -148,12 +148,12 @@ def _verified(path: "Path", floor: "Version | None") -> "Verification":
     try:
         return judge(path, floor=floor)
     except OSError as error:
-        hint = "its permissions, or another copy of it"
+        hint = "check its permissions, or use another copy"
         raise UsageError(f"{path} can't be read", found=error.strerror or str(error), hint=hint) from error
 
 
 def _tried(path: "Path", verification: "Verification", question: "Question", invocation: Invocation) -> "Verification":
-    """Return the verification with what the emulated Pis showed, where it was asked for and a trial tells more."""
+    """Return the verification with the results of emulated Pis, at places where a trial can change the verdict."""
     from pibuild.build.catalogue import load_catalogue
     from pibuild.build.context import open_context
     from pibuild.emulate.trials import device_outcomes, obstacles

@@ -57,4 +57,6 @@ def run(invocation: Invocation) -> int:
         except KeyboardInterrupt:
             console.note(f"{name} has ended")
             return 0
-    raise BuildError(f"The worker {name} has ended by itself", hint="the same command starts it again")
+    raise BuildError(
+        f"The container of the worker {name} has ended unexpectedly", hint="the same command starts it again"
+    )

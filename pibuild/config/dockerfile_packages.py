@@ -1,4 +1,4 @@
-"""What Dockerfiles take from the distribution's archives: the calls of locked.sh in their stages."""
+"""The packages that Dockerfiles take from the distribution's archives: calls of locked.sh in their stages."""
 
 import re
 import shlex
@@ -28,7 +28,7 @@ class PackageCall:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stage:
-    """A stage of a Dockerfile: what it stands on, as FROM has it without braces, and its calls."""
+    """A stage of a Dockerfile: its parent, as FROM has it without braces, and its calls."""
 
     name: str
     stands_on: str

@@ -62,7 +62,8 @@ def load_images(
     name, the target's or the userland's. Images with an ARG of the userland, or of the target, exist only if one is
     given. Of the folders that make toolchains or devices, a target has only those that it names.
 
-    `own` are names of images that this machine made of other versions than the locks have: they stand for those.
+    `own` are names of images that this machine made of other versions than the locks have; they replace the locked
+    names.
     """
     args = {
         path.parent.name: _args(path.read_text())
@@ -87,7 +88,8 @@ def load_images(
     try:
         order = list(TopologicalSorter(graph).static_order())
     except CycleError as error:
-        raise UsageError(f"Images of {folder} stand on each other in a circle: {', '.join(error.args[1])}") from error
+        circle = ", ".join(error.args[1])
+        raise UsageError(f"Images of {folder} are made from each other in a circle: {circle}") from error
     images: dict[str, Image] = {}
     for name in order:
         values = tuple(
@@ -126,17 +128,20 @@ def as_here(image: Image, own: Collection[str]) -> Image:
 
 
 def is_made_for(reference: str, image: Image) -> bool:
-    """Return whether a name is that of an image as its lock has it, but with other versions."""
+    """Return whether a name is that of an image with the same Dockerfile and lock, but made of other versions."""
     return reference.startswith(f"{image.locked}-")
 
 
 def name_with(image: Image, taken: object) -> str:
-    """Return the name of an image that is made of other versions; `taken`, which JSON can hold, says of which."""
+    """Return the name of an image that is made of other versions; `taken`, a JSON value, identifies these versions."""
     return f"{image.locked}-{json_digest(taken)[:12]}"
 
 
 def _serves(name: str, target: Target) -> bool:
-    """Return whether a folder makes an image for a target: not if it makes the toolchain or device of others."""
+    """Return whether a folder makes an image for a target.
+
+    A folder with the toolchain or device of other targets does not.
+    """
     return name in (target.toolchain_image, target.device_image) or not name.startswith(_ROLES)
 
 

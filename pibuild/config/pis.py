@@ -26,16 +26,16 @@ _OptionalVersion = Annotated[Version | None, PlainValidator(_version)]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cpu:
-    """A CPU, and what a 32-bit system sees of it."""
+    """A CPU, with its properties on a 32-bit system."""
 
     __pydantic_config__ = _STRICT
     name: str
     architecture: int
     """6 for ARMv6."""
     runs: frozenset[Feature]
-    """What it executes beyond ARMv6KZ with VFPv2, or ARMv8.0."""
+    """Features that it has beyond ARMv6KZ with VFPv2, or beyond ARMv8.0."""
     may_run: frozenset[Feature] = frozenset()
-    """What it executes with some of its kernels."""
+    """Features that it has with some of its kernels only."""
     target: str
     """The target whose wheels are compiled for it, with a 32-bit system."""
     qemu: str
@@ -44,13 +44,13 @@ class Cpu:
     """What `uname -m` prints."""
     cores: int
     cpuinfo: str
-    """What /proc/cpuinfo has for each core, after its number."""
+    """The lines of /proc/cpuinfo for each core, after its number."""
     target_64: str = ""
     """The target whose wheels are compiled for it, with a 64-bit system."""
     qemu_64: str = ""
     """Its name for qemu-aarch64 -cpu; empty if it is a CPU of 32 bits."""
     cpuinfo_64: str = ""
-    """What /proc/cpuinfo of a 64-bit system has for each core."""
+    """The lines of /proc/cpuinfo for each core on a 64-bit system."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +60,7 @@ class Model:
     __pydantic_config__ = _STRICT
     name: str
     full_name: str
-    """What /proc/device-tree/model has."""
+    """The text of /proc/device-tree/model."""
     cpu: Cpu
     revision: str
     hardware: str
@@ -91,7 +91,7 @@ class Pi:
     cpu: Cpu
     bits: int
     architectures: tuple[str, ...]
-    """What pip calls the machine."""
+    """Architectures of the platform tags that pip accepts."""
     first_system: str
     page_bytes: int = 4096
     """The size of a memory page of its usual kernel."""
@@ -111,13 +111,13 @@ class SystemPython:
     full_version: str
     """With the number of the patch release, which Requires-Python may ask for."""
     pip: _Version
-    """The newest that supports it."""
+    """The newest pip that supports this Python."""
     shipped_pip: _OptionalVersion = None
-    """The one that the release has; none if it has no pip for this Python."""
+    """The pip of the release; None if the release has no pip for this Python."""
     numpy: _Version
-    """The newest that PyPI has for it."""
+    """The newest numpy on PyPI for this Python."""
     shipped_numpy: _OptionalVersion = None
-    """The one of the release's package; none if there is none."""
+    """The numpy of the release's package; None if there is no package."""
     package: str = ""
     """The Debian package with a pip for it; empty if there is none."""
 

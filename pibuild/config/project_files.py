@@ -8,7 +8,7 @@ from pibuild.errors import UsageError
 from pibuild.files import file_sha256, json_digest
 
 _FOREIGN = re.compile(r"\..*|__pycache__|.*\.pyc|.*~|#.*#")
-"""Names of what Python and editors leave in a folder."""
+"""Names of files that Python and editors leave in a folder."""
 
 
 def project_folder(name: str) -> Path:

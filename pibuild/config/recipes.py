@@ -71,7 +71,7 @@ def _with_files(recipe: Recipe, folder: Path) -> tuple[Recipe, list[str]]:
 
 
 def _tree(source: Source) -> tuple[str, str]:
-    """Return the tree hash that a source is pinned by, and what is wrong with it, if anything.
+    """Return the tree hash of a source, and a text that says what is wrong with the source; "" if nothing is.
 
     If the source is a file, the sha256 of the places that serve the file as it is tells the hash.
     """

@@ -1,4 +1,4 @@
-"""What the values of settings may be: addresses, amounts, keys, and what a text is short for."""
+"""Validators for the values of settings: addresses, amounts, keys, and texts that are short for a mapping."""
 
 import re
 from collections.abc import Callable
@@ -58,7 +58,7 @@ def public_url(url: str) -> str:
 
 
 def archive_url(url: str) -> str:
-    """Accept only what can be an address in a list of apt's sources."""
+    """Accept only URLs that are valid in a list of apt's sources."""
     if re.fullmatch(r"(https?://|file:/)[^\s\[\]\\]+", url):
         return url
     raise PydanticCustomError("address", "expected http(s)://SERVER/PATH or file:/PATH")
@@ -87,14 +87,17 @@ def trusted_key(text: str) -> str:
 
 
 def registry_name(text: str) -> str:
-    """Accept only what can begin the name of an image in a registry: Docker takes `name/path` for one of its hub's."""
+    """Accept only valid beginnings of an image's name in a registry.
+
+    Docker takes `name/path` for a name in Docker Hub.
+    """
     if re.fullmatch(_REGISTRY, text):
         return text
     raise PydanticCustomError("address", "expected HOST/PATH, such as registry.example.org/pibuild")
 
 
 def execution_server(url: str) -> str:
-    """Accept only what has a host, a port and no secret: the certificate is the secret."""
+    """Accept only URLs with a host, a port and no secret: the certificate is the secret."""
     if re.fullmatch(r"grpcs?://[^/@\s:?#]+:[0-9]{1,5}/?", url):
         return url.rstrip("/")
     raise PydanticCustomError("address", "expected grpcs://HOST:PORT, or grpc://HOST:PORT without encryption")

@@ -304,7 +304,7 @@ def store_folder(settings: Settings) -> Path:
         Path.home()
         return user_cache_path("pibuild", appauthor=False)
     except RuntimeError as error:
-        hint = "--store DIR, PIBUILD_STORE or HOME"
+        hint = "set --store DIR, PIBUILD_STORE or HOME"
         raise UsageError("This user has no home folder for the store", found=str(error), hint=hint) from error
 
 
@@ -319,5 +319,5 @@ def machine_key_path(settings: Settings) -> Path:
         Path.home()
         return user_data_path("pibuild", appauthor=False) / "machine.pem"
     except RuntimeError as error:
-        what, hint = "This user has no home folder for the key of this machine", "`store: key:`, or HOME"
+        what, hint = "This user has no home folder for the key of this machine", "set `store: key:` or HOME"
         raise UsageError(what, found=str(error), hint=hint) from error

@@ -1,4 +1,7 @@
-"""Where settings come from: options, PIBUILD_* variables and pibuild.yaml, the strongest of which counts."""
+"""The sources of settings: options, PIBUILD_* variables and pibuild.yaml.
+
+An option overrides a variable, a variable the file.
+"""
 
 import re
 from collections.abc import Callable, Mapping
@@ -18,7 +21,7 @@ from pibuild.errors import UsageError, closest
 _IN_FILE_ONLY = ("nightly", "publish")
 """Keys of pibuild.yaml that are neither flags nor variables."""
 _EXCLUSIVE = ("quiet", "verbose")
-"""Settings that a stronger place sets to false if it sets one of them to true."""
+"""Settings that exclude each other: if a source sets one of them to true, it sets the other one to false."""
 _SHORT: Mapping[str, str] = {"store": "folder", "images": "registry", "remote_execution": "server"}
 """Settings that are mappings, with the key that an option or a variable sets."""
 _OLD_NAMES: Mapping[str, str] = {"version": "release"}

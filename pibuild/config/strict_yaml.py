@@ -32,11 +32,11 @@ UserPath = Annotated[str, AfterValidator(homed)]
 
 
 _MISFITS = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
-"""What PyYAML raises for a text that is no value of its type, such as 2026-99-99."""
+"""Errors that PyYAML raises for an invalid value of a type, such as the date 2026-99-99."""
 
 
 def read_yaml(path: Path) -> Any:  # noqa: ANN401  what YAML can hold
-    """Return what a file holds. Raises UsageError if it can't be read, is not YAML, or has a key twice."""
+    """Return the contents of a YAML file. Raises UsageError if it can't be read, is not YAML, or has a key twice."""
     kind = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # a safe loader, in C where there is one
     try:
         loader = kind(path.read_bytes())
@@ -69,7 +69,7 @@ def _mappings(node: yaml.Node | None, seen: set[int]) -> Iterator[yaml.MappingNo
 
 
 def _key_faults(mapping: yaml.MappingNode) -> Iterator[str]:
-    """Yield what is wrong with keys: of two equal keys, the reader would use the last one without a message."""
+    """Yield a fault for each key that occurs twice: the reader would use the last one without a message."""
     lines: dict[str, int] = {}
     for key, _ in mapping.value:
         name, line = str(key.value), key.start_mark.line + 1

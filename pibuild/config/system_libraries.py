@@ -1,4 +1,4 @@
-"""The libraries of each release of Raspberry Pi OS: their packages, and what ld.so finds in them.
+"""The libraries of each release of Raspberry Pi OS: their packages, and the symbols that ld.so finds in them.
 
 The folder system_libraries/ has the data as text. `index.txt` names the package of every library, `packages.txt` the
 packages that were read, and each other file what one library exports. ci/system_libraries.py writes them from Debian's
@@ -28,7 +28,7 @@ _Place = str
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SystemLibrary:
-    """A library of a release, or its Python's program. What is None is not known."""
+    """A library of a release, or its Python's program. A value of None means unknown."""
 
     soname: str
     """The name that ld.so looks for: `libssl.so.3`; of a Python, the program's: `python3.11`."""
@@ -42,14 +42,14 @@ class SystemLibrary:
     symbols: Mapping[str, frozenset[str]] | None = None
     """The versions of each exported symbol: an empty text for none, a leading `@` if hidden behind its version."""
     unsure_symbols: frozenset[str] = frozenset()
-    """Symbols of which it is not known whether this release has them."""
+    """Symbols that this release may or may not have."""
     tls_bytes: int = 0
     """Of thread-local storage; 0 if not known."""
     static_tls: bool = False
     """Whether that storage must be part of the block that ld.so reserves at start (DF_STATIC_TLS)."""
 
     def defines(self, name: str, version: str = "") -> bool | None:
-        """Return whether ld.so takes this symbol from here; None if that is not known.
+        """Return whether ld.so takes this symbol from this library; None if that is not known.
 
         Source: glibc's elf/dl-lookup.c, check_match. A library without versions satisfies any version; so does a symbol
         without a version. Without a version asked for, any symbol does that is not hidden behind its version.
@@ -246,7 +246,10 @@ def _files() -> Mapping[str, Path]:
 
 
 def _read(place: _Place, soname: str, package: str, is_preinstalled: bool) -> SystemLibrary:
-    """Return a library with what its file says of it; of a release that no file covers, what follows from the next."""
+    """Return a library with the data of its file.
+
+    For a release that no file covers, they follow from the next release.
+    """
     plain, path = SystemLibrary(soname=soname, package=package, preinstalled=is_preinstalled), _files().get(soname)
     if path is None:
         return plain

@@ -1,4 +1,4 @@
-"""What is wrong with a file: pydantic's errors as sentences, each with its path in the file, in the words of its user.
+"""Faults of a configuration file: pydantic's errors as sentences for users, each with its path in the file.
 
 pydantic's own messages name Python's types, so none of them is printed.
 """
@@ -38,7 +38,7 @@ EXPECTED = {
 }
 """What pydantic expected, by the begin of its type of error."""
 _PYDANTICS = frozenset(get_args(ErrorType))
-"""All of pydantic's types. Other types are pibuild's own."""
+"""All types of errors that pydantic has. Other types are pibuild's own."""
 _UNKNOWN = ("extra_forbidden", "unexpected_keyword_argument")
 _MISSING = ("missing", "missing_keyword_only_argument")
 _WHOLE_SENTENCES = ("address", "computed", "no_such_name", "unpinned")
@@ -155,7 +155,7 @@ def _sentence(error: ErrorDetails) -> str:
 
 
 def _shown(value: Any) -> str:  # noqa: ANN401  whatever the YAML holds
-    """Return a value as a person would write it, or for a list or mapping what it is."""
+    """Return a value as a person would write it. For a list or mapping, return its kind."""
     if isinstance(value, dict):
         return f"a mapping with {', '.join(map(_shown, [*value][:3]))}" if value else "an empty mapping"
     if isinstance(value, list):

@@ -1,4 +1,4 @@
-"""The Pi on which a wheel is tried, its image, and what is on it beside the wheel.
+"""The choice of the emulated Pi for a wheel, its image, and the packages on it beside the wheel.
 
 The person's choice comes first; the wheel's tags decide the rest. Models and systems come from config/pis.yaml, targets
 from toolchains/.
@@ -34,7 +34,7 @@ _DEVICE_GLIBC = Version("2.31")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeviceRequest:
-    """What a person asked for beside the wheel; None if it was left open."""
+    """The person's choices beside the wheel; None for a choice that was left open."""
 
     target: str | None = None
     python: str | None = None
@@ -61,7 +61,10 @@ class Device:
 
     @property
     def is_stand_in(self) -> bool:
-        """Whether it has the CPU and the system of another Pi, for a wheel without machine code for its own."""
+        """Whether it has the CPU and the system of another Pi.
+
+        That is enough for a wheel without machine code for the Pi itself.
+        """
         return self.target is not None and self.target.name != self.model.cpu.target
 
     @property
@@ -274,14 +277,14 @@ def _python(wheel: WheelName, wanted: str | None, available: Sequence[str], syst
             f"No Python of {where} accepts {wheel.name}",
             expected=", ".join(available),
             found=", ".join(sorted({f"{tag.interpreter}-{tag.abi}" for tag in wheel.tags})),
-            hint="another --os" if system else "a wheel for one of these, or --python to see pip refuse it",
+            hint="choose another --os" if system else "use a wheel for one of these, or set --python",
         )
     of_systems = {place.python.version for place in load_pis().places}
     return max(fitting, key=lambda python: (python in of_systems, Version(python)))
 
 
 def plan_beside(wheel: WheelName, device: Device, catalogue: Catalogue) -> Plan | None:
-    """Plan what is installed beside a wheel: what its recipe is proven with; without a recipe, what any wheel gets.
+    """Plan the artifacts beside a wheel: those that its recipe is proven with, or without a recipe the usual ones.
 
     Return None if that is nothing: the system has its own Python, and no recipe makes a proven wheel for that version.
     """

@@ -1,4 +1,4 @@
-"""What pip may take as the dependencies of a wheel: wheels beside it, and Debian's packages of the most common ones."""
+"""The dependencies of a wheel on the device: wheels beside it, and Debian's packages of the most common ones."""
 
 from collections.abc import Iterable
 from importlib.metadata import PathDistribution

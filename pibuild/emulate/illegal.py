@@ -1,6 +1,6 @@
-"""An illegal instruction that ended a process on the device: its name, its function, and the wheel's file that has it.
+"""The illegal instruction that ended a process on the device: its name, its function, and the file of the wheel.
 
-try_wheel.py tells the file on the device and the offset in it; machinecode names what is there.
+try_wheel.py reports the file on the device and the offset in it; machinecode decodes the instruction there.
 """
 
 import struct

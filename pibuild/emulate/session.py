@@ -21,7 +21,7 @@ from pibuild.store.local import Entry
 from pibuild.trees.tree import pack
 
 ROOT = "/opt/pibuild/device"
-"""The folder whose files a program on the device finds first."""
+"""The folder whose files hide those of the container for a program on the device."""
 _SMALL_PAGE_BYTES = 4096
 ON_DEVICE = Path(__file__).with_name("on_device")
 """The folder of scripts that run there."""
@@ -68,19 +68,22 @@ def start(
             is_installed = container.has("/work/out/installed")
             missing = _collect(container, results, staging, context.console) if is_installed else []
     if outcome.timed_out:
-        raise ResourceError(f"Not done within {seconds(limits.deadline_s)}", hint="a longer --deadline")
+        raise ResourceError(
+            f"The command did not end within {seconds(limits.deadline_s)}", hint="set a longer --deadline"
+        )
     if outcome.disk_full:
         raise ResourceError("The engine's disk is full", hint="make room: docker system prune, pibuild clean")
     if outcome.out_of_memory:
-        raise OutOfMemoryError(f"Out of memory at {size(limits.memory_bytes)}", hint="more --memory")
+        raise OutOfMemoryError(f"Out of memory at {size(limits.memory_bytes)}", hint="set more --memory")
     if not is_installed:
         raise ProofError(
             f"{name} can't be installed on {device.title}",
-            hint="pibuild verify shows why; pip takes its dependencies from its folder",
+            hint="run pibuild verify to see why; pip takes the dependencies from the wheel's folder",
         )
     if missing and outcome.exit_code == 0:
         raise UsageError(
-            f"--collect: the command left no {', '.join(missing)}", hint="paths are relative to its working folder"
+            f"--collect: after the command there is no {', '.join(missing)}",
+            hint="use paths relative to its working folder",
         )
     return outcome.exit_code
 

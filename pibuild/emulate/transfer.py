@@ -47,7 +47,7 @@ def result_paths(words: Sequence[str]) -> tuple[PurePosixPath, ...]:
     for word in words:
         path = PurePosixPath(posixpath.normpath(WORKING_DIR / word))
         if path in (WORKING_DIR, *WORKING_DIR.parents):
-            raise UsageError(f"--collect: {word} is more than a file or folder of the working folder")
+            raise UsageError(f"--collect: {word} is not a file or folder inside the working folder")
         if path.name in results:
             raise UsageError(
                 f"--collect: two paths have the name {path.name}", hint="collect the folder of one of them"
@@ -71,7 +71,7 @@ def pack_copies(copies: Mapping[str, Path], tar_path: Path) -> Path:
 
 
 def unpack_results(tar_path: Path, folder: Path, warn: Callable[[str], None]) -> None:
-    """Write what a tar of the engine holds into a folder; files there are replaced, folders are filled.
+    """Write the contents of a tar of the engine into a folder. Files there are replaced; files are added to folders.
 
     Anything but files, folders and links inside the results is left out with a warning. Raises UsageError if a link or
     something else lies here where a folder has to be.
@@ -104,7 +104,7 @@ def _is_inside(path: Path, top: Path) -> bool:
     try:
         return path.resolve().is_relative_to(top.resolve())
     except (OSError, RuntimeError):
-        return True  # a loop, which nobody can follow
+        return True  # a loop of links
 
 
 def _stays_inside(member: tarfile.TarInfo) -> bool:

@@ -1,4 +1,4 @@
-"""What a trial on the device amounts to: a finding that the wheel fails or that it can't be told, or nothing.
+"""Findings from trials on the device: that the wheel fails, or that the verdict is unsure; none if it runs.
 
 The results are the lines that on_device/try_wheel.py prints.
 """
@@ -24,10 +24,10 @@ from pibuild.verify.findings import Finding
 from pibuild.wheels.wheel import Wheel
 
 SUBSET_32 = "cortex-a7"
-"""The CPU of qemu-arm that has nothing beyond any Pi from the Pi 2 on."""
+"""The CPU of qemu-arm that has no feature which a Pi 2 or later lacks."""
 _SMALL_PAGES_REMEDY = "a kernel with 4 KiB pages: kernel=kernel8.img in /boot/firmware/config.txt"
 _NO_CPU = frozenset({Feature.COPROCESSOR, Feature.PRIVILEGED, Feature.UNALLOCATED})
-"""What an instruction needs that is more likely data."""
+"""Features whose instructions are more likely data."""
 _SEPARATE = frozenset(("tkinter", "_tkinter", "turtle", "idlelib", "test", "lib2to3", "distutils", "venv", "ensurepip"))
 """Modules of Python's library that Debian has in packages of their own."""
 _PYTHONS_OWN = sys.stdlib_module_names
@@ -36,7 +36,7 @@ _LOADERS_WORDS = re.compile(
     r"cannot open shared object file|undefined symbol|symbol lookup error|version `\S+' not found|ELF |\bELFCLASS"
     r"|static TLS|executable stack|page-aligned|invalid ELF header|dynamic module does not define"
 )
-"""What ld.so and Python say of a library that can't be loaded, whatever else is installed."""
+"""Messages of ld.so and Python for a library that can't be loaded, whatever else is installed."""
 _INSTALLED_IN = re.compile(r"/\S*/python[\d.]+/(?:site|dist)-packages/")
 """The folder in which pip installs a wheel."""
 _NOT_FOUND = re.compile(r"(?:^|[ :])([^ :/]+\.so[^ :]*): cannot open shared object file")
@@ -57,7 +57,7 @@ class Trial:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subject:
-    """The wheel, and what of it is tried."""
+    """The wheel, and the parts of it that are tried."""
 
     path: Path
     wheel: Wheel
@@ -95,7 +95,7 @@ class TrialResults:
 def place_finding(
     subject: Subject, place: PiPlace, trials: Sequence[Trial], results: TrialResults, how_ended: str
 ) -> Finding | None:
-    """Return what the trials of a place amount to."""
+    """Return the finding that the trials of a place lead to; None if the wheel runs."""
     if results.install is None:
         return _unsure(place, how_ended)
     if not results.install["ok"]:
@@ -135,7 +135,7 @@ def _trial_finding(
 def _import_findings(
     subject: Subject, trial: Trial, result: Mapping[str, Any], install: Mapping[str, Any]
 ) -> Iterable[Finding]:
-    """Yield why an import fails, or why it can't be told."""
+    """Yield findings that an import fails, or that its result is unsure."""
     code = result["exit"]
     if result["answered"]:
         for failure in map(_texts, result["report"]["failures"]):
@@ -172,7 +172,7 @@ def _texts(failure: Mapping[str, Any]) -> dict[str, str]:
 def _failure_finding(
     subject: Subject, trial: Trial, failure: Mapping[str, str], install: Mapping[str, Any]
 ) -> Finding | None:
-    """Return what a Python exception amounts to; None if it does not count."""
+    """Return the finding for a Python exception; None if the exception doesn't count."""
     name, text = failure["name"], f"{failure['error']}: {failure['text']}".rstrip(": ")
     is_module_missing = failure["error"] == "ModuleNotFoundError" or failure["text"].startswith("No module named")
     is_main = failure["kind"] == "modules"
@@ -193,7 +193,7 @@ def _failure_finding(
 
 
 def _missing_module(trial: Trial, name: str, missing: str, install: Mapping[str, Any], failed: Finding) -> Finding:
-    """Return what it means that an import needs a module that is neither on the device nor in the wheel."""
+    """Return the finding for an import of a module that is neither on the device nor in the wheel."""
     if missing in _SEPARATE or (not trial.is_whole and missing in _PYTHONS_OWN):
         return _unsure(trial.place, f"import {name} needs {missing}, which this device's Python lacks")
     if install.get("has_dependencies"):
@@ -203,7 +203,7 @@ def _missing_module(trial: Trial, name: str, missing: str, install: Mapping[str,
 
 
 def _if_complete(place: PiPlace, install: Mapping[str, Any], finding: Finding) -> Finding:
-    """Return a finding; without the wheel's dependencies it is not known whether the wheel is at fault."""
+    """Return a finding. If dependencies of the wheel are missing, it is unsure, because they may be the cause."""
     if install.get("has_dependencies"):
         return finding
     reason = f"without its dependencies {finding.reason}"
@@ -269,7 +269,7 @@ def _signal_name(number: int) -> str:
 
 
 def _illegal_feature(subject: Subject, results: TrialResults, number: int) -> str:
-    """Return what the illegal instruction of a trial needs; empty if there was none or that is not known."""
+    """Return the feature that the illegal instruction of a trial needs; empty if there was none or it is unknown."""
     imported = results.imports.get(number, {})
     tried = [imported, imported.get("called", {}), *results.programs.get(number, [])]
     illegal = [result["illegal"] for result in tried if result.get("illegal")]
@@ -277,7 +277,7 @@ def _illegal_feature(subject: Subject, results: TrialResults, number: int) -> st
 
 
 def _beyond(subject: Subject, place: PiPlace) -> Finding | None:
-    """Return that the emulator can't decide, if its CPU has more than the place's and the wheel has code for that."""
+    """Return an unsure finding if the wheel needs features that the emulator's CPU has and the place's CPU lacks."""
     features = {feature for feature in _features(subject.wheel) if _is_beyond(feature, place.pi.cpu)}
     if not features:
         return None

@@ -1,7 +1,7 @@
 """`verify --run`: a wheel is installed, imported and started on the emulated Pi of each place that is asked about.
 
-Places that differ only in their CPU share a container. Which modules are imported is the caller's knowledge, and what
-the static checks found about a place is not known here.
+Places that differ only in their CPU share a container. The caller chooses the modules that are imported. This module
+doesn't know the findings of the static checks.
 """
 
 import json
@@ -65,7 +65,7 @@ def is_emulated(place: PiPlace, raspbian: str | None) -> bool:
 
 
 def obstacles(places: Iterable[PiPlace], raspbian: str | None) -> dict[PiPlace, str]:
-    """Return what would help to try a wheel at those places that can't be emulated."""
+    """Return a remedy for the places that can't be emulated: how a wheel can be tried there."""
     help_of = {
         place: f"PIBUILD_RASPBIAN=URL of an archive that has {place.system.name}, with --run"
         if place.python.package

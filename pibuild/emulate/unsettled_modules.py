@@ -1,4 +1,4 @@
-"""What `verify --run` imports and calls beside a wheel's main modules: what the checks of its files could not tell.
+"""The modules that `verify --run` imports and calls beside a wheel's main modules: those with unsure findings.
 
 The import of a package may never load the file that a check is unsure about. So the wheel's Python modules that load
 this file are imported as well, and its functions are called.
@@ -28,7 +28,7 @@ class UnsettledModules:
 
 
 def unsettled_modules(wheel: Wheel, binaries: Iterable[Binary], findings: Iterable[Finding]) -> UnsettledModules:
-    """Return the modules by which findings on files of a wheel that are `unsure` are settled."""
+    """Return the modules whose import and calls settle the `unsure` findings on a wheel's files."""
     contents = read_contents(wheel, tuple(binaries))
     checks: dict[str, set[str]] = {}
     for finding in findings:

@@ -22,10 +22,10 @@ _HEX_DIGITS = 11
 
 
 class CellBuilder:
-    """Plans, looks up and builds cells with one context, so that cells share what they have in common."""
+    """Plans, looks up and builds cells with one context, so that cells share artifacts and images."""
 
     def __init__(self, catalogue: Catalogue, context: BuildContext) -> None:
-        """Ask no engine or server yet."""
+        """Keep the catalogue and the context; no engine or server is used yet."""
         self.catalogue, self.context = catalogue, context
 
     def plan(self, cell: Cell) -> tuple[Plan | Wheelhouse, str]:
@@ -60,7 +60,7 @@ class CellBuilder:
         Returns the wheel, and the CPU seconds of containers, of which none counts for two wheels.
         """
         entry = make_wheels(plan, self.context)[-1]
-        own = plan_in(plan, self.context.own_images.names)  # making them may have changed images, and so the keys
+        own = plan_in(plan, self.context.own_images.names)  # making them may have changed images and their keys
         return entry, round(self.context.claim_cpu_s(_keys(own)), 2)
 
     def failed_key(self, error: PibuildError) -> str:

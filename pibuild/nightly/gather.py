@@ -1,4 +1,4 @@
-"""A night on many machines: each leaves the outcomes of its cells at the shared store, and the publisher gathers them.
+"""A night on many machines: each puts the outcomes of its cells into the shared store, and the publisher gathers them.
 
 The gathered outcomes become one night. So history, page and alarms are the same as those of a night on one machine.
 """
@@ -30,17 +30,17 @@ _PATTERNS = {
     "sha256": r"([0-9a-f]{64})?",
     "wheel": r"(\w[\w.+!-]{0,250})?",
 }
-"""What the texts of an outcome look like: names lead to no other folder."""
+"""Patterns that the texts of an outcome must match, so that a name never leads to another folder."""
 _MOST_LETTERS = 1 << 20
 _MOST_AMOUNT = 1 << 53
-"""What JSON's readers, databases and charts can have."""
+"""The largest number that JSON readers, databases and charts can handle."""
 _CLOCKS_DIFFER = timedelta(days=1)
 _LOG_BYTES = 1 << 20
-"""Of a failure's log, its end is shared."""
+"""The part of a failure's log that is shared: its last bytes."""
 
 
 def _sound(outcome: CellOutcome) -> CellOutcome:
-    """Return the outcome of another machine if its values can be what they stand for."""
+    """Return the outcome of another machine if its values are plausible."""
     amounts = (outcome.wall_s, outcome.cpu_s, outcome.size_bytes, outcome.checks, *outcome.instructions.values())
     if not all(0 <= amount <= _MOST_AMOUNT for amount in amounts):
         raise PydanticCustomError("amount", "expected finite amounts, 0 or more")
@@ -91,8 +91,8 @@ def gathered(
         shared, recorded = _shared(cell, remote, console, is_for_signing=is_for_signing), latest.get(cell.id)
         latest_time = now + _CLOCKS_DIFFER
         is_early = shared and shared.outcome.began <= iso_z(latest_time) and shared.night <= compact_utc(latest_time)
-        if shared and not is_early:  # it would hide all later ones
-            console.warn(f"the outcome of {cell.id} in the remote store is from the future and is skipped")
+        if shared and not is_early:  # it would hide all later outcomes
+            console.warn(f"the outcome of {cell.id} in the shared store has a time in the future and is skipped")
             continue
         if shared and (recorded is None or recorded.began < shared.outcome.began):
             newer.append(shared)
@@ -111,13 +111,13 @@ def gathered(
 
 
 def _shared(cell: Cell, remote: Remote, console: Console, *, is_for_signing: bool) -> SharedOutcome | None:
-    """Return the shared outcome of a cell; None if there is none, or something else under its name."""
+    """Return the shared outcome of a cell; None if there is none, or if it is damaged or belongs to another cell."""
     facts = remote.outcome(cell.id, is_for_signing=is_for_signing)
     if facts is None:
         return None
     shared, faults = checked(SharedOutcome, facts)
     if shared is None or shared.outcome.cell != cell:
-        why = "; ".join(faults) or "it is of another cell"
-        console.warn(printable(f"the outcome of {cell.id} in the remote store is damaged and is skipped: {why}"))
+        why = "; ".join(faults) or "it belongs to another cell"
+        console.warn(printable(f"the outcome of {cell.id} in the shared store is damaged and is skipped: {why}"))
         return None
     return shared

@@ -54,7 +54,7 @@ class History:
         return folder_errors(self.state_dir, setting="`nightly: state:`")
 
     def log_path(self, name: str) -> Path:
-        """Return the path of a log. Folders in the name are ignored, since other machines send names, too."""
+        """Return the path of a log. Folders in the name are ignored, because names also come from other machines."""
         return self.state_dir / "logs" / Path(name).name
 
     def log(self, name: str) -> bytes | None:
@@ -106,7 +106,7 @@ class History:
                 staged = Path(staging) / path.name
                 with closing(sqlite3.connect(staged)) as database:
                     _fill(database, self.nights())
-                for suffix in ("-wal", "-shm"):  # of a database that an earlier version left open when it was killed
+                for suffix in ("-wal", "-shm"):  # of a database that a killed earlier version left open
                     path.with_name(f"{path.name}{suffix}").unlink(missing_ok=True)
                 staged.replace(path)
         except sqlite3.Error as error:

@@ -98,7 +98,7 @@ def _expanded(
 
 
 def _is_requested(cells: Cells, python: str, here: Sequence[Release]) -> bool:
-    """Return whether an item names a target or Python for which the recipe has no release, so that this is an error.
+    """Return whether an item names this target or Python itself, so that a missing release is an error.
 
     `here` are the recipe's releases for the target.
     """
@@ -143,7 +143,7 @@ def _compiled_dependencies(
 
 
 def _request(cell: Cell) -> str:
-    """Return what distinguishes a cell from another one of the same name."""
+    """Return the values that distinguish a cell from another cell of the same name."""
     request = f"ref {cell.ref!r} of version {cell.version}" if cell.ref else f"version {cell.version}"
     return f"{request} with dependencies" if cell.with_dependencies else request
 

@@ -47,7 +47,7 @@ class _RunningNight:
         history.put(night)
 
     def job(self, cell: Cell) -> Job | None:
-        """Return what builds a cell; None if it has a proven wheel, or can't be planned, which is then recorded."""
+        """Return the job that builds a cell; None if it has a proven wheel, or can't be planned, which is recorded."""
         context, began_s = self._builder.context, self._builder.context.clock()
         outcome = CellOutcome(cell=cell, status="failed", key="", began=iso_z(context.now()), wall_s=0.0)
         try:
@@ -73,7 +73,7 @@ class _RunningNight:
         past = (one for _, one in self._history.outcomes(outcome.cell.id) if one.wheel and one.key != plan.key)
         last = next(past, None)
         changed = changes(self._builder.record(last.key), entry.facts) if last else ("first wheel",)
-        # the key is another one if the images that were made for this wheel are not as locked
+        # the key has changed if images that were made for this wheel are not as locked
         outcome = replace(_with_wheel(outcome, entry), key=entry.key, status="built", cpu_s=cpu_s, changed=changed)
         self._end(outcome, began_s)
 

@@ -1,4 +1,4 @@
-"""Alarms: one for all cells that turn red for one cause, one for cells that turn green again, and each only once.
+"""Alarms: one for all cells that turn red for the same cause, one for cells that turn green again, each sent once.
 
 `told.json` in the state folder has the colour that was last announced for each cell. So an interrupted night or an
 unreachable webhook neither loses an alarm nor repeats one.

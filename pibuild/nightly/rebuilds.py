@@ -39,7 +39,8 @@ def rebuild_in_turn(night: Night, count: int, builder: CellBuilder, history: His
         night = replace(night, rebuilds=(*night.rebuilds, outcome))
         history.put(night)
     if len(night.rebuilds) < count:
-        console.note(f"{len(night.rebuilds)} of {count} artifacts were rebuilt: the store has no others of this night")
+        why = "the store has no other artifacts of this night"
+        console.note(f"{len(night.rebuilds)} of {count} artifacts were rebuilt: {why}")
     return night
 
 

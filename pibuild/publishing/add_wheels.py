@@ -85,13 +85,13 @@ def _package_record(record: dict[str, Any], packages: dict[str, Any], wheel: dic
 def add_wheels(
     site_dir: Path, wheels: Sequence[ProvenWheel], *, listed: Collection[tuple[str, str]] = ()
 ) -> tuple[PublishedWheel, ...]:
-    """Put wheels into files/, all of them or none, also those that files/ has.
+    """Put wheels into files/, all of them or none; wheels that files/ already has are added again.
 
     `listed` has path and sha256 of files that sets of this publication list. A wheel stays as it is if all its sidecars
     are among them; others may have been planted. Raises PublishError if a wheel is not the one of its record.
     """
     new = [wheel for wheel in wheels if not _is_whole(site_dir, wheel, listed)]
-    with ThreadPoolExecutor(2) as hashing, ThreadPoolExecutor(4) as syncing:  # copy, hash and disk at the same time
+    with ThreadPoolExecutor(2) as hashing, ThreadPoolExecutor(4) as syncing:  # copying, hashing and writing overlap
         steps: list[Future[None]] = []
         for wheel in new:
             copy = _folder(staging_dir(site_dir), wheel) / wheel.file

@@ -159,7 +159,7 @@ class _Check:
             self.faults += self._unlisted(public_key)
 
     def _check_pointer(self, public_key: Ed25519PublicKey | None, seen: SeenPointer | None, now: datetime) -> None:
-        """Check current.json: whose it is, whether it holds, and what it names."""
+        """Check current.json: its signature, its times and number, and the hashes that it has."""
         pointer = self.stored.pointer
         if public_key and self.stored.envelope is None:
             self._add(POINTER, "is not signed; `pibuild publish` signs it")
@@ -171,7 +171,7 @@ class _Check:
             self._add(f"{self.set_id}/{SUMS}", f"has sha256 {digest}, {POINTER} says {pointer.sums_sha256}")
 
     def _check_next(self, public_key: Ed25519PublicKey | None) -> None:
-        """Find out whether a publication is not finished; otherwise check the files of the top folder."""
+        """Check whether a publication is unfinished. If none is, check the files of the top folder."""
         pointer, folder = self.stored.pointer, self.reader.folder
         try:
             following = read_pointer(self.reader.read(NEXT).content())

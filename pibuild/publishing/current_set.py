@@ -1,6 +1,6 @@
-"""The current set on disk: whose signature it has, and the pointer to it, which is written, renewed and repaired.
+"""The current set on disk: its signature, and the pointer to it, which is written, renewed and repaired.
 
-next.json is written first. So a reader can tell a publication that was interrupted from a site that somebody changed.
+next.json is written first. So a reader can distinguish an interrupted publication from a site that somebody changed.
 """
 
 import hashlib
@@ -86,7 +86,7 @@ def point_to(site: Site, set_id: str) -> None:
 
 
 def renew(site: Site) -> None:
-    """Let the signed pointer to the current set hold for some more days, if there are a key and a set."""
+    """Extend the expiry of the signed pointer to the current set, if there are a key and a set."""
     set_id = current_id(site.folder)
     if site.key and set_id and is_own(site, set_id):
         put_file(site.folder, POINTER, _next_pointer(site, set_id))
@@ -94,7 +94,7 @@ def renew(site: Site) -> None:
 
 
 def finish(site: Site) -> None:
-    """Write the pointer to the current set and the front page anew if they do not belong to it."""
+    """Write the pointer and the front page again if they don't belong to the current set."""
     set_id = current_id(site.folder)
     if set_id and is_own(site, set_id):
         put_file(site.folder, INDEX, _REDIRECT)
@@ -126,7 +126,8 @@ def _next_pointer(site: Site, set_id: str) -> bytes:
     before = stored.pointer if stored else None
     if before and before.made and site.now + CLOCKS_DIFFER < datetime.fromisoformat(before.made):
         clock, made = f"the clock of this machine ({iso_z(site.now)})", f"the last publication ({before.made})"
-        site.console.warn(f"{clock} is behind {made}: set it; readers refuse what has expired by their clocks")
+        why = "readers reject a current.json that has expired by their clocks"
+        site.console.warn(f"{clock} is behind {made}: set the clock, because {why}")
     pointer = Pointer(
         set=set_id,
         number=next_number(before.number if before else 0, site.now),

@@ -100,7 +100,7 @@ class _Store:
             pointer_path.write_bytes(content)
             pointer = read_pointer(content).pointer
             if pointer.set != published.id:
-                return  # published anew meanwhile: who did that sends it
+                return  # another process published meanwhile, and sends its set
             there, unfinished = self._pointer(POINTER), self._pointer(NEXT)
             is_finished = unfinished is None or (there is not None and unfinished.content == there.content)
             if there and there.content == content and is_finished:
@@ -142,8 +142,9 @@ class _Store:
             if not damaged:
                 return
             if is_last:
-                hint = "check that store's disk and connection: its files differ from what was sent"
-                raise PublishError(f"{Address(remote)} damages what it receives", details=damaged[:_SHOWN], hint=hint)
+                hint = "check the disk of that store and the connection to it"
+                what = f"Files at {Address(remote)} differ from those that were sent"
+                raise PublishError(what, details=damaged[:_SHOWN], hint=hint)
             self.rclone.copy_tree(folder, remote, paths=damaged)
 
     def _pointer(self, name: str) -> PointerFile | None:
@@ -161,7 +162,7 @@ def _wheel_sums(sums: Mapping[str, str]) -> dict[str, str]:
 
 
 def _reject_changed(site_dir: Path, sums: Mapping[str, str]) -> None:
-    """Raise PublishError if a file is not the one that was published: it must not be copied anywhere."""
+    """Raise PublishError if a file differs from the published one: it must not be copied to destinations."""
     if details := damaged_files(site_dir, sums):
         hint = "copy them back from another destination, or publish an undamaged set: pibuild publish rollback SET"
         raise PublishError(f"Files of {site_dir} changed after publication", details=details[:_SHOWN], hint=hint)
@@ -192,4 +193,4 @@ def _upload_one(site_dir: Path, wheel: PublishedWheel, destination: TwineDestina
     except NameTakenError:
         if is_listed is not None:
             raise
-        # a server without an index rejects a file that it already has in this way
+        # this is how a server without an index rejects a file that it already has

@@ -42,18 +42,18 @@ _ROLLBACK = "publish another set: pibuild publish rollback SET"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Site:
-    """A folder that sets are published in, and what every new set is made with."""
+    """The folder in which sets are published, and the settings for new sets."""
 
     folder: Path
     pages: Callable[[PublishedSet], Mapping[str, bytes]]
     """Makes all pages of a set, by path from its folder."""
     key: Ed25519PrivateKey | None
-    """Signs SHA256SUMS, the pointer and provenance; None if nothing is signed."""
+    """The key that signs SHA256SUMS, the pointer and the provenance; None if they are not signed."""
     retention: Policy
     now: datetime
     console: Console
     expiry_days: int = 7
-    """Days for which a signed pointer holds."""
+    """Days for which a signed pointer is valid."""
     former_keys: tuple[Ed25519PublicKey, ...] = ()
     """Keys that signed sets before `key`."""
     trust: Trust = ANYBODY
@@ -137,7 +137,7 @@ def staging_dir(site_dir: Path) -> Path:
 def make_public(site_dir: Path) -> None:
     """Let every user read the files and folders in the site, whatever umask they were written with.
 
-    Links are not followed, even if somebody puts them there meanwhile.
+    Links are not followed, even if somebody creates them meanwhile.
     """
     for _, folders, files, folder in os.fwalk(site_dir):
         for name in (*folders, *files):
@@ -152,7 +152,7 @@ def _open_to_readers(name: str, folder: int) -> None:
         present = os.fstat(descriptor).st_mode
         mode = FOLDER_MODE if stat.S_ISDIR(present) else _FILE_MODE
         if not stat.S_ISLNK(present) and stat.S_IMODE(present) != mode:
-            with suppress(PermissionError):  # a file of another user, who decides on its mode
+            with suppress(PermissionError):  # another user owns the file, and decides on its mode
                 Path(f"/proc/self/fd/{descriptor}").chmod(mode)  # fchmod needs a file that can be read
     finally:
         os.close(descriptor)

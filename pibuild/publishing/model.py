@@ -1,4 +1,4 @@
-"""The nouns of publishing: a wheel of the index, and a set of wheels.
+"""The values of publishing: a wheel of the index, and a set of wheels.
 
 set.json is a PublishedSet as JSON. How a set becomes files is in layout.
 """
@@ -69,7 +69,7 @@ class PublishedWheel:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PublishedSet:
-    """All that a reader of the index sees at one moment."""
+    """The wheels that a reader of the index sees at one moment."""
 
     id: str
     """`20261125T031500Z-1f2e3d4c`: when it was made, and the begin of its content's sha256. Sorts by time."""
@@ -77,7 +77,7 @@ class PublishedSet:
     wheels: tuple[PublishedWheel, ...]
     """Sorted by file name, then sha256; hidden wheels included."""
     why: str
-    """What made it: `night 20261125T031500Z`, `yank of …`."""
+    """The reason for the set: `night 20261125T031500Z`, `yank of …`."""
     follows: str = ""
     """Id of the set that was current before and that it was made from; empty for the first."""
 

@@ -1,4 +1,4 @@
-"""What a person or a night does to a site: publish, yank, unyank, undelete, roll back, sweep.
+"""The operations on a site: publish, yank, unyank, undelete, roll back, sweep.
 
 Each makes a new set and points to it, except that a rollback only points and a sweep only removes. layout writes the
 set; index and page make its pages.
@@ -97,7 +97,7 @@ def _removed_on_failure(site: Site, wheels: Iterable[ProvenWheel]) -> Iterator[N
 def _vouched(site: Site, before: PublishedSet, offered: Sequence[ProvenWheel]) -> tuple[PublishedWheel, ...]:
     """Add the offered wheels again that a set without this publication's signature has.
 
-    What lies in the site proves nothing then. Raises PublishError if the set lists wheels that are not offered.
+    The files in the site can't be trusted then. Raises PublishError if the set lists wheels that are not offered.
     """
     ours = {(wheel.file, wheel.sha256) for wheel in offered}
     details = [wheel.file for wheel in before.listed if (wheel.file, wheel.sha256) not in ours]
@@ -121,7 +121,7 @@ def _strange_set(site: Site, set_id: str, details: Sequence[str] = ()) -> Publis
 
 
 def _has_own_signature(site: Site, published: PublishedSet | None) -> bool:
-    """Return whether nothing is to be signed: the set has this key's signature, or there is no key or set."""
+    """Return whether no signature is missing: the set has this key's signature, or there is no key or set."""
     return published is None or is_own(site, published.id, also_former=False)
 
 
@@ -140,7 +140,7 @@ def yank(site: Site, name: str, reason: str) -> PublishedSet | None:
     Raises UsageError if there is no such wheel, or if the reason is not UTF-8.
     """
     if any("\ud800" <= letter <= "\udfff" for letter in reason):
-        raise UsageError("The reason is not UTF-8, as pages are", found=repr(reason), hint="check your locale")
+        raise UsageError("The reason is not valid UTF-8", found=repr(reason), hint="check your locale")
     why = f"yank of {name}: {reason}"
     return _changed(site, name, "listed", lambda wheel: not wheel.hidden, why, yanked=reason)
 
@@ -292,7 +292,7 @@ def _accepted(site: Site, present: Sequence[PublishedWheel], wheels: Sequence[Pr
 
 
 def _reassigned(present: Iterable[PublishedWheel], offered: Iterable[ProvenWheel]) -> tuple[PublishedWheel, ...]:
-    """Assign published wheels to the cells that bring them now."""
+    """Assign published wheels to the cells that offer them now."""
     by_content = {(wheel.file, wheel.sha256): wheel for wheel in offered}
     return tuple(
         replace(wheel, cell=offer.cell, is_release=offer.is_release, is_beside=offer.is_beside)

@@ -1,4 +1,4 @@
-"""current.json: which set is the current one, since when and until when, under the publisher's signature.
+"""current.json: the name of the current set, its times, and the publisher's signature.
 
 The envelope (DSSE) has this JSON as payload; without a signing key, the file is this JSON itself:
 
@@ -28,7 +28,7 @@ from pibuild.times import compact_utc, iso_z
 POINTER, NEXT = "current.json", "next.json"
 PAYLOAD_TYPE = "application/vnd.pibuild.current+json"
 CLOCKS_DIFFER = timedelta(minutes=10)
-"""How much the clocks of publisher and reader may differ."""
+"""The accepted difference between the clocks of publisher and reader."""
 _Time = Annotated[str, StringConstraints(pattern=r"^(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ)?$")]
 _TopFile = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z-]*\.(html|json)$")]
 _Sha256 = Annotated[str, StringConstraints(pattern=r"^([0-9a-f]{64})?$")]
@@ -59,7 +59,7 @@ class Pointer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PointerFile:
-    """A current.json as it was read. Nobody has verified its signature."""
+    """A current.json as it was read; its signature is not verified."""
 
     content: bytes
     pointer: Pointer
@@ -72,7 +72,7 @@ class PointerFile:
 
 
 def read_pointer(content: bytes) -> PointerFile:
-    """Return what a current.json says. Raises ValueError if it is something else."""
+    """Return the pointer of a current.json. Raises ValueError if the content is invalid."""
     envelope = None
     if _is_envelope(content):
         envelope = read_envelope(content)
@@ -87,7 +87,7 @@ def read_pointer(content: bytes) -> PointerFile:
 
 
 def pointed_set(content: bytes) -> str:
-    """Return the id of the set that a current.json names. Raises ValueError if it is something else."""
+    """Return the id of the set that a current.json names. Raises ValueError if the content is invalid."""
     return read_pointer(content).pointer.set
 
 
@@ -102,7 +102,7 @@ def write_pointer(pointer: Pointer, key: Ed25519PrivateKey | None) -> bytes:
 def next_number(before: int, now: datetime) -> int:
     """Return the number that follows another one: the time as YYYYMMDDhhmmss, unless the one before is later.
 
-    So numbers also grow if the one before was lost with its site.
+    So numbers also grow if a site, and with it the last number, was lost.
     """
     return max(before + 1, int(re.sub(r"\D", "", compact_utc(now))))
 

@@ -1,4 +1,4 @@
-"""Which wheels leave the index, which wheels and sets are removed from the disk: by count and by age.
+"""Retention: which wheels leave the index, and which wheels and sets are removed from the disk, by count and age.
 
 Pure: operations applies the decision. A wheel is hidden first, which can be undone, and removed when its grace
 period is over. The newest wheel of a cell always stays.

@@ -1,4 +1,4 @@
-"""The newest current.json that a reader has seen of a site, in a file of the reader's: it notices an older one."""
+"""The newest current.json of a site that a reader has seen, in the reader's file: an older one is a fault."""
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -14,7 +14,7 @@ from pibuild.publishing.pointer import Pointer
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SeenPointer:
-    """What a reader keeps of a pointer whose signature it has verified."""
+    """The values of a verified pointer that a reader keeps."""
 
     number: int
     set: str
@@ -33,7 +33,7 @@ class SeenPointer:
 
 
 def seen_in(path: Path) -> SeenPointer | None:
-    """Return what a file has; None if there is no file yet. Raises UsageError if it is something else."""
+    """Return the pointer in a file; None if there is no file yet. Raises UsageError if the file is invalid."""
     try:
         content = path.read_bytes()
     except FileNotFoundError:
@@ -61,6 +61,6 @@ def remember(path: Path, pointer: Pointer) -> None:
     with folder_errors(path.parent, kind=PublishError, setting="--state", room="the disk of this file"):
         before = seen_in(path)
         if before and (faults := list(before.faults(pointer))):
-            raise PublishError("current.json is older than one that was seen", details=faults)
+            raise PublishError("current.json is older than one that was seen before", details=faults)
         if before != seen:
             write_atomically(path, json_text(asdict(seen)))

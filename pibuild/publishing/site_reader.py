@@ -19,7 +19,7 @@ from pibuild.sources.places import Downloader
 from pibuild.urls import Address
 
 _MOST_TEXT_BYTES, _MOST_WHEEL_BYTES = 64 << 20, 4 << 30
-"""Of a file behind a server, which could go on for ever."""
+"""The largest file that is read from a server, which could send without end."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""A publication from its begin to its end: the site's lock, a set written whole, and what a killed one left."""
+"""A publication as a transaction: it locks the site, writes a set as a whole, and clears up after a killed one."""
 
 import hashlib
 import json

@@ -1,7 +1,7 @@
 """Key files: Ed25519 keys in PEM, a key's public half as text, and signatures of a file's bytes.
 
-Knows who may read and write a key. The keys are those of `openssl genpkey -algorithm ed25519 -out pibuild.key` and
-`openssl pkey -in pibuild.key -pubout -out pibuild.pub`. A signature is 64 bytes. OpenSSL 3 and coreutils verify a
+Checks which users may read and write a key. The keys are those of `openssl genpkey -algorithm ed25519 -out pibuild.key`
+and `openssl pkey -in pibuild.key -pubout -out pibuild.pub`. A signature is 64 bytes. OpenSSL 3 and coreutils verify a
 published set, in its folder:
 
     openssl pkeyutl -verify -pubin -inkey pibuild.pub -rawin -in SHA256SUMS -sigfile SHA256SUMS.sig
@@ -31,7 +31,7 @@ from pibuild.errors import UsageError
 from pibuild.files import folder_errors, locked, write_atomically
 
 KEY_PREFIX = "ed25519:"
-"""How a public key's text begins."""
+"""The beginning of a public key's text."""
 _EVERY_USER = stat.S_IROTH | stat.S_IWOTH
 _FOR_A_GROUP = "mode 600, or 640 for a group"
 _PRIVATE_HINT = "openssl genpkey -algorithm ed25519 -out pibuild.key"
@@ -41,8 +41,8 @@ _PUBLIC_HINT = "openssl pkey -in pibuild.key -pubout -out pibuild.pub"
 def load_key(path: Path) -> Ed25519PrivateKey:
     """Return the private key that signs, from a PEM file.
 
-    Raises UsageError if the file is something else, or if every user of the machine may read or write it. The group
-    may, so that a service can use the key.
+    Raises UsageError if the file has no such key, or if every user of the machine may read or write it. The group may,
+    so that a service can use the key.
     """
     return _private_key(path, _EVERY_USER, _FOR_A_GROUP)
 
@@ -83,10 +83,10 @@ def refuse_if_open(path: Path, title: str, forbidden: int = _EVERY_USER, expecte
     if mode & forbidden:
         who = "every user" if mode & _EVERY_USER else "other users"
         raise UsageError(
-            f"{title} {path} is open to {who} of this machine",
+            f"{title} {path} can be read or written by {who} of this machine",
             expected=expected,
             found=f"mode {mode:03o}",
-            hint=f"chmod 600 {path}; make a new key if a stranger may have read it",
+            hint=f"chmod 600 {path}; make a new key if somebody else may have read it",
         )
 
 
@@ -139,7 +139,9 @@ def _load(path: Path, load: Callable[[bytes], object], kind: type, hint: str) ->
         hint = f"openssl pkey -in {path} -out NEW"
         raise UsageError(f"{path} is encrypted", expected=expected, hint=hint) from error
     except (ValueError, UnsupportedAlgorithm) as error:
-        raise UsageError(f"{path} is not such a key", expected=expected, found=_content(pem), hint=hint) from error
+        raise UsageError(
+            f"{path} has no key of this kind", expected=expected, found=_content(pem), hint=hint
+        ) from error
     if not isinstance(key, kind):
         found = type(key).__name__.removesuffix("PrivateKey").removesuffix("PublicKey")
         raise UsageError(f"{path} is a key of another algorithm", expected=expected, found=found, hint=hint)

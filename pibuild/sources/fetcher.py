@@ -60,7 +60,7 @@ class Fetcher:
     offline: bool
     now: Callable[[], datetime]
     _silent: dict[str, str] = field(default_factory=dict, init=False)
-    """Why a server, or the proxy that leads to it, does not answer; by server. It is not asked again."""
+    """Servers that don't answer, with the reason. They are not asked again."""
 
     def fetch_all(self, sources: Sequence[Source]) -> tuple[Entry, ...]:
         """Return every source, in order, from the store or from its places; the facts have its `place`.
@@ -100,7 +100,7 @@ class Fetcher:
         if wrong := _not_pinned(sources, entries):
             names = ", ".join(entry.facts["name"] for entry in wrong)
             hint = "check the disk of the store"
-            raise SourceError(f"The store damages what is written into it: {names}", hint=hint)
+            raise SourceError(f"Files in the store differ from what was written: {names}", hint=hint)
         return entries
 
     def take(self, source: Source, folder: Path) -> Source:
@@ -235,7 +235,7 @@ class _NoPlaceError(SourceError):
 
 
 def _state_words(state: WorkTree) -> str:
-    """Return how a work tree differs from its commit: `0123456789, 2 files differ`."""
+    """Return the commit of a work tree and how the tree differs from it: `0123456789, 2 files differ`."""
     differs = {0: "clean", 1: "1 file differs"}.get(state.changes, f"{state.changes} files differ")
     return f"commit {state.commit[:10]}, {differs}"
 

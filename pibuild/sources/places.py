@@ -1,4 +1,4 @@
-"""The places of a source, the order in which they are tried, and what their clients must be able to do.
+"""The places of a source, the order in which they are tried, and the protocol of their clients.
 
 What arrives is checked by fetcher.
 """

@@ -29,16 +29,16 @@ SharedKind = Literal["artifact", "wheel", "outcome", "image"]
 
 
 class AttestationError(Exception):
-    """A file of the shared store is no valid attestation; the text says why."""
+    """A file of the shared store is not a valid attestation; the text says why."""
 
 
 class UnsignedError(AttestationError):
-    """A file of the shared store was written before files there were signed."""
+    """A file of the shared store was written by an older pibuild, which didn't sign files."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attestation:
-    """One machine's word on one thing of the shared store."""
+    """The signed statement of one machine about one artifact, wheel, outcome or image."""
 
     kind: SharedKind
     key: str

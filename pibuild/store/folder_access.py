@@ -1,7 +1,7 @@
-"""Which other users of the machine could change the files of the store.
+"""Checks which other users of the machine could change the files of the store.
 
-Whoever can do that decides what this user builds, installs and signs. So a store that everybody may write to is
-refused; a group, or another owner, may be meant, and gets a warning.
+Such a user decides what this user builds, installs and signs. So a store that everybody may write to is refused. A
+group or another owner may be intended, and causes a warning.
 """
 
 import grp
@@ -34,7 +34,7 @@ def refuse_if_public(root: Path, folders: Iterable[Path]) -> None:
 
 
 def writers_beside_user(root: Path) -> Iterator[str]:
-    """Yield who else can change the store, or a folder above it and so replace it: an owner, a group, or every user.
+    """Yield the other users who can change the store or replace it: the owner or group of a folder, or every user.
 
     A group that is named like the user is its own. In a sticky folder, only its owner can replace what is another's.
     """

@@ -59,7 +59,7 @@ class Store:
     def __init__(self, root: Path, console: Console, trust: Trust = ANYBODY) -> None:
         """Open the folder, make what is missing in it, and begin a session.
 
-        What a machine made that `trust` does not take is not in this store, even if it was taken before.
+        Entries of machines that `trust` doesn't accept are treated as missing, even if they were accepted before.
         """
         self.root, self._console, self._trust = root, console, trust
         with folder_errors(root):
@@ -257,7 +257,7 @@ def machines_in(*facts: Mapping[str, Any]) -> list[str]:
 
 
 def with_machines(machines: Sequence[str]) -> dict[str, Any]:
-    """Return what a record says of the other machines that had a part in it: nothing if there are none."""
+    """Return the part of a record that lists the other machines; an empty one if there are none."""
     return {"machines": list(machines)} if machines else {}
 
 
@@ -295,14 +295,14 @@ def _make_folder(folder: Path) -> None:
 
 
 def _store_id(root: Path) -> str:
-    """Return the name that tells this store from others whose pibuilds use the same engine.
+    """Return the id that distinguishes this store from other stores whose pibuilds use the same engine.
 
     File system and inode of the folder are part of it, so a copy of the folder, with all that is in it, has another
     name: it must not remove the containers of the original. The file system's own id is used, since device numbers
     change when a machine starts.
     """
     path = root / "id"
-    with FileLock(root / "locks" / "id.lock"):  # of two first pibuilds, one must write it
+    with FileLock(root / "locks" / "id.lock"):  # if two pibuilds start at the same time, one must write it
         if not path.exists():
             write_atomically(path, uuid.uuid4().hex)
     name = path.read_bytes()

@@ -1,4 +1,4 @@
-"""Images of this machine whose packages are not those of their locks: remembered, so that plans need no engine."""
+"""Images of this machine whose packages are not those of their locks, in a file, so that plans need no engine."""
 
 import json
 import threading
@@ -34,7 +34,7 @@ class OwnImages:
             self._path.unlink(missing_ok=True)
 
     def note(self, image: Image) -> None:
-        """Write down how an image is named here. Raises StoreError if the file can't be written."""
+        """Record the name of an image on this machine. Raises StoreError if the file can't be written."""
         with self._lock:
             self._note(image)
 

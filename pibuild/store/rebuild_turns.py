@@ -20,7 +20,7 @@ from pibuild.times import iso_z
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Turn:
-    """What is known of an artifact's last rebuild."""
+    """The record of an artifact's last rebuild."""
 
     name: str
     """Of the artifact, for people."""

@@ -1,4 +1,4 @@
-"""Artifacts and proven wheels by key at a remote that machines share: what one machine built, the others download.
+"""Artifacts and proven wheels by key in the shared store: if one machine has built them, the others download them.
 
 Knows the remote's layout, and takes nothing on trust because it is there: each file is opened only if a machine that
 `store: trust:` lists has signed its hash under this key. No build fails because of the remote: if it does not answer it
@@ -54,29 +54,29 @@ _DIGITS = 16
 _SHOWN = 5
 """Faults that a message lists."""
 _COPIES = 3
-"""Of a tree on this machine's disk while it is taken: as downloaded, normalised and unpacked."""
+"""Copies of a tree on this machine's disk during a download: as downloaded, normalised and unpacked."""
 
 
 class _DamagedError(Exception):
-    """Something at the remote does not have its signed hash or its shape."""
+    """A file of the shared store does not have its signed hash or its format."""
 
 
 class _StrangerError(Exception):
-    """Something at the remote is the work of a machine that is not trusted."""
+    """A file of the shared store is the work of an untrusted machine."""
 
 
 class WheelJudge(Protocol):
-    """Decides whether a wheel from another machine is what its plan says. Both methods raise ProofError if it isn't."""
+    """Decides whether a wheel from another machine fits its plan. Both methods raise ProofError if it doesn't."""
 
     def check_record(self, record: WheelRecord) -> None:
         """Compare a record with the plan, names of files included, before the files are read."""
 
     def check_files(self, wheel_path: Path, record: WheelRecord, extras: Sequence[Path]) -> None:
-        """Verify the wheel and what is beside it."""
+        """Verify the wheel and the files beside it."""
 
 
 class Remote:
-    """The part of a store that machines share."""
+    """The shared store, as this machine uses it."""
 
     def __init__(
         self,
@@ -178,7 +178,7 @@ class Remote:
                 tar_path = staging / "wheel.tar"
                 self._push(folder, "wheel", plan.key, wheel.path.name, tar_path, wheel.facts, staging)
 
-        self._send("nothing more is pushed to the remote store", push_all)
+        self._send("nothing more is pushed to the shared store", push_all)
 
     @cached_property
     def _own(self) -> str:
@@ -251,15 +251,15 @@ class Remote:
             self._warn_once(str(error), f"{title} is made here: {why}; so is all else of this key")
         except UnsignedError:
             why = "a pibuild without signatures put it there"
-            self._warn_once("", f"{title} is not signed in the remote store and is made again: {why}")
+            self._warn_once("", f"{title} is not signed in the shared store and is made again: {why}")
         except (_DamagedError, AttestationError, RecordError, TooLargeError) as error:
-            self._warn(f"{title} is damaged in the remote store and is made again: {_one_line(error)}")
+            self._warn(f"{title} is damaged in the shared store and is made again: {_one_line(error)}")
         except ProofError as error:
             why = "; ".join((error.what, *filter(None, (error.found,)), *error.details[:_SHOWN]))
-            self._warn(f"{title} in the remote store is not what it should be and is made again: {why}")
+            self._warn(f"{title} in the shared store is not what it should be and is made again: {why}")
         except SourceError as error:
             self._source = self._target = None
-            self._console.warn(f"the remote store is not asked again; the build continues without it: {error.line}")
+            self._console.warn(f"the shared store is not asked again; the build continues without it: {error.line}")
             return None
         self._damaged.add(f"{_FOLDERS[kind]}/{key}")
         return None
@@ -274,7 +274,7 @@ class Remote:
         self._console.warn(printable(text))
 
     def _lacks(self, folder: RemoteFolder, kind: SharedKind, key: str) -> bool:
-        """Return whether the remote has nothing of this name that this machine would take."""
+        """Return whether the remote has no file of this name that this machine would accept."""
         if f"{_FOLDERS[kind]}/{key}" in self._damaged:
             return True
         try:
@@ -302,7 +302,7 @@ class Remote:
                 raise SourceError("it can't be written", found=str(error)) from error
             self._damaged.discard(f"{_FOLDERS[kind]}/{key}")
             if self._lacks(folder, kind, key):
-                raise SourceError("it does not keep what is put there")
+                raise SourceError("it does not store what is uploaded")
             step.detail = size(content.stat().st_size)
 
     def _put_attestation(

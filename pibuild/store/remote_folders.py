@@ -24,9 +24,9 @@ class LocalFolder:
         self._root = root
 
     def get(self, name: str, to: Path, most_bytes: int) -> bool:
-        """Write a file if the folder has it; return whether it has.
+        """Write a file if the folder has it; return whether the folder has it.
 
-        Raises TooLargeError if it has more than `most_bytes`, or is no file: a pipe would never end.
+        Raises TooLargeError if it has more than `most_bytes`, or is not a regular file: a pipe would never end.
         """
         with self._named():
             try:
@@ -49,7 +49,7 @@ class LocalFolder:
         staged = unfinished_path(stored)
         with self._named():
             if stored.parent.is_symlink():
-                raise SourceError(f"{stored.parent} is a link", hint="a stranger may have made it; remove it")
+                raise SourceError(f"{stored.parent} is a link", hint="remove it: somebody else may have made it")
             stored.parent.mkdir(parents=True, exist_ok=True)
             try:
                 shutil.copyfile(path, staged)
@@ -69,7 +69,7 @@ class LocalFolder:
             yield
         except OSError as error:
             if is_disk_full(error):
-                raise  # the caller knows whose disk it is
+                raise  # the caller knows whose disk is full
             raise SourceError(f"{self._root} can't be used", found=str(error)) from error
 
 
@@ -97,4 +97,4 @@ class ServedFolder:
 
 
 def _too_large(name: str, most_bytes: int) -> TooLargeError:
-    return TooLargeError(f"{name} is no file, or larger than it should be", expected=f"{most_bytes} bytes at most")
+    return TooLargeError(f"{name} is not a file, or is larger than expected", expected=f"{most_bytes} bytes at most")

@@ -49,7 +49,7 @@ def _is_printable(text: str) -> str:
 
 
 def _is_shallow(value: dict[str, JsonValue]) -> dict[str, JsonValue]:
-    """Accept only what can be written again: Python's writer of JSON calls itself for each level."""
+    """Accept only values that can be written again: Python's JSON writer recurses for each level."""
     level: list[Any] = [value]
     for _ in range(_MOST_LEVELS):
         if any(isinstance(part, float) and not isfinite(part) for part in level):
@@ -157,7 +157,7 @@ class ArtifactFacts(TypedDict):
 
 
 class PlanFacts(TypedDict):
-    """What was decided."""
+    """The plan of a wheel."""
 
     key: Sha256
     target: _Text

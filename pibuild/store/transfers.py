@@ -1,4 +1,4 @@
-"""The names that images have in the engine for a while: in a transfer, or until their own name is known to be right.
+"""Temporary names of images in the engine: during a transfer, or until their own name is known to be right.
 
 Each is noted in the store before the engine has it, so that a later process removes what a killed one has left there.
 
@@ -14,7 +14,7 @@ from pibuild.files import folder_errors
 from pibuild.store.local import Store
 
 UNNAMED_IMAGES = "pibuild/unnamed:"
-"""How the names begin of images whose own name is not known to be right."""
+"""The beginning of names of images whose own name is not yet known to be right."""
 
 
 @contextmanager

@@ -1,6 +1,6 @@
-"""Whose work is taken from the shared store: machines, by their public keys.
+"""The machines whose work is accepted from the shared store, by their public keys.
 
-A key is named by its text, `ed25519:…`. A machine's own key is in nobody's list; what it signs is always its own.
+A key is named by its text, `ed25519:…`. A machine's own key is in no list: it always trusts its own work.
 """
 
 from collections.abc import Iterable
@@ -18,11 +18,11 @@ class Trust:
     """Texts of public keys; None if the setting is missing."""
 
     def strangers(self, machines: Iterable[str]) -> tuple[str, ...]:
-        """Return which of these other machines are not listed. What they made is never signed for publication."""
+        """Return the machines that are not listed. Their work is never signed for publication."""
         return tuple(sorted({*machines} - (self.listed or frozenset())))
 
     def takes(self, machines: Iterable[str]) -> bool:
-        """Return whether something that these other machines had a part in may be used here."""
+        """Return whether this machine may use work in which these other machines had a part."""
         return self.listed is None or not self.strangers(machines)
 
 
@@ -31,7 +31,7 @@ ANYBODY = Trust()
 
 
 def trust_of(storage: Storage) -> Trust:
-    """Return what the settings say. Raises UsageError if a file that they name is no public key."""
+    """Return the trust that the settings define. Raises UsageError if a file that they name has no public key."""
     from pibuild.signing.key_files import KEY_PREFIX, load_public_key, public_text  # noqa: PLC0415  takes time to import
 
     if storage.trust is None:

@@ -84,7 +84,7 @@ def archive_errors() -> Iterator[None]:
     try:
         yield
     except (tarfile.TarError, zipfile.BadZipFile, EOFError, zlib.error, lzma.LZMAError) as error:
-        raise SourceError("it is neither a tar nor a zip, or damaged", found=str(error)) from error
+        raise SourceError("it is neither a tar nor a zip, or it is damaged", found=str(error)) from error
     except OSError as error:
         if error.errno:
             raise

@@ -113,14 +113,14 @@ class Picker:
         return self._was_in_folder and not self._in_folder
 
     def chosen(self) -> dict[str, TreeEntry]:
-        """Return what is chosen so far, by path."""
+        """Return the entries that are chosen so far, by path."""
         return self._below_top if self._has_one_top else self._whole
 
     def entries(self) -> dict[str, TreeEntry]:
-        """Return what was chosen, by path. Raises SourceError if that can't be a tree."""
+        """Return the chosen entries by path. Raises SourceError if they can't be a tree."""
         chosen = self.chosen()
         if not chosen:
-            raise SourceError("it holds no selected file", expected=_description(self._selection))
+            raise SourceError("it contains no selected file", expected=_description(self._selection))
         for path, entry in chosen.items():
             if entry.fault:
                 raise SourceError(f"{path!r} in it is {entry.fault}")
@@ -152,7 +152,7 @@ class Picker:
         size_bytes = self.size_bytes - offset
         if size_bytes != member.size_bytes:
             expected, found = f"{member.size_bytes} bytes", f"{size_bytes} bytes"
-            raise SourceError(f"{member.path!r} in it is cut short", expected=expected, found=found)
+            raise SourceError(f"{member.path!r} in it is truncated", expected=expected, found=found)
         mode = PROGRAM if member.is_executable else FILE
         return TreeEntry(mode=mode, sha256=digest.hexdigest(), size_bytes=size_bytes, offset=offset)
 
@@ -161,7 +161,7 @@ def safe_path(path: str) -> str:
     """Return the path without `.` and doubled slashes. Raises SourceError if it leads out of the archive."""
     parts = [part for part in path.split("/") if part not in ("", ".")]
     if path.startswith("/") or ".." in parts or "\n" in path or "\0" in path:
-        raise SourceError(f"it holds a file with the unsafe name {path!r}")
+        raise SourceError(f"it contains a file with the unsafe name {path!r}")
     return "/".join(parts)
 
 

@@ -39,7 +39,7 @@ _MAX_NAME_BYTES = 1 << 16
 """Of a path, or of a link's target."""
 _CHUNK_BYTES = 1 << 20
 _TOP = "tree/"
-"""Stands before each path while a tree is written again, so that a tree which is one folder keeps that folder."""
+"""A folder that is put before each path while a tree is written again, so that a tree with a single folder keeps it."""
 _LONG_NAMES = (tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK)
 
 
@@ -56,15 +56,15 @@ def stored_members(tar_path: Path) -> Iterator[Member]:
             begin = file.tell()
             end = begin + -(-info.size // _BLOCK_BYTES) * _BLOCK_BYTES
             if info.size < 0 or end > total_bytes:
-                raise SourceError(f"{info.name!r} in it is cut short")
+                raise SourceError(f"{info.name!r} in it is truncated")
             if info.type in _LONG_NAMES:
                 if info.size > _MAX_NAME_BYTES:
-                    raise SourceError("it holds a name that is too long", found=f"{info.size} bytes")
+                    raise SourceError("it contains a name that is too long", found=f"{info.size} bytes")
                 names[info.type] = file.read(info.size).rstrip(b"\0").decode("utf-8", "surrogateescape")
             else:
                 path = names.pop(tarfile.GNUTYPE_LONGNAME, info.name).removesuffix("/" if info.isdir() else "")
                 if safe_path(path) != path or not path or path in paths:
-                    raise SourceError(f"it holds a file with the unsafe name {path!r}, or holds it twice")
+                    raise SourceError(f"it contains a file with the unsafe name {path!r}, or contains this name twice")
                 paths.add(path)
                 target = names.pop(tarfile.GNUTYPE_LONGLINK, info.linkname)
                 yield _member(info, path, target, file, begin)
@@ -130,11 +130,11 @@ def _header(block: bytes) -> tarfile.TarInfo:
     try:
         info = tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape")
     except tarfile.HeaderError as error:
-        raise SourceError("it is no stored tree, or damaged", found=str(error)) from error
+        raise SourceError("it is not a stored tree, or it is damaged", found=str(error)) from error
     if info.type not in (tarfile.REGTYPE, tarfile.DIRTYPE, tarfile.SYMTYPE, *_LONG_NAMES):
         raise SourceError(f"{info.name!r} in it is neither a file nor a folder nor a link")
     if info.size and info.type in (tarfile.DIRTYPE, tarfile.SYMTYPE):
-        raise SourceError(f"{info.name!r} in it has a content, which only files have")
+        raise SourceError(f"{info.name!r} in it has contents, but is not a file")
     return info
 
 

@@ -1,4 +1,4 @@
-"""The facts about one ELF file of a wheel: what its code needs of a CPU and where, and what it needs of other files.
+"""The facts about one ELF file of a wheel: the CPU features that its code needs, and the other files that it needs.
 
 Mapping symbols separate code from data: those of the file, or those of its twin, the same file before strip. Without
 them, only what is certainly code is examined if the file is for 32 bits, and all but what looks like data for 64 bits.
@@ -31,7 +31,8 @@ NUMPY_1, NUMPY_2 = "numpy.core._multiarray_umath", "numpy._core._multiarray_umat
 _NUMPY = re.compile("|".join(map(re.escape, (NUMPY_1, NUMPY_2))).encode())
 TOO_MANY = "the wheel has more machine code than is read, or too many damaged files"
 _UNWINDER_WORDS = (0xEC900B20, 0xEC800B20, 0xECB00B20, 0xECA00B20)
-"""vldmia and vstmia of d16 to d31 in the unwinders of libgcc and LLVM, which run them only for frames that need it."""
+"""vldmia and vstmia of d16 to d31 in the unwinders of libgcc and LLVM, which execute them only for frames that need
+it."""
 _MACHINES = {"EM_ARM": "32-bit ARM", "EM_AARCH64": "64-bit ARM", "EM_X86_64": "x86-64", "EM_386": "x86"}
 _DATA_BYTES = 128
 """In a stripped file, words within this distance of a word that is no instruction count as data."""
@@ -55,9 +56,9 @@ class Binary:
     content: bytes = b""
     """The file's bytes."""
     steps: StepPool = field(default_factory=StepPool, compare=False, repr=False)
-    """What is left to follow the code of all files of its wheel."""
+    """The remaining steps to follow the code of all files of its wheel."""
     memo: dict[object, Any] = field(default_factory=dict, compare=False, repr=False)
-    """What checks worked out of it, by their own keys."""
+    """Results of checks on this file, by keys that the checks choose."""
 
     @property
     def file_name(self) -> str:
@@ -83,7 +84,7 @@ class Binary:
 
     @property
     def is_for_pis(self) -> bool:
-        """Whether it is code for a machine that a Pi can be."""
+        """Whether it is code for a machine that a Pi has: 32-bit or 64-bit ARM."""
         return self.elf.is_arm or self.elf.is_aarch64
 
     @cached_property
@@ -129,7 +130,7 @@ class Binary:
 
     @cached_property
     def newer_words(self) -> tuple[Instructions, ...]:
-        """What would be such instructions, also where it may be data."""
+        """Words that decode as such instructions, also where they may be data."""
         return tuple(map(newer_instructions, self.sections))
 
     @cached_property

@@ -1,4 +1,4 @@
-"""What a check finds about a wheel: why it fails somewhere, what can't be told, or a note that does no harm."""
+"""Findings of checks on a wheel: a reason why it fails, a reason why the verdict is unsure, or a note."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -23,9 +23,9 @@ class Finding:
     path: str = ""
     """The file in the wheel."""
     subject: str = ""
-    """The symbol, instruction, library or tag that it is about."""
+    """The symbol, instruction, library or tag that the finding is about."""
     remedy: str = ""
-    """What would help; for `unsure`, what settles it."""
+    """The remedy; for `unsure`, how the question can be settled."""
 
     @property
     def sentence(self) -> str:
@@ -35,6 +35,6 @@ class Finding:
 
 
 def worst_outcome(findings: Iterable[Finding]) -> Outcome:
-    """Return `fails` if a finding fails, else `unsure` if one is unsure, else `runs`: notes do no harm."""
+    """Return `fails` if a finding fails, else `unsure` if one is unsure, else `runs`: notes don't count."""
     outcomes = {finding.outcome for finding in findings}
     return "fails" if "fails" in outcomes else "unsure" if "unsure" in outcomes else "runs"

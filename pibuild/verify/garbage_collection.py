@@ -26,7 +26,7 @@ def with_rare_collections(function: Callable[_P, _R]) -> Callable[_P, _R]:
         try:
             return function(*args, **kwargs)
         finally:
-            gc.freeze()  # until the next wheel, the collector looks at nothing that was found
+            gc.freeze()  # until the next wheel, the collector ignores the objects that exist now
             gc.set_threshold(*before)
 
     return call

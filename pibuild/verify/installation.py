@@ -1,4 +1,4 @@
-"""What pip does with a wheel: whether it installs it at a place, and why not.
+"""Whether pip installs a wheel at a place, and why not.
 
 A place has up to two pips: the one that its release ships, and the newest that supports its Python, which
 `pip install --upgrade pip` installs. A wheel can be installed if one of them takes it; if the other one refuses it,
@@ -44,7 +44,7 @@ _LEGACY_NAME = re.compile(
     r"(?P<name>[^\s-]+?)-(?P<version>[^\s-]*?)(?:-(?P<build>\d[^-]*?))?"
     r"-(?P<python>[^\s-]+?)-(?P<abi>[^\s-]+?)-(?P<platform>[^\s-]+?)\.whl"
 )
-"""What pips before 25.3 take as a file name (pip/_internal/models/wheel.py of 24.0)."""
+"""The file names that pips before 25.3 accept (pip/_internal/models/wheel.py of 24.0)."""
 _STRICT_NAMES_SINCE = Version("25.3")
 _STRICT_VERSIONS_SINCE = Version("24.1")
 """The first pip that refuses versions, and Requires-Dist, that are not those of PEP 440 and 508."""
@@ -56,7 +56,7 @@ _OLD_WILDCARD = re.compile(r"([<>]=?\s*[\d.]+)\.\*")
 _OLD_REQUIREMENT = re.compile(
     r"[\w.-]+\s*(\[[\w\s,.-]*\])?\s*\(?\s*((==|!=|<=|>=|<|>)\s*[^,;\s)<>=!]*\s*,?\s*)*\)?", re.ASCII
 )
-"""What older pips take as a requirement: any text as a version, and a comma at the end."""
+"""Requirements that only older pips accept: any text as a version, and a comma at the end."""
 _IMPORTLIB_SINCE = Version("3.11")
 """The first Python for which pip reads metadata by importlib. For older ones it uses pkg_resources, which takes a
 project's name from the folder, and parses all entry points."""
@@ -75,7 +75,7 @@ _LONG_REQUIREMENTS = Finding(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WheelClaims:
-    """What a wheel claims to be, as pips read it, whatever the place."""
+    """The claims of a wheel's file name and metadata, as pips read them, for all places."""
 
     file_name: str
     names: dict[bool, "_ClaimedName | str"]
@@ -88,11 +88,11 @@ class WheelClaims:
     invalid_requirement: str
     """The first one that every pip refuses."""
     faults: tuple[Finding, ...]
-    """What makes every pip refuse the wheel."""
+    """Faults because of which every pip refuses the wheel."""
     old_python_faults: tuple[Finding, ...]
-    """What makes pips for Python before 3.11 refuse it as well."""
+    """Faults because of which pips for Python before 3.11 also refuse it."""
     new_python_faults: tuple[Finding, ...]
-    """What makes pips for Python from 3.11 on refuse it as well."""
+    """Faults because of which pips for Python from 3.11 on also refuse it."""
     dist_info: str
 
 
@@ -104,7 +104,7 @@ class _ClaimedName:
 
 
 def read_claims(wheel: Wheel) -> WheelClaims:
-    """Return what a wheel claims."""
+    """Return the claims of a wheel."""
     metadata = read_metadata(wheel)
     texts = [text for text in dict.fromkeys(metadata.requires_dist) if len(text) <= MAX_REQUIREMENT_LETTERS]
     requirements, refused, invalid = _requirements(texts)
@@ -150,7 +150,7 @@ def installation_findings(claims: WheelClaims, place: PiPlace) -> Iterator[Findi
 
 
 def claim_notes(wheel: Wheel) -> Iterator[Finding]:
-    """Yield a note for each contradiction inside of a wheel that no pip minds, a few of each kind."""
+    """Yield a note for contradictions inside a wheel that every pip ignores, a few of each kind."""
     for notes in (version_disagreements(wheel), tag_disagreements(wheel), record_disagreements(wheel)):
         first = list(islice(notes, _SHOWN_NOTES + 1))
         yield from (Finding(outcome="note", check="file", reason=note) for note in first[:_SHOWN_NOTES])
@@ -159,14 +159,14 @@ def claim_notes(wheel: Wheel) -> Iterator[Finding]:
 
 
 def _refusals_and_doubts(claims: WheelClaims, place: PiPlace, pip: Version) -> tuple[list[Finding], list[Finding]]:
-    """Return why a pip refuses the wheel, and what can't be told."""
+    """Return the reasons why a pip refuses the wheel, and the unsure findings."""
     findings = list(_refusals(claims, place, pip))
     refusals = [finding for finding in findings if finding.outcome == "fails"]
     return refusals, [finding for finding in findings if finding.outcome != "fails"]
 
 
 def _refusals(claims: WheelClaims, place: PiPlace, pip: Version) -> Iterator[Finding]:
-    """Yield why a pip refuses the wheel, or why that can't be told; it stops at a tag that is not for the place."""
+    """Yield reasons why a pip refuses the wheel, and unsure findings; none after a tag that is not for the place."""
     name = claims.names[pip >= _STRICT_NAMES_SINCE]
     if isinstance(name, str):
         yield _refusal(name, remedy="rename the file to NAME-VERSION-PYTHON-ABI-PLATFORM.whl")
@@ -250,7 +250,7 @@ def _strict_refusals(claims: WheelClaims, name: _ClaimedName, stated: str) -> It
 
 
 def _kernel_note(claims: WheelClaims, place: PiPlace) -> Iterator[Finding]:
-    """Yield a note if the wheel is for a 64-bit kernel with a 32-bit system only, which not every such Pi has."""
+    """Yield a note if the wheel is only for 32-bit systems on a 64-bit kernel, which not every such Pi has."""
     name = claims.names[place.python.pip >= _STRICT_NAMES_SINCE]
     tags = name.tags & place.accepted_tags if isinstance(name, _ClaimedName) else ()
     if tags and all(architecture(tag.platform) == "armv8l" for tag in tags):

@@ -39,8 +39,8 @@ from pibuild.wheels.wheel import Wheel, WheelFormatError, WheelLimitError, read_
 
 _NOTHING_PACKED = PackedBinaries(binaries=(), archives={}, notes=())
 _STEPS, _SMALL_BYTES, _BYTES_A_STEP, _MOST_STEPS = 450_000, 5 << 20, 2, 2_400_000
-"""Instructions that are followed in all files of a wheel of 5 MB (grpcio needs 310,000), one more for so many bytes
-above, and never more than this."""
+"""Limits for instructions that are followed in all files of a wheel: up to 5 MB (grpcio needs 310,000), one more for so
+many bytes above, and never more than the last number."""
 _WAYS, _BYTES_A_WAY = 2_000_000, 2
 """Those that are only looked at for where control goes (lxml needs 1,330,000), and one more for so many bytes."""
 _FILES, _BYTES_A_FILE, _MOST_FILES = 1000, 8192, 2000
@@ -53,11 +53,11 @@ INSTALLATION = frozenset(("pip", "file"))
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlaceVerdict:
-    """Whether a wheel runs at a place, and what decides that."""
+    """The verdict on a wheel at a place, and the findings behind it."""
 
     place: PiPlace
     findings: tuple[Finding, ...] = ()
-    """Reasons against it, or what could not be told; empty if it runs."""
+    """Reasons why the wheel fails, or why the verdict is unsure; empty if it runs."""
 
     @property
     def outcome(self) -> Outcome:
@@ -81,7 +81,7 @@ class PlaceVerdict:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verification:
-    """Everything that is known about one wheel."""
+    """All results about one wheel."""
 
     file_name: str
     size_bytes: int
@@ -93,7 +93,7 @@ class Verification:
     verdicts: tuple[PlaceVerdict, ...]
     """For each place, in the order of config/pis.yaml."""
     notes: tuple[Finding, ...] = ()
-    """What does no harm, but is worth knowing."""
+    """Findings that change no verdict, but are worth knowing."""
 
     def about(self, question: "Question") -> "Verification":
         """Return the verification with the verdicts on those places only that a question names."""
@@ -114,8 +114,8 @@ class Verification:
         """Return the verification after trials: None if the wheel ran at a place, else what was found there.
 
         A trial settles what was unsure. It does not change that a wheel fails: an import calls few of its functions. If
-        it fails on the device as well, that is another reason.
-        `untried` is what would help at places where the wheel can't be tried.
+        it fails on the device as well, that is another reason. `untried` has remedies for places where the wheel can't
+        be tried.
         """
         verdicts = list(self.verdicts)
         for number, verdict in enumerate(verdicts):
@@ -190,7 +190,7 @@ def judge_contents(
 ) -> Verification:
     """Return the verification of a wheel that was read or made, for these places (default: all).
 
-    Without `with_code`, what the CPU does is not examined.
+    Without `with_code`, instructions are not examined.
     """
     checks = _Checks(wheel, floor, size_bytes, with_code=with_code)
     verdicts, notes = [], dict[Finding, None]()

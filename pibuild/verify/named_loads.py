@@ -1,8 +1,8 @@
-"""Libraries that a wheel's Python code loads: those that are code for another machine, and those that are nowhere.
+"""Libraries that a wheel's Python code loads by name: those for another machine, and those that don't exist.
 
 The loader searches a name without a folder in the system's folders only, even if the wheel has a library of that name.
-What a name in the code really leads to can't be told for certain. A wheel fails if its import computes the path of one
-of its own files, and this is no library for the system.
+It is not certain which file a name in the code leads to. A wheel fails if its import computes the path of one of its
+own files, and this is no library for the system.
 
 Source: dlopen(3); CPython 3.13, Lib/ctypes/__init__.py (CDLL passes the name on).
 """
@@ -61,7 +61,7 @@ def lookup_findings(files: InstalledFiles, system: System, bits: int, python: st
 
 
 def _lacks(system: str, bits: int, python: str, lookup: Lookup) -> bool:
-    """Return whether neither a library, nor what it loads itself, exports a symbol; False if that is not known."""
+    """Return whether neither a library nor the libraries that it needs export a symbol; False if that is not known."""
     if not lookup.library:
         first = system_python(system, bits, python)
     else:
@@ -78,7 +78,7 @@ def _lacks(system: str, bits: int, python: str, lookup: Lookup) -> bool:
 
 
 def foreign_library_findings(files: InstalledFiles, bits: int) -> Iterator[Finding]:
-    """Yield a finding for each library that is code for another machine, or none, and that the wheel may load."""
+    """Yield a finding for each library that the wheel may load and that is not code for this machine."""
     loaded = {load.place: load.path for load in files.loads.computed_loads(bits)}
     for place, path in loaded.items():
         if place in files.plain:

@@ -1,4 +1,4 @@
-"""Which numpy a wheel works with: what METADATA asks for, and what its modules were compiled against.
+"""The numpy versions that a wheel works with, by its METADATA and by the numpy that its modules were compiled for.
 
 A module that was compiled against numpy 1 does not work with numpy 2. One that was compiled against numpy 2 works with
 numpy 1, too, down to a version that numpy's own error message in the module names.
@@ -45,7 +45,7 @@ class CompiledModule:
 
 
 def read_compiled_module(binary: Binary, content: bytes) -> CompiledModule | None:
-    """Return what a module was compiled against; None if it does not use numpy's C API."""
+    """Return the numpy that a module was compiled against; None if the module does not use numpy's C API."""
     match = _MINIMUM.search(content)
     if not match and binary.texts.isdisjoint((NUMPY_1, NUMPY_2)):
         return None
@@ -76,7 +76,7 @@ def requirement_findings(requirements: Iterable[Requirement], place: PiPlace) ->
 def module_findings(
     modules: Iterable[CompiledModule], requirements: Sequence[Requirement], python: SystemPython
 ) -> Iterator[Finding]:
-    """Yield a finding for the first module that does not work with each numpy that there may be.
+    """Yield a finding for the first module that does not work with every numpy that may be installed.
 
     `requirements` are those of METADATA, without conditions. A module fails if none of what they allow serves it.
     """
@@ -129,7 +129,7 @@ def _is_growing(python: SystemPython) -> bool:
 
 
 def _applies(requirement: Requirement, place: PiPlace) -> bool:
-    """Whether pip installs what is required at a place, without extras."""
+    """Whether a requirement applies at a place, without extras."""
     if requirement.marker is None:
         return True
     python = place.python

@@ -1,4 +1,4 @@
-"""The static checks of what pibuild built: a wheel, or files beside it, against the target and Python that it is for.
+"""The static checks of a wheel that pibuild built, or of files beside it, against its target and Python.
 
 All faults are collected before the check fails. Whether the wheel runs is for build/prove.py.
 """
@@ -90,7 +90,7 @@ def _passed(checks: tuple[Check, ...], name: str, expected: str) -> tuple[Check,
     failed = [check for check in checks if not check.ok]
     if failed:
         raise ProofError(
-            f"{name} does not keep what its tag claims",
+            f"{name} contradicts its tag",
             expected=expected,
             details=[f"{check.name}: {line}" for check in failed for line in check.detail.split("\n")],
             hint="compile it with the toolchain of the target that the tag names",
@@ -145,8 +145,8 @@ def _wheel_check(wheel: Wheel, target: Target, python: str) -> Check:
 def _failures(wheel: Wheel, target: Target, python: str) -> Iterator[str]:
     """Yield why the wheel fails on a Pi of the target with this Python, as anybody's wheel is judged.
 
-    Releases with an older glibc than the floor, and Pythons that no release has, are not asked about. What the CPU does
-    is the business of target_code.py, which is stricter.
+    Releases with an older glibc than the floor, and Pythons that no release has, are not asked about. Instructions are
+    not checked here: target_code.py does it, more strictly.
     """
     floor = Version(target.glibc_floor)
     places = [

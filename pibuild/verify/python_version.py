@@ -1,4 +1,4 @@
-"""Whether a Python finds what the code of a wheel needs: the language it is written in, and the modules it imports."""
+"""Whether a Python supports the syntax of a wheel's code and has the modules that the code imports."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -15,7 +15,7 @@ _WHOLE = "a wheel that contains the module"
 
 
 def version_findings(contents: WheelContents, python: str) -> Iterator[Finding]:
-    """Yield what keeps a Python from executing the code that an import of the wheel executes."""
+    """Yield findings on the code that an import of the wheel executes, if a Python can't execute it."""
     yield from _standard_findings(contents, python)
     yield from _lacking_findings(contents)
     yield from _syntax_findings(contents, python)
@@ -64,7 +64,7 @@ def _syntax_findings(contents: WheelContents, python: str) -> Iterator[Finding]:
 
 
 def _finding(contents: WheelContents, reason: str, *, path: str = "", subject: str = "", is_open: bool) -> Finding:
-    """Return the finding on an import that fails; unsure if that is open, or if users may import something else."""
+    """Return the finding on an import that fails; unsure if it may succeed, or if users may import another module."""
     is_open = is_open or len(contents.import_names) > 1
     return Finding(
         outcome="unsure" if is_open else "fails",

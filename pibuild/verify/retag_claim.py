@@ -1,4 +1,4 @@
-"""Which other tags a wheel may claim: those that its contents support.
+"""The tags that the contents of a wheel support, so that the wheel may claim them.
 
 The machine code shows on which platforms it runs. Whether it works with another Python depends on how it was compiled:
 a wheel with extension modules keeps its Python, unless a person accepts the risk. WHEEL then names that risk.
@@ -22,14 +22,15 @@ from pibuild.wheels.relabel import format_tag_set, relabel
 from pibuild.wheels.wheel import Wheel, WheelFile, WheelFormatError, parse_tag_set, read_wheel, wheel_name
 
 _PE, _PE_NAMES = b"MZ", re.compile(r".*\.(pyd|dll)|[^/]+\.data/.*\.exe", re.IGNORECASE)
-"""How Windows' machine code begins, and how its files are named. Other .exe files are launchers that are copied."""
+"""The first bytes of machine code for Windows, and the suffixes of its files. Other .exe files are launchers that are
+copied."""
 _MACH_O = (b"\xcf\xfa\xed\xfe", b"\xce\xfa\xed\xfe")
 _MACH_O_FAT, _FIRST_JAVA = b"\xca\xfe\xba\xbe", 45
 """How macOS' machine code begins: for 64 bits, for 32 bits, and for several machines. Java's class files begin like the
 last one; the number that follows is the count of machines, or Java's version."""
 _INTERPRETER = re.compile(r"cp([23])(\d{1,2})")
 RISK_FIELD = "Pibuild-Abi-Risk"
-"""The field of WHEEL that tells that a wheel was compiled for another Python than it claims."""
+"""The field of WHEEL that says that the wheel was compiled for another Python than it claims."""
 
 
 def retagged_wheel(path: Path, *, python: str | None, platform: str | None, accept_abi_risk: bool) -> Wheel:
@@ -60,7 +61,7 @@ def retagged_wheel(path: Path, *, python: str | None, platform: str | None, acce
 
 
 def _contradictions(wheel: Wheel, tags: Collection[Tag]) -> Iterator[str]:
-    """Yield why the wheel does not run where its tags claim it.
+    """Yield the reasons why the wheel does not run where its tags claim it.
 
     Of each Pi on which pip installs it, one release must run it: a tag without a glibc promises no release. A wheel
     that no Pi's pip installs is compared with its tags only.

@@ -1,7 +1,7 @@
 """A verification as text for people, and as facts for programs (`schema.json`).
 
-The text is a table: releases with their Pythons down, Pis across. Each reason stands once below it, with a number.
-Reasons that differ only by what a release, Python or CPU has are one, and so are those that several files share.
+The text is a table: releases with their Pythons down, Pis across. Each reason is printed once below it, with a number.
+Reasons are merged if they differ only by the facts of a release, Python or CPU, or only by the file.
 """
 
 import re
@@ -28,7 +28,7 @@ MARKS: Mapping[Outcome, str] = {"runs": "✓", "fails": "✗", "unsure": "?"}
 WORDS: Mapping[Outcome, str] = {"runs": "yes", "fails": "no", "unsure": "?"}
 """Marks for a terminal whose encoding lacks the others."""
 _NO_PLACE = "-"
-"""Stands where a Pi has no such release."""
+"""The mark for a Pi that has no such release."""
 _SHOWN_NUMBERS, _SHOWN_NOTES, _SHOWN_PLACES = 3, 6, 4
 _MAX_LETTERS = 2000
 """Of a sentence that is wrapped: names in a wheel can have a million letters."""
@@ -38,13 +38,13 @@ _EXAMPLE = re.compile(r" \(for [^)]*\)")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Reason:
-    """Findings that are told in one sentence: they differ by their files, or by what the places have."""
+    """Findings that are reported in one sentence: they differ only by their files, or by the facts of the places."""
 
     findings: tuple[Finding, ...]
 
     @property
     def sentence(self) -> str:
-        """Return the sentence, with what would help."""
+        """Return the sentence with the remedy."""
         files = _files(list(dict.fromkeys(finding.path for finding in self.findings)))
         finding = replace(self.findings[0], path=files, at_place=_joined(self.findings))
         return f"{finding.sentence}. Try: {finding.remedy}" if finding.remedy else finding.sentence
@@ -98,7 +98,7 @@ def _rank(reason: _Reason) -> tuple[bool, bool]:
 
 
 def _notes(notes: Iterable[Finding], reasons: Iterable[Finding]) -> tuple[_Reason, ...]:
-    """Return the notes in groups, without those on what a reason tells of as well."""
+    """Return the notes in groups, without those whose subject is also that of a reason."""
     told = {(reason.path, reason.subject) for reason in reasons if reason.path and reason.subject}
     return _reasons(note for note in notes if (note.path, note.subject) not in told)
 
@@ -109,7 +109,7 @@ def _files(paths: Sequence[str]) -> str:
 
 
 def _joined(findings: Iterable[Finding]) -> str:
-    """Return what the places have: `not in Cortex-A53, Cortex-A72`, `jessie has 2.19, stretch has 2.24`."""
+    """Return the facts of the places: `not in Cortex-A53, Cortex-A72`, `jessie has 2.19, stretch has 2.24`."""
     texts = list(dict.fromkeys(finding.at_place for finding in findings))
     first, *others = [text.split(" ") for text in texts]
     alike = takewhile(lambda words: len(set(words)) == 1, zip(first[:-1], *others, strict=False))

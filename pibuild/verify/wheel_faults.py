@@ -1,4 +1,4 @@
-"""What is wrong with the files of a wheel, so that pip refuses it or ends with an error, whatever the place.
+"""Faults in the files of a wheel because of which pip refuses it or ends with an error, at every place.
 
 Source: the code of the pips that are named in wheels/pip_tags.py, and what they did with wheels of one defect each.
 """
@@ -17,13 +17,13 @@ _SCRIPT = re.compile(r"(?P<name>[^\[\s]\S*)\s*=\s*(?P<function>\w+(?:[:.]\w+)*)"
 _MAX_DEPTH, _MAX_NAME_BYTES, _MAX_DIGITS = 50, 255, 100
 """Of folders in folders, of the name of a file in Linux, and of Wheel-Version."""
 _OLD_ENTRY = re.compile(r"[\w.]+\s*(:\s*[\w.]+)?\s*(\[.*\])?")
-"""What an entry point names, as pkg_resources reads it."""
+"""The object that an entry point names, as pkg_resources reads it."""
 _MAX_ENTRIES, _MAX_LINE_LETTERS = 10_000, 2000
 _SCHEMES = ("data", "headers", "platlib", "purelib", "scripts")
 
 
 def file_faults(wheel: Wheel, metadata: Metadata) -> Iterator[Finding]:
-    """Yield what makes every pip refuse a wheel, or end with a traceback."""
+    """Yield faults because of which every pip refuses a wheel, or ends with a traceback."""
     content = wheel.content("WHEEL")
     version = "" if content is None else str(wheel.wheel_message.get("Wheel-Version", "")).strip()
     if content is None:
@@ -60,7 +60,7 @@ def _file_fault(reason: str, path: str = "") -> Finding:
 
 
 def _record_faults(wheel: Wheel) -> Iterator[Finding]:
-    """Yield why pip can't read RECORD; it does not compare it with the files."""
+    """Yield the reasons why pip can't read RECORD. pip does not compare RECORD with the files."""
     if wheel.content("RECORD") is None:
         yield _file_fault("there is no RECORD in the .dist-info folder")
         return

@@ -73,7 +73,7 @@ def read_packed_code(files: Iterable[WheelFile]) -> PackedCode:
 
 
 class _Reader:
-    """What is left of the limits, and what was found so far."""
+    """The remaining limits, and the files that were found so far."""
 
     def __init__(self) -> None:
         self._left_bytes, self._left_files = _MAX_BYTES, _MAX_LOOKED_AT

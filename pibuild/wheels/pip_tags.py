@@ -1,4 +1,4 @@
-"""Which tags the pip of a Python accepts on a Pi, and what a platform tag stands for.
+"""The tags that the pip of a Python accepts on a Pi, and the meaning of platform tags.
 
 The pips since 20.0 follow `packaging`. Older pips have rules of their own: PEP 425's, as pip/pep425tags.py has them.
 

@@ -67,7 +67,7 @@ ZIP_DAMAGE = (
     LookupError,
     struct.error,
 )
-"""What zipfile raises for a file that is no zip file, is cut off or contradicts itself."""
+"""Errors that zipfile raises for a file that is not a zip file, is truncated or contradicts itself."""
 
 
 class WheelFormatError(Exception):
@@ -180,7 +180,7 @@ def read_wheel(path: Path) -> Wheel:
 
 
 def _damage(error: Exception) -> str:
-    """Return what is wrong with a file that zipfile can't read; its own words for a missing end say less."""
+    """Return why zipfile can't read a file. The text for a missing end is clearer than zipfile's own."""
     is_endless = str(error) == "File is not a zip file"
     found = "its end is missing, or it is another kind of file" if is_endless else error or type(error).__name__
     return f"not a whole zip file: {found}"

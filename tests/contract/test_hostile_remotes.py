@@ -240,7 +240,7 @@ def test_facts_without_a_signature_are_made_again_with_a_clear_message(shelf, ot
     facts = record_of(kind) | {"sha256": hashlib.sha256(tar).hexdigest(), "size_bytes": len(tar)}
     shelf.write(tar_name(NAME[kind], tar), tar)
     shelf.write(f"{NAME[kind]}.json", json_text(facts).encode())
-    refused(other, kind, "is not signed in the remote store and is made again")
+    refused(other, kind, "is not signed in the shared store and is made again")
 
 
 def test_a_store_of_an_older_pibuild_is_mentioned_once(shelf, other):
@@ -281,7 +281,7 @@ def test_hostile_members_are_refused_even_from_a_trusted_machine(shelf, one, oth
 def test_a_tar_that_is_larger_than_signed_is_not_downloaded(shelf, other, kind):
     name = shelf.tar_named(NAME[kind])
     shelf.write(name, shelf.read(name) + bytes(20 << 20))
-    refused(other, kind, "larger than it should be")
+    refused(other, kind, "larger than expected")
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -289,7 +289,7 @@ def test_a_huge_member_is_refused(shelf, one, other, kind):
     info = tarfile.TarInfo(WHEEL if kind == "wheel" else "name")
     info.size = 1 << 45
     plant(shelf, kind, info.tobuf(tarfile.GNU_FORMAT) + bytes(1024), record_of(kind), one.key)
-    refused(other, kind, "is cut short")
+    refused(other, kind, "is truncated")
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -312,7 +312,7 @@ def test_a_size_of_hundreds_of_digits_is_refused(shelf, one, other, kind):
 @pytest.mark.parametrize("kind", KINDS)
 def test_an_attestation_of_megabytes_is_not_read(shelf, other, kind):
     shelf.write(f"{NAME[kind]}.json", bytes(5 << 20))
-    refused(other, kind, "larger than it should be")
+    refused(other, kind, "larger than expected")
 
 
 def test_members_that_the_record_does_not_name_are_not_read(shelf, one, other):
@@ -448,7 +448,7 @@ def test_a_shared_folder_on_a_full_disk_gives_one_warning_and_no_part_of_a_file(
     later.share(PLAN)
 
     assert len(one.warnings) == 1
-    assert "nothing more is pushed to the remote store" in one.warnings[0]
+    assert "nothing more is pushed to the shared store" in one.warnings[0]
     assert "No space left" in one.warnings[0]
     assert parts == []
     assert later.warnings == []
@@ -468,5 +468,5 @@ def test_a_server_without_room_gives_one_warning_that_says_so(tmp_path):
         one.store.close()
 
     assert len(one.warnings) == 1
-    assert "nothing more is pushed to the remote store" in one.warnings[0]
+    assert "nothing more is pushed to the shared store" in one.warnings[0]
     assert "507 Insufficient Storage" in one.warnings[0]

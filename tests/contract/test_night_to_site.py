@@ -276,7 +276,7 @@ def test_a_wheel_that_was_exchanged_in_the_shared_store_is_never_published(folde
     capsys.readouterr()
 
     assert main(["publish"]) == 2
-    word = stranger if is_resigned else "is damaged in the remote store"
+    word = stranger if is_resigned else "is damaged in the shared store"
     assert word in capsys.readouterr().err
     assert not (folder / "site/current").exists()
 

@@ -245,7 +245,7 @@ def test_the_shell_of_a_failed_build_has_its_limits_environment_and_cache(store,
 def test_sources_are_measured_before_they_go_into_a_container(store):
     class Changed(FakeFetcher):
         def measure_all(self, sources):
-            raise SourceError(f"The store damages what is written into it: {sources[0].name}")
+            raise SourceError(f"Files in the store differ from what was written: {sources[0].name}")
 
     engine = FailingEngine([])
     context = make_context(store, Console(err=io.StringIO()), engine=engine, fetcher=Changed(), settings=SETTINGS)

@@ -162,7 +162,7 @@ def test_an_outcome_from_the_future_does_not_hide_later_ones(remote, history, co
     plant(path, facts | changes | {"outcome": facts["outcome"] | changes.get("outcome", {})})
 
     assert gathered(CELLS, remote, history).outcomes == (FAILED,)
-    assert "is from the future" in console.err.getvalue()
+    assert "has a time in the future" in console.err.getvalue()
 
 
 @pytest.mark.usefixtures("machines")

@@ -207,7 +207,7 @@ def test_a_read_only_remote_is_reported_once_and_still_read(machine, shared, pla
     one.share(plan)
 
     assert len(one.warnings) == 1
-    assert "nothing more is pushed to the remote store" in one.warnings[0]
+    assert "nothing more is pushed to the shared store" in one.warnings[0]
     assert getattr(error, "what", error.args[-1]) in one.warnings[0]
     assert folder.asked == 1
     (one.store.root / "artifacts" / f"{plan.wheel.key}.json").unlink()
@@ -229,7 +229,7 @@ def test_a_remote_that_keeps_nothing_is_named_in_a_warning(machine, shared, plan
     one.share(plan)
 
     assert len(one.warnings) == 1
-    assert "does not keep what is put there" in one.warnings[0]
+    assert "does not store what is uploaded" in one.warnings[0]
 
 
 class MeddlingFolder(LocalFolder):

@@ -1,4 +1,4 @@
-"""Which wheels of a set fit a Pi, its system and its Python: as commands for pip, or as the reason why none does.
+"""The wheels of a set for a Pi, its system and its Python: commands for pip, or the reason why no wheel fits.
 
 config/pis.yaml has the Pis and systems, wheels/pip_tags.py the rules by which pip accepts a file.
 """
@@ -29,7 +29,7 @@ _OLD_PIP_UNTIL = Version("3.5")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Offer:
-    """What pip can install: a project's newest release that fits, or a newer nightly."""
+    """A wheel that pip can install: a project's newest release that fits, or a newer nightly."""
 
     name: str
     """`tflite-runtime 2.14.1`."""
@@ -185,7 +185,7 @@ def _before(place: PiPlace) -> Iterator[tuple[str, str]]:
 
 
 def _reason(candidates: Sequence[_Candidate], tagged: Sequence[_Candidate], place: PiPlace) -> str:
-    """Return why nothing fits; a reason that is nearer to a fit comes first."""
+    """Return why no wheel fits; of several reasons, the one of the wheel that fits best."""
     pi, system = place.pi, place.system
     for candidate in tagged:
         if candidate.wheel.yanked is not None:

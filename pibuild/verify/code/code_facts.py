@@ -65,9 +65,9 @@ _VG_BYTES = 1024
 _MAX_GUESSED = 400
 _IMPOSSIBLE = (Feature.UNALLOCATED, Feature.PRIVILEGED, Feature.COPROCESSOR)
 _WORDS_A_STEP, _WAYS_A_WORD = 6, 2
-"""What finding the way takes of the steps that follow what registers hold, and of the ways."""
+"""The cost of finding the reached code, in steps and in ways."""
 _COMPUTED = (op.TABLE, op.JUMP_REG, op.CALL_REG, op.RETURN)
-"""Operations that leave to where a register or a loaded word says."""
+"""Operations that jump to an address in a register or in a loaded word."""
 _JUMPS = (op.JUMP_REG, op.JUMP)
 _RET = 0xD65F03C0
 _VENEER = 6
@@ -165,7 +165,7 @@ class Code:
     """The code of a file for a Pi."""
 
     def __init__(self, binary: Binary, siblings: Siblings) -> None:
-        """Take the file and the others of its wheel; everything is found out when it is asked for."""
+        """Take the file and the others of its wheel. All facts are computed when they are first used."""
         self._binary, self._siblings = binary, siblings
         self.faults: dict[tuple[frozenset[Feature], frozenset[Feature]], Fault | None] = {}
         """What stops it on CPUs, by what they have, and what kernels may emulate."""
@@ -196,7 +196,7 @@ class Code:
 
     @cached_property
     def _exporters(self) -> dict[str, Answers]:
-        """What files of the wheel that this one needs answer, by exported name."""
+        """The answers of exported functions in files of the wheel that this one needs, by name."""
         binary, found = self._binary, {}
         for other in self._siblings.needed_by(binary):
             if other.elf.bits != binary.elf.bits or not other.is_for_pis:
@@ -241,7 +241,7 @@ class Code:
         return np.isin(self.newer.places(), self._perhaps)
 
     def likeness(self, place: int) -> Literal["code", "perhaps", "data"]:
-        """Return what the bytes look like to which a pointer leads."""
+        """Return what the bytes at the target of a pointer look like."""
         image, graph = self.program.image, self.program.graph
         is_known = self._binary.mapped or self._binary.elf.is_arm or self.program.functions.is_function(place)
         if is_known or len(graph.callers(place)):
@@ -288,7 +288,7 @@ class Code:
 
     @cached_property
     def features(self) -> tuple[Feature, ...]:
-        """What its instructions need beyond the base; what is put everywhere by compilers comes first."""
+        """The features that its instructions need beyond the base, first those that compilers use everywhere."""
         encodings = all_encodings()
         needs = {encodings[number].needs for number in distinct(self.newer.encodings).tolist()}
         return tuple(sorted((need for need in needs if need), key=lambda need: (need is not Feature.LSE, need)))
@@ -336,7 +336,7 @@ class Code:
                     break
                 words[place] = word
                 part = last_part(operation)
-                if part[0] < op.CALL:  # nothing but the next instruction follows
+                if part[0] < op.CALL:  # only the next instruction follows
                     place += size
                     span = span if place < span.end else image.span(place & ~1)
                     continue
@@ -370,7 +370,7 @@ class Code:
         return words
 
     def _surprises(self) -> Iterator[Instructions]:
-        """Yield instructions that lie where the file says data, or nothing."""
+        """Yield instructions at places that the file marks as data, or doesn't mark."""
         image, code_map = self.program.image, self.map
         if not self._binary.mapped and self._binary.elf.is_arm:
             yield from self._followed()
@@ -519,7 +519,7 @@ class Code:
         return frozenset[str]().union(*(user.undefined_names for user in users))
 
     def _started(self) -> Iterator[int]:
-        """Yield main, and what else the start of a static program hands over to the glibc in it."""
+        """Yield main, and the other functions that the start code of a static program passes to its glibc."""
         image, program = self.program.image, self.program
         if not holds_glibc(image):
             return

@@ -29,9 +29,9 @@ from pibuild.verify.code.code_facts import Code, Entrance, Fault, code_of
 from pibuild.verify.code.siblings import Siblings
 
 _CALLED = 2
-"""The rank of what Python calls; above it is what certainly runs."""
+"""The rank of functions that Python calls. A higher rank is that of code that certainly runs."""
 _LATER_THAN_LSE = frozenset({Feature.HALF, Feature.DOT_PRODUCT, Feature.SVE})
-"""Who asks for these may choose code that was compiled for a CPU with LSE."""
+"""Code that tests for these features may choose code that was compiled for a CPU with LSE."""
 _SOON = 50_000
 """Instructions that are followed from what certainly runs, before who leads to an instruction is looked for."""
 _FEW = 300
@@ -116,7 +116,7 @@ class CodeSearch:
 
     @property
     def _may_be_chosen(self) -> bool:
-        """Whether what only pointers lead to is taken for chosen: the file asks, and not only for its own glibc."""
+        """Whether code to which only pointers lead counts as chosen: the file tests, and not only in its own glibc."""
         is_of_glibc = bool(self._program.knowledge.copying_stores)
         return self._is_asked and Feature.LSE not in self._lacking and not is_of_glibc
 

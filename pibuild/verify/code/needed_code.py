@@ -1,4 +1,4 @@
-"""Which machine code of a wheel is certainly loaded or started, so that what its code does decides whether it runs.
+"""The machine code of a wheel that is certainly loaded or started, so that its findings decide whether the wheel runs.
 
 Extension modules are loaded if the wheel's Python code imports them, libraries if a file that is loaded needs them or
 Python code loads them by name, and programs if users start them.
@@ -17,7 +17,7 @@ from pibuild.verify.loading.mapped_file import is_program
 def weighed_code_findings(
     contents: WheelContents, loads: LibraryLoads, used: Sequence[Binary], findings: Mapping[str, Sequence[Finding]]
 ) -> Iterator[Finding]:
-    """Yield what was found in the code of files as far as the wheel needs them; `findings` are by path.
+    """Yield the findings on the code of files, weakened if the wheel may not need the file; `findings` are by path.
 
     Of libraries with one name in several folders, the wheel's code chooses one for the CPU: it is enough that one runs.
     A file that nothing loads for certain may never be loaded.

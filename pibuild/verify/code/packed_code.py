@@ -1,4 +1,4 @@
-"""What machine code in archives of a wheel means: it runs only if the wheel's Python code unpacks the archive.
+"""Machine code in archives of a wheel, which runs only if the wheel's Python code unpacks the archive.
 
 Python imports Python files from a zip archive, but neither modules of machine code nor libraries. Whether, where and on
 which Pi code is unpacked can't be told, so that packed code makes no wheel fail: if it has a fault, and the wheel may

@@ -1,8 +1,8 @@
-"""What the dynamic loader of a release makes of a wheel: which of its files load, and what is missing if they do not.
+"""The dynamic loader of a release applied to a wheel: which of its files load, and what is missing if they don't.
 
 Each extension module, each program and each library that nothing else loads is loaded into a process of its own, as
 `import`, the kernel and ctypes do it. Python binds all symbols when it loads a module (RTLD_NOW), and keeps them from
-other modules (RTLD_LOCAL). What only a run can tell is `unsure`.
+other modules (RTLD_LOCAL). If only a run can answer, the finding is `unsure`.
 """
 
 import os
@@ -51,13 +51,13 @@ _MAY_BE_STARTED = "nothing shows that the wheel starts it"
 
 
 def loader_findings(files: InstalledFiles, system: System, bits: int, python: str) -> Iterator[Finding]:
-    """Yield what keeps a wheel's files from loading on a release, with 32 or 64 bits and one of its Pythons."""
+    """Yield findings if a wheel's files don't load on a release, with 32 or 64 bits and one of its Pythons."""
     yield from dict.fromkeys(_LoadedWheel(files, system, bits, python).findings())
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Start:
-    """A file that is loaded into a process of its own, what is loaded with it, and what that showed."""
+    """A file that is loaded into a process of its own, the files that are loaded with it, and the findings."""
 
     binary: Binary
     kind: Literal["module", "program", "library"]
@@ -73,7 +73,7 @@ class _Start:
 
     @property
     def variant_name(self) -> tuple[str, str]:
-        """What files for different systems in one wheel have in common."""
+        """The name that files for different systems in one wheel have in common."""
         return self.kind, self.binary.file_name.partition(".so")[0]
 
 
@@ -111,7 +111,7 @@ class _LoadedWheel:
         reached = {file.binary.path for start in starts for file in start.scope if file.binary}
         needed = {name for binary in self._binaries.values() for name in binary.elf.needed}
         libraries = [self._binaries[path] for path, kind in kinds.items() if kind == "library"]
-        # Those that another file needs come last, since they are loaded with it.
+        # Files that another file needs come last, because they are loaded with it.
         for binary in sorted(libraries, key=lambda each: (not needed.isdisjoint(each.names), each.path)):
             if binary.path not in reached:
                 starts.append(self._start(binary, "library"))
@@ -119,7 +119,7 @@ class _LoadedWheel:
         return starts
 
     def _kind(self, binary: Binary) -> Literal["module", "program", "library"]:
-        """Return what a file is; a library can have the name of a module."""
+        """Return the kind of a file. A library can have the name of a module."""
         if is_program(binary):
             return "program"
         begin = "init" if self._python.startswith("2") else "PyInit"
@@ -214,7 +214,7 @@ class _LoadedWheel:
                 yield replace(finding, outcome="unsure", reason=f"{finding.reason}; {why}", remedy=_SETTLES)
 
     def _need(self, start: _Start) -> tuple[Literal["certain", "perhaps", "none"], str]:
-        """Return whether the wheel needs a file, and what tells that."""
+        """Return whether the wheel needs a file, and the reason for this answer."""
         others = [other for other in self._working if other is not start]
         is_spare = start.kind == "library" and start.binary.file_name in self._loaded_names
         if start.fails and (is_spare or any(other.variant_name == start.variant_name for other in others)):
@@ -265,7 +265,7 @@ class _LoadedWheel:
         return replace(finding, reason=reason, remedy=remedy)
 
     def _chances(self, missing: MissingLibrary, start: _Start, copies: Sequence[str]) -> Iterator[str]:
-        """Yield why a library that the loader does not find may be loaded all the same."""
+        """Yield reasons why a library that the loader does not find may be loaded nevertheless."""
         name, loads = missing.name, self._files.loads
         if first := next((other for other in self._loaded_first.get(name, ()) if other is not start), None):
             yield f"which is found only if {first.binary.path} is loaded first"
@@ -334,7 +334,7 @@ class _LoadedWheel:
             yield self._version_finding(binary, process.find(name), name, versions)
         yield from self._private_findings(binary, dynamic)
         if process.missing:
-            return  # they may define what is looked for
+            return  # they may define the symbol
         for reference, definer in mismatched_references(binary, scope):
             kind_text = "is data" if reference.is_called else "is not thread-local"
             where = definer.binary.path if definer.binary else definer.soname
@@ -383,7 +383,7 @@ class _LoadedWheel:
     def _version_finding(
         self, binary: Binary, library: LoadedFile | None, name: str, versions: Sequence[str]
     ) -> Finding:
-        """Return the finding for versions that a library lacks; the newest one is named."""
+        """Return the finding for versions that a library lacks. It names the newest one."""
         if library is None:
             reason = f"needs {versions[0]} of {name}, a library that it does not list as needed: the loader stops"
             remedy = "link it again; a tool that replaces needed libraries left the version behind"
@@ -406,7 +406,7 @@ class _LoadedWheel:
         return replace(_finding(binary, "fails", reason, remedy, newest, "symbols"), at_place=f"{owner} {had}")
 
     def _private_findings(self, binary: Binary, dynamic: DynamicObject) -> Iterator[Finding]:
-        """Yield a finding for a part of another glibc: what its parts share has no version that tells them apart."""
+        """Yield a finding for a part of another glibc: the symbols that glibc's parts share have no useful version."""
         needs = [need for need in dynamic.version_needs if need.version == _PRIVATE]
         is_part = any(version.startswith("GLIBC_2") for version in dynamic.defined_versions)
         if not needs or not is_part:
@@ -437,7 +437,7 @@ class _LoadedWheel:
             return _finding(binary, "unsure", reason, _SETTLES, names[0], "symbols")
         builds = [name for name in dynamic.needed if name not in self._paths_by_name and not _RUNTIME.match(name)]
         if not definer and builds and not names[0].startswith("__"):
-            # What such a library exports depends on how it was configured, and a person may have another build.
+            # The exports of such a library depend on its configuration, and a person may have another build.
             reason = f"uses {_listed(names)}, which another build of {_and(builds)} may define"
             finding = _finding(binary, "unsure", reason, _SETTLES, names[0], "symbols")
             return replace(finding, at_place=f"missing in the package of {self._system.name}")

@@ -1,4 +1,4 @@
-"""A process as the dynamic loader sees it: which files are loaded, where it searches others, and what they define.
+"""A process as the dynamic loader sees it: the loaded files, their symbols, and the folders that it searches.
 
 Source: glibc 2.36, elf/dl-load.c (`_dl_map_object`), dl-deps.c, dl-version.c (`match_symbol`), dl-lookup.c
 (`check_match`).
@@ -41,7 +41,7 @@ _PYTHON_NEEDS = (
     "libz.so.1",
     "libexpat.so.1",
 )
-"""What Debian's interpreters need; for a Python of which nothing is known."""
+"""Libraries that Debian's interpreters need. Used for a Python of which no data exist."""
 
 
 @dataclass(eq=False, slots=True, kw_only=True)
@@ -50,7 +50,7 @@ class LoadedFile:
 
     soname: str
     names: set[str] = field(default_factory=set)
-    """By which it was asked for."""
+    """The names by which the file was requested."""
     binary: Binary | None = None
     library: SystemLibrary | None = None
     place: str = ""
@@ -123,7 +123,7 @@ class _SearchPath:
     system_at: int
     """The number of the first folder that is one of the system's as well."""
     others: tuple[str, ...]
-    """Folders that neither the wheel nor the loader's own list has."""
+    """Folders that are neither in the wheel nor in the loader's own list."""
 
 
 class LoaderProcess:
@@ -167,7 +167,7 @@ class LoaderProcess:
         return self.load_needed(self._open_binary(self._files.paths[binary.path], binary, None))
 
     def find(self, name: str) -> LoadedFile | None:
-        """Return the file that was asked for by a name: a soname that nothing asked for is none."""
+        """Return the file that was requested by a name. A soname that no file requested finds no file."""
         file = self._by_name.get(name)
         return file if file and name in file.names else None
 
@@ -240,7 +240,7 @@ class LoaderProcess:
         return "absent" if is_absent else "unknown", path.others
 
     def _miss(self, name: str, loader: LoadedFile, kind: MissingKind, searched: tuple[str, ...]) -> None:
-        if loader.binary:  # what a package of the system needs, it brings
+        if loader.binary:  # a package of the system depends on the packages that it needs
             self.missing.append(MissingLibrary(name=name, needed_by=loader, kind=kind, searched=searched))
 
     def _open_binary(self, place: str, binary: Binary, loader: LoadedFile | None) -> LoadedFile:
@@ -267,7 +267,7 @@ class LoaderProcess:
         return binary.elf.is_arm if self._bits == 32 else binary.elf.is_aarch64
 
     def _is_damaged(self, binary: Binary) -> bool:
-        """Whether the loader stops at a file, instead of searching on: one of the same word size, and big-endian."""
+        """Whether the loader fails at a file and doesn't search on: a big-endian file of the same word size."""
         return binary.elf.bits == self._bits and not binary.elf.little_endian
 
     def _place_for_some_cpus(self, name: str, path: "_SearchPath", instead: Binary | None = None) -> str:
@@ -349,7 +349,7 @@ class LoaderProcess:
 
 
 def _is_skipped(binary: Binary) -> bool:
-    """Whether the loader goes on to the next folder: soft-float code, by its header, where the system is hard-float."""
+    """Whether the loader continues with the next folder: soft-float code, by its header, on a hard-float system."""
     return binary.elf.is_arm and bool(binary.elf.dynamic and binary.elf.dynamic.is_soft_float)
 
 

@@ -1,4 +1,4 @@
-"""Whether the loader and the kernel of a release map one file, whatever libraries it needs.
+"""Whether the loader and the kernel of a release map one file, without regard to the libraries that it needs.
 
 Source: glibc 2.31, 2.36 and 2.41: elf/dl-load.c, dl-map-segments.h, dl-reloc.c, dl-version.c, sysdeps/*/dl-machine.h,
 sysdeps/unix/sysv/linux/arm/ldsodefs.h (the ARM header flags); Linux, fs/binfmt_elf.c.
@@ -50,7 +50,7 @@ _KNOWN_RELOCATIONS = {
     64: frozenset((0, 256, 257, 258, *range(1024, 1033))),
 }
 _LAZY_RELOCATIONS = {32: frozenset((13, 22, 160)), 64: frozenset((1026, 1031, 1032))}
-"""Those that the loader leaves for the first call: JUMP_SLOT, TLS_DESC and IRELATIVE."""
+"""Relocations that the loader applies only at the first call: JUMP_SLOT, TLS_DESC and IRELATIVE."""
 _HEADER_BYTES = 52
 _PASSES_FLOATS = re.compile(
     r"PyFloat_(FromDouble|AsDouble)|PyComplex_\w+|_Py_c_\w+|PyOS_(string_to_double|double_to_string)|strto[dfl]{1,2}|atof"
@@ -72,7 +72,7 @@ def is_program(binary: Binary) -> bool:
 
 
 def mapping_findings(binary: Binary, system: System, bits: int, *, role: Role) -> Iterator[Finding]:
-    """Yield what the loader and the kernel of a release object to."""
+    """Yield findings because of which the loader or the kernel of a release refuses the file."""
     dynamic = binary.elf.dynamic
     if dynamic is None:
         return
@@ -194,7 +194,7 @@ def _is_misaligned(load: Load) -> bool:
 
 
 def _order_finding(binary: Binary, loads: Sequence[Load], *, is_main: bool) -> Finding:
-    """Return what comes of segments that are not in the order of their addresses.
+    """Return the finding on segments that are not in the order of their addresses.
 
     The loader reserves memory from the first segment's begin to the last one's end.
     """
@@ -230,7 +230,7 @@ def _relocation_findings(binary: Binary, dynamic: DynamicObject, bits: int) -> I
 
 
 def _lazy_findings(binary: Binary, dynamic: DynamicObject, bits: int) -> Iterator[Finding]:
-    """Yield a finding for a relocation that glibc stops at if a program binds its symbols when it calls them."""
+    """Yield a finding for a relocation that glibc rejects if a program binds its symbols lazily."""
     unknown = sorted(dynamic.lazy_types - _LAZY_RELOCATIONS[bits])
     if unknown:
         reason = f"has a relocation of type {unknown[0]} among those of its procedures, at which the loader stops"

@@ -62,10 +62,10 @@ def _fault(binary: Binary, loads: Sequence[Load], page_bytes: int) -> str:
 
 
 def _harms(binary: Binary, left: Load, right: Load, start: int) -> bool:
-    """Whether the second segment, which is mapped later, takes something from the first one on their common pages.
+    """Whether the second segment, which is mapped later, overwrites something of the first one on their common pages.
 
     The first one loses code there if the second one shows other bytes or can't be executed, and if both show the same
-    bytes, data that can no longer be changed. What else the first one has there may be nothing that is used.
+    bytes, data that can no longer be changed. Other bytes of the first one may be unused.
     """
     has_code = any(
         left.address <= section.address < right.address and section.address + len(section.code) > start

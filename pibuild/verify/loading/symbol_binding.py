@@ -25,7 +25,7 @@ _FOR_PYTHON = re.compile(r"lib\w*(py|shiboken)", re.IGNORECASE)
 def lacking_versions(dynamic: DynamicObject, process: LoaderProcess, system: System) -> dict[str, list[str]]:
     """Return the versions that a file needs and its libraries do not define, by the library.
 
-    What a library that is missing altogether defines is not asked.
+    Libraries that are missing are skipped.
     """
     absent = {missing.name for missing in process.missing}
     lacking: dict[str, list[str]] = {}
@@ -54,7 +54,7 @@ def undefined_references(
 ) -> list[Reference]:
     """Return the references that no file of a scope defines, without weak ones and those to the versions `but`.
 
-    What a file of which little is known may define counts as defined.
+    Symbols that a file with unknown exports may define count as defined.
     """
     waiting: dict[str, list[Reference]] = {}
     for reference in references:
@@ -82,7 +82,7 @@ def _may_define(file: LoadedFile, name: str) -> bool:
 def mismatched_references(binary: Binary, scope: Iterable[LoadedFile]) -> Iterator[tuple[Reference, LoadedFile]]:
     """Yield the references that are bound to a symbol of another kind in a file of the wheel: calls of data, and TLS.
 
-    The loader doesn't compare kinds. A call then jumps into data; thread-local data that is none lies anywhere.
+    The loader doesn't compare kinds. A call then jumps into data, and thread-local data has a wrong address.
     """
     dynamic = binary.elf.dynamic
     if dynamic is None:
