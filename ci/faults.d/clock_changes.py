@@ -8,9 +8,9 @@ from functools import partial
 from pathlib import Path
 
 import promises
-from ground import Ground
+from campaign import Campaign
 from machine import GOOD_NIGHT, NIGHT, Running
-from model import Kind, Trial
+from model import FaultKind, Trial
 from readers import reading
 from small_project import CELL, VERSIONS, wheel_file
 
@@ -20,16 +20,16 @@ _OFFSETS = ("-20y", "-2y", "-31d", "-25h", "-1h", "+1h", "+25h", "+31d", "+2y", 
 _COMMANDS = ("night", "publish", "yank", "rollback")
 
 
-def kinds(ground: Ground) -> list[Kind]:
-    """Return the kinds of this module."""
+def fault_kinds(campaign: Campaign) -> list[FaultKind]:
+    """Return the kinds of faults that this module makes."""
     summary = "a clock that is hours to years wrong, or jumps while a night or a publication runs"
-    return [Kind(name="clock", summary=summary, run=partial(_clock, ground), lack=_lack)]
+    return [FaultKind(name="clock", summary=summary, run=partial(_clock, campaign), lack=_lack)]
 
 
-def _clock(ground: Ground, trial: Trial) -> str:
+def _clock(campaign: Campaign, trial: Trial) -> str:
     offset, command = trial.random.choice(_OFFSETS), trial.random.choice(_COMMANDS)
     jumps = trial.random.random() < 0.5
-    machine = ground.machine(ground.first if command == "night" else ground.both, trial.folder / "machine")
+    machine = campaign.machine(campaign.first if command == "night" else campaign.both, trial.folder / "machine")
     machine.set_up()
     words = list(NIGHT) if command == "night" else ["publish"]
     if command in ("yank", "rollback"):
@@ -49,7 +49,7 @@ def _clock(ground: Ground, trial: Trial) -> str:
     with served(machine.site_dir) as url, reading(f"{url}/current/simple/"):
         running = machine.start(*words, **wrong)
         if jumps:
-            moment_s = trial.random.random() * (ground.night_s if command == "night" else 1.2)
+            moment_s = trial.random.random() * (campaign.night_s if command == "night" else 1.2)
             _jump(running, clock_path, offset, moment_s)
         ended = running.ended(120)
         promises.ended_well(ended, words, GOOD_NIGHT)

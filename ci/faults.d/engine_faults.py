@@ -7,9 +7,9 @@ import signal
 from functools import partial
 
 import promises
-from ground import Ground
+from campaign import Campaign
 from machine import BUILD, GOOD_NIGHT, NIGHT
-from model import Kind, Trial, ViolationError
+from model import FaultKind, Trial, ViolationError
 from own_engine import lack
 
 _GB = 1_000_000_000
@@ -18,27 +18,27 @@ FAILED = (0, 4, 6, 7, 8, 9, 11)
 ENDS = ("SIGTERM", "SIGKILL", "containerd")
 
 
-def kinds(ground: Ground) -> list[Kind]:
-    """Return the kinds of this module."""
+def fault_kinds(campaign: Campaign) -> list[FaultKind]:
+    """Return the kinds of faults that this module makes."""
     return [
-        Kind(
+        FaultKind(
             name="engine",
             summary="the engine is restarted, or it or containerd is killed, during a build or a night",
-            run=partial(_restart, ground),
+            run=partial(_restart, campaign),
             lack=lack,
         ),
-        Kind(name="full-engine", summary="the engine's disk is full", run=partial(_full, ground), lack=lack),
+        FaultKind(name="full-engine", summary="the engine's disk is full", run=partial(_full, campaign), lack=lack),
     ]
 
 
-def _restart(ground: Ground, trial: Trial) -> str:
-    engine = ground.engine()
-    machine = ground.machine(ground.first, trial.folder / "machine", engine.environ)
+def _restart(campaign: Campaign, trial: Trial) -> str:
+    engine = campaign.engine()
+    machine = campaign.machine(campaign.first, trial.folder / "machine", engine.environ)
     machine.set_up()
     words = trial.random.choice((BUILD, NIGHT))
-    before, mounted = promises.whole(machine), promises.mounts(ground.folder)
+    before, mounted = promises.whole(machine), promises.mounts(campaign.folder)
     running, how = machine.start(*words), trial.random.choice(ENDS)
-    has_ended = running.wait(0.4 + trial.random.random() * ground.night_s * 0.7)
+    has_ended = running.wait(0.4 + trial.random.random() * campaign.night_s * 0.7)
     if how == "containerd":
         engine.end_containerd()
     else:
@@ -53,16 +53,16 @@ def _restart(ground: Ground, trial: Trial) -> str:
     promises.nothing_lost(before, promises.whole(machine))
     promises.checked(machine, is_finished=True)
     promises.nothing_left(machine, left)
-    promises.nothing_mounted(mounted, ground.folder)
+    promises.nothing_mounted(mounted, campaign.folder)
     promises.no_unfinished_files([machine.store_dir, machine.site_dir])
     if has_ended:
         return "it had ended before"
     return f"{how}: {'failed, then went on' if ended.code not in GOOD_NIGHT else 'it went on'}"
 
 
-def _full(ground: Ground, trial: Trial) -> str:
-    engine = ground.engine()
-    machine = ground.machine(ground.first, trial.folder / "machine", engine.environ)
+def _full(campaign: Campaign, trial: Trial) -> str:
+    engine = campaign.engine()
+    machine = campaign.machine(campaign.first, trial.folder / "machine", engine.environ)
     machine.set_up()
     before = promises.whole(machine)
     # below 1 GB pibuild stops containers; a few hundred kB are too little for the files that go in

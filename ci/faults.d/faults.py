@@ -25,9 +25,9 @@ import kills
 import lost_networks
 import registry_faults
 import two_machines
+from campaign import Campaign, open_campaign
 from faults_table import as_json, as_markdown, from_json
-from ground import Ground, open_ground
-from model import Kind, Result, Trial, ViolationError
+from model import FaultKind, Result, Trial, ViolationError
 
 from pibuild.signals import INTERRUPTED, raise_interrupts
 
@@ -59,28 +59,30 @@ def main() -> int:
     end_s, results = time.monotonic() + 60 * args.minutes, []
     with (
         tempfile.TemporaryDirectory(prefix="pibuild-faults-", dir=Path.home()) as folder,
-        open_ground(Path(folder)) as ground,
+        open_campaign(Path(folder)) as campaign,
     ):
-        kinds = [kind for module in _MODULES for kind in module.kinds(ground)]
-        chosen = _chosen(kinds, args.only, parser)
-        for result in _campaign(ground, chosen, args.seed, args.faults, end_s):
+        fault_kinds = [kind for module in _MODULES for kind in module.fault_kinds(campaign)]
+        chosen = _chosen(fault_kinds, args.only, parser)
+        for result in _results(campaign, chosen, args.seed, args.faults, end_s):
             results.append(result)
             if args.table:
                 args.table.with_suffix(".json").write_text(as_json([*earlier, *results]))
-    table = as_markdown(kinds, [*earlier, *results])
+    table = as_markdown(fault_kinds, [*earlier, *results])
     print(table)
     if args.table:
         args.table.write_text(table)
     return 1 if any(result.violation for result in results) else 0
 
 
-def _chosen(kinds: Sequence[Kind], names: Sequence[str] | None, parser: argparse.ArgumentParser) -> list[Kind]:
+def _chosen(
+    fault_kinds: Sequence[FaultKind], names: Sequence[str] | None, parser: argparse.ArgumentParser
+) -> list[FaultKind]:
     """Return the kinds that are asked for and that the machine can do."""
-    known = {kind.name: kind for kind in kinds}
+    known = {kind.name: kind for kind in fault_kinds}
     if unknown := [name for name in names or () if name not in known]:
         parser.error(f"no kind {unknown[0]!r}; one of: {', '.join(known)}")
     possible = []
-    for kind in kinds:
+    for kind in fault_kinds:
         if names is None or kind.name in names:
             if lack := kind.lack():
                 print(f"{kind.name} is left out: {lack}", file=sys.stderr)
@@ -89,19 +91,21 @@ def _chosen(kinds: Sequence[Kind], names: Sequence[str] | None, parser: argparse
     return possible
 
 
-def _campaign(ground: Ground, kinds: Sequence[Kind], seed: int, faults: int | None, end_s: float) -> Iterator[Result]:
-    """Make faults of all kinds in turn, and yield what came of them."""
+def _results(
+    campaign: Campaign, fault_kinds: Sequence[FaultKind], seed: int, faults: int | None, end_s: float
+) -> Iterator[Result]:
+    """Make faults of all kinds in turn, and yield their results."""
     for number in count():
-        for kind in kinds:
+        for kind in fault_kinds:
             if time.monotonic() > end_s or number == faults:
                 return
-            result = _one_fault(ground, kind, seed + number)
+            result = _one_fault(campaign, kind, seed + number)
             print(_line(result), file=sys.stderr, flush=True)
             yield result
 
 
-def _one_fault(ground: Ground, kind: Kind, seed: int) -> Result:
-    folder, began_s, violation, seen = ground.folder / "fault", time.monotonic(), "", ""
+def _one_fault(campaign: Campaign, kind: FaultKind, seed: int) -> Result:
+    folder, began_s, violation, seen = campaign.folder / "fault", time.monotonic(), "", ""
     folder.mkdir()
     try:
         seen = kind.run(Trial(random=random.Random(f"{kind.name} {seed}"), folder=folder))

@@ -6,13 +6,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from model import Kind, Result
+from model import FaultKind, Result
 
 
-def as_markdown(kinds: Iterable[Kind], results: Sequence[Result]) -> str:
+def as_markdown(fault_kinds: Iterable[FaultKind], results: Sequence[Result]) -> str:
     """Return a line for each kind that had faults: how many, what was seen, and how many promises were broken."""
     lines = ["| kind | fault | number | what was seen | broken promises |", "|---|---|---|---|---|"]
-    for kind in kinds:
+    for kind in fault_kinds:
         own = [result for result in results if result.kind == kind.name]
         if not own:
             continue

@@ -13,9 +13,9 @@ from functools import partial
 from pathlib import Path
 
 import promises
-from ground import Ground
+from campaign import Campaign
 from machine import BUILD, GOOD_NIGHT, Machine
-from model import Kind, Trial, ViolationError
+from model import FaultKind, Trial, ViolationError
 from readers import reading
 from small_project import VERSIONS
 
@@ -26,25 +26,25 @@ _FULL = (8, 10, 12)
 """Exit codes that may tell of a full disk: out of disk; the store failed; publishing failed."""
 
 
-def kinds(ground: Ground) -> list[Kind]:
-    """Return the kinds of this module."""
+def fault_kinds(campaign: Campaign) -> list[FaultKind]:
+    """Return the kinds of faults that this module makes."""
     return [
-        Kind(name="full-store", summary="the disk of the store is full", run=partial(_store, ground), lack=lack),
-        Kind(name="full-site", summary="the disk of the site is full", run=partial(_site, ground), lack=lack),
-        Kind(
+        FaultKind(name="full-store", summary="the disk of the store is full", run=partial(_store, campaign), lack=lack),
+        FaultKind(name="full-site", summary="the disk of the site is full", run=partial(_site, campaign), lack=lack),
+        FaultKind(
             name="full-remote",
             summary="the disk of the shared folder, or of a destination, is full",
-            run=partial(_remote, ground),
+            run=partial(_remote, campaign),
             lack=lack,
         ),
     ]
 
 
-def _store(ground: Ground, trial: Trial) -> str:
+def _store(campaign: Campaign, trial: Trial) -> str:
     """Run a night on a store whose disk has room for a part of it."""
-    machine = ground.machine(ground.first, trial.folder / "machine")
+    machine = campaign.machine(campaign.first, trial.folder / "machine")
     used_kb = _used_kb(machine.store_dir)
-    whole_kb = _used_kb(ground.both.store_dir) * 2 - used_kb
+    whole_kb = _used_kb(campaign.both.store_dir) * 2 - used_kb
     with small_disk(machine.store_dir, used_kb + trial.random.randrange(whole_kb - used_kb)):
         machine.set_up()
         before = promises.whole(machine)
@@ -58,9 +58,9 @@ def _store(ground: Ground, trial: Trial) -> str:
     return ended
 
 
-def _site(ground: Ground, trial: Trial) -> str:
+def _site(campaign: Campaign, trial: Trial) -> str:
     """Publish to a site whose disk has room for a part of the set."""
-    machine = ground.machine(ground.both, trial.folder / "machine")
+    machine = campaign.machine(campaign.both, trial.folder / "machine")
     used_kb = _used_kb(machine.site_dir)
     with small_disk(machine.site_dir, used_kb + trial.random.randrange(2200)):
         machine.set_up()
@@ -78,9 +78,9 @@ def _site(ground: Ground, trial: Trial) -> str:
     return ended
 
 
-def _remote(ground: Ground, trial: Trial) -> str:
+def _remote(campaign: Campaign, trial: Trial) -> str:
     """Share to a folder, or publish to a destination, with room for a part."""
-    machine, full_dir = ground.machine(ground.both, trial.folder / "machine"), trial.folder / "full"
+    machine, full_dir = campaign.machine(campaign.both, trial.folder / "machine"), trial.folder / "full"
     full_dir.mkdir()
     is_shared = trial.random.random() < 0.5
     with small_disk(full_dir, 100 + trial.random.randrange(4500)):
@@ -97,7 +97,7 @@ def _remote(ground: Ground, trial: Trial) -> str:
         make_room(full_dir)
         machine.must(*words, codes=GOOD_NIGHT)
         if is_shared:
-            if len(promises.whole_remote(full_dir)) < len(promises.whole_remote(ground.remote_dir)):
+            if len(promises.whole_remote(full_dir)) < len(promises.whole_remote(campaign.remote_dir)):
                 raise ViolationError(f"the shared folder lacks something: {promises.remote_names(full_dir)}")
         else:
             promises.checked(machine, is_finished=True, site=full_dir)

@@ -7,10 +7,10 @@ import signal
 from functools import partial
 
 import promises
+from campaign import Campaign
 from engine_faults import ENDS, FAILED
-from ground import Ground
 from machine import BUILD, GOOD_NIGHT, NIGHT, Ended, Machine
-from model import Kind, Trial, ViolationError
+from model import FaultKind, Trial, ViolationError
 from own_engine import lack
 
 _LONGER = 1.3
@@ -18,50 +18,50 @@ _LONGER = 1.3
 _DEADLINE_S = 300.0
 
 
-def kinds(ground: Ground) -> list[Kind]:
-    """Return the kinds of this module."""
+def fault_kinds(campaign: Campaign) -> list[FaultKind]:
+    """Return the kinds of faults that this module makes."""
     return [
-        Kind(
+        FaultKind(
             name="kill-joint-night",
             summary="kill -9 of a night that makes several cells at once",
-            run=partial(_kill, ground),
+            run=partial(_kill, campaign),
         ),
-        Kind(
+        FaultKind(
             name="engine-joint-night",
             summary="the engine is restarted, or it or containerd is killed, while a night makes several cells at once",
-            run=partial(_engine, ground),
+            run=partial(_engine, campaign),
             lack=lack,
         ),
-        Kind(
+        FaultKind(
             name="two-pibuilds",
             summary="two pibuilds make the same wheels on one store at the same time; one of them may be killed",
-            run=partial(_two, ground),
+            run=partial(_two, campaign),
         ),
     ]
 
 
-def _kill(ground: Ground, trial: Trial) -> str:
-    machine = _fresh(ground, trial)
-    mounted = promises.mounts(ground.folder)
+def _kill(campaign: Campaign, trial: Trial) -> str:
+    machine = _fresh(campaign, trial)
+    mounted = promises.mounts(campaign.folder)
     running = machine.start(*NIGHT)
-    running.wait(1 + trial.random.random() * ground.night_s * _LONGER)
+    running.wait(1 + trial.random.random() * campaign.night_s * _LONGER)
     killed = running.kill_after(0, with_children=trial.random.random() < 0.5)
     number = steps_at_once(running.ended(_DEADLINE_S))
     before, left = promises.whole(machine), promises.left_at_engine(machine)
     promises.checked(machine, is_finished=False)
     _goes_on(machine, before, left)
-    promises.nothing_mounted(mounted, ground.folder)
+    promises.nothing_mounted(mounted, campaign.folder)
     if not killed:
         return "it had ended before"
     return "killed while several steps ran" if number > 1 else "killed while one step ran, or none"
 
 
-def _engine(ground: Ground, trial: Trial) -> str:
-    engine = ground.engine()
-    machine = _fresh(ground, trial)
+def _engine(campaign: Campaign, trial: Trial) -> str:
+    engine = campaign.engine()
+    machine = _fresh(campaign, trial)
     machine.extra |= engine.environ
     running, how = machine.start(*NIGHT), trial.random.choice(ENDS)
-    has_ended = running.wait(1 + trial.random.random() * ground.night_s * _LONGER)
+    has_ended = running.wait(1 + trial.random.random() * campaign.night_s * _LONGER)
     if how == "containerd":
         engine.end_containerd()
     else:
@@ -77,14 +77,14 @@ def _engine(ground: Ground, trial: Trial) -> str:
     return f"{how}: {'failed, then went on' if ended.code not in GOOD_NIGHT else 'it went on'}"
 
 
-def _two(ground: Ground, trial: Trial) -> str:
-    machine = _fresh(ground, trial)
+def _two(campaign: Campaign, trial: Trial) -> str:
+    machine = _fresh(campaign, trial)
     words = [trial.random.choice((("nightly", "--no-publish"), BUILD)) for _ in range(2)]
     is_killed = trial.random.random() < 0.5
     one = machine.start(*words[0])
     one.wait(trial.random.random() * 2)
     other = machine.start(*words[1])
-    killed = is_killed and one.kill_after(trial.random.random() * ground.night_s * _LONGER, with_children=False)
+    killed = is_killed and one.kill_after(trial.random.random() * campaign.night_s * _LONGER, with_children=False)
     for running, own in ((one, words[0]), (other, words[1])):
         if not (killed and running is one):
             promises.ended_well(running.ended(_DEADLINE_S), own, GOOD_NIGHT)
@@ -117,7 +117,7 @@ def _goes_on(machine: Machine, before: promises.Whole, left: promises.Left) -> N
     promises.no_unfinished_files([machine.store_dir, machine.site_dir])
 
 
-def _fresh(ground: Ground, trial: Trial) -> Machine:
-    machine = ground.fresh(trial.folder / "machine")
+def _fresh(campaign: Campaign, trial: Trial) -> Machine:
+    machine = campaign.fresh(trial.folder / "machine")
     machine.set_up()
     return machine

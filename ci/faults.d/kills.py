@@ -12,9 +12,9 @@ from functools import partial
 from pathlib import Path
 
 import promises
-from ground import Ground
+from campaign import Campaign
 from machine import BUILD, GOOD_NIGHT, NIGHT, NO_ENGINE, Machine
-from model import Kind, Trial
+from model import FaultKind, Trial
 from readers import reading
 from small_project import CELL, VERSIONS, wheel_file
 
@@ -39,9 +39,9 @@ class _Prepared:
     """The version that has to be installable at the end; empty if the command publishes nothing."""
 
 
-def kinds(ground: Ground) -> list[Kind]:
-    """Return the kinds of this module."""
-    actions: dict[str, tuple[str, Callable[[Ground, Trial], _Prepared]]] = {
+def fault_kinds(campaign: Campaign) -> list[FaultKind]:
+    """Return the kinds of faults that this module makes."""
+    actions: dict[str, tuple[str, Callable[[Campaign, Trial], _Prepared]]] = {
         "kill-build": ("kill -9 of a build", _build),
         "kill-pull": ("kill -9 while a proven wheel is downloaded from the shared store", _pull),
         "kill-push": ("kill -9 while proven wheels are uploaded to the shared store", _push),
@@ -49,17 +49,17 @@ def kinds(ground: Ground) -> list[Kind]:
         "kill-publication": ("kill -9 of publish, yank, unyank and rollback, with pip as the reader", _publication),
     }
     return [
-        Kind(name=name, summary=summary, run=partial(_kill, ground, prepare))
+        FaultKind(name=name, summary=summary, run=partial(_kill, campaign, prepare))
         for name, (summary, prepare) in actions.items()
     ]
 
 
-def _kill(ground: Ground, prepare: Callable[[Ground, Trial], _Prepared], trial: Trial) -> str:
-    prepared = prepare(ground, trial)
+def _kill(campaign: Campaign, prepare: Callable[[Campaign, Trial], _Prepared], trial: Trial) -> str:
+    prepared = prepare(campaign, trial)
     machine, words = prepared.machine, prepared.words
     by_step = trial.random.random() < 0.6
-    total = _steps(ground, prepared, trial) if by_step else 0
-    before, mounted = promises.whole(machine), promises.mounts(ground.folder)
+    total = _steps(campaign, prepared, trial) if by_step else 0
+    before, mounted = promises.whole(machine), promises.mounts(campaign.folder)
     with ExitStack() as stack:
         if prepared.published_dir:
             url = stack.enter_context(served(prepared.published_dir))
@@ -80,77 +80,77 @@ def _kill(ground: Ground, prepare: Callable[[Ground, Trial], _Prepared], trial: 
         if prepared.wanted and prepared.published_dir:
             promises.installable(f"{url}/current/simple/", prepared.wanted, trial.folder / "pip")
     promises.nothing_left(machine, left)
-    promises.nothing_mounted(mounted, ground.folder)
+    promises.nothing_mounted(mounted, campaign.folder)
     folders = [machine.store_dir, machine.site_dir, prepared.remote_dir, prepared.published_dir]
     promises.no_unfinished_files(folder for folder in folders if folder)
-    if prepared.remote_dir and prepared.remote_dir != ground.remote_dir and trial.random.random() < 0.3:
-        _pulled_by_another(ground, prepared.remote_dir, trial)
+    if prepared.remote_dir and prepared.remote_dir != campaign.remote_dir and trial.random.random() < 0.3:
+        _pulled_by_another(campaign, prepared.remote_dir, trial)
     if not killed:
         return "it had ended before"
     return "killed at a step" if by_step else "killed at a moment"
 
 
-def _steps(ground: Ground, prepared: _Prepared, trial: Trial) -> int:
+def _steps(campaign: Campaign, prepared: _Prepared, trial: Trial) -> int:
     """Return the number of steps of a command, counted once on a copy of its machine."""
     name = " ".join([*prepared.words[:2], str(bool(prepared.remote_dir)), str(prepared.wanted)])
-    if name not in ground.steps:
+    if name not in campaign.steps:
         copy, remote_dir = prepared.machine.copied(trial.folder / "counted"), trial.folder / "counted-remote"
         if prepared.remote_dir and prepared.remote_dir.exists():
             shutil.copytree(prepared.remote_dir, remote_dir)
         copy.set_up(remote=str(remote_dir) if prepared.remote_dir else "", trust=[])
-        ground.steps[name] = copy.steps(*prepared.words)
-    return ground.steps[name]
+        campaign.steps[name] = copy.steps(*prepared.words)
+    return campaign.steps[name]
 
 
-def _pulled_by_another(ground: Ground, remote_dir: Path, trial: Trial) -> None:
+def _pulled_by_another(campaign: Campaign, remote_dir: Path, trial: Trial) -> None:
     """Let another machine download everything from the shared store, without an engine."""
-    other = _puller(ground, remote_dir, trial.folder / "other")
+    other = _puller(campaign, remote_dir, trial.folder / "other")
     other.must("nightly", "--no-publish", codes=(3,))
 
 
-def _puller(ground: Ground, remote_dir: Path, folder: Path) -> Machine:
+def _puller(campaign: Campaign, remote_dir: Path, folder: Path) -> Machine:
     """Return a machine that has nothing but the key of the first one, and no engine."""
-    machine = ground.fresh(folder, NO_ENGINE)
+    machine = campaign.fresh(folder, NO_ENGINE)
     folder.mkdir()
-    shutil.copy2(ground.first.folder / "machine.pem", folder)
+    shutil.copy2(campaign.first.folder / "machine.pem", folder)
     machine.set_up(remote=str(remote_dir), trust=[])
     return machine
 
 
-def _build(ground: Ground, trial: Trial) -> _Prepared:
-    machine = ground.machine(ground.first, trial.folder / "machine")
+def _build(campaign: Campaign, trial: Trial) -> _Prepared:
+    machine = campaign.machine(campaign.first, trial.folder / "machine")
     machine.set_up()
-    return _Prepared(machine=machine, words=BUILD, wall_s=ground.night_s)
+    return _Prepared(machine=machine, words=BUILD, wall_s=campaign.night_s)
 
 
-def _pull(ground: Ground, trial: Trial) -> _Prepared:
-    machine = _puller(ground, ground.remote_dir, trial.folder / "machine")
-    return _Prepared(machine=machine, words=("nightly", "--no-publish"), wall_s=1.5, remote_dir=ground.remote_dir)
+def _pull(campaign: Campaign, trial: Trial) -> _Prepared:
+    machine = _puller(campaign, campaign.remote_dir, trial.folder / "machine")
+    return _Prepared(machine=machine, words=("nightly", "--no-publish"), wall_s=1.5, remote_dir=campaign.remote_dir)
 
 
-def _push(ground: Ground, trial: Trial) -> _Prepared:
-    machine, remote_dir = ground.machine(ground.both, trial.folder / "machine"), trial.folder / "remote"
+def _push(campaign: Campaign, trial: Trial) -> _Prepared:
+    machine, remote_dir = campaign.machine(campaign.both, trial.folder / "machine"), trial.folder / "remote"
     machine.set_up(remote=str(remote_dir), trust=[])
     return _Prepared(machine=machine, words=("nightly", "--no-publish"), wall_s=1.5, remote_dir=remote_dir)
 
 
-def _night(ground: Ground, trial: Trial) -> _Prepared:
-    machine = ground.machine(ground.first, trial.folder / "machine")
+def _night(campaign: Campaign, trial: Trial) -> _Prepared:
+    machine = campaign.machine(campaign.first, trial.folder / "machine")
     remote_dir = trial.folder / "remote" if trial.random.random() < 0.5 else None
     machine.set_up(remote=str(remote_dir) if remote_dir else "", trust=[])
     return _Prepared(
         machine=machine,
         words=NIGHT,
-        wall_s=ground.night_s + 1,
+        wall_s=campaign.night_s + 1,
         remote_dir=remote_dir,
         published_dir=machine.site_dir,
         wanted=VERSIONS[1],
     )
 
 
-def _publication(ground: Ground, trial: Trial) -> _Prepared:
+def _publication(campaign: Campaign, trial: Trial) -> _Prepared:
     """Publish the second release, or correct what is published."""
-    machine, published_dir = ground.machine(ground.both, trial.folder / "machine"), None
+    machine, published_dir = campaign.machine(campaign.both, trial.folder / "machine"), None
     if trial.random.random() < 0.4:
         published_dir = trial.folder / "destination"
         machine.set_up(destination=str(published_dir))

@@ -4,27 +4,27 @@ from functools import partial
 
 import promises
 from bad_server import BEHAVIOURS
-from ground import Ground
+from campaign import Campaign
 from machine import BUILD
-from model import Kind, Trial, ViolationError
+from model import FaultKind, Trial, ViolationError
 
 _FAILED = (5,)
 """Exit code: a source is missing."""
 _BEHAVIOURS = (*BEHAVIOURS, *["is shorter than it says", "breaks connections"] * 4)
 
 
-def kinds(ground: Ground) -> list[Kind]:
-    """Return the kinds of this module."""
+def fault_kinds(campaign: Campaign) -> list[FaultKind]:
+    """Return the kinds of faults that this module makes."""
     summary = "the network goes away, or a server lies, while sources are fetched; then it is back"
-    return [Kind(name="sources", summary=summary, run=partial(_fetch, ground))]
+    return [FaultKind(name="sources", summary=summary, run=partial(_fetch, campaign))]
 
 
-def _fetch(ground: Ground, trial: Trial) -> str:
+def _fetch(campaign: Campaign, trial: Trial) -> str:
     """Fetch the sources of the second release, and build it when the server is good again."""
-    machine = ground.machine(ground.first, trial.folder / "machine")
+    machine = campaign.machine(campaign.first, trial.folder / "machine")
     machine.set_up()
     before, behaviour = promises.whole(machine), trial.random.choice(_BEHAVIOURS)
-    ground.sources.misbehave(behaviour, after=trial.random.randrange(2), chance=trial.random)
+    campaign.sources.misbehave(behaviour, after=trial.random.randrange(2), chance=trial.random)
     is_killed = trial.random.random() < 0.2
     try:
         running = machine.start("fetch", *BUILD[1:])
@@ -38,7 +38,7 @@ def _fetch(ground: Ground, trial: Trial) -> str:
                 raise ViolationError(f"`pibuild fetch` ended with {code}:\n{ended.err}")
         promises.nothing_lost(before, promises.whole(machine))
     finally:
-        ground.sources.behave()
+        campaign.sources.behave()
     machine.must("fetch", *BUILD[1:])
     promises.nothing_lost(before, promises.whole(machine))
     machine.must(*BUILD)

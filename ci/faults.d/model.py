@@ -1,4 +1,4 @@
-"""The nouns of a fault campaign: a fault, what came of it, and the error of a promise that was broken."""
+"""The values of a fault campaign: a fault, its result, and the error for a broken promise."""
 
 import random
 from collections.abc import Callable
@@ -7,12 +7,12 @@ from pathlib import Path
 
 
 class ViolationError(Exception):
-    """pibuild broke a promise: something was lost, torn, taken though it is not whole, or left behind."""
+    """pibuild broke a promise: data was lost or incomplete, damaged data was used, or leftovers remained."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trial:
-    """One fault that is to be made: all that its kind may use."""
+    """The inputs of one fault."""
 
     random: random.Random
     """Decides every choice of the fault; made of the kind and the seed."""
@@ -21,7 +21,7 @@ class Trial:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Kind:
+class FaultKind:
     """A kind of fault."""
 
     name: str
@@ -38,7 +38,7 @@ class Kind:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
-    """What came of one fault."""
+    """The result of one fault."""
 
     kind: str
     seed: int

@@ -16,11 +16,11 @@ from functools import partial
 from pathlib import Path
 
 from bad_registry import ANOTHER_IMAGE, BEHAVIOURS, OTHER, BadRegistry, before
+from campaign import Campaign
 from full_disks import lack as disk_lack
 from full_disks import make_room, small_disk
-from ground import Ground
 from machine import Ended, Machine
-from model import Kind, Trial, ViolationError
+from model import FaultKind, Trial, ViolationError
 
 from tests.integration.registries import registry_program, running_registry
 
@@ -56,40 +56,40 @@ class _Small:
         return str(self.folder), self.name
 
 
-def kinds(ground: Ground) -> list[Kind]:
-    """Return the kinds of this module."""
+def fault_kinds(campaign: Campaign) -> list[FaultKind]:
+    """Return the kinds of faults that this module makes."""
     return [
-        Kind(
+        FaultKind(
             name="registry-pull",
             summary="download from a registry of images that hangs, fails, lies, truncates, is killed or serves "
             "another image",
-            run=partial(_pull, ground),
+            run=partial(_pull, campaign),
             lack=_lack,
         ),
-        Kind(
+        FaultKind(
             name="registry-push",
             summary="upload to a registry of images that misbehaves in these ways",
-            run=partial(_push, ground),
+            run=partial(_push, campaign),
             lack=_lack,
         ),
-        Kind(
+        FaultKind(
             name="kill-registry",
             summary="kill -9 while an image is downloaded or uploaded",
-            run=partial(_kill, ground),
+            run=partial(_kill, campaign),
             lack=_lack,
         ),
-        Kind(
+        FaultKind(
             name="full-registry",
             summary="the disk of the registry of images is full",
-            run=partial(_full, ground),
+            run=partial(_full, campaign),
             lack=lambda: _lack() or disk_lack(),
         ),
     ]
 
 
-def _pull(ground: Ground, trial: Trial) -> str:
+def _pull(campaign: Campaign, trial: Trial) -> str:
     behaviour = trial.random.choice((*BEHAVIOURS, ANOTHER_IMAGE))
-    with _small(ground, trial, is_shared=True) as small:
+    with _small(campaign, trial, is_shared=True) as small:
         small.registry.misbehave(behaviour, after=trial.random.randrange(10), chance=trial.random)
         ended = _shared(small.second, small)
         small.registry.behave()
@@ -98,9 +98,9 @@ def _pull(ground: Ground, trial: Trial) -> str:
     return seen
 
 
-def _push(ground: Ground, trial: Trial) -> str:
+def _push(campaign: Campaign, trial: Trial) -> str:
     behaviour = trial.random.choice(BEHAVIOURS)
-    with _small(ground, trial, is_shared=False) as small:
+    with _small(campaign, trial, is_shared=False) as small:
         small.registry.misbehave(behaviour, after=trial.random.randrange(25), chance=trial.random)
         ended = _shared(small.first, small)
         small.registry.behave()
@@ -112,12 +112,12 @@ def _push(ground: Ground, trial: Trial) -> str:
     return "everything was there" if has_all else "a warning said that it lacks something"
 
 
-def _kill(ground: Ground, trial: Trial) -> str:
+def _kill(campaign: Campaign, trial: Trial) -> str:
     is_pull = trial.random.random() < 0.5
-    with _small(ground, trial, is_shared=is_pull) as small:
+    with _small(campaign, trial, is_shared=is_pull) as small:
         machine = small.second if is_pull else small.first
         running = machine.start_script(_SHARE, *small.words)
-        moment_s = 0.3 + trial.random.random() * ground.steps.get("share", 4)
+        moment_s = 0.3 + trial.random.random() * campaign.steps.get("share", 4)
         killed = running.kill_after(moment_s, with_children=False)
         _shared(machine, small)
         _nothing_left(small, machine)
@@ -126,9 +126,9 @@ def _kill(ground: Ground, trial: Trial) -> str:
     return f"{words}: {'killed' if killed else 'it had ended before'}"
 
 
-def _full(ground: Ground, trial: Trial) -> str:
+def _full(campaign: Campaign, trial: Trial) -> str:
     """Upload to a registry whose disk has room for a part of the image."""
-    with _small(ground, trial, is_shared=False, room_kb=trial.random.randrange(100, 6000)) as small:
+    with _small(campaign, trial, is_shared=False, room_kb=trial.random.randrange(100, 6000)) as small:
         ended = _shared(small.first, small)
         make_room(trial.folder / "registry" / "images")
         _good_in_the_end(small)
@@ -179,7 +179,7 @@ def _nothing_left(small: _Small, *machines: Machine) -> None:
 
 
 @contextmanager
-def _small(ground: Ground, trial: Trial, *, is_shared: bool, room_kb: int = 0) -> Iterator[_Small]:
+def _small(campaign: Campaign, trial: Trial, *, is_shared: bool, room_kb: int = 0) -> Iterator[_Small]:
     """Start a registry, and let the first machine make the image; with `is_shared` it uploads it, too."""
     name = f"pibuild/fault-{uuid.uuid4().hex[:12]}:0123456789abcdef"
     _write_dockerfiles(trial.folder / "dockerfiles", trial.random)
@@ -191,24 +191,24 @@ def _small(ground: Ground, trial: Trial, *, is_shared: bool, room_kb: int = 0) -
         if room_kb:
             images_dir.mkdir(parents=True)
             stack.enter_context(small_disk(images_dir, room_kb))
-        real = stack.enter_context(running_registry(_program(ground), trial.folder / "registry"))
+        real = stack.enter_context(running_registry(_program(campaign), trial.folder / "registry"))
         registry = stack.enter_context(before(real))
-        first, second = (ground.fresh(trial.folder / each) for each in ("first", "second"))
+        first, second = (campaign.fresh(trial.folder / each) for each in ("first", "second"))
         first.set_up(registry=registry.address, trust=[])
         second.set_up(registry=registry.address, trust=[first.public])
         folder = trial.folder / "dockerfiles"
         small = _Small(folder=folder, name=name, registry=registry, first=first, second=second, layers=())
         if is_shared:
-            ground.steps["share"] = round(_shared(first, small).wall_s)
+            campaign.steps["share"] = round(_shared(first, small).wall_s)
             _put_other(small)
             small = replace(small, layers=tuple(_layers(name)))
             _remove(name)
         yield small
 
 
-def _program(ground: Ground) -> str:
-    unpacked = ground.folder / "usr/bin/docker-registry"
-    return str(unpacked) if unpacked.exists() else registry_program(ground.folder)
+def _program(campaign: Campaign) -> str:
+    unpacked = campaign.folder / "usr/bin/docker-registry"
+    return str(unpacked) if unpacked.exists() else registry_program(campaign.folder)
 
 
 def _write_dockerfiles(folder: Path, chance: random.Random) -> None:

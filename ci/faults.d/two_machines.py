@@ -9,31 +9,31 @@ from functools import partial
 
 import promises
 from bad_server import serving
-from ground import Ground
+from campaign import Campaign
 from machine import GOOD_NIGHT, NO_ENGINE
-from model import Kind, Trial, ViolationError
+from model import FaultKind, Trial, ViolationError
 
 _NIGHT = ("nightly", "--no-publish")
 
 
-def kinds(ground: Ground) -> list[Kind]:
-    """Return the kinds of this module."""
+def fault_kinds(campaign: Campaign) -> list[FaultKind]:
+    """Return the kinds of faults that this module makes."""
     summary = "two machines build, upload and download the same wheels at the same time"
-    return [Kind(name="two-machines", summary=summary, run=partial(_two, ground))]
+    return [FaultKind(name="two-machines", summary=summary, run=partial(_two, campaign))]
 
 
-def _two(ground: Ground, trial: Trial) -> str:
+def _two(campaign: Campaign, trial: Trial) -> str:
     remote_dir = trial.folder / "remote"
     remote_dir.mkdir()
     if trial.random.random() < 0.3:
-        shutil.copytree(ground.remote_dir / "artifacts", remote_dir / "artifacts")
+        shutil.copytree(campaign.remote_dir / "artifacts", remote_dir / "artifacts")
     does_build, by_server = trial.random.random() < 0.5, trial.random.random() < 0.5
     with ExitStack() as stack:
         address = stack.enter_context(serving(remote_dir)).url if by_server else str(remote_dir)
-        begin = ground.first if does_build else ground.both
-        machines = [ground.machine(begin, trial.folder / name) for name in ("one", "other")]
+        begin = campaign.first if does_build else campaign.both
+        machines = [campaign.machine(begin, trial.folder / name) for name in ("one", "other")]
         (machines[1].folder / "machine.pem").unlink()
-        trust = [machine.public for machine in (ground.first, *machines)]
+        trust = [machine.public for machine in (campaign.first, *machines)]
         for machine in machines:
             machine.set_up(remote=address, trust=trust)
         befores = [promises.whole(machine) for machine in machines]
@@ -49,7 +49,7 @@ def _two(ground: Ground, trial: Trial) -> str:
             promises.no_unfinished_files([machine.store_dir])
         promises.whole_remote(remote_dir)
         promises.no_unfinished_files([remote_dir])
-        third = ground.fresh(trial.folder / "third", NO_ENGINE)
+        third = campaign.fresh(trial.folder / "third", NO_ENGINE)
         third.set_up(remote=address, trust=trust)
         ended = third.must(*_NIGHT, codes=(3,))
         if "damaged" in ended.err:

@@ -90,8 +90,8 @@ def test_a_fault_that_breaks_a_promise_is_told_with_its_seed_and_the_others_go_o
         if trial.random.random() < 2:
             raise model.ViolationError("a wheel is lost")
 
-    kind = model.Kind(name="theft", summary="a thief", run=run)
-    results = list(faults._campaign(SimpleNamespace(folder=tmp_path), [kind], 7, 2, float("inf")))
+    kind = model.FaultKind(name="theft", summary="a thief", run=run)
+    results = list(faults._results(SimpleNamespace(folder=tmp_path), [kind], 7, 2, float("inf")))
 
     assert [(result.seed, result.violation) for result in results] == [(7, "a wheel is lost"), (8, "a wheel is lost")]
     assert "ci/faults --seed 7 --only theft --faults 1" in faults._line(results[0])

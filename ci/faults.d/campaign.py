@@ -1,4 +1,4 @@
-"""What all faults of a run share: the small project, the server of its sources, and machines to begin with."""
+"""A fault campaign: the small project, the server of its sources, and machines with which faults begin."""
 
 import subprocess
 from collections.abc import Iterator, Mapping
@@ -16,18 +16,18 @@ from pibuild.config.targets import load_targets
 
 
 @dataclass(slots=True, kw_only=True)
-class Ground:
-    """The beginnings of faults: copies of machines that are made once."""
+class Campaign:
+    """The values that all faults of a run share. Each fault begins with copies of machines that are made once."""
 
     folder: Path
     project: SmallProject
     sources: BadServer
     first: Machine
-    """Has proven and published the first release of the small recipe."""
+    """A machine that has proven and published the first release of the small recipe."""
     both: Machine
-    """Has proven both releases, and published the first one."""
+    """A machine that has proven both releases, and published the first one."""
     night_s: float
-    """How long the night took that made the second release."""
+    """The duration of the night that made the second release."""
     remote_dir: Path
     """A shared store that has both releases."""
     steps: dict[str, int] = field(default_factory=dict)
@@ -56,20 +56,20 @@ class Ground:
 
 
 @contextmanager
-def open_ground(folder: Path) -> Iterator[Ground]:
+def open_campaign(folder: Path) -> Iterator[Campaign]:
     """Make the small project, and on it the machines that faults begin with."""
     archives = folder / "project" / "archives"
     with serving(archives) as sources:
         project = SmallProject(folder / "project", sources.url)
         try:
-            ground = _ground(folder, project, sources)
-            with ground.stack:
-                yield ground
+            campaign = _campaign(folder, project, sources)
+            with campaign.stack:
+                yield campaign
         finally:
             _remove_images(project)
 
 
-def _ground(folder: Path, project: SmallProject, sources: BadServer) -> Ground:
+def _campaign(folder: Path, project: SmallProject, sources: BadServer) -> Campaign:
     remote_dir = folder / "remote"
     first = Machine(folder / "first", project.folder, {})
     first.set_up(versions=VERSIONS[:1], remote=str(remote_dir), trust=[])
@@ -77,7 +77,7 @@ def _ground(folder: Path, project: SmallProject, sources: BadServer) -> Ground:
     both = first.copied(folder / "both")
     both.set_up(remote=str(remote_dir), trust=[])
     night_s = both.must("nightly", "--no-publish", codes=GOOD_NIGHT).wall_s
-    return Ground(
+    return Campaign(
         folder=folder,
         project=project,
         sources=sources,
