@@ -84,17 +84,17 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Write pibuild/config/system_libraries/ from Debian's packages.")
     parser.add_argument("--only", nargs="+", metavar="NAME", help="libraries by soname; the index is not written")
     parser.add_argument("--folder", type=Path, default=FOLDER, help="where the files go")
-    asked = parser.parse_args()
-    asked.folder.mkdir(exist_ok=True)
+    args = parser.parse_args()
+    args.folder.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory() as scratch:
-        index, libraries = collected(Path(scratch), asked.only, lambda text: print(text, file=sys.stderr))
-    if not asked.only:
-        for path in asked.folder.glob("*.txt"):
+        index, libraries = collected(Path(scratch), args.only, lambda text: print(text, file=sys.stderr))
+    if not args.only:
+        for path in args.folder.glob("*.txt"):
             path.unlink()
-        (asked.folder / "index.txt").write_text(index)
-        (asked.folder / "packages.txt").write_text(packages_text(libraries))
+        (args.folder / "index.txt").write_text(index)
+        (args.folder / "packages.txt").write_text(packages_text(libraries))
     for soname, places in libraries.items():
-        (asked.folder / f"{soname}.txt").write_text(library_text(soname, places))
+        (args.folder / f"{soname}.txt").write_text(library_text(soname, places))
     return 0
 
 

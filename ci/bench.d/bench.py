@@ -48,13 +48,13 @@ def record(target: str, python: str, *more: str, product: tuple[str, ...] = TFLI
     """Build a wheel, or take it from the store; return its record."""
     words = [PIBUILD, *product, "--target", target, "--python", python, "--json", *more]
     done = subprocess.run(words, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True)
-    found: dict[str, Any] = json.loads(done.stdout)
-    return found
+    facts: dict[str, Any] = json.loads(done.stdout)
+    return facts
 
 
-def row(what: str, goal: str, found: str, *, met: bool) -> str:
+def row(quantity: str, goal: str, measured: str, *, met: bool) -> str:
     """Return one line of the table."""
-    return f"| {what} | {goal} | {found} | {'met' if met else '**not met**'} |"
+    return f"| {quantity} | {goal} | {measured} | {'met' if met else '**not met**'} |"
 
 
 def answers() -> list[str]:
@@ -75,12 +75,15 @@ def second_python() -> list[str]:
     rows = []
     for target in ("pi-one", "pi-two"):
         first, second = record(target, "3.11"), record(target, "3.13")
-        keys = {one["key"] for one in first["artifacts"]}
-        all_s = sum(one["cpu_s"] for one in first["artifacts"]) + first["proof"]["cpu_s"]
-        more_s = sum(one["cpu_s"] for one in second["artifacts"] if one["key"] not in keys) + second["proof"]["cpu_s"]
+        keys = {artifact["key"] for artifact in first["artifacts"]}
+        all_s = sum(artifact["cpu_s"] for artifact in first["artifacts"]) + first["proof"]["cpu_s"]
+        more_s = (
+            sum(artifact["cpu_s"] for artifact in second["artifacts"] if artifact["key"] not in keys)
+            + second["proof"]["cpu_s"]
+        )
         cpp_s, wheel_s = (
-            sum(one["cpu_s"] for one in found["artifacts"] if one["recipe"] in recipes)
-            for found, recipes in ((first, ("tensorflow-lite", "tflite-runtime")), (second, ("tflite-runtime",)))
+            sum(artifact["cpu_s"] for artifact in facts["artifacts"] if artifact["recipe"] in recipes)
+            for facts, recipes in ((first, ("tensorflow-lite", "tflite-runtime")), (second, ("tflite-runtime",)))
         )
         share, whole = wheel_s / cpp_s, more_s / all_s
         rows += [
@@ -124,9 +127,9 @@ def litert() -> list[str]:
     return rows
 
 
-def spent(found: dict[str, Any], recipe: str) -> float:
+def spent(facts: dict[str, Any], recipe: str) -> float:
     """Return the CPU time of a recipe's artifact, in seconds."""
-    return float(sum(one["cpu_s"] for one in found["artifacts"] if one["recipe"] == recipe))
+    return float(sum(artifact["cpu_s"] for artifact in facts["artifacts"] if artifact["recipe"] == recipe))
 
 
 def compare(target: str) -> int:
@@ -142,14 +145,14 @@ def own_share() -> list[str]:
     """What of a build's wall time is pibuild's own: all but sources, images and containers."""
     rows = []
     for target in ("pi-one", "pi-two"):
-        found = record(target, "3.11")
-        own_s = found["wall_s"] - found["spent_s"]["all"]
-        share = own_s / found["wall_s"]
+        facts = record(target, "3.11")
+        own_s = facts["wall_s"] - facts["spent_s"]["all"]
+        share = own_s / facts["wall_s"]
         rows.append(
             row(
                 f"pibuild's own share of building {target} 3.11",
                 "at most 2 %",
-                f"{own_s:.1f} of {found['wall_s']:.0f} s, {share:.1%}",
+                f"{own_s:.1f} of {facts['wall_s']:.0f} s, {share:.1%}",
                 met=share <= 0.02,
             )
         )
@@ -164,21 +167,25 @@ def cold() -> list[str]:
             remove_images()
             where = ("--store", f"{folder}/{name}", "--output", f"{folder}/wheelhouse")
             began_s, began_cpu_s = time.monotonic(), machine_cpu_s()
-            found = record("pi-one", "3.11", *where, *more)
+            facts = record("pi-one", "3.11", *where, *more)
             spent[name] = time.monotonic() - began_s, machine_cpu_s() - began_cpu_s
         began_s, began_cpu_s = time.monotonic(), machine_cpu_s()
         record("pi-one", "3.13", *where)
         further_s, second_cpu_s = time.monotonic() - began_s, machine_cpu_s() - began_cpu_s
         print(replayed(Path(folder) / "serial"), file=sys.stderr)
     (serial_s, _), (chain_s, first_cpu_s) = spent["serial"], spent["graph"]
-    lite_s = sum(one["wall_s"] for one in found["artifacts"] if one["recipe"] in ("tensorflow-lite", "tflite-runtime"))
+    lite_s = sum(
+        artifact["wall_s"]
+        for artifact in facts["artifacts"]
+        if artifact["recipe"] in ("tensorflow-lite", "tflite-runtime")
+    )
     share, ratio, used = second_cpu_s / first_cpu_s, chain_s / serial_s, first_cpu_s / chain_s / (os.cpu_count() or 1)
     return [
         row("pi-one 3.11 from an empty store, no images", "45 min", f"{chain_s / 60:.1f} min", met=chain_s <= 45 * 60),
         row("the same beside `--serial`", "at most 0.88", f"{serial_s / 60:.1f} min, {ratio:.2f}", met=ratio <= 0.88),
         row("of the processors, used", "at least 95 %", f"{used:.0%}", met=used >= 0.95),
         row("of that, TensorFlow Lite and its wheel", "15 min", f"{lite_s / 60:.1f} min", met=lite_s <= 15 * 60),
-        row("of that, images", "toolchain 10 min", f"{found['spent_s']['images'] / 60:.1f} min for all", met=True),
+        row("of that, images", "toolchain 10 min", f"{facts['spent_s']['images'] / 60:.1f} min for all", met=True),
         row("then 3.13", "2 min", f"{further_s / 60:.1f} min", met=further_s <= 120),
         row(
             "then 3.13, all that the machine did",
@@ -217,19 +224,19 @@ def main() -> int:
     parser.add_argument("--litert", action="store_true")
     parser.add_argument("--native", action="store_true")
     parser.add_argument("--nightly", action="store_true")
-    asked = parser.parse_args()
+    args = parser.parse_args()
     sys.path.insert(0, str(ROOT))
-    if asked.instructions:
+    if args.instructions:
         return max([compare(target) for target in ("pi-one", "pi-two", "pi-64")])
-    if asked.native:
+    if args.native:
         record_path = Path(record("pi-two", "3.11")["path"] + ".record.json")
         command = [sys.executable, HERE / "native.py", *images("pi-two")]
         command += ["--sources", user_cache_path("pibuild") / "sources", record_path]
         return subprocess.run(command, check=False).returncode
-    parts: list[Callable[[], list[str]]] = [*([cold] if asked.cold else []), answers, second_python, own_share]
-    if asked.litert:
+    parts: list[Callable[[], list[str]]] = [*([cold] if args.cold else []), answers, second_python, own_share]
+    if args.litert:
         parts = [litert]
-    if asked.nightly:
+    if args.nightly:
         import nights  # noqa: PLC0415
 
         parts = [nights.parts]
@@ -253,13 +260,13 @@ def images(target: str) -> list[str]:
     from pibuild.config.targets import load_targets  # noqa: PLC0415
 
     targets, folder = load_targets(project_folder("toolchains")), project_folder("dockerfiles")
-    found = load_images(folder, targets["pi-two"])
-    device = found["device"]
+    images_by_name = load_images(folder, targets["pi-two"])
+    device = images_by_name["device"]
     if targets[target].bits == 64:  # official wheels need bookworm's C library
         bookworm = next(system for system in load_pis().systems if system.name == "bookworm")
         name = targets[target].device_image
         device = load_images(folder, None, debian_userland(bookworm, name))[name]
-    return ["--builder", found["builder"].reference, "--device", device.reference]
+    return ["--builder", images_by_name["builder"].reference, "--device", device.reference]
 
 
 if __name__ == "__main__":

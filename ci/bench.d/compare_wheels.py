@@ -32,9 +32,9 @@ INTEGER_TOLERANCE = 1
 
 def checked(content: bytes, sha256: str, name: str) -> bytes:
     """Return the content. Raise SystemExit if it has another hash than models.yaml pins."""
-    found = hashlib.sha256(content).hexdigest()
-    if found != sha256:
-        sys.exit(f"{name}: expected sha256 {sha256}, found {found}")
+    digest = hashlib.sha256(content).hexdigest()
+    if digest != sha256:
+        sys.exit(f"{name}: expected sha256 {sha256}, found {digest}")
     return content
 
 
@@ -99,28 +99,28 @@ def main() -> int:
     help_text = "a folder with outputs of other machines, as `infer.py MODEL 2 --outputs MODEL.npz` writes them"
     parser.add_argument("--references", type=Path, help=help_text)
     parser.add_argument("wheels", nargs="*", metavar="NAME=WHEEL")
-    asked = parser.parse_args()
-    asked.cache.mkdir(parents=True, exist_ok=True)
+    args = parser.parse_args()
+    args.cache.mkdir(parents=True, exist_ok=True)
     pins = yaml.safe_load((HERE / "models.yaml").read_text(encoding="utf-8"))
-    official = pins["official"].get(asked.target)
-    wheels = {"official": fetched(official, asked.cache)} if official else {}
-    wheels |= {name: Path(path) for name, _, path in (wheel.partition("=") for wheel in asked.wheels)}
+    official = pins["official"].get(args.target)
+    wheels = {"official": fetched(official, args.cache)} if official else {}
+    wheels |= {name: Path(path) for name, _, path in (wheel.partition("=") for wheel in args.wheels)}
     with tempfile.TemporaryDirectory() as folder:
         material_dir = Path(folder)
         (material_dir / "models").mkdir()
-        write_models(pins, asked.cache, material_dir / "models")
-        for path in asked.references.glob("*.npz") if asked.references else ():
+        write_models(pins, args.cache, material_dir / "models")
+        for path in args.references.glob("*.npz") if args.references else ():
             (material_dir / path.name).write_bytes(path.read_bytes())
         for name, path in wheels.items():
             with zipfile.ZipFile(path) as wheel:
                 wheel.extractall(material_dir / "wheels" / name)
-        if numpy := pins["numpy"].get(asked.target):
-            with zipfile.ZipFile(fetched(numpy, asked.cache)) as wheel:
+        if numpy := pins["numpy"].get(args.target):
+            with zipfile.ZipFile(fetched(numpy, args.cache)) as wheel:
                 wheel.extractall(material_dir / "numpy")
         command = ["python3", "/opt/pibuild/bench/instructions.py", "/material/wheels", "/material/models", "/material"]
-        table = measured(built_image(asked.target, asked.builder, asked.device), material_dir, [*command, *wheels])
-    if asked.json:
-        asked.json.write_text(json.dumps(table, indent=2) + "\n", encoding="utf-8")
+        table = measured(built_image(args.target, args.builder, args.device), material_dir, [*command, *wheels])
+    if args.json:
+        args.json.write_text(json.dumps(table, indent=2) + "\n", encoding="utf-8")
     base, *others = wheels
     heads = [
         "model",

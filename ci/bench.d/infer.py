@@ -4,8 +4,8 @@
 
 A call of os.getppid() between two inferences is the mark that insn_count.c looks for, so the count excludes Python,
 numpy, loading and the first inference. The inputs are seeded, so two wheels get the same ones. `--outputs` writes
-the outputs, and `--against` compares with written ones. `--maps` writes the process's memory map, from which hot.py
-reads where a library is. stdout is one line of JSON about the run.
+the outputs, and `--against` compares with written ones. `--maps` writes the process's memory map, from which
+instruction_profile.py reads where a library is. stdout is one line of JSON about the run.
 
 It runs on every Python that has tflite_runtime or its successor ai_edge_litert, and needs numpy.
 """
@@ -42,13 +42,13 @@ def largest_difference(outputs: list[np.ndarray], path: str) -> float | None:
     None where they can't be compared: other shapes, or a value that is not a number.
     """
     differences = []
-    with np.load(path) as kept:
+    with np.load(path) as reference:
         for number, output in enumerate(outputs):
-            one, other = output.astype(np.float64), kept[f"arr_{number}"].astype(np.float64)
-            if one.shape != other.shape or not np.isfinite(one).all():
+            left, right = output.astype(np.float64), reference[f"arr_{number}"].astype(np.float64)
+            if left.shape != right.shape or not np.isfinite(left).all():
                 return None
-            scale = float(np.abs(other).max()) if output.dtype.kind == "f" else 1.0
-            differences.append(float(np.abs(one - other).max()) / (scale or 1.0))
+            scale = float(np.abs(right).max()) if output.dtype.kind == "f" else 1.0
+            differences.append(float(np.abs(left - right).max()) / (scale or 1.0))
     return max(differences)
 
 
@@ -60,23 +60,23 @@ def main() -> None:
     parser.add_argument("--outputs", help="write the outputs of the last run to this .npz file")
     parser.add_argument("--against", help="compare the outputs of the last run with this .npz file")
     parser.add_argument("--maps", help="write the process's memory map to this file")
-    asked = parser.parse_args()
-    interpreter = Interpreter(model_path=asked.model, num_threads=1)
+    args = parser.parse_args()
+    interpreter = Interpreter(model_path=args.model, num_threads=1)
     interpreter.allocate_tensors()
     for number, detail in enumerate(interpreter.get_input_details()):
         interpreter.set_tensor(detail["index"], seeded_input(detail, number))
     interpreter.invoke()  # what is done once, such as packing weights
     os.getppid()
-    for _ in range(asked.count):
+    for _ in range(args.count):
         interpreter.invoke()
         os.getppid()
     outputs = [interpreter.get_tensor(detail["index"]) for detail in interpreter.get_output_details()]
-    if asked.outputs:
-        np.savez(asked.outputs, *outputs)
-    if asked.maps:
-        Path(asked.maps).write_text(Path("/proc/self/maps").read_text(encoding="utf-8"), encoding="utf-8")
+    if args.outputs:
+        np.savez(args.outputs, *outputs)
+    if args.maps:
+        Path(args.maps).write_text(Path("/proc/self/maps").read_text(encoding="utf-8"), encoding="utf-8")
     operators = sorted({detail["op_name"] for detail in interpreter._get_ops_details()})  # noqa: SLF001 - there is no other way
-    difference = largest_difference(outputs, asked.against) if asked.against else None
+    difference = largest_difference(outputs, args.against) if args.against else None
     kinds = [f"{output.dtype}{list(output.shape)}" for output in outputs]
     print(json.dumps({"operators": operators, "outputs": kinds, "difference": difference}))
 

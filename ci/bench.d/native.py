@@ -50,26 +50,28 @@ def main() -> int:
     parser.add_argument("--device", required=True, help="the target's device image")
     parser.add_argument("--sources", required=True, type=Path, help="sources/ of the store")
     parser.add_argument("record", type=Path)
-    asked = parser.parse_args()
-    artifacts = {one["recipe"]: one for one in json.loads(asked.record.read_text(encoding="utf-8"))["artifacts"]}
-    trees = {one["name"].rpartition("-")[0]: one["tree"] for one in artifacts["tensorflow-lite"]["sources"]}
+    args = parser.parse_args()
+    artifacts = {
+        artifact["recipe"]: artifact for artifact in json.loads(args.record.read_text(encoding="utf-8"))["artifacts"]
+    }
+    trees = {source["name"].rpartition("-")[0]: source["tree"] for source in artifacts["tensorflow-lite"]["sources"]}
     flags = [*target_limits("pi-two")["arch_flags"].split(), "-O3", "-DNDEBUG", "-std=gnu++17"]
     flags += ["-DTFLITE_WITH_RUY", "-Wno-psabi"]
     flags += [f"-I/material/{name}/{folder}" for name, folder in INCLUDES.items()]
     files = [f"/material/tensorflow/tensorflow/lite/{name}" for name in FILES]
     with tempfile.TemporaryDirectory() as folder:
         for name in INCLUDES:
-            with tarfile.open(asked.sources / f"{trees[name]}.tar") as tar:
+            with tarfile.open(args.sources / f"{trees[name]}.tar") as tar:
                 tar.extractall(Path(folder) / name, filter="data")
         command = ["python3", "/opt/pibuild/bench/compile_both.py", *files, "--", *flags]
-        table = measured(built_image("pi-two", asked.builder, asked.device), Path(folder), command)
+        table = measured(built_image("pi-two", args.builder, args.device), Path(folder), command)
     print("| file | cross, CPU-s | emulated, CPU-s | ratio | same object |\n|" + " --- |" * 5)
-    for path, found in table.items():
-        cross_s, emulated_s, same = found["cross_s"], found["emulated_s"], "yes" if found["same"] else "**no**"
+    for path, costs in table.items():
+        cross_s, emulated_s, same = costs["cross_s"], costs["emulated_s"], "yes" if costs["same"] else "**no**"
         print(f"| {Path(path).name} | {cross_s:.2f} | {emulated_s:.2f} | {emulated_s / cross_s:.1f} | {same} |")
-    cross_s, emulated_s = (sum(found[key] for found in table.values()) for key in ("cross_s", "emulated_s"))
+    cross_s, emulated_s = (sum(costs[key] for costs in table.values()) for key in ("cross_s", "emulated_s"))
     print(f"| all | {cross_s:.2f} | {emulated_s:.2f} | **{emulated_s / cross_s:.1f}** | goal: at least {GOAL} |")
-    return 0 if emulated_s >= GOAL * cross_s and all(found["same"] for found in table.values()) else 1
+    return 0 if emulated_s >= GOAL * cross_s and all(costs["same"] for costs in table.values()) else 1
 
 
 if __name__ == "__main__":

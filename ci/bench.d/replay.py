@@ -50,19 +50,17 @@ def main() -> int:
     parser.add_argument("--target", default="pi-one")
     parser.add_argument("--python", default="3.11")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
-    asked = parser.parse_args()
-    plan = load_catalogue().plan(
-        Request(target=asked.target, python=asked.python, recipe="tflite-runtime", version=None)
-    )
-    store = Store(asked.store, Console())
+    args = parser.parse_args()
+    plan = load_catalogue().plan(Request(target=args.target, python=args.python, recipe="tflite-runtime", version=None))
+    store = Store(args.store, Console())
     try:
-        nodes, works = graph_of(plan, store, asked.jobs)
+        nodes, works = graph_of(plan, store, args.jobs)
     finally:
         store.close()
     print("| processors | one after the other | as pibuild runs it | of that | longest path | above it |")
     print("|---|---|---|---|---|---|")
     for processors in PROCESSORS:
-        serial_s, parallel_s = (simulated_s(nodes, works, processors, is_serial=one) for one in (True, False))
+        serial_s, parallel_s = (simulated_s(nodes, works, processors, is_serial=serially) for serially in (True, False))
         path_s = max(longest_paths(timed(nodes, works, processors)).values())
         print(
             f"| {processors} | {serial_s:.0f} s | {parallel_s:.0f} s | {parallel_s / serial_s:.2f} "
@@ -102,12 +100,12 @@ def graph_of(plan: Plan, store: Store, jobs: int) -> tuple[dict[str, Node], dict
 
 def quickest(store: Store) -> dict[tuple[str, str | None, str | None], tuple[float, float]]:
     """Return wall and CPU time of the quickest build by recipe, target and Python: the least disturbed one."""
-    found: dict[tuple[str, str | None, str | None], tuple[float, float]] = {}
+    quickest_times: dict[tuple[str, str | None, str | None], tuple[float, float]] = {}
     for facts in store.all_artifact_facts():
         if "wall_s" in facts and "recipe" in facts:
             key = (facts["recipe"], facts["target"], facts["python"])
-            found[key] = min(found.get(key, (float("inf"), 0.0)), (facts["wall_s"], facts["cpu_s"]))
-    return found
+            quickest_times[key] = min(quickest_times.get(key, (float("inf"), 0.0)), (facts["wall_s"], facts["cpu_s"]))
+    return quickest_times
 
 
 def amdahl(wall_s: float, cpu_s: float, jobs: int) -> Work:
@@ -165,7 +163,7 @@ def longest(nodes: Mapping[str, Node], works: Mapping[str, Work], processors: in
     path: list[str] = []
     following = set(graph)
     while following:
-        name = max(following, key=lambda one: rank_s[one])
+        name = max(following, key=lambda follower: rank_s[follower])
         path.append(f"{name} ({graph[name].expected_s:.0f} s)")
         following = {other for other, node in graph.items() if name in node.needs}
     return path

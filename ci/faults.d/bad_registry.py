@@ -97,8 +97,10 @@ class _Request(BaseHTTPRequestHandler):
         """Return what the registry answers."""
         connection = http.client.HTTPConnection(self.server.registry.host, timeout=30)
         with contextlib.closing(connection):
-            kept = {name: value for name, value in self.headers.items() if name.lower() != "transfer-encoding"}
-            connection.request(self.command, path, body, kept | ({"Content-Length": str(len(body))} if body else {}))
+            forwarded = {name: value for name, value in self.headers.items() if name.lower() != "transfer-encoding"}
+            connection.request(
+                self.command, path, body, forwarded | ({"Content-Length": str(len(body))} if body else {})
+            )
             answer = connection.getresponse()
             headers = {name: value for name, value in answer.getheaders() if name.lower() != "connection"}
             return answer.status, answer.read(), headers

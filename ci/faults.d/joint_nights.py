@@ -81,12 +81,12 @@ def _two(campaign: Campaign, trial: Trial) -> str:
     machine = _fresh(campaign, trial)
     words = [trial.random.choice((("nightly", "--no-publish"), BUILD)) for _ in range(2)]
     is_killed = trial.random.random() < 0.5
-    one = machine.start(*words[0])
-    one.wait(trial.random.random() * 2)
-    other = machine.start(*words[1])
-    killed = is_killed and one.kill_after(trial.random.random() * campaign.night_s * _LONGER, with_children=False)
-    for running, own in ((one, words[0]), (other, words[1])):
-        if not (killed and running is one):
+    first = machine.start(*words[0])
+    first.wait(trial.random.random() * 2)
+    second = machine.start(*words[1])
+    killed = is_killed and first.kill_after(trial.random.random() * campaign.night_s * _LONGER, with_children=False)
+    for running, own in ((first, words[0]), (second, words[1])):
+        if not (killed and running is first):
             promises.ended_well(running.ended(_DEADLINE_S), own, GOOD_NIGHT)
     before, left = promises.whole(machine), promises.left_at_engine(machine)
     if not killed and left.containers:

@@ -95,14 +95,14 @@ class Machine:
     @property
     def environ(self) -> dict[str, str]:
         """The variables of a command."""
-        kept = {name: os.environ[name] for name in ("PATH", "LANG", "DOCKER_HOST") if name in os.environ}
+        inherited = {name: os.environ[name] for name in ("PATH", "LANG", "DOCKER_HOST") if name in os.environ}
         own = {
             "HOME": str(self.folder),
             "PYTHONPATH": str(self._project_dir),
             "PYTHONDONTWRITEBYTECODE": "1",
             "no_proxy": "127.0.0.1",
         }
-        return kept | own | self.extra
+        return inherited | own | self.extra
 
     def start(self, *words: str, step: int | None = None, **environ: str) -> "Running":
         """Start a command; with `step` it is killed there (step_kill)."""

@@ -88,13 +88,13 @@ class OwnEngine:
 
     def _pids(self, program: str) -> list[int]:
         """Return the processes of a program that belong to this engine, by the folders in their command lines."""
-        found = []
+        pids = []
         for path in Path("/proc").glob("[0-9]*/cmdline"):
             with suppress(OSError):
                 words = path.read_bytes().decode(errors="replace").split("\0")
                 if Path(words[0]).name == program and any(str(self.folder) in word for word in words):
-                    found.append(int(path.parent.name))
-        return found
+                    pids.append(int(path.parent.name))
+        return pids
 
 
 @contextmanager

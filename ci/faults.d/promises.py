@@ -62,12 +62,12 @@ def whole_remote(remote_dir: Path) -> Whole:
     """Return what is whole in the folder of a shared store. Each attestation must fit its content."""
     whole: dict[str, str] = {}
     for path in sorted(remote_dir.glob("*/[!.]*.json")):
-        said = json.loads(base64.b64decode(_facts(path)["payload"]))
+        statement = json.loads(base64.b64decode(_facts(path)["payload"]))
         whole[str(path)] = sha256(path)
-        if said.get("size_bytes"):
-            tar_path = path.with_name(f"{path.stem}-{said['sha256'][:16]}.tar")
-            _expect(tar_path, said["sha256"])
-            whole[str(tar_path)] = said["sha256"]
+        if statement.get("size_bytes"):
+            tar_path = path.with_name(f"{path.stem}-{statement['sha256'][:16]}.tar")
+            _expect(tar_path, statement["sha256"])
+            whole[str(tar_path)] = statement["sha256"]
     return whole
 
 

@@ -50,21 +50,21 @@ def main() -> int:
     parser.add_argument("--store", type=Path, default=user_cache_path("pibuild", appauthor=False))
     parser.add_argument("--report", type=Path, help="where the Markdown goes; stdout where not given")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
-    asked = parser.parse_intermixed_args()
+    args = parser.parse_intermixed_args()
     raise_interrupts()  # so that the container is removed
     chosen = yaml.safe_load((HERE / "tests.yaml").read_text())
-    record = json.loads(asked.wheel.with_name(f"{asked.wheel.name}.record.json").read_text())
-    names = asked.names or chosen["files"] + (chosen["thorough"] if asked.thorough else [])
+    record = json.loads(args.wheel.with_name(f"{args.wheel.name}.record.json").read_text())
+    names = args.names or chosen["files"] + (chosen["thorough"] if args.thorough else [])
     began_s = time.monotonic()
-    with closing(Store(asked.store, Console())) as store, tempfile.TemporaryDirectory() as folder:
-        tests = taken_tests(asked.store, record, names, Path(folder) / "tests")
-        found = run_on_device(asked, record, tests, Path(folder), store)
+    with closing(Store(args.store, Console())) as store, tempfile.TemporaryDirectory() as folder:
+        tests = taken_tests(args.store, record, names, Path(folder) / "tests")
+        results = run_on_device(args, record, tests, Path(folder), store)
     spent_s = time.monotonic() - began_s
     has_neon = load_targets(project_folder("toolchains"))[record["plan"]["target"]].neon
     explained = chosen["explained"] | (chosen["explained_with_neon"] if has_neon else {})
-    text, unexplained = report(record, found, explained, spent_s)
-    if asked.report:
-        asked.report.write_text(text)
+    text, unexplained = report(record, results, explained, spent_s)
+    if args.report:
+        args.report.write_text(text)
     else:
         sys.stdout.write(text)
     return 1 if unexplained else 0
@@ -72,7 +72,7 @@ def main() -> int:
 
 def taken_tests(store: Path, record: dict[str, Any], names: list[str], to: Path) -> list[Path]:
     """Take test files out of the source tree that the wheel was built from; SystemExit where one is not there."""
-    built = next(one for one in record["artifacts"] if one["recipe"] == record["plan"]["recipe"])
+    built = next(artifact for artifact in record["artifacts"] if artifact["recipe"] == record["plan"]["recipe"])
     tree = next(source["tree"] for source in built["sources"] if source["name"].startswith("tensorflow"))
     to.mkdir()
     wanted = {f"tensorflow/python/{folder}/{name}.py" for folder in FOLDERS for name in names}
@@ -86,7 +86,7 @@ def taken_tests(store: Path, record: dict[str, Any], names: list[str], to: Path)
 
 
 def run_on_device(
-    asked: argparse.Namespace, record: dict[str, Any], tests: list[Path], folder: Path, store: Store
+    args: argparse.Namespace, record: dict[str, Any], tests: list[Path], folder: Path, store: Store
 ) -> dict[str, Any]:
     """Install the wheel on the device as its proof did and run the files; return the JSON of run_upstream_tests.py.
 
@@ -96,9 +96,9 @@ def run_on_device(
     recipes, python = load_recipes(package / "recipes"), record["plan"]["python"]
     target = load_targets(project_folder("toolchains"))[record["plan"]["target"]]
     installed = [
-        (recipes[one["recipe"]].device.format(python=python), asked.store / "artifacts" / f"{one['key']}.tar")
-        for one in record["artifacts"]
-        if recipes[one["recipe"]].device
+        (recipes[artifact["recipe"]].device.format(python=python), args.store / "artifacts" / f"{artifact['key']}.tar")
+        for artifact in record["artifacts"]
+        if recipes[artifact["recipe"]].device
     ]
     files = {path.name: path for path in (*(package / "device").glob("*.sh"), HERE / "run_upstream_tests.py")}
     files |= {f"models/{path.name}": path for path in tests}
@@ -111,18 +111,18 @@ def run_on_device(
             ("HOME", "/work/build"),
             ("LC_ALL", "C.UTF-8"),
             ("PIBUILD_PYTHON", python),
-            ("PIBUILD_JOBS", str(asked.jobs)),
+            ("PIBUILD_JOBS", str(args.jobs)),
             ("PIBUILD_DEVICE_CPU", target.device_cpu),
             ("PIBUILD_CHECK", "run_upstream_tests.py"),
             ("PIBUILD_PACKAGE", record["plan"]["recipe"]),
         ),
         inputs=(
             *installed,
-            ("/work/wheels", pack(folder / "wheels.tar", {asked.wheel.name: asked.wheel})),
+            ("/work/wheels", pack(folder / "wheels.tar", {args.wheel.name: args.wheel})),
             ("/work/check", pack(folder / "check.tar", files)),
         ),
         limits=Limits(
-            jobs=asked.jobs,
+            jobs=args.jobs,
             cpus=engine.cpus,
             memory_bytes=engine.memory_bytes,
             deadline_s=DEADLINE_S,
@@ -132,16 +132,16 @@ def run_on_device(
         labels=store.labels,
     )
     with engine.container(run) as container:
-        said = deque[str](maxlen=20)
+        last_lines = deque[str](maxlen=20)
 
         def hear(line: str) -> None:
-            said.append(line)
+            last_lines.append(line)
             if line.startswith("["):
                 sys.stderr.write(line + "\n")
 
         outcome = container.wait(hear)
         if outcome.exit_code:
-            sys.exit("\n".join([*said, f"the device's container ended with code {outcome.exit_code}"]))
+            sys.exit("\n".join([*last_lines, f"the device's container ended with code {outcome.exit_code}"]))
         container.copy_out("/work/out/result.json", folder / "result.tar")
     with tarfile.open(folder / "result.tar") as tar:
         content = tar.extractfile("result.json")
@@ -150,26 +150,27 @@ def run_on_device(
 
 
 def report(
-    record: dict[str, Any], found: dict[str, Any], explained: dict[str, str], spent_s: float
+    record: dict[str, Any], results: dict[str, Any], explained: dict[str, str], spent_s: float
 ) -> tuple[str, list[str]]:
     """Return the report, and the failed tests without an explanation; `explained` has a reason by pattern of ids."""
     rows, reasons, unexplained = [], [], []
-    for name, one in sorted(found["files"].items()):
-        rows.append(f"| {name} | {one['run']} | {one['skipped']} | {len(one['faults'])} | {one['seconds']:.0f} |")
-        for test, words in sorted(one["faults"].items()):
+    for name, outcome in sorted(results["files"].items()):
+        values = (name, outcome["run"], outcome["skipped"], len(outcome["faults"]), f"{outcome['seconds']:.0f}")
+        rows.append(f"| {' | '.join(map(str, values))} |")
+        for test, words in sorted(outcome["faults"].items()):
             reason = next((why for pattern, why in explained.items() if fnmatch(test, pattern)), "")
             reasons.append(f"- `{test}`: {words}\n  {reason or '**Not explained.**'}")
             unexplained += [] if reason else [test]
-    files = found["files"].values()
-    totals = [sum(one[key] for one in files) for key in ("run", "skipped")]
-    faults = sum(len(one["faults"]) for one in files)
+    files = results["files"].values()
+    totals = [sum(outcome[key] for outcome in files) for key in ("run", "skipped")]
+    faults = sum(len(outcome["faults"]) for outcome in files)
     day = datetime.now(UTC).date()
     lines = [
         f"# TensorFlow's own tests: {record['wheel']['file']}",
         "",
-        f"{len(files)} files of `tensorflow/python/{{{','.join(FOLDERS)}}}` at v{found['tensorflow']} ran on",
-        f"an emulated {record['device']['cpu']} with Python {found['python']}, {day}, in {spent_s / 60:.0f} minutes on",
-        f"{os.cpu_count()} processors: {totals[0]} tests, {totals[1]} skipped, {faults} failed,",
+        f"{len(files)} files of `tensorflow/python/{{{','.join(FOLDERS)}}}` at v{results['tensorflow']} ran on",
+        f"an emulated {record['device']['cpu']} with Python {results['python']}, {day}, in {spent_s / 60:.0f} minutes",
+        f"on {os.cpu_count()} processors: {totals[0]} tests, {totals[1]} skipped, {faults} failed,",
         f"of these {len(unexplained)} without an explanation.",
         "",
         f"Wheel sha256 `{record['wheel']['sha256']}`. Written by `ci/prove-tensorflow`.",

@@ -95,16 +95,16 @@ def start(path, folder):
 def outcome(path, folder, status, spent_s):
     """Return the result of a file: its counts, or how it ended and the last lines of its output."""
     name = os.path.basename(path)
-    found = {"seconds": round(spent_s, 1)}
+    result = {"seconds": round(spent_s, 1)}
     try:
         with open(os.path.join(folder, name + ".json")) as file:
-            found.update(json.load(file))
+            result.update(json.load(file))
     except (OSError, ValueError):
         with open(os.path.join(folder, name + ".log")) as file:
             words = [line.strip() for line in file.read().splitlines() if line.strip()]
         ended = "signal {}".format(status & 0x7F) if status & 0x7F else "exit code {}".format(status >> 8)
-        found.update(run=0, skipped=0, faults={name: " | ".join([ended] + words[-CRASH_LINES:])})
-    return found
+        result.update(run=0, skipped=0, faults={name: " | ".join([ended] + words[-CRASH_LINES:])})
+    return result
 
 
 def main():
@@ -113,13 +113,13 @@ def main():
     parser.add_argument("folder")
     parser.add_argument("--jobs", type=int, default=int(os.environ.get("PIBUILD_JOBS", "1")))
     parser.add_argument("--deadline", type=float, default=1200.0, help="seconds for one file")
-    asked = parser.parse_args()
+    args = parser.parse_args()
     flags.FLAGS(sys.argv[:1])
-    waiting = sorted(os.path.join(asked.folder, name) for name in os.listdir(asked.folder) if name.endswith("_test.py"))
+    waiting = sorted(os.path.join(args.folder, name) for name in os.listdir(args.folder) if name.endswith("_test.py"))
     total, files, running = len(waiting), {}, {}
     folder = tempfile.mkdtemp()
     while waiting or running:
-        while waiting and len(running) < asked.jobs:
+        while waiting and len(running) < args.jobs:
             path = waiting.pop(0)
             running[start(path, folder)] = (path, time.time())
         pid, status = os.waitpid(-1, os.WNOHANG)
@@ -127,11 +127,11 @@ def main():
             path, began_s = running.pop(pid)
             name = os.path.basename(path)
             files[name] = outcome(path, folder, status, time.time() - began_s)
-            said = "{run} run, {skipped} skipped, {bad} failed".format(bad=len(files[name]["faults"]), **files[name])
-            sys.stderr.write("[{}/{}] {}: {}\n".format(len(files), total, name, said))
+            counts = "{run} run, {skipped} skipped, {bad} failed".format(bad=len(files[name]["faults"]), **files[name])
+            sys.stderr.write("[{}/{}] {}: {}\n".format(len(files), total, name, counts))
             sys.stderr.flush()  # before 3.9 it waits for more where it goes to a file
             continue
-        for late in [one for one, (_, began_s) in running.items() if time.time() - began_s > asked.deadline]:
+        for late in [name for name, (_, began_s) in running.items() if time.time() - began_s > args.deadline]:
             os.kill(late, 9)
         time.sleep(0.2)
     print(json.dumps({"tensorflow": tf.__version__, "python": sys.version.split()[0], "files": files}, sort_keys=True))

@@ -63,7 +63,7 @@ def _userlands() -> "Iterator[Userland]":
     from pibuild.config.pis import load_pis
     from pibuild.config.project_files import project_folder
     from pibuild.config.targets import load_targets
-    from pibuild.emulate.choose import userland
+    from pibuild.emulate.device_choice import userland
 
     for system in load_pis().systems:
         for target in (*load_targets(project_folder("toolchains")).values(), None):

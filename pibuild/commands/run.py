@@ -50,7 +50,7 @@ def run(invocation: Invocation) -> int:
     from pibuild.build.catalogue import load_catalogue
     from pibuild.build.context import open_context
     from pibuild.build.planning import on_device
-    from pibuild.emulate import choose, session
+    from pibuild.emulate import device_choice, session
     from pibuild.emulate.transfer import named_copies, result_paths
     from pibuild.wheels.wheel import WheelFormatError, wheel_name
 
@@ -64,17 +64,17 @@ def run(invocation: Invocation) -> int:
         raise UsageError(f"{path.name} is not the name of a wheel", found=str(error)) from error
     catalogue = load_catalogue()
     bits = int(args.bits) if args.bits else None
-    request = choose.DeviceRequest(
+    request = device_choice.DeviceRequest(
         target=settings.target, python=settings.python, model=args.model, system=args.os, bits=bits
     )
-    device = choose.choose(wheel, request, catalogue.targets, choose.pythons_by_bits(catalogue))
-    plan = choose.plan_beside(wheel, device, catalogue)
-    image = choose.device_image(device, catalogue, settings.raspbian)
-    wheels = choose.fitting_wheels(path, device)
+    device = device_choice.choose(wheel, request, catalogue.targets, device_choice.pythons_by_bits(catalogue))
+    plan = device_choice.plan_beside(wheel, device, catalogue)
+    image = device_choice.device_image(device, catalogue, settings.raspbian)
+    wheels = device_choice.fitting_wheels(path, device)
     packages = {wheel_name(path.name).name for path in wheels}
     recipes = catalogue.recipes.values()
     omitted = [recipe.name for recipe in recipes if canonicalize_name(recipe.package_name) in packages]
-    own_pythons = choose.emulated_pythons(device.system) if device.system else ()
+    own_pythons = device_choice.emulated_pythons(device.system) if device.system else ()
     has_python = image.name in ("userland", "device64") and device.python in own_pythons
     omitted += ["cpython"] if has_python else []
     with open_context(settings, invocation.environ, invocation.console) as context:

@@ -1,7 +1,7 @@
 """One command on the device: the container that it runs in, with the person's own terminal or pipes.
 
-Passes files to the container and reads its results. `choose` selects the Pi. Trials of `verify --run` have such a
-container, too.
+Passes files to the container and reads its results. `device_choice` selects the Pi. Trials of `verify --run` use such
+containers, too.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -12,7 +12,7 @@ from pibuild.adapters.docker import Container
 from pibuild.build.container import container_run
 from pibuild.build.context import BuildContext
 from pibuild.console import Console, seconds, size
-from pibuild.emulate.choose import Device
+from pibuild.emulate.device_choice import Device
 from pibuild.emulate.transfer import WORKING_DIR, pack_copies, unpack_results
 from pibuild.errors import OutOfMemoryError, ProofError, ResourceError, UsageError
 from pibuild.files import folder_errors

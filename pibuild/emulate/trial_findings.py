@@ -14,8 +14,8 @@ from typing import Any
 
 from pibuild.config.pis import Cpu, PiPlace
 from pibuild.config.system_libraries import package_of
-from pibuild.emulate.choose import Device
-from pibuild.emulate.illegal import illegal_instruction
+from pibuild.emulate.device_choice import Device
+from pibuild.emulate.illegal_instruction import illegal_instruction
 from pibuild.emulate.programs import programs_of
 from pibuild.emulate.unsettled_modules import UnsettledModules
 from pibuild.machinecode.features import Feature

@@ -14,8 +14,8 @@ from pibuild.build.context import BuildContext
 from pibuild.build.planning import Catalogue, on_device
 from pibuild.config.pis import PiPlace, load_pis
 from pibuild.config.system_libraries import package_of
-from pibuild.emulate.choose import Device, device_image, plan_beside, userland
 from pibuild.emulate.dependencies import debian_packages, wheels_beside
+from pibuild.emulate.device_choice import Device, device_image, plan_beside, userland
 from pibuild.emulate.programs import is_code_32, programs_of
 from pibuild.emulate.session import ON_DEVICE, ROOT, device_env, device_run, kernel_files
 from pibuild.emulate.trial_findings import SUBSET_32, Subject, Trial, TrialResults, place_finding, system_title

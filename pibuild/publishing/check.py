@@ -21,7 +21,7 @@ from pibuild.publishing.pointer import NEXT, POINTER, PointerFile, read_pointer
 from pibuild.publishing.seen_pointer import SeenPointer, remember, seen_in
 from pibuild.publishing.sidecars import envelope_faults, sidecar_faults
 from pibuild.publishing.site_reader import SiteFile, SiteReader, site_at
-from pibuild.publishing.unlisted import unlisted_files, unlisted_projects
+from pibuild.publishing.unlisted_files import unlisted_files, unlisted_projects
 from pibuild.signing.key_files import is_signed
 from pibuild.sources.places import Downloader
 from pibuild.urls import Address

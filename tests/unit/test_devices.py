@@ -10,7 +10,7 @@ from pibuild.config.pis import load_pis
 from pibuild.config.project_files import project_folder
 from pibuild.config.strict_yaml import read_yaml, typed
 from pibuild.config.targets import load_targets
-from pibuild.emulate.choose import DeviceRequest, choose, userland
+from pibuild.emulate.device_choice import DeviceRequest, choose, userland
 from pibuild.emulate.session import device_env, kernel_files
 from pibuild.errors import ImageError, UsageError
 from pibuild.wheels.wheel import wheel_name

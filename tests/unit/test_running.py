@@ -16,7 +16,7 @@ from pibuild.commands.options import Invocation
 from pibuild.config.pis import load_pis
 from pibuild.config.settings import Settings
 from pibuild.emulate import session
-from pibuild.emulate.choose import Device, device_image, emulated_pythons, fitting_wheels, plan_beside
+from pibuild.emulate.device_choice import Device, device_image, emulated_pythons, fitting_wheels, plan_beside
 from pibuild.wheels.wheel import wheel_name
 from tests.makers.contexts import make_context
 from tests.makers.wheels import make_wheel

@@ -7,9 +7,9 @@ import pytest
 
 from pibuild.build.catalogue import load_catalogue
 from pibuild.config.pis import load_pis
-from pibuild.emulate.choose import userland
 from pibuild.emulate.dependencies import debian_packages, wheels_beside
-from pibuild.emulate.illegal import illegal_instruction, installed_file
+from pibuild.emulate.device_choice import userland
+from pibuild.emulate.illegal_instruction import illegal_instruction, installed_file
 from pibuild.emulate.programs import is_code_32, is_program, programs_of
 from pibuild.emulate.session import kernel_files
 from pibuild.emulate.trial_findings import Subject, TrialResults, loader_complaint, place_finding
