@@ -191,8 +191,8 @@ def closest(name: str, known: Collection[str], *, same_digits: bool = False) -> 
     wanted, *others = (text.lstrip("-").removeprefix("PIBUILD_").lower() for text in (name, *known))
     names = dict(zip(reversed(others), reversed([*known]), strict=True))
     similar = [other for other in names if not same_digits or re.findall(r"\d", other) == re.findall(r"\d", wanted)]
-    begun = [other for other in similar if len(wanted) >= _SHORTEST_BEGIN and other.startswith(wanted)]
-    matches = get_close_matches(wanted, similar, n=1, cutoff=_SIMILAR) or sorted(begun, key=len)
+    prefixed = [other for other in similar if len(wanted) >= _SHORTEST_BEGIN and other.startswith(wanted)]
+    matches = get_close_matches(wanted, similar, n=1, cutoff=_SIMILAR) or sorted(prefixed, key=len)
     return names[matches[0]] if matches else ""
 
 

@@ -126,7 +126,7 @@ def run_nodes(nodes: Sequence[Node], context: BuildContext) -> None:
             nodes,
             budget(context),
             stop=context.remove_own_containers,
-            on_error=lambda _, error: _tell(error, context),
+            on_error=lambda _, error: _report(error, context),
             on_progress=lambda progress: total.show(progress.done, progress.nodes, progress.left_s),
         )
     if unfetched := [error for error in errors if isinstance(error, SourceError) and error.unfetched]:
@@ -141,7 +141,7 @@ def budget(context: BuildContext) -> Budget:
     return Budget(nodes=1 if is_serial or limits.jobs == 1 else limits.jobs + 1, memory_bytes=limits.memory_bytes)
 
 
-def _tell(error: PibuildError, context: BuildContext) -> None:
+def _report(error: PibuildError, context: BuildContext) -> None:
     if not isinstance(error, ImageChangedError):
         context.console.warn(f"{error.line}; steps that don't need it continue")
 

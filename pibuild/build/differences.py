@@ -126,7 +126,8 @@ def _first_offset(stored: BinaryIO, rebuilt: BinaryIO) -> int | None:
         first, second = stored.read(_CHUNK_BYTES), rebuilt.read(_CHUNK_BYTES)
         if first != second:
             pairs = enumerate(zip(first, second, strict=False))
-            return begin + next((place for place, (one, other) in pairs if one != other), min(len(first), len(second)))
+            inside = next((place for place, (left, right) in pairs if left != right), min(len(first), len(second)))
+            return begin + inside
         if not first:
             return None
         begin += len(first)
@@ -137,20 +138,22 @@ def _of_members(files: tuple[str, ...], stored: Sequence[_Member], rebuilt: Sequ
     first, second = _numbered(stored), _numbered(rebuilt)
     for key in [*first, *second]:
         if key not in first or key not in second:
-            there = ["yes" if key in members else "no" for members in (first, second)]
-            return FileDifference(files=(*files, key[0]), field="presence", stored=there[0], rebuilt=there[1])
+            presence = ["yes" if key in members else "no" for members in (first, second)]
+            return FileDifference(files=(*files, key[0]), field="presence", stored=presence[0], rebuilt=presence[1])
     for key, member in first.items():
-        other, own = second[key], (*files, key[0])
-        if difference := _of_fields(own, member.fields, other.fields):
+        other, member_files = second[key], (*files, key[0])
+        if difference := _of_fields(member_files, member.fields, other.fields):
             return difference
         with member.read() as content, other.read() as other_content:
-            difference = _difference(own, content, other_content)
-        if difference := difference or _of_fields(own, member.packing, other.packing):
+            difference = _difference(member_files, content, other_content)
+        if difference := difference or _of_fields(member_files, member.packing, other.packing):
             return difference
     pairs = enumerate(zip(first, second, strict=True))
-    if moved := next(((place, one[0], two[0]) for place, (one, two) in pairs if one != two), None):
-        place, one, two = moved
-        return FileDifference(files=(*files, one), field="order", stored=f"member {place}", rebuilt=f"{two} is there")
+    if moved := next(((place, left[0], right[0]) for place, (left, right) in pairs if left != right), None):
+        place, left, right = moved
+        return FileDifference(
+            files=(*files, left), field="order", stored=f"member {place}", rebuilt=f"{right} is there"
+        )
     return None
 
 

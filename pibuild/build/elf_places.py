@@ -79,7 +79,7 @@ def _of_sections(
         if section.name in _OF_THE_REST and (outside := _of_headers(file, sections, contents)):
             return outside
         pairs = enumerate(zip(first, second, strict=False))
-        inside = next((place for place, (one, two) in pairs if one != two), min(len(first), len(second)))
+        inside = next((place for place, (left, right) in pairs if left != right), min(len(first), len(second)))
         symbol = _symbol(file, section, inside)
         place = f"section {section.name}" + (f", symbol {symbol}" if symbol else "")
         return ElfDifference(offset=begins[0] + inside, rebuilt_offset=begins[1] + inside, place=place)
@@ -94,7 +94,7 @@ def _of_headers(file: ELFFile, sections: list[Section], contents: list[bytes]) -
             for content in masked:
                 content[section["sh_offset"] : section["sh_offset"] + section["sh_size"]] = bytes(section["sh_size"])
     pairs = enumerate(zip(*masked, strict=False))
-    offset = next((place for place, (one, two) in pairs if one != two), None)
+    offset = next((place for place, (left, right) in pairs if left != right), None)
     if offset is None:
         return None
     place = "outside of sections"

@@ -85,10 +85,12 @@ class Schedule:
         """Record that a node ended, and return it. Nodes that need a failed node are never started."""
         del self._began_s[name]
         ended = {name}
-        while has_failed and (more := {one for one in self._waits_for if ended.intersection(self._nodes[one].needs)}):
-            ended |= more
-            for other in more:
-                del self._waits_for[other]
+        while has_failed and (
+            needing := {key for key in self._waits_for if ended.intersection(self._nodes[key].needs)}
+        ):
+            ended |= needing
+            for key in needing:
+                del self._waits_for[key]
         for waited_for in self._waits_for.values():
             waited_for.difference_update(ended)
         return self._nodes[name]

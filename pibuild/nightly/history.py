@@ -117,14 +117,14 @@ def _fill(database: sqlite3.Connection, nights: Iterable[Night]) -> None:
     with database:
         database.executescript(_SCHEMA)
         for night in nights:
-            own = (night.id, night.began, night.ended, night.pibuild, night.set_id)
-            database.execute("INSERT INTO nights VALUES (?, ?, ?, ?, ?)", own)
+            night_row = (night.id, night.began, night.ended, night.pibuild, night.set_id)
+            database.execute("INSERT INTO nights VALUES (?, ?, ?, ?, ?)", night_row)
             outcomes = {outcome.cell.id: (place, outcome) for place, outcome in enumerate(night.outcomes)}
             rows = [_row(night.id, place, outcome) for place, outcome in outcomes.values()]
             database.executemany(f"INSERT INTO outcomes VALUES ({', '.join('?' * 19)})", rows)  # noqa: S608  no values
             rebuilds = [
-                (night.id, one.key, one.name, one.status, one.began, one.wall_s, one.cpu_s, one.cause)
-                for one in night.rebuilds
+                (night.id, built.key, built.name, built.status, built.began, built.wall_s, built.cpu_s, built.cause)
+                for built in night.rebuilds
             ]
             database.executemany("INSERT OR REPLACE INTO rebuilds VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rebuilds)
 

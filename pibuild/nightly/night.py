@@ -70,8 +70,8 @@ class _RunningNight:
         except PibuildError as error:
             self._end(self._failed(outcome, error), began_s)
             return
-        past = (one for _, one in self._history.outcomes(outcome.cell.id) if one.wheel and one.key != plan.key)
-        last = next(past, None)
+        outcomes = (past for _, past in self._history.outcomes(outcome.cell.id))
+        last = next((past for past in outcomes if past.wheel and past.key != plan.key), None)
         changed = changes(self._builder.record(last.key), entry.facts) if last else ("first wheel",)
         # the key has changed if images that were made for this wheel are not as locked
         outcome = replace(_with_wheel(outcome, entry), key=entry.key, status="built", cpu_s=cpu_s, changed=changed)

@@ -99,8 +99,8 @@ def _vouched(site: Site, before: PublishedSet, offered: Sequence[ProvenWheel]) -
 
     The files in the site can't be trusted then. Raises PublishError if the set lists wheels that are not offered.
     """
-    ours = {(wheel.file, wheel.sha256) for wheel in offered}
-    details = [wheel.file for wheel in before.listed if (wheel.file, wheel.sha256) not in ours]
+    offered_files = {(wheel.file, wheel.sha256) for wheel in offered}
+    details = [wheel.file for wheel in before.listed if (wheel.file, wheel.sha256) not in offered_files]
     if details:
         raise _strange_set(site, before.id, details)
     marked = {wheel.sha256: wheel for wheel in before.wheels}

@@ -48,9 +48,9 @@ def retained(
     hide = [wheel for wheel, time in leaving.items() if time <= now]
     soon = now + timedelta(days=warn_days)
     warned = [(wheel, time) for wheel, time in leaving.items() if now < time <= soon]
-    gone = {*hide, *sweep}
+    removed = {*hide, *sweep}
     return Retention(
-        keep=tuple(wheel for wheel in wheels if wheel not in gone),
+        keep=tuple(wheel for wheel in wheels if wheel not in removed),
         warned=tuple(warned),
         hide=tuple(hide),
         sweep=tuple(sweep),

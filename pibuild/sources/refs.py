@@ -25,7 +25,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Moved:
+class ResolvedRef:
     """A ref, pinned to a commit."""
 
     source: Source
@@ -43,7 +43,7 @@ class Refs:
         self._fetcher = fetcher
         self._commits: dict[tuple[str, str], str] = {}
 
-    def take(self, source: Source, ref: str) -> Moved:
+    def take(self, source: Source, ref: str) -> ResolvedRef:
         """Return a source as it is at a ref of its repository. Raises SourceError if no clone has the ref."""
         place = next((place for place in source.places if isinstance(place, GitPlace)), None)
         if place is None:
@@ -59,7 +59,7 @@ class Refs:
             facts = self._first(pinned, what, lambda clone: self._fetch(pinned, commit, clone, selection))
             write_atomically(facts_path, json_text({"tree": facts[0], "committed": facts[1]}))
         tree, committed_s = facts
-        return Moved(
+        return ResolvedRef(
             source=replace(pinned, tree=tree, domain=f"ref {ref}"),
             commit=commit,
             committed=datetime.fromtimestamp(committed_s, UTC),

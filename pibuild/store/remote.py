@@ -95,7 +95,7 @@ class Remote:
         self._store, self._console, self._trust, self._key = store, console, trust, key
         self._damaged: set[str] = set()
         """Names of unusable files at the remote, which are replaced although they exist."""
-        self._told: set[str] = set()
+        self._warned: set[str] = set()
         """Keys of strangers that a warning has named; "" stands for no signature."""
 
     def pull_artifact(self, artifact: Artifact) -> Entry | None:
@@ -265,8 +265,8 @@ class Remote:
         return None
 
     def _warn_once(self, name: str, text: str) -> None:
-        if name not in self._told:
-            self._told.add(name)
+        if name not in self._warned:
+            self._warned.add(name)
             self._warn(text)
 
     def _warn(self, text: str) -> None:
@@ -339,7 +339,7 @@ def _normalised(tar_path: Path, attestation: Attestation) -> tuple[Path, Tree]:
 def _contents(record: WheelRecord) -> dict[str, str]:
     """Return the sha256 of each file that a record names, the wheel first."""
     wheel = record["wheel"]
-    return {wheel["file"]: wheel["sha256"]} | {f"extras/{one['file']}": one["sha256"] for one in record["extras"]}
+    return {wheel["file"]: wheel["sha256"]} | {f"extras/{extra['file']}": extra["sha256"] for extra in record["extras"]}
 
 
 def _unpacked(tar_path: Path, contents: Mapping[str, str], folder: Path) -> list[Path]:
@@ -352,8 +352,8 @@ def _unpacked(tar_path: Path, contents: Mapping[str, str], folder: Path) -> list
         path = folder / name
         if path.is_symlink() or not path.is_file():
             raise _DamagedError(f"{name} is missing in it, or no file")
-        if (found := file_sha256(path)) != sha256:
-            raise _DamagedError(f"the sha256 of {name} is {found}, expected {sha256}")
+        if (digest := file_sha256(path)) != sha256:
+            raise _DamagedError(f"the sha256 of {name} is {digest}, expected {sha256}")
     return [folder / name for name in contents]
 
 

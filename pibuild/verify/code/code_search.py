@@ -144,18 +144,18 @@ class CodeSearch:
             walk = self._walk(place)
             row = self._first_unguarded(walk)
             if row is not None:
-                return self._told_forwards(place, row, origins)
+                return self._fault_forwards(place, row, origins)
             for target, guards in [*((t, g) for t, (g, _) in walk.calls.items()), *walk.callbacks.items()]:
                 if not self._is_guarded(guards):
                     wait(target, place)
         return None
 
-    def _told_forwards(self, place: int, row: int, origins: dict[int, int | None]) -> Fault:
+    def _fault_forwards(self, place: int, row: int, origins: dict[int, int | None]) -> Fault:
         self._reached[place] = _Reached(place, None, row)
         while (caller := origins[place]) is not None:
             self._reached[caller] = _Reached(caller, place)
             place = caller
-        return self._told(place, self._code.entries.get(place) or Entrance(0, ""))
+        return self._fault_at(place, self._code.entries.get(place) or Entrance(0, ""))
 
     @cached_property
     def _distances(self) -> NDArray[np.int32]:
@@ -228,7 +228,7 @@ class CodeSearch:
         likeness = self._code.likeness(place) if not entry.rank else "code"
         if likeness == "data":
             return None
-        fault, knowledge = self._told(place, entry), self._program.knowledge
+        fault, knowledge = self._fault_at(place, entry), self._program.knowledge
         if likeness == "perhaps":
             fault = fault.perhaps_data()
         elif not entry.rank and not knowledge.doubted.isdisjoint(self._lacking):
@@ -406,7 +406,7 @@ class CodeSearch:
 
     # what is told
 
-    def _told(self, place: int, entry: Entrance) -> Fault:
+    def _fault_at(self, place: int, entry: Entrance) -> Fault:
         chain, row, at = [self._name(place, entry)], -1, self._reached[place]
         while at.via is not None:
             at = self._reached[at.via]
