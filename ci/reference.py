@@ -83,7 +83,7 @@ def cli_page() -> Iterator[str]:
 
 
 def actions(parser: CommandParser, *, general: bool) -> list[argparse.Action]:
-    """Return the options and words of a command, or those of its general group."""
+    """Return the options and arguments of a command, or those of its general group."""
     groups = [group for group in parser._action_groups if (group.title == GENERAL) == general]
     return [action for group in groups for action in group._group_actions]
 
@@ -150,7 +150,7 @@ def keys_of(name: str, schema: dict[str, Any]) -> str:
 
 
 def value(about: dict[str, Any]) -> str:
-    """Return what a value of a schema looks like."""
+    """Return a description of a value's type."""
     if "$ref" in about:
         name = about["$ref"].rpartition("/")[2]
         return f"[{name}](#{anchor(name)})"

@@ -1,7 +1,7 @@
 # Sets up a machine for pibuild; sourced by ci/pibuild, ci/test and ci/bench.
 #   set_up EXTRA    EXTRA: '' or an extra of pyproject.toml, such as 'test'
-# Programs that are installed and an engine that runs are used as they are: then this takes a tenth of a second.
-# For 'test', missing root or a missing engine is no error, except with CI=true: tests name what they skip.
+# Installed programs and a running engine are used as they are: then this takes a tenth of a second.
+# For 'test', missing root or a missing engine is not an error, except with CI=true: skipped tests are listed.
 # shellcheck shell=bash
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -30,7 +30,7 @@ find_python() {
 # Whether an engine answers: that of DOCKER_HOST, of a docker context, or of the standard socket.
 engine_answers() { docker version > /dev/null 2>&1; }
 
-# Ends with a code and a message. Tests go on, except with CI=true: they skip what needs it.
+# Prints a message and ends with a code. Tests continue, except with CI=true, and skip what needs the missing part.
 lack() {
   local extra=$1 code=$2
   shift 2
@@ -38,7 +38,7 @@ lack() {
   if [ "$extra" != test ] || [ "${CI-}" = true ]; then exit "$code"; fi
 }
 
-# Packages that the tests can't go on without.
+# Packages without which no tests can run.
 missing_basics() {
   local python
   if [ ! -x "$venv/bin/python" ]; then
@@ -64,7 +64,7 @@ missing_packages() {
     command -v arm-linux-gnueabihf-gcc > /dev/null || echo gcc-arm-linux-gnueabihf
     command -v qemu-arm > /dev/null || echo qemu-user
     command -v aarch64-linux-gnu-gcc > /dev/null || echo gcc-aarch64-linux-gnu
-    # wheels whose truth is known
+    # wheels that are compiled in tests
     command -v arm-linux-gnueabihf-g++ > /dev/null || echo g++-arm-linux-gnueabihf
     command -v arm-linux-gnueabi-gcc > /dev/null || echo gcc-arm-linux-gnueabi
     [ -e /usr/arm-linux-gnueabi/lib/libc.a ] || echo libc6-dev-armel-cross
@@ -161,8 +161,8 @@ start_engine() {
 }
 
 # Installs the files whose hashes ci/lock.d/ lists, and nothing else: only wheels, because a source archive is built with
-# packages that no lock names, and pibuild itself with the hatchling of the lock. `pip check` finds a lock that pyproject.toml
-# has outgrown. The stamp holds what the environment was made from, and is written last.
+# packages that no lock names, and pibuild itself with the hatchling of the lock. `pip check` finds a lock that is
+# older than pyproject.toml. The stamp names the inputs of the environment, and is written last.
 make_venv() {
   local extra=$1
   local lock="$root/ci/lock.d/${extra:-pibuild}.txt" stamp="$venv/made-of${extra:+-$extra}"

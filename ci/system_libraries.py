@@ -57,7 +57,7 @@ class Place:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Exports:
-    """What ld.so takes from a library. `symbols` are pairs of a name and a version; see versioned_symbols()."""
+    """The exports of a library. `symbols` are pairs of a name and a version; see versioned_symbols()."""
 
     soname: str
     needed: tuple[str, ...]
@@ -123,7 +123,7 @@ def collected(
             files |= {name: path for name, path in pythons.items() if not only or name in only}
             for name, library in read_libraries(archive, arch, place, files, owners[place], packages):
                 if library.exports.soname in owners[place].keys() - {name}:
-                    del owners[place][name]  # the file behind that link
+                    del owners[place][name]  # the file that the link leads to
                 else:
                     libraries[name].append(without(library, listed["left_out_symbols"].get(name, "")))
             note(f"{release} {arch}: {len(owners[place])} libraries, symbols of {len(files)}")
@@ -247,7 +247,7 @@ def contents_paths(lines: Iterable[str], triplet: str, alternatives: list[str]) 
 
 
 def owner(paths: list[tuple[str, str]], packages: Packages, installed: set[str]) -> str:
-    """Return the package whose library this is: an installed one, else the usual one; empty if none is left."""
+    """Return the package that a library belongs to: an installed one, else the usual one; empty if there is none."""
     # Contents may be older than the index of packages.
     named = [package for _, package in paths if package in packages]
 

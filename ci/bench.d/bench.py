@@ -35,7 +35,7 @@ LITERT_GOALS_MIN = {"pi-one": 10, "pi-two": 25}
 
 
 def timed(*words: str, **environ: str) -> float:
-    """Return the median wall time of a command that has to work, in seconds."""
+    """Return the median wall time of a command in seconds. The command must succeed."""
     spent = []
     for _ in range(RUNS):
         began = time.monotonic()
@@ -58,7 +58,7 @@ def row(quantity: str, goal: str, measured: str, *, met: bool) -> str:
 
 
 def answers() -> list[str]:
-    """How soon pibuild answers where there is nothing to do."""
+    """Measure how fast pibuild answers if there is nothing to do."""
     record("pi-one", "3.11")
     help_s = timed(PIBUILD, "--help")
     again_s = timed(PIBUILD, *TFLITE, "--target", "pi-one", "--python", "3.11", DOCKER_HOST="unix:///nowhere")
@@ -71,7 +71,7 @@ def answers() -> list[str]:
 
 
 def second_python() -> list[str]:
-    """What the second Python of a target costs, in CPU seconds."""
+    """Measure the cost of a target's second Python, in CPU seconds."""
     rows = []
     for target in ("pi-one", "pi-two"):
         first, second = record(target, "3.11"), record(target, "3.13")
@@ -104,7 +104,7 @@ def second_python() -> list[str]:
 
 
 def litert() -> list[str]:
-    """What LiteRT's C++ and each further Python cost, in CPU time."""
+    """Measure the CPU time of LiteRT's C++ and of each further Python."""
     rows = []
     for target, goal_min in LITERT_GOALS_MIN.items():
         first, second = (record(target, python, product=LITERT) for python in ("3.11", "3.13"))
@@ -142,7 +142,7 @@ def compare(target: str) -> int:
 
 
 def own_share() -> list[str]:
-    """What of a build's wall time is pibuild's own: all but sources, images and containers."""
+    """Measure pibuild's own share of a build's wall time: everything but sources, images and containers."""
     rows = []
     for target in ("pi-one", "pi-two"):
         facts = record(target, "3.11")
@@ -217,7 +217,7 @@ def machine_cpu_s() -> float:
 
 
 def main() -> int:
-    """Measure what is asked for and print it."""
+    """Run the selected measurements and print them."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cold", action="store_true")
     parser.add_argument("--instructions", action="store_true")

@@ -73,7 +73,7 @@ def is_good(run: dict[str, Any], base: dict[str, Any]) -> bool:
 
 
 def row(model: str, runs: dict[str, Any]) -> str:
-    """Return one line of the table; the first run is what the others are compared with."""
+    """Return one line of the table. The other runs are compared with the first one."""
     base = next(iter(runs.values()))
     cells = [model]
     for run in runs.values():
@@ -89,7 +89,7 @@ def row(model: str, runs: dict[str, Any]) -> str:
 
 
 def main() -> int:
-    """Measure and print; answer the exit status."""
+    """Measure and print; return the exit status."""
     parser = argparse.ArgumentParser(description="Compare wheels by guest instructions per inference.")
     parser.add_argument("--target", default="pi-two", choices=("pi-one", "pi-two", "pi-64"))
     parser.add_argument("--builder", required=True, help="the builder image")

@@ -49,7 +49,7 @@ def emulated(command: list[str]) -> list[str]:
 
 
 def cpu_s(commands: list[list[str]]) -> float:
-    """Run commands that have to work; answer their user and system time."""
+    """Run commands, which must succeed; return their user and system time."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     for command in commands:
         subprocess.run(command, check=True, stdout=sys.stderr)

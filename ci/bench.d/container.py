@@ -1,4 +1,4 @@
-"""The container that measures: the image of this folder's Dockerfile, given a folder of material, answering in JSON."""
+"""The container that measures: it has the image of this folder's Dockerfile and a folder of material."""
 
 import json
 import subprocess
@@ -15,7 +15,7 @@ FILES = {32: ("Dockerfile", "count-run", "compile_both.py", *COMMON), 64: ("Dock
 
 
 def built_image(target: str, builder: str, device: str) -> str:
-    """Make the image of this folder on the builder image, with what the device image counts by; answer its id."""
+    """Make this folder's image from the builder image and the device image's programs for counting; return its id."""
     limits = target_limits(target)
     bits = limits["bits"]
     cpu = limits["device_cpu"] if limits["neon"] else "cortex-a7"
@@ -47,7 +47,7 @@ def board(name: str) -> str:
 
 
 def measured(image: str, material_dir: Path, command: list[str]) -> dict[str, Any]:
-    """Run a command in a container that has the material under /material; answer its JSON."""
+    """Run a command in a container that has the material under /material; return its JSON."""
     create = ["docker", "create", "--network=none", "--cap-drop=ALL", "--label=pibuild.bench", image, *command]
     container = subprocess.run(create, check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
     try:

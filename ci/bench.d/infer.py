@@ -37,9 +37,9 @@ def seeded_input(detail: dict[str, Any], number: int) -> np.ndarray:
 
 
 def largest_difference(outputs: list[np.ndarray], path: str) -> float | None:
-    """Compare with kept outputs: the largest difference, for floats as a share of the output's largest value.
+    """Return the largest difference from stored outputs, for floats as a share of the output's largest value.
 
-    None where they can't be compared: other shapes, or a value that is not a number.
+    None if they can't be compared: other shapes, or a value that is not a number.
     """
     differences = []
     with np.load(path) as reference:
@@ -53,7 +53,7 @@ def largest_difference(outputs: list[np.ndarray], path: str) -> float | None:
 
 
 def main() -> None:
-    """Run, and write what was asked for."""
+    """Run the model and write the requested files."""
     parser = argparse.ArgumentParser(description="Run a TFLite model 1 + COUNT times.")
     parser.add_argument("model")
     parser.add_argument("count", type=int)
@@ -65,7 +65,7 @@ def main() -> None:
     interpreter.allocate_tensors()
     for number, detail in enumerate(interpreter.get_input_details()):
         interpreter.set_tensor(detail["index"], seeded_input(detail, number))
-    interpreter.invoke()  # what is done once, such as packing weights
+    interpreter.invoke()  # work that is done once, such as packing weights
     os.getppid()
     for _ in range(args.count):
         interpreter.invoke()

@@ -22,7 +22,7 @@ INFERENCES = 2
 
 
 def counted(wheel_dir: Path, model_path: Path, work_dir: Path, arguments: list[str | Path]) -> dict[str, Any]:
-    """Run a model with a wheel; answer infer.py's report, with the instructions of the last inference."""
+    """Run a model with a wheel; return infer.py's report, with the instructions of the last inference."""
     counts_path = work_dir / "counts"
     command = [HERE / "count-run", counts_path, HERE / "infer.py", model_path, str(INFERENCES), *arguments]
     environ = {**os.environ, "PYTHONPATH": f"{wheel_dir}:{work_dir / 'numpy'}"}

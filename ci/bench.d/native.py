@@ -44,7 +44,7 @@ INCLUDES = {
 
 
 def main() -> int:
-    """Measure and print; answer the exit status."""
+    """Measure and print; return the exit status."""
     parser = argparse.ArgumentParser(description="Compare the cross compiler with the same one under emulation.")
     parser.add_argument("--builder", required=True, help="the builder image")
     parser.add_argument("--device", required=True, help="the target's device image")

@@ -1,4 +1,4 @@
-"""How fast nights and publications are: with random wheels of full size, and with the proven wheels of the store.
+"""Measures the speed of nights and publications, with random wheels of full size and the store's proven wheels.
 
 Each part returns lines of bench.py's table. Publishing and copying alternate in one run; both wait until the files
 are on the disk.

@@ -33,7 +33,7 @@ _BYTES = 1 << 60
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """What a node does: a part on one processor, in seconds, and one on all that it gets, in CPU seconds."""
+    """The work of a node: a part on one processor, in seconds, and a part on all its processors, in CPU seconds."""
 
     single_s: float
     parallel_cpu_s: float
@@ -147,7 +147,7 @@ def simulated_s(nodes: Mapping[str, Node], works: Mapping[str, Work], processors
 
 
 def shared(wanted: Mapping[str, int], processors: int) -> dict[str, float]:
-    """Return how many processors each node gets: an equal share, and what others leave."""
+    """Return how many processors each node gets: an equal share, and a part of those that other nodes don't use."""
     got: dict[str, float] = {}
     left, waiting = float(processors), sorted(wanted, key=lambda name: wanted[name])
     for number, name in enumerate(waiting):

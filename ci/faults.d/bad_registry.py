@@ -15,12 +15,12 @@ from tests.integration.registries import Registry
 BEHAVIOURS = ("hangs", "answers 500", "answers 403", "breaks connections", "lies", "truncates", "is killed")
 ANOTHER_IMAGE = "serves another image"
 OTHER = "other"
-"""The tag of the image that a registry serves instead."""
+"""The tag of the image that a registry serves instead of the requested one."""
 _HANGS_S = 8.0
 
 
 class BadRegistry(ThreadingHTTPServer):
-    """Stands before a registry. `behaviour` is one of those above; empty for a good one."""
+    """A proxy before a registry. `behaviour` is one of those above; empty if the registry works correctly."""
 
     daemon_threads = True
 
@@ -37,7 +37,7 @@ class BadRegistry(ThreadingHTTPServer):
         self.behaviour, self.good_answers, self.chance = behaviour, after, chance
 
     def behave(self) -> None:
-        """Be good again, also after the registry was killed."""
+        """Work correctly again, also after the registry was killed."""
         self.behaviour = ""
         if self._is_dead:
             self.registry.start()

@@ -1,7 +1,7 @@
 """Shared stores that misbehave: a server that hangs, lies, truncates or fails, and a folder whose files are damaged.
 
-A machine pulls from the shared store, or pushes to it. Whatever it does, the machine ends with wheels that are whole:
-its own work if the shared store's can't be used.
+A machine pulls from the shared store, or pushes to it. In each case the machine must have complete wheels at the end:
+its own ones if those of the shared store can't be used.
 """
 
 import shutil

@@ -39,7 +39,7 @@ class BadServer(ThreadingHTTPServer):
         self.behaviour, self.good_answers, self.chance = behaviour, after, chance
 
     def behave(self) -> None:
-        """Be good again."""
+        """Work correctly again."""
         self.behaviour = ""
 
     def next_behaviour(self) -> str:

@@ -1,7 +1,7 @@
 """Clocks that are wrong, or jump while pibuild runs: years back, days back, days and years forward.
 
 libfaketime changes the clock of pibuild's process alone; a real clock that is set does not change the monotonic one, so
-that one stays. pip reads the index all the time, and the same commands with the right clock go on afterwards.
+that one stays. pip reads the index all the time. Afterwards, the same commands continue with the right clock.
 """
 
 from functools import partial

@@ -23,7 +23,7 @@ from tests.fakes.servers import served
 
 _KB = 1024
 _FULL = (8, 10, 12)
-"""Exit codes that may tell of a full disk: out of disk; the store failed; publishing failed."""
+"""Exit codes that a full disk may cause: out of disk; the store failed; publishing failed."""
 
 
 def fault_kinds(campaign: Campaign) -> list[FaultKind]:
@@ -107,7 +107,7 @@ def _remote(campaign: Campaign, trial: Trial) -> str:
 
 
 def _full(ended: object, machine: Machine) -> str:
-    """Return what was seen of a command on a full disk. Raises ViolationError for another failure."""
+    """Return the observed result of a command on a full disk. Raises ViolationError for another failure."""
     code, err = ended.code, ended.err  # type: ignore[attr-defined]
     if code not in (0, *_FULL):
         raise ViolationError(f"a full disk ended with {code}:\n{err}")

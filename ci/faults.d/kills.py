@@ -26,7 +26,7 @@ _PYTHON_S = 0.2
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Prepared:
-    """A command that is to be killed, and what it works with."""
+    """A command that is to be killed, with its machine and folders."""
 
     machine: Machine
     words: Sequence[str]

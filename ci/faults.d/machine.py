@@ -27,7 +27,7 @@ _STEP_KILL = Path(__file__).with_name("step_kill.py")
 BUILD = ("build", "--recipe", "thing", "--release", VERSIONS[1], "--target", TARGET, "--python", PYTHON)
 NIGHT = ("nightly",)
 NO_ENGINE = {"DOCKER_HOST": "unix:///nowhere"}
-"""Variables of a machine without an engine: what it has can only come from its store or from another machine."""
+"""Variables of a machine without an engine: its artifacts can only come from its store or from another machine."""
 GOOD_NIGHT = (0, 3)
 """Exit codes: all proven; nothing to do."""
 
@@ -119,14 +119,14 @@ class Machine:
         return self.start(*words, **environ).ended(deadline_s)
 
     def must(self, *words: str, codes: Sequence[int] = (0,), deadline_s: float = _DEADLINE_S, **environ: str) -> Ended:
-        """Run a command that has to work."""
+        """Run a command that must succeed."""
         ended = self.run(*words, deadline_s=deadline_s, **environ)
         if ended.code not in codes:
             raise ViolationError(f"`pibuild {' '.join(words)}` ended with {ended.code}:\n{ended.err}")
         return ended
 
     def steps(self, *words: str) -> int:
-        """Run a command that has to work and return the number of its steps."""
+        """Run a command, which must succeed, and return the number of its steps."""
         count_path = self.folder / "steps"
         ended = self.start(*words, step=0, FAULT_COUNT=str(count_path)).ended(_DEADLINE_S)
         if ended.code not in GOOD_NIGHT:

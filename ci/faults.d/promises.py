@@ -1,4 +1,4 @@
-"""What has to be true after each fault: nothing is lost, torn or left.
+"""The promises that must hold after each fault: nothing is lost, incomplete or left over.
 
 Files are read with hashlib and json, not with pibuild's own checks. Every function raises ViolationError.
 """
@@ -27,7 +27,7 @@ _INTERRUPTED = ("interrupted", "is of another set")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Left:
-    """What an interrupted command has left at the engine."""
+    """Containers and volumes that an interrupted command has left at the engine."""
 
     containers: frozenset[str]
     volumes: frozenset[str]
@@ -40,7 +40,7 @@ def sha256(path: Path) -> str:
 
 
 def whole_store(store_dir: Path) -> Whole:
-    """Return what is whole in a store. Whatever the store has under a name must be whole."""
+    """Return the complete files of a store. Each file that the store has under its final name must be complete."""
     whole: dict[str, str] = {}
     for folder in ("artifacts", "sources"):
         for facts_path in sorted((store_dir / folder).glob("[!.]*.json")):
@@ -59,7 +59,7 @@ def whole_store(store_dir: Path) -> Whole:
 
 
 def whole_remote(remote_dir: Path) -> Whole:
-    """Return what is whole in the folder of a shared store. Each attestation must fit its content."""
+    """Return the complete files in the folder of a shared store. Each attestation must fit its content."""
     whole: dict[str, str] = {}
     for path in sorted(remote_dir.glob("*/[!.]*.json")):
         statement = json.loads(base64.b64decode(_facts(path)["payload"]))
@@ -77,7 +77,7 @@ def remote_names(remote_dir: Path) -> set[str]:
 
 
 def whole_site(site_dir: Path) -> Whole:
-    """Return what is whole in a site: each set with its files. A set that the pointer names must be whole."""
+    """Return the complete files of a site: those of each set. The set that the pointer names must be complete."""
     whole: dict[str, str] = {}
     for sums_path in sorted(site_dir.glob("*Z-*/SHA256SUMS")):
         for line in sums_path.read_text().splitlines():
@@ -98,13 +98,13 @@ def ended_well(ended: Ended, words: Iterable[str], codes: Iterable[int]) -> None
 
 
 def nothing_lost(before: Whole, after: Whole) -> None:
-    """Compare what was whole before a fault with what is now."""
+    """Compare the complete files before a fault with those after it."""
     if lost := sorted(path for path, digest in before.items() if after.get(path) != digest):
         raise ViolationError(f"lost or changed: {', '.join(lost[:5])} and {len(lost[5:])} more")
 
 
 def whole(machine: Machine) -> Whole:
-    """Return what is whole on a machine."""
+    """Return the complete files of a machine."""
     return {**whole_store(machine.store_dir), **whole_site(machine.site_dir)}
 
 
@@ -118,7 +118,7 @@ def left_at_engine(machine: Machine) -> Left:
         try:
             (facts,) = json.loads(_docker(machine, "inspect", name))
         except subprocess.CalledProcessError:
-            continue  # it has gone meanwhile
+            continue  # it was removed meanwhile
         volumes |= {mount["Name"] for mount in facts["Mounts"] if mount["Type"] == "volume"}
     return Left(containers=frozenset(names), volumes=frozenset(volumes))
 
@@ -135,7 +135,7 @@ def nothing_left(machine: Machine, left: Left) -> None:
 
 
 def no_unfinished_files(folders: Iterable[Path]) -> None:
-    """Look for files under temporary names, which nobody would ever remove."""
+    """Look for files under temporary names, which no command would ever remove."""
     if paths := [str(path) for folder in folders for path in folder.rglob(".*") if path.is_file()]:
         raise ViolationError(f"unfinished files are left: {', '.join(sorted(paths)[:5])}")
 

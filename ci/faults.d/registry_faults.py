@@ -156,7 +156,7 @@ def _good_in_the_end(small: _Small) -> None:
 
 
 def _is_right(small: _Small, ended: Ended) -> str:
-    """Return where an image is from. Raises ViolationError if it is another one than its name says."""
+    """Return where an image came from. Raises ViolationError if it contradicts its name."""
     if "FAULT=good" not in _facts(small.name)["Config"]["Env"]:
         raise ViolationError("the image is another one than the signed one")
     if not ended.out.strip():

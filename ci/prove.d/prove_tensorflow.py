@@ -3,7 +3,7 @@
     ci/prove-tensorflow wheelhouse/tensorflow-….whl [--thorough] [--store DIR] [--report FILE] [NAME…]
 
 The record beside the wheel names the trees and artifacts that it was built from and proven with; they are taken from
-the store. Exit status 1 where a test failed that tests.yaml does not explain.
+the store. Exit status 1 if a test failed that tests.yaml does not explain.
 """
 
 import argparse
@@ -38,7 +38,7 @@ from pibuild.trees.tree import pack
 HERE = Path(__file__).resolve().parent
 DEADLINE_S = 6 * 3600.0
 FOLDERS = ("kernel_tests", "framework", "ops")
-"""Of tensorflow/python."""
+"""The folders of tensorflow/python that have test files."""
 
 
 def main() -> int:

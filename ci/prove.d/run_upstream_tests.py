@@ -84,7 +84,7 @@ def start(path, folder):
     try:
         run_file(path, os.path.join(folder, name + ".json"))
         code = 0
-    except BaseException:  # what a file does at import is its own affair
+    except BaseException:  # a file may do anything at import
         traceback.print_exc()
     finally:
         sys.stdout.flush()
