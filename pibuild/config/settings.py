@@ -47,12 +47,11 @@ class Storage:
     """PEM file of this machine's Ed25519 private key, which signs what it uploads; default: `machine.pem` in the user's
     data folder, which is made on first use."""
     trust: tuple[Annotated[str, AfterValidator(trusted_key)], ...] | None = None
-    """The machines whose work is taken from the shared store: public keys as `pibuild doctor` prints them
-    (`ed25519:…`), or PEM files. The work of all others is built again. Default: work of every machine is taken, but
-    never signed for publication."""
+    """The machines whose work is accepted from the shared store: public keys as `pibuild doctor` prints them
+    (`ed25519:…`), or PEM files. The work of all others is built again. Default: the work of every machine is accepted,
+    but never signed for publication."""
     allow_http: bool = False
-    """Allow a shared store at an `http://` address of another machine, where everybody on the way sees what is
-    transferred."""
+    """Allow a shared store at an `http://` address of another machine, although others can read the data."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,8 +60,8 @@ class SharedImages:
 
     __pydantic_config__ = _STRICT
     registry: Annotated[str, AfterValidator(registry_name)] | None = None
-    """Where images are looked for before they are made: `HOST/PATH` or `HOST:PORT/PATH`. The login is that of `docker
-    login`. `--images` and PIBUILD_IMAGES set only this key."""
+    """The registry in which images are looked for before they are made: `HOST/PATH` or `HOST:PORT/PATH`. The login is
+    that of `docker login`. `--images` and PIBUILD_IMAGES set only this key."""
     push: bool = False
     """Also upload the images that this machine makes as their locks say, once the toolchain has passed its check."""
 
@@ -79,9 +78,9 @@ class Cells:
     refs: tuple[str, ...] = ()
     """Branches or tags of the source's repository. They are looked up each night and built like the release."""
     targets: tuple[str, ...] = ()
-    """Targets; default: all."""
+    """Targets; default: those on which a release is proven. With `versions`, all for which these can be built."""
     pythons: tuple[str, ...] = ()
-    """Pythons; default: all that the release supports."""
+    """Pythons; default: all that the releases support."""
     with_dependencies: bool = False
     """Also build and publish the wheel's dependencies. Each compiled dependency is a cell of its own."""
 
@@ -105,7 +104,7 @@ class Exclusion:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Notify:
-    """What is called when a cell fails that did not fail before, and when it passes again: a webhook or a command."""
+    """A webhook or a command that is called when a cell begins to fail, and when it passes again."""
 
     __pydantic_config__ = _STRICT
     webhook: Annotated[Webhook, AfterValidator(webhook_url)] | None = None
@@ -126,7 +125,7 @@ class Nightly:
     state: str = "nightly"
     """Folder of the history, the nights' records and logs, junit.xml and summary.md."""
     notify: Notify | None = None
-    """What is called when the result of a cell changes."""
+    """The webhook or command that is called when the result of a cell changes."""
     rebuild: Count = 0
     """Number of artifacts that each night builds again without cache and compares with the store's, in turn."""
 
@@ -230,13 +229,13 @@ class Settings:
 
     __pydantic_config__ = _STRICT
     target: str | None = None
-    """The kind of Pi: pi-one (1, Zero), pi-two (2 and later), or an alias, such as pi-zero."""
+    """The kind of Pi: pi-one (1, Zero), pi-two (2 and later), pi-64 (64 bit), or an alias, such as pi-zero."""
     python: str | None = None
     """The Python on the Pi, such as "3.11"."""
     recipe: str | None = None
-    """What to build; default: the newest product that is proven for the Python."""
+    """What to build; default: the newest product that is proven for the Python and target."""
     release: str | None = None
-    """The recipe's release, such as "1.12.3"; default: the newest one that is proven for the Python."""
+    """The recipe's release, such as "1.12.3"; default: the newest proven one for the Python and target."""
     source: UserPath | None = None
     """Folder of your own TensorFlow tree, which is built instead of a release."""
     extras: Annotated[tuple[str, ...], Field(alias="with")] = ()
@@ -274,7 +273,7 @@ class Settings:
     jobs: Annotated[int, Field(gt=0, le=1_000_000)] | None = None
     """Number of compilers that run at the same time; default: as many as processors and memory allow."""
     serial: bool = False
-    """Do one step after the other, not several at once."""
+    """Run one step at a time."""
     memory: Amount | None = None
     """Memory for one container in GB; default: most of the engine's memory."""
     deadline: Amount = 480.0
