@@ -338,7 +338,7 @@ def test_a_registry_without_room_gives_one_warning_and_gets_the_image_later(
 
     assert present.digest == ""
     assert full.count("warning") == 1
-    assert "look at its log, and whether its disk is full" in full
+    assert "look at the registry's log, and check whether its disk is full" in full
     assert "warning" not in later
     assert pulled.digest
 
