@@ -309,7 +309,7 @@ def _write(
                 done_bytes += len(chunk)
                 progress(done_bytes // per, total_bytes // per, unit)
                 if most_bytes is not None and done_bytes > most_bytes:
-                    what = f"{Address(answer.url)} is larger than it should be"
+                    what = f"{Address(answer.url)} is larger than expected"
                     raise TooLargeError(what, expected=f"{most_bytes} bytes at most")
     except SlowError as error:
         raise _TransientError(_TOO_SLOW, is_slow=True) from error
