@@ -13,13 +13,13 @@ from xdist.scheduler import LoadScopeScheduling
 from pibuild.console import Console
 from pibuild.store.local import Store
 from tests.requirements import not_run, reason, skip_reason
-from tests.sharing import ENGINE, SharedTests, shared_unit
+from tests.sharing import WITH_ENGINE, SharedTests, shared_unit
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Where processes share the tests, begin with those that use the engine: they take longest."""
     if hasattr(config, "workerinput"):
-        items.sort(key=lambda item: shared_unit(item.nodeid) != ENGINE)
+        items.sort(key=lambda item: shared_unit(item.nodeid) not in WITH_ENGINE)
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadScopeScheduling:

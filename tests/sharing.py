@@ -1,14 +1,15 @@
-"""How two processes share the tests: one of them runs all that use the engine.
+"""How processes share the tests: two of them run those that use the engine, the others run one file after the other.
 
-What only one process may do at a time, such as removing what other sessions left, is done by these. Of the other tests,
-each file is run by one process.
+Tests of the same unit run one after the other, in one process. Tests with the engine are two units, as most of their
+time is spent waiting for containers: those that compile with Bazel, and all others.
 """
 
 from pathlib import PurePosixPath
 
 from xdist.scheduler import LoadScopeScheduling
 
-ENGINE = "engine"
+WITH_ENGINE = ("engine with Bazel", "engine")
+_WITH_BAZEL = frozenset(("test_bazel.py", "test_remote_execution.py"))
 _WITHOUT_ENGINE = frozenset(
     (
         "test_a64_table.py",
@@ -31,6 +32,8 @@ class SharedTests(LoadScopeScheduling):  # type: ignore[misc]  # pytest-xdist ha
 
 
 def shared_unit(nodeid: str) -> str:
-    """Return the unit that a test belongs to: ENGINE, or its file."""
+    """Return the unit that a test belongs to: one of WITH_ENGINE, or its file."""
     path = PurePosixPath(nodeid.partition("::")[0])
-    return ENGINE if path.parent.name == "integration" and path.name not in _WITHOUT_ENGINE else str(path)
+    if path.parent.name == "integration" and path.name not in _WITHOUT_ENGINE:
+        return WITH_ENGINE[path.name not in _WITH_BAZEL]
+    return str(path)
