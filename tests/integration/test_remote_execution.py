@@ -177,7 +177,7 @@ class WorkerProcess:
         self.wait_for(f"{self.name}: ready")
         return self
 
-    def wait_for(self, text: str, count: int = 1, deadline_s: float = 90) -> None:
+    def wait_for(self, text: str, count: int = 1, deadline_s: float = 300) -> None:
         """Wait until the log has a text so many times."""
         end_s = time.monotonic() + deadline_s
         while self.text().count(text) < count:
