@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
@@ -162,14 +163,14 @@ class Client:
 
 
 class WorkerProcess:
-    """`pibuild worker`, as a person starts it."""
+    """`pibuild worker`, as a person starts it. It ends with the process that runs the tests."""
 
     def __init__(self, server: ExecutionServer, folder: Path, name: str, *, jobs: int = 1) -> None:
         self.name, self.log = name, folder / f"{name}.log"
         words = ["--target", "pi-one", "--server", server.url, "--name", name, "--jobs", str(jobs), "-v"]
         words += ["--certificate", str(server.certificates / "worker.pem")]
         with self.log.open("wb") as log:
-            command = [sys.executable, "-m", "pibuild", "worker", *words]
+            command = ["setpriv", "--pdeathsig", "TERM", sys.executable, "-m", "pibuild", "worker", *words]
             self.process = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log)
 
     def ready(self) -> "WorkerProcess":
@@ -222,10 +223,11 @@ def server(tmp_path_factory, engine) -> Iterator[ExecutionServer]:
 @pytest.fixture(scope="module")
 def workers(server, tmp_path_factory) -> Iterator[list[WorkerProcess]]:
     folder = tmp_path_factory.mktemp("workers")
-    two = [WorkerProcess(server, folder, name) for name in ("first", "second")]
-    yield [worker.ready() for worker in two]
-    for one in two:
-        one.end()
+    with ExitStack() as started:
+        two = [WorkerProcess(server, folder, name) for name in ("first", "second")]
+        for worker in two:
+            started.callback(worker.end)
+        yield [worker.ready() for worker in two]
 
 
 @pytest.fixture
