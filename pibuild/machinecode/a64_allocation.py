@@ -1,6 +1,7 @@
-"""Which words are A64 instructions at all: a stricter test than the instruction tables, for bytes that may be data.
+"""Tests whether a word is an allocated A64 instruction.
 
-About half of all numbers pass, among texts and tables fewer. What came after ARMv8.0 passes with its whole group.
+It is stricter than the instruction tables, for bytes that may be data. About half of all numbers pass, and fewer words
+of texts and tables. Instructions after ARMv8.0 pass with their whole group.
 
 Source: Arm Architecture Reference Manual (ARM DDI 0487, C4.1), the encoding tables of each group.
 """

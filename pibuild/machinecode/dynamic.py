@@ -1,7 +1,7 @@
-"""What the dynamic loader reads of an ELF file: its header, its segments and its dynamic section, never its sections.
+"""The parts of an ELF file that the dynamic loader reads: header, segments and dynamic section, but not the sections.
 
 The facts are those that glibc's ld.so uses when it maps a file, searches the libraries that the file needs, compares
-symbol versions and binds symbols. What they mean on a release is decided in verify/loading/loader.py.
+symbol versions and binds symbols. Their meaning on a release is decided in verify/loading/loader.py.
 
 Source: ELF specification, chapter 5; glibc 2.36, elf/dl-load.c, dl-version.c, dl-lookup.c, dl-reloc.c and
 sysdeps/{arm,aarch64}/dl-machine.h.
@@ -50,7 +50,7 @@ class Reference(NamedTuple):
     is_weak: bool
     """Whether the loader accepts that no file defines the symbol."""
     is_called: bool
-    """Whether only calls use it, which the loader may bind when they happen."""
+    """Whether only calls use it, so that the loader may bind it at the first call."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,7 +155,7 @@ _ABSOLUTE, _BASE_VERSION = 0xFFF1, 1
 _HIDDEN, _VERSION_INDEX = 0x8000, 0x7FFF
 _WEAK_VERSION = 2
 _FIRST_EXACT_INDEX = 3
-"""Those who ask for no version get a symbol with a lower index, hidden or not."""
+"""A reference without a version finds a symbol with a lower index, hidden or not."""
 
 
 _LAZY, _RELA_COLUMNS = -1, 3
@@ -324,7 +324,7 @@ class _Tables:
         while True:
             _, count, library, first, following = unpack_from("<HHIII", content, at)
             place = at + first
-            while count:  # it is followed up to its last link, whatever the count is
+            while count:  # the list is read up to its last link, whatever the count is
                 _, flag, index, version, next_place = unpack_from("<IHHII", content, place)
                 offsets.append((library, version))
                 flags.append((flag, index & _VERSION_INDEX))

@@ -1,15 +1,18 @@
-"""What instructions can need of a CPU beyond the base, which is ARMv6KZ with VFPv2, or ARMv8.0 for 64 bits."""
+"""The features of a CPU beyond the base that instructions may need.
+
+The base is ARMv6KZ with VFPv2, or ARMv8.0 for 64 bits.
+"""
 
 from enum import StrEnum
 
 
 class Feature(StrEnum):
-    """What an instruction needs of a CPU; the values are the words of the instruction tables and of `toolchains/`."""
+    """A feature that an instruction needs; the values are the words of the instruction tables and of `toolchains/`."""
 
     SWAP = "SWP"
     """SWP and SWPB, which ARMv8 removed: 32-bit kernels emulate them, 64-bit kernels only if abi.swp is 1."""
     VFPV2_ONLY = "VFPv2 only"
-    """What programs may do with VFPv2, and only kernels with VFPv3: use the register FPSID."""
+    """Use of the register FPSID, which programs may read with VFPv2, but only kernels with VFPv3."""
     ARMV6T2 = "ARMv6T2"
     ARMV7 = "ARMv7"
     MULTIPROCESSING = "ARMv7MP"

@@ -1,4 +1,4 @@
-"""Which function each address of a file belongs to: by the sizes in its symbols, else by the nearest name before it."""
+"""The function to which each address of a file belongs: by the sizes of symbols, else by the nearest name before it."""
 
 from collections.abc import Iterator, Sequence
 from itertools import groupby

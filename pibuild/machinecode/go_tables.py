@@ -1,4 +1,4 @@
-"""What Go's linker writes into each program: where its functions begin, which the runtime needs even without symbols.
+"""The function tables that Go's linker writes into each program, because Go's runtime needs them even without symbols.
 
 Source: Go's src/internal/abi/symtab.go and src/debug/gosym/pclntab.go (go1.24), of which the table has four versions.
 """

@@ -1,4 +1,4 @@
-"""What a loader makes of an ELF file: mapped bytes, relocated pointers, imported names, and the code that it calls.
+"""An ELF file as a loader maps it: bytes, relocated pointers, imported names, and the code that the loader calls.
 
 Only segments and the dynamic section are read, as ld.so does, so nothing in the section table can hide code. Where
 functions begin is taken from the unwinding tables, which strip leaves in place. All tables are read as columns.
@@ -398,7 +398,7 @@ class MemoryImage:
 
     @cached_property
     def pointers(self) -> PlaceTable[int]:
-        """What the loader writes to places that hold addresses of this file."""
+        """The addresses of this file that the loader writes, by place."""
         return PlaceTable(self._resolved[1], self._resolved[2], int)
 
     @cached_property

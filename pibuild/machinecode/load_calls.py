@@ -1,4 +1,4 @@
-"""What the loader calls as soon as a file is loaded, and when the process ends: constructors and destructors.
+"""The functions that the loader calls when a file is loaded and when the process ends: constructors and destructors.
 
 glibc calls DT_INIT, DT_FINI and each word of the arrays without a look at the value: a null pointer, or data, ends the
 process.
@@ -23,7 +23,7 @@ class LoadCall(NamedTuple):
     """A call of the loader."""
 
     name: str
-    """What is called: `a constructor`."""
+    """The kind of function: `a constructor`."""
     address: int
     is_relocated: bool
     """Whether the address counts from where the file is loaded; else it is the number itself."""
@@ -42,7 +42,7 @@ class Relocations(NamedTuple):
 def load_calls(
     tags: Mapping[int, int], words_at: Callable[[int, int], NDArray[Any]], relocations: Relocations, bits: int
 ) -> Iterator[LoadCall]:
-    """Yield what the loader calls; words that a relocation with a symbol changes are left out.
+    """Yield the calls of the loader; words that a relocation with a symbol changes are left out.
 
     `words_at` returns the words of so many bytes at an address. Raises ValueError if it does.
     """

@@ -35,8 +35,8 @@ from pibuild.machinecode.sorted_arrays import distinct
 from pibuild.machinecode.symbols import KINDS, NO_REGIONS, CodeSection, Function, Regions
 
 _Effect = tuple[bool, int | None]
-"""What an instruction other than a plain one does: whether the next instruction certainly follows, and which other
-place is reached.
+"""The effect of an instruction on control flow: whether the next instruction certainly follows, and which other place
+is reached.
 
 A place is an address; its lowest bit is set where the code is Thumb, as in a pointer.
 """
@@ -55,7 +55,7 @@ _NO_PAIRS = np.empty((0, 2), np.int64)
 
 
 class Ways(Protocol):
-    """What holds how many instructions may still be looked at, as control_flow's StepPool does."""
+    """The number of instructions that may still be examined, as control_flow's StepPool has it."""
 
     ways: int
 

@@ -1,9 +1,9 @@
-"""Which bytes of a file are instructions, and of which kind, where mapping symbols do not tell or do not tell all.
+"""The regions of instructions in a file, by kind, if mapping symbols are missing, incomplete or wrong.
 
-Mapping symbols are no more than names. Code that lies where they say "data", in the other mode, or outside of all
-sections of code is found by what leads there: a branch, a call, an instruction in front of it, an exported function.
-In a stripped file for 32 bits, functions are taken from the unwinding tables, their mode from who calls them, and
-literals from the instructions that load them.
+Mapping symbols are only names, and nothing enforces them. Code that lies where they say "data", in the other mode, or
+outside of all sections of code is found by what leads there: a branch, a call, an instruction in front of it, an
+exported function. In a stripped file for 32 bits, functions are taken from the unwinding tables, their mode from who
+calls them, and literals from the instructions that load them.
 """
 
 from bisect import bisect_right
@@ -48,7 +48,7 @@ LEAVES = (op.JUMP, op.JUMP_REG, op.RETURN, op.STOP, op.TABLE)
 
 
 def decoded(image: MemoryImage, place: int) -> tuple[op.Operation, int, int]:
-    """Return what the instruction at a place does, its word and its size; a word of 0 bytes if none is mapped."""
+    """Return the effect of the instruction at a place, its word and its size; a word of 0 bytes if none is mapped."""
     is_64 = image.bits == 64
     address = place if is_64 else place & ~1
     span = image.span(address)
@@ -100,7 +100,7 @@ def branch_targets(place: int, operation: op.Operation) -> list[int]:
 
 
 class CodeMap:
-    """The kind of each part of the code, and the instructions that symbols do not tell of."""
+    """The kind of each part of the code, and the instructions outside of the regions that symbols name."""
 
     def __init__(self, image: MemoryImage, sections: Sequence[CodeSection]) -> None:
         """Take the sections of code with the regions that are known, or guessed.
@@ -115,13 +115,13 @@ class CodeMap:
         """From where to where instructions branch that were explored and are code, although no region tells of them."""
 
     def is_listed(self, place: int) -> bool:
-        """Return whether the code at a place is known as what it is reached as."""
+        """Return whether a region names the code at a place, with the mode in which the code is reached."""
         address, wanted = (place, _A64) if self._image.bits == 64 else (place & ~1, _THUMB if place & 1 else _ARM)
         row = bisect_right(self._first, address) - 1
         return row >= 0 and address < self._last[row] and self._numbers[row] == wanted
 
     def unlisted_rows(self, targets: Addresses) -> NDArray[np.intp]:
-        """Return which of many places are not known as what they are reached as, but may be executed."""
+        """Return which of many places may be executed, but are in no region of the mode in which they are reached."""
         if not len(self._starts):
             return np.flatnonzero(self._image.are_code(targets))
         is_64 = self._image.bits == 64
@@ -281,7 +281,7 @@ def flows_out(
             is_literal = region.end in literals
             place = _last_instruction(image, region)
             while place is not None and decoded(image, place)[1] in _FILL:
-                region = replace(region, end=place & ~1)  # nobody comes to a NOP behind an instruction that leaves
+                region = replace(region, end=place & ~1)  # control never reaches a NOP behind a jump or return
                 place = _last_instruction(image, region)
             if place is None:
                 continue

@@ -28,7 +28,7 @@ _MAX_SEGMENTS, _MAX_LOADED_SECTIONS = 32, 1000
 """Linkers make about ten and thirty."""
 _LOADED, _EXECUTABLE = 2, 4
 _FILL = b"\0XZ\xd4"
-"""Bytes between sections: zeros, and the filling of patchelf (up to 0.17, and later) and lld."""
+"""Padding between sections: zeros, and the padding of patchelf (up to 0.17, and later) and lld."""
 _TABLES = {
     5: "SHT_STRTAB",
     6: "SHT_DYNSYM",

@@ -1,4 +1,4 @@
-"""Whether 64-bit code uses an address that it put together as that of a table: it loads from there, and does not jump.
+"""Whether 64-bit code uses a computed address as that of a table: it loads from there, and does not jump there.
 
 Functions in assembler keep their tables beside their code, and nothing else tells them apart in a stripped file.
 """

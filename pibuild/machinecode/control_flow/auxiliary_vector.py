@@ -1,4 +1,4 @@
-"""Where a static program reads the auxiliary vector, in which the kernel tells about the CPU.
+"""Finds where a static program reads the auxiliary vector, by which the kernel reports the CPU's features.
 
 A program that holds its own C library does so before anything else: it copies the values into an array on its stack,
 by their types, and then takes HWCAP and HWCAP2 out of it (_dl_aux_init in glibc's elf/dl-support.c). Its resolvers
@@ -16,7 +16,7 @@ from pibuild.machinecode.image import MemoryImage
 from pibuild.machinecode.relocations import Addresses
 
 _GLIBC = b"glibc.cpu."
-"""Begins the names of settings by which its users choose what it does on a CPU."""
+"""The beginning of the names of glibc's settings for CPUs (tunables)."""
 _NEEDED = 1
 _WORD, _EVERY_BIT = 8, (1 << 64) - 1
 _NEAR = 16

@@ -1,4 +1,4 @@
-"""The places that a walk came to, and what is certain there by all ways that lead to them."""
+"""The places that a walk has visited, and the facts that hold there on all paths that lead to them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -7,7 +7,7 @@ from pibuild.machinecode.control_flow.knowledge import Flags, State
 from pibuild.machinecode.control_flow.register_values import Features, Value, common, vague
 
 _MAX_VISITS = 2
-"""So often, what registers hold at one place may become another value; then it is kept or forgotten."""
+"""The number of times that register values at one place may change. After that, they are only kept or forgotten."""
 
 
 @dataclass(slots=True)
@@ -15,14 +15,14 @@ class MetPlaces:
     """The places of one walk, by address."""
 
     guards: dict[int, Features] = field(default_factory=dict)
-    """What guards each place that was reached."""
+    """The guards of each place that was reached."""
     joins: set[int] = field(default_factory=set)
     """Where several ways may meet."""
     _states: dict[int, State] = field(default_factory=dict)
     _visits: dict[int, int] = field(default_factory=dict)
 
     def merged(self, states: Sequence[State]) -> State | None:
-        """Return what is certain at a place by all ways that lead there; None if that is not less than before."""
+        """Return the facts that hold at a place on all paths; None if they are not fewer than before."""
         state, address = states[0], states[0].address
         for other in states[1:]:
             state = other if _merge(state, other) else state
@@ -34,7 +34,7 @@ class MetPlaces:
             state.guards &= self.guards[address]
         count = self._visits[address] = self._visits.get(address, 0) + 1
         if count > _MAX_VISITS and before is not None and state.guards == before.guards:
-            # from now on less is certain each time, so this ends
+            # from now on there are fewer facts each time, so this ends
             state.registers, state.slots, state.flags = _same(before, state)
         self._states[address] = state.at(state.place, state.guards)
         return state
