@@ -20,7 +20,7 @@ set_up() {
 find_python() {
   local name
   for name in python3 python3.14 python3.13 python3.12 python3.11; do
-    if "$name" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2> /dev/null; then
+    if "$name" -I -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2> /dev/null; then
       echo "$name"
       return
     fi
@@ -44,7 +44,7 @@ missing_basics() {
   if [ ! -x "$venv/bin/python" ]; then
     python=$(find_python)
     [ -n "$python" ] || echo python3
-    "${python:-python3}" -c 'import ensurepip' 2> /dev/null || echo python3-venv
+    "${python:-python3}" -I -c 'import ensurepip' 2> /dev/null || echo python3-venv
   fi
   command -v git > /dev/null || echo git
 }
@@ -170,6 +170,7 @@ make_venv() {
   say "making $venv"
   (
     flock 9
+    export PYTHONSAFEPATH=1 # the current folder may be a stranger's tree, with a pip.py or venv.py
     [ -x "$venv/bin/python" ] || "$(find_python)" -m venv "$venv"
     install=("$venv/bin/python" -m pip install --quiet --quiet --disable-pip-version-check --no-deps)
     "${install[@]}" --require-hashes --only-binary :all: --requirement "$lock"

@@ -122,7 +122,8 @@ class Pypi:
 
     def _pip(self, *words: str) -> str:
         environ = with_home(self._environ, Path("/nonexistent")) | {"COLUMNS": "200"}
-        ended = run([self._python, "-m", "pip", *words], environ, hint=_HINT, deadline_s=_DEADLINE_S)
+        # -P: a pip.py in the current folder, which may be a stranger's tree, is not run
+        ended = run([self._python, "-P", "-m", "pip", *words], environ, hint=_HINT, deadline_s=_DEADLINE_S)
         if ended.exit_code:
             hint = _HINT if "No module named pip" in ended.err else "python3 -m pip config list"
             raise SourceError("pip does not list its settings", found=ended.last_words, hint=hint)

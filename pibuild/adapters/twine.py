@@ -72,7 +72,8 @@ class Twine:
         environ |= {"TWINE_REPOSITORY": section} if section else {"TWINE_REPOSITORY_URL": url}
         environ["COLUMNS"] = _COLUMNS
         options = ["--non-interactive", "--disable-progress-bar", "--verbose"]  # --verbose prints why a server refuses
-        command = [self._python, "-m", "twine", "--no-color", "upload", *options, str(path)]
+        # -P: a twine.py in the current folder is not run
+        command = [self._python, "-P", "-m", "twine", "--no-color", "upload", *options, str(path)]
         ended = run(command, environ, hint=_HINT, deadline_s=_DEADLINE_S)
         if ended.exit_code:
             raise _translated(ended, path.name, Address(url or section))
