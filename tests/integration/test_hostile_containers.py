@@ -20,6 +20,7 @@ from pibuild.adapters.docker import Engine
 from pibuild.build.catalogue import load_catalogue
 from pibuild.build.container import container_run, run_to_end, script_command
 from pibuild.build.context import NOBODY, open_context
+from pibuild.build.image_registry import tar_of
 from pibuild.config.pis import load_pis
 from pibuild.config.settings_sources import load_settings
 from pibuild.emulate.trials import device_outcomes
@@ -389,10 +390,8 @@ def test_a_cache_that_root_filled_is_taken_over_and_goes_on(engine):
     image = base_image().reference
     mount = ["--rm", "--network=none", "--volume", f"{name}:/work/cache", image, "bash", "-c"]
     try:
-        subprocess.run(
-            ["docker", "run", *mount, "mkdir -m 700 /work/cache/a; echo 1 > /work/cache/a/b; ln -s /etc /work/cache/l"],
-            check=True,
-        )
+        fill = "cd /work/cache; mkdir -m 700 -p a/0/1/2/3; echo 1 > a/b; ln -s /etc l; chmod 700 . a/*; chown -R 4242 a"
+        subprocess.run(["docker", "run", *mount, fill], check=True)
         for _ in range(2):
             run = make_run(
                 image=image, command=("bash", "-c", "cat /work/cache/a/b && echo 1 >> /work/cache/a/b"), cache=name
@@ -402,10 +401,10 @@ def test_a_cache_that_root_filled_is_taken_over_and_goes_on(engine):
             with engine.container(run) as container:
                 assert container.wait(lines.append).exit_code == 0, lines
         assert lines == ["1", "1"]
-        command = ["docker", "run", *mount, "stat -c %u /work/cache/a/b /work/cache/l /etc"]
+        command = ["docker", "run", *mount, "stat -c %u /work/cache/a/b /work/cache/l /work/cache/a/0/1/2/3 /etc"]
         found = subprocess.run(command, capture_output=True, text=True, check=True)
         uid = str(run.limits.uid)
-        assert found.stdout.split() == [uid, uid, "0"]
+        assert found.stdout.split() == [uid, uid, uid, "0"]
     finally:
         subprocess.run(["docker", "volume", "rm", "--force", name], check=False, capture_output=True)
 
@@ -432,6 +431,30 @@ def test_the_cache_of_another_domain_begins_as_a_copy_and_writes_nothing_back(en
         assert ran(look, cache=own, cache_from=releases) == ["./disk/a", "./disk/b", "2", "3"]
     finally:
         subprocess.run(["docker", "volume", "rm", "--force", releases, own], check=False, capture_output=True)
+
+
+HOSTILE_SHELL = """FROM BASE
+RUN mv /bin/bash /bin/real-bash && printf '%s\\n' '#!/bin/real-bash' \\
+  'grep CapEff /proc/self/status >> /work/cache/rights; exec /bin/real-bash "$@"' > /bin/bash && chmod 755 /bin/bash
+"""
+
+
+def test_an_image_of_a_stranger_gets_no_right_to_read_this_machines_files(engine):
+    """Root could read each file of the machine with CAP_DAC_READ_SEARCH (open_by_handle_at); CAP_CHOWN is the bit 1."""
+    name, reference = f"pibuild-test-{os.urandom(6).hex()}", f"pibuild-test-hostile:{os.urandom(6).hex()}"
+    dockerfile = HOSTILE_SHELL.replace("BASE", base_image().reference).encode()
+    engine.build_image(reference, tar_of({"Dockerfile": dockerfile}), {}, {}, lambda _: None)
+    try:
+        run = make_run(image=reference, command=("real-bash", "-c", "cat /work/cache/rights"), cache=name)
+        lines: list[str] = []
+        engine.prepare_cache(run)
+        with engine.container(run) as container:
+            container.wait(lines.append)
+    finally:
+        subprocess.run(["docker", "volume", "rm", "--force", name], check=False, capture_output=True)
+        engine.remove_image(reference)
+
+    assert [int(line.split()[1], 16) for line in lines] == [1, 0]
 
 
 HOSTILE_MODULE = """
