@@ -17,9 +17,10 @@ from pibuild.adapters.container_files import SHARED
 from pibuild.build.container import container_run, run_to_end
 from pibuild.build.container_outputs import check_text, single_file
 from pibuild.build.context import BuildContext
+from pibuild.build.image_registry import machines_of
 from pibuild.build.remote_programs import PROGRAMS, certificate_files, container_files
 from pibuild.config.settings import RemoteExecution
-from pibuild.errors import BuildError, PibuildError, printable
+from pibuild.errors import BuildError, PibuildError, UsageError, printable
 from pibuild.model import Artifact, Run
 from pibuild.signing.key_files import refuse_if_open
 from pibuild.store.local import Entry
@@ -76,6 +77,10 @@ def remote_of(
         yield None
         return
     image = artifact.image.reference
+    if not settings.required and (error := _stranger_error(image, context)):
+        context.console.warn(f"remote execution: everything is compiled here: {error.line}")
+        yield None
+        return
     with context.store.staging() as staging, relay(settings, image, context) as volume:
         inputs = [(PROGRAMS, pack(staging / "programs.tar", container_files(_CLIENTS, context)))]
         if artifact.recipe.remote == "bazel":
@@ -109,9 +114,12 @@ def _session_env(settings: RemoteExecution, image: str) -> tuple[tuple[str, str]
 def relay(settings: RemoteExecution, image: str, context: BuildContext) -> Iterator[str]:
     """Run the relay in a container of this image, and yield the name of the volume that has its socket.
 
-    Raises BuildError if the relay does not start, UsageError if every user of the machine may read or write the
-    certificate's file, which has its key. The volume is removed afterwards.
+    Raises BuildError if the relay does not start. Raises UsageError if a machine that is not trusted has made the
+    image, or if every user of the machine may read or write the certificate's file, which has its key. The volume is
+    removed afterwards.
     """
+    if error := _stranger_error(image, context):
+        raise error
     volume = f"{context.store.cache_prefix}socket-{context.store.session[:12]}-{threading.get_ident():x}"
     certificate = certificate_files(settings.certificate)
     words = ["python3", f"{PROGRAMS}/relay.py", _SOCKET, settings.server]
@@ -131,6 +139,19 @@ def relay(settings: RemoteExecution, image: str, context: BuildContext) -> Itera
         finally:
             with suppress(PibuildError):
                 context.engine.remove_volumes(volume)
+
+
+def _stranger_error(image: str, context: BuildContext) -> UsageError | None:
+    """Return the error of an image that a machine without trust has made: it would get network and certificate."""
+    strangers = context.trust.strangers(machines_of(context.engine.image_labels(image)))
+    if not strangers:
+        return None
+    return UsageError(
+        f"The image {image} may not use remote execution",
+        expected="an image that this machine, or one in `store: trust:`, has made",
+        found=f"the work of {strangers[0]}",
+        hint="add that machine to `store: trust:`; or make the image here: docker rmi, then build without `images:`",
+    )
 
 
 @contextmanager

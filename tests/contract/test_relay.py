@@ -7,19 +7,22 @@ import subprocess
 import sys
 import threading
 import time
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
 
+from pibuild.build.image_registry import MACHINES_LABEL
 from pibuild.build.remote_execution import certificate_end, relay
 from pibuild.config.settings import RemoteExecution
-from pibuild.errors import UsageError
+from pibuild.errors import BuildError, UsageError
+from pibuild.store.trust import ANYBODY, Trust
 from tests.failures import fails
 from tests.fakes.engines import PresentEngine
 from tests.makers.contexts import make_context
 
 ROOT = Path(__file__).parents[2]
+PUBLIC, STRANGER = f"ed25519:{'1' * 64}", f"ed25519:{'2' * 64}"
 RELAY = ROOT / "pibuild/remote_execution/relay.py"
 
 
@@ -112,3 +115,27 @@ def test_a_certificate_that_every_user_may_read_or_write_is_refused(valid, store
     context = make_context(store, console, engine=PresentEngine())
     with fails(UsageError, naming=(str(path), f"mode {mode:o}", "chmod 600")), relay(settings, "image", context):
         pass
+
+
+@pytest.mark.parametrize("trust", [ANYBODY, Trust(listed=frozenset({PUBLIC}))])
+def test_only_an_image_of_trusted_machines_gets_network_and_certificate(store, console, trust):
+    class Downloaded(PresentEngine):
+        def image_labels(self, reference):
+            return {MACHINES_LABEL: STRANGER if reference == "theirs" else PUBLIC}
+
+        @contextmanager
+        def container(self, run):
+            raise BuildError(f"{run.image} was asked for")
+            yield
+
+        def remove_volumes(self, prefix):
+            pass
+
+    settings = RemoteExecution(server="grpcs://localhost:8443")
+    context = make_context(store, console, engine=Downloaded())
+    context.trust = trust
+    with fails(UsageError, naming=("theirs", STRANGER, "trust:")), relay(settings, "theirs", context):
+        pass
+    if trust != ANYBODY:
+        with fails(BuildError, naming="ours"), relay(settings, "ours", context):
+            pass
