@@ -56,7 +56,7 @@ class Rclone:
     def get(self, remote_path: str, to: Path, most_bytes: int) -> bool:
         """Download a file, which appears by rename; return whether there is one.
 
-        Raises TooLargeError when more than `most_bytes` came.
+        Raises TooLargeError when more than `most_bytes` came, and for a folder.
         """
         with tempfile.TemporaryDirectory(dir=to.parent, prefix=f".{to.name}.") as folder:
             staged = Path(folder) / to.name
@@ -64,8 +64,8 @@ class Rclone:
             limit = (f"--max-transfer={most_bytes + 1}B", "--cutoff-mode=hard")
             if self._unless_missing("copyto", "--ignore-checksum", *limit, remote_path, str(staged)) is None:
                 return False
-            if staged.stat().st_size > most_bytes:
-                raise TooLargeError(f"{Address(remote_path)} is larger than expected")
+            if not staged.is_file() or staged.stat().st_size > most_bytes:  # of a folder, copyto makes a folder
+                raise TooLargeError(f"{Address(remote_path)} is no file, or larger than expected")
             staged.replace(to)
         return True
 

@@ -173,6 +173,14 @@ def test_what_is_no_file_in_a_mounted_folder_is_not_read(tmp_path, plant):
         LocalFolder(tmp_path / "shared").get(NAME, tmp_path / "got", MOST)
 
 
+def test_a_folder_in_place_of_a_file_is_not_taken_by_rclone(rclone, tmp_path):
+    (tmp_path / "shared" / NAME).mkdir(parents=True)
+    (tmp_path / "shared" / NAME / "file").touch()
+    with fails(TooLargeError, naming="no file"):
+        ServedFolder(rclone, Address(str(tmp_path / "shared"))).get(NAME, tmp_path / "got", 1 << 20)
+    assert not (tmp_path / "got").exists()
+
+
 def test_nothing_is_written_through_a_link_in_a_mounted_folder(tmp_path, file):
     (tmp_path / "shared").mkdir()
     (tmp_path / "victim").mkdir()
