@@ -4,16 +4,19 @@ The programs of a container are not trusted, so their outputs are checked before
 """
 
 import json
-import math
 import re
 import tarfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pibuild.errors import BuildError
+from pibuild.errors import BuildError, printable
 
 _TIMES = re.compile(r"\d+m[\d.]+s \d+m[\d.]+s\n(\d{1,9})m(\d\d?\.\d{3})s (\d{1,9})m(\d\d?\.\d{3})s\n")
+
+_MOST_COUNT = 1 << 53
+"""What JSON's readers and charts can have."""
+_LONGEST_NAME = 1000
 
 
 def cpu_seconds(times: str) -> float:
@@ -40,23 +43,21 @@ def single_file(tar_path: Path) -> str:
 def check_text(path: str, text: str) -> None:
     """Raise BuildError if the text of an output does not fit its name.
 
-    JSON has to be an object of finite numbers, of which `results` is a count or a list of names, and `models` a list of
-    objects with a name and a count. Other texts have to be lines without control characters.
+    JSON has to be an object of finite numbers and of texts that UTF-8 can have, of which `results` is a count or a list
+    of names, and `models` a list of objects with a name and a count. Other texts have to be lines without control
+    characters.
     """
     if not path.endswith(".json"):
         if any(not line.isprintable() for line in text.splitlines()):
             raise BuildError(f"{path} of the container has control characters")
         return
     try:
-        facts = json.loads(text, parse_constant=_no_number)
+        facts = json.loads(text)
+        json.dumps(facts, ensure_ascii=False, allow_nan=False).encode()
     except (ValueError, RecursionError) as error:
         raise BuildError(f"{path} of the container is not JSON", found=str(error)[:200]) from error
-    if not isinstance(facts, dict) or not is_result(facts) or _has_infinity(facts):
+    if not isinstance(facts, dict) or not is_result(facts):
         raise BuildError(f"{path} of the container is not a result", found=text[:80])
-
-
-def _no_number(word: str) -> float:
-    raise ValueError(f"{word} is not JSON")
 
 
 def is_result(facts: Mapping[str, Any]) -> bool:
@@ -69,11 +70,13 @@ def is_result(facts: Mapping[str, Any]) -> bool:
         len(results) if isinstance(results, list) else results,
         *(model.get("instructions", 0) for model in described),
     ]
-    has_counts = all(isinstance(count, int) and not isinstance(count, bool) and count >= 0 for count in counts)
-    return has_counts and all(isinstance(name, str) for name in [*names, *(model.get("name") for model in described)])
+    has_counts = all(isinstance(count, int) and not isinstance(count, bool) for count in counts)
+    return (
+        has_counts
+        and all(0 <= count <= _MOST_COUNT for count in counts)
+        and all(map(_is_name, [*names, *(model.get("name") for model in described)]))
+    )
 
 
-def _has_infinity(value: Any) -> bool:  # noqa: ANN401  what JSON can hold
-    if isinstance(value, dict | list):
-        return any(map(_has_infinity, value.values() if isinstance(value, dict) else value))
-    return isinstance(value, float) and not math.isfinite(value)
+def _is_name(name: Any) -> bool:  # noqa: ANN401  what JSON can hold
+    return isinstance(name, str) and len(name) <= _LONGEST_NAME and name == printable(name)

@@ -31,6 +31,7 @@ UserPath = Annotated[str, AfterValidator(homed)]
 """A file or folder; if it begins with `~` or `~name`, that home folder exists."""
 
 
+_MOST_FINDINGS = 1000
 _MISFITS = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 """Errors that PyYAML raises for an invalid value of a type, such as the date 2026-99-99."""
 
@@ -102,12 +103,16 @@ def checked(
 ) -> tuple[T | None, list[str]]:
     """Return a value as a type, or None and what is wrong with it, each finding after its path in the file.
 
+    If very many values are wrong, their number is the only finding.
+
     `levels` are the mappings of the file if they are not those of the type; `context` is for its own validators.
     """
     hashable = cast("Hashable", kind)  # mypy doubts that a type has a hash
     try:
         return _adapter(hashable).validate_python(value, context=context), []
     except ValidationError as error:
+        if (count := error.error_count()) > _MOST_FINDINGS:  # in a file of a stranger: to list them takes minutes
+            return None, [f"{count} values are not as expected"]
         return None, findings(error.errors(include_url=False), value, levels or file_levels(hashable))
 
 

@@ -41,6 +41,8 @@ _PYDANTICS = frozenset(get_args(ErrorType))
 """All types of errors that pydantic has. Other types are pibuild's own."""
 _UNKNOWN = ("extra_forbidden", "unexpected_keyword_argument")
 _MISSING = ("missing", "missing_keyword_only_argument")
+_MOST_SHOWN, _LONGEST_SHOWN = 5, 400
+"""Findings of a file that another machine wrote, and letters of each."""
 _WHOLE_SENTENCES = ("address", "computed", "no_such_name", "unpinned")
 """pibuild's own types of errors whose messages already name the value, or must not."""
 
@@ -93,6 +95,13 @@ def findings(
             misspelt.add((*loc[:-1], key))
         sentences.append((error, ": ".join(filter(None, (".".join(path), text)))))
     return [text for error, text in sentences if error["type"] not in _MISSING or error["loc"] not in misspelt]
+
+
+def in_one_line(faults: Sequence[str]) -> str:
+    """Return the first of some findings, each cut, for a message about a file that another machine wrote."""
+    shown = [fault if len(fault) <= _LONGEST_SHOWN else f"{fault[:_LONGEST_SHOWN]}…" for fault in faults[:_MOST_SHOWN]]
+    more = [f"{len(faults) - _MOST_SHOWN} more"] if len(faults) > _MOST_SHOWN else []
+    return "; ".join([*shown, *more])
 
 
 def _is_kind(part: str | int) -> bool:

@@ -14,6 +14,7 @@ from pydantic_core import PydanticCustomError
 
 from pibuild import __version__
 from pibuild.config.strict_yaml import checked
+from pibuild.config.validation import in_one_line
 from pibuild.console import Console
 from pibuild.errors import printable
 from pibuild.model import Cell, CellOutcome, Night
@@ -117,7 +118,7 @@ def _shared(cell: Cell, remote: Remote, console: Console, *, is_for_signing: boo
         return None
     shared, faults = checked(SharedOutcome, facts)
     if shared is None or shared.outcome.cell != cell:
-        why = "; ".join(faults) or "it belongs to another cell"
+        why = in_one_line(faults) or "it belongs to another cell"
         console.warn(printable(f"the outcome of {cell.id} in the shared store is damaged and is skipped: {why}"))
         return None
     return shared

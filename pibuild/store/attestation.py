@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from pydantic import Field
 
 from pibuild.config.strict_yaml import checked
+from pibuild.config.validation import in_one_line
 from pibuild.files import json_text
 from pibuild.signing.envelope import EnvelopeError, read_envelope, sealed
 from pibuild.signing.key_files import public_key_of, public_text
@@ -79,7 +80,7 @@ def read_attestation(content: bytes, kind: SharedKind, name: str) -> Attestation
     except (ValueError, RecursionError) as error:
         raise AttestationError(f"its payload is not JSON: {error}") from error
     if attestation is None:
-        raise AttestationError("; ".join(faults))
+        raise AttestationError(in_one_line(faults))
     if not envelope.is_signed_by(public_key_of(attestation.machine)):
         raise AttestationError(f"it is not signed by {attestation.machine}, as it says")
     if (attestation.kind, attestation.key) != (kind, name):

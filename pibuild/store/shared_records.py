@@ -4,6 +4,7 @@ They are validated as configuration is. Keys that this pibuild doesn't know are 
 some; values that it knows have their type and their limits.
 """
 
+import json
 import re
 from datetime import datetime
 from math import isfinite
@@ -14,6 +15,7 @@ from pydantic_core import PydanticCustomError
 from typing_extensions import TypedDict
 
 from pibuild.config.strict_yaml import checked
+from pibuild.config.validation import in_one_line
 from pibuild.errors import printable
 from pibuild.signing.key_files import public_key_of
 
@@ -48,8 +50,17 @@ def _is_printable(text: str) -> str:
     raise PydanticCustomError("unprintable", "expected a text that can be printed")
 
 
+def _has_printable_lines(text: str) -> str:
+    for line in text.split("\n"):
+        _is_printable(line)
+    return text
+
+
 def _is_shallow(value: dict[str, JsonValue]) -> dict[str, JsonValue]:
-    """Accept only values that can be written again: Python's JSON writer recurses for each level."""
+    """Accept only values that can be written again: Python's JSON writer recurses for each level.
+
+    JSON can have halves of surrogate pairs, which no page and no file in UTF-8 can.
+    """
     level: list[Any] = [value]
     for _ in range(_MOST_LEVELS):
         if any(isinstance(part, float) and not isfinite(part) for part in level):
@@ -58,6 +69,10 @@ def _is_shallow(value: dict[str, JsonValue]) -> dict[str, JsonValue]:
         level = [part for parts in below for part in parts]
     if level:
         raise PydanticCustomError("depth", "expected fewer levels")
+    try:
+        json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        raise PydanticCustomError("text", "expected texts that UTF-8 can have") from error
     return value
 
 
@@ -172,7 +187,7 @@ class CheckFacts(TypedDict):
 
     name: _Text
     ok: bool
-    detail: str
+    detail: Annotated[str, Field(max_length=1 << 20), AfterValidator(_has_printable_lines)]
 
 
 class Checks(TypedDict):
@@ -219,8 +234,8 @@ class WheelRecord(TypedDict):
 
 
 def validated(kind: type[T], record: dict[str, Any]) -> T:
-    """Return a record of another machine in its shape. Raises RecordError with all that is wrong."""
+    """Return a record of another machine in its shape. Raises RecordError with what is wrong."""
     result, faults = checked(kind, record)
     if result is None:
-        raise RecordError("; ".join(faults))
+        raise RecordError(in_one_line(faults))
     return result

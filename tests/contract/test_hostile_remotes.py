@@ -358,6 +358,10 @@ def test_a_record_that_names_a_file_elsewhere_is_refused(shelf, one, other, name
         ("wheel", {"checks": {"file": [], "device": {"a": float("nan")}}}),
         ("wheel", {"checks": {"file": [], "device": {"a": nested(100)}}}),
         ("wheel", {"checks": {"file": [], "device": {"a": [1e308 * 10]}}}),
+        ("wheel", {"checks": {"file": [], "device": {"a": ["\ud800"]}}}),
+        ("wheel", {"checks": {"file": [{"name": "a", "ok": True, "detail": "\x1b[2J"}], "device": {}}}),
+        ("artifact", {"sources": [{}] * 30_000}),
+        ("artifact", {"name": "x" * 1_000_000}),
         ("artifact", {"image": "an image"}),
         ("artifact", {"sources": [{"name": "x"}]}),
         ("artifact", {"cpu_s": -1}),
@@ -369,6 +373,7 @@ def test_a_record_of_another_shape_is_refused(machine, shelf, one, kind, change)
     tar = shelf.read(shelf.tar_named(NAME[kind]))
     plant(shelf, kind, tar, record_of(kind) | change, one.key)
     refused(other, kind, "is damaged")
+    assert len(other.warnings[-1]) < 3000
 
 
 def test_keys_that_are_unknown_are_left_out(shelf, one, other):
