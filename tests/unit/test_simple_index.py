@@ -57,3 +57,28 @@ def test_the_published_index_is_read_as_it_was_meant(kind):
 
     assert (name, file.hashes) == (wheel.file, {"sha256": wheel.sha256})
     assert file.url == f"https://example.org/{wheel.folder}{wheel.file.replace('+', '%2B')}"
+
+
+@pytest.mark.parametrize(
+    ("kind", "content"),
+    [
+        ("text/html", b'<a href="http://[">a</a>'),
+        (JSON, b"[" * 100_000),
+        (JSON, b'{"files": [{"filename": "a", "url": "http://[", "hashes": {}}]}'),
+        (JSON, b'{"files": [{"filename": "a", "url": 5, "hashes": {}}]}'),
+    ],
+)
+def test_a_page_with_what_is_no_address_is_a_source_error(kind, content):
+    with fails(SourceError, naming="example.org"):
+        listed_files(URL, kind, content)
+
+
+@pytest.mark.parametrize("url", ["file:///dev/zero", "ftp://example.org/a-1.tar.gz"])
+def test_a_server_lists_no_files_of_this_machine(url):
+    assert from_html(f'<a href="{url}">a</a>') == {}
+    assert from_json({"filename": "a-1.tar.gz", "url": url, "hashes": {}}) == {}
+
+
+def test_a_page_of_this_machine_lists_files_of_it():
+    files = listed_files("file:///srv/simple/a/index.html", "text/html", b'<a href="a-1.tar.gz">a</a>')
+    assert files["a-1.tar.gz"].url == "file:///srv/simple/a/a-1.tar.gz"
