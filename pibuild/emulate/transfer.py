@@ -4,11 +4,11 @@ The wheel's code may be hostile. So results are written only as files, folders a
 through a link in the current folder.
 """
 
-import io
 import os
 import posixpath
 import shutil
 import tarfile
+import uuid
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import IO
@@ -84,11 +84,11 @@ def unpack_results(tar_path: Path, folder: Path, warn: Callable[[str], None]) ->
                 warn(f"{member.name!r} is not collected: it leads out of the results")
             elif member.isdir():
                 _real_folder(folder, parts)
-            elif member.isfile() or member.islnk():
-                content = tar.extractfile(member)
-                _write(_real_folder(folder, parts[:-1]) / parts[-1], content or io.BytesIO(), member.mode)
+            elif content := _content(tar, member):
+                _write(_real_folder(folder, parts[:-1]) / parts[-1], content, member.mode)
             elif member.issym() and _stays_inside(member):
                 path = _real_folder(folder, parts[:-1]) / parts[-1]
+                _refuse_folder(path)
                 path.unlink(missing_ok=True)
                 path.symlink_to(member.linkname)
                 links[path] = parts[0]
@@ -98,6 +98,20 @@ def unpack_results(tar_path: Path, folder: Path, warn: Callable[[str], None]) ->
         if not _is_inside(path, folder / top):
             path.unlink()
             warn(f"{str(path.relative_to(folder))!r} is not collected: it leads out of the results")
+
+
+def _content(tar: tarfile.TarFile, member: tarfile.TarInfo) -> IO[bytes] | None:
+    """Return the content of a file, or of a hard link to one; None for anything else, such as a hard link to a link."""
+    original = member
+    while original.islnk():
+        try:
+            target = tar.getmember(original.linkname)
+        except KeyError:
+            return None
+        if target.offset >= original.offset:  # else it could lead to itself
+            return None
+        original = target
+    return tar.extractfile(original) if original.isfile() else None
 
 
 def _is_inside(path: Path, top: Path) -> bool:
@@ -125,13 +139,17 @@ def _real_folder(root: Path, parts: Sequence[str]) -> Path:
     return path
 
 
-def _write(path: Path, content: IO[bytes], mode: int) -> None:
-    """Write a file under a temporary name and rename it, so that a link is replaced and not followed."""
+def _refuse_folder(path: Path) -> None:
+    """Raise UsageError if a folder is where a file or a link has to be."""
     if path.is_dir() and not path.is_symlink():
         raise UsageError(f"--collect: {path} is a folder", hint="remove it, or start pibuild in another folder")
-    staged = path.with_name(f".{path.name}.pibuild")
+
+
+def _write(path: Path, content: IO[bytes], mode: int) -> None:
+    """Write a file under a temporary name and rename it, so that a link is replaced and not followed."""
+    _refuse_folder(path)
+    staged = path.with_name(f".{uuid.uuid4().hex}.pibuild")
     try:
-        staged.unlink(missing_ok=True)
         with staged.open("xb") as file:
             shutil.copyfileobj(content, file, _CHUNK_BYTES)
         staged.chmod(0o755 if mode & 0o100 else 0o644)

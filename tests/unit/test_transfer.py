@@ -72,8 +72,11 @@ def test_results_may_lie_anywhere_on_the_device():
     ]
 
 
+LINKS = {"link": tarfile.SYMTYPE, "hard link": tarfile.LNKTYPE}
+
+
 def packed(tmp_path, *entries):
-    """Write a tar of (name, content, or ("link", target), or the name of another kind)."""
+    """Write a tar of (name, content, or a pair of LINKS and a target, or the name of another kind)."""
     with tarfile.open(tmp_path / "results.tar", "w") as tar:
         for name, content in entries:
             info = tarfile.TarInfo(name)
@@ -82,7 +85,7 @@ def packed(tmp_path, *entries):
                 tar.addfile(info, io.BytesIO(content))
                 continue
             kinds = {"folder": tarfile.DIRTYPE, "device": tarfile.CHRTYPE, "fifo": tarfile.FIFOTYPE}
-            info.type = tarfile.SYMTYPE if isinstance(content, tuple) else kinds[content]
+            info.type = LINKS[content[0]] if isinstance(content, tuple) else kinds[content]
             info.linkname = content[1] if isinstance(content, tuple) else ""
             tar.addfile(info)
     return tmp_path / "results.tar"
@@ -119,14 +122,19 @@ def test_results_replace_files_and_fill_folders(tmp_path, here):
         ("out/evil", ("link", "/etc/passwd")),
         ("out/evil", ("link", "../../evil")),
         ("evil", ("link", "elsewhere")),
+        ("out/evil", ("hard link", "out/missing")),
+        ("out/evil", ("hard link", "out/evil")),
+        ("out/evil", ("hard link", "out/loop")),
+        ("out/evil", ("hard link", "out/to-passwd")),
         ("evil", "device"),
         ("evil", "fifo"),
     ],
 )
 def test_what_leads_out_of_the_results_is_left_out_with_a_warning(tmp_path, here, entry):
     warnings = []
-    unpack_results(packed(tmp_path, entry), here, warnings.append)
-    assert len(warnings) == 1
+    entries = [("out/loop", ("link", "loop")), ("out/to-passwd", ("link", "/etc/passwd")), entry]
+    unpack_results(packed(tmp_path, *entries), here, warnings.append)
+    assert len(warnings) == 2
     assert not any(path.name == "evil" for path in tmp_path.rglob("*"))
 
 
@@ -156,7 +164,14 @@ def test_a_result_is_not_written_through_a_link(tmp_path, here):
     assert list((tmp_path / "folder").iterdir()) == []
 
 
-def test_a_result_does_not_replace_a_folder(tmp_path, here):
-    (here / "out").mkdir()
-    with fails(UsageError, naming="out"):
-        unpack_results(packed(tmp_path, ("out", b"theirs")), here, lambda _text: None)
+@pytest.mark.parametrize("content", [b"theirs", ("link", "a")])
+def test_a_result_does_not_replace_a_folder(tmp_path, here, content):
+    (here / "out/a").mkdir(parents=True)
+    with fails(UsageError, naming="out/a"):
+        unpack_results(packed(tmp_path, ("out/a", content)), here, lambda _text: None)
+
+
+def test_hard_links_and_files_with_the_longest_names_are_collected(tmp_path, here):
+    entries = [("out/a", b"x"), (f"out/{'b' * 255}", ("hard link", "out/a"))]
+    unpack_results(packed(tmp_path, *entries), here, lambda _text: None)
+    assert (here / "out" / ("b" * 255)).read_bytes() == b"x"
