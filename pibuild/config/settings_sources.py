@@ -3,7 +3,9 @@
 An option overrides a variable, a variable the file.
 """
 
+import os
 import re
+import stat
 from collections.abc import Callable, Mapping
 from dataclasses import fields
 from ipaddress import ip_address
@@ -18,6 +20,7 @@ from pibuild.config.strict_yaml import checked, invalid, read_yaml, typed
 from pibuild.config.validation import file_levels
 from pibuild.errors import UsageError, closest
 
+ROOT_UID = 0
 _IN_FILE_ONLY = ("nightly", "publish")
 """Keys of pibuild.yaml that are neither flags nor variables."""
 _EXCLUSIVE = ("quiet", "verbose")
@@ -98,10 +101,24 @@ def _from_file(flag: str | None, variable: str | None, cwd: Path, warn: Callable
         if flag or variable or not isinstance(error.__cause__, FileNotFoundError):
             raise
         return {}
+    if not (flag or variable):
+        _refuse_if_planted(path)
     content: dict[str, Any] = {} if written is None else _renamed(written, str, f"{path}: ", warn)
     if faults := _faults(content):
         raise invalid(path, faults)
     return content
+
+
+def _refuse_if_planted(path: Path) -> None:
+    """Raise UsageError if another user has put the current folder's pibuild.yaml where every user may, as in /tmp."""
+    owner = path.stat().st_uid
+    if owner not in (os.geteuid(), ROOT_UID) and path.parent.stat().st_mode & stat.S_IWOTH:
+        raise UsageError(
+            f"{path} is another user's, in a folder that every user of this machine can write to",
+            expected=f"a file of the user {os.geteuid()}",
+            found=f"a file of the user {owner}",
+            hint=f"start pibuild in another folder; or, if you trust that user, --config {path}",
+        )
 
 
 def _from_environ(environ: Mapping[str, str], warn: Callable[[str], None]) -> dict[str, Any]:

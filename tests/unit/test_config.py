@@ -1,9 +1,11 @@
 """YAML and variables become values, or a message that names the place and the nearest name."""
 
+import os
 from pathlib import Path
 
 import pytest
 
+from pibuild.config import settings_sources
 from pibuild.config.dockerfiles import load_images
 from pibuild.config.recipes import load_recipes
 from pibuild.config.settings import Storage, machine_key_path
@@ -357,6 +359,18 @@ def test_a_missing_configuration_file_is_named(tmp_path):
         settings(tmp_path, environ={"PIBUILD_CONFIG": path})
     with fails(UsageError, naming=path):
         settings(tmp_path, flags={"config": path}, environ={"PIBUILD_CONFIG": "/other"})
+
+
+def test_another_users_configuration_in_a_common_folder_is_rejected_unless_named(tmp_path, monkeypatch):
+    path = tmp_path / "pibuild.yaml"
+    path.write_text("jobs: 7\n")
+    monkeypatch.setattr(os, "geteuid", lambda: path.stat().st_uid + 1)
+    monkeypatch.setattr(settings_sources, "ROOT_UID", -1)
+    assert settings(tmp_path).jobs == 7
+    tmp_path.chmod(0o1777)
+    with fails(UsageError, naming=str(path)):
+        settings(tmp_path)
+    assert settings(tmp_path, flags={"config": str(path)}).jobs == 7
 
 
 def test_a_configuration_file_that_cant_be_read_is_named(tmp_path):
