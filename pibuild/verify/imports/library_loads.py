@@ -15,7 +15,8 @@ from pibuild.verify.imports.import_values import Conditions, ImportValues, modul
 from pibuild.verify.imports.python_imports import WheelContents
 from pibuild.verify.imports.syntax import PARSE_ERRORS, parse_code
 
-_LOADERS = re.compile(rb"\b(CDLL|PyDLL|LoadLibrary|dlopen|find_library)\b")
+_LOADERS = (b"CDLL", b"PyDLL", b"LoadLibrary", b"dlopen", b"find_library")
+_LOADER = re.compile(rb"\b(%b)\b" % b"|".join(_LOADERS))
 _LISTS_FOLDERS = re.compile(rb"\b(glob|iglob|rglob|listdir|iterdir|scandir|walk)\b")
 _LOADS_GLOBALLY = re.compile(rb"\b(setdlopenflags|RTLD_GLOBAL)\b")
 _FUNCTIONS = frozenset(("CDLL", "PyDLL", "LoadLibrary", "dlopen"))
@@ -157,7 +158,10 @@ class LibraryLoads:
     @cached_property
     def _sources(self) -> dict[str, bytes]:
         """The code that loads libraries."""
-        return {path: code for path, code in self._contents.sources.items() if _LOADERS.search(code)}
+        likely = (
+            (path, code) for path, code in self._contents.sources.items() if any(word in code for word in _LOADERS)
+        )
+        return {path: code for path, code in likely if _LOADER.search(code)}
 
     def _naming(self, words: list[str]) -> Iterator[str]:
         encoded = [word.encode() for word in words]
