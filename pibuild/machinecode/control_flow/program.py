@@ -45,8 +45,8 @@ class Program:
         self._imported, self._is_searched = ImportedAnswers(self.image, self._knowledge, answers), False
 
     @cached_property
-    def _flow(self) -> Flow:
-        surroundings = Surroundings(
+    def _surroundings(self) -> Surroundings:
+        return Surroundings(
             bounds=self.functions.bounds,
             is_function=self.functions.is_function,
             in_code_section=self.functions.in_code_section,
@@ -61,7 +61,18 @@ class Program:
             told_by=self._imported.told_by,
             exported=self._imported.of_variable,
         )
-        return Flow(self.image, self._knowledge, surroundings)
+
+    @cached_property
+    def _flow(self) -> Flow:
+        return Flow(self.image, self._knowledge, self._surroundings)
+
+    @cached_property
+    def flow_without_answers(self) -> Flow:
+        """Walks that know nothing of what the file asks; what it asks need not be searched for them."""
+        nothing = replace(
+            self._surroundings, imported=lambda *_: None, told_by=lambda _: None, exported=lambda *_: None
+        )
+        return Flow(self.image, Knowledge(self._knowledge.pool), nothing)
 
     @property
     def flow(self) -> Flow:

@@ -18,6 +18,7 @@ from pibuild.machinecode.features import Feature
 from pibuild.verify.binary import Binary
 from pibuild.verify.code.code_facts import CERTAIN, Code, Fault, code_of
 from pibuild.verify.code.code_search import CodeSearch
+from pibuild.verify.code.outlined_atomics import has_tested_atomics
 from pibuild.verify.code.siblings import Siblings
 from pibuild.verify.findings import Finding
 
@@ -99,12 +100,12 @@ def _faults(binary: Binary, code: Code, cpu: Cpu, siblings: Siblings) -> Iterato
     lacking = [feature for feature in code.features if feature not in cpu.runs | _NOT_COMPILED]
     rare = [feature for feature in code.features if feature in _NOT_COMPILED - _may_be_data(binary)]
     doubted = [feature for feature in code.features if feature in _NOT_COMPILED and feature not in rare]
+    if Feature.LSE in lacking and has_tested_atomics(binary, code):
+        lacking.remove(Feature.LSE)
     if not lacking and not rare and not (doubted and binary.elf.is_arm):
         return
     linked = tuple(_linked(binary, siblings))
-    asked = frozenset(code.program.knowledge.asked).union(
-        *(code_of(sibling, siblings).program.knowledge.asked for sibling in linked)
-    )
+    asked = _asked(code, lacking, linked, siblings)
     is_sure = ~code.are_perhaps_data
     for are_meant in (is_sure, ~is_sure):
         newer = code.newer.at(are_meant)
@@ -127,6 +128,16 @@ def _faults(binary: Binary, code: Code, cpu: Cpu, siblings: Siblings) -> Iterato
     yield _impossible(binary, code, rare, cpu)
     fault = _impossible(binary, code, doubted, cpu) if binary.elf.is_arm else None
     yield fault and fault.perhaps_data()
+
+
+def _asked(code: Code, features: Sequence[Feature], linked: Sequence[Binary], siblings: Siblings) -> Features:
+    """Return which of some features a file asks for, or a file that is linked with it."""
+    asked = frozenset(code.program.knowledge.asked).intersection(features)
+    for sibling in linked:
+        if asked.issuperset(features):  # finding out what a file asks takes long
+            break
+        asked |= code_of(sibling, siblings).program.knowledge.asked.intersection(features)
+    return asked
 
 
 def _impossible(binary: Binary, code: Code, features: Sequence[Feature], cpu: Cpu) -> Fault | None:

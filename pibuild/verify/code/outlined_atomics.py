@@ -1,0 +1,45 @@
+"""Whether all atomic instructions (LSE) of a file stand behind the tests that compilers put right in front of them.
+
+Nearly every file for 64 bits has such functions (GCC's and LLVM's outlined atomics), and most have no other newer
+instructions. What the file asks about the CPU, which takes long to find out, need not be known then.
+"""
+
+from collections.abc import Iterator
+from contextlib import suppress
+
+import numpy as np
+
+from pibuild.machinecode.control_flow.flow import Watch
+from pibuild.machinecode.control_flow.knowledge import BudgetError
+from pibuild.machinecode.control_flow.register_values import Features
+from pibuild.machinecode.features import Feature
+from pibuild.verify.binary import Binary
+from pibuild.verify.code.code_facts import Code
+
+_STEPS = 10_000
+"""As many are taken to find out; the functions have about ten instructions each, and there are up to 100."""
+
+
+def has_tested_atomics(binary: Binary, code: Code) -> bool:
+    """Return whether control comes to each atomic instruction only behind a test for LSE in the same function."""
+    if has_tested_atomics not in binary.memo:
+        binary.memo[has_tested_atomics] = False
+        with suppress(BudgetError), binary.steps.limited(_STEPS):
+            binary.memo[has_tested_atomics] = all(_walks_are_tested(binary, code))
+    is_tested: bool = binary.memo[has_tested_atomics]
+    return is_tested
+
+
+def _walks_are_tested(binary: Binary, code: Code) -> Iterator[bool]:
+    program, pads = code.program, code.has_landing_pads
+    addresses = code.newer.addresses[code.newer.needing({Feature.LSE})]
+    rows = program.rows.rows_of(addresses)
+    for group in np.split(addresses, np.flatnonzero(np.diff(rows)) + 1):
+        watch = Watch(frozenset(group.tolist()), _is_untested, has_all=bool(binary.mapped) and not pads)
+        for place in program.graph.nodes_before(group):
+            walk = program.flow_without_answers.walk(place, watch=watch, with_landing_pads=pads)
+            yield walk.is_whole and not walk.is_cut
+
+
+def _is_untested(_: int, guards: Features) -> bool:
+    return Feature.LSE not in guards
