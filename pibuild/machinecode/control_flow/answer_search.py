@@ -19,7 +19,7 @@ from pibuild.machinecode.control_flow.flow import Flow
 from pibuild.machinecode.control_flow.go_questions import go_answers
 from pibuild.machinecode.control_flow.imported_answers import ImportedAnswers
 from pibuild.machinecode.control_flow.knowledge import BudgetError, Knowledge, Walk
-from pibuild.machinecode.control_flow.register_values import ANSWERS, Features, Value, numbers_of, vague
+from pibuild.machinecode.control_flow.register_values import ANSWERS, Features, Value, makes_certain, numbers_of, vague
 from pibuild.machinecode.control_flow.variable_writes import may_write
 from pibuild.machinecode.control_flow.variables import held_answer
 from pibuild.machinecode.image import MemoryImage
@@ -28,8 +28,6 @@ FIELDS = 512
 """A variable that holds answers is a structure of at most this number of bytes."""
 _STEPS, _PARTS, _WALKS, _VISITS = 400_000, 2, 4000, 3
 """The search takes at most so many steps and this part of those that are left, walks, and visits of a function."""
-_FOLLOWED = frozenset(ANSWERS) - {"vague"}
-"""Kinds of arguments that make a function worth following: of a vague one, nothing gets more certain."""
 _GETAUXVAL_BYTES = 128
 _READER_BYTES, _READERS = 4096, 200
 _MUSL_BARRIERS = (bytes.fromhex("5bf07ff51eff2fe1"), bytes.fromhex("ba0f07ee1eff2fe1"))
@@ -277,7 +275,7 @@ class AnswerSearch:
 
     def _learn_arguments(self, walk: Walk) -> Iterator[int]:
         for target, arguments in walk.passed:
-            if target in self._asking or any(value[0] in _FOLLOWED for value in arguments.values()):
+            if target in self._asking or any(map(makes_certain, arguments.values())):
                 own = self._graph.own_stubs.get(target, target)
                 before = self._knowledge.arguments.get(own)
                 merged = arguments if before is None else {n: v for n, v in arguments.items() if before.get(n) == v}

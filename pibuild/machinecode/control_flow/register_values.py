@@ -96,6 +96,14 @@ def vague(*values: Value | None) -> Value | None:
     return ("vague", features) if features else None
 
 
+def makes_certain(value: Value) -> bool:
+    """Return whether something is certain behind a test of a value: not if only a test that is not followed decided."""
+    if value[0] in ("choice", "flags"):
+        guards = (guard for _, features in value[1] for guard in features)
+        return any(not isinstance(guard, tuple) or guard[0] == "not" for guard in guards)
+    return value[0] in ANSWERS and value[0] != "vague"
+
+
 def about(value: Value) -> Features:
     """Return the features about which a value tells something."""
     if value[0] in ("hw", "nhw"):  # 32-bit files ask for what 64-bit files ask for, too
