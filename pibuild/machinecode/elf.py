@@ -24,8 +24,10 @@ from pibuild.machinecode.jemalloc import jemalloc_page_bytes
 from pibuild.machinecode.reachable import data_words, pointed_functions, relocated_pointers
 from pibuild.machinecode.segments import EXECUTABLE, GNU_STACK, INTERP, TABLE_TAGS, differences, read_segments
 from pibuild.machinecode.symbols import (
+    NO_FUNCTIONS,
     CodeSection,
     Function,
+    Functions,
     RegionKind,
     StringTable,
     SymbolTable,
@@ -94,8 +96,8 @@ class Elf:
     pointed_by_constants: tuple[Function, ...]
     """Functions that words of constants may point to, in such a file."""
     sections: tuple[CodeSection, ...]
-    functions: tuple[Function, ...]
-    """By address; empty if the file is stripped."""
+    functions: Functions
+    """By address; none if the file is stripped."""
     dynamic: DynamicObject | None = None
     """What the loader reads; None if the file is not for ARM, or not to be loaded."""
     jemalloc_page_bytes: int | None = None
@@ -238,7 +240,7 @@ def _read(file: _File) -> Elf:
     flags, start = file.header["e_flags"], _program_entry(file)
     dynamic, static = (_symbol_tables(file, kind) for kind in ("SHT_DYNSYM", "SHT_SYMTAB"))
     code = _code_sections(file, static)
-    labels = [label for table in static for label in table.labels(list(code))]
+    functions = next((table.labels(list(code)) for table in static), NO_FUNCTIONS)
     versions = _version_needs(file)
     fixed = file.sections if file.is_arm and file.kind == "ET_EXEC" else []  # loaded at the address that it states
     dynamic_object = read_dynamic(file.content) if file.is_loadable else None
@@ -264,7 +266,7 @@ def _read(file: _File) -> Elf:
         pointed_by_data=tuple(pointed_functions(data_words(fixed, writable=True), fixed)),
         pointed_by_constants=tuple(pointed_functions(data_words(fixed, writable=False), fixed)),
         sections=tuple(code.values()),
-        functions=tuple(sorted(labels, key=lambda label: (label.address, -label.size, label.name))),
+        functions=functions,
         dynamic=dynamic_object,
         jemalloc_page_bytes=jemalloc_page_bytes(file.content, dynamic_object.loads)
         if dynamic_object and file.bits == 64

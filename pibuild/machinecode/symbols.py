@@ -7,8 +7,9 @@ elf.py.
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from struct import unpack_from
-from typing import Any, Literal, NamedTuple, Self
+from typing import Any, Literal, NamedTuple, Self, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -130,10 +131,22 @@ class StringTable:
         """Read the content of the section."""
         self.content = content
         self._ends = np.flatnonzero(np.frombuffer(content, np.uint8) == 0)
-        self._known: dict[int, str] = {}
 
     def at(self, starts: NDArray[np.integer[Any]]) -> Iterator[str]:
         """Yield the texts at these offsets. The same text in other tables, and of other files, takes memory once.
+
+        Raise ValueError if `check` does.
+        """
+        ends, content = self.check(starts), self.content
+        if content.isascii():  # then each letter is a byte, and a part of the text takes less time than one of bytes
+            text, intern = content.decode(), sys.intern
+            yield from [intern(text[start:end]) for start, end in zip(starts.tolist(), ends.tolist(), strict=True)]
+            return
+        for start, end in zip(starts.tolist(), ends.tolist(), strict=True):
+            yield sys.intern(content[start:end].decode(errors="replace"))
+
+    def check(self, starts: NDArray[np.integer[Any]]) -> NDArray[np.intp]:
+        """Return where the texts at these offsets end.
 
         Raise ValueError if a text has no end, or if so many share a long one that reading them would fill the memory.
         """
@@ -143,12 +156,13 @@ class StringTable:
         ends = self._ends[after]
         if np.sum(ends - starts) > _MAX_COPIES * len(self.content) + _MAX_EXTRA_LETTERS * len(starts):
             raise ValueError(f"{len(starts)} names are many times as long as the table that holds them")
-        known = self._known
-        for start, end in zip(starts.tolist(), ends.tolist(), strict=True):
-            text = known.get(start)
-            if text is None:
-                text = known[start] = sys.intern(self.content[start:end].decode(errors="replace"))
-            yield text
+        return ends
+
+    def places(self, text: str) -> Iterator[int]:
+        """Yield the offsets at which a text lies, also as the end of a longer one."""
+        place = -1
+        while (place := self.content.find(text.encode() + b"\0", place + 1)) >= 0:
+            yield place
 
 
 class SymbolTable:
@@ -189,13 +203,13 @@ class SymbolTable:
 
     def defined_functions(self) -> Iterator[Function]:
         """Yield the functions that this file defines."""
-        return self._functions(self._is_function & (self._rows["section"] != 0))
+        return self.functions(self._is_function & (self._rows["section"] != 0))
 
-    def labels(self, sections: Sequence[int]) -> Iterator[Function]:
-        """Yield the functions in some sections, and labels there without a type, as hand-written assembly has them."""
+    def labels(self, sections: Sequence[int]) -> "Functions":
+        """Return the functions in some sections, and labels there without a type, as hand-written assembly has them."""
         first = self._letters(0)
         is_name = self._is_function | (self._rows["info"] & 0xF == 0) & (first != ord("$"))
-        return self._functions(is_name & (first != 0) & np.isin(self._rows["section"], sections))
+        return Functions(self, is_name & (first != 0) & np.isin(self._rows["section"], sections))
 
     def mapping_symbols(self) -> NDArray[np.uint64]:
         """Return the mapping symbols, as `code_regions` takes them: section, address and kind in one number.
@@ -213,7 +227,23 @@ class SymbolTable:
         packed: NDArray[np.uint64] = section << 48 | value << 8 | kinds
         return packed
 
-    def _functions(self, which: NDArray[np.bool_]) -> Iterator[Function]:
+    def have_names(self, names: Iterable[str]) -> NDArray[np.bool_]:
+        """Return which symbols have one of some names."""
+        return np.isin(self._rows["name"], [place for name in names for place in self._texts.places(name)])
+
+    def columns(self, which: NDArray[np.bool_]) -> tuple[NDArray[np.uint64], NDArray[np.uint64], NDArray[np.bool_]]:
+        """Return the columns of `Functions`: addresses, sizes, and which are Thumb.
+
+        Raise ValueError if their names can't be read.
+        """
+        self._texts.check(self._rows["name"][which])
+        values, sizes = (self._rows[column][which].astype(np.uint64) for column in ("value", "size"))
+        modes = values & np.uint64(self._mode_bit)
+        order = np.lexsort((~sizes, values - modes))
+        return (values - modes)[order], sizes[order], modes[order] > 0
+
+    def functions(self, which: NDArray[np.bool_]) -> Iterator[Function]:
+        """Yield some symbols as functions."""
         rows = self._rows[which]
         are_labels = (~self._is_function[which] & (rows["size"] == 0)).tolist()
         columns = self.names(np.flatnonzero(which)), rows["value"].tolist(), rows["size"].tolist(), are_labels
@@ -224,6 +254,48 @@ class SymbolTable:
         """Return one letter of each name; after the end of a name, any letter."""
         texts = np.frombuffer(self._texts.content, np.uint8)
         return texts[np.minimum(self._rows["name"].astype(np.int64) + place, len(texts) - 1)]
+
+
+class Functions(Sequence[Function]):
+    """Functions and labels by address; most files need to know where they are, but hardly a name."""
+
+    def __init__(self, table: SymbolTable, which: NDArray[np.bool_]) -> None:
+        """Take a symbol table, and which of its symbols are meant."""
+        self._table, self._which = table, which
+        self.addresses, self.sizes, self.are_thumb = table.columns(which)
+        """Of equal addresses, that of the largest function comes first."""
+
+    @cached_property
+    def _all(self) -> list[Function]:
+        return self._sorted(self._which)
+
+    def _sorted(self, which: NDArray[np.bool_]) -> list[Function]:
+        return sorted(self._table.functions(which), key=lambda one: (one.address, -one.size, one.name))
+
+    def named(self, names: Iterable[str]) -> list[Function]:
+        """Return those with one of some names, by address."""
+        return self._sorted(self._which & self._table.have_names(names))
+
+    def __len__(self) -> int:
+        """Return how many there are."""
+        return len(self.addresses)
+
+    def __iter__(self) -> Iterator[Function]:
+        """Yield all of them."""
+        return iter(self._all)
+
+    @overload
+    def __getitem__(self, index: int) -> Function: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[Function]: ...
+
+    def __getitem__(self, index: int | slice) -> Function | list[Function]:
+        """Return one or some of them."""
+        return self._all[index]
+
+
+NO_FUNCTIONS = SymbolTable(b"", b"\0").labels(())
 
 
 def code_regions(

@@ -7,7 +7,7 @@ them, only what is certainly code is examined if the file is for 32 bits, and al
 import re
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from operator import attrgetter
@@ -148,7 +148,7 @@ class Binary:
         return counts
 
     @cached_property
-    def functions(self) -> tuple[Function, ...]:
+    def functions(self) -> Sequence[Function]:
         """Its functions, by address; if it is stripped, those that it exports or points to."""
         elf = self.mapped or self.elf
         referenced = (*elf.entries, *elf.pointed_by_data, *elf.pointed_by_constants)

@@ -93,7 +93,7 @@ def test_code_counts_if_two_mapping_symbols_have_one_address():
 
 def test_a_stripped_file_has_neither_regions_nor_functions():
     elf = read_elf(make_elf(marks=(), functions=()))
-    assert (tuple(elf.sections[0].regions), elf.functions) == ((), ())
+    assert (tuple(elf.sections[0].regions), tuple(elf.functions)) == ((), ())
 
 
 def test_functions_are_sorted_by_address():

@@ -139,8 +139,8 @@ class AnswerSearch:
                     yield from graph.callers(place | 1).tolist()
             for slot in image.slots_of(asking):
                 yield from graph.referrers(slot, slot + 1).tolist()
-        for function in graph.functions.elf.functions:
-            if function.name in questions.FUNCTIONS and function.address:
+        for function in graph.functions.elf.functions.named(questions.FUNCTIONS):
+            if function.address:
                 yield from graph.callers(function.address | function.is_thumb).tolist()
 
     def _variables_of_go(self) -> Iterator[tuple[int, Value]]:

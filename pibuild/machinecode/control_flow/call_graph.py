@@ -162,8 +162,8 @@ class CallGraph:
     @cached_property
     def names(self) -> dict[int, str]:
         """Names of functions that answer as the system's do, by place: imported ones, and those that are linked in."""
-        named = [f for f in reversed(self.functions.elf.functions) if f.name in questions.FUNCTIONS and f.address]
-        linked = {f.name: f.address | f.is_thumb for f in named}
+        named = reversed(self.functions.elf.functions.named(questions.FUNCTIONS))
+        linked = {f.name: f.address | f.is_thumb for f in named if f.address}
         own = {place: name for name, place in linked.items()}
         asking = [*own.items(), *((place, name) for place, name in self.stubs.items() if name in questions.FUNCTIONS)]
         passed_on = {caller: name for place, name in asking for caller in self._passing_on(place)}
@@ -229,7 +229,7 @@ class CallGraph:
             found = [place for place in found if place & 1 or (place | 1) not in every or not mode_at(place)]
         else:
             named = set(found)
-        if low not in named and low in self._starts_set:
+        if low not in named and self.functions.is_begin(low):
             found.insert(0, low | self.functions.mode_at(low))
         return found
 
@@ -252,10 +252,6 @@ class CallGraph:
     def around(self, address: int) -> list[int]:
         """Return the places from which the instruction at an address may be reached within its function."""
         return self.nodes_before(np.array([address], np.int64))
-
-    @cached_property
-    def _starts_set(self) -> frozenset[int]:
-        return frozenset(self.functions.table[0].tolist())
 
 
 def _by_target(sites: Addresses, targets: Addresses) -> tuple[Addresses, Addresses]:

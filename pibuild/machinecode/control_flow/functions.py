@@ -35,19 +35,19 @@ class FunctionTable:
         image = self.image
         mask = ~1 if image.bits == 32 else ~0
         starts, ends = image.unwound
-        named = [(f.address, f.address + f.size, f.is_thumb) for f in self.elf.functions]
-        places = image.entered.tolist()
-        modes = {place & mask: place & ~mask for place in places}
-        modes.update((address, int(thumb)) for address, _, thumb in named)
-        columns = np.array([(start, end) for start, end, _ in named if start < _FARTHEST], np.int64).reshape(-1, 2)
-        columns[:, 1] = columns[:, 1].clip(0, _FARTHEST)
+        places, modes = image.entered.tolist(), dict[int, int]()
+        if image.bits == 32:
+            modes = {place & mask: place & ~mask for place in places}
+            named = self.elf.functions
+            modes.update(zip(named.addresses.tolist(), named.are_thumb.astype(int).tolist(), strict=True))
+        begin, end = self._named
         more = np.array([place & mask for place in places if place < _FARTHEST], np.int64)
         if self.is_stripped_arm:  # without a name, what is called is a function
             more = np.concatenate([more, self._called_directly & ~1])
         begins = [span.start for span in image.spans if span.is_executable]
         begins += [section.address for section in self.sections]
-        every = np.concatenate([starts, columns[:, 0], more, np.array(begins, np.int64)])
-        known = np.concatenate([ends, columns[:, 1], more, np.array(begins, np.int64)])
+        every = np.concatenate([starts, begin, more, np.array(begins, np.int64)])
+        known = np.concatenate([ends, end, more, np.array(begins, np.int64)])
         is_code = image.are_code(every)
         every, known = every[is_code], known[is_code]
         if not len(every):  # nothing is executable
@@ -58,6 +58,16 @@ class FunctionTable:
         following = np.append(unique[1:], np.int64(_FARTHEST))
         latest = np.where(latest > unique, np.minimum(latest, following), following)
         return unique, latest, modes
+
+    @cached_property
+    def _named(self) -> tuple[Addresses, Addresses]:
+        """Begins and ends of the functions and labels that symbols name, in the order of their addresses."""
+        functions = self.elf.functions
+        starts, sizes = (
+            column.clip(max=_FARTHEST).astype(np.int64) for column in (functions.addresses, functions.sizes)
+        )
+        starts, sizes = starts[starts < _FARTHEST], sizes[starts < _FARTHEST]
+        return starts, np.minimum(sizes, _FARTHEST - starts) + starts
 
     @cached_property
     def _called_directly(self) -> Addresses:
@@ -136,9 +146,8 @@ class FunctionTable:
     def _sized_ends(self) -> Addresses:
         """Where the functions of the table end that have a size, by their symbol or .eh_frame; else their begin."""
         starts, ends, _ = self.table
-        named = [(f.address, min(f.address + f.size, _FARTHEST)) for f in self.elf.functions if f.size]
-        columns = np.array([row for row in named if row[0] < _FARTHEST], np.int64).reshape(-1, 2)
-        sized, known = [(columns[:, 0], columns[:, 1])], starts.copy()
+        first, last = self._named
+        sized, known = [(first[last > first], last[last > first])], starts.copy()
         if self.image.bits == 64:
             sized.append(self.image.unwound)
         for begins, latest in sized:

@@ -42,6 +42,8 @@ CERTAIN = 3
 _MAX_SURPRISES, _MAX_FOLLOWED = 20_000, 200_000
 _D16_TO_D31 = (0xECD00B20, 0xECC00B20, 0xECF00B20, 0xECE00B20)
 """vldmia and vstmia of d16 to d31, as unwinders have them: A32 and T32 write them alike."""
+_PERSONALITIES = frozenset(("__gxx_personality_v0", "rust_eh_personality"))
+"""Functions that find what handles an exception."""
 _GLIBC_TAGS = b"glibc.mem.tagging"
 """A tunable's name in a glibc that is linked in statically."""
 _MEMORY_TAGS = ((0xFF200000, 0xD9200000), (0xFFE0F800, 0x9AC01000), (0xFFFFFF00, 0xD50B7400))
@@ -477,8 +479,8 @@ class Code:
     @cached_property
     def has_landing_pads(self) -> bool:
         """Whether exceptions can lead into the middle of its functions."""
-        names = {symbol.name for symbol in self._binary.elf.undefined} | {f.name for f in self._binary.elf.functions}
-        return bool(names & {"__gxx_personality_v0", "rust_eh_personality"})
+        elf = self._binary.elf
+        return not _PERSONALITIES.isdisjoint(self._binary.undefined_names) or bool(elf.functions.named(_PERSONALITIES))
 
     @cached_property
     def entries(self) -> "Entrances":
