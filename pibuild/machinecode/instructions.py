@@ -29,6 +29,7 @@ Words = NDArray[np.integer[Any]]
 """Instructions as unsigned 32-bit numbers."""
 
 _Numbers = NDArray[np.uint16]
+_Rows = NDArray[np.int64]
 _Key = tuple[tuple[int, int], ...]
 """Fields of bits as (lowest bit, width), the most significant one first."""
 _KEYS: dict[tuple[str, int], _Key] = {
@@ -299,12 +300,14 @@ def instruction_words(
         yield from _thumb_words(section)
         return
     words = np.frombuffer(section.code, "<u4", len(section.code) // 4)
-    if len(section.regions.of_kind(kind)) > 1:
-        for index, _ in _places(section, kind):
+    starts, ends = _region_rows(section, kind, 4)
+    for firsts, lasts in _parts(starts, ends, ahead):
+        if len(firsts) > 1:
+            index = _rows(firsts, lasts - firsts)
             yield section.address + 4 * index, words[index]
-        return
-    for first, last in _places_of_one(section, kind, ahead):
-        yield section.address + 4 * np.arange(first, last), words[first:last]
+        else:  # a part of the file's bytes need not be copied
+            first, last = int(firsts[0]), int(lasts[0])
+            yield np.arange(section.address + 4 * first, section.address + 4 * last, 4), words[first:last]
 
 
 def _fixed_width(
@@ -325,7 +328,7 @@ def _thumb_words(section: CodeSection) -> Iterator[tuple[NDArray[np.int64], NDAr
     After a halfword that can't be the first of two, an instruction begins, whatever that halfword is. In a run of
     halfwords that can be the first of two, every other one is.
     """
-    for index, region_begins in _places(section, "thumb"):
+    for index, region_begins in _halfwords(section):
         halfwords = np.frombuffer(section.code, "<u2", len(section.code) // 2)[index]
         can_be_first, order = halfwords >= FIRST_OF_TWO, np.arange(len(index))
         begins = np.ones(len(index), np.bool_)
@@ -348,23 +351,43 @@ def _classified(
         yield Instructions(addresses=addresses[part], words=words[part], encodings=encodings_of(words[part]))
 
 
-def _places_of_one(section: CodeSection, kind: RegionKind, ahead: int) -> Iterator[tuple[int, int]]:
-    """Yield the first and last index (exclusive) of words of the only region of a kind, which need not be copied."""
-    for region in section.regions.of_kind(kind):
-        low, high = (min(max(0, end - section.address), len(section.code)) for end in (region.start, region.end))
-        for at in range((low + 3) // 4, high // 4, _AT_ONCE):
-            yield at, min(at + _AT_ONCE + ahead, high // 4)
+def _parts(starts: _Rows, ends: _Rows, ahead: int) -> Iterator[tuple[_Rows, _Rows]]:
+    """Yield begins and ends of the parts of regions, so many parts that they have about as many words at once.
+
+    Where a region is cut, the first words of the next part belong to both.
+    """
+    if len(starts) <= 1:
+        for start, end in zip(starts.tolist(), ends.tolist(), strict=True):
+            for at in range(start, end, _AT_ONCE):
+                yield np.array([at]), np.array([min(at + _AT_ONCE + ahead, end)])
+        return
+    pieces = (ends - starts + _AT_ONCE - 1) // _AT_ONCE
+    limits = np.repeat(ends, pieces)
+    starts = np.repeat(starts, pieces) + _AT_ONCE * _rows(np.zeros_like(pieces), pieces)
+    ends = np.minimum(starts + _AT_ONCE, limits)
+    cuts = np.flatnonzero(np.diff(np.cumsum(ends - starts) // _AT_ONCE)) + 1
+    ends[cuts - 1] = np.minimum(ends + ahead, limits)[cuts - 1]
+    yield from zip(np.split(starts, cuts), np.split(ends, cuts), strict=True)
 
 
-def _places(section: CodeSection, kind: RegionKind) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
-    """Yield the indexes of the words or halfwords of some regions, and which of them are the first of a region."""
-    size = 2 if kind == "thumb" else 4
+def _region_rows(section: CodeSection, kind: RegionKind, size: int) -> tuple[_Rows, _Rows]:
+    """Return begins and ends of the regions of one kind that hold any word of a size, as rows of such words."""
     regions = section.regions.of_kind(kind)
     starts, ends = ((bound - section.address).clip(0, len(section.code)) for bound in (regions.starts, regions.ends))
-    starts = (starts + (3 if size == 4 else 0)) // size  # a word that begins before its region does not count
-    counts = ends // size - starts
-    starts, counts = starts[counts > 0], counts[counts > 0]
+    starts, ends = (starts + (3 if size == 4 else 0)) // size, ends // size  # a word that begins before does not count
+    return starts[starts < ends], ends[starts < ends]
+
+
+def _rows(starts: _Rows, counts: _Rows) -> _Rows:
+    """Return numbers that follow one another from several ones on."""
+    rows: _Rows = np.repeat(starts - np.cumsum(counts) + counts, counts) + np.arange(counts.sum())
+    return rows
+
+
+def _halfwords(section: CodeSection) -> Iterator[tuple[_Rows, _Rows]]:
+    """Yield the rows of the halfwords of Thumb code, and which of them are the first of a region."""
+    starts, ends = _region_rows(section, "thumb", 2)
+    counts = ends - starts
     cuts = np.flatnonzero(np.diff(np.cumsum(counts) // _AT_ONCE)) + 1
     for firsts, lengths in zip(np.split(starts, cuts), np.split(counts, cuts), strict=True):
-        begins = np.cumsum(lengths) - lengths
-        yield np.repeat(firsts - begins, lengths) + np.arange(lengths.sum()), begins
+        yield _rows(firsts, lengths), np.cumsum(lengths) - lengths

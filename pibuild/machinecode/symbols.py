@@ -31,7 +31,7 @@ SYMBOL_ROWS = {
 }
 _ADDRESSES = 1 << 40
 """Addresses are below this, so that a mapping symbol's section, address and kind fit into one number."""
-_DATA = 0
+_DATA, _WORD_BYTES = 0, 4
 _FUNC, _GNU_IFUNC, _LOCAL, _WEAK = 2, 10, 0, 2
 
 
@@ -88,6 +88,16 @@ class Regions:
     def of_code(self) -> Self:
         """Return the regions that are not data."""
         return self.at(self.kinds != _DATA)
+
+    def joined(self) -> Self:
+        """Return them with those as one that follow one another and are of one kind: there is a symbol per function.
+
+        In Thumb code, an instruction begins at each symbol.
+        """
+        goes_on = (self.starts[1:] == self.ends[:-1]) & (self.kinds[1:] == self.kinds[:-1])
+        goes_on &= (self.starts[1:] % _WORD_BYTES == 0) & (self.kinds[1:] != KINDS.index("thumb"))
+        first, last = np.append(True, ~goes_on), np.append(~goes_on, True)
+        return type(self)(self.starts[first], self.ends[last], self.kinds[first]) if len(self) else self
 
 
 NO_REGIONS = Regions.of()
@@ -315,7 +325,7 @@ def code_regions(
     if not len(starts) or starts[0] != address:
         starts, kinds = np.append(address, starts), np.append(np.int8(KINDS.index(default)), kinds)
     stops = np.append(starts[1:], end)
-    return Regions(starts, np.minimum(stops, end), kinds).at(starts < stops)
+    return Regions(starts, np.minimum(stops, end), kinds).at(starts < stops).joined()
 
 
 def version_needs(content: bytes, texts: bytes, library_count: int) -> dict[int, tuple[str, str]]:
