@@ -1,11 +1,15 @@
 """What code does with an address that it puts together in front of a variable: whether it may come to the variable."""
 
+from collections.abc import Set as AbstractSet
 from typing import NamedTuple
 
 from pibuild.machinecode.control_flow.call_graph import CallGraph
+from pibuild.machinecode.control_flow.variable_writes import may_write
 from pibuild.machinecode.decoders import effects as op
 from pibuild.machinecode.regions import LEAVES, branch_targets, decoded
 
+FIELDS = 512
+"""A variable that holds answers is a structure of at most this number of bytes."""
 _NEXT = 32
 """Instructions in which the register with the address is used."""
 _ADDRESSES = (op.ADD, op.ADD_PC, op.SET_NEAR, op.SET_PAGE, op.KEEP)
@@ -37,7 +41,7 @@ class AddressUses:
         self._graph, self._image = graph, graph.image
         self._known: dict[int, _Uses] = {}
 
-    def may_come_to(self, variable: int, target: int, site: int, asking: set[int]) -> bool:
+    def may_come_to(self, variable: int, target: int, site: int, asking: AbstractSet[int]) -> bool:
         """Return whether code at a place, which completes the address `target` in front of a variable, may come to it.
 
         A function that gets the address does if it is one of `asking`.
@@ -50,6 +54,18 @@ class AddressUses:
             self._known[site] = self._read(site | self._graph.functions.mode_at(site))
         uses = self._known[site]
         return uses.is_open or uses.called in asking or any(variable - target in part for part in uses.distances)
+
+    def is_written_elsewhere(self, variable: int, asking: AbstractSet[int], followed: AbstractSet[int]) -> bool:
+        """Return whether a function that is not in one of some rows may write to a variable."""
+        targets, sites = self._graph.references_to(variable - FIELDS, variable + 1)
+        rows = self._graph.functions.rows_of(sites).tolist()
+        mode_at = self._graph.functions.mode_at
+        return any(
+            row not in followed
+            and self.may_come_to(variable, target, site, asking)
+            and may_write(self._image, site | mode_at(site), target, variable)
+            for target, site, row in zip(targets.tolist(), sites.tolist(), rows, strict=True)
+        )
 
     def _is_access_of(self, site: int, target: int) -> bool:
         """Return whether 64-bit code loads or stores at an address, rather than by a pointer that lies elsewhere."""

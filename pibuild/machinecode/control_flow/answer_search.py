@@ -12,7 +12,7 @@ from functools import cached_property
 import numpy as np
 
 from pibuild.machinecode.control_flow import questions
-from pibuild.machinecode.control_flow.address_uses import AddressUses
+from pibuild.machinecode.control_flow.address_uses import FIELDS, AddressUses
 from pibuild.machinecode.control_flow.auxiliary_vector import copying_stores, holds_glibc
 from pibuild.machinecode.control_flow.call_graph import CallGraph
 from pibuild.machinecode.control_flow.flow import Flow
@@ -20,12 +20,9 @@ from pibuild.machinecode.control_flow.go_questions import go_answers
 from pibuild.machinecode.control_flow.imported_answers import ImportedAnswers
 from pibuild.machinecode.control_flow.knowledge import BudgetError, Knowledge, Walk
 from pibuild.machinecode.control_flow.register_values import ANSWERS, Features, Value, makes_certain, numbers_of, vague
-from pibuild.machinecode.control_flow.variable_writes import may_write
 from pibuild.machinecode.control_flow.variables import held_answer
 from pibuild.machinecode.image import MemoryImage
 
-FIELDS = 512
-"""A variable that holds answers is a structure of at most this number of bytes."""
 _STEPS, _PARTS, _WALKS, _VISITS = 400_000, 2, 4000, 3
 """The search takes at most so many steps and this part of those that are left, walks, and visits of a function."""
 _GETAUXVAL_BYTES = 128
@@ -218,23 +215,11 @@ class AnswerSearch:
 
     def _doubt_variables(self) -> None:
         """Take what a variable tells for not certain if a function that was not followed may write to it."""
-        graph, memory = self._graph, self._knowledge.memory
-        followed = frozenset(graph.functions.rows_of(np.array([*self._visits], np.int64)).tolist())
+        memory, is_written = self._knowledge.memory, self._uses.is_written_elsewhere
+        followed = frozenset(self._graph.functions.rows_of(np.array([*self._visits], np.int64)).tolist())
         for where, answer in [*memory.items()]:
-            if isinstance(where, int) and answer[0] != "vague" and self._is_written_elsewhere(where, followed):
+            if isinstance(where, int) and answer[0] != "vague" and is_written(where, self._asking, followed):
                 memory[where] = vague(answer) or ("vague", questions.ALL)
-
-    def _is_written_elsewhere(self, where: int, followed: frozenset[int]) -> bool:
-        """Return whether a function that is not in one of some rows may write to a variable."""
-        targets, sites = self._graph.references_to(where - FIELDS, where + 1)
-        rows = self._graph.functions.rows_of(sites).tolist()
-        mode_at, may_come_to = self._graph.functions.mode_at, self._uses.may_come_to
-        return any(
-            row not in followed
-            and may_come_to(where, target, site, self._asking)
-            and may_write(self._image, site | mode_at(site), target, where)
-            for target, site, row in zip(targets.tolist(), sites.tolist(), rows, strict=True)
-        )
 
     def _is_getauxval(self, place: int, walk: Walk) -> bool:
         """Return whether a function returns HWCAP or HWCAP2, as the number says that it gets."""

@@ -7,7 +7,8 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from pibuild.machinecode.control_flow.answer_search import FIELDS, AnswerSearch
+from pibuild.machinecode.control_flow.address_uses import FIELDS
+from pibuild.machinecode.control_flow.answer_search import AnswerSearch
 from pibuild.machinecode.control_flow.call_graph import CallGraph
 from pibuild.machinecode.control_flow.calls import Surroundings
 from pibuild.machinecode.control_flow.flow import Flow
