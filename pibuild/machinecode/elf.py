@@ -9,13 +9,16 @@ import struct
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
 from elftools.common.exceptions import ELFError
 from elftools.construct import ConstructError
+from elftools.construct.lib.container import Container
 from elftools.elf.elffile import ELFFile
 from elftools.elf.sections import Section
+from elftools.elf.structs import ELFStructs
 from numpy.typing import NDArray
 
 from pibuild.machinecode.attributes import ArmAttributes, read_attributes
@@ -155,11 +158,36 @@ def read_code(path: str, content: bytes) -> Elf | None:
     return elf
 
 
+class _Structs(ELFStructs):
+    """The structures of one kind of ELF file, which are made once: pyelftools makes 200 objects for each file."""
+
+    def create_advanced_structs(self, *_: object, **__: object) -> None:
+        """Do nothing, since they were made for all files of this kind."""
+
+
+@lru_cache(maxsize=8)
+def _structs(is_little: bool, bits: int, *kind: str) -> _Structs:
+    structs = _Structs(little_endian=is_little, elfclass=bits)
+    structs.create_basic_structs()
+    ELFStructs.create_advanced_structs(structs, *kind)
+    return structs
+
+
+class _Header(ELFFile):
+    """The headers of an ELF file, with structures that files share."""
+
+    def _parse_elf_header(self) -> Container:
+        header = super()._parse_elf_header()
+        kind = header["e_type"], header["e_machine"], header["e_ident"]["EI_OSABI"]
+        self.structs = _structs(self.little_endian, self.elfclass, *kind)
+        return header
+
+
 class _File:
     """An ELF file, its sections and segments; of a big-endian file, neither is read."""
 
     def __init__(self, content: bytes) -> None:
-        self.content, self.header = content, ELFFile(io.BytesIO(content))
+        self.content, self.header = content, _Header(io.BytesIO(content))
         is_little = self.header.little_endian
         self.bits: int = self.header.elfclass
         self.machine, self.kind = str(self.header["e_machine"]), str(self.header["e_type"])
