@@ -21,6 +21,8 @@ from pibuild.verify.binary import Binary
 from pibuild.verify.code.code_facts import Code
 
 _NONE = np.empty(0, np.int64)
+_NEAR, _LOAD = 8, 0x39400210
+"""Instructions in front of the atomic one, and LDRB w16, [x16] among them."""
 _STEPS = 10_000
 """As many are taken to find out; the functions have about ten instructions each, and there are up to 100."""
 
@@ -33,13 +35,21 @@ def has_tested_atomics(binary: Binary, code: Code) -> bool:
     if has_tested_atomics not in binary.memo:
         binary.memo[has_tested_atomics] = False
         with suppress(BudgetError), binary.steps.limited(_STEPS):
-            binary.memo[has_tested_atomics] = all(_walks_are_tested(binary, code)) and not _is_written(code)
+            binary.memo[has_tested_atomics] = (
+                _looks_tested(code) and all(_walks_are_tested(binary, code)) and not _is_written(code)
+            )
     is_tested: bool = binary.memo[has_tested_atomics]
     return is_tested
 
 
 def _atomics(code: Code) -> Addresses:
     return code.newer.addresses[code.newer.needing({Feature.LSE})]
+
+
+def _looks_tested(code: Code) -> bool:
+    """Return whether a variable is loaded right in front of the first atomic instruction, as outlined atomics do."""
+    words = code.program.image.rows(int(_atomics(code)[0]) - 4 * _NEAR, 4 * _NEAR, np.dtype("<u4"))
+    return bool(np.any(words & 0xFFC003FF == _LOAD))
 
 
 def _walks_are_tested(binary: Binary, code: Code) -> Iterator[bool]:
