@@ -22,6 +22,7 @@ from pibuild.verify.code.packed_code import PackedBinaries, packed_findings, rea
 from pibuild.verify.code.siblings import Siblings
 from pibuild.verify.findings import Finding, Outcome, worst_outcome
 from pibuild.verify.garbage_collection import with_rare_collections
+from pibuild.verify.import_endings import ImportEndings
 from pibuild.verify.imports.python_imports import (
     import_findings,
     importable_names,
@@ -194,7 +195,9 @@ def judge_contents(
     """
     checks = _Checks(wheel, floor, size_bytes, with_code=with_code)
     verdicts, notes = [], dict[Finding, None]()
-    for place in load_pis().places if places is None else places:
+    asked = tuple(load_pis().places if places is None else places)
+    checks.follow_imports(asked)
+    for place in asked:
         findings = tuple(dict.fromkeys(checks.findings(place)))
         verdicts.append(_verdict(place, findings))
         if verdicts[-1].is_installed:
@@ -240,31 +243,46 @@ class _Checks:
         self.packed = read_packed_binaries(wheel.files, steps)
         self._contents = read_contents(wheel, self.binaries)
         self._installed = read_installed_files(wheel, self.binaries, self._contents)
+        self._endings = ImportEndings(self._installed)
         self._made: dict[tuple[Hashable, ...], tuple[Finding, ...]] = {}
+
+    def follow_imports(self, places: Iterable[PiPlace]) -> None:
+        """Find out how the import ends at these places, for all of which the code is parsed once."""
+        for place in places:
+            if not any(map(_is_refusal, self._installation(place))):
+                self._endings.at(place.system, place.python, place.pi.bits)
+        self._endings.release()
+
+    def _installation(self, place: PiPlace) -> tuple[Finding, ...]:
+        pi, system, python = place.pi, place.system, place.python.version
+        return self._once(("pip", pi.name, system.name, python), lambda: installation_findings(self._claims, place))
 
     def findings(self, place: PiPlace) -> Iterator[Finding]:
         """Yield everything that is found for a place; where pip refuses the wheel, nothing else matters."""
         pi, system, python = place.pi, place.system, place.python.version
         yield from self._once(("file",), self._everywhere)
-        refusals = self._once(("pip", pi.name, system.name, python), lambda: installation_findings(self._claims, place))
+        refusals = self._installation(place)
         yield from refusals
         if any(map(_is_refusal, refusals)):
             return
         used = used_binaries(self._contents, python, pi.bits)
+        ending = self._endings.at(system, place.python, pi.bits)
         yield from self._once(
-            ("python", system.name, python, pi.bits), lambda: import_findings(self._contents, place.python, pi.bits)
+            ("python", system.name, python, pi.bits),
+            lambda: import_findings(self._contents, place.python, pi.bits, ending),
         )
-        yield from self._once(("version", python), lambda: version_findings(self._contents, python))
+        yield from self._once(("version", python, ending), lambda: version_findings(self._contents, python, ending))
         yield from self._once(
             ("loader", system.name, python, pi.bits),
             lambda: loader_findings(self._installed, system, pi.bits, python),
         )
         yield from self._once(
-            ("loads", system.name, pi.bits), lambda: named_load_findings(self._installed, system, pi.bits)
+            ("loads", system.name, pi.bits, ending),
+            lambda: named_load_findings(self._installed, system, pi.bits, ending),
         )
         yield from self._once(
             ("lookups", system.name, python, pi.bits),
-            lambda: lookup_findings(self._installed, system, pi.bits, python),
+            lambda: lookup_findings(self._installed, system, pi.bits, python, ending),
         )
         yield from self._once(("foreign", pi.bits), lambda: foreign_library_findings(self._installed, pi.bits))
         if self._with_code:

@@ -13,6 +13,7 @@ from dataclasses import replace
 from pibuild.config.pis import System
 from pibuild.config.system_libraries import finds_library, known_absent, sonames_of, system_library, system_python
 from pibuild.verify.findings import Finding
+from pibuild.verify.imports.import_values import UNKNOWN_ENDING, Ending
 from pibuild.verify.imports.library_loads import Lookup
 from pibuild.verify.imports.python_imports import is_for, system_is
 from pibuild.verify.installed_files import SITE, InstalledFiles
@@ -20,8 +21,18 @@ from pibuild.verify.installed_files import SITE, InstalledFiles
 _SETTLE = "pibuild verify --run"
 
 
-def named_load_findings(files: InstalledFiles, system: System, bits: int) -> Iterator[Finding]:
-    """Yield a finding for each library that the import of a wheel loads and that is not found on a release."""
+def named_load_findings(
+    files: InstalledFiles, system: System, bits: int, ending: Ending = UNKNOWN_ENDING
+) -> Iterator[Finding]:
+    """Yield a finding for each library that the import of a wheel loads and that is not found on a release.
+
+    `ending` is how the import ends there: one that completes needs nothing else.
+    """
+    findings = _named_load_findings(files, system, bits)
+    yield from (each for each in findings if each.outcome == "note" or ending.outcome != "completes")
+
+
+def _named_load_findings(files: InstalledFiles, system: System, bits: int) -> Iterator[Finding]:
     for load in dict.fromkeys(files.loads.certain_loads()):
         copies = files.places_by_file_name.get(load.name, ())
         library = system_library(system.name, bits, load.name)
@@ -46,30 +57,58 @@ def named_load_findings(files: InstalledFiles, system: System, bits: int) -> Ite
             yield replace(finding, reason=f"loads {load.name}, which the wheel does not include")
 
 
-def lookup_findings(files: InstalledFiles, system: System, bits: int, python: str) -> Iterator[Finding]:
-    """Yield a finding for each library that the import searches and a release lacks, and for symbols that it lacks."""
-    for lookup in dict.fromkeys(files.loads.certain_lookups()):
+def lookup_findings(
+    files: InstalledFiles, system: System, bits: int, python: str, ending: Ending = UNKNOWN_ENDING
+) -> Iterator[Finding]:
+    """Yield a finding for each library that the import searches and a release lacks, and for symbols that it lacks.
+
+    `ending` is how the import ends there.
+    """
+    lookups = dict.fromkeys(files.loads.certain_lookups()) if ending.outcome != "completes" else {}
+    fault = ending.fault
+    if fault and fault.kind in ("search", "symbol"):
+        library = fault.subject if fault.kind == "search" else fault.library
+        symbol = fault.subject if fault.kind == "symbol" else ""
+        is_searched = fault.is_searched or fault.kind == "search"
+        lookups[Lookup(fault.path, library, is_searched=is_searched, symbol=symbol)] = None
+    elif fault and fault.kind == "library" and not _is_told(files, bits, fault.subject):
+        reason, at_place = f"loads {fault.subject}", f"{system.name} does not have it"
+        finding = Finding(outcome="unsure", check="loader", path=fault.path, subject=fault.subject, reason=reason)
+        yield replace(finding, at_place=at_place, remedy=_SETTLE)
+    for lookup in lookups:
         finding = Finding(outcome="unsure", check="loader", path=lookup.path, reason="", remedy=_SETTLE)
         is_found = finds_library(system.name, bits, lookup.library) if lookup.is_searched else None
         if lookup.is_searched and is_found is False and not lookup.symbol:
             at_place, reason = f"{system.name} does not have it", f"searches the library {lookup.library}"
             yield replace(finding, subject=lookup.library, reason=reason, at_place=at_place)
-        elif lookup.symbol and is_found is not False and _lacks(system.name, bits, python, lookup) is True:
+        elif lookup.symbol and is_found is not False and _lacks(system.name, bits, python, lookup):
             where = f"lib{lookup.library}" if lookup.is_searched else lookup.library or "Python's program"
             reason = f"looks up {lookup.symbol} in {where}, which does not have it"
             yield replace(finding, subject=lookup.symbol, reason=reason, at_place=f"on {system.name}")
 
 
+def _is_told(files: InstalledFiles, bits: int, name: str) -> bool:
+    """Whether other findings are about the load of this library."""
+    return any(load.name == name for load in (*files.loads.certain_loads(), *files.loads.computed_loads(bits)))
+
+
 def _lacks(system: str, bits: int, python: str, lookup: Lookup) -> bool:
-    """Return whether neither a library nor the libraries that it needs export a symbol; False if that is not known."""
-    if not lookup.library:
+    return lacks_symbol(system, bits, python, lookup.library, lookup.symbol, is_searched=lookup.is_searched)
+
+
+def lacks_symbol(system: str, bits: int, python: str, library_name: str, symbol: str, *, is_searched: bool) -> bool:
+    """Return whether neither a library, nor what it loads itself, exports a symbol; False if that is not known.
+
+    Without a name, the library is Python's program.
+    """
+    if not library_name:
         first = system_python(system, bits, python)
     else:
-        names = sonames_of(system, bits, lookup.library) if lookup.is_searched else (lookup.library,)
+        names = sonames_of(system, bits, library_name) if is_searched else (library_name,)
         first = system_library(system, bits, names[0]) if len(names) == 1 else None
     waiting, seen = [first], set[str]()
     for library in waiting:
-        if library is None or library.defines(lookup.symbol) is not False or library.needed is None:
+        if library is None or library.defines(symbol) is not False or library.needed is None:
             return False
         fresh = [name for name in library.needed if name not in seen]
         seen.update(fresh)

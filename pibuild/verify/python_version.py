@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from pibuild.verify.findings import Finding
+from pibuild.verify.imports.import_values import UNKNOWN_ENDING, Ending
 from pibuild.verify.imports.lacking_modules import lacking_modules
 from pibuild.verify.imports.python_imports import WheelContents
 from pibuild.verify.imports.standard_library import bringing_package, missing_modules
@@ -14,11 +15,38 @@ _FITTING = "a version of the package that was made for this Python"
 _WHOLE = "a wheel that contains the module"
 
 
-def version_findings(contents: WheelContents, python: str) -> Iterator[Finding]:
-    """Yield findings on the code that an import of the wheel executes, if a Python can't execute it."""
-    yield from _standard_findings(contents, python)
-    yield from _lacking_findings(contents)
+def version_findings(contents: WheelContents, python: str, ending: Ending = UNKNOWN_ENDING) -> Iterator[Finding]:
+    """Yield what keeps a Python from executing the code that an import of the wheel executes.
+
+    `ending` is how the import ends. Where that can't be told, what the statements import decides.
+    """
+    if ending.outcome != "completes":
+        findings = [*_standard_findings(contents, python), *_lacking_findings(contents)]
+        followed = _followed_finding(contents, ending)
+        is_told = followed is None or any(each.outcome in ("fails", followed.outcome) for each in findings)
+        yield from findings if is_told or followed is None else [followed]
     yield from _syntax_findings(contents, python)
+
+
+_RAISED_REASONS = {
+    "module": "it imports {subject}, which the wheel does not contain",
+    "other": "it imports {subject}, which neither Python nor the wheel has",
+    "standard": "the import of the wheel needs the module {subject}, which this Python does not have",
+    "windows": "it needs {subject}, which only Python for Windows has",
+    "name": "it imports {subject}, which no code of the wheel defines",
+    "raise": "its import raises {subject}",
+}
+"""Why an import raises an exception, by the kind of fault."""
+
+
+def _followed_finding(contents: WheelContents, ending: Ending) -> Finding | None:
+    """Return the finding on an import that certainly raises an exception; None if it does not, or for other kinds."""
+    fault = ending.fault
+    if fault is None or fault.kind not in _RAISED_REASONS:
+        return None
+    reason = _RAISED_REASONS[fault.kind].format(subject=fault.subject)
+    finding = _finding(contents, reason, path=fault.path, subject=fault.subject, is_open=not fault.is_certain)
+    return replace(finding, remedy=_WHOLE if finding.outcome == "fails" and fault.kind == "module" else finding.remedy)
 
 
 def _standard_findings(contents: WheelContents, python: str) -> Iterator[Finding]:

@@ -33,6 +33,8 @@ def loads(code, bits=64, **others):
         "from pkg.places import LIBRARY\nctypes.CDLL(LIBRARY)",
         "from . import places\nctypes.CDLL(places.find())",
         "try:\n    lib = ctypes.CDLL(HERE + '/libpc.so')\nfinally:\n    pass",
+        "while True:\n    ctypes.CDLL(HERE + '/libpc.so')\n    break",
+        "for name in ['pc']:\n    ctypes.CDLL(HERE + f'/lib{name}.so')",
     ],
 )
 def test_a_load_whose_path_the_code_computes_is_certain(code):
@@ -50,7 +52,6 @@ def test_a_load_whose_path_the_code_computes_is_certain(code):
         "try:\n    ctypes.CDLL(HERE + '/libpc.so')\nexcept OSError:\n    pass",
         "if os.environ.get('X'):\n    ctypes.CDLL(HERE + '/libpc.so')",
         "if os.environ.get('X'):\n    raise ImportError\nctypes.CDLL(HERE + '/libpc.so')",
-        "while True:\n    ctypes.CDLL(HERE + '/libpc.so')\n    break",
         "lib = os.environ.get('X') or ctypes.CDLL(HERE + '/libpc.so')",
         "import subprocess\nsubprocess.run(['make'])\nctypes.CDLL(HERE + '/libpc.so')",
         "[ctypes.CDLL(HERE + '/libpc.so') for each in sys.argv]",

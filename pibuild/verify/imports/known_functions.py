@@ -5,18 +5,20 @@ import posixpath
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
+from typing import NamedTuple
 
 MAX_LETTERS = 4096
 """Of a text that is computed."""
 
 
 class Unknown(enum.Enum):
-    """The value of what can't be told."""
+    """The value of what can't be told, and of a name that has none."""
 
     UNKNOWN = enum.auto()
+    UNBOUND = enum.auto()
 
 
-UNKNOWN = Unknown.UNKNOWN
+UNKNOWN, UNBOUND = Unknown.UNKNOWN, Unknown.UNBOUND
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +26,36 @@ class Outside:
     """A module that the wheel does not have, or something in it, by its full name: `os.path.join`."""
 
     name: str
+
+
+@dataclass(frozen=True, slots=True)
+class AnyOf:
+    """A text of which only the choice is known."""
+
+    texts: tuple[str, ...]
+
+
+class VersionInfo(NamedTuple):
+    """What sys.version_info is."""
+
+    major: int
+    minor: int
+    micro: int
+    releaselevel: str = "final"
+    serial: int = 0
+
+    @property
+    def hexversion(self) -> int:
+        """Return what sys.hexversion is."""
+        return self.major << 24 | self.minor << 16 | self.micro << 8 | 0xF0
+
+
+class _Uname(NamedTuple):
+    sysname: object
+    nodename: object
+    release: object
+    version: object
+    machine: object
 
 
 _PATHS = ("pathlib.Path", "pathlib.PurePath", "pathlib.PosixPath", "pathlib.PurePosixPath")
@@ -39,10 +71,18 @@ _CONSTANTS: Mapping[str, object] = {
 _OF_BITS: Mapping[str, Mapping[int, object]] = {
     "sys.maxsize": {32: 2**31 - 1, 64: 2**63 - 1},
 }
+_MACHINE: Mapping[int, object] = {32: AnyOf(("armv6l", "armv7l", "aarch64")), 64: "aarch64"}
+"""A 32-bit system has a kernel of 32 or 64 bits."""
+_UNAME = {bits: _Uname("Linux", Unknown.UNKNOWN, Unknown.UNKNOWN, Unknown.UNKNOWN, _MACHINE[bits]) for bits in _MACHINE}
 _CALLS_OF_BITS: Mapping[str, Mapping[int, object]] = {
-    "platform.machine": {64: "aarch64"},  # a 32-bit system has a kernel of 32 or 64 bits
+    "platform.machine": _MACHINE,
+    "platform.uname": _UNAME,
+    "os.uname": _UNAME,
     "platform.architecture": {32: ("32bit", "ELF"), 64: ("64bit", "ELF")},
 }
+_POINTER_SIZES = {32: 4, 64: 8}
+_SIZES = {"struct.calcsize": "P", "ctypes.sizeof": Outside("ctypes.c_void_p")}
+"""Calls that return the size of a pointer in bytes, with their arguments."""
 
 
 def _joined(*parts: str) -> str:
@@ -78,6 +118,7 @@ METHODS: Mapping[type, frozenset[str]] = {
         ("joinpath", "with_name", "with_suffix", "absolute", "resolve", "as_posix", "is_absolute", "__str__")
     ),
     dict: frozenset(("get",)),
+    AnyOf: frozenset(),
 }
 """The methods that change nothing, of the types whose values can be known."""
 _SAME = ("absolute", "resolve")
@@ -93,10 +134,17 @@ def outside_value(name: str, bits: int) -> object:
     return Outside(name.replace("posixpath.", "os.path.", 1) if name.startswith("posixpath.") else name)
 
 
+def depends_on_bits(name: str) -> bool:
+    """Return whether a constant, or what a function returns, is another one on a system with 32 or 64 bits."""
+    return name in _OF_BITS or name in _CALLS_OF_BITS or name in _SIZES
+
+
 def result_of(name: str, arguments: Sequence[object], bits: int) -> object:
     """Return what a function outside of the wheel returns, by its full name."""
     if name in _CALLS_OF_BITS and not arguments:
         return _CALLS_OF_BITS[name].get(bits, UNKNOWN)
+    if name in _SIZES:
+        return _POINTER_SIZES.get(bits, UNKNOWN) if [*arguments] == [_SIZES[name]] else UNKNOWN
     function = _FUNCTIONS.get(name)
     if function is None or not all(isinstance(argument, (str, PurePosixPath)) for argument in arguments):
         return UNKNOWN
@@ -108,6 +156,8 @@ def result_of(name: str, arguments: Sequence[object], bits: int) -> object:
 
 def result_of_method(value: object, method: str, arguments: Sequence[object]) -> object:
     """Return what a method of a known value returns."""
+    if isinstance(value, AnyOf):
+        return same([result_of_method(text, method, arguments) for text in value.texts])
     if method not in METHODS.get(type(value), ()) or UNKNOWN in arguments:
         return UNKNOWN
     if isinstance(value, PurePosixPath) and method in _SAME:
@@ -117,7 +167,14 @@ def result_of_method(value: object, method: str, arguments: Sequence[object]) ->
 
 def attribute_of(value: object, name: str) -> object:
     """Return an attribute of a known value that is no method."""
-    return getattr(value, name) if isinstance(value, PurePosixPath) and name in _ATTRIBUTES else UNKNOWN
+    is_known = name in (_ATTRIBUTES if isinstance(value, PurePosixPath) else getattr(value, "_fields", ()))
+    return getattr(value, name) if is_known else UNKNOWN
+
+
+def same(values: Sequence[object]) -> object:
+    """Return the value that all of some values are; UNKNOWN if they differ."""
+    is_same = all(type(each) is type(values[0]) and each == values[0] for each in values)
+    return values[0] if values and is_same else UNKNOWN
 
 
 def _limited(function: Callable[..., object], arguments: Sequence[object]) -> object:

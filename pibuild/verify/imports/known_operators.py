@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping
 from pathlib import PurePosixPath
 from typing import Any
 
-from pibuild.verify.imports.known_functions import MAX_LETTERS, UNKNOWN
+from pibuild.verify.imports.known_functions import MAX_LETTERS, UNKNOWN, AnyOf, same
 
-_MAX_POWER = 64
+_MAX_POWER, _MAX_ITEMS = 64, 64
 
 
 def short(text: str) -> object:
@@ -18,6 +18,8 @@ def short(text: str) -> object:
 
 def item(value: object, index: object) -> object:
     """Return an item of a tuple or a dict."""
+    if isinstance(index, AnyOf):
+        return same([item(value, text) for text in index.texts])
     if isinstance(value, dict) and UNKNOWN not in value and isinstance(index, (str, int)):
         return value.get(index, UNKNOWN)
     if isinstance(value, tuple) and isinstance(index, int) and -len(value) <= index < len(value):
@@ -25,7 +27,7 @@ def item(value: object, index: object) -> object:
     return UNKNOWN
 
 
-def combined(left: object, operator: ast.operator, right: object) -> object:
+def combined(left: object, operator: ast.operator, right: object) -> object:  # noqa: PLR0911  a case for each kind
     """Return the result of an operator with two operands."""
     match operator, left, right:
         case ast.Add(), str(), str():
@@ -37,6 +39,10 @@ def combined(left: object, operator: ast.operator, right: object) -> object:
             return left**right if isinstance(operator, ast.Pow) else left << right
         case ast.Sub(), int(), int():
             return left - right
+        case ast.Mult(), int(), int() if max(abs(left), abs(right)) < 1 << _MAX_POWER:
+            return left * right
+        case ast.Add(), tuple(), tuple() if len(left) + len(right) <= _MAX_ITEMS:
+            return left + right
     return UNKNOWN
 
 
@@ -56,8 +62,10 @@ _COMPARISONS: Mapping[type[ast.cmpop], Callable[[Any, Any], bool]] = {
 
 def compared(left: object, operator: ast.cmpop, right: object) -> object:
     """Return the result of a comparison, of values whose order or equality is the same everywhere."""
-    parts = right if isinstance(right, tuple) else (right,)
-    if not all(isinstance(part, (str, int, type(None), PurePosixPath)) for part in (left, *parts)):
+    if isinstance(left, AnyOf):
+        return same([compared(text, operator, right) for text in left.texts])
+    parts = [part for side in (left, right) for part in (side if isinstance(side, tuple) else (side,))]
+    if not all(isinstance(part, (str, int, type(None), PurePosixPath)) for part in parts):
         return UNKNOWN
     try:
         return _COMPARISONS[type(operator)](left, right)

@@ -19,6 +19,7 @@ from packaging.utils import canonicalize_name
 
 from pibuild.verify.imports.import_graph import absolute_name
 from pibuild.verify.imports.python_imports import WheelContents
+from pibuild.verify.imports.raised_errors import ImportFault
 from pibuild.verify.imports.standard_library import changing_modules
 from pibuild.verify.imports.statement_traits import statement_traits
 from pibuild.verify.imports.syntax import PARSE_ERRORS, parse_code
@@ -29,7 +30,7 @@ _MAKES_MODULES = re.compile(
 """What stands in code that brings modules for which there is no file."""
 _ADDS_FOLDERS = re.compile(rb"\b(sys\.path|sys import .*path|addsitedir|zipimport|site-packages|dist-packages)\b")
 """What stands in code that makes Python look for modules in other places."""
-_SETS_ANY_NAME = re.compile(rb"\b(__getattr__|globals|exec|vars|__dict__|setattr)\b")
+_SETS_ANY_NAME = re.compile(rb"\b(__getattr__|globals|exec|vars|__dict__|setattr|sys\.modules)\b")
 _OF_PYTHON = frozenset(("_typeshed", *(name.partition(".")[0] for name in changing_modules())))
 """Modules of some Pythons, which the Python that runs this may lack."""
 _MAX_BYTES = 128 << 10
@@ -46,6 +47,43 @@ class LackingModule(NamedTuple):
     """Whether nothing else can bring the module."""
     is_own: bool = True
     """Whether it is one of the wheel's own package."""
+
+
+class ModuleFaults:
+    """What an import of modules finds that neither Python nor the wheel has."""
+
+    def __init__(self, contents: WheelContents) -> None:
+        """Take the wheel's files."""
+        self._contents = contents
+        self._there = frozenset(_places(contents.paths))
+        self._made: bool | None = None
+        self._is_closed: bool | None = None
+
+    def module(self, name: str) -> ImportFault | None:
+        """Return the fault of a module that nobody has; None if it may be there."""
+        if lacking := _first_lacking(name.split("."), self._contents.paths, self._there):
+            return self._fault(lacking, ModuleNotFoundError)
+        if self._is_closed is not False and _is_outside(self._contents, name, self._there):
+            if self._is_closed is None:
+                self._is_closed = not _may_come_from_elsewhere(self._contents)
+            if self._is_closed:
+                return ImportFault(kind="other", error=ModuleNotFoundError, subject=name, is_certain=False)
+        return None
+
+    def part(self, name: str) -> ImportFault | None:
+        """Return the fault of a name that is no module of a package, nor anything else in it."""
+        lacking = _first_lacking(name.split("."), self._contents.paths, self._there)
+        return self._fault(name, ImportError) if lacking == name and not _may_have(self._contents, name) else None
+
+    def is_required(self, name: str) -> bool:
+        """Return whether the wheel requires a package of this name."""
+        return canonicalize_name(name) in self._contents.requires
+
+    def _fault(self, name: str, error: type[BaseException]) -> ImportFault:
+        if self._made is None:
+            self._made = self._contents.graph.matches(_MAKES_MODULES)
+        is_certain = not (self._made or _may_be_brought(self._contents, name))
+        return ImportFault(kind="module", error=error, subject=name, is_certain=is_certain)
 
 
 def lacking_modules(contents: WheelContents) -> Iterator[LackingModule]:
@@ -77,35 +115,51 @@ def _is_lacking(contents: WheelContents, module: str, there: Collection[str]) ->
 
 def _is_of_nobody(contents: WheelContents, module: str, there: Collection[str]) -> bool:
     """Whether a module is neither of Python nor of the wheel, and the wheel requires no package that may bring it."""
+    return _is_outside(contents, module, there) and not _may_come_from_elsewhere(contents)
+
+
+def _is_outside(contents: WheelContents, module: str, there: Collection[str]) -> bool:
     top = module.partition(".")[0]
-    if not top or contents.requires or top in there or top in sys.stdlib_module_names or top in _OF_PYTHON:
-        return False
-    return not any(map(contents.graph.matches, (_MAKES_MODULES, _ADDS_FOLDERS)))
+    is_known = top in there or top in sys.stdlib_module_names or top in _OF_PYTHON
+    return bool(top) and not contents.requires and not is_known
+
+
+def _may_come_from_elsewhere(contents: WheelContents) -> bool:
+    """Whether the wheel's code or its .pth files may make Python find other modules."""
+    is_told = any(path.endswith(".pth") and "/" not in path for path in contents.paths)
+    return is_told or any(map(contents.graph.matches, (_MAKES_MODULES, _ADDS_FOLDERS)))
 
 
 def _places(paths: Collection[str]) -> Iterator[str]:
-    """Yield the folders, and the files without the end of their names."""
+    """Yield the folders, with and without a slash at the end, and the files without the end of their names."""
     for path in paths:
         folders, slash, file_name = path.rpartition("/")
         yield f"{folders}{slash}{file_name.partition('.')[0]}"
-        yield from accumulate(folders.split("/"), "{}/{}".format)
+        for folder in accumulate(folders.split("/"), "{}/{}".format):
+            yield from (folder, f"{folder}/")
 
 
 def _first_lacking(parts: list[str], paths: Collection[str], there: Collection[str]) -> str:
     """Return the outermost module on the way to one that a package of the wheel lacks; empty if there is none."""
     for end in range(1, len(parts)):
         package = "/".join(parts[:end])
-        if f"{package}/__init__.py" not in paths:
+        if f"{package}/__init__.py" not in paths and (end == 1 or not _is_plain_folder(package, paths, there)):
             return ""
         if parts[end] != "*" and f"{package}/{parts[end]}" not in there:
             return ".".join(parts[: end + 1])
     return ""
 
 
+def _is_plain_folder(folder: str, paths: Collection[str], there: Collection[str]) -> bool:
+    """Whether a folder in a package has no code of its own: only what is in it can be imported from it."""
+    is_module = any(f"{folder}.{end}" in paths for end in ("py", "pyc"))
+    return f"{folder}/" in there and not is_module and f"{folder}/__init__" not in there
+
+
 def _may_have(contents: WheelContents, name: str) -> bool:
     """Whether a package may have something of this name that is no module."""
     package, _, part = name.rpartition(".")
-    code = contents.sources[f"{package.replace('.', '/')}/__init__.py"]
+    code = contents.sources.get(f"{package.replace('.', '/')}/__init__.py", b"")
     if part.startswith("__") or len(code) > _MAX_BYTES or _SETS_ANY_NAME.search(code):
         return True
     try:

@@ -25,6 +25,8 @@ from pibuild.machinecode.elf import MAGIC
 from pibuild.verify.binary import Binary
 from pibuild.verify.findings import Finding
 from pibuild.verify.imports.import_graph import STRAY_NAMES, Failure, ImportGraph, Use
+from pibuild.verify.imports.import_values import UNKNOWN_ENDING, Ending
+from pibuild.verify.imports.raised_errors import ImportFault
 from pibuild.verify.imports.standard_library import changing_modules
 from pibuild.verify.numpy_versions import CompiledModule, module_findings, read_compiled_module
 from pibuild.wheels.metadata import MAX_REQUIREMENT_LETTERS, read_metadata, requirement_or_none
@@ -227,15 +229,16 @@ def _is_hidden(contents: WheelContents, module: Module) -> bool:
     return module.name != "__init__" and f"{module.folder}/{module.name}/__init__.py".lstrip("/") in contents.paths
 
 
-def import_findings(contents: WheelContents, python: SystemPython, bits: int) -> Iterator[Finding]:
-    """Yield what keeps a Python from importing the wheel's modules, and notes on files that are not for it."""
-    problems = [
-        (module, *problem)
-        for module in contents.modules
-        if (problem := _problem(contents, module, python.version, bits))
-    ]
+def import_findings(
+    contents: WheelContents, python: SystemPython, bits: int, ending: Ending = UNKNOWN_ENDING
+) -> Iterator[Finding]:
+    """Yield what keeps a Python from importing the wheel's modules, and notes on files that are not for it.
+
+    `ending` is how the import of the wheel ends there.
+    """
+    problems = list(_problems(contents, python.version, bits))
     works = len(problems) < len(contents.modules)
-    judged = [_judged(contents, *problem, works=works) for problem in problems]
+    judged = [_judged(contents, *problem, works=works, ending=ending) for problem in problems]
     for outcome in ("fails", "unsure", "note"):
         yield from _first(finding for finding in judged if finding.outcome == outcome)
     if contents.is_cut:
@@ -243,6 +246,26 @@ def import_findings(contents: WheelContents, python: SystemPython, bits: int) ->
         yield Finding(outcome="unsure", check="python", reason=reason, remedy=_SETTLE)
     yield from _machine_findings(contents, bits)
     yield from _numpy_findings(contents, python, bits)
+
+
+def broken_modules(contents: WheelContents, python: str, bits: int) -> dict[str, ImportFault]:
+    """Return the extension modules that a Python can't import, by their names."""
+    return {
+        module.dotted_name: ImportFault(
+            kind="extension",
+            error=ModuleNotFoundError if reason == _NOT_FOUND else ImportError,
+            subject=module.dotted_name,
+            path=path,
+        )
+        for module, path, reason, _ in _problems(contents, python, bits)
+    }
+
+
+def _problems(contents: WheelContents, python: str, bits: int) -> Iterator[tuple[Module, str, str, str]]:
+    """Yield each extension module that a Python can't import, with its path, the reason, and what the place has."""
+    for module in contents.modules:
+        if problem := _problem(contents, module, python, bits):
+            yield module, *problem
 
 
 def _first(findings: Iterable[Finding]) -> Iterator[Finding]:
@@ -298,12 +321,18 @@ def _found_symbols(binary: Binary) -> Collection[str]:
     return binary.elf.dynamic.definitions if binary.elf.dynamic else binary.elf.defined
 
 
-def _judged(contents: WheelContents, module: Module, path: str, reason: str, at_place: str, *, works: bool) -> Finding:
+def _judged(
+    contents: WheelContents, module: Module, path: str, reason: str, at_place: str, *, works: bool, ending: Ending
+) -> Finding:
     """Return the finding for a module that can't be imported: what it means depends on who imports it.
 
     `works` is whether another module of the wheel can be imported.
     """
     name, use = module.dotted_name, contents.use(module, "missing" if reason == _NOT_FOUND else "broken")
+    if ending.fault and ending.fault.subject == name and ending.fault.kind == "extension":
+        use = "certain"
+    elif use == "certain" and ending.outcome == "completes":
+        use = "guarded"
     finding = Finding(
         outcome="unsure", check="python", path=path, subject=name, reason=reason, at_place=at_place, remedy=_SETTLE
     )

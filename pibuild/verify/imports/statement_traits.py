@@ -28,7 +28,8 @@ class StatementTraits(NamedTuple):
     stored_names: frozenset[str]
     may_return: bool
     may_raise: bool
-    may_end: bool
+    may_leave: bool
+    """Whether it has a `break` or `continue`."""
     has_yield: bool
 
 
@@ -56,8 +57,8 @@ def statement_traits(statement: ast.stmt) -> StatementTraits:
                 names.add(name)
     may_return = ast.Return in kinds
     has_yield = not kinds.isdisjoint((ast.Yield, ast.YieldFrom))
-    may_raise = ast.Raise in kinds
-    return StatementTraits(nodes, frozenset(names), may_return, may_raise, may_return or may_raise, has_yield)
+    may_leave = not kinds.isdisjoint((ast.Break, ast.Continue))
+    return StatementTraits(nodes, frozenset(names), may_return, ast.Raise in kinds, may_leave, has_yield)
 
 
 def blocks_of(statement: ast.stmt) -> list[Sequence[ast.stmt]]:
