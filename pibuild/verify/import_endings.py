@@ -10,12 +10,12 @@ from packaging.version import Version
 
 from pibuild.config.pis import System, SystemPython
 from pibuild.config.system_libraries import finds_library, known_absent, system_library
+from pibuild.verify.imports.exceptions import ImportFault
 from pibuild.verify.imports.import_place import ImportPlace, Question
 from pibuild.verify.imports.import_values import UNKNOWN_ENDING, CodeBudget, Ending, ImportValues
 from pibuild.verify.imports.known_functions import VersionInfo
 from pibuild.verify.imports.lacking_modules import ModuleFaults
 from pibuild.verify.imports.python_imports import broken_modules, is_for
-from pibuild.verify.imports.raised_errors import ImportFault
 from pibuild.verify.imports.standard_library import bringing_package, missing_modules
 from pibuild.verify.installed_files import SITE, InstalledFiles
 from pibuild.verify.named_loads import lacks_symbol

@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import PurePosixPath
 from typing import Protocol
 
+from pibuild.verify.imports.exceptions import ErrorValue, OwnClass, RaisedError, error_class
 from pibuild.verify.imports.import_frames import Frame, Instance, Library, OwnFunction, Suppressing
 from pibuild.verify.imports.known_functions import (
     MAX_LETTERS,
@@ -24,7 +25,6 @@ from pibuild.verify.imports.known_functions import (
     attribute_of,
 )
 from pibuild.verify.imports.known_operators import combined, compared, item, short
-from pibuild.verify.imports.raised_errors import ErrorValue, OwnClass, RaisedError, error_class
 
 _BUILTINS = frozenset(("__import__", "exit", "getattr", "hasattr", "quit", "range", "str"))
 """Functions of Python that are followed."""

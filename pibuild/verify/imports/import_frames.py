@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal, NamedTuple
 
+from pibuild.verify.imports.exceptions import OwnClass
 from pibuild.verify.imports.known_functions import UNKNOWN
-from pibuild.verify.imports.raised_errors import OwnClass
 
 
 class Place(NamedTuple):

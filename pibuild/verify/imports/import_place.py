@@ -6,8 +6,8 @@ Each question is kept with its answer: two places that answer all of them alike 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from pibuild.verify.imports.exceptions import ImportFault
 from pibuild.verify.imports.known_functions import UNKNOWN, VersionInfo
-from pibuild.verify.imports.raised_errors import ImportFault
 
 Question = tuple[str, ...]
 _WINDOWS_MODULES = frozenset(

@@ -15,6 +15,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from pathlib import PurePosixPath
 from typing import Literal, NamedTuple
 
+from pibuild.verify.imports.exceptions import ErrorValue, ImportFault, OwnClass, RaisedError, error_class, is_caught
 from pibuild.verify.imports.expression_values import ExpressionValues
 from pibuild.verify.imports.import_frames import Frame, ModuleValues, OwnFunction, Place, Suppressing, parameters
 from pibuild.verify.imports.import_place import ImportPlace
@@ -28,7 +29,6 @@ from pibuild.verify.imports.known_functions import (
 )
 from pibuild.verify.imports.known_operators import compared
 from pibuild.verify.imports.outside_calls import OutsideCalls
-from pibuild.verify.imports.raised_errors import ErrorValue, ImportFault, OwnClass, RaisedError, error_class, is_caught
 from pibuild.verify.imports.statement_traits import StatementTraits, blocks_of, statement_traits, unsteady_names
 from pibuild.verify.imports.syntax import PARSE_ERRORS, parse_code
 

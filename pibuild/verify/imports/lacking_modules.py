@@ -17,9 +17,9 @@ from typing import NamedTuple
 
 from packaging.utils import canonicalize_name
 
+from pibuild.verify.imports.exceptions import ImportFault
 from pibuild.verify.imports.import_graph import absolute_name
 from pibuild.verify.imports.python_imports import WheelContents
-from pibuild.verify.imports.raised_errors import ImportFault
 from pibuild.verify.imports.standard_library import changing_modules
 from pibuild.verify.imports.statement_traits import statement_traits
 from pibuild.verify.imports.syntax import PARSE_ERRORS, parse_code

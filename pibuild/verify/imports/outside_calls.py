@@ -6,10 +6,10 @@ Source: the library reference of Python 3.13, "ctypes", "importlib", "contextlib
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
+from pibuild.verify.imports.exceptions import ImportFault
 from pibuild.verify.imports.import_frames import Frame, Library, LibraryLoad, Suppressing
 from pibuild.verify.imports.import_place import ImportPlace
 from pibuild.verify.imports.known_functions import UNKNOWN, Outside, depends_on_bits, result_of
-from pibuild.verify.imports.raised_errors import ImportFault
 
 _LOADERS = frozenset(
     ("ctypes.CDLL", "ctypes.PyDLL", "ctypes.cdll.LoadLibrary", "ctypes.pydll.LoadLibrary", "cffi.FFI.dlopen")

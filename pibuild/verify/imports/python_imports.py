@@ -24,9 +24,9 @@ from pibuild.config.pis import SystemPython
 from pibuild.machinecode.elf import MAGIC
 from pibuild.verify.binary import Binary
 from pibuild.verify.findings import Finding
+from pibuild.verify.imports.exceptions import ImportFault
 from pibuild.verify.imports.import_graph import STRAY_NAMES, Failure, ImportGraph, Use
 from pibuild.verify.imports.import_values import UNKNOWN_ENDING, Ending
-from pibuild.verify.imports.raised_errors import ImportFault
 from pibuild.verify.imports.standard_library import changing_modules
 from pibuild.verify.numpy_versions import CompiledModule, module_findings, read_compiled_module
 from pibuild.wheels.metadata import MAX_REQUIREMENT_LETTERS, read_metadata, requirement_or_none
