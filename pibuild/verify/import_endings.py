@@ -10,9 +10,10 @@ from packaging.version import Version
 
 from pibuild.config.pis import System, SystemPython
 from pibuild.config.system_libraries import finds_library, known_absent, system_library
+from pibuild.verify.imports.code_budget import CodeBudget
 from pibuild.verify.imports.exceptions import ImportFault
 from pibuild.verify.imports.import_place import ImportPlace, Question
-from pibuild.verify.imports.import_values import UNKNOWN_ENDING, CodeBudget, Ending, ImportValues
+from pibuild.verify.imports.import_values import UNKNOWN_ENDING, Ending, ImportValues
 from pibuild.verify.imports.known_functions import VersionInfo
 from pibuild.verify.imports.lacking_modules import ModuleFaults
 from pibuild.verify.imports.python_imports import broken_modules, is_for
@@ -31,7 +32,7 @@ class ImportEndings:
         self._files, self._contents = files, files.contents
         self._endings: dict[tuple[str, str, int], Ending] = {}
         self._known: list[tuple[dict[Question, object], Ending]] = []
-        self._budget = CodeBudget()
+        self._budget = CodeBudget(keeps_trees=True)
 
     def at(self, system: System, python: SystemPython, bits: int) -> Ending:
         """Return how the import ends at a place; open for Python 2, whose rules are others."""

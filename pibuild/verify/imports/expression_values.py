@@ -13,7 +13,9 @@ from dataclasses import replace
 from pathlib import PurePosixPath
 from typing import Protocol
 
+from pibuild.verify.imports.code_budget import CodeBudget
 from pibuild.verify.imports.exceptions import ErrorValue, OwnClass, RaisedError, error_class
+from pibuild.verify.imports.import_failures import ImportFailures
 from pibuild.verify.imports.import_frames import Frame, Instance, Library, OwnFunction, Suppressing
 from pibuild.verify.imports.known_functions import (
     MAX_LETTERS,
@@ -37,9 +39,6 @@ MAX_ITERATIONS = 32
 class CodeState(Protocol):
     """What expressions ask of the code around them."""
 
-    def spend(self, steps: int = 1) -> None:
-        """Count steps; raise an exception if there were too many."""
-
     def thing(self, name: str, frame: Frame) -> object:
         """Return a module, or something in one, by its full name."""
 
@@ -62,19 +61,13 @@ class CodeState(Protocol):
     def method(self, value: object, name: str, arguments: Sequence[object]) -> object:
         """Return what a method of a known value returns."""
 
-    def be_consequence(self, error: type[BaseException], frame: Frame) -> object:
-        """Raise an error if something has failed before that may be its cause; else return UNKNOWN."""
-
-    def swallow(self, raised: RaisedError) -> None:
-        """Take an exception of code that may not be executed."""
-
 
 class ExpressionValues:
     """The values of expressions."""
 
-    def __init__(self, state: CodeState) -> None:
+    def __init__(self, state: CodeState, failures: ImportFailures, budget: CodeBudget) -> None:
         """Take the code that the expressions stand in."""
-        self._state = state
+        self._state, self._failures, self._budget = state, failures, budget
 
     def truth(self, value: object) -> bool | None:
         """Return whether a value is true; None if that is not known."""
@@ -84,7 +77,7 @@ class ExpressionValues:
 
     def value(self, node: ast.expr, frame: Frame) -> object:  # noqa: C901, PLR0911, PLR0912  a case for each kind
         """Return the value of an expression. Raise RaisedError if evaluating it raises an exception."""
-        self._state.spend()
+        self._budget.spend()
         match node:
             case ast.Constant(value=value):
                 is_short = not isinstance(value, str) or len(value) <= MAX_LETTERS
@@ -144,7 +137,7 @@ class ExpressionValues:
                 member = _member(base.of, name)
                 return replace(member, owner=base) if isinstance(member, OwnFunction) else UNKNOWN
             case None if not hasattr(None, name):
-                return self._state.be_consequence(AttributeError, frame)
+                return self._failures.be_consequence(AttributeError, frame)
         return attribute_of(base, name)
 
     def _name(self, name: str, frame: Frame) -> object:
@@ -153,7 +146,7 @@ class ExpressionValues:
         for names in (frame.names, frame.module.names):
             if name in names:
                 is_steady = not frame.module.is_opaque and names[name] is UNBOUND
-                return self._state.be_consequence(NameError, frame) if is_steady else names[name]
+                return self._failures.be_consequence(NameError, frame) if is_steady else names[name]
         outside = Outside(name)
         return outside if name in _BUILTINS or (name[:1].isupper() and error_class(outside)) else UNKNOWN
 
@@ -198,7 +191,7 @@ class ExpressionValues:
         if isinstance(node, (ast.List, ast.Set)):
             node = ast.Tuple(node.elts, ast.Load())
         right = self.value(node, frame)
-        self._state.spend(len(right) // 8 if isinstance(right, tuple) else 0)
+        self._budget.spend(len(right) // 8 if isinstance(right, tuple) else 0)
         if isinstance(operator, (ast.Is, ast.IsNot)) and None in (left, right):
             other = right if left is None else left
             if isinstance(other, _OBJECTS) or self._state.is_module(other):
@@ -207,7 +200,7 @@ class ExpressionValues:
 
     def _item(self, value: object, index: ast.expr, frame: Frame) -> object:
         if value is None:
-            return self._state.be_consequence(TypeError, frame)
+            return self._failures.be_consequence(TypeError, frame)
         if isinstance(index, ast.Slice):
             ends = [self.value(end, frame) if end else None for end in (index.lower, index.upper)]
             known = [end for end in ends if end is None or isinstance(end, int)]
@@ -227,7 +220,7 @@ class ExpressionValues:
             try:
                 self.value(part, frame)
             except RaisedError as raised:
-                self._state.swallow(raised)
+                self._failures.swallow(raised)
         frame.is_certain = was_certain
         return UNKNOWN
 
@@ -287,7 +280,7 @@ class ExpressionValues:
     ) -> object:
         match function:
             case None:
-                return self._state.be_consequence(TypeError, frame)
+                return self._failures.be_consequence(TypeError, frame)
             case OwnFunction(owner=owner):
                 own = [] if owner is None else [owner]
                 return self._state.call_function(function, [*own, *arguments], keywords, frame)

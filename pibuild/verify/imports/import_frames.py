@@ -16,6 +16,11 @@ class Place(NamedTuple):
     column: int
 
 
+def place_of(node: ast.expr) -> Place:
+    """Return where an expression stands."""
+    return Place(node.lineno, node.col_offset)
+
+
 class LibraryLoad(NamedTuple):
     """A call that loads a library on import."""
 

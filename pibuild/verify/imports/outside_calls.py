@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from pibuild.verify.imports.exceptions import ImportFault
+from pibuild.verify.imports.import_failures import ImportFailures
 from pibuild.verify.imports.import_frames import Frame, Library, LibraryLoad, Suppressing
 from pibuild.verify.imports.import_place import ImportPlace
 from pibuild.verify.imports.known_functions import UNKNOWN, Outside, depends_on_bits, result_of
@@ -39,21 +40,6 @@ class CodeEffects(Protocol):
     def file_exists(self, path: object) -> object:
         """Return whether a file of the wheel is there; UNKNOWN for others."""
 
-    def fail(self, fault: ImportFault, frame: Frame, error: type[BaseException] | None = None) -> object:
-        """Raise the error of something that fails."""
-
-    def leave(self, frame: Frame) -> object:
-        """End Python, as sys.exit does."""
-
-    def be_open(self) -> None:
-        """Keep that how the import ends can't be told."""
-
-    def note_fault(self, fault: ImportFault) -> None:
-        """Keep what failed, for errors that follow from it."""
-
-    def note_doubt(self, doubt: str) -> None:
-        """Keep that something may have raised an exception."""
-
     def packaged_path(self, value: object) -> str | None:
         """Return a text or path as one below the folder of all packages; None for what is not there."""
 
@@ -64,9 +50,9 @@ class CodeEffects(Protocol):
 class OutsideCalls:
     """The calls of functions that are none of the wheel."""
 
-    def __init__(self, effects: CodeEffects) -> None:
+    def __init__(self, effects: CodeEffects, failures: ImportFailures) -> None:
         """Take the code around the calls."""
-        self._effects = effects
+        self._effects, self._failures = effects, failures
 
     def call(  # noqa: C901, PLR0911  a case for each kind
         self, function: object, arguments: Sequence[object], keywords: Mapping[str | None, object], frame: Frame
@@ -84,7 +70,7 @@ class OutsideCalls:
         if name in _SEARCHES:
             return self._find(self._module_name(arguments, keywords), frame)
         if name in _EXITS:
-            return effects.leave(frame)
+            return self._failures.leave(frame)
         if name == "contextlib.suppress":
             return Suppressing(tuple(arguments))
         if name == "range" and all(isinstance(each, int) for each in arguments) and len(arguments) == 1:
@@ -96,7 +82,7 @@ class OutsideCalls:
         bits = effects.place.answer("bits") if depends_on_bits(name) else 0
         result = result_of(name, arguments, bits if isinstance(bits, int) else 0) if name else UNKNOWN
         if result is UNKNOWN:
-            effects.note_doubt("library" if name else "call")
+            self._failures.note_doubt("library" if name else "call")
         return result
 
     def thing(self, name: str, frame: Frame) -> object | None:
@@ -110,7 +96,7 @@ class OutsideCalls:
                 is_library = not library.startswith("_") and library != "LoadLibrary"
                 return self.load(library, frame) if is_library else None
         fault = self._effects.place.fault("part", name) if name.startswith("ctypes.") else None
-        return self._effects.fail(fault, frame, AttributeError) if fault else None
+        return self._failures.fail(fault, frame, AttributeError) if fault else None
 
     def load(self, value: object, frame: Frame) -> object:
         """Return the library that ctypes loads for a value; raise RaisedError if there is none."""
@@ -125,15 +111,15 @@ class OutsideCalls:
         place = effects.packaged_path(value)
         is_name = isinstance(value, str) and "/" not in value
         if may_change or (place is None and not is_name):  # what stands at a path of the system is not known
-            effects.note_doubt("library")
+            self._failures.note_doubt("library")
             if not frame.is_guarded:
-                effects.be_open()
+                self._failures.is_open = True
             return UNKNOWN
         question = ("library", str(value)) if place is None else ("file", place)
         if fault := effects.place.fault(*question):
-            return effects.fail(fault, frame)
+            return self._failures.fail(fault, frame)
         if not effects.place.answer(*question):
-            effects.note_doubt("library")
+            self._failures.note_doubt("library")
         return Library(str(value)) if place is None else UNKNOWN
 
     def _search(self, name: object, frame: Frame) -> object:
@@ -143,7 +129,7 @@ class OutsideCalls:
         is_found = self._effects.place.answer("search", name)
         if is_found is False:
             fault = ImportFault(kind="search", error=OSError, subject=name, path=frame.module.path, is_certain=False)
-            self._effects.note_fault(fault)
+            self._failures.note_fault(fault)
             return None
         return Library(name, is_searched=True) if is_found else UNKNOWN
 
@@ -151,7 +137,7 @@ class OutsideCalls:
         """Look a symbol up in a library; raise the error if it lacks it."""
         kind = "searched_symbol" if library.is_searched else "symbol"
         if fault := self._effects.place.fault(kind, library.name, name):
-            return self._effects.fail(fault, frame, error)
+            return self._failures.fail(fault, frame, error)
         return UNKNOWN
 
     def _module_name(self, arguments: Sequence[object], keywords: Mapping[str | None, object]) -> str | None:
@@ -171,7 +157,7 @@ class OutsideCalls:
         is_builtin = function == "__import__"
         name = self._module_name(arguments[:1] if is_builtin else arguments, keywords)
         if name is None or (is_builtin and (len(arguments) > 4 or "level" in keywords)):
-            self._effects.note_doubt("call")
+            self._failures.note_doubt("call")
             return UNKNOWN
         self._effects.import_module(name, frame)
         is_inner = not is_builtin or len(arguments) > 3 or "fromlist" in keywords
