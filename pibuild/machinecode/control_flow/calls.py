@@ -4,8 +4,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from pibuild.machinecode.control_flow.backward_slice import reads, writes
 from pibuild.machinecode.control_flow.knowledge import Knowledge, State, Walk
-from pibuild.machinecode.control_flow.memory import TOLD, told_at
+from pibuild.machinecode.control_flow.memory import TOLD, Memory, told_at
 from pibuild.machinecode.control_flow.questions import (
     ALL,
     COMPARERS,
@@ -15,11 +16,20 @@ from pibuild.machinecode.control_flow.questions import (
     SYSTEM_CALL,
     SYSTEM_CALLS,
 )
-from pibuild.machinecode.control_flow.register_values import ANSWERS, Features, Value, doubted, joined, vague
+from pibuild.machinecode.control_flow.register_values import (
+    ANSWERS,
+    Features,
+    Value,
+    about,
+    decided_about,
+    doubted,
+    joined,
+    vague,
+)
 from pibuild.machinecode.decoders import effects as op
 from pibuild.machinecode.decoders.effects import Operation
 from pibuild.machinecode.image import MemoryImage
-from pibuild.machinecode.regions import decoded
+from pibuild.machinecode.regions import LEAVES, branch_targets, decoded
 
 _PASSED = (*ANSWERS, "k")
 """Kinds of arguments that are of interest to the called function."""
@@ -37,9 +47,17 @@ _CALL_NOTHING = frozenset(
 )
 """Functions of C that call no function which they get; an address may be left in a register of no argument."""
 _WRITE_NO_REGISTER = (op.NOP, op.STORE, op.STORE_REG, op.STORE_VECTOR, op.COMPARE, op.COMPARE_REG, op.CHAIN)
+_OF_CALLER = ("s", "given", "in")
+"""Kinds of arguments that mean something in the calling function only."""
 _PC = 15
 _COPYING = 256
 """The loop that fills an array is not farther behind what clears it."""
+_MOST_BEFORE_USE, _DEEPEST_USE = 40, 3
+"""Instructions at the begin of a function in which it uses its arguments, and how many functions pass them on."""
+_TESTS = (op.COMPARE, op.COMPARE_REG, op.CHAIN, op.KEEP, op.TO_VECTOR, op.BRANCH_ZERO, op.BRANCH_BIT, op.CALL_REG)
+_GETTER_BYTES = 256
+"""Size of a function that returns what lies where an argument leads."""
+_OPEN: Value = ("",)
 _SHORT = 16
 """Instructions of a function that GCC calls without saving registers."""
 
@@ -80,14 +98,17 @@ class Calls:
         image: MemoryImage,
         knowledge: Knowledge,
         surroundings: Surroundings,
+        memory: Memory,
         inner_walk: Callable[[int, dict[int, Value]], Walk],
     ) -> None:
         """Take what is known of the file, and what walks through a function with arguments."""
         self._image, self._knowledge, self._surroundings, self._walk = image, knowledge, surroundings, inner_walk
+        self._memory = memory
         self._is_a64, self._is_inner = image.bits == 64, False
         self._argument_count = 8 if self._is_a64 else 4
         self._volatile = frozenset((*range(18), 30, op.VECTORS) if self._is_a64 else (0, 1, 2, 3, 12, 14, op.VECTORS))
         self._written_by: dict[int, frozenset[int] | None] = {}
+        self._reading: dict[tuple[int, int], bool] = {}
 
     def leave(self, operation: Operation, state: State, walk: Walk) -> int | str | None:
         """Carry out a call, a return, or a jump out of a function.
@@ -108,6 +129,8 @@ class Calls:
             result = self._call_import(name, state, walk)
         elif place is None and (pointer := state.registers.get(operation[1])) and pointer[0] == "choice":
             self.note_choice(pointer, state, walk)
+        elif place is None and (pointer := state.registers.get(operation[1])) and pointer[0] in ANSWERS:
+            self._knowledge.doubted |= about(pointer)
         elif isinstance(place, int):
             result = self._call_own(place, state, walk)
             kept = self._kept(place, state.registers) if kind in (op.CALL, op.CALL_REG) else kept
@@ -150,7 +173,7 @@ class Calls:
     def call_system(self, state: State, walk: Walk) -> None:
         """Carry out a call of the kernel, whose number a register holds."""
         number = state.registers.get(8 if self._is_a64 else 7)
-        walk.wraps_system |= number is None
+        walk.wraps_system |= number is None or number[0] == "given"
         result = self._of_system(number, state, walk)
         state.registers.pop(0, None)
         if result is not None:
@@ -193,7 +216,7 @@ class Calls:
         if result is None:
             result = self._of_told(registers)
         if where is not None and where[0] in ("s", "k"):
-            self._tell(state, where, features, walk)
+            self._note_told(where, features, state, walk)
         if name in HANDLERS and registers.get(0) == ("k", SIGILL):
             state.guards = guards | {("maybe", ALL)}
         for number in range(self._argument_count if _may_call(name) else 0):  # functions that are handed over
@@ -202,8 +225,8 @@ class Calls:
                 walk.callbacks[value[1]] = walk.callbacks.get(value[1], guards) & guards
         return result
 
-    def _tell(self, state: State, where: Value, features: Features, walk: Walk) -> None:
-        """Note that answers are written from a place on: on the stack, or in a variable."""
+    def _note_told(self, where: Value, features: Features, state: State, walk: Walk) -> None:
+        """Note that the system writes answers from a place on: on the stack, or in a variable."""
         walk.saw_answer = True
         if where[0] == "s":
             state.slots = {at: value for at, value in state.slots.items() if at < where[1]}
@@ -211,10 +234,14 @@ class Calls:
 
     def _of_told(self, registers: dict[int, Value]) -> Value | None:
         """Return what a function may make of answers to which one of its arguments leads."""
-        if TOLD not in registers:
-            return None
-        arguments = (told_at(registers.get(number), registers) for number in range(4))
-        return next((value for value in arguments if value is not None), None)
+        arguments = (registers[number] for number in range(4) if number in registers)
+        return next((told for value in arguments if (told := self._told_at(value, registers)) is not None), None)
+
+    def _told_at(self, where: Value, registers: dict[int, Value]) -> Value | None:
+        told = told_at(where, registers)
+        if told is None and where[0] == "k" and self._knowledge.areas and (features := self._memory.area(where[1])):
+            return ("vague", features)
+        return told
 
     def _is_function(self, number: int) -> bool:
         return self._surroundings.in_code_section(number) and self._surroundings.may_be_address(number)
@@ -227,14 +254,51 @@ class Calls:
             result = self._answer_for(target, state.registers) or result
         if result is not None and result[0] in ANSWERS:
             walk.saw_answer = True
+        for number, features in self._knowledge.telling_given.get(target, {}).items():
+            if (where := state.registers.get(number)) is not None:
+                self._memory.tell(where, features, state, walk)
         if told := self._knowledge.telling.get(target):
             walk.saw_answer = True
             where = next((value for value in map(state.registers.get, range(4)) if value and value[0] == "s"), None)
             if where is not None:
-                self._tell(state, where, told, walk)
+                self._memory.tell(where, told, state, walk)
             elif result is None:  # it may return where it wrote them
                 result = ("vague", told)
-        return self._of_told(state.registers) if result is None else result
+        result = self._of_told(state.registers) if result is None else result
+        if result is None and (result := self._of_doubts(target, state.registers)) is not None:
+            walk.used_doubts = True
+        return result
+
+    def _of_doubts(self, target: int, registers: dict[int, Value]) -> Value | None:
+        """Return what a function may make of arguments that depend on an answer in a way that is not followed."""
+        low, high = self._surroundings.bounds(target)
+        if high - low > _GETTER_BYTES or not self._knowledge.follows_places:
+            return None
+        doubts = {number: registers[number] for number in range(4) if registers.get(number, _OPEN)[0] == "vague"}
+        return vague(*(value for number, value in doubts.items() if self._reads_argument(target, number)))
+
+    def _reads_argument(self, place: int, number: int, depth: int = 0) -> bool:
+        """Return whether a function uses the register of an argument; else another value was left in it."""
+        key = place, number
+        if key not in self._reading:
+            self._reading[key] = self._reads(place, number, depth)
+        return self._reading[key]
+
+    def _reads(self, place: int, number: int, depth: int) -> bool:
+        for _ in range(_MOST_BEFORE_USE):
+            operation, _, size = decoded(self._image, place)
+            for part in operation[1:] if operation[0] == op.SEVERAL else (operation,):
+                if part[0] == op.CALL:
+                    inner = branch_targets(place, part)[0]
+                    return depth < _DEEPEST_USE and self._reads_argument(inner, number, depth + 1)
+                if reads(part, number) or (part[0] in _TESTS and number in part[1:3]) or part[0] == op.IF:
+                    return True
+                if writes(part, number):
+                    return bool(part[0] == op.CLOBBER)
+            if operation[0] in LEAVES:
+                return bool(operation[0] == op.JUMP)
+            place += size or 4
+        return True
 
     def _cleared(self, state: State) -> Value | None:
         """Return the array that is cleared (memset) before the auxiliary vector is copied into it."""
@@ -260,8 +324,10 @@ class Calls:
             guards if before is None else before[0] & guards,
             state.address if before is None else before[1],
         )
+        if guards and (features := decided_about(guards)):
+            walk.decided[target] = walk.decided.get(target, frozenset()) | features
         count = self._argument_count
-        arguments = {number: value for number, value in state.registers.items() if number < count and value[0] != "s"}
+        arguments = {n: value for n, value in state.registers.items() if n < count and value[0] not in _OF_CALLER}
         if any(value[0] in _PASSED for value in arguments.values()):
             walk.passed.append((target, arguments))
 

@@ -41,6 +41,7 @@ _SOURCES: dict[int, tuple[int, ...]] = {
 _OF_ONE = frozenset((op.ADD, op.ADD_PC, op.OR, op.FLIP, op.NOT, op.BITS, op.LOAD))
 _OF_TWO = frozenset((op.ADD_REG, op.OR_REG, op.SHIFT_BY, op.LOAD_REG, op.MIX))
 """Operations that make nothing of registers of which nothing is known."""
+_PLACES = ("given", "in")
 _Effect = Callable[[Operation, State, Walk], Value | None]
 _Act = Callable[[Operation, State, Walk], None]
 
@@ -55,7 +56,7 @@ class Execution:
         memory: Memory,
     ) -> None:
         """Take the memory of the file, and what is certain behind its tests."""
-        self._decisions = decisions
+        self._decisions, self._memory = decisions, memory
         self.bits, self._full, self._is_a64 = bits, (1 << bits) - 1, bits == 64
         self._values: dict[int, _Effect] = {
             op.MOVE: self._move,
@@ -189,13 +190,23 @@ class Execution:
 
     def _add_register(self, operation: Operation, state: State, _: Walk) -> Value | None:
         a, b = state.registers.get(operation[2]), state.registers.get(operation[3])
-        if a is None or b is None:
-            return None
+        if a is None or b is None or a[0] in _PLACES or b[0] in _PLACES:
+            return self._sum_of_place(a, b, operation[4])
         if b[0] == "k":
             return plus(a, b[1] << operation[4], self._full)
         if "choice" in (a[0], b[0]):
             return together(a, b, lambda one, other: one + (other << operation[4]) & self._full)
         return plus(b, a[1], self._full) if a[0] == "k" and not operation[4] else None
+
+    def _sum_of_place(self, a: Value | None, b: Value | None, shift: int) -> Value | None:
+        """Return the sum of two registers of which one is the begin of a place, or not known."""
+        b = ("k", b[1] << shift & self._full) if b is not None and b[0] == "k" else b
+        for base, index in ((a, b), (b, a)) if not shift else ((a, b),):
+            if base is not None and (where := self._memory.indexed(base, index)) is not None:
+                return where
+        if a is not None and b is not None and b[0] == "k":
+            return plus(a, b[1], self._full)
+        return None
 
     def _keep(self, operation: Operation, state: State, _: Walk) -> Value | None:
         value = state.registers.get(operation[1])
@@ -208,7 +219,9 @@ class Execution:
         if operation[0] == op.AND:
             value = masked(first, operation[3])
         else:
-            second = state.registers.get(operation[3])
+            first, second = (
+                None if one and one[0] in _PLACES else one for one in (first, state.registers.get(operation[3]))
+            )
             value = self._of_choices(first, second, bool(operation[5]))
             value = self._both(first, second, bool(operation[5])) if value is None else value
             one, other = (first, second) if first is not None else (second, first)

@@ -20,7 +20,7 @@ from pibuild.machinecode.control_flow.knowledge import Knowledge, State, Walk
 from pibuild.machinecode.control_flow.memory import Memory
 from pibuild.machinecode.control_flow.met_places import MetPlaces
 from pibuild.machinecode.control_flow.questions import ALL
-from pibuild.machinecode.control_flow.register_values import Features, Value
+from pibuild.machinecode.control_flow.register_values import Features, Value, vague
 from pibuild.machinecode.control_flow.straight_runs import StraightRuns
 from pibuild.machinecode.control_flow.switches import Switches
 from pibuild.machinecode.control_flow.unreached_blocks import UnreachedBlocks
@@ -72,7 +72,7 @@ class Flow:
         memory = Memory(image, knowledge, surroundings.exported)
         self.execution = Execution(image.bits, self.decisions, memory)
         self.memory = memory
-        self.calls = Calls(image, knowledge, surroundings, self._inner_walk)
+        self.calls = Calls(image, knowledge, surroundings, memory, self._inner_walk)
         self.unreached = UnreachedBlocks(image, surroundings.data_in)
         self.runs = StraightRuns(image)
 
@@ -82,11 +82,13 @@ class Flow:
         *,
         watch: Watch | None = None,
         arguments: dict[int, Value] | None = None,
+        guards: Features = _NONE,
         with_landing_pads: bool = False,
     ) -> Walk:
         """Return what is met from a place on.
 
-        The walk ends early at an instruction of interest if `watch` says so. Raise BudgetError if it takes more steps
+        `guards` are what is certain where it begins. The walk ends early at an instruction of interest if `watch` says
+        so. Raise BudgetError if it takes more steps
         than the size of the wheel justifies.
         """
         low, high = self.surroundings.bounds(start)
@@ -94,8 +96,13 @@ class Flow:
         if span is None or not span.is_executable:
             return Walk()
         walker = _Walker(self, low, min(high, span.end), watch)
-        arguments = {**self.knowledge.handed_over.get(start, {}), **(arguments or {})}
-        walker.run(start, arguments, with_landing_pads=with_landing_pads)
+        walker.walk.is_setter = bool(guards)
+        knowledge = self.knowledge
+        if arguments is None:
+            passed = knowledge.arguments.get(start, {})
+            arguments = {number: doubt for number, value in passed.items() if (doubt := vague(value))}
+        arguments = {**knowledge.handed_over.get(start, {}), **arguments}
+        walker.run(start, arguments, guards, with_landing_pads=with_landing_pads)
         return walker.walk
 
     def _inner_walk(self, place: int, arguments: dict[int, Value]) -> Walk:
@@ -123,11 +130,11 @@ class _Walker:
         self._steps, self._waits, self._has_unmet_once = 0, 0, False
         self._call_guards: Features | None = None
 
-    def run(self, start: int, arguments: dict[int, Value], *, with_landing_pads: bool) -> None:
+    def run(self, start: int, arguments: dict[int, Value], begin: Features, *, with_landing_pads: bool) -> None:
         """Follow all ways from a place, and then those of switches and exceptions."""
         switches = self._switches
         self._pool.spend(_WALK_STEPS)
-        self._wait(self._fresh_state(start, _NONE, arguments))
+        self._wait(self._fresh_state(start, begin, arguments))
         while True:
             while self._waiting:
                 state = self._met.merged(self._next())

@@ -14,7 +14,7 @@ from pibuild.machinecode.image import MemoryImage
 _LOOKUPS = ("dlsym", "__dlsym")
 _MINUS_1 = (1 << 32) - 1
 _TEXTS = re.compile(b"|".join(re.escape(text.encode()) for text in questions.TEXTS))
-_MAX_TEXTS = 16
+_MAX_TEXTS, _COMMAND_BYTES = 16, 100
 _RECORD_BYTES = 64
 _OPENS = ("fopen", "open", "fopen64", "open64", "openat", "__open_2", "__open64_2")
 
@@ -125,13 +125,15 @@ class ImportedAnswers:
             return ("hw", "hwcap2", (1 << 64) - 1, 0)
         if which == ("k", questions.AT_PLATFORM):
             return ("vague", questions.ALL)
-        return ("ask", questions.ALL, False) if which is None else None
+        return ("ask", questions.ALL, False) if which is None or which[0] == "given" else None
 
     def _text(self, where: Value | None) -> str | None:
         return self._image.text(where[1]) if where is not None and where[0] == "k" else None
 
     def of_variable(self, name: str, distance: int) -> Value | None:
         """Return what a variable of another file holds."""
+        if name in questions.BEFORE_VECTOR:
+            return ("vague", questions.ALL)
         answers = self._answers(name)
         return answers.variables.get((name, distance)) if answers else None
 
@@ -151,6 +153,9 @@ class ImportedAnswers:
         by_text: dict[bytes, list[int]] = {text.encode(): [] for text in questions.TEXTS}
         for match in _TEXTS.finditer(self._image.content):
             places = by_text[match[0]]
-            if len(places) < _MAX_TEXTS:
-                places += self._image.mapped_at(match.start())
+            start, content = match.start(), self._image.content
+            if len(places) < _MAX_TEXTS and content[start - 1 : start] == b" ":  # a command of a shell
+                places += self._image.mapped_at(content.rfind(b"\0", max(0, start - _COMMAND_BYTES), start) + 1)
+            elif len(places) < _MAX_TEXTS:
+                places += self._image.mapped_at(start)
         return [place for places in by_text.values() for place in places][:_MAX_TEXTS]

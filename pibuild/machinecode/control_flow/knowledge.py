@@ -68,6 +68,12 @@ class Knowledge:
     """Places of code among which answers choose, and what is certain where a place is chosen."""
     telling: dict[int, Features] = field(default_factory=dict)
     """Functions that write answers to where their callers want them, and what the answers are about."""
+    telling_given: dict[int, dict[int, Features]] = field(default_factory=dict)
+    """The same for functions that write them to where an argument leads, by the number of the argument."""
+    areas: dict[int, Features] = field(default_factory=dict)
+    """Addresses of variables into which answers are written at an index that is not known."""
+    follows_places: bool = True
+    """Whether places are followed that are no variables: where arguments lead, and at an index."""
     signals: set[Any] = field(default_factory=set)
     """Numbers of the signals for which handlers are set; None for one that is not known."""
     copying_stores: frozenset[int] = frozenset()
@@ -110,6 +116,16 @@ class Walk:
     asked: set[Any] = field(default_factory=set)
     tells: Features = frozenset()
     """What the answers are about that it writes to places that are not known."""
+    tells_given: dict[int, Features] = field(default_factory=dict)
+    """The same of those that it writes to where an argument leads."""
+    areas: dict[int, Features] = field(default_factory=dict)
+    """The same of those that it writes into a variable, at an index that is not known."""
+    used_doubts: bool = False
+    """Whether it calls a small function with an argument that depends on an answer in a way that is not followed."""
+    is_setter: bool = False
+    """Whether all that it writes may tell about the CPU: it is called where an answer decided so."""
+    decided: dict[int, Features] = field(default_factory=dict)
+    """Places that are called where an answer decided so, and what it is about."""
     vector: int | None = None
     """Where on the stack it copies the auxiliary vector to."""
     made: dict[int, Features] = field(default_factory=dict)

@@ -11,6 +11,7 @@ from pibuild.machinecode.control_flow.register_values import (
     about,
     changed,
     choice,
+    decided_about,
     low_bits,
     merged,
     plus,
@@ -27,6 +28,11 @@ TOLD = 97
 """Stands for the register that says where answers were written: ("told", "s" | "k", distance or address, features)."""
 _ANSWER_BYTES = 512
 """A table of answers has at most this size."""
+AREA_BYTES = 256
+"""So far behind its begin, a table may have answers that are written at an index."""
+_NEAR_BYTES = 64
+"""So far behind an address, an index that is not known may lead to a variable that has an answer."""
+_NONE: Features = frozenset()
 
 
 def told_at(where: Value | None, registers: dict[int, Value]) -> Value | None:
@@ -68,13 +74,23 @@ class Memory:
                 where = plus(a, b[1] << operation[4], self._full)
             elif b[0] == "choice" and a[0] == "k":
                 where = changed(b, lambda one: a[1] + (one << operation[4]) & self._full)
-            elif a[0] == "k" and not operation[4]:
+            elif a[0] == "k" and not operation[4] and b[0] not in ("given", "in"):
                 where = plus(b, a[1], self._full)
-        if a is not None and a[0] == "k" and b is None:
-            walk.is_parametric |= any(
-                isinstance(at, int) and a[1] <= at < a[1] + _ANSWER_BYTES for at in self._knowledge.memory
-            )
+        if a is not None and where is None:
+            where = self.indexed(a, b)
         return self._loaded(walk, where, operation[5], state)
+
+    def indexed(self, base: Value, index: Value | None) -> Value | None:
+        """Return the place behind an address to which an index leads, by as much as is known of it."""
+        if not self._knowledge.follows_places:
+            return None
+        features = about(index) if index is not None else _NONE
+        if index is not None and index[0] == "k" and not self._image.is_variable(index[1]):
+            return plus(base, index[1], self._full)
+        if base[0] == "in":
+            return ("in", base[1], base[2] | features)
+        is_place = base[0] in ("s", "given") or (base[0] == "k" and self._image.is_variable(base[1]))
+        return ("in", base, features) if is_place else None
 
     def _outlined(self, where: Value | None) -> Value | None:
         """Return what the variable says that the outlined atomics of GCC, LLVM and Rust test.
@@ -86,7 +102,9 @@ class Memory:
             return None
         return None if self._image.number(where[1], 1) else ("ask", frozenset({Feature.LSE}), False)
 
-    def _loaded(self, walk: Walk, where: Value | None, size: int, state: State) -> Value | None:
+    def _loaded(  # noqa: PLR0911  one for each kind
+        self, walk: Walk, where: Value | None, size: int, state: State
+    ) -> Value | None:
         if where is None:
             return None
         kind = where[0]
@@ -95,6 +113,8 @@ class Memory:
             return field or state.slots.get(where[1], told_at(where, state.registers))
         if kind == "choice":
             return self._chosen(walk, where, size, state)
+        if kind == "in":
+            return self._indexed_value(walk, where, state)
         if kind == "at":
             value = self._exported(where[1], where[2])
             return self._knowledge.memory.get((where[1], where[2])) if value is None else value
@@ -102,6 +122,22 @@ class Memory:
             word = {8: "hwcap", 16: "hwcap2"}.get(where[1])
             return ("hw", word, _EVERY_BIT, 0) if word else None
         return told_at(where, state.registers) or self._at_address(walk, where[1], size) if kind == "k" else None
+
+    def _indexed_value(self, walk: Walk, where: Value, state: State) -> Value | None:
+        """Return what lies at an index that is not known."""
+        base, features = where[1], where[2]
+        if base[0] == "k":
+            start, memory = base[1], self._knowledge.memory
+            walk.is_parametric |= any(isinstance(at, int) and start <= at < start + _ANSWER_BYTES for at in memory)
+            near = [memory[at] for at in range(start, start + _NEAR_BYTES) if at in memory]
+            features = features.union(self.area(start), *map(about, near))
+        told = told_at(base, state.registers)
+        return vague(told, ("vague", features))
+
+    def area(self, address: int) -> Features:
+        """Return what the answers are about that may have been written to an address at an index."""
+        areas = self._knowledge.areas
+        return _NONE.union(*(features for at, features in areas.items() if at <= address < at + AREA_BYTES))
 
     def _chosen(self, walk: Walk, where: Value, size: int, state: State) -> Value | None:
         """Return what lies at one of several addresses."""
@@ -118,6 +154,8 @@ class Memory:
         answer = self._knowledge.memory.get(address)
         if answer is None:
             answer = self._part(address)
+        if answer is None and self._knowledge.areas and (features := self.area(address)):
+            answer = ("vague", features)
         if answer is not None:
             walk.saw_answer = True
             return answer
@@ -146,17 +184,9 @@ class Memory:
         value = state.registers.get(operation[1])
         if operation[1] == op.ZERO and self._is_a64:
             value = ("k", 0)
-        where = state.registers.get(operation[2])
-        if operation[0] == op.STORE:
-            where = plus(where, operation[3], self._full)
-        else:
-            if state.address in self._knowledge.copying_stores and where is not None and where[0] == "s":
-                walk.vector, walk.saw_answer = where[1], True
-            index = state.registers.get(operation[3])
-            where = plus(where, index[1], self._full) if index is not None and index[0] == "k" else None
-        if where is None or where[0] in ("vague", "old", "either"):
-            if value is not None and value[0] in ANSWERS:
-                walk.tells |= about(value)
+        where = self._stored_at(operation, state, walk)
+        if where is None or where[0] in ("vague", "old", "either", "in", "given"):
+            self._tell(where, value, state, walk)
             return
         if where[0] == "s":
             if value is None:
@@ -168,6 +198,42 @@ class Memory:
             walk.stores += [(where[1] + at, value, state.guards) for at in range(operation[4] if is_made else 1)]
         elif where[0] == "at":
             walk.stores.append(((where[1], where[2]), value, state.guards))
+
+    def _stored_at(self, operation: Operation, state: State, walk: Walk) -> Value | None:
+        """Return where an instruction stores a register."""
+        where = state.registers.get(operation[2])
+        if operation[0] == op.STORE:
+            return plus(where, operation[3], self._full)
+        if state.address in self._knowledge.copying_stores and where is not None and where[0] == "s":
+            walk.vector, walk.saw_answer = where[1], True
+        index = state.registers.get(operation[3])
+        if index is not None and index[0] == "k":
+            return plus(where, index[1], self._full)
+        return None if where is None else self.indexed(where, index)
+
+    def _tell(self, where: Value | None, value: Value | None, state: State, walk: Walk) -> None:
+        """Note that what a function writes to a place that is not known tells about the CPU, if it does."""
+        features = about(value) if value is not None and value[0] in ANSWERS else _NONE
+        is_number = value is not None and value[0] in ("k", "old") and value != ("k", 0)
+        is_kept = is_number and where is not None and where[0] in ("in", "given")
+        if is_kept or (value is None and walk.is_setter):  # kernels write other values
+            features = decided_about(state.guards) | (about(where) if where is not None else _NONE)
+        if features:
+            self.tell(where, features, state, walk)
+
+    def tell(self, where: Value | None, features: Features, state: State, walk: Walk) -> None:
+        """Note that answers are written from a place on: on the stack, in a variable, where an argument leads."""
+        walk.saw_answer = True
+        where = where[1] if where is not None and where[0] == "in" else where
+        if where is not None and where[0] == "s":
+            state.slots = {at: value for at, value in state.slots.items() if at < where[1]}
+            state.registers[TOLD] = ("told", "s", where[1], features)
+        elif where is not None and where[0] == "k" and self._image.is_variable(where[1]):
+            walk.areas[where[1]] = walk.areas.get(where[1], _NONE) | features
+        elif where is not None and where[0] == "given":
+            walk.tells_given[where[1]] = walk.tells_given.get(where[1], _NONE) | features
+        else:
+            walk.tells |= features
 
     def store_vector(self, operation: Operation, state: State, walk: Walk) -> None:
         """Note that a vector is written that may hold answers."""

@@ -13,6 +13,8 @@ SVE_BIT = 22
 """Of HWCAP."""
 FUNCTIONS = frozenset(("getauxval", "__getauxval", "elf_aux_info"))
 """Functions of the system that answer with HWCAP or HWCAP2."""
+BEFORE_VECTOR = frozenset(("environ", "__environ", "_environ", "__libc_stack_end"))
+"""Variables of the system that lead to what lies in front of the auxiliary vector."""
 CHKFEAT = "chkfeat"
 """The instruction that tells whether guarded control stacks are on; older CPUs take it for a hint."""
 _MIDR = "regs/identification/midr_el1"

@@ -5,11 +5,13 @@ shift) for bits of an answer about the CPU ("nhw" inverted), ("ask", features, i
 ((number, features), …)) for a number that is one of several, and what is certain with each, ("flags", ((bit,
 features), …)) for a number and what is certain if a bit of it is 1, ("old", address, ((bit, features), …)) for what a
 variable held before, with more bits set, ("vague", features) for what depends on an answer about features in a way
-that is not followed, ("at", name, distance) for what another file exports,
+that is not followed, ("at", name, distance) for what another file exports, ("given", argument, distance) for where
+an argument leads, ("in", value, features) for a place behind an address, by an
+index that tells about features,
 ("either", numbers) for what a test chooses that tells nothing certain.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from pibuild.machinecode.control_flow.questions import ALL, all_set
@@ -21,6 +23,7 @@ that an answer about them decided in a way that is not followed."""
 ANSWERS = ("hw", "nhw", "ask", "choice", "flags", "vague")
 """Kinds of values that tell about the CPU."""
 _NONE: Features = frozenset()
+_GIVEN: Value = ("given",)
 _MOST_NUMBERS = 16
 """Of one choice."""
 
@@ -34,8 +37,10 @@ def plus(value: Value | None, number: int, full: int) -> Value | None:
         return ("k", value[1] + number & full)
     if kind in ("s", "arg"):
         return (kind, value[1] + number)
-    if kind == "at":
-        return ("at", value[1], value[2] + number)
+    if kind in ("at", "given"):
+        return (kind, value[1], value[2] + number)
+    if kind == "in":
+        return value
     if kind == "choice":
         return changed(value, lambda one: one + number & full)
     return value if not number else vague(value)
@@ -110,13 +115,16 @@ def about(value: Value) -> Features:
         return (all_set(64, value[1], value[2]) | all_set(32, value[1], value[2])) & ALL
     if value[0] in ("ask", "vague"):
         return frozenset(value[1])
+    if value[0] == "in":
+        return frozenset(value[2])
     if value[0] in ("choice", "flags"):
-        return frozenset(feature for _, features in value[1] for guard in features for feature in _named(guard))
+        return decided_about(guard for _, features in value[1] for guard in features)
     return _NONE
 
 
-def _named(guard: object) -> Features:
-    return frozenset(guard[1]) if isinstance(guard, tuple) else frozenset((guard,))
+def decided_about(guards: Iterable[object]) -> Features:
+    """Return the features about which answers decided where some guards are certain."""
+    return frozenset(feature for guard in guards for feature in (guard[1] if isinstance(guard, tuple) else (guard,)))
 
 
 # choices
@@ -142,7 +150,7 @@ def doubted(*guards: Features) -> Value | None:
 
 def decided_by(guards: Features) -> Value | None:
     """Return what is known of a value that a test with these guards decided, and that is not followed."""
-    features = frozenset(feature for guard in guards for feature in _named(guard))
+    features = decided_about(guards)
     return ("vague", features) if features else None
 
 
@@ -323,15 +331,18 @@ def common(
     both = {}
     for key, value in a.items():
         other = b.get(key)
-        if other is not None:
+        if other is not None and "given" not in (value[0], other[0]):
             certain = value if value == other else joined(value, other, features_a, features_b)
             if certain is None and value[0] == other[0] == "hw":  # bits that a loop shifts
                 certain = vague(value, other)
             if certain is not None:
                 both[key] = certain
+        elif other == value:
+            both[key] = value
     for known, unknown, features in ((a, b, features_b), (b, a, features_a)):
         sure = frozenset(feature for feature in features if not isinstance(feature, tuple))
-        for key in known.keys() - unknown.keys() if sure else ():
+        open_keys = [key for key in known if unknown.get(key, _GIVEN)[0] == "given"] if sure else ()
+        for key in open_keys:
             answer = _zero_without(known[key], sure)
             if answer is not None:
                 both[key] = answer

@@ -231,7 +231,10 @@ class CodeSearch:
         fault, knowledge = self._fault_at(place, entry), self._program.knowledge
         if likeness == "perhaps":
             fault = fault.perhaps_data()
-        elif not entry.rank and not knowledge.doubted.isdisjoint(self._lacking):
+        elif not entry.rank and (
+            not knowledge.doubted.isdisjoint(self._lacking)
+            or self._is_guarded(knowledge.chosen.get(place, frozenset()))
+        ):
             fault = fault.doubtful("; an answer may choose it in a way that is not followed")
         elif entry.rank < _CALLED and not self._is_asked and not knowledge.is_whole:
             fault = fault.doubtful("; it may ask in code that is too large to follow all of it")
