@@ -17,7 +17,7 @@ class CodeBudget:
     """How much code may still be followed, and what was parsed of it."""
 
     def __init__(self, *, keeps_trees: bool = False) -> None:
-        """Begin with all that is allowed. Trees are kept for those who follow the same code again."""
+        """Start with the full budget. `keeps_trees` keeps parsed files, for code that is followed several times."""
         self.steps, self._bytes, self._keeps_trees = _MAX_STEPS, _MAX_ALL_BYTES, keeps_trees
         self._trees: dict[str, ast.Module] = {}
         self._traits: dict[ast.stmt, StatementTraits] = {}

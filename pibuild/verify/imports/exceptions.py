@@ -69,7 +69,7 @@ class RaisedError(Exception):
 
 
 def error_class(value: object) -> object:
-    """Return the class of exceptions that a value is: one of Python's, or an OwnClass; None if it is none."""
+    """Return the class of exceptions that a value is: one of Python's, or an OwnClass. None for other values."""
     if isinstance(value, Outside):
         found = getattr(builtins, value.name.removeprefix("builtins."), None)
         return found if isinstance(found, type) and issubclass(found, BaseException) else _OTHER_NAMES.get(value.name)
@@ -84,7 +84,7 @@ def is_caught(error: object, handler: object) -> bool | None:
         answers = [is_caught(error, each) for each in handler]
         return True if True in answers else None if None in answers else False
     caught = error_class(handler)
-    if caught is None:  # an exception of Python's own library is none of the usual ones under another name
+    if caught is None:  # classes of Python's own library differ from the built-in exceptions
         is_pythons = isinstance(handler, Outside) and handler.name.partition(".")[0] in sys.stdlib_module_names
         return False if is_pythons and "." in getattr(handler, "name", "") else None
     return _is_kind_of(error, caught)

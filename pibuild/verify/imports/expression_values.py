@@ -53,7 +53,7 @@ class CodeState(Protocol):
     def call_outside(
         self, function: object, arguments: Sequence[object], keywords: Mapping[str | None, object], frame: Frame
     ) -> object:
-        """Return what a function that is none of the wheel returns, and do what it does."""
+        """Call a function from outside the wheel: apply its effects and return its result."""
 
     def symbol(self, library: Library, name: str, frame: Frame, error: type[BaseException]) -> object:
         """Look a symbol up in a library; raise the error if it lacks it."""

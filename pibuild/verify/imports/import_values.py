@@ -260,7 +260,7 @@ class ImportValues:
                 frame.names[alias.asname or alias.name] = self._imported_name(base, alias.name, frame)
 
     def _import_all(self, base: str, frame: Frame) -> None:
-        """Give the names of a module to another one, as far as they are known; others are UNKNOWN."""
+        """Bind the public names of a module, as `from module import *` does; UNKNOWN without a known value."""
         values = self._modules.get(base)
         if values and not values.is_opaque and "__all__" not in values.names:
             frame.names |= {name: value for name, value in values.names.items() if not name.startswith("_")}
@@ -363,7 +363,7 @@ class ImportValues:
         return result_of_method(value, name, arguments)
 
     def file_exists(self, path: object) -> object:
-        """Return whether a file of the wheel is there; whether others are is not known."""
+        """Return True if the wheel has the file; otherwise UNKNOWN, because another package may have it."""
         place = packaged_path(path)
         return True if place in self._paths or place in self._folders else UNKNOWN
 
@@ -374,7 +374,7 @@ def module_name(path: str) -> str:
 
 
 def packaged_path(value: object) -> str | None:
-    """Return a text or path as one below the folder of all packages; None for what is not there."""
+    """Return a text or path as one below the folder of all packages; None for other paths."""
     path = posixpath.normpath(str(value)) if isinstance(value, (str, PurePosixPath)) else ""
     return path.removeprefix(f"{TOP}/") if path.startswith(f"{TOP}/") else None
 

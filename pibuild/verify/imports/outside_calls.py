@@ -38,17 +38,17 @@ class CodeEffects(Protocol):
         """Return whether there is a module; None if that is not known."""
 
     def file_exists(self, path: object) -> object:
-        """Return whether a file of the wheel is there; UNKNOWN for others."""
+        """Return whether a file of the wheel is there; UNKNOWN for other files."""
 
     def packaged_path(self, value: object) -> str | None:
-        """Return a text or path as one below the folder of all packages; None for what is not there."""
+        """Return a text or path as one below the folder of all packages; None for other paths."""
 
     def absolute(self, name: str, package: object) -> str:
         """Return the absolute name of a module."""
 
 
 class OutsideCalls:
-    """The calls of functions that are none of the wheel."""
+    """Calls of functions from outside the wheel."""
 
     def __init__(self, effects: CodeEffects, failures: ImportFailures) -> None:
         """Take the code around the calls."""
@@ -86,7 +86,7 @@ class OutsideCalls:
         return result
 
     def thing(self, name: str, frame: Frame) -> object | None:
-        """Return what an attribute or item of Python's own library is; None if it is nothing that is known here."""
+        """Return what an attribute or item of Python's own library is; None if pibuild does not follow it."""
         if name == "ctypes.pythonapi":
             return Library("")
         for libraries in _LIBRARIES:
