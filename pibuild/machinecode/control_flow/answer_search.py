@@ -194,7 +194,9 @@ class AnswerSearch:
     def _learn(self, place: int) -> Iterator[int]:
         """Follow a function that knows an answer; yield those that get to know it."""
         is_vague = place in self._told_by_system
-        walk = self._flow.walk(place, arguments=self._arguments(place))
+        arguments = self._arguments(place)
+        walk = self._flow.walk(place, arguments=arguments)
+        own = walk if (certain := _certain(arguments)) == arguments else self._flow.walk(place, arguments=certain)
         if place in self._resolvers:
             self._learn_chosen(walk)
         if place not in self._graph.names and self._knowledge.copying_stores and self._is_getauxval(place, walk):
@@ -209,11 +211,11 @@ class AnswerSearch:
         else:
             asked = frozenset()
         yield from self._learn_variables(place, walk, asked, is_vague=is_vague)
-        yield from self._learn_kinds(place, walk)
-        result = walk.returned
+        yield from self._learn_kinds(place, own)
+        result = own.returned
         if is_vague and (result is None or result[0] == "k"):
             result = ("vague", asked) if asked else None
-        if result is not None and result[0] == "vague" and walk.used_doubts:
+        if result is not None and result[0] == "vague" and own.used_doubts:
             yield from self._few(self._learn_result(place, result))
         elif result is not None:
             yield from self._learn_result(place, result)
