@@ -239,16 +239,13 @@ def _wide_number(words: NDArray[np.uint32], *, is_arm: bool) -> tuple[Addresses,
 def stubs64(words: NDArray[np.uint32], base: int) -> dict[int, int]:
     """Return for ADRP x16; LDR x17, [x16]; ADD; BR x17 where it begins and where its pointer lies."""
     rows = np.flatnonzero((words[:-1] & 0x9F00001F == 0x90000010) & (words[1:] & 0xFFC003FF == 0xF9400211))
-    found = {}
-    for row in rows.tolist():
-        word = int(words[row])
-        distance = int(signed(np.array([word >> 3 & 0x1FFFFC | word >> 29 & 3]), 21)[0])
-        address = base + 4 * row
-        slot = (address & ~0xFFF) + (distance << 12) + (int(words[row + 1]) >> 10 & 0xFFF) * 8
-        found[address] = slot
-        if row and int(words[row - 1]) & 0xFFFFFF3F == 0xD503241F:  # BTI
-            found[address - 4] = slot
-    return found
+    pages, loads = words[rows].astype(np.int64), words[rows + 1].astype(np.int64)
+    addresses = base + 4 * rows
+    distances = signed(pages >> 3 & 0x1FFFFC | pages >> 29 & 3, 21)
+    slots = (addresses & ~0xFFF) + (distances << 12) + (loads >> 10 & 0xFFF) * 8
+    found = dict(zip(addresses.tolist(), slots.tolist(), strict=True))
+    is_behind_bti = (rows > 0) & (words[rows - 1] & 0xFFFFFF3F == 0xD503241F)
+    return found | dict(zip((addresses[is_behind_bti] - 4).tolist(), slots[is_behind_bti].tolist(), strict=True))
 
 
 def stubs32(words: NDArray[np.uint32], base: int) -> dict[int, int]:

@@ -265,9 +265,9 @@ class Code:
         found = np.zeros(len(instructions.addresses), np.bool_)
         content = self._binary.content
         if self._binary.elf.is_aarch64:
-            if _GLIBC_TAGS in content:
-                for mask, word in _MEMORY_TAGS:
-                    found |= instructions.words & np.uint32(mask) == word
+            for mask, word in _MEMORY_TAGS:
+                found |= instructions.words & np.uint32(mask) == word
+            found &= bool(np.any(found)) and _GLIBC_TAGS in content
             if len(self.program.image.go_functions[0]):
                 found |= np.isin(instructions.words & ~np.uint32(31), _GO_DIT)
             for row in np.flatnonzero(instructions.words == _READ_VG).tolist():
