@@ -21,9 +21,9 @@ from typing import Any
 import docker
 import requests
 from docker.errors import APIError, DockerException, ImageNotFound, NotFound
-from docker.types import Mount
 
-from pibuild.adapters.container_files import CACHE, SHARED, inputs_tar, kept_paths
+from pibuild.adapters.cache_preparation import OF_ANOTHER_USER, CacheStep, filling, taking_over
+from pibuild.adapters.container_files import SHARED, inputs_tar, kept_paths
 from pibuild.adapters.container_options import container_options
 from pibuild.adapters.engine_endpoint import chosen_endpoint, engine_error
 from pibuild.adapters.image_transfer import ImageTransfer
@@ -34,7 +34,6 @@ from pibuild.model import SESSION_LABEL, STORE_LABEL, Outcome, Run
 _API_TIMEOUT_S = 600
 _PLATFORM = "linux/amd64"
 """The platform of the images that are pulled. Registries have some images for several platforms."""
-_FROM = "/from"
 _MOST_BYTES = 16_000_000_000
 """The largest folder that is copied out of a container. The largest artifact has 2 GB."""
 _MOST_TEXT_BYTES = 10_000_000
@@ -42,25 +41,6 @@ _LEAST_FREE_BYTES = 1_000_000_000
 """Free space on the engine's disk below which a container is stopped."""
 _LONGEST_LINE_BYTES = 1 << 16
 _LOOK_EVERY_S = 1.0
-_OF_ANOTHER_USER = 77
-_BEGIN = f"""
-[ "$(stat -c %u:%g {CACHE})" = "$0" ] || exit {_OF_ANOTHER_USER}
-[ -d {_FROM} ] && [ ! -e {CACHE}/.begun ] || exit 0
-chmod -R u+w {CACHE} && find {CACHE} -mindepth 1 -delete || exit 1
-[ "$(stat -c %u:%g {_FROM})" != "$0" ] || cp -rP --preserve=mode,timestamps,links {_FROM}/. {CACHE} || exit 1
-touch {CACHE}/.begun
-"""
-"""Copies a cache, unless it is another user's; the mark is last, so that an interrupted run begins again."""
-_TAKE_OVER = f"""
-closed() {{ find {CACHE} -type d ! '(' -user 0 -perm -u=rwx ')' "$@"; }}
-tries=0
-while closed -exec chown 0:0 {{}} + -exec chmod u+rwx {{}} + 2> /run/errors; [ -s /run/errors ]; do
-  (( ++tries < 100 )) || {{ cat /run/errors; exit 1; }}
-done
-find {CACHE} -mindepth 1 -depth -exec chown -h "$0" {{}} + && chown "$0" {CACHE}
-"""
-"""Gives the files of a cache to another user. Root has no right to look into folders of others, so they become its own
-first, one level in each try. The top is last, so that an interrupted run begins again."""
 _CHUNK_BYTES = 1 << 20
 
 
@@ -238,29 +218,18 @@ class Engine:
             return self._client.containers.create(image, command, **(options | {"cpuset_cpus": None}))
 
     def prepare_cache(self, run: Run) -> None:
-        """Fill a run's new cache from the one that it begins with; make a cache of another user the run's user's.
-
-        Containers of their own do that, which run nothing of a recipe. The one that changes owners is root's and has no
-        other right: with CAP_DAC_READ_SEARCH an image could read each file of the machine (open_by_handle_at(2)).
-        """
-        cache = Mount(target=CACHE, source=run.cache, type="volume")
-        origin = [Mount(target=_FROM, source=run.cache_from, type="volume", read_only=True)] if run.cache_from else []
-        begin = (_BEGIN, {"mounts": [cache, *origin]})
-        take_over = (_TAKE_OVER, {"mounts": [cache], "user": "0:0", "cap_add": ["CHOWN"]})
-        if self._prepared(run, *begin):
+        """Fill a run's new cache from the one that it begins with; make a cache of another user the run's user's."""
+        if self._prepared(run, filling(run)):
             return
-        if not (self._prepared(run, *take_over) and self._prepared(run, *begin)):
+        if not (self._prepared(run, taking_over(run)) and self._prepared(run, filling(run))):
             raise EngineError(f"The cache {run.cache} can't be used", found="it belongs to another user")
 
-    def _prepared(self, run: Run, script: str, changes: dict[str, Any]) -> bool:
-        """Run a script on a cache; return False if it finds that the cache is another user's."""
-        plain = {"environment": {}, "stdin_open": False, "tty": False}
-        command = ["bash", "-c", script, f"{run.limits.uid}:{run.limits.gid}"]
-        options = container_options(run) | plain | changes
-        with self._made(run.image, command, options, run) as handle, self._translated("preparing the cache"):
+    def _prepared(self, run: Run, step: CacheStep) -> bool:
+        """Run a step of the preparation; return False if it finds that the cache is another user's."""
+        with self._made(run.image, *step, run) as handle, self._translated("preparing the cache"):
             handle.start()
             code = handle.wait()["StatusCode"]
-            if code not in (0, _OF_ANOTHER_USER):
+            if code not in (0, OF_ANOTHER_USER):
                 raise EngineError(f"The cache {run.cache} can't be used", found=handle.logs().decode(errors="replace"))
         return bool(code == 0)
 
