@@ -1,7 +1,7 @@
 """The code of one file: which instructions it has, where it may be entered, and its functions."""
 
 from bisect import bisect_left
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal
@@ -17,7 +17,7 @@ from pibuild.machinecode.control_flow.knowledge import Walk
 from pibuild.machinecode.control_flow.program import Program, without_symbols
 from pibuild.machinecode.decoders import effects as op
 from pibuild.machinecode.features import Feature
-from pibuild.machinecode.image import START, MemoryImage
+from pibuild.machinecode.image import MemoryImage
 from pibuild.machinecode.instructions import Instructions, all_encodings, in_order
 from pibuild.machinecode.regions import (
     LEAVES,
@@ -30,40 +30,17 @@ from pibuild.machinecode.regions import (
     guessed_sections,
     last_part,
 )
-from pibuild.machinecode.relocations import Addresses
 from pibuild.machinecode.sorted_arrays import distinct
 from pibuild.machinecode.symbols import CodeSection
 from pibuild.machinecode.table_loads import loads_from
 from pibuild.verify.binary import Binary
+from pibuild.verify.code.entrances import Entrances, entrances_of
+from pibuild.verify.code.on_demand import are_on_demand
 from pibuild.verify.code.siblings import Siblings
 
-CERTAIN = 3
-"""The rank of entrances that certainly run."""
 _MAX_SURPRISES, _MAX_FOLLOWED = 20_000, 200_000
-_D16_TO_D31 = (0xECD00B20, 0xECC00B20, 0xECF00B20, 0xECE00B20)
-"""vldmia and vstmia of d16 to d31, as unwinders have them: A32 and T32 write them alike."""
 _PERSONALITIES = frozenset(("__gxx_personality_v0", "rust_eh_personality"))
 """Functions that find what handles an exception."""
-_GLIBC_TAGS = b"glibc.mem.tagging"
-"""A tunable's name in a glibc that is linked in statically."""
-_MEMORY_TAGS = ((0xFF200000, 0xD9200000), (0xFFE0F800, 0x9AC01000), (0xFFFFFF00, 0xD50B7400))
-"""Masks and words of stg and ldg, of irg and gmi, and of dc gva."""
-_COPROCESSOR_NUMBER, _LAST_OF_IWMMXT = 0xF00, 0x100
-_D0_TO_D15 = (
-    bytes.fromhex("200b90ec"),
-    bytes.fromhex("210b90ec"),
-    bytes.fromhex("90ec200b"),
-    bytes.fromhex("90ec210b"),
-)
-_BACK = (bytes.fromhex("1eff2fe1"), bytes.fromhex("7047"))
-"""BX LR in A32 and in T32."""
-_READ_VG, _IS_VG = 0x04E0E3E0, 0x7100B81F
-"""CNTD x0, which libgcc's unwinder runs for DWARF register 46 (VG), and CMP w, #46 (aarch64-unwind.h)."""
-_GO_DIT = 0xD53B42A0, 0xD5034140, 0xD51B42A0
-"""MRS and MSR of DIT, without the register. Go's runtime runs them if GODEBUG asks for dataindependenttiming, and
-crypto/subtle if the CPU has them (sys.DITSupported)."""
-_VG_BYTES = 1024
-"""The comparison is not farther away than this."""
 _MAX_GUESSED = 400
 _IMPOSSIBLE = (Feature.UNALLOCATED, Feature.PRIVILEGED, Feature.COPROCESSOR)
 _WORDS_A_STEP, _WAYS_A_WORD = 6, 2
@@ -74,22 +51,6 @@ _JUMPS = (op.JUMP_REG, op.JUMP)
 _RET = 0xD65F03C0
 _VENEER = 6
 """Instructions between the one that puts an address together and the jump to it."""
-_METHOD_FLAGS = frozenset(
-    (
-        1,
-        2,
-        3,
-        4,
-        8,
-        0x80,
-        0x82,
-        0x83,
-        0x282,
-        *(n | 0x10 for n in (1, 2, 3, 4, 8, 0x80, 0x82)),
-        *(n | 0x20 for n in (1, 2, 3, 4, 8, 0x80, 0x82)),
-    )
-)
-"""METH_VARARGS, KEYWORDS, NOARGS, O, FASTCALL, METHOD, with CLASS or STATIC (Python's methodobject.h)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,56 +72,12 @@ class Fault:
         return self.doubtful("; but these bytes may be data")
 
 
-@dataclass(slots=True)
-class Entrance:
-    """A place at which code is entered from outside of the file's own calls."""
-
-    rank: int
-    """3: it certainly runs; 2: Python calls it; 1: exported; 0: a pointer leads to it."""
-    name: str
-
-
-class Entrances:
-    """The entrances of a file: those with a rank, exported ones, and the many places to which only pointers lead."""
-
-    def __init__(self, ranked: Mapping[int, Entrance], image: MemoryImage, pointed: Addresses) -> None:
-        """Take the entrances with a rank by place, the file with its exports, and other places in their order."""
-        exported = sorted((place for place in ranked if place in image.exports), key=image.exports.__getitem__)
-        self._ranked = {place: ranked[place] for place in (*exported, *ranked)}
-        self._image, self._pointed = image, pointed
-
-    def get(self, place: int) -> Entrance | None:
-        """Return the entrance at a place; None if there is none."""
-        if place in self._ranked:
-            return self._ranked[place]
-        if place in self._image.exports:
-            return Entrance(1, self._image.symbol_name(self._image.exports[place]))
-        row = int(np.searchsorted(self._pointed, place))
-        return Entrance(0, "") if row < len(self._pointed) and self._pointed[row] == place else None
-
-    def ranked(self, least: int) -> list[int]:
-        """Return the places with at least a rank, the highest first."""
-        places = [place for place, entrance in self._ranked.items() if entrance.rank >= least]
-        return sorted(places, key=lambda place: -self._ranked[place].rank)
-
-
 def code_of(binary: Binary, siblings: Siblings) -> "Code":
     """Return the code of a file, beside the other files of its wheel; it is worked out once."""
     if Code not in binary.memo:
         binary.memo[Code] = Code(binary, siblings)
     code: Code = binary.memo[Code]
     return code
-
-
-def _are_of_iwmmxt(words: NDArray[np.uint32]) -> NDArray[np.bool_]:
-    """Return which instructions of coprocessors load and store registers of iWMMXt, as functions for all CPUs do.
-
-    These are LDC and STC, and moves of its control registers 8 to 11. FPA had the number of coprocessor 1 before.
-    """
-    is_access = words & 0x0E000000 == 0x0C000000
-    is_move = (words & 0x0F000010 == 0x0E000010) & (words & 0x000C0000 == 0x00080000)
-    are_meant: NDArray[np.bool_] = (is_access | is_move) & (words & _COPROCESSOR_NUMBER <= _LAST_OF_IWMMXT)
-    return are_meant
 
 
 class Code:
@@ -229,8 +146,8 @@ class Code:
         self.map.is_whole = bool(binary.mapped) or binary.elf.is_aarch64 or binary.steps.ways > 0
         parts += self._surprises()
         base = in_order(parts)
-        are_on_demand = self._are_on_demand(base)
-        return base.at(~are_on_demand) if np.any(are_on_demand) else base
+        on_demand = are_on_demand(binary, self.program.image, base)
+        return base.at(~on_demand) if np.any(on_demand) else base
 
     @property
     def is_whole(self) -> bool:
@@ -253,40 +170,6 @@ class Code:
         if sites and not is_pointed and all(loads_from(image, site) for site in sites):
             return "data"
         return self.map.likeness(place)
-
-    def _are_on_demand(self, instructions: Instructions) -> NDArray[np.bool_]:
-        """Return which instructions run on demand only.
-
-        An unwinder saves and restores d16 to d31, and reads VG; Go's runtime switches DIT on. A file with an unwinder
-        has the functions for d0 to d15, too (libgcc's lib1funcs, LLVM's UnwindRegisters). libgcc's unwinder and
-        glibc's setjmp know the registers of iWMMXt, which are those of the coprocessors 0 and 1. glibc's malloc, linked
-        in statically, tags memory if the tunable glibc.mem.tagging asks for it.
-        """
-        found = np.zeros(len(instructions.addresses), np.bool_)
-        content = self._binary.content
-        if self._binary.elf.is_aarch64:
-            for mask, word in _MEMORY_TAGS:
-                found |= instructions.words & np.uint32(mask) == word
-            found &= bool(np.any(found)) and _GLIBC_TAGS in content
-            if len(self.program.image.go_functions[0]):
-                found |= np.isin(instructions.words & ~np.uint32(31), _GO_DIT)
-            for row in np.flatnonzero(instructions.words == _READ_VG).tolist():
-                found[row] = self._compares_vg(int(instructions.addresses[row]))
-        if self._binary.elf.is_arm:
-            found |= instructions.needing({Feature.COPROCESSOR}) & _are_of_iwmmxt(instructions.words)
-        if not self._binary.elf.is_arm or not any(low + back in content for low in _D0_TO_D15 for back in _BACK):
-            return found
-        for row in np.flatnonzero(np.isin(instructions.words, _D16_TO_D31)).tolist():
-            following = self.program.image.read(int(instructions.addresses[row]) + 4, 4)
-            found[row] = following.startswith(_BACK)
-        return found
-
-    def _compares_vg(self, address: int) -> bool:
-        """Return whether code near to an address compares a number with that of VG."""
-        span = self.program.image.span(address)
-        first = max(span.start if span else address, address - _VG_BYTES)
-        words = self.program.image.rows(first, 2 * _VG_BYTES, np.dtype("<u4"))
-        return bool(np.any(words & 0xFFFFFC1F == _IS_VG))
 
     @cached_property
     def features(self) -> tuple[Feature, ...]:
@@ -483,70 +366,6 @@ class Code:
         return not _PERSONALITIES.isdisjoint(self._binary.undefined_names) or bool(elf.functions.named(_PERSONALITIES))
 
     @cached_property
-    def entries(self) -> "Entrances":
+    def entries(self) -> Entrances:
         """The places at which its code is entered."""
-        image, program = self.program.image, self.program
-        values = distinct(np.concatenate([image.pointer_columns[1], program.graph.references[0]]))
-        values = values[image.are_code(values & ~1 if image.bits == 32 else values)]
-        pointed = values[~program.functions.are_labels(values)]
-        named: dict[int, Entrance] = {}
-        for row in self._init_functions():
-            named[int(image.symbols["value"][row])] = Entrance(3, image.symbol_name(row))
-        used = self._used_by_others
-        is_module = len(image.named_rows(image.exports.numbers, b"PyInit_")) > 0
-        for entry in image.exported_resolvers:
-            if entry.name in used or not is_module:  # nothing asks a module for other symbols
-                named[entry.place] = Entrance(3 if entry.name in used else 1, entry.name)
-        for place in self._methods():
-            named[place] = Entrance(2, "")
-        for entry in image.called_at_load:
-            named[entry.place] = Entrance(3, entry.name)
-        for place in self._started():
-            named[place] = Entrance(3, "")
-        return Entrances(named, image, pointed)
-
-    def _init_functions(self) -> list[int]:
-        """Return the symbols of the functions that Python calls to make a module."""
-        image = self.program.image
-        rows = np.sort(image.exports.numbers)
-        found = image.named_rows(rows, b"PyInit_")
-        if self._is_module:
-            found = np.union1d(found, image.named_rows(rows, b"init"))
-        return [int(row) for row in found.tolist()]
-
-    @cached_property
-    def _used_by_others(self) -> frozenset[str]:
-        """Symbols that other files of the wheel use which need this one."""
-        users = self._siblings.users_of(self._binary)
-        return frozenset[str]().union(*(user.undefined_names for user in users))
-
-    def _started(self) -> Iterator[int]:
-        """Yield main, and the other functions that the start code of a static program passes to its glibc."""
-        image, program = self.program.image, self.program
-        if not holds_glibc(image):
-            return
-        for entry in image.called_at_load:
-            if entry.name == START:
-                for _, arguments in program.flow.walk(entry.place).passed:
-                    numbers = (value[1] for value in arguments.values() if value[0] == "k")
-                    yield from filter(program.functions.in_code_section, numbers)
-
-    @cached_property
-    def _is_module(self) -> bool:
-        return any(symbol.name.startswith(("Py_", "_Py", "Py")) for symbol in self._binary.elf.undefined)
-
-    def _methods(self) -> Iterator[int]:
-        """Yield the functions in tables of methods: name, function, flags, documentation (Python's methodobject.h)."""
-        image = self.program.image
-        if not self._is_module:
-            return
-        places, values = image.pointer_columns
-        width = image.width
-        pointers = image.pointers
-        may_be = image.are_code(values & ~1 if image.bits == 32 else values) & np.isin(places - width, places)
-        for place, value in zip(places[may_be].tolist(), values[may_be].tolist(), strict=True):
-            name = pointers.get(place - width)
-            if name is None or (image.number(place + width, 4) or 0) not in _METHOD_FLAGS:
-                continue
-            if self.program.functions.in_code_section(value) and image.text(name).isidentifier():
-                yield value
+        return entrances_of(self._binary, self.program, self._siblings)

@@ -25,7 +25,8 @@ from pibuild.machinecode.features import Feature
 from pibuild.machinecode.instructions import Instructions
 from pibuild.machinecode.regions import decoded
 from pibuild.verify.binary import Binary
-from pibuild.verify.code.code_facts import Code, Entrance, Fault, code_of
+from pibuild.verify.code.code_facts import Code, Fault, code_of
+from pibuild.verify.code.entrances import Entrance
 from pibuild.verify.code.siblings import Siblings
 
 _CALLED = 2

@@ -16,8 +16,9 @@ from pibuild.machinecode.control_flow.register_values import Features
 from pibuild.machinecode.control_flow.straight_code import straight_code
 from pibuild.machinecode.features import Feature
 from pibuild.verify.binary import Binary
-from pibuild.verify.code.code_facts import CERTAIN, Code, Fault, code_of
+from pibuild.verify.code.code_facts import Code, Fault, code_of
 from pibuild.verify.code.code_search import CodeSearch
+from pibuild.verify.code.entrances import CERTAIN
 from pibuild.verify.code.outlined_atomics import has_tested_atomics
 from pibuild.verify.code.siblings import Siblings
 from pibuild.verify.findings import Finding
