@@ -9,6 +9,7 @@ sysdeps/{arm,aarch64}/dl-machine.h.
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from struct import unpack_from
 from typing import Any, NamedTuple
 
@@ -133,6 +134,8 @@ _EABI_5, _SOFT_FLOAT = 5, 0x200
 """EF_ARM_EABI_VER5 and EF_ARM_ABI_FLOAT_SOFT of `e_flags`."""
 _IDENT_BYTES, _MAX_SEGMENTS, _MAX_VERSIONS, _MAX_LIBRARIES, _MAX_FOLDERS = 16, 1000, 20_000, 1000, 1000
 """Files of the largest wheels have some 15 segments, 100 versions, 100 libraries and 5 folders."""
+_MAX_HASHED = 100
+"""Letters of a version's name. The hash of a longer one is not compared."""
 _HEADERS = {32: "<HHIIIIIHHH", 64: "<HHIQQQIHHH"}
 _SEGMENTS = {32: ("<8I", 32), 64: ("<IIQQQQQQ", 56)}
 _LOAD, _DYNAMIC, _INTERP, _PHDR, _TLS, _STACK = 1, 2, 3, 6, 7, 0x6474E551
@@ -320,14 +323,14 @@ class _Tables:
         """Return the versions that are needed, and (library, version) by index."""
         content, at, entries = self._memory.after(self._values[_VERNEED]), 0, 0
         offsets: list[tuple[int, int]] = []
-        flags: list[tuple[int, int]] = []
+        flags: list[tuple[int, int, int]] = []
         while True:
             _, count, library, first, following = unpack_from("<HHIII", content, at)
             place = at + first
             while count:  # the list is read up to its last link, whatever the count is
-                _, flag, index, version, next_place = unpack_from("<IHHII", content, place)
+                hashed, flag, index, version, next_place = unpack_from("<IHHII", content, place)
                 offsets.append((library, version))
-                flags.append((flag, index & _VERSION_INDEX))
+                flags.append((flag, index & _VERSION_INDEX, hashed))
                 place, entries = place + next_place, entries + 1
                 if entries > _MAX_VERSIONS:
                     raise ValueError(f"it needs more than {_MAX_VERSIONS} symbol versions")
@@ -338,29 +341,33 @@ class _Tables:
                 break
             at += following
         names = self._texts.at(np.array(offsets, np.uint64).reshape(-1))
-        pairs = list(zip(names, names, strict=True))
+        pairs = [
+            (library, _hashed_name(version, hashed))
+            for library, version, (_, _, hashed) in zip(names, names, flags, strict=True)
+        ]
         needs = tuple(
             VersionNeed(library, version, bool(flag & _WEAK_VERSION))
-            for (library, version), (flag, _) in zip(pairs, flags, strict=True)
+            for (library, version), (flag, _, _) in zip(pairs, flags, strict=True)
         )
-        return needs, {index: pair for pair, (_, index) in zip(pairs, flags, strict=True)}
+        return needs, {index: pair for pair, (_, index, _) in zip(pairs, flags, strict=True)}
 
     def _version_definitions(self) -> dict[int, tuple[str, bool]]:
         """Return by index the versions that are defined, and whether it is the one that stands for the file."""
         content, at = self._memory.after(self._values[_VERDEF]), 0
-        found: list[tuple[int, int, int]] = []
+        found: list[tuple[int, int, int, int]] = []
         while True:
-            _, flags, index, _, _, first, following = unpack_from("<HHHHIII", content, at)
+            _, flags, index, _, hashed, first, following = unpack_from("<HHHHIII", content, at)
             (name,) = unpack_from("<I", content, at + first)
-            found.append((index & _VERSION_INDEX, flags, name))
+            found.append((index & _VERSION_INDEX, flags, name, hashed))
             if len(found) > _MAX_VERSIONS:
                 raise ValueError(f"it defines more than {_MAX_VERSIONS} symbol versions")
             if not following:
                 break
             at += following
-        names = self._texts.at(np.array([name for _, _, name in found], np.uint64))
+        names = self._texts.at(np.array([name for _, _, name, _ in found], np.uint64))
         return {
-            index: (name, bool(flags & _BASE_VERSION)) for name, (index, flags, _) in zip(names, found, strict=True)
+            index: (_hashed_name(name, hashed), bool(flags & _BASE_VERSION))
+            for name, (index, flags, _, hashed) in zip(names, found, strict=True)
         }
 
     def _symbol_facts(
@@ -554,3 +561,21 @@ def _version_text(index: int, defined: Mapping[int, tuple[str, bool]]) -> str:
     if is_base or number < 2:
         return ""
     return f"@{name}" if index & _HIDDEN and number >= _FIRST_EXACT_INDEX else name
+
+
+def _hashed_name(name: str, hashed: int) -> str:
+    """Return the name of a version, with its hash if that is another name's: the loader compares both.
+
+    A text that was changed in a finished file has the hash of the old one.
+    """
+    return name if len(name) > _MAX_HASHED or hashed == _elf_hash(name) else f"{name} (hash {hashed:#x})"
+
+
+@lru_cache(_MAX_VERSIONS)
+def _elf_hash(name: str) -> int:
+    value = 0
+    for byte in name.encode(errors="surrogateescape"):
+        value = (value << 4) + byte
+        high = value & 0xF0000000
+        value = (value ^ high >> 24) & ~high
+    return value
