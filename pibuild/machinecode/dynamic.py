@@ -52,6 +52,8 @@ class Reference(NamedTuple):
     """Whether the loader accepts that no file defines the symbol."""
     is_called: bool
     """Whether only calls use it, so that the loader may bind it at the first call."""
+    is_copied: bool = False
+    """Whether a program copies the variable from another file, so that its own definition does not count."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,6 +77,8 @@ class DynamicObject:
     loads: tuple[Load, ...]
     is_cut_off: bool
     """Whether a segment ends behind the end of the file."""
+    read_only_end: int
+    """The end of what the loader makes read-only after the relocations (PT_GNU_RELRO); 0 if there is none."""
     stack_flags: int | None
     """The flags of PT_GNU_STACK; None if there is none."""
     tls_bytes: int
@@ -82,6 +86,8 @@ class DynamicObject:
     is_dynamic: bool
     soname: str = ""
     needed: tuple[str, ...] = ()
+    auxiliary: tuple[str, ...] = ()
+    """Libraries that are loaded with it if they are there (DT_AUXILIARY)."""
     rpath: tuple[str, ...] | None = None
     """Folders; None if there is no DT_RPATH, or a DT_RUNPATH that replaces it."""
     runpath: tuple[str, ...] | None = None
@@ -103,6 +109,10 @@ class DynamicObject:
     has_android_relocations: bool = False
     """Whether it has relocations that only Android's loader applies."""
     has_symbol_versions: bool = False
+    lacks_version_indexes: bool = False
+    """Whether it needs or defines symbol versions without a table of which symbol has which (DT_VERSYM)."""
+    has_strange_rows: bool = False
+    """Whether it states another size than the usual one for a row of its relocations, at which ld.so stops."""
     version_needs: tuple[VersionNeed, ...] = ()
     defined_versions: frozenset[str] = frozenset()
     references: tuple[Reference, ...] = ()
@@ -138,14 +148,15 @@ _MAX_HASHED = 100
 """Letters of a version's name. The hash of a longer one is not compared."""
 _HEADERS = {32: "<HHIIIIIHHH", 64: "<HHIQQQIHHH"}
 _SEGMENTS = {32: ("<8I", 32), 64: ("<IIQQQQQQ", 56)}
-_LOAD, _DYNAMIC, _INTERP, _PHDR, _TLS, _STACK = 1, 2, 3, 6, 7, 0x6474E551
+_LOAD, _DYNAMIC, _INTERP, _PHDR, _TLS, _STACK, _RELRO = 1, 2, 3, 6, 7, 0x6474E551, 0x6474E552
 _WRITABLE = 2
 _MAX_PATH = 4096
 _NEEDED, _PLTRELSZ, _HASH, _STRTAB, _SYMTAB, _RELA, _RELASZ, _STRSZ = 1, 2, 4, 5, 6, 7, 8, 10
 _SONAME, _RPATH, _REL, _RELSZ, _PLTREL, _TEXTREL, _JMPREL, _BIND_NOW = 14, 15, 17, 18, 20, 22, 23, 24
 _RUNPATH, _FLAGS, _RELR, _GNU_HASH, _VERSYM, _FLAGS_1 = 29, 30, 36, 0x6FFFFEF5, 0x6FFFFFF0, 0x6FFFFFFB
 _RELRSZ, _ANDROID_RELR, _ANDROID_RELRSZ = 35, 0x6FFFE000, 0x6FFFE001
-_VERDEF, _VERNEED, _FILTER = 0x6FFFFFFC, 0x6FFFFFFE, 0x7FFFFFFF
+_VERDEF, _VERNEED, _AUXILIARY, _FILTER = 0x6FFFFFFC, 0x6FFFFFFE, 0x7FFFFFFD, 0x7FFFFFFF
+_RELAENT, _RELENT = 9, 19
 _ANDROID_TAGS = frozenset((0x6000000F, 0x60000011, 0x6FFFE000))
 _DF_TEXTREL, _DF_BIND_NOW = 4, 8
 _DF_1_NOW, _DF_1_NOOPEN, _DF_1_NODEFLIB, _DF_1_PIE = 1, 0x40, 0x800, 0x08000000
@@ -214,6 +225,7 @@ def read_dynamic(content: bytes) -> DynamicObject:
         has_phdr=_has_phdr([row[0] for row in rows]),
         loads=loads,
         is_cut_off=any(load.offset + load.file_bytes > len(content) for load in loads),
+        read_only_end=next((row[3] + row[6] for row in rows if row[0] == _RELRO and row[6]), 0),
         stack_flags=next((row[1] for row in rows if row[0] == _STACK), None),
         tls_bytes=tls[0],
         tls_align=max(tls[1], 1),
@@ -279,7 +291,8 @@ class _Tables:
         flags, flags_1 = values.get(_FLAGS, 0), values.get(_FLAGS_1, 0)
         tags = self._rows[:, 0]
         is_needed = (tags == _NEEDED) | (tags == _FILTER)
-        if np.count_nonzero(is_needed) > _MAX_LIBRARIES:
+        is_auxiliary = tags == _AUXILIARY
+        if np.count_nonzero(is_needed | is_auxiliary) > _MAX_LIBRARIES:
             raise ValueError(f"it needs more than {_MAX_LIBRARIES} libraries")
         self._check_packed_relocations()
         runpath = self._folders(_RUNPATH)
@@ -289,6 +302,7 @@ class _Tables:
         return {
             "soname": self._text(_SONAME) or "",
             "needed": tuple(self._texts.at(self._rows[is_needed, 1])),
+            "auxiliary": tuple(self._texts.at(self._rows[is_auxiliary, 1])),
             "rpath": self._folders(_RPATH) if runpath is None else None,
             "runpath": runpath,
             "binds_now": bool(flags & _DF_BIND_NOW or flags_1 & _DF_1_NOW or _BIND_NOW in values),
@@ -301,10 +315,19 @@ class _Tables:
             "lacks_relr_size": _RELR in values and _RELRSZ not in values,
             "has_android_relocations": not _ANDROID_TAGS.isdisjoint(values),
             "has_symbol_versions": has_versions and bool(needs or defined_versions),
+            "lacks_version_indexes": not has_versions and bool(needs or defined_versions),
+            "has_strange_rows": self._has_strange_rows(),
             "version_needs": needs,
             "defined_versions": frozenset(name for name, _ in defined_versions.values()),
             **self._symbol_facts(references_by_index, defined_versions, has_versions=has_versions),
         }
+
+    def _has_strange_rows(self) -> bool:
+        values, tables = self._values, ((_RELA, _RELAENT, 3), (_REL, _RELENT, 2))
+        return any(
+            table in values and values.get(size, columns * self._width) != columns * self._width
+            for table, size, columns in tables
+        )
 
     def _text(self, tag: int) -> str | None:
         if tag not in self._values:
@@ -546,13 +569,13 @@ class _Tables:
         is_reference = (symbols["section"][all_used] == 0) | np.isin(all_used, copied)
         is_reference &= (info >> 4 != 0) & (all_used != 0) & np.isin(symbols["other"][all_used] & 3, _VISIBLE)
         rows = all_used[is_reference]
-        is_called = ~np.isin(rows, bound)
+        is_called, is_copied = ~np.isin(rows, bound), np.isin(rows, copied)
         weak = symbols["info"][rows] >> 4 == _WEAK
         names = self._texts.at(symbols["name"][rows])
-        columns = indexes[rows].tolist(), weak.tolist(), is_called.tolist()
-        for name, index, is_weak, called in zip(names, *columns, strict=True):
+        columns = indexes[rows].tolist(), weak.tolist(), is_called.tolist(), is_copied.tolist()
+        for name, index, is_weak, called, copies in zip(names, *columns, strict=True):
             library, version = needs.get(index & _VERSION_INDEX, ("", ""))
-            yield Reference(name, version, library, is_weak, called)
+            yield Reference(name, version, library, is_weak, called, copies)
 
 
 def _version_text(index: int, defined: Mapping[int, tuple[str, bool]]) -> str:
@@ -574,7 +597,7 @@ def _hashed_name(name: str, hashed: int) -> str:
 @lru_cache(_MAX_VERSIONS)
 def _elf_hash(name: str) -> int:
     value = 0
-    for byte in name.encode(errors="surrogateescape"):
+    for byte in name.encode():
         value = (value << 4) + byte
         high = value & 0xF0000000
         value = (value ^ high >> 24) & ~high

@@ -19,6 +19,9 @@ _LOADERS = (b"CDLL", b"PyDLL", b"LoadLibrary", b"dlopen", b"find_library")
 _LOADER = re.compile(rb"\b(%b)\b" % b"|".join(_LOADERS))
 _LISTS_FOLDERS = re.compile(rb"\b(glob|iglob|rglob|listdir|iterdir|scandir|walk)\b")
 _LOADS_GLOBALLY = re.compile(rb"\b(setdlopenflags|RTLD_GLOBAL)\b")
+_GLOBAL_NUMBER = re.compile(rb"\b(256|25[78]|0[xX]10[0-2]|0[oO]40[0-2])\b")
+"""RTLD_GLOBAL, which is 256, alone and with RTLD_LAZY or RTLD_NOW."""
+_BINDS_LAZILY = re.compile(rb"\bRTLD_LAZY\b|\bsetdlopenflags\(\s*\d")
 _FUNCTIONS = frozenset(("CDLL", "PyDLL", "LoadLibrary", "dlopen"))
 _LIBRARY = re.compile(r"(?P<folder>.*/)?(?P<name>[\w+.-]+\.so(\.\d+)*)", re.DOTALL)
 _MAX_CALLS = 10
@@ -153,7 +156,15 @@ class LibraryLoads:
     @cached_property
     def global_code(self) -> str:
         """The first Python file that makes symbols of a library visible to those that are loaded later; else empty."""
-        return next((path for path, code in self._contents.sources.items() if _LOADS_GLOBALLY.search(code)), "")
+        named = (path for path, code in self._contents.sources.items() if _LOADS_GLOBALLY.search(code))
+        numbered = (path for path, code in self._sources.items() if _GLOBAL_NUMBER.search(code))
+        return next(named, "") or next(numbered, "")
+
+    @cached_property
+    def lazy_code(self) -> str:
+        """The first Python file that may make Python bind symbols of modules at the first call; else empty."""
+        sources = self._contents.sources.items()
+        return next((path for path, code in sources if b"setdlopenflags" in code and _BINDS_LAZILY.search(code)), "")
 
     @cached_property
     def _sources(self) -> dict[str, bytes]:

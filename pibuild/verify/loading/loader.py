@@ -159,7 +159,8 @@ class _LoadedWheel:
         """Return by the names of libraries up to two files that load a library of the wheel with this name."""
         loaders: dict[str, list[_Start]] = {}
         for start in self._starts:
-            if start.kind != "module" and not self._files.loads.code_with(start.binary.file_name):
+            is_imported = start.kind == "module" or start.binary.path in self._files.contents.uses
+            if not is_imported and not self._files.loads.code_with(start.binary.file_name):
                 continue
             for file in start.scope:
                 for name in {file.soname, *file.names} if file.binary else ():
@@ -342,12 +343,17 @@ class _LoadedWheel:
             yield _finding(binary, "unsure", reason, _SETTLES, reference.name, "symbols")
             break
         failed = frozenset(version for versions in lacking.values() for version in versions)
-        references = undefined_references(dynamic.references, scope, failed)
+        references = undefined_references(binary, dynamic.references, scope, failed)
         is_lazy = kind == "program" and not dynamic.binds_now
         if self._system.glibc < _NO_ASSERTION:
             yield from self._assertion_findings(binary, dynamic, process, scope, is_lazy=is_lazy)
         if undefined := [reference for reference in references if not (is_lazy and reference.is_called)]:
-            yield self._undefined_finding(binary, dynamic, undefined)
+            finding = self._undefined_finding(binary, dynamic, undefined)
+            may_be_lazy = kind == "module" and not dynamic.binds_now and all(each.is_called for each in undefined)
+            if may_be_lazy and finding.outcome == "fails" and (code := self._files.loads.lazy_code):
+                reason = f"{finding.reason}, which matters only at the call if {code} makes Python bind lazily"
+                finding = replace(finding, outcome="unsure", reason=reason, remedy=_SETTLES)
+            yield finding
         if called := [_text(reference) for reference in references if is_lazy and reference.is_called]:
             reason = f"calls {_listed(called)}, which nothing defines: the program starts, and ends at the call"
             yield _finding(binary, "unsure", reason, _SETTLES, called[0], "symbols")

@@ -4,7 +4,6 @@ Source: glibc 2.36, elf/dl-load.c (`_dl_map_object`), dl-deps.c, dl-version.c (`
 (`check_match`).
 """
 
-import posixpath
 from collections import deque
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
@@ -21,11 +20,13 @@ _LIB_FOLDERS = {32: "lib/arm-linux-gnueabihf", 64: "lib/aarch64-linux-gnu"}
 _PLATFORMS = {32: "v7l", 64: "aarch64"}
 _FILE_NAMES = {
     "libatomic.so.1.2.0": "libatomic.so.1",
+    "libbz2.so.1": "libbz2.so.1.0",
     "libgfortran.so.5.0.0": "libgfortran.so.5",
     "libgomp.so.1.0.0": "libgomp.so.1",
 }
-"""Files of GCC's libraries, which the loader finds by these names as well, and their sonames. They are the same in
-bullseye, bookworm and trixie; other libraries have other file names in each release."""
+"""Other names by which the loader finds a library, and its soname: files of GCC's libraries, and a link that libbz2-1.0
+has for wheels from Fedora. They are the same in bullseye, bookworm and trixie; other files have a name in each release.
+"""
 _MAX_MISSING = 20
 """The loader stops at the first library that is missing; more are looked for, but not all of a hostile file's."""
 _LAST_WITH_CPU_FOLDERS = Version("2.36")
@@ -64,6 +65,11 @@ class LoadedFile:
         if self.binary and self.binary.elf.dynamic:
             return self.binary.elf.dynamic.needed
         return (self.library.needed or ()) if self.library else ()
+
+    @property
+    def auxiliary(self) -> tuple[str, ...]:
+        """The names of libraries that are loaded with it if they are found."""
+        return self.binary.elf.dynamic.auxiliary if self.binary and self.binary.elf.dynamic else ()
 
     def folders(self, tag: Literal["RPATH", "RUNPATH"]) -> tuple[str, ...] | None:
         """Return the folders of its RPATH or RUNPATH; None if it has none."""
@@ -176,10 +182,13 @@ class LoaderProcess:
         scope, seen, queue = [root], {root}, deque([root])
         while queue:
             file = queue.popleft()
-            for name in dict.fromkeys(file.needed):
-                if len(self.missing) == _MAX_MISSING:
+            for name in dict.fromkeys((*file.auxiliary, *file.needed)):
+                count = len(self.missing)
+                if count == _MAX_MISSING:
                     return scope
                 other = self._open(name, file)
+                if name in file.auxiliary:
+                    del self.missing[count:]
                 if other and other not in seen:
                     seen.add(other)
                     scope.append(other)
@@ -210,8 +219,8 @@ class LoaderProcess:
                 return self._opened(name, place, binary, loader)
         dynamic = loader.binary.elf.dynamic if loader.binary else None
         is_searched = "/" not in name and not (dynamic and dynamic.ignores_system_folders)
-        folder, _, file_name = name.rpartition("/")
-        is_in_system = is_searched or posixpath.normpath(folder) in library_folders(self._bits)
+        folder, slash, file_name = name.rpartition("/")
+        is_in_system = is_searched or (bool(slash) and self._expanded(folder, loader) in library_folders(self._bits))
         if is_in_system and (file := self._open_system(file_name, loader)):
             file.names.add(name)
             return file

@@ -40,6 +40,8 @@ accepts segments whose stated alignment is less than a page."""
 _RELR_VERSION = "GLIBC_ABI_DT_RELR"
 _REFUSES_PIE = Version("2.30")
 _EXECUTABLE, _WRITABLE, _FIXED, _GNU, _PAGE, _ALL = 1, 2, 2, 3, 4096, (1 << 64) - 1
+_MEMORY_BYTES = {32: 3 << 30, 64: 1 << 47}
+"""The most that a kernel gives to a program: Linux, TASK_SIZE."""
 _SOFT_FLOAT = 0x200
 """EF_ARM_ABI_FLOAT_SOFT of `e_flags`."""
 _OS_ABIS = {32: (0, 3, 64), 64: (0, 3)}
@@ -80,7 +82,8 @@ def mapping_findings(binary: Binary, system: System, bits: int, *, role: Role) -
         yield from _interpreter_findings(binary, dynamic, system, bits)
     else:
         yield from _library_findings(binary, dynamic, system, bits, is_dlopened=role == "module")
-    yield from _segment_findings(binary, dynamic, system, is_main=role == "program")
+    yield from _segment_findings(binary, dynamic, system, bits, is_main=role == "program")
+    yield from _table_findings(binary, dynamic)
     yield from _relocation_findings(binary, dynamic, bits)
     if role != "module" and not dynamic.binds_now:
         yield from _lazy_findings(binary, dynamic, bits)
@@ -159,7 +162,9 @@ def _stack_findings(
         yield _finding(binary, "note", why, _STACK_REMEDY, "PT_GNU_STACK")
 
 
-def _segment_findings(binary: Binary, dynamic: DynamicObject, system: System, *, is_main: bool) -> Iterator[Finding]:
+def _segment_findings(
+    binary: Binary, dynamic: DynamicObject, system: System, bits: int, *, is_main: bool
+) -> Iterator[Finding]:
     loads = dynamic.loads
     if not loads:
         yield _finding(binary, "fails", "has no segment to load")
@@ -168,6 +173,12 @@ def _segment_findings(binary: Binary, dynamic: DynamicObject, system: System, *,
         yield _finding(
             binary, "fails", "is cut off: a segment ends behind the end of the file", "build the wheel again"
         )
+    ends = [load.address + load.memory_bytes for load in loads]
+    if dynamic.read_only_end // _PAGE * _PAGE > -(-max(ends) // _PAGE) * _PAGE:
+        reason = "makes memory read-only behind its last segment (PT_GNU_RELRO), which the loader refuses"
+        yield _finding(binary, "fails", reason, _RELINK, "PT_GNU_RELRO")
+    if max(ends) - loads[0].address > _MEMORY_BYTES[bits]:
+        yield _finding(binary, "fails", "takes more memory than a program can have", _RELINK, "PT_LOAD")
     if is_main and any(load.file_bytes > load.memory_bytes for load in loads):
         reason = "has a segment with more bytes in the file than in memory, so the kernel does not start it"
         yield _finding(binary, "fails", reason, _RELINK)
@@ -206,6 +217,17 @@ def _order_finding(binary: Binary, loads: Sequence[Load], *, is_main: bool) -> F
     if end <= start:
         return _finding(binary, "unsure" if is_main else "fails", f"{reason}, so they can't be mapped", _RELINK)
     return _finding(binary, "unsure", f"{reason}: the loader may map them over something else", _RELINK)
+
+
+def _table_findings(binary: Binary, dynamic: DynamicObject) -> Iterator[Finding]:
+    """Yield findings for tables with which the loader does not reckon."""
+    if dynamic.lacks_version_indexes:
+        reason = "has symbol versions without a table of which symbol has which (DT_VERSYM), so the loader crashes"
+        yield _finding(binary, "fails", reason, _RELINK, "DT_VERSYM")
+    if dynamic.has_strange_rows:
+        yield _finding(
+            binary, "fails", "states a wrong size for its relocations, at which the loader stops", _RELINK, "DT_RELENT"
+        )
 
 
 def _relocation_findings(binary: Binary, dynamic: DynamicObject, bits: int) -> Iterator[Finding]:

@@ -50,9 +50,9 @@ def _has_version(library: LoadedFile, version: str, system: System) -> bool:
 
 
 def undefined_references(
-    references: Iterable[Reference], scope: Iterable[LoadedFile], but: Collection[str] = ()
+    binary: Binary, references: Iterable[Reference], scope: Iterable[LoadedFile], but: Collection[str] = ()
 ) -> list[Reference]:
-    """Return the references that no file of a scope defines, without weak ones and those to the versions `but`.
+    """Return the references of a file that no file of a scope defines, without weak ones and those to the versions `but`.
 
     Symbols that a file with unknown exports may define count as defined.
     """
@@ -65,7 +65,11 @@ def undefined_references(
         if names is None:
             names = [name for name in waiting if _may_define(file, name)]
         for name in waiting.keys() & names:
-            left = [reference for reference in waiting[name] if file.defines(name, reference.version) is False]
+            left = [
+                reference
+                for reference in waiting[name]
+                if file.defines(name, reference.version) is False or (reference.is_copied and file.binary is binary)
+            ]
             if left:
                 waiting[name] = left
             else:
