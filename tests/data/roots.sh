@@ -6,11 +6,11 @@ set -euo pipefail
 dir=${1:?DIR}
 shift
 wanted=" $* "
+here=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")
 mkdir -p "$dir"
 cd "$dir"
 exec 9> lock
 flock 9
-here=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")
 emulators=${QEMU_DIR:-/usr/bin}
 mirror=$(apt-get indextargets --format '$(SITE)' 'Created-By: Packages' | grep -m1 '/debian$')
 pips=(

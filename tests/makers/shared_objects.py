@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from tests.makers.elfs import StringTable
 
-_LOAD, _DYNAMIC, _INTERP, _PHDR, _TLS, _STACK = 1, 2, 3, 6, 7, 0x6474E551
+_LOAD, _DYNAMIC, _INTERP, _PHDR, _TLS, _STACK, _RELRO = 1, 2, 3, 6, 7, 0x6474E551, 0x6474E552
 _SECTIONS = (
     *(".text", ".interp", ".hash", ".dynsym", ".dynstr", ".gnu.version", ".gnu.version_r", ".gnu.version_d", ".rel"),
 )
@@ -59,6 +59,7 @@ def make_shared_object(
     bits: int = 32,
     soname: str = "",
     needed: Sequence[str] = ("libc.so.6",),
+    auxiliary: Sequence[str] = (),
     undefined: Sequence[Undefined] = (),
     defines: Mapping[str, str] | Sequence[str] = (),
     rpath: str | None = None,
@@ -81,12 +82,14 @@ def make_shared_object(
     phdr: bool = True,
     static: bool = False,
     cut: int = 0,
+    read_only: int = 0,
 ) -> bytes:
     """Build a library with two segments: code with the tables, and data.
 
     `defines` names the exported functions and their versions. `relocations` are (type, address; None for data).
     `tags` are further entries of the dynamic section. `page` is the distance between the segments, and their alignment
     unless `align` states another one; `gap` moves the second segment's address against its place in the file.
+    `read_only` is how many bytes from the begin of data are read-only after the relocations.
     """
     texts = StringTable()
     exported = dict(defines) if isinstance(defines, Mapping) else dict.fromkeys(defines, "")
@@ -101,6 +104,7 @@ def make_shared_object(
         symbols.append(_symbol(bits, texts.at(name), _TEXT, 0x12, 1))
         indexes.append(own_versions.index(version) + 2 if version else 1)
     dynamic = [(1, texts.at(name)) for name in needed]
+    dynamic += [(0x7FFFFFFD, texts.at(name)) for name in auxiliary]
     dynamic += [(tag, texts.at(text)) for tag, text in ((14, soname), (15, rpath), (29, runpath)) if text]
     contents = {
         ".interp": interpreter.encode() + b"\0" if interpreter else b"",
@@ -132,6 +136,7 @@ def make_shared_object(
         phdr=phdr,
         static=static,
         cut=cut,
+        read_only=read_only,
     )
 
 
@@ -201,6 +206,7 @@ class _Layout:
         phdr: bool,
         static: bool,
         cut: int,
+        read_only: int,
     ) -> bytes:
         code = bytearray(self.code_end)
         data = self.dynamic + bytes(4 * self.width)
@@ -232,6 +238,8 @@ class _Layout:
             segments.insert(0, (_PHDR, 4, start, start, 0x100, 0x100, 4))
         if stack is not None:
             segments.append((_STACK, stack, 0, 0, 0, 0, 16))
+        if read_only:
+            segments.append((_RELRO, 4, self.data_offset, self.data_address, read_only, read_only, 1))
         if tls[0]:
             segments.append((_TLS, 4, self.data_offset + len(data), self.data_address + len(data), 0, *tls))
         for name, place in self.places.items():

@@ -1,5 +1,6 @@
 """What keeps the files of a wheel from loading, on each release: each check refuses one wheel and passes another."""
 
+import struct
 from collections.abc import Mapping, Sequence
 
 import pytest
@@ -182,6 +183,43 @@ def test_a_library_that_a_module_loaded_earlier_has_is_unsure():
     assert worst_outcome(findings_of({**files, "pkg/first.abi3.so": first})) == "unsure"
 
 
+@pytest.mark.parametrize(
+    ("code", "symbol", "outcome"),
+    [
+        ("import ssl\n", "extra", "unsure"),
+        ("def f():\n    from http import client\n", "extra", "unsure"),
+        ("import json\n", "extra", "runs"),
+        ("import ssl\n", "RAND_bytes", "runs"),
+    ],
+)
+def test_the_systems_library_that_python_may_load_first_must_do(code, symbol, outcome):
+    library = make_library("libcrypto.so.3", defines=[symbol])
+    module = make_module(Undefined(name=symbol), needed=["libcrypto.so.3", "libc.so.6"], runpath="$ORIGIN")
+    files = {MODULE: module, "pkg/libcrypto.so.3": library, "pkg/__init__.py": code}
+    assert worst_outcome(findings_of(files)) == outcome
+
+
+def test_an_auxiliary_library_is_loaded_if_it_is_there():
+    module = make_module(Undefined(name="extra"), **USES_INNER, runpath="$ORIGIN")
+    library = make_library(INNER, defines=["other"], auxiliary=["libmore.so.1"], runpath="$ORIGIN")
+    files = {MODULE: module, f"pkg/{INNER}": library}
+    assert worst_outcome(findings_of(files)) == "fails"
+    assert worst_outcome(findings_of({**files, "pkg/libmore.so.1": make_library("libmore.so.1")})) == "runs"
+    whole = make_library(INNER, auxiliary=["libmore.so.1"])
+    assert worst_outcome(findings_of({MODULE: module, f"pkg/{INNER}": whole})) == "runs"
+
+
+def test_a_link_that_a_package_has_is_a_name_of_its_library():
+    assert worst_outcome(findings_of({MODULE: make_module(needed=["libbz2.so.1"])})) == "runs"
+
+
+def test_an_object_file_in_the_place_of_a_library_fails():
+    module = make_module(**USES_INNER, runpath="$ORIGIN")
+    library = make_library(INNER)
+    files = {MODULE: module, f"pkg/{INNER}": library[:16] + b"\1\0" + library[18:]}
+    assert worst_outcome(findings_of(files)) == "fails"
+
+
 def test_a_library_of_a_required_project_is_unsure():
     module = {MODULE: make_module(needed=["libtensorflow_framework.so.2", "libother.so.2", "libc.so.6"])}
     assert worst_outcome(findings_of(module, requires=["tensorflow (>=2)"])) == "unsure"
@@ -342,6 +380,16 @@ def test_a_version_is_looked_up_in_the_wheels_own_library():
         assert worst_outcome(findings_of({MODULE: module, f"pkg/{INNER}": library})) == outcome
 
 
+def test_a_version_whose_text_was_changed_is_not_found():
+    module = make_module(Undefined(name="extra", library=INNER, version="V_2"), **USES_INNER, runpath="$ORIGIN")
+    library = make_shared_object(soname=INNER, defines={"extra": "V_1"})
+    changed = module.replace(b"\0V_2\0", b"\0V_1\0")
+    assert worst_outcome(findings_of({MODULE: changed, f"pkg/{INNER}": library})) == "fails"
+    plain = make_module(Undefined(name="extra"), **USES_INNER, runpath="$ORIGIN")
+    changed = library.replace(b"\0V_1\0", b"\0V_9\0")
+    assert worst_outcome(findings_of({MODULE: plain, f"pkg/{INNER}": changed})) == "runs"
+
+
 def test_a_version_of_a_library_without_versions_stops_glibc_before_2_41():
     module = make_module(Undefined(name="extra", library=INNER, version="V_2"), **USES_INNER, runpath="$ORIGIN")
     files = {MODULE: module, f"pkg/{INNER}": make_library(INNER)}
@@ -384,6 +432,17 @@ def test_a_weak_symbol_and_one_that_no_relocation_uses_may_be_missing():
 def test_a_copied_variable_must_be_defined_in_a_library():
     program = make_program(undefined=[Undefined(name="no_such_variable", relocation=COPY)])
     assert worst_outcome(findings_of({"demo-1.0.data/scripts/tool": program})) == "fails"
+    program = make_program(undefined=[Undefined(name="environ", relocation=COPY)])
+    assert worst_outcome(findings_of({"demo-1.0.data/scripts/tool": program})) == "runs"
+
+
+def test_a_program_does_not_copy_its_own_variable():
+    copied = Undefined(name="shared", relocation=COPY)
+    program = make_program(undefined=[copied], defines=["shared"], needed=[INNER], runpath="$ORIGIN/../lib")
+    for name, outcome in (("shared", "runs"), ("other", "fails")):
+        library = make_library(INNER, defines=[name])
+        files = {"demo-1.0.data/scripts/tool": program, f"demo-1.0.data/data/lib/{INNER}": library}
+        assert worst_outcome(findings_of(files)) == outcome
 
 
 def test_a_function_of_a_newer_python_fails_on_the_older_one():
@@ -398,6 +457,19 @@ def test_a_symbol_of_a_sibling_is_visible_only_if_code_makes_it_so():
     assert worst_outcome(findings_of(files)) == "fails"
     code = "import sys, os\nsys.setdlopenflags(os.RTLD_GLOBAL | os.RTLD_NOW)\n"
     assert worst_outcome(findings_of({**files, "pkg/__init__.py": code})) == "unsure"
+    code = "import ctypes\nctypes.CDLL(find('libsibling.so'), 258)\n"
+    assert worst_outcome(findings_of({**files, "pkg/__init__.py": code})) == "unsure"
+    assert worst_outcome(findings_of({**files, "pkg/__init__.py": code.replace("258", "2")})) == "fails"
+
+
+@pytest.mark.parametrize(
+    ("relocation", "flags", "outcome"),
+    [(JUMP_SLOT, "os.RTLD_LAZY", "unsure"), (JUMP_SLOT, "os.RTLD_NOW", "fails"), ("GLOB_DAT", "os.RTLD_LAZY", "fails")],
+)
+def test_a_function_that_python_may_bind_at_the_call_is_unsure(relocation, flags, outcome):
+    code = f"import os, sys\nsys.setdlopenflags({flags})\nfrom . import demo\n"
+    module = make_module(Undefined(name="of_nobody", relocation=relocation))
+    assert worst_outcome(findings_of({MODULE: module, "pkg/__init__.py": code})) == outcome
 
 
 # One file
@@ -473,10 +545,22 @@ def test_static_tls_of_several_modules_is_unsure_if_it_fits_for_each():
         ({"relocations": [(3, None)]}, "fails"),
         ({"data_flags": 7}, "runs"),
         ({"tags": [(0x6000000F, 0)]}, "fails"),
+        ({"read_only": 0x1000}, "runs"),
+        ({"read_only": 0x3000}, "fails"),
+        ({"tls": (0x40000000, 1)}, "runs"),
+        ({"tls": (0xD0000000, 1)}, "fails"),
     ],
 )
 def test_what_the_loader_refuses_in_one_file(changes, outcome):
     assert worst_outcome(findings_of({MODULE: make_module(**changes)})) == outcome
+
+
+def test_tables_that_stop_the_loader_fail():
+    good = make_module(Undefined(name="malloc", library="libc.so.6", version="GLIBC_2.4"))
+    no_indexes = good.replace(struct.pack("<I", 0x6FFFFFF0), struct.pack("<I", 0x6FFFFD00))
+    wrong_rows = good.replace(struct.pack("<II", 19, 8), struct.pack("<II", 19, 12))
+    outcomes = [worst_outcome(findings_of({MODULE: content})) for content in (good, no_indexes, wrong_rows)]
+    assert outcomes == ["runs", "fails", "fails"]
 
 
 def test_floats_in_core_registers_fail_if_a_function_takes_floats():
@@ -630,6 +714,8 @@ def test_a_module_that_is_all_of_the_wheel_fails_if_it_does_not_load():
         ("/usr/lib//arm-linux-gnueabihf/libz.so.1", "runs"),
         ("/lib/arm-linux-gnueabihf/libssl.so.1.1", "fails"),
         ("/opt/libz.so.1", "fails"),
+        ("/$LIB/libz.so.1", "runs"),
+        ("/$LIB/libssl.so.1.1", "fails"),
     ],
 )
 def test_a_library_by_its_whole_path_is_searched_only_there(path, outcome):

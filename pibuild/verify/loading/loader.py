@@ -24,6 +24,7 @@ from pibuild.verify.imports.python_imports import used_binaries
 from pibuild.verify.installed_files import SITE, InstalledFiles
 from pibuild.verify.loading.loader_process import LoadedFile, LoaderProcess, MissingLibrary, other_project
 from pibuild.verify.loading.mapped_file import Role, is_program, mapping_findings
+from pibuild.verify.loading.standard_modules import standard_modules_with
 from pibuild.verify.loading.static_tls import joint_static_tls_findings, static_tls_findings
 from pibuild.verify.loading.symbol_binding import (
     C_API,
@@ -129,15 +130,17 @@ class _LoadedWheel:
         return "module" if is_module else "library"
 
     def _start(
-        self, binary: Binary, kind: Literal["module", "program", "library"], first: Binary | None = None
+        self, binary: Binary, kind: Literal["module", "program", "library"], first: Binary | str | None = None
     ) -> _Start:
-        """Load a file, after the file `first` if there is one."""
+        """Load a file, after `first` if there is one: a file of the wheel, or the name of a library of the system."""
         if kind == "program":
             process = LoaderProcess(self._files, self._system, self._bits, self._python)
             global_scope = scope = process.start_program(binary)
         else:
             process, global_scope = self._python_process.copy(), self._python_scope
-            if first:
+            if isinstance(first, str):
+                process.load_system(first)
+            elif first:
                 process.load(first)
                 process.missing.clear()
             scope = process.load(binary)
@@ -168,11 +171,12 @@ class _LoadedWheel:
                         found.append(start)
         return loaders
 
-    def _decisive_starts(self) -> Iterator[tuple[_Start, tuple[_Start, str]]]:
-        """Yield files whose loading depends on which other file was loaded before, with that file and a library's name.
+    def _decisive_starts(self) -> Iterator[tuple[_Start, tuple[str, str]]]:
+        """Yield files whose loading depends on what was loaded before, with a description of that and a library's name.
 
         The loader takes a library that is loaded for every file that asks for its name.
         """
+        yield from self._decisive_system_starts()
         loaders: dict[str, dict[str, _Start]] = {}
         for start in self._starts:
             for file in start.loaded_later if start.kind == "module" else ():
@@ -188,7 +192,16 @@ class _LoadedWheel:
         }
         for (start, other), name in islice(orders.items(), _MAX_ORDERS):
             if self._start(start.binary, start.kind, other.binary).fails != start.fails:
-                yield start, (other, name)
+                yield start, (f"{other.binary.path} with another {name}", name)
+
+    def _decisive_system_starts(self) -> Iterator[tuple[_Start, tuple[str, str]]]:
+        """Yield files that need a library of the wheel, for which the loader takes the system's if Python loaded it."""
+        modules = standard_modules_with(self._paths_by_name, self._files.contents.sources.values())
+        for start in self._starts if modules else ():
+            own = {name for file in start.loaded_later if file.binary for name in file.names}
+            for name in sorted(modules.keys() & own) if start.kind != "program" else ():
+                if self._start(start.binary, start.kind, name).fails != start.fails:
+                    yield start, (f"the system's {name}, which Python's module {modules[name]} loads,", name)
 
     # Whether it matters
 
@@ -198,7 +211,7 @@ class _LoadedWheel:
         findings = [*(self._missing_finding(each, start) for each in missing), *start.findings]
         if start in self._decisive:
             other, name = self._decisive[start]
-            reason = f"loads or does not load, as {other.binary.path} with another {name} is loaded before it or not"
+            reason = f"loads or does not load, as {other} is loaded before it or not"
             kept = (finding for finding in findings if finding.outcome == "note")
             findings = [*kept, _finding(start.binary, "unsure", reason, _SETTLES, name)]
         if all(finding.outcome == "note" for finding in findings):

@@ -172,6 +172,11 @@ class LoaderProcess:
         """Load a library of the wheel as `dlopen` does, with what it needs, and return these files: its own scope."""
         return self.load_needed(self._open_binary(self._files.paths[binary.path], binary, None))
 
+    def load_system(self, name: str) -> bool:
+        """Load a library of the system with what it needs; return whether the release has it."""
+        file = self._open_system(name, None)
+        return bool(file and self.load_needed(file))
+
     def find(self, name: str) -> LoadedFile | None:
         """Return the file that was requested by a name. A soname that no file requested finds no file."""
         file = self._by_name.get(name)
@@ -260,7 +265,7 @@ class LoaderProcess:
         self._add(file)
         return file
 
-    def _open_system(self, name: str, loader: LoadedFile) -> LoadedFile | None:
+    def _open_system(self, name: str, loader: LoadedFile | None) -> LoadedFile | None:
         soname = _FILE_NAMES.get(name, name)
         if file := self._by_place.get(soname):
             file.names.add(name)
@@ -276,8 +281,12 @@ class LoaderProcess:
         return binary.elf.is_arm if self._bits == 32 else binary.elf.is_aarch64
 
     def _is_damaged(self, binary: Binary) -> bool:
-        """Whether the loader fails at a file and doesn't search on: a big-endian file of the same word size."""
-        return binary.elf.bits == self._bits and not binary.elf.little_endian
+        """Whether the loader fails at a file and doesn't search on.
+
+        Such are a big-endian file of the same word size, and one that is neither a library nor a program.
+        """
+        is_other_kind = self._fits(binary) and binary.elf.dynamic is None
+        return binary.elf.bits == self._bits and (is_other_kind or not binary.elf.little_endian)
 
     def _place_for_some_cpus(self, name: str, path: "_SearchPath", instead: Binary | None = None) -> str:
         """Return where a library is that the loader finds on CPUs with certain features; empty if it is nowhere.

@@ -52,9 +52,10 @@ def _has_version(library: LoadedFile, version: str, system: System) -> bool:
 def undefined_references(
     binary: Binary, references: Iterable[Reference], scope: Iterable[LoadedFile], but: Collection[str] = ()
 ) -> list[Reference]:
-    """Return the references of a file that no file of a scope defines, without weak ones and those to the versions `but`.
+    """Return the references of a file that no file of a scope defines.
 
-    Symbols that a file with unknown exports may define count as defined.
+    Weak ones and those to the versions `but` are left out. Symbols that a file with unknown exports may define count as
+    defined.
     """
     waiting: dict[str, list[Reference]] = {}
     for reference in references:
