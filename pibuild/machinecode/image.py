@@ -61,6 +61,8 @@ _GO_MODULE_TEXT, _MAX_MODULES = 22, 16
 """The word of a Go module's record that holds where its code begins; and how many records are looked at."""
 _MAX_SEGMENTS = 1000
 """A file with more of them can't be read (dynamic.py)."""
+_THREAD_SLOTS = {32: (13, 17), 64: (1028, 1031)}
+"""TLS_DESC and DTPMOD."""
 START = "the program's start"
 """The name of the place at which a program begins."""
 _SIGNED_PCREL = 0x1B
@@ -374,6 +376,12 @@ class MemoryImage:
         imports = places[is_import], symbols[is_import]
         resolvers = np.concatenate([addends[kinds == _IRELATIVE[self.bits]], values[is_own & (kind_of == _GNU_IFUNC)]])
         return imports, places[known], pointer[known], distinct(resolvers)
+
+    @cached_property
+    def thread_slots(self) -> frozenset[int]:
+        """Places that the loader fills in for code that finds thread-local variables by calling a function of it."""
+        places, kinds, _, _ = self.relocations
+        return frozenset(places[np.isin(kinds, _THREAD_SLOTS[self.bits])].tolist())
 
     @cached_property
     def imports(self) -> PlaceTable[str]:

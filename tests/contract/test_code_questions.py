@@ -217,6 +217,8 @@ _UNSURE_64 = {
 """Where an answer decides in a way that is not followed."""
 _RUNS_32 = {
     "its own bit": "void *PyInit_demo(void) { if (getauxval(16) & (1 << 12)) { NEON } return MODULE; }",
+    "a function that returns early": f"{_F.format('NEON')} NI void work(void) {{ if (!(getauxval(16) >> 12 & 1)) return; n++; f(); n--; }}"
+    "void *PyInit_demo(void) { work(); return MODULE; }",
     "the sign of a shifted answer": "void *PyInit_demo(void) { if ((long)(getauxval(16) << 19) < 0) { NEON } return MODULE; }",
     "a function that is asked for a bit": f"{_HAS} {_F.format('NEON')}"
     "void *PyInit_demo(void) { if (has(12)) f(); return MODULE; }",
@@ -227,6 +229,8 @@ _RUNS_32 = {
     "void *PyInit_demo(void) { if (no) { die(); WORD } return MODULE; }",
 }
 _FAILS_32 = {
+    "a function that returns early where it has it": f"{_F.format('NEON')} NI void work(void) {{ if (getauxval(16) >> 12 & 1) return; n++;"
+    "f(); n--; } void *PyInit_demo(void) { work(); return MODULE; }",
     "the wrong way round": "void *PyInit_demo(void) { if (!(getauxval(16) & (1 << 12))) { NEON } return MODULE; }",
     "words behind a call": f"{_G} void *PyInit_demo(void) {{ g(); WORD return MODULE; }}",
     "a pointer without a question": f"{_F.format('NEON')} {_G} void *PyInit_demo(void) {{ void (*volatile p)(void) ="

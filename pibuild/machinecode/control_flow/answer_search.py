@@ -195,7 +195,9 @@ class AnswerSearch:
         """Follow a function that knows an answer; yield those that get to know it."""
         is_vague = place in self._told_by_system
         arguments = self._arguments(place)
-        walk = self._flow.walk(place, arguments=arguments)
+        is_setter = self._knowledge.follows_places and self._may_be_setter(place)
+        is_setter = is_setter and any(value[0] in ANSWERS for value in arguments.values())
+        walk = self._flow.walk(place, arguments=arguments, is_setter=is_setter)
         own = walk if (certain := _certain(arguments)) == arguments else self._flow.walk(place, arguments=certain)
         if place in self._resolvers:
             self._learn_chosen(walk)
@@ -227,9 +229,9 @@ class AnswerSearch:
     def _learn_kinds(self, place: int, walk: Walk) -> Iterator[int]:
         """Learn whether what a function tells depends on what it gets, or is written to where its caller wants it."""
         told = self._knowledge.telling.get(place, frozenset())
-        for own in self._with_stubs(place) if walk.tells - told else ():
-            self._knowledge.telling[own] = walk.tells | told
-            yield from self._callers(own)
+        for own in self._with_stubs(place) if (walk.tells | walk.tells_further) - told else ():
+            self._knowledge.telling[own] = walk.tells | walk.tells_further | told
+            yield from self._callers(own) if walk.tells - told else self._few(self._callers(own))
         compares = walk.compares and bool(self._imported.texts)
         for is_such, known in (
             (walk.is_parametric, self._knowledge.parametric),
@@ -278,10 +280,12 @@ class AnswerSearch:
         for target, features in walk.decided.items() if depth < _DEEPEST_SETTER else ():
             place = self._graph.own_stubs.get(target, target)
             known = self._setters.get(place, frozenset())
-            if features <= known or place in self._asking or not self._may_be_setter(place):
+            if features <= known or not self._may_be_setter(place):
                 continue
             self._setters[place] = known = features | known
-            inner = self._flow.walk(place, arguments=_GIVEN, guards=frozenset({("maybe", known)}))
+            inner = self._flow.walk(place, arguments=_GIVEN, guards=frozenset({("maybe", known)}), is_setter=True)
+            if place in self._asking and (inner.calls or inner.imports):  # it asks by itself
+                continue
             yield from self._learn_variables(~place, inner, known, is_vague=False)
             yield from self._learn_places(place, inner)
             yield from self._learn_setters(inner, depth + 1)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pibuild.machinecode.control_flow.backward_slice import reads, writes
+from pibuild.machinecode.control_flow.decisions import Decisions
 from pibuild.machinecode.control_flow.knowledge import Knowledge, State, Walk
 from pibuild.machinecode.control_flow.memory import TOLD, Memory, told_at
 from pibuild.machinecode.control_flow.questions import (
@@ -24,6 +25,7 @@ from pibuild.machinecode.control_flow.register_values import (
     decided_about,
     doubted,
     joined,
+    shared,
     vague,
 )
 from pibuild.machinecode.decoders import effects as op
@@ -50,6 +52,7 @@ _WRITE_NO_REGISTER = (op.NOP, op.STORE, op.STORE_REG, op.STORE_VECTOR, op.COMPAR
 _OF_CALLER = ("s", "given", "in")
 """Kinds of arguments that mean something in the calling function only."""
 _PC = 15
+_THREAD_VARIABLES = "__tls_get_addr"
 _COPYING = 256
 """The loop that fills an array is not farther behind what clears it."""
 _MOST_BEFORE_USE, _DEEPEST_USE = 40, 3
@@ -57,6 +60,8 @@ _MOST_BEFORE_USE, _DEEPEST_USE = 40, 3
 _TESTS = (op.COMPARE, op.COMPARE_REG, op.CHAIN, op.KEEP, op.TO_VECTOR, op.BRANCH_ZERO, op.BRANCH_BIT, op.CALL_REG)
 _GETTER_BYTES = 256
 """Size of a function that returns what lies where an argument leads."""
+_GIVEN_BYTES, _LARGEST_COUNT = 256, 0xFFFF
+"""Size of what a function may change through a pointer to the stack, and the largest number that is no address."""
 _OPEN: Value = ("",)
 _SHORT = 16
 """Instructions of a function that GCC calls without saving registers."""
@@ -76,6 +81,8 @@ class Surroundings:
     """Begins and ends of what mapping symbols call data, within a range."""
     stubs: Mapping[int, str]
     """Names of imported functions by the place of the code that jumps to them."""
+    own_stubs: Mapping[int, int]
+    """Own functions by the place of the code that jumps to them through a pointer."""
     never_returns: Callable[[str], bool]
     may_return: Callable[[int], bool]
     leads_to_word: Callable[[int], bool]
@@ -98,12 +105,13 @@ class Calls:
         image: MemoryImage,
         knowledge: Knowledge,
         surroundings: Surroundings,
+        decisions: Decisions,
         memory: Memory,
         inner_walk: Callable[[int, dict[int, Value]], Walk],
     ) -> None:
         """Take what is known of the file, and what walks through a function with arguments."""
         self._image, self._knowledge, self._surroundings, self._walk = image, knowledge, surroundings, inner_walk
-        self._memory = memory
+        self._decisions, self._memory = decisions, memory
         self._is_a64, self._is_inner = image.bits == 64, False
         self._argument_count = 8 if self._is_a64 else 4
         self._volatile = frozenset((*range(18), 30, op.VECTORS) if self._is_a64 else (0, 1, 2, 3, 12, 14, op.VECTORS))
@@ -127,14 +135,15 @@ class Calls:
         result: Value | None = None
         if name is not None:
             result = self._call_import(name, state, walk)
-        elif place is None and (pointer := state.registers.get(operation[1])) and pointer[0] == "choice":
-            self.note_choice(pointer, state, walk)
-        elif place is None and (pointer := state.registers.get(operation[1])) and pointer[0] in ANSWERS:
-            self._knowledge.doubted |= about(pointer)
         elif isinstance(place, int):
             result = self._call_own(place, state, walk)
             kept = self._kept(place, state.registers) if kind in (op.CALL, op.CALL_REG) else kept
+        else:
+            result = self._call_pointer(operation, state, walk)
+            kept = dict(state.registers) if result is not None else kept
         if kind in (op.CALL, op.CALL_REG):
+            if state.slots:
+                self._forget_given_away(state)
             self._forget(state.registers)
             state.registers.update(kept)
             if result is not None:
@@ -143,14 +152,44 @@ class Calls:
             self._return(walk, result, state.guards)
         return place if name is None else name
 
+    def _call_pointer(self, operation: Operation, state: State, walk: Walk) -> Value | None:
+        """Carry out a call or jump to where a register says, if that is not one place.
+
+        Return the address of a thread-local variable, for which code calls the function of a descriptor: that changes
+        no other register.
+        """
+        if operation[0] == op.CALL_REG and (variable := self._thread_variable(state.registers)) is not None:
+            return variable
+        pointer = state.registers.get(operation[1])
+        if pointer is not None and pointer[0] == "choice":
+            self.note_choice(pointer, state, walk)
+        elif pointer is not None and pointer[0] in ANSWERS:
+            self._knowledge.doubted |= about(pointer)
+        return None
+
+    def _thread_variable(self, registers: dict[int, Value]) -> Value | None:
+        """Return the address of a thread-local variable that a function of the loader returns for the slot it gets.
+
+        The address of the slot stands for that of the variable.
+        """
+        slot = registers.get(0)
+        return slot if slot is not None and slot[0] == "k" and slot[1] in self._image.thread_slots else None
+
     def _return(self, walk: Walk, value: Value | None, guards: Features) -> None:
         before = walk.returned
         walk.results.append((value, guards))
         if not walk.returns:
             walk.returned, walk.returned_guards = value, guards
         elif before is not None and value is not None:
-            walk.returned = joined(before, value, walk.returned_guards, guards)
-            walk.returned_guards = walk.returned_guards & guards
+            both = joined(before, value, walk.returned_guards, guards)
+            if (
+                both is None
+                and (one := self._decisions.as_choice(before))
+                and (other := self._decisions.as_choice(value))
+            ):
+                both = joined(one, other, walk.returned_guards, guards) or vague(one, other)
+            walk.returned = both
+            walk.returned_guards = shared(walk.returned_guards, guards)
         else:  # a way of which nothing is known
             walk.returned = vague(before, value)
         if walk.returned is None:
@@ -199,11 +238,12 @@ class Calls:
         return result
 
     def _call_import(self, name: str, state: State, walk: Walk) -> Value | None:
-        if name == SYSTEM_CALL:
-            return self._call_syscall(state, walk)
+        if name in (SYSTEM_CALL, _THREAD_VARIABLES):
+            is_system = name == SYSTEM_CALL
+            return self._call_syscall(state, walk) if is_system else self._thread_variable(state.registers)
         registers, guards = state.registers, state.guards
         before = walk.imports.get(name)
-        walk.imports[name] = (guards if before is None else before[0] & guards, state.address)
+        walk.imports[name] = (guards if before is None else shared(before[0], guards), state.address)
         result = self._surroundings.imported(name, registers)
         if result is not None:
             walk.saw_answer = True
@@ -222,7 +262,7 @@ class Calls:
         for number in range(self._argument_count if _may_call(name) else 0):  # functions that are handed over
             value = registers.get(number)
             if value is not None and value[0] == "k" and self._is_function(value[1]):
-                walk.callbacks[value[1]] = walk.callbacks.get(value[1], guards) & guards
+                walk.callbacks[value[1]] = shared(walk.callbacks.get(value[1], guards), guards)
         return result
 
     def _note_told(self, where: Value, features: Features, state: State, walk: Walk) -> None:
@@ -257,6 +297,8 @@ class Calls:
         for number, features in self._knowledge.telling_given.get(target, {}).items():
             if (where := state.registers.get(number)) is not None:
                 self._memory.tell(where, features, state, walk)
+            else:
+                walk.tells_further |= features
         if told := self._knowledge.telling.get(target):
             walk.saw_answer = True
             where = next((value for value in map(state.registers.get, range(4)) if value and value[0] == "s"), None)
@@ -271,6 +313,7 @@ class Calls:
 
     def _of_doubts(self, target: int, registers: dict[int, Value]) -> Value | None:
         """Return what a function may make of arguments that depend on an answer in a way that is not followed."""
+        target = self._surroundings.own_stubs.get(target, target)
         low, high = self._surroundings.bounds(target)
         if high - low > _GETTER_BYTES or not self._knowledge.follows_places:
             return None
@@ -321,7 +364,7 @@ class Calls:
         """Note that another place of the file is called or jumped to."""
         before = walk.calls.get(target)
         walk.calls[target] = (
-            guards if before is None else before[0] & guards,
+            guards if before is None else shared(before[0], guards),
             state.address if before is None else before[1],
         )
         if guards and (features := decided_about(guards)):
@@ -369,6 +412,18 @@ class Calls:
                     found.add(part[1])
             place += size
         return None
+
+    def _forget_given_away(self, state: State) -> None:
+        """Forget the small numbers on the stack that a called function may change: it gets where they lie."""
+        count = self._argument_count
+        given = [value[1] for number, value in state.registers.items() if value[0] == "s" and number < count]
+        for first in given:
+            changed = range(first, first + _GIVEN_BYTES)
+            state.slots = {
+                at: value
+                for at, value in state.slots.items()
+                if value[0] != "k" or value[1] > _LARGEST_COUNT or at not in changed
+            }
 
     def _forget(self, registers: dict[int, Value]) -> None:
         for number in self._volatile.intersection(registers):

@@ -1,6 +1,6 @@
 """What is certain about the CPU behind a test of an answer."""
 
-from pibuild.machinecode.control_flow.knowledge import Flags, Knowledge, Walk
+from pibuild.machinecode.control_flow.knowledge import Flags, Knowledge, State, Walk
 from pibuild.machinecode.control_flow.questions import CHKFEAT, all_set, some_set
 from pibuild.machinecode.control_flow.register_values import (
     ANSWERS,
@@ -123,6 +123,21 @@ class Decisions:
         else:
             features = _NONE if value[2] else self.asked(walk, value[1])
         return (features, _NONE) if condition in (0, 2, 8, 10, 12) else (_NONE, _NONE)
+
+    def known(self, operation: Operation, state: State) -> bool | None:
+        """Return whether a branch is taken, if it tests a number that is known on the way that led there."""
+        if operation[0] == op.BRANCH:
+            value, number = state.flags[:2] if state.flags is not None else (None, None)
+            if value is None or value[0] != "k" or number is None or not 0 <= operation[1] < 14:
+                return None
+            positive, inverted = operation[1] & ~1, operation[1] & 1
+            return None if positive in (4, 6) else _holds(positive, value[1], number) != bool(inverted)
+        value = state.registers.get(operation[1])
+        if value is None or value[0] != "k":
+            return None
+        if operation[0] == op.BRANCH_BIT:
+            return bool(value[1] >> operation[2] & 1) == bool(operation[4])
+        return bool(value[1]) == bool(operation[3])
 
     def as_choice(self, value: Value | None) -> Value | None:
         """Return one bit of an answer as the choice of two numbers; other values stay."""

@@ -395,6 +395,7 @@ class Execution:
 def _flags(
     value: Value | None, number: int | None, sign: Value | None = None, carry: Value | None = None
 ) -> Flags | None:
-    """Return the flags after a test; None if they tell nothing about the CPU."""
+    """Return the flags after a test; None if they tell nothing about the CPU, and no number was tested."""
     is_answer = any(one is not None and one[0] in ANSWERS for one in (value, sign, carry))
-    return (value, number, sign, carry) if is_answer else None
+    is_number = value is not None and value[0] == "k" and number is not None
+    return (value, number, sign, carry) if is_answer or is_number else None

@@ -20,7 +20,7 @@ from pibuild.machinecode.control_flow.knowledge import Knowledge, State, Walk
 from pibuild.machinecode.control_flow.memory import Memory
 from pibuild.machinecode.control_flow.met_places import MetPlaces
 from pibuild.machinecode.control_flow.questions import ALL
-from pibuild.machinecode.control_flow.register_values import Features, Value, vague
+from pibuild.machinecode.control_flow.register_values import Features, Value, shared, vague
 from pibuild.machinecode.control_flow.straight_runs import StraightRuns
 from pibuild.machinecode.control_flow.switches import Switches
 from pibuild.machinecode.control_flow.unreached_blocks import UnreachedBlocks
@@ -72,7 +72,7 @@ class Flow:
         memory = Memory(image, knowledge, surroundings.exported)
         self.execution = Execution(image.bits, self.decisions, memory)
         self.memory = memory
-        self.calls = Calls(image, knowledge, surroundings, memory, self._inner_walk)
+        self.calls = Calls(image, knowledge, surroundings, self.decisions, memory, self._inner_walk)
         self.unreached = UnreachedBlocks(image, surroundings.data_in)
         self.runs = StraightRuns(image)
 
@@ -83,20 +83,21 @@ class Flow:
         watch: Watch | None = None,
         arguments: dict[int, Value] | None = None,
         guards: Features = _NONE,
+        is_setter: bool = False,
         with_landing_pads: bool = False,
     ) -> Walk:
         """Return what is met from a place on.
 
-        `guards` are what is certain where it begins. The walk ends early at an instruction of interest if `watch` says
-        so. Raise BudgetError if it takes more steps
-        than the size of the wheel justifies.
+        `guards` are what is certain where it begins. A setter keeps what it gets for its caller. The walk ends early at
+        an instruction of interest if `watch` says so. Raise BudgetError if it takes more steps than the size of the
+        wheel justifies.
         """
         low, high = self.surroundings.bounds(start)
         span = self.image.span(low)
         if span is None or not span.is_executable:
             return Walk()
         walker = _Walker(self, low, min(high, span.end), watch)
-        walker.walk.is_setter = bool(guards)
+        walker.walk.is_setter = is_setter
         knowledge = self.knowledge
         if arguments is None:
             passed = knowledge.arguments.get(start, {})
@@ -123,6 +124,8 @@ class _Walker:
         self._run = flow.runs.run
         self._waiting: list[tuple[int, int, State]] = []
         """States at places from which on the walk goes on, by address."""
+        self._unlikely: list[tuple[int, int, State]] = []
+        """The same of ways on which control goes later, or never: a number that is known speaks against them."""
         self._pool = flow.knowledge.pool
         self._met = MetPlaces()
         self._switches = Switches(flow.image, low, high)
@@ -136,7 +139,7 @@ class _Walker:
         self._pool.spend(_WALK_STEPS)
         self._wait(self._fresh_state(start, begin, arguments))
         while True:
-            while self._waiting:
+            while self._waiting or self._has_unlikely():
                 state = self._met.merged(self._next())
                 if state is not None and self._follow(state) is _Next.END:
                     self._pool.spend(self._steps)
@@ -153,6 +156,14 @@ class _Walker:
                 self._wait(self._fresh_state(place, guards, {}))
         self._pool.spend(self._steps)
 
+    def _has_unlikely(self) -> bool:
+        """Let the walk go on at the first of the unlikely ways that was not met; return whether there is one."""
+        while self._unlikely and not self._waiting:
+            way = heappop(self._unlikely)
+            if way[0] not in self._met.guards:
+                self._waiting.append(way)
+        return bool(self._waiting)
+
     def _has_unmet(self) -> bool:
         """Return whether an instruction of interest was not met: something that is not followed leads to it."""
         if self._watch is None or not self._watch.has_all or self._has_unmet_once:
@@ -161,12 +172,14 @@ class _Walker:
         is_function = self._surroundings.is_function(self._low)
         return is_function and any(place & ~1 not in self._met.guards for place in self._watch.places)
 
-    def _wait(self, *states: State) -> None:
+    def _wait(self, *states: State, ways: list[tuple[int, int, State]] | None = None) -> None:
         """Let the walk go on from some states."""
         for state in states:
+            if state.flags is not None and state.flags[0] is not None and state.flags[0][0] == "k":
+                state.flags = None  # of no use where ways meet
             self._met.joins.add(state.address)
             self._waits += 1
-            heappush(self._waiting, (state.address, self._waits, state))
+            heappush(self._waiting if ways is None else ways, (state.address, self._waits, state))
 
     def _next(self) -> list[State]:
         """Return the states with the lowest address: so that most places are met after all that leads there."""
@@ -270,7 +283,7 @@ class _Walker:
 
     def _is_found(self, place: int, guards: Features) -> bool:
         """Note an instruction that is watched for; return whether the walk ends there."""
-        self.walk.watched[place] = self.walk.watched.get(place, guards) & guards
+        self.walk.watched[place] = shared(self.walk.watched.get(place, guards), guards)
         self.walk.is_cut = self._watch is not None and self._watch.ends(place, guards)
         return self.walk.is_cut
 
@@ -280,23 +293,25 @@ class _Walker:
         """Carry out an instruction that a condition guards; control goes on behind it, too."""
         condition, inner = operation[1], operation[2]
         last = inner[-1] if inner[0] == op.SEVERAL else inner
+        yes, no = self._decisions.decision(self.walk, state.flags, condition)
+        kind, guards = inner[0], state.guards
         if last[0] in _POINTED:
-            taken = state.at(state.place, self._conditional.guards(condition, state))
+            taken = self._conditional.state(condition, state, state.guards | yes)
             if last is not inner:
                 self._execute(inner, taken, self.walk)
             self._jump(last, taken)
-            state.address += size
-            return _Next.ON
-        kind, guards = inner[0], state.guards
-        state.guards = self._conditional.guards(condition, state)
-        if kind in _LEAVING:
+            guards |= no
+        elif kind in _LEAVING:
+            state.guards |= yes
             self._leave_maybe(inner, state)
+            guards |= no if kind == op.JUMP else _NONE
         elif kind in (op.STORE, op.STORE_REG):
-            self._store(inner, state, self.walk)
+            self._store(inner, self._conditional.state(condition, state, state.guards | yes), self.walk)
         elif kind < op.CALL:
             self._conditional.execute(inner, condition, state)
         state.guards = guards
         state.address += size
+        self._conditional.go_on(condition, state)
         return _Next.ON
 
     def _leave_maybe(self, operation: Operation, state: State) -> None:
@@ -308,7 +323,7 @@ class _Walker:
             return
         self._calls.leave(operation, state, self.walk)
         if kind in _CALLS:
-            self._call_guards = here if self._call_guards is None else self._call_guards & here
+            self._call_guards = here if self._call_guards is None else shared(self._call_guards, here)
             state.registers.pop(0, None)
 
     def _branch(self, operation: Operation, size: int, state: State) -> _Next:
@@ -318,18 +333,23 @@ class _Walker:
         else:
             taken, falls = self._decisions.test(self.walk, operation, state.registers)
         target = state.address + (operation[3] if kind == op.BRANCH_BIT else operation[2])
-        there = state.guards | taken
+        there, is_open = state.guards | taken, state.flags is None if kind == op.BRANCH else bool(taken or falls)
+        known = None if is_open else self._decisions.known(operation, state)
         if self._low <= target < self._high:
-            self._wait(state.at(target | state.thumb, there))
+            ways = self._unlikely if known is False else self._waiting
+            self._wait(state.at(target | state.thumb, there), ways=ways)
         else:
             self._calls.note(target | state.thumb, there, state, self.walk)
         state.guards = state.guards | falls
         state.address += size
+        if known:
+            self._wait(state, ways=self._unlikely)
+            return _Next.OFF
         return _Next.ON
 
     def _call(self, operation: Operation, size: int, state: State) -> _Next:
         outcome, guards = self._calls.leave(operation, state, self.walk), state.guards
-        self._call_guards = guards if self._call_guards is None else self._call_guards & guards
+        self._call_guards = guards if self._call_guards is None else shared(self._call_guards, guards)
         surroundings = self._surroundings
         if isinstance(outcome, str) and surroundings.never_returns(outcome):
             return _Next.OFF

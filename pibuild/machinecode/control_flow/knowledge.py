@@ -116,6 +116,8 @@ class Walk:
     asked: set[Any] = field(default_factory=set)
     tells: Features = frozenset()
     """What the answers are about that it writes to places that are not known."""
+    tells_further: Features = frozenset()
+    """The same of those that functions write which it calls."""
     tells_given: dict[int, Features] = field(default_factory=dict)
     """The same of those that it writes to where an argument leads."""
     areas: dict[int, Features] = field(default_factory=dict)
@@ -123,7 +125,7 @@ class Walk:
     used_doubts: bool = False
     """Whether it calls a small function with an argument that depends on an answer in a way that is not followed."""
     is_setter: bool = False
-    """Whether all that it writes may tell about the CPU: it is called where an answer decided so."""
+    """Whether all that it writes may tell about the CPU: an answer decided that it is called, or it gets one."""
     decided: dict[int, Features] = field(default_factory=dict)
     """Places that are called where an answer decided so, and what it is about."""
     vector: int | None = None

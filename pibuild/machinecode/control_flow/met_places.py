@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from pibuild.machinecode.control_flow.knowledge import Flags, State
-from pibuild.machinecode.control_flow.register_values import Features, Value, common, vague
+from pibuild.machinecode.control_flow.register_values import Features, Value, common, shared, vague
 
 _MAX_VISITS = 2
 """The number of times that register values at one place may change. After that, they are only kept or forgotten."""
@@ -27,11 +27,8 @@ class MetPlaces:
         for other in states[1:]:
             state = other if _merge(state, other) else state
         before = self._states.get(address)
-        if before is not None:
-            if not _merge(before, state):
-                return None
-        elif address in self.guards:
-            state.guards &= self.guards[address]
+        if before is not None and not _merge(before, state):
+            return None
         count = self._visits[address] = self._visits.get(address, 0) + 1
         if count > _MAX_VISITS and before is not None and state.guards == before.guards:
             # from now on there are fewer facts each time, so this ends
@@ -62,7 +59,7 @@ def _kept(before: dict[int, Value], now: dict[int, Value]) -> dict[int, Value]:
 
 def _merge(before: State, state: State) -> bool:
     """Make a state what is certain by it and by what was known before; return whether that is less than before."""
-    guards = state.guards & before.guards
+    guards = before.guards if state.guards == before.guards else shared(state.guards, before.guards)
     registers = common(before.registers, state.registers, before.guards, state.guards)
     slots = common(before.slots, state.slots, before.guards, state.guards)
     flags = state.flags if state.flags == before.flags else None

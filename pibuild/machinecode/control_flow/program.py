@@ -54,6 +54,7 @@ class Program:
             may_be_address=self.graph.may_be_address,
             data_in=self.functions.data_in,
             stubs=self.graph.names,
+            own_stubs=self.graph.own_stubs,
             never_returns=never_returns,
             may_return=self.returns.may_return,
             leads_to_word=self._imported.leads_to_word,

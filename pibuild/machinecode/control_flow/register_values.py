@@ -12,6 +12,7 @@ index that tells about features,
 """
 
 from collections.abc import Callable, Iterable
+from functools import reduce
 from typing import Any
 
 from pibuild.machinecode.control_flow.questions import ALL, all_set
@@ -143,8 +144,7 @@ def choice(numbers: dict[int, Features]) -> Value | None:
 
 def doubted(*guards: Features) -> Value | None:
     """Return what is known of a value about which only a test decided that is not followed; None if none did."""
-    doubts = (guard[1] for features in guards for guard in features if isinstance(guard, tuple) and guard[0] == "maybe")
-    about_what = _NONE.union(*doubts)
+    about_what = _NONE.union(*map(_maybe, guards))
     return ("vague", about_what) if about_what else None
 
 
@@ -152,6 +152,28 @@ def decided_by(guards: Features) -> Value | None:
     """Return what is known of a value that a test with these guards decided, and that is not followed."""
     features = decided_about(guards)
     return ("vague", features) if features else None
+
+
+def shared(one: Features, other: Features) -> Features:
+    """Return what is certain by either of two sets of guards.
+
+    If an answer decided on one way, and on the other one a test of it, or of one that is not followed, an answer about
+    what both are about decided on both.
+    """
+    if one == other:
+        return one
+    both = one & other
+    maybes = [_maybe(guards) for guards in (one, other)]
+    if not one or not other or not any(maybes) or _maybe(both):
+        return both
+    sure = [frozenset(guard for guard in guards if not isinstance(guard, tuple)) for guards in (one, other)]
+    features = (maybes[0] | sure[0]) & (maybes[1] | sure[1])
+    return both | {("maybe", features)} if features else both
+
+
+def _maybe(guards: Features) -> Features:
+    """Return the features about which answers decided in a way that is not followed."""
+    return _NONE.union(*(guard[1] for guard in guards if isinstance(guard, tuple) and guard[0] == "maybe"))
 
 
 def numbers_of(value: Value | None, features: Features) -> dict[int, Features] | None:
@@ -168,7 +190,9 @@ def numbers_of(value: Value | None, features: Features) -> dict[int, Features] |
 
 def merged(a: dict[int, Features], b: dict[int, Features]) -> dict[int, Features]:
     """Return the numbers of two choices between which nothing is known to decide."""
-    return {number: a.get(number, b.get(number, _NONE)) & b.get(number, a.get(number, _NONE)) for number in a | b}
+    return {
+        number: shared(a.get(number, b.get(number, _NONE)), b.get(number, a.get(number, _NONE))) for number in a | b
+    }
 
 
 def changed(value: Value, change: Callable[[int], int]) -> Value | None:
@@ -210,10 +234,14 @@ def by_zero(value: Value) -> tuple[Features, Features]:
 
 
 def where(value: Value, holds: Callable[[int], bool]) -> tuple[Features, Features]:
-    """Return what is certain if a test of a choice holds, and if it does not."""
+    """Return what is certain if a test of a choice holds, and if it does not.
+
+    If none of the numbers is on a way, the choice decided, but the number may come from code that is not followed.
+    """
+    nobody = frozenset({("maybe", features)}) if (features := about(value)) else _NONE
     yes = [features for number, features in value[1] if holds(number)]
     no = [features for number, features in value[1] if not holds(number)]
-    return frozenset.intersection(*yes) if yes else _NONE, frozenset.intersection(*no) if no else _NONE
+    return reduce(shared, yes) if yes else nobody, reduce(shared, no) if no else nobody
 
 
 # flags
@@ -303,7 +331,7 @@ def by_answer(a: Value | None, b: Value | None, yes: Features, no: Features) -> 
     if a is not None and b is not None and a[0] == b[0] == "old":
         return joined(a, b, yes, no)
     zero: Value = ("k", 0)
-    maybe = frozenset(guard for guard in yes | no if isinstance(guard, tuple) and guard[0] == "maybe")
+    maybe = _maybe(yes | no)
     yes, no = (frozenset(guard for guard in guards if not isinstance(guard, tuple)) for guards in (yes, no))
     a, b = as_ask(a), as_ask(b)
     if yes:
@@ -318,7 +346,7 @@ def by_answer(a: Value | None, b: Value | None, yes: Features, no: Features) -> 
             return ("ask", no & a[1], False)
     value = None if a is None or b is None else joined(a, b)
     if value is None and maybe:
-        return ("vague", _NONE.union(*(guard[1] for guard in maybe)))
+        return ("vague", maybe)
     return value
 
 
@@ -331,22 +359,37 @@ def common(
     both = {}
     for key, value in a.items():
         other = b.get(key)
-        if other is not None and "given" not in (value[0], other[0]):
-            certain = value if value == other else joined(value, other, features_a, features_b)
-            if certain is None and value[0] == other[0] == "hw":  # bits that a loop shifts
-                certain = vague(value, other)
+        if value == other:
+            both[key] = value
+        elif other is not None:
+            certain = _joined_or_doubt(value, other, features_a, features_b)
             if certain is not None:
                 both[key] = certain
-        elif other == value:
-            both[key] = value
-    for known, unknown, features in ((a, b, features_b), (b, a, features_a)):
-        sure = frozenset(feature for feature in features if not isinstance(feature, tuple))
-        open_keys = [key for key in known if unknown.get(key, _GIVEN)[0] == "given"] if sure else ()
-        for key in open_keys:
-            answer = _zero_without(known[key], sure)
-            if answer is not None:
-                both[key] = answer
+    for key in a.keys() ^ b.keys():
+        value = a[key] if key in a else b[key]
+        if value[0] in ANSWERS and (doubt := value if value[0] == "vague" else vague(value)):
+            both[key] = doubt
+    if features_b:
+        both |= _zeros_without(a, b, features_b)
+    if features_a:
+        both |= _zeros_without(b, a, features_a)
     return both
+
+
+def _joined_or_doubt(a: Value, b: Value, features_a: Features, features_b: Features) -> Value | None:
+    """Return what is certain of a value by either of two states, or that it may depend on an answer."""
+    if "given" in (a[0], b[0]):
+        return None
+    certain = joined(a, b, features_a, features_b)
+    return vague(a, b) if certain is None and (a[0] in ANSWERS or b[0] in ANSWERS) else certain
+
+
+def _zeros_without(known: dict[int, Value], unknown: dict[int, Value], features: Features) -> dict[int, Value]:
+    """Return the answers that places hold which have known values by one state, and any where features are certain."""
+    sure = frozenset(feature for feature in features if not isinstance(feature, tuple))
+    open_keys = [key for key in known if unknown.get(key, _GIVEN)[0] == "given"] if sure else ()
+    answers = {key: _zero_without(known[key], sure) for key in open_keys}
+    return {key: answer for key, answer in answers.items() if answer is not None}
 
 
 def _zero_without(value: Value, features: Features) -> Value | None:

@@ -2,7 +2,7 @@
 
 from pibuild.machinecode.control_flow.computed_jumps import is_sum, table_places
 from pibuild.machinecode.control_flow.knowledge import State
-from pibuild.machinecode.control_flow.register_values import Features, about
+from pibuild.machinecode.control_flow.register_values import Features, about, shared
 from pibuild.machinecode.decoders import effects as op
 from pibuild.machinecode.decoders.effects import Operation
 from pibuild.machinecode.image import MemoryImage
@@ -49,14 +49,14 @@ class Switches:
         values = [state.registers.get(register) for register in registers]
         features = _NONE.union(*(about(value) for value in values if value is not None))
         guards = state.guards | {("maybe", features)} if features else state.guards
-        self.guards = guards if self.guards is None else self.guards & guards
+        self.guards = guards if self.guards is None else shared(self.guards, guards)
         return guards
 
     def _by_table(self, operation: Operation, state: State) -> list[State]:
         """Return where the ways of a switch begin; none if they were followed before with no more guards."""
         guards, before = self._guards_of(operation, state), self._met.get(state.address)
         places = self._places(state.place) if before is None else before[0]
-        guards = guards if before is None else guards & before[1]
+        guards = guards if before is None else shared(guards, before[1])
         self._met[state.address] = places, guards
         if before is not None and guards == before[1]:
             return []

@@ -23,12 +23,16 @@ _NOT_YET = (1 << 32) - 1
 
 
 def held_answer(image: MemoryImage, where: object, stores: Iterable[tuple[Value | None, Features]]) -> Value | None:
-    """Return the answer that a variable holds after values were written to it behind guards; None if it holds none."""
+    """Return the answer that a variable holds after values were written to it behind guards; None if it holds none.
+
+    What a thread-local variable holds before is not known.
+    """
     initial = _initial(image, where)
     writes = _Writes({} if initial == _NOT_YET else {initial: frozenset()})
     for value, guards in stores:
         writes.add(where, value, guards)
-    return writes.held(initial)
+    held = writes.held(initial)
+    return vague(held) if held is not None and where in image.thread_slots else held
 
 
 def _initial(image: MemoryImage, where: object) -> int:
@@ -52,7 +56,8 @@ class _Writes:
         numbers = numbers_of(value, sure)
         is_old = value is not None and value[0] == "old" and value[1] == where  # more bits of it
         if value is not None and (is_old or value[0] == "flags"):
-            self._bits = merged(self._bits, {bit: features | sure for bit, features in value[-1]})
+            here = sure | {("maybe", doubts)} if doubts else sure
+            self._bits = merged(self._bits, {bit: features | here for bit, features in value[-1]})
         elif doubts and not sure and value != ("k", 0):
             self._answers.append(("vague", doubts | (about(value) if value is not None else frozenset())))
         elif numbers is not None:

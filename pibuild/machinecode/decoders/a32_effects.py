@@ -187,15 +187,20 @@ def _a32_data(word: int, group: int, rd: int, rn: int, rm: int) -> Operation:
         if how == 13 and word >> 5 & 3 != 3:
             shifted: Operation = (SHIFT_BY, rd, rm, word >> 8 & 15, int(word & 0x60 != 0))
             return (SEVERAL, shifted, (COMPARE, rd, 0)) if sets else shifted
-        return flags_unknown(rd, sets) if how not in (8, 9, 10, 11) else (COMPARE_REG, TEMP, TEMP)
+        return made_of(rd, sets, rn, rm) if how not in (8, 9, 10, 11) else test_of(rn, rm)
     return data_register(how, sets, rd, rn, rm, word >> 5 & 3, word >> 7 & 31, 8)
 
 
-def flags_unknown(rd: int, sets: int) -> Operation:
-    """Return the effect of an instruction that leaves something unknown in a register and in the flags."""
+def made_of(rd: int, sets: int, rn: int, rm: int) -> Operation:
+    """Return the effect of an instruction that makes something of two registers, and perhaps tells it by flags."""
     if rd == 15:
         return (TABLE,)
-    return (SEVERAL, (CLOBBER, (rd,)), (COMPARE_REG, TEMP, TEMP)) if sets else (CLOBBER, (rd,))
+    return (SEVERAL, (MIX, rd, rn, rm), (COMPARE, rd, 0)) if sets else (MIX, rd, rn, rm)
+
+
+def test_of(rn: int, rm: int) -> Operation:
+    """Return the effect of an instruction that only tells by flags what it makes of two registers."""
+    return SEVERAL, (MIX, TEMP, rn, rm), (COMPARE, TEMP, 0)
 
 
 def data_immediate(how: int, sets: int, rd: int, rn: int, number: int, ahead: int) -> Operation:
@@ -209,7 +214,7 @@ def data_immediate(how: int, sets: int, rd: int, rn: int, number: int, ahead: in
         mask = ~number & full if how == 14 else number
         return AND, (-1 if how == 8 else rd), rn, mask, int(sets or how == 8), 0
     if how == 9:
-        return COMPARE_REG, TEMP, TEMP
+        return test_of(rn, rn)
     if how in (13, 15):
         operation: Operation = (SET, rd, number if how == 13 else ~number & full)
     elif how in (4, 2):
@@ -249,7 +254,7 @@ def data_register(how: int, sets: int, rd: int, rn: int, rm: int, kind: int, amo
     elif how in (8, 0, 14) and is_plain:
         return AND_REG, (-1 if how == 8 else rd), rn, rm, int(sets or how == 8), int(how == 14)
     elif how in (8, 9, 10, 11):
-        return COMPARE_REG, TEMP, TEMP
+        return test_of(rn, rm)
     elif how == 4 and 15 in (rn, rm) and is_plain:
         operation = (ADD_PC, rd, rm if rn == 15 else rn, ahead, 1)
     elif how == 4 and kind == 0:

@@ -109,6 +109,8 @@ def _a64_branch(word: int) -> Operation:
         register = word >> 5 & 0x7F
         name = {0x30: "isar0", 0x20: "pfr0"}.get(register, "id")
         return ASK, word & 31, name
+    if word & 0xFFFFFFE0 == 0xD53BD040:  # TPIDR_EL0, from which the addresses of thread-local variables count
+        return SET, word & 31, 0
     if word & 0xFFF00000 == 0xD5300000:
         return CLOBBER, (word & 31,)
     if word >> 24 == 0xD4:
@@ -244,8 +246,11 @@ def _a64_registers(word: int, rd: int, rn: int) -> Operation:
     if kind == 0b01011:
         how = word >> 29 & 3
         if how == 3 and rd == 31:
-            return (COMPARE_REG, rn, rm) if not word >> 10 & 63 or word >> 21 & 1 else (COMPARE_REG, TEMP, TEMP)
-        return (ADD_REG, rd, rn, rm, word >> 10 & 63) if how == 0 and not word >> 21 & 1 else (MIX, rd, rn, rm)
+            is_plain = not word >> 10 & 63 or word >> 21 & 1
+            return (COMPARE_REG, rn, rm) if is_plain else (SEVERAL, (MIX, TEMP, rn, rm), (COMPARE, TEMP, 0))
+        if how == 0 and word >> 21 & 1:  # extended
+            return ADD_REG, _sp(rd), _sp(rn), rm, word >> 10 & 7
+        return (ADD_REG, rd, rn, rm, word >> 10 & 63) if how == 0 else (MIX, rd, rn, rm)
     if kind == 0b11010:
         top = word >> 21 & 7
         condition = word >> 12 & 15

@@ -9,9 +9,9 @@ from pibuild.machinecode.decoders.a32_effects import (
     coprocessor_effect,
     data_immediate,
     data_register,
-    flags_unknown,
     indexed_access,
     load_multiple,
+    made_of,
 )
 from pibuild.machinecode.decoders.effects import (
     ADD,
@@ -67,7 +67,7 @@ def t16_operation(word: int) -> Operation:
         if how in (2, 3, 4):
             return SEVERAL, (SHIFT_BY, low, low, mid, int(how > 2)), (COMPARE, low, 0)
         if how == 7:
-            return flags_unknown(low, 1)
+            return made_of(low, 1, low, mid)
         return data_register(how if how not in (9, 13) else 3, 1, low, low, mid, 0, 0, 4)
     if top == 9:
         return LOAD_NEAR, word >> 8 & 7, 4 + (word & 0xFF) * 4, 4, 4
