@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from tests.makers.elfs import PI_ONE, attribute_section
+from tests.makers.elfs import PI_ONE, attribute_section, elf_hash
 
 Bits = Literal[32, 64]
 
@@ -273,14 +273,14 @@ class _Layout:
             for place, version in enumerate(mine):
                 flags = 2 if version in self.shape.weak_versions else 0
                 follows = 0 if place == len(mine) - 1 else 16
-                row = (_elf_hash(version), flags, wants[library, version], self.strings.at(version), follows)
+                row = (elf_hash(version), flags, wants[library, version], self.strings.at(version), follows)
                 need += struct.pack("<IHHII", *row)
         define = b""
         if defined:
             names = [(self.shape.soname, 1, 1), *((version, 0, numbers[version]) for version in defined)]
             for place, (text, flags, index) in enumerate(names):
                 follows = 0 if place == len(names) - 1 else 28
-                define += struct.pack("<HHHHIII", 1, flags, index, 1, _elf_hash(text), 20, follows)
+                define += struct.pack("<HHHHIII", 1, flags, index, 1, elf_hash(text), 20, follows)
                 define += struct.pack("<II", self.strings.at(text), 0)
         return (need, len(libraries)) if need else None, (define, len(defined) + 1) if define else None, indexes
 
@@ -652,15 +652,6 @@ class _Strings:
 
 def _aligned(value: int, alignment: int) -> int:
     return -(-value // alignment) * alignment
-
-
-def _elf_hash(text: str) -> int:
-    value = 0
-    for char in text.encode():
-        value = (value << 4) + char
-        high = value & 0xF0000000
-        value = (value ^ high >> 24) & ~high & 0xFFFFFFFF
-    return value
 
 
 @dataclass(frozen=True, slots=True)

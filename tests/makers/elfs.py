@@ -48,6 +48,7 @@ def make_elf(
     pie: bool = False,
     unwinding: Sequence[int] = (),
     constants: Sequence[int] = (),
+    hashes_versions: bool = True,
 ) -> bytes:
     """Build a shared object; offsets count from the start of .text, odd ones of functions and exports are Thumb.
 
@@ -83,7 +84,8 @@ def make_elf(
         for place, version in enumerate(mine):
             index = versions.index((library, version)) + 2
             follows = 16 if place < len(mine) - 1 else 0
-            wants += struct.pack("<IHHII", 0, 0, index, strings.at(version), follows)
+            hashed = elf_hash(version) if hashes_versions else 0
+            wants += struct.pack("<IHHII", hashed, 0, index, strings.at(version), follows)
     names = StringTable()
     symbols = [(0, 0, 0, 0, 0, 0)]
     symbols += [(names.at(name), _BASE + offset, 0, 0, 0, 1) for name, offset in marks]
@@ -120,6 +122,16 @@ def _dynamic(
     tables += [(0x6FFFFFFE, ".gnu.version_r")] if has_versions else []
     found = [(tag, places.get(name, 0)) for tag, name in tables]
     return b"".join(struct.pack("<II", *tag) for tag in (*tags, *found, (18, 8 * relocations), (19, 8), (0, 0)))
+
+
+def elf_hash(text: str) -> int:
+    """The hash of a version's name, which the loader compares, too."""
+    value = 0
+    for char in text.encode():
+        value = (value << 4) + char
+        high = value & 0xF0000000
+        value = (value ^ high >> 24) & ~high & 0xFFFFFFFF
+    return value
 
 
 def _hash(symbols: int) -> bytes:
