@@ -8,6 +8,8 @@ Source: "What's New in Python" 3.0 to 3.13; PEP 3108 for what ended with Python 
 
 from packaging.version import Version
 
+from pibuild.verify.imports.standard_names import is_of_some, lacks_name
+
 _SINCE = {
     "3.0": ("builtins", "configparser", "copyreg", "html", "html.parser", "http", "http.client", "http.cookies"),
     "3.1": ("importlib.abc",),
@@ -54,6 +56,38 @@ def bringing_package(module: str) -> str:
     """Return the package on PyPI that brings a module to Pythons that lack it, if there is one."""
     top = module.partition(".")[0]
     return _OTHER_NAMES.get(top, top)
+
+
+_ENDED_BUILTINS = frozenset(
+    (
+        *(
+            "apply",
+            "basestring",
+            "buffer",
+            "cmp",
+            "coerce",
+            "execfile",
+            "file",
+            "intern",
+            "long",
+            "raw_input",
+            "reduce",
+        ),
+        *("reload", "unichr", "unicode", "xrange"),
+    )
+)
+"""Functions and classes that only Python 2 has without an import."""
+
+
+def is_changing_name(name: str) -> bool:
+    """Return whether something in Python's own library is there in some Pythons only, by its full name."""
+    module, _, part = name.rpartition(".")
+    return is_of_some(name) or (module == "builtins" and part in _ENDED_BUILTINS)
+
+
+def missing_name(python: str, name: str) -> bool:
+    """Return whether a Python 3 lacks something in its own library, by its full name."""
+    return lacks_name(python, name) if is_of_some(name) else is_changing_name(name)
 
 
 def missing_modules(python: str) -> dict[str, str]:
