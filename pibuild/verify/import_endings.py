@@ -4,6 +4,7 @@ Every module that users import is followed. A place that answers all questions o
 same ending, so that most wheels are followed once. The size of the code that is followed for all places is limited.
 """
 
+import re
 from functools import cached_property, partial
 
 from packaging.version import Version
@@ -16,8 +17,8 @@ from pibuild.verify.imports.import_place import ImportPlace, Question
 from pibuild.verify.imports.import_values import UNKNOWN_ENDING, Ending, ImportValues
 from pibuild.verify.imports.known_functions import VersionInfo
 from pibuild.verify.imports.lacking_modules import ModuleFaults
-from pibuild.verify.imports.python_imports import broken_modules, is_for
-from pibuild.verify.imports.standard_library import bringing_package, missing_modules
+from pibuild.verify.imports.python_imports import broken_modules, is_extension, is_for
+from pibuild.verify.imports.standard_library import bringing_package, is_changing_name, missing_modules, missing_name
 from pibuild.verify.installed_files import SITE, InstalledFiles
 from pibuild.verify.named_loads import lacks_symbol
 
@@ -49,7 +50,10 @@ class ImportEndings:
             if place.answers_alike(answers):
                 return ending
         fresh = self._place(system, python, bits)
-        values = ImportValues(self._contents.sources, self._contents.paths, place=fresh, budget=self._budget)
+        contents = self._contents
+        values = ImportValues(
+            contents.sources, contents.paths, place=fresh, budget=self._budget, folders=contents.path_folders
+        )
         endings = [values.ending(name) for name in self._contents.import_names]
         raised = [ending for ending in endings if ending.outcome == "raises"]
         is_open = any(ending.outcome == "open" for ending in endings)
@@ -82,7 +86,9 @@ class ImportEndings:
             bits=bits,
             python=VersionInfo(version.major, version.minor, version.micro),
             module=module,
-            part=self._modules.part,
+            part=partial(self._part, python.version),
+            is_extension=partial(is_extension, self._contents, python.version, bits),
+            data_file=self._modules.data_file,
             is_required=self._modules.is_required,
             library=partial(self._library, system.name, bits),
             file=partial(self._file, bits),
@@ -90,6 +96,18 @@ class ImportEndings:
             symbol=partial(self._symbol, system.name, bits, python.version),
             searched_symbol=partial(self._symbol, system.name, bits, python.version, is_searched=True),
         )
+
+    def _part(self, python: str, name: str) -> ImportFault | None:
+        """Return the fault of a name that neither this Python's library nor a package of the wheel has."""
+        if not is_changing_name(name):
+            return self._modules.part(name)
+        if not missing_name(python, name):
+            return None
+        module, _, part = name.rpartition(".")
+        encoded = re.escape(module.encode()), part.encode()
+        sets_it = re.compile(rb"\b(%b\.%b\s*=|setattr\(\s*%b\b)" % (*encoded, encoded[0]))
+        is_certain = not self._contents.graph.matches(sets_it)
+        return ImportFault(kind="standard_name", error=ImportError, subject=name, is_certain=is_certain)
 
     def _library(self, system: str, bits: int, name: str) -> ImportFault | bool:
         """Return whether ld.so finds a library by its name: a fault if it does not, False if that is not known."""

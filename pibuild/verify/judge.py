@@ -35,6 +35,7 @@ from pibuild.verify.loading.interpreter_stack import with_stack_room
 from pibuild.verify.loading.loader import loader_findings
 from pibuild.verify.loading.page_sizes import page_findings
 from pibuild.verify.named_loads import foreign_library_findings, lookup_findings, named_load_findings
+from pibuild.verify.program_notes import program_notes
 from pibuild.verify.python_version import version_findings
 from pibuild.wheels.wheel import Wheel, WheelFormatError, WheelLimitError, read_wheel, wheel_name
 
@@ -316,6 +317,7 @@ class _Checks:
 
     def _everywhere(self) -> Iterator[Finding]:
         yield from claim_notes(self._wheel)
+        yield from program_notes(self._wheel.text("entry_points.txt"), self._contents)
         for fault in self._unreadable:
             path, separator, reason = fault.partition(": ")
             found = Finding(outcome="unsure", check="file", reason=fault, remedy="pibuild verify --run")

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from pibuild.verify.findings import Finding
 from pibuild.verify.imports.import_values import UNKNOWN_ENDING, Ending
-from pibuild.verify.imports.lacking_modules import lacking_modules
+from pibuild.verify.imports.lacking_modules import LackingModule, lacking_modules
 from pibuild.verify.imports.python_imports import WheelContents
 from pibuild.verify.imports.standard_library import bringing_package, missing_modules
 from pibuild.verify.imports.syntax import Unreadable
@@ -21,11 +21,12 @@ def version_findings(contents: WheelContents, python: str, ending: Ending = UNKN
     `ending` is how the import ends. Where that can't be told, what the statements import decides.
     """
     if ending.outcome != "completes":
-        findings = [*_standard_findings(contents, python), *_lacking_findings(contents)]
+        syntax = list(_syntax_findings(contents, python))
+        unseen = list(_unseen_findings(contents)) if python < "3" else []
+        findings = [*unseen, *_standard_findings(contents, python), *_lacking_findings(contents, python), *syntax]
         followed = _followed_finding(contents, ending)
         is_told = followed is None or any(each.outcome in ("fails", followed.outcome) for each in findings)
         yield from findings if is_told or followed is None else [followed]
-    yield from _syntax_findings(contents, python)
 
 
 _RAISED_REASONS = {
@@ -34,6 +35,10 @@ _RAISED_REASONS = {
     "standard": "the import of the wheel needs the module {subject}, which this Python does not have",
     "windows": "it needs {subject}, which only Python for Windows has",
     "name": "it imports {subject}, which no code of the wheel defines",
+    "standard_name": "the import of the wheel needs {subject}, which this Python does not have",
+    "newer": "{subject}, and the import of the wheel needs it",
+    "syntax": "this Python can't read it, and the import of the wheel needs it",
+    "file": "it reads {subject}, which the wheel does not contain",
     "raise": "its import raises {subject}",
 }
 """Why an import raises an exception, by the kind of fault."""
@@ -63,9 +68,31 @@ def _standard_findings(contents: WheelContents, python: str) -> Iterator[Finding
             yield _finding(contents, reason, subject=name, is_open=is_open)
 
 
-def _lacking_findings(contents: WheelContents) -> Iterator[Finding]:
+def _unseen_findings(contents: WheelContents) -> Iterator[Finding]:
+    """Yield a finding for the first folder that is no package for Python 2, since it has no `__init__.py`."""
+    if any(line.startswith("import") for line in contents.path_lines):  # as setuptools makes namespace packages
+        return
+    for name in contents.import_names:
+        parts = name.split(".")
+        for folder in ("/".join(parts[:end]) for end in range(1, len(parts))):
+            if f"{folder}/__init__" not in contents.stems:
+                reason = f"Python 2 does not find {name}: {folder} has no __init__.py"
+                yield _finding(contents, reason, path=folder, subject=name, is_open=bool(contents.requires))
+                return
+
+
+def _is_beside(contents: WheelContents, module: LackingModule) -> bool:
+    """Return whether a module is in the package of the code that imports it, where Python 2 looks first."""
+    place = f"{module.path.rpartition('/')[0]}/{module.name.replace('.', '/')}"
+    if module.is_own or b"absolute_import" in contents.sources.get(module.path, b""):
+        return False
+    return any(path.startswith((f"{place}.", f"{place}/")) for path in contents.paths)
+
+
+def _lacking_findings(contents: WheelContents, python: str) -> Iterator[Finding]:
     """Yield a finding for the first module of the wheel's own that its import needs and that it does not contain."""
-    lacking = sorted(lacking_modules(contents), key=lambda each: not each.is_certain)
+    modules = (each for each in lacking_modules(contents) if not (python < "3" and _is_beside(contents, each)))
+    lacking = sorted(modules, key=lambda each: not each.is_certain)
     for module in lacking[:1]:
         lacks = "the wheel does not contain" if module.is_own else "neither Python nor the wheel has"
         reason = f"it imports {module.name}, which {lacks}"

@@ -3,7 +3,7 @@
 import ast
 
 from pibuild.verify.imports.statement_traits import StatementTraits, statement_traits
-from pibuild.verify.imports.syntax import parse_code
+from pibuild.verify.imports.syntax import Syntax, newest_syntax, parse_code
 
 _MAX_STEPS, _MAX_BYTES, _MAX_ALL_BYTES = 150_000, 128 << 10, 512 << 10
 """Of all code; and how large a Python file may be, and all of them."""
@@ -20,6 +20,7 @@ class CodeBudget:
         """Start with the full budget. `keeps_trees` keeps parsed files, for code that is followed several times."""
         self.steps, self._bytes, self._keeps_trees = _MAX_STEPS, _MAX_ALL_BYTES, keeps_trees
         self._trees: dict[str, ast.Module] = {}
+        self._syntax: dict[str, Syntax] = {}
         self._traits: dict[ast.stmt, StatementTraits] = {}
 
     def release(self) -> None:
@@ -49,6 +50,12 @@ class CodeBudget:
             if self._keeps_trees:
                 self._trees[path] = tree
         return tree
+
+    def newest_syntax(self, path: str, tree: ast.Module) -> Syntax:
+        """Return the newest thing that is written in a file."""
+        if path not in self._syntax:
+            self._syntax[path] = newest_syntax(tree)
+        return self._syntax[path]
 
     def traits(self, node: ast.stmt) -> StatementTraits:
         """Return what is in a statement, whatever of it is executed."""

@@ -11,10 +11,26 @@ from typing import Literal
 from pibuild.verify.imports.known_functions import Outside
 
 FaultKind = Literal[
-    "module", "other", "standard", "windows", "extension", "library", "search", "symbol", "name", "raise"
+    "module",
+    "other",
+    "standard",
+    "windows",
+    "extension",
+    "library",
+    "search",
+    "symbol",
+    "name",
+    "standard_name",
+    "newer",
+    "syntax",
+    "file",
+    "raise",
 ]
 """A module of the wheel, of nobody, of other Pythons, of Python for Windows; an extension module that the place can't
-load; a library that is loaded, or searched; a symbol of one; a name in a module; an error that the code raises."""
+load; a library that is loaded, or searched; a symbol of one; a name in a module of the wheel, or of Python's library;
+an operation, or a file's syntax, of newer Pythons; a file that is read; an error that the code raises."""
+DOUBTS: frozenset[FaultKind] = frozenset(("standard_name", "newer", "syntax", "file", "raise"))
+"""The kinds that say nothing where it is not known whether the code is executed."""
 _OTHER_NAMES = dict.fromkeys(("os.error", "socket.error", "select.error", "mmap.error"), OSError)
 
 

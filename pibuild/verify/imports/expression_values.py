@@ -14,9 +14,17 @@ from pathlib import PurePosixPath
 from typing import Protocol
 
 from pibuild.verify.imports.code_budget import CodeBudget
-from pibuild.verify.imports.exceptions import ErrorValue, OwnClass, RaisedError, error_class
+from pibuild.verify.imports.exceptions import ErrorValue, ImportFault, OwnClass, RaisedError, error_class
 from pibuild.verify.imports.import_failures import ImportFailures
-from pibuild.verify.imports.import_frames import Frame, Instance, Library, OwnFunction, Suppressing
+from pibuild.verify.imports.import_frames import (
+    Coroutine,
+    Frame,
+    Instance,
+    Library,
+    OwnFunction,
+    SearchPath,
+    Suppressing,
+)
 from pibuild.verify.imports.known_functions import (
     MAX_LETTERS,
     METHODS,
@@ -26,12 +34,16 @@ from pibuild.verify.imports.known_functions import (
     Outside,
     attribute_of,
 )
-from pibuild.verify.imports.known_operators import combined, compared, item, short
+from pibuild.verify.imports.known_operators import combined, compared, is_plain, item, lacks_key, short
 
-_BUILTINS = frozenset(("__import__", "exit", "getattr", "hasattr", "quit", "range", "str"))
+_BUILTINS = frozenset(("__import__", "exit", "getattr", "hasattr", "open", "quit", "range", "str"))
 """Functions of Python that are followed."""
-_OBJECTS = (OwnFunction, Instance, Library, Suppressing, OwnClass, ErrorValue)
+_OBJECTS = (Coroutine, OwnFunction, Instance, Library, Suppressing, OwnClass, ErrorValue)
 """Values that are true, and not None."""
+_GENERIC = frozenset(("dict", "frozenset", "list", "set", "tuple", "type"))
+_TYPES = _GENERIC | {"bool", "bytearray", "bytes", "complex", "float", "int", "object", "str"}
+"""Types of Python: what can stand in brackets behind some of them, and between `|`, depends on the Python."""
+_GENERIC_SINCE, _UNIONS_SINCE = (3, 9), (3, 10)
 MAX_ITERATIONS = 32
 """Of a loop or comprehension that are followed."""
 
@@ -55,10 +67,22 @@ class CodeState(Protocol):
     ) -> object:
         """Call a function from outside the wheel: apply its effects and return its result."""
 
+    def run(self, coroutine: Coroutine, frame: Frame) -> object:
+        """Execute an asynchronous function of the wheel, and return what it returns."""
+
+    def add_folder(self, folder: object, package: str) -> None:
+        """Make Python look for modules in a folder of the wheel, as modules of a package or without one."""
+
     def symbol(self, library: Library, name: str, frame: Frame, error: type[BaseException]) -> object:
         """Look a symbol up in a library; raise the error if it lacks it."""
 
-    def method(self, value: object, name: str, arguments: Sequence[object]) -> object:
+    def lacks_builtin(self, name: str, frame: Frame) -> bool:
+        """Return whether the Python certainly has no function or class of this name."""
+
+    def python(self) -> tuple[int, ...] | None:
+        """Return the version of the Python; None if it is not known."""
+
+    def method(self, value: object, name: str, arguments: Sequence[object], frame: Frame) -> object:
         """Return what a method of a known value returns."""
 
 
@@ -92,13 +116,15 @@ class ExpressionValues:
                 return self._items(elements, frame)
             case ast.Dict(keys=keys, values=values):
                 found = [self.value(key, frame) if key else UNKNOWN for key in keys]
-                known = [key if isinstance(key, (str, int)) else UNKNOWN for key in found]
+                known = [key if isinstance(key, (str, int, tuple)) and is_plain(key) else UNKNOWN for key in found]
                 return {key: self.value(value, frame) for key, value in zip(known, values, strict=True)}
             case ast.Subscript(value=inner, slice=index):
-                return self._item(self.value(inner, frame), index, frame)
+                self._note_newer(node, frame)
+                return self._item(inner, index, frame)
             case ast.JoinedStr(values=parts):
                 return self._joined(parts, frame)
             case ast.BinOp(left=left, op=operator, right=right):
+                self._note_newer(node, frame)
                 return combined(self.value(left, frame), operator, self.value(right, frame))
             case ast.UnaryOp(op=ast.Not(), operand=inner):
                 truth = self.truth(self.value(inner, frame))
@@ -111,7 +137,7 @@ class ExpressionValues:
                     return self.value(body if truth else orelse, frame)
                 return self._uncertain([body, orelse], frame)
             case ast.Compare(left=left, ops=[operator], comparators=[right]):
-                return self._compared(self.value(left, frame), operator, right, frame)
+                return self._compared(left, operator, right, frame)
             case ast.Lambda(args=arguments, body=body):
                 function = ast.FunctionDef("<lambda>", arguments, [ast.Return(body)], [])
                 return UNKNOWN if frame.is_function else OwnFunction(frame.module, function, frame.unsteady)
@@ -119,6 +145,8 @@ class ExpressionValues:
                 result = self.value(inner, frame)
                 frame.names[target.id] = result
                 return result
+            case ast.Await(value=inner):
+                return self._awaited(self.value(inner, frame), frame)
             case ast.ListComp() | ast.SetComp() | ast.DictComp():
                 return self._comprehension(node, frame)
         return self._uncertain([part for part in ast.iter_child_nodes(node) if isinstance(part, ast.expr)], frame)
@@ -146,9 +174,39 @@ class ExpressionValues:
         for names in (frame.names, frame.module.names):
             if name in names:
                 is_steady = not frame.module.is_opaque and names[name] is UNBOUND
-                return self._failures.be_consequence(NameError, frame) if is_steady else names[name]
+                return self._unbound(name, frame) if is_steady else names[name]
         outside = Outside(name)
+        if self._state.lacks_builtin(name, frame):
+            return self._failures.raise_error(NameError, f"name {name!r} is not defined", frame)
         return outside if name in _BUILTINS or (name[:1].isupper() and error_class(outside)) else UNKNOWN
+
+    def _unbound(self, name: str, frame: Frame) -> object:
+        """Raise NameError for a name that no executed code has set, unless it is one of Python's own."""
+        if hasattr(builtins, name):
+            return UNKNOWN
+        if self._failures.last_fault or frame.module.has_star:
+            return self._failures.be_consequence(NameError, frame)
+        return self._failures.raise_error(NameError, f"name {name!r} is not defined", frame)
+
+    def _note_newer(self, node: ast.BinOp | ast.Subscript, frame: Frame) -> None:
+        """Raise TypeError for `int | None` and `list[int]`, if the Python is older."""
+        since = _GENERIC_SINCE if isinstance(node, ast.Subscript) else _UNIONS_SINCE
+        python = self._state.python()
+        if python is not None and python < since and self._is_type(node, frame):
+            text = f"{ast.unparse(node)} in line {node.lineno} is new in Python {'.'.join(map(str, since))}"
+            self._failures.fail(ImportFault(kind="newer", error=TypeError, subject=text), frame)
+
+    def _is_type(self, node: ast.expr, frame: Frame) -> bool:
+        """Return whether an expression is certainly one of Python's own types, or is made of them."""
+        match node:
+            case ast.Name(id=name):
+                return name in _TYPES and not any(name in names for names in (frame.names, frame.module.names))
+            case ast.Subscript(value=ast.Name(id=name) as inner):
+                return name in _GENERIC and self._is_type(inner, frame)
+            case ast.BinOp(left=left, op=ast.BitOr(), right=right):
+                is_left, is_right = self._is_type(left, frame), self._is_type(right, frame)
+                return (is_left and (is_right or _is_none(right))) or (is_right and _is_none(left))
+        return False
 
     def _items(self, elements: Sequence[ast.expr], frame: Frame) -> object:
         """Return a tuple of values; UNKNOWN if it is not known how many there are."""
@@ -187,10 +245,13 @@ class ExpressionValues:
                 self.value(part, inner)
         return UNKNOWN
 
-    def _compared(self, left: object, operator: ast.cmpop, node: ast.expr, frame: Frame) -> object:
+    def _compared(self, left_node: ast.expr, operator: ast.cmpop, node: ast.expr, frame: Frame) -> object:
+        left = self.value(left_node, frame)
         if isinstance(node, (ast.List, ast.Set)):
             node = ast.Tuple(node.elts, ast.Load())
         right = self.value(node, frame)
+        if isinstance(right, dict) and UNKNOWN not in right and self._is_table(node, frame):
+            right = tuple(right)
         self._budget.spend(len(right) // 8 if isinstance(right, tuple) else 0)
         if isinstance(operator, (ast.Is, ast.IsNot)) and None in (left, right):
             other = right if left is None else left
@@ -198,7 +259,20 @@ class ExpressionValues:
                 return isinstance(operator, ast.IsNot)
         return compared(left, operator, right)
 
-    def _item(self, value: object, index: ast.expr, frame: Frame) -> object:
+    def _awaited(self, value: object, frame: Frame) -> object:
+        if isinstance(value, Coroutine):
+            return self._state.run(value, frame)
+        self._failures.note_doubt("call")
+        return UNKNOWN
+
+    def _is_table(self, node: ast.expr, frame: Frame) -> bool:
+        """Return whether a dictionary is never changed: it is written here, or its name is only used to look it up."""
+        while isinstance(node, ast.Subscript):
+            node = node.value
+        return isinstance(node, ast.Dict) or (isinstance(node, ast.Name) and node.id not in frame.module.aliased)
+
+    def _item(self, node: ast.expr, index: ast.expr, frame: Frame) -> object:
+        value = self.value(node, frame)
         if value is None:
             return self._failures.be_consequence(TypeError, frame)
         if isinstance(index, ast.Slice):
@@ -211,6 +285,9 @@ class ExpressionValues:
             return self._state.symbol(value, key, frame, AttributeError)
         if isinstance(value, Outside) and isinstance(key, str):
             return self._state.thing(f"{value.name}[{key}]", frame)
+        if isinstance(value, dict) and lacks_key(value, key) and self._is_table(node, frame):
+            text = " or ".join(map(repr, key.texts)) if isinstance(key, AnyOf) else repr(key)
+            return self._failures.raise_error(KeyError, text, frame)
         return item(value, key)
 
     def _uncertain(self, parts: Iterable[ast.expr], frame: Frame) -> object:
@@ -262,13 +339,26 @@ class ExpressionValues:
         written = [argument.value if isinstance(argument, ast.Starred) else argument for argument in node.args]
         values = [self.value(argument, frame) for argument in written]
         keywords = {keyword.arg: self.value(keyword.value, frame) for keyword in node.keywords}
+        for each in (*values, *keywords.values()):
+            if isinstance(each, dict):
+                each[UNKNOWN] = UNKNOWN  # the call may change it
         is_spread = any(isinstance(argument, ast.Starred) for argument in node.args) or None in keywords
         arguments = [UNKNOWN] if is_spread else values
+        if isinstance(owner, SearchPath):
+            return self._add_folders(owner, method, arguments)
+        if method == "run_until_complete" and arguments and isinstance(arguments[0], Coroutine):
+            return self._awaited(arguments[0], frame)
         if is_method:
-            return UNKNOWN if keywords else self._state.method(owner, method, arguments)
+            return UNKNOWN if keywords else self._state.method(owner, method, arguments, frame)
         if method == "in_dll" and arguments and isinstance(arguments[0], Library) and isinstance(arguments[-1], str):
             return self._state.symbol(arguments[0], arguments[-1], frame, ValueError)
         return self._called(function, arguments, keywords, frame, node.func)
+
+    def _add_folders(self, path: SearchPath, method: str, arguments: Sequence[object]) -> object:
+        added = arguments[-1:] if method in ("append", "insert") else ()
+        for folder in added:
+            self._state.add_folder(folder, path.package)
+        return None if added else UNKNOWN
 
     def _called(  # noqa: C901, PLR0911  a case for each kind
         self,
@@ -315,6 +405,10 @@ class ExpressionValues:
             if raised.value.error is AttributeError and len(arguments) > 2:
                 return arguments[2]
             raise
+
+
+def _is_none(node: ast.expr) -> bool:
+    return isinstance(node, ast.Constant) and node.value is None
 
 
 def _member(of: OwnClass, name: str) -> object:

@@ -1,6 +1,6 @@
 """The failures while Python code of a wheel is followed: errors that it raises, and errors that follow from them."""
 
-from pibuild.verify.imports.exceptions import ErrorValue, ImportFault, RaisedError
+from pibuild.verify.imports.exceptions import DOUBTS, ErrorValue, ImportFault, RaisedError
 from pibuild.verify.imports.import_frames import Frame
 from pibuild.verify.imports.known_functions import UNKNOWN
 
@@ -35,6 +35,10 @@ class ImportFailures:
             return UNKNOWN
         raise RaisedError(ErrorValue(error, self.last_fault), is_certain=frame.is_certain)
 
+    def raise_error(self, error: type[BaseException], text: str, frame: Frame) -> object:
+        """Raise an error of the code's own."""
+        return self.fail(ImportFault(kind="raise", error=error, subject=f"{error.__name__}: {text}"), frame)
+
     def leave(self, frame: Frame) -> object:
         """End Python, as sys.exit does."""
         fault = self.last_fault or ImportFault(
@@ -44,5 +48,5 @@ class ImportFailures:
 
     def swallow(self, raised: RaisedError) -> None:
         """Take an exception of code that may not be executed."""
-        self.is_open = self.is_open or (raised.value.fault is not None and raised.value.fault.kind != "raise")
+        self.is_open = self.is_open or (raised.value.fault is not None and raised.value.fault.kind not in DOUBTS)
         self.note_doubt("call")

@@ -52,6 +52,10 @@ class ModuleValues:
     """Whether its code was executed to its end."""
     unsteady: frozenset[str] = frozenset()
     """Names that functions may set."""
+    aliased: frozenset[str] = frozenset()
+    """Names that are used for more than to look something up in what they name."""
+    has_star: bool = False
+    """Whether it imports all names of a module whose names are not known."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -59,10 +63,26 @@ class OwnFunction:
     """A function of the wheel."""
 
     module: ModuleValues
-    node: ast.FunctionDef
+    node: ast.FunctionDef | ast.AsyncFunctionDef
     unsteady: frozenset[str]
     owner: object = None
     """The object whose method it is."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Coroutine:
+    """A call of an asynchronous function of the wheel, which is executed when something awaits it."""
+
+    function: OwnFunction
+    arguments: Sequence[object]
+    keywords: Mapping[str | None, object]
+
+
+@dataclass(frozen=True, slots=True)
+class SearchPath:
+    """The folders in which Python looks for the modules of a package; without a name, for all others."""
+
+    package: str = ""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

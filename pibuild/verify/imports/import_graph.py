@@ -87,13 +87,14 @@ class ImportGraph:
         modules: Collection[str],
         standard: Collection[str] = (),
         paths: Collection[str] = (),
+        folders: Sequence[str] = (),
     ) -> None:
         """Take the Python files by path, the names that users import, and the modules that are asked about.
 
         `standard` are modules outside of the wheel. Only imports that an import of the wheel executes count for them.
-        `paths` are the wheel's files, other than the Python files as well.
+        `paths` are the wheel's files, other than the Python files as well; in `folders`, Python looks for modules, too.
         """
-        self.values = ImportValues(sources, paths or sources.keys())
+        self.values = ImportValues(sources, paths or sources.keys(), folders=folders)
         self._sources = {module_name(path): (path, content) for path, content in sources.items()}
         self._roots, self._modules, self._standard = roots, frozenset(modules), frozenset(standard)
         self._named: dict[str, list[NamedImport]] = {}
@@ -260,7 +261,7 @@ class ImportGraph:
         """Return the syntax tree of a Python file, and keep how new it is; None if the file can't be parsed."""
         try:
             tree = parse_code(content)
-            self._syntax[name] = newest_syntax(tree)
+            self._syntax[name] = newest_syntax(tree, content)
         except SyntaxError as error:
             self._syntax[name] = Unreadable(error.msg)
         except PARSE_ERRORS:

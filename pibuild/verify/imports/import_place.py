@@ -37,12 +37,16 @@ class ImportPlace:
     """Takes the name of a module that the code imports; what kind of error follows is in the fault's kind."""
     part: Callable[[str], ImportFault | None] = _nothing
     """Takes the name of something that is a module of a package, or a name in it."""
+    is_extension: Callable[[str], bool | None] = _nothing
+    """Takes the name of a module; returns whether Python takes an extension module for it, not a Python file."""
     is_required: Callable[[str], bool | None] = _nothing
     """Takes the name of a module of another package; returns whether the wheel requires a package of this name."""
     library: Callable[[str], ImportFault | bool | None] = _nothing
     """Takes the name of a library of the system, without a folder; returns True if it is certainly there."""
     file: Callable[[str], ImportFault | bool | None] = _nothing
     """Takes the path of a library, below the folder of all packages; returns True if ctypes can load it."""
+    data_file: Callable[[str], ImportFault | None] = _nothing
+    """Takes the path of a file that the code reads, below the folder of all packages."""
     search: Callable[[str], bool | None] = _nothing
     """Returns whether ctypes.util.find_library finds a library; None if that is not known."""
     symbol: Callable[[str, str], ImportFault | None] = _nothing

@@ -2,12 +2,15 @@
 
 import ast
 import operator as operators
+import re
 from collections.abc import Callable, Mapping
 from pathlib import PurePosixPath
 from typing import Any
 
 from pibuild.verify.imports.known_functions import MAX_LETTERS, UNKNOWN, AnyOf, same
 
+_WIDE_FORMAT = re.compile(r"%(?![sd%])")
+"""A part of a text with more than a place for a value, such as a width."""
 _MAX_POWER, _MAX_ITEMS = 64, 64
 
 
@@ -20,11 +23,31 @@ def item(value: object, index: object) -> object:
     """Return an item of a tuple or a dict."""
     if isinstance(index, AnyOf):
         return same([item(value, text) for text in index.texts])
-    if isinstance(value, dict) and UNKNOWN not in value and isinstance(index, (str, int)):
+    if isinstance(value, dict) and UNKNOWN not in value and is_plain(index):
         return value.get(index, UNKNOWN)
     if isinstance(value, tuple) and isinstance(index, int) and -len(value) <= index < len(value):
         return value[index]
     return UNKNOWN
+
+
+def is_plain(value: object) -> bool:
+    """Return whether a value is a text or a number, or a tuple of them."""
+    parts = value if isinstance(value, tuple) else (value,)
+    return all(isinstance(part, (str, int)) for part in parts)
+
+
+def lacks_key(table: Mapping[object, object], key: object) -> bool:
+    """Return whether a dictionary whose keys are known certainly has no such key."""
+    if isinstance(key, AnyOf):
+        return all(lacks_key(table, text) for text in key.texts)
+    return is_plain(key) and UNKNOWN not in table and key not in table
+
+
+def _formatted(text: str, values: object) -> object:
+    try:
+        return short(text % values)
+    except (TypeError, ValueError):
+        return UNKNOWN
 
 
 def combined(left: object, operator: ast.operator, right: object) -> object:  # noqa: PLR0911  a case for each kind
@@ -32,6 +55,8 @@ def combined(left: object, operator: ast.operator, right: object) -> object:  # 
     match operator, left, right:
         case ast.Add(), str(), str():
             return short(left + right)
+        case ast.Mod(), str(), (str() | int() | tuple()) if is_plain(right) and not _WIDE_FORMAT.search(left):
+            return _formatted(left, right)
         case ast.Div(), PurePosixPath(), (str() | PurePosixPath()):
             path = left / right
             return path if len(str(path)) <= MAX_LETTERS else UNKNOWN

@@ -31,6 +31,10 @@ _MAKES_MODULES = re.compile(
 _ADDS_FOLDERS = re.compile(rb"\b(sys\.path|sys import .*path|addsitedir|zipimport|site-packages|dist-packages)\b")
 """What stands in code that makes Python look for modules in other places."""
 _SETS_ANY_NAME = re.compile(rb"\b(__getattr__|globals|exec|vars|__dict__|setattr|sys\.modules)\b")
+_WRITES_FILES = re.compile(
+    rb"""\bopen\([^)]*['"][rwax]?b?[wax+]|write_text|write_bytes|makedirs|mkdir|savetxt|\.dump\(|\.save\(|\btouch\("""
+)
+"""What stands in code that may write a file."""
 _OF_PYTHON = frozenset(("_typeshed", *(name.partition(".")[0] for name in changing_modules())))
 """Modules of some Pythons, which the Python that runs this may lack."""
 _MAX_BYTES = 128 << 10
@@ -75,13 +79,23 @@ class ModuleFaults:
         lacking = _first_lacking(name.split("."), self._contents.paths, self._there)
         return self._fault(name, ImportError) if lacking == name and not _may_have(self._contents, name) else None
 
+    def data_file(self, place: str) -> ImportFault | None:
+        """Return the fault of a file that the wheel does not have; None if its code may write it."""
+        contents = self._contents
+        is_there = place in contents.paths or f"{place}/" in self._there
+        if is_there or any(map(_WRITES_FILES.search, contents.sources.values())):
+            return None
+        package = place.partition("/")[0]
+        is_certain = f"{package}/__init__.py" in contents.paths and not _may_be_brought(contents, package)
+        return ImportFault(kind="file", error=FileNotFoundError, subject=place, is_certain=is_certain)
+
     def is_required(self, name: str) -> bool:
         """Return whether the wheel requires a package of this name."""
         return canonicalize_name(name) in self._contents.requires
 
     def _fault(self, name: str, error: type[BaseException]) -> ImportFault:
         if self._made is None:
-            self._made = self._contents.graph.matches(_MAKES_MODULES)
+            self._made = _may_make(self._contents)
         is_certain = not (self._made or _may_be_brought(self._contents, name))
         return ImportFault(kind="module", error=error, subject=name, is_certain=is_certain)
 
@@ -105,7 +119,7 @@ def lacking_modules(contents: WheelContents) -> Iterator[LackingModule]:
         if named.is_part and name == named.module and _may_have(contents, name):
             continue
         if may_make is None:
-            may_make = contents.graph.matches(_MAKES_MODULES)
+            may_make = _may_make(contents)
         yield LackingModule(path, name, is_certain=not (may_make or _may_be_brought(contents, name)))
 
 
@@ -126,8 +140,14 @@ def _is_outside(contents: WheelContents, module: str, there: Collection[str]) ->
 
 def _may_come_from_elsewhere(contents: WheelContents) -> bool:
     """Whether the wheel's code or its .pth files may make Python find other modules."""
-    is_told = any(path.endswith(".pth") and "/" not in path for path in contents.paths)
-    return is_told or any(map(contents.graph.matches, (_MAKES_MODULES, _ADDS_FOLDERS)))
+    names_others = any(line.startswith(("/", "..")) or line in contents.paths for line in contents.path_lines)
+    return names_others or _may_make(contents) or contents.graph.matches(_ADDS_FOLDERS)
+
+
+def _may_make(contents: WheelContents) -> bool:
+    """Whether the wheel's code, or a .pth file that Python reads when it starts, may make modules."""
+    is_told = contents.is_spread or any(line.startswith("import") for line in contents.path_lines)
+    return is_told or contents.graph.matches(_MAKES_MODULES)
 
 
 def _places(paths: Collection[str]) -> Iterator[str]:
@@ -159,17 +179,24 @@ def _is_plain_folder(folder: str, paths: Collection[str], there: Collection[str]
 def _may_have(contents: WheelContents, name: str) -> bool:
     """Whether a package may have something of this name that is no module."""
     package, _, part = name.rpartition(".")
-    code = contents.sources.get(f"{package.replace('.', '/')}/__init__.py", b"")
-    if part.startswith("__") or len(code) > _MAX_BYTES or _SETS_ANY_NAME.search(code):
+    return may_have(contents, f"{package.replace('.', '/')}/__init__.py", part)
+
+
+def may_have(contents: WheelContents, path: str, name: str) -> bool:
+    """Return whether a Python file of the wheel may define a name."""
+    code = contents.sources.get(path, b"")
+    if name.startswith("__") or len(code) > _MAX_BYTES or _SETS_ANY_NAME.search(code):
         return True
     try:
         tree = parse_code(code)
     except PARSE_ERRORS:
         return True
+    module = path.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+    package = module if path.endswith("/__init__.py") else module.rpartition(".")[0]
     for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom) and absolute_name(node.module or "", node.level, package) == package:
-            node.names = [alias for alias in node.names if alias.name != part]
-    return any({part, "*"} & statement_traits(statement).stored_names for statement in tree.body)
+        if isinstance(node, ast.ImportFrom) and absolute_name(node.module or "", node.level, package) == module:
+            node.names = [alias for alias in node.names if alias.name != name]
+    return any({name, "*"} & statement_traits(statement).stored_names for statement in tree.body)
 
 
 def _may_be_brought(contents: WheelContents, name: str) -> bool:

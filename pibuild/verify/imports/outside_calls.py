@@ -8,7 +8,7 @@ from typing import Protocol
 
 from pibuild.verify.imports.exceptions import ImportFault
 from pibuild.verify.imports.import_failures import ImportFailures
-from pibuild.verify.imports.import_frames import Frame, Library, LibraryLoad, Suppressing
+from pibuild.verify.imports.import_frames import Coroutine, Frame, Library, LibraryLoad, Suppressing
 from pibuild.verify.imports.import_place import ImportPlace
 from pibuild.verify.imports.known_functions import UNKNOWN, Outside, depends_on_bits, result_of
 
@@ -20,6 +20,7 @@ _LIBRARIES = ("ctypes.cdll", "ctypes.pydll")
 """Objects of ctypes whose attributes and items are libraries."""
 _INSTANCES = frozenset(("cffi.FFI",))
 """Classes whose objects are taken for the class itself."""
+_OPENERS = frozenset(("codecs.open", "io.open", "open"))
 _IMPORTS = frozenset(("importlib.import_module", "__import__"))
 _SEARCHES = frozenset(("importlib.util.find_spec", "importlib.find_loader", "pkgutil.find_loader"))
 _EXITS = frozenset(("exit", "quit", "sys.exit", "os._exit", "os.abort"))
@@ -40,8 +41,17 @@ class CodeEffects(Protocol):
     def file_exists(self, path: object) -> object:
         """Return whether a file of the wheel is there; UNKNOWN for other files."""
 
+    def read_file(self, path: object, mode: object, frame: Frame) -> object:
+        """Open a file; raise RaisedError if it is one of the wheel's that the wheel does not have."""
+
     def packaged_path(self, value: object) -> str | None:
         """Return a text or path as one below the folder of all packages; None for other paths."""
+
+    def run(self, coroutine: Coroutine, frame: Frame) -> object:
+        """Execute an asynchronous function of the wheel, and return what it returns."""
+
+    def add_folder(self, folder: object, package: str = "") -> None:
+        """Make Python look for modules in a folder of the wheel, as modules of a package or without one."""
 
     def absolute(self, name: str, package: object) -> str:
         """Return the absolute name of a module."""
@@ -54,7 +64,7 @@ class OutsideCalls:
         """Take the code around the calls."""
         self._effects, self._failures = effects, failures
 
-    def call(  # noqa: C901, PLR0911  a case for each kind
+    def call(  # noqa: C901, PLR0911, PLR0912  a case for each kind
         self, function: object, arguments: Sequence[object], keywords: Mapping[str | None, object], frame: Frame
     ) -> object:
         """Return what a call returns, and do what it does."""
@@ -65,10 +75,16 @@ class OutsideCalls:
             return self.load(keywords.get("name", first), frame)
         if name in ("ctypes.util.find_library", "os.path.exists", "os.path.isfile", "os.path.isdir", "os.path.lexists"):
             return self._search(first, frame) if name.startswith("ctypes") else effects.file_exists(first)
+        if name in _OPENERS:
+            return effects.read_file(first, keywords.get("mode", arguments[1] if arguments[1:] else "r"), frame)
         if name in _IMPORTS:
             return self._import(name, arguments, keywords, frame)
         if name in _SEARCHES:
             return self._find(self._module_name(arguments, keywords), frame)
+        if name == "asyncio.run" and isinstance(first, Coroutine):
+            return effects.run(first, frame)
+        if name == "site.addsitedir":
+            effects.add_folder(first)
         if name in _EXITS:
             return self._failures.leave(frame)
         if name == "contextlib.suppress":

@@ -8,9 +8,10 @@ Source: importlib.machinery.FileFinder and _bootstrap_external.py of CPython 3.1
 modules in the order of their suffixes, then .py files), import.c of 2.7.
 """
 
+import posixpath
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import accumulate
 from keyword import iskeyword
@@ -29,22 +30,28 @@ from pibuild.verify.imports.import_graph import STRAY_NAMES, Failure, ImportGrap
 from pibuild.verify.imports.import_values import UNKNOWN_ENDING, Ending
 from pibuild.verify.imports.standard_library import changing_modules
 from pibuild.verify.numpy_versions import CompiledModule, module_findings, read_compiled_module
-from pibuild.wheels.metadata import MAX_REQUIREMENT_LETTERS, read_metadata, requirement_or_none
+from pibuild.wheels.metadata import MAX_REQUIREMENT_LETTERS, is_text, read_metadata, requirement_or_none
 from pibuild.wheels.python_tags import entry_name, module_suffixes
 from pibuild.wheels.wheel import Wheel, WheelFormatError, wheel_name
 
 _LIBRARY_SCHEMES = ("purelib", "platlib")
+_IN_PREFIX = re.compile(r"[^/]+\.data/data/lib/python3[.\d]*/(?:site|dist)-packages/")
+"""Where a virtual environment with this Python finds modules beside those of the other folders."""
 _MODULE_FILE = re.compile(
     r"(?P<name>[^.]+)(?P<python>\.[\w-]*(?:cpython|abi3|cp\d|pypy|graalpy)[\w-]*)?[\w.-]*\.(?:so|pyd)"
 )
 """The name of a file that may be an extension module of some Python and system."""
+_OTHER_MACHINE = re.compile(r"(?i)x86|x64|amd64|i[3-6]86|win(?:32|64|dows)|darwin|macos|osx|ppc64|s390x|riscv")
+"""What stands in the names of files and folders for machines that are no Pi."""
 _NUMBER = re.compile(r"(?<=\.so)(\.\d+)+$")
 """What libraries have at their end, and no Python looks for."""
 _ENTRY = re.compile(r"PyInitU?_\w+")
-_C_API = re.compile(r"_?Py[A-Z_]|init[a-z_]")
+_C_API = re.compile(r"_?Py[A-Z_]")
 _MAX_MODULES, _SHOWN_PROBLEMS = 5000, 20
 _MAX_DEPTH, _MAX_NAME_LETTERS = 50, 255
 """Of folders in folders, and of a file's name in Linux."""
+_MAX_PATH_BYTES = 64 << 10
+"""Of a .pth file."""
 _NOT_FOUND = "Python does not find it"
 _SETTLE = "pibuild verify --run"
 _FITTING = "a wheel that is built for this Python and machine"
@@ -114,12 +121,34 @@ class WheelContents:
     """Whether it has more extension modules than are examined."""
     requires: frozenset[str]
     """The packages that it requires, on whatever condition."""
+    path_files: Mapping[str, bytes] = field(default_factory=dict)
+    """The .pth files that Python reads when it starts."""
+    is_spread: bool = False
+    """Whether some Pythons find modules of it that others do not find."""
+
+    @cached_property
+    def path_lines(self) -> tuple[str, ...]:
+        """The lines of its .pth files: code that begins with `import`, and folders."""
+        texts = (content[:_MAX_PATH_BYTES].decode("utf-8", "replace") for content in self.path_files.values())
+        lines = (line.strip() for text in texts for line in text.splitlines())
+        return tuple(line for line in lines if line and not line.startswith("#"))
+
+    @cached_property
+    def path_folders(self) -> tuple[str, ...]:
+        """The folders of the wheel in which its .pth files make Python look for modules."""
+        return tuple(posixpath.normpath(line) for line in self.path_lines if not line.startswith(("import ", "/")))
+
+    @cached_property
+    def stems(self) -> frozenset[str]:
+        """Its files there without the end of their names, and the folders."""
+        return frozenset(name for path in self.paths for name in _names_of(path))
 
     @cached_property
     def graph(self) -> ImportGraph:
         """What its Python code imports."""
         names = [module.dotted_name for module in self.modules]
-        return ImportGraph(self.sources, self.import_names, names, self.standard_modules, self.paths)
+        folders = self.path_folders
+        return ImportGraph(self.sources, self.import_names, names, self.standard_modules, self.paths, folders)
 
     @cached_property
     def standard_modules(self) -> frozenset[str]:
@@ -160,11 +189,15 @@ def read_contents(wheel: Wheel, binaries: Sequence[Binary]) -> WheelContents:
     by_path = {binary.path: binary for binary in binaries}
     grouped: dict[tuple[str, str], list[ModuleFile]] = {}
     sources, paths, module_paths, compiled = {}, set(), set(), []
+    path_files, is_spread = {}, False
     machine_code = tuple(file.content for file in wheel.files if file.path in by_path)
     for file in wheel.files:
         place = _installed_path(file.path, wheel.dist_info)
         if place is None:
+            is_spread = is_spread or bool(_IN_PREFIX.match(file.path))
             continue
+        if place.endswith(".pth") and "/" not in place:
+            path_files[place] = file.content
         paths.add(place)
         if place.endswith(".py"):
             sources[place] = file.content
@@ -196,6 +229,8 @@ def read_contents(wheel: Wheel, binaries: Sequence[Binary]) -> WheelContents:
         compiled=tuple(compiled),
         is_cut=len(grouped) > _MAX_MODULES,
         requires=frozenset(_required_names(wheel)),
+        path_files=path_files,
+        is_spread=is_spread,
     )
 
 
@@ -224,6 +259,12 @@ def used_binaries(contents: WheelContents, python: str, bits: int) -> tuple[Bina
     return tuple(binary for binary in (*modules, *contents.others) if is_for(binary, bits))
 
 
+def is_extension(contents: WheelContents, python: str, bits: int, name: str) -> bool:
+    """Return whether a Python takes an extension module for a module of the wheel, even if it can't load its file."""
+    modules = (module for module in contents.modules if module.dotted_name == name)
+    return any(_chosen_file(module, python, bits) and not _is_hidden(contents, module) for module in modules)
+
+
 def _is_hidden(contents: WheelContents, module: Module) -> bool:
     """Whether Python finds a package of the same name before an extension module."""
     return module.name != "__init__" and f"{module.folder}/{module.name}/__init__.py".lstrip("/") in contents.paths
@@ -244,6 +285,7 @@ def import_findings(
     if contents.is_cut:
         reason = f"the wheel has more than {_MAX_MODULES} extension modules; the others are not examined"
         yield Finding(outcome="unsure", check="python", reason=reason, remedy=_SETTLE)
+    yield from _path_findings(contents)
     yield from _machine_findings(contents, bits)
     yield from _numpy_findings(contents, python, bits)
 
@@ -290,17 +332,17 @@ def _problem(contents: WheelContents, module: Module, python: str, bits: int) ->
     if not file:
         wanted = module_suffixes(python, bits)[0]
         return module.files[0].path, _NOT_FOUND, f"Python {python} looks for {wanted}"
-    if file.binary and not _uses_python(file.binary) and contents.use(module) in ("mentioned", "unused"):
+    if file.binary and not _uses_python(file.binary, module.name) and contents.use(module) in ("mentioned", "unused"):
         return None  # a library that is named like a module, for ctypes or cffi
     name = module.folder.rpartition("/")[2] if module.name == "__init__" else module.name
     problem = _file_problem(file, entry_name(name, python), python, bits)
     return (file.path, *problem) if problem else None
 
 
-def _uses_python(binary: Binary) -> bool:
-    """Whether machine code is an extension module, or uses Python's C API."""
+def _uses_python(binary: Binary, module: str) -> bool:
+    """Whether machine code is an extension module of this name, or uses Python's C API."""
     names = (*binary.elf.defined, *(symbol.name for symbol in binary.elf.undefined))
-    return any(_C_API.match(name) for name in names)
+    return f"init{module}" in binary.elf.defined or any(map(_C_API.match, names))
 
 
 def _file_problem(file: ModuleFile, entry: str, python: str, bits: int) -> tuple[str, str] | None:
@@ -343,6 +385,8 @@ def _judged(
     if not module.is_for_linux:
         reason = "it is no machine code for Linux; nothing shows that the wheel needs it there"
         return replace(harmless, reason=reason, at_place="")
+    if use != "guarded" and ending.outcome == "completes" and _OTHER_MACHINE.search(f"{module.folder}/{module.name}"):
+        use, reason = "guarded", f"{reason}; its name is that of another machine"
     match use:
         case "guarded":
             return replace(harmless, reason=f"{reason}; the wheel goes on without it")
@@ -356,6 +400,17 @@ def _judged(
             return replace(finding, outcome="fails", remedy=_FITTING) if is_failure else finding
         case _:
             assert_never(use)
+
+
+def _path_findings(contents: WheelContents) -> Iterator[Finding]:
+    """Yield a finding for each .pth file because of which Python does not start, and a note for code in one."""
+    for path, content in contents.path_files.items():
+        finding = Finding(outcome="note", check="python", path=path, reason="")
+        if not is_text(content):
+            reason = "it is not UTF-8, and Python does not start with such a file beside its packages"
+            yield replace(finding, outcome="fails", reason=reason, remedy="a wheel without this file")
+        elif any(line.startswith(b"import") for line in content.splitlines()):
+            yield replace(finding, reason="Python executes the code in it whenever Python starts, for any program")
 
 
 def _machine_findings(contents: WheelContents, bits: int) -> Iterator[Finding]:

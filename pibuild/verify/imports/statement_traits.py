@@ -1,6 +1,7 @@
 """What is in a statement of Python code, whatever of it is executed: the names that it sets, and how it may end."""
 
 import ast
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -19,6 +20,28 @@ def unsteady_names(tree: ast.Module) -> Iterator[str]:
                 yield name
             case ast.Call(func=ast.Attribute(value=ast.Name(id=name), attr=method)) if method in _CHANGING_METHODS:
                 yield name
+            case ast.Attribute(value=ast.Name(id="__all__"), ctx=ast.Load()):
+                yield "__all__"
+
+
+_LOOKUPS = frozenset(("get", "items", "keys", "values"))
+
+
+def aliased_names(tree: ast.Module) -> frozenset[str]:
+    """Return the names that are used for more than a look-up: `name[key]`, `key in name`, `name.get(key)`."""
+    uses = Counter[str]()
+    for node in ast.walk(tree):
+        match node:
+            case ast.Name(id=name, ctx=ast.Load()):
+                uses[name] += 1
+            case (
+                ast.Subscript(value=ast.Name(id=name), ctx=ast.Load())
+                | ast.Compare(ops=[ast.In() | ast.NotIn()], comparators=[ast.Name(id=name)])
+            ):
+                uses[name] -= 1
+            case ast.Attribute(value=ast.Name(id=name), attr=method) if method in _LOOKUPS:
+                uses[name] -= 1
+    return frozenset(name for name, count in uses.items() if count)
 
 
 class StatementTraits(NamedTuple):

@@ -14,7 +14,7 @@ from pibuild.verify.imports.code_budget import CodeBudget
 from pibuild.verify.imports.exceptions import ErrorValue, ImportFault, OwnClass, RaisedError, error_class, is_caught
 from pibuild.verify.imports.expression_values import ExpressionValues
 from pibuild.verify.imports.import_failures import ImportFailures
-from pibuild.verify.imports.import_frames import Frame, OwnFunction, Suppressing, place_of
+from pibuild.verify.imports.import_frames import Frame, OwnFunction, SearchPath, Suppressing, place_of
 from pibuild.verify.imports.known_functions import UNBOUND, UNKNOWN, Outside
 from pibuild.verify.imports.known_operators import compared
 from pibuild.verify.imports.statement_traits import blocks_of
@@ -33,6 +33,9 @@ class ImportedModules(Protocol):
 
     def forget_attribute(self, module: str, name: str) -> None:
         """Keep that a name of a module has another value."""
+
+    def add_folder(self, folder: object, package: str) -> None:
+        """Make Python look for modules in a folder of the wheel, as modules of a package or without one."""
 
     def note_made(self, name: str) -> None:
         """Keep that the code puts a module into sys.modules."""
@@ -59,32 +62,41 @@ class Statements:
 
     def _statement(self, statement: ast.stmt, frame: Frame) -> None:  # noqa: C901, PLR0912, PLR0915  a case for each kind
         match statement:
+            case ast.Assign(targets=[ast.Name(id="__all__")], value=ast.List(elts=elements)):
+                frame.names["__all__"] = self._value(ast.Tuple(elements, ast.Load()), frame)
             case ast.Assign(targets=targets, value=value):
                 result = self._value(value, frame)
                 for target in targets:
                     self._bind(target, result, frame)
-            case ast.AnnAssign(target=target, value=ast.expr() as value):
-                self._bind(target, self._value(value, frame), frame)
+            case ast.AnnAssign(target=target, annotation=annotation, value=value):
+                if not frame.is_function:
+                    self._annotate([annotation], frame)
+                if value:
+                    self._bind(target, self._value(value, frame), frame)
+            case ast.AugAssign(target=target, value=ast.List(elts=elements)) if path := self._search_path(
+                target, frame
+            ):
+                for each in elements:
+                    self._modules.add_folder(self._value(each, frame), path.package)
             case ast.AugAssign(target=ast.Name(id=name) as target, op=operator, value=value):
                 read = ast.copy_location(ast.Name(name, ast.Load()), target)
+                value = (
+                    ast.Tuple(value.elts, ast.Load()) if name == "__all__" and isinstance(value, ast.List) else value
+                )
                 whole = ast.copy_location(ast.BinOp(read, operator, value), target)
                 self._bind(target, self._value(whole, frame), frame)
             case ast.Import():
                 self._modules.import_names(statement, frame)
             case ast.ImportFrom():
                 self._modules.import_from(statement, frame)
-            case ast.FunctionDef(name=name):
+            case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name):
                 frame.names[name] = self._function(statement, frame)
             case ast.ClassDef(name=name):
                 frame.names[name] = self._class(statement, frame)
             case ast.If():
                 self._branches(statement, frame)
-            case ast.Try():
+            case ast.Try() | ast.TryStar():
                 self._try(statement, frame)
-            case ast.TryStar(body=body, handlers=handlers, orelse=after):
-                self._forget(statement, frame)
-                self._perhaps([statement], frame, inner=([*body, *after], *(each.body for each in handlers)))
-                self.execute(statement.finalbody, frame)
             case ast.Return(value=value):
                 frame.returned.append(self._value(value, frame) if value else None)
                 frame.has_ended = True
@@ -110,8 +122,6 @@ class Statements:
             case ast.AsyncFor() | ast.AsyncWith():
                 self._forget(statement, frame)
                 self._perhaps([statement], frame, inner=blocks_of(statement))
-            case ast.AsyncFunctionDef(name=name):
-                frame.names[name] = UNKNOWN
             case _:
                 self._forget(statement, frame)
                 for part in ast.iter_child_nodes(statement):
@@ -124,17 +134,26 @@ class Statements:
     def _truth(self, node: ast.expr, frame: Frame) -> bool | None:
         return self._expressions.truth(self._value(node, frame))
 
-    def _function(self, node: ast.FunctionDef, frame: Frame) -> object:
+    def _search_path(self, node: ast.expr, frame: Frame) -> SearchPath | None:
+        value = self._value(node, frame) if isinstance(node, (ast.Name, ast.Attribute)) else None
+        return value if isinstance(value, SearchPath) else None
+
+    def _function(self, node: ast.FunctionDef | ast.AsyncFunctionDef, frame: Frame) -> object:
         decorators = [self._value(each, frame) for each in node.decorator_list]
         annotations = [argument.annotation for argument in ast.walk(node.args) if isinstance(argument, ast.arg)]
-        evaluated = [*node.args.defaults, *node.args.kw_defaults]
-        if frame.module.names.get("annotations") != Outside("__future__.annotations"):
-            evaluated += [*annotations, node.returns]
-        for each in evaluated:
-            if each is not None and not isinstance(each, (ast.Constant, ast.Name)):
+        for each in [*node.args.defaults, *node.args.kw_defaults]:
+            if each is not None:
                 self._value(each, frame)
+        self._annotate([*annotations, node.returns], frame)
         is_plain = all(isinstance(each, Outside) and each.name in _PLAIN_DECORATORS for each in decorators)
         return OwnFunction(frame.module, node, frame.unsteady) if is_plain and not frame.is_function else UNKNOWN
+
+    def _annotate(self, annotations: Iterable[ast.expr | None], frame: Frame) -> None:
+        """Evaluate annotations, as Pythons before 3.14 do."""
+        if frame.module.names.get("annotations") != Outside("__future__.annotations"):
+            for each in annotations:
+                if each is not None and not isinstance(each, (ast.Constant, ast.Name)):
+                    self._value(each, frame)
 
     def _class(self, node: ast.ClassDef, frame: Frame) -> object:
         for decorator in node.decorator_list:
@@ -155,6 +174,8 @@ class Statements:
         if frame.names is frame.module.names:
             frame.module.truths[place_of(statement.test)] = truth
         self.execute(statement.body if truth else statement.orelse, frame)
+        if frame.names is frame.module.names:
+            self._unbind(statement.orelse if truth else statement.body, frame)
 
     def _raise(self, statement: ast.Raise, frame: Frame) -> None:
         value = self._value(statement.exc, frame) if statement.exc else None
@@ -171,7 +192,7 @@ class Statements:
         )
         raise RaisedError(ErrorValue(error, fault), is_certain=frame.is_certain)
 
-    def _try(self, statement: ast.Try, frame: Frame) -> None:
+    def _try(self, statement: ast.Try | ast.TryStar, frame: Frame) -> None:
         try:
             self._tried(statement, frame)
         finally:
@@ -179,7 +200,7 @@ class Statements:
             self.execute(statement.finalbody, frame)
             frame.has_ended = frame.has_ended or ended
 
-    def _tried(self, statement: ast.Try, frame: Frame) -> None:
+    def _tried(self, statement: ast.Try | ast.TryStar, frame: Frame) -> None:
         goes_on = any(self._goes_on(handler, frame) for handler in statement.handlers)
         outer_doubts, self._failures.doubts = self._failures.doubts, set()
         was_guarded, was_certain, was_reached = frame.is_guarded, frame.is_certain, frame.is_reached
@@ -211,7 +232,7 @@ class Statements:
             return False
         return handler.type is None or is_caught(OSError, self._value(handler.type, frame)) is not False
 
-    def _handle(self, statement: ast.Try, raised: RaisedError, frame: Frame) -> None:
+    def _handle(self, statement: ast.Try | ast.TryStar, raised: RaisedError, frame: Frame) -> None:
         """Execute the handler of an exception, if there is one; raise it again if there is none."""
         for handler in statement.handlers:
             caught = handler.type is None or is_caught(raised.value.error, self._value(handler.type, frame))
@@ -399,7 +420,7 @@ class Statements:
         if any(each.may_leave for each in traits):
             frame.is_certain = False
 
-    def _bind(self, target: ast.expr, value: object, frame: Frame) -> None:
+    def _bind(self, target: ast.expr, value: object, frame: Frame) -> None:  # noqa: C901  a case for each kind
         match target:
             case ast.Name(id=name):
                 frame.names[name] = value
@@ -416,7 +437,13 @@ class Statements:
                     self._modules.forget_attribute(owner.name, name)
                 elif owner is None:
                     self._failures.be_consequence(AttributeError, frame)
+            case ast.Subscript(value=ast.Call(func=ast.Name(id="globals" | "locals" | "vars"), args=[]), slice=key):
+                index = self._value(key, frame)
+                names = [index] if isinstance(index, str) else list(frame.module.names)
+                frame.module.names.update(dict.fromkeys(names, UNKNOWN))
             case ast.Subscript(value=inner, slice=key):
                 owner, index = self._value(inner, frame), self._value(key, frame)
                 if owner == Outside("sys.modules") and isinstance(index, str):
                     self._modules.note_made(index)
+                elif isinstance(owner, dict):
+                    owner[UNKNOWN] = UNKNOWN

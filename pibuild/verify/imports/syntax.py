@@ -4,9 +4,11 @@ Source: the sections on syntax of "What's New in Python" 3.0 to 3.12.
 """
 
 import ast
+import codecs
 import re
 import sys
 import warnings
+from collections.abc import Sequence
 from typing import NamedTuple
 
 _NEW_NODES: dict[str, tuple[str, str]] = {
@@ -31,6 +33,8 @@ PARSE_ERRORS = (SyntaxError, ValueError, RecursionError, MemoryError)
 """What ast.parse raises for code of Python 2, for no code, and for code that is nested too deeply."""
 _LONG_NAME = re.compile(rb"\b(?:\w++(?:[ \t]|\\\r?\n)*+\.(?:[ \t]|\\\r?\n)*+){64}")
 """A name of 64 parts, in an import: ast.parse takes memory with the square of their number."""
+_CODING = re.compile(rb"(?:[ \t\f]*(?:#[^\r\n]*)?\r?\n)?[ \t\f]*#[^\r\n]*coding[:=][ \t]*[-\w.]")
+"""A comment in the first or second line that names the coding of a file (PEP 263)."""
 _WITH_LINES = (ast.stmt, ast.expr, ast.arg)
 
 
@@ -46,6 +50,15 @@ class Syntax(NamedTuple):
 OLDEST = Syntax((2, 7), "", 0)
 _PYTHON_2 = "Missing parentheses in call to"
 """How Python 3 refuses the statements print and exec."""
+
+
+_PYTHON_2_EXCEPT = "multiple exception types must be parenthesized"
+"""How Pythons up to 3.13 refuse `except Error, error`."""
+_NEVER = (
+    *("(unicode error)", "inconsistent use of tabs", "leading zeros in decimal integer literals", "unknown encoding"),
+    *("source code string cannot contain null bytes", "cannot assign to None"),
+)
+"""How Python 3 refuses what no later Python 3 takes."""
 
 
 def parse_code(content: bytes) -> ast.Module:
@@ -75,19 +88,26 @@ class Unreadable(NamedTuple):
         """
         if python < _PYTHON_3:
             return True
-        if self.is_python_2 or _ASYNC_IS_NO_NAME <= python <= sys.version_info[:2]:
+        is_final = self.reason.startswith(_NEVER) or (
+            python < _BARE_EXCEPT and self.reason.startswith(_PYTHON_2_EXCEPT)
+        )
+        if self.is_python_2 or (python >= _ASYNC_IS_NO_NAME and (is_final or python <= sys.version_info[:2])):
             return False
         return None if python >= _ASYNC_IS_NO_NAME else True
 
 
-_PYTHON_3, _ASYNC_IS_NO_NAME = (3, 0), (3, 7)
+_PYTHON_3, _ASYNC_IS_NO_NAME, _BARE_EXCEPT = (3, 0), (3, 7), (3, 14)
 
 
-def newest_syntax(tree: ast.Module) -> Syntax:
+def newest_syntax(tree: ast.Module, code: bytes = b"") -> Syntax:
     """Return the newest thing that is written in a file; OLDEST if any Python can read it."""
-    newest = OLDEST
+    newest, new_print = OLDEST, ("", "") if _imports_print(tree) else ("3.0", "print with a keyword")
+    if not code.isascii() and not code.startswith(codecs.BOM_UTF8) and not _CODING.match(code):
+        newest = Syntax(_PYTHON_3, "a letter that is not ASCII, in a file that names no coding,", 1)
     for node in ast.walk(tree):
         version, what = _NEW_NODES.get(type(node).__name__) or _new_part(node)
+        if not version and isinstance(node, ast.Call) and _is_print_with_keywords(node):
+            version, what = new_print
         if version and (python := _numbers(version)) > newest.python:
             newest = Syntax(python, what, _line(node))
     return newest
@@ -98,9 +118,22 @@ def _line(node: ast.AST) -> int:
     return next((part.lineno for part in (node, *ast.iter_child_nodes(node)) if isinstance(part, _WITH_LINES)), 0)
 
 
-def _new_part(node: ast.AST) -> tuple[str, str]:
+def _is_print_with_keywords(node: ast.Call) -> bool:
+    return isinstance(node.func, ast.Name) and node.func.id == "print" and bool(node.keywords)
+
+
+def _imports_print(tree: ast.Module) -> bool:
+    futures = (each for each in tree.body if isinstance(each, ast.ImportFrom) and each.module == "__future__")
+    return any(alias.name == "print_function" for each in futures for alias in each.names)
+
+
+def _new_part(node: ast.AST) -> tuple[str, str]:  # noqa: C901, PLR0912  a case for each kind
     """Return the first Python that reads the unusual parts of a usual node, and what they are."""
     match node:
+        case ast.FunctionDef(decorator_list=decorators) | ast.ClassDef(decorator_list=decorators) if not all(
+            map(_is_old_decorator, decorators)
+        ):
+            part = "3.9", "a decorator that is neither a name nor a call of one"
         case ast.arguments(posonlyargs=[_, *_]):
             part = "3.8", "a parameter before /"
         case ast.arguments(kwonlyargs=[_, *_]):
@@ -111,6 +144,18 @@ def _new_part(node: ast.AST) -> tuple[str, str]:
             part = "3.0", "raise … from"
         case ast.ClassDef(keywords=[_, *_]):
             part = "3.0", "a class with keywords"
+        case ast.Return(value=ast.Tuple() as value) if _is_starred(value):
+            part = "3.8", "return with * and no parentheses"
+        case ast.Subscript(slice=ast.Tuple() as value) if _is_starred(value):
+            part = "3.11", "* in an index"
+        case ast.ImportFrom(module="__future__", names=names) if any(each.name == "annotations" for each in names):
+            part = "3.7", "from __future__ import annotations"
+        case ast.Starred(ctx=ast.Store()):
+            part = "3.0", "* before a name that gets a value"
+        case ast.List(ctx=ast.Load(), elts=parts) | ast.Set(elts=parts) if _has_star(parts):
+            part = "3.5", "* in a list"
+        case ast.Call(args=parts) if sum(isinstance(each, ast.Starred) for each in parts) > 1:
+            part = "3.5", "two arguments with *"
         case ast.comprehension(is_async=1):
             part = "3.6", "an asynchronous comprehension"
         case ast.Dict(keys=keys) if None in keys:
@@ -118,6 +163,23 @@ def _new_part(node: ast.AST) -> tuple[str, str]:
         case _:
             part = "", ""
     return part
+
+
+def _is_old_decorator(node: ast.expr) -> bool:
+    """Return whether a decorator is a dotted name, or a call of one."""
+    name = node.func if isinstance(node, ast.Call) else node
+    while isinstance(name, ast.Attribute):
+        name = name.value
+    return isinstance(name, ast.Name)
+
+
+def _is_starred(node: ast.Tuple) -> bool:
+    """Return whether a tuple has no parentheses, and an item with a star."""
+    return _has_star(node.elts) and node.col_offset == node.elts[0].col_offset
+
+
+def _has_star(parts: Sequence[ast.expr]) -> bool:
+    return any(isinstance(each, ast.Starred) for each in parts)
 
 
 def _numbers(version: str) -> tuple[int, int]:
