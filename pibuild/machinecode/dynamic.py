@@ -146,6 +146,8 @@ _IDENT_BYTES, _MAX_SEGMENTS, _MAX_VERSIONS, _MAX_LIBRARIES, _MAX_FOLDERS = 16, 1
 """Files of the largest wheels have some 15 segments, 100 versions, 100 libraries and 5 folders."""
 _MAX_HASHED = 100
 """Letters of a version's name. The hash of a longer one is not compared."""
+_MAX_COMPARED, _MAX_NAME = 200, 500
+"""Exported symbols of a file, and letters of a name. Others are not compared with the hash table."""
 _HEADERS = {32: "<HHIIIIIHHH", 64: "<HHIQQQIHHH"}
 _SEGMENTS = {32: ("<8I", 32), 64: ("<IIQQQQQQ", 56)}
 _LOAD, _DYNAMIC, _INTERP, _PHDR, _TLS, _STACK, _RELRO = 1, 2, 3, 6, 7, 0x6474E551, 0x6474E552
@@ -515,6 +517,14 @@ class _Tables:
             return (1, chains) if buckets else (chains, chains)
         return 0, 0
 
+    def _symbol_hashes(self, first: int, count: int) -> list[int]:
+        """Return the hash of each visible symbol; its lowest bit means something else. A large file has none."""
+        if _GNU_HASH not in self._values or not 0 < count - first <= _MAX_COMPARED:
+            return []
+        content = self._memory.after(self._values[_GNU_HASH])
+        buckets, _, bloom, _ = unpack_from("<4I", content)
+        return list(unpack_from(f"<{count - first}I", content, 16 + bloom * self._width + 4 * buckets))
+
     def _last_of_chain(self, content: memoryview, start: int, number: int) -> int:
         """Return the number of the last entry of a chain in the hash table: the first one with its lowest bit set."""
         if start >= len(content):
@@ -542,10 +552,13 @@ class _Tables:
         is_visible[:first] = False
         is_visible[count:] = False
         rows = np.flatnonzero(is_visible)
+        hashes = self._symbol_hashes(first, count)
         definitions: dict[str, frozenset[str]] = {}
         sets: dict[int, frozenset[str]] = {}
         columns = indexes[rows].tolist(), rows.tolist()
         for name, index, row in zip(self._texts.at(symbols["name"][rows]), *columns, strict=True):
+            if hashes and _is_other_name(name, hashes[row - first]):
+                continue
             if name.startswith("PyInit_"):
                 self._init_functions[name] = int(symbols["value"][row])
             if index not in sets:
@@ -592,6 +605,14 @@ def _hashed_name(name: str, hashed: int) -> str:
     A text that was changed in a finished file has the hash of the old one.
     """
     return name if len(name) > _MAX_HASHED or hashed == _elf_hash(name) else f"{name} (hash {hashed:#x})"
+
+
+def _is_other_name(name: str, hashed: int) -> bool:
+    """Whether a hash in the GNU hash table is not that of a name, by which the loader then does not find the symbol."""
+    value = 5381
+    for byte in name[:_MAX_NAME].encode():
+        value = (value * 33 + byte) & 0xFFFFFFFF
+    return (value ^ hashed) > 1 and len(name) <= _MAX_NAME and "\ufffd" not in name
 
 
 @lru_cache(_MAX_VERSIONS)

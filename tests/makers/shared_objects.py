@@ -8,12 +8,14 @@ from tests.makers.elfs import StringTable
 
 _LOAD, _DYNAMIC, _INTERP, _PHDR, _TLS, _STACK, _RELRO = 1, 2, 3, 6, 7, 0x6474E551, 0x6474E552
 _SECTIONS = (
-    *(".text", ".interp", ".hash", ".dynsym", ".dynstr", ".gnu.version", ".gnu.version_r", ".gnu.version_d", ".rel"),
+    *(".text", ".interp", ".hash", ".gnu.hash", ".dynsym", ".dynstr"),
+    *(".gnu.version", ".gnu.version_r", ".gnu.version_d", ".rel"),
 )
 _TEXT = 0x1000
 _TYPES = {
     ".interp": 1,
     ".hash": 5,
+    ".gnu.hash": 0x6FFFFFF6,
     ".dynsym": 11,
     ".dynstr": 3,
     ".gnu.version": 0x6FFFFFFF,
@@ -26,6 +28,7 @@ _TYPES = {
 }
 _TAGS = {
     ".hash": 4,
+    ".gnu.hash": 0x6FFFFEF5,
     ".dynsym": 6,
     ".dynstr": 5,
     ".gnu.version": 0x6FFFFFF0,
@@ -83,6 +86,7 @@ def make_shared_object(
     static: bool = False,
     cut: int = 0,
     read_only: int = 0,
+    gnu_hash: bool = False,
 ) -> bytes:
     """Build a library with two segments: code with the tables, and data.
 
@@ -108,7 +112,8 @@ def make_shared_object(
     dynamic += [(tag, texts.at(text)) for tag, text in ((14, soname), (15, rpath), (29, runpath)) if text]
     contents = {
         ".interp": interpreter.encode() + b"\0" if interpreter else b"",
-        ".hash": _hash_table(len(symbols)),
+        ".hash": b"" if gnu_hash else _hash_table(len(symbols)),
+        ".gnu.hash": _gnu_hash_table(bits, len(undefined) + 1, list(exported)) if gnu_hash else b"",
         ".dynsym": b"".join(symbols),
         ".gnu.version": struct.pack(f"<{len(indexes)}H", *indexes) if needs or own_versions else b"",
         ".gnu.version_r": _version_needs(needs, numbers, texts),
@@ -272,6 +277,7 @@ class _Layout:
                 ".gnu.version": ".dynsym",
                 ".rel": ".dynsym",
                 ".hash": ".dynsym",
+                ".gnu.hash": ".dynsym",
             }.get(name, ".dynstr" if name.startswith(".gnu.version_") else "")
             allocated = 0 if name == ".ARM.attributes" else 6 if name == ".text" else 3 if name == ".dynamic" else 2
             number = _TYPES.get(name, 4 if self.bits == 64 else 9)
@@ -331,6 +337,18 @@ def _hash_table(symbols: int) -> bytes:
     """Return a hash table whose only chain has all symbols."""
     chain = [0, *range(2, symbols), 0][:symbols]
     return struct.pack(f"<3I{symbols}I", 1, symbols, int(symbols > 1), *chain)
+
+
+def _gnu_hash_table(bits: int, first: int, names: Sequence[str]) -> bytes:
+    """Return a table with one chain, of the symbols from `first` on."""
+    hashes = []
+    for name in names:
+        value = 5381
+        for letter in name.encode():
+            value = (value * 33 + letter) & 0xFFFFFFFF
+        hashes.append(value & ~1 | (len(hashes) + 1 == len(names)))
+    everything = b"\xff" * (bits // 8)
+    return struct.pack("<4I", 1, first, 1, 0) + everything + struct.pack(f"<{len(names) + 1}I", first, *hashes)
 
 
 def elf_hash(name: str) -> int:

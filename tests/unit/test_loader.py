@@ -380,6 +380,15 @@ def test_a_version_is_looked_up_in_the_wheels_own_library():
         assert worst_outcome(findings_of({MODULE: module, f"pkg/{INNER}": library})) == outcome
 
 
+@pytest.mark.parametrize("bits", [32, 64])
+def test_a_symbol_whose_name_was_changed_is_not_found(bits):
+    module = make_module(Undefined(name="extra"), **USES_INNER, runpath="$ORIGIN", bits=bits)
+    library = make_library(INNER, gnu_hash=True, bits=bits)
+    other = make_library(INNER, defines=["extrb"], gnu_hash=True, bits=bits).replace(b"\0extrb\0", b"\0extra\0")
+    for content, outcome in ((library, "runs"), (other, "fails")):
+        assert worst_outcome(findings_of({MODULE: module, f"pkg/{INNER}": content}, bits=bits)) == outcome
+
+
 def test_a_version_whose_text_was_changed_is_not_found():
     module = make_module(Undefined(name="extra", library=INNER, version="V_2"), **USES_INNER, runpath="$ORIGIN")
     library = make_shared_object(soname=INNER, defines={"extra": "V_1"})
