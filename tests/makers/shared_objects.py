@@ -341,7 +341,7 @@ def _hash_table(symbols: int) -> bytes:
 
 def _gnu_hash_table(bits: int, first: int, names: Sequence[str]) -> bytes:
     """Return a table with one chain, of the symbols from `first` on."""
-    hashes = []
+    hashes: list[int] = []
     for name in names:
         value = 5381
         for letter in name.encode():
