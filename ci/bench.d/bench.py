@@ -6,6 +6,7 @@ ci/bench --cold          first builds pi-one from an empty store without any ima
 ci/bench --instructions  guest instructions per inference, LiteRT against tflite-runtime and the official wheels
 ci/bench --litert        CPU time of LiteRT's C++ and of each further Python (its sources are on GitHub)
 ci/bench --nightly       a night in which nothing changed, publishing against copying, index and page
+ci/bench --remote        CPU time of each part of remote execution, for LiteRT's C++
 ci/bench --native        CPU time of the cross compiler against the same compiler emulated, on the same files
 """
 
@@ -224,6 +225,8 @@ def main() -> int:
     parser.add_argument("--litert", action="store_true")
     parser.add_argument("--native", action="store_true")
     parser.add_argument("--nightly", action="store_true")
+    parser.add_argument("--remote", action="store_true")
+    parser.add_argument("--target", default="pi-one", help="with --remote")
     args = parser.parse_args()
     sys.path.insert(0, str(ROOT))
     if args.instructions:
@@ -233,6 +236,12 @@ def main() -> int:
         command = [sys.executable, HERE / "native.py", *images("pi-two")]
         command += ["--sources", user_cache_path("pibuild") / "sources", record_path]
         return subprocess.run(command, check=False).returncode
+    if args.remote:
+        import remote  # noqa: PLC0415
+
+        for text in remote.table(args.target):
+            print(text, flush=True)
+        return 0
     parts: list[Callable[[], list[str]]] = [*([cold] if args.cold else []), answers, second_python, own_share]
     if args.litert:
         parts = [litert]

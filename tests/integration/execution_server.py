@@ -63,6 +63,25 @@ class ExecutionServer:
         command = [str(self.python), "-c", code, address, query]
         return int(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
 
+    def cpu_s(self) -> dict[str, float]:
+        """Return the CPU seconds of each part so far, with those of the processes that it started."""
+        parents, spent_s = dict[int, int](), dict[int, float]()
+        for path in Path("/proc").glob("[0-9]*/stat"):
+            with suppress(OSError):  # it ended meanwhile
+                words = path.read_text().rpartition(")")[2].split()
+                process = int(path.parent.name)
+                parents[process] = int(words[1])
+                spent_s[process] = sum(map(int, words[11:15])) / os.sysconf("SC_CLK_TCK")
+        tops = {process.pid: name for name, process in self._running.items()}
+        found = dict.fromkeys(self._running, 0.0)
+        for process, cpu_s in spent_s.items():
+            top = process
+            while top not in tops and top in parents:
+                top = parents[top]
+            if top in tops:
+                found[tops[top]] += cpu_s
+        return found
+
     def start(self) -> None:
         """Start the parts that do not run."""
         for name, begin in (

@@ -3,9 +3,7 @@
 import os
 import re
 import shutil
-import signal
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -32,6 +30,7 @@ from pibuild.trees.stored_tree import stored_members
 from pibuild.trees.tree import write_tree
 from tests.failures import fails
 from tests.integration.execution_server import ExecutionServer, has_postgres, server_programs
+from tests.integration.worker_process import WorkerProcess
 from tests.makers.plans import make_recipe, make_release, make_source
 from tests.requirements import reason
 
@@ -160,52 +159,6 @@ class Client:
 
     def close(self) -> None:
         self.context.store.close()
-
-
-class WorkerProcess:
-    """`pibuild worker`, as a person starts it. It ends with the process that runs the tests."""
-
-    def __init__(self, server: ExecutionServer, folder: Path, name: str, *, jobs: int = 1) -> None:
-        self.name, self.log = name, folder / f"{name}.log"
-        words = ["--target", "pi-one", "--server", server.url, "--name", name, "--jobs", str(jobs), "-v"]
-        words += ["--certificate", str(server.certificates / "worker.pem")]
-        with self.log.open("wb") as log:
-            command = ["setpriv", "--pdeathsig", "TERM", sys.executable, "-m", "pibuild", "worker", *words]
-            self.process = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log)
-
-    def ready(self) -> "WorkerProcess":
-        """Wait until it asks for actions."""
-        self.wait_for(f"{self.name}: ready")
-        return self
-
-    def wait_for(self, text: str, count: int = 1, deadline_s: float = 300) -> None:
-        """Wait until the log has a text so many times."""
-        end_s = time.monotonic() + deadline_s
-        while self.text().count(text) < count:
-            assert time.monotonic() < end_s, self.text()[-3000:]
-            assert self.process.poll() is None, self.text()[-3000:]
-            time.sleep(0.2)
-
-    def text(self) -> str:
-        return self.log.read_text(errors="replace")
-
-    @property
-    def actions(self) -> int:
-        counts = re.findall(rf"{self.name}: (\d+) actions", self.text())
-        return int(counts[-1]) if counts else 0
-
-    def kill_container(self) -> None:
-        """End the worker as a machine ends that loses power."""
-        listed = subprocess.run(["docker", "ps", "-q"], capture_output=True, text=True, check=True).stdout.split()
-        for container in listed:
-            shown = subprocess.run(["docker", "inspect", container], capture_output=True, text=True, check=False).stdout
-            if f'"PIBUILD_REMOTE_NAME={self.name}"' in shown:
-                subprocess.run(["docker", "kill", container], check=True, stdout=subprocess.DEVNULL)
-
-    def end(self) -> int:
-        if self.process.poll() is None:
-            self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(60)
 
 
 @pytest.fixture(scope="module")
