@@ -227,6 +227,7 @@ def main() -> int:
     parser.add_argument("--nightly", action="store_true")
     parser.add_argument("--remote", action="store_true")
     parser.add_argument("--target", default="pi-one", help="with --remote")
+    parser.add_argument("--workers", type=int, nargs="+", default=[1, 2], metavar="N", help="with --remote")
     args = parser.parse_args()
     sys.path.insert(0, str(ROOT))
     if args.instructions:
@@ -239,7 +240,7 @@ def main() -> int:
     if args.remote:
         import remote  # noqa: PLC0415
 
-        for text in remote.table(args.target):
+        for text in remote.table(args.target, args.workers):
             print(text, flush=True)
         return 0
     parts: list[Callable[[], list[str]]] = [*([cold] if args.cold else []), answers, second_python, own_share]
