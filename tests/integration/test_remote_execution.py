@@ -74,6 +74,7 @@ cmake_minimum_required(VERSION 3.16)
 project(parts CXX)
 file(GLOB SOURCES *.cc)
 add_library(parts STATIC ${SOURCES})
+target_precompile_headers(parts PRIVATE ${CMAKE_SOURCE_DIR}/parts.h)
 """
 KINDS = ("bazel-0.18.0", "bazel-0.24.1", "ninja")
 
