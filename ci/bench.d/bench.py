@@ -6,7 +6,7 @@ ci/bench --cold          first builds pi-one from an empty store without any ima
 ci/bench --instructions  guest instructions per inference, LiteRT against tflite-runtime and the official wheels
 ci/bench --litert        CPU time of LiteRT's C++ and of each further Python (its sources are on GitHub)
 ci/bench --nightly       a night in which nothing changed, publishing against copying, index and page
-ci/bench --remote        CPU time of each part of remote execution, for LiteRT's C++
+ci/bench --remote        CPU time of each part of remote execution, for the C++ of a wheel
 ci/bench --native        CPU time of the cross compiler against the same compiler emulated, on the same files
 """
 
@@ -226,6 +226,7 @@ def main() -> int:
     parser.add_argument("--native", action="store_true")
     parser.add_argument("--nightly", action="store_true")
     parser.add_argument("--remote", action="store_true")
+    parser.add_argument("--recipe", choices=("litert", "tflite-runtime"), default="litert", help="with --remote")
     parser.add_argument("--target", default="pi-one", help="with --remote")
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2], metavar="N", help="with --remote")
     args = parser.parse_args()
@@ -240,7 +241,7 @@ def main() -> int:
     if args.remote:
         import remote  # noqa: PLC0415
 
-        for text in remote.table(args.target, args.workers):
+        for text in remote.table(args.recipe, args.target, args.workers):
             print(text, flush=True)
         return 0
     parts: list[Callable[[], list[str]]] = [*([cold] if args.cold else []), answers, second_python, own_share]

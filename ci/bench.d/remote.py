@@ -28,8 +28,8 @@ from tests.integration.execution_server import ExecutionServer, server_programs
 from tests.integration.worker_process import WorkerProcess
 
 ROOT = Path(__file__).resolve().parents[2]
-WHEEL, CPP = "litert", "litert-core"
-"""The recipe of the wheel, and that of its C++."""
+CPP = {"litert": "litert-core", "tflite-runtime": "tensorflow-lite"}
+"""The recipes of wheels, and those of their C++."""
 COLUMNS = (
     *("workers", "wall", "actions: remote, cached, here", "compilers, CPU-s", "workers' own", "scheduler and database"),
     *("storage", "front", "machine that builds", "CPU per action beside the compiler", "received", "tree"),
@@ -48,10 +48,10 @@ class Costs:
     """Of the parts of the server."""
 
 
-def table(target: str, workers: Sequence[int]) -> Iterator[str]:
+def table(recipe: str, target: str, workers: Sequence[int]) -> Iterator[str]:
     """Yield the lines of the table: as the store's artifact was built here, and with each number of workers."""
     with context_of(None) as context:
-        artifact, entries, facts = planned(target, context)
+        artifact, entries, facts = planned(recipe, target, context)
         yield f"| {' | '.join(COLUMNS)} |"
         yield f"| {' | '.join('---' for _ in COLUMNS)} |"
         yield f"| none | {facts['wall_s']:.0f} s | | {facts['cpu_s']:.0f} |{' |' * (len(COLUMNS) - 4)}"
@@ -70,15 +70,15 @@ def context_of(settings: RemoteExecution | None) -> Iterator[BuildContext]:
         yield context
 
 
-def planned(target: str, context: BuildContext) -> tuple[Artifact, dict[str, Entry], Mapping[str, Any]]:
+def planned(recipe: str, target: str, context: BuildContext) -> tuple[Artifact, dict[str, Entry], Mapping[str, Any]]:
     """Return the artifact that is measured, the store's entries of what it needs, and what the store knows of it."""
     catalogue = load_catalogue(context.own_images.names)
-    plan = catalogue.plan(Request(target=target, python="3.11", recipe=WHEEL, version=None))
-    artifact = next(artifact for artifact in plan.artifacts if artifact.recipe.name == CPP)
+    plan = catalogue.plan(Request(target=target, python="3.11", recipe=recipe, version=None))
+    artifact = next(artifact for artifact in plan.artifacts if artifact.recipe.name == CPP[recipe])
     missing, entries = look_up(artifact.needs, context)
     facts = context.store.artifact_facts(artifact.key)
     if missing or facts is None:
-        raise SystemExit(f"build the wheel first: pibuild --recipe {WHEEL} --target {target} --python 3.11")
+        raise SystemExit(f"build the wheel first: pibuild --recipe {recipe} --target {target} --python 3.11")
     return artifact, entries, facts
 
 
