@@ -18,6 +18,7 @@ import docker
 from pibuild.build.artifact import run_recipe
 from pibuild.build.catalogue import load_catalogue
 from pibuild.build.context import BuildContext, open_context
+from pibuild.build.differences import first_difference
 from pibuild.build.schedule import look_up
 from pibuild.config.settings import RemoteExecution
 from pibuild.config.settings_sources import load_settings
@@ -59,7 +60,9 @@ def table(recipe: str, target: str, workers: Sequence[int]) -> Iterator[str]:
             with tempfile.TemporaryDirectory() as folder:
                 Path(folder).chmod(0o755)
                 costs = remotely(artifact, entries, context, Path(folder), count)
-            yield line(costs, count, is_equal=costs.facts["tree"] == facts["tree"])
+                own = context.store.artifact(artifact.key)
+                difference = first_difference(own.path, Path(folder) / "out.tar") if own else None
+            yield line(costs, count, f"**{difference.text}**" if difference else "equal")
 
 
 @contextmanager
@@ -110,8 +113,8 @@ def container_cpu_s(container: str) -> float:
     return float(stats["cpu_stats"]["cpu_usage"]["total_usage"]) / 1e9
 
 
-def line(costs: Costs, count: int, *, is_equal: bool) -> str:
-    """Return one line of the table."""
+def line(costs: Costs, count: int, result: str) -> str:
+    """Return one line of the table, with the result of the comparison."""
     remote, parts = costs.facts["remote_execution"], costs.parts_s
     compilers_s, here_s = remote["worker_cpu_s"], costs.facts["cpu_s"]
     scheduler_s = parts["scheduler"] + parts["database"]
@@ -124,6 +127,6 @@ def line(costs: Costs, count: int, *, is_equal: bool) -> str:
         *(f"{cpu_s:.0f}" for cpu_s in (scheduler_s, parts["storage"], parts["front"], here_s)),
         f"{beside_s / max(remote['remote'], 1):.2f} s",
         f"{(remote['bytes_in'] or 0) / 1e6:.0f} MB",
-        "equal" if is_equal else "**differs**",
+        result,
     ]
     return f"| {' | '.join(cells)} |"
