@@ -241,6 +241,9 @@ def main() -> int:
     if args.remote:
         import remote  # noqa: PLC0415
 
+        from pibuild.signals import raise_interrupts  # noqa: PLC0415
+
+        raise_interrupts()  # so that server and workers end with it
         for text in remote.table(args.recipe, args.target, args.workers):
             print(text, flush=True)
         return 0
