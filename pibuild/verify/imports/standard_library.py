@@ -6,9 +6,11 @@ package that the wheel requires may bring a module back, such as `dataclasses`, 
 Source: "What's New in Python" 3.0 to 3.13; PEP 3108 for what ended with Python 2; PEP 594.
 """
 
+from functools import cache
+
 from packaging.version import Version
 
-from pibuild.verify.imports.standard_names import is_of_some, lacks_name
+from pibuild.verify.imports.standard_names import NAMES
 
 _SINCE = {
     "3.0": ("builtins", "configparser", "copyreg", "html", "html.parser", "http", "http.client", "http.cookies"),
@@ -58,36 +60,34 @@ def bringing_package(module: str) -> str:
     return _OTHER_NAMES.get(top, top)
 
 
-_ENDED_BUILTINS = frozenset(
-    (
-        *(
-            "apply",
-            "basestring",
-            "buffer",
-            "cmp",
-            "coerce",
-            "execfile",
-            "file",
-            "intern",
-            "long",
-            "raw_input",
-            "reduce",
-        ),
-        *("reload", "unichr", "unicode", "xrange"),
-    )
+_ENDED_BUILTINS = (
+    *("apply", "basestring", "buffer", "cmp", "coerce", "execfile", "file", "intern", "long", "raw_input", "reduce"),
+    *("reload", "unichr", "unicode", "xrange"),
 )
 """Functions and classes that only Python 2 has without an import."""
 
 
+@cache
+def _spans() -> dict[str, tuple[str, str]]:
+    """Return the first and the last Python that have a name, empty for all, by full name."""
+    spans: dict[str, tuple[str, str]] = {}
+    for line in NAMES.replace("\n  ", " ").splitlines():
+        module, span, *names = line.split()
+        first, _, last = span.partition("-")
+        spans |= {f"{module}.{name}": (first, last) for name in names}
+    return spans | dict.fromkeys((f"builtins.{name}" for name in _ENDED_BUILTINS), ("", "2.7"))
+
+
 def is_changing_name(name: str) -> bool:
     """Return whether something in Python's own library is there in some Pythons only, by its full name."""
-    module, _, part = name.rpartition(".")
-    return is_of_some(name) or (module == "builtins" and part in _ENDED_BUILTINS)
+    return name in _spans()
 
 
 def missing_name(python: str, name: str) -> bool:
-    """Return whether a Python 3 lacks something in its own library, by its full name."""
-    return lacks_name(python, name) if is_of_some(name) else is_changing_name(name)
+    """Return whether a Python lacks something in its own library, by its full name."""
+    first, last = _spans().get(name, ("", ""))
+    version = Version(python)
+    return bool((first and version < Version(first)) or (last and version > Version(last)))
 
 
 def missing_modules(python: str) -> dict[str, str]:

@@ -3,11 +3,7 @@
 Source: CPython 3.6.15, 3.7.16, 3.8.18, 3.9.18, 3.10.13, 3.11.7, 3.12.1, 3.13.0, compiled on one machine.
 """
 
-from functools import cache
-
-from packaging.version import Version
-
-_NAMES = """\
+NAMES = """\
 abc 3.10- update_abstractmethods
 aifc -3.8 openfp
 argparse 3.9- BooleanOptionalAction
@@ -280,25 +276,3 @@ zipfile 3.8-3.11 FastLookup
 """
 """A module, the first and the last Python that have the names, and the names. Without a first, all from 3.6 on have
 them; without a last, all up to 3.13."""
-
-
-@cache
-def _spans() -> dict[str, tuple[str, str]]:
-    spans: dict[str, tuple[str, str]] = {}
-    for line in _NAMES.replace("\n  ", " ").splitlines():
-        module, span, *names = line.split()
-        first, _, last = span.partition("-")
-        spans |= {f"{module}.{name}": (first, last) for name in names}
-    return spans
-
-
-def is_of_some(name: str) -> bool:
-    """Return whether something in Python's own library is there in some Pythons only, by its full name."""
-    return name in _spans()
-
-
-def lacks_name(python: str, name: str) -> bool:
-    """Return whether a Python lacks something in its own library."""
-    first, last = _spans().get(name, ("", ""))
-    version = Version(python)
-    return bool((first and version < Version(first)) or (last and version > Version(last)))
