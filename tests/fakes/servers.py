@@ -84,12 +84,12 @@ class AnswerRequest(BaseHTTPRequestHandler):
     def give(self, status: int, content: bytes = b"", length: int | None = None, **headers: str) -> None:
         self.send_response(status)
         self.send_header("Content-Length", str(len(content) if length is None else length))
+        self.send_header("Connection", "close")  # else a client may send its next request to a line that just ends
         for name, value in headers.items():
             self.send_header(name.replace("_", "-"), value)
         self.end_headers()
         with contextlib.suppress(ConnectionError):
             self.wfile.write(content)
-        self.close_connection = True
 
 
 JSON_KIND = "application/vnd.pypi.simple.v1+json"
