@@ -21,7 +21,7 @@ from packaging.version import Version
 from pibuild.config.pis import PiPlace
 from pibuild.verify.findings import Finding
 from pibuild.verify.numpy_versions import requirement_findings
-from pibuild.verify.wheel_faults import file_faults, new_metadata_faults, old_entry_point_faults
+from pibuild.verify.wheel_faults import file_faults, new_metadata_faults, old_entry_point_faults, old_record_faults
 from pibuild.wheels.metadata import (
     MAX_REQUIREMENT_LETTERS,
     Metadata,
@@ -120,7 +120,7 @@ def read_claims(wheel: Wheel) -> WheelClaims:
         refused_requirement=refused,
         invalid_requirement=invalid,
         faults=(*file_faults(wheel, metadata), *([_LONG_REQUIREMENTS] if is_much else ())),
-        old_python_faults=tuple(old_entry_point_faults(wheel)),
+        old_python_faults=(*old_entry_point_faults(wheel), *old_record_faults(wheel)),
         new_python_faults=tuple(new_metadata_faults(metadata)),
         dist_info=wheel.dist_info,
     )

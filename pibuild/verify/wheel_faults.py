@@ -19,6 +19,7 @@ _MAX_DEPTH, _MAX_NAME_BYTES, _MAX_DIGITS = 50, 255, 100
 _OLD_ENTRY = re.compile(r"[\w.]+\s*(:\s*[\w.]+)?\s*(\[.*\])?")
 """The object that an entry point names, as pkg_resources reads it."""
 _MAX_ENTRIES, _MAX_LINE_LETTERS = 10_000, 2000
+_MODULES_IN_DATA = re.compile(r"[^/]*\.data/(?:pure|plat)lib/")
 _SCHEMES = ("data", "headers", "platlib", "purelib", "scripts")
 
 
@@ -93,6 +94,12 @@ def new_metadata_faults(metadata: Metadata) -> Iterator[Finding]:
         yield _file_fault(reason)
 
 
+def old_record_faults(wheel: Wheel) -> Iterator[Finding]:
+    """Yield a finding for a RECORD with a NUL, which the csv module of Python before 3.11 does not read."""
+    if b"\0" in (wheel.content("RECORD") or b""):
+        yield _file_fault("RECORD has a NUL byte, at which pips for Python before 3.11 end")
+
+
 def old_entry_point_faults(wheel: Wheel) -> Iterator[Finding]:
     """Yield a finding for a line of entry_points.txt that pkg_resources does not accept, in whatever section."""
     section, names = "", set[tuple[str, str]]()
@@ -110,10 +117,10 @@ def old_entry_point_faults(wheel: Wheel) -> Iterator[Finding]:
 
 
 def _path_faults(wheel: Wheel) -> Iterator[Finding]:
-    paths = {file.path for file in wheel.files}
+    paths = {_module_path(file.path) for file in wheel.files}
     for file in wheel.files:
-        parts = PurePosixPath(file.path).parts
-        above = (file.path.rsplit("/", levels)[0] for levels in range(1, min(file.path.count("/"), _MAX_DEPTH) + 1))
+        parts, installed = PurePosixPath(file.path).parts, _module_path(file.path)
+        above = (installed.rsplit("/", levels)[0] for levels in range(1, min(installed.count("/"), _MAX_DEPTH) + 1))
         if not paths.isdisjoint(above):
             yield _file_fault("is in a folder that is also a file of the wheel", shown(file.path))
             return
@@ -127,6 +134,12 @@ def _path_faults(wheel: Wheel) -> Iterator[Finding]:
         if is_data and (len(parts) < 3 or parts[1] not in _SCHEMES):
             yield _file_fault(f"is in no folder of .data that pip knows: {', '.join(_SCHEMES)}", shown(file.path))
             return
+
+
+def _module_path(path: str) -> str:
+    """Return the path below the folder of all packages if pip moves a file of `.data` there, or else the same path."""
+    match = _MODULES_IN_DATA.match(path)
+    return path[match.end() :] if match else path
 
 
 def _depth(parts: Iterable[str]) -> int:

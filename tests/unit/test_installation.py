@@ -288,3 +288,18 @@ def test_contradictions_that_do_no_harm_are_a_few_notes(tmp_path):
     assert {note.outcome for note in notes} == {"note"}
     assert len(notes) < 10
     assert "WHEEL claims cp27-cp27mu-linux_armv6l" in notes[0].reason
+
+
+@pytest.mark.parametrize("scheme", ["purelib", "platlib", "data"])
+def test_modules_in_data_meet_the_files_beside_it(tmp_path, scheme):
+    # by pip 20.3.4 of Python 3.9, 23.0.1 of 3.11, 25.1.1 of 3.13: «Not a directory»
+    files = {"thing/__init__.py": b"", f"thing-1.0.data/{scheme}/thing/__init__.py/x": b""}
+    findings = judged(tmp_path, files=files)
+    assert ("a folder that is also a file" in reasons(findings)) is (scheme != "data")
+
+
+def test_python_before_3_11_reads_no_record_with_a_nul(tmp_path):
+    # by pip 20.3.4 of Python 3.9, 23.0.1 of 3.11, 25.1.1 of 3.13
+    for system, outcome in (("bullseye", "fails"), ("bookworm", "runs"), ("trixie", "runs")):
+        found = judged(tmp_path, (_TWO, system), record=lambda text: f"{text}a\0b,,\n")
+        assert worst_outcome(found) == outcome
