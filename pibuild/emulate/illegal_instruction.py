@@ -11,7 +11,6 @@ import numpy as np
 
 from pibuild.machinecode.elf import MAGIC, ElfFormatError, read_code
 from pibuild.machinecode.instructions import (
-    FIRST_OF_TWO,
     Instructions,
     a32_encodings,
     a64_encodings,
@@ -19,6 +18,7 @@ from pibuild.machinecode.instructions import (
     t32_encodings,
 )
 from pibuild.machinecode.symbols import RegionKind
+from pibuild.machinecode.thumb_boundaries import FIRST_OF_TWO
 from pibuild.verify.binary import Binary
 from pibuild.wheels.wheel import Wheel, WheelFile
 

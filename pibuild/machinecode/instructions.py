@@ -22,9 +22,8 @@ from numpy.typing import NDArray
 
 from pibuild.machinecode.features import Feature
 from pibuild.machinecode.symbols import CodeSection, RegionKind
+from pibuild.machinecode.thumb_boundaries import FIRST_OF_TWO
 
-FIRST_OF_TWO = 0xE800
-"""From this halfword on, each is the first half of a 32-bit Thumb instruction (DDI 0406C, A6.1)."""
 Words = NDArray[np.integer[Any]]
 """Instructions as unsigned 32-bit numbers."""
 
@@ -300,7 +299,7 @@ def instruction_words(
         yield from _thumb_words(section)
         return
     words = np.frombuffer(section.code, "<u4", len(section.code) // 4)
-    starts, ends = _region_rows(section, kind, 4)
+    starts, ends = section.rows(kind, 4)
     for firsts, lasts in _parts(starts, ends, ahead):
         if len(firsts) > 1:
             index = _rows(firsts, lasts - firsts)
@@ -323,24 +322,18 @@ def _thumb(section: CodeSection) -> Iterator[Instructions]:
 
 
 def _thumb_words(section: CodeSection) -> Iterator[tuple[NDArray[np.int64], NDArray[np.uint32]]]:
-    """Yield addresses and words of Thumb instructions, by finding which halfwords are the second of two.
-
-    After a halfword that can't be the first of two, an instruction begins, whatever that halfword is. In a run of
-    halfwords that can be the first of two, every other one is.
-    """
-    for index, region_begins in _halfwords(section):
-        halfwords = np.frombuffer(section.code, "<u2", len(section.code) // 2)[index]
-        can_be_first, order = halfwords >= FIRST_OF_TWO, np.arange(len(index))
-        begins = np.ones(len(index), np.bool_)
-        begins[1:] = ~can_be_first[:-1]
-        begins[region_begins] = True
-        since_begin = order - np.maximum.accumulate(np.where(begins, order, 0))
-        firsts = np.flatnonzero(since_begin % 2 == 0)
-        seconds = np.zeros(len(index), np.uint32)
-        seconds[:-1] = halfwords[1:]
-        seconds[region_begins[1:] - 1] = 0  # half an instruction at the end of a region
-        words = np.where(can_be_first, halfwords.astype(np.uint32) << 16 | seconds, halfwords)[firsts]
-        yield section.address + 2 * index[firsts], words
+    """Yield addresses and words of Thumb instructions, many at a time."""
+    halfwords = np.frombuffer(section.code, "<u2", len(section.code) // 2)
+    starts, ends = section.rows("thumb", 2)
+    cuts = np.flatnonzero(np.diff(np.cumsum(ends - starts) // _AT_ONCE)) + 1
+    for firsts, lasts in zip(np.split(starts, cuts), np.split(ends, cuts), strict=True):
+        rows = section.thumb.between(firsts[0], lasts[-1]) if len(firsts) else firsts
+        words = halfwords[rows].astype(np.uint32)
+        wide = np.flatnonzero(words >= FIRST_OF_TWO)
+        seconds = halfwords[np.minimum(rows[wide] + 1, len(halfwords) - 1)]
+        seconds[np.isin(rows[wide], section.thumb.halves, assume_unique=True)] = 0
+        words[wide] = words[wide] << 16 | seconds
+        yield section.address + 2 * rows, words
 
 
 def _classified(
@@ -370,24 +363,7 @@ def _parts(starts: _Rows, ends: _Rows, ahead: int) -> Iterator[tuple[_Rows, _Row
     yield from zip(np.split(starts, cuts), np.split(ends, cuts), strict=True)
 
 
-def _region_rows(section: CodeSection, kind: RegionKind, size: int) -> tuple[_Rows, _Rows]:
-    """Return begins and ends of the regions of one kind that hold any word of a size, as rows of such words."""
-    regions = section.regions.of_kind(kind)
-    starts, ends = ((bound - section.address).clip(0, len(section.code)) for bound in (regions.starts, regions.ends))
-    starts, ends = (starts + (3 if size == 4 else 0)) // size, ends // size  # a word that begins before does not count
-    return starts[starts < ends], ends[starts < ends]
-
-
 def _rows(starts: _Rows, counts: _Rows) -> _Rows:
     """Return numbers that follow one another from several ones on."""
     rows: _Rows = np.repeat(starts - np.cumsum(counts) + counts, counts) + np.arange(counts.sum())
     return rows
-
-
-def _halfwords(section: CodeSection) -> Iterator[tuple[_Rows, _Rows]]:
-    """Yield the rows of the halfwords of Thumb code, and which of them are the first of a region."""
-    starts, ends = _region_rows(section, "thumb", 2)
-    counts = ends - starts
-    cuts = np.flatnonzero(np.diff(np.cumsum(counts) // _AT_ONCE)) + 1
-    for firsts, lengths in zip(np.split(starts, cuts), np.split(counts, cuts), strict=True):
-        yield _rows(firsts, lengths), np.cumsum(lengths) - lengths

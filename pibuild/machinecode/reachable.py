@@ -29,10 +29,10 @@ from numpy.typing import NDArray
 
 from pibuild.machinecode.decoders.effects import signed
 from pibuild.machinecode.decoders.thumb_effects import wide_branch
-from pibuild.machinecode.instructions import FIRST_OF_TWO
 from pibuild.machinecode.relocations import relr_places
 from pibuild.machinecode.sorted_arrays import distinct
 from pibuild.machinecode.symbols import KINDS, NO_REGIONS, CodeSection, Function, Regions
+from pibuild.machinecode.thumb_boundaries import FIRST_OF_TWO
 
 _Effect = tuple[bool, int | None]
 """The effect of an instruction on control flow: whether the next instruction certainly follows, and which other place

@@ -23,7 +23,6 @@ from pibuild.machinecode.decoders.thumb_effects import t16_operation, t32_operat
 from pibuild.machinecode.features import Feature
 from pibuild.machinecode.image import MemoryImage, Span
 from pibuild.machinecode.instructions import (
-    FIRST_OF_TWO,
     Instructions,
     a32_encodings,
     a64_encodings,
@@ -33,6 +32,7 @@ from pibuild.machinecode.instructions import (
 from pibuild.machinecode.relocations import Addresses
 from pibuild.machinecode.sorted_arrays import distinct
 from pibuild.machinecode.symbols import KINDS, CodeSection, Region, RegionKind, Regions, all_regions
+from pibuild.machinecode.thumb_boundaries import FIRST_OF_TWO
 
 _MAX_EXPLORED, _MAX_FROM_ONE, _MAX_LOOKED_AT = 200_000, 20_000, 2000
 _LAST_UDF = 0xFFFF
@@ -343,19 +343,27 @@ def guessed_sections(image: MemoryImage, sections: Sequence[CodeSection]) -> tup
     default = int(counts[1] > counts[0])
     starts = distinct(np.concatenate([image.unwound[0], np.array(list(modes), np.int64)]))
     starts = starts[image.are_code(starts)]
+    guess = tuple(_without_literals(_split(section, starts, modes, default)) for section in sections)
     for _ in range(2):
-        found: list[Addresses] = []
-        for section in sections:
-            guess = _without_literals(_split(section, starts, modes, default))
-            for kind in ("arm", "thumb"):
-                for addresses, words in instruction_words(guess, kind):
-                    found.append(_called_places(kind, addresses, words.astype(np.uint32)))
-        called = distinct(np.concatenate([np.empty(0, np.int64), *found]))
+        called = distinct(np.concatenate([np.empty(0, np.int64), *map(_called_from, guess)]))
         # a literal that looks like a call leads anywhere, hardly to where a function begins
         called = called[np.isin(called & ~1, starts)]
+        fresh: dict[int, int] = {}
         for place in called.tolist():
-            modes.setdefault(place & ~1, place & 1)
-    return tuple(_without_literals(_split(section, starts, modes, default)) for section in sections)
+            if place & ~1 not in modes:
+                fresh.setdefault(place & ~1, place & 1)
+        modes |= fresh
+        if default ^ 1 not in fresh.values():  # the regions stay the same
+            break
+        guess = tuple(_without_literals(_split(section, starts, modes, default)) for section in sections)
+    return guess
+
+
+def _called_from(section: CodeSection) -> Addresses:
+    """Return the places that instructions of a section call."""
+    kinds: tuple[RegionKind, ...] = ("arm", "thumb")
+    parts = (_called_places(kind, *part) for kind in kinds for part in instruction_words(section, kind))
+    return np.concatenate([np.empty(0, np.int64), *parts])
 
 
 def _known_modes(image: MemoryImage) -> dict[int, int]:

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pibuild.machinecode.relocations import Addresses
+from pibuild.machinecode.thumb_boundaries import ThumbBoundaries
 
 RegionKind = Literal["arm", "thumb", "a64", "data"]
 KINDS: tuple[RegionKind, ...] = ("data", "arm", "thumb", "a64")
@@ -114,7 +115,7 @@ def all_regions(sections: Iterable["CodeSection"]) -> Regions:
     return together.at(np.lexsort((together.ends, together.starts)))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class CodeSection:
     """An executable section."""
 
@@ -124,6 +125,19 @@ class CodeSection:
     """A part of the file's bytes, which need not be copied."""
     regions: Regions = NO_REGIONS
     """By address, from the mapping symbols; empty if the file is stripped."""
+
+    def rows(self, kind: RegionKind, size: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return begins and ends of the regions of one kind that hold any word of a size, as rows of such words."""
+        regions = self.regions.of_kind(kind)
+        starts, ends = ((bound - self.address).clip(0, len(self.code)) for bound in (regions.starts, regions.ends))
+        starts = (starts + (3 if size == 4 else 0)) // size  # a word that begins before does not count
+        ends = ends // size
+        return starts[starts < ends], ends[starts < ends]
+
+    @cached_property
+    def thumb(self) -> ThumbBoundaries:
+        """Where its Thumb instructions begin."""
+        return ThumbBoundaries(np.frombuffer(self.code, "<u2", len(self.code) // 2), *self.rows("thumb", 2))
 
 
 _MAX_COPIES, _MAX_EXTRA_LETTERS = 4, 64

@@ -6,9 +6,10 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pibuild.machinecode.instructions import FIRST_OF_TWO, all_encodings, newer_instructions, t32_encodings
+from pibuild.machinecode.instructions import all_encodings, newer_instructions, t32_encodings
 from pibuild.machinecode.reachable import _arm_effect, _narrow_effect, _wide_effect, reachable_code
 from pibuild.machinecode.symbols import CodeSection, Function, Region, Regions
+from pibuild.machinecode.thumb_boundaries import FIRST_OF_TWO
 from tests.makers.elfs import thumb
 
 BASE = 0x1000

@@ -14,7 +14,7 @@ from pibuild.machinecode.decoders.a64_effects import a64_operation
 from pibuild.machinecode.decoders.effects import Operation
 from pibuild.machinecode.decoders.thumb_effects import t16_operation, t32_operation
 from pibuild.machinecode.image import MemoryImage
-from pibuild.machinecode.instructions import FIRST_OF_TWO
+from pibuild.machinecode.thumb_boundaries import FIRST_OF_TWO
 
 _MOST, _MOST_RUNS = 64, 20_000
 """Instructions of one run, and runs that are kept: walks that follow one another meet the same ones."""
