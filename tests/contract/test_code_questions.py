@@ -400,3 +400,31 @@ def test_swp_runs_where_the_processor_or_the_kernel_has_it(tmp_path):
     )
     runs = {cpu: set(outcomes(tmp_path, swap, _ARM, cpu, "-O2", *_32_FLAGS)) for cpu in _SWAPS}
     assert runs == {cpu: {outcome} for cpu, outcome in _SWAPS.items()}
+
+
+@pytest.mark.parametrize(("pool", "outcome"), [("literal", "runs"), ("elsewhere", "fails")])
+def test_a_literal_behind_a_call_and_the_nop_that_aligns_it_is_no_code(tmp_path, pool, outcome):
+    """The call never returns, but nothing says so; the bytes are SETPAN of ARMv8.1 only if nothing loads them."""
+    text = (
+        '__asm__(".text\\n.syntax unified\\n.thumb\\n.global PyInit_demo\\n.type PyInit_demo, %function\\nPyInit_demo:\\n'
+        f"push {{r4, lr}}\\nldr r0, {pool}\\nldr r1, elsewhere\\ncmp r0, r1\\nbne 1f\\nmovs r0, #0\\npop {{r4, pc}}\\n"
+        "1: bl leave_for_ever\\nnop\\nliteral: .inst.n 0xb614, 0x001a\\nbx lr\\nnop\\n"
+        '.balign 4\\nelsewhere: .word 0x001a1234\\n");'
+    )
+    flags = ("-march=armv7-a", "-mfpu=neon", "-mfloat-abi=hard", "-mthumb", "-nostdlib")
+    assert [*outcomes(tmp_path, text, _ARM, "Cortex-A7", *flags)][-1] == outcome
+
+
+_POINTER_AFTER_A_SEARCH = (
+    "push {r4, lr}\\nldr r3, [r0]\\n0: ldr r2, [r0, #4]!\\ncmp r2, r3\\nmvneq r2, #0\\nbeq 0b\\npop {r4, lr}\\nbx r2\\n"
+)
+_DOUBLE_BEHIND_A_CALL = (
+    "push {r4, lr}\\nvldr d0, literal\\ncmp r0, #0\\npopne {r4, pc}\\nbl leave_for_ever\\nnop\\n"
+    ".balign 8\\nliteral: .word 0x0700cbfe, 0xee000700\\n"
+)
+
+
+@pytest.mark.parametrize("code", [_POINTER_AFTER_A_SEARCH, _DOUBLE_BEHIND_A_CALL])
+def test_what_compilers_make_of_plain_code_leaves_no_doubt_in_a_stripped_file(tmp_path, code):
+    text = f'__asm__(".text\\n.balign 8\\n.arm\\n.global PyInit_demo\\n.type PyInit_demo, %function\\nPyInit_demo:\\n{code}");'
+    assert [*outcomes(tmp_path, text, _ARM, "ARM1176", *_32_FLAGS)][-1] == "runs"

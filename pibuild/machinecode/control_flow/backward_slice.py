@@ -21,6 +21,7 @@ WRITING = frozenset(range(op.SET, op.SHIFT + 1)) | {
 """Operations that overwrite the register that they name first."""
 _READING_TWO = (op.ADD_REG, op.AND_REG, op.OR_REG, op.SHIFT_BY, op.LOAD_REG, op.STORE_REG, op.MIX, op.SELECT)
 _READING_ONE = (*(op.MOVE, op.ADD, op.ADD_PC, op.AND, op.OR, op.FLIP, op.BITS, op.SHIFT, op.NOT, op.LOAD), op.STORE)
+_SETTING_FLAGS = (op.COMPARE, op.COMPARE_REG, op.CHAIN, op.AND, op.AND_REG, op.CALL, op.CALL_REG)
 ONE_PLACE = (op.RETURN, op.CALL_REG)
 """What leads to slots of equal size hardly ever."""
 _ABOVE = {8: 1, 2: 0}
@@ -54,11 +55,19 @@ class BackwardSlice:
         return last_part(self._operation)
 
     def writer(self, register: int) -> int:
-        """Return the kind of the instruction before the jump that wrote a register; NOP if none is near."""
+        """Return the kind of the instruction before the jump that wrote a register; NOP if none is near.
+
+        What writes it only under a condition on which a branch then leaves does not count.
+        """
+        left = set[int]()
         for _, parts in self._rows:
             for part in reversed(parts):
                 inner = part[2] if part[0] == op.IF else part
-                if writes(inner, register):
+                if part[0] == op.BRANCH:
+                    left.add(part[1])
+                elif part[0] in _SETTING_FLAGS:
+                    left.clear()
+                elif writes(inner, register) and not (part[0] == op.IF and part[1] in left):
                     if inner[0] != op.MOVE:
                         return int(inner[0])
                     register = inner[2]

@@ -87,8 +87,8 @@ class Surroundings:
     may_return: Callable[[int], bool]
     leads_to_word: Callable[[int], bool]
     """Whether a number leads to a text that stands for what a CPU has."""
-    may_hold_literals: bool
-    """Whether literals may follow a call without a mapping symbol."""
+    is_before_literal: Callable[[int], bool]
+    """Whether a literal follows of which no mapping symbol tells."""
     imported: Callable[[str, dict[int, Value]], Value | None]
     """What an imported function returns for what registers hold."""
     told_by: Callable[[str], tuple[int, Features] | None]

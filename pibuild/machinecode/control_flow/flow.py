@@ -355,7 +355,7 @@ class _Walker:
             return _Next.OFF
         state.flags = None
         state.address += size
-        if surroundings.may_hold_literals and any(surroundings.data_in(state.address, state.address + 2)):
+        if surroundings.is_before_literal(state.address):
             return _Next.OFF
         return _Next.OFF if isinstance(outcome, int) and not surroundings.may_return(outcome) else _Next.ON
 

@@ -1,6 +1,6 @@
 """Where the functions of a file begin and end, and which bytes are code of which kind."""
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 
@@ -17,6 +17,10 @@ from pibuild.machinecode.symbols import KINDS, CodeSection, RegionKind, Regions,
 
 _NONE = np.empty(0, np.int64)
 _AT_ONCE, _FARTHEST = 1 << 22, 1 << 62
+_NOPS = (b"\x00\xbf", b"\xc0\x46", b"\xaf\xf3\x00\x80", b"\x00\xf0\x20\xe3", b"\x00\x00\xa0\xe1")
+"""NOP of Thumb and of ARM, and what older assemblers write for it."""
+_ALIGNMENT = 8
+"""Literals are aligned to so many bytes at most."""
 
 
 class FunctionTable:
@@ -158,10 +162,32 @@ class FunctionTable:
 
     def data_in(self, low: int, high: int) -> Iterator[tuple[int, int]]:
         """Yield begins and ends of what mapping symbols call data, within a range."""
-        starts, ends = self._data_spans
-        first, last = np.searchsorted(ends, low, "right"), np.searchsorted(starts, high)
-        for start, end in zip(starts[first:last].tolist(), ends[first:last].tolist(), strict=True):
+        starts, ends = self._data_bounds
+        first, last = bisect_right(ends, low), bisect_left(starts, high)
+        for start, end in zip(starts[first:last], ends[first:last], strict=True):
             yield max(start, low), min(end, high)
+
+    def is_before_literal(self, address: int) -> bool:
+        """Return whether a literal of a stripped file for 32 bits follows, at once or behind NOPs that align it.
+
+        Then a call in front of it never returns.
+        """
+        if not self.is_stripped_arm:
+            return False
+        starts, ends = self._data_bounds
+        while True:
+            row = bisect_right(ends, address)
+            if row < len(starts) and starts[row] < address + 2:
+                return True
+            size = next((len(nop) for nop in _NOPS if self.image.read(address, len(nop)) == nop), 0)
+            if not size or address % _ALIGNMENT == 0:
+                return False
+            address += size
+
+    @cached_property
+    def _data_bounds(self) -> tuple[memoryview, memoryview]:
+        starts, ends = self._data_spans
+        return starts.data, ends.data
 
     @cached_property
     def _data_spans(self) -> tuple[Addresses, Addresses]:

@@ -58,7 +58,7 @@ class Program:
             never_returns=never_returns,
             may_return=self.returns.may_return,
             leads_to_word=self._imported.leads_to_word,
-            may_hold_literals=self.functions.is_stripped_arm,
+            is_before_literal=self.functions.is_before_literal,
             imported=self._imported.of_function,
             told_by=self._imported.told_by,
             exported=self._imported.of_variable,

@@ -230,10 +230,13 @@ class Code:
                 targets = branch_targets(place, part)
                 todo += targets
                 if part[0] in _COMPUTED:
-                    ways = table_places(image, place, *program.functions.bounds(place))
+                    low, high = program.functions.bounds(place)
+                    if part[0] == op.TABLE and low == place & ~1:  # a linker's veneer: no function begins so
+                        low = program.functions.bounds(low - 1)[0]
+                    ways = table_places(image, place, low, high)
                     todo += ways
                     is_open = part[0] != op.CALL_REG and not ways and not known
-                    if is_open and is_computed(image, place, program.functions.bounds(place)[0]):
+                    if is_open and is_computed(image, place, low):
                         self.map.is_whole = False
                 if part[0] in _JUMPS or (part[0] == op.RETURN and len(part) > 1):
                     label = link_label(image, place)
@@ -241,7 +244,7 @@ class Code:
                 ends = part[0] in LEAVES or (
                     part[0] in (op.CALL, op.CALL_REG)
                     and (
-                        any(program.functions.data_in((place & ~1) + size, (place & ~1) + size + 2))
+                        program.functions.is_before_literal((place & ~1) + size)
                         or (part[0] == op.CALL and not program.returns.may_return(targets[0]))
                     )
                 )
