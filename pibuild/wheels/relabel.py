@@ -80,7 +80,8 @@ def relabel(
     text = "".join(f"{key}: {value}\n" for key, value in wheel_fields)
     new = {f"{wheel.dist_info}/{path}": content for path, content in {**more, "WHEEL": text.encode()}.items()}
     replaced = {*new, *(f"{wheel.dist_info}/{path}" for path in ("RECORD", *SIGNATURES))}
-    files = [file for file in wheel.files if file.path not in replaced]
+    last = {file.path: file for file in wheel.files}  # of several with one name, pip also leaves the last one
+    files = [file for file in last.values() if file.path not in replaced]
     files += [WheelFile(path=path, content=content, executable=False) for path, content in new.items()]
     files.sort(key=lambda file: (file.path.startswith(f"{wheel.dist_info}/"), file.path))
     parts = (name.name.replace("-", "_"), str(name.version), build, format_tag_set(tags))

@@ -168,12 +168,13 @@ def read_wheel(path: Path) -> Wheel:
     """
     try:
         with zipfile.ZipFile(path) as archive:
+            tops = {info.filename.split("/")[0] for info in archive.infolist()}  # pip also counts empty folders
             infos = [info for info in archive.infolist() if not info.is_dir()]
             _refuse_bomb(infos, path.stat().st_size)
             files = tuple(_wheel_file(archive, info) for info in infos)
     except (*ZIP_DAMAGE, OSError) as err:
         raise WheelFormatError(_damage(err)) from err
-    folders = sorted({file.path.split("/")[0] for file in files if file.path.split("/")[0].endswith(".dist-info")})
+    folders = sorted(top for top in tops if top.endswith(".dist-info"))
     if len(folders) != 1:
         raise WheelFormatError(f"one .dist-info folder expected, found {len(folders)}: {', '.join(folders[:5])}")
     return Wheel(file_name=path.name, files=files, dist_info=folders[0])

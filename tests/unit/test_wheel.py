@@ -96,6 +96,26 @@ def test_a_zip_without_dist_info_is_rejected(tmp_path):
         read_wheel(path)
 
 
+def test_an_empty_folder_counts_as_a_second_dist_info_as_for_pip(tmp_path):
+    path = make_wheel(tmp_path)
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("other-1.0.dist-info/", "")
+    with fails(WheelFormatError, naming="other-1.0.dist-info"):
+        read_wheel(path)
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+def test_a_retagged_wheel_has_the_last_of_several_files_with_one_name(tmp_path):
+    path = make_wheel(tmp_path, {"thing/__init__.py": b"first"})
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("thing/__init__.py", "last")
+    made = write_wheel(relabel(read_wheel(path), "py311-none-any"), tmp_path / "out")
+    with zipfile.ZipFile(made) as archive:
+        assert archive.namelist().count("thing/__init__.py") == 1
+        assert archive.read("thing/__init__.py") == b"last"
+    assert faults(made) == ""
+
+
 def test_a_retagged_wheel_agrees_and_keeps_its_files(tmp_path):
     raw = read_wheel(make_wheel(tmp_path))
     again = read_wheel(write_wheel(relabel(raw, "cp311-cp311-linux_armv7l"), tmp_path / "out"))
