@@ -41,7 +41,7 @@ _NOTHING = -1
 """The mark of bytes that belong to no region."""
 _IMPOSSIBLE = (Feature.UNALLOCATED, Feature.PRIVILEGED, Feature.COPROCESSOR)
 _NOTHING_THERE: tuple[op.Operation, int, int] = (op.STOP,), 0, 0
-_FILL = (0, 0xBF00, 0x46C0, 0xE1A00000, 0xE320F000, 0xD503201F, 0xF3AF8000)
+FILL = (0, 0xBF00, 0x46C0, 0xE1A00000, 0xE320F000, 0xD503201F, 0xF3AF8000)
 """Instructions that do nothing."""
 LEAVES = (op.JUMP, op.JUMP_REG, op.RETURN, op.STOP, op.TABLE)
 """Kinds of operations behind which the next instruction is not executed."""
@@ -280,7 +280,7 @@ def flows_out(
                 continue
             is_literal = region.end in literals
             place = _last_instruction(image, region)
-            while place is not None and decoded(image, place)[1] in _FILL:
+            while place is not None and decoded(image, place)[1] in FILL:
                 region = replace(region, end=place & ~1)  # control never reaches a NOP behind a jump or return
                 place = _last_instruction(image, region)
             if place is None:

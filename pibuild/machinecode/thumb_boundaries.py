@@ -39,9 +39,10 @@ class ThumbBoundaries:
         firsts = wide[since_begin & 1 == 0]
         rows = np.searchsorted(firsts, ends - 1)
         rows = rows[rows < len(firsts)]
-        self.halves: _Rows = firsts[rows[np.isin(firsts[rows], ends - 1)]].astype(np.int64)
+        rows = rows[np.isin(firsts[rows], ends - 1)]
+        self.halves: _Rows = firsts[rows].astype(np.int64)
         """The rows of first halves at the end of a region: the second one is missing."""
-        begins[np.setdiff1d(firsts, self.halves, assume_unique=True) + 1 if len(self.halves) else firsts + 1] = False
+        begins[np.delete(firsts, rows) + 1] = False
         self._bits = np.packbits(begins)
 
     def between(self, first: int, last: int) -> _Rows:

@@ -355,7 +355,7 @@ class _Walker:
             return _Next.OFF
         state.flags = None
         state.address += size
-        if surroundings.is_before_literal(state.address):
+        if surroundings.is_before_literal(state.address | state.thumb):
             return _Next.OFF
         return _Next.OFF if isinstance(outcome, int) and not surroundings.may_return(outcome) else _Next.ON
 

@@ -11,14 +11,13 @@ from pibuild.machinecode.code_scan import are_calls, direct_branches
 from pibuild.machinecode.elf import Elf
 from pibuild.machinecode.image import MemoryImage
 from pibuild.machinecode.instructions import instruction_words
+from pibuild.machinecode.regions import FILL, decoded
 from pibuild.machinecode.relocations import Addresses
 from pibuild.machinecode.sorted_arrays import distinct
 from pibuild.machinecode.symbols import KINDS, CodeSection, RegionKind, Regions, all_regions
 
 _NONE = np.empty(0, np.int64)
 _AT_ONCE, _FARTHEST = 1 << 22, 1 << 62
-_NOPS = (b"\x00\xbf", b"\xc0\x46", b"\xaf\xf3\x00\x80", b"\x00\xf0\x20\xe3", b"\x00\x00\xa0\xe1")
-"""NOP of Thumb and of ARM, and what older assemblers write for it."""
 _ALIGNMENT = 8
 """Literals are aligned to so many bytes at most."""
 
@@ -167,8 +166,8 @@ class FunctionTable:
         for start, end in zip(starts[first:last], ends[first:last], strict=True):
             yield max(start, low), min(end, high)
 
-    def is_before_literal(self, address: int) -> bool:
-        """Return whether a literal of a stripped file for 32 bits follows, at once or behind NOPs that align it.
+    def is_before_literal(self, place: int) -> bool:
+        """Return whether a literal of a stripped file for 32 bits lies at a place, or behind NOPs there that align it.
 
         Then a call in front of it never returns.
         """
@@ -176,13 +175,14 @@ class FunctionTable:
             return False
         starts, ends = self._data_bounds
         while True:
+            address = place & ~1
             row = bisect_right(ends, address)
             if row < len(starts) and starts[row] < address + 2:
                 return True
-            size = next((len(nop) for nop in _NOPS if self.image.read(address, len(nop)) == nop), 0)
-            if not size or address % _ALIGNMENT == 0:
+            _, word, size = decoded(self.image, place)
+            if not size or word not in FILL or address % _ALIGNMENT == 0:
                 return False
-            address += size
+            place += size
 
     @cached_property
     def _data_bounds(self) -> tuple[memoryview, memoryview]:

@@ -244,7 +244,7 @@ class Code:
                 ends = part[0] in LEAVES or (
                     part[0] in (op.CALL, op.CALL_REG)
                     and (
-                        program.functions.is_before_literal((place & ~1) + size)
+                        program.functions.is_before_literal(place + size)
                         or (part[0] == op.CALL and not program.returns.may_return(targets[0]))
                     )
                 )
