@@ -59,6 +59,7 @@ _WITH_SYMBOL = {32: (2, 21, 22), 64: (257, 1025, 1026)}
 _FUNC, _GNU_IFUNC = 2, 10
 _GO_MODULE_TEXT, _MAX_MODULES = 22, 16
 """The word of a Go module's record that holds where its code begins; and how many records are looked at."""
+_BYTES_AT_ONCE = 1 << 20
 _MAX_SEGMENTS = 1000
 """A file with more of them can't be read (dynamic.py)."""
 _THREAD_SLOTS = {32: (13, 17), 64: (1028, 1031)}
@@ -214,13 +215,15 @@ class MemoryImage:
         """Addresses at which 32-bit code may make an address of the PC: of ARM code, and of Thumb."""
         words, halves = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
         for span in self.spans:
-            if span.is_executable and span.start % 4 == 0:
-                code = self.rows(span.start, span.end - span.start, np.dtype("<u4"))
+            is_read = span.is_executable and span.start % 4 == 0
+            for start in range(span.start, span.end, _BYTES_AT_ONCE) if is_read else ():
+                size = min(span.end - start, _BYTES_AT_ONCE)
+                code = self.rows(start, size, np.dtype("<u4"))
                 reads_pc = (code & 0x0C0F0000 == 0x000F0000) | (code & 0x0FFF0FFF == 0x01A0000F)
-                words.append(span.start + 4 * np.flatnonzero(reads_pc | (code & 0x0FFFFFDF == 0x012FFF1F)))
-                half = self.rows(span.start, span.end - span.start, np.dtype("<u2"))
+                words.append(start + 4 * np.flatnonzero(reads_pc | (code & 0x0FFFFFDF == 0x012FFF1F)))
+                half = self.rows(start, size, np.dtype("<u2"))
                 reads_pc = (half & 0xF800 == 0xA000) | (half & 0xFC78 == 0x4478) | (half & 0xFF5F == 0xF20F)
-                halves.append(span.start + 2 * np.flatnonzero(reads_pc))
+                halves.append(start + 2 * np.flatnonzero(reads_pc))
         return np.concatenate(words), np.concatenate(halves)
 
     @cached_property

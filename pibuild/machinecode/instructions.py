@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pibuild.machinecode.features import Feature
+from pibuild.machinecode.sorted_arrays import are_among
 from pibuild.machinecode.symbols import CodeSection, RegionKind
 from pibuild.machinecode.thumb_boundaries import FIRST_OF_TWO
 
@@ -296,7 +297,7 @@ def instruction_words(
     Where a region is cut, each part also has the first words of the next one, `ahead` of them.
     """
     if kind == "thumb":
-        yield from _thumb_words(section)
+        yield from _thumb_words(section, ahead)
         return
     words = np.frombuffer(section.code, "<u4", len(section.code) // 4)
     starts, ends = section.rows(kind, 4)
@@ -321,17 +322,20 @@ def _thumb(section: CodeSection) -> Iterator[Instructions]:
         yield from _classified(addresses, words, t32_encodings)
 
 
-def _thumb_words(section: CodeSection) -> Iterator[tuple[NDArray[np.int64], NDArray[np.uint32]]]:
-    """Yield addresses and words of Thumb instructions, many at a time."""
-    halfwords = np.frombuffer(section.code, "<u2", len(section.code) // 2)
+def _thumb_words(section: CodeSection, ahead: int = 0) -> Iterator[tuple[NDArray[np.int64], NDArray[np.uint32]]]:
+    """Yield addresses and words of Thumb instructions, many at a time; each part has the first words of the next."""
+    halfwords, boundaries = section.halfwords, section.thumb
     starts, ends = section.rows("thumb", 2)
-    cuts = np.flatnonzero(np.diff(np.cumsum(ends - starts) // _AT_ONCE)) + 1
-    for firsts, lasts in zip(np.split(starts, cuts), np.split(ends, cuts), strict=True):
-        rows = section.thumb.between(firsts[0], lasts[-1]) if len(firsts) else firsts
+    first, last = (int(starts[0]), int(ends[-1])) if len(starts) else (0, 0)
+    for at in range(first, max(last, first + 1), _AT_ONCE):
+        end = min(at + _AT_ONCE, last)
+        rows = boundaries.between(at, end)
+        if ahead and end < last:
+            rows = np.concatenate([rows, boundaries.between(end, min(end + 2 * ahead, last))[:ahead]])
         words = halfwords[rows].astype(np.uint32)
         wide = np.flatnonzero(words >= FIRST_OF_TWO)
         seconds = halfwords[np.minimum(rows[wide] + 1, len(halfwords) - 1)]
-        seconds[np.isin(rows[wide], section.thumb.halves, assume_unique=True)] = 0
+        seconds[are_among(rows[wide], boundaries.halves)] = 0
         words[wide] = words[wide] << 16 | seconds
         yield section.address + 2 * rows, words
 

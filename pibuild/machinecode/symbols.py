@@ -6,7 +6,7 @@ elf.py.
 
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from struct import unpack_from
 from typing import Any, Literal, NamedTuple, Self, overload
@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pibuild.machinecode.relocations import Addresses
-from pibuild.machinecode.thumb_boundaries import ThumbBoundaries
+from pibuild.machinecode.thumb_boundaries import ThumbBoundaries, thumb_begins
 
 RegionKind = Literal["arm", "thumb", "a64", "data"]
 KINDS: tuple[RegionKind, ...] = ("data", "arm", "thumb", "a64")
@@ -125,6 +125,8 @@ class CodeSection:
     """A part of the file's bytes, which need not be copied."""
     regions: Regions = NO_REGIONS
     """By address, from the mapping symbols; empty if the file is stripped."""
+    memo: dict[object, Any] = field(default_factory=dict, repr=False)
+    """What was found out about the bytes; copies with other regions share it."""
 
     def rows(self, kind: RegionKind, size: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Return begins and ends of the regions of one kind that hold any word of a size, as rows of such words."""
@@ -134,10 +136,23 @@ class CodeSection:
         ends = ends // size
         return starts[starts < ends], ends[starts < ends]
 
+    @property
+    def halfwords(self) -> NDArray[np.uint16]:
+        """Its bytes in pairs."""
+        return np.frombuffer(self.code, "<u2", len(self.code) // 2)
+
+    @property
+    def thumb_begins(self) -> NDArray[np.bool_]:
+        """Where Thumb instructions begin if all of it is Thumb code."""
+        if ThumbBoundaries not in self.memo:
+            self.memo[ThumbBoundaries] = thumb_begins(self.halfwords)
+        begins: NDArray[np.bool_] = self.memo[ThumbBoundaries]
+        return begins
+
     @cached_property
     def thumb(self) -> ThumbBoundaries:
-        """Where its Thumb instructions begin."""
-        return ThumbBoundaries(np.frombuffer(self.code, "<u2", len(self.code) // 2), *self.rows("thumb", 2))
+        """Where the Thumb instructions of its regions begin."""
+        return ThumbBoundaries(self.halfwords, self.thumb_begins, *self.rows("thumb", 2))
 
 
 _MAX_COPIES, _MAX_EXTRA_LETTERS = 4, 64

@@ -33,3 +33,10 @@ def test_a_table_of_bytes_has_as_many_ways_as_the_comparison_says():
 
 def test_a_table_of_bytes_ends_where_its_first_way_begins_if_nothing_compares():
     assert ways(bytes(6)) == [5, 7, 9, 11]
+
+
+def test_a_compared_table_may_lead_beyond_what_seems_to_be_the_end_of_its_function():
+    before = bytes(8) + _COMPARE_2 + _IF_HIGHER
+    begin = len(before) + 4
+    places = table_places(image(before + _TBB + _TABLE + bytes(200)), len(before) | 1, 0, begin + 6)
+    assert [place - begin for place in places] == [5, 7, 9]

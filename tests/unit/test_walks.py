@@ -1,13 +1,19 @@
 """Classifying many instructions at once gives the same as stepping from each instruction to the next."""
 
 from itertools import pairwise
+from unittest.mock import patch
 
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pibuild.machinecode import walks
+from pibuild.machinecode.decoders import effects as op
+from pibuild.machinecode.decoders.a32_effects import a32_operation
+from pibuild.machinecode.decoders.thumb_effects import t16_operation, t32_operation
 from pibuild.machinecode.instructions import all_encodings, newer_instructions, t32_encodings
-from pibuild.machinecode.reachable import _arm_effect, _narrow_effect, _wide_effect, reachable_code
+from pibuild.machinecode.reachable import reachable_code
+from pibuild.machinecode.regions import branch_targets, last_part
 from pibuild.machinecode.symbols import CodeSection, Function, Region, Regions
 from pibuild.machinecode.thumb_boundaries import FIRST_OF_TWO
 from tests.makers.elfs import thumb
@@ -51,15 +57,30 @@ def test_thumb_instructions_begin_where_the_one_before_ends(halfwords, cuts, has
     ]
 
 
-def stepped(halfwords, address, is_thumb):
+def decoded(halfwords, address, is_thumb):
     """Return the size in bytes of the instruction there and what it does; None where there is no whole one."""
-    index, end = (address - BASE) // 2, len(halfwords)
-    if is_thumb and index < end and halfwords[index] < FIRST_OF_TWO:
-        return 2, _narrow_effect(halfwords[index], address)
-    if index + 1 >= end or (not is_thumb and address % 4):
+    index = (address - BASE) // 2
+    if address % (2 if is_thumb else 4):
+        return None
+    if is_thumb and halfwords[index] < FIRST_OF_TWO:
+        return 2, t16_operation(halfwords[index])
+    if index + 2 > len(halfwords):
         return None
     first, second = halfwords[index : index + 2]
-    return 4, _wide_effect(first, second, address) if is_thumb else _arm_effect(second << 16 | first, address)
+    return 4, t32_operation(first << 16 | second) if is_thumb else a32_operation(second << 16 | first)
+
+
+def stepped(halfwords, address, is_thumb):
+    """Return the size of the instruction there, whether the next one certainly follows, and the places it leads to."""
+    step = decoded(halfwords, address, is_thumb)
+    if step is None:
+        return None
+    size, operation = step
+    part = last_part(operation)
+    is_maybe = part[0] in (op.IF, op.BRANCH, op.BRANCH_ZERO)
+    inner = last_part(part[2]) if part[0] == op.IF else part
+    goes_on = is_maybe or inner[0] < op.CALL or inner[0] == op.IT
+    return size, goes_on, branch_targets(address | is_thumb, part)
 
 
 def stepped_all(halfwords, places):
@@ -69,10 +90,9 @@ def stepped_all(halfwords, places):
         address, is_thumb = todo.pop()
         is_new = BASE <= address < BASE + 2 * len(halfwords) and (address, is_thumb) not in sizes
         if step := stepped(halfwords, address, is_thumb) if is_new else None:
-            sizes[address, is_thumb], turn = step
-            goes_on, other = turn or (True, None)
+            sizes[address, is_thumb], goes_on, targets = step
             todo += [(address + step[0], is_thumb)] if goes_on else []
-            todo += [] if other is None else [(other & ~1, bool(other & 1))]
+            todo += [(target & ~1, bool(target & 1)) for target in targets]
     return sizes
 
 
@@ -89,3 +109,16 @@ def test_reachable_code_is_what_stepping_reaches(halfwords, entries):
         else:
             sizes |= {(address, False): 4 for address in range(region.start, region.end, 4)}
     assert sizes == stepped_all(halfwords, places)
+
+
+@given(CODE, st.lists(st.tuples(st.integers(0, 45), st.booleans()), min_size=1, max_size=20))
+def test_many_places_at_once_lead_to_what_each_leads_to(halfwords, entries):
+    functions = [
+        Function(name="f", address=BASE + 2 * index, size=0, is_thumb=is_thumb) for index, is_thumb in entries
+    ]
+    found = []
+    for many in (1, 1000):
+        with patch.object(walks, "_MANY", many):
+            (section,) = reachable_code([make_section(halfwords)], functions)
+        found.append(list(section.regions))
+    assert found[0] == found[1]

@@ -8,6 +8,9 @@ are; without one, a table of distances ends where the first of its ways begins (
 from bisect import bisect_left
 from collections.abc import Iterator
 
+import numpy as np
+from numpy.typing import NDArray
+
 from pibuild.machinecode.control_flow.backward_slice import (
     LINK,
     ONE_PLACE,
@@ -21,6 +24,7 @@ from pibuild.machinecode.control_flow.jump_tables import branch_table_places, pl
 from pibuild.machinecode.decoders import effects as op
 from pibuild.machinecode.image import MemoryImage
 from pibuild.machinecode.regions import decoded, last_part
+from pibuild.machinecode.relocations import Addresses
 
 _NEAR_SUM, _NEAR_BYTES, _NEAREST_BYTES, _LAST_BYTES = 8, 48, 20, 12
 """As many instructions before a jump tell whether it leads to a sum; as many bytes tell what the sum is made of, if it
@@ -97,6 +101,13 @@ def _near_addresses(image: MemoryImage, place: int) -> Iterator[int]:
     while row < len(uses) and uses[row] <= place & ~1:
         yield uses[row]
         row += 1
+
+
+def are_near_addresses(image: MemoryImage, places: Addresses) -> NDArray[np.bool_]:
+    """Return for each of some places of one mode whether it, or an instruction shortly before, may do so."""
+    addresses, uses = places & ~1, image.pc_uses[int(places[0]) & 1 if len(places) else 0]
+    first = np.searchsorted(uses, addresses - _NEAREST_BYTES)
+    return np.asarray(first < np.searchsorted(uses, addresses, "right"), np.bool_)
 
 
 def _sets_link(image: MemoryImage, place: int) -> bool:

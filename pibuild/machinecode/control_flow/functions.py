@@ -7,17 +7,20 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from pibuild.machinecode.code_scan import are_calls, direct_branches
+from pibuild.machinecode.code_scan import are_calls, certainly_leave, direct_branches
+from pibuild.machinecode.decoders import effects as op
 from pibuild.machinecode.elf import Elf
 from pibuild.machinecode.image import MemoryImage
 from pibuild.machinecode.instructions import instruction_words
-from pibuild.machinecode.regions import FILL, decoded
+from pibuild.machinecode.regions import FILL, LEAVES, decoded, last_part
 from pibuild.machinecode.relocations import Addresses
 from pibuild.machinecode.sorted_arrays import distinct
 from pibuild.machinecode.symbols import KINDS, CodeSection, RegionKind, Regions, all_regions
 
 _NONE = np.empty(0, np.int64)
 _AT_ONCE, _FARTHEST = 1 << 22, 1 << 62
+_ENDING, _LAST_HALFWORD = frozenset((*LEAVES, op.CALL, op.CALL_REG)), 0xFFFF
+"""What may be the last instruction of a function."""
 _ALIGNMENT = 8
 """Literals are aligned to so many bytes at most."""
 
@@ -74,7 +77,11 @@ class FunctionTable:
 
     @cached_property
     def _called_directly(self) -> Addresses:
-        """The places that calls lead to."""
+        """The places that calls lead to, without those into which the instruction before leads.
+
+        A literal may look like a call of anything. Where unwinding tables know functions, a place within one of them is
+        no function if straight code runs into it.
+        """
         found = [_NONE]
         for kind, addresses, words in self.words():
             for rows, target in direct_branches(kind, addresses, words):
@@ -83,7 +90,25 @@ class FunctionTable:
         is_inside = np.zeros(len(called), np.bool_)
         for part in self.sections:
             is_inside |= (part.address <= called) & (called < part.address + len(part.code))
-        return called[is_inside]
+        called = called[is_inside]
+        return called[~self._are_run_into(called)] if len(self.image.unwound[0]) else called
+
+    def _are_run_into(self, places: Addresses) -> NDArray[np.bool_]:
+        """Return which places, by address, straight code runs into or across, and the unwinding tables do not name."""
+        found = np.zeros(len(places), np.bool_)
+        begins = self.image.unwound[0]
+        for kind, addresses, words in self.words():
+            mode = int(kind == "thumb")
+            first, last = np.searchsorted(places, (addresses[0] + 1, addresses[-1] + 1)) if len(addresses) else (0, 0)
+            rows = np.arange(first, last)
+            at = np.searchsorted(addresses, places[rows] & ~1) - 1
+            ends = addresses[at] + (np.where(words[at] > _LAST_HALFWORD, 4, 2) if mode else 4)
+            found[rows] = ends > places[rows] & ~1
+            is_next = (ends == places[rows] & ~1) & ~certainly_leave(kind, words[at]) & ~np.isin(words[at], FILL)
+            before = (addresses[at[is_next]] | mode).tolist()
+            found[rows[is_next]] = [last_part(decoded(self.image, place)[0])[0] not in _ENDING for place in before]
+        found &= ~np.isin(places & ~1, begins) & (places > begins[0]) & (places < begins[-1])
+        return found
 
     def bounds(self, place: int) -> tuple[int, int]:
         """Return begin and end of the function that a place lies in."""
@@ -183,6 +208,15 @@ class FunctionTable:
             if not size or word not in FILL or address % _ALIGNMENT == 0:
                 return False
             place += size
+
+    def are_before_literals(self, places: Addresses) -> NDArray[np.bool_]:
+        """Return the same for many places."""
+        starts, ends = self._data_spans
+        rows = np.searchsorted(ends, places & ~1, "right")
+        found = np.append(starts, _FARTHEST)[rows] < places + _ALIGNMENT
+        near = np.flatnonzero(found)
+        found[near] = [self.is_before_literal(place) for place in places[near].tolist()]
+        return found
 
     @cached_property
     def _data_bounds(self) -> tuple[memoryview, memoryview]:

@@ -79,6 +79,8 @@ def branch_table_places(image: MemoryImage, address: int, high: int) -> list[int
         return places
     size, base, end, at = 2 if second & 0x10 else 1, address + 4, high, 0
     most = _compared_number(image, address, second & 15)
+    if most < _MAX_CASES and (span := image.span(address)):
+        high = end = span.end  # where a function ends may be a guess
     while base + at < end and len(places) < most:
         number = image.number(base + at, size)
         target = base + 2 * (number or 0)

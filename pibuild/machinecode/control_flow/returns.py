@@ -1,6 +1,7 @@
 """Whether functions return to who calls them."""
 
 from bisect import bisect_left
+from collections.abc import Iterable
 from functools import cached_property
 
 from pibuild.machinecode.code_scan import a64_turns
@@ -17,7 +18,8 @@ _STEPS_A_STEP = 3
 """Following what registers hold takes so many times as long."""
 _WAYS_AN_INSTRUCTION, _WAYS_A_FUNCTION = 2, 8
 """What looking at one takes of the pool's ways, of which a stop in reachable.py takes one."""
-_WAYS_BACK = (effects.RETURN, effects.JUMP_REG, effects.TABLE)
+WAYS_BACK = (effects.RETURN, effects.JUMP_REG, effects.TABLE)
+"""What leads back to the caller, as far as its kind tells."""
 _MAX_EFFECTS = 50_000
 """Instructions of which is kept what they do, until the outermost function is followed: each is met by many ways."""
 NEVER_RETURN = frozenset(
@@ -60,6 +62,10 @@ class Returns:
         """The first of these that was met again since the last function was begun."""
         self._steps = _MAX_STEPS
         self._effects: dict[int, tuple[effects.Operation, bool, int]] = {}
+
+    def learn(self, returning: Iterable[int]) -> None:
+        """Note functions that certainly return."""
+        self._returning.update(dict.fromkeys(returning, True))
 
     def may_return(self, place: int, depth: int = 0) -> bool:
         """Return whether a called function may return."""
@@ -104,7 +110,7 @@ class Returns:
                 self._steps -= 1
                 pool.ways -= _WAYS_AN_INSTRUCTION
                 part, is_maybe, size = self._effect(at)
-                if part[0] in _WAYS_BACK or self._continues_in_other(at, part, depth, todo):
+                if part[0] in WAYS_BACK or self._continues_in_other(at, part, depth, todo):
                     return True
                 if not is_maybe and (part[0] in (effects.JUMP, effects.STOP) or self._ends_in_call(at, part, depth)):
                     break

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from pibuild.machinecode.code_scan import a64_returns
 from pibuild.machinecode.control_flow.auxiliary_vector import holds_glibc
-from pibuild.machinecode.control_flow.computed_jumps import is_computed, link_label, table_places
+from pibuild.machinecode.control_flow.followed_code import FollowedCode
 from pibuild.machinecode.control_flow.imported_answers import Answers
 from pibuild.machinecode.control_flow.knowledge import Walk
 from pibuild.machinecode.control_flow.program import Program, without_symbols
@@ -20,12 +20,9 @@ from pibuild.machinecode.features import Feature
 from pibuild.machinecode.image import MemoryImage
 from pibuild.machinecode.instructions import Instructions, all_encodings, in_order
 from pibuild.machinecode.regions import (
-    LEAVES,
     CodeMap,
-    branch_targets,
     conditional_targets,
     decoded,
-    decoded_in,
     flows_out,
     guessed_sections,
     last_part,
@@ -38,16 +35,12 @@ from pibuild.verify.code.entrances import Entrances, entrances_of
 from pibuild.verify.code.on_demand import are_on_demand
 from pibuild.verify.code.siblings import Siblings
 
-_MAX_SURPRISES, _MAX_FOLLOWED = 20_000, 200_000
+_MAX_SURPRISES = 20_000
 _PERSONALITIES = frozenset(("__gxx_personality_v0", "rust_eh_personality"))
 """Functions that find what handles an exception."""
 _MAX_GUESSED = 400
-_IMPOSSIBLE = (Feature.UNALLOCATED, Feature.PRIVILEGED, Feature.COPROCESSOR)
-_WORDS_A_STEP, _WAYS_A_WORD = 6, 2
-"""The cost of finding the reached code, in steps and in ways."""
-_COMPUTED = (op.TABLE, op.JUMP_REG, op.CALL_REG, op.RETURN)
-"""Operations that jump to an address in a register or in a loaded word."""
-_JUMPS = (op.JUMP_REG, op.JUMP)
+_MOST_ROWS, _ROWS_A_STEP, _ROWS_A_WAY = 280_000, 32, 4
+"""As many words or halfwords of a file are followed, and for one step and one way."""
 _RET = 0xD65F03C0
 _VENEER = 6
 """Instructions between the one that puts an address together and the jump to it."""
@@ -178,90 +171,27 @@ class Code:
         needs = {encodings[number].needs for number in distinct(self.newer.encodings).tolist()}
         return tuple(sorted((need for need in needs if need), key=lambda need: (need is not Feature.LSE, need)))
 
-    def _followed(self) -> Iterator[Instructions]:
-        """Yield what a stripped file for 32 bits reaches from its entries, also behind calls that return."""
-        image, program = self.program.image, self.program
-        entries = list(filter(program.functions.in_code_section, image.entered.tolist()))
-        words = self._follow(entries, {}, _MAX_FOLLOWED)
-        yield self._needing(self.map.classified(words))
-        pointed = distinct(image.pointer_columns[1])
-        reached = np.array(sorted(words), np.int64) & ~1
-        targets, sites = program.graph.references
-        named = distinct(np.concatenate([pointed, targets[np.isin(sites, reached)]]))
-        named = named[~program.functions.are_labels(named) & ((named & 1 == 1) | (named & 3 == 0))]
-        begins = image.unwound[0]
-        if len(begins):  # where the unwinding tables know all functions, another place is none
-            addresses = named & ~1
-            is_known = np.isin(addresses, begins) | (addresses < begins[0]) | (addresses > begins[-1])
-            named = named[is_known]
-        are_pointers = frozenset(pointed.tolist())
-        for place in filter(program.functions.in_code_section, named.tolist()):
-            # a number may look like an address, a literal like a function
-            is_likely = self.map.is_listed(place) or (not len(begins) and place in are_pointers)
-            if is_likely and place not in words and len(words) < _MAX_FOLLOWED:
-                fresh = self._follow([place], words, _MAX_GUESSED)
-                found = self.map.classified(fresh)
-                if not np.any(found.needing(_IMPOSSIBLE)):
-                    words |= fresh
-                    yield self._needing(found)
-
-    def _follow(self, places: list[int], known: dict[int, int], most: int) -> dict[int, int]:
-        """Return the words that are reached from places, by place, without those that are known."""
-        image, program, todo = self.program.image, self.program, list(places)
-        words: dict[int, int] = {}
-        steps = self._binary.steps
-        left = max(0, min(_WORDS_A_STEP * steps.left, steps.ways // _WAYS_A_WORD))
-        most = min(most, left)
-        while todo and len(words) < most:
-            place = todo.pop()
-            span = image.span(place & ~1)
-            while span is not None and span.is_executable and place not in words and place not in known:
-                operation, word, size = decoded_in(image, span, place, place & ~1)
-                if not size or len(words) >= most:
-                    break
-                words[place] = word
-                part = last_part(operation)
-                if part[0] < op.CALL:  # only the next instruction follows
-                    place += size
-                    span = span if place < span.end else image.span(place & ~1)
-                    continue
-                is_maybe = part[0] == op.IF
-                part = last_part(part[2]) if is_maybe else part
-                targets = branch_targets(place, part)
-                todo += targets
-                if part[0] in _COMPUTED:
-                    low, high = program.functions.bounds(place)
-                    if part[0] == op.TABLE and low == place & ~1:  # a linker's veneer: no function begins so
-                        low = program.functions.bounds(low - 1)[0]
-                    ways = table_places(image, place, low, high)
-                    todo += ways
-                    is_open = part[0] != op.CALL_REG and not ways and not known
-                    if is_open and is_computed(image, place, low):
-                        self.map.is_whole = False
-                if part[0] in _JUMPS or (part[0] == op.RETURN and len(part) > 1):
-                    label = link_label(image, place)
-                    todo += [] if label is None else [label]
-                ends = part[0] in LEAVES or (
-                    part[0] in (op.CALL, op.CALL_REG)
-                    and (
-                        program.functions.is_before_literal(place + size)
-                        or (part[0] == op.CALL and not program.returns.may_return(targets[0]))
-                    )
-                )
-                if ends and not is_maybe:
-                    break
-                place += size
-                span = image.span(place & ~1)
-        steps.left -= len(words) // _WORDS_A_STEP
-        steps.ways -= len(words) * _WAYS_A_WORD
-        self.map.is_whole = self.map.is_whole and len(words) < left
-        return words
+    def _followed(self) -> Instructions:
+        """Return the newer ones of what a stripped file for 32 bits reaches from its entries, and by pointers."""
+        program, steps = self.program, self._binary.steps
+        image, functions = program.image, program.functions
+        followed = FollowedCode(image, self._binary.elf.sections, functions, program.graph, program.returns)
+        left = max(0, min(_ROWS_A_STEP * steps.left, _ROWS_A_WAY * steps.ways))
+        most = min(_MOST_ROWS, left)
+        count = followed.reach(filter(functions.in_code_section, image.entered.tolist()), most)
+        self.map.is_whole = self.map.is_whole and count < left and not followed.is_computed_somewhere()
+        count += followed.reach_pointed(self.map.is_listed, most - count)
+        steps.left -= count // _ROWS_A_STEP
+        steps.ways -= count // _ROWS_A_WAY
+        for section in self._binary.elf.sections:
+            section.memo.clear()  # it takes much memory
+        return followed.newer
 
     def _surprises(self) -> Iterator[Instructions]:
         """Yield instructions at places that the file marks as data, or doesn't mark."""
         image, code_map = self.program.image, self.map
         if not self._binary.mapped and self._binary.elf.is_arm:
-            yield from self._followed()
+            yield self._followed()
             return
         places = [np.empty(0, np.int64)]
         for kind, addresses, words in self.program.functions.words():
