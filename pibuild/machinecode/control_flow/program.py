@@ -21,6 +21,8 @@ from pibuild.machinecode.elf import Elf
 from pibuild.machinecode.image import MemoryImage
 from pibuild.machinecode.symbols import CodeSection, Region, RegionKind, Regions
 
+_FUNCTION = 2
+"""STT_FUNC, the type of a function's symbol."""
 _MAX_VARIABLES = 10_000
 """Of exported variables with answers."""
 
@@ -118,16 +120,16 @@ class Program:
         is_answer = np.isin(places, np.array([place for place in returns if place < 1 << 62], np.int64))
         for place, row in zip(places[is_answer].tolist(), rows[is_answer].tolist(), strict=True):
             functions[self.image.symbol_name(row)] = returns[place]
-        addresses = [where for where in self.knowledge.memory if isinstance(where, int)]
-        if addresses:
-            is_object = (symbols["section"] != 0) & (symbols["info"] & 0xF != 2) & (symbols["size"] > 0)
-            for row in np.flatnonzero(is_object).tolist():
-                start, size = int(symbols["value"][row]), int(symbols["size"][row])
-                inside = [where for where in addresses if start <= where < start + size]
-                for where in inside:
-                    variables[self.image.symbol_name(row), where - start] = self.knowledge.memory[where]
-                if len(variables) > _MAX_VARIABLES:
-                    break
+        addresses = sorted(where for where in self.knowledge.memory if isinstance(where, int) and where < 1 << 62)
+        objects = np.flatnonzero((symbols["section"] != 0) & (symbols["info"] & 0xF != _FUNCTION))
+        starts, sizes = (symbols[name][objects].clip(max=1 << 61).astype(np.int64) for name in ("value", "size"))
+        first, last = (np.searchsorted(np.array(addresses, np.int64), bound) for bound in (starts, starts + sizes))
+        for number in np.flatnonzero(first < last).tolist():
+            name, start = self.image.symbol_name(int(objects[number])), int(starts[number])
+            inside = addresses[first[number] : last[number]]
+            variables.update({(name, where - start): self.knowledge.memory[where] for where in inside})
+            if len(variables) > _MAX_VARIABLES:
+                break
         return Answers(functions=functions, variables=variables, asked=frozenset(self.knowledge.asked))
 
 
