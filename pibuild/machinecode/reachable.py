@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from pibuild.machinecode.relocations import relr_places
 from pibuild.machinecode.sorted_arrays import distinct
 from pibuild.machinecode.symbols import CodeSection, Function
-from pibuild.machinecode.walks import CodeWalk, ModeCode
+from pibuild.machinecode.walks import ROWS_A_WAY, CodeWalk, ModeCode
 
 _BY_CHANCE = 0.01
 """Up to this share of the words of data that name functions name one in a mode that the file does not have."""
@@ -99,7 +99,8 @@ class _Certain:
 
 
 def _reach(walk: CodeWalk, functions: Iterable[Function], pool: Ways) -> None:
-    pool.ways -= walk.reach((function.address | function.is_thumb for function in functions), pool.ways)
+    places = (function.address | function.is_thumb for function in functions)
+    pool.ways -= walk.reach(places, ROWS_A_WAY * pool.ways) // ROWS_A_WAY
 
 
 def _is_in_other_mode(walk: CodeWalk, function: Function) -> bool:

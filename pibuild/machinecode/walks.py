@@ -7,6 +7,7 @@ of the code, whatever the branches in it are.
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from functools import cached_property
 from typing import Any, Protocol, Self
@@ -20,10 +21,14 @@ from pibuild.machinecode.instructions import Instructions, a32_encodings, in_ord
 from pibuild.machinecode.relocations import Addresses
 from pibuild.machinecode.sorted_arrays import distinct
 from pibuild.machinecode.symbols import KINDS, CodeSection, Regions
-from pibuild.machinecode.thumb_boundaries import FIRST_OF_TWO
+from pibuild.machinecode.thumb_boundaries import FIRST_OF_TWO, thumb_begins
 
+ROWS_A_WAY = 8
+"""Rows that are reached as fast as one instruction is looked at for where control goes (StepPool)."""
 _MANY, _ROWS_A_PLACE = 64, 32
 """From so many places on, it is faster to look at all of them together; and what one leads to at once, about."""
+_USUALLY, _MOST_OTHER = 16, 1 << 12
+"""Halfwords that are looked at from one on at which usually no instruction begins."""
 _NONE = np.empty(0, np.int64)
 _MODES = KINDS.index("arm"), KINDS.index("thumb")
 _Are = NDArray[np.bool_]
@@ -98,9 +103,18 @@ class ModeCode:
         ends: Addresses = np.minimum(rows + 1 + is_wide, self.size)
         return ends
 
-    def other_begin(self, row: int) -> "ModeCode":
-        """Return the Thumb instruction at a halfword at which no other begins, as code of its own."""
-        last = row + 1 + int(self.words[row] >= FIRST_OF_TWO)
+    def other_code(self, row: int, known: AbstractSet[int]) -> "ModeCode":
+        """Return the Thumb code from a halfword at which usually no instruction begins, as code of its own.
+
+        It ends where an instruction begins that is known, or that usually begins there, too.
+        """
+        last = row
+        for count in (_USUALLY, _MOST_OTHER):
+            begins = row + np.flatnonzero(thumb_begins(self.words[row : row + count]))
+            met = next((at for at in begins.tolist() if at in known or self.begins[at]), None)
+            last = min(row + count, len(self.words)) if met is None else met
+            if met is not None:
+                break
         code = memoryview(self.section.code)[2 * row : 2 * last]
         return ModeCode(CodeSection(name="", address=self.section.address + 2 * row, code=code), is_thumb=True)
 
@@ -139,7 +153,11 @@ class CodeWalk:
         self._journal = journal
         self.reach([place], most)
         self._journal = None
-        if is_possible(in_order(part.instructions(new, old) for part, _, new, old in journal)):
+        each = (
+            part.instructions_at(np.array([new])) if number < 0 else part.instructions(new, old)
+            for part, number, new, old in journal
+        )
+        if is_possible(in_order(each)):
             return True
         for part, number, _, old in reversed(journal):
             part.take_back(number, old)
@@ -169,7 +187,7 @@ class CodeWalk:
                 starts, ends = part.straight_spans()
                 kinds = np.full(len(starts), _MODES[number & 1], np.int8)
                 every.append(newer_instructions(replace(part.code.section, regions=Regions(starts, ends, kinds))))
-                others = in_order(part.instructions(row, row + 1) for row in part.other_begins)
+                others = part.instructions_at(np.array(sorted(part.other_begins), np.int64))
                 every.append(others.at(others.needing(frozenset(Feature))))
         return in_order(every)
 
@@ -186,10 +204,7 @@ class CodeWalk:
     def reached_exits(self, *kinds: int) -> Iterator[tuple[ModeCode, NDArray[np.intp]]]:
         """Yield the numbers of the reached exits of some kinds, for each code that has any."""
         for part in list(filter(None, self._parts.values())):
-            yield part.code, part.reached_exits(*kinds)
-            for row in sorted(part.other_begins):
-                code = part.code.other_begin(row)
-                yield code, np.flatnonzero(code.exits.are(*kinds))
+            yield from part.reached_exits(*kinds)
 
     def _part(self, number: int) -> "_Part | None":
         """Return what is reached of a section in a mode; None for no section."""
@@ -206,7 +221,9 @@ class _Part:
     def __init__(self, code: ModeCode, rules: Rules) -> None:
         self.code, self._rules = code, rules
         self.other_begins = set[int]()
-        """Halfwords at which instructions were reached, although another one lies across them."""
+        """Halfwords at which instructions were reached, although usually none begins there."""
+        self._others: list[tuple[ModeCode, NDArray[np.intp]]] = []
+        """The code there, and the numbers of its exits that were reached."""
         exits = code.exits
         are_leaving, are_asked = rules.decide(code)
         self._leaving = np.append(exits.rows[are_leaving], code.size).astype(np.int64)
@@ -271,22 +288,25 @@ class _Part:
         return self.code.place(self.code.size)
 
     def _follow_other(self, row: int, todo: list[int], journal: list[tuple["_Part", int, int, int]] | None) -> int:
-        """Reach one instruction at a halfword at which no other begins."""
+        """Reach code from a halfword on at which usually no instruction begins, up to one at which one does."""
         if row in self.other_begins:
             return 0
-        self.other_begins.add(row)
+        code = self.code.other_code(row, self.other_begins)
+        exits = code.exits
+        are_leaving, are_asked = self._rules.decide(code)
+        left = exits.rows[are_leaving][:1].tolist()
+        fresh = (row + np.flatnonzero(code.begins[: left[0] + 1 if left else code.size])).tolist()
+        self.other_begins.update(fresh)
         if journal is not None:
-            journal.append((self, -1, row, row + 1))
-        code = self.code.other_begin(row)
-        exits, is_left = code.exits, False
-        if len(exits.rows):
-            are_leaving, are_asked = self._rules.decide(code)
-            todo += exits.targets[exits.have_targets].tolist()
-            todo += self._rules.ways(code, 0) if are_asked[0] else ()
-            is_left = bool(are_leaving[0])
-        if not is_left:
-            todo.append(self.code.place(row + len(code.words)))
-        return 1
+            journal += ((self, -1, begin, begin + 1) for begin in fresh)
+        is_reached = exits.rows <= (left[0] if left else code.size)
+        todo += exits.targets[is_reached & exits.have_targets].tolist()
+        for asked in np.flatnonzero(is_reached & are_asked).tolist():
+            todo += self._rules.ways(code, asked)
+        if not left and code.size:
+            todo.append(self.code.place(row + code.size))
+        self._others.append((code, np.flatnonzero(is_reached)))
+        return len(fresh)
 
     def take_back(self, number: int, known: int) -> None:
         """Forget a row of a journal."""
@@ -306,13 +326,14 @@ class _Part:
             and (not self.code.is_thumb or bool(self._one_begin[row]))
         )
 
-    def reached_exits(self, *kinds: int) -> NDArray[np.intp]:
-        """Return the numbers of the exits of some kinds that were reached in straight code."""
+    def reached_exits(self, *kinds: int) -> Iterator[tuple[ModeCode, NDArray[np.intp]]]:
+        """Yield the numbers of the reached exits of some kinds, with the code that they belong to."""
         exits = self.code.exits
         numbers = np.flatnonzero(exits.are(*kinds))
         rows = exits.rows[numbers]
-        reached: NDArray[np.intp] = numbers[self._low[np.searchsorted(self._leaving, rows)] <= rows]
-        return reached
+        yield self.code, numbers[self._low[np.searchsorted(self._leaving, rows)] <= rows]
+        for code, reached in self._others:
+            yield code, reached[code.exits.are(*kinds)[reached]]
 
     def straight_spans(self) -> tuple[Addresses, Addresses]:
         """Return where straight code begins and ends that was reached, by address."""
@@ -332,19 +353,18 @@ class _Part:
         return starts, ends
 
     def instructions(self, first: int, last: int) -> Instructions:
-        """Return the instructions that begin from one row to another (exclusive)."""
+        """Return the instructions of straight code from one row to another (exclusive)."""
+        rows = np.arange(first, min(last, self.code.size))
+        return self.instructions_at(rows[self.code.begins[rows]] if self.code.is_thumb else rows)
+
+    def instructions_at(self, rows: NDArray[Any]) -> Instructions:
+        """Return the instructions that begin at some rows."""
         code = self.code
-        rows = np.arange(first, min(last, code.size))
         words = code.words[rows].astype(np.uint32)
-        if not code.is_thumb:
-            encodings = a32_encodings(words)
-        else:
-            if last - first > 1 or code.begins[first]:
-                rows = rows[code.begins[rows]]
-            words = code.words[rows].astype(np.uint32)
+        if code.is_thumb:
             seconds = code.words[np.minimum(rows + 1, len(code.words) - 1)]
             words = np.where(words >= FIRST_OF_TWO, words << 16 | seconds, words)
-            encodings = t32_encodings(words)
+        encodings = t32_encodings(words) if code.is_thumb else a32_encodings(words)
         return Instructions(addresses=code.places(rows) & ~1, words=words, encodings=encodings)
 
 

@@ -261,6 +261,15 @@ def sources(_: Bits) -> dict[str, bytes]:
     }
 
 
+def wide_instructions(bits: Bits) -> dict[str, bytes]:
+    """Enter Thumb code, in which each halfword may begin an instruction of two, at the halfwords between."""
+    words = straight(bits, 1_200_000, 0xEA40EA40)
+    if bits == 32:
+        words[:2000] = 0x0B0003E8 + 10 * np.arange(2000)[::-1]  # conditional calls into the ARM code behind
+        words[2000:25_000] = 0xFA00C350  # BLX: from the last one on, instructions begin at second halfwords
+    return {core(bits): module(bits, words)}
+
+
 def tiny_files(_: Bits) -> dict[str, bytes]:
     return {f"{'a/' * (n % 49)}{n}.py": b"" for n in range(15_000)}
 
@@ -268,7 +277,7 @@ def tiny_files(_: Bits) -> dict[str, bytes]:
 _FILES: tuple[Callable[[Bits], Mapping[str, bytes]], ...] = (
     *(relocated, packed_relocations, symbols_and_words, long_function, branches, calls, chain_of_functions),
     *(questions, switches, tables_of_go, many_modules, modules_of_calls, small_modules, archives),
-    *(libraries_in_a_ring, modules_with_a_chain, many_sections, unwinding, sources, tiny_files),
+    *(libraries_in_a_ring, modules_with_a_chain, many_sections, unwinding, sources, tiny_files, wide_instructions),
 )
 _FIELDS = {
     "digits": "Version: " + "1" * 4300 + "\nRequires-Python: >=" + "9" * 1900,

@@ -30,6 +30,7 @@ from pibuild.machinecode.regions import (
 from pibuild.machinecode.sorted_arrays import distinct
 from pibuild.machinecode.symbols import CodeSection
 from pibuild.machinecode.table_loads import loads_from
+from pibuild.machinecode.walks import ROWS_A_WAY
 from pibuild.verify.binary import Binary
 from pibuild.verify.code.entrances import Entrances, entrances_of
 from pibuild.verify.code.on_demand import are_on_demand
@@ -39,8 +40,8 @@ _MAX_SURPRISES = 20_000
 _PERSONALITIES = frozenset(("__gxx_personality_v0", "rust_eh_personality"))
 """Functions that find what handles an exception."""
 _MAX_GUESSED = 400
-_MOST_ROWS, _ROWS_A_STEP, _ROWS_A_WAY = 280_000, 32, 4
-"""As many words or halfwords of a file are followed, and for one step and one way."""
+_MOST_ROWS, _ROWS_A_STEP = 280_000, 32
+"""As many words or halfwords of a file are followed, and for one step."""
 _RET = 0xD65F03C0
 _VENEER = 6
 """Instructions between the one that puts an address together and the jump to it."""
@@ -176,13 +177,13 @@ class Code:
         program, steps = self.program, self._binary.steps
         image, functions = program.image, program.functions
         followed = FollowedCode(image, self._binary.elf.sections, functions, program.graph, program.returns)
-        left = max(0, min(_ROWS_A_STEP * steps.left, _ROWS_A_WAY * steps.ways))
+        left = max(0, min(_ROWS_A_STEP * steps.left, ROWS_A_WAY * steps.ways))
         most = min(_MOST_ROWS, left)
         count = followed.reach(filter(functions.in_code_section, image.entered.tolist()), most)
         self.map.is_whole = self.map.is_whole and count < left and not followed.is_computed_somewhere()
         count += followed.reach_pointed(self.map.is_listed, most - count)
         steps.left -= count // _ROWS_A_STEP
-        steps.ways -= count // _ROWS_A_WAY
+        steps.ways -= count // ROWS_A_WAY
         for section in self._binary.elf.sections:
             section.memo.clear()  # it takes much memory
         return followed.newer
