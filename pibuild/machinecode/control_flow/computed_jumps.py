@@ -26,7 +26,7 @@ from pibuild.machinecode.image import MemoryImage
 from pibuild.machinecode.regions import decoded, last_part
 from pibuild.machinecode.relocations import Addresses
 
-_NEAR_SUM, _NEAR_BYTES, _NEAREST_BYTES, _LAST_BYTES = 8, 48, 20, 12
+_NEAR_SUM, _NEAR_BYTES, _NEAREST_BYTES, LAST_BYTES = 8, 48, 20, 12
 """As many instructions before a jump tell whether it leads to a sum; as many bytes tell what the sum is made of, if it
 does or if an instruction in the nearest bytes makes an address of the PC. The last bytes tell whether it is computed.
 """
@@ -66,7 +66,7 @@ def _jump_places(image: MemoryImage, place: int, low: int, high: int) -> list[in
 
 def is_computed(image: MemoryImage, place: int, low: int) -> bool:
     """Return whether code computes the target of a jump or a return, rather than loads or keeps a pointer."""
-    jump = BackwardSlice(image, place, max(low, place - _LAST_BYTES))
+    jump = BackwardSlice(image, place, max(low, place - LAST_BYTES))
     part = jump.part
     if part[0] == op.RETURN and len(part) > 1:
         register = jump.stored_register()

@@ -10,7 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pibuild.machinecode.control_flow.call_graph import CallGraph
-from pibuild.machinecode.control_flow.computed_jumps import are_near_addresses, is_computed, link_label, table_places
+from pibuild.machinecode.control_flow.computed_jumps import (
+    LAST_BYTES,
+    are_near_addresses,
+    is_computed,
+    link_label,
+    table_places,
+)
 from pibuild.machinecode.control_flow.functions import FunctionTable
 from pibuild.machinecode.control_flow.returns import Returns, never_returns
 from pibuild.machinecode.control_flow.sure_returns import sure_returns
@@ -31,8 +37,6 @@ _MOST_GUESSED = 600
 """Rows that are reached from a place to which only a pointer leads."""
 _MOST_AT_ONCE = 16 << 20
 """In code of more rows, only a small part is followed: then each called function is looked at by itself."""
-_WINDOW_BYTES = 12
-"""As many bytes before a jump tell whether its target is computed (computed_jumps.py)."""
 _Are = NDArray[np.bool_]
 
 
@@ -139,7 +143,7 @@ class FollowedCode:
             for place, low in zip(places.tolist(), lows.tolist(), strict=True):
                 if place in self._resolved:
                     continue
-                first = max(low, (place & ~1) - _WINDOW_BYTES)
+                first = max(low, (place & ~1) - LAST_BYTES)
                 window = self._image.read(first, (place & ~1) + 4 - first) + bytes((place & 1,))
                 if window not in seen:
                     seen.add(window)
