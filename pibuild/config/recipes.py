@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 from pibuild.config.project_files import files_digest, own_files
@@ -13,11 +14,29 @@ from pibuild.trees.tree import file_tree_hash
 
 
 def load_recipes(folder: Path) -> dict[str, Recipe]:
-    """Return every recipe by name. Raises UsageError if one is invalid, or needs another one that does not exist."""
+    """Return every recipe by name.
+
+    Raises UsageError if one is invalid or needs another one that does not exist, or if recipes need each other in a
+    circle.
+    """
     recipes = {path.parent.name: _recipe(path) for path in sorted(folder.glob("*/recipe.yaml"))}
-    if faults := [fault for recipe in recipes.values() for fault in _faults_of_needs(recipe, recipes)]:
+    faults = [fault for recipe in recipes.values() for fault in _faults_of_needs(recipe, recipes)]
+    if faults := [*faults, *_circles(recipes)]:
         raise invalid(folder, faults)
     return recipes
+
+
+def _circles(recipes: Mapping[str, Recipe]) -> Iterator[str]:
+    """Yield a circle in which recipes need each other, if there is one. Releases are not told apart."""
+    graph = {
+        name: sorted({need for release in recipe.releases for need in (*release.needs, *release.needs_without_neon)})
+        for name, recipe in recipes.items()
+    }
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        first, *others = reversed(error.args[1])
+        yield f"{first}: needs: recipes need each other in a circle: {' → '.join([first, *others])}"
 
 
 def _faults_of_needs(recipe: Recipe, recipes: Mapping[str, Recipe]) -> Iterator[str]:

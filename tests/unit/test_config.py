@@ -235,6 +235,22 @@ def test_all_needs_that_no_recipe_makes_are_found_at_once(recipes):
         recipes(text)
 
 
+@pytest.mark.parametrize("key", ["needs", "needs_without_neon"])
+def test_recipes_that_need_each_other_in_a_circle_are_rejected_by_name(recipes, tmp_path, key):
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "build.sh").write_text("true\n")
+    text = RECIPE.replace("name: thing", "name: other")
+    (other / "recipe.yaml").write_text(text.replace("    sources: [", f"    {key}: [thing]\n    sources: ["))
+    with fails(UsageError, naming=("thing → other", "other → thing", "needs:")):
+        recipes(RECIPE.replace("    sources: [", "    needs: [other]\n    sources: ["))
+
+
+def test_a_recipe_that_needs_itself_is_rejected(recipes):
+    with fails(UsageError, naming="thing → thing"):
+        recipes(RECIPE.replace("    sources: [", "    needs: [thing]\n    sources: ["))
+
+
 @pytest.mark.parametrize("key", ["folder", "releases.0.digest", "releases.0.files"])
 def test_a_key_that_pibuild_computes_is_rejected(recipes, key):
     name = key.rpartition(".")[2]
