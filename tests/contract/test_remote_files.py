@@ -4,6 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import yaml
 
 from pibuild.build.remote_programs import pinned_programs, starter
@@ -23,6 +24,33 @@ def test_only_the_front_of_the_compose_file_is_reachable():
 
     assert [name for name, service in services.items() if "ports" in service] == ["front"]
     assert [name for name, service in services.items() if "outside" in service["networks"]] == ["front"]
+
+
+def command_of_front(file: str) -> tuple[list[str], str]:
+    """Return the command of the front in a file of ci/remote, and the path of its template."""
+    if file == "compose.yaml":
+        return yaml.safe_load((REMOTE / file).read_text())["services"]["front"]["command"], "/front.conf.in"
+    for document in yaml.safe_load_all((REMOTE / file).read_text()):
+        if document["kind"] == "Deployment" and document["metadata"]["name"] == "front":
+            return document["spec"]["template"]["spec"]["containers"][0]["command"], "/conf/front.conf.in"
+    raise AssertionError(f"{file} has no front")
+
+
+@pytest.mark.parametrize("file", ["compose.yaml", "kubernetes.yaml"])
+def test_the_command_of_the_front_fills_in_its_configuration(tmp_path, file):
+    (shell, option, script), template = command_of_front(file)
+    filled = tmp_path / "front.conf"
+    for old, new in ((template, REMOTE / "front.conf.in"), ("/tmp/front.conf", filled), ("exec nginx", "echo nginx")):
+        assert old in script
+        script = script.replace(old, str(new))
+    ended = subprocess.run([shell, option, script], capture_output=True, text=True, check=False)
+
+    assert (ended.returncode, ended.stdout) == (0, f"nginx -c {filled}\n"), ended.stderr
+    values = ["listen 8443 ssl;", "pid /var/cache/nginx/nginx.pid;", "/certificates/server.crt;"]
+    values += ["upstream scheduler { server scheduler:50051;", "upstream storage { server storage:50052;"]
+    lines = [line for line in filled.read_text().splitlines() if not line.lstrip().startswith("#")]
+    assert [value for value in values if value not in "\n".join(lines)] == []
+    assert [line for line in lines if "@S" in line or "@C" in line or "@L" in line] == []
 
 
 def test_the_manifest_has_a_pod_for_each_service_and_a_policy_for_each_inner_one():
